@@ -1,0 +1,341 @@
+//! What can be tuned, and what does each setting bound?
+
+use std::time::Duration;
+
+/// The settings of a connection. They chain by value.
+///
+/// Memory that one connection can hold is at most
+/// [`Limits::message_size`] + one read (64 KiB) + the high mark of
+/// [`write_buffer`](Self::write_buffer) + the message last written + the
+/// inflate window (up to 64 KiB, only with context takeover).
+///
+/// ```
+/// use std::time::Duration;
+/// use ws_core::{Compression, Config, Keepalive, Limits};
+///
+/// let config = Config::new()
+///     .limits(Limits::new().message_size(64 * 1024))
+///     .compression(Compression::no_context_takeover())
+///     .keepalive(Keepalive::every(Duration::from_secs(20)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Config {
+    pub(crate) limits: Limits,
+    pub(crate) compression: Compression,
+    pub(crate) keepalive: Option<Keepalive>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) close_timeout: Duration,
+    pub(crate) low_mark: usize,
+    pub(crate) high_mark: usize,
+    pub(crate) fragment_size: Option<usize>,
+    pub(crate) nodelay: bool,
+}
+
+impl Config {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self {
+            limits: Limits::new(),
+            compression: Compression::off(),
+            keepalive: None,
+            idle_timeout: None,
+            write_timeout: None,
+            max_age: None,
+            close_timeout: Duration::from_secs(5),
+            low_mark: 16 * 1024,
+            high_mark: 64 * 1024,
+            fragment_size: None,
+            nodelay: true,
+        }
+    }
+
+    /// What the peer may send. Default: [`Limits::new`].
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The longest message to accept, in bytes, after decompression. Default:
+    /// 1 MiB. Short for [`Limits::message_size`].
+    pub const fn read_limit(mut self, bytes: usize) -> Self {
+        self.limits = self.limits.message_size(bytes);
+        self
+    }
+
+    /// Whether to agree to compression, and how to compress. Default: off.
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Pings that find a dead peer. Default: none; the server adapters set
+    /// [`Keepalive::default`].
+    pub const fn keepalive(mut self, keepalive: Keepalive) -> Self {
+        self.keepalive = Some(keepalive);
+        self
+    }
+
+    /// No pings that find a dead peer.
+    pub const fn no_keepalive(mut self) -> Self {
+        self.keepalive = None;
+        self
+    }
+
+    /// How long the peer may go without a message before the connection is closed
+    /// with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY). Pings and pongs do not
+    /// count. Default: for ever.
+    ///
+    /// A read that runs into it returns [`Error::Timeout`](crate::Error::Timeout),
+    /// and the connection is over. To give up one `read` and keep the connection,
+    /// wrap that call in a timeout instead.
+    pub const fn idle_timeout(mut self, after: Duration) -> Self {
+        self.idle_timeout = Some(after);
+        self
+    }
+
+    /// How long bytes that wait to be written may make no progress before the
+    /// connection is cut. Default: for ever.
+    pub const fn write_timeout(mut self, after: Duration) -> Self {
+        self.write_timeout = Some(after);
+        self
+    }
+
+    /// How old a connection may become before it is closed with
+    /// [`GOING_AWAY`](crate::StatusCode::GOING_AWAY). Default: any age.
+    pub const fn max_age(mut self, after: Duration) -> Self {
+        self.max_age = Some(after);
+        self
+    }
+
+    /// How long the closing handshake may take, from the first close frame, sent
+    /// or received, to the end of the transport. Default: 5 s.
+    ///
+    /// One deadline for all its steps: a peer that sends a byte now and then does
+    /// not extend it.
+    pub const fn close_timeout(mut self, after: Duration) -> Self {
+        self.close_timeout = after;
+        self
+    }
+
+    /// How many written bytes may wait for the transport. Default: 16 and 64 KiB.
+    ///
+    /// When more than `high` bytes wait, a `write` waits too, until no more than
+    /// `low` do. A message is never refused for its size: one that is written while
+    /// less than `high` waits is taken whole.
+    pub const fn write_buffer(mut self, low: usize, high: usize) -> Self {
+        self.low_mark = if low < high { low } else { high };
+        self.high_mark = high;
+        self
+    }
+
+    /// Cut messages that are longer into fragments of this many payload bytes, so
+    /// that control frames can pass between them. Default: one frame a message.
+    ///
+    /// Zero is taken as one.
+    pub const fn fragment_size(mut self, bytes: usize) -> Self {
+        self.fragment_size = Some(if bytes == 0 { 1 } else { bytes });
+        self
+    }
+
+    /// Whether to set `TCP_NODELAY` on the TCP streams that the library gets hold
+    /// of. Default: yes, since messages are batched here with more knowledge than
+    /// the kernel has.
+    pub const fn nodelay(mut self, on: bool) -> Self {
+        self.nodelay = on;
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a peer may send. Crossing one of these closes the connection with
+/// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Limits {
+    pub(crate) message_size: Option<usize>,
+    pub(crate) frame_size: Option<usize>,
+    pub(crate) fragments: Option<usize>,
+}
+
+impl Limits {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self { message_size: Some(1024 * 1024), frame_size: None, fragments: Some(128 * 1024) }
+    }
+
+    /// The longest message to accept, in bytes, after decompression. Default: 1 MiB.
+    pub const fn message_size(mut self, bytes: usize) -> Self {
+        self.message_size = Some(bytes);
+        self
+    }
+
+    /// Messages of any length. Their size is then up to the peer, so read them
+    /// piece by piece with `Conn::reader`.
+    pub const fn no_message_size(mut self) -> Self {
+        self.message_size = None;
+        self
+    }
+
+    /// The longest frame to accept, in payload bytes as they arrive (compressed, if
+    /// they are). Default: as long as a message may be.
+    pub const fn frame_size(mut self, bytes: usize) -> Self {
+        self.frame_size = Some(bytes);
+        self
+    }
+
+    /// How many frames one message may be cut into, empty ones included.
+    /// Default: 131,072.
+    pub const fn fragments(mut self, frames: usize) -> Self {
+        self.fragments = Some(frames);
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether to agree to `permessage-deflate` (RFC 7692), and how to compress.
+///
+/// Without context takeover every message is compressed by itself, and nothing is
+/// held between messages. With it, a message may refer to those before: similar
+/// small messages shrink much further, and each connection that uses it holds up to
+/// 256 KiB to compress and 64 KiB to decompress, for as long as it lives. Fewer
+/// window bits make that less.
+///
+/// Compression can reveal a secret that shares a window with text that an attacker
+/// chooses; see [`Message::uncompressed`](crate::Message::uncompressed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Compression {
+    pub(crate) mode: CompressionMode,
+    pub(crate) threshold: usize,
+    pub(crate) level: u8,
+    pub(crate) window_bits: u8,
+    pub(crate) peer_window_bits: u8,
+}
+
+/// Which messages a compressed message may refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CompressionMode {
+    Off,
+    NoContextTakeover,
+    ContextTakeover,
+}
+
+impl Compression {
+    /// No compression: nothing is offered, and offers are declined.
+    pub const fn off() -> Self {
+        Self {
+            mode: CompressionMode::Off,
+            threshold: 0,
+            level: 1,
+            window_bits: 15,
+            peer_window_bits: 15,
+        }
+    }
+
+    /// Every message by itself; from 512 bytes on.
+    pub const fn no_context_takeover() -> Self {
+        Self { mode: CompressionMode::NoContextTakeover, threshold: 512, ..Self::off() }
+    }
+
+    /// Messages may refer to earlier ones, where the peer agrees; from 128 bytes on.
+    pub const fn context_takeover() -> Self {
+        Self { mode: CompressionMode::ContextTakeover, threshold: 128, ..Self::off() }
+    }
+
+    /// The shortest message to compress, in bytes. Default: 512 without context
+    /// takeover, 128 with.
+    pub const fn threshold(mut self, bytes: usize) -> Self {
+        self.threshold = bytes;
+        self
+    }
+
+    /// How hard to try, from 1 (fast) to 9 (small); 0 stores without compressing.
+    /// Values above 9 are taken as 9. Default: 1.
+    pub const fn level(mut self, level: u8) -> Self {
+        self.level = if level > 9 { 9 } else { level };
+        self
+    }
+
+    /// The largest window to compress with, as a power of two from 8 (256 bytes) to
+    /// 15 (32 KiB); values outside are moved to the nearest. Default: 15.
+    pub const fn window_bits(mut self, bits: u8) -> Self {
+        self.window_bits = clamp_bits(bits);
+        self
+    }
+
+    /// The largest window that the peer is asked to compress with, which bounds
+    /// what is held to decompress. From 8 to 15; values outside are moved to the
+    /// nearest. Default: 15.
+    ///
+    /// A server can only ask clients that offer `client_max_window_bits`.
+    pub const fn peer_window_bits(mut self, bits: u8) -> Self {
+        self.peer_window_bits = clamp_bits(bits);
+        self
+    }
+
+    /// Is it switched on?
+    pub const fn is_on(&self) -> bool {
+        !matches!(self.mode, CompressionMode::Off)
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::off()
+    }
+}
+
+const fn clamp_bits(bits: u8) -> u8 {
+    match bits {
+        0..8 => 8,
+        8..=15 => bits,
+        16.. => 15,
+    }
+}
+
+/// When to ping a silent peer, and when to give it up.
+///
+/// Judged while the connection is being read: an application that is busy with a
+/// message never takes its peer for dead, since what already lies in the socket
+/// is read first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Keepalive {
+    pub(crate) interval: Duration,
+    pub(crate) give_up: Duration,
+}
+
+impl Keepalive {
+    /// Pings after `interval` without a byte from the peer, and gives the
+    /// connection up when twice that has passed without one.
+    pub const fn every(interval: Duration) -> Self {
+        Self { interval, give_up: interval.saturating_mul(2) }
+    }
+
+    /// How long the peer may be silent altogether, ping and waiting included.
+    /// Default: twice the interval.
+    pub const fn give_up_after(mut self, silence: Duration) -> Self {
+        self.give_up = silence;
+        self
+    }
+}
+
+impl Default for Keepalive {
+    /// A ping after 30 s of silence, the end after 60 s.
+    fn default() -> Self {
+        Self::every(Duration::from_secs(30))
+    }
+}

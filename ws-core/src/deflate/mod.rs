@@ -1,0 +1,5 @@
+//! permessage-deflate (RFC 7692): compress and decompress messages.
+
+mod params;
+
+pub use params::Params;

@@ -1,0 +1,79 @@
+//! How is a payload hidden from proxies, fast and portably?
+
+/// A masking key, turned to the byte that comes next (RFC 6455 §5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mask([u8; 4]);
+
+impl Mask {
+    /// The mask of a key.
+    pub const fn new(key: [u8; 4]) -> Self {
+        Self(key)
+    }
+
+    /// A mask that nobody can foresee, as §10.3 wants it.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// The key, turned to the byte that comes next.
+    pub const fn key(self) -> [u8; 4] {
+        self.0
+    }
+
+    /// The mask for what comes after `bytes` more bytes.
+    #[must_use]
+    pub const fn skip(self, bytes: usize) -> Self {
+        let key = u32::from_le_bytes(self.0);
+        Self(key.rotate_right(8 * (bytes % 4) as u32).to_le_bytes())
+    }
+}
+
+/// Masks `payload` in place, or unmasks it, which is the same, and gives the mask
+/// for the bytes that follow.
+///
+/// The loop over words is one that the compiler turns into vector instructions.
+#[inline]
+pub fn mask(payload: &mut [u8], mask: Mask) -> Mask {
+    let word = u64::from(u32::from_ne_bytes(mask.0));
+    let word = word << 32 | word;
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for bytes in words {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.0.iter().cycle()) {
+        *byte ^= key;
+    }
+    mask.skip(payload.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn naive(payload: &[u8], key: [u8; 4]) -> Vec<u8> {
+        payload.iter().enumerate().map(|(n, byte)| byte ^ key[n % 4]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn masking_is_what_the_rfc_says_however_it_is_cut(
+            payload in prop::collection::vec(any::<u8>(), 0..300), key: [u8; 4], cut: usize,
+        ) {
+            let mut masked = payload.clone();
+            let (head, tail) = masked.split_at_mut(cut.min(payload.len()));
+            let turned = mask(head, Mask::new(key));
+            mask(tail, turned);
+            prop_assert_eq!(masked, naive(&payload, key));
+        }
+
+        #[test]
+        fn masking_twice_is_nothing(payload in prop::collection::vec(any::<u8>(), 0..300), key: [u8; 4]) {
+            let mut masked = payload.clone();
+            mask(&mut masked, Mask::new(key));
+            mask(&mut masked, Mask::new(key));
+            prop_assert_eq!(masked, payload);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What do the bits of a frame say? Every pattern of bits decodes; whether it may
+//! stand there is judged in [`proto`](crate::proto).
+
+mod header;
+mod mask;
+
+pub use header::{EncodedHeader, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
+pub use mask::{Mask, mask};

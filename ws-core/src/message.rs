@@ -1,0 +1,212 @@
+//! What does an application send and receive?
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// Whether a message is text or binary ([RFC 6455 §5.6]).
+///
+/// [RFC 6455 §5.6]: https://www.rfc-editor.org/rfc/rfc6455#section-5.6
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageType {
+    /// UTF-8 text.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+impl fmt::Display for MessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Binary => "binary",
+        })
+    }
+}
+
+/// One whole message: its type and its payload.
+///
+/// The payload is reference-counted, so a clone copies no bytes. A text message
+/// holds UTF-8 by construction: there is no way to make one that does not.
+///
+/// ```
+/// use ws_core::{Message, MessageType};
+///
+/// let hello = Message::from("hello");
+/// assert_eq!(hello.kind(), MessageType::Text);
+/// assert_eq!(hello.as_text(), Some("hello"));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Message {
+    kind: MessageType,
+    compress: bool,
+    payload: Bytes,
+}
+
+impl Message {
+    /// A text message.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::from_checked(MessageType::Text, text.into().into())
+    }
+
+    /// A binary message.
+    pub fn binary(payload: impl Into<Bytes>) -> Self {
+        Self::from_checked(MessageType::Binary, payload.into())
+    }
+
+    /// A text message of bytes that are checked to be UTF-8 first.
+    ///
+    /// # Errors
+    ///
+    /// Gives the bytes back when they are not UTF-8.
+    pub fn text_from_bytes(payload: impl Into<Bytes>) -> Result<Self, Bytes> {
+        let payload = payload.into();
+        match simdutf8::basic::from_utf8(&payload) {
+            Ok(_) => Ok(Self::from_checked(MessageType::Text, payload)),
+            Err(_) => Err(payload),
+        }
+    }
+
+    /// Makes this message leave without compression, whatever the connection agreed.
+    ///
+    /// Worth it for payloads that are compressed already, and for secrets that
+    /// must not share a compression window with text that an attacker chooses.
+    #[must_use]
+    pub fn uncompressed(mut self) -> Self {
+        self.compress = false;
+        self
+    }
+
+    /// Is it text or binary?
+    pub const fn kind(&self) -> MessageType {
+        self.kind
+    }
+
+    /// Is it a text message?
+    pub const fn is_text(&self) -> bool {
+        matches!(self.kind, MessageType::Text)
+    }
+
+    /// Is it a binary message?
+    pub const fn is_binary(&self) -> bool {
+        matches!(self.kind, MessageType::Binary)
+    }
+
+    /// The payload.
+    pub const fn as_bytes(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The text of a text message; `None` of a binary one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self.kind {
+            MessageType::Text => simdutf8::basic::from_utf8(&self.payload).ok(),
+            MessageType::Binary => None,
+        }
+    }
+
+    /// How many bytes the payload has.
+    pub const fn len(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Has the payload no bytes?
+    pub const fn is_empty(&self) -> bool {
+        self.payload.is_empty()
+    }
+
+    /// The payload by value.
+    pub fn into_bytes(self) -> Bytes {
+        self.payload
+    }
+
+    /// The type and the payload by value.
+    pub fn into_parts(self) -> (MessageType, Bytes) {
+        (self.kind, self.payload)
+    }
+
+    /// A message of a payload that is known to be UTF-8 where `kind` says text.
+    pub(crate) const fn from_checked(kind: MessageType, payload: Bytes) -> Self {
+        Self { kind, compress: true, payload }
+    }
+
+    pub(crate) const fn may_compress(&self) -> bool {
+        self.compress
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_text() {
+            Some(text) => f.debug_tuple("Text").field(&text).finish(),
+            None => f.debug_tuple("Binary").field(&self.payload).finish(),
+        }
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<&[u8]> for Message {
+    fn from(payload: &[u8]) -> Self {
+        Self::binary(payload.to_vec())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(payload: &[u8; N]) -> Self {
+        Self::binary(payload.to_vec())
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(payload: Vec<u8>) -> Self {
+        Self::binary(payload)
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(payload: Bytes) -> Self {
+        Self::binary(payload)
+    }
+}
+
+impl From<&Self> for Message {
+    fn from(message: &Self) -> Self {
+        message.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_utf8_or_nothing() {
+        let bad = Message::text_from_bytes(&b"\xff"[..]).unwrap_err();
+        assert_eq!(bad, &b"\xff"[..]);
+        let good = Message::text_from_bytes("å".as_bytes()).unwrap();
+        assert_eq!(good.as_text(), Some("å"));
+    }
+
+    #[test]
+    fn only_text_has_text() {
+        assert_eq!(Message::from("a").as_text(), Some("a"));
+        assert_eq!(Message::from(b"a").as_text(), None);
+    }
+
+    #[test]
+    fn types_print_as_words() {
+        assert_eq!(MessageType::Text.to_string(), "text");
+        assert_eq!(MessageType::Binary.to_string(), "binary");
+    }
+}
