@@ -1,0 +1,255 @@
+//! How do the heads of HTTP/1.1 messages look as bytes?
+//!
+//! For opening handshakes on a bare stream; with a framework in between, that is
+//! its business.
+
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
+use httparse::{EMPTY_HEADER, Header, Status};
+
+use super::{HandshakeError, Rejection};
+
+/// The longest head that is read.
+pub const MAX_HEAD: usize = 16 * 1024;
+
+/// The most headers that are read.
+pub const MAX_HEADERS: usize = 100;
+
+/// Reads the head of a request off the front of `input`, with the number of bytes it took.
+///
+/// `None` means that more bytes are needed.
+///
+/// # Errors
+///
+/// Fails as soon as the bytes cannot become a head within [`MAX_HEAD`] and
+/// [`MAX_HEADERS`].
+pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, HeadError> {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Request::new(&mut headers);
+    let Some(taken) = complete(input, |input| head.parse(input))? else { return Ok(None) };
+    let mut request = Request::new(());
+    *request.version_mut() = version(head.version);
+    *request.method_mut() =
+        head.method.unwrap_or_default().parse().or(Err(HeadError::Malformed))?;
+    *request.uri_mut() = head.path.unwrap_or_default().parse().or(Err(HeadError::Malformed))?;
+    *request.headers_mut() = header_map(head.headers)?;
+    Ok(Some((request, taken)))
+}
+
+/// Reads the head of a response off the front of `input`, with the number of bytes it took.
+///
+/// `None` means that more bytes are needed.
+///
+/// # Errors
+///
+/// Fails as soon as the bytes cannot become a head within [`MAX_HEAD`] and
+/// [`MAX_HEADERS`].
+pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, HeadError> {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let Some(taken) = complete(input, |input| head.parse(input))? else { return Ok(None) };
+    let mut response = Response::new(());
+    *response.version_mut() = version(head.version);
+    let status = StatusCode::from_u16(head.code.unwrap_or_default());
+    *response.status_mut() = status.or(Err(HeadError::Malformed))?;
+    *response.headers_mut() = header_map(head.headers)?;
+    Ok(Some((response, taken)))
+}
+
+/// Prints a request without a body. `Host` is taken from the URI unless it is set.
+pub fn encode_request(request: &Request<()>) -> Vec<u8> {
+    let uri = request.uri();
+    // Unlike `as_str`, this prints a slash before a query without a path.
+    let path = uri.path_and_query().map_or_else(|| "/".into(), |path| path.to_string());
+    let mut head = format!("{} {path} HTTP/1.1\r\n", request.method()).into_bytes();
+    if let (Some(host), false) = (uri.host(), request.headers().contains_key(HOST)) {
+        let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+        head.extend_from_slice(format!("host: {host}{port}\r\n").as_bytes());
+    }
+    print_headers(&mut head, request.headers());
+    head
+}
+
+/// Prints a response with its body, and with the length of that unless it is set.
+///
+/// A response that upgrades has neither.
+pub fn encode_response(response: &Response<impl AsRef<[u8]>>) -> Vec<u8> {
+    let (status, body) = (response.status(), response.body().as_ref());
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    if status.is_informational() {
+        print_headers(&mut bytes, response.headers());
+        return bytes;
+    }
+    if !response.headers().contains_key(CONTENT_LENGTH) {
+        bytes.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+    }
+    print_headers(&mut bytes, response.headers());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// Why bytes are not the head of an HTTP/1.1 message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// They do not follow the grammar (RFC 9112).
+    #[error("the head is malformed")]
+    Malformed,
+    /// There are more than [`MAX_HEAD`] bytes or [`MAX_HEADERS`] headers.
+    #[error("the head is too large")]
+    TooLarge,
+}
+
+impl From<HeadError> for Rejection {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::HeadMalformed,
+            HeadError::TooLarge => Self::HeadTooLarge,
+        }
+    }
+}
+
+impl From<HeadError> for HandshakeError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::HeadMalformed,
+            HeadError::TooLarge => Self::HeadTooLarge,
+        }
+    }
+}
+
+/// Parses no more than may be there, and says how much that took.
+fn complete<'a>(
+    input: &'a [u8],
+    parse: impl FnOnce(&'a [u8]) -> httparse::Result<usize>,
+) -> Result<Option<usize>, HeadError> {
+    match parse(input.get(..MAX_HEAD).unwrap_or(input)) {
+        Ok(Status::Complete(taken)) => Ok(Some(taken)),
+        Ok(Status::Partial) if input.len() < MAX_HEAD => Ok(None),
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
+        Err(_) => Err(HeadError::Malformed),
+    }
+}
+
+fn version(minor: Option<u8>) -> Version {
+    match minor {
+        Some(0) => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    }
+}
+
+fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
+    let header = |header: &Header<'_>| {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(header.value).ok()?))
+    };
+    headers.iter().map(header).collect::<Option<_>>().ok_or(HeadError::Malformed)
+}
+
+/// Prints headers and the line that ends a head. Neither names nor values can hold
+/// a line break: `http` has made sure.
+fn print_headers(head: &mut Vec<u8>, headers: &HeaderMap) {
+    for (name, value) in headers {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &[u8] =
+        b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\r\nrest";
+
+    #[test]
+    fn a_request_is_read_at_every_cut() {
+        let (request, taken) = decode_request(REQUEST).unwrap().unwrap();
+        assert_eq!(&REQUEST[taken..], b"rest");
+        assert_eq!(request.uri(), "/chat?room=1");
+        assert_eq!(request.headers()[HOST], "example.com");
+        for cut in 0..taken {
+            assert!(decode_request(&REQUEST[..cut]).unwrap().is_none(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn targets_begin_with_a_slash() {
+        let check = |uri: &str, line: &str| {
+            let printed = encode_request(&Request::get(uri).body(()).unwrap());
+            assert!(printed.starts_with(line.as_bytes()), "{uri}");
+        };
+        check("ws://example.com", "GET / HTTP/1.1\r\nhost: example.com\r\n\r\n");
+        check("ws://example.com?room=1", "GET /?room=1 HTTP/1.1\r\n");
+        check("ws://user@[::1]:80/chat", "GET /chat HTTP/1.1\r\nhost: [::1]:80\r\n\r\n");
+        check("/chat", "GET /chat HTTP/1.1\r\n\r\n");
+    }
+
+    #[test]
+    fn what_is_printed_is_read() {
+        let request = Request::get("ws://example.com:8080/chat?room=1").header("a", "b");
+        let printed = encode_request(&request.body(()).unwrap());
+        let (request, taken) = decode_request(&printed).unwrap().unwrap();
+        assert_eq!((request.uri().to_string().as_str(), taken), ("/chat?room=1", printed.len()));
+        assert_eq!(request.headers()[HOST], "example.com:8080");
+        assert_eq!(request.headers()["a"], "b");
+
+        let printed = encode_response(&Rejection::Method.into_response());
+        let (response, taken) = decode_response(&printed).unwrap().unwrap();
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()["allow"], "GET");
+        assert_eq!(response.headers()[CONTENT_LENGTH], (printed.len() - taken).to_string());
+        assert_eq!(&printed[taken..], Rejection::Method.to_string().as_bytes());
+    }
+
+    #[test]
+    fn an_upgrade_has_no_length_and_no_body() {
+        let response = Response::builder().status(101).header("upgrade", "websocket");
+        let printed = encode_response(&response.body("body").unwrap());
+        assert_eq!(printed, b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n");
+    }
+
+    #[test]
+    fn heads_are_bounded() {
+        let check = |head: &[u8], error| {
+            assert_eq!(decode_request(head).unwrap_err(), error);
+        };
+        let long = [b"GET / HTTP/1.1\r\na: ".as_slice(), &[b'a'; MAX_HEAD], b"\r\n\r\n"].concat();
+        check(&long, HeadError::TooLarge);
+        check(&long[..MAX_HEAD], HeadError::TooLarge);
+        assert!(decode_request(&long[..MAX_HEAD - 1]).unwrap().is_none());
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
+        check(many.as_bytes(), HeadError::TooLarge);
+        let full = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS));
+        assert!(decode_request(full.as_bytes()).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_not_http_1_is_malformed() {
+        for head in [
+            "hello\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "GET / HTTP/1.1\r\na b: c\r\n\r\n",
+            "GET / HTTP/1.1\r\na: b\r\n c\r\n\r\n",
+            "GET / HTTP/1.1\r\na: \0\r\n\r\n",
+            "GET a:b:c HTTP/1.1\r\n\r\n",
+        ] {
+            assert_eq!(
+                decode_request(head.as_bytes()).unwrap_err(),
+                HeadError::Malformed,
+                "{head}"
+            );
+        }
+        for head in ["HTTP/1.1 1 no\r\n\r\n", "HTTP/1.1 000 no\r\n\r\n", "HTTP/3 200\r\n\r\n"] {
+            assert_eq!(
+                decode_response(head.as_bytes()).unwrap_err(),
+                HeadError::Malformed,
+                "{head}"
+            );
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How does HTTP write tokens and lists, and how often may a header stand?
+
+use std::mem;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// The text, if it is a token (RFC 9110 §5.6.2).
+pub(super) fn token(text: &[u8]) -> Option<&str> {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    if text.is_empty() || !text.iter().all(legal) {
+        return None;
+    }
+    str::from_utf8(text).ok()
+}
+
+/// The elements of a list across all lines of a header, without empty ones
+/// (RFC 9110 §5.6.1).
+pub(super) fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| split(line.as_bytes(), b',')).filter(|element| !element.is_empty())
+}
+
+/// Splits a value at a separator, except inside of quoted strings, and trims the parts.
+pub(super) fn split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escape) = (false, false);
+    let parts = value.split(move |&byte| {
+        let escaped = mem::take(&mut escape);
+        match byte {
+            _ if escaped => false,
+            b'\\' if quoted => {
+                escape = true;
+                false
+            }
+            b'"' => {
+                quoted = !quoted;
+                false
+            }
+            _ => byte == separator && !quoted,
+        }
+    });
+    parts.map(<[u8]>::trim_ascii)
+}
+
+/// Does a list hold a token, upper or lower case?
+pub(super) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    elements(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The value of a header that may stand once at most.
+///
+/// # Errors
+///
+/// Gives `repeated` when it stands more often.
+pub(super) fn at_most_once<E>(
+    headers: &HeaderMap,
+    name: HeaderName,
+    repeated: E,
+) -> Result<Option<&[u8]>, E> {
+    let mut lines = headers.get_all(name).into_iter();
+    let first = lines.next().map(HeaderValue::as_bytes);
+    match lines.next() {
+        Some(_) => Err(repeated),
+        None => Ok(first),
+    }
+}
+
+/// Sets a header to a value that is made of tokens and base64, and so always legal.
+pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::CONNECTION;
+
+    use super::*;
+
+    fn connection(lines: &[&'static str]) -> HeaderMap {
+        lines.iter().map(|line| (CONNECTION, HeaderValue::from_static(line))).collect()
+    }
+
+    #[test]
+    fn tokens_are_found_in_any_line_and_case() {
+        let check = |lines: &[&'static str], found| {
+            let headers = connection(lines);
+            assert_eq!(has_token(&headers, CONNECTION, "upgrade"), found, "{lines:?}");
+        };
+        check(&["upgrade"], true);
+        check(&["keep-alive, Upgrade"], true);
+        check(&["keep-alive", "te,\tUPGRADE ,"], true);
+        check(&["upgrades"], false);
+        check(&["\"upgrade"], false);
+        check(&["up grade", ""], false);
+        check(&[], false);
+    }
+
+    #[test]
+    fn quoted_separators_do_not_split() {
+        let check = |value: &str, parts: &[&str]| {
+            let split: Vec<_> = split(value.as_bytes(), b',').collect();
+            assert_eq!(split, parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>());
+        };
+        check("", &[""]);
+        check(" a ,b,, c", &["a", "b", "", "c"]);
+        check(r#"a="1,2", b"#, &[r#"a="1,2""#, "b"]);
+        check(r#"a="1\",2", b"#, &[r#"a="1\",2""#, "b"]);
+        check(r#"a="1\\", b"#, &[r#"a="1\\""#, "b"]);
+        check(r#"a="1, b"#, &[r#"a="1, b"#]);
+        check(r"a\, b", &[r"a\", "b"]);
+    }
+
+    #[test]
+    fn a_token_has_no_separators() {
+        let check = |text: &str, legal: bool| {
+            assert_eq!(token(text.as_bytes()), legal.then_some(text));
+        };
+        check("chat.v2", true);
+        check("!#$%&'*+-.^_`|~", true);
+        for illegal in ["", "a b", "a,b", "a;b", "a=b", "a/b", "\"a\"", "é", "a\\b", "a\t"] {
+            check(illegal, false);
+        }
+    }
+}

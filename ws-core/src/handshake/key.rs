@@ -1,0 +1,63 @@
+//! Which key does a client send, and how does a server prove that it has read it?
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use sha1::{Digest as _, Sha1};
+
+/// What is hashed after the key (RFC 6455 §1.3).
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The unused bits of the last character may be anything: they are not zero in the
+/// example of RFC 6455 §4.1.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// A `Sec-WebSocket-Key`: 16 random bytes.
+pub(super) fn generate() -> String {
+    BASE64.encode(rand::random::<[u8; 16]>())
+}
+
+/// Does the key stand for 16 bytes (RFC 6455 §4.2.1)?
+pub(super) fn is_valid(key: &[u8]) -> bool {
+    // 18 is what a decoder wants for 24 characters before it sees the padding.
+    let mut nonce = [0; 18];
+    matches!(BASE64.decode_slice(key, &mut nonce), Ok(16))
+}
+
+/// The `Sec-WebSocket-Accept` that answers a key (RFC 6455 §4.2.2).
+pub(super) fn accept(key: &[u8]) -> String {
+    BASE64.encode(Sha1::new_with_prefix(key).chain_update(GUID).finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_value_is_that_of_the_rfc() {
+        assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn only_16_bytes_make_a_key() {
+        let check = |key: &str, valid| assert_eq!(is_valid(key.as_bytes()), valid, "{key}");
+        check("dGhlIHNhbXBsZSBub25jZQ==", true);
+        check("AQIDBAUGBwgJCgsMDQ4PEC==", true); // the example of RFC 6455 §4.1
+        check("", false);
+        check("AAAAAAAAAAAAAAAAAAAA", false); // 15 bytes
+        check("AAAAAAAAAAAAAAAAAAAAAAA=", false); // 17 bytes
+        check("AAAAAAAAAAAAAAAAAAAAAAAA", false); // 18 bytes
+        check("AAAAAAAAAAAAAAAAAAAAAA", false); // no padding
+        check("dGhlIHNhbXBsZSBub25jZ!==", false);
+        check("dGhlIHNhbXBsZSBub25jZQ==dGhlIHNhbXBsZSBub25jZQ==", false);
+    }
+
+    #[test]
+    fn generated_keys_are_valid_and_differ() {
+        assert!(is_valid(generate().as_bytes()));
+        assert_ne!(generate(), generate());
+    }
+}

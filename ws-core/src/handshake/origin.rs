@@ -1,0 +1,344 @@
+//! Is this web page allowed to talk to us?
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::{HOST, HeaderMap, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderValue, Request};
+
+use super::{Rejection, headers};
+
+/// Which web pages may connect ([RFC 6455 §10.2]). Default: those of the same host.
+///
+/// Browsers let any page open a WebSocket to any server, cookies included; the
+/// `Origin` header, which pages cannot forge, is what tells them apart. Programs
+/// that are no browsers send none, or whatever they like: this is no protection
+/// against them, so a missing `Origin` is allowed unless
+/// [refused](Self::refuse_missing).
+///
+/// [RFC 6455 §10.2]: https://www.rfc-editor.org/rfc/rfc6455#section-10.2
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Origin {
+    rule: Rule,
+    allow_missing: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Rule {
+    /// The same host, or one of these patterns.
+    SameHost(Vec<String>),
+    Any,
+    Check(Check),
+}
+
+impl Origin {
+    /// Pages over `http` or `https` from the host and the port that the request is for.
+    ///
+    /// Behind a proxy that changes `Host`, use [`patterns`](Self::patterns).
+    pub const fn same_host() -> Self {
+        Self::new(Rule::SameHost(Vec::new()))
+    }
+
+    /// Pages that match one of these patterns, and those of the same host.
+    ///
+    /// `*` stands for any characters and `?` for any one; upper and lower case are
+    /// the same. A pattern is about the host, with the port where that is not the
+    /// scheme's default (`*.example.com`, `localhost:*`), or, if it contains `://`,
+    /// about the scheme too (`https://*.example.com`, `tauri://localhost`).
+    pub fn patterns(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let patterns = patterns.into_iter().map(|pattern| pattern.as_ref().to_ascii_lowercase());
+        Self::new(Rule::SameHost(patterns.collect()))
+    }
+
+    /// Every page. Right for services without cookies or other ambient authority.
+    pub const fn any() -> Self {
+        Self::new(Rule::Any)
+    }
+
+    /// Whatever a function says that is given the value of `Origin`, which may be
+    /// `null`, and all headers of the request.
+    pub fn check(check: impl Fn(&str, &HeaderMap) -> bool + Send + Sync + 'static) -> Self {
+        Self::new(Rule::Check(Check(Arc::new(check))))
+    }
+
+    /// Refuses requests without an `Origin` too, which are those of programs that
+    /// are no browsers. Default: they are allowed.
+    pub const fn refuse_missing(mut self) -> Self {
+        self.allow_missing = false;
+        self
+    }
+
+    /// May the page that made this request connect?
+    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
+        let mut origins = request.headers().get_all(ORIGIN).into_iter();
+        let allowed = match (origins.next(), &self.rule) {
+            (None, _) if self.allow_missing => true,
+            (None, _) => return Err(Rejection::OriginMissing),
+            (Some(_), Rule::Any) => true,
+            (Some(_), _) if origins.next().is_some() => return Err(Rejection::OriginRepeated),
+            (Some(origin), Rule::Check(Check(check))) => {
+                origin.to_str().is_ok_and(|origin| check(origin, request.headers()))
+            }
+            (Some(origin), Rule::SameHost(patterns)) => Site::parse(origin).is_some_and(|site| {
+                site.is_target_of(request) || patterns.iter().any(|pattern| site.matches(pattern))
+            }),
+        };
+        if allowed { Ok(()) } else { Err(Rejection::OriginRefused) }
+    }
+
+    const fn new(rule: Rule) -> Self {
+        Self { rule, allow_missing: true }
+    }
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::same_host()
+    }
+}
+
+type Decide = dyn Fn(&str, &HeaderMap) -> bool + Send + Sync;
+
+/// A function that decides.
+#[derive(Clone)]
+struct Check(Arc<Decide>);
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Check(..)")
+    }
+}
+
+/// Where a page comes from: the value of an `Origin` header, in lower case.
+struct Site {
+    scheme: String,
+    host: String,
+    /// `None` for the scheme's default.
+    port: Option<u16>,
+}
+
+impl Site {
+    fn parse(origin: &HeaderValue) -> Option<Self> {
+        let origin = origin.to_str().ok()?.to_ascii_lowercase();
+        let (scheme, authority) = origin.split_once("://")?;
+        headers::token(scheme.as_bytes())?;
+        // No browser ends an origin with a slash, but some programs do.
+        let (host, port) = host_and_port(authority.strip_suffix('/').unwrap_or(authority))?;
+        let port = port.filter(|port| Some(*port) != default_port(scheme));
+        Some(Self { scheme: scheme.to_owned(), host, port })
+    }
+
+    /// Is this where the request went? If it does not say the port, it must be the
+    /// default of the page's scheme: nobody knows that of the request.
+    fn is_target_of<B>(&self, request: &Request<B>) -> bool {
+        let Some(default) = default_port(&self.scheme) else { return false };
+        let authority = request.uri().authority().map(Authority::as_str);
+        let host = || request.headers().get(HOST)?.to_str().ok();
+        let Some((host, port)) = authority.or_else(host).and_then(host_and_port) else {
+            return false;
+        };
+        self.host.eq_ignore_ascii_case(&host)
+            && self.port.unwrap_or(default) == port.unwrap_or(default)
+    }
+
+    fn matches(&self, pattern: &str) -> bool {
+        let Self { scheme, host, port } = self;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let text = match pattern.contains("://") {
+            true => format!("{scheme}://{host}{port}"),
+            false => format!("{host}{port}"),
+        };
+        glob(pattern.as_bytes(), text.as_bytes())
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+/// Takes `host` or `host:port` apart; `None` when there is more to it, or less.
+fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+    let parsed: Authority = authority.parse().ok()?;
+    let port = match authority.strip_prefix(parsed.host())? {
+        "" | ":" => None,
+        port => Some(port.strip_prefix(':')?.parse().ok()?),
+    };
+    (!parsed.host().is_empty()).then(|| (parsed.host().to_owned(), port))
+}
+
+/// Does the whole text match the pattern?
+fn glob(mut pattern: &[u8], mut text: &[u8]) -> bool {
+    // What follows the last `*`, and the text from where that was last tried.
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern, text) {
+            ([b'*', after @ ..], _) => {
+                retry = Some((after, text));
+                pattern = after;
+            }
+            ([b'?', after @ ..], [_, rest @ ..]) => (pattern, text) = (after, rest),
+            ([wanted, after @ ..], [byte, rest @ ..]) if wanted == byte => {
+                (pattern, text) = (after, rest);
+            }
+            ([], []) => return true,
+            _ => {
+                let Some((after, [_, rest @ ..])) = retry else { return false };
+                retry = Some((after, rest));
+                (pattern, text) = (after, rest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(policy: &Origin, host: &str, origin: &str) -> Result<(), Rejection> {
+        let request = Request::get("/chat").header(HOST, host).header(ORIGIN, origin);
+        policy.judge(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn the_same_host_is_the_same_host_and_port() {
+        let check = |host: &str, origin: &str, allowed: bool| {
+            let judged = judge(&Origin::same_host(), host, origin);
+            let expected = if allowed { Ok(()) } else { Err(Rejection::OriginRefused) };
+            assert_eq!(judged, expected, "{origin} to {host}");
+        };
+        check("example.com", "http://example.com", true);
+        check("example.com", "https://example.com", true);
+        check("EXAMPLE.com", "HTTPS://example.COM", true);
+        check("example.com:80", "http://example.com", true);
+        check("example.com:443", "https://example.com", true);
+        check("example.com", "https://example.com:443", true);
+        check("example.com:", "http://example.com/", true);
+        check("example.com:8080", "http://example.com:8080", true);
+        check("[::1]:3000", "http://[::1]:3000", true);
+
+        check("example.com:443", "http://example.com", false);
+        check("example.com", "http://example.com:443", false);
+        check("example.com:8080", "http://example.com", false);
+        check("example.com", "http://example.com:8080", false);
+        check("example.com", "http://example.org", false);
+        check("example.com", "http://www.example.com", false);
+        check("example.com", "http://example.com.evil.org", false);
+        check("localhost", "tauri://localhost", false);
+        check("[::1]:3000", "http://[::2]:3000", false);
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for origin in [
+            "null",
+            "",
+            "example.com",
+            "//example.com",
+            "://example.com",
+            "http://",
+            "http://:80",
+            "http:///",
+            "http://example.com/chat",
+            "http://example.com//",
+            "http://example.com?x",
+            "http://user@example.com",
+            "http://example.com@example.com",
+            "http://example.com:80@example.com",
+            "http://example.com:99999",
+            "http://example.com:x",
+            "http://example.com http://example.com",
+            "http://exämple.com",
+        ] {
+            for policy in [Origin::same_host(), Origin::patterns(["*"])] {
+                let judged = judge(&policy, "example.com", origin);
+                assert_eq!(judged, Err(Rejection::OriginRefused), "{origin}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_add_to_the_same_host() {
+        let check = |pattern: &str, origin: &str, allowed| {
+            let judged = judge(&Origin::patterns([pattern]), "here.example", origin);
+            assert_eq!(judged.is_ok(), allowed, "{origin} by {pattern}");
+        };
+        check("example.com", "http://here.example", true);
+        check("example.com", "https://example.com", true);
+        check("Example.com", "https://EXAMPLE.com:443", true);
+        check("*.example.com", "http://a.b.example.com", true);
+        check("localhost:*", "http://localhost:3000", true);
+        check("host-?.example", "http://host-1.example", true);
+        check("https://*.example.com", "https://a.example.com", true);
+        check("tauri://localhost", "tauri://localhost", true);
+        check("*", "chrome-extension://abcdef", true);
+
+        check("example.com", "https://example.com:8443", false);
+        check("*.example.com", "http://example.com", false);
+        check("*.example.com", "http://a.example.com.evil.org", false);
+        check("*.example.com", "http://a.example.com:81", false);
+        check("host-?.example", "http://host-.example", false);
+        check("https://*.example.com", "http://a.example.com", false);
+        check("", "http://example.com", false);
+    }
+
+    #[test]
+    fn stars_try_every_length() {
+        let check = |pattern: &str, text: &str, matches| {
+            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), matches, "{text} by {pattern}");
+        };
+        check("", "", true);
+        check("*", "", true);
+        check("**", "ab", true);
+        check("a*b*c", "aXbXbXc", true);
+        check("a*bc", "abcbc", true);
+        check("*?", "a", true);
+        check("a*bc", "abcb", false);
+        check("a", "", false);
+        check("?", "", false);
+        check("a*a*a*a*a*a*a*a*b", &"a".repeat(200), false);
+    }
+
+    #[test]
+    fn a_missing_origin_is_allowed_unless_refused() {
+        let missing = Request::get("/chat").header(HOST, "example.com").body(()).unwrap();
+        for policy in [Origin::default(), Origin::any(), Origin::check(|_, _| false)] {
+            assert_eq!(policy.judge(&missing), Ok(()));
+            assert_eq!(policy.refuse_missing().judge(&missing), Err(Rejection::OriginMissing));
+        }
+    }
+
+    #[test]
+    fn a_repeated_origin_is_refused() {
+        let here = "http://example.com";
+        let repeated = Request::get("/chat").header(ORIGIN, here).header(ORIGIN, here);
+        let repeated = repeated.header(HOST, "example.com").body(()).unwrap();
+        for policy in [Origin::default(), Origin::check(|_, _| true)] {
+            assert_eq!(policy.judge(&repeated), Err(Rejection::OriginRepeated));
+        }
+        assert_eq!(Origin::any().judge(&repeated), Ok(()));
+    }
+
+    #[test]
+    fn functions_decide_by_origin_and_headers() {
+        let policy = Origin::check(|origin, headers| {
+            origin == "null" && headers.get(HOST).is_some_and(|host| host == "example.com")
+        });
+        assert_eq!(judge(&policy, "example.com", "null"), Ok(()));
+        assert!(judge(&policy, "example.org", "null").is_err());
+        assert!(judge(&policy, "example.com", "http://example.com").is_err());
+        assert_eq!(judge(&Origin::any(), "example.com", "null"), Ok(()));
+    }
+
+    #[test]
+    fn an_absolute_target_says_the_host() {
+        let request = Request::get("http://example.com/chat").header(HOST, "other.example");
+        let request = request.header(ORIGIN, "http://example.com").body(()).unwrap();
+        assert_eq!(Origin::default().judge(&request), Ok(()));
+    }
+}

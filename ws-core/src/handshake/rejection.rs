@@ -1,0 +1,145 @@
+//! Why does a server refuse an opening handshake, and what does it answer?
+
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use http::{Response, StatusCode};
+
+/// Why a request is not answered with a WebSocket.
+///
+/// Each reason has an HTTP [status](Self::status), [headers](Self::headers) that say
+/// how to do better, and a text for whoever made the request; the text tells nothing
+/// about the server. An adapter makes the ones it finds out by itself:
+/// [`NotUpgradable`](Self::NotUpgradable), [`ShuttingDown`](Self::ShuttingDown),
+/// [`Timeout`](Self::Timeout).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// 426: the request is HTTP/1.0 or older (RFC 6455 §4.2.1).
+    #[error("a WebSocket needs HTTP/1.1")]
+    HttpTooOld,
+    /// 501: the request is HTTP/2 or newer, where a WebSocket begins otherwise (RFC 8441).
+    #[error("a WebSocket over HTTP/2 or later is not supported here: use HTTP/1.1")]
+    HttpTooNew,
+    /// 426: the request asks for no upgrade to a WebSocket (RFC 6455 §4.2.1).
+    #[error("only WebSockets here: send `Connection: Upgrade` and `Upgrade: websocket`")]
+    NotUpgrade,
+    /// 405: the method is not GET (RFC 6455 §4.2.1).
+    #[error("the method of an opening handshake is GET")]
+    Method,
+    /// 400: no `Sec-WebSocket-Version` (RFC 6455 §4.2.1).
+    #[error("`Sec-WebSocket-Version` is missing: send 13")]
+    VersionMissing,
+    /// 400: more than one `Sec-WebSocket-Version`.
+    #[error("`Sec-WebSocket-Version` is repeated: send one")]
+    VersionRepeated,
+    /// 426: a `Sec-WebSocket-Version` other than 13 (RFC 6455 §4.4).
+    #[error("this `Sec-WebSocket-Version` is not supported: send 13")]
+    VersionUnsupported,
+    /// 400: no `Sec-WebSocket-Key` (RFC 6455 §4.2.1).
+    #[error("`Sec-WebSocket-Key` is missing: send 16 random bytes in base64")]
+    KeyMissing,
+    /// 400: more than one `Sec-WebSocket-Key` (RFC 6455 §11.3.1).
+    #[error("`Sec-WebSocket-Key` is repeated: send one")]
+    KeyRepeated,
+    /// 400: a `Sec-WebSocket-Key` that is not 16 bytes (RFC 6455 §4.2.1).
+    #[error("`Sec-WebSocket-Key` is invalid: send 16 random bytes in base64")]
+    KeyInvalid,
+    /// 400: no `Host` (RFC 9112 §3.2).
+    #[error("`Host` is missing")]
+    HostMissing,
+    /// 400: more than one `Host` (RFC 9112 §3.2).
+    #[error("`Host` is repeated: send one")]
+    HostRepeated,
+    /// 400: the request has a body, whose bytes would be taken for frames.
+    #[error("an opening handshake has no body: leave out its length and transfer encoding")]
+    Body,
+    /// 403: no `Origin`, though [`Origin::refuse_missing`](super::Origin::refuse_missing).
+    #[error("`Origin` is missing")]
+    OriginMissing,
+    /// 403: more than one `Origin` (RFC 6454 §7.3).
+    #[error("`Origin` is repeated: send one")]
+    OriginRepeated,
+    /// 403: an `Origin` that [`AcceptOptions::origin`](super::AcceptOptions::origin)
+    /// does not allow.
+    #[error("this `Origin` is not allowed here")]
+    OriginRefused,
+    /// 400: `Sec-WebSocket-Protocol` is no list of different tokens (RFC 6455 §4.1).
+    #[error("`Sec-WebSocket-Protocol` is malformed: send a list of different tokens")]
+    SubprotocolsMalformed,
+    /// 400: no common subprotocol, though
+    /// [`require_subprotocol`](super::AcceptOptions::require_subprotocol).
+    #[error("a subprotocol is required: `Sec-WebSocket-Protocol` names none that is spoken here")]
+    SubprotocolRequired,
+    /// 400: the head is not HTTP.
+    #[error("the head of the request is malformed")]
+    HeadMalformed,
+    /// 431: the head is longer than 16 KiB, or has more than 100 headers.
+    #[error("the head of the request is too large")]
+    HeadTooLarge,
+    /// 408: [`AcceptOptions::handshake_timeout`](super::AcceptOptions::handshake_timeout)
+    /// has passed.
+    #[error("the opening handshake took too long")]
+    Timeout,
+    /// 501: the transport under the request cannot be taken over.
+    #[error("this connection cannot be upgraded")]
+    NotUpgradable,
+    /// 503: the server takes no new connections.
+    #[error("the server is shutting down: come back later")]
+    ShuttingDown,
+}
+
+impl Rejection {
+    /// The HTTP status to answer with.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::VersionMissing
+            | Self::VersionRepeated
+            | Self::KeyMissing
+            | Self::KeyRepeated
+            | Self::KeyInvalid
+            | Self::HostMissing
+            | Self::HostRepeated
+            | Self::Body
+            | Self::SubprotocolsMalformed
+            | Self::SubprotocolRequired
+            | Self::HeadMalformed => StatusCode::BAD_REQUEST,
+            Self::OriginMissing | Self::OriginRepeated | Self::OriginRefused => {
+                StatusCode::FORBIDDEN
+            }
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::HttpTooOld | Self::NotUpgrade | Self::VersionUnsupported => {
+                StatusCode::UPGRADE_REQUIRED
+            }
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HttpTooNew | Self::NotUpgradable => StatusCode::NOT_IMPLEMENTED,
+            Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The headers that the status wants: what to upgrade to, which version, which method.
+    pub fn headers(&self) -> HeaderMap {
+        let hints: &[(HeaderName, &str)] = match (self, self.status()) {
+            (_, StatusCode::UPGRADE_REQUIRED) => {
+                &[(UPGRADE, "websocket"), (CONNECTION, "Upgrade"), (SEC_WEBSOCKET_VERSION, "13")]
+            }
+            (Self::VersionMissing | Self::VersionRepeated, _) => &[(SEC_WEBSOCKET_VERSION, "13")],
+            (_, StatusCode::METHOD_NOT_ALLOWED) => &[(ALLOW, "GET")],
+            _ => &[],
+        };
+        let hints = hints.iter().cloned();
+        hints.map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
+    }
+
+    /// The whole answer, with the reason as plain text.
+    pub fn into_response(self) -> Response<String> {
+        let mut response = Response::new(self.to_string());
+        *response.status_mut() = self.status();
+        *response.headers_mut() = self.headers();
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, text);
+        response
+    }
+}
