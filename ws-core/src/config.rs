@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Memory that one connection can hold is at most
 /// [`Limits::message_size`] + one read (64 KiB) + the high mark of
 /// [`write_buffer`](Self::write_buffer) + the message last written + the
-/// inflate window (up to 64 KiB, only with context takeover).
+/// inflate state (47 KiB, only with context takeover).
 ///
 /// ```
 /// use std::time::Duration;
@@ -209,9 +209,9 @@ impl Default for Limits {
 ///
 /// Without context takeover every message is compressed by itself, and nothing is
 /// held between messages. With it, a message may refer to those before: similar
-/// small messages shrink much further, and each connection that uses it holds up to
-/// 256 KiB to compress and 64 KiB to decompress, for as long as it lives. Fewer
-/// window bits make that less.
+/// small messages shrink much further, and each connection that uses it holds about
+/// 370 KiB to compress (245 KiB with 9 window bits) and 47 KiB to decompress, for as
+/// long as it lives.
 ///
 /// Compression can reveal a secret that shares a window with text that an attacker
 /// chooses; see [`Message::uncompressed`](crate::Message::uncompressed).
@@ -276,9 +276,9 @@ impl Compression {
         self
     }
 
-    /// The largest window that the peer is asked to compress with, which bounds
-    /// what is held to decompress. From 8 to 15; values outside are moved to the
-    /// nearest. Default: 15.
+    /// The largest window that the peer is asked to compress with, for the sake of its
+    /// memory: what is held here to decompress stays the same. From 8 to 15; values
+    /// outside are moved to the nearest. Default: 15.
     ///
     /// A server can only ask clients that offer `client_max_window_bits`.
     pub const fn peer_window_bits(mut self, bits: u8) -> Self {
@@ -310,31 +310,32 @@ const fn clamp_bits(bits: u8) -> u8 {
 ///
 /// Judged while the connection is being read: an application that is busy with a
 /// message never takes its peer for dead, since what already lies in the socket
-/// is read first.
+/// is read first, and a peer that could not be heard is asked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Keepalive {
     pub(crate) interval: Duration,
-    pub(crate) give_up: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Keepalive {
-    /// Pings after `interval` without a byte from the peer, and gives the
-    /// connection up when twice that has passed without one.
+    /// Looks every `interval` whether the peer has sent anything since the last look,
+    /// and pings it if not. A ping that brings no sign of life for as long again ends
+    /// the connection.
     pub const fn every(interval: Duration) -> Self {
-        Self { interval, give_up: interval.saturating_mul(2) }
+        Self { interval, patience: interval }
     }
 
-    /// How long the peer may be silent altogether, ping and waiting included.
-    /// Default: twice the interval.
-    pub const fn give_up_after(mut self, silence: Duration) -> Self {
-        self.give_up = silence;
+    /// How long to wait for a sign of life after a ping; any byte is one. Default: as
+    /// long as the interval.
+    pub const fn answer_within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 }
 
 impl Default for Keepalive {
-    /// A ping after 30 s of silence, the end after 60 s.
+    /// A look every 30 s, and 30 s to answer.
     fn default() -> Self {
         Self::every(Duration::from_secs(30))
     }

@@ -120,6 +120,12 @@ impl From<ProtocolError> for Error {
     }
 }
 
+impl From<Unsendable> for Error {
+    fn from(why: Unsendable) -> Self {
+        Self::Unsendable(why)
+    }
+}
+
 impl From<CloseError> for Error {
     fn from(close: CloseError) -> Self {
         Self::Closed(close)
@@ -303,6 +309,9 @@ pub enum Unsendable {
     /// A reason longer than 123 bytes.
     #[error("a close reason has at most 123 bytes, not {0}")]
     Reason(usize),
+    /// A text message that is not UTF-8.
+    #[error("a text message has to be UTF-8")]
+    NotUtf8,
     /// A ping or a pong longer than 125 bytes.
     #[error("a control frame has at most 125 bytes, not {0}")]
     Control(usize),

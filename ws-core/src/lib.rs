@@ -3,17 +3,27 @@
 pub mod deflate;
 pub mod frame;
 pub mod handshake;
+pub mod proto;
+pub mod utf8;
 
 mod config;
+#[cfg(feature = "conn")]
+mod conn;
 mod error;
 mod message;
 mod status;
 
 pub use config::{Compression, Config, Keepalive, Limits};
+#[cfg(feature = "conn")]
+pub use conn::{
+    AcceptError, CloseRead, Conn, EndedBy, Ending, MessageReader, MessageWriter, RequestInfo,
+    Stats, Values, pair, pair_with,
+};
 pub use error::{
     CloseError, Deadline, Error, Limit, ProtocolError, Unsendable, close_status, is_close,
     is_unexpected_close,
 };
-pub use handshake::Agreed;
+pub use handshake::{AcceptOptions, Agreed, HandshakeError, Origin, Rejection, SubprotocolOrder};
 pub use message::{Message, MessageType};
+pub use proto::Role;
 pub use status::{InvalidStatusCode, StatusCode};

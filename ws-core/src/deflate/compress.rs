@@ -20,7 +20,7 @@ pub struct Deflater {
     level: u8,
     window_bits: u8,
     context_takeover: bool,
-    /// How many bytes of the message went in so far.
+    /// How many bytes went in since the message began or was flushed.
     pushed: usize,
 }
 
@@ -81,6 +81,16 @@ impl Deflater {
         self.run(piece, output, LEAST_ROOM, FlushCompress::None)
     }
 
+    /// Puts all that was pushed so far behind what is in `output`, so that the peer can
+    /// read it before the message ends. That costs a few bytes.
+    pub fn flush(&mut self, output: &mut Vec<u8>) -> Result<(), DeflateError> {
+        if self.pushed > 0 {
+            self.run(&[], output, flush_room(self.pushed), FlushCompress::Sync)?;
+            self.pushed = 0;
+        }
+        Ok(())
+    }
+
     /// Ends the message that was pushed, with the rest of it behind what is in
     /// `output`.
     pub fn finish(&mut self, output: &mut Vec<u8>) -> Result<(), DeflateError> {
@@ -88,11 +98,11 @@ impl Deflater {
             // The empty block of a flush, less its tail (§7.2.3.6). zlib would leave it
             // out where the last thing it did was a flush.
             output.push(0x00);
-            return Ok(());
+        } else {
+            self.run(&[], output, flush_room(self.pushed), FlushCompress::Sync)?;
+            let Some(message) = output.strip_suffix(&TAIL) else { return Err(self.fail()) };
+            output.truncate(message.len());
         }
-        self.run(&[], output, flush_room(self.pushed), FlushCompress::Sync)?;
-        let Some(message) = output.strip_suffix(&TAIL) else { return Err(self.fail()) };
-        output.truncate(message.len());
         self.release();
         Ok(())
     }

@@ -1,0 +1,157 @@
+//! How does a server get a connection out of a bare byte stream?
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{Conn, RequestInfo};
+use crate::handshake::head::{HeadError, decode_request, encode_response};
+use crate::handshake::{AcceptOptions, Rejection};
+use crate::proto::Role;
+
+/// Why a byte stream did not become a connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The request was refused, and has been answered so.
+    #[error("the opening handshake was refused")]
+    Rejected(#[from] Rejection),
+    /// The transport failed, or ended before the request did.
+    #[error("the transport failed during the opening handshake")]
+    Io(#[from] io::Error),
+}
+
+impl Conn {
+    /// Makes the server's side of the opening handshake on a byte stream, such as a
+    /// `TcpStream` that was just accepted.
+    ///
+    /// The head of the request may have 16 KiB, and has to arrive within
+    /// [`AcceptOptions::handshake_timeout`]. What arrives behind it is kept. A request
+    /// that is refused is answered with the status and the headers of its
+    /// [`Rejection`].
+    ///
+    /// ```no_run
+    /// use tokio::net::TcpListener;
+    /// use ws_core::{AcceptOptions, Conn};
+    ///
+    /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = TcpListener::bind("127.0.0.1:9000").await?;
+    /// loop {
+    ///     let (stream, _) = listener.accept().await?;
+    ///     tokio::spawn(async move {
+    ///         let conn = Conn::accept(stream, &AcceptOptions::new()).await?;
+    ///         while let Ok(message) = conn.read().await {
+    ///             conn.write(message).await?;
+    ///         }
+    ///         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    ///     });
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the request is refused, late, or not HTTP, and when the transport fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the stream, and the handshake with it.
+    pub async fn accept<T>(io: T, options: &AcceptOptions) -> Result<Self, AcceptError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        // On the heap: this state would else be part of what serves the connection.
+        let shaken = Box::pin(shake_hands(io, options, options.timeout())).await?;
+        let config = options.shared_config();
+        let conn =
+            Self::from_stream(shaken.io, Role::Server, shaken.agreed, shaken.leftover, config);
+        conn.set_request(RequestInfo::new(shaken.request.into_parts().0));
+        Ok(conn)
+    }
+}
+
+struct Shaken<T> {
+    io: T,
+    agreed: crate::Agreed,
+    request: Request<()>,
+    leftover: Bytes,
+}
+
+async fn shake_hands<T>(
+    mut io: T,
+    options: &AcceptOptions,
+    patience: Option<Duration>,
+) -> Result<Shaken<T>, AcceptError>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let reading = read_request(&mut io);
+    let read = match patience {
+        None => reading.await,
+        Some(patience) => match tokio::time::timeout(patience, reading).await {
+            Ok(read) => read,
+            Err(_) => Err(Rejection::Timeout.into()),
+        },
+    };
+    let answered = read.and_then(|(request, leftover)| {
+        let accepted = options.answer(&request)?;
+        Ok((request, leftover, accepted))
+    });
+    match answered {
+        Ok((request, leftover, accepted)) => {
+            let response = accepted.response.map(|()| "");
+            write_response(&mut io, &response, patience).await?;
+            Ok(Shaken { io, agreed: accepted.agreed, request, leftover })
+        }
+        Err(AcceptError::Rejected(rejection)) => {
+            let response = rejection.clone().into_response();
+            write_response(&mut io, &response, patience).await?;
+            io.shutdown().await?;
+            Err(rejection.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn read_request(
+    io: &mut (impl AsyncRead + Unpin),
+) -> Result<(Request<()>, Bytes), AcceptError> {
+    let mut input = BytesMut::new();
+    loop {
+        if io.read_buf(&mut input).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        match decode_request(&input) {
+            Ok(None) => {}
+            Ok(Some((request, taken))) => {
+                return Ok((request, input.split_off(taken).freeze()));
+            }
+            Err(HeadError::TooLarge) => return Err(Rejection::HeadTooLarge.into()),
+            Err(_) => return Err(Rejection::HeadMalformed.into()),
+        }
+    }
+}
+
+/// Answers, with as much patience as for the request: a peer that takes no answer
+/// must not hold us.
+async fn write_response(
+    io: &mut (impl AsyncWrite + Unpin),
+    response: &Response<impl AsRef<[u8]>>,
+    patience: Option<Duration>,
+) -> io::Result<()> {
+    let bytes = encode_response(response);
+    let writing = async {
+        io.write_all(&bytes).await?;
+        io.flush().await
+    };
+    match patience {
+        None => writing.await,
+        Some(patience) => match tokio::time::timeout(patience, writing).await {
+            Ok(written) => written,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        },
+    }
+}

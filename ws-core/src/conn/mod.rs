@@ -1,0 +1,411 @@
+//! The connection: the only folder that awaits.
+
+mod accept;
+mod clock;
+mod close_read;
+mod ending;
+mod farewell;
+mod pair;
+mod ping;
+mod reading;
+mod request;
+mod shared;
+mod stats;
+mod stream;
+mod transport;
+mod values;
+mod waiters;
+mod waiting;
+mod writing;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use accept::AcceptError;
+pub use close_read::CloseRead;
+pub use ending::{EndedBy, Ending};
+pub use pair::{pair, pair_with};
+pub use request::RequestInfo;
+pub use stats::Stats;
+pub use stream::{MessageReader, MessageWriter};
+pub use values::Values;
+
+use self::clock::Clock;
+use self::reading::Reader;
+use self::shared::{Facts, Shared};
+use self::writing::Writer;
+use crate::frame::MAX_CONTROL_PAYLOAD;
+use crate::proto::{CloseFrame, Inbound, Outbound, Role};
+use crate::{Agreed, Config, Error, Message, MessageType, StatusCode, Unsendable};
+
+/// A WebSocket connection.
+///
+/// A cheap handle: clone it, share it, use it from several tasks at once. Every method
+/// takes `&self`; reading in one task while others write, ping or close needs no lock
+/// and no split. Two tasks that read take turns by message.
+///
+/// # Who reads
+///
+/// Nothing is read in the background. [`read`](Self::read), [`reader`](Self::reader)
+/// and [`close_read`](Self::close_read) read, and so do [`ping`](Self::ping),
+/// [`close`](Self::close) and [`closed`](Self::closed) while they wait. Whichever is
+/// under way answers pings and sees the peer's close frame. A message that `ping` or
+/// `closed` meets is kept for the next `read`; they then leave the rest in the socket.
+///
+/// # Cancel safety
+///
+/// Any future of a connection can be dropped at any point. Nothing that was received is
+/// lost, and a message whose `write` is dropped has been queued whole or not at all.
+///
+/// # The end
+///
+/// When the last handle is dropped without `close`, what was written is sent, followed
+/// by a close frame with 1001, and the transport goes; nothing waits for that.
+///
+/// ```
+/// use ws_core::{Conn, Error};
+///
+/// async fn echo(conn: Conn) -> Result<(), Error> {
+///     loop {
+///         let message = conn.read().await?;
+///         conn.write(message).await?;
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Conn(Arc<Shared>);
+
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
+impl Conn {
+    /// A connection over a byte stream on which the opening handshake has been made
+    /// elsewhere.
+    ///
+    /// `leftover` is what was read behind the handshake. A `TcpStream` is recognised,
+    /// and is used without the lock that other streams need.
+    pub fn from_stream<T>(
+        io: T,
+        role: Role,
+        agreed: Agreed,
+        leftover: Bytes,
+        config: impl Into<Arc<Config>>,
+    ) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let config = config.into();
+        let (read, write, addresses) = transport::split(io, config.nodelay);
+        let inbound = Inbound::new(role, config.limits, agreed.compression);
+        let outbound = Outbound::new(role, &config, agreed.compression);
+        let facts = Facts {
+            id: LAST_ID.fetch_add(1, Relaxed) + 1,
+            role,
+            compressed: agreed.compression.is_some(),
+            subprotocol: agreed.subprotocol.map(String::into_boxed_str),
+            peer_addr: addresses.peer,
+            local_addr: addresses.local,
+            request: Mutex::new(None),
+            values: Values::default(),
+            config: Arc::clone(&config),
+        };
+        Self(Arc::new_cyclic(|this| Shared {
+            this: this.clone(),
+            reader: Mutex::new(Reader::new(read, inbound, Clock::new(&config), &leftover)),
+            writer: Mutex::new(Writer::new(write, outbound, &config)),
+            more: AtomicBool::new(false),
+            deferred: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            ending: OnceLock::new(),
+            facts,
+        }))
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has ended: the same error from then on. [`Error::Closed`]
+    /// with the peer's close frame is the usual one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing, so it may stand in a `select!` or under a
+    /// timeout.
+    pub async fn read(&self) -> Result<Message, Error> {
+        self.0.wait_reading(Reader::poll_message).await
+    }
+
+    /// The next message, piece by piece: for messages too long to hold, or to begin
+    /// with one before it has all arrived.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn reader(&self) -> Result<MessageReader, Error> {
+        let (kind, whole) = self.0.wait_reading(Reader::poll_open).await?;
+        Ok(match whole {
+            Some(payload) => MessageReader::of_whole(self.clone(), kind, payload),
+            None => MessageReader::new(self.clone(), kind),
+        })
+    }
+
+    /// Sends a message.
+    ///
+    /// It returns when the message is queued and the transport has been offered it,
+    /// which is at once unless more than the high mark of
+    /// [`write_buffer`](Config::write_buffer) waits; then it waits for room first.
+    ///
+    /// Bytes leave in the same call, with one exception: while further whole messages
+    /// wait to be read, the answers to them are gathered, until the reader runs dry and
+    /// in any case on the next turn of the scheduler. Only before long synchronous work
+    /// does that matter: call [`flush`](Self::flush) then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CloseSent`] after [`close`](Self::close); otherwise when the connection
+    /// has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the message has been queued whole or not at all.
+    pub async fn write(&self, message: impl Into<Message>) -> Result<(), Error> {
+        let mut message = Some(message.into());
+        self.0
+            .wait_writing(|writer, shared, ticket, cx| {
+                writer.poll_write(shared, &mut message, ticket, cx)
+            })
+            .await
+    }
+
+    /// Opens a message that is sent piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind. The [`MessageWriter`] has to be
+    /// finished.
+    pub async fn writer(&self, kind: MessageType) -> Result<MessageWriter, Error> {
+        self.0
+            .wait_writing(|writer, shared, ticket, cx| writer.poll_open(shared, kind, ticket, cx))
+            .await?;
+        Ok(MessageWriter::new(self.clone(), kind))
+    }
+
+    /// Waits until everything written has been handed to the transport.
+    ///
+    /// # Errors
+    ///
+    /// When the transport takes nothing any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing: the bytes leave all the same.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.0.wait_writing(Writer::poll_flushed).await
+    }
+
+    /// Sends a ping, waits for its pong, and tells the round trip.
+    ///
+    /// Pings overtake data that waits to be written.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ends first, or is closing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing; the pong is ignored when it comes.
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        self.0.ping(None).await
+    }
+
+    /// As [`ping`](Self::ping), with a payload of up to 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsendable`] when the payload is longer, and as `ping`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `ping`.
+    pub async fn ping_with(&self, payload: impl Into<Bytes>) -> Result<Duration, Error> {
+        let payload = payload.into();
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(Unsendable::Control(payload.len()).into());
+        }
+        self.0.ping(Some(payload)).await
+    }
+
+    /// Sends a pong that nobody asked for, with up to 125 bytes: a one-way sign of
+    /// life ([RFC 6455 §5.5.3]). Pings are answered without this.
+    ///
+    /// # Errors
+    ///
+    /// When the payload is longer, or the connection has ended or is closing.
+    ///
+    /// [RFC 6455 §5.5.3]: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.3
+    pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
+        let mut writer = lock(&self.0.writer);
+        writer.check_open(&self.0)?;
+        writer.outbound.pong(payload.into())?;
+        writer.flush_now(&self.0);
+        Ok(())
+    }
+
+    /// Closes the connection: sends a close frame, and waits for the peer's.
+    ///
+    /// What was written before goes out first, as long as the peer takes it: after half
+    /// of [`close_timeout`](Config::close_timeout), the close frame overtakes it. Data
+    /// that still arrives is dropped, and every other call on the connection ends.
+    /// All of it happens within `close_timeout`. Calling it again waits for the same end
+    /// and returns the same result.
+    ///
+    /// The code [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) without a reason
+    /// sends an empty close frame.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsendable`], and nothing is sent, when the code must not be sent or the
+    /// reason has more than 123 bytes. Otherwise how the connection ended, if that was
+    /// not with both close frames: [`Error::Timeout`] when the peer sent none in time,
+    /// [`Error::Closed`] with 1006 when the transport ended first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the connection is closing, and another call can wait for the end.
+    pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
+        self.0.close(CloseFrame::new(code, reason)?);
+        let ending = self.0.wait_for_end().await;
+        if ending.is_clean() { Ok(()) } else { Err(ending.error) }
+    }
+
+    /// Cuts the transport, without a close frame. The peer sees 1006.
+    pub fn close_now(&self) {
+        self.0.cut();
+    }
+
+    /// Reads in the background, for an application that only writes: pings are
+    /// answered, and the end is noticed. A message that arrives is an error, and closes
+    /// the connection with 1008.
+    ///
+    /// The future resolves when the connection has ended. Dropping it changes nothing;
+    /// calling this again gives another one. The task that reads ends with the
+    /// connection and does not keep it open. Outside of a runtime there is no task, and
+    /// the future itself reads while it is polled.
+    pub fn close_read(&self) -> CloseRead {
+        CloseRead::begin(&self.0)
+    }
+
+    /// Waits until the connection has ended, and tells how.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn closed(&self) -> Ending {
+        self.0.wait_for_end().await
+    }
+
+    /// How the connection ended; `None` while it is open.
+    pub fn ending(&self) -> Option<Ending> {
+        self.0.ending.get().map(|ending| Ending::clone(ending))
+    }
+
+    /// Sets the longest message to accept, after decompression, from the next message
+    /// on; `None` for any length.
+    pub fn set_read_limit(&self, bytes: Option<usize>) {
+        lock(&self.0.reader).inbound.set_message_size(bytes);
+    }
+
+    /// The subprotocol that was agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.0.facts.subprotocol.as_deref()
+    }
+
+    /// Was compression agreed on?
+    pub fn is_compressed(&self) -> bool {
+        self.0.facts.compressed
+    }
+
+    /// A number that no other connection of this process has.
+    pub fn id(&self) -> u64 {
+        self.0.facts.id
+    }
+
+    /// Which end of the connection this is.
+    pub fn role(&self) -> Role {
+        self.0.facts.role
+    }
+
+    /// What has gone over the connection so far.
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.0)
+    }
+
+    /// The address at the other end, where the transport is a TCP stream, or where the
+    /// request that is kept knows it.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        let request = || self.request().and_then(|request| request.peer_addr);
+        self.0.facts.peer_addr.or_else(request)
+    }
+
+    /// The address at this end, where the transport is a TCP stream.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.facts.local_addr
+    }
+
+    /// What the application keeps with the connection.
+    pub fn values(&self) -> &Values {
+        &self.0.facts.values
+    }
+
+    /// The request that the connection began with, on a server that kept it.
+    pub fn request(&self) -> Option<Arc<RequestInfo>> {
+        lock(&self.0.facts.request).clone()
+    }
+
+    /// Takes the request out, so that its memory can be given back.
+    pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
+        lock(&self.0.facts.request).take()
+    }
+
+    /// Keeps the request that the connection began with. For adapters.
+    pub fn set_request(&self, request: RequestInfo) {
+        *lock(&self.0.facts.request) = Some(Arc::new(request));
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("id", &self.id())
+            .field("role", &self.role())
+            .field("peer_addr", &self.0.facts.peer_addr)
+            .field("ended", &self.0.ending.get().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes a lock. A thread that panicked under it has left nothing half done that
+/// matters: what it guards is changed in steps that do not panic.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

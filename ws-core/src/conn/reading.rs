@@ -1,0 +1,475 @@
+//! How are the bytes of the peer read, and by whom?
+//!
+//! Whoever is polled reads: `read`, a `MessageReader`, and those that wait for
+//! something that only the peer can bring (`ping`, `close`, `closed`). All that was
+//! received and not yet delivered stands in [`Reader`], nothing in a future.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use super::clock::Clock;
+use super::ping::Pings;
+use super::shared::Shared;
+use super::transport::ReadHalf;
+use super::waiters::{Ticket, Waiters};
+use crate::proto::{Event, Inbound, Mode};
+use crate::{Error, Message, MessageType};
+
+/// How much is read at a time, and how long a piece of a message may be.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// After so many messages that were there already, other tasks get a turn.
+const STREAK: u32 = 256;
+
+thread_local! {
+    /// Where bytes are read to: a connection that waits has no buffer of its own.
+    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// The reading side of a connection.
+pub(super) struct Reader {
+    pub(super) io: Option<ReadHalf>,
+    pub(super) inbound: Inbound,
+    pub(super) waiters: Waiters,
+    pub(super) pings: Pings,
+    pub(super) clock: Clock,
+    /// A message that somebody met who had no use for it.
+    pub(super) parked: Option<Message>,
+    /// Is a `MessageReader` open?
+    pub(super) streaming: bool,
+    /// This side has closed: messages are dropped.
+    pub(super) closing: bool,
+    /// A message is an error: the application said that it expects none.
+    pub(super) refusing: bool,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    rest: Rest,
+    streak: u32,
+}
+
+/// Bytes that were read and not consumed.
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+/// What reading came upon.
+pub(super) enum Got {
+    /// A whole message, or the end of one that is taken in pieces.
+    Message(Message),
+    /// A piece, to be taken from `inbound`.
+    Piece,
+}
+
+/// What became of some input.
+enum Step {
+    Got(Got),
+    Dry,
+    Over,
+}
+
+impl Reader {
+    pub(super) fn new(io: ReadHalf, inbound: Inbound, clock: Clock, leftover: &Bytes) -> Self {
+        Self {
+            io: Some(io),
+            inbound,
+            waiters: Waiters::default(),
+            pings: Pings::default(),
+            clock,
+            parked: None,
+            streaming: false,
+            closing: false,
+            refusing: false,
+            messages: 0,
+            bytes: leftover.len() as u64,
+            rest: Rest { bytes: leftover.to_vec(), start: 0 },
+            streak: 0,
+        }
+    }
+
+    /// Somebody waits no longer.
+    #[inline]
+    pub(super) fn leave(&mut self, ticket: &mut Ticket) {
+        if ticket.is_waiting() {
+            self.waiters.leave(ticket);
+            if self.waiters.is_empty() {
+                self.clock.pause();
+            }
+        }
+    }
+
+    /// The next message, for `read`.
+    pub(super) fn poll_message(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Message, Error>> {
+        if let Some(message) = self.parked.take() {
+            // Who parked it could not go on.
+            self.waiters.wake_others(ticket);
+            return Poll::Ready(Ok(message));
+        }
+        ready!(self.poll_turn(shared, ticket, cx))?;
+        loop {
+            match ready!(self.poll_next(shared, ticket, true, cx, Mode::Whole))? {
+                Got::Message(message) => return Poll::Ready(Ok(message)),
+                Got::Piece => {}
+            }
+        }
+    }
+
+    /// The beginning of the next message: its type, and its payload if it is all here.
+    pub(super) fn poll_open(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(MessageType, Option<Bytes>), Error>> {
+        if let Some(message) = self.parked.take() {
+            self.waiters.wake_others(ticket);
+            let (kind, payload) = message.into_parts();
+            return Poll::Ready(Ok((kind, Some(payload))));
+        }
+        ready!(self.poll_turn(shared, ticket, cx))?;
+        loop {
+            if let Some(kind) = self.inbound.message_kind()
+                && !self.closing
+            {
+                self.streaming = true;
+                return Poll::Ready(Ok((kind, None)));
+            }
+            match ready!(self.poll_next(shared, ticket, true, cx, Mode::Pieces(CHUNK)))? {
+                Got::Message(message) => {
+                    let (kind, payload) = message.into_parts();
+                    return Poll::Ready(Ok((kind, Some(payload))));
+                }
+                Got::Piece => {}
+            }
+        }
+    }
+
+    /// Waits for the turn to read.
+    #[inline]
+    fn poll_turn(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        if self.streaming {
+            self.waiters.wait(ticket, true, cx.waker());
+            return self.over(shared).map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+        }
+        // One that waits already goes first, if it is polled.
+        if !ticket.is_waiting() && self.waiters.has_reader() {
+            self.waiters.wait(ticket, true, cx.waker());
+            self.waiters.wake();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads on, for somebody who has no use for messages, until `done` says so. The
+    /// first message is parked, and then the rest stays in the socket.
+    pub(super) fn poll_until<T>(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+        mut done: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Poll<Result<T, Error>> {
+        loop {
+            if let Some(found) = done(self) {
+                return Poll::Ready(Ok(found));
+            }
+            let mode = if self.streaming { Mode::Pieces(CHUNK) } else { Mode::Whole };
+            let piece_waits = self.streaming && self.inbound.has_piece();
+            if (self.parked.is_some() || piece_waits) && !self.closing {
+                self.waiters.wait(ticket, false, cx.waker());
+                return self.over(shared).map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+            }
+            match self.poll_next(shared, ticket, false, cx, mode) {
+                Poll::Ready(Ok(Got::Message(message))) => {
+                    self.parked = Some(message);
+                    self.waiters.wake_others(ticket);
+                }
+                Poll::Ready(Ok(Got::Piece)) => self.waiters.wake_others(ticket),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(done(self).map_or(Err(error), Ok));
+                }
+                Poll::Pending => {
+                    return done(self).map_or(Poll::Pending, |found| Poll::Ready(Ok(found)));
+                }
+            }
+        }
+    }
+
+    /// Handles what has been read, and reads on, until there is something to give.
+    #[inline]
+    pub(super) fn poll_next(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        reads: bool,
+        cx: &mut Context<'_>,
+        mode: Mode,
+    ) -> Poll<Result<Got, Error>> {
+        if self.streak >= STREAK {
+            self.streak = 0;
+            self.waiters.wait(ticket, reads, cx.waker());
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            if let Some(error) = self.over(shared) {
+                return Poll::Ready(Err(error));
+            }
+            // What nobody will get need not be handed out in pieces.
+            let mode = if self.closing { Mode::Whole } else { mode };
+            let step = if self.rest.is_empty() && !self.inbound.is_inside_frame() {
+                Step::Dry
+            } else {
+                self.handle_rest(shared, mode)
+            };
+            let step = match step {
+                Step::Dry => {
+                    shared.more.store(false, Relaxed);
+                    shared.flush_deferred();
+                    match self.poll_fill(shared, ticket, cx, mode) {
+                        Poll::Ready(step) => step,
+                        Poll::Pending => {
+                            self.waiters.wait(ticket, reads, cx.waker());
+                            shared.poll_stuck(cx);
+                            return self.poll_clock(shared, cx);
+                        }
+                    }
+                }
+                step => step,
+            };
+            if let Step::Got(got) = step {
+                return Poll::Ready(Ok(self.give(shared, got)));
+            }
+        }
+    }
+
+    /// The end of the connection, if it has come.
+    #[inline]
+    fn over(&self, shared: &Shared) -> Option<Error> {
+        shared.ending.get().map(|ending| ending.error.clone())
+    }
+
+    /// Notes what is about to be given out.
+    #[inline]
+    fn give(&mut self, shared: &Shared, got: Got) -> Got {
+        let ready = !self.rest.is_empty() && self.inbound.is_ready(self.rest.as_slice());
+        shared.more.store(ready, Relaxed);
+        if let Got::Message(_) = got {
+            self.messages += 1;
+            self.streak += 1;
+            self.clock.message();
+        }
+        got
+    }
+
+    /// Handles what was read before.
+    fn handle_rest(&mut self, shared: &Shared, mode: Mode) -> Step {
+        let mut rest = std::mem::take(&mut self.rest);
+        let (used, step) = self.handle(shared, rest.as_mut_slice(), mode);
+        rest.consume(used);
+        self.rest = rest;
+        step
+    }
+
+    /// Handles input until there is something to give, with how much of it was used.
+    #[inline]
+    fn handle(&mut self, shared: &Shared, input: &mut [u8], mode: Mode) -> (usize, Step) {
+        let mut used = 0;
+        loop {
+            let rest = input.get_mut(used..).unwrap_or_default();
+            let received = match self.inbound.receive(rest, mode) {
+                Ok(received) => received,
+                Err(fault) => {
+                    shared.fault(self, fault);
+                    return (input.len(), Step::Over);
+                }
+            };
+            used += received.consumed;
+            match received.event {
+                Some(Event::Message(_)) if self.closing => {}
+                Some(Event::Message(_)) if self.refusing => {
+                    shared.fault(self, crate::ProtocolError::UnexpectedMessage.into());
+                    return (input.len(), Step::Over);
+                }
+                Some(Event::Message(message)) => return (used, Step::Got(Got::Message(message))),
+                Some(Event::Ping(payload)) => shared.pong(payload),
+                Some(Event::Pong(payload)) => {
+                    if self.pings.answered(&payload) {
+                        self.waiters.wake();
+                    }
+                }
+                Some(Event::Close(frame)) => {
+                    shared.peer_closed(self, frame);
+                    return (input.len(), Step::Over);
+                }
+                None if self.inbound.has_piece() && matches!(mode, Mode::Pieces(_)) => {
+                    return (used, Step::Got(Got::Piece));
+                }
+                None => return (used, Step::Dry),
+            }
+        }
+    }
+
+    /// Reads once, and handles what that brings.
+    #[inline]
+    fn poll_fill(
+        &mut self,
+        shared: &Shared,
+        ticket: &Ticket,
+        cx: &mut Context<'_>,
+        mode: Mode,
+    ) -> Poll<Step> {
+        if self.waiters.is_empty() {
+            return self.poll_fill_with(shared, cx, mode);
+        }
+        match self.waiters.combined(ticket, cx.waker()) {
+            None => self.poll_fill_with(shared, cx, mode),
+            Some(all) => self.poll_fill_with(shared, &mut Context::from_waker(&all), mode),
+        }
+    }
+
+    #[inline]
+    fn poll_fill_with(&mut self, shared: &Shared, cx: &mut Context<'_>, mode: Mode) -> Poll<Step> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Step::Over) };
+        if self.rest.is_empty()
+            && let Some(mut room) = self.inbound.direct(mode)
+        {
+            let count = ready!(poll_read_buf(Pin::new(io), cx, &mut room));
+            return Poll::Ready(self.filled_directly(shared, count, mode));
+        }
+        let mut scratch = SCRATCH.take().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice());
+        let step = Self::poll_read_scratch(io, &mut self.rest, cx, &mut scratch);
+        let step = step.map(|read| match read {
+            Ok(filled) => self.handle_scratch(shared, filled, &mut scratch, mode),
+            Err(error) => {
+                shared.transport_ended(self, error);
+                Step::Over
+            }
+        });
+        SCRATCH.set(Some(scratch));
+        step
+    }
+
+    /// Reads behind what is left from before, with how much that is together.
+    #[inline]
+    fn poll_read_scratch(
+        io: &mut ReadHalf,
+        rest: &mut Rest,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<usize, Error>> {
+        let kept = rest.as_slice().len();
+        let mut buf = ReadBuf::new(scratch);
+        if kept > 0 {
+            // Never more than a control frame: data is consumed as it comes.
+            let room = buf.remaining().saturating_sub(1).min(kept);
+            buf.put_slice(rest.as_slice().get(..room).unwrap_or_default());
+        }
+        match ready!(Pin::new(io).poll_read(cx, &mut buf)) {
+            Ok(()) if buf.filled().len() == kept => Poll::Ready(Err(Error::abnormal())),
+            Ok(()) => {
+                *rest = Rest::default();
+                Poll::Ready(Ok(buf.filled().len()))
+            }
+            Err(error) => Poll::Ready(Err(Error::from_io(error))),
+        }
+    }
+
+    #[inline]
+    fn handle_scratch(
+        &mut self,
+        shared: &Shared,
+        filled: usize,
+        scratch: &mut [u8],
+        mode: Mode,
+    ) -> Step {
+        self.heard(filled);
+        let input = scratch.get_mut(..filled).unwrap_or_default();
+        let (used, step) = self.handle(shared, input, mode);
+        let left = input.get(used..).unwrap_or_default();
+        if !left.is_empty() {
+            self.rest = Rest { bytes: left.to_vec(), start: 0 };
+        }
+        step
+    }
+
+    fn filled_directly(
+        &mut self,
+        shared: &Shared,
+        count: std::io::Result<usize>,
+        mode: Mode,
+    ) -> Step {
+        match count {
+            Ok(0) => shared.transport_ended(self, Error::abnormal()),
+            Err(error) => shared.transport_ended(self, Error::from_io(error)),
+            Ok(count) => {
+                self.heard(count);
+                return match self.inbound.filled(count) {
+                    Ok(()) => self.handle(shared, &mut [], mode).1,
+                    Err(fault) => {
+                        shared.fault(self, fault);
+                        Step::Over
+                    }
+                };
+            }
+        }
+        Step::Over
+    }
+
+    #[inline]
+    fn heard(&mut self, count: usize) {
+        self.bytes += count as u64;
+        self.streak = 0;
+        self.clock.heard();
+    }
+
+    /// Nothing can be read: what is due by the clock?
+    #[inline]
+    fn poll_clock<T>(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        while let Poll::Ready(due) = self.clock.poll(cx) {
+            shared.due(self, due);
+            if let Some(error) = self.over(shared) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Rest {
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start..).unwrap_or_default()
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What do all handles of a connection share, and how do its two sides tell each
+//! other what happened?
+//!
+//! Two locks, held only in synchronous sections, and always taken in this order:
+//! the reader's, then the writer's.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::task::Context;
+
+use bytes::Bytes;
+
+use super::farewell::{Farewell, Manner};
+use super::reading::Reader;
+use super::request::RequestInfo;
+use super::values::Values;
+use super::writing::Writer;
+use super::{EndedBy, Ending, lock};
+use crate::proto::{CloseFrame, Due, Fault, Role};
+use crate::{Config, Deadline, Error, StatusCode};
+
+/// A connection, behind its handles.
+pub(crate) struct Shared {
+    pub(super) this: Weak<Self>,
+    pub(super) reader: Mutex<Reader>,
+    pub(super) writer: Mutex<Writer>,
+    /// Do more whole frames wait on the reading side? A stale value does no harm.
+    pub(super) more: AtomicBool,
+    /// Were bytes left for a moment?
+    pub(super) deferred: AtomicBool,
+    /// Is the transport full, with no runtime to leave the rest to?
+    pub(super) stuck: AtomicBool,
+    pub(super) ending: OnceLock<Box<Ending>>,
+    pub(super) facts: Facts,
+}
+
+/// What does not change.
+pub(super) struct Facts {
+    pub(super) id: u64,
+    pub(super) role: Role,
+    pub(super) config: Arc<Config>,
+    pub(super) subprotocol: Option<Box<str>>,
+    pub(super) compressed: bool,
+    pub(super) peer_addr: Option<SocketAddr>,
+    pub(super) local_addr: Option<SocketAddr>,
+    pub(super) request: Mutex<Option<Arc<RequestInfo>>>,
+    pub(super) values: Values,
+}
+
+impl Shared {
+    /// Sends what was left for a moment.
+    #[inline]
+    pub(super) fn flush_deferred(&self) {
+        if self.deferred.load(Relaxed) {
+            lock(&self.writer).flush_now(self);
+        }
+    }
+
+    /// Goes on writing on behalf of a reader, where no task can.
+    #[inline]
+    pub(super) fn poll_stuck(&self, cx: &mut Context<'_>) {
+        if self.stuck.load(Relaxed) {
+            let mut writer = lock(&self.writer);
+            writer.poll_progress(self, cx);
+            self.stuck.store(!writer.outbound.queue().is_empty(), Relaxed);
+        }
+    }
+
+    /// Answers a ping, at once.
+    pub(super) fn pong(&self, payload: Bytes) {
+        let mut writer = lock(&self.writer);
+        // A ping that arrived is short enough to be answered.
+        let _ = writer.outbound.pong(payload);
+        writer.flush_now(self);
+    }
+
+    /// The peer has sent a close frame.
+    pub(super) fn peer_closed(&self, reader: &mut Reader, frame: CloseFrame) {
+        let mut writer = lock(&self.writer);
+        let by = match writer.outbound.close_frame() {
+            Some(_) => EndedBy::Us,
+            None => EndedBy::Peer,
+        };
+        writer.outbound.close(frame.answer());
+        writer.flush_now(self);
+        let error = Error::Closed(frame.as_error().clone());
+        self.end(reader, &mut writer, Some(frame), by, error, Manner::Linger);
+    }
+
+    /// The peer has done something wrong, and is told so.
+    pub(super) fn fault(&self, reader: &mut Reader, fault: Fault) {
+        let mut writer = lock(&self.writer);
+        writer.outbound.fail(fault.close_frame());
+        writer.flush_now(self);
+        self.end(reader, &mut writer, None, EndedBy::Us, fault.into(), Manner::Linger);
+    }
+
+    /// The transport has ended without a close frame.
+    pub(super) fn transport_ended(&self, reader: &mut Reader, error: Error) {
+        let mut writer = lock(&self.writer);
+        self.end(reader, &mut writer, None, EndedBy::Transport, error, Manner::Cut);
+    }
+
+    /// Something is due by the clock.
+    pub(super) fn due(&self, reader: &mut Reader, due: Due) {
+        let mut writer = lock(&self.writer);
+        match due {
+            Due::Ping => {
+                // Eight bytes are never too many.
+                let _ = writer.outbound.ping(&reader.pings.unnoted());
+                writer.flush_now(self);
+            }
+            Due::HurryClose => {
+                writer.outbound.hurry_close();
+                writer.flush_now(self);
+            }
+            Due::GiveUp(deadline) => self.give_up_with(reader, &mut writer, deadline),
+        }
+    }
+
+    /// A deadline has passed, and the connection is given up.
+    pub(super) fn give_up(&self, deadline: Deadline) {
+        let mut reader = lock(&self.reader);
+        let mut writer = lock(&self.writer);
+        self.give_up_with(&mut reader, &mut writer, deadline);
+    }
+
+    fn give_up_with(&self, reader: &mut Reader, writer: &mut Writer, deadline: Deadline) {
+        let manner = match deadline {
+            Deadline::Close | Deadline::Write => Manner::Cut,
+            Deadline::Keepalive => {
+                writer.outbound.fail(CloseFrame::of(StatusCode::INTERNAL_ERROR, "ping timeout"));
+                writer.flush_now(self);
+                Manner::Cut
+            }
+            Deadline::Idle => self.go_away(writer, "idle for too long"),
+            Deadline::Age => self.go_away(writer, "connected for too long"),
+        };
+        self.end(reader, writer, None, EndedBy::Us, Error::Timeout(deadline), manner);
+    }
+
+    fn go_away(&self, writer: &mut Writer, reason: &str) -> Manner {
+        writer.outbound.close(CloseFrame::of(StatusCode::GOING_AWAY, reason));
+        writer.flush_now(self);
+        Manner::Linger
+    }
+
+    /// This side's application begins the closing handshake.
+    pub(super) fn close(&self, frame: CloseFrame) {
+        let mut reader = lock(&self.reader);
+        if self.ending.get().is_some() {
+            return;
+        }
+        let mut writer = lock(&self.writer);
+        writer.outbound.close(frame);
+        writer.closed = true;
+        writer.flush_now(self);
+        writer.waiters.wake();
+        drop(writer);
+        reader.closing = true;
+        reader.parked = None;
+        reader.inbound.discard();
+        reader.clock.close(&self.facts.config);
+        reader.waiters.wake();
+    }
+
+    /// A message that was begun will not be finished: the peer cannot be left with it.
+    pub(super) fn abandon_message(&self) {
+        let mut reader = lock(&self.reader);
+        let mut writer = lock(&self.writer);
+        if self.ending.get().is_some() || writer.closed {
+            return;
+        }
+        let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "a message was not finished");
+        let error = Error::Closed(frame.as_error().clone());
+        writer.outbound.fail(frame);
+        writer.flush_now(self);
+        self.end(&mut reader, &mut writer, None, EndedBy::Us, error, Manner::Linger);
+    }
+
+    /// The transport goes at once.
+    pub(super) fn cut(&self) {
+        let mut reader = lock(&self.reader);
+        let mut writer = lock(&self.writer);
+        let error = Error::abnormal();
+        self.end(&mut reader, &mut writer, None, EndedBy::Us, error, Manner::Cut);
+    }
+
+    /// The end: what is known of it is kept, those that wait are woken, and what is
+    /// still to be said to the peer is left to the farewell. Only the first end counts.
+    fn end(
+        &self,
+        reader: &mut Reader,
+        writer: &mut Writer,
+        received: Option<CloseFrame>,
+        by: EndedBy,
+        error: Error,
+        manner: Manner,
+    ) {
+        let sent = writer.outbound.close_frame().map(|frame| frame.as_error().clone());
+        let received = received.map(CloseFrame::into_error);
+        let ending = Ending { sent, received, by, error };
+        if self.ending.set(Box::new(ending)).is_err() {
+            return;
+        }
+        tracing::debug!(conn = self.facts.id, ending = ?self.ending.get(), "connection ended");
+        self.part(reader, writer, manner);
+        reader.waiters.wake();
+        writer.waiters.wake();
+    }
+
+    /// Hands the transport to the farewell.
+    fn part(&self, reader: &mut Reader, writer: &mut Writer, manner: Manner) {
+        if let (Some(read), Some(write)) = (reader.io.take(), writer.io.take()) {
+            let queue = writer.outbound.take_queue();
+            let left = reader.clock.close_left(self.facts.config.close_timeout);
+            reader.clock = super::clock::Clock::default();
+            Farewell::new(read, write, queue, self.facts.role, left).begin(manner);
+        }
+        writer.outbound.clear();
+    }
+}
+
+impl Drop for Shared {
+    /// The last handle is gone: what was written goes out, then 1001, if the peer is
+    /// not closed yet.
+    fn drop(&mut self) {
+        if self.ending.get().is_some() {
+            return;
+        }
+        // The locks are free: nobody else has a handle. They are taken one after the
+        // other from here, as everywhere.
+        let this = &*self;
+        let mut reader = lock(&this.reader);
+        let mut writer = lock(&this.writer);
+        writer.outbound.close(CloseFrame::of(StatusCode::GOING_AWAY, ""));
+        this.part(&mut reader, &mut writer, Manner::Linger);
+    }
+}

@@ -1,0 +1,102 @@
+//! What does the application keep with a connection?
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::lock;
+
+/// Values that the application keeps with a connection, by type or by name.
+///
+/// Shared by all handles of the connection. Takes no memory until it is used. A value
+/// goes in and out by clone; wrap what is dear in an [`Arc`].
+///
+/// ```
+/// # let (conn, _peer) = ws_core::pair();
+/// #[derive(Clone, PartialEq, Debug)]
+/// struct User(String);
+///
+/// conn.values().insert(User("ann".into()));
+/// conn.values().set("room", 7_u32);
+/// assert_eq!(conn.values().get::<User>(), Some(User("ann".into())));
+/// assert_eq!(conn.values().named::<u32>("room"), Some(7));
+/// ```
+#[derive(Default)]
+pub struct Values(OnceLock<Box<Mutex<Maps>>>);
+
+#[derive(Default)]
+struct Maps {
+    typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    named: HashMap<String, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Values {
+    /// Keeps a value by its type, in place of one that was kept before.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) {
+        lock(self.maps()).typed.insert(TypeId::of::<T>(), Arc::new(value));
+    }
+
+    /// The value of this type.
+    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        cloned(lock(self.0.get()?).typed.get(&TypeId::of::<T>()))
+    }
+
+    /// Takes the value of this type out.
+    pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        cloned(lock(self.0.get()?).typed.remove(&TypeId::of::<T>()).as_ref())
+    }
+
+    /// Keeps a value by a name, in place of one that was kept before.
+    pub fn set<T: Clone + Send + Sync + 'static>(&self, name: impl Into<String>, value: T) {
+        lock(self.maps()).named.insert(name.into(), Arc::new(value));
+    }
+
+    /// The value of this name, if it has this type.
+    pub fn named<T: Clone + Send + Sync + 'static>(&self, name: &str) -> Option<T> {
+        cloned(lock(self.0.get()?).named.get(name))
+    }
+
+    /// Takes the value of this name out, if there is one. Says whether there was.
+    pub fn unset(&self, name: &str) -> bool {
+        self.0.get().is_some_and(|maps| lock(maps).named.remove(name).is_some())
+    }
+
+    fn maps(&self) -> &Mutex<Maps> {
+        self.0.get_or_init(Box::default)
+    }
+}
+
+fn cloned<T: Clone + 'static>(value: Option<&Arc<dyn Any + Send + Sync>>) -> Option<T> {
+    value?.downcast_ref::<T>().cloned()
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (typed, named) = self.0.get().map_or((0, 0), |maps| {
+            let maps = lock(maps);
+            (maps.typed.len(), maps.named.len())
+        });
+        f.debug_struct("Values").field("typed", &typed).field("named", &named).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_found_by_the_type_and_the_name_it_was_kept_under() {
+        let values = Values::default();
+        assert_eq!(values.get::<u8>(), None);
+        values.insert(1_u8);
+        values.set("a", "text");
+        assert_eq!(values.get::<u8>(), Some(1));
+        assert_eq!(values.get::<u16>(), None);
+        assert_eq!(values.named::<&str>("a"), Some("text"));
+        assert_eq!(values.named::<u8>("a"), None);
+        assert!(values.unset("a") && !values.unset("a"));
+        assert_eq!(values.remove::<u8>(), Some(1));
+        assert_eq!(values.get::<u8>(), None);
+    }
+}

@@ -1,0 +1,358 @@
+//! How do queued bytes reach the transport, and who sees to it?
+//!
+//! A write queues its message and tries the transport in the same breath. What the
+//! transport does not take is left to a task that lives until it has ([`Drain`]). A
+//! write that finds more whole frames waiting on the reading side leaves its bytes
+//! for a moment, so that the answers to a burst leave together: they go when the
+//! reader runs dry, and at the latest on the next turn of the scheduler.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Weak;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::lock;
+use super::shared::Shared;
+use super::transport::WriteHalf;
+use super::waiters::{Ticket, Waiters};
+use crate::proto::Outbound;
+use crate::{Config, Deadline, Error, Message, MessageType};
+
+/// How many chunks are handed to the transport at once.
+const SLICES: usize = 32;
+
+/// Answers to a burst wait for each other up to so many bytes.
+const BURST: usize = 16 * 1024;
+
+/// The writing side of a connection.
+pub(super) struct Writer {
+    pub(super) io: Option<WriteHalf>,
+    pub(super) outbound: Outbound,
+    /// Those that wait for room, for the end of a stream, for a flush.
+    pub(super) waiters: Waiters,
+    pub(super) failed: Option<Error>,
+    /// This side's application has closed.
+    pub(super) closed: bool,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    /// Does a task drain the queue?
+    draining: bool,
+    /// Does a buffer of the transport's own want flushing?
+    unflushed: bool,
+    low_mark: usize,
+    high_mark: usize,
+}
+
+impl Writer {
+    pub(super) fn new(io: WriteHalf, outbound: Outbound, config: &Config) -> Self {
+        Self {
+            io: Some(io),
+            outbound,
+            waiters: Waiters::default(),
+            failed: None,
+            closed: false,
+            messages: 0,
+            bytes: 0,
+            draining: false,
+            unflushed: false,
+            low_mark: config.low_mark,
+            high_mark: config.high_mark,
+        }
+    }
+
+    /// Queues a message, when there is room for it, and sends what can be sent.
+    #[inline]
+    pub(super) fn poll_write(
+        &mut self,
+        shared: &Shared,
+        message: &mut Option<Message>,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(shared, ticket, cx))?;
+        if let Some(message) = message.take() {
+            self.messages += 1;
+            self.outbound.message(message);
+        }
+        if shared.more.load(Relaxed) && self.outbound.queue().len() < BURST {
+            self.defer(shared);
+        } else {
+            self.flush_now(shared);
+        }
+        Poll::Ready(self.failed.clone().map_or(Ok(()), Err))
+    }
+
+    /// Opens a message that comes piece by piece.
+    pub(super) fn poll_open(
+        &mut self,
+        shared: &Shared,
+        kind: MessageType,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(shared, ticket, cx))?;
+        self.outbound.begin(kind, true);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until a message may be queued.
+    #[inline]
+    fn poll_room(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        self.check_open(shared)?;
+        if self.outbound.is_streaming() {
+            return self.wait(ticket, cx);
+        }
+        self.poll_below_mark(shared, ticket, cx)
+    }
+
+    /// Waits while more waits than may.
+    #[inline]
+    pub(super) fn poll_below_mark(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        self.check_open(shared)?;
+        // Who has waited once waits for the lower mark.
+        let mark = if ticket.is_waiting() { self.low_mark } else { self.high_mark };
+        if self.outbound.queue().len() <= mark {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_progress(shared, cx);
+        self.check_open(shared)?;
+        if self.outbound.queue().len() <= mark {
+            return Poll::Ready(Ok(()));
+        }
+        self.wait(ticket, cx)
+    }
+
+    /// Waits until everything queued has been handed to the transport.
+    pub(super) fn poll_flushed(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        self.flush_now(shared);
+        if let Some(error) = &self.failed {
+            return Poll::Ready(Err(error.clone()));
+        }
+        if self.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(ending) = shared.ending.get() {
+            return Poll::Ready(Err(ending.error.clone()));
+        }
+        self.poll_progress(shared, cx);
+        if self.is_flushed() { Poll::Ready(Ok(())) } else { self.wait(ticket, cx) }
+    }
+
+    /// May anything be sent?
+    #[inline]
+    pub(super) fn check_open(&self, shared: &Shared) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::CloseSent);
+        }
+        if let Some(ending) = shared.ending.get() {
+            return Err(ending.error.clone());
+        }
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        Ok(())
+    }
+
+    const fn is_flushed(&self) -> bool {
+        self.outbound.queue().is_empty() && !self.unflushed
+    }
+
+    fn wait<T>(&mut self, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<T> {
+        self.waiters.wait(ticket, false, cx.waker());
+        Poll::Pending
+    }
+
+    /// Sends what the transport takes at once, and leaves the rest to a task.
+    #[inline]
+    pub(super) fn flush_now(&mut self, shared: &Shared) {
+        shared.deferred.store(false, Relaxed);
+        // While a task waits for the transport, trying it would be in vain.
+        if self.draining {
+            return;
+        }
+        match self.try_drain() {
+            Ok(true) => {}
+            Ok(false) => self.leave_to_task(shared),
+            Err(error) => self.fail(Error::from_io(error)),
+        }
+    }
+
+    /// Leaves what is queued for a moment.
+    fn defer(&mut self, shared: &Shared) {
+        if shared.deferred.swap(true, Relaxed) {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let flush = FlushOnDrop(shared.this.clone());
+                drop(runtime.spawn(async move { drop(flush) }));
+            }
+            Err(_) => self.flush_now(shared),
+        }
+    }
+
+    /// Sends what the transport takes at once. Says whether that was all.
+    #[inline]
+    fn try_drain(&mut self) -> io::Result<bool> {
+        let Some(io) = &mut self.io else { return Ok(true) };
+        while !self.outbound.queue().is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.outbound.queue().slices(&mut slices);
+            match io.try_write(slices.get(..filled).unwrap_or_default()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.bytes += count as u64;
+                    self.outbound.advance(count);
+                    self.unflushed = io.wants_flush();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.unflushed {
+            match io.poll_flush(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(flushed) => flushed?,
+                Poll::Pending => return Ok(false),
+            }
+            self.unflushed = false;
+        }
+        Ok(true)
+    }
+
+    /// Sends what the transport takes, and is woken when it takes more.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
+        while !self.outbound.queue().is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.outbound.queue().slices(&mut slices);
+            let count = ready!(io.poll_write(cx, slices.get(..filled).unwrap_or_default()))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.bytes += count as u64;
+            self.outbound.advance(count);
+            self.unflushed = io.wants_flush();
+        }
+        if self.unflushed {
+            ready!(io.poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Drains as the caller, where no task can: outside of a runtime.
+    pub(super) fn poll_progress(&mut self, shared: &Shared, cx: &mut Context<'_>) {
+        if self.draining {
+            return;
+        }
+        if Handle::try_current().is_ok() {
+            return self.flush_now(shared);
+        }
+        match self.poll_drain(cx) {
+            Poll::Ready(Ok(())) => self.waiters.wake(),
+            Poll::Ready(Err(error)) => self.fail(Error::from_io(error)),
+            Poll::Pending => {}
+        }
+    }
+
+    fn leave_to_task(&mut self, shared: &Shared) {
+        match Handle::try_current() {
+            Ok(runtime) => {
+                self.draining = true;
+                let drain = Drain::new(shared.this.clone(), shared.facts.config.write_timeout);
+                drop(runtime.spawn(drain));
+            }
+            Err(_) => shared.stuck.store(true, Relaxed),
+        }
+    }
+
+    /// The transport takes nothing any more. What the peer has sent can still be read.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.failed.get_or_insert(error);
+        self.outbound.clear();
+        self.unflushed = false;
+        self.waiters.wake();
+    }
+}
+
+/// Flushes what was deferred, also when the runtime ends before it ran.
+struct FlushOnDrop(Weak<Shared>);
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.flush_deferred();
+        }
+    }
+}
+
+/// Empties the queue of a connection whose transport is full.
+///
+/// It holds the connection only while it is polled: when the last handle is dropped,
+/// the farewell takes over.
+struct Drain {
+    shared: Weak<Shared>,
+    /// The patience with a transport that takes nothing.
+    stall: Option<(Duration, Pin<Box<Sleep>>)>,
+    left: usize,
+}
+
+impl Drain {
+    fn new(shared: Weak<Shared>, timeout: Option<Duration>) -> Self {
+        let stall = timeout.map(|timeout| (timeout, Box::pin(sleep(timeout))));
+        Self { shared, stall, left: usize::MAX }
+    }
+}
+
+impl Future for Drain {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
+        let mut writer = lock(&shared.writer);
+        let drained = writer.poll_drain(cx);
+        let left = writer.outbound.queue().len();
+        if left <= writer.low_mark {
+            writer.waiters.wake();
+        }
+        match drained {
+            Poll::Ready(done) => {
+                writer.draining = false;
+                if let Err(error) = done {
+                    writer.fail(Error::from_io(error));
+                }
+                return Poll::Ready(());
+            }
+            Poll::Pending => drop(writer),
+        }
+        let progress = left != std::mem::replace(&mut self.left, left);
+        let Some((timeout, stall)) = &mut self.stall else { return Poll::Pending };
+        if progress && let Some(until) = Instant::now().checked_add(*timeout) {
+            stall.as_mut().reset(until);
+        }
+        ready!(stall.as_mut().poll(cx));
+        shared.give_up(Deadline::Write);
+        Poll::Ready(())
+    }
+}

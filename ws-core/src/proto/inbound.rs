@@ -1,0 +1,558 @@
+//! How do bytes become messages?
+
+use bytes::{BufMut, Bytes};
+
+use super::judge::{Situation, judge};
+use super::{CloseFrame, Role};
+use crate::deflate::{Inflater, Params};
+use crate::frame::{Header, Mask, OpCode, mask};
+use crate::utf8::Utf8;
+use crate::{Error, Limit, Limits, Message, MessageType, ProtocolError};
+
+/// From this many missing bytes on, a payload is read straight to where it stays.
+const DIRECT: u64 = 8 * 1024;
+
+/// Room that is made for a payload, in multiples of what has arrived of it: a
+/// header alone must not make us reserve what it claims.
+const GROWTH: usize = 16;
+
+/// How much of a message that nobody wants is held at a time.
+const DISCARD: usize = 64 * 1024;
+
+/// What arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A whole message, or in [`Mode::Pieces`] what is left of one.
+    Message(Message),
+    /// A ping, to be answered with [`Outbound::pong`](super::Outbound::pong).
+    Ping(Bytes),
+    /// A pong, asked for or not.
+    Pong(Bytes),
+    /// A close frame. Nothing after it is looked at.
+    Close(CloseFrame),
+}
+
+/// What [`Inbound::receive`] made of its input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How many bytes of the input are done with. The rest must come again, with
+    /// more behind it.
+    pub consumed: usize,
+    /// What arrived; `None` when more bytes are needed first, or, in
+    /// [`Mode::Pieces`], when the piece is as long as it may be.
+    pub event: Option<Event>,
+}
+
+/// How messages are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Whole.
+    Whole,
+    /// As they arrive, by [`Inbound::take_piece`], in pieces of at most this many
+    /// bytes.
+    Pieces(usize),
+}
+
+/// What the peer did wrong, which ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It broke a rule.
+    Protocol(ProtocolError),
+    /// It crossed a limit.
+    TooBig {
+        /// The limit.
+        limit: usize,
+        /// Which one it is.
+        setting: Limit,
+    },
+}
+
+impl Fault {
+    /// The close frame that the peer is sent: the one map from faults to the wire.
+    pub fn close_frame(self) -> CloseFrame {
+        let code = match self {
+            Self::Protocol(error) => error.status(),
+            Self::TooBig { .. } => crate::StatusCode::MESSAGE_TOO_BIG,
+        };
+        CloseFrame::of(code, &self.to_string())
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Protocol(error) => write!(f, "{error}"),
+            // The peer is told the limit, but not how the setting is called here.
+            Self::TooBig { limit, setting: Limit::MessageSize } => {
+                write!(f, "a message may have {limit} bytes")
+            }
+            Self::TooBig { limit, setting: Limit::FrameSize } => {
+                write!(f, "a frame may have {limit} bytes")
+            }
+            Self::TooBig { limit, setting: Limit::Fragments } => {
+                write!(f, "a message may have {limit} fragments")
+            }
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Protocol(error) => Self::Protocol(error),
+            Fault::TooBig { limit, setting } => Self::MessageTooBig { limit, setting },
+        }
+    }
+}
+
+impl From<ProtocolError> for Fault {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+/// The half of the protocol that faces the peer's bytes.
+///
+/// It holds the unfinished message and nothing else: bytes that it has not consumed
+/// stay with the caller.
+#[derive(Debug)]
+pub struct Inbound {
+    role: Role,
+    limits: Limits,
+    inflater: Option<Inflater>,
+    frame: Option<OpenFrame>,
+    message: Option<OpenMessage>,
+    /// What has arrived of the message, and was not taken yet: plain, and text so far.
+    partial: Vec<u8>,
+    closed: bool,
+}
+
+/// A data frame whose payload is arriving.
+#[derive(Clone, Copy, Debug)]
+struct OpenFrame {
+    fin: bool,
+    mask: Option<Mask>,
+    missing: u64,
+}
+
+/// A message whose end has not come yet.
+#[derive(Clone, Copy, Debug)]
+struct OpenMessage {
+    kind: MessageType,
+    compressed: bool,
+    discard: bool,
+    /// The limit that held when it began.
+    limit: Option<usize>,
+    fragments: usize,
+    /// What has left `partial` already.
+    taken: usize,
+    utf8: Utf8,
+}
+
+impl Inbound {
+    /// Nothing received yet.
+    pub fn new(role: Role, limits: Limits, compression: Option<Params>) -> Self {
+        let inflater = compression.map(|params| match role {
+            Role::Server => (params.client_max_window_bits, !params.client_no_context_takeover),
+            Role::Client => (params.server_max_window_bits, !params.server_no_context_takeover),
+        });
+        Self {
+            role,
+            limits,
+            inflater: inflater.map(|(bits, takeover)| Inflater::new(bits, takeover)),
+            frame: None,
+            message: None,
+            partial: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// Looks at `input` until there is something to tell, and unmasks it in place.
+    ///
+    /// # Errors
+    ///
+    /// When the peer did something wrong. Nothing after that is looked at.
+    #[inline]
+    pub fn receive(&mut self, input: &mut [u8], mode: Mode) -> Result<Received, Fault> {
+        let mut consumed = 0;
+        loop {
+            let rest = input.get_mut(consumed..).unwrap_or_default();
+            if self.closed {
+                return Ok(Received { consumed: consumed + rest.len(), event: None });
+            }
+            if self.frame.is_some() {
+                let (taken, reached) = self.payload(rest, mode)?;
+                consumed += taken;
+                match reached {
+                    Reached::End => continue,
+                    Reached::EndOf(message) => {
+                        return Ok(Received { consumed, event: Some(Event::Message(message)) });
+                    }
+                    Reached::Full if self.is_discarding() => continue,
+                    Reached::Full | Reached::Dry => return Ok(Received { consumed, event: None }),
+                }
+            }
+            let Some((header, head)) = Header::decode(rest) else {
+                return Ok(Received { consumed, event: None });
+            };
+            // Judge before waiting for the payload: a peer must not be able to make
+            // us buffer a frame that we are going to refuse.
+            judge(&header, self.situation())?;
+            let rest = rest.get_mut(head..).unwrap_or_default();
+            if header.opcode.is_control() {
+                let Some(payload) = rest.get_mut(..header.len as usize) else {
+                    return Ok(Received { consumed, event: None });
+                };
+                consumed += head + payload.len();
+                let event = self.control(&header, payload)?;
+                return Ok(Received { consumed, event: Some(event) });
+            }
+            if let Some(message) = self.whole(&header, rest)? {
+                consumed += head + message.len();
+                return Ok(Received { consumed, event: Some(Event::Message(message)) });
+            }
+            self.begin(&header)?;
+            consumed += head;
+        }
+    }
+
+    /// Does a whole frame lie at the front of `input`, so that the next call would
+    /// not have to wait? Said of the bytes that [`receive`](Self::receive) left over.
+    #[inline]
+    pub fn is_ready(&self, input: &[u8]) -> bool {
+        self.frame.is_none()
+            && Header::decode(input)
+                .is_some_and(|(header, head)| (input.len() - head) as u64 >= header.len)
+    }
+
+    /// The type of the message that is arriving, if one is.
+    pub fn message_kind(&self) -> Option<MessageType> {
+        self.message.as_ref().filter(|message| !message.discard).map(|message| message.kind)
+    }
+
+    /// Takes what has arrived of the message, in [`Mode::Pieces`].
+    pub fn take_piece(&mut self) -> Bytes {
+        if let Some(message) = &mut self.message {
+            message.taken += self.partial.len();
+        }
+        Bytes::from(std::mem::take(&mut self.partial))
+    }
+
+    /// Is there something to do without further input? Said after a call of
+    /// [`receive`](Self::receive) stopped because a piece was as long as it may be.
+    pub const fn is_inside_frame(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// Has anything of the message arrived that was not taken?
+    pub const fn has_piece(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// Drops the message that is arriving; the rest of it is looked at, under the
+    /// same limits, and dropped too.
+    pub fn discard(&mut self) {
+        let _ = self.take_piece();
+        if let Some(message) = &mut self.message {
+            message.discard = true;
+        }
+    }
+
+    /// Sets [`Limits::message_size`], from the next message on.
+    pub const fn set_message_size(&mut self, limit: Option<usize>) {
+        self.limits.message_size = limit;
+    }
+
+    /// Where to read a long payload to without copying it, and at most how much of
+    /// it; `None` when that would not be worth it. To be followed by
+    /// [`filled`](Self::filled).
+    ///
+    /// Nothing may be left of the input then.
+    pub fn direct(&mut self, mode: Mode) -> Option<bytes::buf::Limit<&mut Vec<u8>>> {
+        let (Some(frame), Some(message)) = (&self.frame, &self.message) else { return None };
+        if message.compressed || message.discard || frame.missing < DIRECT {
+            return None;
+        }
+        let missing = usize::try_from(frame.missing).unwrap_or(usize::MAX);
+        let room = match mode {
+            Mode::Whole => missing,
+            Mode::Pieces(most) => missing.min(most.saturating_sub(self.partial.len())),
+        };
+        if room == 0 {
+            return None;
+        }
+        grow(&mut self.partial, 0, room);
+        let spare = self.partial.capacity() - self.partial.len();
+        Some((&mut self.partial).limit(room.min(spare)))
+    }
+
+    /// Says that `count` bytes were read to where [`direct`](Self::direct) said.
+    ///
+    /// # Errors
+    ///
+    /// When they are not text and should be.
+    pub fn filled(&mut self, count: usize) -> Result<(), Fault> {
+        let start = self.partial.len().saturating_sub(count);
+        let fresh = self.partial.get_mut(start..).unwrap_or_default();
+        if let Some(frame) = &mut self.frame {
+            frame.missing = frame.missing.saturating_sub(fresh.len() as u64);
+            frame.mask = frame.mask.map(|key| mask(fresh, key));
+        }
+        check_text(&mut self.message, fresh)
+    }
+
+    #[inline]
+    const fn situation(&self) -> Situation {
+        Situation {
+            role: self.role,
+            in_message: self.message.is_some(),
+            compression: self.inflater.is_some(),
+        }
+    }
+
+    /// Looks at a control frame, which is all here.
+    fn control(&mut self, header: &Header, payload: &mut [u8]) -> Result<Event, Fault> {
+        if let Some(key) = header.mask {
+            mask(payload, key);
+        }
+        if header.opcode == OpCode::CLOSE {
+            let close = CloseFrame::decode(payload)?;
+            self.closed = true;
+            return Ok(Event::Close(close));
+        }
+        let payload = Bytes::copy_from_slice(payload);
+        Ok(if header.opcode == OpCode::PING { Event::Ping(payload) } else { Event::Pong(payload) })
+    }
+
+    /// The short way for a message in one frame that is all here: `None` when the
+    /// long way has to be taken.
+    #[inline]
+    fn whole(&self, header: &Header, rest: &mut [u8]) -> Result<Option<Message>, Fault> {
+        if !header.fin || header.rsv1 || header.opcode == OpCode::CONTINUATION {
+            return Ok(None);
+        }
+        let Some(payload) = usize::try_from(header.len).ok().and_then(|len| rest.get_mut(..len))
+        else {
+            return Ok(None);
+        };
+        self.check_frame_size(header)?;
+        check_size(self.limits.message_size, header.len)?;
+        if let Some(key) = header.mask {
+            mask(payload, key);
+        }
+        let kind = kind_of(header.opcode);
+        if kind == MessageType::Text && simdutf8::basic::from_utf8(payload).is_err() {
+            return Err(ProtocolError::TextNotUtf8.into());
+        }
+        Ok(Some(Message::from_checked(kind, Bytes::copy_from_slice(payload))))
+    }
+
+    /// Begins a data frame, and a message if it is the first.
+    fn begin(&mut self, header: &Header) -> Result<(), Fault> {
+        self.check_frame_size(header)?;
+        let message = self.message.get_or_insert_with(|| OpenMessage {
+            kind: kind_of(header.opcode),
+            compressed: header.rsv1,
+            discard: false,
+            limit: self.limits.message_size,
+            fragments: 0,
+            taken: 0,
+            utf8: Utf8::new(),
+        });
+        message.fragments += 1;
+        if let Some(limit) = self.limits.fragments.filter(|limit| message.fragments > *limit) {
+            return Err(Fault::TooBig { limit, setting: Limit::Fragments });
+        }
+        if !message.compressed {
+            let size = (message.taken + self.partial.len()) as u64;
+            let size = size.saturating_add(header.len);
+            check_size(message.limit, size)?;
+        }
+        self.frame = Some(OpenFrame { fin: header.fin, mask: header.mask, missing: header.len });
+        Ok(())
+    }
+
+    /// Takes what `input` has of the payload of the open frame, with how many bytes
+    /// that was and where it led.
+    fn payload(&mut self, input: &mut [u8], mode: Mode) -> Result<(usize, Reached), Fault> {
+        let (Some(frame), Some(message)) = (&mut self.frame, &self.message) else {
+            return Ok((0, Reached::Dry));
+        };
+        let mode = if message.discard { Mode::Pieces(DISCARD) } else { mode };
+        let missing = usize::try_from(frame.missing).unwrap_or(usize::MAX);
+        let input_len = input.len();
+        let payload = input.get_mut(..missing.min(input_len)).unwrap_or_default();
+        let start = self.partial.len();
+        let (consumed, full) = if message.compressed {
+            let most = most_inflated(message, mode);
+            inflate(self.inflater.as_mut(), frame, payload, &mut self.partial, most)?
+        } else {
+            copy(frame, payload, &mut self.partial, mode, missing)
+        };
+        frame.missing -= consumed as u64;
+        frame.mask = frame.mask.map(|key| key.skip(consumed));
+        let frame = *frame;
+        self.check_fresh(start)?;
+        let reached = match (full, frame.missing) {
+            (true, _) => Reached::Full,
+            (false, 0) => self.end_of_frame(frame, mode)?,
+            (false, _) => Reached::Dry,
+        };
+        Ok((consumed, reached))
+    }
+
+    /// Ends a frame whose payload is used up, and the message if it was the last.
+    fn end_of_frame(&mut self, frame: OpenFrame, mode: Mode) -> Result<Reached, Fault> {
+        if !frame.fin {
+            self.frame = None;
+            return Ok(Reached::End);
+        }
+        if let Some(message) = self.message.filter(|message| message.compressed) {
+            let most = most_inflated(&message, mode);
+            let start = self.partial.len();
+            let Some(inflater) = &mut self.inflater else { return Ok(Reached::Dry) };
+            let full =
+                inflater.finish(&mut self.partial, most).map_err(|_| ProtocolError::Deflate)?;
+            self.check_fresh(start)?;
+            if full {
+                return Ok(Reached::Full);
+            }
+        }
+        self.frame = None;
+        let Some(mut message) = self.message.take() else { return Ok(Reached::End) };
+        if message.kind == MessageType::Text {
+            message.utf8.finish().map_err(|_| ProtocolError::TextNotUtf8)?;
+        }
+        if message.discard {
+            return Ok(Reached::End);
+        }
+        let payload = Bytes::from(std::mem::take(&mut self.partial));
+        Ok(Reached::EndOf(Message::from_checked(message.kind, payload)))
+    }
+
+    /// Checks what has been added to the message: its text, and its size.
+    fn check_fresh(&mut self, start: usize) -> Result<(), Fault> {
+        check_text(&mut self.message, self.partial.get(start..).unwrap_or_default())?;
+        let Some(message) = &mut self.message else { return Ok(()) };
+        let size = message.taken.saturating_add(self.partial.len());
+        if message.discard {
+            message.taken = size;
+            self.partial.clear();
+        }
+        check_size(message.limit, size as u64)
+    }
+
+    fn is_discarding(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.discard)
+    }
+
+    fn check_frame_size(&self, header: &Header) -> Result<(), Fault> {
+        match self.limits.frame_size {
+            Some(limit) if header.len > limit as u64 => {
+                Err(Fault::TooBig { limit, setting: Limit::FrameSize })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where the payload of a frame led.
+enum Reached {
+    /// The end of a frame, or of a message that nobody wants.
+    End,
+    /// The end of a message.
+    EndOf(Message),
+    /// The end of the input.
+    Dry,
+    /// The end of the room.
+    Full,
+}
+
+const fn kind_of(opcode: OpCode) -> MessageType {
+    match opcode {
+        OpCode::TEXT => MessageType::Text,
+        _ => MessageType::Binary,
+    }
+}
+
+/// Unmasks a payload and adds it to `partial`, with how much of it was used and
+/// whether the room is full.
+fn copy(
+    frame: &OpenFrame,
+    payload: &mut [u8],
+    partial: &mut Vec<u8>,
+    mode: Mode,
+    missing: usize,
+) -> (usize, bool) {
+    let room = match mode {
+        Mode::Whole => payload.len(),
+        Mode::Pieces(most) => most.saturating_sub(partial.len()),
+    };
+    let full = room < payload.len();
+    let payload = payload.get_mut(..room.min(payload.len())).unwrap_or_default();
+    if let Some(key) = frame.mask {
+        mask(payload, key);
+    }
+    grow(partial, payload.len(), missing);
+    partial.extend_from_slice(payload);
+    (payload.len(), full)
+}
+
+/// Unmasks a payload and inflates it to `partial`, which may become `most` bytes
+/// long, with how much of it was used and whether the room is full.
+fn inflate(
+    inflater: Option<&mut Inflater>,
+    frame: &OpenFrame,
+    payload: &mut [u8],
+    partial: &mut Vec<u8>,
+    most: usize,
+) -> Result<(usize, bool), Fault> {
+    let Some(inflater) = inflater else { return Ok((0, false)) };
+    if let Some(key) = frame.mask {
+        mask(payload, key);
+    }
+    let done = inflater.inflate(payload, partial, most).map_err(|_| ProtocolError::Deflate)?;
+    // What was not used comes again, and will be unmasked again.
+    if let (Some(key), Some(unused)) = (frame.mask, payload.get_mut(done.consumed..)) {
+        mask(unused, key.skip(done.consumed));
+    }
+    Ok((done.consumed, done.full))
+}
+
+/// How long `partial` may become by inflating: one byte past the limit, which shows
+/// that it was crossed.
+fn most_inflated(message: &OpenMessage, mode: Mode) -> usize {
+    let limit = message.limit.unwrap_or(usize::MAX);
+    let left = limit.saturating_sub(message.taken).saturating_add(1);
+    match mode {
+        Mode::Pieces(most) => left.min(most),
+        Mode::Whole => left,
+    }
+}
+
+#[inline]
+fn check_size(limit: Option<usize>, size: u64) -> Result<(), Fault> {
+    match limit {
+        Some(limit) if size > limit as u64 => {
+            Err(Fault::TooBig { limit, setting: Limit::MessageSize })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_text(message: &mut Option<OpenMessage>, fresh: &[u8]) -> Result<(), Fault> {
+    match message {
+        Some(message) if message.kind == MessageType::Text => {
+            message.utf8.push(fresh).map_err(|_| ProtocolError::TextNotUtf8.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes room for `here` bytes of a payload of which `missing` are to come.
+fn grow(partial: &mut Vec<u8>, here: usize, missing: usize) {
+    let arrived = partial.len().saturating_add(here).max(4 * 1024);
+    if partial.capacity() - partial.len() < missing.min(arrived) {
+        partial.reserve_exact(missing.min(arrived.saturating_mul(GROWTH)));
+    }
+}

@@ -1,0 +1,32 @@
+//! The protocol as a value: no sockets, no clock, no async.
+//!
+//! For building another front-end than [`Conn`](crate::Conn), and for tests.
+//! [`Inbound`] turns bytes into [`Event`]s, [`Outbound`] turns messages into bytes,
+//! and [`Timers`] says when something is due. They are three values rather than
+//! one because the directions must not wait for each other; what they have to tell
+//! each other is little, and goes through whoever owns them: a ping is answered by
+//! [`Outbound::pong`], a close frame by [`Outbound::close`], a [`Fault`] by
+//! [`Outbound::fail`].
+
+mod close;
+mod inbound;
+mod judge;
+mod outbound;
+mod queue;
+mod timers;
+
+pub use close::CloseFrame;
+pub use inbound::{Event, Fault, Inbound, Mode, Received};
+pub use outbound::{Outbound, Then};
+pub use queue::Queue;
+pub use timers::{Due, Timers};
+
+/// Which end of the connection this is (RFC 6455 §1.2): clients mask what they
+/// send, servers close the transport first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The end that dialled.
+    Client,
+    /// The end that accepted.
+    Server,
+}

@@ -1,0 +1,326 @@
+//! How do messages become bytes?
+
+use bytes::Bytes;
+
+use super::{CloseFrame, Queue, Role};
+use crate::config::CompressionMode;
+use crate::deflate::{DeflateError, Deflater, Params};
+use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
+use crate::{Config, Message, MessageType, Unsendable};
+
+/// Pongs that wait for the transport beyond this many bytes replace each other: only
+/// the answer to the latest ping is owed (RFC 6455 §5.5.3).
+const MAX_WAITING_PONGS: usize = 4 * 1024;
+
+/// The half of the protocol that faces the application.
+#[derive(Debug)]
+pub struct Outbound {
+    role: Role,
+    compressor: Option<Box<Compressor>>,
+    fragment_size: Option<usize>,
+    queue: Queue,
+    stream: Option<OpenStream>,
+    pong: Option<Bytes>,
+    close: Option<Box<CloseFrame>>,
+}
+
+#[derive(Debug)]
+struct Compressor {
+    deflater: Deflater,
+    threshold: usize,
+    /// Must a message that was compressed also be sent so? Only without a window
+    /// that the peer has to follow may one that did not shrink go as it is.
+    takeover: bool,
+}
+
+/// What comes behind a piece of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// More; a compressor may hold some of it back.
+    More,
+    /// More, but the peer is to have this by now.
+    Flush,
+    /// The end of the message.
+    End,
+}
+
+/// A message that is sent piece by piece.
+#[derive(Clone, Copy, Debug)]
+struct OpenStream {
+    kind: MessageType,
+    compressed: bool,
+    begun: bool,
+}
+
+impl Outbound {
+    /// Nothing sent yet.
+    pub fn new(role: Role, config: &Config, compression: Option<Params>) -> Self {
+        Self {
+            role,
+            compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
+            fragment_size: config.fragment_size,
+            queue: Queue::default(),
+            stream: None,
+            pong: None,
+            close: None,
+        }
+    }
+
+    /// Queues a whole message. Not to be called while a stream is open, nor after a
+    /// close frame, when it does nothing.
+    #[inline]
+    pub fn message(&mut self, message: Message) {
+        if self.close.is_some() {
+            return;
+        }
+        let opcode = opcode_of(message.kind());
+        if let Some(compressor) = &mut self.compressor
+            && let Some(payload) = compressor.compress(&message)
+        {
+            return self.frames(opcode, true, payload);
+        }
+        self.frames(opcode, false, message.into_bytes());
+    }
+
+    /// Opens a message that comes piece by piece.
+    pub fn begin(&mut self, kind: MessageType, compress: bool) {
+        let compressed = compress && self.compressor.is_some();
+        self.stream = Some(OpenStream { kind, compressed, begun: false });
+    }
+
+    /// Queues the next piece of the open message, as a frame of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the compressor fails, which is not known to happen. The message cannot be
+    /// finished then.
+    pub fn piece(&mut self, piece: &[u8], then: Then) -> Result<(), DeflateError> {
+        let Some(stream) = self.stream else { return Ok(()) };
+        let last = then == Then::End;
+        let mut deflated = Vec::new();
+        let payload = match &mut self.compressor {
+            Some(compressor) if stream.compressed => {
+                let deflater = &mut compressor.deflater;
+                deflater.push(piece, &mut deflated)?;
+                match then {
+                    Then::More => {}
+                    Then::Flush => deflater.flush(&mut deflated)?,
+                    Then::End => deflater.finish(&mut deflated)?,
+                }
+                deflated.as_slice()
+            }
+            _ => piece,
+        };
+        if payload.is_empty() && !last {
+            return Ok(());
+        }
+        self.stream = if last { None } else { Some(OpenStream { begun: true, ..stream }) };
+        if self.close.is_some() {
+            return Ok(());
+        }
+        let opcode = if stream.begun { OpCode::CONTINUATION } else { opcode_of(stream.kind) };
+        let header = Header {
+            rsv1: stream.compressed && !stream.begun,
+            mask: self.mask(),
+            ..Header::new(last, opcode, payload.len() as u64)
+        };
+        self.queue.push_copied(&header, payload);
+        Ok(())
+    }
+
+    /// Is a message being sent piece by piece?
+    pub const fn is_streaming(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Queues a ping. It overtakes data. Does nothing after a close frame.
+    ///
+    /// # Errors
+    ///
+    /// When the payload is longer than 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Unsendable> {
+        self.control(OpCode::PING, payload)
+    }
+
+    /// Queues a pong. It overtakes data, and replaces older pongs when too many
+    /// wait. Does nothing after a close frame.
+    ///
+    /// # Errors
+    ///
+    /// When the payload is longer than 125 bytes.
+    pub fn pong(&mut self, payload: Bytes) -> Result<(), Unsendable> {
+        if self.queue.urgent_len() > MAX_WAITING_PONGS {
+            if payload.len() > MAX_CONTROL_PAYLOAD {
+                return Err(Unsendable::Control(payload.len()));
+            }
+            self.pong = Some(payload);
+            return Ok(());
+        }
+        self.control(OpCode::PONG, &payload)
+    }
+
+    /// Queues a close frame behind what was queued before. Only the first counts.
+    pub fn close(&mut self, frame: CloseFrame) {
+        if self.close.is_none() {
+            let payload = frame.encode();
+            let header = self.control_header(OpCode::CLOSE, &payload);
+            self.queue.push_copied(&header, &payload);
+            self.close = Some(Box::new(frame));
+        }
+    }
+
+    /// Queues a close frame before what was queued, which is dropped: the connection
+    /// has failed (RFC 6455 §7.1.7). Only the first close frame counts.
+    pub fn fail(&mut self, frame: CloseFrame) {
+        if self.close.is_none() {
+            self.close = Some(Box::new(frame));
+            self.close_first();
+        }
+    }
+
+    /// Lets the close frame overtake the data that it waits behind, which is dropped.
+    pub fn hurry_close(&mut self) {
+        let Some(close) = &self.close else { return };
+        let payload = close.encode();
+        let frame = self.control_header(OpCode::CLOSE, &payload).encode().as_slice().len();
+        // No longer than the close frame itself: it is leaving already.
+        if self.queue.len() > frame + payload.len() {
+            self.close_first();
+        }
+    }
+
+    /// The close frame that was queued, if one was.
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.close.as_deref()
+    }
+
+    /// The bytes that wait to be written.
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Notes that the transport took `count` bytes.
+    #[inline]
+    pub fn advance(&mut self, count: usize) {
+        self.queue.advance(count);
+        if self.pong.is_some() && self.queue.urgent_len() == 0 {
+            self.latest_pong();
+        }
+    }
+
+    /// Drops what waits: there is no transport to take it.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.pong = None;
+    }
+
+    /// Takes what waits, to be written by somebody else.
+    pub fn take_queue(&mut self) -> Queue {
+        std::mem::take(&mut self.queue)
+    }
+
+    #[cold]
+    fn latest_pong(&mut self) {
+        if let Some(payload) = self.pong.take() {
+            // It was measured when it was put there.
+            let _ = self.control(OpCode::PONG, &payload);
+        }
+    }
+
+    fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), Unsendable> {
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(Unsendable::Control(payload.len()));
+        }
+        if self.close.is_none() {
+            let header = self.control_header(opcode, payload);
+            self.queue.push_urgent(&header, payload);
+        }
+        Ok(())
+    }
+
+    fn close_first(&mut self) {
+        let Some(close) = &self.close else { return };
+        let payload = close.encode();
+        let header = self.control_header(OpCode::CLOSE, &payload);
+        self.pong = None;
+        self.queue.clear_data();
+        self.queue.push_urgent(&header, &payload);
+    }
+
+    fn control_header(&self, opcode: OpCode, payload: &[u8]) -> Header {
+        Header { mask: self.mask(), ..Header::new(true, opcode, payload.len() as u64) }
+    }
+
+    #[inline]
+    fn frames(&mut self, opcode: OpCode, rsv1: bool, payload: Bytes) {
+        match self.fragment_size {
+            Some(size) if payload.len() > size => self.fragments(opcode, rsv1, payload, size),
+            _ => {
+                let len = payload.len() as u64;
+                let header = Header::new(true, opcode, len);
+                self.queue.push(&Header { rsv1, mask: self.mask(), ..header }, payload);
+            }
+        }
+    }
+
+    fn fragments(&mut self, opcode: OpCode, rsv1: bool, mut payload: Bytes, size: usize) {
+        let (mut opcode, mut rsv1) = (opcode, rsv1);
+        loop {
+            let piece = payload.split_to(size.min(payload.len()));
+            let fin = payload.is_empty();
+            let header = Header::new(fin, opcode, piece.len() as u64);
+            self.queue.push(&Header { rsv1, mask: self.mask(), ..header }, piece);
+            if fin {
+                return;
+            }
+            (opcode, rsv1) = (OpCode::CONTINUATION, false);
+        }
+    }
+
+    /// A new masking key for every frame of a client (RFC 6455 §5.3).
+    #[inline]
+    fn mask(&self) -> Option<Mask> {
+        match self.role {
+            Role::Client => Some(Mask::random()),
+            Role::Server => None,
+        }
+    }
+}
+
+impl Compressor {
+    fn new(role: Role, config: &Config, params: Params) -> Self {
+        let (bits, no_takeover) = match role {
+            Role::Server => (params.server_max_window_bits, params.server_no_context_takeover),
+            Role::Client => (params.client_max_window_bits, params.client_no_context_takeover),
+        };
+        // A window need not be kept because the peer would allow it.
+        let wanted = config.compression.mode == CompressionMode::ContextTakeover;
+        let takeover = wanted && !no_takeover;
+        Self {
+            deflater: Deflater::new(
+                bits.min(config.compression.window_bits),
+                takeover,
+                config.compression.level,
+            ),
+            threshold: config.compression.threshold,
+            takeover,
+        }
+    }
+
+    /// The compressed payload, if the message is to go compressed.
+    fn compress(&mut self, message: &Message) -> Option<Bytes> {
+        if !message.may_compress() || message.len() < self.threshold {
+            return None;
+        }
+        let mut deflated = Vec::new();
+        self.deflater.compress(message.as_bytes(), &mut deflated).ok()?;
+        (self.takeover || deflated.len() < message.len()).then(|| Bytes::from(deflated))
+    }
+}
+
+const fn opcode_of(kind: MessageType) -> OpCode {
+    match kind {
+        MessageType::Text => OpCode::TEXT,
+        MessageType::Binary => OpCode::BINARY,
+    }
+}
