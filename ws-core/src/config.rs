@@ -23,7 +23,7 @@ use std::time::Duration;
 pub struct Config {
     pub(crate) limits: Limits,
     pub(crate) compression: Compression,
-    pub(crate) keepalive: Option<Keepalive>,
+    pub(crate) keepalive: KeepaliveChoice,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
@@ -40,7 +40,7 @@ impl Config {
         Self {
             limits: Limits::new(),
             compression: Compression::off(),
-            keepalive: None,
+            keepalive: KeepaliveChoice::Unset,
             idle_timeout: None,
             write_timeout: None,
             max_age: None,
@@ -71,16 +71,16 @@ impl Config {
         self
     }
 
-    /// Pings that find a dead peer. Default: none; the server adapters set
-    /// [`Keepalive::default`].
+    /// Pings that find a dead peer. Default: [`Keepalive::default`] on servers, which are
+    /// made with [`AcceptOptions`](crate::AcceptOptions); none elsewhere.
     pub const fn keepalive(mut self, keepalive: Keepalive) -> Self {
-        self.keepalive = Some(keepalive);
+        self.keepalive = KeepaliveChoice::On(keepalive);
         self
     }
 
-    /// No pings that find a dead peer.
+    /// No pings that find a dead peer, on servers neither.
     pub const fn no_keepalive(mut self) -> Self {
-        self.keepalive = None;
+        self.keepalive = KeepaliveChoice::Off;
         self
     }
 
@@ -145,6 +145,14 @@ impl Config {
     /// the kernel has.
     pub const fn nodelay(mut self, on: bool) -> Self {
         self.nodelay = on;
+        self
+    }
+
+    /// The same, with what a server has by default.
+    pub(crate) const fn for_server(mut self) -> Self {
+        if matches!(self.keepalive, KeepaliveChoice::Unset) {
+            self.keepalive = KeepaliveChoice::On(Keepalive::every(Duration::from_secs(30)));
+        }
         self
     }
 }
@@ -316,6 +324,23 @@ const fn clamp_bits(bits: u8) -> u8 {
 pub struct Keepalive {
     pub(crate) interval: Duration,
     pub(crate) patience: Duration,
+}
+
+/// What was said about keepalive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeepaliveChoice {
+    Unset,
+    Off,
+    On(Keepalive),
+}
+
+impl KeepaliveChoice {
+    pub(crate) const fn get(self) -> Option<Keepalive> {
+        match self {
+            Self::Unset | Self::Off => None,
+            Self::On(keepalive) => Some(keepalive),
+        }
+    }
 }
 
 impl Keepalive {

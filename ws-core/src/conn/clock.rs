@@ -25,8 +25,9 @@ struct Running {
 impl Clock {
     /// The clock of a connection that opens now.
     pub(super) fn new(config: &Config) -> Self {
-        let timed =
-            config.keepalive.is_some() || config.idle_timeout.is_some() || config.max_age.is_some();
+        let timed = config.keepalive.get().is_some()
+            || config.idle_timeout.is_some()
+            || config.max_age.is_some();
         if timed { Self(Some(Box::new(Running::new(config)))) } else { Self(None) }
     }
 

@@ -92,8 +92,7 @@ impl Shared {
     /// The peer has done something wrong, and is told so.
     pub(super) fn fault(&self, reader: &mut Reader, fault: Fault) {
         let mut writer = lock(&self.writer);
-        writer.outbound.fail(fault.close_frame());
-        writer.flush_now(self);
+        self.fail(&mut writer, fault.close_frame());
         self.end(reader, &mut writer, None, EndedBy::Us, fault.into(), Manner::Linger);
     }
 
@@ -131,14 +130,23 @@ impl Shared {
         let manner = match deadline {
             Deadline::Close | Deadline::Write => Manner::Cut,
             Deadline::Keepalive => {
-                writer.outbound.fail(CloseFrame::of(StatusCode::INTERNAL_ERROR, "ping timeout"));
-                writer.flush_now(self);
+                let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "ping timeout");
+                self.fail(writer, frame);
                 Manner::Cut
             }
             Deadline::Idle => self.go_away(writer, "idle for too long"),
             Deadline::Age => self.go_away(writer, "connected for too long"),
         };
         self.end(reader, writer, None, EndedBy::Us, Error::Timeout(deadline), manner);
+    }
+
+    /// Tells the peer that the connection has failed. What was written before goes out
+    /// first as far as the transport takes it at once; the close frame does not wait for
+    /// the rest.
+    fn fail(&self, writer: &mut Writer, frame: CloseFrame) {
+        writer.flush_now(self);
+        writer.outbound.fail(frame);
+        writer.flush_now(self);
     }
 
     fn go_away(&self, writer: &mut Writer, reason: &str) -> Manner {
@@ -175,8 +183,7 @@ impl Shared {
         }
         let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "a message was not finished");
         let error = Error::Closed(frame.as_error().clone());
-        writer.outbound.fail(frame);
-        writer.flush_now(self);
+        self.fail(&mut writer, frame);
         self.end(&mut reader, &mut writer, None, EndedBy::Us, error, Manner::Linger);
     }
 

@@ -39,7 +39,7 @@ impl AcceptOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self {
-            config: Arc::new(Config::new()),
+            config: Arc::new(Config::new().for_server()),
             origin: Origin::same_host(),
             subprotocols: Choice::default(),
             response_headers: HeaderMap::new(),
@@ -47,12 +47,13 @@ impl AcceptOptions {
         }
     }
 
-    /// The settings of the connections. Default: [`Config::new`].
+    /// The settings of the connections. Default: [`Config::new`], with keepalive, which
+    /// a server has unless [`Config::no_keepalive`] says otherwise.
     ///
     /// They include compression, so this undoes a [`compression`](Self::compression)
     /// that was set before.
     pub fn config(mut self, config: Config) -> Self {
-        self.config = Arc::new(config);
+        self.config = Arc::new(config.for_server());
         self
     }
 

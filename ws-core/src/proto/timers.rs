@@ -57,7 +57,7 @@ impl Timers {
             Some(Watch { keepalive, look, heard: false, pinged: false })
         };
         Self {
-            watch: config.keepalive.and_then(watch),
+            watch: config.keepalive.get().and_then(watch),
             idle: config.idle_timeout.map(|period| Idle { period, left: period, since: None }),
             age: config.max_age.and_then(|age| now.checked_add(age)),
             close: None,
