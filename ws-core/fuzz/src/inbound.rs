@@ -1,0 +1,252 @@
+//! Do the same bytes always mean the same, however they are cut and taken?
+
+use bytes::BufMut;
+use ws_core::deflate::Params;
+use ws_core::proto::{Event, Fault, Inbound, Mode, Received, Role};
+use ws_core::{Limits, Message, MessageType};
+
+use crate::{Cuts, Input};
+
+/// A frame that is waited for is a control frame, so it is shorter than this.
+const MOST_WAITING: usize = 14 + 125;
+
+/// See the module.
+///
+/// # Panics
+///
+/// When a promise is broken.
+pub fn check(role: Role, data: &[u8]) {
+    let mut input = Input::new(data);
+    let end = End::read(role, &mut input);
+    let taking = Taking::read(&mut input);
+    let wire = input.rest();
+
+    let whole = end.receive(wire, Taking::WHOLE);
+    let pieces = end.receive(wire, taking);
+    assert_eq!(whole.fault, pieces.fault, "the cuts matter");
+    if taking.discard {
+        let mut kept = pieces.events.iter().peekable();
+        let mut lost = whole.events.iter().filter(|event| kept.next_if_eq(event).is_none());
+        assert!(lost.all(|event| matches!(event, Event::Message(_))), "not only messages are lost");
+        assert_eq!(kept.next(), None, "a message that was discarded changed another");
+    } else {
+        assert_eq!(whole.events, pieces.events, "the cuts matter");
+        let (a, b) = (whole.unfinished, pieces.unfinished);
+        assert!(a.starts_with(&b) || b.starts_with(&a), "the cuts matter");
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Which end.
+    pub role: Role,
+    /// What was agreed on.
+    pub compression: Option<Params>,
+    /// What may be received.
+    pub limits: Limits,
+    /// The message size among the limits.
+    pub message_size: Option<usize>,
+}
+
+/// How bytes and messages are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking {
+    cuts: Cuts,
+    /// Taken in turn.
+    modes: [Mode; 2],
+    /// Are long payloads read straight to where they stay?
+    direct: bool,
+    /// Is a message dropped whose first bytes are there without its last?
+    discard: bool,
+}
+
+/// What was received.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// In this order, with messages put together.
+    pub events: Vec<Event>,
+    /// How it ended, if it did.
+    pub fault: Option<Fault>,
+    /// How many bytes came behind the close frame.
+    pub ignored: usize,
+    /// What has arrived of a message without its end.
+    pub unfinished: Vec<u8>,
+}
+
+impl End {
+    fn read(role: Role, input: &mut Input<'_>) -> Self {
+        let compression = params(input);
+        let sizes = [Some(1 << 20), None, Some(1 << 16), Some(1000), Some(126), Some(5), Some(0)];
+        let message_size = input.pick(&sizes);
+        let mut limits = Limits::new().no_message_size();
+        if let Some(size) = message_size {
+            limits = limits.message_size(size);
+        }
+        if let Some(size) = input.pick(&[None, Some(1 << 16), Some(300), Some(125), Some(0)]) {
+            limits = limits.frame_size(size);
+        }
+        limits = limits.fragments(input.pick(&[usize::MAX, 100, 2, 1, 0]));
+        Self { role, compression, limits, message_size }
+    }
+
+    /// What it makes of `wire`.
+    ///
+    /// # Panics
+    ///
+    /// When a promise is broken that takes no two to compare.
+    pub fn receive(&self, wire: &[u8], taking: Taking) -> Heard {
+        let mut listener = Listener {
+            inbound: Inbound::new(self.role, self.limits, self.compression),
+            taking,
+            message_size: self.message_size,
+            waiting: Vec::new(),
+            heard: Heard::default(),
+        };
+        if let Err(fault) = listener.read_all(wire) {
+            listener.heard.fault = Some(fault);
+            // Of no use any more, but no danger either.
+            let _ = listener.inbound.receive(&mut listener.waiting, Mode::Whole);
+        }
+        listener.heard
+    }
+}
+
+/// Any parameters, or none.
+pub fn params(input: &mut Input<'_>) -> Option<Params> {
+    let (flags, bits) = (input.byte(), input.byte());
+    (flags & 1 != 0).then_some(Params {
+        server_no_context_takeover: flags & 2 != 0,
+        client_no_context_takeover: flags & 4 != 0,
+        server_max_window_bits: 15 - bits % 8,
+        client_max_window_bits: 15 - bits / 16 % 8,
+    })
+}
+
+impl Taking {
+    /// All at once.
+    pub const WHOLE: Self =
+        Self { cuts: Cuts::NONE, modes: [Mode::Whole; 2], direct: false, discard: false };
+
+    /// Any way.
+    pub fn read(input: &mut Input<'_>) -> Self {
+        let flags = input.byte();
+        let most = input.size().max(1);
+        let pieces = Mode::Pieces(if flags & 16 != 0 { most } else { most.max(100) });
+        let modes = [Mode::Whole, pieces];
+        Self {
+            cuts: input.cuts(),
+            modes: [modes[usize::from(flags & 1)], modes[usize::from(flags / 2 & 1)]],
+            direct: flags & 4 != 0,
+            discard: flags & 8 != 0,
+        }
+    }
+
+    fn next_mode(&mut self) -> Mode {
+        self.modes.reverse();
+        self.modes[0]
+    }
+}
+
+struct Listener {
+    inbound: Inbound,
+    taking: Taking,
+    message_size: Option<usize>,
+    /// What was not consumed.
+    waiting: Vec<u8>,
+    heard: Heard,
+}
+
+impl Listener {
+    fn read_all(&mut self, mut wire: &[u8]) -> Result<(), Fault> {
+        while !wire.is_empty() {
+            let mode = self.taking.next_mode();
+            let mut read = self.taking.cuts.split(&mut wire);
+            if self.taking.direct && self.waiting.is_empty() {
+                self.read_directly(&mut read, mode)?;
+            }
+            self.waiting.extend_from_slice(read);
+            self.listen(mode)?;
+            if let Some(Event::Close(_)) = self.heard.events.last() {
+                self.ignore(wire, mode);
+                return Ok(());
+            }
+            if self.taking.discard && self.inbound.message_kind().is_some() {
+                self.inbound.discard();
+                self.heard.unfinished.clear();
+                assert!(!self.inbound.has_piece() && self.inbound.message_kind().is_none());
+            }
+        }
+        self.heard.unfinished.extend_from_slice(&self.inbound.take_piece());
+        Ok(())
+    }
+
+    fn read_directly(&mut self, read: &mut &[u8], mode: Mode) -> Result<(), Fault> {
+        let Some(mut room) = self.inbound.direct(mode) else { return Ok(()) };
+        assert!(room.has_remaining_mut(), "room for nothing");
+        let (direct, rest) = read.split_at(read.len().min(room.remaining_mut()));
+        room.put_slice(direct);
+        *read = rest;
+        self.inbound.filled(direct.len())?;
+        // Nothing comes behind what was read, so that is all there is to handle.
+        self.listen(mode)
+    }
+
+    /// Handles what is there, until more is needed.
+    fn listen(&mut self, mode: Mode) -> Result<(), Fault> {
+        loop {
+            let received = self.inbound.receive(&mut self.waiting, mode)?;
+            drop(self.waiting.drain(..received.consumed));
+            match received.event {
+                Some(Event::Message(end)) => self.finish(&end),
+                Some(Event::Close(frame)) => {
+                    self.heard.events.push(Event::Close(frame));
+                    return Ok(());
+                }
+                Some(event) => self.heard.events.push(event),
+                None if self.inbound.has_piece() && mode != Mode::Whole => self.take(mode),
+                None => break,
+            }
+        }
+        assert!(self.waiting.len() < MOST_WAITING, "{} bytes wait", self.waiting.len());
+        Ok(())
+    }
+
+    fn take(&mut self, mode: Mode) {
+        let piece = self.inbound.take_piece();
+        let Mode::Pieces(most) = mode else { return };
+        // What arrived in another mode may be longer.
+        assert!(piece.len() <= most || self.taking.modes.contains(&Mode::Whole));
+        self.heard.unfinished.extend_from_slice(&piece);
+        self.check_size();
+        if self.inbound.message_kind() == Some(MessageType::Text)
+            && let Err(error) = std::str::from_utf8(&self.heard.unfinished)
+        {
+            assert_eq!(error.error_len(), None, "a piece of text is none");
+        }
+    }
+
+    fn finish(&mut self, end: &Message) {
+        self.heard.unfinished.extend_from_slice(end.as_bytes());
+        self.check_size();
+        let payload = std::mem::take(&mut self.heard.unfinished);
+        self.heard.events.push(Event::Message(match end.kind() {
+            MessageType::Text => Message::text_from_bytes(payload).expect("text is UTF-8"),
+            MessageType::Binary => Message::binary(payload),
+        }));
+    }
+
+    fn check_size(&self) {
+        let len = self.heard.unfinished.len();
+        assert!(self.message_size.is_none_or(|limit| len <= limit), "{len} bytes in a message");
+    }
+
+    /// Nothing that comes behind a close frame means anything.
+    fn ignore(&mut self, wire: &[u8], mode: Mode) {
+        self.waiting.extend_from_slice(wire);
+        self.heard.ignored += self.waiting.len();
+        let consumed = self.waiting.len();
+        let received = self.inbound.receive(&mut self.waiting, mode);
+        assert_eq!(received, Ok(Received { consumed, event: None }));
+    }
+}

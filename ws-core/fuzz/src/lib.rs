@@ -1,0 +1,26 @@
+//! Does ws-core keep its promises, whatever the bytes are?
+//!
+//! Each module holds the promises of one part, and a `check` that panics when one is
+//! broken. The targets in `fuzz_targets` only choose one. The first bytes of an input
+//! are settings, which [`Input`] reads; they are as many for every input of a target,
+//! so that a mutation of one part leaves the other what it was.
+//!
+//! `seeds` has a few inputs for each target to begin with. By hand, in this folder:
+//!
+//! ```text
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . TARGET corpus/TARGET seeds/TARGET -- -max_total_time=60
+//! ```
+
+pub mod deflate;
+pub mod extensions;
+pub mod handshake;
+pub mod inbound;
+pub mod roundtrip;
+pub mod utf8;
+
+mod input;
+#[expect(unreachable_pub, dead_code, reason = "it is a file of the tests of ws-core")]
+#[path = "../../src/deflate/oracle.rs"]
+mod oracle;
+
+pub use input::{Cuts, Input};

@@ -1,0 +1,230 @@
+//! Which cases does the suite have, and which of them does a pattern mean?
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Error, Result, ensure};
+
+/// The number of a case, such as `12.1.3`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CaseId(Vec<u32>);
+
+impl CaseId {
+    /// The number in front: what is tested.
+    pub(crate) fn section(&self) -> u32 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    /// Is this a case that wants permessage-deflate?
+    pub(crate) fn is_compressed(&self) -> bool {
+        matches!(self.section(), 12 | 13)
+    }
+
+    /// The payload sizes from 64 KiB up, and messages in many fragments, of the
+    /// compressed cases: most of the suite's time.
+    fn is_slow(&self) -> bool {
+        self.is_compressed() && matches!(self.0.as_slice(), [_, _, 9 | 10 | 14..])
+    }
+
+    /// Which of `parts` runs of about the same length this case goes to.
+    ///
+    /// Sizes grow with the last number in every group of cases, so going by the
+    /// sum deals them out evenly.
+    pub(crate) fn part(&self, parts: u32) -> u32 {
+        self.0.iter().sum::<u32>() % parts.max(1)
+    }
+}
+
+impl fmt::Display for CaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(u32::to_string).collect::<Vec<_>>().join("."))
+    }
+}
+
+impl FromStr for CaseId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let numbers: Result<Vec<u32>, _> = text.split('.').map(str::parse).collect();
+        Ok(Self(numbers.with_context(|| format!("`{text}` is no number of a case"))?))
+    }
+}
+
+/// All cases of the suite, in its order.
+pub(crate) fn all() -> impl Iterator<Item = CaseId> {
+    GROUPS.iter().flat_map(|(group, cases)| {
+        (1..=*cases).map(|case| CaseId(group.iter().copied().chain([case]).collect()))
+    })
+}
+
+/// The cases that `patterns` mean, or all if there are none; of those only the
+/// quick ones, if asked for.
+///
+/// A pattern is the beginning of a number, in which `*` stands for any: `6`,
+/// `6.*` and `6.*.*` mean the same. What means no case is an error, and never
+/// reaches the suite, which would wait for ever.
+pub(crate) fn select(patterns: &[String], quick: bool) -> Result<Vec<CaseId>> {
+    let mut selected = BTreeSet::new();
+    for pattern in patterns {
+        let before = selected.len();
+        let matching = matching(pattern)?;
+        ensure!(
+            !matching.is_empty(),
+            "no case matches `{pattern}`; sections are 1-7, 9, 10, 12, 13"
+        );
+        selected.extend(matching.into_iter().filter(|case| !quick || !case.is_slow()));
+        ensure!(
+            selected.len() > before || !quick,
+            "`{pattern}` adds nothing to a quick run; leave out --quick"
+        );
+    }
+    if patterns.is_empty() {
+        selected.extend(all().filter(|case| !quick || !case.is_slow()));
+    }
+    Ok(selected.into_iter().collect())
+}
+
+fn matching(pattern: &str) -> Result<Vec<CaseId>> {
+    let parts = pattern.split('.').map(|part| match part {
+        "*" => Ok(None),
+        number => number.parse::<u32>().map(Some),
+    });
+    let parts: Vec<Option<u32>> = parts
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("`{pattern}` is no pattern; `6.*`, `12.1.3` and `*` are"))?;
+    // A star too many at the end means nothing more.
+    let stars = parts.iter().rev().take_while(|part| part.is_none()).count();
+    let fixed = parts.len() - stars;
+    let fits = |case: &CaseId| {
+        case.0.len() >= fixed
+            && parts
+                .iter()
+                .zip(&case.0)
+                .all(|(part, number)| part.is_none_or(|part| part == *number))
+    };
+    Ok(all().filter(fits).collect())
+}
+
+/// How many cases each group has in release 25.10 of the suite, which is what
+/// its releases since 2014 have.
+const GROUPS: &[(&[u32], u32)] = &[
+    (&[1, 1], 8),
+    (&[1, 2], 8),
+    (&[2], 11),
+    (&[3], 7),
+    (&[4, 1], 5),
+    (&[4, 2], 5),
+    (&[5], 20),
+    (&[6, 1], 3),
+    (&[6, 2], 4),
+    (&[6, 3], 2),
+    (&[6, 4], 4),
+    (&[6, 5], 5),
+    (&[6, 6], 11),
+    (&[6, 7], 4),
+    (&[6, 8], 2),
+    (&[6, 9], 4),
+    (&[6, 10], 3),
+    (&[6, 11], 5),
+    (&[6, 12], 8),
+    (&[6, 13], 5),
+    (&[6, 14], 10),
+    (&[6, 15], 1),
+    (&[6, 16], 3),
+    (&[6, 17], 5),
+    (&[6, 18], 5),
+    (&[6, 19], 5),
+    (&[6, 20], 7),
+    (&[6, 21], 8),
+    (&[6, 22], 34),
+    (&[6, 23], 7),
+    (&[7, 1], 6),
+    (&[7, 3], 6),
+    (&[7, 5], 1),
+    (&[7, 7], 13),
+    (&[7, 9], 9),
+    (&[7, 13], 2),
+    (&[9, 1], 6),
+    (&[9, 2], 6),
+    (&[9, 3], 9),
+    (&[9, 4], 9),
+    (&[9, 5], 6),
+    (&[9, 6], 6),
+    (&[9, 7], 6),
+    (&[9, 8], 6),
+    (&[10, 1], 1),
+    (&[12, 1], 18),
+    (&[12, 2], 18),
+    (&[12, 3], 18),
+    (&[12, 4], 18),
+    (&[12, 5], 18),
+    (&[13, 1], 18),
+    (&[13, 2], 18),
+    (&[13, 3], 18),
+    (&[13, 4], 18),
+    (&[13, 5], 18),
+    (&[13, 6], 18),
+    (&[13, 7], 18),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(patterns: &[&str], quick: bool) -> Result<Vec<CaseId>> {
+        let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+        select(&patterns, quick)
+    }
+
+    fn count(patterns: &[&str]) -> usize {
+        selected(patterns, false).unwrap().len()
+    }
+
+    #[test]
+    fn the_whole_suite_is_517_cases_and_the_quick_one_433() {
+        assert_eq!(all().count(), 517);
+        assert_eq!(count(&[]), 517);
+        assert_eq!(selected(&[], true).unwrap().len(), 433);
+    }
+
+    #[test]
+    fn a_pattern_is_the_beginning_of_a_number() {
+        assert_eq!(count(&["*"]), 517);
+        assert_eq!(count(&["1"]), 16, "not 10, 12 and 13");
+        assert_eq!(count(&["6.*"]), 145);
+        assert_eq!(count(&["6.*.*"]), 145);
+        assert_eq!(count(&["12.*.1"]), 5, "not 12.x.10 to 12.x.18");
+        assert_eq!(count(&["12.1.3"]), 1);
+        assert_eq!(count(&["2.*.*"]), 11);
+        assert_eq!(count(&["9.*", "9.1.*", "1.1.1"]), 55, "none twice");
+    }
+
+    #[test]
+    fn cases_stay_in_the_order_of_the_suite() {
+        let ids: Vec<_> = selected(&["10", "9.8.6", "2.2"], false).unwrap();
+        assert_eq!(
+            ids.iter().map(CaseId::to_string).collect::<Vec<_>>(),
+            ["2.2", "9.8.6", "10.1.1"]
+        );
+    }
+
+    #[test]
+    fn what_matches_nothing_is_refused() {
+        for nothing in ["11.*", "8", "12.1.19", "2.1.1", "0", "6.24.*"] {
+            let error = selected(&[nothing], false).unwrap_err().to_string();
+            assert!(error.contains(nothing), "{error}");
+        }
+        for nonsense in ["", "1*", "six", "6.", "6..1", "-1"] {
+            assert!(selected(&[nonsense], false).is_err(), "{nonsense:?}");
+        }
+        assert!(selected(&["13.7.18"], true).is_err(), "nothing is left of it in a quick run");
+    }
+
+    #[test]
+    fn parts_are_about_even_in_every_size() {
+        let large: Vec<_> = all().filter(CaseId::is_slow).collect();
+        let first = large.iter().filter(|case| case.part(2) == 0).count();
+        assert_eq!((large.len(), first), (84, 42));
+    }
+}

@@ -1,0 +1,270 @@
+//! What does the suite say about each case, and is that good enough?
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::cases::CaseId;
+
+/// One of the suite's words, from best to worst.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    Ok,
+    Informational,
+    NonStrict,
+    Unimplemented,
+    Failed,
+    /// Any other word, such as `UNCLEAN`.
+    Other(String),
+}
+
+impl Verdict {
+    /// Only these two will do.
+    pub(crate) const fn is_good(&self) -> bool {
+        matches!(self, Self::Ok | Self::Informational)
+    }
+}
+
+impl From<&str> for Verdict {
+    fn from(word: &str) -> Self {
+        match word {
+            "OK" => Self::Ok,
+            "INFORMATIONAL" => Self::Informational,
+            "NON-STRICT" => Self::NonStrict,
+            "UNIMPLEMENTED" => Self::Unimplemented,
+            "FAILED" => Self::Failed,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "OK",
+            Self::Informational => "INFORMATIONAL",
+            Self::NonStrict => "NON-STRICT",
+            Self::Unimplemented => "UNIMPLEMENTED",
+            Self::Failed => "FAILED",
+            Self::Other(word) => word,
+        })
+    }
+}
+
+/// Did the two ends of a compressed case agree on permessage-deflate?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deflate {
+    NotOffered,
+    Declined,
+    Agreed,
+}
+
+/// A case, judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    pub(crate) id: CaseId,
+    /// How the peer under test behaved.
+    pub(crate) behavior: Verdict,
+    /// How it closed the connection: some faults show only here.
+    pub(crate) close: Verdict,
+    /// Of compressed cases only.
+    pub(crate) deflate: Option<Deflate>,
+    pub(crate) duration: Duration,
+    /// The file with the details, beside the index.
+    pub(crate) report: String,
+}
+
+impl Judged {
+    /// The worse of both verdicts.
+    pub(crate) fn verdict(&self) -> &Verdict {
+        (&self.behavior).max(&self.close)
+    }
+
+    /// Why this case is not good enough, if it is not.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let deflate = match self.deflate {
+            None | Some(Deflate::Agreed) => "",
+            Some(Deflate::NotOffered) => ", compression was not offered",
+            Some(Deflate::Declined) => ", compression was declined",
+        };
+        if self.verdict().is_good() && deflate.is_empty() {
+            return None;
+        }
+        let Self { id, behavior, close, .. } = self;
+        Some(format!("{id}: behavior {behavior}, close {close}{deflate}"))
+    }
+}
+
+/// Reads the verdicts about `agent` from the reports in `dir`.
+pub(crate) fn read(dir: &Path, agent: &str) -> Result<Vec<Judged>> {
+    let index = read_json(&dir.join("index.json"))?;
+    let mut judged = judge(&index, agent)?;
+    for case in judged.iter_mut().filter(|case| case.id.is_compressed()) {
+        case.deflate = Some(deflate(&read_json(&dir.join(&case.report))?));
+    }
+    Ok(judged)
+}
+
+/// Complains about each case that is not good enough, that is missing, or that
+/// nobody asked for. The suite's exit status says none of this.
+pub(crate) fn complaints(judged: &[Judged], wanted: &[CaseId]) -> Vec<String> {
+    let mut counts: BTreeMap<&CaseId, (usize, usize)> = BTreeMap::new();
+    for id in wanted {
+        counts.entry(id).or_default().0 += 1;
+    }
+    for case in judged {
+        counts.entry(&case.id).or_default().1 += 1;
+    }
+    let miscounted = counts.iter().filter(|(_, (wanted, reported))| wanted != reported);
+    let miscounted = miscounted
+        .map(|(id, (wanted, reported))| format!("{id}: reported {reported} times, not {wanted}"));
+    judged
+        .iter()
+        .filter_map(|case| Some(format!("{} ({})", case.complaint()?, case.report)))
+        .chain(miscounted)
+        .collect()
+}
+
+fn judge(index: &Value, agent: &str) -> Result<Vec<Judged>> {
+    // A suite that could not connect writes an empty index. What is missing from
+    // it is found by `complaints`.
+    let Some(cases) = index.get(agent).and_then(Value::as_object) else {
+        return Ok(Vec::new());
+    };
+    let word = |case: &Value, key: &str| Verdict::from(case[key].as_str().unwrap_or("missing"));
+    let judged = cases.iter().map(|(id, case)| {
+        Ok(Judged {
+            id: id.parse()?,
+            behavior: word(case, "behavior"),
+            close: word(case, "behaviorClose"),
+            deflate: None,
+            duration: Duration::from_millis(case["duration"].as_u64().unwrap_or_default()),
+            report: case["reportfile"].as_str().unwrap_or_default().to_owned(),
+        })
+    });
+    let mut judged = judged.collect::<Result<Vec<_>>>()?;
+    judged.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(judged)
+}
+
+/// Looks at both heads of the opening handshake, as the suite recorded them.
+fn deflate(detail: &Value) -> Deflate {
+    let asks = |key: &str| {
+        let head = detail[key].as_str().unwrap_or_default().to_ascii_lowercase();
+        head.lines().any(|line| {
+            line.strip_prefix("sec-websocket-extensions:")
+                .is_some_and(|value| value.contains("permessage-deflate"))
+        })
+    };
+    match (asks("httpRequest"), asks("httpResponse")) {
+        (false, _) => Deflate::NotOffered,
+        (true, false) => Deflate::Declined,
+        (true, true) => Deflate::Agreed,
+    }
+}
+
+fn read_json(file: &Path) -> Result<Value> {
+    let text = fs::read(file).with_context(|| format!("the suite left no {}", file.display()))?;
+    // Old interpreters write bytes of a payload as they are.
+    serde_json::from_str(&String::from_utf8_lossy(&text))
+        .with_context(|| format!("cannot understand {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn index(id: &str, behavior: &str, close: &str) -> Value {
+        json!({ "ws": { id: {
+            "behavior": behavior,
+            "behaviorClose": close,
+            "duration": 3,
+            "remoteCloseCode": 1000,
+            "reportfile": "ws_case.json",
+        }}})
+    }
+
+    /// What the suite says about case 1.1.1 → the complaint.
+    #[track_caller]
+    fn check(behavior: &str, close: &str, expected: Option<&str>) {
+        let judged = judge(&index("1.1.1", behavior, close), "ws").unwrap();
+        assert_eq!(judged[0].complaint().as_deref(), expected);
+    }
+
+    #[test]
+    fn only_ok_and_informational_will_do_and_both_fields_count() {
+        check("OK", "OK", None);
+        check("INFORMATIONAL", "OK", None);
+        check("OK", "INFORMATIONAL", None);
+        check("NON-STRICT", "OK", Some("1.1.1: behavior NON-STRICT, close OK"));
+        check("UNIMPLEMENTED", "OK", Some("1.1.1: behavior UNIMPLEMENTED, close OK"));
+        check("FAILED", "OK", Some("1.1.1: behavior FAILED, close OK"));
+        check("OK", "FAILED BY CLIENT", Some("1.1.1: behavior OK, close FAILED BY CLIENT"));
+        check("OK", "WRONG CODE", Some("1.1.1: behavior OK, close WRONG CODE"));
+        check("OK", "UNCLEAN", Some("1.1.1: behavior OK, close UNCLEAN"));
+        check("", "", Some("1.1.1: behavior , close "));
+    }
+
+    #[test]
+    fn a_field_that_is_missing_is_not_good() {
+        let judged = judge(&json!({ "ws": { "1.1.1": { "behavior": "OK" } } }), "ws").unwrap();
+        assert_eq!(*judged[0].verdict(), Verdict::Other("missing".to_owned()));
+    }
+
+    #[test]
+    fn every_wanted_case_is_reported_once_and_no_other() {
+        let wanted: Vec<CaseId> = vec!["1.1.1".parse().unwrap(), "1.1.2".parse().unwrap()];
+        let unreachable = judge(&json!({}), "ws").unwrap();
+        assert_eq!(complaints(&unreachable, &wanted).len(), 2);
+        let half = judge(&index("1.1.1", "OK", "OK"), "ws").unwrap();
+        assert_eq!(complaints(&half, &wanted), ["1.1.2: reported 0 times, not 1"]);
+        let other = judge(&index("9.1.1", "OK", "OK"), "ws").unwrap();
+        assert_eq!(complaints(&other, &[]), ["9.1.1: reported 1 times, not 0"]);
+        let twice = [half.clone(), half].concat();
+        assert_eq!(complaints(&twice, &wanted[..1]), ["1.1.1: reported 2 times, not 1"]);
+    }
+
+    #[test]
+    fn another_agents_cases_are_not_ours() {
+        assert!(judge(&index("1.1.1", "OK", "OK"), "somebody else").unwrap().is_empty());
+    }
+
+    #[test]
+    fn cases_are_sorted_by_number_not_by_letter() {
+        let case = json!({ "behavior": "OK", "behaviorClose": "OK" });
+        let index = json!({ "ws": { "10.1.1": case, "2.10": case, "2.9": case } });
+        let ids: Vec<_> =
+            judge(&index, "ws").unwrap().iter().map(|case| case.id.to_string()).collect();
+        assert_eq!(ids, ["2.9", "2.10", "10.1.1"]);
+    }
+
+    #[test]
+    fn compression_is_agreed_when_both_heads_say_so() {
+        let with = "GET / HTTP/1.1\r\nSec-WebSocket-Extensions: permessage-deflate; x\r\n\r\n";
+        let lower = "HTTP/1.1 101 OK\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n";
+        let without = "HTTP/1.1 101 OK\r\nX-Note: permessage-deflate\r\n\r\n";
+        let check = |request: &str, response: &str| {
+            deflate(&json!({ "httpRequest": request, "httpResponse": response }))
+        };
+        assert_eq!(check(with, lower), Deflate::Agreed);
+        assert_eq!(check(with, without), Deflate::Declined);
+        assert_eq!(check(without, without), Deflate::NotOffered);
+        assert_eq!(deflate(&json!({})), Deflate::NotOffered);
+    }
+
+    #[test]
+    fn a_compressed_case_without_compression_is_not_good() {
+        let mut case = judge(&index("12.1.1", "OK", "OK"), "ws").unwrap().remove(0);
+        case.deflate = Some(Deflate::Agreed);
+        assert_eq!(case.complaint(), None);
+        case.deflate = Some(Deflate::Declined);
+        assert!(case.complaint().unwrap().ends_with("compression was declined"));
+    }
+}

@@ -1,0 +1,369 @@
+//! What does the Autobahn conformance suite think of us?
+//!
+//! The suite plays one end of a connection and our example programs the other.
+//! It has 517 cases, takes minutes, and is single-threaded; so the cases are
+//! dealt out to a few processes of it, whose reports are merged.
+
+mod cases;
+mod judge;
+mod progress;
+mod suite;
+mod table;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value};
+
+use self::cases::CaseId;
+use self::judge::Judged;
+use self::progress::Progress;
+use self::suite::{Play, Suite};
+use crate::process::Background;
+use crate::workspace;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What is tested: `server`, `client` or `all` (the default); then cases, such
+    /// as `6.*` or `12.1.3` (default: all 517).
+    #[arg(value_name = "SERVER|CLIENT|ALL] [CASES")]
+    words: Vec<String>,
+    /// Leave out the large payloads of the compressed cases.
+    #[arg(long)]
+    quick: bool,
+    /// Which adapter of the echo server is tested.
+    #[arg(long, default_value = "hyper")]
+    adapter: String,
+    /// How many processes of the suite run side by side. Default: one per core, at most 4.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
+    jobs: Option<u32>,
+    /// Give up after so many seconds, for the server and for the client.
+    #[arg(long, default_value_t = 1800)]
+    timeout: u64,
+    /// Where reports go. Default: `autobahn` in the target directory.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+impl Args {
+    /// Every case, for both ends.
+    pub(crate) fn whole() -> Self {
+        let adapter = "hyper".to_owned();
+        Self { words: Vec::new(), quick: false, adapter, jobs: None, timeout: 1800, out: None }
+    }
+}
+
+/// Which of our ends is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Server,
+    Client,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+
+    const fn example(self) -> &'static str {
+        match self {
+            Self::Server => "echo",
+            Self::Client => "autobahn_client",
+        }
+    }
+}
+
+/// Some of the cases, and the folder that their reports go to.
+#[derive(Debug)]
+struct Part {
+    cases: Vec<CaseId>,
+    dir: PathBuf,
+}
+
+/// The programs that are at work on a part: the suite, and our client if that is tested.
+#[derive(Debug)]
+struct Work {
+    suite: Background,
+    client: Option<Background>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let (roles, patterns) = roles(&args.words);
+    // Both can be wrong, and are cheaper to ask than a build.
+    let cases = cases::select(patterns, args.quick)?;
+    let suite = Suite::find()?;
+    let out = match &args.out {
+        Some(out) => std::path::absolute(out).context("cannot resolve --out")?,
+        None => workspace::target_dir()?.join("autobahn"),
+    };
+    let mut failed = Vec::new();
+    for role in roles {
+        if !test(*role, args, &suite, &cases, &out.join(role.name()))? {
+            failed.push(role.name());
+        }
+    }
+    ensure!(failed.is_empty(), "the suite finds fault with our {}", failed.join(" and our "));
+    Ok(())
+}
+
+/// The role, if the first word is one, and the patterns.
+fn roles(words: &[String]) -> (&'static [Role], &[String]) {
+    match words {
+        [first, patterns @ ..] if first == "server" => (&[Role::Server], patterns),
+        [first, patterns @ ..] if first == "client" => (&[Role::Client], patterns),
+        [first, patterns @ ..] if first == "all" => (&[Role::Server, Role::Client], patterns),
+        patterns => (&[Role::Server, Role::Client], patterns),
+    }
+}
+
+/// Tests one role, and says whether all is well.
+fn test(role: Role, args: &Args, suite: &Suite, cases: &[CaseId], dir: &Path) -> Result<bool> {
+    let program = build(role.example())?;
+    let agent = match role {
+        Role::Server => format!("ws-{}", args.adapter),
+        Role::Client => "ws-client".to_owned(),
+    };
+    let parts = deal(cases, jobs(args), dir)?;
+    println!("autobahn {}: {} cases in {} parts", role.name(), cases.len(), parts.len());
+    let started = Instant::now();
+    let deadline = started + Duration::from_secs(args.timeout);
+    let judged = match role {
+        Role::Server => {
+            let (mut server, url) = serve(&program, &args.adapter, &dir.join("echo.log"))?;
+            let play = Play::Client { agent: agent.clone(), url };
+            let start = |part: &Part| {
+                Ok(Work { suite: suite.start(&play, &part.cases, &part.dir)?, client: None })
+            };
+            let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
+            watch(work, Some(&mut server), Progress::new(role.name(), cases.len()), deadline)?;
+            collect(&parts, &agent, dir)?
+        }
+        Role::Client => {
+            let start = |part: &Part| dial(&program, suite, part, &agent);
+            let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
+            watch(work, None, Progress::new(role.name(), cases.len()), deadline)?;
+            collect(&parts, &agent, dir)?
+        }
+    };
+    let complaints = judge::complaints(&judged, cases);
+    let page = dir.join("index.html");
+    fs::write(&page, table::html(&format!("Autobahn: {agent}"), &judged, &complaints))
+        .with_context(|| format!("cannot write {}", page.display()))?;
+    println!("{}", table::text(&judged));
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    let wall = started.elapsed().as_secs();
+    println!(
+        "autobahn {}: {} of {} cases are good, in {wall} s of wall time; see {}\n",
+        role.name(),
+        judged.iter().filter(|case| case.complaint().is_none()).count(),
+        cases.len(),
+        page.display()
+    );
+    Ok(complaints.is_empty())
+}
+
+/// Builds an example for release, and says where it is.
+fn build(example: &str) -> Result<PathBuf> {
+    let mut build = workspace::cargo();
+    build.args(["build", "--release", "--package", "examples", "--example", example]);
+    build.args(["--message-format", "json-render-diagnostics"]);
+    let output = build.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "example `{example}` does not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message.pointer("/target/name").is_some_and(|name| name == example))
+        .find_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
+        .with_context(|| format!("cargo does not say where it put example `{example}`"))
+}
+
+fn jobs(args: &Args) -> u32 {
+    let cores = || thread::available_parallelism().map_or(1, usize::from).min(4);
+    args.jobs.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1))
+}
+
+/// Deals the cases out, and makes an empty folder for each part.
+fn deal(cases: &[CaseId], jobs: u32, dir: &Path) -> Result<Vec<Part>> {
+    // Only a folder that an earlier run made is emptied.
+    if dir.join(MARK).exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+    }
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let strange = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+    ensure!(!strange, "{} holds something else: empty it, or give another --out", dir.display());
+    fs::write(dir.join(MARK), "`cargo xtask autobahn` empties this folder.\n")?;
+    let mut parts = Vec::new();
+    for part in 0..jobs {
+        let cases: Vec<_> = cases.iter().filter(|case| case.part(jobs) == part).cloned().collect();
+        // Without a case to run, the suite would wait for ever.
+        if !cases.is_empty() {
+            let dir = dir.join(format!("part-{part}"));
+            fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            parts.push(Part { cases, dir });
+        }
+    }
+    Ok(parts)
+}
+
+/// Starts our echo server, and waits until it says where it is.
+fn serve(program: &Path, adapter: &str, log: &Path) -> Result<(Background, String)> {
+    let mut command = Command::new(program);
+    command.args(["--listen", "127.0.0.1:0", "--adapter", adapter, "--compress", "takeover"]);
+    // The largest messages of section 9 have 16 MiB.
+    command.args(["--read-limit", "16777216"]);
+    let server = Background::start("the echo server", &mut command, log)?;
+    let url = server.wait_for_line(Duration::from_secs(30), url_in)?;
+    Ok((server, url))
+}
+
+/// The first `ws://ADDRESS:PORT` in a line.
+fn url_in(line: &str) -> Option<String> {
+    let url = line.get(line.find("ws://")?..)?;
+    let host = url.strip_prefix("ws://")?;
+    let end = host.find(|c: char| !c.is_ascii_alphanumeric() && !".:[]".contains(c));
+    let host = end.map_or(host, |end| host.get(..end).unwrap_or_default());
+    let host = host.trim_end_matches(['.', ':']);
+    let (_, port) = host.rsplit_once(':')?;
+    port.parse::<u16>().ok().map(|_| format!("ws://{host}"))
+}
+
+/// Starts the suite as a server, and our client once it listens.
+fn dial(program: &Path, suite: &Suite, part: &Part, agent: &str) -> Result<Work> {
+    let port = free_port()?;
+    let mut suite = suite.start(&Play::Server { port }, &part.cases, &part.dir)?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        if let Some(status) = suite.ended()? {
+            bail!("wstest does not start: {status}; see {}", part.dir.join("wstest.log").display());
+        }
+        ensure!(Instant::now() < deadline, "wstest does not listen on port {port}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let mut command = Command::new(program);
+    command.args(["--url", &format!("ws://127.0.0.1:{port}"), "--agent", agent]);
+    let client = Background::start("our client", &mut command, &part.dir.join("client.log"))?;
+    Ok(Work { suite, client: Some(client) })
+}
+
+/// A port that was free a moment ago: the suite cannot choose one and say which.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+    Ok(listener.local_addr().context("no free port")?.port())
+}
+
+/// Waits until every part is done.
+///
+/// The suite as a client ends by itself; as a server it is done when our client is.
+fn watch(
+    mut work: Vec<Work>,
+    mut server: Option<&mut Background>,
+    mut progress: Progress,
+    deadline: Instant,
+) -> Result<()> {
+    loop {
+        let mut running = 0;
+        for (part, work) in work.iter_mut().enumerate() {
+            for line in work.suite.lines() {
+                progress.hear(part, &line);
+            }
+            let ended = match &mut work.client {
+                None => ended(&mut work.suite)?,
+                // Looked at first: our client may end between the two questions.
+                Some(client) => match (work.suite.ended()?, ended(client)?) {
+                    (Some(status), false) => bail!("wstest ended before our client: {status}"),
+                    (_, ended) => ended,
+                },
+            };
+            running += usize::from(!ended);
+        }
+        progress.show();
+        if running == 0 {
+            progress.finish();
+            return Ok(());
+        }
+        if let Some(server) = &mut server
+            && let Some(status) = server.ended()?
+        {
+            bail!("{} ended under test: {status}", server.name());
+        }
+        ensure!(Instant::now() < deadline, "gave up: it took too long; --timeout gives it more");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Is it over, and did it go well?
+fn ended(program: &mut Background) -> Result<bool> {
+    match program.ended()? {
+        None => Ok(false),
+        Some(status) if status.success() => Ok(true),
+        Some(status) => bail!("{} failed: {status}; its log is with the reports", program.name()),
+    }
+}
+
+/// Merges the reports of all parts in `dir`, and reads the verdicts.
+fn collect(parts: &[Part], agent: &str, dir: &Path) -> Result<Vec<Judged>> {
+    let mut judged = Vec::new();
+    let mut index = Map::new();
+    for part in parts {
+        judged.extend(judge::read(&part.dir, agent)?);
+        let part_index: Value = serde_json::from_slice(&fs::read(part.dir.join("index.json"))?)?;
+        if let Some(Value::Object(cases)) = part_index.get(agent) {
+            index.extend(cases.clone());
+        }
+        for entry in fs::read_dir(&part.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_string_lossy().contains("_case_") {
+                fs::rename(entry.path(), dir.join(name))?;
+            }
+        }
+    }
+    let mut agents = Map::new();
+    agents.insert(agent.to_owned(), Value::Object(index));
+    fs::write(dir.join("index.json"), serde_json::to_string_pretty(&agents)?)?;
+    judged.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(judged)
+}
+
+const MARK: &str = "made-by-xtask";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_found_in_what_the_server_prints() {
+        let check = |line: &str| url_in(line);
+        assert_eq!(check("ws://127.0.0.1:80").as_deref(), Some("ws://127.0.0.1:80"));
+        let sentence = "Echoing on ws://127.0.0.1:4321/. Try: `ws connect ws://h:1`";
+        assert_eq!(check(sentence).as_deref(), Some("ws://127.0.0.1:4321"));
+        assert_eq!(check("at ws://[::1]:9001, over TCP").as_deref(), Some("ws://[::1]:9001"));
+        assert_eq!(check("listening on 127.0.0.1:80"), None);
+        assert_eq!(check("ws://nowhere"), None);
+    }
+
+    #[test]
+    fn the_first_word_may_be_a_role() {
+        let check = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            let (roles, patterns) = roles(&words);
+            (roles.len(), roles[0], patterns.len())
+        };
+        assert_eq!(check(&[]), (2, Role::Server, 0));
+        assert_eq!(check(&["all", "1.*"]), (2, Role::Server, 1));
+        assert_eq!(check(&["client", "1.*", "2"]), (1, Role::Client, 2));
+        assert_eq!(check(&["server"]), (1, Role::Server, 0));
+        assert_eq!(check(&["6.*"]), (2, Role::Server, 1));
+    }
+}

@@ -1,0 +1,159 @@
+//! How do the verdicts look, on a terminal and in a browser?
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::judge::{Deflate, Judged, Verdict};
+
+/// A line per section and one for all.
+pub(crate) fn text(judged: &[Judged]) -> String {
+    let rows: Vec<[String; COLUMNS]> =
+        std::iter::once(HEADINGS.map(str::to_owned)).chain(rows(judged)).collect();
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default()
+    });
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}"));
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// A page with the same table, the complaints, and a link to the suite's report of each case.
+pub(crate) fn html(title: &str, judged: &[Judged], complaints: &[String]) -> String {
+    let mut cases = String::new();
+    for case in judged {
+        let id = &case.id;
+        let class = if case.complaint().is_none() { "good" } else { "bad" };
+        let page = escape(&case.report.replace(".json", ".html"));
+        let verdict = escape(&format!("{} / {}", case.behavior, case.close));
+        let _ = writeln!(
+            cases,
+            "<tr class={class}><td><a href=\"{page}\">{id}</a><td>{verdict}<td>{}",
+            seconds(case.duration)
+        );
+    }
+    let complaints = match complaints {
+        [] => "No complaints.".to_owned(),
+        some => escape(&some.join("\n")),
+    };
+    format!(
+        "<!doctype html><meta charset=utf-8><title>{title}</title>\n\
+         <style>body{{font-family:sans-serif}} td{{padding:0 1em}} .bad{{background:#fbb}}</style>\n\
+         <h1>{title}</h1>\n<pre>{}</pre>\n<pre>{complaints}</pre>\n\
+         <table>\n<tr><th>case<th>behavior / close<th>time\n{cases}</table>\n",
+        escape(&text(judged)),
+        title = escape(title),
+    )
+}
+
+fn rows(judged: &[Judged]) -> Vec<[String; COLUMNS]> {
+    let mut sections: BTreeMap<u32, Vec<&Judged>> = BTreeMap::new();
+    for case in judged {
+        sections.entry(case.id.section()).or_default().push(case);
+    }
+    let total = judged.iter().collect();
+    sections
+        .iter()
+        .map(|(section, cases)| row(&section.to_string(), cases))
+        .chain([row("total", &total)])
+        .collect()
+}
+
+fn row(name: &str, cases: &Vec<&Judged>) -> [String; COLUMNS] {
+    let count = |is: fn(&Verdict) -> bool| {
+        cases.iter().filter(|case| is(case.verdict())).count().to_string()
+    };
+    let compressed = cases.iter().filter(|case| case.deflate.is_some()).count();
+    let agreed = cases.iter().filter(|case| case.deflate == Some(Deflate::Agreed)).count();
+    [
+        name.to_owned(),
+        cases.len().to_string(),
+        count(|verdict| matches!(verdict, Verdict::Ok)),
+        count(|verdict| matches!(verdict, Verdict::Informational)),
+        count(|verdict| matches!(verdict, Verdict::NonStrict)),
+        count(|verdict| matches!(verdict, Verdict::Failed)),
+        count(|verdict| matches!(verdict, Verdict::Unimplemented)),
+        count(|verdict| matches!(verdict, Verdict::Other(_))),
+        if compressed == 0 { "-".to_owned() } else { format!("{agreed}/{compressed}") },
+        seconds(cases.iter().map(|case| case.duration).sum()),
+    ]
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+const COLUMNS: usize = 10;
+
+const HEADINGS: [&str; COLUMNS] = [
+    "section",
+    "cases",
+    "OK",
+    "INFORMATIONAL",
+    "NON-STRICT",
+    "FAILED",
+    "UNIMPLEMENTED",
+    "other",
+    "deflate",
+    "wall time",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(id: &str, behavior: Verdict, close: Verdict, deflate: Option<Deflate>) -> Judged {
+        Judged {
+            id: id.parse().unwrap(),
+            behavior,
+            close,
+            deflate,
+            duration: Duration::from_millis(1250),
+            report: format!("ws_case_{}.json", id.replace('.', "_")),
+        }
+    }
+
+    fn judged() -> [Judged; 5] {
+        let unclean = Verdict::Other("UNCLEAN".to_owned());
+        [
+            case("1.1.1", Verdict::Ok, Verdict::Ok, None),
+            case("1.1.2", Verdict::NonStrict, Verdict::Ok, None),
+            case("7.13.1", Verdict::Ok, Verdict::Informational, None),
+            case("12.1.1", Verdict::Ok, Verdict::Failed, Some(Deflate::Agreed)),
+            case("12.1.2", Verdict::Ok, unclean, Some(Deflate::Declined)),
+        ]
+    }
+
+    #[test]
+    fn each_case_counts_once_by_the_worse_of_its_verdicts() {
+        let expected = "\
+section  cases  OK  INFORMATIONAL  NON-STRICT  FAILED  UNIMPLEMENTED  other  deflate  wall time
+      1      2   1              0           1       0              0      0        -      2.5 s
+      7      1   0              1           0       0              0      0        -      1.2 s
+     12      2   0              0           0       1              0      1      1/2      2.5 s
+  total      5   1              1           1       1              0      1      1/2      6.2 s
+";
+        assert_eq!(text(&judged()), expected);
+    }
+
+    #[test]
+    fn no_cases_make_a_line_of_noughts() {
+        assert!(text(&[]).contains("total      0   0"));
+    }
+
+    #[test]
+    fn the_page_links_to_each_case_and_escapes() {
+        let page = html("a < b", &judged(), &["x & y".to_owned()]);
+        assert!(page.contains("<a href=\"ws_case_7_13_1.html\">7.13.1</a>"));
+        assert!(page.contains("a &lt; b") && page.contains("x &amp; y"));
+        assert_eq!(page.matches("class=bad").count(), 3);
+    }
+}

@@ -1,0 +1,149 @@
+//! Would continuous integration pass?
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{self, describe};
+use crate::{autobahn, fuzz, tidy, workspace};
+
+/// Runs every step in order, up to the first failure.
+pub(crate) fn run() -> Result<()> {
+    let mut times = Vec::new();
+    // What the tests said in the end, to be said once more at the very end.
+    let mut tests = Vec::new();
+    let mut outcome = Ok(());
+    for (name, step) in STEPS {
+        println!("\n==> {name}");
+        let started = Instant::now();
+        outcome = step(&mut tests).with_context(|| format!("step `{name}` failed"));
+        times.push((name, started.elapsed(), outcome.is_ok()));
+        if outcome.is_err() {
+            break;
+        }
+    }
+    println!();
+    for (name, time, good) in &times {
+        println!("{}", line(name, *time, *good));
+    }
+    for said in tests {
+        println!("{said}");
+    }
+    outcome
+}
+
+fn line(name: &str, time: Duration, good: bool) -> String {
+    let outcome = if good { "ok" } else { "FAILED" };
+    format!("{name:<10} {outcome:<6} {:>7.1} s", time.as_secs_f64())
+}
+
+type Step = fn(&mut Vec<String>) -> Result<()>;
+
+const STEPS: [(&str, Step); 7] = [
+    ("fmt", |_| cargo(&["fmt", "--all", "--check"])),
+    ("clippy", |_| {
+        cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+        // What remains must still stand on its own.
+        cargo(&["clippy", "--package", "ws-core", "--no-default-features", "--", "-D", "warnings"])
+    }),
+    ("docs", |_| {
+        let mut doc = workspace::cargo();
+        process::run(
+            doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"),
+        )
+    }),
+    ("test", |said| {
+        let mut test = workspace::cargo();
+        test.args(["test", "--workspace"]);
+        run_tests(&mut test, said)
+    }),
+    ("tidy", |_| tidy::run()),
+    ("autobahn", |_| autobahn::run(&autobahn::Args::whole())),
+    ("fuzz", |_| fuzz::all(None, 10)),
+];
+
+fn cargo(args: &[&str]) -> Result<()> {
+    process::run(workspace::cargo().args(args))
+}
+
+/// Runs the tests, and keeps what sums them up.
+fn run_tests(command: &mut Command, said: &mut Vec<String>) -> Result<()> {
+    let name = describe(command);
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{name}`"))?;
+    let mut sum = Sum::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.context("cannot read what the tests print")?;
+            println!("{line}");
+            sum.add(&line);
+        }
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{name}`"))?;
+    said.extend(sum.not_run.take());
+    said.push(sum.line(status.success()));
+    ensure!(status.success(), "`{name}` failed: {status}");
+    Ok(())
+}
+
+/// What all test programs report, added up.
+#[derive(Debug, Default)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    /// The line that counts the interop tests that lack a peer.
+    not_run: Option<String>,
+}
+
+impl Sum {
+    fn add(&mut self, line: &str) {
+        if line.contains("interop tests not run") {
+            self.not_run = Some(line.to_owned());
+        }
+        let Some(counts) = line.strip_prefix("test result: ") else { return };
+        for count in counts.split([';', '.']) {
+            match count.trim().split_once(' ').map(|(number, what)| (number.parse::<u64>(), what)) {
+                Some((Ok(number), "passed")) => self.passed += number,
+                Some((Ok(number), "failed")) => self.failed += number,
+                Some((Ok(number), "ignored")) => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    fn line(&self, good: bool) -> String {
+        let Self { passed, failed, ignored, .. } = self;
+        let outcome = if good { "ok" } else { "FAILED" };
+        format!("test result: {outcome}. {passed} passed; {failed} failed; {ignored} ignored")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_all_test_programs_are_added_up() {
+        let mut sum = Sum::default();
+        for line in [
+            "running 2 tests",
+            "test a ... ok",
+            "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.50s",
+            "3 interop tests not run",
+            "test result: FAILED. 40 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
+        ] {
+            sum.add(line);
+        }
+        assert_eq!(sum.line(false), "test result: FAILED. 42 passed; 1 failed; 1 ignored");
+        assert_eq!(sum.not_run.as_deref(), Some("3 interop tests not run"));
+    }
+
+    #[test]
+    fn a_step_takes_one_line() {
+        let line = line("autobahn", Duration::from_millis(181_250), true);
+        assert_eq!(line, "autobahn   ok       181.2 s");
+    }
+}

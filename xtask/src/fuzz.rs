@@ -1,0 +1,111 @@
+//! Does any input make us panic, hang, or use too much memory?
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::process;
+use crate::workspace;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// One of the targets in `ws-core/fuzz/fuzz_targets`. Default: each in turn.
+    target: Option<String>,
+    /// How long each target runs.
+    #[arg(default_value_t = 60)]
+    seconds: u64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    // `fuzz 10` means all targets, 10 s each.
+    let (target, seconds) = match args.target.as_deref().map(|word| (word, word.parse())) {
+        Some((_, Ok(seconds))) => (None, seconds),
+        Some((target, Err(_))) => (Some(target), args.seconds),
+        None => (None, args.seconds),
+    };
+    all(target, seconds)
+}
+
+/// Runs one target, or each in turn.
+pub(crate) fn all(target: Option<&str>, seconds: u64) -> Result<()> {
+    let dir = workspace::root().join("ws-core/fuzz");
+    let targets = targets(&dir)?;
+    if let Some(target) = target {
+        ensure!(
+            targets.iter().any(|known| known == target),
+            "there is no target `{target}`; there are {}",
+            targets.join(", ")
+        );
+    }
+    let installed = workspace::cargo()
+        .args(["fuzz", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    ensure!(installed, "cargo-fuzz is missing: `cargo install --locked cargo-fuzz`");
+    for name in targets.iter().filter(|name| target.is_none_or(|target| target == *name)) {
+        fuzz(&dir, name, seconds)?;
+    }
+    Ok(())
+}
+
+fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<()> {
+    println!("fuzz {target} for {seconds} s");
+    let mut cargo = workspace::cargo();
+    cargo.args(["fuzz", "run", "--fuzz-dir"]).arg(dir).arg(target);
+    cargo.args(["--", &format!("-max_total_time={seconds}")]);
+    // Finding what hangs takes a limit, and so does finding what takes too much memory.
+    cargo.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
+    if !is_nightly() {
+        // Sanitizers are unstable, and all that is wanted from a nightly compiler.
+        cargo.env("RUSTC_BOOTSTRAP", "1");
+    }
+    let started = SystemTime::now();
+    if let Err(error) = process::run(&mut cargo) {
+        match newest(&dir.join("artifacts").join(target), started) {
+            Some(artifact) => bail!(
+                "`{target}` found something: {}\n\
+                 See it again: cargo fuzz run --fuzz-dir {} {target} {}",
+                artifact.display(),
+                dir.display(),
+                artifact.display()
+            ),
+            None => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn targets(dir: &Path) -> Result<Vec<String>> {
+    let dir = dir.join("fuzz_targets");
+    let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let rust = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    let mut targets: Vec<String> =
+        rust.filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+    targets.sort();
+    ensure!(!targets.is_empty(), "there are no targets in {}", dir.display());
+    Ok(targets)
+}
+
+/// The newest file in `dir` that has been written since.
+fn newest(dir: &Path, since: SystemTime) -> Option<PathBuf> {
+    fs::read_dir(dir)
+        .ok()?
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((fs::metadata(&path).ok()?.modified().ok()?, path))
+        })
+        .filter(|(written, _)| *written >= since)
+        .max()
+        .map(|(_, path)| path)
+}
+
+fn is_nightly() -> bool {
+    let version = Command::new("rustc").arg("--version").current_dir(workspace::root()).output();
+    version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("nightly"))
+}

@@ -1,0 +1,167 @@
+//! Do the crates depend on each other as the architecture says, and do they say what they are?
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Complaint;
+
+/// Complains about the members of a workspace, as cargo's metadata shows them.
+pub(super) fn complaints(metadata: &Value, read: impl Fn(&Path) -> String) -> Vec<Complaint> {
+    let root = Path::new(metadata["workspace_root"].as_str().unwrap_or_default());
+    let mut found = Vec::new();
+    for package in list(metadata, "packages") {
+        let manifest = Path::new(text(package, "manifest_path"));
+        let path =
+            manifest.strip_prefix(root).unwrap_or(manifest).to_string_lossy().replace('\\', "/");
+        let mut complain = |message: String| found.push(Complaint::new(&path, 1, message));
+        if text(package, "description").is_empty() {
+            complain("say in `description` what this crate is".to_owned());
+        }
+        if !has_workspace_lints(&read(manifest)) {
+            complain("take the workspace's lints: `[lints] workspace = true`".to_owned());
+        }
+        let name = text(package, "name");
+        for dependency in list(package, "dependencies") {
+            // What only tests use may come from anywhere.
+            if text(dependency, "kind") != "dev"
+                && let Some(why) = refusal(name, &path, dependency)
+            {
+                complain(why);
+            }
+        }
+    }
+    found
+}
+
+/// Why a crate must not depend on this, if it must not.
+fn refusal(name: &str, manifest: &str, dependency: &Value) -> Option<String> {
+    let target = text(dependency, "name");
+    if name == "ws-core" && HTTP.contains(&target) {
+        return Some(format!("`ws-core` knows no HTTP server or client: not `{target}`"));
+    }
+    let optional = dependency["optional"].as_bool().unwrap_or_default();
+    if name == "ws-core" && TUNGSTENITE.contains(&target) && !optional {
+        return Some(format!("`{target}` is a bridge, so an optional one"));
+    }
+    let is_ours = dependency["path"].is_string();
+    let allowed = is_allowed(name, manifest, target);
+    (is_ours && !allowed)
+        .then(|| format!("the arrow from `{name}` to `{target}` points the wrong way"))
+}
+
+fn is_allowed(name: &str, manifest: &str, target: &str) -> bool {
+    let mut folders = manifest.split('/');
+    let (top, nested) = (folders.next().unwrap_or_default(), folders.count() > 1);
+    match ARROWS.iter().find(|(from, _)| *from == top) {
+        // A nested crate serves the one around it, and may use what that uses.
+        Some((_, to)) if nested => top == "xtask" || target == top || to.contains(&target),
+        Some((_, to)) => to.contains(&target),
+        None => name == "examples",
+    }
+}
+
+fn has_workspace_lints(manifest: &str) -> bool {
+    let after = manifest.lines().map(str::trim).skip_while(|line| *line != "[lints]");
+    after.skip(1).take_while(|line| !line.starts_with('[')).any(|line| line == "workspace = true")
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// Who may depend on whom, among ours. `examples` may depend on all.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("ws-core", &[]),
+    ("ws-server-hyper", &["ws-core"]),
+    ("ws-server-axum", &["ws-core", "ws-server-hyper"]),
+    ("ws-server-warp", &["ws-core", "ws-server-hyper"]),
+    ("ws-client", &["ws-core"]),
+    ("ws-events", &["ws-core"]),
+    ("xtask", &[]),
+];
+
+const HTTP: &[&str] =
+    &["actix-web", "axum", "hyper", "hyper-util", "reqwest", "tonic", "tower-http", "warp"];
+
+const TUNGSTENITE: &[&str] = &["tokio-tungstenite", "tungstenite"];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const LINTS: &str = "[package]\nname = \"x\"\n\n[lints]\nworkspace = true\n";
+
+    /// A crate and one dependency → the complaint.
+    #[track_caller]
+    fn check(folder: &str, dependency: &Value, expected: Option<&str>) {
+        let name = folder.replace('/', "-");
+        let metadata = json!({ "workspace_root": "/w", "packages": [{
+            "name": name,
+            "description": "a crate",
+            "manifest_path": format!("/w/{folder}/Cargo.toml"),
+            "dependencies": [dependency],
+        }]});
+        let found = complaints(&metadata, |_| LINTS.to_owned());
+        match (found.as_slice(), expected) {
+            ([], None) => {}
+            ([complaint], Some(word)) => assert!(complaint.message.contains(word), "{complaint}"),
+            _ => panic!("{folder}, {dependency}: {found:?}"),
+        }
+    }
+
+    fn ours(name: &str) -> Value {
+        json!({ "name": name, "path": "/w/x", "kind": null })
+    }
+
+    fn foreign(name: &str, kind: Option<&str>, optional: bool) -> Value {
+        json!({ "name": name, "kind": kind, "optional": optional })
+    }
+
+    #[test]
+    fn arrows_between_crates() {
+        let wrong = Some("wrong way");
+        check("ws-server-hyper", &ours("ws-core"), None);
+        check("ws-server-hyper", &ours("ws-client"), wrong);
+        check("ws-server-axum", &ours("ws-server-hyper"), None);
+        check("ws-server-axum", &ours("ws-server-warp"), wrong);
+        check("ws-client", &ours("ws-server-hyper"), wrong);
+        check("ws-core", &ours("ws-client"), wrong);
+        check("ws-events", &ours("ws-core"), None);
+        check("ws-events", &ours("ws-server-hyper"), wrong);
+        check("ws-events/redis", &ours("ws-events"), None);
+        check("ws-events/redis", &ours("ws-client"), wrong);
+        check("xtask", &ours("ws-core"), wrong);
+        check("xtask/bench", &ours("ws-core"), None);
+        check("examples", &ours("ws-client"), None);
+        check("ws-surprise", &ours("ws-core"), wrong);
+    }
+
+    #[test]
+    fn the_core_knows_no_http_server_or_client() {
+        check("ws-core", &foreign("hyper", None, false), Some("HTTP"));
+        check("ws-core", &foreign("reqwest", None, true), Some("HTTP"));
+        check("ws-core", &foreign("axum", Some("build"), false), Some("HTTP"));
+        check("ws-core", &foreign("hyper", Some("dev"), false), None);
+        check("ws-core", &foreign("tokio-tungstenite", None, false), Some("bridge"));
+        check("ws-core", &foreign("tokio-tungstenite", None, true), None);
+        check("ws-core", &foreign("http", None, false), None);
+        check("ws-server-hyper", &foreign("hyper", None, false), None);
+    }
+
+    #[test]
+    fn a_crate_says_what_it_is_and_takes_the_lints() {
+        let metadata = json!({ "workspace_root": "/w", "packages": [{
+            "name": "ws-core", "manifest_path": "/w/ws-core/Cargo.toml", "dependencies": [],
+        }]});
+        let none = "[lints]\n[dependencies]\nworkspace = true\n";
+        assert_eq!(complaints(&metadata, |_| none.to_owned()).len(), 2);
+        assert_eq!(complaints(&metadata, |_| LINTS.to_owned()).len(), 1);
+    }
+}
