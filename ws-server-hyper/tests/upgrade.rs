@@ -1,0 +1,195 @@
+//! A request becomes a connection, under each way of serving HTTP/1.1 with hyper.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use ws_server_hyper::{AcceptOptions, Compression, Config, Conn, Error, Message, StatusCode};
+
+const REQUEST: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nCookie: who=ann\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// How HTTP is served.
+#[derive(Clone, Copy, Debug)]
+enum Serve {
+    Http1,
+    Auto,
+}
+
+type Accepted = mpsc::UnboundedSender<Result<Conn, Error>>;
+
+/// Serves one stream, and hands out the connections it becomes.
+fn serve<T>(io: T, how: Serve, options: AcceptOptions) -> mpsc::UnboundedReceiver<Result<Conn, Error>>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let (accepted, connections) = mpsc::unbounded_channel();
+    let service = service_fn(move |request| {
+        let answer = answer(request, &options, accepted.clone());
+        async { answer }
+    });
+    let io = TokioIo::new(io);
+    tokio::spawn(async move {
+        match how {
+            Serve::Http1 => {
+                let http = hyper::server::conn::http1::Builder::new();
+                http.serve_connection(io, service).with_upgrades().await.map_err(|_| ())
+            }
+            Serve::Auto => {
+                let http = auto::Builder::new(TokioExecutor::new());
+                http.serve_connection_with_upgrades(io, service).await.map_err(|_| ())
+            }
+        }
+    });
+    connections
+}
+
+fn answer(
+    mut request: Request<Incoming>,
+    options: &AcceptOptions,
+    accepted: Accepted,
+) -> hyper::Result<Response<Full<Bytes>>> {
+    match ws_server_hyper::accept(&mut request, options) {
+        Ok((response, upgrade)) => {
+            tokio::spawn(async move { accepted.send(upgrade.await) });
+            Ok(response)
+        }
+        Err(rejection) => Ok(rejection.into_response().map(Full::from)),
+    }
+}
+
+async fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let dialled = TcpStream::connect(listener.local_addr().unwrap());
+    let (here, there) = tokio::join!(dialled, listener.accept());
+    (here.unwrap(), there.unwrap().0)
+}
+
+/// Reads the head of an answer.
+async fn head(io: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(io.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// A client that sends its first frames with its request.
+async fn check(how: Serve, over_tcp: bool) {
+    let options = AcceptOptions::new()
+        .subprotocols(["chat"])
+        .config(Config::new().compression(Compression::no_context_takeover()));
+    let run = async {
+        let request = format!(
+            "{REQUEST}Sec-WebSocket-Protocol: chat\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        );
+        let mut early = request.into_bytes();
+        early.extend(b"\x81\x82\0\0\0\0hi\x81\x85\0\0\0\0th");
+        let (mut conns, answer, conn) = if over_tcp {
+            let (mut here, there) = tcp().await;
+            let mut conns = serve(there, how, options);
+            here.write_all(&early).await.unwrap();
+            let answer = head(&mut here).await;
+            let conn = conns.recv().await.unwrap().unwrap();
+            (Box::new(here) as Box<dyn Stream>, answer, conn)
+        } else {
+            let (mut here, there) = duplex(4096);
+            let mut conns = serve(there, how, options);
+            here.write_all(&early).await.unwrap();
+            let answer = head(&mut here).await;
+            let conn = conns.recv().await.unwrap().unwrap();
+            (Box::new(here) as Box<dyn Stream>, answer, conn)
+        };
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        let lower = answer.to_lowercase();
+        assert!(lower.contains("sec-websocket-protocol: chat\r\n"), "{answer}");
+        assert!(lower.contains("sec-websocket-extensions: permessage-deflate"), "{answer}");
+        assert_eq!(conn.subprotocol(), Some("chat"));
+        assert!(conn.is_compressed());
+        assert_eq!(conn.peer_addr().is_some(), over_tcp, "the TCP stream is recognised");
+        assert_eq!(conn.read().await.unwrap(), Message::from("hi"));
+        conns.write_all(b"ere").await.unwrap();
+        assert_eq!(conn.read().await.unwrap(), Message::from("there"));
+        let request = conn.request().unwrap();
+        assert_eq!(request.query("room").as_deref(), Some("1"));
+        assert_eq!(request.cookie("who"), Some("ann"));
+        assert!(conn.take_request().is_some() && conn.request().is_none());
+        conn.write("yes").await.unwrap();
+        let mut frame = [0; 5];
+        conns.read_exact(&mut frame).await.unwrap();
+        assert_eq!(&frame, b"\x81\x03yes");
+        conns.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+        let error = conn.read().await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::NORMAL_CLOSURE));
+        let mut rest = Vec::new();
+        conns.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"\x88\x02\x03\xe8");
+    };
+    tokio::time::timeout(Duration::from_secs(20), run).await.unwrap();
+}
+
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Stream for T {}
+
+#[tokio::test]
+async fn bytes_that_come_with_the_request_are_kept() {
+    for how in [Serve::Http1, Serve::Auto] {
+        for over_tcp in [true, false] {
+            check(how, over_tcp).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_answered_with_its_status() {
+    for (extra, status) in [
+        ("Origin: http://elsewhere\r\n", "403"),
+        ("Content-Length: 5\r\n", "400"),
+        ("Sec-WebSocket-Version: 13\r\n", "400"),
+    ] {
+        let (mut here, there) = duplex(4096);
+        let _conns = serve(there, Serve::Http1, AcceptOptions::new());
+        here.write_all(format!("{REQUEST}{extra}\r\n").as_bytes()).await.unwrap();
+        let answer = head(&mut here).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_upgrades_is_told_so() {
+    let (mut here, there) = duplex(4096);
+    let service = service_fn(|mut request: Request<Incoming>| async move {
+        request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+        let accepted = ws_server_hyper::accept::<_, Full<Bytes>>(&mut request, &AcceptOptions::new());
+        Ok::<_, hyper::Error>(accepted.unwrap_err().into_response())
+    });
+    tokio::spawn(
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(there), service),
+    );
+    here.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+    assert!(head(&mut here).await.starts_with("HTTP/1.1 501 "));
+}
+
+/// A transport that is never handed over: the answer cannot be written.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_does_not_come_ends_in_time() {
+    let (mut here, there) = duplex(64);
+    let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(3));
+    let mut conns = serve(there, Serve::Http1, options);
+    here.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let Err(Error::Io(error)) = conns.recv().await.unwrap() else { panic!("it was upgraded") };
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(began.elapsed().as_secs(), 3);
+}
