@@ -4,7 +4,9 @@ mod accept;
 mod clock;
 mod close_read;
 mod ending;
+mod facts;
 mod farewell;
+mod filling;
 mod pair;
 mod ping;
 mod reading;
@@ -19,7 +21,6 @@ mod waiting;
 mod writing;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,8 +40,9 @@ pub use stream::{MessageReader, MessageWriter};
 pub use values::Values;
 
 use self::clock::Clock;
+use self::facts::Facts;
 use self::reading::Reader;
-use self::shared::{Facts, Shared};
+use self::shared::Shared;
 use self::writing::Writer;
 use crate::frame::MAX_CONTROL_PAYLOAD;
 use crate::proto::{CloseFrame, Inbound, Outbound, Role};
@@ -329,63 +331,6 @@ impl Conn {
     /// on; `None` for any length.
     pub fn set_read_limit(&self, bytes: Option<usize>) {
         lock(&self.0.reader).inbound.set_message_size(bytes);
-    }
-
-    /// The subprotocol that was agreed on.
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.0.facts.subprotocol.as_deref()
-    }
-
-    /// Was compression agreed on?
-    pub fn is_compressed(&self) -> bool {
-        self.0.facts.compressed
-    }
-
-    /// A number that no other connection of this process has.
-    pub fn id(&self) -> u64 {
-        self.0.facts.id
-    }
-
-    /// Which end of the connection this is.
-    pub fn role(&self) -> Role {
-        self.0.facts.role
-    }
-
-    /// What has gone over the connection so far.
-    pub fn stats(&self) -> Stats {
-        Stats::of(&self.0)
-    }
-
-    /// The address at the other end, where the transport is a TCP stream, or where the
-    /// request that is kept knows it.
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        let request = || self.request().and_then(|request| request.peer_addr);
-        self.0.facts.peer_addr.or_else(request)
-    }
-
-    /// The address at this end, where the transport is a TCP stream.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.0.facts.local_addr
-    }
-
-    /// What the application keeps with the connection.
-    pub fn values(&self) -> &Values {
-        &self.0.facts.values
-    }
-
-    /// The request that the connection began with, on a server that kept it.
-    pub fn request(&self) -> Option<Arc<RequestInfo>> {
-        lock(&self.0.facts.request).clone()
-    }
-
-    /// Takes the request out, so that its memory can be given back.
-    pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
-        lock(&self.0.facts.request).take()
-    }
-
-    /// Keeps the request that the connection began with. For adapters.
-    pub fn set_request(&self, request: RequestInfo) {
-        *lock(&self.0.facts.request) = Some(Arc::new(request));
     }
 
     fn shared(&self) -> &Shared {

@@ -4,16 +4,13 @@
 //! something that only the peer can bring (`ping`, `close`, `closed`). All that was
 //! received and not yet delivered stands in [`Reader`], nothing in a future.
 
-use std::cell::Cell;
-use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio_util::io::poll_read_buf;
 
 use super::clock::Clock;
+use super::filling::Rest;
 use super::ping::Pings;
 use super::shared::Shared;
 use super::transport::ReadHalf;
@@ -26,11 +23,6 @@ pub(super) const CHUNK: usize = 64 * 1024;
 
 /// After so many messages that were there already, other tasks get a turn.
 const STREAK: u32 = 256;
-
-thread_local! {
-    /// Where bytes are read to: a connection that waits has no buffer of its own.
-    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-}
 
 /// The reading side of a connection.
 pub(super) struct Reader {
@@ -47,17 +39,12 @@ pub(super) struct Reader {
     pub(super) closing: bool,
     /// A message is an error: the application said that it expects none.
     pub(super) refusing: bool,
+    /// A pong is queued and not sent.
+    owes_pong: bool,
     pub(super) messages: u64,
     pub(super) bytes: u64,
-    rest: Rest,
+    pub(super) rest: Rest,
     streak: u32,
-}
-
-/// Bytes that were read and not consumed.
-#[derive(Default)]
-struct Rest {
-    bytes: Vec<u8>,
-    start: usize,
 }
 
 /// What reading came upon.
@@ -69,7 +56,7 @@ pub(super) enum Got {
 }
 
 /// What became of some input.
-enum Step {
+pub(super) enum Step {
     Got(Got),
     Dry,
     Over,
@@ -87,9 +74,10 @@ impl Reader {
             streaming: false,
             closing: false,
             refusing: false,
+            owes_pong: false,
             messages: 0,
             bytes: leftover.len() as u64,
-            rest: Rest { bytes: leftover.to_vec(), start: 0 },
+            rest: Rest::new(leftover),
             streak: 0,
         }
     }
@@ -289,8 +277,23 @@ impl Reader {
     }
 
     /// Handles input until there is something to give, with how much of it was used.
+    /// The pings in it are answered by then.
     #[inline]
-    fn handle(&mut self, shared: &Shared, input: &mut [u8], mode: Mode) -> (usize, Step) {
+    pub(super) fn handle(
+        &mut self,
+        shared: &Shared,
+        input: &mut [u8],
+        mode: Mode,
+    ) -> (usize, Step) {
+        let handled = self.handle_frames(shared, input, mode);
+        if std::mem::take(&mut self.owes_pong) {
+            shared.flush();
+        }
+        handled
+    }
+
+    #[inline]
+    fn handle_frames(&mut self, shared: &Shared, input: &mut [u8], mode: Mode) -> (usize, Step) {
         let mut used = 0;
         loop {
             let rest = input.get_mut(used..).unwrap_or_default();
@@ -309,7 +312,10 @@ impl Reader {
                     return (input.len(), Step::Over);
                 }
                 Some(Event::Message(message)) => return (used, Step::Got(Got::Message(message))),
-                Some(Event::Ping(payload)) => shared.pong(payload),
+                Some(Event::Ping(payload)) => {
+                    shared.queue_pong(payload);
+                    self.owes_pong = true;
+                }
                 Some(Event::Pong(payload)) => {
                     if self.pings.answered(&payload) {
                         self.waiters.wake();
@@ -327,114 +333,8 @@ impl Reader {
         }
     }
 
-    /// Reads once, and handles what that brings.
     #[inline]
-    fn poll_fill(
-        &mut self,
-        shared: &Shared,
-        ticket: &Ticket,
-        cx: &mut Context<'_>,
-        mode: Mode,
-    ) -> Poll<Step> {
-        if self.waiters.is_empty() {
-            return self.poll_fill_with(shared, cx, mode);
-        }
-        match self.waiters.combined(ticket, cx.waker()) {
-            None => self.poll_fill_with(shared, cx, mode),
-            Some(all) => self.poll_fill_with(shared, &mut Context::from_waker(&all), mode),
-        }
-    }
-
-    #[inline]
-    fn poll_fill_with(&mut self, shared: &Shared, cx: &mut Context<'_>, mode: Mode) -> Poll<Step> {
-        let Some(io) = &mut self.io else { return Poll::Ready(Step::Over) };
-        if self.rest.is_empty()
-            && let Some(mut room) = self.inbound.direct(mode)
-        {
-            let count = ready!(poll_read_buf(Pin::new(io), cx, &mut room));
-            return Poll::Ready(self.filled_directly(shared, count, mode));
-        }
-        let mut scratch = SCRATCH.take().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice());
-        let step = Self::poll_read_scratch(io, &mut self.rest, cx, &mut scratch);
-        let step = step.map(|read| match read {
-            Ok(filled) => self.handle_scratch(shared, filled, &mut scratch, mode),
-            Err(error) => {
-                shared.transport_ended(self, error);
-                Step::Over
-            }
-        });
-        SCRATCH.set(Some(scratch));
-        step
-    }
-
-    /// Reads behind what is left from before, with how much that is together.
-    #[inline]
-    fn poll_read_scratch(
-        io: &mut ReadHalf,
-        rest: &mut Rest,
-        cx: &mut Context<'_>,
-        scratch: &mut [u8],
-    ) -> Poll<Result<usize, Error>> {
-        let kept = rest.as_slice().len();
-        let mut buf = ReadBuf::new(scratch);
-        if kept > 0 {
-            // Never more than a control frame: data is consumed as it comes.
-            let room = buf.remaining().saturating_sub(1).min(kept);
-            buf.put_slice(rest.as_slice().get(..room).unwrap_or_default());
-        }
-        match ready!(Pin::new(io).poll_read(cx, &mut buf)) {
-            Ok(()) if buf.filled().len() == kept => Poll::Ready(Err(Error::abnormal())),
-            Ok(()) => {
-                *rest = Rest::default();
-                Poll::Ready(Ok(buf.filled().len()))
-            }
-            Err(error) => Poll::Ready(Err(Error::from_io(error))),
-        }
-    }
-
-    #[inline]
-    fn handle_scratch(
-        &mut self,
-        shared: &Shared,
-        filled: usize,
-        scratch: &mut [u8],
-        mode: Mode,
-    ) -> Step {
-        self.heard(filled);
-        let input = scratch.get_mut(..filled).unwrap_or_default();
-        let (used, step) = self.handle(shared, input, mode);
-        let left = input.get(used..).unwrap_or_default();
-        if !left.is_empty() {
-            self.rest = Rest { bytes: left.to_vec(), start: 0 };
-        }
-        step
-    }
-
-    fn filled_directly(
-        &mut self,
-        shared: &Shared,
-        count: std::io::Result<usize>,
-        mode: Mode,
-    ) -> Step {
-        match count {
-            Ok(0) => shared.transport_ended(self, Error::abnormal()),
-            Err(error) => shared.transport_ended(self, Error::from_io(error)),
-            Ok(count) => {
-                self.heard(count);
-                return match self.inbound.filled(count) {
-                    Ok(()) => self.handle(shared, &mut [], mode).1,
-                    Err(fault) => {
-                        shared.fault(self, fault);
-                        Step::Over
-                    }
-                };
-            }
-        }
-        Step::Over
-    }
-
-    #[inline]
-    fn heard(&mut self, count: usize) {
+    pub(super) fn heard(&mut self, count: usize) {
         self.bytes += count as u64;
         self.streak = 0;
         self.clock.heard();
@@ -450,26 +350,5 @@ impl Reader {
             }
         }
         Poll::Pending
-    }
-}
-
-impl Rest {
-    fn as_slice(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.start..).unwrap_or_default()
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.start == self.bytes.len()
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.start += count;
-        if self.is_empty() {
-            *self = Self::default();
-        }
     }
 }

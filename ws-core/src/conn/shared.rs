@@ -4,22 +4,22 @@
 //! Two locks, held only in synchronous sections, and always taken in this order:
 //! the reader's, then the writer's.
 
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Mutex, OnceLock, Weak};
 use std::task::Context;
 
 use bytes::Bytes;
 
+use super::clock::Clock;
+use super::facts::Facts;
 use super::farewell::{Farewell, Manner};
+use super::filling::Rest;
 use super::reading::Reader;
-use super::request::RequestInfo;
-use super::values::Values;
 use super::writing::Writer;
 use super::{EndedBy, Ending, lock};
-use crate::proto::{CloseFrame, Due, Fault, Role};
-use crate::{Config, Deadline, Error, StatusCode};
+use crate::proto::{CloseFrame, Due, Fault};
+use crate::{Deadline, Error, StatusCode};
 
 /// A connection, behind its handles.
 pub(crate) struct Shared {
@@ -36,25 +36,12 @@ pub(crate) struct Shared {
     pub(super) facts: Facts,
 }
 
-/// What does not change.
-pub(super) struct Facts {
-    pub(super) id: u64,
-    pub(super) role: Role,
-    pub(super) config: Arc<Config>,
-    pub(super) subprotocol: Option<Box<str>>,
-    pub(super) compressed: bool,
-    pub(super) peer_addr: Option<SocketAddr>,
-    pub(super) local_addr: Option<SocketAddr>,
-    pub(super) request: Mutex<Option<Arc<RequestInfo>>>,
-    pub(super) values: Values,
-}
-
 impl Shared {
     /// Sends what was left for a moment.
     #[inline]
     pub(super) fn flush_deferred(&self) {
         if self.deferred.load(Relaxed) {
-            lock(&self.writer).flush_now(self);
+            self.flush();
         }
     }
 
@@ -68,12 +55,16 @@ impl Shared {
         }
     }
 
-    /// Answers a ping, at once.
-    pub(super) fn pong(&self, payload: Bytes) {
-        let mut writer = lock(&self.writer);
+    /// Answers a ping. To be followed by [`flush`](Self::flush) when all that arrived
+    /// with it has been looked at.
+    pub(super) fn queue_pong(&self, payload: Bytes) {
         // A ping that arrived is short enough to be answered.
-        let _ = writer.outbound.pong(payload);
-        writer.flush_now(self);
+        let _ = lock(&self.writer).outbound.pong(payload);
+    }
+
+    /// Sends what is queued.
+    pub(super) fn flush(&self) {
+        lock(&self.writer).flush_now(self);
     }
 
     /// The peer has sent a close frame.
@@ -223,10 +214,11 @@ impl Shared {
         if let (Some(read), Some(write)) = (reader.io.take(), writer.io.take()) {
             let queue = writer.outbound.take_queue();
             let left = reader.clock.close_left(self.facts.config.close_timeout);
-            reader.clock = super::clock::Clock::default();
+            reader.clock = Clock::default();
             Farewell::new(read, write, queue, self.facts.role, left).begin(manner);
         }
         writer.outbound.clear();
+        reader.rest = Rest::default();
     }
 }
 

@@ -315,13 +315,14 @@ struct Drain {
     shared: Weak<Shared>,
     /// The patience with a transport that takes nothing.
     stall: Option<(Duration, Pin<Box<Sleep>>)>,
-    left: usize,
+    /// How many bytes the transport had taken when we last looked.
+    taken: u64,
 }
 
 impl Drain {
     fn new(shared: Weak<Shared>, timeout: Option<Duration>) -> Self {
         let stall = timeout.map(|timeout| (timeout, Box::pin(sleep(timeout))));
-        Self { shared, stall, left: usize::MAX }
+        Self { shared, stall, taken: 0 }
     }
 }
 
@@ -332,21 +333,23 @@ impl Future for Drain {
         let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
         let mut writer = lock(&shared.writer);
         let drained = writer.poll_drain(cx);
-        let left = writer.outbound.queue().len();
-        if left <= writer.low_mark {
+        let taken = writer.bytes;
+        if writer.outbound.queue().len() <= writer.low_mark {
             writer.waiters.wake();
         }
         match drained {
             Poll::Ready(done) => {
+                // At once, not when this task is dropped: a write may come in between.
                 writer.draining = false;
                 if let Err(error) = done {
                     writer.fail(Error::from_io(error));
                 }
+                self.shared = Weak::new();
                 return Poll::Ready(());
             }
             Poll::Pending => drop(writer),
         }
-        let progress = left != std::mem::replace(&mut self.left, left);
+        let progress = taken != std::mem::replace(&mut self.taken, taken);
         let Some((timeout, stall)) = &mut self.stall else { return Poll::Pending };
         if progress && let Some(until) = Instant::now().checked_add(*timeout) {
             stall.as_mut().reset(until);
@@ -354,5 +357,14 @@ impl Future for Drain {
         ready!(stall.as_mut().poll(cx));
         shared.give_up(Deadline::Write);
         Poll::Ready(())
+    }
+}
+
+impl Drop for Drain {
+    /// A runtime that ends takes its tasks with it: another has to try then.
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            lock(&shared.writer).draining = false;
+        }
     }
 }

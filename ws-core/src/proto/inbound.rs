@@ -3,18 +3,17 @@
 use bytes::{BufMut, Bytes};
 
 use super::judge::{Situation, judge};
-use super::{CloseFrame, Role};
+use super::payload::{
+    OpenFrame, OpenMessage, check_size, check_text, copy, grow, inflate, most_inflated,
+};
+use super::{CloseFrame, Fault, Role};
 use crate::deflate::{Inflater, Params};
-use crate::frame::{Header, Mask, OpCode, mask};
+use crate::frame::{Header, OpCode, mask};
 use crate::utf8::Utf8;
-use crate::{Error, Limit, Limits, Message, MessageType, ProtocolError};
+use crate::{Limit, Limits, Message, MessageType, ProtocolError};
 
 /// From this many missing bytes on, a payload is read straight to where it stays.
 const DIRECT: u64 = 8 * 1024;
-
-/// Room that is made for a payload, in multiples of what has arrived of it: a
-/// header alone must not make us reserve what it claims.
-const GROWTH: usize = 16;
 
 /// How much of a message that nobody wants is held at a time.
 const DISCARD: usize = 64 * 1024;
@@ -53,64 +52,6 @@ pub enum Mode {
     Pieces(usize),
 }
 
-/// What the peer did wrong, which ends the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It broke a rule.
-    Protocol(ProtocolError),
-    /// It crossed a limit.
-    TooBig {
-        /// The limit.
-        limit: usize,
-        /// Which one it is.
-        setting: Limit,
-    },
-}
-
-impl Fault {
-    /// The close frame that the peer is sent: the one map from faults to the wire.
-    pub fn close_frame(self) -> CloseFrame {
-        let code = match self {
-            Self::Protocol(error) => error.status(),
-            Self::TooBig { .. } => crate::StatusCode::MESSAGE_TOO_BIG,
-        };
-        CloseFrame::of(code, &self.to_string())
-    }
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Protocol(error) => write!(f, "{error}"),
-            // The peer is told the limit, but not how the setting is called here.
-            Self::TooBig { limit, setting: Limit::MessageSize } => {
-                write!(f, "a message may have {limit} bytes")
-            }
-            Self::TooBig { limit, setting: Limit::FrameSize } => {
-                write!(f, "a frame may have {limit} bytes")
-            }
-            Self::TooBig { limit, setting: Limit::Fragments } => {
-                write!(f, "a message may have {limit} fragments")
-            }
-        }
-    }
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Protocol(error) => Self::Protocol(error),
-            Fault::TooBig { limit, setting } => Self::MessageTooBig { limit, setting },
-        }
-    }
-}
-
-impl From<ProtocolError> for Fault {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
-    }
-}
-
 /// The half of the protocol that faces the peer's bytes.
 ///
 /// It holds the unfinished message and nothing else: bytes that it has not consumed
@@ -125,28 +66,6 @@ pub struct Inbound {
     /// What has arrived of the message, and was not taken yet: plain, and text so far.
     partial: Vec<u8>,
     closed: bool,
-}
-
-/// A data frame whose payload is arriving.
-#[derive(Clone, Copy, Debug)]
-struct OpenFrame {
-    fin: bool,
-    mask: Option<Mask>,
-    missing: u64,
-}
-
-/// A message whose end has not come yet.
-#[derive(Clone, Copy, Debug)]
-struct OpenMessage {
-    kind: MessageType,
-    compressed: bool,
-    discard: bool,
-    /// The limit that held when it began.
-    limit: Option<usize>,
-    fragments: usize,
-    /// What has left `partial` already.
-    taken: usize,
-    utf8: Utf8,
 }
 
 impl Inbound {
@@ -472,87 +391,5 @@ const fn kind_of(opcode: OpCode) -> MessageType {
     match opcode {
         OpCode::TEXT => MessageType::Text,
         _ => MessageType::Binary,
-    }
-}
-
-/// Unmasks a payload and adds it to `partial`, with how much of it was used and
-/// whether the room is full.
-fn copy(
-    frame: &OpenFrame,
-    payload: &mut [u8],
-    partial: &mut Vec<u8>,
-    mode: Mode,
-    missing: usize,
-) -> (usize, bool) {
-    let room = match mode {
-        Mode::Whole => payload.len(),
-        Mode::Pieces(most) => most.saturating_sub(partial.len()),
-    };
-    let full = room < payload.len();
-    let payload = payload.get_mut(..room.min(payload.len())).unwrap_or_default();
-    if let Some(key) = frame.mask {
-        mask(payload, key);
-    }
-    grow(partial, payload.len(), missing);
-    partial.extend_from_slice(payload);
-    (payload.len(), full)
-}
-
-/// Unmasks a payload and inflates it to `partial`, which may become `most` bytes
-/// long, with how much of it was used and whether the room is full.
-fn inflate(
-    inflater: Option<&mut Inflater>,
-    frame: &OpenFrame,
-    payload: &mut [u8],
-    partial: &mut Vec<u8>,
-    most: usize,
-) -> Result<(usize, bool), Fault> {
-    let Some(inflater) = inflater else { return Ok((0, false)) };
-    if let Some(key) = frame.mask {
-        mask(payload, key);
-    }
-    let done = inflater.inflate(payload, partial, most).map_err(|_| ProtocolError::Deflate)?;
-    // What was not used comes again, and will be unmasked again.
-    if let (Some(key), Some(unused)) = (frame.mask, payload.get_mut(done.consumed..)) {
-        mask(unused, key.skip(done.consumed));
-    }
-    Ok((done.consumed, done.full))
-}
-
-/// How long `partial` may become by inflating: one byte past the limit, which shows
-/// that it was crossed.
-fn most_inflated(message: &OpenMessage, mode: Mode) -> usize {
-    let limit = message.limit.unwrap_or(usize::MAX);
-    let left = limit.saturating_sub(message.taken).saturating_add(1);
-    match mode {
-        Mode::Pieces(most) => left.min(most),
-        Mode::Whole => left,
-    }
-}
-
-#[inline]
-fn check_size(limit: Option<usize>, size: u64) -> Result<(), Fault> {
-    match limit {
-        Some(limit) if size > limit as u64 => {
-            Err(Fault::TooBig { limit, setting: Limit::MessageSize })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_text(message: &mut Option<OpenMessage>, fresh: &[u8]) -> Result<(), Fault> {
-    match message {
-        Some(message) if message.kind == MessageType::Text => {
-            message.utf8.push(fresh).map_err(|_| ProtocolError::TextNotUtf8.into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Makes room for `here` bytes of a payload of which `missing` are to come.
-fn grow(partial: &mut Vec<u8>, here: usize, missing: usize) {
-    let arrived = partial.len().saturating_add(here).max(4 * 1024);
-    if partial.capacity() - partial.len() < missing.min(arrived) {
-        partial.reserve_exact(missing.min(arrived.saturating_mul(GROWTH)));
     }
 }

@@ -9,14 +9,17 @@
 //! [`Outbound::fail`].
 
 mod close;
+mod fault;
 mod inbound;
 mod judge;
 mod outbound;
+mod payload;
 mod queue;
 mod timers;
 
 pub use close::CloseFrame;
-pub use inbound::{Event, Fault, Inbound, Mode, Received};
+pub use fault::Fault;
+pub use inbound::{Event, Inbound, Mode, Received};
 pub use outbound::{Outbound, Then};
 pub use queue::Queue;
 pub use timers::{Due, Timers};

@@ -1,0 +1,160 @@
+//! Where do bytes go when they are read?
+//!
+//! Into a buffer that the thread lends, from which whole messages are taken; only what
+//! is left over is kept with the connection. The payload of a long message is read
+//! straight to where it stays.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use super::reading::{CHUNK, Reader, Step};
+use super::shared::Shared;
+use super::transport::ReadHalf;
+use super::waiters::Ticket;
+use crate::Error;
+use crate::proto::Mode;
+
+thread_local! {
+    /// Where bytes are read to: a connection that waits has no buffer of its own.
+    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// Bytes that were read and not consumed.
+#[derive(Default)]
+pub(super) struct Rest {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Reader {
+    /// Reads once, and handles what that brings.
+    #[inline]
+    pub(super) fn poll_fill(
+        &mut self,
+        shared: &Shared,
+        ticket: &Ticket,
+        cx: &mut Context<'_>,
+        mode: Mode,
+    ) -> Poll<Step> {
+        if self.waiters.is_empty() {
+            return self.poll_fill_with(shared, cx, mode);
+        }
+        match self.waiters.combined(ticket, cx.waker()) {
+            None => self.poll_fill_with(shared, cx, mode),
+            Some(all) => self.poll_fill_with(shared, &mut Context::from_waker(&all), mode),
+        }
+    }
+
+    #[inline]
+    fn poll_fill_with(&mut self, shared: &Shared, cx: &mut Context<'_>, mode: Mode) -> Poll<Step> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Step::Over) };
+        if self.rest.is_empty()
+            && let Some(mut room) = self.inbound.direct(mode)
+        {
+            let count = ready!(poll_read_buf(Pin::new(io), cx, &mut room));
+            return Poll::Ready(self.filled_directly(shared, count, mode));
+        }
+        let mut scratch = SCRATCH.take().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice());
+        let step = Self::poll_read_scratch(io, &mut self.rest, cx, &mut scratch);
+        let step = step.map(|read| match read {
+            Ok(filled) => self.handle_scratch(shared, filled, &mut scratch, mode),
+            Err(error) => {
+                shared.transport_ended(self, error);
+                Step::Over
+            }
+        });
+        SCRATCH.set(Some(scratch));
+        step
+    }
+
+    /// Reads behind what is left from before, with how much that is together.
+    #[inline]
+    fn poll_read_scratch(
+        io: &mut ReadHalf,
+        rest: &mut Rest,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<usize, Error>> {
+        let kept = rest.as_slice().len();
+        let mut buf = ReadBuf::new(scratch);
+        if kept > 0 {
+            // Never more than a control frame: data is consumed as it comes.
+            let room = buf.remaining().saturating_sub(1).min(kept);
+            buf.put_slice(rest.as_slice().get(..room).unwrap_or_default());
+        }
+        match ready!(Pin::new(io).poll_read(cx, &mut buf)) {
+            Ok(()) if buf.filled().len() == kept => Poll::Ready(Err(Error::abnormal())),
+            Ok(()) => {
+                *rest = Rest::default();
+                Poll::Ready(Ok(buf.filled().len()))
+            }
+            Err(error) => Poll::Ready(Err(Error::from_io(error))),
+        }
+    }
+
+    #[inline]
+    fn handle_scratch(
+        &mut self,
+        shared: &Shared,
+        filled: usize,
+        scratch: &mut [u8],
+        mode: Mode,
+    ) -> Step {
+        self.heard(filled);
+        let input = scratch.get_mut(..filled).unwrap_or_default();
+        let (used, step) = self.handle(shared, input, mode);
+        let left = input.get(used..).unwrap_or_default();
+        if !left.is_empty() {
+            self.rest = Rest::new(left);
+        }
+        step
+    }
+
+    fn filled_directly(&mut self, shared: &Shared, count: io::Result<usize>, mode: Mode) -> Step {
+        match count {
+            Ok(0) => shared.transport_ended(self, Error::abnormal()),
+            Err(error) => shared.transport_ended(self, Error::from_io(error)),
+            Ok(count) => {
+                self.heard(count);
+                return match self.inbound.filled(count) {
+                    Ok(()) => self.handle(shared, &mut [], mode).1,
+                    Err(fault) => {
+                        shared.fault(self, fault);
+                        Step::Over
+                    }
+                };
+            }
+        }
+        Step::Over
+    }
+}
+
+impl Rest {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), start: 0 }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start..).unwrap_or_default()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What did the peer do wrong, and which code is it told?
+
+use std::fmt;
+
+use super::CloseFrame;
+use crate::{Error, Limit, ProtocolError, StatusCode};
+
+/// What the peer did wrong, which ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It broke a rule.
+    Protocol(ProtocolError),
+    /// It crossed a limit.
+    TooBig {
+        /// The limit.
+        limit: usize,
+        /// Which one it is.
+        setting: Limit,
+    },
+}
+
+impl Fault {
+    /// The close frame that the peer is sent: the one map from faults to the wire.
+    pub fn close_frame(self) -> CloseFrame {
+        let code = match self {
+            Self::Protocol(error) => error.status(),
+            Self::TooBig { .. } => StatusCode::MESSAGE_TOO_BIG,
+        };
+        CloseFrame::of(code, &self.to_string())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(error) => write!(f, "{error}"),
+            // The peer is told the limit, but not how the setting is called here.
+            Self::TooBig { limit, setting: Limit::MessageSize } => {
+                write!(f, "a message may have {limit} bytes")
+            }
+            Self::TooBig { limit, setting: Limit::FrameSize } => {
+                write!(f, "a frame may have {limit} bytes")
+            }
+            Self::TooBig { limit, setting: Limit::Fragments } => {
+                write!(f, "a message may have {limit} fragments")
+            }
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Protocol(error) => Self::Protocol(error),
+            Fault::TooBig { limit, setting } => Self::MessageTooBig { limit, setting },
+        }
+    }
+}
+
+impl From<ProtocolError> for Fault {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
