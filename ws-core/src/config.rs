@@ -201,8 +201,10 @@ impl Limits {
 
     /// How many frames one message may be cut into, empty ones included.
     /// Default: 131,072.
+    ///
+    /// Zero is taken as one.
     pub const fn fragments(mut self, frames: usize) -> Self {
-        self.fragments = Some(frames);
+        self.fragments = Some(if frames == 0 { 1 } else { frames });
         self
     }
 }

@@ -117,11 +117,11 @@ impl Wire {
                 }
                 Peer::Cut => return self.closes,
                 // The peer's patience is not ours.
-                Peer::Silent => sleep(DEADLINE * 10).await,
+                Peer::Silent => sleep(DEADLINE * 10).await, // tidy: sleep is the subject
                 Peer::Trickle => {
                     for _ in 0..50 {
                         self.send(OpCode::PING, b"").await;
-                        sleep(Duration::from_secs(1)).await;
+                        sleep(Duration::from_secs(1)).await; // tidy: sleep is the subject
                     }
                 }
                 Peer::TrickleFrame => {
@@ -129,7 +129,7 @@ impl Wire {
                     let _ = self.io.write_all(&[0x82, masked | 100, 1, 2, 3, 4]).await;
                     for _ in 0..50 {
                         let _ = self.io.write_all(&[0]).await;
-                        sleep(Duration::from_secs(1)).await;
+                        sleep(Duration::from_secs(1)).await; // tidy: sleep is the subject
                     }
                 }
             }
@@ -141,9 +141,9 @@ impl Wire {
 
 fn say(error: &Error) -> String {
     match error {
-        Error::Closed(close) => format!("closed {} {}", close.code.as_u16(), close.reason)
-            .trim_end()
-            .to_owned(),
+        Error::Closed(close) => {
+            format!("closed {} {}", close.code.as_u16(), close.reason).trim_end().to_owned()
+        }
         Error::Protocol(_) => "protocol".into(),
         Error::Timeout(Deadline::Close) => "timeout".into(),
         Error::CloseSent => "close sent".into(),
@@ -178,8 +178,7 @@ async fn do_it(conn: &Conn, we: We) -> (String, String) {
             (say_result(closed), say_result(read_to_end(conn).await))
         }
         We::CloseWhileReading(number) => {
-            let (closed, read) =
-                tokio::join!(conn.close(code(number), ""), read_to_end(conn));
+            let (closed, read) = tokio::join!(conn.close(code(number), ""), read_to_end(conn));
             (say_result(closed), say_result(read))
         }
         We::CloseNow => {
@@ -509,9 +508,7 @@ async fn what_was_written_goes_before_the_close() {
     let (here, there) = ws_core::pair();
     let long = Message::binary(vec![3; 600_000]);
     here.write(long.clone()).await.unwrap();
-    let closing = tokio::spawn(async move {
-        here.close(StatusCode::NORMAL_CLOSURE, "").await
-    });
+    let closing = tokio::spawn(async move { here.close(StatusCode::NORMAL_CLOSURE, "").await });
     assert_eq!(there.read().await.unwrap(), long);
     assert_eq!(there.read().await.unwrap_err().close_status(), Some(StatusCode::NORMAL_CLOSURE));
     closing.await.unwrap().unwrap();
@@ -601,9 +598,8 @@ async fn idle_age_and_keepalive_end_it_and_say_why() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_handler_is_not_taken_for_a_dead_peer() {
     let seconds = Duration::from_secs;
-    let config = Config::new()
-        .keepalive(ws_core::Keepalive::every(seconds(10)))
-        .idle_timeout(seconds(20));
+    let config =
+        Config::new().keepalive(ws_core::Keepalive::every(seconds(10))).idle_timeout(seconds(20));
     let (here, there) = ws_core::pair_with(config, Config::new());
     there.write("before").await.unwrap();
     let reading = tokio::spawn(async move { there.read().await.map(|_| there) });

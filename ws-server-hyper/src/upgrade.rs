@@ -12,7 +12,8 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until};
 use ws_core::{AcceptOptions, Agreed, Config, Conn, Error, RequestInfo, Role};
 
 /// A connection to come: ready when the answer has been sent. Made by
@@ -31,7 +32,8 @@ pub struct Upgrade(Box<Waiting>);
 
 struct Waiting {
     on_upgrade: OnUpgrade,
-    patience: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
     agreed: Agreed,
     config: Arc<Config>,
     request: Option<RequestInfo>,
@@ -46,7 +48,8 @@ impl Upgrade {
     ) -> Self {
         Self(Box::new(Waiting {
             on_upgrade,
-            patience: options.timeout().map(|patience| Box::pin(sleep(patience))),
+            deadline: options.timeout().and_then(|patience| Instant::now().checked_add(patience)),
+            sleep: None,
             agreed,
             config: options.shared_config(),
             request: Some(request),
@@ -62,8 +65,7 @@ impl Future for Upgrade {
         let upgraded = match Pin::new(&mut waiting.on_upgrade).poll(cx) {
             Poll::Ready(upgraded) => upgraded.map_err(io::Error::other),
             Poll::Pending => {
-                let Some(patience) = &mut waiting.patience else { return Poll::Pending };
-                ready!(patience.as_mut().poll(cx));
+                ready!(poll_deadline(waiting.deadline, &mut waiting.sleep, cx));
                 let why = "no transport within `AcceptOptions::handshake_timeout`";
                 Err(io::Error::new(io::ErrorKind::TimedOut, why))
             }
@@ -76,6 +78,18 @@ impl Future for Upgrade {
         }
         Poll::Ready(Ok(conn))
     }
+}
+
+/// Waits for the deadline, if there is one, and a runtime to wait in.
+fn poll_deadline(
+    deadline: Option<Instant>,
+    sleep: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(deadline) = deadline.filter(|_| Handle::try_current().is_ok()) else {
+        return Poll::Pending;
+    };
+    sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(cx)
 }
 
 impl fmt::Debug for Upgrade {

@@ -29,7 +29,11 @@ enum Serve {
 type Accepted = mpsc::UnboundedSender<Result<Conn, Error>>;
 
 /// Serves one stream, and hands out the connections it becomes.
-fn serve<T>(io: T, how: Serve, options: AcceptOptions) -> mpsc::UnboundedReceiver<Result<Conn, Error>>
+fn serve<T>(
+    io: T,
+    how: Serve,
+    options: AcceptOptions,
+) -> mpsc::UnboundedReceiver<Result<Conn, Error>>
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
@@ -171,7 +175,8 @@ async fn a_server_without_upgrades_is_told_so() {
     let (mut here, there) = duplex(4096);
     let service = service_fn(|mut request: Request<Incoming>| async move {
         request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
-        let accepted = ws_server_hyper::accept::<_, Full<Bytes>>(&mut request, &AcceptOptions::new());
+        let accepted =
+            ws_server_hyper::accept::<_, Full<Bytes>>(&mut request, &AcceptOptions::new());
         Ok::<_, hyper::Error>(accepted.unwrap_err().into_response())
     });
     tokio::spawn(

@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Conn, RequestInfo};
@@ -107,7 +108,8 @@ where
             Ok(Shaken { io, agreed: accepted.agreed, request, leftover })
         }
         Err(AcceptError::Rejected(rejection)) => {
-            let response = rejection.clone().into_response();
+            let mut response = rejection.clone().into_response();
+            response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
             write_response(&mut io, &response, patience).await?;
             io.shutdown().await?;
             Err(rejection.into())
@@ -119,7 +121,7 @@ where
 async fn read_request(
     io: &mut (impl AsyncRead + Unpin),
 ) -> Result<(Request<()>, Bytes), AcceptError> {
-    let mut input = BytesMut::new();
+    let mut input = BytesMut::with_capacity(1024);
     loop {
         if io.read_buf(&mut input).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

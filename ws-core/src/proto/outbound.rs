@@ -22,6 +22,8 @@ pub struct Outbound {
     stream: Option<OpenStream>,
     pong: Option<Bytes>,
     close: Option<Box<CloseFrame>>,
+    /// Has the close frame overtaken the data already?
+    hurried: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,7 @@ impl Outbound {
             stream: None,
             pong: None,
             close: None,
+            hurried: false,
         }
     }
 
@@ -239,6 +242,9 @@ impl Outbound {
     }
 
     fn close_first(&mut self) {
+        if std::mem::replace(&mut self.hurried, true) {
+            return;
+        }
         let Some(close) = &self.close else { return };
         let payload = close.encode();
         let header = self.control_header(OpCode::CLOSE, &payload);
