@@ -173,20 +173,26 @@ impl Queue {
                 if end > batch.len() {
                     return 2;
                 }
-                self.cut_first(end);
-                1
+                self.cut_first(end)
             }
         }
     }
 
-    /// Cuts the first batch in two.
-    fn cut_first(&mut self, at: usize) {
+    /// Cuts the first batch in two, and says which chunk the second part is.
+    fn cut_first(&mut self, at: usize) -> usize {
         if let Some(Chunk::Batch(batch)) = self.chunks.front_mut()
             && at < batch.len()
         {
             let rest = batch.split_off(at);
+            // Nothing of the first part waits: it would be an empty slice.
+            if at == self.written {
+                *batch = rest;
+                self.written = 0;
+                return 0;
+            }
             self.chunks.insert(1, Chunk::Batch(rest));
         }
+        1
     }
 }
 
