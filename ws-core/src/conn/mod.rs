@@ -330,7 +330,10 @@ impl Conn {
     /// Sets the longest message to accept, after decompression, from the next message
     /// on; `None` for any length.
     pub fn set_read_limit(&self, bytes: Option<usize>) {
-        lock(&self.0.reader).inbound.set_message_size(bytes);
+        let mut reader = lock(&self.0.reader);
+        if !reader.closing {
+            reader.inbound.set_message_size(bytes);
+        }
     }
 
     fn shared(&self) -> &Shared {

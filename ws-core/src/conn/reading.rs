@@ -100,9 +100,7 @@ impl Reader {
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Message, Error>> {
-        if let Some(message) = self.parked.take() {
-            // Who parked it could not go on.
-            self.waiters.wake_others(ticket);
+        if let Some(message) = self.take_parked(ticket) {
             return Poll::Ready(Ok(message));
         }
         ready!(self.poll_turn(shared, ticket, cx))?;
@@ -121,8 +119,7 @@ impl Reader {
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(MessageType, Option<Bytes>), Error>> {
-        if let Some(message) = self.parked.take() {
-            self.waiters.wake_others(ticket);
+        if let Some(message) = self.take_parked(ticket) {
             let (kind, payload) = message.into_parts();
             return Poll::Ready(Ok((kind, Some(payload))));
         }
@@ -134,14 +131,28 @@ impl Reader {
                 self.streaming = true;
                 return Poll::Ready(Ok((kind, None)));
             }
-            match ready!(self.poll_next(shared, ticket, true, cx, Mode::Pieces(CHUNK)))? {
-                Got::Message(message) => {
+            match self.poll_next(shared, ticket, true, cx, Mode::Pieces(CHUNK))? {
+                Poll::Ready(Got::Message(message)) => {
                     let (kind, payload) = message.into_parts();
                     return Poll::Ready(Ok((kind, Some(payload))));
                 }
-                Got::Piece => {}
+                Poll::Ready(Got::Piece) => {}
+                // A message may have begun with nothing of its payload here.
+                Poll::Pending if self.inbound.message_kind().is_some() && !self.closing => {}
+                Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// The message that somebody met who had no use for it. While a `MessageReader` is
+    /// open, that is the end of its message, and nobody else's.
+    #[inline]
+    fn take_parked(&mut self, ticket: &Ticket) -> Option<Message> {
+        if self.streaming {
+            return None;
+        }
+        // Who parked it could not go on.
+        self.parked.take().inspect(|_| self.waiters.wake_others(ticket))
     }
 
     /// Waits for the turn to read.

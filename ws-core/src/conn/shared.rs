@@ -160,7 +160,7 @@ impl Shared {
         drop(writer);
         reader.closing = true;
         reader.parked = None;
-        reader.inbound.discard();
+        reader.inbound.discard_all();
         reader.clock.close(&self.facts.config);
         reader.waiters.wake();
     }

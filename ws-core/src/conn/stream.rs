@@ -202,7 +202,9 @@ impl MessageWriter {
         if self.finished {
             return Ok(());
         }
-        if self.kind == MessageType::Text && self.utf8.finish().is_err() {
+        // A copy: half a character may still be completed by those who ask too early.
+        let mut utf8 = self.utf8;
+        if self.kind == MessageType::Text && utf8.finish().is_err() {
             return Err(Unsendable::NotUtf8.into());
         }
         self.finished = true;
@@ -253,8 +255,13 @@ impl AsyncWrite for MessageWriter {
         ready!(self.poll_room(cx))?;
         let count = buf.len().min(FRAGMENT - self.gathered.len());
         let piece = buf.get(..count).unwrap_or_default();
-        if self.kind == MessageType::Text && self.utf8.push(piece).is_err() {
-            return Poll::Ready(Err(Error::from(Unsendable::NotUtf8).into()));
+        if self.kind == MessageType::Text {
+            // A copy: what is refused is not part of the text, nor of what was checked.
+            let mut utf8 = self.utf8;
+            if utf8.push(piece).is_err() {
+                return Poll::Ready(Err(Error::from(Unsendable::NotUtf8).into()));
+            }
+            self.utf8 = utf8;
         }
         self.gathered.extend_from_slice(piece);
         Poll::Ready(Ok(count))

@@ -153,6 +153,10 @@ impl Deflater {
     }
 
     /// Makes ready for the next message.
+    ///
+    /// Only a state that has ended its message may go back to the pool: zlib-rs forgets
+    /// to close the open block when it resets one of level 1, and would begin the next
+    /// message, of any connection, in the middle of it. One that was given up is dropped.
     fn release(&mut self) {
         self.pushed = 0;
         if self.context_takeover {
@@ -169,12 +173,6 @@ impl Deflater {
         self.state = None;
         self.pushed = 0;
         DeflateError
-    }
-}
-
-impl Drop for Deflater {
-    fn drop(&mut self) {
-        self.release();
     }
 }
 
@@ -340,6 +338,18 @@ mod tests {
         // And what was made for other settings is not taken.
         let stored = compress(&mut Deflater::new(15, false, 0), b"Hello");
         assert_eq!(stored, b"\x00\x05\x00\xfa\xffHello\x00");
+    }
+
+    #[test]
+    fn a_message_that_was_given_up_leaves_nothing_behind() {
+        for level in 0..=9 {
+            let mut given_up = Deflater::new(15, false, level);
+            given_up.push(&[b'a'; 1000], &mut Vec::new()).unwrap();
+            drop(given_up);
+            // It would take the state over from the pool of this thread.
+            let message = compress(&mut Deflater::new(15, false, level), b"another");
+            assert_eq!(read([&*message]).bytes, b"another", "level {level}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use super::judge::{Situation, judge};
 use super::payload::{
-    OpenFrame, OpenMessage, check_size, check_text, copy, grow, inflate, most_inflated,
+    OpenFrame, OpenMessage, check_size, check_text, copy, grow, inflate, most_copied, most_inflated,
 };
 use super::{CloseFrame, Fault, Role};
 use crate::deflate::{Inflater, Params};
@@ -65,6 +65,8 @@ pub struct Inbound {
     message: Option<OpenMessage>,
     /// What has arrived of the message, and was not taken yet: plain, and text so far.
     partial: Vec<u8>,
+    /// Is every message dropped?
+    dropping: bool,
     closed: bool,
 }
 
@@ -82,6 +84,7 @@ impl Inbound {
             frame: None,
             message: None,
             partial: Vec::new(),
+            dropping: false,
             closed: false,
         }
     }
@@ -177,6 +180,19 @@ impl Inbound {
         }
     }
 
+    /// Drops all messages from now on, as they arrive and whatever is in them: this side
+    /// has closed, and will not look at them.
+    pub fn discard_all(&mut self) {
+        self.discard();
+        self.dropping = true;
+        self.limits = Limits { message_size: None, frame_size: None, fragments: None };
+        if let Some(message) = &mut self.message {
+            message.kind = MessageType::Binary;
+            message.compressed = false;
+            message.limit = None;
+        }
+    }
+
     /// Sets [`Limits::message_size`], from the next message on.
     pub const fn set_message_size(&mut self, limit: Option<usize>) {
         self.limits.message_size = limit;
@@ -192,7 +208,7 @@ impl Inbound {
         if message.compressed || message.discard || frame.missing < DIRECT {
             return None;
         }
-        let missing = usize::try_from(frame.missing).unwrap_or(usize::MAX);
+        let missing = frame.missing();
         let room = match mode {
             Mode::Whole => missing,
             Mode::Pieces(most) => missing.min(most.saturating_sub(self.partial.len())),
@@ -200,7 +216,8 @@ impl Inbound {
         if room == 0 {
             return None;
         }
-        grow(&mut self.partial, 0, room);
+        let most = most_copied(frame, message, mode, &self.partial);
+        grow(&mut self.partial, 0, room, most);
         let spare = self.partial.capacity() - self.partial.len();
         Some((&mut self.partial).limit(room.min(spare)))
     }
@@ -247,7 +264,7 @@ impl Inbound {
     /// long way has to be taken.
     #[inline]
     fn whole(&self, header: &Header, rest: &mut [u8]) -> Result<Option<Message>, Fault> {
-        if !header.fin || header.rsv1 || header.opcode == OpCode::CONTINUATION {
+        if !header.fin || header.rsv1 || header.opcode == OpCode::CONTINUATION || self.dropping {
             return Ok(None);
         }
         let Some(payload) = usize::try_from(header.len).ok().and_then(|len| rest.get_mut(..len))
@@ -270,9 +287,9 @@ impl Inbound {
     fn begin(&mut self, header: &Header) -> Result<(), Fault> {
         self.check_frame_size(header)?;
         let message = self.message.get_or_insert_with(|| OpenMessage {
-            kind: kind_of(header.opcode),
-            compressed: header.rsv1,
-            discard: false,
+            kind: if self.dropping { MessageType::Binary } else { kind_of(header.opcode) },
+            compressed: header.rsv1 && !self.dropping,
+            discard: self.dropping,
             limit: self.limits.message_size,
             fragments: 0,
             taken: 0,
@@ -298,15 +315,14 @@ impl Inbound {
             return Ok((0, Reached::Dry));
         };
         let mode = if message.discard { Mode::Pieces(DISCARD) } else { mode };
-        let missing = usize::try_from(frame.missing).unwrap_or(usize::MAX);
         let input_len = input.len();
-        let payload = input.get_mut(..missing.min(input_len)).unwrap_or_default();
+        let payload = input.get_mut(..frame.missing().min(input_len)).unwrap_or_default();
         let start = self.partial.len();
         let (consumed, full) = if message.compressed {
             let most = most_inflated(message, mode);
             inflate(self.inflater.as_mut(), frame, payload, &mut self.partial, most)?
         } else {
-            copy(frame, payload, &mut self.partial, mode, missing)
+            copy(frame, message, payload, &mut self.partial, mode)
         };
         frame.missing -= consumed as u64;
         frame.mask = frame.mask.map(|key| key.skip(consumed));

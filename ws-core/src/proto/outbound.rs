@@ -121,14 +121,20 @@ impl Outbound {
         if self.close.is_some() {
             return Ok(());
         }
-        let opcode = if stream.begun { OpCode::CONTINUATION } else { opcode_of(stream.kind) };
-        let header = Header {
-            rsv1: stream.compressed && !stream.begun,
-            mask: self.mask(),
-            ..Header::new(last, opcode, payload.len() as u64)
-        };
-        self.queue.push_copied(&header, payload);
-        Ok(())
+        let mut opcode = if stream.begun { OpCode::CONTINUATION } else { opcode_of(stream.kind) };
+        let mut rsv1 = stream.compressed && !stream.begun;
+        let mut rest = payload;
+        loop {
+            let len = self.fragment_size.map_or(rest.len(), |size| size.min(rest.len()));
+            let (piece, after) = rest.split_at(len);
+            let header = Header::new(last && after.is_empty(), opcode, piece.len() as u64);
+            let header = Header { rsv1, mask: self.mask(), ..header };
+            self.queue.push_copied(&header, piece);
+            if after.is_empty() {
+                return Ok(());
+            }
+            (rest, opcode, rsv1) = (after, OpCode::CONTINUATION, false);
+        }
     }
 
     /// Is a message being sent piece by piece?

@@ -19,6 +19,13 @@ pub(super) struct OpenFrame {
     pub(super) missing: u64,
 }
 
+impl OpenFrame {
+    /// How many bytes are missing, as far as a length in memory can tell.
+    pub(super) fn missing(&self) -> usize {
+        usize::try_from(self.missing).unwrap_or(usize::MAX)
+    }
+}
+
 /// A message whose end has not come yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenMessage {
@@ -63,11 +70,31 @@ pub(super) fn check_text(message: &mut Option<OpenMessage>, fresh: &[u8]) -> Res
     }
 }
 
-/// Makes room for `here` bytes of a payload of which `missing` are to come.
-pub(super) fn grow(partial: &mut Vec<u8>, here: usize, missing: usize) {
+/// How long `partial` may become by copying the payload of a frame, and by what comes
+/// behind it.
+pub(super) fn most_copied(
+    frame: &OpenFrame,
+    message: &OpenMessage,
+    mode: Mode,
+    partial: &[u8],
+) -> usize {
+    match mode {
+        Mode::Pieces(most) => most,
+        Mode::Whole if frame.fin => partial.len().saturating_add(frame.missing()),
+        Mode::Whole => message.limit.unwrap_or(usize::MAX),
+    }
+}
+
+/// Makes room for `here` bytes of a payload of which `missing` are to come, so that
+/// `partial` need not hold more than `most`.
+pub(super) fn grow(partial: &mut Vec<u8>, here: usize, missing: usize, most: usize) {
     let arrived = partial.len().saturating_add(here).max(4 * 1024);
+    let room = most.saturating_sub(partial.len());
+    let missing = missing.min(room);
     if partial.capacity() - partial.len() < missing.min(arrived) {
-        partial.reserve_exact(missing.min(arrived.saturating_mul(GROWTH)));
+        // At least as much again: small fragments must not move what is there each time.
+        let again = partial.len().min(room);
+        partial.reserve_exact(missing.min(arrived.saturating_mul(GROWTH)).max(again));
     }
 }
 
@@ -75,10 +102,10 @@ pub(super) fn grow(partial: &mut Vec<u8>, here: usize, missing: usize) {
 /// whether the room is full.
 pub(super) fn copy(
     frame: &OpenFrame,
+    message: &OpenMessage,
     payload: &mut [u8],
     partial: &mut Vec<u8>,
     mode: Mode,
-    missing: usize,
 ) -> (usize, bool) {
     let room = match mode {
         Mode::Whole => payload.len(),
@@ -89,7 +116,8 @@ pub(super) fn copy(
     if let Some(key) = frame.mask {
         mask(payload, key);
     }
-    grow(partial, payload.len(), missing);
+    let most = most_copied(frame, message, mode, partial);
+    grow(partial, payload.len(), frame.missing(), most);
     partial.extend_from_slice(payload);
     (payload.len(), full)
 }
