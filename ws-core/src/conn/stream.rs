@@ -123,6 +123,10 @@ impl AsyncRead for MessageReader {
             let count = self.piece.len().min(buf.remaining());
             buf.put_slice(self.piece.get(..count).unwrap_or_default());
             self.piece.advance(count);
+            if self.piece.is_empty() {
+                // What is read up need not be held while more is waited for.
+                self.piece = Bytes::new();
+            }
         }
         Poll::Ready(Ok(()))
     }
