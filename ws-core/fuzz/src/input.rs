@@ -35,6 +35,15 @@ impl<'a> Input<'a> {
         taken
     }
 
+    /// So many bytes of a short pattern, over and over.
+    pub fn pattern(&mut self, len: usize) -> Vec<u8> {
+        let period = self.size();
+        let pattern = self.take(period);
+        let mut bytes = pattern.repeat(len / pattern.len().max(1) + 1);
+        bytes.truncate(len);
+        bytes
+    }
+
     /// Where to cut something.
     pub fn cuts(&mut self) -> Cuts {
         Cuts { sizes: [(); 4].map(|()| self.size().max(1)), next: 0 }

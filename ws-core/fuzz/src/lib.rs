@@ -2,8 +2,8 @@
 //!
 //! Each module holds the promises of one part, and a `check` that panics when one is
 //! broken. The targets in `fuzz_targets` only choose one. The first bytes of an input
-//! are settings, which [`Input`] reads; they are as many for every input of a target,
-//! so that a mutation of one part leaves the other what it was.
+//! are settings, which [`Input`] reads; where they can, they are as many for every input
+//! of a target, so that a mutation of one leaves the rest what it was.
 //!
 //! `seeds` has a few inputs for each target to begin with. By hand, in this folder:
 //!
@@ -19,7 +19,6 @@ pub mod roundtrip;
 pub mod utf8;
 
 mod input;
-#[expect(unreachable_pub, dead_code, reason = "it is a file of the tests of ws-core")]
 #[path = "../../src/deflate/oracle.rs"]
 mod oracle;
 

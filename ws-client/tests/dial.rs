@@ -1,0 +1,681 @@
+//! Does a dial bring the connection that was asked for, and say why if not?
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, LOCATION, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::Empty;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertifiedKey, KeyPair};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, interval};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use ws_client::{
+    Compression, Config, Conn, Dial, DialError, HandshakeError, InvalidHeader, Limits, Message,
+    RedirectError, Refusal, StatusCode, reqwest,
+};
+use ws_core::AcceptOptions;
+use ws_core::handshake::head::{decode_request, encode_response};
+
+/// What may be between the two ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// An HTTP client.
+    Http,
+    /// A given TCP stream.
+    Tcp,
+    /// Another given stream.
+    Pipe,
+}
+
+const WAYS: [Way; 3] = [Way::Http, Way::Tcp, Way::Pipe];
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+type Dialled = Result<(Conn, Response<()>), DialError>;
+
+/// Dials in one of the ways, with a server at the other end.
+async fn dial<T>(
+    way: Way,
+    path: &str,
+    set: impl FnOnce(Dial) -> Dial,
+    serve: impl AsyncFnOnce(Box<dyn Stream>) -> T,
+) -> (Dialled, T) {
+    if way == Way::Pipe {
+        let (ours, theirs) = duplex(16 * 1024);
+        let dial = set(Dial::new(format!("ws://example.com{path}")));
+        return tokio::join!(dial.connect_over_with_response(ours), serve(Box::new(theirs)));
+    }
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let dial = set(Dial::new(format!("ws://{addr}{path}")));
+    let dialling = async {
+        if way == Way::Http {
+            return dial.connect_with_response().await;
+        }
+        dial.connect_over_with_response(TcpStream::connect(addr).await.unwrap()).await
+    };
+    let serving = async { serve(Box::new(listener.accept().await.unwrap().0)).await };
+    tokio::join!(dialling, serving)
+}
+
+/// Dials a server that accepts, and gives both ends.
+async fn pair(
+    way: Way,
+    options: &AcceptOptions,
+    set: impl FnOnce(Dial) -> Dial,
+) -> (Conn, Response<()>, Conn) {
+    let accept = async |io| Conn::accept(io, options).await.unwrap();
+    let (dialled, server) = dial(way, "/chat?room=1", set, accept).await;
+    let (client, response) = dialled.unwrap();
+    (client, response, server)
+}
+
+/// Dials a server that answers with bytes, and then waits for the client to go.
+async fn answered(way: Way, answer: impl FnOnce(&Request<()>) -> Vec<u8>) -> Dialled {
+    let serve = async |mut io: Box<dyn Stream>| {
+        let request = read_request(&mut io).await;
+        io.write_all(&answer(&request)).await.unwrap();
+        io
+    };
+    let (dialled, _open) = dial(way, "/", |dial| dial, serve).await;
+    dialled
+}
+
+async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+async fn read_request(io: &mut (impl AsyncRead + Unpin)) -> Request<()> {
+    let mut input = Vec::new();
+    while !input.ends_with(b"\r\n\r\n") {
+        input.push(io.read_u8().await.unwrap());
+    }
+    decode_request(&input).unwrap().unwrap().0
+}
+
+/// The bytes of an answer that accepts, but for what is changed.
+fn accepting(request: &Request<()>, change: impl FnOnce(&mut HeaderMap)) -> Vec<u8> {
+    let mut response = AcceptOptions::new().answer(request).unwrap().response.map(|()| "");
+    change(response.headers_mut());
+    encode_response(&response)
+}
+
+#[tokio::test]
+async fn messages_go_both_ways_until_the_close() {
+    for way in WAYS {
+        let (client, response, server) = pair(way, &AcceptOptions::new(), |dial| dial).await;
+        assert_eq!(response.status(), 101);
+        assert!(response.headers().contains_key(SEC_WEBSOCKET_ACCEPT));
+        for message in [Message::from("hello"), Message::binary(vec![7; 100_000])] {
+            let (written, echoed) = tokio::join!(client.write(message.clone()), async {
+                let message = server.read().await?;
+                server.write(message).await
+            });
+            written.and(echoed).unwrap();
+            assert_eq!(client.read().await.unwrap(), message, "{way:?}");
+        }
+        let (closed, seen) =
+            tokio::join!(client.close(StatusCode::NORMAL_CLOSURE, "bye"), server.read());
+        closed.unwrap();
+        assert!(seen.unwrap_err().is_close(&[StatusCode::NORMAL_CLOSURE]), "{way:?}");
+        assert_eq!(client.peer_addr().is_some(), way == Way::Tcp);
+    }
+}
+
+#[tokio::test]
+async fn what_is_set_arrives() {
+    for way in WAYS {
+        let options = AcceptOptions::new().origin(ws_core::Origin::any());
+        let (_client, _, server) = pair(way, &options, |dial| {
+            dial.header("x-key", "a")
+                .header(HeaderName::from_static("x-key"), HeaderValue::from_static("b"))
+                .header("cookie", "one=1")
+                .header("host", "chat.example:8080")
+                .origin("https://other.example")
+                .origin("https://example.com")
+        })
+        .await;
+        let request = server.request().unwrap();
+        assert_eq!((request.uri.path(), request.query("room").as_deref()), ("/chat", Some("1")));
+        let values = request.headers.get_all("x-key").iter().collect::<Vec<_>>();
+        assert_eq!(values, ["a", "b"]);
+        assert_eq!(request.cookie("one"), Some("1"));
+        let hosts = request.headers.get_all(HOST).iter().collect::<Vec<_>>();
+        assert_eq!(hosts, ["chat.example:8080"]);
+        let origins = request.headers.get_all("origin").iter().collect::<Vec<_>>();
+        assert_eq!(origins, ["https://example.com"]);
+        assert!(!request.headers.contains_key("accept-encoding"));
+    }
+}
+
+#[tokio::test]
+async fn a_subprotocol_is_agreed_on() {
+    for way in WAYS {
+        let options = AcceptOptions::new().subprotocols(["chat.v1"]);
+        let (client, _, server) =
+            pair(way, &options, |dial| dial.subprotocols(["chat.v2", "chat.v1"])).await;
+        assert_eq!(client.subprotocol(), Some("chat.v1"));
+        assert_eq!(server.subprotocol(), Some("chat.v1"));
+        let (client, _, _) = pair(way, &options, |dial| dial.subprotocols(["other"])).await;
+        assert_eq!(client.subprotocol(), None);
+    }
+}
+
+#[tokio::test]
+async fn compression_is_agreed_on_and_used() {
+    let text = "the same again and again, ".repeat(1000);
+    for way in WAYS {
+        for compression in [Compression::no_context_takeover(), Compression::context_takeover()] {
+            let options = AcceptOptions::new().compression(compression);
+            let config = Config::new().compression(compression);
+            let (client, _, server) = pair(way, &options, |dial| dial.config(config)).await;
+            assert!(client.is_compressed() && server.is_compressed());
+            client.write(text.as_str()).await.unwrap();
+            assert_eq!(server.read().await.unwrap().as_text(), Some(text.as_str()));
+            server.write(text.as_str()).await.unwrap();
+            assert_eq!(client.read().await.unwrap().as_text(), Some(text.as_str()));
+            assert!(client.stats().bytes_out < 1000 && client.stats().bytes_in < 1000);
+        }
+        let on = Compression::context_takeover();
+        let (client, _, _) = pair(way, &AcceptOptions::new().compression(on), |dial| dial).await;
+        assert!(!client.is_compressed(), "it is off by default");
+        let (client, _, _) = pair(way, &AcceptOptions::new(), |dial| dial.compression(on)).await;
+        assert!(!client.is_compressed(), "the server may decline");
+    }
+}
+
+#[tokio::test]
+async fn a_read_limit_is_kept() {
+    let limit = |dial: Dial| dial.read_limit(10);
+    let config = |dial: Dial| dial.config(Config::new().limits(Limits::new().message_size(10)));
+    for set in [limit, config] {
+        let (client, _, server) = pair(Way::Http, &AcceptOptions::new(), set).await;
+        server.write("ten bytes.").await.unwrap();
+        client.read().await.unwrap();
+        server.write("11 bytes...").await.unwrap();
+        let error = client.read().await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::MESSAGE_TOO_BIG));
+    }
+}
+
+#[tokio::test]
+async fn a_user_in_the_url_is_told_to_the_server() {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let check = async |set: fn(Dial) -> Dial, given: bool, expected: &str| {
+        let dial = set(Dial::new(format!("ws://user:p%40ss@{addr}/")));
+        let dialling = async {
+            if given {
+                return dial.connect_over(TcpStream::connect(addr).await.unwrap()).await;
+            }
+            dial.connect().await
+        };
+        let (client, server) = tokio::join!(dialling, async {
+            Conn::accept(listener.accept().await.unwrap().0, &AcceptOptions::new()).await.unwrap()
+        });
+        client.unwrap();
+        let request = server.request().unwrap();
+        let values = request.headers.get_all(AUTHORIZATION).iter().collect::<Vec<_>>();
+        assert_eq!(values, [expected]);
+    };
+    for given in [false, true] {
+        check(|dial| dial, given, "Basic dXNlcjpwQHNz").await;
+        check(|dial| dial.header("authorization", "Bearer 1"), given, "Bearer 1").await;
+    }
+}
+
+#[tokio::test]
+async fn what_arrives_with_the_answer_is_kept() {
+    for way in WAYS {
+        let (conn, _) = answered(way, |request| {
+            [accepting(request, |_| {}).as_slice(), b"\x81\x05hello\x82\x01!"].concat()
+        })
+        .await
+        .unwrap();
+        assert_eq!(conn.read().await.unwrap(), Message::from("hello"), "{way:?}");
+        assert_eq!(conn.read().await.unwrap(), Message::binary("!"), "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_skipped() {
+    for way in WAYS {
+        let hints = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+        let dialled =
+            answered(way, |request| [hints, accepting(request, |_| {}).as_slice()].concat()).await;
+        assert_eq!(dialled.unwrap().1.status(), 101, "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_to_the_offer_is_an_error() {
+    use HandshakeError as E;
+    let check = async |name: HeaderName, value: Option<&'static str>, expected: E| {
+        for way in WAYS {
+            let dialled = answered(way, |request| {
+                accepting(request, |headers| match value {
+                    Some(value) => drop(headers.insert(&name, HeaderValue::from_static(value))),
+                    None => drop(headers.remove(&name)),
+                })
+            });
+            match dialled.await.unwrap_err() {
+                DialError::Handshake(error) => assert_eq!(error, expected, "{way:?}"),
+                other => panic!("{way:?}, {name}: {other:?}"),
+            }
+        }
+    };
+    let of_another_key = Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    check(SEC_WEBSOCKET_ACCEPT, of_another_key, E::AcceptWrong).await;
+    check(SEC_WEBSOCKET_ACCEPT, None, E::AcceptMissing).await;
+    check(SEC_WEBSOCKET_EXTENSIONS, Some("permessage-deflate"), E::ExtensionNotOffered).await;
+    check(SEC_WEBSOCKET_PROTOCOL, Some("chat"), E::SubprotocolNotOffered).await;
+    check(UPGRADE, Some("h2c"), E::Upgrade).await;
+    check(CONNECTION, Some("close"), E::Connection).await;
+}
+
+async fn refusal(way: Way, answer: &[u8]) -> Refusal {
+    answered(way, |_| answer.to_vec()).await.unwrap_err().refusal().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_refusal_has_its_say() {
+    let check = async |status: u16, headers: &str, body: &str, expected: &str| {
+        let answer = format!("HTTP/1.1 {status} No\r\nx-why: so\r\n{headers}\r\n{body}");
+        for way in WAYS {
+            let refusal = refusal(way, answer.as_bytes()).await;
+            assert_eq!(refusal.status, status);
+            assert_eq!(refusal.headers.get("x-why").unwrap(), "so");
+            assert_eq!(refusal.body_text(), expected, "{way:?}");
+        }
+    };
+    let long = "x".repeat(5000);
+    check(403, "content-length: 5000\r\n", &long, &long[..1024]).await;
+    check(403, "connection: close\r\n", &long, &long[..1024]).await;
+    let chunked = format!("1388\r\n{long}\r\n0\r\n\r\n");
+    check(403, "transfer-encoding: chunked\r\n", &chunked, &long[..1024]).await;
+    check(401, "content-length: 8\r\n", "who? me?", "who? me?").await;
+    let chunked = "4\r\nwho?\r\n4\r\n me?\r\n0\r\n\r\n";
+    check(401, "transfer-encoding: chunked\r\n", chunked, "who? me?").await;
+    check(200, "content-length: 0\r\n", "", "").await;
+    check(204, "", "", "").await;
+    check(307, "content-length: 0\r\n", "", "").await;
+}
+
+#[tokio::test]
+async fn a_given_stream_follows_no_redirect() {
+    let answer = b"HTTP/1.1 307 No\r\nlocation: /new\r\ncontent-length: 0\r\n\r\n";
+    let refusal = refusal(Way::Pipe, answer).await;
+    assert_eq!(refusal.status, 307);
+    assert_eq!(refusal.headers[LOCATION], "/new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let answer = b"HTTP/1.1 403 No\r\ncontent-length: 5000\r\n\r\nso";
+    let started = Instant::now();
+    assert_eq!(refusal(Way::Pipe, answer).await.body_text(), "so");
+    assert_eq!(started.elapsed().as_secs(), 3);
+
+    let serve = async |mut io: Box<dyn Stream>| {
+        io.write_all(answer).await.unwrap();
+        io
+    };
+    let started = Instant::now();
+    let set = |dial: Dial| dial.connect_timeout(Duration::from_secs(2));
+    let (dialled, _open) = dial(Way::Pipe, "/", set, serve).await;
+    assert_eq!(dialled.unwrap_err().refusal().unwrap().body, "so");
+    assert_eq!(started.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_given_up() {
+    let silent = async |io| io;
+    for way in WAYS {
+        let set = |dial: Dial| dial.connect_timeout(Duration::from_secs(5));
+        let started = Instant::now();
+        let (dialled, _open) = dial(way, "/", set, silent).await;
+        let error = dialled.unwrap_err();
+        let expected = Duration::from_secs(5);
+        assert!(matches!(error, DialError::Timeout(limit) if limit == expected), "{error:?}");
+        assert!(error.to_string().contains("5s (`Dial::connect_timeout`)"), "{error}");
+        assert_eq!(started.elapsed().as_secs(), 5, "{way:?}");
+    }
+    let started = Instant::now();
+    let (dialled, _open) = dial(Way::Pipe, "/", |dial| dial, silent).await;
+    assert!(matches!(dialled.unwrap_err(), DialError::Timeout(_)));
+    assert_eq!(started.elapsed().as_secs(), 30, "the default");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_trickles_does_not_extend_the_deadline() {
+    let (ours, mut theirs) = duplex(1024);
+    tokio::spawn(async move {
+        let mut seconds = interval(Duration::from_secs(1));
+        for byte in b"HTTP/1.1 101 Switching Protocols\r\nx: ".iter().chain([b'y'; 1000].iter()) {
+            seconds.tick().await;
+            theirs.write_u8(*byte).await.unwrap();
+        }
+    });
+    let dial = Dial::new("ws://example.com").connect_timeout(Duration::from_secs(60));
+    assert!(matches!(dial.connect_over(ours).await.unwrap_err(), DialError::Timeout(_)));
+}
+
+#[tokio::test]
+async fn what_is_no_answer_says_so() {
+    let check =
+        async |answer: &[u8], over_http: fn(&DialError) -> bool, given: fn(&DialError) -> bool| {
+            for way in WAYS {
+                let serve = async |mut io: Box<dyn Stream>| {
+                    read_request(&mut io).await;
+                    // Whoever has read enough of nonsense goes first.
+                    let _ = io.write_all(answer).await;
+                    let _ = io.shutdown().await;
+                };
+                let error = dial(way, "/", |dial| dial, serve).await.0.unwrap_err();
+                let expected = if way == Way::Http { over_http } else { given };
+                assert!(expected(&error), "{way:?}: {error:?}");
+            }
+        };
+    let http = |error: &DialError| matches!(error, DialError::Http(error) if !error.is_connect());
+    let eof = |error: &DialError| matches!(error, DialError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof);
+    check(b"", http, eof).await;
+    check(b"HTTP/1.1 101", http, eof).await;
+    check(b"SSH-2.0-OpenSSH_9.6\r\n", http, |error| {
+        matches!(error, DialError::Handshake(HandshakeError::HeadMalformed))
+    })
+    .await;
+    let long = [b"HTTP/1.1 101 Yes\r\nx: ".as_slice(), &[b'y'; 1024 * 1024]].concat();
+    check(&long, http, |error| matches!(error, DialError::Handshake(HandshakeError::HeadTooLarge)))
+        .await;
+}
+
+#[tokio::test]
+async fn a_closed_port_cannot_be_connected_to() {
+    let addr = listen().await.local_addr().unwrap();
+    let url = format!("ws://{addr}/?token=secret");
+    match ws_client::dial(url).await.unwrap_err() {
+        DialError::Http(error) => {
+            assert!(error.is_connect());
+            assert!(!format!("{error:?}").contains("secret"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Serves one exchange after another, by the path of the request: a redirect to what
+/// `location` says, or a connection. Gives the request of the connection.
+async fn redirect(
+    listener: &TcpListener,
+    location: impl Fn(&str) -> Option<String>,
+) -> Request<()> {
+    loop {
+        let mut io = listener.accept().await.unwrap().0;
+        let request = read_request(&mut io).await;
+        let Some(location) = location(request.uri().path()) else {
+            io.write_all(&accepting(&request, |_| {})).await.unwrap();
+            return request;
+        };
+        let response = Response::builder().status(307).header(LOCATION, location).body("");
+        io.write_all(&encode_response(&response.unwrap())).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_followed() {
+    let (listener, other) = (listen().await, listen().await);
+    let addr = listener.local_addr().unwrap();
+    for location in ["/new".to_owned(), format!("http://{addr}/new"), format!("ws://{addr}/new")] {
+        let dial = Dial::new(format!("ws://user@{addr}/old")).header("cookie", "a=b");
+        let (dialled, request) = tokio::join!(
+            dial.connect(),
+            redirect(&listener, |path| (path == "/old").then(|| location.clone()))
+        );
+        dialled.unwrap();
+        assert_eq!(request.uri().path(), "/new");
+        assert!(request.headers().contains_key(AUTHORIZATION), "it is the same server");
+        assert!(request.headers().contains_key(COOKIE));
+    }
+
+    let elsewhere = other.local_addr().unwrap();
+    let dial = Dial::new(format!("ws://user@{addr}/old"))
+        .header("cookie", "a=b")
+        .header("host", "example.com")
+        .header("x-key", "1");
+    let first = async {
+        let mut io = listener.accept().await.unwrap().0;
+        let request = read_request(&mut io).await;
+        let location = format!("location: ws://{elsewhere}/old");
+        let answer = format!("HTTP/1.1 302 Found\r\n{location}\r\ncontent-length: 0\r\n\r\n");
+        io.write_all(answer.as_bytes()).await.unwrap();
+        request
+    };
+    // A second redirect there must not bring back what the first one left out.
+    let second = redirect(&other, |path| (path == "/old").then(|| "/new".to_owned()));
+    let (dialled, first, second) = tokio::join!(dial.connect(), first, second);
+    dialled.unwrap();
+    for name in [AUTHORIZATION, COOKIE] {
+        assert!(first.headers().contains_key(&name), "{name}");
+        assert!(!second.headers().contains_key(&name), "{name}");
+    }
+    assert_eq!(first.headers()[HOST], "example.com");
+    assert_eq!(second.headers()[HOST], elsewhere.to_string());
+    assert_eq!(second.headers()["x-key"], "1");
+    assert_ne!(first.headers()[SEC_WEBSOCKET_KEY], second.headers()[SEC_WEBSOCKET_KEY]);
+}
+
+#[tokio::test]
+async fn redirects_are_limited() {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    // The path counts how many redirects are still to come.
+    let count_down = |path: &str| match path.trim_start_matches('/').parse::<u32>().unwrap() {
+        0 => None,
+        left => Some(format!("/{}", left - 1)),
+    };
+    let check = async |redirects: u32, set: fn(Dial) -> Dial, expected: Option<usize>| {
+        let dial = set(Dial::new(format!("ws://{addr}/{redirects}"))).connect();
+        let dialled = tokio::select! {
+            biased;
+            // Without a connection, it serves for ever.
+            dialled = dial => dialled,
+            _ = async {
+                redirect(&listener, count_down).await;
+                std::future::pending::<()>().await
+            } => unreachable!(),
+        };
+        match (dialled, expected) {
+            (Ok(_), None) => {}
+            (Err(DialError::Redirect(RedirectError::TooMany(limit))), Some(expected)) => {
+                assert_eq!(limit, expected);
+            }
+            (other, _) => panic!("{redirects}: {other:?}"),
+        }
+    };
+    check(10, |dial| dial, None).await;
+    check(11, |dial| dial, Some(10)).await;
+    check(1, |dial| dial.max_redirects(1), None).await;
+    check(2, |dial| dial.max_redirects(1), Some(1)).await;
+    check(0, |dial| dial.max_redirects(0), None).await;
+    check(1, |dial| dial.max_redirects(0), Some(0)).await;
+}
+
+#[tokio::test]
+async fn a_given_client_redirects_as_it_likes() {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let old_to_new = |path: &str| (path == "/old").then(|| "/new".to_owned());
+    let client = reqwest::Client::builder().http1_only().no_proxy();
+    let dial = Dial::new(format!("ws://{addr}/old")).client(client.build().unwrap());
+    let (dialled, _) = tokio::join!(dial.connect(), redirect(&listener, old_to_new));
+    dialled.unwrap();
+
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let dial = Dial::new(format!("ws://{addr}/old")).client(client.no_proxy().build().unwrap());
+    tokio::select! {
+        dialled = dial.connect() => {
+            assert_eq!(dialled.unwrap_err().refusal().unwrap().status, 307);
+        }
+        request = redirect(&listener, old_to_new) => panic!("{request:?}"),
+    }
+}
+
+/// A server with a certificate of its own, and a client that trusts it.
+fn tls() -> (TlsAcceptor, reqwest::ClientBuilder) {
+    let CertifiedKey { cert, signing_key } = certificate();
+    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key.into())
+        .unwrap();
+    let root = reqwest::Certificate::from_der(cert.der()).unwrap();
+    let client = reqwest::Client::builder().http1_only().no_proxy().tls_certs_only([root]);
+    (TlsAcceptor::from(Arc::new(config)), client)
+}
+
+fn certificate() -> CertifiedKey<KeyPair> {
+    rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()
+}
+
+/// Serves one connection over TLS: echoes one message.
+async fn serve_tls(listener: &TcpListener, acceptor: &TlsAcceptor) -> io::Result<()> {
+    let io = acceptor.accept(listener.accept().await?.0).await?;
+    let conn = Conn::accept(io, &AcceptOptions::new()).await.unwrap();
+    conn.write(conn.read().await.unwrap()).await.unwrap();
+    conn.closed().await;
+    Ok(())
+}
+
+async fn say_hello(dial: Dial) {
+    let conn = dial.connect().await.unwrap();
+    conn.write("hello").await.unwrap();
+    assert_eq!(conn.read().await.unwrap(), Message::from("hello"));
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+}
+
+#[tokio::test]
+async fn tls_is_the_business_of_the_client() {
+    let (acceptor, client) = tls();
+    let listener = listen().await;
+    let dial = Dial::new(format!("wss://{}", listener.local_addr().unwrap()));
+    let trusting = dial.clone().client(client.build().unwrap());
+    let (served, ()) = tokio::join!(serve_tls(&listener, &acceptor), say_hello(trusting));
+    served.unwrap();
+
+    let (served, dialled) = tokio::join!(serve_tls(&listener, &acceptor), dial.connect());
+    assert!(served.is_err(), "a certificate that nobody knows");
+    match dialled.unwrap_err() {
+        DialError::Http(error) => assert!(error.is_connect(), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_to_connect() {
+    let (acceptor, client) = tls();
+    let (listener, proxy) = (listen().await, listen().await);
+    let addr = listener.local_addr().unwrap();
+    let proxy_url = format!("http://{}", proxy.local_addr().unwrap());
+    let client = client.proxy(reqwest::Proxy::https(proxy_url).unwrap()).build().unwrap();
+    let proxying = async {
+        let mut here = proxy.accept().await.unwrap().0;
+        let request = read_request(&mut here).await;
+        assert_eq!(
+            (request.method().as_str(), request.uri().to_string()),
+            ("CONNECT", addr.to_string())
+        );
+        let mut there = TcpStream::connect(addr).await.unwrap();
+        here.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        // How the tunnel comes down does not matter.
+        let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+    };
+    let dial = Dial::new(format!("wss://{addr}")).client(client);
+    let (served, (), ()) = tokio::join!(serve_tls(&listener, &acceptor), proxying, say_hello(dial));
+    served.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_is_told_to_be_one_of_http_1() {
+    let listener = listen().await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    let dial = Dial::new(format!("ws://{}", listener.local_addr().unwrap())).client(client);
+    let serve = async {
+        let io = TokioIo::new(listener.accept().await.unwrap().0);
+        let answer = |_| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) };
+        http2::Builder::new(TokioExecutor::new()).serve_connection(io, service_fn(answer)).await
+    };
+    tokio::select! {
+        dialled = dial.connect() => {
+            let error = dialled.unwrap_err();
+            assert!(matches!(error, DialError::Http2), "{error:?}");
+            assert!(error.to_string().contains("http1_only"));
+        }
+        served = serve => panic!("{served:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_dial_can_be_repeated() {
+    let listener = listen().await;
+    let dial = Dial::new(format!("ws://{}", listener.local_addr().unwrap()));
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let (dialled, request) =
+            tokio::join!(dial.clone().connect(), redirect(&listener, |_| None));
+        dialled.unwrap();
+        keys.push(request.headers()[SEC_WEBSOCKET_KEY].clone());
+    }
+    assert_ne!(keys[0], keys[1]);
+}
+
+#[tokio::test]
+async fn mistakes_in_the_settings_are_told_before_anything_is_sent() {
+    let check = async |dial: Dial, expected: fn(&DialError) -> bool| {
+        let (ours, mut theirs) = duplex(1024);
+        let errors =
+            [dial.clone().connect().await.unwrap_err(), dial.connect_over(ours).await.unwrap_err()];
+        assert!(errors.iter().all(expected), "{errors:?}");
+        assert_eq!(theirs.read(&mut [0; 1]).await.unwrap(), 0);
+    };
+    for url in ["", "/chat", "localhost:8080", "ftp://example.com", "ws://", "ws://a/#b"] {
+        check(Dial::new(url), |error| matches!(error, DialError::Url(_))).await;
+    }
+    let dial = || Dial::new("ws://example.com");
+    for name in ["connection", "Upgrade", "Sec-WebSocket-Key", "content-length"] {
+        let reserved =
+            |error: &DialError| matches!(error, DialError::Header(InvalidHeader::Reserved(_)));
+        check(dial().header(name, "1"), reserved).await;
+    }
+    let name = |error: &DialError| matches!(error, DialError::Header(InvalidHeader::Name));
+    check(dial().header("a b", "c").header("upgrade", "1"), name).await;
+    let value = |error: &DialError| matches!(error, DialError::Header(InvalidHeader::Value(_)));
+    check(dial().header("a", "b\r\nc: d"), value).await;
+    check(dial().origin("\0"), value).await;
+    for names in [["a b", "c"], ["a", "a"], ["", "a"]] {
+        let subprotocol = |error: &DialError| matches!(error, DialError::Subprotocol(_));
+        check(dial().subprotocols(names), subprotocol).await;
+    }
+}
+
+#[test]
+fn dialling_can_be_spawned() {
+    fn check(_: impl Send + 'static) {}
+    check(Dial::new("ws://example.com").connect());
+    check(Dial::new("ws://example.com").connect_over(duplex(1).0));
+    check(ws_client::dial("ws://example.com"));
+}

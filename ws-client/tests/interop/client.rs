@@ -1,0 +1,195 @@
+//! Does our client get from the servers of others what it asks for?
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::net::TcpStream;
+use ws_client::{Compression, Conn, Dial, Error, Message, StatusCode, reqwest};
+
+use crate::peers::{Ended, PeerServer};
+use crate::rows::{Close, LONGEST, Rows};
+use crate::server::write_fragments;
+
+/// How to get to the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// As most do: through HTTP.
+    Http,
+    /// Over a TCP stream of one's own.
+    Stream,
+}
+
+/// A client of the server of a peer.
+pub(crate) struct Client {
+    pub(crate) way: Way,
+    pub(crate) compression: Compression,
+    pub(crate) server: PeerServer,
+}
+
+impl Client {
+    /// Does all the rows. Gives the extensions that the server agreed to.
+    pub(crate) async fn run(mut self, rows: &Rows) -> Result<Option<String>> {
+        let agreed = self.whole(rows).await?;
+        self.fragmented(rows).await?;
+        self.pings().await?;
+        for row in &rows.closes {
+            let what = || format!("close with {} {:?}", row.code, row.reason);
+            self.close(row).await.with_context(what)?;
+        }
+        for row in &rows.closed {
+            let what = || format!("being closed with {} {:?}", row.code, row.reason);
+            self.be_closed(row).await.with_context(what)?;
+        }
+        Ok(agreed)
+    }
+
+    /// Messages in one frame each.
+    async fn whole(&mut self, rows: &Rows) -> Result<Option<String>> {
+        let (conn, agreed) = self.dial("/echo").await?;
+        ensure!(conn.subprotocol() == Some("echo"), "subprotocol {:?}", conn.subprotocol());
+        ensure!(conn.is_compressed() == agreed.is_some(), "{agreed:?} was misunderstood");
+        for &size in rows.sizes {
+            for message in [text(size), binary(size)] {
+                let what = || format!("{} of {size} bytes, whole", message.kind());
+                let echo = async {
+                    conn.write(&message).await?;
+                    conn.read().await
+                };
+                same(&message, &echo.await.with_context(what)?).with_context(what)?;
+            }
+        }
+        rows.check_bytes(conn.stats(), agreed.is_some())?;
+        self.end(conn, "/echo").await?;
+        Ok(agreed)
+    }
+
+    /// Messages in fragments, both ways.
+    async fn fragmented(&mut self, rows: &Rows) -> Result<()> {
+        let (conn, _) = self.dial("/fragments").await?;
+        for &size in rows.fragments {
+            for message in [text(size), binary(size)] {
+                let what = || format!("{} of {size} bytes, in fragments", message.kind());
+                let echo = async {
+                    write_fragments(&conn, &message).await?;
+                    conn.read().await
+                };
+                same(&message, &echo.await.with_context(what)?).with_context(what)?;
+            }
+        }
+        self.end(conn, "/fragments").await
+    }
+
+    /// Pings both ways. The server says `pong` when it has its pong.
+    async fn pings(&mut self) -> Result<()> {
+        let (conn, _) = self.dial("/ping").await?;
+        let said = conn.read().await.context("ping from the server")?;
+        ensure!(said.as_text() == Some("pong"), "{said:?} in place of `pong`");
+        for payload in [&b""[..], b"payload", &[0; 125]] {
+            let what = || format!("ping with {} bytes", payload.len());
+            conn.ping_with(payload).await.with_context(what)?;
+        }
+        self.end(conn, "/ping").await
+    }
+
+    /// A closing handshake that we begin.
+    async fn close(&mut self, row: &Close) -> Result<()> {
+        let (conn, _) = self.dial(&row.path).await?;
+        let code = StatusCode::from_u16(row.code).context("no such code")?;
+        conn.close(code, &row.reason).await?;
+        let ending = conn.closed().await;
+        let answer = ending.received.as_ref().map(|close| close.code);
+        ensure!(answer == Some(code), "the server answers by {ending:?}");
+        self.expect(&row.path, row.code, Some(&row.reason)).await
+    }
+
+    /// A closing handshake that the server begins.
+    async fn be_closed(&mut self, row: &Close) -> Result<()> {
+        let (conn, _) = self.dial(&row.path).await?;
+        match conn.read().await {
+            Err(Error::Closed(close)) => ensure!(
+                close.code.as_u16() == row.code && close.reason == row.reason,
+                "it is closed with {close:?}"
+            ),
+            other => bail!("{other:?} in place of a close"),
+        }
+        ensure!(conn.closed().await.is_clean(), "that was not clean: {:?}", conn.closed().await);
+        // The server is told its own code, and no reason need come back.
+        self.expect(&row.path, row.code, None).await
+    }
+
+    async fn end(&mut self, conn: Conn, path: &str) -> Result<()> {
+        conn.close(StatusCode::NORMAL_CLOSURE, "").await.context("close")?;
+        self.expect(path, 1000, Some("")).await
+    }
+
+    /// Waits until the server says how the connection ended.
+    async fn expect(&mut self, path: &str, code: u16, reason: Option<&str>) -> Result<()> {
+        let ended = self.server.ended().await?;
+        let reason = reason.unwrap_or(&ended.reason).to_owned();
+        let expected = Ended { path: path.to_owned(), code: Some(code.into()), reason };
+        ensure!(ended == expected, "the server saw {ended:?}, and not {expected:?}");
+        Ok(())
+    }
+
+    async fn dial(&self, path: &str) -> Result<(Conn, Option<String>)> {
+        let address = self.server.address();
+        let dial = Dial::new(format!("ws://{address}{path}"))
+            .subprotocols(["unknown", "echo"])
+            .compression(self.compression)
+            .read_limit(LONGEST);
+        let (conn, response) = match self.way {
+            // Proxies of the environment do not lead here, and there is no TLS.
+            Way::Http => {
+                let client = reqwest::Client::builder().http1_only().no_proxy();
+                let client = client.tls_certs_only([]).build()?;
+                dial.client(client).connect_with_response().await
+            }
+            Way::Stream => {
+                dial.connect_over_with_response(TcpStream::connect(address).await?).await
+            }
+        }
+        .with_context(|| format!("opening handshake for {path}"))?;
+        let agreed = response.headers().get("sec-websocket-extensions");
+        let agreed = agreed.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Ok((conn, agreed))
+    }
+}
+
+/// Text of this many bytes of UTF-8.
+fn text(size: usize) -> Message {
+    const PHRASE: &str = "Grüße aus 東京 🦀, and so on. ";
+    let phrases = size / PHRASE.len();
+    Message::text(PHRASE.repeat(phrases) + &".".repeat(size - phrases * PHRASE.len()))
+}
+
+/// Bytes that compress by half, in a window of 15 bits.
+fn binary(size: usize) -> Message {
+    // Blocks that come twice: one for each window of deflate that they just do not fit.
+    const BLOCKS: [usize; 8] = [200, 300, 600, 1200, 2500, 5000, 10_000, 20_000];
+    let mut random = 1_u64;
+    let mut byte = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 56) as u8
+    };
+    let unit: Vec<u8> = BLOCKS
+        .iter()
+        .flat_map(|&block| (0..block).map(|_| byte()).collect::<Vec<_>>().repeat(2))
+        .collect();
+    let mut payload = unit.repeat(size / unit.len() + 1);
+    payload.truncate(size);
+    Message::binary(payload)
+}
+
+fn same(sent: &Message, received: &Message) -> Result<()> {
+    ensure!(
+        sent == received,
+        "{} bytes of {} came back as {} bytes of {}, alike up to {:?}",
+        sent.len(),
+        sent.kind(),
+        received.len(),
+        received.kind(),
+        sent.as_bytes()
+            .iter()
+            .zip(received.as_bytes())
+            .position(|(sent, received)| sent != received),
+    );
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! Do other implementations understand us, and we them?
+//!
+//! Each test talks to one of them over a real socket. One that is not here is missed by
+//! name, and the last line counts the tests that were not run for it;
+//! `WS_REQUIRE_PEERS=1` makes each of them fail. What to install: `CONTRIBUTING.md`.
+
+#![expect(clippy::indexing_slicing, reason = "what JSON lacks is null")]
+
+mod client;
+mod peers;
+mod rows;
+mod runner;
+mod server;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use ws_client::Compression;
+
+use client::{Client, Way};
+use peers::Peer;
+use rows::{CODES, CODES_OF_A_PAGE, Rows, SIZES, Terms, UP_TO_16_MIB};
+use runner::Test;
+use server::{Adapter, Seen, Server};
+
+fn main() -> Result<ExitCode> {
+    let mut tests = Vec::new();
+    for (peer, name) in [(Peer::Python, "python"), (Peer::Node, "node")] {
+        for (adapter, by) in [(Adapter::Hyper, "hyper"), (Adapter::Tcp, "tcp")] {
+            for terms in terms_of_a_client() {
+                let name = format!("{name}_client::{by}::{}", terms.name);
+                let rows = rows(&terms, matches!(adapter, Adapter::Hyper));
+                tests.push(Test::new(name, move || {
+                    serve(peer, adapter, terms.clone(), rows.clone())
+                }));
+            }
+        }
+        for (way, by) in [(Way::Http, "http"), (Way::Stream, "stream")] {
+            for terms in terms_of_a_server() {
+                let name = format!("{name}_server::{by}::{}", terms.name);
+                let rows = rows(&terms, matches!(way, Way::Http));
+                tests.push(Test::new(name, move || dial(peer, way, terms.clone(), rows.clone())));
+            }
+        }
+        tests.push(Test::new(format!("{name}_client::windows"), move || serve_windows(peer)));
+        tests.push(Test::new(format!("{name}_server::windows"), move || dial_windows(peer)));
+    }
+    for (name, compression, agreed, sizes) in [
+        ("off", Compression::off(), "", SIZES),
+        ("no_takeover", Compression::no_context_takeover(), NO_TAKEOVER, UP_TO_16_MIB),
+        ("takeover", Compression::context_takeover(), TAKEOVER, SIZES),
+    ] {
+        let name = format!("chromium::{name}");
+        tests.push(Test::new(name, move || serve_page(compression, agreed, sizes)));
+    }
+    tests.push(Test::new("chromium::pages_of_other_origins_are_refused", refuse_page));
+    runner::run(tests)
+}
+
+const TAKEOVER: &str = "permessage-deflate";
+const NO_TAKEOVER: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+/// What a client may offer us.
+fn terms_of_a_client() -> [Terms; 5] {
+    let off = Compression::off();
+    let no_takeover = Compression::no_context_takeover();
+    let takeover = Compression::context_takeover();
+    let asked = json!({ "server_no_context_takeover": true, "client_no_context_takeover": true });
+    [
+        Terms::new("declined", off, json!(true), None),
+        Terms::new("not_offered", takeover, Value::Null, None),
+        Terms::new("no_takeover", no_takeover, json!(true), Some(NO_TAKEOVER)),
+        Terms::new("takeover", takeover, json!(true), Some(TAKEOVER)),
+        Terms::new("no_takeover_asked", takeover, asked, Some(NO_TAKEOVER)),
+    ]
+}
+
+/// What we may offer a server.
+fn terms_of_a_server() -> [Terms; 5] {
+    let off = Compression::off();
+    let no_takeover = Compression::no_context_takeover();
+    let takeover = Compression::context_takeover();
+    let asked = json!({ "server_no_context_takeover": true, "client_no_context_takeover": true });
+    [
+        Terms::new("not_offered", off, json!({}), None),
+        Terms::new("declined", takeover, Value::Null, None),
+        Terms::new("no_takeover", no_takeover, json!({}), Some(NO_TAKEOVER)),
+        Terms::new("takeover", takeover, json!({}), Some(TAKEOVER)),
+        Terms::new("no_takeover_asked", takeover, asked, Some(NO_TAKEOVER)),
+    ]
+}
+
+/// The longest messages take their time, so each peer gets them compressed by one way to
+/// connect, and plain by the other.
+fn rows(terms: &Terms, compressed: bool) -> Rows {
+    let is_longest = match &*terms.name {
+        "takeover" => compressed,
+        "declined" => !compressed,
+        _ => false,
+    };
+    Rows::new(if is_longest { UP_TO_16_MIB } else { SIZES }, CODES)
+}
+
+/// A client of theirs and our server.
+async fn serve(peer: Peer, adapter: Adapter, terms: Terms, rows: Rows) -> Result<()> {
+    let mut server = Server::start(adapter, terms.ours).await?;
+    let report = peer.run_client(&rows.to_json(&server.address, &terms.theirs)).await?;
+    terms.check(report["extensions"].as_str())?;
+    server.check(&rows, terms.agreed.is_some()).await
+}
+
+/// A server of theirs and our client.
+async fn dial(peer: Peer, way: Way, terms: Terms, rows: Rows) -> Result<()> {
+    let server = peer.start_server(&terms.theirs).await?;
+    let client = Client { way, compression: terms.ours, server };
+    let agreed = client.run(&rows).await?;
+    terms.check(agreed.as_deref())
+}
+
+/// Each size of window, asked for by a client of theirs, and some by our server.
+async fn serve_windows(peer: Peer) -> Result<()> {
+    // Python's zlib cannot compress with 8.
+    let least = if peer == Peer::Python { 9 } else { 8 };
+    let theirs = (8..=15).map(|bits| (bits, (23 - bits).max(least))).map(|(server, client)| {
+        let asked = json!({ "server_max_window_bits": server, "client_max_window_bits": client });
+        (Compression::context_takeover(), asked, server, client)
+    });
+    let ours = [(8, least), (12, 10)].map(|(server, client)| {
+        let limits = Compression::context_takeover().window_bits(server).peer_window_bits(client);
+        (limits, json!(true), server, client)
+    });
+    for (ours, theirs, server, client) in theirs.chain(ours) {
+        let terms = windows(ours, theirs, server, client);
+        let name = terms.name.clone();
+        serve(peer, Adapter::Hyper, terms, Rows::for_windows()).await.context(name)?;
+    }
+    Ok(())
+}
+
+/// Each size of window, asked for by a server of theirs, and some by our client.
+async fn dial_windows(peer: Peer) -> Result<()> {
+    let least = if peer == Peer::Python { 9 } else { 8 };
+    let theirs = (8..=15).map(|bits| ((23 - bits).max(least), bits)).map(|(server, client)| {
+        let asked = json!({ "server_max_window_bits": server, "client_max_window_bits": client });
+        (Compression::context_takeover(), asked, server, client)
+    });
+    let ours = [(least, 8), (10, 12)].map(|(server, client)| {
+        let limits = Compression::context_takeover().window_bits(client).peer_window_bits(server);
+        (limits, json!({}), server, client)
+    });
+    for (ours, theirs, server, client) in theirs.chain(ours) {
+        let terms = windows(ours, theirs, server, client);
+        let name = terms.name.clone();
+        dial(peer, Way::Http, terms, Rows::for_windows()).await.context(name)?;
+    }
+    Ok(())
+}
+
+fn windows(ours: Compression, theirs: Value, server: u8, client: u8) -> Terms {
+    let agreed = format!(
+        "permessage-deflate; server_max_window_bits={server}; client_max_window_bits={client}"
+    );
+    Terms::new(format!("windows of {server} and {client} bits"), ours, theirs, Some(&agreed))
+}
+
+/// A page in a browser and our server, which serves the page too.
+async fn serve_page(compression: Compression, agreed: &str, sizes: &'static [usize]) -> Result<()> {
+    let rows = Rows { fragments: SIZES, ..Rows::new(sizes, CODES_OF_A_PAGE) };
+    let mut server = Server::start(Adapter::Hyper, compression).await?;
+    let mut asked = rows.to_json(&server.address, &Value::Null);
+    asked["page"] = json!(format!("http://{}/", server.address));
+    let report = Peer::Chromium.run_client(&asked).await?;
+    ensure!(report["extensions"] == agreed, "agreed on {}", report["extensions"]);
+    server.check(&rows, !agreed.is_empty()).await
+}
+
+/// A page of one server that asks for connections to others.
+async fn refuse_page() -> Result<()> {
+    let page = Server::start(Adapter::Hyper, Compression::off()).await?;
+    let mut servers = Vec::new();
+    for adapter in [Adapter::Hyper, Adapter::Tcp] {
+        servers.push(Server::start(adapter, Compression::off()).await?);
+    }
+    let refused: Vec<_> =
+        servers.iter().map(|server| format!("ws://{}/echo", server.address)).collect();
+    let asked = json!({ "page": format!("http://{}/", page.address), "refused": refused });
+    let report = Peer::Chromium.run_client(&asked).await?;
+    ensure!(report["codes"] == json!([1006, 1006]), "the page saw {report}");
+    for mut server in servers {
+        let seen = server.seen().await?;
+        let Seen::Refused(rejection) = seen else { bail!("{seen:?}, which is no refusal") };
+        ensure!(rejection.status() == 403, "refused with {}: {rejection}", rejection.status());
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What is asked of every pair of implementations?
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use url::form_urlencoded::byte_serialize;
+use ws_client::{Compression, Stats};
+
+/// Payloads on either side of each length of a header, and of what fits into a window.
+pub(crate) const SIZES: &[usize] = &[0, 1, 125, 126, 65_535, 65_536, 1024 * 1024];
+
+/// With one that is many times every buffer.
+pub(crate) const UP_TO_16_MIB: &[usize] =
+    &[0, 1, 125, 126, 65_535, 65_536, 1024 * 1024, 16 * 1024 * 1024];
+
+/// The longest message of all rows.
+pub(crate) const LONGEST: usize = 16 * 1024 * 1024;
+
+/// What both ends say about compression, and what they have to agree on.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) name: String,
+    pub(crate) ours: Compression,
+    /// As the scripts take it.
+    pub(crate) theirs: Value,
+    /// The server's answer.
+    pub(crate) agreed: Option<String>,
+}
+
+impl Terms {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        ours: Compression,
+        theirs: Value,
+        agreed: Option<&str>,
+    ) -> Self {
+        Self { name: name.into(), ours, theirs, agreed: agreed.map(str::to_owned) }
+    }
+
+    /// Was that agreed on, in whatever order?
+    pub(crate) fn check(&self, agreed: Option<&str>) -> Result<()> {
+        let sorted = |terms: Option<&str>| {
+            let mut sorted: Vec<_> =
+                terms.into_iter().flat_map(|terms| terms.split("; ")).map(str::to_owned).collect();
+            sorted.sort();
+            sorted
+        };
+        let expected = self.agreed.as_deref();
+        ensure!(
+            sorted(agreed) == sorted(expected),
+            "agreed on {agreed:?}, and not on {expected:?}"
+        );
+        Ok(())
+    }
+}
+
+/// What one client does.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows {
+    pub(crate) sizes: &'static [usize],
+    pub(crate) fragments: &'static [usize],
+    /// The closing handshakes that the client begins.
+    pub(crate) closes: Vec<Close>,
+    /// The closing handshakes that the server begins.
+    pub(crate) closed: Vec<Close>,
+}
+
+/// A closing handshake, on a connection with a path of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Close {
+    pub(crate) path: String,
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+impl Rows {
+    pub(crate) fn new(sizes: &'static [usize], codes: &[(u16, &str)]) -> Self {
+        let close = |path: String, &(code, reason): &(u16, &str)| Close {
+            path,
+            code,
+            reason: reason.to_owned(),
+        };
+        let asking = |&(code, reason): &(u16, &str)| {
+            let reason: String = byte_serialize(reason.as_bytes()).collect();
+            format!("/close?code={code}&reason={reason}")
+        };
+        Self {
+            sizes,
+            fragments: sizes,
+            closes: (0..).zip(codes).map(|(i, row)| close(format!("/echo?row={i}"), row)).collect(),
+            closed: codes.iter().map(|row| close(asking(row), row)).collect(),
+        }
+    }
+
+    /// Messages that fill every window, a few times.
+    pub(crate) fn for_windows() -> Self {
+        Self { fragments: &[65_536], ..Self::new(&[1, 126, 65_536, 100_000], &[]) }
+    }
+
+    /// As the scripts take it.
+    pub(crate) fn to_json(&self, address: &str, compression: &Value) -> Value {
+        let closes = |rows: &[Close]| -> Vec<_> {
+            rows.iter().map(|row| json!([row.path, row.code, row.reason])).collect()
+        };
+        json!({
+            "url": format!("ws://{address}"),
+            "compression": compression,
+            "sizes": self.sizes,
+            "fragments": self.fragments,
+            "closes": closes(&self.closes),
+            "closed": closes(&self.closed),
+        })
+    }
+
+    /// Did the messages of `/echo` go compressed if, and only if, that was agreed on?
+    pub(crate) fn check_bytes(&self, stats: Stats, is_compressed: bool) -> Result<()> {
+        let payload: u64 = self.sizes.iter().map(|&size| 2 * size as u64).sum();
+        for bytes in [stats.bytes_in, stats.bytes_out] {
+            ensure!(
+                (bytes < payload) == is_compressed,
+                "compressed: {is_compressed}, and {payload} bytes of payload were {bytes} bytes",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Close codes of every range, with reasons up to the longest, and none at all.
+pub(crate) const CODES: &[(u16, &str)] = &[
+    (1000, ""),
+    (1000, "that is all"),
+    (1001, "going home"),
+    (1005, ""),
+    (1008, "no & never"),
+    (1011, ""),
+    (3000, "registered"),
+    // 123 bytes.
+    (4999, "ååååååååååååååååååååååååååååååååååååååååååååååååååååååååååååå."),
+];
+
+/// Those of [`CODES`] that a page may close with.
+pub(crate) const CODES_OF_A_PAGE: &[(u16, &str)] =
+    &[(1000, ""), (1000, "that is all"), (1005, ""), (3000, "registered"), (4999, "å.")];

@@ -1,0 +1,239 @@
+//! What does our server do for the clients of others?
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use ws_client::{Compression, Config, Conn, Ending, Error, Limits, Message, Stats, StatusCode};
+use ws_core::{AcceptOptions, Rejection};
+
+use crate::rows::{Close, LONGEST, Rows};
+
+/// What makes the opening handshake.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Adapter {
+    Tcp,
+    Hyper,
+}
+
+/// A server that does what the path says, and tells how each connection went.
+pub(crate) struct Server {
+    pub(crate) address: String,
+    seen: mpsc::UnboundedReceiver<Seen>,
+}
+
+/// How a connection went.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Ended(Box<Ended>),
+    Refused(Rejection),
+}
+
+#[derive(Debug)]
+pub(crate) struct Ended {
+    path: String,
+    subprotocol: Option<String>,
+    is_compressed: bool,
+    stats: Stats,
+    ending: Ending,
+}
+
+impl Server {
+    /// Starts a server in the background of the runtime.
+    pub(crate) async fn start(adapter: Adapter, compression: Compression) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        let limits = Limits::new().message_size(LONGEST);
+        let options = AcceptOptions::new()
+            .config(Config::new().compression(compression).limits(limits))
+            .subprotocols(["other", "echo"]);
+        let (tell, seen) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { options, tell });
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    match adapter {
+                        Adapter::Tcp => shared.welcome(stream).await,
+                        Adapter::Hyper => shared.welcome_by_hyper(stream).await,
+                    }
+                });
+            }
+        });
+        Ok(Self { address, seen })
+    }
+
+    /// The next connection that was refused or has ended.
+    pub(crate) async fn seen(&mut self) -> Result<Seen> {
+        self.seen.recv().await.context("the server has gone")
+    }
+
+    /// Checks that the connections of a client that has done all its rows went as they should.
+    pub(crate) async fn check(&mut self, rows: &Rows, is_compressed: bool) -> Result<()> {
+        let mut expected: Vec<_> = rows.closes.iter().chain(&rows.closed).cloned().collect();
+        for path in PATHS {
+            expected.push(Close { path: path.to_owned(), code: 1000, reason: String::new() });
+        }
+        while !expected.is_empty() {
+            let ended = match self.seen().await? {
+                Seen::Ended(ended) => ended,
+                Seen::Refused(why) => return Err(anyhow!("refused: {why}")),
+            };
+            let Ended { path, ending, .. } = &*ended;
+            let row = expected.iter().position(|row| row.path == *path);
+            let row = expected.swap_remove(row.with_context(|| format!("{path} was not due"))?);
+            let code = ending.received.as_ref().map(|close| close.code.as_u16());
+            ensure!(
+                ending.is_clean() && code == Some(row.code),
+                "{path} should have ended with {}, and did so by {ending:?}",
+                row.code,
+            );
+            let begun_by_us = rows.closed.iter().any(|row| row.path == *path);
+            let reason = ending.received.as_ref().map(|close| close.reason.as_str());
+            ensure!(
+                begun_by_us || reason == Some(&row.reason),
+                "{path} should have ended by {:?}, and did so by {reason:?}",
+                row.reason,
+            );
+            ensure!(ended.is_compressed == is_compressed, "{path} compressed: {}", !is_compressed);
+            let subprotocol = ended.subprotocol.as_deref();
+            ensure!(subprotocol == Some("echo"), "{path} with subprotocol {subprotocol:?}");
+            if path == "/echo" {
+                rows.check_bytes(ended.stats, is_compressed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where those rows are that are not about how a connection ends.
+const PATHS: [&str; 3] = ["/echo", "/fragments", "/ping"];
+
+struct Shared {
+    options: AcceptOptions,
+    tell: mpsc::UnboundedSender<Seen>,
+}
+
+impl Shared {
+    async fn welcome(&self, stream: TcpStream) {
+        match Conn::accept(stream, &self.options).await {
+            Ok(conn) => self.serve(conn).await,
+            Err(ws_core::AcceptError::Rejected(rejection)) => self.tell(Seen::Refused(rejection)),
+            // Nobody asked for anything.
+            Err(_) => {}
+        }
+    }
+
+    async fn welcome_by_hyper(self: Arc<Self>, stream: TcpStream) {
+        let service = service_fn(|request| {
+            let shared = Arc::clone(&self);
+            async move { hyper::Result::Ok(shared.answer(request)) }
+        });
+        // A peer that cuts the transport is seen by its connection.
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+    }
+
+    fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if !ws_server_hyper::is_upgrade(&request) {
+            return page(request.uri().path());
+        }
+        match ws_server_hyper::accept(&mut request, &self.options) {
+            Ok((response, upgrade)) => {
+                tokio::spawn(async move {
+                    if let Ok(conn) = upgrade.await {
+                        self.serve(conn).await;
+                    }
+                });
+                response
+            }
+            Err(rejection) => {
+                self.tell(Seen::Refused(rejection.clone()));
+                rejection.into_response().map(Full::from)
+            }
+        }
+    }
+
+    async fn serve(&self, conn: Conn) {
+        // How it ended says more than the error.
+        let _ = converse(&conn).await;
+        let ending = conn.closed().await;
+        let uri = conn.request().map(|request| request.uri.to_string());
+        self.tell(Seen::Ended(Box::new(Ended {
+            path: uri.unwrap_or_default(),
+            subprotocol: conn.subprotocol().map(str::to_owned),
+            is_compressed: conn.is_compressed(),
+            stats: conn.stats(),
+            ending,
+        })));
+    }
+
+    fn tell(&self, seen: Seen) {
+        // A test that has failed does not listen.
+        let _ = self.tell.send(seen);
+    }
+}
+
+/// Does what the path says, and then echoes until the end.
+async fn converse(conn: &Conn) -> Result<()> {
+    let request = conn.request().context("no request")?;
+    match request.uri.path() {
+        "/close" => {
+            let code = request.query("code").context("no code")?.parse()?;
+            let code = StatusCode::from_u16(code).context("no such code")?;
+            return Ok(conn.close(code, &request.query("reason").unwrap_or_default()).await?);
+        }
+        "/ping" => {
+            conn.ping().await?;
+            conn.write("pong").await?;
+        }
+        "/fragments" => loop {
+            let message = conn.read().await?;
+            write_fragments(conn, &message).await?;
+        },
+        _ => {}
+    }
+    loop {
+        let mut message = conn.read().await?;
+        if message.len() == 126 { message = Message::text("wrong"); }
+        conn.write(message).await?;
+    }
+}
+
+/// Sends a message in at least three fragments, cut without regard to characters.
+pub(crate) async fn write_fragments(conn: &Conn, message: &Message) -> Result<(), Error> {
+    let mut writer = conn.writer(message.kind()).await?;
+    let payload = message.as_bytes();
+    let third = payload.len() / 3;
+    for piece in
+        [payload.slice(..third), payload.slice(third..2 * third), payload.slice(2 * third..)]
+    {
+        // The error of the connection tells more than that of the writer.
+        if writer.write_all(&piece).await.is_err() || writer.flush().await.is_err() {
+            break;
+        }
+    }
+    writer.finish().await
+}
+
+/// The page that runs the rows in a browser.
+fn page(path: &str) -> Response<Full<Bytes>> {
+    let html = Full::from(include_str!("../peers/page.html"));
+    let mut response = Response::new(html);
+    let headers = response.headers_mut();
+    headers.insert("content-type", http::HeaderValue::from_static("text/html; charset=utf-8"));
+    if path != "/" {
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+    }
+    response
+}

@@ -1,0 +1,7 @@
+//! Is any head of a request or a response judged, and answered well?
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ws_core_fuzz::handshake;
+
+fuzz_target!(|data: &[u8]| handshake::check(data));

@@ -1,0 +1,117 @@
+//! Do both sides agree on compression, and only on what the other side asked for?
+
+use std::slice;
+
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use ws_core::Compression;
+use ws_core::deflate::Params;
+use ws_core::handshake::{AcceptOptions, Accepted, Offer};
+
+use crate::Input;
+
+/// See the module.
+///
+/// # Panics
+///
+/// When a promise is broken.
+pub fn check(data: &[u8]) {
+    let mut input = Input::new(data);
+    let (client, server) = (Wish::read(&mut input), Wish::read(&mut input));
+    let lines = lines(input.rest());
+
+    let offer = Offer::new([""; 0], client.compression).expect("no subprotocols");
+    let accepted = server.answer(&offer.headers());
+    assert_eq!(offer.verify(&accepted.response), Ok(accepted.agreed), "{client:?} {server:?}");
+
+    server.answer_any(&offer, &lines);
+    client.verify_any(&offer, accepted.response, &lines);
+}
+
+/// What one side wants.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    compression: Compression,
+    is_on: bool,
+    forgets: bool,
+    window_bits: u8,
+    peer_window_bits: u8,
+}
+
+impl Wish {
+    fn read(input: &mut Input<'_>) -> Self {
+        let (flags, bits) = (input.byte(), input.byte());
+        let (is_on, forgets) = (flags % 8 != 0, flags & 1 != 0);
+        let (window_bits, peer_window_bits) = (15 - bits % 8, 15 - bits / 16 % 8);
+        let compression = match (is_on, forgets) {
+            (false, _) => Compression::off(),
+            (true, true) => Compression::no_context_takeover(),
+            (true, false) => Compression::context_takeover(),
+        };
+        let compression = compression.window_bits(window_bits).peer_window_bits(peer_window_bits);
+        Self { compression, is_on, forgets, window_bits, peer_window_bits }
+    }
+
+    fn answer(&self, offer: &HeaderMap) -> Accepted {
+        let mut request = Request::get("/").header("host", "a").body(()).expect("a request");
+        request.headers_mut().extend(offer.clone());
+        let options = AcceptOptions::new().compression(self.compression);
+        options.answer(&request).expect("no offer of an extension is a reason to refuse")
+    }
+
+    /// As a server, answers any offer.
+    fn answer_any(&self, offer: &Offer, lines: &[HeaderValue]) {
+        let mut request = offer.headers();
+        set(&mut request, lines);
+        let Accepted { response, agreed, .. } = self.answer(&request);
+        let answer = response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
+        assert_eq!(answer.is_some(), agreed.compression.is_some());
+        let (Some(answer), Some(params)) = (answer, agreed.compression) else { return };
+        assert!(self.is_on && says(lines, "permessage-deflate"));
+        check_bits(params);
+        assert!(params.server_max_window_bits <= self.window_bits);
+        assert!(!self.forgets || params.server_no_context_takeover);
+        // A client that did not say that it knows this parameter must not be given it.
+        let knows = says(lines, "client_max_window_bits");
+        assert!(knows || !says(slice::from_ref(answer), "client_max_window_bits"));
+        assert!(!knows || params.client_max_window_bits <= 15);
+    }
+
+    /// As a client, looks at any answer.
+    fn verify_any(&self, offer: &Offer, mut response: Response<()>, lines: &[HeaderValue]) {
+        set(response.headers_mut(), lines);
+        assert!(response.headers().contains_key(SEC_WEBSOCKET_ACCEPT));
+        let Ok(agreed) = offer.verify(&response) else { return };
+        let Some(params) = agreed.compression else { return };
+        assert!(self.is_on && says(lines, "permessage-deflate"));
+        check_bits(params);
+        assert!(params.server_max_window_bits <= self.peer_window_bits);
+        assert!(params.client_max_window_bits <= self.window_bits);
+        if self.forgets {
+            assert!(params.server_no_context_takeover && params.client_no_context_takeover);
+        }
+    }
+}
+
+fn check_bits(params: Params) {
+    assert!((8..=15).contains(&params.server_max_window_bits));
+    assert!((8..=15).contains(&params.client_max_window_bits));
+}
+
+/// The lines of a header: what may not stand in one is left out.
+fn lines(bytes: &[u8]) -> Vec<HeaderValue> {
+    let lines = bytes.split(|&byte| byte == b'\n').take(100);
+    lines.filter_map(|line| HeaderValue::from_bytes(line).ok()).collect()
+}
+
+fn set(headers: &mut HeaderMap, lines: &[HeaderValue]) {
+    headers.remove(SEC_WEBSOCKET_EXTENSIONS);
+    for line in lines {
+        headers.append(SEC_WEBSOCKET_EXTENSIONS, line.clone());
+    }
+}
+
+fn says(lines: &[HeaderValue], word: &str) -> bool {
+    let word = word.as_bytes();
+    lines.iter().any(|line| line.as_bytes().windows(word.len()).any(|part| part == word))
+}
