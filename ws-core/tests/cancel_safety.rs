@@ -1,5 +1,6 @@
 //! Any future of a connection may be dropped at any point: nothing is lost, nothing
 //! comes twice.
+#![cfg(test)]
 
 #[path = "support/trickle.rs"]
 mod trickle;

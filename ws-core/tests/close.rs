@@ -3,6 +3,7 @@
 //! A row is what we do, what the peer does, and what comes of it: the results of
 //! `close`, `read` and `write`, how `closed` tells it, and the close frames on the wire.
 //! All of it within the one deadline, by a clock that only moves when everybody waits.
+#![cfg(test)]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! One connection, many tasks: every message whole, each writer's order kept.
+#![cfg(test)]
 
 #[path = "support/trickle.rs"]
 mod trickle;

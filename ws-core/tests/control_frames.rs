@@ -102,6 +102,20 @@ fn a_ping_before_a_message_is_answered_before_the_message_is_given_out() {
 }
 
 #[test]
+fn every_ping_of_a_burst_is_answered_while_the_transport_takes_the_pongs() {
+    run(async {
+        const PINGS: u32 = 3000;
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 1024 * 1024);
+        let pings: Vec<_> = (0..PINGS).map(|n| ping(n.to_be_bytes())).collect();
+        peer.send(&pings).await;
+        let _reading = reading(&conn);
+        for n in 0..PINGS {
+            assert_eq!(peer.frame().await, Some(pong(n.to_be_bytes())));
+        }
+    });
+}
+
+#[test]
 fn nobody_is_answered_after_a_close_frame() {
     run(async {
         let (conn, mut peer) = connect(Role::Server, Config::new(), None, 1024);

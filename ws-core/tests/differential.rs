@@ -283,7 +283,7 @@ impl Cut {
     }
 
     /// How much to let through.
-    fn poll_most(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+    fn poll_most(&mut self, cx: &Context<'_>) -> Poll<usize> {
         match self.random.random_range(0..10) {
             0 | 1 => {
                 cx.waker().wake_by_ref();

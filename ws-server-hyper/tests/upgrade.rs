@@ -1,4 +1,5 @@
 //! A request becomes a connection, under each way of serving HTTP/1.1 with hyper.
+#![cfg(test)]
 
 use std::net::SocketAddr;
 use std::time::Duration;

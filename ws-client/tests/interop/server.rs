@@ -204,8 +204,7 @@ async fn converse(conn: &Conn) -> Result<()> {
         _ => {}
     }
     loop {
-        let mut message = conn.read().await?;
-        if message.len() == 126 { message = Message::text("wrong"); }
+        let message = conn.read().await?;
         conn.write(message).await?;
     }
 }

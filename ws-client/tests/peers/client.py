@@ -120,4 +120,7 @@ if sys.argv[1] == "--version":
     print(f"websockets {websockets.__version__} on Python {python}")
 else:
     random.seed(1)
-    asyncio.run(run(json.loads(sys.argv[1])))
+    try:
+        asyncio.run(run(json.loads(sys.argv[1])))
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}")

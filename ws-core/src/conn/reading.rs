@@ -161,7 +161,7 @@ impl Reader {
         &mut self,
         shared: &Shared,
         ticket: &mut Ticket,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
     ) -> Poll<Result<(), Error>> {
         if self.streaming {
             self.waiters.wait(ticket, true, cx.waker());
@@ -202,7 +202,7 @@ impl Reader {
                 }
                 Poll::Ready(Ok(Got::Piece)) => self.waiters.wake_others(ticket),
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(done(self).map_or(Err(error), Ok));
+                    return Poll::Ready(done(self).ok_or(error));
                 }
                 Poll::Pending => {
                     return done(self).map_or(Poll::Pending, |found| Poll::Ready(Ok(found)));

@@ -67,6 +67,7 @@ impl CloseFrame {
     }
 
     /// The frame that answers this one: the same code, without the reason.
+    #[must_use]
     pub fn answer(&self) -> Self {
         Self(CloseError::new(self.0.code, ""))
     }
