@@ -62,7 +62,10 @@ impl Error {
     pub fn is_unexpected_close(&self, expected: &[StatusCode]) -> bool {
         is_unexpected_close(self, expected)
     }
+}
 
+#[cfg(feature = "conn")]
+impl Error {
     /// The error that stands for a transport that failed.
     ///
     /// A transport that is cut is how many peers leave: that is 1006, not a fault.

@@ -164,7 +164,7 @@ fn say_ending(ending: &Ending) -> String {
         _ => "somebody",
     };
     let code = |frame: &Option<ws_core::CloseError>| {
-        frame.as_ref().map_or("-".into(), |frame| frame.code.as_u16().to_string())
+        frame.as_ref().map_or_else(|| "-".into(), |frame| frame.code.as_u16().to_string())
     };
     let clean = if ending.is_clean() { "clean" } else { "unclean" };
     format!("by {by}, sent {}, received {}, {clean}", code(&ending.sent), code(&ending.received))

@@ -20,7 +20,7 @@ impl<T> Trickle<T> {
 }
 
 /// Lets every other attempt through.
-fn every_other(may: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
+fn every_other(may: &mut bool, cx: &Context<'_>) -> Poll<()> {
     *may = !*may;
     if *may {
         cx.waker().wake_by_ref();
