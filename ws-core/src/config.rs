@@ -6,8 +6,9 @@ use std::time::Duration;
 ///
 /// Memory that one connection can hold is at most
 /// [`Limits::message_size`] + one read (64 KiB) + the high mark of
-/// [`write_buffer`](Self::write_buffer) + the message last written + the
-/// inflate state (47 KiB, only with context takeover).
+/// [`write_buffer`](Self::write_buffer) + the message last written (once more if it was
+/// compressed) + what [`Compression`] holds with context takeover (47 KiB to decompress,
+/// up to 370 KiB to compress).
 ///
 /// ```
 /// use std::time::Duration;
@@ -193,7 +194,8 @@ impl Limits {
     }
 
     /// The longest frame to accept, in payload bytes as they arrive (compressed, if
-    /// they are). Default: as long as a message may be.
+    /// they are). Default: as long as the message in it may be; a compressed frame may
+    /// then have any length, since what counts is what it inflates to.
     pub const fn frame_size(mut self, bytes: usize) -> Self {
         self.frame_size = Some(bytes);
         self

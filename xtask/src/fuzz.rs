@@ -56,10 +56,16 @@ pub(crate) fn all(target: Option<&str>, seconds: u64) -> Result<()> {
 fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<()> {
     println!("fuzz {target} for {seconds} s");
     let mut cargo = workspace::cargo();
-    cargo.args(["fuzz", "run", "--fuzz-dir"]).arg(dir).arg(target);
+    let corpus = dir.join("corpus").join(target);
+    fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
+    cargo.args(["fuzz", "run", "--fuzz-dir"]).arg(dir).arg(target).arg(corpus);
+    // The first seconds would else go by before the first checks are passed.
+    cargo.arg(dir.join("seeds").join(target));
     cargo.args(["--", &format!("-max_total_time={seconds}")]);
     // Finding what hangs takes a limit, and so does finding what takes too much memory.
-    cargo.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
+    // State that threads keep for the next message looks like a leak, and is none.
+    cargo.args(["-timeout=10", "-rss_limit_mb=2048", "-detect_leaks=0"]);
+    cargo.arg("-print_final_stats=1");
     if !is_nightly() {
         // Sanitizers are unstable, and all that is wanted from a nightly compiler.
         cargo.env("RUSTC_BOOTSTRAP", "1");

@@ -21,6 +21,9 @@ use super::{EndedBy, Ending, lock};
 use crate::proto::{CloseFrame, Due, Fault};
 use crate::{Deadline, Error, StatusCode};
 
+/// How many bytes of pongs are gathered before they are sent.
+const PONGS: usize = 2 * 1024;
+
 /// A connection, behind its handles.
 pub(crate) struct Shared {
     pub(super) this: Weak<Self>,
@@ -58,8 +61,13 @@ impl Shared {
     /// Answers a ping. To be followed by [`flush`](Self::flush) when all that arrived
     /// with it has been looked at.
     pub(super) fn queue_pong(&self, payload: Bytes) {
+        let mut writer = lock(&self.writer);
         // A ping that arrived is short enough to be answered.
-        let _ = lock(&self.writer).outbound.pong(payload);
+        let _ = writer.outbound.pong(payload);
+        // Before so many wait that they replace each other, the transport is asked.
+        if writer.outbound.queue().urgent_len() >= PONGS {
+            writer.flush_now(self);
+        }
     }
 
     /// Sends what is queued.

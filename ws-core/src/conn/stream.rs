@@ -25,7 +25,7 @@ const FRAGMENT: usize = 16 * 1024;
 /// file. Text is checked as it comes, but a piece may end within a character. All
 /// limits hold, and compressed messages are inflated on the way.
 ///
-/// Other reads wait while it is open. Dropped early, the rest of the message is
+/// Other reads wait until the message has arrived whole. Dropped early, the rest of the message is
 /// dropped as it arrives.
 pub struct MessageReader {
     conn: Conn,

@@ -6,7 +6,7 @@ use super::judge::{Situation, judge};
 use super::payload::{
     OpenFrame, OpenMessage, check_size, check_text, copy, grow, inflate, most_copied, most_inflated,
 };
-use super::{CloseFrame, Fault, Role};
+use super::{CloseFrame, Event, Fault, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Header, OpCode, mask};
 use crate::utf8::Utf8;
@@ -17,40 +17,6 @@ const DIRECT: u64 = 8 * 1024;
 
 /// How much of a message that nobody wants is held at a time.
 const DISCARD: usize = 64 * 1024;
-
-/// What arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A whole message, or in [`Mode::Pieces`] what is left of one.
-    Message(Message),
-    /// A ping, to be answered with [`Outbound::pong`](super::Outbound::pong).
-    Ping(Bytes),
-    /// A pong, asked for or not.
-    Pong(Bytes),
-    /// A close frame. Nothing after it is looked at.
-    Close(CloseFrame),
-}
-
-/// What [`Inbound::receive`] made of its input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// How many bytes of the input are done with. The rest must come again, with
-    /// more behind it.
-    pub consumed: usize,
-    /// What arrived; `None` when more bytes are needed first, or, in
-    /// [`Mode::Pieces`], when the piece is as long as it may be.
-    pub event: Option<Event>,
-}
-
-/// How messages are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Whole.
-    Whole,
-    /// As they arrive, by [`Inbound::take_piece`], in pieces of at most this many
-    /// bytes.
-    Pieces(usize),
-}
 
 /// The half of the protocol that faces the peer's bytes.
 ///

@@ -9,6 +9,7 @@
 //! [`Outbound::fail`].
 
 mod close;
+mod event;
 mod fault;
 mod inbound;
 mod judge;
@@ -18,8 +19,9 @@ mod queue;
 mod timers;
 
 pub use close::CloseFrame;
+pub use event::{Event, Mode, Received};
 pub use fault::Fault;
-pub use inbound::{Event, Inbound, Mode, Received};
+pub use inbound::Inbound;
 pub use outbound::{Outbound, Then};
 pub use queue::Queue;
 pub use timers::{Due, Timers};

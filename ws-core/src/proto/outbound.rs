@@ -336,3 +336,68 @@ const fn opcode_of(kind: MessageType) -> OpCode {
         MessageType::Binary => OpCode::BINARY,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+    use crate::StatusCode;
+
+    /// Takes what waits, one slice at a time.
+    fn drain(outbound: &mut Outbound) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while !outbound.queue().is_empty() {
+            let mut slices = [IoSlice::new(&[]); 1];
+            assert_eq!(outbound.queue().slices(&mut slices), 1);
+            let taken = slices[0].to_vec();
+            assert!(!taken.is_empty(), "the transport would take nothing, and be taken for dead");
+            outbound.advance(taken.len());
+            wire.extend(taken);
+        }
+        wire
+    }
+
+    fn server(config: Config) -> Outbound {
+        Outbound::new(Role::Server, &config, None)
+    }
+
+    fn hundred() -> Message {
+        Message::binary(vec![b'x'; 100])
+    }
+
+    #[test]
+    fn there_is_one_close_frame_however_it_is_hurried() {
+        let code = StatusCode::PROTOCOL_ERROR;
+        let mut failed = server(Config::new());
+        failed.message(hundred());
+        failed.advance(5);
+        failed.fail(CloseFrame::of(code, ""));
+        failed.hurry_close();
+        let mut closed = server(Config::new());
+        closed.message(hundred());
+        closed.message(hundred());
+        closed.advance(5);
+        closed.close(CloseFrame::of(code, ""));
+        closed.hurry_close();
+        closed.hurry_close();
+        for mut outbound in [failed, closed] {
+            let wire = drain(&mut outbound);
+            assert_eq!(wire, [&[b'x'; 97][..], b"\x88\x02\x03\xea"].concat());
+        }
+    }
+
+    #[test]
+    fn a_control_frame_between_two_frames_leaves_nothing_empty() {
+        for written in 0..=300 {
+            let mut outbound = server(Config::new().fragment_size(1));
+            outbound.message(hundred());
+            outbound.advance(written);
+            outbound.pong(Bytes::new()).unwrap();
+            let wire = drain(&mut outbound);
+            assert_eq!(wire.len(), 302 - written);
+            let boundary = written.div_ceil(3) * 3 - written;
+            assert_eq!(&wire[boundary..boundary + 2], b"\x8a\x00", "{written}");
+        }
+    }
+}

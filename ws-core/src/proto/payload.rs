@@ -1,7 +1,6 @@
 //! How does a payload become part of a message?
 
-use super::Fault;
-use super::inbound::Mode;
+use super::{Fault, Mode};
 use crate::deflate::Inflater;
 use crate::frame::{Mask, mask};
 use crate::utf8::Utf8;
