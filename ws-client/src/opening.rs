@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
-use ws_core::handshake::{AcceptOptions, Offer};
+use ws_core::handshake::Offer;
 use ws_core::{Agreed, Compression, Config, Conn, HandshakeError, Role};
 
 use crate::target::Target;
@@ -30,7 +30,7 @@ impl Opening {
         config: Config,
     ) -> Result<Self, DialError> {
         let (target, headers) = (target?, headers?);
-        let compression = compression_of(&config);
+        let compression = config.wanted_compression();
         Ok(Self { target, headers, subprotocols, compression, config: Arc::new(config) })
     }
 
@@ -70,56 +70,5 @@ pub(crate) fn verify(
         Ok(agreed) => Ok(Some(agreed)),
         Err(HandshakeError::Status(_)) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// What the settings say about compression.
-///
-/// They do not tell, but a server that has them would: it answers with the windows that
-/// it has, and wants. How hard to compress, and what, is read from the settings later.
-fn compression_of(config: &Config) -> Compression {
-    const NONE: [&str; 0] = [];
-    let Ok(offer) = Offer::new(NONE, Compression::context_takeover()) else {
-        return Compression::off();
-    };
-    let mut request = Request::new(());
-    request.headers_mut().extend(offer.headers());
-    request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
-    let answer = AcceptOptions::new().config(config.clone()).answer(&request);
-    let Some(params) = answer.ok().and_then(|accepted| accepted.agreed.compression) else {
-        return Compression::off();
-    };
-    let compression = if params.server_no_context_takeover {
-        Compression::no_context_takeover()
-    } else {
-        Compression::context_takeover()
-    };
-    compression
-        .window_bits(params.server_max_window_bits)
-        .peer_window_bits(params.client_max_window_bits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_tell_what_to_offer() {
-        let check = |compression: Compression| {
-            let told = compression_of(&Config::new().compression(compression));
-            let header = |compression| {
-                let offer = Offer::new([""; 0], compression).unwrap();
-                offer.headers().get("sec-websocket-extensions").cloned()
-            };
-            assert_eq!(header(told), header(compression));
-        };
-        check(Compression::off());
-        check(Compression::off().window_bits(9));
-        for own in 8..=15 {
-            for peer in 8..=15 {
-                check(Compression::context_takeover().window_bits(own).peer_window_bits(peer));
-                check(Compression::no_context_takeover().window_bits(own).peer_window_bits(peer));
-            }
-        }
     }
 }

@@ -72,6 +72,11 @@ impl Config {
         self
     }
 
+    /// What was said about compression, for those who make an offer of it.
+    pub const fn wanted_compression(&self) -> Compression {
+        self.compression
+    }
+
     /// Pings that find a dead peer. Default: [`Keepalive::default`] on servers, which are
     /// made with [`AcceptOptions`](crate::AcceptOptions); none elsewhere.
     pub const fn keepalive(mut self, keepalive: Keepalive) -> Self {

@@ -26,6 +26,16 @@ use server::{Adapter, Seen, Server};
 
 fn main() -> Result<ExitCode> {
     let mut tests = Vec::new();
+    // These come first, since one of them takes the longest.
+    for (name, compression, agreed, sizes) in [
+        ("off", Compression::off(), "", SIZES),
+        ("no_takeover", Compression::no_context_takeover(), NO_TAKEOVER, UP_TO_16_MIB),
+        ("takeover", Compression::context_takeover(), TAKEOVER, SIZES),
+    ] {
+        let name = format!("chromium::{name}");
+        tests.push(Test::new(name, move || serve_page(compression, agreed, sizes)));
+    }
+    tests.push(Test::new("chromium::pages_of_other_origins_are_refused", refuse_page));
     for (peer, name) in [(Peer::Python, "python"), (Peer::Node, "node")] {
         for (adapter, by) in [(Adapter::Hyper, "hyper"), (Adapter::Tcp, "tcp")] {
             for terms in terms_of_a_client() {
@@ -46,15 +56,6 @@ fn main() -> Result<ExitCode> {
         tests.push(Test::new(format!("{name}_client::windows"), move || serve_windows(peer)));
         tests.push(Test::new(format!("{name}_server::windows"), move || dial_windows(peer)));
     }
-    for (name, compression, agreed, sizes) in [
-        ("off", Compression::off(), "", SIZES),
-        ("no_takeover", Compression::no_context_takeover(), NO_TAKEOVER, UP_TO_16_MIB),
-        ("takeover", Compression::context_takeover(), TAKEOVER, SIZES),
-    ] {
-        let name = format!("chromium::{name}");
-        tests.push(Test::new(name, move || serve_page(compression, agreed, sizes)));
-    }
-    tests.push(Test::new("chromium::pages_of_other_origins_are_refused", refuse_page));
     runner::run(tests)
 }
 
