@@ -24,8 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use ws_client::{
-    Compression, Config, Conn, Dial, DialError, HandshakeError, InvalidHeader, Limits, Message,
-    RedirectError, Refusal, StatusCode, reqwest,
+    Compression, Config, Conn, Dial, DialError, EndedBy, HandshakeError, InvalidHeader, Limits,
+    Message, RedirectError, Refusal, StatusCode, reqwest,
 };
 use ws_core::AcceptOptions;
 use ws_core::handshake::head::{decode_request, encode_response};
@@ -583,6 +583,34 @@ async fn tls_is_the_business_of_the_client() {
         DialError::Http(error) => assert!(error.is_connect(), "{error:?}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// Cut below TLS: no close frame, and no `close_notify` either.
+#[tokio::test]
+async fn tls_that_ends_without_notice_is_1006() {
+    let (acceptor, client) = tls();
+    let listener = listen().await;
+    let dial = Dial::new(format!("wss://{}", listener.local_addr().unwrap()));
+    let dial = dial.client(client.build().unwrap());
+    let serve = async {
+        let io = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let conn = Conn::accept(io, &AcceptOptions::new()).await.unwrap();
+        conn.write("last words").await.unwrap();
+        conn.flush().await.unwrap();
+        conn.close_now();
+    };
+    let ((), dialled) = tokio::join!(serve, dial.connect());
+    let conn = dialled.unwrap();
+    assert_eq!(conn.read().await.unwrap(), Message::from("last words"));
+    let ended = [
+        conn.read().await.unwrap_err(),
+        conn.write("x").await.unwrap_err(),
+        conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap_err(),
+    ];
+    for error in ended {
+        assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE), "{error:?}");
+    }
+    assert_eq!(conn.closed().await.by, EndedBy::Transport);
 }
 
 #[tokio::test]
