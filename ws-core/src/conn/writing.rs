@@ -109,8 +109,8 @@ impl Writer {
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        self.check_open(shared)?;
         if self.outbound.is_streaming() {
+            self.check_open(shared)?;
             return self.wait(ticket, cx);
         }
         self.poll_below_mark(shared, ticket, cx)
