@@ -1,6 +1,6 @@
 //! Does the repository speak of the software only?
 //!
-//! Names of a workplace, and of the servers that a workplace takes packages from,
+//! Paths of a machine, and the servers that a machine takes packages from,
 //! mean nothing to anybody else, and tell more than they should.
 
 use super::{Complaint, File};
@@ -14,7 +14,7 @@ pub(super) fn complaints(file: &File) -> Vec<Complaint> {
     let mut found = Vec::new();
     for (number, line) in file.text.lines().enumerate() {
         for word in PRIVATE.iter().filter(|word| line.contains(**word)) {
-            found.push(file.complaint(number + 1, &format!("`{word}` is of one workplace")));
+            found.push(file.complaint(number + 1, &format!("`{word}` is of one machine")));
         }
         if is_lock_file(&file.path)
             && let Some(url) = foreign_source(line)
