@@ -158,7 +158,8 @@ impl Outbound {
     ///
     /// When the payload is longer than 125 bytes.
     pub fn pong(&mut self, payload: Bytes) -> Result<(), Unsendable> {
-        if self.queue.urgent_len() > MAX_WAITING_PONGS {
+        // One that waits already is replaced, too: it must not come behind a later one.
+        if self.pong.is_some() || self.queue.urgent_len() > MAX_WAITING_PONGS {
             if payload.len() > MAX_CONTROL_PAYLOAD {
                 return Err(Unsendable::Control(payload.len()));
             }
@@ -385,6 +386,20 @@ mod tests {
             let wire = drain(&mut outbound);
             assert_eq!(wire, [&[b'x'; 97][..], b"\x88\x02\x03\xea"].concat());
         }
+    }
+
+    #[test]
+    fn the_last_pong_answers_the_latest_ping() {
+        let mut outbound = server(Config::new());
+        outbound.message(hundred());
+        outbound.advance(1);
+        for number in 0..100_u8 {
+            outbound.pong(Bytes::from(vec![number; 125])).unwrap();
+        }
+        // Room again, but not for all that waits.
+        outbound.advance(2000);
+        outbound.pong(Bytes::from_static(b"latest")).unwrap();
+        assert!(drain(&mut outbound).ends_with(b"\x8a\x06latest"));
     }
 
     #[test]
