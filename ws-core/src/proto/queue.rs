@@ -157,7 +157,12 @@ impl Queue {
             Chunk::Control(bytes) => bytes.len(),
             Chunk::Batch(_) | Chunk::Payload(_) => 0,
         };
-        self.chunks.iter().take(3).map(control).sum()
+        let waiting: usize = self.chunks.iter().take(3).map(control).sum();
+        // What of the first has left does not wait any more.
+        match self.chunks.front() {
+            Some(Chunk::Control(_)) => waiting.saturating_sub(self.written),
+            _ => waiting,
+        }
     }
 
     /// The chunk before which the first frame begins of which nothing was written;
