@@ -8,10 +8,11 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Conn, RequestInfo};
+use super::farewell::{Farewell, Manner};
+use super::{Conn, RequestInfo, transport};
 use crate::handshake::head::{HeadError, decode_request, encode_response};
 use crate::handshake::{AcceptOptions, Rejection};
-use crate::proto::Role;
+use crate::proto::{Queue, Role};
 
 /// Why a byte stream did not become a connection.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +88,7 @@ async fn shake_hands<T>(
     patience: Option<Duration>,
 ) -> Result<Shaken<T>, AcceptError>
 where
-    T: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let reading = read_request(&mut io);
     let read = match patience {
@@ -111,11 +112,20 @@ where
             let mut response = rejection.clone().into_response();
             response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
             write_response(&mut io, &response, patience).await?;
-            io.shutdown().await?;
+            part(io, options);
             Err(rejection.into())
         }
         Err(error) => Err(error),
     }
+}
+
+/// Lets go of a client that has been refused: what it still sends, such as a body that
+/// it announced, is read and dropped, lest a reset overtake the answer.
+fn part(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, options: &AcceptOptions) {
+    let config = options.shared_config();
+    let (read, write, _) = transport::split(io, config.nodelay);
+    Farewell::new(read, write, Queue::default(), Role::Server, config.close_timeout)
+        .begin(Manner::Linger);
 }
 
 async fn read_request(
@@ -155,5 +165,27 @@ async fn write_response(
             Ok(written) => written,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refused_client_that_is_still_sending_gets_its_answer_and_no_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+        client.write_all(head).await.unwrap();
+        client.write_all(&[b'x'; 100_000]).await.unwrap();
+        let (io, _) = listener.accept().await.unwrap();
+        let refused = Conn::accept(io, &AcceptOptions::new()).await;
+        assert!(matches!(refused, Err(AcceptError::Rejected(_))));
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 426"), "{answer}");
     }
 }

@@ -1,7 +1,7 @@
 //! What is still to be done when a connection has ended?
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -64,16 +64,8 @@ impl Farewell {
     }
 
     fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let filled = self.queue.slices(&mut slices);
-            let slices = slices.get(..filled).unwrap_or_default();
-            match ready!(self.write.poll_write(cx, slices))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.queue.advance(count),
-            }
-        }
-        ready!(self.write.poll_flush(cx))?;
+        let Self { write, queue, .. } = self;
+        ready!(write.poll_drain(queue, Some(cx)))?;
         if self.role == Role::Server {
             ready!(self.write.poll_shutdown(cx))?;
         }
@@ -110,13 +102,7 @@ impl Future for Farewell {
 impl Drop for Farewell {
     /// Without a runtime to wait in, or when it ends: what the transport takes at once.
     fn drop(&mut self) {
-        while !self.queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let filled = self.queue.slices(&mut slices);
-            match self.write.try_write(slices.get(..filled).unwrap_or_default()) {
-                Ok(count @ 1..) => self.queue.advance(count),
-                Ok(0) | Err(_) => return,
-            }
-        }
+        let Self { write, queue, .. } = self;
+        let _ = write.poll_drain(queue, None);
     }
 }

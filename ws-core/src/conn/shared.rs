@@ -207,12 +207,14 @@ impl Shared {
     ) {
         let sent = writer.outbound.close_frame().map(|frame| frame.as_error().clone());
         let received = received.map(CloseFrame::into_error);
+        let lost = (!writer.is_flushed()).then(|| error.clone());
         let ending = Ending { sent, received, by, error };
         if self.ending.set(Box::new(ending)).is_err() {
             return;
         }
         tracing::debug!(conn = self.facts.id, ending = ?self.ending.get(), "connection ended");
         self.part(reader, writer, manner);
+        writer.failed = writer.failed.take().or(lost);
         reader.waiters.wake();
         writer.waiters.wake();
     }

@@ -31,7 +31,7 @@ impl Stats {
             messages_in: reader.messages,
             messages_out: writer.messages,
             bytes_in: reader.bytes,
-            bytes_out: writer.bytes,
+            bytes_out: writer.outbound.sent(),
             buffered: writer.outbound.queue().len(),
             rtt: reader.pings.latest(),
         }

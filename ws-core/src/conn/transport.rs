@@ -6,13 +6,14 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::lock;
+use crate::proto::{Outbound, Queue};
 
 /// A stream of bytes that a connection can run over.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -28,7 +29,11 @@ pub(super) enum ReadHalf {
 /// The half that writes.
 pub(super) enum WriteHalf {
     Tcp(OwnedWriteHalf),
-    Any(Arc<Mutex<dyn Stream>>),
+    Any {
+        io: Arc<Mutex<dyn Stream>>,
+        /// May a buffer of the stream's own want flushing?
+        held_back: bool,
+    },
 }
 
 /// Both ends of a TCP stream.
@@ -56,7 +61,7 @@ where
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
     let io: Arc<Mutex<dyn Stream>> = Arc::new(Mutex::new(Present(io)));
-    (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::default())
+    (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any { io, held_back: false }, Addresses::default())
 }
 
 /// A stream that is there: an `Option` only because it was asked what it is.
@@ -122,55 +127,110 @@ impl AsyncRead for ReadHalf {
     }
 }
 
+/// How many chunks are handed to the transport at once.
+const SLICES: usize = 32;
+
+/// What has bytes to be written.
+pub(super) trait Source {
+    fn queue(&self) -> &Queue;
+    fn advance(&mut self, count: usize);
+}
+
+impl Source for Queue {
+    fn queue(&self) -> &Queue {
+        self
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.advance(count);
+    }
+}
+
+impl Source for Outbound {
+    #[inline]
+    fn queue(&self) -> &Queue {
+        self.queue()
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        self.advance(count);
+    }
+}
+
 impl WriteHalf {
-    /// Writes what the transport takes at once.
+    /// Writes all that waits, and pushes out what the transport itself holds back.
     ///
-    /// # Errors
-    ///
-    /// `WouldBlock` when that is nothing; whoever waits for it has to poll.
-    pub(super) fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match (self, slices) {
-            (Self::Tcp(io), [one]) => io.try_write(one),
-            (Self::Tcp(io), _) => io.try_write_vectored(slices),
-            (any @ Self::Any(_), _) => {
-                match any.poll_write(&mut Context::from_waker(Waker::noop()), slices) {
-                    Poll::Ready(written) => written,
-                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-                }
+    /// Pending when the transport takes no more: it wakes the task then, if one is
+    /// given. Without, it is only tried.
+    #[inline]
+    pub(super) fn poll_drain(
+        &mut self,
+        source: &mut impl Source,
+        mut cx: Option<&mut Context<'_>>,
+    ) -> Poll<io::Result<()>> {
+        while !source.queue().is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = source.queue().slices(&mut slices);
+            let slices = slices.get(..filled).unwrap_or_default();
+            match ready!(self.poll_write(cx.as_deref_mut(), slices))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => source.advance(count),
             }
         }
+        self.poll_flush(cx)
     }
 
-    /// Writes what the transport takes.
-    pub(super) fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(io) => Pin::new(io).poll_write_vectored(cx, slices),
-            Self::Any(io) => Pin::new(&mut *lock(io)).poll_write_vectored(cx, slices),
-        }
-    }
-
-    /// Has the transport a buffer of its own that wants flushing?
-    pub(super) const fn wants_flush(&self) -> bool {
-        matches!(self, Self::Any(_))
-    }
-
-    /// Pushes out what the transport itself holds back.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Any(io) => Pin::new(&mut *lock(io)).poll_flush(cx),
-        }
+    /// Has the transport nothing that it holds back?
+    pub(super) const fn is_flushed(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Any { held_back: false, .. })
     }
 
     /// Says that nothing more will be written.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Any(io) => Pin::new(&mut *lock(io)).poll_shutdown(cx),
+            Self::Any { io, .. } => Pin::new(&mut *lock(io)).poll_shutdown(cx),
         }
+    }
+
+    #[inline]
+    fn poll_write(
+        &mut self,
+        cx: Option<&mut Context<'_>>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match (self, cx) {
+            (Self::Tcp(io), Some(cx)) => Pin::new(io).poll_write_vectored(cx, slices),
+            (Self::Tcp(io), None) => {
+                let written = match slices {
+                    [one] => io.try_write(one),
+                    several => io.try_write_vectored(several),
+                };
+                match written {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                    written => Poll::Ready(written),
+                }
+            }
+            (Self::Any { io, held_back }, cx) => {
+                let mut never = Context::from_waker(Waker::noop());
+                let cx = cx.unwrap_or(&mut never);
+                let written = ready!(Pin::new(&mut *lock(io)).poll_write_vectored(cx, slices));
+                *held_back = true;
+                Poll::Ready(written)
+            }
+        }
+    }
+
+    #[inline]
+    fn poll_flush(&mut self, cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
+        let Self::Any { io, held_back: held_back @ true } = self else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut never = Context::from_waker(Waker::noop());
+        let cx = cx.unwrap_or(&mut never);
+        ready!(Pin::new(&mut *lock(io)).poll_flush(cx))?;
+        *held_back = false;
+        Poll::Ready(Ok(()))
     }
 }

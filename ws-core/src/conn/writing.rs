@@ -7,11 +7,11 @@
 //! reader runs dry, and at the latest on the next turn of the scheduler.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -23,9 +23,6 @@ use super::transport::WriteHalf;
 use super::waiters::{Ticket, Waiters};
 use crate::proto::Outbound;
 use crate::{Config, Deadline, Error, Message, MessageType};
-
-/// How many chunks are handed to the transport at once.
-const SLICES: usize = 32;
 
 /// Answers to a burst wait for each other up to so many bytes.
 const BURST: usize = 16 * 1024;
@@ -40,11 +37,8 @@ pub(super) struct Writer {
     /// This side's application has closed.
     pub(super) closed: bool,
     pub(super) messages: u64,
-    pub(super) bytes: u64,
     /// Does a task drain the queue?
     draining: bool,
-    /// Does a buffer of the transport's own want flushing?
-    unflushed: bool,
     low_mark: usize,
     high_mark: usize,
 }
@@ -58,9 +52,7 @@ impl Writer {
             failed: None,
             closed: false,
             messages: 0,
-            bytes: 0,
             draining: false,
-            unflushed: false,
             low_mark: config.low_mark,
             high_mark: config.high_mark,
         }
@@ -152,9 +144,6 @@ impl Writer {
         if self.is_flushed() {
             return Poll::Ready(Ok(()));
         }
-        if let Some(ending) = shared.ending.get() {
-            return Poll::Ready(Err(ending.error.clone()));
-        }
         self.poll_progress(shared, cx);
         if self.is_flushed() { Poll::Ready(Ok(())) } else { self.wait(ticket, cx) }
     }
@@ -174,8 +163,9 @@ impl Writer {
         Ok(())
     }
 
-    const fn is_flushed(&self) -> bool {
-        self.outbound.queue().is_empty() && !self.unflushed
+    pub(super) fn is_flushed(&self) -> bool {
+        let flushed = self.io.as_ref().is_none_or(WriteHalf::is_flushed);
+        self.outbound.queue().is_empty() && flushed
     }
 
     fn wait<T>(&mut self, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<T> {
@@ -191,10 +181,10 @@ impl Writer {
         if self.draining {
             return;
         }
-        match self.try_drain() {
-            Ok(true) => {}
-            Ok(false) => self.leave_to_task(shared),
-            Err(error) => self.fail(Error::from_io(error)),
+        match self.poll_drain(None) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => self.fail(Error::from_io(error)),
+            Poll::Pending => self.leave_to_task(shared),
         }
     }
 
@@ -212,53 +202,13 @@ impl Writer {
         }
     }
 
-    /// Sends what the transport takes at once. Says whether that was all.
+    /// Sends what the transport takes: at once, or being woken when it takes more.
     #[inline]
-    fn try_drain(&mut self) -> io::Result<bool> {
-        let Some(io) = &mut self.io else { return Ok(true) };
-        while !self.outbound.queue().is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = self.outbound.queue().slices(&mut slices);
-            match io.try_write(slices.get(..filled).unwrap_or_default()) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.bytes += count as u64;
-                    self.outbound.advance(count);
-                    self.unflushed = io.wants_flush();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
+    fn poll_drain(&mut self, cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Some(io) => io.poll_drain(&mut self.outbound, cx),
+            None => Poll::Ready(Ok(())),
         }
-        if self.unflushed {
-            match io.poll_flush(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(flushed) => flushed?,
-                Poll::Pending => return Ok(false),
-            }
-            self.unflushed = false;
-        }
-        Ok(true)
-    }
-
-    /// Sends what the transport takes, and is woken when it takes more.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
-        while !self.outbound.queue().is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = self.outbound.queue().slices(&mut slices);
-            let count = ready!(io.poll_write(cx, slices.get(..filled).unwrap_or_default()))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.bytes += count as u64;
-            self.outbound.advance(count);
-            self.unflushed = io.wants_flush();
-        }
-        if self.unflushed {
-            ready!(io.poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Drains as the caller, where no task can: outside of a runtime.
@@ -269,7 +219,7 @@ impl Writer {
         if Handle::try_current().is_ok() {
             return self.flush_now(shared);
         }
-        match self.poll_drain(cx) {
+        match self.poll_drain(Some(cx)) {
             Poll::Ready(Ok(())) => self.waiters.wake(),
             Poll::Ready(Err(error)) => self.fail(Error::from_io(error)),
             Poll::Pending => {}
@@ -291,7 +241,6 @@ impl Writer {
     pub(super) fn fail(&mut self, error: Error) {
         self.failed.get_or_insert(error);
         self.outbound.clear();
-        self.unflushed = false;
         self.waiters.wake();
     }
 }
@@ -332,8 +281,8 @@ impl Future for Drain {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
         let mut writer = lock(&shared.writer);
-        let drained = writer.poll_drain(cx);
-        let taken = writer.bytes;
+        let drained = writer.poll_drain(Some(cx));
+        let taken = writer.outbound.sent();
         if writer.outbound.queue().len() <= writer.low_mark {
             writer.waiters.wake();
         }

@@ -19,6 +19,8 @@ pub struct Outbound {
     compressor: Option<Box<Compressor>>,
     fragment_size: Option<usize>,
     queue: Queue,
+    /// How many bytes the transport has taken.
+    sent: u64,
     stream: Option<OpenStream>,
     pong: Option<Bytes>,
     close: Option<Box<CloseFrame>>,
@@ -62,6 +64,7 @@ impl Outbound {
             compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
             fragment_size: config.fragment_size,
             queue: Queue::default(),
+            sent: 0,
             stream: None,
             pong: None,
             close: None,
@@ -209,9 +212,15 @@ impl Outbound {
         &self.queue
     }
 
+    /// How many bytes the transport has taken.
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Notes that the transport took `count` bytes.
     #[inline]
     pub fn advance(&mut self, count: usize) {
+        self.sent += count as u64;
         self.queue.advance(count);
         if self.pong.is_some() && self.queue.urgent_len() == 0 {
             self.latest_pong();

@@ -22,7 +22,9 @@ pub struct Queue {
     chunks: VecDeque<Chunk>,
     /// How much of the first chunk has been written.
     written: usize,
+    /// How many bytes wait, and how many of them are control frames that overtook.
     len: usize,
+    urgent: usize,
 }
 
 /// Every chunk but a payload begins with a frame; every chunk ends with one, but for
@@ -97,7 +99,9 @@ impl Queue {
             self.chunks.insert(place, Chunk::Control(Vec::new()));
         }
         if let Some(Chunk::Control(control)) = self.chunks.get_mut(place) {
-            self.len += append(control, header, payload);
+            let added = append(control, header, payload);
+            self.len += added;
+            self.urgent += added;
         }
     }
 
@@ -136,33 +140,29 @@ impl Queue {
     #[inline]
     pub fn advance(&mut self, count: usize) {
         self.len = self.len.saturating_sub(count);
-        self.written += count;
+        let mut left = count;
         while let Some(first) = self.chunks.front() {
-            let len = first.as_slice().len();
-            if self.written < len {
+            let waiting = first.as_slice().len() - self.written;
+            let taken = left.min(waiting);
+            if let Chunk::Control(_) = first {
+                self.urgent -= taken;
+            }
+            if taken < waiting {
+                self.written += taken;
                 return;
             }
-            self.written -= len;
+            left -= taken;
+            self.written = 0;
             self.chunks.pop_front();
         }
-        self.written = 0;
         if self.chunks.capacity() > 8 {
             self.chunks = VecDeque::new();
         }
     }
 
     /// How many control bytes wait that overtook.
-    pub fn urgent_len(&self) -> usize {
-        let control = |chunk: &Chunk| match chunk {
-            Chunk::Control(bytes) => bytes.len(),
-            Chunk::Batch(_) | Chunk::Payload(_) => 0,
-        };
-        let waiting: usize = self.chunks.iter().take(3).map(control).sum();
-        // What of the first has left does not wait any more.
-        match self.chunks.front() {
-            Some(Chunk::Control(_)) => waiting.saturating_sub(self.written),
-            _ => waiting,
-        }
+    pub const fn urgent_len(&self) -> usize {
+        self.urgent
     }
 
     /// The chunk before which the first frame begins of which nothing was written;
@@ -312,6 +312,21 @@ mod tests {
         queue.advance(1);
         ping(&mut queue, b"3");
         assert_eq!(drain(&mut queue, 3), b"\x01\x31\x89\x01\x32\x89\x01\x33\x82\x01a");
+    }
+
+    #[test]
+    fn only_control_bytes_that_wait_are_counted_as_urgent() {
+        let mut queue = Queue::default();
+        frame(&mut queue, b"ab");
+        ping(&mut queue, b"1");
+        queue.advance(1);
+        assert_eq!(queue.urgent_len(), 2);
+        ping(&mut queue, b"22");
+        assert_eq!(queue.urgent_len(), 6);
+        queue.advance(4);
+        assert_eq!(queue.urgent_len(), 2);
+        queue.advance(2);
+        assert_eq!((queue.urgent_len(), queue.len()), (0, 4));
     }
 
     #[test]
