@@ -174,27 +174,28 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
-    pub(crate) message_size: Option<usize>,
-    pub(crate) frame_size: Option<usize>,
-    pub(crate) fragments: Option<usize>,
+    // Where there is no limit, it is `usize::MAX`: nothing in memory crosses that.
+    pub(crate) message_size: usize,
+    pub(crate) frame_size: usize,
+    pub(crate) fragments: usize,
 }
 
 impl Limits {
     /// The defaults.
     pub const fn new() -> Self {
-        Self { message_size: Some(1024 * 1024), frame_size: None, fragments: Some(128 * 1024) }
+        Self { message_size: 1024 * 1024, frame_size: usize::MAX, fragments: 128 * 1024 }
     }
 
     /// The longest message to accept, in bytes, after decompression. Default: 1 MiB.
     pub const fn message_size(mut self, bytes: usize) -> Self {
-        self.message_size = Some(bytes);
+        self.message_size = bytes;
         self
     }
 
     /// Messages of any length. Their size is then up to the peer, so read them
     /// piece by piece with `Conn::reader`.
     pub const fn no_message_size(mut self) -> Self {
-        self.message_size = None;
+        self.message_size = usize::MAX;
         self
     }
 
@@ -202,7 +203,7 @@ impl Limits {
     /// they are). Default: as long as the message in it may be; a compressed frame may
     /// then have any length, since what counts is what it inflates to.
     pub const fn frame_size(mut self, bytes: usize) -> Self {
-        self.frame_size = Some(bytes);
+        self.frame_size = bytes;
         self
     }
 
@@ -211,9 +212,15 @@ impl Limits {
     ///
     /// Zero is taken as one.
     pub const fn fragments(mut self, frames: usize) -> Self {
-        self.fragments = Some(if frames == 0 { 1 } else { frames });
+        self.fragments = if frames == 0 { 1 } else { frames };
         self
     }
+}
+
+impl Limits {
+    /// No limits at all.
+    pub(crate) const NONE: Self =
+        Self { message_size: usize::MAX, frame_size: usize::MAX, fragments: usize::MAX };
 }
 
 impl Default for Limits {

@@ -3,9 +3,7 @@
 use bytes::{BufMut, Bytes};
 
 use super::judge::{Situation, judge};
-use super::payload::{
-    OpenFrame, OpenMessage, check_size, check_text, copy, grow, inflate, most_copied, most_inflated,
-};
+use super::payload::{OpenFrame, OpenMessage, check_size, grow, inflate};
 use super::{CloseFrame, Event, Fault, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Header, OpCode, mask};
@@ -27,10 +25,8 @@ pub struct Inbound {
     role: Role,
     limits: Limits,
     inflater: Option<Inflater>,
-    frame: Option<OpenFrame>,
-    message: Option<OpenMessage>,
-    /// What has arrived of the message, and was not taken yet: plain, and text so far.
-    partial: Vec<u8>,
+    /// Apart, since most messages are here whole when they are looked at.
+    message: Option<Box<OpenMessage>>,
     /// Is every message dropped?
     dropping: bool,
     closed: bool,
@@ -47,9 +43,7 @@ impl Inbound {
             role,
             limits,
             inflater: inflater.map(|(bits, takeover)| Inflater::new(bits, takeover)),
-            frame: None,
             message: None,
-            partial: Vec::new(),
             dropping: false,
             closed: false,
         }
@@ -68,7 +62,7 @@ impl Inbound {
             if self.closed {
                 return Ok(Received { consumed: consumed + rest.len(), event: None });
             }
-            if self.frame.is_some() {
+            if self.is_inside_frame() {
                 let (taken, reached) = self.payload(rest, mode)?;
                 consumed += taken;
                 match reached {
@@ -108,7 +102,7 @@ impl Inbound {
     /// not have to wait? Said of the bytes that [`receive`](Self::receive) left over.
     #[inline]
     pub fn is_ready(&self, input: &[u8]) -> bool {
-        self.frame.is_none()
+        !self.is_inside_frame()
             && Header::decode(input)
                 .is_some_and(|(header, head)| (input.len() - head) as u64 >= header.len)
     }
@@ -120,28 +114,26 @@ impl Inbound {
 
     /// Takes what has arrived of the message, in [`Mode::Pieces`].
     pub fn take_piece(&mut self) -> Bytes {
-        if let Some(message) = &mut self.message {
-            message.taken += self.partial.len();
-        }
-        Bytes::from(std::mem::take(&mut self.partial))
+        self.message.as_mut().map(|message| message.take()).unwrap_or_default().into()
     }
 
     /// Is there something to do without further input? Said after a call of
     /// [`receive`](Self::receive) stopped because a piece was as long as it may be.
-    pub const fn is_inside_frame(&self) -> bool {
-        self.frame.is_some()
+    #[inline]
+    pub fn is_inside_frame(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.frame.is_some())
     }
 
     /// Has anything of the message arrived that was not taken?
-    pub const fn has_piece(&self) -> bool {
-        !self.partial.is_empty()
+    pub fn has_piece(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| !message.partial.is_empty())
     }
 
     /// Drops the message that is arriving; the rest of it is looked at, under the
     /// same limits, and dropped too.
     pub fn discard(&mut self) {
-        let _ = self.take_piece();
         if let Some(message) = &mut self.message {
+            message.take();
             message.discard = true;
         }
     }
@@ -151,17 +143,17 @@ impl Inbound {
     pub fn discard_all(&mut self) {
         self.discard();
         self.dropping = true;
-        self.limits = Limits { message_size: None, frame_size: None, fragments: None };
+        self.limits = Limits::NONE;
         if let Some(message) = &mut self.message {
             message.kind = MessageType::Binary;
             message.compressed = false;
-            message.limit = None;
+            message.limit = usize::MAX;
         }
     }
 
     /// Sets [`Limits::message_size`], from the next message on.
-    pub const fn set_message_size(&mut self, limit: Option<usize>) {
-        self.limits.message_size = limit;
+    pub fn set_message_size(&mut self, limit: Option<usize>) {
+        self.limits.message_size = limit.unwrap_or(usize::MAX);
     }
 
     /// Where to read a long payload to without copying it, and at most how much of
@@ -170,22 +162,23 @@ impl Inbound {
     ///
     /// Nothing may be left of the input then.
     pub fn direct(&mut self, mode: Mode) -> Option<bytes::buf::Limit<&mut Vec<u8>>> {
-        let (Some(frame), Some(message)) = (&self.frame, &self.message) else { return None };
+        let message = self.message.as_mut()?;
+        let frame = message.frame?;
         if message.compressed || message.discard || frame.missing < DIRECT {
             return None;
         }
         let missing = frame.missing();
         let room = match mode {
             Mode::Whole => missing,
-            Mode::Pieces(most) => missing.min(most.saturating_sub(self.partial.len())),
+            Mode::Pieces(most) => missing.min(most.saturating_sub(message.partial.len())),
         };
         if room == 0 {
             return None;
         }
-        let most = most_copied(frame, message, mode, &self.partial);
-        grow(&mut self.partial, 0, room, most);
-        let spare = self.partial.capacity() - self.partial.len();
-        Some((&mut self.partial).limit(room.min(spare)))
+        let most = message.most_copied(&frame, mode);
+        grow(&mut message.partial, 0, room, most);
+        let spare = message.partial.capacity() - message.partial.len();
+        Some((&mut message.partial).limit(room.min(spare)))
     }
 
     /// Says that `count` bytes were read to where [`direct`](Self::direct) said.
@@ -194,13 +187,14 @@ impl Inbound {
     ///
     /// When they are not text and should be.
     pub fn filled(&mut self, count: usize) -> Result<(), Fault> {
-        let start = self.partial.len().saturating_sub(count);
-        let fresh = self.partial.get_mut(start..).unwrap_or_default();
-        if let Some(frame) = &mut self.frame {
+        let Some(message) = &mut self.message else { return Ok(()) };
+        let start = message.partial.len().saturating_sub(count);
+        let fresh = message.partial.get_mut(start..).unwrap_or_default();
+        if let Some(frame) = &mut message.frame {
             frame.missing = frame.missing.saturating_sub(fresh.len() as u64);
             frame.mask = frame.mask.map(|key| mask(fresh, key));
         }
-        check_text(&mut self.message, fresh)
+        message.check_fresh(start)
     }
 
     #[inline]
@@ -252,48 +246,51 @@ impl Inbound {
     /// Begins a data frame, and a message if it is the first.
     fn begin(&mut self, header: &Header) -> Result<(), Fault> {
         self.check_frame_size(header)?;
-        let message = self.message.get_or_insert_with(|| OpenMessage {
-            kind: if self.dropping { MessageType::Binary } else { kind_of(header.opcode) },
-            compressed: header.rsv1 && !self.dropping,
-            discard: self.dropping,
-            limit: self.limits.message_size,
-            fragments: 0,
-            taken: 0,
-            utf8: Utf8::new(),
+        let message = self.message.get_or_insert_with(|| {
+            Box::new(OpenMessage {
+                kind: if self.dropping { MessageType::Binary } else { kind_of(header.opcode) },
+                compressed: header.rsv1 && !self.dropping,
+                discard: self.dropping,
+                limit: self.limits.message_size,
+                fragments: 0,
+                frame: None,
+                partial: Vec::new(),
+                taken: 0,
+                utf8: Utf8::new(),
+            })
         });
         message.fragments += 1;
-        if let Some(limit) = self.limits.fragments.filter(|limit| message.fragments > *limit) {
+        if message.fragments > self.limits.fragments {
+            let limit = self.limits.fragments;
             return Err(Fault::TooBig { limit, setting: Limit::Fragments });
         }
         if !message.compressed {
-            let size = (message.taken + self.partial.len()) as u64;
-            let size = size.saturating_add(header.len);
-            check_size(message.limit, size)?;
+            let size = (message.taken + message.partial.len()) as u64;
+            check_size(message.limit, size.saturating_add(header.len))?;
         }
-        self.frame = Some(OpenFrame { fin: header.fin, mask: header.mask, missing: header.len });
+        message.frame = Some(OpenFrame { fin: header.fin, mask: header.mask, missing: header.len });
         Ok(())
     }
 
     /// Takes what `input` has of the payload of the open frame, with how many bytes
     /// that was and where it led.
     fn payload(&mut self, input: &mut [u8], mode: Mode) -> Result<(usize, Reached), Fault> {
-        let (Some(frame), Some(message)) = (&mut self.frame, &self.message) else {
-            return Ok((0, Reached::Dry));
-        };
+        let Some(message) = &mut self.message else { return Ok((0, Reached::Dry)) };
+        let Some(mut frame) = message.frame else { return Ok((0, Reached::Dry)) };
         let mode = if message.discard { Mode::Pieces(DISCARD) } else { mode };
         let input_len = input.len();
         let payload = input.get_mut(..frame.missing().min(input_len)).unwrap_or_default();
-        let start = self.partial.len();
+        let start = message.partial.len();
         let (consumed, full) = if message.compressed {
-            let most = most_inflated(message, mode);
-            inflate(self.inflater.as_mut(), frame, payload, &mut self.partial, most)?
+            let most = message.most_inflated(mode);
+            inflate(self.inflater.as_mut(), &frame, payload, &mut message.partial, most)?
         } else {
-            copy(frame, message, payload, &mut self.partial, mode)
+            message.copy(&frame, payload, mode)
         };
         frame.missing -= consumed as u64;
         frame.mask = frame.mask.map(|key| key.skip(consumed));
-        let frame = *frame;
-        self.check_fresh(start)?;
+        message.frame = Some(frame);
+        message.check_fresh(start)?;
         let reached = match (full, frame.missing) {
             (true, _) => Reached::Full,
             (false, 0) => self.end_of_frame(frame, mode)?,
@@ -304,43 +301,29 @@ impl Inbound {
 
     /// Ends a frame whose payload is used up, and the message if it was the last.
     fn end_of_frame(&mut self, frame: OpenFrame, mode: Mode) -> Result<Reached, Fault> {
+        let Some(message) = &mut self.message else { return Ok(Reached::End) };
         if !frame.fin {
-            self.frame = None;
+            message.frame = None;
             return Ok(Reached::End);
         }
-        if let Some(message) = self.message.filter(|message| message.compressed) {
-            let most = most_inflated(&message, mode);
-            let start = self.partial.len();
+        if message.compressed {
+            let most = message.most_inflated(mode);
+            let start = message.partial.len();
             let Some(inflater) = &mut self.inflater else { return Ok(Reached::Dry) };
             let full =
-                inflater.finish(&mut self.partial, most).map_err(|_| ProtocolError::Deflate)?;
-            self.check_fresh(start)?;
+                inflater.finish(&mut message.partial, most).map_err(|_| ProtocolError::Deflate)?;
+            message.check_fresh(start)?;
             if full {
                 return Ok(Reached::Full);
             }
         }
-        self.frame = None;
-        let Some(mut message) = self.message.take() else { return Ok(Reached::End) };
         if message.kind == MessageType::Text {
             message.utf8.finish().map_err(|_| ProtocolError::TextNotUtf8)?;
         }
-        if message.discard {
+        let Some(message) = self.message.take().filter(|message| !message.discard) else {
             return Ok(Reached::End);
-        }
-        let payload = Bytes::from(std::mem::take(&mut self.partial));
-        Ok(Reached::EndOf(Message::from_checked(message.kind, payload)))
-    }
-
-    /// Checks what has been added to the message: its text, and its size.
-    fn check_fresh(&mut self, start: usize) -> Result<(), Fault> {
-        check_text(&mut self.message, self.partial.get(start..).unwrap_or_default())?;
-        let Some(message) = &mut self.message else { return Ok(()) };
-        let size = message.taken.saturating_add(self.partial.len());
-        if message.discard {
-            message.taken = size;
-            self.partial.clear();
-        }
-        check_size(message.limit, size as u64)
+        };
+        Ok(Reached::EndOf(Message::from_checked(message.kind, message.partial.into())))
     }
 
     fn is_discarding(&self) -> bool {
@@ -348,12 +331,11 @@ impl Inbound {
     }
 
     fn check_frame_size(&self, header: &Header) -> Result<(), Fault> {
-        match self.limits.frame_size {
-            Some(limit) if header.len > limit as u64 => {
-                Err(Fault::TooBig { limit, setting: Limit::FrameSize })
-            }
-            _ => Ok(()),
+        let limit = self.limits.frame_size;
+        if header.len > limit as u64 {
+            return Err(Fault::TooBig { limit, setting: Limit::FrameSize });
         }
+        Ok(())
     }
 }
 

@@ -26,62 +26,94 @@ impl OpenFrame {
 }
 
 /// A message whose end has not come yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct OpenMessage {
     pub(super) kind: MessageType,
     pub(super) compressed: bool,
     pub(super) discard: bool,
     /// The limit that held when it began.
-    pub(super) limit: Option<usize>,
+    pub(super) limit: usize,
     pub(super) fragments: usize,
-    /// What has left `partial` already.
+    /// The frame that is arriving.
+    pub(super) frame: Option<OpenFrame>,
+    /// What has arrived and was not taken yet: plain, and text so far.
+    pub(super) partial: Vec<u8>,
+    /// How much was taken already.
     pub(super) taken: usize,
     pub(super) utf8: Utf8,
 }
 
-/// How long `partial` may become by inflating: one byte past the limit, which shows
-/// that it was crossed.
-pub(super) fn most_inflated(message: &OpenMessage, mode: Mode) -> usize {
-    let limit = message.limit.unwrap_or(usize::MAX);
-    let left = limit.saturating_sub(message.taken).saturating_add(1);
-    match mode {
-        Mode::Pieces(most) => left.min(most),
-        Mode::Whole => left,
+impl OpenMessage {
+    /// Takes what has arrived.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.taken += self.partial.len();
+        std::mem::take(&mut self.partial)
+    }
+
+    /// Checks what has been added behind `start`: its text, and its size.
+    pub(super) fn check_fresh(&mut self, start: usize) -> Result<(), Fault> {
+        if self.kind == MessageType::Text {
+            let fresh = self.partial.get(start..).unwrap_or_default();
+            self.utf8.push(fresh).map_err(|_| ProtocolError::TextNotUtf8)?;
+        }
+        let size = self.taken.saturating_add(self.partial.len());
+        if self.discard {
+            self.taken = size;
+            self.partial.clear();
+        }
+        check_size(self.limit, size as u64)
+    }
+
+    /// How long `partial` may become by inflating: one byte past the limit, which shows
+    /// that it was crossed.
+    pub(super) fn most_inflated(&self, mode: Mode) -> usize {
+        let left = self.limit.saturating_sub(self.taken).saturating_add(1);
+        match mode {
+            Mode::Pieces(most) => left.min(most),
+            Mode::Whole => left,
+        }
+    }
+
+    /// How long `partial` may become by copying the payload of a frame, and by what
+    /// comes behind it.
+    pub(super) fn most_copied(&self, frame: &OpenFrame, mode: Mode) -> usize {
+        match mode {
+            Mode::Pieces(most) => most,
+            Mode::Whole if frame.fin => self.partial.len().saturating_add(frame.missing()),
+            Mode::Whole => self.limit,
+        }
+    }
+
+    /// Unmasks a payload and adds it to `partial`, with how much of it was used and
+    /// whether the room is full.
+    pub(super) fn copy(
+        &mut self,
+        frame: &OpenFrame,
+        payload: &mut [u8],
+        mode: Mode,
+    ) -> (usize, bool) {
+        let room = match mode {
+            Mode::Whole => payload.len(),
+            Mode::Pieces(most) => most.saturating_sub(self.partial.len()),
+        };
+        let full = room < payload.len();
+        let payload = payload.get_mut(..room.min(payload.len())).unwrap_or_default();
+        if let Some(key) = frame.mask {
+            mask(payload, key);
+        }
+        let most = self.most_copied(frame, mode);
+        grow(&mut self.partial, payload.len(), frame.missing(), most);
+        self.partial.extend_from_slice(payload);
+        (payload.len(), full)
     }
 }
 
 #[inline]
-pub(super) fn check_size(limit: Option<usize>, size: u64) -> Result<(), Fault> {
-    match limit {
-        Some(limit) if size > limit as u64 => {
-            Err(Fault::TooBig { limit, setting: Limit::MessageSize })
-        }
-        _ => Ok(()),
+pub(super) const fn check_size(limit: usize, size: u64) -> Result<(), Fault> {
+    if size > limit as u64 {
+        return Err(Fault::TooBig { limit, setting: Limit::MessageSize });
     }
-}
-
-pub(super) fn check_text(message: &mut Option<OpenMessage>, fresh: &[u8]) -> Result<(), Fault> {
-    match message {
-        Some(message) if message.kind == MessageType::Text => {
-            message.utf8.push(fresh).map_err(|_| ProtocolError::TextNotUtf8.into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// How long `partial` may become by copying the payload of a frame, and by what comes
-/// behind it.
-pub(super) fn most_copied(
-    frame: &OpenFrame,
-    message: &OpenMessage,
-    mode: Mode,
-    partial: &[u8],
-) -> usize {
-    match mode {
-        Mode::Pieces(most) => most,
-        Mode::Whole if frame.fin => partial.len().saturating_add(frame.missing()),
-        Mode::Whole => message.limit.unwrap_or(usize::MAX),
-    }
+    Ok(())
 }
 
 /// Makes room for `here` bytes of a payload of which `missing` are to come, so that
@@ -95,30 +127,6 @@ pub(super) fn grow(partial: &mut Vec<u8>, here: usize, missing: usize, most: usi
         let again = partial.len().min(room);
         partial.reserve_exact(missing.min(arrived.saturating_mul(GROWTH)).max(again));
     }
-}
-
-/// Unmasks a payload and adds it to `partial`, with how much of it was used and
-/// whether the room is full.
-pub(super) fn copy(
-    frame: &OpenFrame,
-    message: &OpenMessage,
-    payload: &mut [u8],
-    partial: &mut Vec<u8>,
-    mode: Mode,
-) -> (usize, bool) {
-    let room = match mode {
-        Mode::Whole => payload.len(),
-        Mode::Pieces(most) => most.saturating_sub(partial.len()),
-    };
-    let full = room < payload.len();
-    let payload = payload.get_mut(..room.min(payload.len())).unwrap_or_default();
-    if let Some(key) = frame.mask {
-        mask(payload, key);
-    }
-    let most = most_copied(frame, message, mode, partial);
-    grow(partial, payload.len(), frame.missing(), most);
-    partial.extend_from_slice(payload);
-    (payload.len(), full)
 }
 
 /// Unmasks a payload and inflates it to `partial`, which may become `most` bytes
