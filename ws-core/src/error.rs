@@ -39,6 +39,23 @@ pub enum Error {
     Io(Arc<io::Error>),
 }
 
+/// Why a message was not queued by `Conn::try_write`.
+#[cfg(feature = "conn")]
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryWriteError {
+    /// More waits for the transport than the high mark of
+    /// [`Config::write_buffer`](crate::Config::write_buffer): the peer is slow.
+    #[error("more waits to be written than the high mark of `Config::write_buffer`")]
+    Full,
+    /// A message is being sent piece by piece.
+    #[error("a message is being sent piece by piece")]
+    Busy,
+    /// The connection takes no message any more.
+    #[error(transparent)]
+    Conn(#[from] Error),
+}
+
 impl Error {
     /// The code that the connection was closed with.
     ///

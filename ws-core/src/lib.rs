@@ -11,6 +11,7 @@ mod config;
 mod conn;
 mod error;
 mod message;
+mod prepared;
 mod status;
 
 pub use config::{Compression, Config, Keepalive, Limits};
@@ -19,11 +20,14 @@ pub use conn::{
     AcceptError, CloseRead, Conn, EndedBy, Ending, MessageReader, MessageWriter, RequestInfo,
     Stats, Values, pair, pair_with,
 };
+#[cfg(feature = "conn")]
+pub use error::TryWriteError;
 pub use error::{
     CloseError, Deadline, Error, Limit, ProtocolError, Unsendable, close_status, is_close,
     is_unexpected_close,
 };
 pub use handshake::{AcceptOptions, Agreed, HandshakeError, Origin, Rejection, SubprotocolOrder};
 pub use message::{Message, MessageType};
+pub use prepared::Prepared;
 pub use proto::Role;
 pub use status::{InvalidStatusCode, StatusCode};

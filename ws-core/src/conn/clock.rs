@@ -1,7 +1,7 @@
 //! How do the protocol's deadlines become sleeps?
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -20,6 +20,8 @@ struct Running {
     timers: Timers,
     /// The sleep, and what it waits for.
     sleep: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Whom the sleep will wake, while it is for what is due next.
+    armed: Option<Waker>,
 }
 
 impl Clock {
@@ -59,6 +61,7 @@ impl Clock {
     pub(super) fn close(&mut self, config: &Config) {
         let running = self.0.get_or_insert_with(|| Box::new(Running::new(config)));
         running.timers.close(Instant::now().into_std(), config.close_timeout);
+        running.armed = None;
     }
 
     /// How much longer the closing handshake may take.
@@ -73,16 +76,27 @@ impl Clock {
     /// so that the peer is not blamed for what lies in the socket.
     #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        self.0.as_mut().map_or(Poll::Pending, |running| running.poll(cx))
+        match &mut self.0 {
+            Some(running) if !running.is_armed(cx) => running.poll(cx),
+            _ => Poll::Pending,
+        }
     }
 }
 
 impl Running {
     fn new(config: &Config) -> Self {
-        Self { timers: Timers::new(config, Instant::now().into_std()), sleep: None }
+        Self { timers: Timers::new(config, Instant::now().into_std()), sleep: None, armed: None }
+    }
+
+    /// Is there nothing to do but to wait for the sleep?
+    #[inline]
+    fn is_armed(&self, cx: &Context<'_>) -> bool {
+        let waker = self.armed.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        waker && self.sleep.as_ref().is_some_and(|(_, sleep)| !sleep.is_elapsed())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
+        self.armed = None;
         if self.timers.has_idle() {
             self.timers.resume(Instant::now().into_std());
         }
@@ -101,6 +115,8 @@ impl Running {
                 sleep.as_mut().reset(next);
             }
             if sleep.as_mut().poll(cx).is_pending() {
+                // The idle clock starts and stops, and with it changes what is due next.
+                self.armed = (!self.timers.has_idle()).then(|| cx.waker().clone());
                 return Poll::Pending;
             }
             if let Some(due) = self.timers.expire(Instant::now().into_std()) {

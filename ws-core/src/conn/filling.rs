@@ -41,7 +41,7 @@ impl Reader {
         cx: &mut Context<'_>,
         mode: Mode,
     ) -> Poll<Step> {
-        if self.waiters.is_empty() {
+        if self.waiters.is_alone(ticket) {
             return self.poll_fill_with(shared, cx, mode);
         }
         match self.waiters.combined(ticket, cx.waker()) {

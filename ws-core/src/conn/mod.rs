@@ -15,12 +15,14 @@ mod shared;
 mod stats;
 mod stream;
 mod transport;
+mod turn;
 mod values;
 mod waiters;
 mod waiting;
 mod writing;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -46,7 +48,9 @@ use self::shared::Shared;
 use self::writing::Writer;
 use crate::frame::MAX_CONTROL_PAYLOAD;
 use crate::proto::{CloseFrame, Inbound, Outbound, Role};
-use crate::{Agreed, Config, Error, Message, MessageType, StatusCode, Unsendable};
+use crate::{
+    Agreed, Config, Error, Message, MessageType, Prepared, StatusCode, TryWriteError, Unsendable,
+};
 
 /// A WebSocket connection.
 ///
@@ -124,6 +128,7 @@ impl Conn {
             writer: Mutex::new(Writer::new(write, outbound, &config)),
             more: AtomicBool::new(false),
             deferred: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             ending: OnceLock::new(),
             facts,
@@ -141,8 +146,9 @@ impl Conn {
     ///
     /// Dropping the future loses nothing, so it may stand in a `select!` or under a
     /// timeout.
-    pub async fn read(&self) -> Result<Message, Error> {
-        self.0.wait_reading(Reader::poll_message).await
+    #[inline]
+    pub fn read(&self) -> impl Future<Output = Result<Message, Error>> + Send {
+        self.0.wait_reading(Reader::poll_message)
     }
 
     /// The next message, piece by piece: for messages too long to hold, or to begin
@@ -182,13 +188,83 @@ impl Conn {
     /// # Cancel safety
     ///
     /// Dropped, the message has been queued whole or not at all.
-    pub async fn write(&self, message: impl Into<Message>) -> Result<(), Error> {
+    #[inline]
+    pub fn write(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
         let mut message = Some(message.into());
-        self.0
-            .wait_writing(|writer, shared, ticket, cx| {
-                writer.poll_write(shared, &mut message, ticket, cx)
-            })
-            .await
+        self.0.wait_writing(move |writer, shared, ticket, cx| {
+            writer.poll_write(shared, &mut message, ticket, cx)
+        })
+    }
+
+    /// Sends a message that goes to many connections: it is compressed once for all of
+    /// them that agreed to the same.
+    ///
+    /// It returns when the message is queued, after waiting for room as
+    /// [`write`](Self::write) does. The bytes leave on the next turn of the scheduler,
+    /// together with what else is written until then; [`flush`](Self::flush) sends
+    /// them at once.
+    ///
+    /// ```
+    /// use ws_core::{Conn, Prepared};
+    ///
+    /// async fn broadcast(conns: &[Conn], news: &str) {
+    ///     let news = Prepared::new(news);
+    ///     for conn in conns {
+    ///         // One that has ended is found out by whoever reads it.
+    ///         let _ = conn.write_prepared(&news).await;
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As `write`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `write`.
+    #[inline]
+    pub fn write_prepared(
+        &self,
+        message: &Prepared,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        self.0.wait_writing(move |writer, shared, ticket, cx| {
+            writer.poll_write_prepared(shared, message, ticket, cx)
+        })
+    }
+
+    /// Sends a message if there is room for it now: for those that must not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`TryWriteError::Full`] when more waits than the high mark of
+    /// [`write_buffer`](Config::write_buffer), [`TryWriteError::Busy`] while a
+    /// [`MessageWriter`] is open, and [`TryWriteError::Conn`] with what
+    /// [`write`](Self::write) would return. Nothing has been queued then.
+    pub fn try_write(&self, message: impl Into<Message>) -> Result<(), TryWriteError> {
+        let message = message.into();
+        let mut writer = lock(&self.0.writer);
+        let later = self.0.more.load(Relaxed);
+        let tried = writer.try_write(&self.0, later, |outbound| outbound.message(message));
+        self.0.release(writer);
+        tried
+    }
+
+    /// As [`try_write`](Self::try_write), for a message that goes to many; as with
+    /// [`write_prepared`](Self::write_prepared), it leaves on the next turn of the
+    /// scheduler.
+    ///
+    /// # Errors
+    ///
+    /// As `try_write`.
+    pub fn try_write_prepared(&self, message: &Prepared) -> Result<(), TryWriteError> {
+        let mut writer = lock(&self.0.writer);
+        let tried = writer.try_write(&self.0, true, |outbound| outbound.prepared(message));
+        self.0.release(writer);
+        tried
     }
 
     /// Opens a message that is sent piece by piece.

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(super) more: AtomicBool,
     /// Were bytes left for a moment?
     pub(super) deferred: AtomicBool,
+    /// Does a task drain the queue?
+    pub(super) draining: AtomicBool,
     /// Is the transport full, with no runtime to leave the rest to?
     pub(super) stuck: AtomicBool,
     pub(super) ending: OnceLock<Box<Ending>>,

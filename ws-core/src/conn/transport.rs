@@ -170,10 +170,11 @@ impl WriteHalf {
         mut cx: Option<&mut Context<'_>>,
     ) -> Poll<io::Result<()>> {
         while !source.queue().is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = source.queue().slices(&mut slices);
-            let slices = slices.get(..filled).unwrap_or_default();
-            match ready!(self.poll_write(cx.as_deref_mut(), slices))? {
+            let written = match source.queue().single() {
+                Some(bytes) => self.poll_write(cx.as_deref_mut(), &[IoSlice::new(bytes)]),
+                None => self.poll_write_chunks(cx.as_deref_mut(), source.queue()),
+            };
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => source.advance(count),
             }
@@ -192,6 +193,16 @@ impl WriteHalf {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
             Self::Any { io, .. } => Pin::new(&mut *lock(io)).poll_shutdown(cx),
         }
+    }
+
+    fn poll_write_chunks(
+        &mut self,
+        cx: Option<&mut Context<'_>>,
+        queue: &Queue,
+    ) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let filled = queue.slices(&mut slices);
+        self.poll_write(cx, slices.get(..filled).unwrap_or_default())
     }
 
     #[inline]

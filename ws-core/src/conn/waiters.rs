@@ -10,15 +10,38 @@ use std::task::{Wake, Waker};
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     last: u32,
-    first: Option<Waiter>,
-    others: Vec<Waiter>,
+    /// Nearly always the only one. Its waker stays when it leaves: most often it comes
+    /// back.
+    first: Waiter,
+    others: Box<[Waiter]>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Waiter {
+    /// Zero when nobody is here.
     ticket: u32,
     reads: bool,
-    waker: Waker,
+    waker: Option<Waker>,
+}
+
+impl Waiter {
+    #[inline]
+    fn wakes(&self, waker: &Waker) -> bool {
+        self.waker.as_ref().is_some_and(|own| own.will_wake(waker))
+    }
+
+    #[inline]
+    fn set_waker(&mut self, waker: &Waker) {
+        if !self.wakes(waker) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
 }
 
 /// The place of a future in a queue; zero while it has none.
@@ -34,74 +57,91 @@ impl Ticket {
 }
 
 impl Waiters {
+    #[inline]
     pub(super) const fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.first.ticket == 0
+    }
+
+    /// Is there nobody but this one, or nobody at all?
+    #[inline]
+    pub(super) const fn is_alone(&self, ticket: &Ticket) -> bool {
+        (self.first.ticket == 0 || self.first.ticket == ticket.0) && self.others.is_empty()
     }
 
     /// Waits, or waits on with another waker. `reads` tells those that want a message
     /// from those that only keep things going.
+    #[inline]
     pub(super) fn wait(&mut self, ticket: &mut Ticket, reads: bool, waker: &Waker) {
-        if let Some(waiter) = self.iter_mut().find(|waiter| waiter.ticket == ticket.0) {
-            if !waiter.waker.will_wake(waker) {
-                waiter.waker.clone_from(waker);
-            }
-            return;
+        if ticket.is_waiting()
+            && let Some(waiter) = self.iter_mut().find(|waiter| waiter.ticket == ticket.0)
+        {
+            return waiter.set_waker(waker);
         }
         // Zero means none.
         self.last = self.last.checked_add(1).unwrap_or(1);
         ticket.0 = self.last;
-        let waiter = Waiter { ticket: ticket.0, reads, waker: waker.clone() };
-        if self.first.is_none() {
-            self.first = Some(waiter);
+        if self.is_empty() {
+            self.first.ticket = ticket.0;
+            self.first.reads = reads;
+            self.first.set_waker(waker);
         } else {
-            self.others.push(waiter);
+            let waiter = Waiter { ticket: ticket.0, reads, waker: Some(waker.clone()) };
+            let others = std::mem::take(&mut self.others).into_iter().chain([waiter]);
+            self.others = others.collect();
         }
     }
 
     /// Waits no longer.
+    #[inline]
     pub(super) fn leave(&mut self, ticket: &mut Ticket) {
         let number = std::mem::take(&mut ticket.0);
         if number == 0 {
             return;
         }
-        if self.first.take_if(|first| first.ticket == number).is_some() {
-            if !self.others.is_empty() {
-                self.first = Some(self.others.remove(0));
+        if self.first.ticket == number {
+            self.first.ticket = 0;
+            if self.others.is_empty() {
+                return;
             }
-        } else {
-            self.others.retain(|waiter| waiter.ticket != number);
         }
+        self.close_ranks(number);
+    }
+
+    #[cold]
+    fn close_ranks(&mut self, left: u32) {
+        let others = std::mem::take(&mut self.others).into_iter();
+        let mut others = others.filter(|waiter| waiter.ticket != left);
+        if self.first.ticket == 0 {
+            self.first = others.next().unwrap_or_default();
+        }
+        self.others = others.collect();
     }
 
     /// Does somebody wait for a message?
     pub(super) fn has_reader(&self) -> bool {
-        self.first.iter().chain(&self.others).any(|waiter| waiter.reads)
+        self.iter().any(|waiter| waiter.reads)
     }
 
     /// Wakes everybody.
+    #[inline]
     pub(super) fn wake(&self) {
-        for waiter in self.first.iter().chain(&self.others) {
-            waiter.waker.wake_by_ref();
+        if !self.is_empty() {
+            self.iter().for_each(Waiter::wake);
         }
     }
 
     /// Wakes everybody but the one who says so.
     pub(super) fn wake_others(&self, ticket: &Ticket) {
-        for waiter in self.first.iter().chain(&self.others) {
-            if waiter.ticket != ticket.0 {
-                waiter.waker.wake_by_ref();
-            }
-        }
+        self.iter().filter(|waiter| waiter.ticket != ticket.0).for_each(Waiter::wake);
     }
 
     /// One waker for all that wait and the caller, which is in the transport's hands
     /// while it has nothing. `None` when the caller is alone.
     pub(super) fn combined(&self, ticket: &Ticket, own: &Waker) -> Option<Waker> {
         let mut wakers: Vec<Waker> = Vec::new();
-        for waiter in self.first.iter().chain(&self.others) {
-            let known = |waker: &Waker| waker.will_wake(&waiter.waker);
-            if waiter.ticket != ticket.0 && !known(own) && !wakers.iter().any(known) {
-                wakers.push(waiter.waker.clone());
+        for waiter in self.iter().filter(|waiter| waiter.ticket != ticket.0) {
+            if !waiter.wakes(own) && !wakers.iter().any(|waker| waiter.wakes(waker)) {
+                wakers.extend(waiter.waker.clone());
             }
         }
         if wakers.is_empty() {
@@ -111,8 +151,14 @@ impl Waiters {
         Some(Waker::from(Arc::new(All(wakers))))
     }
 
+    fn iter(&self) -> impl Iterator<Item = &Waiter> {
+        let first = (!self.is_empty()).then_some(&self.first);
+        first.into_iter().chain(&*self.others)
+    }
+
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Waiter> {
-        self.first.iter_mut().chain(&mut self.others)
+        let first = (!self.is_empty()).then_some(&mut self.first);
+        first.into_iter().chain(&mut *self.others)
     }
 }
 

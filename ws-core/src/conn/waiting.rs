@@ -3,7 +3,9 @@
 //! Nothing: the only thing that a future holds is its place in a queue, which it gives
 //! up when it is dropped.
 
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::MutexGuard;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,27 +15,74 @@ use super::reading::Reader;
 use super::shared::Shared;
 use super::waiters::Ticket;
 use super::writing::Writer;
-use super::{Ending, lock};
+use super::{Ending, lock, turn};
 use crate::Error;
 
-/// A place among those that wait for the reading side.
-struct Reading<'a>(&'a Shared, Ticket);
+/// An operation of the reading side.
+pub(super) struct Reading<'a, F> {
+    shared: &'a Shared,
+    ticket: Ticket,
+    poll: F,
+}
 
-impl Drop for Reading<'_> {
+/// An operation of the writing side.
+pub(super) struct Writing<'a, F> {
+    shared: &'a Shared,
+    ticket: Ticket,
+    poll: F,
+}
+
+impl<T, F> Future for Reading<'_, F>
+where
+    F: FnMut(&mut Reader, &Shared, &mut Ticket, &mut Context<'_>) -> Poll<T> + Unpin,
+{
+    type Output = T;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Self { shared, ticket, poll } = &mut *self;
+        let mut reader = lock(&shared.reader);
+        let polled = poll(&mut reader, shared, ticket, cx);
+        if polled.is_ready() {
+            reader.leave(ticket);
+        }
+        polled
+    }
+}
+
+impl<T, F> Future for Writing<'_, F>
+where
+    F: FnMut(&mut Writer, &Shared, &mut Ticket, &mut Context<'_>) -> Poll<T> + Unpin,
+{
+    type Output = T;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Self { shared, ticket, poll } = &mut *self;
+        let mut writer = lock(&shared.writer);
+        let polled = poll(&mut writer, shared, ticket, cx);
+        if polled.is_ready() {
+            writer.waiters.leave(ticket);
+        }
+        shared.release(writer);
+        polled
+    }
+}
+
+impl<F> Drop for Reading<'_, F> {
+    #[inline]
     fn drop(&mut self) {
-        if self.1.is_waiting() {
-            lock(&self.0.reader).leave(&mut self.1);
+        if self.ticket.is_waiting() {
+            lock(&self.shared.reader).leave(&mut self.ticket);
         }
     }
 }
 
-/// A place among those that wait for the writing side.
-struct Writing<'a>(&'a Shared, Ticket);
-
-impl Drop for Writing<'_> {
+impl<F> Drop for Writing<'_, F> {
+    #[inline]
     fn drop(&mut self) {
-        if self.1.is_waiting() {
-            lock(&self.0.writer).waiters.leave(&mut self.1);
+        if self.ticket.is_waiting() {
+            lock(&self.shared.writer).waiters.leave(&mut self.ticket);
         }
     }
 }
@@ -49,37 +98,31 @@ impl Drop for Pinging<'_> {
 
 impl Shared {
     /// Waits for something of the reading side.
-    pub(super) async fn wait_reading<T>(
-        &self,
-        mut poll: impl FnMut(&mut Reader, &Self, &mut Ticket, &mut Context<'_>) -> Poll<T>,
-    ) -> T {
-        let mut place = Reading(self, Ticket::NONE);
-        poll_fn(|cx| {
-            let mut reader = lock(&self.reader);
-            let polled = poll(&mut reader, self, &mut place.1, cx);
-            if polled.is_ready() {
-                reader.leave(&mut place.1);
-            }
-            polled
-        })
-        .await
+    #[inline]
+    pub(super) const fn wait_reading<T, F>(&self, poll: F) -> Reading<'_, F>
+    where
+        F: FnMut(&mut Reader, &Self, &mut Ticket, &mut Context<'_>) -> Poll<T>,
+    {
+        Reading { shared: self, ticket: Ticket::NONE, poll }
     }
 
     /// Waits for something of the writing side.
-    pub(super) async fn wait_writing<T>(
-        &self,
-        mut poll: impl FnMut(&mut Writer, &Self, &mut Ticket, &mut Context<'_>) -> Poll<T>,
-    ) -> T {
-        let mut place = Writing(self, Ticket::NONE);
-        poll_fn(|cx| {
-            let mut writer = lock(&self.writer);
-            let polled = poll(&mut writer, self, &mut place.1, cx);
-            if polled.is_ready() {
-                writer.waiters.leave(&mut place.1);
-            }
-            polled
-        })
-        .await
+    #[inline]
+    pub(super) const fn wait_writing<T, F>(&self, poll: F) -> Writing<'_, F>
+    where
+        F: FnMut(&mut Writer, &Self, &mut Ticket, &mut Context<'_>) -> Poll<T>,
+    {
+        Writing { shared: self, ticket: Ticket::NONE, poll }
+    }
+
+    /// Gives the writer back, and sees to what it left for a moment.
+    #[inline]
+    pub(super) fn release(&self, mut writer: MutexGuard<'_, Writer>) {
+        let later = std::mem::take(&mut writer.later);
+        drop(writer);
+        if later {
+            turn::flush_later(self);
+        }
     }
 
     /// Waits for the end, reading on meanwhile.

@@ -4,7 +4,8 @@
 //! transport does not take is left to a task that lives until it has ([`Drain`]). A
 //! write that finds more whole frames waiting on the reading side leaves its bytes
 //! for a moment, so that the answers to a burst leave together: they go when the
-//! reader runs dry, and at the latest on the next turn of the scheduler.
+//! reader runs dry, and at the latest on the next turn of the scheduler
+//! ([`turn`](super::turn)).
 
 use std::future::Future;
 use std::io;
@@ -22,7 +23,7 @@ use super::shared::Shared;
 use super::transport::WriteHalf;
 use super::waiters::{Ticket, Waiters};
 use crate::proto::Outbound;
-use crate::{Config, Deadline, Error, Message, MessageType};
+use crate::{Config, Deadline, Error, Message, MessageType, Prepared, TryWriteError};
 
 /// Answers to a burst wait for each other up to so many bytes.
 const BURST: usize = 16 * 1024;
@@ -37,8 +38,8 @@ pub(super) struct Writer {
     /// This side's application has closed.
     pub(super) closed: bool,
     pub(super) messages: u64,
-    /// Does a task drain the queue?
-    draining: bool,
+    /// Were bytes left for a moment, and nobody told yet?
+    pub(super) later: bool,
     low_mark: usize,
     high_mark: usize,
 }
@@ -52,7 +53,7 @@ impl Writer {
             failed: None,
             closed: false,
             messages: 0,
-            draining: false,
+            later: false,
             low_mark: config.low_mark,
             high_mark: config.high_mark,
         }
@@ -72,12 +73,66 @@ impl Writer {
             self.messages += 1;
             self.outbound.message(message);
         }
-        if shared.more.load(Relaxed) && self.outbound.queue().len() < BURST {
-            self.defer(shared);
+        self.send(shared, shared.more.load(Relaxed));
+        Poll::Ready(self.outcome())
+    }
+
+    /// As [`poll_write`](Self::poll_write), for a message that goes to many: what waits
+    /// for each of them leaves together.
+    pub(super) fn poll_write_prepared(
+        &mut self,
+        shared: &Shared,
+        message: &Prepared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(shared, ticket, cx))?;
+        self.messages += 1;
+        self.outbound.prepared(message);
+        self.send(shared, true);
+        Poll::Ready(self.outcome())
+    }
+
+    /// Queues a message by `queue` if there is room for it now.
+    pub(super) fn try_write(
+        &mut self,
+        shared: &Shared,
+        later: bool,
+        queue: impl FnOnce(&mut Outbound),
+    ) -> Result<(), TryWriteError> {
+        self.check_open(shared)?;
+        if self.outbound.is_streaming() {
+            return Err(TryWriteError::Busy);
+        }
+        if self.outbound.queue().len() > self.high_mark {
+            self.flush_now(shared);
+            self.check_open(shared)?;
+            if self.outbound.queue().len() > self.high_mark {
+                return Err(TryWriteError::Full);
+            }
+        }
+        self.messages += 1;
+        queue(&mut self.outbound);
+        self.send(shared, later);
+        Ok(self.outcome()?)
+    }
+
+    /// Sends what is queued, or leaves it for a moment.
+    #[inline]
+    fn send(&mut self, shared: &Shared, later: bool) {
+        if later && self.outbound.queue().len() < BURST {
+            self.later = !shared.deferred.swap(true, Relaxed);
         } else {
             self.flush_now(shared);
         }
-        Poll::Ready(self.failed.clone().map_or(Ok(()), Err))
+    }
+
+    #[inline]
+    fn outcome(&self) -> Result<(), Error> {
+        match &self.failed {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
+        }
     }
 
     /// Opens a message that comes piece by piece.
@@ -151,16 +206,20 @@ impl Writer {
     /// May anything be sent?
     #[inline]
     pub(super) fn check_open(&self, shared: &Shared) -> Result<(), Error> {
-        if self.closed {
-            return Err(Error::CloseSent);
-        }
-        if let Some(ending) = shared.ending.get() {
-            return Err(ending.error.clone());
-        }
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
+        // An end takes the transport away.
+        if self.closed || self.failed.is_some() || self.io.is_none() {
+            return Err(self.why_not_open(shared));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn why_not_open(&self, shared: &Shared) -> Error {
+        if self.closed {
+            return Error::CloseSent;
+        }
+        let ended = shared.ending.get().map(|ending| &ending.error);
+        ended.or(self.failed.as_ref()).cloned().unwrap_or_else(Error::abnormal)
     }
 
     pub(super) fn is_flushed(&self) -> bool {
@@ -178,27 +237,13 @@ impl Writer {
     pub(super) fn flush_now(&mut self, shared: &Shared) {
         shared.deferred.store(false, Relaxed);
         // While a task waits for the transport, trying it would be in vain.
-        if self.draining {
+        if shared.draining.load(Relaxed) {
             return;
         }
         match self.poll_drain(None) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => self.fail(Error::from_io(error)),
-            Poll::Pending => self.leave_to_task(shared),
-        }
-    }
-
-    /// Leaves what is queued for a moment.
-    fn defer(&mut self, shared: &Shared) {
-        if shared.deferred.swap(true, Relaxed) {
-            return;
-        }
-        match Handle::try_current() {
-            Ok(runtime) => {
-                let flush = FlushOnDrop(shared.this.clone());
-                drop(runtime.spawn(async move { drop(flush) }));
-            }
-            Err(_) => self.flush_now(shared),
+            Poll::Pending => Self::leave_to_task(shared),
         }
     }
 
@@ -213,7 +258,7 @@ impl Writer {
 
     /// Drains as the caller, where no task can: outside of a runtime.
     pub(super) fn poll_progress(&mut self, shared: &Shared, cx: &mut Context<'_>) {
-        if self.draining {
+        if shared.draining.load(Relaxed) {
             return;
         }
         if Handle::try_current().is_ok() {
@@ -226,10 +271,10 @@ impl Writer {
         }
     }
 
-    fn leave_to_task(&mut self, shared: &Shared) {
+    fn leave_to_task(shared: &Shared) {
         match Handle::try_current() {
             Ok(runtime) => {
-                self.draining = true;
+                shared.draining.store(true, Relaxed);
                 let drain = Drain::new(shared.this.clone(), shared.facts.config.write_timeout);
                 drop(runtime.spawn(drain));
             }
@@ -242,17 +287,6 @@ impl Writer {
         self.failed.get_or_insert(error);
         self.outbound.clear();
         self.waiters.wake();
-    }
-}
-
-/// Flushes what was deferred, also when the runtime ends before it ran.
-struct FlushOnDrop(Weak<Shared>);
-
-impl Drop for FlushOnDrop {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.flush_deferred();
-        }
     }
 }
 
@@ -289,7 +323,7 @@ impl Future for Drain {
         match drained {
             Poll::Ready(done) => {
                 // At once, not when this task is dropped: a write may come in between.
-                writer.draining = false;
+                shared.draining.store(false, Relaxed);
                 if let Err(error) = done {
                     writer.fail(Error::from_io(error));
                 }
@@ -310,10 +344,11 @@ impl Future for Drain {
 }
 
 impl Drop for Drain {
-    /// A runtime that ends takes its tasks with it: another has to try then.
+    /// A runtime that ends takes its tasks with it, some in the very call that spawns
+    /// them: another has to try then. No lock is taken here.
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            lock(&shared.writer).draining = false;
+            shared.draining.store(false, Relaxed);
         }
     }
 }

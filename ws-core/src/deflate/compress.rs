@@ -55,6 +55,11 @@ impl Deflater {
         Self { state: None, level, window_bits, context_takeover, pushed: 0 }
     }
 
+    /// What decides how a message is compressed, without context takeover.
+    pub const fn settings(&self) -> (u8, u8) {
+        (self.level, self.window_bits)
+    }
+
     /// Compresses a whole message behind what is in `output`.
     ///
     /// That may leave `output` with room for a little more than `payload` itself.

@@ -109,8 +109,8 @@ impl Header {
     #[inline]
     pub fn encode(&self) -> EncodedHeader {
         let mut out = EncodedHeader { bytes: [0; MAX_HEADER], len: 0 };
-        let flags = [(self.fin, 0x80), (self.rsv1, 0x40), (self.rsv2, 0x20), (self.rsv3, 0x10)];
-        let flags = flags.iter().filter(|(set, _)| *set).fold(0, |bits, (_, bit)| bits | bit);
+        let bit = |set, at: u32| u8::from(set) << at;
+        let flags = bit(self.fin, 7) | bit(self.rsv1, 6) | bit(self.rsv2, 5) | bit(self.rsv3, 4);
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
         match (self.len, self.minimal) {
             (len @ 0..=125, true) => out.push([flags | self.opcode.0, masked | len as u8]),
@@ -138,6 +138,15 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
+    /// Adds the header to `out`. Its room is copied whole: that is cheaper than to
+    /// copy as many bytes as it has.
+    #[inline]
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()

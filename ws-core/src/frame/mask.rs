@@ -20,6 +20,13 @@ impl Mask {
         self.0
     }
 
+    /// The key, twice.
+    #[inline]
+    const fn word(self) -> u64 {
+        let word = u32::from_ne_bytes(self.0) as u64;
+        word << 32 | word
+    }
+
     /// The mask for what comes after `bytes` more bytes.
     #[must_use]
     pub const fn skip(self, bytes: usize) -> Self {
@@ -34,16 +41,46 @@ impl Mask {
 /// The loop over words is one that the compiler turns into vector instructions.
 #[inline]
 pub fn mask(payload: &mut [u8], mask: Mask) -> Mask {
-    let word = u64::from(u32::from_ne_bytes(mask.0));
-    let word = word << 32 | word;
+    let word = mask.word();
     let (words, rest) = payload.as_chunks_mut::<8>();
     for bytes in words {
         *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(mask.0.iter().cycle()) {
-        *byte ^= key;
-    }
+    mask_end(rest, mask);
     mask.skip(payload.len())
+}
+
+/// Masks a short payload in place, and says whether all of it is ASCII by then.
+#[inline]
+pub(crate) fn mask_short(payload: &mut [u8], mask: Mask) -> bool {
+    let word = mask.word();
+    let mut seen = 0;
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for bytes in words {
+        let plain = u64::from_ne_bytes(*bytes) ^ word;
+        seen |= plain;
+        *bytes = plain.to_ne_bytes();
+    }
+    let end_is_ascii = mask_end(rest, mask);
+    end_is_ascii && seen & 0x8080_8080_8080_8080 == 0
+}
+
+/// Masks fewer than eight bytes, and says whether they are ASCII by then.
+#[inline]
+fn mask_end(rest: &mut [u8], mask: Mask) -> bool {
+    let mut seen = 0;
+    let (word, rest) = rest.as_chunks_mut::<4>();
+    for bytes in word {
+        let plain = u32::from_ne_bytes(*bytes) ^ u32::from_ne_bytes(mask.0);
+        seen |= plain;
+        *bytes = plain.to_ne_bytes();
+    }
+    let mut last = 0;
+    for (byte, key) in rest.iter_mut().zip(mask.0) {
+        *byte ^= key;
+        last |= *byte;
+    }
+    seen & 0x8080_8080 == 0 && last & 0x80 == 0
 }
 
 #[cfg(test)]
@@ -66,6 +103,17 @@ mod tests {
             let turned = mask(head, Mask::new(key));
             mask(tail, turned);
             prop_assert_eq!(masked, naive(&payload, key));
+        }
+
+        #[test]
+        fn the_short_way_masks_the_same_and_knows_ascii(
+            payload in prop::collection::vec(any::<u8>(), 0..40), ascii: bool, key: [u8; 4],
+        ) {
+            let limit = if ascii { 0x7f } else { 0xff };
+            let plain: Vec<u8> = payload.iter().map(|byte| byte & limit).collect();
+            let mut masked = naive(&plain, key);
+            prop_assert_eq!(mask_short(&mut masked, Mask::new(key)), plain.is_ascii());
+            prop_assert_eq!(masked, plain);
         }
 
         #[test]

@@ -5,4 +5,5 @@ mod header;
 mod mask;
 
 pub use header::{EncodedHeader, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
+pub(crate) use mask::mask_short;
 pub use mask::{Mask, mask};

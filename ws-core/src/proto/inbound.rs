@@ -6,12 +6,15 @@ use super::judge::{Situation, judge};
 use super::payload::{OpenFrame, OpenMessage, check_size, grow, inflate};
 use super::{CloseFrame, Event, Fault, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
-use crate::frame::{Header, OpCode, mask};
+use crate::frame::{Header, Mask, OpCode, mask, mask_short};
 use crate::utf8::Utf8;
 use crate::{Limit, Limits, Message, MessageType, ProtocolError};
 
 /// From this many missing bytes on, a payload is read straight to where it stays.
 const DIRECT: u64 = 8 * 1024;
+
+/// Up to this length, text is unmasked and looked at in one pass.
+const SHORT: usize = 256;
 
 /// How much of a message that nobody wants is held at a time.
 const DISCARD: usize = 64 * 1024;
@@ -74,24 +77,24 @@ impl Inbound {
                     Reached::Full | Reached::Dry => return Ok(Received { consumed, event: None }),
                 }
             }
+            if let Some((message, taken)) = self.whole(rest)? {
+                consumed += taken;
+                return Ok(Received { consumed, event: Some(Event::Message(message)) });
+            }
             let Some((header, head)) = Header::decode(rest) else {
                 return Ok(Received { consumed, event: None });
             };
             // Judge before waiting for the payload: a peer must not be able to make
             // us buffer a frame that we are going to refuse.
             judge(&header, self.situation())?;
-            let rest = rest.get_mut(head..).unwrap_or_default();
             if header.opcode.is_control() {
+                let rest = rest.get_mut(head..).unwrap_or_default();
                 let Some(payload) = rest.get_mut(..header.len as usize) else {
                     return Ok(Received { consumed, event: None });
                 };
                 consumed += head + payload.len();
                 let event = self.control(&header, payload)?;
                 return Ok(Received { consumed, event: Some(event) });
-            }
-            if let Some(message) = self.whole(&header, rest)? {
-                consumed += head + message.len();
-                return Ok(Received { consumed, event: Some(Event::Message(message)) });
             }
             self.begin(&header)?;
             consumed += head;
@@ -220,55 +223,103 @@ impl Inbound {
         Ok(if header.opcode == OpCode::PING { Event::Ping(payload) } else { Event::Pong(payload) })
     }
 
-    /// The short way for a message in one frame that is all here: `None` when the
-    /// long way has to be taken.
+    /// The short way for what comes most often: a message in one frame, neither
+    /// compressed nor longer than 64 KiB, that is all here. With how many bytes it took;
+    /// `None` when the long way has to be taken, with `input` as it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
     #[inline]
-    fn whole(&self, header: &Header, rest: &mut [u8]) -> Result<Option<Message>, Fault> {
-        if !header.fin || header.rsv1 || header.opcode == OpCode::CONTINUATION || self.dropping {
+    pub fn whole(&self, input: &mut [u8]) -> Result<Option<(Message, usize)>, Fault> {
+        if self.message.is_some() || self.dropping || self.closed {
             return Ok(None);
         }
-        let Some(payload) = usize::try_from(header.len).ok().and_then(|len| rest.get_mut(..len))
-        else {
+        let Some((kind, key, payload, head)) = self.plain_frame(input) else { return Ok(None) };
+        if payload.len() > self.limits.frame_size.min(self.limits.message_size) {
             return Ok(None);
+        }
+        let is_text = match (key, kind) {
+            (None, MessageType::Binary) => true,
+            (None, MessageType::Text) => simdutf8::basic::from_utf8(payload).is_ok(),
+            (Some(key), MessageType::Text) if payload.len() <= SHORT => {
+                mask_short(payload, key) || simdutf8::basic::from_utf8(payload).is_ok()
+            }
+            (Some(key), kind) => {
+                mask(payload, key);
+                kind == MessageType::Binary || simdutf8::basic::from_utf8(payload).is_ok()
+            }
         };
-        self.check_frame_size(header)?;
-        check_size(self.limits.message_size, header.len)?;
-        if let Some(key) = header.mask {
-            mask(payload, key);
-        }
-        let kind = kind_of(header.opcode);
-        if kind == MessageType::Text && simdutf8::basic::from_utf8(payload).is_err() {
+        if !is_text {
             return Err(ProtocolError::TextNotUtf8.into());
         }
-        Ok(Some(Message::from_checked(kind, Bytes::copy_from_slice(payload))))
+        let taken = head + payload.len();
+        Ok(Some((Message::from_checked(kind, Bytes::copy_from_slice(payload)), taken)))
+    }
+
+    /// The type, mask and payload of a frame of that sort, and how long its header is.
+    #[inline]
+    fn plain_frame<'a>(
+        &self,
+        input: &'a mut [u8],
+    ) -> Option<(MessageType, Option<Mask>, &'a mut [u8], usize)> {
+        let &mut [flags, sizes, ref mut rest @ ..] = input else { return None };
+        let kind = match flags {
+            0x81 => MessageType::Text,
+            0x82 => MessageType::Binary,
+            _ => return None,
+        };
+        let (len, head, rest) = match sizes & 0x7f {
+            126 => {
+                let (len, rest) = rest.split_first_chunk_mut::<2>()?;
+                let len = usize::from(u16::from_be_bytes(*len));
+                (Some(len).filter(|len| *len > 125)?, 4, rest)
+            }
+            127 => return None,
+            len => (usize::from(len), 2, rest),
+        };
+        match (self.role, sizes & 0x80 != 0) {
+            (Role::Server, true) => {
+                let (key, rest) = rest.split_first_chunk_mut::<4>()?;
+                Some((kind, Some(Mask::new(*key)), rest.get_mut(..len)?, head + 4))
+            }
+            (Role::Client, false) => Some((kind, None, rest.get_mut(..len)?, head)),
+            _ => None,
+        }
     }
 
     /// Begins a data frame, and a message if it is the first.
     fn begin(&mut self, header: &Header) -> Result<(), Fault> {
         self.check_frame_size(header)?;
-        let message = self.message.get_or_insert_with(|| {
-            Box::new(OpenMessage {
-                kind: if self.dropping { MessageType::Binary } else { kind_of(header.opcode) },
-                compressed: header.rsv1 && !self.dropping,
-                discard: self.dropping,
-                limit: self.limits.message_size,
-                fragments: 0,
-                frame: None,
-                partial: Vec::new(),
-                taken: 0,
-                utf8: Utf8::new(),
-            })
-        });
-        message.fragments += 1;
-        if message.fragments > self.limits.fragments {
-            let limit = self.limits.fragments;
-            return Err(Fault::TooBig { limit, setting: Limit::Fragments });
+        let frame = OpenFrame { fin: header.fin, mask: header.mask, missing: header.len };
+        if let Some(message) = &mut self.message {
+            message.fragments += 1;
+            if message.fragments > self.limits.fragments {
+                let limit = self.limits.fragments;
+                return Err(Fault::TooBig { limit, setting: Limit::Fragments });
+            }
+            if !message.compressed {
+                let size = (message.taken + message.partial.len()) as u64;
+                check_size(message.limit, size.saturating_add(header.len))?;
+            }
+            message.frame = Some(frame);
+            return Ok(());
         }
-        if !message.compressed {
-            let size = (message.taken + message.partial.len()) as u64;
-            check_size(message.limit, size.saturating_add(header.len))?;
+        let compressed = header.rsv1 && !self.dropping;
+        if !compressed {
+            check_size(self.limits.message_size, header.len)?;
         }
-        message.frame = Some(OpenFrame { fin: header.fin, mask: header.mask, missing: header.len });
+        self.message = Some(Box::new(OpenMessage {
+            kind: if self.dropping { MessageType::Binary } else { kind_of(header.opcode) },
+            compressed,
+            discard: self.dropping,
+            limit: self.limits.message_size,
+            fragments: 1,
+            frame: Some(frame),
+            partial: Vec::new(),
+            taken: 0,
+            utf8: Utf8::new(),
+        }));
         Ok(())
     }
 

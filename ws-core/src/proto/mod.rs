@@ -16,6 +16,7 @@ mod judge;
 mod outbound;
 mod payload;
 mod queue;
+mod spare;
 mod timers;
 
 pub use close::CloseFrame;

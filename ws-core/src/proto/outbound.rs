@@ -6,7 +6,7 @@ use super::{CloseFrame, Queue, Role};
 use crate::config::CompressionMode;
 use crate::deflate::{DeflateError, Deflater, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
-use crate::{Config, Message, MessageType, Unsendable};
+use crate::{Config, Message, MessageType, Prepared, Unsendable};
 
 /// Pongs that wait for the transport beyond this many bytes replace each other: only
 /// the answer to the latest ping is owed (RFC 6455 §5.5.3).
@@ -86,6 +86,27 @@ impl Outbound {
             return self.frames(opcode, true, payload);
         }
         self.frames(opcode, false, message.into_bytes());
+    }
+
+    /// As [`message`](Self::message), of one that goes to many.
+    pub fn prepared(&mut self, prepared: &Prepared) {
+        if self.close.is_some() {
+            return;
+        }
+        let message = prepared.message();
+        let deflated = match &mut self.compressor {
+            // It refers to what went before, so nobody else can use it.
+            Some(compressor) if compressor.takeover => return self.message(message.clone()),
+            Some(compressor) => compressor.compress_once(prepared),
+            None => None,
+        };
+        let payload = deflated.as_ref().unwrap_or(message.as_bytes());
+        if self.fragment_size.is_some_and(|size| payload.len() > size) {
+            return self.frames(opcode_of(message.kind()), deflated.is_some(), payload.clone());
+        }
+        let header = Header::new(true, opcode_of(message.kind()), payload.len() as u64);
+        let header = Header { rsv1: deflated.is_some(), mask: self.mask(), ..header };
+        self.queue.push_shared(&header, payload);
     }
 
     /// Opens a message that comes piece by piece.
@@ -327,6 +348,16 @@ impl Compressor {
             threshold: config.compression.threshold,
             takeover,
         }
+    }
+
+    /// As [`compress`](Self::compress), with the result of whoever did it before in
+    /// the same way.
+    fn compress_once(&mut self, prepared: &Prepared) -> Option<Bytes> {
+        let message = prepared.message();
+        if !message.may_compress() || message.len() < self.threshold {
+            return None;
+        }
+        prepared.deflated(self.deflater.settings(), || self.compress(message))
     }
 
     /// The compressed payload, if the message is to go compressed.

@@ -5,6 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
 
+use super::spare;
 use crate::frame::{Header, MAX_HEADER, Mask, mask};
 
 /// Payloads up to this length are copied behind each other; longer ones go as they
@@ -12,19 +13,28 @@ use crate::frame::{Header, MAX_HEADER, Mask, mask};
 const COPIED: usize = 4 * 1024;
 
 /// How long a run of copied frames may become.
-const BATCH: usize = 16 * 1024;
+pub(super) const BATCH: usize = 16 * 1024;
 
 /// Frames that wait for the transport, in order.
 ///
 /// Bytes leave only by [`advance`](Self::advance), when the transport has taken them.
+/// An empty queue holds no memory: what it used goes back to its thread.
 #[derive(Debug, Default)]
 pub struct Queue {
-    chunks: VecDeque<Chunk>,
-    /// How much of the first chunk has been written.
-    written: usize,
     /// How many bytes wait, and how many of them are control frames that overtook.
     len: usize,
     urgent: usize,
+    /// Present while anything waits.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// What waits: some chunks, and behind them the batch that grows.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    chunks: VecDeque<Chunk>,
+    batch: Vec<u8>,
+    /// How much of the first of them has been written.
+    written: usize,
 }
 
 /// Every chunk but a payload begins with a frame; every chunk ends with one, but for
@@ -40,6 +50,7 @@ enum Chunk {
 }
 
 impl Chunk {
+    #[inline]
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Batch(bytes) | Self::Control(bytes) => bytes,
@@ -50,55 +61,67 @@ impl Chunk {
 
 impl Queue {
     /// How many bytes wait.
+    #[inline]
     pub const fn len(&self) -> usize {
         self.len
     }
 
     /// Is there nothing to write?
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// How many control bytes wait that overtook.
+    #[inline]
+    pub const fn urgent_len(&self) -> usize {
+        self.urgent
     }
 
     /// Adds a frame at the end, masked if its header says so.
     #[inline]
     pub fn push(&mut self, header: &Header, payload: Bytes) {
-        if payload.len() > COPIED {
-            let payload = match header.mask {
-                None => payload,
-                Some(key) => masked(payload, key),
-            };
-            self.push_copied(header, &[]);
-            self.len += payload.len();
-            self.chunks.push_back(Chunk::Payload(payload));
-        } else {
-            self.push_copied(header, &payload);
+        if payload.len() <= COPIED {
+            return self.push_copied(header, &payload);
         }
+        self.push_uncopied(header, payload);
+    }
+
+    /// As [`push`](Self::push), of a payload that others hold too.
+    #[inline]
+    pub fn push_shared(&mut self, header: &Header, payload: &Bytes) {
+        if payload.len() <= COPIED {
+            return self.push_copied(header, payload);
+        }
+        self.push_uncopied(header, payload.clone());
+    }
+
+    fn push_uncopied(&mut self, header: &Header, payload: Bytes) {
+        let payload = match header.mask {
+            None => payload,
+            Some(key) => masked(payload, key),
+        };
+        self.push_copied(header, &[]);
+        self.push_chunk(Chunk::Payload(payload));
     }
 
     /// Adds a frame at the end whose payload is copied, and masked if its header says
     /// so.
     #[inline]
     pub fn push_copied(&mut self, header: &Header, payload: &[u8]) {
-        let frame = MAX_HEADER + payload.len();
-        let batch = match self.chunks.back_mut() {
-            Some(Chunk::Batch(batch)) if batch.len() + frame <= BATCH => batch,
-            _ => {
-                self.chunks.push_back(Chunk::Batch(Vec::with_capacity(frame.max(256))));
-                let Some(Chunk::Batch(batch)) = self.chunks.back_mut() else { return };
-                batch
-            }
-        };
+        let batch = self.batch(MAX_HEADER + payload.len());
         self.len += append(batch, header, payload);
     }
 
     /// Adds a control frame at the first place where a frame may begin, behind other
     /// control frames that overtook before.
     pub fn push_urgent(&mut self, header: &Header, payload: &[u8]) {
-        let place = self.first_boundary();
-        if !matches!(self.chunks.get(place), Some(Chunk::Control(_))) {
-            self.chunks.insert(place, Chunk::Control(Vec::new()));
+        let waiting = self.waiting.get_or_insert_with(spare::take);
+        let place = waiting.first_boundary();
+        if !matches!(waiting.chunks.get(place), Some(Chunk::Control(_))) {
+            waiting.chunks.insert(place, Chunk::Control(Vec::new()));
         }
-        if let Some(Chunk::Control(control)) = self.chunks.get_mut(place) {
+        if let Some(Chunk::Control(control)) = waiting.chunks.get_mut(place) {
             let added = append(control, header, payload);
             self.len += added;
             self.urgent += added;
@@ -108,14 +131,17 @@ impl Queue {
     /// Drops what waits, but for the frame that the transport has begun to take and
     /// the control frames that overtook.
     pub fn clear_data(&mut self) {
-        let place = self.first_boundary();
-        let keep = match self.chunks.get(place) {
+        let Some(waiting) = &mut self.waiting else { return };
+        let place = waiting.first_boundary();
+        let keep = match waiting.chunks.get(place) {
             Some(Chunk::Control(_)) => place + 1,
             _ => place,
         };
-        self.chunks.truncate(keep);
-        self.len = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>();
-        self.len = self.len.saturating_sub(self.written);
+        waiting.chunks.truncate(keep);
+        waiting.batch.clear();
+        let len = waiting.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>();
+        self.len = len.saturating_sub(waiting.written);
+        self.advance(0);
     }
 
     /// Drops everything.
@@ -123,13 +149,22 @@ impl Queue {
         *self = Self::default();
     }
 
-    /// Fills `slices` with what comes next, and says how many it filled.
+    /// What waits, if it lies in one piece.
     #[inline]
+    pub fn single(&self) -> Option<&[u8]> {
+        let waiting = self.waiting.as_ref().filter(|waiting| waiting.chunks.is_empty())?;
+        waiting.batch.get(waiting.written..)
+    }
+
+    /// Fills `slices` with what comes next, and says how many it filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut skip = self.written;
+        let Some(waiting) = &self.waiting else { return 0 };
+        let batch = Some(&*waiting.batch).filter(|batch| !batch.is_empty());
+        let pieces = waiting.chunks.iter().map(Chunk::as_slice).chain(batch);
+        let mut skip = waiting.written;
         let mut filled = 0;
-        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-            *slice = IoSlice::new(chunk.as_slice().get(skip..).unwrap_or_default());
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece.get(skip..).unwrap_or_default());
             skip = 0;
             filled += 1;
         }
@@ -139,64 +174,123 @@ impl Queue {
     /// Drops the first `count` bytes, which have been written.
     #[inline]
     pub fn advance(&mut self, count: usize) {
+        let Some(waiting) = &mut self.waiting else { return };
         self.len = self.len.saturating_sub(count);
-        let mut left = count;
-        while let Some(first) = self.chunks.front() {
-            let waiting = first.as_slice().len() - self.written;
-            let taken = left.min(waiting);
-            if let Chunk::Control(_) = first {
-                self.urgent -= taken;
-            }
-            if taken < waiting {
-                self.written += taken;
-                return;
-            }
-            left -= taken;
-            self.written = 0;
-            self.chunks.pop_front();
-        }
-        if self.chunks.capacity() > 8 {
-            self.chunks = VecDeque::new();
+        self.urgent -= waiting.advance(count);
+        if self.len == 0
+            && let Some(waiting) = self.waiting.take()
+        {
+            spare::give(waiting);
         }
     }
 
-    /// How many control bytes wait that overtook.
-    pub const fn urgent_len(&self) -> usize {
-        self.urgent
+    /// The batch that grows, with room for so many more bytes.
+    #[inline]
+    fn batch(&mut self, room: usize) -> &mut Vec<u8> {
+        let waiting = self.waiting.get_or_insert_with(spare::take);
+        if waiting.batch.len() + room > BATCH {
+            waiting.seal();
+        }
+        waiting.batch.reserve(room);
+        &mut waiting.batch
+    }
+
+    fn push_chunk(&mut self, chunk: Chunk) {
+        self.len += chunk.as_slice().len();
+        let waiting = self.waiting.get_or_insert_with(spare::take);
+        waiting.seal();
+        waiting.chunks.push_back(chunk);
+    }
+}
+
+impl Waiting {
+    /// About how much memory it holds.
+    pub(super) fn weight(&self) -> usize {
+        self.chunks.capacity() * size_of::<Chunk>() + self.batch.capacity()
+    }
+
+    /// Makes a chunk of the batch, which grows no more.
+    #[cold]
+    fn seal(&mut self) {
+        if !self.batch.is_empty() {
+            self.chunks.push_back(Chunk::Batch(std::mem::take(&mut self.batch)));
+        }
+    }
+
+    /// Drops the first `count` bytes, and says how many of them were urgent.
+    #[inline]
+    fn advance(&mut self, count: usize) -> usize {
+        let (count, urgent) =
+            if self.chunks.is_empty() { (count, 0) } else { self.advance_chunks(count) };
+        if self.chunks.is_empty() {
+            self.written += count;
+            if self.written >= self.batch.len() {
+                self.batch.clear();
+                self.written = 0;
+            }
+        }
+        urgent
+    }
+
+    /// As [`advance`](Self::advance), through the chunks, with what is left to drop
+    /// behind them.
+    fn advance_chunks(&mut self, mut count: usize) -> (usize, usize) {
+        let mut urgent = 0;
+        while let Some(first) = self.chunks.front() {
+            let left = first.as_slice().len() - self.written;
+            let taken = count.min(left);
+            if let Chunk::Control(_) = first {
+                urgent += taken;
+            }
+            if taken < left {
+                self.written += taken;
+                return (0, urgent);
+            }
+            count -= taken;
+            self.written = 0;
+            self.chunks.pop_front();
+        }
+        (count, urgent)
     }
 
     /// The chunk before which the first frame begins of which nothing was written;
     /// a batch is cut there.
     fn first_boundary(&mut self) -> usize {
-        match self.chunks.front() {
-            None => 0,
+        if self.written == 0 {
+            return usize::from(matches!(
+                self.chunks.front(),
+                Some(Chunk::Payload(_) | Chunk::Control(_))
+            ));
+        }
+        match self.chunks.front_mut() {
+            None => {
+                let head = self.batch.drain(..end_of_frame(&self.batch, self.written)).collect();
+                self.place_cut(head)
+            }
             Some(Chunk::Payload(_) | Chunk::Control(_)) => 1,
-            Some(Chunk::Batch(_)) if self.written == 0 => 0,
             Some(Chunk::Batch(batch)) => {
                 let end = end_of_frame(batch, self.written);
                 // The last header is followed by a payload of its own chunk.
                 if end > batch.len() {
                     return 2;
                 }
-                self.cut_first(end)
+                let head = batch.drain(..end).collect();
+                if batch.is_empty() {
+                    self.chunks.pop_front();
+                }
+                self.place_cut(head)
             }
         }
     }
 
-    /// Cuts the first batch in two, and says which chunk the second part is.
-    fn cut_first(&mut self, at: usize) -> usize {
-        if let Some(Chunk::Batch(batch)) = self.chunks.front_mut()
-            && at < batch.len()
-        {
-            let rest = batch.split_off(at);
-            // Nothing of the first part waits: it would be an empty slice.
-            if at == self.written {
-                *batch = rest;
-                self.written = 0;
-                return 0;
-            }
-            self.chunks.insert(1, Chunk::Batch(rest));
+    /// Puts what was cut off before the rest, and says which chunk the rest is.
+    fn place_cut(&mut self, head: Vec<u8>) -> usize {
+        if head.len() == self.written {
+            // Nothing of it waits: it would be an empty slice.
+            self.written = 0;
+            return 0;
         }
+        self.chunks.push_front(Chunk::Batch(head));
         1
     }
 }
@@ -205,7 +299,7 @@ impl Queue {
 #[inline]
 fn append(bytes: &mut Vec<u8>, header: &Header, payload: &[u8]) -> usize {
     let start = bytes.len();
-    bytes.extend_from_slice(header.encode().as_slice());
+    header.encode().append_to(bytes);
     let body = bytes.len();
     bytes.extend_from_slice(payload);
     if let Some(key) = header.mask {

@@ -1,0 +1,88 @@
+//! What leaves on the next turn of the scheduler?
+//!
+//! Bytes that were left for a moment. Each thread has one list of the connections that
+//! have some, and one task that goes through it; both are made when the first
+//! connection asks, so a thread on which nothing is left for later has neither.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+
+use tokio::runtime::{Handle, Id};
+
+use super::lock;
+use super::shared::Shared;
+
+thread_local! {
+    /// The list of this thread, with the runtime that its task runs on: a thread can
+    /// serve several in turn.
+    static TURN: RefCell<Option<(Id, Arc<Turn>)>> = const { RefCell::new(None) };
+}
+
+/// The connections that have bytes to send. While there are any, a task is on its way.
+#[derive(Default)]
+struct Turn(Mutex<Vec<Weak<Shared>>>);
+
+/// Sends what was left for a moment on the next turn. To be called without any lock: a
+/// runtime that ends may run the task in this very call.
+pub(super) fn flush_later(shared: &Shared) {
+    let Some((runtime, turn)) = turn() else { return shared.flush() };
+    let is_first = {
+        let mut waiting = lock(&turn.0);
+        waiting.push(Weak::clone(&shared.this));
+        waiting.len() == 1
+    };
+    if is_first {
+        drop(runtime.spawn(Flusher(turn)));
+    }
+}
+
+/// The list of this thread, if it has a runtime.
+fn turn() -> Option<(Handle, Arc<Turn>)> {
+    let runtime = Handle::try_current().ok()?;
+    let id = runtime.id();
+    let turn = TURN.try_with(|slot| {
+        let mut slot = slot.try_borrow_mut().ok()?;
+        if slot.as_ref().is_none_or(|(of, _)| *of != id) {
+            *slot = Some((id, Arc::default()));
+        }
+        slot.as_ref().map(|(_, turn)| Arc::clone(turn))
+    });
+    Some((runtime, turn.ok()??))
+}
+
+impl Turn {
+    fn flush(&self) {
+        let mut waiting = std::mem::take(&mut *lock(&self.0));
+        for shared in waiting.drain(..) {
+            if let Some(shared) = shared.upgrade() {
+                shared.flush_deferred();
+            }
+        }
+        // Its room serves the next turn, if that has not begun yet.
+        let mut next = lock(&self.0);
+        if next.is_empty() {
+            *next = waiting;
+        }
+    }
+}
+
+/// The task. It does its work also when its runtime ends before it ran.
+struct Flusher(Arc<Turn>);
+
+impl Future for Flusher {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        self.0.flush();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}

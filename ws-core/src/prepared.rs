@@ -1,0 +1,74 @@
+//! What can be done once for a message that goes to many?
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::Message;
+
+/// A message for many connections: `Conn::write_prepared` sends it.
+///
+/// Its payload is shared by all of them, and it is compressed once for all that
+/// compress in the same way: without context takeover, at the same level and with the
+/// same window. A connection with context takeover compresses for itself, since what it
+/// sends refers to what it sent before; a client masks for itself (RFC 6455 §5.3).
+///
+/// A cheap handle: a clone copies no bytes.
+///
+/// ```
+/// use ws_core::{Message, Prepared};
+///
+/// let news = Prepared::new("the same for everybody");
+/// assert_eq!(news.message(), &Message::from("the same for everybody"));
+/// ```
+#[derive(Clone)]
+pub struct Prepared(Arc<Inner>);
+
+struct Inner {
+    message: Message,
+    deflated: Mutex<Vec<Deflated>>,
+}
+
+/// The payload as it is compressed with certain settings; `None` if that is not worth
+/// it.
+struct Deflated {
+    settings: (u8, u8),
+    payload: Option<Bytes>,
+}
+
+impl Prepared {
+    /// Prepares a message.
+    pub fn new(message: impl Into<Message>) -> Self {
+        let deflated = Mutex::new(Vec::new());
+        Self(Arc::new(Inner { message: message.into(), deflated }))
+    }
+
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    /// The payload as it is compressed with these settings, by `deflate` if nobody has
+    /// done it before.
+    pub(crate) fn deflated(
+        &self,
+        settings: (u8, u8),
+        deflate: impl FnOnce() -> Option<Bytes>,
+    ) -> Option<Bytes> {
+        // Others that want the same wait, rather than do the same.
+        let mut deflated = self.0.deflated.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = deflated.iter().find(|done| done.settings == settings) {
+            return done.payload.clone();
+        }
+        let payload = deflate();
+        deflated.push(Deflated { settings, payload: payload.clone() });
+        payload
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Prepared").field(&self.0.message).finish()
+    }
+}
