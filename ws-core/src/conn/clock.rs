@@ -72,14 +72,16 @@ impl Clock {
         })
     }
 
+    /// Is there nothing to do but to wait for the sleep, or nothing to wait for?
+    #[inline]
+    pub(super) fn is_armed(&self, cx: &Context<'_>) -> bool {
+        self.0.as_ref().is_none_or(|running| running.is_armed(cx))
+    }
+
     /// Waits for what is due next. To be called only when nothing more can be read,
     /// so that the peer is not blamed for what lies in the socket.
-    #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        match &mut self.0 {
-            Some(running) if !running.is_armed(cx) => running.poll(cx),
-            _ => Poll::Pending,
-        }
+        self.0.as_mut().map_or(Poll::Pending, |running| running.poll(cx))
     }
 }
 

@@ -94,7 +94,59 @@ impl Reader {
     }
 
     /// The next message, for `read`.
+    #[inline]
     pub(super) fn poll_message(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Message, Error>> {
+        if self.is_usual(ticket) {
+            match self.poll_usual(shared, cx) {
+                Poll::Ready(Some(message)) => return Poll::Ready(Ok(message)),
+                Poll::Ready(None) => {}
+                Poll::Pending => return self.poll_idle(shared, ticket, true, cx),
+            }
+        }
+        self.poll_message_at_length(shared, ticket, cx)
+    }
+
+    /// Is there nothing to mind but the next message?
+    #[inline]
+    const fn is_usual(&self, ticket: &Ticket) -> bool {
+        self.streak < STREAK
+            && !self.streaming
+            && !self.closing
+            && !self.refusing
+            && self.parked.is_none()
+            && self.waiters.is_alone(ticket)
+    }
+
+    /// The short way to a message that is here whole, or comes with the next read.
+    /// `None` when the long way has to be taken from there.
+    #[inline]
+    fn poll_usual(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        if self.rest.is_empty() && !self.inbound.is_inside_frame() {
+            shared.more.store(false, Relaxed);
+            shared.flush_deferred();
+            return self.poll_scratch(shared, cx);
+        }
+        let message = match self.inbound.whole(self.rest.as_mut_slice()) {
+            Ok(Some((message, used))) => {
+                self.rest.consume(used);
+                self.give_whole(shared);
+                Some(message)
+            }
+            Ok(None) => None,
+            Err(fault) => {
+                shared.fault(self, fault);
+                None
+            }
+        };
+        Poll::Ready(message)
+    }
+
+    fn poll_message_at_length(
         &mut self,
         shared: &Shared,
         ticket: &mut Ticket,
@@ -244,11 +296,7 @@ impl Reader {
                     shared.flush_deferred();
                     match self.poll_fill(shared, ticket, cx, mode) {
                         Poll::Ready(step) => step,
-                        Poll::Pending => {
-                            self.waiters.wait(ticket, reads, cx.waker());
-                            shared.poll_stuck(cx);
-                            return self.poll_clock(shared, cx);
-                        }
+                        Poll::Pending => return self.poll_idle(shared, ticket, reads, cx),
                     }
                 }
                 step => step,
@@ -265,17 +313,47 @@ impl Reader {
         shared.ending.get().map(|ending| ending.error.clone())
     }
 
+    /// Nothing can be read: waits for that, and for what is due by the clock.
+    #[inline]
+    fn poll_idle<T>(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        reads: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, Error>> {
+        self.waiters.wait(ticket, reads, cx.waker());
+        shared.poll_stuck(cx);
+        if self.clock.is_armed(cx) {
+            return Poll::Pending;
+        }
+        self.poll_clock(shared, cx)
+    }
+
     /// Notes what is about to be given out.
     #[inline]
     fn give(&mut self, shared: &Shared, got: Got) -> Got {
-        let ready = !self.rest.is_empty() && self.inbound.is_ready(self.rest.as_slice());
-        shared.more.store(ready, Relaxed);
-        if let Got::Message(_) = got {
-            self.messages += 1;
-            self.streak += 1;
-            self.clock.message();
+        match got {
+            Got::Message(_) => self.give_whole(shared),
+            Got::Piece => self.look_ahead(shared),
         }
         got
+    }
+
+    /// Notes that a message is about to be given out.
+    #[inline]
+    pub(super) fn give_whole(&mut self, shared: &Shared) {
+        self.look_ahead(shared);
+        self.messages += 1;
+        self.streak += 1;
+        self.clock.message();
+    }
+
+    /// Does another whole frame wait behind what is given out?
+    #[inline]
+    fn look_ahead(&self, shared: &Shared) {
+        let ready = !self.rest.is_empty() && self.inbound.is_ready(self.rest.as_slice());
+        shared.more.store(ready, Relaxed);
     }
 
     /// Handles what was read before.
@@ -351,8 +429,7 @@ impl Reader {
         self.clock.heard();
     }
 
-    /// Nothing can be read: what is due by the clock?
-    #[inline]
+    /// What is due by the clock?
     fn poll_clock<T>(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         while let Poll::Ready(due) = self.clock.poll(cx) {
             shared.due(self, due);
