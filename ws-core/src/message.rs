@@ -38,9 +38,19 @@ impl fmt::Display for MessageType {
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Message {
-    kind: MessageType,
-    compress: bool,
+    shape: Shape,
     payload: Bytes,
+}
+
+/// The type of a message, and whether it may be compressed. As wide as a word: messages
+/// are moved often, and gaps in them would be moved piece by piece.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+enum Shape {
+    Text,
+    Binary,
+    PlainText,
+    PlainBinary,
 }
 
 impl Message {
@@ -73,23 +83,30 @@ impl Message {
     /// must not share a compression window with text that an attacker chooses.
     #[must_use]
     pub fn uncompressed(mut self) -> Self {
-        self.compress = false;
+        self.shape = match self.kind() {
+            MessageType::Text => Shape::PlainText,
+            MessageType::Binary => Shape::PlainBinary,
+        };
         self
     }
 
     /// Is it text or binary?
+    #[inline]
     pub const fn kind(&self) -> MessageType {
-        self.kind
+        match self.shape {
+            Shape::Text | Shape::PlainText => MessageType::Text,
+            Shape::Binary | Shape::PlainBinary => MessageType::Binary,
+        }
     }
 
     /// Is it a text message?
     pub const fn is_text(&self) -> bool {
-        matches!(self.kind, MessageType::Text)
+        matches!(self.kind(), MessageType::Text)
     }
 
     /// Is it a binary message?
     pub const fn is_binary(&self) -> bool {
-        matches!(self.kind, MessageType::Binary)
+        matches!(self.kind(), MessageType::Binary)
     }
 
     /// The payload.
@@ -99,7 +116,7 @@ impl Message {
 
     /// The text of a text message; `None` of a binary one.
     pub fn as_text(&self) -> Option<&str> {
-        match self.kind {
+        match self.kind() {
             MessageType::Text => simdutf8::basic::from_utf8(&self.payload).ok(),
             MessageType::Binary => None,
         }
@@ -122,16 +139,21 @@ impl Message {
 
     /// The type and the payload by value.
     pub fn into_parts(self) -> (MessageType, Bytes) {
-        (self.kind, self.payload)
+        (self.kind(), self.payload)
     }
 
     /// A message of a payload that is known to be UTF-8 where `kind` says text.
+    #[inline]
     pub(crate) const fn from_checked(kind: MessageType, payload: Bytes) -> Self {
-        Self { kind, compress: true, payload }
+        let shape = match kind {
+            MessageType::Text => Shape::Text,
+            MessageType::Binary => Shape::Binary,
+        };
+        Self { shape, payload }
     }
 
     pub(crate) const fn may_compress(&self) -> bool {
-        self.compress
+        matches!(self.shape, Shape::Text | Shape::Binary)
     }
 }
 

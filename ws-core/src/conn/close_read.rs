@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
+use super::Ending;
 use super::shared::Shared;
 use super::waiters::Ticket;
-use super::{Ending, lock};
 
 /// Reads a connection that only writes, and resolves when it has ended. Made by
 /// [`Conn::close_read`](super::Conn::close_read).
@@ -23,7 +23,7 @@ pub struct CloseRead {
 impl CloseRead {
     pub(super) fn begin(shared: &Arc<Shared>) -> Self {
         let began = {
-            let mut reader = lock(&shared.reader);
+            let mut reader = shared.reader.lock();
             if let Some(message) = reader.parked.take() {
                 drop(message);
                 shared.fault(&mut reader, crate::ProtocolError::UnexpectedMessage.into());
@@ -43,7 +43,7 @@ impl Future for CloseRead {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
         let this = &mut *self;
-        let mut reader = lock(&this.shared.reader);
+        let mut reader = this.shared.reader.lock();
         let polled = reader.poll_end(&this.shared, &mut this.ticket, cx);
         if polled.is_ready() {
             reader.leave(&mut this.ticket);
@@ -54,7 +54,7 @@ impl Future for CloseRead {
 
 impl Drop for CloseRead {
     fn drop(&mut self) {
-        lock(&self.shared.reader).leave(&mut self.ticket);
+        self.shared.reader.lock().leave(&mut self.ticket);
     }
 }
 
@@ -75,7 +75,7 @@ impl Future for Background {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
-        let polled = lock(&shared.reader).poll_end(&shared, &mut self.ticket, cx);
+        let polled = shared.reader.lock().poll_end(&shared, &mut self.ticket, cx);
         polled.map(drop)
     }
 }
@@ -83,7 +83,7 @@ impl Future for Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            lock(&shared.reader).leave(&mut self.ticket);
+            shared.reader.lock().leave(&mut self.ticket);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What is known about a connection?
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::request::RequestInfo;
 use super::values::Values;
-use super::{Conn, Stats, lock};
+use super::{Conn, Stats};
 use crate::Config;
 use crate::proto::Role;
 
@@ -67,16 +69,16 @@ impl Conn {
 
     /// The request that the connection began with, on a server that kept it.
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
-        lock(&self.0.facts.request).clone()
+        self.0.facts.request.lock().clone()
     }
 
     /// Takes the request out, so that its memory can be given back.
     pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
-        lock(&self.0.facts.request).take()
+        self.0.facts.request.lock().take()
     }
 
     /// Keeps the request that the connection began with. For adapters.
     pub fn set_request(&self, request: RequestInfo) {
-        *lock(&self.0.facts.request) = Some(Arc::new(request));
+        *self.0.facts.request.lock() = Some(Arc::new(request));
     }
 }

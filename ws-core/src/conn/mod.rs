@@ -26,8 +26,10 @@ use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -148,7 +150,7 @@ impl Conn {
     /// timeout.
     #[inline]
     pub fn read(&self) -> impl Future<Output = Result<Message, Error>> + Send {
-        self.0.wait_reading(Reader::poll_message)
+        self.0.read()
     }
 
     /// The next message, piece by piece: for messages too long to hold, or to begin
@@ -193,10 +195,7 @@ impl Conn {
         &self,
         message: impl Into<Message>,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        let mut message = Some(message.into());
-        self.0.wait_writing(move |writer, shared, ticket, cx| {
-            writer.poll_write(shared, &mut message, ticket, cx)
-        })
+        self.0.write(message.into())
     }
 
     /// Sends a message that goes to many connections: it is compressed once for all of
@@ -246,7 +245,7 @@ impl Conn {
     /// [`write`](Self::write) would return. Nothing has been queued then.
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), TryWriteError> {
         let message = message.into();
-        let mut writer = lock(&self.0.writer);
+        let mut writer = self.0.writer.lock();
         let later = self.0.more.load(Relaxed);
         let tried = writer.try_write(&self.0, later, |outbound| outbound.message(message));
         self.0.release(writer);
@@ -261,7 +260,7 @@ impl Conn {
     ///
     /// As `try_write`.
     pub fn try_write_prepared(&self, message: &Prepared) -> Result<(), TryWriteError> {
-        let mut writer = lock(&self.0.writer);
+        let mut writer = self.0.writer.lock();
         let tried = writer.try_write(&self.0, true, |outbound| outbound.prepared(message));
         self.0.release(writer);
         tried
@@ -338,7 +337,7 @@ impl Conn {
     ///
     /// [RFC 6455 §5.5.3]: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.3
     pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
-        let mut writer = lock(&self.0.writer);
+        let mut writer = self.0.writer.lock();
         writer.check_open(&self.0)?;
         writer.outbound.pong(payload.into())?;
         writer.flush_now(&self.0);
@@ -406,7 +405,7 @@ impl Conn {
     /// Sets the longest message to accept, after decompression, from the next message
     /// on; `None` for any length.
     pub fn set_read_limit(&self, bytes: Option<usize>) {
-        let mut reader = lock(&self.0.reader);
+        let mut reader = self.0.reader.lock();
         if !reader.closing {
             reader.inbound.set_message_size(bytes);
         }
@@ -426,10 +425,4 @@ impl fmt::Debug for Conn {
             .field("ended", &self.0.ending.get().is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// Takes a lock. A thread that panicked under it has left nothing half done that
-/// matters: what it guards is changed in steps that do not panic.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

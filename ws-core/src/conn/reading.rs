@@ -93,27 +93,9 @@ impl Reader {
         }
     }
 
-    /// The next message, for `read`.
-    #[inline]
-    pub(super) fn poll_message(
-        &mut self,
-        shared: &Shared,
-        ticket: &mut Ticket,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Message, Error>> {
-        if self.is_usual(ticket) {
-            match self.poll_usual(shared, cx) {
-                Poll::Ready(Some(message)) => return Poll::Ready(Ok(message)),
-                Poll::Ready(None) => {}
-                Poll::Pending => return self.poll_idle(shared, ticket, true, cx),
-            }
-        }
-        self.poll_message_at_length(shared, ticket, cx)
-    }
-
     /// Is there nothing to mind but the next message?
     #[inline]
-    const fn is_usual(&self, ticket: &Ticket) -> bool {
+    pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
         self.streak < STREAK
             && !self.streaming
             && !self.closing
@@ -125,7 +107,11 @@ impl Reader {
     /// The short way to a message that is here whole, or comes with the next read.
     /// `None` when the long way has to be taken from there.
     #[inline]
-    fn poll_usual(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+    pub(super) fn poll_usual(
+        &mut self,
+        shared: &Shared,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Message>> {
         if self.rest.is_empty() && !self.inbound.is_inside_frame() {
             shared.more.store(false, Relaxed);
             shared.flush_deferred();
@@ -146,7 +132,8 @@ impl Reader {
         Poll::Ready(message)
     }
 
-    fn poll_message_at_length(
+    /// The next message, for `read`.
+    pub(super) fn poll_message(
         &mut self,
         shared: &Shared,
         ticket: &mut Ticket,
@@ -315,7 +302,7 @@ impl Reader {
 
     /// Nothing can be read: waits for that, and for what is due by the clock.
     #[inline]
-    fn poll_idle<T>(
+    pub(super) fn poll_idle<T>(
         &mut self,
         shared: &Shared,
         ticket: &mut Ticket,

@@ -6,8 +6,10 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, OnceLock, Weak};
+use std::sync::{OnceLock, Weak};
 use std::task::Context;
+
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 
@@ -17,7 +19,7 @@ use super::farewell::{Farewell, Manner};
 use super::filling::Rest;
 use super::reading::Reader;
 use super::writing::Writer;
-use super::{EndedBy, Ending, lock};
+use super::{EndedBy, Ending};
 use crate::proto::{CloseFrame, Due, Fault};
 use crate::{Deadline, Error, StatusCode};
 
@@ -54,7 +56,7 @@ impl Shared {
     #[inline]
     pub(super) fn poll_stuck(&self, cx: &mut Context<'_>) {
         if self.stuck.load(Relaxed) {
-            let mut writer = lock(&self.writer);
+            let mut writer = self.writer.lock();
             writer.poll_progress(self, cx);
             self.stuck.store(!writer.outbound.queue().is_empty(), Relaxed);
         }
@@ -63,7 +65,7 @@ impl Shared {
     /// Answers a ping. To be followed by [`flush`](Self::flush) when all that arrived
     /// with it has been looked at.
     pub(super) fn queue_pong(&self, payload: Bytes) {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         // A ping that arrived is short enough to be answered.
         let _ = writer.outbound.pong(payload);
         // Before so many wait that they replace each other, the transport is asked.
@@ -74,12 +76,12 @@ impl Shared {
 
     /// Sends what is queued.
     pub(super) fn flush(&self) {
-        lock(&self.writer).flush_now(self);
+        self.writer.lock().flush_now(self);
     }
 
     /// The peer has sent a close frame.
     pub(super) fn peer_closed(&self, reader: &mut Reader, frame: CloseFrame) {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         let by = match writer.outbound.close_frame() {
             Some(_) => EndedBy::Us,
             None => EndedBy::Peer,
@@ -92,20 +94,20 @@ impl Shared {
 
     /// The peer has done something wrong, and is told so.
     pub(super) fn fault(&self, reader: &mut Reader, fault: Fault) {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         self.fail(&mut writer, fault.close_frame());
         self.end(reader, &mut writer, None, EndedBy::Us, fault.into(), Manner::Linger);
     }
 
     /// The transport has ended without a close frame.
     pub(super) fn transport_ended(&self, reader: &mut Reader, error: Error) {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         self.end(reader, &mut writer, None, EndedBy::Transport, error, Manner::Cut);
     }
 
     /// Something is due by the clock.
     pub(super) fn due(&self, reader: &mut Reader, due: Due) {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         match due {
             Due::Ping => {
                 // Eight bytes are never too many.
@@ -122,8 +124,8 @@ impl Shared {
 
     /// A deadline has passed, and the connection is given up.
     pub(super) fn give_up(&self, deadline: Deadline) {
-        let mut reader = lock(&self.reader);
-        let mut writer = lock(&self.writer);
+        let mut reader = self.reader.lock();
+        let mut writer = self.writer.lock();
         self.give_up_with(&mut reader, &mut writer, deadline);
     }
 
@@ -158,11 +160,11 @@ impl Shared {
 
     /// This side's application begins the closing handshake.
     pub(super) fn close(&self, frame: CloseFrame) {
-        let mut reader = lock(&self.reader);
+        let mut reader = self.reader.lock();
         if self.ending.get().is_some() {
             return;
         }
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         writer.outbound.close(frame);
         writer.closed = true;
         writer.flush_now(self);
@@ -177,8 +179,8 @@ impl Shared {
 
     /// A message that was begun will not be finished: the peer cannot be left with it.
     pub(super) fn abandon_message(&self) {
-        let mut reader = lock(&self.reader);
-        let mut writer = lock(&self.writer);
+        let mut reader = self.reader.lock();
+        let mut writer = self.writer.lock();
         if self.ending.get().is_some() || writer.closed {
             return;
         }
@@ -190,8 +192,8 @@ impl Shared {
 
     /// The transport goes at once.
     pub(super) fn cut(&self) {
-        let mut reader = lock(&self.reader);
-        let mut writer = lock(&self.writer);
+        let mut reader = self.reader.lock();
+        let mut writer = self.writer.lock();
         let error = Error::abnormal();
         self.end(&mut reader, &mut writer, None, EndedBy::Us, error, Manner::Cut);
     }
@@ -244,8 +246,8 @@ impl Drop for Shared {
         // The locks are free: nobody else has a handle. They are taken one after the
         // other from here, as everywhere.
         let this = &*self;
-        let mut reader = lock(&this.reader);
-        let mut writer = lock(&this.writer);
+        let mut reader = this.reader.lock();
+        let mut writer = this.writer.lock();
         writer.outbound.close(CloseFrame::of(StatusCode::GOING_AWAY, ""));
         this.part(&mut reader, &mut writer, Manner::Linger);
     }

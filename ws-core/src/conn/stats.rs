@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::lock;
 use super::shared::Shared;
 
 /// What has gone over a connection so far.
@@ -25,8 +24,8 @@ pub struct Stats {
 
 impl Stats {
     pub(super) fn of(shared: &Shared) -> Self {
-        let reader = lock(&shared.reader);
-        let writer = lock(&shared.writer);
+        let reader = shared.reader.lock();
+        let writer = shared.writer.lock();
         Self {
             messages_in: reader.messages,
             messages_out: writer.messages,

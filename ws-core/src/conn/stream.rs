@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Conn;
 use super::reading::{CHUNK, Got};
 use super::waiters::Ticket;
-use super::{Conn, lock};
 use crate::proto::{Mode, Then};
 use crate::utf8::Utf8;
 use crate::{Error, MessageType, Unsendable};
@@ -81,7 +81,7 @@ impl MessageReader {
             return Poll::Ready(Ok(()));
         }
         let shared = self.conn.shared();
-        let mut reader = lock(&shared.reader);
+        let mut reader = shared.reader.lock();
         if let Some(message) = reader.parked.take() {
             // Somebody else came upon the end of this message.
             self.piece = message.into_bytes();
@@ -134,7 +134,7 @@ impl AsyncRead for MessageReader {
 
 impl Drop for MessageReader {
     fn drop(&mut self) {
-        let mut reader = lock(&self.conn.shared().reader);
+        let mut reader = self.conn.shared().reader.lock();
         reader.leave(&mut self.ticket);
         if self.ended {
             return;
@@ -218,7 +218,7 @@ impl MessageWriter {
     /// Sends what has been gathered as a frame.
     fn send(&mut self, then: Then) -> Result<(), Error> {
         let shared = self.conn.shared();
-        let mut writer = lock(&shared.writer);
+        let mut writer = shared.writer.lock();
         writer.waiters.leave(&mut self.ticket);
         let open = writer.check_open(shared);
         let sent = writer.outbound.piece(&self.gathered, then);
@@ -242,7 +242,7 @@ impl MessageWriter {
             return Poll::Ready(Ok(()));
         }
         let shared = self.conn.shared();
-        ready!(lock(&shared.writer).poll_below_mark(shared, &mut self.ticket, cx))?;
+        ready!(shared.writer.lock().poll_below_mark(shared, &mut self.ticket, cx))?;
         Poll::Ready(self.send(Then::More))
     }
 }
@@ -277,7 +277,7 @@ impl AsyncWrite for MessageWriter {
         }
         let this = &mut *self;
         let shared = this.conn.shared();
-        ready!(lock(&shared.writer).poll_flushed(shared, &mut this.ticket, cx))?;
+        ready!(shared.writer.lock().poll_flushed(shared, &mut this.ticket, cx))?;
         Poll::Ready(Ok(()))
     }
 
@@ -290,7 +290,7 @@ impl AsyncWrite for MessageWriter {
 impl Drop for MessageWriter {
     fn drop(&mut self) {
         let shared = self.conn.shared();
-        lock(&shared.writer).waiters.leave(&mut self.ticket);
+        shared.writer.lock().waiters.leave(&mut self.ticket);
         if !self.finished {
             shared.abandon_message();
         }

@@ -5,14 +5,15 @@ use std::any::Any;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+
+use parking_lot::Mutex;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::lock;
 use crate::proto::{Outbound, Queue};
 
 /// A stream of bytes that a connection can run over.
@@ -122,7 +123,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Any(io) => Pin::new(&mut *lock(io)).poll_read(cx, buf),
+            Self::Any(io) => Pin::new(&mut *io.lock()).poll_read(cx, buf),
         }
     }
 }
@@ -191,7 +192,7 @@ impl WriteHalf {
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Any { io, .. } => Pin::new(&mut *lock(io)).poll_shutdown(cx),
+            Self::Any { io, .. } => Pin::new(&mut *io.lock()).poll_shutdown(cx),
         }
     }
 
@@ -226,7 +227,7 @@ impl WriteHalf {
             (Self::Any { io, held_back }, cx) => {
                 let mut never = Context::from_waker(Waker::noop());
                 let cx = cx.unwrap_or(&mut never);
-                let written = ready!(Pin::new(&mut *lock(io)).poll_write_vectored(cx, slices));
+                let written = ready!(Pin::new(&mut *io.lock()).poll_write_vectored(cx, slices));
                 *held_back = true;
                 Poll::Ready(written)
             }
@@ -240,7 +241,7 @@ impl WriteHalf {
         };
         let mut never = Context::from_waker(Waker::noop());
         let cx = cx.unwrap_or(&mut never);
-        ready!(Pin::new(&mut *lock(io)).poll_flush(cx))?;
+        ready!(Pin::new(&mut *io.lock()).poll_flush(cx))?;
         *held_back = false;
         Poll::Ready(Ok(()))
     }

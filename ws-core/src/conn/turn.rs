@@ -7,12 +7,13 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
 
 use tokio::runtime::{Handle, Id};
 
-use super::lock;
 use super::shared::Shared;
 
 thread_local! {
@@ -30,7 +31,7 @@ struct Turn(Mutex<Vec<Weak<Shared>>>);
 pub(super) fn flush_later(shared: &Shared) {
     let Some((runtime, turn)) = turn() else { return shared.flush() };
     let is_first = {
-        let mut waiting = lock(&turn.0);
+        let mut waiting = turn.0.lock();
         waiting.push(Weak::clone(&shared.this));
         waiting.len() == 1
     };
@@ -55,14 +56,14 @@ fn turn() -> Option<(Handle, Arc<Turn>)> {
 
 impl Turn {
     fn flush(&self) {
-        let mut waiting = std::mem::take(&mut *lock(&self.0));
+        let mut waiting = std::mem::take(&mut *self.0.lock());
         for shared in waiting.drain(..) {
             if let Some(shared) = shared.upgrade() {
                 shared.flush_deferred();
             }
         }
         // Its room serves the next turn, if that has not begun yet.
-        let mut next = lock(&self.0);
+        let mut next = self.0.lock();
         if next.is_empty() {
             *next = waiting;
         }

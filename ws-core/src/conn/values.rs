@@ -3,9 +3,9 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
-use super::lock;
+use parking_lot::Mutex;
 
 /// Values that the application keeps with a connection, by type or by name.
 ///
@@ -34,32 +34,32 @@ struct Maps {
 impl Values {
     /// Keeps a value by its type, in place of one that was kept before.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) {
-        lock(self.maps()).typed.insert(TypeId::of::<T>(), Arc::new(value));
+        self.maps().lock().typed.insert(TypeId::of::<T>(), Arc::new(value));
     }
 
     /// The value of this type.
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        cloned(lock(self.0.get()?).typed.get(&TypeId::of::<T>()))
+        cloned(self.0.get()?.lock().typed.get(&TypeId::of::<T>()))
     }
 
     /// Takes the value of this type out.
     pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        cloned(lock(self.0.get()?).typed.remove(&TypeId::of::<T>()).as_ref())
+        cloned(self.0.get()?.lock().typed.remove(&TypeId::of::<T>()).as_ref())
     }
 
     /// Keeps a value by a name, in place of one that was kept before.
     pub fn set<T: Clone + Send + Sync + 'static>(&self, name: impl Into<String>, value: T) {
-        lock(self.maps()).named.insert(name.into(), Arc::new(value));
+        self.maps().lock().named.insert(name.into(), Arc::new(value));
     }
 
     /// The value of this name, if it has this type.
     pub fn named<T: Clone + Send + Sync + 'static>(&self, name: &str) -> Option<T> {
-        cloned(lock(self.0.get()?).named.get(name))
+        cloned(self.0.get()?.lock().named.get(name))
     }
 
     /// Takes the value of this name out, if there is one. Says whether there was.
     pub fn unset(&self, name: &str) -> bool {
-        self.0.get().is_some_and(|maps| lock(maps).named.remove(name).is_some())
+        self.0.get().is_some_and(|maps| maps.lock().named.remove(name).is_some())
     }
 
     fn maps(&self) -> &Mutex<Maps> {
@@ -74,7 +74,7 @@ fn cloned<T: Clone + 'static>(value: Option<&Arc<dyn Any + Send + Sync>>) -> Opt
 impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (typed, named) = self.0.get().map_or((0, 0), |maps| {
-            let maps = lock(maps);
+            let maps = maps.lock();
             (maps.typed.len(), maps.named.len())
         });
         f.debug_struct("Values").field("typed", &typed).field("named", &named).finish()

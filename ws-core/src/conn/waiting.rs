@@ -5,9 +5,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::MutexGuard;
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+use parking_lot::MutexGuard;
 
 use bytes::Bytes;
 
@@ -15,8 +16,90 @@ use super::reading::Reader;
 use super::shared::Shared;
 use super::waiters::Ticket;
 use super::writing::Writer;
-use super::{Ending, lock, turn};
-use crate::Error;
+use super::{Ending, turn};
+use crate::{Error, Message};
+
+/// [`Conn::read`](super::Conn::read): an operation of the reading side, with the short
+/// way to a message taken first.
+pub(super) struct Read<'a> {
+    shared: &'a Shared,
+    ticket: Ticket,
+}
+
+/// [`Conn::write`](super::Conn::write): an operation of the writing side, likewise.
+pub(super) struct Write<'a> {
+    shared: &'a Shared,
+    ticket: Ticket,
+    message: Option<Message>,
+}
+
+impl Future for Read<'_> {
+    type Output = Result<Message, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { shared, ticket } = &mut *self;
+        let mut reader = shared.reader.lock();
+        if reader.is_usual(ticket) {
+            match reader.poll_usual(shared, cx) {
+                Poll::Ready(Some(message)) => {
+                    reader.leave(ticket);
+                    return Poll::Ready(Ok(message));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => return reader.poll_idle(shared, ticket, true, cx),
+            }
+        }
+        let polled = reader.poll_message(shared, ticket, cx);
+        if polled.is_ready() {
+            reader.leave(ticket);
+        }
+        polled
+    }
+}
+
+impl Future for Write<'_> {
+    type Output = Result<(), Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { shared, ticket, message } = &mut *self;
+        let mut writer = shared.writer.lock();
+        if writer.is_usual(ticket)
+            && let Some(message) = message.take()
+        {
+            writer.write(shared, message);
+            if writer.failed.is_none() {
+                shared.release(writer);
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let polled = writer.poll_write(shared, message, ticket, cx);
+        if polled.is_ready() {
+            writer.waiters.leave(ticket);
+        }
+        shared.release(writer);
+        polled
+    }
+}
+
+impl Drop for Read<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.ticket.is_waiting() {
+            self.shared.reader.lock().leave(&mut self.ticket);
+        }
+    }
+}
+
+impl Drop for Write<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.ticket.is_waiting() {
+            self.shared.writer.lock().waiters.leave(&mut self.ticket);
+        }
+    }
+}
 
 /// An operation of the reading side.
 pub(super) struct Reading<'a, F> {
@@ -41,7 +124,7 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Self { shared, ticket, poll } = &mut *self;
-        let mut reader = lock(&shared.reader);
+        let mut reader = shared.reader.lock();
         let polled = poll(&mut reader, shared, ticket, cx);
         if polled.is_ready() {
             reader.leave(ticket);
@@ -59,7 +142,7 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Self { shared, ticket, poll } = &mut *self;
-        let mut writer = lock(&shared.writer);
+        let mut writer = shared.writer.lock();
         let polled = poll(&mut writer, shared, ticket, cx);
         if polled.is_ready() {
             writer.waiters.leave(ticket);
@@ -73,7 +156,7 @@ impl<F> Drop for Reading<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if self.ticket.is_waiting() {
-            lock(&self.shared.reader).leave(&mut self.ticket);
+            self.shared.reader.lock().leave(&mut self.ticket);
         }
     }
 }
@@ -82,7 +165,7 @@ impl<F> Drop for Writing<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if self.ticket.is_waiting() {
-            lock(&self.shared.writer).waiters.leave(&mut self.ticket);
+            self.shared.writer.lock().waiters.leave(&mut self.ticket);
         }
     }
 }
@@ -92,11 +175,21 @@ struct Pinging<'a>(&'a Shared, u64);
 
 impl Drop for Pinging<'_> {
     fn drop(&mut self) {
-        lock(&self.0.reader).pings.forget(self.1);
+        self.0.reader.lock().pings.forget(self.1);
     }
 }
 
 impl Shared {
+    #[inline]
+    pub(super) const fn read(&self) -> Read<'_> {
+        Read { shared: self, ticket: Ticket::NONE }
+    }
+
+    #[inline]
+    pub(super) const fn write(&self, message: Message) -> Write<'_> {
+        Write { shared: self, ticket: Ticket::NONE, message: Some(message) }
+    }
+
     /// Waits for something of the reading side.
     #[inline]
     pub(super) const fn wait_reading<T, F>(&self, poll: F) -> Reading<'_, F>
@@ -133,8 +226,8 @@ impl Shared {
     /// Sends a ping and waits for its pong, reading on meanwhile.
     pub(super) async fn ping(&self, payload: Option<Bytes>) -> Result<Duration, Error> {
         let sent = {
-            let mut reader = lock(&self.reader);
-            let mut writer = lock(&self.writer);
+            let mut reader = self.reader.lock();
+            let mut writer = self.writer.lock();
             writer.check_open(self)?;
             let (number, payload) = reader.pings.sent(payload);
             let sent = Pinging(self, number);

@@ -18,7 +18,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::lock;
 use super::shared::Shared;
 use super::transport::WriteHalf;
 use super::waiters::{Ticket, Waiters};
@@ -59,8 +58,26 @@ impl Writer {
         }
     }
 
-    /// Queues a message, when there is room for it, and sends what can be sent.
+    /// May the next message be queued without a second look?
     #[inline]
+    pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
+        !self.closed
+            && self.failed.is_none()
+            && self.io.is_some()
+            && !ticket.is_waiting()
+            && !self.outbound.is_streaming()
+            && self.outbound.queue().len() <= self.high_mark
+    }
+
+    /// Queues a message, and sends what can be sent.
+    #[inline]
+    pub(super) fn write(&mut self, shared: &Shared, message: Message) {
+        self.messages += 1;
+        self.outbound.message(message);
+        self.send(shared, shared.more.load(Relaxed));
+    }
+
+    /// As [`write`](Self::write), when there is room for it.
     pub(super) fn poll_write(
         &mut self,
         shared: &Shared,
@@ -70,10 +87,8 @@ impl Writer {
     ) -> Poll<Result<(), Error>> {
         ready!(self.poll_room(shared, ticket, cx))?;
         if let Some(message) = message.take() {
-            self.messages += 1;
-            self.outbound.message(message);
+            self.write(shared, message);
         }
-        self.send(shared, shared.more.load(Relaxed));
         Poll::Ready(self.outcome())
     }
 
@@ -314,7 +329,7 @@ impl Future for Drain {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
-        let mut writer = lock(&shared.writer);
+        let mut writer = shared.writer.lock();
         let drained = writer.poll_drain(Some(cx));
         let taken = writer.outbound.sent();
         if writer.outbound.queue().len() <= writer.low_mark {

@@ -105,9 +105,16 @@ impl Inbound {
     /// not have to wait? Said of the bytes that [`receive`](Self::receive) left over.
     #[inline]
     pub fn is_ready(&self, input: &[u8]) -> bool {
-        !self.is_inside_frame()
-            && Header::decode(input)
-                .is_some_and(|(header, head)| (input.len() - head) as u64 >= header.len)
+        let &[_, sizes, ..] = input else { return false };
+        let mask = if sizes & 0x80 == 0 { 0 } else { 4 };
+        let frame = match sizes & 0x7f {
+            126 | 127 => match Header::decode(input) {
+                Some((header, head)) => header.len.saturating_add(head as u64),
+                None => return false,
+            },
+            len => u64::from(len) + mask + 2,
+        };
+        input.len() as u64 >= frame && !self.is_inside_frame()
     }
 
     /// The type of the message that is arriving, if one is.

@@ -16,6 +16,8 @@ const MAX_WAITING_PONGS: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct Outbound {
     role: Role,
+    /// Does a message go out as it is: unmasked, uncompressed, in one piece?
+    plain: bool,
     compressor: Option<Box<Compressor>>,
     fragment_size: Option<usize>,
     queue: Queue,
@@ -61,6 +63,7 @@ impl Outbound {
     pub fn new(role: Role, config: &Config, compression: Option<Params>) -> Self {
         Self {
             role,
+            plain: role == Role::Server && compression.is_none() && config.fragment_size.is_none(),
             compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
             fragment_size: config.fragment_size,
             queue: Queue::default(),
@@ -80,6 +83,9 @@ impl Outbound {
             return;
         }
         let opcode = opcode_of(message.kind());
+        if self.plain && self.queue.push_short(opcode, message.as_bytes()) {
+            return;
+        }
         if let Some(compressor) = &mut self.compressor
             && let Some(payload) = compressor.compress(&message)
         {
@@ -296,14 +302,13 @@ impl Outbound {
 
     #[inline]
     fn frames(&mut self, opcode: OpCode, rsv1: bool, payload: Bytes) {
-        match self.fragment_size {
-            Some(size) if payload.len() > size => self.fragments(opcode, rsv1, payload, size),
-            _ => {
-                let len = payload.len() as u64;
-                let header = Header::new(true, opcode, len);
-                self.queue.push(&Header { rsv1, mask: self.mask(), ..header }, payload);
-            }
+        if let Some(size) = self.fragment_size
+            && payload.len() > size
+        {
+            return self.fragments(opcode, rsv1, payload, size);
         }
+        let header = Header { rsv1, ..Header::new(true, opcode, payload.len() as u64) };
+        self.queue.push(&Header { mask: self.mask(), ..header }, payload);
     }
 
     fn fragments(&mut self, opcode: OpCode, rsv1: bool, mut payload: Bytes, size: usize) {

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use bytes::{Bytes, BytesMut};
 
 use super::spare;
-use crate::frame::{Header, MAX_HEADER, Mask, mask};
+use crate::frame::{Header, MAX_HEADER, Mask, OpCode, mask};
 
 /// Payloads up to this length are copied behind each other; longer ones go as they
 /// are.
@@ -85,6 +85,27 @@ impl Queue {
             return self.push_copied(header, &payload);
         }
         self.push_uncopied(header, payload);
+    }
+
+    /// Adds an unmasked frame at the end that is a whole message, uncompressed: the
+    /// short way for what comes most often. Says whether it did, which it does unless
+    /// the payload is long.
+    #[inline]
+    pub fn push_short(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+        if payload.len() > COPIED {
+            return false;
+        }
+        let len = payload.len() as u16;
+        let ([high, low], first) = (len.to_be_bytes(), 0x80 | opcode.as_u8());
+        let (header, head) =
+            if len < 126 { ([first, low, 0, 0], 2) } else { ([first, 126, high, low], 4) };
+        let batch = self.batch(header.len() + payload.len());
+        let start = batch.len();
+        batch.extend_from_slice(&header);
+        batch.truncate(start + head);
+        batch.extend_from_slice(payload);
+        self.len += head + payload.len();
+        true
     }
 
     /// As [`push`](Self::push), of a payload that others hold too.
@@ -334,7 +355,6 @@ fn end_of_frame(batch: &[u8], written: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::OpCode;
 
     fn frame(queue: &mut Queue, payload: &[u8]) {
         let header = Header::new(true, OpCode::BINARY, payload.len() as u64);
