@@ -1,0 +1,11 @@
+//! What do the measured servers have in common, so that they differ in the library only?
+
+mod hub;
+mod opening;
+mod options;
+mod serve;
+
+pub use hub::{Hub, Payload, Subscription};
+pub use opening::{OpeningError, answer};
+pub use options::{BURST, Deflate, Mode, Options};
+pub use serve::{MESSAGE_LIMIT, listener, runtime, say_where, serve, welcome};

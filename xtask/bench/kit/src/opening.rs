@@ -1,0 +1,66 @@
+//! How does a server without a library answer the opening handshake?
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha1::{Digest as _, Sha1};
+
+/// The answer to the request at the front of `input`, and how long that request is; `None`
+/// while it has not all arrived.
+///
+/// It looks for the key only: this is for the limits, which have no protocol.
+///
+/// # Errors
+///
+/// When there is no key.
+pub fn answer(input: &[u8]) -> Result<Option<(String, usize)>, OpeningError> {
+    let Some(len) = input.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
+    let head = String::from_utf8_lossy(&input[..len]);
+    let key = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
+        .map(|(_, value)| value.trim())
+        .ok_or(OpeningError)?;
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = BASE64_STANDARD.encode(hash.finalize());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-accept: {accept}\r\n\r\n"
+    );
+    Ok(Some((answer, len + 4)))
+}
+
+/// A request without a key.
+#[derive(Clone, Copy, Debug)]
+pub struct OpeningError;
+
+impl fmt::Display for OpeningError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request has no sec-websocket-key")
+    }
+}
+
+impl std::error::Error for OpeningError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_rfc_is_answered_as_there() {
+        let request = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nrest";
+        let (answer, len) = answer(request).unwrap().unwrap();
+        assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+        assert_eq!(&request[len..], b"rest");
+    }
+
+    #[test]
+    fn half_a_request_is_not_answered() {
+        assert!(answer(b"GET / HTTP/1.1\r\n").unwrap().is_none());
+        assert!(answer(b"GET / HTTP/1.1\r\n\r\n").is_err());
+    }
+}
