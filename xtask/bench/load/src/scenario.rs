@@ -166,10 +166,7 @@ pub const SCENARIOS: &[Scenario] = &[
         .conns(100)
         .in_flight(16)
         .of(24, Binary),
-    Scenario::echo("writers-1", "128 B, 4,000 at a time from one task, two threads")
-        .shape(Shape::Burst)
-        .conns(1),
-    Scenario::echo("writers-4", "128 B, 4,000 at a time from four tasks, two threads")
+    Scenario::echo("writers", "128 B, 4,000 at a time on one connection, two threads")
         .shape(Shape::Burst)
         .conns(1),
     Scenario::echo("client-16", "a client's 16 B, 64 connections")
