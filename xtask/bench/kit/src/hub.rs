@@ -2,21 +2,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-/// A payload that many connections send: a clone copies no bytes.
-pub type Payload = Arc<[u8]>;
 
 /// All who want what is published. A clone is the same hub.
 #[derive(Clone, Debug, Default)]
-pub struct Hub(Arc<Mutex<Vec<UnboundedSender<Payload>>>>);
+pub struct Hub(Arc<Mutex<Vec<UnboundedSender<Bytes>>>>);
 
 /// One connection's part in a hub.
 #[derive(Debug)]
 pub struct Subscription {
     hub: Hub,
-    sender: UnboundedSender<Payload>,
-    receiver: UnboundedReceiver<Payload>,
+    sender: UnboundedSender<Bytes>,
+    receiver: UnboundedReceiver<Bytes>,
 }
 
 impl Hub {
@@ -30,22 +28,21 @@ impl Hub {
 
 impl Subscription {
     /// Gives `payload` to all others.
-    pub fn publish(&self, payload: impl Into<Payload>) {
-        let payload = payload.into();
+    pub fn publish(&self, payload: &Bytes) {
         let subscribers = self.hub.0.lock().unwrap_or_else(PoisonError::into_inner);
         for subscriber in subscribers.iter().filter(|it| !it.same_channel(&self.sender)) {
             // Who is gone wants no more.
-            let _ = subscriber.send(Arc::clone(&payload));
+            let _ = subscriber.send(payload.clone());
         }
     }
 
     /// The next payload that another published.
-    pub async fn next(&mut self) -> Option<Payload> {
+    pub async fn next(&mut self) -> Option<Bytes> {
         self.receiver.recv().await
     }
 
     /// The next payload, if there is one already.
-    pub fn ready(&mut self) -> Option<Payload> {
+    pub fn ready(&mut self) -> Option<Bytes> {
         self.receiver.try_recv().ok()
     }
 }

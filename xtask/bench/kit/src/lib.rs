@@ -5,7 +5,7 @@ mod opening;
 mod options;
 mod serve;
 
-pub use hub::{Hub, Payload, Subscription};
-pub use opening::{OpeningError, answer};
+pub use hub::{Hub, Subscription};
+pub use opening::{OpeningError, answer, open};
 pub use options::{BURST, Deflate, Mode, Options};
 pub use serve::{MESSAGE_LIMIT, listener, runtime, say_where, serve, welcome};

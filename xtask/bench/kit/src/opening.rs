@@ -2,19 +2,22 @@
 
 use std::fmt;
 
+use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest as _, Sha1};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// The answer to the request at the front of `input`, and how long that request is; `None`
 /// while it has not all arrived.
 ///
-/// It looks for the key only: this is for the limits, which have no protocol.
+/// It looks for the key only: this is for what has no handshake of its own.
 ///
 /// # Errors
 ///
 /// When there is no key.
-pub fn answer(input: &[u8]) -> Result<Option<(String, usize)>, OpeningError> {
+pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, OpeningError> {
     let Some(len) = input.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&input[..len]);
     let key = head
@@ -32,6 +35,21 @@ pub fn answer(input: &[u8]) -> Result<Option<(String, usize)>, OpeningError> {
          sec-websocket-accept: {accept}\r\n\r\n"
     );
     Ok(Some((answer, len + 4)))
+}
+
+/// Answers the opening handshake on a stream.
+///
+/// # Errors
+///
+/// When the stream ends before, or the request has no key.
+pub async fn open(stream: &mut TcpStream) -> Result<()> {
+    let mut head = Vec::new();
+    loop {
+        ensure!(stream.read_buf(&mut head).await? > 0, "the stream ends during the handshake");
+        if let Some((answer, _)) = answer(&head)? {
+            return Ok(stream.write_all(answer.as_bytes()).await?);
+        }
+    }
 }
 
 /// A request without a key.

@@ -1,6 +1,7 @@
 //! Who takes part, how is each started, and what can it do?
 
 use load::scenario::{Deflate, Scenario, Shape};
+use serde::Serialize;
 
 /// A way of serving messages.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +17,7 @@ pub(crate) struct Contestant {
 }
 
 /// What a contestant is to the question of who is fastest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Kind {
     /// No protocol at all.
     Limit,
@@ -48,6 +49,12 @@ pub(crate) const CONTESTANTS: &[Contestant] = &[
     row("raw-tokio-lazy", Limit, "raw-tokio", "lazy", &[Echo]),
     row("ours", Ours, "ours", "", &[Echo, Skill::Deflate, Fanout, Workers, Burst]),
     row("ours+hyper", Ours, "ours", "hyper", &[Echo, Skill::Deflate, Fanout, Workers]),
+    row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers]),
+    row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
+    row("tokio-websockets", Peer, "tokio-websockets", "", &[Echo, Fanout, Workers]),
+    row("tungstenite", Peer, "tungstenite", "", &[Echo, Fanout, Workers]),
+    row("tungstenite+rb16k", Peer, "tungstenite", "rb16k", &[Echo, Fanout]),
+    row("tungstenite+rb16k+batch", Batch, "tungstenite", "rb16k+batch", &[Echo]),
 ];
 
 const fn row(

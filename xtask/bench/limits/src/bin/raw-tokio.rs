@@ -20,14 +20,7 @@ type Room = Mutex<Vec<Arc<TcpStream>>>;
 const BUFFER: usize = 64 * 1024;
 
 async fn open(mut stream: TcpStream, options: &'static Options, room: &'static Room) -> Result<()> {
-    let mut head = Vec::new();
-    loop {
-        stream.read_buf(&mut head).await?;
-        if let Some((answer, _)) = kit::answer(&head)? {
-            stream.write_all(answer.as_bytes()).await?;
-            break;
-        }
-    }
+    Box::pin(kit::open(&mut stream)).await?;
     match (options.mode, options.is("lazy")) {
         (Mode::Fanout, _) => tokio::spawn(publish(stream, room)),
         (Mode::Echo | Mode::Burst, true) => tokio::spawn(echo_lazily(stream)),
