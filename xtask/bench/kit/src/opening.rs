@@ -9,6 +9,8 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::Deflate;
+
 /// The answer to the request at the front of `input`, and how long that request is; `None`
 /// while it has not all arrived.
 ///
@@ -43,11 +45,35 @@ pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, Open
 ///
 /// When the stream ends before, or the request has no key.
 pub async fn open(stream: &mut TcpStream) -> Result<()> {
+    open_with(stream, None).await
+}
+
+/// The same, and agrees to extensions, without a look at what was offered.
+///
+/// # Errors
+///
+/// As [`open`].
+pub async fn open_with(stream: &mut TcpStream, extensions: Option<&str>) -> Result<()> {
     let mut head = Vec::new();
     loop {
         ensure!(stream.read_buf(&mut head).await? > 0, "the stream ends during the handshake");
-        if let Some((answer, _)) = answer(&head)? {
+        if let Some((mut answer, _)) = answer(&head)? {
+            if let Some(extensions) = extensions {
+                answer.truncate(answer.len() - 2);
+                answer.push_str(&format!("sec-websocket-extensions: {extensions}\r\n\r\n"));
+            }
             return Ok(stream.write_all(answer.as_bytes()).await?);
+        }
+    }
+}
+
+/// What a server answers that agrees to compression.
+pub const fn extensions(deflate: Deflate) -> Option<&'static str> {
+    match deflate {
+        Deflate::Off => None,
+        Deflate::Takeover => Some("permessage-deflate"),
+        Deflate::NoTakeover => {
+            Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
         }
     }
 }

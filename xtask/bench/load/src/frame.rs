@@ -79,13 +79,8 @@ mod tests {
         for (len, size) in [(0, 6), (125, 6), (126, 8), (0xffff, 8), (0x10000, 14)] {
             let mut frame = Vec::new();
             encode(BINARY, true, &vec![7; len], [1, 2, 3, 4], &mut frame);
-            let header = Header {
-                fin: true,
-                rsv1: true,
-                opcode: BINARY,
-                masked: true,
-                len: len as u64,
-            };
+            let header =
+                Header { fin: true, rsv1: true, opcode: BINARY, masked: true, len: len as u64 };
             assert_eq!(Header::decode(&frame), Some((header, size)));
             assert_eq!(Header::decode(&frame[..size - 1]), None);
             assert_eq!(frame.len(), size + len);

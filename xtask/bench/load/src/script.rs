@@ -160,7 +160,8 @@ pub fn payload(scenario: &Scenario, random: &mut Random) -> Vec<u8> {
     }
 }
 
-const WORDS: [&str; 6] = ["Grüße an die Köche, ", "世界你好", "Добрый день — ", "ναι, ", "ありがとう", "ok "];
+const WORDS: [&str; 6] =
+    ["Grüße an die Köche, ", "世界你好", "Добрый день — ", "ναι, ", "ありがとう", "ok "];
 
 fn record(random: &mut Random) -> String {
     let mut below = |limit| random.next() % limit;

@@ -47,14 +47,22 @@ pub(crate) const CONTESTANTS: &[Contestant] = &[
     row("raw-epoll", Limit, "raw-epoll", "", &[Echo, Fanout]),
     row("raw-tokio", Limit, "raw-tokio", "", &[Echo, Fanout, Workers]),
     row("raw-tokio-lazy", Limit, "raw-tokio", "lazy", &[Echo]),
-    row("ours", Ours, "ours", "", &[Echo, Skill::Deflate, Fanout, Workers, Burst]),
+    row("ours", Ours, "ours", "", &[Echo, Skill::Deflate, Fanout, Workers, Burst, Client]),
     row("ours+hyper", Ours, "ours", "hyper", &[Echo, Skill::Deflate, Fanout, Workers]),
-    row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers]),
+    row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
     row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
-    row("tokio-websockets", Peer, "tokio-websockets", "", &[Echo, Fanout, Workers]),
-    row("tungstenite", Peer, "tungstenite", "", &[Echo, Fanout, Workers]),
+    row("yawc", Peer, "yawc", "", &[Echo, Skill::Deflate, Fanout, Workers, Client]),
+    row("sockudo-ws", Peer, "sockudo-ws", "", &[Echo, Skill::Deflate, Fanout, Workers]),
+    row("soketto", Peer, "soketto", "", &[Echo, Skill::Deflate]),
+    row("wtx", Peer, "wtx", "", &[Echo]),
+    row("axum", Peer, "axum", "", &[Echo, Fanout, Workers]),
+    row("actix-ws", Peer, "actix-ws", "", &[Echo, Workers]),
+    row("tokio-websockets", Peer, "tokio-websockets", "", &[Echo, Fanout, Workers, Client]),
+    row("tungstenite", Peer, "tungstenite", "", &[Echo, Fanout, Workers, Client]),
     row("tungstenite+rb16k", Peer, "tungstenite", "rb16k", &[Echo, Fanout]),
     row("tungstenite+rb16k+batch", Batch, "tungstenite", "rb16k+batch", &[Echo]),
+    row("yawc+batch", Batch, "yawc", "batch", &[Echo]),
+    row("sockudo-ws+batch", Batch, "sockudo-ws", "batch", &[Echo]),
 ];
 
 const fn row(
@@ -123,8 +131,10 @@ impl Entry {
             return able.flat_map(|it| [1, 4].map(|writers| with(Self::of(it), writers))).collect();
         }
         if scenario.name.starts_with("workers-") {
-            let with = |entry: Self, workers: usize| {
-                Self { name: format!("{}, {workers} threads", entry.name), workers, ..entry }
+            let with = |entry: Self, workers: usize| Self {
+                name: format!("{}, {workers} threads", entry.name),
+                workers,
+                ..entry
             };
             let able = able.filter(|it| it.can.contains(&Workers));
             return able.flat_map(|it| [Self::of(it), with(Self::of(it), 2)]).collect();

@@ -25,7 +25,11 @@ pub(crate) struct Counted {
 }
 
 /// Counts, says what it counted, and writes it down.
-pub(crate) fn run(programs: &Programs, contestants: &[&'static Contestant], out: &Path) -> Result<()> {
+pub(crate) fn run(
+    programs: &Programs,
+    contestants: &[&'static Contestant],
+    out: &Path,
+) -> Result<()> {
     let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
     ensure!(found.is_ok(), "valgrind is missing: install it to count instructions");
     println!("user-space instructions per message, 16 connections\n");
@@ -78,7 +82,7 @@ fn total(
     valgrind.arg(programs.path(contestant.program));
     let entries = Entry::all(&[contestant], scenario);
     let entry = entries.first().with_context(|| format!("{} cannot echo", contestant.name))?;
-    let server = Server::start(valgrind.args(entry.arguments(scenario)), 1)?;
+    let server = Server::start(valgrind.args(entry.arguments(scenario)), 0..1)?;
     let messages = messages.to_string();
     let more = ["--conns", "16", "--in-flight", in_flight, "--messages", &messages];
     programs.load(&server, scenario, contestant.is_raw(), &more)?;

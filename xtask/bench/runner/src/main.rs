@@ -9,6 +9,7 @@ mod progress;
 mod results;
 mod rounds;
 mod statistics;
+mod syscalls;
 mod table;
 
 use std::fs;
@@ -53,6 +54,9 @@ struct Args {
     /// Count user-space instructions per message, rather than measure time (needs valgrind).
     #[arg(long)]
     instructions: bool,
+    /// Count system calls per message, rather than measure time (needs strace).
+    #[arg(long, conflicts_with = "instructions")]
+    syscalls: bool,
     /// Say which scenarios and contestants there are.
     #[arg(long)]
     list: bool,
@@ -81,6 +85,9 @@ fn run(args: &Args) -> Result<()> {
         .with_context(|| format!("cannot make {} (--out)", args.out.display()))?;
     if args.instructions {
         return instructions::run(&programs, &contestants, &args.out);
+    }
+    if args.syscalls {
+        return syscalls::run(&programs, &scenarios, &contestants, &args.out);
     }
     measure(args, &programs, &scenarios, &contestants)
 }

@@ -1,6 +1,7 @@
 //! How are the contestants built, started and put under load?
 
 use std::io::{BufRead as _, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -31,8 +32,11 @@ impl Programs {
     /// Builds the generator and what these contestants need.
     pub(crate) fn build(&self, contestants: &[&Contestant]) -> Result<()> {
         let of = |package: &str| {
-            let mut programs: Vec<_> =
-                contestants.iter().filter(|it| it.package == package).map(|it| it.program).collect();
+            let mut programs: Vec<_> = contestants
+                .iter()
+                .filter(|it| it.package == package)
+                .map(|it| it.program)
+                .collect();
             programs.sort_unstable();
             programs.dedup();
             programs
@@ -86,6 +90,21 @@ impl Programs {
         }
         report_of(&mut command)
     }
+
+    /// Has a client make the load, on a server that is always the same.
+    pub(crate) fn load_from(
+        &self,
+        client: &str,
+        scenario: &Scenario,
+        more: &[&str],
+    ) -> Result<Report> {
+        let mut server = self.command("raw-epoll");
+        let server = Server::start(server.args(["--variant", "websocket"]), 1..2)?;
+        let mut command = self.command(&format!("{client}-client"));
+        command.args(["--connect", &server.address, "--scenario", scenario.name]);
+        command.args(["--pid", &server.child.id().to_string()]).args(more);
+        on(0..1, || report_of(&mut command))
+    }
 }
 
 /// How many processors there are, of which the first two are used.
@@ -111,10 +130,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it on the first processors, so many of them.
-    pub(crate) fn start(command: &mut Command, processors: usize) -> Result<Self> {
+    /// Starts it on these processors.
+    pub(crate) fn start(command: &mut Command, processors: Range<usize>) -> Result<Self> {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = on_first(processors, || {
+        let mut child = on(processors, || {
             command.spawn().with_context(|| format!("cannot start {command:?}"))
         })?;
         let stdout = child.stdout.take().context("a server has no output")?;
@@ -135,6 +154,18 @@ impl Server {
         Ok(())
     }
 
+    /// Asks the program that it runs to end, where it runs one, and waits until both have.
+    pub(crate) fn end_child(mut self) -> Result<()> {
+        let pid = self.child.id();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let children = std::fs::read_to_string(&path).with_context(|| format!("no {path}"))?;
+        let child = children.split_whitespace().next().and_then(|word| word.parse().ok());
+        let child = child.with_context(|| format!("{path} names no child"))?;
+        kill(Pid::from_raw(child), Signal::SIGINT).context("the server has ended by itself")?;
+        self.child.wait().context("cannot wait for a server")?;
+        Ok(())
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
@@ -148,15 +179,18 @@ impl Drop for Server {
     }
 }
 
-/// Does something on the first processors only. What it starts stays there.
-fn on_first<T>(processors: usize, what: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Does something on these processors only, if they are there. What it starts stays there.
+fn on<T>(processors: Range<usize>, what: impl FnOnce() -> Result<T>) -> Result<T> {
+    if processors.end > cores() {
+        return what();
+    }
     let this = Pid::from_raw(0);
     let before = sched_getaffinity(this)?;
-    let mut first = CpuSet::new();
-    for core in 0..processors.min(cores()) {
-        first.set(core)?;
+    let mut chosen = CpuSet::new();
+    for core in processors {
+        chosen.set(core)?;
     }
-    sched_setaffinity(this, &first).context("cannot choose a processor")?;
+    sched_setaffinity(this, &chosen).context("cannot choose a processor")?;
     let outcome = what();
     sched_setaffinity(this, &before)?;
     outcome

@@ -91,9 +91,7 @@ pub(crate) fn of(scenario: &Scenario, entries: &[Entry], series: Vec<Series>) ->
             name: own.name.clone(),
             kind: entry.contestant.kind,
             cost: summary(&|sample| Some(cost_of(sample))),
-            to_reference: alone
-                .or(reference)
-                .and_then(|other| ratio(own, other, &cost_of)),
+            to_reference: alone.or(reference).and_then(|other| ratio(own, other, &cost_of)),
             ours_to_it: ours_like(entry).and_then(|ours| ratio(ours, own, &cost_of)),
             throughput: summary(&|sample| Some(sample.report.throughput())),
             p50: summary(&|sample| Some(sample.report.latency?.p50)),
@@ -137,11 +135,7 @@ mod tests {
         let samples = costs.iter().enumerate().map(|(round, (micros, disturbed))| Sample {
             round,
             disturbed: *disturbed,
-            report: Report {
-                messages: 1,
-                cpu_ns: (micros * 1000.0) as u64,
-                ..Report::default()
-            },
+            report: Report { messages: 1, cpu_ns: (micros * 1000.0) as u64, ..Report::default() },
         });
         Series { name: name.to_owned(), samples: samples.collect(), repeated: 0, failure: None }
     }

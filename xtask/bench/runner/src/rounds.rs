@@ -12,8 +12,8 @@ use load::scenario::{Scenario, Shape};
 use serde::Serialize;
 
 use crate::contestants::Entry;
+use crate::programs::{Programs, Server};
 use crate::progress::Progress;
-use crate::programs::{Programs, Server, cores};
 
 /// How long, and how often.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -128,17 +128,15 @@ fn measure(
     Ok(())
 }
 
-fn sample(
-    programs: &Programs,
-    scenario: &Scenario,
-    entry: &Entry,
-    plan: &Plan,
-) -> Result<Report> {
-    let mut command = programs.command(entry.contestant.program);
-    command.args(entry.arguments(scenario));
-    let server = Server::start(&mut command, entry.workers.min(cores()))?;
+fn sample(programs: &Programs, scenario: &Scenario, entry: &Entry, plan: &Plan) -> Result<Report> {
     let (seconds, warm_up) = (plan.seconds.to_string(), plan.warm_up.to_string());
     let more = ["--seconds", &seconds, "--warm-up", &warm_up];
+    if scenario.shape == Shape::Client {
+        return programs.load_from(entry.contestant.program, scenario, &more);
+    }
+    let mut command = programs.command(entry.contestant.program);
+    command.args(entry.arguments(scenario));
+    let server = Server::start(&mut command, 0..entry.workers)?;
     programs.load(&server, scenario, entry.contestant.is_raw(), &more)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use load::scenario::Shape;
+use load::scenario::{Deflate, Shape};
 
 use crate::contestants::Kind;
 use crate::results::{Result, Row};
@@ -67,15 +67,19 @@ fn line(result: &Result, row: &Row) -> Vec<String> {
         summary.map_or_else(String::new, |summary| number(summary.median))
     };
     cells.push(middle(&row.cost));
-    cells.push(row.cost.map_or_else(String::new, |cost| {
-        format!("{}–{}", number(cost.min), number(cost.max))
-    }));
+    cells.push(
+        row.cost
+            .map_or_else(String::new, |cost| format!("{}–{}", number(cost.min), number(cost.max))),
+    );
     cells.extend([ratio(&row.to_reference), ratio(&row.ours_to_it)]);
     match result.scenario.shape {
         Shape::Idle => cells.push(middle(&row.memory_open)),
         _ => {
             cells.extend([&row.throughput, &row.p50, &row.p99, &row.p999].map(middle));
-            cells.push(row.wire_bytes.map_or_else(String::new, number));
+            // Elsewhere it is what the title says.
+            let compressed = result.scenario.deflate != Deflate::Off;
+            let wire_bytes = row.wire_bytes.filter(|_| compressed);
+            cells.push(wire_bytes.map_or_else(String::new, number));
         }
     }
     cells.push(match row.disturbed {

@@ -67,7 +67,13 @@ impl Server {
             self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
             let opening = Some(Vec::new());
             let unmasker = Unmasker::default();
-            self.conns.push(Some(Conn { stream, opening, unmasker, rest: Vec::new(), waiting: false }));
+            self.conns.push(Some(Conn {
+                stream,
+                opening,
+                unmasker,
+                rest: Vec::new(),
+                waiting: false,
+            }));
         }
     }
 

@@ -14,12 +14,7 @@ use crate::scenario::Scenario;
 use crate::script::Script;
 
 /// Opens the connections, lets each carry a message, and weighs the server in between.
-pub fn run(
-    server: SocketAddr,
-    scenario: &Scenario,
-    raw: bool,
-    pid: Option<i32>,
-) -> Result<Report> {
+pub fn run(server: SocketAddr, scenario: &Scenario, raw: bool, pid: Option<i32>) -> Result<Report> {
     let pid = pid.context("memory is measured of a process: say `--pid`")?;
     allow_files(scenario.conns as u64 + 100)?;
     let script = Rc::new(Script::new(scenario, 1)?);
