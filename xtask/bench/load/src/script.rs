@@ -73,7 +73,7 @@ impl Script {
                     Deflate::Takeover => Some(squeeze(&mut compress, payload)?),
                 };
                 let payload = squeezed.as_ref().unwrap_or(payload);
-                let key = (random.next() as u32).to_ne_bytes();
+                let key = (random.draw() as u32).to_ne_bytes();
                 encode(opcode, squeezed.is_some(), payload, key, &mut script.bytes);
                 let end = script.bytes.len();
                 script.frames.push((end - payload.len(), end));
@@ -136,12 +136,12 @@ fn squeeze(compress: &mut Compress, payload: &[u8]) -> Result<Vec<u8>> {
 pub fn payload(scenario: &Scenario, random: &mut Random) -> Vec<u8> {
     let size = scenario.size;
     match scenario.content {
-        Content::Binary => (0..size).map(|_| random.next() as u8).collect(),
-        Content::Ascii => (0..size).map(|_| b' ' + (random.next() % 95) as u8).collect(),
+        Content::Binary => (0..size).map(|_| random.draw() as u8).collect(),
+        Content::Ascii => (0..size).map(|_| b' ' + (random.draw() % 95) as u8).collect(),
         Content::Utf8 => {
             let mut text = String::new();
             while text.len() < size {
-                text.push_str(WORDS[(random.next() % WORDS.len() as u64) as usize]);
+                text.push_str(WORDS[(random.draw() % WORDS.len() as u64) as usize]);
             }
             while text.len() > size {
                 text.pop();
@@ -164,7 +164,7 @@ const WORDS: [&str; 6] =
     ["Grüße an die Köche, ", "世界你好", "Добрый день — ", "ναι, ", "ありがとう", "ok "];
 
 fn record(random: &mut Random) -> String {
-    let mut below = |limit| random.next() % limit;
+    let mut below = |limit| random.draw() % limit;
     let names = ["anna", "bertil", "chiara", "dmitri", "esther", "farid", "grace", "hiro"];
     let (name, id) = (names[below(8) as usize], below(1_000_000));
     format!(
@@ -189,8 +189,8 @@ fn record(random: &mut Random) -> String {
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next one.
-    pub fn next(&mut self) -> u64 {
+    /// Another one.
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -94,7 +94,7 @@ impl Plan {
 /// Whose turn it is: each round begins one later, and every second one goes backwards, so that
 /// nobody always comes after the same one.
 fn place(round: usize, turn: usize, count: usize) -> usize {
-    let turn = if round % 2 == 0 { turn } else { count - 1 - turn };
+    let turn = if round.is_multiple_of(2) { turn } else { count - 1 - turn };
     (turn + round * 7) % count
 }
 
