@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use load::report::Report;
 use load::scenario::{Scenario, Shape};
+use load::script::Random;
 use serde::Serialize;
 
 use crate::contestants::Entry;
@@ -65,8 +66,7 @@ pub(crate) fn run(
     };
     let mut series: Vec<Series> = entries.iter().map(empty).collect();
     for round in 0..plan.rounds_of(scenario) {
-        for turn in 0..entries.len() {
-            let at = place(round, turn, entries.len());
+        for at in order(round, entries.len()) {
             let (entry, series) = (&entries[at], &mut series[at]);
             if series.failure.is_some() {
                 continue;
@@ -91,11 +91,15 @@ impl Plan {
     }
 }
 
-/// Whose turn it is: each round begins one later, and every second one goes backwards, so that
-/// nobody always comes after the same one.
-fn place(round: usize, turn: usize, count: usize) -> usize {
-    let turn = if round.is_multiple_of(2) { turn } else { count - 1 - turn };
-    (turn + round * 7) % count
+/// Who comes when: in another order each round, so that nobody always comes after the same one.
+/// It is the same in each run.
+fn order(round: usize, count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    let mut random = Random(round as u64 * 0x9e37_79b9 + 1);
+    for left in (1..count).rev() {
+        order.swap(left, (random.draw() >> 16) as usize % (left + 1));
+    }
+    order
 }
 
 /// Takes a sample, and takes it again while it is disturbed and there is patience.
@@ -145,12 +149,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_have_a_turn_in_each_round() {
-        for (round, count) in [(0, 1), (1, 5), (2, 7), (5, 14)] {
-            let mut places: Vec<_> = (0..count).map(|turn| place(round, turn, count)).collect();
-            assert!(round == 0 || count == 1 || places != (0..count).collect::<Vec<_>>());
-            places.sort_unstable();
-            assert_eq!(places, (0..count).collect::<Vec<_>>());
+    fn all_have_a_turn_in_each_round_and_orders_differ() {
+        let mut orders: Vec<_> = (0..5).map(|round| order(round, 14)).collect();
+        for order in &orders {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..14).collect::<Vec<_>>());
         }
+        orders.sort();
+        orders.dedup();
+        assert_eq!(orders.len(), 5);
+        assert_eq!(order(3, 1), [0]);
     }
 }
