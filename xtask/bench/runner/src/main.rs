@@ -57,6 +57,9 @@ struct Args {
     /// Count system calls per message, rather than measure time (needs strace).
     #[arg(long, conflicts_with = "instructions")]
     syscalls: bool,
+    /// Take the programs as they were built last.
+    #[arg(long)]
+    no_build: bool,
     /// Say which scenarios and contestants there are.
     #[arg(long)]
     list: bool,
@@ -80,7 +83,9 @@ fn run(args: &Args) -> Result<()> {
     let contestants = contestants(args)?;
     let scenarios = scenarios(args)?;
     let programs = Programs::new()?;
-    programs.build(&contestants)?;
+    if !args.no_build {
+        programs.build(&contestants)?;
+    }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {} (--out)", args.out.display()))?;
     if args.instructions {
