@@ -33,6 +33,7 @@ pub(crate) enum Kind {
 enum Skill {
     Echo,
     Deflate,
+    Takeover,
     Fanout,
     Workers,
     Burst,
@@ -40,19 +41,25 @@ enum Skill {
 }
 
 use Kind::{Batch, Limit, Ours, Peer};
-use Skill::{Burst, Client, Echo, Fanout, Workers};
+use Skill::{Burst, Client, Echo, Fanout, Takeover, Workers};
 
 /// All, in the order in which they are listed.
 pub(crate) const CONTESTANTS: &[Contestant] = &[
     row("raw-epoll", Limit, "raw-epoll", "", &[Echo, Fanout]),
     row("raw-tokio", Limit, "raw-tokio", "", &[Echo, Fanout, Workers]),
     row("raw-tokio-lazy", Limit, "raw-tokio", "lazy", &[Echo]),
-    row("ours", Ours, "ours", "", &[Echo, Skill::Deflate, Fanout, Workers, Burst, Client]),
-    row("ours+hyper", Ours, "ours", "hyper", &[Echo, Skill::Deflate, Fanout, Workers]),
+    row(
+        "ours",
+        Ours,
+        "ours",
+        "",
+        &[Echo, Skill::Deflate, Takeover, Fanout, Workers, Burst, Client],
+    ),
+    row("ours+hyper", Ours, "ours", "hyper", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
     row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
     row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
-    row("yawc", Peer, "yawc", "", &[Echo, Skill::Deflate, Fanout, Workers, Client]),
-    row("sockudo-ws", Peer, "sockudo-ws", "", &[Echo, Skill::Deflate, Fanout, Workers]),
+    row("yawc", Peer, "yawc", "", &[Echo, Skill::Deflate, Takeover, Fanout, Workers, Client]),
+    row("sockudo-ws", Peer, "sockudo-ws", "", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
     row("soketto", Peer, "soketto", "", &[Echo, Skill::Deflate]),
     row("wtx", Peer, "wtx", "", &[Echo]),
     row("axum", Peer, "axum", "", &[Echo, Fanout, Workers]),
@@ -97,7 +104,8 @@ impl Contestant {
             (Shape::Client, _) => Client,
             (Shape::Fanout, _) => Fanout,
             (Shape::Burst, _) => Burst,
-            (_, Deflate::NoTakeover | Deflate::Takeover) => Skill::Deflate,
+            (_, Deflate::NoTakeover) => Skill::Deflate,
+            (_, Deflate::Takeover) => Takeover,
             (Shape::Echo | Shape::Rate(_) | Shape::Idle, Deflate::Off) => Echo,
         };
         // What holds nothing is the limit of memory, and of nothing else.

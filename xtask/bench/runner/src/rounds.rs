@@ -73,8 +73,10 @@ pub(crate) fn run(
             }
             progress.step(scenario.name, &entry.name, round);
             if let Err(error) = measure(programs, scenario, entry, plan, round, series) {
-                progress.note(&format!("{}: {}: {error:#}", scenario.name, entry.name));
-                series.failure = Some(format!("{error:#}"));
+                // What follows is a backtrace of the generator, if there is one.
+                let error = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
+                progress.note(&format!("{}: {}: {error}", scenario.name, entry.name));
+                series.failure = Some(error);
             }
         }
     }

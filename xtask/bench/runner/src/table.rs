@@ -59,8 +59,7 @@ fn line(result: &Result, row: &Row) -> Vec<String> {
     };
     let mut cells = vec![format!("{mark}{}", row.name)];
     if let Some(failure) = &row.series.failure {
-        let first = failure.lines().next().unwrap_or_default();
-        cells.push(format!("failed: {first}"));
+        cells.push(format!("failed: {failure}"));
         return cells;
     }
     let middle = |summary: &Option<Summary>| {
