@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Counts durations by their size, within 2 %.
+/// Counts durations by their size, within 1 %.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -67,7 +67,7 @@ impl Histogram {
 
 /// Each power of two is divided into so many steps.
 const STEPS: usize = 1 << STEP_BITS;
-const STEP_BITS: u32 = 5;
+const STEP_BITS: u32 = 6;
 
 fn slot(nanos: u64) -> usize {
     let power = (nanos | 1).ilog2();
@@ -96,7 +96,7 @@ mod tests {
             let slot = slot(nanos);
             assert!(slot >= last, "{nanos}");
             last = slot;
-            assert!((middle(slot) - nanos as f64).abs() <= nanos as f64 * 0.02 + 1.0, "{nanos}");
+            assert!((middle(slot) - nanos as f64).abs() <= nanos as f64 * 0.01 + 1.0, "{nanos}");
         }
         let mut histogram = Histogram::default();
         histogram.add(Duration::MAX);

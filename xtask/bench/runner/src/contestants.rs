@@ -109,8 +109,10 @@ impl Contestant {
             (Shape::Echo | Shape::Rate(_) | Shape::Idle, Deflate::Off) => Echo,
         };
         // What holds nothing is the limit of memory, and of nothing else.
-        let lazy = self.variant == "lazy" && scenario.shape != Shape::Idle;
-        self.can.contains(&skill) && !lazy
+        let beside = self.variant == "lazy" && scenario.shape != Shape::Idle;
+        // With one message in flight there is no batch.
+        let alone = scenario.in_flight == 1 && !matches!(scenario.shape, Shape::Rate(_));
+        self.can.contains(&skill) && !beside && !(self.kind == Batch && alone)
     }
 }
 
@@ -124,7 +126,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn of(contestant: &'static Contestant) -> Self {
+    /// The contestant as it is.
+    pub(crate) fn of(contestant: &'static Contestant) -> Self {
         Self { name: contestant.name.to_owned(), contestant, workers: 1, writers: 1 }
     }
 

@@ -35,8 +35,7 @@ pub(crate) fn run(
     println!("user-space instructions per message, 16 connections\n");
     println!("{:<26} {:>16} {:>18}", "", "128 B, 1 in flight", "24 B, 16 in flight");
     let mut all = Vec::new();
-    let echo = Scenario::find("echo-128").context("there is no such scenario")?;
-    for contestant in contestants.iter().filter(|it| it.takes(echo)) {
+    for contestant in contestants {
         let lone = count(programs, contestant, "echo-128", "1", out)?;
         let pipelined = count(programs, contestant, "pipeline", "16", out)?;
         println!("{:<26} {lone:>18.1} {pipelined:>18.1}", contestant.name);
@@ -80,9 +79,8 @@ fn total(
     valgrind.args(["-q", "--tool=callgrind"]);
     valgrind.arg(format!("--callgrind-out-file={}", file.display()));
     valgrind.arg(programs.path(contestant.program));
-    let entries = Entry::all(&[contestant], scenario);
-    let entry = entries.first().with_context(|| format!("{} cannot echo", contestant.name))?;
-    let server = Server::start(valgrind.args(entry.arguments(scenario)), 0..1)?;
+    valgrind.args(Entry::of(contestant).arguments(scenario));
+    let server = Server::start(&mut valgrind, 0..1)?;
     let messages = messages.to_string();
     let more = ["--conns", "16", "--in-flight", in_flight, "--messages", &messages];
     programs.load(&server, scenario, contestant.is_raw(), &more)?;

@@ -69,7 +69,8 @@ fn cost(scenario: &Scenario, sample: &Sample) -> f64 {
 pub(crate) fn of(scenario: &Scenario, entries: &[Entry], series: Vec<Series>) -> Result {
     let cost_of = |sample: &Sample| cost(scenario, sample);
     let named = |name: &str| series.iter().find(|series| series.name == name);
-    let reference = named("raw-tokio").or_else(|| series.first());
+    let limit = if scenario.shape == Shape::Idle { "raw-tokio-lazy" } else { "raw-tokio" };
+    let reference = named(limit).or_else(|| series.first());
     let ours_like = |entry: &Entry| {
         let at = entries.iter().position(|it| {
             it.contestant.kind == Kind::Ours
