@@ -62,8 +62,9 @@ fn count(
     Ok(long.saturating_sub(short) as f64 / (LONG - SHORT) as f64)
 }
 
-const SHORT: u64 = 2_000;
-const LONG: u64 = 12_000;
+// So many that each connection sends whole batches.
+const SHORT: u64 = 8 * 16 * 16;
+const LONG: u64 = 48 * 16 * 16;
 
 /// The instructions of a whole run.
 fn total(

@@ -56,7 +56,10 @@ fn count(
     out: &Path,
 ) -> Result<BTreeMap<String, f64>> {
     // Long messages take long, and say the same after fewer.
-    let (short, long) = if scenario.size > 64 * 1024 { (200, 1_200) } else { (2_000, 22_000) };
+    let enough = if scenario.size > 64 * 1024 { 1_000 } else { 20_000 };
+    // Whole batches on each connection.
+    let batch = (scenario.conns * scenario.in_flight) as u64;
+    let (short, long) = (2 * batch, (2 + enough / batch) * batch);
     let before = total(programs, scenario, entry, short, out)?;
     let after = total(programs, scenario, entry, long, out)?;
     let each = |(name, count): (String, u64)| {

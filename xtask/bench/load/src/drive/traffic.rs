@@ -81,10 +81,16 @@ impl Traffic {
 
     /// Sends and receives for so long.
     pub fn run(mut self, pid: Option<i32>, extent: Extent) -> Result<Report> {
+        let extent = match extent {
+            Extent::Messages(messages) => {
+                // The same number on each connection.
+                let conns = self.conns.len() as u64;
+                self.quota = messages.div_ceil(conns);
+                Extent::Messages(self.quota * conns)
+            }
+            Extent::Time(..) => extent,
+        };
         let mut window = Window::new(pid, extent);
-        if let Some(limit) = window.limit() {
-            self.quota = limit.div_ceil(self.conns.len() as u64);
-        }
         self.epoch = Instant::now();
         self.begin()?;
         let mut events = vec![EpollEvent::empty(); 256];

@@ -80,12 +80,4 @@ impl Window {
             _ => Ok(Next::Go),
         }
     }
-
-    /// How many messages are to be sent in all, if that is what ends it.
-    pub const fn limit(&self) -> Option<u64> {
-        match self.extent {
-            Extent::Messages(messages) => Some(messages),
-            Extent::Time(..) => None,
-        }
-    }
 }
