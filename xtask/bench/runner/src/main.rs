@@ -190,7 +190,15 @@ fn list() {
 }
 
 /// What the short form measures: a row of each kind, and the peers that are best in most of them.
-const SHORT_SCENARIOS: &[&str] =
-    &["echo-128", "pipeline", "rate", "echo-16k-utf8", "echo-1m-4", "latency", "fanout-w1"];
+const SHORT_SCENARIOS: &[&str] = &[
+    "echo-128",
+    "pipeline",
+    "rate",
+    "echo-16k-utf8",
+    "echo-1m-4",
+    "latency",
+    "deflate-1k",
+    "fanout-w1",
+];
 const SHORT_AGAINST: &[&str] =
-    &["fastwebsockets", "tokio-websockets", "tungstenite", "tungstenite+rb16k+batch"];
+    &["fastwebsockets", "yawc", "tokio-websockets", "tungstenite", "tungstenite+rb16k+batch"];
