@@ -10,7 +10,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use kit::{BURST, Deflate, MESSAGE_LIMIT, Mode, Options};
 use tokio::net::TcpStream;
-use ws_core::{AcceptOptions, Compression, Config, Conn, Error};
+use ws_core::{AcceptOptions, Compression, Config, Conn, Error, Prepared};
 
 fn main() -> Result<()> {
     let options = Options::of_process();
@@ -109,11 +109,11 @@ struct Room(Mutex<Vec<Conn>>);
 async fn publish(conn: Conn, room: &Room) -> Result<(), Error> {
     room.0.lock().unwrap_or_else(PoisonError::into_inner).push(conn.clone());
     loop {
-        let message = conn.read().await?;
+        let prepared = Prepared::new(conn.read().await?);
         // Once per message, and no lock is held over an await.
         let all = room.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for other in all.iter().filter(|other| other.id() != conn.id()) {
-            other.write(message.clone()).await?;
+            other.write_prepared(&prepared).await?;
         }
     }
 }
