@@ -19,9 +19,6 @@ pub struct Options {
     /// Whether to agree to compression, and whether messages may refer to earlier ones.
     #[arg(long, value_enum, default_value_t = Deflate::Off)]
     pub deflate: Deflate,
-    /// How hard to compress; what the library does by default unless this is said.
-    #[arg(long)]
-    pub level: Option<u8>,
     /// Which way of using the library, where there are several.
     #[arg(long, default_value = "")]
     pub variant: String,

@@ -61,10 +61,7 @@ fn settings(options: &Options) -> AcceptOptions {
         Deflate::NoTakeover => Compression::no_context_takeover(),
         Deflate::Takeover => Compression::context_takeover(),
     };
-    let compression = match options.level {
-        Some(level) => compression.level(level),
-        None => compression,
-    };
+    let compression = if options.is("level6") { compression.level(6) } else { compression };
     AcceptOptions::new().config(Config::new().read_limit(MESSAGE_LIMIT).compression(compression))
 }
 

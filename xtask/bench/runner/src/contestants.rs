@@ -56,6 +56,7 @@ pub(crate) const CONTESTANTS: &[Contestant] = &[
         &[Echo, Skill::Deflate, Takeover, Fanout, Workers, Burst, Client],
     ),
     row("ours+hyper", Ours, "ours", "hyper", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
+    row("ours+level6", Ours, "ours", "level6", &[Skill::Deflate, Takeover]),
     row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
     row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
     row("yawc", Peer, "yawc", "", &[Echo, Skill::Deflate, Takeover, Fanout, Workers, Client]),
@@ -96,6 +97,11 @@ impl Contestant {
     /// Does it answer with frames that have masks?
     pub(crate) fn is_raw(&self) -> bool {
         self.kind == Limit
+    }
+
+    /// Can it do without compression?
+    pub(crate) fn echoes(&self) -> bool {
+        self.can.contains(&Echo)
     }
 
     /// Can it take this load?

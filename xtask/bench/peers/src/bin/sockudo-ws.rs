@@ -31,8 +31,7 @@ async fn welcome(
     // Its own handshake knows nothing of compression.
     Box::pin(kit::open_with(&mut stream, kit::extensions(options.deflate))).await?;
     match config.compression.to_deflate_config() {
-        Some(mut deflate) => {
-            deflate.compression_level = options.level.map_or(deflate.compression_level, u32::from);
+        Some(deflate) => {
             serve(CompressedWebSocketStream::server(stream, config, deflate), options, &hub);
         }
         None => serve(WebSocketStream::server(stream, config), options, &hub),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use kit::{Deflate, Hub, MESSAGE_LIMIT, Mode, Options, Subscription};
 use tokio::net::TcpStream;
-use yawc::{CompressionLevel, Frame, OpCode, Role, WebSocket};
+use yawc::{Frame, OpCode, Role, WebSocket};
 
 fn main() -> Result<()> {
     let options = Options::of_process();
@@ -21,17 +21,13 @@ fn settings(options: &Options) -> yawc::Options {
         .with_utf8()
         .with_limits(MESSAGE_LIMIT, 2 * MESSAGE_LIMIT)
         .without_compression();
-    let settings = match options.deflate {
-        Deflate::Off => return settings,
+    match options.deflate {
+        Deflate::Off => settings,
         Deflate::Takeover => settings.with_balanced_compression(),
         Deflate::NoTakeover => settings
             .with_balanced_compression()
             .server_no_context_takeover()
             .client_no_context_takeover(),
-    };
-    match options.level {
-        Some(level) => settings.with_compression_level(CompressionLevel::new(level.into())),
-        None => settings,
     }
 }
 
