@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore reports to a terminal")]
 
 mod autobahn;
+mod bench;
 mod ci;
 mod fuzz;
 mod process;
@@ -25,6 +26,9 @@ struct Args {
 enum Word {
     /// Run the Autobahn conformance suite against our server, our client, or both.
     Autobahn(autobahn::Args),
+    /// Measure our server beside other libraries.
+    #[command(disable_help_flag = true)]
+    Bench(bench::Args),
     /// Everything that continuous integration runs, in order, up to the first failure.
     Ci,
     /// Run fuzz targets.
@@ -36,6 +40,7 @@ enum Word {
 fn main() -> ExitCode {
     let outcome = match Args::parse().word {
         Word::Autobahn(args) => autobahn::run(&args),
+        Word::Bench(args) => bench::run(&args),
         Word::Ci => ci::run(),
         Word::Fuzz(args) => fuzz::run(&args),
         Word::Tidy => tidy::run(),

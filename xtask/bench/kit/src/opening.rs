@@ -1,0 +1,110 @@
+//! How does a server without a library answer the opening handshake?
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha1::{Digest as _, Sha1};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::Deflate;
+
+/// The answer to the request at the front of `input`, and how long that request is; `None`
+/// while it has not all arrived.
+///
+/// It looks for the key only: this is for what has no handshake of its own.
+///
+/// # Errors
+///
+/// When there is no key.
+pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, OpeningError> {
+    let Some(len) = input.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
+    let head = String::from_utf8_lossy(&input[..len]);
+    let key = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
+        .map(|(_, value)| value.trim())
+        .ok_or(OpeningError)?;
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = BASE64_STANDARD.encode(hash.finalize());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-accept: {accept}\r\n\r\n"
+    );
+    Ok(Some((answer, len + 4)))
+}
+
+/// Answers the opening handshake on a stream.
+///
+/// # Errors
+///
+/// When the stream ends before, or the request has no key.
+pub async fn open(stream: &mut TcpStream) -> Result<()> {
+    open_with(stream, None).await
+}
+
+/// The same, and agrees to extensions, without a look at what was offered.
+///
+/// # Errors
+///
+/// As [`open`].
+pub async fn open_with(stream: &mut TcpStream, extensions: Option<&str>) -> Result<()> {
+    let mut head = Vec::new();
+    loop {
+        ensure!(stream.read_buf(&mut head).await? > 0, "the stream ends during the handshake");
+        if let Some((mut answer, _)) = answer(&head)? {
+            if let Some(extensions) = extensions {
+                answer.truncate(answer.len() - 2);
+                answer.push_str(&format!("sec-websocket-extensions: {extensions}\r\n\r\n"));
+            }
+            return Ok(stream.write_all(answer.as_bytes()).await?);
+        }
+    }
+}
+
+/// What a server answers that agrees to compression.
+pub const fn extensions(deflate: Deflate) -> Option<&'static str> {
+    match deflate {
+        Deflate::Off => None,
+        Deflate::Takeover => Some("permessage-deflate"),
+        Deflate::NoTakeover => {
+            Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+        }
+    }
+}
+
+/// A request without a key.
+#[derive(Clone, Copy, Debug)]
+pub struct OpeningError;
+
+impl fmt::Display for OpeningError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request has no sec-websocket-key")
+    }
+}
+
+impl std::error::Error for OpeningError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_rfc_is_answered_as_there() {
+        let request = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nrest";
+        let (answer, len) = answer(request).unwrap().unwrap();
+        assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+        assert_eq!(&request[len..], b"rest");
+    }
+
+    #[test]
+    fn half_a_request_is_not_answered() {
+        assert!(answer(b"GET / HTTP/1.1\r\n").unwrap().is_none());
+        assert!(answer(b"GET / HTTP/1.1\r\n\r\n").is_err());
+    }
+}

@@ -1,0 +1,3 @@
+//! What do the limits share? The frames that clients are answered with.
+
+pub mod unmask;

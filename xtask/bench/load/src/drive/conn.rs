@@ -1,0 +1,147 @@
+//! How does one connection of the generator begin, send and receive?
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::drive::check::Checker;
+use crate::histogram::Histogram;
+use crate::scenario::Deflate;
+use crate::script::Script;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// The transport.
+    pub stream: TcpStream,
+    /// What comes back.
+    pub checker: Checker,
+    /// How many messages may have been sent.
+    pub granted: u64,
+    script: Rc<Script>,
+    sent_bytes: u64,
+    /// When each message that is under way was sent.
+    times: VecDeque<Instant>,
+    /// Is it to be told when there is room to send?
+    pub waiting: bool,
+}
+
+impl Conn {
+    /// Makes the opening handshake.
+    ///
+    /// The stream blocks until [`go`](Self::go).
+    pub fn open(
+        server: SocketAddr,
+        script: Rc<Script>,
+        raw: bool,
+        deflate: Deflate,
+    ) -> Result<Self> {
+        let mut stream = TcpStream::connect(server).with_context(|| {
+            format!("cannot connect to {server} (is it there? are there ports left?)")
+        })?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let offer = match deflate {
+            _ if raw => "",
+            Deflate::Off => "",
+            Deflate::NoTakeover => {
+                "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                 client_no_context_takeover\r\n"
+            }
+            Deflate::Takeover => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        };
+        write!(
+            stream,
+            "GET / HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{offer}\r\n"
+        )?;
+        let head = read_head(&mut stream)?;
+        ensure!(head.starts_with("http/1.1 101 "), "the server refuses the handshake: {head}");
+        ensure!(head.contains(&ACCEPT.to_ascii_lowercase()), "a wrong accept key: {head}");
+        if !raw && deflate != Deflate::Off {
+            ensure!(head.contains("permessage-deflate"), "the server does not compress: {head}");
+            let forgets = head.contains("no_context_takeover");
+            ensure!(forgets != (deflate == Deflate::Takeover), "other terms than asked: {head}");
+        }
+        let checker = Checker::new(raw, deflate);
+        let times = VecDeque::new();
+        Ok(Self { stream, checker, granted: 0, script, sent_bytes: 0, times, waiting: false })
+    }
+
+    /// Ends the time in which it blocks.
+    pub fn go(&self) -> Result<()> {
+        Ok(self.stream.set_nonblocking(true)?)
+    }
+
+    /// Allows `count` more messages to be sent.
+    pub fn grant(&mut self, count: u64, now: Instant) {
+        self.granted += count;
+        self.times.extend(std::iter::repeat_n(now, count as usize));
+    }
+
+    /// Sends what may be sent and the socket takes. Says whether that was all.
+    pub fn send(&mut self) -> Result<bool> {
+        loop {
+            let bytes = self.script.next(self.sent_bytes, self.granted);
+            if bytes.is_empty() {
+                return Ok(true);
+            }
+            match self.stream.write(bytes) {
+                Ok(count) => self.sent_bytes += count as u64,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error).context("a connection does not take messages"),
+            }
+        }
+    }
+
+    /// Reads once, and says how many messages that completed.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<u64> {
+        let count = match self.stream.read(buffer) {
+            Ok(0) => anyhow::bail!("the server ends a connection"),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error).context("a connection breaks"),
+        };
+        let before = self.checker.messages;
+        self.checker.feed(&buffer[..count], &self.script)?;
+        Ok(self.checker.messages - before)
+    }
+
+    /// Notes how long the oldest `count` messages under way have taken.
+    pub fn note(&mut self, count: u64, now: Instant, histogram: &mut Histogram) {
+        for sent in self.times.drain(..self.times.len().min(count as usize)) {
+            histogram.add(now.duration_since(sent));
+        }
+    }
+
+    /// Sends one message and waits for it to come back.
+    pub fn round_trip(&mut self, buffer: &mut [u8]) -> Result<()> {
+        self.granted += 1;
+        self.send()?;
+        while self.receive(buffer)? == 0 {}
+        Ok(())
+    }
+}
+
+/// How long a server may take for a handshake, or for nothing.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The key of RFC 6455 §1.3, and the answer to it.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The head of the answer in lower case. A server says nothing behind it until it is asked.
+fn read_head(stream: &mut TcpStream) -> Result<String> {
+    let mut head = Vec::new();
+    let mut part = [0; 1024];
+    while !head.ends_with(b"\r\n\r\n") {
+        let count = stream.read(&mut part).context("the server does not answer the handshake")?;
+        ensure!(count > 0, "the server ends the connection during the handshake");
+        head.extend_from_slice(&part[..count]);
+    }
+    Ok(String::from_utf8_lossy(&head).to_ascii_lowercase())
+}

@@ -1,0 +1,57 @@
+//! What do connections hold on which nothing happens?
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::drive::conn::Conn;
+use crate::meter::{Moment, allow_files, resident_bytes};
+use crate::report::{Memory, Report};
+use crate::scenario::Scenario;
+use crate::script::Script;
+
+/// Opens the connections, lets each carry a message, and weighs the server in between.
+pub fn run(server: SocketAddr, scenario: &Scenario, raw: bool, pid: Option<i32>) -> Result<Report> {
+    let pid = pid.context("memory is measured of a process: say `--pid`")?;
+    allow_files(scenario.conns as u64 + 100)?;
+    let script = Rc::new(Script::new(scenario, 1)?);
+    let open = || Conn::open(server, Rc::clone(&script), raw, scenario.deflate);
+    let mut buffer = vec![0; 64 * 1024];
+    // What a server sets up once is not to be put on the account of the connections.
+    let mut first = open()?;
+    first.round_trip(&mut buffer)?;
+    let before = settled(pid)?;
+    let started = Moment::now(Some(pid))?;
+    let mut conns = (0..scenario.conns).map(|_| open()).collect::<Result<Vec<_>>>()?;
+    let opened = settled(pid)?;
+    conns.iter_mut().try_for_each(|conn| conn.round_trip(&mut buffer))?;
+    let used = settled(pid)?;
+    let each = |bytes: u64| bytes.saturating_sub(before) as f64 / scenario.conns as f64;
+    let spent = Moment::now(Some(pid))?.since(&started);
+    Ok(Report {
+        messages: scenario.conns as u64,
+        seconds: spent.seconds,
+        cpu_ns: spent.measured_ns,
+        load_cpu_ns: spent.own_ns,
+        foreign: spent.foreign,
+        memory: Some(Memory { open: each(opened), used: each(used) }),
+        ..Report::default()
+    })
+}
+
+/// What the process holds, when that has stopped to change.
+fn settled(pid: i32) -> Result<u64> {
+    let deadline = Instant::now() + Duration::from_secs(3);
+    let mut last = resident_bytes(pid)?;
+    loop {
+        sleep(Duration::from_millis(100));
+        let now = resident_bytes(pid)?;
+        if now == last || Instant::now() > deadline {
+            return Ok(now);
+        }
+        last = now;
+    }
+}

@@ -1,0 +1,69 @@
+//! How fast is axum?
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use axum::routing::any;
+use axum::serve::ListenerExt as _;
+use futures_util::SinkExt as _;
+use kit::{Hub, MESSAGE_LIMIT, Mode, Options, Subscription};
+
+fn main() -> Result<()> {
+    let options = Options::of_process();
+    let router = Router::new().route("/", any(answer)).with_state((options, Hub::default()));
+    kit::runtime(options.workers)?.block_on(async {
+        let listener = kit::listener(options).await?.tap_io(|stream| {
+            // One without it is only slower.
+            let _ = stream.set_nodelay(true);
+        });
+        Ok(axum::serve(listener, router).await?)
+    })
+}
+
+async fn answer(
+    State((options, hub)): State<(&'static Options, Hub)>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let upgrade = upgrade.max_message_size(MESSAGE_LIMIT);
+    let upgrade = match options.is("rb16k") {
+        true => upgrade.read_buffer_size(16 * 1024),
+        false => upgrade,
+    };
+    upgrade.on_upgrade(move |socket| async move {
+        // How a connection ends is not our business: the generator cuts it.
+        let _ = match options.mode {
+            Mode::Echo | Mode::Burst => echo(socket).await,
+            Mode::Fanout => pass_on(socket, hub.subscribe()).await,
+        };
+    })
+}
+
+async fn echo(mut socket: WebSocket) -> Result<()> {
+    while let Some(message) = socket.recv().await {
+        let message = message?;
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            socket.send(message).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn pass_on(mut socket: WebSocket, mut subscription: Subscription) -> Result<()> {
+    loop {
+        tokio::select! {
+            message = socket.recv() => match message {
+                Some(message) => subscription.publish(&message?.into_data()),
+                None => return Ok(()),
+            },
+            Some(payload) = subscription.next() => {
+                socket.feed(Message::Binary(payload)).await?;
+                while let Some(payload) = subscription.ready() {
+                    socket.feed(Message::Binary(payload)).await?;
+                }
+                socket.flush().await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! How does a page show the results of a scenario? As bars, of which the shortest is the best.
+
+use std::fmt::Write as _;
+
+use crate::contestants::Kind;
+use crate::results::{Result, Row};
+use crate::table::number;
+
+/// An SVG picture of one scenario. It is readable on light and on dark pages.
+pub(crate) fn render(result: &Result) -> String {
+    let mut rows: Vec<&Row> = result.rows.iter().filter(|row| row.cost.is_some()).collect();
+    rows.sort_by(|a, b| median(a).total_cmp(&median(b)));
+    let height = TOP + rows.len() * STEP + BOTTOM;
+    let most = rows.iter().filter_map(|row| row.cost).map(|cost| cost.max).fold(0.0, f64::max);
+    let scale = BARS as f64 / most.max(f64::MIN_POSITIVE);
+    let title = escape(result.scenario.title);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n{STYLE}\
+         <text class=\"title\" x=\"8\" y=\"20\">{title}</text>\n\
+         <text class=\"unit\" x=\"8\" y=\"37\">{}; whiskers from least to greatest; less is \
+         better</text>\n",
+        escape(result.unit)
+    );
+    for (place, row) in rows.iter().enumerate() {
+        svg.push_str(&bar(row, TOP + place * STEP, scale));
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// One row: its name, its bar, its whiskers and its figure.
+fn bar(row: &Row, y: usize, scale: f64) -> String {
+    let Some(cost) = row.cost else { return String::new() };
+    let left = LABELS as f64;
+    let (least, end, most) =
+        (left + cost.min * scale, left + cost.median * scale, left + cost.max * scale);
+    let (middle, low, high) = (y + BAR / 2, y + BAR / 2 - 4, y + BAR / 2 + 4);
+    let class = match row.kind {
+        Kind::Limit => "limit",
+        Kind::Ours => "ours",
+        Kind::Peer => "peer",
+        Kind::Batch => "batch",
+    };
+    let mut svg = String::new();
+    // Writing to a string does not fail.
+    let _ = write!(
+        svg,
+        "<text class=\"name {class}\" x=\"{}\" y=\"{}\">{}</text>\n\
+         <rect class=\"{class}\" x=\"{LABELS}\" y=\"{y}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"2\"/>\n\
+         <path class=\"whisker\" d=\"M{least:.1} {middle}H{most:.1}M{least:.1} {low}V{high}\
+         M{most:.1} {low}V{high}\"/>\n\
+         <text class=\"figure\" x=\"{:.1}\" y=\"{}\">{}</text>\n",
+        LABELS - 8,
+        y + BAR - 4,
+        escape(&row.name),
+        end - left,
+        most + 8.0,
+        y + BAR - 4,
+        number(cost.median),
+    );
+    svg
+}
+
+fn median(row: &Row) -> f64 {
+    row.cost.map_or(f64::INFINITY, |cost| cost.median)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+const WIDTH: usize = 760;
+const LABELS: usize = 210;
+const BARS: usize = 470;
+const TOP: usize = 52;
+const STEP: usize = 24;
+const BAR: usize = 16;
+const BOTTOM: usize = 8;
+
+const STYLE: &str = "<style>\n\
+    text { font: 13px system-ui, sans-serif; fill: #1f2328 }\n\
+    .title { font-weight: 600; font-size: 15px }\n\
+    .unit, .figure { fill: #59636e; font-size: 12px }\n\
+    .name { text-anchor: end }\n\
+    text.ours { font-weight: 700 }\n\
+    rect.ours { fill: #1a7f37 }\n\
+    rect.peer { fill: #6e8fbf }\n\
+    rect.batch { fill: #a48ac7 }\n\
+    rect.limit { fill: #b8bec6 }\n\
+    .whisker { stroke: #1f2328; fill: none; stroke-opacity: .7 }\n\
+    @media (prefers-color-scheme: dark) {\n\
+    text { fill: #f0f6fc }\n\
+    .unit, .figure { fill: #9198a1 }\n\
+    rect.ours { fill: #3fb950 }\n\
+    rect.limit { fill: #59636e }\n\
+    .whisker { stroke: #f0f6fc }\n\
+    }\n\
+    </style>\n";
+
+#[cfg(test)]
+mod tests {
+    use load::report::Report;
+    use load::scenario::Scenario;
+
+    use super::*;
+    use crate::contestants::{Contestant, Entry};
+    use crate::results;
+    use crate::rounds::{Sample, Series};
+
+    #[test]
+    fn the_best_is_on_top_and_nothing_leaves_the_picture() {
+        let scenario = Scenario::find("echo-128").unwrap();
+        let contestants = ["raw-tokio", "ours"].map(|name| Contestant::find(name).unwrap());
+        let entries = Entry::all(&contestants, scenario);
+        let series = [("raw-tokio", 9_000), ("ours", 5_000)].map(|(name, cpu_ns)| Series {
+            name: name.to_owned(),
+            samples: vec![Sample {
+                round: 0,
+                disturbed: false,
+                report: Report { messages: 1, cpu_ns, ..Report::default() },
+            }],
+            repeated: 0,
+            failure: None,
+        });
+        let svg = render(&results::of(scenario, &entries, series.into()));
+        let place = |name: &str| svg.find(&format!(">{name}<")).unwrap();
+        assert!(place("ours") < place("raw-tokio"), "{svg}");
+        assert!(svg.contains("width=\"470.0\""), "{svg}");
+    }
+}

@@ -1,0 +1,204 @@
+//! Who serves WebSockets at the least cost? `cargo xtask bench`.
+
+mod chart;
+mod contestants;
+mod instructions;
+mod output;
+mod programs;
+mod progress;
+mod results;
+mod rounds;
+mod statistics;
+mod syscalls;
+mod table;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use load::meter::allow_files;
+use load::scenario::{SCENARIOS, Scenario};
+
+use crate::contestants::{CONTESTANTS, Contestant, Entry, Kind};
+use crate::programs::Programs;
+use crate::progress::Progress;
+use crate::rounds::Plan;
+
+/// Measures our server beside others, in turns, under the same load.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Args {
+    /// Measure only this scenario; may be said several times.
+    #[arg(long, value_name = "NAME")]
+    scenario: Vec<String>,
+    /// Beside us and the limits, measure only this one; may be said several times.
+    #[arg(long, value_name = "NAME")]
+    against: Vec<String>,
+    /// Measure only this one; may be said several times.
+    #[arg(long, value_name = "NAME", conflicts_with = "against")]
+    only: Vec<String>,
+    /// Less of everything: under three minutes, once all is built.
+    #[arg(long)]
+    short: bool,
+    /// How many samples each contestant has of each scenario.
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// How long a sample is, in seconds.
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Where results go.
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    out: PathBuf,
+    /// Count user-space instructions per message, rather than measure time (needs valgrind).
+    #[arg(long)]
+    instructions: bool,
+    /// Count system calls per message, rather than measure time (needs strace).
+    #[arg(long, conflicts_with = "instructions")]
+    syscalls: bool,
+    /// Take the programs as they were built last.
+    #[arg(long)]
+    no_build: bool,
+    /// Say which scenarios and contestants there are.
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    if args.list {
+        list();
+        return Ok(());
+    }
+    let contestants = contestants(args)?;
+    let scenarios = scenarios(args)?;
+    let programs = Programs::new()?;
+    if !args.no_build {
+        programs.build(&contestants)?;
+    }
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make {} (--out)", args.out.display()))?;
+    if args.instructions {
+        return instructions::run(&programs, &contestants, &args.out);
+    }
+    if args.syscalls {
+        return syscalls::run(&programs, &scenarios, &contestants, &args.out);
+    }
+    measure(args, &programs, &scenarios, &contestants)
+}
+
+/// Measures all, scenario by scenario, and writes what is known after each.
+fn measure(
+    args: &Args,
+    programs: &Programs,
+    scenarios: &[&'static Scenario],
+    contestants: &[&'static Contestant],
+) -> Result<()> {
+    // The servers inherit it.
+    allow_files(11_000)?;
+    let plan = plan(args);
+    let all: Vec<_> = scenarios
+        .iter()
+        .map(|scenario| (*scenario, Entry::all(contestants, scenario)))
+        .filter(|(_, entries)| !entries.is_empty())
+        .collect();
+    let steps = all.iter().map(|(scenario, entries)| entries.len() * plan.rounds_of(scenario));
+    let mut progress = Progress::new(steps.sum());
+    let mut results = Vec::new();
+    for (scenario, entries) in &all {
+        let series = rounds::run(programs, scenario, entries, &plan, &mut progress);
+        let result = results::of(scenario, entries, series);
+        progress.clear();
+        println!("{}", table::render(&result));
+        results.push(result);
+        output::write(&args.out, &plan, &results)?;
+    }
+    println!("samples and charts: {}", args.out.display());
+    let failed = results.iter().flat_map(|it| &it.rows).filter(|row| row.series.failure.is_some());
+    match failed.count() {
+        0 => Ok(()),
+        count => bail!("{count} of the rows above failed"),
+    }
+}
+
+fn plan(args: &Args) -> Plan {
+    let (rounds, seconds, warm_up, patience) =
+        if args.short { (3, 0.4, 0.15, 1) } else { (5, 1.0, 0.3, 3) };
+    Plan {
+        rounds: args.rounds.unwrap_or(rounds).max(1),
+        seconds: args.seconds.unwrap_or(seconds),
+        warm_up,
+        patience,
+    }
+}
+
+/// The contestants that were asked for.
+fn contestants(args: &Args) -> Result<Vec<&'static Contestant>> {
+    for name in args.against.iter().chain(&args.only) {
+        if Contestant::find(name).is_none() {
+            let names: Vec<_> = CONTESTANTS.iter().map(|it| it.name).collect();
+            bail!("there is no contestant `{name}`; there are {}", names.join(", "));
+        }
+    }
+    let named = |names: &[String], it: &Contestant| names.iter().any(|name| name == it.name);
+    let chosen = CONTESTANTS.iter().filter(|it| {
+        let other = matches!(it.kind, Kind::Peer | Kind::Batch);
+        match (args.only.is_empty(), args.against.is_empty()) {
+            (false, _) => named(&args.only, it),
+            (true, false) => !other || named(&args.against, it),
+            (true, true) => !other || !args.short || SHORT_AGAINST.contains(&it.name),
+        }
+    });
+    Ok(chosen.collect())
+}
+
+/// The scenarios that were asked for.
+fn scenarios(args: &Args) -> Result<Vec<&'static Scenario>> {
+    let names: Vec<&str> = match (args.scenario.is_empty(), args.short) {
+        (false, _) => args.scenario.iter().map(String::as_str).collect(),
+        (true, true) => SHORT_SCENARIOS.to_vec(),
+        (true, false) => SCENARIOS.iter().map(|scenario| scenario.name).collect(),
+    };
+    let find = |name: &str| {
+        Scenario::find(name).with_context(|| {
+            let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            format!("there is no scenario `{name}`; there are {}", names.join(", "))
+        })
+    };
+    names.into_iter().map(find).collect()
+}
+
+fn list() {
+    println!("scenarios (--scenario)");
+    for scenario in SCENARIOS {
+        println!("  {:<18} {}", scenario.name, scenario.title);
+    }
+    println!("\ncontestants (--against, --only)");
+    for contestant in CONTESTANTS {
+        println!("  {:<26} {:?}", contestant.name, contestant.kind);
+    }
+}
+
+/// What the short form measures: a row of each kind, and the peers that are best in most of them.
+const SHORT_SCENARIOS: &[&str] = &[
+    "echo-128",
+    "pipeline",
+    "rate",
+    "echo-16k-utf8",
+    "echo-1m-4",
+    "latency",
+    "deflate-1k",
+    "fanout-w1",
+];
+const SHORT_AGAINST: &[&str] =
+    &["fastwebsockets", "yawc", "tokio-websockets", "tungstenite", "tungstenite+rb16k+batch"];

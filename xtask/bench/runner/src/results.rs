@@ -1,0 +1,158 @@
+//! What do the samples of a scenario come to?
+
+use load::scenario::{Scenario, Shape};
+use serde::Serialize;
+
+use crate::contestants::{Entry, Kind};
+use crate::rounds::{Sample, Series};
+use crate::statistics::Summary;
+
+/// A scenario, measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Result {
+    pub(crate) scenario: Scenario,
+    /// What is compared: less is better.
+    pub(crate) unit: &'static str,
+    /// Whose figure is 1 in the column of ratios.
+    pub(crate) reference: Option<String>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One entry of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) cost: Option<Summary>,
+    /// The cost, as a multiple of the reference's in the same round.
+    pub(crate) to_reference: Option<Summary>,
+    /// What ours takes, as a multiple of this one's in the same round.
+    pub(crate) ours_to_it: Option<Summary>,
+    pub(crate) throughput: Option<Summary>,
+    pub(crate) p50: Option<Summary>,
+    pub(crate) p99: Option<Summary>,
+    pub(crate) p999: Option<Summary>,
+    pub(crate) wire_bytes: Option<f64>,
+    pub(crate) memory_open: Option<Summary>,
+    /// How many samples are disturbed.
+    pub(crate) disturbed: usize,
+    pub(crate) series: Series,
+}
+
+/// What is compared in a scenario.
+pub(crate) fn unit(scenario: &Scenario) -> &'static str {
+    match scenario.shape {
+        Shape::Idle => "bytes per connection after a message",
+        Shape::Burst => "µs per message",
+        _ if scenario.name == "latency" => "µs to the answer, p50",
+        _ if by_time(scenario) => "µs per message",
+        _ => "µs of processor time per message",
+    }
+}
+
+/// Several threads share the load, so their time together says little.
+fn by_time(scenario: &Scenario) -> bool {
+    scenario.shape == Shape::Burst || scenario.name.starts_with("workers-")
+}
+
+fn cost(scenario: &Scenario, sample: &Sample) -> f64 {
+    let report = &sample.report;
+    match scenario.shape {
+        Shape::Idle => report.memory.map_or(f64::NAN, |memory| memory.used),
+        _ if scenario.name == "latency" => report.latency.map_or(f64::NAN, |it| it.p50),
+        _ if by_time(scenario) => 1e6 / report.throughput(),
+        _ => report.cpu_micros(),
+    }
+}
+
+/// Sums a scenario up.
+pub(crate) fn of(scenario: &Scenario, entries: &[Entry], series: Vec<Series>) -> Result {
+    let cost_of = |sample: &Sample| cost(scenario, sample);
+    let named = |name: &str| series.iter().find(|series| series.name == name);
+    let limit = if scenario.shape == Shape::Idle { "raw-tokio-lazy" } else { "raw-tokio" };
+    let reference = named(limit).or_else(|| series.first());
+    let ours_like = |entry: &Entry| {
+        let at = entries.iter().position(|it| {
+            it.contestant.kind == Kind::Ours
+                && (it.workers, it.writers) == (entry.workers, entry.writers)
+        });
+        at.and_then(|at| series.get(at))
+    };
+    let rows = entries.iter().zip(&series).map(|(entry, own)| {
+        // With two threads, what counts is what the second one brings.
+        let alone = named(entry.contestant.name).filter(|_| entry.workers > 1);
+        let alone = alone.or_else(|| {
+            let one = format!("{}, 1 writing", entry.contestant.name);
+            named(&one).filter(|_| entry.writers > 1)
+        });
+        let summary = |of: &dyn Fn(&Sample) -> Option<f64>| {
+            Summary::of(own.samples.iter().filter_map(of).collect())
+        };
+        Row {
+            name: own.name.clone(),
+            kind: entry.contestant.kind,
+            cost: summary(&|sample| Some(cost_of(sample))),
+            to_reference: alone.or(reference).and_then(|other| ratio(own, other, &cost_of)),
+            ours_to_it: ours_like(entry).and_then(|ours| ratio(ours, own, &cost_of)),
+            throughput: summary(&|sample| Some(sample.report.throughput())),
+            p50: summary(&|sample| Some(sample.report.latency?.p50)),
+            p99: summary(&|sample| Some(sample.report.latency?.p99)),
+            p999: summary(&|sample| Some(sample.report.latency?.p999)),
+            wire_bytes: summary(&|sample| sample.report.wire_bytes).map(|bytes| bytes.median),
+            memory_open: summary(&|sample| Some(sample.report.memory?.open)),
+            disturbed: own.samples.iter().filter(|sample| sample.disturbed).count(),
+            series: own.clone(),
+        }
+    });
+    let rows = rows.collect();
+    let reference = reference.map(|series| series.name.clone());
+    Result { scenario: *scenario, unit: unit(scenario), reference, rows }
+}
+
+/// One cost as a multiple of the other, round by round. Rounds in which one of them was
+/// disturbed count only if there are no others.
+fn ratio(own: &Series, other: &Series, cost: &dyn Fn(&Sample) -> f64) -> Option<Summary> {
+    let pairs: Vec<_> = own
+        .samples
+        .iter()
+        .filter_map(|sample| {
+            let other = other.samples.iter().find(|other| other.round == sample.round)?;
+            Some((sample.disturbed || other.disturbed, cost(sample) / cost(other)))
+        })
+        .collect();
+    let of = |disturbed: bool| -> Vec<f64> {
+        pairs.iter().filter(|pair| disturbed || !pair.0).map(|pair| pair.1).collect()
+    };
+    Summary::of(of(false)).or_else(|| Summary::of(of(true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use load::report::Report;
+
+    use super::*;
+
+    fn series(name: &str, costs: &[(f64, bool)]) -> Series {
+        let samples = costs.iter().enumerate().map(|(round, (micros, disturbed))| Sample {
+            round,
+            disturbed: *disturbed,
+            report: Report { messages: 1, cpu_ns: (micros * 1000.0) as u64, ..Report::default() },
+        });
+        Series { name: name.to_owned(), samples: samples.collect(), repeated: 0, failure: None }
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round_and_undisturbed() {
+        let own = series("a", &[(2.0, false), (4.0, false), (9.0, true)]);
+        let other = series("b", &[(1.0, false), (2.0, false), (1.0, false)]);
+        let found = ratio(&own, &other, &|sample| sample.report.cpu_micros()).unwrap();
+        assert_eq!((found.median, found.count), (2.0, 2));
+    }
+
+    #[test]
+    fn disturbed_rounds_count_when_there_are_no_others() {
+        let own = series("a", &[(2.0, true)]);
+        let found = ratio(&own, &own, &|sample| sample.report.cpu_micros()).unwrap();
+        assert_eq!((found.median, found.count), (1.0, 1));
+    }
+}

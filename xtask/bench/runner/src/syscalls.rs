@@ -1,0 +1,129 @@
+//! How many system calls does a message take?
+//!
+//! What strace counts in two runs of different length, as the instructions are counted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use load::scenario::{Scenario, Shape};
+use serde::Serialize;
+
+use crate::contestants::{Contestant, Entry};
+use crate::programs::{Programs, Server};
+
+/// What was counted of one contestant in one scenario.
+#[derive(Debug, Serialize)]
+struct Counted {
+    scenario: &'static str,
+    name: String,
+    /// For each message, by name.
+    calls: BTreeMap<String, f64>,
+}
+
+/// Counts, says what it counted, and writes it down.
+pub(crate) fn run(
+    programs: &Programs,
+    scenarios: &[&'static Scenario],
+    contestants: &[&'static Contestant],
+    out: &Path,
+) -> Result<()> {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
+    ensure!(found.is_ok(), "strace is missing: install it to count system calls");
+    let mut all = Vec::new();
+    for scenario in scenarios.iter().filter(|it| it.shape == Shape::Echo) {
+        println!("\nsystem calls per message, {}: {}\n", scenario.name, scenario.title);
+        for entry in Entry::all(contestants, scenario) {
+            let calls = count(programs, scenario, &entry, out)?;
+            println!("  {:<26} {}", entry.name, describe(&calls));
+            all.push(Counted { scenario: scenario.name, name: entry.name, calls });
+        }
+    }
+    let path = out.join("syscalls.json");
+    fs::write(&path, serde_json::to_vec_pretty(&all)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("\n{}", path.display());
+    Ok(())
+}
+
+/// The calls of one message.
+fn count(
+    programs: &Programs,
+    scenario: &'static Scenario,
+    entry: &Entry,
+    out: &Path,
+) -> Result<BTreeMap<String, f64>> {
+    // Long messages take long, and say the same after fewer.
+    let enough = if scenario.size > 64 * 1024 { 1_000 } else { 20_000 };
+    // Whole batches on each connection.
+    let batch = (scenario.conns * scenario.in_flight) as u64;
+    let (short, long) = (2 * batch, (2 + enough / batch) * batch);
+    let before = total(programs, scenario, entry, short, out)?;
+    let after = total(programs, scenario, entry, long, out)?;
+    let each = |(name, count): (String, u64)| {
+        let count = count.saturating_sub(before.get(&name).copied().unwrap_or_default());
+        (name, count as f64 / (long - short) as f64)
+    };
+    Ok(after.into_iter().map(each).filter(|(_, count)| *count > 0.0005).collect())
+}
+
+/// The calls of a whole run.
+fn total(
+    programs: &Programs,
+    scenario: &'static Scenario,
+    entry: &Entry,
+    messages: u64,
+    out: &Path,
+) -> Result<BTreeMap<String, u64>> {
+    let file = out.join("strace.txt");
+    // strace ends when what it watches does, so that is asked to end, and not strace.
+    let mut strace = Command::new("strace");
+    strace.args(["-c", "-f", "-o"]).arg(&file);
+    strace.arg(programs.path(entry.contestant.program)).args(entry.arguments(scenario));
+    let server = Server::start(&mut strace, 0..entry.workers)?;
+    let more = ["--messages", &messages.to_string()];
+    programs.load(&server, scenario, entry.contestant.is_raw(), &more)?;
+    server.end_child()?;
+    let text = fs::read_to_string(&file)
+        .with_context(|| format!("strace has not written {}", file.display()))?;
+    Ok(read(&text))
+}
+
+/// The column of calls in what strace writes, by name.
+fn read(text: &str) -> BTreeMap<String, u64> {
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // % time, seconds, usecs/call, calls, errors if there were any, name
+        let [share, _, _, calls, .., name] = words.as_slice() else { return None };
+        share.parse::<f64>().ok()?;
+        (*name != "total").then(|| Some(((*name).to_owned(), calls.parse().ok()?)))?
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn describe(calls: &BTreeMap<String, f64>) -> String {
+    let sum: f64 = calls.values().sum();
+    let mut calls: Vec<_> = calls.iter().collect();
+    calls.sort_by(|a, b| b.1.total_cmp(a.1));
+    let each: Vec<_> = calls.iter().map(|(name, count)| format!("{name} {count:.3}")).collect();
+    format!("{sum:>7.3}  {}", each.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_of_strace_are_read() {
+        let text = "% time     seconds  usecs/call     calls    errors syscall\n\
+                    ------ ----------- ----------- --------- --------- ----------------\n\
+                    \x20 60.00    0.000600           6       100        10 recvfrom\n\
+                    \x20 40.00    0.000400           4        90           sendto\n\
+                    ------ ----------- ----------- --------- --------- ----------------\n\
+                    100.00    0.001000           5       190        10 total\n";
+        let expected = [("recvfrom".to_owned(), 100), ("sendto".to_owned(), 90)];
+        assert_eq!(read(text), BTreeMap::from(expected));
+    }
+}

@@ -1,0 +1,126 @@
+//! How does a terminal show the results of a scenario?
+
+use std::fmt::Write as _;
+
+use load::scenario::{Deflate, Shape};
+
+use crate::contestants::Kind;
+use crate::results::{Result, Row};
+use crate::statistics::Summary;
+
+/// The table of one scenario.
+pub(crate) fn render(result: &Result) -> String {
+    let mut lines = vec![header(result)];
+    lines.extend(result.rows.iter().map(|row| line(result, row)));
+    let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = format!("\n{}: {}\n", result.scenario.name, result.scenario.title);
+    for line in &lines {
+        let mut row = String::new();
+        for (column, cell) in line.iter().enumerate() {
+            // Writing to a string does not fail.
+            let _ = match column {
+                0 => write!(row, "  {cell:<width$}", width = widths[column]),
+                _ => write!(row, "  {cell:>width$}", width = widths[column]),
+            };
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn header(result: &Result) -> Vec<String> {
+    let reference = match result.scenario.name {
+        "writers" => "÷ one writer".to_owned(),
+        name if name.starts_with("workers-") => "÷ own one thread".to_owned(),
+        _ => result.reference.as_ref().map_or_else(String::new, |name| format!("÷ {name}")),
+    };
+    let mut cells = vec![result.unit.to_owned(), "median".to_owned(), "min–max".to_owned()];
+    cells.extend([reference, "ours ÷ it".to_owned()]);
+    match result.scenario.shape {
+        Shape::Idle => cells.push("when opened".to_owned()),
+        _ => cells.extend(["msgs/s", "p50 µs", "p99", "p99.9", "wire B"].map(str::to_owned)),
+    }
+    cells.push("samples".to_owned());
+    cells
+}
+
+fn line(result: &Result, row: &Row) -> Vec<String> {
+    let mark = match row.kind {
+        Kind::Limit => "limit ",
+        Kind::Ours => "  *   ",
+        Kind::Peer => "      ",
+        Kind::Batch => "batch ",
+    };
+    let mut cells = vec![format!("{mark}{}", row.name)];
+    if let Some(failure) = &row.series.failure {
+        cells.push(format!("failed: {failure}"));
+        return cells;
+    }
+    let middle = |summary: &Option<Summary>| {
+        summary.map_or_else(String::new, |summary| number(summary.median))
+    };
+    cells.push(middle(&row.cost));
+    cells.push(
+        row.cost
+            .map_or_else(String::new, |cost| format!("{}–{}", number(cost.min), number(cost.max))),
+    );
+    cells.extend([ratio(&row.to_reference), ratio(&row.ours_to_it)]);
+    match result.scenario.shape {
+        Shape::Idle => cells.push(middle(&row.memory_open)),
+        _ => {
+            cells.extend([&row.throughput, &row.p50, &row.p99, &row.p999].map(middle));
+            // Elsewhere it is what the title says.
+            let compressed = result.scenario.deflate != Deflate::Off;
+            let wire_bytes = row.wire_bytes.filter(|_| compressed);
+            cells.push(wire_bytes.map_or_else(String::new, number));
+        }
+    }
+    cells.push(match row.disturbed {
+        0 => row.series.samples.len().to_string(),
+        count => format!("{} ({count} disturbed)", row.series.samples.len()),
+    });
+    cells
+}
+
+/// A ratio with its interval; in brackets where that is not one of 95 %.
+fn ratio(summary: &Option<Summary>) -> String {
+    summary.map_or_else(String::new, |it| match it.confident {
+        true => format!("{:.2} [{:.2}–{:.2}]", it.median, it.low, it.high),
+        false => format!("{:.2} ({:.2}–{:.2})", it.median, it.low, it.high),
+    })
+}
+
+/// Three digits of a small number, and all of a great one.
+pub(crate) fn number(number: f64) -> String {
+    match number.abs() {
+        size if size < 1.0 => format!("{number:.3}"),
+        size if size < 10.0 => format!("{number:.2}"),
+        size if size < 100.0 => format!("{number:.1}"),
+        size if size < 100_000.0 => format!("{number:.0}"),
+        _ => format!("{:.0}k", number / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_matter() {
+        for (value, text) in [
+            (0.3333, "0.333"),
+            (5.678, "5.68"),
+            (56.78, "56.8"),
+            (12_345.6, "12346"),
+            (2_980_400.0, "2980k"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}
