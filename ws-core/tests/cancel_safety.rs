@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::yield_now;
 use trickle::Trickle;
 use ws_core::{
-    AcceptOptions, Agreed, Compression, Config, Conn, EndedBy, Error, Message, MessageType, Role,
-    StatusCode,
+    AcceptOptions, Agreed, Compression, Config, Conn, EndedBy, Error, Message, MessageType,
+    Prepared, Role, StatusCode,
 };
 
 /// The futures of the public API; `cargo xtask tidy` holds this list against it.
@@ -33,6 +33,7 @@ const COVERED: &[&str] = &[
     "read",
     "reader",
     "write",
+    "write_prepared",
     "writer",
 ];
 
@@ -200,8 +201,8 @@ fn tight() -> Config {
     Config::new().write_buffer(8, 16)
 }
 
-#[tokio::test]
-async fn a_dropped_write_queues_the_whole_message_or_nothing() {
+/// Drops what `write` makes of a connection and a message.
+async fn check_dropped_write(write: impl AsyncFn(&Conn, Message) -> Result<(), Error>) {
     at_every_poll(async |polls| {
         let (conn, peer) = connect(tight(), polls % 2 == 1);
         let first = Message::from("x".repeat(150));
@@ -214,7 +215,7 @@ async fn a_dropped_write_queues_the_whole_message_or_nothing() {
             }
             received
         });
-        let written = poll_and_drop(conn.write(second.clone()), polls).await;
+        let written = poll_and_drop(write(&conn, second.clone()), polls).await;
         conn.write("last").await.unwrap();
         conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
         let received = reading.await.unwrap();
@@ -229,6 +230,13 @@ async fn a_dropped_write_queues_the_whole_message_or_nothing() {
         written.is_some()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_dropped_write_queues_the_whole_message_or_nothing() {
+    check_dropped_write(async |conn, message| conn.write(message).await).await;
+    let prepared = async |conn: &Conn, message| conn.write_prepared(&Prepared::new(message)).await;
+    check_dropped_write(prepared).await;
 }
 
 #[tokio::test]

@@ -12,12 +12,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::reading::{CHUNK, Got, Reader, Step};
+use super::reading::{CHUNK, Reader, Step};
 use super::shared::Shared;
 use super::transport::ReadHalf;
 use super::waiters::Ticket;
+use crate::Error;
 use crate::proto::Mode;
-use crate::{Error, Message};
 
 thread_local! {
     /// Where bytes are read to: a connection that waits has no buffer of its own.
@@ -26,7 +26,7 @@ thread_local! {
 
 /// Reads to the buffer of this thread; to one of its own while somebody else has that.
 #[inline]
-fn with_scratch<T>(mut read: impl FnMut(&mut [u8]) -> T) -> T {
+pub(super) fn with_scratch<T>(mut read: impl FnMut(&mut [u8]) -> T) -> T {
     let scratch = || vec![0; CHUNK].into_boxed_slice();
     let done = SCRATCH.try_with(|kept| {
         let mut lent = kept.take().unwrap_or_else(scratch);
@@ -85,59 +85,6 @@ impl Reader {
         })
     }
 
-    /// Reads once, where nothing is left from before, and looks for a whole message.
-    /// `None` when there is something else.
-    #[inline]
-    pub(super) fn poll_scratch(
-        &mut self,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Message>> {
-        with_scratch(|scratch| {
-            let Some(io) = &mut self.io else { return Poll::Ready(None) };
-            let mut buf = ReadBuf::new(scratch);
-            let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
-            let filled = buf.filled().len();
-            if read.is_err() || filled == 0 {
-                let error = read.map_or_else(Error::from_io, |()| Error::abnormal());
-                shared.transport_ended(self, error);
-                return Poll::Ready(None);
-            }
-            Poll::Ready(self.whole_of_scratch(shared, filled, scratch))
-        })
-    }
-
-    #[inline]
-    fn whole_of_scratch(
-        &mut self,
-        shared: &Shared,
-        filled: usize,
-        scratch: &mut [u8],
-    ) -> Option<Message> {
-        let input = scratch.get_mut(..filled).unwrap_or_default();
-        match self.inbound.whole(input) {
-            Ok(Some((message, used))) => {
-                self.heard(filled);
-                if used < filled {
-                    self.rest = Rest::new(input.get(used..).unwrap_or_default());
-                }
-                self.give_whole(shared);
-                Some(message)
-            }
-            Ok(None) => match self.handle_scratch(shared, filled, scratch, Mode::Whole) {
-                Step::Got(Got::Message(message)) => {
-                    self.give_whole(shared);
-                    Some(message)
-                }
-                Step::Got(Got::Piece) | Step::Dry | Step::Over => None,
-            },
-            Err(fault) => {
-                shared.fault(self, fault);
-                None
-            }
-        }
-    }
-
     /// Reads behind what is left from before, with how much that is together.
     #[inline]
     fn poll_read_scratch(
@@ -164,7 +111,7 @@ impl Reader {
     }
 
     #[inline]
-    fn handle_scratch(
+    pub(super) fn handle_scratch(
         &mut self,
         shared: &Shared,
         filled: usize,

@@ -22,7 +22,7 @@ use crate::{Error, Message, MessageType};
 pub(super) const CHUNK: usize = 64 * 1024;
 
 /// After so many messages that were there already, other tasks get a turn.
-const STREAK: u32 = 256;
+pub(super) const STREAK: u32 = 256;
 
 /// The reading side of a connection.
 pub(super) struct Reader {
@@ -44,7 +44,7 @@ pub(super) struct Reader {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) rest: Rest,
-    streak: u32,
+    pub(super) streak: u32,
 }
 
 /// What reading came upon.
@@ -91,45 +91,6 @@ impl Reader {
                 self.clock.pause();
             }
         }
-    }
-
-    /// Is there nothing to mind but the next message?
-    #[inline]
-    pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
-        self.streak < STREAK
-            && !self.streaming
-            && !self.closing
-            && !self.refusing
-            && self.parked.is_none()
-            && self.waiters.is_alone(ticket)
-    }
-
-    /// The short way to a message that is here whole, or comes with the next read.
-    /// `None` when the long way has to be taken from there.
-    #[inline]
-    pub(super) fn poll_usual(
-        &mut self,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Message>> {
-        if self.rest.is_empty() && !self.inbound.is_inside_frame() {
-            shared.more.store(false, Relaxed);
-            shared.flush_deferred();
-            return self.poll_scratch(shared, cx);
-        }
-        let message = match self.inbound.whole(self.rest.as_mut_slice()) {
-            Ok(Some((message, used))) => {
-                self.rest.consume(used);
-                self.give_whole(shared);
-                Some(message)
-            }
-            Ok(None) => None,
-            Err(fault) => {
-                shared.fault(self, fault);
-                None
-            }
-        };
-        Poll::Ready(message)
     }
 
     /// The next message, for `read`.

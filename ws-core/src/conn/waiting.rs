@@ -17,89 +17,7 @@ use super::shared::Shared;
 use super::waiters::Ticket;
 use super::writing::Writer;
 use super::{Ending, turn};
-use crate::{Error, Message};
-
-/// [`Conn::read`](super::Conn::read): an operation of the reading side, with the short
-/// way to a message taken first.
-pub(super) struct Read<'a> {
-    shared: &'a Shared,
-    ticket: Ticket,
-}
-
-/// [`Conn::write`](super::Conn::write): an operation of the writing side, likewise.
-pub(super) struct Write<'a> {
-    shared: &'a Shared,
-    ticket: Ticket,
-    message: Option<Message>,
-}
-
-impl Future for Read<'_> {
-    type Output = Result<Message, Error>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, ticket } = &mut *self;
-        let mut reader = shared.reader.lock();
-        if reader.is_usual(ticket) {
-            match reader.poll_usual(shared, cx) {
-                Poll::Ready(Some(message)) => {
-                    reader.leave(ticket);
-                    return Poll::Ready(Ok(message));
-                }
-                Poll::Ready(None) => {}
-                Poll::Pending => return reader.poll_idle(shared, ticket, true, cx),
-            }
-        }
-        let polled = reader.poll_message(shared, ticket, cx);
-        if polled.is_ready() {
-            reader.leave(ticket);
-        }
-        polled
-    }
-}
-
-impl Future for Write<'_> {
-    type Output = Result<(), Error>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, ticket, message } = &mut *self;
-        let mut writer = shared.writer.lock();
-        if writer.is_usual(ticket)
-            && let Some(message) = message.take()
-        {
-            writer.write(shared, message);
-            if writer.failed.is_none() {
-                shared.release(writer);
-                return Poll::Ready(Ok(()));
-            }
-        }
-        let polled = writer.poll_write(shared, message, ticket, cx);
-        if polled.is_ready() {
-            writer.waiters.leave(ticket);
-        }
-        shared.release(writer);
-        polled
-    }
-}
-
-impl Drop for Read<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.ticket.is_waiting() {
-            self.shared.reader.lock().leave(&mut self.ticket);
-        }
-    }
-}
-
-impl Drop for Write<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.ticket.is_waiting() {
-            self.shared.writer.lock().waiters.leave(&mut self.ticket);
-        }
-    }
-}
+use crate::Error;
 
 /// An operation of the reading side.
 pub(super) struct Reading<'a, F> {
@@ -180,16 +98,6 @@ impl Drop for Pinging<'_> {
 }
 
 impl Shared {
-    #[inline]
-    pub(super) const fn read(&self) -> Read<'_> {
-        Read { shared: self, ticket: Ticket::NONE }
-    }
-
-    #[inline]
-    pub(super) const fn write(&self, message: Message) -> Write<'_> {
-        Write { shared: self, ticket: Ticket::NONE, message: Some(message) }
-    }
-
     /// Waits for something of the reading side.
     #[inline]
     pub(super) const fn wait_reading<T, F>(&self, poll: F) -> Reading<'_, F>

@@ -40,7 +40,7 @@ pub(super) struct Writer {
     /// Were bytes left for a moment, and nobody told yet?
     pub(super) later: bool,
     low_mark: usize,
-    high_mark: usize,
+    pub(super) high_mark: usize,
 }
 
 impl Writer {
@@ -58,26 +58,7 @@ impl Writer {
         }
     }
 
-    /// May the next message be queued without a second look?
-    #[inline]
-    pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
-        !self.closed
-            && self.failed.is_none()
-            && self.io.is_some()
-            && !ticket.is_waiting()
-            && !self.outbound.is_streaming()
-            && self.outbound.queue().len() <= self.high_mark
-    }
-
-    /// Queues a message, and sends what can be sent.
-    #[inline]
-    pub(super) fn write(&mut self, shared: &Shared, message: Message) {
-        self.messages += 1;
-        self.outbound.message(message);
-        self.send(shared, shared.more.load(Relaxed));
-    }
-
-    /// As [`write`](Self::write), when there is room for it.
+    /// Queues a message when there is room for it, and sends what can be sent.
     pub(super) fn poll_write(
         &mut self,
         shared: &Shared,
@@ -134,7 +115,7 @@ impl Writer {
 
     /// Sends what is queued, or leaves it for a moment.
     #[inline]
-    fn send(&mut self, shared: &Shared, later: bool) {
+    pub(super) fn send(&mut self, shared: &Shared, later: bool) {
         if later && self.outbound.queue().len() < BURST {
             self.later = !shared.deferred.swap(true, Relaxed);
         } else {

@@ -6,15 +6,12 @@ use super::judge::{Situation, judge};
 use super::payload::{OpenFrame, OpenMessage, check_size, grow, inflate};
 use super::{CloseFrame, Event, Fault, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
-use crate::frame::{Header, Mask, OpCode, mask, mask_short};
+use crate::frame::{Header, OpCode, mask};
 use crate::utf8::Utf8;
 use crate::{Limit, Limits, Message, MessageType, ProtocolError};
 
 /// From this many missing bytes on, a payload is read straight to where it stays.
 const DIRECT: u64 = 8 * 1024;
-
-/// Up to this length, text is unmasked and looked at in one pass.
-const SHORT: usize = 256;
 
 /// How much of a message that nobody wants is held at a time.
 const DISCARD: usize = 64 * 1024;
@@ -25,14 +22,14 @@ const DISCARD: usize = 64 * 1024;
 /// stay with the caller.
 #[derive(Debug)]
 pub struct Inbound {
-    role: Role,
-    limits: Limits,
+    pub(super) role: Role,
+    pub(super) limits: Limits,
     inflater: Option<Inflater>,
     /// Apart, since most messages are here whole when they are looked at.
-    message: Option<Box<OpenMessage>>,
+    pub(super) message: Option<Box<OpenMessage>>,
     /// Is every message dropped?
-    dropping: bool,
-    closed: bool,
+    pub(super) dropping: bool,
+    pub(super) closed: bool,
 }
 
 impl Inbound {
@@ -99,22 +96,6 @@ impl Inbound {
             self.begin(&header)?;
             consumed += head;
         }
-    }
-
-    /// Does a whole frame lie at the front of `input`, so that the next call would
-    /// not have to wait? Said of the bytes that [`receive`](Self::receive) left over.
-    #[inline]
-    pub fn is_ready(&self, input: &[u8]) -> bool {
-        let &[_, sizes, ..] = input else { return false };
-        let mask = if sizes & 0x80 == 0 { 0 } else { 4 };
-        let frame = match sizes & 0x7f {
-            126 | 127 => match Header::decode(input) {
-                Some((header, head)) => header.len.saturating_add(head as u64),
-                None => return false,
-            },
-            len => u64::from(len) + mask + 2,
-        };
-        input.len() as u64 >= frame && !self.is_inside_frame()
     }
 
     /// The type of the message that is arriving, if one is.
@@ -228,71 +209,6 @@ impl Inbound {
         }
         let payload = Bytes::copy_from_slice(payload);
         Ok(if header.opcode == OpCode::PING { Event::Ping(payload) } else { Event::Pong(payload) })
-    }
-
-    /// The short way for what comes most often: a message in one frame, neither
-    /// compressed nor longer than 64 KiB, that is all here. With how many bytes it took;
-    /// `None` when the long way has to be taken, with `input` as it was.
-    ///
-    /// # Errors
-    ///
-    /// As [`receive`](Self::receive).
-    #[inline]
-    pub fn whole(&self, input: &mut [u8]) -> Result<Option<(Message, usize)>, Fault> {
-        if self.message.is_some() || self.dropping || self.closed {
-            return Ok(None);
-        }
-        let Some((kind, key, payload, head)) = self.plain_frame(input) else { return Ok(None) };
-        if payload.len() > self.limits.frame_size.min(self.limits.message_size) {
-            return Ok(None);
-        }
-        let is_text = match (key, kind) {
-            (None, MessageType::Binary) => true,
-            (None, MessageType::Text) => simdutf8::basic::from_utf8(payload).is_ok(),
-            (Some(key), MessageType::Text) if payload.len() <= SHORT => {
-                mask_short(payload, key) || simdutf8::basic::from_utf8(payload).is_ok()
-            }
-            (Some(key), kind) => {
-                mask(payload, key);
-                kind == MessageType::Binary || simdutf8::basic::from_utf8(payload).is_ok()
-            }
-        };
-        if !is_text {
-            return Err(ProtocolError::TextNotUtf8.into());
-        }
-        let taken = head + payload.len();
-        Ok(Some((Message::from_checked(kind, Bytes::copy_from_slice(payload)), taken)))
-    }
-
-    /// The type, mask and payload of a frame of that sort, and how long its header is.
-    #[inline]
-    fn plain_frame<'a>(
-        &self,
-        input: &'a mut [u8],
-    ) -> Option<(MessageType, Option<Mask>, &'a mut [u8], usize)> {
-        let &mut [flags, sizes, ref mut rest @ ..] = input else { return None };
-        let kind = match flags {
-            0x81 => MessageType::Text,
-            0x82 => MessageType::Binary,
-            _ => return None,
-        };
-        let (len, head, rest) = match sizes & 0x7f {
-            126 => {
-                let (len, rest) = rest.split_first_chunk_mut::<2>()?;
-                let len = usize::from(u16::from_be_bytes(*len));
-                (Some(len).filter(|len| *len > 125)?, 4, rest)
-            }
-            127 => return None,
-            len => (usize::from(len), 2, rest),
-        };
-        match (self.role, sizes & 0x80 != 0) {
-            (Role::Server, true) => {
-                let (key, rest) = rest.split_first_chunk_mut::<4>()?;
-                Some((kind, Some(Mask::new(*key)), rest.get_mut(..len)?, head + 4))
-            }
-            (Role::Client, false) => Some((kind, None, rest.get_mut(..len)?, head)),
-            _ => None,
-        }
     }
 
     /// Begins a data frame, and a message if it is the first.

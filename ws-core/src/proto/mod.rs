@@ -18,6 +18,7 @@ mod payload;
 mod queue;
 mod spare;
 mod timers;
+mod whole;
 
 pub use close::CloseFrame;
 pub use event::{Event, Mode, Received};
