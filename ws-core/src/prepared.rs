@@ -72,3 +72,23 @@ impl fmt::Debug for Prepared {
         f.debug_tuple("Prepared").field(&self.0.message).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_compressed_once_for_the_same_settings() {
+        let prepared = Prepared::new("text");
+        let mut runs = 0;
+        for settings in [(1, 15), (1, 15), (2, 15), (1, 15), (1, 9), (2, 15)] {
+            let payload = Some(Bytes::from(vec![settings.0, settings.1]));
+            let deflated = prepared.deflated(settings, || {
+                runs += 1;
+                payload.clone()
+            });
+            assert_eq!(deflated, payload);
+        }
+        assert_eq!(runs, 3);
+    }
+}

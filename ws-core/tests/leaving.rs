@@ -1,0 +1,188 @@
+//! When do written bytes leave?
+//!
+//! The peer is a plain blocking socket: what it reads has left without any help of the
+//! runtime, which is blocked meanwhile.
+#![cfg(test)]
+
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::pin::pin;
+use std::sync::mpsc;
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::yield_now;
+use ws_core::{Agreed, Config, Conn, Message, MessageType, Prepared, Role, TryWriteError};
+
+/// A client's frame with the text `a`, masked with zeros.
+const A: &[u8] = b"\x81\x81\0\0\0\0a";
+/// The answer to it.
+const ANSWER: &[u8] = b"\x81\x01a";
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A server's connection, and the client's socket.
+async fn connect(config: Config) -> (Conn, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (io, _) = listener.accept().unwrap();
+    io.set_nonblocking(true).unwrap();
+    let io = tokio::net::TcpStream::from_std(io).unwrap();
+    // The runtime learns of it on its next turn; an opening handshake takes longer.
+    io.writable().await.unwrap();
+    (Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config), peer)
+}
+
+/// Has the peer got so many answers, by now?
+fn check_arrived(peer: &mut TcpStream, answers: usize) {
+    let mut bytes = vec![0; ANSWER.len() * answers];
+    peer.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes, ANSWER.repeat(answers));
+}
+
+#[test]
+fn a_lone_write_leaves_before_the_call_returns() {
+    runtime().block_on(async {
+        let (conn, mut peer) = connect(Config::new()).await;
+        // Also behind an answer, and also when half of another frame waits.
+        for sent in [A, A, &[A, &A[..3]].concat()] {
+            peer.write_all(sent).unwrap();
+            let message = conn.read().await.unwrap();
+            conn.write(message).await.unwrap();
+            check_arrived(&mut peer, 1);
+        }
+        conn.write("a").await.unwrap();
+        check_arrived(&mut peer, 1);
+    });
+}
+
+/// Reads one of two messages that wait, and answers it: that is left for a moment.
+async fn answer_one_of_two(conn: &Conn, peer: &mut TcpStream) {
+    peer.write_all(&A.repeat(2)).unwrap();
+    let message = conn.read().await.unwrap();
+    conn.write(message).await.unwrap();
+    assert_eq!(conn.stats().buffered, ANSWER.len());
+}
+
+#[test]
+fn a_write_with_messages_waiting_leaves_when_the_task_yields() {
+    runtime().block_on(async {
+        let (conn, mut peer) = connect(Config::new()).await;
+        answer_one_of_two(&conn, &mut peer).await;
+        yield_now().await;
+        check_arrived(&mut peer, 1);
+    });
+}
+
+#[test]
+fn the_answers_to_a_burst_leave_together_with_the_last() {
+    runtime().block_on(async {
+        let (conn, mut peer) = connect(Config::new()).await;
+        answer_one_of_two(&conn, &mut peer).await;
+        let message = conn.read().await.unwrap();
+        conn.write(message).await.unwrap();
+        check_arrived(&mut peer, 2);
+    });
+}
+
+#[test]
+fn a_flush_sends_what_was_left_for_a_moment() {
+    runtime().block_on(async {
+        let (conn, mut peer) = connect(Config::new()).await;
+        answer_one_of_two(&conn, &mut peer).await;
+        conn.flush().await.unwrap();
+        check_arrived(&mut peer, 1);
+        conn.write_prepared(&Prepared::new("a")).await.unwrap();
+        assert_eq!(conn.stats().buffered, ANSWER.len());
+        conn.flush().await.unwrap();
+        check_arrived(&mut peer, 1);
+    });
+}
+
+#[test]
+fn prepared_messages_leave_when_the_task_yields() {
+    runtime().block_on(async {
+        let (conn, mut peer) = connect(Config::new()).await;
+        let news = Prepared::new("a");
+        conn.write_prepared(&news).await.unwrap();
+        conn.try_write_prepared(&news).unwrap();
+        yield_now().await;
+        check_arrived(&mut peer, 2);
+    });
+}
+
+#[test]
+fn what_was_left_for_a_moment_leaves_when_the_runtime_ends() {
+    let runtime = runtime();
+    let (conn, mut peer) = runtime.block_on(async {
+        let (conn, mut peer) = connect(Config::new()).await;
+        answer_one_of_two(&conn, &mut peer).await;
+        (conn, peer)
+    });
+    drop(runtime);
+    check_arrived(&mut peer, 1);
+    drop(conn);
+}
+
+#[test]
+fn try_write_never_waits() {
+    runtime().block_on(async {
+        let (conn, peer) = connect(Config::new().write_buffer(0, 1)).await;
+        conn.try_write("a").unwrap();
+        let open = conn.writer(MessageType::Text).await.unwrap();
+        assert!(matches!(conn.try_write("b"), Err(TryWriteError::Busy)));
+        open.finish().await.unwrap();
+        // More than any socket takes.
+        conn.try_write(vec![0; 64 << 20]).unwrap();
+        let queued = conn.stats().messages_out;
+        assert!(matches!(conn.try_write("c"), Err(TryWriteError::Full)));
+        assert!(matches!(conn.try_write_prepared(&Prepared::new("c")), Err(TryWriteError::Full)));
+        assert_eq!(conn.stats().messages_out, queued);
+        conn.close_now();
+        assert!(matches!(conn.try_write("d"), Err(TryWriteError::Conn(_))));
+        drop(peer);
+    });
+}
+
+/// Writes as its task is dropped, as handlers do that say goodbye.
+struct Goodbye(Conn, Message);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            let _ = pin!(self.0.write(self.1.clone())).poll(&mut cx);
+            let _ = pin!(self.0.write_prepared(&Prepared::new("a"))).poll(&mut cx);
+        }
+    }
+}
+
+#[test]
+fn a_write_while_the_runtime_ends_does_not_hang() {
+    for len in [1, 64 << 20] {
+        let (done, wait) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = runtime();
+            let peer = runtime.block_on(async {
+                let (conn, peer) = connect(Config::new()).await;
+                let goodbye = Goodbye(conn, Message::binary(vec![0; len]));
+                tokio::spawn(async move {
+                    let _goodbye = goodbye;
+                    std::future::pending::<()>().await;
+                });
+                yield_now().await;
+                peer
+            });
+            drop((runtime, peer));
+            done.send(()).unwrap();
+        });
+        wait.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+}

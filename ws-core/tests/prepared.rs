@@ -1,0 +1,82 @@
+//! A message that goes to many: every kind of connection gets the same.
+#![cfg(test)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::duplex;
+use tokio::time::timeout;
+use ws_core::deflate::Params;
+use ws_core::{Agreed, Compression, Config, Conn, Message, Prepared, Role};
+
+fn config(compression: Compression) -> Config {
+    Config::new().compression(compression)
+}
+
+/// A connection with these settings, and its peer.
+fn connect(role: Role, config: Config, compressed: bool) -> (Conn, Conn) {
+    let (here, there) = duplex(1 << 20);
+    let agreed = Agreed { compression: compressed.then(Params::default), ..Agreed::default() };
+    let other = if role == Role::Server { Role::Client } else { Role::Server };
+    let conn = Conn::from_stream(here, role, agreed.clone(), Bytes::new(), config.clone());
+    (conn, Conn::from_stream(there, other, agreed, Bytes::new(), config))
+}
+
+/// Sends each message twice to connections of all kinds.
+async fn check(messages: &[Message]) {
+    let off = config(Compression::off());
+    let takeover = config(Compression::context_takeover().threshold(0));
+    let no_takeover = config(Compression::no_context_takeover().threshold(0));
+    let other_level = config(Compression::no_context_takeover().threshold(0).level(9));
+    let mut conns = Vec::new();
+    for role in [Role::Server, Role::Client] {
+        for (config, compressed) in [
+            (off.clone(), false),
+            (off.clone().fragment_size(3), false),
+            (takeover.clone(), true),
+            (no_takeover.clone(), true),
+            (no_takeover.clone().fragment_size(3), true),
+            (other_level.clone(), true),
+        ] {
+            conns.push(connect(role, config, compressed));
+        }
+    }
+    for message in messages {
+        let prepared = Prepared::new(message);
+        for (conn, peer) in &conns {
+            for _ in 0..2 {
+                conn.write_prepared(&prepared).await.unwrap();
+                let received = timeout(Duration::from_secs(20), peer.read()).await;
+                assert_eq!(received.unwrap().unwrap(), *message, "{conn:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn everybody_gets_the_message_whatever_was_agreed() {
+    check(&[
+        Message::from(""),
+        Message::from("short"),
+        Message::from("the same again and again and again and again and again and again"),
+        Message::binary((0..100_u8).map(|n| n.wrapping_mul(151)).collect::<Vec<_>>()),
+        Message::from("long and plain ".repeat(1000)).uncompressed(),
+        Message::from("long ".repeat(10_000)),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_is_compressed_like_a_written_one() {
+    let no_takeover = config(Compression::no_context_takeover().threshold(10));
+    for text in ["short", "the same again and again and again and again and again"] {
+        let (conn, peer) = connect(Role::Server, no_takeover.clone(), true);
+        conn.write(text).await.unwrap();
+        conn.flush().await.unwrap();
+        let written = conn.stats().bytes_out;
+        conn.write_prepared(&Prepared::new(text)).await.unwrap();
+        conn.flush().await.unwrap();
+        assert_eq!(conn.stats().bytes_out, 2 * written, "{text}");
+        drop(peer);
+    }
+}
