@@ -218,8 +218,7 @@ impl Listener {
         let (direct, rest) = read.split_at(read.len().min(room.remaining_mut()));
         room.put_slice(direct);
         *read = rest;
-        self.inbound.filled(direct.len())?;
-        // Nothing comes behind what was read, so that is all there is to handle.
+        self.waiting = self.inbound.filled(direct.len())?;
         self.listen(mode)
     }
 

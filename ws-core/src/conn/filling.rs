@@ -135,7 +135,10 @@ impl Reader {
             Ok(count) => {
                 self.heard(count);
                 return match self.inbound.filled(count) {
-                    Ok(()) => self.handle(shared, &mut [], mode).1,
+                    Ok(behind) => {
+                        self.rest = Rest { bytes: behind, start: 0 };
+                        self.handle_rest(shared, mode)
+                    }
                     Err(fault) => {
                         shared.fault(self, fault);
                         Step::Over

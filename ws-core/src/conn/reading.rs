@@ -305,7 +305,7 @@ impl Reader {
     }
 
     /// Handles what was read before.
-    fn handle_rest(&mut self, shared: &Shared, mode: Mode) -> Step {
+    pub(super) fn handle_rest(&mut self, shared: &Shared, mode: Mode) -> Step {
         let mut rest = std::mem::take(&mut self.rest);
         let (used, step) = self.handle(shared, rest.as_mut_slice(), mode);
         rest.consume(used);

@@ -13,6 +13,10 @@ use crate::{Limit, Limits, Message, MessageType, ProtocolError};
 /// From this many missing bytes on, a payload is read straight to where it stays.
 const DIRECT: u64 = 8 * 1024;
 
+/// Room behind the end of such a payload: a read that fills all of its room does not
+/// show that the transport has no more, and would be followed by one in vain.
+const SLACK: usize = 512;
+
 /// How much of a message that nobody wants is held at a time.
 const DISCARD: usize = 64 * 1024;
 
@@ -167,25 +171,34 @@ impl Inbound {
             return None;
         }
         let most = message.most_copied(&frame, mode);
-        grow(&mut message.partial, 0, room, most);
+        let slack = if room == missing { SLACK } else { 0 };
+        grow(&mut message.partial, 0, room.saturating_add(slack), most.saturating_add(slack));
         let spare = message.partial.capacity() - message.partial.len();
-        Some((&mut message.partial).limit(room.min(spare)))
+        Some((&mut message.partial).limit(room.saturating_add(slack).min(spare)))
     }
 
-    /// Says that `count` bytes were read to where [`direct`](Self::direct) said.
+    /// Says that `count` bytes were read to where [`direct`](Self::direct) said, and
+    /// gives back those that came behind the frame: they are the next input.
     ///
     /// # Errors
     ///
     /// When they are not text and should be.
-    pub fn filled(&mut self, count: usize) -> Result<(), Fault> {
-        let Some(message) = &mut self.message else { return Ok(()) };
+    pub fn filled(&mut self, count: usize) -> Result<Vec<u8>, Fault> {
+        let Some(message) = &mut self.message else { return Ok(Vec::new()) };
         let start = message.partial.len().saturating_sub(count);
+        let end = message.frame.map_or(start, |frame| start.saturating_add(frame.missing()));
+        let behind = match message.partial.get(end..) {
+            Some(behind) => behind.to_vec(),
+            None => Vec::new(),
+        };
+        message.partial.truncate(end);
         let fresh = message.partial.get_mut(start..).unwrap_or_default();
         if let Some(frame) = &mut message.frame {
             frame.missing = frame.missing.saturating_sub(fresh.len() as u64);
             frame.mask = frame.mask.map(|key| mask(fresh, key));
         }
-        message.check_fresh(start)
+        message.check_fresh(start)?;
+        Ok(behind)
     }
 
     #[inline]

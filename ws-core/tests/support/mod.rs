@@ -207,7 +207,7 @@ impl<'a> Feeding<'a> {
                 assert!(count > 0, "there is no room where to read to");
                 room.put_slice(&piece[..count]);
                 piece = &piece[count..];
-                self.inbound.filled(count)?;
+                self.rest = self.inbound.filled(count)?;
             } else {
                 self.rest.extend_from_slice(piece);
                 piece = &[];
