@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::request::RequestInfo;
+use super::transport::Addresses;
 use super::values::Values;
 use super::{Conn, Stats};
 use crate::Config;
@@ -18,8 +19,7 @@ pub(super) struct Facts {
     pub(super) config: Arc<Config>,
     pub(super) subprotocol: Option<Box<str>>,
     pub(super) compressed: bool,
-    pub(super) peer_addr: Option<SocketAddr>,
-    pub(super) local_addr: Option<SocketAddr>,
+    pub(super) addresses: Addresses,
     pub(super) request: Mutex<Option<Arc<RequestInfo>>>,
     pub(super) values: Values,
 }
@@ -54,12 +54,12 @@ impl Conn {
     /// request that is kept knows it.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         let request = || self.request().and_then(|request| request.peer_addr);
-        self.0.facts.peer_addr.or_else(request)
+        self.0.facts.addresses.peer().or_else(request)
     }
 
     /// The address at this end, where the transport is a TCP stream.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.0.facts.local_addr
+        self.0.facts.addresses.local()
     }
 
     /// What the application keeps with the connection.

@@ -118,8 +118,7 @@ impl Conn {
             role,
             compressed: agreed.compression.is_some(),
             subprotocol: agreed.subprotocol.map(String::into_boxed_str),
-            peer_addr: addresses.peer,
-            local_addr: addresses.local,
+            addresses,
             request: Mutex::new(None),
             values: Values::default(),
             config: Arc::clone(&config),
@@ -296,7 +295,7 @@ impl fmt::Debug for Conn {
         f.debug_struct("Conn")
             .field("id", &self.id())
             .field("role", &self.role())
-            .field("peer_addr", &self.0.facts.peer_addr)
+            .field("peer_addr", &self.0.facts.addresses.peer())
             .field("ended", &self.0.ending.get().is_some())
             .finish_non_exhaustive()
     }

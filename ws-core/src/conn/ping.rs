@@ -8,8 +8,14 @@ use tokio::time::Instant;
 /// The pings that were sent and not answered, oldest first.
 #[derive(Default)]
 pub(super) struct Pings {
-    waiting: Vec<Ping>,
     last: u64,
+    /// Apart, since most connections send none that somebody waits for.
+    noted: Option<Box<Noted>>,
+}
+
+#[derive(Default)]
+struct Noted {
+    waiting: Vec<Ping>,
     rtt: Option<Duration>,
 }
 
@@ -27,7 +33,7 @@ impl Pings {
         let number = self.last;
         let payload = payload.unwrap_or_else(|| Bytes::copy_from_slice(&number.to_be_bytes()));
         let ping = Ping { number, payload: payload.clone(), sent: Instant::now(), rtt: None };
-        self.waiting.push(ping);
+        self.noted.get_or_insert_default().waiting.push(ping);
         (number, payload)
     }
 
@@ -41,31 +47,33 @@ impl Pings {
     /// a peer may answer only the latest (RFC 6455 §5.5.3).
     pub(super) fn answered(&mut self, payload: &[u8]) -> bool {
         let open = |ping: &Ping| ping.rtt.is_none() && ping.payload == payload;
-        let Some(newest) = self.waiting.iter().rposition(open) else { return false };
+        let Some(noted) = &mut self.noted else { return false };
+        let Some(newest) = noted.waiting.iter().rposition(open) else { return false };
         let now = Instant::now();
-        for ping in self.waiting.iter_mut().take(newest + 1).filter(|ping| ping.rtt.is_none()) {
+        for ping in noted.waiting.iter_mut().take(newest + 1).filter(|ping| ping.rtt.is_none()) {
             ping.rtt = Some(now.saturating_duration_since(ping.sent));
-            self.rtt = ping.rtt;
+            noted.rtt = ping.rtt;
         }
         true
     }
 
     /// The round trip of a ping, once it is answered.
     pub(super) fn rtt_of(&self, number: u64) -> Option<Duration> {
-        self.waiting.iter().find(|ping| ping.number == number)?.rtt
+        self.noted.as_ref()?.waiting.iter().find(|ping| ping.number == number)?.rtt
     }
 
     /// Nobody waits for this ping any more.
     pub(super) fn forget(&mut self, number: u64) {
-        self.waiting.retain(|ping| ping.number != number);
-        if self.waiting.is_empty() {
-            self.waiting = Vec::new();
+        let Some(noted) = &mut self.noted else { return };
+        noted.waiting.retain(|ping| ping.number != number);
+        if noted.waiting.is_empty() {
+            noted.waiting = Vec::new();
         }
     }
 
     /// The latest round trip.
-    pub(super) const fn latest(&self) -> Option<Duration> {
-        self.rtt
+    pub(super) fn latest(&self) -> Option<Duration> {
+        self.noted.as_ref()?.rtt
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Reader {
     pub(super) pings: Pings,
     pub(super) clock: Clock,
     /// A message that somebody met who had no use for it.
-    pub(super) parked: Option<Message>,
+    pub(super) parked: Option<Box<Message>>,
     /// Is a `MessageReader` open?
     pub(super) streaming: bool,
     /// This side has closed: messages are dropped.
@@ -152,7 +152,9 @@ impl Reader {
             return None;
         }
         // Who parked it could not go on.
-        self.parked.take().inspect(|_| self.waiters.wake_others(ticket))
+        let message = self.parked.take()?;
+        self.waiters.wake_others(ticket);
+        Some(*message)
     }
 
     /// Waits for the turn to read.
@@ -197,7 +199,7 @@ impl Reader {
             }
             match self.poll_next(shared, ticket, false, cx, mode) {
                 Poll::Ready(Ok(Got::Message(message))) => {
-                    self.parked = Some(message);
+                    self.parked = Some(Box::new(message));
                     self.waiters.wake_others(ticket);
                 }
                 Poll::Ready(Ok(Got::Piece)) => self.waiters.wake_others(ticket),

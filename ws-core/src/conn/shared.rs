@@ -211,7 +211,7 @@ impl Shared {
     ) {
         let sent = writer.outbound.close_frame().map(|frame| frame.as_error().clone());
         let received = received.map(CloseFrame::into_error);
-        let lost = (!writer.is_flushed()).then(|| error.clone());
+        let lost = (!writer.is_flushed()).then(|| Box::new(error.clone()));
         let ending = Ending { sent, received, by, error };
         if self.ending.set(Box::new(ending)).is_err() {
             return;

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -37,11 +37,36 @@ pub(super) enum WriteHalf {
     },
 }
 
-/// Both ends of a TCP stream.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Addresses {
-    pub(super) peer: Option<SocketAddr>,
-    pub(super) local: Option<SocketAddr>,
+/// Both ends of a TCP stream. A quarter as large as they would be side by side, for
+/// most connections.
+#[derive(Debug)]
+pub(super) enum Addresses {
+    V4 { peer: SocketAddrV4, local: SocketAddrV4 },
+    Other(Option<Box<(SocketAddr, SocketAddr)>>),
+}
+
+impl Addresses {
+    fn of(tcp: &TcpStream) -> Self {
+        match (tcp.peer_addr(), tcp.local_addr()) {
+            (Ok(SocketAddr::V4(peer)), Ok(SocketAddr::V4(local))) => Self::V4 { peer, local },
+            (Ok(peer), Ok(local)) => Self::Other(Some(Box::new((peer, local)))),
+            _ => Self::Other(None),
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::V4 { peer, .. } => Some((*peer).into()),
+            Self::Other(addresses) => addresses.as_ref().map(|addresses| addresses.0),
+        }
+    }
+
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::V4 { local, .. } => Some((*local).into()),
+            Self::Other(addresses) => addresses.as_ref().map(|addresses| addresses.1),
+        }
+    }
 }
 
 /// Takes a stream apart. One that is a `TcpStream` is recognised, and goes without
@@ -57,12 +82,12 @@ where
             // A stream that refuses it works all the same.
             let _ = tcp.set_nodelay(true);
         }
-        let addresses = Addresses { peer: tcp.peer_addr().ok(), local: tcp.local_addr().ok() };
+        let addresses = Addresses::of(&tcp);
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
     let io: Arc<Mutex<dyn Stream>> = Arc::new(Mutex::new(Present(io)));
-    (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any { io, held_back: false }, Addresses::default())
+    (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any { io, held_back: false }, Addresses::Other(None))
 }
 
 /// A stream that is there: an `Option` only because it was asked what it is.

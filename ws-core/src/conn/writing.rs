@@ -33,7 +33,7 @@ pub(super) struct Writer {
     pub(super) outbound: Outbound,
     /// Those that wait for room, for the end of a stream, for a flush.
     pub(super) waiters: Waiters,
-    pub(super) failed: Option<Error>,
+    pub(super) failed: Option<Box<Error>>,
     /// This side's application has closed.
     pub(super) closed: bool,
     pub(super) messages: u64,
@@ -127,7 +127,7 @@ impl Writer {
     fn outcome(&self) -> Result<(), Error> {
         match &self.failed {
             None => Ok(()),
-            Some(error) => Err(error.clone()),
+            Some(error) => Err(Error::clone(error)),
         }
     }
 
@@ -190,7 +190,7 @@ impl Writer {
     ) -> Poll<Result<(), Error>> {
         self.flush_now(shared);
         if let Some(error) = &self.failed {
-            return Poll::Ready(Err(error.clone()));
+            return Poll::Ready(Err(Error::clone(error)));
         }
         if self.is_flushed() {
             return Poll::Ready(Ok(()));
@@ -215,7 +215,7 @@ impl Writer {
             return Error::CloseSent;
         }
         let ended = shared.ending.get().map(|ending| &ending.error);
-        ended.or(self.failed.as_ref()).cloned().unwrap_or_else(Error::abnormal)
+        ended.or(self.failed.as_deref()).cloned().unwrap_or_else(Error::abnormal)
     }
 
     pub(super) fn is_flushed(&self) -> bool {
@@ -280,7 +280,7 @@ impl Writer {
 
     /// The transport takes nothing any more. What the peer has sent can still be read.
     pub(super) fn fail(&mut self, error: Error) {
-        self.failed.get_or_insert(error);
+        self.failed.get_or_insert_with(|| Box::new(error));
         self.outbound.clear();
         self.waiters.wake();
     }

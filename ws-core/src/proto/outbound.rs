@@ -24,7 +24,8 @@ pub struct Outbound {
     /// How many bytes the transport has taken.
     sent: u64,
     stream: Option<OpenStream>,
-    pong: Option<Bytes>,
+    /// A pong that replaced others: the latest of too many.
+    pong: Option<Box<Bytes>>,
     close: Option<Box<CloseFrame>>,
     /// Has the close frame overtaken the data already?
     hurried: bool,
@@ -193,7 +194,7 @@ impl Outbound {
             if payload.len() > MAX_CONTROL_PAYLOAD {
                 return Err(Unsendable::Control(payload.len()));
             }
-            self.pong = Some(payload);
+            self.pong = Some(Box::new(payload));
             return Ok(());
         }
         self.control(OpCode::PONG, &payload)

@@ -19,9 +19,10 @@ pub enum Due {
 #[derive(Clone, Debug)]
 pub struct Timers {
     watch: Option<Watch>,
-    idle: Option<Idle>,
     age: Option<Instant>,
-    close: Option<Closing>,
+    // Apart, since few connections have the one, and the other comes at the end.
+    idle: Option<Box<Idle>>,
+    close: Option<Box<Closing>>,
 }
 
 /// Looks after the peer now and then. It keeps a flag rather than an instant, so that
@@ -58,7 +59,9 @@ impl Timers {
         };
         Self {
             watch: config.keepalive.get().and_then(watch),
-            idle: config.idle_timeout.map(|period| Idle { period, left: period, since: None }),
+            idle: config
+                .idle_timeout
+                .map(|period| Box::new(Idle { period, left: period, since: None })),
             age: config.max_age.and_then(|age| now.checked_add(age)),
             close: None,
         }
@@ -108,22 +111,22 @@ impl Timers {
     pub fn close(&mut self, now: Instant, timeout: Duration) {
         if self.close.is_none() {
             let end = now.checked_add(timeout).unwrap_or(now);
-            self.close = Some(Closing { hurry: now.checked_add(timeout / 2), end });
+            self.close = Some(Box::new(Closing { hurry: now.checked_add(timeout / 2), end }));
         }
     }
 
     /// When the closing handshake has to have ended, if it has begun.
     pub fn close_end(&self) -> Option<Instant> {
-        self.close.map(|close| close.end)
+        self.close.as_ref().map(|close| close.end)
     }
 
     /// When to call [`expire`](Self::expire) next.
     pub fn next(&self) -> Option<Instant> {
-        if let Some(close) = self.close {
+        if let Some(close) = &self.close {
             return Some(close.hurry.unwrap_or(close.end));
         }
         let look = self.watch.map(|watch| watch.look);
-        let idle = self.idle.and_then(|idle| idle.since?.checked_add(idle.left));
+        let idle = self.idle.as_ref().and_then(|idle| idle.since?.checked_add(idle.left));
         [look, idle, self.age].into_iter().flatten().min()
     }
 
@@ -139,7 +142,7 @@ impl Timers {
         if self.age.is_some_and(|age| now >= age) {
             return Some(Due::GiveUp(Deadline::Age));
         }
-        if let Some(idle) = self.idle
+        if let Some(idle) = &self.idle
             && idle.since.is_some_and(|since| now.saturating_duration_since(since) >= idle.left)
         {
             return Some(Due::GiveUp(Deadline::Idle));
