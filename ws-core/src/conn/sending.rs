@@ -12,7 +12,7 @@ impl Conn {
     ///
     /// It returns when the message is queued and the transport has been offered it,
     /// which is at once unless more than the high mark of
-    /// [`write_buffer`](Config::write_buffer) waits; then it waits for room first.
+    /// [`write_buffer`](crate::Config::write_buffer) waits; then it waits for room first.
     ///
     /// Bytes leave in the same call, with one exception: while further whole messages
     /// wait to be read, the answers to them are gathered, until the reader runs dry and
@@ -77,7 +77,7 @@ impl Conn {
     /// # Errors
     ///
     /// [`TryWriteError::Full`] when more waits than the high mark of
-    /// [`write_buffer`](Config::write_buffer), [`TryWriteError::Busy`] while a
+    /// [`write_buffer`](crate::Config::write_buffer), [`TryWriteError::Busy`] while a
     /// [`MessageWriter`] is open, and [`TryWriteError::Conn`] with what
     /// [`write`](Self::write) would return. Nothing has been queued then.
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), TryWriteError> {
