@@ -87,7 +87,11 @@ where
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
     let io: Arc<Mutex<dyn Stream>> = Arc::new(Mutex::new(Present(io)));
-    (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any { io, held_back: false }, Addresses::Other(None))
+    (
+        ReadHalf::Any(Arc::clone(&io)),
+        WriteHalf::Any { io, held_back: false },
+        Addresses::Other(None),
+    )
 }
 
 /// A stream that is there: an `Option` only because it was asked what it is.
