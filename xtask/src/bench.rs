@@ -12,10 +12,36 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let args: Vec<&str> = args.args.iter().map(String::as_str).collect();
+    bench(&args)
+}
+
+/// Is the benchmark itself in order, and does a message still take as few instructions? The
+/// servers of others are left out: they take longer to build than all the rest.
+pub(crate) fn check() -> Result<()> {
+    cargo("fmt", &["--all", "--check"])?;
+    let ours = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let clippy: Vec<&str> = ours.clone().chain(["--all-targets", "--", "-D", "warnings"]).collect();
+    built("clippy", &clippy)?;
+    built("test", &ours.collect::<Vec<_>>())?;
+    bench(&["--instructions", "--only", "raw-tokio", "--only", "ours", "--only", "ours+hyper"])
+}
+
+const PACKAGES: &[&str] = &["kit", "limits", "load", "ours", "runner"];
+
+fn bench(args: &[&str]) -> Result<()> {
+    built("run", &[&["--quiet", "--package", "runner", "--"], args].concat())
+}
+
+/// Runs a command of cargo that builds something.
+fn built(command: &str, args: &[&str]) -> Result<()> {
+    let target = workspace::target_dir()?.join("bench-build");
+    let target = target.to_string_lossy();
+    cargo(command, &[&["--locked", "--target-dir", &target], args].concat())
+}
+
+fn cargo(command: &str, args: &[&str]) -> Result<()> {
     let mut cargo = workspace::cargo();
     let manifest = workspace::root().join("xtask/bench/Cargo.toml");
-    cargo.args(["run", "--quiet", "--locked", "--package", "runner", "--manifest-path"]);
-    cargo.arg(manifest).arg("--target-dir").arg(workspace::target_dir()?.join("bench-build"));
-    cargo.arg("--").args(&args.args);
-    process::run(&mut cargo)
+    process::run(cargo.arg(command).arg("--manifest-path").arg(manifest).args(args))
 }

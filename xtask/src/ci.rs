@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{self, describe};
-use crate::{autobahn, fuzz, tidy, workspace};
+use crate::{autobahn, bench, fuzz, tidy, workspace};
 
 /// Runs every step in order, up to the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -41,7 +41,7 @@ fn line(name: &str, time: Duration, good: bool) -> String {
 
 type Step = fn(&mut Vec<String>) -> Result<()>;
 
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 8] = [
     ("fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("clippy", |_| {
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
@@ -60,6 +60,7 @@ const STEPS: [(&str, Step); 7] = [
         run_tests(&mut test, said)
     }),
     ("tidy", |_| tidy::run()),
+    ("bench", |_| bench::check()),
     ("autobahn", |_| autobahn::run(&autobahn::Args::whole())),
     ("fuzz", |_| fuzz::all(None, 10)),
 ];

@@ -9,15 +9,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use load::scenario::Scenario;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::contestants::{Contestant, Entry};
 use crate::programs::{Programs, Server};
 
 /// What was counted of one contestant.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Counted {
-    name: &'static str,
+    name: String,
     /// Of one message of 128 B, one in flight.
     lone: f64,
     /// Of one message of 24 B, 16 in flight.
@@ -33,19 +33,56 @@ pub(crate) fn run(
     let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
     ensure!(found.is_ok(), "valgrind is missing: install it to count instructions");
     println!("user-space instructions per message, 16 connections\n");
-    println!("{:<26} {:>16} {:>18}", "", "128 B, 1 in flight", "24 B, 16 in flight");
+    println!("{:<26} {:>24} {:>24}", "(kept)", "128 B, 1 in flight", "24 B, 16 in flight");
+    let kept = kept()?;
     let mut all = Vec::new();
+    let mut moved = Vec::new();
     for contestant in contestants.iter().filter(|contestant| contestant.echoes()) {
         let lone = count(programs, contestant, "echo-128", "1", out)?;
         let pipelined = count(programs, contestant, "pipeline", "16", out)?;
-        println!("{:<26} {lone:>18.1} {pipelined:>18.1}", contestant.name);
-        all.push(Counted { name: contestant.name, lone, pipelined });
+        let kept = kept.iter().find(|kept| kept.name == contestant.name);
+        let beside = |now: f64, kept: Option<f64>| {
+            let kept = kept.map(|kept| format!("({kept:.1})")).unwrap_or_default();
+            format!("{now:.1} {kept:>10}")
+        };
+        let lone_kept = kept.map(|kept| kept.lone);
+        let pipelined_kept = kept.map(|kept| kept.pipelined);
+        println!(
+            "{:<26} {:>24} {:>24}",
+            contestant.name,
+            beside(lone, lone_kept),
+            beside(pipelined, pipelined_kept)
+        );
+        if has_moved(lone, lone_kept) || has_moved(pipelined, pipelined_kept) {
+            moved.push(contestant.name);
+        }
+        all.push(Counted { name: contestant.name.to_owned(), lone, pipelined });
     }
     let path = out.join("instructions.json");
     fs::write(&path, serde_json::to_vec_pretty(&all)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
     println!("\n{}", path.display());
+    ensure!(
+        moved.is_empty(),
+        "more than 10 % off the figures that are kept: {}; if that is meant, write the new \
+         ones to {KEPT} and say why in the commit",
+        moved.join(", ")
+    );
     Ok(())
+}
+
+/// Where the figures are that a change is held to.
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.json");
+
+/// The figures that a change is held to.
+fn kept() -> Result<Vec<Counted>> {
+    let text = fs::read_to_string(KEPT).with_context(|| format!("cannot read {KEPT}"))?;
+    serde_json::from_str(&text).with_context(|| format!("cannot understand {KEPT}"))
+}
+
+/// Is a figure more than a tenth off, to either side?
+fn has_moved(now: f64, kept: Option<f64>) -> bool {
+    kept.is_some_and(|kept| (now - kept).abs() > kept / 10.0)
 }
 
 /// The instructions of one message.
@@ -100,6 +137,13 @@ fn read_total(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tenth_may_come_and_go() {
+        assert!(!has_moved(109.0, Some(100.0)) && !has_moved(91.0, Some(100.0)));
+        assert!(has_moved(111.0, Some(100.0)) && has_moved(89.0, Some(100.0)));
+        assert!(!has_moved(111.0, None));
+    }
 
     #[test]
     fn the_total_is_found() {
