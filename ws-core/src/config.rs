@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The settings of a connection. They chain by value.
 ///
 /// Memory that one connection can hold is at most
-/// [`Limits::message_size`] + one read (64 KiB) + the high mark of
+/// [`Limits::message_size`] and 512 bytes + one read (64 KiB) + the high mark of
 /// [`write_buffer`](Self::write_buffer) + the message last written (once more if it was
 /// compressed) + what [`Compression`] holds with context takeover (47 KiB to decompress,
 /// up to 370 KiB to compress).
@@ -288,8 +288,8 @@ impl Compression {
 
     /// How hard to try, from 1 (fast) to 9 (small); 0 stores without compressing.
     /// Values above 9 are taken as 9. Default: 2, which makes JSON a fifth to a quarter
-    /// smaller than 1 does and takes about one and a half times as long; 6 makes it
-    /// smaller by another sixth at most, and takes two to three times as long as 2.
+    /// smaller than 1 does and takes up to twice as long; 6 makes it
+    /// smaller by another sixth at most, and takes up to five times as long as 2.
     pub const fn level(mut self, level: u8) -> Self {
         self.level = if level > 9 { 9 } else { level };
         self
