@@ -17,8 +17,8 @@ mod status;
 pub use config::{Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
-    AcceptError, CloseRead, Conn, EndedBy, Ending, MessageReader, MessageWriter, RequestInfo,
-    Stats, Values, pair, pair_with,
+    AcceptError, CloseRead, Conn, EndedBy, Ending, MessageReader, MessageWriter, PathParams,
+    PeerAddr, RequestInfo, Stats, Values, pair, pair_with,
 };
 #[cfg(feature = "conn")]
 pub use error::TryWriteError;

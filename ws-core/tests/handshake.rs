@@ -109,8 +109,6 @@ fn method_and_version_are_those_of_an_upgrade() {
     check("get", Version::HTTP_11, R::Method, 405, &[("allow", "GET")]);
     check("GET", Version::HTTP_10, R::HttpTooOld, 426, UPGRADE);
     check("GET", Version::HTTP_09, R::HttpTooOld, 426, UPGRADE);
-    check("GET", Version::HTTP_2, R::HttpTooNew, 501, &[]);
-    check("CONNECT", Version::HTTP_2, R::HttpTooNew, 501, &[]);
     check("GET", Version::HTTP_3, R::HttpTooNew, 501, &[]);
 }
 
@@ -128,6 +126,7 @@ fn adapters_have_rejections_of_their_own() {
     check(Rejection::NotUpgradable, 501);
     check(Rejection::ShuttingDown, 503);
     check(Rejection::Timeout, 408);
+    check(Rejection::Internal, 500);
     check(Rejection::HeadMalformed, 400);
     check(Rejection::HeadTooLarge, 431);
 }

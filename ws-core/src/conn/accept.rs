@@ -70,7 +70,9 @@ impl Conn {
         let config = options.shared_config();
         let conn =
             Self::from_stream(shaken.io, Role::Server, shaken.agreed, shaken.leftover, config);
-        conn.set_request(RequestInfo::new(shaken.request.into_parts().0));
+        if options.keeps_request() {
+            conn.set_request(RequestInfo::new(shaken.request.into_parts().0));
+        }
         Ok(conn)
     }
 }

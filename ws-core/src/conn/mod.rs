@@ -40,7 +40,7 @@ pub use accept::AcceptError;
 pub use close_read::CloseRead;
 pub use ending::{EndedBy, Ending};
 pub use pair::{pair, pair_with};
-pub use request::RequestInfo;
+pub use request::{PathParams, PeerAddr, RequestInfo};
 pub use stats::Stats;
 pub use stream::{MessageReader, MessageWriter};
 pub use values::Values;

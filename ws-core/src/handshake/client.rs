@@ -4,7 +4,7 @@ use http::header::{
     CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 
 use super::{Agreed, InvalidSubprotocol, compression, headers, key, subprotocol};
 use crate::Compression;
@@ -36,11 +36,18 @@ impl Offer {
     ///
     /// `Host`, and `Origin` if wanted, are the caller's to add.
     pub fn headers(&self) -> HeaderMap {
-        let mut request = HeaderMap::new();
+        let mut request = self.connect_headers();
         headers::set(&mut request, CONNECTION, "Upgrade");
         headers::set(&mut request, UPGRADE, "websocket");
-        headers::set(&mut request, SEC_WEBSOCKET_VERSION, "13");
         headers::set(&mut request, SEC_WEBSOCKET_KEY, &self.key);
+        request
+    }
+
+    /// The headers of the request where it is an extended CONNECT over HTTP/2, with
+    /// `:protocol` = `websocket` (RFC 8441 §5). There is no key.
+    pub fn connect_headers(&self) -> HeaderMap {
+        let mut request = HeaderMap::new();
+        headers::set(&mut request, SEC_WEBSOCKET_VERSION, "13");
         if !self.subprotocols.is_empty() {
             headers::set(&mut request, SEC_WEBSOCKET_PROTOCOL, &self.subprotocols.join(", "));
         }
@@ -50,19 +57,28 @@ impl Offer {
         request
     }
 
-    /// Checks that the response accepts this offer (RFC 6455 §4.1).
+    /// Checks that the response accepts this offer: over HTTP/1.1 as RFC 6455 §4.1 says,
+    /// over HTTP/2 as RFC 8441 §5 does.
     ///
     /// No subprotocol and no compression in the answer is fine: then there is none.
     ///
     /// # Errors
     ///
     /// Says what is wrong with the response. There is no connection then, and the
-    /// transport has to be closed, unless the status was not 101.
+    /// transport has to be closed, unless it is the status that was another.
     pub fn verify<B>(&self, response: &Response<B>) -> Result<Agreed, HandshakeError> {
         let answer = response.headers();
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(HandshakeError::Status(response.status()));
+        match (response.version(), response.status()) {
+            (Version::HTTP_2, StatusCode::OK) => {}
+            (Version::HTTP_2, status) => return Err(HandshakeError::Status(status)),
+            (_, StatusCode::SWITCHING_PROTOCOLS) => self.verify_upgrade(answer)?,
+            (_, status) => return Err(HandshakeError::Status(status)),
         }
+        let compression = compression::verify(answer, self.compression)?;
+        Ok(Agreed { subprotocol: self.verify_subprotocol(answer)?, compression })
+    }
+
+    fn verify_upgrade(&self, answer: &HeaderMap) -> Result<(), HandshakeError> {
         if !headers::has_token(answer, UPGRADE, "websocket") {
             return Err(HandshakeError::Upgrade);
         }
@@ -70,12 +86,10 @@ impl Offer {
             return Err(HandshakeError::Connection);
         }
         match headers::at_most_once(answer, SEC_WEBSOCKET_ACCEPT, HandshakeError::AcceptRepeated)? {
-            Some(accept) if accept == key::accept(self.key.as_bytes()).as_bytes() => {}
-            Some(_) => return Err(HandshakeError::AcceptWrong),
-            None => return Err(HandshakeError::AcceptMissing),
+            Some(accept) if accept == key::accept(self.key.as_bytes()).as_bytes() => Ok(()),
+            Some(_) => Err(HandshakeError::AcceptWrong),
+            None => Err(HandshakeError::AcceptMissing),
         }
-        let compression = compression::verify(answer, self.compression)?;
-        Ok(Agreed { subprotocol: self.verify_subprotocol(answer)?, compression })
     }
 
     fn verify_subprotocol(&self, answer: &HeaderMap) -> Result<Option<String>, HandshakeError> {
@@ -94,9 +108,9 @@ impl Offer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// Another status than 101: a refusal, a redirect, a request to log in. The rest
-    /// of the response says more.
-    #[error("the server answered {0} instead of 101 Switching Protocols")]
+    /// Another status than 101, or than 200 over HTTP/2: a refusal, a redirect, a request
+    /// to log in. The rest of the response says more.
+    #[error("the server answered {0}, which is no WebSocket")]
     Status(StatusCode),
     /// `Upgrade` does not say `websocket`.
     #[error("the answer has no `Upgrade: websocket`")]

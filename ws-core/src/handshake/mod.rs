@@ -26,10 +26,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Over HTTP/1.1 a WebSocket begins with an upgrade, over HTTP/2 with an extended CONNECT
+//! (RFC 8441); the version of the request decides which, and all else is the same.
+//!
 //! Below them is what both sides read and print: the `key`, lists of tokens in
 //! `headers`, the grammar of extensions in `extension`, and what
-//! `permessage-deflate` makes of it in `compression`. `subprotocol` and `origin` are
-//! what only a server decides, and `head` turns requests and responses into bytes
+//! `permessage-deflate` makes of it in `compression`. `opening` is what is checked of
+//! any request, `subprotocol` and `origin` are what only a server decides, and `head` turns requests and responses into bytes
 //! and back for those who have no HTTP library around.
 
 #[cfg(feature = "conn")]
@@ -40,15 +43,17 @@ mod compression;
 mod extension;
 mod headers;
 mod key;
+mod opening;
 mod origin;
 mod rejection;
 mod server;
 mod subprotocol;
 
 pub use client::{HandshakeError, Offer};
+pub use opening::{Opening, is_upgrade};
 pub use origin::Origin;
 pub use rejection::Rejection;
-pub use server::{AcceptOptions, Accepted, is_upgrade};
+pub use server::{AcceptOptions, Accepted};
 pub use subprotocol::{InvalidSubprotocol, SubprotocolOrder};
 
 use crate::deflate::Params;

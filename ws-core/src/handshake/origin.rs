@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::{HOST, HeaderMap, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderValue, Request};
 
-use super::{Rejection, headers};
+use super::{Opening, Rejection, headers};
 
 /// Which web pages may connect ([RFC 6455 §10.2]). Default: those of the same host.
 ///
@@ -71,7 +71,7 @@ impl Origin {
     }
 
     /// May the page that made this request connect?
-    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
+    pub(super) fn judge(&self, request: &Opening<'_>) -> Result<(), Rejection> {
         let mut origins = request.headers().get_all(ORIGIN).into_iter();
         let allowed = match (origins.next(), &self.rule) {
             (None, _) if self.allow_missing => true,
@@ -132,7 +132,7 @@ impl Site {
 
     /// Is this where the request went? If it does not say the port, it must be the
     /// default of the page's scheme: nobody knows that of the request.
-    fn is_target_of<B>(&self, request: &Request<B>) -> bool {
+    fn is_target_of(&self, request: &Opening<'_>) -> bool {
         let Some(default) = default_port(&self.scheme) else { return false };
         let authority = request.uri().authority().map(Authority::as_str);
         let host = || request.headers().get(HOST)?.to_str().ok();
@@ -198,11 +198,13 @@ fn glob(mut pattern: &[u8], mut text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn judge(policy: &Origin, host: &str, origin: &str) -> Result<(), Rejection> {
         let request = Request::get("/chat").header(HOST, host).header(ORIGIN, origin);
-        policy.judge(&request.body(()).unwrap())
+        policy.judge(&Opening::from(&request.body(()).unwrap()))
     }
 
     #[test]
@@ -308,8 +310,11 @@ mod tests {
     fn a_missing_origin_is_allowed_unless_refused() {
         let missing = Request::get("/chat").header(HOST, "example.com").body(()).unwrap();
         for policy in [Origin::default(), Origin::any(), Origin::check(|_, _| false)] {
-            assert_eq!(policy.judge(&missing), Ok(()));
-            assert_eq!(policy.refuse_missing().judge(&missing), Err(Rejection::OriginMissing));
+            assert_eq!(policy.judge(&Opening::from(&missing)), Ok(()));
+            assert_eq!(
+                policy.refuse_missing().judge(&Opening::from(&missing)),
+                Err(Rejection::OriginMissing)
+            );
         }
     }
 
@@ -319,9 +324,9 @@ mod tests {
         let repeated = Request::get("/chat").header(ORIGIN, here).header(ORIGIN, here);
         let repeated = repeated.header(HOST, "example.com").body(()).unwrap();
         for policy in [Origin::default(), Origin::check(|_, _| true)] {
-            assert_eq!(policy.judge(&repeated), Err(Rejection::OriginRepeated));
+            assert_eq!(policy.judge(&Opening::from(&repeated)), Err(Rejection::OriginRepeated));
         }
-        assert_eq!(Origin::any().judge(&repeated), Ok(()));
+        assert_eq!(Origin::any().judge(&Opening::from(&repeated)), Ok(()));
     }
 
     #[test]
@@ -339,6 +344,6 @@ mod tests {
     fn an_absolute_target_says_the_host() {
         let request = Request::get("http://example.com/chat").header(HOST, "other.example");
         let request = request.header(ORIGIN, "http://example.com").body(()).unwrap();
-        assert_eq!(Origin::default().judge(&request), Ok(()));
+        assert_eq!(Origin::default().judge(&Opening::from(&request)), Ok(()));
     }
 }

@@ -19,12 +19,23 @@ pub enum Rejection {
     /// 426: the request is HTTP/1.0 or older (RFC 6455 §4.2.1).
     #[error("a WebSocket needs HTTP/1.1")]
     HttpTooOld,
-    /// 501: the request is HTTP/2 or newer, where a WebSocket begins otherwise (RFC 8441).
-    #[error("a WebSocket over HTTP/2 or later is not supported here: use HTTP/1.1")]
+    /// 501: the request is HTTP/3 or newer.
+    #[error("a WebSocket over this version of HTTP is not supported here: use HTTP/1.1 or 2")]
     HttpTooNew,
     /// 426: the request asks for no upgrade to a WebSocket (RFC 6455 §4.2.1).
     #[error("only WebSockets here: send `Connection: Upgrade` and `Upgrade: websocket`")]
     NotUpgrade,
+    /// 405: a request over HTTP/2 whose method is not CONNECT (RFC 8441 §4).
+    #[error("only WebSockets here: over HTTP/2, send an extended CONNECT")]
+    NotConnect,
+    /// 501: a CONNECT without `:protocol`, or with another than `websocket` (RFC 8441 §4,
+    /// RFC 9220 §3).
+    #[error("only WebSockets here: send `:protocol = websocket`")]
+    ProtocolUnknown,
+    /// 404: [`AcceptOptions::filter`](super::AcceptOptions::filter) leaves the request to
+    /// others, and there are none.
+    #[error("there is no WebSocket here for this request")]
+    Filtered,
     /// 405: the method is not GET (RFC 6455 §4.2.1).
     #[error("the method of an opening handshake is GET")]
     Method,
@@ -37,6 +48,10 @@ pub enum Rejection {
     /// 426: a `Sec-WebSocket-Version` other than 13 (RFC 6455 §4.4).
     #[error("this `Sec-WebSocket-Version` is not supported: send 13")]
     VersionUnsupported,
+    /// 400: a `Sec-WebSocket-Version` other than 13 over HTTP/2, which has no 426
+    /// (RFC 9113 §8.2.2).
+    #[error("this `Sec-WebSocket-Version` is not supported: send 13")]
+    ConnectVersionUnsupported,
     /// 400: no `Sec-WebSocket-Key` (RFC 6455 §4.2.1).
     #[error("`Sec-WebSocket-Key` is missing: send 16 random bytes in base64")]
     KeyMissing,
@@ -46,7 +61,7 @@ pub enum Rejection {
     /// 400: a `Sec-WebSocket-Key` that is not 16 bytes (RFC 6455 §4.2.1).
     #[error("`Sec-WebSocket-Key` is invalid: send 16 random bytes in base64")]
     KeyInvalid,
-    /// 400: no `Host` (RFC 9112 §3.2).
+    /// 400: no `Host` (RFC 9112 §3.2), and over HTTP/2 no `:authority` either.
     #[error("`Host` is missing")]
     HostMissing,
     /// 400: more than one `Host` (RFC 9112 §3.2).
@@ -82,6 +97,9 @@ pub enum Rejection {
     /// has passed.
     #[error("the opening handshake took too long")]
     Timeout,
+    /// 500: a function of the application has panicked that was to decide about the request.
+    #[error("something went wrong here")]
+    Internal,
     /// 501: the transport under the request cannot be taken over.
     #[error("this connection cannot be upgraded")]
     NotUpgradable,
@@ -96,6 +114,7 @@ impl Rejection {
         match self {
             Self::VersionMissing
             | Self::VersionRepeated
+            | Self::ConnectVersionUnsupported
             | Self::KeyMissing
             | Self::KeyRepeated
             | Self::KeyInvalid
@@ -108,15 +127,35 @@ impl Rejection {
             Self::OriginMissing | Self::OriginRepeated | Self::OriginRefused => {
                 StatusCode::FORBIDDEN
             }
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Filtered => StatusCode::NOT_FOUND,
+            Self::Method | Self::NotConnect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::HttpTooOld | Self::NotUpgrade | Self::VersionUnsupported => {
                 StatusCode::UPGRADE_REQUIRED
             }
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::HttpTooNew | Self::NotUpgradable => StatusCode::NOT_IMPLEMENTED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::HttpTooNew | Self::ProtocolUnknown | Self::NotUpgradable => {
+                StatusCode::NOT_IMPLEMENTED
+            }
             Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+
+    /// Is the request none of ours, rather than a bad opening handshake?
+    ///
+    /// It asks for no WebSocket, or the [filter](super::AcceptOptions::filter) does not
+    /// want it. An adapter leaves such a request to whatever else there is for it.
+    pub const fn falls_through(&self) -> bool {
+        matches!(
+            self,
+            Self::HttpTooOld
+                | Self::HttpTooNew
+                | Self::NotUpgrade
+                | Self::NotConnect
+                | Self::ProtocolUnknown
+                | Self::Filtered
+        )
     }
 
     /// The headers that the status wants: what to upgrade to, which version, which method.
@@ -125,7 +164,10 @@ impl Rejection {
             (_, StatusCode::UPGRADE_REQUIRED) => {
                 &[(UPGRADE, "websocket"), (CONNECTION, "Upgrade"), (SEC_WEBSOCKET_VERSION, "13")]
             }
-            (Self::VersionMissing | Self::VersionRepeated, _) => &[(SEC_WEBSOCKET_VERSION, "13")],
+            (Self::VersionMissing | Self::VersionRepeated | Self::ConnectVersionUnsupported, _) => {
+                &[(SEC_WEBSOCKET_VERSION, "13")]
+            }
+            (Self::NotConnect, _) => &[(ALLOW, "CONNECT")],
             (_, StatusCode::METHOD_NOT_ALLOWED) => &[(ALLOW, "GET")],
             _ => &[],
         };

@@ -1,17 +1,18 @@
 //! Is a request a good opening handshake, and what is the answer?
 
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Response, StatusCode};
 
 use super::subprotocol::{Choice, Selector};
-use super::{Agreed, Origin, Rejection, SubprotocolOrder, compression, headers, key};
+use super::{Agreed, Opening, Origin, Rejection, SubprotocolOrder, compression, headers, key};
 use crate::{Compression, Config};
 
 /// What a server accepts. They chain by value, and serve any number of requests.
@@ -32,6 +33,8 @@ pub struct AcceptOptions {
     origin: Origin,
     subprotocols: Choice,
     response_headers: HeaderMap,
+    filter: Option<Filter>,
+    keep_request: bool,
     timeout: Option<Duration>,
 }
 
@@ -43,6 +46,8 @@ impl AcceptOptions {
             origin: Origin::same_host(),
             subprotocols: Choice::default(),
             response_headers: HeaderMap::new(),
+            filter: None,
+            keep_request: true,
             timeout: Some(Duration::from_secs(10)),
         }
     }
@@ -110,8 +115,27 @@ impl AcceptOptions {
         self
     }
 
-    /// How long the opening handshake may take, where the library reads it or waits
-    /// for it. Default: 10 s.
+    /// Takes only the requests for which a function says `true`. The others are none of
+    /// ours: adapters leave them to whatever else the application has for them, and
+    /// answer 404 where there is nothing. Default: all.
+    ///
+    /// It is asked about requests that want a WebSocket, before anything else is checked.
+    pub fn filter(mut self, filter: impl Fn(&Opening<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.filter = Some(Filter(Arc::new(filter)));
+        self
+    }
+
+    /// Whether the connection keeps the request that it began with, as
+    /// [`Conn::request`](crate::Conn::request). Default: yes.
+    pub const fn keep_request(mut self, keep: bool) -> Self {
+        self.keep_request = keep;
+        self
+    }
+
+    /// How long the opening handshake may take, from the arrival of the request to the
+    /// stream of bytes that it becomes. Default: 10 s.
+    ///
+    /// On a bare stream, the request has to arrive within it too.
     pub const fn handshake_timeout(mut self, after: Duration) -> Self {
         self.timeout = Some(after);
         self
@@ -133,36 +157,51 @@ impl AcceptOptions {
         self.timeout
     }
 
-    /// Answers a request (RFC 6455 §4.2.2).
+    /// Does a connection keep its request?
+    pub const fn keeps_request(&self) -> bool {
+        self.keep_request
+    }
+
+    /// Answers a request: over HTTP/1.1 with 101 and the proof that its key was read
+    /// (RFC 6455 §4.2.2), over HTTP/2 with 200 (RFC 8441 §5).
     ///
     /// # Errors
     ///
-    /// Gives the first reason to refuse: no upgrade, method, version, key, host,
+    /// Gives the first reason to refuse: no upgrade, filter, method, version, key, host,
     /// body, origin, subprotocol, in this order. An offer of compression is never
-    /// one: a bad offer is declined.
-    pub fn answer<B>(&self, request: &Request<B>) -> Result<Accepted, Rejection> {
-        let key = match request.version() {
-            Version::HTTP_09 | Version::HTTP_10 => return Err(Rejection::HttpTooOld),
-            Version::HTTP_11 => check_upgrade(request)?,
-            // Extended CONNECT (RFC 8441) has its checks here: no key, and 200.
-            _ => return Err(Rejection::HttpTooNew),
-        };
+    /// one: a bad offer is declined. A panic in a function of the application, such as
+    /// the filter, is [`Rejection::Internal`].
+    pub fn answer<'a>(&self, request: impl Into<Opening<'a>>) -> Result<Accepted, Rejection> {
+        let request = request.into();
+        panic::catch_unwind(AssertUnwindSafe(|| self.judge(&request)))
+            .unwrap_or(Err(Rejection::Internal))
+    }
+
+    fn judge(&self, request: &Opening<'_>) -> Result<Accepted, Rejection> {
+        request.asks()?;
+        if self.filter.as_ref().is_some_and(|Filter(takes)| !takes(request)) {
+            return Err(Rejection::Filtered);
+        }
+        let key = request.check()?;
         self.origin.judge(request)?;
         let subprotocol = self.subprotocols.choose(request.headers())?;
         let compression = compression::answer(request.headers(), self.config.compression);
 
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.version_mut() = request.version();
         let answer = response.headers_mut();
         answer.clone_from(&self.response_headers);
-        headers::set(answer, UPGRADE, "websocket");
-        headers::set(answer, CONNECTION, "Upgrade");
-        headers::set(answer, SEC_WEBSOCKET_ACCEPT, &key::accept(key));
         if let Some(subprotocol) = &subprotocol {
             headers::set(answer, SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
         if let Some((extension, _)) = &compression {
             headers::set(answer, SEC_WEBSOCKET_EXTENSIONS, extension);
+        }
+        if let Some(key) = key {
+            headers::set(answer, UPGRADE, "websocket");
+            headers::set(answer, CONNECTION, "Upgrade");
+            headers::set(answer, SEC_WEBSOCKET_ACCEPT, &key::accept(key));
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         let compression = compression.map(|(_, params)| params);
         Ok(Accepted { response, agreed: Agreed { subprotocol, compression } })
@@ -185,39 +224,16 @@ pub struct Accepted {
     pub agreed: Agreed,
 }
 
-/// Does the request ask for an upgrade to a WebSocket?
-///
-/// It may still be refused: this only tells it from other requests.
-pub fn is_upgrade<B>(request: &Request<B>) -> bool {
-    request.version() == Version::HTTP_11
-        && headers::has_token(request.headers(), CONNECTION, "upgrade")
-        && headers::has_token(request.headers(), UPGRADE, "websocket")
-}
+type Takes = dyn Fn(&Opening<'_>) -> bool + Send + Sync;
 
-/// Checks what does not depend on options, and gives the key (RFC 6455 §4.2.1).
-fn check_upgrade<B>(request: &Request<B>) -> Result<&[u8], Rejection> {
-    let once = |name, repeated| headers::at_most_once(request.headers(), name, repeated);
-    if !is_upgrade(request) {
-        return Err(Rejection::NotUpgrade);
+/// A function that says which requests are ours.
+#[derive(Clone)]
+struct Filter(Arc<Takes>);
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter(..)")
     }
-    if request.method() != Method::GET {
-        return Err(Rejection::Method);
-    }
-    match once(SEC_WEBSOCKET_VERSION, Rejection::VersionRepeated)? {
-        Some(b"13") => {}
-        Some(_) => return Err(Rejection::VersionUnsupported),
-        None => return Err(Rejection::VersionMissing),
-    }
-    let key = once(SEC_WEBSOCKET_KEY, Rejection::KeyRepeated)?.ok_or(Rejection::KeyMissing)?;
-    if !key::is_valid(key) {
-        return Err(Rejection::KeyInvalid);
-    }
-    once(HOST, Rejection::HostRepeated)?.ok_or(Rejection::HostMissing)?;
-    let mut lengths = request.headers().get_all(CONTENT_LENGTH).into_iter();
-    if lengths.any(|length| length != "0") || request.headers().contains_key(TRANSFER_ENCODING) {
-        return Err(Rejection::Body);
-    }
-    Ok(key)
 }
 
 /// Is the header one that only the handshake may set, or that a 101 may not have?

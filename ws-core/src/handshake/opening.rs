@@ -1,0 +1,160 @@
+//! What does the handshake look at in a request?
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
+use http::request::Parts;
+use http::{Extensions, Method, Request, Uri, Version};
+
+use super::{Rejection, headers, key};
+
+/// The head of a request that may ask for a WebSocket, by reference.
+///
+/// Made from a `&Request` or its `&Parts`. Over HTTP/2, an adapter adds the pseudo-header
+/// [`:protocol`](Self::protocol), which HTTP libraries keep in places of their own.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Opening<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+    protocol: Option<&'a str>,
+}
+
+impl<'a> Opening<'a> {
+    /// What the pseudo-header `:protocol` says ([RFC 8441 §4]). Default: it is not there.
+    ///
+    /// [RFC 8441 §4]: https://www.rfc-editor.org/rfc/rfc8441#section-4
+    pub const fn protocol(mut self, protocol: Option<&'a str>) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// The method.
+    pub const fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The target.
+    pub const fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The version of HTTP.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The headers.
+    pub const fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// What middleware attached to the request.
+    pub const fn extensions(&self) -> &'a Extensions {
+        self.extensions
+    }
+
+    /// Does it ask for a WebSocket at all, in the way of its version of HTTP?
+    pub(super) fn asks(&self) -> Result<(), Rejection> {
+        let has = |name, token| headers::has_token(self.headers, name, token);
+        match self.version {
+            Version::HTTP_09 | Version::HTTP_10 => Err(Rejection::HttpTooOld),
+            Version::HTTP_11 if has(CONNECTION, "upgrade") && has(UPGRADE, "websocket") => Ok(()),
+            Version::HTTP_11 => Err(Rejection::NotUpgrade),
+            Version::HTTP_2 if self.method != Method::CONNECT => Err(Rejection::NotConnect),
+            Version::HTTP_2 if self.protocol == Some("websocket") => Ok(()),
+            Version::HTTP_2 => Err(Rejection::ProtocolUnknown),
+            _ => Err(Rejection::HttpTooNew),
+        }
+    }
+
+    /// Checks what does not depend on options (RFC 6455 §4.2.1), and gives the key, which
+    /// a request over HTTP/2 does not need (RFC 8441 §5).
+    pub(super) fn check(&self) -> Result<Option<&'a [u8]>, Rejection> {
+        if self.version == Version::HTTP_2 {
+            self.check_version(Rejection::ConnectVersionUnsupported)?;
+            self.check_host()?;
+            self.check_body()?;
+            return Ok(None);
+        }
+        if self.method != Method::GET {
+            return Err(Rejection::Method);
+        }
+        self.check_version(Rejection::VersionUnsupported)?;
+        let key = self.once(SEC_WEBSOCKET_KEY, Rejection::KeyRepeated)?;
+        let key = key.ok_or(Rejection::KeyMissing)?;
+        if !key::is_valid(key) {
+            return Err(Rejection::KeyInvalid);
+        }
+        self.check_host()?;
+        self.check_body()?;
+        Ok(Some(key))
+    }
+
+    fn check_version(&self, unsupported: Rejection) -> Result<(), Rejection> {
+        match self.once(SEC_WEBSOCKET_VERSION, Rejection::VersionRepeated)? {
+            Some(b"13") => Ok(()),
+            Some(_) => Err(unsupported),
+            None => Err(Rejection::VersionMissing),
+        }
+    }
+
+    /// Over HTTP/2, `:authority` does as well, and is a part of the target here.
+    fn check_host(&self) -> Result<(), Rejection> {
+        let host = self.once(HOST, Rejection::HostRepeated)?;
+        let named = self.version == Version::HTTP_2 && self.uri.authority().is_some();
+        if host.is_some() || named { Ok(()) } else { Err(Rejection::HostMissing) }
+    }
+
+    fn check_body(&self) -> Result<(), Rejection> {
+        let mut lengths = self.headers.get_all(CONTENT_LENGTH).into_iter();
+        if lengths.any(|length| length != "0") || self.headers.contains_key(TRANSFER_ENCODING) {
+            return Err(Rejection::Body);
+        }
+        Ok(())
+    }
+
+    fn once(
+        &self,
+        name: http::HeaderName,
+        repeated: Rejection,
+    ) -> Result<Option<&'a [u8]>, Rejection> {
+        headers::at_most_once(self.headers, name, repeated)
+    }
+}
+
+impl<'a, B> From<&'a Request<B>> for Opening<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+            protocol: None,
+        }
+    }
+}
+
+impl<'a> From<&'a Parts> for Opening<'a> {
+    fn from(parts: &'a Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            version: parts.version,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+            protocol: None,
+        }
+    }
+}
+
+/// Does the request ask for a WebSocket: for an upgrade over HTTP/1.1, for an extended
+/// CONNECT over HTTP/2?
+///
+/// It may still be refused: this only tells it from other requests.
+pub fn is_upgrade<'a>(request: impl Into<Opening<'a>>) -> bool {
+    request.into().asks().is_ok()
+}
