@@ -10,6 +10,8 @@ mod config;
 #[cfg(feature = "conn")]
 mod conn;
 mod error;
+#[cfg(feature = "conn")]
+mod handler;
 mod message;
 mod prepared;
 mod status;
@@ -26,6 +28,8 @@ pub use error::{
     CloseError, Deadline, Error, Limit, ProtocolError, Unsendable, close_status, is_close,
     is_unexpected_close,
 };
+#[cfg(feature = "conn")]
+pub use handler::{Admitted, Counts, Drain, Outcome, Panicked, Tracker};
 pub use handshake::{AcceptOptions, Agreed, HandshakeError, Origin, Rejection, SubprotocolOrder};
 pub use message::{Message, MessageType};
 pub use prepared::Prepared;

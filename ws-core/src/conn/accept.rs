@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::farewell::{Farewell, Manner};
 use super::{Conn, RequestInfo, transport};
+use crate::handler::Admitted;
 use crate::handshake::head::{HeadError, decode_request, encode_response};
 use crate::handshake::{AcceptOptions, Rejection};
 use crate::proto::{Queue, Role};
@@ -65,6 +66,19 @@ impl Conn {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let (conn, admitted) = Self::accept_admitted(io, options).await?;
+        admitted.release(&conn);
+        Ok(conn)
+    }
+
+    /// As `accept`, for those who run a handler.
+    pub(crate) async fn accept_admitted<T>(
+        io: T,
+        options: &AcceptOptions,
+    ) -> Result<(Self, Admitted), AcceptError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         // On the heap: this state would else be part of what serves the connection.
         let shaken = Box::pin(shake_hands(io, options, options.timeout())).await?;
         let config = options.shared_config();
@@ -73,7 +87,7 @@ impl Conn {
         if options.keeps_request() {
             conn.set_request(RequestInfo::new(shaken.request.into_parts().0));
         }
-        Ok(conn)
+        Ok((conn, shaken.admitted))
     }
 }
 
@@ -82,6 +96,7 @@ struct Shaken<T> {
     agreed: crate::Agreed,
     request: Request<()>,
     leftover: Bytes,
+    admitted: Admitted,
 }
 
 async fn shake_hands<T>(
@@ -102,13 +117,13 @@ where
     };
     let answered = read.and_then(|(request, leftover)| {
         let accepted = options.answer(&request)?;
-        Ok((request, leftover, accepted))
+        Ok((request, leftover, accepted, options.admit()?))
     });
     match answered {
-        Ok((request, leftover, accepted)) => {
+        Ok((request, leftover, accepted, admitted)) => {
             let response = accepted.response.map(|()| "");
             write_response(&mut io, &response, patience).await?;
-            Ok(Shaken { io, agreed: accepted.agreed, request, leftover })
+            Ok(Shaken { io, agreed: accepted.agreed, request, leftover, admitted })
         }
         Err(AcceptError::Rejected(rejection)) => {
             let mut response = rejection.clone().into_response();

@@ -28,7 +28,7 @@ use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -285,8 +285,29 @@ impl Conn {
         }
     }
 
+    /// Begins the closing handshake, and waits for nothing.
+    pub(crate) fn begin_close(&self, code: StatusCode) {
+        self.0.close(CloseFrame::of(code, ""));
+    }
+
+    /// A handle that does not keep the connection open.
+    pub(crate) fn downgrade(&self) -> WeakConn {
+        WeakConn(Arc::downgrade(&self.0))
+    }
+
     fn shared(&self) -> &Shared {
         &self.0
+    }
+}
+
+/// A handle that does not keep the connection open.
+#[derive(Clone)]
+pub(crate) struct WeakConn(Weak<Shared>);
+
+impl WeakConn {
+    /// The connection, if anybody has it still.
+    pub(crate) fn upgrade(&self) -> Option<Conn> {
+        self.0.upgrade().map(Conn)
     }
 }
 

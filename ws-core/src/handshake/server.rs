@@ -36,6 +36,9 @@ pub struct AcceptOptions {
     filter: Option<Filter>,
     keep_request: bool,
     timeout: Option<Duration>,
+    /// Carried to where handlers run, and not looked at here.
+    #[cfg(feature = "conn")]
+    pub(crate) handling: crate::handler::Handling,
 }
 
 impl AcceptOptions {
@@ -49,6 +52,8 @@ impl AcceptOptions {
             filter: None,
             keep_request: true,
             timeout: Some(Duration::from_secs(10)),
+            #[cfg(feature = "conn")]
+            handling: crate::handler::Handling::default(),
         }
     }
 

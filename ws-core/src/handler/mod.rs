@@ -1,0 +1,18 @@
+//! Handlers: from the connection that they are given to its end.
+//!
+//! A handler is a function of the application that is given a [`Conn`](crate::Conn).
+//! However it ends, the connection is closed properly, and every adapter does it by the
+//! same means: [`AcceptOptions`](crate::AcceptOptions) say what happens when a handler
+//! panics and who counts it, [`Admitted`] runs it. `outcome` is what a handler may
+//! return, `panic` how one is caught, `tracker` who waits for them when the server stops.
+
+mod outcome;
+mod panic;
+mod run;
+mod tracker;
+
+pub use outcome::Outcome;
+pub use panic::Panicked;
+pub use run::Admitted;
+pub(crate) use run::Handling;
+pub use tracker::{Counts, Drain, Tracker};

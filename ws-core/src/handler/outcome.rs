@@ -1,0 +1,26 @@
+//! What may a handler return?
+
+use std::fmt;
+
+/// What a handler may return: nothing, or a `Result` with any error that can be shown,
+/// such as [`Error`](crate::Error) or that of `anyhow`.
+///
+/// Without an error the connection is closed with 1000, with one as 1011. The text goes
+/// to the log, never to the peer.
+pub trait Outcome {
+    /// The text of the error, for the log.
+    fn into_error(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn into_error(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: fmt::Display> Outcome for Result<(), E> {
+    fn into_error(self) -> Option<String> {
+        // Some errors show their causes only in the long form.
+        self.err().map(|error| format!("{error:#}"))
+    }
+}

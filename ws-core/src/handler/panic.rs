@@ -1,0 +1,132 @@
+//! How is a panic caught, and what is known of it?
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::{Arc, Once};
+use std::task::{Context, Poll};
+use std::thread;
+
+use crate::{Conn, RequestInfo};
+
+/// A handler has panicked: what the hook of
+/// [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic) is given.
+#[non_exhaustive]
+pub struct Panicked {
+    /// The connection, still open: the hook may write to it.
+    pub conn: Conn,
+    /// The request that the connection began with, unless it was taken or not kept.
+    pub request: Option<Arc<RequestInfo>>,
+    /// What the handler panicked with.
+    pub payload: Box<dyn Any + Send>,
+    /// Where it panicked; `None` when the application has put a panic hook of its own in
+    /// the place of ours.
+    pub backtrace: Option<Backtrace>,
+}
+
+impl Panicked {
+    /// The text that the handler panicked with, if it is one. Not for the peer: it tells
+    /// about the inside of the server.
+    pub fn message(&self) -> Option<&str> {
+        let text = self.payload.downcast_ref::<&str>().copied();
+        text.or_else(|| self.payload.downcast_ref().map(String::as_str))
+    }
+
+    pub(super) fn new(conn: Conn, caught: Caught) -> Self {
+        let request = conn.request();
+        Self { conn, request, payload: caught.payload, backtrace: caught.backtrace }
+    }
+
+    /// What happens unless the application says otherwise.
+    pub(super) fn log(&self) {
+        let backtrace = self.backtrace.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(
+            conn = self.conn.id(),
+            uri = ?self.request.as_ref().map(|request| request.uri.path()),
+            panic = self.message().unwrap_or("not a text"),
+            %backtrace,
+            "a handler has panicked"
+        );
+    }
+}
+
+impl fmt::Debug for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panicked")
+            .field("conn", &self.conn)
+            .field("message", &self.message())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A panic that went no further.
+pub(super) struct Caught {
+    payload: Box<dyn Any + Send>,
+    backtrace: Option<Backtrace>,
+}
+
+/// Catches the panics of a future.
+pub(super) struct Catch<F>(Option<Pin<Box<F>>>);
+
+impl<F> Catch<F> {
+    pub(super) fn new(future: F) -> Self {
+        watch();
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl<F: Future> Future for Catch<F> {
+    type Output = Result<F::Output, Caught>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let outer = WATCHED.replace(true);
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        WATCHED.set(outer);
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => {
+                let backtrace = BACKTRACE.with_borrow_mut(Option::take);
+                let ruin = self.0.take();
+                // What it leaves behind may panic once more when it goes.
+                if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(ruin))) {
+                    std::mem::forget(again);
+                }
+                Poll::Ready(Err(Caught { payload, backtrace }))
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// Does this thread run a handler?
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+    /// Where it panicked: known only before the stack is gone.
+    static BACKTRACE: RefCell<Option<Backtrace>> = const { RefCell::new(None) };
+}
+
+/// Puts a panic hook in front of the one that is there, which notes where handlers panic.
+fn watch() {
+    static WATCH: Once = Once::new();
+    if WATCH.is_completed() || thread::panicking() {
+        return;
+    }
+    WATCH.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            // A thread that ends has no place for it any more.
+            if WATCHED.try_with(Cell::get).unwrap_or(false) {
+                let _ = BACKTRACE.try_with(|kept| {
+                    if let Ok(mut kept) = kept.try_borrow_mut() {
+                        *kept = Some(Backtrace::force_capture());
+                    }
+                });
+            }
+            before(info);
+        }));
+    });
+}

@@ -1,0 +1,203 @@
+//! How does a connection end when its handler does, or when the server stops?
+#![cfg(test)]
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use ws_core::{
+    AcceptError, AcceptOptions, CloseError, Conn, Drain, Error, Outcome, Rejection, RequestInfo,
+    StatusCode, Tracker, pair,
+};
+
+/// Runs a handler, and says what its client has read.
+async fn check<F, Fut>(options: AcceptOptions, handler: F, messages: &[&str], code: u16)
+where
+    F: FnOnce(Conn) -> Fut + Send + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    let (client, server) = pair();
+    server.set_request(RequestInfo::default());
+    let run = tokio::spawn(options.admit().unwrap().run(server, handler));
+    let mut read = Vec::new();
+    let error = loop {
+        match client.read().await {
+            Ok(message) => read.push(message.as_text().unwrap().to_owned()),
+            Err(error) => break error,
+        }
+    };
+    let Error::Closed(CloseError { code: got, reason, .. }) = error else { panic!("{error}") };
+    assert_eq!((got.as_u16(), reason.as_str()), (code, ""));
+    assert_eq!(read, messages);
+    run.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handler_that_ends_closes_its_connection() {
+    let new = AcceptOptions::new;
+    check(new(), async |_| (), &[], 1000).await;
+    check(new(), async |conn| conn.write("bye").await, &["bye"], 1000).await;
+    check(new(), async |_| Err::<(), _>("a secret"), &[], 1011).await;
+    check(new(), async |_| Err::<(), _>(std::io::Error::other("a secret")), &[], 1011).await;
+    let closes = async |conn: Conn| conn.close(StatusCode::POLICY_VIOLATION, "").await;
+    check(new(), closes, &[], 1008).await;
+}
+
+#[tokio::test]
+async fn a_panic_closes_with_1011_and_tells_the_peer_nothing() {
+    async fn fails(_: Conn) {
+        panic!("a secret");
+    }
+    check(AcceptOptions::new(), fails, &[], 1011).await;
+    // The call can panic too, and not only the future that it gives.
+    let early = |_| -> std::future::Ready<()> { panic!("a secret") };
+    check(AcceptOptions::new(), early, &[], 1011).await;
+    // Something other than a text, behind a message that was written before.
+    let strange = async |conn: Conn| -> Result<(), Infallible> {
+        conn.write("hello").await.unwrap();
+        std::panic::panic_any(7_u8)
+    };
+    check(AcceptOptions::new(), strange, &["hello"], 1011).await;
+}
+
+#[tokio::test]
+async fn the_hook_of_a_panic_sees_it_and_may_still_write() {
+    let options = AcceptOptions::new().on_panic(|panicked| async move {
+        assert_eq!(panicked.message(), Some("the cause"));
+        assert!(panicked.request.is_some());
+        let trace = panicked.backtrace.as_ref().unwrap().to_string();
+        assert!(trace.contains("handlers"), "{trace}");
+        panicked.conn.write("sorry").await.unwrap();
+    });
+    check(options, async |_| -> () { panic!("the {}", "cause") }, &["sorry"], 1011).await;
+    let options = AcceptOptions::new().on_panic(|panicked| async move {
+        panicked.conn.write("sorry").await.unwrap();
+        panic!("again");
+    });
+    check(options, async |_| -> () { panic!("first") }, &["sorry"], 1011).await;
+}
+
+#[tokio::test]
+async fn a_bare_stream_is_served_to_its_end() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let tracker = Tracker::new();
+    let options = AcceptOptions::new().tracker(&tracker).keep_request(false);
+    let (mut here, there) = duplex(4096);
+    here.write_all(request.as_bytes()).await.unwrap();
+    let handler = async |conn: Conn| {
+        assert!(conn.request().is_none());
+        conn.write("hi").await
+    };
+    let (served, answer) = tokio::join!(Conn::serve(there, &options, handler), async {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\x81\x02hi\x88\x02\x03\xe8") {
+            answer.push(here.read_u8().await.unwrap());
+        }
+        here.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+        answer
+    });
+    served.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    assert_eq!((tracker.counts().open, tracker.counts().ended), (0, 1));
+
+    // No one is let in any more.
+    tracker.close();
+    let (mut here, there) = duplex(4096);
+    here.write_all(request.as_bytes()).await.unwrap();
+    let refused = Conn::accept(there, &options).await.unwrap_err();
+    assert!(matches!(refused, AcceptError::Rejected(Rejection::ShuttingDown)), "{refused}");
+    let mut answer = [0; 12];
+    here.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_handler_counts_until_it_is_gone() {
+    let tracker = Tracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let (client, server) = pair();
+    options.admit().unwrap().release(&server);
+    assert_eq!(tracker.counts().open, 1);
+    let other = server.clone();
+    drop(server);
+    let drained = tokio::spawn({
+        let tracker = tracker.clone();
+        async move { tracker.drain(Drain::within(Duration::from_secs(60))).await }
+    });
+    let error = client.read().await.unwrap_err();
+    assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
+    assert!(other.closed().await.is_clean());
+    drop(other);
+    let counts = drained.await.unwrap();
+    assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 1, 1, 0));
+}
+
+/// What becomes of a client.
+#[derive(Clone, Copy, PartialEq)]
+enum Client {
+    /// Reads, and answers the close frame.
+    Polite,
+    /// Never reads.
+    Deaf,
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
+    const ALL: usize = 1000;
+    const DEAF: usize = 30;
+    let tracker = Tracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let finished = Arc::new(AtomicUsize::new(0));
+    let (mut handlers, mut clients, mut deaf) = (JoinSet::new(), JoinSet::new(), Vec::new());
+    for number in 0..ALL {
+        let (client, server) = pair();
+        let finished = Arc::clone(&finished);
+        handlers.spawn(options.admit().unwrap().run(server, async move |conn: Conn| {
+            while conn.read().await.is_ok() {}
+            finished.fetch_add(1, SeqCst);
+        }));
+        match if number < DEAF { Client::Deaf } else { Client::Polite } {
+            Client::Deaf => deaf.push(client),
+            Client::Polite => {
+                clients.spawn(async move {
+                    let error = client.read().await.unwrap_err();
+                    assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
+                });
+            }
+        }
+    }
+    // One that does not read, and would never end.
+    let (_busy, server) = pair();
+    let busy = tokio::spawn(options.admit().unwrap().run(server, async |_| pending::<()>().await));
+    // And one whose transport is still to come.
+    let waiting = options.admit().unwrap();
+    let waiting = tokio::spawn(async move { waiting.wait(pending::<()>()).await });
+
+    let began = Instant::now();
+    let drain = Drain::within(Duration::from_secs(3)).batches(100, Duration::from_millis(50));
+    let draining = tracker.clone();
+    let draining = tokio::spawn(async move { draining.drain(drain).await });
+    // It counts as it goes: the last are told when the first have long ended.
+    while clients.len() > ALL / 2 {
+        clients.join_next().await.unwrap().unwrap();
+    }
+    let counts = tracker.counts();
+    assert!(counts.told >= 400 && counts.told < ALL, "{counts:?}");
+    assert_eq!(options.admit().unwrap_err(), Rejection::ShuttingDown);
+    clients.join_all().await;
+    let counts = draining.await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 3);
+    assert_eq!(counts.told, ALL + 1);
+    assert_eq!((counts.open, counts.ended, counts.cut), (0, ALL + 2, DEAF + 2), "{counts:?}");
+    assert_eq!(waiting.await.unwrap(), None);
+    busy.await.unwrap();
+    handlers.join_all().await;
+    // Those of the deaf have ended too, when they were told: only the goodbye was cut.
+    assert_eq!(finished.load(SeqCst), ALL);
+}
