@@ -72,6 +72,11 @@ impl Config {
         self
     }
 
+    /// What was said about the peer, for those who change a part of it.
+    pub const fn wanted_limits(&self) -> Limits {
+        self.limits
+    }
+
     /// What was said about compression, for those who make an offer of it.
     pub const fn wanted_compression(&self) -> Compression {
         self.compression

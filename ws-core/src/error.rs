@@ -92,7 +92,8 @@ impl Error {
         };
         match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof => {
-                Self::abnormal()
+                let reason = error.get_ref().map(|_| causes(&error)).unwrap_or_default();
+                Self::Closed(CloseError { code: StatusCode::ABNORMAL_CLOSURE, reason })
             }
             _ => Self::Io(Arc::new(error)),
         }
@@ -102,6 +103,19 @@ impl Error {
     pub(crate) const fn abnormal() -> Self {
         Self::Closed(CloseError { code: StatusCode::ABNORMAL_CLOSURE, reason: String::new() })
     }
+}
+
+/// An error with all that caused it, in one line.
+#[cfg(feature = "conn")]
+fn causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 impl fmt::Display for Error {
@@ -172,7 +186,9 @@ impl From<Error> for io::Error {
 pub struct CloseError {
     /// The code; [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) for a frame without one.
     pub code: StatusCode,
-    /// The reason; often empty. It is for logs, not for people ([RFC 6455 §5.5.1]).
+    /// The reason; often empty. It is for logs, not for people ([RFC 6455 §5.5.1]). With
+    /// [`ABNORMAL_CLOSURE`](StatusCode::ABNORMAL_CLOSURE), what the transport said, if it
+    /// said more than that it ended.
     ///
     /// [RFC 6455 §5.5.1]: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
     pub reason: String,
@@ -403,6 +419,10 @@ mod tests {
     fn a_cut_transport_is_1006_and_a_failing_one_is_io() {
         let cut = Error::from_io(io::ErrorKind::ConnectionReset.into());
         assert_eq!(cut.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
+        assert!(matches!(cut, Error::Closed(CloseError { reason, .. }) if reason.is_empty()));
+        let told = io::Error::new(io::ErrorKind::ConnectionReset, Wrapped(Error::CloseSent));
+        let Error::Closed(told) = Error::from_io(told) else { panic!("not closed") };
+        assert_eq!(told.reason, "the game ended: nothing can be sent after a close frame");
         let failed = Error::from_io(io::ErrorKind::PermissionDenied.into());
         assert!(matches!(failed, Error::Io(_)));
     }

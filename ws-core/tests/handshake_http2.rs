@@ -111,6 +111,7 @@ fn a_filter_is_asked_before_anything_is_checked() {
     let options = AcceptOptions::new().filter(|_| panic!("asked"));
     let plain = answer(&options, &connect(&[]), None).unwrap_err();
     assert_eq!(plain, Rejection::ProtocolUnknown);
+    assert_eq!(options.check(&connect(&[])).unwrap_err(), plain);
     assert!(plain.falls_through() && !Rejection::VersionMissing.falls_through());
 }
 
@@ -119,6 +120,9 @@ fn a_panic_of_the_application_is_an_answer_of_500() {
     let options = AcceptOptions::new().filter(|_| panic!("the filter failed"));
     let refused = answer(&options, &connect(&[VERSION]), Some("websocket")).unwrap_err();
     assert_eq!(refused, Rejection::Internal);
+    let request = connect(&[VERSION]);
+    let early = options.check(Opening::from(&request).protocol(Some("websocket")));
+    assert_eq!(early.unwrap_err(), Rejection::Internal);
     assert!(!refused.into_response().body().contains("filter"));
 }
 

@@ -1,15 +1,18 @@
 //! How does a request become an answer and a connection to come?
 
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Request, Response, Version};
+use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
+use ws_core::handshake::{self, Opening};
 use ws_core::{AcceptOptions, Rejection, RequestInfo};
 
 use crate::Upgrade;
 
-/// Answers a request that asks for a WebSocket.
+/// Answers a request that asks for a WebSocket, over HTTP/1.1 or HTTP/2.
 ///
-/// The response has to be returned from the service, and the [`Upgrade`] awaited in
-/// another task: hyper hands the transport over after it has sent the response. The
+/// The response has to be returned from the service, and the [`Upgrade`] served or awaited
+/// in another task: hyper hands the transport over after it has sent the response. The
 /// body of the response is empty, whatever its type.
 ///
 /// The request gives up its `OnUpgrade` extension; the rest of it can still be used,
@@ -22,15 +25,81 @@ pub fn accept<B, R: Default>(
     request: &mut Request<B>,
     options: &AcceptOptions,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
-    let accepted = options.answer(request)?;
-    if request.extensions().get::<OnUpgrade>().is_none() {
-        return Err(Rejection::NotUpgradable);
+    let accepted = options.answer(opening(&*request))?;
+    let kept = options.keeps_request().then(|| {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.uri = request.uri().clone();
+        parts.headers = request.headers().clone();
+        parts.extensions = request.extensions().clone();
+        parts
+    });
+    let version = request.version();
+    begin(request.extensions_mut(), version, accepted, options, kept)
+}
+
+/// As [`accept`], of the head of a request alone. For adapters.
+///
+/// # Errors
+///
+/// As `accept`.
+pub fn accept_parts<R: Default>(
+    parts: &mut Parts,
+    options: &AcceptOptions,
+) -> Result<(Response<R>, Upgrade), Rejection> {
+    let accepted = options.answer(opening(&*parts))?;
+    let kept = options.keeps_request().then(|| parts.clone());
+    begin(&mut parts.extensions, parts.version, accepted, options, kept)
+}
+
+/// As [`accept`], and `None` for a request that is none of ours, because it asks for no
+/// WebSocket, or the [filter](AcceptOptions::filter) leaves it to others.
+///
+/// # Errors
+///
+/// When the request is a bad opening handshake.
+pub fn try_accept<B, R: Default>(
+    request: &mut Request<B>,
+    options: &AcceptOptions,
+) -> Result<Option<(Response<R>, Upgrade)>, Rejection> {
+    match accept(request, options) {
+        Ok(accepted) => Ok(Some(accepted)),
+        Err(rejection) if rejection.falls_through() => Ok(None),
+        Err(rejection) => Err(rejection),
     }
-    let on_upgrade = hyper::upgrade::on(&mut *request);
-    let mut kept = RequestInfo::default();
-    kept.uri = request.uri().clone();
-    kept.headers = request.headers().clone();
-    kept.extensions = request.extensions().clone();
-    let upgrade = Upgrade::new(on_upgrade, accepted.agreed, options, kept);
-    Ok((accepted.response.map(|()| R::default()), upgrade))
+}
+
+/// Does the request ask for a WebSocket: for an upgrade over HTTP/1.1, for an extended
+/// CONNECT over HTTP/2?
+///
+/// It may still be refused: this only tells it from other requests.
+pub fn is_upgrade<B>(request: &Request<B>) -> bool {
+    handshake::is_upgrade(opening(request))
+}
+
+/// What the handshake looks at, with the pseudo-header that hyper keeps apart. For
+/// adapters.
+pub fn opening<'a>(head: impl Into<Opening<'a>>) -> Opening<'a> {
+    let head = head.into();
+    head.protocol(head.extensions().get::<Protocol>().map(Protocol::as_str))
+}
+
+fn begin<R: Default>(
+    extensions: &mut http::Extensions,
+    version: Version,
+    accepted: handshake::Accepted,
+    options: &AcceptOptions,
+    kept: Option<Parts>,
+) -> Result<(Response<R>, Upgrade), Rejection> {
+    let on_upgrade = extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
+    let request = kept.map(|mut kept| {
+        // It would hold on to the transport.
+        kept.extensions.remove::<OnUpgrade>();
+        RequestInfo::new(kept)
+    });
+    let admitted = options.admit()?;
+    let upgrade = Upgrade::new(on_upgrade, version, accepted.agreed, admitted, options, request);
+    let mut response = accepted.response.map(|()| R::default());
+    // hyper answers in the version of the request.
+    *response.version_mut() = Version::default();
+    Ok((response, upgrade))
 }

@@ -1,31 +1,32 @@
 //! WebSockets on hyper 1.
 //!
-//! [`accept`] answers a request that asks for an upgrade, and gives an [`Upgrade`]: the
-//! future of a [`Conn`], which is ready when hyper has sent the answer. Everything that
+//! [`accept`] answers a request that asks for a WebSocket, and gives an [`Upgrade`]: a
+//! [`Conn`] to come, which is there when hyper has sent the answer. Everything that
 //! decides about a handshake is in [`AcceptOptions`]; everything that a connection can
 //! do is in [`Conn`].
 //!
 //! ```no_run
+//! use std::convert::Infallible;
+//!
 //! use http_body_util::Full;
 //! use hyper::body::{Bytes, Incoming};
 //! use hyper::service::service_fn;
 //! use hyper::{Request, Response};
 //! use hyper_util::rt::TokioIo;
 //! use tokio::net::TcpListener;
-//! use ws_server_hyper::{AcceptOptions, Error, Upgrade};
+//! use ws_server_hyper::{AcceptOptions, Conn, Error};
 //!
-//! async fn echo(upgrade: Upgrade) -> Result<(), Error> {
-//!     let conn = upgrade.await?;
+//! async fn echo(conn: Conn) -> Result<(), Error> {
 //!     loop {
 //!         let message = conn.read().await?;
 //!         conn.write(message).await?;
 //!     }
 //! }
 //!
-//! async fn serve(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+//! async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     match ws_server_hyper::accept(&mut request, &AcceptOptions::new()) {
 //!         Ok((response, upgrade)) => {
-//!             tokio::spawn(echo(upgrade));
+//!             tokio::spawn(upgrade.serve(echo));
 //!             Ok(response)
 //!         }
 //!         Err(rejection) => Ok(rejection.into_response().map(Full::from)),
@@ -37,29 +38,49 @@
 //!     let listener = TcpListener::bind("127.0.0.1:9000").await?;
 //!     loop {
 //!         let (stream, _) = listener.accept().await?;
-//!         tokio::spawn(
-//!             hyper::server::conn::http1::Builder::new()
-//!                 .serve_connection(TokioIo::new(stream), service_fn(serve))
-//!                 .with_upgrades(),
-//!         );
+//!         tokio::spawn(async move {
+//!             ws_server_hyper::server()
+//!                 .serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer))
+//!                 .await
+//!         });
 //!     }
 //! }
 //! ```
 //!
-//! Under `hyper_util::server::conn::auto`, use `serve_connection_with_upgrades`. Where
-//! the stream below is a `tokio::net::TcpStream` in a `TokioIo`, the connection takes it
-//! over as such; any other stream is used as it is.
+//! # Which server
 //!
-//! Only HTTP/1.1 requests can be upgraded; others are refused with 501.
+//! [`server`] is hyper-util's for HTTP/1.1 and HTTP/2, with settings for WebSockets. Others
+//! do as well: `hyper::server::conn::http1` `.with_upgrades()`, and any HTTP/2 server on
+//! which `enable_connect_protocol` was called, without which clients do not try. Any stream
+//! may lie below, such as one of TLS or a Unix socket; where it is a `tokio::net::TcpStream`
+//! in a `TokioIo`, and HTTP/1.1 is spoken, the connection takes it over as such, and sets
+//! `TCP_NODELAY`.
+//!
+//! A graceful shutdown of hyper's knows nothing of connections that were upgraded: give the
+//! options a [`Tracker`], and drain it.
+//!
+//! # What the handler knows
+//!
+//! [`Conn::request`] is the request as it came: uri, headers, query, cookies, and its
+//! extensions. There is no router here: put [`PathParams`] among the extensions before
+//! `accept` to have path parameters, and [`PeerAddr`] where the transport does not know the
+//! client's address, as behind TLS or a proxy.
 
 mod accept;
+mod http2;
+#[cfg(feature = "test-client")]
+mod test_client;
 mod upgrade;
 
-pub use accept::accept;
+pub use accept::{accept, accept_parts, is_upgrade, opening, try_accept};
+pub use http2::server;
+#[cfg(feature = "test-client")]
+pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;
-pub use ws_core::handshake::is_upgrade;
+pub use ws_core::handshake::Opening;
 pub use ws_core::{
-    AcceptOptions, CloseError, CloseRead, Compression, Config, Conn, Deadline, EndedBy, Ending,
-    Error, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter, Origin,
-    ProtocolError, Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder,
+    AcceptOptions, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline, Drain,
+    EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
+    Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rejection,
+    RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker, TryWriteError, Values,
 };

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::Version;
 use hyper::body::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -14,27 +15,33 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
-use ws_core::{AcceptOptions, Agreed, Config, Conn, Error, RequestInfo, Role};
+use ws_core::{AcceptOptions, Admitted, Agreed, Config, Conn, Error, Outcome, RequestInfo, Role};
+
+use crate::http2::Http2Stream;
 
 /// A connection to come: ready when the answer has been sent. Made by
 /// [`accept`](crate::accept).
 ///
+/// [`serve`](Self::serve) runs a handler with it; awaiting it gives the [`Conn`] itself.
+///
 /// # Errors
 ///
 /// [`Error::Io`] when hyper gives the transport up before that, or does not hand it
-/// over within [`AcceptOptions::handshake_timeout`].
+/// over within [`AcceptOptions::handshake_timeout`] from the arrival of the request.
 ///
 /// # Cancel safety
 ///
 /// Dropping it drops the connection.
-#[must_use = "there is no connection until it is awaited"]
+#[must_use = "there is no connection until it is served or awaited"]
 pub struct Upgrade(Box<Waiting>);
 
 struct Waiting {
     on_upgrade: OnUpgrade,
+    version: Version,
     deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
     agreed: Agreed,
+    admitted: Option<Admitted>,
     config: Arc<Config>,
     request: Option<RequestInfo>,
 }
@@ -42,18 +49,67 @@ struct Waiting {
 impl Upgrade {
     pub(crate) fn new(
         on_upgrade: OnUpgrade,
+        version: Version,
         agreed: Agreed,
+        admitted: Admitted,
         options: &AcceptOptions,
-        request: RequestInfo,
+        request: Option<RequestInfo>,
     ) -> Self {
         Self(Box::new(Waiting {
             on_upgrade,
+            version,
             deadline: options.timeout().and_then(|patience| Instant::now().checked_add(patience)),
             sleep: None,
             agreed,
+            admitted: Some(admitted),
             config: options.shared_config(),
-            request: Some(request),
+            request,
         }))
+    }
+
+    /// What the handshake agreed on.
+    pub fn agreed(&self) -> &Agreed {
+        &self.0.agreed
+    }
+
+    /// The request that the connection will keep, to add to what it says; `None` if
+    /// [it is not kept](AcceptOptions::keep_request).
+    pub fn request_mut(&mut self) -> Option<&mut RequestInfo> {
+        self.0.request.as_mut()
+    }
+
+    /// Waits for the connection, and runs a handler with it to its end, as
+    /// [`Admitted::run`] does: 1000 when the handler returns, 1011 when it fails or panics.
+    /// To be spawned.
+    ///
+    /// ```no_run
+    /// # fn example(upgrade: ws_server_hyper::Upgrade) {
+    /// tokio::spawn(upgrade.serve(async |conn| {
+    ///     let message = conn.read().await?;
+    ///     conn.write(message).await
+    /// }));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When there was no connection. What the handler returns is no error of this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the handler, and with it the connection.
+    pub async fn serve<F, Fut>(mut self, handler: F) -> Result<(), Error>
+    where
+        F: FnOnce(Conn) -> Fut,
+        Fut: Future<Output: Outcome>,
+    {
+        let Some(admitted) = self.0.admitted.take() else { return Ok(()) };
+        // The server may stop before the transport comes.
+        let Some(conn) = admitted.wait(&mut self).await else { return Ok(()) };
+        let conn = conn?;
+        drop(self);
+        admitted.run(conn, handler).await;
+        Ok(())
     }
 }
 
@@ -72,9 +128,12 @@ impl Future for Upgrade {
         };
         let upgraded = upgraded.map_err(|error| Error::Io(Arc::new(error)))?;
         let agreed = std::mem::take(&mut waiting.agreed);
-        let conn = connect(upgraded, agreed, Arc::clone(&waiting.config));
+        let conn = connect(upgraded, waiting.version, agreed, Arc::clone(&waiting.config));
         if let Some(request) = waiting.request.take() {
             conn.set_request(request);
+        }
+        if let Some(admitted) = waiting.admitted.take() {
+            admitted.release(&conn);
         }
         Poll::Ready(Ok(conn))
     }
@@ -100,7 +159,11 @@ impl fmt::Debug for Upgrade {
 
 /// Takes the stream over: as the TCP stream that it is, where it is one below hyper's
 /// own connection or below hyper-util's, with what was read behind the request.
-fn connect(upgraded: Upgraded, agreed: Agreed, config: Arc<Config>) -> Conn {
+fn connect(upgraded: Upgraded, version: Version, agreed: Agreed, config: Arc<Config>) -> Conn {
+    if version == Version::HTTP_2 {
+        let io = Http2Stream::new(upgraded);
+        return Conn::from_stream(io, Role::Server, agreed, Bytes::new(), config);
+    }
     let (tcp, leftover) = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => (parts.io, parts.read_buf),
         Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {

@@ -129,6 +129,7 @@ async fn check(how: Serve, over_tcp: bool) {
         let request = conn.request().unwrap();
         assert_eq!(request.query("room").as_deref(), Some("1"));
         assert_eq!(request.cookie("who"), Some("ann"));
+        assert_eq!(request.peer_addr, conn.peer_addr());
         assert!(conn.take_request().is_some() && conn.request().is_none());
         conn.write("yes").await.unwrap();
         let mut frame = [0; 5];

@@ -77,8 +77,10 @@ impl Conn {
         self.0.facts.request.lock().take()
     }
 
-    /// Keeps the request that the connection began with. For adapters.
-    pub fn set_request(&self, request: RequestInfo) {
+    /// Keeps the request that the connection began with, with the address of the
+    /// transport unless it knows another. For adapters.
+    pub fn set_request(&self, mut request: RequestInfo) {
+        request.peer_addr = request.peer_addr.or_else(|| self.0.facts.addresses.peer());
         *self.0.facts.request.lock() = Some(Arc::new(request));
     }
 }

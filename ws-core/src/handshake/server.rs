@@ -178,16 +178,32 @@ impl AcceptOptions {
     /// the filter, is [`Rejection::Internal`].
     pub fn answer<'a>(&self, request: impl Into<Opening<'a>>) -> Result<Accepted, Rejection> {
         let request = request.into();
-        panic::catch_unwind(AssertUnwindSafe(|| self.judge(&request)))
-            .unwrap_or(Err(Rejection::Internal))
+        catch(|| self.judge(&request))
     }
 
-    fn judge(&self, request: &Opening<'_>) -> Result<Accepted, Rejection> {
+    /// Says of a request what can be said before the origins and subprotocols are known.
+    /// For adapters that are told these later, and ask [`answer`](Self::answer) then.
+    ///
+    /// # Errors
+    ///
+    /// Those of `answer` that do not depend on other options than the
+    /// [`filter`](Self::filter).
+    pub fn check<'a>(&self, request: impl Into<Opening<'a>>) -> Result<(), Rejection> {
+        let request = request.into();
+        catch(|| self.begin(&request).map(drop))
+    }
+
+    /// Is it ours, and well-formed? Gives the key, if it needs one.
+    fn begin<'a>(&self, request: &Opening<'a>) -> Result<Option<&'a [u8]>, Rejection> {
         request.asks()?;
         if self.filter.as_ref().is_some_and(|Filter(takes)| !takes(request)) {
             return Err(Rejection::Filtered);
         }
-        let key = request.check()?;
+        request.check()
+    }
+
+    fn judge(&self, request: &Opening<'_>) -> Result<Accepted, Rejection> {
+        let key = self.begin(request)?;
         self.origin.judge(request)?;
         let subprotocol = self.subprotocols.choose(request.headers())?;
         let compression = compression::answer(request.headers(), self.config.compression);
@@ -227,6 +243,11 @@ pub struct Accepted {
     pub response: Response<()>,
     /// What the connection starts with.
     pub agreed: Agreed,
+}
+
+/// Asks functions of the application too, which may panic.
+fn catch<T>(judge: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
+    panic::catch_unwind(AssertUnwindSafe(judge)).unwrap_or(Err(Rejection::Internal))
 }
 
 type Takes = dyn Fn(&Opening<'_>) -> bool + Send + Sync;
