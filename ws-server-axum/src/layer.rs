@@ -1,0 +1,99 @@
+//! How does a route serve WebSockets and other requests?
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+use ws_core::{AcceptOptions, Conn, Outcome};
+
+use crate::{Refused, WebSocketUpgrade};
+
+/// Takes the WebSockets of a route, and leaves all other requests to what is below it:
+/// those that ask for none, and those that [`AcceptOptions::filter`] does not want.
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::get;
+/// use ws_server_axum::{AcceptOptions, Conn, WebSocketLayer};
+///
+/// async fn echo(conn: Conn) {
+///     while let Ok(message) = conn.read().await {
+///         let _ = conn.write(message).await;
+///     }
+/// }
+///
+/// let options = AcceptOptions::new().filter(|request| request.uri().query().is_none());
+/// let page = get(async || "a page").layer(WebSocketLayer::new(options, echo));
+/// let app: Router = Router::new().route("/", page);
+/// ```
+#[derive(Clone)]
+pub struct WebSocketLayer<H> {
+    options: AcceptOptions,
+    handler: H,
+}
+
+impl<H> WebSocketLayer<H> {
+    /// Runs this handler once for each connection.
+    pub const fn new(options: AcceptOptions, handler: H) -> Self {
+        Self { options, handler }
+    }
+}
+
+impl<H: Clone, S> Layer<S> for WebSocketLayer<H> {
+    type Service = WebSocketService<H, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WebSocketService { layer: self.clone(), inner }
+    }
+}
+
+impl<H> fmt::Debug for WebSocketLayer<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketLayer").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What a [`WebSocketLayer`] makes of a service.
+#[derive(Clone, Debug)]
+pub struct WebSocketService<H, S> {
+    layer: WebSocketLayer<H>,
+    inner: S,
+}
+
+impl<H, S, Fut> Service<Request> for WebSocketService<H, S>
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+    S: Service<Request, Response: IntoResponse, Future: Send + 'static> + Clone + Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let WebSocketLayer { options, handler } = self.layer.clone();
+        // The one that is ready, and not its clone.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            match WebSocketUpgrade::take(&mut head, &(), Some(options)).await {
+                Ok(upgrade) => Ok(upgrade.on_upgrade(handler)),
+                Err(Refused(rejection)) if rejection.falls_through() => {
+                    let request = Request::from_parts(head, body);
+                    inner.call(request).await.map(IntoResponse::into_response)
+                }
+                Err(refused) => Ok(refused.into_response()),
+            }
+        })
+    }
+}

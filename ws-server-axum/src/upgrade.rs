@@ -1,0 +1,221 @@
+//! How does a handler of axum turn its request into a connection?
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+
+use axum::extract::{
+    ConnectInfo, FromRequestParts, OptionalFromRequestParts, OriginalUri, RawPathParams,
+};
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
+use ws_core::{
+    AcceptOptions, Compression, Config, Conn, Error, Limits, Origin, Outcome, PathParams, PeerAddr,
+};
+use ws_server_hyper::{accept_parts, opening};
+
+use crate::Refused;
+
+/// Extracts a request for a WebSocket, over HTTP/1.1 or HTTP/2.
+///
+/// What it says of the request does not depend on settings: a bad opening handshake is
+/// [refused](Refused) before the handler runs. As `Option<WebSocketUpgrade>` it is `None`
+/// for requests that ask for no WebSocket. [`on_upgrade`](Self::on_upgrade) judges the rest,
+/// and gives the answer.
+///
+/// It begins with the [`AcceptOptions`] among the extensions of the request, where a layer
+/// has put some (`Extension(options)`), and with the defaults otherwise.
+///
+/// ```
+/// use axum::extract::Path;
+/// use axum::response::Response;
+/// use ws_server_axum::WebSocketUpgrade;
+///
+/// async fn room(Path(room): Path<String>, ws: WebSocketUpgrade) -> Response {
+///     ws.protocols(["chat"])
+///         .on_upgrade(async move |conn| conn.write(format!("This is {room}.")).await)
+/// }
+/// ```
+#[must_use = "the answer is made by `on_upgrade`"]
+pub struct WebSocketUpgrade<F = DefaultOnFailedUpgrade> {
+    head: Box<Parts>,
+    options: AcceptOptions,
+    on_failed_upgrade: F,
+}
+
+impl<F> WebSocketUpgrade<F> {
+    /// All settings at once, in place of those that were there.
+    pub fn options(mut self, options: AcceptOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The subprotocols that the server speaks, the preferred one first. Default: none.
+    pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.options = self.options.subprotocols(names);
+        self
+    }
+
+    /// The values of the headers in which the client offers subprotocols.
+    pub fn requested_protocols(&self) -> impl Iterator<Item = &HeaderValue> {
+        self.head.headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL).into_iter()
+    }
+
+    /// Which web pages may connect. Default: those of the same host.
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.options = self.options.origin(origin);
+        self
+    }
+
+    /// Whether to agree to compression, and how to compress. Default: off.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.options = self.options.compression(compression);
+        self
+    }
+
+    /// One more header for the answer that accepts, such as a cookie. Default: none.
+    pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.options = self.options.response_header(name, value);
+        self
+    }
+
+    /// The longest message to accept, in bytes, after decompression. Default: 1 MiB.
+    pub fn max_message_size(self, bytes: usize) -> Self {
+        self.limits(|limits| limits.message_size(bytes))
+    }
+
+    /// The longest frame to accept, in payload bytes. Default: as long as the message may
+    /// be.
+    pub fn max_frame_size(self, bytes: usize) -> Self {
+        self.limits(|limits| limits.frame_size(bytes))
+    }
+
+    /// How many written bytes may wait for a slow peer before `write` waits too. Default:
+    /// 64 KiB.
+    pub fn max_write_buffer_size(self, bytes: usize) -> Self {
+        self.config(|config| config.write_buffer(bytes / 4, bytes))
+    }
+
+    /// What to do when there is no connection after all: the client is gone before it has
+    /// read the answer, say. Default: nothing.
+    pub fn on_failed_upgrade<C: OnFailedUpgrade>(self, callback: C) -> WebSocketUpgrade<C> {
+        let Self { head, options, .. } = self;
+        WebSocketUpgrade { head, options, on_failed_upgrade: callback }
+    }
+
+    /// Answers the request. If it is found good, the handler runs in a task of its own, once
+    /// the answer has been sent, and the connection is closed when it ends.
+    #[must_use = "the answer has to be returned"]
+    pub fn on_upgrade<C, Fut>(mut self, handler: C) -> Response
+    where
+        C: FnOnce(Conn) -> Fut + Send + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+        F: OnFailedUpgrade,
+    {
+        match accept_parts(&mut self.head, &self.options) {
+            Ok((response, upgrade)) => {
+                let on_failed_upgrade = self.on_failed_upgrade;
+                tokio::spawn(async move {
+                    if let Err(error) = upgrade.serve(handler).await {
+                        on_failed_upgrade.call(error);
+                    }
+                });
+                response
+            }
+            Err(rejection) => Refused(rejection).into_response(),
+        }
+    }
+
+    fn limits(self, change: impl FnOnce(Limits) -> Limits) -> Self {
+        self.config(|config| {
+            let limits = change(config.wanted_limits());
+            config.limits(limits)
+        })
+    }
+
+    fn config(mut self, change: impl FnOnce(Config) -> Config) -> Self {
+        let config = Config::clone(&self.options.shared_config());
+        self.options = self.options.config(change(config));
+        self
+    }
+}
+
+impl WebSocketUpgrade {
+    /// Takes what is needed of a request, if it is one for a WebSocket.
+    pub(crate) async fn take<S: Send + Sync>(
+        head: &mut Parts,
+        state: &S,
+        options: Option<AcceptOptions>,
+    ) -> Result<Self, Refused> {
+        let options = options.or_else(|| head.extensions.get().cloned()).unwrap_or_default();
+        options.check(opening(&*head))?;
+        let mut taken = Box::new(head.clone());
+        if let Some(OriginalUri(uri)) = head.extensions.get() {
+            // A nested router sees only the rest of it.
+            taken.uri = uri.clone();
+        }
+        // There is one transport, and it is taken now.
+        head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        if let Ok(params) = RawPathParams::from_request_parts(head, state).await {
+            taken.extensions.insert(params.iter().collect::<PathParams>());
+        }
+        if let Ok(ConnectInfo(addr)) =
+            ConnectInfo::<SocketAddr>::from_request_parts(head, state).await
+            && taken.extensions.get::<PeerAddr>().is_none()
+        {
+            taken.extensions.insert(PeerAddr(addr));
+        }
+        Ok(Self { head: taken, options, on_failed_upgrade: DefaultOnFailedUpgrade })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
+    type Rejection = Refused;
+
+    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, Refused> {
+        Self::take(head, state, None).await
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
+    type Rejection = Refused;
+
+    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Option<Self>, Refused> {
+        match Self::take(head, state, None).await {
+            Ok(upgrade) => Ok(Some(upgrade)),
+            Err(Refused(rejection)) if rejection.falls_through() => Ok(None),
+            Err(refused) => Err(refused),
+        }
+    }
+}
+
+impl<F> fmt::Debug for WebSocketUpgrade<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketUpgrade")
+            .field("uri", &self.head.uri)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What to do when there is no connection after all. Every `FnOnce(Error)` is one.
+pub trait OnFailedUpgrade: Send + 'static {
+    /// Is told why.
+    fn call(self, error: Error);
+}
+
+impl<F: FnOnce(Error) + Send + 'static> OnFailedUpgrade for F {
+    fn call(self, error: Error) {
+        self(error);
+    }
+}
+
+/// Does nothing.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct DefaultOnFailedUpgrade;
+
+impl OnFailedUpgrade for DefaultOnFailedUpgrade {
+    fn call(self, _: Error) {}
+}

@@ -1,0 +1,190 @@
+//! How does a filter of warp turn its request into a connection?
+
+use std::fmt;
+use std::future::{Future, ready};
+use std::net::SocketAddr;
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, Version};
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
+use warp::path::FullPath;
+use warp::{Filter, Reply as _, ext, reject};
+use ws_core::{AcceptOptions, Conn, Error, Outcome, PeerAddr};
+use ws_server_hyper::{Upgrade, accept_parts};
+
+use crate::Refused;
+use crate::server::Head;
+
+/// Extracts a request for a WebSocket that is found good, over HTTP/1.1 or HTTP/2; rejects
+/// any other with [`Refused`].
+///
+/// ```
+/// use warp::Filter as _;
+/// use ws_server_warp::{AcceptOptions, Ws, ws};
+///
+/// let route = warp::path!("room" / u32)
+///     .and(warp::header::<String>("authorization"))
+///     .and(ws(AcceptOptions::new()))
+///     .map(|room: u32, _key: String, ws: Ws| {
+///         ws.on_upgrade(async move |conn| conn.write(format!("This is {room}.")).await)
+///     });
+/// # let _ = route;
+/// ```
+pub fn ws(
+    options: AcceptOptions,
+) -> impl Filter<Extract = (Ws,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::addr::remote())
+        .and(ext::optional())
+        .and(ext::optional())
+        .and(ext::optional())
+        .and_then(move |method, path, query: String, headers, addr, on_upgrade, protocol, head| {
+            let mut parts = parts(method, &path, &query, headers, head);
+            attach(&mut parts, addr, on_upgrade, protocol);
+            let accepted = accept_parts(&mut parts, &options);
+            let accepted = accepted.map(|(answer, upgrade)| Ws { answer, upgrade });
+            ready(accepted.map_err(|rejection| reject::custom(Refused(rejection))))
+        })
+}
+
+/// A whole route: runs the handler once for each connection.
+///
+/// A bad opening handshake is answered with its refusal. A request that is none of ours, as
+/// it asks for no WebSocket or [`AcceptOptions::filter`] does not want it, is rejected, so
+/// that `or` can take it up.
+pub fn websocket<H, Fut>(
+    options: AcceptOptions,
+    handler: H,
+) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    ws(options).map(move |ws: Ws| ws.on_upgrade(handler.clone())).or_else(
+        |rejection: warp::Rejection| {
+            ready(match rejection.find::<Refused>() {
+                Some(refused) if !refused.0.falls_through() => {
+                    Ok((refused.clone().into_response(),))
+                }
+                _ => Err(rejection),
+            })
+        },
+    )
+}
+
+/// A good opening handshake, still to be answered. Made by [`ws`].
+#[must_use = "the reply is made by `on_upgrade`"]
+pub struct Ws {
+    answer: Response<()>,
+    upgrade: Upgrade,
+}
+
+impl Ws {
+    /// Gives the request a path parameter, for its handler: filters have no names.
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        if let Some(request) = self.upgrade.request_mut() {
+            request.params.push((name.into(), value.into()));
+        }
+        self
+    }
+
+    /// Attaches a value to the request, for its handler.
+    pub fn local<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        if let Some(request) = self.upgrade.request_mut() {
+            request.extensions.insert(value);
+        }
+        self
+    }
+
+    /// The subprotocol that was agreed on.
+    pub fn protocol(&self) -> Option<&str> {
+        self.upgrade.agreed().subprotocol.as_deref()
+    }
+
+    /// Makes the reply. The handler runs in a task of its own, once that has been sent, and
+    /// the connection is closed when it ends.
+    pub fn on_upgrade<H, Fut>(self, handler: H) -> warp::reply::Response
+    where
+        H: FnOnce(Conn) -> Fut + Send + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        self.on_upgrade_or(handler, drop)
+    }
+
+    /// As [`on_upgrade`](Self::on_upgrade), with what to do when there is no connection
+    /// after all: the client is gone before it has read the reply, say.
+    pub fn on_upgrade_or<H, Fut>(
+        self,
+        handler: H,
+        failed: impl FnOnce(Error) + Send + 'static,
+    ) -> warp::reply::Response
+    where
+        H: FnOnce(Conn) -> Fut + Send + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        let Self { answer, upgrade } = self;
+        tokio::spawn(async move {
+            if let Err(error) = upgrade.serve(handler).await {
+                failed(error);
+            }
+        });
+        answer.map(|()| Default::default())
+    }
+}
+
+impl fmt::Debug for Ws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ws").field("agreed", self.upgrade.agreed()).finish_non_exhaustive()
+    }
+}
+
+/// The head of the request again, of what warp shows of it.
+fn parts(
+    method: Method,
+    path: &FullPath,
+    query: &str,
+    headers: HeaderMap,
+    head: Option<Head>,
+) -> Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    (parts.method, parts.headers) = (method, headers);
+    match head {
+        Some(head) => {
+            (parts.version, parts.uri) = (head.version, head.uri);
+            parts.extensions = head.extensions;
+        }
+        // Under another server than ours, there is HTTP/1.1 alone.
+        None => {
+            let mark = if query.is_empty() { "" } else { "?" };
+            parts.version = Version::HTTP_11;
+            parts.uri = format!("{}{mark}{query}", path.as_str()).parse().unwrap_or_default();
+        }
+    }
+    parts
+}
+
+fn attach(
+    parts: &mut Parts,
+    addr: Option<SocketAddr>,
+    on_upgrade: Option<OnUpgrade>,
+    protocol: Option<Protocol>,
+) {
+    if let Some(addr) = addr {
+        parts.extensions.get_or_insert_with(|| PeerAddr(addr));
+    }
+    if let Some(on_upgrade) = on_upgrade {
+        parts.extensions.insert(on_upgrade);
+    }
+    if let Some(protocol) = protocol {
+        parts.extensions.insert(protocol);
+    }
+}

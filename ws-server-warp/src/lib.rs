@@ -1,0 +1,68 @@
+//! WebSockets on warp 0.4.
+//!
+//! [`ws`] is a filter that composes with all others, and gives a [`Ws`], whose
+//! [`on_upgrade`](Ws::on_upgrade) makes the reply; [`websocket`] is both in one. Everything
+//! that decides about a handshake is in [`AcceptOptions`]; everything that a connection can
+//! do is in [`Conn`].
+//!
+//! ```no_run
+//! use tokio::net::TcpListener;
+//! use warp::Filter as _;
+//! use ws_server_warp::{AcceptOptions, Conn, Error, Ws, recover, serve, websocket, ws};
+//!
+//! async fn echo(conn: Conn) -> Result<(), Error> {
+//!     loop {
+//!         let message = conn.read().await?;
+//!         conn.write(message).await?;
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let echoes = warp::path!("echo").and(websocket(AcceptOptions::new(), echo));
+//!     let rooms = warp::path!("room" / u32)
+//!         .and(ws(AcceptOptions::new().subprotocols(["chat"])))
+//!         .map(|room: u32, ws: Ws| ws.param("room", room.to_string()).on_upgrade(echo));
+//!     let routes = echoes.or(rooms).recover(recover);
+//!     let listener = TcpListener::bind("127.0.0.1:9000").await?;
+//!     serve(listener, warp::service(routes)).await
+//! }
+//! ```
+//!
+//! When a handler returns, the connection is closed with 1000, when it returns an error or
+//! panics, with 1011.
+//!
+//! # Rejections
+//!
+//! A request that is no good opening handshake is rejected with [`Refused`], so `or` takes it
+//! up. warp answers custom rejections with 500 unless something recovers from them: end your
+//! routes with `.recover(ws_server_warp::recover)`, or look for [`Refused`] in a function of
+//! your own.
+//!
+//! # Which server
+//!
+//! Under `warp::serve` there are WebSockets over HTTP/1.1 alone: it does not allow extended
+//! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] speak HTTP/2 as well, and by them
+//! [`Conn::request`] has the extensions of the request. warp names no parameters of a path and
+//! has no middleware that attaches things: [`Ws::param`] and [`Ws::local`] are for these.
+//!
+//! A graceful shutdown knows nothing of connections that were upgraded: give the options a
+//! [`Tracker`], and drain it.
+
+mod filter;
+mod refused;
+mod server;
+
+pub use filter::{Ws, websocket, ws};
+pub use refused::{Refused, recover};
+#[cfg(feature = "test-client")]
+pub use server::test_client;
+pub use server::{Filtered, serve, serve_stream, serve_until};
+pub use ws_server_hyper::{
+    AcceptOptions, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline, Drain,
+    EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
+    Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rejection,
+    RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker, TryWriteError, Values, is_upgrade,
+};
+#[cfg(feature = "test-client")]
+pub use ws_server_hyper::{TestClient, TestError, TestRequest};

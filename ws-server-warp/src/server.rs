@@ -1,0 +1,179 @@
+//! How is a filter served so that WebSockets work over HTTP/2, too?
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use http::{Extensions, Request, Uri, Version};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use warp::reply::Response;
+use ws_core::PeerAddr;
+
+/// What warp does not show of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) version: Version,
+    pub(crate) uri: Uri,
+    pub(crate) extensions: Extensions,
+}
+
+/// Serves a filter, as the service that [`warp::service`] makes of it, over HTTP/1.1 and
+/// HTTP/2 (with prior knowledge), for ever.
+///
+/// # Errors
+///
+/// When the listener fails for good.
+///
+/// # Cancel safety
+///
+/// Dropping the future takes no more connections; those that are there go on.
+pub async fn serve<S: Filtered>(listener: TcpListener, service: S) -> io::Result<()> {
+    serve_until(listener, service, pending()).await
+}
+
+/// As [`serve`], until a signal is given. Requests that are under way are then answered;
+/// connections that were upgraded are a [`Tracker`](crate::Tracker)'s.
+///
+/// # Errors
+///
+/// As `serve`.
+///
+/// # Cancel safety
+///
+/// As `serve`.
+pub async fn serve_until<S: Filtered>(
+    listener: TcpListener,
+    service: S,
+    signal: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (server, graceful) = (ws_server_hyper::server(), GracefulShutdown::new());
+    let mut signal = pin!(signal);
+    loop {
+        let accepted = std::future::poll_fn(|cx| match signal.as_mut().poll(cx) {
+            std::task::Poll::Ready(()) => std::task::Poll::Ready(None),
+            std::task::Poll::Pending => listener.poll_accept(cx).map(Some),
+        });
+        match accepted.await {
+            None => break,
+            Some(Ok((stream, peer))) => {
+                let service = telling(service.clone(), Some(peer));
+                let conn = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+                let conn = graceful.watch(conn.into_owned());
+                // What goes wrong there is told to nobody else.
+                tokio::spawn(async { drop(conn.await) });
+            }
+            Some(Err(error)) => endure(error).await?,
+        }
+    }
+    drop(listener);
+    graceful.shutdown().await;
+    Ok(())
+}
+
+/// Serves one connection over any stream, such as one of TLS.
+///
+/// # Errors
+///
+/// When the peer speaks no HTTP, or is gone in the middle of it.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the connection, unless it was upgraded.
+pub async fn serve_stream<S: Filtered>(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Option<SocketAddr>,
+    service: S,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let server = ws_server_hyper::server();
+    server.serve_connection_with_upgrades(TokioIo::new(io), telling(service, peer)).await
+}
+
+/// A client in memory that talks to a filter, for its tests: over HTTP/1.1, and over HTTP/2
+/// by [`TestClient::http2`](crate::TestClient::http2).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use ws_server_warp::{AcceptOptions, test_client, websocket};
+///
+/// let hello = websocket(AcceptOptions::new(), async |conn| conn.write("hello").await);
+/// let client = test_client(warp::service(hello));
+/// let conn = client.websocket("/").connect().await?;
+/// assert_eq!(conn.read().await?.as_text(), Some("hello"));
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "test-client")]
+pub fn test_client<S: Filtered>(service: S) -> crate::TestClient {
+    crate::TestClient::new(telling(service, None))
+}
+
+/// What [`warp::service`] makes of any filter.
+pub trait Filtered:
+    tower_service::Service<
+        Request<Incoming>,
+        Response = Response,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Filtered for S where
+    S: tower_service::Service<
+            Request<Incoming>,
+            Response = Response,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Puts among the extensions of each request what warp does not show of it.
+fn telling<S: Filtered>(
+    filtered: S,
+    peer: Option<SocketAddr>,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone
+{
+    service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().get_or_insert_with(|| PeerAddr(peer));
+        }
+        let extensions = match ws_server_hyper::is_upgrade(&request) {
+            true => request.extensions().clone(),
+            false => Extensions::new(),
+        };
+        let (version, uri) = (request.version(), request.uri().clone());
+        request.extensions_mut().insert(Head { version, uri, extensions });
+        filtered.clone().call(request)
+    })
+}
+
+/// Waits out what passes; gives back what does not.
+async fn endure(error: io::Error) -> io::Result<()> {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
+    match error.kind() {
+        // A client that was gone before it was let in.
+        ConnectionAborted | ConnectionRefused | ConnectionReset => Ok(()),
+        InvalidInput => Err(error),
+        // Out of file descriptors, say: those that are here go on.
+        _ => {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! How do WebSockets fit among the filters of warp?
+#![cfg(test)]
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::StatusCode as Status;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use warp::{Filter as _, Rejection, Reply};
+use ws_server_warp::{
+    AcceptOptions, Conn, Drain, Refused, StatusCode, TestClient, TestError, Tracker, Ws, recover,
+    serve_until, test_client, websocket, ws,
+};
+
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
+}
+
+/// The same routes over both versions of HTTP.
+macro_rules! clients {
+    ($routes:expr) => {{
+        let routes = $routes;
+        [test_client(warp::service(routes.clone())), test_client(warp::service(routes)).http2()]
+    }};
+}
+
+/// The first message on a path, or the status of its refusal.
+async fn first(client: &TestClient, path: &str) -> Result<String, u16> {
+    match in_time(client.websocket(path).header("x-key", "k").connect()).await {
+        Ok(conn) => Ok(in_time(conn.read()).await.unwrap().as_text().unwrap().to_owned()),
+        Err(TestError::Refused(answer)) => Err(answer.status().as_u16()),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_filter_composes_with_others() {
+    #[derive(Debug)]
+    struct Forbidden;
+    impl warp::reject::Reject for Forbidden {}
+    async fn check(room: u32, key: String) -> Result<u32, Rejection> {
+        if key == "k" { Ok(room) } else { Err(warp::reject::custom(Forbidden)) }
+    }
+    let handler = async |conn: Conn| {
+        let request = conn.request().unwrap();
+        let (room, page) = (request.param("room").unwrap(), request.query("page").unwrap());
+        conn.write(format!("{} {room} {page} {:?}", request.uri.path(), request.local::<u8>()))
+            .await
+    };
+    let route = warp::path!("room" / u32)
+        .and(warp::header::<String>("x-key"))
+        .and_then(check)
+        .and(ws(AcceptOptions::new()))
+        .map(move |room: u32, ws: Ws| {
+            ws.param("room", room.to_string()).local(5_u8).on_upgrade(handler)
+        });
+    for client in clients!(route.recover(recover)) {
+        assert_eq!(first(&client, "/room/7?page=2").await, Ok("/room/7 7 2 Some(5)".into()));
+        assert_eq!(first(&client, "/room/x").await, Err(404));
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_is_typed_and_taken_up() {
+    /// An application's own way to answer, which nothing gets past.
+    async fn last(rejection: Rejection) -> Result<impl Reply, Infallible> {
+        Ok(match rejection.find::<Refused>() {
+            Some(refused) => refused.clone().into_response(),
+            None => warp::reply::with_status("none", Status::NOT_FOUND).into_response(),
+        })
+    }
+    let options = AcceptOptions::new().filter(|request| request.uri().query() != Some("skip"));
+    let socket = websocket(options, async |conn: Conn| conn.write("a socket").await);
+    let page = warp::get().map(|| "a page");
+    let routes =
+        warp::path!("both").and(socket.clone().or(page)).or(warp::path!("only").and(socket));
+    for client in clients!(routes.recover(last)) {
+        for path in ["/both", "/only"] {
+            assert_eq!(first(&client, path).await, Ok("a socket".into()));
+            let foreign = client.websocket(path).header("origin", "https://foe.example");
+            let Err(TestError::Refused(answer)) = in_time(foreign.connect()).await else {
+                panic!("not refused")
+            };
+            assert_eq!(answer.status(), Status::FORBIDDEN);
+        }
+        assert_eq!(first(&client, "/only?skip").await, Err(404));
+        let get = |path: &str| {
+            let request = http::Request::get(format!("http://a{path}")).header("host", "a");
+            client.send(request.body("".into()).unwrap())
+        };
+        let plain = in_time(get("/both")).await.unwrap();
+        assert_eq!((plain.status(), &plain.body()[..]), (Status::OK, &b"a page"[..]));
+        let status = in_time(get("/only")).await.unwrap().status();
+        assert!([Status::UPGRADE_REQUIRED, Status::METHOD_NOT_ALLOWED].contains(&status));
+    }
+}
+
+#[tokio::test]
+async fn warps_own_server_does_for_http_1() {
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let tracker = Tracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let route = warp::path!("a").and(websocket(options, async move |conn: Conn| {
+        let request = conn.request().unwrap();
+        sender.send((conn.peer_addr(), request.peer_addr, request.uri.to_string())).unwrap();
+        while conn.read().await.is_ok() {}
+    }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = warp::serve(route).incoming(listener).graceful(async { stopped.await.unwrap() });
+    let server = tokio::spawn(server.run());
+    in_time(async {
+        let client = ws_client::Dial::new(format!("ws://{addr}/a?b=1")).connect().await.unwrap();
+        // The TCP stream was taken over as such.
+        let (transport, request, uri) = seen.recv().await.unwrap();
+        assert!(transport.is_some());
+        assert_eq!((request, uri.as_str()), (transport, "/a?b=1"));
+        stop.send(()).unwrap();
+        let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+        let (counts, read) = tokio::join!(drain, client.read());
+        assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
+        assert_eq!((counts.open, counts.ended, counts.cut), (0, 1, 0));
+        server.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn our_server_stops_at_a_signal() {
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let tracker = Tracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let route = websocket(options, async move |conn: Conn| {
+        sender.send((conn.peer_addr(), conn.request().unwrap().peer_addr)).unwrap();
+        while conn.read().await.is_ok() {}
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let signal = async { stopped.await.unwrap() };
+    let server = tokio::spawn(serve_until(listener, warp::service(route), signal));
+    in_time(async {
+        let client = ws_client::Dial::new(format!("ws://{addr}")).connect().await.unwrap();
+        let (transport, request) = seen.recv().await.unwrap();
+        assert!(transport.is_some());
+        assert_eq!(request, transport);
+        stop.send(()).unwrap();
+        server.await.unwrap().unwrap();
+        // It takes no one any more, and those that are there are the tracker's.
+        assert!(ws_client::Dial::new(format!("ws://{addr}")).connect().await.is_err());
+        let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+        let (counts, read) = tokio::join!(drain, client.read());
+        assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
+        assert_eq!((counts.open, counts.cut), (0, 0));
+    })
+    .await;
+}
