@@ -1,0 +1,79 @@
+//! What does a handler know of its request? The same on axum, hyper and warp.
+#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::{Router, body::Body};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use warp::Filter as _;
+use ws_server_hyper::{AcceptOptions, Conn, Error, PathParams, accept, server};
+use ws_server_warp::{Ws, recover, ws};
+
+/// A "local": what middleware found out.
+#[derive(Clone)]
+struct User(&'static str);
+
+async fn tell(conn: Conn) -> Result<(), Error> {
+    let request = conn.request();
+    let Some(request) = request.as_deref() else { return Ok(()) };
+    conn.write(format!(
+        "user {}, room {}, page {}, theme {}, tags {:?}, from {:?}",
+        request.local().map_or("nobody", |User(name)| name),
+        request.param("room").unwrap_or("lobby"),
+        request.query("page").as_deref().unwrap_or("1"),
+        request.cookie("theme").unwrap_or("light"),
+        request.query_all("tag").collect::<Vec<_>>(),
+        request.peer_addr.map(|addr| addr.ip()),
+    ))
+    .await?;
+    drop(conn.take_request()); // Its memory is given back.
+    Ok(())
+}
+
+fn on_axum() -> Router {
+    let add_user = async |mut request: Request, next: Next| {
+        request.extensions_mut().insert(User("ann"));
+        next.run(request).await
+    };
+    let tells = ws_server_axum::websocket(AcceptOptions::new(), tell);
+    Router::new().route("/{room}", tells).layer(from_fn(add_user))
+}
+
+async fn on_hyper(mut request: hyper::Request<hyper::body::Incoming>) -> hyper::Result<Response> {
+    let room = request.uri().path().trim_matches('/').to_owned();
+    request.extensions_mut().insert(PathParams::from_iter([("room", room)]));
+    request.extensions_mut().insert(User("ann"));
+    match accept(&mut request, &AcceptOptions::new()) {
+        Ok((response, upgrade)) => {
+            tokio::spawn(upgrade.serve(tell));
+            Ok(response)
+        }
+        Err(rejection) => Ok(rejection.into_response().map(Body::from)),
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    match std::env::args().nth(2).as_deref() {
+        Some("hyper") => loop {
+            let io = TokioIo::new(listener.accept().await?.0);
+            tokio::spawn(async {
+                server().serve_connection_with_upgrades(io, service_fn(on_hyper)).await
+            });
+        },
+        Some("warp") => {
+            let tells =
+                warp::path!(String).and(ws(AcceptOptions::new())).map(|room: String, ws: Ws| {
+                    ws.param("room", room).local(User("ann")).on_upgrade(tell)
+                });
+            Ok(ws_server_warp::serve(listener, warp::service(tells.recover(recover))).await?)
+        }
+        _ => Ok(axum::serve(listener, on_axum()).await?),
+    }
+}

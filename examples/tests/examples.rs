@@ -1,0 +1,204 @@
+//! Does each example do what it shows?
+#![cfg(test)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper::ext::Protocol;
+use hyper::{Request, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use ws_client::{Config, Conn, Dial, DialError, StatusCode};
+use ws_core::handshake::Offer;
+use ws_core::{Compression, Role};
+
+/// An example at work. It ends with this.
+struct Example {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Example {
+    /// Starts an example that says where it listens.
+    fn start(name: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(program(name));
+        command.arg("127.0.0.1:0").args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { child, output, url }
+    }
+
+    fn dial(&self, path: &str) -> Dial {
+        Dial::new(format!("{}{path}", self.url))
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where cargo puts the examples that it builds with the tests.
+fn program(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    path.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
+}
+
+async fn connect(dial: Dial) -> Conn {
+    in_time(dial.connect()).await.unwrap()
+}
+
+async fn status(dial: Dial) -> u16 {
+    match in_time(dial.connect()).await {
+        Err(DialError::Refused(refusal)) => refusal.status.as_u16(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn text(conn: &Conn) -> String {
+    in_time(conn.read()).await.unwrap().as_text().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_echoes_echo() {
+    for name in ["echo_axum", "echo_hyper", "echo_warp"] {
+        let example = Example::start(name, &[]);
+        let conn = connect(example.dial("/")).await;
+        conn.write("hello").await.unwrap();
+        assert_eq!(text(&conn).await, "hello", "{name}");
+        in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn request_data_is_known_to_handlers() {
+    for adapter in ["axum", "hyper", "warp"] {
+        let example = Example::start("request_data", &[adapter]);
+        let dial = example.dial("/7?page=2&tag=a&tag=b").header("cookie", "theme=dark");
+        assert_eq!(
+            text(&connect(dial).await).await,
+            r#"user ann, room 7, page 2, theme dark, tags ["a", "b"], from Some(127.0.0.1)"#
+        );
+        let conn = connect(example.dial("/7")).await;
+        assert!(text(&conn).await.contains("page 1, theme light, tags []"), "{adapter}");
+    }
+}
+
+#[tokio::test]
+async fn auth_cookie_lets_in_who_has_logged_in() {
+    let example = Example::start("auth_cookie", &[]);
+    assert_eq!(status(example.dial("/")).await, 401);
+    assert_eq!(status(example.dial("/").header("cookie", "session=guessed")).await, 401);
+    let conn = connect(example.dial("/").header("cookie", "a=b; session=s3cret")).await;
+    assert_eq!(text(&conn).await, "Hello, ann!");
+}
+
+#[tokio::test]
+async fn whitelist_lets_in_the_addresses_it_is_given() {
+    let example = Example::start("whitelist", &["192.0.2.1", "127.0.0.1"]);
+    assert_eq!(text(&connect(example.dial("/")).await).await, "welcome");
+    let example = Example::start("whitelist", &["192.0.2.1"]);
+    assert_eq!(status(example.dial("/")).await, 403);
+}
+
+#[tokio::test]
+async fn cross_origin_lets_in_the_pages_it_knows() {
+    let example = Example::start("cross_origin", &[]);
+    let dial = |path| example.dial(path).origin("https://a.example.com");
+    for path in ["/friends", "/public"] {
+        assert_eq!(text(&connect(dial(path)).await).await, "welcome", "{path}");
+    }
+    for path in ["/ours", "/pages"] {
+        assert_eq!(status(dial(path)).await, 403, "{path}");
+    }
+    assert_eq!(text(&connect(example.dial("/ours")).await).await, "welcome");
+    assert_eq!(status(example.dial("/pages")).await, 403);
+}
+
+#[tokio::test]
+async fn write_only_writes_and_answers_pings_and_wants_nothing() {
+    let example = Example::start("write_only", &[]);
+    let conn = connect(example.dial("/")).await;
+    assert_eq!(text(&conn).await, "0");
+    in_time(conn.ping()).await.unwrap();
+    conn.write("a message").await.unwrap();
+    let error = in_time(async {
+        loop {
+            if let Err(error) = conn.read().await {
+                return error;
+            }
+        }
+    });
+    assert_eq!(error.await.close_status(), Some(StatusCode::POLICY_VIOLATION));
+}
+
+#[tokio::test]
+async fn graceful_shutdown_tells_everybody() {
+    let mut example = Example::start("graceful_shutdown", &[]);
+    let conn = connect(example.dial("/")).await;
+    conn.write("hello").await.unwrap();
+    assert_eq!(text(&conn).await, "hello");
+    example.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let error = in_time(conn.read()).await.unwrap_err();
+    assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
+    let mut line = String::new();
+    example.output.read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "1 told, 0 cut, 0 left");
+    assert!(example.child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn http2_has_several_sockets_on_one_connection() {
+    let example = Example::start("http2", &[]);
+    in_time(async {
+        let io = TcpStream::connect(example.url.strip_prefix("ws://").unwrap()).await.unwrap();
+        let (mut client, conn) =
+            http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(io))
+                .await
+                .unwrap();
+        while !conn.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        tokio::spawn(conn);
+        let mut conns = Vec::new();
+        for _ in 0..3 {
+            let compression = Compression::no_context_takeover();
+            let offer = Offer::new([""; 0], compression).unwrap();
+            let mut request = Request::connect("http://localhost/").version(Version::HTTP_2);
+            request.headers_mut().unwrap().extend(offer.connect_headers());
+            let request = request.extension(Protocol::from_static("websocket"));
+            let answer = client.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+            let agreed = offer.verify(&answer).unwrap();
+            let io = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+            let config = Config::new().compression(compression);
+            conns.push(Conn::from_stream(io, Role::Client, agreed, Bytes::new(), config));
+        }
+        for (number, conn) in conns.iter().enumerate() {
+            assert!(conn.is_compressed());
+            conn.write(format!("{number} and more").repeat(100)).await.unwrap();
+        }
+        for (number, conn) in conns.iter().enumerate() {
+            assert_eq!(text(conn).await, format!("{number} and more").repeat(100));
+        }
+    })
+    .await;
+}

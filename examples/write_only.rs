@@ -1,0 +1,32 @@
+//! How does one serve a connection that only writes?
+#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use ws_server_axum::{AcceptOptions, Conn, Error, websocket};
+
+/// Counts, ten times a second.
+///
+/// Somebody has to read, or pings go unanswered and nobody sees the peer leave:
+/// `close_read` does it in the background, and closes with 1008 if a message arrives.
+async fn count(conn: Conn) -> Result<(), Error> {
+    // It resolves when the connection is over; there is no need to wait for it.
+    drop(conn.close_read());
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    for number in 0_u64.. {
+        ticks.tick().await;
+        conn.write(number.to_string()).await?;
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let app = Router::new().route("/", websocket(AcceptOptions::new(), count));
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app).await?)
+}
