@@ -52,32 +52,8 @@
 //!
 //! `with_graceful_shutdown` knows nothing of connections that were upgraded: give the options
 //! a [`Tracker`], and drain it.
-//!
-//! # Moving from axum's own `ws`
-//!
-//! ```diff
-//! -use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-//! +use ws_server_axum::{Conn, WebSocketUpgrade};
-//!
-//!  async fn handler(ws: WebSocketUpgrade) -> Response {
-//!      ws.on_upgrade(echo)
-//!  }
-//!
-//! -async fn echo(mut socket: WebSocket) {
-//! -    while let Some(Ok(message)) = socket.recv().await {
-//! -        if socket.send(message).await.is_err() {
-//! +async fn echo(conn: Conn) {
-//! +    while let Ok(message) = conn.read().await {
-//! +        if conn.write(message).await.is_err() {
-//!              return;
-//!          }
-//!      }
-//!  }
-//! ```
-//!
-//! Control frames are not messages here, so there is nothing to skip. Where a task of its own
-//! writes, `socket.split()` becomes `conn.clone()`. Web pages of other hosts are refused
-//! unless [`WebSocketUpgrade::origin`] allows them, and a message has at most 1 MiB.
+#![doc = ""]
+#![doc = include_str!("../MOVING.md")]
 
 mod layer;
 mod refused;

@@ -1,0 +1,95 @@
+//! Is moving from axum's own `ws` what the guide says: imports, and the names of two methods?
+#![cfg(test)]
+
+use std::time::Duration;
+
+use ws_server_axum::test_client;
+
+#[path = "moving/chat_after.rs"]
+mod chat_after;
+#[path = "moving/chat_before.rs"]
+mod chat_before;
+#[path = "moving/echo_after.rs"]
+mod echo_after;
+#[path = "moving/echo_before.rs"]
+mod echo_before;
+
+const ECHO: [&str; 2] =
+    [include_str!("moving/echo_before.rs"), include_str!("moving/echo_after.rs")];
+const CHAT: [&str; 2] =
+    [include_str!("moving/chat_before.rs"), include_str!("moving/chat_after.rs")];
+
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
+}
+
+#[tokio::test]
+async fn both_echoes_echo() {
+    for app in [echo_before::app(), echo_after::app()] {
+        let client = test_client(app);
+        for client in [client.clone(), client.http2()] {
+            let request = client.websocket("/").subprotocols(["other", "echo"]);
+            let conn = in_time(request.connect()).await.unwrap();
+            assert_eq!(conn.subprotocol(), Some("echo"));
+            conn.write("hello").await.unwrap();
+            assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hello"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_chats_chat() {
+    for app in [chat_before::app(), chat_after::app()] {
+        let client = test_client(app);
+        let mut guests = Vec::new();
+        for _ in 0..3 {
+            let guest = in_time(client.websocket("/").connect()).await.unwrap();
+            assert_eq!(in_time(guest.read()).await.unwrap().as_text(), Some("welcome"));
+            guests.push(guest);
+        }
+        guests[0].write("hello, all").await.unwrap();
+        for guest in &guests {
+            assert_eq!(in_time(guest.read()).await.unwrap().as_text(), Some("hello, all"));
+        }
+    }
+}
+
+/// The code but for its imports.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with("use ") && !line.starts_with("//!"))
+}
+
+#[test]
+fn the_difference_is_imports_and_names() {
+    for [before, after] in [ECHO, CHAT] {
+        let moved = code(before).map(|line| {
+            line.replace("mut socket: WebSocket", "socket: Conn")
+                .replace("socket.recv", "socket.read")
+                .replace("socket.send", "socket.write")
+                .replace("Some(Ok(message))", "Ok(message)")
+        });
+        assert_eq!(moved.collect::<Vec<_>>(), code(after).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_guide_shows_what_is_tested() {
+    let guide = include_str!("../MOVING.md");
+    let mut shown = 0;
+    for (at, fence) in guide.split("```").enumerate() {
+        let Some(diff) = fence.strip_prefix("diff\n").filter(|_| at % 2 == 1) else { continue };
+        let [before, after] = if diff.contains("fn chat") { CHAT } else { ECHO };
+        for line in diff.lines() {
+            let is_in = |text: &str, line: &str| text.lines().any(|other| other == line);
+            let known = match line.split_at_checked(1) {
+                Some(("-", line)) => is_in(before, line) && !is_in(after, line),
+                Some(("+", line)) => is_in(after, line) && !is_in(before, line),
+                Some((" ", line)) => is_in(before, line) && is_in(after, line),
+                _ => line.is_empty(),
+            };
+            assert!(known, "{line}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 30, "{shown}");
+}
