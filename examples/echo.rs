@@ -1,10 +1,11 @@
-//! How does one serve? An echo server over bare TCP or hyper, with a subprotocol, a
-//! rate limit for each client, keepalive and compression.
+//! How does one serve? An echo server over bare TCP, hyper, axum or warp, with a
+//! subprotocol, a rate limit for each client, keepalive and compression.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
 use clap::{Parser, ValueEnum};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -13,6 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+use warp::Filter as _;
 use ws_core::{AcceptOptions, Compression, Config, Conn, Error, Keepalive, Origin, StatusCode};
 
 /// Sends every message back to whoever sent it.
@@ -42,6 +44,8 @@ struct Args {
 enum Adapter {
     Tcp,
     Hyper,
+    Axum,
+    Warp,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -75,6 +79,26 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     );
     let listener = TcpListener::bind(args.listen).await.context("cannot listen (--listen)")?;
     say_hello(listener.local_addr()?);
+    let rate = args.rate;
+    match args.adapter {
+        Adapter::Tcp | Adapter::Hyper => welcome_all(listener, options, args).await,
+        Adapter::Axum => {
+            let echoes = ws_server_axum::websocket(options, move |conn| echo(conn, rate));
+            Ok(axum::serve(listener, Router::new().fallback_service(echoes)).await?)
+        }
+        Adapter::Warp => {
+            let echoes = ws_server_warp::websocket(options, move |conn| echo(conn, rate));
+            let service = warp::service(echoes.recover(ws_server_warp::recover));
+            Ok(ws_server_warp::serve(listener, service).await?)
+        }
+    }
+}
+
+async fn welcome_all(
+    listener: TcpListener,
+    options: AcceptOptions,
+    args: Args,
+) -> anyhow::Result<()> {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -98,8 +122,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 async fn welcome(stream: TcpStream, options: &AcceptOptions, args: &Args) -> anyhow::Result<()> {
     let rate = args.rate;
     match args.adapter {
-        Adapter::Tcp => Ok(echo(Conn::accept(stream, options).await?, rate).await?),
-        Adapter::Hyper => {
+        Adapter::Tcp => Ok(Conn::serve(stream, options, |conn| echo(conn, rate)).await?),
+        _ => {
             let service = service_fn(|request| async { answer(request, options, rate) });
             hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -118,7 +142,7 @@ fn answer(
 ) -> hyper::Result<Response<Full<Bytes>>> {
     match ws_server_hyper::accept(&mut request, options) {
         Ok((response, upgrade)) => {
-            tokio::spawn(async move { echo(upgrade.await?, rate).await });
+            tokio::spawn(upgrade.serve(move |conn| echo(conn, rate)));
             Ok(response)
         }
         Err(rejection) => Ok(rejection.into_response().map(Full::from)),

@@ -5,7 +5,8 @@ use std::future::{Future, ready};
 use std::net::SocketAddr;
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, Response, Uri, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use warp::path::FullPath;
@@ -35,21 +36,19 @@ pub fn ws(
     options: AcceptOptions,
 ) -> impl Filter<Extract = (Ws,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method()
-        .and(warp::path::full())
-        .and(query)
-        .and(warp::header::headers_cloned())
-        .and(warp::addr::remote())
-        .and(ext::optional())
-        .and(ext::optional())
-        .and(ext::optional())
-        .and_then(move |method, path, query: String, headers, addr, on_upgrade, protocol, head| {
-            let mut parts = parts(method, &path, &query, headers, head);
-            attach(&mut parts, addr, on_upgrade, protocol);
+    let host = warp::host::optional().or(warp::any().map(|| None)).unify();
+    let head = warp::method().and(warp::path::full()).and(query).map(relative);
+    let head = head.and(host).and(warp::header::headers_cloned()).and(warp::addr::remote());
+    head.and(ext::optional()).and(ext::optional()).and(ext::optional()).and_then(
+        move |mut parts: Parts, host, headers, addr, on_upgrade, protocol, told| {
+            parts.headers = headers;
+            complete(&mut parts, host, protocol, told);
+            attach(&mut parts, addr, on_upgrade);
             let accepted = accept_parts(&mut parts, &options);
             let accepted = accepted.map(|(answer, upgrade)| Ws { answer, upgrade });
             ready(accepted.map_err(|rejection| reject::custom(Refused(rejection))))
-        })
+        },
+    )
 }
 
 /// A whole route: runs the handler once for each connection.
@@ -147,44 +146,41 @@ impl fmt::Debug for Ws {
     }
 }
 
-/// The head of the request again, of what warp shows of it.
-fn parts(
-    method: Method,
-    path: &FullPath,
-    query: &str,
-    headers: HeaderMap,
-    head: Option<Head>,
-) -> Parts {
+/// The head of the request again, as it begins over HTTP/1.1.
+fn relative(method: Method, path: FullPath, query: String) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
-    (parts.method, parts.headers) = (method, headers);
-    match head {
-        Some(head) => {
-            (parts.version, parts.uri) = (head.version, head.uri);
-            parts.extensions = head.extensions;
-        }
-        // Under another server than ours, there is HTTP/1.1 alone.
-        None => {
-            let mark = if query.is_empty() { "" } else { "?" };
-            parts.version = Version::HTTP_11;
-            parts.uri = format!("{}{mark}{query}", path.as_str()).parse().unwrap_or_default();
-        }
-    }
+    let mark = if query.is_empty() { "" } else { "?" };
+    parts.method = method;
+    parts.uri = format!("{}{mark}{query}", path.as_str()).parse().unwrap_or_default();
     parts
 }
 
-fn attach(
+/// What warp does not show: told by our server, or else by the pseudo-headers of HTTP/2.
+fn complete(
     parts: &mut Parts,
-    addr: Option<SocketAddr>,
-    on_upgrade: Option<OnUpgrade>,
+    host: Option<Authority>,
     protocol: Option<Protocol>,
+    told: Option<Head>,
 ) {
+    if let Some(told) = told {
+        (parts.version, parts.uri) = (told.version, told.uri);
+        parts.extensions = told.extensions;
+    } else if protocol.is_some() {
+        parts.version = Version::HTTP_2;
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        (uri.scheme, uri.authority) = (Some(Scheme::HTTP), host);
+        parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    }
+    if let Some(protocol) = protocol {
+        parts.extensions.insert(protocol);
+    }
+}
+
+fn attach(parts: &mut Parts, addr: Option<SocketAddr>, on_upgrade: Option<OnUpgrade>) {
     if let Some(addr) = addr {
         parts.extensions.get_or_insert_with(|| PeerAddr(addr));
     }
     if let Some(on_upgrade) = on_upgrade {
         parts.extensions.insert(on_upgrade);
-    }
-    if let Some(protocol) = protocol {
-        parts.extensions.insert(protocol);
     }
 }

@@ -43,7 +43,8 @@
 //!
 //! Under `warp::serve` there are WebSockets over HTTP/1.1 alone: it does not allow extended
 //! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] speak HTTP/2 as well, and by them
-//! [`Conn::request`] has the extensions of the request. warp names no parameters of a path and
+//! [`Conn::request`] has the extensions of the request. `tower` middleware goes around
+//! `warp::service(routes)`, and the whole to one of these. warp names no parameters of a path and
 //! has no middleware that attaches things: [`Ws::param`] and [`Ws::local`] are for these.
 //!
 //! A graceful shutdown knows nothing of connections that were upgraded: give the options a

@@ -61,7 +61,11 @@ const STEPS: [(&str, Step); 8] = [
     }),
     ("tidy", |_| tidy::run()),
     ("bench", |_| bench::check()),
-    ("autobahn", |_| autobahn::run(&autobahn::Args::whole())),
+    ("autobahn", |_| {
+        autobahn::run(&autobahn::Args::whole())?;
+        autobahn::run(&autobahn::Args::deflate("axum"))?;
+        autobahn::run(&autobahn::Args::deflate("warp"))
+    }),
     ("fuzz", |_| fuzz::all(None, 10)),
 ];
 

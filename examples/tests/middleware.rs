@@ -1,0 +1,167 @@
+//! Does middleware in front of an adapter leave its WebSockets alone?
+#![cfg(test)]
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::service::TowerToHyperService;
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::CorsLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+use warp::Filter as _;
+use ws_server_axum::WebSocketLayer;
+use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, Origin, TestClient};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A page that is long enough to be compressed.
+const PAGE: &str = "a page, and more of it, and more of it, and more of it, and more of it";
+
+fn options() -> AcceptOptions {
+    AcceptOptions::new().origin(Origin::any()).compression(Compression::no_context_takeover())
+}
+
+async fn echo(conn: Conn) -> Result<(), Error> {
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}
+
+async fn on_hyper(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(match ws_server_hyper::try_accept(&mut request, &options()) {
+        Ok(Some((response, upgrade))) => {
+            tokio::spawn(upgrade.serve(echo));
+            response
+        }
+        Ok(None) => Response::new(PAGE.into()),
+        Err(rejection) => rejection.into_response().map(Full::from),
+    })
+}
+
+fn on_axum() -> Router {
+    let page = get(async || PAGE).connect(async || ());
+    Router::new().route("/", page.layer(WebSocketLayer::new(options(), echo)))
+}
+
+/// The service behind each middleware.
+fn behind_each<S, B>(service: S) -> Vec<(&'static str, TestClient)>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError> + Display + Send>,
+    B: Default + Send + 'static,
+{
+    let timeout =
+        TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(1));
+    vec![
+        ("trace", client(TraceLayer::new_for_http().layer(service.clone()))),
+        ("timeout", client(timeout.layer(service.clone()))),
+        ("compression", client(CompressionLayer::new().layer(service.clone()))),
+        ("cors", client(CorsLayer::permissive().layer(service.clone()))),
+        ("panic", client(CatchPanicLayer::new().layer(service.clone()))),
+        ("cache", client(cached(service))),
+    ]
+}
+
+fn client<S, B>(service: S) -> TestClient
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError> + Display + Send> + Send + 'static,
+{
+    TestClient::new(TowerToHyperService::new(service))
+}
+
+/// Keeps what a cache may keep: successful answers to GET.
+fn cached<S, B>(
+    inner: S,
+) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError> + Display + Send> + Send + 'static,
+{
+    let kept = Arc::new(Mutex::new(HashMap::new()));
+    service_fn(move |request: Request<Incoming>| {
+        let (inner, kept) = (inner.clone(), Arc::clone(&kept));
+        async move {
+            let is_get = request.method() == Method::GET;
+            let asks = ws_server_hyper::is_upgrade(&request);
+            let uri = request.uri().clone();
+            if let Some(answer) = kept.lock().unwrap().get(&uri).filter(|_| is_get && !asks) {
+                return Ok(Response::clone(answer));
+            }
+            let (head, body) = inner.oneshot(request).await?.into_parts();
+            let Ok(body) = body.collect().await else { panic!("no body") };
+            let answer = Response::from_parts(head, Full::new(body.to_bytes()));
+            if is_get && answer.status() == StatusCode::OK {
+                kept.lock().unwrap().insert(uri, answer.clone());
+            }
+            Ok(answer)
+        }
+    })
+}
+
+async fn check(adapter: &str, clients: Vec<(&'static str, TestClient)>) {
+    for (middleware, client) in clients {
+        for client in [client.clone(), client.http2()] {
+            let context = format!("{middleware} before {adapter}");
+            let page = || async {
+                let request = Request::get("http://localhost/").header("host", "localhost");
+                let request = request.header("accept-encoding", "gzip");
+                client.send(request.body(Bytes::new()).unwrap()).await.expect(&context)
+            };
+            let page_before = page().await;
+            assert_eq!(page_before.status(), 200, "{context}");
+            for _ in 0..2 {
+                let request = client.websocket("/").header("origin", "https://a.example");
+                let request = request.header("accept-encoding", "gzip");
+                let conn = request.compression(Compression::no_context_takeover()).connect();
+                let conn = conn.await.expect(&context);
+                assert!(conn.is_compressed(), "{context}");
+                // Long past the end of any timeout for an answer.
+                tokio::time::advance(Duration::from_secs(5)).await;
+                let text = "hello ".repeat(1000);
+                conn.write(text.as_str()).await.expect(&context);
+                let echoed = conn.read().await.expect(&context);
+                assert_eq!(echoed.as_text(), Some(text.as_str()), "{context}");
+            }
+            assert_eq!(page().await.body(), page_before.body(), "{context}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hyper_works_behind_middleware() {
+    check("hyper", behind_each(service_fn(on_hyper))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn axum_works_behind_middleware() {
+    check("axum", behind_each(on_axum())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn warp_works_behind_middleware() {
+    let socket = ws_server_warp::websocket(options(), echo);
+    let routes = socket.or(warp::get().map(|| PAGE)).recover(ws_server_warp::recover);
+    check("warp", behind_each(warp::service(routes))).await;
+}
