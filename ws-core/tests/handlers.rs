@@ -201,3 +201,13 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     // Those of the deaf have ended too, when they were told: only the goodbye was cut.
     assert_eq!(finished.load(SeqCst), ALL);
 }
+
+#[tokio::test]
+async fn running_a_handler_takes_little_memory() {
+    let (_client, server) = pair();
+    let handler = async |conn: Conn| conn.read().await.map(drop);
+    let alone = size_of_val(&handler(server.clone()));
+    let run = AcceptOptions::new().admit().unwrap().run(server, handler);
+    // The handler's own is in an allocation beside it.
+    assert!(size_of_val(&run) <= 192, "{} beside {alone}", size_of_val(&run));
+}

@@ -4,10 +4,11 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::panic::{Catch, Panicked};
+use super::panic::{Catch, Caught, Panicked};
 use super::tracker::{Ticket, Tracker};
 use super::{Counts, Outcome};
 use crate::{AcceptError, AcceptOptions, Conn, Rejection, StatusCode};
@@ -117,26 +118,35 @@ impl Admitted {
         if !self.attach(&conn) {
             return drop(conn.closed().await);
         }
-        let served = async {
-            let given = conn.clone();
-            // Within the future, the call itself may panic as well.
-            let code = match Catch::new(async { handler(given).await.into_error() }).await {
-                Ok(None) => StatusCode::NORMAL_CLOSURE,
-                Ok(Some(error)) => {
-                    log(&conn, &error);
-                    StatusCode::INTERNAL_ERROR
-                }
-                Err(caught) => {
-                    self.recover(Panicked::new(conn.clone(), caught)).await;
-                    StatusCode::INTERNAL_ERROR
-                }
-            };
-            // How it ended can be asked of the connection.
-            let _ = conn.close(code, "").await;
+        let given = conn.clone();
+        // Within the future, the call itself may panic as well.
+        let mut handled = Catch::new(async { handler(given).await.into_error() });
+        let Some(outcome) = self.until_cut(Pin::new(&mut handled)).await else {
+            return conn.close_now();
         };
-        if self.wait(served).await.is_none() {
+        drop(handled);
+        // On the heap: while the handler runs, there is no room held for what comes then.
+        let mut ended = Box::pin(self.end(&conn, outcome));
+        if self.until_cut(ended.as_mut()).await.is_none() {
             conn.close_now();
         }
+    }
+
+    /// Closes as the handler has ended.
+    async fn end(&self, conn: &Conn, outcome: Result<Option<String>, Caught>) {
+        let code = match outcome {
+            Ok(None) => StatusCode::NORMAL_CLOSURE,
+            Ok(Some(error)) => {
+                log(conn, &error);
+                StatusCode::INTERNAL_ERROR
+            }
+            Err(caught) => {
+                self.recover(Panicked::new(conn.clone(), caught)).await;
+                StatusCode::INTERNAL_ERROR
+            }
+        };
+        // How it ended can be asked of the connection.
+        let _ = conn.close(code, "").await;
     }
 
     /// Waits for a future, but no longer than the [`Tracker`] does: `None` then. For
@@ -146,11 +156,15 @@ impl Admitted {
     ///
     /// As the future's.
     pub async fn wait<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.until_cut(pin!(future)).await
+    }
+
+    async fn until_cut<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
         let Some(ticket) = &self.ticket else { return Some(future.await) };
-        let (mut future, mut cut) = (pin!(future), pin!(ticket.cut()));
+        let mut cut = Box::pin(ticket.cut());
         poll_fn(|cx| match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-            std::task::Poll::Pending => cut.as_mut().poll(cx).map(|()| None),
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => cut.as_mut().poll(cx).map(|()| None),
         })
         .await
     }
