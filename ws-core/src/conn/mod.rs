@@ -1,4 +1,4 @@
-//! The connection: the only folder that awaits.
+//! The connection, which awaits: only `handler`, above it, does as well.
 
 mod accept;
 mod clock;
