@@ -94,6 +94,7 @@ impl Reader {
     }
 
     /// The next message, for `read`.
+    #[cold]
     pub(super) fn poll_message(
         &mut self,
         shared: &Shared,
@@ -380,6 +381,7 @@ impl Reader {
     }
 
     /// What is due by the clock?
+    #[cold]
     fn poll_clock<T>(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         while let Poll::Ready(due) = self.clock.poll(cx) {
             shared.due(self, due);

@@ -93,6 +93,7 @@ impl Shared {
     }
 
     /// The peer has done something wrong, and is told so.
+    #[cold]
     pub(super) fn fault(&self, reader: &mut Reader, fault: Fault) {
         let mut writer = self.writer.lock();
         self.fail(&mut writer, fault.close_frame());
@@ -100,6 +101,7 @@ impl Shared {
     }
 
     /// The transport has ended without a close frame.
+    #[cold]
     pub(super) fn transport_ended(&self, reader: &mut Reader, error: Error) {
         let mut writer = self.writer.lock();
         self.end(reader, &mut writer, None, EndedBy::Transport, error, Manner::Cut);

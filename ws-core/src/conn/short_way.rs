@@ -6,19 +6,20 @@
 //! [`writing`](super::writing), from wherever the short way ends.
 
 use std::future::Future;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::filling::{Rest, with_scratch};
+use super::filling::{Rest, Scratch};
 use super::reading::{Got, Reader, STREAK, Step};
 use super::shared::Shared;
 use super::waiters::Ticket;
 use super::writing::Writer;
-use crate::proto::Mode;
-use crate::{Error, Message};
+use crate::proto::{Front, Mode};
+use crate::{Error, Message, ProtocolError};
 
 /// [`Conn::read`](super::Conn::read): an operation of the reading side, with the short
 /// way to a message taken first.
@@ -42,13 +43,20 @@ impl Future for Read<'_> {
         let Self { shared, ticket } = &mut *self;
         let mut reader = shared.reader.lock();
         if reader.is_usual(ticket) {
-            match reader.poll_usual(shared, cx) {
-                Poll::Ready(Some(message)) => {
+            if !reader.is_dry() {
+                if let Some(message) = reader.next_of_rest(shared) {
                     reader.leave(ticket);
                     return Poll::Ready(Ok(message));
                 }
-                Poll::Ready(None) => {}
-                Poll::Pending => return reader.poll_idle(shared, ticket, true, cx),
+            } else {
+                match reader.poll_scratch(shared, cx) {
+                    Poll::Ready(Some(message)) => {
+                        reader.leave(ticket);
+                        return Poll::Ready(Ok(message));
+                    }
+                    Poll::Ready(None) => {}
+                    Poll::Pending => return reader.poll_idle(shared, ticket, true, cx),
+                }
             }
         }
         let polled = reader.poll_message(shared, ticket, cx);
@@ -66,13 +74,16 @@ impl Future for Write<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, ticket, message } = &mut *self;
         let mut writer = shared.writer.lock();
-        if writer.is_usual(ticket)
-            && let Some(message) = message.take()
-        {
-            writer.write(shared, message);
-            if writer.failed.is_none() {
+        if writer.is_usual(ticket) {
+            if message.as_ref().is_some_and(|message| writer.write_lone(shared, message)) {
+                *message = None;
+                return Poll::Ready(writer.outcome());
+            }
+            if let Some(message) = message.take() {
+                writer.write(shared, message);
+                let outcome = writer.outcome();
                 shared.release(writer);
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(outcome);
             }
         }
         let polled = writer.poll_write(shared, message, ticket, cx);
@@ -126,84 +137,82 @@ impl Reader {
             && self.waiters.is_alone(ticket)
     }
 
-    /// The short way to a message that is here whole, or comes with the next read.
-    /// `None` when the long way has to be taken from there.
+    /// Is nothing left of what was read before?
     #[inline]
-    pub(super) fn poll_usual(
-        &mut self,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Message>> {
-        if self.rest.is_empty() && !self.inbound.is_inside_frame() {
-            shared.more.store(false, Relaxed);
-            shared.flush_deferred();
-            return self.poll_scratch(shared, cx);
-        }
-        let message = match self.inbound.whole(self.rest.as_mut_slice()) {
-            Ok(Some((message, used))) => {
-                self.rest.consume(used);
+    fn is_dry(&self) -> bool {
+        self.rest.is_empty() && !self.inbound.is_inside_frame()
+    }
+
+    /// The next message, if it is whole among what was read before.
+    #[inline]
+    fn next_of_rest(&mut self, shared: &Shared) -> Option<Message> {
+        let input = self.rest.as_mut_slice();
+        match self.inbound.front(input) {
+            Front::Message(whole) => {
+                let message = whole.message(input);
+                self.rest.consume(whole.taken());
                 self.give_whole(shared);
                 Some(message)
             }
-            Ok(None) => None,
-            Err(fault) => {
-                shared.fault(self, fault);
-                None
-            }
-        };
-        Poll::Ready(message)
+            Front::NotUtf8 => self.not_utf8(shared),
+            Front::Other => None,
+        }
     }
 
     /// Reads once, where nothing is left from before, and looks for a whole message.
     /// `None` when there is something else.
     #[inline]
-    pub(super) fn poll_scratch(
-        &mut self,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Message>> {
-        with_scratch(|scratch| {
-            let Some(io) = &mut self.io else { return Poll::Ready(None) };
-            let mut buf = ReadBuf::new(scratch);
-            let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
-            let filled = buf.filled().len();
-            if read.is_err() || filled == 0 {
-                let error = read.map_or_else(Error::from_io, |()| Error::abnormal());
-                shared.transport_ended(self, error);
-                return Poll::Ready(None);
+    fn poll_scratch(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        shared.more.store(false, Relaxed);
+        shared.flush_deferred();
+        let Some(io) = &mut self.io else { return Poll::Ready(None) };
+        let mut scratch = Scratch::lend();
+        let mut buf = ReadBuf::new(scratch.bytes());
+        let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
+        let filled = buf.filled().len();
+        if read.is_err() || filled == 0 {
+            let error = read.map_or_else(Error::from_io, |()| Error::abnormal());
+            shared.transport_ended(self, error);
+            return Poll::Ready(None);
+        }
+        self.heard(filled);
+        let input = scratch.bytes().get_mut(..filled).unwrap_or_default();
+        let whole = match self.inbound.front(input) {
+            Front::Message(whole) => whole,
+            Front::NotUtf8 => return Poll::Ready(self.not_utf8(shared)),
+            Front::Other => {
+                let message = self.other_of_scratch(shared, filled, scratch.bytes());
+                return Poll::Ready(message);
             }
-            Poll::Ready(self.whole_of_scratch(shared, filled, scratch))
-        })
+        };
+        let behind = input.get(whole.taken()..).unwrap_or_default();
+        if !behind.is_empty() {
+            self.rest = Rest::new(behind);
+        }
+        self.give_whole(shared);
+        Poll::Ready(Some(whole.message(input)))
     }
 
-    #[inline]
-    fn whole_of_scratch(
+    #[cold]
+    fn not_utf8(&mut self, shared: &Shared) -> Option<Message> {
+        shared.fault(self, ProtocolError::TextNotUtf8.into());
+        None
+    }
+
+    /// As [`poll_scratch`](Self::poll_scratch), of what is no whole message.
+    #[cold]
+    fn other_of_scratch(
         &mut self,
         shared: &Shared,
         filled: usize,
         scratch: &mut [u8],
     ) -> Option<Message> {
-        let input = scratch.get_mut(..filled).unwrap_or_default();
-        match self.inbound.whole(input) {
-            Ok(Some((message, used))) => {
-                self.heard(filled);
-                if used < filled {
-                    self.rest = Rest::new(input.get(used..).unwrap_or_default());
-                }
+        match self.handle_scratch(shared, filled, scratch, Mode::Whole) {
+            Step::Got(Got::Message(message)) => {
                 self.give_whole(shared);
                 Some(message)
             }
-            Ok(None) => match self.handle_scratch(shared, filled, scratch, Mode::Whole) {
-                Step::Got(Got::Message(message)) => {
-                    self.give_whole(shared);
-                    Some(message)
-                }
-                Step::Got(Got::Piece) | Step::Dry | Step::Over => None,
-            },
-            Err(fault) => {
-                shared.fault(self, fault);
-                None
-            }
+            Step::Got(Got::Piece) | Step::Dry | Step::Over => None,
         }
     }
 }
@@ -218,6 +227,30 @@ impl Writer {
             && !ticket.is_waiting()
             && !self.outbound.is_streaming()
             && self.outbound.queue().len() <= self.high_mark
+    }
+
+    /// Sends a message past the queue, if nothing waits there, and no other is about to
+    /// follow. Says whether it did; what the transport did not take is queued.
+    #[inline]
+    fn write_lone(&mut self, shared: &Shared, message: &Message) -> bool {
+        if shared.more.load(Relaxed) || shared.draining.load(Relaxed) {
+            return false;
+        }
+        let Some(io) = &mut self.io else { return false };
+        let mut room = Scratch::lend();
+        let Some(frame) = self.outbound.lone(message, room.bytes()) else { return false };
+        self.messages += 1;
+        match io.poll_write(None, &[IoSlice::new(frame)]) {
+            Poll::Ready(Ok(taken)) if taken == frame.len() => self.outbound.took(frame, taken),
+            Poll::Ready(Ok(0)) => self.fail(Error::from_io(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(taken)) => self.outbound.took(frame, taken),
+            Poll::Ready(Err(error)) => self.fail(Error::from_io(error)),
+            Poll::Pending => self.outbound.took(frame, 0),
+        }
+        if !self.is_flushed() {
+            self.flush_now(shared);
+        }
+        true
     }
 
     /// Queues a message, and sends what can be sent.

@@ -236,7 +236,7 @@ impl WriteHalf {
     }
 
     #[inline]
-    fn poll_write(
+    pub(super) fn poll_write(
         &mut self,
         cx: Option<&mut Context<'_>>,
         slices: &[IoSlice<'_>],

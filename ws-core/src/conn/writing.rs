@@ -59,6 +59,7 @@ impl Writer {
     }
 
     /// Queues a message when there is room for it, and sends what can be sent.
+    #[cold]
     pub(super) fn poll_write(
         &mut self,
         shared: &Shared,
@@ -124,7 +125,7 @@ impl Writer {
     }
 
     #[inline]
-    fn outcome(&self) -> Result<(), Error> {
+    pub(super) fn outcome(&self) -> Result<(), Error> {
         match &self.failed {
             None => Ok(()),
             Some(error) => Err(Error::clone(error)),

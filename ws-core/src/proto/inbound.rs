@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use super::judge::{Situation, judge};
 use super::payload::{OpenFrame, OpenMessage, check_size, grow, inflate};
-use super::{CloseFrame, Event, Fault, Mode, Received, Role};
+use super::{CloseFrame, Event, Fault, Front, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Header, OpCode, mask};
 use crate::utf8::Utf8;
@@ -78,9 +78,14 @@ impl Inbound {
                     Reached::Full | Reached::Dry => return Ok(Received { consumed, event: None }),
                 }
             }
-            if let Some((message, taken)) = self.whole(rest)? {
-                consumed += taken;
-                return Ok(Received { consumed, event: Some(Event::Message(message)) });
+            match self.front(rest) {
+                Front::Message(whole) => {
+                    consumed += whole.taken();
+                    let event = Event::Message(whole.message(rest));
+                    return Ok(Received { consumed, event: Some(event) });
+                }
+                Front::NotUtf8 => return Err(ProtocolError::TextNotUtf8.into()),
+                Front::Other => {}
             }
             let Some((header, head)) = Header::decode(rest) else {
                 return Ok(Received { consumed, event: None });

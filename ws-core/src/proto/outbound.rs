@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{CloseFrame, Queue, Role};
+use super::{CloseFrame, Queue, Role, short};
 use crate::config::CompressionMode;
 use crate::deflate::{DeflateError, Deflater, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
@@ -16,7 +16,7 @@ const MAX_WAITING_PONGS: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct Outbound {
     role: Role,
-    /// Does a message go out as it is: unmasked, uncompressed, in one piece?
+    /// Does a message go out as it is: uncompressed, in one piece?
     plain: bool,
     compressor: Option<Box<Compressor>>,
     fragment_size: Option<usize>,
@@ -64,7 +64,7 @@ impl Outbound {
     pub fn new(role: Role, config: &Config, compression: Option<Params>) -> Self {
         Self {
             role,
-            plain: role == Role::Server && compression.is_none() && config.fragment_size.is_none(),
+            plain: compression.is_none() && config.fragment_size.is_none(),
             compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
             fragment_size: config.fragment_size,
             queue: Queue::default(),
@@ -84,7 +84,7 @@ impl Outbound {
             return;
         }
         let opcode = opcode_of(message.kind());
-        if self.plain && self.queue.push_short(opcode, message.as_bytes()) {
+        if self.plain && self.queue.push_short(opcode, self.mask(), message.as_bytes()) {
             return;
         }
         if let Some(compressor) = &mut self.compressor
@@ -93,6 +93,27 @@ impl Outbound {
             return self.frames(opcode, true, payload);
         }
         self.frames(opcode, false, message.into_bytes());
+    }
+
+    /// The frame of a message that need not be queued, written to `room`: it is short,
+    /// goes as it is, and nothing waits before it. `None` when it is not so. What
+    /// becomes of the frame is told to [`took`](Self::took).
+    #[inline]
+    pub fn lone<'a>(&self, message: &Message, room: &'a mut [u8]) -> Option<&'a [u8]> {
+        if !self.plain || !self.queue.is_empty() || self.close.is_some() {
+            return None;
+        }
+        short::frame(opcode_of(message.kind()), self.mask(), message.as_bytes(), room)
+    }
+
+    /// Notes that the transport took the first `taken` bytes of a [`lone`](Self::lone)
+    /// frame. The rest of it is queued.
+    #[inline]
+    pub fn took(&mut self, frame: &[u8], taken: usize) {
+        self.sent += taken as u64;
+        if taken < frame.len() {
+            self.queue.push_begun(frame, taken);
+        }
     }
 
     /// As [`message`](Self::message), of one that goes to many.

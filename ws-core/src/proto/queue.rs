@@ -5,12 +5,12 @@ use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
 
-use super::spare;
+use super::{short, spare};
 use crate::frame::{Header, MAX_HEADER, Mask, OpCode, mask};
 
 /// Payloads up to this length are copied behind each other; longer ones go as they
 /// are.
-const COPIED: usize = 4 * 1024;
+pub(super) const COPIED: usize = 4 * 1024;
 
 /// How long a run of copied frames may become.
 pub(super) const BATCH: usize = 16 * 1024;
@@ -87,25 +87,32 @@ impl Queue {
         self.push_uncopied(header, payload);
     }
 
-    /// Adds an unmasked frame at the end that is a whole message, uncompressed: the
-    /// short way for what comes most often. Says whether it did, which it does unless
-    /// the payload is long.
+    /// Adds a frame at the end that is a whole message, as it is: the short way for what
+    /// comes most often. Says whether it did, which it does unless the payload is long.
     #[inline]
-    pub fn push_short(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+    pub fn push_short(&mut self, opcode: OpCode, key: Option<Mask>, payload: &[u8]) -> bool {
         if payload.len() > COPIED {
             return false;
         }
-        let len = payload.len() as u16;
-        let ([high, low], first) = (len.to_be_bytes(), 0x80 | opcode.as_u8());
-        let (header, head) =
-            if len < 126 { ([first, low, 0, 0], 2) } else { ([first, 126, high, low], 4) };
+        let (header, head) = short::header(opcode, key, payload.len());
         let batch = self.batch(header.len() + payload.len());
         let start = batch.len();
         batch.extend_from_slice(&header);
         batch.truncate(start + head);
         batch.extend_from_slice(payload);
+        if let Some(key) = key {
+            mask(batch.get_mut(start + head..).unwrap_or_default(), key);
+        }
         self.len += head + payload.len();
         true
+    }
+
+    /// Adds a frame as it goes over the wire, of which `taken` bytes have left already.
+    #[cold]
+    pub fn push_begun(&mut self, frame: &[u8], taken: usize) {
+        self.batch(frame.len()).extend_from_slice(frame);
+        self.len += frame.len();
+        self.advance(taken);
     }
 
     /// As [`push`](Self::push), of a payload that others hold too.
