@@ -286,25 +286,28 @@ impl Reader {
     fn give(&mut self, shared: &Shared, got: Got) -> Got {
         match got {
             Got::Message(_) => self.give_whole(shared),
-            Got::Piece => self.look_ahead(shared),
+            Got::Piece => shared.more.store(self.looks_ahead(), Relaxed),
         }
         got
     }
 
     /// Notes that a message is about to be given out.
-    #[inline]
     pub(super) fn give_whole(&mut self, shared: &Shared) {
-        self.look_ahead(shared);
+        self.note_whole(shared, self.looks_ahead());
+    }
+
+    /// As [`give_whole`](Self::give_whole), by who knows whether more whole frames wait.
+    #[inline]
+    pub(super) fn note_whole(&mut self, shared: &Shared, more: bool) {
+        shared.more.store(more, Relaxed);
         self.messages += 1;
         self.streak += 1;
         self.clock.message();
     }
 
     /// Does another whole frame wait behind what is given out?
-    #[inline]
-    fn look_ahead(&self, shared: &Shared) {
-        let ready = !self.rest.is_empty() && self.inbound.is_ready(self.rest.as_slice());
-        shared.more.store(ready, Relaxed);
+    fn looks_ahead(&self) -> bool {
+        self.inbound.is_ready(self.rest.as_slice())
     }
 
     /// Handles what was read before.

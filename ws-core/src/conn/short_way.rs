@@ -74,17 +74,13 @@ impl Future for Write<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, ticket, message } = &mut *self;
         let mut writer = shared.writer.lock();
-        if writer.is_usual(ticket) {
-            if message.as_ref().is_some_and(|message| writer.write_lone(shared, message)) {
-                *message = None;
-                return Poll::Ready(writer.outcome());
-            }
-            if let Some(message) = message.take() {
-                writer.write(shared, message);
-                let outcome = writer.outcome();
-                shared.release(writer);
-                return Poll::Ready(outcome);
-            }
+        if writer.is_usual(ticket)
+            && message.as_ref().is_some_and(|message| writer.write_short(shared, message))
+        {
+            *message = None;
+            let outcome = writer.outcome();
+            shared.release(writer);
+            return Poll::Ready(outcome);
         }
         let polled = writer.poll_write(shared, message, ticket, cx);
         if polled.is_ready() {
@@ -130,9 +126,7 @@ impl Reader {
     #[inline]
     pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
         self.streak < STREAK
-            && !self.streaming
-            && !self.closing
-            && !self.refusing
+            && !(self.streaming | self.closing | self.refusing)
             && self.parked.is_none()
             && self.waiters.is_alone(ticket)
     }
@@ -149,9 +143,11 @@ impl Reader {
         let input = self.rest.as_mut_slice();
         match self.inbound.front(input) {
             Front::Message(whole) => {
+                let behind = input.get(whole.taken()..).unwrap_or_default();
+                let more = self.inbound.is_ready(behind);
                 let message = whole.message(input);
                 self.rest.consume(whole.taken());
-                self.give_whole(shared);
+                self.note_whole(shared, more);
                 Some(message)
             }
             Front::NotUtf8 => self.not_utf8(shared),
@@ -186,10 +182,11 @@ impl Reader {
             }
         };
         let behind = input.get(whole.taken()..).unwrap_or_default();
+        let more = self.inbound.is_ready(behind);
         if !behind.is_empty() {
             self.rest = Rest::new(behind);
         }
-        self.give_whole(shared);
+        self.note_whole(shared, more);
         Poll::Ready(Some(whole.message(input)))
     }
 
@@ -221,22 +218,27 @@ impl Writer {
     /// May the next message be queued without a second look?
     #[inline]
     pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
-        !self.closed
-            && self.failed.is_none()
-            && self.io.is_some()
-            && !ticket.is_waiting()
-            && !self.outbound.is_streaming()
+        !(self.closed | self.failed.is_some() | self.io.is_none())
+            && !(ticket.is_waiting() | self.outbound.is_streaming())
             && self.outbound.queue().len() <= self.high_mark
     }
 
-    /// Sends a message past the queue, if nothing waits there, and no other is about to
-    /// follow. Says whether it did; what the transport did not take is queued.
+    /// Sends a message that is short and goes as it is: past the queue, if nothing waits
+    /// there, and no other is about to follow. Says whether it was such a message.
     #[inline]
-    fn write_lone(&mut self, shared: &Shared, message: &Message) -> bool {
-        if shared.more.load(Relaxed) || shared.draining.load(Relaxed) {
-            return false;
+    fn write_short(&mut self, shared: &Shared, message: &Message) -> bool {
+        if shared.more.load(Relaxed) {
+            if !self.outbound.short(message) {
+                return false;
+            }
+            self.messages += 1;
+            self.send(shared, true);
+            return true;
         }
-        let Some(io) = &mut self.io else { return false };
+        // A task that drains has told the transport whom to wake.
+        let Some(io) = self.io.as_mut().filter(|_| !shared.draining.load(Relaxed)) else {
+            return false;
+        };
         let mut room = Scratch::lend();
         let Some(frame) = self.outbound.lone(message, room.bytes()) else { return false };
         self.messages += 1;
@@ -251,13 +253,5 @@ impl Writer {
             self.flush_now(shared);
         }
         true
-    }
-
-    /// Queues a message, and sends what can be sent.
-    #[inline]
-    pub(super) fn write(&mut self, shared: &Shared, message: Message) {
-        self.messages += 1;
-        self.outbound.message(message);
-        self.send(shared, shared.more.load(Relaxed));
     }
 }

@@ -74,6 +74,13 @@ impl Writer {
         Poll::Ready(self.outcome())
     }
 
+    /// Queues a message, and sends what can be sent.
+    fn write(&mut self, shared: &Shared, message: Message) {
+        self.messages += 1;
+        self.outbound.message(message);
+        self.send(shared, shared.more.load(Relaxed));
+    }
+
     /// As [`poll_write`](Self::poll_write), for a message that goes to many: what waits
     /// for each of them leaves together.
     pub(super) fn poll_write_prepared(
@@ -118,7 +125,11 @@ impl Writer {
     #[inline]
     pub(super) fn send(&mut self, shared: &Shared, later: bool) {
         if later && self.outbound.queue().len() < BURST {
-            self.later = !shared.deferred.swap(true, Relaxed);
+            if !shared.deferred.load(Relaxed) {
+                // Nobody else says so: that takes this very lock.
+                shared.deferred.store(true, Relaxed);
+                self.later = true;
+            }
         } else {
             self.flush_now(shared);
         }

@@ -83,16 +83,26 @@ impl Outbound {
         if self.close.is_some() {
             return;
         }
-        let opcode = opcode_of(message.kind());
-        if self.plain && self.queue.push_short(opcode, self.mask(), message.as_bytes()) {
+        if self.short(&message) {
             return;
         }
+        let opcode = opcode_of(message.kind());
         if let Some(compressor) = &mut self.compressor
             && let Some(payload) = compressor.compress(&message)
         {
             return self.frames(opcode, true, payload);
         }
         self.frames(opcode, false, message.into_bytes());
+    }
+
+    /// Queues a message that is short and goes as it is, and says whether it is. To be
+    /// called only when [`message`](Self::message) may be.
+    #[inline]
+    pub fn short(&mut self, message: &Message) -> bool {
+        let opcode = opcode_of(message.kind());
+        self.plain
+            && self.close.is_none()
+            && self.queue.push_short(opcode, self.mask(), message.as_bytes())
     }
 
     /// The frame of a message that need not be queued, written to `room`: it is short,

@@ -46,7 +46,7 @@ impl Whole {
 impl Inbound {
     /// The short way for what comes most often: a message in one frame, neither
     /// compressed nor longer than 64 KiB, that is all here. It is unmasked in place.
-    #[inline]
+    #[inline(always)]
     pub fn front(&self, input: &mut [u8]) -> Front {
         if self.message.is_some() || self.dropping || self.closed {
             return Front::Other;
