@@ -235,7 +235,7 @@ impl WriteHalf {
         self.poll_write(cx, slices.get(..filled).unwrap_or_default())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_write(
         &mut self,
         cx: Option<&mut Context<'_>>,

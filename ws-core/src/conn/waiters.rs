@@ -65,7 +65,8 @@ impl Waiters {
     /// Is there nobody but this one, or nobody at all?
     #[inline]
     pub(super) const fn is_alone(&self, ticket: &Ticket) -> bool {
-        (self.first.ticket == 0 || self.first.ticket == ticket.0) && self.others.is_empty()
+        // The first place is never empty while there are others.
+        self.first.ticket == 0 || (self.first.ticket == ticket.0 && self.others.is_empty())
     }
 
     /// Waits, or waits on with another waker. `reads` tells those that want a message

@@ -48,7 +48,7 @@ impl Inbound {
     /// compressed nor longer than 64 KiB, that is all here. It is unmasked in place.
     #[inline(always)]
     pub fn front(&self, input: &mut [u8]) -> Front {
-        if self.message.is_some() || self.dropping || self.closed {
+        if self.message.is_some() | self.dropping | self.closed {
             return Front::Other;
         }
         let Some((kind, key, payload, start)) = self.plain_frame(input) else {
