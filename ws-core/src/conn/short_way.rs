@@ -78,9 +78,8 @@ impl Future for Write<'_> {
             && message.as_ref().is_some_and(|message| writer.write_short(shared, message))
         {
             *message = None;
-            let outcome = writer.outcome();
             shared.release(writer);
-            return Poll::Ready(outcome);
+            return Poll::Ready(Ok(()));
         }
         let polled = writer.poll_write(shared, message, ticket, cx);
         if polled.is_ready() {
@@ -224,7 +223,8 @@ impl Writer {
     }
 
     /// Sends a message that is short and goes as it is: past the queue, if nothing waits
-    /// there, and no other is about to follow. Says whether it was such a message.
+    /// there, and no other is about to follow. Says whether it did; the long way comes
+    /// upon the reason if not.
     #[inline]
     fn write_short(&mut self, shared: &Shared, message: &Message) -> bool {
         if shared.more.load(Relaxed) {
@@ -233,7 +233,7 @@ impl Writer {
             }
             self.messages += 1;
             self.send(shared, true);
-            return true;
+            return self.failed.is_none();
         }
         // A task that drains has told the transport whom to wake.
         let Some(io) = self.io.as_mut().filter(|_| !shared.draining.load(Relaxed)) else {
@@ -241,17 +241,23 @@ impl Writer {
         };
         let mut room = Scratch::lend();
         let Some(frame) = self.outbound.lone(message, room.bytes()) else { return false };
+        let taken = match io.poll_write(None, &[IoSlice::new(frame)]) {
+            Poll::Ready(Ok(taken)) if taken > 0 => taken,
+            Poll::Ready(Ok(_)) => return self.fail_with(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Err(error)) => return self.fail_with(error),
+            Poll::Pending => 0,
+        };
+        self.outbound.took(frame, taken);
         self.messages += 1;
-        match io.poll_write(None, &[IoSlice::new(frame)]) {
-            Poll::Ready(Ok(taken)) if taken == frame.len() => self.outbound.took(frame, taken),
-            Poll::Ready(Ok(0)) => self.fail(Error::from_io(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(taken)) => self.outbound.took(frame, taken),
-            Poll::Ready(Err(error)) => self.fail(Error::from_io(error)),
-            Poll::Pending => self.outbound.took(frame, 0),
-        }
         if !self.is_flushed() {
             self.flush_now(shared);
         }
-        true
+        self.failed.is_none()
+    }
+
+    #[cold]
+    fn fail_with(&mut self, error: io::Error) -> bool {
+        self.fail(Error::from_io(error));
+        false
     }
 }

@@ -136,7 +136,7 @@ impl Writer {
     }
 
     #[inline]
-    pub(super) fn outcome(&self) -> Result<(), Error> {
+    fn outcome(&self) -> Result<(), Error> {
         match &self.failed {
             None => Ok(()),
             Some(error) => Err(Error::clone(error)),
