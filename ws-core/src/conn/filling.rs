@@ -21,31 +21,30 @@ use crate::proto::Mode;
 
 thread_local! {
     /// Where bytes are read to: a connection that waits has no buffer of its own.
-    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    static SCRATCH: Cell<Option<Box<[u8; CHUNK]>>> = const { Cell::new(None) };
 }
 
 /// The buffer of this thread while it is lent; one of its own while somebody else has
 /// that, and in a thread that ends.
-pub(super) struct Scratch(Box<[u8]>);
+pub(super) struct Scratch(Option<Box<[u8; CHUNK]>>);
 
 impl Scratch {
     #[inline]
     pub(super) fn lend() -> Self {
-        let kept = SCRATCH.try_with(Cell::take).ok().flatten();
-        Self(kept.unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice()))
+        Self(SCRATCH.try_with(Cell::take).ok().flatten())
     }
 
     #[inline]
-    pub(super) fn bytes(&mut self) -> &mut [u8] {
-        &mut self.0
+    pub(super) fn bytes(&mut self) -> &mut [u8; CHUNK] {
+        self.0.get_or_insert_with(|| Box::new([0; CHUNK]))
     }
 }
 
 impl Drop for Scratch {
     #[inline]
     fn drop(&mut self) {
-        let lent = std::mem::take(&mut self.0);
-        let _ = SCRATCH.try_with(|kept| kept.set(Some(lent)));
+        let lent = self.0.take();
+        let _ = SCRATCH.try_with(|kept| kept.set(lent));
     }
 }
 

@@ -162,7 +162,8 @@ impl Reader {
         shared.flush_deferred();
         let Some(io) = &mut self.io else { return Poll::Ready(None) };
         let mut scratch = Scratch::lend();
-        let mut buf = ReadBuf::new(scratch.bytes());
+        let scratch = scratch.bytes();
+        let mut buf = ReadBuf::new(scratch);
         let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
         let filled = buf.filled().len();
         if read.is_err() || filled == 0 {
@@ -171,13 +172,12 @@ impl Reader {
             return Poll::Ready(None);
         }
         self.heard(filled);
-        let input = scratch.bytes().get_mut(..filled).unwrap_or_default();
+        let input = scratch.get_mut(..filled).unwrap_or_default();
         let whole = match self.inbound.front(input) {
             Front::Message(whole) => whole,
             Front::NotUtf8 => return Poll::Ready(self.not_utf8(shared)),
             Front::Other => {
-                let message = self.other_of_scratch(shared, filled, scratch.bytes());
-                return Poll::Ready(message);
+                return Poll::Ready(self.other_of_scratch(shared, filled, scratch));
             }
         };
         let behind = input.get(whole.taken()..).unwrap_or_default();
