@@ -7,6 +7,7 @@ mod ending;
 mod facts;
 mod farewell;
 mod filling;
+mod here;
 mod pair;
 mod ping;
 mod reading;
