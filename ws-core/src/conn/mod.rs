@@ -17,6 +17,7 @@ mod shared;
 mod short_way;
 mod stats;
 mod stream;
+mod ticker;
 mod transport;
 mod turn;
 mod values;
