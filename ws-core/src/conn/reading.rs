@@ -275,7 +275,7 @@ impl Reader {
     ) -> Poll<Result<T, Error>> {
         self.waiters.wait(ticket, reads, cx.waker());
         shared.poll_stuck(cx);
-        if self.clock.is_armed(cx) {
+        if self.clock.is_set() {
             return Poll::Pending;
         }
         self.poll_clock(shared, cx)
@@ -385,8 +385,8 @@ impl Reader {
 
     /// What is due by the clock?
     #[cold]
-    fn poll_clock<T>(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
-        while let Poll::Ready(due) = self.clock.poll(cx) {
+    fn poll_clock<T>(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<Result<T, Error>> {
+        while let Poll::Ready(due) = self.clock.poll(shared, cx) {
             shared.due(self, due);
             if let Some(error) = self.over(shared) {
                 return Poll::Ready(Err(error));
