@@ -51,7 +51,7 @@ impl Drop for Scratch {
 /// Bytes that were read and not consumed.
 #[derive(Default)]
 pub(super) struct Rest {
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     start: usize,
 }
 
@@ -148,7 +148,7 @@ impl Reader {
                 self.heard(count);
                 return match self.inbound.filled(count) {
                     Ok(behind) => {
-                        self.rest = Rest { bytes: behind, start: 0 };
+                        self.rest = Rest { bytes: behind.into(), start: 0 };
                         self.handle_rest(shared, mode)
                     }
                     Err(fault) => {
@@ -164,7 +164,7 @@ impl Reader {
 
 impl Rest {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), start: 0 }
+        Self { bytes: bytes.into(), start: 0 }
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {

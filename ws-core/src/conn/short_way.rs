@@ -74,7 +74,7 @@ impl Future for Write<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, ticket, message } = &mut *self;
         let mut writer = shared.writer.lock();
-        if writer.is_usual(ticket)
+        if writer.is_usual(shared, ticket)
             && message.as_ref().is_some_and(|message| writer.write_short(shared, message))
         {
             *message = None;
@@ -216,10 +216,10 @@ impl Reader {
 impl Writer {
     /// May the next message be queued without a second look?
     #[inline]
-    pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
-        !(self.closed | self.failed.is_some() | self.io.is_none())
+    fn is_usual(&self, shared: &Shared, ticket: &Ticket) -> bool {
+        !(shared.closed.load(Relaxed) | self.failed.is_some() | self.io.is_none())
             && !(ticket.is_waiting() | self.outbound.is_streaming())
-            && self.outbound.queue().len() <= self.high_mark
+            && self.outbound.queue().len() <= shared.facts.config.high_mark
     }
 
     /// Sends a message that is short and goes as it is: past the queue, if nothing waits

@@ -21,17 +21,20 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// A stream that is not known. Both halves hold it by one word, as they do a TCP stream.
+type Shared = Arc<Mutex<Box<dyn Stream>>>;
+
 /// The half that reads.
 pub(super) enum ReadHalf {
     Tcp(OwnedReadHalf),
-    Any(Arc<Mutex<dyn Stream>>),
+    Any(Shared),
 }
 
 /// The half that writes.
 pub(super) enum WriteHalf {
     Tcp(OwnedWriteHalf),
     Any {
-        io: Arc<Mutex<dyn Stream>>,
+        io: Shared,
         /// May a buffer of the stream's own want flushing?
         held_back: bool,
     },
@@ -86,7 +89,7 @@ where
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
-    let io: Arc<Mutex<dyn Stream>> = Arc::new(Mutex::new(Present(io)));
+    let io: Shared = Arc::new(Mutex::new(Box::new(Present(io))));
     (
         ReadHalf::Any(Arc::clone(&io)),
         WriteHalf::Any { io, held_back: false },
@@ -152,7 +155,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Any(io) => Pin::new(&mut *io.lock()).poll_read(cx, buf),
+            Self::Any(io) => Pin::new(&mut **io.lock()).poll_read(cx, buf),
         }
     }
 }
@@ -221,7 +224,7 @@ impl WriteHalf {
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Any { io, .. } => Pin::new(&mut *io.lock()).poll_shutdown(cx),
+            Self::Any { io, .. } => Pin::new(&mut **io.lock()).poll_shutdown(cx),
         }
     }
 
@@ -256,7 +259,7 @@ impl WriteHalf {
             (Self::Any { io, held_back }, cx) => {
                 let mut never = Context::from_waker(Waker::noop());
                 let cx = cx.unwrap_or(&mut never);
-                let written = ready!(Pin::new(&mut *io.lock()).poll_write_vectored(cx, slices));
+                let written = ready!(Pin::new(&mut **io.lock()).poll_write_vectored(cx, slices));
                 *held_back = true;
                 Poll::Ready(written)
             }
@@ -270,7 +273,7 @@ impl WriteHalf {
         };
         let mut never = Context::from_waker(Waker::noop());
         let cx = cx.unwrap_or(&mut never);
-        ready!(Pin::new(&mut *io.lock()).poll_flush(cx))?;
+        ready!(Pin::new(&mut **io.lock()).poll_flush(cx))?;
         *held_back = false;
         Poll::Ready(Ok(()))
     }

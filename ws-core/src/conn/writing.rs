@@ -20,9 +20,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::shared::Shared;
 use super::transport::WriteHalf;
-use super::waiters::{Ticket, Waiters};
+use super::waiters::{Seldom, Ticket};
 use crate::proto::Outbound;
-use crate::{Config, Deadline, Error, Message, MessageType, Prepared, TryWriteError};
+use crate::{Deadline, Error, Message, MessageType, Prepared, TryWriteError};
 
 /// Answers to a burst wait for each other up to so many bytes.
 const BURST: usize = 16 * 1024;
@@ -32,29 +32,19 @@ pub(super) struct Writer {
     pub(super) io: Option<WriteHalf>,
     pub(super) outbound: Outbound,
     /// Those that wait for room, for the end of a stream, for a flush.
-    pub(super) waiters: Waiters,
+    pub(super) waiters: Seldom,
     pub(super) failed: Option<Box<Error>>,
-    /// This side's application has closed.
-    pub(super) closed: bool,
     pub(super) messages: u64,
-    /// Were bytes left for a moment, and nobody told yet?
-    pub(super) later: bool,
-    low_mark: usize,
-    pub(super) high_mark: usize,
 }
 
 impl Writer {
-    pub(super) fn new(io: WriteHalf, outbound: Outbound, config: &Config) -> Self {
+    pub(super) fn new(io: WriteHalf, outbound: Outbound) -> Self {
         Self {
             io: Some(io),
             outbound,
-            waiters: Waiters::default(),
+            waiters: Seldom::default(),
             failed: None,
-            closed: false,
             messages: 0,
-            later: false,
-            low_mark: config.low_mark,
-            high_mark: config.high_mark,
         }
     }
 
@@ -108,10 +98,11 @@ impl Writer {
         if self.outbound.is_streaming() {
             return Err(TryWriteError::Busy);
         }
-        if self.outbound.queue().len() > self.high_mark {
+        let high_mark = shared.facts.config.high_mark;
+        if self.outbound.queue().len() > high_mark {
             self.flush_now(shared);
             self.check_open(shared)?;
-            if self.outbound.queue().len() > self.high_mark {
+            if self.outbound.queue().len() > high_mark {
                 return Err(TryWriteError::Full);
             }
         }
@@ -128,7 +119,7 @@ impl Writer {
             if !shared.deferred.load(Relaxed) {
                 // Nobody else says so: that takes this very lock.
                 shared.deferred.store(true, Relaxed);
-                self.later = true;
+                shared.untold.store(true, Relaxed);
             }
         } else {
             self.flush_now(shared);
@@ -181,7 +172,8 @@ impl Writer {
     ) -> Poll<Result<(), Error>> {
         self.check_open(shared)?;
         // Who has waited once waits for the lower mark.
-        let mark = if ticket.is_waiting() { self.low_mark } else { self.high_mark };
+        let config = &shared.facts.config;
+        let mark = if ticket.is_waiting() { config.low_mark } else { config.high_mark };
         if self.outbound.queue().len() <= mark {
             return Poll::Ready(Ok(()));
         }
@@ -215,7 +207,7 @@ impl Writer {
     #[inline]
     pub(super) fn check_open(&self, shared: &Shared) -> Result<(), Error> {
         // An end takes the transport away.
-        if self.closed || self.failed.is_some() || self.io.is_none() {
+        if shared.closed.load(Relaxed) || self.failed.is_some() || self.io.is_none() {
             return Err(self.why_not_open(shared));
         }
         Ok(())
@@ -223,7 +215,7 @@ impl Writer {
 
     #[cold]
     fn why_not_open(&self, shared: &Shared) -> Error {
-        if self.closed {
+        if shared.closed.load(Relaxed) {
             return Error::CloseSent;
         }
         let ended = shared.ending.get().map(|ending| &ending.error);
@@ -236,7 +228,7 @@ impl Writer {
     }
 
     fn wait<T>(&mut self, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<T> {
-        self.waiters.wait(ticket, false, cx.waker());
+        self.waiters.wait(ticket, cx.waker());
         Poll::Pending
     }
 
@@ -325,7 +317,7 @@ impl Future for Drain {
         let mut writer = shared.writer.lock();
         let drained = writer.poll_drain(Some(cx));
         let taken = writer.outbound.sent();
-        if writer.outbound.queue().len() <= writer.low_mark {
+        if writer.outbound.queue().len() <= shared.facts.config.low_mark {
             writer.waiters.wake();
         }
         match drained {

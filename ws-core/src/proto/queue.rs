@@ -21,9 +21,6 @@ pub(super) const BATCH: usize = 16 * 1024;
 /// An empty queue holds no memory: what it used goes back to its thread.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// How many bytes wait, and how many of them are control frames that overtook.
-    len: usize,
-    urgent: usize,
     /// Present while anything waits.
     waiting: Option<Box<Waiting>>,
 }
@@ -31,6 +28,9 @@ pub struct Queue {
 /// What waits: some chunks, and behind them the batch that grows.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
+    /// How many bytes wait, and how many of them are control frames that overtook.
+    len: usize,
+    urgent: usize,
     chunks: VecDeque<Chunk>,
     batch: Vec<u8>,
     /// How much of the first of them has been written.
@@ -62,20 +62,20 @@ impl Chunk {
 impl Queue {
     /// How many bytes wait.
     #[inline]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len)
     }
 
     /// Is there nothing to write?
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.waiting.is_none()
     }
 
     /// How many control bytes wait that overtook.
     #[inline]
-    pub const fn urgent_len(&self) -> usize {
-        self.urgent
+    pub fn urgent_len(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.urgent)
     }
 
     /// Adds a frame at the end, masked if its header says so.
@@ -95,23 +95,24 @@ impl Queue {
             return false;
         }
         let (header, head) = short::header(opcode, key, payload.len());
-        let batch = self.batch(header.len() + payload.len());
-        let start = batch.len();
-        batch.extend_from_slice(&header);
-        batch.truncate(start + head);
-        batch.extend_from_slice(payload);
+        let waiting = self.room(header.len() + payload.len());
+        let start = waiting.batch.len() + head;
+        waiting.batch.extend_from_slice(&header);
+        waiting.batch.truncate(start);
+        waiting.batch.extend_from_slice(payload);
         if let Some(key) = key {
-            mask(batch.get_mut(start + head..).unwrap_or_default(), key);
+            mask(waiting.batch.get_mut(start..).unwrap_or_default(), key);
         }
-        self.len += head + payload.len();
+        waiting.len += head + payload.len();
         true
     }
 
     /// Adds a frame as it goes over the wire, of which `taken` bytes have left already.
     #[cold]
     pub fn push_begun(&mut self, frame: &[u8], taken: usize) {
-        self.batch(frame.len()).extend_from_slice(frame);
-        self.len += frame.len();
+        let waiting = self.room(frame.len());
+        waiting.batch.extend_from_slice(frame);
+        waiting.len += frame.len();
         self.advance(taken);
     }
 
@@ -137,8 +138,8 @@ impl Queue {
     /// so.
     #[inline]
     pub fn push_copied(&mut self, header: &Header, payload: &[u8]) {
-        let batch = self.batch(MAX_HEADER + payload.len());
-        self.len += append(batch, header, payload);
+        let waiting = self.room(MAX_HEADER + payload.len());
+        waiting.len += append(&mut waiting.batch, header, payload);
     }
 
     /// Adds a control frame at the first place where a frame may begin, behind other
@@ -151,8 +152,8 @@ impl Queue {
         }
         if let Some(Chunk::Control(control)) = waiting.chunks.get_mut(place) {
             let added = append(control, header, payload);
-            self.len += added;
-            self.urgent += added;
+            waiting.len += added;
+            waiting.urgent += added;
         }
     }
 
@@ -168,7 +169,7 @@ impl Queue {
         waiting.chunks.truncate(keep);
         waiting.batch.clear();
         let len = waiting.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>();
-        self.len = len.saturating_sub(waiting.written);
+        waiting.len = len.saturating_sub(waiting.written);
         self.advance(0);
     }
 
@@ -203,29 +204,28 @@ impl Queue {
     #[inline]
     pub fn advance(&mut self, count: usize) {
         let Some(waiting) = &mut self.waiting else { return };
-        self.len = self.len.saturating_sub(count);
-        self.urgent -= waiting.advance(count);
-        if self.len == 0
+        waiting.advance(count);
+        if waiting.len == 0
             && let Some(waiting) = self.waiting.take()
         {
             spare::give(waiting);
         }
     }
 
-    /// The batch that grows, with room for so many more bytes.
+    /// What waits, with room in the batch that grows for so many more bytes.
     #[inline]
-    fn batch(&mut self, room: usize) -> &mut Vec<u8> {
+    fn room(&mut self, bytes: usize) -> &mut Waiting {
         let waiting = self.waiting.get_or_insert_with(spare::take);
-        if waiting.batch.len() + room > BATCH {
+        if waiting.batch.len() + bytes > BATCH {
             waiting.seal();
         }
-        waiting.batch.reserve(room);
-        &mut waiting.batch
+        waiting.batch.reserve(bytes);
+        waiting
     }
 
     fn push_chunk(&mut self, chunk: Chunk) {
-        self.len += chunk.as_slice().len();
         let waiting = self.waiting.get_or_insert_with(spare::take);
+        waiting.len += chunk.as_slice().len();
         waiting.seal();
         waiting.chunks.push_back(chunk);
     }
@@ -245,11 +245,11 @@ impl Waiting {
         }
     }
 
-    /// Drops the first `count` bytes, and says how many of them were urgent.
+    /// Drops the first `count` bytes.
     #[inline]
-    fn advance(&mut self, count: usize) -> usize {
-        let (count, urgent) =
-            if self.chunks.is_empty() { (count, 0) } else { self.advance_chunks(count) };
+    fn advance(&mut self, count: usize) {
+        self.len = self.len.saturating_sub(count);
+        let count = if self.chunks.is_empty() { count } else { self.advance_chunks(count) };
         if self.chunks.is_empty() {
             self.written += count;
             if self.written >= self.batch.len() {
@@ -257,28 +257,25 @@ impl Waiting {
                 self.written = 0;
             }
         }
-        urgent
     }
 
-    /// As [`advance`](Self::advance), through the chunks, with what is left to drop
-    /// behind them.
-    fn advance_chunks(&mut self, mut count: usize) -> (usize, usize) {
-        let mut urgent = 0;
+    /// Goes through the chunks, and says what is left to drop behind them.
+    fn advance_chunks(&mut self, mut count: usize) -> usize {
         while let Some(first) = self.chunks.front() {
             let left = first.as_slice().len() - self.written;
             let taken = count.min(left);
             if let Chunk::Control(_) = first {
-                urgent += taken;
+                self.urgent -= taken;
             }
             if taken < left {
                 self.written += taken;
-                return (0, urgent);
+                return 0;
             }
             count -= taken;
             self.written = 0;
             self.chunks.pop_front();
         }
-        (count, urgent)
+        count
     }
 
     /// The chunk before which the first frame begins of which nothing was written;

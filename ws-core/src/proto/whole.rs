@@ -54,7 +54,8 @@ impl Inbound {
         let Some((kind, key, payload, start)) = self.plain_frame(input) else {
             return Front::Other;
         };
-        if payload.len() > self.limits.frame_size.min(self.limits.message_size) {
+        let limits = &self.config.limits;
+        if payload.len() > limits.frame_size.min(limits.message_size) {
             return Front::Other;
         }
         let is_text = match (key, kind) {
