@@ -261,3 +261,14 @@ impl Drop for Shared {
         this.part(&mut reader, &mut writer, Manner::Linger);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle connection holds one, and two counts beside it.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Shared>() <= 392, "{}", size_of::<Shared>());
+    }
+}

@@ -22,7 +22,19 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A stream that is not known. Both halves hold it by one word, as they do a TCP stream.
-type Shared = Arc<Mutex<Box<dyn Stream>>>;
+type Shared = Arc<Mutex<Other>>;
+
+pub(super) struct Other {
+    stream: Box<dyn Stream>,
+    /// May a buffer of the stream's own want flushing?
+    held_back: bool,
+}
+
+impl Other {
+    fn pin(&mut self) -> Pin<&mut dyn Stream> {
+        Pin::new(&mut *self.stream)
+    }
+}
 
 /// The half that reads.
 pub(super) enum ReadHalf {
@@ -33,11 +45,7 @@ pub(super) enum ReadHalf {
 /// The half that writes.
 pub(super) enum WriteHalf {
     Tcp(OwnedWriteHalf),
-    Any {
-        io: Shared,
-        /// May a buffer of the stream's own want flushing?
-        held_back: bool,
-    },
+    Any(Shared),
 }
 
 /// Both ends of a TCP stream. A quarter as large as they would be side by side, for
@@ -89,10 +97,10 @@ where
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
-    let io: Shared = Arc::new(Mutex::new(Box::new(Present(io))));
+    let io: Shared = Arc::new(Mutex::new(Other { stream: Box::new(Present(io)), held_back: false }));
     (
         ReadHalf::Any(Arc::clone(&io)),
-        WriteHalf::Any { io, held_back: false },
+        WriteHalf::Any(io),
         Addresses::Other(None),
     )
 }
@@ -155,7 +163,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Any(io) => Pin::new(&mut **io.lock()).poll_read(cx, buf),
+            Self::Any(io) => io.lock().pin().poll_read(cx, buf),
         }
     }
 }
@@ -216,15 +224,19 @@ impl WriteHalf {
     }
 
     /// Has the transport nothing that it holds back?
-    pub(super) const fn is_flushed(&self) -> bool {
-        matches!(self, Self::Tcp(_) | Self::Any { held_back: false, .. })
+    #[inline]
+    pub(super) fn is_flushed(&self) -> bool {
+        match self {
+            Self::Tcp(_) => true,
+            Self::Any(io) => !io.lock().held_back,
+        }
     }
 
     /// Says that nothing more will be written.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Any { io, .. } => Pin::new(&mut **io.lock()).poll_shutdown(cx),
+            Self::Any(io) => io.lock().pin().poll_shutdown(cx),
         }
     }
 
@@ -256,11 +268,12 @@ impl WriteHalf {
                     written => Poll::Ready(written),
                 }
             }
-            (Self::Any { io, held_back }, cx) => {
+            (Self::Any(io), cx) => {
                 let mut never = Context::from_waker(Waker::noop());
                 let cx = cx.unwrap_or(&mut never);
-                let written = ready!(Pin::new(&mut **io.lock()).poll_write_vectored(cx, slices));
-                *held_back = true;
+                let mut io = io.lock();
+                let written = ready!(io.pin().poll_write_vectored(cx, slices));
+                io.held_back = true;
                 Poll::Ready(written)
             }
         }
@@ -268,13 +281,15 @@ impl WriteHalf {
 
     #[inline]
     fn poll_flush(&mut self, cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
-        let Self::Any { io, held_back: held_back @ true } = self else {
+        let Self::Any(io) = self else { return Poll::Ready(Ok(())) };
+        let mut io = io.lock();
+        if !io.held_back {
             return Poll::Ready(Ok(()));
-        };
+        }
         let mut never = Context::from_waker(Waker::noop());
         let cx = cx.unwrap_or(&mut never);
-        ready!(Pin::new(&mut **io.lock()).poll_flush(cx))?;
-        *held_back = false;
+        ready!(io.pin().poll_flush(cx))?;
+        io.held_back = false;
         Poll::Ready(Ok(()))
     }
 }
