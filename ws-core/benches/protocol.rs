@@ -83,7 +83,7 @@ fn inbound(criterion: &mut Criterion) {
     for size in SIZES {
         for (name, opcode) in [("binary", OpCode::BINARY), ("text", OpCode::TEXT)] {
             let bytes = frame(opcode, &vec![b'a'; size]);
-            let mut inbound = Inbound::new(Role::Server, Limits::new(), None);
+            let mut inbound = Inbound::new(Role::Server, Config::new().limits(Limits::new()), None);
             group.throughput(Throughput::Bytes(size as u64));
             group.bench_function(format!("{name} {size}"), |bench| {
                 bench.iter_batched_ref(

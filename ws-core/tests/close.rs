@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::coop;
 use tokio::time::{Instant, sleep, timeout};
 use ws_core::frame::{Header, Mask, OpCode, mask};
 use ws_core::{
@@ -610,4 +611,21 @@ async fn a_busy_handler_is_not_taken_for_a_dead_peer() {
     assert!(timeout(seconds(15), here.read()).await.is_err());
     here.write("after").await.unwrap();
     reading.await.unwrap().unwrap();
+}
+
+/// A task that has used up its turn is told that there is nothing to read, whatever there
+/// is.
+#[tokio::test(start_paused = true)]
+async fn a_busy_task_does_not_take_its_peer_for_dead() {
+    let seconds = Duration::from_secs;
+    let config = Config::new().keepalive(ws_core::Keepalive::every(seconds(10)));
+    let (here, mut there) = duplex(1024);
+    let here = Conn::from_stream(here, Role::Client, Agreed::default(), Bytes::new(), config);
+    assert!(timeout(seconds(15), here.read()).await.is_err());
+    there.write_all(b"\x81\x01a").await.unwrap();
+    sleep(seconds(1000)).await; // tidy: sleep is the subject
+    while coop::has_budget_remaining() {
+        coop::consume_budget().await;
+    }
+    assert_eq!(here.read().await.unwrap(), Message::from("a"));
 }

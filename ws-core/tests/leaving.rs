@@ -16,7 +16,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
-use ws_core::{Agreed, Config, Conn, Message, MessageType, Prepared, Role, TryWriteError};
+use ws_core::{
+    Agreed, Config, Conn, Keepalive, Message, MessageType, Prepared, Role, TryWriteError,
+};
 
 /// A client's frame with the text `a`, masked with zeros.
 const A: &[u8] = b"\x81\x81\0\0\0\0a";
@@ -151,7 +153,7 @@ fn try_write_never_waits() {
     });
 }
 
-/// Writes as its task is dropped, as handlers do that say goodbye.
+/// Writes and reads as its task is dropped, as handlers do that say goodbye.
 struct Goodbye(Conn, Message);
 
 impl Drop for Goodbye {
@@ -160,6 +162,7 @@ impl Drop for Goodbye {
         for _ in 0..2 {
             let _ = pin!(self.0.write(self.1.clone())).poll(&mut cx);
             let _ = pin!(self.0.write_prepared(&Prepared::new("a"))).poll(&mut cx);
+            let _ = pin!(self.0.read()).poll(&mut cx);
         }
     }
 }
@@ -171,7 +174,7 @@ fn a_write_while_the_runtime_ends_does_not_hang() {
         thread::spawn(move || {
             let runtime = runtime();
             let peer = runtime.block_on(async {
-                let (conn, peer) = connect(Config::new()).await;
+                let (conn, peer) = connect(Config::new().keepalive(Keepalive::default())).await;
                 let goodbye = Goodbye(conn, Message::binary(vec![0; len]));
                 tokio::spawn(async move {
                     let _goodbye = goodbye;

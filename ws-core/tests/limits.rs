@@ -132,7 +132,7 @@ fn check(
         let bytes = wire(other(role), frames);
         for cut in [1, 7, 100, bytes.len()] {
             for mode in [Mode::Whole, Mode::Pieces(10), Mode::Pieces(64 * KIB)] {
-                let mut inbound = Inbound::new(role, limits, compression);
+                let mut inbound = Inbound::new(role, Config::new().limits(limits), compression);
                 let (events, fault) = feed(&mut inbound, mode, bytes.chunks(cut));
                 let count = events.iter().filter(|it| matches!(it, Event::Message(_))).count();
                 assert_eq!((count, fault), (messages, expected), "{role:?} {mode:?} cut by {cut}");
@@ -254,7 +254,8 @@ fn a_message_may_have_as_many_fragments_as_the_limit_and_no_more() {
 fn a_million_empty_fragments_end_at_the_limit_and_hold_nothing() {
     let empty = more("").open().encode(Role::Client);
     for compression in [None, deflated()] {
-        let mut inbound = Inbound::new(Role::Server, Limits::new(), compression);
+        let mut inbound =
+            Inbound::new(Role::Server, Config::new().limits(Limits::new()), compression);
         let mut first = text("").open();
         first.header.rsv1 = compression.is_some();
         assert_eq!(feed(&mut inbound, Mode::Whole, [&first.encode(Role::Client)[..]]).1, None);
@@ -280,7 +281,8 @@ fn a_bomb_is_held_up_to_the_limit_and_no_further() {
         let bytes = bomb.encode(Role::Client);
         for cut in [10, 1000, bytes.len()] {
             for mode in [Mode::Whole, Mode::Pieces(64 * KIB)] {
-                let mut inbound = Inbound::new(Role::Server, Limits::new(), Some(params));
+                let mut inbound =
+                    Inbound::new(Role::Server, Config::new().limits(Limits::new()), Some(params));
                 let before = measure();
                 let mut fault = None;
                 let mut rest = Vec::new();
@@ -350,7 +352,7 @@ fn a_header_alone_reserves_nothing() {
     ] {
         let mut header = binary("").claiming(len).encode(Role::Client);
         for mode in [Mode::Whole, Mode::Pieces(64 * KIB)] {
-            let mut inbound = Inbound::new(Role::Server, limits, None);
+            let mut inbound = Inbound::new(Role::Server, Config::new().limits(limits), None);
             let before = measure();
             assert!(inbound.receive(&mut header, mode).is_err());
             assert_eq!(peak(before), 0);
@@ -363,7 +365,7 @@ fn what_a_header_claims_is_reserved_as_it_arrives() {
     let header = binary("").claiming(1 << 62).encode(Role::Server);
     let piece = noise(5000, 4);
     let limits = Limits::new().no_message_size();
-    let mut inbound = Inbound::new(Role::Client, limits, None);
+    let mut inbound = Inbound::new(Role::Client, Config::new().limits(limits), None);
     let before = measure();
     let mut arrived = header.len();
     assert_eq!(feed(&mut inbound, Mode::Whole, [&header[..]]).1, None);
@@ -380,7 +382,7 @@ fn what_a_header_claims_is_reserved_as_it_arrives() {
 #[test]
 fn a_message_in_small_fragments_is_not_moved_for_each_of_them() {
     let limits = Limits::new().message_size(64 * KIB);
-    let mut inbound = Inbound::new(Role::Client, limits, None);
+    let mut inbound = Inbound::new(Role::Client, Config::new().limits(limits), None);
     let mut first = binary([0; 8]).open().encode(Role::Server);
     inbound.receive(&mut first, Mode::Whole).unwrap();
     let mut next = more([0; 8]).open().encode(Role::Server);

@@ -43,7 +43,7 @@ fn check_pieces<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     expected: &[Message],
 ) {
-    let mut inbound = Inbound::new(role, Limits::new(), compression);
+    let mut inbound = Inbound::new(role, Config::new().limits(Limits::new()), compression);
     let (events, fault) = feed(&mut inbound, mode, pieces);
     let messages: Vec<_> = events
         .into_iter()

@@ -273,7 +273,7 @@ proptest! {
         let (mut bytes, messages, pings) = send(&mut outbound, &acts);
         outbound.message("the end".into());
         bytes.extend(drain(&mut outbound, step));
-        let mut inbound = Inbound::new(other(sender), unlimited(), params);
+        let mut inbound = Inbound::new(other(sender), Config::new().limits(unlimited()), params);
         let (events, fault) = feed(&mut inbound, mode, cut(&bytes, &cuts));
         let (mut read, answered) = sort(events);
         prop_assert_eq!(fault, None);
@@ -291,8 +291,8 @@ proptest! {
         mode in any_mode(), cuts in any_cuts(),
     ) {
         let limits = Limits::new().message_size(limit).fragments(5);
-        let whole = feed(&mut Inbound::new(role, limits, params), Mode::Whole, [&bytes[..]]);
-        let cut = feed(&mut Inbound::new(role, limits, params), mode, cut(&bytes, &cuts));
+        let whole = feed(&mut Inbound::new(role, Config::new().limits(limits), params), Mode::Whole, [&bytes[..]]);
+        let cut = feed(&mut Inbound::new(role, Config::new().limits(limits), params), mode, cut(&bytes, &cuts));
         prop_assert_eq!(told(whole.1), told(cut.1));
         prop_assert!(whole.0 == cut.0, "{:?} and {:?}", whole.0, cut.0);
     }
@@ -309,7 +309,7 @@ proptest! {
         if let Some(size) = frame_size {
             limits = limits.frame_size(size);
         }
-        let mut inbound = Inbound::new(role, limits, params);
+        let mut inbound = Inbound::new(role, Config::new().limits(limits), params);
         let (events, fault) = feed(&mut inbound, mode, cut(&bytes, &cuts));
         for event in &events {
             if let Event::Message(message) = event {
@@ -334,7 +334,7 @@ proptest! {
             if takeover { Compression::context_takeover() } else { Compression::no_context_takeover() };
         let config = Config::new().compression(compression.threshold(0)).fragment_size(fragment_size);
         let mut outbound = Outbound::new(Role::Client, &config, params);
-        let mut inbound = Inbound::new(Role::Server, unlimited(), params);
+        let mut inbound = Inbound::new(Role::Server, Config::new().limits(unlimited()), params);
         for (message, unwanted) in messages {
             outbound.message(message.clone());
             let bytes = drain(&mut outbound, usize::MAX);

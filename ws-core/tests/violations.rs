@@ -88,7 +88,7 @@ fn judge_cut<'a>(
     before: &[&str],
     verdict: &Verdict,
 ) {
-    let mut inbound = Inbound::new(role, Limits::new(), compression);
+    let mut inbound = Inbound::new(role, Config::new().limits(Limits::new()), compression);
     let (events, fault) = feed(&mut inbound, Mode::Whole, pieces.clone());
     let told = || format!("{role:?}: {:x?}", pieces.clone().into_iter().collect::<Vec<_>>());
     let texts: Vec<_> = events.iter().filter_map(text_of).collect();

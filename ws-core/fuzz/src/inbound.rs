@@ -5,7 +5,7 @@ use std::mem;
 use bytes::BufMut;
 use ws_core::deflate::Params;
 use ws_core::proto::{Event, Fault, Inbound, Mode, Received, Role};
-use ws_core::{Limit, Limits, Message, MessageType, ProtocolError};
+use ws_core::{Limit, Config, Limits, Message, MessageType, ProtocolError};
 
 use crate::{Cuts, Input};
 
@@ -120,7 +120,7 @@ impl End {
     /// When a promise is broken that takes no two to compare.
     pub fn receive(&self, wire: &[u8], taking: Taking) -> Heard {
         let mut listener = Listener {
-            inbound: Inbound::new(self.role, self.limits, self.compression),
+            inbound: Inbound::new(self.role, Config::new().limits(self.limits), self.compression),
             taking,
             message_size: self.message_size,
             waiting: Vec::new(),

@@ -1,129 +1,115 @@
-//! How do the protocol's deadlines become sleeps?
+//! How does a connection keep its deadlines?
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::task::coop;
+use tokio::time::Instant;
 
+use super::shared::Shared;
+use super::ticker::Alarm;
 use crate::Config;
 use crate::proto::{Due, Timers};
 
-/// The deadlines of a connection, and the one sleep that waits for the next of them.
-///
-/// Absent on a connection that has none: that saves its memory.
+/// The deadlines of a connection, and its alarm for the next of them.
 #[derive(Default)]
-pub(super) struct Clock(Option<Box<Running>>);
-
-struct Running {
+pub(super) struct Clock {
     timers: Timers,
-    /// The sleep, and what it waits for.
-    sleep: Option<(Instant, Pin<Box<Sleep>>)>,
-    /// Whom the sleep will wake, while it is for what is due next.
-    armed: Option<Waker>,
+    /// Set while somebody waits; it stays as it is when that is over. It never rings
+    /// later than anything is due, but may ring earlier.
+    alarm: Option<Alarm>,
 }
 
 impl Clock {
     /// The clock of a connection that opens now.
     pub(super) fn new(config: &Config) -> Self {
-        let timed = config.keepalive.get().is_some()
-            || config.idle_timeout.is_some()
-            || config.max_age.is_some();
-        if timed { Self(Some(Box::new(Running::new(config)))) } else { Self(None) }
+        Self { timers: Timers::new(config, Instant::now().into_std()), alarm: None }
     }
 
     #[inline]
-    pub(super) fn heard(&mut self) {
-        if let Some(running) = &mut self.0 {
-            running.timers.heard();
-        }
+    pub(super) const fn heard(&mut self) {
+        self.timers.heard();
     }
 
     #[inline]
-    pub(super) fn message(&mut self) {
-        if let Some(running) = &mut self.0 {
-            running.timers.message();
-        }
+    pub(super) const fn message(&mut self) {
+        self.timers.message();
     }
 
     /// Nobody waits for a message any more.
     #[inline]
     pub(super) fn pause(&mut self) {
-        if let Some(running) = &mut self.0
-            && running.timers.has_idle()
-        {
-            running.timers.pause(Instant::now().into_std());
+        if self.timers.has_idle() {
+            self.timers.pause(Instant::now().into_std());
         }
     }
 
     /// The closing handshake begins.
     pub(super) fn close(&mut self, config: &Config) {
-        let running = self.0.get_or_insert_with(|| Box::new(Running::new(config)));
-        running.timers.close(Instant::now().into_std(), config.close_timeout);
-        running.armed = None;
+        self.timers.close(Instant::now().into_std(), config.close_timeout);
+        // It is due before anything else.
+        self.alarm = None;
+    }
+
+    /// The alarm has rung, or will not.
+    pub(super) fn ring(&mut self) {
+        self.alarm = None;
     }
 
     /// How much longer the closing handshake may take.
     pub(super) fn close_left(&self, otherwise: Duration) -> Duration {
-        let end = self.0.as_ref().and_then(|running| running.timers.close_end());
-        end.map_or(otherwise, |end| {
+        self.timers.close_end().map_or(otherwise, |end| {
             Instant::from_std(end).saturating_duration_since(Instant::now())
         })
     }
 
-    /// Is there nothing to do but to wait for the sleep, or nothing to wait for?
+    /// Is there nothing to do but to wait for the alarm, or nothing to wait for?
     #[inline]
-    pub(super) fn is_armed(&self, cx: &Context<'_>) -> bool {
-        self.0.as_ref().is_none_or(|running| running.is_armed(cx))
+    pub(super) const fn is_set(&self) -> bool {
+        match self.alarm {
+            // The idle clock starts and stops, and with it changes what is due next.
+            Some(_) => !self.timers.has_idle(),
+            None => self.timers.is_off(),
+        }
     }
 
     /// Waits for what is due next. To be called only when nothing more can be read,
     /// so that the peer is not blamed for what lies in the socket.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        self.0.as_mut().map_or(Poll::Pending, |running| running.poll(cx))
-    }
-}
-
-impl Running {
-    fn new(config: &Config) -> Self {
-        Self { timers: Timers::new(config, Instant::now().into_std()), sleep: None, armed: None }
-    }
-
-    /// Is there nothing to do but to wait for the sleep?
-    #[inline]
-    fn is_armed(&self, cx: &Context<'_>) -> bool {
-        let waker = self.armed.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        waker && self.sleep.as_ref().is_some_and(|(_, sleep)| !sleep.is_elapsed())
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        self.armed = None;
-        if self.timers.has_idle() {
-            self.timers.resume(Instant::now().into_std());
+    pub(super) fn poll(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<Due> {
+        // Without a runtime there are no alarms, and nothing is ever due.
+        if self.alarm.is_none() && Handle::try_current().is_err() {
+            return Poll::Pending;
         }
-        loop {
-            let Some(next) = self.timers.next().map(Instant::from_std) else {
-                return Poll::Pending;
-            };
-            let (until, sleep) = match &mut self.sleep {
-                Some(sleep) => sleep,
-                // Without a runtime there are no sleeps, and nothing is ever due.
-                None if Handle::try_current().is_err() => return Poll::Pending,
-                none => none.insert((next, Box::pin(sleep_until(next)))),
-            };
-            if *until != next {
-                *until = next;
-                sleep.as_mut().reset(next);
+        let now = Instant::now();
+        self.timers.resume(now.into_std());
+        while let Some(next) = self.timers.next().map(Instant::from_std) {
+            if next > now {
+                if !self.alarm.as_ref().is_some_and(|alarm| alarm.is_by(next)) {
+                    self.alarm = Alarm::set(next, shared);
+                }
+                break;
             }
-            if sleep.as_mut().poll(cx).is_pending() {
-                // The idle clock starts and stops, and with it changes what is due next.
-                self.armed = (!self.timers.has_idle()).then(|| cx.waker().clone());
-                return Poll::Pending;
+            // A task that has used up its turn is told that there is nothing to read.
+            if !coop::has_budget_remaining() {
+                cx.waker().wake_by_ref();
+                break;
             }
-            if let Some(due) = self.timers.expire(Instant::now().into_std()) {
+            if let Some(due) = self.timers.expire(now.into_std(), &shared.facts.config) {
                 return Poll::Ready(due);
             }
         }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle connection has one.
+    #[test]
+    fn a_clock_is_small() {
+        assert!(size_of::<Clock>() <= 48, "{}", size_of::<Clock>());
     }
 }

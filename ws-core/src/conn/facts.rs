@@ -15,10 +15,8 @@ use crate::proto::Role;
 /// What does not change.
 pub(super) struct Facts {
     pub(super) id: u64,
-    pub(super) role: Role,
     pub(super) config: Arc<Config>,
-    pub(super) subprotocol: Option<Box<str>>,
-    pub(super) compressed: bool,
+    pub(super) subprotocol: Option<Box<String>>,
     pub(super) addresses: Addresses,
     pub(super) request: Mutex<Option<Arc<RequestInfo>>>,
     pub(super) values: Values,
@@ -27,12 +25,12 @@ pub(super) struct Facts {
 impl Conn {
     /// The subprotocol that was agreed on.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.0.facts.subprotocol.as_deref()
+        self.0.facts.subprotocol.as_ref().map(|name| name.as_str())
     }
 
     /// Was compression agreed on?
     pub fn is_compressed(&self) -> bool {
-        self.0.facts.compressed
+        self.0.compressed
     }
 
     /// A number that no other connection of this process has.
@@ -42,7 +40,7 @@ impl Conn {
 
     /// Which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.0.facts.role
+        self.0.role
     }
 
     /// What has gone over the connection so far.

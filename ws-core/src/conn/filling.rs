@@ -21,27 +21,37 @@ use crate::proto::Mode;
 
 thread_local! {
     /// Where bytes are read to: a connection that waits has no buffer of its own.
-    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    static SCRATCH: Cell<Option<Box<[u8; CHUNK]>>> = const { Cell::new(None) };
 }
 
-/// Reads to the buffer of this thread; to one of its own while somebody else has that.
-#[inline]
-pub(super) fn with_scratch<T>(mut read: impl FnMut(&mut [u8]) -> T) -> T {
-    let scratch = || vec![0; CHUNK].into_boxed_slice();
-    let done = SCRATCH.try_with(|kept| {
-        let mut lent = kept.take().unwrap_or_else(scratch);
-        let done = read(&mut lent);
-        kept.set(Some(lent));
-        done
-    });
-    // A thread that ends has no buffer any more.
-    done.unwrap_or_else(|_| read(&mut scratch()))
+/// The buffer of this thread while it is lent; one of its own while somebody else has
+/// that, and in a thread that ends.
+pub(super) struct Scratch(Option<Box<[u8; CHUNK]>>);
+
+impl Scratch {
+    #[inline]
+    pub(super) fn lend() -> Self {
+        Self(SCRATCH.try_with(Cell::take).ok().flatten())
+    }
+
+    #[inline]
+    pub(super) fn bytes(&mut self) -> &mut [u8; CHUNK] {
+        self.0.get_or_insert_with(|| Box::new([0; CHUNK]))
+    }
+}
+
+impl Drop for Scratch {
+    #[inline]
+    fn drop(&mut self) {
+        let lent = self.0.take();
+        let _ = SCRATCH.try_with(|kept| kept.set(lent));
+    }
 }
 
 /// Bytes that were read and not consumed.
 #[derive(Default)]
 pub(super) struct Rest {
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     start: usize,
 }
 
@@ -73,15 +83,18 @@ impl Reader {
             let count = ready!(poll_read_buf(Pin::new(io), cx, &mut room));
             return Poll::Ready(self.filled_directly(shared, count, mode));
         }
-        with_scratch(|scratch| {
-            let Some(io) = &mut self.io else { return Poll::Ready(Step::Over) };
-            Self::poll_read_scratch(io, &mut self.rest, cx, scratch).map(|read| match read {
-                Ok(filled) => self.handle_scratch(shared, filled, scratch, mode),
-                Err(error) => {
-                    shared.transport_ended(self, error);
-                    Step::Over
-                }
-            })
+        let mut scratch = Scratch::lend();
+        let kept = self.rest.as_slice().len();
+        let read = Self::poll_read_scratch(io, &mut self.rest, cx, scratch.bytes());
+        Poll::Ready(match ready!(read) {
+            Ok(filled) => {
+                self.heard(filled - kept);
+                self.handle_scratch(shared, filled, scratch.bytes(), mode)
+            }
+            Err(error) => {
+                shared.transport_ended(self, error);
+                Step::Over
+            }
         })
     }
 
@@ -118,7 +131,6 @@ impl Reader {
         scratch: &mut [u8],
         mode: Mode,
     ) -> Step {
-        self.heard(filled);
         let input = scratch.get_mut(..filled).unwrap_or_default();
         let (used, step) = self.handle(shared, input, mode);
         let left = input.get(used..).unwrap_or_default();
@@ -136,7 +148,7 @@ impl Reader {
                 self.heard(count);
                 return match self.inbound.filled(count) {
                     Ok(behind) => {
-                        self.rest = Rest { bytes: behind, start: 0 };
+                        self.rest = Rest { bytes: behind.into(), start: 0 };
                         self.handle_rest(shared, mode)
                     }
                     Err(fault) => {
@@ -152,7 +164,7 @@ impl Reader {
 
 impl Rest {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), start: 0 }
+        Self { bytes: bytes.into(), start: 0 }
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {

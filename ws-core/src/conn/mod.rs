@@ -7,6 +7,7 @@ mod ending;
 mod facts;
 mod farewell;
 mod filling;
+mod here;
 mod pair;
 mod ping;
 mod reading;
@@ -16,6 +17,7 @@ mod shared;
 mod short_way;
 mod stats;
 mod stream;
+mod ticker;
 mod transport;
 mod turn;
 mod values;
@@ -25,15 +27,14 @@ mod writing;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use bytes::Bytes;
+use once_cell::race::OnceBox;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use accept::AcceptError;
@@ -111,13 +112,12 @@ impl Conn {
     {
         let config = config.into();
         let (read, write, addresses) = transport::split(io, config.nodelay);
-        let inbound = Inbound::new(role, config.limits, agreed.compression);
+        let inbound = Inbound::new(role, Arc::clone(&config), agreed.compression);
         let outbound = Outbound::new(role, &config, agreed.compression);
+        let compressed = agreed.compression.is_some();
         let facts = Facts {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,
-            role,
-            compressed: agreed.compression.is_some(),
-            subprotocol: agreed.subprotocol.map(String::into_boxed_str),
+            subprotocol: agreed.subprotocol.map(Box::new),
             addresses,
             request: Mutex::new(None),
             values: Values::default(),
@@ -126,12 +126,16 @@ impl Conn {
         Self(Arc::new_cyclic(|this| Shared {
             this: this.clone(),
             reader: Mutex::new(Reader::new(read, inbound, Clock::new(&config), &leftover)),
-            writer: Mutex::new(Writer::new(write, outbound, &config)),
+            writer: Mutex::new(Writer::new(write, outbound)),
             more: AtomicBool::new(false),
             deferred: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
-            ending: OnceLock::new(),
+            untold: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            role,
+            compressed,
+            ending: OnceBox::new(),
             facts,
         }))
     }

@@ -8,13 +8,13 @@ use tokio::time::Instant;
 /// The pings that were sent and not answered, oldest first.
 #[derive(Default)]
 pub(super) struct Pings {
-    last: u64,
     /// Apart, since most connections send none that somebody waits for.
     noted: Option<Box<Noted>>,
 }
 
 #[derive(Default)]
 struct Noted {
+    last: u64,
     waiting: Vec<Ping>,
     rtt: Option<Duration>,
 }
@@ -29,18 +29,18 @@ struct Ping {
 impl Pings {
     /// Notes a ping that is sent now, and gives its number.
     pub(super) fn sent(&mut self, payload: Option<Bytes>) -> (u64, Bytes) {
-        self.last += 1;
-        let number = self.last;
+        let noted = self.noted.get_or_insert_default();
+        noted.last += 1;
+        let number = noted.last;
         let payload = payload.unwrap_or_else(|| Bytes::copy_from_slice(&number.to_be_bytes()));
         let ping = Ping { number, payload: payload.clone(), sent: Instant::now(), rtt: None };
-        self.noted.get_or_insert_default().waiting.push(ping);
+        noted.waiting.push(ping);
         (number, payload)
     }
 
-    /// A payload for a ping that nobody waits for.
-    pub(super) fn unnoted(&mut self) -> Bytes {
-        self.last += 1;
-        Bytes::copy_from_slice(&self.last.to_be_bytes())
+    /// A payload for a ping that nobody waits for: not one that somebody else has.
+    pub(super) fn unnoted() -> [u8; 8] {
+        rand::random()
     }
 
     /// Notes a pong, and says whether it answers a ping. It answers those before, too:

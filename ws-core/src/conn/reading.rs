@@ -94,6 +94,7 @@ impl Reader {
     }
 
     /// The next message, for `read`.
+    #[cold]
     pub(super) fn poll_message(
         &mut self,
         shared: &Shared,
@@ -274,7 +275,7 @@ impl Reader {
     ) -> Poll<Result<T, Error>> {
         self.waiters.wait(ticket, reads, cx.waker());
         shared.poll_stuck(cx);
-        if self.clock.is_armed(cx) {
+        if self.clock.is_set() {
             return Poll::Pending;
         }
         self.poll_clock(shared, cx)
@@ -285,25 +286,28 @@ impl Reader {
     fn give(&mut self, shared: &Shared, got: Got) -> Got {
         match got {
             Got::Message(_) => self.give_whole(shared),
-            Got::Piece => self.look_ahead(shared),
+            Got::Piece => shared.more.store(self.looks_ahead(), Relaxed),
         }
         got
     }
 
     /// Notes that a message is about to be given out.
-    #[inline]
     pub(super) fn give_whole(&mut self, shared: &Shared) {
-        self.look_ahead(shared);
+        self.note_whole(shared, self.looks_ahead());
+    }
+
+    /// As [`give_whole`](Self::give_whole), by who knows whether more whole frames wait.
+    #[inline]
+    pub(super) fn note_whole(&mut self, shared: &Shared, more: bool) {
+        shared.more.store(more, Relaxed);
         self.messages += 1;
         self.streak += 1;
         self.clock.message();
     }
 
     /// Does another whole frame wait behind what is given out?
-    #[inline]
-    fn look_ahead(&self, shared: &Shared) {
-        let ready = !self.rest.is_empty() && self.inbound.is_ready(self.rest.as_slice());
-        shared.more.store(ready, Relaxed);
+    fn looks_ahead(&self) -> bool {
+        self.inbound.is_ready(self.rest.as_slice())
     }
 
     /// Handles what was read before.
@@ -380,8 +384,9 @@ impl Reader {
     }
 
     /// What is due by the clock?
-    fn poll_clock<T>(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
-        while let Poll::Ready(due) = self.clock.poll(cx) {
+    #[cold]
+    fn poll_clock<T>(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<Result<T, Error>> {
+        while let Poll::Ready(due) = self.clock.poll(shared, cx) {
             shared.due(self, due);
             if let Some(error) = self.over(shared) {
                 return Poll::Ready(Err(error));

@@ -4,23 +4,24 @@
 //! Two locks, held only in synchronous sections, and always taken in this order:
 //! the reader's, then the writer's.
 
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{OnceLock, Weak};
 use std::task::Context;
 
-use parking_lot::Mutex;
-
 use bytes::Bytes;
+use once_cell::race::OnceBox;
+use parking_lot::Mutex;
 
 use super::clock::Clock;
 use super::facts::Facts;
 use super::farewell::{Farewell, Manner};
 use super::filling::Rest;
+use super::ping::Pings;
 use super::reading::Reader;
 use super::writing::Writer;
 use super::{EndedBy, Ending};
-use crate::proto::{CloseFrame, Due, Fault};
+use crate::proto::{CloseFrame, Due, Fault, Role};
 use crate::{Deadline, Error, StatusCode};
 
 /// How many bytes of pongs are gathered before they are sent.
@@ -35,11 +36,17 @@ pub(crate) struct Shared {
     pub(super) more: AtomicBool,
     /// Were bytes left for a moment?
     pub(super) deferred: AtomicBool,
+    /// Were they, and nobody told yet? Changed under the writer's lock.
+    pub(super) untold: AtomicBool,
+    /// Has this side's application closed? Changed under the writer's lock.
+    pub(super) closed: AtomicBool,
     /// Does a task drain the queue?
     pub(super) draining: AtomicBool,
     /// Is the transport full, with no runtime to leave the rest to?
     pub(super) stuck: AtomicBool,
-    pub(super) ending: OnceLock<Box<Ending>>,
+    pub(super) ending: OnceBox<Ending>,
+    pub(super) role: Role,
+    pub(super) compressed: bool,
     pub(super) facts: Facts,
 }
 
@@ -93,6 +100,7 @@ impl Shared {
     }
 
     /// The peer has done something wrong, and is told so.
+    #[cold]
     pub(super) fn fault(&self, reader: &mut Reader, fault: Fault) {
         let mut writer = self.writer.lock();
         self.fail(&mut writer, fault.close_frame());
@@ -100,6 +108,7 @@ impl Shared {
     }
 
     /// The transport has ended without a close frame.
+    #[cold]
     pub(super) fn transport_ended(&self, reader: &mut Reader, error: Error) {
         let mut writer = self.writer.lock();
         self.end(reader, &mut writer, None, EndedBy::Transport, error, Manner::Cut);
@@ -111,7 +120,7 @@ impl Shared {
         match due {
             Due::Ping => {
                 // Eight bytes are never too many.
-                let _ = writer.outbound.ping(&reader.pings.unnoted());
+                let _ = writer.outbound.ping(&Pings::unnoted());
                 writer.flush_now(self);
             }
             Due::HurryClose => {
@@ -166,7 +175,7 @@ impl Shared {
         }
         let mut writer = self.writer.lock();
         writer.outbound.close(frame);
-        writer.closed = true;
+        self.closed.store(true, Relaxed);
         writer.flush_now(self);
         writer.waiters.wake();
         drop(writer);
@@ -181,7 +190,7 @@ impl Shared {
     pub(super) fn abandon_message(&self) {
         let mut reader = self.reader.lock();
         let mut writer = self.writer.lock();
-        if self.ending.get().is_some() || writer.closed {
+        if self.ending.get().is_some() || self.closed.load(Relaxed) {
             return;
         }
         let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "a message was not finished");
@@ -229,7 +238,7 @@ impl Shared {
             let queue = writer.outbound.take_queue();
             let left = reader.clock.close_left(self.facts.config.close_timeout);
             reader.clock = Clock::default();
-            Farewell::new(read, write, queue, self.facts.role, left).begin(manner);
+            Farewell::new(read, write, queue, self.role, left).begin(manner);
         }
         writer.outbound.clear();
         reader.rest = Rest::default();
@@ -250,5 +259,16 @@ impl Drop for Shared {
         let mut writer = this.writer.lock();
         writer.outbound.close(CloseFrame::of(StatusCode::GOING_AWAY, ""));
         this.part(&mut reader, &mut writer, Manner::Linger);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle connection holds one, and two counts beside it.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Shared>() <= 392, "{}", size_of::<Shared>());
     }
 }

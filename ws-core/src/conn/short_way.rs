@@ -6,19 +6,20 @@
 //! [`writing`](super::writing), from wherever the short way ends.
 
 use std::future::Future;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::filling::{Rest, with_scratch};
+use super::filling::{Rest, Scratch};
 use super::reading::{Got, Reader, STREAK, Step};
 use super::shared::Shared;
 use super::waiters::Ticket;
 use super::writing::Writer;
-use crate::proto::Mode;
-use crate::{Error, Message};
+use crate::proto::{Front, Mode};
+use crate::{Error, Message, ProtocolError};
 
 /// [`Conn::read`](super::Conn::read): an operation of the reading side, with the short
 /// way to a message taken first.
@@ -42,13 +43,20 @@ impl Future for Read<'_> {
         let Self { shared, ticket } = &mut *self;
         let mut reader = shared.reader.lock();
         if reader.is_usual(ticket) {
-            match reader.poll_usual(shared, cx) {
-                Poll::Ready(Some(message)) => {
+            if !reader.is_dry() {
+                if let Some(message) = reader.next_of_rest(shared) {
                     reader.leave(ticket);
                     return Poll::Ready(Ok(message));
                 }
-                Poll::Ready(None) => {}
-                Poll::Pending => return reader.poll_idle(shared, ticket, true, cx),
+            } else {
+                match reader.poll_scratch(shared, cx) {
+                    Poll::Ready(Some(message)) => {
+                        reader.leave(ticket);
+                        return Poll::Ready(Ok(message));
+                    }
+                    Poll::Ready(None) => {}
+                    Poll::Pending => return reader.poll_idle(shared, ticket, true, cx),
+                }
             }
         }
         let polled = reader.poll_message(shared, ticket, cx);
@@ -66,14 +74,12 @@ impl Future for Write<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, ticket, message } = &mut *self;
         let mut writer = shared.writer.lock();
-        if writer.is_usual(ticket)
-            && let Some(message) = message.take()
+        if writer.is_usual(shared, ticket)
+            && message.as_ref().is_some_and(|message| writer.write_short(shared, message))
         {
-            writer.write(shared, message);
-            if writer.failed.is_none() {
-                shared.release(writer);
-                return Poll::Ready(Ok(()));
-            }
+            *message = None;
+            shared.release(writer);
+            return Poll::Ready(Ok(()));
         }
         let polled = writer.poll_write(shared, message, ticket, cx);
         if polled.is_ready() {
@@ -119,91 +125,90 @@ impl Reader {
     #[inline]
     pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
         self.streak < STREAK
-            && !self.streaming
-            && !self.closing
-            && !self.refusing
+            && !(self.streaming | self.closing | self.refusing)
             && self.parked.is_none()
             && self.waiters.is_alone(ticket)
     }
 
-    /// The short way to a message that is here whole, or comes with the next read.
-    /// `None` when the long way has to be taken from there.
+    /// Is nothing left of what was read before?
     #[inline]
-    pub(super) fn poll_usual(
-        &mut self,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Message>> {
-        if self.rest.is_empty() && !self.inbound.is_inside_frame() {
-            shared.more.store(false, Relaxed);
-            shared.flush_deferred();
-            return self.poll_scratch(shared, cx);
-        }
-        let message = match self.inbound.whole(self.rest.as_mut_slice()) {
-            Ok(Some((message, used))) => {
-                self.rest.consume(used);
-                self.give_whole(shared);
+    fn is_dry(&self) -> bool {
+        self.rest.is_empty() && !self.inbound.is_inside_frame()
+    }
+
+    /// The next message, if it is whole among what was read before.
+    #[inline]
+    fn next_of_rest(&mut self, shared: &Shared) -> Option<Message> {
+        let input = self.rest.as_mut_slice();
+        match self.inbound.front(input) {
+            Front::Message(whole) => {
+                let behind = input.get(whole.taken()..).unwrap_or_default();
+                let more = self.inbound.is_ready(behind);
+                let message = whole.message(input);
+                self.rest.consume(whole.taken());
+                self.note_whole(shared, more);
                 Some(message)
             }
-            Ok(None) => None,
-            Err(fault) => {
-                shared.fault(self, fault);
-                None
-            }
-        };
-        Poll::Ready(message)
+            Front::NotUtf8 => self.not_utf8(shared),
+            Front::Other => None,
+        }
     }
 
     /// Reads once, where nothing is left from before, and looks for a whole message.
     /// `None` when there is something else.
     #[inline]
-    pub(super) fn poll_scratch(
-        &mut self,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Message>> {
-        with_scratch(|scratch| {
-            let Some(io) = &mut self.io else { return Poll::Ready(None) };
-            let mut buf = ReadBuf::new(scratch);
-            let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
-            let filled = buf.filled().len();
-            if read.is_err() || filled == 0 {
-                let error = read.map_or_else(Error::from_io, |()| Error::abnormal());
-                shared.transport_ended(self, error);
-                return Poll::Ready(None);
+    fn poll_scratch(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        shared.more.store(false, Relaxed);
+        shared.flush_deferred();
+        let Some(io) = &mut self.io else { return Poll::Ready(None) };
+        let mut scratch = Scratch::lend();
+        let scratch = scratch.bytes();
+        let mut buf = ReadBuf::new(scratch);
+        let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
+        let filled = buf.filled().len();
+        if read.is_err() || filled == 0 {
+            let error = read.map_or_else(Error::from_io, |()| Error::abnormal());
+            shared.transport_ended(self, error);
+            return Poll::Ready(None);
+        }
+        self.heard(filled);
+        let input = scratch.get_mut(..filled).unwrap_or_default();
+        let whole = match self.inbound.front(input) {
+            Front::Message(whole) => whole,
+            Front::NotUtf8 => return Poll::Ready(self.not_utf8(shared)),
+            Front::Other => {
+                return Poll::Ready(self.other_of_scratch(shared, filled, scratch));
             }
-            Poll::Ready(self.whole_of_scratch(shared, filled, scratch))
-        })
+        };
+        let behind = input.get(whole.taken()..).unwrap_or_default();
+        let more = self.inbound.is_ready(behind);
+        if !behind.is_empty() {
+            self.rest = Rest::new(behind);
+        }
+        self.note_whole(shared, more);
+        Poll::Ready(Some(whole.message(input)))
     }
 
-    #[inline]
-    fn whole_of_scratch(
+    #[cold]
+    fn not_utf8(&mut self, shared: &Shared) -> Option<Message> {
+        shared.fault(self, ProtocolError::TextNotUtf8.into());
+        None
+    }
+
+    /// As [`poll_scratch`](Self::poll_scratch), of what is no whole message.
+    #[cold]
+    fn other_of_scratch(
         &mut self,
         shared: &Shared,
         filled: usize,
         scratch: &mut [u8],
     ) -> Option<Message> {
-        let input = scratch.get_mut(..filled).unwrap_or_default();
-        match self.inbound.whole(input) {
-            Ok(Some((message, used))) => {
-                self.heard(filled);
-                if used < filled {
-                    self.rest = Rest::new(input.get(used..).unwrap_or_default());
-                }
+        match self.handle_scratch(shared, filled, scratch, Mode::Whole) {
+            Step::Got(Got::Message(message)) => {
                 self.give_whole(shared);
                 Some(message)
             }
-            Ok(None) => match self.handle_scratch(shared, filled, scratch, Mode::Whole) {
-                Step::Got(Got::Message(message)) => {
-                    self.give_whole(shared);
-                    Some(message)
-                }
-                Step::Got(Got::Piece) | Step::Dry | Step::Over => None,
-            },
-            Err(fault) => {
-                shared.fault(self, fault);
-                None
-            }
+            Step::Got(Got::Piece) | Step::Dry | Step::Over => None,
         }
     }
 }
@@ -211,20 +216,48 @@ impl Reader {
 impl Writer {
     /// May the next message be queued without a second look?
     #[inline]
-    pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
-        !self.closed
-            && self.failed.is_none()
-            && self.io.is_some()
-            && !ticket.is_waiting()
-            && !self.outbound.is_streaming()
-            && self.outbound.queue().len() <= self.high_mark
+    fn is_usual(&self, shared: &Shared, ticket: &Ticket) -> bool {
+        !(shared.closed.load(Relaxed) | self.failed.is_some() | self.io.is_none())
+            && !(ticket.is_waiting() | self.outbound.is_streaming())
+            && self.outbound.queue().len() <= shared.facts.config.high_mark
     }
 
-    /// Queues a message, and sends what can be sent.
+    /// Sends a message that is short and goes as it is: past the queue, if nothing waits
+    /// there, and no other is about to follow. Says whether it did; the long way comes
+    /// upon the reason if not.
     #[inline]
-    pub(super) fn write(&mut self, shared: &Shared, message: Message) {
+    fn write_short(&mut self, shared: &Shared, message: &Message) -> bool {
+        if shared.more.load(Relaxed) {
+            if !self.outbound.short(message) {
+                return false;
+            }
+            self.messages += 1;
+            self.send(shared, true);
+            return self.failed.is_none();
+        }
+        // A task that drains has told the transport whom to wake.
+        let Some(io) = self.io.as_mut().filter(|_| !shared.draining.load(Relaxed)) else {
+            return false;
+        };
+        let mut room = Scratch::lend();
+        let Some(frame) = self.outbound.lone(message, room.bytes()) else { return false };
+        let taken = match io.poll_write(None, &[IoSlice::new(frame)]) {
+            Poll::Ready(Ok(taken)) if taken > 0 => taken,
+            Poll::Ready(Ok(_)) => return self.fail_with(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Err(error)) => return self.fail_with(error),
+            Poll::Pending => 0,
+        };
+        self.outbound.took(frame, taken);
         self.messages += 1;
-        self.outbound.message(message);
-        self.send(shared, shared.more.load(Relaxed));
+        if !self.is_flushed() {
+            self.flush_now(shared);
+        }
+        self.failed.is_none()
+    }
+
+    #[cold]
+    fn fail_with(&mut self, error: io::Error) -> bool {
+        self.fail(Error::from_io(error));
+        false
     }
 }

@@ -21,20 +21,31 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// A stream that is not known. Both halves hold it by one word, as they do a TCP stream.
+type Shared = Arc<Mutex<Other>>;
+
+pub(super) struct Other {
+    stream: Box<dyn Stream>,
+    /// May a buffer of the stream's own want flushing?
+    held_back: bool,
+}
+
+impl Other {
+    fn pin(&mut self) -> Pin<&mut dyn Stream> {
+        Pin::new(&mut *self.stream)
+    }
+}
+
 /// The half that reads.
 pub(super) enum ReadHalf {
     Tcp(OwnedReadHalf),
-    Any(Arc<Mutex<dyn Stream>>),
+    Any(Shared),
 }
 
 /// The half that writes.
 pub(super) enum WriteHalf {
     Tcp(OwnedWriteHalf),
-    Any {
-        io: Arc<Mutex<dyn Stream>>,
-        /// May a buffer of the stream's own want flushing?
-        held_back: bool,
-    },
+    Any(Shared),
 }
 
 /// Both ends of a TCP stream. A quarter as large as they would be side by side, for
@@ -86,12 +97,9 @@ where
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
-    let io: Arc<Mutex<dyn Stream>> = Arc::new(Mutex::new(Present(io)));
-    (
-        ReadHalf::Any(Arc::clone(&io)),
-        WriteHalf::Any { io, held_back: false },
-        Addresses::Other(None),
-    )
+    let io: Shared =
+        Arc::new(Mutex::new(Other { stream: Box::new(Present(io)), held_back: false }));
+    (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::Other(None))
 }
 
 /// A stream that is there: an `Option` only because it was asked what it is.
@@ -152,7 +160,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Any(io) => Pin::new(&mut *io.lock()).poll_read(cx, buf),
+            Self::Any(io) => io.lock().pin().poll_read(cx, buf),
         }
     }
 }
@@ -213,15 +221,19 @@ impl WriteHalf {
     }
 
     /// Has the transport nothing that it holds back?
-    pub(super) const fn is_flushed(&self) -> bool {
-        matches!(self, Self::Tcp(_) | Self::Any { held_back: false, .. })
+    #[inline]
+    pub(super) fn is_flushed(&self) -> bool {
+        match self {
+            Self::Tcp(_) => true,
+            Self::Any(io) => !io.lock().held_back,
+        }
     }
 
     /// Says that nothing more will be written.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Any { io, .. } => Pin::new(&mut *io.lock()).poll_shutdown(cx),
+            Self::Any(io) => io.lock().pin().poll_shutdown(cx),
         }
     }
 
@@ -235,8 +247,8 @@ impl WriteHalf {
         self.poll_write(cx, slices.get(..filled).unwrap_or_default())
     }
 
-    #[inline]
-    fn poll_write(
+    #[inline(always)]
+    pub(super) fn poll_write(
         &mut self,
         cx: Option<&mut Context<'_>>,
         slices: &[IoSlice<'_>],
@@ -253,11 +265,12 @@ impl WriteHalf {
                     written => Poll::Ready(written),
                 }
             }
-            (Self::Any { io, held_back }, cx) => {
+            (Self::Any(io), cx) => {
                 let mut never = Context::from_waker(Waker::noop());
                 let cx = cx.unwrap_or(&mut never);
-                let written = ready!(Pin::new(&mut *io.lock()).poll_write_vectored(cx, slices));
-                *held_back = true;
+                let mut io = io.lock();
+                let written = ready!(io.pin().poll_write_vectored(cx, slices));
+                io.held_back = true;
                 Poll::Ready(written)
             }
         }
@@ -265,13 +278,15 @@ impl WriteHalf {
 
     #[inline]
     fn poll_flush(&mut self, cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
-        let Self::Any { io, held_back: held_back @ true } = self else {
+        let Self::Any(io) = self else { return Poll::Ready(Ok(())) };
+        let mut io = io.lock();
+        if !io.held_back {
             return Poll::Ready(Ok(()));
-        };
+        }
         let mut never = Context::from_waker(Waker::noop());
         let cx = cx.unwrap_or(&mut never);
-        ready!(Pin::new(&mut *io.lock()).poll_flush(cx))?;
-        *held_back = false;
+        ready!(io.pin().poll_flush(cx))?;
+        io.held_back = false;
         Poll::Ready(Ok(()))
     }
 }

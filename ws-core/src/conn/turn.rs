@@ -4,7 +4,6 @@
 //! have some, and one task that goes through it; both are made when the first
 //! connection asks, so a thread on which nothing is left for later has neither.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -12,14 +11,11 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 
-use tokio::runtime::{Handle, Id};
-
+use super::here::Here;
 use super::shared::Shared;
 
 thread_local! {
-    /// The list of this thread, with the runtime that its task runs on: a thread can
-    /// serve several in turn.
-    static TURN: RefCell<Option<(Id, Arc<Turn>)>> = const { RefCell::new(None) };
+    static TURN: Here<Turn> = const { Here::new() };
 }
 
 /// The connections that have bytes to send. While there are any, a task is on its way.
@@ -29,7 +25,7 @@ struct Turn(Mutex<Vec<Weak<Shared>>>);
 /// Sends what was left for a moment on the next turn. To be called without any lock: a
 /// runtime that ends may run the task in this very call.
 pub(super) fn flush_later(shared: &Shared) {
-    let Some((runtime, turn)) = turn() else { return shared.flush() };
+    let Some((runtime, turn)) = Here::get(&TURN) else { return shared.flush() };
     let is_first = {
         let mut waiting = turn.0.lock();
         waiting.push(Weak::clone(&shared.this));
@@ -38,20 +34,6 @@ pub(super) fn flush_later(shared: &Shared) {
     if is_first {
         drop(runtime.spawn(Flusher(turn)));
     }
-}
-
-/// The list of this thread, if it has a runtime.
-fn turn() -> Option<(Handle, Arc<Turn>)> {
-    let runtime = Handle::try_current().ok()?;
-    let id = runtime.id();
-    let turn = TURN.try_with(|slot| {
-        let mut slot = slot.try_borrow_mut().ok()?;
-        if slot.as_ref().is_none_or(|(of, _)| *of != id) {
-            *slot = Some((id, Arc::default()));
-        }
-        slot.as_ref().map(|(_, turn)| Arc::clone(turn))
-    });
-    Some((runtime, turn.ok()??))
 }
 
 impl Turn {

@@ -3,8 +3,9 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 
 /// Values that the application keeps with a connection, by type or by name.
@@ -23,7 +24,7 @@ use parking_lot::Mutex;
 /// assert_eq!(conn.values().named::<u32>("room"), Some(7));
 /// ```
 #[derive(Default)]
-pub struct Values(OnceLock<Box<Mutex<Maps>>>);
+pub struct Values(OnceBox<Mutex<Maps>>);
 
 #[derive(Default)]
 struct Maps {

@@ -13,7 +13,34 @@ pub(super) struct Waiters {
     /// Nearly always the only one. Its waker stays when it leaves: most often it comes
     /// back.
     first: Waiter,
-    others: Box<[Waiter]>,
+    #[expect(clippy::box_collection, reason = "seldom there, and then it is one word")]
+    others: Option<Box<Vec<Waiter>>>,
+}
+
+/// As [`Waiters`], where seldom anybody waits: it takes memory only then.
+#[derive(Debug, Default)]
+pub(super) struct Seldom(Option<Box<Waiters>>);
+
+impl Seldom {
+    pub(super) fn wait(&mut self, ticket: &mut Ticket, waker: &Waker) {
+        self.0.get_or_insert_default().wait(ticket, false, waker);
+    }
+
+    #[inline]
+    pub(super) fn leave(&mut self, ticket: &mut Ticket) {
+        if let Some(waiters) = &mut self.0 {
+            waiters.leave(ticket);
+            if waiters.is_empty() {
+                self.0 = None;
+            }
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waiters) = &self.0 {
+            waiters.wake();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +92,8 @@ impl Waiters {
     /// Is there nobody but this one, or nobody at all?
     #[inline]
     pub(super) const fn is_alone(&self, ticket: &Ticket) -> bool {
-        (self.first.ticket == 0 || self.first.ticket == ticket.0) && self.others.is_empty()
+        // The first place is never empty while there are others.
+        self.first.ticket == 0 || (self.first.ticket == ticket.0 && self.others.is_none())
     }
 
     /// Waits, or waits on with another waker. `reads` tells those that want a message
@@ -86,8 +114,7 @@ impl Waiters {
             self.first.set_waker(waker);
         } else {
             let waiter = Waiter { ticket: ticket.0, reads, waker: Some(waker.clone()) };
-            let others = std::mem::take(&mut self.others).into_iter().chain([waiter]);
-            self.others = others.collect();
+            self.others.get_or_insert_default().push(waiter);
         }
     }
 
@@ -100,7 +127,7 @@ impl Waiters {
         }
         if self.first.ticket == number {
             self.first.ticket = 0;
-            if self.others.is_empty() {
+            if self.others.is_none() {
                 return;
             }
         }
@@ -109,12 +136,14 @@ impl Waiters {
 
     #[cold]
     fn close_ranks(&mut self, left: u32) {
-        let others = std::mem::take(&mut self.others).into_iter();
-        let mut others = others.filter(|waiter| waiter.ticket != left);
-        if self.first.ticket == 0 {
-            self.first = others.next().unwrap_or_default();
+        let Some(others) = &mut self.others else { return };
+        others.retain(|waiter| waiter.ticket != left);
+        if self.first.ticket == 0 && !others.is_empty() {
+            self.first = others.remove(0);
         }
-        self.others = others.collect();
+        if others.is_empty() {
+            self.others = None;
+        }
     }
 
     /// Does somebody wait for a message?
@@ -153,12 +182,12 @@ impl Waiters {
 
     fn iter(&self) -> impl Iterator<Item = &Waiter> {
         let first = (!self.is_empty()).then_some(&self.first);
-        first.into_iter().chain(&*self.others)
+        first.into_iter().chain(self.others.iter().flat_map(|others| &**others))
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Waiter> {
         let first = (!self.is_empty()).then_some(&mut self.first);
-        first.into_iter().chain(&mut *self.others)
+        first.into_iter().chain(self.others.iter_mut().flat_map(|others| &mut **others))
     }
 }
 

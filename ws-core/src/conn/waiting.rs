@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -118,12 +119,13 @@ impl Shared {
 
     /// Gives the writer back, and sees to what it left for a moment.
     #[inline]
-    pub(super) fn release(&self, mut writer: MutexGuard<'_, Writer>) {
-        let later = std::mem::take(&mut writer.later);
-        drop(writer);
-        if later {
-            turn::flush_later(self);
+    pub(super) fn release(&self, writer: MutexGuard<'_, Writer>) {
+        if !self.untold.load(Relaxed) {
+            return;
         }
+        self.untold.store(false, Relaxed);
+        drop(writer);
+        turn::flush_later(self);
     }
 
     /// Waits for the end, reading on meanwhile.

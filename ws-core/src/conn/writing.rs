@@ -20,9 +20,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::shared::Shared;
 use super::transport::WriteHalf;
-use super::waiters::{Ticket, Waiters};
+use super::waiters::{Seldom, Ticket};
 use crate::proto::Outbound;
-use crate::{Config, Deadline, Error, Message, MessageType, Prepared, TryWriteError};
+use crate::{Deadline, Error, Message, MessageType, Prepared, TryWriteError};
 
 /// Answers to a burst wait for each other up to so many bytes.
 const BURST: usize = 16 * 1024;
@@ -32,33 +32,18 @@ pub(super) struct Writer {
     pub(super) io: Option<WriteHalf>,
     pub(super) outbound: Outbound,
     /// Those that wait for room, for the end of a stream, for a flush.
-    pub(super) waiters: Waiters,
+    pub(super) waiters: Seldom,
     pub(super) failed: Option<Box<Error>>,
-    /// This side's application has closed.
-    pub(super) closed: bool,
     pub(super) messages: u64,
-    /// Were bytes left for a moment, and nobody told yet?
-    pub(super) later: bool,
-    low_mark: usize,
-    pub(super) high_mark: usize,
 }
 
 impl Writer {
-    pub(super) fn new(io: WriteHalf, outbound: Outbound, config: &Config) -> Self {
-        Self {
-            io: Some(io),
-            outbound,
-            waiters: Waiters::default(),
-            failed: None,
-            closed: false,
-            messages: 0,
-            later: false,
-            low_mark: config.low_mark,
-            high_mark: config.high_mark,
-        }
+    pub(super) fn new(io: WriteHalf, outbound: Outbound) -> Self {
+        Self { io: Some(io), outbound, waiters: Seldom::default(), failed: None, messages: 0 }
     }
 
     /// Queues a message when there is room for it, and sends what can be sent.
+    #[cold]
     pub(super) fn poll_write(
         &mut self,
         shared: &Shared,
@@ -71,6 +56,13 @@ impl Writer {
             self.write(shared, message);
         }
         Poll::Ready(self.outcome())
+    }
+
+    /// Queues a message, and sends what can be sent.
+    fn write(&mut self, shared: &Shared, message: Message) {
+        self.messages += 1;
+        self.outbound.message(message);
+        self.send(shared, shared.more.load(Relaxed));
     }
 
     /// As [`poll_write`](Self::poll_write), for a message that goes to many: what waits
@@ -100,10 +92,11 @@ impl Writer {
         if self.outbound.is_streaming() {
             return Err(TryWriteError::Busy);
         }
-        if self.outbound.queue().len() > self.high_mark {
+        let high_mark = shared.facts.config.high_mark;
+        if self.outbound.queue().len() > high_mark {
             self.flush_now(shared);
             self.check_open(shared)?;
-            if self.outbound.queue().len() > self.high_mark {
+            if self.outbound.queue().len() > high_mark {
                 return Err(TryWriteError::Full);
             }
         }
@@ -117,7 +110,11 @@ impl Writer {
     #[inline]
     pub(super) fn send(&mut self, shared: &Shared, later: bool) {
         if later && self.outbound.queue().len() < BURST {
-            self.later = !shared.deferred.swap(true, Relaxed);
+            if !shared.deferred.load(Relaxed) {
+                // Nobody else says so: that takes this very lock.
+                shared.deferred.store(true, Relaxed);
+                shared.untold.store(true, Relaxed);
+            }
         } else {
             self.flush_now(shared);
         }
@@ -169,7 +166,8 @@ impl Writer {
     ) -> Poll<Result<(), Error>> {
         self.check_open(shared)?;
         // Who has waited once waits for the lower mark.
-        let mark = if ticket.is_waiting() { self.low_mark } else { self.high_mark };
+        let config = &shared.facts.config;
+        let mark = if ticket.is_waiting() { config.low_mark } else { config.high_mark };
         if self.outbound.queue().len() <= mark {
             return Poll::Ready(Ok(()));
         }
@@ -203,7 +201,7 @@ impl Writer {
     #[inline]
     pub(super) fn check_open(&self, shared: &Shared) -> Result<(), Error> {
         // An end takes the transport away.
-        if self.closed || self.failed.is_some() || self.io.is_none() {
+        if shared.closed.load(Relaxed) || self.failed.is_some() || self.io.is_none() {
             return Err(self.why_not_open(shared));
         }
         Ok(())
@@ -211,7 +209,7 @@ impl Writer {
 
     #[cold]
     fn why_not_open(&self, shared: &Shared) -> Error {
-        if self.closed {
+        if shared.closed.load(Relaxed) {
             return Error::CloseSent;
         }
         let ended = shared.ending.get().map(|ending| &ending.error);
@@ -224,7 +222,7 @@ impl Writer {
     }
 
     fn wait<T>(&mut self, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<T> {
-        self.waiters.wait(ticket, false, cx.waker());
+        self.waiters.wait(ticket, cx.waker());
         Poll::Pending
     }
 
@@ -313,7 +311,7 @@ impl Future for Drain {
         let mut writer = shared.writer.lock();
         let drained = writer.poll_drain(Some(cx));
         let taken = writer.outbound.sent();
-        if writer.outbound.queue().len() <= writer.low_mark {
+        if writer.outbound.queue().len() <= shared.facts.config.low_mark {
             writer.waiters.wake();
         }
         match drained {

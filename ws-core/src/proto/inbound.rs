@@ -1,14 +1,16 @@
 //! How do bytes become messages?
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes};
 
 use super::judge::{Situation, judge};
 use super::payload::{OpenFrame, OpenMessage, check_size, grow, inflate};
-use super::{CloseFrame, Event, Fault, Mode, Received, Role};
+use super::{CloseFrame, Event, Fault, Front, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Header, OpCode, mask};
 use crate::utf8::Utf8;
-use crate::{Limit, Limits, Message, MessageType, ProtocolError};
+use crate::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
 /// From this many missing bytes on, a payload is read straight to where it stays.
 const DIRECT: u64 = 8 * 1024;
@@ -27,8 +29,10 @@ const DISCARD: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Inbound {
     pub(super) role: Role,
-    pub(super) limits: Limits,
-    inflater: Option<Inflater>,
+    /// Shared with the connection, until a limit is set for this one alone.
+    pub(super) config: Arc<Config>,
+    /// Apart, since few connections compress.
+    inflater: Option<Box<Inflater>>,
     /// Apart, since most messages are here whole when they are looked at.
     pub(super) message: Option<Box<OpenMessage>>,
     /// Is every message dropped?
@@ -38,15 +42,15 @@ pub struct Inbound {
 
 impl Inbound {
     /// Nothing received yet.
-    pub fn new(role: Role, limits: Limits, compression: Option<Params>) -> Self {
+    pub fn new(role: Role, config: impl Into<Arc<Config>>, compression: Option<Params>) -> Self {
         let inflater = compression.map(|params| match role {
             Role::Server => (params.client_max_window_bits, !params.client_no_context_takeover),
             Role::Client => (params.server_max_window_bits, !params.server_no_context_takeover),
         });
         Self {
             role,
-            limits,
-            inflater: inflater.map(|(bits, takeover)| Inflater::new(bits, takeover)),
+            config: config.into(),
+            inflater: inflater.map(|(bits, takeover)| Box::new(Inflater::new(bits, takeover))),
             message: None,
             dropping: false,
             closed: false,
@@ -78,9 +82,14 @@ impl Inbound {
                     Reached::Full | Reached::Dry => return Ok(Received { consumed, event: None }),
                 }
             }
-            if let Some((message, taken)) = self.whole(rest)? {
-                consumed += taken;
-                return Ok(Received { consumed, event: Some(Event::Message(message)) });
+            match self.front(rest) {
+                Front::Message(whole) => {
+                    consumed += whole.taken();
+                    let event = Event::Message(whole.message(rest));
+                    return Ok(Received { consumed, event: Some(event) });
+                }
+                Front::NotUtf8 => return Err(ProtocolError::TextNotUtf8.into()),
+                Front::Other => {}
             }
             let Some((header, head)) = Header::decode(rest) else {
                 return Ok(Received { consumed, event: None });
@@ -138,7 +147,7 @@ impl Inbound {
     pub fn discard_all(&mut self) {
         self.discard();
         self.dropping = true;
-        self.limits = Limits::NONE;
+        Arc::make_mut(&mut self.config).limits = Limits::NONE;
         if let Some(message) = &mut self.message {
             message.kind = MessageType::Binary;
             message.compressed = false;
@@ -148,7 +157,10 @@ impl Inbound {
 
     /// Sets [`Limits::message_size`], from the next message on.
     pub fn set_message_size(&mut self, limit: Option<usize>) {
-        self.limits.message_size = limit.unwrap_or(usize::MAX);
+        let limit = limit.unwrap_or(usize::MAX);
+        if limit != self.config.limits.message_size {
+            Arc::make_mut(&mut self.config).limits.message_size = limit;
+        }
     }
 
     /// Where to read a long payload to without copying it, and at most how much of
@@ -230,8 +242,8 @@ impl Inbound {
         let frame = OpenFrame { fin: header.fin, mask: header.mask, missing: header.len };
         if let Some(message) = &mut self.message {
             message.fragments += 1;
-            if message.fragments > self.limits.fragments {
-                let limit = self.limits.fragments;
+            if message.fragments > self.config.limits.fragments {
+                let limit = self.config.limits.fragments;
                 return Err(Fault::TooBig { limit, setting: Limit::Fragments });
             }
             if !message.compressed {
@@ -243,13 +255,13 @@ impl Inbound {
         }
         let compressed = header.rsv1 && !self.dropping;
         if !compressed {
-            check_size(self.limits.message_size, header.len)?;
+            check_size(self.config.limits.message_size, header.len)?;
         }
         self.message = Some(Box::new(OpenMessage {
             kind: if self.dropping { MessageType::Binary } else { kind_of(header.opcode) },
             compressed,
             discard: self.dropping,
-            limit: self.limits.message_size,
+            limit: self.config.limits.message_size,
             fragments: 1,
             frame: Some(frame),
             partial: Vec::new(),
@@ -270,7 +282,7 @@ impl Inbound {
         let start = message.partial.len();
         let (consumed, full) = if message.compressed {
             let most = message.most_inflated(mode);
-            inflate(self.inflater.as_mut(), &frame, payload, &mut message.partial, most)?
+            inflate(self.inflater.as_deref_mut(), &frame, payload, &mut message.partial, most)?
         } else {
             message.copy(&frame, payload, mode)
         };
@@ -318,7 +330,7 @@ impl Inbound {
     }
 
     fn check_frame_size(&self, header: &Header) -> Result<(), Fault> {
-        let limit = self.limits.frame_size;
+        let limit = self.config.limits.frame_size;
         if header.len > limit as u64 {
             return Err(Fault::TooBig { limit, setting: Limit::FrameSize });
         }

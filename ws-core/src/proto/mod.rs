@@ -16,6 +16,7 @@ mod judge;
 mod outbound;
 mod payload;
 mod queue;
+mod short;
 mod spare;
 mod timers;
 mod whole;
@@ -27,6 +28,7 @@ pub use inbound::Inbound;
 pub use outbound::{Outbound, Then};
 pub use queue::Queue;
 pub use timers::{Due, Timers};
+pub use whole::{Front, Whole};
 
 /// Which end of the connection this is (RFC 6455 §1.2): clients mask what they
 /// send, servers close the transport first.

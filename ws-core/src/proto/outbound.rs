@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{CloseFrame, Queue, Role};
+use super::{CloseFrame, Queue, Role, short};
 use crate::config::CompressionMode;
 use crate::deflate::{DeflateError, Deflater, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
@@ -16,17 +16,26 @@ const MAX_WAITING_PONGS: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct Outbound {
     role: Role,
-    /// Does a message go out as it is: unmasked, uncompressed, in one piece?
+    /// Does a message go out as it is: uncompressed, in one piece? None does after a
+    /// close frame.
     plain: bool,
     compressor: Option<Box<Compressor>>,
-    fragment_size: Option<usize>,
+    fragment_size: usize,
     queue: Queue,
     /// How many bytes the transport has taken.
     sent: u64,
     stream: Option<OpenStream>,
+    /// Has a close frame been queued?
+    closed: bool,
+    /// Apart, since it is empty for nearly all of the time.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
     /// A pong that replaced others: the latest of too many.
-    pong: Option<Box<Bytes>>,
-    close: Option<Box<CloseFrame>>,
+    pong: Option<Bytes>,
+    close: Option<CloseFrame>,
     /// Has the close frame overtaken the data already?
     hurried: bool,
 }
@@ -64,15 +73,14 @@ impl Outbound {
     pub fn new(role: Role, config: &Config, compression: Option<Params>) -> Self {
         Self {
             role,
-            plain: role == Role::Server && compression.is_none() && config.fragment_size.is_none(),
+            plain: compression.is_none() && config.fragment_size.is_none(),
             compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
-            fragment_size: config.fragment_size,
+            fragment_size: config.fragment_size.unwrap_or(usize::MAX),
             queue: Queue::default(),
             sent: 0,
             stream: None,
-            pong: None,
-            close: None,
-            hurried: false,
+            closed: false,
+            rare: None,
         }
     }
 
@@ -80,13 +88,13 @@ impl Outbound {
     /// close frame, when it does nothing.
     #[inline]
     pub fn message(&mut self, message: Message) {
-        if self.close.is_some() {
+        if self.closed {
+            return;
+        }
+        if self.short(&message) {
             return;
         }
         let opcode = opcode_of(message.kind());
-        if self.plain && self.queue.push_short(opcode, message.as_bytes()) {
-            return;
-        }
         if let Some(compressor) = &mut self.compressor
             && let Some(payload) = compressor.compress(&message)
         {
@@ -95,9 +103,38 @@ impl Outbound {
         self.frames(opcode, false, message.into_bytes());
     }
 
+    /// Queues a message that is short and goes as it is, and says whether it is. To be
+    /// called only when [`message`](Self::message) may be.
+    #[inline]
+    pub fn short(&mut self, message: &Message) -> bool {
+        let opcode = opcode_of(message.kind());
+        self.plain && self.queue.push_short(opcode, self.mask(), message.as_bytes())
+    }
+
+    /// The frame of a message that need not be queued, written to `room`: it is short,
+    /// goes as it is, and nothing waits before it. `None` when it is not so. What
+    /// becomes of the frame is told to [`took`](Self::took).
+    #[inline]
+    pub fn lone<'a>(&self, message: &Message, room: &'a mut [u8]) -> Option<&'a [u8]> {
+        if !self.plain || !self.queue.is_empty() {
+            return None;
+        }
+        short::frame(opcode_of(message.kind()), self.mask(), message.as_bytes(), room)
+    }
+
+    /// Notes that the transport took the first `taken` bytes of a [`lone`](Self::lone)
+    /// frame. The rest of it is queued.
+    #[inline]
+    pub fn took(&mut self, frame: &[u8], taken: usize) {
+        self.sent += taken as u64;
+        if taken < frame.len() {
+            self.queue.push_begun(frame, taken);
+        }
+    }
+
     /// As [`message`](Self::message), of one that goes to many.
     pub fn prepared(&mut self, prepared: &Prepared) {
-        if self.close.is_some() {
+        if self.closed {
             return;
         }
         let message = prepared.message();
@@ -108,7 +145,7 @@ impl Outbound {
             None => None,
         };
         let payload = deflated.as_ref().unwrap_or(message.as_bytes());
-        if self.fragment_size.is_some_and(|size| payload.len() > size) {
+        if payload.len() > self.fragment_size {
             return self.frames(opcode_of(message.kind()), deflated.is_some(), payload.clone());
         }
         let header = Header::new(true, opcode_of(message.kind()), payload.len() as u64);
@@ -149,14 +186,14 @@ impl Outbound {
             return Ok(());
         }
         self.stream = if last { None } else { Some(OpenStream { begun: true, ..stream }) };
-        if self.close.is_some() {
+        if self.closed {
             return Ok(());
         }
         let mut opcode = if stream.begun { OpCode::CONTINUATION } else { opcode_of(stream.kind) };
         let mut rsv1 = stream.compressed && !stream.begun;
         let mut rest = payload;
         loop {
-            let len = self.fragment_size.map_or(rest.len(), |size| size.min(rest.len()));
+            let len = rest.len().min(self.fragment_size);
             let (piece, after) = rest.split_at(len);
             let header = Header::new(last && after.is_empty(), opcode, piece.len() as u64);
             let header = Header { rsv1, mask: self.mask(), ..header };
@@ -190,11 +227,12 @@ impl Outbound {
     /// When the payload is longer than 125 bytes.
     pub fn pong(&mut self, payload: Bytes) -> Result<(), Unsendable> {
         // One that waits already is replaced, too: it must not come behind a later one.
-        if self.pong.is_some() || self.queue.urgent_len() > MAX_WAITING_PONGS {
+        let waits = self.rare.as_ref().is_some_and(|rare| rare.pong.is_some());
+        if waits || self.queue.urgent_len() > MAX_WAITING_PONGS {
             if payload.len() > MAX_CONTROL_PAYLOAD {
                 return Err(Unsendable::Control(payload.len()));
             }
-            self.pong = Some(Box::new(payload));
+            self.rare.get_or_insert_default().pong = Some(payload);
             return Ok(());
         }
         self.control(OpCode::PONG, &payload)
@@ -202,26 +240,31 @@ impl Outbound {
 
     /// Queues a close frame behind what was queued before. Only the first counts.
     pub fn close(&mut self, frame: CloseFrame) {
-        if self.close.is_none() {
+        if !self.closed {
             let payload = frame.encode();
             let header = self.control_header(OpCode::CLOSE, &payload);
             self.queue.push_copied(&header, &payload);
-            self.close = Some(Box::new(frame));
+            self.note_close(frame);
         }
     }
 
     /// Queues a close frame before what was queued, which is dropped: the connection
     /// has failed (RFC 6455 §7.1.7). Only the first close frame counts.
     pub fn fail(&mut self, frame: CloseFrame) {
-        if self.close.is_none() {
-            self.close = Some(Box::new(frame));
+        if !self.closed {
+            self.note_close(frame);
             self.close_first();
         }
     }
 
+    fn note_close(&mut self, frame: CloseFrame) {
+        self.rare.get_or_insert_default().close = Some(frame);
+        (self.closed, self.plain) = (true, false);
+    }
+
     /// Lets the close frame overtake the data that it waits behind, which is dropped.
     pub fn hurry_close(&mut self) {
-        let Some(close) = &self.close else { return };
+        let Some(close) = self.close_frame() else { return };
         let payload = close.encode();
         let frame = self.control_header(OpCode::CLOSE, &payload).encode().as_slice().len();
         // No longer than the close frame itself: it is leaving already.
@@ -232,7 +275,7 @@ impl Outbound {
 
     /// The close frame that was queued, if one was.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.close.as_deref()
+        self.rare.as_ref()?.close.as_ref()
     }
 
     /// The bytes that wait to be written.
@@ -250,7 +293,7 @@ impl Outbound {
     pub fn advance(&mut self, count: usize) {
         self.sent += count as u64;
         self.queue.advance(count);
-        if self.pong.is_some() && self.queue.urgent_len() == 0 {
+        if self.rare.is_some() && self.queue.urgent_len() == 0 {
             self.latest_pong();
         }
     }
@@ -258,7 +301,9 @@ impl Outbound {
     /// Drops what waits: there is no transport to take it.
     pub fn clear(&mut self) {
         self.queue.clear();
-        self.pong = None;
+        if let Some(rare) = &mut self.rare {
+            rare.pong = None;
+        }
     }
 
     /// Takes what waits, to be written by somebody else.
@@ -268,7 +313,11 @@ impl Outbound {
 
     #[cold]
     fn latest_pong(&mut self) {
-        if let Some(payload) = self.pong.take() {
+        let pong = self.rare.as_mut().and_then(|rare| rare.pong.take());
+        if !self.closed {
+            self.rare = None;
+        }
+        if let Some(payload) = pong {
             // It was measured when it was put there.
             let _ = self.control(OpCode::PONG, &payload);
         }
@@ -278,7 +327,7 @@ impl Outbound {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(Unsendable::Control(payload.len()));
         }
-        if self.close.is_none() {
+        if !self.closed {
             let header = self.control_header(opcode, payload);
             self.queue.push_urgent(&header, payload);
         }
@@ -286,13 +335,12 @@ impl Outbound {
     }
 
     fn close_first(&mut self) {
-        if std::mem::replace(&mut self.hurried, true) {
-            return;
-        }
-        let Some(close) = &self.close else { return };
+        let Some(rare) = &mut self.rare else { return };
+        rare.pong = None;
+        let hurried = std::mem::replace(&mut rare.hurried, true);
+        let Some(close) = rare.close.as_ref().filter(|_| !hurried) else { return };
         let payload = close.encode();
         let header = self.control_header(OpCode::CLOSE, &payload);
-        self.pong = None;
         self.queue.clear_data();
         self.queue.push_urgent(&header, &payload);
     }
@@ -303,10 +351,8 @@ impl Outbound {
 
     #[inline]
     fn frames(&mut self, opcode: OpCode, rsv1: bool, payload: Bytes) {
-        if let Some(size) = self.fragment_size
-            && payload.len() > size
-        {
-            return self.fragments(opcode, rsv1, payload, size);
+        if payload.len() > self.fragment_size {
+            return self.fragments(opcode, rsv1, payload, self.fragment_size);
         }
         let header = Header { rsv1, ..Header::new(true, opcode, payload.len() as u64) };
         self.queue.push(&Header { mask: self.mask(), ..header }, payload);

@@ -5,12 +5,12 @@ use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
 
-use super::spare;
+use super::{short, spare};
 use crate::frame::{Header, MAX_HEADER, Mask, OpCode, mask};
 
 /// Payloads up to this length are copied behind each other; longer ones go as they
 /// are.
-const COPIED: usize = 4 * 1024;
+pub(super) const COPIED: usize = 4 * 1024;
 
 /// How long a run of copied frames may become.
 pub(super) const BATCH: usize = 16 * 1024;
@@ -21,9 +21,6 @@ pub(super) const BATCH: usize = 16 * 1024;
 /// An empty queue holds no memory: what it used goes back to its thread.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// How many bytes wait, and how many of them are control frames that overtook.
-    len: usize,
-    urgent: usize,
     /// Present while anything waits.
     waiting: Option<Box<Waiting>>,
 }
@@ -31,6 +28,9 @@ pub struct Queue {
 /// What waits: some chunks, and behind them the batch that grows.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
+    /// How many bytes wait, and how many of them are control frames that overtook.
+    len: usize,
+    urgent: usize,
     chunks: VecDeque<Chunk>,
     batch: Vec<u8>,
     /// How much of the first of them has been written.
@@ -62,20 +62,20 @@ impl Chunk {
 impl Queue {
     /// How many bytes wait.
     #[inline]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len)
     }
 
     /// Is there nothing to write?
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.waiting.is_none()
     }
 
     /// How many control bytes wait that overtook.
     #[inline]
-    pub const fn urgent_len(&self) -> usize {
-        self.urgent
+    pub fn urgent_len(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.urgent)
     }
 
     /// Adds a frame at the end, masked if its header says so.
@@ -87,25 +87,33 @@ impl Queue {
         self.push_uncopied(header, payload);
     }
 
-    /// Adds an unmasked frame at the end that is a whole message, uncompressed: the
-    /// short way for what comes most often. Says whether it did, which it does unless
-    /// the payload is long.
+    /// Adds a frame at the end that is a whole message, as it is: the short way for what
+    /// comes most often. Says whether it did, which it does unless the payload is long.
     #[inline]
-    pub fn push_short(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+    pub fn push_short(&mut self, opcode: OpCode, key: Option<Mask>, payload: &[u8]) -> bool {
         if payload.len() > COPIED {
             return false;
         }
-        let len = payload.len() as u16;
-        let ([high, low], first) = (len.to_be_bytes(), 0x80 | opcode.as_u8());
-        let (header, head) =
-            if len < 126 { ([first, low, 0, 0], 2) } else { ([first, 126, high, low], 4) };
-        let batch = self.batch(header.len() + payload.len());
-        let start = batch.len();
-        batch.extend_from_slice(&header);
-        batch.truncate(start + head);
-        batch.extend_from_slice(payload);
-        self.len += head + payload.len();
+        let (header, head) = short::header(opcode, key, payload.len());
+        let waiting = self.room(header.len() + payload.len());
+        let start = waiting.batch.len() + head;
+        waiting.batch.extend_from_slice(&header);
+        waiting.batch.truncate(start);
+        waiting.batch.extend_from_slice(payload);
+        if let Some(key) = key {
+            mask(waiting.batch.get_mut(start..).unwrap_or_default(), key);
+        }
+        waiting.len += head + payload.len();
         true
+    }
+
+    /// Adds a frame as it goes over the wire, of which `taken` bytes have left already.
+    #[cold]
+    pub fn push_begun(&mut self, frame: &[u8], taken: usize) {
+        let waiting = self.room(frame.len());
+        waiting.batch.extend_from_slice(frame);
+        waiting.len += frame.len();
+        self.advance(taken);
     }
 
     /// As [`push`](Self::push), of a payload that others hold too.
@@ -130,8 +138,8 @@ impl Queue {
     /// so.
     #[inline]
     pub fn push_copied(&mut self, header: &Header, payload: &[u8]) {
-        let batch = self.batch(MAX_HEADER + payload.len());
-        self.len += append(batch, header, payload);
+        let waiting = self.room(MAX_HEADER + payload.len());
+        waiting.len += append(&mut waiting.batch, header, payload);
     }
 
     /// Adds a control frame at the first place where a frame may begin, behind other
@@ -144,8 +152,8 @@ impl Queue {
         }
         if let Some(Chunk::Control(control)) = waiting.chunks.get_mut(place) {
             let added = append(control, header, payload);
-            self.len += added;
-            self.urgent += added;
+            waiting.len += added;
+            waiting.urgent += added;
         }
     }
 
@@ -161,7 +169,7 @@ impl Queue {
         waiting.chunks.truncate(keep);
         waiting.batch.clear();
         let len = waiting.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>();
-        self.len = len.saturating_sub(waiting.written);
+        waiting.len = len.saturating_sub(waiting.written);
         self.advance(0);
     }
 
@@ -196,29 +204,28 @@ impl Queue {
     #[inline]
     pub fn advance(&mut self, count: usize) {
         let Some(waiting) = &mut self.waiting else { return };
-        self.len = self.len.saturating_sub(count);
-        self.urgent -= waiting.advance(count);
-        if self.len == 0
+        waiting.advance(count);
+        if waiting.len == 0
             && let Some(waiting) = self.waiting.take()
         {
             spare::give(waiting);
         }
     }
 
-    /// The batch that grows, with room for so many more bytes.
+    /// What waits, with room in the batch that grows for so many more bytes.
     #[inline]
-    fn batch(&mut self, room: usize) -> &mut Vec<u8> {
+    fn room(&mut self, bytes: usize) -> &mut Waiting {
         let waiting = self.waiting.get_or_insert_with(spare::take);
-        if waiting.batch.len() + room > BATCH {
+        if waiting.batch.len() + bytes > BATCH {
             waiting.seal();
         }
-        waiting.batch.reserve(room);
-        &mut waiting.batch
+        waiting.batch.reserve(bytes);
+        waiting
     }
 
     fn push_chunk(&mut self, chunk: Chunk) {
-        self.len += chunk.as_slice().len();
         let waiting = self.waiting.get_or_insert_with(spare::take);
+        waiting.len += chunk.as_slice().len();
         waiting.seal();
         waiting.chunks.push_back(chunk);
     }
@@ -238,11 +245,11 @@ impl Waiting {
         }
     }
 
-    /// Drops the first `count` bytes, and says how many of them were urgent.
+    /// Drops the first `count` bytes.
     #[inline]
-    fn advance(&mut self, count: usize) -> usize {
-        let (count, urgent) =
-            if self.chunks.is_empty() { (count, 0) } else { self.advance_chunks(count) };
+    fn advance(&mut self, count: usize) {
+        self.len = self.len.saturating_sub(count);
+        let count = if self.chunks.is_empty() { count } else { self.advance_chunks(count) };
         if self.chunks.is_empty() {
             self.written += count;
             if self.written >= self.batch.len() {
@@ -250,28 +257,25 @@ impl Waiting {
                 self.written = 0;
             }
         }
-        urgent
     }
 
-    /// As [`advance`](Self::advance), through the chunks, with what is left to drop
-    /// behind them.
-    fn advance_chunks(&mut self, mut count: usize) -> (usize, usize) {
-        let mut urgent = 0;
+    /// Goes through the chunks, and says what is left to drop behind them.
+    fn advance_chunks(&mut self, mut count: usize) -> usize {
         while let Some(first) = self.chunks.front() {
             let left = first.as_slice().len() - self.written;
             let taken = count.min(left);
             if let Chunk::Control(_) = first {
-                urgent += taken;
+                self.urgent -= taken;
             }
             if taken < left {
                 self.written += taken;
-                return (0, urgent);
+                return 0;
             }
             count -= taken;
             self.written = 0;
             self.chunks.pop_front();
         }
-        (count, urgent)
+        count
     }
 
     /// The chunk before which the first frame begins of which nothing was written;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Config, Deadline, Keepalive};
+use crate::{Config, Deadline};
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,23 +16,22 @@ pub enum Due {
 }
 
 /// What a connection waits for, by the clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Timers {
-    watch: Option<Watch>,
-    age: Option<Instant>,
-    // Apart, since few connections have the one, and the other comes at the end.
-    idle: Option<Box<Idle>>,
-    close: Option<Box<Closing>>,
-}
-
-/// Looks after the peer now and then. It keeps a flag rather than an instant, so that
-/// the clock need not be read when bytes arrive.
-#[derive(Clone, Copy, Debug)]
-struct Watch {
-    keepalive: Keepalive,
-    look: Instant,
+    /// When to see whether the peer has been heard. A flag says that, rather than an
+    /// instant, so that the clock need not be read when bytes arrive.
+    look: Option<Instant>,
     heard: bool,
     pinged: bool,
+    // Apart, since few connections have any of it before they close.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Rare {
+    age: Option<Instant>,
+    idle: Option<Idle>,
+    close: Option<Closing>,
 }
 
 /// How much longer a message may take. The clock stands while nobody reads.
@@ -53,53 +52,39 @@ struct Closing {
 impl Timers {
     /// The timers of a connection that opens at `now`.
     pub fn new(config: &Config, now: Instant) -> Self {
-        let watch = |keepalive: Keepalive| {
-            let look = now.checked_add(keepalive.interval)?;
-            Some(Watch { keepalive, look, heard: false, pinged: false })
-        };
-        Self {
-            watch: config.keepalive.get().and_then(watch),
-            idle: config
-                .idle_timeout
-                .map(|period| Box::new(Idle { period, left: period, since: None })),
-            age: config.max_age.and_then(|age| now.checked_add(age)),
-            close: None,
-        }
+        let look = config.keepalive.get().and_then(|keepalive| now.checked_add(keepalive.interval));
+        let age = config.max_age.and_then(|age| now.checked_add(age));
+        let idle = config.idle_timeout.map(|period| Idle { period, left: period, since: None });
+        let rare = Rare { age, idle, close: None };
+        let has_rare = age.is_some() || idle.is_some();
+        Self { look, heard: false, pinged: false, rare: has_rare.then(|| Box::new(rare)) }
     }
 
     /// Notes that bytes arrived.
     #[inline]
     pub const fn heard(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            watch.heard = true;
-        }
+        self.heard = true;
     }
 
     /// Notes that a message arrived.
     #[inline]
     pub const fn message(&mut self) {
-        if let Some(idle) = &mut self.idle {
+        if let Some(idle) = self.idle() {
             idle.left = idle.period;
             idle.since = None;
         }
     }
 
-    /// Do [`resume`](Self::resume) and [`pause`](Self::pause) matter?
-    #[inline]
-    pub const fn has_idle(&self) -> bool {
-        self.idle.is_some()
-    }
-
     /// Notes that somebody waits for a message.
     pub fn resume(&mut self, now: Instant) {
-        if let Some(idle) = &mut self.idle {
+        if let Some(idle) = self.idle() {
             idle.since.get_or_insert(now);
         }
     }
 
     /// Notes that nobody waits for a message any more.
     pub fn pause(&mut self, now: Instant) {
-        if let Some(idle) = &mut self.idle
+        if let Some(idle) = self.idle()
             && let Some(since) = idle.since.take()
         {
             idle.left = idle.left.saturating_sub(now.saturating_duration_since(since));
@@ -109,62 +94,102 @@ impl Timers {
     /// Notes that a closing handshake began, which has to end within `timeout`. Only
     /// the first call counts.
     pub fn close(&mut self, now: Instant, timeout: Duration) {
-        if self.close.is_none() {
-            let end = now.checked_add(timeout).unwrap_or(now);
-            self.close = Some(Box::new(Closing { hurry: now.checked_add(timeout / 2), end }));
+        let end = now.checked_add(timeout).unwrap_or(now);
+        let closing = Closing { hurry: now.checked_add(timeout / 2), end };
+        self.rare.get_or_insert_default().close.get_or_insert(closing);
+    }
+
+    /// Is there nothing to wait for, until a closing handshake begins?
+    #[inline]
+    pub const fn is_off(&self) -> bool {
+        self.look.is_none() && self.rare.is_none()
+    }
+
+    /// Do [`resume`](Self::resume) and [`pause`](Self::pause) matter?
+    #[inline]
+    pub const fn has_idle(&self) -> bool {
+        match &self.rare {
+            Some(rare) => rare.idle.is_some(),
+            None => false,
         }
     }
 
     /// When the closing handshake has to have ended, if it has begun.
     pub fn close_end(&self) -> Option<Instant> {
-        self.close.as_ref().map(|close| close.end)
+        Some(self.rare.as_ref()?.close?.end)
     }
 
     /// When to call [`expire`](Self::expire) next.
     pub fn next(&self) -> Option<Instant> {
-        if let Some(close) = &self.close {
+        let Some(rare) = &self.rare else { return self.look };
+        if let Some(close) = rare.close {
             return Some(close.hurry.unwrap_or(close.end));
         }
-        let look = self.watch.map(|watch| watch.look);
-        let idle = self.idle.as_ref().and_then(|idle| idle.since?.checked_add(idle.left));
-        [look, idle, self.age].into_iter().flatten().min()
+        let idle = rare.idle.and_then(|idle| idle.since?.checked_add(idle.left));
+        [self.look, idle, rare.age].into_iter().flatten().min()
     }
 
-    /// What is due at `now`. To be called until there is nothing, and only when all
-    /// that had arrived by then has been looked at.
-    pub fn expire(&mut self, now: Instant) -> Option<Due> {
-        if let Some(close) = &mut self.close {
-            if now >= close.end {
-                return Some(Due::GiveUp(Deadline::Close));
+    /// What is due at `now`, with the settings that the connection began with. To be
+    /// called until there is nothing, and only when all that had arrived by then has
+    /// been looked at.
+    pub fn expire(&mut self, now: Instant, config: &Config) -> Option<Due> {
+        if let Some(rare) = &mut self.rare {
+            if let Some(close) = &mut rare.close {
+                return close.expire(now);
             }
-            return close.hurry.take_if(|hurry| now >= *hurry).map(|_| Due::HurryClose);
+            if rare.age.is_some_and(|age| now >= age) {
+                return Some(Due::GiveUp(Deadline::Age));
+            }
+            if rare.idle.is_some_and(|idle| idle.is_over(now)) {
+                return Some(Due::GiveUp(Deadline::Idle));
+            }
         }
-        if self.age.is_some_and(|age| now >= age) {
-            return Some(Due::GiveUp(Deadline::Age));
-        }
-        if let Some(idle) = &self.idle
-            && idle.since.is_some_and(|since| now.saturating_duration_since(since) >= idle.left)
-        {
-            return Some(Due::GiveUp(Deadline::Idle));
-        }
-        let watch = self.watch.as_mut().filter(|watch| now >= watch.look)?;
-        if watch.heard {
-            watch.look = now + watch.keepalive.interval;
-            (watch.heard, watch.pinged) = (false, false);
+        if self.look.is_some_and(|look| now >= look) { self.look(now, config) } else { None }
+    }
+
+    /// Looks after the peer.
+    fn look(&mut self, now: Instant, config: &Config) -> Option<Due> {
+        let keepalive = config.keepalive.get();
+        if std::mem::take(&mut self.heard) {
+            self.look = keepalive.and_then(|keepalive| now.checked_add(keepalive.interval));
+            self.pinged = false;
             return None;
         }
-        if watch.pinged {
+        if self.pinged {
             return Some(Due::GiveUp(Deadline::Keepalive));
         }
-        watch.look = now + watch.keepalive.patience;
-        watch.pinged = true;
+        self.look = keepalive.and_then(|keepalive| now.checked_add(keepalive.patience));
+        self.pinged = true;
         Some(Due::Ping)
+    }
+
+    const fn idle(&mut self) -> Option<&mut Idle> {
+        match &mut self.rare {
+            Some(rare) => rare.idle.as_mut(),
+            None => None,
+        }
+    }
+}
+
+impl Idle {
+    fn is_over(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.saturating_duration_since(since) >= self.left)
+    }
+}
+
+impl Closing {
+    fn expire(&mut self, now: Instant) -> Option<Due> {
+        if now >= self.end {
+            return Some(Due::GiveUp(Deadline::Close));
+        }
+        self.hurry.take_if(|hurry| now >= *hurry).map(|_| Due::HurryClose)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Keepalive;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -180,7 +205,7 @@ mod tests {
                 timers.heard();
             }
             while timers.next().is_some_and(|next| next <= now) {
-                let due = timers.expire(now);
+                let due = timers.expire(now, &config);
                 found.extend(due.map(|due| (second, due)));
                 if matches!(due, Some(Due::GiveUp(_))) {
                     assert_eq!(found, expected);
@@ -212,11 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn a_ping_may_wait_for_ever() {
+        let patient = Keepalive::every(10 * SECOND).answer_within(Duration::MAX);
+        check(Config::new().keepalive(patient), &[], &[(10, Due::Ping)]);
+    }
+
+    #[test]
     fn a_peer_that_could_not_be_heard_is_asked_before_it_is_given_up() {
         let start = Instant::now();
         let config = Config::new().keepalive(Keepalive::every(SECOND));
         let mut timers = Timers::new(&config, start);
-        assert_eq!(timers.expire(start + 1000 * SECOND), Some(Due::Ping));
+        assert_eq!(timers.expire(start + 1000 * SECOND, &config), Some(Due::Ping));
     }
 
     #[test]
@@ -248,14 +279,15 @@ mod tests {
     #[test]
     fn closing_has_one_deadline_and_hurries_at_half_of_it() {
         let start = Instant::now();
-        let mut timers = Timers::new(&Config::new().keepalive(Keepalive::default()), start);
+        let config = Config::new().keepalive(Keepalive::default());
+        let mut timers = Timers::new(&config, start);
         timers.close(start, 4 * SECOND);
         timers.close(start + 3 * SECOND, 4 * SECOND);
-        assert_eq!(timers.expire(start + SECOND), None);
-        assert_eq!(timers.expire(start + 2 * SECOND), Some(Due::HurryClose));
-        assert_eq!(timers.expire(start + 2 * SECOND), None);
+        assert_eq!(timers.expire(start + SECOND, &config), None);
+        assert_eq!(timers.expire(start + 2 * SECOND, &config), Some(Due::HurryClose));
+        assert_eq!(timers.expire(start + 2 * SECOND, &config), None);
         assert_eq!(timers.next(), Some(start + 4 * SECOND));
-        let end = timers.expire(start + 4 * SECOND);
+        let end = timers.expire(start + 4 * SECOND, &config);
         assert_eq!(end, Some(Due::GiveUp(Deadline::Close)));
     }
 }

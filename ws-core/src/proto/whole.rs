@@ -2,29 +2,61 @@
 
 use bytes::Bytes;
 
-use super::{Fault, Inbound, Role};
+use super::{Inbound, Role};
 use crate::frame::{Header, Mask, mask, mask_short};
-use crate::{Message, MessageType, ProtocolError};
+use crate::{Message, MessageType};
 
 /// Up to this length, text is unmasked and looked at in one pass.
 const SHORT: usize = 256;
 
+/// What lies at the front of some input.
+#[derive(Clone, Copy, Debug)]
+pub enum Front {
+    /// A whole message.
+    Message(Whole),
+    /// A whole message of text that is none.
+    NotUtf8,
+    /// What the long way has to be taken for; the input is as it was.
+    Other,
+}
+
+/// Where a whole message lies, unmasked, in the input that was looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    kind: MessageType,
+    start: usize,
+    end: usize,
+}
+
+impl Whole {
+    /// The message, of the input that it lies in.
+    #[inline]
+    pub fn message(self, input: &[u8]) -> Message {
+        let payload = input.get(self.start..self.end).unwrap_or_default();
+        Message::from_checked(self.kind, Bytes::copy_from_slice(payload))
+    }
+
+    /// How many bytes of the input it took.
+    #[inline]
+    pub const fn taken(self) -> usize {
+        self.end
+    }
+}
+
 impl Inbound {
     /// The short way for what comes most often: a message in one frame, neither
-    /// compressed nor longer than 64 KiB, that is all here. With how many bytes it took;
-    /// `None` when the long way has to be taken, with `input` as it was.
-    ///
-    /// # Errors
-    ///
-    /// As [`receive`](Self::receive).
-    #[inline]
-    pub fn whole(&self, input: &mut [u8]) -> Result<Option<(Message, usize)>, Fault> {
-        if self.message.is_some() || self.dropping || self.closed {
-            return Ok(None);
+    /// compressed nor longer than 64 KiB, that is all here. It is unmasked in place.
+    #[inline(always)]
+    pub fn front(&self, input: &mut [u8]) -> Front {
+        if self.message.is_some() | self.dropping | self.closed {
+            return Front::Other;
         }
-        let Some((kind, key, payload, head)) = self.plain_frame(input) else { return Ok(None) };
-        if payload.len() > self.limits.frame_size.min(self.limits.message_size) {
-            return Ok(None);
+        let Some((kind, key, payload, start)) = self.plain_frame(input) else {
+            return Front::Other;
+        };
+        let limits = &self.config.limits;
+        if payload.len() > limits.frame_size.min(limits.message_size) {
+            return Front::Other;
         }
         let is_text = match (key, kind) {
             (None, MessageType::Binary) => true,
@@ -37,11 +69,11 @@ impl Inbound {
                 kind == MessageType::Binary || simdutf8::basic::from_utf8(payload).is_ok()
             }
         };
-        if !is_text {
-            return Err(ProtocolError::TextNotUtf8.into());
+        if is_text {
+            Front::Message(Whole { kind, start, end: start + payload.len() })
+        } else {
+            Front::NotUtf8
         }
-        let taken = head + payload.len();
-        Ok(Some((Message::from_checked(kind, Bytes::copy_from_slice(payload)), taken)))
     }
 
     /// The type, mask and payload of a frame of that sort, and how long its header is.
