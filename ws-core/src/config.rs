@@ -31,6 +31,8 @@ pub struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) low_mark: usize,
     pub(crate) high_mark: usize,
+    pub(crate) read_buffer: usize,
+    pub(crate) write_batch: usize,
     pub(crate) fragment_size: Option<usize>,
     pub(crate) nodelay: bool,
 }
@@ -48,6 +50,8 @@ impl Config {
             close_timeout: Duration::from_secs(5),
             low_mark: 16 * 1024,
             high_mark: 64 * 1024,
+            read_buffer: Self::MAX_READ_BUFFER,
+            write_batch: 16 * 1024,
             fragment_size: None,
             nodelay: true,
         }
@@ -142,6 +146,28 @@ impl Config {
         self
     }
 
+    /// How many bytes are read at once. Default: 64 KiB, which is the most; the least is
+    /// 512.
+    ///
+    /// The buffer belongs to the thread, so a smaller one saves no memory: it makes a
+    /// connection that sends without end leave the processor to others sooner. The payload of
+    /// a long message is read straight to where it stays, in pieces that may be longer.
+    pub const fn read_buffer(mut self, bytes: usize) -> Self {
+        self.read_buffer = match bytes {
+            0..512 => 512,
+            512..=Self::MAX_READ_BUFFER => bytes,
+            _ => Self::MAX_READ_BUFFER,
+        };
+        self
+    }
+
+    /// At how many bytes the answers to a burst leave, rather than wait for each other until
+    /// the burst is over. Default: 16 KiB. Zero lets each message leave by itself.
+    pub const fn write_batch(mut self, bytes: usize) -> Self {
+        self.write_batch = bytes;
+        self
+    }
+
     /// Cut messages that are longer into fragments of this many payload bytes, so
     /// that control frames can pass between them. Default: one frame a message.
     ///
@@ -158,6 +184,8 @@ impl Config {
         self.nodelay = on;
         self
     }
+
+    pub(crate) const MAX_READ_BUFFER: usize = 64 * 1024;
 
     /// The same, with what a server has by default.
     pub(crate) const fn for_server(mut self) -> Self {

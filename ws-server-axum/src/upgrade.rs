@@ -91,6 +91,17 @@ impl<F> WebSocketUpgrade<F> {
         self.limits(|limits| limits.frame_size(bytes))
     }
 
+    /// How many bytes are read at once, from 512 bytes to 64 KiB. Default: 64 KiB.
+    pub fn read_buffer_size(self, bytes: usize) -> Self {
+        self.config(|config| config.read_buffer(bytes))
+    }
+
+    /// At how many bytes the answers to a burst leave, rather than wait for each other until
+    /// it is over. Default: 16 KiB.
+    pub fn write_buffer_size(self, bytes: usize) -> Self {
+        self.config(|config| config.write_batch(bytes))
+    }
+
     /// How many written bytes may wait for a slow peer before `write` waits too. Default:
     /// 64 KiB.
     pub fn max_write_buffer_size(self, bytes: usize) -> Self {

@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use axum::extract::connect_info::MockConnectInfo;
@@ -9,6 +11,8 @@ use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
+#[cfg(unix)]
+use axum::serve::ListenerExt as _;
 use axum::{Extension, Router};
 use http::StatusCode as Status;
 use tokio::sync::{mpsc, oneshot};
@@ -103,6 +107,8 @@ async fn the_builder_reads_like_axums_own() {
         ws.protocols(["v2", "v1"])
             .max_message_size(10)
             .max_frame_size(8)
+            .read_buffer_size(1024)
+            .write_buffer_size(1024)
             .max_write_buffer_size(4096)
             .compression(Compression::no_context_takeover())
             .origin(Origin::patterns(["friend.example"]))
@@ -187,6 +193,7 @@ async fn requests_that_are_none_of_ours_fall_through() {
     }
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn axum_serves_it_and_stops_gracefully() {
     let tracker = Tracker::new();
@@ -201,6 +208,10 @@ async fn axum_serves_it_and_stops_gracefully() {
     );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
+    let (taken, mut streams) = mpsc::unbounded_channel();
+    let listener = listener.tap_io(move |stream| {
+        taken.send(stream.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    });
     let (stop, stopped) = oneshot::channel::<()>();
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let server =
@@ -211,6 +222,9 @@ async fn axum_serves_it_and_stops_gracefully() {
         // The TCP stream was taken over as such.
         let (transport, request) = addrs.recv().await.unwrap();
         assert!(transport.is_some());
+        // And told not to delay.
+        let stream = std::net::TcpStream::from(streams.recv().await.unwrap());
+        assert!(stream.nodelay().unwrap());
         assert_eq!(request, transport);
         stop.send(()).unwrap();
         let drain = tracker.drain(Drain::within(Duration::from_secs(20)));

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use warp::{Filter as _, Rejection, Reply};
 use ws_server_warp::{
     AcceptOptions, Conn, Drain, Refused, StatusCode, TestClient, TestError, Tracker, Ws, recover,
-    serve_until, test_client, websocket, ws,
+    serve_stream, serve_until, test_client, websocket, ws,
 };
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
@@ -125,6 +125,25 @@ async fn warps_own_server_does_for_http_1() {
         server.await.unwrap();
     })
     .await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_tcp_stream_is_told_not_to_delay() {
+    use std::os::fd::AsFd as _;
+    let route = websocket(AcceptOptions::new(), async |conn: Conn| conn.write("hi").await);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let client = tokio::spawn(ws_client::dial(url));
+    let (stream, peer) = in_time(listener.accept()).await.unwrap();
+    let same = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned().unwrap());
+    assert!(!same.nodelay().unwrap());
+    tokio::spawn(async move {
+        serve_stream(stream, Some(peer), warp::service(route)).await.map_err(drop)
+    });
+    let client = in_time(client).await.unwrap().unwrap();
+    assert_eq!(in_time(client.read()).await.unwrap().as_text(), Some("hi"));
+    assert!(same.nodelay().unwrap());
 }
 
 #[tokio::test]

@@ -85,7 +85,8 @@ impl Reader {
         }
         let mut scratch = Scratch::lend();
         let kept = self.rest.as_slice().len();
-        let read = Self::poll_read_scratch(io, &mut self.rest, cx, scratch.bytes());
+        let room = scratch.bytes().get_mut(..shared.facts.config.read_buffer);
+        let read = Self::poll_read_scratch(io, &mut self.rest, cx, room.unwrap_or_default());
         Poll::Ready(match ready!(read) {
             Ok(filled) => {
                 self.heard(filled - kept);

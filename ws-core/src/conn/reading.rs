@@ -16,10 +16,10 @@ use super::shared::Shared;
 use super::transport::ReadHalf;
 use super::waiters::{Ticket, Waiters};
 use crate::proto::{Event, Inbound, Mode};
-use crate::{Error, Message, MessageType};
+use crate::{Config, Error, Message, MessageType};
 
 /// How much is read at a time, and how long a piece of a message may be.
-pub(super) const CHUNK: usize = 64 * 1024;
+pub(super) const CHUNK: usize = Config::MAX_READ_BUFFER;
 
 /// After so many messages that were there already, other tasks get a turn.
 pub(super) const STREAK: u32 = 256;

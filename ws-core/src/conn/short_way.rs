@@ -163,7 +163,8 @@ impl Reader {
         let Some(io) = &mut self.io else { return Poll::Ready(None) };
         let mut scratch = Scratch::lend();
         let scratch = scratch.bytes();
-        let mut buf = ReadBuf::new(scratch);
+        let room = shared.facts.config.read_buffer;
+        let mut buf = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
         let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
         let filled = buf.filled().len();
         if read.is_err() || filled == 0 {

@@ -24,9 +24,6 @@ use super::waiters::{Seldom, Ticket};
 use crate::proto::Outbound;
 use crate::{Deadline, Error, Message, MessageType, Prepared, TryWriteError};
 
-/// Answers to a burst wait for each other up to so many bytes.
-const BURST: usize = 16 * 1024;
-
 /// The writing side of a connection.
 pub(super) struct Writer {
     pub(super) io: Option<WriteHalf>,
@@ -109,7 +106,7 @@ impl Writer {
     /// Sends what is queued, or leaves it for a moment.
     #[inline]
     pub(super) fn send(&mut self, shared: &Shared, later: bool) {
-        if later && self.outbound.queue().len() < BURST {
+        if later && self.outbound.queue().len() < shared.facts.config.write_batch {
             if !shared.deferred.load(Relaxed) {
                 // Nobody else says so: that takes this very lock.
                 shared.deferred.store(true, Relaxed);
