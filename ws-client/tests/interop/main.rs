@@ -33,12 +33,21 @@ fn main() -> Result<ExitCode> {
         ("takeover", Compression::context_takeover(), TAKEOVER, SIZES),
     ] {
         let name = format!("chromium::{name}");
-        tests.push(Test::new(name, move || serve_page(compression, agreed, sizes)));
+        tests.push(Test::new(name, move || serve_page(Adapter::Hyper, compression, agreed, sizes)));
+    }
+    for (adapter, by) in [(Adapter::Axum, "axum"), (Adapter::Warp, "warp")] {
+        let name = format!("chromium::{by}");
+        tests.push(Test::new(name, move || {
+            serve_page(adapter, Compression::no_context_takeover(), NO_TAKEOVER, SIZES)
+        }));
     }
     tests.push(Test::new("chromium::pages_of_other_origins_are_refused", refuse_page));
     for (peer, name) in [(Peer::Python, "python"), (Peer::Node, "node")] {
-        for (adapter, by) in [(Adapter::Hyper, "hyper"), (Adapter::Tcp, "tcp")] {
-            for terms in terms_of_a_client() {
+        for (adapter, by) in ADAPTERS {
+            // What is agreed on, and what that means, is the same under each adapter.
+            let all = matches!(adapter, Adapter::Hyper | Adapter::Tcp);
+            let terms = terms_of_a_client().into_iter();
+            for terms in terms.filter(|terms| all || terms.name == "no_takeover") {
                 let name = format!("{name}_client::{by}::{}", terms.name);
                 let rows = rows(&terms, matches!(adapter, Adapter::Hyper));
                 tests.push(Test::new(name, move || {
@@ -58,6 +67,13 @@ fn main() -> Result<ExitCode> {
     }
     runner::run(tests)
 }
+
+const ADAPTERS: [(Adapter, &str); 4] = [
+    (Adapter::Hyper, "hyper"),
+    (Adapter::Axum, "axum"),
+    (Adapter::Warp, "warp"),
+    (Adapter::Tcp, "tcp"),
+];
 
 const TAKEOVER: &str = "permessage-deflate";
 const NO_TAKEOVER: &str =
@@ -167,9 +183,14 @@ fn windows(ours: Compression, theirs: Value, server: u8, client: u8) -> Terms {
 }
 
 /// A page in a browser and our server, which serves the page too.
-async fn serve_page(compression: Compression, agreed: &str, sizes: &'static [usize]) -> Result<()> {
+async fn serve_page(
+    adapter: Adapter,
+    compression: Compression,
+    agreed: &str,
+    sizes: &'static [usize],
+) -> Result<()> {
     let rows = Rows { fragments: SIZES, ..Rows::new(sizes, CODES_OF_A_PAGE) };
-    let mut server = Server::start(Adapter::Hyper, compression).await?;
+    let mut server = Server::start(adapter, compression).await?;
     let mut asked = rows.to_json(&server.address, &Value::Null);
     asked["page"] = json!(format!("http://{}/", server.address));
     let report = Peer::Chromium.run_client(&asked).await?;
@@ -181,15 +202,19 @@ async fn serve_page(compression: Compression, agreed: &str, sizes: &'static [usi
 async fn refuse_page() -> Result<()> {
     let page = Server::start(Adapter::Hyper, Compression::off()).await?;
     let mut servers = Vec::new();
-    for adapter in [Adapter::Hyper, Adapter::Tcp] {
+    for (adapter, _) in ADAPTERS {
         servers.push(Server::start(adapter, Compression::off()).await?);
     }
     let refused: Vec<_> =
         servers.iter().map(|server| format!("ws://{}/echo", server.address)).collect();
     let asked = json!({ "page": format!("http://{}/", page.address), "refused": refused });
     let report = Peer::Chromium.run_client(&asked).await?;
-    ensure!(report["codes"] == json!([1006, 1006]), "the page saw {report}");
-    for mut server in servers {
+    ensure!(report["codes"] == json!([1006, 1006, 1006, 1006]), "the page saw {report}");
+    for (mut server, (adapter, _)) in servers.into_iter().zip(ADAPTERS) {
+        if matches!(adapter, Adapter::Axum | Adapter::Warp) {
+            // Their frameworks answer, and tell nobody else.
+            continue;
+        }
         let seen = server.seen().await?;
         let Seen::Refused(rejection) = seen else { bail!("{seen:?}, which is no refusal") };
         ensure!(rejection.status() == 403, "refused with {}: {rejection}", rejection.status());

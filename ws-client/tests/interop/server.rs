@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
 use bytes::Bytes;
+use http::Uri;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -12,8 +16,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use warp::Filter as _;
+use warp::path::FullPath;
 use ws_client::{Compression, Config, Conn, Ending, Error, Limits, Message, Stats, StatusCode};
 use ws_core::{AcceptOptions, Rejection};
+use ws_server_axum::WebSocketLayer;
 
 use crate::rows::{Close, LONGEST, Rows};
 
@@ -22,6 +29,8 @@ use crate::rows::{Close, LONGEST, Rows};
 pub(crate) enum Adapter {
     Tcp,
     Hyper,
+    Axum,
+    Warp,
 }
 
 /// A server that does what the path says, and tells how each connection went.
@@ -58,14 +67,20 @@ impl Server {
         let (tell, seen) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared { options, tell });
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    match adapter {
-                        Adapter::Tcp => shared.welcome(stream).await,
-                        Adapter::Hyper => shared.welcome_by_hyper(stream).await,
+            match adapter {
+                Adapter::Axum => shared.serve_by_axum(listener).await,
+                Adapter::Warp => shared.serve_by_warp(listener).await,
+                Adapter::Tcp | Adapter::Hyper => {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        let shared = Arc::clone(&shared);
+                        tokio::spawn(async move {
+                            match adapter {
+                                Adapter::Tcp => shared.welcome(stream).await,
+                                _ => shared.welcome_by_hyper(stream).await,
+                            }
+                        });
                     }
-                });
+                }
             }
         });
         Ok(Self { address, seen })
@@ -142,6 +157,22 @@ impl Shared {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await;
+    }
+
+    async fn serve_by_axum(self: Arc<Self>, listener: TcpListener) {
+        let pages = get(async |uri: Uri| page(uri.path()).map(Body::new));
+        let options = self.options.clone();
+        let sockets = WebSocketLayer::new(options, async move |conn| self.serve(conn).await);
+        // It ends with the runtime.
+        let _ = axum::serve(listener, Router::new().fallback(pages).layer(sockets)).await;
+    }
+
+    async fn serve_by_warp(self: Arc<Self>, listener: TcpListener) {
+        let options = self.options.clone();
+        let sockets = ws_server_warp::websocket(options, async move |conn| self.serve(conn).await);
+        let pages = warp::path::full().map(|path: FullPath| page(path.as_str()).map(|_| PAGE));
+        let routes = sockets.or(pages);
+        let _ = ws_server_warp::serve(listener, warp::service(routes)).await;
     }
 
     fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -225,10 +256,11 @@ pub(crate) async fn write_fragments(conn: &Conn, message: &Message) -> Result<()
     writer.finish().await
 }
 
+const PAGE: &str = include_str!("../peers/page.html");
+
 /// The page that runs the rows in a browser.
 fn page(path: &str) -> Response<Full<Bytes>> {
-    let html = Full::from(include_str!("../peers/page.html"));
-    let mut response = Response::new(html);
+    let mut response = Response::new(Full::from(PAGE));
     let headers = response.headers_mut();
     headers.insert("content-type", http::HeaderValue::from_static("text/html; charset=utf-8"));
     if path != "/" {
