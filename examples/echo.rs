@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use clap::{Parser, ValueEnum};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -84,6 +85,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         Adapter::Tcp | Adapter::Hyper => welcome_all(listener, options, args).await,
         Adapter::Axum => {
             let echoes = ws_server_axum::websocket(options, move |conn| echo(conn, rate));
+            // Over HTTP/2, nobody takes the stream over who would say so.
+            let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
             Ok(axum::serve(listener, Router::new().fallback_service(echoes)).await?)
         }
         Adapter::Warp => {
@@ -124,12 +127,15 @@ async fn welcome(stream: TcpStream, options: &AcceptOptions, args: &Args) -> any
     match args.adapter {
         Adapter::Tcp => Ok(Conn::serve(stream, options, |conn| echo(conn, rate)).await?),
         _ => {
-            let service = service_fn(|request| async { answer(request, options, rate) });
-            hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades()
-                .await?;
-            Ok(())
+            stream.set_nodelay(true)?;
+            let options = options.clone();
+            let service = service_fn(move |request| {
+                let answered = answer(request, &options, rate);
+                async { answered }
+            });
+            let server = ws_server_hyper::server();
+            let served = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            served.await.map_err(|error| anyhow::anyhow!(error))
         }
     }
 }

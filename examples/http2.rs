@@ -29,6 +29,8 @@ async fn main() -> anyhow::Result<()> {
     println!("listening on ws://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
+        // The stream is shared, and stays with the server: only it can say so.
+        stream.set_nodelay(true)?;
         let service = service.clone();
         tokio::spawn(async move {
             let server = ws_server_hyper::server();

@@ -146,12 +146,10 @@ impl Config {
         self
     }
 
-    /// How many bytes are read at once. Default: 64 KiB, which is the most; the least is
-    /// 512.
+    /// How many bytes are read at once, from 512 bytes to 64 KiB. Default: 64 KiB.
     ///
-    /// The buffer belongs to the thread, so a smaller one saves no memory: it makes a
-    /// connection that sends without end leave the processor to others sooner. The payload of
-    /// a long message is read straight to where it stays, in pieces that may be longer.
+    /// The buffer belongs to the thread, so a smaller one saves no memory: it makes a busy
+    /// connection leave the processor sooner. A long payload is read straight to its place.
     pub const fn read_buffer(mut self, bytes: usize) -> Self {
         self.read_buffer = match bytes {
             0..512 => 512,

@@ -39,7 +39,19 @@
 //!
 //! `any` serves HTTP/1.1 and HTTP/2; `get` serves HTTP/1.1 alone, since a WebSocket over
 //! HTTP/2 begins with CONNECT. For HTTP/2, switch on the feature `http2` of axum:
-//! `axum::serve` does the rest.
+//! `axum::serve` does the rest but for one thing. Over HTTP/1.1 a connection takes its TCP
+//! stream over and sets `TCP_NODELAY`; over HTTP/2 the stream is shared, so tell the listener,
+//! or short messages wait for acknowledgements, some 40 ms each:
+//!
+//! ```no_run
+//! use axum::serve::ListenerExt as _;
+//!
+//! # async fn serve(app: axum::Router) -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:9000").await?;
+//! let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+//! axum::serve(listener, app).await
+//! # }
+//! ```
 //!
 //! # Middleware
 //!

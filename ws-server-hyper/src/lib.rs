@@ -54,7 +54,8 @@
 //! which `enable_connect_protocol` was called, without which clients do not try. Any stream
 //! may lie below, such as one of TLS or a Unix socket; where it is a `tokio::net::TcpStream`
 //! in a `TokioIo`, and HTTP/1.1 is spoken, the connection takes it over as such, and sets
-//! `TCP_NODELAY`.
+//! `TCP_NODELAY`. Over HTTP/2 the stream is shared, and stays with the server: set it when you
+//! accept, or short messages wait for acknowledgements, some 40 ms each.
 //!
 //! A graceful shutdown of hyper's knows nothing of connections that were upgraded: give the
 //! options a [`Tracker`], and drain it.

@@ -64,6 +64,9 @@ pub async fn serve_until<S: Filtered>(
         match accepted.await {
             None => break,
             Some(Ok((stream, peer))) => {
+                // Over HTTP/2, nobody takes the stream over who would say so. One that
+                // refuses works all the same.
+                let _ = stream.set_nodelay(true);
                 let service = telling(service.clone(), Some(peer));
                 let conn = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
                 let conn = graceful.watch(conn.into_owned());

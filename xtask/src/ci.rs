@@ -64,7 +64,9 @@ const STEPS: [(&str, Step); 8] = [
     ("autobahn", |_| {
         autobahn::run(&autobahn::Args::whole())?;
         autobahn::run(&autobahn::Args::deflate("axum"))?;
-        autobahn::run(&autobahn::Args::deflate("warp"))
+        autobahn::run(&autobahn::Args::deflate("warp"))?;
+        autobahn::run(&autobahn::Args::http2("hyper"))?;
+        autobahn::run(&autobahn::Args::http2("axum"))
     }),
     ("fuzz", |_| fuzz::all(None, 10)),
 ];

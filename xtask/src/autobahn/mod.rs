@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// Which adapter of the echo server is tested: `hyper`, `axum`, `warp`, or `tcp` for none.
     #[arg(long, default_value = DEFAULT_ADAPTER)]
     adapter: String,
+    /// Test the server over HTTP/2: an example stands between, since the suite knows
+    /// HTTP/1.1 alone.
+    #[arg(long)]
+    http2: bool,
     /// How many processes of the suite run side by side. Default: one per core, at most 4.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     jobs: Option<u32>,
@@ -54,7 +58,25 @@ impl Args {
     /// Every case, for both ends.
     pub(crate) fn whole() -> Self {
         let adapter = DEFAULT_ADAPTER.to_owned();
-        Self { words: Vec::new(), quick: false, adapter, jobs: None, timeout: 1800, out: None }
+        let (words, jobs, out) = (Vec::new(), None, None);
+        Self { words, quick: false, adapter, http2: false, jobs, timeout: 1800, out }
+    }
+
+    /// The cases without large payloads, for the server with this adapter over HTTP/2.
+    pub(crate) fn http2(adapter: &str) -> Self {
+        let cases = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "12.*", "13.*"];
+        let words = [&["server"][..], &cases].concat().into_iter().map(str::to_owned).collect();
+        let adapter = adapter.to_owned();
+        Self { words, quick: true, adapter, http2: true, ..Self::whole() }
+    }
+
+    /// How it is called, and where its reports go.
+    fn name(&self, role: Role) -> String {
+        let mut name = role.name().to_owned();
+        if role == Role::Server && self.adapter != DEFAULT_ADAPTER {
+            name = format!("{name}-{}", self.adapter);
+        }
+        if role == Role::Server && self.http2 { format!("{name}-http2") } else { name }
     }
 
     /// The compressed cases without large payloads, for the server with this adapter: what
@@ -113,11 +135,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let mut failed = Vec::new();
     for role in roles {
-        let dir = match (role, args.adapter.as_str()) {
-            (Role::Server, DEFAULT_ADAPTER) | (Role::Client, _) => role.name().to_owned(),
-            (Role::Server, adapter) => format!("server-{adapter}"),
-        };
-        if !test(*role, args, &suite, &cases, &out.join(dir))? {
+        if !test(*role, args, &suite, &cases, &out.join(args.name(*role)))? {
             failed.push(role.name());
         }
     }
@@ -139,6 +157,7 @@ fn roles(words: &[String]) -> (&'static [Role], &[String]) {
 fn test(role: Role, args: &Args, suite: &Suite, cases: &[CaseId], dir: &Path) -> Result<bool> {
     let program = build(role.example())?;
     let agent = match role {
+        Role::Server if args.http2 => format!("ws-{}-http2", args.adapter),
         Role::Server => format!("ws-{}", args.adapter),
         Role::Client => "ws-client".to_owned(),
     };
@@ -149,6 +168,12 @@ fn test(role: Role, args: &Args, suite: &Suite, cases: &[CaseId], dir: &Path) ->
     let judged = match role {
         Role::Server => {
             let (mut server, url) = serve(&program, &args.adapter, &dir.join("echo.log"))?;
+            // It ends with this block.
+            let bridge = match args.http2 {
+                true => Some(bridge(&url, &dir.join("bridge.log"))?),
+                false => None,
+            };
+            let url = bridge.as_ref().map_or(url, |(_, url)| url.clone());
             let play = Play::Client { agent: agent.clone(), url };
             let start = |part: &Part| {
                 Ok(Work { suite: suite.start(&play, &part.cases, &part.dir)?, client: None })
@@ -236,6 +261,16 @@ fn serve(program: &Path, adapter: &str, log: &Path) -> Result<(Background, Strin
     let server = Background::start("the echo server", &mut command, log)?;
     let url = server.wait_for_line(Duration::from_secs(30), url_in)?;
     Ok((server, url))
+}
+
+/// Starts what stands between the suite and a server over HTTP/2, and waits until it says
+/// where it is.
+fn bridge(server: &str, log: &Path) -> Result<(Background, String)> {
+    let mut command = Command::new(build("http2_bridge")?);
+    command.args(["--to", server.trim_start_matches("ws://")]);
+    let bridge = Background::start("the bridge to HTTP/2", &mut command, log)?;
+    let url = bridge.wait_for_line(Duration::from_secs(30), url_in)?;
+    Ok((bridge, url))
 }
 
 /// The first `ws://ADDRESS:PORT` in a line.
