@@ -254,7 +254,8 @@ fn a_message_may_have_as_many_fragments_as_the_limit_and_no_more() {
 fn a_million_empty_fragments_end_at_the_limit_and_hold_nothing() {
     let empty = more("").open().encode(Role::Client);
     for compression in [None, deflated()] {
-        let mut inbound = Inbound::new(Role::Server, Config::new().limits(Limits::new()), compression);
+        let mut inbound =
+            Inbound::new(Role::Server, Config::new().limits(Limits::new()), compression);
         let mut first = text("").open();
         first.header.rsv1 = compression.is_some();
         assert_eq!(feed(&mut inbound, Mode::Whole, [&first.encode(Role::Client)[..]]).1, None);
@@ -280,7 +281,8 @@ fn a_bomb_is_held_up_to_the_limit_and_no_further() {
         let bytes = bomb.encode(Role::Client);
         for cut in [10, 1000, bytes.len()] {
             for mode in [Mode::Whole, Mode::Pieces(64 * KIB)] {
-                let mut inbound = Inbound::new(Role::Server, Config::new().limits(Limits::new()), Some(params));
+                let mut inbound =
+                    Inbound::new(Role::Server, Config::new().limits(Limits::new()), Some(params));
                 let before = measure();
                 let mut fault = None;
                 let mut rest = Vec::new();

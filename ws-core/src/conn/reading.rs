@@ -4,8 +4,8 @@
 //! something that only the peer can bring (`ping`, `close`, `closed`). All that was
 //! received and not yet delivered stands in [`Reader`], nothing in a future.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;

@@ -4,9 +4,9 @@
 //! Two locks, held only in synchronous sections, and always taken in this order:
 //! the reader's, then the writer's.
 
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::Weak;
 use std::task::Context;
 
 use bytes::Bytes;

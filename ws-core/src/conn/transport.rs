@@ -97,12 +97,9 @@ where
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
-    let io: Shared = Arc::new(Mutex::new(Other { stream: Box::new(Present(io)), held_back: false }));
-    (
-        ReadHalf::Any(Arc::clone(&io)),
-        WriteHalf::Any(io),
-        Addresses::Other(None),
-    )
+    let io: Shared =
+        Arc::new(Mutex::new(Other { stream: Box::new(Present(io)), held_back: false }));
+    (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::Other(None))
 }
 
 /// A stream that is there: an `Option` only because it was asked what it is.

@@ -39,13 +39,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(io: WriteHalf, outbound: Outbound) -> Self {
-        Self {
-            io: Some(io),
-            outbound,
-            waiters: Seldom::default(),
-            failed: None,
-            messages: 0,
-        }
+        Self { io: Some(io), outbound, waiters: Seldom::default(), failed: None, messages: 0 }
     }
 
     /// Queues a message when there is room for it, and sends what can be sent.

@@ -42,11 +42,7 @@ pub struct Inbound {
 
 impl Inbound {
     /// Nothing received yet.
-    pub fn new(
-        role: Role,
-        config: impl Into<Arc<Config>>,
-        compression: Option<Params>,
-    ) -> Self {
+    pub fn new(role: Role, config: impl Into<Arc<Config>>, compression: Option<Params>) -> Self {
         let inflater = compression.map(|params| match role {
             Role::Server => (params.client_max_window_bits, !params.client_no_context_takeover),
             Role::Client => (params.server_max_window_bits, !params.server_no_context_takeover),

@@ -80,9 +80,9 @@ impl Outbound {
             sent: 0,
             stream: None,
             closed: false,
-            rare: config.fragment_size.map(|size| {
-                Box::new(Rare { fragment_size: Some(size), ..Rare::default() })
-            }),
+            rare: config
+                .fragment_size
+                .map(|size| Box::new(Rare { fragment_size: Some(size), ..Rare::default() })),
         }
     }
 

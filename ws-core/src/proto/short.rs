@@ -32,7 +32,11 @@ pub(super) fn frame<'a>(
 /// The header of a frame that is a whole message, uncompressed and no longer than
 /// [`COPIED`], and how many bytes it has.
 #[inline]
-pub(super) const fn header(opcode: OpCode, key: Option<Mask>, len: usize) -> ([u8; LONGEST], usize) {
+pub(super) const fn header(
+    opcode: OpCode,
+    key: Option<Mask>,
+    len: usize,
+) -> ([u8; LONGEST], usize) {
     let ([high, low], first) = ((len as u16).to_be_bytes(), 0x80 | opcode.as_u8());
     match key {
         None if len < 126 => ([first, low, 0, 0, 0, 0, 0, 0], 2),
@@ -56,7 +60,9 @@ mod tests {
     #[test]
     fn a_short_frame_is_the_frame_that_the_long_way_makes() {
         let key = Mask::new([1, 2, 3, 4]);
-        for (len, key) in [0, 1, 125, 126, COPIED].into_iter().flat_map(|len| [(len, None), (len, Some(key))]) {
+        for (len, key) in
+            [0, 1, 125, 126, COPIED].into_iter().flat_map(|len| [(len, None), (len, Some(key))])
+        {
             let payload = vec![b'a'; len];
             let mut room = vec![0xff; COPIED + LONGEST];
             let frame = frame(OpCode::TEXT, key, &payload, &mut room).unwrap();
