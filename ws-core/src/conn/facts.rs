@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::request::RequestInfo;
 use super::transport::Addresses;
 use super::values::Values;
@@ -18,7 +16,6 @@ pub(super) struct Facts {
     pub(super) config: Arc<Config>,
     pub(super) subprotocol: Option<Box<String>>,
     pub(super) addresses: Addresses,
-    pub(super) request: Mutex<Option<Arc<RequestInfo>>>,
     pub(super) values: Values,
 }
 
@@ -67,18 +64,18 @@ impl Conn {
 
     /// The request that the connection began with, on a server that kept it.
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
-        self.0.facts.request.lock().clone()
+        self.0.reader.lock().request.clone()
     }
 
     /// Takes the request out, so that its memory can be given back.
     pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
-        self.0.facts.request.lock().take()
+        self.0.reader.lock().request.take()
     }
 
     /// Keeps the request that the connection began with, with the address of the
     /// transport unless it knows another. For adapters.
     pub fn set_request(&self, mut request: RequestInfo) {
         request.peer_addr = request.peer_addr.or_else(|| self.0.facts.addresses.peer());
-        *self.0.facts.request.lock() = Some(Arc::new(request));
+        self.0.reader.lock().request = Some(Arc::new(request));
     }
 }

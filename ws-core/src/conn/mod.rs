@@ -119,7 +119,6 @@ impl Conn {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,
             subprotocol: agreed.subprotocol.map(Box::new),
             addresses,
-            request: Mutex::new(None),
             values: Values::default(),
             config: Arc::clone(&config),
         };

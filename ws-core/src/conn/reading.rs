@@ -4,6 +4,7 @@
 //! something that only the peer can bring (`ping`, `close`, `closed`). All that was
 //! received and not yet delivered stands in [`Reader`], nothing in a future.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use super::clock::Clock;
 use super::filling::Rest;
 use super::ping::Pings;
+use super::request::RequestInfo;
 use super::shared::Shared;
 use super::transport::ReadHalf;
 use super::waiters::{Ticket, Waiters};
@@ -43,6 +45,8 @@ pub(super) struct Reader {
     owes_pong: bool,
     pub(super) messages: u64,
     pub(super) bytes: u64,
+    /// What the connection began with. It stands here because of the lock.
+    pub(super) request: Option<Arc<RequestInfo>>,
     pub(super) rest: Rest,
     pub(super) streak: u32,
 }
@@ -77,6 +81,7 @@ impl Reader {
             owes_pong: false,
             messages: 0,
             bytes: leftover.len() as u64,
+            request: None,
             rest: Rest::new(leftover),
             streak: 0,
         }

@@ -20,7 +20,6 @@ pub struct Outbound {
     /// close frame.
     plain: bool,
     compressor: Option<Box<Compressor>>,
-    fragment_size: usize,
     queue: Queue,
     /// How many bytes the transport has taken.
     sent: u64,
@@ -33,6 +32,8 @@ pub struct Outbound {
 
 #[derive(Debug, Default)]
 struct Rare {
+    /// Where longer messages are cut.
+    fragment_size: Option<usize>,
     /// A pong that replaced others: the latest of too many.
     pong: Option<Bytes>,
     close: Option<CloseFrame>,
@@ -75,12 +76,13 @@ impl Outbound {
             role,
             plain: compression.is_none() && config.fragment_size.is_none(),
             compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
-            fragment_size: config.fragment_size.unwrap_or(usize::MAX),
             queue: Queue::default(),
             sent: 0,
             stream: None,
             closed: false,
-            rare: None,
+            rare: config
+                .fragment_size
+                .map(|size| Box::new(Rare { fragment_size: Some(size), ..Rare::default() })),
         }
     }
 
@@ -145,7 +147,7 @@ impl Outbound {
             None => None,
         };
         let payload = deflated.as_ref().unwrap_or(message.as_bytes());
-        if payload.len() > self.fragment_size {
+        if payload.len() > self.fragment_size() {
             return self.frames(opcode_of(message.kind()), deflated.is_some(), payload.clone());
         }
         let header = Header::new(true, opcode_of(message.kind()), payload.len() as u64);
@@ -193,7 +195,7 @@ impl Outbound {
         let mut rsv1 = stream.compressed && !stream.begun;
         let mut rest = payload;
         loop {
-            let len = rest.len().min(self.fragment_size);
+            let len = rest.len().min(self.fragment_size());
             let (piece, after) = rest.split_at(len);
             let header = Header::new(last && after.is_empty(), opcode, piece.len() as u64);
             let header = Header { rsv1, mask: self.mask(), ..header };
@@ -314,9 +316,6 @@ impl Outbound {
     #[cold]
     fn latest_pong(&mut self) {
         let pong = self.rare.as_mut().and_then(|rare| rare.pong.take());
-        if !self.closed {
-            self.rare = None;
-        }
         if let Some(payload) = pong {
             // It was measured when it was put there.
             let _ = self.control(OpCode::PONG, &payload);
@@ -349,10 +348,16 @@ impl Outbound {
         Header { mask: self.mask(), ..Header::new(true, opcode, payload.len() as u64) }
     }
 
+    /// How long a frame may be.
+    fn fragment_size(&self) -> usize {
+        self.rare.as_ref().and_then(|rare| rare.fragment_size).unwrap_or(usize::MAX)
+    }
+
     #[inline]
     fn frames(&mut self, opcode: OpCode, rsv1: bool, payload: Bytes) {
-        if payload.len() > self.fragment_size {
-            return self.fragments(opcode, rsv1, payload, self.fragment_size);
+        let size = self.fragment_size();
+        if payload.len() > size {
+            return self.fragments(opcode, rsv1, payload, size);
         }
         let header = Header { rsv1, ..Header::new(true, opcode, payload.len() as u64) };
         self.queue.push(&Header { mask: self.mask(), ..header }, payload);

@@ -1,5 +1,7 @@
 //! How fast is our own server, over bare TCP and through hyper?
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
@@ -17,7 +19,11 @@ fn main() -> Result<()> {
     // One for all connections.
     let server = Server { options, accept: settings(options), room: Room::default() };
     let server: &'static Server = Box::leak(Box::new(server));
-    kit::serve(options, |stream| welcome(stream, server))
+    if options.is("hyper") {
+        kit::serve(options, |stream| welcome_by_hyper(stream, server))
+    } else {
+        kit::serve(options, |stream| welcome(stream, server))
+    }
 }
 
 struct Server {
@@ -26,13 +32,14 @@ struct Server {
     room: Room,
 }
 
-/// Makes a connection of a stream, and serves it in a task that has forgotten how.
+/// Makes a connection of a stream, and serves it.
 async fn welcome(stream: TcpStream, server: &'static Server) -> Result<()> {
-    if !server.options.is("hyper") {
-        let conn = Conn::accept(stream, &server.accept).await?;
-        tokio::spawn(serve(conn, server));
-        return Ok(());
-    }
+    let conn = Conn::accept(stream, &server.accept).await?;
+    Ok(serve(conn, server).await?)
+}
+
+/// As [`welcome`], by way of hyper, in a task that does not hold hyper's state.
+async fn welcome_by_hyper(stream: TcpStream, server: &'static Server) -> Result<()> {
     let service = service_fn(|request| async { answer(request, server) });
     hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -65,13 +72,18 @@ fn settings(options: &Options) -> AcceptOptions {
     AcceptOptions::new().config(Config::new().read_limit(MESSAGE_LIMIT).compression(compression))
 }
 
-async fn serve(conn: Conn, server: &'static Server) -> Result<(), Error> {
+/// What a connection is for. Apart from its task, which is held for as long and would
+/// have room for the largest of these and for the handshake before it.
+fn serve(
+    conn: Conn,
+    server: &'static Server,
+) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
     // What the request said is of no use to an echo.
     drop(conn.take_request());
     match server.options.mode {
-        Mode::Echo => echo(conn).await,
-        Mode::Fanout => publish(conn, &server.room).await,
-        Mode::Burst => burst(conn, server.options.writers).await,
+        Mode::Echo => Box::pin(echo(conn)),
+        Mode::Fanout => Box::pin(publish(conn, &server.room)),
+        Mode::Burst => Box::pin(burst(conn, server.options.writers)),
     }
 }
 
