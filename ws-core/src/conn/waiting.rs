@@ -162,7 +162,7 @@ impl Reader {
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Poll<Ending> {
-        let ending = || shared.ending.get().map(|ending| Ending::clone(ending));
+        let ending = || shared.ending.get().cloned();
         self.poll_until(shared, ticket, cx, |_| ending()).map(|ended| {
             // Reading fails only when the end is known.
             ended.or_else(|error| ending().ok_or(error)).unwrap_or_else(|error| Ending {
