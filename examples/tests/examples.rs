@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
@@ -13,6 +14,7 @@ use hyper::ext::Protocol;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message as Foreign;
 use ws_client::{Config, Conn, Dial, DialError, StatusCode};
 use ws_core::handshake::Offer;
 use ws_core::{Compression, Role};
@@ -86,7 +88,24 @@ async fn the_echoes_echo() {
         conn.write("hello").await.unwrap();
         assert_eq!(text(&conn).await, "hello", "{name}");
         in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+        in_time(talk_by_tungstenite(&example.url)).await;
     }
+}
+
+/// The same with the client of another library.
+async fn talk_by_tungstenite(url: &str) {
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    for sent in [Foreign::text("hello"), Foreign::binary(vec![7; 100_000])] {
+        socket.send(sent.clone()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), sent);
+    }
+    socket.send(Foreign::Ping("are you there?".into())).await.unwrap();
+    let pong = socket.next().await.unwrap().unwrap();
+    assert_eq!(pong, Foreign::Pong("are you there?".into()));
+    socket.close(None).await.unwrap();
+    // It says in the end that there was a close frame for its own.
+    assert!(matches!(socket.next().await, Some(Ok(Foreign::Close(_)))));
+    assert!(socket.next().await.is_none());
 }
 
 #[tokio::test]

@@ -65,6 +65,9 @@ fn main() -> Result<ExitCode> {
         tests.push(Test::new(format!("{name}_client::windows"), move || serve_windows(peer)));
         tests.push(Test::new(format!("{name}_server::windows"), move || dial_windows(peer)));
     }
+    for (adapter, by) in [(Adapter::Axum, "axum"), (Adapter::Warp, "warp")] {
+        tests.push(Test::new(format!("node_http2::{by}"), move || serve_http2(adapter)));
+    }
     runner::run(tests)
 }
 
@@ -180,6 +183,18 @@ fn windows(ours: Compression, theirs: Value, server: u8, client: u8) -> Terms {
         "permessage-deflate; server_max_window_bits={server}; client_max_window_bits={client}"
     );
     Terms::new(format!("windows of {server} and {client} bits"), ours, theirs, Some(&agreed))
+}
+
+/// Several connections over one of HTTP/2, by a client that makes them by hand.
+async fn serve_http2(adapter: Adapter) -> Result<()> {
+    let mut server = Server::start(adapter, Compression::off()).await?;
+    let rows = Rows::new(SIZES, CODES).to_json(&server.address, &Value::Null);
+    let report = Peer::run_http2(&rows).await?;
+    ensure!(report["sockets"] == 3, "{report}");
+    for _ in 0..3 {
+        server.check_end(1000).await?;
+    }
+    Ok(())
 }
 
 /// A page in a browser and our server, which serves the page too.

@@ -45,6 +45,15 @@ impl Peer {
             Self::Node => "client.mjs",
             Self::Chromium => "page.mjs",
         };
+        self.run(script, rows).await
+    }
+
+    /// Runs node's `http2` as a client, and gives its report.
+    pub(crate) async fn run_http2(rows: &Value) -> Result<Value> {
+        Self::Node.run("http2.mjs", rows).await
+    }
+
+    async fn run(self, script: &str, rows: &Value) -> Result<Value> {
         let mut child = self.command(script).await?.arg(rows.to_string()).spawn()?;
         let diary = Diary::of(child.stderr.take());
         let mut said = String::new();

@@ -91,6 +91,15 @@ impl Server {
         self.seen.recv().await.context("the server has gone")
     }
 
+    /// Checks that the next connection ended properly, closed by the client with this code.
+    pub(crate) async fn check_end(&mut self, code: u16) -> Result<()> {
+        let Seen::Ended(ended) = self.seen().await? else { return Err(anyhow!("refused")) };
+        let received = ended.ending.received.as_ref().map(|close| close.code.as_u16());
+        let is_good = ended.ending.is_clean() && received == Some(code);
+        ensure!(is_good, "it should have ended with {code}, and did so by {:?}", ended.ending);
+        Ok(())
+    }
+
     /// Checks that the connections of a client that has done all its rows went as they should.
     pub(crate) async fn check(&mut self, rows: &Rows, is_compressed: bool) -> Result<()> {
         let mut expected: Vec<_> = rows.closes.iter().chain(&rows.closed).cloned().collect();

@@ -1,10 +1,11 @@
-//! How fast is our own server, over bare TCP and through hyper?
+//! How fast is our own server, over bare TCP and through hyper, axum and warp?
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
+use axum::Router;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -21,6 +22,10 @@ fn main() -> Result<()> {
     let server: &'static Server = Box::leak(Box::new(server));
     if options.is("hyper") {
         kit::serve(options, |stream| welcome_by_hyper(stream, server))
+    } else if options.is("axum") {
+        kit::runtime(options.workers)?.block_on(serve_by_axum(server))
+    } else if options.is("warp") {
+        kit::runtime(options.workers)?.block_on(serve_by_warp(server))
     } else {
         kit::serve(options, |stream| welcome(stream, server))
     }
@@ -59,6 +64,20 @@ fn answer(
         }
         Err(rejection) => Ok(rejection.into_response().map(Full::from)),
     }
+}
+
+/// All connections, by way of axum.
+async fn serve_by_axum(server: &'static Server) -> Result<()> {
+    let sockets = ws_server_axum::websocket(server.accept.clone(), |conn| serve(conn, server));
+    let listener = kit::listener(server.options).await?;
+    Ok(axum::serve(listener, Router::new().route("/", sockets)).await?)
+}
+
+/// As [`serve_by_axum`], by way of warp.
+async fn serve_by_warp(server: &'static Server) -> Result<()> {
+    let sockets = ws_server_warp::websocket(server.accept.clone(), |conn| serve(conn, server));
+    let listener = kit::listener(server.options).await?;
+    Ok(ws_server_warp::serve(listener, warp::service(sockets)).await?)
 }
 
 /// What a server has by default, but for what the scenario is about.

@@ -56,6 +56,8 @@ pub(crate) const CONTESTANTS: &[Contestant] = &[
         &[Echo, Skill::Deflate, Takeover, Fanout, Workers, Burst, Client],
     ),
     row("ours+hyper", Ours, "ours", "hyper", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
+    row("ours+axum", Ours, "ours", "axum", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
+    row("ours+warp", Ours, "ours", "warp", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
     row("ours+level6", Ours, "ours", "level6", &[Skill::Deflate, Takeover]),
     row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
     row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
