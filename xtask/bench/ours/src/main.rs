@@ -1,7 +1,5 @@
 //! How fast is our own server, over bare TCP and through hyper, axum and warp?
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
@@ -91,18 +89,15 @@ fn settings(options: &Options) -> AcceptOptions {
     AcceptOptions::new().config(Config::new().read_limit(MESSAGE_LIMIT).compression(compression))
 }
 
-/// What a connection is for. Apart from its task, which is held for as long and would
-/// have room for the largest of these and for the handshake before it.
-fn serve(
-    conn: Conn,
-    server: &'static Server,
-) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+/// What a connection is for. Each apart from the task, which would else have room for the
+/// largest of them.
+async fn serve(conn: Conn, server: &'static Server) -> Result<(), Error> {
     // What the request said is of no use to an echo.
     drop(conn.take_request());
     match server.options.mode {
-        Mode::Echo => Box::pin(echo(conn)),
-        Mode::Fanout => Box::pin(publish(conn, &server.room)),
-        Mode::Burst => Box::pin(burst(conn, server.options.writers)),
+        Mode::Echo => Box::pin(echo(conn)).await,
+        Mode::Fanout => Box::pin(publish(conn, &server.room)).await,
+        Mode::Burst => Box::pin(burst(conn, server.options.writers)).await,
     }
 }
 
