@@ -20,11 +20,11 @@ use super::waiters::{Ticket, Waiters};
 use crate::proto::{Event, Inbound, Mode};
 use crate::{Error, Message, MessageType};
 
-/// How much is read at a time, and how long a piece of a message may be.
+/// How long a piece of a message may be.
 pub(super) const CHUNK: usize = 64 * 1024;
 
 /// After so many messages that were there already, other tasks get a turn.
-pub(super) const STREAK: u32 = 256;
+pub(super) const STREAK: u16 = 256;
 
 /// The reading side of a connection.
 pub(super) struct Reader {
@@ -41,6 +41,8 @@ pub(super) struct Reader {
     pub(super) closing: bool,
     /// A message is an error: the application said that it expects none.
     pub(super) refusing: bool,
+    /// The last read took all that the transport had.
+    pub(super) emptied: bool,
     /// A pong is queued and not sent.
     owes_pong: bool,
     pub(super) messages: u64,
@@ -48,7 +50,7 @@ pub(super) struct Reader {
     /// What the connection began with. It stands here because of the lock.
     pub(super) request: Option<Arc<RequestInfo>>,
     pub(super) rest: Rest,
-    pub(super) streak: u32,
+    pub(super) streak: u16,
 }
 
 /// What reading came upon.
@@ -78,6 +80,7 @@ impl Reader {
             streaming: false,
             closing: false,
             refusing: false,
+            emptied: false,
             owes_pong: false,
             messages: 0,
             bytes: leftover.len() as u64,
