@@ -276,7 +276,7 @@ impl Conn {
 
     /// How the connection ended; `None` while it is open.
     pub fn ending(&self) -> Option<Ending> {
-        self.0.ending.get().map(|ending| Ending::clone(ending))
+        self.0.ending.get().cloned()
     }
 
     /// Sets the longest message to accept, after decompression, from the next message

@@ -268,25 +268,8 @@ impl Reader {
 
     /// The end of the connection, if it has come.
     #[inline]
-    fn over(&self, shared: &Shared) -> Option<Error> {
+    pub(super) fn over(&self, shared: &Shared) -> Option<Error> {
         shared.ending.get().map(|ending| ending.error.clone())
-    }
-
-    /// Nothing can be read: waits for that, and for what is due by the clock.
-    #[inline]
-    pub(super) fn poll_idle<T>(
-        &mut self,
-        shared: &Shared,
-        ticket: &mut Ticket,
-        reads: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<T, Error>> {
-        self.waiters.wait(ticket, reads, cx.waker());
-        shared.poll_stuck(cx);
-        if self.clock.is_set() {
-            return Poll::Pending;
-        }
-        self.poll_clock(shared, cx)
     }
 
     /// Notes what is about to be given out.
@@ -389,17 +372,5 @@ impl Reader {
         self.bytes += count as u64;
         self.streak = 0;
         self.clock.heard();
-    }
-
-    /// What is due by the clock?
-    #[cold]
-    fn poll_clock<T>(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<Result<T, Error>> {
-        while let Poll::Ready(due) = self.clock.poll(shared, cx) {
-            shared.due(self, due);
-            if let Some(error) = self.over(shared) {
-                return Poll::Ready(Err(error));
-            }
-        }
-        Poll::Pending
     }
 }
