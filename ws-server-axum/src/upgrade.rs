@@ -91,7 +91,7 @@ impl<F> WebSocketUpgrade<F> {
         self.limits(|limits| limits.frame_size(bytes))
     }
 
-    /// How many bytes are read at once, from 512 bytes to 64 KiB. Default: 64 KiB.
+    /// How many bytes are read at once, from 512 bytes to 65 KiB. Default: 65 KiB.
     pub fn read_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.read_buffer(bytes))
     }

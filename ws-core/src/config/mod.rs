@@ -154,7 +154,7 @@ impl Config {
         self
     }
 
-    /// How many bytes are read at once, from 512 bytes to 64 KiB. Default: 64 KiB.
+    /// How many bytes are read at once, from 512 bytes to 65 KiB. Default: 65 KiB.
     ///
     /// The buffer belongs to the thread, so a smaller one saves no memory: it makes a busy
     /// connection leave the processor sooner. A long payload is read straight to its place.
@@ -191,7 +191,7 @@ impl Config {
         self
     }
 
-    pub(crate) const MAX_READ_BUFFER: usize = 64 * 1024;
+    pub(crate) const MAX_READ_BUFFER: usize = 65 * 1024;
 
     /// The same, with what a server has by default.
     pub(crate) const fn for_server(mut self) -> Self {

@@ -14,7 +14,7 @@ use crate::proto::Role;
 pub(super) struct Facts {
     pub(super) id: u64,
     pub(super) config: Arc<Config>,
-    #[expect(clippy::box_collection, reason = "one word, of which most connections need none")]
+    #[expect(clippy::box_collection, reason = "seldom there, and then it is one word")]
     pub(super) subprotocol: Option<Box<String>>,
     pub(super) addresses: Addresses,
     pub(super) values: Values,

@@ -12,21 +12,25 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::reading::{CHUNK, Reader, Step};
+use super::reading::{Reader, Step};
 use super::shared::Shared;
 use super::transport::ReadHalf;
 use super::waiters::Ticket;
-use crate::Error;
 use crate::proto::Mode;
+use crate::{Config, Error};
+
+/// How much is read at a time. A little more than 64 KiB: room is made for 16 times of
+/// what has arrived, so that 1 MiB with its header is here after two reads.
+const SIZE: usize = Config::MAX_READ_BUFFER;
 
 thread_local! {
     /// Where bytes are read to: a connection that waits has no buffer of its own.
-    static SCRATCH: Cell<Option<Box<[u8; CHUNK]>>> = const { Cell::new(None) };
+    static SCRATCH: Cell<Option<Box<[u8; SIZE]>>> = const { Cell::new(None) };
 }
 
 /// The buffer of this thread while it is lent; one of its own while somebody else has
 /// that, and in a thread that ends.
-pub(super) struct Scratch(Option<Box<[u8; CHUNK]>>);
+pub(super) struct Scratch(Option<Box<[u8; SIZE]>>);
 
 impl Scratch {
     #[inline]
@@ -35,8 +39,8 @@ impl Scratch {
     }
 
     #[inline]
-    pub(super) fn bytes(&mut self) -> &mut [u8; CHUNK] {
-        self.0.get_or_insert_with(|| Box::new([0; CHUNK]))
+    pub(super) fn bytes(&mut self) -> &mut [u8; SIZE] {
+        self.0.get_or_insert_with(|| Box::new([0; SIZE]))
     }
 }
 

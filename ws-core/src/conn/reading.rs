@@ -18,13 +18,13 @@ use super::shared::Shared;
 use super::transport::ReadHalf;
 use super::waiters::{Ticket, Waiters};
 use crate::proto::{Event, Inbound, Mode};
-use crate::{Config, Error, Message, MessageType};
+use crate::{Error, Message, MessageType};
 
-/// How much is read at a time, and how long a piece of a message may be.
-pub(super) const CHUNK: usize = Config::MAX_READ_BUFFER;
+/// How long a piece of a message may be.
+pub(super) const CHUNK: usize = 64 * 1024;
 
 /// After so many messages that were there already, other tasks get a turn.
-pub(super) const STREAK: u32 = 256;
+pub(super) const STREAK: u16 = 256;
 
 /// The reading side of a connection.
 pub(super) struct Reader {
@@ -41,6 +41,8 @@ pub(super) struct Reader {
     pub(super) closing: bool,
     /// A message is an error: the application said that it expects none.
     pub(super) refusing: bool,
+    /// The last read took all that the transport had.
+    pub(super) emptied: bool,
     /// A pong is queued and not sent.
     owes_pong: bool,
     pub(super) messages: u64,
@@ -48,7 +50,7 @@ pub(super) struct Reader {
     /// What the connection began with. It stands here because of the lock.
     pub(super) request: Option<Arc<RequestInfo>>,
     pub(super) rest: Rest,
-    pub(super) streak: u32,
+    pub(super) streak: u16,
 }
 
 /// What reading came upon.
@@ -78,6 +80,7 @@ impl Reader {
             streaming: false,
             closing: false,
             refusing: false,
+            emptied: false,
             owes_pong: false,
             messages: 0,
             bytes: leftover.len() as u64,
@@ -265,25 +268,8 @@ impl Reader {
 
     /// The end of the connection, if it has come.
     #[inline]
-    fn over(&self, shared: &Shared) -> Option<Error> {
+    pub(super) fn over(&self, shared: &Shared) -> Option<Error> {
         shared.ending.get().map(|ending| ending.error.clone())
-    }
-
-    /// Nothing can be read: waits for that, and for what is due by the clock.
-    #[inline]
-    pub(super) fn poll_idle<T>(
-        &mut self,
-        shared: &Shared,
-        ticket: &mut Ticket,
-        reads: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<T, Error>> {
-        self.waiters.wait(ticket, reads, cx.waker());
-        shared.poll_stuck(cx);
-        if self.clock.is_set() {
-            return Poll::Pending;
-        }
-        self.poll_clock(shared, cx)
     }
 
     /// Notes what is about to be given out.
@@ -386,17 +372,5 @@ impl Reader {
         self.bytes += count as u64;
         self.streak = 0;
         self.clock.heard();
-    }
-
-    /// What is due by the clock?
-    #[cold]
-    fn poll_clock<T>(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<Result<T, Error>> {
-        while let Poll::Ready(due) = self.clock.poll(shared, cx) {
-            shared.due(self, due);
-            if let Some(error) = self.over(shared) {
-                return Poll::Ready(Err(error));
-            }
-        }
-        Poll::Pending
     }
 }

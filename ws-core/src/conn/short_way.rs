@@ -161,6 +161,10 @@ impl Reader {
         shared.more.store(false, Relaxed);
         shared.flush_deferred();
         let Some(io) = &mut self.io else { return Poll::Ready(None) };
+        if std::mem::take(&mut self.emptied) {
+            // Most likely there is nothing yet, and to hear that takes no buffer.
+            ready!(io.poll_ready(cx));
+        }
         let mut scratch = Scratch::lend();
         let scratch = scratch.bytes();
         let room = shared.facts.config.read_buffer;
@@ -173,6 +177,7 @@ impl Reader {
             return Poll::Ready(None);
         }
         self.heard(filled);
+        self.emptied = filled < room;
         let input = scratch.get_mut(..filled).unwrap_or_default();
         let whole = match self.inbound.front(input) {
             Front::Message(whole) => whole,

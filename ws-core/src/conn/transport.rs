@@ -165,6 +165,18 @@ impl AsyncRead for ReadHalf {
     }
 }
 
+impl ReadHalf {
+    /// Waits until there may be something to read, where the transport can say.
+    #[inline]
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            // An error is met again by who reads.
+            Self::Tcp(io) => io.as_ref().poll_read_ready(cx).map(drop),
+            Self::Any(_) => Poll::Ready(()),
+        }
+    }
+}
+
 /// How many chunks are handed to the transport at once.
 const SLICES: usize = 32;
 

@@ -155,6 +155,35 @@ impl Shared {
 }
 
 impl Reader {
+    /// Nothing can be read: waits for that, and for what is due by the clock.
+    #[inline]
+    pub(super) fn poll_idle<T>(
+        &mut self,
+        shared: &Shared,
+        ticket: &mut Ticket,
+        reads: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, Error>> {
+        self.waiters.wait(ticket, reads, cx.waker());
+        shared.poll_stuck(cx);
+        if self.clock.is_set() {
+            return Poll::Pending;
+        }
+        self.poll_clock(shared, cx)
+    }
+
+    /// What is due by the clock?
+    #[cold]
+    fn poll_clock<T>(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<Result<T, Error>> {
+        while let Poll::Ready(due) = self.clock.poll(shared, cx) {
+            shared.due(self, due);
+            if let Some(error) = self.over(shared) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Pending
+    }
+
     /// The end, for those that only wait for it.
     pub(super) fn poll_end(
         &mut self,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 
 use super::judge::{Situation, judge};
-use super::payload::{OpenFrame, OpenMessage, check_size, grow, inflate};
+use super::payload::{OpenFrame, OpenMessage, SLACK, check_size, grow, inflate};
 use super::{CloseFrame, Event, Fault, Front, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Header, OpCode, mask};
@@ -14,10 +14,6 @@ use crate::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
 /// From this many missing bytes on, a payload is read straight to where it stays.
 const DIRECT: u64 = 8 * 1024;
-
-/// Room behind the end of such a payload: a read that fills all of its room does not
-/// show that the transport has no more, and would be followed by one in vain.
-const SLACK: usize = 512;
 
 /// How much of a message that nobody wants is held at a time.
 const DISCARD: usize = 64 * 1024;

@@ -9,6 +9,7 @@
 //! [`Outbound::fail`].
 
 mod close;
+mod compressor;
 mod event;
 mod fault;
 mod inbound;

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
+use super::compressor::Compressor;
 use super::{CloseFrame, Queue, Role, short};
-use crate::config::CompressionMode;
-use crate::deflate::{DeflateError, Deflater, Params};
+use crate::deflate::{DeflateError, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
 use crate::{Config, Message, MessageType, Prepared, Unsendable};
 
@@ -39,15 +39,6 @@ struct Rare {
     close: Option<CloseFrame>,
     /// Has the close frame overtaken the data already?
     hurried: bool,
-}
-
-#[derive(Debug)]
-struct Compressor {
-    deflater: Deflater,
-    threshold: usize,
-    /// Must a message that was compressed also be sent so? Only without a window
-    /// that the peer has to follow may one that did not shrink go as it is.
-    takeover: bool,
 }
 
 /// What comes behind a piece of a message.
@@ -387,47 +378,6 @@ impl Outbound {
     }
 }
 
-impl Compressor {
-    fn new(role: Role, config: &Config, params: Params) -> Self {
-        let (bits, no_takeover) = match role {
-            Role::Server => (params.server_max_window_bits, params.server_no_context_takeover),
-            Role::Client => (params.client_max_window_bits, params.client_no_context_takeover),
-        };
-        // A window need not be kept because the peer would allow it.
-        let wanted = config.compression.mode == CompressionMode::ContextTakeover;
-        let takeover = wanted && !no_takeover;
-        Self {
-            deflater: Deflater::new(
-                bits.min(config.compression.window_bits),
-                takeover,
-                config.compression.level,
-            ),
-            threshold: config.compression.threshold,
-            takeover,
-        }
-    }
-
-    /// As [`compress`](Self::compress), with the result of whoever did it before in
-    /// the same way.
-    fn compress_once(&mut self, prepared: &Prepared) -> Option<Bytes> {
-        let message = prepared.message();
-        if !message.may_compress() || message.len() < self.threshold {
-            return None;
-        }
-        prepared.deflated(self.deflater.settings(), || self.compress(message))
-    }
-
-    /// The compressed payload, if the message is to go compressed.
-    fn compress(&mut self, message: &Message) -> Option<Bytes> {
-        if !message.may_compress() || message.len() < self.threshold {
-            return None;
-        }
-        let mut deflated = Vec::new();
-        self.deflater.compress(message.as_bytes(), &mut deflated).ok()?;
-        (self.takeover || deflated.len() < message.len()).then(|| Bytes::from(deflated))
-    }
-}
-
 const fn opcode_of(kind: MessageType) -> OpCode {
     match kind {
         MessageType::Text => OpCode::TEXT,
@@ -511,5 +461,42 @@ mod tests {
             let boundary = written.div_ceil(3) * 3 - written;
             assert_eq!(&wire[boundary..boundary + 2], b"\x8a\x00", "{written}");
         }
+    }
+
+    #[test]
+    fn a_lone_frame_is_whole_however_much_of_it_was_taken() {
+        for taken in [0, 1, 2, 3, 6] {
+            let mut outbound = server(Config::new());
+            let mut room = [0; 32];
+            let frame = outbound.lone(&Message::from("four"), &mut room).unwrap().to_vec();
+            outbound.took(&frame, taken);
+            assert_eq!(outbound.sent(), taken as u64);
+            outbound.ping(b"").unwrap();
+            outbound.message(Message::from("next"));
+            let mut wire = frame[..taken].to_vec();
+            wire.append(&mut drain(&mut outbound));
+            let ping_first = taken == 0;
+            let expected: &[u8] = if ping_first {
+                b"\x89\x00\x81\x04four\x81\x04next"
+            } else {
+                b"\x81\x04four\x89\x00\x81\x04next"
+            };
+            assert_eq!(wire, expected, "{taken} bytes were taken");
+        }
+    }
+
+    #[test]
+    fn no_frame_passes_what_waits_nor_leaves_after_a_close() {
+        let hello = Message::from("hello");
+        let mut room = [0; 32];
+        let mut outbound = server(Config::new());
+        outbound.message(hello.clone());
+        assert!(outbound.lone(&hello, &mut room).is_none());
+        drain(&mut outbound);
+        assert!(outbound.lone(&hello, &mut room).is_some());
+        outbound.close(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
+        drain(&mut outbound);
+        assert!(outbound.lone(&hello, &mut room).is_none() && !outbound.short(&hello));
+        assert!(server(Config::new().fragment_size(3)).lone(&hello, &mut room).is_none());
     }
 }

@@ -10,6 +10,11 @@ use crate::{Limit, MessageType, ProtocolError};
 /// header alone must not make us reserve what it claims.
 const GROWTH: usize = 16;
 
+/// Room behind the end of a payload that is read straight to where it stays: a read that
+/// fills all of its room does not show that the transport has no more, and would be
+/// followed by one in vain.
+pub(super) const SLACK: usize = 512;
+
 /// A data frame whose payload is arriving.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenFrame {
@@ -102,7 +107,10 @@ impl OpenMessage {
             mask(payload, key);
         }
         let most = self.most_copied(frame, mode);
-        grow(&mut self.partial, payload.len(), frame.missing(), most);
+        // The rest of it is likely to be read straight to here.
+        let slack = if payload.len() < frame.missing() { SLACK } else { 0 };
+        let missing = frame.missing().saturating_add(slack);
+        grow(&mut self.partial, payload.len(), missing, most.saturating_add(slack));
         self.partial.extend_from_slice(payload);
         (payload.len(), full)
     }
