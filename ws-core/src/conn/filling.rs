@@ -93,7 +93,7 @@ impl Reader {
         let read = Self::poll_read_scratch(io, &mut self.rest, cx, room.unwrap_or_default());
         Poll::Ready(match ready!(read) {
             Ok(filled) => {
-                self.heard(filled - kept);
+                self.heard(filled.saturating_sub(kept));
                 self.handle_scratch(shared, filled, scratch.bytes(), mode)
             }
             Err(error) => {
