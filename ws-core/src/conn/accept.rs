@@ -1,5 +1,6 @@
 //! How does a server get a connection out of a bare byte stream?
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -62,13 +63,19 @@ impl Conn {
     /// # Cancel safety
     ///
     /// Dropping the future drops the stream, and the handshake with it.
-    pub async fn accept<T>(io: T, options: &AcceptOptions) -> Result<Self, AcceptError>
+    pub fn accept<T>(
+        io: T,
+        options: &AcceptOptions,
+    ) -> impl Future<Output = Result<Self, AcceptError>> + Send
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (conn, admitted) = Self::accept_admitted(io, options).await?;
-        admitted.release(&conn);
-        Ok(conn)
+        // On the heap: this state would else be part of what serves the connection.
+        Box::pin(async move {
+            let (conn, admitted) = Self::accept_admitted(io, options).await?;
+            admitted.release(&conn);
+            Ok(conn)
+        })
     }
 
     /// As `accept`, for those who run a handler.
@@ -79,7 +86,7 @@ impl Conn {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        // On the heap: this state would else be part of what serves the connection.
+        // On the heap, and gone before the connection is made, which takes its place.
         let shaken = Box::pin(shake_hands(io, options, options.timeout())).await?;
         let config = options.shared_config();
         let conn =

@@ -85,7 +85,8 @@ impl Conn {
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output: Outcome>,
     {
-        let (conn, admitted) = Self::accept_admitted(io, options).await?;
+        // On the heap: while the handler runs, there is no room held for this.
+        let (conn, admitted) = Box::pin(Self::accept_admitted(io, options)).await?;
         admitted.run(conn, handler).await;
         Ok(())
     }
