@@ -5,7 +5,7 @@ use std::mem;
 use bytes::BufMut;
 use ws_core::deflate::Params;
 use ws_core::proto::{Event, Fault, Inbound, Mode, Received, Role};
-use ws_core::{Limit, Config, Limits, Message, MessageType, ProtocolError};
+use ws_core::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
 use crate::{Cuts, Input};
 

@@ -115,12 +115,26 @@ impl Speaker {
         let (kind, payload) = message(input);
         self.said.bytes += payload.len();
         let message = whole(kind, payload);
-        let as_it_is = input.byte() & 3 == 0;
+        let flags = input.byte();
+        let as_it_is = flags & 3 == 0;
         let sent = if as_it_is { message.clone().uncompressed() } else { message.clone() };
-        self.outbound.message(sent);
+        if flags & 4 == 0 || !self.message_past_the_queue(&sent, usize::from(flags / 8)) {
+            self.outbound.message(sent);
+        }
         if self.said.close.is_none() {
             self.said.messages.push(message);
         }
+    }
+
+    /// Says a message at once, of which the transport takes no more than `taken` bytes, if
+    /// it is one that need not be queued.
+    fn message_past_the_queue(&mut self, message: &Message, taken: usize) -> bool {
+        let mut room = [0; 8 * 1024];
+        let Some(frame) = self.outbound.lone(message, &mut room) else { return false };
+        let taken = taken.min(frame.len());
+        self.wire.extend_from_slice(&frame[..taken]);
+        self.outbound.took(frame, taken);
+        true
     }
 
     fn piece(&mut self, input: &mut Input<'_>) {
