@@ -17,21 +17,18 @@ use super::filling::{Rest, Scratch};
 use super::reading::{Got, Reader, STREAK, Step};
 use super::shared::Shared;
 use super::waiters::Ticket;
+use super::waiting::{ReadPlace, WritePlace};
 use super::writing::Writer;
 use crate::proto::{Front, Mode};
 use crate::{Error, Message, ProtocolError};
 
 /// [`Conn::read`](super::Conn::read): an operation of the reading side, with the short
 /// way to a message taken first.
-pub(super) struct Read<'a> {
-    shared: &'a Shared,
-    ticket: Ticket,
-}
+pub(super) struct Read<'a>(ReadPlace<'a>);
 
 /// [`Conn::write`](super::Conn::write): an operation of the writing side, likewise.
 pub(super) struct Write<'a> {
-    shared: &'a Shared,
-    ticket: Ticket,
+    place: WritePlace<'a>,
     message: Option<Message>,
 }
 
@@ -40,7 +37,7 @@ impl Future for Read<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, ticket } = &mut *self;
+        let ReadPlace { shared, ticket } = &mut self.0;
         let mut reader = shared.reader.lock();
         if reader.is_usual(ticket) {
             if !reader.is_dry() {
@@ -72,7 +69,7 @@ impl Future for Write<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, ticket, message } = &mut *self;
+        let Self { place: WritePlace { shared, ticket }, message } = &mut *self;
         let mut writer = shared.writer.lock();
         if writer.is_usual(shared, ticket)
             && message.as_ref().is_some_and(|message| writer.write_short(shared, message))
@@ -90,33 +87,15 @@ impl Future for Write<'_> {
     }
 }
 
-impl Drop for Read<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.ticket.is_waiting() {
-            self.shared.reader.lock().leave(&mut self.ticket);
-        }
-    }
-}
-
-impl Drop for Write<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.ticket.is_waiting() {
-            self.shared.writer.lock().waiters.leave(&mut self.ticket);
-        }
-    }
-}
-
 impl Shared {
     #[inline]
     pub(super) const fn read(&self) -> Read<'_> {
-        Read { shared: self, ticket: Ticket::NONE }
+        Read(self.read_place())
     }
 
     #[inline]
     pub(super) const fn write(&self, message: Message) -> Write<'_> {
-        Write { shared: self, ticket: Ticket::NONE, message: Some(message) }
+        Write { place: self.write_place(), message: Some(message) }
     }
 }
 

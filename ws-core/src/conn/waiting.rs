@@ -20,17 +20,27 @@ use super::writing::Writer;
 use super::{Ending, turn};
 use crate::Error;
 
+/// A place on the reading side, given up when this is dropped.
+pub(super) struct ReadPlace<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) ticket: Ticket,
+}
+
+/// A place on the writing side, likewise.
+pub(super) struct WritePlace<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) ticket: Ticket,
+}
+
 /// An operation of the reading side.
 pub(super) struct Reading<'a, F> {
-    shared: &'a Shared,
-    ticket: Ticket,
+    place: ReadPlace<'a>,
     poll: F,
 }
 
 /// An operation of the writing side.
 pub(super) struct Writing<'a, F> {
-    shared: &'a Shared,
-    ticket: Ticket,
+    place: WritePlace<'a>,
     poll: F,
 }
 
@@ -42,7 +52,7 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Self { shared, ticket, poll } = &mut *self;
+        let Self { place: ReadPlace { shared, ticket }, poll } = &mut *self;
         let mut reader = shared.reader.lock();
         let polled = poll(&mut reader, shared, ticket, cx);
         if polled.is_ready() {
@@ -60,7 +70,7 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Self { shared, ticket, poll } = &mut *self;
+        let Self { place: WritePlace { shared, ticket }, poll } = &mut *self;
         let mut writer = shared.writer.lock();
         let polled = poll(&mut writer, shared, ticket, cx);
         if polled.is_ready() {
@@ -71,7 +81,7 @@ where
     }
 }
 
-impl<F> Drop for Reading<'_, F> {
+impl Drop for ReadPlace<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.ticket.is_waiting() {
@@ -80,7 +90,7 @@ impl<F> Drop for Reading<'_, F> {
     }
 }
 
-impl<F> Drop for Writing<'_, F> {
+impl Drop for WritePlace<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.ticket.is_waiting() {
@@ -99,13 +109,23 @@ impl Drop for Pinging<'_> {
 }
 
 impl Shared {
+    #[inline]
+    pub(super) const fn read_place(&self) -> ReadPlace<'_> {
+        ReadPlace { shared: self, ticket: Ticket::NONE }
+    }
+
+    #[inline]
+    pub(super) const fn write_place(&self) -> WritePlace<'_> {
+        WritePlace { shared: self, ticket: Ticket::NONE }
+    }
+
     /// Waits for something of the reading side.
     #[inline]
     pub(super) const fn wait_reading<T, F>(&self, poll: F) -> Reading<'_, F>
     where
         F: FnMut(&mut Reader, &Self, &mut Ticket, &mut Context<'_>) -> Poll<T>,
     {
-        Reading { shared: self, ticket: Ticket::NONE, poll }
+        Reading { place: self.read_place(), poll }
     }
 
     /// Waits for something of the writing side.
@@ -114,7 +134,7 @@ impl Shared {
     where
         F: FnMut(&mut Writer, &Self, &mut Ticket, &mut Context<'_>) -> Poll<T>,
     {
-        Writing { shared: self, ticket: Ticket::NONE, poll }
+        Writing { place: self.write_place(), poll }
     }
 
     /// Gives the writer back, and sees to what it left for a moment.
