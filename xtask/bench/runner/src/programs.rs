@@ -147,9 +147,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has. Not as Ctrl-C does: in the background of a
+    /// shell that is ignored.
     pub(crate) fn end(mut self) -> Result<()> {
-        kill(self.pid(), Signal::SIGINT).context("the server has ended by itself")?;
+        kill(self.pid(), Signal::SIGTERM).context("the server has ended by itself")?;
         self.child.wait().context("cannot wait for a server")?;
         Ok(())
     }
@@ -161,7 +162,7 @@ impl Server {
         let children = std::fs::read_to_string(&path).with_context(|| format!("no {path}"))?;
         let child = children.split_whitespace().next().and_then(|word| word.parse().ok());
         let child = child.with_context(|| format!("{path} names no child"))?;
-        kill(Pid::from_raw(child), Signal::SIGINT).context("the server has ended by itself")?;
+        kill(Pid::from_raw(child), Signal::SIGTERM).context("the server has ended by itself")?;
         self.child.wait().context("cannot wait for a server")?;
         Ok(())
     }
