@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use ws_core::{
-    AcceptOptions, Compression, Config, Conn, Error, Limits, Origin, Outcome, PathParams, PeerAddr,
+    AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, Outcome,
+    PathParams, PeerAddr,
 };
 use ws_server_hyper::{accept_parts, opening};
 
@@ -100,6 +101,12 @@ impl<F> WebSocketUpgrade<F> {
     /// it is over. Default: 16 KiB.
     pub fn write_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.write_batch(bytes))
+    }
+
+    /// Where the buffers come from in which bytes wait to be written. Default: the thread's
+    /// own.
+    pub fn write_buffer_pool(self, pool: &BufferPool) -> Self {
+        self.config(|config| config.buffer_pool(pool))
     }
 
     /// How many written bytes may wait for a slow peer before `write` waits too. Default:

@@ -80,8 +80,8 @@ pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;
 pub use ws_core::handshake::Opening;
 pub use ws_core::{
-    AcceptOptions, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline, Drain,
-    EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
-    Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rejection,
-    RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker, TryWriteError, Values,
+    AcceptOptions, BufferPool, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline,
+    Drain, EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType,
+    MessageWriter, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError,
+    Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker, TryWriteError, Values,
 };
