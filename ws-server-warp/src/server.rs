@@ -1,7 +1,7 @@
 //! How is a filter served so that WebSockets work over HTTP/2, too?
 
 use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -57,7 +57,7 @@ pub async fn serve_until<S: Filtered>(
     let (server, graceful) = (ws_server_hyper::server(), GracefulShutdown::new());
     let mut signal = pin!(signal);
     loop {
-        let accepted = std::future::poll_fn(|cx| match signal.as_mut().poll(cx) {
+        let accepted = poll_fn(|cx| match signal.as_mut().poll(cx) {
             std::task::Poll::Ready(()) => std::task::Poll::Ready(None),
             std::task::Poll::Pending => listener.poll_accept(cx).map(Some),
         });
@@ -119,31 +119,29 @@ pub fn test_client<S: Filtered>(service: S) -> crate::TestClient {
     crate::TestClient::new(telling(service, None))
 }
 
-/// What [`warp::service`] makes of any filter.
-pub trait Filtered:
-    tower_service::Service<
-        Request<Incoming>,
-        Response = Response,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
+/// What [`warp::service`] makes of any filter, and `tower` middleware around it: every
+/// `tower` service of the kind that can be cloned for each request.
+pub trait Filtered: Clone + Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
 }
 
-impl<S> Filtered for S where
-    S: tower_service::Service<
-            Request<Incoming>,
-            Response = Response,
-            Error = Infallible,
-            Future: Send + 'static,
-        > + Clone
-        + Send
-        + Sync
-        + 'static
+impl<S> Filtered for S
+where
+    S: Clone + Send + Sync + 'static,
+    S: tower_service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S::Future: Send,
 {
+    async fn answer(mut self, request: Request<Incoming>) -> Response {
+        let answered = match poll_fn(|cx| self.poll_ready(cx)).await {
+            Ok(()) => self.call(request).await,
+            Err(never) => match never {},
+        };
+        match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
 }
 
 /// Puts among the extensions of each request what warp does not show of it.
@@ -162,7 +160,8 @@ fn telling<S: Filtered>(
         };
         let (version, uri) = (request.version(), request.uri().clone());
         request.extensions_mut().insert(Head { version, uri, extensions });
-        filtered.clone().call(request)
+        let answer = filtered.clone().answer(request);
+        async { Ok(answer.await) }
     })
 }
 
