@@ -149,8 +149,9 @@ fn plan(args: &Args) -> Plan {
 /// The contestants that were asked for.
 fn contestants(args: &Args) -> Result<Vec<&'static Contestant>> {
     if let Some(adapter) = &args.adapter {
-        return Contestant::by_adapter(adapter)
-            .with_context(|| format!("there is no adapter `{adapter}`; there are hyper, axum, warp"));
+        return Contestant::by_adapter(adapter).with_context(|| {
+            format!("there is no adapter `{adapter}`; there are hyper, axum, warp")
+        });
     }
     for name in args.against.iter().chain(&args.only) {
         if Contestant::find(name).is_none() {
