@@ -11,8 +11,6 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
-
 use super::filling::{Rest, Scratch};
 use super::reading::{Got, Reader, STREAK, Step};
 use super::shared::Shared;
@@ -142,21 +140,21 @@ impl Reader {
         let Some(io) = &mut self.io else { return Poll::Ready(None) };
         if std::mem::take(&mut self.emptied) {
             // Most likely there is nothing yet, and to hear that takes no buffer.
-            ready!(io.poll_ready(cx));
+            if let Err(error) = ready!(io.poll_ready(cx)) {
+                return Poll::Ready(self.transport_failed(shared, error));
+            }
         }
         let mut scratch = Scratch::lend();
         let scratch = scratch.bytes();
         let room = shared.facts.config.read_buffer;
-        let mut buf = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
-        let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
-        let filled = buf.filled().len();
-        if read.is_err() || filled == 0 {
-            let error = read.map_or_else(Error::from_io, |()| Error::abnormal());
-            shared.transport_ended(self, error);
-            return Poll::Ready(None);
-        }
+        let room = scratch.get_mut(..room).unwrap_or_default();
+        let filled = match ready!(io.poll_take(cx, room)) {
+            Ok(filled) if filled > 0 => filled,
+            Ok(_) => return Poll::Ready(self.transport_failed(shared, None)),
+            Err(error) => return Poll::Ready(self.transport_failed(shared, error)),
+        };
         self.heard(filled);
-        self.emptied = filled < room;
+        self.emptied = filled < room.len();
         let input = scratch.get_mut(..filled).unwrap_or_default();
         let whole = match self.inbound.front(input) {
             Front::Message(whole) => whole,
@@ -172,6 +170,17 @@ impl Reader {
         }
         self.note_whole(shared, more);
         Poll::Ready(Some(whole.message(input)))
+    }
+
+    #[cold]
+    fn transport_failed(
+        &mut self,
+        shared: &Shared,
+        error: impl Into<Option<io::Error>>,
+    ) -> Option<Message> {
+        let error = error.into().map_or_else(Error::abnormal, Error::from_io);
+        shared.transport_ended(self, error);
+        None
     }
 
     #[cold]

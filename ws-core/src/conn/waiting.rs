@@ -184,6 +184,7 @@ impl Reader {
         reads: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, Error>> {
+        self.streak = 0;
         self.waiters.wait(ticket, reads, cx.waker());
         shared.poll_stuck(cx);
         if self.clock.is_set() {
