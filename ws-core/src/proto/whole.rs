@@ -1,7 +1,5 @@
 //! Is this, as most often, a whole message in one frame?
 
-use bytes::Bytes;
-
 use super::{Inbound, Role};
 use crate::frame::{Header, Mask, mask, mask_short};
 use crate::{Message, MessageType};
@@ -33,7 +31,7 @@ impl Whole {
     #[inline]
     pub fn message(self, input: &[u8]) -> Message {
         let payload = input.get(self.start..self.end).unwrap_or_default();
-        Message::from_checked(self.kind, Bytes::copy_from_slice(payload))
+        Message::copied(self.kind, payload)
     }
 
     /// How many bytes of the input it took.
