@@ -27,7 +27,7 @@ impl fmt::Display for MessageType {
 
 /// One whole message: its type and its payload.
 ///
-/// A clone is cheap: the payload is reference-counted, and a short one (up to 37 bytes)
+/// A clone is cheap: the payload is reference-counted, and a short one (up to 32 bytes)
 /// stands in the message itself, without any allocation. A text message holds UTF-8 by
 /// construction: there is no way to make one that does not.
 ///
@@ -46,15 +46,21 @@ pub struct Message(Held);
 /// Where the payload is.
 #[derive(Clone)]
 enum Held {
-    Here { shape: Shape, len: u8, bytes: [u8; SHORT] },
+    Here { shape: Shape, len: u32, bytes: Short },
     Shared { shape: Shape, payload: Bytes },
 }
 
 /// How long a payload may be to stand in the message: the message is not larger for it.
-const SHORT: usize = 37;
+const SHORT: usize = 32;
+
+/// A short payload. In step with words, since messages are moved often.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+struct Short([u8; SHORT]);
 
 /// The type of a message, and whether it may be compressed.
 #[derive(Clone, Copy)]
+#[repr(u16)]
 enum Shape {
     Text,
     Binary,
@@ -125,7 +131,7 @@ impl Message {
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Held::Here { len, bytes, .. } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Held::Here { len, bytes, .. } => bytes.0.get(..*len as usize).unwrap_or_default(),
             Held::Shared { payload, .. } => payload,
         }
     }
@@ -182,12 +188,14 @@ impl Message {
     /// As [`from_checked`](Self::from_checked), of a payload that has to be copied.
     #[inline]
     pub(crate) fn copied(kind: MessageType, payload: &[u8]) -> Self {
-        let mut bytes = [0; SHORT];
-        if let Some(here) = bytes.get_mut(..payload.len()) {
-            here.copy_from_slice(payload);
-            return Self(Held::Here { shape: Shape::of(kind), len: payload.len() as u8, bytes });
+        if payload.len() > SHORT {
+            return Self::from_checked(kind, Bytes::copy_from_slice(payload));
         }
-        Self::from_checked(kind, Bytes::copy_from_slice(payload))
+        let mut bytes = Short([0; SHORT]);
+        if let Some(here) = bytes.0.get_mut(..payload.len()) {
+            here.copy_from_slice(payload);
+        }
+        Self(Held::Here { shape: Shape::of(kind), len: payload.len() as u32, bytes })
     }
 
     #[inline]

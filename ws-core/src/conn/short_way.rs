@@ -119,10 +119,9 @@ impl Reader {
         let input = self.rest.as_mut_slice();
         match self.inbound.front(input) {
             Front::Message(whole) => {
-                let behind = input.get(whole.taken()..).unwrap_or_default();
-                let more = self.inbound.is_ready(behind);
-                let message = whole.message(input);
-                self.rest.consume(whole.taken());
+                let more = self.inbound.is_ready(whole.behind);
+                let (left, message) = (whole.behind.len(), whole.message());
+                self.rest.keep(left);
                 self.note_whole(shared, more);
                 Some(message)
             }
@@ -163,13 +162,13 @@ impl Reader {
                 return Poll::Ready(self.other_of_scratch(shared, filled, scratch));
             }
         };
-        let behind = input.get(whole.taken()..).unwrap_or_default();
-        let more = self.inbound.is_ready(behind);
-        if !behind.is_empty() {
-            self.rest = Rest::new(behind);
+        let mut more = false;
+        if !whole.behind.is_empty() {
+            more = self.inbound.is_ready(whole.behind);
+            self.rest = Rest::new(whole.behind);
         }
         self.note_whole(shared, more);
-        Poll::Ready(Some(whole.message(input)))
+        Poll::Ready(Some(whole.message()))
     }
 
     #[cold]
@@ -241,11 +240,13 @@ impl Writer {
             Poll::Ready(Err(error)) => return self.fail_with(error),
             Poll::Pending => 0,
         };
+        let gone = taken == frame.len() && io.is_flushed();
         self.outbound.took(frame, taken);
         self.messages += 1;
-        if !self.is_flushed() {
-            self.flush_now(shared);
+        if gone {
+            return true;
         }
+        self.flush_now(shared);
         self.failed.is_none()
     }
 
