@@ -18,7 +18,7 @@ async fn all_adapters_share_a_pool() {
     let pool = BufferPool::new(1024 * 1024);
     let options = AcceptOptions::new().config(Config::new().buffer_pool(&pool));
     let run = async {
-        for (adapter, client) in adapters::each(&options, greet) {
+        for adapters::Served { by, client, .. } in adapters::each(&options, greet) {
             for client in [client.clone(), client.http2()] {
                 let mut conns = Vec::new();
                 for _ in 0..10 {
@@ -26,9 +26,9 @@ async fn all_adapters_share_a_pool() {
                     assert_eq!(conn.read().await.unwrap().as_text(), Some("welcome"));
                     conns.push(conn);
                     // Ten idle connections, and one buffer.
-                    assert!((1..1024).contains(&pool.held()), "{adapter}: {}", pool.held());
+                    assert!((1..1024).contains(&pool.held()), "{by}: {}", pool.held());
                 }
-                assert_eq!(pool.misses(), 1, "{adapter}");
+                assert_eq!(pool.misses(), 1, "{by}");
             }
         }
     };

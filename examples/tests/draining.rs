@@ -35,7 +35,7 @@ async fn check(adapter: usize, http2: bool) {
         let _ = echo(conn).await;
         ends.fetch_add(1, SeqCst);
     };
-    let (name, client) = &adapters::each(&options, handler)[adapter];
+    let adapters::Served { by, client, .. } = &adapters::each(&options, handler)[adapter];
     let (mut polite, mut deaf) = (JoinSet::new(), Vec::new());
     let mut last = client.clone();
     for number in 0..ALL {
@@ -51,20 +51,20 @@ async fn check(adapter: usize, http2: bool) {
             polite.spawn(async move { conn.closed().await });
         }
     }
-    assert_eq!(tracker.counts().open, ALL, "{name}");
+    assert_eq!(tracker.counts().open, ALL, "{by}");
 
     let counts = tracker.drain(Drain::within(Duration::from_secs(3))).await;
-    assert_eq!((counts.open, counts.ended), (0, ALL), "{name}");
-    assert_eq!((counts.told, counts.cut), (ALL, DEAF), "{name}");
+    assert_eq!((counts.open, counts.ended), (0, ALL), "{by}");
+    assert_eq!((counts.told, counts.cut), (ALL, DEAF), "{by}");
     for ending in polite.join_all().await {
         let told = ending.received.as_ref().map(|close| close.code);
-        assert!(ending.is_clean() && told == Some(StatusCode::GOING_AWAY), "{name}: {ending:?}");
+        assert!(ending.is_clean() && told == Some(StatusCode::GOING_AWAY), "{by}: {ending:?}");
     }
     let refused = last.websocket("/x").connect().await.unwrap_err();
-    let TestError::Refused(answer) = refused else { panic!("{name}: {refused}") };
-    assert_eq!(answer.status(), 503, "{name}");
+    let TestError::Refused(answer) = refused else { panic!("{by}: {refused}") };
+    assert_eq!(answer.status(), 503, "{by}");
     // Those of the deaf too: only the goodbye was cut.
-    assert_eq!(ended.load(SeqCst), ALL, "{name}");
+    assert_eq!(ended.load(SeqCst), ALL, "{by}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,7 +30,7 @@ fn options() -> AcceptOptions {
 #[tokio::test]
 async fn a_panic_is_1011_or_500_and_the_next_connection_works() {
     let run = async {
-        for (_, client) in adapters::each(&options(), handler) {
+        for adapters::Served { client, .. } in adapters::each(&options(), handler) {
             for client in [client.clone(), client.http2()] {
                 let refused = client.websocket("/filter").connect().await.unwrap_err();
                 let TestError::Refused(answer) = refused else { panic!("{refused}") };
