@@ -6,20 +6,12 @@ mod adapters;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Bytes;
-use hyper::ext::Protocol;
-use hyper::{Request, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::duplex;
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use ws_client::{Config, Conn, Dial};
-use ws_core::handshake::Offer;
-use ws_core::{Compression, Role};
-use ws_server_hyper::{AcceptOptions, Error, StatusCode};
-
-use adapters::Stream;
+use ws_client::Dial;
+use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, StatusCode};
 
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
@@ -43,32 +35,6 @@ fn tls(protocol: &str) -> (TlsAcceptor, TlsConnector) {
     (Arc::new(server).into(), Arc::new(client).into())
 }
 
-/// A connection by an extended CONNECT.
-async fn connect(io: Stream, compression: Compression) -> Conn {
-    let io = TokioIo::new(io);
-    let (mut sender, conn) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    while !conn.is_extended_connect_protocol_enabled() {
-        tokio::task::yield_now().await;
-    }
-    tokio::spawn(conn);
-    let offer = Offer::new([""; 0], compression).unwrap();
-    let request = Request::connect("https://localhost/x").version(Version::HTTP_2);
-    let request = request.extension(Protocol::from_static("websocket"));
-    let mut request = request.body(http_body_util::Empty::<Bytes>::new()).unwrap();
-    request.headers_mut().extend(offer.connect_headers());
-    let mut answer = sender.send_request(request).await.unwrap();
-    let agreed = offer.verify(&answer).unwrap();
-    let io = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
-    Conn::from_stream(
-        io,
-        Role::Client,
-        agreed,
-        Bytes::new(),
-        Config::new().compression(compression),
-    )
-}
-
 #[tokio::test]
 async fn tls_carries_both_versions_of_http_to_each_adapter() {
     let compression = Compression::no_context_takeover();
@@ -83,7 +49,10 @@ async fn tls_carries_both_versions_of_http_to_each_adapter() {
                 (served.serve)(Box::new(there.unwrap()));
                 let here = here.unwrap();
                 let conn = match protocol {
-                    "h2" => connect(Box::new(here), compression).await,
+                    "h2" => {
+                        let client = adapters::http2(Box::new(here)).await;
+                        adapters::connect(client, "/x", compression).await
+                    }
                     _ => {
                         let dial = Dial::new("wss://localhost/x").compression(compression);
                         dial.connect_over(here).await.unwrap()

@@ -5,15 +5,19 @@ use std::convert::Infallible;
 use std::future::Future;
 
 use axum::Router;
-use http_body_util::Full;
+use http_body_util::{Empty, Full};
 use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http2;
+use hyper::ext::Protocol;
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use warp::Filter as _;
-use ws_server_hyper::{AcceptOptions, Conn, Outcome, TestClient};
+use ws_core::Role;
+use ws_core::handshake::Offer;
+use ws_server_hyper::{AcceptOptions, Compression, Config, Conn, Outcome, TestClient};
 
 /// An application on one of the adapters.
 pub(crate) struct Served {
@@ -104,4 +108,32 @@ where
         let server = ws_server_hyper::server();
         let _ = server.serve_connection_with_upgrades(TokioIo::new(io), service).await;
     });
+}
+
+/// A client of HTTP/2, for what our own cannot be had for.
+pub(crate) type Http2 = http2::SendRequest<Empty<Bytes>>;
+
+/// Speaks HTTP/2 over a stream.
+pub(crate) async fn http2(io: Stream) -> Http2 {
+    let io = TokioIo::new(io);
+    let (client, conn) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    while !conn.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    tokio::spawn(conn);
+    client
+}
+
+/// Makes a WebSocket by an extended CONNECT.
+pub(crate) async fn connect(mut client: Http2, path: &str, compression: Compression) -> Conn {
+    let offer = Offer::new([""; 0], compression).unwrap();
+    let request = Request::connect(format!("https://localhost{path}")).version(Version::HTTP_2);
+    let request = request.extension(Protocol::from_static("websocket"));
+    let mut request = request.body(Empty::new()).unwrap();
+    request.headers_mut().extend(offer.connect_headers());
+    let mut answer = client.send_request(request).await.unwrap();
+    let agreed = offer.verify(&answer).unwrap();
+    let io = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    let config = Config::new().compression(compression);
+    Conn::from_stream(io, Role::Client, agreed, Bytes::new(), config)
 }
