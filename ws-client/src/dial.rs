@@ -8,7 +8,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
-use ws_core::{Compression, Config, Conn};
+use ws_core::{Compression, Config, Conn, Keepalive};
 
 use crate::opening::Opening;
 use crate::over_http::{self, Via};
@@ -246,6 +246,12 @@ impl Dial {
         let patience = Patience::new(self.timeout);
         let opening = self.opening()?;
         Box::pin(over_stream::connect(io, &opening, patience)).await
+    }
+
+    /// The same, with pings that find a dead peer unless something else was said of them.
+    pub(crate) fn with_keepalive(mut self) -> Self {
+        self.config = self.config.keepalive_unless_set(Keepalive::default());
+        self
     }
 
     fn opening(self) -> Result<Opening, DialError> {

@@ -101,11 +101,13 @@ mod opening;
 mod over_http;
 mod over_stream;
 mod patience;
+pub mod reconnect;
 mod target;
 
 pub use dial::Dial;
 pub use error::{DialError, InvalidHeader, RedirectError, Refusal};
 pub use http;
+pub use reconnect::{Reconnect, ReconnectingConn};
 pub use reqwest;
 pub use target::InvalidUrl;
 pub use ws_core::handshake::InvalidSubprotocol;

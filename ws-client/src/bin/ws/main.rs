@@ -1,0 +1,2 @@
+//! What does `ws`, the program, do?
+fn main() {}
