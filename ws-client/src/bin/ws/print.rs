@@ -13,11 +13,13 @@ pub(crate) fn out(line: fmt::Arguments<'_>) -> bool {
 /// A line about what happens, for people.
 pub(crate) fn note(line: fmt::Arguments<'_>) {
     // Nobody may be there to read it.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", harmless(&line.to_string()));
 }
 
 pub(crate) fn error(error: &anyhow::Error) {
-    note(format_args!("{} {error:#}", Style::of(&io::stderr()).bad("error:")));
+    let (style, text) = (Style::of(&io::stderr()), format!("{error:#}"));
+    // Nobody may be there to read it.
+    let _ = writeln!(io::stderr().lock(), "{} {}", style.bad("error:"), harmless(&text));
 }
 
 /// Colours, where they are shown and wanted (no-color.org).
@@ -79,6 +81,13 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
+/// Text without what would change the terminal: a server must not move the cursor, or write
+/// what looks like ours.
+pub(crate) fn harmless(text: &str) -> String {
+    let is_harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
+}
+
 /// A number with its thousands apart.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -95,6 +104,11 @@ pub(crate) fn count(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_does_not_change_the_terminal() {
+        assert_eq!(harmless("a\x1b[2J\r\u{9b}b\n\tc"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\n\tc");
+    }
 
     #[test]
     fn numbers_are_for_people() {

@@ -1,8 +1,6 @@
 //! How does JSON look to people?
 
-use crate::print::Style;
-
-use super::screen::harmless;
+use crate::print::{Style, harmless};
 
 /// What fits stays in one line.
 const WIDTH: usize = 72;

@@ -9,7 +9,7 @@ use ws_client::http::Response;
 
 use super::typing::Terminal;
 use super::{Args, When, hex, json};
-use crate::print::{self, Style};
+use crate::print::{self, Style, harmless};
 
 pub(super) struct Screen {
     /// The prompt that messages are shown above, when there is one.
@@ -135,22 +135,5 @@ impl Screen {
         } else {
             String::new()
         }
-    }
-}
-
-/// Text without what would change the terminal: a server must not move the cursor, or write
-/// what looks like ours.
-pub(super) fn harmless(text: &str) -> String {
-    let is_harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
-    text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_does_not_change_the_terminal() {
-        assert_eq!(harmless("a\x1b[2J\r\u{9b}b\n\tc"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\n\tc");
     }
 }

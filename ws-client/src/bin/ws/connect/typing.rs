@@ -35,7 +35,7 @@ const PROMPT: &str = "> ";
 
 /// The terminal with the prompt.
 pub(super) struct Terminal {
-    printer: Mutex<Box<dyn ExternalPrinter + Send>>,
+    printer: Arc<Mutex<Box<dyn ExternalPrinter + Send>>>,
     falls: Arc<AtomicBool>,
     fallen: Mutex<mpsc::Receiver<()>>,
     #[cfg(unix)]
@@ -50,8 +50,14 @@ impl Terminal {
 
     /// Prints the last above the prompt, ends that, and leaves the terminal as it was.
     pub(super) fn finish(&self, last: String) {
-        self.falls.store(true, Ordering::SeqCst);
+        // The printer holds one text back while another is shown: when it takes the second, it
+        // has shown all before the first, and when it is held, the first.
         self.print(if last.is_empty() { UNSEEN.to_owned() } else { last });
+        self.print(UNSEEN.to_owned());
+        self.falls.store(true, Ordering::SeqCst);
+        // It may be held already, and take nothing more.
+        let printer = Arc::clone(&self.printer);
+        thread::spawn(move || printer.lock().print(UNSEEN.to_owned()));
         // Sooner, when the thread that reads has ended.
         let _ = self.fallen.lock().recv_timeout(Duration::from_secs(1));
         #[cfg(unix)]
@@ -131,7 +137,7 @@ pub(super) fn start() -> Result<(Receiver<Typed>, Terminal)> {
     Ok((
         receiver,
         Terminal {
-            printer: Mutex::new(printer),
+            printer: Arc::new(Mutex::new(printer)),
             falls,
             fallen: Mutex::new(fallen),
             #[cfg(unix)]
