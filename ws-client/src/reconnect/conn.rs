@@ -4,7 +4,9 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::shared::{Full, Leaving, Shared};
+use ws_core::proto::CloseFrame;
+
+use super::shared::{Full, Inner, Leaving, Shared};
 use super::{Events, ReconnectError, State};
 use crate::{Conn, Error, Message, StatusCode};
 
@@ -45,15 +47,13 @@ impl ReconnectingConn {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
-    pub fn read(&self) -> impl Future<Output = Result<Message, ReconnectError>> + Send {
-        async move {
-            loop {
-                let conn = self.shared().wait(|inner| inner.unread()).await?;
-                match conn.read().await {
-                    Ok(message) => return Ok(message),
-                    // Why it ended is told by `events`.
-                    Err(_) => self.shared().change(|inner| inner.has_read(&conn)),
-                }
+    pub async fn read(&self) -> Result<Message, ReconnectError> {
+        loop {
+            let conn = self.shared().wait(|inner| inner.unread()).await?;
+            match conn.read().await {
+                Ok(message) => return Ok(message),
+                // Why it ended is told by `events`.
+                Err(_) => self.shared().change(|inner| inner.has_read(&conn)),
             }
         }
     }
@@ -108,7 +108,7 @@ impl ReconnectingConn {
     /// Dropping the future changes nothing.
     pub async fn flush(&self) -> Result<(), ReconnectError> {
         let end = self.shared().look(|inner| inner.queue.end());
-        let left = |inner: &mut super::shared::Inner| match inner.queue.first() >= end {
+        let left = |inner: &mut Inner| match inner.queue.first() >= end {
             true => Some(Ok(inner.current.clone())),
             false => inner.ended().map(Err),
         };
@@ -135,7 +135,7 @@ impl ReconnectingConn {
     ///
     /// Once polled, the connection is closing, and another call can wait for the end.
     pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
-        ws_core::proto::CloseFrame::new(code, reason)?;
+        CloseFrame::new(code, reason)?;
         self.shared().change(|inner| {
             inner.leaving.get_or_insert_with(|| Leaving::Close(code, reason.to_owned()));
         });

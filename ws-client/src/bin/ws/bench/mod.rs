@@ -82,12 +82,12 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         None => format!("ws://{}", listen::echo_here().await?),
     };
     let message = message(&args)?;
-    let mut report = Report::new(&args, &url, message.len());
+    let report = Report::new(&args, &url, message.len());
     let mut opened = Times::new()?;
     let conns = connect_all(&args, &url, &mut opened).await?;
     report.opened(&opened);
     let load = Arc::new(Load::new(message, args.rate, args.pipeline)?);
-    let rounds = measure(&args, &load, &conns, &mut report).await?;
+    let rounds = measure(&args, &load, &conns, &report).await?;
     report.result(&args, &rounds, load.failures());
     for conn in &conns {
         conn.close_now();
@@ -153,7 +153,7 @@ async fn measure(
     args: &Args,
     load: &Arc<Load>,
     conns: &[Conn],
-    report: &mut Report,
+    report: &Report,
 ) -> Result<Rounds> {
     let began = Instant::now();
     let measured = began + args.warmup;
