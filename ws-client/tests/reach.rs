@@ -1,6 +1,5 @@
 //! Does one get to a server by TLS, proxies and other ways, and is it told why not?
 #![cfg(test)]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
@@ -18,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use ws_client::rustls::ClientConfig;
 use ws_client::{
     Conn, Dial, DialError, Dialer, EndedBy, InvalidUrl, Message, ProxyError, StatusCode, reqwest,
 };
@@ -25,7 +25,7 @@ use ws_core::AcceptOptions;
 use ws_core::handshake::head::decode_request;
 use ws_server_axum::WebSocketUpgrade;
 
-use support::{Authority, echo, hear, listen, say_hello};
+use support::{Authority, Identity, echo, hear, listen, say_hello};
 
 /// Both who reach a server: what a dial makes by itself, and a given HTTP client.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,13 +101,13 @@ async fn a_certificate_is_shown_to_a_server_that_asks() {
     let (known, stranger) = (ours.identity("ann"), other.identity("eve"));
     in_time(async {
         let dial = Dial::new(format!("wss://{addr}"));
-        let shown = Dialer::new().no_proxy().tls(ours.client_with(&known));
+        let shown = Dialer::new().no_proxy().tls(showing(&ours, &known));
         say_hello(dial.clone().dialer(&shown)).await;
         let pem = pem(&known);
         let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
         say_hello(dial.clone().client(client(&ours).identity(identity).build().unwrap())).await;
 
-        let unknown = Dialer::new().no_proxy().tls(ours.client_with(&stranger));
+        let unknown = Dialer::new().no_proxy().tls(showing(&ours, &stranger));
         for dial in [dial.clone().dialer(&dialer(&ours)), dial.dialer(&unknown)] {
             let error = dial.connect().await.unwrap_err();
             assert!(matches!(error, DialError::Tls(_)), "{error:?}");
@@ -116,7 +116,15 @@ async fn a_certificate_is_shown_to_a_server_that_asks() {
     .await;
 }
 
-fn pem(identity: &support::Identity) -> String {
+/// A client that trusts an authority, and has a certificate.
+fn showing(authority: &Authority, identity: &Identity) -> ClientConfig {
+    ClientConfig::builder()
+        .with_root_certificates(authority.roots())
+        .with_client_auth_cert(vec![identity.certificate.clone()], identity.private_key())
+        .unwrap()
+}
+
+fn pem(identity: &Identity) -> String {
     use base64::Engine as _;
     let body = base64::engine::general_purpose::STANDARD.encode(&identity.certificate);
     let certificate = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");

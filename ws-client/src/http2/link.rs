@@ -71,12 +71,19 @@ impl Link {
             .await
             .map_err(failed)?;
         let Some(ping_pong) = connection.ping_pong() else { return Ok(None) };
-        // Each socket hears of an error itself.
-        tokio::spawn(async { drop(connection.await) });
         let mut pings = Pings { ping_pong, is_out: false };
         // The first words of a server are its settings (RFC 9113 §3.4). Nobody says when
         // they are here, but an answer comes after them.
-        pings.round_trip().await.map_err(failed)?;
+        tokio::select! {
+            biased;
+            ended = &mut connection => {
+                ended.map_err(failed)?;
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            answered = pings.round_trip() => answered.map_err(failed)?,
+        }
+        // Each socket hears of an error itself.
+        tokio::spawn(async { drop(connection.await) });
         let is_allowed = requests.is_extended_connect_protocol_enabled()
             && requests.current_max_send_streams() > 0;
         Ok(is_allowed.then(|| {

@@ -23,7 +23,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    fn private_key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
 }
@@ -44,7 +44,7 @@ impl Authority {
         Identity { certificate, key }
     }
 
-    fn roots(&self) -> RootCertStore {
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         roots
@@ -69,14 +69,6 @@ impl Authority {
     /// A client that trusts nobody else.
     pub(crate) fn client(&self) -> ClientConfig {
         ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth()
-    }
-
-    /// The same, with a certificate to show.
-    pub(crate) fn client_with(&self, identity: &Identity) -> ClientConfig {
-        ClientConfig::builder()
-            .with_root_certificates(self.roots())
-            .with_client_auth_cert(vec![identity.certificate.clone()], identity.private_key())
-            .unwrap()
     }
 }
 
