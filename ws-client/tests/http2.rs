@@ -381,6 +381,8 @@ enum Step {
     GoAway,
     /// Accepts, and hangs up when it has read something.
     HangUp,
+    /// Accepts, and sends as many short messages as a window holds.
+    Chat,
 }
 
 /// A server of HTTP/2 with the stage directions of a test. Tells how many TCP connections
@@ -419,6 +421,9 @@ async fn perform(tcp: TcpStream, connection: usize, script: Script) {
         if matches!(step, Step::GoAway) {
             server.graceful_shutdown();
         }
+        for _ in 0..if matches!(step, Step::Chat) { SHORT_MESSAGES } else { 0 } {
+            send.send_data(Bytes::from_static(SHORT), false).unwrap();
+        }
         let (mut receive, hang_up) = (request.into_body(), hang_up.clone());
         tokio::spawn(async move {
             // Frames with masks go back as they came, which no client takes for an echo.
@@ -435,6 +440,34 @@ async fn perform(tcp: TcpStream, connection: usize, script: Script) {
             }
         });
     }
+}
+
+/// A message of twenty bytes, each in a frame of HTTP/2, and how many a socket holds unread.
+const SHORT: &[u8] = b"\x81\x14a score of bytes ...";
+const SHORT_MESSAGES: usize = 64 * 1024 / SHORT.len();
+
+#[tokio::test]
+async fn short_messages_that_nobody_reads_are_no_reason_to_hang_up() {
+    let (addr, connections) = raw(|_, stream| match stream {
+        31.. => Step::Accept,
+        _ => Step::Chat,
+    })
+    .await;
+    in_time(async {
+        let dial = dialing(addr);
+        let mut slow = Vec::new();
+        for _ in 0..30 {
+            slow.push(dial.clone().connect().await.unwrap());
+        }
+        hi(&dial.connect().await.unwrap()).await;
+        for conn in slow {
+            for _ in 0..SHORT_MESSAGES {
+                assert_eq!(conn.read().await.unwrap().as_bytes(), &SHORT[2..]);
+            }
+        }
+        assert_eq!(*connections.borrow(), 1);
+    })
+    .await;
 }
 
 /// Says something, and hears the same.

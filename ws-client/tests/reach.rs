@@ -103,7 +103,7 @@ async fn a_certificate_is_shown_to_a_server_that_asks() {
         let dial = Dial::new(format!("wss://{addr}"));
         let shown = Dialer::new().no_proxy().tls(showing(&ours, &known));
         say_hello(dial.clone().dialer(&shown)).await;
-        let pem = pem(&known);
+        let pem = known.pem() + &known.key.serialize_pem();
         let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
         say_hello(dial.clone().client(client(&ours).identity(identity).build().unwrap())).await;
 
@@ -122,13 +122,6 @@ fn showing(authority: &Authority, identity: &Identity) -> ClientConfig {
         .with_root_certificates(authority.roots())
         .with_client_auth_cert(vec![identity.certificate.clone()], identity.private_key())
         .unwrap()
-}
-
-fn pem(identity: &Identity) -> String {
-    use base64::Engine as _;
-    let body = base64::engine::general_purpose::STANDARD.encode(&identity.certificate);
-    let certificate = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
-    certificate + &identity.key.serialize_pem()
 }
 
 /// Cut below TLS: no close frame, and no `close_notify` either.

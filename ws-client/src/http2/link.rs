@@ -36,6 +36,11 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// that one which is not read never stalls the others.
 const SOCKETS: usize = 256;
 
+/// What frames with few bytes may take beside those, before the server is taken for hostile
+/// and the connection is closed: for each socket, room for as many messages of 50 bytes as fit
+/// into its window. h2's own guess is too small for twenty that are not read.
+const SMALL_FRAMES: usize = 256 * 1024 * SOCKETS;
+
 /// How long a connection that was there may say nothing to a new socket.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -66,6 +71,7 @@ impl Link {
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAM_WINDOW * SOCKETS as u32)
+            .data_frame_budget(SMALL_FRAMES)
             .max_header_list_size(MAX_HEAD as u32)
             .handshake::<_, Bytes>(io)
             .await

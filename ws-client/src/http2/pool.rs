@@ -155,3 +155,35 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool").field("unwilling", &self.unwilling).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_servers_are_remembered_than_there_is_room_for() {
+        let pool = Pool::new(Unwilling::Http1);
+        let known = |port: usize| {
+            let target = Target::parse(&format!("wss://example.com:{port}")).unwrap();
+            pool.server(&target)
+        };
+        let count = || pool.servers.lock().unwrap().len();
+        let busy = known(1);
+        for port in 2..=SERVERS {
+            known(port).try_lock().unwrap().is_http1 = true;
+        }
+        assert_eq!(count(), SERVERS);
+        assert!(known(SERVERS).try_lock().unwrap().is_http1, "it is remembered");
+        // The next one takes the place of those that nobody is at.
+        let held = busy.try_lock().unwrap();
+        known(SERVERS + 1);
+        assert_eq!(count(), 2);
+        assert!(Arc::ptr_eq(&busy, &known(1)));
+        // When somebody is at each of them, they are forgotten all the same.
+        let all: Vec<_> = (2..=SERVERS).map(known).collect();
+        let all: Vec<_> = all.iter().map(|server| server.try_lock().unwrap()).collect();
+        known(SERVERS + 2);
+        assert_eq!(count(), 1);
+        drop((held, all));
+    }
+}
