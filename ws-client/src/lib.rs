@@ -96,20 +96,29 @@
 
 mod body;
 mod dial;
+mod dialer;
 mod error;
+#[cfg(feature = "http2")]
+mod http2;
 mod opening;
-mod over_http;
+mod over_client;
 mod over_stream;
 mod patience;
+mod reach;
 pub mod reconnect;
+mod redirect;
 mod target;
 
 pub use dial::Dial;
-pub use error::{DialError, InvalidHeader, RedirectError, Refusal};
+pub use dialer::Dialer;
+pub use error::{DialError, InvalidHeader, Refusal};
 pub use http;
+pub use reach::ProxyError;
 pub use reconnect::{Reconnect, ReconnectingConn};
+pub use redirect::RedirectError;
 pub use reqwest;
 pub use target::InvalidUrl;
+pub use tokio_rustls::rustls;
 pub use ws_core::handshake::InvalidSubprotocol;
 pub use ws_core::{
     CloseError, CloseRead, Compression, Config, Conn, Deadline, EndedBy, Ending, Error,

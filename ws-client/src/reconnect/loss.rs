@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode as HttpStatus;
 use http::header::RETRY_AFTER;
 
-use crate::{DialError, Ending, Error, StatusCode, close_status};
+use crate::{DialError, Ending, Error, ProxyError, StatusCode, close_status};
 
 /// Why there is no connection: it could not be opened, or it was lost.
 ///
@@ -64,15 +64,23 @@ impl Loss {
 fn of_dial(error: &DialError) -> Verdict {
     match error {
         DialError::Refused(refusal) => of_status(refusal.status),
-        // The network, which may be back: names, connecting, TLS, proxies, deadlines.
-        DialError::Http(_) | DialError::Io(_) | DialError::Timeout(_) => Verdict::Retry,
         // What was asked for cannot be, or the server is not one that speaks WebSocket.
-        DialError::Url(_)
+        DialError::Proxy(ProxyError::Url(_))
+        | DialError::Url(_)
         | DialError::Header(_)
         | DialError::Subprotocol(_)
         | DialError::Redirect(_)
         | DialError::Handshake(_)
+        | DialError::NoHttp2
         | DialError::Http2 => Verdict::GiveUp,
+        // The network, which may be back.
+        DialError::Dns(_)
+        | DialError::Tcp(_)
+        | DialError::Proxy(_)
+        | DialError::Tls(_)
+        | DialError::Http(_)
+        | DialError::Io(_)
+        | DialError::Timeout(_) => Verdict::Retry,
     }
 }
 

@@ -75,7 +75,6 @@ fn errors_say_what_to_change() {
         run(&[&["connect"], args].concat(), b"").check(code, "", text);
     };
     check(&["127.0.0.1:1"], 1, "Connection refused");
-    check(&["wss://127.0.0.1:1"], 1, "is it ws:// rather than wss://?");
     check(&["ftp://localhost"], 1, "not one of ws, wss, http, https");
     check(&["-H", "no colon", "x"], 2, "write it as 'Name: value'");
     check(&["-H", "upgrade: x", "x"], 1, "leave it out (--header)");
@@ -83,6 +82,9 @@ fn errors_say_what_to_change() {
     check(&["--cacert", "/does/not/exist", "x"], 1, "cannot read /does/not/exist (--cacert)");
     check(&["--key", "key.pem", "x"], 2, "--cert");
     let server = Server::start(&["-q", "-s", "chat"]);
+    let encrypted = format!("wss://{}", server.address());
+    check(&[&encrypted], 1, "is it ws:// rather than wss://?");
+    check(&["-x", "ftp://localhost", &server.url], 1, "(--proxy, or the environment)");
     check(&["--origin", "https://example.com", &server.url], 1, "403 Forbidden");
     let line = run(&["connect", &server.url], b"\xff\n");
     line.check(1, "", "line 1 of the input is not UTF-8 (--binary sends bytes)");
@@ -108,7 +110,7 @@ fn it_closes_after_so_many_messages() {
 
 #[test]
 fn an_output_that_nobody_reads_ends_it() {
-    let server = Server::start(&["-q", "--", "yes"]);
+    let server = Server::start(&["-q", "--", "sh", "-c", "while sleep 0.01; do echo y; done"]);
     let mut command = ws(&["connect", "-q", "--stay", &server.url]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -4,11 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum};
-use tokio_rustls::rustls::ClientConfig;
-use ws_client::http::{HeaderMap, HeaderName, HeaderValue};
-use ws_client::{Compression, Config, Dial, DialError, Keepalive, reqwest};
+use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive};
 
 use crate::exit::chain;
 use crate::tls;
@@ -33,6 +31,9 @@ pub(crate) struct Reach {
     /// by default that of the environment
     #[arg(short = 'x', long, value_name = "URL")]
     proxy: Option<String>,
+    /// Goes by HTTP/2 where the server allows it; then all connections share one
+    #[arg(long)]
+    http2: bool,
     /// Does not check the certificate of the server
     #[arg(short = 'k', long)]
     insecure: bool,
@@ -93,19 +94,18 @@ impl Reach {
         if let Some(origin) = &self.origin {
             dial = dial.origin(origin.as_str());
         }
-        Ok(match self.client()? {
-            Some(client) => dial.client(client),
-            None => dial,
-        })
+        let dialer = self.dialer()?;
+        Ok(dial.dialer(&if self.http2 { dialer.http2() } else { dialer }))
     }
 
-    /// Can the server be reached by plain TCP?
-    pub(crate) fn is_direct(&self, url: &str) -> bool {
-        complete(url).starts_with("ws://") && self.proxy.is_none()
+    /// The same, but by HTTP/2 or not at all.
+    pub(crate) fn dial_http2(&self, url: &str) -> Result<Dial> {
+        Ok(self.dial(url)?.dialer(&self.dialer()?.http2_only()))
     }
 
-    pub(crate) const fn has_proxy(&self) -> bool {
-        self.proxy.is_some()
+    /// The same, but not by HTTP/2.
+    pub(crate) fn dial_http1(&self, url: &str) -> Result<Dial> {
+        Ok(self.dial(url)?.dialer(&self.dialer()?))
     }
 
     pub(crate) const fn has_origin(&self) -> bool {
@@ -116,10 +116,6 @@ impl Reach {
         &self.subprotocol
     }
 
-    pub(crate) const fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
-    }
-
     pub(crate) const fn with_compression(mut self) -> Self {
         if self.compress.is_none() {
             self.compress = Some(Compress::Takeover);
@@ -127,60 +123,17 @@ impl Reach {
         self
     }
 
-    /// Adds the headers that the options ask for.
-    pub(crate) fn add_headers(&self, headers: &mut HeaderMap) -> Result<()> {
-        let origin = self.origin.iter().map(|origin| ("origin", origin.as_str()));
-        let others = self.header.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in others.chain(origin) {
-            headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
-        }
-        Ok(())
-    }
-
-    /// TLS for a connection over HTTP/2.
-    pub(crate) fn tls(&self) -> Result<ClientConfig> {
-        tls::config(
-            self.insecure,
-            self.cacert.as_deref(),
-            self.cert.as_deref(),
-            self.key.as_deref(),
-        )
-    }
-
-    /// A client with the settings of its own, if there are any.
-    fn client(&self) -> Result<Option<reqwest::Client>> {
-        if self.proxy.is_none() && !self.insecure && self.cacert.is_none() && self.cert.is_none() {
-            return Ok(None);
-        }
-        let mut client = reqwest::Client::builder().http1_only().pool_max_idle_per_host(0);
+    fn dialer(&self) -> Result<Dialer> {
+        let mut dialer = Dialer::new();
         if let Some(proxy) = &self.proxy {
-            let proxy = reqwest::Proxy::all(proxy).context("this is no proxy (--proxy)")?;
-            client = client.no_proxy().proxy(proxy);
+            dialer = dialer.proxy(proxy);
         }
-        if self.insecure {
-            client = client.tls_danger_accept_invalid_certs(true);
+        if self.insecure || self.cacert.is_some() || self.cert.is_some() {
+            let (cacert, cert, key) = (&self.cacert, &self.cert, &self.key);
+            let (cacert, cert, key) = (cacert.as_deref(), cert.as_deref(), key.as_deref());
+            dialer = dialer.tls(tls::config(self.insecure, cacert, cert, key)?);
         }
-        if let Some(path) = &self.cacert {
-            let roots = reqwest::Certificate::from_pem_bundle(&read(path, "--cacert")?);
-            let roots = roots.context("there are no certificates in it (--cacert)")?;
-            ensure!(
-                !roots.is_empty(),
-                "there are no certificates in {} (--cacert)",
-                path.display()
-            );
-            client = client.tls_certs_only(roots);
-        }
-        if let Some(path) = &self.cert {
-            let mut pem = read(path, "--cert")?;
-            if let Some(path) = &self.key {
-                pem.push(b'\n');
-                pem.extend(read(path, "--key")?);
-            }
-            let identity = reqwest::Identity::from_pem(&pem)
-                .context("there is no certificate with its key in it (--cert, --key)")?;
-            client = client.identity(identity);
-        }
-        Ok(Some(client.build().context("these settings of TLS do not go together")?))
+        Ok(dialer)
     }
 }
 
@@ -212,28 +165,21 @@ pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
         };
         return anyhow!("{url} refused with {}{hint}{says}", refusal.status);
     }
-    // What `reqwest` and hyper put around it says nothing more.
-    let text = chain(error)
-        .replace("error sending request: ", "")
-        .replace("client error (Connect): ", "")
-        .replace("tcp connect error: ", "")
-        .replace("dns error: ", "");
-    let hint = if text.to_lowercase().contains("certificate") {
-        " (--cacert FILE to trust who signed it, --insecure to look away)"
-    } else {
-        match error {
-            DialError::Timeout(_) => " (--connect-timeout)",
-            DialError::Header(_) => " (--header)",
-            DialError::Subprotocol(_) => " (--subprotocol)",
-            DialError::Http(error) if error.is_connect() && url.starts_with("wss://") => {
-                " (is it ws:// rather than wss://?)"
-            }
-            _ => "",
+    let text = chain(error);
+    let hint = match error {
+        DialError::Tls(_) if text.to_lowercase().contains("certificate") => {
+            " (--cacert FILE to trust who signed it, --insecure to look away)"
         }
+        DialError::Tls(_) => " (is it ws:// rather than wss://?)",
+        DialError::Proxy(_) => " (--proxy, or the environment)",
+        DialError::Timeout(_) => " (--connect-timeout)",
+        DialError::Header(_) => " (--header)",
+        DialError::Subprotocol(_) => " (--subprotocol)",
+        _ => "",
     };
     // The library names settings of its own.
-    let text =
-        text.replace(" (`Dial::connect_timeout`)", "").replace(" (`Dial::subprotocols`)", "");
+    let text = text.replace(" (`Dial::connect_timeout`)", "");
+    let text = text.replace(" (`Dial::subprotocols`)", "");
     anyhow!("no connection to {url}: {text}{hint}")
 }
 

@@ -1,26 +1,26 @@
-//! Whom does one trust, and as whom does one come, where `reqwest` does not do the TLS?
+//! Whom does one trust, and as whom does one come?
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use tokio_rustls::rustls::client::WantsClientCert;
-use tokio_rustls::rustls::client::danger::{
+use ws_client::rustls::client::WantsClientCert;
+use ws_client::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
-use tokio_rustls::rustls::crypto::{
+use ws_client::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
+use ws_client::rustls::pki_types::pem::PemObject as _;
+use ws_client::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use ws_client::rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
 use crate::reach::read;
 
-/// The settings for HTTP/2 over TLS, as the options have them.
+/// TLS as the options have it.
 pub(crate) fn config(
     insecure: bool,
     cacert: Option<&Path>,
@@ -37,17 +37,16 @@ pub(crate) fn config(
         Some(path) => builder.with_root_certificates(roots(path)?),
         None => builder.with_platform_verifier()?,
     };
-    let mut config = identify(builder, cert, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    identify(builder, cert, key)
 }
 
 fn roots(path: &Path) -> Result<RootCertStore> {
     let pem = read(path, "--cacert")?;
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(&pem) {
-        roots.add(root.context("there are no certificates in it (--cacert)")?)?;
+        roots.add(root.context("this is no PEM (--cacert)")?)?;
     }
+    ensure!(!roots.is_empty(), "there is no certificate in {} (--cacert)", path.display());
     Ok(roots)
 }
 
@@ -58,12 +57,16 @@ fn identify(
 ) -> Result<ClientConfig> {
     let Some(path) = cert else { return Ok(builder.with_no_client_auth()) };
     let pem = read(path, "--cert")?;
-    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>()?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.context("this is no PEM (--cert)")?;
+    ensure!(!chain.is_empty(), "there is no certificate in {} (--cert)", path.display());
     let key = match key {
-        Some(path) => PrivateKeyDer::from_pem_slice(&read(path, "--key")?)?,
-        None => PrivateKeyDer::from_pem_slice(&pem)?,
+        Some(path) => PrivateKeyDer::from_pem_slice(&read(path, "--key")?),
+        None => PrivateKeyDer::from_pem_slice(&pem),
     };
-    Ok(builder.with_client_auth_cert(chain, key)?)
+    let key =
+        key.context("there is no private key (--key, or behind the certificate of --cert)")?;
+    builder.with_client_auth_cert(chain, key).context("the key is not of the certificate (--key)")
 }
 
 /// Trusts any certificate, but still wants to see that its key is there.

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tokio::net::TcpStream;
 use tokio::select;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, sleep_until};
-use ws_client::{Conn, Message, StatusCode, http::Uri};
+use ws_client::{Conn, Message, StatusCode};
 
 use self::load::Load;
 use self::report::{Report, Rounds};
@@ -109,12 +108,13 @@ fn message(args: &Args) -> Result<Message> {
 async fn connect_all(args: &Args, url: &str, times: &mut Times) -> Result<Vec<Conn>> {
     let some = Arc::new(Semaphore::new(64));
     let mut opening = JoinSet::new();
+    let dial = args.reach.dial(url)?;
     for _ in 0..args.connections {
-        let (some, url, reach) = (Arc::clone(&some), url.to_owned(), args.reach.clone());
+        let (some, url, dial) = (Arc::clone(&some), url.to_owned(), dial.clone());
         opening.spawn(async move {
             let _turn = some.acquire_owned().await?;
             let began = Instant::now();
-            let conn = connect(&reach, &url).await?;
+            let conn = dial.connect().await.map_err(|error| explain(&error, &url))?;
             anyhow::Ok((conn, began.elapsed()))
         });
     }
@@ -133,28 +133,8 @@ async fn connect_all(args: &Args, url: &str, times: &mut Times) -> Result<Vec<Co
     }
 }
 
-/// Over plain TCP where that is possible: it is the faster way.
-async fn connect(reach: &Reach, url: &str) -> Result<Conn> {
-    let dial = reach.dial(url)?;
-    let dialled = match url.parse::<Uri>() {
-        Ok(uri) if reach.is_direct(url) => {
-            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-            let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await;
-            let stream = stream.with_context(|| format!("no connection to {url}"))?;
-            dial.connect_over(stream).await
-        }
-        _ => dial.connect().await,
-    };
-    dialled.map_err(|error| explain(&error, url))
-}
-
 /// Lets all connections send, and looks at the figures every second.
-async fn measure(
-    args: &Args,
-    load: &Arc<Load>,
-    conns: &[Conn],
-    report: &Report,
-) -> Result<Rounds> {
+async fn measure(args: &Args, load: &Arc<Load>, conns: &[Conn], report: &Report) -> Result<Rounds> {
     let began = Instant::now();
     let measured = began + args.warmup;
     let end = measured + args.duration;

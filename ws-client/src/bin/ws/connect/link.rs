@@ -31,11 +31,8 @@ impl Link {
         let url = args.url.clone();
         let dial = args.reach.dial(&url)?;
         if !args.reconnect {
-            let (conn, response) =
-                dial.connect_with_response().await.map_err(|error| explain(&error, &url))?;
-            if args.verbose {
-                screen.response(&response);
-            }
+            let conn = dial.connect().await.map_err(|error| explain(&error, &url))?;
+            tell_response(args, &conn, screen);
             return Ok(Self { url, end: End::Once(conn) });
         }
         let mut reconnect = Reconnect::new(dial).outbox(Outbox::at_least_once());
@@ -52,6 +49,7 @@ impl Link {
             }
         }
         let conn = kept.connected().await.map_err(|why| anyhow!(given_up(&why, &url)))?;
+        tell_response(args, &conn, screen);
         Ok(Self { url, end: End::Kept(kept, conn) })
     }
 
@@ -145,6 +143,13 @@ impl Link {
                 _ => ("the connection is still open".to_owned(), ExitCode::FAILURE),
             },
         }
+    }
+}
+
+/// The answer to the opening handshake, for those who want to see it.
+fn tell_response(args: &Args, conn: &Conn, screen: &Screen) {
+    if let Some(response) = conn.response().filter(|_| args.verbose) {
+        screen.response(&response);
     }
 }
 

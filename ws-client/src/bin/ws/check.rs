@@ -1,7 +1,5 @@
 //! What does a server agree to?
 
-mod http2;
-
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,7 +7,7 @@ use tokio::time::{Duration, Instant, timeout};
 use ws_client::http::header::{
     HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SERVER,
 };
-use ws_client::{Conn, Dial, StatusCode};
+use ws_client::{Conn, Dial, DialError, StatusCode};
 
 use crate::exit;
 use crate::print::{self, Style, time};
@@ -50,25 +48,16 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             false
         }
     };
-    let opened_by_2 = match http2::probe(&reach, &args.url).await {
-        Ok(verdict) => {
-            table.row("HTTP/2", &verdict.text, verdict.opened);
-            verdict.opened
-        }
-        Err(error) => {
-            table.row("HTTP/2", &format!("no: {error:#}"), false);
-            false
-        }
-    };
+    let opened_by_2 = over_http2(&reach, &args.url, &table).await?;
     Ok(if opened || opened_by_2 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn over_http1(reach: &Reach, url: &str, table: &Table) -> Result<()> {
     let began = Instant::now();
-    let dial = reach.dial(url)?;
-    let (conn, response) =
-        dial.connect_with_response().await.map_err(|error| explain(&error, url))?;
+    let dial = reach.dial_http1(url)?;
+    let conn = dial.connect().await.map_err(|error| explain(&error, url))?;
     let took = time(began.elapsed());
+    let response = conn.response().unwrap_or_default();
     table.good("HTTP/1.1", &format!("{} after {took}", response.status()));
     let headers = response.headers();
     if let Some(server) = text(headers, &SERVER) {
@@ -76,8 +65,32 @@ async fn over_http1(reach: &Reach, url: &str, table: &Table) -> Result<()> {
     }
     tell_agreed(reach, headers, table);
     tell_manners(&conn, table).await;
-    tell_origins(reach.dial(url)?, reach, table).await;
+    tell_origins(reach.dial_http1(url)?, reach, table).await;
     Ok(())
+}
+
+/// Is a WebSocket a stream of HTTP/2, if one asks for that (RFC 8441)?
+async fn over_http2(reach: &Reach, url: &str, table: &Table) -> Result<bool> {
+    let began = Instant::now();
+    match reach.dial_http2(url)?.connect().await {
+        Ok(conn) => {
+            let status = conn.response().unwrap_or_default().status();
+            let took = time(began.elapsed());
+            table.good("HTTP/2", &format!("{status} to an extended CONNECT after {took}"));
+            conn.close_now();
+            return Ok(true);
+        }
+        Err(DialError::NoHttp2) => {
+            table.row("HTTP/2", "no: the server allows no WebSockets over it", false);
+        }
+        // Over plain TCP, the server may not know what it is asked.
+        Err(error) => {
+            let why = error.refusal().map(|refusal| format!("refused with {}", refusal.status));
+            let why = why.unwrap_or_else(|| exit::chain(&error));
+            table.row("HTTP/2", &format!("no: {why}"), false);
+        }
+    }
+    Ok(false)
 }
 
 /// The extensions with their parameters, and the subprotocol.
