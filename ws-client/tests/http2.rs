@@ -451,14 +451,14 @@ const SHORT_MESSAGES: usize = 64 * 1024 / SHORT.len();
 #[tokio::test]
 async fn short_messages_that_nobody_reads_are_no_reason_to_hang_up() {
     let (addr, connections) = raw(|_, stream| match stream {
-        31.. => Step::Accept,
+        21.. => Step::Accept,
         _ => Step::Chat,
     })
     .await;
     in_time(async {
         let dial = dialing(addr);
         let mut slow = Vec::new();
-        for _ in 0..30 {
+        for _ in 0..20 {
             slow.push(dial.clone().connect().await.unwrap());
         }
         hi(&dial.connect().await.unwrap()).await;
