@@ -26,13 +26,10 @@ use crate::target::Target;
 /// use ws_client::{Dial, Dialer};
 ///
 /// # async fn dial() -> Result<(), ws_client::DialError> {
-/// let dialer = Dialer::new().http2();
-/// for room in ["red", "green", "blue"] {
-///     let url = format!("wss://example.com/rooms/{room}");
-///     // Where the server knows how, these are streams of one connection.
-///     let conn = Dial::new(url).dialer(&dialer).connect().await?;
-///     # drop(conn);
-/// }
+/// let dialer = Dialer::new()
+///     .proxy("http://user:password@proxy.example:3128")
+///     .proxy_except("localhost, .internal, 10.0.0.0/8");
+/// let conn = Dial::new("wss://example.com/chat").dialer(&dialer).connect().await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -53,6 +53,7 @@ impl Server {
         let (builder, count) = (Arc::new(builder), Arc::new(count));
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
+                tcp.set_nodelay(true).unwrap();
                 let (builder, count) = (Arc::clone(&builder), Arc::clone(&count));
                 let (tls, hand) = (tls.clone(), hand.clone());
                 count.send_modify(|(were, are)| (*were += 1, *are += 1).0);
@@ -393,6 +394,7 @@ async fn raw(script: Script) -> (SocketAddr, watch::Receiver<usize>) {
     let (count, connections) = watch::channel(0);
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
+            tcp.set_nodelay(true).unwrap();
             count.send_modify(|count| *count += 1);
             tokio::spawn(perform(tcp, *count.borrow(), script));
         }
@@ -449,14 +451,14 @@ const SHORT_MESSAGES: usize = 64 * 1024 / SHORT.len();
 #[tokio::test]
 async fn short_messages_that_nobody_reads_are_no_reason_to_hang_up() {
     let (addr, connections) = raw(|_, stream| match stream {
-        31.. => Step::Accept,
+        21.. => Step::Accept,
         _ => Step::Chat,
     })
     .await;
     in_time(async {
         let dial = dialing(addr);
         let mut slow = Vec::new();
-        for _ in 0..30 {
+        for _ in 0..20 {
             slow.push(dial.clone().connect().await.unwrap());
         }
         hi(&dial.connect().await.unwrap()).await;

@@ -103,7 +103,7 @@ async fn a_certificate_is_shown_to_a_server_that_asks() {
         let dial = Dial::new(format!("wss://{addr}"));
         let shown = Dialer::new().no_proxy().tls(showing(&ours, &known));
         say_hello(dial.clone().dialer(&shown)).await;
-        let pem = known.pem() + &known.key.serialize_pem();
+        let pem = known.certificate.pem() + &known.key.serialize_pem();
         let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
         say_hello(dial.clone().client(client(&ours).identity(identity).build().unwrap())).await;
 
@@ -120,7 +120,7 @@ async fn a_certificate_is_shown_to_a_server_that_asks() {
 fn showing(authority: &Authority, identity: &Identity) -> ClientConfig {
     ClientConfig::builder()
         .with_root_certificates(authority.roots())
-        .with_client_auth_cert(vec![identity.certificate.clone()], identity.private_key())
+        .with_client_auth_cert(vec![identity.certificate.der().clone()], identity.private_key())
         .unwrap()
 }
 

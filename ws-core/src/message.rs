@@ -27,8 +27,9 @@ impl fmt::Display for MessageType {
 
 /// One whole message: its type and its payload.
 ///
-/// The payload is reference-counted, so a clone copies no bytes. A text message
-/// holds UTF-8 by construction: there is no way to make one that does not.
+/// A clone is cheap: the payload is reference-counted, and a short one (up to 32 bytes)
+/// stands in the message itself, without any allocation. A text message holds UTF-8 by
+/// construction: there is no way to make one that does not.
 ///
 /// ```
 /// use ws_core::{Message, MessageType};
@@ -40,15 +41,26 @@ impl fmt::Display for MessageType {
 ///
 /// Two messages are equal when their types and payloads are, however they travel.
 #[derive(Clone)]
-pub struct Message {
-    shape: Shape,
-    payload: Bytes,
+pub struct Message(Held);
+
+/// Where the payload is.
+#[derive(Clone)]
+enum Held {
+    Here { shape: Shape, len: u32, bytes: Short },
+    Shared { shape: Shape, payload: Bytes },
 }
 
-/// The type of a message, and whether it may be compressed. As wide as a word: messages
-/// are moved often, and gaps in them would be moved piece by piece.
+/// How long a payload may be to stand in the message: the message is not larger for it.
+const SHORT: usize = 32;
+
+/// A short payload. In step with words, since messages are moved often.
 #[derive(Clone, Copy)]
-#[repr(usize)]
+#[repr(align(8))]
+struct Short([u8; SHORT]);
+
+/// The type of a message, and whether it may be compressed.
+#[derive(Clone, Copy)]
+#[repr(u16)]
 enum Shape {
     Text,
     Binary,
@@ -86,17 +98,20 @@ impl Message {
     /// must not share a compression window with text that an attacker chooses.
     #[must_use]
     pub fn uncompressed(mut self) -> Self {
-        self.shape = match self.kind() {
+        let plain = match self.kind() {
             MessageType::Text => Shape::PlainText,
             MessageType::Binary => Shape::PlainBinary,
         };
+        match &mut self.0 {
+            Held::Here { shape, .. } | Held::Shared { shape, .. } => *shape = plain,
+        }
         self
     }
 
     /// Is it text or binary?
     #[inline]
     pub const fn kind(&self) -> MessageType {
-        match self.shape {
+        match self.shape() {
             Shape::Text | Shape::PlainText => MessageType::Text,
             Shape::Binary | Shape::PlainBinary => MessageType::Binary,
         }
@@ -113,56 +128,101 @@ impl Message {
     }
 
     /// The payload.
-    pub const fn as_bytes(&self) -> &Bytes {
-        &self.payload
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Held::Here { len, bytes, .. } => bytes.0.get(..*len as usize).unwrap_or_default(),
+            Held::Shared { payload, .. } => payload,
+        }
     }
 
     /// The text of a text message; `None` of a binary one.
     pub fn as_text(&self) -> Option<&str> {
         match self.kind() {
-            MessageType::Text => simdutf8::basic::from_utf8(&self.payload).ok(),
+            MessageType::Text => simdutf8::basic::from_utf8(self.as_bytes()).ok(),
             MessageType::Binary => None,
         }
     }
 
     /// How many bytes the payload has.
+    #[inline]
     pub const fn len(&self) -> usize {
-        self.payload.len()
+        match &self.0 {
+            Held::Here { len, .. } => *len as usize,
+            Held::Shared { payload, .. } => payload.len(),
+        }
     }
 
     /// Has the payload no bytes?
     pub const fn is_empty(&self) -> bool {
-        self.payload.is_empty()
+        self.len() == 0
+    }
+
+    /// The payload, shared with this message; a short one is copied.
+    pub fn to_bytes(&self) -> Bytes {
+        match &self.0 {
+            Held::Here { .. } => Bytes::copy_from_slice(self.as_bytes()),
+            Held::Shared { payload, .. } => payload.clone(),
+        }
     }
 
     /// The payload by value.
     pub fn into_bytes(self) -> Bytes {
-        self.payload
+        match self.0 {
+            Held::Here { .. } => self.to_bytes(),
+            Held::Shared { payload, .. } => payload,
+        }
     }
 
     /// The type and the payload by value.
     pub fn into_parts(self) -> (MessageType, Bytes) {
-        (self.kind(), self.payload)
+        (self.kind(), self.into_bytes())
     }
 
     /// A message of a payload that is known to be UTF-8 where `kind` says text.
     #[inline]
     pub(crate) const fn from_checked(kind: MessageType, payload: Bytes) -> Self {
-        let shape = match kind {
-            MessageType::Text => Shape::Text,
-            MessageType::Binary => Shape::Binary,
-        };
-        Self { shape, payload }
+        Self(Held::Shared { shape: Shape::of(kind), payload })
+    }
+
+    /// As [`from_checked`](Self::from_checked), of a payload that has to be copied.
+    #[inline]
+    pub(crate) fn copied(kind: MessageType, payload: &[u8]) -> Self {
+        if payload.len() > SHORT {
+            return Self::from_checked(kind, Bytes::copy_from_slice(payload));
+        }
+        let mut bytes = Short([0; SHORT]);
+        if let Some(here) = bytes.0.get_mut(..payload.len()) {
+            here.copy_from_slice(payload);
+        }
+        Self(Held::Here { shape: Shape::of(kind), len: payload.len() as u32, bytes })
+    }
+
+    #[inline]
+    const fn shape(&self) -> Shape {
+        match &self.0 {
+            Held::Here { shape, .. } | Held::Shared { shape, .. } => *shape,
+        }
     }
 
     pub(crate) const fn may_compress(&self) -> bool {
-        matches!(self.shape, Shape::Text | Shape::Binary)
+        matches!(self.shape(), Shape::Text | Shape::Binary)
+    }
+}
+
+impl Shape {
+    #[inline]
+    const fn of(kind: MessageType) -> Self {
+        match kind {
+            MessageType::Text => Self::Text,
+            MessageType::Binary => Self::Binary,
+        }
     }
 }
 
 impl PartialEq for Message {
     fn eq(&self, other: &Self) -> bool {
-        self.kind() == other.kind() && self.payload == other.payload
+        self.kind() == other.kind() && self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -171,7 +231,7 @@ impl Eq for Message {}
 impl Hash for Message {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.kind().hash(state);
-        self.payload.hash(state);
+        self.as_bytes().hash(state);
     }
 }
 
@@ -179,14 +239,14 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_text() {
             Some(text) => f.debug_tuple("Text").field(&text).finish(),
-            None => f.debug_tuple("Binary").field(&self.payload).finish(),
+            None => f.debug_tuple("Binary").field(&self.to_bytes()).finish(),
         }
     }
 }
 
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
-        Self::text(text)
+        Self::copied(MessageType::Text, text.as_bytes())
     }
 }
 
@@ -198,13 +258,13 @@ impl From<String> for Message {
 
 impl From<&[u8]> for Message {
     fn from(payload: &[u8]) -> Self {
-        Self::binary(payload.to_vec())
+        Self::copied(MessageType::Binary, payload)
     }
 }
 
 impl<const N: usize> From<&[u8; N]> for Message {
     fn from(payload: &[u8; N]) -> Self {
-        Self::binary(payload.to_vec())
+        Self::from(payload.as_slice())
     }
 }
 
@@ -236,6 +296,19 @@ mod tests {
         assert_eq!(bad, &b"\xff"[..]);
         let good = Message::text_from_bytes("å".as_bytes()).unwrap();
         assert_eq!(good.as_text(), Some("å"));
+    }
+
+    #[test]
+    fn a_message_is_the_same_wherever_its_payload_is() {
+        assert_eq!(size_of::<Message>(), 40);
+        for len in [0, 1, SHORT - 1, SHORT, SHORT + 1, 1000] {
+            let text = "a".repeat(len);
+            let (copied, owned) = (Message::from(&*text), Message::text(text.clone()));
+            assert_eq!(copied, owned, "{len}");
+            assert_eq!((copied.len(), copied.as_bytes()), (len, text.as_bytes()));
+            assert_eq!((copied.to_bytes(), owned.to_bytes()), (text.clone().into(), text.into()));
+            assert_eq!(copied.clone().uncompressed().into_parts(), owned.into_parts());
+        }
     }
 
     #[test]

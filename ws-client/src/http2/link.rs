@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -105,9 +105,7 @@ impl Link {
         let sockets = Arc::strong_count(self) - 1;
         // It fails when the server wants to leave, or has left.
         let ready = self.requests.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
-        sockets < limit
-            && !self.is_lost.load(Relaxed)
-            && !matches!(ready, std::task::Poll::Ready(Err(_)))
+        sockets < limit && !self.is_lost.load(Relaxed) && !matches!(ready, Poll::Ready(Err(_)))
     }
 
     /// Opens a socket.
@@ -122,19 +120,17 @@ impl Link {
         let asked = async {
             tokio::select! {
                 biased;
-                answered = self.ask(request) => answered,
+                asked = self.ask(request) => Ok::<_, DialError>(Some(asked)),
                 () = self.falls_silent(), if !fresh => Ok(None),
             }
         };
-        let answered = async {
-            match asked.await {
-                Err(error) if !fresh && is_of_link(&error) => Ok(None),
-                answered => answered.map_err(failed),
+        let (response, send) = match patience.wait(asked).await? {
+            Some(Ok(asked)) => asked,
+            Some(Err(error)) if fresh || !is_of_link(&error) => return Err(failed(error)),
+            Some(Err(_)) | None => {
+                self.is_lost.store(true, Relaxed);
+                return Ok(Opened::LinkLost);
             }
-        };
-        let Some((response, send)) = patience.wait(answered).await? else {
-            self.is_lost.store(true, Relaxed);
-            return Ok(Opened::LinkLost);
         };
         let (head, mut receive) = response.into_parts();
         let response = Response::from_parts(head, ());
@@ -150,22 +146,28 @@ impl Link {
         Err(refused(response, body.freeze()))
     }
 
-    async fn ask(&self, request: Request<()>) -> Result<Option<Asked>, h2::Error> {
+    async fn ask(
+        &self,
+        request: Request<()>,
+    ) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
         let (response, send) = requests.send_request(request, false)?;
-        Ok(Some((response.await?, send)))
+        Ok((response.await?, send))
     }
 
     /// Waits for ever, unless the server does not even answer a ping.
     async fn falls_silent(&self) {
-        let answered = async { self.pings.lock().await.round_trip().await };
-        if let Ok(Ok(())) = timeout(SILENCE, answered).await {
-            pending().await
+        let mut pings = self.pings.lock().await;
+        // Who had the lock may have found out.
+        if !self.is_lost.load(Relaxed) {
+            if let Ok(Ok(())) = timeout(SILENCE, pings.round_trip()).await {
+                drop(pings);
+                return pending().await;
+            }
+            self.is_lost.store(true, Relaxed);
         }
     }
 }
-
-type Asked = (Response<RecvStream>, SendStream<Bytes>);
 
 /// Pings, of which one may be under way.
 struct Pings {

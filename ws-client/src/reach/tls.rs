@@ -45,18 +45,16 @@ pub(super) async fn handshake<T: Stream + 'static>(
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(bare.to_owned());
     let name = name.map_err(|error| DialError::Tls(error.into()))?;
-    let io = TlsConnector::from(config).connect(name, io).await.map_err(failed)?;
+    let must_be_http2 = config.alpn_protocols == [b"h2"];
+    let io = TlsConnector::from(config).connect(name, io).await;
+    let io = io.map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) if must_be_http2 => {
+            DialError::NoHttp2
+        }
+        _ => DialError::Tls(error.into()),
+    })?;
     let is_http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok((Box::new(io), is_http2))
-}
-
-fn failed(error: std::io::Error) -> DialError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match inner {
-        // It is only told so when HTTP/2 alone was offered: everybody speaks the other.
-        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => DialError::NoHttp2,
-        _ => DialError::Tls(error.into()),
-    }
 }
 
 /// Trusts whom the platform trusts.

@@ -49,7 +49,7 @@ async fn share() -> Result<()> {
     let authority = Authority::new();
     let identity = authority.identity("127.0.0.1");
     let settings = json!({
-        "key": identity.key.serialize_pem(), "cert": identity.pem(), "allowed": true,
+        "key": identity.key.serialize_pem(), "cert": identity.certificate.pem(), "allowed": true,
     });
     let server = Peer::start_http2(&settings).await?;
     let dialer = Dialer::new().no_proxy().tls(authority.client()).http2();
@@ -88,7 +88,7 @@ async fn decline() -> Result<()> {
     let authority = Authority::new();
     let identity = authority.identity("127.0.0.1");
     let settings = json!({
-        "key": identity.key.serialize_pem(), "cert": identity.pem(), "allowed": false,
+        "key": identity.key.serialize_pem(), "cert": identity.certificate.pem(), "allowed": false,
     });
     let server = Peer::start_http2(&settings).await?;
     let dialer = Dialer::new().no_proxy().tls(authority.client()).http2_only();
@@ -126,7 +126,7 @@ async fn start_nginx(authority: &Authority, behind: &str) -> Result<Program> {
     Program::start(Peer::Nginx, |port, folder| {
         let path = folder.display();
         std::fs::write(folder.join("key.pem"), identity.key.serialize_pem())?;
-        std::fs::write(folder.join("cert.pem"), identity.pem())?;
+        std::fs::write(folder.join("cert.pem"), identity.certificate.pem())?;
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {path}/{name};\n"))
             .concat();

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -20,16 +18,11 @@ pub(crate) struct Authority {
 
 /// A certificate with its key.
 pub(crate) struct Identity {
-    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) certificate: Certificate,
     pub(crate) key: KeyPair,
 }
 
 impl Identity {
-    pub(crate) fn pem(&self) -> String {
-        let body = BASE64.encode(&self.certificate);
-        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
-    }
-
     pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
@@ -47,7 +40,7 @@ impl Authority {
     pub(crate) fn identity(&self, name: &str) -> Identity {
         let params = CertificateParams::new([name.to_owned()]).unwrap();
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Identity { certificate, key }
     }
 
@@ -68,7 +61,8 @@ impl Authority {
             ServerConfig::builder().with_no_client_auth()
         };
         let key = identity.private_key();
-        let mut config = builder.with_single_cert(vec![identity.certificate], key).unwrap();
+        let mut config =
+            builder.with_single_cert(vec![identity.certificate.der().clone()], key).unwrap();
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }

@@ -116,13 +116,14 @@ impl Queue {
         self.advance(taken);
     }
 
-    /// As [`push`](Self::push), of a payload that others hold too.
+    /// As [`push`](Self::push), of a payload that others hold too: `share` gives it to
+    /// one more.
     #[inline]
-    pub fn push_shared(&mut self, header: &Header, payload: &Bytes) {
+    pub fn push_shared(&mut self, header: &Header, payload: &[u8], share: impl FnOnce() -> Bytes) {
         if payload.len() <= COPIED {
             return self.push_copied(header, payload);
         }
-        self.push_uncopied(header, payload.clone());
+        self.push_uncopied(header, share());
     }
 
     fn push_uncopied(&mut self, header: &Header, payload: Bytes) {
