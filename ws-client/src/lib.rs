@@ -87,6 +87,12 @@
 //!
 //! [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
 //!
+//! # Staying there
+//!
+//! [`Reconnect`] dials again whenever the connection is lost, with fresh headers and with
+//! subscriptions made again, and promises what becomes of messages meanwhile: [`reconnect`]
+//! tells.
+//!
 //! # When it fails
 //!
 //! [`DialError`] says which step failed: the URL, the name, TCP, the proxy, TLS, HTTP, or the

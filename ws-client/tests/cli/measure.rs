@@ -1,9 +1,9 @@
 //! Do the tools that measure come to figures?
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::program::{Server, run, ws};
+use crate::program::{Server, run, signal, ws};
 
 #[test]
 fn pings_are_counted_and_summed_up() {
@@ -31,8 +31,7 @@ fn an_interrupted_ping_is_summed_up_too() {
         line.clear();
         assert!(out.read_line(&mut line).unwrap() > 0);
     }
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    signal("INT", child.id());
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     assert!(rest.contains(" 0 missing"), "{rest}");

@@ -62,11 +62,11 @@ struct Watch(std::sync::mpsc::Sender<()>);
 impl Watch {
     fn over(child: &Child) -> Self {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let id = child.id().to_string();
+        let id = child.id();
         thread::spawn(move || {
             let late = receiver.recv_timeout(Duration::from_secs(30)).is_err();
             if late {
-                let _ = Command::new("kill").args(["-9", &id]).status();
+                signal("KILL", id);
             }
         });
         Self(sender)
@@ -76,6 +76,12 @@ impl Watch {
         // It may just have been late.
         let _ = self.0.send(());
     }
+}
+
+/// Sends a signal. Every shell knows how; not every system has a program for it.
+pub(crate) fn signal(name: &str, id: u32) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
+    assert!(sent.unwrap().success());
 }
 
 /// `ws listen` at work. It ends with this.
@@ -107,8 +113,7 @@ impl Server {
 
     /// Ends it politely, and gives what it said to people.
     pub(crate) fn interrupt(mut self) -> String {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        signal("INT", self.child.id());
         assert!(self.child.wait().unwrap().success());
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
