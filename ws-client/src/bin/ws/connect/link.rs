@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use ws_client::reconnect::{Loss, Outbox, ReconnectError, State};
@@ -156,15 +155,10 @@ fn tell_response(args: &Args, conn: &Conn, screen: &Screen) {
 fn tell(state: &State, url: &str, screen: &Screen) {
     match state {
         State::Waiting { loss, wait, .. } => {
-            let wait =
-                time(*wait - Duration::from_nanos(u64::from(wait.subsec_nanos() % 1_000_000)));
-            screen.note(&format!("{}; again in {wait}", why(loss, url)));
-        }
-        State::Connecting { attempt, .. } if *attempt > 1 => {
-            screen.note(&format!("attempt {attempt}"));
+            screen.note(&format!("{}; again in {:.1} s", why(loss, url), wait.as_secs_f64()));
         }
         State::Connected => screen.note("connected again"),
-        // The beginning, and the end.
+        // Attempts come when they were said to come, and the end is told at the end.
         _ => {}
     }
 }

@@ -36,8 +36,6 @@ use crate::reach::{Reach, seconds};
 pub(crate) struct Args {
     /// Where to: ws://… or wss://…; ws:// may be left out
     url: String,
-    #[command(flatten)]
-    reach: Reach,
     /// A message to send first; may be repeated
     #[arg(short = 'm', long, value_name = "TEXT")]
     message: Vec<String>,
@@ -61,6 +59,9 @@ pub(crate) struct Args {
     verbose: bool,
     #[command(flatten)]
     pipe: PipeArgs,
+    // Behind the others: it begins a heading.
+    #[command(flatten)]
+    reach: Reach,
 }
 
 #[derive(clap::Args)]
