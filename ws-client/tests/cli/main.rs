@@ -8,3 +8,4 @@ mod pipe;
 mod program;
 #[cfg(unix)]
 mod terminal;
+mod tls;

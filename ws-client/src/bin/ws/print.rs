@@ -1,5 +1,6 @@
 //! How does the program say something?
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -86,6 +87,11 @@ pub(crate) fn time(time: Duration) -> String {
 pub(crate) fn harmless(text: &str) -> String {
     let is_harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
     text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// What a peer said, as it may be written to the output: unchanged, unless that is a terminal.
+pub(crate) fn foreign(text: &str) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { harmless(text).into() } else { text.into() }
 }
 
 /// A number with its thousands apart.

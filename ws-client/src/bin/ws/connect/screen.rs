@@ -9,7 +9,7 @@ use ws_client::http::Response;
 
 use super::typing::Terminal;
 use super::{Args, When, hex, json};
-use crate::print::{self, Style, harmless};
+use crate::print::{self, Style, foreign, harmless};
 
 pub(super) struct Screen {
     /// The prompt that messages are shown above, when there is one.
@@ -116,7 +116,7 @@ impl Screen {
 
     fn pretty(&self, text: &str) -> String {
         let indented = if self.pretty { json::pretty(text, self.style) } else { None };
-        indented.unwrap_or_else(|| if self.interactive { harmless(text) } else { text.to_owned() })
+        indented.unwrap_or_else(|| foreign(text).into_owned())
     }
 
     fn above_prompt(&self, text: String) -> bool {

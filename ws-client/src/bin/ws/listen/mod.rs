@@ -223,7 +223,7 @@ impl Server {
 
 fn show(message: &Message) -> bool {
     match message.as_text() {
-        Some(text) => print::out(format_args!("{text}")),
+        Some(text) => print::out(format_args!("{}", print::foreign(text))),
         None => print::out(format_args!("({} bytes)", message.len())),
     }
 }
