@@ -1,7 +1,7 @@
 //! A connection that is made again whenever it is lost.
 //!
-//! [`Reconnect`](crate::Reconnect) takes a [`Dial`](crate::Dial) and says when to try again;
-//! [`ReconnectingConn`](crate::ReconnectingConn) is read and written as a
+//! [`Reconnect`] takes a [`Dial`](crate::Dial) and says when to try again;
+//! [`ReconnectingConn`] is read and written as a
 //! [`Conn`](crate::Conn) is.
 //!
 //! ```
