@@ -95,7 +95,7 @@ impl Dialer {
 
     /// No proxy, whatever the environment says.
     pub fn no_proxy(self) -> Self {
-        self.change(|route| route.proxies = Proxies::none())
+        self.change(|route| route.proxies = Proxies::None)
     }
 
     /// The address at this end. Default: what the system chooses.

@@ -1,5 +1,6 @@
 //! Do sockets share a connection of HTTP/2, and what becomes of them at each of its ends?
-#![cfg(all(test, feature = "http2"))]
+#![cfg(test)]
+#![cfg(feature = "http2")]
 
 mod support;
 

@@ -358,6 +358,7 @@ async fn proxies_of_the_environment_are_used() {
         check(&[("ALL_PROXY", proxy)], true).await;
         check(&[("HTTPS_PROXY", proxy)], false).await;
         check(&[("ALL_PROXY", proxy), ("NO_PROXY", "example.com,127.0.0.1")], false).await;
+        check(&[("ALL_PROXY", proxy), ("no_proxy", "*")], false).await;
     })
     .await;
 }

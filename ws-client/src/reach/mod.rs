@@ -1,5 +1,6 @@
 //! How does one get to a server? By a name, a TCP stream, perhaps a proxy, perhaps TLS.
 
+mod proxies;
 mod proxy;
 mod tcp;
 mod tls;
@@ -11,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 
-pub(crate) use proxy::Proxies;
+pub(crate) use proxies::Proxies;
 pub use proxy::ProxyError;
 pub(crate) use tls::Alpn;
 
@@ -37,6 +38,7 @@ pub(crate) struct Reached {
     /// The other end of TCP: the server, or the proxy.
     pub(crate) peer: Option<SocketAddr>,
     /// What the server has chosen to speak is HTTP/2.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "it is not offered"))]
     pub(crate) is_http2: bool,
 }
 
@@ -44,6 +46,18 @@ pub(crate) struct Reached {
 pub(crate) enum Transport {
     Tcp(TcpStream),
     Other(Box<dyn Stream>),
+}
+
+impl From<TcpStream> for Transport {
+    fn from(tcp: TcpStream) -> Self {
+        Self::Tcp(tcp)
+    }
+}
+
+impl From<Box<dyn Stream>> for Transport {
+    fn from(io: Box<dyn Stream>) -> Self {
+        Self::Other(io)
+    }
 }
 
 impl Route {

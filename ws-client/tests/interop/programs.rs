@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, timeout};
 
 use crate::peers::Peer;
 
@@ -33,12 +33,14 @@ impl Program {
         // Nobody else will have it by then, most likely.
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let mut child = command.args(arguments(port, &folder.0)?).spawn()?;
+        // It says nothing that could be waited for.
+        let mut again = interval(Duration::from_millis(10));
         let listens = async {
             while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
                 if let Some(status) = child.try_wait()? {
                     bail!("{peer} has ended with {status}");
                 }
-                sleep(Duration::from_millis(10)).await;
+                again.tick().await;
             }
             Ok(())
         };

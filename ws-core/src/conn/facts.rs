@@ -115,7 +115,7 @@ mod tests {
         let addr = SocketAddr::from(([127, 0, 0, 1], 80));
         let response = Response::builder().status(101).header("x-key", "k");
         conn.set_response(response.extension(PeerAddr(addr)).body(()).unwrap());
-        let response = conn.clone().response().unwrap();
+        let response = conn.response().unwrap();
         assert_eq!(
             (response.status().as_u16(), &response.headers()["x-key"]),
             (101, &"k".parse().unwrap())
