@@ -41,7 +41,7 @@ fn an_interrupted_ping_is_summed_up_too() {
 #[test]
 fn echoes_are_counted() {
     let server = Server::start(&["-q"]);
-    let short = ["--duration", "0.3", "--warmup", "0.1"];
+    let short = ["--duration", "1", "--warmup", "0.1"];
     let check = |args: &[&str], texts: &[&str]| {
         let ran = run(&[&["bench"], args, &short].concat(), b"");
         assert_eq!(ran.code, 0, "{ran:?}");
