@@ -136,7 +136,7 @@ pub use target::InvalidUrl;
 pub use tokio_rustls::rustls;
 pub use ws_core::handshake::InvalidSubprotocol;
 pub use ws_core::{
-    CloseError, CloseRead, Compression, Config, Conn, Deadline, EndedBy, Ending, Error,
+    BufferPool, CloseError, CloseRead, Compression, Config, Conn, Deadline, EndedBy, Ending, Error,
     HandshakeError, Keepalive, Limit, Limits, Message, MessageReader, MessageType, MessageWriter,
     ProtocolError, Stats, StatusCode, Unsendable, close_status, is_close, is_unexpected_close,
 };

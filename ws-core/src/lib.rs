@@ -16,7 +16,7 @@ mod message;
 mod prepared;
 mod status;
 
-pub use config::{Compression, Config, Keepalive, Limits};
+pub use config::{BufferPool, Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
     AcceptError, CloseRead, Conn, EndedBy, Ending, MessageReader, MessageWriter, PathParams,

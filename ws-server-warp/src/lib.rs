@@ -60,10 +60,11 @@ pub use refused::{Refused, recover};
 pub use server::test_client;
 pub use server::{Filtered, serve, serve_stream, serve_until};
 pub use ws_server_hyper::{
-    AcceptOptions, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline, Drain,
-    EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
-    Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rejection,
-    RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker, TryWriteError, Values, is_upgrade,
+    AcceptOptions, BufferPool, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline,
+    Drain, EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType,
+    MessageWriter, Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared,
+    ProtocolError, Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker,
+    TryWriteError, Values, is_upgrade,
 };
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

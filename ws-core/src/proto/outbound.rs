@@ -19,7 +19,6 @@ pub struct Outbound {
     /// Does a message go out as it is: uncompressed, in one piece? None does after a
     /// close frame.
     plain: bool,
-    compressor: Option<Box<Compressor>>,
     queue: Queue,
     /// How many bytes the transport has taken.
     sent: u64,
@@ -32,6 +31,7 @@ pub struct Outbound {
 
 #[derive(Debug, Default)]
 struct Rare {
+    compressor: Option<Compressor>,
     /// Where longer messages are cut.
     fragment_size: Option<usize>,
     /// A pong that replaced others: the latest of too many.
@@ -63,17 +63,18 @@ struct OpenStream {
 impl Outbound {
     /// Nothing sent yet.
     pub fn new(role: Role, config: &Config, compression: Option<Params>) -> Self {
+        let compressor = compression.map(|params| Compressor::new(role, config, params));
+        let fragment_size = config.fragment_size;
+        let plain = compressor.is_none() && fragment_size.is_none();
+        let rare = || Box::new(Rare { compressor, fragment_size, ..Rare::default() });
         Self {
             role,
-            plain: compression.is_none() && config.fragment_size.is_none(),
-            compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
-            queue: Queue::default(),
+            plain,
+            queue: Queue::new(config.buffer_pool.clone()),
             sent: 0,
             stream: None,
             closed: false,
-            rare: config
-                .fragment_size
-                .map(|size| Box::new(Rare { fragment_size: Some(size), ..Rare::default() })),
+            rare: (!plain).then(rare),
         }
     }
 
@@ -88,7 +89,7 @@ impl Outbound {
             return;
         }
         let opcode = opcode_of(message.kind());
-        if let Some(compressor) = &mut self.compressor
+        if let Some(compressor) = self.compressor()
             && let Some(payload) = compressor.compress(&message)
         {
             return self.frames(opcode, true, payload);
@@ -131,7 +132,7 @@ impl Outbound {
             return;
         }
         let message = prepared.message();
-        let deflated = match &mut self.compressor {
+        let deflated = match self.compressor() {
             // It refers to what went before, so nobody else can use it.
             Some(compressor) if compressor.takeover => return self.message(message.clone()),
             Some(compressor) => compressor.compress_once(prepared),
@@ -149,7 +150,7 @@ impl Outbound {
 
     /// Opens a message that comes piece by piece.
     pub fn begin(&mut self, kind: MessageType, compress: bool) {
-        let compressed = compress && self.compressor.is_some();
+        let compressed = compress && self.compressor().is_some();
         self.stream = Some(OpenStream { kind, compressed, begun: false });
     }
 
@@ -163,7 +164,7 @@ impl Outbound {
         let Some(stream) = self.stream else { return Ok(()) };
         let last = then == Then::End;
         let mut deflated = Vec::new();
-        let payload = match &mut self.compressor {
+        let payload = match self.compressor() {
             Some(compressor) if stream.compressed => {
                 let deflater = &mut compressor.deflater;
                 deflater.push(piece, &mut deflated)?;
@@ -338,6 +339,10 @@ impl Outbound {
 
     fn control_header(&self, opcode: OpCode, payload: &[u8]) -> Header {
         Header { mask: self.mask(), ..Header::new(true, opcode, payload.len() as u64) }
+    }
+
+    fn compressor(&mut self) -> Option<&mut Compressor> {
+        self.rare.as_mut()?.compressor.as_mut()
     }
 
     /// How long a frame may be.
