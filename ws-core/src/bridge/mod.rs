@@ -74,6 +74,13 @@ impl Tungstenite {
         self.messages.conn()
     }
 
+    /// The connection itself, which keeps pings and pongs no longer.
+    pub fn into_conn(self) -> Conn {
+        let conn = self.conn().clone();
+        conn.no_hooks();
+        conn
+    }
+
     /// Sends a close frame, and waits until it has left. The peer's is the last item of the
     /// stream.
     ///

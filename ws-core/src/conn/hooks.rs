@@ -70,6 +70,12 @@ impl Conn {
     pub fn on_close(&self, hook: impl Fn(&Self, &CloseError) + Send + Sync + 'static) {
         self.shared().reader.lock().rare_mut().hooks.close = Some(Arc::new(hook));
     }
+
+    /// Calls no hook any more.
+    #[cfg(feature = "tungstenite")]
+    pub(crate) fn no_hooks(&self) {
+        self.shared().reader.lock().rare_mut().hooks = Hooks::default();
+    }
 }
 
 impl Reader {
