@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use ws_core::StatusCode;
@@ -138,7 +138,7 @@ async fn what_cannot_be_sent_is_refused_and_an_abrupt_end_is_an_error() {
     let mut theirs = here.into_tungstenite();
     let long = theirs.send(Message::Ping(vec![0; 126].into())).await.unwrap_err();
     assert!(matches!(long, Error::Protocol(_)), "{long:?}");
-    let odd = Frame::message("", OpCode::Control(Control::Reserved(11)), true);
+    let odd = Frame::message("", OpCode::Data(Data::Continue), true);
     assert!(theirs.send(Message::Frame(odd)).await.is_err());
     there.close_now();
     let error = in_time(theirs.next()).await.unwrap().unwrap_err();

@@ -217,10 +217,7 @@ async fn check_dropped_write(write: impl AsyncFn(&Conn, Message) -> Result<(), E
 }
 
 /// Drops what `write` makes of a connection, to send this message.
-async fn check_dropped_write_of(
-    second: Message,
-    write: impl AsyncFn(&Conn) -> Result<(), Error>,
-) {
+async fn check_dropped_write_of(second: Message, write: impl AsyncFn(&Conn) -> Result<(), Error>) {
     at_every_poll(async |polls| {
         let (conn, peer) = connect(tight(), polls % 2 == 1);
         let first = Message::from("x".repeat(150));
@@ -264,9 +261,8 @@ async fn a_dropped_write_of_a_value_or_a_frame_queues_all_of_it_or_nothing() {
     let number = Message::from_proto(&7_u32);
     check_dropped_write_of(number, async |conn| conn.write_proto(&7_u32).await).await;
     check_dropped_write(async |conn, message| conn.write_frame(message.into()).await).await;
-    let unchecked = async |conn: &Conn, message: Message| {
-        conn.write_frame_unchecked(message.into()).await
-    };
+    let unchecked =
+        async |conn: &Conn, message: Message| conn.write_frame_unchecked(message.into()).await;
     check_dropped_write(unchecked).await;
 }
 
@@ -305,10 +301,12 @@ async fn a_dropped_read_of_a_value_or_a_frame_loses_nothing() {
     let proto: Vec<_> = (1..4_u32).map(|n| (Message::from_proto(&n), n)).collect();
     check_dropped_read(&proto, async |conn| conn.read_proto::<u32>().await).await;
     let frames = ["one", "two", "three"].map(|text| (Message::from(text), Bytes::from(text)));
-    check_dropped_read(&frames, async |conn| loop {
-        let frame = conn.read_frame().await?;
-        if !frame.is_control() {
-            return Ok(frame.into_payload());
+    check_dropped_read(&frames, async |conn| {
+        loop {
+            let frame = conn.read_frame().await?;
+            if !frame.is_control() {
+                return Ok(frame.into_payload());
+            }
         }
     })
     .await;

@@ -53,7 +53,8 @@ async fn connect(compression: Option<Compression>) -> (Conn, Conn) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
     let (client, server) = tokio::join!(dialled, listener.accept());
-    let agreed = Agreed { compression: compression.map(|_| Params::default()), ..Agreed::default() };
+    let agreed =
+        Agreed { compression: compression.map(|_| Params::default()), ..Agreed::default() };
     let config = Config::new()
         .limits(Limits::new().no_message_size().fragments(usize::MAX))
         .compression(compression.unwrap_or_default());

@@ -129,10 +129,7 @@ impl AsyncWrite for ByteStream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.conn().ending().is_none() {
             ready!(self.as_mut().poll_flush(cx))?;
         }

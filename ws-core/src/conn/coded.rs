@@ -4,11 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::Conn;
-use crate::proto::CloseFrame;
 #[cfg(feature = "json")]
 use crate::Json;
 #[cfg(feature = "proto")]
 use crate::Proto;
+use crate::proto::CloseFrame;
 use crate::{CodecError, Decode, Encode, Error, Message, MessageType, Unsendable};
 
 impl Conn {
