@@ -194,7 +194,7 @@ const ROWS: &[(&str, Shown)] = rows! {
             });
             reading(&there);
             here.write_frame(Frame::ping("hello")).await.unwrap();
-            assert_eq!(in_time(here.read()).await.unwrap().as_bytes(), "hello");
+            assert_eq!(in_time(here.read()).await.unwrap().as_bytes(), b"hello");
             assert_eq!(here.stats().frames_in, 1, "no pong");
         };
     "Dial" => async {

@@ -2,6 +2,9 @@
 
 #[cfg(feature = "tungstenite")]
 pub mod bridge;
+#[cfg(doc)]
+#[doc = include_str!("../COMING_FROM_GO.md")]
+pub mod coming_from_go {}
 pub mod deflate;
 pub mod frame;
 pub mod handshake;

@@ -448,7 +448,6 @@ impl Reader {
     #[inline]
     pub(super) fn heard(&mut self, count: usize) {
         self.bytes += count as u64;
-        self.streak = 0;
         self.clock.heard();
     }
 }
