@@ -5,15 +5,25 @@
 use proptest::prelude::*;
 
 #[path = "../fuzz/src/frames.rs"]
+#[expect(unreachable_pub, reason = "it is a module of another crate")]
 mod frames;
 #[path = "../fuzz/src/input.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it is a module of another crate")]
 mod input;
 
 use input::{Cuts, Input};
 
 /// Bytes that often look like frames.
 fn frame_like() -> impl Strategy<Value = Vec<u8>> {
-    let first = prop_oneof![Just(0x81), Just(0x01), Just(0x80), Just(0x00), Just(0x82), Just(0x89), any::<u8>()];
+    let first = prop_oneof![
+        Just(0x81),
+        Just(0x01),
+        Just(0x80),
+        Just(0x00),
+        Just(0x82),
+        Just(0x89),
+        any::<u8>()
+    ];
     let masked = any::<bool>();
     let frame = (first, masked, prop::collection::vec(any::<u8>(), 0..20)).prop_map(
         |(first, masked, payload)| {

@@ -126,7 +126,10 @@ fn craft(role: Role, input: &mut Input<'_>) {
         // Nobody looks into what was compressed elsewhere.
         let is_compressed = judged == Err(Fault::Protocol(ProtocolError::Deflate))
             || judged == Err(Fault::Protocol(ProtocolError::TextNotUtf8));
-        assert!(judged.is_ok() || (compression.is_some() && is_compressed), "{frame:?}: {judged:?}");
+        assert!(
+            judged.is_ok() || (compression.is_some() && is_compressed),
+            "{frame:?}: {judged:?}"
+        );
         if judged.is_err() {
             return;
         }

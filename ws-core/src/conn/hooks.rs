@@ -80,13 +80,13 @@ impl Conn {
 
 impl Reader {
     /// Leaves a ping to a hook, if there is one.
-    pub(super) fn hook_ping(&mut self, payload: &Bytes) -> Option<Call> {
+    pub(super) fn hook_ping(&self, payload: &Bytes) -> Option<Call> {
         let hook = self.rare.as_ref()?.hooks.ping.as_ref()?;
         Some(Call::Ping(Arc::clone(hook), payload.clone()))
     }
 
     /// Tells a hook of a pong, if there is one.
-    pub(super) fn hook_pong(&mut self, payload: &Bytes) -> Option<Call> {
+    pub(super) fn hook_pong(&self, payload: &Bytes) -> Option<Call> {
         let hook = self.rare.as_ref()?.hooks.pong.as_ref()?;
         Some(Call::Pong(Arc::clone(hook), payload.clone()))
     }

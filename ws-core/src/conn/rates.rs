@@ -63,7 +63,7 @@ impl Reader {
         cx: &mut Context<'_>,
         mode: Mode,
     ) -> Poll<Step> {
-        if !self.rare.as_ref().is_some_and(|rare| rare.rates.is_some()) {
+        if self.rare.as_ref().is_none_or(|rare| rare.rates.is_none()) {
             return self.poll_fill(shared, ticket, cx, mode);
         }
         self.catch_up();
