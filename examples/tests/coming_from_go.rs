@@ -83,7 +83,7 @@ const ROWS: &[(&str, Shown)] = rows! {
                 let _ = seen.send(panicked.message().map(str::to_owned));
                 async {}
             });
-            let conn = ask(options, async |_: Conn| panic!("secret")).await.unwrap();
+            let conn = ask(options, fails).await.unwrap();
             let error = in_time(conn.read()).await.unwrap_err();
             assert!(error.is_close(&[StatusCode::INTERNAL_ERROR]) && !format!("{error:?}").contains("secret"));
             assert_eq!(in_time(panics.recv()).await, Some(Some("secret".to_owned())));
@@ -619,6 +619,10 @@ async fn echo(conn: Conn) -> Result<(), Error> {
         let message = conn.read().await?;
         conn.write(message).await?;
     }
+}
+
+async fn fails(_: Conn) {
+    panic!("secret");
 }
 
 /// The connection of a client to a handler in axum.
