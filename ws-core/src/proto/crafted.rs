@@ -1,7 +1,8 @@
 //! How does a frame that somebody else made become bytes?
 
+use super::Outbound;
 use super::judge::{Situation, judge};
-use super::outbound::{OpenStream, Outbound};
+use super::open_stream::OpenStream;
 use crate::Unsendable;
 use crate::frame::{Frame, OpCode};
 use crate::utf8::Utf8;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::compressor::Compressor;
+use super::open_stream::{OpenStream, opcode_of};
 use super::{CloseFrame, Queue, Role, short};
 use crate::deflate::{DeflateError, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
@@ -28,7 +29,7 @@ pub struct Outbound {
     /// Has a close frame been queued?
     pub(super) closed: bool,
     /// How many frames were queued beside the first of each message.
-    extra_frames: u32,
+    pub(super) extra_frames: u32,
     /// Apart, since it is empty for nearly all of the time.
     pub(super) rare: Option<Box<Rare>>,
 }
@@ -55,51 +56,6 @@ pub enum Then {
     Flush,
     /// The end of the message.
     End,
-}
-
-/// A message that is sent piece by piece: what its next frame is. As wide as a byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OpenStream {
-    Text,
-    Binary,
-    More,
-    DeflatedText,
-    DeflatedBinary,
-    DeflatedMore,
-    /// It is sent in frames that somebody else makes.
-    Crafted,
-}
-
-impl OpenStream {
-    const fn new(kind: MessageType, deflated: bool) -> Self {
-        match (kind, deflated) {
-            (MessageType::Text, false) => Self::Text,
-            (MessageType::Binary, false) => Self::Binary,
-            (MessageType::Text, true) => Self::DeflatedText,
-            (MessageType::Binary, true) => Self::DeflatedBinary,
-        }
-    }
-
-    const fn is_deflated(self) -> bool {
-        matches!(self, Self::DeflatedText | Self::DeflatedBinary | Self::DeflatedMore)
-    }
-
-    const fn has_begun(self) -> bool {
-        matches!(self, Self::More | Self::DeflatedMore | Self::Crafted)
-    }
-
-    const fn begun(self) -> Self {
-        if self.is_deflated() { Self::DeflatedMore } else { Self::More }
-    }
-
-    /// The opcode of the next frame.
-    const fn opcode(self) -> OpCode {
-        match self {
-            Self::Text | Self::DeflatedText => OpCode::TEXT,
-            Self::Binary | Self::DeflatedBinary => OpCode::BINARY,
-            Self::More | Self::DeflatedMore | Self::Crafted => OpCode::CONTINUATION,
-        }
-    }
 }
 
 impl Outbound {
@@ -198,11 +154,7 @@ impl Outbound {
     /// Makes the open message go uncompressed. Not to be called when there has been a piece
     /// of it.
     pub fn begin_uncompressed(&mut self) {
-        self.stream = self.stream.map(|stream| match stream {
-            OpenStream::DeflatedText => OpenStream::Text,
-            OpenStream::DeflatedBinary => OpenStream::Binary,
-            stream => stream,
-        });
+        self.stream = self.stream.map(OpenStream::plain);
     }
 
     /// Queues the next piece of the open message, as a frame of its own.
@@ -257,16 +209,6 @@ impl Outbound {
     /// Is a message being sent piece by piece?
     pub const fn is_streaming(&self) -> bool {
         self.stream.is_some()
-    }
-
-    /// How many frames were queued beside the first of each message.
-    pub const fn extra_frames(&self) -> u32 {
-        self.extra_frames
-    }
-
-    /// How many bytes of messages were compressed, and how many they became.
-    pub fn deflated(&self) -> (u64, u64) {
-        self.compressor.as_ref().map_or((0, 0), |compressor| (compressor.before, compressor.after))
     }
 
     /// Queues a ping. It overtakes data. Does nothing after a close frame.
@@ -442,10 +384,6 @@ impl Outbound {
         }
     }
 
-    pub(super) fn count_extra(&mut self, is_extra: bool) {
-        self.extra_frames = self.extra_frames.saturating_add(is_extra.into());
-    }
-
     /// A new masking key for every frame of a client (RFC 6455 §5.3).
     #[inline]
     pub(super) fn mask(&self) -> Option<Mask> {
@@ -453,13 +391,6 @@ impl Outbound {
             Role::Client => Some(Mask::random()),
             Role::Server => None,
         }
-    }
-}
-
-const fn opcode_of(kind: MessageType) -> OpCode {
-    match kind {
-        MessageType::Text => OpCode::TEXT,
-        MessageType::Binary => OpCode::BINARY,
     }
 }
 
