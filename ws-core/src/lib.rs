@@ -31,7 +31,7 @@ pub use codec::Json;
 pub use codec::Proto;
 pub use codec::{Codec, Decode, Encode};
 pub use codec_error::CodecError;
-pub use config::{Compression, Config, Keepalive, Limits};
+pub use config::{BufferPool, Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
     AcceptError, ByteStream, CloseRead, Conn, Direction, EndedBy, Ending, JoinedMessages,

@@ -22,7 +22,10 @@ impl Outbound {
 
     /// How many bytes of messages were compressed, and how many they became.
     pub fn deflated(&self) -> (u64, u64) {
-        self.compressor.as_ref().map_or((0, 0), |compressor| (compressor.before, compressor.after))
+        self.rare
+            .as_ref()
+            .and_then(|rare| rare.compressor.as_ref())
+            .map_or((0, 0), |compressor| (compressor.before, compressor.after))
     }
 
     pub(super) fn count_extra(&mut self, is_extra: bool) {

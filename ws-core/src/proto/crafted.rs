@@ -68,7 +68,11 @@ impl Outbound {
         Situation {
             role: self.role.other(),
             in_message: self.stream.is_some(),
-            compression: self.compressor.as_ref().is_some_and(|compressor| !compressor.takeover),
+            compression: self
+                .rare
+                .as_ref()
+                .and_then(|rare| rare.compressor.as_ref())
+                .is_some_and(|compressor| !compressor.takeover),
         }
     }
 

@@ -21,7 +21,6 @@ pub struct Outbound {
     /// Does a message go out as it is: uncompressed, in one piece? None does after a
     /// close frame.
     plain: bool,
-    pub(super) compressor: Option<Box<Compressor>>,
     pub(super) queue: Queue,
     /// How many bytes the transport has taken.
     sent: u64,
@@ -36,6 +35,7 @@ pub struct Outbound {
 
 #[derive(Debug, Default)]
 pub(super) struct Rare {
+    pub(super) compressor: Option<Compressor>,
     /// Where longer messages are cut.
     fragment_size: Option<usize>,
     /// A pong that replaced others: the latest of too many.
@@ -61,18 +61,19 @@ pub enum Then {
 impl Outbound {
     /// Nothing sent yet.
     pub fn new(role: Role, config: &Config, compression: Option<Params>) -> Self {
+        let compressor = compression.map(|params| Compressor::new(role, config, params));
+        let fragment_size = config.fragment_size;
+        let plain = compressor.is_none() && fragment_size.is_none();
+        let rare = || Box::new(Rare { compressor, fragment_size, ..Rare::default() });
         Self {
             role,
-            plain: compression.is_none() && config.fragment_size.is_none(),
-            compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
-            queue: Queue::default(),
+            plain,
+            queue: Queue::new(config.buffer_pool.clone()),
             sent: 0,
             stream: None,
             closed: false,
             extra_frames: 0,
-            rare: config
-                .fragment_size
-                .map(|size| Box::new(Rare { fragment_size: Some(size), ..Rare::default() })),
+            rare: (!plain).then(rare),
         }
     }
 
@@ -87,7 +88,7 @@ impl Outbound {
             return;
         }
         let opcode = opcode_of(message.kind());
-        if let Some(compressor) = &mut self.compressor
+        if let Some(compressor) = self.compressor()
             && let Some(payload) = compressor.compress(&message)
         {
             return self.frames(opcode, true, payload);
@@ -130,7 +131,7 @@ impl Outbound {
             return;
         }
         let message = prepared.message();
-        let deflated = match &mut self.compressor {
+        let deflated = match self.compressor() {
             // It refers to what went before, so nobody else can use it.
             Some(compressor) if compressor.takeover => return self.message(message.clone()),
             Some(compressor) => compressor.compress_once(prepared),
@@ -148,7 +149,8 @@ impl Outbound {
 
     /// Opens a message that comes piece by piece.
     pub fn begin(&mut self, kind: MessageType, compress: bool) {
-        self.stream = Some(OpenStream::new(kind, compress && self.compressor.is_some()));
+        let compressed = compress && self.compressor().is_some();
+        self.stream = Some(OpenStream::new(kind, compressed));
     }
 
     /// Makes the open message go uncompressed. Not to be called when there has been a piece
@@ -167,7 +169,7 @@ impl Outbound {
         let Some(stream) = self.stream else { return Ok(()) };
         let last = then == Then::End;
         let mut deflated = Vec::new();
-        let payload = match &mut self.compressor {
+        let payload = match self.compressor() {
             Some(compressor) if stream.is_deflated() => {
                 let deflater = &mut compressor.deflater;
                 deflater.push(piece, &mut deflated)?;
@@ -352,6 +354,10 @@ impl Outbound {
 
     fn control_header(&self, opcode: OpCode, payload: &[u8]) -> Header {
         Header { mask: self.mask(), ..Header::new(true, opcode, payload.len() as u64) }
+    }
+
+    fn compressor(&mut self) -> Option<&mut Compressor> {
+        self.rare.as_mut()?.compressor.as_mut()
     }
 
     /// How long a frame may be.
