@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::StatusCode;
+use crate::{CodecError, Deadline, Limit, Rate, StatusCode, Unsendable};
 
 /// Why an operation on a connection did not succeed.
 ///
@@ -35,6 +35,17 @@ pub enum Error {
     CloseSent,
     /// The arguments describe a frame that may not be sent, and nothing was.
     Unsendable(Unsendable),
+    /// A message did not hold a value as it should, or a value could not become a message.
+    Codec(CodecError),
+    /// The peer sent more in a second than a limit allows, and was told so with
+    /// [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION).
+    #[non_exhaustive]
+    TooFast {
+        /// The limit that was crossed, per second.
+        limit: usize,
+        /// Which setting it is.
+        setting: Rate,
+    },
     /// The transport failed.
     Io(Arc<io::Error>),
 }
@@ -66,6 +77,8 @@ impl Error {
             Self::Closed(close) => Some(close.code),
             Self::Protocol(error) => Some(error.status()),
             Self::MessageTooBig { .. } => Some(StatusCode::MESSAGE_TOO_BIG),
+            Self::TooFast { .. } => Some(StatusCode::POLICY_VIOLATION),
+            Self::Codec(error) => error.status(),
             Self::Timeout(_) | Self::CloseSent | Self::Unsendable(_) | Self::Io(_) => None,
         }
     }
@@ -129,6 +142,10 @@ impl fmt::Display for Error {
             Self::Timeout(deadline) => write!(f, "{deadline}"),
             Self::CloseSent => f.write_str("nothing can be sent after a close frame"),
             Self::Unsendable(why) => write!(f, "{why}"),
+            Self::Codec(error) => write!(f, "{error}"),
+            Self::TooFast { limit, setting } => {
+                write!(f, "the peer sent more than {limit} {}", setting.bounds())
+            }
             Self::Io(_) => f.write_str("the transport failed"),
         }
     }
@@ -140,7 +157,9 @@ impl StdError for Error {
             Self::Closed(close) => Some(close),
             Self::Protocol(error) => Some(error),
             Self::Io(error) => Some(&**error),
+            Self::Codec(error) => error.source(),
             Self::MessageTooBig { .. }
+            | Self::TooFast { .. }
             | Self::Timeout(_)
             | Self::CloseSent
             | Self::Unsendable(_) => None,
@@ -160,6 +179,12 @@ impl From<Unsendable> for Error {
     }
 }
 
+impl From<CodecError> for Error {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error)
+    }
+}
+
 impl From<CloseError> for Error {
     fn from(close: CloseError) -> Self {
         Self::Closed(close)
@@ -170,7 +195,13 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Closed(_) => io::ErrorKind::ConnectionAborted,
-            Error::Protocol(_) | Error::MessageTooBig { .. } => io::ErrorKind::InvalidData,
+            Error::Protocol(_)
+            | Error::MessageTooBig { .. }
+            | Error::TooFast { .. }
+            | Error::Codec(CodecError::Type(_) | CodecError::Decode(_)) => {
+                io::ErrorKind::InvalidData
+            }
+            Error::Codec(CodecError::Encode(_)) => io::ErrorKind::InvalidInput,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
             Error::CloseSent => io::ErrorKind::BrokenPipe,
             Error::Unsendable(_) => io::ErrorKind::InvalidInput,
@@ -290,67 +321,6 @@ impl ProtocolError {
             Self::UnexpectedMessage => StatusCode::POLICY_VIOLATION,
         }
     }
-}
-
-/// The settings that bound what a peer may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Limit {
-    /// [`Limits::message_size`](crate::Limits::message_size), counted after inflation.
-    MessageSize,
-    /// [`Limits::frame_size`](crate::Limits::frame_size).
-    FrameSize,
-    /// [`Limits::fragments`](crate::Limits::fragments).
-    Fragments,
-}
-
-impl Limit {
-    const fn bounds(self) -> &'static str {
-        match self {
-            Self::MessageSize => "bytes in a message (the read limit, `Limits::message_size`)",
-            Self::FrameSize => "bytes in a frame (`Limits::frame_size`)",
-            Self::Fragments => "fragments in a message (`Limits::fragments`)",
-        }
-    }
-}
-
-/// The settings that bound how long something may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Deadline {
-    /// [`Config::close_timeout`](crate::Config::close_timeout).
-    #[error("the closing handshake took longer than `Config::close_timeout`")]
-    Close,
-    /// [`Keepalive`](crate::Keepalive): the peer left a ping unanswered.
-    #[error("the peer gave no sign of life within `Config::keepalive`")]
-    Keepalive,
-    /// [`Config::idle_timeout`](crate::Config::idle_timeout).
-    #[error("no message arrived within `Config::idle_timeout`")]
-    Idle,
-    /// [`Config::write_timeout`](crate::Config::write_timeout).
-    #[error("the peer took no bytes within `Config::write_timeout`")]
-    Write,
-    /// [`Config::max_age`](crate::Config::max_age).
-    #[error("the connection is older than `Config::max_age`")]
-    Age,
-}
-
-/// Why a control frame may not be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unsendable {
-    /// A code that must not stand in a close frame.
-    #[error("close code {} must not be sent", .0.as_u16())]
-    Code(StatusCode),
-    /// A reason longer than 123 bytes.
-    #[error("a close reason has at most 123 bytes, not {0}")]
-    Reason(usize),
-    /// A text message that is not UTF-8.
-    #[error("a text message has to be UTF-8")]
-    NotUtf8,
-    /// A ping or a pong longer than 125 bytes.
-    #[error("a control frame has at most 125 bytes, not {0}")]
-    Control(usize),
 }
 
 /// Looks through an error and its sources for how a connection ended, and says

@@ -58,14 +58,19 @@ const SHORT: usize = 32;
 #[repr(align(8))]
 struct Short([u8; SHORT]);
 
-/// The type of a message, and whether it may be compressed.
+/// The type of a message in the lowest bit, and above it how the message is compressed.
 #[derive(Clone, Copy)]
-#[repr(u16)]
-enum Shape {
-    Text,
-    Binary,
-    PlainText,
-    PlainBinary,
+struct Shape(u16);
+
+/// How a message is compressed, where that was agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Squeeze {
+    /// As the connection does.
+    Usual,
+    /// Not at all.
+    Not,
+    /// At this level.
+    At(u8),
 }
 
 impl Message {
@@ -98,23 +103,26 @@ impl Message {
     /// must not share a compression window with text that an attacker chooses.
     #[must_use]
     pub fn uncompressed(mut self) -> Self {
-        let plain = match self.kind() {
-            MessageType::Text => Shape::PlainText,
-            MessageType::Binary => Shape::PlainBinary,
-        };
-        match &mut self.0 {
-            Held::Here { shape, .. } | Held::Shared { shape, .. } => *shape = plain,
-        }
+        self.squeeze_by(Squeeze::Not);
+        self
+    }
+
+    /// Makes this message leave compressed at this level, from 0 (stored) to 9 (small),
+    /// rather than at that of [`Compression::level`](crate::Compression::level). Values
+    /// above 9 are taken as 9.
+    ///
+    /// It is compressed only where that was agreed on, and from the
+    /// [threshold](crate::Compression::threshold) on.
+    #[must_use]
+    pub fn compression_level(mut self, level: u8) -> Self {
+        self.squeeze_by(Squeeze::At(level.min(9)));
         self
     }
 
     /// Is it text or binary?
     #[inline]
     pub const fn kind(&self) -> MessageType {
-        match self.shape() {
-            Shape::Text | Shape::PlainText => MessageType::Text,
-            Shape::Binary | Shape::PlainBinary => MessageType::Binary,
-        }
+        self.shape().kind()
     }
 
     /// Is it a text message?
@@ -205,17 +213,47 @@ impl Message {
         }
     }
 
-    pub(crate) const fn may_compress(&self) -> bool {
-        matches!(self.shape(), Shape::Text | Shape::Binary)
+    pub(crate) const fn squeeze(&self) -> Squeeze {
+        self.shape().how()
+    }
+
+    fn squeeze_by(&mut self, how: Squeeze) {
+        match &mut self.0 {
+            Held::Here { shape, .. } | Held::Shared { shape, .. } => *shape = shape.squeezed(how),
+        }
     }
 }
 
 impl Shape {
+    const BINARY: u16 = 1;
+
     #[inline]
     const fn of(kind: MessageType) -> Self {
-        match kind {
-            MessageType::Text => Self::Text,
-            MessageType::Binary => Self::Binary,
+        Self(match kind {
+            MessageType::Text => 0,
+            MessageType::Binary => Self::BINARY,
+        })
+    }
+
+    #[inline]
+    const fn kind(self) -> MessageType {
+        if self.0 & Self::BINARY == 0 { MessageType::Text } else { MessageType::Binary }
+    }
+
+    const fn squeezed(self, how: Squeeze) -> Self {
+        let how = match how {
+            Squeeze::Usual => 0,
+            Squeeze::Not => 1,
+            Squeeze::At(level) => 2 + level as u16,
+        };
+        Self(self.0 & Self::BINARY | how << 1)
+    }
+
+    const fn how(self) -> Squeeze {
+        match self.0 >> 1 {
+            0 => Squeeze::Usual,
+            1 => Squeeze::Not,
+            level => Squeeze::At((level - 2) as u8),
         }
     }
 }
@@ -320,7 +358,24 @@ mod tests {
     #[test]
     fn how_a_message_travels_does_not_make_it_another() {
         assert_eq!(Message::from("a").uncompressed(), Message::from("a"));
+        assert_eq!(Message::from("a").compression_level(9), Message::from("a"));
         assert_ne!(Message::from("a"), Message::from(b"a"));
+    }
+
+    #[test]
+    fn the_last_word_on_compression_counts() {
+        for message in [Message::from("a"), Message::from(b"a")] {
+            let kind = message.kind();
+            for (message, how) in [
+                (message.clone(), Squeeze::Usual),
+                (message.clone().uncompressed(), Squeeze::Not),
+                (message.clone().uncompressed().compression_level(0), Squeeze::At(0)),
+                (message.clone().compression_level(4).compression_level(200), Squeeze::At(9)),
+                (message.compression_level(4).uncompressed(), Squeeze::Not),
+            ] {
+                assert_eq!((message.squeeze(), message.kind()), (how, kind));
+            }
+        }
     }
 
     #[test]

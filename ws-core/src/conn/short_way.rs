@@ -58,6 +58,7 @@ impl Future for Read<'_> {
         if polled.is_ready() {
             reader.leave(ticket);
         }
+        shared.give_back(reader);
         polled
     }
 }
@@ -103,7 +104,7 @@ impl Reader {
     pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
         self.streak < STREAK
             && !(self.streaming | self.closing | self.refusing)
-            && self.parked.is_none()
+            && self.rare.is_none()
             && self.waiters.is_alone(ticket)
     }
 
@@ -201,7 +202,7 @@ impl Reader {
                 self.give_whole(shared);
                 Some(message)
             }
-            Step::Got(Got::Piece) | Step::Dry | Step::Over => None,
+            Step::Got(Got::Piece | Got::Frame) | Step::Dry | Step::Over | Step::Called => None,
         }
     }
 }

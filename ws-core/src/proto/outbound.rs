@@ -3,9 +3,11 @@
 use bytes::Bytes;
 
 use super::compressor::Compressor;
+use super::open_stream::{OpenStream, opcode_of};
 use super::{CloseFrame, Queue, Role, short};
 use crate::deflate::{DeflateError, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
+use crate::utf8::Utf8;
 use crate::{Config, Message, MessageType, Prepared, Unsendable};
 
 /// Pongs that wait for the transport beyond this many bytes replace each other: only
@@ -15,23 +17,25 @@ const MAX_WAITING_PONGS: usize = 4 * 1024;
 /// The half of the protocol that faces the application.
 #[derive(Debug)]
 pub struct Outbound {
-    role: Role,
+    pub(super) role: Role,
     /// Does a message go out as it is: uncompressed, in one piece? None does after a
     /// close frame.
     plain: bool,
-    queue: Queue,
+    pub(super) queue: Queue,
     /// How many bytes the transport has taken.
-    sent: u64,
-    stream: Option<OpenStream>,
+    pub(super) sent: u64,
+    pub(super) stream: Option<OpenStream>,
     /// Has a close frame been queued?
-    closed: bool,
+    pub(super) closed: bool,
+    /// How many frames were queued beside the first of each message.
+    pub(super) extra_frames: u32,
     /// Apart, since it is empty for nearly all of the time.
-    rare: Option<Box<Rare>>,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Default)]
-struct Rare {
-    compressor: Option<Compressor>,
+pub(super) struct Rare {
+    pub(super) compressor: Option<Compressor>,
     /// Where longer messages are cut.
     fragment_size: Option<usize>,
     /// A pong that replaced others: the latest of too many.
@@ -39,6 +43,8 @@ struct Rare {
     close: Option<CloseFrame>,
     /// Has the close frame overtaken the data already?
     hurried: bool,
+    /// The text that crafted frames have begun.
+    pub(super) text: Option<Utf8>,
 }
 
 /// What comes behind a piece of a message.
@@ -50,14 +56,6 @@ pub enum Then {
     Flush,
     /// The end of the message.
     End,
-}
-
-/// A message that is sent piece by piece.
-#[derive(Clone, Copy, Debug)]
-struct OpenStream {
-    kind: MessageType,
-    compressed: bool,
-    begun: bool,
 }
 
 impl Outbound {
@@ -74,6 +72,7 @@ impl Outbound {
             sent: 0,
             stream: None,
             closed: false,
+            extra_frames: 0,
             rare: (!plain).then(rare),
         }
     }
@@ -151,7 +150,13 @@ impl Outbound {
     /// Opens a message that comes piece by piece.
     pub fn begin(&mut self, kind: MessageType, compress: bool) {
         let compressed = compress && self.compressor().is_some();
-        self.stream = Some(OpenStream { kind, compressed, begun: false });
+        self.stream = Some(OpenStream::new(kind, compressed));
+    }
+
+    /// Makes the open message go uncompressed. Not to be called when there has been a piece
+    /// of it.
+    pub fn begin_uncompressed(&mut self) {
+        self.stream = self.stream.map(OpenStream::plain);
     }
 
     /// Queues the next piece of the open message, as a frame of its own.
@@ -165,7 +170,7 @@ impl Outbound {
         let last = then == Then::End;
         let mut deflated = Vec::new();
         let payload = match self.compressor() {
-            Some(compressor) if stream.compressed => {
+            Some(compressor) if stream.is_deflated() => {
                 let deflater = &mut compressor.deflater;
                 deflater.push(piece, &mut deflated)?;
                 match then {
@@ -173,6 +178,8 @@ impl Outbound {
                     Then::Flush => deflater.flush(&mut deflated)?,
                     Then::End => deflater.finish(&mut deflated)?,
                 }
+                compressor.before += piece.len() as u64;
+                compressor.after += deflated.len() as u64;
                 deflated.as_slice()
             }
             _ => piece,
@@ -180,14 +187,15 @@ impl Outbound {
         if payload.is_empty() && !last {
             return Ok(());
         }
-        self.stream = if last { None } else { Some(OpenStream { begun: true, ..stream }) };
+        self.stream = if last { None } else { Some(stream.begun()) };
         if self.closed {
             return Ok(());
         }
-        let mut opcode = if stream.begun { OpCode::CONTINUATION } else { opcode_of(stream.kind) };
-        let mut rsv1 = stream.compressed && !stream.begun;
+        let mut opcode = stream.opcode();
+        let mut rsv1 = stream.is_deflated() && !stream.has_begun();
         let mut rest = payload;
         loop {
+            self.count_extra(opcode == OpCode::CONTINUATION);
             let len = rest.len().min(self.fragment_size());
             let (piece, after) = rest.split_at(len);
             let header = Header::new(last && after.is_empty(), opcode, piece.len() as u64);
@@ -253,6 +261,7 @@ impl Outbound {
     }
 
     fn note_close(&mut self, frame: CloseFrame) {
+        self.count_extra(true);
         self.rare.get_or_insert_default().close = Some(frame);
         (self.closed, self.plain) = (true, false);
     }
@@ -276,11 +285,6 @@ impl Outbound {
     /// The bytes that wait to be written.
     pub const fn queue(&self) -> &Queue {
         &self.queue
-    }
-
-    /// How many bytes the transport has taken.
-    pub const fn sent(&self) -> u64 {
-        self.sent
     }
 
     /// Notes that the transport took `count` bytes.
@@ -322,6 +326,7 @@ impl Outbound {
         if !self.closed {
             let header = self.control_header(opcode, payload);
             self.queue.push_urgent(&header, payload);
+            self.count_extra(true);
         }
         Ok(())
     }
@@ -371,23 +376,17 @@ impl Outbound {
                 return;
             }
             (opcode, rsv1) = (OpCode::CONTINUATION, false);
+            self.count_extra(true);
         }
     }
 
     /// A new masking key for every frame of a client (RFC 6455 §5.3).
     #[inline]
-    fn mask(&self) -> Option<Mask> {
+    pub(super) fn mask(&self) -> Option<Mask> {
         match self.role {
             Role::Client => Some(Mask::random()),
             Role::Server => None,
         }
-    }
-}
-
-const fn opcode_of(kind: MessageType) -> OpCode {
-    match kind {
-        MessageType::Text => OpCode::TEXT,
-        MessageType::Binary => OpCode::BINARY,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Is this, as most often, a whole message in one frame?
 
+use super::by_frame::Taken;
 use super::{Inbound, Role};
 use crate::frame::{Header, Mask, mask, mask_short};
 use crate::{Message, MessageType};
@@ -48,7 +49,7 @@ impl Inbound {
     /// compressed nor longer than 64 KiB, that is all here. It is unmasked in place.
     #[inline(always)]
     pub fn front<'a>(&self, input: &'a mut [u8]) -> Front<'a> {
-        if self.message.is_some() | self.dropping | self.closed {
+        if self.message.is_some() || self.taken != Taken::Whole {
             return Front::Other;
         }
         let Some(Plain { kind, key, payload, behind }) = self.plain_frame(input) else {
