@@ -1,6 +1,5 @@
 //! How are connections made, and which of them are shared?
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -33,7 +32,7 @@ use crate::target::Target;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "it is for `Dial::dialer`"]
 pub struct Dialer {
     route: Arc<Route>,
@@ -191,15 +190,5 @@ impl Dialer {
 impl Default for Dialer {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for Dialer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut all = f.debug_struct("Dialer");
-        all.field("route", &self.route);
-        #[cfg(feature = "http2")]
-        all.field("http2", &self.http2);
-        all.finish()
     }
 }

@@ -42,7 +42,10 @@ async fn in_time<T>(run: impl Future<Output = T>) -> T {
 
 /// An echo on bare TCP, or behind TLS.
 async fn serve(tls: Option<TlsAcceptor>) -> SocketAddr {
-    let listener = listen().await;
+    serve_on(listen().await, tls)
+}
+
+fn serve_on(listener: TcpListener, tls: Option<TlsAcceptor>) -> SocketAddr {
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
@@ -359,6 +362,26 @@ async fn proxies_of_the_environment_are_used() {
         check(&[("HTTPS_PROXY", proxy)], false).await;
         check(&[("ALL_PROXY", proxy), ("NO_PROXY", "example.com,127.0.0.1")], false).await;
         check(&[("ALL_PROXY", proxy), ("no_proxy", "*")], false).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_of_ipv6_is_reached_straight_and_through_a_proxy() {
+    let authority = Authority::new();
+    let tls = authority.server_of("::1", false, &[]);
+    let v6 = async || TcpListener::bind("[::1]:0").await.unwrap();
+    let (plain, secure) = (serve_on(v6().await, None), serve_on(v6().await, Some(tls)));
+    let (proxy, mut asked) = proxy(TUNNEL).await;
+    in_time(async {
+        let through = dialer(&authority).proxy(format!("http://{proxy}"));
+        for dialer in [dialer(&authority), through] {
+            say_hello(Dial::new(format!("ws://{plain}")).dialer(&dialer)).await;
+            say_hello(Dial::new(format!("wss://{secure}")).dialer(&dialer)).await;
+        }
+        for addr in [plain, secure] {
+            assert_eq!(asked.recv().await.unwrap().uri(), &*addr.to_string());
+        }
     })
     .await;
 }

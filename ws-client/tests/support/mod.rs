@@ -53,7 +53,12 @@ impl Authority {
     /// A server on 127.0.0.1, which may insist on a certificate of the client's, and the
     /// protocols that it speaks.
     pub(crate) fn server(&self, asks: bool, protocols: &[&str]) -> TlsAcceptor {
-        let identity = self.identity("127.0.0.1");
+        self.server_of("127.0.0.1", asks, protocols)
+    }
+
+    /// The same by another name.
+    pub(crate) fn server_of(&self, name: &str, asks: bool, protocols: &[&str]) -> TlsAcceptor {
+        let identity = self.identity(name);
         let builder = if asks {
             let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots())).build().unwrap();
             ServerConfig::builder().with_client_cert_verifier(verifier)
