@@ -1,0 +1,96 @@
+//! What is a socket, behind its handles?
+
+use std::sync::Arc;
+
+use once_cell::race::OnceBox;
+use parking_lot::Mutex;
+use ws_core::{Conn, Prepared, Values};
+
+use crate::directory::Name;
+use crate::event::News;
+use crate::hub::Inner;
+use crate::listeners::Listeners;
+use crate::mailbox::{Mailbox, Weigh};
+use crate::rooms::Place;
+use crate::{Event, Id};
+
+/// A socket, behind its handles.
+pub(crate) struct Member {
+    pub(crate) hub: Arc<Inner>,
+    pub(crate) name: Name,
+    pub(crate) mailbox: Mailbox<Prepared, Told>,
+    pub(crate) attributes: Values,
+    /// Taken when it is over: whoever keeps a handle does not keep the connection.
+    pub(crate) conn: Mutex<Option<Conn>>,
+    pub(crate) places: Mutex<Places>,
+    /// Those of this socket alone.
+    pub(crate) listeners: OnceBox<Listeners>,
+}
+
+/// An event that waits for the handlers.
+pub(crate) struct Told {
+    pub(crate) event: Event,
+    pub(crate) news: News,
+}
+
+/// Where a socket is.
+pub(crate) enum Places {
+    /// Not let in yet.
+    Outside,
+    /// Everywhere, and in these rooms.
+    In { everywhere: Place<Member>, rooms: Vec<Place<Member>> },
+    /// Nowhere any more.
+    Gone,
+}
+
+impl Member {
+    pub(crate) fn new(hub: Arc<Inner>, conn: Conn) -> Arc<Self> {
+        Arc::new(Self {
+            hub,
+            name: Name::new(Id::random().0),
+            mailbox: Mailbox::new(),
+            attributes: Values::default(),
+            conn: Mutex::new(Some(conn)),
+            places: Mutex::new(Places::Outside),
+            listeners: OnceBox::new(),
+        })
+    }
+
+    /// Would any handler hear of it?
+    pub(crate) fn hears(&self, event: &Event) -> bool {
+        self.hub.listeners.hears(event)
+            || self.listeners.get().is_some_and(|listeners| listeners.hears(event))
+    }
+
+    /// Puts an event before the handlers, if there are any and there is room. Says whether
+    /// it did.
+    pub(crate) fn tell(&self, event: Event, news: News) -> bool {
+        if !self.hears(&event) {
+            return false;
+        }
+        match self.mailbox.tell(Told { event, news }) {
+            Ok(task) => {
+                if let Some(task) = task {
+                    task.wake();
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Forgets what is of the application, or would keep the connection.
+    pub(crate) fn empty(&self) {
+        self.attributes.clear();
+        if let Some(listeners) = self.listeners.get() {
+            listeners.clear();
+        }
+        drop(self.conn.lock().take());
+    }
+}
+
+impl Weigh for Prepared {
+    fn weight(&self) -> usize {
+        self.message().len()
+    }
+}
