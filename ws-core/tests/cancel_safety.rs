@@ -33,6 +33,7 @@ const COVERED: &[&str] = &[
     "read",
     "reader",
     "write",
+    "write_batch",
     "write_prepared",
     "writer",
 ];
@@ -237,6 +238,16 @@ async fn a_dropped_write_queues_the_whole_message_or_nothing() {
     check_dropped_write(async |conn, message| conn.write(message).await).await;
     let prepared = async |conn: &Conn, message| conn.write_prepared(&Prepared::new(message)).await;
     check_dropped_write(prepared).await;
+}
+
+#[tokio::test]
+async fn a_dropped_write_batch_takes_nothing() {
+    check_dropped_write(async |conn, message| {
+        let mut batch = Some(Prepared::new(message));
+        assert_eq!(conn.write_batch(|| batch.take()).await?, 1);
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test]
