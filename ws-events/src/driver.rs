@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll};
 
+use tokio::task::coop::consume_budget;
 use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, StatusCode};
 
 use crate::counters::add;
@@ -151,7 +152,11 @@ impl<'a> Inbound<'a> {
         self.handle(Event::Connect, News::Bare).await;
         while let Some(next) = self.next().await {
             let (event, news) = match next {
-                Next::Told(Told { event, news }) => (event, news),
+                Next::Told(Told { event, news }) => {
+                    // A handler may tell its own socket again and again: others have a turn.
+                    consume_budget().await;
+                    (event, news)
+                }
                 Next::Message(message) => match self.session.receive(message) {
                     Ok(Received::Message(message)) => (Event::Message, News::Data(message)),
                     Ok(Received::Event(name, data)) => (Event::Custom(name), News::Data(data)),
