@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::StatusCode;
+use crate::{MessageType, StatusCode};
 
 /// Why an operation on a connection did not succeed.
 ///
@@ -35,6 +35,17 @@ pub enum Error {
     CloseSent,
     /// The arguments describe a frame that may not be sent, and nothing was.
     Unsendable(Unsendable),
+    /// A message did not hold a value as it should, or a value could not become a message.
+    Codec(CodecError),
+    /// The peer sent more in a second than a limit allows, and was told so with
+    /// [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION).
+    #[non_exhaustive]
+    TooFast {
+        /// The limit that was crossed, per second.
+        limit: usize,
+        /// Which setting it is.
+        setting: Rate,
+    },
     /// The transport failed.
     Io(Arc<io::Error>),
 }
@@ -66,6 +77,8 @@ impl Error {
             Self::Closed(close) => Some(close.code),
             Self::Protocol(error) => Some(error.status()),
             Self::MessageTooBig { .. } => Some(StatusCode::MESSAGE_TOO_BIG),
+            Self::TooFast { .. } => Some(StatusCode::POLICY_VIOLATION),
+            Self::Codec(error) => error.status(),
             Self::Timeout(_) | Self::CloseSent | Self::Unsendable(_) | Self::Io(_) => None,
         }
     }
@@ -129,6 +142,10 @@ impl fmt::Display for Error {
             Self::Timeout(deadline) => write!(f, "{deadline}"),
             Self::CloseSent => f.write_str("nothing can be sent after a close frame"),
             Self::Unsendable(why) => write!(f, "{why}"),
+            Self::Codec(error) => write!(f, "{error}"),
+            Self::TooFast { limit, setting } => {
+                write!(f, "the peer sent more than {limit} {}", setting.bounds())
+            }
             Self::Io(_) => f.write_str("the transport failed"),
         }
     }
@@ -140,7 +157,9 @@ impl StdError for Error {
             Self::Closed(close) => Some(close),
             Self::Protocol(error) => Some(error),
             Self::Io(error) => Some(&**error),
+            Self::Codec(error) => error.source(),
             Self::MessageTooBig { .. }
+            | Self::TooFast { .. }
             | Self::Timeout(_)
             | Self::CloseSent
             | Self::Unsendable(_) => None,
@@ -160,6 +179,12 @@ impl From<Unsendable> for Error {
     }
 }
 
+impl From<CodecError> for Error {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error)
+    }
+}
+
 impl From<CloseError> for Error {
     fn from(close: CloseError) -> Self {
         Self::Closed(close)
@@ -170,7 +195,13 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Closed(_) => io::ErrorKind::ConnectionAborted,
-            Error::Protocol(_) | Error::MessageTooBig { .. } => io::ErrorKind::InvalidData,
+            Error::Protocol(_)
+            | Error::MessageTooBig { .. }
+            | Error::TooFast { .. }
+            | Error::Codec(CodecError::Type(_) | CodecError::Decode(_)) => {
+                io::ErrorKind::InvalidData
+            }
+            Error::Codec(CodecError::Encode(_)) => io::ErrorKind::InvalidInput,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
             Error::CloseSent => io::ErrorKind::BrokenPipe,
             Error::Unsendable(_) => io::ErrorKind::InvalidInput,
@@ -314,6 +345,74 @@ impl Limit {
     }
 }
 
+/// The settings that bound what a peer may send in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rate {
+    /// [`Limits::messages_per_second`](crate::Limits::messages_per_second).
+    Messages,
+    /// [`Limits::bytes_per_second`](crate::Limits::bytes_per_second).
+    Bytes,
+    /// [`Limits::control_frames_per_second`](crate::Limits::control_frames_per_second).
+    ControlFrames,
+}
+
+impl Rate {
+    const fn bounds(self) -> &'static str {
+        match self {
+            Self::Messages => "messages in a second (`Limits::messages_per_second`)",
+            Self::Bytes => "bytes in a second (`Limits::bytes_per_second`)",
+            Self::ControlFrames => {
+                "control frames in a second (`Limits::control_frames_per_second`)"
+            }
+        }
+    }
+}
+
+/// Why a message and a value did not become each other.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// A message of a type that the format does not use arrived; it is this one. The peer
+    /// was told so with [`UNSUPPORTED_DATA`](StatusCode::UNSUPPORTED_DATA).
+    Type(MessageType),
+    /// A message did not hold what it should, and the peer was told so with
+    /// [`INVALID_FRAME_PAYLOAD_DATA`](StatusCode::INVALID_FRAME_PAYLOAD_DATA).
+    Decode(Arc<dyn StdError + Send + Sync>),
+    /// A value could not become a message, and nothing was sent.
+    Encode(Arc<dyn StdError + Send + Sync>),
+}
+
+impl CodecError {
+    /// The code that the peer is sent for it, if the peer is at fault.
+    pub const fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Type(_) => Some(StatusCode::UNSUPPORTED_DATA),
+            Self::Decode(_) => Some(StatusCode::INVALID_FRAME_PAYLOAD_DATA),
+            Self::Encode(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type(kind) => write!(f, "a {kind} message arrived where the other type should"),
+            Self::Decode(_) => f.write_str("the message does not hold what it should"),
+            Self::Encode(_) => f.write_str("the value cannot become a message"),
+        }
+    }
+}
+
+impl StdError for CodecError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Type(_) => None,
+            Self::Decode(error) | Self::Encode(error) => Some(&**error),
+        }
+    }
+}
+
 /// The settings that bound how long something may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -351,6 +450,12 @@ pub enum Unsendable {
     /// A ping or a pong longer than 125 bytes.
     #[error("a control frame has at most 125 bytes, not {0}")]
     Control(usize),
+    /// A frame that breaks this rule, where it would come.
+    #[error("{0}")]
+    Frame(ProtocolError),
+    /// A frame whose header claims this length, and whose payload has another.
+    #[error("the frame claims {0} bytes, and has not as many")]
+    Length(u64),
 }
 
 /// Looks through an error and its sources for how a connection ended, and says

@@ -1,11 +1,14 @@
 //! The core of a WebSocket connection: vocabulary, protocol, handshake and [`Conn`].
 
+#[cfg(feature = "tungstenite")]
+pub mod bridge;
 pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod proto;
 pub mod utf8;
 
+mod codec;
 mod config;
 #[cfg(feature = "conn")]
 mod conn;
@@ -16,22 +19,29 @@ mod message;
 mod prepared;
 mod status;
 
+pub use codec::{Codec, Decode, Encode};
+#[cfg(feature = "json")]
+pub use codec::Json;
+#[cfg(feature = "proto")]
+pub use codec::Proto;
 pub use config::{Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
-    AcceptError, CloseRead, Conn, EndedBy, Ending, MessageReader, MessageWriter, PathParams,
-    PeerAddr, RequestInfo, Stats, Values, pair, pair_with,
+    AcceptError, ByteStream, CloseRead, Conn, Direction, EndedBy, Ending, JoinedMessages,
+    MessageReader, MessageWriter, Messages, PathParams, PeerAddr, RequestInfo, Stats, Tapped,
+    Values, pair, pair_with,
 };
 #[cfg(feature = "conn")]
 pub use error::TryWriteError;
 pub use error::{
-    CloseError, Deadline, Error, Limit, ProtocolError, Unsendable, close_status, is_close,
-    is_unexpected_close,
+    CloseError, CodecError, Deadline, Error, Limit, ProtocolError, Rate, Unsendable, close_status,
+    is_close, is_unexpected_close,
 };
 #[cfg(feature = "conn")]
 pub use handler::{Admitted, Counts, Drain, Outcome, Panicked, Tracker};
 pub use handshake::{AcceptOptions, Agreed, HandshakeError, Origin, Rejection, SubprotocolOrder};
 pub use message::{Message, MessageType};
 pub use prepared::Prepared;
-pub use proto::Role;
+pub use frame::Frame;
+pub use proto::{Role, format_close_message};
 pub use status::{InvalidStatusCode, StatusCode};

@@ -45,15 +45,54 @@ pub struct Message {
     payload: Bytes,
 }
 
-/// The type of a message, and whether it may be compressed. As wide as a word: messages
-/// are moved often, and gaps in them would be moved piece by piece.
+/// The type of a message in the lowest bit, and above it how the message is compressed. As
+/// wide as a word: messages are moved often, and gaps in them would be moved piece by piece.
 #[derive(Clone, Copy)]
-#[repr(usize)]
-enum Shape {
-    Text,
-    Binary,
-    PlainText,
-    PlainBinary,
+struct Shape(usize);
+
+/// How a message is compressed, where that was agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Squeeze {
+    /// As the connection does.
+    Usual,
+    /// Not at all.
+    Not,
+    /// At this level.
+    At(u8),
+}
+
+impl Shape {
+    const BINARY: usize = 1;
+
+    #[inline]
+    const fn new(kind: MessageType) -> Self {
+        Self(match kind {
+            MessageType::Text => 0,
+            MessageType::Binary => Self::BINARY,
+        })
+    }
+
+    #[inline]
+    const fn kind(self) -> MessageType {
+        if self.0 & Self::BINARY == 0 { MessageType::Text } else { MessageType::Binary }
+    }
+
+    const fn squeezed(self, how: Squeeze) -> Self {
+        let how = match how {
+            Squeeze::Usual => 0,
+            Squeeze::Not => 1,
+            Squeeze::At(level) => 2 + level as usize,
+        };
+        Self(self.0 & Self::BINARY | how << 1)
+    }
+
+    const fn how(self) -> Squeeze {
+        match self.0 >> 1 {
+            0 => Squeeze::Usual,
+            1 => Squeeze::Not,
+            level => Squeeze::At((level - 2) as u8),
+        }
+    }
 }
 
 impl Message {
@@ -86,20 +125,26 @@ impl Message {
     /// must not share a compression window with text that an attacker chooses.
     #[must_use]
     pub fn uncompressed(mut self) -> Self {
-        self.shape = match self.kind() {
-            MessageType::Text => Shape::PlainText,
-            MessageType::Binary => Shape::PlainBinary,
-        };
+        self.shape = self.shape.squeezed(Squeeze::Not);
+        self
+    }
+
+    /// Makes this message leave compressed at this level, from 0 (stored) to 9 (small),
+    /// rather than at that of [`Compression::level`](crate::Compression::level). Values
+    /// above 9 are taken as 9.
+    ///
+    /// It is compressed only where that was agreed on, and from the
+    /// [threshold](crate::Compression::threshold) on.
+    #[must_use]
+    pub fn compression_level(mut self, level: u8) -> Self {
+        self.shape = self.shape.squeezed(Squeeze::At(level.min(9)));
         self
     }
 
     /// Is it text or binary?
     #[inline]
     pub const fn kind(&self) -> MessageType {
-        match self.shape {
-            Shape::Text | Shape::PlainText => MessageType::Text,
-            Shape::Binary | Shape::PlainBinary => MessageType::Binary,
-        }
+        self.shape.kind()
     }
 
     /// Is it a text message?
@@ -148,15 +193,11 @@ impl Message {
     /// A message of a payload that is known to be UTF-8 where `kind` says text.
     #[inline]
     pub(crate) const fn from_checked(kind: MessageType, payload: Bytes) -> Self {
-        let shape = match kind {
-            MessageType::Text => Shape::Text,
-            MessageType::Binary => Shape::Binary,
-        };
-        Self { shape, payload }
+        Self { shape: Shape::new(kind), payload }
     }
 
-    pub(crate) const fn may_compress(&self) -> bool {
-        matches!(self.shape, Shape::Text | Shape::Binary)
+    pub(crate) const fn squeeze(&self) -> Squeeze {
+        self.shape.how()
     }
 }
 
@@ -247,7 +288,24 @@ mod tests {
     #[test]
     fn how_a_message_travels_does_not_make_it_another() {
         assert_eq!(Message::from("a").uncompressed(), Message::from("a"));
+        assert_eq!(Message::from("a").compression_level(9), Message::from("a"));
         assert_ne!(Message::from("a"), Message::from(b"a"));
+    }
+
+    #[test]
+    fn the_last_word_on_compression_counts() {
+        for message in [Message::from("a"), Message::from(b"a")] {
+            let kind = message.kind();
+            for (message, how) in [
+                (message.clone(), Squeeze::Usual),
+                (message.clone().uncompressed(), Squeeze::Not),
+                (message.clone().uncompressed().compression_level(0), Squeeze::At(0)),
+                (message.clone().compression_level(4).compression_level(200), Squeeze::At(9)),
+                (message.compression_level(4).uncompressed(), Squeeze::Not),
+            ] {
+                assert_eq!((message.squeeze(), message.kind()), (how, kind));
+            }
+        }
     }
 
     #[test]

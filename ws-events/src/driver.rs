@@ -44,7 +44,10 @@ async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
     let arrival = Arrival::new(hub, conn);
     let refusal = match ask(arrival.socket(), conn).await? {
         Ok(()) => match arrival.enter() {
-            Ok(stay) => return Some(stay),
+            Ok(stay) => {
+                stay.socket().0.watch(conn);
+                return Some(stay);
+            }
             Err(refusal) => refusal,
         },
         Err(refusal) => refusal,

@@ -352,9 +352,9 @@ on! {
     on_connect Connect
     /// A message has arrived: see [`Event::Message`].
     on_message Message
-    /// The peer has sent a ping: see [`Event::Ping`].
+    /// The peer has sent a ping: see [`Event::Ping`]. For sockets that connect from now on.
     on_ping Ping
-    /// The peer has sent a pong: see [`Event::Pong`].
+    /// The peer has sent a pong: see [`Event::Pong`]. For sockets that connect from now on.
     on_pong Pong
     /// This side has closed a socket: see [`Event::Close`].
     on_close Close

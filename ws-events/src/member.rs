@@ -1,10 +1,11 @@
 //! What is a socket, behind its handles?
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
-use ws_core::{Conn, Prepared, Values};
+use ws_core::{Conn, Message, Prepared, Values};
 
 use crate::directory::Name;
 use crate::event::News;
@@ -60,6 +61,29 @@ impl Member {
     pub(crate) fn hears(&self, event: &Event) -> bool {
         self.hub.listeners.hears(event)
             || self.listeners.get().is_some_and(|listeners| listeners.hears(event))
+    }
+
+    /// Has pings and pongs told, if any handler hears of them. The connection remembers
+    /// that until it is over.
+    pub(crate) fn watch(self: &Arc<Self>, conn: &Conn) {
+        // Weakly, since the connection is kept by what it tells.
+        if self.hears(&Event::Ping) {
+            let member = Arc::downgrade(self);
+            conn.on_ping(move |_, payload| {
+                Self::control(&member, Event::Ping, payload);
+                true
+            });
+        }
+        if self.hears(&Event::Pong) {
+            let member = Arc::downgrade(self);
+            conn.on_pong(move |_, payload| Self::control(&member, Event::Pong, payload));
+        }
+    }
+
+    fn control(member: &Weak<Self>, event: Event, payload: &Bytes) {
+        if let Some(member) = member.upgrade() {
+            member.tell(event, News::Data(Message::binary(payload.clone())));
+        }
     }
 
     /// Puts an event before the handlers, if there are any and there is room. Says whether

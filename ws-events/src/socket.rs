@@ -221,7 +221,12 @@ impl Socket {
         Args: 'static,
     {
         let listeners = self.0.listeners.get_or_init(Box::<Listeners>::default);
-        let id = listeners.add(Some(event.into()), handler);
+        let event = event.into();
+        let is_control = matches!(event, Event::Ping | Event::Pong);
+        let id = listeners.add(Some(event), handler);
+        if is_control && let Some(conn) = self.conn() {
+            self.0.watch(&conn);
+        }
         if matches!(*self.0.places.lock(), Places::Gone) {
             // It would never be dropped.
             listeners.clear();

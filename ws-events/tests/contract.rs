@@ -61,6 +61,10 @@ async fn on_hears_the_seven_events_and_those_of_the_application() {
         assert_eq!(heard.take(2).await, ["ann message hello", "ann message binary"]);
         served.hub.fire("custom", "data");
         assert_eq!(heard.take(1).await, ["ann custom data"]);
+        ann.ping_with("p").await.unwrap();
+        assert_eq!(heard.take(1).await, ["ann ping p"]);
+        ann.pong("unasked").unwrap();
+        assert_eq!(heard.take(1).await, ["ann pong unasked"]);
         served.hub.socket("ann").unwrap().close(StatusCode::NORMAL_CLOSURE, "").unwrap();
         read_all(&ann).await;
         assert_eq!(heard.take(2).await, ["ann close", "ann disconnect"]);
@@ -76,6 +80,18 @@ async fn on_hears_the_seven_events_and_those_of_the_application() {
                 "bob error the connection is closed"
             ]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_and_pongs_are_heard_by_a_socket_alone_too() {
+    on_each_adapter(Hub::new, async |served| {
+        let ann = served.enter("ann").await;
+        let socket = served.hub.socket("ann").unwrap();
+        socket.on("ping", async |socket: Socket, text: String| socket.send(text));
+        ann.ping_with("answered and told").await.unwrap();
+        assert_eq!(read(&ann).await, "answered and told");
     })
     .await;
 }

@@ -208,8 +208,13 @@ impl Default for Config {
     }
 }
 
-/// What a peer may send. Crossing one of these closes the connection with
-/// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG).
+/// What a peer may send. Crossing a limit on size closes the connection with
+/// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG), one on a rate with
+/// [`POLICY_VIOLATION`](crate::StatusCode::POLICY_VIOLATION).
+///
+/// A rate allows as much at once as it does in a second, and from then on as much as the
+/// time allows. It is judged by when bytes could have come: what piles up while nobody reads
+/// is not held against the peer. There is none by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
@@ -217,12 +222,15 @@ pub struct Limits {
     pub(crate) message_size: usize,
     pub(crate) frame_size: usize,
     pub(crate) fragments: usize,
+    pub(crate) messages_per_second: usize,
+    pub(crate) bytes_per_second: usize,
+    pub(crate) control_frames_per_second: usize,
 }
 
 impl Limits {
     /// The defaults.
     pub const fn new() -> Self {
-        Self { message_size: 1024 * 1024, frame_size: usize::MAX, fragments: 128 * 1024 }
+        Self { message_size: 1024 * 1024, fragments: 128 * 1024, ..Self::NONE }
     }
 
     /// The longest message to accept, in bytes, after decompression. Default: 1 MiB.
@@ -254,12 +262,46 @@ impl Limits {
         self.fragments = if frames == 0 { 1 } else { frames };
         self
     }
+
+    /// How many messages may come in a second. Default: any number.
+    pub const fn messages_per_second(mut self, messages: usize) -> Self {
+        self.messages_per_second = messages;
+        self
+    }
+
+    /// How many bytes may come in a second, as they are on the wire. Default: any number.
+    ///
+    /// No less than the longest message, with its header: a peer sends that at once.
+    pub const fn bytes_per_second(mut self, bytes: usize) -> Self {
+        self.bytes_per_second = bytes;
+        self
+    }
+
+    /// How many pings and pongs may come in a second, whoever asked for them. Default: any
+    /// number.
+    pub const fn control_frames_per_second(mut self, frames: usize) -> Self {
+        self.control_frames_per_second = frames;
+        self
+    }
+
+    /// Is there a limit on a rate?
+    pub(crate) const fn has_rates(&self) -> bool {
+        self.messages_per_second != usize::MAX
+            || self.bytes_per_second != usize::MAX
+            || self.control_frames_per_second != usize::MAX
+    }
 }
 
 impl Limits {
     /// No limits at all.
-    pub(crate) const NONE: Self =
-        Self { message_size: usize::MAX, frame_size: usize::MAX, fragments: usize::MAX };
+    pub(crate) const NONE: Self = Self {
+        message_size: usize::MAX,
+        frame_size: usize::MAX,
+        fragments: usize::MAX,
+        messages_per_second: usize::MAX,
+        bytes_per_second: usize::MAX,
+        control_frames_per_second: usize::MAX,
+    };
 }
 
 impl Default for Limits {

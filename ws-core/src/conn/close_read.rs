@@ -24,7 +24,7 @@ impl CloseRead {
     pub(super) fn begin(shared: &Arc<Shared>) -> Self {
         let began = {
             let mut reader = shared.reader.lock();
-            if let Some(message) = reader.parked.take() {
+            if let Some(message) = reader.unpark() {
                 drop(message);
                 shared.fault(&mut reader, crate::ProtocolError::UnexpectedMessage.into());
             }
@@ -48,6 +48,7 @@ impl Future for CloseRead {
         if polled.is_ready() {
             reader.leave(&mut this.ticket);
         }
+        this.shared.give_back(reader);
         polled
     }
 }
@@ -75,7 +76,9 @@ impl Future for Background {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
-        let polled = shared.reader.lock().poll_end(&shared, &mut self.ticket, cx);
+        let mut reader = shared.reader.lock();
+        let polled = reader.poll_end(&shared, &mut self.ticket, cx);
+        shared.give_back(reader);
         polled.map(drop)
     }
 }

@@ -1,22 +1,32 @@
 //! The connection, which awaits: only `handler`, above it, does as well.
 
 mod accept;
+mod byte_stream;
 mod clock;
 mod close_read;
+mod coded;
 mod ending;
 mod facts;
 mod farewell;
 mod filling;
+mod frames;
 mod here;
+mod hooks;
+mod messages;
 mod pair;
+mod pieces;
 mod ping;
+mod rare;
+mod rates;
 mod reading;
 mod request;
 mod sending;
 mod shared;
 mod short_way;
+mod span;
 mod stats;
 mod stream;
+mod tap;
 mod ticker;
 mod transport;
 mod turn;
@@ -36,14 +46,19 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 pub use accept::AcceptError;
+pub use byte_stream::ByteStream;
 pub use close_read::CloseRead;
 pub use ending::{EndedBy, Ending};
+pub use messages::Messages;
 pub use pair::{pair, pair_with};
+pub use pieces::JoinedMessages;
 pub use request::{PathParams, PeerAddr, RequestInfo};
 pub use stats::Stats;
 pub use stream::{MessageReader, MessageWriter};
+pub use tap::{Direction, Tapped};
 pub use values::Values;
 
 use self::clock::Clock;
@@ -52,7 +67,7 @@ use self::reading::Reader;
 use self::shared::Shared;
 use self::writing::Writer;
 use crate::frame::MAX_CONTROL_PAYLOAD;
-use crate::proto::{CloseFrame, Inbound, Outbound, Role};
+use crate::proto::{CloseFrame, Inbound, Outbound, Rates, Role};
 use crate::{Agreed, Config, Error, Message, StatusCode, Unsendable};
 
 /// A WebSocket connection.
@@ -114,6 +129,7 @@ impl Conn {
         let (read, write, addresses) = transport::split(io, config.nodelay);
         let inbound = Inbound::new(role, Arc::clone(&config), agreed.compression);
         let outbound = Outbound::new(role, &config, agreed.compression);
+        let rates = Rates::new(&config.limits, Instant::now().into_std());
         let compressed = agreed.compression.is_some();
         let facts = Facts {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,
@@ -124,7 +140,7 @@ impl Conn {
         };
         Self(Arc::new_cyclic(|this| Shared {
             this: this.clone(),
-            reader: Mutex::new(Reader::new(read, inbound, Clock::new(&config), &leftover)),
+            reader: Mutex::new(Reader::new(read, inbound, rates, Clock::new(&config), &leftover)),
             writer: Mutex::new(Writer::new(write, outbound)),
             more: AtomicBool::new(false),
             deferred: AtomicBool::new(false),
@@ -167,10 +183,7 @@ impl Conn {
     /// Dropping the future loses nothing.
     pub async fn reader(&self) -> Result<MessageReader, Error> {
         let (kind, whole) = self.0.wait_reading(Reader::poll_open).await?;
-        Ok(match whole {
-            Some(payload) => MessageReader::of_whole(self.clone(), kind, payload),
-            None => MessageReader::new(self.clone(), kind),
-        })
+        Ok(MessageReader::begin(self.clone(), kind, whole))
     }
 
     /// Sends a ping, waits for its pong, and tells the round trip.
@@ -291,6 +304,24 @@ impl Conn {
     /// Begins the closing handshake, and waits for nothing.
     pub(crate) fn begin_close(&self, code: StatusCode) {
         self.0.close(CloseFrame::of(code, ""));
+    }
+
+    /// Sends a ping, and waits for nothing.
+    #[cfg(feature = "tungstenite")]
+    pub(crate) fn send_ping(&self, payload: &[u8]) -> Result<(), Error> {
+        let mut writer = self.0.writer.lock();
+        writer.check_open(&self.0)?;
+        writer.outbound.ping(payload)?;
+        writer.flush_now(&self.0);
+        Ok(())
+    }
+
+    /// Sends a close frame, and leaves what the peer has to say to whoever reads.
+    #[cfg(feature = "tungstenite")]
+    pub(crate) fn begin_half_close(&self, frame: CloseFrame) -> Result<(), Error> {
+        self.0.writer.lock().check_open(&self.0)?;
+        self.0.close_half(frame);
+        Ok(())
     }
 
     /// A handle that does not keep the connection open.

@@ -13,11 +13,13 @@ use bytes::Bytes;
 use super::clock::Clock;
 use super::filling::Rest;
 use super::ping::Pings;
+use super::rare::Rare;
 use super::request::RequestInfo;
 use super::shared::Shared;
 use super::transport::ReadHalf;
 use super::waiters::{Ticket, Waiters};
-use crate::proto::{Event, Inbound, Mode};
+use crate::frame::OpCode;
+use crate::proto::{CloseFrame, Event, Inbound, Mode, Rates};
 use crate::{Error, Message, MessageType};
 
 /// How long a piece of a message may be.
@@ -33,14 +35,16 @@ pub(super) struct Reader {
     pub(super) waiters: Waiters,
     pub(super) pings: Pings,
     pub(super) clock: Clock,
-    /// A message that somebody met who had no use for it.
-    pub(super) parked: Option<Box<Message>>,
+    /// What few connections have.
+    pub(super) rare: Option<Box<Rare>>,
     /// Is a `MessageReader` open?
     pub(super) streaming: bool,
     /// This side has closed: messages are dropped.
     pub(super) closing: bool,
     /// A message is an error: the application said that it expects none.
     pub(super) refusing: bool,
+    /// A close frame does not end the connection, as long as this side has something to say.
+    pub(super) half_closes: bool,
     /// The last read took all that the transport had.
     pub(super) emptied: bool,
     /// A pong is queued and not sent.
@@ -59,6 +63,8 @@ pub(super) enum Got {
     Message(Message),
     /// A piece, to be taken from `inbound`.
     Piece,
+    /// A frame, to be taken from `inbound` or, if it is a control frame, from `rare`.
+    Frame,
 }
 
 /// What became of some input.
@@ -66,20 +72,30 @@ pub(super) enum Step {
     Got(Got),
     Dry,
     Over,
+    /// A hook is to be called first.
+    Called,
 }
 
 impl Reader {
-    pub(super) fn new(io: ReadHalf, inbound: Inbound, clock: Clock, leftover: &Bytes) -> Self {
+    pub(super) fn new(
+        io: ReadHalf,
+        inbound: Inbound,
+        rates: Option<Rates>,
+        clock: Clock,
+        leftover: &Bytes,
+    ) -> Self {
+        let rates = rates.map(|rates| Rare { rates: Some(rates), ..Rare::default() });
         Self {
             io: Some(io),
             inbound,
             waiters: Waiters::default(),
             pings: Pings::default(),
             clock,
-            parked: None,
+            rare: rates.map(Box::new),
             streaming: false,
             closing: false,
             refusing: false,
+            half_closes: false,
             emptied: false,
             owes_pong: false,
             messages: 0,
@@ -114,9 +130,10 @@ impl Reader {
         }
         ready!(self.poll_turn(shared, ticket, cx))?;
         loop {
+            self.leave_frames();
             match ready!(self.poll_next(shared, ticket, true, cx, Mode::Whole))? {
                 Got::Message(message) => return Poll::Ready(Ok(message)),
-                Got::Piece => {}
+                Got::Piece | Got::Frame => {}
             }
         }
     }
@@ -134,6 +151,7 @@ impl Reader {
         }
         ready!(self.poll_turn(shared, ticket, cx))?;
         loop {
+            self.leave_frames();
             if let Some(kind) = self.inbound.message_kind()
                 && !self.closing
             {
@@ -145,7 +163,7 @@ impl Reader {
                     let (kind, payload) = message.into_parts();
                     return Poll::Ready(Ok((kind, Some(payload))));
                 }
-                Poll::Ready(Got::Piece) => {}
+                Poll::Ready(Got::Piece | Got::Frame) => {}
                 // A message may have begun with nothing of its payload here.
                 Poll::Pending if self.inbound.message_kind().is_some() && !self.closing => {}
                 Poll::Pending => return Poll::Pending,
@@ -156,19 +174,19 @@ impl Reader {
     /// The message that somebody met who had no use for it. While a `MessageReader` is
     /// open, that is the end of its message, and nobody else's.
     #[inline]
-    fn take_parked(&mut self, ticket: &Ticket) -> Option<Message> {
+    pub(super) fn take_parked(&mut self, ticket: &Ticket) -> Option<Message> {
         if self.streaming {
             return None;
         }
         // Who parked it could not go on.
-        let message = self.parked.take()?;
+        let message = self.unpark()?;
         self.waiters.wake_others(ticket);
-        Some(*message)
+        Some(message)
     }
 
     /// Waits for the turn to read.
     #[inline]
-    fn poll_turn(
+    pub(super) fn poll_turn(
         &mut self,
         shared: &Shared,
         ticket: &mut Ticket,
@@ -202,16 +220,17 @@ impl Reader {
             }
             let mode = if self.streaming { Mode::Pieces(CHUNK) } else { Mode::Whole };
             let piece_waits = self.streaming && self.inbound.has_piece();
-            if (self.parked.is_some() || piece_waits) && !self.closing {
+            let waits = piece_waits || self.inbound.has_frame() || self.has_parked();
+            if waits && !self.closing {
                 self.waiters.wait(ticket, false, cx.waker());
                 return self.over(shared).map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
             }
             match self.poll_next(shared, ticket, false, cx, mode) {
                 Poll::Ready(Ok(Got::Message(message))) => {
-                    self.parked = Some(Box::new(message));
+                    self.park(message);
                     self.waiters.wake_others(ticket);
                 }
-                Poll::Ready(Ok(Got::Piece)) => self.waiters.wake_others(ticket),
+                Poll::Ready(Ok(Got::Piece | Got::Frame)) => self.waiters.wake_others(ticket),
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(done(self).ok_or(error));
                 }
@@ -242,6 +261,10 @@ impl Reader {
             if let Some(error) = self.over(shared) {
                 return Poll::Ready(Err(error));
             }
+            if let Some(error) = self.half_over() {
+                self.waiters.wait(ticket, reads, cx.waker());
+                return if reads { Poll::Ready(Err(error)) } else { Poll::Pending };
+            }
             // What nobody will get need not be handed out in pieces.
             let mode = if self.closing { Mode::Whole } else { mode };
             let step = if self.rest.is_empty() && !self.inbound.is_inside_frame() {
@@ -255,13 +278,18 @@ impl Reader {
                     shared.flush_deferred();
                     match self.poll_fill(shared, ticket, cx, mode) {
                         Poll::Ready(step) => step,
-                        Poll::Pending => return self.poll_idle(shared, ticket, reads, cx),
+                        Poll::Pending => {
+                            self.caught_up();
+                            return self.poll_idle(shared, ticket, reads, cx);
+                        }
                     }
                 }
                 step => step,
             };
-            if let Step::Got(got) = step {
-                return Poll::Ready(Ok(self.give(shared, got)));
+            match step {
+                Step::Got(got) => return Poll::Ready(Ok(self.give(shared, got))),
+                Step::Called => return self.poll_after_hook(ticket, reads, cx),
+                Step::Dry | Step::Over => {}
             }
         }
     }
@@ -272,12 +300,19 @@ impl Reader {
         shared.ending.get().map(|ending| ending.error.clone())
     }
 
+    /// The end of what the peer has to say, where this side may still say something.
+    #[inline]
+    fn half_over(&self) -> Option<Error> {
+        let frame = self.rare.as_ref()?.unanswered.as_ref()?;
+        Some(Error::Closed(frame.as_error().clone()))
+    }
+
     /// Notes what is about to be given out.
     #[inline]
     fn give(&mut self, shared: &Shared, got: Got) -> Got {
         match got {
             Got::Message(_) => self.give_whole(shared),
-            Got::Piece => shared.more.store(self.looks_ahead(), Relaxed),
+            Got::Piece | Got::Frame => shared.more.store(self.looks_ahead(), Relaxed),
         }
         got
     }
@@ -331,7 +366,9 @@ impl Reader {
         let mut used = 0;
         loop {
             let rest = input.get_mut(used..).unwrap_or_default();
-            let received = match self.inbound.receive(rest, mode) {
+            let by_frame = self.inbound.by_frame();
+            let received = self.inbound.receive(rest, mode);
+            let received = match received.and_then(|received| self.count(received)) {
                 Ok(received) => received,
                 Err(fault) => {
                     shared.fault(self, fault);
@@ -347,23 +384,67 @@ impl Reader {
                 }
                 Some(Event::Message(message)) => return (used, Step::Got(Got::Message(message))),
                 Some(Event::Ping(payload)) => {
-                    shared.queue_pong(payload);
-                    self.owes_pong = true;
+                    if by_frame {
+                        self.note_control(OpCode::PING, &payload);
+                    }
+                    if let Some(step) = self.ping(shared, payload) {
+                        return (used, step);
+                    }
                 }
                 Some(Event::Pong(payload)) => {
-                    if self.pings.answered(&payload) {
-                        self.waiters.wake();
+                    if by_frame {
+                        self.note_control(OpCode::PONG, &payload);
+                    }
+                    if let Some(step) = self.pong(payload) {
+                        return (used, step);
                     }
                 }
                 Some(Event::Close(frame)) => {
-                    shared.peer_closed(self, frame);
+                    if by_frame {
+                        self.note_control(OpCode::CLOSE, &frame.encode());
+                    }
+                    self.close(shared, frame);
                     return (input.len(), Step::Over);
                 }
+                None if self.inbound.has_frame() => return (used, Step::Got(Got::Frame)),
                 None if self.inbound.has_piece() && matches!(mode, Mode::Pieces(_)) => {
                     return (used, Step::Got(Got::Piece));
                 }
                 None => return (used, Step::Dry),
             }
+        }
+    }
+
+    /// A ping has arrived. A hook may have to be asked first whether to answer it.
+    #[inline]
+    fn ping(&mut self, shared: &Shared, payload: Bytes) -> Option<Step> {
+        if let Some(call) = self.hook_ping(&payload) {
+            return Some(self.due_hook(call));
+        }
+        shared.queue_pong(payload);
+        self.owes_pong = true;
+        self.has_control().then_some(Step::Got(Got::Frame))
+    }
+
+    /// A pong has arrived.
+    fn pong(&mut self, payload: Bytes) -> Option<Step> {
+        if self.pings.answered(&payload) {
+            self.waiters.wake();
+        }
+        if let Some(call) = self.hook_pong(&payload) {
+            return Some(self.due_hook(call));
+        }
+        self.has_control().then_some(Step::Got(Got::Frame))
+    }
+
+    /// A close frame has arrived.
+    fn close(&mut self, shared: &Shared, frame: CloseFrame) {
+        self.hook_close(frame.as_error());
+        if self.half_closes && !self.closing && !shared.closed.load(Relaxed) {
+            self.rare_mut().unanswered = Some(frame);
+            self.waiters.wake();
+        } else {
+            shared.peer_closed(self, frame);
         }
     }
 

@@ -20,7 +20,7 @@ use super::filling::Rest;
 use super::ping::Pings;
 use super::reading::Reader;
 use super::writing::Writer;
-use super::{EndedBy, Ending};
+use super::{EndedBy, Ending, Stats};
 use crate::proto::{CloseFrame, Due, Fault, Role};
 use crate::{Deadline, Error, StatusCode};
 
@@ -180,10 +180,37 @@ impl Shared {
         writer.waiters.wake();
         drop(writer);
         reader.closing = true;
-        reader.parked = None;
+        drop(reader.unpark());
         reader.inbound.discard_all();
         reader.clock.close(&self.facts.config);
         reader.waiters.wake();
+    }
+
+    /// This side has no more to say, says so, and listens on. If the peer has said so before,
+    /// its close frame is answered, and that is the end.
+    pub(super) fn close_half(&self, frame: CloseFrame) {
+        let mut reader = self.reader.lock();
+        if self.ending.get().is_some() {
+            return;
+        }
+        if let Some(peer) = reader.rare.as_mut().and_then(|rare| rare.unanswered.take()) {
+            return self.peer_closed(&mut reader, peer);
+        }
+        let mut writer = self.writer.lock();
+        writer.outbound.close(frame);
+        self.closed.store(true, Relaxed);
+        writer.flush_now(self);
+        writer.waiters.wake();
+    }
+
+    /// A message was not what the application can use: the peer is told why.
+    pub(super) fn refuse(&self, frame: CloseFrame, error: Error) {
+        let mut reader = self.reader.lock();
+        let mut writer = self.writer.lock();
+        if self.ending.get().is_none() {
+            self.fail(&mut writer, frame);
+            self.end(&mut reader, &mut writer, None, EndedBy::Us, error, Manner::Linger);
+        }
     }
 
     /// A message that was begun will not be finished: the peer cannot be left with it.
@@ -225,7 +252,11 @@ impl Shared {
         if self.ending.set(Box::new(ending)).is_err() {
             return;
         }
-        tracing::debug!(conn = self.facts.id, ending = ?self.ending.get(), "connection ended");
+        let stats = Stats::of_sides(self, reader, writer);
+        tracing::debug!(
+            conn = self.facts.id, ending = ?self.ending.get(), ?stats, "connection ended"
+        );
+        self.record(&stats);
         self.part(reader, writer, manner);
         writer.failed = writer.failed.take().or(lost);
         reader.waiters.wake();
@@ -257,7 +288,11 @@ impl Drop for Shared {
         let this = &*self;
         let mut reader = this.reader.lock();
         let mut writer = this.writer.lock();
-        writer.outbound.close(CloseFrame::of(StatusCode::GOING_AWAY, ""));
+        let unanswered = reader.rare.as_ref().and_then(|rare| rare.unanswered.as_ref());
+        writer.outbound.close(match unanswered {
+            Some(frame) => frame.answer(),
+            None => CloseFrame::of(StatusCode::GOING_AWAY, ""),
+        });
         this.part(&mut reader, &mut writer, Manner::Linger);
     }
 }

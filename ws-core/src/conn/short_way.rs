@@ -60,6 +60,7 @@ impl Future for Read<'_> {
         if polled.is_ready() {
             reader.leave(ticket);
         }
+        shared.give_back(reader);
         polled
     }
 }
@@ -105,7 +106,7 @@ impl Reader {
     pub(super) const fn is_usual(&self, ticket: &Ticket) -> bool {
         self.streak < STREAK
             && !(self.streaming | self.closing | self.refusing)
-            && self.parked.is_none()
+            && self.rare.is_none()
             && self.waiters.is_alone(ticket)
     }
 
@@ -193,7 +194,7 @@ impl Reader {
                 self.give_whole(shared);
                 Some(message)
             }
-            Step::Got(Got::Piece) | Step::Dry | Step::Over => None,
+            Step::Got(Got::Piece | Got::Frame) | Step::Dry | Step::Over | Step::Called => None,
         }
     }
 }

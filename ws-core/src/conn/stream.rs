@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Conn;
-use super::reading::{CHUNK, Got};
+use super::reading::{CHUNK, Got, Reader};
 use super::waiters::Ticket;
 use crate::proto::{Mode, Then};
 use crate::utf8::Utf8;
@@ -38,13 +38,21 @@ pub struct MessageReader {
 }
 
 impl MessageReader {
-    pub(super) const fn new(conn: Conn, kind: MessageType) -> Self {
+    const fn new(conn: Conn, kind: MessageType) -> Self {
         let ticket = Ticket::NONE;
         Self { conn, kind, ticket, piece: Bytes::new(), ended: false, failed: None }
     }
 
-    pub(super) const fn of_whole(conn: Conn, kind: MessageType, piece: Bytes) -> Self {
+    const fn of_whole(conn: Conn, kind: MessageType, piece: Bytes) -> Self {
         Self { conn, kind, ticket: Ticket::NONE, piece, ended: true, failed: None }
+    }
+
+    /// The message that begins with this, which is all of it or nothing.
+    pub(super) fn begin(conn: Conn, kind: MessageType, whole: Option<Bytes>) -> Self {
+        match whole {
+            Some(payload) => Self::of_whole(conn, kind, payload),
+            None => Self::new(conn, kind),
+        }
     }
 
     /// Is the message text or binary?
@@ -73,16 +81,27 @@ impl MessageReader {
     }
 
     /// Waits until there is a piece, or the end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if let Some(error) = &self.failed {
             return Poll::Ready(Err(error.clone()));
         }
         if self.ended || !self.piece.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        let conn = self.conn.clone();
+        let mut reader = conn.shared().reader.lock();
+        let filled = self.poll_fill_from(&mut reader, cx);
+        conn.shared().give_back(reader);
+        filled
+    }
+
+    fn poll_fill_from(
+        &mut self,
+        reader: &mut Reader,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
         let shared = self.conn.shared();
-        let mut reader = shared.reader.lock();
-        if let Some(message) = reader.parked.take() {
+        if let Some(message) = reader.unpark() {
             // Somebody else came upon the end of this message.
             self.piece = message.into_bytes();
             self.ended = true;
@@ -91,7 +110,7 @@ impl MessageReader {
         } else {
             let mode = Mode::Pieces(CHUNK);
             match ready!(reader.poll_next(shared, &mut self.ticket, true, cx, mode)) {
-                Ok(Got::Piece) => self.piece = reader.inbound.take_piece(),
+                Ok(Got::Piece | Got::Frame) => self.piece = reader.inbound.take_piece(),
                 Ok(Got::Message(message)) => {
                     self.piece = message.into_bytes();
                     self.ended = true;
@@ -112,6 +131,24 @@ impl MessageReader {
     }
 }
 
+impl MessageReader {
+    /// Is something of the message here?
+    pub(super) const fn has_piece(&self) -> bool {
+        !self.piece.is_empty()
+    }
+
+    /// Reads what is here.
+    pub(super) fn read_piece(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.piece.len().min(buf.remaining());
+        buf.put_slice(self.piece.get(..count).unwrap_or_default());
+        self.piece.advance(count);
+        if self.piece.is_empty() {
+            // What is read up need not be held while more is waited for.
+            self.piece = Bytes::new();
+        }
+    }
+}
+
 impl AsyncRead for MessageReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -120,13 +157,7 @@ impl AsyncRead for MessageReader {
     ) -> Poll<io::Result<()>> {
         if buf.remaining() > 0 {
             ready!(self.poll_fill(cx))?;
-            let count = self.piece.len().min(buf.remaining());
-            buf.put_slice(self.piece.get(..count).unwrap_or_default());
-            self.piece.advance(count);
-            if self.piece.is_empty() {
-                // What is read up need not be held while more is waited for.
-                self.piece = Bytes::new();
-            }
+            self.read_piece(buf);
         }
         Poll::Ready(Ok(()))
     }
@@ -140,7 +171,7 @@ impl Drop for MessageReader {
             return;
         }
         reader.streaming = false;
-        if reader.parked.take().is_none() {
+        if reader.unpark().is_none() {
             reader.inbound.discard();
         }
         reader.waiters.wake();
@@ -166,6 +197,8 @@ pub struct MessageWriter {
     ticket: Ticket,
     gathered: Vec<u8>,
     utf8: Utf8,
+    /// Has any of it been handed over to be sent?
+    begun: bool,
     finished: bool,
 }
 
@@ -177,6 +210,7 @@ impl MessageWriter {
             ticket: Ticket::NONE,
             gathered: Vec::new(),
             utf8: Utf8::new(),
+            begun: false,
             finished: false,
         }
     }
@@ -184,6 +218,17 @@ impl MessageWriter {
     /// Is the message text or binary?
     pub const fn kind(&self) -> MessageType {
         self.kind
+    }
+
+    /// Makes this message leave without compression, whatever the connection agreed, as
+    /// [`Message::uncompressed`](crate::Message::uncompressed) does. To be called before
+    /// anything is written; later, it changes nothing.
+    #[must_use]
+    pub fn uncompressed(self) -> Self {
+        if !self.begun {
+            self.conn.shared().writer.lock().outbound.begin_uncompressed();
+        }
+        self
     }
 
     /// Ends the message, and sends the rest of it.
@@ -220,6 +265,7 @@ impl MessageWriter {
         let shared = self.conn.shared();
         let mut writer = shared.writer.lock();
         writer.waiters.leave(&mut self.ticket);
+        self.begun = true;
         let open = writer.check_open(shared);
         let sent = writer.outbound.piece(&self.gathered, then);
         self.gathered.clear();

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 use crate::proto::{Outbound, Queue};
 
@@ -100,6 +100,33 @@ where
     let io: Shared =
         Arc::new(Mutex::new(Other { stream: Box::new(Present(io)), held_back: false }));
     (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::Other(None))
+}
+
+/// Puts something around a stream, of which these are the halves.
+pub(super) fn wrap(
+    read: ReadHalf,
+    write: WriteHalf,
+    around: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream>,
+) -> (ReadHalf, WriteHalf) {
+    match (read, write) {
+        (ReadHalf::Tcp(read), WriteHalf::Tcp(write)) => match read.reunite(write) {
+            Ok(tcp) => {
+                let stream = around(Box::new(tcp));
+                let io: Shared = Arc::new(Mutex::new(Other { stream, held_back: false }));
+                (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io))
+            }
+            // They are of one stream.
+            Err(ReuniteError(read, write)) => (ReadHalf::Tcp(read), WriteHalf::Tcp(write)),
+        },
+        (ReadHalf::Any(io), write) => {
+            let mut other = io.lock();
+            let stream = std::mem::replace(&mut other.stream, Box::new(tokio::io::empty()));
+            other.stream = around(stream);
+            drop(other);
+            (ReadHalf::Any(io), write)
+        }
+        halves => halves,
+    }
 }
 
 /// A stream that is there: an `Option` only because it was asked what it is.

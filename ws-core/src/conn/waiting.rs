@@ -58,6 +58,7 @@ where
         if polled.is_ready() {
             reader.leave(ticket);
         }
+        shared.give_back(reader);
         polled
     }
 }

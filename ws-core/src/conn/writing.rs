@@ -140,7 +140,7 @@ impl Writer {
     }
 
     #[inline]
-    fn outcome(&self) -> Result<(), Error> {
+    pub(super) fn outcome(&self) -> Result<(), Error> {
         match &self.failed {
             None => Ok(()),
             Some(error) => Err(Error::clone(error)),
@@ -162,7 +162,7 @@ impl Writer {
 
     /// Waits until a message may be queued.
     #[inline]
-    fn poll_room(
+    pub(super) fn poll_room(
         &mut self,
         shared: &Shared,
         ticket: &mut Ticket,

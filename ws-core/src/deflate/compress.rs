@@ -55,9 +55,13 @@ impl Deflater {
         Self { state: None, level, window_bits, context_takeover, pushed: 0 }
     }
 
-    /// What decides how a message is compressed, without context takeover.
-    pub const fn settings(&self) -> (u8, u8) {
-        (self.level, self.window_bits)
+    /// What decides how a message is compressed, without context takeover and at this level
+    /// if not at the usual one.
+    pub const fn settings(&self, level: Option<u8>) -> (u8, u8) {
+        match level {
+            Some(level) => (level, self.window_bits),
+            None => (self.level, self.window_bits),
+        }
     }
 
     /// Compresses a whole message behind what is in `output`.
@@ -74,6 +78,38 @@ impl Deflater {
             output.truncate(start);
         }
         done
+    }
+
+    /// As [`compress`](Self::compress), at a level of its own if one is given.
+    ///
+    /// # Errors
+    ///
+    /// As `compress`.
+    pub fn compress_at(
+        &mut self,
+        level: Option<u8>,
+        payload: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<(), DeflateError> {
+        let usual = self.level;
+        self.set_level(level.unwrap_or(usual).min(9));
+        let done = self.compress(payload, output);
+        self.set_level(usual);
+        done
+    }
+
+    /// Sets the level from the next message on. A state that is kept holds nothing back
+    /// between two messages, so it need not write anything for that.
+    fn set_level(&mut self, level: u8) {
+        if level == self.level {
+            return;
+        }
+        self.level = level;
+        if let Some(state) = &mut self.state
+            && state.zlib.set_level(Compression::new(level.into())).is_err()
+        {
+            self.state = None;
+        }
     }
 
     /// Takes a piece of a message. What is certain about the compressed message by

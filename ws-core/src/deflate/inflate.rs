@@ -28,6 +28,8 @@ pub struct Inflater {
     fresh: bool,
     /// Did `state` fill all its room, so that it may hold back more?
     pending: bool,
+    /// How many bytes went in and came out.
+    totals: (u64, u64),
 }
 
 /// How far [`Inflater::inflate`] got.
@@ -59,7 +61,13 @@ impl Inflater {
     /// For messages that were compressed with a window of `2^window_bits` bytes,
     /// which may refer to earlier messages if there is `context_takeover`.
     pub const fn new(window_bits: u8, context_takeover: bool) -> Self {
-        Self { state: None, window_bits, context_takeover, fresh: true, pending: false }
+        let (fresh, pending) = (true, false);
+        Self { state: None, window_bits, context_takeover, fresh, pending, totals: (0, 0) }
+    }
+
+    /// How many bytes of messages went in, and how many came out.
+    pub const fn totals(&self) -> (u64, u64) {
+        self.totals
     }
 
     /// Decompresses `input` behind what is in `output`, until that holds `max` bytes
@@ -73,9 +81,14 @@ impl Inflater {
         output: &mut Vec<u8>,
         max: usize,
     ) -> Result<Inflated, Corrupt> {
-        let mut len = output.len();
+        let start = output.len();
+        let mut len = start;
         let inflated = self.fill(input, output, &mut len, max);
         output.truncate(len);
+        if let Ok(done) = &inflated {
+            self.totals.0 += done.consumed as u64;
+            self.totals.1 += (len - start) as u64;
+        }
         inflated
     }
 

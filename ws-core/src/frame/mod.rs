@@ -3,7 +3,9 @@
 
 mod header;
 mod mask;
+mod whole;
 
 pub use header::{EncodedHeader, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
 pub(crate) use mask::mask_short;
 pub use mask::{Mask, mask};
+pub use whole::Frame;

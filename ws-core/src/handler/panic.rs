@@ -11,6 +11,8 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::thread;
 
+use tracing::Span;
+
 use crate::{Conn, RequestInfo};
 
 /// A handler has panicked: what the hook of
@@ -70,12 +72,22 @@ pub(super) struct Caught {
 }
 
 /// Catches the panics of a future.
-pub(super) struct Catch<F>(Option<Pin<Box<F>>>);
+pub(super) struct Catch<F> {
+    future: Option<Pin<Box<F>>>,
+    /// What it runs in, where anybody listens.
+    span: Option<Box<Span>>,
+}
 
 impl<F> Catch<F> {
     pub(super) fn new(future: F) -> Self {
         watch();
-        Self(Some(Box::pin(future)))
+        Self { future: Some(Box::pin(future)), span: None }
+    }
+
+    /// Has the future run in a span.
+    pub(super) fn within(span: Span, future: F) -> Self {
+        let span = (!span.is_disabled()).then(|| Box::new(span));
+        Self { span, ..Self::new(future) }
     }
 }
 
@@ -83,15 +95,17 @@ impl<F: Future> Future for Catch<F> {
     type Output = Result<F::Output, Caught>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let Self { future: Some(future), span } = &mut *self else { return Poll::Pending };
+        let entered = span.as_ref().map(|span| span.enter());
         let outer = WATCHED.replace(true);
         let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         WATCHED.set(outer);
+        drop(entered);
         match polled {
             Ok(polled) => polled.map(Ok),
             Err(payload) => {
                 let backtrace = BACKTRACE.with_borrow_mut(Option::take);
-                let ruin = self.0.take();
+                let ruin = self.future.take();
                 // What it leaves behind may panic once more when it goes.
                 if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(ruin))) {
                     std::mem::forget(again);

@@ -121,7 +121,8 @@ impl Admitted {
         }
         let given = conn.clone();
         // Within the future, the call itself may panic as well.
-        let mut handled = Catch::new(async { handler(given).await.into_error() });
+        let handled = async { handler(given).await.into_error() };
+        let mut handled = Catch::within(conn.span(), handled);
         let Some(outcome) = self.until_cut(Pin::new(&mut handled)).await else {
             return conn.close_now();
         };

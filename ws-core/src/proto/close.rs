@@ -83,6 +83,17 @@ impl CloseFrame {
     }
 }
 
+/// The payload of a close frame: for those who make frames by hand.
+///
+/// [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) without a reason gives an empty one.
+///
+/// # Errors
+///
+/// When the code must not be sent, or the reason is longer than 123 bytes (RFC 6455 §5.5.1).
+pub fn format_close_message(code: StatusCode, reason: &str) -> Result<Vec<u8>, Unsendable> {
+    CloseFrame::new(code, reason).map(|frame| frame.encode())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

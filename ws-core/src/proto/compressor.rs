@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Role;
 use crate::config::CompressionMode;
 use crate::deflate::{Deflater, Params};
+use crate::message::Squeeze;
 use crate::{Config, Message, Prepared};
 
 #[derive(Debug)]
@@ -14,6 +15,9 @@ pub(super) struct Compressor {
     /// Must a message that was compressed also be sent so? Only without a window
     /// that the peer has to follow may one that did not shrink go as it is.
     pub(super) takeover: bool,
+    /// How many bytes went compressed, before and after.
+    pub(super) before: u64,
+    pub(super) after: u64,
 }
 
 impl Compressor {
@@ -33,6 +37,8 @@ impl Compressor {
             ),
             threshold: config.compression.threshold,
             takeover,
+            before: 0,
+            after: 0,
         }
     }
 
@@ -40,19 +46,52 @@ impl Compressor {
     /// the same way.
     pub(super) fn compress_once(&mut self, prepared: &Prepared) -> Option<Bytes> {
         let message = prepared.message();
-        if !message.may_compress() || message.len() < self.threshold {
-            return None;
-        }
-        prepared.deflated(self.deflater.settings(), || self.compress(message))
+        let level = self.level(message)?;
+        let deflater = &mut self.deflater;
+        let payload =
+            prepared.deflated(deflater.settings(level), || smaller(deflater, message, level));
+        self.count(message, payload)
     }
 
     /// The compressed payload, if the message is to go compressed.
     pub(super) fn compress(&mut self, message: &Message) -> Option<Bytes> {
-        if !message.may_compress() || message.len() < self.threshold {
+        let level = self.level(message)?;
+        let payload = if self.takeover {
+            deflated(&mut self.deflater, message, level)
+        } else {
+            smaller(&mut self.deflater, message, level)
+        };
+        self.count(message, payload)
+    }
+
+    /// The level to compress a message at, if it is to be tried; `None` in it for the
+    /// usual one.
+    fn level(&self, message: &Message) -> Option<Option<u8>> {
+        if message.len() < self.threshold {
             return None;
         }
-        let mut deflated = Vec::new();
-        self.deflater.compress(message.as_bytes(), &mut deflated).ok()?;
-        (self.takeover || deflated.len() < message.len()).then(|| Bytes::from(deflated))
+        match message.squeeze() {
+            Squeeze::Usual => Some(None),
+            Squeeze::Not => None,
+            Squeeze::At(level) => Some(Some(level)),
+        }
     }
+
+    fn count(&mut self, message: &Message, payload: Option<Bytes>) -> Option<Bytes> {
+        if let Some(payload) = &payload {
+            self.before += message.len() as u64;
+            self.after += payload.len() as u64;
+        }
+        payload
+    }
+}
+
+fn deflated(deflater: &mut Deflater, message: &Message, level: Option<u8>) -> Option<Bytes> {
+    let mut deflated = Vec::new();
+    deflater.compress_at(level, message.as_bytes(), &mut deflated).ok()?;
+    Some(deflated.into())
+}
+
+fn smaller(deflater: &mut Deflater, message: &Message, level: Option<u8>) -> Option<Bytes> {
+    deflated(deflater, message, level).filter(|deflated| deflated.len() < message.len())
 }

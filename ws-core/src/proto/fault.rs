@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::CloseFrame;
-use crate::{Error, Limit, ProtocolError, StatusCode};
+use crate::{Error, Limit, ProtocolError, Rate, StatusCode};
 
 /// What the peer did wrong, which ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,13 @@ pub enum Fault {
         /// Which one it is.
         setting: Limit,
     },
+    /// It sent too much in a second.
+    TooFast {
+        /// The limit, per second.
+        limit: usize,
+        /// Which one it is.
+        setting: Rate,
+    },
 }
 
 impl Fault {
@@ -25,6 +32,7 @@ impl Fault {
         let code = match self {
             Self::Protocol(error) => error.status(),
             Self::TooBig { .. } => StatusCode::MESSAGE_TOO_BIG,
+            Self::TooFast { .. } => StatusCode::POLICY_VIOLATION,
         };
         CloseFrame::of(code, &self.to_string())
     }
@@ -44,6 +52,15 @@ impl fmt::Display for Fault {
             Self::TooBig { limit, setting: Limit::Fragments } => {
                 write!(f, "a message may have {limit} fragments")
             }
+            Self::TooFast { limit, setting: Rate::Messages } => {
+                write!(f, "{limit} messages may come in a second")
+            }
+            Self::TooFast { limit, setting: Rate::Bytes } => {
+                write!(f, "{limit} bytes may come in a second")
+            }
+            Self::TooFast { limit, setting: Rate::ControlFrames } => {
+                write!(f, "{limit} control frames may come in a second")
+            }
         }
     }
 }
@@ -53,6 +70,7 @@ impl From<Fault> for Error {
         match fault {
             Fault::Protocol(error) => Self::Protocol(error),
             Fault::TooBig { limit, setting } => Self::MessageTooBig { limit, setting },
+            Fault::TooFast { limit, setting } => Self::TooFast { limit, setting },
         }
     }
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 
 use super::judge::{Situation, judge};
-use super::payload::{OpenFrame, OpenMessage, SLACK, check_size, grow, inflate};
+use super::payload::{
+    OpenFrame, OpenMessage, SLACK, check_size, follow, follow_end, grow, inflate,
+};
 use super::{CloseFrame, Event, Fault, Front, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
-use crate::frame::{Header, OpCode, mask};
+use crate::frame::{Frame, Header, OpCode, mask};
 use crate::utf8::Utf8;
 use crate::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
@@ -31,9 +33,23 @@ pub struct Inbound {
     inflater: Option<Box<Inflater>>,
     /// Apart, since most messages are here whole when they are looked at.
     pub(super) message: Option<Box<OpenMessage>>,
-    /// Is every message dropped?
-    pub(super) dropping: bool,
-    pub(super) closed: bool,
+    /// How is the next message taken?
+    pub(super) taken: Taken,
+    /// How many frames came beside the first of each message.
+    extra_frames: u32,
+}
+
+/// How messages are taken that begin now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Whole, or in pieces of payload.
+    Whole,
+    /// Frame by frame.
+    ByFrame,
+    /// Not at all: they are dropped.
+    Dropped,
+    /// There are none any more.
+    Closed,
 }
 
 impl Inbound {
@@ -48,8 +64,8 @@ impl Inbound {
             config: config.into(),
             inflater: inflater.map(|(bits, takeover)| Box::new(Inflater::new(bits, takeover))),
             message: None,
-            dropping: false,
-            closed: false,
+            taken: Taken::Whole,
+            extra_frames: 0,
         }
     }
 
@@ -63,7 +79,7 @@ impl Inbound {
         let mut consumed = 0;
         loop {
             let rest = input.get_mut(consumed..).unwrap_or_default();
-            if self.closed {
+            if self.taken == Taken::Closed {
                 return Ok(Received { consumed: consumed + rest.len(), event: None });
             }
             if self.is_inside_frame() {
@@ -135,6 +151,7 @@ impl Inbound {
         if let Some(message) = &mut self.message {
             message.take();
             message.discard = true;
+            message.whole_again();
         }
     }
 
@@ -142,7 +159,9 @@ impl Inbound {
     /// has closed, and will not look at them.
     pub fn discard_all(&mut self) {
         self.discard();
-        self.dropping = true;
+        if self.taken != Taken::Closed {
+            self.taken = Taken::Dropped;
+        }
         Arc::make_mut(&mut self.config).limits = Limits::NONE;
         if let Some(message) = &mut self.message {
             message.kind = MessageType::Binary;
@@ -159,6 +178,68 @@ impl Inbound {
         }
     }
 
+    /// Whether messages that begin from now on are taken frame by frame: by
+    /// [`take_frame`](Self::take_frame), whenever [`has_frame`](Self::has_frame).
+    pub fn set_by_frame(&mut self, on: bool) {
+        self.taken = match self.taken {
+            Taken::Whole | Taken::ByFrame if on => Taken::ByFrame,
+            Taken::Whole | Taken::ByFrame => Taken::Whole,
+            other @ (Taken::Dropped | Taken::Closed) => other,
+        };
+    }
+
+    /// Are messages that begin now taken frame by frame?
+    pub fn by_frame(&self) -> bool {
+        self.taken == Taken::ByFrame
+    }
+
+    /// Has a whole frame of a message arrived that is taken frame by frame? Nothing more is
+    /// looked at until it is taken.
+    #[inline]
+    pub fn has_frame(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.has_frame())
+    }
+
+    /// Is it the last of its message?
+    pub fn has_last_frame(&self) -> bool {
+        let header = self.message.as_ref().and_then(|message| message.header);
+        self.has_frame() && header.is_some_and(|header| header.fin)
+    }
+
+    /// Is a message arriving that is taken frame by frame?
+    pub fn is_by_frame(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.header.is_some())
+    }
+
+    /// Takes a frame of a message that is taken frame by frame. It is unmasked, and as
+    /// compressed as it came.
+    pub fn take_frame(&mut self) -> Option<Frame> {
+        let message = self.message.as_mut().filter(|message| message.has_frame())?;
+        let header = message.header?;
+        let payload = message.take().into();
+        message.frame = None;
+        if header.fin {
+            self.message = None;
+        }
+        Some(Frame::received(header, payload))
+    }
+
+    /// How many bytes of the frame that is arriving have not been looked at.
+    pub fn missing(&self) -> u64 {
+        let frame = self.message.as_ref().and_then(|message| message.frame);
+        frame.map_or(0, |frame| frame.missing)
+    }
+
+    /// How many frames came beside the first of each message.
+    pub const fn extra_frames(&self) -> u32 {
+        self.extra_frames
+    }
+
+    /// How many bytes of compressed messages came, and how many they became.
+    pub fn inflated(&self) -> (u64, u64) {
+        self.inflater.as_ref().map_or((0, 0), |inflater| inflater.totals())
+    }
+
     /// Where to read a long payload to without copying it, and at most how much of
     /// it; `None` when that would not be worth it. To be followed by
     /// [`filled`](Self::filled).
@@ -167,7 +248,8 @@ impl Inbound {
     pub fn direct(&mut self, mode: Mode) -> Option<bytes::buf::Limit<&mut Vec<u8>>> {
         let message = self.message.as_mut()?;
         let frame = message.frame?;
-        if message.compressed || message.discard || frame.missing < DIRECT {
+        let apart = message.compressed | message.follows | message.discard;
+        if apart || frame.missing < DIRECT {
             return None;
         }
         let missing = frame.missing();
@@ -220,12 +302,13 @@ impl Inbound {
 
     /// Looks at a control frame, which is all here.
     fn control(&mut self, header: &Header, payload: &mut [u8]) -> Result<Event, Fault> {
+        self.extra_frames = self.extra_frames.saturating_add(1);
         if let Some(key) = header.mask {
             mask(payload, key);
         }
         if header.opcode == OpCode::CLOSE {
             let close = CloseFrame::decode(payload)?;
-            self.closed = true;
+            self.taken = Taken::Closed;
             return Ok(Event::Close(close));
         }
         let payload = Bytes::copy_from_slice(payload);
@@ -237,6 +320,7 @@ impl Inbound {
         self.check_frame_size(header)?;
         let frame = OpenFrame { fin: header.fin, mask: header.mask, missing: header.len };
         if let Some(message) = &mut self.message {
+            self.extra_frames = self.extra_frames.saturating_add(1);
             message.fragments += 1;
             if message.fragments > self.config.limits.fragments {
                 let limit = self.config.limits.fragments;
@@ -247,16 +331,21 @@ impl Inbound {
                 check_size(message.limit, size.saturating_add(header.len))?;
             }
             message.frame = Some(frame);
+            message.header = message.header.map(|_| *header);
             return Ok(());
         }
-        let compressed = header.rsv1 && !self.dropping;
+        let unread = self.taken != Taken::Whole;
+        let by_frame = self.taken == Taken::ByFrame;
+        let compressed = header.rsv1 && !unread;
         if !compressed {
             check_size(self.config.limits.message_size, header.len)?;
         }
         self.message = Some(Box::new(OpenMessage {
-            kind: if self.dropping { MessageType::Binary } else { kind_of(header.opcode) },
+            kind: if unread { MessageType::Binary } else { kind_of(header.opcode) },
             compressed,
-            discard: self.dropping,
+            follows: header.rsv1 && by_frame,
+            header: by_frame.then_some(*header),
+            discard: self.taken == Taken::Dropped,
             limit: self.config.limits.message_size,
             fragments: 1,
             frame: Some(frame),
@@ -280,7 +369,11 @@ impl Inbound {
             let most = message.most_inflated(mode);
             inflate(self.inflater.as_deref_mut(), &frame, payload, &mut message.partial, most)?
         } else {
-            message.copy(&frame, payload, mode)
+            let (copied, full) = message.copy(&frame, payload, mode);
+            if message.follows {
+                follow(self.inflater.as_deref_mut(), payload.get(..copied).unwrap_or_default())?;
+            }
+            (copied, full)
         };
         frame.missing -= consumed as u64;
         frame.mask = frame.mask.map(|key| key.skip(consumed));
@@ -297,6 +390,12 @@ impl Inbound {
     /// Ends a frame whose payload is used up, and the message if it was the last.
     fn end_of_frame(&mut self, frame: OpenFrame, mode: Mode) -> Result<Reached, Fault> {
         let Some(message) = &mut self.message else { return Ok(Reached::End) };
+        if message.header.is_some() {
+            if message.follows && frame.fin {
+                follow_end(self.inflater.as_deref_mut())?;
+            }
+            return Ok(Reached::Full);
+        }
         if !frame.fin {
             message.frame = None;
             return Ok(Reached::End);

@@ -10,6 +10,7 @@
 
 mod close;
 mod compressor;
+mod crafted;
 mod event;
 mod fault;
 mod inbound;
@@ -17,17 +18,19 @@ mod judge;
 mod outbound;
 mod payload;
 mod queue;
+mod rates;
 mod short;
 mod spare;
 mod timers;
 mod whole;
 
-pub use close::CloseFrame;
+pub use close::{CloseFrame, format_close_message};
 pub use event::{Event, Mode, Received};
 pub use fault::Fault;
 pub use inbound::Inbound;
 pub use outbound::{Outbound, Then};
 pub use queue::Queue;
+pub use rates::Rates;
 pub use timers::{Due, Timers};
 pub use whole::{Front, Whole};
 
@@ -39,4 +42,15 @@ pub enum Role {
     Client,
     /// The end that accepted.
     Server,
+}
+
+impl Role {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::compressor::Compressor;
 use super::{CloseFrame, Queue, Role, short};
 use crate::deflate::{DeflateError, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
+use crate::utf8::Utf8;
 use crate::{Config, Message, MessageType, Prepared, Unsendable};
 
 /// Pongs that wait for the transport beyond this many bytes replace each other: only
@@ -15,23 +16,25 @@ const MAX_WAITING_PONGS: usize = 4 * 1024;
 /// The half of the protocol that faces the application.
 #[derive(Debug)]
 pub struct Outbound {
-    role: Role,
+    pub(super) role: Role,
     /// Does a message go out as it is: uncompressed, in one piece? None does after a
     /// close frame.
     plain: bool,
-    compressor: Option<Box<Compressor>>,
-    queue: Queue,
+    pub(super) compressor: Option<Box<Compressor>>,
+    pub(super) queue: Queue,
     /// How many bytes the transport has taken.
     sent: u64,
-    stream: Option<OpenStream>,
+    pub(super) stream: Option<OpenStream>,
     /// Has a close frame been queued?
-    closed: bool,
+    pub(super) closed: bool,
+    /// How many frames were queued beside the first of each message.
+    extra_frames: u32,
     /// Apart, since it is empty for nearly all of the time.
-    rare: Option<Box<Rare>>,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Default)]
-struct Rare {
+pub(super) struct Rare {
     /// Where longer messages are cut.
     fragment_size: Option<usize>,
     /// A pong that replaced others: the latest of too many.
@@ -39,6 +42,8 @@ struct Rare {
     close: Option<CloseFrame>,
     /// Has the close frame overtaken the data already?
     hurried: bool,
+    /// The text that crafted frames have begun.
+    pub(super) text: Option<Utf8>,
 }
 
 /// What comes behind a piece of a message.
@@ -52,12 +57,49 @@ pub enum Then {
     End,
 }
 
-/// A message that is sent piece by piece.
-#[derive(Clone, Copy, Debug)]
-struct OpenStream {
-    kind: MessageType,
-    compressed: bool,
-    begun: bool,
+/// A message that is sent piece by piece: what its next frame is. As wide as a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenStream {
+    Text,
+    Binary,
+    More,
+    DeflatedText,
+    DeflatedBinary,
+    DeflatedMore,
+    /// It is sent in frames that somebody else makes.
+    Crafted,
+}
+
+impl OpenStream {
+    const fn new(kind: MessageType, deflated: bool) -> Self {
+        match (kind, deflated) {
+            (MessageType::Text, false) => Self::Text,
+            (MessageType::Binary, false) => Self::Binary,
+            (MessageType::Text, true) => Self::DeflatedText,
+            (MessageType::Binary, true) => Self::DeflatedBinary,
+        }
+    }
+
+    const fn is_deflated(self) -> bool {
+        matches!(self, Self::DeflatedText | Self::DeflatedBinary | Self::DeflatedMore)
+    }
+
+    const fn has_begun(self) -> bool {
+        matches!(self, Self::More | Self::DeflatedMore | Self::Crafted)
+    }
+
+    const fn begun(self) -> Self {
+        if self.is_deflated() { Self::DeflatedMore } else { Self::More }
+    }
+
+    /// The opcode of the next frame.
+    const fn opcode(self) -> OpCode {
+        match self {
+            Self::Text | Self::DeflatedText => OpCode::TEXT,
+            Self::Binary | Self::DeflatedBinary => OpCode::BINARY,
+            Self::More | Self::DeflatedMore | Self::Crafted => OpCode::CONTINUATION,
+        }
+    }
 }
 
 impl Outbound {
@@ -71,6 +113,7 @@ impl Outbound {
             sent: 0,
             stream: None,
             closed: false,
+            extra_frames: 0,
             rare: config
                 .fragment_size
                 .map(|size| Box::new(Rare { fragment_size: Some(size), ..Rare::default() })),
@@ -148,8 +191,17 @@ impl Outbound {
 
     /// Opens a message that comes piece by piece.
     pub fn begin(&mut self, kind: MessageType, compress: bool) {
-        let compressed = compress && self.compressor.is_some();
-        self.stream = Some(OpenStream { kind, compressed, begun: false });
+        self.stream = Some(OpenStream::new(kind, compress && self.compressor.is_some()));
+    }
+
+    /// Makes the open message go uncompressed. Not to be called when there has been a piece
+    /// of it.
+    pub fn begin_uncompressed(&mut self) {
+        self.stream = self.stream.map(|stream| match stream {
+            OpenStream::DeflatedText => OpenStream::Text,
+            OpenStream::DeflatedBinary => OpenStream::Binary,
+            stream => stream,
+        });
     }
 
     /// Queues the next piece of the open message, as a frame of its own.
@@ -163,7 +215,7 @@ impl Outbound {
         let last = then == Then::End;
         let mut deflated = Vec::new();
         let payload = match &mut self.compressor {
-            Some(compressor) if stream.compressed => {
+            Some(compressor) if stream.is_deflated() => {
                 let deflater = &mut compressor.deflater;
                 deflater.push(piece, &mut deflated)?;
                 match then {
@@ -171,6 +223,8 @@ impl Outbound {
                     Then::Flush => deflater.flush(&mut deflated)?,
                     Then::End => deflater.finish(&mut deflated)?,
                 }
+                compressor.before += piece.len() as u64;
+                compressor.after += deflated.len() as u64;
                 deflated.as_slice()
             }
             _ => piece,
@@ -178,14 +232,15 @@ impl Outbound {
         if payload.is_empty() && !last {
             return Ok(());
         }
-        self.stream = if last { None } else { Some(OpenStream { begun: true, ..stream }) };
+        self.stream = if last { None } else { Some(stream.begun()) };
         if self.closed {
             return Ok(());
         }
-        let mut opcode = if stream.begun { OpCode::CONTINUATION } else { opcode_of(stream.kind) };
-        let mut rsv1 = stream.compressed && !stream.begun;
+        let mut opcode = stream.opcode();
+        let mut rsv1 = stream.is_deflated() && !stream.has_begun();
         let mut rest = payload;
         loop {
+            self.count_extra(opcode == OpCode::CONTINUATION);
             let len = rest.len().min(self.fragment_size());
             let (piece, after) = rest.split_at(len);
             let header = Header::new(last && after.is_empty(), opcode, piece.len() as u64);
@@ -201,6 +256,16 @@ impl Outbound {
     /// Is a message being sent piece by piece?
     pub const fn is_streaming(&self) -> bool {
         self.stream.is_some()
+    }
+
+    /// How many frames were queued beside the first of each message.
+    pub const fn extra_frames(&self) -> u32 {
+        self.extra_frames
+    }
+
+    /// How many bytes of messages were compressed, and how many they became.
+    pub fn deflated(&self) -> (u64, u64) {
+        self.compressor.as_ref().map_or((0, 0), |compressor| (compressor.before, compressor.after))
     }
 
     /// Queues a ping. It overtakes data. Does nothing after a close frame.
@@ -251,6 +316,7 @@ impl Outbound {
     }
 
     fn note_close(&mut self, frame: CloseFrame) {
+        self.count_extra(true);
         self.rare.get_or_insert_default().close = Some(frame);
         (self.closed, self.plain) = (true, false);
     }
@@ -274,6 +340,11 @@ impl Outbound {
     /// The bytes that wait to be written.
     pub const fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// How many bytes are left of a frame that the transport has begun to take.
+    pub fn begun(&mut self) -> usize {
+        self.queue.begun()
     }
 
     /// How many bytes the transport has taken.
@@ -320,6 +391,7 @@ impl Outbound {
         if !self.closed {
             let header = self.control_header(opcode, payload);
             self.queue.push_urgent(&header, payload);
+            self.count_extra(true);
         }
         Ok(())
     }
@@ -365,12 +437,17 @@ impl Outbound {
                 return;
             }
             (opcode, rsv1) = (OpCode::CONTINUATION, false);
+            self.count_extra(true);
         }
+    }
+
+    pub(super) fn count_extra(&mut self, is_extra: bool) {
+        self.extra_frames = self.extra_frames.saturating_add(is_extra.into());
     }
 
     /// A new masking key for every frame of a client (RFC 6455 §5.3).
     #[inline]
-    fn mask(&self) -> Option<Mask> {
+    pub(super) fn mask(&self) -> Option<Mask> {
         match self.role {
             Role::Client => Some(Mask::random()),
             Role::Server => None,

@@ -2,7 +2,7 @@
 
 use super::{Fault, Mode};
 use crate::deflate::Inflater;
-use crate::frame::{Mask, mask};
+use crate::frame::{Header, Mask, mask};
 use crate::utf8::Utf8;
 use crate::{Limit, MessageType, ProtocolError};
 
@@ -36,6 +36,10 @@ pub(super) struct OpenMessage {
     pub(super) kind: MessageType,
     pub(super) compressed: bool,
     pub(super) discard: bool,
+    /// The header of the frame that is arriving, if the message is taken frame by frame.
+    pub(super) header: Option<Header>,
+    /// Is it inflated only so that the next message can be?
+    pub(super) follows: bool,
     /// The limit that held when it began.
     pub(super) limit: usize,
     pub(super) fragments: usize,
@@ -53,6 +57,18 @@ impl OpenMessage {
     pub(super) fn take(&mut self) -> Vec<u8> {
         self.taken += self.partial.len();
         std::mem::take(&mut self.partial)
+    }
+
+    /// Is a whole frame here, of a message that is taken frame by frame?
+    pub(super) fn has_frame(&self) -> bool {
+        self.header.is_some() && self.frame.is_some_and(|frame| frame.missing == 0)
+    }
+
+    /// It is taken frame by frame no longer.
+    pub(super) fn whole_again(&mut self) {
+        if self.header.take().is_some() {
+            self.compressed = std::mem::take(&mut self.follows);
+        }
     }
 
     /// Checks what has been added behind `start`: its text, and its size.
@@ -157,3 +173,32 @@ pub(super) fn inflate(
     }
     Ok((done.consumed, done.full))
 }
+
+/// Inflates what is taken as it came, for the sake of later messages that refer to it, and
+/// drops what that gives.
+pub(super) fn follow(inflater: Option<&mut Inflater>, payload: &[u8]) -> Result<(), Fault> {
+    let Some(inflater) = inflater else { return Ok(()) };
+    let (mut rest, mut dropped) = (payload, Vec::new());
+    loop {
+        dropped.clear();
+        let done =
+            inflater.inflate(rest, &mut dropped, FOLLOWED).map_err(|_| ProtocolError::Deflate)?;
+        rest = rest.get(done.consumed..).unwrap_or_default();
+        if !done.full {
+            return Ok(());
+        }
+    }
+}
+
+/// Ends a message that was followed.
+pub(super) fn follow_end(inflater: Option<&mut Inflater>) -> Result<(), Fault> {
+    let Some(inflater) = inflater else { return Ok(()) };
+    let mut dropped = Vec::new();
+    while inflater.finish(&mut dropped, FOLLOWED).map_err(|_| ProtocolError::Deflate)? {
+        dropped.clear();
+    }
+    Ok(())
+}
+
+/// How much is inflated at a time where nobody wants it.
+const FOLLOWED: usize = 64 * 1024;

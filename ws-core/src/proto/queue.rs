@@ -116,6 +116,25 @@ impl Queue {
         self.advance(taken);
     }
 
+    /// Adds bytes at the end, as they are: what they say is up to who made them. No control
+    /// frame passes in the middle of them.
+    pub fn push_as_is(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.push_chunk(Chunk::Payload(bytes));
+        }
+    }
+
+    /// How many bytes are left of a frame that the transport has begun to take.
+    pub fn begun(&mut self) -> usize {
+        let Some(waiting) = &mut self.waiting else { return 0 };
+        if waiting.written == 0 && !matches!(waiting.chunks.front(), Some(Chunk::Payload(_))) {
+            return 0;
+        }
+        let place = waiting.first_boundary();
+        let len = waiting.chunks.iter().take(place).map(|chunk| chunk.as_slice().len());
+        len.sum::<usize>().saturating_sub(waiting.written)
+    }
+
     /// As [`push`](Self::push), of a payload that others hold too.
     #[inline]
     pub fn push_shared(&mut self, header: &Header, payload: &Bytes) {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::inbound::Taken;
 use super::{Inbound, Role};
 use crate::frame::{Header, Mask, mask, mask_short};
 use crate::{Message, MessageType};
@@ -48,7 +49,7 @@ impl Inbound {
     /// compressed nor longer than 64 KiB, that is all here. It is unmasked in place.
     #[inline(always)]
     pub fn front(&self, input: &mut [u8]) -> Front {
-        if self.message.is_some() | self.dropping | self.closed {
+        if self.message.is_some() || self.taken != Taken::Whole {
             return Front::Other;
         }
         let Some((kind, key, payload, start)) = self.plain_frame(input) else {

@@ -1,0 +1,227 @@
+//! How does code that was written for tokio-tungstenite run on a [`Conn`]?
+#![doc = ""]
+#![doc = include_str!("../../FROM_TUNGSTENITE.md")]
+
+mod convert;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::{FusedStream, Stream};
+use futures_sink::Sink;
+use parking_lot::Mutex;
+pub use tungstenite;
+use tungstenite::Message as Theirs;
+use tungstenite::protocol::CloseFrame;
+
+pub use self::convert::NotAMessage;
+use self::convert::{close_frame, frame_of};
+use crate::conn::Messages;
+use crate::frame::Frame;
+use crate::{Conn, Error};
+
+/// A connection that speaks tungstenite's words: a `Stream` and a `Sink` of
+/// `tungstenite::Message`. Made by [`Conn::into_tungstenite`].
+pub struct Tungstenite {
+    messages: Messages,
+    /// Pings and pongs, in the order in which they came.
+    control: Arc<Control>,
+    /// What is to be sent next.
+    next: Option<Theirs>,
+    ended: bool,
+}
+
+type Control = Mutex<VecDeque<Theirs>>;
+
+/// How many pings and pongs are kept for a stream that nobody polls.
+const MOST_CONTROL: usize = 16;
+
+impl Conn {
+    /// The connection for code that was written for tokio-tungstenite: a `Stream` and a
+    /// `Sink` of `tungstenite::Message`. What it is like, and what is different, stands in
+    /// [`bridge`](crate::bridge).
+    ///
+    /// It takes the place of the hooks [`on_ping`](Self::on_ping) and
+    /// [`on_pong`](Self::on_pong).
+    pub fn into_tungstenite(self) -> Tungstenite {
+        let control = Arc::new(Control::default());
+        let (pings, pongs) = (Arc::clone(&control), Arc::clone(&control));
+        self.on_ping(move |_, payload| {
+            keep(&pings, Theirs::Ping(payload.clone()));
+            true
+        });
+        self.on_pong(move |_, payload| keep(&pongs, Theirs::Pong(payload.clone())));
+        Tungstenite { messages: self.messages(), control, next: None, ended: false }
+    }
+}
+
+fn keep(control: &Control, message: Theirs) {
+    let mut control = control.lock();
+    if control.len() == MOST_CONTROL {
+        control.pop_front();
+    }
+    control.push_back(message);
+}
+
+impl Tungstenite {
+    /// The connection below.
+    pub const fn conn(&self) -> &Conn {
+        self.messages.conn()
+    }
+
+    /// Sends a close frame, and waits until it has left. The peer's is the last item of the
+    /// stream.
+    ///
+    /// # Errors
+    ///
+    /// When the frame may not be sent, or the connection has ended otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the connection is closing.
+    pub async fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), tungstenite::Error> {
+        poll_fn(|cx| self.poll_sent(cx)).await?;
+        self.next = Some(Theirs::Close(frame));
+        poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
+    }
+
+    /// Hands over what is to be sent next.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let conn = self.conn().clone();
+        if let Some(next) = self.next.take() {
+            match next {
+                Theirs::Text(_) | Theirs::Binary(_) => {
+                    if let Ok(message) = next.try_into() {
+                        self.messages.set_next(message);
+                    }
+                }
+                Theirs::Ping(payload) => conn.send_ping(&payload)?,
+                Theirs::Pong(payload) => conn.pong(payload)?,
+                Theirs::Close(frame) => conn.begin_half_close(close_frame(frame)?)?,
+                Theirs::Frame(frame) => return self.poll_frame_sent(frame_of(frame), cx),
+            }
+        }
+        self.messages.poll_next_sent(cx)
+    }
+
+    fn poll_frame_sent(&mut self, frame: Frame, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let polled = self.messages.poll_frame_sent(&frame, cx);
+        if polled.is_pending() {
+            self.next = Some(Theirs::Frame(frame.into()));
+        }
+        polled
+    }
+
+    fn take_control(&self) -> Option<Theirs> {
+        self.control.lock().pop_front()
+    }
+
+    /// The last item: the peer's close frame, or what went wrong instead.
+    fn last(&self, error: Error) -> Option<Result<Theirs, tungstenite::Error>> {
+        match self.conn().ending().and_then(|ending| ending.received) {
+            Some(close) => Some(Ok(Theirs::Close(close.into()))),
+            None => match error.into() {
+                tungstenite::Error::ConnectionClosed => None,
+                error => Some(Err(error)),
+            },
+        }
+    }
+}
+
+impl Stream for Tungstenite {
+    type Item = Result<Theirs, tungstenite::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(control) = self.take_control() {
+            return Poll::Ready(Some(Ok(control)));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let read = match self.messages.poll_read(cx) {
+            Poll::Ready(read) => read,
+            // What there is may have been a ping.
+            Poll::Pending => {
+                return match self.take_control() {
+                    Some(control) => Poll::Ready(Some(Ok(control))),
+                    None => Poll::Pending,
+                };
+            }
+        };
+        Poll::Ready(match read {
+            Ok(message) => Some(Ok(message.into())),
+            Err(error) => {
+                self.ended = true;
+                self.last(error)
+            }
+        })
+    }
+}
+
+impl FusedStream for Tungstenite {
+    fn is_terminated(&self) -> bool {
+        self.ended && self.control.lock().is_empty()
+    }
+}
+
+impl Sink<Theirs> for Tungstenite {
+    type Error = tungstenite::Error;
+
+    fn poll_ready(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Self::Error>> {
+        self.poll_sent(cx).map_err(Into::into)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Theirs) -> Result<(), Self::Error> {
+        self.next = Some(message);
+        Ok(())
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Self::Error>> {
+        ready!(self.poll_sent(cx))?;
+        match ready!(Pin::new(&mut self.messages).poll_flush(cx)) {
+            // It has ended as one would want it.
+            Err(Error::Closed(_)) if self.conn().ending().is_some_and(|end| end.is_clean()) => {
+                Poll::Ready(Ok(()))
+            }
+            flushed => Poll::Ready(flushed.map_err(Into::into)),
+        }
+    }
+
+    fn poll_close(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Self::Error>> {
+        if self.conn().ending().is_none() {
+            ready!(self.poll_sent(cx))?;
+            let empty = close_frame(None).map_err(Error::from)?;
+            match self.conn().begin_half_close(empty) {
+                Ok(()) | Err(Error::CloseSent | Error::Closed(_)) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        self.poll_flush(cx)
+    }
+}
+
+impl fmt::Debug for Tungstenite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tungstenite").field("conn", self.conn()).finish_non_exhaustive()
+    }
+}
+
+/// A payload that is known to be text.
+fn text_of(payload: Bytes) -> tungstenite::Utf8Bytes {
+    // It is: what is no text has become none of our messages.
+    payload.try_into().unwrap_or_default()
+}

@@ -1,0 +1,64 @@
+//! What do few connections have, on their reading side?
+
+use super::hooks::{Call, Hooks};
+use super::reading::Reader;
+use crate::Message;
+use crate::frame::Frame;
+use crate::proto::{CloseFrame, Rates};
+
+/// What stands apart, so that a connection without it is small; one that has any of it does
+/// not take the short way.
+#[derive(Default)]
+pub(super) struct Rare {
+    /// A message that somebody met who had no use for it.
+    pub(super) parked: Option<Message>,
+    /// A control frame that was met by who reads frames.
+    pub(super) control: Option<Frame>,
+    pub(super) hooks: Hooks,
+    /// The hook to call when the lock is free.
+    pub(super) call: Option<Call>,
+    pub(super) rates: Option<Rates>,
+    /// How many bytes the rates know of.
+    pub(super) counted: u64,
+    /// The peer's close frame, which is answered when this side has no more to say.
+    pub(super) unanswered: Option<CloseFrame>,
+}
+
+impl Reader {
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn has_parked(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.parked.is_some())
+    }
+
+    pub(super) fn park(&mut self, message: Message) {
+        self.rare_mut().parked = Some(message);
+    }
+
+    pub(super) fn unpark(&mut self) -> Option<Message> {
+        let message = self.rare.as_mut()?.parked.take();
+        self.tidy_up();
+        message
+    }
+
+    /// Gives up what is empty.
+    pub(super) fn tidy_up(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+            self.rare = None;
+        }
+    }
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        let Self { parked, control, hooks, call, rates, counted: _, unanswered } = self;
+        parked.is_none()
+            && control.is_none()
+            && hooks.is_empty()
+            && call.is_none()
+            && rates.is_none()
+            && unanswered.is_none()
+    }
+}

@@ -1,0 +1,264 @@
+//! What is a frame, with its payload, and how is one made bit by bit?
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{Header, Mask, OpCode, mask};
+use crate::{Message, MessageType, StatusCode};
+
+/// A whole frame (RFC 6455 §5.2): `Conn::read_frame` gives them, `Conn::write_frame` sends
+/// them, and every bit of one can be chosen.
+///
+/// The payload is as it is before masking.
+///
+/// ```
+/// use ws_core::frame::{Frame, OpCode};
+///
+/// let hello = Frame::text("Hel").fin(false);
+/// let end = Frame::new(OpCode::CONTINUATION, "lo").masked_with([0x37, 0xfa, 0x21, 0x3d]);
+/// assert_eq!(hello.encode(), b"\x01\x03Hel");
+/// assert_eq!(end.encode(), b"\x80\x82\x37\xfa\x21\x3d\x5b\x95");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Frame {
+    header: Header,
+    masking: Masking,
+    payload: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Masking {
+    /// As the side that sends it has to.
+    ByRole,
+    /// As the header says.
+    AsSaid,
+}
+
+impl Frame {
+    /// A frame with this payload, the last of its message and without reserved bits.
+    pub fn new(opcode: OpCode, payload: impl Into<Bytes>) -> Self {
+        let payload = payload.into();
+        let header = Header::new(true, opcode, payload.len() as u64);
+        Self { header, masking: Masking::ByRole, payload }
+    }
+
+    /// A text message in one frame.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::new(OpCode::TEXT, text.into())
+    }
+
+    /// A binary message in one frame.
+    pub fn binary(payload: impl Into<Bytes>) -> Self {
+        Self::new(OpCode::BINARY, payload)
+    }
+
+    /// A ping.
+    pub fn ping(payload: impl Into<Bytes>) -> Self {
+        Self::new(OpCode::PING, payload)
+    }
+
+    /// A pong.
+    pub fn pong(payload: impl Into<Bytes>) -> Self {
+        Self::new(OpCode::PONG, payload)
+    }
+
+    /// A close frame with any code and a reason of any length.
+    pub fn close(code: StatusCode, reason: &str) -> Self {
+        Self::new(OpCode::CLOSE, [&code.as_u16().to_be_bytes(), reason.as_bytes()].concat())
+    }
+
+    /// Whether it is the last of its message.
+    pub const fn fin(mut self, on: bool) -> Self {
+        self.header.fin = on;
+        self
+    }
+
+    /// Sets RSV1, which says that the message is compressed (RFC 7692 §6).
+    pub const fn rsv1(mut self, on: bool) -> Self {
+        self.header.rsv1 = on;
+        self
+    }
+
+    /// Sets RSV2, which has no meaning.
+    pub const fn rsv2(mut self, on: bool) -> Self {
+        self.header.rsv2 = on;
+        self
+    }
+
+    /// Sets RSV3, which has no meaning.
+    pub const fn rsv3(mut self, on: bool) -> Self {
+        self.header.rsv3 = on;
+        self
+    }
+
+    /// Masked with this key, whichever side sends it. Otherwise a client masks it with a
+    /// key that nobody can foresee, and a server does not (RFC 6455 §5.3).
+    pub const fn masked_with(mut self, key: [u8; 4]) -> Self {
+        self.header.mask = Some(Mask::new(key));
+        self.masking = Masking::AsSaid;
+        self
+    }
+
+    /// Not masked, whichever side sends it.
+    pub const fn unmasked(mut self) -> Self {
+        self.header.mask = None;
+        self.masking = Masking::AsSaid;
+        self
+    }
+
+    /// With a header that claims this length, whatever the payload has.
+    pub const fn claiming(mut self, len: u64) -> Self {
+        self.header.len = len;
+        self
+    }
+
+    /// With the length written in more bytes than it needs.
+    pub const fn long_winded(mut self) -> Self {
+        self.header.minimal = false;
+        self
+    }
+
+    /// What stands before the payload.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What it is for.
+    pub const fn opcode(&self) -> OpCode {
+        self.header.opcode
+    }
+
+    /// Is it the last of its message?
+    pub const fn is_fin(&self) -> bool {
+        self.header.fin
+    }
+
+    /// Is it a close frame, a ping or a pong?
+    pub const fn is_control(&self) -> bool {
+        self.header.opcode.is_control()
+    }
+
+    /// The payload, before masking and as compressed as the message is.
+    pub const fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The payload by value.
+    pub fn into_payload(self) -> Bytes {
+        self.payload
+    }
+
+    /// The frame as it goes over the wire. One that is to be masked as its sender has to is
+    /// not: [`masked_with`](Self::masked_with) says how.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.header.encode().as_slice().to_vec();
+        let body = bytes.len();
+        bytes.extend_from_slice(&self.payload);
+        if let Some(key) = self.header.mask {
+            mask(bytes.get_mut(body..).unwrap_or_default(), key);
+        }
+        bytes
+    }
+
+    /// Reads a frame off the front of `input`, with how many bytes it took. Every pattern
+    /// of bits is a frame; `None` means that more bytes are needed.
+    pub fn decode(input: &[u8]) -> Option<(Self, usize)> {
+        let (header, head) = Header::decode(input)?;
+        let end = head.checked_add(usize::try_from(header.len).ok()?)?;
+        let mut payload = input.get(head..end)?.to_vec();
+        if let Some(key) = header.mask {
+            mask(&mut payload, key);
+        }
+        Some((Self { header, masking: Masking::AsSaid, payload: payload.into() }, end))
+    }
+
+    /// A frame that arrived, unmasked by now.
+    pub(crate) const fn received(header: Header, payload: Bytes) -> Self {
+        Self { header, masking: Masking::AsSaid, payload }
+    }
+
+    /// The frame of a whole message, uncompressed.
+    pub(crate) fn of_message(message: Message) -> Self {
+        let opcode = match message.kind() {
+            MessageType::Text => OpCode::TEXT,
+            MessageType::Binary => OpCode::BINARY,
+        };
+        Self::new(opcode, message.into_bytes())
+    }
+
+    /// Masked with this key, or not, unless it says how it is to be masked.
+    pub(crate) const fn masked_by_role(mut self, key: Option<Mask>) -> Self {
+        if matches!(self.masking, Masking::ByRole) {
+            self.header.mask = key;
+        }
+        self
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("header", &self.header)
+            .field("payload", &self.payload)
+            .finish()
+    }
+}
+
+impl From<Message> for Frame {
+    fn from(message: Message) -> Self {
+        Self::of_message(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_bit_can_be_chosen() {
+        let plain = Frame::binary("x");
+        for (frame, wire) in [
+            (plain.clone(), &b"\x82\x01x"[..]),
+            (plain.clone().fin(false), b"\x02\x01x"),
+            (plain.clone().rsv1(true), b"\xc2\x01x"),
+            (plain.clone().rsv2(true), b"\xa2\x01x"),
+            (plain.clone().rsv3(true), b"\x92\x01x"),
+            (plain.clone().long_winded(), b"\x82\x7e\x00\x01x"),
+            (plain.clone().claiming(4), b"\x82\x04x"),
+            (plain.clone().masked_with([1, 2, 3, 4]), b"\x82\x81\x01\x02\x03\x04y"),
+            (plain.masked_with([1; 4]).unmasked(), b"\x82\x01x"),
+            (Frame::new(OpCode::from_u8(0xb), ""), b"\x8b\x00"),
+            (Frame::close(StatusCode::ABNORMAL_CLOSURE, "no"), b"\x88\x04\x03\xeeno"),
+        ] {
+            assert_eq!(frame.encode(), wire, "{frame:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes(
+            bits in any::<u8>(),
+            key in any::<Option<[u8; 4]>>(),
+            payload in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let frame = Frame::new(OpCode::from_u8(bits), payload)
+                .fin(bits & 0x80 != 0)
+                .rsv1(bits & 0x40 != 0)
+                .rsv2(bits & 0x20 != 0)
+                .rsv3(bits & 0x10 != 0);
+            let frame = match key {
+                Some(key) => frame.masked_with(key),
+                None => frame.unmasked(),
+            };
+            let wire = frame.encode();
+            prop_assert_eq!(Frame::decode(&wire), Some((frame, wire.len())));
+            for cut in 0..wire.len() {
+                prop_assert_eq!(Frame::decode(&wire[..cut]), None);
+            }
+        }
+    }
+}

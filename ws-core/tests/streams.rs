@@ -1,0 +1,381 @@
+//! A connection as a stream of bytes, as a stream of messages, and joined.
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, TryStreamExt};
+use support::{binary, close, connect, frame, more, noise, ping, pong, run, soon, text};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use ws_core::deflate::Params;
+use ws_core::frame::OpCode;
+use ws_core::{
+    AcceptOptions, Agreed, ByteStream, Compression, Config, Conn, EndedBy, Error, Limits, Message,
+    MessageType, Role, StatusCode, close_status,
+};
+
+#[test]
+fn one_write_is_one_message_and_an_empty_one_is_none() {
+    for kind in [MessageType::Text, MessageType::Binary] {
+        run(async {
+            let (conn, mut peer) = connect(Role::Server, Config::new(), None, 1 << 20);
+            let mut bytes = conn.into_byte_stream(kind);
+            for write in ["one", "", "two", "three"] {
+                soon(bytes.write_all(write.as_bytes())).await.unwrap();
+            }
+            soon(bytes.flush()).await.unwrap();
+            let opcode = if kind == MessageType::Text { OpCode::TEXT } else { OpCode::BINARY };
+            for payload in ["one", "two", "three"] {
+                assert_eq!(peer.frame().await, Some(frame(opcode, payload)));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_long_write_is_cut_but_not_within_a_character() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 1 << 22);
+        let mut bytes = conn.into_byte_stream(MessageType::Text);
+        let long = "a".to_owned() + &"käse".repeat(50_000);
+        soon(bytes.write_all(long.as_bytes())).await.unwrap();
+        soon(bytes.shutdown()).await.unwrap();
+        let mut seen = String::new();
+        loop {
+            let frame = peer.frame().await.unwrap();
+            if frame.is_control() {
+                break;
+            }
+            assert!(frame.payload.len() <= 64 * 1024);
+            seen.push_str(std::str::from_utf8(&frame.payload).unwrap());
+        }
+        assert_eq!(seen, long);
+    });
+}
+
+#[test]
+fn what_is_no_text_is_not_written_as_such() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+        let mut bytes = conn.into_byte_stream(MessageType::Text);
+        let error = soon(bytes.write_all(b"\xff")).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        soon(bytes.write_all(b"fine")).await.unwrap();
+        assert_eq!(peer.frame().await, Some(text("fine")));
+    });
+}
+
+#[test]
+fn payloads_are_read_however_they_are_cut_and_however_long() {
+    run(async {
+        let config = Config::new().limits(Limits::new().message_size(10));
+        let (conn, mut peer) = connect(Role::Server, config, None, 1 << 20);
+        let mut bytes = conn.into_byte_stream(MessageType::Binary);
+        let long = noise(200_000, 7);
+        peer.send(&[binary("a").open(), more("bc"), binary(""), ping("p"), binary(&long)]).await;
+        peer.send(&[close(1000, "")]).await;
+        let mut read = Vec::new();
+        soon(bytes.read_to_end(&mut read)).await.unwrap();
+        assert_eq!(read, [b"abc", &long[..]].concat());
+        assert_eq!(peer.frame().await, Some(pong("p")));
+    });
+}
+
+#[test]
+fn a_message_of_the_other_type_closes_with_1003() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+        let mut bytes = conn.into_byte_stream(MessageType::Binary);
+        peer.send(&[binary("fine"), text("not fine")]).await;
+        let mut read = Vec::new();
+        let error = soon(bytes.read_to_end(&mut read)).await.unwrap_err();
+        assert_eq!((read, close_status(&error)), (b"fine".to_vec(), Some(StatusCode::UNSUPPORTED_DATA)));
+        assert_eq!(peer.frame().await.unwrap().payload[..2], 1003_u16.to_be_bytes());
+    });
+}
+
+/// How a byte stream ends, by what the peer closes with.
+async fn read_end(closing: Option<support::Frame>) -> std::io::Result<usize> {
+    let (conn, mut peer) = connect(Role::Client, Config::new(), None, 4096);
+    let mut bytes = conn.into_byte_stream(MessageType::Binary);
+    match closing {
+        Some(frame) => peer.send(&[binary("x"), frame]).await,
+        None => peer.send(&[binary("x")]).await,
+    }
+    drop(peer);
+    soon(bytes.read_to_end(&mut Vec::new())).await
+}
+
+#[test]
+fn only_1000_and_1001_are_the_end_of_the_file() {
+    run(async {
+        for code in [1000, 1001] {
+            assert_eq!(read_end(Some(close(code, "bye"))).await.unwrap(), 1);
+        }
+        for code in [1002, 1011, 4000] {
+            let error = read_end(Some(close(code, ""))).await.unwrap_err();
+            assert_eq!(close_status(&error).map(StatusCode::as_u16), Some(code));
+        }
+        let error = read_end(Some(frame(OpCode::CLOSE, ""))).await.unwrap_err();
+        assert_eq!(close_status(&error), Some(StatusCode::NO_STATUS_RECEIVED));
+        let error = read_end(None).await.unwrap_err();
+        assert_eq!(close_status(&error), Some(StatusCode::ABNORMAL_CLOSURE));
+    });
+}
+
+#[test]
+fn shutdown_closes_and_a_peer_that_answers_at_once_ends_it() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+        let handle = conn.clone();
+        let mut bytes = conn.into_byte_stream(MessageType::Binary);
+        soon(bytes.write_all(b"last words")).await.unwrap();
+        soon(bytes.shutdown()).await.unwrap();
+        soon(bytes.shutdown()).await.unwrap();
+        assert_eq!(peer.frame().await, Some(binary("last words")));
+        assert_eq!(peer.frame().await, Some(close(1000, "")));
+        soon(bytes.write_all(b"x")).await.unwrap_err();
+        peer.send(&[close(1000, "")]).await;
+        assert_eq!(soon(bytes.read(&mut [0; 9])).await.unwrap(), 0);
+        let ending = soon(handle.closed()).await;
+        assert!(ending.is_clean() && ending.by == EndedBy::Us, "{ending:?}");
+        assert_eq!(peer.frame().await, None);
+    });
+}
+
+#[test]
+fn what_one_side_has_to_say_comes_after_the_other_has_finished() {
+    run(async {
+        let (a, b) = ws_core::pair();
+        let handles = [a.clone(), b.clone()];
+        let mut a = a.into_byte_stream(MessageType::Binary);
+        let mut b = b.into_byte_stream(MessageType::Binary);
+        soon(a.write_all(b"question")).await.unwrap();
+        soon(a.shutdown()).await.unwrap();
+        let mut question = Vec::new();
+        soon(b.read_to_end(&mut question)).await.unwrap();
+        assert_eq!(question, b"question");
+        let answer = noise(500_000, 3);
+        let sent = answer.clone();
+        let answering = tokio::spawn(async move {
+            b.write_all(&sent).await.unwrap();
+            b.shutdown().await.unwrap();
+            b
+        });
+        let mut read = Vec::new();
+        soon(a.read_to_end(&mut read)).await.unwrap();
+        assert_eq!(read, answer);
+        drop(soon(answering).await.unwrap());
+        for handle in handles {
+            let ending = soon(handle.closed()).await;
+            assert!(ending.is_clean(), "{ending:?}");
+        }
+    });
+}
+
+#[test]
+fn a_close_frame_is_answered_when_a_byte_stream_is_dropped() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+        let mut bytes = conn.into_byte_stream(MessageType::Binary);
+        peer.send(&[close(1001, "")]).await;
+        assert_eq!(soon(bytes.read(&mut [0; 9])).await.unwrap(), 0);
+        drop(bytes);
+        assert_eq!(peer.frame().await, Some(close(1001, "")));
+        assert_eq!(peer.frame().await, None);
+    });
+}
+
+async fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dialled = TcpStream::connect(listener.local_addr().unwrap());
+    let (here, there) = tokio::join!(dialled, listener.accept());
+    (here.unwrap(), there.unwrap().0)
+}
+
+/// Both ends of a tunnel through a WebSocket over TCP: TCP at each.
+async fn tunnel(compression: Compression) -> (TcpStream, TcpStream) {
+    let agreed =
+        Agreed { compression: compression.is_on().then(Params::default), ..Agreed::default() };
+    let end = |io, role| {
+        let config = Config::new().compression(compression);
+        Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config)
+            .into_byte_stream(MessageType::Binary)
+    };
+    let carry = |mut bytes: ByteStream, mut tcp: TcpStream| {
+        tokio::spawn(async move { copy_bidirectional(&mut bytes, &mut tcp).await.unwrap() });
+    };
+    let ((here, a), (b, there), (c, d)) =
+        (tcp_pair().await, tcp_pair().await, tcp_pair().await);
+    carry(end(c, Role::Client), a);
+    carry(end(d, Role::Server), b);
+    (here, there)
+}
+
+/// As in a session of ssh: keys one by one and their echo, and at the same time long output
+/// and long input.
+#[tokio::test]
+async fn a_tunnel_carries_tcp_both_ways_and_a_half_close() {
+    for compression in [Compression::off(), Compression::context_takeover()] {
+        let (here, there) = tunnel(compression).await;
+        let (mut from_there, mut to_there) = here.into_split();
+        let (mut from_here, mut to_here) = there.into_split();
+        let session = async {
+            // Keys and echoes.
+            for key in 0..200_u8 {
+                to_there.write_all(&[key]).await.unwrap();
+                assert_eq!(from_here.read_u8().await.unwrap(), key);
+                to_here.write_all(&[key, b'\n']).await.unwrap();
+                assert_eq!(from_there.read_u16().await.unwrap().to_be_bytes()[0], key);
+            }
+            let (up, down) = (noise(3_000_000, 1), vec![b'x'; 5_000_000]);
+            let sending = async {
+                to_there.write_all(&up).await.unwrap();
+                // Nothing more from here: what comes from there is not over.
+                to_there.shutdown().await.unwrap();
+            };
+            let answering = async {
+                let mut received = Vec::new();
+                from_here.read_to_end(&mut received).await.unwrap();
+                assert!(received == up, "{} bytes", received.len());
+                to_here.write_all(&down).await.unwrap();
+                to_here.shutdown().await.unwrap();
+            };
+            let reading = async {
+                let mut received = Vec::new();
+                from_there.read_to_end(&mut received).await.unwrap();
+                assert!(received == down, "{} bytes", received.len());
+            };
+            tokio::join!(sending, answering, reading);
+        };
+        tokio::time::timeout(Duration::from_secs(120), session).await.unwrap();
+    }
+}
+
+#[test]
+fn joined_messages_have_a_terminator_each() {
+    for (terminator, expected) in [("\n", "one\n\ntwo\n"), ("", "onetwo"), ("--", "one----two--")] {
+        run(async {
+            let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+            peer.send(&[text("o").open(), more("ne"), binary(""), text("two"), close(1000, "")])
+                .await;
+            let mut read = String::new();
+            soon(conn.join_messages(terminator).read_to_string(&mut read)).await.unwrap();
+            assert_eq!(read, expected);
+        });
+    }
+}
+
+#[test]
+fn joined_messages_end_in_an_error_unless_closed_as_wanted() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+        peer.send(&[text("one"), close(1011, "")]).await;
+        let mut read = Vec::new();
+        let error = soon(conn.join_messages("\n").read_to_end(&mut read)).await.unwrap_err();
+        assert_eq!((&read[..], close_status(&error)), (&b"one\n"[..], Some(StatusCode::INTERNAL_ERROR)));
+    });
+}
+
+#[test]
+fn a_stream_of_messages_ends_as_wanted_or_with_an_error() {
+    for (closing, wanted) in [
+        (Some(close(1000, "")), true),
+        (Some(close(1001, "")), true),
+        (Some(frame(OpCode::CLOSE, "")), true),
+        (Some(close(1008, "")), false),
+        (Some(text("x").rsv3()), false),
+        (None, false),
+    ] {
+        run(async {
+            let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+            let mut messages = conn.messages();
+            peer.send(&[text("a"), binary("b")]).await;
+            if let Some(frame) = closing {
+                peer.send(&[frame]).await;
+            }
+            drop(peer);
+            assert_eq!(soon(messages.next()).await.unwrap().unwrap(), Message::from("a"));
+            assert_eq!(soon(messages.next()).await.unwrap().unwrap(), Message::from(b"b"));
+            if !wanted {
+                assert!(soon(messages.next()).await.unwrap().is_err());
+            }
+            assert!(soon(messages.next()).await.is_none());
+            assert!(soon(messages.next()).await.is_none());
+        });
+    }
+}
+
+#[test]
+fn a_sink_sends_in_order_waits_for_room_and_closes() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new().write_buffer(0, 0), None, 32);
+        let sending = tokio::spawn(async move {
+            let mut messages = conn.messages();
+            for n in 0..100 {
+                messages.feed(Message::from(n.to_string())).await.unwrap();
+            }
+            messages.send(Message::from("last")).await.unwrap();
+            let closed = messages.close().await;
+            let late = messages.send(Message::from("late")).await.unwrap_err();
+            (closed, late)
+        });
+        for n in 0..100 {
+            assert_eq!(peer.frame().await, Some(text(n.to_string())));
+        }
+        assert_eq!(peer.frame().await, Some(text("last")));
+        assert_eq!(peer.frame().await, Some(close(1000, "")));
+        peer.send(&[close(1000, "")]).await;
+        let (closed, late) = soon(sending).await.unwrap();
+        closed.unwrap();
+        assert!(matches!(late, Error::CloseSent | Error::Closed(_)), "{late:?}");
+    });
+}
+
+#[test]
+fn a_stream_can_be_split_and_forwarded() {
+    run(async {
+        let (here, there) = ws_core::pair();
+        let echo = tokio::spawn(async move {
+            let (sink, stream) = there.messages().split();
+            stream.forward(sink).await
+        });
+        let mut messages = here.messages();
+        for n in 0..10 {
+            messages.send(Message::from(n.to_string())).await.unwrap();
+            let echoed = soon(messages.try_next()).await.unwrap().unwrap();
+            assert_eq!(echoed, Message::from(n.to_string()));
+        }
+        soon(messages.close()).await.unwrap();
+        // Its stream has ended as wanted, and its sink with it.
+        let _ = soon(echo).await.unwrap();
+    });
+}
+
+/// What a byte stream is for, where the handshake is made on a bare stream.
+#[tokio::test]
+async fn an_accepted_connection_is_a_byte_stream_too() {
+    let (here, there) = tokio::io::duplex(4096);
+    let options = AcceptOptions::new();
+    let accepting = Conn::accept(there, &options);
+    let asking = async {
+        let (mut read, mut write) = tokio::io::split(here);
+        let request = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        write.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(read.read_u8().await.unwrap());
+        }
+        (read, write)
+    };
+    let (conn, (mut read, _write)) = tokio::join!(accepting, asking);
+    let mut bytes = conn.unwrap().into_byte_stream(MessageType::Binary);
+    soon(bytes.write_all(b"x")).await.unwrap();
+    let mut frame = [0; 3];
+    soon(read.read_exact(&mut frame)).await.unwrap();
+    assert_eq!(&frame, b"\x82\x01x");
+}
