@@ -1,0 +1,470 @@
+// What does the page know, and what does it do when something happens?
+//
+// A place is a room, or `@` and the name of somebody one writes to in private. The server
+// tells what happens; what is shown follows from `places`, `rooms` and `here`.
+
+import { connect } from './connection.js';
+import { face, make } from './elements.js';
+import * as log from './log.js';
+
+const $ = (id) => document.getElementById(id);
+
+/** How often others are told that one types, and how long they show it. */
+const TYPING = 2_000;
+const FADES = 4_000;
+
+/** More lines than this, and the oldest go. */
+const LINES = 500;
+
+let me;
+let connection;
+/** All places that one is in, by id. */
+const places = new Map();
+/** The place that is shown. */
+let here;
+/** All rooms there are: name, and how many are in it. */
+let rooms = [];
+/** Is the server heard? */
+let online = false;
+
+// Coming and going
+
+function enter(name) {
+  connection?.close();
+  me = name;
+  log.begin(me, (person) => go(`@${person}`));
+  const url = new URL('ws', location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.searchParams.set('name', me);
+  connection = connect(url, { opened, heard, lost, refused });
+}
+
+/** What is asked for here is asked again whenever the connection is a new one. */
+function opened() {
+  for (const place of places.values()) {
+    place.people = undefined;
+    if (!place.person) connection.send('join', { room: place.id, after: place.last });
+  }
+  for (const place of places.values()) {
+    place.lines.filter((line) => line.fate === 'waiting').forEach((line) => utter(place, line));
+  }
+}
+
+function heard(event, data) {
+  if (!online) {
+    online = true;
+    remember('name', me);
+    $('welcome').hidden = true;
+    if ($('chat').hidden) {
+      $('chat').hidden = false;
+      log.show(here);
+      $('text').focus();
+    }
+    notify();
+    drawMe();
+  }
+  events[event]?.(data);
+}
+
+let counting;
+
+function lost(when) {
+  online = false;
+  drawMe();
+  clearInterval(counting);
+  const left = make('span');
+  const count = () => {
+    const seconds = Math.ceil((when - Date.now()) / 1000);
+    left.textContent = seconds > 1 ? ` Next try in ${seconds} s.` : ' Trying…';
+  };
+  const retry = make('button', { type: 'button', onclick: () => connection.retry() }, 'Try now');
+  count();
+  counting = setInterval(count, 500);
+  // The count is for the eyes: once is enough for the ears.
+  left.ariaHidden = 'true';
+  $('refusal').textContent = 'The server does not answer. Trying again…';
+  notify(make('span', {}, 'Connection lost. What you write is sent when it is back.', left), retry);
+}
+
+function refused(reason) {
+  clearInterval(counting);
+  forget('name');
+  online = false;
+  $('chat').hidden = true;
+  welcome(reason);
+}
+
+function welcome(reason = '') {
+  $('welcome').hidden = false;
+  $('refusal').textContent = reason;
+  $('name').value = me ?? '';
+  $('name').setAttribute('aria-invalid', reason !== '');
+  $('name').focus();
+}
+
+// What the server says
+
+const events = {
+  rooms(all) {
+    rooms = all;
+    drawSide();
+  },
+
+  /** What was said before we came, or while we were away. */
+  history([id, missed]) {
+    const place = places.get(id);
+    if (!place) return;
+    const isNews = place.last > 0;
+    for (const said of missed) take(place, said, isNews);
+    if (isNews) place.firstNew ??= missed.find((said) => said.from !== me);
+    place.lines.sort((one, other) => rank(one) - rank(other));
+    if (place === here) log.show(here);
+    drawSide();
+  },
+
+  here([id, people]) {
+    const place = places.get(id);
+    if (!place) return;
+    const before = place.people ?? people;
+    place.people = people;
+    for (const name of people) if (!before.includes(name)) note(place, name, 'joined');
+    for (const name of before) if (!people.includes(name)) note(place, name, 'left');
+    if (place === here) drawHere();
+    drawSide();
+  },
+
+  said(said) {
+    const isPrivate = said.to.startsWith('@');
+    const id = isPrivate && said.from !== me ? `@${said.from}` : said.to;
+    const place = places.get(id) ?? (isPrivate ? settle(id) : undefined);
+    if (!place) return;
+    place.typing.delete(said.from);
+    take(place, said, true);
+    if (place === here) drawTyping();
+    drawSide();
+  },
+
+  typing([to, name]) {
+    const place = places.get(to.startsWith('@') ? `@${name}` : to);
+    if (!place) return;
+    clearTimeout(place.typing.get(name));
+    const fade = () => place.typing.delete(name) && drawTyping();
+    place.typing.set(name, setTimeout(fade, FADES));
+    drawTyping();
+  },
+
+  /** Whom a private message was for is not here. */
+  absent(key) {
+    for (const place of places.values()) {
+      const line = place.lines.find((line) => line.key === key);
+      if (!line) continue;
+      line.fate = 'failed';
+      if (place === here) log.update(line);
+    }
+  },
+
+  full(id) {
+    places.delete(id);
+    go(places.keys().next().value ?? 'general');
+    notify(make('span', {}, `There is no place for the room “${id}”: there are too many.`));
+  },
+};
+
+/** What waits to be sent comes last. */
+function rank(line) {
+  return line.fate === 'waiting' ? Infinity : line.at;
+}
+
+/** Something was said: by others, or by oneself and now heard by all. */
+function take(place, said, isNews) {
+  place.last = Math.max(place.last, said.at);
+  const known = place.lines.find((line) => line.key === said.key && line.from === said.from);
+  if (known) {
+    Object.assign(known, said, { fate: undefined });
+    if (place.lines.at(-1) !== known) {
+      place.lines.sort((one, other) => rank(one) - rank(other));
+      if (place === here) log.show(here);
+    } else if (place === here) {
+      log.update(known);
+    }
+    return;
+  }
+  if (isNews && said.from !== me && (place !== here || document.hidden)) {
+    place.unread += 1;
+    if (place.unread === 1) place.firstNew = said;
+  }
+  put(place, said);
+}
+
+/** Who goes and comes back at once has not been away. */
+function note(place, name, did) {
+  const last = place.lines.at(-1);
+  if (did === 'joined' && last?.note === name && last.did === 'left') {
+    place.lines.pop();
+    if (place === here) log.show(here);
+  } else {
+    put(place, { note: name, did, at: Date.now() });
+  }
+}
+
+function put(place, line) {
+  place.lines.push(line);
+  if (place.lines.length > LINES) place.lines.shift();
+  if (place === here) log.append();
+}
+
+// What one does
+
+/** Enters a room or begins a private talk, if one has not yet. */
+function settle(id) {
+  let place = places.get(id);
+  if (place) return place;
+  const person = id.startsWith('@') ? id.slice(1) : undefined;
+  place = { id, person, lines: [], people: undefined, typing: new Map(), unread: 0, last: 0, draft: '' };
+  places.set(id, place);
+  if (!person) connection.send('join', { room: id, after: 0 });
+  remember('places', JSON.stringify([...places.keys()]));
+  return place;
+}
+
+function go(id) {
+  if (here?.id !== id) {
+    if (here) {
+      here.draft = $('text').value;
+      here.firstNew = undefined;
+    }
+    here = settle(id);
+    history.replaceState(null, '', `#${encodeURIComponent(id)}`);
+    log.show(here);
+    $('text').value = here.draft;
+    seen();
+    drawHere();
+    drawTyping();
+  }
+  for (const panel of document.querySelectorAll('.panel:popover-open')) panel.hidePopover();
+  if (matchMedia('(hover: hover)').matches) $('text').focus();
+}
+
+function part() {
+  const gone = here;
+  places.delete(gone.id);
+  remember('places', JSON.stringify([...places.keys()]));
+  if (!gone.person) connection.send('leave', gone.id);
+  here = undefined;
+  go(places.keys().next().value ?? 'general');
+}
+
+function say(text) {
+  const at = Math.max(Date.now(), here.last + 1);
+  const line = { from: me, text, at, key: key(), fate: 'waiting' };
+  here.firstNew = undefined;
+  put(here, line);
+  utter(here, line);
+}
+
+function utter(place, { text, key }) {
+  connection.send('say', { to: place.id, text, key });
+}
+
+/** Unique enough; `randomUUID` wants https. */
+function key() {
+  return [...crypto.getRandomValues(new Uint32Array(3))].map((n) => n.toString(36)).join('');
+}
+
+function seen() {
+  if (document.hidden || !here) return;
+  here.unread = 0;
+  drawSide();
+}
+
+// What is shown
+
+function drawSide() {
+  const row = (id, sign, name, count) => {
+    const place = places.get(id);
+    const unread = place?.unread ?? 0;
+    const end = unread
+      ? make('span', { className: 'badge' }, `${unread}`, make('span', { className: 'unseen' }, ' unread'))
+      : make('span', { className: 'count', title: 'people here' }, count ? `${count}` : '');
+    const label = make('bdi', { className: 'label' }, name);
+    const button = make('button', { type: 'button', className: 'row', onclick: () => go(id) }, sign, label, end);
+    button.classList.toggle('inside', place !== undefined);
+    button.classList.toggle('unread', unread > 0);
+    if (place === here) button.setAttribute('aria-current', 'page');
+    return make('li', {}, button);
+  };
+  const names = new Map(rooms);
+  for (const { id, person } of places.values()) if (!person && !names.has(id)) names.set(id, 0);
+  const sign = () => make('span', { className: 'sign', ariaHidden: 'true' }, '#');
+  replace($('rooms'), [...names].sort().map(([name, count]) => row(name, sign(), name, count)));
+  const people = new Set([...places.values()].flatMap((place) => place.people ?? []));
+  const directs = [...places.values()].filter((place) => place.person);
+  replace($('directs'), directs.map(({ id, person }) => {
+    const sign = face(person);
+    sign.classList.toggle('present', people.has(person));
+    return row(id, sign, person);
+  }));
+  $('no-directs').hidden = directs.length > 0;
+  const unread = [...places.values()].reduce((sum, place) => sum + place.unread, 0);
+  $('elsewhere').hidden = unread === 0;
+  const where = here ? here.person ?? `#${here.id}` : '';
+  document.title = `${unread ? `(${unread}) ` : ''}${where} · Chat`;
+}
+
+/** Whoever has the focus in a list that is drawn again keeps it. */
+function replace(list, items) {
+  const at = [...list.children].findIndex((item) => item.contains(document.activeElement));
+  list.replaceChildren(...items);
+  list.children[at]?.querySelector('button')?.focus();
+}
+
+function drawHere() {
+  const { id, person, people } = here;
+  $('chat').classList.toggle('private', person !== undefined);
+  $('title').replaceChildren(make('bdi', {}, person ?? `# ${id}`));
+  $('about').textContent = person ? 'Private: only the two of you' : company(people);
+  $('text').placeholder = person ? `Message to ${person}` : `Message in #${id}`;
+  $('part').hidden = places.size < 2;
+  $('part').textContent = person ? 'Close' : 'Leave';
+  replace($('here'), (people ?? []).map((name) => {
+    const label = make('bdi', { className: 'label' }, name);
+    if (name === me) {
+      const you = make('span', { className: 'count' }, 'you');
+      return make('li', { className: 'row inside' }, face(name), label, you);
+    }
+    const onclick = () => go(`@${name}`);
+    const title = 'Write in private';
+    return make('li', {}, make('button', { type: 'button', className: 'row inside', title, onclick }, face(name), label));
+  }));
+}
+
+function company(people) {
+  if (!people) return '';
+  if (people.length > 1) return `${people.length} people here`;
+  return 'Only you are here. Open this page in another tab, or share its address.';
+}
+
+function drawTyping() {
+  const names = [...here.typing.keys()];
+  const who = names.length > 2 ? 'Several people' : names.join(' and ');
+  $('typing').textContent = names.length ? `${who} ${names.length > 1 ? 'are' : 'is'} typing…` : '';
+}
+
+function drawMe() {
+  const state = make('small', {}, online ? 'Connected' : 'Reconnecting…');
+  const picture = face(me);
+  picture.classList.toggle('present', online);
+  $('me').replaceChildren(picture, make('div', {}, make('bdi', {}, me), state));
+}
+
+function notify(...what) {
+  if (what.length === 0) clearInterval(counting);
+  $('notice').replaceChildren(...what);
+}
+
+// What stays with this tab when it is loaded again
+
+function remember(name, value) {
+  try {
+    sessionStorage.setItem(name, value);
+  } catch {
+    // Then one is asked again.
+  }
+}
+
+function recall(name) {
+  try {
+    return sessionStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+function forget(name) {
+  try {
+    sessionStorage.removeItem(name);
+  } catch {
+    // There was nothing.
+  }
+}
+
+// What one touches
+
+$('enter').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const name = $('name').value.trim();
+  if (name) begin(name);
+});
+
+$('open').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const room = tidy($('room').value);
+  $('room').value = '';
+  if (room) go(room);
+});
+
+$('say').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const text = $('text').value.trim();
+  $('text').value = '';
+  if (text) say(text);
+  $('text').focus();
+  lastTyped = 0;
+});
+
+$('text').addEventListener('keydown', (event) => {
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $('say').requestSubmit();
+});
+
+let lastTyped = 0;
+
+$('text').addEventListener('input', () => {
+  if (!$('text').value || Date.now() - lastTyped < TYPING) return;
+  lastTyped = Date.now();
+  connection.send('typing', here.id);
+});
+
+$('part').addEventListener('click', part);
+$('out').addEventListener('click', () => {
+  connection.close();
+  forget('name');
+  forget('places');
+  location.replace(location.pathname);
+});
+document.addEventListener('visibilitychange', seen);
+addEventListener('hashchange', () => here && go(asked() ?? 'general'));
+// What is a panel on a phone is a column on a desk.
+matchMedia('(max-width: 62rem)').addEventListener('change', () => here && go(here.id));
+
+/** A room's name, as the server takes it. */
+function tidy(name) {
+  return name.trim().toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '');
+}
+
+/** The place that the address names. */
+function asked() {
+  let id = '';
+  try {
+    id = decodeURIComponent(location.hash.slice(1));
+  } catch {
+    // It names none.
+  }
+  return (id.startsWith('@') ? id : tidy(id)) || undefined;
+}
+
+function begin(name) {
+  enter(name);
+  for (const id of JSON.parse(recall('places') ?? '["general"]')) settle(id);
+  go(asked() ?? places.keys().next().value);
+}
+
+const name = recall('name');
+if (name) {
+  $('chat').hidden = false;
+  begin(name);
+  drawMe();
+} else {
+  welcome();
+}
