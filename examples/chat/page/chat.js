@@ -118,7 +118,7 @@ const events = {
     for (const said of missed) take(place, said, isNews);
     if (isNews) place.firstNew ??= missed.find((said) => said.from !== me);
     place.lines.sort((one, other) => rank(one) - rank(other));
-    if (place === here) log.show(here);
+    if (place === here) log.redraw();
     drawSide();
   },
 
@@ -183,7 +183,7 @@ function take(place, said, isNews) {
     Object.assign(known, said, { fate: undefined });
     if (place.lines.at(-1) !== known) {
       place.lines.sort((one, other) => rank(one) - rank(other));
-      if (place === here) log.show(here);
+      if (place === here) log.redraw();
     } else if (place === here) {
       log.update(known);
     }
@@ -196,15 +196,19 @@ function take(place, said, isNews) {
   put(place, said);
 }
 
-/** Who goes and comes back at once has not been away. */
+/** Who goes and comes back at once has not been away; several share a line. */
 function note(place, name, did) {
   const last = place.lines.at(-1);
-  if (did === 'joined' && last?.note === name && last.did === 'left') {
-    place.lines.pop();
-    if (place === here) log.show(here);
+  if (!last?.names) return put(place, { names: [name], did, at: Date.now() });
+  if (last.did === did) {
+    if (!last.names.includes(name)) last.names.push(name);
+  } else if (did === 'joined' && last.names.includes(name)) {
+    last.names = last.names.filter((other) => other !== name);
+    if (last.names.length === 0) place.lines.pop();
   } else {
-    put(place, { note: name, did, at: Date.now() });
+    return put(place, { names: [name], did, at: Date.now() });
   }
+  if (place === here) log.redraw();
 }
 
 function put(place, line) {
@@ -341,7 +345,7 @@ function drawHere() {
 function company(people) {
   if (!people) return '';
   if (people.length > 1) return `${people.length} people here`;
-  return 'Only you are here. Open this page in another tab, or share its address.';
+  return 'Only you are here';
 }
 
 function drawTyping() {

@@ -11,13 +11,15 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+const HUES = [255, 25, 155, 320, 200, 290, 55, 350];
+
 /** The first letter of a name, in a colour of its own. */
 export function face(name) {
   const [letter = '?'] = name;
   const element = make('span', { className: 'face', ariaHidden: 'true' }, letter.toUpperCase());
-  let hash = 7;
-  for (const char of name) hash = (hash * 31 + char.codePointAt(0)) % 360;
-  element.style.setProperty('--hue', hash);
+  let hash = 0;
+  for (const char of name) hash = (hash * 31 + char.codePointAt(0)) % 9973;
+  element.style.setProperty('--hue', HUES[hash % HUES.length]);
   return element;
 }
 

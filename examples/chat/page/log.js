@@ -1,7 +1,7 @@
 // How does the talk look?
 //
 // A place has `lines`: what somebody has said, `{ from, text, at, key, fate }`, and notes
-// of who came and went, `{ note, at }`. `fate` is what became of one's own words: waiting,
+// of who came and went, `{ names, did, at }`. `fate` is what became of one's own words: waiting,
 // failed, or nothing when all have heard them. `firstNew` is the first line that was not
 // seen.
 
@@ -25,15 +25,23 @@ export function begin(name, onName) {
   choose = onName;
 }
 
-/** Draws a place from its beginning. */
+/** Draws a place, and goes to its end. */
 export function show(shown) {
   place = shown;
-  // It is read when one goes there, and not announced.
+  redraw();
+  toEnd();
+}
+
+/** Draws the place that is shown from its beginning. */
+export function redraw() {
+  const top = log.scrollTop;
+  // It is there to be read, and was announced before.
   log.ariaLive = 'off';
   log.replaceChildren(start());
   place.lines.forEach((line, at) => draw(line, place.lines[at - 1]));
   requestAnimationFrame(() => (log.ariaLive = 'polite'));
-  toEnd();
+  if (atEnd) toEnd();
+  else log.scrollTop = top;
 }
 
 /** Draws the last line of the place that is shown. */
@@ -41,7 +49,7 @@ export function append() {
   const line = place.lines.at(-1);
   draw(line, place.lines.at(-2));
   if (atEnd || line.from === me) toEnd();
-  else newest.hidden = line.note !== undefined && newest.hidden;
+  else if (!line.names) newest.hidden = false;
 }
 
 /** Draws one of my lines again. */
@@ -60,8 +68,8 @@ function draw(line, before) {
     log.append(make('li', { className: 'new' }, 'New'));
     before = undefined;
   }
-  if (line.note) {
-    log.append(make('li', { className: 'note' }, make('bdi', {}, line.note), ` ${line.did}`));
+  if (line.names) {
+    log.append(make('li', { className: 'note' }, ...listed(line.names), ` ${line.did}`));
   } else {
     log.append(said(line, line.from !== before?.from || line.at - before.at > TOGETHER));
   }
@@ -92,11 +100,20 @@ function by(name) {
   return make('button', { type: 'button', title: 'Write in private', onclick: () => choose(name) }, shown);
 }
 
+/** Names as they are said: Ann, Ben and Mia. */
+function listed(names) {
+  return names.flatMap((name, at) => {
+    const bdi = make('bdi', {}, name);
+    if (at === 0) return [bdi];
+    return [at === names.length - 1 ? ' and ' : ', ', bdi];
+  });
+}
+
 /** What stands above the first line. */
 function start() {
   const [title, text] = place.person
-    ? [place.person, 'Only the two of you can read this. It is not kept: it goes when the page does.']
-    : [`#${place.id}`, 'This is where the room begins. Who enters sees the last hundred messages.'];
+    ? [place.person, 'Only the two of you read this. It is kept nowhere, and goes with the page.']
+    : [`#${place.id}`, 'The room begins here. For company, open this page in another tab, or send somebody its address.'];
   return make('li', { className: 'start' }, make('strong', {}, title), text);
 }
 
