@@ -179,7 +179,11 @@ impl Target {
                 let room = rooms.first().and_then(|name| self.hub.0.rooms.find(name));
                 room.map_or(0, |room| room.len())
             }
-            _ => self.members().len(),
+            _ => {
+                let mut count = 0;
+                self.each(|_| count += 1);
+                count
+            }
         }
     }
 
