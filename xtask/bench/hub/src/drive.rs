@@ -129,6 +129,8 @@ impl Load {
             let at = event.data() as usize;
             let read = match self.conns[at].read(&mut buffer) {
                 Ok(0) => anyhow::bail!("a connection was closed: {:?}", self.shape),
+                // The ping that Socket.IO begins with, whenever that comes.
+                Ok(read) if buffer.starts_with(&[0x81, 1, b'2']) => read - 3,
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error.into()),

@@ -97,17 +97,18 @@ where
     let pid = i32::try_from(std::process::id())?;
     // What is allocated once is not counted.
     tokio::spawn(serve(conn(&config)));
-    settle().await;
+    settle(1).await;
     let before = load::meter::resident_bytes(pid)?;
     for _ in 1..count {
         tokio::spawn(serve(conn(&config)));
     }
-    settle().await;
+    settle(count).await;
     Ok((load::meter::resident_bytes(pid)? - before) as f64 / count as f64)
 }
 
-async fn settle() {
-    for _ in 0..10 {
+/// Gives so many tasks their turns, several times over.
+async fn settle(tasks: usize) {
+    for _ in 0..tasks.max(100) / 8 {
         tokio::task::yield_now().await;
     }
 }
@@ -135,7 +136,7 @@ async fn times(members: usize) -> Result<()> {
         for (best, time) in best.iter_mut().zip(times) {
             *best = best.min(time);
         }
-        settle().await;
+        settle(members).await;
     }
     let [asleep, awake, join, leave, walk] = best;
     println!("{asleep:.0} ns to put a message into an outbox, and wake; {members} members");

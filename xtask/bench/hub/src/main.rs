@@ -27,7 +27,10 @@ struct Args {
     seconds: Option<f64>,
     /// Leave the network out.
     #[arg(long)]
-    inside_only: bool,
+    inside: bool,
+    /// Measure over the network alone.
+    #[arg(long, conflicts_with = "inside")]
+    network: bool,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -65,12 +68,14 @@ fn main() -> Result<()> {
         None => {
             let rounds = args.rounds.unwrap_or(if args.short { 3 } else { 7 });
             let seconds = args.seconds.unwrap_or(if args.short { 0.4 } else { 1.0 });
-            table::inside()?;
-            if args.inside_only {
-                return Ok(());
+            if !args.network {
+                table::inside()?;
             }
-            run_on(1)?;
-            table::network(rounds, seconds)
+            if !args.inside {
+                run_on(1)?;
+                table::network(rounds, seconds)?;
+            }
+            Ok(())
         }
     }
 }
