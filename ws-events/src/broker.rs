@@ -8,7 +8,6 @@
 use std::sync::{Arc, Weak};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::future::{BoxFuture, FutureExt as _, ready};
 use serde::{Deserialize, Serialize};
 use ws_core::{Message, MessageType, Prepared};
 
@@ -20,8 +19,9 @@ pub(crate) trait Broker: Send + Sync {
     /// Is there anybody else? If not, nothing is published.
     fn reaches_others(&self) -> bool;
 
-    /// Begins: gives to `sink` what other hubs publish from now on.
-    fn start(&self, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<(), BrokerError>>;
+    /// Begins: gives to `sink` what other hubs publish from now on. It does not wait for a
+    /// network either.
+    fn start(&self, sink: Arc<dyn Sink>);
 
     /// Hands an envelope over, without waiting for a network: it is queued, or refused at
     /// once.
@@ -51,9 +51,7 @@ impl Broker for InProcess {
         false
     }
 
-    fn start(&self, _: Arc<dyn Sink>) -> BoxFuture<'_, Result<(), BrokerError>> {
-        ready(Ok(())).boxed()
-    }
+    fn start(&self, _: Arc<dyn Sink>) {}
 
     fn publish(&self, _: Bytes) -> Result<(), BrokerError> {
         Ok(())
@@ -146,9 +144,8 @@ mod tests {
             true
         }
 
-        fn start(&self, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        fn start(&self, sink: Arc<dyn Sink>) {
             self.1.sinks.lock().push((self.0, sink));
-            ready(Ok(())).boxed()
         }
 
         fn publish(&self, envelope: Bytes) -> Result<(), BrokerError> {
@@ -170,8 +167,6 @@ mod tests {
         let mut hubs = Vec::new();
         for end in 0..count {
             let hub = Hub::builder().envelope().broker(Box::new(End(end, Arc::clone(&wire))));
-            let sink = Here(Arc::downgrade(&hub.0));
-            hub.0.broker.start(Arc::new(sink)).await.unwrap();
             let (client, server) = pair();
             tokio::spawn(hub.member()(server));
             while hub.is_empty() {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
-use crate::broker::{Broker, InProcess};
+use crate::broker::{Broker, Here, InProcess};
 use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::hub::Inner;
@@ -61,11 +61,11 @@ impl HubBuilder {
         self.broker(Box::new(InProcess))
     }
 
-    /// The hub, with others behind a broker, which is yet to be started.
+    /// The hub, with others behind a broker.
     pub(crate) fn broker(self, broker: Box<dyn Broker>) -> Hub {
         let protocol: Box<dyn Protocol> =
             if self.envelope { Box::new(Envelope) } else { Box::new(Plain) };
-        Hub(Arc::new(Inner {
+        let hub = Arc::new(Inner {
             everyone: Room::new(Arc::from("")),
             rooms: Rooms::new(SHARDS),
             directory: Directory::new(SHARDS),
@@ -79,7 +79,9 @@ impl HubBuilder {
             draining: AtomicBool::new(false),
             served: AtomicUsize::new(0),
             left: Notify::new(),
-        }))
+        });
+        hub.broker.start(Arc::new(Here(Arc::downgrade(&hub))));
+        Hub(hub)
     }
 }
 
