@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
+use crate::broker::{Broker, Here, InProcess};
 use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::hub::Inner;
@@ -57,9 +58,14 @@ impl HubBuilder {
     /// The hub.
     #[must_use = "a hub without a socket does nothing"]
     pub fn build(self) -> Hub {
+        self.broker(Box::new(InProcess))
+    }
+
+    /// The hub, with others behind a broker.
+    pub(crate) fn broker(self, broker: Box<dyn Broker>) -> Hub {
         let protocol: Box<dyn Protocol> =
             if self.envelope { Box::new(Envelope) } else { Box::new(Plain) };
-        Hub(Arc::new(Inner {
+        let hub = Arc::new(Inner {
             everyone: Room::new(Arc::from("")),
             rooms: Rooms::new(SHARDS),
             directory: Directory::new(SHARDS),
@@ -67,12 +73,15 @@ impl HubBuilder {
             middleware: RwLock::default(),
             outbox: self.outbox,
             protocol,
+            broker,
             states: self.states,
             counters: Counters::default(),
             draining: AtomicBool::new(false),
             served: AtomicUsize::new(0),
             left: Notify::new(),
-        }))
+        });
+        hub.broker.start(Arc::new(Here(Arc::downgrade(&hub))));
+        Hub(hub)
     }
 }
 

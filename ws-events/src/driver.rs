@@ -152,7 +152,7 @@ impl<'a> Inbound<'a> {
     }
 
     async fn handle_all(mut self) {
-        self.handle(Event::Connect, News::Bare).await;
+        Box::pin(self.handle(Event::Connect, News::Bare)).await;
         while let Some(next) = self.next().await {
             let (event, news) = match next {
                 Next::Told(Told { event, news }) => {
@@ -167,7 +167,8 @@ impl<'a> Inbound<'a> {
                 },
             };
             if self.socket.0.hears(&event) {
-                self.handle(event, news).await;
+                // On the heap: a socket that is idle holds no room for it.
+                Box::pin(self.handle(event, news)).await;
             }
         }
     }
@@ -237,5 +238,18 @@ impl<'a> Inbound<'a> {
             Poll::Pending
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle socket holds one, in its task.
+    #[tokio::test]
+    async fn what_serves_a_socket_is_small() {
+        let (conn, _peer) = ws_core::pair();
+        let size = size_of_val(&serve(Hub::new(), conn));
+        assert!(size <= 864, "{size}");
     }
 }

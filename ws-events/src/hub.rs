@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use ws_core::{Conn, Message, Prepared, StatusCode, Unsendable};
 
+use crate::broker::Broker;
 use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::listeners::Listeners;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) middleware: RwLock<Vec<Arc<Middleware>>>,
     pub(crate) outbox: Outbox,
     pub(crate) protocol: Box<dyn Protocol>,
+    pub(crate) broker: Box<dyn Broker>,
     pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) counters: Counters,
     pub(crate) draining: AtomicBool,

@@ -118,3 +118,14 @@ impl Weigh for Prepared {
         self.message().len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every socket is one.
+    #[test]
+    fn a_member_is_small() {
+        assert!(size_of::<Member>() <= 272, "{}", size_of::<Member>());
+    }
+}

@@ -27,7 +27,8 @@ pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Order> {
                 Err(_) => return None,
             },
         };
-        close(member, conn, &order).await;
+        // On the heap: there is no room held for it before.
+        Box::pin(close(member, conn, &order)).await;
         return Some(order);
     }
 }

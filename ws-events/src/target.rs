@@ -7,6 +7,7 @@ use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Message, Prepared, StatusCode, Unsendable};
 
+use crate::broker::Head;
 use crate::event::News;
 use crate::hub::Hub;
 use crate::mailbox::Order;
@@ -36,6 +37,7 @@ pub struct Target {
     hub: Hub,
     scope: Scope,
     except: Vec<Arc<Member>>,
+    except_ids: Vec<Arc<str>>,
     except_rooms: Vec<Arc<str>>,
     volatile: bool,
 }
@@ -62,7 +64,37 @@ impl Target {
     }
 
     const fn new(hub: Hub, scope: Scope) -> Self {
-        Self { hub, scope, except: Vec::new(), except_rooms: Vec::new(), volatile: false }
+        Self {
+            hub,
+            scope,
+            except: Vec::new(),
+            except_ids: Vec::new(),
+            except_rooms: Vec::new(),
+            volatile: false,
+        }
+    }
+
+    /// Those that another hub means.
+    pub(crate) fn of_head(hub: Hub, head: Head) -> Self {
+        let Head { rooms, except_ids, except_rooms, volatile } = head;
+        let scope = rooms.map_or(Scope::Everyone, Scope::Rooms);
+        Self { hub, scope, except: Vec::new(), except_ids, except_rooms, volatile }
+    }
+
+    /// Those that are meant, for other hubs; `None` if they can only be here.
+    fn head(&self) -> Option<Head> {
+        let rooms = match &self.scope {
+            Scope::Everyone => None,
+            Scope::Rooms(rooms) => Some(rooms.clone()),
+            Scope::Sockets(_) => return None,
+        };
+        let excepted = self.except.iter().map(|member| member.name.get());
+        Some(Head {
+            rooms,
+            except_ids: excepted.chain(self.except_ids.iter().cloned()).collect(),
+            except_rooms: self.except_rooms.clone(),
+            volatile: self.volatile,
+        })
     }
 
     /// Those in this room, too. Everyone stays everyone.
@@ -82,7 +114,7 @@ impl Target {
 
     /// But not the socket with this id.
     pub fn except(mut self, id: impl AsRef<str>) -> Self {
-        self.except.extend(self.hub.0.directory.find(id.as_ref()));
+        self.except_ids.push(Arc::from(id.as_ref()));
         self
     }
 
@@ -127,6 +159,19 @@ impl Target {
     /// As [`send`](Self::send), of a message that is prepared already: for one that is
     /// sent again and again.
     pub fn send_prepared(&self, message: &Prepared) -> Delivery {
+        let delivery = self.deliver(message);
+        let broker = &self.hub.0.broker;
+        if broker.reaches_others()
+            && let Some(head) = self.head()
+            && let Err(error) = broker.publish(head.seal(message.message()))
+        {
+            tracing::warn!(%error, "a message reaches the sockets of this process alone");
+        }
+        delivery
+    }
+
+    /// Sends to the sockets of this process.
+    pub(crate) fn deliver(&self, message: &Prepared) -> Delivery {
         let mut posting = Posting::new(message, &self.hub.0.outbox, self.volatile);
         self.each(|member| _ = posting.to(member));
         posting.done(&self.hub.0.counters)
@@ -179,12 +224,16 @@ impl Target {
                 let room = rooms.first().and_then(|name| self.hub.0.rooms.find(name));
                 room.map_or(0, |room| room.len())
             }
-            _ => self.members().len(),
+            _ => {
+                let mut count = 0;
+                self.each(|_| count += 1);
+                count
+            }
         }
     }
 
     fn is_plain(&self) -> bool {
-        self.except.is_empty() && self.except_rooms.is_empty()
+        self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty()
     }
 
     /// All of them.
@@ -230,6 +279,8 @@ impl Target {
     /// Those that are not meant, in order.
     fn left_out(&self) -> Vec<*const Member> {
         let mut out: Vec<_> = self.except.iter().map(Arc::as_ptr).collect();
+        let named = |id: &Arc<str>| self.hub.0.directory.find(id);
+        out.extend(self.except_ids.iter().filter_map(named).map(|member| Arc::as_ptr(&member)));
         for room in self.except_rooms.iter().filter_map(|name| self.hub.0.rooms.find(name)) {
             room.each_segment(|members| out.extend(members.iter().map(Arc::as_ptr)));
         }
