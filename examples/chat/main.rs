@@ -1,6 +1,7 @@
 //! How does one build a chat? With axum, the hub, and a page.
 #![expect(clippy::print_stdout, reason = "that is what a program is for")]
 
+mod archive;
 mod rules;
 
 use std::time::Duration;

@@ -1,25 +1,26 @@
 //! What happens when somebody comes, enters a room, says something?
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Result;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
-use ws_events::{EncodeError, StatusCode};
-use ws_events::{EventPayload, Fault, FromEvent, Hub, Json, Refusal, Room, Socket, State};
+use ws_events::{
+    EncodeError, EventPayload, Fault, FromEvent, Hub, Json, Refusal, Room, Socket, State,
+    StatusCode,
+};
+
+use crate::archive::{Archive, Said};
 
 /// The longest name of a person or a room, and the longest text, in characters.
 const NAME: usize = 24;
 const TEXT: usize = 2_000;
 const KEY: usize = 40;
 
-/// How many rooms there may be, how many one person may be in, and for how many messages
-/// each is remembered.
-const ROOMS: usize = 50;
-const ROOMS_EACH: usize = 10;
-const KEPT: usize = 100;
+/// How many rooms one person may be in.
+const ROOMS: usize = 10;
 
 /// So many things somebody may do at once, and then one in so long.
 const BURST: u32 = 10;
@@ -31,26 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A person's name, kept with the socket. In small letters, it is the socket's id.
 #[derive(Clone)]
 struct Name(String);
-
-#[derive(Clone, Serialize)]
-struct Said {
-    /// A room, or `@` and the name of a person.
-    to: String,
-    from: String,
-    text: String,
-    /// By this, the page knows its own words when they come back.
-    key: String,
-    /// When, in milliseconds, and never twice the same: so it is the order, too.
-    at: u64,
-}
-
-/// What was said in each room. Its lock is held while that is told, which never waits for
-/// anybody: so all hear it in this order, and who enters misses nothing.
-#[derive(Default)]
-struct Archive {
-    rooms: BTreeMap<String, VecDeque<Said>>,
-    last: u64,
-}
 
 #[derive(Deserialize)]
 struct Join {
@@ -68,7 +49,11 @@ struct Say {
 
 pub(crate) fn hub() -> Hub {
     let mut archive = Archive::default();
-    archive.rooms.extend(["general", "random"].map(|room| (room.to_owned(), VecDeque::new())));
+    for room in ["general", "random"] {
+        archive.open(room, |_| false);
+    }
+    // It is locked while something is told, which never waits for anybody: so all hear the
+    // same in one order, and who enters misses nothing.
     let hub = Hub::builder().envelope().state(Mutex::new(archive)).build();
     hub.middleware(enter);
     hub.on("join", join);
@@ -86,7 +71,7 @@ pub(crate) fn hub() -> Hub {
 /// Names are unique. Whoever lost its connection gets its own back, even if nobody has
 /// noticed the loss yet.
 async fn enter(socket: Socket) -> Result<(), Refusal> {
-    let request = socket.request().ok_or(Refusal::new("no request"))?;
+    let request = socket.request().ok_or_else(|| Refusal::new("no request"))?;
     let name = request.query("name").unwrap_or_default().trim().to_owned();
     if !fits(&name, |c| c.is_alphanumeric() || " .'-_".contains(c)) {
         return Err(Refusal::new(format!("A name has 1 to {NAME} letters, digits, spaces.")));
@@ -119,14 +104,13 @@ async fn join(
     if !fits(&room, |c| c == '-' || (c.is_alphanumeric() && !c.is_uppercase())) {
         return Ok(());
     }
-    let mut archive = archive.lock();
-    if socket.rooms().len() >= ROOMS_EACH || !archive.has_room_for(&room, &socket.hub()) {
+    let (hub, mut archive) = (socket.hub(), archive.lock());
+    let is_empty = |room: &str| hub.to(room).count() == 0;
+    if socket.rooms().len() >= ROOMS || !archive.open(&room, is_empty) {
         return Ok(socket.emit("full", &room)?);
     }
     socket.join(&room)?;
-    let said = archive.rooms.entry(room.clone()).or_default();
-    let missed: Vec<_> = said.iter().filter(|said| said.at > after).collect();
-    Ok(socket.emit("history", &(room, missed))?)
+    Ok(socket.emit("history", &(&room, archive.since(&room, after)))?)
 }
 
 async fn leave(socket: Socket, Json(room): Json<String>) {
@@ -154,14 +138,9 @@ async fn say(
             Some(other) => _ = hub.ids([other.id(), socket.id()]).emit("said", &said)?,
             None => socket.emit("absent", &said.key)?,
         }
-    } else if let Some(kept) = archive.rooms.get_mut(&said.to)
-        && socket.is_in(&said.to)
-    {
-        kept.push_back(said.clone());
-        if kept.len() > KEPT {
-            kept.pop_front();
-        }
+    } else if socket.is_in(&said.to) {
         hub.to(&said.to).emit("said", &said)?;
+        archive.keep(said);
     }
     Ok(())
 }
@@ -192,7 +171,7 @@ async fn tell_who_is_here(
     let people: BTreeSet<_> =
         sockets.iter().filter_map(|socket| Some(socket.attributes().get::<Name>()?.0)).collect();
     hub.to(&room).emit("here", &(&*room, people))?;
-    let rooms: Vec<_> = archive.rooms.keys().map(|room| (room, hub.to(room).count())).collect();
+    let rooms: Vec<_> = archive.rooms().map(|room| (room, hub.to(room).count())).collect();
     hub.emit("rooms", &rooms)?;
     Ok(())
 }
@@ -224,22 +203,5 @@ fn fits(name: &str, allowed: fn(char) -> bool) -> bool {
 impl FromEvent for Name {
     fn from_event(event: &EventPayload) -> Result<Self, String> {
         event.attributes().get().ok_or_else(|| "nobody without a name gets here".to_owned())
-    }
-}
-
-impl Archive {
-    fn now(&mut self) -> u64 {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        self.last = u64::try_from(time).unwrap_or(u64::MAX).max(self.last + 1);
-        self.last
-    }
-
-    /// A new room may take the place of one that nobody is in.
-    fn has_room_for(&mut self, room: &str, hub: &Hub) -> bool {
-        if self.rooms.len() < ROOMS || self.rooms.contains_key(room) {
-            return true;
-        }
-        let empty = self.rooms.keys().find(|room| hub.to(room).count() == 0).cloned();
-        empty.is_some_and(|room| self.rooms.remove(&room).is_some())
     }
 }

@@ -164,9 +164,9 @@ const events = {
   },
 
   full(id) {
-    places.delete(id);
-    go(places.keys().next().value ?? 'general');
-    notify(make('span', {}, `There is no place for the room “${id}”: there are too many.`));
+    drop(id);
+    const close = make('button', { type: 'button', onclick: () => notify() }, 'OK');
+    notify(make('span', {}, `There is no place for the room “${id}”: there are too many.`), close);
   },
 };
 
@@ -241,6 +241,7 @@ function go(id) {
     history.replaceState(null, '', `#${encodeURIComponent(id)}`);
     log.show(here);
     $('text').value = here.draft;
+    stretch();
     seen();
     drawHere();
     drawTyping();
@@ -250,10 +251,14 @@ function go(id) {
 }
 
 function part() {
-  const gone = here;
-  places.delete(gone.id);
+  if (!here.person) connection.send('leave', here.id);
+  drop(here.id);
+}
+
+function drop(id) {
+  places.delete(id);
   remember('places', JSON.stringify([...places.keys()]));
-  if (!gone.person) connection.send('leave', gone.id);
+  if (here.id !== id) return drawSide();
   here = undefined;
   go(places.keys().next().value ?? 'general');
 }
@@ -411,6 +416,7 @@ $('say').addEventListener('submit', (event) => {
   event.preventDefault();
   const text = $('text').value.trim();
   $('text').value = '';
+  stretch();
   if (text) say(text);
   $('text').focus();
   lastTyped = 0;
@@ -425,10 +431,18 @@ $('text').addEventListener('keydown', (event) => {
 let lastTyped = 0;
 
 $('text').addEventListener('input', () => {
+  stretch();
   if (!$('text').value || Date.now() - lastTyped < TYPING) return;
   lastTyped = Date.now();
   connection.send('typing', here.id);
 });
+
+/** Makes room for what is written, in browsers that do not do so by themselves. */
+function stretch() {
+  if (CSS.supports('field-sizing', 'content')) return;
+  $('text').style.height = 'auto';
+  $('text').style.height = `${$('text').scrollHeight + 2}px`;
+}
 
 $('part').addEventListener('click', part);
 $('out').addEventListener('click', () => {
@@ -444,7 +458,8 @@ matchMedia('(max-width: 62rem)').addEventListener('change', () => here && go(her
 
 /** A room's name, as the server takes it. */
 function tidy(name) {
-  return name.trim().toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '');
+  const plain = name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-/, '');
+  return [...plain].slice(0, 24).join('').replace(/-$/, '');
 }
 
 /** The place that the address names. */
@@ -455,7 +470,7 @@ function asked() {
   } catch {
     // It names none.
   }
-  return (id.startsWith('@') ? id : tidy(id)) || undefined;
+  return (/^@./.test(id) ? id : tidy(id)) || undefined;
 }
 
 function begin(name) {

@@ -54,7 +54,7 @@ export function append() {
 
 /** Draws one of my lines again. */
 export function update(line) {
-  const old = log.querySelector(`[data-key="${line.key}"]`);
+  const old = log.querySelector(`[data-key="${CSS.escape(line.key)}"]`);
   old?.replaceWith(said(line, old.classList.contains('first')));
   if (atEnd) toEnd();
 }
