@@ -245,6 +245,7 @@ function go(id) {
     seen();
     drawHere();
     drawTyping();
+    document.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
   }
   for (const panel of document.querySelectorAll('.panel:popover-open')) panel.hidePopover();
   if (matchMedia('(hover: hover)').matches) $('text').focus();
@@ -305,7 +306,7 @@ function drawSide() {
   const names = new Map(rooms);
   for (const { id, person } of places.values()) if (!person && !names.has(id)) names.set(id, 0);
   const sign = () => make('span', { className: 'sign', ariaHidden: 'true' }, '#');
-  replace($('rooms'), [...names].sort().map(([name, count]) => row(name, sign(), name, count)));
+  replace($('rooms'), [...names].sort(byName).map(([name, count]) => row(name, sign(), name, count)));
   const people = new Set([...places.values()].flatMap((place) => place.people ?? []));
   const directs = [...places.values()].filter((place) => place.person);
   replace($('directs'), directs.map(({ id, person }) => {
@@ -318,6 +319,11 @@ function drawSide() {
   $('elsewhere').hidden = unread === 0;
   const where = here ? here.person ?? `#${here.id}` : '';
   document.title = `${unread ? `(${unread}) ` : ''}${where} · Chat`;
+}
+
+/** Room 2 comes before room 10. */
+function byName([one], [other]) {
+  return one.localeCompare(other, undefined, { numeric: true });
 }
 
 /** Whoever has the focus in a list that is drawn again keeps it. */
