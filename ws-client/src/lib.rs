@@ -29,6 +29,40 @@
 //! in [`Conn`]: it is a handle to clone and share, and one task can read while others
 //! write, ping or close.
 //!
+//! A program that says a word in JSON and goes, with the feature `json`, which is on by
+//! default:
+//!
+//! ```
+//! # use serde_json::json;
+//! # use tokio::net::TcpListener;
+//! # use ws_core::AcceptOptions;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! # let url = format!("ws://{}", listener.local_addr()?);
+//! # let server = tokio::spawn(async move {
+//! #     let (stream, _) = listener.accept().await.unwrap();
+//! #     let conn = ws_core::Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
+//! #     let said = conn.read_json::<serde_json::Value>().await.unwrap();
+//! #     (said, conn.read().await.unwrap_err().close_status())
+//! # });
+//! use std::time::Duration;
+//!
+//! use tokio::time::timeout;
+//! use ws_client::{StatusCode, dial};
+//!
+//! let program = async {
+//!     let conn = dial(url).await?;
+//!     conn.write_json("hi").await?;
+//!     conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(())
+//! };
+//! timeout(Duration::from_secs(60), program).await??;
+//! # assert_eq!(server.await?, (json!("hi"), Some(StatusCode::NORMAL_CLOSURE)));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Getting there
 //!
 //! HTTP is the business of [`reqwest`]: names, TLS, proxies. By default the roots are the
@@ -108,11 +142,17 @@ pub use error::{DialError, InvalidHeader, RedirectError, Refusal};
 pub use http;
 pub use reqwest;
 pub use target::InvalidUrl;
+#[cfg(feature = "json")]
+pub use ws_core::Json;
+#[cfg(feature = "proto")]
+pub use ws_core::Proto;
 pub use ws_core::handshake::InvalidSubprotocol;
 pub use ws_core::{
-    CloseError, CloseRead, Compression, Config, Conn, Deadline, EndedBy, Ending, Error,
-    HandshakeError, Keepalive, Limit, Limits, Message, MessageReader, MessageType, MessageWriter,
-    ProtocolError, Stats, StatusCode, Unsendable, close_status, is_close, is_unexpected_close,
+    ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn, Deadline,
+    Decode, Direction, Encode, EndedBy, Ending, Error, Frame, HandshakeError, JoinedMessages,
+    Keepalive, Limit, Limits, Message, MessageReader, MessageType, MessageWriter, Messages,
+    Prepared, ProtocolError, Rate, Stats, StatusCode, Tapped, TryWriteError, Unsendable,
+    close_status, format_close_message, is_close, is_unexpected_close,
 };
 
 /// Connects to a `ws` or `wss` URL with the defaults of [`Dial`].

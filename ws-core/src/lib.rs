@@ -2,6 +2,9 @@
 
 #[cfg(feature = "tungstenite")]
 pub mod bridge;
+#[cfg(doc)]
+#[doc = include_str!("../COMING_FROM_GO.md")]
+pub mod coming_from_go {}
 pub mod deflate;
 pub mod frame;
 pub mod handshake;
@@ -19,11 +22,11 @@ mod message;
 mod prepared;
 mod status;
 
-pub use codec::{Codec, Decode, Encode};
 #[cfg(feature = "json")]
 pub use codec::Json;
 #[cfg(feature = "proto")]
 pub use codec::Proto;
+pub use codec::{Codec, Decode, Encode};
 pub use config::{Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
@@ -37,11 +40,11 @@ pub use error::{
     CloseError, CodecError, Deadline, Error, Limit, ProtocolError, Rate, Unsendable, close_status,
     is_close, is_unexpected_close,
 };
+pub use frame::Frame;
 #[cfg(feature = "conn")]
 pub use handler::{Admitted, Counts, Drain, Outcome, Panicked, Tracker};
 pub use handshake::{AcceptOptions, Agreed, HandshakeError, Origin, Rejection, SubprotocolOrder};
 pub use message::{Message, MessageType};
 pub use prepared::Prepared;
-pub use frame::Frame;
 pub use proto::{Role, format_close_message};
 pub use status::{InvalidStatusCode, StatusCode};

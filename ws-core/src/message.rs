@@ -27,8 +27,9 @@ impl fmt::Display for MessageType {
 
 /// One whole message: its type and its payload.
 ///
-/// The payload is reference-counted, so a clone copies no bytes. A text message
-/// holds UTF-8 by construction: there is no way to make one that does not.
+/// A clone is cheap: the payload is reference-counted, and a short one (up to 32 bytes)
+/// stands in the message itself, without any allocation. A text message holds UTF-8 by
+/// construction: there is no way to make one that does not.
 ///
 /// ```
 /// use ws_core::{Message, MessageType};
@@ -40,15 +41,26 @@ impl fmt::Display for MessageType {
 ///
 /// Two messages are equal when their types and payloads are, however they travel.
 #[derive(Clone)]
-pub struct Message {
-    shape: Shape,
-    payload: Bytes,
+pub struct Message(Held);
+
+/// Where the payload is.
+#[derive(Clone)]
+enum Held {
+    Here { shape: Shape, len: u32, bytes: Short },
+    Shared { shape: Shape, payload: Bytes },
 }
 
-/// The type of a message in the lowest bit, and above it how the message is compressed. As
-/// wide as a word: messages are moved often, and gaps in them would be moved piece by piece.
+/// How long a payload may be to stand in the message: the message is not larger for it.
+const SHORT: usize = 32;
+
+/// A short payload. In step with words, since messages are moved often.
 #[derive(Clone, Copy)]
-struct Shape(usize);
+#[repr(align(8))]
+struct Short([u8; SHORT]);
+
+/// The type of a message in the lowest bit, and above it how the message is compressed.
+#[derive(Clone, Copy)]
+struct Shape(u16);
 
 /// How a message is compressed, where that was agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,40 +71,6 @@ pub(crate) enum Squeeze {
     Not,
     /// At this level.
     At(u8),
-}
-
-impl Shape {
-    const BINARY: usize = 1;
-
-    #[inline]
-    const fn new(kind: MessageType) -> Self {
-        Self(match kind {
-            MessageType::Text => 0,
-            MessageType::Binary => Self::BINARY,
-        })
-    }
-
-    #[inline]
-    const fn kind(self) -> MessageType {
-        if self.0 & Self::BINARY == 0 { MessageType::Text } else { MessageType::Binary }
-    }
-
-    const fn squeezed(self, how: Squeeze) -> Self {
-        let how = match how {
-            Squeeze::Usual => 0,
-            Squeeze::Not => 1,
-            Squeeze::At(level) => 2 + level as usize,
-        };
-        Self(self.0 & Self::BINARY | how << 1)
-    }
-
-    const fn how(self) -> Squeeze {
-        match self.0 >> 1 {
-            0 => Squeeze::Usual,
-            1 => Squeeze::Not,
-            level => Squeeze::At((level - 2) as u8),
-        }
-    }
 }
 
 impl Message {
@@ -125,7 +103,7 @@ impl Message {
     /// must not share a compression window with text that an attacker chooses.
     #[must_use]
     pub fn uncompressed(mut self) -> Self {
-        self.shape = self.shape.squeezed(Squeeze::Not);
+        self.squeeze_by(Squeeze::Not);
         self
     }
 
@@ -137,14 +115,14 @@ impl Message {
     /// [threshold](crate::Compression::threshold) on.
     #[must_use]
     pub fn compression_level(mut self, level: u8) -> Self {
-        self.shape = self.shape.squeezed(Squeeze::At(level.min(9)));
+        self.squeeze_by(Squeeze::At(level.min(9)));
         self
     }
 
     /// Is it text or binary?
     #[inline]
     pub const fn kind(&self) -> MessageType {
-        self.shape.kind()
+        self.shape().kind()
     }
 
     /// Is it a text message?
@@ -158,52 +136,131 @@ impl Message {
     }
 
     /// The payload.
-    pub const fn as_bytes(&self) -> &Bytes {
-        &self.payload
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Held::Here { len, bytes, .. } => bytes.0.get(..*len as usize).unwrap_or_default(),
+            Held::Shared { payload, .. } => payload,
+        }
     }
 
     /// The text of a text message; `None` of a binary one.
     pub fn as_text(&self) -> Option<&str> {
         match self.kind() {
-            MessageType::Text => simdutf8::basic::from_utf8(&self.payload).ok(),
+            MessageType::Text => simdutf8::basic::from_utf8(self.as_bytes()).ok(),
             MessageType::Binary => None,
         }
     }
 
     /// How many bytes the payload has.
+    #[inline]
     pub const fn len(&self) -> usize {
-        self.payload.len()
+        match &self.0 {
+            Held::Here { len, .. } => *len as usize,
+            Held::Shared { payload, .. } => payload.len(),
+        }
     }
 
     /// Has the payload no bytes?
     pub const fn is_empty(&self) -> bool {
-        self.payload.is_empty()
+        self.len() == 0
+    }
+
+    /// The payload, shared with this message; a short one is copied.
+    pub fn to_bytes(&self) -> Bytes {
+        match &self.0 {
+            Held::Here { .. } => Bytes::copy_from_slice(self.as_bytes()),
+            Held::Shared { payload, .. } => payload.clone(),
+        }
     }
 
     /// The payload by value.
     pub fn into_bytes(self) -> Bytes {
-        self.payload
+        match self.0 {
+            Held::Here { .. } => self.to_bytes(),
+            Held::Shared { payload, .. } => payload,
+        }
     }
 
     /// The type and the payload by value.
     pub fn into_parts(self) -> (MessageType, Bytes) {
-        (self.kind(), self.payload)
+        (self.kind(), self.into_bytes())
     }
 
     /// A message of a payload that is known to be UTF-8 where `kind` says text.
     #[inline]
     pub(crate) const fn from_checked(kind: MessageType, payload: Bytes) -> Self {
-        Self { shape: Shape::new(kind), payload }
+        Self(Held::Shared { shape: Shape::of(kind), payload })
+    }
+
+    /// As [`from_checked`](Self::from_checked), of a payload that has to be copied.
+    #[inline]
+    pub(crate) fn copied(kind: MessageType, payload: &[u8]) -> Self {
+        if payload.len() > SHORT {
+            return Self::from_checked(kind, Bytes::copy_from_slice(payload));
+        }
+        let mut bytes = Short([0; SHORT]);
+        if let Some(here) = bytes.0.get_mut(..payload.len()) {
+            here.copy_from_slice(payload);
+        }
+        Self(Held::Here { shape: Shape::of(kind), len: payload.len() as u32, bytes })
+    }
+
+    #[inline]
+    const fn shape(&self) -> Shape {
+        match &self.0 {
+            Held::Here { shape, .. } | Held::Shared { shape, .. } => *shape,
+        }
     }
 
     pub(crate) const fn squeeze(&self) -> Squeeze {
-        self.shape.how()
+        self.shape().how()
+    }
+
+    fn squeeze_by(&mut self, how: Squeeze) {
+        match &mut self.0 {
+            Held::Here { shape, .. } | Held::Shared { shape, .. } => *shape = shape.squeezed(how),
+        }
+    }
+}
+
+impl Shape {
+    const BINARY: u16 = 1;
+
+    #[inline]
+    const fn of(kind: MessageType) -> Self {
+        Self(match kind {
+            MessageType::Text => 0,
+            MessageType::Binary => Self::BINARY,
+        })
+    }
+
+    #[inline]
+    const fn kind(self) -> MessageType {
+        if self.0 & Self::BINARY == 0 { MessageType::Text } else { MessageType::Binary }
+    }
+
+    const fn squeezed(self, how: Squeeze) -> Self {
+        let how = match how {
+            Squeeze::Usual => 0,
+            Squeeze::Not => 1,
+            Squeeze::At(level) => 2 + level as u16,
+        };
+        Self(self.0 & Self::BINARY | how << 1)
+    }
+
+    const fn how(self) -> Squeeze {
+        match self.0 >> 1 {
+            0 => Squeeze::Usual,
+            1 => Squeeze::Not,
+            level => Squeeze::At((level - 2) as u8),
+        }
     }
 }
 
 impl PartialEq for Message {
     fn eq(&self, other: &Self) -> bool {
-        self.kind() == other.kind() && self.payload == other.payload
+        self.kind() == other.kind() && self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -212,7 +269,7 @@ impl Eq for Message {}
 impl Hash for Message {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.kind().hash(state);
-        self.payload.hash(state);
+        self.as_bytes().hash(state);
     }
 }
 
@@ -220,14 +277,14 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_text() {
             Some(text) => f.debug_tuple("Text").field(&text).finish(),
-            None => f.debug_tuple("Binary").field(&self.payload).finish(),
+            None => f.debug_tuple("Binary").field(&self.to_bytes()).finish(),
         }
     }
 }
 
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
-        Self::text(text)
+        Self::copied(MessageType::Text, text.as_bytes())
     }
 }
 
@@ -239,13 +296,13 @@ impl From<String> for Message {
 
 impl From<&[u8]> for Message {
     fn from(payload: &[u8]) -> Self {
-        Self::binary(payload.to_vec())
+        Self::copied(MessageType::Binary, payload)
     }
 }
 
 impl<const N: usize> From<&[u8; N]> for Message {
     fn from(payload: &[u8; N]) -> Self {
-        Self::binary(payload.to_vec())
+        Self::from(payload.as_slice())
     }
 }
 
@@ -277,6 +334,19 @@ mod tests {
         assert_eq!(bad, &b"\xff"[..]);
         let good = Message::text_from_bytes("å".as_bytes()).unwrap();
         assert_eq!(good.as_text(), Some("å"));
+    }
+
+    #[test]
+    fn a_message_is_the_same_wherever_its_payload_is() {
+        assert_eq!(size_of::<Message>(), 40);
+        for len in [0, 1, SHORT - 1, SHORT, SHORT + 1, 1000] {
+            let text = "a".repeat(len);
+            let (copied, owned) = (Message::from(&*text), Message::text(text.clone()));
+            assert_eq!(copied, owned, "{len}");
+            assert_eq!((copied.len(), copied.as_bytes()), (len, text.as_bytes()));
+            assert_eq!((copied.to_bytes(), owned.to_bytes()), (text.clone().into(), text.into()));
+            assert_eq!(copied.clone().uncompressed().into_parts(), owned.into_parts());
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::yield_now;
 use trickle::Trickle;
 use ws_core::{
-    AcceptOptions, Agreed, Compression, Config, Conn, EndedBy, Error, Message, MessageType,
+    AcceptOptions, Agreed, Compression, Config, Conn, EndedBy, Error, Json, Message, MessageType,
     Prepared, Role, StatusCode,
 };
 
@@ -31,10 +31,19 @@ const COVERED: &[&str] = &[
     "ping",
     "ping_with",
     "read",
+    "read_as",
+    "read_frame",
+    "read_json",
+    "read_proto",
     "reader",
     "write",
+    "write_as",
     "write_batch",
+    "write_frame",
+    "write_frame_unchecked",
+    "write_json",
     "write_prepared",
+    "write_proto",
     "writer",
 ];
 
@@ -204,10 +213,15 @@ fn tight() -> Config {
 
 /// Drops what `write` makes of a connection and a message.
 async fn check_dropped_write(write: impl AsyncFn(&Conn, Message) -> Result<(), Error>) {
+    let second = Message::from("second");
+    check_dropped_write_of(second.clone(), async |conn| write(conn, second.clone()).await).await;
+}
+
+/// Drops what `write` makes of a connection, to send this message.
+async fn check_dropped_write_of(second: Message, write: impl AsyncFn(&Conn) -> Result<(), Error>) {
     at_every_poll(async |polls| {
         let (conn, peer) = connect(tight(), polls % 2 == 1);
         let first = Message::from("x".repeat(150));
-        let second = Message::from("second");
         conn.write(first.clone()).await.unwrap();
         let reading = tokio::spawn(async move {
             let mut received = Vec::new();
@@ -216,14 +230,14 @@ async fn check_dropped_write(write: impl AsyncFn(&Conn, Message) -> Result<(), E
             }
             received
         });
-        let written = poll_and_drop(write(&conn, second.clone()), polls).await;
+        let written = poll_and_drop(write(&conn), polls).await;
         conn.write("last").await.unwrap();
         conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
         let received = reading.await.unwrap();
         let expected = match &written {
             Some(written) => {
                 assert!(written.is_ok());
-                vec![first, second, Message::from("last")]
+                vec![first, second.clone(), Message::from("last")]
             }
             None => vec![first, Message::from("last")],
         };
@@ -246,6 +260,65 @@ async fn a_dropped_write_batch_takes_nothing() {
         let mut batch = Some(Prepared::new(message));
         assert_eq!(conn.write_batch(|| batch.take()).await?, 1);
         Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_write_of_a_value_or_a_frame_queues_all_of_it_or_nothing() {
+    let json = Message::from_json("value").unwrap();
+    check_dropped_write_of(json.clone(), async |conn| conn.write_json("value").await).await;
+    check_dropped_write_of(json, async |conn| conn.write_as::<Json, _>("value").await).await;
+    let number = Message::from_proto(&7_u32);
+    check_dropped_write_of(number, async |conn| conn.write_proto(&7_u32).await).await;
+    check_dropped_write(async |conn, message| conn.write_frame(message.into()).await).await;
+    let unchecked =
+        async |conn: &Conn, message: Message| conn.write_frame_unchecked(message.into()).await;
+    check_dropped_write(unchecked).await;
+}
+
+/// Drops what `read` makes of a connection, to which the peer sends these.
+async fn check_dropped_read<T: PartialEq + std::fmt::Debug>(
+    sent: &[(Message, T)],
+    read: impl AsyncFn(&Conn) -> Result<T, Error>,
+) {
+    at_every_poll(async |polls| {
+        let (conn, peer) = connect(Config::new(), false);
+        let messages: Vec<_> = sent.iter().map(|(message, _)| message.clone()).collect();
+        let sending = tokio::spawn(async move {
+            for message in messages {
+                peer.write(message).await.unwrap();
+            }
+            peer.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        });
+        let first = poll_and_drop(read(&conn), polls).await;
+        let done = first.is_some();
+        let mut received: Vec<T> = first.into_iter().map(Result::unwrap).collect();
+        while let Ok(value) = read(&conn).await {
+            received.push(value);
+        }
+        assert!(received.iter().eq(sent.iter().map(|(_, value)| value)), "{received:?}");
+        sending.await.unwrap();
+        done
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_read_of_a_value_or_a_frame_loses_nothing() {
+    let json: Vec<_> = (0..3).map(|n| (Message::from_json(&n).unwrap(), n)).collect();
+    check_dropped_read(&json, async |conn| conn.read_json::<u32>().await).await;
+    check_dropped_read(&json, async |conn| conn.read_as::<Json, u32>().await).await;
+    let proto: Vec<_> = (1..4_u32).map(|n| (Message::from_proto(&n), n)).collect();
+    check_dropped_read(&proto, async |conn| conn.read_proto::<u32>().await).await;
+    let frames = ["one", "two", "three"].map(|text| (Message::from(text), Bytes::from(text)));
+    check_dropped_read(&frames, async |conn| {
+        loop {
+            let frame = conn.read_frame().await?;
+            if !frame.is_control() {
+                return Ok(frame.into_payload());
+            }
+        }
     })
     .await;
 }

@@ -6,9 +6,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use support::{
-    BOTH, binary, close, connect, deflate, more, other, ping, pong, run, soon, text,
-};
+use support::{BOTH, binary, close, connect, deflate, more, other, ping, pong, run, soon, text};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
@@ -117,7 +115,8 @@ fn a_compressed_frame_comes_compressed_and_the_next_message_can_refer_to_it() {
     run(async {
         let (here, there) = tokio::io::duplex(1 << 20);
         let agreed = Agreed { compression: Some(Params::default()), ..Agreed::default() };
-        let end = |io, role, config| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config);
+        let end =
+            |io, role, config| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config);
         let conn = end(here, Role::Server, takeover());
         let peer = end(there, Role::Client, takeover().fragment_size(9));
         let words = |seed| -> String {
@@ -236,7 +235,8 @@ fn frames_that_the_peer_would_refuse_are_not_sent() {
             let error = soon(conn.write_frame(frame.clone())).await.unwrap_err();
             assert!(matches!(error, Error::Unsendable(_)), "{frame:?}: {error:?}");
         }
-        let error = soon(conn.write_frame(Frame::new(OpCode::TEXT, &b"\xff"[..]))).await.unwrap_err();
+        let error =
+            soon(conn.write_frame(Frame::new(OpCode::TEXT, &b"\xff"[..]))).await.unwrap_err();
         assert!(matches!(error, Error::Unsendable(Unsendable::NotUtf8)));
         soon(conn.write("fine")).await.unwrap();
         assert_eq!(peer.frame().await, Some(text("fine")));
@@ -427,8 +427,13 @@ fn a_tap_may_begin_in_the_middle_of_everything() {
             assert!(seen.contains(&(Direction::Out, 1, b"after".to_vec())), "{before}: {seen:?}");
             assert!(seen.contains(&(Direction::In, 8, b"\x03\xe8".to_vec())), "{before}: {seen:?}");
             for (_, opcode, payload) in seen {
-                let known: [&[u8]; 5] =
-                    [b"0123456789", b"abc", b"after", b"\x03\xe8", b"a message that waits for room"];
+                let known: [&[u8]; 5] = [
+                    b"0123456789",
+                    b"abc",
+                    b"after",
+                    b"\x03\xe8",
+                    b"a message that waits for room",
+                ];
                 assert!(known.contains(&&payload[..]), "{before}: {opcode} {payload:?}");
             }
         });
@@ -440,7 +445,8 @@ async fn a_tap_works_on_tcp_too() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (there, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let end = |io, role| Conn::from_stream(io, role, Agreed::default(), Bytes::new(), Config::new());
+    let end =
+        |io, role| Conn::from_stream(io, role, Agreed::default(), Bytes::new(), Config::new());
     let (conn, peer) = (end(accepted.unwrap().0, Role::Server), end(there.unwrap(), Role::Client));
     soon(conn.write("before")).await.unwrap();
     let addresses = (conn.peer_addr(), conn.local_addr());
@@ -457,8 +463,7 @@ async fn a_tap_works_on_tcp_too() {
     soon(peer.write("answer")).await.unwrap();
     assert_eq!(soon(reading).await.unwrap().unwrap().as_text(), Some("answer"));
     assert_eq!((conn.peer_addr(), conn.local_addr()), addresses);
-    let expected =
-        [(Direction::Out, 1, b"after".to_vec()), (Direction::In, 1, b"answer".to_vec())];
+    let expected = [(Direction::Out, 1, b"after".to_vec()), (Direction::In, 1, b"answer".to_vec())];
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 

@@ -32,8 +32,15 @@ fn hooks_see_control_frames_in_order_and_may_veto_a_pong() {
         run(async {
             let (conn, mut peer) = connect(role, Config::new(), None, 4096);
             let notes = hook_all(&conn);
-            peer.send(&[ping("1"), text("a"), ping("no"), pong("2"), ping("3"), close(1001, "bye")])
-                .await;
+            peer.send(&[
+                ping("1"),
+                text("a"),
+                ping("no"),
+                pong("2"),
+                ping("3"),
+                close(1001, "bye"),
+            ])
+            .await;
             assert_eq!(soon(conn.read()).await.unwrap(), Message::from("a"));
             assert_eq!(*notes.lock().unwrap(), [r#"ping b"1""#]);
             let error = soon(conn.read()).await.unwrap_err();

@@ -354,7 +354,7 @@ fn a_reader_dropped_early_leaves_the_next_message_intact() {
                     soon(reader.read_exact(&mut read)).await.unwrap();
                     assert!(read == payload[..bytes]);
                     drop(reader);
-                    assert!(soon(two.read()).await.unwrap().as_bytes() == &payload);
+                    assert!(soon(two.read()).await.unwrap().as_bytes() == payload);
                     let mut reader = soon(two.reader()).await.unwrap();
                     let mut whole = Vec::new();
                     soon(reader.read_to_end(&mut whole)).await.unwrap();

@@ -127,3 +127,50 @@ async fn a_batch_is_refused_when_nothing_can_be_sent() {
     assert!(refused.await.is_err());
     assert!(!asked);
 }
+
+/// The connection of a crowd that has this number, and its peer: plain or compressed, with and
+/// without a window that is kept, of every size, at several levels.
+fn member(number: u8) -> (Conn, Conn) {
+    let bits = 8 + number % 8;
+    let compression = match number % 3 {
+        0 => Compression::off(),
+        1 => Compression::no_context_takeover(),
+        _ => Compression::context_takeover(),
+    };
+    let kept = number % 3 == 2;
+    let params = Params {
+        server_no_context_takeover: !kept,
+        client_no_context_takeover: !kept,
+        server_max_window_bits: bits,
+        client_max_window_bits: bits,
+    };
+    let config = Config::new()
+        .compression(compression.threshold(0).level(1 + number % 2 * 5).window_bits(bits));
+    let agreed = Agreed { compression: compression.is_on().then_some(params), ..Agreed::default() };
+    let role = if number % 5 == 0 { Role::Client } else { Role::Server };
+    let (here, there) = duplex(1 << 16);
+    let end = |io, role| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config.clone());
+    (end(here, role), end(there, role.other()))
+}
+
+#[tokio::test]
+async fn a_crowd_of_a_thousand_gets_the_same_of_one() {
+    let crowd: Vec<_> = (0..1000_u16).map(|number| member((number % 240) as u8)).collect();
+    let text = "the same for all of them, and again, ".repeat(100) + "and an end";
+    for level in [None, Some(9)] {
+        let message = match level {
+            None => Message::from(&text[..]),
+            Some(level) => Message::from(&text[..]).compression_level(level),
+        };
+        let news = Prepared::new(message);
+        for (conn, _) in &crowd {
+            conn.try_write_prepared(&news).unwrap();
+        }
+        for (conn, peer) in &crowd {
+            let received = timeout(Duration::from_secs(60), peer.read()).await;
+            assert_eq!(received.unwrap().unwrap().as_text(), Some(&text[..]), "{conn:?}");
+        }
+    }
+    let smaller = crowd.iter().filter(|(conn, _)| conn.stats().after_deflate > 0).count();
+    assert_eq!(smaller, 1000 - crowd.iter().filter(|(conn, _)| !conn.is_compressed()).count());
+}

@@ -135,7 +135,7 @@ fn send(outbound: &mut Outbound, acts: &[Act]) -> (Vec<u8>, Vec<Message>, Vec<Ve
             }
             Act::Stream(message, steps) => {
                 outbound.begin(message.kind(), true);
-                let mut rest = &message.as_bytes()[..];
+                let mut rest = message.as_bytes();
                 for (len, behind) in steps {
                     let (piece, after) = rest.split_at(rest.len().min(*len));
                     rest = after;

@@ -95,8 +95,7 @@ fn rates_hold_in_every_way_of_reading() {
         for by_frame in [false, true] {
             let (conn, mut peer) = connect(Role::Server, config.clone(), None, 4096);
             peer.send(&[text("a").open(), more("b"), text("c"), text("d")]).await;
-            let error =
-                if by_frame { read_frames(&conn).await } else { read_pieces(&conn).await };
+            let error = if by_frame { read_frames(&conn).await } else { read_pieces(&conn).await };
             assert!(matches!(error, Error::TooFast { limit: 2, .. }), "{error:?}");
             assert!(error.to_string().contains("messages_per_second"), "{error}");
         }

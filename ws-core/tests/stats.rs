@@ -145,18 +145,11 @@ fn a_span_has_the_connection_and_in_the_end_its_statistics() {
             let inside = text.lines().find(|line| line.ends_with("inside")).unwrap();
             assert!(inside.contains(&format!("websocket{{conn={id} role=Server")), "{text}");
             let close = text.lines().find(|line| line.contains("close")).unwrap();
-            for field in ["messages_in=1", "frames_in=2", "close_sent=1000", "close_received=1000"] {
+            for field in ["messages_in=1", "frames_in=2", "close_sent=1000", "close_received=1000"]
+            {
                 assert!(close.contains(field), "{field}: {text}");
             }
         });
-    });
-}
-
-#[test]
-fn without_anybody_who_listens_there_is_no_span() {
-    run(async {
-        let (conn, _peer) = connect(Role::Server, Config::new(), None, 4096);
-        assert!(conn.span().is_disabled());
     });
 }
 
@@ -192,7 +185,7 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
             if compression == Compression::no_context_takeover() {
                 let [usual, stored, small, fast, last] = sizes[..] else { panic!("{sizes:?}") };
                 assert!(stored == 0 && small < usual, "{sizes:?}");
-                assert!(fast.abs_diff(usual) < 20 && last == usual, "{sizes:?}");
+                assert!(fast.abs_diff(usual) < 200 && last == usual, "{sizes:?}");
             }
             // A message in pieces may go plain.
             let before = conn.stats().after_deflate;

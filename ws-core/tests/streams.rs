@@ -92,7 +92,10 @@ fn a_message_of_the_other_type_closes_with_1003() {
         peer.send(&[binary("fine"), text("not fine")]).await;
         let mut read = Vec::new();
         let error = soon(bytes.read_to_end(&mut read)).await.unwrap_err();
-        assert_eq!((read, close_status(&error)), (b"fine".to_vec(), Some(StatusCode::UNSUPPORTED_DATA)));
+        assert_eq!(
+            (read, close_status(&error)),
+            (b"fine".to_vec(), Some(StatusCode::UNSUPPORTED_DATA))
+        );
         assert_eq!(peer.frame().await.unwrap().payload[..2], 1003_u16.to_be_bytes());
     });
 }
@@ -208,8 +211,7 @@ async fn tunnel(compression: Compression) -> (TcpStream, TcpStream) {
     let carry = |mut bytes: ByteStream, mut tcp: TcpStream| {
         tokio::spawn(async move { copy_bidirectional(&mut bytes, &mut tcp).await.unwrap() });
     };
-    let ((here, a), (b, there), (c, d)) =
-        (tcp_pair().await, tcp_pair().await, tcp_pair().await);
+    let ((here, a), (b, there), (c, d)) = (tcp_pair().await, tcp_pair().await, tcp_pair().await);
     carry(end(c, Role::Client), a);
     carry(end(d, Role::Server), b);
     (here, there)
@@ -276,7 +278,10 @@ fn joined_messages_end_in_an_error_unless_closed_as_wanted() {
         peer.send(&[text("one"), close(1011, "")]).await;
         let mut read = Vec::new();
         let error = soon(conn.join_messages("\n").read_to_end(&mut read)).await.unwrap_err();
-        assert_eq!((&read[..], close_status(&error)), (&b"one\n"[..], Some(StatusCode::INTERNAL_ERROR)));
+        assert_eq!(
+            (&read[..], close_status(&error)),
+            (&b"one\n"[..], Some(StatusCode::INTERNAL_ERROR))
+        );
     });
 }
 

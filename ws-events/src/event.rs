@@ -188,7 +188,7 @@ impl EventPayload {
     /// What came with it: the message, the data of a custom event (JSON, if a peer sent
     /// it), the payload of a ping or a pong. Empty for the others.
     pub fn data(&self) -> &[u8] {
-        self.message().map_or(&[], |message| message.as_bytes())
+        self.message().map_or(&[], Message::as_bytes)
     }
 
     /// As [`data`](Self::data), with its type: text or binary. `None` where nothing comes
@@ -237,7 +237,7 @@ impl EventPayload {
 
     /// The payload, sharing its memory.
     pub(crate) fn bytes(&self) -> Bytes {
-        self.message().map(|message| message.as_bytes().clone()).unwrap_or_default()
+        self.message().map(Message::to_bytes).unwrap_or_default()
     }
 }
 

@@ -102,11 +102,8 @@ impl Session for Envelope {
             return Err("its name is reserved, empty or too long".to_owned());
         }
         let data = data.map_or("null", RawValue::get);
-        let payload = message.as_bytes();
-        // Where it lies in the message, it is not copied.
-        let inside = payload.as_ptr_range().contains(&data.as_ptr());
-        let data = if inside { payload.slice_ref(data.as_bytes()) } else { data.to_owned().into() };
-        Ok(Received::Event(Arc::from(event), text_of(data)))
+        let data = text_of(data.to_owned());
+        Ok(Received::Event(Arc::from(event), data))
     }
 }
 

@@ -35,6 +35,35 @@
 //! When a handler returns, the connection is closed with 1000, when it returns an error or
 //! panics, with 1011.
 //!
+//! A route that takes one word in JSON, with the feature `json`, which is on by default:
+//!
+//! ```
+//! # use std::time::Duration;
+//! use ws_server_axum::{AcceptOptions, Conn, Error, StatusCode, websocket};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Said {
+//!     word: String,
+//! }
+//!
+//! async fn listen(conn: Conn) -> Result<(), Error> {
+//!     let Said { word } = conn.read_json().await?;
+//!     println!("received: {word}");
+//!     conn.close(StatusCode::NORMAL_CLOSURE, "").await
+//! }
+//!
+//! let app = axum::Router::new().route("/", websocket(AcceptOptions::new(), listen));
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn check(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+//! #     let conn = ws_server_axum::test_client(app).websocket("/").connect().await?;
+//! #     conn.write(r#"{"word": "hi"}"#).await?;
+//! #     let read = tokio::time::timeout(Duration::from_secs(20), conn.read()).await?;
+//! #     assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::NORMAL_CLOSURE));
+//! #     Ok(())
+//! # }
+//! # check(app).unwrap();
+//! ```
+//!
 //! # Routes
 //!
 //! `any` serves HTTP/1.1 and HTTP/2; `get` serves HTTP/1.1 alone, since a WebSocket over
@@ -78,11 +107,18 @@ pub use refused::Refused;
 pub use route::test_client;
 pub use route::websocket;
 pub use upgrade::{DefaultOnFailedUpgrade, OnFailedUpgrade, WebSocketUpgrade};
+#[cfg(feature = "json")]
+pub use ws_server_hyper::Json;
+#[cfg(feature = "proto")]
+pub use ws_server_hyper::Proto;
 pub use ws_server_hyper::{
-    AcceptOptions, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline, Drain,
-    EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
-    Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rejection,
-    RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker, TryWriteError, Values, is_upgrade,
+    AcceptOptions, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
+    Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error, Frame,
+    JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
+    Messages, Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError,
+    Rate, Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tapped, Tracker,
+    TryWriteError, Values, close_status, format_close_message, is_close, is_unexpected_close,
+    is_upgrade,
 };
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

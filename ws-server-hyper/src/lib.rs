@@ -78,10 +78,16 @@ pub use http2::server;
 #[cfg(feature = "test-client")]
 pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;
+#[cfg(feature = "json")]
+pub use ws_core::Json;
+#[cfg(feature = "proto")]
+pub use ws_core::Proto;
 pub use ws_core::handshake::Opening;
 pub use ws_core::{
-    AcceptOptions, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline, Drain,
-    EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
-    Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rejection,
-    RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker, TryWriteError, Values,
+    AcceptOptions, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
+    Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error, Frame,
+    JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
+    Messages, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rate,
+    Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError,
+    Values, close_status, format_close_message, is_close, is_unexpected_close,
 };

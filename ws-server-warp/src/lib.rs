@@ -59,11 +59,18 @@ pub use refused::{Refused, recover};
 #[cfg(feature = "test-client")]
 pub use server::test_client;
 pub use server::{Filtered, serve, serve_stream, serve_until};
+#[cfg(feature = "json")]
+pub use ws_server_hyper::Json;
+#[cfg(feature = "proto")]
+pub use ws_server_hyper::Proto;
 pub use ws_server_hyper::{
-    AcceptOptions, CloseError, CloseRead, Compression, Config, Conn, Counts, Deadline, Drain,
-    EndedBy, Ending, Error, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
-    Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rejection,
-    RequestInfo, Stats, StatusCode, SubprotocolOrder, Tracker, TryWriteError, Values, is_upgrade,
+    AcceptOptions, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
+    Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error, Frame,
+    JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
+    Messages, Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError,
+    Rate, Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tapped, Tracker,
+    TryWriteError, Values, close_status, format_close_message, is_close, is_unexpected_close,
+    is_upgrade,
 };
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

@@ -16,7 +16,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let args: Vec<&str> = args.args.iter().map(String::as_str).collect();
     match args.split_first() {
         Some((&"hub", rest)) => {
-            built("run", &[&["--quiet", "--release", "--package", "hub", "--"], rest].concat())
+            let hub = ["--quiet", "--release", "--package", "hub", "--features", "peers", "--"];
+            built("run", &[&hub, rest].concat())
         }
         _ => bench(&args),
     }
@@ -33,7 +34,7 @@ pub(crate) fn check() -> Result<()> {
     bench(&["--instructions", "--only", "raw-tokio", "--only", "ours", "--only", "ours+hyper"])
 }
 
-const PACKAGES: &[&str] = &["kit", "limits", "load", "ours", "runner"];
+const PACKAGES: &[&str] = &["hub", "kit", "limits", "load", "ours", "runner"];
 
 fn bench(args: &[&str]) -> Result<()> {
     built("run", &[&["--quiet", "--package", "runner", "--"], args].concat())

@@ -252,7 +252,7 @@ async fn converse(conn: &Conn) -> Result<()> {
 /// Sends a message in at least three fragments, cut without regard to characters.
 pub(crate) async fn write_fragments(conn: &Conn, message: &Message) -> Result<(), Error> {
     let mut writer = conn.writer(message.kind()).await?;
-    let payload = message.as_bytes();
+    let payload = message.to_bytes();
     let third = payload.len() / 3;
     for piece in
         [payload.slice(..third), payload.slice(third..2 * third), payload.slice(2 * third..)]

@@ -13,6 +13,7 @@
 
 pub mod deflate;
 pub mod extensions;
+pub mod frames;
 pub mod handshake;
 pub mod inbound;
 pub mod roundtrip;

@@ -78,8 +78,8 @@ impl TryFrom<TheirClose> for CloseError {
 pub(super) fn close_frame(close: Option<TheirClose>) -> Result<CloseFrame, Unsendable> {
     let Some(close) = close else { return CloseFrame::new(StatusCode::NO_STATUS_RECEIVED, "") };
     let number = u16::from(close.code);
-    let code = StatusCode::from_u16(number)
-        .ok_or(Unsendable::Frame(ProtocolError::CloseCode(number)))?;
+    let code =
+        StatusCode::from_u16(number).ok_or(Unsendable::Frame(ProtocolError::CloseCode(number)))?;
     CloseFrame::new(code, &close.reason)
 }
 
@@ -87,11 +87,8 @@ pub(super) fn close_frame(close: Option<TheirClose>) -> Result<CloseFrame, Unsen
 pub(super) fn frame_of(frame: TheirFrame) -> Frame {
     let FrameHeader { is_final, rsv1, rsv2, rsv3, ref opcode, mask } = *frame.header();
     let opcode = OpCode::from_u8((*opcode).into());
-    let ours = Frame::new(opcode, frame.into_payload())
-        .fin(is_final)
-        .rsv1(rsv1)
-        .rsv2(rsv2)
-        .rsv3(rsv3);
+    let ours =
+        Frame::new(opcode, frame.into_payload()).fin(is_final).rsv1(rsv1).rsv2(rsv2).rsv3(rsv3);
     match mask {
         Some(key) => ours.masked_with(key),
         None => ours,

@@ -74,6 +74,13 @@ impl Tungstenite {
         self.messages.conn()
     }
 
+    /// The connection itself, which keeps pings and pongs no longer.
+    pub fn into_conn(self) -> Conn {
+        let conn = self.conn().clone();
+        conn.no_hooks();
+        conn
+    }
+
     /// Sends a close frame, and waits until it has left. The peer's is the last item of the
     /// stream.
     ///
@@ -172,10 +179,7 @@ impl FusedStream for Tungstenite {
 impl Sink<Theirs> for Tungstenite {
     type Error = tungstenite::Error;
 
-    fn poll_ready(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Self::Error>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.poll_sent(cx).map_err(Into::into)
     }
 
@@ -184,10 +188,7 @@ impl Sink<Theirs> for Tungstenite {
         Ok(())
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Self::Error>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         ready!(self.poll_sent(cx))?;
         match ready!(Pin::new(&mut self.messages).poll_flush(cx)) {
             // It has ended as one would want it.
@@ -198,10 +199,7 @@ impl Sink<Theirs> for Tungstenite {
         }
     }
 
-    fn poll_close(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Self::Error>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if self.conn().ending().is_none() {
             ready!(self.poll_sent(cx))?;
             let empty = close_frame(None).map_err(Error::from)?;

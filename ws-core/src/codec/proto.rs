@@ -37,7 +37,7 @@ impl Message {
     ///
     /// When it holds no such value.
     pub fn proto<T: prost::Message + Default>(&self) -> Result<T, prost::DecodeError> {
-        T::decode(self.as_bytes().clone())
+        T::decode(self.as_bytes())
     }
 
     /// A binary message that holds a value as a protocol buffer.

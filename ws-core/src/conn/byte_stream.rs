@@ -129,10 +129,16 @@ impl AsyncWrite for ByteStream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let frame = CloseFrame::of(StatusCode::NORMAL_CLOSURE, "");
-        self.conn().shared().close_half(frame);
-        self.poll_flush(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.conn().ending().is_none() {
+            ready!(self.as_mut().poll_flush(cx))?;
+        }
+        self.conn().shared().close_half(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
+        match self.conn().ending() {
+            // The last word was said, and leaves by itself.
+            Some(ending) if ending.is_clean() => Poll::Ready(Ok(())),
+            _ => self.poll_flush(cx),
+        }
     }
 }
 

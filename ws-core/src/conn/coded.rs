@@ -4,11 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::Conn;
-use crate::proto::CloseFrame;
 #[cfg(feature = "json")]
 use crate::Json;
 #[cfg(feature = "proto")]
 use crate::Proto;
+use crate::proto::CloseFrame;
 use crate::{CodecError, Decode, Encode, Error, Message, MessageType, Unsendable};
 
 impl Conn {
@@ -131,11 +131,8 @@ impl Conn {
     }
 
     /// The value is in the message by now, so the future holds no more than that.
-    fn write_encoded(
-        &self,
-        message: Result<Message, CodecError>,
-    ) -> impl Future<Output = Result<(), Error>> + Send + use<'_> {
-        async move { self.write(message?).await }
+    async fn write_encoded(&self, message: Result<Message, CodecError>) -> Result<(), Error> {
+        self.write(message?).await
     }
 
     /// The peer is told why its message was no good.

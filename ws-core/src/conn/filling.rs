@@ -185,9 +185,14 @@ impl Rest {
     }
 
     pub(super) fn consume(&mut self, count: usize) {
-        self.start += count;
-        if self.is_empty() {
-            *self = Self::default();
+        self.keep(self.as_slice().len().saturating_sub(count));
+    }
+
+    /// Consumes all but the last `count` bytes.
+    pub(super) fn keep(&mut self, count: usize) {
+        match count {
+            0 => *self = Self::default(),
+            count => self.start = self.bytes.len().saturating_sub(count),
         }
     }
 }

@@ -70,17 +70,23 @@ impl Conn {
     pub fn on_close(&self, hook: impl Fn(&Self, &CloseError) + Send + Sync + 'static) {
         self.shared().reader.lock().rare_mut().hooks.close = Some(Arc::new(hook));
     }
+
+    /// Calls no hook any more.
+    #[cfg(feature = "tungstenite")]
+    pub(crate) fn no_hooks(&self) {
+        self.shared().reader.lock().rare_mut().hooks = Hooks::default();
+    }
 }
 
 impl Reader {
     /// Leaves a ping to a hook, if there is one.
-    pub(super) fn hook_ping(&mut self, payload: &Bytes) -> Option<Call> {
+    pub(super) fn hook_ping(&self, payload: &Bytes) -> Option<Call> {
         let hook = self.rare.as_ref()?.hooks.ping.as_ref()?;
         Some(Call::Ping(Arc::clone(hook), payload.clone()))
     }
 
     /// Tells a hook of a pong, if there is one.
-    pub(super) fn hook_pong(&mut self, payload: &Bytes) -> Option<Call> {
+    pub(super) fn hook_pong(&self, payload: &Bytes) -> Option<Call> {
         let hook = self.rare.as_ref()?.hooks.pong.as_ref()?;
         Some(Call::Pong(Arc::clone(hook), payload.clone()))
     }

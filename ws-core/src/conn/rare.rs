@@ -1,6 +1,9 @@
 //! What do few connections have, on their reading side?
 
+use std::sync::Arc;
+
 use super::hooks::{Call, Hooks};
+use super::rates::Arrival;
 use super::reading::Reader;
 use crate::Message;
 use crate::frame::Frame;
@@ -20,6 +23,7 @@ pub(super) struct Rare {
     pub(super) rates: Option<Rates>,
     /// How many bytes the rates know of.
     pub(super) counted: u64,
+    pub(super) arrival: Option<Arc<Arrival>>,
     /// The peer's close frame, which is answered when this side has no more to say.
     pub(super) unanswered: Option<CloseFrame>,
 }
@@ -53,7 +57,7 @@ impl Reader {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { parked, control, hooks, call, rates, counted: _, unanswered } = self;
+        let Self { parked, control, hooks, call, rates, counted: _, arrival: _, unanswered } = self;
         parked.is_none()
             && control.is_none()
             && hooks.is_empty()

@@ -276,12 +276,9 @@ impl Reader {
                 Step::Dry => {
                     shared.more.store(false, Relaxed);
                     shared.flush_deferred();
-                    match self.poll_fill(shared, ticket, cx, mode) {
+                    match self.poll_fill_noting(shared, ticket, cx, mode) {
                         Poll::Ready(step) => step,
-                        Poll::Pending => {
-                            self.caught_up();
-                            return self.poll_idle(shared, ticket, reads, cx);
-                        }
+                        Poll::Pending => return self.poll_idle(shared, ticket, reads, cx),
                     }
                 }
                 step => step,
@@ -451,7 +448,6 @@ impl Reader {
     #[inline]
     pub(super) fn heard(&mut self, count: usize) {
         self.bytes += count as u64;
-        self.streak = 0;
         self.clock.heard();
     }
 }

@@ -11,8 +11,6 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
-
 use super::filling::{Rest, Scratch};
 use super::reading::{Got, Reader, STREAK, Step};
 use super::shared::Shared;
@@ -122,10 +120,9 @@ impl Reader {
         let input = self.rest.as_mut_slice();
         match self.inbound.front(input) {
             Front::Message(whole) => {
-                let behind = input.get(whole.taken()..).unwrap_or_default();
-                let more = self.inbound.is_ready(behind);
-                let message = whole.message(input);
-                self.rest.consume(whole.taken());
+                let more = self.inbound.is_ready(whole.behind);
+                let (left, message) = (whole.behind.len(), whole.message());
+                self.rest.keep(left);
                 self.note_whole(shared, more);
                 Some(message)
             }
@@ -143,21 +140,21 @@ impl Reader {
         let Some(io) = &mut self.io else { return Poll::Ready(None) };
         if std::mem::take(&mut self.emptied) {
             // Most likely there is nothing yet, and to hear that takes no buffer.
-            ready!(io.poll_ready(cx));
+            if let Err(error) = ready!(io.poll_ready(cx)) {
+                return Poll::Ready(self.transport_failed(shared, error));
+            }
         }
         let mut scratch = Scratch::lend();
         let scratch = scratch.bytes();
         let room = shared.facts.config.read_buffer;
-        let mut buf = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
-        let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
-        let filled = buf.filled().len();
-        if read.is_err() || filled == 0 {
-            let error = read.map_or_else(Error::from_io, |()| Error::abnormal());
-            shared.transport_ended(self, error);
-            return Poll::Ready(None);
-        }
+        let room = scratch.get_mut(..room).unwrap_or_default();
+        let filled = match ready!(io.poll_take(cx, room)) {
+            Ok(filled) if filled > 0 => filled,
+            Ok(_) => return Poll::Ready(self.transport_failed(shared, None)),
+            Err(error) => return Poll::Ready(self.transport_failed(shared, error)),
+        };
         self.heard(filled);
-        self.emptied = filled < room;
+        self.emptied = filled < room.len();
         let input = scratch.get_mut(..filled).unwrap_or_default();
         let whole = match self.inbound.front(input) {
             Front::Message(whole) => whole,
@@ -166,13 +163,24 @@ impl Reader {
                 return Poll::Ready(self.other_of_scratch(shared, filled, scratch));
             }
         };
-        let behind = input.get(whole.taken()..).unwrap_or_default();
-        let more = self.inbound.is_ready(behind);
-        if !behind.is_empty() {
-            self.rest = Rest::new(behind);
+        let mut more = false;
+        if !whole.behind.is_empty() {
+            more = self.inbound.is_ready(whole.behind);
+            self.rest = Rest::new(whole.behind);
         }
         self.note_whole(shared, more);
-        Poll::Ready(Some(whole.message(input)))
+        Poll::Ready(Some(whole.message()))
+    }
+
+    #[cold]
+    fn transport_failed(
+        &mut self,
+        shared: &Shared,
+        error: impl Into<Option<io::Error>>,
+    ) -> Option<Message> {
+        let error = error.into().map_or_else(Error::abnormal, Error::from_io);
+        shared.transport_ended(self, error);
+        None
     }
 
     #[cold]
@@ -233,11 +241,13 @@ impl Writer {
             Poll::Ready(Err(error)) => return self.fail_with(error),
             Poll::Pending => 0,
         };
+        let gone = taken == frame.len() && io.is_flushed();
         self.outbound.took(frame, taken);
         self.messages += 1;
-        if !self.is_flushed() {
-            self.flush_now(shared);
+        if gone {
+            return true;
         }
+        self.flush_now(shared);
         self.failed.is_none()
     }
 

@@ -254,9 +254,11 @@ mod tests {
         let list = Arc::clone(&seen);
         let tell = move |frame: Tapped<'_>| {
             let mut seen = list.lock().unwrap();
-            if frame.offset == 0 && !seen.last().is_some_and(|(header, payload)| {
-                payload.is_empty() && header == frame.header && header.len > 0
-            }) {
+            if frame.offset == 0
+                && !seen.last().is_some_and(|(header, payload)| {
+                    payload.is_empty() && header == frame.header && header.len > 0
+                })
+            {
                 seen.push((*frame.header, Vec::new()));
             }
             let (_, payload) = seen.last_mut().unwrap();

@@ -2,15 +2,15 @@
 //! short lock.
 
 use std::any::Any;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
@@ -195,13 +195,54 @@ impl AsyncRead for ReadHalf {
 impl ReadHalf {
     /// Waits until there may be something to read, where the transport can say.
     #[inline]
-    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            // An error is met again by who reads.
-            Self::Tcp(io) => io.as_ref().poll_read_ready(cx).map(drop),
-            Self::Any(_) => Poll::Ready(()),
+            Self::Tcp(io) => io.as_ref().poll_read_ready(cx),
+            Self::Any(_) => Poll::Ready(Ok(())),
         }
     }
+
+    /// As `poll_read`, for who has most likely been woken because there is something:
+    /// that is taken first, and asked for only where there was nothing.
+    #[inline]
+    pub(super) fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(io) => loop {
+                match try_take(io.as_ref(), buf) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        ready!(io.as_ref().poll_read_ready(cx))?;
+                    }
+                    taken => return Poll::Ready(taken),
+                }
+            },
+            Self::Any(io) => {
+                let mut buf = ReadBuf::new(buf);
+                ready!(io.lock().pin().poll_read(cx, &mut buf))?;
+                Poll::Ready(Ok(buf.filled().len()))
+            }
+        }
+    }
+}
+
+/// Reads what there is. Less than there is room for is all that there was, so the
+/// stream is told that it would block now: `TcpStream::try_read` leaves that to be found
+/// out by another system call.
+#[inline]
+fn try_take(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+    let mut all = None;
+    let taken = tcp.try_io(Interest::READABLE, || {
+        let count = (&*SockRef::from(tcp)).read(buf)?;
+        if count > 0 && count < buf.len() {
+            all = Some(count);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(count)
+    });
+    all.map_or(taken, Ok)
 }
 
 /// How many chunks are handed to the transport at once.

@@ -86,8 +86,16 @@ impl Drop for ReadPlace<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.ticket.is_waiting() {
-            self.shared.reader.lock().leave(&mut self.ticket);
+            self.leave();
         }
+    }
+}
+
+impl ReadPlace<'_> {
+    /// Apart, so that a future that has its answer goes without a trace.
+    #[cold]
+    fn leave(&mut self) {
+        self.shared.reader.lock().leave(&mut self.ticket);
     }
 }
 
@@ -95,8 +103,15 @@ impl Drop for WritePlace<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.ticket.is_waiting() {
-            self.shared.writer.lock().waiters.leave(&mut self.ticket);
+            self.leave();
         }
+    }
+}
+
+impl WritePlace<'_> {
+    #[cold]
+    fn leave(&mut self) {
+        self.shared.writer.lock().waiters.leave(&mut self.ticket);
     }
 }
 
@@ -185,6 +200,7 @@ impl Reader {
         reads: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, Error>> {
+        self.streak = 0;
         self.waiters.wait(ticket, reads, cx.waker());
         shared.poll_stuck(cx);
         if self.clock.is_set() {

@@ -133,10 +133,7 @@ mod tests {
             (vec![Frame::ping("x").fin(false)], refused(ProtocolError::FragmentedControl)),
             (vec![Frame::ping(vec![0; 126])], refused(ProtocolError::ControlTooLong)),
             (vec![Frame::text("x").long_winded()], refused(ProtocolError::LengthNotMinimal)),
-            (
-                vec![Frame::new(OpCode::from_u8(3), "")],
-                refused(ProtocolError::ReservedOpcode(3)),
-            ),
+            (vec![Frame::new(OpCode::from_u8(3), "")], refused(ProtocolError::ReservedOpcode(3))),
             (vec![Frame::text("x").claiming(2)], Err(Unsendable::Length(2))),
         ];
         for role in [Role::Client, Role::Server] {

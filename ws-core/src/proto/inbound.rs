@@ -94,10 +94,11 @@ impl Inbound {
                     Reached::Full | Reached::Dry => return Ok(Received { consumed, event: None }),
                 }
             }
+            let left = rest.len();
             match self.front(rest) {
                 Front::Message(whole) => {
-                    consumed += whole.taken();
-                    let event = Event::Message(whole.message(rest));
+                    consumed += left - whole.behind.len();
+                    let event = Event::Message(whole.message());
                     return Ok(Received { consumed, event: Some(event) });
                 }
                 Front::NotUtf8 => return Err(ProtocolError::TextNotUtf8.into()),

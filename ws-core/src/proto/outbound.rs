@@ -180,13 +180,14 @@ impl Outbound {
             Some(compressor) => compressor.compress_once(prepared),
             None => None,
         };
-        let payload = deflated.as_ref().unwrap_or(message.as_bytes());
+        let payload = deflated.as_deref().unwrap_or(message.as_bytes());
+        let share = || deflated.clone().unwrap_or_else(|| message.to_bytes());
         if payload.len() > self.fragment_size() {
-            return self.frames(opcode_of(message.kind()), deflated.is_some(), payload.clone());
+            return self.frames(opcode_of(message.kind()), deflated.is_some(), share());
         }
         let header = Header::new(true, opcode_of(message.kind()), payload.len() as u64);
         let header = Header { rsv1: deflated.is_some(), mask: self.mask(), ..header };
-        self.queue.push_shared(&header, payload);
+        self.queue.push_shared(&header, payload, share);
     }
 
     /// Opens a message that comes piece by piece.

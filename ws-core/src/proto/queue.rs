@@ -135,13 +135,14 @@ impl Queue {
         len.sum::<usize>().saturating_sub(waiting.written)
     }
 
-    /// As [`push`](Self::push), of a payload that others hold too.
+    /// As [`push`](Self::push), of a payload that others hold too: `share` gives it to
+    /// one more.
     #[inline]
-    pub fn push_shared(&mut self, header: &Header, payload: &Bytes) {
+    pub fn push_shared(&mut self, header: &Header, payload: &[u8], share: impl FnOnce() -> Bytes) {
         if payload.len() <= COPIED {
             return self.push_copied(header, payload);
         }
-        self.push_uncopied(header, payload.clone());
+        self.push_uncopied(header, share());
     }
 
     fn push_uncopied(&mut self, header: &Header, payload: Bytes) {

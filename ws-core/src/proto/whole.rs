@@ -1,7 +1,5 @@
 //! Is this, as most often, a whole message in one frame?
 
-use bytes::Bytes;
-
 use super::inbound::Taken;
 use super::{Inbound, Role};
 use crate::frame::{Header, Mask, mask, mask_short};
@@ -11,36 +9,38 @@ use crate::{Message, MessageType};
 const SHORT: usize = 256;
 
 /// What lies at the front of some input.
-#[derive(Clone, Copy, Debug)]
-pub enum Front {
+#[derive(Debug)]
+pub enum Front<'a> {
     /// A whole message.
-    Message(Whole),
+    Message(Whole<'a>),
     /// A whole message of text that is none.
     NotUtf8,
     /// What the long way has to be taken for; the input is as it was.
     Other,
 }
 
-/// Where a whole message lies, unmasked, in the input that was looked at.
+/// A whole message, unmasked in the input that was looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct Whole {
+pub struct Whole<'a> {
     kind: MessageType,
-    start: usize,
-    end: usize,
+    payload: &'a [u8],
+    /// What follows in the input.
+    pub behind: &'a [u8],
 }
 
-impl Whole {
-    /// The message, of the input that it lies in.
-    #[inline]
-    pub fn message(self, input: &[u8]) -> Message {
-        let payload = input.get(self.start..self.end).unwrap_or_default();
-        Message::from_checked(self.kind, Bytes::copy_from_slice(payload))
-    }
+/// A frame that is a whole message, still masked, and what is behind it.
+struct Plain<'a> {
+    kind: MessageType,
+    key: Option<Mask>,
+    payload: &'a mut [u8],
+    behind: &'a mut [u8],
+}
 
-    /// How many bytes of the input it took.
+impl Whole<'_> {
+    /// The message, apart from the input.
     #[inline]
-    pub const fn taken(self) -> usize {
-        self.end
+    pub fn message(self) -> Message {
+        Message::copied(self.kind, self.payload)
     }
 }
 
@@ -48,15 +48,15 @@ impl Inbound {
     /// The short way for what comes most often: a message in one frame, neither
     /// compressed nor longer than 64 KiB, that is all here. It is unmasked in place.
     #[inline(always)]
-    pub fn front(&self, input: &mut [u8]) -> Front {
+    pub fn front<'a>(&self, input: &'a mut [u8]) -> Front<'a> {
         if self.message.is_some() || self.taken != Taken::Whole {
             return Front::Other;
         }
-        let Some((kind, key, payload, start)) = self.plain_frame(input) else {
+        let Some(Plain { kind, key, payload, behind }) = self.plain_frame(input) else {
             return Front::Other;
         };
         let limits = &self.config.limits;
-        if payload.len() > limits.frame_size.min(limits.message_size) {
+        if payload.len() > limits.frame_size || payload.len() > limits.message_size {
             return Front::Other;
         }
         let is_text = match (key, kind) {
@@ -70,42 +70,37 @@ impl Inbound {
                 kind == MessageType::Binary || simdutf8::basic::from_utf8(payload).is_ok()
             }
         };
-        if is_text {
-            Front::Message(Whole { kind, start, end: start + payload.len() })
-        } else {
-            Front::NotUtf8
-        }
+        if is_text { Front::Message(Whole { kind, payload, behind }) } else { Front::NotUtf8 }
     }
 
-    /// The type, mask and payload of a frame of that sort, and how long its header is.
+    /// A frame of that sort, if all of it is here.
     #[inline]
-    fn plain_frame<'a>(
-        &self,
-        input: &'a mut [u8],
-    ) -> Option<(MessageType, Option<Mask>, &'a mut [u8], usize)> {
+    fn plain_frame<'a>(&self, input: &'a mut [u8]) -> Option<Plain<'a>> {
         let &mut [flags, sizes, ref mut rest @ ..] = input else { return None };
         let kind = match flags {
             0x81 => MessageType::Text,
             0x82 => MessageType::Binary,
             _ => return None,
         };
-        let (len, head, rest) = match sizes & 0x7f {
+        let (len, rest) = match sizes & 0x7f {
             126 => {
                 let (len, rest) = rest.split_first_chunk_mut::<2>()?;
                 let len = usize::from(u16::from_be_bytes(*len));
-                (Some(len).filter(|len| *len > 125)?, 4, rest)
+                (Some(len).filter(|len| *len > 125)?, rest)
             }
             127 => return None,
-            len => (usize::from(len), 2, rest),
+            len => (usize::from(len), rest),
         };
-        match (self.role, sizes & 0x80 != 0) {
+        let (key, rest) = match (self.role, sizes & 0x80 != 0) {
             (Role::Server, true) => {
                 let (key, rest) = rest.split_first_chunk_mut::<4>()?;
-                Some((kind, Some(Mask::new(*key)), rest.get_mut(..len)?, head + 4))
+                (Some(Mask::new(*key)), rest)
             }
-            (Role::Client, false) => Some((kind, None, rest.get_mut(..len)?, head)),
-            _ => None,
-        }
+            (Role::Client, false) => (None, rest),
+            _ => return None,
+        };
+        let (payload, behind) = rest.split_at_mut_checked(len)?;
+        Some(Plain { kind, key, payload, behind })
     }
 
     /// Does a whole frame lie at the front of `input`, so that the next call would

@@ -96,7 +96,24 @@ impl Load {
             conns.push(conn);
         }
         let got = vec![0; conns.len()];
-        Ok(Self { conns, got, speech, epoll, shape })
+        let load = Self { conns, got, speech, epoll, shape };
+        load.settle()?;
+        Ok(load)
+    }
+
+    /// Takes what comes before it is asked for, such as the ping that Socket.IO begins with,
+    /// and lets the last who came enter the room.
+    fn settle(&self) -> Result<()> {
+        std::thread::sleep(Duration::from_millis(300));
+        let mut buffer = [0; 256];
+        for mut conn in &self.conns {
+            match conn.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(count) if count > 0 => {}
+                ended => anyhow::bail!("a connection has ended: {ended:?}"),
+            }
+        }
+        Ok(())
     }
 
     /// Asks for bursts for so long.
@@ -129,8 +146,6 @@ impl Load {
             let at = event.data() as usize;
             let read = match self.conns[at].read(&mut buffer) {
                 Ok(0) => anyhow::bail!("a connection was closed: {:?}", self.shape),
-                // The ping that Socket.IO begins with, whenever that comes.
-                Ok(read) if buffer.starts_with(&[0x81, 1, b'2']) => read - 3,
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error.into()),

@@ -56,8 +56,20 @@ pub(crate) const CONTESTANTS: &[Contestant] = &[
         &[Echo, Skill::Deflate, Takeover, Fanout, Workers, Burst, Client],
     ),
     row("ours+hyper", Ours, "ours", "hyper", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
-    row("ours+axum", Ours, "ours", "axum", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
-    row("ours+warp", Ours, "ours", "warp", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
+    row(
+        "ours+axum",
+        Ours,
+        "ours-frameworks",
+        "axum",
+        &[Echo, Skill::Deflate, Takeover, Fanout, Workers],
+    ),
+    row(
+        "ours+warp",
+        Ours,
+        "ours-frameworks",
+        "warp",
+        &[Echo, Skill::Deflate, Takeover, Fanout, Workers],
+    ),
     row("ours+level6", Ours, "ours", "level6", &[Skill::Deflate, Takeover]),
     row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
     row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
@@ -94,6 +106,15 @@ impl Contestant {
     /// The contestant of this name.
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
         CONTESTANTS.iter().find(|contestant| contestant.name == name)
+    }
+
+    /// The program that serves in a scenario. Of ours, what makes many messages of one is
+    /// apart from the echo: a program has the loops that it needs.
+    pub(crate) fn program_for(&self, scenario: &Scenario) -> &'static str {
+        match (self.kind, scenario.shape) {
+            (Ours, Shape::Fanout | Shape::Burst) => "ours-many",
+            _ => self.program,
+        }
     }
 
     /// Does it answer with frames that have masks?

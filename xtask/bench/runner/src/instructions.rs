@@ -116,7 +116,7 @@ fn total(
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["-q", "--tool=callgrind"]);
     valgrind.arg(format!("--callgrind-out-file={}", file.display()));
-    valgrind.arg(programs.path(contestant.program));
+    valgrind.arg(programs.path(contestant.program_for(scenario)));
     valgrind.args(Entry::of(contestant).arguments(scenario));
     let server = Server::start(&mut valgrind, 0..1)?;
     let messages = messages.to_string();

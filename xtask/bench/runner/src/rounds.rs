@@ -140,7 +140,7 @@ fn sample(programs: &Programs, scenario: &Scenario, entry: &Entry, plan: &Plan) 
     if scenario.shape == Shape::Client {
         return programs.load_from(entry.contestant.program, scenario, &more);
     }
-    let mut command = programs.command(entry.contestant.program);
+    let mut command = programs.command(entry.contestant.program_for(scenario));
     command.args(entry.arguments(scenario));
     let server = Server::start(&mut command, 0..entry.workers)?;
     programs.load(&server, scenario, entry.contestant.is_raw(), &more)

@@ -81,7 +81,9 @@ fn total(
     // strace ends when what it watches does, so that is asked to end, and not strace.
     let mut strace = Command::new("strace");
     strace.args(["-c", "-f", "-o"]).arg(&file);
-    strace.arg(programs.path(entry.contestant.program)).args(entry.arguments(scenario));
+    strace
+        .arg(programs.path(entry.contestant.program_for(scenario)))
+        .args(entry.arguments(scenario));
     let server = Server::start(&mut strace, 0..entry.workers)?;
     let more = ["--messages", &messages.to_string()];
     programs.load(&server, scenario, entry.contestant.is_raw(), &more)?;

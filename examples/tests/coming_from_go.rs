@@ -1,0 +1,733 @@
+//! Is each row of `COMING_FROM_GO.md` true?
+#![cfg(test)]
+
+use std::time::Duration;
+
+use axum::Router;
+use futures::future::BoxFuture;
+use hyper::body::Bytes;
+use hyper::http;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use ws_client::Dial;
+use ws_core::frame::OpCode;
+use ws_core::{
+    AcceptOptions, Agreed, CloseError, Compression, Config, Conn, Error, Frame, Limits, Message,
+    MessageType, Origin, Outcome, Prepared, Role, StatusCode, close_status, format_close_message,
+    is_close, is_unexpected_close,
+};
+use ws_server_axum::{TestError, TestRequest, websocket};
+
+/// What a row is shown by.
+type Shown = fn() -> BoxFuture<'static, ()>;
+
+macro_rules! rows {
+    ($($go:literal => async $body:block;)+) => {
+        &[$(($go, || Box::pin(async $body))),+]
+    };
+}
+
+/// The words of Go, and what shows what became of them.
+const ROWS: &[(&str, Shown)] = rows! {
+    "New(handler, config)" => async {
+            let conn = ask(AcceptOptions::new(), async |conn: Conn| drop(conn.write("hi").await)).await.unwrap();
+            assert_eq!(read(&conn).await, "hi");
+            assert_eq!(closed(&conn).await, StatusCode::NORMAL_CLOSURE);
+        };
+    "IsWebSocketUpgrade" => async {
+            let request = http::Request::get("/").header("upgrade", "WebSocket");
+            let request = request.header("connection", "keep-alive, Upgrade").body(()).unwrap();
+            assert!(ws_server_hyper::is_upgrade(&request));
+            assert!(!ws_server_hyper::is_upgrade(&http::Request::new(())));
+        };
+    "Config.Filter, Config.Next" => async {
+            let options = AcceptOptions::new().filter(|request| request.uri().path() != "/");
+            assert_ne!(refused(options, |request| request).await, 101);
+        };
+    "Config.HandshakeTimeout" => async {
+            let (silent, io) = tokio::io::duplex(64);
+            let options = AcceptOptions::new().handshake_timeout(Duration::from_millis(1));
+            assert!(in_time(Conn::accept(io, &options)).await.is_err());
+            drop(silent);
+        };
+    "Config.Subprotocols" => async {
+            let options = AcceptOptions::new().subprotocols(["v2", "v1"]);
+            let conn = ask_with(options, echo, |request| request.subprotocols(["v1", "v2"])).await;
+            assert_eq!(conn.unwrap().subprotocol(), Some("v2"));
+        };
+    "Config.Origins" => async {
+            let from = |request: TestRequest<'static>| request.header("origin", "https://evil.example");
+            assert_eq!(refused(AcceptOptions::new(), from).await, 403);
+            for origin in [Origin::any(), Origin::patterns(["*.example"])] {
+                ask_with(AcceptOptions::new().origin(origin), echo, from).await.unwrap();
+            }
+        };
+    "Config.AllowEmptyOrigin" => async {
+            ask(AcceptOptions::new(), echo).await.unwrap();
+            let options = AcceptOptions::new().origin(Origin::same_host().refuse_missing());
+            assert_eq!(refused(options, |request| request).await, 403);
+        };
+    "Config.ReadBufferSize, WriteBufferSize" => async {
+            let config = Config::new().read_buffer(1024).write_buffer(512, 1024);
+            echoes(config, &"x".repeat(10_000)).await;
+        };
+    "Config.EnableCompression" => async {
+            let compression = Compression::no_context_takeover();
+            let options = AcceptOptions::new().compression(compression);
+            let conn = ask_with(options, echo, |request| request.compression(compression)).await;
+            assert!(conn.unwrap().is_compressed());
+        };
+    "Config.RecoverHandler" => async {
+            let (seen, mut panics) = tokio::sync::mpsc::unbounded_channel();
+            let options = AcceptOptions::new().on_panic(move |panicked| {
+                let _ = seen.send(panicked.message().map(str::to_owned));
+                async {}
+            });
+            let conn = ask(options, fails).await.unwrap();
+            let error = in_time(conn.read()).await.unwrap_err();
+            assert!(error.is_close(&[StatusCode::INTERNAL_ERROR]) && !format!("{error:?}").contains("secret"));
+            assert_eq!(in_time(panics.recv()).await, Some(Some("secret".to_owned())));
+        };
+    "Conn.Locals" => async {
+            let (conn, _peer) = ws_core::pair();
+            conn.values().set("user", "ann".to_owned());
+            conn.values().insert(7_u32);
+            assert_eq!(conn.values().named::<String>("user").as_deref(), Some("ann"));
+            assert_eq!(conn.values().get::<u32>(), Some(7));
+        };
+    "Conn.Params, Query, Cookies, Headers, IP" => async {
+            let handler = async |conn: Conn| {
+                let request = conn.request().unwrap();
+                let query: Vec<_> = request.query_all("q").collect();
+                let said = format!("{query:?} {:?} {:?}", request.cookie("c"), request.header("X-Y"));
+                drop(conn.write(said).await);
+            };
+            let conn = ask_at("/?q=1&q=2", AcceptOptions::new(), handler, |request| {
+                request.header("cookie", "a=b; c=d").header("x-y", "z")
+            });
+            assert_eq!(read(&conn.await.unwrap()).await, r#"["1", "2"] Some("d") Some("z")"#);
+        };
+    "FormatCloseMessage" => async {
+            assert_eq!(format_close_message(StatusCode::GOING_AWAY, "x").unwrap(), b"\x03\xe9x");
+            assert_eq!(format_close_message(StatusCode::NO_STATUS_RECEIVED, "").unwrap(), b"");
+            assert!(format_close_message(StatusCode::ABNORMAL_CLOSURE, "").is_err());
+            assert!(format_close_message(StatusCode::GOING_AWAY, &"x".repeat(124)).is_err());
+        };
+    "IsCloseError, IsUnexpectedCloseError" => async {
+            let error = closing(StatusCode::GOING_AWAY).await;
+            let wrapped = anyhow::Error::new(std::io::Error::from(error));
+            let wrapped: &(dyn std::error::Error + 'static) = wrapped.as_ref();
+            assert!(is_close(wrapped, &[StatusCode::GOING_AWAY]));
+            assert!(is_unexpected_close(wrapped, &[StatusCode::NORMAL_CLOSURE]));
+            assert!(!is_unexpected_close(&std::io::Error::other("x"), &[]));
+        };
+    "JoinMessages" => async {
+            let (here, there) = ws_core::pair();
+            let joined = tokio::spawn(async move {
+                let mut text = String::new();
+                there.join_messages(";").read_to_string(&mut text).await.map(|_| text)
+            });
+            here.write("a").await.unwrap();
+            here.write("b").await.unwrap();
+            in_time(here.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+            assert_eq!(in_time(joined).await.unwrap().unwrap(), "a;b;");
+        };
+    "TextMessage, CloseNormalClosure, …" => async {
+            assert_eq!(OpCode::TEXT.as_u8(), 1);
+            assert_eq!(OpCode::PONG.as_u8(), 10);
+            assert_eq!(StatusCode::BAD_GATEWAY.as_u16(), 1014);
+            assert_eq!(StatusCode::from_u16(1004).and_then(StatusCode::phrase), None);
+        };
+    "ErrBadHandshake, ErrCloseSent, ErrReadLimit" => async {
+            let (here, _there) = ws_core::pair();
+            let closing = here.clone();
+            tokio::spawn(async move { closing.close(StatusCode::NORMAL_CLOSURE, "").await });
+            tokio::task::yield_now().await;
+            assert!(matches!(here.write("x").await, Err(Error::CloseSent)));
+        };
+    "Accept" => async {
+            let (mut client, io) = tokio::io::duplex(4096);
+            let options = AcceptOptions::new();
+            let asking = async {
+                client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await.unwrap();
+                let mut status = [0; 12];
+                client.read_exact(&mut status).await.unwrap();
+                status
+            };
+            let (accepted, status) = in_time(async { tokio::join!(Conn::accept(io, &options), asking) }).await;
+            assert!(accepted.is_err());
+            assert_eq!(&status, b"HTTP/1.1 405");
+        };
+    "AcceptOptions.Subprotocols" => async {
+            let options = AcceptOptions::new().subprotocols(["a"]);
+            let other = |request: TestRequest<'static>| request.subprotocols(["b"]);
+            assert_eq!(ask_with(options.clone(), echo, other).await.unwrap().subprotocol(), None);
+            assert_eq!(refused(options.require_subprotocol(), other).await, 400);
+        };
+    "AcceptOptions.InsecureSkipVerify" => async {
+            let options = AcceptOptions::new().origin(Origin::any());
+            ask_with(options, echo, |request| request.header("origin", "null")).await.unwrap();
+        };
+    "AcceptOptions.OriginPatterns" => async {
+            let options = || AcceptOptions::new().origin(Origin::patterns(["https://*.friend.example"]));
+            let from = |origin: &'static str| move |request: TestRequest<'static>| request.header("origin", origin);
+            ask_with(options(), echo, from("https://a.friend.example")).await.unwrap();
+            ask_with(options(), echo, from("http://localhost")).await.unwrap();
+            assert_eq!(refused(options(), from("http://a.friend.example")).await, 403);
+        };
+    "AcceptOptions.CompressionMode, CompressionThreshold" => async {
+            let compression = Compression::no_context_takeover().threshold(100);
+            let config = || Config::new().compression(compression);
+            let (here, there) = ws_core::pair_with(config(), config());
+            for len in [99, 100] {
+                here.write("x".repeat(len)).await.unwrap();
+                in_time(there.read()).await.unwrap();
+            }
+            assert_eq!(here.stats().before_deflate, 100);
+            assert!(!Config::new().wanted_compression().is_on());
+        };
+    "OnPingReceived, OnPongReceived" => async {
+            let (here, there) = ws_core::pair();
+            there.on_ping(|conn, payload| {
+                let _ = conn.try_write(payload.clone());
+                false
+            });
+            reading(&there);
+            here.write_frame(Frame::ping("hello")).await.unwrap();
+            assert_eq!(in_time(here.read()).await.unwrap().as_bytes(), b"hello");
+            assert_eq!(here.stats().frames_in, 1, "no pong");
+        };
+    "Dial" => async {
+            let url = listen(StatusCode::NORMAL_CLOSURE).await;
+            let conn = in_time(ws_client::dial(&url)).await.unwrap();
+            assert_eq!(closed(&conn).await, StatusCode::NORMAL_CLOSURE);
+        };
+    "DialOptions.HTTPClient" => async {
+            let client = ws_client::reqwest::Client::builder().http1_only().build().unwrap();
+            let url = listen(StatusCode::NORMAL_CLOSURE).await;
+            in_time(Dial::new(&url).client(client).connect()).await.unwrap();
+        };
+    "DialOptions.HTTPHeader, Host, Subprotocols" => async {
+            let url = listen(StatusCode::NORMAL_CLOSURE).await;
+            let dial = Dial::new(&url).header("host", "other.example").subprotocols(["a", "b"]);
+            in_time(dial.connect()).await.unwrap();
+        };
+    "CompressionMode" => async {
+            for compression in [Compression::off(), Compression::context_takeover(), Compression::no_context_takeover()] {
+                echoes(Config::new().compression(compression.threshold(0).window_bits(9)), "again and again and again").await;
+            }
+        };
+    "MessageType" => async {
+            assert_eq!((MessageType::Text.to_string(), MessageType::Binary.to_string()), ("text".into(), "binary".into()));
+        };
+    "StatusCode, CloseError, CloseStatus" => async {
+            let error = closing(StatusCode::GOING_AWAY).await;
+            assert!(matches!(&error, Error::Closed(CloseError { code: StatusCode::GOING_AWAY, .. })));
+            assert_eq!(close_status(&error), Some(StatusCode::GOING_AWAY));
+            assert_eq!(close_status(&std::io::Error::other("x")), None);
+            assert_eq!(StatusCode::GOING_AWAY.to_string(), "1001 going away");
+        };
+    "ErrMessageTooBig" => async {
+            let error = too_big(10, "x".repeat(11)).await;
+            assert!(matches!(error, Error::MessageTooBig { limit: 10, .. }));
+            assert!(error.to_string().contains("10 bytes"), "{error}");
+        };
+    "Conn.Reader" => async {
+            let (here, there) = ws_core::pair();
+            here.write("x".repeat(100_000)).await.unwrap();
+            here.write("next").await.unwrap();
+            let mut reader = in_time(there.reader()).await.unwrap();
+            in_time(reader.chunk()).await.unwrap().unwrap();
+            drop(reader);
+            assert_eq!(read(&there).await, "next");
+        };
+    "Conn.Read, context" => async {
+            let (here, there) = ws_core::pair();
+            assert!(tokio::time::timeout(Duration::from_millis(1), there.read()).await.is_err());
+            here.write("still there").await.unwrap();
+            assert_eq!(read(&there).await, "still there");
+        };
+    "Conn.Writer" => async {
+            let (here, there) = ws_core::pair();
+            let mut writer = here.writer(MessageType::Text).await.unwrap();
+            writer.write_all(b"in ").await.unwrap();
+            writer.write_all(b"pieces").await.unwrap();
+            writer.finish().await.unwrap();
+            assert_eq!(read(&there).await, "in pieces");
+            drop(here.writer(MessageType::Text).await.unwrap());
+            assert_eq!(closed(&there).await, StatusCode::INTERNAL_ERROR);
+        };
+    "Conn.Write" => async {
+            let (here, there) = ws_core::pair();
+            here.write("x".repeat(100_000)).await.unwrap();
+            let frame = in_time(there.read_frame()).await.unwrap();
+            assert!(frame.is_fin() && frame.payload().len() == 100_000);
+        };
+    "Conn.Ping" => async {
+            let (here, there) = ws_core::pair();
+            reading(&there);
+            let rtt = in_time(here.ping()).await.unwrap();
+            assert_eq!(here.stats().rtt, Some(rtt));
+        };
+    "Conn.Close" => async {
+            let (here, there) = ws_core::pair();
+            let bad = here.close(StatusCode::ABNORMAL_CLOSURE, "").await;
+            assert!(matches!(bad, Err(Error::Unsendable(_))));
+            reading(&there);
+            for _ in 0..2 {
+                in_time(here.close(StatusCode::NORMAL_CLOSURE, "bye")).await.unwrap();
+            }
+            assert_eq!(in_time(there.closed()).await.received.unwrap().reason, "bye");
+        };
+    "Conn.CloseNow" => async {
+            let (here, there) = ws_core::pair();
+            here.close_now();
+            assert_eq!(closed(&there).await, StatusCode::ABNORMAL_CLOSURE);
+        };
+    "Conn.CloseRead" => async {
+            let (here, there) = ws_core::pair();
+            let end = here.close_read();
+            there.write("unexpected").await.unwrap();
+            assert_eq!(in_time(end).await.sent.unwrap().code, StatusCode::POLICY_VIOLATION);
+        };
+    "Conn.SetReadLimit" => async {
+            let (here, there) = ws_core::pair();
+            there.set_read_limit(None);
+            here.write("x".repeat(2 << 20)).await.unwrap();
+            assert_eq!(in_time(there.read()).await.unwrap().len(), 2 << 20);
+            assert!(matches!(too_big(1 << 20, "x".repeat((1 << 20) + 1)).await, Error::MessageTooBig { .. }));
+        };
+    "Conn.Subprotocol" => async {
+            let options = AcceptOptions::new().subprotocols(["a"]);
+            let conn = ask_with(options, echo, |request| request.subprotocols(["a"])).await;
+            assert_eq!(conn.unwrap().subprotocol(), Some("a"));
+        };
+    "NetConn" => async {
+            let (here, there) = ws_core::pair();
+            let mut bytes = here.into_byte_stream(MessageType::Binary);
+            bytes.write_all(b"one").await.unwrap();
+            bytes.shutdown().await.unwrap();
+            assert_eq!(in_time(there.read()).await.unwrap(), Message::from(b"one"));
+            assert_eq!(closed(&there).await, StatusCode::NORMAL_CLOSURE);
+            assert_eq!(in_time(bytes.read(&mut [0; 8])).await.unwrap(), 0);
+        };
+    "wsjson.Read, wsjson.Write" => async {
+            let (here, there) = ws_core::pair();
+            here.write_json(&[1, 2]).await.unwrap();
+            assert_eq!(in_time(there.read_json::<Vec<u8>>()).await.unwrap(), [1, 2]);
+            here.write("no json").await.unwrap();
+            in_time(there.read_json::<Vec<u8>>()).await.unwrap_err();
+            assert_eq!(closed(&here).await, StatusCode::INVALID_FRAME_PAYLOAD_DATA);
+        };
+    "wspb.Read, wspb.Write" => async {
+            let (here, there) = ws_core::pair();
+            here.write_proto(&7_u32).await.unwrap();
+            assert_eq!(in_time(there.read_proto::<u32>()).await.unwrap(), 7);
+            here.write("text").await.unwrap();
+            in_time(there.read_proto::<u32>()).await.unwrap_err();
+            assert_eq!(closed(&here).await, StatusCode::UNSUPPORTED_DATA);
+        };
+    "x-webkit-deflate-frame" => async {
+            let offer = |request: TestRequest<'static>| request.header("sec-websocket-extensions", "x-webkit-deflate-frame");
+            let options = AcceptOptions::new().compression(Compression::context_takeover());
+            assert!(!ask_with(options, echo, offer).await.unwrap().is_compressed());
+        };
+    "Upgrader" => async {
+            ask(AcceptOptions::new(), echo).await.unwrap();
+        };
+    "Upgrader.CheckOrigin" => async {
+            let origin = Origin::check(|origin, _| origin == "app://mine");
+            let options = AcceptOptions::new().origin(origin);
+            ask_with(options.clone(), echo, |request| request.header("origin", "app://mine")).await.unwrap();
+            assert_eq!(refused(options, |request| request.header("origin", "app://other")).await, 403);
+        };
+    "Upgrader.Error, HandshakeError" => async {
+            let request = http::Request::get("/").body(()).unwrap();
+            let opening = ws_server_hyper::opening(&request);
+            let rejection = AcceptOptions::new().answer(opening).unwrap_err();
+            assert_eq!(rejection.into_response().status(), 426);
+        };
+    "Upgrade(w, r, responseHeader)" => async {
+            let name = http::HeaderName::from_static("x-server");
+            let options = AcceptOptions::new().response_header(name, http::HeaderValue::from_static("ours"));
+            let accepted = options.answer(ws_server_hyper::opening(&good_request())).unwrap();
+            assert_eq!(accepted.response.headers()["x-server"], "ours");
+        };
+    "Subprotocols(r)" => async {
+            let options = AcceptOptions::new().subprotocol_selector(|offered| offered.last().map(|&name| name.to_owned()));
+            let conn = ask_with(options, echo, |request| request.subprotocols(["a", "b"])).await;
+            assert_eq!(conn.unwrap().subprotocol(), Some("b"));
+        };
+    "Dialer" => async {
+            let url = listen(StatusCode::NORMAL_CLOSURE).await;
+            let dial = Dial::new(&url).connect_timeout(Duration::from_secs(45)).compression(Compression::off());
+            in_time(dial.connect()).await.unwrap();
+        };
+    "Dialer.NetDial, NetDialContext" => async {
+            let (here, there) = tokio::io::duplex(4096);
+            let options = AcceptOptions::new();
+            let dial = Dial::new("ws://anywhere/").connect_over(here);
+            let (dialled, accepted) = in_time(async { tokio::join!(dial, Conn::accept(there, &options)) }).await;
+            dialled.unwrap().write("x").await.unwrap();
+            assert_eq!(read(&accepted.unwrap()).await, "x");
+        };
+    "ErrBadHandshake" => async {
+            let (here, mut there) = tokio::io::duplex(4096);
+            let answering = async {
+                let mut head = vec![0; 4096];
+                there.read(&mut head).await.unwrap();
+                there.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
+            };
+            let dial = Dial::new("ws://anywhere/").connect_over(here);
+            let (dialled, ()) = in_time(async { tokio::join!(dial, answering) }).await;
+            let error = dialled.unwrap_err();
+            let refusal = error.refusal().unwrap();
+            assert_eq!((refusal.status.as_u16(), &*refusal.body_text()), (401, "no"));
+        };
+    "NextReader, ReadMessage, ReadJSON" => async {
+            let (here, there) = ws_core::pair();
+            here.close_now();
+            for _ in 0..1100 {
+                let error = in_time(there.read()).await.unwrap_err();
+                assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
+            }
+        };
+    "SetReadDeadline" => async {
+            let config = Config::new().idle_timeout(Duration::from_millis(5));
+            let (here, there) = ws_core::pair_with(Config::new(), config);
+            let error = in_time(there.read()).await.unwrap_err();
+            assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+            assert_eq!(closed(&here).await, StatusCode::GOING_AWAY);
+        };
+    "SetReadLimit" => async {
+            let config = || Config::new().compression(Compression::no_context_takeover());
+            let (here, there) = ws_core::pair_with(config(), config());
+            there.set_read_limit(Some(1000));
+            here.write("x".repeat(1001)).await.unwrap();
+            assert!(matches!(in_time(there.read()).await, Err(Error::MessageTooBig { .. })));
+            assert_eq!(closed(&here).await, StatusCode::MESSAGE_TOO_BIG);
+        };
+    "NextWriter, WriteMessage, WriteJSON" => async {
+            let (here, there) = ws_core::pair();
+            for n in 0..20 {
+                let here = here.clone();
+                tokio::spawn(async move { here.write(format!("{n}").repeat(1000)).await });
+            }
+            for _ in 0..20 {
+                let text = read(&there).await;
+                assert!(text.len() % 1000 == 0 && text == text[..text.len() / 1000].repeat(1000));
+            }
+        };
+    "NewPreparedMessage, WritePreparedMessage" => async {
+            let (here, there) = ws_core::pair();
+            let news = Prepared::new("news");
+            here.write_prepared(&news).await.unwrap();
+            assert_eq!(read(&there).await, "news");
+        };
+    "WriteControl" => async {
+            let (here, there) = ws_core::pair();
+            here.pong("life").unwrap();
+            here.write_frame(Frame::ping("p")).await.unwrap();
+            assert_eq!(in_time(there.read_frame()).await.unwrap().payload(), "life");
+            assert_eq!(in_time(there.read_frame()).await.unwrap().opcode(), OpCode::PING);
+            assert!(here.pong(vec![0; 126]).is_err());
+        };
+    "SetWriteDeadline" => async {
+            let (_silent, io) = tokio::io::duplex(16);
+            let config = Config::new().write_timeout(Duration::from_millis(5)).write_buffer(0, 0);
+            let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
+            conn.write("x".repeat(1000)).await.unwrap();
+            assert!(matches!(in_time(conn.write("more")).await, Err(Error::Timeout(_))));
+        };
+    "SetPingHandler, SetPongHandler, SetCloseHandler" => async {
+            let (here, there) = ws_core::pair();
+            let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
+            let pongs = seen.clone();
+            there.on_pong(move |_, payload| drop(pongs.send(format!("pong {payload:?}"))));
+            there.on_close(move |_, close| drop(seen.send(close.to_string())));
+            reading(&there);
+            here.pong("x").unwrap();
+            in_time(here.close(StatusCode::GOING_AWAY, "")).await.unwrap();
+            assert_eq!(events.recv().await.unwrap(), r#"pong b"x""#);
+            assert_eq!(events.recv().await.unwrap(), "closed with 1001 going away");
+        };
+    "EnableWriteCompression, SetCompressionLevel" => async {
+            let config = || Config::new().compression(Compression::context_takeover().threshold(0));
+            let (here, there) = ws_core::pair_with(config(), config());
+            let text = "again and again and again";
+            here.write(Message::from(text).uncompressed()).await.unwrap();
+            assert_eq!(here.stats().before_deflate, 0);
+            here.write(Message::from(text).compression_level(9)).await.unwrap();
+            assert_eq!(here.stats().before_deflate, text.len() as u64);
+            assert_eq!((read(&there).await, read(&there).await), (text.to_owned(), text.to_owned()));
+        };
+    "Conn.Close" => async {
+            let (here, there) = ws_core::pair();
+            here.close_now();
+            assert!(!in_time(there.closed()).await.is_clean());
+        };
+    "LocalAddr, RemoteAddr" => async {
+            assert_eq!(ws_core::pair().0.peer_addr(), None);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let stream = TcpStream::connect(address).await.unwrap();
+            let conn = Conn::from_stream(stream, Role::Client, Agreed::default(), Bytes::new(), Config::new());
+            assert_eq!(conn.peer_addr(), Some(address));
+            assert!(conn.local_addr().is_some());
+        };
+    "io.ErrUnexpectedEOF as 1006" => async {
+            let (io, peer) = tokio::io::duplex(64);
+            let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), Config::new());
+            drop(peer);
+            assert_eq!(closed(&conn).await, StatusCode::ABNORMAL_CLOSURE);
+        };
+    "Server.UpgradeHandler, UpgradeNetHandler" => async {
+            let options = AcceptOptions::new().filter(|request| request.headers().contains_key("x-token"));
+            assert_ne!(refused(options.clone(), |request| request).await, 101);
+            ask_with(options, echo, |request| request.header("x-token", "1")).await.unwrap();
+        };
+    "Server.Protocols, Server.Origin" => async {
+            let options = AcceptOptions::new().subprotocols(["a"]).origin(Origin::patterns(["x.example"]));
+            let conn = ask_with(options, echo, |request| request.subprotocols(["b"])).await.unwrap();
+            assert_eq!(conn.subprotocol(), None);
+        };
+    "HandleOpen, HandleData, HandleClose, HandlePing, HandlePong, HandleError" => async {
+            let (here, there) = ws_core::pair();
+            here.write_frame(Frame::binary("a").fin(false)).await.unwrap();
+            here.write_frame(Frame::new(OpCode::CONTINUATION, "b")).await.unwrap();
+            here.write("").await.unwrap();
+            assert_eq!(in_time(there.read()).await.unwrap(), Message::from(b"ab"));
+            assert_eq!(in_time(there.read()).await.unwrap(), Message::from(""));
+        };
+    "HandleFrame" => async {
+            let (here, there) = ws_core::pair();
+            let (seen, mut frames) = tokio::sync::mpsc::unbounded_channel();
+            there.tap(move |frame| drop(seen.send((frame.header.mask.is_some(), frame.payload.to_vec()))));
+            here.write("tapped").await.unwrap();
+            assert_eq!(read(&there).await, "tapped");
+            assert_eq!(frames.recv().await, Some((true, b"tapped".to_vec())));
+        };
+    "Upgrade, NetUpgrade" => async {
+            let mut request = good_request();
+            request.headers_mut().insert("sec-websocket-version", http::HeaderValue::from_static("1"));
+            assert!(AcceptOptions::new().answer(ws_server_hyper::opening(&request)).is_err());
+            request.headers_mut().remove("sec-websocket-key");
+            assert!(AcceptOptions::new().answer(ws_server_hyper::opening(&request)).is_err());
+        };
+    "Conn.ID" => async {
+            let (here, there) = ws_core::pair();
+            assert_ne!(here.id(), there.id());
+            assert_eq!(here.id(), here.clone().id());
+        };
+    "Conn.UserValue, SetUserValue" => async {
+            let (here, _there) = ws_core::pair();
+            here.values().set("room", 7_u8);
+            assert_eq!(here.clone().values().named::<u8>("room"), Some(7));
+        };
+    "Conn.Write, WriteFrame, Ping" => async {
+            let (here, there) = ws_core::pair();
+            here.write_frame(Frame::text("x")).await.unwrap();
+            assert_eq!(read(&there).await, "x");
+            here.close_now();
+            assert!(here.write("x").await.is_err() && here.ping().await.is_err());
+            assert!(here.write_frame(Frame::text("x")).await.is_err());
+        };
+    "Conn.Close, CloseDetail" => async {
+            let (here, there) = ws_core::pair();
+            reading(&there);
+            in_time(here.close(StatusCode::from_u16(4000).unwrap(), "why")).await.unwrap();
+            assert_eq!(in_time(there.closed()).await.received.unwrap().reason, "why");
+        };
+    "Conn.ReadTimeout, WriteTimeout, MaxPayloadSize" => async {
+            let limits = Limits::new().frame_size(10);
+            let (here, there) = ws_core::pair_with(Config::new(), Config::new().limits(limits));
+            here.write_frame(Frame::text("0123456789").fin(false)).await.unwrap();
+            here.write_frame(Frame::new(OpCode::CONTINUATION, "0123456789x")).await.unwrap();
+            assert!(matches!(in_time(there.read()).await, Err(Error::MessageTooBig { limit: 10, .. })));
+        };
+    "Frame, SetFin, SetRSV1, SetCode, SetMask, …" => async {
+            let (here, there) = ws_core::pair();
+            let odd = Frame::new(OpCode::from_u8(5), "x").fin(false).rsv1(true).masked_with([1, 2, 3, 4]);
+            assert!(matches!(here.write_frame(odd.clone()).await, Err(Error::Unsendable(_))));
+            here.write_frame_unchecked(odd).await.unwrap();
+            in_time(there.read()).await.unwrap_err();
+            assert_eq!(closed(&here).await, StatusCode::PROTOCOL_ERROR);
+        };
+    "Code, StatusCode" => async {
+            assert_eq!((OpCode::CONTINUATION.as_u8(), OpCode::CLOSE.as_u8()), (0, 8));
+        };
+    "Dial, DialTLS, DialWithHeaders" => async {
+            let url = listen(StatusCode::NORMAL_CLOSURE).await;
+            in_time(Dial::new(&url).header("x-token", "1").connect()).await.unwrap();
+        };
+    "MakeClient, ClientWithHeaders, UpgradeAsClient" => async {
+            let (here, there) = tokio::io::duplex(4096);
+            let options = AcceptOptions::new();
+            let accepting = async {
+                let conn = Conn::accept(there, &options).await.unwrap();
+                conn.write("at once").await.unwrap();
+                conn
+            };
+            let dial = Dial::new("ws://anywhere/").connect_over(here);
+            let (dialled, _conn) = in_time(async { tokio::join!(dial, accepting) }).await;
+            assert_eq!(read(&dialled.unwrap()).await, "at once");
+        };
+    "Client.Write, WriteBinary, WriteFrame, ReadFrame, Close" => async {
+            let (client, server) = ws_core::pair();
+            client.write(b"x").await.unwrap();
+            assert_eq!(in_time(server.read_frame()).await.unwrap().payload(), "x");
+        };
+    "Error, ErrCannotUpgrade, DefaultPayloadSize" => async {
+            assert!(matches!(too_big(1 << 20, "x".repeat((1 << 20) + 1)).await, Error::MessageTooBig { .. }));
+        };
+};
+
+const PAGE: &str = include_str!("../../ws-core/COMING_FROM_GO.md");
+
+#[test]
+fn every_row_of_the_page_is_shown_or_was_declined() {
+    let mut shown = ROWS.iter().map(|(go, _)| *go);
+    let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `"));
+    for row in rows {
+        let (go, rest) = row.split_once("` | ").unwrap();
+        let declined = rest.starts_with('–');
+        let is_told = ["Declined: ", "Not there yet: "].iter().any(|word| rest.contains(word));
+        assert!(!declined || is_told, "{go} is declined without a reason");
+        if !declined {
+            assert_eq!(shown.next(), Some(go));
+        }
+    }
+    assert_eq!(shown.next(), None);
+}
+
+#[tokio::test]
+async fn every_row_is_true() {
+    for (go, show) in ROWS {
+        let shown = tokio::spawn(in_time(show()));
+        if let Err(error) = shown.await {
+            panic!("{go}: {error}");
+        }
+    }
+}
+
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), run).await.expect("this hangs")
+}
+
+async fn echo(conn: Conn) -> Result<(), Error> {
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}
+
+async fn fails(_: Conn) {
+    panic!("secret");
+}
+
+/// The connection of a client to a handler in axum.
+async fn ask_at<H, Fut>(
+    path: &'static str,
+    options: AcceptOptions,
+    handler: H,
+    with: impl FnOnce(TestRequest<'static>) -> TestRequest<'static>,
+) -> Result<Conn, TestError>
+where
+    H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    let app = Router::new().route("/", websocket(options, handler));
+    // For as long as the test runs.
+    let client = Box::leak(Box::new(ws_server_axum::test_client(app)));
+    in_time(with(client.websocket(path)).connect()).await
+}
+
+async fn ask_with<H, Fut>(
+    options: AcceptOptions,
+    handler: H,
+    with: impl FnOnce(TestRequest<'static>) -> TestRequest<'static>,
+) -> Result<Conn, TestError>
+where
+    H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    ask_at("/", options, handler, with).await
+}
+
+async fn ask<H, Fut>(options: AcceptOptions, handler: H) -> Result<Conn, TestError>
+where
+    H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    ask_at("/", options, handler, |request| request).await
+}
+
+/// The status that a request is refused with.
+async fn refused(
+    options: AcceptOptions,
+    with: impl FnOnce(TestRequest<'static>) -> TestRequest<'static>,
+) -> u16 {
+    match ask_with(options, echo, with).await {
+        Err(TestError::Refused(response)) => response.status().as_u16(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A server on TCP that closes every connection with this code, and its URL.
+async fn listen(code: StatusCode) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let conn = Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
+        conn.close(code, "").await
+    });
+    url
+}
+
+fn good_request() -> http::Request<()> {
+    let request = http::Request::get("/")
+        .header("host", "example.com")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    request.body(()).unwrap()
+}
+
+async fn read(conn: &Conn) -> String {
+    in_time(conn.read()).await.unwrap().as_text().unwrap().to_owned()
+}
+
+/// The code that a connection was closed with.
+async fn closed(conn: &Conn) -> StatusCode {
+    in_time(conn.read()).await.unwrap_err().close_status().unwrap()
+}
+
+/// What reading says when the peer has closed with this code.
+async fn closing(code: StatusCode) -> Error {
+    let (here, there) = ws_core::pair();
+    tokio::spawn(async move { here.close(code, "").await });
+    in_time(there.read()).await.unwrap_err()
+}
+
+/// What reading says of a message that is too long.
+async fn too_big(limit: usize, text: String) -> Error {
+    let config = Config::new().read_limit(limit);
+    let (here, there) = ws_core::pair_with(Config::new(), config);
+    here.write(text).await.unwrap();
+    in_time(there.read()).await.unwrap_err()
+}
+
+/// Has somebody read.
+fn reading(conn: &Conn) {
+    let conn = conn.clone();
+    tokio::spawn(async move { while conn.read().await.is_ok() {} });
+}
+
+/// Sends a text and reads it, with these settings on both sides.
+async fn echoes(config: Config, text: &str) {
+    let (here, there) = ws_core::pair_with(config.clone(), config);
+    here.write(text).await.unwrap();
+    assert_eq!(read(&there).await, text);
+}

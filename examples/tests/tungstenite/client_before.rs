@@ -1,0 +1,28 @@
+//! A client of tokio-tungstenite.
+
+use futures::{SinkExt, StreamExt};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+pub(super) async fn client(url: String) -> Result<Vec<Message>, Error> {
+    let (mut socket, _response) = connect_async(url).await?;
+    socket.send(Message::text("hello")).await?;
+    socket.send(Message::Ping("are you there?".into())).await?;
+    socket.send(Message::binary(vec![7; 100_000])).await?;
+    let mut received = Vec::new();
+    while let Some(message) = socket.next().await {
+        let message = message?;
+        received.push(message.clone());
+        match message {
+            Message::Binary(_) => {
+                let reason = "seen enough".into();
+                socket.close(Some(CloseFrame { code: CloseCode::Normal, reason })).await?;
+            }
+            Message::Close(_) => break,
+            _ => {}
+        }
+    }
+    Ok(received)
+}

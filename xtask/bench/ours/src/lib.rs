@@ -1,0 +1,145 @@
+//! How do our own contestants serve, over bare TCP and through hyper, axum and warp?
+//!
+//! There are several programs, as users have theirs: each has the one loop that it is about.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use anyhow::Result;
+use axum::Router;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use kit::{Deflate, MESSAGE_LIMIT, Options};
+use tokio::net::TcpStream;
+use ws_core::{AcceptOptions, Compression, Config, Conn, Error};
+
+/// What serves a connection.
+pub trait Handler: Fn(Conn) -> Self::Served + Copy + Send + Sync + 'static {
+    /// Its future.
+    type Served: Future<Output = Result<(), Error>> + Send + 'static;
+}
+
+impl<H, F> Handler for H
+where
+    H: Fn(Conn) -> F + Copy + Send + Sync + 'static,
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    type Served = F;
+}
+
+/// Serves over bare TCP, or through hyper.
+///
+/// # Errors
+///
+/// When it cannot listen.
+pub fn serve_streams(options: &'static Options, handler: impl Handler) -> Result<()> {
+    let accept = settings(options);
+    if options.is("hyper") {
+        kit::serve(options, move |stream| welcome_by_hyper(stream, accept, handler))
+    } else {
+        kit::serve(options, move |stream| welcome(stream, accept, handler))
+    }
+}
+
+/// Serves through axum or warp.
+///
+/// # Errors
+///
+/// When it cannot listen.
+pub fn serve_frameworks(options: &'static Options, handler: impl Handler) -> Result<()> {
+    kit::runtime(options.workers)?.block_on(async {
+        match options.is("axum") {
+            true => serve_by_axum(options, handler).await,
+            false => serve_by_warp(options, handler).await,
+        }
+    })
+}
+
+/// Sends each message back.
+///
+/// # Errors
+///
+/// How the connection ended.
+pub async fn echo(conn: Conn) -> Result<(), Error> {
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}
+
+/// Makes a connection of a stream, and serves it.
+async fn welcome(
+    stream: TcpStream,
+    accept: &'static AcceptOptions,
+    handler: impl Handler,
+) -> Result<()> {
+    let conn = Conn::accept(stream, accept).await?;
+    Ok(serve(conn, handler).await?)
+}
+
+/// As [`welcome`], by way of hyper, in a task that does not hold hyper's state.
+async fn welcome_by_hyper(
+    stream: TcpStream,
+    accept: &'static AcceptOptions,
+    handler: impl Handler,
+) -> Result<()> {
+    let service = service_fn(|request| async move { answer(request, accept, handler) });
+    hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await?;
+    Ok(())
+}
+
+fn answer(
+    mut request: Request<Incoming>,
+    accept: &AcceptOptions,
+    handler: impl Handler,
+) -> hyper::Result<Response<Full<Bytes>>> {
+    match ws_server_hyper::accept(&mut request, accept) {
+        Ok((response, upgrade)) => {
+            tokio::spawn(async move { serve(upgrade.await?, handler).await });
+            Ok(response)
+        }
+        Err(rejection) => Ok(rejection.into_response().map(Full::from)),
+    }
+}
+
+/// All connections, by way of axum.
+async fn serve_by_axum(options: &'static Options, handler: impl Handler) -> Result<()> {
+    let sockets =
+        ws_server_axum::websocket(settings(options).clone(), move |conn| serve(conn, handler));
+    let listener = kit::listener(options).await?;
+    Ok(axum::serve(listener, Router::new().route("/", sockets)).await?)
+}
+
+/// As [`serve_by_axum`], by way of warp.
+async fn serve_by_warp(options: &'static Options, handler: impl Handler) -> Result<()> {
+    let sockets =
+        ws_server_warp::websocket(settings(options).clone(), move |conn| serve(conn, handler));
+    let listener = kit::listener(options).await?;
+    Ok(ws_server_warp::serve(listener, warp::service(sockets)).await?)
+}
+
+/// What a server has by default, but for what the scenario is about. One for all connections.
+fn settings(options: &Options) -> &'static AcceptOptions {
+    let compression = match options.deflate {
+        Deflate::Off => Compression::off(),
+        Deflate::NoTakeover => Compression::no_context_takeover(),
+        Deflate::Takeover => Compression::context_takeover(),
+    };
+    let compression = if options.is("level6") { compression.level(6) } else { compression };
+    let config = Config::new().read_limit(MESSAGE_LIMIT).compression(compression);
+    Box::leak(Box::new(AcceptOptions::new().config(config)))
+}
+
+/// Serves apart from the task, which would else have room for all that comes after the opening
+/// handshake too.
+fn serve<H: Handler>(conn: Conn, handler: H) -> Pin<Box<H::Served>> {
+    // What the request said is of no use here.
+    drop(conn.take_request());
+    Box::pin(handler(conn))
+}
