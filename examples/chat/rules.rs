@@ -14,7 +14,7 @@ use ws_events::{
 
 use crate::archive::{Archive, Said};
 
-/// The longest name of a person or a room, and the longest text, in characters.
+/// The longest name of a person or a room, the longest text and its key, in characters.
 const NAME: usize = 24;
 const TEXT: usize = 2_000;
 const KEY: usize = 40;
@@ -27,7 +27,7 @@ const BURST: u32 = 10;
 const EVERY: Duration = Duration::from_millis(250);
 
 /// How long we wait for a sign of life.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A person's name, kept with the socket. In small letters, it is the socket's id.
 #[derive(Clone)]
