@@ -15,13 +15,17 @@ use crate::sync::Mutex;
 /// How many events may wait for the handlers of a socket.
 pub(crate) const EVENTS: usize = 1024;
 
+/// Room for so many messages is kept when none waits any more: a broadcast that comes
+/// again and again allocates nothing.
+const KEPT: usize = 16;
+
 /// How long something is that is sent.
 pub(crate) trait Weigh {
     /// In bytes of payload.
     fn weight(&self) -> usize;
 }
 
-/// The mailbox of one socket: `T` is sent, `E` is handled. Empty, it holds no memory.
+/// The mailbox of one socket: `T` is sent, `E` is handled. Unused, it holds no memory.
 pub(crate) struct Mailbox<T, E>(Mutex<Inner<T, E>>);
 
 struct Inner<T, E> {
@@ -251,8 +255,8 @@ impl<T: Weigh, E> Mailbox<T, E> {
         let mut inner = self.0.lock();
         let item = inner.outgoing.pop_front()?;
         inner.bytes = inner.bytes.saturating_sub(item.weight());
-        if inner.outgoing.is_empty() {
-            // An idle socket holds no room.
+        if inner.outgoing.is_empty() && inner.outgoing.capacity() > KEPT {
+            // An idle socket holds no room to speak of.
             inner.outgoing = VecDeque::new();
         }
         if !inner.waiting.is_empty() {
