@@ -71,7 +71,7 @@
 //! # Slow peers
 //!
 //! What is sent waits in the socket's [`Outbox`], which is bounded in bytes and in
-//! messages, and takes no memory while it is empty. Nothing else waits: the connection is
+//! messages, and takes memory when it is used. Nothing else waits: the connection is
 //! handed one batch at a time. Beyond the bounds the [`Overflow`] decides; by default the
 //! socket is closed with 1013. Nobody else waits for it in any case.
 //!

@@ -15,13 +15,17 @@ use crate::sync::Mutex;
 /// How many events may wait for the handlers of a socket.
 pub(crate) const EVENTS: usize = 1024;
 
+/// Room for so many messages is kept when none waits any more: a broadcast that comes
+/// again and again allocates nothing.
+const KEPT: usize = 16;
+
 /// How long something is that is sent.
 pub(crate) trait Weigh {
     /// In bytes of payload.
     fn weight(&self) -> usize;
 }
 
-/// The mailbox of one socket: `T` is sent, `E` is handled. Empty, it holds no memory.
+/// The mailbox of one socket: `T` is sent, `E` is handled. Unused, it holds no memory.
 pub(crate) struct Mailbox<T, E>(Mutex<Inner<T, E>>);
 
 struct Inner<T, E> {
@@ -29,8 +33,10 @@ struct Inner<T, E> {
     /// The weight of all of them.
     bytes: usize,
     incoming: VecDeque<E>,
-    /// The socket's task, while it sleeps.
-    task: Option<Waker>,
+    /// Who writes, while it sleeps.
+    writer: Option<Waker>,
+    /// Who handles, while it sleeps.
+    handler: Option<Waker>,
     state: State,
     /// Has the transport left a part of the last batch?
     behind: bool,
@@ -89,7 +95,8 @@ impl<T: Weigh, E> Mailbox<T, E> {
             outgoing: VecDeque::new(),
             bytes: 0,
             incoming: VecDeque::new(),
-            task: None,
+            writer: None,
+            handler: None,
             state: State::Open,
             behind: false,
             dropped: 0,
@@ -123,7 +130,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
         inner.bytes += weight;
         inner.outgoing.push_back(item);
         // A task that waits for the transport has nothing to do with it yet.
-        let task = if inner.behind { None } else { inner.task.take() };
+        let task = if inner.behind { None } else { inner.writer.take() };
         (Posted::Queued { dropped }, task)
     }
 
@@ -148,7 +155,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
             return Err(event);
         }
         inner.incoming.push_back(event);
-        Ok(inner.task.take())
+        Ok(inner.handler.take())
     }
 
     /// Orders the task to close. Only the first order counts; `Err` for the others.
@@ -159,7 +166,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
         }
         inner.state = State::Closing(Some(Box::new(order)));
         let waiting = std::mem::take(&mut inner.waiting);
-        let task = inner.task.take();
+        let task = inner.writer.take();
         drop(inner);
         waiting.into_iter().for_each(Waker::wake);
         Ok(task)
@@ -217,7 +224,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
         if !inner.outgoing.is_empty() {
             return Poll::Ready(Todo::Write);
         }
-        inner.sleep(cx)
+        sleep(&mut inner.writer, cx)
     }
 
     /// For the task, while the transport is full: waits for the order to close alone.
@@ -228,7 +235,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
         {
             return Poll::Ready(*order);
         }
-        inner.sleep(cx)
+        sleep(&mut inner.writer, cx)
     }
 
     /// For the task: waits for an event.
@@ -240,7 +247,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
             }
             return Poll::Ready(event);
         }
-        inner.sleep(cx)
+        sleep(&mut inner.handler, cx)
     }
 
     /// For the task: the next to be written.
@@ -248,8 +255,8 @@ impl<T: Weigh, E> Mailbox<T, E> {
         let mut inner = self.0.lock();
         let item = inner.outgoing.pop_front()?;
         inner.bytes = inner.bytes.saturating_sub(item.weight());
-        if inner.outgoing.is_empty() {
-            // An idle socket holds no room.
+        if inner.outgoing.is_empty() && inner.outgoing.capacity() > KEPT {
+            // An idle socket holds no room to speak of.
             inner.outgoing = VecDeque::new();
         }
         if !inner.waiting.is_empty() {
@@ -273,7 +280,7 @@ impl<T: Weigh, E> Inner<T, E> {
         let order = Order { code, reason: "slow consumer".to_owned(), too_slow };
         self.state = State::Closing(Some(Box::new(order)));
         let discarded = std::mem::take(&mut self.outgoing).len();
-        (Posted::Cut { discarded }, self.task.take())
+        (Posted::Cut { discarded }, self.writer.take())
     }
 
     /// Drops what has waited longest, until there is room. Says how many that were.
@@ -288,12 +295,12 @@ impl<T: Weigh, E> Inner<T, E> {
         self.dropped += dropped as u64;
         dropped
     }
+}
 
-    fn sleep<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
-        match &self.task {
-            Some(task) if task.will_wake(cx.waker()) => {}
-            _ => self.task = Some(cx.waker().clone()),
-        }
-        Poll::Pending
+fn sleep<R>(task: &mut Option<Waker>, cx: &Context<'_>) -> Poll<R> {
+    match task {
+        Some(task) if task.will_wake(cx.waker()) => {}
+        _ => *task = Some(cx.waker().clone()),
     }
+    Poll::Pending
 }

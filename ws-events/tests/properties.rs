@@ -6,8 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use support::{PATIENCE, read, wait_until};
-use tokio::time::timeout;
+use support::{read, read_all, wait_until};
 use ws_core::{Conn, pair};
 use ws_events::{Hub, SetIdError, Socket};
 
@@ -126,8 +125,10 @@ impl World {
                 let Some(at) = some(at) else { return };
                 let code = ws_core::StatusCode::NORMAL_CLOSURE;
                 self.members[at].socket.close(code, "").unwrap();
-                let client = self.members[at].client.clone();
-                timeout(PATIENCE, client.closed()).await.unwrap();
+                // What was sent before comes first.
+                let (messages, _) = read_all(&self.members[at].client).await;
+                let texts = messages.iter().map(|message| message.as_text().unwrap());
+                assert!(texts.eq(self.members[at].messages.iter()));
                 self.gone(at).await;
             }
             Step::Vanish(at) => {
