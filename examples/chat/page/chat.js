@@ -114,7 +114,8 @@ const events = {
   history([id, missed]) {
     const place = places.get(id);
     if (!place) return;
-    const isNews = place.last > 0;
+    const isNews = place.isKnown;
+    place.isKnown = true;
     for (const said of missed) take(place, said, isNews);
     if (isNews) place.firstNew ??= missed.find((said) => said.from !== me);
     place.lines.sort((one, other) => rank(one) - rank(other));
@@ -199,14 +200,16 @@ function take(place, said, isNews) {
 /** Who goes and comes back at once has not been away; several share a line. */
 function note(place, name, did) {
   const last = place.lines.at(-1);
-  if (!last?.names) return put(place, { names: [name], did, at: Date.now() });
+  // By the clock of the server, as all else.
+  const line = { names: [name], did, at: place.last || Date.now() };
+  if (!last?.names) return put(place, line);
   if (last.did === did) {
     if (!last.names.includes(name)) last.names.push(name);
   } else if (did === 'joined' && last.names.includes(name)) {
     last.names = last.names.filter((other) => other !== name);
     if (last.names.length === 0) place.lines.pop();
   } else {
-    return put(place, { names: [name], did, at: Date.now() });
+    return put(place, line);
   }
   if (place === here) log.redraw();
 }
@@ -224,7 +227,7 @@ function settle(id) {
   let place = places.get(id);
   if (place) return place;
   const person = id.startsWith('@') ? id.slice(1) : undefined;
-  place = { id, person, lines: [], people: undefined, typing: new Map(), unread: 0, last: 0, draft: '' };
+  place = { id, person, lines: [], last: 0, isKnown: false, people: undefined, typing: new Map(), unread: 0, draft: '' };
   places.set(id, place);
   if (!person) connection.send('join', { room: id, after: 0 });
   remember('places', JSON.stringify([...places.keys()]));
@@ -408,6 +411,7 @@ function forget(name) {
 $('enter').addEventListener('submit', (event) => {
   event.preventDefault();
   const name = $('name').value.trim();
+  $('refusal').textContent = '';
   if (name) begin(name);
 });
 
