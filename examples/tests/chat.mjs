@@ -244,6 +244,7 @@ const scenes = {
     await ben.sees('.note', 'Ann left');
     await ann.write('from the tunnel');
     await ann.sees('.waiting .fate', 'Sending…');
+    await ann.picture('waiting');
     await ben.say('one');
     await mia.say('two');
     ann.network.mend();
