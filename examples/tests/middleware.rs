@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::service::TowerToHyperService;
+use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -71,6 +72,7 @@ where
         ("timeout", client(timeout.layer(service.clone()))),
         ("compression", client(CompressionLayer::new().layer(service.clone()))),
         ("cors", client(CorsLayer::permissive().layer(service.clone()))),
+        ("limit", client(ConcurrencyLimitLayer::new(1).layer(service.clone()))),
         ("panic", client(CatchPanicLayer::new().layer(service.clone()))),
         ("cache", client(cached(service))),
     ]
@@ -164,4 +166,13 @@ async fn warp_works_behind_middleware() {
     let socket = ws_server_warp::websocket(options(), echo);
     let routes = socket.or(warp::get().map(|| PAGE)).recover(ws_server_warp::recover);
     check("warp", behind_each(warp::service(routes))).await;
+}
+
+/// Some middleware counts on being asked whether it is ready.
+#[tokio::test(start_paused = true)]
+async fn warp_serves_what_has_to_be_asked_first() {
+    let socket = ws_server_warp::websocket(options(), echo);
+    let routes = socket.or(warp::get().map(|| PAGE)).recover(ws_server_warp::recover);
+    let limited = ConcurrencyLimitLayer::new(1).layer(warp::service(routes));
+    check("warp", vec![("limit", ws_server_warp::test_client(limited))]).await;
 }

@@ -148,10 +148,10 @@ pub use ws_core::Json;
 pub use ws_core::Proto;
 pub use ws_core::handshake::InvalidSubprotocol;
 pub use ws_core::{
-    ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn, Deadline,
-    Decode, Direction, Encode, EndedBy, Ending, Error, Frame, HandshakeError, JoinedMessages,
-    Keepalive, Limit, Limits, Message, MessageReader, MessageType, MessageWriter, Messages,
-    Prepared, ProtocolError, Rate, Stats, StatusCode, Tapped, TryWriteError, Unsendable,
+    BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
+    Deadline, Decode, Direction, Encode, EndedBy, Ending, Error, Frame, HandshakeError,
+    JoinedMessages, Keepalive, Limit, Limits, Message, MessageReader, MessageType, MessageWriter,
+    Messages, Prepared, ProtocolError, Rate, Stats, StatusCode, Tapped, TryWriteError, Unsendable,
     close_status, format_close_message, is_close, is_unexpected_close,
 };
 

@@ -1,66 +1,22 @@
 //! How much is read at once, and how much is written?
 #![cfg(test)]
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
-use ws_core::{Agreed, Config, Conn, Role};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio_util::io::{InspectReader, InspectWriter};
+use ws_core::{Agreed, BufferPool, Config, Conn, Role};
 
 /// What was asked of a stream: the bytes of each read and write.
 #[derive(Clone, Default)]
 struct Calls(Arc<Mutex<(Vec<usize>, Vec<usize>)>>);
 
 /// A stream that notes how it is used.
-struct Noted(DuplexStream, Calls);
-
-impl AsyncRead for Noted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.0).poll_read(cx, buf))?;
-        self.1.0.lock().unwrap().0.push(buf.filled().len() - before);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Noted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.0).poll_write(cx, buf))?;
-        self.1.0.lock().unwrap().1.push(count);
-        Poll::Ready(Ok(count))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let whole: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
-        self.poll_write(cx, &whole)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
+fn noted(io: DuplexStream, calls: &Calls) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    let (reads, writes) = (calls.clone(), calls.clone());
+    let io = InspectReader::new(io, move |read| reads.0.lock().unwrap().0.push(read.len()));
+    InspectWriter::new(io, move |wrote| writes.0.lock().unwrap().1.push(wrote.len()))
 }
 
 /// Not so many that one side makes way for others meanwhile, which ends a batch too.
@@ -70,7 +26,7 @@ const MESSAGES: usize = 100;
 async fn echo(config: Config) -> (Vec<usize>, Vec<usize>) {
     let (mut here, there) = duplex(1024 * 1024);
     let calls = Calls::default();
-    let io = Noted(there, calls.clone());
+    let io = noted(there, &calls);
     let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
     here.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
     for _ in 0..MESSAGES {
@@ -78,6 +34,8 @@ async fn echo(config: Config) -> (Vec<usize>, Vec<usize>) {
         conn.write(message).await.unwrap();
     }
     conn.flush().await.unwrap();
+    // Without a close frame, which would want a buffer once more.
+    conn.close_now();
     let calls = calls.0.lock().unwrap();
     assert_eq!(calls.0.iter().sum::<usize>(), 16 * MESSAGES);
     assert_eq!(calls.1.iter().sum::<usize>(), 12 * MESSAGES);
@@ -111,4 +69,73 @@ async fn the_answers_to_a_burst_leave_in_batches() {
     check(Config::new().write_batch(300), 4, 300).await;
     check(Config::new().write_batch(500), 3, 500).await;
     check(Config::new().write_batch(0), MESSAGES, 12).await;
+}
+
+/// How much room the answers to the burst of [`echo`] take, at least and at most.
+const BURST: std::ops::RangeInclusive<usize> = 12 * MESSAGES..=32 * 1024;
+
+#[tokio::test]
+async fn connections_that_write_in_turn_share_a_buffer() {
+    let pool = BufferPool::new(1024 * 1024);
+    for _ in 0..10 {
+        echo(Config::new().buffer_pool(&pool)).await;
+        // Another configuration, and the same pool.
+        echo(Config::new().write_batch(300).buffer_pool(&pool)).await;
+        assert!(BURST.contains(&pool.held()), "{} bytes", pool.held());
+        assert_eq!(pool.misses(), 1);
+    }
+    let other = BufferPool::new(1024 * 1024);
+    echo(Config::new().buffer_pool(&other)).await;
+    echo(Config::new()).await;
+    assert_eq!((pool.misses(), other.misses()), (1, 1));
+}
+
+/// A connection whose peer has not read yet what it was sent.
+async fn with_bytes_that_wait(pool: &BufferPool) -> (Conn, DuplexStream) {
+    let (here, there) = duplex(1);
+    let config = Config::new().buffer_pool(pool);
+    let conn = Conn::from_stream(there, Role::Server, Agreed::default(), Bytes::new(), config);
+    conn.write(vec![7; 1000]).await.unwrap();
+    (conn, here)
+}
+
+/// Reads what waits.
+async fn take(conn: Conn, mut here: DuplexStream) {
+    let mut frame = [0; 1004];
+    here.read_exact(&mut frame).await.unwrap();
+    assert!(frame.ends_with(&[7; 1000]));
+    conn.flush().await.unwrap();
+    conn.close_now();
+}
+
+#[tokio::test]
+async fn a_pool_keeps_no_more_than_it_may() {
+    // Room for all, for three buffers and a bit, for none.
+    for (most, kept) in [(1 << 20, 10), (3 * 1004 + 1003, 3), (1003, 0), (0, 0)] {
+        let pool = BufferPool::new(most);
+        for round in 1..=3 {
+            let mut waiting = Vec::new();
+            for _ in 0..10 {
+                waiting.push(with_bytes_that_wait(&pool).await);
+            }
+            assert_eq!(pool.held(), 0, "as many are in use as there are");
+            assert_eq!(pool.misses(), 10 + (round - 1) * (10 - kept), "{most}, {round}");
+            for (conn, here) in waiting {
+                take(conn, here).await;
+                assert!(pool.held() <= most);
+            }
+            assert_eq!(pool.held() as u64, kept * 1004, "{most}, {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_buffer_with_bytes_that_nobody_takes_is_never_given_to_others() {
+    let pool = BufferPool::new(1 << 20);
+    let (conn, here) = with_bytes_that_wait(&pool).await;
+    conn.close_now();
+    drop((conn, here));
+    assert_eq!(pool.held(), 0);
+    let (conn, here) = with_bytes_that_wait(&pool).await;
+    take(conn, here).await;
 }

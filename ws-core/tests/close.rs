@@ -58,6 +58,15 @@ struct Ends {
     wire: &'static [&'static [u8]],
 }
 
+/// What comes of a transport that is gone, without a word from anybody.
+const CUT: Ends = Ends {
+    close: "-",
+    read: "closed 1006",
+    write: "closed 1006",
+    closed: "by transport, sent -, received -, unclean",
+    wire: &[],
+};
+
 /// The peer's end of the stream.
 struct Wire {
     io: DuplexStream,
@@ -356,48 +365,28 @@ async fn a_peer_that_does_not_answer_is_cut_at_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_is_cut_is_1006() {
     for (we, peer, ends) in [
-        (
-            We::Read,
-            &[Peer::Cut][..],
-            Ends {
-                close: "-",
-                read: "closed 1006",
-                write: "closed 1006",
-                closed: "by transport, sent -, received -, unclean",
-                wire: &[],
-            },
-        ),
-        (
-            We::Read,
-            &[Peer::SendText("whole"), Peer::SendHalf, Peer::Cut],
-            Ends {
-                close: "-",
-                read: "closed 1006",
-                write: "closed 1006",
-                closed: "by transport, sent -, received -, unclean",
-                wire: &[],
-            },
-        ),
+        (We::Read, &[Peer::Cut][..], CUT),
+        (We::Read, &[Peer::SendText("whole"), Peer::SendHalf, Peer::Cut], CUT),
         (
             We::Close(1000, ""),
             &[Peer::AwaitClose, Peer::Cut],
             Ends {
                 close: "closed 1006",
-                read: "closed 1006",
                 write: "close sent",
                 closed: "by transport, sent 1000, received -, unclean",
                 wire: &[b"\x03\xe8"],
+                ..CUT
             },
         ),
+        // What arrived before is told before.
         (
             We::Read,
             &[Peer::SendClose(b"\x03\xe8"), Peer::Cut],
             Ends {
-                close: "-",
                 read: "closed 1000",
                 write: "closed 1000",
                 closed: "by peer, sent 1000, received 1000, clean",
-                wire: &[],
+                ..CUT
             },
         ),
     ] {
@@ -436,18 +425,8 @@ async fn a_fault_of_the_peer_is_told_and_ends_it() {
 
 #[tokio::test(start_paused = true)]
 async fn we_cut_the_transport() {
-    check(
-        We::CloseNow,
-        &[],
-        Ends {
-            close: "-",
-            read: "closed 1006",
-            write: "closed 1006",
-            closed: "by us, sent -, received -, unclean",
-            wire: &[],
-        },
-    )
-    .await;
+    let ends = Ends { closed: "by us, sent -, received -, unclean", ..CUT };
+    check(We::CloseNow, &[], ends).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,13 +3,15 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use ws_core::{
     AcceptError, AcceptOptions, CloseError, Conn, Drain, Error, Outcome, Rejection, RequestInfo,
     StatusCode, Tracker, pair,
@@ -43,7 +45,7 @@ async fn a_handler_that_ends_closes_its_connection() {
     check(new(), async |_| (), &[], 1000).await;
     check(new(), async |conn| conn.write("bye").await, &["bye"], 1000).await;
     check(new(), async |_| Err::<(), _>("a secret"), &[], 1011).await;
-    check(new(), async |_| Err::<(), _>(std::io::Error::other("a secret")), &[], 1011).await;
+    check(new(), async |_| Err::<(), _>(io::Error::other("a secret")), &[], 1011).await;
     let closes = async |conn: Conn| conn.close(StatusCode::POLICY_VIOLATION, "").await;
     check(new(), closes, &[], 1008).await;
 }
@@ -80,6 +82,33 @@ async fn the_hook_of_a_panic_sees_it_and_may_still_write() {
         panic!("again");
     });
     check(options, async |_| -> () { panic!("first") }, &["sorry"], 1011).await;
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn without_a_hook_a_panic_is_logged_with_where_it_was() {
+    let log = Log::default();
+    let writer = log.clone();
+    let _logged = tracing_subscriber::fmt().with_writer(move || writer.clone()).set_default();
+    check(AcceptOptions::new(), async |_| -> () { panic!("the cause") }, &[], 1011).await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for said in ["ERROR", "a handler has panicked", "the cause", "uri=Some(\"/\")", "handlers::"] {
+        assert!(log.contains(said), "{said} is not in\n{log}");
+    }
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ fn a_steady_peer_is_never_too_fast() {
                 let mut read = Box::pin(conn.read());
                 assert!(futures::poll!(&mut read).is_pending());
             }
-            sleep(Duration::from_millis(101)).await;
+            sleep(Duration::from_millis(101)).await; // tidy: sleep is the subject
         }
     });
 }
@@ -135,9 +135,9 @@ fn what_piled_up_while_nobody_read_is_not_held_against_the_peer() {
             let conn = conn.clone();
             async move { read_all(&conn).await }
         });
-        sleep(Duration::from_secs(20)).await;
+        sleep(Duration::from_secs(20)).await; // tidy: sleep is the subject
         peer.send(&vec![text("x"); 10]).await;
-        sleep(Duration::from_secs(20)).await;
+        sleep(Duration::from_secs(20)).await; // tidy: sleep is the subject
         peer.send(&vec![text("x"); 11]).await;
         assert_eq!(soon(reading).await.unwrap(), Some((10, Rate::Messages)));
     });

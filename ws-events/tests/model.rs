@@ -3,21 +3,17 @@
 //! The structures below the hub, with locks under which `shuttle` chooses who runs next:
 //! two thousand orders for each test. One that is waited in for ever is a failure.
 #![cfg(test)]
+#![allow(dead_code, unreachable_pub, reason = "parts of the hub, each looked at by itself")]
 
 #[path = "../src/directory.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a part of the hub, looked at by itself")]
 mod directory;
 #[path = "../src/mailbox.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a part of the hub, looked at by itself")]
 mod mailbox;
 #[path = "../src/outbox.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a part of the hub, looked at by itself")]
 mod outbox;
 #[path = "../src/rooms.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a part of the hub, looked at by itself")]
 mod rooms;
 #[path = "../src/shards.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a part of the hub, looked at by itself")]
 mod shards;
 
 /// The locks of the hub, as shuttle knows them.

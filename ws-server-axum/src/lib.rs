@@ -28,7 +28,7 @@
 //!         .route("/echo", websocket(AcceptOptions::new(), echo))
 //!         .route("/chat", any(chat));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:9000").await?;
-//!     axum::serve(listener, app).await
+//!     ws_server_axum::serve(listener, app).await
 //! }
 //! ```
 //!
@@ -67,20 +67,17 @@
 //! # Routes
 //!
 //! `any` serves HTTP/1.1 and HTTP/2; `get` serves HTTP/1.1 alone, since a WebSocket over
-//! HTTP/2 begins with CONNECT. For HTTP/2, switch on the feature `http2` of axum:
-//! `axum::serve` does the rest but for one thing. Over HTTP/1.1 a connection takes its TCP
-//! stream over and sets `TCP_NODELAY`; over HTTP/2 the stream is shared, so tell the listener,
-//! or short messages wait for acknowledgements, some 40 ms each:
+//! HTTP/2 begins with CONNECT.
 //!
-//! ```no_run
-//! use axum::serve::ListenerExt as _;
+//! # Which server
 //!
-//! # async fn serve(app: axum::Router) -> std::io::Result<()> {
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:9000").await?;
-//! let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-//! axum::serve(listener, app).await
-//! # }
-//! ```
+//! `axum::serve` does for HTTP/1.1, where a connection takes its TCP stream over. Over HTTP/2,
+//! which it speaks with axum's feature `http2`, WebSockets share the stream, and two settings
+//! of it are not for WebSockets: without `TCP_NODELAY`, short messages wait for
+//! acknowledgements, some 40 ms each; and one handler that leaves 1 MiB unread stalls all others
+//! on its connection. [`serve`] and [`serve_until`] have settings that are. For TLS, or any
+//! other stream, give `ws_server_hyper::server()` a `hyper_util::service::TowerToHyperService`
+//! of the router.
 //!
 //! # Middleware
 //!
@@ -91,30 +88,32 @@
 //!
 //! # Shutting down
 //!
-//! `with_graceful_shutdown` knows nothing of connections that were upgraded: give the options
-//! a [`Tracker`], and drain it.
+//! `with_graceful_shutdown` and [`serve_until`] know nothing of connections that were upgraded:
+//! give the options a [`Tracker`], and drain it.
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
 
 mod layer;
 mod refused;
 mod route;
+mod server;
 mod upgrade;
 
 pub use layer::{WebSocketLayer, WebSocketService};
 pub use refused::Refused;
-#[cfg(feature = "test-client")]
-pub use route::test_client;
 pub use route::websocket;
+#[cfg(feature = "test-client")]
+pub use server::test_client;
+pub use server::{serve, serve_until};
 pub use upgrade::{DefaultOnFailedUpgrade, OnFailedUpgrade, WebSocketUpgrade};
 #[cfg(feature = "json")]
 pub use ws_server_hyper::Json;
 #[cfg(feature = "proto")]
 pub use ws_server_hyper::Proto;
 pub use ws_server_hyper::{
-    AcceptOptions, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
-    Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error, Frame,
-    JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
+    AcceptOptions, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression,
+    Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error,
+    Frame, JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
     Messages, Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError,
     Rate, Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tapped, Tracker,
     TryWriteError, Values, close_status, format_close_message, is_close, is_unexpected_close,

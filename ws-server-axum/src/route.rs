@@ -39,24 +39,3 @@ where
         }
     })
 }
-
-/// A client in memory that talks to an application, for its tests: over HTTP/1.1, and over
-/// HTTP/2 by [`TestClient::http2`](crate::TestClient::http2).
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use axum::Router;
-/// use ws_server_axum::{AcceptOptions, test_client, websocket};
-///
-/// let hello = websocket(AcceptOptions::new(), async |conn| conn.write("hello").await);
-/// let client = test_client(Router::new().route("/", hello));
-/// let conn = client.websocket("/").connect().await?;
-/// assert_eq!(conn.read().await?.as_text(), Some("hello"));
-/// # Ok(())
-/// # }
-/// ```
-#[cfg(feature = "test-client")]
-pub fn test_client(app: axum::Router) -> crate::TestClient {
-    crate::TestClient::new(hyper_util::service::TowerToHyperService::new(app))
-}

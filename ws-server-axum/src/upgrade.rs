@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::net::SocketAddr;
 
 use axum::extract::{
@@ -11,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use ws_core::{
-    AcceptOptions, Compression, Config, Conn, Error, Limits, Origin, Outcome, PathParams, PeerAddr,
+    AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, Outcome,
+    PathParams, PeerAddr,
 };
 use ws_server_hyper::{accept_parts, opening};
 
@@ -40,6 +42,7 @@ use crate::Refused;
 #[must_use = "the answer is made by `on_upgrade`"]
 pub struct WebSocketUpgrade<F = DefaultOnFailedUpgrade> {
     head: Box<Parts>,
+    offered: Vec<HeaderValue>,
     options: AcceptOptions,
     on_failed_upgrade: F,
 }
@@ -57,9 +60,16 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
-    /// The values of the headers in which the client offers subprotocols.
+    /// The subprotocols that the client offers, in its order.
     pub fn requested_protocols(&self) -> impl Iterator<Item = &HeaderValue> {
-        self.head.headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL).into_iter()
+        self.offered.iter()
+    }
+
+    /// The subprotocol to answer with, in place of [`protocols`](Self::protocols). One that
+    /// the client does not offer counts as none (RFC 6455 §4.2.2).
+    pub fn set_selected_protocol(&mut self, protocol: HeaderValue) {
+        let names = protocol.to_str().ok();
+        self.options = mem::take(&mut self.options).subprotocols(names);
     }
 
     /// Which web pages may connect. Default: those of the same host.
@@ -102,6 +112,12 @@ impl<F> WebSocketUpgrade<F> {
         self.config(|config| config.write_batch(bytes))
     }
 
+    /// Where the buffers come from in which bytes wait to be written. Default: the thread's
+    /// own.
+    pub fn write_buffer_pool(self, pool: &BufferPool) -> Self {
+        self.config(|config| config.buffer_pool(pool))
+    }
+
     /// How many written bytes may wait for a slow peer before `write` waits too. Default:
     /// 64 KiB.
     pub fn max_write_buffer_size(self, bytes: usize) -> Self {
@@ -111,8 +127,8 @@ impl<F> WebSocketUpgrade<F> {
     /// What to do when there is no connection after all: the client is gone before it has
     /// read the answer, say. Default: nothing.
     pub fn on_failed_upgrade<C: OnFailedUpgrade>(self, callback: C) -> WebSocketUpgrade<C> {
-        let Self { head, options, .. } = self;
-        WebSocketUpgrade { head, options, on_failed_upgrade: callback }
+        let Self { head, offered, options, .. } = self;
+        WebSocketUpgrade { head, offered, options, on_failed_upgrade: callback }
     }
 
     /// Answers the request. If it is found good, the handler runs in a task of its own, once
@@ -161,6 +177,8 @@ impl WebSocketUpgrade {
     ) -> Result<Self, Refused> {
         let options = options.or_else(|| head.extensions.get().cloned()).unwrap_or_default();
         options.check(opening(&*head))?;
+        let offered = opening(&*head).subprotocols().into_iter();
+        let offered = offered.filter_map(|name| HeaderValue::from_str(name).ok()).collect();
         let mut taken = Box::new(head.clone());
         if let Some(OriginalUri(uri)) = head.extensions.get() {
             // A nested router sees only the rest of it.
@@ -177,7 +195,8 @@ impl WebSocketUpgrade {
         {
             taken.extensions.insert(PeerAddr(addr));
         }
-        Ok(Self { head: taken, options, on_failed_upgrade: DefaultOnFailedUpgrade })
+        let on_failed_upgrade = DefaultOnFailedUpgrade;
+        Ok(Self { head: taken, offered, options, on_failed_upgrade })
     }
 }
 

@@ -14,12 +14,12 @@ use axum::routing::{any, get};
 #[cfg(unix)]
 use axum::serve::ListenerExt as _;
 use axum::{Extension, Router};
-use http::StatusCode as Status;
+use http::{HeaderValue, StatusCode as Status, Uri};
 use tokio::sync::{mpsc, oneshot};
 use ws_server_axum::{
-    AcceptOptions, Compression, Conn, Drain, Error, Message, Origin, Refused, Rejection,
-    StatusCode, TestClient, TestError, Tracker, WebSocketLayer, WebSocketUpgrade, test_client,
-    websocket,
+    AcceptOptions, BufferPool, Compression, Conn, Drain, Error, Message, Origin, Refused,
+    Rejection, StatusCode, TestClient, TestError, Tracker, WebSocketLayer, WebSocketUpgrade,
+    test_client, websocket,
 };
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -109,6 +109,7 @@ async fn the_builder_reads_like_axums_own() {
             .max_frame_size(8)
             .read_buffer_size(1024)
             .write_buffer_size(1024)
+            .write_buffer_pool(&BufferPool::new(64 * 1024))
             .max_write_buffer_size(4096)
             .compression(Compression::no_context_takeover())
             .origin(Origin::patterns(["friend.example"]))
@@ -132,6 +133,25 @@ async fn the_builder_reads_like_axums_own() {
         assert!(matches!(refused, TestError::Refused(answer) if answer.status() == 403));
     }
     assert!(failures.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_handler_may_choose_the_subprotocol() {
+    // The last of those that are offered, or one that is not.
+    let handler = async |uri: Uri, mut ws: WebSocketUpgrade| {
+        let last = ws.requested_protocols().last().cloned().unwrap();
+        let chosen = if uri.path() == "/" { last } else { HeaderValue::from_static("v9") };
+        ws.set_selected_protocol(chosen);
+        ws.on_upgrade(echo)
+    };
+    let app = Router::new().route("/", any(handler)).route("/other", any(handler));
+    for client in clients(app) {
+        for (path, chosen) in [("/", Some("v3")), ("/other", None)] {
+            let request = client.websocket(path).subprotocols(["v1", "v2", "v3"]);
+            let conn = in_time(request.connect()).await.unwrap();
+            assert_eq!(conn.subprotocol(), chosen);
+        }
+    }
 }
 
 #[tokio::test]

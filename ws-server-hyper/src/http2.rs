@@ -2,12 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep};
 
 /// How many bytes a peer may send on one stream before they are read.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -32,15 +36,76 @@ pub fn server() -> auto::Builder<TokioExecutor> {
     server
 }
 
+/// How long it may take to learn how a stream has ended. It takes as long only where our own
+/// bytes wait for a peer that reads nothing, and has left nonetheless.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A stream of HTTP/2 that carries a WebSocket.
 ///
 /// To a connection, a stream that is reset is what a TCP connection is that is reset
 /// (RFC 8441 §5): it ends with 1006, and the cause is kept.
-pub(crate) struct Http2Stream(TokioIo<Upgraded>);
+pub(crate) struct Http2Stream {
+    io: TokioIo<Upgraded>,
+    /// Do bytes wait until the peer takes more?
+    blocked: bool,
+    /// Present when the peer's side has ended, while it is not known how.
+    parting: Option<Parting>,
+    /// Why it was reset. hyper says so once, to whoever comes first.
+    cause: Option<Arc<io::Error>>,
+}
+
+/// Who waits to learn how a stream has ended, and how long.
+struct Parting {
+    reader: Waker,
+    patience: Pin<Box<Sleep>>,
+}
 
 impl Http2Stream {
     pub(crate) fn new(upgraded: Upgraded) -> Self {
-        Self(TokioIo::new(upgraded))
+        Self { io: TokioIo::new(upgraded), blocked: false, parting: None, cause: None }
+    }
+
+    /// Was it an end, or a reset? hyper calls either an end when the reset says `CANCEL` or
+    /// `NO_ERROR`. It has the cause in the task that writes for us, which may learn of it
+    /// later than we do, and tells when it ends. So it is told that there is nothing more
+    /// to write; where there is, those who write it are told.
+    fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(cause) = &self.cause {
+            return Poll::Ready(Err(reset_by(cause)));
+        }
+        if !self.blocked {
+            let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+            if shut.is_ready() {
+                return self.seen(shut);
+            }
+        }
+        if Handle::try_current().is_err() {
+            // There is nothing to wait with.
+            return Poll::Ready(Ok(()));
+        }
+        let parting = self.parting.get_or_insert_with(|| Parting {
+            reader: cx.waker().clone(),
+            patience: Box::pin(sleep(PATIENCE)),
+        });
+        parting.reader.clone_from(cx.waker());
+        parting.patience.as_mut().poll(cx).map(Ok)
+    }
+
+    /// What hyper says, with a reset as such.
+    fn seen<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        outcome.map_err(|error| match error.kind() {
+            io::ErrorKind::Other => reset_by(self.cause.insert(Arc::new(error))),
+            _ => error,
+        })
+    }
+
+    /// As [`seen`](Self::seen), of bytes that were to be written.
+    fn written<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.blocked = outcome.is_pending();
+        if let Some(parting) = self.parting.as_ref().filter(|_| !self.blocked) {
+            parting.reader.wake_by_ref();
+        }
+        self.seen(outcome)
     }
 }
 
@@ -51,15 +116,14 @@ impl AsyncRead for Http2Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.0).poll_read(cx, buf)).map_err(reset)?;
-        if buf.filled().len() == before && buf.remaining() > 0 {
-            // hyper calls it an end when a stream is cancelled, and tells only those who
-            // write that it was not a polite one.
-            if let Poll::Ready(Err(error)) = Pin::new(&mut self.0).poll_flush(cx) {
-                return Poll::Ready(Err(reset(error)));
-            }
+        if self.parting.is_none() {
+            let read = Pin::new(&mut self.io).poll_read(cx, buf);
+            ready!(self.seen(read))?;
         }
-        Poll::Ready(Ok(()))
+        if buf.filled().len() > before || buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_parted(cx)
     }
 }
 
@@ -69,22 +133,26 @@ impl AsyncWrite for Http2Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf).map_err(reset)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.written(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx).map_err(reset)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.written(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx).map_err(reset)
+        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.seen(shut)
     }
 }
 
-/// The error of a stream that was reset, with its cause.
-fn reset(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::Other => io::Error::new(io::ErrorKind::ConnectionReset, error),
-        _ => error,
-    }
+/// What became of a stream, and what hyper says about it.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was reset")]
+struct Reset(#[source] Arc<io::Error>);
+
+fn reset_by(cause: &Arc<io::Error>) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, Reset(Arc::clone(cause)))
 }

@@ -12,7 +12,6 @@
 //! use hyper::body::{Bytes, Incoming};
 //! use hyper::service::service_fn;
 //! use hyper::{Request, Response};
-//! use hyper_util::rt::TokioIo;
 //! use tokio::net::TcpListener;
 //! use ws_server_hyper::{AcceptOptions, Conn, Error};
 //!
@@ -36,21 +35,14 @@
 //! #[tokio::main]
 //! async fn main() -> std::io::Result<()> {
 //!     let listener = TcpListener::bind("127.0.0.1:9000").await?;
-//!     loop {
-//!         let (stream, _) = listener.accept().await?;
-//!         tokio::spawn(async move {
-//!             ws_server_hyper::server()
-//!                 .serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer))
-//!                 .await
-//!         });
-//!     }
+//!     ws_server_hyper::serve(listener, service_fn(answer)).await
 //! }
 //! ```
 //!
 //! # Which server
 //!
-//! [`server`] is hyper-util's for HTTP/1.1 and HTTP/2, with settings for WebSockets. Others
-//! do as well: `hyper::server::conn::http1` `.with_upgrades()`, and any HTTP/2 server on
+//! [`serve`] and [`serve_until`] take the connections of a listener, each to [`server`], which is
+//! hyper-util's for HTTP/1.1 and HTTP/2, with settings for WebSockets. Others do as well: `hyper::server::conn::http1` `.with_upgrades()`, and any HTTP/2 server on
 //! which `enable_connect_protocol` was called, without which clients do not try. Any stream
 //! may lie below, such as one of TLS or a Unix socket; where it is a `tokio::net::TcpStream`
 //! in a `TokioIo`, and HTTP/1.1 is spoken, the connection takes it over as such, and sets
@@ -69,12 +61,14 @@
 
 mod accept;
 mod http2;
+mod serve;
 #[cfg(feature = "test-client")]
 mod test_client;
 mod upgrade;
 
 pub use accept::{accept, accept_parts, is_upgrade, opening, try_accept};
 pub use http2::server;
+pub use serve::{serve, serve_until};
 #[cfg(feature = "test-client")]
 pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;
@@ -84,9 +78,9 @@ pub use ws_core::Json;
 pub use ws_core::Proto;
 pub use ws_core::handshake::Opening;
 pub use ws_core::{
-    AcceptOptions, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
-    Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error, Frame,
-    JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
+    AcceptOptions, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression,
+    Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error,
+    Frame, JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
     Messages, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rate,
     Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError,
     Values, close_status, format_close_message, is_close, is_unexpected_close,

@@ -168,24 +168,76 @@ async fn raw() -> (Raw, Conn) {
     (raw, conns.recv().await.unwrap())
 }
 
-#[tokio::test]
-async fn a_stream_that_is_reset_ends_with_1006_and_the_cause() {
-    let check = async |reason: Reason, cause: &str| {
-        let (mut raw, conn) = raw().await;
-        raw.send.send_data(Bytes::from_static(b"\x81\x82\0\0\0\0hi"), false).unwrap();
-        assert_eq!(conn.read().await.unwrap(), Message::from("hi"));
-        raw.send.send_reset(reason);
-        let Error::Closed(CloseError { code, reason, .. }) = conn.read().await.unwrap_err() else {
-            panic!("another error")
-        };
-        assert_eq!(code, StatusCode::ABNORMAL_CLOSURE);
-        assert!(reason.contains(cause), "{reason:?}");
-        assert_eq!(conn.ending().unwrap().by, EndedBy::Transport);
+/// Checks that the connection has ended as its stream was reset, with its cause.
+async fn check_reset(conn: &Conn, cause: &str) {
+    let Error::Closed(CloseError { code, reason, .. }) = conn.read().await.unwrap_err() else {
+        panic!("another error")
     };
+    assert_eq!(code, StatusCode::ABNORMAL_CLOSURE);
+    assert!(reason.contains(cause), "{reason:?}");
+    assert_eq!(conn.ending().unwrap().by, EndedBy::Transport);
+}
+
+const RESETS: [(Reason, &str); 4] = [
+    (Reason::INTERNAL_ERROR, "unexpected internal error"),
+    (Reason::ENHANCE_YOUR_CALM, "excessive load"),
+    // Of these, hyper does not always know the words.
+    (Reason::CANCEL, "the stream was reset: "),
+    (Reason::NO_ERROR, "the stream was reset: "),
+];
+
+/// Which of hyper's tasks sees a reset first is up to the scheduler.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_reset_ends_with_1006_and_the_cause() {
+    for (reason, cause) in [RESETS; 50].as_flattened() {
+        in_time(async {
+            let (mut raw, conn) = raw().await;
+            raw.send.send_data(Bytes::from_static(b"\x81\x82\0\0\0\0hi"), false).unwrap();
+            assert_eq!(conn.read().await.unwrap(), Message::from("hi"));
+            raw.send.send_reset(*reason);
+            check_reset(&conn, cause).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_reset_has_its_cause_for_who_reads_when_a_writer_has_met_it() {
+    for (reason, cause) in RESETS {
+        in_time(async {
+            let (mut raw, conn) = raw().await;
+            raw.send.send_reset(reason);
+            while conn.write("into the void").await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+            check_reset(&conn, cause).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_has_its_cause_while_bytes_wait_that_nobody_takes() {
+    for (reason, cause) in [RESETS; 10].as_flattened() {
+        in_time(async {
+            let (mut raw, conn) = raw().await;
+            // More than the peer lets in.
+            conn.write(vec![0; 1024 * 1024]).await.unwrap();
+            raw.send.send_reset(*reason);
+            check_reset(&conn, cause).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_leaves_and_reads_nothing_is_not_waited_for() {
     in_time(async {
-        check(Reason::INTERNAL_ERROR, "unexpected internal error").await;
-        check(Reason::ENHANCE_YOUR_CALM, "excessive load").await;
-        check(Reason::CANCEL, "").await;
+        let (mut raw, conn) = raw().await;
+        conn.write(vec![0; 1024 * 1024]).await.unwrap();
+        raw.send.send_data(Bytes::new(), true).unwrap();
+        let error = conn.read().await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
     })
     .await;
 }

@@ -64,9 +64,9 @@ pub use ws_server_hyper::Json;
 #[cfg(feature = "proto")]
 pub use ws_server_hyper::Proto;
 pub use ws_server_hyper::{
-    AcceptOptions, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
-    Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error, Frame,
-    JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
+    AcceptOptions, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression,
+    Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error,
+    Frame, JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
     Messages, Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError,
     Rate, Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tapped, Tracker,
     TryWriteError, Values, close_status, format_close_message, is_close, is_unexpected_close,

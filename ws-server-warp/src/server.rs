@@ -1,17 +1,14 @@
 //! How is a filter served so that WebSockets work over HTTP/2, too?
 
 use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::time::Duration;
 
 use http::{Extensions, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use warp::reply::Response;
@@ -54,31 +51,7 @@ pub async fn serve_until<S: Filtered>(
     service: S,
     signal: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let (server, graceful) = (ws_server_hyper::server(), GracefulShutdown::new());
-    let mut signal = pin!(signal);
-    loop {
-        let accepted = std::future::poll_fn(|cx| match signal.as_mut().poll(cx) {
-            std::task::Poll::Ready(()) => std::task::Poll::Ready(None),
-            std::task::Poll::Pending => listener.poll_accept(cx).map(Some),
-        });
-        match accepted.await {
-            None => break,
-            Some(Ok((stream, peer))) => {
-                // Over HTTP/2, nobody takes the stream over who would say so. One that
-                // refuses works all the same.
-                let _ = stream.set_nodelay(true);
-                let service = telling(service.clone(), Some(peer));
-                let conn = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-                let conn = graceful.watch(conn.into_owned());
-                // What goes wrong there is told to nobody else.
-                tokio::spawn(async { drop(conn.await) });
-            }
-            Some(Err(error)) => endure(error).await?,
-        }
-    }
-    drop(listener);
-    graceful.shutdown().await;
-    Ok(())
+    ws_server_hyper::serve_until(listener, telling(service, None), signal).await
 }
 
 /// Serves one connection over any stream, such as one of TLS.
@@ -119,31 +92,29 @@ pub fn test_client<S: Filtered>(service: S) -> crate::TestClient {
     crate::TestClient::new(telling(service, None))
 }
 
-/// What [`warp::service`] makes of any filter.
-pub trait Filtered:
-    tower_service::Service<
-        Request<Incoming>,
-        Response = Response,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
+/// What [`warp::service`] makes of any filter, and `tower` middleware around it: every
+/// `tower` service of the kind that can be cloned for each request.
+pub trait Filtered: Clone + Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
 }
 
-impl<S> Filtered for S where
-    S: tower_service::Service<
-            Request<Incoming>,
-            Response = Response,
-            Error = Infallible,
-            Future: Send + 'static,
-        > + Clone
-        + Send
-        + Sync
-        + 'static
+impl<S> Filtered for S
+where
+    S: Clone + Send + Sync + 'static,
+    S: tower_service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S::Future: Send,
 {
+    async fn answer(mut self, request: Request<Incoming>) -> Response {
+        let answered = match poll_fn(|cx| self.poll_ready(cx)).await {
+            Ok(()) => self.call(request).await,
+            Err(never) => match never {},
+        };
+        match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
 }
 
 /// Puts among the extensions of each request what warp does not show of it.
@@ -162,21 +133,7 @@ fn telling<S: Filtered>(
         };
         let (version, uri) = (request.version(), request.uri().clone());
         request.extensions_mut().insert(Head { version, uri, extensions });
-        filtered.clone().call(request)
+        let answer = filtered.clone().answer(request);
+        async { Ok(answer.await) }
     })
-}
-
-/// Waits out what passes; gives back what does not.
-async fn endure(error: io::Error) -> io::Result<()> {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
-    match error.kind() {
-        // A client that was gone before it was let in.
-        ConnectionAborted | ConnectionRefused | ConnectionReset => Ok(()),
-        InvalidInput => Err(error),
-        // Out of file descriptors, say: those that are here go on.
-        _ => {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            Ok(())
-        }
-    }
 }

@@ -11,6 +11,7 @@ mod peers;
 mod rows;
 mod runner;
 mod server;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -22,7 +23,8 @@ use client::{Client, Way};
 use peers::Peer;
 use rows::{CODES, CODES_OF_A_PAGE, Rows, SIZES, Terms, UP_TO_16_MIB};
 use runner::Test;
-use server::{Adapter, Seen, Server};
+use server::{Adapter, Known, Seen, Server};
+use tls::Over;
 
 fn main() -> Result<ExitCode> {
     let mut tests = Vec::new();
@@ -33,12 +35,22 @@ fn main() -> Result<ExitCode> {
         ("takeover", Compression::context_takeover(), TAKEOVER, SIZES),
     ] {
         let name = format!("chromium::{name}");
-        tests.push(Test::new(name, move || serve_page(Adapter::Hyper, compression, agreed, sizes)));
-    }
-    for (adapter, by) in [(Adapter::Axum, "axum"), (Adapter::Warp, "warp")] {
-        let name = format!("chromium::{by}");
         tests.push(Test::new(name, move || {
-            serve_page(adapter, Compression::no_context_takeover(), NO_TAKEOVER, SIZES)
+            serve_page(Over::Tcp, Adapter::Hyper, compression, agreed, sizes)
+        }));
+    }
+    for (over, adapter, name) in [
+        (Over::Tcp, Adapter::Axum, "axum"),
+        (Over::Tcp, Adapter::Warp, "warp"),
+        (Over::Tls, Adapter::Axum, "tls::axum"),
+        (Over::Tls, Adapter::Warp, "tls::warp"),
+        (Over::Http2, Adapter::Hyper, "http2::hyper"),
+        (Over::Http2, Adapter::Axum, "http2::axum"),
+        (Over::Http2, Adapter::Warp, "http2::warp"),
+    ] {
+        let name = format!("chromium::{name}");
+        tests.push(Test::new(name, move || {
+            serve_page(over, adapter, Compression::no_context_takeover(), NO_TAKEOVER, SIZES)
         }));
     }
     tests.push(Test::new("chromium::pages_of_other_origins_are_refused", refuse_page));
@@ -65,8 +77,15 @@ fn main() -> Result<ExitCode> {
         tests.push(Test::new(format!("{name}_client::windows"), move || serve_windows(peer)));
         tests.push(Test::new(format!("{name}_server::windows"), move || dial_windows(peer)));
     }
-    for (adapter, by) in [(Adapter::Axum, "axum"), (Adapter::Warp, "warp")] {
-        tests.push(Test::new(format!("node_http2::{by}"), move || serve_http2(adapter)));
+    for (over, adapter, name) in [
+        // With prior knowledge.
+        (Over::Tcp, Adapter::Axum, "axum"),
+        (Over::Tcp, Adapter::Warp, "warp"),
+        (Over::Http2, Adapter::Hyper, "tls::hyper"),
+        (Over::Http2, Adapter::Axum, "tls::axum"),
+        (Over::Http2, Adapter::Warp, "tls::warp"),
+    ] {
+        tests.push(Test::new(format!("node_http2::{name}"), move || serve_http2(over, adapter)));
     }
     runner::run(tests)
 }
@@ -128,7 +147,7 @@ async fn serve(peer: Peer, adapter: Adapter, terms: Terms, rows: Rows) -> Result
     let mut server = Server::start(adapter, terms.ours).await?;
     let report = peer.run_client(&rows.to_json(&server.address, &terms.theirs)).await?;
     terms.check(report["extensions"].as_str())?;
-    server.check(&rows, terms.agreed.is_some()).await
+    server.check(&rows, terms.agreed.is_some()).await.map(drop)
 }
 
 /// A server of theirs and our client.
@@ -186,31 +205,53 @@ fn windows(ours: Compression, theirs: Value, server: u8, client: u8) -> Terms {
 }
 
 /// Several connections over one of HTTP/2, by a client that makes them by hand.
-async fn serve_http2(adapter: Adapter) -> Result<()> {
-    let mut server = Server::start(adapter, Compression::off()).await?;
-    let rows = Rows::new(SIZES, CODES).to_json(&server.address, &Value::Null);
-    let report = Peer::run_http2(&rows).await?;
+async fn serve_http2(over: Over, adapter: Adapter) -> Result<()> {
+    let mut server = Server::start_over(over, adapter, Compression::off()).await?;
+    let mut asked = Rows::new(SIZES, CODES).to_json(&server.address, &Value::Null);
+    asked["url"] = json!(over.url("http", &server.address));
+    let report = Peer::run_http2(&asked).await?;
     ensure!(report["sockets"] == 3, "{report}");
+    let mut known = Vec::new();
     for _ in 0..3 {
-        server.check_end(1000).await?;
+        known.push(server.check_end(1000).await?);
+    }
+    check_http2(&known)
+}
+
+/// Were all of them streams of one connection of HTTP/2?
+fn check_http2(known: &[Known]) -> Result<()> {
+    for one in known {
+        ensure!(one.protocol.as_deref() == Some("websocket"), "no extended CONNECT: {one:?}");
+        ensure!(one.peer == known[0].peer, "another connection: {one:?}, {:?}", known[0]);
     }
     Ok(())
 }
 
 /// A page in a browser and our server, which serves the page too.
 async fn serve_page(
+    over: Over,
     adapter: Adapter,
     compression: Compression,
     agreed: &str,
     sizes: &'static [usize],
 ) -> Result<()> {
     let rows = Rows { fragments: SIZES, ..Rows::new(sizes, CODES_OF_A_PAGE) };
-    let mut server = Server::start(adapter, compression).await?;
+    let mut server = Server::start_over(over, adapter, compression).await?;
     let mut asked = rows.to_json(&server.address, &Value::Null);
-    asked["page"] = json!(format!("http://{}/", server.address));
+    asked["url"] = json!(over.url("ws", &server.address));
+    asked["page"] = json!(over.url("http", &server.address) + "/");
     let report = Peer::Chromium.run_client(&asked).await?;
     ensure!(report["extensions"] == agreed, "agreed on {}", report["extensions"]);
-    server.check(&rows, !agreed.is_empty()).await
+    let known = server.check(&rows, !agreed.is_empty()).await?;
+    for one in &known {
+        ensure!(one.cookie.as_deref() == Some("ours"), "without the page's cookie: {one:?}");
+    }
+    if over == Over::Http2 {
+        return check_http2(&known);
+    }
+    let http1 = known.iter().all(|one| one.protocol.is_none());
+    ensure!(http1, "an extended CONNECT that was not offered");
+    Ok(())
 }
 
 /// A page of one server that asks for connections to others.
@@ -225,14 +266,10 @@ async fn refuse_page() -> Result<()> {
     let asked = json!({ "page": format!("http://{}/", page.address), "refused": refused });
     let report = Peer::Chromium.run_client(&asked).await?;
     ensure!(report["codes"] == json!([1006, 1006, 1006, 1006]), "the page saw {report}");
-    for (mut server, (adapter, _)) in servers.into_iter().zip(ADAPTERS) {
-        if matches!(adapter, Adapter::Axum | Adapter::Warp) {
-            // Their frameworks answer, and tell nobody else.
-            continue;
-        }
+    for (mut server, (_, by)) in servers.into_iter().zip(ADAPTERS) {
         let seen = server.seen().await?;
-        let Seen::Refused(rejection) = seen else { bail!("{seen:?}, which is no refusal") };
-        ensure!(rejection.status() == 403, "refused with {}: {rejection}", rejection.status());
+        let Seen::Refused(status) = seen else { bail!("{by}: {seen:?}, which is no refusal") };
+        ensure!(status == 403, "{by} refused with {status}");
     }
     Ok(())
 }

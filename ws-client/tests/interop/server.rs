@@ -1,28 +1,35 @@
 //! What does our server do for the clients of others?
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request as AxumRequest;
+use axum::middleware::{Next, from_fn};
 use axum::routing::get;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode as HttpStatus};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tower::Service as _;
 use warp::Filter as _;
 use warp::path::FullPath;
 use ws_client::{Compression, Config, Conn, Ending, Error, Limits, Message, Stats, StatusCode};
-use ws_core::{AcceptOptions, Rejection};
+use ws_core::AcceptOptions;
 use ws_server_axum::WebSocketLayer;
+use ws_server_warp::Filtered;
 
 use crate::rows::{Close, LONGEST, Rows};
+use crate::tls::Over;
 
 /// What makes the opening handshake.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +50,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) enum Seen {
     Ended(Box<Ended>),
-    Refused(Rejection),
+    Refused(HttpStatus),
 }
 
 #[derive(Debug)]
@@ -51,13 +58,34 @@ pub(crate) struct Ended {
     path: String,
     subprotocol: Option<String>,
     is_compressed: bool,
+    pub(crate) request: Known,
     stats: Stats,
     ending: Ending,
+}
+
+/// What the server knows of the request that a connection began with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Over HTTP/2, what was asked for by an extended CONNECT.
+    pub(crate) protocol: Option<String>,
+    /// The cookie of our page.
+    pub(crate) cookie: Option<String>,
+    /// Which connection of TCP it came by.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Server {
     /// Starts a server in the background of the runtime.
     pub(crate) async fn start(adapter: Adapter, compression: Compression) -> Result<Self> {
+        Self::start_over(Over::Tcp, adapter, compression).await
+    }
+
+    /// As [`start`](Self::start), with something else than TCP below.
+    pub(crate) async fn start_over(
+        over: Over,
+        adapter: Adapter,
+        compression: Compression,
+    ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let limits = Limits::new().message_size(LONGEST);
@@ -68,6 +96,10 @@ impl Server {
         let shared = Arc::new(Shared { options, tell });
         tokio::spawn(async move {
             match adapter {
+                // It ends with the runtime.
+                _ if over != Over::Tcp => {
+                    let _ = shared.serve_tls(over, adapter, listener).await;
+                }
                 Adapter::Axum => shared.serve_by_axum(listener).await,
                 Adapter::Warp => shared.serve_by_warp(listener).await,
                 Adapter::Tcp | Adapter::Hyper => {
@@ -92,16 +124,19 @@ impl Server {
     }
 
     /// Checks that the next connection ended properly, closed by the client with this code.
-    pub(crate) async fn check_end(&mut self, code: u16) -> Result<()> {
+    /// Gives what is known of its request.
+    pub(crate) async fn check_end(&mut self, code: u16) -> Result<Known> {
         let Seen::Ended(ended) = self.seen().await? else { return Err(anyhow!("refused")) };
         let received = ended.ending.received.as_ref().map(|close| close.code.as_u16());
         let is_good = ended.ending.is_clean() && received == Some(code);
         ensure!(is_good, "it should have ended with {code}, and did so by {:?}", ended.ending);
-        Ok(())
+        Ok(ended.request)
     }
 
     /// Checks that the connections of a client that has done all its rows went as they should.
-    pub(crate) async fn check(&mut self, rows: &Rows, is_compressed: bool) -> Result<()> {
+    /// Gives what is known of their requests.
+    pub(crate) async fn check(&mut self, rows: &Rows, is_compressed: bool) -> Result<Vec<Known>> {
+        let mut known = Vec::new();
         let mut expected: Vec<_> = rows.closes.iter().chain(&rows.closed).cloned().collect();
         for path in PATHS {
             expected.push(Close { path: path.to_owned(), code: 1000, reason: String::new() });
@@ -133,15 +168,16 @@ impl Server {
             if path == "/echo" {
                 rows.check_bytes(ended.stats, is_compressed)?;
             }
+            known.push(ended.request);
         }
-        Ok(())
+        Ok(known)
     }
 }
 
 /// Where those rows are that are not about how a connection ends.
 const PATHS: [&str; 3] = ["/echo", "/fragments", "/ping"];
 
-struct Shared {
+pub(crate) struct Shared {
     options: AcceptOptions,
     tell: mpsc::UnboundedSender<Seen>,
 }
@@ -150,7 +186,9 @@ impl Shared {
     async fn welcome(&self, stream: TcpStream) {
         match Conn::accept(stream, &self.options).await {
             Ok(conn) => self.serve(conn).await,
-            Err(ws_core::AcceptError::Rejected(rejection)) => self.tell(Seen::Refused(rejection)),
+            Err(ws_core::AcceptError::Rejected(rejection)) => {
+                self.tell(Seen::Refused(rejection.status()));
+            }
             // Nobody asked for anything.
             Err(_) => {}
         }
@@ -169,22 +207,54 @@ impl Shared {
     }
 
     async fn serve_by_axum(self: Arc<Self>, listener: TcpListener) {
-        let pages = get(async |uri: Uri| page(uri.path()).map(Body::new));
-        let options = self.options.clone();
-        let sockets = WebSocketLayer::new(options, async move |conn| self.serve(conn).await);
         // It ends with the runtime.
-        let _ = axum::serve(listener, Router::new().fallback(pages).layer(sockets)).await;
+        let _ = axum::serve(listener, self.axum()).await;
     }
 
     async fn serve_by_warp(self: Arc<Self>, listener: TcpListener) {
-        let options = self.options.clone();
-        let sockets = ws_server_warp::websocket(options, async move |conn| self.serve(conn).await);
-        let pages = warp::path::full().map(|path: FullPath| page(path.as_str()).map(|_| PAGE));
-        let routes = sockets.or(pages);
-        let _ = ws_server_warp::serve(listener, warp::service(routes)).await;
+        let _ = ws_server_warp::serve(listener, self.warp()).await;
     }
 
-    fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(crate) fn axum(self: Arc<Self>) -> Router {
+        let pages = get(async |uri: Uri| page(uri.path()).map(Body::new));
+        let (options, shared) = (self.options.clone(), Arc::clone(&self));
+        let sockets = WebSocketLayer::new(options, async move |conn| shared.serve(conn).await);
+        let watched = from_fn(move |request: AxumRequest, next: Next| {
+            let shared = Arc::clone(&self);
+            async move {
+                let asks = ws_server_axum::is_upgrade(&request);
+                let response = next.run(request).await;
+                shared.note(asks, response.status());
+                response
+            }
+        });
+        Router::new().fallback(pages).layer(sockets).layer(watched)
+    }
+
+    pub(crate) fn warp(self: Arc<Self>) -> impl Filtered {
+        let (options, shared) = (self.options.clone(), Arc::clone(&self));
+        let serve = async move |conn| shared.serve(conn).await;
+        let pages = warp::path::full().map(|path: FullPath| page(path.as_str()).map(|_| PAGE));
+        let service = warp::service(ws_server_warp::websocket(options, serve).or(pages));
+        tower::service_fn(move |request: Request<Incoming>| {
+            let (shared, mut service) = (Arc::clone(&self), service.clone());
+            async move {
+                let asks = ws_server_warp::is_upgrade(&request);
+                let response = service.call(request).await?;
+                shared.note(asks, response.status());
+                Ok(response)
+            }
+        })
+    }
+
+    /// Tells of the answer to a request for a WebSocket, if that is a refusal.
+    fn note(&self, asks: bool, status: HttpStatus) {
+        if asks && (status.is_client_error() || status.is_server_error()) {
+            self.tell(Seen::Refused(status));
+        }
+    }
+
+    pub(crate) fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         if !ws_server_hyper::is_upgrade(&request) {
             return page(request.uri().path());
         }
@@ -198,7 +268,7 @@ impl Shared {
                 response
             }
             Err(rejection) => {
-                self.tell(Seen::Refused(rejection.clone()));
+                self.tell(Seen::Refused(rejection.status()));
                 rejection.into_response().map(Full::from)
             }
         }
@@ -208,9 +278,15 @@ impl Shared {
         // How it ended says more than the error.
         let _ = converse(&conn).await;
         let ending = conn.closed().await;
-        let uri = conn.request().map(|request| request.uri.to_string());
+        let request = conn.request().unwrap_or_default();
+        let known = Known {
+            protocol: request.local::<Protocol>().map(|it| it.as_str().to_owned()),
+            cookie: request.cookie("page").map(str::to_owned),
+            peer: conn.peer_addr(),
+        };
         self.tell(Seen::Ended(Box::new(Ended {
-            path: uri.unwrap_or_default(),
+            path: request.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            request: known,
             subprotocol: conn.subprotocol().map(str::to_owned),
             is_compressed: conn.is_compressed(),
             stats: conn.stats(),
@@ -272,6 +348,7 @@ fn page(path: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(PAGE));
     let headers = response.headers_mut();
     headers.insert("content-type", http::HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert("set-cookie", http::HeaderValue::from_static("page=ours; HttpOnly"));
     if path != "/" {
         *response.status_mut() = http::StatusCode::NOT_FOUND;
     }

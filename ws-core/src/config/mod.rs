@@ -2,6 +2,7 @@
 
 mod compression;
 mod keepalive;
+mod pool;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ pub use compression::Compression;
 pub(crate) use compression::CompressionMode;
 pub use keepalive::Keepalive;
 use keepalive::KeepaliveChoice;
+pub use pool::BufferPool;
 
 /// The settings of a connection. They chain by value.
 ///
@@ -41,6 +43,7 @@ pub struct Config {
     pub(crate) high_mark: usize,
     pub(crate) read_buffer: usize,
     pub(crate) write_batch: usize,
+    pub(crate) buffer_pool: Option<BufferPool>,
     pub(crate) fragment_size: Option<usize>,
     pub(crate) nodelay: bool,
 }
@@ -60,6 +63,7 @@ impl Config {
             high_mark: 64 * 1024,
             read_buffer: Self::MAX_READ_BUFFER,
             write_batch: 16 * 1024,
+            buffer_pool: None,
             fragment_size: None,
             nodelay: true,
         }
@@ -171,6 +175,17 @@ impl Config {
     /// the burst is over. Default: 16 KiB. Zero lets each message leave by itself.
     pub const fn write_batch(mut self, bytes: usize) -> Self {
         self.write_batch = bytes;
+        self
+    }
+
+    /// Where the buffers come from in which bytes wait to be written, and where they go when
+    /// they are empty. Default: the thread's own, of which it keeps up to 1 MiB.
+    ///
+    /// To be shared: every connection with this configuration uses the same pool, and so does
+    /// every other configuration that names it. Payloads of more than 4 KiB are not copied, and
+    /// need no buffer.
+    pub fn buffer_pool(mut self, pool: &BufferPool) -> Self {
+        self.buffer_pool = Some(pool.clone());
         self
     }
 

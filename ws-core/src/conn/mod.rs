@@ -5,6 +5,7 @@ mod byte_stream;
 mod clock;
 mod close_read;
 mod coded;
+mod control;
 mod ending;
 mod facts;
 mod farewell;

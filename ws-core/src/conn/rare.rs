@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::hooks::{Call, Hooks};
 use super::rates::Arrival;
 use super::reading::Reader;
-use crate::Message;
+use super::waiters::Ticket;
 use crate::frame::Frame;
 use crate::proto::{CloseFrame, Rates};
+use crate::{Error, Message};
 
 /// What stands apart, so that a connection without it is small; one that has any of it does
 /// not take the short way.
@@ -45,6 +46,26 @@ impl Reader {
         let message = self.rare.as_mut()?.parked.take();
         self.tidy_up();
         message
+    }
+
+    /// The message that somebody met who had no use for it. While a `MessageReader` is
+    /// open, that is the end of its message, and nobody else's.
+    #[inline]
+    pub(super) fn take_parked(&mut self, ticket: &Ticket) -> Option<Message> {
+        if self.streaming {
+            return None;
+        }
+        // Who parked it could not go on.
+        let message = self.unpark()?;
+        self.waiters.wake_others(ticket);
+        Some(message)
+    }
+
+    /// The end of what the peer has to say, where this side may still say something.
+    #[inline]
+    pub(super) fn half_over(&self) -> Option<Error> {
+        let frame = self.rare.as_ref()?.unanswered.as_ref()?;
+        Some(Error::Closed(frame.as_error().clone()))
     }
 
     /// Gives up what is empty.

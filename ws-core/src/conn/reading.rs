@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::transport::ReadHalf;
 use super::waiters::{Ticket, Waiters};
 use crate::frame::OpCode;
-use crate::proto::{CloseFrame, Event, Inbound, Mode, Rates};
+use crate::proto::{Event, Inbound, Mode, Rates};
 use crate::{Error, Message, MessageType};
 
 /// How long a piece of a message may be.
@@ -48,7 +48,7 @@ pub(super) struct Reader {
     /// The last read took all that the transport had.
     pub(super) emptied: bool,
     /// A pong is queued and not sent.
-    owes_pong: bool,
+    pub(super) owes_pong: bool,
     pub(super) messages: u64,
     pub(super) bytes: u64,
     /// What the connection began with. It stands here because of the lock.
@@ -171,19 +171,6 @@ impl Reader {
         }
     }
 
-    /// The message that somebody met who had no use for it. While a `MessageReader` is
-    /// open, that is the end of its message, and nobody else's.
-    #[inline]
-    pub(super) fn take_parked(&mut self, ticket: &Ticket) -> Option<Message> {
-        if self.streaming {
-            return None;
-        }
-        // Who parked it could not go on.
-        let message = self.unpark()?;
-        self.waiters.wake_others(ticket);
-        Some(message)
-    }
-
     /// Waits for the turn to read.
     #[inline]
     pub(super) fn poll_turn(
@@ -297,13 +284,6 @@ impl Reader {
         shared.ending.get().map(|ending| ending.error.clone())
     }
 
-    /// The end of what the peer has to say, where this side may still say something.
-    #[inline]
-    fn half_over(&self) -> Option<Error> {
-        let frame = self.rare.as_ref()?.unanswered.as_ref()?;
-        Some(Error::Closed(frame.as_error().clone()))
-    }
-
     /// Notes what is about to be given out.
     #[inline]
     fn give(&mut self, shared: &Shared, got: Got) -> Got {
@@ -409,39 +389,6 @@ impl Reader {
                 }
                 None => return (used, Step::Dry),
             }
-        }
-    }
-
-    /// A ping has arrived. A hook may have to be asked first whether to answer it.
-    #[inline]
-    fn ping(&mut self, shared: &Shared, payload: Bytes) -> Option<Step> {
-        if let Some(call) = self.hook_ping(&payload) {
-            return Some(self.due_hook(call));
-        }
-        shared.queue_pong(payload);
-        self.owes_pong = true;
-        self.has_control().then_some(Step::Got(Got::Frame))
-    }
-
-    /// A pong has arrived.
-    fn pong(&mut self, payload: Bytes) -> Option<Step> {
-        if self.pings.answered(&payload) {
-            self.waiters.wake();
-        }
-        if let Some(call) = self.hook_pong(&payload) {
-            return Some(self.due_hook(call));
-        }
-        self.has_control().then_some(Step::Got(Got::Frame))
-    }
-
-    /// A close frame has arrived.
-    fn close(&mut self, shared: &Shared, frame: CloseFrame) {
-        self.hook_close(frame.as_error());
-        if self.half_closes && !self.closing && !shared.closed.load(Relaxed) {
-            self.rare_mut().unanswered = Some(frame);
-            self.waiters.wake();
-        } else {
-            shared.peer_closed(self, frame);
         }
     }
 

@@ -221,12 +221,13 @@ impl Writer {
     /// upon the reason if not.
     #[inline]
     fn write_short(&mut self, shared: &Shared, message: &Message) -> bool {
-        if shared.more.load(Relaxed) {
+        let more = shared.more.load(Relaxed);
+        if more || !self.outbound.queue().is_empty() {
             if !self.outbound.short(message) {
                 return false;
             }
             self.messages += 1;
-            self.send(shared, true);
+            self.send(shared, more);
             return self.failed.is_none();
         }
         // A task that drains has told the transport whom to wake.

@@ -235,6 +235,7 @@ impl Writer {
         ended.or(self.failed.as_deref()).cloned().unwrap_or_else(Error::abnormal)
     }
 
+    #[inline]
     pub(super) fn is_flushed(&self) -> bool {
         let flushed = self.io.as_ref().is_none_or(WriteHalf::is_flushed);
         self.outbound.queue().is_empty() && flushed

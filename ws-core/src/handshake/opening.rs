@@ -5,7 +5,7 @@ use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::request::Parts;
 use http::{Extensions, Method, Request, Uri, Version};
 
-use super::{Rejection, headers, key};
+use super::{Rejection, headers, key, subprotocol};
 
 /// The head of a request that may ask for a WebSocket, by reference.
 ///
@@ -49,6 +49,11 @@ impl<'a> Opening<'a> {
     /// The headers.
     pub const fn headers(&self) -> &'a HeaderMap {
         self.headers
+    }
+
+    /// The subprotocols that the client offers, in its order; none when it says so badly.
+    pub fn subprotocols(&self) -> Vec<&'a str> {
+        subprotocol::offered(self.headers).unwrap_or_default()
     }
 
     /// What middleware attached to the request.

@@ -38,7 +38,7 @@ pub(super) fn check(subprotocols: &[String]) -> Result<(), InvalidSubprotocol> {
 }
 
 /// What a client offers, across all lines of the header; `None` when it is malformed.
-fn offered(headers: &HeaderMap) -> Option<Vec<&str>> {
+pub(super) fn offered(headers: &HeaderMap) -> Option<Vec<&str>> {
     let mut seen = HashSet::new();
     headers::elements(headers, SEC_WEBSOCKET_PROTOCOL)
         .map(|element| headers::token(element).filter(|name| seen.insert(*name)))

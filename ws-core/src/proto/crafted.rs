@@ -1,7 +1,8 @@
 //! How does a frame that somebody else made become bytes?
 
+use super::Outbound;
 use super::judge::{Situation, judge};
-use super::outbound::{OpenStream, Outbound};
+use super::open_stream::OpenStream;
 use crate::Unsendable;
 use crate::frame::{Frame, OpCode};
 use crate::utf8::Utf8;
@@ -67,7 +68,11 @@ impl Outbound {
         Situation {
             role: self.role.other(),
             in_message: self.stream.is_some(),
-            compression: self.compressor.as_ref().is_some_and(|compressor| !compressor.takeover),
+            compression: self
+                .rare
+                .as_ref()
+                .and_then(|rare| rare.compressor.as_ref())
+                .is_some_and(|compressor| !compressor.takeover),
         }
     }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 
+use super::by_frame::Taken;
 use super::judge::{Situation, judge};
 use super::payload::{
     OpenFrame, OpenMessage, SLACK, check_size, follow, follow_end, grow, inflate,
 };
 use super::{CloseFrame, Event, Fault, Front, Mode, Received, Role};
 use crate::deflate::{Inflater, Params};
-use crate::frame::{Frame, Header, OpCode, mask};
+use crate::frame::{Header, OpCode, mask};
 use crate::utf8::Utf8;
 use crate::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
@@ -30,26 +31,13 @@ pub struct Inbound {
     /// Shared with the connection, until a limit is set for this one alone.
     pub(super) config: Arc<Config>,
     /// Apart, since few connections compress.
-    inflater: Option<Box<Inflater>>,
+    pub(super) inflater: Option<Box<Inflater>>,
     /// Apart, since most messages are here whole when they are looked at.
     pub(super) message: Option<Box<OpenMessage>>,
     /// How is the next message taken?
     pub(super) taken: Taken,
     /// How many frames came beside the first of each message.
-    extra_frames: u32,
-}
-
-/// How messages are taken that begin now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// Whole, or in pieces of payload.
-    Whole,
-    /// Frame by frame.
-    ByFrame,
-    /// Not at all: they are dropped.
-    Dropped,
-    /// There are none any more.
-    Closed,
+    pub(super) extra_frames: u32,
 }
 
 impl Inbound {
@@ -179,66 +167,10 @@ impl Inbound {
         }
     }
 
-    /// Whether messages that begin from now on are taken frame by frame: by
-    /// [`take_frame`](Self::take_frame), whenever [`has_frame`](Self::has_frame).
-    pub fn set_by_frame(&mut self, on: bool) {
-        self.taken = match self.taken {
-            Taken::Whole | Taken::ByFrame if on => Taken::ByFrame,
-            Taken::Whole | Taken::ByFrame => Taken::Whole,
-            other @ (Taken::Dropped | Taken::Closed) => other,
-        };
-    }
-
-    /// Are messages that begin now taken frame by frame?
-    pub fn by_frame(&self) -> bool {
-        self.taken == Taken::ByFrame
-    }
-
-    /// Has a whole frame of a message arrived that is taken frame by frame? Nothing more is
-    /// looked at until it is taken.
-    #[inline]
-    pub fn has_frame(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| message.has_frame())
-    }
-
-    /// Is it the last of its message?
-    pub fn has_last_frame(&self) -> bool {
-        let header = self.message.as_ref().and_then(|message| message.header);
-        self.has_frame() && header.is_some_and(|header| header.fin)
-    }
-
-    /// Is a message arriving that is taken frame by frame?
-    pub fn is_by_frame(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| message.header.is_some())
-    }
-
-    /// Takes a frame of a message that is taken frame by frame. It is unmasked, and as
-    /// compressed as it came.
-    pub fn take_frame(&mut self) -> Option<Frame> {
-        let message = self.message.as_mut().filter(|message| message.has_frame())?;
-        let header = message.header?;
-        let payload = message.take().into();
-        message.frame = None;
-        if header.fin {
-            self.message = None;
-        }
-        Some(Frame::received(header, payload))
-    }
-
     /// How many bytes of the frame that is arriving have not been looked at.
     pub fn missing(&self) -> u64 {
         let frame = self.message.as_ref().and_then(|message| message.frame);
         frame.map_or(0, |frame| frame.missing)
-    }
-
-    /// How many frames came beside the first of each message.
-    pub const fn extra_frames(&self) -> u32 {
-        self.extra_frames
-    }
-
-    /// How many bytes of compressed messages came, and how many they became.
-    pub fn inflated(&self) -> (u64, u64) {
-        self.inflater.as_ref().map_or((0, 0), |inflater| inflater.totals())
     }
 
     /// Where to read a long payload to without copying it, and at most how much of

@@ -8,13 +8,16 @@
 //! [`Outbound::pong`], a close frame by [`Outbound::close`], a [`Fault`] by
 //! [`Outbound::fail`].
 
+mod by_frame;
 mod close;
 mod compressor;
+mod counts;
 mod crafted;
 mod event;
 mod fault;
 mod inbound;
 mod judge;
+mod open_stream;
 mod outbound;
 mod payload;
 mod queue;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::compressor::Compressor;
+use super::open_stream::{OpenStream, opcode_of};
 use super::{CloseFrame, Queue, Role, short};
 use crate::deflate::{DeflateError, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
@@ -20,7 +21,6 @@ pub struct Outbound {
     /// Does a message go out as it is: uncompressed, in one piece? None does after a
     /// close frame.
     plain: bool,
-    pub(super) compressor: Option<Box<Compressor>>,
     pub(super) queue: Queue,
     /// How many bytes the transport has taken.
     sent: u64,
@@ -28,13 +28,14 @@ pub struct Outbound {
     /// Has a close frame been queued?
     pub(super) closed: bool,
     /// How many frames were queued beside the first of each message.
-    extra_frames: u32,
+    pub(super) extra_frames: u32,
     /// Apart, since it is empty for nearly all of the time.
     pub(super) rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Rare {
+    pub(super) compressor: Option<Compressor>,
     /// Where longer messages are cut.
     fragment_size: Option<usize>,
     /// A pong that replaced others: the latest of too many.
@@ -57,66 +58,22 @@ pub enum Then {
     End,
 }
 
-/// A message that is sent piece by piece: what its next frame is. As wide as a byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OpenStream {
-    Text,
-    Binary,
-    More,
-    DeflatedText,
-    DeflatedBinary,
-    DeflatedMore,
-    /// It is sent in frames that somebody else makes.
-    Crafted,
-}
-
-impl OpenStream {
-    const fn new(kind: MessageType, deflated: bool) -> Self {
-        match (kind, deflated) {
-            (MessageType::Text, false) => Self::Text,
-            (MessageType::Binary, false) => Self::Binary,
-            (MessageType::Text, true) => Self::DeflatedText,
-            (MessageType::Binary, true) => Self::DeflatedBinary,
-        }
-    }
-
-    const fn is_deflated(self) -> bool {
-        matches!(self, Self::DeflatedText | Self::DeflatedBinary | Self::DeflatedMore)
-    }
-
-    const fn has_begun(self) -> bool {
-        matches!(self, Self::More | Self::DeflatedMore | Self::Crafted)
-    }
-
-    const fn begun(self) -> Self {
-        if self.is_deflated() { Self::DeflatedMore } else { Self::More }
-    }
-
-    /// The opcode of the next frame.
-    const fn opcode(self) -> OpCode {
-        match self {
-            Self::Text | Self::DeflatedText => OpCode::TEXT,
-            Self::Binary | Self::DeflatedBinary => OpCode::BINARY,
-            Self::More | Self::DeflatedMore | Self::Crafted => OpCode::CONTINUATION,
-        }
-    }
-}
-
 impl Outbound {
     /// Nothing sent yet.
     pub fn new(role: Role, config: &Config, compression: Option<Params>) -> Self {
+        let compressor = compression.map(|params| Compressor::new(role, config, params));
+        let fragment_size = config.fragment_size;
+        let plain = compressor.is_none() && fragment_size.is_none();
+        let rare = || Box::new(Rare { compressor, fragment_size, ..Rare::default() });
         Self {
             role,
-            plain: compression.is_none() && config.fragment_size.is_none(),
-            compressor: compression.map(|params| Box::new(Compressor::new(role, config, params))),
-            queue: Queue::default(),
+            plain,
+            queue: Queue::new(config.buffer_pool.clone()),
             sent: 0,
             stream: None,
             closed: false,
             extra_frames: 0,
-            rare: config
-                .fragment_size
-                .map(|size| Box::new(Rare { fragment_size: Some(size), ..Rare::default() })),
+            rare: (!plain).then(rare),
         }
     }
 
@@ -131,7 +88,7 @@ impl Outbound {
             return;
         }
         let opcode = opcode_of(message.kind());
-        if let Some(compressor) = &mut self.compressor
+        if let Some(compressor) = self.compressor()
             && let Some(payload) = compressor.compress(&message)
         {
             return self.frames(opcode, true, payload);
@@ -174,7 +131,7 @@ impl Outbound {
             return;
         }
         let message = prepared.message();
-        let deflated = match &mut self.compressor {
+        let deflated = match self.compressor() {
             // It refers to what went before, so nobody else can use it.
             Some(compressor) if compressor.takeover => return self.message(message.clone()),
             Some(compressor) => compressor.compress_once(prepared),
@@ -192,17 +149,14 @@ impl Outbound {
 
     /// Opens a message that comes piece by piece.
     pub fn begin(&mut self, kind: MessageType, compress: bool) {
-        self.stream = Some(OpenStream::new(kind, compress && self.compressor.is_some()));
+        let compressed = compress && self.compressor().is_some();
+        self.stream = Some(OpenStream::new(kind, compressed));
     }
 
     /// Makes the open message go uncompressed. Not to be called when there has been a piece
     /// of it.
     pub fn begin_uncompressed(&mut self) {
-        self.stream = self.stream.map(|stream| match stream {
-            OpenStream::DeflatedText => OpenStream::Text,
-            OpenStream::DeflatedBinary => OpenStream::Binary,
-            stream => stream,
-        });
+        self.stream = self.stream.map(OpenStream::plain);
     }
 
     /// Queues the next piece of the open message, as a frame of its own.
@@ -215,7 +169,7 @@ impl Outbound {
         let Some(stream) = self.stream else { return Ok(()) };
         let last = then == Then::End;
         let mut deflated = Vec::new();
-        let payload = match &mut self.compressor {
+        let payload = match self.compressor() {
             Some(compressor) if stream.is_deflated() => {
                 let deflater = &mut compressor.deflater;
                 deflater.push(piece, &mut deflated)?;
@@ -257,16 +211,6 @@ impl Outbound {
     /// Is a message being sent piece by piece?
     pub const fn is_streaming(&self) -> bool {
         self.stream.is_some()
-    }
-
-    /// How many frames were queued beside the first of each message.
-    pub const fn extra_frames(&self) -> u32 {
-        self.extra_frames
-    }
-
-    /// How many bytes of messages were compressed, and how many they became.
-    pub fn deflated(&self) -> (u64, u64) {
-        self.compressor.as_ref().map_or((0, 0), |compressor| (compressor.before, compressor.after))
     }
 
     /// Queues a ping. It overtakes data. Does nothing after a close frame.
@@ -412,6 +356,10 @@ impl Outbound {
         Header { mask: self.mask(), ..Header::new(true, opcode, payload.len() as u64) }
     }
 
+    fn compressor(&mut self) -> Option<&mut Compressor> {
+        self.rare.as_mut()?.compressor.as_mut()
+    }
+
     /// How long a frame may be.
     fn fragment_size(&self) -> usize {
         self.rare.as_ref().and_then(|rare| rare.fragment_size).unwrap_or(usize::MAX)
@@ -442,10 +390,6 @@ impl Outbound {
         }
     }
 
-    pub(super) fn count_extra(&mut self, is_extra: bool) {
-        self.extra_frames = self.extra_frames.saturating_add(is_extra.into());
-    }
-
     /// A new masking key for every frame of a client (RFC 6455 §5.3).
     #[inline]
     pub(super) fn mask(&self) -> Option<Mask> {
@@ -453,13 +397,6 @@ impl Outbound {
             Role::Client => Some(Mask::random()),
             Role::Server => None,
         }
-    }
-}
-
-const fn opcode_of(kind: MessageType) -> OpCode {
-    match kind {
-        MessageType::Text => OpCode::TEXT,
-        MessageType::Binary => OpCode::BINARY,
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use bytes::{Bytes, BytesMut};
 
 use super::{short, spare};
+use crate::config::BufferPool;
 use crate::frame::{Header, MAX_HEADER, Mask, OpCode, mask};
 
 /// Payloads up to this length are copied behind each other; longer ones go as they
@@ -18,11 +19,12 @@ pub(super) const BATCH: usize = 16 * 1024;
 /// Frames that wait for the transport, in order.
 ///
 /// Bytes leave only by [`advance`](Self::advance), when the transport has taken them.
-/// An empty queue holds no memory: what it used goes back to its thread.
+/// An empty queue holds no memory: what it used goes back to its thread, or to its pool.
 #[derive(Debug, Default)]
 pub struct Queue {
     /// Present while anything waits.
     waiting: Option<Box<Waiting>>,
+    pool: Option<BufferPool>,
 }
 
 /// What waits: some chunks, and behind them the batch that grows.
@@ -32,7 +34,7 @@ pub(super) struct Waiting {
     len: usize,
     urgent: usize,
     chunks: VecDeque<Chunk>,
-    batch: Vec<u8>,
+    pub(super) batch: Vec<u8>,
     /// How much of the first of them has been written.
     written: usize,
 }
@@ -60,6 +62,11 @@ impl Chunk {
 }
 
 impl Queue {
+    /// An empty queue whose buffers are those of a pool, if there is one.
+    pub(super) const fn new(pool: Option<BufferPool>) -> Self {
+        Self { waiting: None, pool }
+    }
+
     /// How many bytes wait.
     #[inline]
     pub fn len(&self) -> usize {
@@ -165,7 +172,7 @@ impl Queue {
     /// Adds a control frame at the first place where a frame may begin, behind other
     /// control frames that overtook before.
     pub fn push_urgent(&mut self, header: &Header, payload: &[u8]) {
-        let waiting = self.waiting.get_or_insert_with(spare::take);
+        let waiting = self.waiting.get_or_insert_with(|| spare::take(self.pool.as_ref()));
         let place = waiting.first_boundary();
         if !matches!(waiting.chunks.get(place), Some(Chunk::Control(_))) {
             waiting.chunks.insert(place, Chunk::Control(Vec::new()));
@@ -195,7 +202,7 @@ impl Queue {
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.waiting = None;
     }
 
     /// What waits, if it lies in one piece.
@@ -228,14 +235,14 @@ impl Queue {
         if waiting.len == 0
             && let Some(waiting) = self.waiting.take()
         {
-            spare::give(waiting);
+            spare::give(self.pool.as_ref(), waiting);
         }
     }
 
     /// What waits, with room in the batch that grows for so many more bytes.
     #[inline]
     fn room(&mut self, bytes: usize) -> &mut Waiting {
-        let waiting = self.waiting.get_or_insert_with(spare::take);
+        let waiting = self.waiting.get_or_insert_with(|| spare::take(self.pool.as_ref()));
         if waiting.batch.len() + bytes > BATCH {
             waiting.seal();
         }
@@ -244,7 +251,7 @@ impl Queue {
     }
 
     fn push_chunk(&mut self, chunk: Chunk) {
-        let waiting = self.waiting.get_or_insert_with(spare::take);
+        let waiting = self.waiting.get_or_insert_with(|| spare::take(self.pool.as_ref()));
         waiting.len += chunk.as_slice().len();
         waiting.seal();
         waiting.chunks.push_back(chunk);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::queue::{BATCH, Waiting};
+use crate::config::BufferPool;
 
 /// How much a thread keeps, in bytes.
 const MOST: usize = 1024 * 1024;
@@ -22,9 +23,33 @@ struct Spare {
     weight: usize,
 }
 
-/// What an empty queue needs to hold something.
+/// What an empty queue needs to hold something, with a buffer of its pool or its thread.
 #[inline]
-pub(super) fn take() -> Box<Waiting> {
+pub(super) fn take(pool: Option<&BufferPool>) -> Box<Waiting> {
+    match pool {
+        None => take_of_thread(),
+        Some(pool) => take_of_pool(pool),
+    }
+}
+
+/// Takes back what an empty queue does not need any more.
+#[inline]
+pub(super) fn give(pool: Option<&BufferPool>, waiting: Box<Waiting>) {
+    match pool {
+        None => give_to_thread(waiting),
+        Some(pool) => pool.give(waiting.batch),
+    }
+}
+
+#[cold]
+fn take_of_pool(pool: &BufferPool) -> Box<Waiting> {
+    let mut waiting = Box::<Waiting>::default();
+    waiting.batch = pool.take();
+    waiting
+}
+
+#[inline]
+fn take_of_thread() -> Box<Waiting> {
     SPARE
         .try_with(|spare| {
             let mut spare = spare.try_borrow_mut().ok()?;
@@ -37,9 +62,8 @@ pub(super) fn take() -> Box<Waiting> {
         .unwrap_or_default()
 }
 
-/// Takes back what an empty queue does not need any more.
 #[inline]
-pub(super) fn give(waiting: Box<Waiting>) {
+fn give_to_thread(waiting: Box<Waiting>) {
     let weight = waiting.weight();
     // A thread that ends takes nothing any more.
     let _ = SPARE.try_with(|spare| {

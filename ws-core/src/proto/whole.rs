@@ -1,6 +1,6 @@
 //! Is this, as most often, a whole message in one frame?
 
-use super::inbound::Taken;
+use super::by_frame::Taken;
 use super::{Inbound, Role};
 use crate::frame::{Header, Mask, mask, mask_short};
 use crate::{Message, MessageType};

@@ -78,6 +78,7 @@ pub(crate) const CONTESTANTS: &[Contestant] = &[
     row("soketto", Peer, "soketto", "", &[Echo, Skill::Deflate]),
     row("wtx", Peer, "wtx", "", &[Echo]),
     row("axum", Peer, "axum", "", &[Echo, Fanout, Workers]),
+    row("warp", Peer, "warp", "", &[Echo, Fanout, Workers]),
     row("actix-ws", Peer, "actix-ws", "", &[Echo, Workers]),
     row("tokio-websockets", Peer, "tokio-websockets", "", &[Echo, Fanout, Workers, Client]),
     row("tungstenite", Peer, "tungstenite", "", &[Echo, Fanout, Workers, Client]),
@@ -120,6 +121,15 @@ impl Contestant {
     /// Does it answer with frames that have masks?
     pub(crate) fn is_raw(&self) -> bool {
         self.kind == Limit
+    }
+
+    /// Those that show what the way through a framework costs: the bare and the shortest way
+    /// of ours, ours by that framework, and the framework's own.
+    pub(crate) fn by_adapter(adapter: &str) -> Option<Vec<&'static Self>> {
+        let ours = Self::find(&format!("ours+{adapter}"))?;
+        let theirs = Self::find(adapter).or_else(|| Self::find("fastwebsockets+hyper"))?;
+        let beside = ["ours", "ours+hyper"].into_iter().filter_map(Self::find);
+        Some(beside.filter(|it| *it != ours).chain([ours, theirs]).collect())
     }
 
     /// Can it do without compression?
@@ -214,6 +224,18 @@ mod tests {
         for contestant in CONTESTANTS {
             assert_eq!(Contestant::find(contestant.name), Some(contestant));
         }
+    }
+
+    #[test]
+    fn an_adapter_is_held_against_its_frameworks_own() {
+        let names = |adapter: &str| {
+            let of = |it: &Contestant| it.name;
+            Contestant::by_adapter(adapter).map(|all| all.into_iter().map(of).collect::<Vec<_>>())
+        };
+        assert_eq!(names("axum").unwrap(), ["ours", "ours+hyper", "ours+axum", "axum"]);
+        assert_eq!(names("warp").unwrap(), ["ours", "ours+hyper", "ours+warp", "warp"]);
+        assert_eq!(names("hyper").unwrap(), ["ours", "ours+hyper", "fastwebsockets+hyper"]);
+        assert_eq!(names("soketto"), None);
     }
 
     #[test]

@@ -39,6 +39,10 @@ struct Args {
     /// Measure only this one; may be said several times.
     #[arg(long, value_name = "NAME", conflicts_with = "against")]
     only: Vec<String>,
+    /// Measure what the way through this framework costs, beside its own WebSockets: hyper,
+    /// axum or warp.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["against", "only"])]
+    adapter: Option<String>,
     /// Less of everything: under three minutes, once all is built.
     #[arg(long)]
     short: bool,
@@ -144,6 +148,11 @@ fn plan(args: &Args) -> Plan {
 
 /// The contestants that were asked for.
 fn contestants(args: &Args) -> Result<Vec<&'static Contestant>> {
+    if let Some(adapter) = &args.adapter {
+        return Contestant::by_adapter(adapter).with_context(|| {
+            format!("there is no adapter `{adapter}`; there are hyper, axum, warp")
+        });
+    }
     for name in args.against.iter().chain(&args.only) {
         if Contestant::find(name).is_none() {
             let names: Vec<_> = CONTESTANTS.iter().map(|it| it.name).collect();

@@ -1,0 +1,139 @@
+//! How is one application served by each adapter?
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
+use std::convert::Infallible;
+use std::future::Future;
+
+use axum::Router;
+use http_body_util::{Empty, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http2;
+use hyper::ext::Protocol;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use warp::Filter as _;
+use ws_core::Role;
+use ws_core::handshake::Offer;
+use ws_server_hyper::{AcceptOptions, Compression, Config, Conn, Outcome, TestClient};
+
+/// An application on one of the adapters.
+pub(crate) struct Served {
+    pub(crate) by: &'static str,
+    /// One that talks to it in memory.
+    pub(crate) client: TestClient,
+    /// Serves one stream.
+    pub(crate) serve: Box<dyn Fn(Stream)>,
+}
+
+/// Any stream.
+pub(crate) type Stream = Box<dyn Both>;
+
+pub(crate) trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
+
+/// The same on all adapters: this handler serves every path of one word.
+pub(crate) fn each<H, Fut>(options: &AcceptOptions, handler: H) -> [Served; 3]
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    [
+        on_hyper(options.clone(), handler.clone()),
+        on_axum(options.clone(), handler.clone()),
+        on_warp(options.clone(), handler),
+    ]
+}
+
+fn on_hyper<H, Fut>(options: AcceptOptions, handler: H) -> Served
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let answer: Response<Full<Bytes>> = match ws_server_hyper::accept(&mut request, &options) {
+            Ok((response, upgrade)) => {
+                tokio::spawn(upgrade.serve(handler.clone()));
+                response
+            }
+            Err(rejection) => rejection.into_response().map(Full::from),
+        };
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let client = TestClient::new(service.clone());
+    Served { by: "hyper", client, serve: Box::new(move |io| serve(io, service.clone())) }
+}
+
+fn on_axum<H, Fut>(options: AcceptOptions, handler: H) -> Served
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    let app = Router::new().route("/{path}", ws_server_axum::websocket(options, handler));
+    let client = ws_server_axum::test_client(app.clone());
+    let service = TowerToHyperService::new(app);
+    Served { by: "axum", client, serve: Box::new(move |io| serve(io, service.clone())) }
+}
+
+fn on_warp<H, Fut>(options: AcceptOptions, handler: H) -> Served
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    let route = warp::path::param().and(ws_server_warp::websocket(options, handler));
+    let route = route.map(|_: String, response| response);
+    let service = warp::service(route.recover(ws_server_warp::recover));
+    let client = ws_server_warp::test_client(service.clone());
+    let serve = move |io| {
+        let service = service.clone();
+        tokio::spawn(async {
+            // What goes wrong is seen at the other end.
+            let _ = ws_server_warp::serve_stream(io, None, service).await;
+        });
+    };
+    Served { by: "warp", client, serve: Box::new(serve) }
+}
+
+fn serve<S, B>(io: Stream, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        let server = ws_server_hyper::server();
+        let _ = server.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+    });
+}
+
+/// A client of HTTP/2, for what our own cannot be had for.
+pub(crate) type Http2 = http2::SendRequest<Empty<Bytes>>;
+
+/// Speaks HTTP/2 over a stream.
+pub(crate) async fn http2(io: Stream) -> Http2 {
+    let io = TokioIo::new(io);
+    let (client, conn) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    while !conn.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    tokio::spawn(conn);
+    client
+}
+
+/// Makes a WebSocket by an extended CONNECT.
+pub(crate) async fn connect(mut client: Http2, path: &str, compression: Compression) -> Conn {
+    let offer = Offer::new([""; 0], compression).unwrap();
+    let request = Request::connect(format!("https://localhost{path}")).version(Version::HTTP_2);
+    let request = request.extension(Protocol::from_static("websocket"));
+    let mut request = request.body(Empty::new()).unwrap();
+    request.headers_mut().extend(offer.connect_headers());
+    let mut answer = client.send_request(request).await.unwrap();
+    let agreed = offer.verify(&answer).unwrap();
+    let io = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    let config = Config::new().compression(compression);
+    Conn::from_stream(io, Role::Client, agreed, Bytes::new(), config)
+}

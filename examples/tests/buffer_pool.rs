@@ -1,0 +1,36 @@
+//! Do the connections of each adapter write with the buffers that they are told to?
+#![cfg(test)]
+
+mod adapters;
+
+use std::time::Duration;
+
+use ws_server_hyper::{AcceptOptions, BufferPool, Config, Conn, Prepared};
+
+/// Sends something that waits for the end of the turn, and so for a buffer.
+async fn greet(conn: Conn) {
+    let _ = conn.write_prepared(&Prepared::new("welcome")).await;
+    let _ = conn.read().await;
+}
+
+#[tokio::test]
+async fn all_adapters_share_a_pool() {
+    let pool = BufferPool::new(1024 * 1024);
+    let options = AcceptOptions::new().config(Config::new().buffer_pool(&pool));
+    let run = async {
+        for adapters::Served { by, client, .. } in adapters::each(&options, greet) {
+            for client in [client.clone(), client.http2()] {
+                let mut conns = Vec::new();
+                for _ in 0..10 {
+                    let conn = client.websocket("/x").connect().await.unwrap();
+                    assert_eq!(conn.read().await.unwrap().as_text(), Some("welcome"));
+                    conns.push(conn);
+                    // Ten idle connections, and one buffer.
+                    assert!((1..1024).contains(&pool.held()), "{by}: {}", pool.held());
+                }
+                assert_eq!(pool.misses(), 1, "{by}");
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap();
+}

@@ -1,0 +1,77 @@
+//! Does a server that stops part well with all its connections, whichever the adapter?
+#![cfg(test)]
+
+mod adapters;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use ws_server_hyper::{AcceptOptions, Conn, Drain, Error, StatusCode, TestError, Tracker};
+
+const ALL: usize = 1000;
+
+/// Those that never read.
+const DEAF: usize = 40;
+
+/// As many as may share a connection of HTTP/2.
+const TOGETHER: usize = 250;
+
+async fn echo(conn: Conn) -> Result<(), Error> {
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}
+
+/// Drains a thousand connections of one adapter, over one version of HTTP.
+async fn check(adapter: usize, http2: bool) {
+    let (tracker, ended) = (Tracker::new(), Arc::new(AtomicUsize::new(0)));
+    let options = AcceptOptions::new().tracker(&tracker);
+    let ends = Arc::clone(&ended);
+    let handler = async move |conn| {
+        let _ = echo(conn).await;
+        ends.fetch_add(1, SeqCst);
+    };
+    let adapters::Served { by, client, .. } = &adapters::each(&options, handler)[adapter];
+    let (mut polite, mut deaf) = (JoinSet::new(), Vec::new());
+    let mut last = client.clone();
+    for number in 0..ALL {
+        if http2 && number % TOGETHER == 0 {
+            last = client.clone().http2();
+        }
+        let conn = last.websocket("/x").connect().await.unwrap();
+        conn.write("hello").await.unwrap();
+        assert_eq!(conn.read().await.unwrap().as_text(), Some("hello"));
+        if number % (ALL / DEAF) == 0 {
+            deaf.push(conn);
+        } else {
+            polite.spawn(async move { conn.closed().await });
+        }
+    }
+    assert_eq!(tracker.counts().open, ALL, "{by}");
+
+    let counts = tracker.drain(Drain::within(Duration::from_secs(3))).await;
+    assert_eq!((counts.open, counts.ended), (0, ALL), "{by}");
+    assert_eq!((counts.told, counts.cut), (ALL, DEAF), "{by}");
+    for ending in polite.join_all().await {
+        let told = ending.received.as_ref().map(|close| close.code);
+        assert!(ending.is_clean() && told == Some(StatusCode::GOING_AWAY), "{by}: {ending:?}");
+    }
+    let refused = last.websocket("/x").connect().await.unwrap_err();
+    let TestError::Refused(answer) = refused else { panic!("{by}: {refused}") };
+    assert_eq!(answer.status(), 503, "{by}");
+    // Those of the deaf too: only the goodbye was cut.
+    assert_eq!(ended.load(SeqCst), ALL, "{by}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_connections_of_each_adapter_are_drained_and_the_deaf_ones_cut() {
+    for adapter in 0..3 {
+        for http2 in [false, true] {
+            check(adapter, http2).await;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Do the servers of the adapters suit WebSockets, over TCP and HTTP/2?
+#![cfg(test)]
+
+mod adapters;
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
+use axum::Router;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use ws_server_hyper::{AcceptOptions, Compression, Conn, Error};
+
+/// Reads nothing, or echoes.
+async fn handler(conn: Conn) -> Result<(), Error> {
+    let request = conn.request().unwrap();
+    assert!(request.peer_addr.unwrap().ip().is_loopback());
+    if request.uri.path() == "/slow" {
+        pending::<()>().await;
+    }
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}
+
+fn hyper(listener: TcpListener) -> JoinHandle<()> {
+    let service = service_fn(async |mut request: Request<Incoming>| {
+        let answer = ws_server_hyper::accept(&mut request, &AcceptOptions::new());
+        let (answer, upgrade): (Response<Full<Bytes>>, _) = answer.unwrap();
+        tokio::spawn(upgrade.serve(handler));
+        Ok::<_, Infallible>(answer)
+    });
+    tokio::spawn(async move { ws_server_hyper::serve(listener, service).await.unwrap() })
+}
+
+fn axum(listener: TcpListener) -> JoinHandle<()> {
+    let route = ws_server_axum::websocket(AcceptOptions::new(), handler);
+    let app = Router::new().route("/{path}", route);
+    tokio::spawn(async move { ws_server_axum::serve(listener, app).await.unwrap() })
+}
+
+fn warp(listener: TcpListener) -> JoinHandle<()> {
+    let route = ws_server_warp::websocket(AcceptOptions::new(), handler);
+    tokio::spawn(
+        async move { ws_server_warp::serve(listener, warp::service(route)).await.unwrap() },
+    )
+}
+
+#[tokio::test]
+async fn slow_handlers_stall_none_of_the_others_on_their_connection() {
+    let run = async {
+        for serve in [hyper, axum, warp] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let server = serve(listener);
+            let client = TcpStream::connect(addr).await.unwrap();
+            let client = adapters::http2(Box::new(client)).await;
+            let connect =
+                async |path| adapters::connect(client.clone(), path, Compression::off()).await;
+            let mut slow = Vec::new();
+            for _ in 0..20 {
+                let conn = connect("/slow").await;
+                let writer = conn.clone();
+                // More than what may lie unread; it waits for ever.
+                slow.push((
+                    conn,
+                    tokio::spawn(async move { writer.write(vec![0; 900_000]).await }),
+                ));
+            }
+            let conn = connect("/fast").await;
+            for size in [10, 100_000, 900_000] {
+                let (sent, echoed) = tokio::join!(conn.write(vec![1; size]), conn.read());
+                sent.unwrap();
+                assert_eq!(echoed.unwrap().into_bytes().len(), size);
+            }
+            server.abort();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+}

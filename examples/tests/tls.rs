@@ -1,0 +1,71 @@
+//! Does each adapter serve streams of TLS, by both versions of HTTP?
+#![cfg(test)]
+
+mod adapters;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::duplex;
+use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use ws_client::Dial;
+use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, StatusCode};
+
+async fn echo(conn: Conn) -> Result<(), Error> {
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}
+
+/// Both ends, of which the client speaks only this.
+fn tls(protocol: &str) -> (TlsAcceptor, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let certificate = made.cert.der().clone();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let server = ServerConfig::builder().with_no_client_auth();
+    let mut server = server.with_single_cert(vec![certificate], key.into()).unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    client.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    (Arc::new(server).into(), Arc::new(client).into())
+}
+
+#[tokio::test]
+async fn tls_carries_both_versions_of_http_to_each_adapter() {
+    let compression = Compression::no_context_takeover();
+    let run = async {
+        for served in adapters::each(&AcceptOptions::new().compression(compression), echo) {
+            for protocol in ["http/1.1", "h2"] {
+                let (acceptor, connector) = tls(protocol);
+                let (here, there) = duplex(16 * 1024);
+                let name = ServerName::try_from("localhost").unwrap();
+                let (here, there) =
+                    tokio::join!(connector.connect(name, here), acceptor.accept(there));
+                (served.serve)(Box::new(there.unwrap()));
+                let here = here.unwrap();
+                let conn = match protocol {
+                    "h2" => {
+                        let client = adapters::http2(Box::new(here)).await;
+                        adapters::connect(client, "/x", compression).await
+                    }
+                    _ => {
+                        let dial = Dial::new("wss://localhost/x").compression(compression);
+                        dial.connect_over(here).await.unwrap()
+                    }
+                };
+                assert!(conn.is_compressed(), "{}, {protocol}", served.by);
+                let text = "the same, over and over. ".repeat(10_000);
+                let (sent, echoed) = tokio::join!(conn.write(text.as_str()), conn.read());
+                sent.unwrap();
+                assert_eq!(echoed.unwrap().as_text(), Some(&*text), "{}, {protocol}", served.by);
+                conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap();
+}

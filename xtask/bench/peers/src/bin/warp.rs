@@ -1,0 +1,66 @@
+//! How fast is warp?
+
+use anyhow::Result;
+use futures_util::{SinkExt as _, StreamExt as _};
+use kit::{Hub, MESSAGE_LIMIT, Mode, Options, Subscription};
+use tokio::net::{TcpListener, TcpSocket};
+use warp::Filter as _;
+use warp::ws::{Message, WebSocket, Ws};
+
+fn main() -> Result<()> {
+    let options = Options::of_process();
+    let hub = Hub::default();
+    let sockets = warp::ws().map(move |upgrade: Ws| {
+        let hub = hub.clone();
+        upgrade.max_message_size(MESSAGE_LIMIT).on_upgrade(move |socket| async move {
+            // How a connection ends is not our business: the generator cuts it.
+            let _ = match options.mode {
+                Mode::Echo | Mode::Burst => echo(socket).await,
+                Mode::Fanout => pass_on(socket, hub.subscribe()).await,
+            };
+        })
+    });
+    kit::runtime(options.workers)?.block_on(async {
+        warp::serve(sockets).incoming(listener(options)?).run().await;
+        Ok(())
+    })
+}
+
+/// A listener whose connections do without Nagle's delay: warp has no word for it, and they
+/// have it from what they were accepted by.
+fn listener(options: &Options) -> Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
+    socket.bind(options.listen)?;
+    let listener = socket.listen(1024)?;
+    kit::say_where(&listener.local_addr()?.to_string())?;
+    Ok(listener)
+}
+
+async fn echo(mut socket: WebSocket) -> Result<()> {
+    while let Some(message) = socket.next().await {
+        let message = message?;
+        if message.is_text() || message.is_binary() {
+            socket.send(message).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn pass_on(mut socket: WebSocket, mut subscription: Subscription) -> Result<()> {
+    loop {
+        tokio::select! {
+            message = socket.next() => match message {
+                Some(message) => subscription.publish(&message?.into_bytes()),
+                None => return Ok(()),
+            },
+            Some(payload) = subscription.next() => {
+                socket.feed(Message::binary(payload)).await?;
+                while let Some(payload) = subscription.ready() {
+                    socket.feed(Message::binary(payload)).await?;
+                }
+                socket.flush().await?;
+            }
+        }
+    }
+}
