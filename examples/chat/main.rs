@@ -19,13 +19,14 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// The page: path, type and text of its files.
-const PAGE: [(&str, &str, &str); 7] = [
+const PAGE: [(&str, &str, &str); 8] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/chat.css", CSS, include_str!("page/chat.css")),
     ("/chat.js", JS, include_str!("page/chat.js")),
     ("/connection.js", JS, include_str!("page/connection.js")),
     ("/elements.js", JS, include_str!("page/elements.js")),
     ("/log.js", JS, include_str!("page/log.js")),
+    ("/panels.js", JS, include_str!("page/panels.js")),
     ("/theme.js", JS, include_str!("page/theme.js")),
 ];
 
