@@ -221,3 +221,81 @@ async fn http2_has_several_sockets_on_one_connection() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn broadcast_sends_to_everyone() {
+    let example = Example::start("broadcast", &[]);
+    let (ann, bob) = (connect(example.dial("/")).await, connect(example.dial("/")).await);
+    // Until both are in.
+    for client in [&ann, &bob] {
+        client.write("in").await.unwrap();
+        assert_eq!(text(client).await, "in");
+    }
+    bob.write("hello").await.unwrap();
+    while text(&ann).await != "hello" {}
+    while text(&bob).await != "hello" {}
+}
+
+#[tokio::test]
+async fn groups_hear_what_is_said_in_them_once() {
+    let example = Example::start("groups", &[]);
+    let blue = connect(example.dial("/blue")).await;
+    let both = connect(example.dial("/red,blue")).await;
+    let other = connect(example.dial("/red,blue")).await;
+    // A ping is answered when what came before it has been seen to.
+    for client in [&blue, &both, &other] {
+        client.ping().await.unwrap();
+    }
+    other.write("to red and blue").await.unwrap();
+    other.ping().await.unwrap();
+    blue.write("to blue").await.unwrap();
+    assert_eq!(text(&both).await, "to red and blue");
+    assert_eq!(text(&both).await, "to blue");
+    assert_eq!(text(&other).await, "to blue");
+    assert_eq!(text(&blue).await, "to red and blue");
+}
+
+#[tokio::test]
+async fn rtt_tells_everyone_of_everyone() {
+    let example = Example::start("rtt", &[]);
+    let (ann, bob) = (connect(example.dial("/")).await, connect(example.dial("/")).await);
+    let reading = tokio::spawn(async move {
+        loop {
+            text(&bob).await;
+        }
+    });
+    let mut known = std::collections::BTreeSet::new();
+    while known.len() < 2 {
+        let line = text(&ann).await;
+        assert!(line.starts_with(r#"{"event":"rtt","data":[""#), "{line}");
+        known.insert(line.split('"').nth(7).unwrap().to_owned());
+    }
+    reading.abort();
+}
+
+#[tokio::test]
+async fn gofiber_chat_greets_passes_letters_on_and_handles_events() {
+    let mut example = Example::start("gofiber_chat", &[]);
+    let ann = connect(example.dial("/ws/ann")).await;
+    assert_eq!(text(&ann).await, "Hello user: ann");
+    let bob = connect(example.dial("/ws/bob")).await;
+    assert_eq!(text(&bob).await, "Hello user: bob");
+    assert_eq!(text(&ann).await, "New user connected: bob");
+    let letter = r#"{"data":"hi","from":"bob","to":"ann","event":"CUSTOM_EVENT"}"#;
+    bob.write(letter).await.unwrap();
+    assert_eq!(text(&ann).await, "hi");
+    bob.write(r#"{"data":"hi","from":"bob","to":"eve"}"#).await.unwrap();
+    let other = connect(example.dial("/ws/ann")).await;
+    let refused = in_time(other.read()).await.unwrap_err();
+    assert_eq!(refused.close_status(), Some(StatusCode::POLICY_VIOLATION));
+    bob.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    assert_eq!(text(&ann).await, "User left: bob");
+    let mut said = Vec::new();
+    while !said.iter().any(|line: &String| line.starts_with("disconnect bob")) {
+        let mut line = String::new();
+        example.output.read_line(&mut line).unwrap();
+        said.push(line.trim().to_owned());
+    }
+    assert!(said.contains(&"event CUSTOM_EVENT of bob".to_owned()), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with("error of bob: nobody has the id eve")));
+}

@@ -38,6 +38,7 @@ const COVERED: &[&str] = &[
     "reader",
     "write",
     "write_as",
+    "write_batch",
     "write_frame",
     "write_frame_unchecked",
     "write_json",
@@ -251,6 +252,16 @@ async fn a_dropped_write_queues_the_whole_message_or_nothing() {
     check_dropped_write(async |conn, message| conn.write(message).await).await;
     let prepared = async |conn: &Conn, message| conn.write_prepared(&Prepared::new(message)).await;
     check_dropped_write(prepared).await;
+}
+
+#[tokio::test]
+async fn a_dropped_write_batch_takes_nothing() {
+    check_dropped_write(async |conn, message| {
+        let mut batch = Some(Prepared::new(message));
+        assert_eq!(conn.write_batch(|| batch.take()).await?, 1);
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test]

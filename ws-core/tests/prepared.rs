@@ -1,6 +1,7 @@
 //! A message that goes to many: every kind of connection gets the same.
 #![cfg(test)]
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,6 +80,52 @@ async fn a_message_is_compressed_like_a_written_one() {
         assert_eq!(conn.stats().bytes_out, 2 * written, "{text}");
         drop(peer);
     }
+}
+
+/// Messages of this length → how many of them the first batch takes.
+async fn check_batch(len: usize, mark: usize, expected: usize) {
+    let config = config(Compression::off()).write_buffer(0, mark);
+    let (conn, peer) = connect(Role::Server, config, false);
+    let mut waiting: VecDeque<_> =
+        (0..10_u8).map(|n| Prepared::new(Message::binary(vec![n; len]))).collect();
+    assert_eq!(conn.write_batch(|| waiting.pop_front()).await.unwrap(), expected);
+    assert_eq!(waiting.len(), 10 - expected);
+    while !waiting.is_empty() {
+        conn.flush().await.unwrap();
+        conn.write_batch(|| waiting.pop_front()).await.unwrap();
+    }
+    assert_eq!(conn.stats().messages_out, 10);
+    for n in 0..10_u8 {
+        let received = timeout(Duration::from_secs(20), peer.read()).await.unwrap().unwrap();
+        assert_eq!(received, Message::binary(vec![n; len]));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_what_there_is_up_to_the_high_mark() {
+    check_batch(10, 1 << 20, 10).await;
+    // Each takes two bytes more; the one that crosses the mark is the last.
+    check_batch(10, 35, 3).await;
+    check_batch(10, 36, 4).await;
+    check_batch(100_000, 64 * 1024, 1).await;
+}
+
+#[tokio::test]
+async fn a_batch_is_refused_when_nothing_can_be_sent() {
+    let (conn, peer) = connect(Role::Server, Config::new(), false);
+    let mut asked = false;
+    let closing = tokio::spawn({
+        let conn = conn.clone();
+        async move { conn.close(ws_core::StatusCode::NORMAL_CLOSURE, "").await }
+    });
+    peer.closed().await;
+    closing.await.unwrap().unwrap();
+    let refused = conn.write_batch(|| {
+        asked = true;
+        None
+    });
+    assert!(refused.await.is_err());
+    assert!(!asked);
 }
 
 /// The connection of a crowd that has this number, and its peer: plain or compressed, with and

@@ -6,14 +6,21 @@ use crate::{process, workspace};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What the benchmark is told; `cargo xtask bench --help` says what there is.
+    /// What the benchmark is told; `cargo xtask bench --help` says what there is, and
+    /// `cargo xtask bench hub --help` that of the hub.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let args: Vec<&str> = args.args.iter().map(String::as_str).collect();
-    bench(&args)
+    match args.split_first() {
+        Some((&"hub", rest)) => {
+            let hub = ["--quiet", "--release", "--package", "hub", "--features", "peers", "--"];
+            built("run", &[&hub, rest].concat())
+        }
+        _ => bench(&args),
+    }
 }
 
 /// Is the benchmark itself in order, and does a message still take as few instructions? The
@@ -29,7 +36,7 @@ pub(crate) fn check() -> Result<()> {
     bench(&["--instructions"].into_iter().chain(only).collect::<Vec<_>>())
 }
 
-const PACKAGES: &[&str] = &["kit", "limits", "load", "ours", "runner"];
+const PACKAGES: &[&str] = &["hub", "kit", "limits", "load", "ours", "runner"];
 
 fn bench(args: &[&str]) -> Result<()> {
     built("run", &[&["--quiet", "--package", "runner", "--"], args].concat())

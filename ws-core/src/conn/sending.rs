@@ -103,6 +103,46 @@ impl Conn {
         tried
     }
 
+    /// Sends several messages together: for those that keep a queue of their own, such as
+    /// a hub for each of its members.
+    ///
+    /// It waits for room as [`write`](Self::write) does. Then it takes messages from
+    /// `next` until that has none, or until more than the high mark of
+    /// [`write_buffer`](crate::Config::write_buffer) waits, and offers the transport all
+    /// of them at once. It returns how many it took. [`flush`](Self::flush) tells when the
+    /// transport has them.
+    ///
+    /// `next` runs under a lock of the connection: it must not use the connection.
+    ///
+    /// ```
+    /// use std::collections::VecDeque;
+    /// use ws_core::{Conn, Error, Prepared};
+    ///
+    /// async fn drain(conn: &Conn, mut waiting: VecDeque<Prepared>) -> Result<(), Error> {
+    ///     while !waiting.is_empty() {
+    ///         conn.write_batch(|| waiting.pop_front()).await?;
+    ///         conn.flush().await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As `write`. Nothing has been taken then, unless it is the transport that fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, nothing has been taken from `next`.
+    pub fn write_batch(
+        &self,
+        mut next: impl FnMut() -> Option<Prepared> + Send + Unpin,
+    ) -> impl Future<Output = Result<usize, Error>> + Send {
+        self.0.wait_writing(move |writer, shared, ticket, cx| {
+            writer.poll_write_batch(shared, &mut next, ticket, cx)
+        })
+    }
+
     /// Opens a message that is sent piece by piece.
     ///
     /// # Errors

@@ -63,6 +63,12 @@ impl Values {
         self.0.get().is_some_and(|maps| maps.lock().named.remove(name).is_some())
     }
 
+    /// Forgets all of them.
+    pub fn clear(&self) {
+        // Dropped without the lock: what goes may look here once more.
+        let _forgotten = self.0.get().map(|maps| std::mem::take(&mut *maps.lock()));
+    }
+
     fn maps(&self) -> &Mutex<Maps> {
         self.0.get_or_init(Box::default)
     }
@@ -99,5 +105,8 @@ mod tests {
         assert!(values.unset("a") && !values.unset("a"));
         assert_eq!(values.remove::<u8>(), Some(1));
         assert_eq!(values.get::<u8>(), None);
+        values.set("b", 2_u8);
+        values.clear();
+        assert_eq!(values.named::<u8>("b"), None);
     }
 }

@@ -78,6 +78,28 @@ impl Writer {
         Poll::Ready(self.outcome())
     }
 
+    /// As [`poll_write`](Self::poll_write), for as many messages as there is room for,
+    /// which leave together. Says how many they were.
+    pub(super) fn poll_write_batch(
+        &mut self,
+        shared: &Shared,
+        next: &mut impl FnMut() -> Option<Prepared>,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Error>> {
+        ready!(self.poll_room(shared, ticket, cx))?;
+        let mut taken = 0;
+        while self.outbound.queue().len() <= shared.facts.config.high_mark
+            && let Some(message) = next()
+        {
+            self.outbound.prepared(&message);
+            taken += 1;
+        }
+        self.messages += taken;
+        self.flush_now(shared);
+        Poll::Ready(self.outcome().map(|()| usize::try_from(taken).unwrap_or(usize::MAX)))
+    }
+
     /// Queues a message by `queue` if there is room for it now.
     pub(super) fn try_write(
         &mut self,

@@ -1,0 +1,22 @@
+//! How does one send the same bytes to everyone?
+#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+
+use axum::Router;
+use tokio::net::TcpListener;
+use ws_events::{Hub, Message, Socket};
+use ws_server_axum::{AcceptOptions, websocket};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let hub = Hub::new();
+    // The message is encoded once, and nobody waits for a slow peer.
+    hub.on_message(async |socket: Socket, message: Message| {
+        let delivery = socket.hub().send(message);
+        println!("to {} of {}", delivery.queued, delivery.matched);
+    });
+    let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.member()));
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app).await?)
+}

@@ -1,0 +1,39 @@
+//! How far away is each client? Everyone is told of every round trip, live.
+#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use ws_events::{Conn, Hub, Socket};
+use ws_server_axum::{AcceptOptions, websocket};
+
+/// Pings a client twice a second, until it is gone.
+async fn measure(socket: Socket, conn: Conn) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    while let Ok(rtt) = conn.ping().await {
+        let line = (socket.id(), rtt.as_micros());
+        // Out of date soon: whoever is behind can do without.
+        let sent = socket.hub().everyone().volatile().emit("rtt", &line);
+        if sent.is_err() {
+            return;
+        }
+        ticks.tick().await;
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let hub = Hub::builder().envelope().build();
+    hub.on_connect(async |socket: Socket| {
+        // In a task of its own: the handlers of a socket wait for each other.
+        if let Some(conn) = socket.conn() {
+            tokio::spawn(measure(socket, conn));
+        }
+    });
+    let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.member()));
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app).await?)
+}

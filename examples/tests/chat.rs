@@ -1,0 +1,318 @@
+//! Does the chat keep its rules, and does its page work in a browser?
+#![cfg(test)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ws_client::{Conn, Dial, StatusCode};
+
+/// The chat at work. It ends with this.
+struct Chat {
+    child: Child,
+    /// It says more than is read here, and must not find nobody.
+    _output: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Chat {
+    fn start() -> Self {
+        let mut command = Command::new(program());
+        let mut child = command.arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { child, _output: output, url }
+    }
+
+    /// Somebody who is not in a room yet.
+    async fn enter(&self, name: &str) -> Page {
+        let query = name.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        Page(in_time(Dial::new(format!("{}/ws?name={query}", self.url)).connect()).await.unwrap())
+    }
+
+    /// Somebody in this room.
+    async fn join(&self, name: &str, room: &str) -> Page {
+        let page = self.enter(name).await;
+        page.emit("join", json!({ "room": room, "after": 0 })).await;
+        page.hears("history").await;
+        page
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the page does, without the page.
+struct Page(Conn);
+
+impl Page {
+    async fn emit(&self, event: &str, data: Value) {
+        let text = json!({ "event": event, "data": data }).to_string();
+        in_time(self.0.write(text)).await.unwrap();
+    }
+
+    async fn say(&self, to: &str, text: &str) {
+        self.emit("say", json!({ "to": to, "text": text, "key": text.len().to_string() })).await;
+    }
+
+    /// The data of the next event of this name.
+    async fn hears(&self, event: &str) -> Value {
+        self.next(&[event]).await.1
+    }
+
+    /// The next of these events.
+    async fn next(&self, events: &[&str]) -> (String, Value) {
+        loop {
+            let message = in_time(self.0.read()).await.unwrap();
+            let mut said: Value = serde_json::from_str(message.as_text().unwrap()).unwrap();
+            let event = said["event"].as_str().unwrap().to_owned();
+            if events.contains(&&*event) {
+                return (event, said["data"].take());
+            }
+        }
+    }
+
+    /// The next text that is said.
+    async fn hears_said(&self) -> String {
+        self.hears("said").await["text"].as_str().unwrap().to_owned()
+    }
+
+    /// Whether it is said to this page at all.
+    async fn hears_before_the_beat(&self, event: &str) -> bool {
+        self.emit("beat", Value::Null).await;
+        self.next(&[event, "beat"]).await.0 == event
+    }
+
+    /// How the server ends it.
+    async fn end(&self) -> Option<StatusCode> {
+        let end = async {
+            loop {
+                if let Err(error) = self.0.read().await {
+                    return error;
+                }
+            }
+        };
+        in_time(end).await.close_status()
+    }
+}
+
+/// Where cargo puts the examples that it builds with the tests.
+fn program() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    path.join("examples").join("chat").with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap()
+}
+
+#[tokio::test]
+async fn names_are_short_and_plain() {
+    let chat = Chat::start();
+    let long = "x".repeat(25);
+    for name in ["", " ", &long, "<b>", "a\nb", "a\u{202e}b", "@ann", "#general"] {
+        let end = chat.enter(name).await.end().await;
+        assert_eq!(end, Some(StatusCode::POLICY_VIOLATION), "{name:?}");
+    }
+    for name in ["x", &long[1..], "Ann-Marie O'Neil Jr.", "Дед Мороз", "張偉"] {
+        chat.join(name, "general").await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_belongs_to_one_until_it_is_gone() {
+    let chat = Chat::start();
+    let ann = chat.join("Ann", "general").await;
+    for name in ["Ann", "ANN", " ann "] {
+        let end = async { chat.enter(name).await.end().await };
+        // She is asked whether she is there, and as long as somebody reads, she is.
+        let end = tokio::select! { end = end => end, end = ann.end() => end };
+        assert_eq!(end, Some(StatusCode::POLICY_VIOLATION), "{name}");
+    }
+    in_time(ann.0.close(StatusCode::GOING_AWAY, "")).await.unwrap();
+    chat.join("ann", "general").await;
+}
+
+#[tokio::test]
+async fn who_does_not_answer_loses_the_name() {
+    let chat = Chat::start();
+    let lost = chat.join("Ann", "general").await;
+    let ben = chat.join("Ben", "general").await;
+    let back = chat.join("Ann", "general").await;
+    ben.say("@Ann", "there you are").await;
+    assert_eq!(back.hears_said().await, "there you are");
+    assert_eq!(lost.end().await, Some(StatusCode::GOING_AWAY));
+}
+
+#[tokio::test]
+async fn only_who_is_in_a_room_speaks_and_hears_there() {
+    let chat = Chat::start();
+    let ann = chat.join("Ann", "general").await;
+    let ben = chat.join("Ben", "random").await;
+    ben.say("general", "from outside").await;
+    ben.emit("typing", json!("general")).await;
+    assert!(!ben.hears_before_the_beat("said").await);
+    ann.say("general", "from inside").await;
+    let (event, said) = ann.next(&["said", "typing"]).await;
+    assert_eq!((&*event, &said["text"]), ("said", &json!("from inside")));
+    assert!(!ben.hears_before_the_beat("said").await);
+    ann.emit("leave", json!("general")).await;
+    ann.say("general", "from outside").await;
+    assert!(!ann.hears_before_the_beat("said").await);
+}
+
+#[tokio::test]
+async fn private_words_reach_one_or_are_said_to_reach_nobody() {
+    let chat = Chat::start();
+    let ann = chat.join("Ann", "general").await;
+    let ben = chat.join("Ben", "general").await;
+    let mia = chat.join("Mia", "general").await;
+    ann.say("@ben", "psst").await;
+    for page in [&ann, &ben] {
+        assert_eq!(page.hears_said().await, "psst");
+    }
+    assert!(!mia.hears_before_the_beat("said").await);
+    ann.say("@nobody", "hello?").await;
+    assert_eq!(ann.hears("absent").await, json!("6"));
+}
+
+#[tokio::test]
+async fn texts_have_a_length() {
+    let chat = Chat::start();
+    let ann = chat.join("Ann", "general").await;
+    let longest = "ü".repeat(2_000);
+    for (text, is_said) in [
+        (longest.as_str(), true),
+        (&format!("{longest}ü"), false),
+        ("", false),
+        (" \n ", false),
+        (" trimmed ", true),
+    ] {
+        ann.say("general", text).await;
+        assert_eq!(ann.hears_before_the_beat("said").await, is_said, "{} bytes", text.len());
+        if is_said {
+            ann.hears("beat").await;
+        }
+    }
+    let long_key = json!({ "to": "general", "text": "x", "key": "x".repeat(41) });
+    ann.emit("say", long_key).await;
+    assert!(!ann.hears_before_the_beat("said").await);
+}
+
+#[tokio::test]
+async fn what_no_page_sends_is_turned_out() {
+    let chat = Chat::start();
+    for (text, code) in [
+        ("hello".to_owned(), StatusCode::POLICY_VIOLATION),
+        (r#"{"event":"say","data":7}"#.to_owned(), StatusCode::POLICY_VIOLATION),
+        ("x".repeat(16 * 1024 + 1), StatusCode::MESSAGE_TOO_BIG),
+    ] {
+        let page = chat.join("Ann", "general").await;
+        in_time(page.0.write(text)).await.unwrap();
+        assert_eq!(page.end().await, Some(code));
+    }
+}
+
+#[tokio::test]
+async fn a_room_remembers_its_last_hundred_messages() {
+    let chat = Chat::start();
+    let mut last = 0;
+    for speaker in 0..11 {
+        let page = chat.join(&format!("Speaker {speaker}"), "general").await;
+        for word in 0..10 {
+            page.say("general", &format!("{speaker} {word}")).await;
+            last = page.hears("said").await["at"].as_u64().unwrap();
+        }
+    }
+    let page = chat.enter("Ann").await;
+    for (after, kept) in [(0, 100), (last - 1, 1), (last, 0)] {
+        page.emit("join", json!({ "room": "general", "after": after })).await;
+        let history = page.hears("history").await;
+        let texts: Vec<_> = history[1].as_array().unwrap().iter().map(|it| &it["text"]).collect();
+        assert_eq!(texts.len(), kept);
+        assert_eq!(texts.last().map_or("10 9", |text| text.as_str().unwrap()), "10 9");
+        page.emit("leave", json!("general")).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_too_quick_waits_and_nobody_else_does() {
+    let chat = Chat::start();
+    let ann = chat.join("Ann", "general").await;
+    let ben = chat.join("Ben", "general").await;
+    for number in 0..200 {
+        ann.say("general", &number.to_string()).await;
+    }
+    ben.say("general", "may I?").await;
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|text| text != "may I?") {
+        heard.push(ben.hears_said().await);
+    }
+    // At four in a second, hers would take a minute.
+    assert!(heard.len() < 200, "{heard:?}");
+    heard.pop();
+    assert!(heard.iter().enumerate().all(|(at, text)| *text == at.to_string()), "{heard:?}");
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_rooms() {
+    let chat = Chat::start();
+    let mut pages = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        let page = chat.enter(name).await;
+        for room in 0..10 {
+            page.emit("join", json!({ "room": format!("{name}-{room}"), "after": 0 })).await;
+            page.hears("history").await;
+        }
+        page.emit("join", json!({ "room": "eleventh", "after": 0 })).await;
+        assert_eq!(page.hears("full").await, json!("eleventh"));
+        pages.push(page);
+    }
+    let late = chat.enter("late").await;
+    let wish = json!({ "room": "one-more", "after": 0 });
+    late.emit("join", wish.clone()).await;
+    assert_eq!(late.hears("full").await, json!("one-more"));
+    // One that is left makes room.
+    pages[0].emit("leave", json!("a-0")).await;
+    while late.hears("rooms").await.as_array().unwrap().iter().all(|room| room[1] != 0) {}
+    late.emit("join", wish).await;
+    late.hears("history").await;
+}
+
+/// What plays the scenes: see `chat.mjs`.
+fn scenes(arg: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chat.mjs")).arg(arg);
+    command.stdin(Stdio::null());
+    command
+}
+
+#[tokio::test]
+async fn the_page_works_in_a_browser() {
+    let found = scenes("--version").output();
+    if !found.is_ok_and(|output| output.status.success()) {
+        let missing = "chromium with `playwright-core` is missing: npm ci in \
+            ws-client/tests/peers, and your distribution's chromium";
+        let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!is_required, "{missing}");
+        // Not by a macro, whose words are lost when a test passes.
+        writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
+        return;
+    }
+    let chat = Chat::start();
+    let playing = tokio::process::Command::from(scenes(&chat.url)).kill_on_drop(true).output();
+    let played = tokio::time::timeout(Duration::from_secs(240), playing).await.unwrap().unwrap();
+    assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+}

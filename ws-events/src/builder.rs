@@ -1,0 +1,96 @@
+//! How is a hub set up?
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use crate::broker::{Broker, Here, InProcess};
+use crate::counters::Counters;
+use crate::directory::Directory;
+use crate::hub::Inner;
+use crate::listeners::Listeners;
+use crate::protocol::{Envelope, Plain, Protocol};
+use crate::rooms::{Room, Rooms};
+use crate::{Hub, Outbox};
+
+/// Into how many pieces ids and rooms are divided, each with a lock of its own.
+const SHARDS: usize = 64;
+
+/// Settings of a hub. Made by [`Hub::builder`].
+#[derive(Default)]
+#[must_use = "nothing is done before `build`"]
+pub struct HubBuilder {
+    outbox: Outbox,
+    envelope: bool,
+    states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl HubBuilder {
+    /// What may wait for a slow peer, and what happens beyond. Default: 1 MiB, 1,024
+    /// messages, and then it is disconnected with 1013.
+    pub const fn outbox(mut self, outbox: Outbox) -> Self {
+        self.outbox = outbox;
+        self
+    }
+
+    /// Text messages are events, as `{"event":"name","data":…}` in both directions: so
+    /// `emit` sends them, and `on("name", …)` hears of them. A text that is none, or one with the name of one
+    /// of the hub's own events, becomes an `error` event. Binary messages stay messages.
+    ///
+    /// Default: all messages are messages, and `emit` is an error.
+    pub const fn envelope(mut self) -> Self {
+        self.envelope = true;
+        self
+    }
+
+    /// Something for handlers to ask for, by its type, as
+    /// [`State<T>`](crate::State). Default: nothing.
+    pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.states.insert(TypeId::of::<T>(), Arc::new(state));
+        self
+    }
+
+    /// The hub.
+    #[must_use = "a hub without a socket does nothing"]
+    pub fn build(self) -> Hub {
+        self.broker(Box::new(InProcess))
+    }
+
+    /// The hub, with others behind a broker.
+    pub(crate) fn broker(self, broker: Box<dyn Broker>) -> Hub {
+        let protocol: Box<dyn Protocol> =
+            if self.envelope { Box::new(Envelope) } else { Box::new(Plain) };
+        let hub = Arc::new(Inner {
+            everyone: Room::new(Arc::from("")),
+            rooms: Rooms::new(SHARDS),
+            directory: Directory::new(SHARDS),
+            listeners: Listeners::default(),
+            middleware: RwLock::default(),
+            outbox: self.outbox,
+            protocol,
+            broker,
+            states: self.states,
+            counters: Counters::default(),
+            draining: AtomicBool::new(false),
+            served: AtomicUsize::new(0),
+            left: Notify::new(),
+        });
+        hub.broker.start(Arc::new(Here(Arc::downgrade(&hub))));
+        Hub(hub)
+    }
+}
+
+impl fmt::Debug for HubBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubBuilder")
+            .field("outbox", &self.outbox)
+            .field("envelope", &self.envelope)
+            .field("states", &self.states.len())
+            .finish()
+    }
+}

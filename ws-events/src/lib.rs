@@ -1,0 +1,151 @@
+//! A hub for WebSockets: events, rooms, presence, and broadcasts that never wait for a slow
+//! peer.
+//!
+//! A [`Hub`] makes a [`Socket`] of every connection that it is given, whichever adapter the
+//! connection comes from: something with an id, attributes, rooms, and handlers that are
+//! called when something happens to it.
+//!
+//! ```
+//! use serde::Deserialize;
+//! use ws_events::{EmitError, EncodeError, Hub, Json, Socket};
+//!
+//! #[derive(Deserialize)]
+//! struct Say {
+//!     room: String,
+//!     text: String,
+//! }
+//!
+//! async fn say(socket: Socket, Json(say): Json<Say>) -> Result<(), EncodeError> {
+//!     // Everyone in the room, but whoever says it.
+//!     socket.to(&say.room).emit("said", &(socket.id(), say.text))?;
+//!     Ok(())
+//! }
+//!
+//! let hub = Hub::builder().envelope().build();
+//! hub.on("say", say);
+//! hub.on("enter", async |socket: Socket, Json(room): Json<String>| socket.join(room));
+//! hub.on_connect(async |socket: Socket| socket.emit("welcome", "hello"));
+//! hub.on_disconnect(async |socket: Socket| {
+//!     for room in socket.rooms() {
+//!         socket.to(room).emit("left", &socket.id())?;
+//!     }
+//!     Ok::<_, EncodeError>(())
+//! });
+//! # fn unused(_: EmitError) {}
+//! ```
+//!
+//! It is served by any adapter: `ws.on_upgrade(hub.member())` in a handler of axum, or
+//! `websocket(options, hub.member())` as a whole route of axum or warp;
+//! `upgrade.serve(hub.member())` with hyper; and [`hub.serve(conn)`](Hub::serve) for any
+//! [`Conn`].
+//!
+//! # Messages and events
+//!
+//! By default what goes over the wire are messages as they are: [`Socket::send`] and its
+//! like send them, [`Hub::on_message`] hears of them. With
+//! [`envelope`](HubBuilder::envelope), text messages are events, `{"event":"say","data":…}`
+//! in both directions: [`Socket::emit`] and its like send them, [`Hub::on`] hears of them.
+//!
+//! # What is guaranteed
+//!
+//! * What is sent to one socket arrives in the order in which it was sent, however it was:
+//!   to the socket, to a room, to everyone. Only volatile messages, and those that an
+//!   [`Outbox`] has no room for, are left out. Pings, pongs and the closing handshake
+//!   overtake.
+//! * All who are in a room hear what several senders send to it in one order. A message to
+//!   several rooms takes its place in the order of each, and reaches everyone once.
+//! * Who [joined](Socket::join) before a message was sent gets it, who
+//!   [left](Socket::leave) before does not, and at the same time it is either, once.
+//! * Handlers of one socket run one after the other, in the order of what they handle;
+//!   those of several sockets at once. While one works, pings are answered, what is sent
+//!   leaves, and the end is noticed; up to 32 messages or 64 KiB are read ahead, and then
+//!   the peer has to wait.
+//! * `connect` is handled before anything else. `disconnect` is handled once, after the
+//!   last message, with rooms and attributes still there; before it `close`, if this side
+//!   closed; after it `error`, if it was a fault. Then the socket leaves its rooms.
+//! * A handler that panics or fails is told to the handlers of `error`, and stops nobody.
+//! * Who keeps a [`Socket`] keeps neither the connection, nor its attributes or handlers.
+//! * An id belongs to one socket at a time. [`Socket::set_id`] is one step: the socket can
+//!   be found all the while.
+//!
+//! # Slow peers
+//!
+//! What is sent waits in the socket's [`Outbox`], which is bounded in bytes and in
+//! messages, and takes memory when it is used. Nothing else waits: the connection is
+//! handed one batch at a time. Beyond the bounds the [`Overflow`] decides; by default the
+//! socket is closed with 1013. Nobody else waits for it in any case.
+//!
+//! # Coming from callbacks
+//!
+//! The callback face of a server, by event:
+//!
+//! | dgrr's `Server` | here |
+//! | --- | --- |
+//! | `HandleOpen(func(*Conn))` | [`Hub::on_connect`] with [`Socket`] |
+//! | `HandleData(func(*Conn, bool, []byte))` | [`Hub::on_message`] with [`Socket`] and [`Message`], whose [`kind`](Message::kind) is text or binary |
+//! | `HandlePing`, `HandlePong` | [`Hub::on_ping`], [`Hub::on_pong`], with the payload as [`Bytes`](bytes::Bytes); pings are answered without them |
+//! | `HandleClose(func(*Conn, error))` | [`Hub::on_disconnect`] with [`Reason`] |
+//! | `HandleError(func(*Conn, error))` | [`Hub::on_error`] with [`Fault`] |
+//! | `UpgradeHandler` | [`Hub::middleware`], or the adapter's filter for an HTTP status |
+//! | `conn.ID()`, `UserValue`, `SetUserValue` | [`Socket::id`], [`Socket::attributes`] |
+//!
+//! And gofiber's socketio:
+//!
+//! | socketio | here |
+//! | --- | --- |
+//! | `New(callback, config)` | [`Hub::member`], [`Hub::on_connect`]; the request is [`Socket::request`] |
+//! | `On(event, callback)`, `Off` | [`Hub::on`], [`Hub::off`]; [`Socket::on`], [`Socket::off`] for one socket |
+//! | `EventPayload` | [`EventPayload`], or what you need of it as [arguments](FromEvent) |
+//! | `kws.Emit(message)` | [`Socket::send`], [`Socket::emit`] |
+//! | `EmitTo`, `EmitToList` | [`Hub::send_to`], [`Hub::send_to_list`], and the same on [`Socket`] |
+//! | `kws.Broadcast(message, true)` | [`Socket::broadcast`], which leaves itself out |
+//! | `Broadcast`, `kws.Broadcast(message, false)` | [`Hub::send`], [`Hub::emit`] |
+//! | `Fire`, `kws.Fire` | [`Hub::fire`], [`Socket::fire`] |
+//! | `SetAttribute`, `GetStringAttribute`, … | [`Socket::attributes`]: [`set`](Values::set), [`named`](Values::named) |
+//! | `GetUUID`, `SetUUID` | [`Socket::id`], [`Socket::set_id`] |
+//! | `Close`, `IsAlive` | [`Socket::close`], [`Socket::is_alive`] |
+//! | `Drain`, `CloseAll`, `IsDraining` | [`Hub::drain`], [`Hub::close_all`], [`Hub::is_draining`] |
+//! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
+
+mod broker;
+mod builder;
+mod counters;
+mod directory;
+mod dispatch;
+mod drain;
+mod driver;
+mod error;
+mod event;
+mod extract;
+mod handler;
+mod hub;
+mod id;
+mod listeners;
+mod mailbox;
+mod member;
+mod outbox;
+mod posting;
+mod protocol;
+mod pump;
+mod rooms;
+mod shards;
+mod socket;
+mod stay;
+mod sync;
+mod target;
+
+pub use builder::HubBuilder;
+pub use counters::{HubStats, SocketStats};
+pub use drain::Drained;
+pub use error::{EmitError, EncodeError, Fault, NotConnected, Reason, Refusal, SetIdError};
+pub use event::{Event, EventPayload};
+pub use extract::{FromEvent, Json, Room, State};
+pub use handler::{Handler, Handling};
+pub use hub::Hub;
+pub use id::Id;
+pub use listeners::ListenerId;
+pub use outbox::{Outbox, Overflow};
+pub use posting::Delivery;
+pub use socket::Socket;
+pub use target::Target;
+pub use ws_core::{CloseError, Conn, Error, Message, MessageType, Prepared, StatusCode, Values};

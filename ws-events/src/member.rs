@@ -1,0 +1,131 @@
+//! What is a socket, behind its handles?
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use once_cell::race::OnceBox;
+use parking_lot::Mutex;
+use ws_core::{Conn, Message, Prepared, Values};
+
+use crate::directory::Name;
+use crate::event::News;
+use crate::hub::Inner;
+use crate::listeners::Listeners;
+use crate::mailbox::{Mailbox, Weigh};
+use crate::rooms::Place;
+use crate::{Event, Id};
+
+/// A socket, behind its handles.
+pub(crate) struct Member {
+    pub(crate) hub: Arc<Inner>,
+    pub(crate) name: Name,
+    pub(crate) mailbox: Mailbox<Prepared, Told>,
+    pub(crate) attributes: Values,
+    /// Taken when it is over: whoever keeps a handle does not keep the connection.
+    pub(crate) conn: Mutex<Option<Conn>>,
+    pub(crate) places: Mutex<Places>,
+    /// Those of this socket alone.
+    pub(crate) listeners: OnceBox<Listeners>,
+}
+
+/// An event that waits for the handlers.
+pub(crate) struct Told {
+    pub(crate) event: Event,
+    pub(crate) news: News,
+}
+
+/// Where a socket is.
+pub(crate) enum Places {
+    /// Not let in yet.
+    Outside,
+    /// Everywhere, and in these rooms.
+    In { everywhere: Place<Member>, rooms: Vec<Place<Member>> },
+    /// Nowhere any more.
+    Gone,
+}
+
+impl Member {
+    pub(crate) fn new(hub: Arc<Inner>, conn: Conn) -> Arc<Self> {
+        Arc::new(Self {
+            hub,
+            name: Name::new(Id::random().0),
+            mailbox: Mailbox::new(),
+            attributes: Values::default(),
+            conn: Mutex::new(Some(conn)),
+            places: Mutex::new(Places::Outside),
+            listeners: OnceBox::new(),
+        })
+    }
+
+    /// Would any handler hear of it?
+    pub(crate) fn hears(&self, event: &Event) -> bool {
+        self.hub.listeners.hears(event)
+            || self.listeners.get().is_some_and(|listeners| listeners.hears(event))
+    }
+
+    /// Has pings and pongs told, if any handler hears of them. The connection remembers
+    /// that until it is over.
+    pub(crate) fn watch(self: &Arc<Self>, conn: &Conn) {
+        // Weakly, since the connection is kept by what it tells.
+        if self.hears(&Event::Ping) {
+            let member = Arc::downgrade(self);
+            conn.on_ping(move |_, payload| {
+                Self::control(&member, Event::Ping, payload);
+                true
+            });
+        }
+        if self.hears(&Event::Pong) {
+            let member = Arc::downgrade(self);
+            conn.on_pong(move |_, payload| Self::control(&member, Event::Pong, payload));
+        }
+    }
+
+    fn control(member: &Weak<Self>, event: Event, payload: &Bytes) {
+        if let Some(member) = member.upgrade() {
+            member.tell(event, News::Data(Message::binary(payload.clone())));
+        }
+    }
+
+    /// Puts an event before the handlers, if there are any and there is room. Says whether
+    /// it did.
+    pub(crate) fn tell(&self, event: Event, news: News) -> bool {
+        if !self.hears(&event) {
+            return false;
+        }
+        match self.mailbox.tell(Told { event, news }) {
+            Ok(task) => {
+                if let Some(task) = task {
+                    task.wake();
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Forgets what is of the application, or would keep the connection.
+    pub(crate) fn empty(&self) {
+        self.attributes.clear();
+        if let Some(listeners) = self.listeners.get() {
+            listeners.clear();
+        }
+        drop(self.conn.lock().take());
+    }
+}
+
+impl Weigh for Prepared {
+    fn weight(&self) -> usize {
+        self.message().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every socket is one.
+    #[test]
+    fn a_member_is_small() {
+        assert!(size_of::<Member>() <= 288, "{}", size_of::<Member>());
+    }
+}

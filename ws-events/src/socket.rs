@@ -1,0 +1,374 @@
+//! What can be done with one socket?
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+
+use serde::Serialize;
+use tokio::time::timeout;
+use ws_core::proto::CloseFrame;
+use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Values};
+
+use crate::directory::Unnamed;
+use crate::event::News;
+use crate::mailbox::{Order, Weigh};
+use crate::member::{Member, Places};
+use crate::outbox::Overflow;
+use crate::posting::{Delivery, post_to};
+use crate::target::Target;
+use crate::{EmitError, Event, Fault, Handler, Hub, Id, ListenerId, NotConnected, SetIdError};
+use crate::{SocketStats, listeners::Listeners};
+
+/// A socket of a [`Hub`]: a connection that has an id, attributes, rooms and handlers.
+///
+/// A cheap handle: clone it, keep it. What is done with it never waits, but for
+/// [`send_wait`](Self::send_wait): messages go into the socket's [outbox](crate::Outbox).
+/// A handle keeps neither the connection open nor, when it is over, what the application
+/// kept with it.
+#[derive(Clone)]
+pub struct Socket(pub(crate) Arc<Member>);
+
+impl Socket {
+    pub(crate) fn of(member: &Arc<Member>) -> Self {
+        Self(Arc::clone(member))
+    }
+
+    /// The hub that it belongs to.
+    pub fn hub(&self) -> Hub {
+        Hub(Arc::clone(&self.0.hub))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Id {
+        Id(self.0.name.get())
+    }
+
+    /// Gives it another id, by which it is found from now on. The one it has is no change.
+    ///
+    /// # Errors
+    ///
+    /// When another socket has it, or this one has ended. Nothing changes then.
+    pub fn set_id(&self, id: impl Into<Id>) -> Result<(), SetIdError> {
+        let renamed = self.0.hub.directory.rename(&self.0, &self.0.name, id.into().0);
+        renamed.map_err(|why| match why {
+            Unnamed::Taken => SetIdError::Taken,
+            Unnamed::Gone => SetIdError::Closed,
+        })
+    }
+
+    /// What the application keeps with it, by type or by name. Forgotten when its
+    /// `disconnect` has been handled.
+    pub fn attributes(&self) -> &Values {
+        &self.0.attributes
+    }
+
+    /// Sends it a message as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it will not get it. [`EmitError::Full`] and [`EmitError::SlowConsumer`] are what
+    /// the hub's [`Overflow`] makes of a peer that does not keep up.
+    pub fn send(&self, message: impl Into<Message>) -> Result<(), EmitError> {
+        self.send_prepared(&Prepared::new(message))
+    }
+
+    /// As [`send`](Self::send), of a message that is prepared already.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub fn send_prepared(&self, message: &Prepared) -> Result<(), EmitError> {
+        post_to(&self.0, message)
+    }
+
+    /// Sends it an event, whose data is made into JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and when it cannot be encoded.
+    pub fn emit<T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<(), EmitError> {
+        self.send(self.0.hub.encode(event.as_ref(), data)?)
+    }
+
+    /// As [`send`](Self::send), and with [`Overflow::Block`] waits for room first.
+    ///
+    /// # Errors
+    ///
+    /// As `send`: [`EmitError::Full`] when there was no room for as long as `Block` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the message has not been sent.
+    pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
+        self.post_wait(Prepared::new(message)).await
+    }
+
+    /// As [`emit`](Self::emit), and waits as [`send_wait`](Self::send_wait) does.
+    ///
+    /// # Errors
+    ///
+    /// As `send_wait`, and when it cannot be encoded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the event has not been sent.
+    pub async fn emit_wait<T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<(), EmitError> {
+        let message = self.0.hub.encode(event.as_ref(), data)?;
+        self.post_wait(Prepared::new(message)).await
+    }
+
+    async fn post_wait(&self, message: Prepared) -> Result<(), EmitError> {
+        let outbox = &self.0.hub.outbox;
+        let Overflow::Block(patience) = outbox.overflow else { return post_to(&self.0, &message) };
+        let sending = std::future::poll_fn(|cx| {
+            while self.0.mailbox.poll_room(outbox, message.weight(), cx).is_ready() {
+                match post_to(&self.0, &message) {
+                    // Somebody else was quicker.
+                    Err(EmitError::Full) => {}
+                    posted => return Poll::Ready(posted),
+                }
+            }
+            Poll::Pending
+        });
+        timeout(patience, sending).await.unwrap_or(Err(EmitError::Full))
+    }
+
+    /// Sends a message to another socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::send_to`]. When nobody has the id, this socket also gets an `error` event
+    /// with [`Fault::NoSuchId`].
+    pub fn send_to(
+        &self,
+        id: impl AsRef<str>,
+        message: impl Into<Message>,
+    ) -> Result<(), EmitError> {
+        self.report(self.hub().send_to(id, message))
+    }
+
+    /// Sends an event to another socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to), and when it cannot be encoded.
+    pub fn emit_to<T: Serialize + ?Sized>(
+        &self,
+        id: impl AsRef<str>,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<(), EmitError> {
+        self.report(self.hub().emit_to(id, event, data))
+    }
+
+    /// Sends a message to several others, and says for each what became of it.
+    pub fn send_to_list<I>(
+        &self,
+        ids: I,
+        message: impl Into<Message>,
+    ) -> Vec<(Id, Result<(), EmitError>)>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let sent = self.hub().send_to_list(ids, message);
+        sent.into_iter().map(|(id, result)| (id, self.report(result))).collect()
+    }
+
+    fn report(&self, sent: Result<(), EmitError>) -> Result<(), EmitError> {
+        if let Err(EmitError::NoSuchId(id)) = &sent {
+            self.0.tell(Event::Error, News::Wrong(Fault::NoSuchId(id.clone())));
+        }
+        sent
+    }
+
+    /// Everyone but this socket. Everyone without exception is [`Hub::everyone`].
+    pub fn broadcast(&self) -> Target {
+        self.hub().everyone().except_member(&self.0)
+    }
+
+    /// Those in a room, but this socket.
+    pub fn to(&self, room: impl AsRef<str>) -> Target {
+        self.hub().to(room).except_member(&self.0)
+    }
+
+    /// Sends a message only if the socket keeps up: see [`Target::volatile`].
+    pub fn send_volatile(&self, message: impl Into<Message>) -> Delivery {
+        Target::members_of(self.hub(), vec![Arc::clone(&self.0)]).volatile().send(message)
+    }
+
+    /// Has the handlers of an event called, here on the server. Nothing goes over the
+    /// wire. Says whether there are any, and room in front of them.
+    ///
+    /// It happens in the task of the socket, behind what that has to handle already: at
+    /// most 1,024 events.
+    pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
+        self.0.tell(event.into(), News::Data(data.into()))
+    }
+
+    /// Adds a handler for this socket alone. It is called after those of the hub.
+    pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
+    where
+        H: Handler<Args>,
+        Args: 'static,
+    {
+        let listeners = self.0.listeners.get_or_init(Box::<Listeners>::default);
+        let event = event.into();
+        let is_control = matches!(event, Event::Ping | Event::Pong);
+        let id = listeners.add(Some(event), handler);
+        if is_control && let Some(conn) = self.conn() {
+            self.0.watch(&conn);
+        }
+        if matches!(*self.0.places.lock(), Places::Gone) {
+            // It would never be dropped.
+            listeners.clear();
+        }
+        id
+    }
+
+    /// Removes a handler of this socket. Says whether it was there.
+    pub fn off(&self, id: ListenerId) -> bool {
+        self.0.listeners.get().is_some_and(|listeners| listeners.remove(id))
+    }
+
+    /// Enters a room. To be in it already is no error.
+    ///
+    /// # Errors
+    ///
+    /// When the socket is not connected: it has ended, or middleware has yet to let it in.
+    pub fn join(&self, room: impl AsRef<str>) -> Result<(), NotConnected> {
+        let room = room.as_ref();
+        let name = {
+            let mut places = self.0.places.lock();
+            let Places::In { rooms, .. } = &mut *places else { return Err(NotConnected) };
+            if rooms.iter().any(|place| **place.room().name() == *room) {
+                return Ok(());
+            }
+            let place = self.0.hub.rooms.enter(room, &self.0);
+            let name = Arc::clone(place.room().name());
+            rooms.push(place);
+            name
+        };
+        self.0.tell(Event::RoomJoin, News::Room(name));
+        Ok(())
+    }
+
+    /// Leaves a room. Says whether it was in it.
+    pub fn leave(&self, room: impl AsRef<str>) -> bool {
+        let room = room.as_ref();
+        let place = {
+            let mut places = self.0.places.lock();
+            let Places::In { rooms, .. } = &mut *places else { return false };
+            let Some(at) = rooms.iter().position(|place| **place.room().name() == *room) else {
+                return false;
+            };
+            let place = rooms.swap_remove(at);
+            // Under the lock: who enters again at once is not let out by this.
+            self.0.hub.rooms.leave(&place, &self.0);
+            place
+        };
+        self.0.tell(Event::RoomLeave, News::Room(Arc::clone(place.room().name())));
+        true
+    }
+
+    /// The names of the rooms that it is in.
+    pub fn rooms(&self) -> Vec<String> {
+        match &*self.0.places.lock() {
+            Places::In { rooms, .. } => {
+                rooms.iter().map(|place| place.room().name().as_ref().to_owned()).collect()
+            }
+            Places::Outside | Places::Gone => Vec::new(),
+        }
+    }
+
+    /// Is it in this room?
+    pub fn is_in(&self, room: impl AsRef<str>) -> bool {
+        let room = room.as_ref();
+        match &*self.0.places.lock() {
+            Places::In { rooms, .. } => rooms.iter().any(|place| **place.room().name() == *room),
+            Places::Outside | Places::Gone => false,
+        }
+    }
+
+    /// Closes it. What was sent before goes out first as long as the peer takes it at
+    /// once; the close frame does not wait for a slow one. Does nothing if the socket is
+    /// closing already.
+    ///
+    /// # Errors
+    ///
+    /// When the code or the reason may not be sent. Nothing happens then.
+    pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), Unsendable> {
+        CloseFrame::new(code, reason)?;
+        self.order(Order { code, reason: reason.to_owned(), too_slow: None });
+        Ok(())
+    }
+
+    /// Orders its task to close. Says whether this is the first order.
+    pub(crate) fn order(&self, order: Order) -> bool {
+        match self.0.mailbox.close(order) {
+            Ok(task) => {
+                if let Some(task) = task {
+                    task.wake();
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// May anything be sent to it still? A peer that has vanished may not have been
+    /// noticed.
+    pub fn is_alive(&self) -> bool {
+        self.0.mailbox.is_open()
+    }
+
+    /// How it keeps up.
+    pub fn stats(&self) -> SocketStats {
+        let level = self.0.mailbox.level();
+        SocketStats { messages: level.messages, bytes: level.bytes, dropped: level.dropped }
+    }
+
+    /// The connection below: to ping, or to ask what it knows. `None` when it is over.
+    ///
+    /// The hub reads it. What is written to it directly passes the outbox.
+    pub fn conn(&self) -> Option<Conn> {
+        self.0.conn.lock().clone()
+    }
+
+    /// The request that the connection began with, where it was kept; `None` when the
+    /// connection is over.
+    pub fn request(&self) -> Option<Arc<RequestInfo>> {
+        self.0.conn.lock().as_ref()?.request()
+    }
+
+    /// The address at the other end, where it is known; `None` when the connection is over.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.conn.lock().as_ref()?.peer_addr()
+    }
+}
+
+/// Two handles of the same socket are equal.
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Socket {}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.id())
+            .field("alive", &self.is_alive())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! How does a socket enter its hub, and how does it leave?
+//!
+//! Whatever becomes of the task of a socket, the socket leaves: [`Guest`] sees to it when
+//! it is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use tokio::runtime::Handle;
+use ws_core::{Conn, StatusCode};
+
+use crate::counters::add;
+use crate::dispatch::dispatch;
+use crate::event::News;
+use crate::mailbox::Order;
+use crate::member::{Member, Places};
+use crate::rooms::Room;
+use crate::{Event, Hub, Reason, Refusal, Socket};
+
+/// A socket that is not let in yet.
+pub(crate) struct Arrival(Guest);
+
+/// A socket that is in the hub.
+pub(crate) struct Stay {
+    socket: Socket,
+    /// Until the end.
+    guest: Option<Guest>,
+}
+
+/// A socket that the hub counts. Dropped, it leaves everything and forgets everything, and
+/// nobody is told.
+struct Guest(Socket);
+
+impl Arrival {
+    pub(crate) fn new(hub: Hub, conn: &Conn) -> Self {
+        hub.0.served.fetch_add(1, SeqCst);
+        Self(Guest(Socket(Member::new(hub.0, conn.clone()))))
+    }
+
+    pub(crate) const fn socket(&self) -> &Socket {
+        &self.0.0
+    }
+
+    /// Lets it in: it is found by its id, and it is among everyone.
+    pub(crate) fn enter(self) -> Result<Stay, Refusal> {
+        let Self(guest) = self;
+        let member = &guest.0.0;
+        let hub = &member.hub;
+        if hub.directory.list(member, &member.name).is_err() {
+            return Err(Refusal::new("the id is taken"));
+        }
+        {
+            let mut places = member.places.lock();
+            *places = Places::In { everywhere: hub.everyone.enter(member), rooms: Vec::new() };
+        }
+        add(&hub.counters.connected, 1);
+        if hub.draining.load(SeqCst) {
+            // Whoever drains may have told everyone before.
+            let reason = String::new();
+            let order = Order { code: StatusCode::GOING_AWAY, reason, too_slow: None };
+            guest.0.order(order);
+        }
+        Ok(Stay { socket: guest.0.clone(), guest: Some(guest) })
+    }
+}
+
+impl Stay {
+    pub(crate) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The end: its handlers are told, and it leaves.
+    pub(crate) async fn end(mut self, reason: Reason) {
+        if let Some(guest) = self.guest.take() {
+            guest.leave(reason).await;
+        }
+    }
+}
+
+impl Drop for Stay {
+    /// Its task was dropped. Its handlers are told in another, if there is a runtime still.
+    fn drop(&mut self) {
+        if let Some(guest) = self.guest.take() {
+            guest.0.0.give_up();
+            drop(guest.0.0.conn.lock().take());
+            if let Ok(runtime) = Handle::try_current() {
+                drop(runtime.spawn(guest.leave(Reason::Dropped)));
+            }
+        }
+    }
+}
+
+impl Guest {
+    async fn leave(self, reason: Reason) {
+        let Self(socket) = &self;
+        socket.0.give_up();
+        if matches!(reason, Reason::Closed(_) | Reason::SlowConsumer { .. }) {
+            dispatch(socket, Event::Close, News::Gone(reason.clone())).await;
+        }
+        let fault = reason.fault();
+        dispatch(socket, Event::Disconnect, News::Gone(reason)).await;
+        if let Some(fault) = fault {
+            dispatch(socket, Event::Error, News::Wrong(fault)).await;
+        }
+        for room in socket.0.leave_all() {
+            dispatch(socket, Event::RoomLeave, News::Room(room)).await;
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let member = &self.0.0;
+        member.give_up();
+        member.leave_all();
+        member.hub.directory.unlist(&member.name);
+        member.empty();
+        if member.hub.served.fetch_sub(1, SeqCst) == 1 {
+            member.hub.left.notify_waiters();
+        }
+    }
+}
+
+impl Member {
+    /// There is nobody to send to any more.
+    pub(crate) fn stop_sending(&self) {
+        add(&self.hub.counters.discarded, self.mailbox.discard());
+    }
+
+    /// Takes nothing any more, and forgets what waits.
+    fn give_up(&self) {
+        add(&self.hub.counters.discarded, self.mailbox.shut());
+    }
+
+    /// Leaves every room, for good. Gives their names.
+    fn leave_all(self: &Arc<Self>) -> Vec<Arc<str>> {
+        let places = std::mem::replace(&mut *self.places.lock(), Places::Gone);
+        let Places::In { everywhere, rooms } = places else { return Vec::new() };
+        Room::leave(&everywhere, self);
+        add(&self.hub.counters.disconnected, 1);
+        rooms
+            .iter()
+            .map(|place| {
+                self.hub.rooms.leave(place, self);
+                Arc::clone(place.room().name())
+            })
+            .collect()
+    }
+}

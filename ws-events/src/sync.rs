@@ -1,0 +1,10 @@
+//! Which locks does the hub stand on?
+//!
+//! The structures that are changed from many threads (`rooms`, `directory`, `mailbox`) name
+//! their locks and counts through here, so that the model test can put others in their
+//! place, under which every order of threads is tried.
+
+pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub(crate) use parking_lot::{Mutex, RwLock};

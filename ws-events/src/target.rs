@@ -1,0 +1,314 @@
+//! Who is meant, and what is done to them?
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use ws_core::proto::CloseFrame;
+use ws_core::{Message, Prepared, StatusCode, Unsendable};
+
+use crate::broker::Head;
+use crate::event::News;
+use crate::hub::Hub;
+use crate::mailbox::Order;
+use crate::member::Member;
+use crate::posting::{Delivery, Posting};
+use crate::rooms::Room;
+use crate::{EncodeError, Event, Socket};
+
+/// Some sockets of a hub: everyone, or those in some rooms, but for some.
+///
+/// Made by [`Hub::to`], [`Socket::to`] and their like. Who that is, is found out when
+/// something is done to them; nobody is met twice, in however many of the rooms they are.
+///
+/// Nothing here waits for anybody: a message is encoded once, and put into the outbox of
+/// each. Who sends to a room twice is heard in this order by all, and all in a room hear
+/// several senders in one order.
+///
+/// ```
+/// # fn example(hub: &ws_events::Hub) -> Result<(), ws_events::EncodeError> {
+/// hub.to("red").to("blue").except("u1").volatile().emit("position", &[1, 2])?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is done yet"]
+pub struct Target {
+    hub: Hub,
+    scope: Scope,
+    except: Vec<Arc<Member>>,
+    except_ids: Vec<Arc<str>>,
+    except_rooms: Vec<Arc<str>>,
+    volatile: bool,
+}
+
+#[derive(Clone)]
+enum Scope {
+    Everyone,
+    Rooms(Vec<Arc<str>>),
+    Sockets(Vec<Arc<Member>>),
+}
+
+impl Target {
+    pub(crate) fn everyone(hub: Hub) -> Self {
+        Self::new(hub, Scope::Everyone)
+    }
+
+    pub(crate) fn room(hub: Hub, room: &str) -> Self {
+        Self::new(hub, Scope::Rooms(vec![Arc::from(room)]))
+    }
+
+    pub(crate) fn members_of(hub: Hub, mut members: Vec<Arc<Member>>) -> Self {
+        unite(&mut members);
+        Self::new(hub, Scope::Sockets(members))
+    }
+
+    const fn new(hub: Hub, scope: Scope) -> Self {
+        Self {
+            hub,
+            scope,
+            except: Vec::new(),
+            except_ids: Vec::new(),
+            except_rooms: Vec::new(),
+            volatile: false,
+        }
+    }
+
+    /// Those that another hub means.
+    pub(crate) fn of_head(hub: Hub, head: Head) -> Self {
+        let Head { rooms, except_ids, except_rooms, volatile } = head;
+        let scope = rooms.map_or(Scope::Everyone, Scope::Rooms);
+        Self { hub, scope, except: Vec::new(), except_ids, except_rooms, volatile }
+    }
+
+    /// Those that are meant, for other hubs; `None` if they can only be here.
+    fn head(&self) -> Option<Head> {
+        let rooms = match &self.scope {
+            Scope::Everyone => None,
+            Scope::Rooms(rooms) => Some(rooms.clone()),
+            Scope::Sockets(_) => return None,
+        };
+        let excepted = self.except.iter().map(|member| member.name.get());
+        Some(Head {
+            rooms,
+            except_ids: excepted.chain(self.except_ids.iter().cloned()).collect(),
+            except_rooms: self.except_rooms.clone(),
+            volatile: self.volatile,
+        })
+    }
+
+    /// Those in this room, too. Everyone stays everyone.
+    pub fn to(mut self, room: impl AsRef<str>) -> Self {
+        match &mut self.scope {
+            Scope::Everyone => {}
+            Scope::Rooms(rooms) => rooms.push(Arc::from(room.as_ref())),
+            Scope::Sockets(members) => {
+                if let Some(room) = self.hub.0.rooms.find(room.as_ref()) {
+                    members.extend(room.members());
+                }
+                unite(members);
+            }
+        }
+        self
+    }
+
+    /// But not the socket with this id.
+    pub fn except(mut self, id: impl AsRef<str>) -> Self {
+        self.except_ids.push(Arc::from(id.as_ref()));
+        self
+    }
+
+    /// But not those in this room.
+    pub fn except_room(mut self, room: impl AsRef<str>) -> Self {
+        self.except_rooms.push(Arc::from(room.as_ref()));
+        self
+    }
+
+    pub(crate) fn except_member(mut self, member: &Arc<Member>) -> Self {
+        self.except.push(Arc::clone(member));
+        self
+    }
+
+    /// Only to those who keep up: for what is out of date soon. Who has not yet taken all
+    /// that was sent before, as far as the transport tells, or whose outbox is full, does
+    /// not get it.
+    pub const fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Sends an event, whose data is made into JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be encoded: see [`EncodeError`]. Nothing is sent then.
+    pub fn emit<T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<Delivery, EncodeError> {
+        let message = self.hub.0.encode(event.as_ref(), data)?;
+        Ok(self.send_prepared(&Prepared::new(message)))
+    }
+
+    /// Sends a message as it is.
+    pub fn send(&self, message: impl Into<Message>) -> Delivery {
+        self.send_prepared(&Prepared::new(message))
+    }
+
+    /// As [`send`](Self::send), of a message that is prepared already: for one that is
+    /// sent again and again.
+    pub fn send_prepared(&self, message: &Prepared) -> Delivery {
+        let delivery = self.deliver(message);
+        let broker = &self.hub.0.broker;
+        if broker.reaches_others()
+            && let Some(head) = self.head()
+            && let Err(error) = broker.publish(head.seal(message.message()))
+        {
+            tracing::warn!(%error, "a message reaches the sockets of this process alone");
+        }
+        delivery
+    }
+
+    /// Sends to the sockets of this process.
+    pub(crate) fn deliver(&self, message: &Prepared) -> Delivery {
+        let mut posting = Posting::new(message, &self.hub.0.outbox, self.volatile);
+        self.each(|member| _ = posting.to(member));
+        posting.done(&self.hub.0.counters)
+    }
+
+    /// Has the handlers of an event called, here on the server, for each of them. Nothing
+    /// goes over the wire. Says for how many.
+    ///
+    /// It happens in the task of each socket, behind what that has to handle already.
+    pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
+        let (event, data) = (event.into(), data.into());
+        let told = |member: &Arc<Member>| member.tell(event.clone(), News::Data(data.clone()));
+        self.members().iter().filter(|member| told(member)).count()
+    }
+
+    /// Lets all of them enter a room. Says how many they were.
+    pub fn join(&self, room: impl AsRef<str>) -> usize {
+        let joined = |member: &Arc<Member>| Socket::of(member).join(room.as_ref()).is_ok();
+        self.members().iter().filter(|member| joined(member)).count()
+    }
+
+    /// Lets all of them leave a room. Says how many were in it.
+    pub fn leave(&self, room: impl AsRef<str>) -> usize {
+        let left = |member: &Arc<Member>| Socket::of(member).leave(room.as_ref());
+        self.members().iter().filter(|member| left(member)).count()
+    }
+
+    /// Closes all of them. Says how many they were.
+    ///
+    /// # Errors
+    ///
+    /// When the code or the reason may not be sent. Nobody is closed then.
+    pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
+        CloseFrame::new(code, reason)?;
+        let order = Order { code, reason: reason.to_owned(), too_slow: None };
+        let closed = |member: &Arc<Member>| Socket::of(member).order(order.clone());
+        Ok(self.members().iter().filter(|member| closed(member)).count())
+    }
+
+    /// The sockets as they are now, in no order.
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.members().iter().map(Socket::of).collect()
+    }
+
+    /// How many they are now.
+    pub fn count(&self) -> usize {
+        match &self.scope {
+            Scope::Everyone if self.is_plain() => self.hub.0.everyone.len(),
+            Scope::Rooms(rooms) if rooms.len() == 1 && self.is_plain() => {
+                let room = rooms.first().and_then(|name| self.hub.0.rooms.find(name));
+                room.map_or(0, |room| room.len())
+            }
+            _ => {
+                let mut count = 0;
+                self.each(|_| count += 1);
+                count
+            }
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty()
+    }
+
+    /// All of them.
+    fn members(&self) -> Vec<Arc<Member>> {
+        let mut members = Vec::new();
+        self.each(|member| members.push(Arc::clone(member)));
+        members
+    }
+
+    /// Gives each of them to `visit`, while nobody else sends to the same rooms.
+    fn each(&self, mut visit: impl FnMut(&Arc<Member>)) {
+        let out = self.left_out();
+        let mut visit = |member: &Arc<Member>| {
+            if out.is_empty() || out.binary_search(&Arc::as_ptr(member)).is_err() {
+                visit(member);
+            }
+        };
+        match &self.scope {
+            Scope::Everyone => each_of(&self.hub.0.everyone, visit),
+            Scope::Sockets(members) => members.iter().for_each(visit),
+            Scope::Rooms(names) => match names.as_slice() {
+                [name] => {
+                    if let Some(room) = self.hub.0.rooms.find(name) {
+                        each_of(&room, visit);
+                    }
+                }
+                names => {
+                    let mut rooms: Vec<_> =
+                        names.iter().filter_map(|name| self.hub.0.rooms.find(name)).collect();
+                    // In one order, so that two that do the same do not wait for each other.
+                    unite(&mut rooms);
+                    Room::in_order_all(&rooms, || {
+                        let mut members: Vec<_> =
+                            rooms.iter().flat_map(|room| room.members()).collect();
+                        unite(&mut members);
+                        members.iter().for_each(&mut visit);
+                    });
+                }
+            },
+        }
+    }
+
+    /// Those that are not meant, in order.
+    fn left_out(&self) -> Vec<*const Member> {
+        let mut out: Vec<_> = self.except.iter().map(Arc::as_ptr).collect();
+        let named = |id: &Arc<str>| self.hub.0.directory.find(id);
+        out.extend(self.except_ids.iter().filter_map(named).map(|member| Arc::as_ptr(&member)));
+        for room in self.except_rooms.iter().filter_map(|name| self.hub.0.rooms.find(name)) {
+            room.each_segment(|members| out.extend(members.iter().map(Arc::as_ptr)));
+        }
+        out.sort_unstable();
+        out
+    }
+}
+
+fn each_of(room: &Room<Member>, mut visit: impl FnMut(&Arc<Member>)) {
+    room.in_order(|| room.each_segment(|members| members.iter().for_each(&mut visit)));
+}
+
+/// Sorts, and drops what is there twice.
+fn unite<T>(all: &mut Vec<Arc<T>>) {
+    all.sort_unstable_by_key(Arc::as_ptr);
+    all.dedup_by(|one, other| Arc::ptr_eq(one, other));
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = match &self.scope {
+            Scope::Everyone => "everyone".to_owned(),
+            Scope::Rooms(rooms) => format!("rooms {rooms:?}"),
+            Scope::Sockets(members) => format!("{} sockets", members.len()),
+        };
+        f.debug_struct("Target")
+            .field("scope", &scope)
+            .field("volatile", &self.volatile)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,490 @@
+//! Is everything there that gofiber's socketio offers, through each adapter?
+//!
+//! One test for each row of that list, over real sockets.
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Heard, Served, on_each_adapter, read, read_all, wait_until};
+use ws_core::{Message, StatusCode};
+use ws_events::{
+    EmitError, Event, EventPayload, Fault, Hub, Json, Outbox, Overflow, Reason, Refusal,
+    SetIdError, Socket, State,
+};
+
+/// A hub whose handlers note every event of the seven, and all of the application's own.
+fn listening() -> Hub {
+    let hub = Hub::builder().state(Heard::default()).build();
+    for name in ["connect", "message", "ping", "pong", "close", "disconnect", "error"] {
+        hub.on(name, note);
+    }
+    hub.on_any(note);
+    hub
+}
+
+async fn note(event: EventPayload, State(heard): State<Heard>) {
+    let data = String::from_utf8_lossy(event.data()).into_owned();
+    let what = match event.error() {
+        Some(fault) => fault.to_string(),
+        None => data,
+    };
+    heard.note(format!("{} {} {what}", event.id(), event.name()).trim());
+}
+
+fn heard(served: &Served) -> Heard {
+    Heard::clone(&served.hub.state::<Heard>().unwrap())
+}
+
+#[tokio::test]
+async fn new_makes_a_connection_of_an_adapter_a_socket_with_its_request() {
+    on_each_adapter(Hub::new, async |served| {
+        served.hub.on_connect(async |socket: Socket| {
+            let request = socket.request().unwrap();
+            let cookie = request.cookie("a").unwrap().to_owned();
+            socket.send(format!("{} {cookie} {}", request.uri.path(), socket.id()))
+        });
+        let conn = served.dial("id=ann").await;
+        assert_eq!(read(&conn).await, "/here b ann");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn on_hears_the_seven_events_and_those_of_the_application() {
+    on_each_adapter(listening, async |served| {
+        let (heard, ann) = (heard(served), served.enter("ann").await);
+        assert_eq!(heard.take(1).await, ["ann connect"]);
+        ann.write("hello").await.unwrap();
+        ann.write(Message::binary("binary")).await.unwrap();
+        assert_eq!(heard.take(2).await, ["ann message hello", "ann message binary"]);
+        served.hub.fire("custom", "data");
+        assert_eq!(heard.take(1).await, ["ann custom data"]);
+        ann.ping_with("p").await.unwrap();
+        assert_eq!(heard.take(1).await, ["ann ping p"]);
+        ann.pong("unasked").unwrap();
+        assert_eq!(heard.take(1).await, ["ann pong unasked"]);
+        served.hub.socket("ann").unwrap().close(StatusCode::NORMAL_CLOSURE, "").unwrap();
+        read_all(&ann).await;
+        assert_eq!(heard.take(2).await, ["ann close", "ann disconnect"]);
+
+        let bob = served.enter("bob").await;
+        bob.close_now();
+        let gone = heard.take(3).await;
+        assert_eq!(
+            gone,
+            [
+                "bob connect",
+                "bob disconnect the connection is closed",
+                "bob error the connection is closed"
+            ]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_and_pongs_are_heard_by_a_socket_alone_too() {
+    on_each_adapter(Hub::new, async |served| {
+        let ann = served.enter("ann").await;
+        let socket = served.hub.socket("ann").unwrap();
+        socket.on("ping", async |socket: Socket, text: String| socket.send(text));
+        ann.ping_with("answered and told").await.unwrap();
+        assert_eq!(read(&ann).await, "answered and told");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn several_handlers_of_one_event_are_called_in_order_and_removed_one_by_one() {
+    on_each_adapter(Hub::new, async |served| {
+        let hub = &served.hub;
+        let first = hub.on_message(async |socket: Socket| socket.send("first"));
+        hub.on("message", async |socket: Socket| socket.send("second"));
+        let ann = served.enter("ann").await;
+        let socket = hub.socket("ann").unwrap();
+        let own = socket.on(Event::Message, async |socket: Socket| socket.send("own"));
+        ann.write("").await.unwrap();
+        for expected in ["first", "second", "own"] {
+            assert_eq!(read(&ann).await, expected);
+        }
+        assert!(hub.off(first) && !hub.off(first));
+        assert!(socket.off(own) && !socket.off(own));
+        ann.write("").await.unwrap();
+        assert_eq!(read(&ann).await, "second");
+        assert_eq!(hub.off_all("message"), 1);
+        ann.write("unheard").await.unwrap();
+        // What was sent before a ping has been handled when it is answered.
+        ann.ping().await.unwrap();
+        hub.on_message(async |socket: Socket, text: String| socket.send(text));
+        ann.write("heard").await.unwrap();
+        assert_eq!(read(&ann).await, "heard");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_payload_tells_socket_name_id_attributes_error_and_data() {
+    on_each_adapter(Hub::new, async |served| {
+        served.hub.on("look", async |event: EventPayload| {
+            let color = event.attributes().named::<String>("color").unwrap();
+            let known = (event.socket().id(), event.name(), event.id(), event.data());
+            event.socket().send(format!("{known:?} {color} {}", event.error().is_none()))
+        });
+        served.hub.on_error(async |event: EventPayload| {
+            event.socket().send(format!("{} {}", event.name(), event.error().unwrap()))
+        });
+        let ann = served.enter("ann").await;
+        let socket = served.hub.socket("ann").unwrap();
+        socket.attributes().set("color", "red".to_owned());
+        assert!(socket.fire("look", "x"));
+        assert_eq!(read(&ann).await, r#"("ann", "look", "ann", [120]) red true"#);
+        assert!(socket.send_to("nobody", "").is_err());
+        assert_eq!(read(&ann).await, "error nobody has the id nobody");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn emit_sends_to_one_socket() {
+    on_each_adapter(
+        || Hub::builder().envelope().build(),
+        async |served| {
+            let ann = served.enter("ann").await;
+            let socket = served.hub.socket("ann").unwrap();
+            socket.send("text").unwrap();
+            socket.send(Message::binary(vec![0, 1])).unwrap();
+            socket.emit("event", &("a", 1)).unwrap();
+            assert_eq!(read(&ann).await, "text");
+            assert_eq!(ann.read().await.unwrap(), Message::binary(vec![0, 1]));
+            assert_eq!(read(&ann).await, r#"{"event":"event","data":["a",1]}"#);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn emit_to_sends_by_id_and_says_when_nobody_has_it() {
+    on_each_adapter(listening, async |served| {
+        let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
+        heard(served).take(2).await;
+        let (hub, socket) = (&served.hub, served.hub.socket("ann").unwrap());
+        hub.send_to("bob", "from the hub").unwrap();
+        socket.send_to("bob", "from ann").unwrap();
+        assert_eq!(read(&bob).await, "from the hub");
+        assert_eq!(read(&bob).await, "from ann");
+        // From the hub nobody is told; from a socket, its handlers are.
+        assert!(matches!(hub.send_to("eve", ""), Err(EmitError::NoSuchId(id)) if id == "eve"));
+        assert!(matches!(socket.send_to("eve", ""), Err(EmitError::NoSuchId(_))));
+        assert_eq!(heard(served).take(1).await, ["ann error nobody has the id eve"]);
+        drop(ann);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn emit_to_list_says_for_each_what_became_of_it() {
+    on_each_adapter(Hub::new, async |served| {
+        let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
+        let sent = served.hub.send_to_list(["ann", "eve", "bob"], "news");
+        let ids: Vec<_> = sent.iter().map(|(id, result)| (id.as_str(), result.is_ok())).collect();
+        assert_eq!(ids, [("ann", true), ("eve", false), ("bob", true)]);
+        assert_eq!((read(&ann).await, read(&bob).await), ("news".into(), "news".into()));
+        let delivery = served.hub.ids(["bob", "ann", "bob", "eve"]).send("once");
+        assert_eq!((delivery.matched, delivery.queued), (2, 2));
+        assert_eq!((read(&ann).await, read(&bob).await), ("once".into(), "once".into()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn broadcast_is_with_or_without_oneself() {
+    on_each_adapter(Hub::new, async |served| {
+        let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
+        let socket = served.hub.socket("ann").unwrap();
+        assert_eq!(socket.broadcast().send("others").queued, 1);
+        assert_eq!(served.hub.send("everyone").queued, 2);
+        assert_eq!(read(&ann).await, "everyone");
+        assert_eq!(read(&bob).await, "others");
+        assert_eq!(read(&bob).await, "everyone");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fire_calls_handlers_here_for_one_or_for_all() {
+    on_each_adapter(listening, async |served| {
+        let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
+        let heard = heard(served);
+        heard.take(2).await;
+        assert!(served.hub.socket("ann").unwrap().fire("one", "1"));
+        assert_eq!(heard.take(1).await, ["ann one 1"]);
+        assert_eq!(served.hub.fire("all", "2"), 2);
+        let mut all = heard.take(2).await;
+        all.sort();
+        assert_eq!(all, ["ann all 2", "bob all 2"]);
+        // Nothing went over the wire.
+        served.hub.send("end");
+        assert_eq!((read(&ann).await, read(&bob).await), ("end".into(), "end".into()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
+    #[derive(Clone, Debug, PartialEq)]
+    struct Points(u32);
+    on_each_adapter(listening, async |served| {
+        served.hub.on_disconnect(async |socket: Socket, State(heard): State<Heard>| {
+            let named = socket.attributes().named::<i64>("int");
+            heard.note(format!("{named:?} {:?}", socket.attributes().get::<Points>()));
+        });
+        let ann = served.enter("ann").await;
+        let socket = served.hub.socket("ann").unwrap();
+        let attributes = socket.attributes();
+        attributes.set("int", 1_i64);
+        attributes.set("text", "x".to_owned());
+        attributes.insert(Points(3));
+        assert_eq!(attributes.named::<i64>("int"), Some(1));
+        assert_eq!(attributes.named::<String>("text").as_deref(), Some("x"));
+        // Another type is none.
+        assert_eq!(attributes.named::<String>("int"), None);
+        ann.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        let heard = heard(served).take(3).await;
+        assert_eq!(heard[2], "Some(1) Some(Points(3))");
+        wait_until(|| attributes.get::<Points>().is_none()).await;
+        assert!(socket.conn().is_none() && socket.request().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_is_a_uuid_until_it_is_set_and_is_refused_when_taken() {
+    on_each_adapter(Hub::new, async |served| {
+        served.hub.on_connect(async |socket: Socket| socket.send(socket.id().to_string()));
+        let conn = served.dial("").await;
+        let id = read(&conn).await;
+        assert_eq!((id.len(), id.as_bytes()[14]), (36, b'4'), "{id}");
+        let bob = served.enter("bob").await;
+        let socket = served.hub.socket(&id).unwrap();
+        assert_eq!(socket.set_id("bob"), Err(SetIdError::Taken));
+        assert_eq!(socket.id(), &*id);
+        socket.set_id("ann").unwrap();
+        socket.set_id("ann").unwrap();
+        assert!(served.hub.socket(&id).is_none());
+        assert!(served.hub.socket("ann").unwrap() == socket);
+        served.hub.send_to("ann", "found").unwrap();
+        assert_eq!(read(&conn).await, "found");
+        drop(bob);
+        conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        wait_until(|| served.hub.socket("ann").is_none()).await;
+        assert_eq!(socket.set_id("late"), Err(SetIdError::Closed));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_asks_for_an_id_that_is_taken_is_turned_away() {
+    on_each_adapter(Hub::new, async |served| {
+        let ann = served.enter("ann").await;
+        let other = served.dial("id=ann").await;
+        assert_eq!(read_all(&other).await, (vec![], Some(1008)));
+        assert_eq!(served.hub.len(), 1);
+        drop(ann);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn close_sends_code_and_reason_and_tells_close_then_disconnect() {
+    on_each_adapter(listening, async |served| {
+        let ann = served.enter("ann").await;
+        let socket = served.hub.socket("ann").unwrap();
+        assert!(socket.close(StatusCode::NO_STATUS_RECEIVED, "with a reason").is_err());
+        assert!(socket.close(StatusCode::NORMAL_CLOSURE, &"x".repeat(124)).is_err());
+        assert!(socket.is_alive());
+        socket.send("before").unwrap();
+        socket.close(StatusCode::try_from(4001).unwrap(), "enough").unwrap();
+        socket.close(StatusCode::NORMAL_CLOSURE, "the first counts").unwrap();
+        assert!(!socket.is_alive());
+        assert!(matches!(socket.send("after"), Err(EmitError::Closed)));
+        assert_eq!(read_all(&ann).await, (vec![Message::from("before")], Some(4001)));
+        assert_eq!(ann.ending().unwrap().received.unwrap().reason, "enough");
+        let heard = heard(served).take(3).await;
+        assert_eq!(heard, ["ann connect", "ann close", "ann disconnect"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn is_alive_and_the_connection_can_be_asked_for() {
+    on_each_adapter(Hub::new, async |served| {
+        let ann = served.enter("ann").await;
+        let socket = served.hub.socket("ann").unwrap();
+        assert!(socket.is_alive());
+        assert_eq!(socket.peer_addr(), ann.local_addr());
+        let reading = tokio::spawn(async move { read_all(&ann).await });
+        let conn = socket.conn().unwrap();
+        assert!(conn.ping().await.unwrap() < Duration::from_secs(5));
+        conn.close(StatusCode::GOING_AWAY, "past the hub").await.unwrap();
+        drop(conn);
+        assert_eq!(reading.await.unwrap().1, Some(1001));
+        wait_until(|| !socket.is_alive()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn drain_tells_everyone_waits_and_lets_nobody_in() {
+    on_each_adapter(listening, async |served| {
+        let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
+        assert!(!served.hub.is_draining());
+        served.hub.send("last");
+        let clients = tokio::spawn(async move { (read_all(&ann).await, read_all(&bob).await) });
+        let drained = served.hub.drain(Duration::from_secs(10)).await;
+        assert_eq!((drained.told, drained.cut, drained.left), (2, 0, 0));
+        let last = (vec![Message::from("last")], Some(1001));
+        assert_eq!(clients.await.unwrap(), (last.clone(), last));
+        assert!(served.hub.is_draining() && served.hub.is_empty());
+        let late = served.dial("id=eve").await;
+        assert_eq!(read_all(&late).await, (vec![], Some(1001)));
+        assert_eq!(heard(served).so_far().iter().filter(|it| it.contains("disconnect")).count(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn close_all_closes_who_is_there_and_lets_others_in() {
+    on_each_adapter(Hub::new, async |served| {
+        let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
+        assert_eq!(served.hub.close_all(StatusCode::SERVICE_RESTART, "restart").unwrap(), 2);
+        assert_eq!(read_all(&ann).await.1, Some(1012));
+        assert_eq!(read_all(&bob).await.1, Some(1012));
+        wait_until(|| served.hub.is_empty()).await;
+        let ann = served.enter("ann").await;
+        assert_eq!(served.hub.send("hello").queued, 1);
+        assert_eq!(read(&ann).await, "hello");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_or_fails_is_told_to_error_and_the_hub_lives() {
+    on_each_adapter(listening, async |served| {
+        served.hub.on_message(async |text: String| match &*text {
+            "panic" => panic!("what"),
+            "fail" => Err("not good"),
+            _ => Ok(()),
+        });
+        served.hub.on_message(async |socket: Socket, message: Message| socket.send(message));
+        served.hub.on_message(async |_number: Json<u8>| {});
+        let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
+        let heard = heard(served);
+        heard.take(2).await;
+        ann.write("panic").await.unwrap();
+        // The handlers behind it are called all the same.
+        assert_eq!(read(&ann).await, "panic");
+        let told = heard.take(3).await;
+        assert_eq!(told[1], "ann error a handler of `message` has panicked: what");
+        assert!(told[2].starts_with("ann error the data of `message` is not what"), "{told:?}");
+        ann.write("fail").await.unwrap();
+        assert_eq!(read(&ann).await, "fail");
+        let told = heard.take(3).await;
+        assert_eq!(told[1], "ann error a handler of `message` has failed: not good");
+        bob.write("1").await.unwrap();
+        assert_eq!(read(&bob).await, "1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
+    /// How the client ends → whether that is an error.
+    const ROWS: [(Option<u16>, bool); 5] = [
+        (Some(1000), false),
+        (Some(1001), false),
+        (Some(1005), false),
+        (Some(4000), true),
+        (None, true),
+    ];
+    on_each_adapter(listening, async |served| {
+        served.hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
+            heard.note(if matches!(reason, Reason::Peer(_)) { "peer" } else { "lost" });
+        });
+        for (code, error) in ROWS {
+            let ann = served.enter("ann").await;
+            let code = code.map(|code| StatusCode::try_from(code).unwrap());
+            match code {
+                Some(code) => ann.close(code, "").await.unwrap(),
+                None => ann.close_now(),
+            }
+            let heard = heard(served).take(if error { 4 } else { 3 }).await;
+            assert_eq!(heard[2], if code.is_some() { "peer" } else { "lost" });
+            assert_eq!(heard.get(3).is_some(), error, "{heard:?}");
+            wait_until(|| served.hub.socket("ann").is_none()).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_outbox_is_a_setting() {
+    let hub = || {
+        Hub::builder()
+            .outbox(Outbox::new().bytes(1).messages(1).overflow(Overflow::DropNewest))
+            .build()
+    };
+    on_each_adapter(hub, async |served| {
+        let ann = served.enter("ann").await;
+        // One message alone may be longer.
+        served.hub.send_to("ann", "longer than a byte").unwrap();
+        assert_eq!(read(&ann).await, "longer than a byte");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
+    on_each_adapter(listening, async |served| {
+        served.hub.middleware(async |socket: Socket| {
+            assert!(socket.join("too early").is_err());
+            let request = socket.request().unwrap();
+            match request.query("key").as_deref() {
+                Some("good") => Ok(()),
+                Some("other") => {
+                    Err(Refusal::new("other").code(StatusCode::try_from(4003).unwrap()))
+                }
+                Some("unsendable") => Err(Refusal::new("x").code(StatusCode::ABNORMAL_CLOSURE)),
+                _ => Err(Refusal::new("no key")),
+            }
+        });
+        for (query, code) in [("", 1008), ("key=other", 4003), ("key=unsendable", 1008)] {
+            let refused = served.dial(query).await;
+            assert_eq!(read_all(&refused).await, (vec![], Some(code)), "{query}");
+        }
+        let ann = served.dial("key=good&id=ann").await;
+        assert_eq!(heard(served).take(1).await, ["ann connect"]);
+        let stats = served.hub.stats();
+        assert_eq!((stats.sockets, stats.connected, stats.turned_away), (1, 1, 3));
+        drop(ann);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn faults_are_values() {
+    on_each_adapter(Hub::new, async |served| {
+        served.hub.on_error(async |socket: Socket, fault: Fault| {
+            let Fault::NoSuchId(id) = fault else { return Ok(()) };
+            socket.send(id.as_str())
+        });
+        let ann = served.enter("ann").await;
+        let sent = served.hub.socket("ann").unwrap().send_to_list(["x", "ann"], "y");
+        assert!(sent[0].1.is_err() && sent[1].1.is_ok());
+        let mut got = [read(&ann).await, read(&ann).await];
+        got.sort();
+        assert_eq!(got, ["x", "y"]);
+    })
+    .await;
+}

@@ -1,0 +1,273 @@
+//! What becomes of peers that do not keep up, and of everybody else?
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{PATIENCE, read, read_all, wait_until};
+use tokio::time::timeout;
+use ws_core::{Config, Conn, Message, StatusCode, pair_with};
+use ws_events::{Delivery, EmitError, Hub, Outbox, Overflow, Reason, Socket, State};
+
+use crate::support::Heard;
+
+/// How much the transport and the connection hold of what a peer does not read: less than
+/// so many messages of [`long`].
+const HELD: usize = 20;
+
+/// A message that fills the transport soon.
+fn long(n: usize) -> Message {
+    Message::from(format!("{n} {}", "x".repeat(16 * 1024)))
+}
+
+fn number(message: &Message) -> usize {
+    message.as_text().unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+fn hub_with(outbox: Outbox) -> Hub {
+    let hub = Hub::builder().outbox(outbox).state(Heard::default()).build();
+    hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
+        heard.note(match reason {
+            Reason::SlowConsumer { queued, .. } => format!("slow {queued}"),
+            other => format!("{other:?}"),
+        });
+    });
+    hub
+}
+
+async fn enter(hub: &Hub) -> (Socket, Conn) {
+    let server = Config::new().close_timeout(Duration::from_secs(2));
+    let (client, server) = pair_with(Config::new(), server);
+    let before = hub.everyone().sockets();
+    tokio::spawn(hub.member()(server));
+    wait_until(|| hub.len() > before.len()).await;
+    let now = hub.everyone().sockets();
+    (now.into_iter().find(|socket| !before.contains(socket)).unwrap(), client)
+}
+
+/// Fills a socket whose peer does not read, until its outbox is full. Says how many
+/// messages that took.
+async fn fill(socket: &Socket, outbox: &Outbox, room: usize) -> usize {
+    let mut sent = 0;
+    while socket.stats().messages < room {
+        socket.send(long(sent)).unwrap();
+        sent += 1;
+        // Its task takes what the transport does.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(sent < room + HELD, "{outbox:?}");
+    }
+    sent
+}
+
+#[tokio::test]
+async fn disconnect_discards_what_waits_and_closes_with_its_code() {
+    for code in [1013, 1008] {
+        let code = StatusCode::try_from(code).unwrap();
+        let outbox = Outbox::new().messages(8).overflow(Overflow::Disconnect(code));
+        let hub = hub_with(outbox.clone());
+        let (socket, client) = enter(&hub).await;
+        let sent = fill(&socket, &outbox, 8).await;
+        let waiting = socket.stats().bytes;
+        assert!(matches!(socket.send(long(sent)), Err(EmitError::SlowConsumer)));
+        assert_eq!((socket.stats().messages, socket.stats().bytes), (0, 0));
+        assert!(matches!(socket.send("more"), Err(EmitError::Closed)));
+        // The peer reads again in time: what the transport had, and then why it ends.
+        let (messages, ended) = read_all(&client).await;
+        assert_eq!(ended, Some(code.as_u16()));
+        assert_eq!(client.ending().unwrap().received.unwrap().reason, "slow consumer");
+        assert!(messages.iter().map(number).eq(0..messages.len()));
+        let heard = hub.state::<Heard>().unwrap().take(1).await;
+        assert_eq!(heard, [format!("slow {waiting}")]);
+        let stats = hub.stats();
+        assert_eq!((stats.slow_consumers, stats.waiting()), (1, 0));
+        assert_eq!(stats.queued, stats.written + stats.discarded);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_at_all_is_cut_within_the_closing_deadline() {
+    let hub = hub_with(Outbox::new().messages(8));
+    let (socket, client) = enter(&hub).await;
+    let sent = fill(&socket, &Outbox::new(), 8).await;
+    assert!(socket.send(long(sent)).is_err());
+    wait_until(|| hub.is_empty()).await;
+    assert!(hub.state::<Heard>().unwrap().take(1).await[0].starts_with("slow"));
+    drop(client);
+}
+
+#[tokio::test]
+async fn drop_newest_keeps_the_first_in_order() {
+    let outbox = Outbox::new().messages(8).overflow(Overflow::DropNewest);
+    let hub = hub_with(outbox.clone());
+    let (socket, client) = enter(&hub).await;
+    let sent = fill(&socket, &outbox, 8).await;
+    for n in sent..sent + 5 {
+        assert!(matches!(socket.send(long(n)), Err(EmitError::Full)));
+    }
+    assert_eq!(hub.send(long(99)), {
+        let mut delivery = Delivery::default();
+        (delivery.matched, delivery.dropped) = (1, 1);
+        delivery
+    });
+    assert_eq!((socket.stats().dropped, hub.stats().refused), (6, 6));
+    for n in 0..sent {
+        assert_eq!(number(&client.read().await.unwrap()), n);
+    }
+    socket.send("kept up").unwrap();
+    assert_eq!(read(&client).await, "kept up");
+}
+
+#[tokio::test]
+async fn drop_oldest_keeps_the_last_in_order() {
+    let outbox = Outbox::new().messages(8).overflow(Overflow::DropOldest);
+    let hub = hub_with(outbox.clone());
+    let (socket, client) = enter(&hub).await;
+    let sent = fill(&socket, &outbox, 8).await;
+    for n in sent..sent + 5 {
+        socket.send(long(n)).unwrap();
+    }
+    assert_eq!((socket.stats().messages, socket.stats().dropped), (8, 5));
+    // What the transport had already, and of the rest the last eight.
+    let expected = (0..sent - 8).chain(sent + 5 - 8..sent + 5);
+    for n in expected {
+        assert_eq!(number(&client.read().await.unwrap()), n);
+    }
+    let stats = hub.stats();
+    assert_eq!((stats.dropped, stats.waiting()), (5, 0));
+}
+
+#[tokio::test]
+async fn bytes_are_a_limit_too_and_one_message_alone_may_be_longer() {
+    let outbox = Outbox::new().bytes(40 * 1024).overflow(Overflow::DropNewest);
+    let hub = hub_with(outbox.clone());
+    let (socket, _client) = enter(&hub).await;
+    fill(&socket, &outbox, 2).await;
+    assert!(matches!(socket.send(long(0)), Err(EmitError::Full)));
+    socket.send("short").unwrap();
+    let (socket, client) = enter(&hub).await;
+    socket.send(Message::binary(vec![0; 100 * 1024])).unwrap();
+    assert_eq!(client.read().await.unwrap().len(), 100 * 1024);
+}
+
+#[tokio::test]
+async fn block_waits_for_room_when_asked_to_and_a_broadcast_never_does() {
+    let outbox = Outbox::new().messages(8).overflow(Overflow::Block(PATIENCE));
+    let hub = hub_with(outbox.clone());
+    let (socket, client) = enter(&hub).await;
+    let sent = fill(&socket, &outbox, 8).await;
+    assert!(matches!(socket.send(long(99)), Err(EmitError::Full)));
+    assert_eq!(hub.send(long(99)).dropped, 1);
+    let waiting = tokio::spawn({
+        let socket = socket.clone();
+        async move {
+            for n in sent..sent + 50 {
+                socket.send_wait(long(n)).await.unwrap();
+            }
+        }
+    });
+    for n in 0..sent + 50 {
+        let message = timeout(PATIENCE, client.read()).await.unwrap().unwrap();
+        assert_eq!(number(&message), n);
+    }
+    waiting.await.unwrap();
+    // Whoever waits is told when it is over.
+    let sent = fill(&socket, &outbox, 8).await;
+    let waiting = tokio::spawn({
+        let socket = socket.clone();
+        async move { socket.send_wait(long(sent)).await }
+    });
+    tokio::task::yield_now().await;
+    client.close_now();
+    assert!(matches!(waiting.await.unwrap(), Err(EmitError::Closed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn block_waits_for_so_long_and_no_longer() {
+    let outbox = Outbox::new().messages(1).overflow(Overflow::Block(Duration::from_secs(3)));
+    let hub = hub_with(outbox.clone());
+    let (socket, _client) = enter(&hub).await;
+    fill(&socket, &outbox, 1).await;
+    let started = tokio::time::Instant::now();
+    assert!(matches!(socket.send_wait(long(0)).await, Err(EmitError::Full)));
+    assert_eq!(started.elapsed().as_secs(), 3);
+}
+
+#[tokio::test]
+async fn volatile_messages_are_for_those_who_keep_up() {
+    let hub = hub_with(Outbox::new());
+    let (slow, client) = enter(&hub).await;
+    let (_, other) = enter(&hub).await;
+    // Nobody is behind: what waits for the next turn does not count.
+    assert_eq!(hub.everyone().volatile().send("one").queued, 2);
+    assert_eq!(slow.send_volatile("two").queued, 1);
+    let sent = fill(&slow, &Outbox::new(), 3).await;
+    let delivery = hub.everyone().volatile().send("three");
+    assert_eq!((delivery.matched, delivery.queued, delivery.dropped), (2, 1, 1));
+    slow.send("four").unwrap();
+    assert_eq!((read(&other).await, read(&other).await), ("one".into(), "three".into()));
+    assert_eq!((read(&client).await, read(&client).await), ("one".into(), "two".into()));
+    for n in 0..sent {
+        assert_eq!(number(&client.read().await.unwrap()), n);
+    }
+    assert_eq!(read(&client).await, "four");
+}
+
+#[tokio::test]
+async fn a_close_does_not_wait_for_a_slow_peer_and_for_others_loses_nothing() {
+    let hub = hub_with(Outbox::new());
+    let (slow, client) = enter(&hub).await;
+    let (quick, other) = enter(&hub).await;
+    let sent = fill(&slow, &Outbox::new(), 8).await;
+    let reading = tokio::spawn(async move { read_all(&other).await });
+    for n in 0..500 {
+        quick.send(n.to_string()).unwrap();
+    }
+    hub.close_all(StatusCode::NORMAL_CLOSURE, "").unwrap();
+    let (messages, code) = reading.await.unwrap();
+    assert_eq!(code, Some(1000));
+    assert!(messages.iter().map(number).eq(0..500));
+    let (messages, code) = read_all(&client).await;
+    assert_eq!(code, Some(1000));
+    assert!(messages.len() < sent && messages.iter().map(number).eq(0..messages.len()));
+    wait_until(|| hub.is_empty()).await;
+    let stats = hub.stats();
+    assert_eq!((stats.discarded, stats.waiting()), ((sent - messages.len()) as u64, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn some_that_stall_are_cut_and_the_others_get_everything_in_order() {
+    const MEMBERS: usize = 100;
+    const STALLED: usize = 5;
+    const MESSAGES: usize = 2000;
+    let limit = 64 * 1024;
+    let hub = hub_with(Outbox::new().bytes(limit));
+    let mut stalled = Vec::new();
+    let mut readers = Vec::new();
+    for n in 0..MEMBERS {
+        let (socket, client) = enter(&hub).await;
+        if n < STALLED {
+            stalled.push((socket, client));
+        } else {
+            readers.push(tokio::spawn(async move {
+                for n in 0..MESSAGES {
+                    assert_eq!(number(&client.read().await.unwrap()), n);
+                }
+            }));
+        }
+    }
+    for n in 0..MESSAGES {
+        hub.send(format!("{n} {}", "x".repeat(100)));
+        let waiting: usize = stalled.iter().map(|(socket, _)| socket.stats().bytes).sum();
+        assert!(waiting <= STALLED * limit, "{waiting}");
+        // No faster than they read.
+        wait_until(|| hub.stats().waiting() < 10_000).await;
+    }
+    for reader in readers {
+        timeout(PATIENCE, reader).await.unwrap().unwrap();
+    }
+    assert!(stalled.iter().all(|(socket, _)| !socket.is_alive()));
+    assert_eq!(hub.stats().slow_consumers, STALLED as u64);
+}

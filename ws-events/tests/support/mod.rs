@@ -1,0 +1,187 @@
+//! Which words do these tests share? A hub behind each adapter, clients, and what was heard.
+#![allow(dead_code, reason = "each test file takes the words that it needs")]
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use warp::Filter as _;
+use ws_client::Dial;
+use ws_core::{AcceptOptions, Conn, Message};
+use ws_events::{Hub, Refusal, Socket};
+
+/// No wait in a test is longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Adapter {
+    Hyper,
+    Axum,
+    Warp,
+}
+
+pub(crate) const ADAPTERS: [Adapter; 3] = [Adapter::Hyper, Adapter::Axum, Adapter::Warp];
+
+/// A hub, served over TCP until this is dropped.
+pub(crate) struct Served {
+    pub(crate) hub: Hub,
+    addr: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Served {
+    pub(crate) async fn new(hub: &Hub, adapter: Adapter) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let member = hub.member();
+        let options = AcceptOptions::new();
+        let server = match adapter {
+            Adapter::Axum => {
+                let route = ws_server_axum::websocket(options, member);
+                let app = Router::new().route("/{place}", route);
+                tokio::spawn(async move { axum::serve(listener, app).await.unwrap() })
+            }
+            Adapter::Warp => {
+                let route = warp::path!("{place}" / ..).or(warp::any()).unify();
+                let route = route.and(ws_server_warp::websocket(options, member));
+                let service = warp::service(route.recover(ws_server_warp::recover));
+                tokio::spawn(async move { ws_server_warp::serve(listener, service).await.unwrap() })
+            }
+            Adapter::Hyper => tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(on_hyper(stream, options.clone(), member.clone()));
+                }
+            }),
+        };
+        Self { hub: hub.clone(), addr, server }
+    }
+
+    /// A client; `query` says who it is.
+    pub(crate) async fn dial(&self, query: &str) -> Conn {
+        let io = TcpStream::connect(self.addr).await.unwrap();
+        let dial = Dial::new(format!("ws://{}/here?{query}", self.addr)).header("cookie", "a=b");
+        timeout(PATIENCE, dial.connect_over(io)).await.unwrap().unwrap()
+    }
+
+    /// A client that has been let in with this id.
+    pub(crate) async fn enter(&self, id: &str) -> Conn {
+        let conn = self.dial(&format!("id={id}")).await;
+        wait_until(|| self.hub.socket(id).is_some_and(|socket| socket.join("all").is_ok())).await;
+        conn
+    }
+}
+
+async fn on_hyper<H, Fut>(stream: TcpStream, options: AcceptOptions, member: H)
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let service = service_fn(move |mut request| {
+        let answer = match ws_server_hyper::accept(&mut request, &options) {
+            Ok((response, upgrade)) => {
+                tokio::spawn(upgrade.serve(member.clone()));
+                response
+            }
+            Err(rejection) => rejection.into_response().map(Full::<Bytes>::from),
+        };
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let server = ws_server_hyper::server();
+    let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+}
+
+/// Runs a test with a hub behind each adapter in turn. Clients have the ids that they say.
+pub(crate) async fn on_each_adapter(hub: impl Fn() -> Hub, test: impl AsyncFn(&Served)) {
+    for adapter in ADAPTERS {
+        println!("{adapter:?}");
+        let hub = hub();
+        hub.middleware(name_it);
+        let served = Served::new(&hub, adapter).await;
+        timeout(PATIENCE, test(&served)).await.unwrap();
+    }
+}
+
+/// Middleware: gives a socket the id that its request asks for.
+pub(crate) async fn name_it(socket: Socket) -> Result<(), Refusal> {
+    let request = socket.request().unwrap();
+    if let Some(id) = request.query("id") {
+        socket.set_id(&*id).unwrap();
+    }
+    Ok(())
+}
+
+/// Gives other tasks turns until it is so.
+pub(crate) async fn wait_until(mut so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.unwrap();
+}
+
+/// The next text.
+pub(crate) async fn read(conn: &Conn) -> String {
+    let message = timeout(PATIENCE, conn.read()).await.unwrap().unwrap();
+    message.as_text().unwrap().to_owned()
+}
+
+/// Everything until the end, and the code of the end.
+pub(crate) async fn read_all(conn: &Conn) -> (Vec<Message>, Option<u16>) {
+    let mut messages = Vec::new();
+    loop {
+        match timeout(PATIENCE, conn.read()).await.unwrap() {
+            Ok(message) => messages.push(message),
+            Err(error) => return (messages, error.close_status().map(|code| code.as_u16())),
+        }
+    }
+}
+
+/// What handlers have heard, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Heard(Arc<(Mutex<Vec<String>>, Notify)>);
+
+impl Heard {
+    pub(crate) fn note(&self, what: impl Display) {
+        self.0.0.lock().push(what.to_string());
+        self.0.1.notify_waiters();
+    }
+
+    /// Waits until so many were heard, and takes them.
+    pub(crate) async fn take(&self, count: usize) -> Vec<String> {
+        let waiting = async {
+            loop {
+                let mut more = std::pin::pin!(self.0.1.notified());
+                more.as_mut().enable();
+                if self.0.0.lock().len() >= count {
+                    return std::mem::take(&mut *self.0.0.lock());
+                }
+                more.await;
+            }
+        };
+        let heard = timeout(PATIENCE, waiting).await;
+        heard.unwrap_or_else(|_| panic!("only {:?} of {count}", self.0.0.lock()))
+    }
+
+    pub(crate) fn so_far(&self) -> Vec<String> {
+        self.0.0.lock().clone()
+    }
+}

@@ -1,0 +1,209 @@
+//! How is a hub put under load?
+//!
+//! Many connections, one of which asks for a burst. When all have all of it, it asks for
+//! the next. Bytes are counted, and not looked at.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use load::meter::{Moment, Used};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// How long a message is, with its header.
+pub(crate) const FRAME: usize = 102;
+
+/// The text of a message; what Socket.IO puts around it is taken off.
+pub(crate) fn text(socket_io: bool) -> String {
+    "x".repeat(if socket_io { 100 - r#"42["m",""]"#.len() } else { 100 })
+}
+
+/// A message, as it goes over the wire.
+pub(crate) fn frame() -> Vec<u8> {
+    [&[0x81, 100], text(false).as_bytes()].concat()
+}
+
+/// The number at the end of what was asked.
+pub(crate) fn burst_of(asked: &[u8]) -> usize {
+    let digits = asked.iter().skip_while(|byte| !byte.is_ascii_digit());
+    digits.take_while(|byte| byte.is_ascii_digit()).fold(0, |n, d| n * 10 + usize::from(d - b'0'))
+}
+
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) conns: usize,
+    pub(crate) burst: usize,
+    /// How many of the connections do not read.
+    pub(crate) stalled: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) deliveries: u64,
+    pub(crate) used: Used,
+    /// How long it took until a connection had all of a burst, in microseconds.
+    pub(crate) latencies: Vec<u32>,
+}
+
+impl Sample {
+    pub(crate) fn per_second(&self) -> f64 {
+        self.deliveries as f64 / self.used.seconds
+    }
+
+    /// Processor time of the server for each delivery.
+    pub(crate) fn nanos(&self) -> f64 {
+        self.used.measured_ns as f64 / self.deliveries as f64
+    }
+
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        let mut sorted = self.latencies.clone();
+        sorted.sort_unstable();
+        let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+        f64::from(sorted.get(at).copied().unwrap_or_default())
+    }
+}
+
+/// Who speaks to the server, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Raw,
+    WebSocket,
+    SocketIo,
+}
+
+/// The connections of a load.
+pub(crate) struct Load {
+    conns: Vec<TcpStream>,
+    got: Vec<usize>,
+    speech: Speech,
+    epoll: Epoll,
+    shape: Shape,
+}
+
+impl Load {
+    pub(crate) fn connect(addr: SocketAddr, shape: Shape, speech: Speech) -> Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::empty())?;
+        let mut conns = Vec::with_capacity(shape.conns);
+        for at in 0..shape.conns {
+            let conn = connect(addr, speech).context("cannot connect")?;
+            conn.set_nonblocking(true)?;
+            if at < shape.conns - shape.stalled {
+                epoll.add(&conn, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
+            }
+            conns.push(conn);
+        }
+        let got = vec![0; conns.len()];
+        let load = Self { conns, got, speech, epoll, shape };
+        load.settle()?;
+        Ok(load)
+    }
+
+    /// Takes what comes before it is asked for, such as the ping that Socket.IO begins with,
+    /// and lets the last who came enter the room.
+    fn settle(&self) -> Result<()> {
+        std::thread::sleep(Duration::from_millis(300));
+        let mut buffer = [0; 256];
+        for mut conn in &self.conns {
+            match conn.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(count) if count > 0 => {}
+                ended => anyhow::bail!("a connection has ended: {ended:?}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for bursts for so long.
+    pub(crate) fn run(&mut self, seconds: f64, pid: i32) -> Result<Sample> {
+        let reading = self.shape.conns - self.shape.stalled;
+        let each = self.shape.burst * FRAME;
+        let (mut deliveries, mut latencies) = (0, Vec::new());
+        let started = Moment::now(Some(pid))?;
+        let end = Instant::now() + Duration::from_secs_f64(seconds);
+        while Instant::now() < end {
+            let asked = Instant::now();
+            self.ask()?;
+            self.got.fill(0);
+            let mut left = reading * each;
+            while left > 0 {
+                left -= self.take(each, asked, &mut latencies)?;
+            }
+            deliveries += (reading * self.shape.burst) as u64;
+        }
+        Ok(Sample { deliveries, used: Moment::now(Some(pid))?.since(&started), latencies })
+    }
+
+    fn take(&mut self, each: usize, asked: Instant, latencies: &mut Vec<u32>) -> Result<usize> {
+        let mut events = [EpollEvent::empty(); 256];
+        let count = self.epoll.wait(&mut events, EpollTimeout::from(10_000_u16))?;
+        ensure!(count > 0, "nothing arrives any more: {:?}", self.shape);
+        let mut buffer = [0; 64 * 1024];
+        let mut taken = 0;
+        for event in &events[..count] {
+            let at = event.data() as usize;
+            let read = match self.conns[at].read(&mut buffer) {
+                Ok(0) => anyhow::bail!("a connection was closed: {:?}", self.shape),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error.into()),
+            };
+            taken += read;
+            self.got[at] += read;
+            ensure!(self.got[at] <= each, "more has arrived than was asked for");
+            if self.got[at] == each && latencies.len() < 10_000_000 {
+                latencies.push(asked.elapsed().as_micros() as u32);
+            }
+        }
+        Ok(taken)
+    }
+
+    fn ask(&mut self) -> Result<()> {
+        let burst = self.shape.burst;
+        let asked = match self.speech {
+            Speech::Raw => format!("go{burst}").into_bytes(),
+            Speech::WebSocket => masked(&format!("go{burst}")),
+            Speech::SocketIo => masked(&format!(r#"42["go",{burst}]"#)),
+        };
+        Ok(self.conns[0].write_all(&asked)?)
+    }
+}
+
+/// A text message of a client, whose masking key is zero.
+fn masked(text: &str) -> Vec<u8> {
+    [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+fn connect(addr: SocketAddr, speech: Speech) -> Result<TcpStream> {
+    let mut conn = TcpStream::connect(addr)?;
+    conn.set_nodelay(true)?;
+    conn.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let path = match speech {
+        Speech::SocketIo => "/socket.io/?EIO=4&transport=websocket",
+        Speech::Raw | Speech::WebSocket => "/",
+    };
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    conn.write_all(head.as_bytes())?;
+    read_until(&mut conn, b"\r\n\r\n")?;
+    if speech == Speech::SocketIo {
+        read_until(&mut conn, b"}")?;
+        conn.write_all(&masked("40"))?;
+        read_until(&mut conn, b"}")?;
+    }
+    Ok(conn)
+}
+
+fn read_until(conn: &mut TcpStream, end: &[u8]) -> Result<()> {
+    let mut read = Vec::new();
+    let mut byte = [0];
+    while !read.ends_with(end) {
+        conn.read_exact(&mut byte)?;
+        read.push(byte[0]);
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Which servers are measured?
+//!
+//! Each puts every connection into one room, and sends it as many messages as a member
+//! asks for.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use clap::ValueEnum;
+use tokio::net::TcpListener;
+use ws_core::{AcceptOptions, Message};
+use ws_events::{Hub, Outbox, Socket};
+
+use crate::{drive, raw};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Bytes, by a task for each connection.
+    RawQueue,
+    /// Bytes, written where they are sent.
+    RawInline,
+    /// Our hub, through axum.
+    Ours,
+    /// axum's own WebSockets, with `tokio::sync::broadcast`.
+    #[cfg(feature = "peers")]
+    AxumBroadcast,
+    /// socketioxide, in axum.
+    #[cfg(feature = "peers")]
+    Socketioxide,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    pub(crate) const fn is_raw(self) -> bool {
+        matches!(self, Self::RawQueue | Self::RawInline)
+    }
+
+    pub(crate) fn speaks_socket_io(self) -> bool {
+        self.name() == "socketioxide"
+    }
+}
+
+pub(crate) fn serve(kind: Kind) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    load::meter::allow_files(12_000)?;
+    // Whoever started it holds the other end.
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:0".parse()?)?;
+        let listener = socket.listen(8192)?;
+        println!("{}", listener.local_addr()?);
+        match kind {
+            Kind::RawQueue => raw::serve(listener, false).await,
+            Kind::RawInline => raw::serve(listener, true).await,
+            Kind::Ours => run(listener, ours()).await,
+            #[cfg(feature = "peers")]
+            Kind::AxumBroadcast => run(listener, peers::axum_broadcast()).await,
+            #[cfg(feature = "peers")]
+            Kind::Socketioxide => run(listener, peers::socketioxide()).await,
+        }
+    })
+}
+
+async fn run(listener: TcpListener, app: Router) -> Result<()> {
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    Ok(axum::serve(listener, app).await?)
+}
+
+fn ours() -> Router {
+    let hub = Hub::builder().outbox(Outbox::new()).build();
+    hub.on_connect(async |socket: Socket| socket.join("room"));
+    hub.on_message(async |socket: Socket, message: Message| {
+        let room = socket.hub().to("room");
+        for _ in 0..drive::burst_of(message.as_bytes()) {
+            room.send(drive::text(false));
+        }
+    });
+    let options = AcceptOptions::new();
+    Router::new().fallback_service(ws_server_axum::websocket(options, hub.member()))
+}
+
+#[cfg(feature = "peers")]
+mod peers {
+    use axum::Router;
+    use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+    use axum::routing::get;
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use socketioxide::SocketIo;
+    use socketioxide::extract::{Data, SocketRef};
+    use tokio::sync::broadcast;
+
+    use super::{Duration, drive};
+
+    pub(super) fn axum_broadcast() -> Router {
+        let (room, _) = broadcast::channel(1024);
+        let route = get(async move |ws: WebSocketUpgrade| {
+            ws.on_upgrade(move |socket| member(socket, room.clone()))
+        });
+        Router::new().fallback(route)
+    }
+
+    async fn member(socket: WebSocket, room: broadcast::Sender<Utf8Bytes>) {
+        let mut news = room.subscribe();
+        let (mut sink, mut stream) = socket.split();
+        loop {
+            tokio::select! {
+                text = news.recv() => {
+                    let Ok(text) = text else { return };
+                    if sink.send(Message::Text(text)).await.is_err() {
+                        return;
+                    }
+                }
+                message = stream.next() => {
+                    let Some(Ok(message)) = message else { return };
+                    for _ in 0..drive::burst_of(&message.into_data()) {
+                        let _ = room.send(Utf8Bytes::from(drive::text(false)));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn socketioxide() -> Router {
+        let hour = Duration::from_secs(3600);
+        let (layer, io) =
+            SocketIo::builder().ping_interval(hour).max_buffer_size(1024).build_layer();
+        io.ns("/", async |socket: SocketRef| {
+            socket.join("room");
+            socket.on("go", async |io: SocketIo, Data::<usize>(burst)| {
+                for _ in 0..burst {
+                    let _ = io.to("room").emit("m", &drive::text(true)).await;
+                }
+            });
+        });
+        Router::new().layer(layer)
+    }
+}
