@@ -375,7 +375,7 @@ const ROWS: &[(&str, Shown)] = rows! {
             let (here, mut there) = tokio::io::duplex(4096);
             let answering = async {
                 let mut head = vec![0; 4096];
-                there.read(&mut head).await.unwrap();
+                assert!(there.read(&mut head).await.unwrap() > 0);
                 there.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
             };
             let dial = Dial::new("ws://anywhere/").connect_over(here);
@@ -517,12 +517,15 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Conn.ID" => async {
             let (here, there) = ws_core::pair();
             assert_ne!(here.id(), there.id());
-            assert_eq!(here.id(), here.clone().id());
+            let again = here.clone();
+            assert_eq!(here.id(), again.id());
         };
     "Conn.UserValue, SetUserValue" => async {
             let (here, _there) = ws_core::pair();
             here.values().set("room", 7_u8);
-            assert_eq!(here.clone().values().named::<u8>("room"), Some(7));
+            let again = here.clone();
+            here.values().set("place", 1_u8);
+            assert_eq!(again.values().named::<u8>("room"), Some(7));
         };
     "Conn.Write, WriteFrame, Ping" => async {
             let (here, there) = ws_core::pair();

@@ -147,7 +147,7 @@ fn member(number: u8) -> (Conn, Conn) {
     let config = Config::new()
         .compression(compression.threshold(0).level(1 + number % 2 * 5).window_bits(bits));
     let agreed = Agreed { compression: compression.is_on().then_some(params), ..Agreed::default() };
-    let role = if number % 5 == 0 { Role::Client } else { Role::Server };
+    let role = if number.is_multiple_of(5) { Role::Client } else { Role::Server };
     let (here, there) = duplex(1 << 16);
     let end = |io, role| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config.clone());
     (end(here, role), end(there, role.other()))
