@@ -6,16 +6,14 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, ORIGIN, PROXY_AUTHORIZATION,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
-use ws_core::{Compression, Config, Conn};
+use ws_core::{Compression, Config, Conn, Keepalive};
 
 use crate::opening::Opening;
-use crate::over_http::{self, Via};
-use crate::over_stream;
 use crate::patience::Patience;
 use crate::target::Target;
-use crate::{DialError, InvalidHeader, InvalidUrl};
+use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, over_client, over_stream};
 
 /// Opens a WebSocket: what to connect to, and how. The settings chain by value.
 ///
@@ -45,8 +43,15 @@ pub struct Dial {
     subprotocols: Vec<String>,
     config: Config,
     timeout: Option<Duration>,
-    client: Option<reqwest::Client>,
+    via: Via,
     max_redirects: usize,
+}
+
+/// Who makes the connection?
+#[derive(Clone, Debug)]
+enum Via {
+    Dialer(Dialer),
+    Client(reqwest::Client),
 }
 
 impl Dial {
@@ -63,7 +68,7 @@ impl Dial {
             subprotocols: Vec::new(),
             config: Config::new(),
             timeout: Some(Duration::from_secs(30)),
-            client: None,
+            via: Via::Dialer(Dialer::shared()),
             max_redirects: 10,
         }
     }
@@ -113,7 +118,8 @@ impl Dial {
     ///
     /// They include compression and the read limit, so this undoes a
     /// [`compression`](Self::compression) or [`read_limit`](Self::read_limit) that was set
-    /// before. [`Config::nodelay`] is for given streams; through HTTP, it is the client's.
+    /// before. [`Config::nodelay`] is for given streams; others that are dialled here never
+    /// delay, and those of a given client are its own.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -157,21 +163,34 @@ impl Dial {
         self
     }
 
-    /// An HTTP client to open the connection with: for its roots and certificates, proxies,
-    /// cookies, redirects, names, local address.
+    /// How to get to the server: TLS, proxies, and whether sockets share connections of
+    /// HTTP/2. Default: one that is shared by all dials of the process, as
+    /// [`Dialer::new`] makes it.
+    ///
+    /// It takes the place of a [`client`](Self::client).
+    pub fn dialer(mut self, dialer: &Dialer) -> Self {
+        self.via = Via::Dialer(dialer.clone());
+        self
+    }
+
+    /// An HTTP client to open the connection with, in place of a [`dialer`](Self::dialer):
+    /// one that keeps cookies, finds addresses, or does anything else in its own way.
     ///
     /// Build it with [`http1_only`](reqwest::ClientBuilder::http1_only): one that agrees on
     /// HTTP/2 with the server cannot upgrade, and gives [`DialError::Http2`]. Its timeouts
     /// bound the opening, and not the connection.
     ///
-    /// Default: one that is shared by all dials of the process, trusts whom the platform
-    /// trusts, and takes proxies from the environment.
+    /// Such a client keeps its streams to itself, so they carry messages somewhat slower.
+    /// To `ws` through a proxy of HTTP it does not `CONNECT`, and few proxies pass the
+    /// request on.
     pub fn client(mut self, client: reqwest::Client) -> Self {
-        self.client = Some(client);
+        self.via = Via::Client(client);
         self
     }
 
     /// Connects.
+    ///
+    /// The answer of the server is kept: [`Conn::response`].
     ///
     /// # Errors
     ///
@@ -182,25 +201,17 @@ impl Dial {
     ///
     /// Dropping the future gives the opening up.
     pub async fn connect(self) -> Result<Conn, DialError> {
-        Ok(self.connect_with_response().await?.0)
-    }
-
-    /// As [`connect`](Self::connect), with the status and the headers of the answer.
-    ///
-    /// # Errors
-    ///
-    /// As `connect`.
-    ///
-    /// # Cancel safety
-    ///
-    /// As `connect`.
-    pub async fn connect_with_response(self) -> Result<(Conn, Response<()>), DialError> {
         let patience = Patience::new(self.timeout);
-        let max_redirects = self.max_redirects;
-        let via = self.client.clone().map_or(Via::Shared { max_redirects }, Via::Given);
+        let (max_redirects, via) = (self.max_redirects, self.via.clone());
         let opening = self.opening()?;
         // On the heap: this state would else be part of what uses the connection.
-        Box::pin(over_http::connect(via, &opening, patience)).await
+        Box::pin(async {
+            match via {
+                Via::Dialer(dialer) => dialer.connect(&opening, max_redirects, patience).await,
+                Via::Client(client) => over_client::connect(&client, &opening, patience).await,
+            }
+        })
+        .await
     }
 
     /// Connects over a given byte stream: a Unix socket, a tunnel, a TLS stream of one's
@@ -223,29 +234,15 @@ impl Dial {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Ok(self.connect_over_with_response(io).await?.0)
-    }
-
-    /// As [`connect_over`](Self::connect_over), with the status and the headers of the
-    /// answer.
-    ///
-    /// # Errors
-    ///
-    /// As `connect_over`.
-    ///
-    /// # Cancel safety
-    ///
-    /// As `connect_over`.
-    pub async fn connect_over_with_response<T>(
-        self,
-        io: T,
-    ) -> Result<(Conn, Response<()>), DialError>
-    where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
         let patience = Patience::new(self.timeout);
         let opening = self.opening()?;
         Box::pin(over_stream::connect(io, &opening, patience)).await
+    }
+
+    /// The same, with pings that find a dead peer unless something else was said of them.
+    pub(crate) fn with_keepalive(mut self) -> Self {
+        self.config = self.config.keepalive_unless_set(Keepalive::default());
+        self
     }
 
     fn opening(self) -> Result<Opening, DialError> {

@@ -1,17 +1,22 @@
 //! Which step of an opening handshake failed, and what can be done about it?
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
+use tokio_rustls::rustls;
 use ws_core::HandshakeError;
 use ws_core::handshake::InvalidSubprotocol;
 
-use crate::InvalidUrl;
+use crate::{InvalidUrl, ProxyError, RedirectError};
 
-/// Why there is no connection.
+/// What a library says went wrong.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why there is no connection, by the step that failed.
 ///
 /// The first three are mistakes in the settings, and nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -26,18 +31,28 @@ pub enum DialError {
     /// A subprotocol cannot be offered.
     #[error("a subprotocol cannot be offered (`Dial::subprotocols`)")]
     Subprotocol(#[from] InvalidSubprotocol),
-    /// HTTP failed before there was an answer.
-    ///
-    /// The error of `reqwest` knows whether that was while looking up the name
-    /// ([`is_dns`](reqwest::Error::is_dns)), while connecting, TLS included
-    /// ([`is_connect`](reqwest::Error::is_connect)), or by a timeout of a given client
-    /// ([`is_timeout`](reqwest::Error::is_timeout)). The URL, which may hold secrets, is
-    /// not in it.
-    #[error("{}", http_step(.0))]
-    Http(#[source] reqwest::Error),
-    /// The given stream failed, or ended before there was an answer.
-    #[error("the given stream failed during the opening handshake")]
-    Io(#[from] io::Error),
+    /// The name of the server cannot be looked up.
+    #[error("the name of the server cannot be looked up")]
+    Dns(#[source] Cause),
+    /// No TCP connection to the server, or, with a [given client](crate::Dial::client), to
+    /// its proxy.
+    #[error("the server cannot be connected to")]
+    Tcp(#[source] Cause),
+    /// The proxy did not let us through.
+    #[error("the proxy did not let us through")]
+    Proxy(#[from] ProxyError),
+    /// No TLS with the server: its certificate is not trusted, ours is not, or there is
+    /// nothing in common.
+    #[error("TLS with the server failed")]
+    Tls(#[source] Cause),
+    /// The stream failed, or ended before there was an answer.
+    #[error("the stream failed during the opening handshake")]
+    Io(#[source] io::Error),
+    /// The exchange of request and answer failed otherwise: HTTP/2 was broken, or a
+    /// [given client](crate::Dial::client) gave up. Its error is the source, without the
+    /// URL, which may hold secrets.
+    #[error("the HTTP exchange failed")]
+    Http(#[source] Cause),
     /// The opening handshake took longer than it may.
     #[error("the opening handshake took longer than {0:?} (`Dial::connect_timeout`)")]
     Timeout(Duration),
@@ -54,6 +69,10 @@ pub enum DialError {
     /// by an upgrade.
     #[error("the given client chose HTTP/2: build it with `ClientBuilder::http1_only`")]
     Http2,
+    /// The server allows no WebSockets over HTTP/2 (RFC 8441 §3), and HTTP/1.1 was not
+    /// wanted.
+    #[error("the server allows no WebSockets over HTTP/2 (`Dialer::http2_only`)")]
+    NoHttp2,
 }
 
 impl DialError {
@@ -65,26 +84,46 @@ impl DialError {
         }
     }
 
-    pub(crate) fn http(error: reqwest::Error) -> Self {
-        Self::Http(error.without_url())
+    /// What a given client says, by the step at which it says so.
+    pub(crate) fn of_client(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        if error.is_dns() {
+            Self::Dns(error.into())
+        } else if !error.is_connect() || error.is_timeout() {
+            Self::Http(error.into())
+        } else if is_caused(&error, &|cause| cause.is::<rustls::Error>()) {
+            Self::Tls(error.into())
+        } else if is_caused(&error, &is_of_proxy) {
+            Self::Proxy(ProxyError::Failed(error.into()))
+        } else {
+            Self::Tcp(error.into())
+        }
     }
 }
 
-/// Which step was it?
-fn http_step(error: &reqwest::Error) -> &'static str {
-    if error.is_builder() {
-        "the HTTP client cannot be set up"
-    } else if error.is_timeout() {
-        "a timeout of the HTTP client ran out before the answer came"
-    } else if error.is_dns() {
-        "the name of the server, or of the proxy, cannot be looked up"
-    } else if error.is_connect() {
-        "the server, or the proxy, cannot be connected to"
-    } else if error.is_redirect() {
-        "the given client did not follow a redirect"
-    } else {
-        "the HTTP exchange failed"
+/// A server may refuse a certificate when TLS is long under way (RFC 8446 §4.4.2.4).
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        match error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
+            true => Self::Tls(error.into()),
+            false => Self::Io(error),
+        }
     }
+}
+
+/// Is there such an error among the causes? An error of I/O shows what is in it only if it
+/// is asked.
+fn is_caused(error: &(dyn Error + 'static), is: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
+    let inner = error.downcast_ref().and_then(io::Error::get_ref);
+    is(error)
+        || inner.is_some_and(|inner| is_caused(inner, is))
+        || error.source().is_some_and(|source| is_caused(source, is))
+}
+
+/// Its type has no name out here, so it is known by what it says.
+fn is_of_proxy(error: &(dyn Error + 'static)) -> bool {
+    let text = error.to_string().to_ascii_lowercase();
+    text.starts_with("tunnel error") || text.starts_with("socks") || text.contains(" socks ")
 }
 
 /// What a server answered that opened no WebSocket.
@@ -113,21 +152,6 @@ impl Refusal {
         };
         String::from_utf8_lossy(whole.unwrap_or(&self.body))
     }
-}
-
-/// Why a redirect was not followed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RedirectError {
-    /// There were more than allowed.
-    #[error("there were more than {0} redirects (`Dial::max_redirects`)")]
-    TooMany(usize),
-    /// It leads from an encrypted to an unencrypted connection.
-    #[error("it leads from TLS to an unencrypted connection")]
-    NotEncrypted,
-    /// It leads to a URL that cannot be dialled.
-    #[error("its URL cannot be dialled")]
-    Url(#[from] InvalidUrl),
 }
 
 /// Why a header cannot be sent.

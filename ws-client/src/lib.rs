@@ -65,49 +65,72 @@
 //!
 //! # Getting there
 //!
-//! HTTP is the business of [`reqwest`]: names, TLS, proxies. By default the roots are the
-//! platform's and the proxies those of the environment (`HTTPS_PROXY`, `ALL_PROXY`,
-//! `NO_PROXY`); a `reqwest::Client` with other ideas is given to [`Dial::client`]:
+//! By default the roots are the platform's, and the proxies those of the environment
+//! (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A [`Dialer`] has other ideas:
+//! roots and a certificate, a proxy by `CONNECT` or SOCKS, a local address.
 //!
 //! ```no_run
-//! use ws_client::{Dial, reqwest};
+//! use std::sync::Arc;
+//! use ws_client::{Dial, Dialer, rustls};
 //!
-//! # async fn dial(root: reqwest::Certificate) -> Result<(), Box<dyn std::error::Error>> {
-//! let client = reqwest::Client::builder()
-//!     .http1_only()
-//!     .tls_certs_only([root])
-//!     .proxy(reqwest::Proxy::https("socks5h://localhost:1080")?)
-//!     .build()?;
-//! let conn = Dial::new("wss://intranet.example/events").client(client).connect().await?;
+//! # async fn dial(config: Arc<rustls::ClientConfig>) -> Result<(), Box<dyn std::error::Error>> {
+//! let dialer = Dialer::new().tls(config).proxy("socks5h://localhost:1080");
+//! let conn = Dial::new("wss://intranet.example/events").dialer(&dialer).connect().await?;
+//! println!("{:?} says {:?}", conn.peer_addr(), conn.response());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! `wss` goes through an HTTP proxy by `CONNECT`. `ws` does not: `reqwest` hands the
-//! request itself to the proxy, and few proxies pass an upgrade on. SOCKS proxies carry
-//! both. To use what `reqwest` has behind Cargo features, such as a store of cookies, name
-//! it in your own manifest too, with the feature.
+//! A [`reqwest::Client`] that an application has is given to [`Dial::client`], with all that
+//! it can: a store of cookies, addresses of its own, a Unix socket. To use what `reqwest` has
+//! behind Cargo features, name it in your own manifest too, with the feature.
 //!
-//! Without HTTP below, [`Dial::connect_over`] makes the opening handshake on any byte
-//! stream:
+//! [`Dial::connect_over`] makes the opening handshake on any byte stream:
 //!
 //! ```no_run
-//! use tokio::net::TcpStream;
+//! # #[cfg(unix)]
+//! # async fn dial() -> Result<(), Box<dyn std::error::Error>> {
+//! use tokio::net::UnixStream;
 //! use ws_client::Dial;
 //!
-//! # async fn dial() -> Result<(), Box<dyn std::error::Error>> {
-//! let stream = TcpStream::connect("127.0.0.1:9000").await?;
+//! let stream = UnixStream::connect("/run/chat.sock").await?;
 //! let conn = Dial::new("ws://chat.internal/rooms/1").connect_over(stream).await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! That is also the faster way for plain TCP, since `reqwest` does not give its streams
-//! away.
+//! # Many at once
+//!
+//! `Dialer::http2` puts sockets to the same server into streams of one connection
+//! ([RFC 8441]), where the server allows it. It finds that out by itself, goes by HTTP/1.1
+//! where it is not so, and does not ask again:
+//!
+#![cfg_attr(feature = "http2", doc = "```no_run")]
+#![cfg_attr(not(feature = "http2"), doc = "```ignore")]
+//! use ws_client::{Dial, Dialer};
+//!
+//! # async fn dial() -> Result<(), ws_client::DialError> {
+//! let dialer = Dialer::new().http2();
+//! let prices = Dial::new("wss://example.com/prices").dialer(&dialer).connect().await?;
+//! let news = Dial::new("wss://example.com/news").dialer(&dialer).connect().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! That is the Cargo feature `http2`, which is on by default.
+//!
+//! [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
+//!
+//! # Staying there
+//!
+//! [`Reconnect`] dials again whenever the connection is lost, with fresh headers and with
+//! subscriptions made again, and promises what becomes of messages meanwhile: [`reconnect`]
+//! tells.
 //!
 //! # When it fails
 //!
-//! [`DialError`] says which step failed. A server that refuses has its say:
+//! [`DialError`] says which step failed: the URL, the name, TCP, the proxy, TLS, HTTP, or the
+//! handshake. A server that refuses has its say:
 //!
 //! ```no_run
 //! use ws_client::DialError;
@@ -130,18 +153,29 @@
 
 mod body;
 mod dial;
+mod dialer;
 mod error;
+#[cfg(feature = "http2")]
+mod http2;
 mod opening;
-mod over_http;
+mod over_client;
 mod over_stream;
 mod patience;
+mod reach;
+pub mod reconnect;
+mod redirect;
 mod target;
 
 pub use dial::Dial;
-pub use error::{DialError, InvalidHeader, RedirectError, Refusal};
+pub use dialer::Dialer;
+pub use error::{DialError, InvalidHeader, Refusal};
 pub use http;
+pub use reach::ProxyError;
+pub use reconnect::{Reconnect, ReconnectingConn};
+pub use redirect::RedirectError;
 pub use reqwest;
 pub use target::InvalidUrl;
+pub use tokio_rustls::rustls;
 #[cfg(feature = "json")]
 pub use ws_core::Json;
 #[cfg(feature = "proto")]

@@ -1,5 +1,6 @@
 //! What does a client ask for, and is the answer a connection?
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,10 +8,10 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::handshake::Offer;
-use ws_core::{Agreed, Compression, Config, Conn, HandshakeError, Role};
+use ws_core::{Agreed, Compression, Config, Conn, HandshakeError, PeerAddr, Role};
 
 use crate::target::Target;
-use crate::{DialError, InvalidHeader, InvalidUrl};
+use crate::{DialError, InvalidHeader, InvalidUrl, Refusal};
 
 /// An opening handshake to be made, whatever carries it.
 #[derive(Debug)]
@@ -31,10 +32,12 @@ impl Opening {
     ) -> Result<Self, DialError> {
         let (target, headers) = (target?, headers?);
         let compression = config.wanted_compression();
+        // Each request has an offer of its own; a mistake is told before there is any.
+        Offer::new(&subprotocols, compression)?;
         Ok(Self { target, headers, subprotocols, compression, config: Arc::new(config) })
     }
 
-    /// The headers for a request to this target, and the offer that they make.
+    /// An offer for a request to this target, and the headers beside it.
     ///
     /// What identifies the user stays with the server that it was meant for.
     pub(crate) fn ask(&self, target: &Target) -> Result<(Offer, HeaderMap), DialError> {
@@ -48,16 +51,27 @@ impl Opening {
         if let Some(basic) = target.authorization() {
             headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
         }
-        headers.extend(offer.headers());
         Ok((offer, headers))
     }
 
     /// The connection over a stream on which the server has accepted.
-    pub(crate) fn conn<T>(&self, io: T, agreed: Agreed, leftover: Bytes) -> Conn
+    pub(crate) fn conn<T>(
+        &self,
+        io: T,
+        leftover: Bytes,
+        agreed: Agreed,
+        mut response: Response<()>,
+        peer: Option<SocketAddr>,
+    ) -> Conn
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Conn::from_stream(io, Role::Client, agreed, leftover, Arc::clone(&self.config))
+        let conn = Conn::from_stream(io, Role::Client, agreed, leftover, Arc::clone(&self.config));
+        if let Some(peer) = peer {
+            response.extensions_mut().insert(PeerAddr(peer));
+        }
+        conn.set_response(response);
+        conn
     }
 }
 
@@ -71,4 +85,10 @@ pub(crate) fn verify(
         Err(HandshakeError::Status(_)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The answer of a server that refused.
+pub(crate) fn refused(response: Response<()>, body: Bytes) -> DialError {
+    let (head, ()) = response.into_parts();
+    DialError::Refused(Box::new(Refusal { status: head.status, headers: head.headers, body }))
 }

@@ -1,6 +1,7 @@
-//! How is a connection opened over a given byte stream?
+//! How is a connection opened over a byte stream, by HTTP/1.1?
 
 use std::io;
+use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
@@ -9,39 +10,80 @@ use ws_core::handshake::head::{MAX_HEAD, decode_response, encode_request};
 use ws_core::{Conn, HandshakeError};
 
 use crate::body::Framing;
-use crate::opening::{Opening, verify};
+use crate::opening::{Opening, refused, verify};
 use crate::patience::Patience;
-use crate::{DialError, Refusal};
+use crate::reach::{Reached, Transport};
+use crate::target::Target;
+use crate::{DialError, redirect};
 
+/// Over a given stream.
 pub(crate) async fn connect<T>(
-    mut io: T,
+    io: T,
     opening: &Opening,
     patience: Patience,
-) -> Result<(Conn, Response<()>), DialError>
+) -> Result<Conn, DialError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (offer, headers) = opening.ask(&opening.target)?;
-    let mut request = Request::new(());
-    *request.uri_mut() = opening.target.uri().clone();
-    *request.headers_mut() = headers;
-    let (response, mut input) = patience.wait(exchange(&mut io, &request)).await?;
-    if let Some(agreed) = verify(&offer, &response)? {
-        return Ok((opening.conn(io, agreed, input.freeze()), response));
-    }
-    let framing = Framing::of(&response);
-    patience.wait_for_body(collect(&mut io, framing, &mut input)).await;
-    let body = Bytes::from(framing.decode(&input).0);
-    let (head, ()) = response.into_parts();
-    Err(DialError::Refused(Box::new(Refusal { status: head.status, headers: head.headers, body })))
+    let over = Over { io, peer: None, follows: false };
+    over.connect(&opening.target, opening, patience).await
 }
 
-/// Sends the request, and reads up to the end of the head that answers it.
-async fn exchange(
+/// Over a stream to this target, for one who follows redirects.
+pub(crate) async fn connect_reached(
+    reached: Reached,
+    target: &Target,
+    opening: &Opening,
+    patience: Patience,
+) -> Result<Conn, DialError> {
+    let (peer, follows) = (reached.peer, true);
+    match reached.io {
+        Transport::Tcp(io) => Over { io, peer, follows }.connect(target, opening, patience).await,
+        Transport::Other(io) => Over { io, peer, follows }.connect(target, opening, patience).await,
+    }
+}
+
+struct Over<T> {
+    io: T,
+    peer: Option<SocketAddr>,
+    /// Nobody reads the body of a redirect that is followed.
+    follows: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Over<T> {
+    async fn connect(
+        mut self,
+        target: &Target,
+        opening: &Opening,
+        patience: Patience,
+    ) -> Result<Conn, DialError> {
+        let (offer, headers) = opening.ask(target)?;
+        let mut request = Request::new(());
+        *request.uri_mut() = target.uri().clone();
+        *request.headers_mut() = headers;
+        request.headers_mut().extend(offer.headers());
+        let request = encode_request(&request);
+        let (response, mut input) = patience.wait(exchange(&mut self.io, &request)).await?;
+        if let Some(agreed) = verify(&offer, &response)? {
+            return Ok(opening.conn(self.io, input.freeze(), agreed, response, self.peer));
+        }
+        let leads_on = redirect::location(response.status(), response.headers()).is_some();
+        if self.follows && leads_on {
+            return Err(refused(response, Bytes::new()));
+        }
+        let framing = Framing::of(&response);
+        patience.wait_for_body(collect(&mut self.io, framing, &mut input)).await;
+        Err(refused(response, Bytes::from(framing.decode(&input).0)))
+    }
+}
+
+/// Sends the head of a request, and reads up to the end of the head that answers it, and
+/// perhaps beyond.
+pub(crate) async fn exchange(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    request: &Request<()>,
+    request: &[u8],
 ) -> Result<(Response<()>, BytesMut), DialError> {
-    io.write_all(&encode_request(request)).await?;
+    io.write_all(request).await?;
     io.flush().await?;
     let mut input = BytesMut::with_capacity(1024);
     loop {

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,15 +15,11 @@ use http_body_util::Empty;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{CertifiedKey, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, interval};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use ws_client::{
-    Compression, Config, Conn, Dial, DialError, EndedBy, HandshakeError, InvalidHeader, Limits,
+    Compression, Config, Conn, Dial, DialError, Dialer, HandshakeError, InvalidHeader, Limits,
     Message, RedirectError, Refusal, StatusCode, reqwest,
 };
 use ws_core::AcceptOptions;
@@ -33,21 +28,23 @@ use ws_core::handshake::head::{decode_request, encode_response};
 /// What may be between the two ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
-    /// An HTTP client.
-    Http,
+    /// What a dial makes by itself.
+    Own,
+    /// A given HTTP client.
+    Client,
     /// A given TCP stream.
     Tcp,
     /// Another given stream.
     Pipe,
 }
 
-const WAYS: [Way; 3] = [Way::Http, Way::Tcp, Way::Pipe];
+const WAYS: [Way; 4] = [Way::Own, Way::Client, Way::Tcp, Way::Pipe];
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-type Dialled = Result<(Conn, Response<()>), DialError>;
+type Dialled = Result<Conn, DialError>;
 
 /// Dials in one of the ways, with a server at the other end.
 async fn dial<T>(
@@ -59,31 +56,27 @@ async fn dial<T>(
     if way == Way::Pipe {
         let (ours, theirs) = duplex(16 * 1024);
         let dial = set(Dial::new(format!("ws://example.com{path}")));
-        return tokio::join!(dial.connect_over_with_response(ours), serve(Box::new(theirs)));
+        return tokio::join!(dial.connect_over(ours), serve(Box::new(theirs)));
     }
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
     let dial = set(Dial::new(format!("ws://{addr}{path}")));
     let dialling = async {
-        if way == Way::Http {
-            return dial.connect_with_response().await;
+        match way {
+            Way::Own => dial.connect().await,
+            Way::Client => dial.client(client(|client| client)).connect().await,
+            _ => dial.connect_over(TcpStream::connect(addr).await.unwrap()).await,
         }
-        dial.connect_over_with_response(TcpStream::connect(addr).await.unwrap()).await
     };
     let serving = async { serve(Box::new(listener.accept().await.unwrap().0)).await };
     tokio::join!(dialling, serving)
 }
 
 /// Dials a server that accepts, and gives both ends.
-async fn pair(
-    way: Way,
-    options: &AcceptOptions,
-    set: impl FnOnce(Dial) -> Dial,
-) -> (Conn, Response<()>, Conn) {
+async fn pair(way: Way, options: &AcceptOptions, set: impl FnOnce(Dial) -> Dial) -> (Conn, Conn) {
     let accept = async |io| Conn::accept(io, options).await.unwrap();
     let (dialled, server) = dial(way, "/chat?room=1", set, accept).await;
-    let (client, response) = dialled.unwrap();
-    (client, response, server)
+    (dialled.unwrap(), server)
 }
 
 /// Dials a server that answers with bytes, and then waits for the client to go.
@@ -95,6 +88,12 @@ async fn answered(way: Way, answer: impl FnOnce(&Request<()>) -> Vec<u8>) -> Dia
     };
     let (dialled, _open) = dial(way, "/", |dial| dial, serve).await;
     dialled
+}
+
+/// An HTTP client that leads straight there.
+fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
+    let client = reqwest::Client::builder().http1_only().no_proxy();
+    set(client.redirect(reqwest::redirect::Policy::none())).build().unwrap()
 }
 
 async fn listen() -> TcpListener {
@@ -119,7 +118,8 @@ fn accepting(request: &Request<()>, change: impl FnOnce(&mut HeaderMap)) -> Vec<
 #[tokio::test]
 async fn messages_go_both_ways_until_the_close() {
     for way in WAYS {
-        let (client, response, server) = pair(way, &AcceptOptions::new(), |dial| dial).await;
+        let (client, server) = pair(way, &AcceptOptions::new(), |dial| dial).await;
+        let response = client.response().unwrap();
         assert_eq!(response.status(), 101);
         assert!(response.headers().contains_key(SEC_WEBSOCKET_ACCEPT));
         for message in [Message::from("hello"), Message::binary(vec![7; 100_000])] {
@@ -134,7 +134,7 @@ async fn messages_go_both_ways_until_the_close() {
             tokio::join!(client.close(StatusCode::NORMAL_CLOSURE, "bye"), server.read());
         closed.unwrap();
         assert!(seen.unwrap_err().is_close(&[StatusCode::NORMAL_CLOSURE]), "{way:?}");
-        assert_eq!(client.peer_addr().is_some(), way == Way::Tcp);
+        assert_eq!(client.peer_addr().is_some(), way != Way::Pipe, "{way:?}");
     }
 }
 
@@ -142,7 +142,7 @@ async fn messages_go_both_ways_until_the_close() {
 async fn what_is_set_arrives() {
     for way in WAYS {
         let options = AcceptOptions::new().origin(ws_core::Origin::any());
-        let (_client, _, server) = pair(way, &options, |dial| {
+        let (_client, server) = pair(way, &options, |dial| {
             dial.header("x-key", "a")
                 .header(HeaderName::from_static("x-key"), HeaderValue::from_static("b"))
                 .header("cookie", "one=1")
@@ -168,11 +168,11 @@ async fn what_is_set_arrives() {
 async fn a_subprotocol_is_agreed_on() {
     for way in WAYS {
         let options = AcceptOptions::new().subprotocols(["chat.v1"]);
-        let (client, _, server) =
+        let (client, server) =
             pair(way, &options, |dial| dial.subprotocols(["chat.v2", "chat.v1"])).await;
         assert_eq!(client.subprotocol(), Some("chat.v1"));
         assert_eq!(server.subprotocol(), Some("chat.v1"));
-        let (client, _, _) = pair(way, &options, |dial| dial.subprotocols(["other"])).await;
+        let (client, _) = pair(way, &options, |dial| dial.subprotocols(["other"])).await;
         assert_eq!(client.subprotocol(), None);
     }
 }
@@ -184,7 +184,7 @@ async fn compression_is_agreed_on_and_used() {
         for compression in [Compression::no_context_takeover(), Compression::context_takeover()] {
             let options = AcceptOptions::new().compression(compression);
             let config = Config::new().compression(compression);
-            let (client, _, server) = pair(way, &options, |dial| dial.config(config)).await;
+            let (client, server) = pair(way, &options, |dial| dial.config(config)).await;
             assert!(client.is_compressed() && server.is_compressed());
             client.write(text.as_str()).await.unwrap();
             assert_eq!(server.read().await.unwrap().as_text(), Some(text.as_str()));
@@ -193,9 +193,9 @@ async fn compression_is_agreed_on_and_used() {
             assert!(client.stats().bytes_out < 1000 && client.stats().bytes_in < 1000);
         }
         let on = Compression::context_takeover();
-        let (client, _, _) = pair(way, &AcceptOptions::new().compression(on), |dial| dial).await;
+        let (client, _) = pair(way, &AcceptOptions::new().compression(on), |dial| dial).await;
         assert!(!client.is_compressed(), "it is off by default");
-        let (client, _, _) = pair(way, &AcceptOptions::new(), |dial| dial.compression(on)).await;
+        let (client, _) = pair(way, &AcceptOptions::new(), |dial| dial.compression(on)).await;
         assert!(!client.is_compressed(), "the server may decline");
     }
 }
@@ -205,7 +205,7 @@ async fn a_read_limit_is_kept() {
     let limit = |dial: Dial| dial.read_limit(10);
     let config = |dial: Dial| dial.config(Config::new().limits(Limits::new().message_size(10)));
     for set in [limit, config] {
-        let (client, _, server) = pair(Way::Http, &AcceptOptions::new(), set).await;
+        let (client, server) = pair(Way::Own, &AcceptOptions::new(), set).await;
         server.write("ten bytes.").await.unwrap();
         client.read().await.unwrap();
         server.write("11 bytes...").await.unwrap();
@@ -243,7 +243,7 @@ async fn a_user_in_the_url_is_told_to_the_server() {
 #[tokio::test]
 async fn what_arrives_with_the_answer_is_kept() {
     for way in WAYS {
-        let (conn, _) = answered(way, |request| {
+        let conn = answered(way, |request| {
             [accepting(request, |_| {}).as_slice(), b"\x81\x05hello\x82\x01!"].concat()
         })
         .await
@@ -259,7 +259,7 @@ async fn interim_answers_are_skipped() {
         let hints = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
         let dialled =
             answered(way, |request| [hints, accepting(request, |_| {}).as_slice()].concat()).await;
-        assert_eq!(dialled.unwrap().1.status(), 101, "{way:?}");
+        assert_eq!(dialled.unwrap().response().unwrap().status(), 101, "{way:?}");
     }
 }
 
@@ -379,7 +379,7 @@ async fn a_server_that_trickles_does_not_extend_the_deadline() {
 #[tokio::test]
 async fn what_is_no_answer_says_so() {
     let check =
-        async |answer: &[u8], over_http: fn(&DialError) -> bool, given: fn(&DialError) -> bool| {
+        async |answer: &[u8], client: fn(&DialError) -> bool, own: fn(&DialError) -> bool| {
             for way in WAYS {
                 let serve = async |mut io: Box<dyn Stream>| {
                     read_request(&mut io).await;
@@ -388,11 +388,11 @@ async fn what_is_no_answer_says_so() {
                     let _ = io.shutdown().await;
                 };
                 let error = dial(way, "/", |dial| dial, serve).await.0.unwrap_err();
-                let expected = if way == Way::Http { over_http } else { given };
+                let expected = if way == Way::Client { client } else { own };
                 assert!(expected(&error), "{way:?}: {error:?}");
             }
         };
-    let http = |error: &DialError| matches!(error, DialError::Http(error) if !error.is_connect());
+    let http = |error: &DialError| matches!(error, DialError::Http(_));
     let eof = |error: &DialError| matches!(error, DialError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof);
     check(b"", http, eof).await;
     check(b"HTTP/1.1 101", http, eof).await;
@@ -406,15 +406,34 @@ async fn what_is_no_answer_says_so() {
 }
 
 #[tokio::test]
-async fn a_closed_port_cannot_be_connected_to() {
-    let addr = listen().await.local_addr().unwrap();
-    let url = format!("ws://{addr}/?token=secret");
-    match ws_client::dial(url).await.unwrap_err() {
-        DialError::Http(error) => {
-            assert!(error.is_connect());
-            assert!(!format!("{error:?}").contains("secret"));
+async fn an_error_names_the_step_that_failed() {
+    let check = async |url: &str, expected: fn(&DialError) -> bool, text: &str| {
+        let dial = Dial::new(url).dialer(&Dialer::new().no_proxy());
+        for dial in [dial.clone(), dial.client(client(|client| client))] {
+            let error = dial.connect().await.unwrap_err();
+            assert!(expected(&error), "{error:?}");
+            assert!(error.to_string().contains(text), "{error}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         }
-        other => panic!("{other:?}"),
+    };
+    let closed = listen().await.local_addr().unwrap();
+    let tcp = |error: &DialError| matches!(error, DialError::Tcp(_));
+    check(&format!("ws://{closed}/?token=secret"), tcp, "cannot be connected to").await;
+    // RFC 6761 §6.4: a name that never exists.
+    let dns = |error: &DialError| matches!(error, DialError::Dns(_));
+    check("ws://nowhere.invalid/?token=secret", dns, "name of the server").await;
+
+    // A server that knows nothing of TLS.
+    let plain = listen().await;
+    let url = format!("wss://{}/?token=secret", plain.local_addr().unwrap());
+    let tls = |error: &DialError| matches!(error, DialError::Tls(_));
+    tokio::select! {
+        () = check(&url, tls, "TLS") => {}
+        () = async {
+            while let Ok((mut io, _)) = plain.accept().await {
+                let _ = io.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            }
+        } => unreachable!(),
     }
 }
 
@@ -520,121 +539,18 @@ async fn a_given_client_redirects_as_it_likes() {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
     let old_to_new = |path: &str| (path == "/old").then(|| "/new".to_owned());
-    let client = reqwest::Client::builder().http1_only().no_proxy();
-    let dial = Dial::new(format!("ws://{addr}/old")).client(client.build().unwrap());
+    let following = client(|client| client.redirect(reqwest::redirect::Policy::default()));
+    let dial = Dial::new(format!("ws://{addr}/old")).client(following);
     let (dialled, _) = tokio::join!(dial.connect(), redirect(&listener, old_to_new));
     dialled.unwrap();
 
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    let dial = Dial::new(format!("ws://{addr}/old")).client(client.no_proxy().build().unwrap());
+    let dial = Dial::new(format!("ws://{addr}/old")).client(client(|client| client));
     tokio::select! {
         dialled = dial.connect() => {
             assert_eq!(dialled.unwrap_err().refusal().unwrap().status, 307);
         }
         request = redirect(&listener, old_to_new) => panic!("{request:?}"),
     }
-}
-
-/// A server with a certificate of its own, and a client that trusts it.
-fn tls() -> (TlsAcceptor, reqwest::ClientBuilder) {
-    let CertifiedKey { cert, signing_key } = certificate();
-    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key.into())
-        .unwrap();
-    let root = reqwest::Certificate::from_der(cert.der()).unwrap();
-    let client = reqwest::Client::builder().http1_only().no_proxy().tls_certs_only([root]);
-    (TlsAcceptor::from(Arc::new(config)), client)
-}
-
-fn certificate() -> CertifiedKey<KeyPair> {
-    rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()
-}
-
-/// Serves one connection over TLS: echoes one message.
-async fn serve_tls(listener: &TcpListener, acceptor: &TlsAcceptor) -> io::Result<()> {
-    let io = acceptor.accept(listener.accept().await?.0).await?;
-    let conn = Conn::accept(io, &AcceptOptions::new()).await.unwrap();
-    conn.write(conn.read().await.unwrap()).await.unwrap();
-    conn.closed().await;
-    Ok(())
-}
-
-async fn say_hello(dial: Dial) {
-    let conn = dial.connect().await.unwrap();
-    conn.write("hello").await.unwrap();
-    assert_eq!(conn.read().await.unwrap(), Message::from("hello"));
-    conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
-}
-
-#[tokio::test]
-async fn tls_is_the_business_of_the_client() {
-    let (acceptor, client) = tls();
-    let listener = listen().await;
-    let dial = Dial::new(format!("wss://{}", listener.local_addr().unwrap()));
-    let trusting = dial.clone().client(client.build().unwrap());
-    let (served, ()) = tokio::join!(serve_tls(&listener, &acceptor), say_hello(trusting));
-    served.unwrap();
-
-    let (served, dialled) = tokio::join!(serve_tls(&listener, &acceptor), dial.connect());
-    assert!(served.is_err(), "a certificate that nobody knows");
-    match dialled.unwrap_err() {
-        DialError::Http(error) => assert!(error.is_connect(), "{error:?}"),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Cut below TLS: no close frame, and no `close_notify` either.
-#[tokio::test]
-async fn tls_that_ends_without_notice_is_1006() {
-    let (acceptor, client) = tls();
-    let listener = listen().await;
-    let dial = Dial::new(format!("wss://{}", listener.local_addr().unwrap()));
-    let dial = dial.client(client.build().unwrap());
-    let serve = async {
-        let io = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
-        let conn = Conn::accept(io, &AcceptOptions::new()).await.unwrap();
-        conn.write("last words").await.unwrap();
-        conn.flush().await.unwrap();
-        conn.close_now();
-    };
-    let ((), dialled) = tokio::join!(serve, dial.connect());
-    let conn = dialled.unwrap();
-    assert_eq!(conn.read().await.unwrap(), Message::from("last words"));
-    let ended = [
-        conn.read().await.unwrap_err(),
-        conn.write("x").await.unwrap_err(),
-        conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap_err(),
-    ];
-    for error in ended {
-        assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE), "{error:?}");
-    }
-    assert_eq!(conn.closed().await.by, EndedBy::Transport);
-}
-
-#[tokio::test]
-async fn a_proxy_is_asked_to_connect() {
-    let (acceptor, client) = tls();
-    let (listener, proxy) = (listen().await, listen().await);
-    let addr = listener.local_addr().unwrap();
-    let proxy_url = format!("http://{}", proxy.local_addr().unwrap());
-    let client = client.proxy(reqwest::Proxy::https(proxy_url).unwrap()).build().unwrap();
-    let proxying = async {
-        let mut here = proxy.accept().await.unwrap().0;
-        let request = read_request(&mut here).await;
-        assert_eq!(
-            (request.method().as_str(), request.uri().to_string()),
-            ("CONNECT", addr.to_string())
-        );
-        let mut there = TcpStream::connect(addr).await.unwrap();
-        here.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        // How the tunnel comes down does not matter.
-        let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
-    };
-    let dial = Dial::new(format!("wss://{addr}")).client(client);
-    let (served, (), ()) = tokio::join!(serve_tls(&listener, &acceptor), proxying, say_hello(dial));
-    served.unwrap();
 }
 
 #[tokio::test]

@@ -44,19 +44,28 @@ type Step = fn(&mut Vec<String>) -> Result<()>;
 const STEPS: [(&str, Step); 8] = [
     ("fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("clippy", |_| {
-        cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ])?;
         // What remains must still stand on its own.
         cargo(&["clippy", "--package", "ws-core", "--no-default-features", "--", "-D", "warnings"])
     }),
     ("docs", |_| {
         let mut doc = workspace::cargo();
         process::run(
-            doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"),
+            doc.args(["doc", "--workspace", "--no-deps", "--all-features"])
+                .env("RUSTDOCFLAGS", "-Dwarnings"),
         )
     }),
     ("test", |said| {
         let mut test = workspace::cargo();
-        test.args(["test", "--workspace"]);
+        test.args(["test", "--workspace", "--all-features"]);
         run_tests(&mut test, said)
     }),
     ("tidy", |_| tidy::run()),

@@ -135,18 +135,16 @@ impl Client {
             .subprotocols(["unknown", "echo"])
             .compression(self.compression)
             .read_limit(LONGEST);
-        let (conn, response) = match self.way {
+        let conn = match self.way {
             // Proxies of the environment do not lead here, and there is no TLS.
             Way::Http => {
                 let client = reqwest::Client::builder().http1_only().no_proxy();
-                let client = client.tls_certs_only([]).build()?;
-                dial.client(client).connect_with_response().await
+                dial.client(client.tls_certs_only([]).build()?).connect().await
             }
-            Way::Stream => {
-                dial.connect_over_with_response(TcpStream::connect(address).await?).await
-            }
+            Way::Stream => dial.connect_over(TcpStream::connect(address).await?).await,
         }
         .with_context(|| format!("opening handshake for {path}"))?;
+        let response = conn.response().context("no response")?;
         let agreed = response.headers().get("sec-websocket-extensions");
         let agreed = agreed.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok((conn, agreed))

@@ -7,10 +7,16 @@
 #![expect(clippy::indexing_slicing, reason = "what JSON lacks is null")]
 
 mod client;
+mod http2;
 mod peers;
+mod programs;
+mod proxies;
 mod rows;
 mod runner;
 mod server;
+#[path = "../support/mod.rs"]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod support;
 mod tls;
 
 use std::process::ExitCode;
@@ -87,6 +93,8 @@ fn main() -> Result<ExitCode> {
     ] {
         tests.push(Test::new(format!("node_http2::{name}"), move || serve_http2(over, adapter)));
     }
+    tests.extend(proxies::tests());
+    tests.extend(http2::tests());
     runner::run(tests)
 }
 

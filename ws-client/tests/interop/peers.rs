@@ -27,6 +27,9 @@ pub(crate) enum Peer {
     Python,
     Node,
     Chromium,
+    Nginx,
+    Tinyproxy,
+    Microsocks,
 }
 
 /// What a server says of a connection that has ended.
@@ -44,6 +47,9 @@ impl Peer {
             Self::Python => "client.py",
             Self::Node => "client.mjs",
             Self::Chromium => "page.mjs",
+            Self::Nginx | Self::Tinyproxy | Self::Microsocks => {
+                return Err(anyhow!("{self} is no client"));
+            }
         };
         self.run(script, rows).await
     }
@@ -83,10 +89,19 @@ impl Peer {
         let script = match self {
             Self::Python => "server.py",
             Self::Node => "server.mjs",
-            Self::Chromium => return Err(anyhow!("a browser is no server")),
+            _ => return Err(anyhow!("{self} has no script of a server")),
         };
+        self.start(script, compression).await
+    }
+
+    /// Starts node's `http2` as a server.
+    pub(crate) async fn start_http2(settings: &Value) -> Result<PeerServer> {
+        Self::Node.start("http2_server.mjs", settings).await
+    }
+
+    async fn start(self, script: &str, settings: &Value) -> Result<PeerServer> {
         let mut command = self.command(script).await?;
-        let mut child = command.arg(compression.to_string()).stdin(Stdio::piped()).spawn()?;
+        let mut child = command.arg(settings.to_string()).stdin(Stdio::piped()).spawn()?;
         let diary = Diary::of(child.stderr.take());
         let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let stdin = child.stdin.take();
@@ -104,8 +119,15 @@ impl Peer {
 
     /// A script to be run, and to be killed when its handle is dropped.
     async fn command(self, script: &str) -> Result<Command> {
+        let mut command = self.program().await?;
+        command.arg(script);
+        Ok(command)
+    }
+
+    /// What runs it, to be killed when its handle is dropped.
+    pub(crate) async fn program(self) -> Result<Command> {
         let found = self.found().get_or_init(|| self.find()).await.clone()?;
-        Ok(run(found.program, script))
+        Ok(run(found.program))
     }
 
     /// What was found, or was not.
@@ -113,26 +135,38 @@ impl Peer {
         static PYTHON: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         static NODE: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         static CHROMIUM: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
+        static NGINX: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
+        static TINYPROXY: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
+        static MICROSOCKS: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         match self {
             Self::Python => &PYTHON,
             Self::Node => &NODE,
             Self::Chromium => &CHROMIUM,
+            Self::Nginx => &NGINX,
+            Self::Tinyproxy => &TINYPROXY,
+            Self::Microsocks => &MICROSOCKS,
         }
     }
 
     /// Looks for the peer by running it.
     async fn find(self) -> Result<Found, Missing> {
-        let (programs, script): (&[_], _) = match self {
-            Self::Python => (&["python3", VENV], "client.py"),
-            Self::Node => (&["node"], "client.mjs"),
-            Self::Chromium => (&["node"], "page.mjs"),
+        let (programs, args): (&[_], &[_]) = match self {
+            Self::Python => (&["python3", VENV], &["client.py", "--version"]),
+            Self::Node => (&["node"], &["client.mjs", "--version"]),
+            Self::Chromium => (&["node"], &["page.mjs", "--version"]),
+            Self::Nginx => (&["nginx", "/usr/sbin/nginx"], &["-v"]),
+            Self::Tinyproxy => (&["tinyproxy"], &["-v"]),
+            // It tells no version, and only fails.
+            Self::Microsocks => (&["microsocks"], &["-h"]),
         };
         let mut why = String::new();
         for &program in programs {
-            let version = run(program, script).arg("--version").output();
+            let version = run(program).args(args).output();
             why = match timeout(START, version).await {
-                Ok(Ok(output)) if output.status.success() => {
-                    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+                Ok(Ok(output)) if output.status.success() || self == Self::Microsocks => {
+                    let said = [output.stdout, output.stderr].concat();
+                    let said = String::from_utf8_lossy(&said);
+                    let version = said.lines().next().unwrap_or_default().trim().to_owned();
                     return Ok(Found { program, version });
                 }
                 Ok(Ok(output)) => complaint(&String::from_utf8_lossy(&output.stderr)),
@@ -152,6 +186,9 @@ impl fmt::Display for Peer {
             Self::Python => "python3 with `websockets`",
             Self::Node => "node with `ws`",
             Self::Chromium => "chromium with `playwright-core`",
+            Self::Nginx => "nginx",
+            Self::Tinyproxy => "tinyproxy",
+            Self::Microsocks => "microsocks",
         })
     }
 }
@@ -165,15 +202,15 @@ struct Found {
 
 /// The versions of the peers that were found.
 pub(crate) fn versions() -> impl Iterator<Item = String> {
-    [Peer::Python, Peer::Node, Peer::Chromium]
+    use Peer as P;
+    [P::Python, P::Node, P::Chromium, P::Nginx, P::Tinyproxy, P::Microsocks]
         .into_iter()
         .filter_map(|peer| Some(peer.found().get()?.as_ref().ok()?.version.clone()))
 }
 
-fn run(program: &str, script: &str) -> Command {
+fn run(program: &str) -> Command {
     let mut command = Command::new(program);
     command
-        .arg(script)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .kill_on_drop(true)
@@ -209,6 +246,7 @@ impl Peer {
             Self::Python => "pip install -r ws-client/tests/peers/requirements.txt",
             Self::Node => "npm ci in ws-client/tests/peers",
             Self::Chromium => "npm ci in ws-client/tests/peers, and your distribution's chromium",
+            Self::Nginx | Self::Tinyproxy | Self::Microsocks => "your distribution has it",
         }
     }
 }

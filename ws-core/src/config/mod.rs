@@ -105,6 +105,15 @@ impl Config {
         self
     }
 
+    /// As [`keepalive`](Self::keepalive), unless something was said about it before: for
+    /// those who have another default.
+    pub const fn keepalive_unless_set(mut self, keepalive: Keepalive) -> Self {
+        if matches!(self.keepalive, KeepaliveChoice::Unset) {
+            self.keepalive = KeepaliveChoice::On(keepalive);
+        }
+        self
+    }
+
     /// No pings that find a dead peer, on servers neither.
     pub const fn no_keepalive(mut self) -> Self {
         self.keepalive = KeepaliveChoice::Off;
@@ -209,11 +218,8 @@ impl Config {
     pub(crate) const MAX_READ_BUFFER: usize = 65 * 1024;
 
     /// The same, with what a server has by default.
-    pub(crate) const fn for_server(mut self) -> Self {
-        if matches!(self.keepalive, KeepaliveChoice::Unset) {
-            self.keepalive = KeepaliveChoice::On(Keepalive::every(Duration::from_secs(30)));
-        }
-        self
+    pub(crate) const fn for_server(self) -> Self {
+        self.keepalive_unless_set(Keepalive::every(Duration::from_secs(30)))
     }
 }
 

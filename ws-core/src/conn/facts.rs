@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::request::RequestInfo;
+use http::Response;
+
+use super::request::{PeerAddr, RequestInfo};
 use super::transport::Addresses;
 use super::values::Values;
 use super::{Conn, Stats};
@@ -47,10 +49,11 @@ impl Conn {
     }
 
     /// The address at the other end, where the transport is a TCP stream, or where the
-    /// request that is kept knows it.
+    /// request or the response that is kept knows it. Through a proxy, that of the proxy.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         let request = || self.request().and_then(|request| request.peer_addr);
-        self.0.facts.addresses.peer().or_else(request)
+        let response = || self.response().and_then(|response| address(&response));
+        self.0.facts.addresses.peer().or_else(request).or_else(response)
     }
 
     /// The address at this end, where the transport is a TCP stream.
@@ -78,5 +81,45 @@ impl Conn {
     pub fn set_request(&self, mut request: RequestInfo) {
         request.peer_addr = request.peer_addr.or_else(|| self.0.facts.addresses.peer());
         self.0.reader.lock().request = Some(Arc::new(request));
+    }
+
+    /// What the server answered to the opening handshake, on a client: its status and its
+    /// headers.
+    pub fn response(&self) -> Option<Arc<Response<()>>> {
+        self.values().get().map(|Answered(response)| response)
+    }
+
+    /// Keeps what the server answered; a [`PeerAddr`] among its extensions is the address
+    /// of the server. For those who dial.
+    pub fn set_response(&self, response: Response<()>) {
+        self.values().insert(Answered(Arc::new(response)));
+    }
+}
+
+/// The response is kept as a value, which costs those nothing who have none: servers.
+#[derive(Clone)]
+struct Answered(Arc<Response<()>>);
+
+fn address(response: &Response<()>) -> Option<SocketAddr> {
+    response.extensions().get().map(|PeerAddr(addr)| *addr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_kept_and_knows_the_address() {
+        let (conn, _peer) = crate::pair();
+        assert!(conn.response().is_none() && conn.peer_addr().is_none());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+        let response = Response::builder().status(101).header("x-key", "k");
+        conn.set_response(response.extension(PeerAddr(addr)).body(()).unwrap());
+        let response = conn.response().unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-key"]),
+            (101, &"k".parse().unwrap())
+        );
+        assert_eq!(conn.peer_addr(), Some(addr));
     }
 }

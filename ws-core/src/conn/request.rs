@@ -115,8 +115,8 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for PathParams {
     }
 }
 
-/// The address of the client: an extension by which a request tells it, where the
-/// transport does not know it, or knows that of a proxy.
+/// The address of the other end: an extension by which a request, or the response to one,
+/// tells it where the transport does not know it, or knows that of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 

@@ -15,6 +15,16 @@ impl Inbound {
 }
 
 impl Outbound {
+    /// How many bytes are left of a frame that the transport has begun to take.
+    pub fn begun(&mut self) -> usize {
+        self.queue.begun()
+    }
+
+    /// How many bytes the transport has taken.
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// How many frames were queued beside the first of each message.
     pub const fn extra_frames(&self) -> u32 {
         self.extra_frames

@@ -23,7 +23,7 @@ pub struct Outbound {
     plain: bool,
     pub(super) queue: Queue,
     /// How many bytes the transport has taken.
-    sent: u64,
+    pub(super) sent: u64,
     pub(super) stream: Option<OpenStream>,
     /// Has a close frame been queued?
     pub(super) closed: bool,
@@ -285,16 +285,6 @@ impl Outbound {
     /// The bytes that wait to be written.
     pub const fn queue(&self) -> &Queue {
         &self.queue
-    }
-
-    /// How many bytes are left of a frame that the transport has begun to take.
-    pub fn begun(&mut self) -> usize {
-        self.queue.begun()
-    }
-
-    /// How many bytes the transport has taken.
-    pub const fn sent(&self) -> u64 {
-        self.sent
     }
 
     /// Notes that the transport took `count` bytes.

@@ -1,0 +1,111 @@
+//! Whom does one trust, and as whom does one come?
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use ws_client::rustls::client::WantsClientCert;
+use ws_client::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use ws_client::rustls::crypto::{
+    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
+use ws_client::rustls::pki_types::pem::PemObject as _;
+use ws_client::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use ws_client::rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use crate::reach::read;
+
+/// TLS as the options have it.
+pub(crate) fn config(
+    insecure: bool,
+    cacert: Option<&Path>,
+    cert: Option<&Path>,
+    key: Option<&Path>,
+) -> Result<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let builder = match cacert {
+        _ if insecure => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        }
+        Some(path) => builder.with_root_certificates(roots(path)?),
+        None => builder.with_platform_verifier()?,
+    };
+    identify(builder, cert, key)
+}
+
+fn roots(path: &Path) -> Result<RootCertStore> {
+    let pem = read(path, "--cacert")?;
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(root.context("this is no PEM (--cacert)")?)?;
+    }
+    ensure!(!roots.is_empty(), "there is no certificate in {} (--cacert)", path.display());
+    Ok(roots)
+}
+
+fn identify(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    cert: Option<&Path>,
+    key: Option<&Path>,
+) -> Result<ClientConfig> {
+    let Some(path) = cert else { return Ok(builder.with_no_client_auth()) };
+    let pem = read(path, "--cert")?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.context("this is no PEM (--cert)")?;
+    ensure!(!chain.is_empty(), "there is no certificate in {} (--cert)", path.display());
+    let key = match key {
+        Some(path) => PrivateKeyDer::from_pem_slice(&read(path, "--key")?),
+        None => PrivateKeyDer::from_pem_slice(&pem),
+    };
+    let key =
+        key.context("there is no private key (--key, or behind the certificate of --cert)")?;
+    builder.with_client_auth_cert(chain, key).context("the key is not of the certificate (--key)")
+}
+
+/// Trusts any certificate, but still wants to see that its key is there.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,185 @@
+//! How does one use a connection that may be lost and made again?
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use ws_core::proto::CloseFrame;
+
+use super::shared::{Full, Inner, Leaving, Shared};
+use super::{Events, ReconnectError, State};
+use crate::{Conn, Error, Message, StatusCode};
+
+/// A connection that is made again whenever it is lost: what
+/// [`Reconnect`](crate::Reconnect) makes.
+///
+/// A cheap handle, as [`Conn`] is: clone it, share it. Every method takes `&self`, and any
+/// future may be dropped at any point.
+///
+/// A task of the runtime keeps the connection. It ends after [`close`](Self::close), when it
+/// gives up, or when the last handle is dropped: then the connection ends with 1001, if there
+/// is one.
+#[derive(Clone)]
+pub struct ReconnectingConn(Arc<Handle>);
+
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.change(|inner| {
+            inner.leaving.get_or_insert(Leaving::Gone);
+        });
+    }
+}
+
+impl ReconnectingConn {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(Arc::new(Handle(shared)))
+    }
+
+    /// The next message, of this connection or of one to come.
+    ///
+    /// # Errors
+    ///
+    /// When the connection was closed or given up, and all that had arrived was read: the
+    /// same error from then on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn read(&self) -> Result<Message, ReconnectError> {
+        loop {
+            let conn = self.shared().wait(|inner| inner.unread()).await?;
+            match conn.read().await {
+                Ok(message) => return Ok(message),
+                // Why it ended is told by `events`.
+                Err(_) => self.shared().change(|inner| inner.has_read(&conn)),
+            }
+        }
+    }
+
+    /// Puts a message into the outbox, from where it is sent at once if there is a connection
+    /// that takes it.
+    ///
+    /// What becomes of it when the connection is lost, and what happens when the outbox is
+    /// full, is up to the [`Outbox`](super::Outbox).
+    ///
+    /// # Errors
+    ///
+    /// When the connection was closed or given up, or the outbox is full and refuses.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the message has been taken or not.
+    pub fn write(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
+        let message = message.into();
+        async move {
+            let taken = self.shared().wait(|inner| inner.push(&message).ok()).await;
+            // The task that sends waits too.
+            self.shared().change(|_| ());
+            taken
+        }
+    }
+
+    /// As [`write`](Self::write), but never waits.
+    ///
+    /// # Errors
+    ///
+    /// As `write`, and [`ReconnectError::OutboxFull`] where that would wait.
+    pub fn try_write(&self, message: impl Into<Message>) -> Result<(), ReconnectError> {
+        let message = message.into();
+        let pushed = self.shared().change(|inner| inner.push(&message));
+        pushed.unwrap_or_else(|Full| Err(ReconnectError::OutboxFull))
+    }
+
+    /// Waits until everything written has left the outbox: with
+    /// [`at_least_once`](super::Outbox::at_least_once) the peer has it, with
+    /// [`at_most_once`](super::Outbox::at_most_once) a transport has.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closed or given up before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn flush(&self) -> Result<(), ReconnectError> {
+        let end = self.shared().look(|inner| inner.queue.end());
+        let left = |inner: &mut Inner| match inner.queue.first() >= end {
+            true => Some(Ok(inner.current.clone())),
+            false => inner.ended().map(Err),
+        };
+        if let Some(conn) = self.shared().wait(left).await? {
+            // Lost just now, it had been taken nevertheless.
+            let _ = conn.flush().await;
+        }
+        Ok(())
+    }
+
+    /// Closes the connection as [`Conn::close`] does, and makes no other.
+    ///
+    /// What is in the outbox is sent first, as far as the connection takes it without
+    /// waiting; [`flush`](Self::flush) before, to be sure. What is left there then,
+    /// [`undelivered`](Self::undelivered) tells. Without a connection just now, nothing is
+    /// sent.
+    ///
+    /// # Errors
+    ///
+    /// As `Conn::close`. Without a connection just now, only for a code or a reason that
+    /// cannot be sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the connection is closing, and another call can wait for the end.
+    pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
+        CloseFrame::new(code, reason)?;
+        self.shared().change(|inner| {
+            inner.leaving.get_or_insert_with(|| Leaving::Close(code, reason.to_owned()));
+        });
+        self.shared().wait(|inner| inner.ended().map(|_| inner.closed.clone())).await
+    }
+
+    /// The connection that there is, for what only a [`Conn`] can do: pings, streams, facts.
+    ///
+    /// What is written to it directly goes around the outbox.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closed or given up before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn connected(&self) -> Result<Conn, ReconnectError> {
+        let shared = self.shared();
+        shared.wait(|inner| inner.current.clone().map(Ok).or_else(|| inner.ended().map(Err))).await
+    }
+
+    /// Is there a connection just now?
+    pub fn state(&self) -> State {
+        self.shared().look(|inner| inner.state().clone())
+    }
+
+    /// The present state, and those to come.
+    pub fn events(&self) -> Events {
+        self.shared().events()
+    }
+
+    /// What is in the outbox: not sent, or not known to have arrived.
+    pub fn undelivered(&self) -> Vec<Message> {
+        self.shared().look(|inner| inner.queue.messages())
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.0
+    }
+}
+
+impl fmt::Debug for ReconnectingConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared().fmt(f)
+    }
+}

@@ -1,0 +1,148 @@
+//! Does what is written arrive as the outbox promises, when the server is killed again and
+//! again?
+
+use std::io::{BufRead as _, BufReader};
+use std::process::ChildStdout;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use ws_client::reconnect::{Backoff, Outbox, State};
+use ws_client::{Dial, Reconnect, ReconnectingConn, StatusCode};
+
+use crate::program::Server;
+
+const MESSAGES: u64 = 10_000;
+const KILLS: u64 = 20;
+
+/// A server that prints what it has read, before it reads on: what it printed, it has had, and
+/// an answered ping says that it has printed all before.
+struct Victim {
+    server: Server,
+    printed: BufReader<ChildStdout>,
+}
+
+impl Victim {
+    fn start(address: &str) -> Self {
+        let mut server = Server::start_at(address, &["-q", "--sink", "--print"]);
+        let printed = BufReader::new(server.child.stdout.take().unwrap());
+        Self { server, printed }
+    }
+
+    /// The next number that it prints; `None` when it is gone, and all is read.
+    fn next(&mut self) -> Option<u64> {
+        let mut line = String::new();
+        let read = self.printed.read_line(&mut line).unwrap();
+        (read > 0).then(|| line.trim().parse().unwrap())
+    }
+}
+
+/// What each server has read, in its order: one list for each of them. With the last server,
+/// which has still to answer.
+fn receive_and_kill(mut victim: Victim) -> (Vec<Vec<u64>>, Victim) {
+    let address = victim.server.address().to_owned();
+    let mut runs = Vec::new();
+    for kill in 1..=KILLS + 1 {
+        // The last one lives to the end.
+        let until = if kill > KILLS { MESSAGES - 1 } else { kill * MESSAGES / (KILLS + 2) };
+        let mut run = Vec::new();
+        while let Some(number) = victim.next() {
+            run.push(number);
+            if number >= until {
+                break;
+            }
+        }
+        if kill <= KILLS {
+            // By SIGKILL: nothing is said, nothing is flushed.
+            victim.server.child.kill().unwrap();
+            run.extend(std::iter::from_fn(|| victim.next()));
+            victim.server.child.wait().unwrap();
+            victim = Victim::start(&address);
+        }
+        runs.push(run);
+    }
+    (runs, victim)
+}
+
+/// Writes all numbers, while the server is killed; gives what arrived, and how many attempts
+/// there were.
+async fn deliver(outbox: Outbox) -> (Vec<Vec<u64>>, u64) {
+    let victim = Victim::start("127.0.0.1:0");
+    let dial = Dial::new(&victim.server.url);
+    let (first, max) = (Duration::from_millis(20), Duration::from_millis(200));
+    // So little room that they are written all along, and not all at once.
+    let conn = Reconnect::new(dial)
+        .backoff(Backoff::new().first(first).max(max))
+        .outbox(outbox.capacity(100 * 68))
+        .start();
+    let receiving = tokio::task::spawn_blocking(|| receive_and_kill(victim));
+    let attempts = tokio::spawn(count_attempts(conn.clone()));
+    let reading = tokio::spawn({
+        let conn = conn.clone();
+        // Pongs are read by whoever reads.
+        async move { conn.read().await.unwrap_err() }
+    });
+    let all = async {
+        for number in 0..MESSAGES {
+            conn.write(number.to_string()).await.unwrap();
+        }
+        let received = receiving.await.unwrap();
+        conn.flush().await.unwrap();
+        assert!(conn.undelivered().is_empty());
+        received
+    };
+    let (runs, _victim) = timeout(Duration::from_secs(100), all).await.unwrap();
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    reading.await.unwrap();
+    (runs, attempts.await.unwrap())
+}
+
+async fn count_attempts(conn: ReconnectingConn) -> u64 {
+    let mut events = conn.events();
+    drop(conn);
+    let mut attempts = 0;
+    while let Some(state) = events.next().await {
+        attempts += u64::from(matches!(state, State::Connecting { .. }));
+    }
+    attempts
+}
+
+/// In each run the numbers follow each other: nothing is lost or comes twice while there is a
+/// connection.
+fn check_runs(runs: &[Vec<u64>]) {
+    assert_eq!(runs.len() as u64, KILLS + 1);
+    for run in runs {
+        for pair in run.windows(2) {
+            assert_eq!(pair[0] + 1, pair[1]);
+        }
+    }
+}
+
+/// An attempt is made at once for each kill at best, and every 100 to 200 ms at worst: what
+/// this bounds is a loop without a wait, which makes thousands.
+fn check_attempts(attempts: u64) {
+    assert!((KILLS..50 * KILLS).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_least_once_loses_nothing() {
+    let (runs, attempts) = deliver(Outbox::at_least_once()).await;
+    check_runs(&runs);
+    check_attempts(attempts);
+    let mut next = 0;
+    for number in runs.iter().flatten() {
+        // It goes on where it was, or somewhere before.
+        assert!(*number <= next, "{next} is lost, {number} came");
+        next = next.max(number + 1);
+    }
+    assert_eq!(next, MESSAGES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_most_once_repeats_nothing() {
+    let (runs, attempts) = deliver(Outbox::at_most_once()).await;
+    check_runs(&runs);
+    check_attempts(attempts);
+    let all: Vec<_> = runs.concat();
+    assert!(all.is_sorted_by(|one, next| one < next), "something came twice");
+    assert_eq!((all.first(), all.last()), (Some(&0), Some(&(MESSAGES - 1))));
+}

@@ -1,0 +1,11 @@
+//! Does `ws`, the program, do what its help says?
+#![cfg(test)]
+
+mod check;
+mod delivery;
+mod measure;
+mod pipe;
+mod program;
+#[cfg(unix)]
+mod terminal;
+mod tls;

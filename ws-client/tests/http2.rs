@@ -1,0 +1,734 @@
+//! Do sockets share a connection of HTTP/2, and what becomes of them at each of its ends?
+#![cfg(test)]
+#![cfg(feature = "http2")]
+
+mod support;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use h2::Reason;
+use http::header::LOCATION;
+use http::{HeaderValue, Request, Response, StatusCode as Status, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use ws_client::{
+    CloseError, Compression, Conn, Dial, DialError, Dialer, EndedBy, Error, Message, RedirectError,
+    StatusCode,
+};
+use ws_core::{AcceptOptions, Origin};
+
+use support::{Authority, echo, hear, listen, say_hello};
+
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(60), run).await.unwrap()
+}
+
+/// A server that counts its TCP connections, and hands out the sockets that it does not
+/// echo itself.
+struct Server {
+    addr: SocketAddr,
+    /// How many TCP connections there were, and how many there are.
+    tcp: watch::Receiver<(usize, usize)>,
+    conns: mpsc::UnboundedReceiver<Conn>,
+}
+
+impl Server {
+    async fn start(builder: Builder<TokioExecutor>, tls: Option<TlsAcceptor>) -> Self {
+        let listener = listen().await;
+        let addr = listener.local_addr().unwrap();
+        let (count, tcp) = watch::channel((0, 0));
+        let (hand, conns) = mpsc::unbounded_channel();
+        let (builder, count) = (Arc::new(builder), Arc::new(count));
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                tcp.set_nodelay(true).unwrap();
+                let (builder, count) = (Arc::clone(&builder), Arc::clone(&count));
+                let (tls, hand) = (tls.clone(), hand.clone());
+                count.send_modify(|(were, are)| (*were += 1, *are += 1).0);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        let answer = answer(request, &hand);
+                        async { Ok::<_, Infallible>(answer) }
+                    });
+                    let io: Box<dyn Stream> = match tls {
+                        None => Box::new(tcp),
+                        Some(tls) => match tls.accept(tcp).await {
+                            Ok(io) => Box::new(io),
+                            Err(_) => return count.send_modify(|(_, are)| *are -= 1),
+                        },
+                    };
+                    let io = TokioIo::new(io);
+                    let _ = builder.serve_connection_with_upgrades(io, service).await;
+                    count.send_modify(|(_, are)| *are -= 1);
+                });
+            }
+        });
+        Self { addr, tcp, conns }
+    }
+
+    fn url(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://{}{path}", self.addr)
+    }
+
+    /// How many TCP connections there were.
+    fn connections(&self) -> usize {
+        self.tcp.borrow().0
+    }
+
+    async fn all_have_gone(&mut self) {
+        self.tcp.wait_for(|(_, are)| *are == 0).await.unwrap();
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+fn answer(
+    mut request: Request<Incoming>,
+    hand: &mpsc::UnboundedSender<Conn>,
+) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    if let Some(left) = path.strip_prefix("/redirect/") {
+        let left: usize = left.parse().unwrap();
+        let next = if left == 0 { "/echo".to_owned() } else { format!("/redirect/{}", left - 1) };
+        return Response::builder()
+            .status(307)
+            .header(LOCATION, next)
+            .body(Full::default())
+            .unwrap();
+    }
+    if path == "/forbidden" {
+        let body = Full::from("x".repeat(5000));
+        return Response::builder().status(403).header("x-why", "so").body(body).unwrap();
+    }
+    let options = AcceptOptions::new()
+        .subprotocols(["chat.v1"])
+        .origin(Origin::any())
+        .compression(Compression::no_context_takeover());
+    match ws_server_hyper::accept(&mut request, &options) {
+        Ok((response, upgrade)) => {
+            let hand = hand.clone();
+            tokio::spawn(async move {
+                let conn = upgrade.await.unwrap();
+                match &*path {
+                    "/echo" => drop(echo(conn).await),
+                    _ => drop(hand.send(conn)),
+                }
+            });
+            response
+        }
+        Err(rejection) => rejection.into_response().map(Full::from),
+    }
+}
+
+/// A server over TLS that has both versions, and a dialer that trusts it.
+async fn both() -> (Server, Dialer) {
+    let authority = Authority::new();
+    let tls = authority.server(false, &["h2", "http/1.1"]);
+    let server = Server::start(ws_server_hyper::server(), Some(tls)).await;
+    (server, Dialer::new().no_proxy().tls(authority.client()).http2())
+}
+
+/// A server over plain TCP, and a dialer that knows it to speak HTTP/2.
+async fn plain() -> (Server, Dialer) {
+    let server = Server::start(ws_server_hyper::server(), None).await;
+    (server, Dialer::new().no_proxy().http2_only())
+}
+
+fn version(conn: &Conn) -> Version {
+    conn.response().unwrap().version()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_sockets_share_a_connection_and_it_ends_with_the_last() {
+    for (mut server, dialer, scheme) in
+        [both().await, plain().await].into_iter().zip(["wss", "ws"]).map(|((a, b), c)| (a, b, c))
+    {
+        in_time(async {
+            let url = server.url(scheme, "/echo");
+            let dial = Dial::new(url).dialer(&dialer);
+            // All at once, when nothing is known yet.
+            let dialled = join_all((0..100).map(|_| dial.clone().connect())).await;
+            let conns: Vec<_> = dialled.into_iter().map(Result::unwrap).collect();
+            assert_eq!(server.connections(), 1);
+            join_all(conns.iter().enumerate().map(async |(i, conn)| {
+                assert_eq!((version(conn), conn.peer_addr()), (Version::HTTP_2, Some(server.addr)));
+                hear(conn, &format!("this is {i}")).await;
+                hear(conn, &"long ".repeat(20_000)).await;
+            }))
+            .await;
+            assert_eq!(server.connections(), 1);
+            join_all(conns.iter().map(|conn| conn.close(StatusCode::NORMAL_CLOSURE, ""))).await;
+            drop(conns);
+            server.all_have_gone().await;
+            // The next one begins anew.
+            say_hello(dial).await;
+            assert_eq!(server.connections(), 2);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_set_arrives() {
+    let (mut server, dialer) = both().await;
+    in_time(async {
+        let url = format!("wss://user:p%40ss@{}/hand?room=1", server.addr);
+        let dial = Dial::new(url).dialer(&dialer).header("x-key", "a").header("cookie", "one=1");
+        let dial = dial.header("host", "chat.example:8080").origin("https://example.com");
+        let dial = dial.subprotocols(["chat.v2", "chat.v1"]);
+        let dial = dial.compression(Compression::no_context_takeover()).read_limit(10);
+        let conn = dial.connect().await.unwrap();
+        assert_eq!((conn.subprotocol(), conn.is_compressed()), (Some("chat.v1"), true));
+        assert_eq!(conn.response().unwrap().status(), Status::OK);
+        let there = server.conns.recv().await.unwrap();
+        let request = there.request().unwrap();
+        assert_eq!(request.uri, "https://chat.example:8080/hand?room=1");
+        assert_eq!(request.header("authorization"), Some("Basic dXNlcjpwQHNz"));
+        assert_eq!((request.header("x-key"), request.cookie("one")), (Some("a"), Some("1")));
+        assert_eq!(request.header("origin"), Some("https://example.com"));
+        for absent in ["host", "connection", "upgrade", "sec-websocket-key"] {
+            assert_eq!(request.header(absent), None);
+        }
+        there.write("11 bytes...").await.unwrap();
+        let error = conn.read().await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::MESSAGE_TOO_BIG));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_has_its_say_and_a_redirect_is_followed() {
+    let (server, dialer) = both().await;
+    in_time(async {
+        let dial = |path: &str| Dial::new(server.url("wss", path)).dialer(&dialer);
+        // It keeps the connection.
+        let _open = dial("/echo").connect().await.unwrap();
+        let error = dial("/forbidden").connect().await.unwrap_err();
+        let refusal = error.refusal().unwrap();
+        assert_eq!(
+            (refusal.status, &refusal.headers["x-why"]),
+            (Status::FORBIDDEN, &HeaderValue::from_static("so"))
+        );
+        assert_eq!(refusal.body, "x".repeat(1024));
+        say_hello(dial("/redirect/9")).await;
+        let error = dial("/redirect/10").connect().await.unwrap_err();
+        assert!(matches!(error, DialError::Redirect(RedirectError::TooMany(10))), "{error:?}");
+        assert_eq!(server.connections(), 1);
+    })
+    .await;
+}
+
+/// A server that speaks HTTP/2, and allows no extended CONNECT.
+fn unwilling() -> Builder<TokioExecutor> {
+    Builder::new(TokioExecutor::new())
+}
+
+#[tokio::test]
+async fn a_server_without_extended_connect_is_asked_once() {
+    let check = async |protocols: &[&str], first: usize| {
+        let authority = Authority::new();
+        let tls = authority.server(false, protocols);
+        let server = Server::start(unwilling(), Some(tls)).await;
+        let dialer = Dialer::new().no_proxy().tls(authority.client()).http2();
+        let dial = Dial::new(server.url("wss", "/echo")).dialer(&dialer);
+        let conn = dial.clone().connect().await.unwrap();
+        assert_eq!((version(&conn), server.connections()), (Version::HTTP_11, first));
+        hear(&conn, "hello").await;
+        // It is known by now, and to clones.
+        for more in 1..4 {
+            say_hello(dial.clone().dialer(&dialer.clone())).await;
+            assert_eq!(server.connections(), first + more, "{protocols:?}");
+        }
+        // Not to one with other settings.
+        say_hello(dial.dialer(&dialer.local_address([127, 0, 0, 3].into()))).await;
+        assert_eq!(server.connections(), 2 * first + 3, "{protocols:?}");
+    };
+    in_time(async {
+        check(&["h2", "http/1.1"], 2).await;
+        // The connection that was made is good for HTTP/1.1.
+        check(&["http/1.1"], 1).await;
+        check(&[], 1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_that_come_at_once_ask_once() {
+    let authority = Authority::new();
+    let tls = authority.server(false, &["h2", "http/1.1"]);
+    let server = Server::start(unwilling(), Some(tls)).await;
+    let dialer = Dialer::new().no_proxy().tls(authority.client()).http2();
+    let dial = Dial::new(server.url("wss", "/echo")).dialer(&dialer);
+    in_time(join_all((0..10).map(|_| say_hello(dial.clone())))).await;
+    assert_eq!(server.connections(), 11);
+}
+
+#[tokio::test]
+async fn where_http_2_is_a_must_there_is_nothing_to_fall_back_on() {
+    let check = async |builder: Builder<TokioExecutor>, protocols: Option<&[&str]>| {
+        let authority = Authority::new();
+        let tls = protocols.map(|protocols| authority.server(false, protocols));
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
+        let server = Server::start(builder, tls).await;
+        let dialer = Dialer::new().no_proxy().tls(authority.client()).http2_only();
+        for _ in 0..2 {
+            let dial = Dial::new(server.url(scheme, "/echo")).dialer(&dialer);
+            let error = dial.connect().await.unwrap_err();
+            assert!(matches!(error, DialError::NoHttp2), "{error:?}");
+        }
+    };
+    in_time(async {
+        check(unwilling(), Some(&["h2", "http/1.1"])).await;
+        check(unwilling(), Some(&["h2"])).await;
+        check(unwilling(), Some(&["http/1.1"])).await;
+        check(unwilling(), Some(&[])).await;
+        check(unwilling(), None).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ws_without_tls_goes_by_http_1_unless_it_must_not() {
+    let (server, dialer) = plain().await;
+    let conn = Dial::new(server.url("ws", "/echo")).dialer(&dialer.http2()).connect().await;
+    assert_eq!(version(&conn.unwrap()), Version::HTTP_11);
+}
+
+#[tokio::test]
+async fn a_slow_socket_stalls_none_of_the_others() {
+    let (mut server, dialer) = plain().await;
+    let (hand, echo) = (server.url("ws", "/hand"), server.url("ws", "/echo"));
+    let dial = |url: &str| Dial::new(url).dialer(&dialer).connect();
+    in_time(async {
+        let mut slow = Vec::new();
+        let (slow_ones, quick) = (30, 30);
+        for _ in 0..slow_ones {
+            let here = dial(&hand).await.unwrap();
+            let there = server.conns.recv().await.unwrap();
+            // More than what one stream may have unread, in both directions; it waits.
+            for (writer, size) in [(there.clone(), 900_000), (here.clone(), 800_000)] {
+                tokio::spawn(async move { writer.write(vec![0; size]).await });
+            }
+            slow.push((here, there));
+        }
+        for _ in 0..quick {
+            let conn = dial(&echo).await.unwrap();
+            hear(&conn, &"quick ".repeat(30_000)).await;
+        }
+        // They were slow, and not broken.
+        for (here, there) in slow {
+            let (here, there) = tokio::join!(here.read(), there.read());
+            assert_eq!((here.unwrap().len(), there.unwrap().len()), (900_000, 800_000));
+        }
+        assert_eq!(server.connections(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_full_gets_a_neighbour() {
+    let check = async |max: u32, sockets: usize, expected: usize| {
+        let mut builder = ws_server_hyper::server();
+        builder.http2().max_concurrent_streams(max);
+        let server = Server::start(builder, None).await;
+        let dial = Dial::new(server.url("ws", "/echo")).dialer(&Dialer::new().http2_only());
+        let mut conns = Vec::new();
+        for _ in 0..sockets {
+            conns.push(dial.clone().connect().await.unwrap());
+        }
+        assert_eq!(server.connections(), expected, "{max}");
+        // Room that is free again is used, as soon as the stream has ended as well.
+        conns.remove(0).close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        loop {
+            let before = server.connections();
+            hear(&dial.clone().connect().await.unwrap(), "hello").await;
+            if server.connections() == before {
+                return;
+            }
+        }
+    };
+    in_time(async {
+        check(2, 2, 1).await;
+        check(2, 5, 3).await;
+        // The limit of our own.
+        check(1000, 257, 2).await;
+    })
+    .await;
+}
+
+/// What a raw server does with each stream, by the number of its connection and its own.
+type Script = fn(usize, usize) -> Step;
+
+enum Step {
+    Accept,
+    /// Accepts, and resets when it has read something.
+    Reset(Reason),
+    Refuse(Reason),
+    /// Accepts, and says that no more are wanted.
+    GoAway,
+    /// Accepts, and hangs up when it has read something.
+    HangUp,
+    /// Accepts, and sends as many short messages as a window holds.
+    Chat,
+}
+
+/// A server of HTTP/2 with the stage directions of a test. Tells how many TCP connections
+/// there were.
+async fn raw(script: Script) -> (SocketAddr, watch::Receiver<usize>) {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let (count, connections) = watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tcp.set_nodelay(true).unwrap();
+            count.send_modify(|count| *count += 1);
+            tokio::spawn(perform(tcp, *count.borrow(), script));
+        }
+    });
+    (addr, connections)
+}
+
+async fn perform(tcp: TcpStream, connection: usize, script: Script) {
+    let mut builder = h2::server::Builder::new();
+    let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(tcp).await.unwrap();
+    let (hang_up, mut wants_to) = mpsc::unbounded_channel();
+    let mut streams = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = server.accept() => accepted,
+            _ = wants_to.recv() => return,
+        };
+        let Some(Ok((request, mut respond))) = accepted else { return };
+        streams += 1;
+        let step = script(connection, streams);
+        if let Step::Refuse(reason) = step {
+            respond.send_reset(reason);
+            continue;
+        }
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        if matches!(step, Step::GoAway) {
+            server.graceful_shutdown();
+        }
+        for _ in 0..if matches!(step, Step::Chat) { SHORT_MESSAGES } else { 0 } {
+            send.send_data(Bytes::from_static(SHORT), false).unwrap();
+        }
+        let (mut receive, hang_up) = (request.into_body(), hang_up.clone());
+        tokio::spawn(async move {
+            // Frames with masks go back as they came, which no client takes for an echo.
+            while let Some(Ok(data)) = receive.data().await {
+                receive.flow_control().release_capacity(data.len()).unwrap();
+                match step {
+                    Step::Reset(reason) => return send.send_reset(reason),
+                    Step::HangUp => {
+                        let _ = hang_up.send(());
+                        return;
+                    }
+                    _ => send.send_data(Bytes::from_static(b"\x81\x02hi"), false).unwrap(),
+                }
+            }
+        });
+    }
+}
+
+/// A message of twenty bytes, each in a frame of HTTP/2, and how many a socket holds unread.
+const SHORT: &[u8] = b"\x81\x14a score of bytes ...";
+const SHORT_MESSAGES: usize = 64 * 1024 / SHORT.len();
+
+#[tokio::test]
+async fn short_messages_that_nobody_reads_are_no_reason_to_hang_up() {
+    let (addr, connections) = raw(|_, stream| match stream {
+        21.. => Step::Accept,
+        _ => Step::Chat,
+    })
+    .await;
+    in_time(async {
+        let dial = dialing(addr);
+        let mut slow = Vec::new();
+        for _ in 0..20 {
+            slow.push(dial.clone().connect().await.unwrap());
+        }
+        hi(&dial.connect().await.unwrap()).await;
+        for conn in slow {
+            for _ in 0..SHORT_MESSAGES {
+                assert_eq!(conn.read().await.unwrap().as_bytes(), &SHORT[2..]);
+            }
+        }
+        assert_eq!(*connections.borrow(), 1);
+    })
+    .await;
+}
+
+/// Says something, and hears the same.
+async fn hi(conn: &Conn) {
+    conn.write("hi").await.unwrap();
+    assert_eq!(conn.read().await.unwrap(), Message::from("hi"));
+}
+
+fn dialing(addr: SocketAddr) -> Dial {
+    Dial::new(format!("ws://{addr}/")).dialer(&Dialer::new().no_proxy().http2_only())
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_ends_with_1006_and_its_cause() {
+    let check = async |script: Script, cause: &str| {
+        let (addr, _) = raw(script).await;
+        let conn = dialing(addr).connect().await.unwrap();
+        conn.write("hi").await.unwrap();
+        let Error::Closed(CloseError { code, reason, .. }) = conn.read().await.unwrap_err() else {
+            panic!("another error")
+        };
+        assert_eq!(code, StatusCode::ABNORMAL_CLOSURE);
+        assert!(reason.contains(cause), "{reason:?}");
+        assert_eq!(conn.ending().unwrap().by, EndedBy::Transport);
+        let error = conn.write("more").await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
+    };
+    in_time(async {
+        check(|_, _| Step::Reset(Reason::INTERNAL_ERROR), "unexpected internal error").await;
+        check(|_, _| Step::Reset(Reason::ENHANCE_YOUR_CALM), "excessive load").await;
+        check(|_, _| Step::Reset(Reason::CANCEL), "no longer needed").await;
+        check(|_, _| Step::HangUp, "").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reset_leaves_the_neighbours_alone() {
+    let (addr, connections) = raw(|_, stream| match stream {
+        2 => Step::Reset(Reason::CANCEL),
+        _ => Step::Accept,
+    })
+    .await;
+    in_time(async {
+        let dial = dialing(addr);
+        let (first, second) =
+            (dial.clone().connect().await.unwrap(), dial.clone().connect().await.unwrap());
+        second.write("hi").await.unwrap();
+        second.read().await.unwrap_err();
+        hi(&first).await;
+        hi(&dial.connect().await.unwrap()).await;
+        assert_eq!(*connections.borrow(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_connection_is_made_when_the_server_takes_no_more() {
+    let check = async |script: Script| {
+        let (addr, connections) = raw(script).await;
+        let dial = dialing(addr);
+        let first = dial.clone().connect().await.unwrap();
+        hi(&first).await;
+        let second = dial.clone().connect().await.unwrap();
+        assert_eq!(*connections.borrow(), 2);
+        // Those that were there go on.
+        hi(&first).await;
+        hi(&second).await;
+        // The new one is used from now on.
+        hi(&dial.connect().await.unwrap()).await;
+        assert_eq!(*connections.borrow(), 2);
+    };
+    in_time(async {
+        check(|connection, _| if connection == 1 { Step::GoAway } else { Step::Accept }).await;
+        check(|connection, stream| match (connection, stream) {
+            (1, 2) => Step::Refuse(Reason::REFUSED_STREAM),
+            _ => Step::Accept,
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_was_looked_at_is_not_repeated() {
+    let (addr, connections) = raw(|_, stream| match stream {
+        1 => Step::Accept,
+        _ => Step::Refuse(Reason::INTERNAL_ERROR),
+    })
+    .await;
+    in_time(async {
+        let dial = dialing(addr);
+        let _first = dial.clone().connect().await.unwrap();
+        let error = dial.connect().await.unwrap_err();
+        assert!(matches!(error, DialError::Http(_)), "{error:?}");
+        assert_eq!(*connections.borrow(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_has_ended_is_followed_by_another() {
+    let (addr, connections) = raw(|connection, _| match connection {
+        1 => Step::HangUp,
+        _ => Step::Accept,
+    })
+    .await;
+    in_time(async {
+        let dial = dialing(addr);
+        let (first, other) =
+            (dial.clone().connect().await.unwrap(), dial.clone().connect().await.unwrap());
+        first.write("hi").await.unwrap();
+        for conn in [&first, &other] {
+            let error = conn.read().await.unwrap_err();
+            assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
+        }
+        // Both are still held.
+        hi(&dial.connect().await.unwrap()).await;
+        assert_eq!(*connections.borrow(), 2);
+    })
+    .await;
+}
+
+/// A hop that can stop to pass anything on, as a cable that is pulled.
+async fn cable(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let (pull, mut pulled) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let mut there = TcpStream::connect(to).await.unwrap();
+            // Only those that are there when it is pulled.
+            pulled.mark_unchanged();
+            let mut pulled = pulled.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = copy_bidirectional(&mut here, &mut there) => {}
+                    _ = pulled.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (addr, pull)
+}
+
+/// Time is only stopped for a moment: it would run on whenever a socket is waited for.
+#[tokio::test]
+async fn a_connection_that_answers_nothing_is_followed_by_another() {
+    let (addr, connections) = raw(|_, _| Step::Accept).await;
+    let (addr, pull) = cable(addr).await;
+    let dial = dialing(addr);
+    let first = dial.clone().connect().await.unwrap();
+    hi(&first).await;
+    pull.send(true).unwrap();
+    let mut second = Box::pin(dial.clone().connect());
+    assert!(futures::poll!(&mut second).is_pending());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+    hi(&in_time(second).await.unwrap()).await;
+    hi(&dial.connect().await.unwrap()).await;
+    assert_eq!(*connections.borrow(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_given_up() {
+    let listener = listen().await;
+    let dial = dialing(listener.local_addr().unwrap()).connect_timeout(Duration::from_secs(7));
+    let started = Instant::now();
+    // Each has a deadline of its own, while one of them does the asking.
+    let dialled = join_all([dial.clone().connect(), dial.connect()]).await;
+    for dialled in dialled {
+        let error = dialled.unwrap_err();
+        assert!(matches!(error, DialError::Timeout(_)), "{error:?}");
+    }
+    assert_eq!(started.elapsed().as_secs(), 7);
+}
+
+#[tokio::test]
+async fn what_is_no_http_2_says_so() {
+    let check = async |said: &'static [u8], expected: fn(&DialError) -> bool| {
+        let listener = listen().await;
+        let dial = dialing(listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut io = listener.accept().await.unwrap().0;
+            io.read_exact(&mut [0; 24]).await.unwrap();
+            io.write_all(said).await.unwrap();
+            io.shutdown().await.unwrap();
+            // What is unread would reset the connection.
+            let _ = io.read_to_end(&mut Vec::new()).await;
+        });
+        let error = dial.connect().await.unwrap_err();
+        assert!(expected(&error), "{error:?}");
+    };
+    in_time(async {
+        let http = |error: &DialError| matches!(error, DialError::Http(_));
+        let io = |error: &DialError| matches!(error, DialError::Io(_));
+        check(b"", io).await;
+        check(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n", http).await;
+    })
+    .await;
+}
+
+/// Who finds out about a server may give up, and another one goes on.
+#[tokio::test]
+async fn a_dial_that_is_dropped_is_in_nobodys_way() {
+    let listener = listen().await;
+    let dial = dialing(listener.local_addr().unwrap());
+    in_time(async {
+        let mut first = Box::pin(dial.clone().connect());
+        let _silent = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap(),
+            dialled = &mut first => panic!("{dialled:?}"),
+        };
+        let second = tokio::spawn(dial.connect());
+        drop(first);
+        perform_once(&listener).await;
+        hi(&second.await.unwrap().unwrap()).await;
+    })
+    .await;
+}
+
+async fn perform_once(listener: &tokio::net::TcpListener) {
+    let tcp = listener.accept().await.unwrap().0;
+    tokio::spawn(perform(tcp, 1, |_, _| Step::Accept));
+}
+
+/// The server's first words come with those of the proxy.
+#[tokio::test]
+async fn nothing_is_lost_behind_the_answer_of_a_proxy() {
+    let (addr, connections) = raw(|_, _| Step::Accept).await;
+    let listener = listen().await;
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut here = listener.accept().await.unwrap().0;
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(here.read_u8().await.unwrap());
+        }
+        let mut there = TcpStream::connect(addr).await.unwrap();
+        let mut said = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        there.read_buf(&mut said).await.unwrap();
+        here.write_all(&said).await.unwrap();
+        let _ = copy_bidirectional(&mut here, &mut there).await;
+    });
+    in_time(async {
+        let dialer = Dialer::new().proxy(&proxy).http2_only();
+        let dial = Dial::new(format!("ws://{addr}/")).dialer(&dialer);
+        let conns = [dial.clone().connect().await.unwrap(), dial.connect().await.unwrap()];
+        hi(&conns[0]).await;
+        hi(&conns[1]).await;
+        assert_eq!(*connections.borrow(), 1);
+    })
+    .await;
+}
+
+#[test]
+fn dialling_can_be_spawned() {
+    fn check(_: impl Send + 'static) {}
+    check(Dial::new("ws://example.com").dialer(&Dialer::new().http2()).connect());
+}

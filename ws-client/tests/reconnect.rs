@@ -1,0 +1,609 @@
+//! Is a connection made again when it is lost, and is what was written where it should be?
+#![cfg(test)]
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::poll;
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout};
+use ws_client::reconnect::{
+    Backoff, Events, Loss, Outbox, ReconnectError, State, Verdict, WhenFull,
+};
+use ws_client::{
+    Config, Conn, Dial, DialError, Error, Keepalive, Message, Reconnect, ReconnectingConn,
+    StatusCode, close_status,
+};
+use ws_core::{AcceptOptions, RequestInfo};
+
+const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
+/// A server that takes connections as the test asks for them. There is no network, so that
+/// the clock can be a made-up one.
+struct Server(mpsc::UnboundedReceiver<DuplexStream>);
+
+impl Server {
+    /// The server, and settings that dial it.
+    fn new() -> (Self, Reconnect) {
+        let (sender, streams) = mpsc::unbounded_channel();
+        let reconnect = Reconnect::new(Dial::new("ws://example.com/")).dial_by(move |dial| {
+            let sender = sender.clone();
+            async move {
+                let (ours, theirs) = duplex(64 * 1024);
+                sender
+                    .send(theirs)
+                    .map_err(|_| io::ErrorKind::ConnectionRefused)
+                    .map_err(io::Error::from)?;
+                dial.connect_over(ours).await
+            }
+        });
+        (Self(streams), reconnect)
+    }
+
+    async fn accept(&mut self) -> Conn {
+        self.accept_with(&AcceptOptions::new()).await.unwrap()
+    }
+
+    async fn accept_with(&mut self, options: &AcceptOptions) -> Option<Conn> {
+        let accepted = async { Conn::accept(self.0.recv().await.unwrap(), options).await.ok() };
+        timeout(Duration::from_secs(3600), accepted).await.unwrap()
+    }
+}
+
+async fn text(conn: &Conn) -> String {
+    in_time(conn.read()).await.unwrap().as_text().unwrap().to_owned()
+}
+
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    timeout(HALF_A_MINUTE, run).await.unwrap()
+}
+
+/// Settings whose every attempt fails, and how many there were.
+fn nobody_there() -> (Reconnect, Arc<AtomicU32>) {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&attempts);
+    let reconnect = Reconnect::new(Dial::new("ws://example.com/")).dial_by(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async { Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()) }
+    });
+    (reconnect, attempts)
+}
+
+/// The states up to the end, or the first so many.
+async fn states(mut events: Events, count: usize) -> Vec<State> {
+    let mut states = Vec::new();
+    while states.len() < count
+        && let Some(state) = events.next().await
+    {
+        states.push(state);
+    }
+    states
+}
+
+fn waits(states: &[State]) -> Vec<Duration> {
+    let wait = |state: &State| match state {
+        State::Waiting { wait, .. } => Some(*wait),
+        _ => None,
+    };
+    states.iter().filter_map(wait).collect()
+}
+
+fn gave_up(error: &ReconnectError) -> &Loss {
+    match error {
+        ReconnectError::GaveUp(loss) => loss,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_keep_their_distance_and_are_not_in_step() {
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        let (reconnect, attempts) = nobody_there();
+        let backoff = Backoff::new().first(Duration::from_secs(1)).max(Duration::from_secs(60));
+        let began = Instant::now();
+        let conn = reconnect.backoff(backoff).start();
+        // An attempt and a wait are two states.
+        let waits = waits(&states(conn.events(), 2 * 20).await);
+        for (number, wait) in waits.iter().enumerate() {
+            let longest = Duration::from_secs(60.min(1 << number.min(10)));
+            assert!((longest / 2..=longest).contains(wait), "{number}: {wait:?}");
+        }
+        // What it says is what it does: the last wait has just begun.
+        let waited: Duration = waits.iter().rev().skip(1).sum();
+        let took = began.elapsed();
+        assert!(took >= waited && took < waited + Duration::from_secs(1), "{took:?}, {waited:?}");
+        assert_eq!(attempts.load(Ordering::Relaxed), 20);
+        all.push(waits);
+    }
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 5, "two have waited for the same times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_up_at_once_is_not_called_upon_in_a_hurry() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.start();
+    let served = tokio::spawn(async move {
+        let mut accepted = 0;
+        let hour = Instant::now() + Duration::from_secs(3600);
+        while Instant::now() < hour {
+            server.accept().await.close_now();
+            accepted += 1;
+        }
+        accepted
+    });
+    let accepted = served.await.unwrap();
+    // One every 30 s at least, every 15 s at most, and some more in the beginning.
+    assert!((100..260).contains(&accepted), "{accepted}");
+    drop(conn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_lasted_is_made_again_soon() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.start();
+    let mut events = conn.events();
+    for _ in 0..5 {
+        let peer = server.accept().await;
+        conn.connected().await.unwrap();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        peer.close_now();
+        let wait = loop {
+            if let State::Waiting { wait, .. } = events.next().await.unwrap() {
+                break wait;
+            }
+        };
+        assert!(wait <= Duration::from_secs(1), "{wait:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_attempts_in_a_row_are_enough() {
+    for max in [1, 3] {
+        let (reconnect, attempts) = nobody_there();
+        let error = reconnect.max_attempts(max).connect().await.unwrap_err();
+        assert!(matches!(gave_up(&error), Loss::Dial(_)));
+        assert_eq!(attempts.load(Ordering::Relaxed), max);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_will_not_change_is_given_up_at_once() {
+    let error = Reconnect::new(Dial::new("ftp://example.com")).connect().await.unwrap_err();
+    assert!(matches!(gave_up(&error), Loss::Dial(error) if matches!(**error, DialError::Url(_))));
+
+    let (mut server, reconnect) = Server::new();
+    let refusing = AcceptOptions::new().subprotocols(["chat"]).require_subprotocol();
+    let (error, _) = tokio::join!(reconnect.connect(), server.accept_with(&refusing));
+    assert!(gave_up(&error.unwrap_err()).to_string().contains("no connection"));
+
+    let (mut server, reconnect) = Server::new();
+    let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
+    let conn = conn.unwrap();
+    peer.write("the last").await.unwrap();
+    let (closed, last) =
+        tokio::join!(peer.close(StatusCode::POLICY_VIOLATION, "too loud"), conn.read());
+    closed.unwrap();
+    assert_eq!(last.unwrap(), Message::from("the last"));
+    for _ in 0..2 {
+        let error = conn.read().await.unwrap_err();
+        assert_eq!(close_status(&error), Some(StatusCode::POLICY_VIOLATION));
+        let error = conn.write("more").await.unwrap_err();
+        assert_eq!(close_status(&error), Some(StatusCode::POLICY_VIOLATION));
+    }
+    assert!(matches!(conn.state(), State::Ended(ReconnectError::GaveUp(_))));
+    assert_eq!(states(conn.events(), 10).await.len(), 1);
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_application_may_decide_otherwise() {
+    let (mut server, reconnect) = Server::new();
+    let reconnect = reconnect.classify(|loss| match loss.close_status() {
+        Some(StatusCode::NORMAL_CLOSURE) => Verdict::Retry,
+        Some(StatusCode::GOING_AWAY) => Verdict::GiveUp,
+        _ => loss.verdict(),
+    });
+    let conn = reconnect.start();
+    for code in [StatusCode::NORMAL_CLOSURE, StatusCode::SERVICE_RESTART, StatusCode::GOING_AWAY] {
+        let peer = server.accept().await;
+        let _ = in_time(peer.close(code, "")).await;
+    }
+    assert_eq!(close_status(&conn.read().await.unwrap_err()), Some(StatusCode::GOING_AWAY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_a_rest_gets_it() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let reconnect = Reconnect::new(Dial::new("ws://example.com/")).dial_by(|dial| async {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        tokio::spawn(async move {
+            let _ = theirs.read(&mut [0; 1024]).await;
+            let answer = "HTTP/1.1 503 Busy\r\nretry-after: 100\r\ncontent-length: 0\r\n\r\n";
+            theirs.write_all(answer.as_bytes()).await
+        });
+        dial.connect_over(ours).await
+    });
+    let conn = reconnect.start();
+    let waits = waits(&states(conn.events(), 4).await);
+    assert!(waits.iter().all(|wait| (100..=102).contains(&wait.as_secs())), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_may_ask_for_something_else() {
+    let (mut server, reconnect) = Server::new();
+    let tokens = AtomicU32::new(0);
+    let conn = reconnect
+        .on_attempt(move |dial, attempt| {
+            let token = tokens.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match token {
+                    1 => Err("no token to be had"),
+                    _ => Ok(dial.header("x-token", format!("{token}, {attempt}"))),
+                }
+            }
+        })
+        .start();
+    let token = |peer: &Conn| {
+        let request: Arc<RequestInfo> = peer.request().unwrap();
+        let tokens: Vec<_> = request.headers.get_all("x-token").iter().collect();
+        assert_eq!(tokens.len(), 1);
+        tokens[0].to_str().unwrap().to_owned()
+    };
+    let peer = server.accept().await;
+    assert_eq!(token(&peer), "0, 1");
+    peer.close_now();
+    // The second attempt has failed before it asked.
+    assert_eq!(token(&server.accept().await), "2, 3");
+    drop(conn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_connection_begins_with_what_the_server_has_to_be_told() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect
+        .on_connect(async |conn| {
+            conn.write("subscribe").await?;
+            match conn.read().await?.as_text() {
+                Some("subscribed") => Ok(()),
+                other => {
+                    Err(Box::<dyn std::error::Error + Send + Sync>::from(format!("{other:?}")))
+                }
+            }
+        })
+        .start();
+    conn.write("written before there is a connection").await.unwrap();
+    for answer in ["subscribed", "not now", "subscribed"] {
+        let peer = server.accept().await;
+        assert_eq!(text(&peer).await, "subscribe");
+        peer.write(answer).await.unwrap();
+        peer.write("news").await.unwrap();
+        if answer == "not now" {
+            // It goes.
+            in_time(peer.read()).await.unwrap_err();
+            continue;
+        }
+        // What the hook has read is not read again.
+        assert_eq!(in_time(conn.read()).await.unwrap(), Message::from("news"));
+        if let Ok(Ok(message)) = timeout(Duration::from_secs(1), peer.read()).await {
+            assert_eq!(message, Message::from("written before there is a connection"));
+        }
+        peer.close_now();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_while_it_is_told_counts_more_than_the_failed_hook() {
+    let (mut server, reconnect) = Server::new();
+    let reconnect = reconnect.on_connect(async |conn| conn.read().await.map(drop));
+    let (error, closed) = tokio::join!(reconnect.connect(), async {
+        server.accept().await.close(StatusCode::POLICY_VIOLATION, "").await
+    });
+    closed.unwrap();
+    assert!(matches!(gave_up(&error.unwrap_err()), Loss::Ended(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_goes_on_with_the_next_connection_when_all_was_read() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.start();
+    let serving = async {
+        for number in 0..5 {
+            let peer = server.accept().await;
+            for part in ["a", "b", "c"] {
+                peer.write(format!("{number}{part}")).await.unwrap();
+            }
+            peer.flush().await.unwrap();
+            peer.close_now();
+        }
+    };
+    let reading = async {
+        for number in 0..5 {
+            for part in ["a", "b", "c"] {
+                let message = in_time(conn.read()).await.unwrap();
+                assert_eq!(message, Message::from(format!("{number}{part}")));
+            }
+        }
+    };
+    tokio::join!(serving, reading);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_without_a_connection_waits_for_one() {
+    for outbox in [Outbox::at_most_once(), Outbox::at_least_once()] {
+        let (mut server, reconnect) = Server::new();
+        let conn = reconnect.outbox(outbox).start();
+        for number in 0..100 {
+            conn.write(number.to_string()).await.unwrap();
+        }
+        let peer = server.accept().await;
+        for number in 0..100 {
+            assert_eq!(text(&peer).await, number.to_string());
+        }
+        let (flushed, _) = tokio::join!(conn.flush(), timeout(Duration::from_secs(9), peer.read()));
+        flushed.unwrap();
+        assert!(conn.undelivered().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_pong_has_confirmed_is_sent_again() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.outbox(Outbox::at_least_once()).start();
+    let peer = server.accept().await;
+    conn.write("a").await.unwrap();
+    conn.write("b").await.unwrap();
+    assert_eq!(text(&peer).await, "a");
+    // It has not read further, so it has not answered the ping.
+    peer.close_now();
+    assert_eq!(conn.undelivered().len(), 2);
+    let peer = server.accept().await;
+    assert_eq!(text(&peer).await, "a");
+    assert_eq!(text(&peer).await, "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_outbox_waits_refuses_or_drops() {
+    let outbox = Outbox::at_most_once().capacity(65 * 2);
+    let start = |policy| nobody_there().0.outbox(outbox.when_full(policy)).start();
+    let full = |conn: ReconnectingConn| async move {
+        conn.write("1").await.unwrap();
+        conn.try_write("2").unwrap();
+        let tried = conn.try_write("3");
+        let waited = timeout(Duration::from_secs(100), conn.write("4")).await;
+        let kept: Vec<_> =
+            conn.undelivered().iter().map(|it| it.as_text().unwrap().to_owned()).collect();
+        (tried.is_ok(), waited.ok().map(|written| written.is_ok()), kept.join(""))
+    };
+    assert_eq!(full(start(WhenFull::Wait)).await, (false, None, "12".to_owned()));
+    assert_eq!(full(start(WhenFull::Refuse)).await, (false, Some(false), "12".to_owned()));
+    assert_eq!(full(start(WhenFull::DropOldest)).await, (true, Some(true), "34".to_owned()));
+
+    // Whoever waits gets in when there is room.
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.outbox(outbox).start();
+    let writing = tokio::spawn({
+        let conn = conn.clone();
+        async move {
+            for number in 0..100 {
+                conn.write(number.to_string()).await.unwrap();
+            }
+        }
+    });
+    let peer = server.accept().await;
+    for number in 0..100 {
+        assert_eq!(text(&peer).await, number.to_string());
+    }
+    in_time(writing).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_it_whatever_it_was_about() {
+    let code = StatusCode::GOING_AWAY;
+    // Dialling: nobody accepts.
+    let (_server, reconnect) = Server::new();
+    let conn = reconnect.start();
+    in_time(conn.close(code, "")).await.unwrap();
+    // Waiting.
+    let (reconnect, attempts) = nobody_there();
+    let conn = reconnect.start();
+    states(conn.events(), 2).await;
+    in_time(conn.close(code, "")).await.unwrap();
+    let before = attempts.load(Ordering::Relaxed);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    yield_now().await;
+    assert_eq!(attempts.load(Ordering::Relaxed), before);
+    // In a hook that never ends.
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.on_connect(|_| std::future::pending::<Result<(), Error>>()).start();
+    let peer = server.accept().await;
+    in_time(conn.close(code, "")).await.unwrap();
+    in_time(peer.read()).await.unwrap_err();
+    // Connected: what was written goes first.
+    let (mut server, reconnect) = Server::new();
+    let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
+    let conn = conn.unwrap();
+    conn.try_write("the last").unwrap();
+    let (closed, again, ()) =
+        tokio::join!(conn.close(code, "bye"), conn.close(code, "again"), async {
+            assert_eq!(text(&peer).await, "the last");
+            let error = peer.read().await.unwrap_err();
+            assert_eq!(error.close_status(), Some(code));
+        });
+    closed.unwrap();
+    again.unwrap();
+    assert!(matches!(conn.read().await, Err(ReconnectError::Closed)));
+    assert!(matches!(conn.write("more").await, Err(ReconnectError::Closed)));
+    assert!(matches!(conn.connected().await, Err(ReconnectError::Closed)));
+    assert!(matches!(states(conn.events(), 9).await[..], [State::Ended(ReconnectError::Closed)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_cannot_be_sent_changes_nothing() {
+    let (mut server, reconnect) = Server::new();
+    let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
+    let conn = conn.unwrap();
+    let error = conn.close(StatusCode::ABNORMAL_CLOSURE, "").await.unwrap_err();
+    assert!(matches!(error, Error::Unsendable(_)));
+    conn.write("still here").await.unwrap();
+    assert_eq!(text(&peer).await, "still here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_learns_that_it_was_closed() {
+    let (reconnect, _) = nobody_there();
+    let conn = reconnect.outbox(Outbox::at_most_once().capacity(1)).start();
+    conn.write("fills it").await.unwrap();
+    let closing = async {
+        yield_now().await;
+        conn.close(StatusCode::NORMAL_CLOSURE, "").await
+    };
+    let all = async {
+        tokio::join!(conn.read(), conn.write("waits"), conn.flush(), conn.connected(), closing)
+    };
+    let (read, written, flushed, connected, closed) = in_time(all).await;
+    assert!(matches!(read, Err(ReconnectError::Closed)));
+    assert!(matches!(written, Err(ReconnectError::Closed)));
+    assert!(matches!(flushed, Err(ReconnectError::Closed)));
+    assert!(matches!(connected, Err(ReconnectError::Closed)));
+    closed.unwrap();
+    assert_eq!(conn.undelivered().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_handles_there_is_no_connection() {
+    let (mut server, reconnect) = Server::new();
+    let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
+    let conn = conn.unwrap();
+    let events = conn.events();
+    conn.try_write("the last").unwrap();
+    drop(conn);
+    assert_eq!(text(&peer).await, "the last");
+    let error = in_time(peer.read()).await.unwrap_err();
+    assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
+    assert!(matches!(
+        states(events, 9).await[..],
+        [State::Connected, State::Ended(ReconnectError::Closed)]
+    ));
+    // Nor a task: the settings, and with them the way to the server, are gone.
+    assert!(in_time(server.0.recv()).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_ends_it() {
+    let (reconnect, _) = nobody_there();
+    let conn = reconnect
+        .on_attempt(|_, _| async { panic!("the hook") as Result<Dial, Infallible> })
+        .start();
+    assert!(matches!(in_time(conn.read()).await, Err(ReconnectError::Stopped)));
+    in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+}
+
+#[test]
+fn a_runtime_that_ends_ends_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let conn = first.block_on(async { nobody_there().0.start() });
+    drop(first);
+    let read = runtime().block_on(async { in_time(conn.read()).await });
+    assert!(matches!(read, Err(ReconnectError::Stopped)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_gone_without_a_word_is_found_out() {
+    let check = async |dial: Dial, found: bool| {
+        let attempts = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&attempts);
+        let reconnect = Reconnect::new(dial).dial_by(move |dial| {
+            let (ours, theirs) = duplex(64 * 1024);
+            let kept = Arc::clone(&kept);
+            async move {
+                let options = AcceptOptions::new().config(Config::new().no_keepalive());
+                let accepting = Conn::accept(theirs, &options);
+                let (conn, peer) = tokio::join!(dial.connect_over(ours), accepting);
+                // It is never read, so it answers nothing.
+                kept.lock().unwrap().push(peer.unwrap());
+                conn
+            }
+        });
+        let conn = reconnect.start();
+        let reading = timeout(Duration::from_secs(300), conn.read()).await;
+        assert!(reading.is_err());
+        assert_eq!(attempts.lock().unwrap().len() > 1, found);
+    };
+    let dial = || Dial::new("ws://example.com");
+    check(dial(), true).await;
+    let config = Config::new();
+    check(dial().config(config.clone().keepalive(Keepalive::default())), true).await;
+    check(dial().config(config.no_keepalive()), false).await;
+}
+
+/// Polls a future so often and drops it. Gives its output if it came to one.
+async fn poll_and_drop<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        if let std::task::Poll::Ready(output) = poll!(&mut future) {
+            return Some(output);
+        }
+        yield_now().await;
+    }
+    None
+}
+
+#[tokio::test]
+async fn any_future_may_be_dropped_at_any_poll() {
+    let (mut server, reconnect) = Server::new();
+    let backoff = Backoff::new().first(Duration::ZERO).max(Duration::ZERO);
+    let outbox = Outbox::at_least_once().capacity(5 * 66);
+    let conn = reconnect.backoff(backoff).outbox(outbox).start();
+    // Echoes some messages on each connection, and is gone.
+    tokio::spawn(async move {
+        while let Some(stream) = server.0.recv().await {
+            let peer = Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
+            for _ in 0..7 {
+                let Ok(message) = peer.read().await else { break };
+                let _ = peer.write(message).await;
+            }
+            peer.close_now();
+        }
+    });
+    let (mut taken, mut received) = (Vec::new(), Vec::new());
+    for round in 0..1000 {
+        let number = round.to_string();
+        if poll_and_drop(conn.write(&*number), round % 7).await.is_some() {
+            taken.push(number);
+        }
+        if let Some(message) = poll_and_drop(conn.read(), round % 11).await {
+            received.push(message.unwrap().as_text().unwrap().to_owned());
+        }
+        poll_and_drop(conn.flush(), round % 3).await;
+        poll_and_drop(conn.connected(), round % 5).await;
+    }
+    assert!(taken.len() > 50 && received.len() > 50, "{} {}", taken.len(), received.len());
+    // What came back was taken, in that order but for what came twice.
+    let mut places: Vec<_> =
+        received.iter().map(|it| taken.iter().position(|taken| taken == it).unwrap()).collect();
+    let mut highest = 0;
+    places.retain(|place| {
+        let new = *place > highest;
+        highest = highest.max(*place);
+        new
+    });
+    assert!(places.is_sorted());
+    // Nothing was left in between for want of a poll.
+    in_time(async {
+        tokio::select! {
+            flushed = conn.flush() => flushed.unwrap(),
+            never = async { while conn.read().await.is_ok() {} } => never,
+        }
+    })
+    .await;
+}
