@@ -163,16 +163,30 @@ pub(super) fn inflate(
     most: usize,
 ) -> Result<(usize, bool), Fault> {
     let Some(inflater) = inflater else { return Ok((0, false)) };
-    if let Some(key) = frame.mask {
-        mask(payload, key);
+    let mut used = 0;
+    loop {
+        let rest = payload.get_mut(used..).unwrap_or_default();
+        let step = rest.len().min(STEP);
+        let part = rest.get_mut(..step).unwrap_or_default();
+        let key = frame.mask.map(|key| key.skip(used));
+        if let Some(key) = key {
+            mask(part, key);
+        }
+        let done = inflater.inflate(part, partial, most).map_err(|_| ProtocolError::Deflate)?;
+        // What was not used comes again, and will be unmasked again.
+        if let (Some(key), Some(unused)) = (key, part.get_mut(done.consumed..)) {
+            mask(unused, key.skip(done.consumed));
+        }
+        used += done.consumed;
+        if done.full || done.consumed < step || used == payload.len() {
+            return Ok((used, done.full));
+        }
     }
-    let done = inflater.inflate(payload, partial, most).map_err(|_| ProtocolError::Deflate)?;
-    // What was not used comes again, and will be unmasked again.
-    if let (Some(key), Some(unused)) = (frame.mask, payload.get_mut(done.consumed..)) {
-        mask(unused, key.skip(done.consumed));
-    }
-    Ok((done.consumed, done.full))
 }
+
+/// How much is unmasked at a time to be inflated: a little of it may fill the room, many
+/// times over, and each time the rest would be unmasked in vain.
+const STEP: usize = 16 * 1024;
 
 /// Inflates what is taken as it came, for the sake of later messages that refer to it, and
 /// drops what that gives.
