@@ -576,7 +576,11 @@ async fn any_future_may_be_dropped_at_any_poll() {
         }
     });
     let (mut taken, mut received) = (Vec::new(), Vec::new());
-    for round in 0..1000 {
+    // How many rounds that takes is up to the clock, which connections are waited for by.
+    let mut round = 0;
+    while taken.len() <= 100 || received.len() <= 100 {
+        round += 1;
+        assert!(round < 1_000_000, "{} {}", taken.len(), received.len());
         let number = round.to_string();
         if poll_and_drop(conn.write(&*number), round % 7).await.is_some() {
             taken.push(number);
@@ -587,7 +591,6 @@ async fn any_future_may_be_dropped_at_any_poll() {
         poll_and_drop(conn.flush(), round % 3).await;
         poll_and_drop(conn.connected(), round % 5).await;
     }
-    assert!(taken.len() > 50 && received.len() > 50, "{} {}", taken.len(), received.len());
     // What came back was taken, in that order but for what came twice.
     let mut places: Vec<_> =
         received.iter().map(|it| taken.iter().position(|taken| taken == it).unwrap()).collect();
