@@ -4,7 +4,6 @@
 //! asks for.
 
 use std::io::Read as _;
-use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
@@ -91,6 +90,8 @@ fn ours() -> Router {
 
 #[cfg(feature = "peers")]
 mod peers {
+    use std::time::Duration;
+
     use axum::Router;
     use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
     use axum::routing::get;
@@ -99,7 +100,7 @@ mod peers {
     use socketioxide::extract::{Data, SocketRef};
     use tokio::sync::broadcast;
 
-    use super::{Duration, drive};
+    use super::drive;
 
     pub(super) fn axum_broadcast() -> Router {
         let (room, _) = broadcast::channel(1024);
