@@ -5,14 +5,18 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use ws_core::{Conn, Error, StatusCode};
 
 use crate::counters::add;
 use crate::mailbox::{Order, Todo};
 use crate::member::Member;
+
+/// How long a peer is listened to that can be sent nothing any more.
+const LISTEN_ON: Duration = Duration::from_secs(5);
 
 /// Writes until the connection takes no more, or the order comes to close it, which is
 /// carried out and given back.
@@ -23,8 +27,10 @@ pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Order> {
             Todo::Write => match write(member, conn).await {
                 Ok(None) => continue,
                 Ok(Some(order)) => order,
-                // Who reads will find out why.
-                Err(_) => return None,
+                Err(_) => {
+                    Box::pin(listen_on(member, conn)).await;
+                    return None;
+                }
             },
         };
         // On the heap: there is no room held for it before.
@@ -33,11 +39,17 @@ pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Order> {
     }
 }
 
+/// Nothing can be written any more. Who reads mostly finds out why, after what the peer
+/// has sent before; a transport that is silent about it is cut.
+async fn listen_on(member: &Member, conn: &Conn) {
+    member.stop_sending();
+    sleep(LISTEN_ON).await;
+    conn.close_now();
+}
+
 /// Writes a batch, and waits until the transport has taken it, or for the order to close.
 async fn write(member: &Member, conn: &Conn) -> Result<Option<Order>, Error> {
-    let written = conn.write_batch(|| member.mailbox.next()).await;
-    add(&member.hub.counters.written, *written.as_ref().unwrap_or(&0));
-    written?;
+    hand_over(member, conn).await?;
     let mut behind = false;
     let mut flushing = pin!(conn.flush());
     poll_fn(|cx| {
@@ -76,14 +88,16 @@ async fn take_turn(member: &Member, conn: &Conn) -> bool {
     if !matches!(flushed, Poll::Ready(Ok(()))) {
         return false;
     }
+    let mut handing = pin!(hand_over(member, conn));
+    let taken = poll_fn(|cx| Poll::Ready(handing.as_mut().poll(cx))).await;
+    matches!(taken, Poll::Ready(Ok(1..)))
+}
+
+/// Gives the connection as many messages as it has room for, and says how many.
+async fn hand_over(member: &Member, conn: &Conn) -> Result<usize, Error> {
+    // Counted as they are taken: a transport that fails has taken some all the same.
     let mut taken = 0;
-    let mut writing = pin!(conn.write_batch(|| member.mailbox.next().inspect(|_| taken += 1)));
-    let written = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
-    match written {
-        Poll::Ready(Ok(written)) => {
-            member.hub.counters.written.fetch_add(written as u64, Relaxed);
-            written > 0
-        }
-        _ => false,
-    }
+    let given = conn.write_batch(|| member.mailbox.next().inspect(|_| taken += 1)).await;
+    add(&member.hub.counters.written, taken);
+    given
 }

@@ -8,10 +8,11 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use support::{Heard, PATIENCE, read, read_all, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use ws_core::{Conn, Message, StatusCode, pair};
+use ws_core::{Agreed, Config, Conn, Message, Role, StatusCode, pair};
 use ws_events::{EncodeError, Event, EventPayload, Fault, Hub, Json, Reason, Room, Socket, State};
 
 /// A socket of the hub with this id, and its client.
@@ -316,6 +317,25 @@ async fn a_dropped_task_still_leaves_the_hub_and_tells_disconnect_once() {
     assert!(hub.rooms().is_empty());
     assert!(socket.join("room").is_err());
     assert_eq!(hub.drain(PATIENCE).await.left, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_fails_is_left_and_every_message_accounted_for() {
+    let hub = Hub::new();
+    // The peer is there, says nothing, and takes nothing.
+    let (_silent, input) = tokio::io::duplex(1);
+    let (output, _) = tokio::io::duplex(1);
+    let io = tokio::io::join(input, output);
+    let config = Config::new();
+    let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
+    hub.on_connect(async |socket: Socket| {
+        for n in 0..5 {
+            socket.send(format!("{n}")).unwrap();
+        }
+    });
+    timeout(PATIENCE, hub.serve(conn)).await.unwrap();
+    let stats = hub.stats();
+    assert_eq!((stats.queued, stats.written, stats.waiting()), (5, 5, 0), "{stats:?}");
 }
 
 #[tokio::test]
