@@ -97,6 +97,17 @@ impl Message {
         }
     }
 
+    /// A message of this type, if these bytes may be one.
+    #[cfg(feature = "conn")]
+    pub(crate) fn checked(kind: MessageType, payload: Bytes) -> Result<Self, crate::Unsendable> {
+        match kind {
+            MessageType::Binary => Ok(Self::binary(payload)),
+            MessageType::Text => {
+                Self::text_from_bytes(payload).map_err(|_| crate::Unsendable::NotUtf8)
+            }
+        }
+    }
+
     /// Makes this message leave without compression, whatever the connection agreed.
     ///
     /// Worth it for payloads that are compressed already, and for secrets that

@@ -12,7 +12,7 @@ use super::Conn;
 use super::pieces::{Piece, Pieces, is_end};
 use super::waiters::Ticket;
 use crate::proto::CloseFrame;
-use crate::{CodecError, Error, Message, MessageType, StatusCode, Unsendable};
+use crate::{CodecError, Error, Message, MessageType, StatusCode};
 
 /// The longest message that is written: what is longer is written in several.
 const LONGEST: usize = 64 * 1024;
@@ -109,24 +109,22 @@ impl AsyncWrite for ByteStream {
         }
         let Self { pieces, kind, ticket } = &mut *self;
         let shared = pieces.conn().shared();
-        let mut writer = shared.writer.lock();
-        ready!(writer.poll_room(shared, ticket, cx))?;
-        writer.waiters.leave(ticket);
-        let message = message_of(*kind, buf)?;
-        let written = message.len();
-        let sent = writer.poll_write(shared, &mut Some(message), ticket, cx);
-        shared.release(writer);
-        ready!(sent)?;
-        Poll::Ready(Ok(written))
+        let written = shared.poll_writing(ticket, |writer, ticket| {
+            ready!(writer.poll_room(shared, ticket, cx))?;
+            let piece = buf.get(..end_of_piece(*kind, buf)).unwrap_or(buf);
+            let message = Message::checked(*kind, Bytes::copy_from_slice(piece))?;
+            writer.write(shared, message);
+            Poll::Ready(writer.outcome().map(|()| piece.len()))
+        });
+        written.map_err(io::Error::from)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { pieces, ticket, .. } = &mut *self;
         let shared = pieces.conn().shared();
-        let mut writer = shared.writer.lock();
-        ready!(writer.poll_flushed(shared, ticket, cx))?;
-        writer.waiters.leave(ticket);
-        Poll::Ready(Ok(()))
+        let flushed =
+            shared.poll_writing(ticket, |writer, ticket| writer.poll_flushed(shared, ticket, cx));
+        flushed.map_err(io::Error::from)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -142,19 +140,7 @@ impl AsyncWrite for ByteStream {
     }
 }
 
-/// The message of what is written at once: as much of it as goes into one.
-fn message_of(kind: MessageType, bytes: &[u8]) -> Result<Message, Error> {
-    let bytes = bytes.get(..end_of_piece(kind, bytes)).unwrap_or(bytes);
-    let payload = Bytes::copy_from_slice(bytes);
-    match kind {
-        MessageType::Binary => Ok(Message::binary(payload)),
-        MessageType::Text => {
-            Message::text_from_bytes(payload).map_err(|_| Unsendable::NotUtf8.into())
-        }
-    }
-}
-
-/// Where to cut, which is not within a character.
+/// Where to cut what is written at once into messages, which is not within a character.
 fn end_of_piece(kind: MessageType, bytes: &[u8]) -> usize {
     let begins = |byte: &u8| byte & 0xc0 != 0x80;
     match (kind, bytes.get(..LONGEST), bytes.get(LONGEST)) {
@@ -168,9 +154,7 @@ fn end_of_piece(kind: MessageType, bytes: &[u8]) -> usize {
 impl Drop for ByteStream {
     fn drop(&mut self) {
         let Self { pieces, ticket, .. } = self;
-        if ticket.is_waiting() {
-            pieces.conn().shared().writer.lock().waiters.leave(ticket);
-        }
+        pieces.conn().shared().leave_writing(ticket);
     }
 }
 

@@ -42,20 +42,14 @@ impl Future for CloseRead {
     type Output = Ending;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
-        let this = &mut *self;
-        let mut reader = this.shared.reader.lock();
-        let polled = reader.poll_end(&this.shared, &mut this.ticket, cx);
-        if polled.is_ready() {
-            reader.leave(&mut this.ticket);
-        }
-        this.shared.give_back(reader);
-        polled
+        let Self { shared, ticket } = &mut *self;
+        shared.poll_reading(ticket, |reader, ticket| reader.poll_end(shared, ticket, cx))
     }
 }
 
 impl Drop for CloseRead {
     fn drop(&mut self) {
-        self.shared.reader.lock().leave(&mut self.ticket);
+        self.shared.leave_reading(&mut self.ticket);
     }
 }
 
@@ -76,17 +70,16 @@ impl Future for Background {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
-        let mut reader = shared.reader.lock();
-        let polled = reader.poll_end(&shared, &mut self.ticket, cx);
-        shared.give_back(reader);
-        polled.map(drop)
+        let ended = shared
+            .poll_reading(&mut self.ticket, |reader, ticket| reader.poll_end(&shared, ticket, cx));
+        ended.map(drop)
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.reader.lock().leave(&mut self.ticket);
+            shared.leave_reading(&mut self.ticket);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::Json;
 #[cfg(feature = "proto")]
 use crate::Proto;
 use crate::proto::CloseFrame;
-use crate::{CodecError, Decode, Encode, Error, Message, MessageType, Unsendable};
+use crate::{CodecError, Decode, Encode, Error, Message};
 
 impl Conn {
     /// The value in the next message, in a format of your own; see [`Codec`](crate::Codec).
@@ -154,11 +154,8 @@ where
     T: ?Sized,
 {
     let payload = C::encode(value).map_err(|error| CodecError::Encode(Arc::new(error)))?;
-    match C::WRITES {
-        MessageType::Binary => Ok(Message::binary(payload)),
-        MessageType::Text => Message::text_from_bytes(payload)
-            .map_err(|_| CodecError::Encode(Arc::new(Unsendable::NotUtf8))),
-    }
+    let message = Message::checked(C::WRITES, payload.into());
+    message.map_err(|error| CodecError::Encode(Arc::new(error)))
 }
 
 /// The value that a message holds.

@@ -9,7 +9,6 @@ use futures_sink::Sink;
 
 use super::Conn;
 use super::waiters::Ticket;
-use super::writing::Writer;
 use crate::proto::CloseFrame;
 use crate::{Error, Message, StatusCode};
 
@@ -59,13 +58,8 @@ impl Messages {
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         let shared = self.conn.shared();
-        let mut reader = shared.reader.lock();
-        let polled = reader.poll_message(shared, &mut self.reads, cx);
-        if polled.is_ready() {
-            reader.leave(&mut self.reads);
-        }
-        shared.give_back(reader);
-        polled
+        shared
+            .poll_reading(&mut self.reads, |reader, ticket| reader.poll_message(shared, ticket, cx))
     }
 
     /// Keeps a message until there is room for it.
@@ -82,8 +76,9 @@ impl Messages {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
         ready!(self.poll_next_sent(cx))?;
-        poll_writer(&self.conn, &mut self.writes, |writer, conn, ticket| {
-            writer.poll_write_frame(conn.shared(), frame, ticket, cx)
+        let shared = self.conn.shared();
+        shared.poll_writing(&mut self.writes, |writer, ticket| {
+            writer.poll_write_frame(shared, frame, ticket, cx)
         })
     }
 
@@ -92,25 +87,10 @@ impl Messages {
         if self.next.is_none() {
             return Poll::Ready(Ok(()));
         }
-        let next = &mut self.next;
-        poll_writer(&self.conn, &mut self.writes, |writer, conn, ticket| {
-            writer.poll_write(conn.shared(), next, ticket, cx)
-        })
+        let Self { conn, writes, next, .. } = self;
+        let shared = conn.shared();
+        shared.poll_writing(writes, |writer, ticket| writer.poll_write(shared, next, ticket, cx))
     }
-}
-
-fn poll_writer<T>(
-    conn: &Conn,
-    ticket: &mut Ticket,
-    poll: impl FnOnce(&mut Writer, &Conn, &mut Ticket) -> Poll<T>,
-) -> Poll<T> {
-    let mut writer = conn.shared().writer.lock();
-    let polled = poll(&mut writer, conn, ticket);
-    if polled.is_ready() {
-        writer.waiters.leave(ticket);
-    }
-    conn.shared().release(writer);
-    polled
 }
 
 impl Stream for Messages {
@@ -155,24 +135,20 @@ impl Sink<Message> for Messages {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_next_sent(cx))?;
         let Self { conn, writes, .. } = &mut *self;
-        poll_writer(conn, writes, |writer, conn, ticket| {
-            writer.poll_flushed(conn.shared(), ticket, cx)
-        })
+        let shared = conn.shared();
+        shared.poll_writing(writes, |writer, ticket| writer.poll_flushed(shared, ticket, cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.next.is_some() && self.conn.ending().is_none() {
             ready!(self.poll_next_sent(cx))?;
         }
-        let shared = self.conn.0.clone();
+        let Self { conn, reads, .. } = &mut *self;
+        let shared = conn.shared();
         shared.close(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
-        let mut reader = shared.reader.lock();
-        let polled = reader.poll_end(&shared, &mut self.reads, cx);
-        if polled.is_ready() {
-            reader.leave(&mut self.reads);
-        }
-        shared.give_back(reader);
-        let ending = ready!(polled);
+        let ending = ready!(
+            shared.poll_reading(reads, |reader, ticket| reader.poll_end(shared, ticket, cx))
+        );
         Poll::Ready(if ending.is_clean() { Ok(()) } else { Err(ending.error) })
     }
 }
@@ -180,12 +156,8 @@ impl Sink<Message> for Messages {
 impl Drop for Messages {
     fn drop(&mut self) {
         let shared = self.conn.shared();
-        if self.reads.is_waiting() {
-            shared.reader.lock().leave(&mut self.reads);
-        }
-        if self.writes.is_waiting() {
-            shared.writer.lock().waiters.leave(&mut self.writes);
-        }
+        shared.leave_reading(&mut self.reads);
+        shared.leave_writing(&mut self.writes);
     }
 }
 

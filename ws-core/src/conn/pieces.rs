@@ -60,21 +60,15 @@ impl Pieces {
 
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<MessageReader, Error>> {
         let shared = self.conn.shared();
-        let mut reader = shared.reader.lock();
-        let polled = reader.poll_open(shared, &mut self.ticket, cx);
-        if polled.is_ready() {
-            reader.leave(&mut self.ticket);
-        }
-        shared.give_back(reader);
-        polled.map_ok(|(kind, whole)| MessageReader::begin(self.conn.clone(), kind, whole))
+        let opened = shared
+            .poll_reading(&mut self.ticket, |reader, ticket| reader.poll_open(shared, ticket, cx));
+        opened.map_ok(|(kind, whole)| MessageReader::begin(self.conn.clone(), kind, whole))
     }
 }
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        if self.ticket.is_waiting() {
-            self.conn.shared().reader.lock().leave(&mut self.ticket);
-        }
+        self.conn.shared().leave_reading(&mut self.ticket);
     }
 }
 

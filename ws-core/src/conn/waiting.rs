@@ -53,13 +53,7 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Self { place: ReadPlace { shared, ticket }, poll } = &mut *self;
-        let mut reader = shared.reader.lock();
-        let polled = poll(&mut reader, shared, ticket, cx);
-        if polled.is_ready() {
-            reader.leave(ticket);
-        }
-        shared.give_back(reader);
-        polled
+        shared.poll_reading(ticket, |reader, ticket| poll(reader, shared, ticket, cx))
     }
 }
 
@@ -72,46 +66,21 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Self { place: WritePlace { shared, ticket }, poll } = &mut *self;
-        let mut writer = shared.writer.lock();
-        let polled = poll(&mut writer, shared, ticket, cx);
-        if polled.is_ready() {
-            writer.waiters.leave(ticket);
-        }
-        shared.release(writer);
-        polled
+        shared.poll_writing(ticket, |writer, ticket| poll(writer, shared, ticket, cx))
     }
 }
 
 impl Drop for ReadPlace<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.ticket.is_waiting() {
-            self.leave();
-        }
-    }
-}
-
-impl ReadPlace<'_> {
-    /// Apart, so that a future that has its answer goes without a trace.
-    #[cold]
-    fn leave(&mut self) {
-        self.shared.reader.lock().leave(&mut self.ticket);
+        self.shared.leave_reading(&mut self.ticket);
     }
 }
 
 impl Drop for WritePlace<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.ticket.is_waiting() {
-            self.leave();
-        }
-    }
-}
-
-impl WritePlace<'_> {
-    #[cold]
-    fn leave(&mut self) {
-        self.shared.writer.lock().waiters.leave(&mut self.ticket);
+        self.shared.leave_writing(&mut self.ticket);
     }
 }
 
@@ -151,6 +120,65 @@ impl Shared {
         F: FnMut(&mut Writer, &Self, &mut Ticket, &mut Context<'_>) -> Poll<T>,
     {
         Writing { place: self.write_place(), poll }
+    }
+
+    /// Polls an operation of the reading side, which gives up its place when it is done.
+    #[inline]
+    pub(super) fn poll_reading<T>(
+        &self,
+        ticket: &mut Ticket,
+        poll: impl FnOnce(&mut Reader, &mut Ticket) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut reader = self.reader.lock();
+        let polled = poll(&mut reader, ticket);
+        if polled.is_ready() {
+            reader.leave(ticket);
+        }
+        self.give_back(reader);
+        polled
+    }
+
+    /// Polls an operation of the writing side, likewise.
+    #[inline]
+    pub(super) fn poll_writing<T>(
+        &self,
+        ticket: &mut Ticket,
+        poll: impl FnOnce(&mut Writer, &mut Ticket) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut writer = self.writer.lock();
+        let polled = poll(&mut writer, ticket);
+        if polled.is_ready() {
+            writer.waiters.leave(ticket);
+        }
+        self.release(writer);
+        polled
+    }
+
+    /// Gives up a place on the reading side. Who has had an answer has none, and goes
+    /// without a trace.
+    #[inline]
+    pub(super) fn leave_reading(&self, ticket: &mut Ticket) {
+        if ticket.is_waiting() {
+            self.leave_readers(ticket);
+        }
+    }
+
+    #[cold]
+    fn leave_readers(&self, ticket: &mut Ticket) {
+        self.reader.lock().leave(ticket);
+    }
+
+    /// Gives up a place on the writing side.
+    #[inline]
+    pub(super) fn leave_writing(&self, ticket: &mut Ticket) {
+        if ticket.is_waiting() {
+            self.leave_writers(ticket);
+        }
+    }
+
+    #[cold]
+    fn leave_writers(&self, ticket: &mut Ticket) {
+        self.writer.lock().waiters.leave(ticket);
     }
 
     /// Gives the writer back, and sees to what it left for a moment.

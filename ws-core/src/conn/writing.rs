@@ -56,7 +56,7 @@ impl Writer {
     }
 
     /// Queues a message, and sends what can be sent.
-    fn write(&mut self, shared: &Shared, message: Message) {
+    pub(super) fn write(&mut self, shared: &Shared, message: Message) {
         self.messages += 1;
         self.outbound.message(message);
         self.send(shared, shared.more.load(Relaxed));
