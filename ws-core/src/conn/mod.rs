@@ -262,6 +262,12 @@ impl Conn {
         if ending.is_clean() { Ok(()) } else { Err(ending.error) }
     }
 
+    /// How long the closing handshake may take: the
+    /// [setting](Config::close_timeout) of this connection.
+    pub fn close_timeout(&self) -> Duration {
+        self.0.facts.config.close_timeout
+    }
+
     /// Cuts the transport, without a close frame. The peer sees 1006.
     pub fn close_now(&self) {
         self.0.cut();

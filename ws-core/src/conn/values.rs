@@ -28,6 +28,8 @@ pub struct Values(OnceBox<Mutex<Maps>>);
 
 #[derive(Default)]
 struct Maps {
+    /// Nothing is kept any more.
+    sealed: bool,
     typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     named: HashMap<String, Arc<dyn Any + Send + Sync>>,
 }
@@ -35,7 +37,7 @@ struct Maps {
 impl Values {
     /// Keeps a value by its type, in place of one that was kept before.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) {
-        self.maps().lock().typed.insert(TypeId::of::<T>(), Arc::new(value));
+        self.keep(|maps| maps.typed.insert(TypeId::of::<T>(), Arc::new(value)));
     }
 
     /// The value of this type.
@@ -45,12 +47,14 @@ impl Values {
 
     /// Takes the value of this type out.
     pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        cloned(self.0.get()?.lock().typed.remove(&TypeId::of::<T>()).as_ref())
+        let removed = self.0.get()?.lock().typed.remove(&TypeId::of::<T>());
+        cloned(removed.as_ref())
     }
 
     /// Keeps a value by a name, in place of one that was kept before.
     pub fn set<T: Clone + Send + Sync + 'static>(&self, name: impl Into<String>, value: T) {
-        self.maps().lock().named.insert(name.into(), Arc::new(value));
+        let name = name.into();
+        self.keep(|maps| maps.named.insert(name, Arc::new(value)));
     }
 
     /// The value of this name, if it has this type.
@@ -60,13 +64,28 @@ impl Values {
 
     /// Takes the value of this name out, if there is one. Says whether there was.
     pub fn unset(&self, name: &str) -> bool {
-        self.0.get().is_some_and(|maps| maps.lock().named.remove(name).is_some())
+        let unset = self.0.get().and_then(|maps| maps.lock().named.remove(name));
+        unset.is_some()
     }
 
     /// Forgets all of them.
     pub fn clear(&self) {
         // Dropped without the lock: what goes may look here once more.
         let _forgotten = self.0.get().map(|maps| std::mem::take(&mut *maps.lock()));
+    }
+
+    /// Forgets all of them, and keeps none from now on: for whoever knows that nobody will
+    /// ask again, though somebody may hold on to this.
+    pub fn seal(&self) {
+        let _forgotten =
+            std::mem::replace(&mut *self.maps().lock(), Maps { sealed: true, ..Maps::default() });
+    }
+
+    /// Keeps a value, and drops the one before it without the lock: it may look here.
+    fn keep(&self, insert: impl FnOnce(&mut Maps) -> Option<Arc<dyn Any + Send + Sync>>) {
+        let mut maps = self.maps().lock();
+        let _before = if maps.sealed { None } else { insert(&mut maps) };
+        drop(maps);
     }
 
     fn maps(&self) -> &Mutex<Maps> {
@@ -108,5 +127,34 @@ mod tests {
         values.set("b", 2_u8);
         values.clear();
         assert_eq!(values.named::<u8>("b"), None);
+        values.insert(3_u8);
+        values.seal();
+        values.insert(4_u8);
+        values.set("c", 5_u8);
+        assert_eq!((values.get::<u8>(), values.named::<u8>("c")), (None, None));
+    }
+
+    /// Looks at the values when it is dropped.
+    #[derive(Clone)]
+    struct Looks(Arc<Values>);
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.0.get::<u8>();
+        }
+    }
+
+    #[test]
+    fn a_value_that_goes_may_look_at_the_others() {
+        let values = Arc::new(Values::default());
+        let ways: [fn(&Values); 3] =
+            [|values| _ = values.unset("a"), |values| values.clear(), |values| values.seal()];
+        for forget in ways {
+            values.set("a", Looks(Arc::clone(&values)));
+            values.set("a", Looks(Arc::clone(&values)));
+            values.insert(Looks(Arc::clone(&values)));
+            values.remove::<Looks>();
+            forget(&values);
+        }
     }
 }
