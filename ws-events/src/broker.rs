@@ -24,7 +24,7 @@ pub(crate) trait Broker: Send + Sync {
     fn start(&self, sink: Arc<dyn Sink>);
 
     /// Hands an envelope over, without waiting for a network: it is queued, or refused at
-    /// once.
+    /// once. It may come back to the hub that published it.
     fn publish(&self, envelope: Bytes) -> Result<(), BrokerError>;
 }
 
@@ -63,11 +63,18 @@ impl Broker for InProcess {
 /// payload follows.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// `None` is everyone.
-    pub(crate) rooms: Option<Vec<Arc<str>>>,
+    /// The hub that sends it, which has delivered it already: a broker may bring it back.
+    pub(crate) origin: u64,
+    pub(crate) whom: Whom,
     pub(crate) except_ids: Vec<Arc<str>>,
     pub(crate) except_rooms: Vec<Arc<str>>,
     pub(crate) volatile: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) enum Whom {
+    Everyone,
+    These { rooms: Vec<Arc<str>>, ids: Vec<Arc<str>> },
 }
 
 /// The first byte of every envelope: a change that others cannot read changes it.
@@ -114,6 +121,7 @@ impl Sink for Here {
     fn deliver(&self, envelope: Bytes) {
         let Some(hub) = self.0.upgrade() else { return };
         match Head::open(&envelope) {
+            Some((head, _)) if head.origin == hub.origin => {}
             Some((head, message)) => {
                 Target::of_head(Hub(hub), head).deliver(&Prepared::new(message));
             }
@@ -133,12 +141,12 @@ mod tests {
     /// Joins hubs in one process, for tests, until it is cut.
     #[derive(Default)]
     struct Wire {
-        sinks: Mutex<Vec<(usize, Arc<dyn Sink>)>>,
+        sinks: Mutex<Vec<Arc<dyn Sink>>>,
         published: Mutex<usize>,
         down: Mutex<bool>,
     }
 
-    struct End(usize, Arc<Wire>);
+    struct End(Arc<Wire>);
 
     impl Broker for End {
         fn reaches_others(&self) -> bool {
@@ -146,18 +154,16 @@ mod tests {
         }
 
         fn start(&self, sink: Arc<dyn Sink>) {
-            self.1.sinks.lock().push((self.0, sink));
+            self.0.sinks.lock().push(sink);
         }
 
         fn publish(&self, envelope: Bytes) -> Result<(), BrokerError> {
-            if *self.1.down.lock() {
+            if *self.0.down.lock() {
                 return Err(BrokerError::Down);
             }
-            *self.1.published.lock() += 1;
-            let sinks = self.1.sinks.lock();
-            for (_, sink) in sinks.iter().filter(|(end, _)| *end != self.0) {
-                sink.deliver(envelope.clone());
-            }
+            *self.0.published.lock() += 1;
+            // To whoever has published it, too, as brokers do.
+            self.0.sinks.lock().iter().for_each(|sink| sink.deliver(envelope.clone()));
             Ok(())
         }
     }
@@ -167,7 +173,7 @@ mod tests {
         let wire = Arc::new(Wire::default());
         let mut hubs = Vec::new();
         for end in 0..count {
-            let hub = Hub::builder().envelope().broker(Box::new(End(end, Arc::clone(&wire))));
+            let hub = Hub::builder().envelope().broker(Box::new(End(Arc::clone(&wire))));
             let (client, server) = pair();
             tokio::spawn(hub.member()(server));
             while hub.is_empty() {
@@ -194,13 +200,14 @@ mod tests {
         hub.to("room").except("id1").except_room("other").send("but one");
         socket.to("room").emit("event", "others").unwrap();
         hub.to("nowhere").send("nobody");
+        hub.ids(["id0", "id2"]).send("ids");
         hub.send("end");
-        assert_eq!(*wire.published.lock(), 6);
+        assert_eq!(*wire.published.lock(), 7);
         let event = r#"{"event":"event","data":"others"}"#;
         let expected: [&[&str]; 3] = [
-            &["everyone", "room", "but one", "end"],
+            &["everyone", "room", "but one", "ids", "end"],
             &["everyone", "room", event, "end"],
-            &["everyone", "room", "but one", event, "end"],
+            &["everyone", "room", "but one", event, "ids", "end"],
         ];
         for ((_, _, client), expected) in hubs.iter().zip(expected) {
             for expected in expected {
@@ -226,7 +233,8 @@ mod tests {
         let rooms = || vec![Arc::from("a"), Arc::from("b")];
         for message in [Message::from("text"), Message::binary(vec![0, 255]), Message::from("")] {
             let head = Head {
-                rooms: Some(rooms()),
+                origin: u64::MAX,
+                whom: Whom::These { rooms: rooms(), ids: vec![] },
                 except_ids: vec![],
                 except_rooms: rooms(),
                 volatile: true,

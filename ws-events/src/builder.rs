@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::broker::{Broker, Here, InProcess};
 use crate::counters::Counters;
@@ -65,6 +66,16 @@ impl HubBuilder {
     pub(crate) fn broker(self, broker: Box<dyn Broker>) -> Hub {
         let protocol: Box<dyn Protocol> =
             if self.envelope { Box::new(Envelope) } else { Box::new(Plain) };
+        self.of(protocol, broker)
+    }
+
+    /// The hub, speaking another protocol.
+    #[cfg(test)]
+    pub(crate) fn speaking(self, protocol: Box<dyn Protocol>) -> Hub {
+        self.of(protocol, Box::new(InProcess))
+    }
+
+    fn of(self, protocol: Box<dyn Protocol>, broker: Box<dyn Broker>) -> Hub {
         let hub = Arc::new(Inner {
             everyone: Room::new(Arc::from("")),
             rooms: Rooms::new(SHARDS),
@@ -74,9 +85,12 @@ impl HubBuilder {
             outbox: self.outbox,
             protocol,
             broker,
+            origin: Uuid::new_v4().as_u64_pair().0,
             states: self.states,
             counters: Counters::default(),
             draining: AtomicBool::new(false),
+            stopping: Notify::new(),
+            crowded: AtomicBool::new(false),
             served: AtomicUsize::new(0),
             left: Notify::new(),
         });

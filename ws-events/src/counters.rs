@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a hub has done so far: see [`Hub::stats`](crate::Hub::stats).
 ///
-/// Every message for a socket is counted once as `queued` or as `refused`, and every
-/// queued one later as `written`, `dropped` or `discarded`, or is among the `waiting`.
+/// Every message for a socket that is open is counted once as `queued` or as `refused`, and
+/// every queued one later as `written`, `dropped` or `discarded`, or is among the `waiting`.
+/// One for a socket that is closing, or that nobody is, is not counted: whoever sends it is
+/// told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubStats {
@@ -17,7 +19,8 @@ pub struct HubStats {
     pub connected: u64,
     /// Sockets that have ended.
     pub disconnected: u64,
-    /// Connections that middleware refused.
+    /// Connections that were not let in: middleware refused them, their id was taken, or
+    /// the hub was being drained. One whose peer went before that was said is none.
     pub turned_away: u64,
     /// Sockets that were closed because they did not keep up.
     pub slow_consumers: u64,
@@ -25,7 +28,8 @@ pub struct HubStats {
     pub queued: u64,
     /// Messages handed to connections.
     pub written: u64,
-    /// Messages that were not put into an outbox: it was full, or they were volatile.
+    /// Messages that were not put into an outbox: it was full, and stayed so for as long as
+    /// anybody waited, or they were volatile.
     pub refused: u64,
     /// Messages taken out of an outbox to make room: [`Overflow::DropOldest`](crate::Overflow).
     pub dropped: u64,

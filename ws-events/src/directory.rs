@@ -77,6 +77,8 @@ impl<O> Directory<O> {
         match named.listed {
             _ if named.id == id => Ok(()),
             Listed::NoMore => Err(Unnamed::Gone),
+            // It gets the id when it is listed, if nobody else has by then.
+            Listed::NotYet if self.find(&id).is_some() => Err(Unnamed::Taken),
             Listed::NotYet => {
                 named.id = id;
                 Ok(())

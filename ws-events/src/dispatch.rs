@@ -66,7 +66,7 @@ async fn report(socket: &Socket, event: &Event, fault: Fault) {
 }
 
 /// The text of a panic, which stays on this side of the wire.
-fn text_of(panic: &(dyn Any + Send)) -> Arc<str> {
+pub(crate) fn text_of(panic: &(dyn Any + Send)) -> Arc<str> {
     let text = panic.downcast_ref::<&str>().copied();
     Arc::from(text.or_else(|| panic.downcast_ref::<String>().map(|text| &**text)).unwrap_or(""))
 }

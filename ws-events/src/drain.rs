@@ -19,13 +19,15 @@ pub struct Drained {
     pub told: usize,
     /// How many of them were cut, since they did not end in time.
     pub cut: usize,
-    /// How many are served still: a handler of theirs does not return.
+    /// How many are served still: a handler of theirs does not return, or they were not let
+    /// in and have yet to answer that.
     pub left: usize,
 }
 
 impl Hub {
-    /// Stops: lets nobody in any more, closes everyone with 1001, and waits until all have
-    /// left and their `disconnect` has been handled. Those that take longer are cut.
+    /// Stops: lets nobody in any more, not even who is asked by middleware already, closes
+    /// everyone with 1001, and waits until all have left and their `disconnect` has been
+    /// handled. Those that take longer are cut.
     ///
     /// What was sent before is delivered to those who keep up. There is no way back: for
     /// that, see [`close_all`](Self::close_all).
@@ -35,16 +37,17 @@ impl Hub {
     /// Dropped, the hub keeps draining, and another call can wait for the rest.
     pub async fn drain(&self, patience: Duration) -> Drained {
         self.0.draining.store(true, SeqCst);
+        self.0.stopping.notify_waiters();
         // The code may be sent.
         let told = self.close_all(StatusCode::GOING_AWAY, "").unwrap_or(0);
         if timeout(patience, self.deserted()).await.is_ok() {
             return Drained { told, ..Drained::default() };
         }
         let late = self.everyone().sockets();
+        let cut = late.len();
         for conn in late.iter().filter_map(crate::Socket::conn) {
             conn.close_now();
         }
-        let cut = late.len();
         drop(late);
         let _ = timeout(GRACE, self.deserted()).await;
         Drained { told, cut, left: self.0.served.load(SeqCst) }

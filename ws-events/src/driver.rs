@@ -5,24 +5,29 @@
 //! are answered and an end is noticed; beyond that, what the peer sends waits in the
 //! transport.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Wake, Waker};
 
+use futures::FutureExt as _;
 use futures::task::AtomicWaker;
 use tokio::task::coop::consume_budget;
-use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, StatusCode};
+use tokio::task::yield_now;
+use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
 
 use crate::counters::add;
-use crate::dispatch::dispatch;
+use crate::dispatch::{dispatch, text_of};
 use crate::event::News;
 use crate::mailbox::Order;
 use crate::member::Told;
-use crate::protocol::{Received, Session};
+use crate::posting::post_to;
+use crate::protocol::{Packet, Received, Session};
 use crate::pump::pump;
 use crate::stay::{Arrival, Stay};
 use crate::{Event, Fault, Hub, Reason, Refusal, Socket};
@@ -39,22 +44,21 @@ pub(crate) async fn serve(hub: Hub, conn: Conn) {
     let order = live(stay.socket(), &conn).await;
     let ending = conn.closed().await;
     drop(conn);
-    Box::pin(stay.end(reason(order, ending))).await;
+    stay.end(reason(order, ending)).await;
 }
 
 /// Lets a connection in, if the hub takes it and its middleware does.
 async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
     let arrival = Arrival::new(hub, conn);
-    let refusal = match ask(arrival.socket(), conn).await? {
-        Ok(()) => match arrival.enter() {
-            Ok(stay) => {
-                stay.socket().0.watch(conn);
-                return Some(stay);
-            }
-            Err(refusal) => refusal,
-        },
+    let socket = arrival.socket().clone();
+    let refusal = match ask(&socket, conn).await?.and_then(|()| arrival.enter()) {
+        Ok(stay) => {
+            socket.0.watch(conn);
+            return Some(stay);
+        }
         Err(refusal) => refusal,
     };
+    add(&socket.0.hub.counters.turned_away, 1);
     if let Err(Error::Unsendable(_)) = conn.close(refusal.code, &refusal.reason).await {
         let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
     }
@@ -64,27 +68,40 @@ async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
 /// What does the middleware say? `None` if the peer goes meanwhile.
 async fn ask(socket: &Socket, conn: &Conn) -> Option<Result<(), Refusal>> {
     let hub = &socket.0.hub;
+    let mut stopping = pin!(hub.stopping.notified());
+    // From here on, nothing is missed.
+    stopping.as_mut().enable();
     if hub.draining.load(SeqCst) {
-        return Some(Err(Refusal::new("").code(StatusCode::GOING_AWAY)));
+        return Some(Err(Refusal::draining()));
     }
     let middleware = hub.middleware.read().clone();
     if middleware.is_empty() {
         return Some(Ok(()));
     }
-    let mut asking = pin!(async {
+    let asking = async {
         for ask in middleware {
             ask(socket.clone()).await?;
         }
         Ok(())
-    });
+    };
+    let mut asking = pin!(AssertUnwindSafe(asking).catch_unwind());
     let mut gone = pin!(conn.closed());
-    let answer = poll_fn(|cx| match asking.as_mut().poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => gone.as_mut().poll(cx).map(|_| None),
-    });
-    let answer = answer.await;
-    add(&hub.counters.turned_away, usize::from(matches!(answer, Some(Err(_)))));
-    answer
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = asking.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer.unwrap_or_else(|panic| Err(panicked(&*panic)))));
+        }
+        if stopping.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(Refusal::draining())));
+        }
+        gone.as_mut().poll(cx).map(|_| None)
+    })
+    .await
+}
+
+/// Middleware that panics lets nobody in.
+fn panicked(panic: &(dyn Any + Send)) -> Refusal {
+    tracing::error!(text = &*text_of(panic), "middleware has panicked");
+    Refusal::new("").code(StatusCode::INTERNAL_ERROR)
 }
 
 /// Handles events and writes what is sent, until the connection is over and its last
@@ -156,6 +173,8 @@ struct Inbound<'a> {
     over: bool,
     /// Whose turn is it: what the hub tells, or what the peer sends?
     told_first: bool,
+    /// How much of what the hub told is to be handled before the peer has its turn again.
+    told_left: u32,
 }
 
 /// Something to handle.
@@ -174,40 +193,91 @@ impl<'a> Inbound<'a> {
             ahead_bytes: 0,
             over: false,
             told_first: false,
+            told_left: 0,
         }
     }
 
     async fn handle_all(mut self) {
-        Box::pin(self.handle(Event::Connect, News::Bare)).await;
+        Box::pin(self.begin()).await;
         while let Some(next) = self.next().await {
-            let (event, news) = match next {
-                Next::Told(Told { event, news }) => {
-                    // A handler may tell its own socket again and again: others have a turn.
-                    consume_budget().await;
-                    (event, news)
-                }
-                Next::Message(message) => match self.session.receive(message) {
-                    Ok(Received::Message(message)) => (Event::Message, News::Data(message)),
-                    Ok(Received::Event(name, data)) => (Event::Custom(name), News::Data(data)),
-                    Err(text) => (Event::Error, News::Wrong(Fault::Malformed(text.into()))),
-                },
-            };
-            if self.socket.0.hears(&event) {
-                // On the heap: a socket that is idle holds no room for it.
-                Box::pin(self.handle(event, news)).await;
+            let was_told = matches!(next, Next::Told(_));
+            // On the heap: a socket that is idle holds no room for it.
+            Box::pin(self.take(next)).await;
+            if self.socket.0.hub.take_crowded() {
+                // Somebody has to write before there is more: this socket, or another.
+                yield_now().await;
+            } else if was_told {
+                // A handler may tell its own socket again and again: others have a turn.
+                consume_budget().await;
             }
         }
     }
 
-    /// What comes next; `None` when the connection is over.
+    async fn begin(&mut self) {
+        let received = self.session.begin();
+        self.follow(received).await;
+        self.handle(Event::Connect, News::Bare).await;
+    }
+
+    async fn take(&mut self, next: Next) {
+        match next {
+            Next::Told(Told { event, news }) => self.handle(event, news).await,
+            Next::Message(message) => {
+                let received = self.session.receive(message);
+                self.follow(received).await;
+            }
+        }
+    }
+
+    /// Does what a message means.
+    async fn follow(&mut self, received: Received) {
+        let mut now = Some(received);
+        // The last first.
+        let mut later = Vec::new();
+        while let Some(received) = now {
+            match received {
+                Received::Nothing => {}
+                Received::Message(message) => {
+                    self.handle(Event::Message, News::Data(message)).await;
+                }
+                Received::Event(Packet { event, data, .. }) => {
+                    self.handle(Event::Custom(event), News::Data(data)).await;
+                }
+                Received::Wrong(text) => {
+                    self.handle(Event::Error, News::Wrong(Fault::Malformed(text))).await;
+                }
+                // What an outbox has no room for is counted there.
+                Received::Reply(message) => {
+                    let _ = post_to(&self.socket.0, &Prepared::new(message));
+                }
+                Received::Close(code, reason) => {
+                    self.socket.order(Order { code, reason, too_slow: None });
+                }
+                Received::Several(all) => later.extend(all.into_iter().rev()),
+            }
+            now = later.pop();
+        }
+    }
+
+    /// What comes next; `None` when the connection is over. What is told then is for
+    /// [`Stay::end`].
     async fn next(&mut self) -> Option<Next> {
-        let Self { socket, conn, ahead, ahead_bytes, over, told_first, .. } = self;
-        let member = &*socket.0;
-        // Neither can keep the other from being heard.
-        *told_first = !*told_first;
-        let told_first = *told_first;
+        let Self { socket, conn, ahead, ahead_bytes, over, told_first, told_left, .. } = self;
+        let mailbox = &socket.0.mailbox;
+        // Neither can keep the other from being heard: one message, and then all that was
+        // told by then.
+        if *told_left == 0 {
+            *told_first = !*told_first;
+        }
+        let told_first = *told_first || *told_left > 0;
+        let mut poll_told = |cx: &mut Context<'_>| {
+            mailbox.poll_event(cx).map(|(told, behind)| {
+                *told_left = if *told_left == 0 { behind } else { *told_left - 1 };
+                Some(Next::Told(told))
+            })
+        };
         let mut reading = pin!(conn.read());
-        let read = move |cx: &mut Context<'_>| {
+        let mut read = |cx: &mut Context<'_>| {
             if let Some(message) = ahead.pop_front() {
                 *ahead_bytes = ahead_bytes.saturating_sub(message.len());
                 return Poll::Ready(Some(Next::Message(message)));
@@ -220,15 +290,12 @@ impl<'a> Inbound<'a> {
                 read.ok().map(Next::Message)
             })
         };
-        let mut read = read;
         poll_fn(|cx| {
-            if told_first && let Poll::Ready(told) = member.mailbox.poll_event(cx) {
-                return Poll::Ready(Some(Next::Told(told)));
+            if told_first && let Poll::Ready(told) = poll_told(cx) {
+                return Poll::Ready(told);
             }
             match read(cx) {
-                Poll::Pending if !told_first => {
-                    member.mailbox.poll_event(cx).map(|told| Some(Next::Told(told)))
-                }
+                Poll::Pending if !told_first => poll_told(cx),
                 polled => polled,
             }
         })
@@ -237,6 +304,9 @@ impl<'a> Inbound<'a> {
 
     /// Has an event handled, and reads ahead meanwhile.
     async fn handle(&mut self, event: Event, news: News) {
+        if !self.socket.0.hears(&event) {
+            return;
+        }
         let mut handling = pin!(dispatch(self.socket, event, news));
         if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
             return;

@@ -119,6 +119,11 @@ impl Refusal {
         Self { code: StatusCode::POLICY_VIOLATION, reason: reason.into() }
     }
 
+    /// To whom nothing is wrong with, but that the hub is going.
+    pub(crate) fn draining() -> Self {
+        Self::new("").code(StatusCode::GOING_AWAY)
+    }
+
     /// With another code.
     #[must_use]
     pub fn code(mut self, code: StatusCode) -> Self {

@@ -12,14 +12,15 @@ use crate::{Fault, Id, Reason, Socket};
 
 /// What happens to a socket.
 ///
-/// The names of the first seven, as texts, mean these events; any other text is a custom
+/// The names of the hub's own, as texts, mean these events; any other text is a custom
 /// event. So [`Hub::on`](crate::Hub::on) takes either.
 ///
 /// For each socket: `Connect` comes before any other. `Close` comes before `Disconnect`,
-/// and only if this side closed. `Disconnect` comes once, after the last `Message`, while
-/// the socket is still in its rooms. `Error` comes after the `Disconnect` that it is the
-/// cause of, and never instead of it. `RoomLeave` comes at the very end for the rooms that
-/// the socket was in still.
+/// and only if this side closed. `Disconnect` comes once, after the last `Message` and what
+/// was fired by then, while the socket is still in its rooms. `Error` comes after the
+/// `Disconnect` that it is the cause of, and never instead of it. `RoomLeave` comes at the
+/// very end for the rooms that the socket was in still. Each `RoomJoin` has its `RoomLeave`,
+/// in this order, whatever becomes of the socket, as long as there is a runtime.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
@@ -27,9 +28,9 @@ pub enum Event {
     Connect,
     /// A message has arrived that is no event of its own.
     Message,
-    /// The peer has sent a ping, which was answered.
+    /// The peer has sent a ping, which was answered. Not told while 1,024 events wait.
     Ping,
-    /// The peer has sent a pong.
+    /// The peer has sent a pong. Not told while 1,024 events wait.
     Pong,
     /// This side has closed the socket.
     Close,
@@ -90,6 +91,8 @@ impl Event {
             "close" => Self::Close,
             "disconnect" => Self::Disconnect,
             "error" => Self::Error,
+            "room_join" => Self::RoomJoin,
+            "room_leave" => Self::RoomLeave,
             _ => return None,
         })
     }
@@ -175,7 +178,7 @@ impl EventPayload {
         self.0.event.as_str()
     }
 
-    /// The id that the socket had when it happened.
+    /// The id that the socket had when the first handler was about to be called.
     pub fn id(&self) -> &Id {
         &self.0.id
     }

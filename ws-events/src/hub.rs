@@ -20,7 +20,7 @@ use crate::listeners::Listeners;
 use crate::member::Member;
 use crate::outbox::Outbox;
 use crate::posting::{Delivery, post_to};
-use crate::protocol::Protocol;
+use crate::protocol::{Emitted, Protocol};
 use crate::rooms::{Room, Rooms};
 use crate::target::Target;
 use crate::{EmitError, EncodeError, Event, Handler, HubBuilder, HubStats, Id, ListenerId};
@@ -30,6 +30,9 @@ use crate::{Refusal, Socket, driver};
 ///
 /// A cheap handle. There may be many hubs in one process, and they share nothing. What
 /// is sent never waits for a peer: it goes into the [outbox](Outbox) of each socket.
+///
+/// A handler asks the [`Socket`] for its hub, or takes [`State`](crate::State) out of it. One
+/// that captures the hub itself keeps it for ever: the hub keeps its handlers.
 ///
 /// ```
 /// use ws_core::Message;
@@ -54,9 +57,15 @@ pub(crate) struct Inner {
     pub(crate) outbox: Outbox,
     pub(crate) protocol: Box<dyn Protocol>,
     pub(crate) broker: Box<dyn Broker>,
+    /// Which hub this is, among those behind the broker.
+    pub(crate) origin: u64,
     pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) counters: Counters,
     pub(crate) draining: AtomicBool,
+    /// Told when it begins to drain.
+    pub(crate) stopping: Notify,
+    /// Half of somebody's outbox is used, who has yet to have a turn to write.
+    pub(crate) crowded: AtomicBool,
     /// How many connections are served, with those that are not let in yet.
     pub(crate) served: AtomicUsize,
     /// Told when one is served no longer.
@@ -67,13 +76,18 @@ pub(crate) type Middleware =
     dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>> + Send + Sync;
 
 impl Inner {
+    /// Has somebody yet to have a turn to write, before there is more? Says so once.
+    pub(crate) fn take_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed) && self.crowded.swap(false, Ordering::Relaxed)
+    }
+
     pub(crate) fn encode<T: Serialize + ?Sized>(
         &self,
         event: &str,
         data: &T,
     ) -> Result<Message, EncodeError> {
         let json = serde_json::to_vec(data).map_err(|error| EncodeError::Json(Arc::new(error)))?;
-        self.protocol.encode(event, &json)
+        self.protocol.encode(&Emitted { name: event, data: &json, ack: None, namespace: None })
     }
 }
 
@@ -186,13 +200,13 @@ impl Hub {
         Target::room(self.clone(), room.as_ref())
     }
 
-    /// Those with these ids, as far as anybody has them.
+    /// Those with these ids, as far as anybody has them when something is done.
     pub fn ids<I>(&self, ids: I) -> Target
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let found = |id: I::Item| self.0.directory.find(id.as_ref());
-        Target::members_of(self.clone(), ids.into_iter().filter_map(found).collect())
+        let ids = ids.into_iter().map(|id| Arc::from(id.as_ref())).collect();
+        Target::ids(self.clone(), ids)
     }
 
     /// Sends an event to everyone.

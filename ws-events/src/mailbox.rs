@@ -2,7 +2,8 @@
 //!
 //! Messages on their way out, events on their way to handlers, and the order to close.
 //! Whoever puts something in gets the waker of the socket's task back, if that sleeps, and
-//! wakes it when it holds no lock. There is one lock, held for some tens of nanoseconds.
+//! wakes it when it holds no lock; likewise what is thrown out is handed out, and dropped
+//! then. There is one lock, held for some tens of nanoseconds.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +13,8 @@ use ws_core::StatusCode;
 use crate::outbox::{Outbox, Overflow};
 use crate::sync::Mutex;
 
-/// How many events may wait for the handlers of a socket.
+/// How many events may wait for the handlers of a socket. Those that must not be lost are
+/// not bounded by it.
 pub(crate) const EVENTS: usize = 1024;
 
 /// Room for so many messages is kept when none waits any more: a broadcast that comes
@@ -41,14 +43,26 @@ struct Inner<T, E> {
     /// Has the transport left a part of the last batch?
     behind: bool,
     dropped: u64,
-    /// Those that wait for room.
-    waiting: Vec<Waker>,
+    /// Those that wait for room. Apart, since it is seldom that anybody does.
+    waiting: Option<Box<Waiting>>,
 }
+
+/// Those that wait for room, each by its number.
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    wakers: Vec<(u64, Waker)>,
+}
+
+/// A place among those that wait for room.
+#[derive(Debug, Default)]
+pub(crate) struct Place(Option<u64>);
 
 enum State {
     Open,
-    /// Nothing more is taken, and the task is to close.
+    /// Nothing more is taken to be sent, and the task is to close.
     Closing(Option<Box<Order>>),
+    /// It is over: of events, only those are taken that must not be lost.
     Closed,
 }
 
@@ -71,8 +85,9 @@ pub(crate) enum Todo {
 /// What became of something that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Posted {
-    /// It waits; so many older ones were dropped for it.
-    Queued { dropped: usize },
+    /// It waits; so many older ones were dropped for it. `crowded` is when half of the room
+    /// is used, and the socket's task has yet to have its turn.
+    Queued { dropped: usize, crowded: bool },
     /// It was dropped.
     Dropped,
     /// The socket is closed for it, and so many that waited are discarded.
@@ -100,12 +115,19 @@ impl<T: Weigh, E> Mailbox<T, E> {
             state: State::Open,
             behind: false,
             dropped: 0,
-            waiting: Vec::new(),
+            waiting: None,
         }))
     }
 
-    /// Sends something, and never waits. The waker is to be woken without any lock.
-    pub(crate) fn post(&self, item: T, outbox: &Outbox, volatile: bool) -> (Posted, Option<Waker>) {
+    /// Sends something, and never waits. What is thrown out for it goes to `out`, to be
+    /// dropped without any lock, as the waker is to be woken.
+    pub(crate) fn post(
+        &self,
+        item: T,
+        outbox: &Outbox,
+        volatile: bool,
+        out: &mut Vec<T>,
+    ) -> (Posted, Option<Waker>) {
         let weight = item.weight();
         let mut inner = self.0.lock();
         if !matches!(inner.state, State::Open) {
@@ -119,32 +141,59 @@ impl<T: Weigh, E> Mailbox<T, E> {
         let mut dropped = 0;
         if !has_room {
             match outbox.overflow {
-                Overflow::Disconnect(code) => return inner.cut(code),
-                Overflow::DropOldest => dropped = inner.drop_oldest(outbox, weight),
+                Overflow::Disconnect(code) => return inner.cut(code, out),
+                Overflow::DropOldest => dropped = inner.drop_oldest(outbox, weight, out),
                 Overflow::DropNewest | Overflow::Block(_) => {
                     inner.dropped += 1;
                     return (Posted::Dropped, None);
                 }
             }
         }
-        inner.bytes += weight;
-        inner.outgoing.push_back(item);
-        // A task that waits for the transport has nothing to do with it yet.
-        let task = if inner.behind { None } else { inner.writer.take() };
-        (Posted::Queued { dropped }, task)
+        inner.push(item, weight, dropped, outbox)
     }
 
-    /// Waits until there is room for something this long, or there never will be.
-    pub(crate) fn poll_room(&self, outbox: &Outbox, weight: usize, cx: &Context<'_>) -> Poll<()> {
+    /// As [`post`](Self::post), and waits for room, in a place that is to be
+    /// [given up](Self::give_up) afterwards.
+    pub(crate) fn poll_post(
+        &self,
+        item: &T,
+        outbox: &Outbox,
+        place: &mut Place,
+        cx: &Context<'_>,
+    ) -> Poll<(Posted, Option<Waker>)>
+    where
+        T: Clone,
+    {
+        let weight = item.weight();
         let mut inner = self.0.lock();
-        let open = matches!(inner.state, State::Open);
-        if !open || outbox.has_room(inner.outgoing.len(), inner.bytes, weight) {
-            return Poll::Ready(());
+        if !matches!(inner.state, State::Open) {
+            return Poll::Ready((Posted::Closed, None));
         }
-        if !inner.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            inner.waiting.push(cx.waker().clone());
+        if outbox.has_room(inner.outgoing.len(), inner.bytes, weight) {
+            return Poll::Ready(inner.push(item.clone(), weight, 0, outbox));
         }
+        inner.waiting.get_or_insert_default().wait(place, cx.waker());
         Poll::Pending
+    }
+
+    /// Somebody waits for room no longer.
+    pub(crate) fn give_up(&self, place: &mut Place) {
+        let Some(number) = place.0.take() else { return };
+        let mut inner = self.0.lock();
+        let waker = inner.waiting.as_mut().and_then(|waiting| waiting.leave(number));
+        drop(inner);
+        drop(waker);
+    }
+
+    /// Counts something as dropped that was waited for room with in vain.
+    pub(crate) fn drop_one(&self) {
+        self.0.lock().dropped += 1;
+    }
+
+    /// For the task, when it has taken something: those that waited for room, to be woken
+    /// without any lock.
+    pub(crate) fn take_waiting(&self) -> Vec<Waker> {
+        self.0.lock().take_waiting()
     }
 
     /// Puts in an event for the handlers. `Err` if there is no room, or no handler any
@@ -158,6 +207,13 @@ impl<T: Weigh, E> Mailbox<T, E> {
         Ok(inner.handler.take())
     }
 
+    /// Puts in an event that must not be lost.
+    pub(crate) fn tell_surely(&self, event: E) -> Option<Waker> {
+        let mut inner = self.0.lock();
+        inner.incoming.push_back(event);
+        inner.handler.take()
+    }
+
     /// Orders the task to close. Only the first order counts; `Err` for the others.
     pub(crate) fn close(&self, order: Order) -> Result<Option<Waker>, Order> {
         let mut inner = self.0.lock();
@@ -165,7 +221,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
             return Err(order);
         }
         inner.state = State::Closing(Some(Box::new(order)));
-        let waiting = std::mem::take(&mut inner.waiting);
+        let waiting = inner.take_waiting();
         let task = inner.writer.take();
         drop(inner);
         waiting.into_iter().for_each(Waker::wake);
@@ -181,25 +237,29 @@ impl<T: Weigh, E> Mailbox<T, E> {
         }
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
-        let waiting = std::mem::take(&mut inner.waiting);
+        let waiting = inner.take_waiting();
         drop(inner);
         waiting.into_iter().for_each(Waker::wake);
         outgoing.len()
     }
 
-    /// Takes nothing any more, and forgets everything. Says how many waited to be sent.
+    /// It is over: takes nothing any more, but for events that must not be lost, and
+    /// forgets what waits to be sent. Says how many that were.
     pub(crate) fn shut(&self) -> usize {
         let mut inner = self.0.lock();
         inner.state = State::Closed;
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
-        let incoming = std::mem::take(&mut inner.incoming);
-        let waiting = std::mem::take(&mut inner.waiting);
+        let waiting = inner.take_waiting();
         drop(inner);
-        // What goes with the events may be of the application, and use this very mailbox.
-        drop(incoming);
         waiting.into_iter().for_each(Waker::wake);
         outgoing.len()
+    }
+
+    /// The events that wait, in order. What comes with them may be of the application, and
+    /// use this very mailbox.
+    pub(crate) fn take_events(&self) -> VecDeque<E> {
+        std::mem::take(&mut self.0.lock().incoming)
     }
 
     /// May anything be sent still?
@@ -238,19 +298,20 @@ impl<T: Weigh, E> Mailbox<T, E> {
         sleep(&mut inner.writer, cx)
     }
 
-    /// For the task: waits for an event.
-    pub(crate) fn poll_event(&self, cx: &Context<'_>) -> Poll<E> {
+    /// For the task: waits for an event. Says how many wait behind it.
+    pub(crate) fn poll_event(&self, cx: &Context<'_>) -> Poll<(E, u32)> {
         let mut inner = self.0.lock();
         if let Some(event) = inner.incoming.pop_front() {
             if inner.incoming.is_empty() {
                 inner.incoming = VecDeque::new();
             }
-            return Poll::Ready(event);
+            return Poll::Ready((event, u32::try_from(inner.incoming.len()).unwrap_or(u32::MAX)));
         }
         sleep(&mut inner.handler, cx)
     }
 
-    /// For the task: the next to be written.
+    /// For the task: the next to be written. Those that wait for room are
+    /// [woken](Self::take_waiting) afterwards.
     pub(crate) fn next(&self) -> Option<T> {
         let mut inner = self.0.lock();
         let item = inner.outgoing.pop_front()?;
@@ -258,11 +319,6 @@ impl<T: Weigh, E> Mailbox<T, E> {
         if inner.outgoing.is_empty() && inner.outgoing.capacity() > KEPT {
             // An idle socket holds no room to speak of.
             inner.outgoing = VecDeque::new();
-        }
-        if !inner.waiting.is_empty() {
-            let waiting = std::mem::take(&mut inner.waiting);
-            drop(inner);
-            waiting.into_iter().for_each(Waker::wake);
         }
         Some(item)
     }
@@ -273,23 +329,65 @@ impl<T: Weigh, E> Mailbox<T, E> {
     }
 }
 
+impl Waiting {
+    fn wait(&mut self, place: &mut Place, waker: &Waker) {
+        let number = *place.0.get_or_insert_with(|| {
+            self.last += 1;
+            self.last
+        });
+        match self.wakers.iter_mut().find(|(other, _)| *other == number) {
+            Some((_, own)) => own.clone_from(waker),
+            None => self.wakers.push((number, waker.clone())),
+        }
+    }
+
+    fn leave(&mut self, number: u64) -> Option<Waker> {
+        let at = self.wakers.iter().position(|(other, _)| *other == number)?;
+        Some(self.wakers.swap_remove(at).1)
+    }
+}
+
 impl<T: Weigh, E> Inner<T, E> {
+    fn push(
+        &mut self,
+        item: T,
+        weight: usize,
+        dropped: usize,
+        outbox: &Outbox,
+    ) -> (Posted, Option<Waker>) {
+        self.bytes += weight;
+        self.outgoing.push_back(item);
+        // A task that waits for the transport has nothing to do with it yet.
+        if self.behind {
+            return (Posted::Queued { dropped, crowded: false }, None);
+        }
+        let crowded = outbox.is_crowded(self.outgoing.len(), self.bytes);
+        (Posted::Queued { dropped, crowded }, self.writer.take())
+    }
+
+    fn take_waiting(&mut self) -> Vec<Waker> {
+        let waiting = self.waiting.as_mut().map(|waiting| std::mem::take(&mut waiting.wakers));
+        waiting.into_iter().flatten().map(|(_, waker)| waker).collect()
+    }
+
     #[cold]
-    fn cut(&mut self, code: StatusCode) -> (Posted, Option<Waker>) {
+    fn cut(&mut self, code: StatusCode, out: &mut Vec<T>) -> (Posted, Option<Waker>) {
         let too_slow = Some(std::mem::take(&mut self.bytes));
         let order = Order { code, reason: "slow consumer".to_owned(), too_slow };
         self.state = State::Closing(Some(Box::new(order)));
-        let discarded = std::mem::take(&mut self.outgoing).len();
+        let discarded = self.outgoing.len();
+        out.extend(std::mem::take(&mut self.outgoing));
         (Posted::Cut { discarded }, self.writer.take())
     }
 
     /// Drops what has waited longest, until there is room. Says how many that were.
-    fn drop_oldest(&mut self, outbox: &Outbox, weight: usize) -> usize {
+    fn drop_oldest(&mut self, outbox: &Outbox, weight: usize, out: &mut Vec<T>) -> usize {
         let before = self.outgoing.len();
         while !outbox.has_room(self.outgoing.len(), self.bytes, weight)
             && let Some(oldest) = self.outgoing.pop_front()
         {
             self.bytes = self.bytes.saturating_sub(oldest.weight());
+            out.push(oldest);
         }
         let dropped = before - self.outgoing.len();
         self.dropped += dropped as u64;

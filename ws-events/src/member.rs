@@ -1,6 +1,7 @@
 //! What is a socket, behind its handles?
 
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 
 use bytes::Bytes;
 use once_cell::race::OnceBox;
@@ -87,7 +88,7 @@ impl Member {
     }
 
     /// Puts an event before the handlers, if there are any and there is room. Says whether
-    /// it did.
+    /// it did. To be called without any lock.
     pub(crate) fn tell(&self, event: Event, news: News) -> bool {
         if !self.hears(&event) {
             return false;
@@ -103,9 +104,20 @@ impl Member {
         }
     }
 
-    /// Forgets what is of the application, or would keep the connection.
+    /// Tells of a room, which is never left out. To be called under the lock of the places,
+    /// so that what is told is in order and comes before the end; the waker is to be woken
+    /// without it.
+    pub(crate) fn tell_of_room(&self, event: Event, room: &Arc<str>) -> Option<Waker> {
+        if !self.hears(&event) {
+            return None;
+        }
+        self.mailbox.tell_surely(Told { event, news: News::Room(Arc::clone(room)) })
+    }
+
+    /// Forgets what is of the application, or would keep the connection, for good.
     pub(crate) fn empty(&self) {
-        self.attributes.clear();
+        drop(self.mailbox.take_events());
+        self.attributes.seal();
         if let Some(listeners) = self.listeners.get() {
             listeners.clear();
         }

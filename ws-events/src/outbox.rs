@@ -10,6 +10,10 @@ use ws_core::StatusCode;
 /// batch that the connection has in hand, which is about the high mark of
 /// [`Config::write_buffer`](ws_core::Config::write_buffer).
 ///
+/// It also has to hold what is sent before the socket's task has its turn to write. Tasks of
+/// a hub see to that among themselves: when half of an outbox is used, the handlers of others
+/// stop for a turn. So half of it has to hold what one handler sends to one socket in one go.
+///
 /// ```
 /// use ws_events::{Outbox, Overflow};
 ///
@@ -72,6 +76,11 @@ impl Outbox {
     pub const fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
+    }
+
+    /// Is half of it used?
+    pub(crate) const fn is_crowded(&self, messages: usize, bytes: usize) -> bool {
+        messages >= self.messages.div_ceil(2) || bytes >= self.bytes.div_ceil(2)
     }
 
     /// Is there room for one more of this length?

@@ -1,13 +1,18 @@
 //! How does a message get into the outboxes of many?
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use ws_core::Prepared;
 
 use crate::EmitError;
-use crate::counters::{Counters, add};
-use crate::mailbox::Posted;
+use crate::counters::add;
+use crate::hub::Inner;
+use crate::mailbox::{Place, Posted};
 use crate::member::Member;
 use crate::outbox::Outbox;
 
@@ -35,6 +40,9 @@ pub(crate) struct Posting<'a> {
     overtaken: usize,
     discarded: usize,
     wakers: Vec<Waker>,
+    /// What was thrown out: it may be the last of what the application gave.
+    out: Vec<Prepared>,
+    crowded: bool,
 }
 
 impl<'a> Posting<'a> {
@@ -47,16 +55,21 @@ impl<'a> Posting<'a> {
             overtaken: 0,
             discarded: 0,
             wakers: Vec::new(),
+            out: Vec::new(),
+            crowded: false,
         }
     }
 
     pub(crate) fn to(&mut self, member: &Arc<Member>) -> Posted {
-        let (posted, waker) = member.mailbox.post(self.message.clone(), self.outbox, self.volatile);
+        let message = self.message.clone();
+        let (posted, waker) =
+            member.mailbox.post(message, self.outbox, self.volatile, &mut self.out);
         self.wakers.extend(waker);
         match posted {
-            Posted::Queued { dropped } => {
+            Posted::Queued { dropped, crowded } => {
                 self.delivery.queued += 1;
                 self.overtaken += dropped;
+                self.crowded |= crowded;
             }
             Posted::Dropped => self.delivery.dropped += 1,
             Posted::Cut { discarded } => {
@@ -71,7 +84,11 @@ impl<'a> Posting<'a> {
     }
 
     /// Counts, and wakes those whose tasks sleep. To be called without any lock.
-    pub(crate) fn done(self, counters: &Counters) -> Delivery {
+    pub(crate) fn done(self, hub: &Inner) -> Delivery {
+        let counters = &hub.counters;
+        if self.crowded {
+            hub.crowded.store(true, Relaxed);
+        }
         let Delivery { queued, dropped, disconnected, .. } = self.delivery;
         add(&counters.queued, queued);
         add(&counters.refused, dropped + disconnected);
@@ -87,7 +104,46 @@ impl<'a> Posting<'a> {
 pub(crate) fn post_to(member: &Arc<Member>, message: &Prepared) -> Result<(), EmitError> {
     let mut posting = Posting::new(message, &member.hub.outbox, false);
     let posted = posting.to(member);
-    posting.done(&member.hub.counters);
+    posting.done(&member.hub);
+    result(posted)
+}
+
+/// Sends to one socket, and waits for room for so long at most.
+pub(crate) async fn post_wait(
+    member: &Member,
+    message: &Prepared,
+    patience: Duration,
+) -> Result<(), EmitError> {
+    let Member { hub, mailbox, .. } = member;
+    let mut waits = Waits(member, Place::default());
+    let posting = poll_fn(|cx| mailbox.poll_post(message, &hub.outbox, &mut waits.1, cx));
+    let Ok((posted, waker)) = timeout(patience, posting).await else {
+        mailbox.drop_one();
+        add(&hub.counters.refused, 1);
+        return Err(EmitError::Full);
+    };
+    if let Posted::Queued { crowded, .. } = posted {
+        add(&hub.counters.queued, 1);
+        if crowded {
+            hub.crowded.store(true, Relaxed);
+        }
+    }
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+    result(posted)
+}
+
+/// A place among those that wait for room, given up when this is dropped.
+struct Waits<'a>(&'a Member, Place);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.mailbox.give_up(&mut self.1);
+    }
+}
+
+const fn result(posted: Posted) -> Result<(), EmitError> {
     match posted {
         Posted::Queued { .. } => Ok(()),
         Posted::Dropped => Err(EmitError::Full),

@@ -3,22 +3,20 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
 
 use serde::Serialize;
-use tokio::time::timeout;
 use ws_core::proto::CloseFrame;
 use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Values};
 
 use crate::directory::Unnamed;
 use crate::event::News;
-use crate::mailbox::{Order, Weigh};
+use crate::mailbox::Order;
 use crate::member::{Member, Places};
 use crate::outbox::Overflow;
-use crate::posting::{Delivery, post_to};
+use crate::posting::{Delivery, Posting, post_to, post_wait};
 use crate::target::Target;
-use crate::{EmitError, Event, Fault, Handler, Hub, Id, ListenerId, NotConnected, SetIdError};
-use crate::{SocketStats, listeners::Listeners};
+use crate::{EmitError, EncodeError, Event, Fault, Handler, Hub, Id, ListenerId, NotConnected};
+use crate::{SetIdError, SocketStats, listeners::Listeners};
 
 /// A socket of a [`Hub`]: a connection that has an id, attributes, rooms and handlers.
 ///
@@ -48,7 +46,9 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// When another socket has it, or this one has ended. Nothing changes then.
+    /// When another socket has it, or this one has ended. Nothing changes then. A socket
+    /// that middleware has yet to let in only says which id it wants: if another gets it
+    /// first, this one is not let in.
     pub fn set_id(&self, id: impl Into<Id>) -> Result<(), SetIdError> {
         let renamed = self.0.hub.directory.rename(&self.0, &self.0.name, id.into().0);
         renamed.map_err(|why| match why {
@@ -57,8 +57,8 @@ impl Socket {
         })
     }
 
-    /// What the application keeps with it, by type or by name. Forgotten when its
-    /// `disconnect` has been handled.
+    /// What the application keeps with it, by type or by name. Forgotten when its end has
+    /// been handled; from then on nothing is kept.
     pub fn attributes(&self) -> &Values {
         &self.0.attributes
     }
@@ -95,11 +95,16 @@ impl Socket {
         self.send(self.0.hub.encode(event.as_ref(), data)?)
     }
 
-    /// As [`send`](Self::send), and with [`Overflow::Block`] waits for room first.
+    /// As [`send`](Self::send), and with [`Overflow::Block`] waits for room first. With any
+    /// other overflow it is `send`, and waits for nothing.
+    ///
+    /// In a handler, the peer that reads too slowly holds up its own messages by this, and
+    /// nobody else. Who waits is in no queue: of several, any may be the next.
     ///
     /// # Errors
     ///
-    /// As `send`: [`EmitError::Full`] when there was no room for as long as `Block` says.
+    /// As `send`: [`EmitError::Full`] when there was no room for as long as `Block` says,
+    /// [`EmitError::Closed`] when the socket ends meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -129,17 +134,7 @@ impl Socket {
     async fn post_wait(&self, message: Prepared) -> Result<(), EmitError> {
         let outbox = &self.0.hub.outbox;
         let Overflow::Block(patience) = outbox.overflow else { return post_to(&self.0, &message) };
-        let sending = std::future::poll_fn(|cx| {
-            while self.0.mailbox.poll_room(outbox, message.weight(), cx).is_ready() {
-                match post_to(&self.0, &message) {
-                    // Somebody else was quicker.
-                    Err(EmitError::Full) => {}
-                    posted => return Poll::Ready(posted),
-                }
-            }
-            Poll::Pending
-        });
-        timeout(patience, sending).await.unwrap_or(Err(EmitError::Full))
+        post_wait(&self.0, &message, patience).await
     }
 
     /// Sends a message to another socket.
@@ -183,6 +178,25 @@ impl Socket {
         sent.into_iter().map(|(id, result)| (id, self.report(result))).collect()
     }
 
+    /// Sends an event to several others, encoded once, and says for each what became of it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be encoded. Nothing is sent then.
+    #[expect(clippy::type_complexity, reason = "a name for it would say less")]
+    pub fn emit_to_list<T, I>(
+        &self,
+        ids: I,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<Vec<(Id, Result<(), EmitError>)>, EncodeError>
+    where
+        T: Serialize + ?Sized,
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        Ok(self.send_to_list(ids, self.0.hub.encode(event.as_ref(), data)?))
+    }
+
     fn report(&self, sent: Result<(), EmitError>) -> Result<(), EmitError> {
         if let Err(EmitError::NoSuchId(id)) = &sent {
             self.0.tell(Event::Error, News::Wrong(Fault::NoSuchId(id.clone())));
@@ -202,14 +216,31 @@ impl Socket {
 
     /// Sends a message only if the socket keeps up: see [`Target::volatile`].
     pub fn send_volatile(&self, message: impl Into<Message>) -> Delivery {
-        Target::members_of(self.hub(), vec![Arc::clone(&self.0)]).volatile().send(message)
+        let message = Prepared::new(message);
+        let mut posting = Posting::new(&message, &self.0.hub.outbox, true);
+        posting.to(&self.0);
+        posting.done(&self.0.hub)
+    }
+
+    /// Sends an event only if the socket keeps up: see [`Target::volatile`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be encoded.
+    pub fn emit_volatile<T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<Delivery, EncodeError> {
+        Ok(self.send_volatile(self.0.hub.encode(event.as_ref(), data)?))
     }
 
     /// Has the handlers of an event called, here on the server. Nothing goes over the
-    /// wire. Says whether there are any, and room in front of them.
+    /// wire. Says whether that will be: there are some, at most 1,024 events wait in front
+    /// of them, and the socket has not ended.
     ///
-    /// It happens in the task of the socket, behind what that has to handle already: at
-    /// most 1,024 events.
+    /// It happens in the task of the socket, behind what that has to handle already. What
+    /// was fired by the end is handled before the `disconnect`.
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
         self.0.tell(event.into(), News::Data(data.into()))
     }
@@ -246,25 +277,27 @@ impl Socket {
     /// When the socket is not connected: it has ended, or middleware has yet to let it in.
     pub fn join(&self, room: impl AsRef<str>) -> Result<(), NotConnected> {
         let room = room.as_ref();
-        let name = {
+        let task = {
             let mut places = self.0.places.lock();
             let Places::In { rooms, .. } = &mut *places else { return Err(NotConnected) };
             if rooms.iter().any(|place| **place.room().name() == *room) {
                 return Ok(());
             }
             let place = self.0.hub.rooms.enter(room, &self.0);
-            let name = Arc::clone(place.room().name());
+            let task = self.0.tell_of_room(Event::RoomJoin, place.room().name());
             rooms.push(place);
-            name
+            task
         };
-        self.0.tell(Event::RoomJoin, News::Room(name));
+        if let Some(task) = task {
+            task.wake();
+        }
         Ok(())
     }
 
     /// Leaves a room. Says whether it was in it.
     pub fn leave(&self, room: impl AsRef<str>) -> bool {
         let room = room.as_ref();
-        let place = {
+        let task = {
             let mut places = self.0.places.lock();
             let Places::In { rooms, .. } = &mut *places else { return false };
             let Some(at) = rooms.iter().position(|place| **place.room().name() == *room) else {
@@ -273,9 +306,11 @@ impl Socket {
             let place = rooms.swap_remove(at);
             // Under the lock: who enters again at once is not let out by this.
             self.0.hub.rooms.leave(&place, &self.0);
-            place
+            self.0.tell_of_room(Event::RoomLeave, place.room().name())
         };
-        self.0.tell(Event::RoomLeave, News::Room(Arc::clone(place.room().name())));
+        if let Some(task) = task {
+            task.wake();
+        }
         true
     }
 
@@ -298,9 +333,9 @@ impl Socket {
         }
     }
 
-    /// Closes it. What was sent before goes out first as long as the peer takes it at
-    /// once; the close frame does not wait for a slow one. Does nothing if the socket is
-    /// closing already.
+    /// Closes it. What was sent before goes out first, for at most half of the connection's
+    /// [`close_timeout`](ws_core::Config::close_timeout); then the closing handshake has that
+    /// time. Does nothing if the socket is closing already.
     ///
     /// # Errors
     ///

@@ -3,17 +3,20 @@
 //! Whatever becomes of the task of a socket, the socket leaves: [`Guest`] sees to it when
 //! it is dropped.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll, ready};
 
 use tokio::runtime::Handle;
-use ws_core::{Conn, StatusCode};
+use ws_core::Conn;
 
 use crate::counters::add;
 use crate::dispatch::dispatch;
 use crate::event::News;
 use crate::mailbox::Order;
-use crate::member::{Member, Places};
+use crate::member::{Member, Places, Told};
 use crate::rooms::Room;
 use crate::{Event, Hub, Reason, Refusal, Socket};
 
@@ -46,6 +49,9 @@ impl Arrival {
         let Self(guest) = self;
         let member = &guest.0.0;
         let hub = &member.hub;
+        if hub.draining.load(SeqCst) {
+            return Err(Refusal::draining());
+        }
         if hub.directory.list(member, &member.name).is_err() {
             return Err(Refusal::new("the id is taken"));
         }
@@ -56,9 +62,8 @@ impl Arrival {
         add(&hub.counters.connected, 1);
         if hub.draining.load(SeqCst) {
             // Whoever drains may have told everyone before.
-            let reason = String::new();
-            let order = Order { code: StatusCode::GOING_AWAY, reason, too_slow: None };
-            guest.0.order(order);
+            let Refusal { code, reason } = Refusal::draining();
+            guest.0.order(Order { code, reason, too_slow: None });
         }
         Ok(Stay { socket: guest.0.clone(), guest: Some(guest) })
     }
@@ -70,22 +75,53 @@ impl Stay {
     }
 
     /// The end: its handlers are told, and it leaves.
-    pub(crate) async fn end(mut self, reason: Reason) {
-        if let Some(guest) = self.guest.take() {
-            guest.leave(reason).await;
-        }
+    pub(crate) fn end(mut self, reason: Reason) -> Leaving {
+        Leaving::of(self.guest.take(), reason)
     }
 }
 
 impl Drop for Stay {
-    /// Its task was dropped. Its handlers are told in another, if there is a runtime still.
+    /// Its task was dropped.
     fn drop(&mut self) {
-        if let Some(guest) = self.guest.take() {
-            guest.0.0.give_up();
-            drop(guest.0.0.conn.lock().take());
-            if let Ok(runtime) = Handle::try_current() {
-                drop(runtime.spawn(guest.leave(Reason::Dropped)));
-            }
+        if self.guest.is_some() {
+            self.socket.0.give_up();
+            drop(self.socket.0.conn.lock().take());
+            drop(Leaving::of(self.guest.take(), Reason::Dropped));
+        }
+    }
+}
+
+/// The end of a socket, under way. On the heap: while the socket lives, there is no room
+/// held for it.
+///
+/// If its task is dropped before it is through, another does the rest, as long as there is
+/// a runtime.
+pub(crate) struct Leaving(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Leaving {
+    fn of(guest: Option<Guest>, reason: Reason) -> Self {
+        Self(guest.map(|guest| Box::pin(guest.leave(reason)) as _))
+    }
+}
+
+impl Future for Leaving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(leaving) = &mut self.0 {
+            ready!(leaving.as_mut().poll(cx));
+            self.0 = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(leaving) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            drop(runtime.spawn(leaving));
         }
     }
 }
@@ -94,6 +130,8 @@ impl Guest {
     async fn leave(self, reason: Reason) {
         let Self(socket) = &self;
         socket.0.give_up();
+        // What was told by now. From here on nothing is but of rooms.
+        self.handle_told().await;
         if matches!(reason, Reason::Closed(_) | Reason::SlowConsumer { .. }) {
             dispatch(socket, Event::Close, News::Gone(reason.clone())).await;
         }
@@ -102,8 +140,18 @@ impl Guest {
         if let Some(fault) = fault {
             dispatch(socket, Event::Error, News::Wrong(fault)).await;
         }
-        for room in socket.0.leave_all() {
+        let rooms = socket.0.leave_all();
+        // Those that it has entered or left meanwhile; there will be no more.
+        self.handle_told().await;
+        for room in rooms {
             dispatch(socket, Event::RoomLeave, News::Room(room)).await;
+        }
+    }
+
+    /// Handles what waits now, and not what comes of it.
+    async fn handle_told(&self) {
+        for Told { event, news } in self.0.0.mailbox.take_events() {
+            dispatch(&self.0, event, news).await;
         }
     }
 }
@@ -127,7 +175,7 @@ impl Member {
         add(&self.hub.counters.discarded, self.mailbox.discard());
     }
 
-    /// Takes nothing any more, and forgets what waits.
+    /// Takes nothing any more, and forgets what waits to be sent.
     fn give_up(&self) {
         add(&self.hub.counters.discarded, self.mailbox.shut());
     }

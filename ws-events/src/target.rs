@@ -7,7 +7,7 @@ use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Message, Prepared, StatusCode, Unsendable};
 
-use crate::broker::Head;
+use crate::broker::{Head, Whom};
 use crate::event::News;
 use crate::hub::Hub;
 use crate::mailbox::Order;
@@ -45,8 +45,11 @@ pub struct Target {
 #[derive(Clone)]
 enum Scope {
     Everyone,
-    Rooms(Vec<Arc<str>>),
-    Sockets(Vec<Arc<Member>>),
+    /// Those in these rooms, and those with these ids.
+    These {
+        rooms: Vec<Arc<str>>,
+        ids: Vec<Arc<str>>,
+    },
 }
 
 impl Target {
@@ -55,12 +58,11 @@ impl Target {
     }
 
     pub(crate) fn room(hub: Hub, room: &str) -> Self {
-        Self::new(hub, Scope::Rooms(vec![Arc::from(room)]))
+        Self::new(hub, Scope::These { rooms: vec![Arc::from(room)], ids: Vec::new() })
     }
 
-    pub(crate) fn members_of(hub: Hub, mut members: Vec<Arc<Member>>) -> Self {
-        unite(&mut members);
-        Self::new(hub, Scope::Sockets(members))
+    pub(crate) fn ids(hub: Hub, ids: Vec<Arc<str>>) -> Self {
+        Self::new(hub, Scope::These { rooms: Vec::new(), ids })
     }
 
     const fn new(hub: Hub, scope: Scope) -> Self {
@@ -76,38 +78,34 @@ impl Target {
 
     /// Those that another hub means.
     pub(crate) fn of_head(hub: Hub, head: Head) -> Self {
-        let Head { rooms, except_ids, except_rooms, volatile } = head;
-        let scope = rooms.map_or(Scope::Everyone, Scope::Rooms);
+        let Head { whom, except_ids, except_rooms, volatile, .. } = head;
+        let scope = match whom {
+            Whom::Everyone => Scope::Everyone,
+            Whom::These { rooms, ids } => Scope::These { rooms, ids },
+        };
         Self { hub, scope, except: Vec::new(), except_ids, except_rooms, volatile }
     }
 
-    /// Those that are meant, for other hubs; `None` if they can only be here.
-    fn head(&self) -> Option<Head> {
-        let rooms = match &self.scope {
-            Scope::Everyone => None,
-            Scope::Rooms(rooms) => Some(rooms.clone()),
-            Scope::Sockets(_) => return None,
+    /// Those that are meant, for other hubs.
+    fn head(&self) -> Head {
+        let whom = match self.scope.clone() {
+            Scope::Everyone => Whom::Everyone,
+            Scope::These { rooms, ids } => Whom::These { rooms, ids },
         };
         let excepted = self.except.iter().map(|member| member.name.get());
-        Some(Head {
-            rooms,
+        Head {
+            origin: self.hub.0.origin,
+            whom,
             except_ids: excepted.chain(self.except_ids.iter().cloned()).collect(),
             except_rooms: self.except_rooms.clone(),
             volatile: self.volatile,
-        })
+        }
     }
 
     /// Those in this room, too. Everyone stays everyone.
     pub fn to(mut self, room: impl AsRef<str>) -> Self {
-        match &mut self.scope {
-            Scope::Everyone => {}
-            Scope::Rooms(rooms) => rooms.push(Arc::from(room.as_ref())),
-            Scope::Sockets(members) => {
-                if let Some(room) = self.hub.0.rooms.find(room.as_ref()) {
-                    members.extend(room.members());
-                }
-                unite(members);
-            }
+        if let Scope::These { rooms, .. } = &mut self.scope {
+            rooms.push(Arc::from(room.as_ref()));
         }
         self
     }
@@ -162,8 +160,7 @@ impl Target {
         let delivery = self.deliver(message);
         let broker = &self.hub.0.broker;
         if broker.reaches_others()
-            && let Some(head) = self.head()
-            && let Err(error) = broker.publish(head.seal(message.message()))
+            && let Err(error) = broker.publish(self.head().seal(message.message()))
         {
             tracing::warn!(%error, "a message reaches the sockets of this process alone");
         }
@@ -174,7 +171,7 @@ impl Target {
     pub(crate) fn deliver(&self, message: &Prepared) -> Delivery {
         let mut posting = Posting::new(message, &self.hub.0.outbox, self.volatile);
         self.each(|member| _ = posting.to(member));
-        posting.done(&self.hub.0.counters)
+        posting.done(&self.hub.0)
     }
 
     /// Has the handlers of an event called, here on the server, for each of them. Nothing
@@ -220,11 +217,13 @@ impl Target {
     pub fn count(&self) -> usize {
         match &self.scope {
             Scope::Everyone if self.is_plain() => self.hub.0.everyone.len(),
-            Scope::Rooms(rooms) if rooms.len() == 1 && self.is_plain() => {
+            Scope::These { rooms, ids }
+                if rooms.len() == 1 && ids.is_empty() && self.is_plain() =>
+            {
                 let room = rooms.first().and_then(|name| self.hub.0.rooms.find(name));
                 room.map_or(0, |room| room.len())
             }
-            _ => {
+            Scope::Everyone | Scope::These { .. } => {
                 let mut count = 0;
                 self.each(|_| count += 1);
                 count
@@ -253,21 +252,22 @@ impl Target {
         };
         match &self.scope {
             Scope::Everyone => each_of(&self.hub.0.everyone, visit),
-            Scope::Sockets(members) => members.iter().for_each(visit),
-            Scope::Rooms(names) => match names.as_slice() {
-                [name] => {
+            Scope::These { rooms, ids } => match (rooms.as_slice(), ids.as_slice()) {
+                ([name], []) => {
                     if let Some(room) = self.hub.0.rooms.find(name) {
                         each_of(&room, visit);
                     }
                 }
-                names => {
-                    let mut rooms: Vec<_> =
-                        names.iter().filter_map(|name| self.hub.0.rooms.find(name)).collect();
+                (rooms, ids) => {
+                    let found = |name: &Arc<str>| self.hub.0.rooms.find(name);
+                    let mut rooms: Vec<_> = rooms.iter().filter_map(found).collect();
                     // In one order, so that two that do the same do not wait for each other.
                     unite(&mut rooms);
                     Room::in_order_all(&rooms, || {
+                        let named = |id: &Arc<str>| self.hub.0.directory.find(id);
+                        let inside = rooms.iter().flat_map(|room| room.members());
                         let mut members: Vec<_> =
-                            rooms.iter().flat_map(|room| room.members()).collect();
+                            inside.chain(ids.iter().filter_map(named)).collect();
                         unite(&mut members);
                         members.iter().for_each(&mut visit);
                     });
@@ -303,8 +303,7 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = match &self.scope {
             Scope::Everyone => "everyone".to_owned(),
-            Scope::Rooms(rooms) => format!("rooms {rooms:?}"),
-            Scope::Sockets(members) => format!("{} sockets", members.len()),
+            Scope::These { rooms, ids } => format!("rooms {rooms:?}, ids {ids:?}"),
         };
         f.debug_struct("Target")
             .field("scope", &scope)

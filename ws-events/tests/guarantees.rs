@@ -7,35 +7,17 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use support::{Heard, PATIENCE, read, read_all, wait_until};
+use support::{Heard, PATIENCE, enter, read, read_all, until_end, wait_until};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
-use ws_core::{Agreed, Config, Conn, Message, Role, StatusCode, pair};
-use ws_events::{EncodeError, Event, EventPayload, Fault, Hub, Json, Reason, Room, Socket, State};
-
-/// A socket of the hub with this id, and its client.
-async fn enter(hub: &Hub, id: &str) -> (Socket, Conn) {
-    let (client, server) = pair();
-    let before = hub.len();
-    tokio::spawn(hub.member()(server));
-    wait_until(|| hub.len() == before + 1).await;
-    let new = hub.everyone().sockets().into_iter().find(|socket| socket.id().len() == 36).unwrap();
-    new.set_id(id).unwrap();
-    (new, client)
-}
-
-/// What a client reads until it is sent `end`.
-async fn until_end(client: &Conn) -> Vec<String> {
-    let mut texts = Vec::new();
-    loop {
-        match read(client).await {
-            text if text == "end" => return texts,
-            text => texts.push(text),
-        }
-    }
-}
+use tokio::time::{Instant, timeout};
+use ws_core::{Agreed, Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
+use ws_events::{
+    EncodeError, Event, EventPayload, Fault, Hub, Json, Reason, Refusal, Room, SetIdError, Socket,
+    State,
+};
 
 #[tokio::test]
 async fn a_union_of_rooms_reaches_each_once_but_for_the_excepted() {
@@ -498,4 +480,84 @@ async fn events_for_a_handler_that_hangs_are_bounded() {
     let fired = (0..5000).filter(|_| socket.fire("hang", "")).count();
     assert!((1024..=1026).contains(&fired), "{fired}");
     assert!(!socket.fire("nobody hears this", ""));
+}
+
+#[tokio::test]
+async fn a_target_is_who_has_the_ids_when_something_is_done() {
+    let hub = Hub::new();
+    let target = hub.ids(["a", "b"]).to("room");
+    assert_eq!(target.count(), 0);
+    let (a, one) = enter(&hub, "a").await;
+    let (c, other) = enter(&hub, "c").await;
+    assert_eq!(target.send("to a").queued, 1);
+    c.join("room").unwrap();
+    assert_eq!(target.send("to a and the room").queued, 2);
+    a.set_id("elsewhere").unwrap();
+    c.set_id("b").unwrap();
+    assert_eq!((target.count(), target.except("b").count()), (1, 0));
+    hub.send("end");
+    assert_eq!(until_end(&one).await, ["to a", "to a and the room"]);
+    assert_eq!(until_end(&other).await, ["to a and the room"]);
+}
+
+#[tokio::test]
+async fn all_names_of_the_hub_s_own_events_mean_these_and_no_peer_sends_them() {
+    let hub = Hub::builder().envelope().state(Heard::default()).build();
+    hub.on("room_join", async |State(heard): State<Heard>| heard.note("room_join"));
+    hub.on("room_leave", async |State(heard): State<Heard>| heard.note("room_leave"));
+    hub.on_error(async |fault: Fault, State(heard): State<Heard>| {
+        heard.note(matches!(fault, Fault::Malformed(_)));
+    });
+    let (socket, client) = enter(&hub, "a").await;
+    let heard = hub.state::<Heard>().unwrap();
+    socket.join("x").unwrap();
+    socket.leave("x");
+    assert_eq!(heard.take(2).await, ["room_join", "room_leave"]);
+    for name in ["room_join", "room_leave"] {
+        client.write(format!(r#"{{"event":"{name}"}}"#)).await.unwrap();
+        assert_eq!(heard.take(1).await, ["true"]);
+        assert!(hub.emit(name, "").is_err());
+    }
+}
+
+#[tokio::test]
+async fn middleware_hears_at_once_that_an_id_is_taken() {
+    let hub = Hub::new();
+    let (_a, _client) = enter(&hub, "a").await;
+    hub.middleware(async |socket: Socket| {
+        assert_eq!(socket.set_id("a"), Err(SetIdError::Taken));
+        socket.set_id("another").map_err(|error| Refusal::new(error.to_string()))
+    });
+    let (_client, server) = pair();
+    tokio::spawn(hub.member()(server));
+    wait_until(|| hub.socket("another").is_some()).await;
+}
+
+#[tokio::test]
+async fn middleware_that_panics_refuses_with_1011_and_the_hub_lives() {
+    let hub = Hub::new();
+    hub.middleware(async |socket: Socket| {
+        socket.attributes().insert(());
+        panic!("later")
+    });
+    let (client, server) = pair();
+    let serving = tokio::spawn(hub.member()(server));
+    assert_eq!(read_all(&client).await, (vec![], Some(1011)));
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+    assert_eq!((hub.stats().turned_away, hub.stats().connected), (1, 0));
+    assert_eq!(hub.drain(PATIENCE).await.left, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_silent_is_found_out_by_keepalive() {
+    let hub = Hub::builder().state(Heard::default()).build();
+    hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
+        heard.note(format!("{:?}", matches!(reason, Reason::Lost(_))));
+    });
+    let keepalive = Keepalive::every(Duration::from_secs(10));
+    let (_silent, server) = pair_with(Config::new(), Config::new().keepalive(keepalive));
+    let started = Instant::now();
+    hub.serve(server).await;
+    assert_eq!(hub.state::<Heard>().unwrap().so_far(), ["true"]);
+    assert!(started.elapsed() <= Duration::from_secs(30), "{:?}", started.elapsed());
 }

@@ -55,14 +55,14 @@ mod sync {
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use shuttle::future::block_on;
 use shuttle::thread;
 use ws_core::StatusCode;
 
 use directory::{Directory, Name, Unnamed};
-use mailbox::{Mailbox, Order, Posted, Todo, Weigh};
+use mailbox::{Mailbox, Order, Place, Posted, Todo, Weigh};
 use outbox::{Outbox, Overflow};
 use rooms::Rooms;
 
@@ -78,6 +78,12 @@ type Box32 = Mailbox<u32, u32>;
 
 fn order() -> Order {
     Order { code: StatusCode::NORMAL_CLOSURE, reason: String::new(), too_slow: None }
+}
+
+const QUEUED: Posted = Posted::Queued { dropped: 0, crowded: false };
+
+fn post(mailbox: &Box32, n: u32, outbox: &Outbox) -> (Posted, Option<Waker>) {
+    mailbox.post(n, outbox, false, &mut Vec::new())
 }
 
 fn wake(waker: Option<Waker>) {
@@ -104,8 +110,8 @@ fn a_task_that_sleeps_hears_of_everything_that_is_posted_and_told() {
                 let mailbox = Arc::clone(&mailbox);
                 thread::spawn(move || {
                     for n in 0..2 {
-                        let (posted, waker) = mailbox.post(sender * 10 + n, &Outbox::new(), false);
-                        assert_eq!(posted, Posted::Queued { dropped: 0 });
+                        let (posted, waker) = post(&mailbox, sender * 10 + n, &Outbox::new());
+                        assert_eq!(posted, QUEUED);
                         wake(waker);
                         wake(mailbox.tell(sender * 10 + n).unwrap());
                     }
@@ -114,16 +120,16 @@ fn a_task_that_sleeps_hears_of_everything_that_is_posted_and_told() {
             .collect();
         let (mut written, mut handled) = (Vec::new(), Vec::new());
         block_on(poll_fn(|cx| {
-            while let std::task::Poll::Ready(event) = mailbox.poll_event(cx) {
+            while let Poll::Ready((event, _)) = mailbox.poll_event(cx) {
                 handled.push(event);
             }
             while mailbox.poll_todo(cx).is_ready() {
                 written.extend(mailbox.next());
             }
             if written.len() == 4 && handled.len() == 4 {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
-            std::task::Poll::Pending
+            Poll::Pending
         }));
         for got in [written, handled] {
             for sender in [1, 2] {
@@ -141,7 +147,7 @@ fn a_task_that_was_behind_hears_of_what_came_meanwhile() {
         mailbox.set_behind(true);
         let posting = thread::spawn({
             let mailbox = Arc::clone(&mailbox);
-            move || wake(mailbox.post(1, &Outbox::new(), false).1)
+            move || wake(post(&mailbox, 1, &Outbox::new()).1)
         });
         // The transport has taken the batch.
         mailbox.set_behind(false);
@@ -159,7 +165,7 @@ fn a_close_is_heard_once_and_what_is_sent_meanwhile_is_accounted_for() {
             move || {
                 let mut queued = 0;
                 for n in 0..3 {
-                    match mailbox.post(n, &Outbox::new(), false) {
+                    match post(&mailbox, n, &Outbox::new()) {
                         (Posted::Queued { .. }, waker) => {
                             queued += 1;
                             wake(waker);
@@ -203,14 +209,14 @@ fn a_cut_is_heard_and_leaves_nothing() {
             .map(|n| {
                 let (mailbox, outbox) = (Arc::clone(&mailbox), outbox.clone());
                 thread::spawn(move || {
-                    let (posted, waker) = mailbox.post(n, &outbox, false);
+                    let (posted, waker) = post(&mailbox, n, &outbox);
                     wake(waker);
                     posted
                 })
             })
             .collect();
         let posted: Vec<_> = posting.into_iter().map(|it| it.join().unwrap()).collect();
-        assert!(posted.contains(&Posted::Queued { dropped: 0 }));
+        assert!(posted.contains(&Posted::Queued { dropped: 0, crowded: true }));
         assert!(posted.contains(&Posted::Cut { discarded: 1 }));
         let Todo::Close(order) = block_on(poll_fn(|cx| mailbox.poll_todo(cx))) else {
             panic!("nothing to close");
@@ -225,21 +231,32 @@ fn who_waits_for_room_is_woken() {
         let mailbox = Arc::new(Box32::new());
         let outbox =
             Outbox::new().messages(1).overflow(Overflow::Block(std::time::Duration::from_secs(1)));
-        mailbox.post(0, &outbox, false);
-        let taking = thread::spawn({
-            let mailbox = Arc::clone(&mailbox);
-            move || mailbox.next()
-        });
-        block_on(poll_fn(|cx| mailbox.poll_room(&outbox, 1, cx)));
-        assert_eq!(taking.join().unwrap(), Some(0));
-        // And so it is by the end.
-        mailbox.post(0, &outbox, false);
-        let ending = thread::spawn({
-            let mailbox = Arc::clone(&mailbox);
-            move || mailbox.discard()
-        });
-        block_on(poll_fn(|cx| mailbox.poll_room(&outbox, 1, cx)));
-        assert_eq!(ending.join().unwrap(), 1);
+        post(&mailbox, 0, &outbox);
+        let waiting: Vec<_> = [1, 2]
+            .map(|n| {
+                let (mailbox, outbox) = (Arc::clone(&mailbox), outbox.clone());
+                thread::spawn(move || {
+                    let mut place = Place::default();
+                    let (posted, waker) =
+                        block_on(poll_fn(|cx| mailbox.poll_post(&n, &outbox, &mut place, cx)));
+                    mailbox.give_up(&mut place);
+                    wake(waker);
+                    posted
+                })
+            })
+            .into();
+        // The task takes two, and then it is over; whoever has no room yet is told.
+        let mut taken = Vec::new();
+        while taken.len() < 2 {
+            assert_eq!(block_on(poll_fn(|cx| mailbox.poll_todo(cx))), Todo::Write);
+            taken.extend(mailbox.next());
+            mailbox.take_waiting().into_iter().for_each(Waker::wake);
+        }
+        assert_eq!(taken[0], 0);
+        let left = mailbox.discard();
+        let posted: Vec<_> = waiting.into_iter().map(|it| it.join().unwrap()).collect();
+        let queued = posted.iter().filter(|it| matches!(it, Posted::Queued { .. })).count();
+        assert_eq!(queued, 1 + left, "{posted:?}");
     });
 }
 

@@ -3,11 +3,14 @@
 
 mod support;
 
+use std::future::Future as _;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use support::{PATIENCE, read, read_all, wait_until};
 use tokio::time::timeout;
-use ws_core::{Config, Conn, Message, StatusCode, pair_with};
+use ws_core::{Config, Conn, Message, MessageType, StatusCode, pair_with};
 use ws_events::{Delivery, EmitError, Hub, Outbox, Overflow, Reason, Socket, State};
 
 use crate::support::Heard;
@@ -215,8 +218,8 @@ async fn volatile_messages_are_for_those_who_keep_up() {
     assert_eq!(read(&client).await, "four");
 }
 
-#[tokio::test]
-async fn a_close_does_not_wait_for_a_slow_peer_and_for_others_loses_nothing() {
+#[tokio::test(start_paused = true)]
+async fn a_close_waits_so_long_for_a_slow_peer_and_for_others_loses_nothing() {
     let hub = hub_with(Outbox::new());
     let (slow, client) = enter(&hub).await;
     let (quick, other) = enter(&hub).await;
@@ -225,10 +228,16 @@ async fn a_close_does_not_wait_for_a_slow_peer_and_for_others_loses_nothing() {
     for n in 0..500 {
         quick.send(n.to_string()).unwrap();
     }
+    let started = tokio::time::Instant::now();
     hub.close_all(StatusCode::NORMAL_CLOSURE, "").unwrap();
     let (messages, code) = reading.await.unwrap();
     assert_eq!(code, Some(1000));
     assert!(messages.iter().map(number).eq(0..500));
+    // Half of the deadline for closing, which is 2 s here.
+    tokio::time::sleep_until(started + Duration::from_millis(999)).await;
+    assert_eq!(hub.stats().discarded, 0);
+    tokio::time::sleep_until(started + Duration::from_millis(1001)).await;
+    assert!(hub.stats().discarded > 0);
     let (messages, code) = read_all(&client).await;
     assert_eq!(code, Some(1000));
     assert!(messages.len() < sent && messages.iter().map(number).eq(0..messages.len()));
@@ -270,4 +279,90 @@ async fn some_that_stall_are_cut_and_the_others_get_everything_in_order() {
     }
     assert!(stalled.iter().all(|(socket, _)| !socket.is_alive()));
     assert_eq!(hub.stats().slow_consumers, STALLED as u64);
+}
+
+/// A member whose application writes to the connection itself, by `write`, and whose peer
+/// takes none of it: it is cut by policy all the same.
+async fn check_cut_while_the_application_writes(write: impl AsyncFn(&Conn)) {
+    let hub = hub_with(Outbox::new().messages(8));
+    let (socket, client) = enter(&hub).await;
+    let conn = socket.conn().unwrap();
+    write(&conn).await;
+    drop(conn);
+    for n in 0..8 {
+        socket.send(n.to_string()).unwrap();
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    // The task has found no room for them, and knows by now that it is behind.
+    assert_eq!((socket.stats().messages, socket.send_volatile("never").queued), (8, 0));
+    assert!(matches!(socket.send("one more"), Err(EmitError::SlowConsumer)));
+    assert_eq!(hub.state::<Heard>().unwrap().take(1).await, ["slow 8"]);
+    wait_until(|| hub.is_empty()).await;
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_too_slow_is_cut_while_a_long_message_of_the_application_waits() {
+    check_cut_while_the_application_writes(async |conn| {
+        conn.write(Message::binary(vec![0; 1024 * 1024])).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_too_slow_is_cut_while_the_application_writes_piece_by_piece() {
+    check_cut_while_the_application_writes(async |conn| {
+        // It never comes to an end.
+        std::mem::forget(conn.writer(MessageType::Text).await.unwrap());
+    })
+    .await;
+}
+
+/// Wakes nobody, and is counted.
+struct Counted;
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test]
+async fn who_waits_no_longer_leaves_nothing_behind() {
+    let outbox = Outbox::new().messages(1).overflow(Overflow::Block(PATIENCE));
+    let hub = hub_with(outbox.clone());
+    let (socket, _client) = enter(&hub).await;
+    fill(&socket, &outbox, 1).await;
+    let counted = Arc::new(Counted);
+    for _ in 0..10 {
+        let waker = Waker::from(Arc::clone(&counted));
+        let mut sending = Box::pin(socket.send_wait(long(0)));
+        assert!(sending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_counted_once_whatever_becomes_of_it() {
+    let outbox = Outbox::new().messages(1).overflow(Overflow::Block(Duration::from_secs(3)));
+    let hub = hub_with(outbox.clone());
+    let (socket, client) = enter(&hub).await;
+    let sent = fill(&socket, &outbox, 1).await as u64;
+    // Two wait for the room of one; both get theirs in the end.
+    let waiting = [0, 1].map(|_| {
+        let socket = socket.clone();
+        tokio::spawn(async move { socket.send_wait(long(0)).await })
+    });
+    tokio::task::yield_now().await;
+    for _ in 0..sent + 2 {
+        client.read().await.unwrap();
+    }
+    for waiting in waiting {
+        waiting.await.unwrap().unwrap();
+    }
+    assert_eq!((hub.stats().queued, hub.stats().refused), (sent + 2, 0));
+    let more = fill(&socket, &outbox, 1).await as u64;
+    assert!(matches!(socket.send_wait(long(0)).await, Err(EmitError::Full)));
+    assert_eq!((hub.stats().queued, hub.stats().refused), (sent + 2 + more, 1));
+    assert_eq!(socket.stats().dropped, 1);
 }

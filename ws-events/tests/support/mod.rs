@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use warp::Filter as _;
 use ws_client::Dial;
-use ws_core::{AcceptOptions, Conn, Message};
+use ws_core::{AcceptOptions, Conn, Message, pair};
 use ws_events::{Hub, Refusal, Socket};
 
 /// No wait in a test is longer.
@@ -123,9 +123,31 @@ pub(crate) async fn on_each_adapter(hub: impl Fn() -> Hub, test: impl AsyncFn(&S
 pub(crate) async fn name_it(socket: Socket) -> Result<(), Refusal> {
     let request = socket.request().unwrap();
     if let Some(id) = request.query("id") {
-        socket.set_id(&*id).unwrap();
+        socket.set_id(&*id).map_err(|error| Refusal::new(error.to_string()))?;
     }
     Ok(())
+}
+
+/// A socket of the hub with this id, and its client.
+pub(crate) async fn enter(hub: &Hub, id: &str) -> (Socket, Conn) {
+    let (client, server) = pair();
+    let before = hub.len();
+    tokio::spawn(hub.member()(server));
+    wait_until(|| hub.len() == before + 1).await;
+    let new = hub.everyone().sockets().into_iter().find(|socket| socket.id().len() == 36).unwrap();
+    new.set_id(id).unwrap();
+    (new, client)
+}
+
+/// What a client reads until it is sent `end`.
+pub(crate) async fn until_end(client: &Conn) -> Vec<String> {
+    let mut texts = Vec::new();
+    loop {
+        match read(client).await {
+            text if text == "end" => return texts,
+            text => texts.push(text),
+        }
+    }
 }
 
 /// Gives other tasks turns until it is so.

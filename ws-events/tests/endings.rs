@@ -1,0 +1,229 @@
+//! Is anything lost when a socket ends, and does what it began come to its end?
+#![cfg(test)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::{Heard, PATIENCE, enter, read_all, wait_until};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use ws_core::{Config, Conn, Message, StatusCode, pair, pair_with};
+use ws_events::{Event, EventPayload, Hub, Reason, Room, Socket, State};
+
+/// A hub that notes rooms, events of the application and the end; it has permits to wait
+/// for.
+fn listening() -> Hub {
+    let hub = Hub::builder().state(Heard::default()).state(Semaphore::new(0)).build();
+    for event in [Event::RoomJoin, Event::RoomLeave] {
+        hub.on(event, async |event: Event, Room(room): Room, State(heard): State<Heard>| {
+            heard.note(format!("{event} {room}"));
+        });
+    }
+    hub.on_any(async |event: EventPayload, State(heard): State<Heard>| heard.note(event.name()));
+    hub.on_disconnect(async |State(heard): State<Heard>| heard.note("disconnect"));
+    hub
+}
+
+fn heard(hub: &Hub) -> Arc<Heard> {
+    hub.state().unwrap()
+}
+
+async fn wait(State(go): State<Semaphore>) {
+    go.acquire().await.unwrap().forget();
+}
+
+fn go_on(hub: &Hub) {
+    hub.state::<Semaphore>().unwrap().add_permits(1);
+}
+
+#[tokio::test]
+async fn what_was_told_when_the_peer_closes_is_handled_before_the_disconnect() {
+    let hub = listening();
+    hub.on_message(wait);
+    let (socket, client) = enter(&hub, "a").await;
+    client.write("work").await.unwrap();
+    client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    wait_until(|| !socket.is_alive()).await;
+    for room in ["x", "y"] {
+        socket.join(room).unwrap();
+        assert!(socket.leave(room));
+    }
+    socket.join("stays").unwrap();
+    assert!(socket.fire("custom", ""));
+    go_on(&hub);
+    let expected = [
+        "room_join x",
+        "room_leave x",
+        "room_join y",
+        "room_leave y",
+        "room_join stays",
+        "custom",
+        "disconnect",
+        "room_leave stays",
+    ];
+    assert_eq!(heard(&hub).take(expected.len()).await, expected);
+    wait_until(|| hub.is_empty()).await;
+    assert!(!socket.fire("custom", ""));
+}
+
+#[tokio::test]
+async fn rooms_that_disconnect_handlers_enter_and_leave_are_told() {
+    let hub = listening();
+    hub.on_disconnect(async |socket: Socket| {
+        socket.leave("early");
+        socket.join("late")
+    });
+    let (socket, client) = enter(&hub, "a").await;
+    socket.join("early").unwrap();
+    assert_eq!(heard(&hub).take(1).await, ["room_join early"]);
+    client.close_now();
+    let expected = ["disconnect", "room_leave early", "room_join late", "room_leave late"];
+    assert_eq!(heard(&hub).take(expected.len()).await, expected);
+    assert!(hub.rooms().is_empty());
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_keeps_no_room_from_being_told() {
+    let hub = listening();
+    hub.on_ping(async || {});
+    hub.on_message(wait);
+    let (socket, client) = enter(&hub, "a").await;
+    client.write("work").await.unwrap();
+    for _ in 0..1100 {
+        client.ping().await.unwrap();
+    }
+    assert!(!socket.fire("custom", ""), "there is room still");
+    socket.join("x").unwrap();
+    go_on(&hub);
+    assert_eq!(heard(&hub).take(1).await, ["room_join x"]);
+}
+
+#[tokio::test]
+async fn who_fires_at_itself_for_ever_ends_all_the_same() {
+    let hub = listening();
+    hub.on("again", async |socket: Socket| _ = socket.fire("again", ""));
+    let (socket, client) = enter(&hub, "a").await;
+    assert!(socket.fire("again", ""));
+    client.close_now();
+    wait_until(|| hub.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_dropped_in_the_middle_of_its_end_leaves_the_rest_to_another() {
+    let hub = listening();
+    hub.on_disconnect(wait);
+    let (client, server) = pair();
+    let serving = tokio::spawn(hub.member()(server));
+    wait_until(|| hub.len() == 1).await;
+    hub.everyone().join("x");
+    client.close_now();
+    assert_eq!(heard(&hub).take(2).await, ["room_join x", "disconnect"]);
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    go_on(&hub);
+    assert_eq!(heard(&hub).take(1).await, ["room_leave x"]);
+    wait_until(|| hub.is_empty()).await;
+    assert_eq!(hub.drain(PATIENCE).await.left, 0);
+}
+
+#[tokio::test]
+async fn a_task_that_is_dropped_tells_what_was_told_before() {
+    let hub = listening();
+    hub.on_message(wait);
+    hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
+        heard.note(format!("{reason:?}"));
+    });
+    let (client, server) = pair();
+    let serving = tokio::spawn(hub.member()(server));
+    wait_until(|| hub.len() == 1).await;
+    client.write("work").await.unwrap();
+    client.ping().await.unwrap();
+    let socket = hub.everyone().sockets().remove(0);
+    socket.join("x").unwrap();
+    assert!(socket.fire("custom", ""));
+    serving.abort();
+    let expected = ["room_join x", "custom", "disconnect", "Dropped", "room_leave x"];
+    assert_eq!(heard(&hub).take(expected.len()).await, expected);
+}
+
+#[tokio::test]
+async fn what_is_kept_after_the_end_is_kept_by_nobody() {
+    let hub = Hub::new();
+    let (socket, client) = enter(&hub, "a").await;
+    client.close_now();
+    wait_until(|| hub.is_empty() && socket.conn().is_none()).await;
+    let dear = Arc::new(());
+    socket.attributes().insert(Arc::clone(&dear));
+    socket.attributes().set("dear", (Arc::clone(&dear), socket.clone()));
+    assert_eq!(Arc::strong_count(&dear), 1);
+    assert!(socket.attributes().get::<Arc<()>>().is_none());
+}
+
+/// A socket with messages for it that the transport does not hold, and its client.
+async fn burdened(hub: &Hub, count: usize) -> (Socket, Conn) {
+    let server = Config::new().close_timeout(Duration::from_secs(4));
+    let (client, server) = pair_with(Config::new(), server);
+    tokio::spawn(hub.member()(server));
+    wait_until(|| hub.len() == 1).await;
+    let socket = hub.everyone().sockets().remove(0);
+    for n in 0..count {
+        let message = Message::from(format!("{n} {}", "x".repeat(16 * 1024)));
+        socket.send(message).unwrap();
+    }
+    (socket, client)
+}
+
+#[tokio::test]
+async fn a_close_waits_for_a_peer_that_is_far_away() {
+    let hub = Hub::new();
+    let (socket, client) = burdened(&hub, 32).await;
+    // It has taken what its transport holds.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    socket.close(StatusCode::NORMAL_CLOSURE, "").unwrap();
+    let (messages, code) = read_all(&client).await;
+    assert_eq!((messages.len(), code), (32, Some(1000)));
+    let stats = hub.stats();
+    assert_eq!((stats.written, stats.discarded), (32, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_those_whom_middleware_has_yet_to_let_in() {
+    let hub = listening();
+    hub.middleware(async |socket: Socket| {
+        wait(State(socket.hub().state().unwrap())).await;
+        Ok(())
+    });
+    let (client, server) = pair();
+    tokio::spawn(hub.member()(server));
+    tokio::task::yield_now().await;
+    let drained = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.drain(PATIENCE).await }
+    });
+    assert_eq!(timeout(PATIENCE / 2, read_all(&client)).await.unwrap(), (vec![], Some(1001)));
+    let drained = drained.await.unwrap();
+    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 0));
+    assert_eq!((hub.stats().connected, hub.stats().turned_away), (0, 1));
+}
+
+#[tokio::test]
+async fn who_was_let_in_by_middleware_when_the_hub_drains_is_not_let_in() {
+    let hub = listening();
+    // The hub is drained in the very turn in which middleware says yes.
+    hub.middleware(async |socket: Socket| {
+        let hub = socket.hub();
+        tokio::spawn(async move { hub.drain(PATIENCE).await });
+        while !socket.hub().is_draining() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    });
+    let (client, server) = pair();
+    tokio::spawn(hub.member()(server));
+    assert_eq!(read_all(&client).await, (vec![], Some(1001)));
+    assert_eq!(hub.stats().connected, 0);
+}
