@@ -1,16 +1,19 @@
 //! How does the chat of gofiber's socketio look here?
 //!
-//! Users connect to `/ws/NAME`, and send each other JSON: whom it is for, an event to be
-//! handled here, and the text.
+//! Users connect to `/ws/NAME`, and send each other JSON: whom it is for and from whom, an
+//! event to be handled here, and the text. It is passed on as it came.
 #![expect(clippy::print_stdout, reason = "that is what a program is for")]
 
+use std::collections::HashMap;
+
 use axum::Router;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use ws_events::{EmitError, EventPayload, Fault, Hub, Id, Json, Reason, Refusal, Socket};
+use ws_events::{EmitError, EventPayload, Fault, Hub, Id, Json, Message, Reason, Socket, State};
 use ws_server_axum::{AcceptOptions, websocket};
 
-/// What a client sends.
+/// What a client sends, as far as it matters here.
 #[derive(Deserialize)]
 struct Letter {
     data: String,
@@ -19,52 +22,63 @@ struct Letter {
     to: String,
 }
 
-/// Known by the name of the user rather than by a random id, so that there is no map to
-/// keep; a name that is in use is refused.
-async fn name_it(socket: Socket) -> Result<(), Refusal> {
-    let request = socket.request().ok_or_else(|| Refusal::new("no request"))?;
-    let user = request.param("user").ok_or_else(|| Refusal::new("no name"))?;
-    socket.attributes().set("user", user.to_owned());
-    socket.set_id(user).map_err(|error| Refusal::new(error.to_string()))
+/// Which id has which user? With [`Socket::set_id`], names could be the ids themselves.
+#[derive(Default)]
+struct Users(Mutex<HashMap<String, Id>>);
+
+/// The name is in the path, and stays with the socket as an attribute.
+fn name(socket: &Socket) -> String {
+    socket.attributes().named("user_id").unwrap_or_default()
 }
 
-async fn connected(socket: Socket, id: Id) -> Result<(), EmitError> {
-    println!("connect {id}");
-    socket.broadcast().send(format!("New user connected: {id}"));
-    socket.send(format!("Hello user: {id}"))
+async fn connected(socket: Socket, id: Id, State(users): State<Users>) -> Result<(), EmitError> {
+    let request = socket.request();
+    let user = request.as_ref().and_then(|request| request.param("user")).unwrap_or_default();
+    println!("connect {user}");
+    users.0.lock().insert(user.to_owned(), id.clone());
+    socket.attributes().set("user_id", user.to_owned());
+    socket.broadcast().send(format!("New user connected: {user} and UUID: {id}"));
+    socket.send(format!("Hello user: {user} with UUID: {id}"))
 }
 
-async fn message(socket: Socket, Json(letter): Json<Letter>) -> Result<(), EmitError> {
-    println!("message from {} to {}", socket.id(), letter.to);
+async fn message(
+    socket: Socket,
+    Json(letter): Json<Letter>,
+    message: Message,
+    State(users): State<Users>,
+) {
+    println!("message from {} to {}", name(&socket), letter.to);
     if !letter.event.is_empty() {
-        socket.fire(letter.event.as_str(), letter.data.as_str());
+        socket.fire(letter.event, letter.data);
     }
+    let id = users.0.lock().get(&letter.to).cloned();
     // A name that nobody has is told to the handlers of `error`.
-    let _ = socket.send_to(&letter.to, letter.data);
-    Ok(())
+    let _ = socket.send_to(id.unwrap_or_else(|| Id::from(letter.to)), message);
 }
 
 async fn custom(event: EventPayload) {
-    println!("event {} of {}", event.name(), event.id());
+    println!("event {} of {}", event.name(), name(event.socket()));
 }
 
-async fn disconnected(socket: Socket, id: Id, reason: Reason) {
-    println!("disconnect {id}: {reason:?}");
-    socket.broadcast().send(format!("User left: {id}"));
+async fn disconnected(socket: Socket, id: Id, reason: Reason, State(users): State<Users>) {
+    let user = name(&socket);
+    println!("disconnect {user}: {reason:?}");
+    // Unless the user is here again.
+    users.0.lock().retain(|_, other| *other != id);
+    socket.broadcast().send(format!("User left: {user}"));
 }
 
-async fn failed(id: Id, fault: Fault) {
-    println!("error of {id}: {fault}");
+async fn failed(socket: Socket, fault: Fault) {
+    println!("error of {}: {fault}", name(&socket));
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let hub = Hub::new();
-    hub.middleware(name_it);
+    let hub = Hub::builder().state(Users::default()).build();
     hub.on("connect", connected);
     hub.on("message", message);
     hub.on("CUSTOM_EVENT", custom);
-    hub.on("close", async |id: Id| println!("close {id}"));
+    hub.on("close", async |socket: Socket| println!("close {}", name(&socket)));
     hub.on("disconnect", disconnected);
     hub.on("error", failed);
     let app = Router::new().route("/ws/{user}", websocket(AcceptOptions::new(), hub.member()));

@@ -34,8 +34,36 @@
 //! # fn unused(_: EmitError) {}
 //! ```
 //!
-//! It is served by any adapter: `ws.on_upgrade(hub.member())` in a handler of axum, or
-//! `websocket(options, hub.member())` as a whole route of axum or warp;
+//! It is served by any adapter: `ws.on_upgrade(hub.member())` in a handler of axum,
+//!
+//! ```
+//! use axum::extract::State;
+//! use axum::{Router, routing::any};
+//! use ws_events::Hub;
+//! use ws_server_axum::WebSocketUpgrade;
+//!
+//! let hub = Hub::new();
+//! let app: Router = Router::new()
+//!     .route("/", any(async |ws: WebSocketUpgrade, State(hub): State<Hub>| {
+//!         ws.on_upgrade(hub.member())
+//!     }))
+//!     .with_state(hub);
+//! ```
+//!
+//! or behind a filter of warp,
+//!
+//! ```
+//! use warp::Filter as _;
+//! use ws_events::Hub;
+//! use ws_server_warp::{AcceptOptions, Ws, ws};
+//!
+//! let hub = Hub::new();
+//! let route =
+//!     warp::path("chat").and(ws(AcceptOptions::new())).map(move |ws: Ws| ws.on_upgrade(hub.member()));
+//! # let _ = route;
+//! ```
+//!
+//! or by `websocket(options, hub.member())` as a whole route of either;
 //! `upgrade.serve(hub.member())` with hyper; and [`hub.serve(conn)`](Hub::serve) for any
 //! [`Conn`].
 //!
@@ -61,9 +89,16 @@
 //!   leaves, and the end is noticed; up to 32 messages or 64 KiB are read ahead, and then
 //!   the peer has to wait.
 //! * `connect` is handled before anything else. `disconnect` is handled once, after the
-//!   last message, with rooms and attributes still there; before it `close`, if this side
-//!   closed; after it `error`, if it was a fault. Then the socket leaves its rooms.
+//!   last message and what was [fired](Socket::fire) by then, with rooms and attributes
+//!   still there; before it `close`, if this side closed; after it `error`, if it was a
+//!   fault. Then the socket leaves its rooms.
+//! * Each `room_join` has its `room_leave`, in this order, whatever becomes of the socket:
+//!   also when its task is dropped, as long as there is a runtime for the rest.
 //! * A handler that panics or fails is told to the handlers of `error`, and stops nobody.
+//!   Middleware that panics lets nobody in, and the connection is closed with 1011.
+//! * A peer that is gone without a word is found out by the connection's
+//!   [keepalive](ws_core::Config::keepalive), which the adapters have on: no answer to a
+//!   ping within its time is a `disconnect` with [`Reason::Lost`].
 //! * Who keeps a [`Socket`] keeps neither the connection, nor its attributes or handlers.
 //! * An id belongs to one socket at a time. [`Socket::set_id`] is one step: the socket can
 //!   be found all the while.
@@ -75,6 +110,11 @@
 //! handed one batch at a time. Beyond the bounds the [`Overflow`] decides; by default the
 //! socket is closed with 1013. Nobody else waits for it in any case.
 //!
+//! An outbox is not only for the slow: what is sent waits there until the socket's task has
+//! its turn. When half of one is used before that, the handlers of others stop for a turn, so
+//! half of it has to hold what one handler sends to one socket in one go. A task of your own
+//! that sends without end has to let others have a turn by itself.
+//!
 //! # Coming from callbacks
 //!
 //! The callback face of a server, by event:
@@ -83,6 +123,7 @@
 //! | --- | --- |
 //! | `HandleOpen(func(*Conn))` | [`Hub::on_connect`] with [`Socket`] |
 //! | `HandleData(func(*Conn, bool, []byte))` | [`Hub::on_message`] with [`Socket`] and [`Message`], whose [`kind`](Message::kind) is text or binary |
+//! | `HandleFrame(func(*Conn, *Frame))` | [`Socket::conn`] in `on_connect`, and its [`tap`](Conn::tap), which shows the frames of both directions and replaces nothing |
 //! | `HandlePing`, `HandlePong` | [`Hub::on_ping`], [`Hub::on_pong`], with the payload as [`Bytes`](bytes::Bytes); pings are answered without them |
 //! | `HandleClose(func(*Conn, error))` | [`Hub::on_disconnect`] with [`Reason`] |
 //! | `HandleError(func(*Conn, error))` | [`Hub::on_error`] with [`Fault`] |

@@ -11,10 +11,7 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
 use crate::shards::Shards;
-use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
-
-/// How many members share a lock.
-const SEGMENT: usize = 256;
+use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, SEGMENT};
 
 /// Some members, in no order.
 pub(crate) struct Room<M> {

@@ -8,3 +8,6 @@ pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use parking_lot::{Mutex, RwLock};
+
+/// How many members of a room share a lock. Fewer in tests, so that there are several.
+pub(crate) const SEGMENT: usize = 256;

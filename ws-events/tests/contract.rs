@@ -5,12 +5,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use support::{Heard, Served, on_each_adapter, read, read_all, wait_until};
 use ws_core::{Message, StatusCode};
 use ws_events::{
-    EmitError, Event, EventPayload, Fault, Hub, Json, Outbox, Overflow, Reason, Refusal,
+    EmitError, Event, EventPayload, Fault, Hub, Json, Outbox, Overflow, Prepared, Reason, Refusal,
     SetIdError, Socket, State,
 };
 
@@ -290,7 +292,7 @@ async fn who_asks_for_an_id_that_is_taken_is_turned_away() {
         let ann = served.enter("ann").await;
         let other = served.dial("id=ann").await;
         assert_eq!(read_all(&other).await, (vec![], Some(1008)));
-        assert_eq!(served.hub.len(), 1);
+        assert_eq!((served.hub.len(), served.hub.stats().turned_away), (1, 1));
         drop(ann);
     })
     .await;
@@ -349,6 +351,7 @@ async fn drain_tells_everyone_waits_and_lets_nobody_in() {
         assert!(served.hub.is_draining() && served.hub.is_empty());
         let late = served.dial("id=eve").await;
         assert_eq!(read_all(&late).await, (vec![], Some(1001)));
+        assert_eq!(served.hub.stats().turned_away, 1);
         assert_eq!(heard(served).so_far().iter().filter(|it| it.contains("disconnect")).count(), 2);
     })
     .await;
@@ -430,17 +433,101 @@ async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
 
 #[tokio::test]
 async fn the_outbox_is_a_setting() {
-    let hub = || {
-        Hub::builder()
-            .outbox(Outbox::new().bytes(1).messages(1).overflow(Overflow::DropNewest))
-            .build()
-    };
-    on_each_adapter(hub, async |served| {
+    let outbox = Outbox::new().bytes(20).messages(2).overflow(Overflow::DropNewest);
+    on_each_adapter(
+        || Hub::builder().outbox(outbox.clone()).state(Heard::default()).build(),
+        async |served| {
+            // Nothing is written before the handler has returned.
+            served.hub.on_connect(async |socket: Socket, State(heard): State<Heard>| {
+                // One message alone may be longer.
+                for text in ["longer than twenty bytes", "no room"] {
+                    heard.note(format!("{:?}", socket.send(text).is_ok()));
+                }
+            });
+            served.hub.on_message(async |socket: Socket, State(heard): State<Heard>| {
+                for text in ["one", "two", "one too many"] {
+                    heard.note(format!("{:?}", socket.send(text).is_ok()));
+                }
+            });
+            let ann = served.enter("ann").await;
+            assert_eq!(read(&ann).await, "longer than twenty bytes");
+            ann.write("").await.unwrap();
+            assert_eq!((read(&ann).await, read(&ann).await), ("one".into(), "two".into()));
+            served.hub.send("end");
+            assert_eq!(read(&ann).await, "end");
+            assert_eq!(heard(served).take(5).await, ["true", "false", "true", "true", "false"]);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_keeps_its_kind() {
+    on_each_adapter(Hub::new, async |served| {
+        served.hub.on_message(async |socket: Socket, message: Message| {
+            socket.send(format!("{:?}", message.kind()))?;
+            socket.send(message)
+        });
         let ann = served.enter("ann").await;
-        // One message alone may be longer.
-        served.hub.send_to("ann", "longer than a byte").unwrap();
-        assert_eq!(read(&ann).await, "longer than a byte");
+        for (message, kind) in
+            [(Message::from("text"), "Text"), (Message::binary("binary"), "Binary")]
+        {
+            ann.write(message.clone()).await.unwrap();
+            assert_eq!(read(&ann).await, kind);
+            assert_eq!(ann.read().await.unwrap(), message);
+        }
     })
+    .await;
+}
+
+/// Counts how often it is encoded.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Serialize for Counted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        serializer.serialize_unit()
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
+    on_each_adapter(
+        || Hub::builder().envelope().build(),
+        async |served| {
+            let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
+            let (hub, socket) = (&served.hub, served.hub.socket("ann").unwrap());
+            let count = AtomicUsize::new(0);
+            let data = Counted(&count);
+            hub.emit("1", &data).unwrap();
+            hub.to("all").emit("2", &data).unwrap();
+            hub.emit_to("bob", "3", &data).unwrap();
+            socket.emit_to("bob", "4", &data).unwrap();
+            let all = |sent: &[(_, Result<_, _>)]| sent.iter().all(|(_, sent)| sent.is_ok());
+            assert!(all(&hub.emit_to_list(["ann", "bob"], "5", &data).unwrap()));
+            assert!(all(&socket.emit_to_list(["ann", "bob"], "6", &data).unwrap()));
+            socket.emit_wait("7", &data).await.unwrap();
+            socket.send_wait("waited").await.unwrap();
+            assert_eq!(socket.emit_volatile("8", &data).unwrap().matched, 1);
+            assert_eq!(count.load(Ordering::SeqCst), 8);
+            let prepared = Prepared::new("prepared");
+            socket.send_prepared(&prepared).unwrap();
+            assert_eq!(hub.everyone().send_prepared(&prepared).queued, 2);
+            let event = |name: &str| format!(r#"{{"event":"{name}","data":null}}"#);
+            for name in ["1", "2", "3", "4", "5", "6"] {
+                assert_eq!(read(&bob).await, event(name));
+            }
+            assert_eq!(read(&bob).await, "prepared");
+            for name in ["1", "2", "5", "6", "7"] {
+                assert_eq!(read(&ann).await, event(name));
+            }
+            assert_eq!(read(&ann).await, "waited");
+            // A volatile one may be left out, here of a transport that is slow for a moment.
+            let next = read(&ann).await;
+            let next = if next == event("8") { read(&ann).await } else { next };
+            assert_eq!((next.as_str(), read(&ann).await.as_str()), ("prepared", "prepared"));
+        },
+    )
     .await;
 }
 

@@ -227,3 +227,46 @@ async fn who_was_let_in_by_middleware_when_the_hub_drains_is_not_let_in() {
     assert_eq!(read_all(&client).await, (vec![], Some(1001)));
     assert_eq!(hub.stats().connected, 0);
 }
+
+/// Whoever is not gone in time is cut, and whose handler does not return is left.
+#[tokio::test(start_paused = true)]
+async fn a_drain_cuts_who_is_late_and_says_whose_handlers_hang() {
+    let hub = listening();
+    hub.on_message(wait);
+    // Neither answers the close frame, and one has a handler at work.
+    let (_, silent) = enter(&hub, "silent").await;
+    let (_, hanging) = enter(&hub, "hanging").await;
+    hanging.write("work").await.unwrap();
+    hanging.ping().await.unwrap();
+    let drained = hub.drain(Duration::from_secs(1)).await;
+    assert_eq!((drained.told, drained.cut, drained.left), (2, 2, 1));
+    assert!(hub.socket("silent").is_none() && hub.socket("hanging").is_some());
+    go_on(&hub);
+    let drained = hub.drain(PATIENCE).await;
+    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 0));
+    drop((silent, hanging));
+}
+
+/// On other threads, so that they come in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_enters_rooms_while_it_ends_is_left_in_none_and_each_join_has_its_leave() {
+    let hub = listening();
+    for _ in 0..200 {
+        let (socket, client) = enter(&hub, "a").await;
+        let joining = std::thread::spawn(move || {
+            while socket.join("room").is_ok() {
+                socket.leave("room");
+            }
+        });
+        client.close_now();
+        wait_until(|| hub.is_empty() && hub.socket("a").is_none()).await;
+        joining.join().unwrap();
+        assert!(hub.rooms().is_empty());
+        wait_until(|| heard(&hub).so_far().len() % 2 == 1).await;
+        let told = heard(&hub).take(1).await;
+        let rooms: Vec<_> = told.iter().filter(|what| *what != "disconnect").collect();
+        for pair in rooms.chunks(2) {
+            assert_eq!(pair, ["room_join room", "room_leave room"]);
+        }
+    }
+}

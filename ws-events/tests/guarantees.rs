@@ -192,8 +192,9 @@ async fn while_a_handler_works_pings_are_answered_what_is_sent_leaves_and_an_end
     wait_until(|| hub.socket("a").is_none()).await;
 }
 
-#[tokio::test]
-async fn a_handler_that_works_for_long_stops_its_peer_and_costs_little_memory() {
+/// So many messages of this length, to a handler that works: so many of them are read.
+async fn check_ahead(length: usize, read: u64) {
+    const COUNT: usize = 100;
     let hub = Hub::builder().state(Semaphore::new(0)).state(AtomicUsize::new(0)).build();
     hub.on_message(async |State(go): State<Semaphore>, State(done): State<AtomicUsize>| {
         go.acquire().await.unwrap().forget();
@@ -202,22 +203,27 @@ async fn a_handler_that_works_for_long_stops_its_peer_and_costs_little_memory() 
     let (socket, client) = enter(&hub, "a").await;
     let conn = socket.conn().unwrap();
     let writing = tokio::spawn(async move {
-        for _ in 0..100 {
-            client.write(Message::binary(vec![0; 16 * 1024])).await.unwrap();
+        for _ in 0..COUNT {
+            client.write(Message::binary(vec![0; length])).await.unwrap();
         }
         client
     });
-    // One is handled, and so many are read ahead: 64 KiB.
-    wait_until(|| conn.stats().messages_in == 5).await;
+    wait_until(|| conn.stats().messages_in == read).await;
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(conn.stats().messages_in, 5);
-    assert!(!writing.is_finished());
-    hub.state::<Semaphore>().unwrap().add_permits(100);
+    assert_eq!(conn.stats().messages_in, read);
+    hub.state::<Semaphore>().unwrap().add_permits(COUNT);
     let done = hub.state::<AtomicUsize>().unwrap();
-    wait_until(|| done.load(Ordering::SeqCst) == 100).await;
+    wait_until(|| done.load(Ordering::SeqCst) == COUNT).await;
     drop(writing.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_handler_that_works_for_long_stops_its_peer_and_costs_little_memory() {
+    // One is handled. Ahead are 64 KiB, or 32 messages.
+    check_ahead(16 * 1024, 1 + 4).await;
+    check_ahead(1, 1 + 32).await;
 }
 
 #[tokio::test]
@@ -269,16 +275,21 @@ async fn connect_is_first_disconnect_once_and_last_with_rooms_and_attributes_the
 }
 
 #[tokio::test]
-async fn what_connect_handlers_send_is_delivered_however_much_it_is() {
+async fn what_connect_handlers_send_is_delivered_also_before_they_return() {
     let hub = Hub::new();
+    // Many times what an outbox holds; the task writes whenever the handler waits.
     hub.on_connect(async |socket: Socket| {
-        for n in 0..1000 {
+        for n in 0..10_000 {
+            if n % 1000 == 0 {
+                tokio::task::yield_now().await;
+            }
             socket.send(n.to_string()).unwrap();
         }
         socket.send("end")
     });
-    let (_, client) = enter(&hub, "a").await;
-    assert_eq!(until_end(&client).await.len(), 1000);
+    let (client, server) = pair();
+    tokio::spawn(hub.member()(server));
+    assert_eq!(until_end(&client).await.len(), 10_000);
 }
 
 #[tokio::test]
@@ -295,6 +306,7 @@ async fn a_dropped_task_still_leaves_the_hub_and_tells_disconnect_once() {
     serving.abort();
     assert_eq!(hub.state::<Heard>().unwrap().take(1).await, ["Dropped true"]);
     wait_until(|| hub.is_empty()).await;
+    assert!(hub.state::<Heard>().unwrap().so_far().is_empty());
     assert_eq!(read_all(&client).await.1, Some(1001));
     assert!(hub.rooms().is_empty());
     assert!(socket.join("room").is_err());
@@ -425,20 +437,23 @@ async fn two_hubs_share_nothing() {
 async fn a_handler_may_remove_itself_and_others() {
     let hub = Hub::new();
     let slot = Arc::new(std::sync::OnceLock::new());
-    let own = Arc::clone(&slot);
-    let id = hub.on_message(move |socket: Socket| {
-        let own = Arc::clone(&own);
+    let ids = Arc::clone(&slot);
+    let first = hub.on_message(move |socket: Socket| {
+        let ids = Arc::clone(&ids);
         async move {
-            assert!(socket.hub().off(*own.get().unwrap()));
+            let [own, other] = *ids.get().unwrap();
+            assert!(socket.hub().off(own) && socket.hub().off(other));
             socket.send("once")
         }
     });
-    slot.set(id).unwrap();
+    let second = hub.on_message(async |socket: Socket| socket.send("once more"));
+    slot.set([first, second]).unwrap();
     hub.on_message(async |socket: Socket| socket.send("always"));
     let (_a, client) = enter(&hub, "a").await;
     client.write("").await.unwrap();
     client.write("").await.unwrap();
-    for expected in ["once", "always", "always"] {
+    // What is under way is finished as it began.
+    for expected in ["once", "once more", "always", "always"] {
         assert_eq!(read(&client).await, expected);
     }
 }

@@ -22,6 +22,8 @@ mod sync {
 
     pub(crate) use std::sync::Arc;
 
+    pub(crate) const SEGMENT: usize = 2;
+
     pub(crate) use shuttle::sync::atomic::{AtomicUsize, Ordering};
 
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);

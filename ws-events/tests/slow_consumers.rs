@@ -5,6 +5,7 @@ mod support;
 
 use std::future::Future as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -90,15 +91,44 @@ async fn disconnect_discards_what_waits_and_closes_with_its_code() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_nothing_at_all_is_cut_within_the_closing_deadline() {
     let hub = hub_with(Outbox::new().messages(8));
     let (socket, client) = enter(&hub).await;
     let sent = fill(&socket, &Outbox::new(), 8).await;
+    let started = tokio::time::Instant::now();
     assert!(socket.send(long(sent)).is_err());
-    wait_until(|| hub.is_empty()).await;
     assert!(hub.state::<Heard>().unwrap().take(1).await[0].starts_with("slow"));
+    // As `enter` has it.
+    assert_eq!(started.elapsed().as_secs(), 2);
+    wait_until(|| hub.is_empty()).await;
     drop(client);
+}
+
+#[tokio::test]
+async fn a_pong_overtakes_what_waits_for_a_slow_peer() {
+    let hub = hub_with(Outbox::new());
+    let (socket, client) = enter(&hub).await;
+    let sent = fill(&socket, &Outbox::new(), 20).await;
+    let read = Arc::new(AtomicUsize::new(0));
+    let at_pong = Arc::new(AtomicUsize::new(usize::MAX));
+    client.on_pong({
+        let (read, at_pong) = (Arc::clone(&read), Arc::clone(&at_pong));
+        move |_, _| at_pong.store(read.load(SeqCst), SeqCst)
+    });
+    let pinging = tokio::spawn({
+        let client = client.clone();
+        async move { client.ping().await }
+    });
+    for n in 0..sent {
+        assert_eq!(number(&client.read().await.unwrap()), n);
+        read.fetch_add(1, SeqCst);
+        tokio::task::yield_now().await;
+    }
+    timeout(PATIENCE, pinging).await.unwrap().unwrap().unwrap();
+    // What the transport held already came first, and what waits in the outbox did not.
+    let before = at_pong.load(SeqCst);
+    assert!(before <= sent - 20, "{before} of {sent}");
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
+use axum::routing::any;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -21,6 +23,7 @@ use warp::Filter as _;
 use ws_client::Dial;
 use ws_core::{AcceptOptions, Conn, Message, pair};
 use ws_events::{Hub, Refusal, Socket};
+use ws_server_axum::WebSocketUpgrade;
 
 /// No wait in a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,11 +31,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Adapter {
     Hyper,
+    /// In a handler, by `on_upgrade`.
     Axum,
+    /// As a whole route.
+    AxumRoute,
+    /// Behind a filter, by `on_upgrade`.
     Warp,
+    WarpRoute,
 }
 
-pub(crate) const ADAPTERS: [Adapter; 3] = [Adapter::Hyper, Adapter::Axum, Adapter::Warp];
+pub(crate) const ADAPTERS: [Adapter; 5] =
+    [Adapter::Hyper, Adapter::Axum, Adapter::AxumRoute, Adapter::Warp, Adapter::WarpRoute];
 
 /// A hub, served over TCP until this is dropped.
 pub(crate) struct Served {
@@ -55,13 +64,26 @@ impl Served {
         let options = AcceptOptions::new();
         let server = match adapter {
             Adapter::Axum => {
+                let upgrade = async |ws: WebSocketUpgrade, State(hub): State<Hub>| {
+                    ws.on_upgrade(hub.member())
+                };
+                let app = Router::new().route("/{place}", any(upgrade)).with_state(hub.clone());
+                tokio::spawn(async move { axum::serve(listener, app).await.unwrap() })
+            }
+            Adapter::AxumRoute => {
                 let route = ws_server_axum::websocket(options, member);
                 let app = Router::new().route("/{place}", route);
                 tokio::spawn(async move { axum::serve(listener, app).await.unwrap() })
             }
             Adapter::Warp => {
-                let route = warp::path!("{place}" / ..).or(warp::any()).unify();
-                let route = route.and(ws_server_warp::websocket(options, member));
+                let hub = hub.clone();
+                let route = ws_server_warp::ws(options)
+                    .map(move |ws: ws_server_warp::Ws| ws.on_upgrade(hub.member()));
+                let service = warp::service(route.recover(ws_server_warp::recover));
+                tokio::spawn(async move { ws_server_warp::serve(listener, service).await.unwrap() })
+            }
+            Adapter::WarpRoute => {
+                let route = ws_server_warp::websocket(options, member);
                 let service = warp::service(route.recover(ws_server_warp::recover));
                 tokio::spawn(async move { ws_server_warp::serve(listener, service).await.unwrap() })
             }
@@ -131,10 +153,11 @@ pub(crate) async fn name_it(socket: Socket) -> Result<(), Refusal> {
 /// A socket of the hub with this id, and its client.
 pub(crate) async fn enter(hub: &Hub, id: &str) -> (Socket, Conn) {
     let (client, server) = pair();
-    let before = hub.len();
     tokio::spawn(hub.member()(server));
-    wait_until(|| hub.len() == before + 1).await;
-    let new = hub.everyone().sockets().into_iter().find(|socket| socket.id().len() == 36).unwrap();
+    // The one whose id is still random.
+    let find = || hub.everyone().sockets().into_iter().find(|socket| socket.id().len() == 36);
+    wait_until(|| find().is_some()).await;
+    let new = find().unwrap();
     new.set_id(id).unwrap();
     (new, client)
 }
@@ -206,4 +229,10 @@ impl Heard {
     pub(crate) fn so_far(&self) -> Vec<String> {
         self.0.0.lock().clone()
     }
+}
+
+/// How many bytes of memory this process has.
+pub(crate) fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * 4096
 }

@@ -1,0 +1,84 @@
+//! What does a firehose cost when some stop reading?
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Heard, PATIENCE, resident, wait_until};
+use tokio::time::timeout;
+use ws_core::{Config, Message, pair_with};
+use ws_events::{Hub, Outbox, Reason, State};
+
+const MEMBERS: usize = 1000;
+const STALLED: usize = 10;
+const MESSAGES: usize = 300;
+const LENGTH: usize = 2048;
+const LIMIT: usize = 256 * 1024;
+/// What a connection holds beside the outbox: its queue, and here the transport in memory.
+const HELD: usize = 2 * 64 * 1024;
+/// What the allocator may keep.
+const SLACK: usize = 12 * 1024 * 1024;
+
+/// A message of its own for each round, with its number.
+fn message(n: usize) -> Message {
+    Message::from(format!("{n:08}{}", "x".repeat(LENGTH - 8)))
+}
+
+/// Sends to all, of whom some do not read. Gives the most memory that this took.
+async fn run(stalling: usize) -> usize {
+    let hub = Hub::builder().outbox(Outbox::new().bytes(LIMIT)).state(Heard::default()).build();
+    hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
+        heard.note(matches!(reason, Reason::SlowConsumer { .. }));
+    });
+    let server = Config::new().close_timeout(Duration::from_secs(1));
+    let (mut stalled, mut readers) = (Vec::new(), Vec::new());
+    for n in 0..MEMBERS {
+        let (client, server) = pair_with(Config::new(), server.clone());
+        tokio::spawn(hub.member()(server));
+        if n < stalling {
+            stalled.push(client);
+        } else {
+            readers.push(tokio::spawn(async move {
+                for n in 0..MESSAGES {
+                    let read = timeout(PATIENCE, client.read()).await.unwrap().unwrap();
+                    assert_eq!(read.as_text().unwrap()[..8].parse(), Ok(n));
+                }
+                client
+            }));
+        }
+    }
+    wait_until(|| hub.everyone().sockets().len() == MEMBERS).await;
+    let mut most = 0;
+    for n in 0..MESSAGES {
+        hub.send(message(n));
+        // No faster than those read who do.
+        let waiting = MEMBERS + stalling * LIMIT / LENGTH;
+        wait_until(|| hub.stats().waiting() < waiting as u64).await;
+        most = most.max(resident());
+    }
+    let mut clients = Vec::new();
+    for reader in readers {
+        clients.push(timeout(PATIENCE, reader).await.unwrap().unwrap());
+    }
+    let heard = hub.state::<Heard>().unwrap();
+    assert_eq!(heard.take(stalling).await, vec!["true"; stalling]);
+    wait_until(|| hub.len() == MEMBERS - stalling).await;
+    let stats = hub.stats();
+    assert_eq!((stats.slow_consumers, stats.dropped), (stalling as u64, 0), "{stats:?}");
+    assert_eq!(stats.refused, stalling as u64, "{stats:?}");
+    wait_until(|| hub.stats().waiting() == 0).await;
+    let stats = hub.stats();
+    assert_eq!(stats.queued, stats.written + stats.discarded, "{stats:?}");
+    drop((clients, stalled));
+    wait_until(|| hub.is_empty()).await;
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_in_a_hundred_stops_reading_and_costs_its_limit_and_nobody_else_anything() {
+    let (without, with) = (run(0).await, run(STALLED).await);
+    let bound = without + STALLED * (LIMIT + HELD) + SLACK;
+    println!("{without} bytes when all read, {with} when {STALLED} do not; {bound} are allowed");
+    assert!(with <= bound, "{without} bytes when all read, {with} when {STALLED} do not");
+}
