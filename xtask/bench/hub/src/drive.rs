@@ -88,9 +88,11 @@ impl Load {
         let epoll = Epoll::new(EpollCreateFlags::empty())?;
         let mut conns = Vec::with_capacity(shape.conns);
         for at in 0..shape.conns {
-            let conn = connect(addr, speech).context("cannot connect")?;
+            let reads = at < shape.conns - shape.stalled;
+            let conn = if reads { TcpStream::connect(addr) } else { connect_narrow(addr) };
+            let conn = shake_hands(conn?, addr, speech).context("cannot connect")?;
             conn.set_nonblocking(true)?;
-            if at < shape.conns - shape.stalled {
+            if reads {
                 epoll.add(&conn, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
             }
             conns.push(conn);
@@ -118,13 +120,25 @@ impl Load {
 
     /// Asks for bursts for so long.
     pub(crate) fn run(&mut self, seconds: f64, pid: i32) -> Result<Sample> {
+        self.run_until(seconds, pid, || true)
+    }
+
+    /// Asks for bursts for so long, and until it is so.
+    pub(crate) fn run_until(
+        &mut self,
+        seconds: f64,
+        pid: i32,
+        is_so: impl Fn() -> bool,
+    ) -> Result<Sample> {
         let reading = self.shape.conns - self.shape.stalled;
         let each = self.shape.burst * FRAME;
         let (mut deliveries, mut latencies) = (0, Vec::new());
         let started = Moment::now(Some(pid))?;
         let end = Instant::now() + Duration::from_secs_f64(seconds);
-        while Instant::now() < end {
+        let latest = end + Duration::from_secs(120);
+        while Instant::now() < end || !is_so() {
             let asked = Instant::now();
+            ensure!(asked < latest, "what was waited for does not come: {:?}", self.shape);
             self.ask()?;
             self.got.fill(0);
             let mut left = reading * each;
@@ -176,8 +190,19 @@ fn masked(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
-fn connect(addr: SocketAddr, speech: Speech) -> Result<TcpStream> {
-    let mut conn = TcpStream::connect(addr)?;
+/// A connection for which the operating system holds next to nothing that is not read.
+fn connect_narrow(addr: SocketAddr) -> std::io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let conn = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(2048)?;
+        socket.connect(addr).await?.into_std()
+    })?;
+    conn.set_nonblocking(false)?;
+    Ok(conn)
+}
+
+fn shake_hands(mut conn: TcpStream, addr: SocketAddr, speech: Speech) -> Result<TcpStream> {
     conn.set_nodelay(true)?;
     conn.set_read_timeout(Some(Duration::from_secs(10)))?;
     let path = match speech {

@@ -1,5 +1,6 @@
 //! What does a hub cost, beside bare TCP and beside other hubs?
 
+mod bars;
 mod drive;
 mod inside;
 mod raw;
@@ -31,6 +32,9 @@ struct Args {
     /// Measure over the network alone.
     #[arg(long, conflicts_with = "inside")]
     network: bool,
+    /// End with an error if anything that is expected of the hub is missed.
+    #[arg(long)]
+    check: bool,
     /// Only a room of so many members.
     #[arg(long)]
     room: Option<usize>,
@@ -52,6 +56,9 @@ enum Part {
         /// Which.
         #[arg(value_enum)]
         kind: Kind,
+        /// With little room in the operating system for what a peer does not take.
+        #[arg(long)]
+        narrow: bool,
     },
     /// Costs without a network.
     Inside {
@@ -66,9 +73,9 @@ enum Part {
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.part {
-        Some(Part::Serve { kind }) => {
+        Some(Part::Serve { kind, narrow }) => {
             run_on(0)?;
-            serve::serve(kind)
+            serve::serve(kind, narrow)
         }
         Some(Part::Inside { what, members }) => {
             run_on(0)?;
@@ -77,8 +84,9 @@ fn main() -> Result<()> {
         None => {
             let rounds = args.rounds.unwrap_or(if args.short { 3 } else { 7 });
             let seconds = args.seconds.unwrap_or(if args.short { 0.4 } else { 1.0 });
+            let mut bars = bars::Bars::default();
             if !args.network {
-                table::inside()?;
+                table::inside(&mut bars)?;
             }
             if !args.inside {
                 run_on(1)?;
@@ -89,9 +97,9 @@ fn main() -> Result<()> {
                     burst: args.burst,
                     only: args.only,
                 };
-                plan.measure()?;
+                plan.measure(&mut bars)?;
             }
-            Ok(())
+            bars.judge(args.check)
         }
     }
 }

@@ -11,9 +11,12 @@ use axum::serve::ListenerExt as _;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 use ws_core::{AcceptOptions, Message};
-use ws_events::{Hub, Outbox, Socket};
+use ws_events::{Hub, Outbox, Reason, Socket};
 
 use crate::{drive, raw};
+
+/// What the server of our hub says of each member that it cuts as too slow.
+pub(crate) const CUT: &str = "cut";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
@@ -45,7 +48,11 @@ impl Kind {
     }
 }
 
-pub(crate) fn serve(kind: Kind) -> Result<()> {
+/// How much the operating system holds of what a peer does not take, when that is little:
+/// twice as much, in truth.
+const NARROW: u32 = 16 * 1024;
+
+pub(crate) fn serve(kind: Kind, narrow: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     load::meter::allow_files(12_000)?;
     // Whoever started it holds the other end.
@@ -55,6 +62,10 @@ pub(crate) fn serve(kind: Kind) -> Result<()> {
     });
     runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
+        if narrow {
+            // Those that it accepts have it from here.
+            socket.set_send_buffer_size(NARROW)?;
+        }
         socket.bind("127.0.0.1:0".parse()?)?;
         let listener = socket.listen(8192)?;
         println!("{}", listener.local_addr()?);
@@ -78,6 +89,11 @@ async fn run(listener: TcpListener, app: Router) -> Result<()> {
 fn ours() -> Router {
     let hub = Hub::builder().outbox(Outbox::new()).build();
     hub.on_connect(async |socket: Socket| socket.join("room"));
+    hub.on_disconnect(async |reason: Reason| {
+        if let Reason::SlowConsumer { .. } = reason {
+            println!("{CUT}");
+        }
+    });
     hub.on_message(async |socket: Socket, message: Message| {
         let room = socket.hub().to("room");
         for _ in 0..drive::burst_of(message.as_bytes()) {
