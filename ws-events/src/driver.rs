@@ -11,16 +11,15 @@ use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use futures::FutureExt as _;
-use futures::task::AtomicWaker;
 use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
 
+use crate::bell::Bell;
 use crate::counters::add;
 use crate::dispatch::{dispatch, text_of};
 use crate::event::News;
@@ -110,12 +109,12 @@ async fn live(socket: &Socket, conn: &Conn) -> Option<Order> {
     let mut handling = pin!(Inbound::new(socket, conn).handle_all());
     let mut pumping = pin!(pump(&socket.0, conn));
     let (mut handled, mut pumped) = (false, None);
-    let bell = Arc::new(Bell { rang: AtomicBool::new(true), task: AtomicWaker::new() });
+    let bell = Bell::new();
     let ring = Waker::from(Arc::clone(&bell));
     poll_fn(|cx| {
-        bell.task.register(cx.waker());
+        bell.listen(cx);
         // Handlers first: what they send leaves in this very turn.
-        if !handled && bell.rang.swap(false, SeqCst) {
+        if !handled && bell.has_rung() {
             handled = handling.as_mut().poll(&mut Context::from_waker(&ring)).is_ready();
         }
         if pumped.is_none()
@@ -127,24 +126,6 @@ async fn live(socket: &Socket, conn: &Conn) -> Option<Order> {
         if handled { Poll::Ready(pumped.take().flatten()) } else { Poll::Pending }
     })
     .await
-}
-
-/// Wakes the task, and notes that it is for what comes in: whoever is only sent something
-/// need not look there.
-struct Bell {
-    rang: AtomicBool,
-    task: AtomicWaker,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rang.store(true, SeqCst);
-        self.task.wake();
-    }
 }
 
 /// Why has it ended?

@@ -148,6 +148,7 @@
 //! | `Drain`, `CloseAll`, `IsDraining` | [`Hub::drain`], [`Hub::close_all`], [`Hub::is_draining`] |
 //! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
 
+mod bell;
 mod broker;
 mod builder;
 mod counters;

@@ -5,6 +5,8 @@
 #![cfg(test)]
 #![allow(dead_code, unreachable_pub, reason = "parts of the hub, each looked at by itself")]
 
+#[path = "../src/bell.rs"]
+mod bell;
 #[path = "../src/directory.rs"]
 mod directory;
 #[path = "../src/mailbox.rs"]
@@ -24,7 +26,7 @@ mod sync {
 
     pub(crate) const SEGMENT: usize = 2;
 
-    pub(crate) use shuttle::sync::atomic::{AtomicUsize, Ordering};
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -67,10 +69,12 @@ use shuttle::future::block_on;
 use shuttle::thread;
 use ws_core::StatusCode;
 
+use bell::Bell;
 use directory::{Directory, Name, Unnamed};
 use mailbox::{Mailbox, Order, Place, Posted, Todo, Weigh};
 use outbox::{Outbox, Overflow};
 use rooms::Rooms;
+use sync::{AtomicUsize, Ordering};
 
 const ORDERS: usize = 1000;
 
@@ -263,6 +267,32 @@ fn who_waits_for_room_is_woken() {
         let posted: Vec<_> = waiting.into_iter().map(|it| it.join().unwrap()).collect();
         let queued = posted.iter().filter(|it| matches!(it, Posted::Queued { .. })).count();
         assert_eq!(queued, 1 + left, "{posted:?}");
+    });
+}
+
+#[test]
+fn a_bell_that_rings_is_heard_however_it_comes_in_between() {
+    check(|| {
+        let bell = Bell::new();
+        let rung = Arc::new(AtomicUsize::new(0));
+        let ringing: Vec<_> = (0..2)
+            .map(|_| {
+                let (bell, rung) = (Waker::from(Arc::clone(&bell)), Arc::clone(&rung));
+                thread::spawn(move || {
+                    rung.fetch_add(1, Ordering::SeqCst);
+                    bell.wake();
+                })
+            })
+            .collect();
+        // Whoever looks only when it rings sees both.
+        block_on(poll_fn(|cx| {
+            bell.listen(cx);
+            if bell.has_rung() && rung.load(Ordering::SeqCst) == 2 {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        }));
+        ringing.into_iter().for_each(|it| it.join().unwrap());
     });
 }
 
