@@ -9,12 +9,13 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Waker};
 
 use futures::FutureExt as _;
+use futures::future::OptionFuture;
 use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
@@ -105,7 +106,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Refusal {
 
 /// Handles events and writes what is sent, until the connection is over and its last
 /// handler has returned. Gives the order by which it was closed, if it was.
-async fn live(socket: &Socket, conn: &Conn) -> Option<Order> {
+async fn live(socket: &Socket, conn: &Conn) -> Option<Box<Order>> {
     let mut handling = pin!(Inbound::new(socket, conn).handle_all());
     let mut pumping = pin!(pump(&socket.0, conn));
     let (mut handled, mut pumped) = (false, None);
@@ -129,8 +130,8 @@ async fn live(socket: &Socket, conn: &Conn) -> Option<Order> {
 }
 
 /// Why has it ended?
-fn reason(order: Option<Order>, ending: Ending) -> Reason {
-    match (ending, order) {
+fn reason(order: Option<Box<Order>>, ending: Ending) -> Reason {
+    match (ending, order.map(|order| *order)) {
         (Ending { received: Some(received), by: EndedBy::Peer, .. }, _) => Reason::Peer(received),
         (_, Some(Order { too_slow: Some(queued), .. })) => Reason::SlowConsumer { queued },
         (_, Some(Order { code, reason, .. })) => Reason::Closed(CloseError::new(code, reason)),
@@ -147,6 +148,8 @@ struct Inbound<'a> {
     socket: &'a Socket,
     conn: &'a Conn,
     session: Box<dyn Session>,
+    /// What else a message means, the last first.
+    later: Vec<Received>,
     /// What was read while a handler worked.
     ahead: VecDeque<Message>,
     ahead_bytes: usize,
@@ -170,6 +173,7 @@ impl<'a> Inbound<'a> {
             socket,
             conn,
             session: socket.0.hub.protocol.session(),
+            later: Vec::new(),
             ahead: VecDeque::new(),
             ahead_bytes: 0,
             over: false,
@@ -179,11 +183,16 @@ impl<'a> Inbound<'a> {
     }
 
     async fn handle_all(mut self) {
-        Box::pin(self.begin()).await;
+        let begun = self.session.begin();
+        self.later.push(begun);
+        Box::pin(self.handle_later()).await;
+        OptionFuture::from(self.begin(Event::Connect, News::Bare)).await;
         while let Some(next) = self.next().await {
             let was_told = matches!(next, Next::Told(_));
-            // On the heap: a socket that is idle holds no room for it.
-            Box::pin(self.take(next)).await;
+            OptionFuture::from(self.take(next)).await;
+            if !self.later.is_empty() {
+                Box::pin(self.handle_later()).await;
+            }
             if self.socket.0.hub.take_crowded() {
                 // Somebody has to write before there is more: this socket, or another.
                 yield_now().await;
@@ -194,50 +203,52 @@ impl<'a> Inbound<'a> {
         }
     }
 
-    async fn begin(&mut self) {
-        let received = self.session.begin();
-        self.follow(received).await;
-        self.handle(Event::Connect, News::Bare).await;
+    async fn handle_later(&mut self) {
+        while let Some(received) = self.later.pop() {
+            let meant = self.follow(received);
+            OptionFuture::from(meant.and_then(|meant| self.begin(meant.0, meant.1))).await;
+        }
     }
 
-    async fn take(&mut self, next: Next) {
-        match next {
-            Next::Told(Told { event, news }) => self.handle(event, news).await,
+    fn take(&mut self, next: Next) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        let (event, news) = match next {
+            Next::Told(Told { event, news }) => (event, news),
             Next::Message(message) => {
                 let received = self.session.receive(message);
-                self.follow(received).await;
+                self.follow(received)?
             }
-        }
+        };
+        self.begin(event, news)
     }
 
-    /// Does what a message means.
-    async fn follow(&mut self, received: Received) {
-        let mut now = Some(received);
-        // The last first.
-        let mut later = Vec::new();
-        while let Some(received) = now {
-            match received {
-                Received::Nothing => {}
-                Received::Message(message) => {
-                    self.handle(Event::Message, News::Data(message)).await;
-                }
-                Received::Event(Packet { event, data, .. }) => {
-                    self.handle(Event::Custom(event), News::Data(data)).await;
-                }
-                Received::Wrong(text) => {
-                    self.handle(Event::Error, News::Wrong(Fault::Malformed(text))).await;
-                }
-                // What an outbox has no room for is counted there.
-                Received::Reply(message) => {
-                    let _ = post_to(&self.socket.0, &Prepared::new(message));
-                }
-                Received::Close(code, reason) => {
-                    self.socket.order(Order { code, reason, too_slow: None });
-                }
-                Received::Several(all) => later.extend(all.into_iter().rev()),
+    /// Does what a message means, but for what handlers are to hear of.
+    fn follow(&mut self, received: Received) -> Option<(Event, News)> {
+        match received {
+            Received::Message(message) => return Some((Event::Message, News::Data(message))),
+            Received::Event(Packet { event, data, .. }) => {
+                return Some((Event::Custom(event), News::Data(data)));
             }
-            now = later.pop();
+            Received::Wrong(text) => {
+                return Some((Event::Error, News::Wrong(Fault::Malformed(text))));
+            }
+            Received::Nothing => {}
+            // What an outbox has no room for is counted there.
+            Received::Reply(message) => {
+                let _ = post_to(&self.socket.0, &Prepared::new(message));
+            }
+            Received::Close(code, reason) => {
+                self.socket.order(Order { code, reason, too_slow: None });
+            }
+            Received::Several(all) => self.later.extend(all.into_iter().rev()),
         }
+        None
+    }
+
+    /// Has an event handled, if anybody hears of it. On the heap: a socket that is idle
+    /// holds no room for it.
+    fn begin(&mut self, event: Event, news: News) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        let is_heard = self.socket.0.hears(&event);
+        is_heard.then(|| Box::pin(self.handle(event, news)))
     }
 
     /// What comes next; `None` when the connection is over. What is told then is for
@@ -285,9 +296,6 @@ impl<'a> Inbound<'a> {
 
     /// Has an event handled, and reads ahead meanwhile.
     async fn handle(&mut self, event: Event, news: News) {
-        if !self.socket.0.hears(&event) {
-            return;
-        }
         let mut handling = pin!(dispatch(self.socket, event, news));
         if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
             return;
@@ -327,6 +335,6 @@ mod tests {
     async fn what_serves_a_socket_is_small() {
         let (conn, _peer) = ws_core::pair();
         let size = size_of_val(&serve(Hub::new(), conn));
-        assert!(size <= 912, "{size}");
+        assert!(size <= 816, "{size}");
     }
 }

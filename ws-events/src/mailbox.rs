@@ -82,7 +82,7 @@ pub(crate) struct Order {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Todo {
     Write,
-    Close(Order),
+    Close(Box<Order>),
 }
 
 /// What became of something that was sent.
@@ -287,7 +287,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
         if let State::Closing(order) = &mut inner.state
             && let Some(order) = order.take()
         {
-            return Poll::Ready(Todo::Close(*order));
+            return Poll::Ready(Todo::Close(order));
         }
         if !inner.outgoing.is_empty() {
             return Poll::Ready(Todo::Write);
@@ -296,12 +296,12 @@ impl<T: Weigh, E> Mailbox<T, E> {
     }
 
     /// For the task, while the transport is full: waits for the order to close alone.
-    pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Poll<Order> {
+    pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Poll<Box<Order>> {
         let mut inner = self.0.lock();
         if let State::Closing(order) = &mut inner.state
             && let Some(order) = order.take()
         {
-            return Poll::Ready(*order);
+            return Poll::Ready(order);
         }
         sleep(&mut inner.writer, cx)
     }

@@ -21,7 +21,7 @@ const STREAK: u32 = 16;
 
 /// Writes until the connection takes no more, or the order comes to close it, which is
 /// carried out and given back.
-pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Order> {
+pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Box<Order>> {
     let mut streak = 0;
     loop {
         streak += 1;
@@ -54,7 +54,7 @@ async fn listen_on(member: &Member, conn: &Conn) {
 }
 
 /// Writes a batch, and waits until the transport has taken it, or for the order to close.
-async fn write(member: &Member, conn: &Conn) -> Result<Option<Order>, Error> {
+async fn write(member: &Member, conn: &Conn) -> Result<Option<Box<Order>>, Error> {
     let mut behind = Behind { member, is_so: false };
     {
         // The connection may have no room: the application writes to it as well.
@@ -85,9 +85,9 @@ impl Behind<'_> {
     /// What has become of a write; if nothing has yet, the order to close.
     fn or_order(
         &mut self,
-        written: Poll<Result<Option<Order>, Error>>,
+        written: Poll<Result<Option<Box<Order>>, Error>>,
         cx: &Context<'_>,
-    ) -> Poll<Result<Option<Order>, Error>> {
+    ) -> Poll<Result<Option<Box<Order>>, Error>> {
         if written.is_ready() {
             return written;
         }
