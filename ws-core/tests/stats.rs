@@ -187,6 +187,25 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 assert!(stored == 0 && small < usual, "{sizes:?}");
                 assert!(fast.abs_diff(usual) < 200 && last == usual, "{sizes:?}");
             }
+            // So may one in pieces, and the next has the usual one again.
+            let mut sizes = Vec::new();
+            for level in [None, Some(0), Some(9), None] {
+                let before = conn.stats().after_deflate;
+                let words = format!("{level:?}{words}");
+                let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap();
+                if let Some(level) = level {
+                    writer = writer.compression_level(level);
+                }
+                soon(writer.write_all(words.as_bytes())).await.unwrap();
+                writer = writer.compression_level(9);
+                soon(writer.finish()).await.unwrap();
+                assert_eq!(soon(peer.read()).await.unwrap().as_text(), Some(&words[..]));
+                sizes.push(conn.stats().after_deflate - before);
+            }
+            if compression == Compression::no_context_takeover() {
+                let [usual, stored, small, last] = sizes[..] else { panic!("{sizes:?}") };
+                assert!(stored >= 20_000 && small < usual && last == usual, "{sizes:?}");
+            }
             // A message in pieces may go plain.
             let before = conn.stats().after_deflate;
             let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap().uncompressed();

@@ -159,6 +159,16 @@ impl Outbound {
         self.stream = self.stream.map(OpenStream::plain);
     }
 
+    /// Makes the open message go compressed at this level, from 0 to 9, if it goes compressed.
+    /// Not to be called when there has been a piece of it.
+    pub fn begin_at_level(&mut self, level: u8) {
+        if self.stream.is_some_and(OpenStream::is_deflated)
+            && let Some(compressor) = self.compressor()
+        {
+            compressor.begin_at(level);
+        }
+    }
+
     /// Queues the next piece of the open message, as a frame of its own.
     ///
     /// # Errors
@@ -177,6 +187,9 @@ impl Outbound {
                     Then::More => {}
                     Then::Flush => deflater.flush(&mut deflated)?,
                     Then::End => deflater.finish(&mut deflated)?,
+                }
+                if last {
+                    compressor.end();
                 }
                 compressor.before += piece.len() as u64;
                 compressor.after += deflated.len() as u64;
