@@ -110,6 +110,10 @@ impl Dialer {
     /// a connection of its own, and the server is remembered: it is not asked again, as
     /// long as one of at most 1,000 that are. `ws` goes by HTTP/1.1.
     ///
+    /// A server may allow extended CONNECT, and have paths that know GET alone, as axum's
+    /// `get(handler)` does: where one answers 405 or 501, the socket is opened over
+    /// HTTP/1.1, and nothing is remembered. Any other refusal is the server's last word.
+    ///
     /// A connection ends with the last of its sockets. One that the server wants to leave
     /// (GOAWAY), that has failed, or that does not answer a ping within five seconds, is
     /// given no further socket: a new one is made.
