@@ -285,7 +285,13 @@ async fn a_proxy_that_lets_nobody_through_says_why() {
             let Err(DialError::Proxy(ProxyError::Unreachable(step))) = dialled else { panic!() };
             assert!(matches!(*step, DialError::Tcp(_)), "{step:?}");
         }
-        // A given client tells it from other steps as well.
+        // A given client tells it from other steps as well, and one status from others.
+        let (addr, _asked) = proxy(b"HTTP/1.1 407 Who\r\n\r\n").await;
+        let client = reqwest::Client::builder().http1_only();
+        let client = client.proxy(reqwest::Proxy::all(format!("http://{addr}")).unwrap());
+        let dial = Dial::new("wss://example.com").client(client.build().unwrap());
+        let Err(DialError::Proxy(error)) = dial.connect().await else { panic!() };
+        assert!(matches!(error, ProxyError::Refused(Status::PROXY_AUTHENTICATION_REQUIRED)));
         let (addr, _asked) = proxy(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
         for url in [format!("http://{addr}"), format!("socks5h://{}", serve(None).await)] {
             let client = reqwest::Client::builder().http1_only();
