@@ -18,6 +18,9 @@ use crate::target::Target;
 
 /// The way to servers: TLS, proxies, and connections of HTTP/2 that sockets share.
 ///
+/// Names are looked up by the system; a [given client](crate::Dial::client) may have addresses
+/// or a resolver of its own, and [`Dial::connect_over`](crate::Dial::connect_over) needs none.
+///
 /// A cheap handle. Clones of it share their connections, and what was found out about
 /// servers; a setting that is changed begins anew. Given to [`Dial::dialer`](crate::Dial::dialer).
 ///
