@@ -153,22 +153,6 @@ impl Outbound {
         self.stream = Some(OpenStream::new(kind, compressed));
     }
 
-    /// Makes the open message go uncompressed. Not to be called when there has been a piece
-    /// of it.
-    pub fn begin_uncompressed(&mut self) {
-        self.stream = self.stream.map(OpenStream::plain);
-    }
-
-    /// Makes the open message go compressed at this level, from 0 to 9, if it goes compressed.
-    /// Not to be called when there has been a piece of it.
-    pub fn begin_at_level(&mut self, level: u8) {
-        if self.stream.is_some_and(OpenStream::is_deflated)
-            && let Some(compressor) = self.compressor()
-        {
-            compressor.begin_at(level);
-        }
-    }
-
     /// Queues the next piece of the open message, as a frame of its own.
     ///
     /// # Errors
@@ -359,7 +343,7 @@ impl Outbound {
         Header { mask: self.mask(), ..Header::new(true, opcode, payload.len() as u64) }
     }
 
-    fn compressor(&mut self) -> Option<&mut Compressor> {
+    pub(super) fn compressor(&mut self) -> Option<&mut Compressor> {
         self.rare.as_mut()?.compressor.as_mut()
     }
 
