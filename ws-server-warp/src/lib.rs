@@ -65,13 +65,13 @@ pub use ws_server_hyper::Json;
 pub use ws_server_hyper::Proto;
 pub use ws_server_hyper::frame;
 pub use ws_server_hyper::{
-    AcceptOptions, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression,
-    Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error,
-    Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits, Message,
-    MessageReader, MessageType, MessageWriter, Messages, Opening, Origin, Outcome, Panicked,
-    PathParams, PeerAddr, Prepared, ProtocolError, Rate, Rejection, RequestInfo, Role, Stats,
-    StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError, Unsendable, Values, close_status,
-    format_close_message, is_close, is_unexpected_close, is_upgrade, pair, pair_with,
+    AcceptOptions, Agreed, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError,
+    Compression, Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending,
+    Error, Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
+    Message, MessageReader, MessageType, MessageWriter, Messages, Opening, Origin, Outcome,
+    Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rate, Rejection, RequestInfo, Role,
+    Stats, StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError, Unsendable, Values,
+    close_status, format_close_message, is_close, is_unexpected_close, is_upgrade, pair, pair_with,
 };
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

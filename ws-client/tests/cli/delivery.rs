@@ -203,7 +203,7 @@ fn what_was_not_confirmed_is_told() {
     signal("INT", child.id());
     check_unconfirmed(child, said);
     // Given up.
-    let (_, mut child, said) = bereft(&["--max-attempts", "2"]);
+    let (_, mut child, said) = bereft(&["--max-attempts", "3"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(lines().as_bytes()).unwrap();
     drop(stdin);

@@ -137,10 +137,13 @@ fn a_server_that_says_nothing_is_given_up() {
 
 #[test]
 fn it_waits_for_a_slow_answer_as_long_as_it_is_told() {
-    let server = Server::start(&["-q", "--", "sh", "-c", "sleep 1; echo late"]);
-    let connect = |wait: &str| run(&["connect", "-q", "-w", wait, &server.url], b"");
-    connect("0.01").check(0, "", "");
-    connect("20").check(0, "late\n", "");
+    let check = |command: &str, wait: &str, out: &str| {
+        let server = Server::start(&["-q", "--", "sh", "-c", command]);
+        run(&["connect", "-q", "-w", wait, &server.url], b"").check(0, out, "");
+    };
+    check("sleep 1; echo late", "20", "late\n");
+    // It would speak when it is too late, and ends with its input.
+    check("timeout 25 cat; echo never", "0.01", "");
 }
 
 #[test]
