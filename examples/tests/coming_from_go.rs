@@ -1,20 +1,26 @@
 //! Is each row of `COMING_FROM_GO.md` true?
 #![cfg(test)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Redirect;
+use axum::routing::any;
+use axum::{Extension, Router};
 use futures::future::BoxFuture;
 use hyper::body::Bytes;
 use hyper::http;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use ws_client::Dial;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use ws_client::{Dial, DialError, HandshakeError};
 use ws_core::frame::OpCode;
 use ws_core::{
-    AcceptOptions, Agreed, CloseError, Compression, Config, Conn, Error, Frame, Limits, Message,
-    MessageType, Origin, Outcome, Prepared, Role, StatusCode, close_status, format_close_message,
-    is_close, is_unexpected_close,
+    AcceptOptions, Agreed, BufferPool, CloseError, Compression, Config, Conn, Error, Frame, Limits,
+    Message, MessageType, Origin, Outcome, Prepared, Role, StatusCode, close_status,
+    format_close_message, is_close, is_unexpected_close,
 };
 use ws_server_axum::{TestError, TestRequest, websocket};
 
@@ -42,7 +48,7 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "Config.Filter, Config.Next" => async {
             let options = AcceptOptions::new().filter(|request| request.uri().path() != "/");
-            assert_ne!(refused(options, |request| request).await, 101);
+            assert_eq!(refused(options, |request| request).await, 404);
         };
     "Config.HandshakeTimeout" => async {
             let (silent, io) = tokio::io::duplex(64);
@@ -68,8 +74,16 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(refused(options, |request| request).await, 403);
         };
     "Config.ReadBufferSize, WriteBufferSize" => async {
-            let config = Config::new().read_buffer(1024).write_buffer(512, 1024);
+            let config = Config::new().read_buffer(1024).write_batch(512);
             echoes(config, &"x".repeat(10_000)).await;
+        };
+    "Config.WriteBufferPool" => async {
+            let pool = BufferPool::new(1 << 20);
+            let config = Config::new().buffer_pool(&pool);
+            let (here, there) = ws_core::pair_with(config, Config::new());
+            here.write_prepared(&Prepared::new("x")).await.unwrap();
+            assert_eq!(read(&there).await, "x");
+            assert_eq!((pool.misses(), pool.held() > 0), (1, true));
         };
     "Config.EnableCompression" => async {
             let compression = Compression::no_context_takeover();
@@ -94,18 +108,28 @@ const ROWS: &[(&str, Shown)] = rows! {
             conn.values().insert(7_u32);
             assert_eq!(conn.values().named::<String>("user").as_deref(), Some("ann"));
             assert_eq!(conn.values().get::<u32>(), Some(7));
+            // What middleware attached to the request.
+            let local = async |conn: Conn| {
+                let request = conn.request().unwrap();
+                drop(conn.write(format!("{:?}", request.local::<u32>())).await);
+            };
+            let app = Router::new().route("/", websocket(AcceptOptions::new(), local)).layer(Extension(7_u32));
+            let conn = in_time(Dial::new(serve(app).await).connect()).await.unwrap();
+            assert_eq!(read(&conn).await, "Some(7)");
         };
     "Conn.Params, Query, Cookies, Headers, IP" => async {
             let handler = async |conn: Conn| {
                 let request = conn.request().unwrap();
                 let query: Vec<_> = request.query_all("q").collect();
-                let said = format!("{query:?} {:?} {:?}", request.cookie("c"), request.header("X-Y"));
-                drop(conn.write(said).await);
+                let (room, cookie, header) = (request.param("room"), request.cookie("c"), request.header("X-Y"));
+                let from = conn.peer_addr().map(|addr| addr.ip().to_string());
+                drop(conn.write(format!("{room:?} {query:?} {cookie:?} {header:?} {from:?}")).await);
             };
-            let conn = ask_at("/?q=1&q=2", AcceptOptions::new(), handler, |request| {
-                request.header("cookie", "a=b; c=d").header("x-y", "z")
-            });
-            assert_eq!(read(&conn.await.unwrap()).await, r#"["1", "2"] Some("d") Some("z")"#);
+            let app = Router::new().route("/{room}", websocket(AcceptOptions::new(), handler));
+            let url = format!("{}7?q=1&q=2", serve(app).await);
+            let dial = Dial::new(url).header("cookie", "a=b; c=d").header("x-y", "z").header("x-forwarded-for", "10.0.0.1");
+            let said = read(&in_time(dial.connect()).await.unwrap()).await;
+            assert_eq!(said, r#"Some("7") ["1", "2"] Some("d") Some("z") Some("127.0.0.1")"#);
         };
     "FormatCloseMessage" => async {
             assert_eq!(format_close_message(StatusCode::GOING_AWAY, "x").unwrap(), b"\x03\xe9x");
@@ -122,15 +146,18 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert!(!is_unexpected_close(&std::io::Error::other("x"), &[]));
         };
     "JoinMessages" => async {
-            let (here, there) = ws_core::pair();
-            let joined = tokio::spawn(async move {
-                let mut text = String::new();
-                there.join_messages(";").read_to_string(&mut text).await.map(|_| text)
-            });
-            here.write("a").await.unwrap();
-            here.write("b").await.unwrap();
-            in_time(here.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
-            assert_eq!(in_time(joined).await.unwrap().unwrap(), "a;b;");
+            for (code, expected) in [(StatusCode::NORMAL_CLOSURE, Ok("a;b;")), (StatusCode::GOING_AWAY, Ok("a;b;")), (StatusCode::INTERNAL_ERROR, Err(()))] {
+                let (here, there) = ws_core::pair();
+                let joined = tokio::spawn(async move {
+                    let mut text = String::new();
+                    there.join_messages(";").read_to_string(&mut text).await.map(|_| text)
+                });
+                here.write("a").await.unwrap();
+                here.write("b").await.unwrap();
+                in_time(here.close(code, "")).await.unwrap();
+                let joined = in_time(joined).await.unwrap();
+                assert_eq!(joined.as_deref().map_err(drop), expected, "{code}");
+            }
         };
     "TextMessage, CloseNormalClosure, …" => async {
             assert_eq!(OpCode::TEXT.as_u8(), 1);
@@ -139,30 +166,51 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(StatusCode::from_u16(1004).and_then(StatusCode::phrase), None);
         };
     "ErrBadHandshake, ErrCloseSent, ErrReadLimit" => async {
+            let error = refusing("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
+            assert!(matches!(error, DialError::Refused(_)), "{error:?}");
+            let wrong = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+            let error = refusing(wrong).await;
+            assert!(matches!(error, DialError::Handshake(HandshakeError::AcceptWrong)), "{error:?}");
             let (here, _there) = ws_core::pair();
             let closing = here.clone();
             tokio::spawn(async move { closing.close(StatusCode::NORMAL_CLOSURE, "").await });
             tokio::task::yield_now().await;
             assert!(matches!(here.write("x").await, Err(Error::CloseSent)));
+            assert!(matches!(too_big(10, "x".repeat(11)).await, Error::MessageTooBig { .. }));
         };
     "Accept" => async {
-            let (mut client, io) = tokio::io::duplex(4096);
-            let options = AcceptOptions::new();
-            let asking = async {
-                client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await.unwrap();
-                let mut status = [0; 12];
-                client.read_exact(&mut status).await.unwrap();
-                status
-            };
-            let (accepted, status) = in_time(async { tokio::join!(Conn::accept(io, &options), asking) }).await;
-            assert!(accepted.is_err());
-            assert_eq!(&status, b"HTTP/1.1 405");
+            let ask = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+            let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+            for (head, expected) in [
+                (format!("GET / HTTP/1.1\r\n{ask}"), "400"),
+                (format!("GET / HTTP/1.1\r\n{ask}{key}Origin: https://evil.example\r\n"), "403"),
+                (format!("POST / HTTP/1.1\r\n{ask}{key}"), "405"),
+                ("GET / HTTP/1.1\r\nHost: x\r\n".to_owned(), "426"),
+            ] {
+                let (mut client, io) = tokio::io::duplex(4096);
+                let asking = async {
+                    client.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+                    let mut status = [0; 12];
+                    client.read_exact(&mut status).await.unwrap();
+                    String::from_utf8_lossy(&status).into_owned()
+                };
+                let options = AcceptOptions::new();
+                let (accepted, status) = in_time(async { tokio::join!(Conn::accept(io, &options), asking) }).await;
+                assert!(accepted.is_err());
+                assert_eq!(status, format!("HTTP/1.1 {expected}"));
+            }
+            // There is nothing below this request that could be taken over.
+            let mut request = good_request();
+            let rejected = ws_server_hyper::accept::<_, ()>(&mut request, &AcceptOptions::new());
+            assert_eq!(rejected.err().unwrap().status(), 501);
         };
     "AcceptOptions.Subprotocols" => async {
             let options = AcceptOptions::new().subprotocols(["a"]);
-            let other = |request: TestRequest<'static>| request.subprotocols(["b"]);
-            assert_eq!(ask_with(options.clone(), echo, other).await.unwrap().subprotocol(), None);
-            assert_eq!(refused(options.require_subprotocol(), other).await, 400);
+            for name in ["b", "A"] {
+                let other = |request: TestRequest<'static>| request.subprotocols([name]);
+                assert_eq!(ask_with(options.clone(), echo, other).await.unwrap().subprotocol(), None);
+                assert_eq!(refused(options.clone().require_subprotocol(), other).await, 400);
+            }
         };
     "AcceptOptions.InsecureSkipVerify" => async {
             let options = AcceptOptions::new().origin(Origin::any());
@@ -176,14 +224,16 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(refused(options(), from("http://a.friend.example")).await, 403);
         };
     "AcceptOptions.CompressionMode, CompressionThreshold" => async {
-            let compression = Compression::no_context_takeover().threshold(100);
-            let config = || Config::new().compression(compression);
-            let (here, there) = ws_core::pair_with(config(), config());
-            for len in [99, 100] {
-                here.write("x".repeat(len)).await.unwrap();
-                in_time(there.read()).await.unwrap();
+            let (by_itself, referring) = (Compression::no_context_takeover(), Compression::context_takeover());
+            for (compression, threshold) in [(by_itself.threshold(100), 100), (by_itself, 512), (referring, 128)] {
+                let config = || Config::new().compression(compression);
+                let (here, there) = ws_core::pair_with(config(), config());
+                for len in [threshold - 1, threshold] {
+                    here.write("x".repeat(len)).await.unwrap();
+                    in_time(there.read()).await.unwrap();
+                }
+                assert_eq!(here.stats().before_deflate, threshold as u64);
             }
-            assert_eq!(here.stats().before_deflate, 100);
             assert!(!Config::new().wanted_compression().is_on());
         };
     "OnPingReceived, OnPongReceived" => async {
@@ -192,25 +242,39 @@ const ROWS: &[(&str, Shown)] = rows! {
                 let _ = conn.try_write(payload.clone());
                 false
             });
+            let (seen, mut pongs) = tokio::sync::mpsc::unbounded_channel();
+            there.on_pong(move |_, payload| drop(seen.send(payload.clone())));
             reading(&there);
             here.write_frame(Frame::ping("hello")).await.unwrap();
             assert_eq!(in_time(here.read()).await.unwrap().as_bytes(), b"hello");
             assert_eq!(here.stats().frames_in, 1, "no pong");
+            here.pong("life").unwrap();
+            assert_eq!(in_time(pongs.recv()).await.unwrap(), "life");
         };
     "Dial" => async {
             let url = listen(StatusCode::NORMAL_CLOSURE).await;
-            let conn = in_time(ws_client::dial(&url)).await.unwrap();
+            let redirecting = Router::new().route("/", any(move || async move { Redirect::to(&url.replace("ws://", "http://")) }));
+            let conn = in_time(ws_client::dial(serve(redirecting).await)).await.unwrap();
             assert_eq!(closed(&conn).await, StatusCode::NORMAL_CLOSURE);
+            let no = || async { (http::StatusCode::IM_A_TEAPOT, [("x-why", "so")], "y".repeat(5000)) };
+            let error = in_time(ws_client::dial(serve(Router::new().route("/", any(no))).await)).await.unwrap_err();
+            let refusal = error.refusal().unwrap();
+            assert_eq!((refusal.status.as_u16(), &refusal.headers["x-why"], refusal.body.len()), (418, &http::HeaderValue::from_static("so"), 1024));
         };
     "DialOptions.HTTPClient" => async {
-            let client = ws_client::reqwest::Client::builder().http1_only().build().unwrap();
-            let url = listen(StatusCode::NORMAL_CLOSURE).await;
-            in_time(Dial::new(&url).client(client).connect()).await.unwrap();
+            let client = reqwest::Client::builder().http1_only().user_agent("mine").build().unwrap();
+            let app = Router::new().route("/", websocket(AcceptOptions::new(), say_header("user-agent")));
+            let conn = in_time(Dial::new(serve(app).await).client(client).connect()).await.unwrap();
+            assert_eq!(read(&conn).await, "mine");
         };
     "DialOptions.HTTPHeader, Host, Subprotocols" => async {
-            let url = listen(StatusCode::NORMAL_CLOSURE).await;
-            let dial = Dial::new(&url).header("host", "other.example").subprotocols(["a", "b"]);
-            in_time(dial.connect()).await.unwrap();
+            let dial = Dial::new("ws://anywhere/").header("host", "other.example").header("x-key", "k").subprotocols(["a", "b"]);
+            let options = AcceptOptions::new().subprotocols(["b"]);
+            let (client, server) = over_memory(dial, &options).await;
+            let request = server.request().unwrap();
+            let headers = ["host", "x-key", "sec-websocket-protocol"].map(|name| request.header(name));
+            assert_eq!(headers, [Some("other.example"), Some("k"), Some("a, b")]);
+            assert_eq!(client.subprotocol(), Some("b"));
         };
     "CompressionMode" => async {
             for compression in [Compression::off(), Compression::context_takeover(), Compression::no_context_takeover()] {
@@ -258,10 +322,14 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(closed(&there).await, StatusCode::INTERNAL_ERROR);
         };
     "Conn.Write" => async {
-            let (here, there) = ws_core::pair();
-            here.write("x".repeat(100_000)).await.unwrap();
-            let frame = in_time(there.read_frame()).await.unwrap();
-            assert!(frame.is_fin() && frame.payload().len() == 100_000);
+            let config = || Config::new().compression(Compression::no_context_takeover());
+            for (compressed, config) in [(false, Config::new()), (true, config())] {
+                let (here, there) = ws_core::pair_with(config.clone(), config);
+                here.write("x".repeat(100_000)).await.unwrap();
+                let frame = in_time(there.read_frame()).await.unwrap();
+                assert_eq!((frame.is_fin(), frame.header().rsv1), (true, compressed));
+                assert_eq!(frame.payload().len() == 100_000, !compressed);
+            }
         };
     "Conn.Ping" => async {
             let (here, there) = ws_core::pair();
@@ -333,7 +401,18 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert!(!ask_with(options, echo, offer).await.unwrap().is_compressed());
         };
     "Upgrader" => async {
-            ask(AcceptOptions::new(), echo).await.unwrap();
+            let options = AcceptOptions::new()
+                .subprotocols(["a"])
+                .compression(Compression::no_context_takeover())
+                .handshake_timeout(Duration::from_secs(5))
+                .config(Config::new().read_buffer(1024).compression(Compression::no_context_takeover()));
+            let with = |request: TestRequest<'static>| {
+                request.subprotocols(["a"]).compression(Compression::no_context_takeover())
+            };
+            let conn = ask_with(options, echo, with).await.unwrap();
+            assert_eq!((conn.subprotocol(), conn.is_compressed()), (Some("a"), true));
+            conn.write("x").await.unwrap();
+            assert_eq!(read(&conn).await, "x");
         };
     "Upgrader.CheckOrigin" => async {
             let origin = Origin::check(|origin, _| origin == "app://mine");
@@ -359,33 +438,54 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(conn.unwrap().subprotocol(), Some("b"));
         };
     "Dialer" => async {
-            let url = listen(StatusCode::NORMAL_CLOSURE).await;
-            let dial = Dial::new(&url).connect_timeout(Duration::from_secs(45)).compression(Compression::off());
-            in_time(dial.connect()).await.unwrap();
+            let config = Config::new().read_buffer(1024).compression(Compression::no_context_takeover());
+            let dial = Dial::new("ws://anywhere/").subprotocols(["a"]).config(config);
+            let options = AcceptOptions::new().subprotocols(["a"]).compression(Compression::no_context_takeover());
+            let (client, _server) = over_memory(dial, &options).await;
+            assert_eq!((client.subprotocol(), client.is_compressed()), (Some("a"), true));
         };
-    "Dialer.NetDial, NetDialContext" => async {
-            let (here, there) = tokio::io::duplex(4096);
-            let options = AcceptOptions::new();
-            let dial = Dial::new("ws://anywhere/").connect_over(here);
-            let (dialled, accepted) = in_time(async { tokio::join!(dial, Conn::accept(there, &options)) }).await;
-            dialled.unwrap().write("x").await.unwrap();
-            assert_eq!(read(&accepted.unwrap()).await, "x");
+    "Dialer.HandshakeTimeout, DefaultDialer" => async {
+            let (here, silent) = tokio::io::duplex(4096);
+            let timeout = Duration::from_millis(1);
+            let dial = Dial::new("ws://anywhere/").connect_timeout(timeout).connect_over(here);
+            assert!(matches!(in_time(dial).await, Err(DialError::Timeout(after)) if after == timeout));
+            drop(silent);
+        };
+    "Dialer.Proxy, TLSClientConfig" => async {
+            let (url, config) = serve_tls().await;
+            let proxy = serve_proxy().await;
+            let dialer = ws_client::Dialer::new().tls(config).proxy(&proxy);
+            let conn = in_time(Dial::new(&url).dialer(&dialer).connect()).await.unwrap();
+            assert_eq!(conn.peer_addr().unwrap().to_string(), proxy.replace("http://", ""));
+            conn.write("x").await.unwrap();
+            assert_eq!(read(&conn).await, "x");
+        };
+    "Dialer.Jar" => async {
+            let login = async || ([("set-cookie", "who=ann; Path=/")], Redirect::to("/chat"));
+            let app = Router::new().route("/", any(login)).route("/chat", websocket(AcceptOptions::new(), say_header("cookie")));
+            let client = reqwest::Client::builder().http1_only().cookie_store(true).build().unwrap();
+            let url = serve(app).await;
+            for url in [url.clone(), format!("{url}chat")] {
+                let conn = in_time(Dial::new(url).client(client.clone()).connect()).await.unwrap();
+                assert_eq!(read(&conn).await, "who=ann");
+            }
+        };
+    "Dialer.NetDial, NetDialContext, NetDialTLSContext" => async {
+            for url in ["ws://anywhere/", "wss://anywhere/"] {
+                let (client, server) = over_memory(Dial::new(url), &AcceptOptions::new()).await;
+                client.write("x").await.unwrap();
+                assert_eq!(read(&server).await, "x");
+            }
         };
     "ErrBadHandshake" => async {
-            let (here, mut there) = tokio::io::duplex(4096);
-            let answering = async {
-                let mut head = vec![0; 4096];
-                assert!(there.read(&mut head).await.unwrap() > 0);
-                there.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
-            };
-            let dial = Dial::new("ws://anywhere/").connect_over(here);
-            let (dialled, ()) = in_time(async { tokio::join!(dial, answering) }).await;
-            let error = dialled.unwrap_err();
+            let error = refusing("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await;
             let refusal = error.refusal().unwrap();
             assert_eq!((refusal.status.as_u16(), &*refusal.body_text()), (401, "no"));
         };
     "NextReader, ReadMessage, ReadJSON" => async {
             let (here, there) = ws_core::pair();
+            here.write("[1] x").await.unwrap();
+            assert!(in_time(there.read()).await.unwrap().json::<Vec<u8>>().is_err());
             here.close_now();
             for _ in 0..1100 {
                 let error = in_time(there.read()).await.unwrap_err();
@@ -417,6 +517,8 @@ const ROWS: &[(&str, Shown)] = rows! {
                 let text = read(&there).await;
                 assert!(text.len() % 1000 == 0 && text == text[..text.len() / 1000].repeat(1000));
             }
+            here.write_json(&[1]).await.unwrap();
+            assert_eq!(read(&there).await, "[1]");
         };
     "NewPreparedMessage, WritePreparedMessage" => async {
             let (here, there) = ws_core::pair();
@@ -442,14 +544,23 @@ const ROWS: &[(&str, Shown)] = rows! {
     "SetPingHandler, SetPongHandler, SetCloseHandler" => async {
             let (here, there) = ws_core::pair();
             let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
-            let pongs = seen.clone();
+            let (pings, pongs) = (seen.clone(), seen.clone());
+            there.on_ping(move |_, payload| {
+                let _ = pings.send(format!("ping {payload:?}"));
+                payload != "veto"
+            });
             there.on_pong(move |_, payload| drop(pongs.send(format!("pong {payload:?}"))));
             there.on_close(move |_, close| drop(seen.send(close.to_string())));
             reading(&there);
+            for ping in ["veto", "answer"] {
+                here.write_frame(Frame::ping(ping)).await.unwrap();
+            }
+            assert_eq!(in_time(here.read_frame()).await.unwrap(), Frame::pong("answer").unmasked());
             here.pong("x").unwrap();
             in_time(here.close(StatusCode::GOING_AWAY, "")).await.unwrap();
-            assert_eq!(events.recv().await.unwrap(), r#"pong b"x""#);
-            assert_eq!(events.recv().await.unwrap(), "closed with 1001 going away");
+            for event in [r#"ping b"veto""#, r#"ping b"answer""#, r#"pong b"x""#, "closed with 1001 going away"] {
+                assert_eq!(events.recv().await.unwrap(), event);
+            }
         };
     "EnableWriteCompression, SetCompressionLevel" => async {
             let config = || Config::new().compression(Compression::context_takeover().threshold(0));
@@ -481,6 +592,9 @@ const ROWS: &[(&str, Shown)] = rows! {
             drop(peer);
             assert_eq!(closed(&conn).await, StatusCode::ABNORMAL_CLOSURE);
         };
+    "FastHTTPIsWebSocketUpgrade" => async {
+            assert!(ws_server_hyper::is_upgrade(&good_request()));
+        };
     "Server.UpgradeHandler, UpgradeNetHandler" => async {
             let options = AcceptOptions::new().filter(|request| request.headers().contains_key("x-token"));
             assert_ne!(refused(options.clone(), |request| request).await, 101);
@@ -506,6 +620,17 @@ const ROWS: &[(&str, Shown)] = rows! {
             here.write("tapped").await.unwrap();
             assert_eq!(read(&there).await, "tapped");
             assert_eq!(frames.recv().await, Some((true, b"tapped".to_vec())));
+        };
+    "OpenHandler, PingHandler, PongHandler, MessageHandler, FrameHandler, CloseHandler, ErrorHandler, UpgradeHandler, UpgradeNetHandler, RequestHandler" => async {
+            // A handler is whatever can be called: one of the application's own type, too.
+            type PingHandler = Box<dyn Fn(&Conn, &Bytes) -> bool + Send + Sync>;
+            let never: PingHandler = Box::new(|_, _| false);
+            let (here, there) = ws_core::pair();
+            there.on_ping(never);
+            reading(&there);
+            here.write_frame(Frame::ping("x")).await.unwrap();
+            here.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+            assert_eq!(here.stats().frames_in, 1, "the close frame alone");
         };
     "Upgrade, NetUpgrade" => async {
             let mut request = good_request();
@@ -556,12 +681,31 @@ const ROWS: &[(&str, Shown)] = rows! {
             in_time(there.read()).await.unwrap_err();
             assert_eq!(closed(&here).await, StatusCode::PROTOCOL_ERROR);
         };
+    "Frame.IsFin, HasRSV1, HasRSV2, HasRSV3, Code, IsPing, IsControl, IsMasked, Len, MaskKey, Payload, Status, WriteTo, ReadFrom" => async {
+            let frame = Frame::close(StatusCode::GOING_AWAY, "bye").rsv2(true).masked_with([1, 2, 3, 4]);
+            let wire = frame.encode();
+            let (read, taken) = Frame::decode(&wire).unwrap();
+            assert_eq!((&read, taken), (&frame, wire.len()));
+            assert!(read.is_fin() && read.is_control() && read.opcode() == OpCode::CLOSE);
+            let header = read.header();
+            assert_eq!((header.rsv1, header.rsv2, header.rsv3, header.len), (false, true, false, 5));
+            assert_eq!(header.mask.map(|mask| mask.key()), Some([1, 2, 3, 4]));
+            assert_eq!((read.close_code(), &read.payload()[2..]), (Some(StatusCode::GOING_AWAY), &b"bye"[..]));
+        };
     "Code, StatusCode" => async {
             assert_eq!((OpCode::CONTINUATION.as_u8(), OpCode::CLOSE.as_u8()), (0, 8));
         };
     "Dial, DialTLS, DialWithHeaders" => async {
-            let url = listen(StatusCode::NORMAL_CLOSURE).await;
-            in_time(Dial::new(&url).header("x-token", "1").connect()).await.unwrap();
+            let (url, config) = serve_tls().await;
+            let dialer = ws_client::Dialer::new().no_proxy().tls(config);
+            let conn = in_time(Dial::new(&url).dialer(&dialer).connect()).await.unwrap();
+            conn.write("x").await.unwrap();
+            assert_eq!(read(&conn).await, "x");
+            let (_client, server) = over_memory(Dial::new("ws://anywhere/").header("x-token", "1"), &AcceptOptions::new()).await;
+            let request = server.request().unwrap();
+            assert_eq!((request.header("x-token"), request.header("origin")), (Some("1"), None));
+            let wrong = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+            assert!(matches!(refusing(wrong).await, DialError::Handshake(_)));
         };
     "MakeClient, ClientWithHeaders, UpgradeAsClient" => async {
             let (here, there) = tokio::io::duplex(4096);
@@ -583,6 +727,20 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Error, ErrCannotUpgrade, DefaultPayloadSize" => async {
             assert!(matches!(too_big(1 << 20, "x".repeat((1 << 20) + 1)).await, Error::MessageTooBig { .. }));
         };
+    "fastws: Upgrader, NetUpgrader, ReadFrame, NextFrame, ReadMessage, WriteMessage, SendCode, ReadFull, ReplyClose, CloseString, Mode" => async {
+            let handler = async |conn: Conn| {
+                let frame = conn.read_frame().await?;
+                let message = conn.read().await?;
+                let said = format!("{} {}", String::from_utf8_lossy(frame.payload()), message.kind());
+                conn.write(said).await?;
+                conn.close(StatusCode::from_u16(4001).unwrap(), "enough").await
+            };
+            let conn = ask(AcceptOptions::new(), handler).await.unwrap();
+            conn.write("a frame").await.unwrap();
+            conn.write(b"binary").await.unwrap();
+            assert_eq!(read(&conn).await, "a frame binary");
+            assert_eq!(closed(&conn).await.as_u16(), 4001);
+        };
 };
 
 const PAGE: &str = include_str!("../../ws-core/COMING_FROM_GO.md");
@@ -601,6 +759,47 @@ fn every_row_of_the_page_is_shown_or_was_declined() {
         }
     }
     assert_eq!(shown.next(), None);
+}
+
+/// What a user of the four may have written, but for methods of one type whose names stand in
+/// a row with an ellipsis.
+const IDENTIFIERS: &str = "
+    New IsWebSocketUpgrade Filter Next HandshakeTimeout Subprotocols Origins AllowEmptyOrigin
+    ReadBufferSize WriteBufferSize WriteBufferPool EnableCompression RecoverHandler Locals Params
+    Query Cookies Headers IP FormatCloseMessage IsCloseError IsUnexpectedCloseError JoinMessages
+    TextMessage CloseNormalClosure ErrBadHandshake ErrCloseSent ErrReadLimit
+
+    Accept InsecureSkipVerify OriginPatterns CompressionMode CompressionThreshold OnPingReceived
+    OnPongReceived Dial HTTPClient HTTPHeader Host MessageType StatusCode CloseError CloseStatus
+    ErrMessageTooBig Reader Read Writer Write Ping Close CloseNow CloseRead SetReadLimit
+    Subprotocol NetConn wsjson wspb
+
+    Upgrader CheckOrigin Error HandshakeError Upgrade Dialer DefaultDialer NetDial NetDialContext
+    NetDialTLSContext Proxy TLSClientConfig Jar NewClient httptrace NextReader ReadMessage
+    ReadJSON SetReadDeadline NextWriter WriteMessage WriteJSON NewPreparedMessage
+    WritePreparedMessage WriteControl SetWriteDeadline SetPingHandler SetPongHandler
+    SetCloseHandler PingHandler PongHandler CloseHandler EnableWriteCompression
+    SetCompressionLevel LocalAddr RemoteAddr UnderlyingConn FastHTTPUpgrader FastHTTPHandler
+    FastHTTPIsWebSocketUpgrade HijackResponse ErrNilConn ErrNilNetConn
+    ErrResponseHijackUnsupported
+
+    UpgradeHandler UpgradeNetHandler Protocols Origin HandleOpen HandleData HandleClose HandlePing
+    HandlePong HandleError HandleFrame NetUpgrade OpenHandler MessageHandler FrameHandler
+    ErrorHandler RequestHandler ID UserValue SetUserValue WriteFrame CloseDetail ReadTimeout
+    WriteTimeout MaxPayloadSize AcquireFrame ReleaseFrame IsFin HasRSV1 HasRSV2 HasRSV3 Code
+    IsPing IsControl IsMasked Len MaskKey Payload Status WriteTo ReadFrom SetFin SetRSV1 SetCode
+    SetMask DialTLS DialWithHeaders MakeClient ClientWithHeaders UpgradeAsClient WriteBinary
+    ReadFrame ErrCannotUpgrade DefaultPayloadSize fastws NetUpgrader NextFrame SendCode ReadFull
+    ReplyClose CloseString Mode
+";
+
+#[test]
+fn what_a_program_in_go_may_say_is_on_the_page() {
+    let rows: String = PAGE.lines().filter(|line| line.starts_with("| `")).collect();
+    let words: Vec<_> = rows.split(|it: char| !it.is_alphanumeric()).collect();
+    for name in IDENTIFIERS.split_whitespace() {
+        assert!(words.contains(&name), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -674,6 +873,81 @@ async fn refused(
         Err(TestError::Refused(response)) => response.status().as_u16(),
         other => panic!("{other:?}"),
     }
+}
+
+/// An application on TCP, and its URL.
+async fn serve(app: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    tokio::spawn(ws_server_axum::serve(listener, app));
+    url
+}
+
+/// Says what stands in a header of the request.
+fn say_header(name: &'static str) -> impl Fn(Conn) -> BoxFuture<'static, ()> + Clone + Send + Sync {
+    move |conn| {
+        Box::pin(async move {
+            let value = conn.request().unwrap().header(name).unwrap_or("nothing").to_owned();
+            drop(conn.write(value).await);
+        })
+    }
+}
+
+/// An echo behind TLS, its URL, and the settings of those who trust it.
+async fn serve_tls() -> (String, ClientConfig) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let server = ServerConfig::builder().with_no_client_auth();
+    let server = server.with_single_cert(vec![made.cert.der().clone()], key.into()).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let io = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+        Conn::serve(io, &AcceptOptions::new(), echo).await
+    });
+    (url, ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A proxy that connects to whatever it is asked for, and its URL.
+async fn serve_proxy() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut here, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(here.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let target = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+        let mut there = TcpStream::connect(target).await.unwrap();
+        here.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        tokio::io::copy_bidirectional(&mut here, &mut there).await
+    });
+    url
+}
+
+/// Both ends of what is dialled, without a network.
+async fn over_memory(dial: Dial, options: &AcceptOptions) -> (Conn, Conn) {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let both = async { tokio::join!(dial.connect_over(here), Conn::accept(there, options)) };
+    let (dialled, accepted) = in_time(both).await;
+    (dialled.unwrap(), accepted.unwrap())
+}
+
+/// Why there is no connection to a server that answers so.
+async fn refusing(answer: &str) -> DialError {
+    let (here, mut there) = tokio::io::duplex(4096);
+    let answering = async {
+        assert!(there.read(&mut vec![0; 4096]).await.unwrap() > 0);
+        there.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let dial = Dial::new("ws://anywhere/").connect_over(here);
+    let (dialled, ()) = in_time(async { tokio::join!(dial, answering) }).await;
+    dialled.unwrap_err()
 }
 
 /// A server on TCP that closes every connection with this code, and its URL.

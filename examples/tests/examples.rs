@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Foreign;
 use ws_client::{Config, Conn, Dial, DialError, StatusCode};
 use ws_core::handshake::Offer;
-use ws_core::{Compression, Role};
+use ws_core::{AcceptOptions, Compression, Role};
 
 /// An example at work. It ends with this.
 struct Example {
@@ -302,4 +302,34 @@ async fn gofiber_chat_greets_passes_letters_on_and_handles_events() {
     for error in ["nobody has the id eve", "the data of `message` is not what"] {
         assert!(said.iter().any(|line| line.starts_with(&format!("error of bob: {error}"))));
     }
+}
+
+#[tokio::test]
+async fn reconnect_comes_back_and_subscribes_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let mut child = tokio::process::Command::new(program("reconnect"));
+    let mut child = child.arg(url).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let accept = async || {
+        let (stream, _) = in_time(listener.accept()).await.unwrap();
+        let conn = in_time(Conn::accept(stream, &AcceptOptions::new())).await.unwrap();
+        assert_eq!(text(&conn).await, "subscribe to the news");
+        conn
+    };
+    let conn = accept().await;
+    assert_eq!(text(&conn).await, "hello");
+    conn.close_now();
+    let conn = accept().await;
+    // No pong has confirmed it.
+    assert_eq!(text(&conn).await, "hello");
+    conn.write("news").await.unwrap();
+    in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+    let mut said = String::new();
+    let mut output = child.stdout.take().unwrap();
+    in_time(tokio::io::AsyncReadExt::read_to_string(&mut output, &mut said)).await.unwrap();
+    assert!(in_time(child.wait()).await.unwrap().success());
+    let lines: Vec<_> = said.lines().collect();
+    let [first, lost, again, news] = lines[..] else { panic!("{said}") };
+    assert_eq!([first, again, news], ["connected", "connected", "news"]);
+    assert!(lost.starts_with("the connection was lost; again in "), "{lost}");
 }

@@ -8,7 +8,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use ws_core::StatusCode;
 
@@ -130,6 +130,37 @@ async fn close_frames_pings_and_raw_frames_are_what_they_were() {
 
 fn text_opcode() -> OpCode {
     OpCode::from(1)
+}
+
+/// A raw close frame is a close frame: what is on its way still comes, and nothing is sent
+/// behind it.
+#[tokio::test]
+async fn a_raw_close_frame_begins_the_closing_handshake() {
+    let (here, there) = ws_core::pair();
+    let mut theirs = here.into_tungstenite();
+    there.write("on its way").await.unwrap();
+    let close = CloseFrame { code: CloseCode::Away, reason: "bye".into() };
+    let bad = Frame::from_payload(FrameHeader { opcode: close_opcode(), ..header() }, "x".into());
+    assert!(theirs.send(Message::Frame(bad)).await.is_err());
+    theirs.send(Message::Frame(Frame::close(Some(close.clone())))).await.unwrap();
+    let late = theirs.send(Message::text("late")).await.unwrap_err();
+    assert!(matches!(late, Error::ConnectionClosed | Error::Protocol(_)), "{late:?}");
+    let error = in_time(there.read()).await.unwrap_err();
+    assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
+    assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::text("on its way"));
+    // The answer has the code, and no reason.
+    let answer = CloseFrame { reason: "".into(), ..close };
+    assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::Close(Some(answer)));
+    assert!(in_time(theirs.next()).await.is_none());
+    assert!(in_time(there.closed()).await.is_clean());
+}
+
+fn header() -> FrameHeader {
+    FrameHeader::default()
+}
+
+fn close_opcode() -> OpCode {
+    OpCode::from(8)
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ use crate::target::Target;
 
 /// The way to servers: TLS, proxies, and connections of HTTP/2 that sockets share.
 ///
+/// Names are looked up by the system; a [given client](crate::Dial::client) may have addresses
+/// or a resolver of its own, and [`Dial::connect_over`](crate::Dial::connect_over) needs none.
+///
 /// A cheap handle. Clones of it share their connections, and what was found out about
 /// servers; a setting that is changed begins anew. Given to [`Dial::dialer`](crate::Dial::dialer).
 ///
@@ -109,6 +112,10 @@ impl Dialer {
     /// whether it allows extended CONNECT. If not, the socket is opened over HTTP/1.1, on
     /// a connection of its own, and the server is remembered: it is not asked again, as
     /// long as one of at most 1,000 that are. `ws` goes by HTTP/1.1.
+    ///
+    /// A server may allow extended CONNECT, and have paths that know GET alone, as axum's
+    /// `get(handler)` does: where one answers 405 or 501, the socket is opened over
+    /// HTTP/1.1, and nothing is remembered. Any other refusal is the server's last word.
     ///
     /// A connection ends with the last of its sockets. One that the server wants to leave
     /// (GOAWAY), that has failed, or that does not answer a ping within five seconds, is

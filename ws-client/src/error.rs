@@ -93,6 +93,8 @@ impl DialError {
             Self::Http(error.into())
         } else if is_caused(&error, &|cause| cause.is::<rustls::Error>()) {
             Self::Tls(error.into())
+        } else if is_caused(&error, &wants_authorization) {
+            Self::Proxy(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED))
         } else if is_caused(&error, &is_of_proxy) {
             Self::Proxy(ProxyError::Failed(error.into()))
         } else {
@@ -124,6 +126,11 @@ fn is_caused(error: &(dyn Error + 'static), is: &dyn Fn(&(dyn Error + 'static)) 
 fn is_of_proxy(error: &(dyn Error + 'static)) -> bool {
     let text = error.to_string().to_ascii_lowercase();
     text.starts_with("tunnel error") || text.starts_with("socks") || text.contains(" socks ")
+}
+
+/// The one status that such a proxy's error tells.
+fn wants_authorization(error: &(dyn Error + 'static)) -> bool {
+    is_of_proxy(error) && error.to_string().ends_with("proxy authorization required")
 }
 
 /// What a server answered that opened no WebSocket.

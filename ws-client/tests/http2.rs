@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use h2::Reason;
 use http::header::LOCATION;
-use http::{HeaderValue, Request, Response, StatusCode as Status, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode as Status, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -111,6 +111,12 @@ fn answer(
             .body(Full::default())
             .unwrap();
     }
+    if let Some(status) = path.strip_prefix("/get-only/")
+        && request.method() != Method::GET
+    {
+        let status: u16 = status.parse().unwrap();
+        return Response::builder().status(status).body(Full::default()).unwrap();
+    }
     if path == "/forbidden" {
         let body = Full::from("x".repeat(5000));
         return Response::builder().status(403).header("x-why", "so").body(body).unwrap();
@@ -125,7 +131,7 @@ fn answer(
             tokio::spawn(async move {
                 let conn = upgrade.await.unwrap();
                 match &*path {
-                    "/echo" => drop(echo(conn).await),
+                    "/echo" | "/get-only/405" | "/get-only/501" => drop(echo(conn).await),
                     _ => drop(hand.send(conn)),
                 }
             });
@@ -229,6 +235,30 @@ async fn a_refusal_has_its_say_and_a_redirect_is_followed() {
         let error = dial("/redirect/10").connect().await.unwrap_err();
         assert!(matches!(error, DialError::Redirect(RedirectError::TooMany(10))), "{error:?}");
         assert_eq!(server.connections(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_path_that_knows_get_alone_is_asked_so_and_not_remembered() {
+    let (server, dialer) = both().await;
+    in_time(async {
+        let dial = |path: &str| Dial::new(server.url("wss", path)).dialer(&dialer);
+        let open = dial("/echo").connect().await.unwrap();
+        for (path, connections) in [("/get-only/405", 2), ("/get-only/501", 3)] {
+            let conn = dial(path).connect().await.unwrap();
+            assert_eq!((version(&conn), server.connections()), (Version::HTTP_11, connections));
+            hear(&conn, "hello").await;
+        }
+        let error = dial("/get-only/404").connect().await.unwrap_err();
+        assert_eq!(error.refusal().unwrap().status, Status::NOT_FOUND);
+        let other = dial("/echo").connect().await.unwrap();
+        assert_eq!((version(&open), version(&other)), (Version::HTTP_2, Version::HTTP_2));
+        assert_eq!(server.connections(), 3);
+        // Where HTTP/2 is a must, the answer is the answer.
+        let must = dial("/get-only/405").dialer(&dialer.http2_only());
+        let error = must.connect().await.unwrap_err();
+        assert_eq!(error.refusal().unwrap().status, Status::METHOD_NOT_ALLOWED);
     })
     .await;
 }

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use ws_client::rustls::ClientConfig;
+use ws_client::rustls::{ClientConfig, RootCertStore};
 use ws_client::{
     Conn, Dial, DialError, Dialer, EndedBy, InvalidUrl, Message, ProxyError, StatusCode, reqwest,
 };
@@ -229,6 +229,75 @@ async fn a_proxy_is_asked_to_connect() {
     .await;
 }
 
+/// A proxy of SOCKS4 and SOCKS4a, which tells where it was asked to connect to.
+async fn socks4() -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let (tell, asked) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut head = [0; 8];
+                here.read_exact(&mut head).await.unwrap();
+                let [4, 1, high, low, ip @ ..] = head else { panic!("{head:?}") };
+                until_zero(&mut here).await;
+                let port = u16::from_be_bytes([high, low]);
+                let host = match ip {
+                    // An address that is none says that a name follows.
+                    [0, 0, 0, 1..=255] => until_zero(&mut here).await,
+                    ip => Ipv4Addr::from(ip).to_string(),
+                };
+                tell.send(format!("{host}:{port}")).unwrap();
+                let mut there = TcpStream::connect((host, port)).await.unwrap();
+                here.write_all(&[0, 90, 0, 0, 0, 0, 0, 0]).await.unwrap();
+                let _ = copy_bidirectional(&mut here, &mut there).await;
+            });
+        }
+    });
+    (addr, asked)
+}
+
+async fn until_zero(io: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    loop {
+        match io.read_u8().await.unwrap() {
+            0 => return String::from_utf8(text).unwrap(),
+            byte => text.push(byte),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_of_socks4_is_given_addresses_and_one_of_socks4a_names() {
+    let addr = serve(None).await;
+    let (proxy, mut asked) = socks4().await;
+    let port = addr.port();
+    in_time(async {
+        for (scheme, host) in [("socks4", "127.0.0.1"), ("socks4a", "localhost")] {
+            let through = Dialer::new().proxy(format!("{scheme}://{proxy}"));
+            say_hello(Dial::new(format!("ws://localhost:{port}")).dialer(&through)).await;
+            assert_eq!(asked.recv().await.unwrap(), format!("{host}:{port}"));
+        }
+    })
+    .await;
+}
+
+/// The system's resolver knows no such name.
+#[tokio::test]
+async fn a_given_client_finds_addresses_in_its_own_way() {
+    let addr = serve(None).await;
+    let url = format!("ws://chat.invalid:{}", addr.port());
+    in_time(async {
+        let straight = Dial::new(&url).dialer(&Dialer::new().no_proxy()).connect().await;
+        assert!(matches!(straight, Err(DialError::Dns(_))), "{straight:?}");
+        let client = reqwest::Client::builder().http1_only().no_proxy();
+        let client = client.resolve("chat.invalid", addr).build().unwrap();
+        say_hello(Dial::new(&url).client(client)).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_proxy_behind_tls_is_asked_to_connect() {
     let authority = Authority::new();
@@ -285,7 +354,13 @@ async fn a_proxy_that_lets_nobody_through_says_why() {
             let Err(DialError::Proxy(ProxyError::Unreachable(step))) = dialled else { panic!() };
             assert!(matches!(*step, DialError::Tcp(_)), "{step:?}");
         }
-        // A given client tells it from other steps as well.
+        // A given client tells it from other steps as well, and one status from others.
+        let (addr, _asked) = proxy(b"HTTP/1.1 407 Who\r\n\r\n").await;
+        let client = reqwest::Client::builder().http1_only();
+        let client = client.proxy(reqwest::Proxy::all(format!("http://{addr}")).unwrap());
+        let dial = Dial::new("wss://example.com").client(client.build().unwrap());
+        let Err(DialError::Proxy(error)) = dial.connect().await else { panic!() };
+        assert!(matches!(error, ProxyError::Refused(Status::PROXY_AUTHENTICATION_REQUIRED)));
         let (addr, _asked) = proxy(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
         for url in [format!("http://{addr}"), format!("socks5h://{}", serve(None).await)] {
             let client = reqwest::Client::builder().http1_only();
@@ -338,32 +413,54 @@ async fn exceptions_go_without_the_proxy() {
 #[tokio::test]
 async fn proxies_of_the_environment_are_used() {
     if let Ok(url) = std::env::var("WS_TEST_DIAL") {
-        return say_hello(Dial::new(url)).await;
+        let mut roots = RootCertStore::empty();
+        let root = std::fs::read(std::env::var("WS_TEST_ROOT").unwrap()).unwrap();
+        roots.add(root.into()).unwrap();
+        let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        say_hello(Dial::new(&url).dialer(&Dialer::new().tls(tls))).await;
+        if url.starts_with("ws:") {
+            say_hello(Dial::new(url)).await;
+        }
+        return;
     }
-    let addr = serve(None).await;
+    let authority = Authority::new();
+    let root = std::env::temp_dir().join(format!("ws-client-root-{}", std::process::id()));
+    std::fs::write(&root, &authority.root).unwrap();
+    let (plain, secure) = (serve(None).await, serve(Some(authority.server(false, &[]))).await);
+    let (plain, secure) = (format!("ws://{plain}"), format!("wss://{secure}"));
     let (proxy, mut asked) = proxy(TUNNEL).await;
-    let mut check = async |vars: &[(&str, &str)], through: bool| {
+    let (socks, mut asked_of_socks) = socks4().await;
+    let mut check = async |url: &str, vars: &[(&str, &str)], through: bool| {
         let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"] {
             child.env_remove(name).env_remove(name.to_lowercase());
         }
-        child.env("WS_TEST_DIAL", format!("ws://{addr}")).envs(vars.iter().copied());
+        child.env("WS_TEST_DIAL", url).env("WS_TEST_ROOT", &root).envs(vars.iter().copied());
         child.args(["--exact", "proxies_of_the_environment_are_used"]).kill_on_drop(true);
         let done = child.output().await.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
-        assert_eq!(asked.try_recv().is_ok(), through, "{vars:?}");
+        let asked = std::iter::from_fn(|| asked.try_recv().ok()).count();
+        let asked_of_socks = std::iter::from_fn(|| asked_of_socks.try_recv().ok()).count();
+        assert_eq!(asked + asked_of_socks > 0, through, "{url}, {vars:?}");
     };
-    let proxy = &format!("http://{proxy}");
+    let (proxy, socks) = (&format!("http://{proxy}"), &format!("socks4a://{socks}"));
     in_time(async {
-        check(&[], false).await;
-        check(&[("HTTP_PROXY", proxy)], true).await;
-        check(&[("http_proxy", proxy)], true).await;
-        check(&[("ALL_PROXY", proxy)], true).await;
-        check(&[("HTTPS_PROXY", proxy)], false).await;
-        check(&[("ALL_PROXY", proxy), ("NO_PROXY", "example.com,127.0.0.1")], false).await;
-        check(&[("ALL_PROXY", proxy), ("no_proxy", "*")], false).await;
+        check(&plain, &[], false).await;
+        check(&plain, &[("HTTP_PROXY", proxy)], true).await;
+        check(&plain, &[("http_proxy", proxy)], true).await;
+        check(&plain, &[("ALL_PROXY", proxy)], true).await;
+        check(&plain, &[("HTTPS_PROXY", proxy)], false).await;
+        check(&plain, &[("ALL_PROXY", socks)], true).await;
+        check(&plain, &[("ALL_PROXY", proxy), ("NO_PROXY", "example.com,127.0.0.1")], false).await;
+        check(&plain, &[("ALL_PROXY", proxy), ("no_proxy", "*")], false).await;
+        check(&secure, &[("HTTPS_PROXY", proxy)], true).await;
+        check(&secure, &[("https_proxy", socks)], true).await;
+        check(&secure, &[("ALL_PROXY", proxy)], true).await;
+        check(&secure, &[("HTTP_PROXY", proxy)], false).await;
+        check(&secure, &[("HTTPS_PROXY", proxy), ("NO_PROXY", "127.0.0.1")], false).await;
     })
     .await;
+    std::fs::remove_file(root).unwrap();
 }
 
 #[tokio::test]

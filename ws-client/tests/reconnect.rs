@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::poll;
+use futures::{StreamExt as _, poll};
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
@@ -17,8 +17,8 @@ use ws_client::reconnect::{
     Backoff, Events, Loss, Outbox, ReconnectError, State, Verdict, WhenFull,
 };
 use ws_client::{
-    Config, Conn, Dial, DialError, Error, Keepalive, Message, Reconnect, ReconnectingConn,
-    StatusCode, close_status,
+    Codec, CodecError, Config, Conn, Decode, Dial, DialError, Encode, Error, Keepalive, Message,
+    MessageType, Reconnect, ReconnectingConn, StatusCode, close_status,
 };
 use ws_core::{AcceptOptions, RequestInfo};
 
@@ -167,11 +167,11 @@ async fn a_connection_that_lasted_is_made_again_soon() {
 
 #[tokio::test(start_paused = true)]
 async fn so_many_attempts_in_a_row_are_enough() {
-    for max in [1, 3] {
+    for max in [0, 1, 3] {
         let (reconnect, attempts) = nobody_there();
         let error = reconnect.max_attempts(max).connect().await.unwrap_err();
         assert!(matches!(gave_up(&error), Loss::Dial(_)));
-        assert_eq!(attempts.load(Ordering::Relaxed), max);
+        assert_eq!(attempts.load(Ordering::Relaxed), max.max(1));
     }
 }
 
@@ -179,6 +179,9 @@ async fn so_many_attempts_in_a_row_are_enough() {
 async fn what_will_not_change_is_given_up_at_once() {
     let error = Reconnect::new(Dial::new("ftp://example.com")).connect().await.unwrap_err();
     assert!(matches!(gave_up(&error), Loss::Dial(error) if matches!(**error, DialError::Url(_))));
+
+    let error = Reconnect::new(Dial::new("ws://example.com").subprotocols(["a b"])).connect().await;
+    assert!(matches!(gave_up(&error.unwrap_err()), Loss::Dial(_)));
 
     let (mut server, reconnect) = Server::new();
     let refusing = AcceptOptions::new().subprotocols(["chat"]).require_subprotocol();
@@ -368,6 +371,118 @@ async fn what_no_pong_has_confirmed_is_sent_again() {
     let peer = server.accept().await;
     assert_eq!(text(&peer).await, "a");
     assert_eq!(text(&peer).await, "b");
+}
+
+/// Numbers, in tens.
+struct Tens;
+
+impl Codec for Tens {
+    type Error = std::num::ParseIntError;
+    const WRITES: MessageType = MessageType::Text;
+
+    fn reads(kind: MessageType) -> bool {
+        kind == MessageType::Text
+    }
+}
+
+impl Encode<u32> for Tens {
+    fn encode(value: &u32) -> Result<Vec<u8>, Self::Error> {
+        match value {
+            // A text that is none.
+            0 => Ok(vec![0xff]),
+            value => Ok((value / 10).to_string().into()),
+        }
+    }
+}
+
+impl Decode<u32> for Tens {
+    fn decode(payload: &[u8]) -> Result<u32, Self::Error> {
+        String::from_utf8_lossy(payload).parse().map(|tens: u32| 10 * tens)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_come_and_go_and_one_that_is_no_good_closes_nothing() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.start();
+    conn.write_as::<Tens, _>(&420).await.unwrap();
+    let error = conn.write_as::<Tens, _>(&0).await.unwrap_err();
+    assert!(matches!(error, ReconnectError::Codec(CodecError::Encode(_))), "{error:?}");
+    let peer = server.accept().await;
+    assert_eq!(text(&peer).await, "42");
+    for message in ["42".into(), "no number".into(), Message::from(b"42"), "7".into()] {
+        peer.write(message).await.unwrap();
+    }
+    assert_eq!(in_time(conn.read_as::<Tens, u32>()).await.unwrap(), 420);
+    let error = in_time(conn.read_as::<Tens, u32>()).await.unwrap_err();
+    assert!(matches!(error, ReconnectError::Codec(CodecError::Decode(_))), "{error:?}");
+    let error = in_time(conn.read_as::<Tens, u32>()).await.unwrap_err();
+    assert!(matches!(error, ReconnectError::Codec(CodecError::Type(_))), "{error:?}");
+    assert_eq!(in_time(conn.read_as::<Tens, u32>()).await.unwrap(), 70);
+    assert!(matches!(conn.state(), State::Connected) && peer.ending().is_none());
+}
+
+#[cfg(feature = "json")]
+#[tokio::test(start_paused = true)]
+async fn json_comes_and_goes() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.start();
+    conn.write_json(&[1, 2]).await.unwrap();
+    let peer = server.accept().await;
+    assert_eq!(in_time(peer.read_json::<Vec<u8>>()).await.unwrap(), [1, 2]);
+    peer.write("no json").await.unwrap();
+    peer.write_json(&[3]).await.unwrap();
+    let error = in_time(conn.read_json::<Vec<u8>>()).await.unwrap_err();
+    assert!(matches!(error, ReconnectError::Codec(_)), "{error:?}");
+    assert_eq!(in_time(conn.read_json::<Vec<u8>>()).await.unwrap(), [3]);
+}
+
+#[cfg(feature = "proto")]
+#[tokio::test(start_paused = true)]
+async fn protocol_buffers_come_and_go() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.start();
+    conn.write_proto(&7_u32).await.unwrap();
+    let peer = server.accept().await;
+    assert_eq!(in_time(peer.read_proto::<u32>()).await.unwrap(), 7);
+    peer.write("text").await.unwrap();
+    peer.write_proto(&8_u32).await.unwrap();
+    let error = in_time(conn.read_proto::<u32>()).await.unwrap_err();
+    assert!(matches!(error, ReconnectError::Codec(_)), "{error:?}");
+    assert_eq!(in_time(conn.read_proto::<u32>()).await.unwrap(), 8);
+}
+
+/// The future of a connection that was not made yet is the only one who wants it.
+#[tokio::test(start_paused = true)]
+async fn who_no_longer_waits_for_a_connection_gives_it_up() {
+    let (mut server, reconnect) = Server::new();
+    {
+        let mut connecting = pin!(reconnect.connect());
+        let dialled = tokio::select! {
+            biased;
+            connected = &mut connecting => panic!("{connected:?}"),
+            dialled = server.0.recv() => dialled,
+        };
+        assert!(dialled.is_some());
+    }
+    // The settings are gone, and with them the way to the server.
+    assert!(in_time(server.0.recv()).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn states_are_a_stream_and_who_is_slow_misses_the_oldest() {
+    let (reconnect, _) = nobody_there();
+    let conn = reconnect.max_attempts(100).start();
+    let slow = conn.events();
+    assert_eq!(format!("{slow:?}"), "Events(..)");
+    let all: Vec<_> = conn.events().collect().await;
+    // An attempt and a wait, or in place of the last wait the end.
+    assert_eq!(all.len(), 200);
+    let seen: Vec<_> = slow.collect().await;
+    assert_eq!(seen.len(), 1 + 64, "the one that was, and the last ones");
+    assert!(matches!(seen.first(), Some(State::Connecting { attempt: 1, .. })));
+    assert!(matches!(seen.last(), Some(State::Ended(ReconnectError::GaveUp(_)))));
+    assert_eq!(format!("{:?}", &seen[1..]), format!("{:?}", &all[200 - 64..]));
 }
 
 #[tokio::test(start_paused = true)]

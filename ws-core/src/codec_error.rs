@@ -10,10 +10,10 @@ use crate::{MessageType, StatusCode};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// A message of a type that the format does not use arrived; it is this one. The peer
-    /// was told so with [`UNSUPPORTED_DATA`](StatusCode::UNSUPPORTED_DATA).
+    /// A message of a type that the format does not use arrived; it is this one. `Conn::read_as`
+    /// tells the peer so with [`UNSUPPORTED_DATA`](StatusCode::UNSUPPORTED_DATA).
     Type(MessageType),
-    /// A message did not hold what it should, and the peer was told so with
+    /// A message did not hold what it should. `Conn::read_as` tells the peer so with
     /// [`INVALID_FRAME_PAYLOAD_DATA`](StatusCode::INVALID_FRAME_PAYLOAD_DATA).
     Decode(Arc<dyn StdError + Send + Sync>),
     /// A value could not become a message, and nothing was sent.
@@ -21,7 +21,7 @@ pub enum CodecError {
 }
 
 impl CodecError {
-    /// The code that the peer is sent for it, if the peer is at fault.
+    /// The code that a peer is sent for it, if the peer is at fault.
     pub const fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Type(_) => Some(StatusCode::UNSUPPORTED_DATA),

@@ -98,7 +98,6 @@ impl Message {
     }
 
     /// A message of this type, if these bytes may be one.
-    #[cfg(feature = "conn")]
     pub(crate) fn checked(kind: MessageType, payload: Bytes) -> Result<Self, crate::Unsendable> {
         match kind {
             MessageType::Binary => Ok(Self::binary(payload)),

@@ -111,7 +111,14 @@ fn what_is_not_read_as_json_may_be_looked_at() {
     run(async {
         let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
         peer.send(&[text("no json"), text("[1]")]).await;
-        assert!(soon(conn.read()).await.unwrap().json::<Point>().is_err());
+        let message = soon(conn.read()).await.unwrap();
+        assert!(message.json::<Point>().is_err());
+        let error = message.decode::<Hex, u32>().unwrap_err();
+        assert!(matches!(error, CodecError::Decode(_)), "{error:?}");
+        let error = Message::from(b"ff").decode::<Hex, u32>().unwrap_err();
+        assert!(matches!(error, CodecError::Type(MessageType::Binary)), "{error:?}");
+        assert_eq!(Message::encode::<Hex, _>(&255).unwrap(), Message::from("ff"));
+        assert!(Message::encode::<Hex, _>(&0).is_err());
         assert_eq!(soon(conn.read_json::<[u8; 1]>()).await.unwrap(), [1]);
     });
 }

@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tracing_subscriber::fmt::format::FmtSpan;
 use ws_core::deflate::Params;
 use ws_core::{
-    AcceptOptions, Agreed, Compression, Config, Conn, Frame, MessageType, Prepared, Role,
+    AcceptOptions, Agreed, Compression, Config, Conn, Frame, MessageType, Prepared, Role, Stats,
     StatusCode,
 };
 
@@ -153,6 +153,57 @@ fn a_span_has_the_connection_and_in_the_end_its_statistics() {
     });
 }
 
+/// Each field of the statistics, by its name and as it is recorded.
+fn recorded(stats: &Stats) -> Vec<String> {
+    let debug = format!("{stats:?}");
+    let fields = debug.trim_start_matches("Stats { ").trim_end_matches(" }").split(", ");
+    let plain = |field: &str| {
+        let (name, value) = field.split_once(": ").unwrap();
+        let value = value.trim_start_matches("Some(").trim_start_matches("StatusCode(");
+        format!("{name}={}", value.trim_end_matches(')'))
+    };
+    fields.map(plain).collect()
+}
+
+#[test]
+fn a_span_has_every_field_of_the_statistics_as_they_were_in_the_end() {
+    let log = Log::default();
+    let written = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || written.clone())
+        .with_ansi(false)
+        .with_span_events(FmtSpan::CLOSE)
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let stats = run(async {
+            let compression = Compression::context_takeover().threshold(0);
+            let config = || Config::new().compression(compression);
+            let (here, there) = ws_core::pair_with(config(), config());
+            let span = here.span();
+            here.values().clear();
+            assert_eq!(here.span().id(), span.id());
+            let words = "words ".repeat(100);
+            soon(here.write(words.clone())).await.unwrap();
+            soon(there.read()).await.unwrap();
+            soon(there.write(words)).await.unwrap();
+            soon(here.read()).await.unwrap();
+            let reading = tokio::spawn(async move { there.read().await });
+            soon(here.ping()).await.unwrap();
+            soon(here.close(StatusCode::GOING_AWAY, "")).await.unwrap();
+            soon(reading).await.unwrap().unwrap_err();
+            here.stats()
+        });
+        let none = Stats::default();
+        for (field, none) in recorded(&stats).iter().zip(recorded(&none)) {
+            assert!(*field != none || field == "buffered=0", "{field}");
+            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            let close = text.lines().find(|line| line.contains("close_sent=")).unwrap();
+            assert!(close.split([' ', '{', '}']).any(|it| it == field), "{field}: {close}");
+        }
+        assert_eq!(recorded(&stats).len(), 14);
+    });
+}
+
 #[test]
 fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
     for compression in [Compression::context_takeover(), Compression::no_context_takeover()] {
@@ -186,6 +237,25 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 let [usual, stored, small, fast, last] = sizes[..] else { panic!("{sizes:?}") };
                 assert!(stored == 0 && small < usual, "{sizes:?}");
                 assert!(fast.abs_diff(usual) < 200 && last == usual, "{sizes:?}");
+            }
+            // So may one in pieces, and the next has the usual one again.
+            let mut sizes = Vec::new();
+            for level in [None, Some(0), Some(9), None] {
+                let before = conn.stats().after_deflate;
+                let words = format!("{level:?}{words}");
+                let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap();
+                if let Some(level) = level {
+                    writer = writer.compression_level(level);
+                }
+                soon(writer.write_all(words.as_bytes())).await.unwrap();
+                writer = writer.compression_level(9);
+                soon(writer.finish()).await.unwrap();
+                assert_eq!(soon(peer.read()).await.unwrap().as_text(), Some(&words[..]));
+                sizes.push(conn.stats().after_deflate - before);
+            }
+            if compression == Compression::no_context_takeover() {
+                let [usual, stored, small, last] = sizes[..] else { panic!("{sizes:?}") };
+                assert!(stored >= 20_000 && small < usual && last == usual, "{sizes:?}");
             }
             // A message in pieces may go plain.
             let before = conn.stats().after_deflate;

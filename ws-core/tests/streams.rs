@@ -71,11 +71,13 @@ fn what_is_no_text_is_not_written_as_such() {
 #[test]
 fn payloads_are_read_however_they_are_cut_and_however_long() {
     run(async {
-        let config = Config::new().limits(Limits::new().message_size(10));
-        let (conn, mut peer) = connect(Role::Server, config, None, 1 << 20);
+        let limits = Limits::new().message_size(10).frame_size(10).fragments(2);
+        let (conn, mut peer) = connect(Role::Server, Config::new().limits(limits), None, 1 << 20);
         let mut bytes = conn.into_byte_stream(MessageType::Binary);
         let long = noise(200_000, 7);
-        peer.send(&[binary("a").open(), more("bc"), binary(""), ping("p"), binary(&long)]).await;
+        let cut = [binary("a").open(), more("b").open(), more("").open(), more("c")];
+        peer.send(&cut).await;
+        peer.send(&[binary(""), ping("p"), binary(&long)]).await;
         peer.send(&[close(1000, "")]).await;
         let mut read = Vec::new();
         soon(bytes.read_to_end(&mut read)).await.unwrap();

@@ -63,14 +63,15 @@ pub use server::{Filtered, serve, serve_stream, serve_until};
 pub use ws_server_hyper::Json;
 #[cfg(feature = "proto")]
 pub use ws_server_hyper::Proto;
+pub use ws_server_hyper::frame;
 pub use ws_server_hyper::{
-    AcceptOptions, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression,
-    Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending, Error,
-    Frame, JoinedMessages, Keepalive, Limits, Message, MessageReader, MessageType, MessageWriter,
-    Messages, Opening, Origin, Outcome, Panicked, PathParams, PeerAddr, Prepared, ProtocolError,
-    Rate, Rejection, RequestInfo, Stats, StatusCode, SubprotocolOrder, Tapped, Tracker,
-    TryWriteError, Values, close_status, format_close_message, is_close, is_unexpected_close,
-    is_upgrade,
+    AcceptOptions, Agreed, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError,
+    Compression, Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending,
+    Error, Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
+    Message, MessageReader, MessageType, MessageWriter, Messages, Opening, Origin, Outcome,
+    Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rate, Rejection, RequestInfo, Role,
+    Stats, StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError, Unsendable, Values,
+    close_status, format_close_message, is_close, is_unexpected_close, is_upgrade, pair, pair_with,
 };
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use http::StatusCode;
 use url::Origin;
 use ws_core::Conn;
 
@@ -71,17 +72,17 @@ impl Pool {
         loop {
             match patience.wait(self.way(route, target)).await? {
                 Way::Http1(reached) => {
-                    let reached = match reached {
-                        Some(reached) => reached,
-                        None => patience.wait(route.reach(target, Alpn::HTTP1)).await?,
-                    };
-                    return over_stream::connect_reached(reached, target, opening, patience).await;
+                    return by_http1(reached, route, target, opening, patience).await;
                 }
                 Way::Http2 { link, fresh } => {
-                    match link.open(target, opening, patience, fresh).await? {
-                        Opened::Conn(conn) => return Ok(conn),
+                    match link.open(target, opening, patience, fresh).await {
+                        Ok(Opened::Conn(conn)) => return Ok(conn),
                         // It is not taken again, so that this comes to an end.
-                        Opened::LinkLost => {}
+                        Ok(Opened::LinkLost) => {}
+                        Err(error) if self.may_be_the_version(&error) => {
+                            return by_http1(None, route, target, opening, patience).await;
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
             }
@@ -123,6 +124,15 @@ impl Pool {
         }
     }
 
+    /// Does this path know no CONNECT, on a server that allows it elsewhere? It may know
+    /// GET, by which HTTP/1.1 asks. Another path may know both, so it is not remembered.
+    fn may_be_the_version(&self, error: &DialError) -> bool {
+        const UNKNOWN: [StatusCode; 2] =
+            [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+        let status = error.refusal().map(|refusal| refusal.status);
+        self.unwilling == Unwilling::Http1 && status.is_some_and(|it| UNKNOWN.contains(&it))
+    }
+
     fn unwilling(&self, reached: Option<Reached>) -> Result<Way, DialError> {
         match self.unwilling {
             Unwilling::Http1 => Ok(Way::Http1(reached)),
@@ -143,6 +153,20 @@ impl Pool {
         }
         Arc::clone(servers.entry(origin).or_default())
     }
+}
+
+async fn by_http1(
+    reached: Option<Reached>,
+    route: &Route,
+    target: &Target,
+    opening: &Opening,
+    patience: Patience,
+) -> Result<Conn, DialError> {
+    let reached = match reached {
+        Some(reached) => reached,
+        None => patience.wait(route.reach(target, Alpn::HTTP1)).await?,
+    };
+    over_stream::connect_reached(reached, target, opening, patience).await
 }
 
 /// Is somebody about to connect to it, or connected?

@@ -4,11 +4,17 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+#[cfg(feature = "json")]
+use serde::{Serialize, de::DeserializeOwned};
 use ws_core::proto::CloseFrame;
 
 use super::shared::{Full, Inner, Leaving, Shared};
 use super::{Events, ReconnectError, State};
-use crate::{Conn, Error, Message, StatusCode};
+#[cfg(feature = "json")]
+use crate::Json;
+#[cfg(feature = "proto")]
+use crate::Proto;
+use crate::{CodecError, Conn, Decode, Encode, Error, Message, StatusCode};
 
 /// A connection that is made again whenever it is lost: what
 /// [`Reconnect`](crate::Reconnect) makes.
@@ -62,7 +68,9 @@ impl ReconnectingConn {
     /// that takes it.
     ///
     /// What becomes of it when the connection is lost, and what happens when the outbox is
-    /// full, is up to the [`Outbox`](super::Outbox).
+    /// full, is up to the [`Outbox`](super::Outbox). A [`Prepared`](crate::Prepared) message
+    /// saves nothing here, where there is one connection: write its
+    /// [`message`](crate::Prepared::message).
     ///
     /// # Errors
     ///
@@ -95,13 +103,129 @@ impl ReconnectingConn {
         pushed.unwrap_or_else(|Full| Err(ReconnectError::OutboxFull))
     }
 
-    /// Waits until everything written has left the outbox: with
-    /// [`at_least_once`](super::Outbox::at_least_once) the peer has it, with
-    /// [`at_most_once`](super::Outbox::at_most_once) a transport has.
+    /// The value in the next message, in a format of your own; see [`Codec`](crate::Codec).
     ///
     /// # Errors
     ///
-    /// When the connection is closed or given up before.
+    /// As [`read`](Self::read). [`ReconnectError::Codec`] when the next message holds no such
+    /// value. Unlike [`Conn::read_as`], this does not close the connection: it would be made
+    /// again, the same server would send the same message, and so on. The message is gone; the
+    /// next call reads the next one.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `read`.
+    pub async fn read_as<C, T>(&self) -> Result<T, ReconnectError>
+    where
+        C: Decode<T>,
+    {
+        Ok(self.read().await?.decode::<C, T>()?)
+    }
+
+    /// Writes a value, in a format of your own; see [`Codec`](crate::Codec).
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write). [`ReconnectError::Codec`] when the format has no way to say
+    /// it, and then nothing was written.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `write`.
+    pub fn write_as<C, T>(
+        &self,
+        value: &T,
+    ) -> impl Future<Output = Result<(), ReconnectError>> + Send
+    where
+        C: Encode<T>,
+        T: ?Sized,
+    {
+        // The value is in the message by now, so the future holds no more than that.
+        self.write_encoded(Message::encode::<C, T>(value))
+    }
+
+    async fn write_encoded(
+        &self,
+        message: Result<Message, CodecError>,
+    ) -> Result<(), ReconnectError> {
+        self.write(message?).await
+    }
+
+    /// The value that the next message holds as JSON, text or binary.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_as`](Self::read_as): a message that is no such JSON closes nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`read`](Self::read).
+    #[cfg(feature = "json")]
+    pub async fn read_json<T: DeserializeOwned>(&self) -> Result<T, ReconnectError> {
+        self.read_as::<Json, T>().await
+    }
+
+    /// Writes a value as JSON, in a text message.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_as`](Self::write_as).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`write`](Self::write).
+    #[cfg(feature = "json")]
+    pub fn write_json<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+    ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
+        self.write_as::<Json, T>(value)
+    }
+
+    /// The value that the next message holds as a protocol buffer.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_as`](Self::read_as): neither a text message nor one that is no such protocol
+    /// buffer closes anything.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`read`](Self::read).
+    #[cfg(feature = "proto")]
+    pub async fn read_proto<T: prost::Message + Default>(&self) -> Result<T, ReconnectError> {
+        self.read_as::<Proto, T>().await
+    }
+
+    /// Writes a value as a protocol buffer, in a binary message.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// As `write`.
+    #[cfg(feature = "proto")]
+    pub fn write_proto<T: prost::Message>(
+        &self,
+        value: &T,
+    ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
+        self.write_as::<Proto, T>(value)
+    }
+
+    /// Waits until everything written has left the outbox.
+    ///
+    /// With [`at_least_once`](super::Outbox::at_least_once) the peer has it then, but for what
+    /// a full outbox [dropped](super::WhenFull::DropOldest). With
+    /// [`at_most_once`](super::Outbox::at_most_once) each message was given to a connection,
+    /// and the transport of the present one has taken those that were given to it. What an
+    /// earlier one had not sent when it was lost is lost, and this does not tell: that is what
+    /// at most once means. A loss as such is told by [`events`](Self::events).
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closed or given up before. Never for a message that is lost.
     ///
     /// # Cancel safety
     ///
@@ -113,7 +237,7 @@ impl ReconnectingConn {
             false => inner.ended().map(Err),
         };
         if let Some(conn) = self.shared().wait(left).await? {
-            // Lost just now, it had been taken nevertheless.
+            // When it fails, the connection is lost, and what it had not sent with it.
             let _ = conn.flush().await;
         }
         Ok(())

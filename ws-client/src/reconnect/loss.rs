@@ -36,7 +36,7 @@ pub enum Verdict {
 }
 
 impl Loss {
-    /// The verdict by default. [`Reconnect`](crate::Reconnect) has the table.
+    /// The verdict by default. The [module](super) has the table.
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Dial(error) => of_dial(error),
@@ -64,6 +64,8 @@ impl Loss {
 fn of_dial(error: &DialError) -> Verdict {
     match error {
         DialError::Refused(refusal) => of_status(refusal.status),
+        DialError::Proxy(ProxyError::Refused(status)) => of_status(*status),
+        DialError::Proxy(ProxyError::Unreachable(step)) => of_dial(step),
         // What was asked for cannot be, or the server is not one that speaks WebSocket.
         DialError::Proxy(ProxyError::Url(_))
         | DialError::Url(_)
@@ -148,6 +150,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use crate::error::Cause;
     use crate::{
         CloseError, Deadline, HandshakeError, InvalidHeader, InvalidUrl, ProtocolError,
         RedirectError, Refusal,
@@ -163,19 +166,33 @@ mod tests {
         }))
     }
 
-    /// One row for each of the table in the documentation of `Reconnect`.
+    /// What is in the table in the documentation of the module, row by row.
     #[test]
     fn what_may_be_better_next_time_is_tried_again() {
         let check = |error: DialError, expected| {
             let text = format!("{error:?}");
             assert_eq!(Loss::from(error).verdict(), expected, "{text}");
         };
+        let by_proxy = |status| ProxyError::Refused(HttpStatus::from_u16(status).unwrap());
         for status in [408, 425, 429, 500, 502, 503, 504, 520, 530, 599] {
             check(refused(status, &[]), Verdict::Retry);
+            check(by_proxy(status).into(), Verdict::Retry);
         }
         for status in [200, 204, 300, 302, 400, 401, 403, 404, 405, 410, 426, 451, 501, 505] {
             check(refused(status, &[]), Verdict::GiveUp);
+            check(by_proxy(status).into(), Verdict::GiveUp);
         }
+        check(by_proxy(407).into(), Verdict::GiveUp);
+        let cause = || Cause::from("a cause");
+        check(DialError::Dns(cause()), Verdict::Retry);
+        check(DialError::Tcp(cause()), Verdict::Retry);
+        check(DialError::Tls(cause()), Verdict::Retry);
+        check(DialError::Http(cause()), Verdict::Retry);
+        check(ProxyError::Failed(cause()).into(), Verdict::Retry);
+        check(ProxyError::Unreachable(Box::new(DialError::Tcp(cause()))).into(), Verdict::Retry);
+        check(ProxyError::Url(InvalidUrl::Fragment).into(), Verdict::GiveUp);
+        check(DialError::NoHttp2, Verdict::GiveUp);
+        assert_eq!(Loss::Hook(Arc::from(cause())).verdict(), Verdict::Retry);
         check(io::Error::from(io::ErrorKind::ConnectionRefused).into(), Verdict::Retry);
         check(DialError::Timeout(Duration::from_secs(1)), Verdict::Retry);
         check(InvalidUrl::Fragment.into(), Verdict::GiveUp);
@@ -189,7 +206,10 @@ mod tests {
     fn a_close_code_says_whether_to_come_back() {
         let check = |error: Error, expected| assert_eq!(of_end(&error), expected, "{error:?}");
         let closed = |code| Error::from(CloseError::new(StatusCode::from_u16(code).unwrap(), ""));
-        for code in [1001, 1005, 1006, 1011, 1012, 1013, 1014, 3001, 3008, 4000, 4999] {
+        for code in [1001, 1005, 1006, 1011, 1012, 1013, 1014, 3001, 3002, 3004, 3008, 3999] {
+            check(closed(code), Verdict::Retry);
+        }
+        for code in [1004, 1015, 1016, 1999, 2000, 2999, 4000, 4999] {
             check(closed(code), Verdict::Retry);
         }
         for code in [1000, 1002, 1003, 1007, 1008, 1009, 1010, 3000, 3003] {

@@ -45,11 +45,12 @@
 //! | what happened | |
 //! | --- | --- |
 //! | no name, no route, no TCP, no TLS, no proxy, no answer in time | again |
-//! | refused with 408, 425, 429, or a 5xx but 501 and 505 | again |
-//! | refused with any other status; a redirect that is not followed | given up |
-//! | the URL, a header or a subprotocol cannot be sent; the answer is no WebSocket | given up |
+//! | refused with 408, 425, 429, or a 5xx but 501 and 505, by the server or a proxy | again |
+//! | refused with any other status, as 403, or 407 of a proxy; a redirect that is not followed | given up |
+//! | the URL (of the server or a proxy), a header or a subprotocol cannot be sent; the answer is no WebSocket; no HTTP/2 where it is a must | given up |
 //! | a hook of the application failed | again |
-//! | closed with 1001, 1011 to 1014, a code of an application, or none (1005) | again |
+//! | closed with 1001, 1011 to 1014, a code of an application (4000 to 4999), or none (1005) | again |
+//! | closed with a code of a library (3000 to 3999) but 3000 and 3003, or one without a meaning | again |
 //! | the transport ended without a close frame (1006), or failed | again |
 //! | a deadline of [`Config`](crate::Config) ran out: keepalive, idle, write, age | again |
 //! | closed with 1000: it is done | given up |

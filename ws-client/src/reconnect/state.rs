@@ -10,6 +10,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Loss;
+use crate::CodecError;
 
 /// Is there a connection?
 #[derive(Clone, Debug)]
@@ -51,6 +52,10 @@ pub enum ReconnectError {
     /// The outbox is full, and the message was not taken.
     #[error("the outbox is full (`Outbox::capacity`)")]
     OutboxFull,
+    /// A message that was read did not hold what it should, or a value could not become a
+    /// message. The connection is as it was.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
 }
 
 /// The states of a connection, from the present one to the end: a

@@ -1,15 +1,15 @@
 //! Does what is written arrive as the outbox promises, when the server is killed again and
 //! again?
 
-use std::io::{BufRead as _, BufReader};
-use std::process::ChildStdout;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::time::Duration;
 
 use tokio::time::timeout;
 use ws_client::reconnect::{Backoff, Outbox, State};
 use ws_client::{Dial, Reconnect, ReconnectingConn, StatusCode};
 
-use crate::program::Server;
+use crate::program::{Server, run, signal, ws};
 
 const MESSAGES: u64 = 10_000;
 const KILLS: u64 = 20;
@@ -145,4 +145,72 @@ async fn at_most_once_repeats_nothing() {
     let all: Vec<_> = runs.concat();
     assert!(all.is_sorted_by(|one, next| one < next), "something came twice");
     assert_eq!((all.first(), all.last()), (Some(&0), Some(&(MESSAGES - 1))));
+}
+
+/// Lines of more bytes than a pipe holds, so that some were read when all are written.
+fn lines() -> String {
+    (0..2000).map(|number| format!("{number:0>100}\n")).collect()
+}
+
+/// `ws connect --reconnect`, whose server has just been killed, and which knows.
+fn bereft(args: &[&str]) -> (String, Child, BufReader<ChildStderr>) {
+    let mut server = Server::start(&["-q"]);
+    let mut command = ws(&[&["connect", "--reconnect", &server.url], args].concat());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    hear(&mut said, "connected (");
+    server.child.kill().unwrap();
+    hear(&mut said, "; again in ");
+    (server.address().to_owned(), child, said)
+}
+
+fn hear(said: &mut BufReader<ChildStderr>, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "no {text}");
+    }
+}
+
+fn check_unconfirmed(mut child: Child, mut said: BufReader<ChildStderr>) {
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains(" messages were not confirmed"), "{rest}");
+}
+
+#[test]
+fn a_pipe_waits_for_the_server_to_have_everything() {
+    let (address, mut child, _said) = bereft(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines().as_bytes()).unwrap();
+    drop(stdin);
+    let _server = Server::start_at(&address, &["-q"]);
+    let mut echoed = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut echoed).unwrap();
+    assert!(echoed == lines());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn what_was_not_confirmed_is_told() {
+    // Interrupted while it waits for a server.
+    let (_, mut child, said) = bereft(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines().as_bytes()).unwrap();
+    drop(stdin);
+    signal("INT", child.id());
+    check_unconfirmed(child, said);
+    // Given up.
+    let (_, mut child, said) = bereft(&["--max-attempts", "3"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines().as_bytes()).unwrap();
+    drop(stdin);
+    check_unconfirmed(child, said);
+    // What was confirmed is no reason to complain, however it ends.
+    let server = Server::start(&["-q"]);
+    let connect = |args: &[&str]| run(&[&["connect", "-r", &server.url], args].concat(), b"");
+    connect(&["-n", "1", "-m", "hello"]).check(0, "hello\n", "");
+    connect(&["-m", "hello"]).check(0, "hello\n", "");
 }

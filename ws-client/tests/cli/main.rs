@@ -6,6 +6,7 @@ mod delivery;
 mod measure;
 mod pipe;
 mod program;
+mod switches;
 #[cfg(unix)]
 mod terminal;
 mod tls;

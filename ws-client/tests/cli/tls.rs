@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use ws_client::{Conn, Error};
 use ws_core::AcceptOptions;
 
-use crate::program::{Ran, run};
+use crate::program::{Ran, Server, run};
 
 /// An authority, with the files that options name. They go with this.
 struct Authority {
@@ -45,6 +45,11 @@ impl Authority {
         std::fs::write(folder.join("client.key"), client.serialize_pem()).unwrap();
         let both = format!("{certificate}{}", client.serialize_pem());
         std::fs::write(folder.join("both.pem"), both).unwrap();
+        let server = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&server, &issuer).unwrap().pem();
+        std::fs::write(folder.join("server.pem"), certificate).unwrap();
+        std::fs::write(folder.join("server.key"), server.serialize_pem()).unwrap();
         Self { issuer, roots, folder }
     }
 
@@ -136,4 +141,44 @@ fn one_trusts_whom_the_options_name() {
     );
     let measured = run(&["bench", &open, "-k", "--http2", "-d", "0.2", "--warmup", "0.1"], b"");
     assert_eq!(measured.code, 0, "{measured:?}");
+}
+
+#[test]
+fn one_listens_behind_tls_as_well() {
+    let authority = Authority::new("listens");
+    let [root, cert, key, other] =
+        ["root.pem", "server.pem", "server.key", "client.key"].map(|name| authority.file(name));
+    let server = Server::start(&["--cert", &cert, "--key", &key, "-s", "chat", "--print"]);
+    assert!(server.url.starts_with("wss://127.0.0.1:"), "{}", server.url);
+    let connect = |args: &[&str]| -> Ran {
+        run(&[&["connect", "-v", "--cacert", &root, &server.url], args].concat(), b"hello\n")
+    };
+    connect(&["-s", "chat"]).check(0, "hello\n", "HTTP/1.1 101");
+    connect(&["--http2", "-s", "chat"]).check(0, "hello\n", "HTTP/2.0 200");
+    connect(&["--http2", "-s", "chat"]).check(0, "hello\n", "subprotocol chat");
+    connect(&["--origin", "https://example.com"]).check(1, "", "403 Forbidden");
+    run(&["connect", &server.url], b"").check(1, "", "--cacert");
+    // One that speaks no TLS is told from the others, and disturbs nobody.
+    let plain = server.url.replace("wss://", "ws://");
+    assert_eq!(run(&["connect", &plain], b"").code, 1);
+    connect(&[]).check(0, "hello\n", "");
+    let said = server.interrupt();
+    for told in ["connected, /", "after 1 messages", "no TLS"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    // Commands, and what they are told.
+    let echo = ["--", "sh", "-c", "echo \"$REMOTE_ADDR $REQUEST_URI\""];
+    let both = [&["-q", "--cert", &cert, "--key", &key][..], &echo].concat();
+    let server = Server::start(&both);
+    let url = format!("{}/door?knock=1", server.url);
+    for version in [&[][..], &["--http2"]] {
+        let asked = [&["connect", "-q", "--stay", "--cacert", &root, &url][..], version].concat();
+        run(&asked, b"").check(0, "127.0.0.1 /door?knock=1\n", "");
+    }
+    // What cannot be is told before anybody comes.
+    let listen = |args: &[&str]| run(&[&["listen", "127.0.0.1:0"], args].concat(), b"");
+    listen(&["--cert", &cert]).check(1, "", "(--key,");
+    listen(&["--cert", &cert, "--key", &other]).check(1, "", "(--key)");
+    listen(&["--cert", "/does/not/exist"]).check(1, "", "(--cert)");
+    listen(&["--key", &key]).check(2, "", "--cert");
 }

@@ -6,12 +6,13 @@ mod json;
 mod proto;
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 #[cfg(feature = "json")]
 pub use self::json::Json;
 #[cfg(feature = "proto")]
 pub use self::proto::Proto;
-use crate::MessageType;
+use crate::{CodecError, Message, MessageType};
 
 /// A format in which messages hold values. What it can write and read is said by
 /// [`Encode`] and [`Decode`].
@@ -85,4 +86,40 @@ pub trait Decode<T>: Codec {
     ///
     /// When it holds none. The connection is closed with 1007 then.
     fn decode(payload: &[u8]) -> Result<T, Self::Error>;
+}
+
+impl Message {
+    /// The value that this message holds, in a format of your own.
+    ///
+    /// The connection is not touched: that of a message that holds none stays open, which is
+    /// the difference to `Conn::read_as`.
+    ///
+    /// # Errors
+    ///
+    /// When the format does not use this type of message, or the payload holds no such value.
+    pub fn decode<C, T>(&self) -> Result<T, CodecError>
+    where
+        C: Decode<T>,
+    {
+        if !C::reads(self.kind()) {
+            return Err(CodecError::Type(self.kind()));
+        }
+        C::decode(self.as_bytes()).map_err(|error| CodecError::Decode(Arc::new(error)))
+    }
+
+    /// A message that holds a value, in a format of your own: for
+    /// [`Prepared`](crate::Prepared), for `Conn::try_write`.
+    ///
+    /// # Errors
+    ///
+    /// When the format has no way to say it.
+    pub fn encode<C, T>(value: &T) -> Result<Self, CodecError>
+    where
+        C: Encode<T>,
+        T: ?Sized,
+    {
+        let payload = C::encode(value).map_err(|error| CodecError::Encode(Arc::new(error)))?;
+        let message = Self::checked(C::WRITES, payload.into());
+        message.map_err(|error| CodecError::Encode(Arc::new(error)))
+    }
 }

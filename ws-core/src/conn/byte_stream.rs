@@ -30,9 +30,10 @@ impl Conn {
     ///
     /// What is written at once is a message of this type, of up to 64 KiB; where that is
     /// text, it has to be UTF-8. What is read is the payload of messages, however they are
-    /// cut; there is no limit on their length from now on, since none is held. A message of
-    /// the other type closes the connection with 1003. A close with 1000 or 1001 is the end
-    /// of the file, and every other end is an error.
+    /// cut. None is held, so the [`Limits`](crate::Limits) on the length of messages and
+    /// frames and on the number of fragments are gone from the next message on; those on
+    /// rates stay. A message of the other type closes the connection with 1003. A close with
+    /// 1000 or 1001 is the end of the file, and every other end is an error.
     ///
     /// `shutdown` sends a close frame with 1000 behind what was written. The peer can still
     /// be read: while the other end is a `ByteStream` too, what it has to say comes, and then
@@ -53,8 +54,12 @@ impl Conn {
     /// }
     /// ```
     pub fn into_byte_stream(self, kind: MessageType) -> ByteStream {
-        self.set_read_limit(None);
-        self.shared().reader.lock().half_closes = true;
+        let mut reader = self.shared().reader.lock();
+        if !reader.closing {
+            reader.inbound.lift_sizes();
+        }
+        reader.half_closes = true;
+        drop(reader);
         ByteStream { pieces: Pieces::new(self), kind, ticket: Ticket::NONE }
     }
 }

@@ -1,7 +1,6 @@
 //! How does one receive and send values rather than messages?
 
 use std::future::Future;
-use std::sync::Arc;
 
 use super::Conn;
 #[cfg(feature = "json")]
@@ -18,7 +17,8 @@ impl Conn {
     ///
     /// As [`read`](Self::read). [`Error::Codec`] when the next message holds no such value:
     /// the connection has been closed then, with 1007, or with 1003 if the message has the
-    /// wrong type. To look at a message without that, `read` it.
+    /// wrong type. To look at a message without that, `read` it and [`decode`](Message::decode)
+    /// it.
     ///
     /// # Cancel safety
     ///
@@ -28,7 +28,7 @@ impl Conn {
         C: Decode<T>,
     {
         let message = self.read().await?;
-        decode::<C, T>(&message).map_err(|error| self.refuse(error))
+        message.decode::<C, T>().map_err(|error| self.refuse(error))
     }
 
     /// Sends a value, in a format of your own; see [`Codec`](crate::Codec).
@@ -46,7 +46,7 @@ impl Conn {
         C: Encode<T>,
         T: ?Sized,
     {
-        self.write_encoded(encode::<C, T>(value))
+        self.write_encoded(Message::encode::<C, T>(value))
     }
 
     /// The value that the next message holds as JSON, text or binary.
@@ -145,26 +145,4 @@ impl Conn {
         }
         error
     }
-}
-
-/// The message that holds a value.
-fn encode<C, T>(value: &T) -> Result<Message, CodecError>
-where
-    C: Encode<T>,
-    T: ?Sized,
-{
-    let payload = C::encode(value).map_err(|error| CodecError::Encode(Arc::new(error)))?;
-    let message = Message::checked(C::WRITES, payload.into());
-    message.map_err(|error| CodecError::Encode(Arc::new(error)))
-}
-
-/// The value that a message holds.
-fn decode<C, T>(message: &Message) -> Result<T, CodecError>
-where
-    C: Decode<T>,
-{
-    if !C::reads(message.kind()) {
-        return Err(CodecError::Type(message.kind()));
-    }
-    C::decode(message.as_bytes()).map_err(|error| CodecError::Decode(Arc::new(error)))
 }

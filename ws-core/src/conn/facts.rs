@@ -86,19 +86,15 @@ impl Conn {
     /// What the server answered to the opening handshake, on a client: its status and its
     /// headers.
     pub fn response(&self) -> Option<Arc<Response<()>>> {
-        self.values().get().map(|Answered(response)| response)
+        self.values().own(|own| own.response.clone())
     }
 
     /// Keeps what the server answered; a [`PeerAddr`] among its extensions is the address
     /// of the server. For those who dial.
     pub fn set_response(&self, response: Response<()>) {
-        self.values().insert(Answered(Arc::new(response)));
+        self.values().change_own(|own| own.response = Some(Arc::new(response)));
     }
 }
-
-/// The response is kept as a value, which costs those nothing who have none: servers.
-#[derive(Clone)]
-struct Answered(Arc<Response<()>>);
 
 fn address(response: &Response<()>) -> Option<SocketAddr> {
     response.extensions().get().map(|PeerAddr(addr)| *addr)
@@ -120,6 +116,13 @@ mod tests {
             (response.status().as_u16(), &response.headers()["x-key"]),
             (101, &"k".parse().unwrap())
         );
+        assert_eq!(conn.peer_addr(), Some(addr));
+        // It is none of the application's values.
+        conn.values().insert(1_u8);
+        assert_eq!(format!("{:?}", conn.values()), "Values { typed: 1, named: 0 }");
+        conn.values().clear();
+        assert_eq!(conn.values().get::<u8>(), None);
+        assert!(conn.response().is_some());
         assert_eq!(conn.peer_addr(), Some(addr));
     }
 }

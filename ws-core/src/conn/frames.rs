@@ -93,14 +93,26 @@ impl Shared {
 
     /// Begins the closing handshake with a frame that was crafted.
     fn write_close(&self, frame: &Frame) -> Result<(), Error> {
-        let close = CloseFrame::decode(frame.payload()).map_err(Unsendable::Frame)?;
-        {
-            let writer = self.writer.lock();
-            writer.check_open(self)?;
-            writer.outbound.check(frame)?;
-        }
+        let close = self.check_close(frame)?;
         self.close(close);
         Ok(())
+    }
+
+    /// The same, and leaves what the peer has to say to whoever reads.
+    #[cfg(feature = "tungstenite")]
+    pub(super) fn write_half_close(&self, frame: &Frame) -> Result<(), Error> {
+        let close = self.check_close(frame)?;
+        self.close_half(close);
+        Ok(())
+    }
+
+    /// What a close frame that was crafted says, if it may be sent now.
+    fn check_close(&self, frame: &Frame) -> Result<CloseFrame, Error> {
+        let close = CloseFrame::decode(frame.payload()).map_err(Unsendable::Frame)?;
+        let writer = self.writer.lock();
+        writer.check_open(self)?;
+        writer.outbound.check(frame)?;
+        Ok(close)
     }
 }
 

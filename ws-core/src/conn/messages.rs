@@ -77,6 +77,9 @@ impl Messages {
     ) -> Poll<Result<(), Error>> {
         ready!(self.poll_next_sent(cx))?;
         let shared = self.conn.shared();
+        if frame.opcode() == crate::frame::OpCode::CLOSE {
+            return Poll::Ready(shared.write_half_close(frame));
+        }
         shared.poll_writing(&mut self.writes, |writer, ticket| {
             writer.poll_write_frame(shared, frame, ticket, cx)
         })

@@ -30,7 +30,7 @@ impl Conn {
     /// }
     /// ```
     pub fn span(&self) -> Span {
-        if let Some(Kept(span)) = self.values().get() {
+        if let Some(span) = self.values().own(|own| own.span.clone()) {
             return span;
         }
         let span = tracing::info_span!(
@@ -54,21 +54,18 @@ impl Conn {
             close_sent = Empty,
             close_received = Empty,
         );
-        if !span.is_disabled() {
-            self.values().insert(Kept(span.clone()));
+        if span.is_disabled() {
+            return span;
         }
-        span
+        // Somebody else may have been quicker.
+        self.values().change_own(|own| own.span.get_or_insert(span).clone())
     }
 }
-
-/// The span, where the connection keeps values.
-#[derive(Clone)]
-struct Kept(Span);
 
 impl Shared {
     /// Writes down what has gone over the connection, which has ended.
     pub(super) fn record(&self, stats: &Stats) {
-        let Some(Kept(span)) = self.facts.values.get() else { return };
+        let Some(span) = self.facts.values.own(|own| own.span.clone()) else { return };
         span.record("messages_in", stats.messages_in)
             .record("messages_out", stats.messages_out)
             .record("frames_in", stats.frames_in)

@@ -231,6 +231,18 @@ impl MessageWriter {
         self
     }
 
+    /// Makes this message leave compressed at this level, from 0 (stored) to 9 (small), where
+    /// compression was agreed on, as
+    /// [`Message::compression_level`](crate::Message::compression_level) does; values above 9
+    /// are taken as 9. To be called before anything is written; later, it changes nothing.
+    #[must_use]
+    pub fn compression_level(self, level: u8) -> Self {
+        if !self.begun && self.gathered.is_empty() {
+            self.conn.shared().writer.lock().outbound.begin_at_level(level);
+        }
+        self
+    }
+
     /// Ends the message, and sends the rest of it.
     ///
     /// # Errors

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use http::Response;
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
+use tracing::Span;
 
 /// Values that the application keeps with a connection, by type or by name.
 ///
@@ -32,6 +34,15 @@ struct Maps {
     sealed: bool,
     typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     named: HashMap<String, Arc<dyn Any + Send + Sync>>,
+    own: Own,
+}
+
+/// What the library keeps here itself, because most connections have none of it. The
+/// application cannot take it away.
+#[derive(Default)]
+pub(super) struct Own {
+    pub(super) response: Option<Arc<Response<()>>>,
+    pub(super) span: Option<Span>,
 }
 
 impl Values {
@@ -71,7 +82,20 @@ impl Values {
     /// Forgets all of them.
     pub fn clear(&self) {
         // Dropped without the lock: what goes may look here once more.
-        let _forgotten = self.0.get().map(|maps| std::mem::take(&mut *maps.lock()));
+        let _forgotten = self.0.get().map(|maps| {
+            let mut maps = maps.lock();
+            (std::mem::take(&mut maps.typed), std::mem::take(&mut maps.named))
+        });
+    }
+
+    /// Looks at what the library keeps.
+    pub(super) fn own<T>(&self, look: impl FnOnce(&Own) -> Option<T>) -> Option<T> {
+        look(&self.0.get()?.lock().own)
+    }
+
+    /// Changes what the library keeps.
+    pub(super) fn change_own<T>(&self, change: impl FnOnce(&mut Own) -> T) -> T {
+        change(&mut self.maps().lock().own)
     }
 
     /// Forgets all of them, and keeps none from now on: for whoever knows that nobody will

@@ -100,7 +100,7 @@ impl Deflater {
 
     /// Sets the level from the next message on. A state that is kept holds nothing back
     /// between two messages, so it need not write anything for that.
-    fn set_level(&mut self, level: u8) {
+    pub(crate) fn set_level(&mut self, level: u8) {
         if level == self.level {
             return;
         }
@@ -110,6 +110,11 @@ impl Deflater {
         {
             self.state = None;
         }
+    }
+
+    /// The level of the next message.
+    pub(crate) const fn level(&self) -> u8 {
+        self.level
     }
 
     /// Takes a piece of a message. What is certain about the compressed message by

@@ -140,6 +140,13 @@ impl Frame {
         self.header.opcode.is_control()
     }
 
+    /// The code in a close frame, which may be one that must not be sent. `None` in one that
+    /// has none, and in other frames.
+    pub fn close_code(&self) -> Option<StatusCode> {
+        let code = self.payload.first_chunk().filter(|_| self.opcode() == OpCode::CLOSE)?;
+        StatusCode::from_u16(u16::from_be_bytes(*code))
+    }
+
     /// The payload, before masking and as compressed as the message is.
     pub const fn payload(&self) -> &Bytes {
         &self.payload
@@ -236,6 +243,17 @@ mod tests {
         ] {
             assert_eq!(frame.encode(), wire, "{frame:?}");
         }
+    }
+
+    #[test]
+    fn only_a_close_frame_with_a_code_has_one() {
+        let code = |frame: Frame| frame.close_code().map(StatusCode::as_u16);
+        assert_eq!(code(Frame::close(StatusCode::GOING_AWAY, "bye")), Some(1001));
+        assert_eq!(code(Frame::close(StatusCode::ABNORMAL_CLOSURE, "")), Some(1006));
+        assert_eq!(code(Frame::new(OpCode::CLOSE, "")), None);
+        assert_eq!(code(Frame::new(OpCode::CLOSE, "\x03")), None);
+        assert_eq!(code(Frame::new(OpCode::CLOSE, vec![0, 1])), None);
+        assert_eq!(code(Frame::ping(vec![0x03, 0xe9])), None);
     }
 
     proptest! {

@@ -15,6 +15,8 @@ pub(super) struct Compressor {
     /// Must a message that was compressed also be sent so? Only without a window
     /// that the peer has to follow may one that did not shrink go as it is.
     pub(super) takeover: bool,
+    /// The usual level, while a message that comes piece by piece has its own.
+    usual: Option<u8>,
     /// How many bytes went compressed, before and after.
     pub(super) before: u64,
     pub(super) after: u64,
@@ -37,6 +39,7 @@ impl Compressor {
             ),
             threshold: config.compression.threshold,
             takeover,
+            usual: None,
             before: 0,
             after: 0,
         }
@@ -74,6 +77,19 @@ impl Compressor {
             Squeeze::Usual => Some(None),
             Squeeze::Not => None,
             Squeeze::At(level) => Some(Some(level)),
+        }
+    }
+
+    /// Compresses the message that begins, and comes piece by piece, at this level.
+    pub(super) fn begin_at(&mut self, level: u8) {
+        self.usual.get_or_insert_with(|| self.deflater.level());
+        self.deflater.set_level(level.min(9));
+    }
+
+    /// That message has ended.
+    pub(super) fn end(&mut self) {
+        if let Some(usual) = self.usual.take() {
+            self.deflater.set_level(usual);
         }
     }
 

@@ -167,6 +167,18 @@ impl Inbound {
         }
     }
 
+    /// Accepts messages and frames of any length, and any number of fragments, from the next
+    /// message on: for whoever holds none of it. Rates stay.
+    pub fn lift_sizes(&mut self) {
+        let limits = self.config.limits;
+        Arc::make_mut(&mut self.config).limits = Limits {
+            message_size: usize::MAX,
+            frame_size: usize::MAX,
+            fragments: usize::MAX,
+            ..limits
+        };
+    }
+
     /// How many bytes of the frame that is arriving have not been looked at.
     pub fn missing(&self) -> u64 {
         let frame = self.message.as_ref().and_then(|message| message.frame);

@@ -1,5 +1,6 @@
 //! What is the next frame of a message that is sent piece by piece?
 
+use super::Outbound;
 use crate::MessageType;
 use crate::frame::OpCode;
 
@@ -53,6 +54,24 @@ impl OpenStream {
             Self::DeflatedText => Self::Text,
             Self::DeflatedBinary => Self::Binary,
             other => other,
+        }
+    }
+}
+
+impl Outbound {
+    /// Makes the open message go uncompressed. Not to be called when there has been a piece
+    /// of it.
+    pub fn begin_uncompressed(&mut self) {
+        self.stream = self.stream.map(OpenStream::plain);
+    }
+
+    /// Makes the open message go compressed at this level, from 0 to 9, if it goes compressed.
+    /// Not to be called when there has been a piece of it.
+    pub fn begin_at_level(&mut self, level: u8) {
+        if self.stream.is_some_and(OpenStream::is_deflated)
+            && let Some(compressor) = self.compressor()
+        {
+            compressor.begin_at(level);
         }
     }
 }

@@ -153,12 +153,6 @@ impl Outbound {
         self.stream = Some(OpenStream::new(kind, compressed));
     }
 
-    /// Makes the open message go uncompressed. Not to be called when there has been a piece
-    /// of it.
-    pub fn begin_uncompressed(&mut self) {
-        self.stream = self.stream.map(OpenStream::plain);
-    }
-
     /// Queues the next piece of the open message, as a frame of its own.
     ///
     /// # Errors
@@ -177,6 +171,9 @@ impl Outbound {
                     Then::More => {}
                     Then::Flush => deflater.flush(&mut deflated)?,
                     Then::End => deflater.finish(&mut deflated)?,
+                }
+                if last {
+                    compressor.end();
                 }
                 compressor.before += piece.len() as u64;
                 compressor.after += deflated.len() as u64;
@@ -346,7 +343,7 @@ impl Outbound {
         Header { mask: self.mask(), ..Header::new(true, opcode, payload.len() as u64) }
     }
 
-    fn compressor(&mut self) -> Option<&mut Compressor> {
+    pub(super) fn compressor(&mut self) -> Option<&mut Compressor> {
         self.rare.as_mut()?.compressor.as_mut()
     }
 

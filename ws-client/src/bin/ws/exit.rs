@@ -7,7 +7,8 @@ use ws_client::{CloseError, Ending, Error, StatusCode};
 pub(crate) const HELP: &str = "\
 Exit codes:
   0        closed normally (1000, or without a code), or all went well
-  1        no connection, or it failed otherwise than by a close code
+  1        no connection, or it failed otherwise than by a close code; with --reconnect,
+           messages were not confirmed
   2        the arguments make no sense
   11..25   closed with 1001..1015: the last two digits and ten; 16 is 1006, the
            connection was cut

@@ -58,3 +58,50 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line for a shell, up to where its input or its output comes from a file,
+    /// or a comment begins.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+        for character in line.chars().chain([' ']) {
+            match character {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => words.extend(Some(std::mem::take(&mut word))),
+                _ => word.push(character),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        let end = words.iter().position(|word| word.starts_with(['<', '>', '#']));
+        words.truncate(end.unwrap_or(words.len()));
+        words
+    }
+
+    #[test]
+    fn every_example_is_understood() {
+        use clap::CommandFactory as _;
+        let mut texts = vec![include_str!("../../../CLI.md").to_owned()];
+        for word in Command::command().get_subcommands_mut() {
+            texts.push(word.render_long_help().to_string());
+        }
+        let mut understood = 0;
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            let line = line.trim_start().trim_start_matches("$ ");
+            let line = match line.strip_prefix("echo ") {
+                Some(piped) => piped.split_once("| ").map_or("", |(_, line)| line),
+                None => line,
+            };
+            if !line.starts_with("ws ") || line.starts_with("ws <") {
+                continue;
+            }
+            if let Err(error) = Command::try_parse_from(words(line)) {
+                panic!("{line}: {error}");
+            }
+            understood += 1;
+        }
+        assert!(understood > 20, "{understood}");
+    }
+}

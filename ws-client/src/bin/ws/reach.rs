@@ -31,7 +31,8 @@ pub(crate) struct Reach {
     /// by default that of the environment
     #[arg(short = 'x', long, value_name = "URL")]
     proxy: Option<String>,
-    /// Goes by HTTP/2 where the server allows it; then all connections share one
+    /// Goes by HTTP/2 over wss:// where the server allows it; then all connections share one.
+    /// ws:// goes by HTTP/1.1
     #[arg(long)]
     http2: bool,
     /// Does not check the certificate of the server

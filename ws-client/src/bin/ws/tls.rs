@@ -55,18 +55,27 @@ fn identify(
     cert: Option<&Path>,
     key: Option<&Path>,
 ) -> Result<ClientConfig> {
-    let Some(path) = cert else { return Ok(builder.with_no_client_auth()) };
-    let pem = read(path, "--cert")?;
+    let Some(cert) = cert else { return Ok(builder.with_no_client_auth()) };
+    let (chain, key) = identity(cert, key)?;
+    builder.with_client_auth_cert(chain, key).context("the key is not of the certificate (--key)")
+}
+
+/// A certificate, with those that vouch for it, and its key.
+pub(crate) fn identity(
+    cert: &Path,
+    key: Option<&Path>,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let pem = read(cert, "--cert")?;
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.context("this is no PEM (--cert)")?;
-    ensure!(!chain.is_empty(), "there is no certificate in {} (--cert)", path.display());
+    ensure!(!chain.is_empty(), "there is no certificate in {} (--cert)", cert.display());
     let key = match key {
         Some(path) => PrivateKeyDer::from_pem_slice(&read(path, "--key")?),
         None => PrivateKeyDer::from_pem_slice(&pem),
     };
     let key =
         key.context("there is no private key (--key, or behind the certificate of --cert)")?;
-    builder.with_client_auth_cert(chain, key).context("the key is not of the certificate (--key)")
+    Ok((chain, key))
 }
 
 /// Trusts any certificate, but still wants to see that its key is there.

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
+use tokio::time::timeout;
 use ws_client::reconnect::{Loss, Outbox, ReconnectError, State};
 use ws_client::{Conn, Message, Reconnect, ReconnectingConn, StatusCode};
 
-use super::Args;
 use super::screen::Screen;
+use super::{Args, MOMENT};
 use crate::exit;
 use crate::print::time;
 use crate::reach::explain;
@@ -110,16 +111,27 @@ impl Link {
         }
     }
 
-    /// Waits until the server has read everything, and this side what it said before that.
+    /// Waits until the server has read everything, and this side what it said before that:
+    /// answers that are on their way are here before the pong is. A moment, for a connection
+    /// that there is only once; as long as it takes, for one that is made again.
     pub(super) async fn settle(&self) {
         match &self.end {
             End::Once(conn) => {
-                let _ = conn.flush().await;
-                let _ = conn.ping().await;
+                let settled = async {
+                    let _ = conn.flush().await;
+                    let _ = conn.ping().await;
+                };
+                let _ = timeout(MOMENT, settled).await;
             }
-            End::Kept(kept, _) => {
-                let _ = kept.flush().await;
-            }
+            End::Kept(..) => self.confirm().await,
+        }
+    }
+
+    /// Waits until the server is known to have what was promised to be delivered.
+    pub(super) async fn confirm(&self) {
+        if let End::Kept(kept, _) = &self.end {
+            // When it fails, `ended` tells.
+            let _ = kept.flush().await;
         }
     }
 
@@ -133,14 +145,20 @@ impl Link {
 
     /// How it ended.
     pub(super) async fn ended(&self) -> (String, ExitCode) {
-        match &self.end {
-            End::Once(conn) => exit::of(&conn.closed().await),
-            End::Kept(kept, _) => match kept.state() {
-                State::Ended(ReconnectError::GaveUp(Loss::Ended(ending))) => exit::of(&ending),
-                State::Ended(ReconnectError::Closed) => ("closed".to_owned(), ExitCode::SUCCESS),
-                State::Ended(why) => (given_up(&why, &self.url), ExitCode::FAILURE),
-                _ => ("the connection is still open".to_owned(), ExitCode::FAILURE),
-            },
+        let kept = match &self.end {
+            End::Once(conn) => return exit::of(&conn.closed().await),
+            End::Kept(kept, _) => kept,
+        };
+        let (text, code) = match kept.state() {
+            State::Ended(ReconnectError::GaveUp(Loss::Ended(ending))) => exit::of(&ending),
+            State::Ended(ReconnectError::Closed) => ("closed".to_owned(), ExitCode::SUCCESS),
+            State::Ended(why) => (given_up(&why, &self.url), ExitCode::FAILURE),
+            _ => ("the connection is still open".to_owned(), ExitCode::FAILURE),
+        };
+        match kept.undelivered().len() {
+            0 => (text, code),
+            1 => (format!("{text}; 1 message was not confirmed"), ExitCode::FAILURE),
+            many => (format!("{text}; {many} messages were not confirmed"), ExitCode::FAILURE),
         }
     }
 }

@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use tokio::select;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use ws_client::{Message, StatusCode};
 
 use self::link::Link;
@@ -31,6 +31,11 @@ use crate::reach::{Reach, seconds};
 /// With a pipe on either side, each line of the input is a text message, and each text message
 /// a line of the output. After the last line it waits until the server has nothing more to
 /// say, and closes.
+///
+/// With --reconnect, what was written when the connection is lost is sent again on the next one,
+/// and after the last line it waits until the server has all of it, however long that takes;
+/// Ctrl-C, or --max-attempts, ends that. If something was not confirmed in the end, it says so
+/// and exits with 1.
 #[derive(clap::Args)]
 #[command(after_help = HELP, after_long_help = HELP)]
 pub(crate) struct Args {
@@ -92,6 +97,9 @@ enum When {
     Never,
 }
 
+/// How long one waits for the answer to a ping before one goes all the same.
+const MOMENT: Duration = Duration::from_secs(5);
+
 const HELP: &str = "\
 Examples:
   ws connect localhost:9000
@@ -103,7 +111,7 @@ Examples:
 
 The exit code says how it ended: 0 for normally, 10 and the last two digits of the close
 code for 1001 to 1015, 30 and 40 for the codes of libraries and applications, 1 for no
-connection (ws --help).";
+connection, or for messages that --reconnect could not deliver (ws --help).";
 
 /// Something from the input.
 enum Typed {
@@ -158,7 +166,7 @@ async fn talk(
                 let Some(message) = message else { return Ok(link.ended().await) };
                 received += 1;
                 if !screen.message(&message) || args.pipe.count == Some(received) {
-                    break;
+                    break confirm(&link).await;
                 }
                 silent_until = silent_until.map(|_| Instant::now() + args.pipe.wait);
             }
@@ -166,7 +174,7 @@ async fn talk(
                 sent = true;
                 done??;
                 if interactive {
-                    break;
+                    break confirm(&link).await;
                 }
                 if !args.pipe.stay && args.pipe.count.is_none() {
                     silent_until = Some(Instant::now() + args.pipe.wait);
@@ -184,6 +192,18 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits a moment for the server to say that it has everything: with an input that has not
+/// ended, or a prompt, somebody waits for us.
+async fn confirm(link: &Link) {
+    select! {
+        () = link.confirm() => {}
+        // Pongs come behind what nobody wants any more.
+        () = async { while link.read().await.is_some() {} } => {}
+        () = sleep(MOMENT) => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }
 
@@ -217,8 +237,7 @@ async fn send(
         }
     }
     if !interactive {
-        // Answers that are on their way are here before the pong is.
-        let _ = timeout(Duration::from_secs(5), link.settle()).await;
+        link.settle().await;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! How does one get a server to try things with?
 
+mod encrypted;
 mod exec;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +15,7 @@ use anyhow::{Context as _, Result};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
+use tokio_rustls::TlsAcceptor;
 use ws_client::{Compression, Config, Conn, Error, Message, StatusCode};
 use ws_core::{AcceptOptions, Drain, Origin, Prepared, Tracker};
 
@@ -57,6 +60,13 @@ pub(crate) struct Args {
     /// The longest message to accept, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     max_size: usize,
+    /// Listens behind TLS (wss://), for HTTP/1.1 and HTTP/2, with this certificate, as PEM, and
+    /// behind it its key unless --key has it
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// Does not tell who comes and goes
     #[arg(short, long)]
     quiet: bool,
@@ -72,6 +82,7 @@ Examples:
   ws listen --print --broadcast 0.0.0.0:9000
   ws listen --compress -s chat.v2 -s chat.v1 9001
   ws listen --close '1013 too busy'          # to see what a client makes of it
+  ws listen --cert cert.pem --key key.pem    # wss://, HTTP/2 as well
   ws listen -- bc -l                         # a calculator for each connection
 
 A command finds the address of the client in REMOTE_ADDR, and what it asked for in
@@ -80,11 +91,16 @@ REQUEST_URI.";
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let listener = TcpListener::bind(args.address).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.address))?;
-    print::note(format_args!("listening on ws://{}", listener.local_addr()?));
+    let tls = match &args.cert {
+        Some(cert) => Some(encrypted::acceptor(cert, args.key.as_deref())?),
+        None => None,
+    };
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    print::note(format_args!("listening on {scheme}://{}", listener.local_addr()?));
     let tracker = Tracker::new();
     let server = Arc::new(Server::new(args, &tracker));
     select! {
-        () = welcome_all(&listener, &server) => {}
+        () = welcome_all(&listener, &server, tls.as_ref()) => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     // A second Ctrl-C is for those who cannot wait.
@@ -95,12 +111,17 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn welcome_all(listener: &TcpListener, server: &Arc<Server>) {
+async fn welcome_all(listener: &TcpListener, server: &Arc<Server>, tls: Option<&TlsAcceptor>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let server = Arc::clone(server);
-                tokio::spawn(async move { server.welcome(stream, peer).await });
+                let (server, tls) = (Arc::clone(server), tls.cloned());
+                tokio::spawn(async move {
+                    match tls {
+                        None => server.welcome(stream, peer).await,
+                        Some(tls) => encrypted::welcome(&server, &tls, stream, peer).await,
+                    }
+                });
             }
             // Out of file descriptors, say: those that are here go on.
             Err(error) => {
@@ -154,13 +175,20 @@ impl Server {
 
     async fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
         let served = Conn::serve(stream, &self.options, |conn| self.serve(conn, peer)).await;
+        self.told(peer, served);
+    }
+
+    /// Says what went wrong before there was a connection.
+    fn told<E: std::error::Error + 'static>(&self, peer: SocketAddr, served: Result<(), E>) {
         if let Err(error) = served {
             self.note(format_args!("{peer}: {}", exit::chain(&error)));
         }
     }
 
     async fn serve(&self, conn: Conn, peer: SocketAddr) -> Result<()> {
-        let asked = conn.request().map(|request| request.uri.to_string()).unwrap_or_default();
+        // Over HTTP/2, there is a host in it.
+        let asked = conn.request().and_then(|it| Some(it.uri.path_and_query()?.to_string()));
+        let asked = asked.unwrap_or_default();
         self.note(format_args!("{peer}: connected, {asked}"));
         let served = self.talk(&conn, peer, &asked).await;
         let messages = conn.stats().messages_in;
