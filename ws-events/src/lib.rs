@@ -167,6 +167,7 @@ mod mailbox;
 mod member;
 mod outbox;
 mod posting;
+mod presence;
 mod protocol;
 mod pump;
 mod rooms;
@@ -175,6 +176,7 @@ mod socket;
 mod stay;
 mod sync;
 mod target;
+mod waiting;
 
 pub use builder::HubBuilder;
 pub use counters::{HubStats, SocketStats};

@@ -12,6 +12,7 @@ use ws_core::StatusCode;
 
 use crate::outbox::{Outbox, Overflow};
 use crate::sync::Mutex;
+use crate::waiting::{Place, Waiting};
 
 /// How many events may wait for the handlers of a socket. Those that must not be lost are
 /// not bounded by it.
@@ -49,17 +50,6 @@ struct Inner<T, E> {
     /// Those that wait for room. Apart, since it is seldom that anybody does.
     waiting: Option<Box<Waiting>>,
 }
-
-/// Those that wait for room, each by its number.
-#[derive(Default)]
-struct Waiting {
-    last: u64,
-    wakers: Vec<(u64, Waker)>,
-}
-
-/// A place among those that wait for room.
-#[derive(Debug, Default)]
-pub(crate) struct Place(Option<u64>);
 
 enum State {
     Open,
@@ -181,9 +171,8 @@ impl<T: Weigh, E> Mailbox<T, E> {
 
     /// Somebody waits for room no longer.
     pub(crate) fn give_up(&self, place: &mut Place) {
-        let Some(number) = place.0.take() else { return };
         let mut inner = self.0.lock();
-        let waker = inner.waiting.as_mut().and_then(|waiting| waiting.leave(number));
+        let waker = inner.waiting.as_mut().and_then(|waiting| waiting.leave(place));
         drop(inner);
         drop(waker);
     }
@@ -337,24 +326,6 @@ impl<T: Weigh, E> Mailbox<T, E> {
     }
 }
 
-impl Waiting {
-    fn wait(&mut self, place: &mut Place, waker: &Waker) {
-        let number = *place.0.get_or_insert_with(|| {
-            self.last += 1;
-            self.last
-        });
-        match self.wakers.iter_mut().find(|(other, _)| *other == number) {
-            Some((_, own)) => own.clone_from(waker),
-            None => self.wakers.push((number, waker.clone())),
-        }
-    }
-
-    fn leave(&mut self, number: u64) -> Option<Waker> {
-        let at = self.wakers.iter().position(|(other, _)| *other == number)?;
-        Some(self.wakers.swap_remove(at).1)
-    }
-}
-
 impl<T: Weigh, E> Inner<T, E> {
     fn push(
         &mut self,
@@ -374,8 +345,7 @@ impl<T: Weigh, E> Inner<T, E> {
     }
 
     fn take_waiting(&mut self) -> Vec<Waker> {
-        let waiting = self.waiting.as_mut().map(|waiting| std::mem::take(&mut waiting.wakers));
-        waiting.into_iter().flatten().map(|(_, waker)| waker).collect()
+        self.waiting.as_mut().map(|waiting| waiting.take()).unwrap_or_default()
     }
 
     #[cold]

@@ -12,9 +12,10 @@ use ws_core::Prepared;
 use crate::EmitError;
 use crate::counters::add;
 use crate::hub::Inner;
-use crate::mailbox::{Place, Posted};
+use crate::mailbox::Posted;
 use crate::member::Member;
 use crate::outbox::Outbox;
+use crate::waiting::Place;
 
 /// What became of a message for many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use crate::member::{Member, Places};
 use crate::outbox::Overflow;
 use crate::posting::{Delivery, Posting, post_to, post_wait};
 use crate::target::Target;
-use crate::{EmitError, EncodeError, Event, Fault, Handler, Hub, Id, ListenerId, NotConnected};
-use crate::{SetIdError, SocketStats, listeners::Listeners};
+use crate::{EmitError, EncodeError, Event, Fault, Handler, Hub, Id, ListenerId, SetIdError};
+use crate::{SocketStats, listeners::Listeners};
 
 /// A socket of a [`Hub`]: a connection that has an id, attributes, rooms and handlers.
 ///
@@ -268,69 +268,6 @@ impl Socket {
     /// Removes a handler of this socket. Says whether it was there.
     pub fn off(&self, id: ListenerId) -> bool {
         self.0.listeners.get().is_some_and(|listeners| listeners.remove(id))
-    }
-
-    /// Enters a room. To be in it already is no error.
-    ///
-    /// # Errors
-    ///
-    /// When the socket is not connected: it has ended, or middleware has yet to let it in.
-    pub fn join(&self, room: impl AsRef<str>) -> Result<(), NotConnected> {
-        let room = room.as_ref();
-        let task = {
-            let mut places = self.0.places.lock();
-            let Places::In { rooms, .. } = &mut *places else { return Err(NotConnected) };
-            if rooms.iter().any(|place| **place.room().name() == *room) {
-                return Ok(());
-            }
-            let place = self.0.hub.rooms.enter(room, &self.0);
-            let task = self.0.tell_of_room(Event::RoomJoin, place.room().name());
-            rooms.push(place);
-            task
-        };
-        if let Some(task) = task {
-            task.wake();
-        }
-        Ok(())
-    }
-
-    /// Leaves a room. Says whether it was in it.
-    pub fn leave(&self, room: impl AsRef<str>) -> bool {
-        let room = room.as_ref();
-        let task = {
-            let mut places = self.0.places.lock();
-            let Places::In { rooms, .. } = &mut *places else { return false };
-            let Some(at) = rooms.iter().position(|place| **place.room().name() == *room) else {
-                return false;
-            };
-            let place = rooms.swap_remove(at);
-            // Under the lock: who enters again at once is not let out by this.
-            self.0.hub.rooms.leave(&place, &self.0);
-            self.0.tell_of_room(Event::RoomLeave, place.room().name())
-        };
-        if let Some(task) = task {
-            task.wake();
-        }
-        true
-    }
-
-    /// The names of the rooms that it is in.
-    pub fn rooms(&self) -> Vec<String> {
-        match &*self.0.places.lock() {
-            Places::In { rooms, .. } => {
-                rooms.iter().map(|place| place.room().name().as_ref().to_owned()).collect()
-            }
-            Places::Outside | Places::Gone => Vec::new(),
-        }
-    }
-
-    /// Is it in this room?
-    pub fn is_in(&self, room: impl AsRef<str>) -> bool {
-        let room = room.as_ref();
-        match &*self.0.places.lock() {
-            Places::In { rooms, .. } => rooms.iter().any(|place| **place.room().name() == *room),
-            Places::Outside | Places::Gone => false,
-        }
     }
 
     /// Closes it. What was sent before goes out first, for at most half of the connection's

@@ -17,6 +17,8 @@ mod outbox;
 mod rooms;
 #[path = "../src/shards.rs"]
 mod shards;
+#[path = "../src/waiting.rs"]
+mod waiting;
 
 /// The locks of the hub, as shuttle knows them.
 mod sync {
@@ -71,10 +73,11 @@ use ws_core::StatusCode;
 
 use bell::Bell;
 use directory::{Directory, Name, Unnamed};
-use mailbox::{Mailbox, Order, Place, Posted, Todo, Weigh};
+use mailbox::{Mailbox, Order, Posted, Todo, Weigh};
 use outbox::{Outbox, Overflow};
 use rooms::Rooms;
 use sync::{AtomicUsize, Ordering};
+use waiting::Place;
 
 const ORDERS: usize = 1000;
 
