@@ -68,15 +68,15 @@ async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
 /// What does the middleware say? `None` if the peer goes meanwhile.
 async fn ask(socket: &Socket, conn: &Conn) -> Option<Result<(), Refusal>> {
     let hub = &socket.0.hub;
+    let middleware = hub.middleware.read().clone();
+    if middleware.is_empty() {
+        return Some(Ok(()));
+    }
     let mut stopping = pin!(hub.stopping.notified());
     // From here on, nothing is missed.
     stopping.as_mut().enable();
     if hub.draining.load(SeqCst) {
         return Some(Err(Refusal::draining()));
-    }
-    let middleware = hub.middleware.read().clone();
-    if middleware.is_empty() {
-        return Some(Ok(()));
     }
     let asking = async {
         for ask in middleware {

@@ -17,18 +17,24 @@ use crate::member::Member;
 use crate::outbox::Overflow;
 
 /// After so many batches that the transport took at once, other tasks get a turn.
-const STREAK: u32 = 16;
+const STREAK: u8 = 16;
 
 /// Writes until the connection takes no more, or the order comes to close it, which is
 /// carried out and given back.
 pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Box<Order>> {
     let mut streak = 0;
     loop {
-        streak += 1;
-        if streak % STREAK == 0 {
+        if streak == STREAK {
+            streak = 0;
             yield_now().await;
         }
-        let order = match poll_fn(|cx| member.mailbox.poll_todo(cx)).await {
+        let todo = poll_fn(|cx| {
+            let todo = member.mailbox.poll_todo(cx);
+            // Whoever sleeps begins anew.
+            streak = if todo.is_ready() { streak + 1 } else { 0 };
+            todo
+        });
+        let order = match todo.await {
             Todo::Close(order) => order,
             Todo::Write => match write(member, conn).await {
                 Ok(None) => continue,
