@@ -47,8 +47,19 @@
 //! `warp::service(routes)`, and the whole to one of these. warp names no parameters of a path and
 //! has no middleware that attaches things: [`Ws::param`] and [`Ws::local`] are for these.
 //!
-//! A graceful shutdown knows nothing of connections that were upgraded: give the options a
-//! [`Tracker`], and drain it.
+//! What `tower` middleware attaches to a request is in `conn.request()` afterwards. Middleware
+//! that passes the reply on, with its head unchanged, does no harm. A timeout counts until the
+//! reply and not until the end of the connection. Leave WebSockets out of a cache, and out of
+//! what reads or replaces the body of a reply with a 101 or a CONNECT: [`is_upgrade`] tells
+//! them apart.
+//!
+//! # Shutting down
+//!
+//! A graceful shutdown, warp's or [`serve_until`], waits for requests that are under way. A
+//! connection that was upgraded over HTTP/1.1 is none any more, and one over HTTP/2 is one for
+//! as long as it is open, so the first would be cut off, and the second waited for without an
+//! end. Give the options a [`Tracker`], and drain it as the last part of the signal, as
+//! [`serve_until`] shows.
 
 mod filter;
 mod refused;
