@@ -19,11 +19,14 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 }
 
 /// What a client says before it falls silent.
-const WORDS: [&[u8]; 5] = [
+const WORDS: [&[u8]; 7] = [
     b"",
     // Which version it speaks cannot be told yet.
     b"PRI * HTT",
     b"GET /x HTTP/1.1\r\nHost: a\r\n",
+    // It has asked for something, and might ask again.
+    b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
 ];

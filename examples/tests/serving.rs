@@ -114,3 +114,22 @@ async fn the_address_of_the_client_is_known_as_it_was_told() {
     };
     tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_request_is_kept_unless_it_is_not_to_be() {
+    let run = async {
+        for keep in [true, false] {
+            let handler =
+                async |conn: Conn| conn.write(format!("{}", conn.request().is_some())).await;
+            let options = AcceptOptions::new().keep_request(keep);
+            for adapters::Served { by, client, .. } in adapters::each(&options, handler) {
+                for client in [client.clone(), client.http2()] {
+                    let conn = client.websocket("/x").connect().await.unwrap();
+                    let kept = conn.read().await.unwrap();
+                    assert_eq!(kept.as_text(), Some(&*keep.to_string()), "{by}");
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+}
