@@ -4,6 +4,9 @@
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::extract::connect_info::MockConnectInfo;
@@ -15,8 +18,9 @@ use axum::routing::{any, get};
 use axum::serve::ListenerExt as _;
 use axum::{Extension, Router};
 use http::{HeaderName, HeaderValue, StatusCode as Status, Uri};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::io::InspectWriter;
 use tower_layer::Layer as _;
 use ws_server_axum::{
     AcceptOptions, BufferPool, Compression, Conn, Drain, Error, Message, MessageType, Origin,
@@ -202,6 +206,45 @@ async fn each_setting_has_its_effect() {
     }
 }
 
+/// How many writes the answers to a burst take.
+#[tokio::test]
+async fn a_burst_is_answered_in_writes_as_long_as_the_write_buffer() {
+    const MESSAGES: usize = 50;
+    let count = async |change: fn(WebSocketUpgrade) -> WebSocketUpgrade| {
+        let app = Router::new();
+        let app =
+            app.route("/", any(async move |ws: WebSocketUpgrade| change(ws).on_upgrade(echo)));
+        let (mut here, there) = tokio::io::duplex(64 * 1024);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&writes);
+        let there = InspectWriter::new(there, move |_| {
+            counted.fetch_add(1, Relaxed);
+        });
+        tokio::spawn(async { ws_server_axum::serve_stream(there, None, app).await.map_err(drop) });
+        here.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(here.read_u8().await.unwrap());
+        }
+        let before = writes.load(Relaxed);
+        here.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
+        here.read_exact(&mut [0; 12 * MESSAGES]).await.unwrap();
+        writes.load(Relaxed) - before
+    };
+    in_time(async {
+        assert_eq!(count(|ws| ws).await, 1);
+        // 25 messages have 300 bytes.
+        assert_eq!(count(|ws| ws.write_buffer_size(300)).await, 2);
+        assert_eq!(count(|ws| ws.write_buffer_size(0)).await, MESSAGES);
+    })
+    .await;
+}
+
+/// A whole opening handshake, as bytes.
+const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 /// An opening handshake, but for its host and version.
 fn upgrade(path: &str) -> http::request::Builder {
     let request = http::Request::get(path).header("connection", "upgrade");
@@ -287,9 +330,7 @@ async fn an_upgrade_that_does_not_come_is_told_in_time() {
     let (mut here, there) = tokio::io::duplex(64);
     tokio::spawn(async { ws_server_axum::serve_stream(there, None, app).await.map_err(drop) });
     let began = tokio::time::Instant::now();
-    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    here.write_all(request.as_bytes()).await.unwrap();
+    here.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     let Error::Io(error) = in_time(failures.recv()).await.unwrap() else { panic!("not told") };
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     // From the request, and not from the answer.
