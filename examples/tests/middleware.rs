@@ -27,7 +27,8 @@ use tower_http::trace::TraceLayer;
 use warp::Filter as _;
 use warp::path::FullPath;
 use ws_server_axum::WebSocketLayer;
-use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, Origin, TestClient};
+use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, Origin, PeerAddr, TestClient};
+use ws_server_warp::Ws;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -236,4 +237,27 @@ async fn warp_works_behind_middleware() {
 async fn warp_serves_what_has_to_be_asked_first() {
     let limited = ConcurrencyLimitLayer::new(1).layer(on_warp!());
     check("warp", vec![("limit", ws_server_warp::test_client(limited))]).await;
+}
+
+/// warp shows filters what was attached only to who asks for its type.
+#[tokio::test]
+async fn what_middleware_attaches_is_handed_on_by_a_filter_of_warp() {
+    let tell = async |conn: Conn| {
+        let request = conn.request().unwrap();
+        let local = request.local::<u8>().unwrap();
+        conn.write(format!("{local}, {}", request.peer_addr.unwrap())).await
+    };
+    let route = warp::ext::get().and(ws_server_warp::ws(options()));
+    let route = route.map(move |local: u8, ws: Ws| ws.local(local).on_upgrade(tell));
+    let attaching = warp::service(route).map_request(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(7_u8);
+        // As behind a proxy that says who asks.
+        request.extensions_mut().insert(PeerAddr(([192, 0, 2, 7], 4711).into()));
+        request
+    });
+    let client = ws_server_warp::test_client(attaching);
+    for client in [client.clone(), client.http2()] {
+        let conn = client.websocket("/").connect().await.unwrap();
+        assert_eq!(conn.read().await.unwrap().as_text(), Some("7, 192.0.2.7:4711"));
+    }
 }

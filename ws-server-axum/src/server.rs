@@ -18,7 +18,7 @@ use ws_core::PeerAddr;
 /// Serves an application over HTTP/1.1 and HTTP/2 (with prior knowledge), for ever, as
 /// `axum::serve` does, with settings for WebSockets: a handler that reads slowly stalls no
 /// other WebSocket on its connection of HTTP/2, and `TCP_NODELAY` is set. A client that does
-/// not ask for anything in 30 s is let go.
+/// not ask for anything in 30 s is let go; over HTTP/1.1, also after an answer.
 ///
 /// The application is a [`Router`](axum::Router), or one with layers around it. Handlers may
 /// extract `ConnectInfo<SocketAddr>`.
@@ -113,7 +113,7 @@ pub async fn serve_stream<A: App>(
 /// # }
 /// ```
 #[cfg(feature = "test-client")]
-pub fn test_client<A: App>(app: A) -> crate::TestClient {
+pub fn test_client<A: App + Sync>(app: A) -> crate::TestClient {
     let app = telling(app);
     crate::TestClient::new(service_fn(move |mut request: hyper::Request<Incoming>| {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -125,7 +125,7 @@ pub fn test_client<A: App>(app: A) -> crate::TestClient {
 
 /// An application: a [`Router`](axum::Router), and `tower` middleware around it. Every `tower`
 /// service of the kind that can be cloned for each request.
-pub trait App: Clone + Send + Sync + 'static {
+pub trait App: Clone + Send + 'static {
     /// Answers a request.
     fn answer(self, request: Request) -> impl Future<Output = Response> + Send;
 }
@@ -133,11 +133,12 @@ pub trait App: Clone + Send + Sync + 'static {
 impl<A> App for A
 where
     A: tower_service::Service<Request, Response: IntoResponse, Error = Infallible>,
-    A: Clone + Send + Sync + 'static,
+    A: Clone + Send + 'static,
     A::Future: Send,
 {
     async fn answer(self, request: Request) -> Response {
-        match TowerToHyperService::new(self).call(request).await {
+        let answer = TowerToHyperService::new(self).call(request);
+        match answer.await {
             Ok(response) => response.into_response(),
             Err(never) => match never {},
         }
@@ -147,10 +148,8 @@ where
 /// Tells each request where it came from, in the way of axum.
 fn telling<A: App>(
     app: A,
-) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ Sync {
+) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone
+{
     service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         if let Some(&PeerAddr(peer)) = request.extensions().get() {

@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// and HTTP/2 with prior knowledge.
 ///
 /// It sets `TCP_NODELAY`, which a WebSocket over HTTP/2 cannot, and puts a [`PeerAddr`] among
-/// the extensions of each request. A client that does not ask for anything in 30 s is let go,
-/// and one of HTTP/1.1 also when its next request is not there 30 s after the last.
+/// the extensions of each request. A client that does not ask for anything in 30 s is let go;
+/// over HTTP/1.1, also after an answer.
 ///
 /// # Errors
 ///

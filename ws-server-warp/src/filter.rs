@@ -40,11 +40,12 @@ pub fn ws(
     let host = warp::host::optional().or(warp::any().map(|| None)).unify();
     let head = warp::method().and(warp::path::full()).and(query).map(relative);
     let head = head.and(host).and(warp::header::headers_cloned()).and(warp::addr::remote());
-    head.and(ext::optional()).and(ext::optional()).and(ext::optional()).and_then(
-        move |mut parts: Parts, host, headers, addr, on_upgrade, protocol, told| {
+    let head = head.and(ext::optional()).and(ext::optional()).and(ext::optional());
+    head.and(ext::optional()).and_then(
+        move |mut parts: Parts, host, headers, addr, peer, on_upgrade, protocol, told| {
             parts.headers = headers;
             complete(&mut parts, host, protocol, told);
-            attach(&mut parts, addr, on_upgrade);
+            attach(&mut parts, addr, peer, on_upgrade);
             let accepted = accept_parts(&mut parts, &options, Instant::now());
             let accepted = accepted.map(|(answer, upgrade)| Ws { answer, upgrade });
             ready(accepted.map_err(|rejection| reject::custom(Refused(rejection))))
@@ -187,8 +188,16 @@ fn complete(
     }
 }
 
-fn attach(parts: &mut Parts, addr: Option<SocketAddr>, on_upgrade: Option<OnUpgrade>) {
-    if let Some(addr) = addr {
+/// Who the client is: as middleware says, as the server does, or as warp does.
+fn attach(
+    parts: &mut Parts,
+    addr: Option<SocketAddr>,
+    peer: Option<PeerAddr>,
+    on_upgrade: Option<OnUpgrade>,
+) {
+    if let Some(peer) = peer {
+        parts.extensions.insert(peer);
+    } else if let Some(addr) = addr {
         parts.extensions.get_or_insert_with(|| PeerAddr(addr));
     }
     if let Some(on_upgrade) = on_upgrade {

@@ -22,7 +22,7 @@ pub(crate) struct Head {
 
 /// Serves a filter, as the service that [`warp::service`] makes of it, over HTTP/1.1 and
 /// HTTP/2 (with prior knowledge), for ever. A client that does not ask for anything in 30 s is
-/// let go.
+/// let go; over HTTP/1.1, also after a reply.
 ///
 /// # Errors
 ///
