@@ -34,6 +34,10 @@ mod sync {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap()
         }
+
+        pub(crate) fn is_locked(&self) -> bool {
+            self.0.try_lock().is_err()
+        }
     }
 
     pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);

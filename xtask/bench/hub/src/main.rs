@@ -31,6 +31,15 @@ struct Args {
     /// Measure over the network alone.
     #[arg(long, conflicts_with = "inside")]
     network: bool,
+    /// Only a room of so many members.
+    #[arg(long)]
+    room: Option<usize>,
+    /// Only so many messages at once.
+    #[arg(long)]
+    burst: Option<usize>,
+    /// Only this one; may be said several times.
+    #[arg(long)]
+    only: Vec<Kind>,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -73,7 +82,14 @@ fn main() -> Result<()> {
             }
             if !args.inside {
                 run_on(1)?;
-                table::network(rounds, seconds)?;
+                let plan = table::Plan {
+                    rounds,
+                    seconds,
+                    room: args.room,
+                    burst: args.burst,
+                    only: args.only,
+                };
+                plan.measure()?;
             }
             Ok(())
         }

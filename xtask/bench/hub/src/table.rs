@@ -54,52 +54,78 @@ fn measure(kind: Kind, shape: Shape, seconds: f64) -> Result<Sample> {
     load.run(seconds, pid)
 }
 
-/// Deliveries over the network, in every shape.
-pub(crate) fn network(rounds: usize, seconds: f64) -> Result<()> {
-    load::meter::allow_files(12_000)?;
-    println!(
-        "\ndeliveries of 100 B a second, in thousands; beside the faster of both raw in the same round"
-    );
-    println!("in brackets the processor time of the server for each delivery, in ns");
-    for (conns, burst) in SHAPES {
-        let shape = Shape { conns, burst, stalled: 0 };
-        let kinds = Kind::value_variants();
-        let mut rates = vec![Vec::new(); kinds.len()];
-        let (mut nanos, mut ratios, mut costs) = (rates.clone(), rates.clone(), rates.clone());
-        for round in 0..rounds {
-            let mut samples = vec![None; kinds.len()];
-            // A machine that gets slower gets slower for all.
-            for turn in 0..kinds.len() {
-                let at = (turn + round) % kinds.len();
-                samples[at] = Some(measure(kinds[at], shape, seconds)?);
-            }
-            let of = |value: fn(&Sample) -> f64| -> Vec<f64> {
-                samples.iter().map(|sample| sample.as_ref().map_or(0.0, value)).collect()
-            };
-            let (rate, nano) = (of(Sample::per_second), of(Sample::nanos));
-            let raw = || kinds.iter().enumerate().filter(|(_, kind)| kind.is_raw());
-            let ceiling = raw().map(|(at, _)| rate[at]).fold(0.0, f64::max);
-            let floor = raw().map(|(at, _)| nano[at]).fold(f64::MAX, f64::min);
-            for at in 0..kinds.len() {
-                rates[at].push(rate[at] / 1000.0);
-                nanos[at].push(nano[at]);
-                ratios[at].push(rate[at] / ceiling);
-                costs[at].push(nano[at] / floor);
-            }
-        }
-        println!("\nroom of {conns}, {burst} at once");
-        for (at, kind) in kinds.iter().enumerate() {
-            println!(
-                "  {:<15} {:>8.1}  {:>4.0} %  [{:>7.0} ns, {:>5.2} x]",
-                kind.name(),
-                median(&mut rates[at]),
-                median(&mut ratios[at]) * 100.0,
-                median(&mut nanos[at]),
-                median(&mut costs[at]),
-            );
-        }
+/// What is measured over the network, and for how long.
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+    pub(crate) room: Option<usize>,
+    pub(crate) burst: Option<usize>,
+    pub(crate) only: Vec<Kind>,
+}
+
+impl Plan {
+    /// Deliveries, and what slow ones do to others.
+    pub(crate) fn measure(&self) -> Result<()> {
+        load::meter::allow_files(12_000)?;
+        self.deliveries()?;
+        let whole = self.room.is_none() && self.burst.is_none() && self.only.is_empty();
+        if whole { stalled(self.rounds, self.seconds) } else { Ok(()) }
     }
-    stalled(rounds, seconds)
+
+    fn is_meant(&self, conns: usize, burst: usize) -> bool {
+        self.room.is_none_or(|room| room == conns) && self.burst.is_none_or(|it| it == burst)
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        let all = Kind::value_variants().iter().copied();
+        all.filter(|kind| self.only.is_empty() || self.only.contains(kind)).collect()
+    }
+
+    fn deliveries(&self) -> Result<()> {
+        println!(
+            "\ndeliveries of 100 B a second, in thousands; beside the faster of both raw in the same round"
+        );
+        println!("in brackets the processor time of the server for each delivery, in ns");
+        for (conns, burst) in SHAPES.into_iter().filter(|it| self.is_meant(it.0, it.1)) {
+            let shape = Shape { conns, burst, stalled: 0 };
+            let kinds = self.kinds();
+            let mut rates = vec![Vec::new(); kinds.len()];
+            let (mut nanos, mut ratios, mut costs) = (rates.clone(), rates.clone(), rates.clone());
+            for round in 0..self.rounds {
+                let mut samples = vec![None; kinds.len()];
+                // A machine that gets slower gets slower for all.
+                for turn in 0..kinds.len() {
+                    let at = (turn + round) % kinds.len();
+                    samples[at] = Some(measure(kinds[at], shape, self.seconds)?);
+                }
+                let of = |value: fn(&Sample) -> f64| -> Vec<f64> {
+                    samples.iter().map(|sample| sample.as_ref().map_or(0.0, value)).collect()
+                };
+                let (rate, nano) = (of(Sample::per_second), of(Sample::nanos));
+                let raw = || kinds.iter().enumerate().filter(|(_, kind)| kind.is_raw());
+                let ceiling = raw().map(|(at, _)| rate[at]).fold(0.0, f64::max);
+                let floor = raw().map(|(at, _)| nano[at]).fold(f64::MAX, f64::min);
+                for at in 0..kinds.len() {
+                    rates[at].push(rate[at] / 1000.0);
+                    nanos[at].push(nano[at]);
+                    ratios[at].push(rate[at] / ceiling);
+                    costs[at].push(nano[at] / floor);
+                }
+            }
+            println!("\nroom of {conns}, {burst} at once");
+            for (at, kind) in kinds.iter().enumerate() {
+                println!(
+                    "  {:<15} {:>8.1}  {:>4.0} %  [{:>7.0} ns, {:>5.2} x]",
+                    kind.name(),
+                    median(&mut rates[at]),
+                    median(&mut ratios[at]) * 100.0,
+                    median(&mut nanos[at]),
+                    median(&mut costs[at]),
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What do the others notice of some that do not read?
