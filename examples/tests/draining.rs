@@ -89,7 +89,7 @@ async fn tasks() -> usize {
     let mut known = alive();
     loop {
         // Paused time goes on when nobody has anything to do.
-        sleep(Duration::from_secs(5)).await;
+        sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
         match alive() {
             same if same == known => return same,
             other => known = other,

@@ -50,7 +50,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 async fn page(path: &str) -> &'static str {
     assert!(path != "/panic", "no such luck");
     if path == "/slow" {
-        sleep(Duration::from_secs(10)).await;
+        sleep(Duration::from_secs(10)).await; // tidy: sleep is the subject
     }
     PAGE
 }

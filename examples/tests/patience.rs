@@ -58,7 +58,7 @@ async fn a_client_that_has_asked_may_be_silent() {
             let request = Request::get("http://a/x").body(Empty::new()).unwrap();
             let answer = client.send_request(request).await.unwrap();
             assert_eq!(answer.status(), 405, "{}", served.by);
-            sleep(Duration::from_secs(100)).await;
+            sleep(Duration::from_secs(100)).await; // tidy: sleep is the subject
         }
     }
 }

@@ -296,7 +296,7 @@ async fn what_the_handler_says_of_subprotocols_counts() {
 fn dawdle(seconds: u64) -> (Router, mpsc::UnboundedReceiver<Error>) {
     let (failed, failures) = mpsc::unbounded_channel();
     let handler = async move |ws: WebSocketUpgrade| {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        tokio::time::sleep(Duration::from_secs(seconds)).await; // tidy: sleep is the subject
         ws.on_failed_upgrade(move |error| failed.send(error).unwrap()).on_upgrade(echo)
     };
     let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(3));

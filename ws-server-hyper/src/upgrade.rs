@@ -75,7 +75,7 @@ impl Upgrade {
     }
 
     /// The request that the connection will keep, to add to what it says; `None` if
-    /// [it is not kept](AcceptOptions::keep_request).
+    /// [it is not kept](ws_core::AcceptOptions::keep_request).
     pub fn request_mut(&mut self) -> Option<&mut RequestInfo> {
         self.0.request.as_mut()
     }

@@ -106,7 +106,7 @@ async fn what_comes_too_late_is_408_or_told() {
         let route = ws(options).then(move |ws: Ws| {
             let failed = failed.clone();
             async move {
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                tokio::time::sleep(Duration::from_secs(seconds)).await; // tidy: sleep is the subject
                 let echo = async |conn: Conn| conn.write(conn.read().await?).await;
                 ws.on_upgrade_or(echo, move |error| failed.send(error).unwrap())
             }
