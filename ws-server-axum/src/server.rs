@@ -59,6 +59,8 @@ pub async fn serve<A: App>(listener: TcpListener, app: A) -> io::Result<()> {
 /// # }
 /// ```
 ///
+/// While it drains, new WebSockets are refused with 503, and other requests still served.
+///
 /// # Errors
 ///
 /// As `serve`.

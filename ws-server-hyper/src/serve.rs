@@ -81,6 +81,8 @@ where
 /// # }
 /// ```
 ///
+/// While it drains, new WebSockets are refused with 503, and other requests still served.
+///
 /// # Errors
 ///
 /// As `serve`.

@@ -58,6 +58,8 @@ pub async fn serve<S: Filtered>(listener: TcpListener, service: S) -> io::Result
 /// # }
 /// ```
 ///
+/// While it drains, new WebSockets are refused with 503, and other requests still served.
+///
 /// # Errors
 ///
 /// As `serve`.
