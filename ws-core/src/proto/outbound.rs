@@ -127,10 +127,10 @@ impl Outbound {
 
     /// As [`message`](Self::message), of one that goes to many.
     pub fn prepared(&mut self, prepared: &Prepared) {
-        if self.closed {
+        let message = prepared.message();
+        if self.closed || self.short(message) {
             return;
         }
-        let message = prepared.message();
         let deflated = match self.compressor() {
             // It refers to what went before, so nobody else can use it.
             Some(compressor) if compressor.takeover => return self.message(message.clone()),
