@@ -12,7 +12,6 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use warp::Filter as _;
@@ -133,8 +132,7 @@ async fn welcome(stream: TcpStream, options: &AcceptOptions, args: &Args) -> any
                 let answered = answer(request, &options, rate);
                 async { answered }
             });
-            let server = ws_server_hyper::server();
-            let served = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            let served = ws_server_hyper::serve_stream(stream, None, service);
             served.await.map_err(|error| anyhow::anyhow!(error))
         }
     }

@@ -7,9 +7,8 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use ws_server_hyper::{AcceptOptions, Conn, Error, accept, server};
+use ws_server_hyper::{AcceptOptions, Conn, Error, accept, serve};
 
 /// Sends every message back, until the peer is gone.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -34,11 +33,5 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        tokio::spawn(async move {
-            let io = TokioIo::new(stream);
-            server().serve_connection_with_upgrades(io, service_fn(answer)).await
-        });
-    }
+    Ok(serve(listener, service_fn(answer)).await?)
 }

@@ -34,11 +34,15 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    // axum stops listening and waits for the requests under way…
-    axum::serve(listener, app).with_graceful_shutdown(signal()).await?;
-    // …and the tracker tells the connections, and waits for their handlers.
-    let counts = tracker.drain(Drain::within(Duration::from_secs(10))).await;
-    println!("{} told, {} cut, {} left", counts.told, counts.cut, counts.open);
+    let stop = async move {
+        signal().await;
+        // The tracker tells the connections, and waits for their handlers…
+        let counts = tracker.drain(Drain::within(Duration::from_secs(10))).await;
+        println!("{} told, {} cut, {} left", counts.told, counts.cut, counts.open);
+    };
+    // …and axum then stops listening, and waits for the requests under way: over HTTP/2, a
+    // connection that was not drained would be one.
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     // Reading from a terminal cannot be given up: it would hold the runtime.
     std::process::exit(0)
 }

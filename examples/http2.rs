@@ -2,10 +2,8 @@
 #![expect(clippy::print_stdout, reason = "that is what a program is for")]
 
 use axum::Router;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Compression, Conn, Error, websocket};
+use ws_server_axum::{AcceptOptions, Compression, Conn, Error, serve, websocket};
 
 /// Sends every message back, until the peer is gone.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -19,22 +17,13 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 /// chooses HTTP/2 by ALPN; here it is for clients that know beforehand.
 ///
 /// `axum::serve` does all this too, with the feature `http2`. This server has windows in
-/// addition that keep a slow socket from stalling the others.
+/// addition that keep a slow socket from stalling the others, and sets `TCP_NODELAY`.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = AcceptOptions::new().compression(Compression::no_context_takeover());
-    let service = TowerToHyperService::new(Router::new().route("/", websocket(options, echo)));
+    let app = Router::new().route("/", websocket(options, echo));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        // The stream is shared, and stays with the server: only it can say so.
-        stream.set_nodelay(true)?;
-        let service = service.clone();
-        tokio::spawn(async move {
-            let server = ws_server_hyper::server();
-            server.serve_connection_with_upgrades(TokioIo::new(stream), service).await
-        });
-    }
+    Ok(serve(listener, app).await?)
 }

@@ -6,10 +6,9 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::{Router, body::Body};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use warp::Filter as _;
-use ws_server_hyper::{AcceptOptions, Conn, Error, PathParams, accept, server};
+use ws_server_hyper::{AcceptOptions, Conn, Error, PathParams, accept};
 use ws_server_warp::{Ws, recover, ws};
 
 /// A "local": what middleware found out.
@@ -61,12 +60,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     match std::env::args().nth(2).as_deref() {
-        Some("hyper") => loop {
-            let io = TokioIo::new(listener.accept().await?.0);
-            tokio::spawn(async {
-                server().serve_connection_with_upgrades(io, service_fn(on_hyper)).await
-            });
-        },
+        Some("hyper") => Ok(ws_server_hyper::serve(listener, service_fn(on_hyper)).await?),
         Some("warp") => {
             let tells =
                 warp::path!(String).and(ws(AcceptOptions::new())).map(|room: String, ws: Ws| {
@@ -74,6 +68,6 @@ async fn main() -> anyhow::Result<()> {
                 });
             Ok(ws_server_warp::serve(listener, warp::service(tells.recover(recover))).await?)
         }
-        _ => Ok(axum::serve(listener, on_axum()).await?),
+        _ => Ok(ws_server_axum::serve(listener, on_axum()).await?),
     }
 }

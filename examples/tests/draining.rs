@@ -3,12 +3,15 @@
 
 mod adapters;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use ws_server_hyper::{AcceptOptions, Conn, Drain, Error, StatusCode, TestError, Tracker};
 
 const ALL: usize = 1000;
@@ -27,7 +30,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 }
 
 /// Drains a thousand connections of one adapter, over one version of HTTP.
-async fn check(adapter: usize, http2: bool) {
+async fn check(adapter: usize, http2: bool) -> &'static str {
     let (tracker, ended) = (Tracker::new(), Arc::new(AtomicUsize::new(0)));
     let options = AcceptOptions::new().tracker(&tracker);
     let ends = Arc::clone(&ended);
@@ -35,7 +38,8 @@ async fn check(adapter: usize, http2: bool) {
         let _ = echo(conn).await;
         ends.fetch_add(1, SeqCst);
     };
-    let adapters::Served { by, client, .. } = &adapters::each(&options, handler)[adapter];
+    let served = &adapters::each(&options, handler)[adapter];
+    let adapters::Served { by, client, .. } = served;
     let (mut polite, mut deaf) = (JoinSet::new(), Vec::new());
     let mut last = client.clone();
     for number in 0..ALL {
@@ -65,13 +69,67 @@ async fn check(adapter: usize, http2: bool) {
     assert_eq!(answer.status(), 503, "{by}");
     // Those of the deaf too: only the goodbye was cut.
     assert_eq!(ended.load(SeqCst), ALL, "{by}");
+    *by
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_connections_of_each_adapter_are_drained_and_the_deaf_ones_cut() {
     for adapter in 0..3 {
         for http2 in [false, true] {
-            check(adapter, http2).await;
+            let before = tasks().await;
+            let by = check(adapter, http2).await;
+            assert_eq!(tasks().await, before, "{by}, over HTTP/2: {http2}");
         }
+    }
+}
+
+/// How many tasks live, once as many have ended as will.
+async fn tasks() -> usize {
+    let alive = || Handle::current().metrics().num_alive_tasks();
+    let mut known = alive();
+    loop {
+        // Paused time goes on when nobody has anything to do.
+        sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
+        match alive() {
+            same if same == known => return same,
+            other => known = other,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_never_ends_is_cut_and_leaves_no_task_behind() {
+    for adapter in 0..3 {
+        for http2 in [false, true] {
+            let before = tasks().await;
+            let (tracker, dropped) = (Tracker::new(), Arc::new(AtomicUsize::new(0)));
+            let options = AcceptOptions::new().tracker(&tracker);
+            let drops = Arc::clone(&dropped);
+            let handler = async move |_conn: Conn| {
+                let _counted = Counted(drops);
+                pending::<()>().await;
+            };
+            let served = adapters::each(&options, handler).into_iter().nth(adapter);
+            let adapters::Served { by, client, .. } = served.unwrap();
+            let client = if http2 { client.http2() } else { client };
+            let conns =
+                [client.websocket("/x").connect().await, client.websocket("/x").connect().await];
+            let began = Instant::now();
+            let counts = tracker.drain(Drain::within(Duration::from_secs(3))).await;
+            assert_eq!(began.elapsed().as_secs(), 3, "{by}");
+            assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 2, 2, 2), "{by}");
+            assert_eq!(dropped.load(SeqCst), 2, "{by}");
+            drop((conns, client));
+            assert_eq!(tasks().await, before, "{by}, over HTTP/2: {http2}");
+        }
+    }
+}
+
+/// Counts when it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
     }
 }

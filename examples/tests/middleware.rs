@@ -1,9 +1,11 @@
-//! Does middleware in front of an adapter leave its WebSockets alone?
+//! Does middleware in front of an adapter do its work, and leave WebSockets alone?
 #![cfg(test)]
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,8 +13,10 @@ use axum::Router;
 use axum::routing::get;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::HeaderValue;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::service::TowerToHyperService;
+use tokio::time::{Instant, sleep};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -21,8 +25,10 @@ use tower_http::cors::CorsLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use warp::Filter as _;
+use warp::path::FullPath;
 use ws_server_axum::WebSocketLayer;
-use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, Origin, TestClient};
+use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, Origin, PeerAddr, TestClient};
+use ws_server_warp::Ws;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -40,21 +46,45 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
+/// What other requests get: at its path, one page takes 10 s, and one panics.
+async fn page(path: &str) -> &'static str {
+    assert!(path != "/panic", "no such luck");
+    if path == "/slow" {
+        sleep(Duration::from_secs(10)).await; // tidy: sleep is the subject
+    }
+    PAGE
+}
+
 async fn on_hyper(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(match ws_server_hyper::try_accept(&mut request, &options()) {
         Ok(Some((response, upgrade))) => {
             tokio::spawn(upgrade.serve(echo));
             response
         }
-        Ok(None) => Response::new(PAGE.into()),
+        Ok(None) => Response::new(page(request.uri().path()).await.into()),
         Err(rejection) => rejection.into_response().map(Full::from),
     })
 }
 
 fn on_axum() -> Router {
-    let page = get(async || PAGE).connect(async || ());
-    Router::new().route("/", page.layer(WebSocketLayer::new(options(), echo)))
+    let pages = get(async |uri: Uri| page(uri.path()).await).connect(async || ());
+    Router::new()
+        .route("/", pages.clone().layer(WebSocketLayer::new(options(), echo)))
+        .fallback_service(pages)
 }
+
+/// A macro, since nobody can name what it gives.
+macro_rules! on_warp {
+    () => {{
+        let pages = warp::get().and(warp::path::full());
+        let pages = pages.then(async |path: FullPath| page(path.as_str()).await);
+        let socket = ws_server_warp::websocket(options(), echo);
+        warp::service(socket.or(pages).recover(ws_server_warp::recover))
+    }};
+}
+
+/// How many requests were traced.
+static TRACED: AtomicUsize = AtomicUsize::new(0);
 
 /// The service behind each middleware.
 fn behind_each<S, B>(service: S) -> Vec<(&'static str, TestClient)>
@@ -67,8 +97,11 @@ where
 {
     let timeout =
         TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(1));
+    let trace = TraceLayer::new_for_http().on_request(|_: &Request<Incoming>, _: &_| {
+        TRACED.fetch_add(1, Relaxed);
+    });
     vec![
-        ("trace", client(TraceLayer::new_for_http().layer(service.clone()))),
+        ("trace", client(trace.layer(service.clone()))),
         ("timeout", client(timeout.layer(service.clone()))),
         ("compression", client(CompressionLayer::new().layer(service.clone()))),
         ("cors", client(CorsLayer::permissive().layer(service.clone()))),
@@ -109,7 +142,9 @@ where
             let asks = ws_server_hyper::is_upgrade(&request);
             let uri = request.uri().clone();
             if let Some(answer) = kept.lock().unwrap().get(&uri).filter(|_| is_get && !asks) {
-                return Ok(Response::clone(answer));
+                let mut answer = Response::clone(answer);
+                answer.headers_mut().insert("x-cache", HeaderValue::from_static("hit"));
+                return Ok(answer);
             }
             let (head, body) = inner.oneshot(request).await?.into_parts();
             let Ok(body) = body.collect().await else { panic!("no body") };
@@ -122,17 +157,46 @@ where
     })
 }
 
+async fn get_page(client: &TestClient, path: &str) -> Response<Bytes> {
+    let request = Request::get(format!("http://localhost{path}")).header("host", "localhost");
+    let request = request.header("accept-encoding", "gzip");
+    client.send(request.body(Bytes::new()).unwrap()).await.unwrap()
+}
+
+/// The middleware does to pages what it is there for.
+async fn check_effect(middleware: &str, client: &TestClient) {
+    let (traced, began) = (TRACED.load(Relaxed), Instant::now());
+    let page = get_page(client, "/").await;
+    let header = |name: &str| page.headers().get(name).map(HeaderValue::as_bytes);
+    match middleware {
+        "trace" => assert!(TRACED.load(Relaxed) > traced),
+        "timeout" => assert_eq!(get_page(client, "/slow").await.status(), 408),
+        "compression" => {
+            assert_eq!(header("content-encoding"), Some(&b"gzip"[..]));
+            assert_ne!(page.body(), PAGE);
+        }
+        "cors" => assert_eq!(header("access-control-allow-origin"), Some(&b"*"[..])),
+        "limit" => {
+            // One after the other.
+            tokio::join!(get_page(client, "/slow"), get_page(client, "/slow"));
+            assert_eq!(began.elapsed().as_secs(), 20);
+        }
+        "panic" => assert_eq!(get_page(client, "/panic").await.status(), 500),
+        "cache" => {
+            let again = get_page(client, "/").await;
+            assert_eq!(again.headers()["x-cache"], "hit");
+        }
+        other => panic!("{other} has no effect"),
+    }
+}
+
 async fn check(adapter: &str, clients: Vec<(&'static str, TestClient)>) {
     for (middleware, client) in clients {
         for client in [client.clone(), client.http2()] {
             let context = format!("{middleware} before {adapter}");
-            let page = || async {
-                let request = Request::get("http://localhost/").header("host", "localhost");
-                let request = request.header("accept-encoding", "gzip");
-                client.send(request.body(Bytes::new()).unwrap()).await.expect(&context)
-            };
-            let page_before = page().await;
+            let page_before = get_page(&client, "/").await;
             assert_eq!(page_before.status(), 200, "{context}");
+            let mut open = Vec::new();
             for _ in 0..2 {
                 let request = client.websocket("/").header("origin", "https://a.example");
                 let request = request.header("accept-encoding", "gzip");
@@ -145,8 +209,10 @@ async fn check(adapter: &str, clients: Vec<(&'static str, TestClient)>) {
                 conn.write(text.as_str()).await.expect(&context);
                 let echoed = conn.read().await.expect(&context);
                 assert_eq!(echoed.as_text(), Some(text.as_str()), "{context}");
+                open.push(conn);
             }
-            assert_eq!(page().await.body(), page_before.body(), "{context}");
+            check_effect(middleware, &client).await;
+            assert_eq!(get_page(&client, "/").await.body(), page_before.body(), "{context}");
         }
     }
 }
@@ -163,16 +229,35 @@ async fn axum_works_behind_middleware() {
 
 #[tokio::test(start_paused = true)]
 async fn warp_works_behind_middleware() {
-    let socket = ws_server_warp::websocket(options(), echo);
-    let routes = socket.or(warp::get().map(|| PAGE)).recover(ws_server_warp::recover);
-    check("warp", behind_each(warp::service(routes))).await;
+    check("warp", behind_each(on_warp!())).await;
 }
 
 /// Some middleware counts on being asked whether it is ready.
 #[tokio::test(start_paused = true)]
 async fn warp_serves_what_has_to_be_asked_first() {
-    let socket = ws_server_warp::websocket(options(), echo);
-    let routes = socket.or(warp::get().map(|| PAGE)).recover(ws_server_warp::recover);
-    let limited = ConcurrencyLimitLayer::new(1).layer(warp::service(routes));
+    let limited = ConcurrencyLimitLayer::new(1).layer(on_warp!());
     check("warp", vec![("limit", ws_server_warp::test_client(limited))]).await;
+}
+
+/// warp shows filters what was attached only to who asks for its type.
+#[tokio::test]
+async fn what_middleware_attaches_is_handed_on_by_a_filter_of_warp() {
+    let tell = async |conn: Conn| {
+        let request = conn.request().unwrap();
+        let local = request.local::<u8>().unwrap();
+        conn.write(format!("{local}, {}", request.peer_addr.unwrap())).await
+    };
+    let route = warp::ext::get().and(ws_server_warp::ws(options()));
+    let route = route.map(move |local: u8, ws: Ws| ws.local(local).on_upgrade(tell));
+    let attaching = warp::service(route).map_request(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(7_u8);
+        // As behind a proxy that says who asks.
+        request.extensions_mut().insert(PeerAddr(([192, 0, 2, 7], 4711).into()));
+        request
+    });
+    let client = ws_server_warp::test_client(attaching);
+    for client in [client.clone(), client.http2()] {
+        let conn = client.websocket("/").connect().await.unwrap();
+        assert_eq!(conn.read().await.unwrap().as_text(), Some("7, 192.0.2.7:4711"));
+    }
 }

@@ -57,7 +57,7 @@ const ROWS: &[(&str, &str, u16)] = &[
 /// is accepted has the message echoed; what is not, nothing that looks like it.
 async fn send(served: &Served, line: &str, headers: &str) -> u16 {
     let (mut here, there) = duplex(64 * 1024);
-    (served.serve)(Box::new(there));
+    served.serve(Box::new(there));
     let request = [line.as_bytes(), headers.as_bytes(), GOOD.as_bytes(), HI].concat();
     here.write_all(&request).await.unwrap();
     here.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();

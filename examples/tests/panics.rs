@@ -5,13 +5,24 @@ mod adapters;
 
 use std::time::Duration;
 
-use ws_server_hyper::{AcceptOptions, Conn, Error, StatusCode, TestError};
+use ws_server_hyper::{
+    AcceptOptions, Conn, Error, Frame, Origin, StatusCode, TestClient, TestError,
+};
 
-/// Panics when it is asked to.
+/// Panics where it is asked to: in the handler, or in a hook.
 async fn handler(conn: Conn) -> Result<(), Error> {
-    let asked = conn.request().is_some_and(|request| request.uri.path() == "/handler");
-    assert!(!asked, "a secret");
-    conn.write("fine").await
+    let path = conn.request().map(|request| request.uri.path().to_owned()).unwrap_or_default();
+    assert!(path != "/handler", "a secret");
+    match path.as_str() {
+        "/on_ping" => conn.on_ping(|_, _| panic!("a secret")),
+        "/on_pong" => conn.on_pong(|_, _| panic!("a secret")),
+        "/on_close" => conn.on_close(|_, _| panic!("a secret")),
+        _ => return conn.write("fine").await,
+    }
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
 }
 
 fn options() -> AcceptOptions {
@@ -20,11 +31,28 @@ fn options() -> AcceptOptions {
             assert!(request.uri().path() != "/filter", "a secret");
             true
         })
+        .origin(Origin::check(|origin, _| {
+            assert!(origin != "https://origin.example", "a secret");
+            true
+        }))
+        .subprotocol_selector(|offered| {
+            assert!(!offered.contains(&"selector"), "a secret");
+            None
+        })
         .on_panic(|panicked| async move {
             assert_eq!(panicked.message(), Some("a secret"));
-            panicked.conn.write("sorry").await.unwrap();
+            // In the hook for close frames, nothing can be said any more.
+            let _ = panicked.conn.write("sorry").await;
             panic!("once more");
         })
+}
+
+/// The server lives.
+async fn check_fine(client: &TestClient) {
+    let conn = client.websocket("/fine").connect().await.unwrap();
+    assert_eq!(conn.read().await.unwrap().as_text(), Some("fine"));
+    let ended = conn.read().await.unwrap_err();
+    assert_eq!(ended.close_status(), Some(StatusCode::NORMAL_CLOSURE));
 }
 
 #[tokio::test]
@@ -32,20 +60,34 @@ async fn a_panic_is_1011_or_500_and_the_next_connection_works() {
     let run = async {
         for adapters::Served { client, .. } in adapters::each(&options(), handler) {
             for client in [client.clone(), client.http2()] {
-                let refused = client.websocket("/filter").connect().await.unwrap_err();
-                let TestError::Refused(answer) = refused else { panic!("{refused}") };
-                assert_eq!(answer.status(), 500);
-                assert!(!answer.body().windows(6).any(|text| text == b"secret"));
-
-                let conn = client.websocket("/handler").connect().await.unwrap();
-                assert_eq!(conn.read().await.unwrap().as_text(), Some("sorry"));
-                let Error::Closed(close) = conn.read().await.unwrap_err() else { panic!() };
-                assert_eq!((close.code, &*close.reason), (StatusCode::INTERNAL_ERROR, ""));
-
-                let conn = client.websocket("/fine").connect().await.unwrap();
-                assert_eq!(conn.read().await.unwrap().as_text(), Some("fine"));
-                let ended = conn.read().await.unwrap_err();
-                assert_eq!(ended.close_status(), Some(StatusCode::NORMAL_CLOSURE));
+                for asking in [
+                    client.websocket("/filter"),
+                    client.websocket("/x").header("origin", "https://origin.example"),
+                    client.websocket("/x").subprotocols(["selector"]),
+                ] {
+                    let refused = asking.connect().await.unwrap_err();
+                    let TestError::Refused(answer) = refused else { panic!("{refused}") };
+                    assert_eq!(answer.status(), 500);
+                    assert!(!answer.body().windows(6).any(|text| text == b"secret"));
+                    check_fine(&client).await;
+                }
+                for path in ["/handler", "/on_ping", "/on_pong"] {
+                    let conn = client.websocket(path).connect().await.unwrap();
+                    match path {
+                        "/on_ping" => conn.write_frame(Frame::ping("")).await.unwrap(),
+                        "/on_pong" => conn.write_frame(Frame::pong("")).await.unwrap(),
+                        _ => {}
+                    }
+                    assert_eq!(conn.read().await.unwrap().as_text(), Some("sorry"), "{path}");
+                    let Error::Closed(close) = conn.read().await.unwrap_err() else { panic!() };
+                    assert_eq!((close.code, &*close.reason), (StatusCode::INTERNAL_ERROR, ""));
+                    check_fine(&client).await;
+                }
+                // The close frame was answered before the hook was called.
+                let conn = client.websocket("/on_close").connect().await.unwrap();
+                conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+                assert!(conn.closed().await.is_clean());
+                check_fine(&client).await;
             }
         }
     };

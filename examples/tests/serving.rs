@@ -5,6 +5,7 @@ mod adapters;
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +13,9 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
+use tokio::io::duplex;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use ws_server_hyper::{AcceptOptions, Compression, Conn, Error};
 
@@ -80,6 +83,52 @@ async fn slow_handlers_stall_none_of_the_others_on_their_connection() {
                 assert_eq!(echoed.unwrap().into_bytes().len(), size);
             }
             server.abort();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+}
+
+/// Whatever lies below, a stream of TLS or a proxy, it is said to whom it belongs.
+#[tokio::test]
+async fn the_address_of_the_client_is_known_as_it_was_told() {
+    let run = async {
+        let addr = SocketAddr::from(([192, 0, 2, 7], 4711));
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let handler = async move |conn: Conn| {
+            sender.send((conn.peer_addr(), conn.request().unwrap().peer_addr)).unwrap();
+            let _ = conn.read().await;
+        };
+        for served in adapters::each(&AcceptOptions::new(), handler) {
+            let (here, there) = duplex(4096);
+            served.serve_of(Box::new(there), addr);
+            let dial = ws_client::Dial::new("ws://localhost/x").connect_over(here);
+            let http1 = dial.await.unwrap();
+            assert_eq!(seen.recv().await.unwrap(), (Some(addr), Some(addr)), "{}", served.by);
+            let (here, there) = duplex(4096);
+            served.serve_of(Box::new(there), addr);
+            let client = adapters::http2(Box::new(here)).await;
+            let http2 = adapters::connect(client, "/x", Compression::off()).await;
+            assert_eq!(seen.recv().await.unwrap(), (Some(addr), Some(addr)), "{}", served.by);
+            drop((http1, http2));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_is_kept_unless_it_is_not_to_be() {
+    let run = async {
+        for keep in [true, false] {
+            let handler =
+                async |conn: Conn| conn.write(format!("{}", conn.request().is_some())).await;
+            let options = AcceptOptions::new().keep_request(keep);
+            for adapters::Served { by, client, .. } in adapters::each(&options, handler) {
+                for client in [client.clone(), client.http2()] {
+                    let conn = client.websocket("/x").connect().await.unwrap();
+                    let kept = conn.read().await.unwrap();
+                    assert_eq!(kept.as_text(), Some(&*keep.to_string()), "{by}");
+                }
+            }
         }
     };
     tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();

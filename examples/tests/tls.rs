@@ -46,7 +46,7 @@ async fn tls_carries_both_versions_of_http_to_each_adapter() {
                 let name = ServerName::try_from("localhost").unwrap();
                 let (here, there) =
                     tokio::join!(connector.connect(name, here), acceptor.accept(there));
-                (served.serve)(Box::new(there.unwrap()));
+                served.serve(Box::new(there.unwrap()));
                 let here = here.unwrap();
                 let conn = match protocol {
                     "h2" => {

@@ -191,6 +191,14 @@ fn options_say_who_chooses_and_who_may_come() {
     );
     let last = |offered: &[&str]| offered.last().map(|name| (*name).to_owned());
     assert_eq!(choose(AcceptOptions::new().subprotocol_selector(last)).as_deref(), Some("b"));
+    // Of a list and a selector, the one that was given last.
+    let selecting = AcceptOptions::new().subprotocols(["a"]).subprotocol_selector(last);
+    assert_eq!(choose(selecting.clone()).as_deref(), Some("b"));
+    assert_eq!(choose(selecting.subprotocols(["a"])).as_deref(), Some("a"));
+
+    let picky = AcceptOptions::new().filter(|_| false);
+    assert_eq!(picky.answer(&offering).unwrap_err(), Rejection::Filtered);
+    assert!(picky.no_filter().answer(&offering).is_ok());
 
     let strict = both.origin(Origin::any().refuse_missing());
     assert_eq!(strict.answer(&offering).unwrap_err(), Rejection::OriginMissing);

@@ -75,21 +75,25 @@
 //! which it speaks with axum's feature `http2`, WebSockets share the stream, and two settings
 //! of it are not for WebSockets: without `TCP_NODELAY`, short messages wait for
 //! acknowledgements, some 40 ms each; and one handler that leaves 1 MiB unread stalls all others
-//! on its connection. [`serve`] and [`serve_until`] have settings that are. For TLS, or any
-//! other stream, give `ws_server_hyper::server()` a `hyper_util::service::TowerToHyperService`
-//! of the router.
+//! on its connection. It also waits for ever for a client that says nothing. [`serve`] and
+//! [`serve_until`] have settings that are for WebSockets, and [`serve_stream`] is for TLS, or any
+//! other stream.
 //!
 //! # Middleware
 //!
 //! What middleware attaches to a request is in `conn.request()` afterwards. Middleware that
 //! passes the answer on, with its head unchanged, does no harm. A timeout counts until the
 //! answer and not until the end of the connection. Leave WebSockets out of a cache, and
-//! out of what reads or replaces the body of an answer with a 101 or a CONNECT.
+//! out of what reads or replaces the body of an answer with a 101 or a CONNECT: [`is_upgrade`]
+//! tells them apart.
 //!
 //! # Shutting down
 //!
-//! `with_graceful_shutdown` and [`serve_until`] know nothing of connections that were upgraded:
-//! give the options a [`Tracker`], and drain it.
+//! `with_graceful_shutdown` and [`serve_until`] wait for requests that are under way. A
+//! connection that was upgraded over HTTP/1.1 is none any more, and one over HTTP/2 is one for
+//! as long as it is open, so the first would be cut off, and the second waited for without an
+//! end. Give the options a [`Tracker`], and drain it as the last part of the signal, as
+//! [`serve_until`] shows.
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
 
@@ -104,7 +108,7 @@ pub use refused::Refused;
 pub use route::websocket;
 #[cfg(feature = "test-client")]
 pub use server::test_client;
-pub use server::{serve, serve_until};
+pub use server::{App, serve, serve_stream, serve_until};
 pub use upgrade::{DefaultOnFailedUpgrade, OnFailedUpgrade, WebSocketUpgrade};
 #[cfg(feature = "json")]
 pub use ws_server_hyper::Json;

@@ -11,6 +11,7 @@ use axum::extract::{
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
+use tokio::time::Instant;
 use ws_core::{
     AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, Outcome,
     PathParams, PeerAddr,
@@ -24,7 +25,8 @@ use crate::Refused;
 /// What it says of the request does not depend on settings: a bad opening handshake is
 /// [refused](Refused) before the handler runs. As `Option<WebSocketUpgrade>` it is `None`
 /// for requests that ask for no WebSocket. [`on_upgrade`](Self::on_upgrade) judges the rest,
-/// and gives the answer.
+/// and gives the answer. It has to come within [`AcceptOptions::handshake_timeout`] of the
+/// extraction: an answer that comes later is 408.
 ///
 /// It begins with the [`AcceptOptions`] among the extensions of the request, where a layer
 /// has put some (`Extension(options)`), and with the defaults otherwise.
@@ -42,6 +44,8 @@ use crate::Refused;
 #[must_use = "the answer is made by `on_upgrade`"]
 pub struct WebSocketUpgrade<F = DefaultOnFailedUpgrade> {
     head: Box<Parts>,
+    /// When the request did.
+    arrived: Instant,
     offered: Vec<HeaderValue>,
     options: AcceptOptions,
     on_failed_upgrade: F,
@@ -54,7 +58,8 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
-    /// The subprotocols that the server speaks, the preferred one first. Default: none.
+    /// The subprotocols that the server speaks, the preferred one first, in place of those of
+    /// the options and their selector. Default: none.
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.options = self.options.subprotocols(names);
         self
@@ -65,8 +70,8 @@ impl<F> WebSocketUpgrade<F> {
         self.offered.iter()
     }
 
-    /// The subprotocol to answer with, in place of [`protocols`](Self::protocols). One that
-    /// the client does not offer counts as none (RFC 6455 §4.2.2).
+    /// The subprotocol to answer with, in place of [`protocols`](Self::protocols) and of a
+    /// selector. One that the client does not offer counts as none (RFC 6455 §4.2.2).
     pub fn set_selected_protocol(&mut self, protocol: HeaderValue) {
         let names = protocol.to_str().ok();
         self.options = mem::take(&mut self.options).subprotocols(names);
@@ -125,10 +130,11 @@ impl<F> WebSocketUpgrade<F> {
     }
 
     /// What to do when there is no connection after all: the client is gone before it has
-    /// read the answer, say. Default: nothing.
+    /// read the answer, or the answer cannot be sent in time. It is not called when the
+    /// answer is a refusal. Default: nothing.
     pub fn on_failed_upgrade<C: OnFailedUpgrade>(self, callback: C) -> WebSocketUpgrade<C> {
-        let Self { head, offered, options, .. } = self;
-        WebSocketUpgrade { head, offered, options, on_failed_upgrade: callback }
+        let Self { head, arrived, offered, options, .. } = self;
+        WebSocketUpgrade { head, arrived, offered, options, on_failed_upgrade: callback }
     }
 
     /// Answers the request. If it is found good, the handler runs in a task of its own, once
@@ -140,7 +146,7 @@ impl<F> WebSocketUpgrade<F> {
         Fut: Future<Output: Outcome> + Send + 'static,
         F: OnFailedUpgrade,
     {
-        match accept_parts(&mut self.head, &self.options) {
+        match accept_parts(&mut self.head, &self.options, self.arrived) {
             Ok((response, upgrade)) => {
                 let on_failed_upgrade = self.on_failed_upgrade;
                 tokio::spawn(async move {
@@ -175,8 +181,11 @@ impl WebSocketUpgrade {
         state: &S,
         options: Option<AcceptOptions>,
     ) -> Result<Self, Refused> {
+        let arrived = Instant::now();
         let options = options.or_else(|| head.extensions.get().cloned()).unwrap_or_default();
         options.check(opening(&*head))?;
+        // It has been asked, unless others are set.
+        let options = options.no_filter();
         let offered = opening(&*head).subprotocols().into_iter();
         let offered = offered.filter_map(|name| HeaderValue::from_str(name).ok()).collect();
         let mut taken = Box::new(head.clone());
@@ -196,7 +205,7 @@ impl WebSocketUpgrade {
             taken.extensions.insert(PeerAddr(addr));
         }
         let on_failed_upgrade = DefaultOnFailedUpgrade;
-        Ok(Self { head: taken, offered, options, on_failed_upgrade })
+        Ok(Self { head: taken, arrived, offered, options, on_failed_upgrade })
     }
 }
 

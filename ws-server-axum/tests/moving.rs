@@ -1,9 +1,9 @@
-//! Is moving from axum's own `ws` what the guide says: imports, and the names of two methods?
+//! Is moving from axum's own `ws` what the guide says?
 #![cfg(test)]
 
 use std::time::Duration;
 
-use ws_server_axum::test_client;
+use ws_server_axum::{StatusCode, test_client};
 
 #[path = "moving/chat_after.rs"]
 mod chat_after;
@@ -13,6 +13,8 @@ mod chat_before;
 mod echo_after;
 #[path = "moving/echo_before.rs"]
 mod echo_before;
+#[path = "moving/table_after.rs"]
+mod table_after;
 
 const ECHO: [&str; 2] =
     [include_str!("moving/echo_before.rs"), include_str!("moving/echo_after.rs")];
@@ -92,4 +94,41 @@ fn the_guide_shows_what_is_tested() {
         }
     }
     assert!(shown > 30, "{shown}");
+}
+
+#[tokio::test]
+async fn what_the_table_says_is_compiled() {
+    let compiled = include_str!("moving/table_after.rs");
+    let guide = include_str!("../MOVING.md");
+    let rows = guide.lines().filter(|line| line.starts_with("| `"));
+    let mut shown = 0;
+    for row in rows {
+        // A bar within a cell is escaped.
+        let row = row.replace("\\|", "\u{1}");
+        let after = row.split('|').nth(2).unwrap().replace('\u{1}', "|");
+        for code in after.split('`').skip(1).step_by(2) {
+            let code = code.trim_end_matches(" …)");
+            assert!(compiled.contains(code), "{code}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 20, "{shown}");
+}
+
+#[tokio::test]
+async fn what_the_table_says_works() {
+    let client = test_client(table_after::app());
+    for client in [client.clone(), client.http2()] {
+        let conn = in_time(client.websocket("/").subprotocols(["chat"]).connect()).await.unwrap();
+        conn.write("text").await.unwrap();
+        for sent in ["hi", "hi", "text"] {
+            assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some(sent));
+        }
+        conn.write(vec![7]).await.unwrap();
+        for sent in [[7], [7]] {
+            assert_eq!(in_time(conn.read()).await.unwrap().into_bytes(), &sent[..]);
+        }
+        let closed = in_time(conn.read()).await.unwrap_err();
+        assert_eq!(closed.close_status(), Some(StatusCode::POLICY_VIOLATION));
+    }
 }

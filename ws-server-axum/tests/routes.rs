@@ -4,22 +4,28 @@
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::extract::connect_info::MockConnectInfo;
-use axum::extract::{Path, Request, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 #[cfg(unix)]
 use axum::serve::ListenerExt as _;
 use axum::{Extension, Router};
-use http::{HeaderValue, StatusCode as Status, Uri};
+use http::{HeaderName, HeaderValue, StatusCode as Status, Uri};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::io::InspectWriter;
+use tower_layer::Layer as _;
 use ws_server_axum::{
-    AcceptOptions, BufferPool, Compression, Conn, Drain, Error, Message, Origin, Refused,
-    Rejection, StatusCode, TestClient, TestError, Tracker, WebSocketLayer, WebSocketUpgrade,
-    test_client, websocket,
+    AcceptOptions, BufferPool, Compression, Conn, Drain, Error, Message, MessageType, Origin,
+    Prepared, Refused, Rejection, StatusCode, TestClient, TestError, Tracker, WebSocketLayer,
+    WebSocketUpgrade, test_client, websocket,
 };
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -135,6 +141,117 @@ async fn the_builder_reads_like_axums_own() {
     assert!(failures.try_recv().is_err());
 }
 
+/// Each setting by what it does, where the others have their defaults.
+#[tokio::test]
+async fn each_setting_has_its_effect() {
+    type Change = fn(WebSocketUpgrade, &BufferPool) -> WebSocketUpgrade;
+    let pool = BufferPool::new(64 * 1024);
+    let app = |change: Change| {
+        let pool = pool.clone();
+        let handler = async move |ws: WebSocketUpgrade| {
+            change(ws, &pool).on_upgrade(async |conn: Conn| {
+                // What is prepared waits for the end of the turn, and so in a buffer.
+                conn.write_prepared(&Prepared::new("welcome")).await?;
+                echo(conn).await
+            })
+        };
+        clients(Router::new().route("/", any(handler)))
+    };
+    async fn connect(client: &TestClient) -> Conn {
+        let conn = in_time(client.websocket("/").connect()).await.unwrap();
+        assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("welcome"));
+        conn
+    }
+    async fn too_big(conn: &Conn) {
+        let error = in_time(conn.read()).await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::MESSAGE_TOO_BIG));
+    }
+    for client in app(|ws, _| ws.max_message_size(10)) {
+        let conn = connect(&client).await;
+        conn.write("1234567890").await.unwrap();
+        assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("1234567890"));
+        // No frame is too long, and both together are.
+        let mut writer = conn.writer(MessageType::Text).await.unwrap();
+        writer.write_all(b"123456").await.unwrap();
+        writer.flush().await.unwrap();
+        writer.write_all(b"78901").await.unwrap();
+        writer.finish().await.unwrap();
+        too_big(&conn).await;
+    }
+    for client in app(|ws, _| ws.max_frame_size(8)) {
+        let conn = connect(&client).await;
+        conn.write("123456789").await.unwrap();
+        too_big(&conn).await;
+    }
+    assert_eq!((pool.held(), pool.misses()), (0, 0));
+    for client in app(|ws, pool| ws.write_buffer_pool(pool)) {
+        let conns = [connect(&client).await, connect(&client).await];
+        // Two connections, and one buffer, for both versions of HTTP.
+        assert_eq!((pool.held() > 0, pool.misses()), (true, 1));
+        drop(conns);
+    }
+    let told: Change = |ws, _| {
+        ws.response_header(HeaderName::from_static("x-told"), HeaderValue::from_static("yes"))
+    };
+    for (version, client) in app(told).into_iter().enumerate() {
+        let request = match version {
+            0 => upgrade("/").header("host", "a"),
+            _ => http::Request::connect("http://a/")
+                .version(http::Version::HTTP_2)
+                .extension(hyper::ext::Protocol::from_static("websocket")),
+        };
+        let request = request.header("sec-websocket-version", "13").body("".into()).unwrap();
+        let answer = in_time(client.send(request)).await.unwrap();
+        assert_eq!(answer.headers()["x-told"], "yes", "{answer:?}");
+    }
+}
+
+/// How many writes the answers to a burst take.
+#[tokio::test]
+async fn a_burst_is_answered_in_writes_as_long_as_the_write_buffer() {
+    const MESSAGES: usize = 50;
+    let count = async |change: fn(WebSocketUpgrade) -> WebSocketUpgrade| {
+        let app = Router::new();
+        let app =
+            app.route("/", any(async move |ws: WebSocketUpgrade| change(ws).on_upgrade(echo)));
+        let (mut here, there) = tokio::io::duplex(64 * 1024);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&writes);
+        let there = InspectWriter::new(there, move |_| {
+            counted.fetch_add(1, Relaxed);
+        });
+        tokio::spawn(async { ws_server_axum::serve_stream(there, None, app).await.map_err(drop) });
+        here.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(here.read_u8().await.unwrap());
+        }
+        let before = writes.load(Relaxed);
+        here.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
+        here.read_exact(&mut [0; 12 * MESSAGES]).await.unwrap();
+        writes.load(Relaxed) - before
+    };
+    in_time(async {
+        assert_eq!(count(|ws| ws).await, 1);
+        // 25 messages have 300 bytes.
+        assert_eq!(count(|ws| ws.write_buffer_size(300)).await, 2);
+        assert_eq!(count(|ws| ws.write_buffer_size(0)).await, MESSAGES);
+    })
+    .await;
+}
+
+/// A whole opening handshake, as bytes.
+const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// An opening handshake, but for its host and version.
+fn upgrade(path: &str) -> http::request::Builder {
+    let request = http::Request::get(path).header("connection", "upgrade");
+    let request = request.header("upgrade", "websocket");
+    request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
 #[tokio::test]
 async fn a_handler_may_choose_the_subprotocol() {
     // The last of those that are offered, or one that is not.
@@ -154,6 +271,105 @@ async fn a_handler_may_choose_the_subprotocol() {
     }
 }
 
+/// Even where the options chose by a function of their own.
+#[tokio::test]
+async fn what_the_handler_says_of_subprotocols_counts() {
+    let chosen = async |mut ws: WebSocketUpgrade| {
+        ws.set_selected_protocol(HeaderValue::from_static("v2"));
+        ws.on_upgrade(echo)
+    };
+    let listed = async |ws: WebSocketUpgrade| ws.protocols(["v2"]).on_upgrade(echo);
+    let neither = async |ws: WebSocketUpgrade| ws.on_upgrade(echo);
+    let options = AcceptOptions::new().subprotocol_selector(|_| Some("v1".to_owned()));
+    let app = Router::new().route("/chosen", any(chosen)).route("/listed", any(listed));
+    let app = app.route("/neither", any(neither)).layer(Extension(options));
+    for client in clients(app) {
+        for (path, spoken) in [("/chosen", "v2"), ("/listed", "v2"), ("/neither", "v1")] {
+            let request = client.websocket(path).subprotocols(["v1", "v2"]);
+            let conn = in_time(request.connect()).await.unwrap();
+            assert_eq!(conn.subprotocol(), Some(spoken), "{path}");
+        }
+    }
+}
+
+/// A handler that takes so many seconds to answer, of the three that there are.
+fn dawdle(seconds: u64) -> (Router, mpsc::UnboundedReceiver<Error>) {
+    let (failed, failures) = mpsc::unbounded_channel();
+    let handler = async move |ws: WebSocketUpgrade| {
+        tokio::time::sleep(Duration::from_secs(seconds)).await; // tidy: sleep is the subject
+        ws.on_failed_upgrade(move |error| failed.send(error).unwrap()).on_upgrade(echo)
+    };
+    let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(3));
+    (Router::new().route("/", any(handler)).layer(Extension(options)), failures)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_too_late_is_408() {
+    for (seconds, status) in [(2, None), (4, Some(Status::REQUEST_TIMEOUT))] {
+        let (app, mut failures) = dawdle(seconds);
+        for client in clients(app) {
+            match (in_time(client.websocket("/").connect()).await, status) {
+                (Ok(conn), None) => {
+                    conn.write("hi").await.unwrap();
+                    assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hi"));
+                }
+                (Err(TestError::Refused(answer)), Some(status)) => {
+                    assert_eq!(answer.status(), status);
+                }
+                (other, _) => panic!("{seconds}: {other:?}"),
+            }
+        }
+        assert!(failures.try_recv().is_err());
+    }
+}
+
+/// The answer cannot be written: the client reads nothing, and the pipe is short.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_does_not_come_is_told_in_time() {
+    let (app, mut failures) = dawdle(2);
+    let (mut here, there) = tokio::io::duplex(64);
+    tokio::spawn(async { ws_server_axum::serve_stream(there, None, app).await.map_err(drop) });
+    let began = tokio::time::Instant::now();
+    here.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    let Error::Io(error) = in_time(failures.recv()).await.unwrap() else { panic!("not told") };
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    // From the request, and not from the answer.
+    assert_eq!(began.elapsed().as_secs(), 3);
+}
+
+#[tokio::test]
+async fn handlers_of_a_test_client_have_an_address_that_can_be_replaced() {
+    let handler = async |ConnectInfo(addr): ConnectInfo<SocketAddr>, ws: WebSocketUpgrade| {
+        ws.on_upgrade(async move |conn: Conn| conn.write(addr.to_string()).await)
+    };
+    let app = Router::new().route("/", any(handler));
+    let mocked = app.clone().layer(MockConnectInfo(SocketAddr::from(([192, 0, 2, 7], 80))));
+    for (app, addr) in [(app, "127.0.0.1:0"), (mocked, "192.0.2.7:80")] {
+        for client in clients(app) {
+            assert_eq!(first(&client, "/").await, Ok(addr.into()));
+        }
+    }
+}
+
+/// As `axum::serve`, ours takes what has layers around it.
+#[tokio::test]
+async fn a_router_with_layers_around_it_is_served() {
+    let inner = Router::new().route("/", websocket(AcceptOptions::new(), echo));
+    let around = from_fn(async |mut request: Request, next: Next| {
+        // What a router does not let its own layers do.
+        *request.uri_mut() = Uri::from_static("/");
+        next.run(request).await
+    });
+    let app = around.layer(inner);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/elsewhere", listener.local_addr().unwrap());
+    let server = tokio::spawn(ws_server_axum::serve(listener, app));
+    let conn = in_time(ws_client::dial(url)).await.unwrap();
+    conn.write("hi").await.unwrap();
+    assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hi"));
+    server.abort();
+}
+
 #[tokio::test]
 async fn a_rejection_is_typed_and_an_answer() {
     async fn handler(ws: Result<WebSocketUpgrade, Refused>) -> Response {
@@ -170,9 +386,7 @@ async fn a_rejection_is_typed_and_an_answer() {
     };
     let plain = send(http::Request::get("/")).await;
     assert_eq!((plain.status(), &plain.body()[..]), (Status::OK, &b"a page"[..]));
-    let upgrade =
-        || http::Request::get("/").header("connection", "upgrade").header("upgrade", "websocket");
-    let old = send(upgrade().header("sec-websocket-version", "8")).await;
+    let old = send(upgrade("/").header("sec-websocket-version", "8")).await;
     assert_eq!(old.status(), Status::UPGRADE_REQUIRED);
     assert_eq!(old.headers()["sec-websocket-version"], "13");
 }

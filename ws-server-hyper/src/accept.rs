@@ -4,6 +4,7 @@ use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
 use ws_core::handshake::{self, Opening};
 use ws_core::{AcceptOptions, Rejection, RequestInfo};
 
@@ -25,6 +26,7 @@ pub fn accept<B, R: Default>(
     request: &mut Request<B>,
     options: &AcceptOptions,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
+    let arrived = Instant::now();
     let accepted = options.answer(opening(&*request))?;
     let kept = options.keeps_request().then(|| {
         let (mut parts, ()) = Request::new(()).into_parts();
@@ -34,21 +36,23 @@ pub fn accept<B, R: Default>(
         parts
     });
     let version = request.version();
-    begin(request.extensions_mut(), version, accepted, options, kept)
+    begin(request.extensions_mut(), version, arrived, accepted, options, kept)
 }
 
-/// As [`accept`], of the head of a request alone. For adapters.
+/// As [`accept`], of the head of a request alone, which came some time ago: the
+/// [deadline](AcceptOptions::handshake_timeout) counts from then. For adapters.
 ///
 /// # Errors
 ///
-/// As `accept`.
+/// As `accept`, and [`Rejection::Timeout`] when the deadline is over.
 pub fn accept_parts<R: Default>(
     parts: &mut Parts,
     options: &AcceptOptions,
+    arrived: Instant,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
     let accepted = options.answer(opening(&*parts))?;
     let kept = options.keeps_request().then(|| parts.clone());
-    begin(&mut parts.extensions, parts.version, accepted, options, kept)
+    begin(&mut parts.extensions, parts.version, arrived, accepted, options, kept)
 }
 
 /// As [`accept`], and `None` for a request that is none of ours, because it asks for no
@@ -86,10 +90,15 @@ pub fn opening<'a>(head: impl Into<Opening<'a>>) -> Opening<'a> {
 fn begin<R: Default>(
     extensions: &mut http::Extensions,
     version: Version,
+    arrived: Instant,
     accepted: handshake::Accepted,
     options: &AcceptOptions,
     kept: Option<Parts>,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
+    let deadline = options.timeout().and_then(|patience| arrived.checked_add(patience));
+    if deadline.is_some_and(|deadline| deadline < Instant::now()) {
+        return Err(Rejection::Timeout);
+    }
     let on_upgrade = extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
     let request = kept.map(|mut kept| {
         // It would hold on to the transport.
@@ -97,7 +106,8 @@ fn begin<R: Default>(
         RequestInfo::new(kept)
     });
     let admitted = options.admit()?;
-    let upgrade = Upgrade::new(on_upgrade, version, accepted.agreed, admitted, options, request);
+    let (agreed, config) = (accepted.agreed, options.shared_config());
+    let upgrade = Upgrade::new(on_upgrade, version, deadline, agreed, admitted, config, request);
     let mut response = accepted.response.map(|()| R::default());
     // hyper answers in the version of the request.
     *response.version_mut() = Version::default();

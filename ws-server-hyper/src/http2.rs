@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
@@ -25,8 +25,13 @@ const STREAMS: u32 = 256;
 /// connection is as wide as those of all its streams together, 256 times 64 KiB: what a
 /// slow handler leaves unread on one stream never stalls the others. To be used with
 /// `serve_connection_with_upgrades`.
+///
+/// Over HTTP/1.1, the head of each request has to be there within 30 s, which is hyper's own
+/// setting, and has no effect without a timer. Until the client has said enough to tell the
+/// versions of HTTP apart, nothing counts: [`serve_stream`](crate::serve_stream) does.
 pub fn server() -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new());
     server
         .http2()
         .enable_connect_protocol()

@@ -41,16 +41,30 @@
 //!
 //! # Which server
 //!
-//! [`serve`] and [`serve_until`] take the connections of a listener, each to [`server`], which is
-//! hyper-util's for HTTP/1.1 and HTTP/2, with settings for WebSockets. Others do as well: `hyper::server::conn::http1` `.with_upgrades()`, and any HTTP/2 server on
-//! which `enable_connect_protocol` was called, without which clients do not try. Any stream
-//! may lie below, such as one of TLS or a Unix socket; where it is a `tokio::net::TcpStream`
+//! [`serve`] and [`serve_until`] take the connections of a listener, [`serve_stream`] one over
+//! any stream, such as one of TLS or a Unix socket; each goes to [`server`], which is
+//! hyper-util's for HTTP/1.1 and HTTP/2, with settings for WebSockets. Others do as well:
+//! `hyper::server::conn::http1` `.with_upgrades()`, and any HTTP/2 server on which
+//! `enable_connect_protocol` was called, without which clients do not try. Give them a timer,
+//! or they wait for a silent client for ever. Where the stream is a `tokio::net::TcpStream`
 //! in a `TokioIo`, and HTTP/1.1 is spoken, the connection takes it over as such, and sets
 //! `TCP_NODELAY`. Over HTTP/2 the stream is shared, and stays with the server: set it when you
 //! accept, or short messages wait for acknowledgements, some 40 ms each.
 //!
-//! A graceful shutdown of hyper's knows nothing of connections that were upgraded: give the
-//! options a [`Tracker`], and drain it.
+//! # Middleware
+//!
+//! What middleware attaches to a request is in `conn.request()` afterwards. Middleware that
+//! passes the answer on, with its head unchanged, does no harm. A timeout counts until the
+//! answer and not until the end of the connection. Leave WebSockets out of a cache, and
+//! out of what reads or replaces the body of an answer with a 101 or a CONNECT: [`is_upgrade`]
+//! tells them apart.
+//!
+//! # Shutting down
+//!
+//! A graceful shutdown waits for requests that are under way. A connection that was upgraded
+//! over HTTP/1.1 is none any more, and one over HTTP/2 is one for as long as it is open, so
+//! the first would be cut off, and the second waited for without an end. Give the options a
+//! [`Tracker`], and drain it before the shutdown, as [`serve_until`] shows.
 //!
 //! # What the handler knows
 //!
@@ -68,7 +82,7 @@ mod upgrade;
 
 pub use accept::{accept, accept_parts, is_upgrade, opening, try_accept};
 pub use http2::server;
-pub use serve::{serve, serve_until};
+pub use serve::{serve, serve_stream, serve_until};
 #[cfg(feature = "test-client")]
 pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;

@@ -15,7 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
-use ws_core::{AcceptOptions, Admitted, Agreed, Config, Conn, Error, Outcome, RequestInfo, Role};
+use ws_core::{Admitted, Agreed, Config, Conn, Error, Outcome, RequestInfo, Role};
 
 use crate::http2::Http2Stream;
 
@@ -27,7 +27,8 @@ use crate::http2::Http2Stream;
 /// # Errors
 ///
 /// [`Error::Io`] when hyper gives the transport up before that, or does not hand it
-/// over within [`AcceptOptions::handshake_timeout`] from the arrival of the request.
+/// over within [`AcceptOptions::handshake_timeout`](ws_core::AcceptOptions::handshake_timeout)
+/// from when the request was given to the adapter.
 ///
 /// # Cancel safety
 ///
@@ -50,19 +51,20 @@ impl Upgrade {
     pub(crate) fn new(
         on_upgrade: OnUpgrade,
         version: Version,
+        deadline: Option<Instant>,
         agreed: Agreed,
         admitted: Admitted,
-        options: &AcceptOptions,
+        config: Arc<Config>,
         request: Option<RequestInfo>,
     ) -> Self {
         Self(Box::new(Waiting {
             on_upgrade,
             version,
-            deadline: options.timeout().and_then(|patience| Instant::now().checked_add(patience)),
+            deadline,
             sleep: None,
             agreed,
             admitted: Some(admitted),
-            config: options.shared_config(),
+            config,
             request,
         }))
     }
@@ -73,9 +75,16 @@ impl Upgrade {
     }
 
     /// The request that the connection will keep, to add to what it says; `None` if
-    /// [it is not kept](AcceptOptions::keep_request).
+    /// [it is not kept](ws_core::AcceptOptions::keep_request).
     pub fn request_mut(&mut self) -> Option<&mut RequestInfo> {
         self.0.request.as_mut()
+    }
+
+    /// Is its time over, so that it will fail? The answer is then
+    /// [`Rejection::Timeout`](ws_core::Rejection::Timeout). For adapters that give the
+    /// answer some time after the request was accepted.
+    pub fn is_late(&self) -> bool {
+        self.0.deadline.is_some_and(|deadline| deadline < Instant::now())
     }
 
     /// Waits for the connection, and runs a handler with it to its end, as

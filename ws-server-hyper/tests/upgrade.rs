@@ -14,7 +14,9 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use ws_server_hyper::{AcceptOptions, Compression, Config, Conn, Error, Message, StatusCode};
+use ws_server_hyper::{
+    AcceptOptions, Compression, Config, Conn, Error, Message, Rejection, StatusCode,
+};
 
 const REQUEST: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nCookie: who=ann\r\n\
@@ -170,6 +172,26 @@ async fn a_refusal_is_answered_with_its_status() {
         let answer = head(&mut here).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     }
+}
+
+#[test]
+fn what_is_none_of_ours_is_told_from_what_is_bad() {
+    let options = AcceptOptions::new().filter(|request| request.uri().query() != Some("skip"));
+    let judge = |target: &str, upgrade: &str, origin: &str| {
+        let request = Request::get(target).header("host", "a").header("connection", "upgrade");
+        let request = request.header("upgrade", upgrade).header("origin", origin);
+        let request = request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let mut request = request.header("sec-websocket-version", "13").body(()).unwrap();
+        let accepted = ws_server_hyper::try_accept::<_, ()>(&mut request, &options);
+        accepted.map(|accepted| accepted.is_some())
+    };
+    // A page, and what the filter leaves to others: whatever else is wrong with it.
+    assert_eq!(judge("/", "h2c", "http://a"), Ok(false));
+    assert_eq!(judge("/?skip", "websocket", "http://a"), Ok(false));
+    assert_eq!(judge("/?skip", "websocket", "http://foe.example"), Ok(false));
+    assert_eq!(judge("/", "websocket", "http://foe.example"), Err(Rejection::OriginRefused));
+    // It is good, but there is no transport to take over.
+    assert_eq!(judge("/", "websocket", "http://a"), Err(Rejection::NotUpgradable));
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@ use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
 use warp::path::FullPath;
 use warp::{Filter, Reply as _, ext, reject};
-use ws_core::{AcceptOptions, Conn, Error, Outcome, PeerAddr};
+use ws_core::{AcceptOptions, Conn, Error, Outcome, PeerAddr, Rejection};
 use ws_server_hyper::{Upgrade, accept_parts};
 
 use crate::Refused;
@@ -39,12 +40,13 @@ pub fn ws(
     let host = warp::host::optional().or(warp::any().map(|| None)).unify();
     let head = warp::method().and(warp::path::full()).and(query).map(relative);
     let head = head.and(host).and(warp::header::headers_cloned()).and(warp::addr::remote());
-    head.and(ext::optional()).and(ext::optional()).and(ext::optional()).and_then(
-        move |mut parts: Parts, host, headers, addr, on_upgrade, protocol, told| {
+    let head = head.and(ext::optional()).and(ext::optional()).and(ext::optional());
+    head.and(ext::optional()).and_then(
+        move |mut parts: Parts, host, headers, addr, peer, on_upgrade, protocol, told| {
             parts.headers = headers;
             complete(&mut parts, host, protocol, told);
-            attach(&mut parts, addr, on_upgrade);
-            let accepted = accept_parts(&mut parts, &options);
+            attach(&mut parts, addr, peer, on_upgrade);
+            let accepted = accept_parts(&mut parts, &options, Instant::now());
             let accepted = accepted.map(|(answer, upgrade)| Ws { answer, upgrade });
             ready(accepted.map_err(|rejection| reject::custom(Refused(rejection))))
         },
@@ -88,7 +90,8 @@ pub struct Ws {
 }
 
 impl Ws {
-    /// Gives the request a path parameter, for its handler: filters have no names.
+    /// Gives the request a path parameter, for its handler: filters have no names. Where the
+    /// request [is not kept](AcceptOptions::keep_request), there is nothing to give it to.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         if let Some(request) = self.upgrade.request_mut() {
             request.params.push((name.into(), value.into()));
@@ -96,7 +99,8 @@ impl Ws {
         self
     }
 
-    /// Attaches a value to the request, for its handler.
+    /// Attaches a value to the request, for its handler, if the request
+    /// [is kept](AcceptOptions::keep_request).
     pub fn local<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         if let Some(request) = self.upgrade.request_mut() {
             request.extensions.insert(value);
@@ -111,6 +115,9 @@ impl Ws {
 
     /// Makes the reply. The handler runs in a task of its own, once that has been sent, and
     /// the connection is closed when it ends.
+    ///
+    /// It has to come within [`AcceptOptions::handshake_timeout`] of the filter: a reply that
+    /// comes later is 408.
     pub fn on_upgrade<H, Fut>(self, handler: H) -> warp::reply::Response
     where
         H: FnOnce(Conn) -> Fut + Send + 'static,
@@ -120,7 +127,8 @@ impl Ws {
     }
 
     /// As [`on_upgrade`](Self::on_upgrade), with what to do when there is no connection
-    /// after all: the client is gone before it has read the reply, say.
+    /// after all: the client is gone before it has read the reply, or the reply comes too
+    /// late, or cannot be sent in time.
     pub fn on_upgrade_or<H, Fut>(
         self,
         handler: H,
@@ -131,12 +139,16 @@ impl Ws {
         Fut: Future<Output: Outcome> + Send + 'static,
     {
         let Self { answer, upgrade } = self;
+        let late = upgrade.is_late();
         tokio::spawn(async move {
             if let Err(error) = upgrade.serve(handler).await {
                 failed(error);
             }
         });
-        answer.map(|()| Default::default())
+        match late {
+            true => Refused(Rejection::Timeout).into_response(),
+            false => answer.map(|()| Default::default()),
+        }
     }
 }
 
@@ -176,8 +188,16 @@ fn complete(
     }
 }
 
-fn attach(parts: &mut Parts, addr: Option<SocketAddr>, on_upgrade: Option<OnUpgrade>) {
-    if let Some(addr) = addr {
+/// Who the client is: as middleware says, as the server does, or as warp does.
+fn attach(
+    parts: &mut Parts,
+    addr: Option<SocketAddr>,
+    peer: Option<PeerAddr>,
+    on_upgrade: Option<OnUpgrade>,
+) {
+    if let Some(peer) = peer {
+        parts.extensions.insert(peer);
+    } else if let Some(addr) = addr {
         parts.extensions.get_or_insert_with(|| PeerAddr(addr));
     }
     if let Some(on_upgrade) = on_upgrade {

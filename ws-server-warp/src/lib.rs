@@ -43,12 +43,25 @@
 //!
 //! Under `warp::serve` there are WebSockets over HTTP/1.1 alone: it does not allow extended
 //! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] speak HTTP/2 as well, and by them
-//! [`Conn::request`] has the extensions of the request. `tower` middleware goes around
-//! `warp::service(routes)`, and the whole to one of these. warp names no parameters of a path and
-//! has no middleware that attaches things: [`Ws::param`] and [`Ws::local`] are for these.
+//! [`Conn::request`] has the extensions that the request came with.
 //!
-//! A graceful shutdown knows nothing of connections that were upgraded: give the options a
-//! [`Tracker`], and drain it.
+//! # Middleware
+//!
+//! `tower` middleware goes around `warp::service(routes)`, and the whole to one of these
+//! servers. What it attaches to a request, `warp::ext::get` takes, and [`Ws::local`] gives to
+//! the handler, as [`Ws::param`] does with parameters of the path, which warp does not name; a
+//! [`PeerAddr`] is taken by itself. Middleware that passes the reply on, with its head
+//! unchanged, does no harm. A timeout counts until the reply and not until the end of the
+//! connection. Leave WebSockets out of a cache, and out of what reads or replaces the body of a
+//! reply with a 101 or a CONNECT: [`is_upgrade`] tells them apart.
+//!
+//! # Shutting down
+//!
+//! A graceful shutdown, warp's or [`serve_until`], waits for requests that are under way. A
+//! connection that was upgraded over HTTP/1.1 is none any more, and one over HTTP/2 is one for
+//! as long as it is open, so the first would be cut off, and the second waited for without an
+//! end. Give the options a [`Tracker`], and drain it as the last part of the signal, as
+//! [`serve_until`] shows.
 
 mod filter;
 mod refused;

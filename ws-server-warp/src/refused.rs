@@ -25,6 +25,12 @@ impl fmt::Display for Refused {
     }
 }
 
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0)
+    }
+}
+
 impl From<Rejection> for Refused {
     fn from(rejection: Rejection) -> Self {
         Self(rejection)

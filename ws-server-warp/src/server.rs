@@ -8,11 +8,9 @@ use std::net::SocketAddr;
 use http::{Extensions, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use warp::reply::Response;
-use ws_core::PeerAddr;
 
 /// What warp does not show of a request.
 #[derive(Clone, Debug)]
@@ -23,7 +21,8 @@ pub(crate) struct Head {
 }
 
 /// Serves a filter, as the service that [`warp::service`] makes of it, over HTTP/1.1 and
-/// HTTP/2 (with prior knowledge), for ever.
+/// HTTP/2 (with prior knowledge), for ever. A client that does not ask for anything in 30 s is
+/// let go; over HTTP/1.1, also after a reply.
 ///
 /// # Errors
 ///
@@ -31,13 +30,35 @@ pub(crate) struct Head {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future takes no more connections; those that are there go on.
+/// Dropping the future takes no more connections. Those that are there end when the requests
+/// that are under way have been answered; those that were upgraded go on.
 pub async fn serve<S: Filtered>(listener: TcpListener, service: S) -> io::Result<()> {
     serve_until(listener, service, pending()).await
 }
 
-/// As [`serve`], until a signal is given. Requests that are under way are then answered;
-/// connections that were upgraded are a [`Tracker`](crate::Tracker)'s.
+/// As [`serve`], until a signal is given. It then takes no more connections, and waits until
+/// the requests that are under way have been answered.
+///
+/// A WebSocket over HTTP/2 is a request that is under way for as long as it is open; one over
+/// HTTP/1.1 is waited for by nobody. So give the options a [`Tracker`](crate::Tracker), and
+/// drain it as the last part of the signal, which serves both:
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use ws_server_warp::{AcceptOptions, Conn, Drain, Tracker, serve_until, websocket};
+/// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// # let handler = async |_: Conn| ();
+/// let tracker = Tracker::new();
+/// let route = websocket(AcceptOptions::new().tracker(&tracker), handler);
+/// serve_until(listener, warp::service(route), async {
+///     let _ = tokio::signal::ctrl_c().await;
+///     tracker.drain(Drain::within(Duration::from_secs(10))).await;
+/// })
+/// .await
+/// # }
+/// ```
+///
+/// While it drains, new WebSockets are refused with 503, and other requests still served.
 ///
 /// # Errors
 ///
@@ -51,25 +72,25 @@ pub async fn serve_until<S: Filtered>(
     service: S,
     signal: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    ws_server_hyper::serve_until(listener, telling(service, None), signal).await
+    ws_server_hyper::serve_until(listener, telling(service), signal).await
 }
 
-/// Serves one connection over any stream, such as one of TLS.
+/// Serves one connection over any stream, such as one of TLS, as [`serve`] does. Of a stream
+/// of TCP, `TCP_NODELAY` is yours to set, and the address of the peer yours to tell.
 ///
 /// # Errors
 ///
-/// When the peer speaks no HTTP, or is gone in the middle of it.
+/// When the peer speaks no HTTP, or asks for nothing, or is gone in the middle of it.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops the connection, unless it was upgraded.
+/// Dropping the future drops the connection, unless it was upgraded over HTTP/1.1.
 pub async fn serve_stream<S: Filtered>(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Option<SocketAddr>,
     service: S,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let server = ws_server_hyper::server();
-    server.serve_connection_with_upgrades(TokioIo::new(io), telling(service, peer)).await
+    ws_server_hyper::serve_stream(io, peer, telling(service)).await
 }
 
 /// A client in memory that talks to a filter, for its tests: over HTTP/1.1, and over HTTP/2
@@ -89,7 +110,7 @@ pub async fn serve_stream<S: Filtered>(
 /// ```
 #[cfg(feature = "test-client")]
 pub fn test_client<S: Filtered>(service: S) -> crate::TestClient {
-    crate::TestClient::new(telling(service, None))
+    crate::TestClient::new(telling(service))
 }
 
 /// What [`warp::service`] makes of any filter, and `tower` middleware around it: every
@@ -120,13 +141,9 @@ where
 /// Puts among the extensions of each request what warp does not show of it.
 fn telling<S: Filtered>(
     filtered: S,
-    peer: Option<SocketAddr>,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone
 {
     service_fn(move |mut request: Request<Incoming>| {
-        if let Some(peer) = peer {
-            request.extensions_mut().get_or_insert_with(|| PeerAddr(peer));
-        }
         let extensions = match ws_server_hyper::is_upgrade(&request) {
             true => request.extensions().clone(),
             false => Extensions::new(),

@@ -5,12 +5,14 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use http::StatusCode as Status;
+use tokio::io::{AsyncWriteExt as _, duplex};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use warp::{Filter as _, Rejection, Reply};
 use ws_server_warp::{
-    AcceptOptions, Conn, Drain, Refused, StatusCode, TestClient, TestError, Tracker, Ws, recover,
-    serve_stream, serve_until, test_client, websocket, ws,
+    AcceptOptions, Conn, Drain, Error, Refused, StatusCode, TestClient, TestError, Tracker, Ws,
+    recover, serve_stream, serve_until, test_client, websocket, ws,
 };
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
@@ -93,6 +95,63 @@ async fn a_rejection_is_typed_and_taken_up() {
         assert_eq!((plain.status(), &plain.body()[..]), (Status::OK, &b"a page"[..]));
         let status = in_time(get("/only")).await.unwrap().status();
         assert!([Status::UPGRADE_REQUIRED, Status::METHOD_NOT_ALLOWED].contains(&status));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_too_late_is_408_or_told() {
+    for (seconds, status) in [(2, 101), (4, 408)] {
+        let (failed, mut failures) = mpsc::unbounded_channel();
+        let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(3));
+        let route = ws(options).then(move |ws: Ws| {
+            let failed = failed.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(seconds)).await; // tidy: sleep is the subject
+                let echo = async |conn: Conn| conn.write(conn.read().await?).await;
+                ws.on_upgrade_or(echo, move |error| failed.send(error).unwrap())
+            }
+        });
+        for client in clients!(route.clone()) {
+            match in_time(client.websocket("/").connect()).await {
+                Ok(conn) => {
+                    assert_eq!(status, 101);
+                    conn.write("hi").await.unwrap();
+                    assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hi"));
+                }
+                Err(TestError::Refused(answer)) => {
+                    assert_eq!(answer.status(), status);
+                    assert!(matches!(in_time(failures.recv()).await, Some(Error::Io(_))));
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert!(failures.try_recv().is_err());
+
+        // The client reads nothing, and the pipe is short.
+        let (mut here, there) = duplex(64);
+        tokio::spawn(async { serve_stream(there, None, warp::service(route)).await.map_err(drop) });
+        let began = Instant::now();
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        here.write_all(request.as_bytes()).await.unwrap();
+        let Error::Io(error) = in_time(failures.recv()).await.unwrap() else { panic!("not told") };
+        if seconds == 2 {
+            assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+            // From the request, and not from the reply.
+            assert_eq!(began.elapsed().as_secs(), 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_kept_is_given_nothing() {
+    let route = ws(AcceptOptions::new().keep_request(false)).map(|ws: Ws| {
+        ws.param("a", "b").local(5_u8).on_upgrade(async |conn: Conn| {
+            conn.write(format!("{:?}", conn.request().is_some())).await
+        })
+    });
+    for client in clients!(route) {
+        assert_eq!(first(&client, "/").await, Ok("false".into()));
     }
 }
 

@@ -3,16 +3,16 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 
 use axum::Router;
 use http_body_util::{Empty, Full};
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use warp::Filter as _;
 use ws_core::Role;
@@ -24,8 +24,20 @@ pub(crate) struct Served {
     pub(crate) by: &'static str,
     /// One that talks to it in memory.
     pub(crate) client: TestClient,
+    /// Serves one stream, whose client has this address.
+    serve_of: Box<dyn Fn(Stream, Option<SocketAddr>)>,
+}
+
+impl Served {
     /// Serves one stream.
-    pub(crate) serve: Box<dyn Fn(Stream)>,
+    pub(crate) fn serve(&self, io: Stream) {
+        (self.serve_of)(io, None);
+    }
+
+    /// Serves one stream, whose client has this address.
+    pub(crate) fn serve_of(&self, io: Stream, peer: SocketAddr) {
+        (self.serve_of)(io, Some(peer));
+    }
 }
 
 /// Any stream.
@@ -64,7 +76,10 @@ where
         async { Ok::<_, Infallible>(answer) }
     });
     let client = TestClient::new(service.clone());
-    Served { by: "hyper", client, serve: Box::new(move |io| serve(io, service.clone())) }
+    let serve_of = move |io, peer| {
+        end(ws_server_hyper::serve_stream(io, peer, service.clone()));
+    };
+    Served { by: "hyper", client, serve_of: Box::new(serve_of) }
 }
 
 fn on_axum<H, Fut>(options: AcceptOptions, handler: H) -> Served
@@ -74,8 +89,8 @@ where
 {
     let app = Router::new().route("/{path}", ws_server_axum::websocket(options, handler));
     let client = ws_server_axum::test_client(app.clone());
-    let service = TowerToHyperService::new(app);
-    Served { by: "axum", client, serve: Box::new(move |io| serve(io, service.clone())) }
+    let serve_of = move |io, peer| end(ws_server_axum::serve_stream(io, peer, app.clone()));
+    Served { by: "axum", client, serve_of: Box::new(serve_of) }
 }
 
 fn on_warp<H, Fut>(options: AcceptOptions, handler: H) -> Served
@@ -87,27 +102,15 @@ where
     let route = route.map(|_: String, response| response);
     let service = warp::service(route.recover(ws_server_warp::recover));
     let client = ws_server_warp::test_client(service.clone());
-    let serve = move |io| {
-        let service = service.clone();
-        tokio::spawn(async {
-            // What goes wrong is seen at the other end.
-            let _ = ws_server_warp::serve_stream(io, None, service).await;
-        });
+    let serve_of = move |io, peer| {
+        end(ws_server_warp::serve_stream(io, peer, service.clone()));
     };
-    Served { by: "warp", client, serve: Box::new(serve) }
+    Served { by: "warp", client, serve_of: Box::new(serve_of) }
 }
 
-fn serve<S, B>(io: Stream, service: S)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Send + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-{
-    tokio::spawn(async move {
-        let server = ws_server_hyper::server();
-        let _ = server.serve_connection_with_upgrades(TokioIo::new(io), service).await;
-    });
+/// Runs a connection to its end. What goes wrong is seen at the other.
+fn end<E: Send + 'static>(conn: impl Future<Output = Result<(), E>> + Send + 'static) {
+    tokio::spawn(async { conn.await.map_err(drop) });
 }
 
 /// A client of HTTP/2, for what our own cannot be had for.

@@ -125,6 +125,9 @@ impl Tracker {
     /// is left at the deadline is cut: transports go, and handlers are dropped where they
     /// wait.
     ///
+    /// Over HTTP/2, an open connection is a request under way to the HTTP server, which waits
+    /// for it when it shuts down gracefully: drain first, and shut down then.
+    ///
     /// Returns what was counted. [`Counts::open`] is 0 then, unless a handler blocks its
     /// thread, or the application holds on to a connection that no adapter runs a handler
     /// for.

@@ -82,8 +82,12 @@ impl AcceptOptions {
 
     /// The subprotocols that the server speaks, the preferred one first; names are
     /// compared exactly. Default: none.
+    ///
+    /// The list takes the place of an earlier one, and of a
+    /// [selector](Self::subprotocol_selector).
     pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.subprotocols.supported = names.into_iter().map(Into::into).collect();
+        self.subprotocols.selector = None;
         self
     }
 
@@ -94,7 +98,8 @@ impl AcceptOptions {
     }
 
     /// Chooses the subprotocol by a function of those that the client offers, in
-    /// place of the list. A choice that was not offered counts as none.
+    /// place of the list, until [`subprotocols`](Self::subprotocols) gives another. A
+    /// choice that was not offered counts as none.
     pub fn subprotocol_selector(
         mut self,
         select: impl Fn(&[&str]) -> Option<String> + Send + Sync + 'static,
@@ -124,9 +129,17 @@ impl AcceptOptions {
     /// ours: adapters leave them to whatever else the application has for them, and
     /// answer 404 where there is nothing. Default: all.
     ///
-    /// It is asked about requests that want a WebSocket, before anything else is checked.
+    /// It is asked once about each request that wants a WebSocket, before anything else is
+    /// checked.
     pub fn filter(mut self, filter: impl Fn(&Opening<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Filter(Arc::new(filter)));
+        self
+    }
+
+    /// Takes all requests. For adapters, too, that have asked the filter by
+    /// [`check`](Self::check), and do not want it asked again.
+    pub fn no_filter(mut self) -> Self {
+        self.filter = None;
         self
     }
 
@@ -140,7 +153,9 @@ impl AcceptOptions {
     /// How long the opening handshake may take, from the arrival of the request to the
     /// stream of bytes that it becomes. Default: 10 s.
     ///
-    /// On a bare stream, the request has to arrive within it too.
+    /// On a bare stream, the request has to arrive within it too. Under an HTTP server it
+    /// counts from when the adapter is given the request: what a handler does before it
+    /// answers is within it, and one that takes longer answers 408.
     pub const fn handshake_timeout(mut self, after: Duration) -> Self {
         self.timeout = Some(after);
         self

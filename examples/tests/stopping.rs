@@ -1,0 +1,206 @@
+//! Does a server stop when it is told to, whatever is open, and whichever the adapter?
+#![cfg(test)]
+
+mod adapters;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use warp::Filter as _;
+use ws_server_hyper::{
+    AcceptOptions, Compression, Conn, Counts, Drain, Error, StatusCode, Tracker,
+};
+
+type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
+}
+
+async fn echo(conn: Conn) -> Result<(), Error> {
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}
+
+/// A page that takes its time.
+#[derive(Clone, Default)]
+struct Page {
+    asked: Arc<Notify>,
+    done: Arc<Notify>,
+}
+
+impl Page {
+    async fn get(self) -> &'static str {
+        self.asked.notify_one();
+        self.done.notified().await;
+        "a page"
+    }
+}
+
+/// Serves an echo and a page until the signal.
+type Serve = fn(TcpListener, AcceptOptions, Page, Signal) -> JoinHandle<()>;
+
+fn hyper(
+    listener: TcpListener,
+    options: AcceptOptions,
+    page: Page,
+    stop: Signal,
+) -> JoinHandle<()> {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (options, page) = (options.clone(), page.clone());
+        async move {
+            Ok::<_, Infallible>(match ws_server_hyper::try_accept(&mut request, &options) {
+                Ok(Some((response, upgrade))) => {
+                    tokio::spawn(upgrade.serve(echo));
+                    response
+                }
+                Ok(None) => Response::new(Full::<Bytes>::from(page.get().await)),
+                Err(rejection) => rejection.into_response().map(Full::from),
+            })
+        }
+    });
+    tokio::spawn(async { ws_server_hyper::serve_until(listener, service, stop).await.unwrap() })
+}
+
+fn app(options: AcceptOptions, page: Page) -> Router {
+    Router::new()
+        .route("/", ws_server_axum::websocket(options, echo))
+        .route("/page", get(move || page.get()))
+}
+
+fn axum(listener: TcpListener, options: AcceptOptions, page: Page, stop: Signal) -> JoinHandle<()> {
+    let app = app(options, page);
+    tokio::spawn(async { ws_server_axum::serve_until(listener, app, stop).await.unwrap() })
+}
+
+fn axums_own(
+    listener: TcpListener,
+    options: AcceptOptions,
+    page: Page,
+    stop: Signal,
+) -> JoinHandle<()> {
+    let server = axum::serve(listener, app(options, page)).with_graceful_shutdown(stop);
+    tokio::spawn(async { server.await.unwrap() })
+}
+
+fn warp(listener: TcpListener, options: AcceptOptions, page: Page, stop: Signal) -> JoinHandle<()> {
+    let page = warp::path!("page").then(move || page.clone().get());
+    let socket = warp::path::end().and(ws_server_warp::websocket(options, echo));
+    let routes = warp::service(page.or(socket).recover(ws_server_warp::recover));
+    tokio::spawn(async { ws_server_warp::serve_until(listener, routes, stop).await.unwrap() })
+}
+
+const ALL: [Serve; 4] = [hyper, axum, axums_own, warp];
+
+/// A WebSocket over HTTP/1.1 and one over HTTP/2.
+async fn sockets(addr: SocketAddr) -> [Conn; 2] {
+    let http1 = ws_client::dial(format!("ws://{addr}")).await.unwrap();
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let client = adapters::http2(Box::new(stream)).await;
+    [http1, adapters::connect(client, "/", Compression::off()).await]
+}
+
+async fn check_echo(conn: &Conn) {
+    conn.write("hello").await.unwrap();
+    assert_eq!(conn.read().await.unwrap().as_text(), Some("hello"));
+}
+
+/// Asks for the page, and has its connection kept.
+async fn ask(addr: SocketAddr) -> (http1::SendRequest<Empty<Bytes>>, JoinHandle<String>) {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let (mut client, conn) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(conn);
+    let request = Request::get("/page").header("host", "a").body(Empty::new()).unwrap();
+    let answer = client.send_request(request);
+    let page = tokio::spawn(async {
+        let body = answer.await.unwrap().into_body().collect().await.unwrap();
+        String::from_utf8(body.to_bytes().to_vec()).unwrap()
+    });
+    (client, page)
+}
+
+#[tokio::test]
+async fn a_server_that_drains_at_the_signal_ends_with_sockets_of_both_versions_open() {
+    for serve in ALL {
+        in_time(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let (tracker, page) = (Tracker::new(), Page::default());
+            let options = AcceptOptions::new().tracker(&tracker);
+            let (stop, stopped) = oneshot::channel::<()>();
+            let (counted, mut counts) = mpsc::unbounded_channel::<Counts>();
+            let signal = async move {
+                stopped.await.unwrap();
+                let drain = Drain::within(Duration::from_secs(20));
+                counted.send(tracker.drain(drain).await).unwrap();
+            };
+            let server = serve(listener, options, page.clone(), Box::pin(signal));
+            let conns = sockets(addr).await;
+            let (_client, asked) = ask(addr).await;
+            page.asked.notified().await;
+            for conn in &conns {
+                check_echo(conn).await;
+            }
+            stop.send(()).unwrap();
+            for conn in &conns {
+                let told = conn.read().await.unwrap_err();
+                assert_eq!(told.close_status(), Some(StatusCode::GOING_AWAY));
+            }
+            let counts = counts.recv().await.unwrap();
+            assert_eq!((counts.open, counts.told, counts.cut), (0, 2, 0));
+            // The request that was under way is answered all the same.
+            page.done.notify_one();
+            assert_eq!(asked.await.unwrap(), "a page");
+            server.await.unwrap();
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_answers_what_is_under_way_and_leaves_sockets_open() {
+    // axum's own says for itself what it does.
+    for serve in [hyper, axum, warp] as [Serve; 3] {
+        in_time(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let page = Page::default();
+            let never = Box::pin(std::future::pending());
+            let server = serve(listener, AcceptOptions::new(), page.clone(), never);
+            let conns = sockets(addr).await;
+            let (mut client, asked) = ask(addr).await;
+            page.asked.notified().await;
+            server.abort();
+            assert!(server.await.unwrap_err().is_cancelled());
+            for conn in &conns {
+                check_echo(conn).await;
+            }
+            page.done.notify_one();
+            assert_eq!(asked.await.unwrap(), "a page");
+            // And its connection is not kept.
+            while client.ready().await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+            for conn in &conns {
+                check_echo(conn).await;
+            }
+        })
+        .await;
+    }
+}
