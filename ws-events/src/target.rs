@@ -174,7 +174,7 @@ impl Target {
     /// Sends to the sockets of this process.
     pub(crate) fn deliver(&self, message: &Prepared) -> Delivery {
         let mut posting = Posting::new(message, &self.hub.0.outbox, self.volatile);
-        self.each(|member| _ = posting.to(member));
+        self.each_ahead(|member| member.mailbox.look(), |member| _ = posting.to(member));
         posting.done(&self.hub.0)
     }
 
@@ -247,7 +247,12 @@ impl Target {
     }
 
     /// Gives each of them to `visit`, while nobody else sends to the same rooms.
-    fn each(&self, mut visit: impl FnMut(&Arc<Member>)) {
+    fn each(&self, visit: impl FnMut(&Arc<Member>)) {
+        self.each_ahead(|_| {}, visit);
+    }
+
+    /// The same, and gives them to `ahead` a little earlier.
+    fn each_ahead(&self, ahead: impl Fn(&Arc<Member>), mut visit: impl FnMut(&Arc<Member>)) {
         let out = self.left_out();
         let mut visit = |member: &Arc<Member>| {
             if out.is_empty() || out.binary_search(&Arc::as_ptr(member)).is_err() {
@@ -255,11 +260,11 @@ impl Target {
             }
         };
         match &self.scope {
-            Scope::Everyone => each_of(&self.hub.0.everyone, visit),
+            Scope::Everyone => each_of(&self.hub.0.everyone, ahead, visit),
             Scope::These { rooms, ids } => match (rooms.as_slice(), ids.as_slice()) {
                 ([name], []) => {
                     if let Some(room) = self.hub.0.rooms.find(name) {
-                        each_of(&room, visit);
+                        each_of(&room, ahead, visit);
                     }
                 }
                 (rooms, ids) => {
@@ -293,11 +298,11 @@ impl Target {
     }
 }
 
-fn each_of(room: &Room<Member>, mut visit: impl FnMut(&Arc<Member>)) {
+fn each_of(room: &Room<Member>, ahead: impl Fn(&Arc<Member>), mut visit: impl FnMut(&Arc<Member>)) {
     room.in_order(|| {
         room.each_segment(|members| {
             for some in members.chunks(AT_ONCE) {
-                some.iter().for_each(|member| member.mailbox.look());
+                some.iter().for_each(&ahead);
                 some.iter().for_each(&mut visit);
             }
         });
