@@ -184,8 +184,7 @@ impl<'a> Inbound<'a> {
 
     async fn handle_all(mut self) {
         let begun = self.session.begin();
-        self.later.push(begun);
-        Box::pin(self.handle_later()).await;
+        Box::pin(self.handle_first(begun)).await;
         OptionFuture::from(self.begin(Event::Connect, News::Bare)).await;
         while let Some(next) = self.next().await {
             let was_told = matches!(next, Next::Told(_));
@@ -205,9 +204,20 @@ impl<'a> Inbound<'a> {
 
     async fn handle_later(&mut self) {
         while let Some(received) = self.later.pop() {
-            let meant = self.follow(received);
-            OptionFuture::from(meant.and_then(|meant| self.begin(meant.0, meant.1))).await;
+            self.handle_one(received).await;
         }
+        // A socket that is idle holds no room for it.
+        self.later = Vec::new();
+    }
+
+    async fn handle_first(&mut self, begun: Received) {
+        self.handle_one(begun).await;
+        self.handle_later().await;
+    }
+
+    async fn handle_one(&mut self, received: Received) {
+        let meant = self.follow(received);
+        OptionFuture::from(meant.and_then(|meant| self.begin(meant.0, meant.1))).await;
     }
 
     fn take(&mut self, next: Next) -> Option<Pin<Box<impl Future<Output = ()>>>> {

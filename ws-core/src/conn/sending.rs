@@ -169,7 +169,7 @@ impl Conn {
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing: the bytes leave all the same.
-    pub async fn flush(&self) -> Result<(), Error> {
-        self.0.wait_writing(Writer::poll_flushed).await
+    pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        self.0.wait_writing(Writer::poll_flushed)
     }
 }
