@@ -71,10 +71,15 @@ pub(crate) struct Head {
     pub(crate) volatile: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+/// Who is meant, but for those that are excepted.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) enum Whom {
     Everyone,
-    These { rooms: Vec<Arc<str>>, ids: Vec<Arc<str>> },
+    /// Those in these rooms, and those with these ids.
+    These {
+        rooms: Vec<Arc<str>>,
+        ids: Vec<Arc<str>>,
+    },
 }
 
 /// The first byte of every envelope: a change that others cannot read changes it.

@@ -39,40 +39,30 @@ const AT_ONCE: usize = 8;
 #[must_use = "nothing is done yet"]
 pub struct Target {
     hub: Hub,
-    scope: Scope,
+    whom: Whom,
     except: Vec<Arc<Member>>,
     except_ids: Vec<Arc<str>>,
     except_rooms: Vec<Arc<str>>,
     volatile: bool,
 }
 
-#[derive(Clone)]
-enum Scope {
-    Everyone,
-    /// Those in these rooms, and those with these ids.
-    These {
-        rooms: Vec<Arc<str>>,
-        ids: Vec<Arc<str>>,
-    },
-}
-
 impl Target {
     pub(crate) fn everyone(hub: Hub) -> Self {
-        Self::new(hub, Scope::Everyone)
+        Self::new(hub, Whom::Everyone)
     }
 
     pub(crate) fn room(hub: Hub, room: &str) -> Self {
-        Self::new(hub, Scope::These { rooms: vec![Arc::from(room)], ids: Vec::new() })
+        Self::new(hub, Whom::These { rooms: vec![Arc::from(room)], ids: Vec::new() })
     }
 
     pub(crate) fn ids(hub: Hub, ids: Vec<Arc<str>>) -> Self {
-        Self::new(hub, Scope::These { rooms: Vec::new(), ids })
+        Self::new(hub, Whom::These { rooms: Vec::new(), ids })
     }
 
-    const fn new(hub: Hub, scope: Scope) -> Self {
+    const fn new(hub: Hub, whom: Whom) -> Self {
         Self {
             hub,
-            scope,
+            whom,
             except: Vec::new(),
             except_ids: Vec::new(),
             except_rooms: Vec::new(),
@@ -83,23 +73,15 @@ impl Target {
     /// Those that another hub means.
     pub(crate) fn of_head(hub: Hub, head: Head) -> Self {
         let Head { whom, except_ids, except_rooms, volatile, .. } = head;
-        let scope = match whom {
-            Whom::Everyone => Scope::Everyone,
-            Whom::These { rooms, ids } => Scope::These { rooms, ids },
-        };
-        Self { hub, scope, except: Vec::new(), except_ids, except_rooms, volatile }
+        Self { hub, whom, except: Vec::new(), except_ids, except_rooms, volatile }
     }
 
     /// Those that are meant, for other hubs.
     fn head(&self) -> Head {
-        let whom = match self.scope.clone() {
-            Scope::Everyone => Whom::Everyone,
-            Scope::These { rooms, ids } => Whom::These { rooms, ids },
-        };
         let excepted = self.except.iter().map(|member| member.name.get());
         Head {
             origin: self.hub.0.origin,
-            whom,
+            whom: self.whom.clone(),
             except_ids: excepted.chain(self.except_ids.iter().cloned()).collect(),
             except_rooms: self.except_rooms.clone(),
             volatile: self.volatile,
@@ -108,7 +90,7 @@ impl Target {
 
     /// Those in this room, too. Everyone stays everyone.
     pub fn to(mut self, room: impl AsRef<str>) -> Self {
-        if let Scope::These { rooms, .. } = &mut self.scope {
+        if let Whom::These { rooms, .. } = &mut self.whom {
             rooms.push(Arc::from(room.as_ref()));
         }
         self
@@ -219,15 +201,13 @@ impl Target {
 
     /// How many they are now.
     pub fn count(&self) -> usize {
-        match &self.scope {
-            Scope::Everyone if self.is_plain() => self.hub.0.everyone.len(),
-            Scope::These { rooms, ids }
-                if rooms.len() == 1 && ids.is_empty() && self.is_plain() =>
-            {
+        match &self.whom {
+            Whom::Everyone if self.is_plain() => self.hub.0.everyone.len(),
+            Whom::These { rooms, ids } if rooms.len() == 1 && ids.is_empty() && self.is_plain() => {
                 let room = rooms.first().and_then(|name| self.hub.0.rooms.find(name));
                 room.map_or(0, |room| room.len())
             }
-            Scope::Everyone | Scope::These { .. } => {
+            Whom::Everyone | Whom::These { .. } => {
                 let mut count = 0;
                 self.each(|_| count += 1);
                 count
@@ -259,9 +239,9 @@ impl Target {
                 visit(member);
             }
         };
-        match &self.scope {
-            Scope::Everyone => each_of(&self.hub.0.everyone, ahead, visit),
-            Scope::These { rooms, ids } => match (rooms.as_slice(), ids.as_slice()) {
+        match &self.whom {
+            Whom::Everyone => each_of(&self.hub.0.everyone, ahead, visit),
+            Whom::These { rooms, ids } => match (rooms.as_slice(), ids.as_slice()) {
                 ([name], []) => {
                     if let Some(room) = self.hub.0.rooms.find(name) {
                         each_of(&room, ahead, visit);
@@ -317,12 +297,12 @@ fn unite<T>(all: &mut Vec<Arc<T>>) {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scope = match &self.scope {
-            Scope::Everyone => "everyone".to_owned(),
-            Scope::These { rooms, ids } => format!("rooms {rooms:?}, ids {ids:?}"),
+        let whom = match &self.whom {
+            Whom::Everyone => "everyone".to_owned(),
+            Whom::These { rooms, ids } => format!("rooms {rooms:?}, ids {ids:?}"),
         };
         f.debug_struct("Target")
-            .field("scope", &scope)
+            .field("whom", &whom)
             .field("volatile", &self.volatile)
             .finish_non_exhaustive()
     }
