@@ -34,7 +34,7 @@ pub use codec_error::CodecError;
 pub use config::{BufferPool, Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
-    AcceptError, ByteStream, CloseRead, Conn, Direction, EndedBy, Ending, JoinedMessages,
+    AcceptError, Batch, ByteStream, CloseRead, Conn, Direction, EndedBy, Ending, JoinedMessages,
     MessageReader, MessageWriter, Messages, PathParams, PeerAddr, RequestInfo, Stats, Tapped,
     Values, pair, pair_with,
 };

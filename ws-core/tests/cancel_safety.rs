@@ -258,7 +258,7 @@ async fn a_dropped_write_queues_the_whole_message_or_nothing() {
 async fn a_dropped_write_batch_takes_nothing() {
     check_dropped_write(async |conn, message| {
         let mut batch = Some(Prepared::new(message));
-        assert_eq!(conn.write_batch(|| batch.take()).await?, 1);
+        assert_eq!(conn.write_batch(|_| batch.take()).await?.messages, 1);
         Ok(())
     })
     .await;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use tokio::io::duplex;
 use tokio::time::timeout;
 use ws_core::deflate::Params;
-use ws_core::{Agreed, Compression, Config, Conn, Message, Prepared, Role};
+use ws_core::{
+    Agreed, Compression, Config, Conn, Message, MessageType, Prepared, Role, TryWriteError,
+};
 
 fn config(compression: Compression) -> Config {
     Config::new().compression(compression)
@@ -88,11 +90,11 @@ async fn check_batch(len: usize, mark: usize, expected: usize) {
     let (conn, peer) = connect(Role::Server, config, false);
     let mut waiting: VecDeque<_> =
         (0..10_u8).map(|n| Prepared::new(Message::binary(vec![n; len]))).collect();
-    assert_eq!(conn.write_batch(|| waiting.pop_front()).await.unwrap(), expected);
+    assert_eq!(conn.write_batch(|_| waiting.pop_front()).await.unwrap().messages, expected);
     assert_eq!(waiting.len(), 10 - expected);
     while !waiting.is_empty() {
         conn.flush().await.unwrap();
-        conn.write_batch(|| waiting.pop_front()).await.unwrap();
+        conn.write_batch(|_| waiting.pop_front()).await.unwrap();
     }
     assert_eq!(conn.stats().messages_out, 10);
     for n in 0..10_u8 {
@@ -120,12 +122,62 @@ async fn a_batch_is_refused_when_nothing_can_be_sent() {
     });
     peer.closed().await;
     closing.await.unwrap().unwrap();
-    let refused = conn.write_batch(|| {
+    let mut take = |_| {
         asked = true;
-        None
-    });
-    assert!(refused.await.is_err());
+        None::<Prepared>
+    };
+    assert!(conn.write_batch(&mut take).await.is_err());
+    assert!(matches!(conn.try_write_batch(&mut take), Err(TryWriteError::Conn(_))));
     assert!(!asked);
+}
+
+#[tokio::test]
+async fn a_batch_says_how_much_room_there_is_and_takes_whatever_it_is_given() {
+    let config = config(Compression::off()).write_buffer(0, 100);
+    let (conn, peer) = connect(Role::Server, config, false);
+    let message = Prepared::new("x".repeat(60));
+    for (at_once, expected) in [(1, (vec![100, 38], 2)), (3, (vec![100], 3))] {
+        let mut rooms = Vec::new();
+        let batch = conn.write_batch(|room| {
+            rooms.push(room);
+            vec![message.clone(); at_once]
+        });
+        let batch = batch.await.unwrap();
+        assert!(batch.flushed);
+        assert_eq!((rooms, batch.messages), expected);
+        for _ in 0..batch.messages {
+            assert_eq!(peer.read().await.unwrap(), *message.message());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_only_tried_waits_for_nothing() {
+    // The peer takes a little, and then nothing.
+    let (here, there) = duplex(64);
+    let config = config(Compression::off()).write_buffer(0, 100);
+    let agreed = Agreed::default();
+    let conn = Conn::from_stream(here, Role::Server, agreed.clone(), Bytes::new(), config.clone());
+    let message = Prepared::new("x".repeat(60));
+    let try_one = || {
+        let mut one = Some(message.clone());
+        let tried = conn.try_write_batch(|_| one.take());
+        (tried.map(|batch| (batch.messages, batch.flushed)), one.is_none())
+    };
+    assert!(matches!(try_one(), (Ok((1, true)), true)));
+    assert!(matches!(try_one(), (Ok((1, false)), true)));
+    assert!(matches!(try_one(), (Ok((1, false)), true)));
+    // More waits than may.
+    assert!(matches!(try_one(), (Err(TryWriteError::Full), false)));
+    let peer = Conn::from_stream(there, Role::Client, agreed, Bytes::new(), config);
+    for _ in 0..3 {
+        assert_eq!(peer.read().await.unwrap(), *message.message());
+    }
+    conn.flush().await.unwrap();
+    assert!(matches!(try_one(), (Ok((1, true)), true)));
+    let writer = conn.writer(MessageType::Text).await.unwrap();
+    assert!(matches!(try_one(), (Err(TryWriteError::Busy), false)));
+    drop(writer);
 }
 
 /// The connection of a crowd that has this number, and its peer: plain or compressed, with and

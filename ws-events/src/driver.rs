@@ -24,7 +24,7 @@ use crate::bell::Bell;
 use crate::counters::add;
 use crate::dispatch::{dispatch, text_of};
 use crate::event::News;
-use crate::mailbox::Order;
+use crate::mail::Order;
 use crate::member::Told;
 use crate::posting::post_to;
 use crate::protocol::{Packet, Received, Session};

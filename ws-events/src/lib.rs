@@ -151,6 +151,7 @@
 mod bell;
 mod broker;
 mod builder;
+mod carrier;
 mod counters;
 mod directory;
 mod dispatch;
@@ -163,6 +164,7 @@ mod handler;
 mod hub;
 mod id;
 mod listeners;
+mod mail;
 mod mailbox;
 mod member;
 mod outbox;

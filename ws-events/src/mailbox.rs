@@ -1,15 +1,16 @@
 //! What waits for a socket, and how does its task hear of it?
 //!
 //! Messages on their way out, events on their way to handlers, and the order to close.
-//! Whoever puts something in gets the waker of the socket's task back, if that sleeps, and
-//! wakes it when it holds no lock; likewise what is thrown out is handed out, and dropped
-//! then. There is one lock, held for some tens of nanoseconds.
+//! Whoever puts something in is told whom to [`Call`], which it does when it holds no lock;
+//! likewise what is thrown out is handed out, and dropped then. There is one lock, held for
+//! some tens of nanoseconds.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 use ws_core::StatusCode;
 
+use crate::mail::{AT_ONCE, Call, Level, Manner, Order, Posted, Taken, Todo, Weigh};
 use crate::outbox::{Outbox, Overflow};
 use crate::sync::Mutex;
 use crate::waiting::{Place, Waiting};
@@ -17,16 +18,6 @@ use crate::waiting::{Place, Waiting};
 /// How many events may wait for the handlers of a socket. Those that must not be lost are
 /// not bounded by it.
 pub(crate) const EVENTS: usize = 1024;
-
-/// Room for so many messages is kept when none waits any more: a broadcast that comes
-/// again and again allocates nothing.
-const KEPT: usize = 16;
-
-/// How long something is that is sent.
-pub(crate) trait Weigh {
-    /// In bytes of payload.
-    fn weight(&self) -> usize;
-}
 
 /// The mailbox of one socket: `T` is sent, `E` is handled. Unused, it holds no memory.
 pub(crate) struct Mailbox<T, E>(Mutex<Inner<T, E>>);
@@ -36,13 +27,17 @@ pub(crate) struct Mailbox<T, E>(Mutex<Inner<T, E>>);
 #[repr(C)]
 struct Inner<T, E> {
     state: State,
+    /// Has the transport left a part of the last batch?
+    behind: bool,
+    /// Is a carrier on its way, to write what waits?
+    carried: bool,
     outgoing: VecDeque<T>,
     /// The weight of all of them.
     bytes: usize,
     /// Who writes, while it sleeps.
     writer: Option<Waker>,
-    /// Has the transport left a part of the last batch?
-    behind: bool,
+    /// To close, until it is carried out.
+    order: Option<Box<Order>>,
     incoming: VecDeque<E>,
     /// Who handles, while it sleeps.
     handler: Option<Waker>,
@@ -51,85 +46,50 @@ struct Inner<T, E> {
     waiting: Option<Box<Waiting>>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
     /// Nothing more is taken to be sent, and the task is to close.
-    Closing(Option<Box<Order>>),
+    Closing,
     /// It is over: of events, only those are taken that must not be lost.
     Closed,
-}
-
-/// The order to close.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Order {
-    pub(crate) code: StatusCode,
-    pub(crate) reason: String,
-    /// How many bytes waited when the socket was found to be too slow, if it was.
-    pub(crate) too_slow: Option<usize>,
-}
-
-/// What the task of a socket has to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Todo {
-    Write,
-    Close(Box<Order>),
-}
-
-/// What became of something that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Posted {
-    /// It waits; so many older ones were dropped for it. `crowded` is when half of the room
-    /// is used, and the socket's task has yet to have its turn.
-    Queued { dropped: usize, crowded: bool },
-    /// It was dropped.
-    Dropped,
-    /// The socket is closed for it, and so many that waited are discarded.
-    Cut { discarded: usize },
-    /// The socket takes nothing any more.
-    Closed,
-}
-
-/// How full it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Level {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
-    pub(crate) dropped: u64,
 }
 
 impl<T: Weigh, E> Mailbox<T, E> {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Inner {
-            outgoing: VecDeque::new(),
-            bytes: 0,
-            incoming: VecDeque::new(),
-            writer: None,
-            handler: None,
             state: State::Open,
             behind: false,
+            carried: false,
+            outgoing: VecDeque::new(),
+            bytes: 0,
+            writer: None,
+            order: None,
+            incoming: VecDeque::new(),
+            handler: None,
             dropped: 0,
             waiting: None,
         }))
     }
 
     /// Sends something, and never waits. What is thrown out for it goes to `out`, to be
-    /// dropped without any lock, as the waker is to be woken.
+    /// dropped without any lock.
     pub(crate) fn post(
         &self,
         item: T,
         outbox: &Outbox,
-        volatile: bool,
+        manner: Manner,
         out: &mut Vec<T>,
-    ) -> (Posted, Option<Waker>) {
+    ) -> (Posted, Call) {
         let weight = item.weight();
         let mut inner = self.0.lock();
-        if !matches!(inner.state, State::Open) {
-            return (Posted::Closed, None);
+        if inner.state != State::Open {
+            return (Posted::Closed, Call::Nobody);
         }
         let has_room = outbox.has_room(inner.outgoing.len(), inner.bytes, weight);
-        if volatile && (inner.behind || !has_room) {
+        if manner.volatile && (inner.behind || !has_room) {
             inner.dropped += 1;
-            return (Posted::Dropped, None);
+            return (Posted::Dropped, Call::Nobody);
         }
         let mut dropped = 0;
         if !has_room {
@@ -138,11 +98,12 @@ impl<T: Weigh, E> Mailbox<T, E> {
                 Overflow::DropOldest => dropped = inner.drop_oldest(outbox, weight, out),
                 Overflow::DropNewest | Overflow::Block(_) => {
                     inner.dropped += 1;
-                    return (Posted::Dropped, None);
+                    return (Posted::Dropped, Call::Nobody);
                 }
             }
         }
-        inner.push(item, weight, dropped, outbox)
+        let crowded = inner.push(item, weight, outbox);
+        (Posted::Queued { dropped, crowded }, inner.call(manner.carried))
     }
 
     /// As [`post`](Self::post), and waits for room, in a place that is to be
@@ -153,17 +114,18 @@ impl<T: Weigh, E> Mailbox<T, E> {
         outbox: &Outbox,
         place: &mut Place,
         cx: &Context<'_>,
-    ) -> Poll<(Posted, Option<Waker>)>
+    ) -> Poll<(Posted, Call)>
     where
         T: Clone,
     {
         let weight = item.weight();
         let mut inner = self.0.lock();
-        if !matches!(inner.state, State::Open) {
-            return Poll::Ready((Posted::Closed, None));
+        if inner.state != State::Open {
+            return Poll::Ready((Posted::Closed, Call::Nobody));
         }
         if outbox.has_room(inner.outgoing.len(), inner.bytes, weight) {
-            return Poll::Ready(inner.push(item.clone(), weight, 0, outbox));
+            let crowded = inner.push(item.clone(), weight, outbox);
+            return Poll::Ready((Posted::Queued { dropped: 0, crowded }, inner.call(false)));
         }
         inner.waiting.get_or_insert_default().wait(place, cx.waker());
         Poll::Pending
@@ -192,7 +154,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
     /// more.
     pub(crate) fn tell(&self, event: E) -> Result<Option<Waker>, E> {
         let mut inner = self.0.lock();
-        if inner.incoming.len() >= EVENTS || matches!(inner.state, State::Closed) {
+        if inner.incoming.len() >= EVENTS || inner.state == State::Closed {
             return Err(event);
         }
         inner.incoming.push_back(event);
@@ -209,10 +171,11 @@ impl<T: Weigh, E> Mailbox<T, E> {
     /// Orders the task to close. Only the first order counts; `Err` for the others.
     pub(crate) fn close(&self, order: Order) -> Result<Option<Waker>, Order> {
         let mut inner = self.0.lock();
-        if !matches!(inner.state, State::Open) {
+        if inner.state != State::Open {
             return Err(order);
         }
-        inner.state = State::Closing(Some(Box::new(order)));
+        inner.state = State::Closing;
+        inner.order = Some(Box::new(order));
         let waiting = inner.take_waiting();
         let task = inner.writer.take();
         drop(inner);
@@ -224,8 +187,8 @@ impl<T: Weigh, E> Mailbox<T, E> {
     /// yet stands. Says how many that were.
     pub(crate) fn discard(&self) -> usize {
         let mut inner = self.0.lock();
-        if matches!(inner.state, State::Open) {
-            inner.state = State::Closing(None);
+        if inner.state == State::Open {
+            inner.state = State::Closing;
         }
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
@@ -242,8 +205,8 @@ impl<T: Weigh, E> Mailbox<T, E> {
         inner.state = State::Closed;
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
-        let waiting = inner.take_waiting();
-        drop(inner);
+        let (order, waiting) = (inner.order.take(), inner.take_waiting());
+        drop((inner, order));
         waiting.into_iter().for_each(Waker::wake);
         outgoing.len()
     }
@@ -261,7 +224,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
 
     /// May anything be sent still?
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.0.lock().state, State::Open)
+        self.0.lock().state == State::Open
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -273,10 +236,11 @@ impl<T: Weigh, E> Mailbox<T, E> {
     /// passes what waits.
     pub(crate) fn poll_todo(&self, cx: &Context<'_>) -> Poll<Todo> {
         let mut inner = self.0.lock();
-        if let State::Closing(order) = &mut inner.state
-            && let Some(order) = order.take()
-        {
+        if let Some(order) = inner.order.take() {
             return Poll::Ready(Todo::Close(order));
+        }
+        if inner.behind {
+            return Poll::Ready(Todo::Flush);
         }
         if !inner.outgoing.is_empty() {
             return Poll::Ready(Todo::Write);
@@ -287,9 +251,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
     /// For the task, while the transport is full: waits for the order to close alone.
     pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Poll<Box<Order>> {
         let mut inner = self.0.lock();
-        if let State::Closing(order) = &mut inner.state
-            && let Some(order) = order.take()
-        {
+        if let Some(order) = inner.order.take() {
             return Poll::Ready(order);
         }
         sleep(&mut inner.writer, cx)
@@ -307,17 +269,29 @@ impl<T: Weigh, E> Mailbox<T, E> {
         sleep(&mut inner.handler, cx)
     }
 
-    /// For the task: the next to be written. Those that wait for room are
-    /// [woken](Self::take_waiting) afterwards.
-    pub(crate) fn next(&self) -> Option<T> {
+    /// For the task: the next to be written, of about so many bytes. Those that wait for
+    /// room are [woken](Self::take_waiting) afterwards.
+    pub(crate) fn take(&self, room: usize) -> Taken<T> {
+        self.0.lock().take(room)
+    }
+
+    /// The same for a carrier.
+    pub(crate) fn carry(&self, room: usize) -> Taken<T> {
         let mut inner = self.0.lock();
-        let item = inner.outgoing.pop_front()?;
-        inner.bytes = inner.bytes.saturating_sub(item.weight());
-        if inner.outgoing.is_empty() && inner.outgoing.capacity() > KEPT {
-            // An idle socket holds no room to speak of.
-            inner.outgoing = VecDeque::new();
+        if inner.behind {
+            // The task goes on.
+            inner.carried = false;
+            return Taken::nothing();
         }
-        Some(item)
+        inner.take(room)
+    }
+
+    /// A carrier leaves what waits to the task, which is to be woken if it sleeps.
+    pub(crate) fn leave_to_task(&self, behind: bool) -> Option<Waker> {
+        let mut inner = self.0.lock();
+        inner.carried = false;
+        inner.behind |= behind;
+        inner.writer.take()
     }
 
     /// For the task: whether the transport has left a part of the last batch.
@@ -327,21 +301,49 @@ impl<T: Weigh, E> Mailbox<T, E> {
 }
 
 impl<T: Weigh, E> Inner<T, E> {
-    fn push(
-        &mut self,
-        item: T,
-        weight: usize,
-        dropped: usize,
-        outbox: &Outbox,
-    ) -> (Posted, Option<Waker>) {
+    /// Puts something in. Says whether it is crowded.
+    fn push(&mut self, item: T, weight: usize, outbox: &Outbox) -> bool {
         self.bytes += weight;
         self.outgoing.push_back(item);
+        !self.behind && outbox.is_crowded(self.outgoing.len(), self.bytes)
+    }
+
+    /// Who is to be told?
+    fn call(&mut self, carried: bool) -> Call {
         // A task that waits for the transport has nothing to do with it yet.
-        if self.behind {
-            return (Posted::Queued { dropped, crowded: false }, None);
+        if self.behind || self.carried {
+            return Call::Nobody;
         }
-        let crowded = outbox.is_crowded(self.outgoing.len(), self.bytes);
-        (Posted::Queued { dropped, crowded }, self.writer.take())
+        if carried && self.writer.is_some() {
+            self.carried = true;
+            return Call::Carrier;
+        }
+        self.writer.take().map_or(Call::Nobody, Call::Task)
+    }
+
+    fn take(&mut self, room: usize) -> Taken<T> {
+        let mut taken = Taken::nothing();
+        if self.bytes <= room && self.outgoing.len() <= AT_ONCE {
+            self.bytes = 0;
+            taken.items.extend(self.outgoing.drain(..));
+        }
+        let before = self.bytes;
+        while before - self.bytes <= room
+            && taken.items.len() < AT_ONCE
+            && let Some(item) = self.outgoing.pop_front()
+        {
+            self.bytes = self.bytes.saturating_sub(item.weight());
+            taken.items.push(item);
+        }
+        taken.is_all = self.outgoing.is_empty();
+        if taken.is_all {
+            self.carried = false;
+            if self.outgoing.capacity() > AT_ONCE {
+                // An idle socket holds no room to speak of.
+                self.outgoing = VecDeque::new();
+            }
+        }
+        taken
     }
 
     fn take_waiting(&mut self) -> Vec<Waker> {
@@ -349,13 +351,15 @@ impl<T: Weigh, E> Inner<T, E> {
     }
 
     #[cold]
-    fn cut(&mut self, code: StatusCode, out: &mut Vec<T>) -> (Posted, Option<Waker>) {
+    fn cut(&mut self, code: StatusCode, out: &mut Vec<T>) -> (Posted, Call) {
         let too_slow = Some(std::mem::take(&mut self.bytes));
         let order = Order { code, reason: "slow consumer".to_owned(), too_slow };
-        self.state = State::Closing(Some(Box::new(order)));
+        self.state = State::Closing;
+        self.order = Some(Box::new(order));
         let discarded = self.outgoing.len();
         out.extend(std::mem::take(&mut self.outgoing));
-        (Posted::Cut { discarded }, self.writer.take())
+        let task = self.writer.take();
+        (Posted::Cut { discarded }, task.map_or(Call::Nobody, Call::Task))
     }
 
     /// Drops what has waited longest, until there is room. Says how many that were.

@@ -6,19 +6,23 @@ use std::task::Waker;
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use ws_core::{Conn, Message, Prepared, Values};
 
 use crate::directory::Name;
 use crate::event::News;
 use crate::hub::Inner;
 use crate::listeners::Listeners;
-use crate::mailbox::{Mailbox, Weigh};
+use crate::mail::Weigh;
+use crate::mailbox::Mailbox;
 use crate::rooms::Place;
 use crate::{Event, Id};
 
 /// A socket, behind its handles.
 pub(crate) struct Member {
     pub(crate) hub: Arc<Inner>,
+    /// Where its task runs.
+    pub(crate) runtime: Option<Handle>,
     pub(crate) name: Name,
     pub(crate) mailbox: Mailbox<Prepared, Told>,
     pub(crate) attributes: Values,
@@ -49,6 +53,7 @@ impl Member {
     pub(crate) fn new(hub: Arc<Inner>, conn: Conn) -> Arc<Self> {
         Arc::new(Self {
             hub,
+            runtime: Handle::try_current().ok(),
             name: Name::new(Id::random().0),
             mailbox: Mailbox::new(),
             attributes: Values::default(),

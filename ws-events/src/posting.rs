@@ -10,9 +10,10 @@ use tokio::time::timeout;
 use ws_core::Prepared;
 
 use crate::EmitError;
+use crate::carrier::Loads;
 use crate::counters::add;
 use crate::hub::Inner;
-use crate::mailbox::Posted;
+use crate::mail::{Call, Manner, Posted};
 use crate::member::Member;
 use crate::outbox::Outbox;
 use crate::waiting::Place;
@@ -36,26 +37,38 @@ pub struct Delivery {
 pub(crate) struct Posting<'a> {
     message: &'a Prepared,
     outbox: &'a Outbox,
-    volatile: bool,
+    manner: Manner,
     delivery: Delivery,
     overtaken: usize,
     discarded: usize,
     wakers: Vec<Waker>,
+    loads: Loads,
     /// What was thrown out: it may be the last of what the application gave.
     out: Vec<Prepared>,
     crowded: bool,
 }
 
 impl<'a> Posting<'a> {
-    pub(crate) const fn new(message: &'a Prepared, outbox: &'a Outbox, volatile: bool) -> Self {
+    /// To one, whose own task writes.
+    pub(crate) const fn to_one(message: &'a Prepared, outbox: &'a Outbox, volatile: bool) -> Self {
+        Self::new(message, outbox, Manner { volatile, carried: false })
+    }
+
+    /// To many, to whom it is carried.
+    pub(crate) const fn to_many(message: &'a Prepared, outbox: &'a Outbox, volatile: bool) -> Self {
+        Self::new(message, outbox, Manner { volatile, carried: true })
+    }
+
+    const fn new(message: &'a Prepared, outbox: &'a Outbox, manner: Manner) -> Self {
         Self {
             message,
             outbox,
-            volatile,
+            manner,
             delivery: Delivery { matched: 0, queued: 0, dropped: 0, disconnected: 0 },
             overtaken: 0,
             discarded: 0,
             wakers: Vec::new(),
+            loads: Loads::new(),
             out: Vec::new(),
             crowded: false,
         }
@@ -63,9 +76,12 @@ impl<'a> Posting<'a> {
 
     pub(crate) fn to(&mut self, member: &Arc<Member>) -> Posted {
         let message = self.message.clone();
-        let (posted, waker) =
-            member.mailbox.post(message, self.outbox, self.volatile, &mut self.out);
-        self.wakers.extend(waker);
+        let (posted, call) = member.mailbox.post(message, self.outbox, self.manner, &mut self.out);
+        match call {
+            Call::Nobody => {}
+            Call::Task(task) => self.wakers.push(task),
+            Call::Carrier => self.loads.add(member),
+        }
         match posted {
             Posted::Queued { dropped, crowded } => {
                 self.delivery.queued += 1;
@@ -97,13 +113,14 @@ impl<'a> Posting<'a> {
         add(&counters.discarded, self.discarded);
         add(&counters.slow_consumers, disconnected);
         self.wakers.into_iter().for_each(Waker::wake);
+        self.loads.set_off();
         self.delivery
     }
 }
 
 /// Sends to one socket, and never waits.
 pub(crate) fn post_to(member: &Arc<Member>, message: &Prepared) -> Result<(), EmitError> {
-    let mut posting = Posting::new(message, &member.hub.outbox, false);
+    let mut posting = Posting::to_one(message, &member.hub.outbox, false);
     let posted = posting.to(member);
     posting.done(&member.hub);
     result(posted)
@@ -118,7 +135,7 @@ pub(crate) async fn post_wait(
     let Member { hub, mailbox, .. } = member;
     let mut waits = Waits(member, Place::default());
     let posting = poll_fn(|cx| mailbox.poll_post(message, &hub.outbox, &mut waits.1, cx));
-    let Ok((posted, waker)) = timeout(patience, posting).await else {
+    let Ok((posted, call)) = timeout(patience, posting).await else {
         mailbox.drop_one();
         add(&hub.counters.refused, 1);
         return Err(EmitError::Full);
@@ -129,8 +146,8 @@ pub(crate) async fn post_wait(
             hub.crowded.store(true, Relaxed);
         }
     }
-    if let Some(waker) = waker {
-        waker.wake();
+    if let Call::Task(task) = call {
+        task.wake();
     }
     result(posted)
 }

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
-use ws_core::{Conn, Error, StatusCode};
+use ws_core::{Batch, Conn, Error, Prepared, StatusCode};
 
 use crate::counters::add;
-use crate::mailbox::{Order, Todo};
+use crate::mail::{Items, Order, Taken, Todo};
 use crate::member::Member;
 use crate::outbox::Overflow;
 
@@ -36,7 +36,7 @@ pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Box<Order>> {
         });
         let order = match todo.await {
             Todo::Close(order) => order,
-            Todo::Write => match write(member, conn).await {
+            todo => match write(member, conn, todo == Todo::Flush).await {
                 Ok(None) => continue,
                 Ok(Some(order)) => order,
                 Err(_) => {
@@ -59,26 +59,32 @@ async fn listen_on(member: &Member, conn: &Conn) {
     conn.close_now();
 }
 
-/// Writes a batch, and waits until the transport has taken it, or for the order to close.
-async fn write(member: &Member, conn: &Conn) -> Result<Option<Box<Order>>, Error> {
-    let mut behind = Behind { member, is_so: false };
-    {
+/// Writes a batch, unless the transport is behind with the last, and waits until it has
+/// taken all, or for the order to close.
+async fn write(member: &Member, conn: &Conn, is_so: bool) -> Result<Option<Box<Order>>, Error> {
+    let mut behind = Behind { member, is_so };
+    if !is_so {
         // The connection may have no room: the application writes to it as well.
         let mut handing = pin!(hand_over(member, conn));
-        let handed = poll_fn(|cx| {
-            let handed = handing.as_mut().poll(cx).map_ok(|_| None);
-            behind.or_order(handed, cx)
-        });
-        if let Some(order) = handed.await? {
-            return Ok(Some(order));
+        let handed = poll_fn(|cx| behind.or_order(handing.as_mut().poll(cx), cx));
+        match handed.await? {
+            Reached::Order(order) => return Ok(Some(order)),
+            Reached::End(batch) if batch.flushed => return Ok(None),
+            Reached::End(_) => {}
         }
     }
     let mut flushing = pin!(conn.flush());
-    poll_fn(|cx| {
-        let flushed = flushing.as_mut().poll(cx).map_ok(|()| None);
-        behind.or_order(flushed, cx)
-    })
-    .await
+    let flushed = poll_fn(|cx| behind.or_order(flushing.as_mut().poll(cx), cx));
+    match flushed.await? {
+        Reached::Order(order) => Ok(Some(order)),
+        Reached::End(()) => Ok(None),
+    }
+}
+
+/// What came first?
+enum Reached<T> {
+    End(T),
+    Order(Box<Order>),
 }
 
 /// Whether the transport has left a part of what it was given.
@@ -89,19 +95,19 @@ struct Behind<'a> {
 
 impl Behind<'_> {
     /// What has become of a write; if nothing has yet, the order to close.
-    fn or_order(
+    fn or_order<T>(
         &mut self,
-        written: Poll<Result<Option<Box<Order>>, Error>>,
+        written: Poll<Result<T, Error>>,
         cx: &Context<'_>,
-    ) -> Poll<Result<Option<Box<Order>>, Error>> {
-        if written.is_ready() {
-            return written;
+    ) -> Poll<Result<Reached<T>, Error>> {
+        if let Poll::Ready(written) = written {
+            return Poll::Ready(written.map(Reached::End));
         }
         if !self.is_so {
             self.is_so = true;
             self.member.mailbox.set_behind(true);
         }
-        self.member.mailbox.poll_order(cx).map(|order| Ok(Some(order)))
+        self.member.mailbox.poll_order(cx).map(|order| Ok(Reached::Order(order)))
     }
 }
 
@@ -128,20 +134,53 @@ async fn close(member: &Member, conn: &Conn, order: &Order) {
 
 /// Hands over all that waits.
 async fn send_rest(member: &Member, conn: &Conn) -> Result<(), Error> {
-    while hand_over(member, conn).await? > 0 {
+    while hand_over(member, conn).await?.messages > 0 {
         conn.flush().await?;
     }
     Ok(())
 }
 
-/// Gives the connection as many messages as it has room for, and says how many.
-async fn hand_over(member: &Member, conn: &Conn) -> Result<usize, Error> {
-    // Counted as they are taken: a transport that fails has taken some all the same.
-    let mut taken = 0;
-    let given = conn.write_batch(|| member.mailbox.next().inspect(|_| taken += 1)).await;
-    add(&member.hub.counters.written, taken);
-    if let Overflow::Block(_) = member.hub.outbox.overflow {
-        member.mailbox.take_waiting().into_iter().for_each(Waker::wake);
+/// Gives the connection as many messages as it has room for.
+async fn hand_over(member: &Member, conn: &Conn) -> Result<Batch, Error> {
+    let mut handed = Handed::new(member);
+    conn.write_batch(|room| handed.more(|member| member.mailbox.take(room))).await
+}
+
+/// What a connection is being given of that which waits for a socket. It is counted as it is
+/// taken: a transport that fails has taken some all the same.
+pub(crate) struct Handed<'a> {
+    member: &'a Member,
+    count: usize,
+    /// Nothing else waited.
+    pub(crate) is_all: bool,
+}
+
+impl<'a> Handed<'a> {
+    pub(crate) const fn new(member: &'a Member) -> Self {
+        Self { member, count: 0, is_all: false }
     }
-    given
+
+    /// The next, unless it has been given all.
+    pub(crate) fn more(
+        &mut self,
+        take: impl FnOnce(&Member) -> Taken<Prepared>,
+    ) -> Items<Prepared> {
+        if self.is_all {
+            return Items::new();
+        }
+        let taken = take(self.member);
+        self.count += taken.items.len();
+        self.is_all = taken.is_all;
+        taken.items
+    }
+}
+
+impl Drop for Handed<'_> {
+    fn drop(&mut self) {
+        let Member { hub, mailbox, .. } = self.member;
+        add(&hub.counters.written, self.count);
+        if let Overflow::Block(_) = hub.outbox.overflow {
+            mailbox.take_waiting().into_iter().for_each(Waker::wake);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Valu
 
 use crate::directory::Unnamed;
 use crate::event::News;
-use crate::mailbox::Order;
+use crate::mail::Order;
 use crate::member::{Member, Places};
 use crate::outbox::Overflow;
 use crate::posting::{Delivery, Posting, post_to, post_wait};
@@ -217,7 +217,7 @@ impl Socket {
     /// Sends a message only if the socket keeps up: see [`Target::volatile`].
     pub fn send_volatile(&self, message: impl Into<Message>) -> Delivery {
         let message = Prepared::new(message);
-        let mut posting = Posting::new(&message, &self.0.hub.outbox, true);
+        let mut posting = Posting::to_one(&message, &self.0.hub.outbox, true);
         posting.to(&self.0);
         posting.done(&self.0.hub)
     }

@@ -15,7 +15,7 @@ use ws_core::Conn;
 use crate::counters::add;
 use crate::dispatch::dispatch;
 use crate::event::News;
-use crate::mailbox::Order;
+use crate::mail::Order;
 use crate::member::{Member, Places, Told};
 use crate::rooms::Room;
 use crate::{Event, Hub, Reason, Refusal, Socket};

@@ -10,7 +10,7 @@ use ws_core::{Message, Prepared, StatusCode, Unsendable};
 use crate::broker::{Head, Whom};
 use crate::event::News;
 use crate::hub::Hub;
-use crate::mailbox::Order;
+use crate::mail::Order;
 use crate::member::Member;
 use crate::posting::{Delivery, Posting};
 use crate::rooms::Room;
@@ -155,7 +155,7 @@ impl Target {
 
     /// Sends to the sockets of this process.
     pub(crate) fn deliver(&self, message: &Prepared) -> Delivery {
-        let mut posting = Posting::new(message, &self.hub.0.outbox, self.volatile);
+        let mut posting = Posting::to_many(message, &self.hub.0.outbox, self.volatile);
         self.each_ahead(|member| member.mailbox.look(), |member| _ = posting.to(member));
         posting.done(&self.hub.0)
     }

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use support::{Heard, PATIENCE, resident, wait_until};
@@ -18,7 +20,7 @@ const LIMIT: usize = 256 * 1024;
 /// What a connection holds beside the outbox: its queue, and here the transport in memory.
 const HELD: usize = 2 * 64 * 1024;
 /// What the allocator may keep.
-const SLACK: usize = 12 * 1024 * 1024;
+const SLACK: usize = 4 * 1024 * 1024;
 
 /// A message of its own for each round, with its number.
 fn message(n: usize) -> Message {
@@ -33,16 +35,19 @@ async fn run(stalling: usize) -> usize {
     });
     let server = Config::new().close_timeout(Duration::from_secs(1));
     let (mut stalled, mut readers) = (Vec::new(), Vec::new());
+    let have_read = Arc::new(AtomicUsize::new(0));
     for n in 0..MEMBERS {
         let (client, server) = pair_with(Config::new(), server.clone());
         tokio::spawn(hub.member()(server));
         if n < stalling {
             stalled.push(client);
         } else {
+            let have_read = Arc::clone(&have_read);
             readers.push(tokio::spawn(async move {
                 for n in 0..MESSAGES {
                     let read = timeout(PATIENCE, client.read()).await.unwrap().unwrap();
                     assert_eq!(read.as_text().unwrap()[..8].parse(), Ok(n));
+                    have_read.fetch_add(1, Relaxed);
                 }
                 client
             }));
@@ -53,8 +58,7 @@ async fn run(stalling: usize) -> usize {
     for n in 0..MESSAGES {
         hub.send(message(n));
         // No faster than those read who do.
-        let waiting = MEMBERS + stalling * LIMIT / LENGTH;
-        wait_until(|| hub.stats().waiting() < waiting as u64).await;
+        wait_until(|| have_read.load(Relaxed) >= n * (MEMBERS - stalling)).await;
         most = most.max(resident());
     }
     let mut clients = Vec::new();

@@ -9,6 +9,8 @@
 mod bell;
 #[path = "../src/directory.rs"]
 mod directory;
+#[path = "../src/mail.rs"]
+mod mail;
 #[path = "../src/mailbox.rs"]
 mod mailbox;
 #[path = "../src/outbox.rs"]
@@ -63,9 +65,9 @@ mod sync {
     }
 }
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use shuttle::future::block_on;
 use shuttle::thread;
@@ -73,7 +75,8 @@ use ws_core::StatusCode;
 
 use bell::Bell;
 use directory::{Directory, Name, Unnamed};
-use mailbox::{Mailbox, Order, Posted, Todo, Weigh};
+use mail::{Call, Manner, Order, Posted, Todo, Weigh};
+use mailbox::Mailbox;
 use outbox::{Outbox, Overflow};
 use rooms::Rooms;
 use sync::{AtomicUsize, Ordering};
@@ -96,7 +99,16 @@ fn order() -> Order {
 const QUEUED: Posted = Posted::Queued { dropped: 0, crowded: false };
 
 fn post(mailbox: &Box32, n: u32, outbox: &Outbox) -> (Posted, Option<Waker>) {
-    mailbox.post(n, outbox, false, &mut Vec::new())
+    let (posted, call) = mailbox.post(n, outbox, Manner::default(), &mut Vec::new());
+    (posted, task(call))
+}
+
+fn task(call: Call) -> Option<Waker> {
+    match call {
+        Call::Task(task) => Some(task),
+        Call::Nobody => None,
+        Call::Carrier => panic!("a carrier was not asked for"),
+    }
 }
 
 fn wake(waker: Option<Waker>) {
@@ -137,7 +149,7 @@ fn a_task_that_sleeps_hears_of_everything_that_is_posted_and_told() {
                 handled.push(event);
             }
             while mailbox.poll_todo(cx).is_ready() {
-                written.extend(mailbox.next());
+                written.extend(mailbox.take(0).items);
             }
             if written.len() == 4 && handled.len() == 4 {
                 return Poll::Ready(());
@@ -163,9 +175,99 @@ fn a_task_that_was_behind_hears_of_what_came_meanwhile() {
             move || wake(post(&mailbox, 1, &Outbox::new()).1)
         });
         // The transport has taken the batch.
+        assert_eq!(block_on(poll_fn(|cx| mailbox.poll_todo(cx))), Todo::Flush);
         mailbox.set_behind(false);
         assert_eq!(block_on(poll_fn(|cx| mailbox.poll_todo(cx))), Todo::Write);
         posting.join().unwrap();
+    });
+}
+
+/// Posts three, of which a carrier sees to those that a task sleeps for. The carrier takes
+/// as many as it may and `leaves` the rest. Nothing is lost, passed or waited for in vain.
+fn check_carried(leaves: impl Fn(&Box32) -> Option<Waker> + Send + Sync + Copy + 'static) {
+    check(move || {
+        let mailbox = Arc::new(Box32::new());
+        // A connection: whoever writes holds its lock while it takes something.
+        let written = Arc::new(sync::Mutex::new(Vec::new()));
+        let posting = thread::spawn({
+            let (mailbox, written) = (Arc::clone(&mailbox), Arc::clone(&written));
+            move || {
+                let manner = |n| Manner { volatile: false, carried: n != 1 };
+                let mut carriers = Vec::new();
+                for n in 0..3 {
+                    let (posted, call) =
+                        mailbox.post(n, &Outbox::new(), manner(n), &mut Vec::new());
+                    assert_eq!(posted, QUEUED);
+                    match call {
+                        Call::Nobody => {}
+                        Call::Task(task) => task.wake(),
+                        Call::Carrier => {
+                            let (mailbox, written) = (Arc::clone(&mailbox), Arc::clone(&written));
+                            carriers.push(thread::spawn(move || {
+                                written.lock().extend(mailbox.carry(0).items);
+                                wake(leaves(&mailbox));
+                            }));
+                        }
+                    }
+                }
+                carriers.into_iter().for_each(|carrier| carrier.join().unwrap());
+            }
+        });
+        block_on(poll_fn(|cx| {
+            loop {
+                match mailbox.poll_todo(cx) {
+                    Poll::Ready(Todo::Write) => written.lock().extend(mailbox.take(0).items),
+                    Poll::Ready(Todo::Flush) => mailbox.set_behind(false),
+                    Poll::Ready(Todo::Close(order)) => panic!("{order:?}"),
+                    Poll::Pending => break,
+                }
+            }
+            if written.lock().len() == 3 {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        }));
+        posting.join().unwrap();
+        assert_eq!(*written.lock(), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn what_a_carrier_leaves_is_written_by_the_task_in_order() {
+    check_carried(|mailbox| mailbox.leave_to_task(false));
+    check_carried(|mailbox| mailbox.leave_to_task(true));
+}
+
+#[test]
+fn a_carrier_that_takes_all_is_called_again_for_what_comes_later() {
+    check(|| {
+        let mailbox = Arc::new(Box32::new());
+        let written = Arc::new(sync::Mutex::new(Vec::new()));
+        // The task sleeps throughout.
+        let mut asleep = Box::pin(poll_fn(|cx| mailbox.poll_todo(cx)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(asleep.as_mut().poll(&mut cx).is_pending());
+        let mut carriers = Vec::new();
+        for n in 0..3 {
+            let manner = Manner { volatile: false, carried: true };
+            let (_, call) = mailbox.post(n, &Outbox::new(), manner, &mut Vec::new());
+            if let Call::Carrier = call {
+                let (mailbox, written) = (Arc::clone(&mailbox), Arc::clone(&written));
+                carriers.push(thread::spawn(move || {
+                    // One connection, one lock.
+                    let mut written = written.lock();
+                    loop {
+                        let taken = mailbox.carry(1);
+                        written.extend(taken.items);
+                        if taken.is_all {
+                            break;
+                        }
+                    }
+                }));
+            }
+        }
+        carriers.into_iter().for_each(|carrier| carrier.join().unwrap());
+        assert_eq!(*written.lock(), [0, 1, 2]);
     });
 }
 
@@ -203,7 +305,7 @@ fn a_close_is_heard_once_and_what_is_sent_meanwhile_is_accounted_for() {
             .collect();
         let mut written = 0;
         while block_on(poll_fn(|cx| mailbox.poll_todo(cx))) == Todo::Write {
-            written += usize::from(mailbox.next().is_some());
+            written += mailbox.take(0).items.len();
         }
         let discarded = mailbox.shut();
         let firsts = closing.into_iter().map(|it| it.join().unwrap());
@@ -250,10 +352,10 @@ fn who_waits_for_room_is_woken() {
                 let (mailbox, outbox) = (Arc::clone(&mailbox), outbox.clone());
                 thread::spawn(move || {
                     let mut place = Place::default();
-                    let (posted, waker) =
+                    let (posted, call) =
                         block_on(poll_fn(|cx| mailbox.poll_post(&n, &outbox, &mut place, cx)));
                     mailbox.give_up(&mut place);
-                    wake(waker);
+                    wake(task(call));
                     posted
                 })
             })
@@ -262,7 +364,7 @@ fn who_waits_for_room_is_woken() {
         let mut taken = Vec::new();
         while taken.len() < 2 {
             assert_eq!(block_on(poll_fn(|cx| mailbox.poll_todo(cx))), Todo::Write);
-            taken.extend(mailbox.next());
+            taken.extend(mailbox.take(0).items);
             mailbox.take_waiting().into_iter().for_each(Waker::wake);
         }
         assert_eq!(taken[0], 0);

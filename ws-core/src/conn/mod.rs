@@ -57,6 +57,7 @@ pub use messages::Messages;
 pub use pair::{pair, pair_with};
 pub use pieces::JoinedMessages;
 pub use request::{PathParams, PeerAddr, RequestInfo};
+pub use sending::Batch;
 pub use stats::Stats;
 pub use stream::{MessageReader, MessageWriter};
 pub use tap::{Direction, Tapped};

@@ -7,6 +7,17 @@ use super::writing::Writer;
 use super::{Conn, MessageWriter};
 use crate::{Error, Message, MessageType, Prepared, TryWriteError};
 
+/// What became of several messages: see [`Conn::write_batch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// How many were taken.
+    pub messages: usize,
+    /// Whether the transport has all of them. If not, they wait in the connection, and leave
+    /// as it takes more.
+    pub flushed: bool,
+}
+
 impl Conn {
     /// Sends a message.
     ///
@@ -106,13 +117,13 @@ impl Conn {
     /// Sends several messages together: for those that keep a queue of their own, such as
     /// a hub for each of its members.
     ///
-    /// It waits for room as [`write`](Self::write) does. Then it takes messages from
-    /// `next` until that has none, or until more than the high mark of
+    /// It waits for room as [`write`](Self::write) does. Then it asks `take` for messages
+    /// of so many bytes, and again, until there are none or more than the high mark of
     /// [`write_buffer`](crate::Config::write_buffer) waits, and offers the transport all
-    /// of them at once. It returns how many it took. [`flush`](Self::flush) tells when the
-    /// transport has them.
+    /// of them at once. What `take` gives is sent, however much it is.
+    /// [`flush`](Self::flush) waits for what the transport has left.
     ///
-    /// `next` runs under a lock of the connection: it must not use the connection.
+    /// `take` runs under a lock of the connection: it must not use the connection.
     ///
     /// ```
     /// use std::collections::VecDeque;
@@ -120,8 +131,9 @@ impl Conn {
     ///
     /// async fn drain(conn: &Conn, mut waiting: VecDeque<Prepared>) -> Result<(), Error> {
     ///     while !waiting.is_empty() {
-    ///         conn.write_batch(|| waiting.pop_front()).await?;
-    ///         conn.flush().await?;
+    ///         if !conn.write_batch(|_| waiting.pop_front()).await?.flushed {
+    ///             conn.flush().await?;
+    ///         }
     ///     }
     ///     Ok(())
     /// }
@@ -133,14 +145,30 @@ impl Conn {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, nothing has been taken from `next`.
-    pub fn write_batch(
+    /// Dropped, nothing has been taken.
+    pub fn write_batch<I: IntoIterator<Item = Prepared>>(
         &self,
-        mut next: impl FnMut() -> Option<Prepared> + Send + Unpin,
-    ) -> impl Future<Output = Result<usize, Error>> + Send {
+        mut take: impl FnMut(usize) -> I + Send + Unpin,
+    ) -> impl Future<Output = Result<Batch, Error>> + Send {
         self.0.wait_writing(move |writer, shared, ticket, cx| {
-            writer.poll_write_batch(shared, &mut next, ticket, cx)
+            writer.poll_write_batch(shared, &mut take, ticket, cx)
         })
+    }
+
+    /// As [`write_batch`](Self::write_batch), if there is room now: for those that must not
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_write`](Self::try_write). Nothing has been taken then, unless it is the
+    /// transport that fails.
+    pub fn try_write_batch<I: IntoIterator<Item = Prepared>>(
+        &self,
+        mut take: impl FnMut(usize) -> I,
+    ) -> Result<Batch, TryWriteError> {
+        let mut writer = self.0.writer.lock();
+        writer.check_room(&self.0)?;
+        Ok(writer.write_batch(&self.0, &mut take)?)
     }
 
     /// Opens a message that is sent piece by piece.

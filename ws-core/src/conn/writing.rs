@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::sending::Batch;
 use super::shared::Shared;
 use super::transport::WriteHalf;
 use super::waiters::{Seldom, Ticket};
@@ -79,25 +80,40 @@ impl Writer {
     }
 
     /// As [`poll_write`](Self::poll_write), for as many messages as there is room for,
-    /// which leave together. Says how many they were.
-    pub(super) fn poll_write_batch(
+    /// which leave together.
+    pub(super) fn poll_write_batch<I: IntoIterator<Item = Prepared>>(
         &mut self,
         shared: &Shared,
-        next: &mut impl FnMut() -> Option<Prepared>,
+        take: &mut impl FnMut(usize) -> I,
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<usize, Error>> {
+    ) -> Poll<Result<Batch, Error>> {
         ready!(self.poll_room(shared, ticket, cx))?;
-        let mut taken = 0;
-        while self.outbound.queue().len() <= shared.facts.config.high_mark
-            && let Some(message) = next()
+        Poll::Ready(self.write_batch(shared, take))
+    }
+
+    /// Queues as many messages as there is room for, and sends what can be sent.
+    pub(super) fn write_batch<I: IntoIterator<Item = Prepared>>(
+        &mut self,
+        shared: &Shared,
+        take: &mut impl FnMut(usize) -> I,
+    ) -> Result<Batch, Error> {
+        let before = self.messages;
+        while let Some(room) =
+            shared.facts.config.high_mark.checked_sub(self.outbound.queue().len())
         {
-            self.outbound.prepared(&message);
-            taken += 1;
+            let so_far = self.messages;
+            for message in take(room) {
+                self.outbound.prepared(&message);
+                self.messages += 1;
+            }
+            if self.messages == so_far {
+                break;
+            }
         }
-        self.messages += taken;
         self.flush_now(shared);
-        Poll::Ready(self.outcome().map(|()| usize::try_from(taken).unwrap_or(usize::MAX)))
+        let messages = usize::try_from(self.messages - before).unwrap_or(usize::MAX);
+        self.outcome().map(|()| Batch { messages, flushed: self.is_flushed() })
     }
 
     /// Queues a message by `queue` if there is room for it now.
@@ -107,6 +123,15 @@ impl Writer {
         later: bool,
         queue: impl FnOnce(&mut Outbound),
     ) -> Result<(), TryWriteError> {
+        self.check_room(shared)?;
+        self.messages += 1;
+        queue(&mut self.outbound);
+        self.send(shared, later);
+        Ok(self.outcome()?)
+    }
+
+    /// May a message be queued now?
+    pub(super) fn check_room(&mut self, shared: &Shared) -> Result<(), TryWriteError> {
         self.check_open(shared)?;
         if self.outbound.is_streaming() {
             return Err(TryWriteError::Busy);
@@ -119,10 +144,7 @@ impl Writer {
                 return Err(TryWriteError::Full);
             }
         }
-        self.messages += 1;
-        queue(&mut self.outbound);
-        self.send(shared, later);
-        Ok(self.outcome()?)
+        Ok(())
     }
 
     /// Sends what is queued, or leaves it for a moment.

@@ -1,0 +1,106 @@
+//! Who writes what was sent to many?
+//!
+//! Not the task of each of them: to wake them all would cost more than to write. Those whose
+//! tasks sleep are shared out among carriers, tasks that live for a turn. A carrier hands the
+//! connection of each what waits for it, and leaves whoever does not take that at once to
+//! its own task ([`pump`](crate::pump)).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::runtime::{Handle, Id};
+
+use crate::member::Member;
+use crate::pump::Handed;
+
+/// How many sockets a carrier has. Other tasks have a turn between two carriers, and other
+/// threads take some of them over.
+const LOAD: usize = 32;
+
+/// Those that are to be carried to. A carrier runs where the tasks of its sockets do: there
+/// it is as sure to run as they are.
+pub(crate) struct Loads {
+    full: Vec<Load>,
+    /// One for each runtime.
+    filling: Vec<Load>,
+}
+
+struct Load {
+    runtime: Option<Id>,
+    members: Vec<Arc<Member>>,
+}
+
+impl Loads {
+    pub(crate) const fn new() -> Self {
+        Self { full: Vec::new(), filling: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, member: &Arc<Member>) {
+        let runtime = member.runtime.as_ref().map(Handle::id);
+        let at = self.filling.iter().position(|load| load.runtime == runtime);
+        let at = at.unwrap_or_else(|| {
+            self.filling.push(Load { runtime, members: Vec::with_capacity(LOAD) });
+            self.filling.len() - 1
+        });
+        let Some(load) = self.filling.get_mut(at) else { return };
+        load.members.push(Arc::clone(member));
+        if load.members.len() == LOAD {
+            self.full.push(self.filling.swap_remove(at));
+        }
+    }
+
+    /// Sends a carrier off with each. To be called without any lock.
+    pub(crate) fn set_off(self) {
+        for Load { members, .. } in self.full.into_iter().chain(self.filling) {
+            let runtime = members.first().and_then(|member| member.runtime.clone());
+            let carrier = Carrier(members.into_iter());
+            match runtime {
+                Some(runtime) => drop(runtime.spawn(carrier)),
+                None => drop(carrier),
+            }
+        }
+    }
+}
+
+/// One that goes through some. Those that it does not come to are left to their tasks.
+struct Carrier(std::vec::IntoIter<Arc<Member>>);
+
+impl Future for Carrier {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        self.0.by_ref().for_each(|member| carry(&member));
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(|member| leave(&member, false));
+    }
+}
+
+/// Hands a connection what waits for it.
+fn carry(member: &Member) {
+    // Without one, it is over.
+    let Some(conn) = member.conn.lock().clone() else { return };
+    let mut handed = Handed::new(member);
+    let written = conn.try_write_batch(|room| handed.more(|member| member.mailbox.carry(room)));
+    let is_all = handed.is_all;
+    drop(handed);
+    match written {
+        Ok(batch) if batch.flushed && is_all => {}
+        Ok(batch) => leave(member, !batch.flushed),
+        // What is wrong is for its task to find out.
+        Err(_) => leave(member, false),
+    }
+}
+
+/// Leaves the rest to the task of a socket.
+fn leave(member: &Member, behind: bool) {
+    if let Some(task) = member.mailbox.leave_to_task(behind) {
+        task.wake();
+    }
+}
