@@ -15,8 +15,10 @@ use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::hub::Inner;
 use crate::listeners::Listeners;
+use crate::mailbox::Mailbox;
 use crate::protocol::{Envelope, Plain, Protocol};
 use crate::rooms::{Room, Rooms};
+use crate::stock::Stock;
 use crate::{Hub, Outbox};
 
 /// Into how many pieces ids and rooms are divided, each with a lock of its own.
@@ -79,6 +81,7 @@ impl HubBuilder {
         let hub = Arc::new(Inner {
             everyone: Room::new(Arc::from("")),
             rooms: Rooms::new(SHARDS),
+            mailboxes: Stock::new(Mailbox::new),
             directory: Directory::new(SHARDS),
             listeners: Listeners::default(),
             middleware: RwLock::default(),

@@ -71,6 +71,7 @@ impl Future for Carrier {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        self.0.as_slice().iter().for_each(|member| member.look());
         self.0.by_ref().for_each(|member| carry(&member));
         Poll::Ready(())
     }
@@ -84,8 +85,9 @@ impl Drop for Carrier {
 
 /// Hands a connection what waits for it.
 fn carry(member: &Member) {
+    let conn = member.conn.lock();
     // Without one, it is over.
-    let Some(conn) = member.conn.lock().clone() else { return };
+    let Some(conn) = &*conn else { return };
     let mut handed = Handed::new(member);
     let written = conn.try_write_batch(|room| handed.more(|member| member.mailbox.carry(room)));
     let is_all = handed.is_all;

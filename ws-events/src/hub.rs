@@ -17,11 +17,12 @@ use crate::broker::Broker;
 use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::listeners::Listeners;
-use crate::member::Member;
+use crate::member::{Mail, Member, Seat};
 use crate::outbox::Outbox;
 use crate::posting::{Delivery, post_to};
 use crate::protocol::{Emitted, Protocol};
 use crate::rooms::{Room, Rooms};
+use crate::stock::Stock;
 use crate::target::Target;
 use crate::{EmitError, EncodeError, Event, Handler, HubBuilder, HubStats, Id, ListenerId};
 use crate::{Refusal, Socket, driver};
@@ -49,8 +50,9 @@ use crate::{Refusal, Socket, driver};
 pub struct Hub(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) everyone: Arc<Room<Member>>,
-    pub(crate) rooms: Rooms<Member>,
+    pub(crate) everyone: Arc<Room<Seat>>,
+    pub(crate) rooms: Rooms<Seat>,
+    pub(crate) mailboxes: Stock<Mail>,
     pub(crate) directory: Directory<Member>,
     pub(crate) listeners: Listeners,
     pub(crate) middleware: RwLock<Vec<Arc<Middleware>>>,

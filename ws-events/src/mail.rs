@@ -5,8 +5,7 @@ use std::task::Waker;
 use smallvec::SmallVec;
 use ws_core::StatusCode;
 
-/// So many messages are taken out at once. Room for them is kept when none waits any more: a
-/// broadcast that comes again and again allocates nothing.
+/// So many messages are taken out at once.
 pub(crate) const AT_ONCE: usize = 16;
 
 /// How long something is that is sent.

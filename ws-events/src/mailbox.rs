@@ -12,6 +12,7 @@ use ws_core::StatusCode;
 
 use crate::mail::{AT_ONCE, Call, Level, Manner, Order, Posted, Taken, Todo, Weigh};
 use crate::outbox::{Outbox, Overflow};
+use crate::outgoing::Outgoing;
 use crate::sync::Mutex;
 use crate::waiting::{Place, Waiting};
 
@@ -19,7 +20,8 @@ use crate::waiting::{Place, Waiting};
 /// not bounded by it.
 pub(crate) const EVENTS: usize = 1024;
 
-/// The mailbox of one socket: `T` is sent, `E` is handled. Unused, it holds no memory.
+/// The mailbox of one socket: `T` is sent, `E` is handled. Beside itself, it holds memory only
+/// for what there is much of.
 pub(crate) struct Mailbox<T, E>(Mutex<Inner<T, E>>);
 
 /// In this order: what every message for a room comes upon lies together, in as few lines of
@@ -31,11 +33,11 @@ struct Inner<T, E> {
     behind: bool,
     /// Is a carrier on its way, to write what waits?
     carried: bool,
-    outgoing: VecDeque<T>,
-    /// The weight of all of them.
+    /// The weight of all that is outgoing.
     bytes: usize,
     /// Who writes, while it sleeps.
     writer: Option<Waker>,
+    outgoing: Outgoing<T>,
     /// To close, until it is carried out.
     order: Option<Box<Order>>,
     incoming: VecDeque<E>,
@@ -61,9 +63,9 @@ impl<T: Weigh, E> Mailbox<T, E> {
             state: State::Open,
             behind: false,
             carried: false,
-            outgoing: VecDeque::new(),
             bytes: 0,
             writer: None,
+            outgoing: Outgoing::new(),
             order: None,
             incoming: VecDeque::new(),
             handler: None,
@@ -191,7 +193,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
             inner.state = State::Closing;
         }
         inner.bytes = 0;
-        let outgoing = std::mem::take(&mut inner.outgoing);
+        let outgoing = std::mem::replace(&mut inner.outgoing, Outgoing::new());
         let waiting = inner.take_waiting();
         drop(inner);
         waiting.into_iter().for_each(Waker::wake);
@@ -204,7 +206,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
         let mut inner = self.0.lock();
         inner.state = State::Closed;
         inner.bytes = 0;
-        let outgoing = std::mem::take(&mut inner.outgoing);
+        let outgoing = std::mem::replace(&mut inner.outgoing, Outgoing::new());
         let (order, waiting) = (inner.order.take(), inner.take_waiting());
         drop((inner, order));
         waiting.into_iter().for_each(Waker::wake);
@@ -325,7 +327,7 @@ impl<T: Weigh, E> Inner<T, E> {
         let mut taken = Taken::nothing();
         if self.bytes <= room && self.outgoing.len() <= AT_ONCE {
             self.bytes = 0;
-            taken.items.extend(self.outgoing.drain(..));
+            taken.items.extend(&mut self.outgoing);
         }
         let before = self.bytes;
         while before - self.bytes <= room
@@ -338,10 +340,6 @@ impl<T: Weigh, E> Inner<T, E> {
         taken.is_all = self.outgoing.is_empty();
         if taken.is_all {
             self.carried = false;
-            if self.outgoing.capacity() > AT_ONCE {
-                // An idle socket holds no room to speak of.
-                self.outgoing = VecDeque::new();
-            }
         }
         taken
     }
@@ -357,7 +355,7 @@ impl<T: Weigh, E> Inner<T, E> {
         self.state = State::Closing;
         self.order = Some(Box::new(order));
         let discarded = self.outgoing.len();
-        out.extend(std::mem::take(&mut self.outgoing));
+        out.extend(std::mem::replace(&mut self.outgoing, Outgoing::new()));
         let task = self.writer.take();
         (Posted::Cut { discarded }, task.map_or(Call::Nobody, Call::Task))
     }

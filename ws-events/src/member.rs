@@ -24,13 +24,35 @@ pub(crate) struct Member {
     /// Where its task runs.
     pub(crate) runtime: Option<Handle>,
     pub(crate) name: Name,
-    pub(crate) mailbox: Mailbox<Prepared, Told>,
+    pub(crate) mailbox: Arc<Mail>,
     pub(crate) attributes: Values,
     /// Taken when it is over: whoever keeps a handle does not keep the connection.
     pub(crate) conn: Mutex<Option<Conn>>,
     pub(crate) places: Mutex<Places>,
     /// Those of this socket alone.
     pub(crate) listeners: OnceBox<Listeners>,
+}
+
+pub(crate) type Mail = Mailbox<Prepared, Told>;
+
+/// A socket as its rooms have it: who sends to a room needs the mailboxes and, mostly,
+/// nothing else.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    pub(crate) mailbox: Arc<Mail>,
+    pub(crate) member: Arc<Member>,
+}
+
+impl Seat {
+    pub(crate) fn of(member: &Arc<Member>) -> Self {
+        Self { mailbox: Arc::clone(&member.mailbox), member: Arc::clone(member) }
+    }
+}
+
+impl PartialEq for Seat {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.member, &other.member)
+    }
 }
 
 /// An event that waits for the handlers.
@@ -44,23 +66,29 @@ pub(crate) enum Places {
     /// Not let in yet.
     Outside,
     /// Everywhere, and in these rooms.
-    In { everywhere: Place<Member>, rooms: Vec<Place<Member>> },
+    In { everywhere: Place<Seat>, rooms: Vec<Place<Seat>> },
     /// Nowhere any more.
     Gone,
 }
 
 impl Member {
     pub(crate) fn new(hub: Arc<Inner>, conn: Conn) -> Arc<Self> {
+        let mailbox = hub.mailboxes.take();
         Arc::new(Self {
             hub,
             runtime: Handle::try_current().ok(),
             name: Name::new(Id::random().0),
-            mailbox: Mailbox::new(),
+            mailbox,
             attributes: Values::default(),
             conn: Mutex::new(Some(conn)),
             places: Mutex::new(Places::Outside),
             listeners: OnceBox::new(),
         })
+    }
+
+    /// Has the processor fetch what a carrier needs.
+    pub(crate) fn look(&self) {
+        std::hint::black_box(self.conn.is_locked());
     }
 
     /// Would any handler hear of it?

@@ -14,7 +14,7 @@ use crate::carrier::Loads;
 use crate::counters::add;
 use crate::hub::Inner;
 use crate::mail::{Call, Manner, Posted};
-use crate::member::Member;
+use crate::member::{Mail, Member};
 use crate::outbox::Outbox;
 use crate::waiting::Place;
 
@@ -74,9 +74,9 @@ impl<'a> Posting<'a> {
         }
     }
 
-    pub(crate) fn to(&mut self, member: &Arc<Member>) -> Posted {
+    pub(crate) fn to(&mut self, mailbox: &Mail, member: &Arc<Member>) -> Posted {
         let message = self.message.clone();
-        let (posted, call) = member.mailbox.post(message, self.outbox, self.manner, &mut self.out);
+        let (posted, call) = mailbox.post(message, self.outbox, self.manner, &mut self.out);
         match call {
             Call::Nobody => {}
             Call::Task(task) => self.wakers.push(task),
@@ -121,7 +121,7 @@ impl<'a> Posting<'a> {
 /// Sends to one socket, and never waits.
 pub(crate) fn post_to(member: &Arc<Member>, message: &Prepared) -> Result<(), EmitError> {
     let mut posting = Posting::to_one(message, &member.hub.outbox, false);
-    let posted = posting.to(member);
+    let posted = posting.to(&member.mailbox, member);
     posting.done(&member.hub);
     result(posted)
 }

@@ -1,6 +1,6 @@
 //! How does a socket enter rooms, and how does it leave them?
 
-use crate::member::Places;
+use crate::member::{Places, Seat};
 use crate::{Event, NotConnected, Socket};
 
 impl Socket {
@@ -17,7 +17,7 @@ impl Socket {
             if rooms.iter().any(|place| **place.room().name() == *room) {
                 return Ok(());
             }
-            let place = self.0.hub.rooms.enter(room, &self.0);
+            let place = self.0.hub.rooms.enter(room, &Seat::of(&self.0));
             let task = self.0.tell_of_room(Event::RoomJoin, place.room().name());
             rooms.push(place);
             task
@@ -39,7 +39,7 @@ impl Socket {
             };
             let place = rooms.swap_remove(at);
             // Under the lock: who enters again at once is not let out by this.
-            self.0.hub.rooms.leave(&place, &self.0);
+            self.0.hub.rooms.leave(&place, &Seat::of(&self.0));
             self.0.tell_of_room(Event::RoomLeave, place.room().name())
         };
         if let Some(task) = task {

@@ -13,7 +13,7 @@ use std::hash::{Hash, Hasher};
 use crate::shards::Shards;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, SEGMENT};
 
-/// Some members, in no order.
+/// Some members, in no order. `M` is one of them, of which each is equal to itself alone.
 pub(crate) struct Room<M> {
     name: Arc<str>,
     /// Held by whoever sends to the room: all its members see the same order.
@@ -31,7 +31,7 @@ struct Segments<M> {
     hint: usize,
 }
 
-struct Segment<M>(Mutex<Vec<Arc<M>>>);
+struct Segment<M>(Mutex<Vec<M>>);
 
 /// That somebody is in a room: needed to leave it.
 pub(crate) struct Place<M> {
@@ -45,7 +45,7 @@ impl<M> Place<M> {
     }
 }
 
-impl<M> Room<M> {
+impl<M: Clone + PartialEq> Room<M> {
     /// A room that belongs to no [`Rooms`].
     pub(crate) fn new(name: Arc<str>) -> Arc<Self> {
         let segments = Mutex::new(Segments { list: Arc::new([]), hint: 0 });
@@ -75,7 +75,7 @@ impl<M> Room<M> {
 
     /// Gives the members to `visit`, a segment at a time, whose lock is held meanwhile.
     /// Who enters or leaves at the same time may be among them or not.
-    pub(crate) fn each_segment(&self, mut visit: impl FnMut(&[Arc<M>])) {
+    pub(crate) fn each_segment(&self, mut visit: impl FnMut(&[M])) {
         let list = Arc::clone(&self.segments.lock().list);
         for segment in list.iter() {
             visit(&segment.0.lock());
@@ -83,30 +83,30 @@ impl<M> Room<M> {
     }
 
     /// All members.
-    pub(crate) fn members(&self) -> Vec<Arc<M>> {
+    pub(crate) fn members(&self) -> Vec<M> {
         let mut members = Vec::with_capacity(self.len());
         self.each_segment(|segment| members.extend_from_slice(segment));
         members
     }
 
     /// Takes somebody in. Who is in it already is not to enter again.
-    pub(crate) fn enter(self: &Arc<Self>, member: &Arc<M>) -> Place<M> {
+    pub(crate) fn enter(self: &Arc<Self>, member: &M) -> Place<M> {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.seat(member)
     }
 
-    fn seat(self: &Arc<Self>, member: &Arc<M>) -> Place<M> {
+    fn seat(self: &Arc<Self>, member: &M) -> Place<M> {
         let mut segments = self.segments.lock();
         let segment = segments.with_room();
-        segment.0.lock().push(Arc::clone(member));
+        segment.0.lock().push(member.clone());
         Place { room: Arc::clone(self), segment }
     }
 
     /// Lets somebody out. Says whether nobody is left.
-    pub(crate) fn leave(place: &Place<M>, member: &Arc<M>) -> bool {
+    pub(crate) fn leave(place: &Place<M>, member: &M) -> bool {
         let is_empty = {
             let mut members = place.segment.0.lock();
-            if let Some(at) = members.iter().position(|other| Arc::ptr_eq(other, member)) {
+            if let Some(at) = members.iter().position(|other| other == member) {
                 members.swap_remove(at);
             }
             // Most of its memory is given back when most of its members are gone.
@@ -174,7 +174,7 @@ impl<M> PartialEq for Named<M> {
 
 impl<M> Eq for Named<M> {}
 
-impl<M> Rooms<M> {
+impl<M: Clone + PartialEq> Rooms<M> {
     pub(crate) fn new(shards: usize) -> Self {
         Self(Shards::new(shards))
     }
@@ -196,7 +196,7 @@ impl<M> Rooms<M> {
     }
 
     /// Takes somebody into the room of this name, which is made if there is none.
-    pub(crate) fn enter(&self, name: &str, member: &Arc<M>) -> Place<M> {
+    pub(crate) fn enter(&self, name: &str, member: &M) -> Place<M> {
         self.reserve(name).seat(member)
     }
 
@@ -224,7 +224,7 @@ impl<M> Rooms<M> {
     }
 
     /// Lets somebody out of a room, which ends when it is empty.
-    pub(crate) fn leave(&self, place: &Place<M>, member: &Arc<M>) {
+    pub(crate) fn leave(&self, place: &Place<M>, member: &M) {
         if Room::leave(place, member) {
             self.0.write(&*place.room.name, |rooms| {
                 // Somebody may have come in between, or made another of the same name.

@@ -218,7 +218,7 @@ impl Socket {
     pub fn send_volatile(&self, message: impl Into<Message>) -> Delivery {
         let message = Prepared::new(message);
         let mut posting = Posting::to_one(&message, &self.0.hub.outbox, true);
-        posting.to(&self.0);
+        posting.to(&self.0.mailbox, &self.0);
         posting.done(&self.0.hub)
     }
 

@@ -16,7 +16,7 @@ use crate::counters::add;
 use crate::dispatch::dispatch;
 use crate::event::News;
 use crate::mail::Order;
-use crate::member::{Member, Places, Told};
+use crate::member::{Member, Places, Seat, Told};
 use crate::rooms::Room;
 use crate::{Event, Hub, Reason, Refusal, Socket};
 
@@ -57,7 +57,8 @@ impl Arrival {
         }
         {
             let mut places = member.places.lock();
-            *places = Places::In { everywhere: hub.everyone.enter(member), rooms: Vec::new() };
+            *places =
+                Places::In { everywhere: hub.everyone.enter(&Seat::of(member)), rooms: Vec::new() };
         }
         add(&hub.counters.connected, 1);
         if hub.draining.load(SeqCst) {
@@ -184,12 +185,13 @@ impl Member {
     fn leave_all(self: &Arc<Self>) -> Vec<Arc<str>> {
         let places = std::mem::replace(&mut *self.places.lock(), Places::Gone);
         let Places::In { everywhere, rooms } = places else { return Vec::new() };
-        Room::leave(&everywhere, self);
+        let seat = Seat::of(self);
+        Room::leave(&everywhere, &seat);
         add(&self.hub.counters.disconnected, 1);
         rooms
             .iter()
             .map(|place| {
-                self.hub.rooms.leave(place, self);
+                self.hub.rooms.leave(place, &seat);
                 Arc::clone(place.room().name())
             })
             .collect()

@@ -11,7 +11,7 @@ use crate::broker::{Head, Whom};
 use crate::event::News;
 use crate::hub::Hub;
 use crate::mail::Order;
-use crate::member::Member;
+use crate::member::{Member, Seat};
 use crate::posting::{Delivery, Posting};
 use crate::rooms::Room;
 use crate::{EncodeError, Event, Socket};
@@ -156,7 +156,10 @@ impl Target {
     /// Sends to the sockets of this process.
     pub(crate) fn deliver(&self, message: &Prepared) -> Delivery {
         let mut posting = Posting::to_many(message, &self.hub.0.outbox, self.volatile);
-        self.each_ahead(|member| member.mailbox.look(), |member| _ = posting.to(member));
+        self.each_ahead(
+            |seat| seat.mailbox.look(),
+            |seat| _ = posting.to(&seat.mailbox, &seat.member),
+        );
         posting.done(&self.hub.0)
     }
 
@@ -222,21 +225,21 @@ impl Target {
     /// All of them.
     fn members(&self) -> Vec<Arc<Member>> {
         let mut members = Vec::new();
-        self.each(|member| members.push(Arc::clone(member)));
+        self.each(|seat| members.push(Arc::clone(&seat.member)));
         members
     }
 
     /// Gives each of them to `visit`, while nobody else sends to the same rooms.
-    fn each(&self, visit: impl FnMut(&Arc<Member>)) {
+    fn each(&self, visit: impl FnMut(&Seat)) {
         self.each_ahead(|_| {}, visit);
     }
 
     /// The same, and gives them to `ahead` a little earlier.
-    fn each_ahead(&self, ahead: impl Fn(&Arc<Member>), mut visit: impl FnMut(&Arc<Member>)) {
+    fn each_ahead(&self, ahead: impl Fn(&Seat), mut visit: impl FnMut(&Seat)) {
         let out = self.left_out();
-        let mut visit = |member: &Arc<Member>| {
-            if out.is_empty() || out.binary_search(&Arc::as_ptr(member)).is_err() {
-                visit(member);
+        let mut visit = |seat: &Seat| {
+            if out.is_empty() || out.binary_search(&Arc::as_ptr(&seat.member)).is_err() {
+                visit(seat);
             }
         };
         match &self.whom {
@@ -251,14 +254,14 @@ impl Target {
                     let found = |name: &Arc<str>| self.hub.0.rooms.find(name);
                     let mut rooms: Vec<_> = rooms.iter().filter_map(found).collect();
                     // In one order, so that two that do the same do not wait for each other.
-                    unite(&mut rooms);
+                    unite(&mut rooms, Arc::as_ptr);
                     Room::in_order_all(&rooms, || {
-                        let named = |id: &Arc<str>| self.hub.0.directory.find(id);
+                        let find = |id: &Arc<str>| self.hub.0.directory.find(id);
+                        let named = ids.iter().filter_map(find).map(|member| Seat::of(&member));
                         let inside = rooms.iter().flat_map(|room| room.members());
-                        let mut members: Vec<_> =
-                            inside.chain(ids.iter().filter_map(named)).collect();
-                        unite(&mut members);
-                        members.iter().for_each(&mut visit);
+                        let mut seats: Vec<_> = inside.chain(named).collect();
+                        unite(&mut seats, |seat| Arc::as_ptr(&seat.member));
+                        seats.iter().for_each(&mut visit);
                     });
                 }
             },
@@ -271,17 +274,19 @@ impl Target {
         let named = |id: &Arc<str>| self.hub.0.directory.find(id);
         out.extend(self.except_ids.iter().filter_map(named).map(|member| Arc::as_ptr(&member)));
         for room in self.except_rooms.iter().filter_map(|name| self.hub.0.rooms.find(name)) {
-            room.each_segment(|members| out.extend(members.iter().map(Arc::as_ptr)));
+            room.each_segment(|seats| {
+                out.extend(seats.iter().map(|seat| Arc::as_ptr(&seat.member)))
+            });
         }
         out.sort_unstable();
         out
     }
 }
 
-fn each_of(room: &Room<Member>, ahead: impl Fn(&Arc<Member>), mut visit: impl FnMut(&Arc<Member>)) {
+fn each_of(room: &Room<Seat>, ahead: impl Fn(&Seat), mut visit: impl FnMut(&Seat)) {
     room.in_order(|| {
-        room.each_segment(|members| {
-            for some in members.chunks(AT_ONCE) {
+        room.each_segment(|seats| {
+            for some in seats.chunks(AT_ONCE) {
                 some.iter().for_each(&ahead);
                 some.iter().for_each(&mut visit);
             }
@@ -290,9 +295,9 @@ fn each_of(room: &Room<Member>, ahead: impl Fn(&Arc<Member>), mut visit: impl Fn
 }
 
 /// Sorts, and drops what is there twice.
-fn unite<T>(all: &mut Vec<Arc<T>>) {
-    all.sort_unstable_by_key(Arc::as_ptr);
-    all.dedup_by(|one, other| Arc::ptr_eq(one, other));
+fn unite<T, K: Ord>(all: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    all.sort_unstable_by_key(&key);
+    all.dedup_by(|one, other| key(one) == key(other));
 }
 
 impl fmt::Debug for Target {

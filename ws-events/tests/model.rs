@@ -15,6 +15,8 @@ mod mail;
 mod mailbox;
 #[path = "../src/outbox.rs"]
 mod outbox;
+#[path = "../src/outgoing.rs"]
+mod outgoing;
 #[path = "../src/rooms.rs"]
 mod rooms;
 #[path = "../src/shards.rs"]
@@ -461,11 +463,10 @@ fn a_room_ends_with_its_last_and_loses_nobody_who_comes_meanwhile() {
             .map(|n| {
                 let rooms = Arc::clone(&rooms);
                 thread::spawn(move || {
-                    let member = Arc::new(n);
-                    let place = rooms.enter("room", &member);
+                    let place = rooms.enter("room", &n);
                     let found = rooms.find("room").unwrap().members();
-                    assert_eq!(found.iter().filter(|it| ***it == n).count(), 1, "{found:?}");
-                    rooms.leave(&place, &member);
+                    assert_eq!(found.iter().filter(|it| **it == n).count(), 1, "{found:?}");
+                    rooms.leave(&place, &n);
                 })
             })
             .collect();
@@ -479,21 +480,20 @@ fn a_room_ends_with_its_last_and_loses_nobody_who_comes_meanwhile() {
 fn who_stays_is_met_once_however_many_come_and_go() {
     check(|| {
         let rooms = Arc::new(Rooms::new(1));
-        let staying: Vec<_> = (0..3_u32).map(Arc::new).collect();
+        let staying: Vec<_> = (0..3_u32).collect();
         let _places: Vec<_> = staying.iter().map(|it| rooms.enter("room", it)).collect();
         let moving: Vec<_> = (10..12_u32)
             .map(|n| {
                 let rooms = Arc::clone(&rooms);
                 thread::spawn(move || {
-                    let member = Arc::new(n);
-                    let place = rooms.enter("room", &member);
-                    rooms.leave(&place, &member);
+                    let place = rooms.enter("room", &n);
+                    rooms.leave(&place, &n);
                 })
             })
             .collect();
         let room = rooms.find("room").unwrap();
         let mut met = Vec::new();
-        room.in_order(|| room.each_segment(|members| met.extend(members.iter().map(|it| **it))));
+        room.in_order(|| room.each_segment(|members| met.extend_from_slice(members)));
         met.sort_unstable();
         let all = met.len();
         met.dedup();
