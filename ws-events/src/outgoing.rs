@@ -15,6 +15,7 @@ pub(crate) struct Outgoing<T> {
     first: u8,
     here: u8,
     /// Those behind them. While there are any, what comes is behind these.
+    #[expect(clippy::box_collection, reason = "there are none mostly, and it is smaller so")]
     more: Option<Box<VecDeque<T>>>,
     slots: [Option<T>; HERE as usize],
 }

@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use load::meter::{Moment, Used};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::serve::Kind;
+
 /// How long a message is, with its header.
 pub(crate) const FRAME: usize = 102;
 
@@ -72,6 +74,16 @@ pub(crate) enum Speech {
     Raw,
     WebSocket,
     SocketIo,
+}
+
+impl Speech {
+    pub(crate) fn of(kind: Kind) -> Self {
+        match kind {
+            kind if kind.is_raw() => Self::Raw,
+            kind if kind.speaks_socket_io() => Self::SocketIo,
+            _ => Self::WebSocket,
+        }
+    }
 }
 
 /// The connections of a load.

@@ -1,17 +1,22 @@
 //! What does a hub cost, beside bare TCP and beside other hubs?
 
 mod bars;
+mod contest;
 mod drive;
 mod inside;
 mod raw;
 mod serve;
+mod server;
 mod table;
+
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::drive::Shape;
 use crate::serve::Kind;
 
 /// Measures the hub: deliveries over the network, and what it takes inside.
@@ -60,6 +65,20 @@ enum Part {
         #[arg(long)]
         narrow: bool,
     },
+    /// Who drives a server, for as many seconds as each line of its input says.
+    Drive {
+        /// What the server is.
+        #[arg(value_enum)]
+        kind: Kind,
+        /// Where it is.
+        addr: SocketAddr,
+        /// How many members.
+        conns: usize,
+        /// How many messages at once.
+        burst: usize,
+        /// The process of the server.
+        server: i32,
+    },
     /// Costs without a network.
     Inside {
         #[arg(value_enum)]
@@ -76,6 +95,10 @@ fn main() -> Result<()> {
         Some(Part::Serve { kind, narrow }) => {
             run_on(0)?;
             serve::serve(kind, narrow)
+        }
+        Some(Part::Drive { kind, addr, conns, burst, server }) => {
+            run_on(1)?;
+            contest::drive(kind, addr, Shape { conns, burst, stalled: 0 }, server)
         }
         Some(Part::Inside { what, members }) => {
             run_on(0)?;

@@ -1,0 +1,129 @@
+//! How are several compared on a machine that is never quiet?
+//!
+//! All are there at once, each a server and a driver in processes of their own, and have
+//! short turns, again and again: what slows the machine down for a while slows all of them.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use crate::drive::{Load, Shape, Speech};
+use crate::serve::Kind;
+use crate::server::Server;
+
+/// How many turns each has in a round.
+const TURNS: usize = 4;
+
+/// What came of it, a figure for each turn of each.
+pub(crate) struct Contest {
+    /// In thousands a second.
+    pub(crate) rates: Vec<Vec<f64>>,
+    /// Processor time of the server for each delivery, in nanoseconds.
+    pub(crate) costs: Vec<Vec<f64>>,
+}
+
+impl Contest {
+    /// In each round, all begin anew.
+    pub(crate) fn hold(kinds: &[Kind], shape: Shape, rounds: usize, seconds: f64) -> Result<Self> {
+        let none = vec![Vec::new(); kinds.len()];
+        let mut contest = Self { rates: none.clone(), costs: none };
+        let seconds = seconds / TURNS as f64;
+        for round in 0..rounds {
+            let start = |kind: &Kind| Contestant::start(*kind, shape);
+            let mut all: Vec<_> = kinds.iter().map(start).collect::<Result<_>>()?;
+            for contestant in &mut all {
+                contestant.run(seconds)?;
+            }
+            for turn in 0..TURNS * kinds.len() {
+                let at = (turn + round) % kinds.len();
+                let (rate, cost) = all[at].run(seconds)?;
+                contest.rates[at].push(rate / 1000.0);
+                contest.costs[at].push(cost);
+            }
+        }
+        Ok(contest)
+    }
+
+    /// The fastest of those who do nothing but send.
+    pub(crate) fn ceiling(&self, kinds: &[Kind]) -> Option<usize> {
+        let raw = (0..kinds.len()).filter(|at| kinds[*at].is_raw());
+        raw.max_by(|one, other| self.rate(*one).total_cmp(&self.rate(*other)))
+    }
+
+    pub(crate) fn rate(&self, at: usize) -> f64 {
+        median(&self.rates[at])
+    }
+}
+
+/// Each beside what another had in the same turn.
+pub(crate) fn beside(values: &[f64], others: &[f64]) -> f64 {
+    median(&values.iter().zip(others).map(|(value, other)| value / other).collect::<Vec<_>>())
+}
+
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// A server and who drives it, which end with this.
+struct Contestant {
+    _server: Server,
+    driver: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Contestant {
+    fn start(kind: Kind, shape: Shape) -> Result<Self> {
+        let server = Server::start(kind, false)?;
+        let args = [shape.conns, shape.burst, server.pid() as usize].map(|it| it.to_string());
+        let mut driver = Command::new(std::env::current_exe()?)
+            .args(["drive", &kind.name(), &server.addr.to_string()])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let orders = driver.stdin.take().context("no input")?;
+        let answers = BufReader::new(driver.stdout.take().context("no output")?);
+        let mut contestant = Self { _server: server, driver, orders, answers };
+        contestant.answer().context("a driver does not start")?;
+        Ok(contestant)
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        anyhow::ensure!(!line.is_empty(), "the driver has ended");
+        Ok(line)
+    }
+
+    /// Deliveries a second, and what one costs in nanoseconds.
+    fn run(&mut self, seconds: f64) -> Result<(f64, f64)> {
+        writeln!(self.orders, "{seconds}")?;
+        let answer = self.answer()?;
+        let (rate, cost) = answer.trim().split_once(' ').context("no figures")?;
+        Ok((rate.parse()?, cost.parse()?))
+    }
+}
+
+impl Drop for Contestant {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// A driver: runs for as many seconds as each line of its input says.
+pub(crate) fn drive(kind: Kind, addr: SocketAddr, shape: Shape, server: i32) -> Result<()> {
+    load::meter::allow_files(12_000)?;
+    let mut load = Load::connect(addr, shape, Speech::of(kind))?;
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        let sample = load.run(line?.parse()?, server)?;
+        println!("{} {}", sample.per_second(), sample.nanos());
+    }
+    Ok(())
+}
