@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::Message;
+use crate::proto::ShortHeader;
 
 /// A message for many connections: `Conn::write_prepared` sends it.
 ///
@@ -27,6 +28,8 @@ pub struct Prepared(Arc<Inner>);
 
 struct Inner {
     message: Message,
+    /// The header of its frame, where it leaves as it is, unmasked and in one piece.
+    header: ShortHeader,
     deflated: Mutex<Vec<Deflated>>,
 }
 
@@ -40,13 +43,20 @@ struct Deflated {
 impl Prepared {
     /// Prepares a message.
     pub fn new(message: impl Into<Message>) -> Self {
-        let deflated = Mutex::new(Vec::new());
-        Self(Arc::new(Inner { message: message.into(), deflated }))
+        let message = message.into();
+        let header = ShortHeader::of(&message);
+        Self(Arc::new(Inner { message, header, deflated: Mutex::new(Vec::new()) }))
     }
 
     /// The message.
     pub fn message(&self) -> &Message {
         &self.0.message
+    }
+
+    /// The header of its frame, if it is short and leaves as it is, unmasked.
+    #[inline]
+    pub(crate) fn header(&self) -> &ShortHeader {
+        &self.0.header
     }
 
     /// The payload as it is compressed with these settings, by `deflate` if nobody has

@@ -106,12 +106,13 @@
 //! # Slow peers
 //!
 //! What is sent waits in the socket's [`Outbox`], which is bounded in bytes and in
-//! messages, and takes memory when it is used. Nothing else waits: the connection is
-//! handed one batch at a time. Beyond the bounds the [`Overflow`] decides; by default the
+//! messages, and takes memory of its own when more than sixteen wait. Nothing else waits:
+//! the connection is handed one batch at a time. Beyond the bounds the [`Overflow`] decides; by default the
 //! socket is closed with 1013. Nobody else waits for it in any case.
 //!
-//! An outbox is not only for the slow: what is sent waits there until the socket's task has
-//! its turn. When half of one is used before that, the handlers of others stop for a turn, so
+//! An outbox is not only for the slow: what is sent waits there until the task that writes
+//! it has its turn, which is the socket's own or, of what is for many, one for several
+//! sockets on the same runtime. When half of one is used before that, the handlers of others stop for a turn, so
 //! half of it has to hold what one handler sends to one socket in one go. A task of your own
 //! that sends without end has to let others have a turn by itself.
 //!

@@ -8,6 +8,10 @@ use ws_core::StatusCode;
 /// So many messages are taken out at once.
 pub(crate) const AT_ONCE: usize = 16;
 
+/// How many events may wait for the handlers of a socket. Those that must not be lost are
+/// not bounded by it.
+pub(crate) const EVENTS: usize = 1024;
+
 /// How long something is that is sent.
 pub(crate) trait Weigh {
     /// In bytes of payload.

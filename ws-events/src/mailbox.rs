@@ -10,15 +10,11 @@ use std::task::{Context, Poll, Waker};
 
 use ws_core::StatusCode;
 
-use crate::mail::{AT_ONCE, Call, Level, Manner, Order, Posted, Taken, Todo, Weigh};
+use crate::mail::{AT_ONCE, Call, EVENTS, Level, Manner, Order, Posted, Taken, Todo, Weigh};
 use crate::outbox::{Outbox, Overflow};
 use crate::outgoing::Outgoing;
 use crate::sync::Mutex;
 use crate::waiting::{Place, Waiting};
-
-/// How many events may wait for the handlers of a socket. Those that must not be lost are
-/// not bounded by it.
-pub(crate) const EVENTS: usize = 1024;
 
 /// The mailbox of one socket: `T` is sent, `E` is handled. Beside itself, it holds memory only
 /// for what there is much of.
@@ -76,6 +72,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
 
     /// Sends something, and never waits. What is thrown out for it goes to `out`, to be
     /// dropped without any lock.
+    #[inline]
     pub(crate) fn post(
         &self,
         item: T,
@@ -85,27 +82,12 @@ impl<T: Weigh, E> Mailbox<T, E> {
     ) -> (Posted, Call) {
         let weight = item.weight();
         let mut inner = self.0.lock();
-        if inner.state != State::Open {
-            return (Posted::Closed, Call::Nobody);
+        let keeps_up = !(manner.volatile && inner.behind);
+        if inner.state == State::Open && keeps_up && inner.has_room(outbox, weight) {
+            let crowded = inner.push(item, weight, outbox);
+            return (Posted::Queued { dropped: 0, crowded }, inner.call(manner.carried));
         }
-        let has_room = outbox.has_room(inner.outgoing.len(), inner.bytes, weight);
-        if manner.volatile && (inner.behind || !has_room) {
-            inner.dropped += 1;
-            return (Posted::Dropped, Call::Nobody);
-        }
-        let mut dropped = 0;
-        if !has_room {
-            match outbox.overflow {
-                Overflow::Disconnect(code) => return inner.cut(code, out),
-                Overflow::DropOldest => dropped = inner.drop_oldest(outbox, weight, out),
-                Overflow::DropNewest | Overflow::Block(_) => {
-                    inner.dropped += 1;
-                    return (Posted::Dropped, Call::Nobody);
-                }
-            }
-        }
-        let crowded = inner.push(item, weight, outbox);
-        (Posted::Queued { dropped, crowded }, inner.call(manner.carried))
+        inner.post_anyway(item, outbox, manner, out)
     }
 
     /// As [`post`](Self::post), and waits for room, in a place that is to be
@@ -125,7 +107,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
         if inner.state != State::Open {
             return Poll::Ready((Posted::Closed, Call::Nobody));
         }
-        if outbox.has_room(inner.outgoing.len(), inner.bytes, weight) {
+        if inner.has_room(outbox, weight) {
             let crowded = inner.push(item.clone(), weight, outbox);
             return Poll::Ready((Posted::Queued { dropped: 0, crowded }, inner.call(false)));
         }
@@ -303,7 +285,39 @@ impl<T: Weigh, E> Mailbox<T, E> {
 }
 
 impl<T: Weigh, E> Inner<T, E> {
+    fn has_room(&self, outbox: &Outbox, more: usize) -> bool {
+        outbox.has_room(self.outgoing.len(), self.bytes, more)
+    }
+
+    /// There is no room for it, or it is not wanted. Who sends it has it still.
+    #[cold]
+    fn post_anyway(
+        &mut self,
+        item: T,
+        outbox: &Outbox,
+        manner: Manner,
+        out: &mut Vec<T>,
+    ) -> (Posted, Call) {
+        if self.state != State::Open {
+            return (Posted::Closed, Call::Nobody);
+        }
+        match outbox.overflow {
+            Overflow::Disconnect(code) if !manner.volatile => self.cut(code, out),
+            Overflow::DropOldest if !manner.volatile => {
+                let weight = item.weight();
+                let dropped = self.drop_oldest(outbox, weight, out);
+                let crowded = self.push(item, weight, outbox);
+                (Posted::Queued { dropped, crowded }, self.call(manner.carried))
+            }
+            _ => {
+                self.dropped += 1;
+                (Posted::Dropped, Call::Nobody)
+            }
+        }
+    }
+
     /// Puts something in. Says whether it is crowded.
+    #[inline(always)]
     fn push(&mut self, item: T, weight: usize, outbox: &Outbox) -> bool {
         self.bytes += weight;
         self.outgoing.push_back(item);
@@ -363,7 +377,7 @@ impl<T: Weigh, E> Inner<T, E> {
     /// Drops what has waited longest, until there is room. Says how many that were.
     fn drop_oldest(&mut self, outbox: &Outbox, weight: usize, out: &mut Vec<T>) -> usize {
         let before = self.outgoing.len();
-        while !outbox.has_room(self.outgoing.len(), self.bytes, weight)
+        while !self.has_room(outbox, weight)
             && let Some(oldest) = self.outgoing.pop_front()
         {
             self.bytes = self.bytes.saturating_sub(oldest.weight());

@@ -80,7 +80,7 @@ impl Outbox {
 
     /// Is half of it used?
     pub(crate) const fn is_crowded(&self, messages: usize, bytes: usize) -> bool {
-        messages >= self.messages.div_ceil(2) || bytes >= self.bytes.div_ceil(2)
+        messages.saturating_mul(2) >= self.messages || bytes.saturating_mul(2) >= self.bytes
     }
 
     /// Is there room for one more of this length?

@@ -34,7 +34,7 @@ impl<T> Outgoing<T> {
         self.here == 0 && self.more.is_none()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_back(&mut self, item: T) {
         let last = (self.first + self.here) % HERE;
         match self.slots.get_mut(usize::from(last)) {

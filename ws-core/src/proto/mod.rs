@@ -34,6 +34,7 @@ pub use inbound::Inbound;
 pub use outbound::{Outbound, Then};
 pub use queue::Queue;
 pub use rates::Rates;
+pub(crate) use short::ShortHeader;
 pub use timers::{Due, Timers};
 pub use whole::{Front, Whole};
 

@@ -128,7 +128,11 @@ impl Outbound {
     /// As [`message`](Self::message), of one that goes to many.
     pub fn prepared(&mut self, prepared: &Prepared) {
         let message = prepared.message();
-        if self.closed || self.short(message) {
+        if self.plain && self.role == Role::Server {
+            if self.queue.push_ready(prepared.header(), message.as_bytes()) {
+                return;
+            }
+        } else if self.closed || self.short(message) {
             return;
         }
         let deflated = match self.compressor() {

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{short, spare};
+use super::{ShortHeader, spare};
 use crate::config::BufferPool;
 use crate::frame::{Header, MAX_HEADER, Mask, OpCode, mask};
 
@@ -101,17 +101,34 @@ impl Queue {
         if payload.len() > COPIED {
             return false;
         }
-        let (header, head) = short::header(opcode, key, payload.len());
-        let waiting = self.room(header.len() + payload.len());
-        let start = waiting.batch.len() + head;
-        waiting.batch.extend_from_slice(&header);
+        let body = self.append_short(&ShortHeader::new(opcode, key, payload.len()), payload);
+        if let Some(key) = key {
+            mask(body, key);
+        }
+        true
+    }
+
+    /// The same, of one that many get, unmasked.
+    #[inline]
+    pub(super) fn push_ready(&mut self, header: &ShortHeader, payload: &[u8]) -> bool {
+        let is_short = payload.len() <= COPIED;
+        if is_short {
+            self.append_short(header, payload);
+        }
+        is_short
+    }
+
+    /// Gives the payload as it is added.
+    #[inline(always)]
+    fn append_short(&mut self, header: &ShortHeader, payload: &[u8]) -> &mut [u8] {
+        let (bytes, len) = (&header.bytes, usize::from(header.len));
+        let waiting = self.room(bytes.len() + payload.len());
+        let start = waiting.batch.len() + len;
+        waiting.batch.extend_from_slice(bytes);
         waiting.batch.truncate(start);
         waiting.batch.extend_from_slice(payload);
-        if let Some(key) = key {
-            mask(waiting.batch.get_mut(start..).unwrap_or_default(), key);
-        }
-        waiting.len += head + payload.len();
-        true
+        waiting.len += len + payload.len();
+        waiting.batch.get_mut(start..).unwrap_or_default()
     }
 
     /// Adds a frame as it goes over the wire, of which `taken` bytes have left already.

@@ -1,6 +1,8 @@
 //! How does a short message become a frame, in the fewest steps?
 
+use super::open_stream::opcode_of;
 use super::queue::COPIED;
+use crate::Message;
 use crate::frame::{Mask, OpCode, mask};
 
 /// The longest header of a short frame: two bytes, two of length, four of masking key.
@@ -18,8 +20,9 @@ pub(super) fn frame<'a>(
     if payload.len() > COPIED {
         return None;
     }
-    let (header, head) = header(opcode, key, payload.len());
-    *room.first_chunk_mut()? = header;
+    let header = ShortHeader::new(opcode, key, payload.len());
+    *room.first_chunk_mut()? = header.bytes;
+    let head = usize::from(header.len);
     let end = head + payload.len();
     let body = room.get_mut(head..end)?;
     body.copy_from_slice(payload);
@@ -30,25 +33,35 @@ pub(super) fn frame<'a>(
 }
 
 /// The header of a frame that is a whole message, uncompressed and no longer than
-/// [`COPIED`], and how many bytes it has.
-#[inline]
-pub(super) const fn header(
-    opcode: OpCode,
-    key: Option<Mask>,
-    len: usize,
-) -> ([u8; LONGEST], usize) {
-    let ([high, low], first) = ((len as u16).to_be_bytes(), 0x80 | opcode.as_u8());
-    match key {
-        None if len < 126 => ([first, low, 0, 0, 0, 0, 0, 0], 2),
-        None => ([first, 126, high, low, 0, 0, 0, 0], 4),
-        Some(key) => {
-            let [a, b, c, d] = key.key();
-            if len < 126 {
-                ([first, 0x80 | low, a, b, c, d, 0, 0], 6)
-            } else {
-                ([first, 0x80 | 126, high, low, a, b, c, d], 8)
+/// [`COPIED`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShortHeader {
+    pub(super) bytes: [u8; LONGEST],
+    /// How many of them it has.
+    pub(super) len: u8,
+}
+
+impl ShortHeader {
+    #[inline]
+    pub(super) const fn new(opcode: OpCode, key: Option<Mask>, len: usize) -> Self {
+        let ([high, low], first) = ((len as u16).to_be_bytes(), 0x80 | opcode.as_u8());
+        match key {
+            None if len < 126 => Self { bytes: [first, low, 0, 0, 0, 0, 0, 0], len: 2 },
+            None => Self { bytes: [first, 126, high, low, 0, 0, 0, 0], len: 4 },
+            Some(key) => {
+                let [a, b, c, d] = key.key();
+                if len < 126 {
+                    Self { bytes: [first, 0x80 | low, a, b, c, d, 0, 0], len: 6 }
+                } else {
+                    Self { bytes: [first, 0x80 | 126, high, low, a, b, c, d], len: 8 }
+                }
             }
         }
+    }
+
+    /// That of a message from a server. It is of use only if the message is short.
+    pub(crate) fn of(message: &Message) -> Self {
+        Self::new(opcode_of(message.kind()), None, message.len())
     }
 }
 

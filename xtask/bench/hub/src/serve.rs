@@ -10,7 +10,7 @@ use axum::Router;
 use axum::serve::ListenerExt as _;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
-use ws_core::{AcceptOptions, Message};
+use ws_core::{AcceptOptions, Config, Message};
 use ws_events::{Hub, Outbox, Reason, Socket};
 
 use crate::{drive, raw};
@@ -100,7 +100,8 @@ fn ours() -> Router {
             room.send(drive::text(false));
         }
     });
-    let options = AcceptOptions::new();
+    // Who drives it answers no pings, and neither do the others send any.
+    let options = AcceptOptions::new().config(Config::new().no_keepalive());
     Router::new().fallback_service(ws_server_axum::websocket(options, hub.member()))
 }
 
