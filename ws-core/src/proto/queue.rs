@@ -94,8 +94,7 @@ impl Queue {
         self.push_uncopied(header, payload);
     }
 
-    /// Adds a frame at the end that is a whole message, as it is: the short way for what
-    /// comes most often. Says whether it did, which it does unless the payload is long.
+    /// Adds a frame at the end that is a whole message, as it is, unless that is long.
     #[inline]
     pub fn push_short(&mut self, opcode: OpCode, key: Option<Mask>, payload: &[u8]) -> bool {
         if payload.len() > COPIED {
@@ -121,13 +120,12 @@ impl Queue {
     /// Gives the payload as it is added.
     #[inline(always)]
     fn append_short(&mut self, header: &ShortHeader, payload: &[u8]) -> &mut [u8] {
-        let (bytes, len) = (&header.bytes, usize::from(header.len));
-        let waiting = self.room(bytes.len() + payload.len());
-        let start = waiting.batch.len() + len;
-        waiting.batch.extend_from_slice(bytes);
+        let waiting = self.room(header.bytes.len() + payload.len());
+        let start = waiting.batch.len() + usize::from(header.len);
+        waiting.batch.extend_from_slice(&header.bytes);
         waiting.batch.truncate(start);
         waiting.batch.extend_from_slice(payload);
-        waiting.len += len + payload.len();
+        waiting.len += usize::from(header.len) + payload.len();
         waiting.batch.get_mut(start..).unwrap_or_default()
     }
 
