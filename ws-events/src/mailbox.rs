@@ -61,7 +61,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
             carried: false,
             bytes: 0,
             writer: None,
-            outgoing: Outgoing::new(),
+            outgoing: Outgoing::default(),
             order: None,
             incoming: VecDeque::new(),
             handler: None,
@@ -175,7 +175,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
             inner.state = State::Closing;
         }
         inner.bytes = 0;
-        let outgoing = std::mem::replace(&mut inner.outgoing, Outgoing::new());
+        let outgoing = std::mem::take(&mut inner.outgoing);
         let waiting = inner.take_waiting();
         drop(inner);
         waiting.into_iter().for_each(Waker::wake);
@@ -188,7 +188,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
         let mut inner = self.0.lock();
         inner.state = State::Closed;
         inner.bytes = 0;
-        let outgoing = std::mem::replace(&mut inner.outgoing, Outgoing::new());
+        let outgoing = std::mem::take(&mut inner.outgoing);
         let (order, waiting) = (inner.order.take(), inner.take_waiting());
         drop((inner, order));
         waiting.into_iter().for_each(Waker::wake);
@@ -334,6 +334,10 @@ impl<T: Weigh, E> Inner<T, E> {
             self.carried = true;
             return Call::Carrier;
         }
+        self.call_task()
+    }
+
+    fn call_task(&mut self) -> Call {
         self.writer.take().map_or(Call::Nobody, Call::Task)
     }
 
@@ -342,19 +346,18 @@ impl<T: Weigh, E> Inner<T, E> {
         if self.bytes <= room && self.outgoing.len() <= AT_ONCE {
             self.bytes = 0;
             taken.items.extend(&mut self.outgoing);
-        }
-        let before = self.bytes;
-        while before - self.bytes <= room
-            && taken.items.len() < AT_ONCE
-            && let Some(item) = self.outgoing.pop_front()
-        {
-            self.bytes = self.bytes.saturating_sub(item.weight());
-            taken.items.push(item);
+        } else {
+            let before = self.bytes;
+            while before - self.bytes <= room
+                && taken.items.len() < AT_ONCE
+                && let Some(item) = self.outgoing.pop_front()
+            {
+                self.bytes = self.bytes.saturating_sub(item.weight());
+                taken.items.push(item);
+            }
         }
         taken.is_all = self.outgoing.is_empty();
-        if taken.is_all {
-            self.carried = false;
-        }
+        self.carried &= !taken.is_all;
         taken
     }
 
@@ -369,9 +372,8 @@ impl<T: Weigh, E> Inner<T, E> {
         self.state = State::Closing;
         self.order = Some(Box::new(order));
         let discarded = self.outgoing.len();
-        out.extend(std::mem::replace(&mut self.outgoing, Outgoing::new()));
-        let task = self.writer.take();
-        (Posted::Cut { discarded }, task.map_or(Call::Nobody, Call::Task))
+        out.extend(std::mem::take(&mut self.outgoing));
+        (Posted::Cut { discarded }, self.call_task())
     }
 
     /// Drops what has waited longest, until there is room. Says how many that were.

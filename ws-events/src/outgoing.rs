@@ -20,11 +20,13 @@ pub(crate) struct Outgoing<T> {
     slots: [Option<T>; HERE as usize],
 }
 
-impl<T> Outgoing<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Default for Outgoing<T> {
+    fn default() -> Self {
         Self { first: 0, here: 0, more: None, slots: std::array::from_fn(|_| None) }
     }
+}
 
+impl<T> Outgoing<T> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         usize::from(self.here) + self.more.as_ref().map_or(0, |more| more.len())
@@ -90,7 +92,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_put_in_comes_out_in_order(steps in prop::collection::vec(0..60_usize, 0..40)) {
-            let (mut outgoing, mut expected) = (Outgoing::new(), VecDeque::new());
+            let (mut outgoing, mut expected) = (Outgoing::default(), VecDeque::new());
             for count in steps {
                 for n in 0..count {
                     if n % 2 == 0 {
