@@ -19,12 +19,17 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// How many streams a peer may have open.
 const STREAMS: u32 = 256;
 
+/// How long a connection may be silent before its peer is asked whether it is there, and how
+/// long that may take to answer: as in a WebSocket.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// hyper-util's server for HTTP/1.1 and HTTP/2, with settings for WebSockets.
 ///
 /// Over HTTP/2, extended CONNECT is allowed (RFC 8441 §3), and the window of the
 /// connection is as wide as those of all its streams together, 256 times 64 KiB: what a
 /// slow handler leaves unread on one stream never stalls the others. To be used with
-/// `serve_connection_with_upgrades`.
+/// `serve_connection_with_upgrades`. A peer that has said nothing for 30 s is sent a ping
+/// (RFC 9113 §6.7), and has 30 s to answer; one that does not is gone, and so are its streams.
 ///
 /// Over HTTP/1.1, the head of each request has to be there within 30 s, which is hyper's own
 /// setting, and has no effect without a timer. Until the client has said enough to tell the
@@ -34,6 +39,9 @@ pub fn server() -> auto::Builder<TokioExecutor> {
     server.http1().timer(TokioTimer::new());
     server
         .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
         .enable_connect_protocol()
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)

@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// It sets `TCP_NODELAY`, which a WebSocket over HTTP/2 cannot, and puts a [`PeerAddr`] among
 /// the extensions of each request. A client that does not ask for anything in 30 s is let go;
-/// over HTTP/1.1, also after an answer.
+/// over HTTP/1.1, also after an answer. Over HTTP/2 one that has asked may stay for as long as
+/// it answers pings (see [`server`](crate::server)).
 ///
 /// # Errors
 ///

@@ -2,10 +2,13 @@
 #![cfg(test)]
 
 use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::{Either, select};
 use h2::Reason;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -13,7 +16,8 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 use ws_server_hyper::{
     AcceptOptions, CloseError, Compression, Config, Conn, EndedBy, Error, Message, StatusCode,
     TestClient, TestError,
@@ -43,7 +47,7 @@ fn service(
 }
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
+    timeout(Duration::from_secs(30), run).await.unwrap()
 }
 
 #[tokio::test]
@@ -134,12 +138,21 @@ async fn a_slow_socket_stalls_none_of_the_others() {
 struct Raw {
     send: h2::SendStream<Bytes>,
     receive: h2::RecvStream,
+    freeze: oneshot::Sender<()>,
 }
 
 impl Raw {
     async fn connect(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let (client, connection) = h2::client::handshake(io).await.unwrap();
-        tokio::spawn(connection);
+        let (freeze, frozen) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            // Frozen, it keeps its end of the transport, and does nothing with it.
+            let mut connection = pin!(connection);
+            if let Either::Right((Ok(()), _)) = select(connection.as_mut(), frozen).await {
+                pending::<()>().await;
+            }
+            let _ = connection.await;
+        });
         let mut client = client.ready().await.unwrap();
         while !client.is_extended_connect_protocol_enabled() {
             tokio::task::yield_now().await;
@@ -152,13 +165,13 @@ impl Raw {
         let (answer, send) = client.send_request(request, false).unwrap();
         let answer = answer.await.unwrap();
         assert_eq!(answer.status(), 200);
-        Self { send, receive: answer.into_body() }
+        Self { send, receive: answer.into_body(), freeze }
     }
 }
 
 async fn raw() -> (Raw, Conn) {
-    let (service, mut conns) =
-        service(AcceptOptions::new().config(Config::new().close_timeout(Duration::from_secs(20))));
+    let config = Config::new().close_timeout(Duration::from_secs(20)).no_keepalive();
+    let (service, mut conns) = service(AcceptOptions::new().config(config));
     let (here, there) = duplex(64 * 1024);
     tokio::spawn(async move {
         let server = ws_server_hyper::server();
@@ -272,4 +285,22 @@ async fn the_polite_end_is_the_end_of_the_stream_behind_both_close_frames() {
         assert!(conn.ending().unwrap().is_clean());
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_pings_may_be_silent_for_long() {
+    let (mut raw, conn) = raw().await;
+    sleep(Duration::from_secs(600)).await;
+    conn.write("still here?").await.unwrap();
+    assert_eq!(&raw.receive.data().await.unwrap().unwrap()[2..], b"still here?");
+    raw.send.send_data(Bytes::from_static(b"\x81\x83\0\0\0\0yes"), false).unwrap();
+    assert_eq!(conn.read().await.unwrap(), Message::from("yes"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_gone_without_a_word_is_let_go() {
+    let (raw, conn) = raw().await;
+    raw.freeze.send(()).unwrap();
+    let error = timeout(Duration::from_secs(100), conn.read()).await.unwrap().unwrap_err();
+    assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
 }
