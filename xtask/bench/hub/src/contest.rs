@@ -3,13 +3,12 @@
 //! All are there at once, each a server and a driver in processes of their own, and have
 //! short turns, again and again: what slows the machine down for a while slows all of them.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
 use crate::drive::{Load, Shape, Speech};
+use crate::process::{Answers, Process};
 use crate::serve::Kind;
 use crate::server::Server;
 
@@ -71,48 +70,28 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 /// A server and who drives it, which end with this.
 struct Contestant {
     _server: Server,
-    driver: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    driver: Process,
+    answers: Answers,
 }
 
 impl Contestant {
     fn start(kind: Kind, shape: Shape) -> Result<Self> {
         let server = Server::start(kind, false)?;
-        let args = [shape.conns, shape.burst, server.pid() as usize].map(|it| it.to_string());
-        let mut driver = Command::new(std::env::current_exe()?)
-            .args(["drive", &kind.name(), &server.addr.to_string()])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let orders = driver.stdin.take().context("no input")?;
-        let answers = BufReader::new(driver.stdout.take().context("no output")?);
-        let mut contestant = Self { _server: server, driver, orders, answers };
-        contestant.answer().context("a driver does not start")?;
-        Ok(contestant)
-    }
-
-    fn answer(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        anyhow::ensure!(!line.is_empty(), "the driver has ended");
-        Ok(line)
+        let numbers = [shape.conns, shape.burst, server.pid() as usize].map(|it| it.to_string());
+        let [conns, burst, pid] = &numbers;
+        let addr = server.addr.to_string();
+        let (driver, mut answers) =
+            Process::start(&["drive", &kind.name(), &addr, conns, burst, pid])?;
+        answers.next().context("a driver does not start")?;
+        Ok(Self { _server: server, driver, answers })
     }
 
     /// Deliveries a second, and what one costs in nanoseconds.
     fn run(&mut self, seconds: f64) -> Result<(f64, f64)> {
-        writeln!(self.orders, "{seconds}")?;
-        let answer = self.answer()?;
-        let (rate, cost) = answer.trim().split_once(' ').context("no figures")?;
+        self.driver.order(&seconds.to_string())?;
+        let answer = self.answers.next()?;
+        let (rate, cost) = answer.split_once(' ').context("no figures")?;
         Ok((rate.parse()?, cost.parse()?))
-    }
-}
-
-impl Drop for Contestant {
-    fn drop(&mut self) {
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }
 

@@ -4,6 +4,7 @@ mod bars;
 mod contest;
 mod drive;
 mod inside;
+mod process;
 mod raw;
 mod serve;
 mod server;

@@ -121,8 +121,9 @@ mod peers {
 
     pub(super) fn axum_broadcast() -> Router {
         let (room, _) = broadcast::channel(1024);
+        // axum clones it for each request, and the room with it.
         let route = get(async move |ws: WebSocketUpgrade| {
-            ws.on_upgrade(move |socket| member(socket, room.clone()))
+            ws.on_upgrade(move |socket| member(socket, room))
         });
         Router::new().fallback(route)
     }
