@@ -8,8 +8,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 use ws_events::{
-    EncodeError, EventPayload, Fault, FromEvent, Hub, Json, Refusal, Room, Socket, State,
-    StatusCode,
+    Attribute, EncodeError, Fault, Hub, Json, Refusal, Room, Socket, State, StatusCode,
 };
 
 use crate::archive::{Archive, Said};
@@ -121,7 +120,7 @@ async fn leave(socket: Socket, Json(room): Json<String>) {
 /// Into a room, or to one person.
 async fn say(
     socket: Socket,
-    Name(from): Name,
+    Attribute(Name(from)): Attribute<Name>,
     State(archive): State<Mutex<Archive>>,
     Json(Say { to, text, key }): Json<Say>,
 ) -> Result<()> {
@@ -146,7 +145,11 @@ async fn say(
 }
 
 /// Who does not keep up need not know.
-async fn typing(socket: Socket, Name(name): Name, Json(to): Json<String>) -> Result<()> {
+async fn typing(
+    socket: Socket,
+    Attribute(Name(name)): Attribute<Name>,
+    Json(to): Json<String>,
+) -> Result<()> {
     take_turn(&socket).await;
     let others = match to.strip_prefix('@') {
         Some(person) => socket.hub().ids([person.to_lowercase()]),
@@ -197,11 +200,4 @@ async fn take_turn(socket: &Socket) {
 
 fn fits(name: &str, allowed: fn(char) -> bool) -> bool {
     (1..=NAME).contains(&name.chars().count()) && name.chars().all(allowed)
-}
-
-/// A handler may ask for the name.
-impl FromEvent for Name {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        event.attributes().get().ok_or_else(|| "nobody without a name gets here".to_owned())
-    }
 }

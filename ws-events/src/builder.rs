@@ -42,8 +42,12 @@ impl HubBuilder {
     }
 
     /// Text messages are events, as `{"event":"name","data":…}` in both directions: so
-    /// `emit` sends them, and `on("name", …)` hears of them. A text that is none, or one with the name of one
-    /// of the hub's own events, becomes an `error` event. Binary messages stay messages.
+    /// `emit` sends them, and `on("name", …)` hears of them. Binary messages stay messages.
+    ///
+    /// A name has up to 256 bytes. Without `data` it is `null`, and what else there is in the object
+    /// is ignored. A text that is no such object, or one with the name of one of the hub's
+    /// [own events](crate::Event), becomes an `error` event with
+    /// [`Fault::Malformed`](crate::Fault::Malformed); the socket stays.
     ///
     /// Default: all messages are messages, and `emit` is an error.
     pub const fn envelope(mut self) -> Self {
@@ -52,7 +56,8 @@ impl HubBuilder {
     }
 
     /// Something for handlers to ask for, by its type, as
-    /// [`State<T>`](crate::State). Default: nothing.
+    /// [`State<T>`](crate::State): one of each type. What changes needs a lock or an atomic.
+    /// Default: nothing.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
         self.states.insert(TypeId::of::<T>(), Arc::new(state));
         self

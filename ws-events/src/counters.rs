@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use serde::Serialize;
+
 /// What a hub has done so far: see [`Hub::stats`](crate::Hub::stats).
 ///
 /// Every message for a socket that is open is counted once as `queued` or as `refused`, and
 /// every queued one later as `written`, `dropped` or `discarded`, or is among the `waiting`.
-/// One for a socket that is closing, or that nobody is, is not counted: whoever sends it is
-/// told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A message for a socket that is closing, or for an id that nobody has, is not counted: who
+/// sends it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HubStats {
     /// Sockets that are connected now.
@@ -20,7 +22,8 @@ pub struct HubStats {
     /// Sockets that have ended.
     pub disconnected: u64,
     /// Connections that were not let in: middleware refused them, their id was taken, or
-    /// the hub was being drained. One whose peer went before that was said is none.
+    /// the hub was being drained. One whose peer was gone before it could be told is not
+    /// counted.
     pub turned_away: u64,
     /// Sockets that were closed because they did not keep up.
     pub slow_consumers: u64,
@@ -45,7 +48,7 @@ impl HubStats {
 }
 
 /// How one socket keeps up: see [`Socket::stats`](crate::Socket::stats).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SocketStats {
     /// Messages that wait in its outbox.

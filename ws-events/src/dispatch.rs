@@ -56,12 +56,25 @@ async fn call(listener: &Listener, payload: &EventPayload) -> Option<Fault> {
 async fn report(socket: &Socket, event: &Event, fault: Fault) {
     tracing::debug!(id = %socket.id(), %event, %fault, "a handler did not succeed");
     if *event == Event::Error || !socket.0.hears(&Event::Error) {
-        return tracing::error!(id = %socket.id(), %event, %fault, "nobody handled this fault");
+        return unheard(socket, event, &fault);
     }
     let mut more = Vec::new();
     Box::pin(call_all(socket, Event::Error, News::Wrong(fault), &mut more)).await;
     for fault in more {
         tracing::error!(id = %socket.id(), %fault, "a handler of `error` did not succeed");
+    }
+}
+
+/// Nobody handles a fault. What a peer can cause by what it sends is no error of ours.
+pub(crate) fn unheard(socket: &Socket, event: &Event, fault: &Fault) {
+    const TEXT: &str = "nobody handled this fault";
+    let id = socket.id();
+    match fault {
+        Fault::Unfit { .. } | Fault::Malformed(_) => tracing::warn!(%id, %event, %fault, "{TEXT}"),
+        Fault::Connection(_)
+        | Fault::Panicked { .. }
+        | Fault::Failed { .. }
+        | Fault::NoSuchId(_) => tracing::error!(%id, %event, %fault, "{TEXT}"),
     }
 }
 

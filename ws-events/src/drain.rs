@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::timeout;
 use ws_core::StatusCode;
 
@@ -12,7 +13,7 @@ use crate::Hub;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What [`Hub::drain`] came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Drained {
     /// How many sockets were told.
@@ -31,6 +32,25 @@ impl Hub {
     ///
     /// What was sent before is delivered to those who keep up. There is no way back: for
     /// that, see [`close_all`](Self::close_all).
+    ///
+    /// In a server with a graceful shutdown, drain first. Such a server does not wait for
+    /// WebSockets over HTTP/1.1, and waits for those over HTTP/2 without an end. Where all of
+    /// them are the hub's, this is all there is to drain.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use axum::Router;
+    /// use ws_events::Hub;
+    ///
+    /// # async fn serve(listener: tokio::net::TcpListener, app: Router, hub: Hub) -> std::io::Result<()> {
+    /// let stop = async move {
+    ///     let _ = tokio::signal::ctrl_c().await;
+    ///     let drained = hub.drain(Duration::from_secs(10)).await;
+    ///     println!("{} told, {} cut", drained.told, drained.cut);
+    /// };
+    /// axum::serve(listener, app).with_graceful_shutdown(stop).await
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

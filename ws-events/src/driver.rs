@@ -22,7 +22,7 @@ use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, Statu
 
 use crate::bell::Bell;
 use crate::counters::add;
-use crate::dispatch::{dispatch, text_of};
+use crate::dispatch::{dispatch, text_of, unheard};
 use crate::event::News;
 use crate::mail::Order;
 use crate::member::Told;
@@ -257,8 +257,22 @@ impl<'a> Inbound<'a> {
     /// Has an event handled, if anybody hears of it. On the heap: a socket that is idle
     /// holds no room for it.
     fn begin(&mut self, event: Event, news: News) -> Option<Pin<Box<impl Future<Output = ()>>>> {
-        let is_heard = self.socket.0.hears(&event);
-        is_heard.then(|| Box::pin(self.handle(event, news)))
+        if !self.socket.0.hears(&event) {
+            self.unheard(&event, &news);
+            return None;
+        }
+        Some(Box::pin(self.handle(event, news)))
+    }
+
+    /// Nobody hears of an event: with what a peer has sent, somebody may have expected it.
+    fn unheard(&self, event: &Event, news: &News) {
+        match (event, news) {
+            (_, News::Wrong(fault)) => unheard(self.socket, event, fault),
+            (Event::Custom(_) | Event::Message, _) => {
+                tracing::debug!(id = %self.socket.id(), %event, "nobody handles this event");
+            }
+            _ => {}
+        }
     }
 
     /// What comes next; `None` when the connection is over. What is told then is for

@@ -1,5 +1,7 @@
 //! What can go wrong in a hub, and why does a socket end?
 
+use std::error::Error as _;
+use std::fmt;
 use std::sync::Arc;
 
 use ws_core::{CloseError, Error, StatusCode};
@@ -7,6 +9,9 @@ use ws_core::{CloseError, Error, StatusCode};
 use crate::{Event, Id};
 
 /// What an `error` event tells.
+///
+/// As a text it is one line without its causes: these are where an error has them, in
+/// [`source`](std::error::Error::source).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -14,8 +19,7 @@ pub enum Fault {
     /// its `disconnect` was told before this.
     #[error(transparent)]
     Connection(#[from] Error),
-    /// A handler has panicked; the text is what it panicked with. The hub and the socket
-    /// live on.
+    /// A handler has panicked. The hub and the socket live on.
     #[error("a handler of `{event}` has panicked: {text}")]
     #[non_exhaustive]
     Panicked {
@@ -24,7 +28,7 @@ pub enum Fault {
         /// What it panicked with, if that was a text.
         text: Arc<str>,
     },
-    /// A handler has returned an error; the text is how that shows itself.
+    /// A handler has returned an error.
     #[error("a handler of `{event}` has failed: {text}")]
     #[non_exhaustive]
     Failed {
@@ -33,7 +37,8 @@ pub enum Fault {
         /// The error as a text.
         text: Arc<str>,
     },
-    /// The data of an event is not what a handler takes.
+    /// A handler was not called, since one of its arguments could not be taken out of the
+    /// event: the peer has sent other data, or there is no such state or attribute.
     #[error("the data of `{event}` is not what its handler takes: {text}")]
     #[non_exhaustive]
     Unfit {
@@ -42,7 +47,8 @@ pub enum Fault {
         /// What is wrong with it.
         text: Arc<str>,
     },
-    /// The peer has sent something that is no event, though the hub takes nothing else.
+    /// The peer has sent a text that is no event, though the hub was built with an
+    /// [envelope](crate::HubBuilder::envelope).
     #[error("what the peer sent is no event: {0}")]
     Malformed(Arc<str>),
     /// The socket has sent to an id that nobody has.
@@ -79,15 +85,16 @@ pub enum EncodeError {
     /// [`HubBuilder::envelope`](crate::HubBuilder::envelope).
     #[error("this hub sends messages and no events: build it with `envelope`")]
     NoEnvelope,
-    /// The name is one of the hub's own events, or empty, or too long.
-    #[error("`{0}` is no name for an event")]
+    /// The name is one of the hub's own [`Event`]s, or empty, or longer than 256 bytes.
+    #[error("`{0}` is no name for an event: one of the hub's own, empty, or too long")]
     BadName(Arc<str>),
     /// The data could not be made into JSON.
-    #[error("the data cannot be made into JSON")]
-    Json(#[source] Arc<serde_json::Error>),
+    // Handlers pass it on as a text, and that is all that is left of it.
+    #[error("the data cannot be made into JSON: {0}")]
+    Json(Arc<serde_json::Error>),
 }
 
-/// Another socket has the id.
+/// Why a socket was not given an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetIdError {
@@ -114,7 +121,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// 1008 and this reason, of up to 123 bytes.
+    /// 1008 and this reason, of up to 123 bytes. What cannot be sent, since it is longer, is
+    /// 1008 without a reason.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { code: StatusCode::POLICY_VIOLATION, reason: reason.into() }
     }
@@ -124,7 +132,8 @@ impl Refusal {
         Self::new("").code(StatusCode::GOING_AWAY)
     }
 
-    /// With another code.
+    /// With another code. What cannot be sent, since the code is for no close frame, is 1008
+    /// without a reason.
     #[must_use]
     pub fn code(mut self, code: StatusCode) -> Self {
         self.code = code;
@@ -132,7 +141,7 @@ impl Refusal {
     }
 }
 
-/// Why a socket has ended.
+/// Why a socket has ended. As a text, it is a line for a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Reason {
@@ -154,7 +163,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// What the `error` event behind a `disconnect` tells, if there is one: an end that
+    /// What the `error` event after a `disconnect` tells, if there is one: an end that
     /// nobody has announced, or with another code than 1000, 1001 and none.
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self {
@@ -166,8 +175,54 @@ impl Reason {
     }
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(close) => write!(f, "the peer {close}"),
+            Self::Closed(close) => write!(f, "this side {close}"),
+            Self::SlowConsumer { queued } => {
+                write!(f, "the peer did not keep up: {queued} bytes waited for it")
+            }
+            Self::Lost(error) => {
+                write!(f, "the connection was lost: {error}")?;
+                let mut cause = error.source();
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
+            }
+            Self::Dropped => f.write_str("the task that served it was dropped"),
+        }
+    }
+}
+
 /// How browsers and well-behaved clients leave.
 fn is_normal(code: StatusCode) -> bool {
     [StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY, StatusCode::NO_STATUS_RECEIVED]
         .contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(reason: &Reason, expected: &str) {
+        assert_eq!(reason.to_string(), expected);
+    }
+
+    #[test]
+    fn a_reason_is_a_line_for_a_log() {
+        let close = CloseError::new(StatusCode::GOING_AWAY, "bye");
+        check(&Reason::Peer(close.clone()), "the peer closed with 1001 going away: bye");
+        check(&Reason::Closed(close), "this side closed with 1001 going away: bye");
+        let reason = Reason::SlowConsumer { queued: 9 };
+        check(&reason, "the peer did not keep up: 9 bytes waited for it");
+        let lost = Error::from(CloseError::new(StatusCode::ABNORMAL_CLOSURE, "reset"));
+        let line = "the connection was lost: the connection is closed: \
+                    closed with 1006 abnormal closure: reset";
+        check(&Reason::Lost(lost), line);
+        check(&Reason::Dropped, "the task that served it was dropped");
+    }
 }

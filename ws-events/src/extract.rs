@@ -10,13 +10,37 @@ use crate::{Event, EventPayload, Fault, Id, Reason, Socket};
 
 /// What a handler's argument can be: something taken out of an event.
 ///
-/// The hub's own are [`Socket`], [`EventPayload`], [`Json`], [`State`], [`Room`],
-/// [`Message`], [`Bytes`], [`String`], [`Id`], [`Event`], [`Reason`] and [`Fault`], and
-/// `Option` of any of them, which takes what does not fit as `None`.
+/// | argument | what it is |
+/// | --- | --- |
+/// | [`Socket`], [`Id`], [`Event`] | what it happened to, its id, and what it is |
+/// | [`Json<T>`](Json) | the data, taken from JSON |
+/// | [`Message`], [`Bytes`], [`String`] | the data as it is |
+/// | [`State<T>`](State) | what the hub was given for its handlers |
+/// | [`Attribute<T>`](Attribute) | what is kept with the socket |
+/// | [`Room`] | with `room_join` and `room_leave` |
+/// | [`Reason`] | with `close` and `disconnect` |
+/// | [`Fault`] | with `error`, and with `disconnect` where there is one |
+/// | [`EventPayload`] | all of it |
+/// | `Option` of any of them | `None` where it does not fit |
+///
+/// An application may have its own, such as who is logged in:
+///
+/// ```
+/// use ws_events::{EventPayload, FromEvent};
+///
+/// #[derive(Clone)]
+/// struct Admin(String);
+///
+/// impl FromEvent for Admin {
+///     fn from_event(event: &EventPayload) -> Result<Self, String> {
+///         event.attributes().get().ok_or_else(|| "only for admins".to_owned())
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken out of an event",
-    note = "a handler's arguments are `Socket`, `Json<T>`, `State<T>`, `EventPayload` and others \
-            that implement `FromEvent`"
+    note = "a handler's arguments are `Socket`, `Json<T>`, `State<T>`, `Attribute<T>`, `EventPayload` \
+            and others that implement `FromEvent`"
 )]
 pub trait FromEvent: Sized + Send + 'static {
     /// Takes it out.
@@ -49,9 +73,42 @@ pub trait FromEvent: Sized + Send + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
-/// What the hub was [given](crate::HubBuilder::state) for its handlers.
+/// What the hub was [given](crate::HubBuilder::state) for its handlers, by its type.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use ws_events::{Hub, State};
+///
+/// let hub = Hub::builder().state(AtomicU64::new(0)).build();
+/// hub.on_connect(async |State(visits): State<AtomicU64>| {
+///     visits.fetch_add(1, Ordering::Relaxed);
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct State<T>(pub Arc<T>);
+
+/// What is kept with the socket by its type, among its [attributes](Socket::attributes): a
+/// clone of it.
+///
+/// ```
+/// use ws_events::{Attribute, Hub, Refusal, Socket};
+///
+/// #[derive(Clone)]
+/// struct Name(String);
+///
+/// let hub = Hub::new();
+/// hub.middleware(async |socket: Socket| {
+///     let request = socket.request().ok_or(Refusal::new("no request"))?;
+///     let name = request.query("name").ok_or(Refusal::new("say who you are"))?;
+///     socket.attributes().insert(Name(name.into_owned()));
+///     Ok(())
+/// });
+/// hub.on_connect(async |socket: Socket, Attribute(Name(name)): Attribute<Name>| {
+///     socket.broadcast().send(format!("{name} is here"));
+/// });
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Attribute<T>(pub T);
 
 /// The name of the room that was entered or left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +135,17 @@ impl<T: DeserializeOwned + Send + 'static> FromEvent for Json<T> {
 impl<T: Send + Sync + 'static> FromEvent for State<T> {
     fn from_event(event: &EventPayload) -> Result<Self, String> {
         let state = event.socket().hub().state::<T>();
-        state.map(State).ok_or_else(|| format!("no `{}` in the hub", std::any::type_name::<T>()))
+        state.map(State).ok_or_else(|| {
+            format!("the hub was built without a state of type `{}`", std::any::type_name::<T>())
+        })
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> FromEvent for Attribute<T> {
+    fn from_event(event: &EventPayload) -> Result<Self, String> {
+        event.attributes().get().map(Self).ok_or_else(|| {
+            format!("the socket has no attribute of type `{}`", std::any::type_name::<T>())
+        })
     }
 }
 

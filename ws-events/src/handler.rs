@@ -10,8 +10,9 @@ use crate::{EventPayload, FromEvent};
 /// An async function or closure whose arguments can be [taken out of an event](FromEvent),
 /// at most six.
 ///
-/// It returns nothing, or a `Result` whose error can be shown: an error becomes an `error`
-/// event. So does a panic.
+/// It returns nothing, or a `Result<(), E>` whose error can be shown: an error becomes an
+/// `error` event. So does a panic. What sends to many returns a
+/// [`Delivery`](crate::Delivery): a handler that ends so says `.map(drop)`.
 ///
 /// ```
 /// use ws_core::Message;
@@ -25,10 +26,30 @@ use crate::{EventPayload, FromEvent};
 /// hub.on_message(echo);
 /// hub.on_connect(async |socket: Socket| socket.send("hello"));
 /// ```
+///
+/// What handlers share is best given to the hub, as [`State`](crate::State). An async closure
+/// that uses what it captures would lend it to a future that may outlive the closure, and the compiler
+/// refuses it: a closure that clones it for each call does.
+///
+/// ```
+/// use tokio::sync::mpsc;
+/// use ws_events::{Hub, Id};
+///
+/// let (sender, receiver) = mpsc::unbounded_channel();
+/// let hub = Hub::new();
+/// hub.on_connect(move |id: Id| {
+///     let sender = sender.clone();
+///     async move { sender.send(id) }
+/// });
+/// # let _ = receiver;
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this cannot handle an event",
     note = "a handler is an async function or closure whose arguments implement `FromEvent`, whose \
-            future is `Send`, and which returns `()` or a `Result` with an error that can be shown"
+            future is `Send`, and which returns `()` or a `Result<(), E>` with an error that can \
+            be shown",
+    note = "a closure that captures something has to clone it for each call, and give it to an \
+            `async move` block: see the documentation of `Handler`"
 )]
 pub trait Handler<Args>: Send + Sync + 'static {
     /// Takes the arguments out of the event, and begins.

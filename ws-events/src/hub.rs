@@ -33,7 +33,22 @@ use crate::{Refusal, Socket, driver};
 /// is sent never waits for a peer: it goes into the [outbox](Outbox) of each socket.
 ///
 /// A handler asks the [`Socket`] for its hub, or takes [`State`](crate::State) out of it. One
-/// that captures the hub itself keeps it for ever: the hub keeps its handlers.
+/// that captures the hub itself keeps it for ever, since the hub keeps its handlers. Any other
+/// task has a clone of it:
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use ws_events::{EncodeError, Hub};
+/// async fn tick(hub: Hub) -> Result<(), EncodeError> {
+///     let mut ticks = tokio::time::interval(Duration::from_millis(100));
+///     for tick in 0_u64.. {
+///         ticks.tick().await;
+///         // Whoever is behind does without: the next is soon.
+///         hub.to("watching").volatile().emit("tick", &tick)?;
+///     }
+///     Ok(())
+/// }
+/// ```
 ///
 /// ```
 /// use ws_core::Message;
@@ -138,7 +153,7 @@ impl Hub {
     /// added. One that is refused is closed as the [`Refusal`] says; nobody hears of it.
     ///
     /// The socket is in no room yet and found by nobody, but it can be given attributes and
-    /// an id. To refuse by an HTTP status, before the upgrade, is the adapter's.
+    /// an id. To refuse by an HTTP status, before the upgrade, is up to the adapter.
     ///
     /// ```
     /// # use ws_events::{Hub, Refusal, Socket};
@@ -163,7 +178,8 @@ impl Hub {
     /// Adds a handler of an event: one of the [`Event`]s of the hub, also by its name, or
     /// one of the application's own.
     ///
-    /// Several handlers of one event are called in the order in which they were added.
+    /// Several handlers of one event are called in the order in which they were added. An
+    /// event that nobody handles is left, with a word in the log of level `debug`.
     pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
     where
         H: Handler<Args>,
@@ -378,7 +394,8 @@ on! {
     on_close Close
     /// A connection is over: see [`Event::Disconnect`].
     on_disconnect Disconnect
-    /// Something went wrong: see [`Event::Error`].
+    /// Something went wrong: see [`Event::Error`]. Where nobody handles it, panics and errors
+    /// of handlers are logged as errors, and what peers send amiss as warnings.
     on_error Error
     /// A socket has entered a room: see [`Event::RoomJoin`].
     on_room_join RoomJoin

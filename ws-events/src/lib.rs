@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use serde::Deserialize;
-//! use ws_events::{EmitError, EncodeError, Hub, Json, Socket};
+//! use ws_events::{EncodeError, Hub, Json, NotConnected, Room, Socket};
 //!
 //! #[derive(Deserialize)]
 //! struct Say {
@@ -15,23 +15,30 @@
 //!     text: String,
 //! }
 //!
+//! // What peers send is theirs to choose: so the room is looked at.
+//! async fn enter(socket: Socket, Json(room): Json<String>) -> Result<(), NotConnected> {
+//!     if ["red", "blue"].contains(&&*room) { socket.join(room) } else { Ok(()) }
+//! }
+//!
 //! async fn say(socket: Socket, Json(say): Json<Say>) -> Result<(), EncodeError> {
-//!     // Everyone in the room, but whoever says it.
-//!     socket.to(&say.room).emit("said", &(socket.id(), say.text))?;
+//!     if socket.is_in(&say.room) {
+//!         // Everyone in the room, but whoever says it.
+//!         socket.to(&say.room).emit("said", &(socket.id(), say.text))?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! // However it comes about: the peer is gone, too.
+//! async fn left(socket: Socket, Room(room): Room) -> Result<(), EncodeError> {
+//!     socket.to(&room).emit("left", &socket.id())?;
 //!     Ok(())
 //! }
 //!
 //! let hub = Hub::builder().envelope().build();
-//! hub.on("say", say);
-//! hub.on("enter", async |socket: Socket, Json(room): Json<String>| socket.join(room));
 //! hub.on_connect(async |socket: Socket| socket.emit("welcome", "hello"));
-//! hub.on_disconnect(async |socket: Socket| {
-//!     for room in socket.rooms() {
-//!         socket.to(room).emit("left", &socket.id())?;
-//!     }
-//!     Ok::<_, EncodeError>(())
-//! });
-//! # fn unused(_: EmitError) {}
+//! hub.on("enter", enter);
+//! hub.on("say", say);
+//! hub.on_room_leave(left);
 //! ```
 //!
 //! It is served by any adapter: `ws.on_upgrade(hub.member())` in a handler of axum,
@@ -73,17 +80,81 @@
 //! like send them, [`Hub::on_message`] hears of them. With
 //! [`envelope`](HubBuilder::envelope), text messages are events, `{"event":"say","data":…}`
 //! in both directions: [`Socket::emit`] and its like send them, [`Hub::on`] hears of them.
+//! A page needs no library for it:
+//!
+//! ```js
+//! const socket = new WebSocket("wss://example.com/chat");
+//! const emit = (event, data) => socket.send(JSON.stringify({ event, data }));
+//! socket.onopen = () => emit("say", { room: "red", text: "hello" });
+//! socket.onmessage = (message) => {
+//!   const { event, data } = JSON.parse(message.data);
+//!   if (event === "said") console.log(...data);
+//! };
+//! ```
+//!
+//! # From the request to the handlers
+//!
+//! [`Socket::request`] is the request that the connection began with: path parameters, query,
+//! cookies, and what middleware of the web framework attached to it, its
+//! [locals](RequestInfo::local). What a handler of the framework has found out itself, it keeps with the connection
+//! before the hub is given it. Handlers of the hub find it among the [attributes](Socket::attributes).
+//!
+//! ```
+//! use axum::extract::{Path, State};
+//! use axum::response::Response;
+//! use ws_events::{Attribute, Hub, Socket};
+//! use ws_server_axum::WebSocketUpgrade;
+//!
+//! #[derive(Clone)]
+//! struct User(String);
+//!
+//! async fn chat(ws: WebSocketUpgrade, Path(name): Path<String>, State(hub): State<Hub>) -> Response {
+//!     ws.on_upgrade(async move |conn| {
+//!         conn.values().insert(User(name));
+//!         hub.serve(conn).await;
+//!     })
+//! }
+//!
+//! let hub = Hub::new();
+//! hub.on_connect(async |socket: Socket, Attribute(User(name)): Attribute<User>| {
+//!     socket.send(format!("Hello, {name}!"))
+//! });
+//! # let _: axum::Router =
+//! #     axum::Router::new().route("/{name}", axum::routing::any(chat)).with_state(hub);
+//! ```
+//!
+//! # Testing
+//!
+//! A hub does not care where its connections come from. Two ends in memory are enough for a test:
+//!
+//! ```
+//! use ws_events::{Hub, Message, Socket, pair};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), ws_events::Error> {
+//! let hub = Hub::new();
+//! hub.on_message(async |socket: Socket, message: Message| socket.send(message));
+//! let (client, server) = pair();
+//! tokio::spawn(hub.member()(server));
+//! client.write("hello").await?;
+//! assert_eq!(client.read().await?.as_text(), Some("hello"));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What is guaranteed
+//!
+//! Among the sockets of one process, which is all that a hub knows of:
 //!
 //! * What is sent to one socket arrives in the order in which it was sent, however it was:
 //!   to the socket, to a room, to everyone. Only volatile messages, and those that an
 //!   [`Outbox`] has no room for, are left out. Pings, pongs and the closing handshake
 //!   overtake.
-//! * All who are in a room hear what several senders send to it in one order. A message to
-//!   several rooms takes its place in the order of each, and reaches everyone once.
-//! * Who [joined](Socket::join) before a message was sent gets it, who
-//!   [left](Socket::leave) before does not, and at the same time it is either, once.
+//! * When several send to a room, all who are in it get their messages in the same order. A
+//!   message to several rooms takes its place in the order of each, and reaches everyone once.
+//! * Who [joined](Socket::join) before a message was sent gets it, and who
+//!   [left](Socket::leave) before does not. Who does so at the same time gets it once or not
+//!   at all.
 //! * Handlers of one socket run one after the other, in the order of what they handle;
 //!   those of several sockets at once. While one works, pings are answered, what is sent
 //!   leaves, and the end is noticed; up to 32 messages or 64 KiB are read ahead, and then
@@ -111,10 +182,11 @@
 //! socket is closed with 1013. Nobody else waits for it in any case.
 //!
 //! An outbox is not only for the slow: what is sent waits there until the task that writes
-//! it has its turn, which is the socket's own or, of what is for many, one for several
-//! sockets on the same runtime. When half of one is used before that, the handlers of others stop for a turn, so
-//! half of it has to hold what one handler sends to one socket in one go. A task of your own
-//! that sends without end has to let others have a turn by itself.
+//! it has its turn. That is the socket's own or, for what is sent to many, one that several
+//! sockets share. When half of an outbox is used before that, the hub's handlers give way for
+//! a turn, so half of it has to hold what one handler sends to one socket without waiting for
+//! anything in between. A task of your own is not held back: one that sends in a loop calls
+//! [`yield_now`](tokio::task::yield_now) now and then, or waits for something.
 //!
 //! # Coming from callbacks
 //!
@@ -135,7 +207,7 @@
 //!
 //! | socketio | here |
 //! | --- | --- |
-//! | `New(callback, config)` | [`Hub::member`], [`Hub::on_connect`]; the request is [`Socket::request`] |
+//! | `New(callback, config)` | [`Hub::member`], [`Hub::on_connect`]; the request is [`Socket::request`]; for one route alone, what its handler does before [`Hub::serve`] |
 //! | `On(event, callback)`, `Off` | [`Hub::on`], [`Hub::off`]; [`Socket::on`], [`Socket::off`] for one socket |
 //! | `EventPayload` | [`EventPayload`], or what you need of it as [arguments](FromEvent) |
 //! | `kws.Emit(message)` | [`Socket::send`], [`Socket::emit`] |
@@ -184,11 +256,12 @@ mod target;
 mod waiting;
 
 pub use builder::HubBuilder;
+pub use bytes::Bytes;
 pub use counters::{HubStats, SocketStats};
 pub use drain::Drained;
 pub use error::{EmitError, EncodeError, Fault, NotConnected, Reason, Refusal, SetIdError};
 pub use event::{Event, EventPayload};
-pub use extract::{FromEvent, Json, Room, State};
+pub use extract::{Attribute, FromEvent, Json, Room, State};
 pub use handler::{Handler, Handling};
 pub use hub::Hub;
 pub use id::Id;
@@ -197,4 +270,7 @@ pub use outbox::{Outbox, Overflow};
 pub use posting::Delivery;
 pub use socket::Socket;
 pub use target::Target;
-pub use ws_core::{CloseError, Conn, Error, Message, MessageType, Prepared, StatusCode, Values};
+pub use ws_core::{
+    CloseError, Conn, Error, Message, MessageType, Prepared, RequestInfo, StatusCode, Unsendable,
+    Values, pair,
+};

@@ -79,7 +79,7 @@ impl Member {
             runtime: Handle::try_current().ok(),
             name: Name::new(Id::random().0),
             mailbox,
-            attributes: Values::default(),
+            attributes: conn.values().clone(),
             conn: Mutex::new(Some(conn)),
             places: Mutex::new(Places::Outside),
             listeners: OnceBox::new(),

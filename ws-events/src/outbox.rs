@@ -10,9 +10,9 @@ use ws_core::StatusCode;
 /// batch that the connection has in hand, which is about the high mark of
 /// [`Config::write_buffer`](ws_core::Config::write_buffer).
 ///
-/// It also has to hold what is sent before the socket's task has its turn to write. Tasks of
-/// a hub see to that among themselves: when half of an outbox is used, the handlers of others
-/// stop for a turn. So half of it has to hold what one handler sends to one socket in one go.
+/// It also has to hold what is sent before the socket's task has its turn to write. When half
+/// of an outbox is used before that, the hub's handlers give way for a turn. So half of it has
+/// to hold what one handler sends to one socket without waiting for anything in between.
 ///
 /// ```
 /// use ws_events::{Outbox, Overflow};
@@ -42,8 +42,9 @@ pub enum Overflow {
     DropNewest,
     /// The oldest messages that wait are dropped, as many as make room.
     DropOldest,
-    /// [`Socket::send_wait`](crate::Socket::send_wait) waits for room, for so long at
-    /// most. Whoever cannot wait drops the message: a broadcast never waits.
+    /// [`Socket::send_wait`](crate::Socket::send_wait) and
+    /// [`emit_wait`](crate::Socket::emit_wait) wait for room, for so long at most. All else,
+    /// such as a broadcast, waits for nothing: its message is dropped as with `DropNewest`.
     Block(Duration),
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::timeout;
 use ws_core::Prepared;
 
@@ -19,7 +20,7 @@ use crate::outbox::Outbox;
 use crate::waiting::Place;
 
 /// What became of a message for many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Delivery {
     /// How many sockets it was for.

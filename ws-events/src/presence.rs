@@ -4,7 +4,11 @@ use crate::member::{Places, Seat};
 use crate::{Event, NotConnected, Socket};
 
 impl Socket {
-    /// Enters a room. To be in it already is no error.
+    /// Enters a room, which is made if it is not there, and gone with its last member. To be
+    /// in it already is no error.
+    ///
+    /// Neither the rooms of a socket nor the lengths of their names are limited: where the
+    /// peer says which to enter, look at the name, and at how many there are.
     ///
     /// # Errors
     ///

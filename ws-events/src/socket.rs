@@ -42,7 +42,8 @@ impl Socket {
         Id(self.0.name.get())
     }
 
-    /// Gives it another id, by which it is found from now on. The one it has is no change.
+    /// Gives it another id, by which it is found from now on. To give it the one that it has
+    /// changes nothing, and is no error.
     ///
     /// # Errors
     ///
@@ -57,8 +58,11 @@ impl Socket {
         })
     }
 
-    /// What the application keeps with it, by type or by name. Forgotten when its end has
-    /// been handled; from then on nothing is kept.
+    /// What the application keeps with it, by type or by name: at first, what was kept with
+    /// the [connection](ws_core::Conn::values) when the hub was given it. Handlers ask for one by its type as
+    /// [`Attribute<T>`](crate::Attribute).
+    ///
+    /// Forgotten when its end has been handled; from then on nothing is kept.
     pub fn attributes(&self) -> &Values {
         &self.0.attributes
     }
@@ -98,8 +102,9 @@ impl Socket {
     /// As [`send`](Self::send), and with [`Overflow::Block`] waits for room first. With any
     /// other overflow it is `send`, and waits for nothing.
     ///
-    /// In a handler, the peer that reads too slowly holds up its own messages by this, and
-    /// nobody else. Who waits is in no queue: of several, any may be the next.
+    /// A handler that waits so, for the peer whose event it handles, holds up what this peer
+    /// sends and nobody else's. Those who wait for room are in no order: any of them may be
+    /// the next.
     ///
     /// # Errors
     ///
@@ -236,10 +241,10 @@ impl Socket {
     }
 
     /// Has the handlers of an event called, here on the server. Nothing goes over the
-    /// wire. Says whether that will be: there are some, at most 1,024 events wait in front
-    /// of them, and the socket has not ended.
+    /// wire. Says whether they will be: not if there are none, if 1,024 events wait for the
+    /// socket's handlers already, or if the socket has ended.
     ///
-    /// It happens in the task of the socket, behind what that has to handle already. What
+    /// It happens in the task of the socket, after what that has to handle already. What
     /// was fired by the end is handled before the `disconnect`.
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
         self.0.tell(event.into(), News::Data(data.into()))
@@ -270,9 +275,24 @@ impl Socket {
         self.0.listeners.get().is_some_and(|listeners| listeners.remove(id))
     }
 
-    /// Closes it. What was sent before goes out first, for at most half of the connection's
-    /// [`close_timeout`](ws_core::Config::close_timeout); then the closing handshake has that
-    /// time. Does nothing if the socket is closing already.
+    /// Closes it, without waiting for that. What was sent before goes out first, for at most
+    /// half of the connection's [`close_timeout`](ws_core::Config::close_timeout); then the
+    /// closing handshake has that time. Does nothing if the socket is closing already.
+    ///
+    /// The code may tell a client whether to come back: `ws_client::Reconnect` stays away
+    /// after [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION), 1008, and comes back after a
+    /// code of your own, from 4000 on, unless it is told otherwise.
+    ///
+    /// ```
+    /// # fn kick(hub: &ws_events::Hub) -> Result<(), ws_events::Unsendable> {
+    /// use ws_events::StatusCode;
+    ///
+    /// if let Some(socket) = hub.socket("ann") {
+    ///     socket.close(StatusCode::POLICY_VIOLATION, "no shouting in here")?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -310,7 +330,8 @@ impl Socket {
 
     /// The connection below: to ping, or to ask what it knows. `None` when it is over.
     ///
-    /// The hub reads it. What is written to it directly passes the outbox.
+    /// The hub reads it: whoever else does takes messages away from the handlers. What is
+    /// written to it directly overtakes what waits in the outbox.
     pub fn conn(&self) -> Option<Conn> {
         self.0.conn.lock().clone()
     }

@@ -113,9 +113,12 @@ impl Target {
         self
     }
 
-    /// Only to those who keep up: for what is out of date soon. Who has not yet taken all
-    /// that was sent before, as far as the transport tells, or whose outbox is full, does
-    /// not get it.
+    /// Only to those who keep up: for what is out of date soon, such as positions. Who has
+    /// not yet taken all that was sent before, as far as the transport tells, or whose outbox
+    /// is full, does not get it.
+    ///
+    /// So what a slow peer misses is the newest, and it gets the next that is sent once it has caught
+    /// up. Where nothing may follow for long, send the last state without this.
     pub const fn volatile(mut self) -> Self {
         self.volatile = true;
         self
@@ -164,9 +167,9 @@ impl Target {
     }
 
     /// Has the handlers of an event called, here on the server, for each of them. Nothing
-    /// goes over the wire. Says for how many.
+    /// goes over the wire. Says for how many they will be: see [`Socket::fire`].
     ///
-    /// It happens in the task of each socket, behind what that has to handle already.
+    /// It happens in the task of each socket, after what that has to handle already.
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
         let (event, data) = (event.into(), data.into());
         let told = |member: &Arc<Member>| member.tell(event.clone(), News::Data(data.clone()));

@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use ws_core::{Agreed, Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
 use ws_events::{
-    EncodeError, Event, EventPayload, Fault, Hub, Json, Reason, Refusal, Room, SetIdError, Socket,
-    State,
+    Attribute, EncodeError, Event, EventPayload, Fault, Hub, Json, Reason, Refusal, Room,
+    SetIdError, Socket, State,
 };
 
 #[tokio::test]
@@ -417,6 +417,40 @@ async fn typed_events_are_taken_from_json_and_what_does_not_fit_is_an_error() {
     assert!(matches!(hub.emit("x", &keys), Err(EncodeError::Json(_))));
     assert!(matches!(Hub::new().emit("x", "x"), Err(EncodeError::NoEnvelope)));
     drop(socket);
+}
+
+#[tokio::test]
+async fn what_is_kept_with_a_connection_before_is_an_attribute_that_handlers_ask_for() {
+    #[derive(Clone)]
+    struct User(String);
+    let hub = Hub::new();
+    hub.middleware(async |socket: Socket| {
+        let known = socket.attributes().get::<User>().ok_or_else(|| Refusal::new("who?"))?;
+        socket.set_id(known.0).map_err(|error| Refusal::new(error.to_string()))
+    });
+    hub.on_message(async |socket: Socket, Attribute(User(name)): Attribute<User>| {
+        socket.attributes().remove::<User>();
+        socket.send(name)
+    });
+    hub.on_error(async |socket: Socket, fault: Fault| socket.send(fault.to_string()));
+    let (client, server) = pair();
+    server.values().insert(User("ann".to_owned()));
+    server.values().set("own", 1);
+    let values = server.clone();
+    tokio::spawn(hub.member()(server));
+    client.write("who am I?").await.unwrap();
+    assert_eq!(read(&client).await, "ann");
+    client.write("and now?").await.unwrap();
+    let why = read(&client).await;
+    assert!(why.contains("has no attribute of type") && why.contains("User"), "{why}");
+    let socket = hub.socket("ann").unwrap();
+    assert_eq!(socket.attributes().named::<i32>("own"), Some(1));
+    // Each has its own from then on.
+    assert!(values.values().get::<User>().is_some());
+
+    let (client, server) = pair();
+    tokio::spawn(hub.member()(server));
+    assert_eq!(read_all(&client).await.1, Some(1008));
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use tracing::Span;
 /// Values that the application keeps with a connection, by type or by name.
 ///
 /// Shared by all handles of the connection. Takes no memory until it is used. A value
-/// goes in and out by clone; wrap what is dear in an [`Arc`].
+/// goes in and out by clone; wrap what is dear in an [`Arc`]. A clone of all of them has
+/// the same values, and is changed by itself.
 ///
 /// ```
 /// # let (conn, _peer) = ws_core::pair();
@@ -117,6 +118,22 @@ impl Values {
     }
 }
 
+impl Clone for Values {
+    fn clone(&self) -> Self {
+        let Some(maps) = self.0.get() else { return Self::default() };
+        let (sealed, typed, named) = {
+            let maps = maps.lock();
+            (maps.sealed, maps.typed.clone(), maps.named.clone())
+        };
+        let clone = Self::default();
+        // What the library keeps is all there is, mostly, and that is the connection's own.
+        if sealed || !typed.is_empty() || !named.is_empty() {
+            *clone.maps().lock() = Maps { sealed, typed, named, own: Own::default() };
+        }
+        clone
+    }
+}
+
 fn cloned<T: Clone + 'static>(value: Option<&Arc<dyn Any + Send + Sync>>) -> Option<T> {
     value?.downcast_ref::<T>().cloned()
 }
@@ -156,6 +173,26 @@ mod tests {
         values.insert(4_u8);
         values.set("c", 5_u8);
         assert_eq!((values.get::<u8>(), values.named::<u8>("c")), (None, None));
+    }
+
+    #[test]
+    fn a_clone_has_the_same_values_and_is_changed_by_itself() {
+        let values = Values::default();
+        assert!(values.clone().0.get().is_none());
+        values.change_own(|own| own.span = Some(Span::none()));
+        assert!(values.clone().0.get().is_none());
+        values.insert(1_u8);
+        values.set("a", 2_u8);
+        let clone = values.clone();
+        values.insert(3_u8);
+        assert!(clone.unset("a"));
+        assert_eq!((clone.get::<u8>(), clone.named::<u8>("a")), (Some(1), None));
+        assert_eq!((values.get::<u8>(), values.named::<u8>("a")), (Some(3), Some(2)));
+        assert!(clone.own(|own| own.span.clone()).is_none());
+        values.seal();
+        let sealed = values.clone();
+        sealed.insert(4_u8);
+        assert_eq!(sealed.get::<u8>(), None);
     }
 
     /// Looks at the values when it is dropped.
