@@ -273,6 +273,26 @@ async fn rtt_tells_everyone_of_everyone() {
     reading.abort();
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn dashboard_shows_what_the_hub_does_and_stops() {
+    let mut example = Example::start("dashboard", &[]);
+    let ann = connect(example.dial("/")).await;
+    while !text(&ann).await.starts_with(r#"{"event":"stats","data":{"sockets":1,"rooms":1,"#) {}
+    let interrupt = format!("kill -INT {}", example.child.id());
+    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
+    let ended = loop {
+        if let Err(error) = in_time(ann.read()).await {
+            break error;
+        }
+    };
+    assert_eq!(ended.close_status(), Some(StatusCode::GOING_AWAY));
+    let mut line = String::new();
+    example.output.read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "1 told, 0 cut, 0 left");
+    assert!(example.child.wait().unwrap().success());
+}
+
 #[tokio::test]
 async fn gofiber_chat_greets_passes_letters_on_and_handles_events() {
     let mut example = Example::start("gofiber_chat", &[]);

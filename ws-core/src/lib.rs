@@ -1,4 +1,40 @@
 //! The core of a WebSocket connection: vocabulary, protocol, handshake and [`Conn`].
+//!
+//! Applications name an adapter for their web framework, or the client, which re-export what
+//! they need of this. By itself, it serves a bare TCP listener:
+//!
+#![cfg_attr(feature = "conn", doc = "```no_run")]
+#![cfg_attr(not(feature = "conn"), doc = "```ignore")]
+//! use tokio::net::TcpListener;
+//! use ws_core::{AcceptOptions, Conn, Error};
+//!
+//! async fn echo(conn: Conn) -> Result<(), Error> {
+//!     loop {
+//!         let message = conn.read().await?;
+//!         conn.write(message).await?;
+//!     }
+//! }
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:9000").await?;
+//! loop {
+//!     let (stream, _) = listener.accept().await?;
+//!     tokio::spawn(async { Conn::serve(stream, &AcceptOptions::new(), echo).await });
+//! }
+//! # }
+//! ```
+//!
+//! | to | there is |
+//! | --- | --- |
+//! | have a connection over any byte stream | [`Conn`], by `accept`, `serve` or `from_stream` |
+//! | say what a server accepts | [`AcceptOptions`], and [`Config`] for what holds after the handshake |
+//! | build an adapter, or a client | [`handshake`]: requests and responses as values |
+//! | use another runtime, or none | [`proto`]: bytes in and events out, as a value |
+//! | look at frames | [`frame`] |
+//!
+//! Without the feature `conn`, which is on by default, there are no connections, and neither
+//! tokio nor anything else that waits; the rest is there. The features `json`, `proto` and
+//! `tungstenite` add methods to messages and connections.
 
 #[cfg(feature = "tungstenite")]
 pub mod bridge;

@@ -39,6 +39,9 @@
 //! }
 //! ```
 //!
+//! Connections that know of each other, with rooms, events and broadcasts, are what
+//! `ws-events` is for: `upgrade.serve(hub.member())`.
+//!
 //! # Which server
 //!
 //! [`serve`] and [`serve_until`] take the connections of a listener, [`serve_stream`] one over

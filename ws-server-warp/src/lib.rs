@@ -30,7 +30,8 @@
 //! ```
 //!
 //! When a handler returns, the connection is closed with 1000, when it returns an error or
-//! panics, with 1011.
+//! panics, with 1011. Connections that know of each other, with rooms, events and
+//! broadcasts, are what `ws-events` is for: `ws.on_upgrade(hub.member())`.
 //!
 //! # Rejections
 //!
