@@ -19,7 +19,10 @@ async fn tell(mut events: Events) {
     while let Some(state) = events.next().await {
         match state {
             State::Connected => println!("connected"),
-            State::Waiting { loss, wait, .. } => println!("{loss}; again in {wait:.1?}"),
+            // With all that caused it.
+            State::Waiting { loss, wait, .. } => {
+                println!("{:#}; again in {wait:.1?}", anyhow::Error::new(loss))
+            }
             _ => {}
         }
     }

@@ -84,7 +84,7 @@ async fn enter(socket: Socket) -> Result<(), Refusal> {
         let _ = other.set_id(socket.id());
         let _ = other.close(StatusCode::GOING_AWAY, "");
     }
-    socket.set_id(id).map_err(|error| Refusal::new(error.to_string()))?;
+    socket.set_id(id)?;
     socket.attributes().insert(Name(name));
     Ok(())
 }

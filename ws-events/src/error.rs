@@ -141,6 +141,16 @@ impl Refusal {
     }
 }
 
+/// So middleware may end with `socket.set_id(name)?`.
+impl From<SetIdError> for Refusal {
+    fn from(error: SetIdError) -> Self {
+        match error {
+            SetIdError::Taken => Self::new("the id is taken"),
+            SetIdError::Closed => Self::new(""),
+        }
+    }
+}
+
 /// Why a socket has ended. As a text, it is a line for a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

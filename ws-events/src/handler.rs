@@ -47,7 +47,7 @@ use crate::{EventPayload, FromEvent};
     message = "this cannot handle an event",
     note = "a handler is an async function or closure whose arguments implement `FromEvent`, whose \
             future is `Send`, and which returns `()` or a `Result<(), E>` with an error that can \
-            be shown",
+            be shown; `.map(drop)` makes one of a `Result<Delivery, E>`",
     note = "a closure that captures something has to clone it for each call, and give it to an \
             `async move` block: see the documentation of `Handler`"
 )]

@@ -328,7 +328,9 @@ impl Socket {
         SocketStats { messages: level.messages, bytes: level.bytes, dropped: level.dropped }
     }
 
-    /// The connection below: to ping, or to ask what it knows. `None` when it is over.
+    /// The connection below: to ping, or to ask what it knows. `None` when its end has been
+    /// handled: handlers of `disconnect` have it still, unless the task that served it was
+    /// dropped.
     ///
     /// The hub reads it: whoever else does takes messages away from the handlers. What is
     /// written to it directly overtakes what waits in the outbox.
@@ -336,13 +338,14 @@ impl Socket {
         self.0.conn.lock().clone()
     }
 
-    /// The request that the connection began with, where it was kept; `None` when the
-    /// connection is over.
+    /// The request that the connection began with, where it was kept; `None` when there is no
+    /// [`conn`](Self::conn) any more.
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
         self.0.conn.lock().as_ref()?.request()
     }
 
-    /// The address at the other end, where it is known; `None` when the connection is over.
+    /// The address at the other end, where it is known; `None` when there is no
+    /// [`conn`](Self::conn) any more.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.conn.lock().as_ref()?.peer_addr()
     }

@@ -18,7 +18,7 @@ use crate::event::News;
 use crate::mail::Order;
 use crate::member::{Member, Places, Seat, Told};
 use crate::rooms::Room;
-use crate::{Event, Hub, Reason, Refusal, Socket};
+use crate::{Event, Hub, Reason, Refusal, SetIdError, Socket};
 
 /// A socket that is not let in yet.
 pub(crate) struct Arrival(Guest);
@@ -53,7 +53,7 @@ impl Arrival {
             return Err(Refusal::draining());
         }
         if hub.directory.list(member, &member.name).is_err() {
-            return Err(Refusal::new("the id is taken"));
+            return Err(SetIdError::Taken.into());
         }
         {
             let mut places = member.places.lock();

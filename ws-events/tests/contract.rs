@@ -240,7 +240,8 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
     on_each_adapter(listening, async |served| {
         served.hub.on_disconnect(async |socket: Socket, State(heard): State<Heard>| {
             let named = socket.attributes().named::<i64>("int");
-            heard.note(format!("{named:?} {:?}", socket.attributes().get::<Points>()));
+            let typed = socket.attributes().get::<Points>();
+            heard.note(format!("{named:?} {typed:?} {}", socket.request().is_some()));
         });
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
@@ -254,7 +255,7 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
         assert_eq!(attributes.named::<String>("int"), None);
         ann.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
         let heard = heard(served).take(3).await;
-        assert_eq!(heard[2], "Some(1) Some(Points(3))");
+        assert_eq!(heard[2], "Some(1) Some(Points(3)) true");
         wait_until(|| attributes.get::<Points>().is_none()).await;
         assert!(socket.conn().is_none() && socket.request().is_none());
     })

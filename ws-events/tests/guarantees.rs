@@ -426,7 +426,7 @@ async fn what_is_kept_with_a_connection_before_is_an_attribute_that_handlers_ask
     let hub = Hub::new();
     hub.middleware(async |socket: Socket| {
         let known = socket.attributes().get::<User>().ok_or_else(|| Refusal::new("who?"))?;
-        socket.set_id(known.0).map_err(|error| Refusal::new(error.to_string()))
+        Ok(socket.set_id(known.0)?)
     });
     hub.on_message(async |socket: Socket, Attribute(User(name)): Attribute<User>| {
         socket.attributes().remove::<User>();
