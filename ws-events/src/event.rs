@@ -15,6 +15,9 @@ use crate::{Fault, Id, Reason, Socket};
 /// The names of the hub's own, as texts, mean these events; any other text is a custom
 /// event. So [`Hub::on`](crate::Hub::on) takes either.
 ///
+/// One that nobody handles is dropped; if a peer sent it, the log has a word of it at the
+/// level `debug`.
+///
 /// For each socket: `Connect` comes before any other. `Close` comes before `Disconnect`,
 /// and only if this side closed. `Disconnect` comes once, after the last `Message` and what
 /// was fired by then, while the socket is still in its rooms. `Error` comes after the
@@ -36,7 +39,8 @@ pub enum Event {
     Close,
     /// The connection is over, for the [`Reason`] that the handler can ask for.
     Disconnect,
-    /// Something went wrong: the [`Fault`] says what.
+    /// Something went wrong: the [`Fault`] says what. Where nobody handles it, panics and
+    /// errors of handlers are logged as errors, and what peers send amiss as warnings.
     Error,
     /// The socket has entered a room.
     RoomJoin,

@@ -33,22 +33,8 @@ use crate::{Refusal, Socket, driver};
 /// is sent never waits for a peer: it goes into the [outbox](Outbox) of each socket.
 ///
 /// A handler asks the [`Socket`] for its hub, or takes [`State`](crate::State) out of it. One
-/// that captures the hub itself keeps it for ever, since the hub keeps its handlers. Any other
-/// task has a clone of it:
-///
-/// ```no_run
-/// # use std::time::Duration;
-/// # use ws_events::{EncodeError, Hub};
-/// async fn tick(hub: Hub) -> Result<(), EncodeError> {
-///     let mut ticks = tokio::time::interval(Duration::from_millis(100));
-///     for tick in 0_u64.. {
-///         ticks.tick().await;
-///         // Whoever is behind does without: the next is soon.
-///         hub.to("watching").volatile().emit("tick", &tick)?;
-///     }
-///     Ok(())
-/// }
-/// ```
+/// that captures the hub itself keeps it for ever, since the hub keeps its handlers. Other tasks
+/// have clones of it.
 ///
 /// ```
 /// use ws_core::Message;
@@ -178,8 +164,7 @@ impl Hub {
     /// Adds a handler of an event: one of the [`Event`]s of the hub, also by its name, or
     /// one of the application's own.
     ///
-    /// Several handlers of one event are called in the order in which they were added. An
-    /// event that nobody handles is left, with a word in the log of level `debug`.
+    /// Several handlers of one event are called in the order in which they were added.
     pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
     where
         H: Handler<Args>,
@@ -394,8 +379,7 @@ on! {
     on_close Close
     /// A connection is over: see [`Event::Disconnect`].
     on_disconnect Disconnect
-    /// Something went wrong: see [`Event::Error`]. Where nobody handles it, panics and errors
-    /// of handlers are logged as errors, and what peers send amiss as warnings.
+    /// Something went wrong: see [`Event::Error`].
     on_error Error
     /// A socket has entered a room: see [`Event::RoomJoin`].
     on_room_join RoomJoin

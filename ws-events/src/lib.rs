@@ -197,7 +197,7 @@
 //! | `HandleOpen(func(*Conn))` | [`Hub::on_connect`] with [`Socket`] |
 //! | `HandleData(func(*Conn, bool, []byte))` | [`Hub::on_message`] with [`Socket`] and [`Message`], whose [`kind`](Message::kind) is text or binary |
 //! | `HandleFrame(func(*Conn, *Frame))` | [`Socket::conn`] in `on_connect`, and its [`tap`](Conn::tap), which shows the frames of both directions and replaces nothing |
-//! | `HandlePing`, `HandlePong` | [`Hub::on_ping`], [`Hub::on_pong`], with the payload as [`Bytes`](bytes::Bytes); pings are answered without them |
+//! | `HandlePing`, `HandlePong` | [`Hub::on_ping`], [`Hub::on_pong`], with the payload as [`Bytes`]; pings are answered without them |
 //! | `HandleClose(func(*Conn, error))` | [`Hub::on_disconnect`] with [`Reason`] |
 //! | `HandleError(func(*Conn, error))` | [`Hub::on_error`] with [`Fault`] |
 //! | `UpgradeHandler` | [`Hub::middleware`], or the adapter's filter for an HTTP status |

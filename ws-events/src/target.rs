@@ -117,8 +117,22 @@ impl Target {
     /// not yet taken all that was sent before, as far as the transport tells, or whose outbox
     /// is full, does not get it.
     ///
-    /// So what a slow peer misses is the newest, and it gets the next that is sent once it has caught
-    /// up. Where nothing may follow for long, send the last state without this.
+    /// So what a slow peer misses is the newest, and it gets the next that is sent once it has
+    /// caught up. Where nothing may follow for long, send the last state without this.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use ws_events::{EncodeError, Hub};
+    /// // A task of its own: `tokio::spawn(tick(hub.clone()))`.
+    /// async fn tick(hub: Hub) -> Result<(), EncodeError> {
+    ///     let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    ///     for tick in 0_u64.. {
+    ///         ticks.tick().await;
+    ///         hub.to("watching").volatile().emit("tick", &tick)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub const fn volatile(mut self) -> Self {
         self.volatile = true;
         self
