@@ -9,7 +9,9 @@ use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 
 use super::Conn;
+use super::shared::Shared;
 use super::waiters::Ticket;
+use super::writing::Writer;
 use crate::proto::CloseFrame;
 use crate::{Error, Message, StatusCode};
 
@@ -104,6 +106,26 @@ impl Messages {
             return Poll::Ready(Ok(()));
         }
         self.conn.shared().poll_write(&mut self.next, &mut self.writes, cx)
+    }
+}
+
+impl Writer {
+    /// As [`poll_write`](Self::poll_write), for a message that others follow, or a flush:
+    /// they leave together.
+    fn poll_feed(
+        &mut self,
+        shared: &Shared,
+        message: &mut Option<Message>,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(shared, ticket, cx))?;
+        if let Some(message) = message.take() {
+            self.messages += 1;
+            self.outbound.message(message);
+            self.send(shared, true);
+        }
+        Poll::Ready(self.outcome())
     }
 }
 

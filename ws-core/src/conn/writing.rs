@@ -63,24 +63,6 @@ impl Writer {
         self.send(shared, shared.more.load(Relaxed));
     }
 
-    /// As [`poll_write`](Self::poll_write), for a message that others follow, or a flush:
-    /// they leave together.
-    pub(super) fn poll_feed(
-        &mut self,
-        shared: &Shared,
-        message: &mut Option<Message>,
-        ticket: &mut Ticket,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(shared, ticket, cx))?;
-        if let Some(message) = message.take() {
-            self.messages += 1;
-            self.outbound.message(message);
-            self.send(shared, true);
-        }
-        Poll::Ready(self.outcome())
-    }
-
     /// As [`poll_write`](Self::poll_write), for a message that goes to many: what waits
     /// for each of them leaves together.
     pub(super) fn poll_write_prepared(
