@@ -28,8 +28,8 @@ use crate::{EventPayload, FromEvent};
 /// ```
 ///
 /// What handlers share is best given to the hub, as [`State`](crate::State). An async closure
-/// that uses what it captures would lend it to a future that may outlive the closure, and the compiler
-/// refuses it: a closure that clones it for each call does.
+/// that captures something is refused by the compiler, since its future borrows that and may
+/// outlive the closure. A closure that clones it for each call will do:
 ///
 /// ```
 /// use tokio::sync::mpsc;

@@ -96,8 +96,9 @@
 //!
 //! [`Socket::request`] is the request that the connection began with: path parameters, query,
 //! cookies, and what middleware of the web framework attached to it, its
-//! [locals](RequestInfo::local). What a handler of the framework has found out itself, it keeps with the connection
-//! before the hub is given it. Handlers of the hub find it among the [attributes](Socket::attributes).
+//! [locals](RequestInfo::local). What a handler of the framework has found out, such as who is
+//! logged in, it keeps with the connection before the hub is given that. Handlers of the hub
+//! find it among the [attributes](Socket::attributes) of the socket.
 //!
 //! ```
 //! use axum::extract::{Path, State};

@@ -59,8 +59,8 @@ impl Socket {
     }
 
     /// What the application keeps with it, by type or by name: at first, what was kept with
-    /// the [connection](ws_core::Conn::values) when the hub was given it. Handlers ask for one by its type as
-    /// [`Attribute<T>`](crate::Attribute).
+    /// the [connection](ws_core::Conn::values) when the hub was given it. Handlers ask for one
+    /// by its type, as [`Attribute<T>`](crate::Attribute).
     ///
     /// Forgotten when its end has been handled; from then on nothing is kept.
     pub fn attributes(&self) -> &Values {
