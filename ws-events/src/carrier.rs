@@ -86,12 +86,9 @@ impl Drop for Carrier {
 /// Hands a connection what waits for it.
 fn carry(member: &Member) {
     let mut handed = Handed::new(member);
-    let written = {
-        let conn = member.conn.lock();
-        // Without one, it is over.
-        let Some(conn) = &*conn else { return };
+    let written = member.with_conn(|conn| {
         conn.try_write_batch(|room| handed.more(|member| member.mailbox.carry(room)))
-    };
+    });
     let is_all = handed.is_all;
     drop(handed);
     match written {

@@ -312,18 +312,18 @@ impl Socket {
     ///
     /// The hub reads it. What is written to it directly passes the outbox.
     pub fn conn(&self) -> Option<Conn> {
-        self.0.conn.lock().clone()
+        self.0.with_conn(Conn::clone)
     }
 
     /// The request that the connection began with, where it was kept; `None` when the
     /// connection is over.
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
-        self.0.conn.lock().as_ref()?.request()
+        self.0.with_conn(Conn::request)?
     }
 
     /// The address at the other end, where it is known; `None` when the connection is over.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.conn.lock().as_ref()?.peer_addr()
+        self.0.with_conn(Conn::peer_addr)?
     }
 }
 

@@ -86,7 +86,7 @@ impl Drop for Stay {
     fn drop(&mut self) {
         if self.guest.is_some() {
             self.socket.0.give_up();
-            drop(self.socket.0.conn.lock().take());
+            self.socket.0.drop_conn();
             drop(Leaving::of(self.guest.take(), Reason::Dropped));
         }
     }
