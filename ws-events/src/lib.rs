@@ -170,6 +170,7 @@ mod mailbox;
 mod member;
 mod outbox;
 mod outgoing;
+mod patience;
 mod posting;
 mod presence;
 mod protocol;

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::time::timeout;
 use ws_core::Prepared;
 
 use crate::EmitError;
@@ -16,6 +15,7 @@ use crate::hub::Inner;
 use crate::mail::{Call, Manner, Posted};
 use crate::member::{Mail, Member};
 use crate::outbox::Outbox;
+use crate::patience::within;
 use crate::waiting::Place;
 
 /// What became of a message for many.
@@ -135,7 +135,7 @@ pub(crate) async fn post_wait(
     let Member { hub, mailbox, .. } = member;
     let mut waits = Waits(member, Place::default());
     let posting = poll_fn(|cx| mailbox.poll_post(message, &hub.outbox, &mut waits.1, cx));
-    let Ok((posted, call)) = timeout(patience, posting).await else {
+    let Some((posted, call)) = within(patience, posting).await else {
         mailbox.drop_one();
         add(&hub.counters.refused, 1);
         return Err(EmitError::Full);

@@ -155,6 +155,29 @@ fn who_is_served_without_tokio_is_sent_to_by_its_own_task() {
 }
 
 #[tokio::test]
+async fn who_is_served_without_tokio_waits_for_room_and_is_closed() {
+    apart(|| {
+        let hub = Hub::builder().outbox(Outbox::new().overflow(Overflow::Block(PATIENCE))).build();
+        let (client, server) = pair();
+        let serving = std::thread::spawn({
+            let member = hub.member();
+            move || block_on(member(server))
+        });
+        while hub.is_empty() {
+            std::thread::yield_now();
+        }
+        let socket = hub.everyone().sockets().remove(0);
+        block_on(socket.send_wait("last")).unwrap();
+        socket.close(StatusCode::GOING_AWAY, "").unwrap();
+        assert_eq!(block_on(client.read()).unwrap(), Message::from("last"));
+        let closed = block_on(client.read()).unwrap_err();
+        assert_eq!(closed.close_status(), Some(StatusCode::GOING_AWAY));
+        serving.join().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn carriers_whose_runtime_ends_leave_nothing_behind() {
     let hub = Hub::new();
     let (_, client) = enter(&hub, "here").await;
