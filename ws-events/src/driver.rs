@@ -17,7 +17,6 @@ use std::task::{Context, Poll, Waker};
 use futures::FutureExt as _;
 use futures::future::OptionFuture;
 use tokio::task::coop::consume_budget;
-use tokio::task::yield_now;
 use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
 
 use crate::bell::Bell;
@@ -192,10 +191,7 @@ impl<'a> Inbound<'a> {
             if !self.later.is_empty() {
                 Box::pin(self.handle_later()).await;
             }
-            if self.socket.0.hub.take_crowded() {
-                // Somebody has to write before there is more: this socket, or another.
-                yield_now().await;
-            } else if was_told {
+            if was_told {
                 // A handler may tell its own socket again and again: others have a turn.
                 consume_budget().await;
             }
@@ -312,8 +308,10 @@ impl<'a> Inbound<'a> {
         }
         let Self { socket, conn, ahead, ahead_bytes, over, .. } = self;
         let mut reading = pin!(conn.read());
+        // It has had this turn.
+        let mut is_due = false;
         poll_fn(|cx| {
-            if handling.as_mut().poll(cx).is_ready() {
+            if std::mem::replace(&mut is_due, true) && handling.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             while !*over && ahead.len() < AHEAD && *ahead_bytes < AHEAD_BYTES {

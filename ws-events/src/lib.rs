@@ -182,6 +182,7 @@ mod stay;
 mod stock;
 mod sync;
 mod target;
+mod turns;
 mod waiting;
 
 pub use builder::HubBuilder;

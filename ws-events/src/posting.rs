@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -104,7 +103,7 @@ impl<'a> Posting<'a> {
     pub(crate) fn done(self, hub: &Inner) -> Delivery {
         let counters = &hub.counters;
         if self.crowded {
-            hub.crowded.store(true, Relaxed);
+            hub.turns.ask();
         }
         let Delivery { queued, dropped, disconnected, .. } = self.delivery;
         add(&counters.queued, queued);
@@ -143,7 +142,7 @@ pub(crate) async fn post_wait(
     if let Posted::Queued { crowded, .. } = posted {
         add(&hub.counters.queued, 1);
         if crowded {
-            hub.crowded.store(true, Relaxed);
+            hub.turns.ask();
         }
     }
     if let Call::Task(task) = call {
