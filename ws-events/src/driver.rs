@@ -48,7 +48,7 @@ pub(crate) async fn serve(hub: Hub, conn: Conn) {
 
 /// Lets a connection in, if the hub takes it and its middleware does.
 async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
-    let arrival = Arrival::new(hub, conn);
+    let mut arrival = Arrival::new(hub, conn);
     let socket = arrival.socket().clone();
     let refusal = match ask(&socket, conn).await?.and_then(|()| arrival.enter()) {
         Ok(stay) => {
@@ -58,6 +58,7 @@ async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
         Err(refusal) => refusal,
     };
     add(&socket.0.hub.counters.turned_away, 1);
+    socket.0.stop_sending();
     if let Err(Error::Unsendable(_)) = conn.close(refusal.code, &refusal.reason).await {
         let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
     }

@@ -10,7 +10,7 @@ use support::{Heard, PATIENCE, enter, read_all, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Config, Conn, Message, StatusCode, pair, pair_with};
-use ws_events::{Event, EventPayload, Hub, Reason, Room, Socket, State};
+use ws_events::{Event, EventPayload, Hub, Reason, Refusal, Room, Socket, State};
 
 /// A hub that notes rooms, events of the application and the end; it has permits to wait
 /// for.
@@ -226,6 +226,24 @@ async fn who_was_let_in_by_middleware_when_the_hub_drains_is_not_let_in() {
     tokio::spawn(hub.member()(server));
     assert_eq!(read_all(&client).await, (vec![], Some(1001)));
     assert_eq!(hub.stats().connected, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_says_who_was_not_let_in_and_has_yet_to_answer_that() {
+    let hub = listening();
+    hub.middleware(async |socket: Socket| {
+        socket.attributes().insert(socket.clone());
+        Err(Refusal::new(""))
+    });
+    // One does not answer.
+    let (silent, server) = pair();
+    tokio::spawn(hub.member()(server));
+    wait_until(|| hub.stats().turned_away == 1).await;
+    let drained = hub.drain(Duration::from_secs(1)).await;
+    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 1));
+    drop(silent);
+    let drained = hub.drain(PATIENCE).await;
+    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 0));
 }
 
 /// Whoever is not gone in time is cut, and whose handler does not return is left.
