@@ -190,7 +190,9 @@ impl<T: Weigh, E> Mailbox<T, E> {
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
         let (order, waiting) = (inner.order.take(), inner.take_waiting());
-        drop((inner, order));
+        // There is no task any more: a waker that is kept keeps its memory.
+        let task = (inner.writer.take(), inner.handler.take());
+        drop((inner, order, task));
         waiting.into_iter().for_each(Waker::wake);
         outgoing.len()
     }

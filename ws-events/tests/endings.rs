@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use support::{Heard, PATIENCE, enter, read_all, wait_until};
@@ -159,6 +161,39 @@ async fn what_is_kept_after_the_end_is_kept_by_nobody() {
     socket.attributes().set("dear", (Arc::clone(&dear), socket.clone()));
     assert_eq!(Arc::strong_count(&dear), 1);
     assert!(socket.attributes().get::<Arc<()>>().is_none());
+}
+
+/// Wakes whom it stands for.
+struct Forward(Waker);
+
+impl Wake for Forward {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+    }
+}
+
+#[tokio::test]
+async fn who_keeps_a_handle_keeps_nothing_of_the_task() {
+    let hub = Hub::new();
+    let (client, server) = pair();
+    let mut serving = hub.member()(server);
+    let mut forward = None;
+    let mut socket = None;
+    poll_fn(|cx| {
+        let forward = forward.get_or_insert_with(|| Arc::new(Forward(cx.waker().clone())));
+        let waker = Waker::from(Arc::clone(forward));
+        let served = serving.as_mut().poll(&mut Context::from_waker(&waker));
+        if let Some(entered) = hub.everyone().sockets().pop() {
+            socket = Some(entered);
+            client.close_now();
+        }
+        served
+    })
+    .await;
+    drop(serving);
+    // A waker keeps the memory of a task.
+    assert_eq!(forward.map(|forward| Arc::strong_count(&forward)), Some(1));
+    assert!(!socket.unwrap().is_alive());
 }
 
 /// A socket with messages for it that the transport does not hold, and its client.
