@@ -83,7 +83,8 @@
 //! * All who are in a room hear what several senders send to it in one order. A message to
 //!   several rooms takes its place in the order of each, and reaches everyone once.
 //! * Who [joined](Socket::join) before a message was sent gets it, who
-//!   [left](Socket::leave) before does not, and at the same time it is either, once.
+//!   [left](Socket::leave) before does not, and at the same time it is either, once. Who
+//!   leaves a large room and enters it again at the same time may get it twice.
 //! * Handlers of one socket run one after the other, in the order of what they handle;
 //!   those of several sockets at once. While one works, pings are answered, what is sent
 //!   leaves, and the end is noticed; up to 32 messages or 64 KiB are read ahead, and then
