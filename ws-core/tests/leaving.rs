@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{SinkExt as _, TryStreamExt as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -118,6 +119,50 @@ fn prepared_messages_leave_when_the_task_yields() {
         conn.try_write_prepared(&news).unwrap();
         yield_now().await;
         check_arrived(&mut peer, 2);
+    });
+}
+
+#[test]
+fn what_is_sent_by_a_sink_leaves_as_what_is_written() {
+    runtime().block_on(async {
+        let (conn, mut peer) = connect(Config::new()).await;
+        let mut messages = conn.messages();
+        messages.send(Message::from("a")).await.unwrap();
+        check_arrived(&mut peer, 1);
+        for flushes in [false, true] {
+            peer.write_all(&A.repeat(2)).unwrap();
+            let message = messages.try_next().await.unwrap().unwrap();
+            messages.send(message).await.unwrap();
+            assert_eq!(conn.stats().buffered, ANSWER.len());
+            if flushes {
+                messages.flush().await.unwrap();
+                check_arrived(&mut peer, 1);
+            }
+            let message = messages.try_next().await.unwrap().unwrap();
+            messages.send(message).await.unwrap();
+            check_arrived(&mut peer, if flushes { 1 } else { 2 });
+        }
+    });
+}
+
+#[test]
+fn what_a_sink_is_fed_leaves_together_with_a_flush_or_when_the_task_yields() {
+    runtime().block_on(async {
+        let (conn, mut peer) = connect(Config::new()).await;
+        let mut messages = conn.messages();
+        for (flushes, answers) in [(true, 3), (false, 2)] {
+            for _ in 0..3 {
+                messages.feed(Message::from("a")).await.unwrap();
+            }
+            // The last is handed over with the next, or with a flush.
+            assert_eq!(conn.stats().buffered, ANSWER.len() * 2);
+            if flushes {
+                messages.flush().await.unwrap();
+            } else {
+                yield_now().await;
+            }
+            check_arrived(&mut peer, answers);
+        }
     });
 }
 

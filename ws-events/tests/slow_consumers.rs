@@ -302,7 +302,7 @@ async fn some_that_stall_are_cut_and_the_others_get_everything_in_order() {
         hub.send(format!("{n} {}", "x".repeat(100)));
         let waiting: usize = stalled.iter().map(|(socket, _)| socket.stats().bytes).sum();
         assert!(waiting <= STALLED * limit, "{waiting}");
-        // No faster than the slowest of them reads.
+        // No faster than the slowest of those who read.
         wait_until(|| reading.iter().all(|socket| socket.stats().bytes < limit / 2)).await;
     }
     for reader in readers {

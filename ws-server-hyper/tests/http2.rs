@@ -290,7 +290,7 @@ async fn the_polite_end_is_the_end_of_the_stream_behind_both_close_frames() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_pings_may_be_silent_for_long() {
     let (mut raw, conn) = raw().await;
-    sleep(Duration::from_secs(600)).await;
+    sleep(Duration::from_secs(600)).await; // tidy: sleep is the subject
     conn.write("still here?").await.unwrap();
     assert_eq!(&raw.receive.data().await.unwrap().unwrap()[2..], b"still here?");
     raw.send.send_data(Bytes::from_static(b"\x81\x83\0\0\0\0yes"), false).unwrap();

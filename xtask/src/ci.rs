@@ -54,7 +54,17 @@ const STEPS: [(&str, Step); 8] = [
             "warnings",
         ])?;
         // What remains must still stand on its own.
-        cargo(&["clippy", "--package", "ws-core", "--no-default-features", "--", "-D", "warnings"])
+        ["ws-core", "ws-client"].into_iter().try_for_each(|package| {
+            cargo(&[
+                "clippy",
+                "--package",
+                package,
+                "--no-default-features",
+                "--",
+                "-D",
+                "warnings",
+            ])
+        })
     }),
     ("docs", |_| {
         let mut doc = workspace::cargo();

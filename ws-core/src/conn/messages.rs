@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 
 use super::Conn;
+use super::shared::Shared;
 use super::waiters::Ticket;
+use super::writing::Writer;
 use crate::proto::CloseFrame;
 use crate::{Error, Message, StatusCode};
 
@@ -29,6 +32,10 @@ impl Conn {
     /// code, as browsers do; [`ending`](Self::ending) tells which. Every other end is an
     /// error, and then the end of the stream. To close the sink is to close the connection,
     /// with 1000.
+    ///
+    /// What the sink is fed leaves together, with a flush or on the next turn of the
+    /// scheduler. `send` waits until the transport has the message, but leaves answers for a
+    /// moment while further messages wait to be read, as [`write`](Self::write) does.
     ///
     /// ```
     /// use futures::{SinkExt as _, TryStreamExt as _};
@@ -57,9 +64,7 @@ impl Messages {
     }
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
-        let shared = self.conn.shared();
-        shared
-            .poll_reading(&mut self.reads, |reader, ticket| reader.poll_message(shared, ticket, cx))
+        self.conn.shared().poll_read(&mut self.reads, cx)
     }
 
     /// Keeps a message until there is room for it.
@@ -85,14 +90,42 @@ impl Messages {
         })
     }
 
-    /// Hands over the message that waits for room.
-    pub(crate) fn poll_next_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Hands over the message that waits for room, for it to leave with what follows.
+    fn poll_next_fed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.next.is_none() {
             return Poll::Ready(Ok(()));
         }
         let Self { conn, writes, next, .. } = self;
         let shared = conn.shared();
-        shared.poll_writing(writes, |writer, ticket| writer.poll_write(shared, next, ticket, cx))
+        shared.poll_writing(writes, |writer, ticket| writer.poll_feed(shared, next, ticket, cx))
+    }
+
+    /// Hands over the message that waits for room.
+    pub(crate) fn poll_next_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.next.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        self.conn.shared().poll_write(&mut self.next, &mut self.writes, cx)
+    }
+}
+
+impl Writer {
+    /// As [`poll_write`](Self::poll_write), for a message that others follow, or a flush:
+    /// they leave together.
+    fn poll_feed(
+        &mut self,
+        shared: &Shared,
+        message: &mut Option<Message>,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(shared, ticket, cx))?;
+        if let Some(message) = message.take() {
+            self.messages += 1;
+            self.outbound.message(message);
+            self.send(shared, true);
+        }
+        Poll::Ready(self.outcome())
     }
 }
 
@@ -127,7 +160,7 @@ impl Sink<Message> for Messages {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_next_sent(cx)
+        self.poll_next_fed(cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -136,7 +169,12 @@ impl Sink<Message> for Messages {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.poll_next_sent(cx))?;
+        if self.next.is_some() {
+            ready!(self.poll_next_sent(cx))?;
+            if self.conn.shared().deferred.load(Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
         let Self { conn, writes, .. } = &mut *self;
         let shared = conn.shared();
         shared.poll_writing(writes, |writer, ticket| writer.poll_flushed(shared, ticket, cx))

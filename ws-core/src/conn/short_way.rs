@@ -36,30 +36,7 @@ impl Future for Read<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ReadPlace { shared, ticket } = &mut self.0;
-        let mut reader = shared.reader.lock();
-        if reader.is_usual(ticket) {
-            if !reader.is_dry() {
-                if let Some(message) = reader.next_of_rest(shared) {
-                    reader.leave(ticket);
-                    return Poll::Ready(Ok(message));
-                }
-            } else {
-                match reader.poll_scratch(shared, cx) {
-                    Poll::Ready(Some(message)) => {
-                        reader.leave(ticket);
-                        return Poll::Ready(Ok(message));
-                    }
-                    Poll::Ready(None) => {}
-                    Poll::Pending => return reader.poll_idle(shared, ticket, true, cx),
-                }
-            }
-        }
-        let polled = reader.poll_message(shared, ticket, cx);
-        if polled.is_ready() {
-            reader.leave(ticket);
-        }
-        shared.give_back(reader);
-        polled
+        shared.poll_read(ticket, cx)
     }
 }
 
@@ -69,20 +46,7 @@ impl Future for Write<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { place: WritePlace { shared, ticket }, message } = &mut *self;
-        let mut writer = shared.writer.lock();
-        if writer.is_usual(shared, ticket)
-            && message.as_ref().is_some_and(|message| writer.write_short(shared, message))
-        {
-            *message = None;
-            shared.release(writer);
-            return Poll::Ready(Ok(()));
-        }
-        let polled = writer.poll_write(shared, message, ticket, cx);
-        if polled.is_ready() {
-            writer.waiters.leave(ticket);
-        }
-        shared.release(writer);
-        polled
+        shared.poll_write(message, ticket, cx)
     }
 }
 
@@ -95,6 +59,63 @@ impl Shared {
     #[inline]
     pub(super) const fn write(&self, message: Message) -> Write<'_> {
         Write { place: self.write_place(), message: Some(message) }
+    }
+
+    /// Polls for the next message.
+    #[inline]
+    pub(super) fn poll_read(
+        &self,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Message, Error>> {
+        let mut reader = self.reader.lock();
+        if reader.is_usual(ticket) {
+            if !reader.is_dry() {
+                if let Some(message) = reader.next_of_rest(self) {
+                    reader.leave(ticket);
+                    return Poll::Ready(Ok(message));
+                }
+            } else {
+                match reader.poll_scratch(self, cx) {
+                    Poll::Ready(Some(message)) => {
+                        reader.leave(ticket);
+                        return Poll::Ready(Ok(message));
+                    }
+                    Poll::Ready(None) => {}
+                    Poll::Pending => return reader.poll_idle(self, ticket, true, cx),
+                }
+            }
+        }
+        let polled = reader.poll_message(self, ticket, cx);
+        if polled.is_ready() {
+            reader.leave(ticket);
+        }
+        self.give_back(reader);
+        polled
+    }
+
+    /// Polls until the message has been taken.
+    #[inline]
+    pub(super) fn poll_write(
+        &self,
+        message: &mut Option<Message>,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut writer = self.writer.lock();
+        if writer.is_usual(self, ticket)
+            && message.as_ref().is_some_and(|message| writer.write_short(self, message))
+        {
+            *message = None;
+            self.release(writer);
+            return Poll::Ready(Ok(()));
+        }
+        let polled = writer.poll_write(self, message, ticket, cx);
+        if polled.is_ready() {
+            writer.waiters.leave(ticket);
+        }
+        self.release(writer);
+        polled
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn drive(kind: Kind, addr: SocketAddr, shape: Shape, server: i32) -> 
     let mut load = Load::connect(addr, shape, Speech::of(kind))?;
     println!("ready");
     for line in std::io::stdin().lines() {
-        let sample = load.run(line?.parse()?, server)?;
+        let sample = load.run(line?.parse()?, server).with_context(|| kind.name())?;
         println!("{} {}", sample.per_second(), sample.nanos());
     }
     Ok(())

@@ -150,9 +150,10 @@ mod peers {
     }
 
     pub(super) fn socketioxide() -> Router {
+        // It sends a ping at once, which who drives it does not answer.
         let hour = Duration::from_secs(3600);
-        let (layer, io) =
-            SocketIo::builder().ping_interval(hour).max_buffer_size(1024).build_layer();
+        let settings = SocketIo::builder().ping_interval(hour).ping_timeout(hour);
+        let (layer, io) = settings.max_buffer_size(1024).build_layer();
         io.ns("/", async |socket: SocketRef| {
             socket.join("room");
             socket.on("go", async |io: SocketIo, Data::<usize>(burst)| {

@@ -70,6 +70,7 @@ pub(crate) const CONTESTANTS: &[Contestant] = &[
         "warp",
         &[Echo, Skill::Deflate, Takeover, Fanout, Workers],
     ),
+    row("ours+stream", Ours, "ours-stream", "", &[Echo]),
     row("ours+level6", Ours, "ours", "level6", &[Skill::Deflate, Takeover]),
     row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
     row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
