@@ -3,7 +3,9 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use support::{BOTH, close, connect, ping, pong, run, soon, text};
 use ws_core::{Config, Conn, Message, Role, StatusCode};
@@ -167,4 +169,29 @@ fn a_flood_of_pings_calls_one_hook_at_a_time() {
         assert_eq!(notes.lock().unwrap().len(), 1000);
         assert_eq!(notes.lock().unwrap()[999], r#"ping b"999""#);
     });
+}
+
+/// Looks at its connection when it goes.
+struct Looks(Conn);
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        self.0.set_read_limit(None);
+    }
+}
+
+#[test]
+fn what_a_hook_holds_may_use_the_connection_when_another_takes_its_place() {
+    let (done, wait) = mpsc::channel();
+    thread::spawn(move || {
+        let (conn, _peer) = ws_core::pair();
+        let held = || Looks(conn.clone());
+        let (ping, pong, close) = (held(), held(), held());
+        conn.on_ping(move |_, _| matches!(&ping, Looks(_)));
+        conn.on_pong(move |_, _| _ = &pong);
+        conn.on_close(move |_, _| _ = &close);
+        hook_all(&conn);
+        done.send(()).unwrap();
+    });
+    wait.recv_timeout(Duration::from_secs(20)).unwrap();
 }

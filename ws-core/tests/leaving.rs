@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures::{SinkExt as _, TryStreamExt as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 use ws_core::{
     Agreed, Config, Conn, Keepalive, Message, MessageType, Prepared, Role, TryWriteError,
 };
@@ -233,4 +234,20 @@ fn a_write_while_the_runtime_ends_does_not_hang() {
         });
         wait.recv_timeout(Duration::from_secs(20)).unwrap();
     }
+}
+
+#[test]
+fn what_waits_for_the_transport_leaves_though_the_runtime_of_who_wrote_it_ends() {
+    runtime().block_on(async {
+        let (here, there) = ws_core::pair();
+        let long = Message::binary(vec![0; 1 << 20]);
+        let (conn, message) = (here.clone(), long.clone());
+        // Somebody reads all the while, on a runtime that goes on.
+        let reading = tokio::spawn(async move { here.read().await });
+        yield_now().await;
+        thread::spawn(move || runtime().block_on(conn.write(message)).unwrap()).join().unwrap();
+        let read = timeout(Duration::from_secs(20), there.read()).await;
+        assert!(read.expect("it stands still").unwrap() == long);
+        reading.abort();
+    });
 }

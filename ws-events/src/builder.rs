@@ -19,6 +19,7 @@ use crate::mailbox::Mailbox;
 use crate::protocol::{Envelope, Plain, Protocol};
 use crate::rooms::{Room, Rooms};
 use crate::stock::Stock;
+use crate::turns::Turns;
 use crate::{Hub, Outbox};
 
 /// Into how many pieces ids and rooms are divided, each with a lock of its own.
@@ -98,7 +99,7 @@ impl HubBuilder {
             counters: Counters::default(),
             draining: AtomicBool::new(false),
             stopping: Notify::new(),
-            crowded: AtomicBool::new(false),
+            turns: Turns::default(),
             served: AtomicUsize::new(0),
             left: Notify::new(),
         });

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::runtime::{Handle, Id};
+use tokio::task::coop::unconstrained;
 
 use crate::member::Member;
 use crate::pump::Handed;
@@ -55,9 +56,10 @@ impl Loads {
     pub(crate) fn set_off(self) {
         for Load { members, .. } in self.full.into_iter().chain(self.filling) {
             let runtime = members.first().and_then(|member| member.runtime.clone());
-            let carrier = Carrier(members.into_iter());
+            let carrier = Carrier { members: members.into_iter(), is_there: false };
             match runtime {
-                Some(runtime) => drop(runtime.spawn(carrier)),
+                // It has an end, and those who come last are no more behind than the first.
+                Some(runtime) => drop(runtime.spawn(unconstrained(carrier))),
                 None => drop(carrier),
             }
         }
@@ -65,40 +67,52 @@ impl Loads {
 }
 
 /// One that goes through some. Those that it does not come to are left to their tasks.
-struct Carrier(std::vec::IntoIter<Arc<Member>>);
+struct Carrier {
+    members: std::vec::IntoIter<Arc<Member>>,
+    /// Has it come to the first of them?
+    is_there: bool,
+}
 
 impl Future for Carrier {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        self.0.as_slice().iter().for_each(|member| member.look());
-        self.0.by_ref().for_each(|member| carry(&member));
+        let Self { members, is_there } = &mut *self;
+        members.as_slice().iter().for_each(|member| member.look());
+        *is_there = true;
+        while let Some(member) = members.as_slice().first() {
+            carry(member);
+            members.next();
+        }
         Poll::Ready(())
     }
 }
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        self.0.by_ref().for_each(|member| leave(&member, false));
+        // A transport that has panicked has left a part. Its own task does not survive that.
+        let mut behind = self.is_there;
+        for member in self.members.by_ref() {
+            leave(&member, std::mem::take(&mut behind));
+        }
     }
 }
 
 /// Hands a connection what waits for it.
 fn carry(member: &Member) {
     let mut handed = Handed::new(member);
-    let written = {
-        let conn = member.conn.lock();
-        // Without one, it is over.
-        let Some(conn) = &*conn else { return };
+    let written = member.with_conn(|conn| {
         conn.try_write_batch(|room| handed.more(|member| member.mailbox.carry(room)))
-    };
+    });
     let is_all = handed.is_all;
     drop(handed);
     match written {
-        Ok(batch) if batch.flushed && is_all => {}
-        Ok(batch) => leave(member, !batch.flushed),
-        // What is wrong is for its task to find out.
-        Err(_) => leave(member, false),
+        Some(Ok(batch)) if batch.flushed && is_all => {}
+        Some(Ok(batch)) => leave(member, !batch.flushed),
+        // What is wrong is for its task to find out, also when nothing waits any more.
+        Some(Err(_)) => leave(member, true),
+        // It is over.
+        None => {}
     }
 }
 

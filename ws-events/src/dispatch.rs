@@ -15,7 +15,8 @@ use crate::{Event, EventPayload, Fault, Socket};
 pub(crate) async fn dispatch(socket: &Socket, event: Event, news: News) {
     let mut faults = Vec::new();
     if socket.0.hears(&event) {
-        call_all(socket, event.clone(), news, &mut faults).await;
+        let calling = call_all(socket, event.clone(), news, &mut faults);
+        socket.0.hub.turns.give_way(calling).await;
     }
     for fault in faults {
         report(socket, &event, fault).await;

@@ -17,7 +17,6 @@ use std::task::{Context, Poll, Waker};
 use futures::FutureExt as _;
 use futures::future::OptionFuture;
 use tokio::task::coop::consume_budget;
-use tokio::task::yield_now;
 use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
 
 use crate::bell::Bell;
@@ -49,7 +48,7 @@ pub(crate) async fn serve(hub: Hub, conn: Conn) {
 
 /// Lets a connection in, if the hub takes it and its middleware does.
 async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
-    let arrival = Arrival::new(hub, conn);
+    let mut arrival = Arrival::new(hub, conn);
     let socket = arrival.socket().clone();
     let refusal = match ask(&socket, conn).await?.and_then(|()| arrival.enter()) {
         Ok(stay) => {
@@ -59,6 +58,7 @@ async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
         Err(refusal) => refusal,
     };
     add(&socket.0.hub.counters.turned_away, 1);
+    socket.0.stop_sending();
     if let Err(Error::Unsendable(_)) = conn.close(refusal.code, &refusal.reason).await {
         let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
     }
@@ -192,10 +192,7 @@ impl<'a> Inbound<'a> {
             if !self.later.is_empty() {
                 Box::pin(self.handle_later()).await;
             }
-            if self.socket.0.hub.take_crowded() {
-                // Somebody has to write before there is more: this socket, or another.
-                yield_now().await;
-            } else if was_told {
+            if was_told {
                 // A handler may tell its own socket again and again: others have a turn.
                 consume_budget().await;
             }
@@ -326,8 +323,10 @@ impl<'a> Inbound<'a> {
         }
         let Self { socket, conn, ahead, ahead_bytes, over, .. } = self;
         let mut reading = pin!(conn.read());
+        // It has had this turn.
+        let mut is_due = false;
         poll_fn(|cx| {
-            if handling.as_mut().poll(cx).is_ready() {
+            if std::mem::replace(&mut is_due, true) && handling.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             while !*over && ahead.len() < AHEAD && *ahead_bytes < AHEAD_BYTES {

@@ -24,6 +24,7 @@ use crate::protocol::{Emitted, Protocol};
 use crate::rooms::{Room, Rooms};
 use crate::stock::Stock;
 use crate::target::Target;
+use crate::turns::Turns;
 use crate::{EmitError, EncodeError, Event, Handler, HubBuilder, HubStats, Id, ListenerId};
 use crate::{Refusal, Socket, driver};
 
@@ -67,8 +68,8 @@ pub(crate) struct Inner {
     pub(crate) draining: AtomicBool,
     /// Told when it begins to drain.
     pub(crate) stopping: Notify,
-    /// Half of somebody's outbox is used, who has yet to have a turn to write.
-    pub(crate) crowded: AtomicBool,
+    /// Who gives way when half of somebody's outbox is used.
+    pub(crate) turns: Turns,
     /// How many connections are served, with those that are not let in yet.
     pub(crate) served: AtomicUsize,
     /// Told when one is served no longer.
@@ -79,11 +80,6 @@ pub(crate) type Middleware =
     dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>> + Send + Sync;
 
 impl Inner {
-    /// Has somebody yet to have a turn to write, before there is more? Says so once.
-    pub(crate) fn take_crowded(&self) -> bool {
-        self.crowded.load(Ordering::Relaxed) && self.crowded.swap(false, Ordering::Relaxed)
-    }
-
     pub(crate) fn encode<T: Serialize + ?Sized>(
         &self,
         event: &str,

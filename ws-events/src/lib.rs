@@ -155,7 +155,7 @@
 //!   message to several rooms takes its place in the order of each, and reaches everyone once.
 //! * Who [joined](Socket::join) before a message was sent gets it, and who
 //!   [left](Socket::leave) before does not. Who does so at the same time gets it once or not
-//!   at all.
+//!   at all; who leaves a large room and enters it again meanwhile may get it twice.
 //! * Handlers of one socket run one after the other, in the order of what they handle;
 //!   those of several sockets at once. While one works, pings are answered, what is sent
 //!   leaves, and the end is noticed; up to 32 messages or 64 KiB are read ahead, and then
@@ -243,6 +243,7 @@ mod mailbox;
 mod member;
 mod outbox;
 mod outgoing;
+mod patience;
 mod posting;
 mod presence;
 mod protocol;
@@ -254,6 +255,7 @@ mod stay;
 mod stock;
 mod sync;
 mod target;
+mod turns;
 mod waiting;
 
 pub use builder::HubBuilder;

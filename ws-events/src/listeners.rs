@@ -87,16 +87,16 @@ impl Listeners {
 
     /// Removes a handler. Says whether it was there.
     pub(crate) fn remove(&self, id: ListenerId) -> bool {
+        // Dropped without the lock: what a handler holds may look here once more.
+        let mut removed = None;
         let mut table = self.0.write();
-        let mut removed = false;
         let mut without = |list: &mut Option<Arc<[Listener]>>| {
             if let Some(found) = list
                 && found.iter().any(|listener| listener.id == id)
             {
-                removed = true;
                 let rest: Arc<[_]> =
                     found.iter().filter(|listener| listener.id != id).cloned().collect();
-                *list = Some(rest).filter(|rest| !rest.is_empty());
+                removed = std::mem::replace(list, Some(rest).filter(|rest| !rest.is_empty()));
             }
         };
         table.own.iter_mut().for_each(&mut without);
@@ -109,7 +109,8 @@ impl Listeners {
                 true
             })
         });
-        removed
+        drop(table);
+        removed.is_some()
     }
 
     /// Removes all handlers of an event. Says how many they were.
@@ -121,6 +122,7 @@ impl Listeners {
                 event.place().and_then(|place| table.own.get_mut(place)).and_then(Option::take)
             }
         };
+        drop(table);
         list.map_or(0, |list| list.len())
     }
 

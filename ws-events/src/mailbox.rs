@@ -119,8 +119,7 @@ impl<T: Weigh, E> Mailbox<T, E> {
     pub(crate) fn give_up(&self, place: &mut Place) {
         let mut inner = self.0.lock();
         let waker = inner.waiting.as_mut().and_then(|waiting| waiting.leave(place));
-        drop(inner);
-        drop(waker);
+        drop((inner, waker));
     }
 
     /// Counts something as dropped that was waited for room with in vain.
@@ -182,15 +181,16 @@ impl<T: Weigh, E> Mailbox<T, E> {
         outgoing.len()
     }
 
-    /// It is over: takes nothing any more, but for events that must not be lost, and
-    /// forgets what waits to be sent. Says how many that were.
+    /// It is over: takes nothing any more, but for events that must not be lost, and forgets
+    /// what waits to be sent, and the task, whose memory a waker keeps. Says how many that were.
     pub(crate) fn shut(&self) -> usize {
         let mut inner = self.0.lock();
         inner.state = State::Closed;
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
-        let (order, waiting) = (inner.order.take(), inner.take_waiting());
-        drop((inner, order));
+        let gone = (inner.order.take(), inner.writer.take(), inner.handler.take());
+        let waiting = inner.take_waiting();
+        drop((inner, gone));
         waiting.into_iter().for_each(Waker::wake);
         outgoing.len()
     }

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use once_cell::race::OnceBox;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use ws_core::{Conn, Message, Prepared, Values};
 
@@ -26,8 +26,9 @@ pub(crate) struct Member {
     pub(crate) name: Name,
     pub(crate) mailbox: Arc<Mail>,
     pub(crate) attributes: Values,
-    /// Taken when it is over: whoever keeps a handle does not keep the connection.
-    pub(crate) conn: Mutex<Option<Conn>>,
+    /// Taken when it is over: whoever keeps a handle does not keep the connection. A carrier
+    /// reads it while it writes, and what it calls on the way may read it, too.
+    conn: RwLock<Option<Conn>>,
     pub(crate) places: Mutex<Places>,
     /// Those of this socket alone.
     pub(crate) listeners: OnceBox<Listeners>,
@@ -80,7 +81,7 @@ impl Member {
             name: Name::new(Id::random().0),
             mailbox,
             attributes: conn.values().clone(),
-            conn: Mutex::new(Some(conn)),
+            conn: RwLock::new(Some(conn)),
             places: Mutex::new(Places::Outside),
             listeners: OnceBox::new(),
         })
@@ -89,6 +90,18 @@ impl Member {
     /// Has the processor fetch what a carrier needs.
     pub(crate) fn look(&self) {
         std::hint::black_box(self.conn.is_locked());
+    }
+
+    /// Looks at the connection, unless it is over. It stays until then.
+    pub(crate) fn with_conn<T>(&self, look: impl FnOnce(&Conn) -> T) -> Option<T> {
+        self.conn.read_recursive().as_ref().map(look)
+    }
+
+    /// Keeps the connection no longer.
+    pub(crate) fn drop_conn(&self) {
+        let conn = self.conn.write().take();
+        // Without the lock: what is kept with it may be of the application.
+        drop(conn);
     }
 
     /// Would any handler hear of it?
@@ -154,7 +167,7 @@ impl Member {
         if let Some(listeners) = self.listeners.get() {
             listeners.clear();
         }
-        drop(self.conn.lock().take());
+        self.drop_conn();
     }
 }
 

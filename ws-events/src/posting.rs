@@ -2,12 +2,10 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::timeout;
 use ws_core::Prepared;
 
 use crate::EmitError;
@@ -17,6 +15,7 @@ use crate::hub::Inner;
 use crate::mail::{Call, Manner, Posted};
 use crate::member::{Mail, Member};
 use crate::outbox::Outbox;
+use crate::patience::within;
 use crate::waiting::Place;
 
 /// What became of a message for many.
@@ -105,7 +104,7 @@ impl<'a> Posting<'a> {
     pub(crate) fn done(self, hub: &Inner) -> Delivery {
         let counters = &hub.counters;
         if self.crowded {
-            hub.crowded.store(true, Relaxed);
+            hub.turns.ask();
         }
         let Delivery { queued, dropped, disconnected, .. } = self.delivery;
         add(&counters.queued, queued);
@@ -136,7 +135,7 @@ pub(crate) async fn post_wait(
     let Member { hub, mailbox, .. } = member;
     let mut waits = Waits(member, Place::default());
     let posting = poll_fn(|cx| mailbox.poll_post(message, &hub.outbox, &mut waits.1, cx));
-    let Ok((posted, call)) = timeout(patience, posting).await else {
+    let Some((posted, call)) = within(patience, posting).await else {
         mailbox.drop_one();
         add(&hub.counters.refused, 1);
         return Err(EmitError::Full);
@@ -144,7 +143,7 @@ pub(crate) async fn post_wait(
     if let Posted::Queued { crowded, .. } = posted {
         add(&hub.counters.queued, 1);
         if crowded {
-            hub.crowded.store(true, Relaxed);
+            hub.turns.ask();
         }
     }
     if let Call::Task(task) = call {

@@ -3,18 +3,18 @@
 //! A batch at a time: the next is handed over when the transport has taken the last. So
 //! what waits for a slow peer waits in its mailbox, where it is counted and bounded.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
 use ws_core::{Batch, Conn, Error, Prepared, StatusCode};
 
 use crate::counters::add;
 use crate::mail::{Items, Order, Taken, Todo};
 use crate::member::Member;
 use crate::outbox::Overflow;
+use crate::patience::within;
 
 /// After so many batches that the transport took at once, other tasks get a turn.
 const STREAK: u8 = 16;
@@ -55,7 +55,7 @@ pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Box<Order>> {
 /// has sent before; a transport that is silent about it is cut.
 async fn listen_on(member: &Member, conn: &Conn) {
     member.stop_sending();
-    sleep(conn.close_timeout()).await;
+    within(conn.close_timeout(), pending::<()>()).await;
     conn.close_now();
 }
 
@@ -123,7 +123,7 @@ impl Drop for Behind<'_> {
 async fn close(member: &Member, conn: &Conn, order: &Order) {
     if order.too_slow.is_none() {
         // What the connection itself has yet to send, it gives as long.
-        let _ = timeout(conn.close_timeout() / 2, send_rest(member, conn)).await;
+        let _ = within(conn.close_timeout() / 2, send_rest(member, conn)).await;
     }
     member.stop_sending();
     if let Err(Error::Unsendable(_)) = conn.close(order.code, &order.reason).await {

@@ -335,19 +335,19 @@ impl Socket {
     /// The hub reads it: whoever else does takes messages away from the handlers. What is
     /// written to it directly overtakes what waits in the outbox.
     pub fn conn(&self) -> Option<Conn> {
-        self.0.conn.lock().clone()
+        self.0.with_conn(Conn::clone)
     }
 
     /// The request that the connection began with, where it was kept; `None` when there is no
     /// [`conn`](Self::conn) any more.
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
-        self.0.conn.lock().as_ref()?.request()
+        self.0.with_conn(Conn::request)?
     }
 
     /// The address at the other end, where it is known; `None` when there is no
     /// [`conn`](Self::conn) any more.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.conn.lock().as_ref()?.peer_addr()
+        self.0.with_conn(Conn::peer_addr)?
     }
 }
 

@@ -20,8 +20,12 @@ use crate::member::{Member, Places, Seat, Told};
 use crate::rooms::Room;
 use crate::{Event, Hub, Reason, Refusal, SetIdError, Socket};
 
-/// A socket that is not let in yet.
-pub(crate) struct Arrival(Guest);
+/// A socket that is not let in yet, or that is not let in and has yet to be told.
+pub(crate) struct Arrival {
+    socket: Socket,
+    /// Until it is let in.
+    guest: Option<Guest>,
+}
 
 /// A socket that is in the hub.
 pub(crate) struct Stay {
@@ -37,17 +41,17 @@ struct Guest(Socket);
 impl Arrival {
     pub(crate) fn new(hub: Hub, conn: &Conn) -> Self {
         hub.0.served.fetch_add(1, SeqCst);
-        Self(Guest(Socket(Member::new(hub.0, conn.clone()))))
+        let socket = Socket(Member::new(hub.0, conn.clone()));
+        Self { guest: Some(Guest(socket.clone())), socket }
     }
 
     pub(crate) const fn socket(&self) -> &Socket {
-        &self.0.0
+        &self.socket
     }
 
     /// Lets it in: it is found by its id, and it is among everyone.
-    pub(crate) fn enter(self) -> Result<Stay, Refusal> {
-        let Self(guest) = self;
-        let member = &guest.0.0;
+    pub(crate) fn enter(&mut self) -> Result<Stay, Refusal> {
+        let member = &self.socket.0;
         let hub = &member.hub;
         if hub.draining.load(SeqCst) {
             return Err(Refusal::draining());
@@ -64,9 +68,9 @@ impl Arrival {
         if hub.draining.load(SeqCst) {
             // Whoever drains may have told everyone before.
             let Refusal { code, reason } = Refusal::draining();
-            guest.0.order(Order { code, reason, too_slow: None });
+            self.socket.order(Order { code, reason, too_slow: None });
         }
-        Ok(Stay { socket: guest.0.clone(), guest: Some(guest) })
+        Ok(Stay { socket: self.socket.clone(), guest: self.guest.take() })
     }
 }
 
@@ -86,7 +90,7 @@ impl Drop for Stay {
     fn drop(&mut self) {
         if self.guest.is_some() {
             self.socket.0.give_up();
-            drop(self.socket.0.conn.lock().take());
+            self.socket.0.drop_conn();
             drop(Leaving::of(self.guest.take(), Reason::Dropped));
         }
     }

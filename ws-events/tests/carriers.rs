@@ -6,14 +6,19 @@
 
 mod support;
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
 use futures::executor::block_on;
-use support::{PATIENCE, enter, read, read_all, until_end, wait_until};
-use tokio::io::AsyncWriteExt as _;
+use support::{PATIENCE, apart, apart_async, enter, read, read_all, until_end, wait_until};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex, join};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use ws_core::{Config, Conn, Message, MessageType, StatusCode, pair, pair_with};
-use ws_events::{Hub, Outbox, Socket};
+use ws_core::{Agreed, Config, Conn, Message, MessageType, Role, StatusCode, pair, pair_with};
+use ws_events::{Hub, Outbox, Overflow, Socket};
 
 /// More than one carrier sees to.
 const MANY: usize = 100;
@@ -147,6 +152,29 @@ fn who_is_served_without_tokio_is_sent_to_by_its_own_task() {
     assert_eq!(block_on(client.read()).unwrap(), Message::from("x"));
     drop(client);
     serving.join().unwrap();
+}
+
+#[tokio::test]
+async fn who_is_served_without_tokio_waits_for_room_and_is_closed() {
+    apart(|| {
+        let hub = Hub::builder().outbox(Outbox::new().overflow(Overflow::Block(PATIENCE))).build();
+        let (client, server) = pair();
+        let serving = std::thread::spawn({
+            let member = hub.member();
+            move || block_on(member(server))
+        });
+        while hub.is_empty() {
+            std::thread::yield_now();
+        }
+        let socket = hub.everyone().sockets().remove(0);
+        block_on(socket.send_wait("last")).unwrap();
+        socket.close(StatusCode::GOING_AWAY, "").unwrap();
+        assert_eq!(block_on(client.read()).unwrap(), Message::from("last"));
+        let closed = block_on(client.read()).unwrap_err();
+        assert_eq!(closed.close_status(), Some(StatusCode::GOING_AWAY));
+        serving.join().unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -305,4 +333,148 @@ async fn every_message_is_accounted_for_when_sockets_end_in_the_middle() {
     wait_until(|| hub.stats().waiting() == 0).await;
     let stats = hub.stats();
     assert_eq!(stats.queued, stats.written + stats.discarded, "{stats:?}");
+}
+
+/// A transport in memory that takes a little at a time.
+struct Bits(DuplexStream);
+
+/// One that panics when it is written to, and fails from then on. It never says so to who
+/// reads.
+#[derive(Default)]
+struct Panics(bool);
+
+impl AsyncRead for Bits {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Bits {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, &bytes[..bytes.len().min(100)])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Panics {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Panics {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        assert!(std::mem::replace(&mut self.0, true), "a transport of the application");
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn over<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(io: T, role: Role) -> Conn {
+    Conn::from_stream(io, role, Agreed::default(), Bytes::new(), Config::new())
+}
+
+/// Waits until all tasks sleep: this one is the only that has a turn then.
+async fn quiet() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn who_keeps_up_is_not_behind_however_many_writes_a_carrier_needs() {
+    let hub = Hub::new();
+    let mut clients = Vec::new();
+    for _ in 0..MANY {
+        let (here, there) = duplex(64 * 1024);
+        tokio::spawn(hub.member()(over(Bits(here), Role::Server)));
+        clients.push(over(there, Role::Client));
+    }
+    wait_until(|| hub.len() == MANY).await;
+    quiet().await;
+    let text = "x".repeat(1000);
+    hub.send(text.clone());
+    // It has its turn when the carriers are through.
+    let sent = tokio::spawn(async move { hub.everyone().volatile().send("volatile") });
+    assert_eq!(sent.await.unwrap().dropped, 0);
+    for client in &clients {
+        assert_eq!((read(client).await, read(client).await), (text.clone(), "volatile".into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_fails_a_carrier_is_found_out_by_the_task_of_its_socket() {
+    let hub = Hub::new();
+    // The peer is there, says nothing, and takes nothing.
+    let (_silent, input) = duplex(1);
+    let (output, _) = duplex(1);
+    let serving = tokio::spawn(hub.member()(over(join(input, output), Role::Server)));
+    wait_until(|| hub.len() == 1).await;
+    quiet().await;
+    assert_eq!(hub.send("x").queued, 1);
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+    let stats = hub.stats();
+    assert_eq!((stats.sockets, stats.queued, stats.written), (0, 1, 1), "{stats:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_carrier_that_panics_leaves_its_sockets_to_their_tasks() {
+    let hub = Hub::new();
+    let (_, before) = enter(&hub, "before").await;
+    let serving = tokio::spawn(hub.member()(over(Panics::default(), Role::Server)));
+    wait_until(|| hub.len() == 2).await;
+    let (_, behind) = enter(&hub, "behind").await;
+    quiet().await;
+    assert_eq!(hub.send("x").queued, 3);
+    assert_eq!((read(&before).await, read(&behind).await), ("x".into(), "x".into()));
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+    assert_eq!(hub.send("y").queued, 2);
+    assert_eq!((read(&before).await, read(&behind).await), ("y".into(), "y".into()));
+}
+
+#[tokio::test]
+async fn what_is_called_while_a_carrier_writes_may_ask_the_socket_about_itself() {
+    apart_async(async || {
+        let hub = Hub::new();
+        let (socket, client) = enter(&hub, "a").await;
+        let asked = socket.clone();
+        socket.conn().unwrap().tap(move |_| {
+            assert!(asked.peer_addr().is_none() && asked.request().is_none());
+            assert!(asked.conn().is_some());
+        });
+        quiet().await;
+        hub.send("x");
+        assert_eq!(read(&client).await, "x");
+    })
+    .await;
 }

@@ -3,14 +3,16 @@
 
 mod support;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use support::{Heard, PATIENCE, enter, read_all, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Config, Conn, Message, StatusCode, pair, pair_with};
-use ws_events::{Event, EventPayload, Hub, Reason, Room, Socket, State};
+use ws_events::{Event, EventPayload, Hub, Reason, Refusal, Room, Socket, State};
 
 /// A hub that notes rooms, events of the application and the end; it has permits to wait
 /// for.
@@ -161,6 +163,39 @@ async fn what_is_kept_after_the_end_is_kept_by_nobody() {
     assert!(socket.attributes().get::<Arc<()>>().is_none());
 }
 
+/// Wakes whom it stands for.
+struct Forward(Waker);
+
+impl Wake for Forward {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+    }
+}
+
+#[tokio::test]
+async fn who_keeps_a_handle_keeps_nothing_of_the_task() {
+    let hub = Hub::new();
+    let (client, server) = pair();
+    let mut serving = hub.member()(server);
+    let mut forward = None;
+    let mut socket = None;
+    poll_fn(|cx| {
+        let forward = forward.get_or_insert_with(|| Arc::new(Forward(cx.waker().clone())));
+        let waker = Waker::from(Arc::clone(forward));
+        let served = serving.as_mut().poll(&mut Context::from_waker(&waker));
+        if let Some(entered) = hub.everyone().sockets().pop() {
+            socket = Some(entered);
+            client.close_now();
+        }
+        served
+    })
+    .await;
+    drop(serving);
+    // A waker keeps the memory of a task.
+    assert_eq!(forward.map(|forward| Arc::strong_count(&forward)), Some(1));
+    assert!(!socket.unwrap().is_alive());
+}
+
 /// A socket with messages for it that the transport does not hold, and its client.
 async fn burdened(hub: &Hub, count: usize) -> (Socket, Conn) {
     let server = Config::new().close_timeout(Duration::from_secs(4));
@@ -226,6 +261,24 @@ async fn who_was_let_in_by_middleware_when_the_hub_drains_is_not_let_in() {
     tokio::spawn(hub.member()(server));
     assert_eq!(read_all(&client).await, (vec![], Some(1001)));
     assert_eq!(hub.stats().connected, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_says_who_was_not_let_in_and_has_yet_to_answer_that() {
+    let hub = listening();
+    hub.middleware(async |socket: Socket| {
+        socket.attributes().insert(socket.clone());
+        Err(Refusal::new(""))
+    });
+    // One does not answer.
+    let (silent, server) = pair();
+    tokio::spawn(hub.member()(server));
+    wait_until(|| hub.stats().turned_away == 1).await;
+    let drained = hub.drain(Duration::from_secs(1)).await;
+    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 1));
+    drop(silent);
+    let drained = hub.drain(PATIENCE).await;
+    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 0));
 }
 
 /// Whoever is not gone in time is cut, and whose handler does not return is left.

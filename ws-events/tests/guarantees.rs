@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::{Heard, PATIENCE, enter, read, read_all, until_end, wait_until};
+use support::{Heard, PATIENCE, apart, apart_async, enter, read, read_all, until_end, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use ws_core::{Agreed, Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
 use ws_events::{
-    Attribute, EncodeError, Event, EventPayload, Fault, Hub, Json, Reason, Refusal, Room,
-    SetIdError, Socket, State,
+    Attribute, EncodeError, Event, EventPayload, Fault, Hub, Json, ListenerId, Reason, Refusal,
+    Room, SetIdError, Socket, State,
 };
 
 #[tokio::test]
@@ -490,6 +490,59 @@ async fn a_handler_may_remove_itself_and_others() {
     for expected in ["once", "once more", "always", "always"] {
         assert_eq!(read(&client).await, expected);
     }
+}
+
+/// Something of the application that does something when it goes.
+struct Goodbye(Box<dyn Fn() + Send + Sync>);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
+impl Goodbye {
+    fn new(say: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self(Box::new(say)))
+    }
+}
+
+/// `remove` removes a handler of `event` whose last handle this is.
+async fn check_removed(event: &str, remove: fn(&Hub, ListenerId, &str) -> bool) {
+    let hub = Hub::new();
+    let (socket, _client) = enter(&hub, "a").await;
+    let goodbye = Goodbye::new(move || {
+        socket.hub().on("other", async || {});
+        assert!(socket.fire("other", ""));
+    });
+    let id = hub.on(event, move || {
+        let _held = &goodbye;
+        async {}
+    });
+    let event = event.to_owned();
+    assert!(apart(move || remove(&hub, id, &event)).await);
+}
+
+#[tokio::test]
+async fn what_a_handler_holds_may_use_the_hub_when_the_handler_is_removed() {
+    for event in ["message", "custom"] {
+        check_removed(event, |hub, id, _| hub.off(id)).await;
+        check_removed(event, |hub, _, event| hub.off_all(event) == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_with_a_connection_may_ask_the_socket_when_it_goes() {
+    apart_async(async || {
+        let hub = Hub::new();
+        let (socket, client) = enter(&hub, "a").await;
+        let (asked, conn) = (socket.clone(), socket.conn().unwrap());
+        conn.values().insert(Goodbye::new(move || assert!(asked.peer_addr().is_none())));
+        drop(conn);
+        client.close_now();
+        wait_until(|| hub.is_empty() && socket.conn().is_none()).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -12,9 +12,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use support::{PATIENCE, enter, wait_until};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Agreed, Config, Conn, Message, Prepared, Role};
-use ws_events::{Hub, Socket};
+use ws_events::{EmitError, Hub, Socket, State};
 
 /// Sends so many messages in one write.
 async fn burst(client: &Conn, name: usize, count: usize) {
@@ -80,6 +81,105 @@ async fn half_of_an_outbox_is_there_for_what_one_handler_sends_in_one_go() {
         count(&client, if n == 0 { 511 * 32 } else { 32 }).await;
     }
     assert_eq!(hub.stats().slow_consumers, 0);
+}
+
+#[tokio::test]
+async fn a_handler_that_gives_way_has_what_it_sent_written_before_it_goes_on() {
+    let hub = Hub::new();
+    hub.on_message(async |socket: Socket, message: Message| {
+        for _ in 0..3 {
+            (0..600).try_for_each(|_| socket.send(message.clone()))?;
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, EmitError>(())
+    });
+    let (_socket, client) = enter(&hub, "a").await;
+    client.write("x").await.unwrap();
+    count(&client, 1800).await;
+    assert_eq!(hub.stats().slow_consumers, 0);
+}
+
+/// More sockets than messages have room in an outbox.
+const CROWD: usize = 3000;
+
+/// A hub, two that listen, and many others that do something at once, of which each tells the
+/// listeners. These read, so they hear of it all.
+async fn check_crowd(hub: Hub, act: impl AsyncFn(Vec<Conn>) -> Vec<Conn>) {
+    let mut reading = Vec::new();
+    for n in 0..2 {
+        let (socket, client) = enter(&hub, &n.to_string()).await;
+        socket.join("listeners").unwrap();
+        reading.push(tokio::spawn(async move { count(&client, CROWD).await }));
+    }
+    let mut clients = Vec::new();
+    for _ in 0..CROWD {
+        let (client, server) = ws_core::pair();
+        tokio::spawn(hub.member()(server));
+        clients.push(client);
+    }
+    wait_until(|| hub.len() == CROWD + 2).await;
+    let _clients = act(clients).await;
+    for reading in reading {
+        let read = timeout(PATIENCE, reading).await.unwrap();
+        assert!(read.is_ok(), "{:?}", hub.stats());
+    }
+    assert_eq!(hub.stats().slow_consumers, 0);
+}
+
+async fn tell_listeners(socket: Socket) {
+    socket.to("listeners").send("x");
+}
+
+#[tokio::test]
+async fn those_who_read_are_not_cut_when_a_crowd_speaks_at_once() {
+    let hub = Hub::new();
+    hub.on_message(tell_listeners);
+    check_crowd(hub, async |clients| {
+        for client in &clients {
+            client.write("x").await.unwrap();
+        }
+        clients
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_who_read_are_not_cut_when_a_crowd_comes_at_once() {
+    let hub = Hub::new();
+    hub.on_connect(async |socket: Socket| {
+        if socket.hub().len() > 2 {
+            tell_listeners(socket).await;
+        }
+    });
+    check_crowd(hub, async |clients| clients).await;
+}
+
+#[tokio::test]
+async fn those_who_read_are_not_cut_when_a_crowd_leaves_at_once() {
+    let hub = Hub::new();
+    hub.on_disconnect(tell_listeners);
+    check_crowd(hub, async |clients| {
+        drop(clients);
+        Vec::new()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_who_read_are_not_cut_when_a_crowd_goes_on_at_once() {
+    let hub = Hub::builder().state(Semaphore::new(0)).build();
+    hub.on_connect(async |socket: Socket, State(go): State<Semaphore>| {
+        if socket.hub().len() > 2 {
+            go.acquire().await.unwrap().forget();
+            tell_listeners(socket).await;
+        }
+    });
+    let go = hub.state::<Semaphore>().unwrap();
+    check_crowd(hub, async |clients| {
+        go.add_permits(CROWD);
+        clients
+    })
+    .await;
 }
 
 /// A transport that takes everything, and sends the socket something each time.

@@ -54,13 +54,13 @@ impl Conn {
     /// conn.on_ping(|_, _| false);
     /// ```
     pub fn on_ping(&self, hook: impl Fn(&Self, &Bytes) -> bool + Send + Sync + 'static) {
-        self.shared().reader.lock().rare_mut().hooks.ping = Some(Arc::new(hook));
+        self.hook(|hooks| hooks.ping.replace(Arc::new(hook)));
     }
 
     /// Calls `hook` for every pong that arrives, asked for or not, with its payload. As with
     /// [`on_ping`](Self::on_ping). What [`ping`](Self::ping) waits for is told there too.
     pub fn on_pong(&self, hook: impl Fn(&Self, &Bytes) + Send + Sync + 'static) {
-        self.shared().reader.lock().rare_mut().hooks.pong = Some(Arc::new(hook));
+        self.hook(|hooks| hooks.pong.replace(Arc::new(hook)));
     }
 
     /// Calls `hook` when the peer's close frame has arrived, before whoever reads is told.
@@ -68,13 +68,19 @@ impl Conn {
     /// every end, whether there was a close frame or not, wait for
     /// [`closed`](Self::closed).
     pub fn on_close(&self, hook: impl Fn(&Self, &CloseError) + Send + Sync + 'static) {
-        self.shared().reader.lock().rare_mut().hooks.close = Some(Arc::new(hook));
+        self.hook(|hooks| hooks.close.replace(Arc::new(hook)));
+    }
+
+    /// Changes the hooks. What is replaced goes without the lock: it is the application's.
+    fn hook<T>(&self, change: impl FnOnce(&mut Hooks) -> T) {
+        let before = change(&mut self.shared().reader.lock().rare_mut().hooks);
+        drop(before);
     }
 
     /// Calls no hook any more.
     #[cfg(feature = "tungstenite")]
     pub(crate) fn no_hooks(&self) {
-        self.shared().reader.lock().rare_mut().hooks = Hooks::default();
+        self.hook(std::mem::take);
     }
 }
 

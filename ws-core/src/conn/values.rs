@@ -54,7 +54,9 @@ impl Values {
 
     /// The value of this type.
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        cloned(self.0.get()?.lock().typed.get(&TypeId::of::<T>()))
+        // Cloned without the lock, as it is dropped: how that is done is up to the application.
+        let kept = self.0.get()?.lock().typed.get(&TypeId::of::<T>()).cloned();
+        cloned(kept.as_ref())
     }
 
     /// Takes the value of this type out.
@@ -71,7 +73,8 @@ impl Values {
 
     /// The value of this name, if it has this type.
     pub fn named<T: Clone + Send + Sync + 'static>(&self, name: &str) -> Option<T> {
-        cloned(self.0.get()?.lock().named.get(name))
+        let kept = self.0.get()?.lock().named.get(name).cloned();
+        cloned(kept.as_ref())
     }
 
     /// Takes the value of this name out, if there is one. Says whether there was.
@@ -199,9 +202,15 @@ mod tests {
         assert_eq!(sealed.get::<u8>(), None);
     }
 
-    /// Looks at the values when it is dropped.
-    #[derive(Clone)]
+    /// Looks at the values when it is cloned, and when it is dropped.
     struct Looks(Arc<Values>);
+
+    impl Clone for Looks {
+        fn clone(&self) -> Self {
+            self.0.get::<u8>();
+            Self(Arc::clone(&self.0))
+        }
+    }
 
     impl Drop for Looks {
         fn drop(&mut self) {
@@ -221,5 +230,19 @@ mod tests {
             values.remove::<Looks>();
             forget(&values);
         }
+    }
+
+    #[test]
+    fn a_value_may_look_at_the_others_while_it_is_cloned() {
+        let (done, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let values = Arc::new(Values::default());
+            values.insert(Looks(Arc::clone(&values)));
+            values.set("a", Looks(Arc::clone(&values)));
+            assert!(values.get::<Looks>().is_some() && values.named::<Looks>("a").is_some());
+            values.clear();
+            done.send(()).unwrap();
+        });
+        wait.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
     }
 }

@@ -381,10 +381,17 @@ impl Future for Drain {
 
 impl Drop for Drain {
     /// A runtime that ends takes its tasks with it, some in the very call that spawns
-    /// them: another has to try then. No lock is taken here.
+    /// them: another has to try then, and is woken to. No lock is waited for here.
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.draining.store(false, Relaxed);
+            shared.stuck.store(true, Relaxed);
+            if let Some(reader) = shared.reader.try_lock() {
+                reader.waiters.wake();
+            }
+            if let Some(writer) = shared.writer.try_lock() {
+                writer.waiters.wake();
+            }
         }
     }
 }

@@ -16,7 +16,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::runtime::Builder;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use warp::Filter as _;
@@ -181,6 +182,18 @@ pub(crate) async fn wait_until(mut so: impl FnMut() -> bool) {
         }
     };
     timeout(PATIENCE, waiting).await.unwrap();
+}
+
+/// Runs what may wait for ever in a thread of its own, which is left alone then.
+pub(crate) async fn apart<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, ran) = oneshot::channel();
+    std::thread::spawn(move || done.send(run()));
+    timeout(PATIENCE, ran).await.expect("it waits for ever").expect("it has panicked")
+}
+
+/// As [`apart`], on a runtime of its own.
+pub(crate) async fn apart_async<F: Future<Output = ()>>(run: impl FnOnce() -> F + Send + 'static) {
+    apart(|| Builder::new_current_thread().enable_all().build().unwrap().block_on(run())).await;
 }
 
 /// The next text.
