@@ -4,17 +4,20 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use ws_core::{
-    AcceptError, AcceptOptions, CloseError, Conn, Drain, Error, Outcome, Rejection, RequestInfo,
-    StatusCode, Tracker, pair,
+    AcceptError, AcceptOptions, Agreed, CloseError, Config, Conn, Drain, Error, Outcome, Rejection,
+    RequestInfo, Role, StatusCode, Tracker, pair,
 };
 
 /// Runs a handler, and says what its client has read.
@@ -96,6 +99,56 @@ impl io::Write for Log {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A transport of an application, with a mistake in it.
+struct Panics;
+
+impl AsyncRead for Panics {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Panics {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        panic!("a transport of an application")
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What is left to write is written when the connection goes: a second panic, while the first
+/// is under way, would end the process.
+#[tokio::test]
+async fn a_transport_that_panics_ends_its_tasks_and_not_the_process() {
+    let make = || {
+        let config = Config::new().no_keepalive();
+        Conn::from_stream(Panics, Role::Server, Agreed::default(), Bytes::new(), config)
+    };
+    let conn = make();
+    assert!(tokio::spawn(async move { conn.write("x").await }).await.unwrap_err().is_panic());
+    let conn = make();
+    let closing = async move { conn.close(StatusCode::NORMAL_CLOSURE, "").await };
+    assert!(tokio::spawn(closing).await.unwrap_err().is_panic());
+    // What they have left to tasks has been tried by then.
+    quiet().await;
+}
+
+async fn quiet() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -59,8 +59,9 @@ async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
     };
     add(&socket.0.hub.counters.turned_away, 1);
     socket.0.stop_sending();
-    if let Err(Error::Unsendable(_)) = conn.close(refusal.code, &refusal.reason).await {
-        let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
+    let reason = refusal.short_reason();
+    if let Err(Error::Unsendable(_)) = conn.close(refusal.code, reason).await {
+        let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
     }
     None
 }

@@ -112,6 +112,9 @@ pub enum SetIdError {
 #[non_exhaustive]
 pub struct NotConnected;
 
+/// How many bytes of a reason fit into a close frame, beside the code.
+const REASON: usize = 123;
+
 /// What middleware says to a connection that it does not let in: the peer is sent this
 /// close frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +124,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// 1008 and this reason, of up to 123 bytes. What cannot be sent, since it is longer, is
-    /// 1008 without a reason.
+    /// 1008 and this reason, of which 123 bytes are sent at most (RFC 6455 §5.5).
     pub fn new(reason: impl Into<String>) -> Self {
         Self { code: StatusCode::POLICY_VIOLATION, reason: reason.into() }
     }
@@ -132,12 +134,16 @@ impl Refusal {
         Self::new("").code(StatusCode::GOING_AWAY)
     }
 
-    /// With another code. What cannot be sent, since the code is for no close frame, is 1008
-    /// without a reason.
+    /// With another code. One that is for no close frame (RFC 6455 §7.4.1) is sent as 1008.
     #[must_use]
     pub fn code(mut self, code: StatusCode) -> Self {
         self.code = code;
         self
+    }
+
+    /// As much of the reason as fits into a close frame.
+    pub(crate) fn short_reason(&self) -> &str {
+        self.reason.get(..self.reason.floor_char_boundary(REASON)).unwrap_or_default()
     }
 }
 

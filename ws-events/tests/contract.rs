@@ -536,25 +536,31 @@ async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
 async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
     on_each_adapter(listening, async |served| {
         served.hub.middleware(async |socket: Socket| {
+            let other = StatusCode::try_from(4003).unwrap();
             assert!(socket.join("too early").is_err());
             let request = socket.request().unwrap();
             match request.query("key").as_deref() {
                 Some("good") => Ok(()),
-                Some("other") => {
-                    Err(Refusal::new("other").code(StatusCode::try_from(4003).unwrap()))
-                }
+                Some("other") => Err(Refusal::new("other").code(other)),
+                Some("long") => Err(Refusal::new("ä".repeat(100)).code(other)),
                 Some("unsendable") => Err(Refusal::new("x").code(StatusCode::ABNORMAL_CLOSURE)),
                 _ => Err(Refusal::new("no key")),
             }
         });
-        for (query, code) in [("", 1008), ("key=other", 4003), ("key=unsendable", 1008)] {
+        for (query, code, reason) in [
+            ("", 1008, "no key"),
+            ("key=other", 4003, "other"),
+            ("key=long", 4003, &"ä".repeat(61)),
+            ("key=unsendable", 1008, "x"),
+        ] {
             let refused = served.dial(query).await;
             assert_eq!(read_all(&refused).await, (vec![], Some(code)), "{query}");
+            assert_eq!(refused.ending().unwrap().received.unwrap().reason, reason);
         }
         let ann = served.dial("key=good&id=ann").await;
         assert_eq!(heard(served).take(1).await, ["ann connect"]);
         let stats = served.hub.stats();
-        assert_eq!((stats.sockets, stats.connected, stats.turned_away), (1, 1, 3));
+        assert_eq!((stats.sockets, stats.connected, stats.turned_away), (1, 1, 4));
         drop(ann);
     })
     .await;

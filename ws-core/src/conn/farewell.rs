@@ -102,7 +102,10 @@ impl Future for Farewell {
 impl Drop for Farewell {
     /// Without a runtime to wait in, or when it ends: what the transport takes at once.
     fn drop(&mut self) {
-        let Self { write, queue, .. } = self;
-        let _ = write.poll_drain(queue, None);
+        // A transport that has just panicked must not do so again: that ends the process.
+        if !std::thread::panicking() {
+            let Self { write, queue, .. } = self;
+            let _ = write.poll_drain(queue, None);
+        }
     }
 }
