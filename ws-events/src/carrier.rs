@@ -6,12 +6,13 @@
 //! its own task ([`pump`](crate::pump)).
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::runtime::{Handle, Id};
 use tokio::task::coop::unconstrained;
+use tokio::task::yield_now;
 
 use crate::member::Member;
 use crate::pump::Handed;
@@ -19,6 +20,9 @@ use crate::pump::Handed;
 /// How many sockets a carrier has. Other tasks have a turn between two carriers, and other
 /// threads take some of them over.
 const LOAD: usize = 32;
+
+/// After so many messages other tasks have a turn: each may have to be compressed anew.
+const TURN: usize = 512;
 
 /// Those that are to be carried to. A carrier runs where the tasks of its sockets do: there
 /// it is as sure to run as they are.
@@ -76,12 +80,16 @@ struct Carrier {
 impl Future for Carrier {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { members, is_there } = &mut *self;
         members.as_slice().iter().for_each(|member| member.look());
-        *is_there = true;
+        let mut count = 0;
         while let Some(member) = members.as_slice().first() {
-            carry(member);
+            *is_there = count < TURN;
+            if !*is_there {
+                return pin!(yield_now()).poll(cx);
+            }
+            count += carry(member);
             members.next();
         }
         Poll::Ready(())
@@ -98,13 +106,13 @@ impl Drop for Carrier {
     }
 }
 
-/// Hands a connection what waits for it.
-fn carry(member: &Member) {
+/// Hands a connection what waits for it. Says how many messages it has taken.
+fn carry(member: &Member) -> usize {
     let mut handed = Handed::new(member);
     let written = member.with_conn(|conn| {
         conn.try_write_batch(|room| handed.more(|member| member.mailbox.carry(room)))
     });
-    let is_all = handed.is_all;
+    let Handed { count, is_all, .. } = handed;
     drop(handed);
     match written {
         Some(Ok(batch)) if batch.flushed && is_all => {}
@@ -114,6 +122,7 @@ fn carry(member: &Member) {
         // It is over.
         None => {}
     }
+    count
 }
 
 /// Leaves the rest to the task of a socket.

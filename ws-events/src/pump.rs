@@ -150,7 +150,7 @@ async fn hand_over(member: &Member, conn: &Conn) -> Result<Batch, Error> {
 /// taken: a transport that fails has taken some all the same.
 pub(crate) struct Handed<'a> {
     member: &'a Member,
-    count: usize,
+    pub(crate) count: usize,
     /// Nothing else waited.
     pub(crate) is_all: bool,
 }

@@ -412,6 +412,29 @@ async fn quiet() {
 }
 
 #[tokio::test]
+async fn other_tasks_have_a_turn_while_a_carrier_has_much_to_write() {
+    let hub = Hub::new();
+    let mut clients = Vec::new();
+    // As many as one carrier has.
+    for n in 0..32 {
+        clients.push(enter(&hub, &n.to_string()).await);
+    }
+    quiet().await;
+    for n in 0..100 {
+        hub.send(n.to_string());
+    }
+    tokio::task::yield_now().await;
+    let stats = hub.stats();
+    assert!((1..3200).contains(&stats.written), "{stats:?}");
+    for (_, client) in &clients {
+        for n in 0..100 {
+            assert_eq!(read(client).await, n.to_string());
+        }
+    }
+    assert_eq!(hub.stats().written, 3200);
+}
+
+#[tokio::test]
 async fn who_keeps_up_is_not_behind_however_many_writes_a_carrier_needs() {
     let hub = Hub::new();
     let mut clients = Vec::new();
