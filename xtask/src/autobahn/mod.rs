@@ -6,6 +6,7 @@
 
 mod cases;
 mod judge;
+mod programs;
 mod progress;
 mod suite;
 mod table;
@@ -13,7 +14,7 @@ mod table;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use serde_json::{Map, Value};
 
 use self::cases::CaseId;
 use self::judge::Judged;
+use self::programs::Programs;
 use self::progress::Progress;
 use self::suite::{Play, Suite};
 use crate::process::Background;
@@ -110,6 +112,9 @@ impl Role {
     }
 }
 
+/// The example that speaks HTTP/2 to a server, and HTTP/1.1 to the suite.
+const BRIDGE: &str = "http2_bridge";
+
 /// Some of the cases, and the folder that their reports go to.
 #[derive(Debug)]
 struct Part {
@@ -129,13 +134,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Both can be wrong, and are cheaper to ask than a build.
     let cases = cases::select(patterns, args.quick)?;
     let suite = Suite::find()?;
+    let examples = roles.iter().map(|role| role.example()).chain(args.http2.then_some(BRIDGE));
+    let ours = Programs::build(&examples.collect::<Vec<_>>())?;
     let out = match &args.out {
         Some(out) => std::path::absolute(out).context("cannot resolve --out")?,
         None => workspace::target_dir()?.join("autobahn"),
     };
     let mut failed = Vec::new();
     for role in roles {
-        if !test(*role, args, &suite, &cases, &out.join(args.name(*role)))? {
+        if !test(*role, args, (&suite, &ours), &cases, &out.join(args.name(*role)))? {
             failed.push(role.name());
         }
     }
@@ -154,8 +161,14 @@ fn roles(words: &[String]) -> (&'static [Role], &[String]) {
 }
 
 /// Tests one role, and says whether all is well.
-fn test(role: Role, args: &Args, suite: &Suite, cases: &[CaseId], dir: &Path) -> Result<bool> {
-    let program = build(role.example())?;
+fn test(
+    role: Role,
+    args: &Args,
+    (suite, ours): (&Suite, &Programs),
+    cases: &[CaseId],
+    dir: &Path,
+) -> Result<bool> {
+    let program = ours.path(role.example())?;
     let agent = match role {
         Role::Server if args.http2 => format!("ws-{}-http2", args.adapter),
         Role::Server => format!("ws-{}", args.adapter),
@@ -167,10 +180,10 @@ fn test(role: Role, args: &Args, suite: &Suite, cases: &[CaseId], dir: &Path) ->
     let deadline = started + Duration::from_secs(args.timeout);
     let judged = match role {
         Role::Server => {
-            let (mut server, url) = serve(&program, &args.adapter, &dir.join("echo.log"))?;
+            let (mut server, url) = serve(program, &args.adapter, &dir.join("echo.log"))?;
             // It ends with this block.
             let bridge = match args.http2 {
-                true => Some(bridge(&url, &dir.join("bridge.log"))?),
+                true => Some(bridge(ours.path(BRIDGE)?, &url, &dir.join("bridge.log"))?),
                 false => None,
             };
             let url = bridge.as_ref().map_or(url, |(_, url)| url.clone());
@@ -183,7 +196,7 @@ fn test(role: Role, args: &Args, suite: &Suite, cases: &[CaseId], dir: &Path) ->
             collect(&parts, &agent, dir)?
         }
         Role::Client => {
-            let start = |part: &Part| dial(&program, suite, part, &agent);
+            let start = |part: &Part| dial(program, suite, part, &agent);
             let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
             watch(work, None, Progress::new(role.name(), cases.len()), deadline)?;
             collect(&parts, &agent, dir)?
@@ -206,22 +219,6 @@ fn test(role: Role, args: &Args, suite: &Suite, cases: &[CaseId], dir: &Path) ->
         page.display()
     );
     Ok(complaints.is_empty())
-}
-
-/// Builds an example for release, and says where it is.
-fn build(example: &str) -> Result<PathBuf> {
-    let mut build = workspace::cargo();
-    build.args(["build", "--release", "--package", "examples", "--example", example]);
-    build.args(["--message-format", "json-render-diagnostics"]);
-    let output = build.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
-    ensure!(output.status.success(), "example `{example}` does not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message.pointer("/target/name").is_some_and(|name| name == example))
-        .find_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
-        .with_context(|| format!("cargo does not say where it put example `{example}`"))
 }
 
 fn jobs(args: &Args) -> u32 {
@@ -265,8 +262,8 @@ fn serve(program: &Path, adapter: &str, log: &Path) -> Result<(Background, Strin
 
 /// Starts what stands between the suite and a server over HTTP/2, and waits until it says
 /// where it is.
-fn bridge(server: &str, log: &Path) -> Result<(Background, String)> {
-    let mut command = Command::new(build("http2_bridge")?);
+fn bridge(program: &Path, server: &str, log: &Path) -> Result<(Background, String)> {
+    let mut command = Command::new(program);
     command.args(["--to", server.trim_start_matches("ws://")]);
     let bridge = Background::start("the bridge to HTTP/2", &mut command, log)?;
     let url = bridge.wait_for_line(Duration::from_secs(30), url_in)?;
