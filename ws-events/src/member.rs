@@ -162,12 +162,13 @@ impl Member {
 
     /// Forgets what is of the application, or would keep the connection, for good.
     pub(crate) fn empty(&self) {
+        // First, since what is of the application may panic.
+        self.drop_conn();
         drop(self.mailbox.take_events());
         self.attributes.seal();
         if let Some(listeners) = self.listeners.get() {
             listeners.clear();
         }
-        self.drop_conn();
     }
 }
 

@@ -15,6 +15,7 @@ use ws_core::Conn;
 use crate::counters::add;
 use crate::dispatch::dispatch;
 use crate::event::News;
+use crate::hub::Inner;
 use crate::mail::Order;
 use crate::member::{Member, Places, Seat, Told};
 use crate::rooms::Room;
@@ -164,12 +165,21 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let member = &self.0.0;
+        let _served = Served(&member.hub);
         member.give_up();
         member.leave_all();
         member.hub.directory.unlist(&member.name);
         member.empty();
-        if member.hub.served.fetch_sub(1, SeqCst) == 1 {
-            member.hub.left.notify_waiters();
+    }
+}
+
+/// One that is served, until this is dropped: also when what is of the application panics.
+struct Served<'a>(&'a Inner);
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        if self.0.served.fetch_sub(1, SeqCst) == 1 {
+            self.0.left.notify_waiters();
         }
     }
 }

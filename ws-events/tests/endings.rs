@@ -324,3 +324,28 @@ async fn who_enters_rooms_while_it_ends_is_left_in_none_and_each_join_has_its_le
         }
     }
 }
+
+/// An attribute that panics when it is forgotten.
+#[derive(Clone)]
+struct Fuse(Arc<()>);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        assert!(Arc::strong_count(&self.0) > 1, "the last is gone");
+    }
+}
+
+#[tokio::test]
+async fn an_attribute_that_panics_when_it_is_forgotten_leaves_nobody_behind() {
+    let hub = Hub::new();
+    let (client, server) = pair();
+    hub.on_connect(async |socket: Socket| socket.attributes().insert(Fuse(Arc::default())));
+    let serving = tokio::spawn(hub.member()(server));
+    wait_until(|| hub.len() == 1).await;
+    let [socket] = &hub.everyone().sockets()[..] else { panic!("one") };
+    wait_until(|| socket.attributes().get::<Fuse>().is_some()).await;
+    client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    assert!(timeout(PATIENCE, serving).await.unwrap().unwrap_err().is_panic());
+    assert!(hub.is_empty() && hub.socket(socket.id()).is_none() && socket.conn().is_none());
+    assert_eq!(hub.drain(PATIENCE).await.left, 0);
+}
