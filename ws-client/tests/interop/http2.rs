@@ -130,12 +130,17 @@ async fn start_nginx(authority: &Authority, behind: &str) -> Result<Program> {
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {path}/{name};\n"))
             .concat();
+        // It listens in this order, so that the port, which is waited for, comes last.
         let config = format!(
             "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;
             events {{}}
             http {{
                 access_log off;
                 {temporary}
+                server {{
+                    listen unix:{path}/status;
+                    location / {{ stub_status; }}
+                }}
                 server {{
                     listen 127.0.0.1:{port} ssl http2;
                     ssl_certificate {path}/cert.pem;
@@ -146,10 +151,6 @@ async fn start_nginx(authority: &Authority, behind: &str) -> Result<Program> {
                         proxy_set_header Upgrade $http_upgrade;
                         proxy_set_header Connection upgrade;
                     }}
-                }}
-                server {{
-                    listen unix:{path}/status;
-                    location / {{ stub_status; }}
                 }}
             }}"
         );
