@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing_subscriber::util::SubscriberInitExt as _;
 use ws_core::{
     AcceptError, AcceptOptions, Agreed, CloseError, Config, Conn, Drain, Error, Outcome, Rejection,
     RequestInfo, Role, StatusCode, Tracker, pair,
@@ -87,21 +86,6 @@ async fn the_hook_of_a_panic_sees_it_and_may_still_write() {
     check(options, async |_| -> () { panic!("first") }, &["sorry"], 1011).await;
 }
 
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A transport of an application, with a mistake in it.
 struct Panics;
 
@@ -149,18 +133,6 @@ async fn a_transport_that_panics_ends_its_tasks_and_not_the_process() {
 async fn quiet() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
-async fn without_a_hook_a_panic_is_logged_with_where_it_was() {
-    let log = Log::default();
-    let writer = log.clone();
-    let _logged = tracing_subscriber::fmt().with_writer(move || writer.clone()).set_default();
-    check(AcceptOptions::new(), async |_| -> () { panic!("the cause") }, &[], 1011).await;
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    for said in ["ERROR", "a handler has panicked", "the cause", "uri=Some(\"/\")", "handlers::"] {
-        assert!(log.contains(said), "{said} is not in\n{log}");
     }
 }
 

@@ -1,20 +1,13 @@
-//! What has gone over a connection is counted, and `tracing` learns the same.
+//! What has gone over a connection is counted.
 #![cfg(test)]
 
 mod support;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use bytes::Bytes;
 use support::{binary, close, connect, more, ping, pong, run, soon, text};
 use tokio::io::AsyncWriteExt;
-use tracing_subscriber::fmt::format::FmtSpan;
 use ws_core::deflate::Params;
-use ws_core::{
-    AcceptOptions, Agreed, Compression, Config, Conn, Frame, MessageType, Prepared, Role, Stats,
-    StatusCode,
-};
+use ws_core::{Agreed, Compression, Config, Conn, Frame, MessageType, Prepared, Role, StatusCode};
 
 #[test]
 fn frames_messages_and_close_codes_are_counted() {
@@ -104,104 +97,6 @@ fn bytes_are_counted_before_and_after_compression() {
             assert_eq!((sent.before_inflate, received.before_deflate), (0, 0));
         });
     }
-}
-
-/// What is logged, in one place.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(buf);
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_span_has_the_connection_and_in_the_end_its_statistics() {
-    let log = Log::default();
-    let written = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || written.clone())
-        .with_ansi(false)
-        .with_span_events(FmtSpan::CLOSE)
-        .finish();
-    tracing::subscriber::with_default(subscriber, || {
-        run(async {
-            let (conn, mut peer) = connect(Role::Server, Config::new(), None, 1 << 20);
-            let id = conn.id();
-            peer.send(&[text("hello"), close(1000, "")]).await;
-            let options = AcceptOptions::new();
-            let handler = async |conn: Conn| {
-                tracing::info!("inside");
-                while conn.read().await.is_ok() {}
-            };
-            soon(options.admit().unwrap().run(conn, handler)).await;
-            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-            let inside = text.lines().find(|line| line.ends_with("inside")).unwrap();
-            assert!(inside.contains(&format!("websocket{{conn={id} role=Server")), "{text}");
-            let close = text.lines().find(|line| line.contains("close")).unwrap();
-            for field in ["messages_in=1", "frames_in=2", "close_sent=1000", "close_received=1000"]
-            {
-                assert!(close.contains(field), "{field}: {text}");
-            }
-        });
-    });
-}
-
-/// Each field of the statistics, by its name and as it is recorded.
-fn recorded(stats: &Stats) -> Vec<String> {
-    let debug = format!("{stats:?}");
-    let fields = debug.trim_start_matches("Stats { ").trim_end_matches(" }").split(", ");
-    let plain = |field: &str| {
-        let (name, value) = field.split_once(": ").unwrap();
-        let value = value.trim_start_matches("Some(").trim_start_matches("StatusCode(");
-        format!("{name}={}", value.trim_end_matches(')'))
-    };
-    fields.map(plain).collect()
-}
-
-#[test]
-fn a_span_has_every_field_of_the_statistics_as_they_were_in_the_end() {
-    let log = Log::default();
-    let written = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || written.clone())
-        .with_ansi(false)
-        .with_span_events(FmtSpan::CLOSE)
-        .finish();
-    tracing::subscriber::with_default(subscriber, || {
-        let stats = run(async {
-            let compression = Compression::context_takeover().threshold(0);
-            let config = || Config::new().compression(compression);
-            let (here, there) = ws_core::pair_with(config(), config());
-            let span = here.span();
-            here.values().clear();
-            assert_eq!(here.span().id(), span.id());
-            let words = "words ".repeat(100);
-            soon(here.write(words.clone())).await.unwrap();
-            soon(there.read()).await.unwrap();
-            soon(there.write(words)).await.unwrap();
-            soon(here.read()).await.unwrap();
-            let reading = tokio::spawn(async move { there.read().await });
-            soon(here.ping()).await.unwrap();
-            soon(here.close(StatusCode::GOING_AWAY, "")).await.unwrap();
-            soon(reading).await.unwrap().unwrap_err();
-            here.stats()
-        });
-        let none = Stats::default();
-        for (field, none) in recorded(&stats).iter().zip(recorded(&none)) {
-            assert!(*field != none || field == "buffered=0", "{field}");
-            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-            let close = text.lines().find(|line| line.contains("close_sent=")).unwrap();
-            assert!(close.split([' ', '{', '}']).any(|it| it == field), "{field}: {close}");
-        }
-        assert_eq!(recorded(&stats).len(), 14);
-    });
 }
 
 #[test]

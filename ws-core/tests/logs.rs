@@ -1,0 +1,146 @@
+//! What does `tracing` learn of a connection, and of a handler that panics?
+#![cfg(test)]
+
+mod support;
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use support::{close, connect, run, soon, text};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use ws_core::{
+    AcceptOptions, CloseError, Compression, Config, Conn, Error, RequestInfo, Role, Stats,
+    StatusCode, pair,
+};
+
+/// What this thread logs, for as long as this lives. Each test here begins with it.
+///
+/// They take turns, in a process of their own: where there is just one subscriber, `tracing` asks
+/// the thread that comes to a place first, and what it says goes for all. Another test, whose
+/// thread has none, would silence the place.
+struct Log {
+    written: Written,
+    _default: DefaultGuard,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Log {
+    fn begin() -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = Written::default();
+        let writer = written.clone();
+        let default = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .with_span_events(FmtSpan::CLOSE)
+            .set_default();
+        Self { written, _default: default, _turn: turn }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.written.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// What is logged, in one place.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn without_a_hook_a_panic_is_logged_with_where_it_was() {
+    let log = Log::begin();
+    run(async {
+        let (client, server) = pair();
+        server.set_request(RequestInfo::default());
+        let handler = async |_: Conn| -> () { panic!("the cause") };
+        let served = tokio::spawn(AcceptOptions::new().admit().unwrap().run(server, handler));
+        let error = soon(client.read()).await.unwrap_err();
+        let Error::Closed(CloseError { code, reason, .. }) = error else { panic!("{error}") };
+        assert_eq!((code, reason.as_str()), (StatusCode::INTERNAL_ERROR, ""));
+        soon(served).await.unwrap();
+    });
+    let log = log.text();
+    for said in ["ERROR", "a handler has panicked", "the cause", "uri=Some(\"/\")", "logs::"] {
+        assert!(log.contains(said), "{said} is not in\n{log}");
+    }
+}
+
+#[test]
+fn a_span_has_the_connection_and_in_the_end_its_statistics() {
+    let log = Log::begin();
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 1 << 20);
+        let id = conn.id();
+        peer.send(&[text("hello"), close(1000, "")]).await;
+        let options = AcceptOptions::new();
+        let handler = async |conn: Conn| {
+            tracing::info!("inside");
+            while conn.read().await.is_ok() {}
+        };
+        soon(options.admit().unwrap().run(conn, handler)).await;
+        let text = log.text();
+        let inside = text.lines().find(|line| line.ends_with("inside")).unwrap();
+        assert!(inside.contains(&format!("websocket{{conn={id} role=Server")), "{text}");
+        let close = text.lines().find(|line| line.contains("close")).unwrap();
+        for field in ["messages_in=1", "frames_in=2", "close_sent=1000", "close_received=1000"] {
+            assert!(close.contains(field), "{field}: {text}");
+        }
+    });
+}
+
+/// Each field of the statistics, by its name and as it is recorded.
+fn recorded(stats: &Stats) -> Vec<String> {
+    let debug = format!("{stats:?}");
+    let fields = debug.trim_start_matches("Stats { ").trim_end_matches(" }").split(", ");
+    let plain = |field: &str| {
+        let (name, value) = field.split_once(": ").unwrap();
+        let value = value.trim_start_matches("Some(").trim_start_matches("StatusCode(");
+        format!("{name}={}", value.trim_end_matches(')'))
+    };
+    fields.map(plain).collect()
+}
+
+#[test]
+fn a_span_has_every_field_of_the_statistics_as_they_were_in_the_end() {
+    let log = Log::begin();
+    let stats = run(async {
+        let compression = Compression::context_takeover().threshold(0);
+        let config = || Config::new().compression(compression);
+        let (here, there) = ws_core::pair_with(config(), config());
+        let span = here.span();
+        here.values().clear();
+        assert_eq!(here.span().id(), span.id());
+        let words = "words ".repeat(100);
+        soon(here.write(words.clone())).await.unwrap();
+        soon(there.read()).await.unwrap();
+        soon(there.write(words)).await.unwrap();
+        soon(here.read()).await.unwrap();
+        let reading = tokio::spawn(async move { there.read().await });
+        soon(here.ping()).await.unwrap();
+        soon(here.close(StatusCode::GOING_AWAY, "")).await.unwrap();
+        soon(reading).await.unwrap().unwrap_err();
+        here.stats()
+    });
+    let none = Stats::default();
+    for (field, none) in recorded(&stats).iter().zip(recorded(&none)) {
+        assert!(*field != none || field == "buffered=0", "{field}");
+        let text = log.text();
+        let close = text.lines().find(|line| line.contains("close_sent=")).unwrap();
+        assert!(close.split([' ', '{', '}']).any(|it| it == field), "{field}: {close}");
+    }
+    assert_eq!(recorded(&stats).len(), 14);
+}
