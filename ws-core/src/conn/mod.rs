@@ -1,40 +1,9 @@
 //! The connection, which awaits: only `handler`, above it, does as well.
 
-mod accept;
-mod byte_stream;
-mod clock;
-mod close_read;
-mod coded;
-mod control;
-mod ending;
-mod facts;
-mod farewell;
-mod filling;
-mod frames;
-mod here;
-mod hooks;
-mod messages;
-mod pair;
-mod pieces;
-mod ping;
-mod rare;
-mod rates;
-mod reading;
-mod request;
-mod sending;
-mod shared;
-mod short_way;
-mod span;
-mod stats;
-mod stream;
-mod tap;
-mod ticker;
-mod transport;
-mod turn;
-mod values;
-mod waiters;
-mod waiting;
-mod writing;
+mod api;
+mod driver;
+mod info;
+mod runtime;
 
 use std::fmt;
 use std::future::Future;
@@ -49,25 +18,25 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-pub use accept::AcceptError;
-pub use byte_stream::ByteStream;
-pub use close_read::CloseRead;
-pub use ending::{EndedBy, Ending};
-pub use messages::Messages;
-pub use pair::{pair, pair_with};
-pub use pieces::JoinedMessages;
-pub use request::{PathParams, PeerAddr, RequestInfo};
-pub use sending::Batch;
-pub use stats::Stats;
-pub use stream::{MessageReader, MessageWriter};
-pub use tap::{Direction, Tapped};
-pub use values::Values;
+pub use self::api::accept::AcceptError;
+pub use self::api::byte_stream::ByteStream;
+pub use self::api::close_read::CloseRead;
+pub use self::api::message_io::{MessageReader, MessageWriter};
+pub use self::api::pair::{pair, pair_with};
+pub use self::api::payload_stream::JoinedMessages;
+pub use self::api::stream_sink::Messages;
+pub use self::api::tap::{Direction, Tapped};
+pub use self::api::write::Batch;
+pub use self::info::attributes::Values;
+pub use self::info::close_info::{EndedBy, Ending};
+pub use self::info::request::{PathParams, PeerAddr, RequestInfo};
+pub use self::info::stats::Stats;
 
-use self::clock::Clock;
-use self::facts::Facts;
-use self::reading::Reader;
-use self::shared::Shared;
-use self::writing::Writer;
+use self::driver::connection::Shared;
+use self::driver::deadlines::Clock;
+use self::driver::reader::Reader;
+use self::driver::writer::Writer;
+use self::info::Facts;
 use crate::frame::MAX_CONTROL_PAYLOAD;
 use crate::proto::{CloseFrame, Inbound, Outbound, Rates, Role};
 use crate::{Agreed, Config, Error, Message, StatusCode, Unsendable};
@@ -128,7 +97,7 @@ impl Conn {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let config = config.into();
-        let (read, write, addresses) = transport::split(io, config.nodelay);
+        let (read, write, addresses) = driver::transport::split(io, config.nodelay);
         let inbound = Inbound::new(role, Arc::clone(&config), agreed.compression);
         let outbound = Outbound::new(role, &config, agreed.compression);
         let rates = Rates::new(&config.limits, Instant::now().into_std());

@@ -1,0 +1,48 @@
+//! How does one test without a network?
+
+use bytes::Bytes;
+
+use crate::conn::Conn;
+use crate::handshake::{AcceptOptions, Offer};
+use crate::proto::Role;
+use crate::{Agreed, Config};
+
+/// How many bytes each direction of a pair holds.
+const PIPE: usize = 64 * 1024;
+
+/// Two connections that talk to each other in memory, for tests: the first is the
+/// client, the second the server.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ws_core::Error> {
+/// let (client, server) = ws_core::pair();
+/// client.write("hello").await?;
+/// assert_eq!(server.read().await?.as_text(), Some("hello"));
+/// # Ok(())
+/// # }
+/// ```
+pub fn pair() -> (Conn, Conn) {
+    pair_with(Config::new(), Config::new())
+}
+
+/// As [`pair`], with the settings of the client and of the server. Compression is
+/// agreed on if both have it on.
+pub fn pair_with(client: Config, server: Config) -> (Conn, Conn) {
+    let agreed = shake_hands(&client, &server).unwrap_or_default();
+    let (here, there) = tokio::io::duplex(PIPE);
+    (
+        Conn::from_stream(here, Role::Client, agreed.clone(), Bytes::new(), client),
+        Conn::from_stream(there, Role::Server, agreed, Bytes::new(), server),
+    )
+}
+
+/// The opening handshake between two that want the best for each other.
+fn shake_hands(client: &Config, server: &Config) -> Option<Agreed> {
+    let offer = Offer::new([""; 0], client.compression).ok()?;
+    let mut request = http::Request::get("/").header(http::header::HOST, "localhost");
+    request.headers_mut()?.extend(offer.headers());
+    let options = AcceptOptions::new().compression(server.compression);
+    let accepted = options.answer(&request.body(()).ok()?).ok()?;
+    offer.verify(&accepted.response).ok()
+}

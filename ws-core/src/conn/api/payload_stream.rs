@@ -1,0 +1,153 @@
+//! How are messages read one after the other as pieces of payload?
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::conn::driver::wait_queue::Ticket;
+use crate::conn::{Conn, MessageReader};
+use crate::{Error, MessageType, StatusCode};
+
+/// Reads the messages of a connection one after the other, whatever their length.
+pub(crate) struct Pieces {
+    conn: Conn,
+    ticket: Ticket,
+    message: Option<MessageReader>,
+}
+
+/// What is read.
+pub(crate) enum Piece {
+    Begin(MessageType),
+    /// Some of the payload can be read from the message.
+    Payload,
+    End,
+}
+
+impl Pieces {
+    pub(crate) const fn new(conn: Conn) -> Self {
+        Self { conn, ticket: Ticket::NONE, message: None }
+    }
+
+    pub(crate) const fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Error>> {
+        let Some(message) = &mut self.message else {
+            let message = ready!(self.poll_begin(cx))?;
+            let kind = message.kind();
+            self.message = Some(message);
+            return Poll::Ready(Ok(Piece::Begin(kind)));
+        };
+        ready!(message.poll_fill(cx))?;
+        if message.has_piece() {
+            return Poll::Ready(Ok(Piece::Payload));
+        }
+        self.message = None;
+        Poll::Ready(Ok(Piece::End))
+    }
+
+    /// Reads what there is of a payload.
+    pub(crate) fn read(&mut self, buf: &mut ReadBuf<'_>) {
+        if let Some(message) = &mut self.message {
+            message.read_piece(buf);
+        }
+    }
+
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<MessageReader, Error>> {
+        let shared = self.conn.shared();
+        let opened = shared
+            .poll_reading(&mut self.ticket, |reader, ticket| reader.poll_open(shared, ticket, cx));
+        opened.map_ok(|(kind, whole)| MessageReader::begin(self.conn.clone(), kind, whole))
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        self.conn.shared().leave_reading(&mut self.ticket);
+    }
+}
+
+/// Is this the end of all messages, as one would want it? A close with 1000 or 1001 is.
+pub(crate) fn is_end(error: &Error) -> bool {
+    error.is_close(&[StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY])
+        && matches!(error, Error::Closed(_))
+}
+
+/// All messages, joined. Made by [`Conn::join_messages`].
+pub struct JoinedMessages {
+    pieces: Pieces,
+    terminator: Bytes,
+    /// How much of the terminator is still to come.
+    left: Bytes,
+}
+
+impl Conn {
+    /// Reads all messages as one stream of bytes, text and binary, with a terminator behind
+    /// each; it may be empty. A close with 1000 or 1001 is the end of the file, and every
+    /// other end is an error.
+    ///
+    /// ```
+    /// use tokio::io::{AsyncBufReadExt as _, BufReader};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let (here, there) = ws_core::pair();
+    /// here.write("one").await?;
+    /// here.write("two").await?;
+    /// let mut lines = BufReader::new(there.join_messages("\n")).lines();
+    /// assert_eq!(lines.next_line().await?.as_deref(), Some("one"));
+    /// assert_eq!(lines.next_line().await?.as_deref(), Some("two"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Messages come piece by piece, so none has to be held. The read limit holds.
+    pub fn join_messages(&self, terminator: impl Into<Bytes>) -> JoinedMessages {
+        JoinedMessages {
+            pieces: Pieces::new(self.clone()),
+            terminator: terminator.into(),
+            left: Bytes::new(),
+        }
+    }
+}
+
+impl AsyncRead for JoinedMessages {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while buf.remaining() > 0 {
+            if !this.left.is_empty() {
+                buf.put_slice(&this.left.split_to(this.left.len().min(buf.remaining())));
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(this.pieces.poll_piece(cx)) {
+                Ok(Piece::Begin(_)) => {}
+                Ok(Piece::Payload) => {
+                    this.pieces.read(buf);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(Piece::End) => this.left = this.terminator.clone(),
+                Err(error) if is_end(&error) => return Poll::Ready(Ok(())),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for JoinedMessages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinedMessages")
+            .field("conn", self.pieces.conn())
+            .field("terminator", &self.terminator)
+            .finish_non_exhaustive()
+    }
+}

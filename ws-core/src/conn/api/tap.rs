@@ -1,0 +1,313 @@
+//! Which frames go over the wire? All of them are shown, and none is changed.
+//!
+//! A tap sits on the transport and follows the bytes, so it sees what is really read and
+//! written, in that order; nothing above it knows of it.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::conn::Conn;
+use crate::conn::driver::transport::{self, Stream};
+use crate::frame::{Header, MAX_HEADER, Mask, mask};
+
+/// A frame, or a piece of one, that goes over the wire. See [`Conn::tap`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Tapped<'a> {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// What stands before the payload.
+    pub header: &'a Header,
+    /// How much of the payload came in pieces before this one.
+    pub offset: u64,
+    /// The next piece of the payload: unmasked, and as compressed as it is.
+    pub payload: &'a [u8],
+}
+
+/// Which way a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the peer.
+    In,
+    /// To the peer.
+    Out,
+}
+
+impl Tapped<'_> {
+    /// Is this the end of the frame?
+    pub const fn is_end(&self) -> bool {
+        self.offset.saturating_add(self.payload.len() as u64) >= self.header.len
+    }
+}
+
+type Tell = dyn Fn(Tapped<'_>) + Send + Sync;
+
+impl Conn {
+    /// Shows every frame that is read from the transport or written to it from now on, until
+    /// the very end. For logs, for captures, to see what a peer really sends.
+    ///
+    /// A frame is shown as it goes over the wire: a short one most often at once, a long one
+    /// in pieces, of which the first may be empty. Frames that break the rules are shown,
+    /// too. A second tap is shown the same.
+    ///
+    /// `tell` is called while the connection is locked: it has to be quick, and must not use
+    /// the connection, which would wait for itself. Hand on what takes time. A tap takes a
+    /// TCP stream off its fast way.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ws_core::Error> {
+    /// let (here, there) = ws_core::pair();
+    /// let (seen, frames) = mpsc::channel();
+    /// here.tap(move |frame| {
+    ///     let _ = seen.send((frame.direction, frame.header.opcode, frame.payload.len()));
+    /// });
+    /// there.write("hello").await?;
+    /// here.read().await?;
+    /// # use ws_core::{Direction, frame::OpCode};
+    /// assert_eq!(frames.recv(), Ok((Direction::In, OpCode::TEXT, 5)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tap(&self, tell: impl Fn(Tapped<'_>) + Send + Sync + 'static) {
+        let mut reader = self.shared().reader.lock();
+        let mut writer = self.shared().writer.lock();
+        let (Some(read), Some(write)) = (reader.io.take(), writer.io.take()) else { return };
+        let tell: Arc<Tell> = Arc::new(tell);
+        let mut read_by = Follower::behind(Direction::In, reader.inbound.missing());
+        // What was read, and not looked at yet.
+        read_by.see(reader.rest.as_slice(), &*tell);
+        let begun = writer.outbound.begun();
+        let written_by = Follower::behind(Direction::Out, begun as u64);
+        let (read, write) = transport::wrap(read, write, |stream| {
+            Box::new(Tap { stream, read_by, written_by, tell })
+        });
+        reader.io = Some(read);
+        writer.io = Some(write);
+    }
+}
+
+/// A stream whose frames are shown.
+struct Tap {
+    stream: Box<dyn Stream>,
+    read_by: Follower,
+    written_by: Follower,
+    tell: Arc<Tell>,
+}
+
+/// Finds the frames in bytes that go by.
+struct Follower {
+    direction: Direction,
+    /// How much of a frame that had begun before is still to come.
+    skip: u64,
+    /// A header that is not all here.
+    head: Vec<u8>,
+    open: Option<Open>,
+}
+
+/// A frame that goes by.
+struct Open {
+    header: Header,
+    mask: Option<Mask>,
+    offset: u64,
+}
+
+/// How much is unmasked at a time.
+const PIECE: usize = 4 * 1024;
+
+impl Follower {
+    const fn behind(direction: Direction, skip: u64) -> Self {
+        Self { direction, skip, head: Vec::new(), open: None }
+    }
+
+    fn see(&mut self, bytes: &[u8], tell: &Tell) {
+        let skipped = self.skip.min(bytes.len() as u64);
+        self.skip -= skipped;
+        let mut rest = bytes.get(skipped as usize..).unwrap_or_default();
+        while !rest.is_empty() {
+            rest = match &mut self.open {
+                Some(open) => {
+                    let left = open.header.len.saturating_sub(open.offset);
+                    let piece = left.min(rest.len().min(PIECE) as u64) as usize;
+                    let (payload, behind) = rest.split_at(piece);
+                    open.show(self.direction, payload, tell);
+                    behind
+                }
+                None => self.see_head(rest, tell),
+            };
+            if self.open.as_ref().is_some_and(|open| open.offset >= open.header.len) {
+                self.open = None;
+            }
+        }
+    }
+
+    /// Looks for a header, and gives back what comes behind it.
+    fn see_head<'a>(&mut self, rest: &'a [u8], tell: &Tell) -> &'a [u8] {
+        let before = self.head.len();
+        let more = rest.len().min(MAX_HEADER - before.min(MAX_HEADER));
+        self.head.extend_from_slice(rest.get(..more).unwrap_or_default());
+        let Some((header, taken)) = Header::decode(&self.head) else { return &[] };
+        self.head.clear();
+        let open = self.open.insert(Open { header, mask: header.mask, offset: 0 });
+        let behind = rest.get(taken.saturating_sub(before)..).unwrap_or_default();
+        if header.len == 0 || behind.is_empty() {
+            open.show(self.direction, &[], tell);
+        }
+        behind
+    }
+}
+
+impl Open {
+    fn show(&mut self, direction: Direction, payload: &[u8], tell: &Tell) {
+        let mut plain = Vec::new();
+        let payload = match self.mask {
+            None => payload,
+            Some(key) => {
+                plain.extend_from_slice(payload);
+                self.mask = Some(mask(&mut plain, key));
+                &plain
+            }
+        };
+        tell(Tapped { direction, header: &self.header, offset: self.offset, payload });
+        self.offset = self.offset.saturating_add(payload.len() as u64);
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let this = &mut *self;
+        this.read_by.see(buf.filled().get(before..).unwrap_or_default(), &*this.tell);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        let this = &mut *self;
+        let mut left = written;
+        for buf in bufs {
+            let taken = buf.get(..left.min(buf.len())).unwrap_or_default();
+            this.written_by.see(taken, &*this.tell);
+            left -= taken.len();
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tap").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::{Frame, OpCode};
+
+    /// The frames that are shown of bytes that come in these pieces.
+    fn shown(skip: u64, pieces: &[&[u8]]) -> Vec<(Header, Vec<u8>)> {
+        let seen = Arc::new(Mutex::new(Vec::<(Header, Vec<u8>)>::new()));
+        let mut follower = Follower::behind(Direction::In, skip);
+        let list = Arc::clone(&seen);
+        let tell = move |frame: Tapped<'_>| {
+            let mut seen = list.lock().unwrap();
+            if frame.offset == 0
+                && !seen.last().is_some_and(|(header, payload)| {
+                    payload.is_empty() && header == frame.header && header.len > 0
+                })
+            {
+                seen.push((*frame.header, Vec::new()));
+            }
+            let (_, payload) = seen.last_mut().unwrap();
+            assert_eq!(payload.len() as u64, frame.offset);
+            payload.extend_from_slice(frame.payload);
+            assert_eq!(frame.is_end(), payload.len() as u64 == frame.header.len);
+        };
+        for piece in pieces {
+            follower.see(piece, &tell);
+        }
+        let seen = seen.lock().unwrap();
+        seen.clone()
+    }
+
+    #[test]
+    fn what_had_begun_before_is_not_shown() {
+        let wire = [b"rest".to_vec(), Frame::text("x").encode()].concat();
+        for cut in 0..wire.len() {
+            let (a, b) = wire.split_at(cut);
+            let seen = shown(4, &[a, b]);
+            assert_eq!(seen.len(), 1, "cut at {cut}");
+            assert_eq!(seen[0].1, b"x");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_is_shown_however_it_comes(
+            frames in prop::collection::vec(
+                (any::<u8>(), any::<Option<[u8; 4]>>(), prop_oneof![0..4usize, 100..140usize, 9000..9010usize]),
+                1..6,
+            ),
+            step in prop_oneof![1..20usize, 5000..5001usize, Just(1_000_000)],
+        ) {
+            let frames: Vec<Frame> = frames
+                .into_iter()
+                .map(|(bits, key, len)| {
+                    let frame = Frame::new(OpCode::from_u8(bits), vec![bits; len]).fin(bits & 0x80 != 0);
+                    match key {
+                        Some(key) => frame.masked_with(key),
+                        None => frame.unmasked(),
+                    }
+                })
+                .collect();
+            let wire: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
+            let seen = shown(0, &wire.chunks(step).collect::<Vec<_>>());
+            let expected: Vec<_> =
+                frames.iter().map(|frame| (*frame.header(), frame.payload().to_vec())).collect();
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What did the request say that became this connection?
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use http::{Extensions, HeaderMap, Uri, header};
+
+/// The request that a connection began with, kept for its handler.
+///
+/// What it holds can be given back with
+/// [`Conn::take_request`](crate::conn::Conn::take_request), or not be kept at all with
+/// [`AcceptOptions::keep_request`](crate::AcceptOptions::keep_request). What is not there
+/// is `None`, so a default is one word away:
+///
+/// ```
+/// # let request = ws_core::RequestInfo::default();
+/// let room = request.param("room").unwrap_or("lobby");
+/// let page = request.query("page").unwrap_or("1".into());
+/// let theme = request.cookie("theme").unwrap_or("light");
+/// # assert_eq!((room, &*page, theme), ("lobby", "1", "light"));
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RequestInfo {
+    /// The target of the request.
+    pub uri: Uri,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// The parameters that the router found in the path, decoded.
+    pub params: Vec<(String, String)>,
+    /// What middleware attached to the request: its "locals".
+    pub extensions: Extensions,
+    /// The address of the client: that of the transport, unless the adapter was told
+    /// another.
+    pub peer_addr: Option<SocketAddr>,
+}
+
+impl RequestInfo {
+    /// What the head of a request says. [`PathParams`] and [`PeerAddr`] among its
+    /// extensions go to where they belong.
+    pub fn new(head: http::request::Parts) -> Self {
+        let mut extensions = head.extensions;
+        Self {
+            uri: head.uri,
+            headers: head.headers,
+            params: extensions.remove().map(|PathParams(params)| params).unwrap_or_default(),
+            peer_addr: extensions.remove().map(|PeerAddr(addr)| addr),
+            extensions,
+        }
+    }
+
+    /// The first header of this name, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.header_all(name).next()
+    }
+
+    /// All headers of this name that are text.
+    pub fn header_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// The path parameter of this name.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of this key in the query, decoded.
+    pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.query_pairs().find_map(|(name, value)| (name == key).then_some(value))
+    }
+
+    /// All values of this key in the query, decoded.
+    pub fn query_all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+        self.query_pairs().filter_map(move |(name, value)| (name == key).then_some(value))
+    }
+
+    fn query_pairs(&self) -> form_urlencoded::Parse<'_> {
+        form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes())
+    }
+
+    /// The first cookie of this name ([RFC 6265 §5.4]).
+    ///
+    /// [RFC 6265 §5.4]: https://www.rfc-editor.org/rfc/rfc6265#section-5.4
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// All cookies of this name: there may be one for each path.
+    pub fn cookie_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.cookies().filter_map(move |(key, value)| (key == name).then_some(value))
+    }
+
+    fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.headers.get_all(header::COOKIE).into_iter();
+        lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+    }
+
+    /// What middleware attached to the request under this type.
+    pub fn local<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.extensions.get()
+    }
+}
+
+/// The parameters that a router found in the path, decoded: an extension by which a
+/// request tells them where the adapter knows no router.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathParams(pub Vec<(String, String)>);
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for PathParams {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(params: I) -> Self {
+        Self(params.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+}
+
+/// The address of the other end: an extension by which a request, or the response to one,
+/// tells it where the transport does not know it, or knows that of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_says_is_found() {
+        let request = http::Request::get("/chat?room=a%20b&x=1&room=c")
+            .header("cookie", "one=1; two=2")
+            .header("cookie", "three=3")
+            .header("x-key", "k")
+            .header("x-key", "l")
+            .header("cookie", "two=more")
+            .extension(PathParams::from_iter([("id", "7")]))
+            .extension(PeerAddr(([127, 0, 0, 1], 80).into()))
+            .extension("a local")
+            .body(())
+            .unwrap();
+        let request = RequestInfo::new(request.into_parts().0);
+        assert_eq!(request.query("room").as_deref(), Some("a b"));
+        assert_eq!(request.query_all("room").collect::<Vec<_>>(), ["a b", "c"]);
+        assert_eq!(request.query("none"), None);
+        assert_eq!(request.cookie("two"), Some("2"));
+        assert_eq!(request.cookie("three"), Some("3"));
+        assert_eq!(request.cookie("four"), None);
+        assert_eq!(request.header("X-Key"), Some("k"));
+        assert_eq!(request.header_all("x-key").collect::<Vec<_>>(), ["k", "l"]);
+        assert_eq!(request.cookie_all("two").collect::<Vec<_>>(), ["2", "more"]);
+        assert_eq!(request.param("id"), Some("7"));
+        assert_eq!(request.param("no"), None);
+        assert_eq!(request.local(), Some(&"a local"));
+        assert_eq!(request.local::<u8>(), None);
+        assert_eq!(request.peer_addr, Some(([127, 0, 0, 1], 80).into()));
+        assert_eq!(request.extensions.len(), 1, "what has its place is not kept twice");
+    }
+}

@@ -1,0 +1,5 @@
+//! What do all connections of a thread share?
+
+pub(crate) mod deferred_flush;
+pub(crate) mod per_runtime;
+pub(crate) mod timer;
