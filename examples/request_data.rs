@@ -64,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
         Some("warp") => {
             let tells =
                 warp::path!(String).and(ws(AcceptOptions::new())).map(|room: String, ws: Ws| {
-                    ws.param("room", room).local(User("ann")).on_upgrade(tell)
+                    ws.param("room", room).extension(User("ann")).on_upgrade(tell)
                 });
             Ok(ws_server_warp::serve(listener, warp::service(tells.recover(recover))).await?)
         }

@@ -121,7 +121,7 @@ fn on_warp() -> Application {
     let route = warp::path!("chat" / String).and(ws_server_warp::ws(options(&asked))).map(
         move |room: String, ws: ws_server_warp::Ws| {
             let sender = sender.clone();
-            ws.param("room", room).local(User("ann")).on_upgrade(|conn| handler(conn, sender))
+            ws.param("room", room).extension(User("ann")).on_upgrade(|conn| handler(conn, sender))
         },
     );
     let service = warp::service(route.recover(ws_server_warp::recover));

@@ -422,14 +422,14 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "Upgrader.Error, HandshakeError" => async {
             let request = http::Request::get("/").body(()).unwrap();
-            let opening = ws_server_hyper::opening(&request);
+            let opening = ws_server_hyper::handshake_request(&request);
             let rejection = AcceptOptions::new().answer(opening).unwrap_err();
             assert_eq!(rejection.into_response().status(), 426);
         };
     "Upgrade(w, r, responseHeader)" => async {
             let name = http::HeaderName::from_static("x-server");
             let options = AcceptOptions::new().response_header(name, http::HeaderValue::from_static("ours"));
-            let accepted = options.answer(ws_server_hyper::opening(&good_request())).unwrap();
+            let accepted = options.answer(ws_server_hyper::handshake_request(&good_request())).unwrap();
             assert_eq!(accepted.response.headers()["x-server"], "ours");
         };
     "Subprotocols(r)" => async {
@@ -635,9 +635,9 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Upgrade, NetUpgrade" => async {
             let mut request = good_request();
             request.headers_mut().insert("sec-websocket-version", http::HeaderValue::from_static("1"));
-            assert!(AcceptOptions::new().answer(ws_server_hyper::opening(&request)).is_err());
+            assert!(AcceptOptions::new().answer(ws_server_hyper::handshake_request(&request)).is_err());
             request.headers_mut().remove("sec-websocket-key");
-            assert!(AcceptOptions::new().answer(ws_server_hyper::opening(&request)).is_err());
+            assert!(AcceptOptions::new().answer(ws_server_hyper::handshake_request(&request)).is_err());
         };
     "Conn.ID" => async {
             let (here, there) = ws_core::pair();

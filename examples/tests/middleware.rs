@@ -56,7 +56,7 @@ async fn page(path: &str) -> &'static str {
 }
 
 async fn on_hyper(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(match ws_server_hyper::try_accept(&mut request, &options()) {
+    Ok(match ws_server_hyper::accept_optional(&mut request, &options()) {
         Ok(Some((response, upgrade))) => {
             tokio::spawn(upgrade.serve(echo));
             response
@@ -248,7 +248,7 @@ async fn what_middleware_attaches_is_handed_on_by_a_filter_of_warp() {
         conn.write(format!("{local}, {}", request.peer_addr.unwrap())).await
     };
     let route = warp::ext::get().and(ws_server_warp::ws(options()));
-    let route = route.map(move |local: u8, ws: Ws| ws.local(local).on_upgrade(tell));
+    let route = route.map(move |local: u8, ws: Ws| ws.extension(local).on_upgrade(tell));
     let attaching = warp::service(route).map_request(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(7_u8);
         // As behind a proxy that says who asks.

@@ -65,7 +65,7 @@ fn hyper(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (options, page) = (options.clone(), page.clone());
         async move {
-            Ok::<_, Infallible>(match ws_server_hyper::try_accept(&mut request, &options) {
+            Ok::<_, Infallible>(match ws_server_hyper::accept_optional(&mut request, &options) {
                 Ok(Some((response, upgrade))) => {
                     tokio::spawn(upgrade.serve(echo));
                     response

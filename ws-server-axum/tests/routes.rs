@@ -24,8 +24,8 @@ use tokio_util::io::InspectWriter;
 use tower_layer::Layer as _;
 use ws_server_axum::{
     AcceptOptions, BufferPool, Compression, Conn, Drain, Error, Message, MessageType, Origin,
-    Prepared, Refused, Rejection, StatusCode, TestClient, TestError, Tracker, WebSocketLayer,
-    WebSocketUpgrade, test_client, websocket,
+    Prepared, Rejection, StatusCode, TestClient, TestError, Tracker, UpgradeRejection,
+    WebSocketLayer, WebSocketUpgrade, test_client, websocket,
 };
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -372,10 +372,10 @@ async fn a_router_with_layers_around_it_is_served() {
 
 #[tokio::test]
 async fn a_rejection_is_typed_and_an_answer() {
-    async fn handler(ws: Result<WebSocketUpgrade, Refused>) -> Response {
+    async fn handler(ws: Result<WebSocketUpgrade, UpgradeRejection>) -> Response {
         match ws {
             Ok(ws) => ws.on_upgrade(echo),
-            Err(Refused(Rejection::NotUpgrade)) => "a page".into_response(),
+            Err(UpgradeRejection(Rejection::NotUpgrade)) => "a page".into_response(),
             Err(refused) => refused.into_response(),
         }
     }

@@ -174,7 +174,7 @@ async fn raw() -> (Raw, Conn) {
     let (service, mut conns) = service(AcceptOptions::new().config(config));
     let (here, there) = duplex(64 * 1024);
     tokio::spawn(async move {
-        let server = ws_server_hyper::server();
+        let server = ws_server_hyper::http_builder();
         server.serve_connection_with_upgrades(TokioIo::new(there), service).await.map_err(drop)
     });
     let raw = Raw::connect(here).await;

@@ -47,7 +47,7 @@ fn answer(request: &mut Request<Incoming>, options: &AcceptOptions) -> Answer {
 fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let service = service_fn(async |mut request| answer(&mut request, &AcceptOptions::new()));
     tokio::spawn(async move {
-        let server = ws_server_hyper::server();
+        let server = ws_server_hyper::http_builder();
         server.serve_connection_with_upgrades(TokioIo::new(io), service).await.map_err(drop)
     });
 }
@@ -185,7 +185,7 @@ async fn a_graceful_shutdown_drains_the_connections_too() {
             let answer = answer(&mut request, &options);
             async { answer }
         });
-        let server = ws_server_hyper::server();
+        let server = ws_server_hyper::http_builder();
         let conn = server.serve_connection_with_upgrades(TokioIo::new(there), service);
         tokio::spawn(graceful.watch(conn.into_owned()));
         in_time(check_http1(&mut here)).await;

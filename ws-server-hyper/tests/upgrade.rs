@@ -182,7 +182,7 @@ fn what_is_none_of_ours_is_told_from_what_is_bad() {
         let request = request.header("upgrade", upgrade).header("origin", origin);
         let request = request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         let mut request = request.header("sec-websocket-version", "13").body(()).unwrap();
-        let accepted = ws_server_hyper::try_accept::<_, ()>(&mut request, &options);
+        let accepted = ws_server_hyper::accept_optional::<_, ()>(&mut request, &options);
         accepted.map(|accepted| accepted.is_some())
     };
     // A page, and what the filter leaves to others: whatever else is wrong with it.

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use warp::{Filter as _, Rejection, Reply};
 use ws_server_warp::{
-    AcceptOptions, Conn, Drain, Error, Refused, StatusCode, TestClient, TestError, Tracker, Ws,
-    recover, serve_stream, serve_until, test_client, websocket, ws,
+    AcceptOptions, Conn, Drain, Error, HandshakeRejected, StatusCode, TestClient, TestError,
+    Tracker, Ws, recover, serve_stream, serve_until, test_client, websocket, ws,
 };
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
@@ -55,7 +55,7 @@ async fn the_filter_composes_with_others() {
         .and_then(check)
         .and(ws(AcceptOptions::new()))
         .map(move |room: u32, ws: Ws| {
-            ws.param("room", room.to_string()).local(5_u8).on_upgrade(handler)
+            ws.param("room", room.to_string()).extension(5_u8).on_upgrade(handler)
         });
     for client in clients!(route.recover(recover)) {
         assert_eq!(first(&client, "/room/7?page=2").await, Ok("/room/7 7 2 Some(5)".into()));
@@ -67,7 +67,7 @@ async fn the_filter_composes_with_others() {
 async fn a_rejection_is_typed_and_taken_up() {
     /// An application's own way to answer, which nothing gets past.
     async fn last(rejection: Rejection) -> Result<impl Reply, Infallible> {
-        Ok(match rejection.find::<Refused>() {
+        Ok(match rejection.find::<HandshakeRejected>() {
             Some(refused) => refused.clone().into_response(),
             None => warp::reply::with_status("none", Status::NOT_FOUND).into_response(),
         })
@@ -146,7 +146,7 @@ async fn what_comes_too_late_is_408_or_told() {
 #[tokio::test]
 async fn a_request_that_is_not_kept_is_given_nothing() {
     let route = ws(AcceptOptions::new().keep_request(false)).map(|ws: Ws| {
-        ws.param("a", "b").local(5_u8).on_upgrade(async |conn: Conn| {
+        ws.param("a", "b").extension(5_u8).on_upgrade(async |conn: Conn| {
             conn.write(format!("{:?}", conn.request().is_some())).await
         })
     });
