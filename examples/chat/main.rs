@@ -1,5 +1,5 @@
 //! How does one build a chat? With axum, the hub, and a page.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 mod archive;
 mod rules;

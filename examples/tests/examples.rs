@@ -143,14 +143,14 @@ async fn whitelist_lets_in_the_addresses_it_is_given() {
 async fn cross_origin_lets_in_the_pages_it_knows() {
     let example = Example::start("cross_origin", &[]);
     let dial = |path| example.dial(path).origin("https://a.example.com");
-    for path in ["/friends", "/public"] {
+    for path in ["/partners", "/public"] {
         assert_eq!(text(&connect(dial(path)).await).await, "welcome", "{path}");
     }
-    for path in ["/ours", "/pages"] {
+    for path in ["/same-host", "/browsers"] {
         assert_eq!(status(dial(path)).await, 403, "{path}");
     }
-    assert_eq!(text(&connect(example.dial("/ours")).await).await, "welcome");
-    assert_eq!(status(example.dial("/pages")).await, 403);
+    assert_eq!(text(&connect(example.dial("/same-host")).await).await, "welcome");
+    assert_eq!(status(example.dial("/browsers")).await, 403);
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn graceful_shutdown_tells_everybody() {
     assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
     let mut line = String::new();
     example.output.read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "1 told, 0 cut, 0 left");
+    assert_eq!(line.trim(), "1 notified, 0 aborted, 0 left");
     assert!(example.child.wait().unwrap().success());
 }
 
@@ -289,7 +289,7 @@ async fn dashboard_shows_what_the_hub_does_and_stops() {
     assert_eq!(ended.close_status(), Some(StatusCode::GOING_AWAY));
     let mut line = String::new();
     example.output.read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "1 told, 0 cut, 0 left");
+    assert_eq!(line.trim(), "1 notified, 0 aborted, 0 left");
     assert!(example.child.wait().unwrap().success());
 }
 
@@ -352,7 +352,7 @@ async fn reconnect_comes_back_and_subscribes_again() {
     let [first, lost, again, news] = lines[..] else { panic!("{said}") };
     assert_eq!([first, again, news], ["connected", "connected", "news"]);
     assert!(
-        lost.starts_with("the connection was lost: ") && lost.contains("; again in "),
+        lost.starts_with("the connection was lost: ") && lost.contains("; retrying in "),
         "{lost}"
     );
 }
