@@ -15,7 +15,7 @@ use ws_server_axum::{AcceptOptions, websocket};
 
 /// The fields of a client's message that the server reads.
 #[derive(Deserialize)]
-struct ChatMessage {
+struct PrivateMessage {
     data: String,
     #[serde(default)]
     event: String,
@@ -43,7 +43,7 @@ async fn connected(socket: Socket, id: Id, State(users): State<Users>) -> Result
 
 async fn message(
     socket: Socket,
-    Json(chat): Json<ChatMessage>,
+    Json(chat): Json<PrivateMessage>,
     message: Message,
     State(users): State<Users>,
 ) {
