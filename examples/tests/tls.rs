@@ -1,4 +1,4 @@
-//! Does each adapter serve streams of TLS, by both versions of HTTP?
+//! Does each adapter serve TLS streams over HTTP/1.1 and HTTP/2?
 #![cfg(test)]
 
 mod adapters;
@@ -20,7 +20,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// Both ends, of which the client speaks only this.
+/// A server and a client that offers only this ALPN protocol.
 fn tls(protocol: &str) -> (TlsAcceptor, TlsConnector) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
@@ -36,7 +36,7 @@ fn tls(protocol: &str) -> (TlsAcceptor, TlsConnector) {
 }
 
 #[tokio::test]
-async fn tls_carries_both_versions_of_http_to_each_adapter() {
+async fn tls_works_with_http1_and_http2() {
     let compression = Compression::no_context_takeover();
     let run = async {
         for served in adapters::each(&AcceptOptions::new().compression(compression), echo) {
