@@ -184,16 +184,9 @@ where
     with_first_request_timeout(conn, &had_request).await
 }
 
-/// [`TcpListener::poll_accept`], or a substitute in tests.
-trait PollAccept: FnMut(&mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {}
-
-impl<F> PollAccept for F where
-    F: FnMut(&mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>>
-{
-}
-
+/// Serves until the signal. `poll_accept` is [`TcpListener::poll_accept`], except in tests.
 async fn accept_loop<S, B>(
-    mut accept: impl PollAccept,
+    mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>>,
     service: S,
     signal: impl Future<Output = ()>,
 ) -> io::Result<()>
@@ -208,7 +201,7 @@ where
     loop {
         let accepted = poll_fn(|cx| match signal.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => accept(cx).map(Some),
+            Poll::Pending => poll_accept(cx).map(Some),
         });
         match accepted.await {
             None => break,
@@ -227,7 +220,7 @@ where
         }
     }
     // Close the listener, so that clients do not wait in its backlog.
-    drop(accept);
+    drop(poll_accept);
     graceful.shutdown().await;
     Ok(())
 }
