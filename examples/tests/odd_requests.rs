@@ -56,14 +56,14 @@ const ROWS: &[(&str, &str, u16)] = &[
 /// Sends a request followed by a message, and returns the status of the response. The message is
 /// echoed only if the request was accepted.
 async fn send(served: &Served, line: &str, headers: &str) -> u16 {
-    let (mut here, there) = duplex(64 * 1024);
-    served.serve(Box::new(there));
+    let (mut client_io, server_io) = duplex(64 * 1024);
+    served.serve(Box::new(server_io));
     let request = [line.as_bytes(), headers.as_bytes(), VALID_HEADERS.as_bytes(), HI].concat();
-    here.write_all(&request).await.unwrap();
-    here.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
-    here.shutdown().await.unwrap();
+    client_io.write_all(&request).await.unwrap();
+    client_io.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+    client_io.shutdown().await.unwrap();
     let mut response = Vec::new();
-    here.read_to_end(&mut response).await.unwrap();
+    client_io.read_to_end(&mut response).await.unwrap();
     let head = response.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
     let (head, body) = response.split_at(head);
     let status = std::str::from_utf8(&head[9..12]).unwrap().parse().unwrap();

@@ -35,12 +35,12 @@ const INPUTS: [&[u8]; 7] = [
 async fn a_client_without_a_complete_request_is_disconnected_after_30_s() {
     for served in adapters::each(&AcceptOptions::new(), echo) {
         for input in INPUTS {
-            let (mut here, there) = duplex(4096);
+            let (mut client_io, server_io) = duplex(4096);
             let began = Instant::now();
-            served.serve(Box::new(there));
-            here.write_all(input).await.unwrap();
+            served.serve(Box::new(server_io));
+            client_io.write_all(input).await.unwrap();
             let mut response = Vec::new();
-            let gone = here.read_to_end(&mut response);
+            let gone = client_io.read_to_end(&mut response);
             let context = format!("{}: {:?}", served.by, input.escape_ascii());
             timeout(Duration::from_secs(100), gone).await.expect(&context).unwrap();
             assert_eq!(began.elapsed().as_secs(), 30, "{context}");
@@ -51,9 +51,9 @@ async fn a_client_without_a_complete_request_is_disconnected_after_30_s() {
 #[tokio::test(start_paused = true)]
 async fn an_http2_client_may_stay_idle_after_a_request() {
     for served in adapters::each(&AcceptOptions::new(), echo) {
-        let (here, there) = duplex(4096);
-        served.serve(Box::new(there));
-        let mut client = adapters::http2(Box::new(here)).await;
+        let (client_io, server_io) = duplex(4096);
+        served.serve(Box::new(server_io));
+        let mut client = adapters::http2(Box::new(client_io)).await;
         for _ in 0..3 {
             let request = Request::get("http://a/x").body(Empty::new()).unwrap();
             let response = client.send_request(request).await.unwrap();

@@ -99,14 +99,14 @@ async fn serve_stream_sets_the_address_of_the_client() {
             let _ = conn.read().await;
         };
         for served in adapters::each(&AcceptOptions::new(), handler) {
-            let (here, there) = duplex(4096);
-            served.serve_with_peer(Box::new(there), addr);
-            let dial = ws_client::Dial::new("ws://localhost/x").connect_over(here);
+            let (client_io, server_io) = duplex(4096);
+            served.serve_with_peer(Box::new(server_io), addr);
+            let dial = ws_client::Dial::new("ws://localhost/x").connect_over(client_io);
             let http1 = dial.await.unwrap();
             assert_eq!(seen.recv().await.unwrap(), (Some(addr), Some(addr)), "{}", served.by);
-            let (here, there) = duplex(4096);
-            served.serve_with_peer(Box::new(there), addr);
-            let client = adapters::http2(Box::new(here)).await;
+            let (client_io, server_io) = duplex(4096);
+            served.serve_with_peer(Box::new(server_io), addr);
+            let client = adapters::http2(Box::new(client_io)).await;
             let http2 = adapters::connect(client, "/x", Compression::off()).await;
             assert_eq!(seen.recv().await.unwrap(), (Some(addr), Some(addr)), "{}", served.by);
             drop((http1, http2));

@@ -42,20 +42,20 @@ async fn tls_works_with_http1_and_http2() {
         for served in adapters::each(&AcceptOptions::new().compression(compression), echo) {
             for protocol in ["http/1.1", "h2"] {
                 let (acceptor, connector) = tls(protocol);
-                let (here, there) = duplex(16 * 1024);
+                let (client_io, server_io) = duplex(16 * 1024);
                 let name = ServerName::try_from("localhost").unwrap();
-                let (here, there) =
-                    tokio::join!(connector.connect(name, here), acceptor.accept(there));
-                served.serve(Box::new(there.unwrap()));
-                let here = here.unwrap();
+                let (client_io, server_io) =
+                    tokio::join!(connector.connect(name, client_io), acceptor.accept(server_io));
+                served.serve(Box::new(server_io.unwrap()));
+                let client_io = client_io.unwrap();
                 let conn = match protocol {
                     "h2" => {
-                        let client = adapters::http2(Box::new(here)).await;
+                        let client = adapters::http2(Box::new(client_io)).await;
                         adapters::connect(client, "/x", compression).await
                     }
                     _ => {
                         let dial = Dial::new("wss://localhost/x").compression(compression);
-                        dial.connect_over(here).await.unwrap()
+                        dial.connect_over(client_io).await.unwrap()
                     }
                 };
                 assert!(conn.is_compressed(), "{}, {protocol}", served.by);

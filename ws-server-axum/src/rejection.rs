@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use ws_core::Rejection;
 
 /// A [`Rejection`] as an axum response: its status, headers and text.
+#[doc(alias = "WebSocketUpgradeRejection")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct UpgradeRejection(#[from] pub Rejection);

@@ -214,21 +214,23 @@ async fn a_burst_is_flushed_at_the_write_buffer_size() {
         let app = Router::new();
         let app =
             app.route("/", any(async move |ws: WebSocketUpgrade| change(ws).on_upgrade(echo)));
-        let (mut here, there) = tokio::io::duplex(64 * 1024);
+        let (mut client_io, server_io) = tokio::io::duplex(64 * 1024);
         let writes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&writes);
-        let there = InspectWriter::new(there, move |_| {
+        let server_io = InspectWriter::new(server_io, move |_| {
             counted.fetch_add(1, Relaxed);
         });
-        tokio::spawn(async { ws_server_axum::serve_stream(there, None, app).await.map_err(drop) });
-        here.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+        tokio::spawn(async {
+            ws_server_axum::serve_stream(server_io, None, app).await.map_err(drop)
+        });
+        client_io.write_all(HANDSHAKE.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(here.read_u8().await.unwrap());
+            head.push(client_io.read_u8().await.unwrap());
         }
         let before = writes.load(Relaxed);
-        here.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
-        here.read_exact(&mut [0; 12 * MESSAGES]).await.unwrap();
+        client_io.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
+        client_io.read_exact(&mut [0; 12 * MESSAGES]).await.unwrap();
         writes.load(Relaxed) - before
     };
     in_time(async {
@@ -327,10 +329,10 @@ async fn a_response_after_the_handshake_timeout_is_408() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_upgrade_is_reported_after_the_handshake_timeout() {
     let (app, mut failures) = slow_handler(2);
-    let (mut here, there) = tokio::io::duplex(64);
-    tokio::spawn(async { ws_server_axum::serve_stream(there, None, app).await.map_err(drop) });
+    let (mut client_io, server_io) = tokio::io::duplex(64);
+    tokio::spawn(async { ws_server_axum::serve_stream(server_io, None, app).await.map_err(drop) });
     let began = tokio::time::Instant::now();
-    here.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    client_io.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     let Error::Io(error) = in_time(failures.recv()).await.unwrap() else { panic!("another error") };
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     // Counted from the request, not from the response.

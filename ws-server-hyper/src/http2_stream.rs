@@ -1,4 +1,4 @@
-//! How is an HTTP/2 stream read and written as a transport, and its end told from a reset?
+//! How is an HTTP/2 stream used as a transport, and an end distinguished from a reset?
 
 use std::io;
 use std::pin::Pin;

@@ -58,29 +58,29 @@ async fn compressed_messages_of_all_sizes_are_echoed() {
     let client = TestClient::new(service).http2();
     in_time(async {
         let request = client.websocket("/chat?room=1").header("cookie", "who=ann");
-        let here = request.subprotocols(["chat"]).compression(compression).connect().await;
-        let (here, there) = (here.unwrap(), conns.recv().await.unwrap());
-        for conn in [&here, &there] {
+        let client_conn = request.subprotocols(["chat"]).compression(compression).connect().await;
+        let (client_conn, server_conn) = (client_conn.unwrap(), conns.recv().await.unwrap());
+        for conn in [&client_conn, &server_conn] {
             assert_eq!(conn.subprotocol(), Some("chat"));
             assert!(conn.is_compressed());
         }
-        let request = there.request().unwrap();
+        let request = server_conn.request().unwrap();
         assert_eq!(request.query("room").as_deref(), Some("1"));
         assert_eq!(request.cookie("who"), Some("ann"));
         for size in [0, 10, 100_000, 900_000] {
             let text = "The same text. ".repeat(size / 15);
-            let (sent, read) = tokio::join!(here.write(text.as_str()), there.read());
+            let (sent, read) = tokio::join!(client_conn.write(text.as_str()), server_conn.read());
             sent.unwrap();
-            let (sent, read) = tokio::join!(there.write(read.unwrap()), here.read());
+            let (sent, read) = tokio::join!(server_conn.write(read.unwrap()), client_conn.read());
             sent.unwrap();
             assert_eq!(read.unwrap(), Message::from(text));
         }
         // The closing handshake, then END_STREAM.
         let (closed, read) =
-            tokio::join!(here.close(StatusCode::NORMAL_CLOSURE, "bye"), there.read());
+            tokio::join!(client_conn.close(StatusCode::NORMAL_CLOSURE, "bye"), server_conn.read());
         closed.unwrap();
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::NORMAL_CLOSURE));
-        assert!(there.closed().await.is_clean());
+        assert!(server_conn.closed().await.is_clean());
     })
     .await;
 }
@@ -107,27 +107,27 @@ async fn a_slow_websocket_does_not_stall_the_others() {
     in_time(async {
         let mut slow = Vec::new();
         for _ in 0..20 {
-            let here = client.websocket("/").connect().await.unwrap();
-            let there = conns.recv().await.unwrap();
-            let writer = here.clone();
+            let client_conn = client.websocket("/").connect().await.unwrap();
+            let server_conn = conns.recv().await.unwrap();
+            let writer = client_conn.clone();
             // More than the window of a stream: the write blocks.
             let writing = tokio::spawn(async move { writer.write(vec![0; 900_000]).await });
-            slow.push((here, there, writing));
+            slow.push((client_conn, server_conn, writing));
         }
         for _ in 0..20 {
-            let here = client.websocket("/").connect().await.unwrap();
-            let there = conns.recv().await.unwrap();
+            let client_conn = client.websocket("/").connect().await.unwrap();
+            let server_conn = conns.recv().await.unwrap();
             let big = vec![1; 200_000];
-            let (sent, read) = tokio::join!(here.write(big.clone()), there.read());
+            let (sent, read) = tokio::join!(client_conn.write(big.clone()), server_conn.read());
             sent.unwrap();
             assert_eq!(read.unwrap(), Message::from(big));
-            let (sent, read) = tokio::join!(there.write("answer"), here.read());
+            let (sent, read) = tokio::join!(server_conn.write("answer"), client_conn.read());
             sent.unwrap();
             assert_eq!(read.unwrap(), Message::from("answer"));
         }
         // The slow connections still work.
-        for (_here, there, writing) in slow {
-            assert_eq!(there.read().await.unwrap().into_bytes().len(), 900_000);
+        for (_here, server_conn, writing) in slow {
+            assert_eq!(server_conn.read().await.unwrap().into_bytes().len(), 900_000);
             writing.await.unwrap().unwrap();
         }
     })
@@ -172,12 +172,12 @@ impl Raw {
 async fn raw() -> (Raw, Conn) {
     let config = Config::new().close_timeout(Duration::from_secs(20)).no_keepalive();
     let (service, mut conns) = service(AcceptOptions::new().config(config));
-    let (here, there) = duplex(64 * 1024);
+    let (client_io, server_io) = duplex(64 * 1024);
     tokio::spawn(async move {
         let server = ws_server_hyper::http_builder();
-        server.serve_connection_with_upgrades(TokioIo::new(there), service).await.map_err(drop)
+        server.serve_connection_with_upgrades(TokioIo::new(server_io), service).await.map_err(drop)
     });
-    let raw = Raw::connect(here).await;
+    let raw = Raw::connect(client_io).await;
     (raw, conns.recv().await.unwrap())
 }
 

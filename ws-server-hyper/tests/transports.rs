@@ -110,15 +110,16 @@ fn tls(protocols: &[&[u8]]) -> (TlsAcceptor, TlsConnector) {
 async fn tls_works_with_http1_and_http2() {
     for protocols in [&[&b"http/1.1"[..]][..], &[b"h2", b"http/1.1"]] {
         let (acceptor, connector) = tls(protocols);
-        let (here, there) = duplex(16 * 1024);
+        let (client_io, server_io) = duplex(16 * 1024);
         let name = ServerName::try_from("localhost").unwrap();
         in_time(async {
-            let (here, there) = tokio::join!(connector.connect(name, here), acceptor.accept(there));
-            serve(there.unwrap());
-            let here = here.unwrap();
-            match here.get_ref().1.alpn_protocol() {
-                Some(b"h2") => check_http2(here).await,
-                _ => check_http1(here).await,
+            let (client_io, server_io) =
+                tokio::join!(connector.connect(name, client_io), acceptor.accept(server_io));
+            serve(server_io.unwrap());
+            let client_io = client_io.unwrap();
+            match client_io.get_ref().1.alpn_protocol() {
+                Some(b"h2") => check_http2(client_io).await,
+                _ => check_http1(client_io).await,
             }
         })
         .await;
@@ -128,12 +129,12 @@ async fn tls_works_with_http1_and_http2() {
 #[cfg(unix)]
 #[tokio::test]
 async fn unix_sockets_work_with_http1_and_http2() {
-    let (here, there) = tokio::net::UnixStream::pair().unwrap();
-    serve(there);
-    in_time(check_http1(here)).await;
-    let (here, there) = tokio::net::UnixStream::pair().unwrap();
-    serve(there);
-    in_time(check_http2(here)).await;
+    let (client_io, server_io) = tokio::net::UnixStream::pair().unwrap();
+    serve(server_io);
+    in_time(check_http1(client_io)).await;
+    let (client_io, server_io) = tokio::net::UnixStream::pair().unwrap();
+    serve(server_io);
+    in_time(check_http2(client_io)).await;
 }
 
 #[cfg(unix)]
@@ -142,12 +143,12 @@ async fn nodelay_is_set_on_a_tcp_stream() {
     use std::os::fd::AsFd as _;
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
-    let (here, there) = tokio::join!(dialled, listener.accept());
-    let there = there.unwrap().0;
-    let same = std::net::TcpStream::from(there.as_fd().try_clone_to_owned().unwrap());
+    let (client_io, server_io) = tokio::join!(dialled, listener.accept());
+    let server_io = server_io.unwrap().0;
+    let same = std::net::TcpStream::from(server_io.as_fd().try_clone_to_owned().unwrap());
     assert!(!same.nodelay().unwrap());
-    serve(there);
-    in_time(check_http1(here.unwrap())).await;
+    serve(server_io);
+    in_time(check_http1(client_io.unwrap())).await;
     assert!(same.nodelay().unwrap());
 }
 
@@ -179,17 +180,17 @@ async fn a_graceful_shutdown_drains_upgraded_connections() {
     let graceful = GracefulShutdown::new();
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let (mut here, there) = duplex(4096);
+        let (mut client_io, server_io) = duplex(4096);
         let options = options.clone();
         let service = service_fn(move |mut request| {
             let result = handle(&mut request, &options);
             async { result }
         });
         let server = ws_server_hyper::http_builder();
-        let conn = server.serve_connection_with_upgrades(TokioIo::new(there), service);
+        let conn = server.serve_connection_with_upgrades(TokioIo::new(server_io), service);
         tokio::spawn(graceful.watch(conn.into_owned()));
-        in_time(check_http1(&mut here)).await;
-        clients.push(here);
+        in_time(check_http1(&mut client_io)).await;
+        clients.push(client_io);
     }
     let clients_close = async {
         for io in &mut clients {

@@ -78,8 +78,8 @@ fn handle(
 async fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
-    let (here, there) = tokio::join!(dialled, listener.accept());
-    (here.unwrap(), there.unwrap().0)
+    let (client_io, server_io) = tokio::join!(dialled, listener.accept());
+    (client_io.unwrap(), server_io.unwrap().0)
 }
 
 /// Reads the head of a response.
@@ -103,20 +103,20 @@ async fn check(how: Serve, over_tcp: bool) {
         );
         let mut early = request.into_bytes();
         early.extend(b"\x81\x82\0\0\0\0hi\x81\x85\0\0\0\0th");
-        let (mut conns, response, conn) = if over_tcp {
-            let (mut here, there) = tcp().await;
-            let mut conns = serve(there, how, options);
-            here.write_all(&early).await.unwrap();
-            let response = head(&mut here).await;
+        let (mut client_io, response, conn) = if over_tcp {
+            let (mut client_io, server_io) = tcp().await;
+            let mut conns = serve(server_io, how, options);
+            client_io.write_all(&early).await.unwrap();
+            let response = head(&mut client_io).await;
             let conn = conns.recv().await.unwrap().unwrap();
-            (Box::new(here) as Box<dyn Stream>, response, conn)
+            (Box::new(client_io) as Box<dyn Stream>, response, conn)
         } else {
-            let (mut here, there) = duplex(4096);
-            let mut conns = serve(there, how, options);
-            here.write_all(&early).await.unwrap();
-            let response = head(&mut here).await;
+            let (mut client_io, server_io) = duplex(4096);
+            let mut conns = serve(server_io, how, options);
+            client_io.write_all(&early).await.unwrap();
+            let response = head(&mut client_io).await;
             let conn = conns.recv().await.unwrap().unwrap();
-            (Box::new(here) as Box<dyn Stream>, response, conn)
+            (Box::new(client_io) as Box<dyn Stream>, response, conn)
         };
         assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
         let lower = response.to_lowercase();
@@ -126,7 +126,7 @@ async fn check(how: Serve, over_tcp: bool) {
         assert!(conn.is_compressed());
         assert_eq!(conn.peer_addr().is_some(), over_tcp, "the TCP stream is recognised");
         assert_eq!(conn.read().await.unwrap(), Message::from("hi"));
-        conns.write_all(b"ere").await.unwrap();
+        client_io.write_all(b"ere").await.unwrap();
         assert_eq!(conn.read().await.unwrap(), Message::from("there"));
         let request = conn.request().unwrap();
         assert_eq!(request.query("room").as_deref(), Some("1"));
@@ -135,13 +135,13 @@ async fn check(how: Serve, over_tcp: bool) {
         assert!(conn.take_request().is_some() && conn.request().is_none());
         conn.write("yes").await.unwrap();
         let mut frame = [0; 5];
-        conns.read_exact(&mut frame).await.unwrap();
+        client_io.read_exact(&mut frame).await.unwrap();
         assert_eq!(&frame, b"\x81\x03yes");
-        conns.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+        client_io.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
         let error = conn.read().await.unwrap_err();
         assert_eq!(error.close_status(), Some(StatusCode::NORMAL_CLOSURE));
         let mut rest = Vec::new();
-        conns.read_to_end(&mut rest).await.unwrap();
+        client_io.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"\x88\x02\x03\xe8");
     };
     tokio::time::timeout(Duration::from_secs(20), run).await.unwrap();
@@ -166,10 +166,10 @@ async fn a_rejection_has_its_status() {
         ("Content-Length: 5\r\n", "400"),
         ("Sec-WebSocket-Version: 13\r\n", "400"),
     ] {
-        let (mut here, there) = duplex(4096);
-        let _conns = serve(there, Serve::Http1, AcceptOptions::new());
-        here.write_all(format!("{REQUEST}{extra}\r\n").as_bytes()).await.unwrap();
-        let response = head(&mut here).await;
+        let (mut client_io, server_io) = duplex(4096);
+        let _conns = serve(server_io, Serve::Http1, AcceptOptions::new());
+        client_io.write_all(format!("{REQUEST}{extra}\r\n").as_bytes()).await.unwrap();
+        let response = head(&mut client_io).await;
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
     }
 }
@@ -196,7 +196,7 @@ fn accept_optional_returns_none_for_other_requests() {
 
 #[tokio::test]
 async fn without_upgrade_support_the_response_is_501() {
-    let (mut here, there) = duplex(4096);
+    let (mut client_io, server_io) = duplex(4096);
     let service = service_fn(|mut request: Request<Incoming>| async move {
         request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         let accepted =
@@ -204,19 +204,20 @@ async fn without_upgrade_support_the_response_is_501() {
         Ok::<_, hyper::Error>(accepted.unwrap_err().into_response())
     });
     tokio::spawn(
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(there), service),
+        hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(server_io), service),
     );
-    here.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
-    assert!(head(&mut here).await.starts_with("HTTP/1.1 501 "));
+    client_io.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+    assert!(head(&mut client_io).await.starts_with("HTTP/1.1 501 "));
 }
 
 /// The response cannot be written, so the transport is never handed over.
 #[tokio::test(start_paused = true)]
 async fn a_pending_upgrade_fails_after_the_handshake_timeout() {
-    let (mut here, there) = duplex(64);
+    let (mut client_io, server_io) = duplex(64);
     let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(3));
-    let mut conns = serve(there, Serve::Http1, options);
-    here.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+    let mut conns = serve(server_io, Serve::Http1, options);
+    client_io.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
     let began = tokio::time::Instant::now();
     let Err(Error::Io(error)) = conns.recv().await.unwrap() else { panic!("it was upgraded") };
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);

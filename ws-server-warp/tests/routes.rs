@@ -128,12 +128,14 @@ async fn a_late_reply_is_408_and_a_failed_upgrade_is_reported() {
         assert!(failures.try_recv().is_err());
 
         // The client does not read, and the pipe is smaller than the reply.
-        let (mut here, there) = duplex(64);
-        tokio::spawn(async { serve_stream(there, None, warp::service(route)).await.map_err(drop) });
+        let (mut client_io, server_io) = duplex(64);
+        tokio::spawn(async {
+            serve_stream(server_io, None, warp::service(route)).await.map_err(drop)
+        });
         let began = Instant::now();
         let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        here.write_all(request.as_bytes()).await.unwrap();
+        client_io.write_all(request.as_bytes()).await.unwrap();
         let Error::Io(error) = in_time(failures.recv()).await.unwrap() else {
             panic!("another error")
         };
