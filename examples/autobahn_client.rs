@@ -1,5 +1,6 @@
-//! Does the client follow the protocol? The client that the Autobahn suite tests: it asks
-//! for the cases one by one, and echoes.
+//! How is the client tested with the Autobahn conformance suite?
+//!
+//! It connects once for each test case, and echoes all messages.
 
 use std::fmt;
 
@@ -7,16 +8,16 @@ use anyhow::Context as _;
 use clap::Parser;
 use ws_client::{Compression, Config, Conn, Dial, DialError, Error};
 
-/// Plays the client against `wstest -m fuzzingserver`.
+/// Runs all cases of `wstest -m fuzzingserver`.
 #[derive(Parser)]
 struct Args {
-    /// Where the suite listens.
+    /// The URL of the suite.
     #[arg(long, default_value = "ws://127.0.0.1:9001")]
     url: String,
-    /// The name in the reports.
+    /// The name of this client in the reports.
     #[arg(long, default_value = "ws-client")]
     agent: String,
-    /// The longest message to accept, in bytes.
+    /// The maximum size of a received message, in bytes.
     #[arg(long, default_value_t = 16 * 1024 * 1024)]
     read_limit: usize,
 }
@@ -25,11 +26,11 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let agent = &args.agent;
-    let count = case_count(&args).await.context("the suite does not say how many cases it has")?;
+    let count = case_count(&args).await.context("failed to get the number of cases")?;
     for case in 1..=count {
         let conn = dial(&args, &format!("/runCase?case={case}&agent={agent}")).await;
-        let conn = conn.with_context(|| format!("the suite does not begin case {case}"))?;
-        // Most cases end by an error: the suite judges whether it is the right one.
+        let conn = conn.with_context(|| format!("failed to start case {case}"))?;
+        // Most cases end with an error; the suite checks whether it is the right one.
         let _ = echo(&conn).await;
         conn.closed().await;
         if case % 50 == 0 || case == count {
@@ -43,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn case_count(args: &Args) -> anyhow::Result<u32> {
     let conn = dial(args, "/getCaseCount").await?;
-    let count = conn.read().await?.as_text().context("it is not text")?.parse()?;
+    let count = conn.read().await?.as_text().context("the number of cases is not text")?.parse()?;
     conn.closed().await;
     Ok(count)
 }
@@ -61,7 +62,7 @@ async fn echo(conn: &Conn) -> Result<(), Error> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "that is what a program is for")]
+#[expect(clippy::print_stderr, reason = "a program prints to its terminal")]
 fn report(line: fmt::Arguments<'_>) {
     eprintln!("{line}");
 }

@@ -1,5 +1,5 @@
-//! How does one send the same bytes to everyone?
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I broadcast a message to all clients?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -9,10 +9,10 @@ use ws_server_axum::{AcceptOptions, websocket};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let hub = Hub::new();
-    // The message is encoded once, and nobody waits for a slow peer.
+    // The frame is encoded once. Each client has its own send queue, so a slow one delays nobody.
     hub.on_message(async |socket: Socket, message: Message| {
         let delivery = socket.hub().send(message);
-        println!("to {} of {}", delivery.queued, delivery.matched);
+        println!("queued for {} of {} clients", delivery.queued, delivery.matched);
     });
     let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.member()));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());

@@ -1,5 +1,5 @@
-//! Which web pages may connect?
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I choose which web pages may connect (the `Origin` header)?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -11,19 +11,19 @@ async fn greet(conn: Conn) -> Result<(), Error> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // Without a word, those of the same host: a page elsewhere cannot use the cookies that a
-    // browser has for us.
-    let ours = AcceptOptions::new();
-    let friends = ours.clone().origin(Origin::patterns(["https://*.example.com"]));
-    // For services that know nobody, and have nothing to lose.
-    let public = ours.clone().origin(Origin::any());
-    // Programs that are no browsers send no origin, unless they please.
-    let pages = ours.clone().origin(Origin::same_host().refuse_missing());
+    // Default: pages of the same host. This prevents cross-site WebSocket hijacking, where a page
+    // of another site connects with the user's cookies.
+    let same_host = AcceptOptions::new();
+    let partners = same_host.clone().origin(Origin::patterns(["https://*.example.com"]));
+    // Any page. Only for services without cookies or other credentials.
+    let public = same_host.clone().origin(Origin::any());
+    // Browsers always send an origin, other programs usually do not. This refuses the latter.
+    let browsers = same_host.clone().origin(Origin::same_host().refuse_missing());
     let app = Router::new()
-        .route("/ours", websocket(ours, greet))
-        .route("/friends", websocket(friends, greet))
+        .route("/same-host", websocket(same_host, greet))
+        .route("/partners", websocket(partners, greet))
         .route("/public", websocket(public, greet))
-        .route("/pages", websocket(pages, greet));
+        .route("/browsers", websocket(browsers, greet));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);

@@ -1,7 +1,7 @@
-//! How does a task that is no handler tell a room what is new, and how does a hub stop?
+//! How do I send to a room from a background task, and shut a hub down?
 //!
-//! Whoever connects sees ten times a second what the hub does.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! Each client receives the statistics of the hub ten times per second.
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tokio::time::interval;
 use ws_events::{EncodeError, Hub, Socket};
 use ws_server_axum::{AcceptOptions, websocket};
 
-async fn show(hub: Hub) -> Result<(), EncodeError> {
+async fn publish_stats(hub: Hub) -> Result<(), EncodeError> {
     let mut ticks = interval(Duration::from_millis(100));
     loop {
         ticks.tick().await;
-        // Out of date soon: whoever is behind gets the next one after it has caught up.
+        // Volatile: skips clients whose send queue is not empty. They get a later update.
         hub.to("dashboard").volatile().emit("stats", &hub.stats())?;
     }
 }
@@ -25,18 +25,18 @@ async fn show(hub: Hub) -> Result<(), EncodeError> {
 async fn main() -> anyhow::Result<()> {
     let hub = Hub::builder().envelope().build();
     hub.on_connect(async |socket: Socket| socket.join("dashboard"));
-    let showing = tokio::spawn(show(hub.clone()));
+    let publisher = tokio::spawn(publish_stats(hub.clone()));
     let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.member()));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async move {
         let _ = ctrl_c().await;
-        // Nobody else is let in, and those who are here get what was sent, and 1001.
+        // Rejects new clients, sends the queued messages, and closes with 1001.
         let drained = hub.drain(Duration::from_secs(10)).await;
-        println!("{} told, {} cut, {} left", drained.told, drained.cut, drained.left);
+        println!("{} notified, {} aborted, {} left", drained.told, drained.cut, drained.left);
     };
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
-    showing.abort();
+    publisher.abort();
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! How does one talk to a server? Lines typed here become text messages there, and what
-//! it says is printed.
+//! How do I connect to a server, and send and print messages from the terminal?
 
 use std::fmt;
 use std::io::{self, BufRead as _};
@@ -12,18 +11,18 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use ws_client::{Compression, Conn, Dial, Ending, Error, StatusCode};
 
-/// Connects to a WebSocket. Ctrl-D closes it.
+/// Connects to a WebSocket server. Sends each line of the input, and prints each message.
 ///
-/// Exits with 0 when the connection was closed normally, with 3 when it was closed for
-/// another reason, with 1 when there was no connection, or none any more.
+/// Ctrl-D closes the connection. Exit code: 0 after a normal close, 3 after another close code, 1
+/// if the connection failed or was lost.
 #[derive(Parser)]
 struct Args {
-    /// Where to: ws://… or wss://…
+    /// The URL: ws://… or wss://…
     url: String,
-    /// A header to send, as 'Name: value'; may be repeated.
+    /// Adds a header, as 'Name: value'. May be repeated.
     #[arg(long, value_parser = header)]
     header: Vec<(String, String)>,
-    /// A subprotocol to offer, the preferred one first; may be repeated.
+    /// Offers a subprotocol. May be repeated, in order of preference.
     #[arg(long)]
     subprotocol: Vec<String>,
     /// Offers compression.
@@ -32,30 +31,30 @@ struct Args {
 }
 
 fn header(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
+    let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    talk(Args::parse()).await.unwrap_or_else(|error| {
+    run(Args::parse()).await.unwrap_or_else(|error| {
         report(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
 }
 
-async fn talk(args: Args) -> anyhow::Result<ExitCode> {
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let conn = connect(args).await?;
     let (compressed, subprotocol) = (conn.is_compressed(), conn.subprotocol().unwrap_or("none"));
     report(format_args!("connected; subprotocol: {subprotocol}, compressed: {compressed}"));
-    tokio::spawn(say(conn.clone()));
+    tokio::spawn(send_lines(conn.clone()));
     while let Ok(message) = conn.read().await {
         match message.as_text() {
             Some(text) => print(format_args!("{text}")),
             None => print(format_args!("({} bytes)", message.len())),
         }
     }
-    conclude(conn.closed().await)
+    exit_code(conn.closed().await)
 }
 
 async fn connect(args: Args) -> anyhow::Result<Conn> {
@@ -67,25 +66,24 @@ async fn connect(args: Args) -> anyhow::Result<Conn> {
         dial = dial.compression(Compression::context_takeover());
     }
     let dialled = dial.connect().await.map_err(|error| match error.refusal() {
-        Some(refusal) => anyhow!("{error}, and says: {}", refusal.body_text().trim()),
+        Some(refusal) => anyhow!("{error}: {}", refusal.body_text().trim()),
         None => error.into(),
     });
-    dialled.with_context(|| format!("no connection to {}", args.url))
+    dialled.with_context(|| format!("failed to connect to {}", args.url))
 }
 
-/// Sends each line, and closes after the last.
-async fn say(conn: Conn) -> Result<(), Error> {
+/// Sends each line, and closes the connection after the last one.
+async fn send_lines(conn: Conn) -> Result<(), Error> {
     let mut lines = lines();
     while let Some(line) = lines.recv().await {
         conn.write(line).await?;
     }
-    // Answers that are on their way are here before the pong is.
+    // Responses that are in flight arrive before the pong.
     let _ = timeout(Duration::from_secs(5), conn.ping()).await;
     conn.close(StatusCode::NORMAL_CLOSURE, "").await
 }
 
-/// The lines of the input. They have a thread to themselves, since one cannot stop waiting
-/// for the next.
+/// The lines of the input. A thread reads them, because a blocking read cannot be cancelled.
 fn lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -98,8 +96,8 @@ fn lines() -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Says how it ended, and whether that is good.
-fn conclude(ending: Ending) -> anyhow::Result<ExitCode> {
+/// Prints how the connection closed, and returns the exit code.
+fn exit_code(ending: Ending) -> anyhow::Result<ExitCode> {
     use StatusCode as Code;
     match ending.error {
         Error::Closed(close) if close.code != Code::ABNORMAL_CLOSURE => {
@@ -107,16 +105,16 @@ fn conclude(ending: Ending) -> anyhow::Result<ExitCode> {
             let normal = [Code::NORMAL_CLOSURE, Code::NO_STATUS_RECEIVED].contains(&close.code);
             Ok(if normal { ExitCode::SUCCESS } else { ExitCode::from(3) })
         }
-        error => Err(error).context("the connection is lost"),
+        error => Err(error).context("connection lost"),
     }
 }
 
-#[expect(clippy::print_stdout, reason = "that is what a program is for")]
+#[expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 fn print(line: fmt::Arguments<'_>) {
     println!("{line}");
 }
 
-#[expect(clippy::print_stderr, reason = "that is what a program is for")]
+#[expect(clippy::print_stderr, reason = "a program prints to its terminal")]
 fn report(line: fmt::Arguments<'_>) {
     eprintln!("{line}");
 }

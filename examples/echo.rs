@@ -1,5 +1,6 @@
-//! How does one serve? An echo server over bare TCP, hyper, axum or warp, with a
-//! subprotocol, a rate limit for each client, keepalive and compression.
+//! How do I configure a server: subprotocol, rate limit, keepalive and compression?
+//!
+//! An echo server over bare TCP, hyper, axum or warp.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,25 +18,25 @@ use tokio::time::Instant;
 use warp::Filter as _;
 use ws_core::{AcceptOptions, Compression, Config, Conn, Error, Keepalive, Origin, StatusCode};
 
-/// Sends every message back to whoever sent it.
+/// Sends every message back to its sender.
 #[derive(Clone, Parser)]
 struct Args {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on. Port 0 selects a free port.
     #[arg(long, default_value = "127.0.0.1:9001")]
     listen: SocketAddr,
-    /// What makes the opening handshake.
+    /// The HTTP server for the opening handshake.
     #[arg(long, value_enum, default_value = "hyper")]
     adapter: Adapter,
-    /// Whether to compress, and whether messages may refer to earlier ones.
+    /// The compression: off, or permessage-deflate with or without context takeover.
     #[arg(long, value_enum, default_value = "no-takeover")]
     compress: Compress,
-    /// How many threads serve; by default one for each core.
+    /// The number of worker threads. Default: one per core.
     #[arg(long)]
     workers: Option<usize>,
-    /// The longest message to accept, in bytes.
+    /// The maximum size of a received message, in bytes.
     #[arg(long, default_value_t = 1024 * 1024)]
     read_limit: usize,
-    /// How many messages a client may send in a second; by default any number.
+    /// The maximum number of messages per second and client. Default: unlimited.
     #[arg(long)]
     rate: Option<u32>,
 }
@@ -65,8 +66,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    // Any page may connect: an echo has nothing to protect. By default only those of the
-    // same host may.
+    // Any web page may connect, because an echo server has no secrets. The default is same host.
     let options = AcceptOptions::new().origin(Origin::any()).subprotocols(["echo"]).config(
         Config::new()
             .read_limit(args.read_limit)
@@ -77,26 +77,26 @@ async fn serve(args: Args) -> anyhow::Result<()> {
                 Compress::NoTakeover => Compression::no_context_takeover(),
             }),
     );
-    let listener = TcpListener::bind(args.listen).await.context("cannot listen (--listen)")?;
-    say_hello(listener.local_addr()?);
+    let listener = TcpListener::bind(args.listen).await.context("failed to listen (--listen)")?;
+    print_usage(listener.local_addr()?);
     let rate = args.rate;
     match args.adapter {
-        Adapter::Tcp | Adapter::Hyper => welcome_all(listener, options, args).await,
+        Adapter::Tcp | Adapter::Hyper => accept_loop(listener, options, args).await,
         Adapter::Axum => {
-            let echoes = ws_server_axum::websocket(options, move |conn| echo(conn, rate));
-            // Over HTTP/2, nobody takes the stream over who would say so.
+            let route = ws_server_axum::websocket(options, move |conn| echo(conn, rate));
+            // Over HTTP/2, the server keeps the stream, so the server has to set it.
             let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-            Ok(axum::serve(listener, Router::new().fallback_service(echoes)).await?)
+            Ok(axum::serve(listener, Router::new().fallback_service(route)).await?)
         }
         Adapter::Warp => {
-            let echoes = ws_server_warp::websocket(options, move |conn| echo(conn, rate));
-            let service = warp::service(echoes.recover(ws_server_warp::recover));
+            let route = ws_server_warp::websocket(options, move |conn| echo(conn, rate));
+            let service = warp::service(route.recover(ws_server_warp::recover));
             Ok(ws_server_warp::serve(listener, service).await?)
         }
     }
 }
 
-async fn welcome_all(
+async fn accept_loop(
     listener: TcpListener,
     options: AcceptOptions,
     args: Args,
@@ -106,12 +106,12 @@ async fn welcome_all(
             Ok((stream, peer)) => {
                 let (options, args) = (options.clone(), args.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = welcome(stream, &options, &args).await {
+                    if let Err(error) = serve_stream(stream, &options, &args).await {
                         report(peer, &error);
                     }
                 });
             }
-            // Out of file descriptors, say: those that are here go on.
+            // Probably too many open files. Open connections are not affected.
             Err(error) => {
                 report(args.listen, &error.into());
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -120,8 +120,12 @@ async fn welcome_all(
     }
 }
 
-/// Makes a connection of a stream, and serves it.
-async fn welcome(stream: TcpStream, options: &AcceptOptions, args: &Args) -> anyhow::Result<()> {
+/// Performs the opening handshake on a stream, and runs the echo.
+async fn serve_stream(
+    stream: TcpStream,
+    options: &AcceptOptions,
+    args: &Args,
+) -> anyhow::Result<()> {
     let rate = args.rate;
     match args.adapter {
         Adapter::Tcp => Ok(Conn::serve(stream, options, |conn| echo(conn, rate)).await?),
@@ -129,8 +133,8 @@ async fn welcome(stream: TcpStream, options: &AcceptOptions, args: &Args) -> any
             stream.set_nodelay(true)?;
             let options = options.clone();
             let service = service_fn(move |request| {
-                let answered = answer(request, &options, rate);
-                async { answered }
+                let response = handle(request, &options, rate);
+                async { response }
             });
             let served = ws_server_hyper::serve_stream(stream, None, service);
             served.await.map_err(|error| anyhow::anyhow!(error))
@@ -138,8 +142,8 @@ async fn welcome(stream: TcpStream, options: &AcceptOptions, args: &Args) -> any
     }
 }
 
-/// What a hyper service does with a request that may ask for a WebSocket.
-fn answer(
+/// The hyper service: accepts WebSocket requests, and rejects others.
+fn handle(
     mut request: Request<Incoming>,
     options: &AcceptOptions,
     rate: Option<u32>,
@@ -153,13 +157,13 @@ fn answer(
     }
 }
 
-/// Sends every message back, until the peer is gone or sends too many.
+/// Sends every message back until the connection closes or exceeds the rate.
 async fn echo(conn: Conn, rate: Option<u32>) -> Result<(), Error> {
     let mut second = (Instant::now(), 0);
     loop {
         let message = match conn.read().await {
             Ok(message) => message,
-            // That is how it ends.
+            // A close, by either side, is the normal end.
             Err(Error::Closed(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -176,16 +180,16 @@ async fn echo(conn: Conn, rate: Option<u32>) -> Result<(), Error> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "that is what a program is for")]
-fn say_hello(addr: SocketAddr) {
+#[expect(clippy::print_stdout, reason = "a program prints to its terminal")]
+fn print_usage(addr: SocketAddr) {
     println!("listening on ws://{addr}");
-    println!("talk to it:  cargo run --release --example dial -- ws://{addr}");
-    println!("or from the console of a browser:");
+    println!("connect to it:  cargo run --release --example dial -- ws://{addr}");
+    println!("or in the console of a browser:");
     println!("  ws = new WebSocket('ws://{addr}'); ws.onmessage = e => console.log(e.data);");
     println!("  ws.send('hello')");
 }
 
-#[expect(clippy::print_stderr, reason = "that is what a program is for")]
+#[expect(clippy::print_stderr, reason = "a program prints to its terminal")]
 fn report(peer: SocketAddr, error: &anyhow::Error) {
     eprintln!("{peer}: {error:#}");
 }

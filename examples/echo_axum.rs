@@ -1,11 +1,11 @@
-//! How does one serve WebSockets with axum?
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I serve WebSockets with axum?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use axum::Router;
 use tokio::net::TcpListener;
 use ws_server_axum::{AcceptOptions, Conn, Error, websocket};
 
-/// Sends every message back, until the peer is gone.
+/// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;

@@ -1,5 +1,5 @@
-//! How does one serve WebSockets with hyper?
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I serve WebSockets with hyper?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use hyper::{Request, Response};
 use tokio::net::TcpListener;
 use ws_server_hyper::{AcceptOptions, Conn, Error, accept, serve};
 
-/// Sends every message back, until the peer is gone.
+/// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
@@ -18,7 +18,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn handle(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     match accept(&mut request, &AcceptOptions::new()) {
         Ok((response, upgrade)) => {
             tokio::spawn(upgrade.serve(echo));
@@ -33,5 +33,5 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(serve(listener, service_fn(answer)).await?)
+    Ok(serve(listener, service_fn(handle)).await?)
 }

@@ -1,11 +1,11 @@
-//! How does one serve WebSockets with warp?
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I serve WebSockets with warp?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use tokio::net::TcpListener;
 use warp::Filter as _;
 use ws_server_warp::{AcceptOptions, Conn, Error, recover, serve, websocket};
 
-/// Sends every message back, until the peer is gone.
+/// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
@@ -19,6 +19,6 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    // `warp::serve(routes)` does as well, for HTTP/1.1 alone.
+    // `warp::serve(routes)` works too, over HTTP/1.1 only.
     Ok(serve(listener, warp::service(routes)).await?)
 }

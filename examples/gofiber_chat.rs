@@ -1,8 +1,8 @@
-//! How does the chat of gofiber's socketio look here?
+//! How does the chat example of gofiber's socketio look with `ws-events`?
 //!
-//! Users connect to `/ws/NAME`, and send each other JSON: whom it is for and from whom, an
-//! event to be handled here, and the text. It is passed on as it came.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! Users connect to `/ws/NAME` and send each other JSON: the recipient, the sender, a custom event
+//! and the text. The server forwards it unchanged.
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::collections::HashMap;
 
@@ -13,20 +13,20 @@ use tokio::net::TcpListener;
 use ws_events::{EmitError, EventPayload, Fault, Hub, Id, Json, Message, Reason, Socket, State};
 use ws_server_axum::{AcceptOptions, websocket};
 
-/// What a client sends, as far as it matters here.
+/// The fields of a client's message that the server reads.
 #[derive(Deserialize)]
-struct Letter {
+struct PrivateMessage {
     data: String,
     #[serde(default)]
     event: String,
     to: String,
 }
 
-/// Which id has which user? With [`Socket::set_id`], names could be the ids themselves.
+/// The socket id of each user. With [`Socket::set_id`], the names could be the ids.
 #[derive(Default)]
 struct Users(Mutex<HashMap<String, Id>>);
 
-/// The name is in the path, and stays with the socket as an attribute.
+/// The user's name, which is an attribute of the socket.
 fn name(socket: &Socket) -> String {
     socket.attributes().named("user_id").unwrap_or_default()
 }
@@ -43,17 +43,17 @@ async fn connected(socket: Socket, id: Id, State(users): State<Users>) -> Result
 
 async fn message(
     socket: Socket,
-    Json(letter): Json<Letter>,
+    Json(chat): Json<PrivateMessage>,
     message: Message,
     State(users): State<Users>,
 ) {
-    println!("message from {} to {}", name(&socket), letter.to);
-    if !letter.event.is_empty() {
-        socket.fire(letter.event, letter.data);
+    println!("message from {} to {}", name(&socket), chat.to);
+    if !chat.event.is_empty() {
+        socket.fire(chat.event, chat.data);
     }
-    let id = users.0.lock().get(&letter.to).cloned();
-    // A name that nobody has is told to the handlers of `error`.
-    let _ = socket.send_to(id.unwrap_or_else(|| Id::from(letter.to)), message);
+    let id = users.0.lock().get(&chat.to).cloned();
+    // For an unknown name, the handlers of `error` run.
+    let _ = socket.send_to(id.unwrap_or_else(|| Id::from(chat.to)), message);
 }
 
 async fn custom(event: EventPayload) {
@@ -63,7 +63,7 @@ async fn custom(event: EventPayload) {
 async fn disconnected(socket: Socket, id: Id, reason: Reason, State(users): State<Users>) {
     let user = name(&socket);
     println!("disconnect {user}: {reason:?}");
-    // Unless the user is here again.
+    // Keeps the entry if the user has reconnected with another id.
     users.0.lock().retain(|_, other| *other != id);
     socket.broadcast().send(format!("User left: {user}"));
 }

@@ -1,5 +1,5 @@
-//! How does a server stop without cutting anybody off?
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I shut a server down gracefully?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio::net::TcpListener;
 use ws_server_axum::{AcceptOptions, Conn, Drain, Error, Tracker, websocket};
 
-/// Sends every message back, until the peer is gone or the server is.
+/// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
@@ -17,7 +17,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 }
 
 /// Waits for Ctrl-C or Enter.
-async fn signal() {
+async fn shutdown_signal() {
     let mut line = String::new();
     let mut input = BufReader::new(stdin());
     tokio::select! {
@@ -35,14 +35,14 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async move {
-        signal().await;
-        // The tracker tells the connections, and waits for their handlers…
+        shutdown_signal().await;
+        // Sends 1001 to all connections, and waits for their handlers, up to 10 s.
         let counts = tracker.drain(Drain::within(Duration::from_secs(10))).await;
-        println!("{} told, {} cut, {} left", counts.told, counts.cut, counts.open);
+        println!("{} notified, {} aborted, {} left", counts.told, counts.cut, counts.open);
     };
-    // …and axum then stops listening, and waits for the requests under way: over HTTP/2, a
-    // connection that was not drained would be one.
+    // After the signal, axum stops listening and waits for requests in progress. An open WebSocket
+    // over HTTP/2 is one, so drain the tracker first.
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
-    // Reading from a terminal cannot be given up: it would hold the runtime.
+    // The blocking read of the terminal cannot be cancelled, and would delay the end of the runtime.
     std::process::exit(0)
 }

@@ -1,5 +1,7 @@
-//! How does one talk in groups? Who connects to `/red` or `/red,blue` hears those groups.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I send to groups (rooms)?
+//!
+//! A client that connects to `/red,blue` joins both rooms.
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -12,8 +14,8 @@ async fn join(socket: Socket) -> Result<(), NotConnected> {
     groups.split(',').try_for_each(|group| socket.join(group))
 }
 
-/// To each in any of the groups once, but to whoever says it.
-async fn say(socket: Socket, message: Message) {
+/// Sends a message to the other members of all rooms of the sender, once to each.
+async fn forward(socket: Socket, message: Message) {
     let mut rooms = socket.rooms().into_iter();
     if let Some(first) = rooms.next() {
         rooms.fold(socket.to(first), |target, room| target.to(room)).send(message);
@@ -24,7 +26,7 @@ async fn say(socket: Socket, message: Message) {
 async fn main() -> anyhow::Result<()> {
     let hub = Hub::new();
     hub.on_connect(join);
-    hub.on_message(say);
+    hub.on_message(forward);
     let app = Router::new().route("/{groups}", websocket(AcceptOptions::new(), hub.member()));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;

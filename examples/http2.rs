@@ -1,11 +1,11 @@
-//! How do WebSockets run over HTTP/2? Several on one connection (RFC 8441).
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I serve WebSockets over HTTP/2 (RFC 8441)?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use axum::Router;
 use tokio::net::TcpListener;
 use ws_server_axum::{AcceptOptions, Compression, Conn, Error, serve, websocket};
 
-/// Sends every message back, until the peer is gone.
+/// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
@@ -13,11 +13,11 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// The routes are those of HTTP/1.1, and so is the handler. Browsers want TLS, which
-/// chooses HTTP/2 by ALPN; here it is for clients that know beforehand.
+/// Routes and handlers are the same as for HTTP/1.1. Browsers negotiate HTTP/2 by ALPN, which
+/// needs TLS. This example serves clients with prior knowledge, without TLS.
 ///
-/// `axum::serve` does all this too, with the feature `http2`. This server has windows in
-/// addition that keep a slow socket from stalling the others, and sets `TCP_NODELAY`.
+/// `axum::serve` works too, with axum's feature `http2`. `ws_server_axum::serve` also sets
+/// `TCP_NODELAY`, and flow control windows so that a slow WebSocket does not stall the others.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = AcceptOptions::new().compression(Compression::no_context_takeover());

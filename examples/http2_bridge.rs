@@ -1,6 +1,8 @@
-//! How does a client that knows only HTTP/1.1 reach a server over HTTP/2? What
-//! `cargo xtask autobahn server --http2` runs: frames pass as they are.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How does an HTTP/1.1 client reach a WebSocket server over HTTP/2?
+//!
+//! A proxy that copies frames unchanged. `cargo xtask autobahn server --http2` runs it, because
+//! the Autobahn suite supports only HTTP/1.1.
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::net::SocketAddr;
 
@@ -18,39 +20,43 @@ use tokio::net::{TcpListener, TcpStream};
 use ws_core::handshake::head::{decode_request, encode_response};
 use ws_core::{AcceptOptions, Origin};
 
-/// Takes WebSockets over HTTP/1.1, and makes them over one connection of HTTP/2.
+/// Accepts WebSockets over HTTP/1.1, and forwards them over one HTTP/2 connection.
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on. Port 0 selects a free port.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The server, which is spoken to in HTTP/2 without further ado.
+    /// The server's address. It has to accept HTTP/2 with prior knowledge.
     #[arg(long)]
     to: SocketAddr,
 }
 
-type Client = http2::SendRequest<Empty<Bytes>>;
+type Http2Sender = http2::SendRequest<Empty<Bytes>>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let server = TcpStream::connect(args.to).await?;
     server.set_nodelay(true)?;
-    let (client, conn) = http2::handshake(TokioExecutor::new(), TokioIo::new(server)).await?;
+    let (http2, conn) = http2::handshake(TokioExecutor::new(), TokioIo::new(server)).await?;
     tokio::spawn(conn);
     let listener = TcpListener::bind(args.listen).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     loop {
-        let (near, _) = listener.accept().await?;
-        tokio::spawn(pass(near, client.clone(), args.to));
+        let (client_stream, _) = listener.accept().await?;
+        tokio::spawn(forward(client_stream, http2.clone(), args.to));
     }
 }
 
-async fn pass(mut near: TcpStream, mut client: Client, to: SocketAddr) -> anyhow::Result<()> {
-    near.set_nodelay(true)?;
+async fn forward(
+    mut client: TcpStream,
+    mut http2: Http2Sender,
+    to: SocketAddr,
+) -> anyhow::Result<()> {
+    client.set_nodelay(true)?;
     let mut input = Vec::new();
-    let (request, taken) = loop {
-        ensure!(near.read_buf(&mut input).await? > 0, "the client is gone");
+    let (request, head_len) = loop {
+        ensure!(client.read_buf(&mut input).await? > 0, "the client disconnected");
         if let Some(read) = decode_request(&input)? {
             break read;
         }
@@ -59,23 +65,23 @@ async fn pass(mut near: TcpStream, mut client: Client, to: SocketAddr) -> anyhow
         .extension(Protocol::from_static("websocket"))
         .body(Empty::new())?;
     for (name, value) in request.headers() {
-        // The key is of HTTP/1.1 alone: we answer it.
+        // The key exists only in HTTP/1.1. The response to the client has the matching accept header.
         if name.as_str().starts_with("sec-websocket-") && name != SEC_WEBSOCKET_KEY {
             connect.headers_mut().append(name, value.clone());
         }
     }
-    let answer = client.send_request(connect).await?;
-    ensure!(answer.status() == 200, "the server answered {}", answer.status());
+    let response = http2.send_request(connect).await?;
+    ensure!(response.status() == 200, "the server responded with {}", response.status());
     let options = AcceptOptions::new().origin(Origin::any());
     let mut upgrade = options.answer(&request)?.response.map(|()| "");
-    for (name, value) in answer.headers() {
+    for (name, value) in response.headers() {
         if name.as_str().starts_with("sec-websocket-") {
             upgrade.headers_mut().append(name, value.clone());
         }
     }
-    near.write_all(&encode_response(&upgrade)).await?;
-    let mut far = TokioIo::new(hyper::upgrade::on(answer).await?);
-    far.write_all(input.get(taken..).context("no such bytes")?).await?;
-    copy_bidirectional(&mut near, &mut far).await?;
+    client.write_all(&encode_response(&upgrade)).await?;
+    let mut server = TokioIo::new(hyper::upgrade::on(response).await?);
+    server.write_all(input.get(head_len..).context("the head is longer than the input")?).await?;
+    copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
 }

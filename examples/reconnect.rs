@@ -1,7 +1,7 @@
-//! How does one stay connected to a server that comes and goes?
+//! How do I reconnect automatically, and resend what was not delivered?
 //!
-//! Give it the URL of a server, such as one of the `echo` example, and restart that.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! Pass the URL of a server, such as the `echo` example, and restart the server.
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use anyhow::Context as _;
 use ws_client::reconnect::{Backoff, Events, Loss, Outbox, ReconnectError, State};
 use ws_client::{Conn, Dial, Error, Reconnect, StatusCode};
 
-/// The first thing that each connection says: what the server has to be told again.
+/// The first message of each connection, to restore the server's state.
 async fn subscribe(conn: Conn) -> Result<(), Error> {
     conn.write("subscribe to the news").await
 }
 
-/// Shows what becomes of the connection.
-async fn tell(mut events: Events) {
+/// Prints the state changes of the connection.
+async fn print_states(mut events: Events) {
     while let Some(state) = events.next().await {
         match state {
             State::Connected => println!("connected"),
-            // With all that caused it.
+            // `:#` prints the error with all its causes.
             State::Waiting { loss, wait, .. } => {
-                println!("{:#}; again in {wait:.1?}", anyhow::Error::new(loss))
+                println!("{:#}; retrying in {wait:.1?}", anyhow::Error::new(loss))
             }
             _ => {}
         }
@@ -30,14 +30,14 @@ async fn tell(mut events: Events) {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::args().nth(1).context("where to? ws://… or wss://…")?;
+    let url = std::env::args().nth(1).context("pass a URL: ws://… or wss://…")?;
     let conn = Reconnect::new(Dial::new(url))
         .backoff(Backoff::new().first(Duration::from_millis(200)).max(Duration::from_secs(5)))
         .outbox(Outbox::at_least_once())
         .on_connect(subscribe)
         .start();
-    tokio::spawn(tell(conn.events()));
-    // It need not wait for a connection: the outbox does.
+    tokio::spawn(print_states(conn.events()));
+    // Does not wait for the connection: the message is queued until the server confirms it.
     conn.write("hello").await?;
     let ended = loop {
         match conn.read().await {
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     match &ended {
-        // The server is done with us, and says so.
+        // The server closed the connection normally.
         ReconnectError::GaveUp(loss @ Loss::Ended(_))
             if loss.close_status() == Some(StatusCode::NORMAL_CLOSURE) =>
         {

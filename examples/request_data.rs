@@ -1,5 +1,7 @@
-//! What does a handler know of its request? The same on axum, hyper and warp.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How does a handler read request data: path, query, cookies, extensions, address?
+//!
+//! The same handler with axum, hyper and warp.
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -11,11 +13,11 @@ use warp::Filter as _;
 use ws_server_hyper::{AcceptOptions, Conn, Error, PathParams, accept};
 use ws_server_warp::{Ws, recover, ws};
 
-/// A "local": what middleware found out.
+/// A value that middleware adds to the request as an extension.
 #[derive(Clone)]
 struct User(&'static str);
 
-async fn tell(conn: Conn) -> Result<(), Error> {
+async fn report(conn: Conn) -> Result<(), Error> {
     let request = conn.request();
     let Some(request) = request.as_deref() else { return Ok(()) };
     conn.write(format!(
@@ -28,7 +30,7 @@ async fn tell(conn: Conn) -> Result<(), Error> {
         request.peer_addr.map(|addr| addr.ip()),
     ))
     .await?;
-    drop(conn.take_request()); // Its memory is given back.
+    drop(conn.take_request()); // Frees its memory.
     Ok(())
 }
 
@@ -37,8 +39,8 @@ fn on_axum() -> Router {
         request.extensions_mut().insert(User("ann"));
         next.run(request).await
     };
-    let tells = ws_server_axum::websocket(AcceptOptions::new(), tell);
-    Router::new().route("/{room}", tells).layer(from_fn(add_user))
+    let route = ws_server_axum::websocket(AcceptOptions::new(), report);
+    Router::new().route("/{room}", route).layer(from_fn(add_user))
 }
 
 async fn on_hyper(mut request: hyper::Request<hyper::body::Incoming>) -> hyper::Result<Response> {
@@ -47,7 +49,7 @@ async fn on_hyper(mut request: hyper::Request<hyper::body::Incoming>) -> hyper::
     request.extensions_mut().insert(User("ann"));
     match accept(&mut request, &AcceptOptions::new()) {
         Ok((response, upgrade)) => {
-            tokio::spawn(upgrade.serve(tell));
+            tokio::spawn(upgrade.serve(report));
             Ok(response)
         }
         Err(rejection) => Ok(rejection.into_response().map(Body::from)),
@@ -62,11 +64,11 @@ async fn main() -> anyhow::Result<()> {
     match std::env::args().nth(2).as_deref() {
         Some("hyper") => Ok(ws_server_hyper::serve(listener, service_fn(on_hyper)).await?),
         Some("warp") => {
-            let tells =
+            let route =
                 warp::path!(String).and(ws(AcceptOptions::new())).map(|room: String, ws: Ws| {
-                    ws.param("room", room).local(User("ann")).on_upgrade(tell)
+                    ws.param("room", room).extension(User("ann")).on_upgrade(report)
                 });
-            Ok(ws_server_warp::serve(listener, warp::service(tells.recover(recover))).await?)
+            Ok(ws_server_warp::serve(listener, warp::service(route.recover(recover))).await?)
         }
         _ => Ok(ws_server_axum::serve(listener, on_axum()).await?),
     }

@@ -1,5 +1,7 @@
-//! How far away is each client? Everyone is told of every round trip, live.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I measure the round-trip time of each client by pings?
+//!
+//! All clients receive the round-trip times of all clients.
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::time::Duration;
 
@@ -8,12 +10,12 @@ use tokio::net::TcpListener;
 use ws_events::{Conn, Hub, Socket};
 use ws_server_axum::{AcceptOptions, websocket};
 
-/// Pings a client twice a second, until it is gone.
+/// Pings a client twice per second until it disconnects.
 async fn measure(socket: Socket, conn: Conn) {
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     while let Ok(rtt) = conn.ping().await {
         let line = (socket.id(), rtt.as_micros());
-        // Out of date soon: whoever is behind can do without.
+        // Volatile: skips clients whose send queue is not empty.
         let sent = socket.hub().everyone().volatile().emit("rtt", &line);
         if sent.is_err() {
             return;
@@ -26,7 +28,7 @@ async fn measure(socket: Socket, conn: Conn) {
 async fn main() -> anyhow::Result<()> {
     let hub = Hub::builder().envelope().build();
     hub.on_connect(async |socket: Socket| {
-        // In a task of its own: the handlers of a socket wait for each other.
+        // Spawned, because the handlers of a socket run one after the other.
         if let Some(conn) = socket.conn() {
             tokio::spawn(measure(socket, conn));
         }

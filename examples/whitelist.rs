@@ -1,5 +1,5 @@
-//! How does one let only some addresses in?
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I accept only clients with allowed IP addresses?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,15 +11,15 @@ use axum::routing::any;
 use tokio::net::TcpListener;
 use ws_server_axum::{Conn, Error, WebSocketUpgrade};
 
-/// Behind a proxy, the address is the proxy's: take the one from the header that your
-/// proxy sets, and that clients cannot.
-async fn enter(
+/// Behind a reverse proxy, this is the address of the proxy: use the header that your proxy sets
+/// instead, if clients cannot set it.
+async fn handle(
     State(allowed): State<Vec<IpAddr>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     ws: WebSocketUpgrade,
 ) -> Response {
     if !allowed.contains(&client.ip()) {
-        return (StatusCode::FORBIDDEN, "not from there").into_response();
+        return (StatusCode::FORBIDDEN, "address not allowed").into_response();
     }
     ws.on_upgrade(greet)
 }
@@ -28,12 +28,12 @@ async fn greet(conn: Conn) -> Result<(), Error> {
     conn.write("welcome").await
 }
 
-/// Behind the address to listen on come those that are let in.
+/// Arguments: the address to listen on, then the allowed addresses.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let allowed =
         std::env::args().skip(2).map(|ip| ip.parse()).collect::<Result<Vec<IpAddr>, _>>()?;
-    let app = Router::new().route("/", any(enter)).with_state(allowed);
+    let app = Router::new().route("/", any(handle)).with_state(allowed);
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);

@@ -1,5 +1,5 @@
-//! How does one serve a connection that only writes?
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I serve a connection that only writes?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use axum::Router;
 use tokio::net::TcpListener;
 use ws_server_axum::{AcceptOptions, Conn, Error, websocket};
 
-/// Counts, ten times a second.
+/// Sends a counter ten times per second.
 ///
-/// Somebody has to read, or pings go unanswered and nobody sees the peer leave:
-/// `close_read` does it in the background, and closes with 1008 if a message arrives.
+/// A connection has to be read, to answer pings and detect a close. `close_read` reads in the
+/// background, and closes with 1008 if a message arrives.
 async fn count(conn: Conn) -> Result<(), Error> {
-    // It resolves when the connection is over; there is no need to wait for it.
+    // It returns a future of the end of the connection, which is not needed here.
     drop(conn.close_read());
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     for number in 0_u64.. {

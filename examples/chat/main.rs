@@ -1,7 +1,7 @@
-//! How does one build a chat? With axum, the hub, and a page.
-#![expect(clippy::print_stdout, reason = "that is what a program is for")]
+//! How do I build a chat with axum, a hub and a web page?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
-mod archive;
+mod history;
 mod rules;
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// The page: path, type and text of its files.
+/// The files of the page: path, content type and text.
 const PAGE: [(&str, &str, &str); 8] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/chat.css", CSS, include_str!("page/chat.css")),
@@ -30,12 +30,12 @@ const PAGE: [(&str, &str, &str); 8] = [
     ("/theme.js", JS, include_str!("page/theme.js")),
 ];
 
-/// Should anybody's words ever become markup: nothing runs that is not ours.
+/// Allows no scripts but those of the page, in case user input is ever rendered as markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 fn app(hub: &Hub) -> Router {
-    // Room for the longest message that the rules allow.
+    // Enough for the longest message that the rules allow.
     let config = Config::new().read_limit(16 * 1024);
     let options = AcceptOptions::new().config(config);
     let mut app = Router::new().route("/ws", websocket(options, hub.member()));
@@ -54,10 +54,10 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    println!("open it in two tabs; for others in your network, start it with `-- 0.0.0.0:9000`");
+    println!("open it in two tabs; to serve your network, start it with `-- 0.0.0.0:9000`");
     let stop = async move {
         let _ = ctrl_c().await;
-        // Pages are told, and try again: they find the next server.
+        // Closes with 1001. The pages reconnect, and find the next server.
         hub.drain(Duration::from_secs(5)).await;
     };
     Ok(axum::serve(listener, app).with_graceful_shutdown(stop).await?)

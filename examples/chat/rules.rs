@@ -1,4 +1,4 @@
-//! What happens when somebody comes, enters a room, says something?
+//! What does the server do when a user connects, joins a room or sends a message?
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use ws_events::{
     Attribute, EncodeError, Fault, Hub, Json, Refusal, Room, Socket, State, StatusCode,
 };
 
-use crate::archive::{Archive, Said};
+use crate::history::{ChatMessage, History};
 
-/// The longest name of a person or a room, the longest text and its key, in characters.
-const NAME: usize = 24;
-const TEXT: usize = 2_000;
-const KEY: usize = 40;
+/// Maximum lengths in characters: of user and room names, of a text, of its key.
+const MAX_NAME: usize = 24;
+const MAX_TEXT: usize = 2_000;
+const MAX_KEY: usize = 40;
 
-/// How many rooms one person may be in.
-const ROOMS: usize = 10;
+/// The maximum number of rooms of a user.
+const MAX_ROOMS: usize = 10;
 
-/// So many things somebody may do at once, and then one in so long.
+/// The rate limit of a user's events: the burst, and the interval after it.
 const BURST: u32 = 10;
-const EVERY: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long we wait for a sign of life.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The pong timeout for a user whose name is requested by another connection.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A person's name, kept with the socket. In small letters, it is the socket's id.
+/// The user's name, an attribute of the socket. In lower case, it is the socket's id.
 #[derive(Clone)]
 struct Name(String);
 
 #[derive(Deserialize)]
 struct Join {
     room: String,
-    /// What the page has already, up to this time.
+    /// The timestamp of the last message that the page has.
     after: u64,
 }
 
@@ -47,40 +47,40 @@ struct Say {
 }
 
 pub(crate) fn hub() -> Hub {
-    let mut archive = Archive::default();
+    let mut history = History::default();
     for room in ["general", "random"] {
-        archive.open(room, |_| false);
+        history.create_room(room, |_| false);
     }
-    // It is locked while something is told, which never waits for anybody: so all hear the
-    // same in one order, and who enters misses nothing.
-    let hub = Hub::builder().envelope().state(Mutex::new(archive)).build();
-    hub.middleware(enter);
+    // Handlers hold the lock while they emit, so all users receive messages in the same order, and
+    // a user who joins misses none. Emitting does not block.
+    let hub = Hub::builder().envelope().state(Mutex::new(history)).build();
+    hub.middleware(admit);
     hub.on("join", join);
     hub.on("leave", leave);
     hub.on("say", say);
     hub.on("typing", typing);
-    // The page asks whether we are there: a browser does not let it ping.
+    // The heartbeat of the page. JavaScript cannot send pings.
     hub.on("beat", async |socket: Socket| socket.emit("beat", &()));
-    hub.on_room_join(tell_who_is_here);
-    hub.on_room_leave(tell_who_is_here);
-    hub.on_error(turn_out);
+    hub.on_room_join(send_member_list);
+    hub.on_room_leave(send_member_list);
+    hub.on_error(disconnect_invalid);
     hub
 }
 
-/// Names are unique. Whoever lost its connection gets its own back, even if nobody has
-/// noticed the loss yet.
-async fn enter(socket: Socket) -> Result<(), Refusal> {
+/// Checks the name, which has to be unique. A user who reconnects gets the name back even if the
+/// old connection has not timed out yet: a ping detects that it is dead.
+async fn admit(socket: Socket) -> Result<(), Refusal> {
     let request = socket.request().ok_or_else(|| Refusal::new("no request"))?;
     let name = request.query("name").unwrap_or_default().trim().to_owned();
-    if !fits(&name, |c| c.is_alphanumeric() || " .'-_".contains(c)) {
-        return Err(Refusal::new(format!("A name has 1 to {NAME} letters, digits, spaces.")));
+    if !is_valid_name(&name, |c| c.is_alphanumeric() || " .'-_".contains(c)) {
+        return Err(Refusal::new(format!("A name has 1 to {MAX_NAME} letters, digits, spaces.")));
     }
     let id = name.to_lowercase();
     if let Some(other) = socket.hub().socket(&id) {
-        if is_there(&other).await {
-            return Err(Refusal::new("Somebody else has this name already."));
+        if is_alive(&other).await {
+            return Err(Refusal::new("Somebody else uses this name."));
         }
-        // They change their ids.
+        // Frees the id.
         let _ = other.set_id(socket.id());
         let _ = other.close(StatusCode::GOING_AWAY, "");
     }
@@ -89,70 +89,70 @@ async fn enter(socket: Socket) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn is_there(socket: &Socket) -> bool {
+async fn is_alive(socket: &Socket) -> bool {
     let Some(conn) = socket.conn() else { return false };
-    matches!(timeout(PATIENCE, conn.ping()).await, Ok(Ok(_)))
+    matches!(timeout(PING_TIMEOUT, conn.ping()).await, Ok(Ok(_)))
 }
 
 async fn join(
     socket: Socket,
-    State(archive): State<Mutex<Archive>>,
+    State(history): State<Mutex<History>>,
     Json(Join { room, after }): Json<Join>,
 ) -> Result<()> {
-    take_turn(&socket).await;
-    if !fits(&room, |c| c == '-' || (c.is_alphanumeric() && !c.is_uppercase())) {
+    rate_limit(&socket).await;
+    if !is_valid_name(&room, |c| c == '-' || (c.is_alphanumeric() && !c.is_uppercase())) {
         return Ok(());
     }
-    let (hub, mut archive) = (socket.hub(), archive.lock());
+    let (hub, mut history) = (socket.hub(), history.lock());
     let is_empty = |room: &str| hub.to(room).count() == 0;
-    if socket.rooms().len() >= ROOMS || !archive.open(&room, is_empty) {
+    if socket.rooms().len() >= MAX_ROOMS || !history.create_room(&room, is_empty) {
         return Ok(socket.emit("full", &room)?);
     }
     socket.join(&room)?;
-    Ok(socket.emit("history", &(&room, archive.since(&room, after)))?)
+    Ok(socket.emit("history", &(&room, history.since(&room, after)))?)
 }
 
 async fn leave(socket: Socket, Json(room): Json<String>) {
-    take_turn(&socket).await;
+    rate_limit(&socket).await;
     socket.leave(room);
 }
 
-/// Into a room, or to one person.
+/// Sends a message to a room or to one user.
 async fn say(
     socket: Socket,
     Attribute(Name(from)): Attribute<Name>,
-    State(archive): State<Mutex<Archive>>,
+    State(history): State<Mutex<History>>,
     Json(Say { to, text, key }): Json<Say>,
 ) -> Result<()> {
-    take_turn(&socket).await;
+    rate_limit(&socket).await;
     let text = text.trim().to_owned();
-    let lengths = [(&to, NAME + 1), (&text, TEXT), (&key, KEY)];
-    if text.is_empty() || lengths.iter().any(|(text, most)| text.chars().count() > *most) {
+    let lengths = [(&to, MAX_NAME + 1), (&text, MAX_TEXT), (&key, MAX_KEY)];
+    if text.is_empty() || lengths.iter().any(|(text, max)| text.chars().count() > *max) {
         return Ok(());
     }
-    let (hub, mut archive) = (socket.hub(), archive.lock());
-    let said = Said { at: archive.now(), from, text, key, to };
-    if let Some(name) = said.to.strip_prefix('@') {
+    let (hub, mut history) = (socket.hub(), history.lock());
+    let message = ChatMessage { at: history.next_timestamp(), from, text, key, to };
+    if let Some(name) = message.to.strip_prefix('@') {
         match hub.socket(name.to_lowercase()) {
-            Some(other) => _ = hub.ids([other.id(), socket.id()]).emit("said", &said)?,
-            None => socket.emit("absent", &said.key)?,
+            Some(other) => _ = hub.ids([other.id(), socket.id()]).emit("said", &message)?,
+            None => socket.emit("absent", &message.key)?,
         }
-    } else if socket.is_in(&said.to) {
-        hub.to(&said.to).emit("said", &said)?;
-        archive.keep(said);
+    } else if socket.is_in(&message.to) {
+        hub.to(&message.to).emit("said", &message)?;
+        history.push(message);
     }
     Ok(())
 }
 
-/// Who does not keep up need not know.
+/// Volatile: skips users whose send queue is not empty.
 async fn typing(
     socket: Socket,
     Attribute(Name(name)): Attribute<Name>,
     Json(to): Json<String>,
 ) -> Result<()> {
-    take_turn(&socket).await;
+    rate_limit(&socket).await;
     let others = match to.strip_prefix('@') {
-        Some(person) => socket.hub().ids([person.to_lowercase()]),
+        Some(user) => socket.hub().ids([user.to_lowercase()]),
         None if socket.is_in(&to) => socket.to(&to),
         None => return Ok(()),
     };
@@ -160,44 +160,46 @@ async fn typing(
     Ok(())
 }
 
-/// Whole lists, since a list cannot be misunderstood by those who come and go. With
-/// thousands in a room, one would tell the changes.
-async fn tell_who_is_here(
+/// Sends the members of the room to the room, and all rooms to all users.
+///
+/// Complete lists are simple and cannot diverge. For rooms with thousands of users, send changes.
+async fn send_member_list(
     socket: Socket,
     Room(room): Room,
-    State(archive): State<Mutex<Archive>>,
+    State(history): State<Mutex<History>>,
 ) -> Result<(), EncodeError> {
     let hub = socket.hub();
-    // One after the other: an old list must not be the last.
-    let archive = archive.lock();
+    // The lock orders the lists, so the newest is sent last.
+    let history = history.lock();
     let sockets = hub.to(&room).sockets();
-    let people: BTreeSet<_> =
+    let users: BTreeSet<_> =
         sockets.iter().filter_map(|socket| Some(socket.attributes().get::<Name>()?.0)).collect();
-    hub.to(&room).emit("here", &(&*room, people))?;
-    let rooms: Vec<_> = archive.rooms().map(|room| (room, hub.to(room).count())).collect();
+    hub.to(&room).emit("here", &(&*room, users))?;
+    let rooms: Vec<_> = history.rooms().map(|room| (room, hub.to(room).count())).collect();
     hub.emit("rooms", &rooms)?;
     Ok(())
 }
 
-/// Our page makes no mistakes of this kind.
-async fn turn_out(socket: Socket, fault: Fault) {
+/// Closes the connection after an invalid event, which the page never sends.
+async fn disconnect_invalid(socket: Socket, fault: Fault) {
     if matches!(fault, Fault::Malformed(_) | Fault::Unfit { .. }) {
-        let _ = socket.close(StatusCode::POLICY_VIOLATION, "This is no message of the chat.");
+        let _ = socket.close(StatusCode::POLICY_VIOLATION, "invalid message");
     }
 }
 
-/// Waits, if somebody is too quick. The handlers of a socket run one after the other, so
-/// all else that it sends waits, too, in the end in its peer; and nothing is lost.
-async fn take_turn(socket: &Socket) {
+/// Waits while the user exceeds the rate limit. The handlers of a socket run one after the other,
+/// so this delays its later events and finally applies backpressure to the client. Nothing is
+/// lost.
+async fn rate_limit(socket: &Socket) {
     #[derive(Clone)]
-    struct Due(Instant);
+    struct NextSlot(Instant);
 
     let now = Instant::now();
-    let due = socket.attributes().get().map_or(now, |Due(due)| due.max(now)) + EVERY;
-    socket.attributes().insert(Due(due));
-    sleep_until(due.checked_sub(EVERY * BURST).unwrap_or(now)).await;
+    let next = socket.attributes().get().map_or(now, |NextSlot(next)| next.max(now)) + INTERVAL;
+    socket.attributes().insert(NextSlot(next));
+    sleep_until(next.checked_sub(INTERVAL * BURST).unwrap_or(now)).await;
 }
 
-fn fits(name: &str, allowed: fn(char) -> bool) -> bool {
-    (1..=NAME).contains(&name.chars().count()) && name.chars().all(allowed)
+fn is_valid_name(name: &str, allowed: fn(char) -> bool) -> bool {
+    (1..=MAX_NAME).contains(&name.chars().count()) && name.chars().all(allowed)
 }

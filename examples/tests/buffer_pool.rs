@@ -1,4 +1,4 @@
-//! Do the connections of each adapter write with the buffers that they are told to?
+//! Do the connections of each adapter use the configured buffer pool?
 #![cfg(test)]
 
 mod adapters;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ws_server_hyper::{AcceptOptions, BufferPool, Config, Conn, Prepared};
 
-/// Sends something that waits for the end of the turn, and so for a buffer.
+/// Sends a prepared message, whose flush is deferred, so it needs a buffer.
 async fn greet(conn: Conn) {
     let _ = conn.write_prepared(&Prepared::new("welcome")).await;
     let _ = conn.read().await;
@@ -25,7 +25,7 @@ async fn all_adapters_share_a_pool() {
                     let conn = client.websocket("/x").connect().await.unwrap();
                     assert_eq!(conn.read().await.unwrap().as_text(), Some("welcome"));
                     conns.push(conn);
-                    // Ten idle connections, and one buffer.
+                    // All idle connections share one buffer.
                     assert!((1..1024).contains(&pool.held()), "{by}: {}", pool.held());
                 }
                 assert_eq!(pool.misses(), 1, "{by}");

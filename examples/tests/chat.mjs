@@ -1,10 +1,10 @@
-// Does the chat work in a browser?
+// Does the chat example work in a browser?
 //
 // usage: node chat.mjs URL [FOLDER]
 //
-// Plays each scene in headless Chromium with the chat at URL, and says on stderr at which
-// it is. With a FOLDER, it leaves pictures there. It stands on what the interop tests have
-// installed. $CHROMIUM says which browser, if not the one in $PATH.
+// Runs each scene in headless Chromium with the chat at URL, and prints its name to stderr. With a
+// FOLDER, it saves screenshots there. It uses the npm packages of the interop tests. $CHROMIUM is
+// the browser; default: from $PATH.
 
 import assert from 'node:assert/strict';
 import { accessSync, constants } from 'node:fs';
@@ -17,8 +17,8 @@ const { chromium } = peers('playwright-core');
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
-/** How long a page may take for anything. */
-const PATIENCE = 20_000;
+/** The timeout of each step, in ms. */
+const TIMEOUT = 20_000;
 
 function browser() {
   const folders = process.env.PATH.split(delimiter);
@@ -36,7 +36,7 @@ function browser() {
   });
 }
 
-/** The way from a page to the server, which can be lost. */
+/** A TCP proxy between a page and the server, which can simulate failures. */
 class Network {
   #pairs = new Set();
   #isCut = false;
@@ -61,7 +61,7 @@ class Network {
     return `http://127.0.0.1:${this.#server.address().port}/`;
   }
 
-  /** Whatever is open breaks, and nothing can be opened. */
+  /** Closes all connections, and rejects new ones. */
   cut() {
     this.#isCut = true;
     for (const { near, far } of this.#pairs) for (const end of [near, far]) end.destroy();
@@ -71,7 +71,7 @@ class Network {
     this.#isCut = false;
   }
 
-  /** What is open carries nothing any more, and neither end is told. */
+  /** Drops all data of open connections, without closing them. */
   silence() {
     for (const pair of this.#pairs) pair.isSilent = true;
   }
@@ -82,12 +82,12 @@ class Network {
   }
 }
 
-/** Somebody with a browser. */
+/** A user with a browser. */
 class Person {
-  /** What the server has sent to the page. */
+  /** The frames that the page received. */
   frames = [];
-  /** What must not happen. */
-  wrongs = [];
+  /** Unexpected console messages, errors, dialogs and requests. */
+  problems = [];
 
   static async come(name, options = {}) {
     const person = new Person();
@@ -100,13 +100,13 @@ class Person {
     this.network = new Network();
     this.url = await this.network.open();
     this.context = await running.newContext({ viewport: { width: 1200, height: 760 }, ...options });
-    this.context.setDefaultTimeout(PATIENCE);
+    this.context.setDefaultTimeout(TIMEOUT);
     this.page = await this.context.newPage();
-    // That there is no network is told there, too.
-    this.page.on('console', (it) => /ERR_|WebSocket/.test(it.text()) || this.wrongs.push(it.text()));
-    this.page.on('pageerror', (error) => this.wrongs.push(String(error)));
-    this.page.on('dialog', (it) => this.wrongs.push(it.message()));
-    this.page.on('request', (it) => it.url().startsWith(this.url) || this.wrongs.push(it.url()));
+    // Network failures are expected on the console.
+    this.page.on('console', (it) => /ERR_|WebSocket/.test(it.text()) || this.problems.push(it.text()));
+    this.page.on('pageerror', (error) => this.problems.push(String(error)));
+    this.page.on('dialog', (it) => this.problems.push(it.message()));
+    this.page.on('request', (it) => it.url().startsWith(this.url) || this.problems.push(it.url()));
     this.page.on('websocket', (it) => it.on('framereceived', ({ payload }) => this.frames.push(payload)));
     await this.page.goto(this.url);
     await this.signIn(name);
@@ -124,7 +124,7 @@ class Person {
     await this.page.keyboard.press('Enter');
   }
 
-  /** Says something, and knows that all have heard it. */
+  /** Sends a message, and waits until the server has confirmed it. */
   async say(text) {
     await this.write(text);
     await this.sees(`.said:not(.waiting, .failed) .words`, text.split('\n')[0]);
@@ -138,7 +138,7 @@ class Person {
     await this.page.locator(place, { hasText: text }).first().waitFor({ state: 'hidden' });
   }
 
-  /** All that was said in the place that is shown. */
+  /** The messages of the displayed place. */
   words() {
     return this.page.locator('.words').allTextContents();
   }
@@ -153,7 +153,7 @@ class Person {
   }
 
   async go() {
-    assert.deepEqual(this.wrongs, [], this.name);
+    assert.deepEqual(this.problems, [], this.name);
     await this.context.close();
     this.network.close();
   }
@@ -162,7 +162,7 @@ class Person {
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 
 const scenes = {
-  async all_hear_the_same_in_one_order(ann, ben, mia) {
+  async all_users_see_messages_in_the_same_order(ann, ben, mia) {
     await ann.sees('.note', 'Ben and Mia joined');
     for (const person of [ann, ben, mia]) {
       await person.sees('#about', '3 people here');
@@ -175,12 +175,12 @@ const scenes = {
     }
   },
 
-  async typing_is_seen_until_it_is_said(ann, ben, mia) {
+  async typing_is_shown_until_the_message_is_sent(ann, ben, mia) {
     const field = ann.page.getByLabel('Message', { exact: true });
     let isSeen = false;
     const seeing = Promise.all([ben, mia].map((it) => it.sees('#typing', 'Ann is typing…')));
     const seen = seeing.finally(() => (isSeen = true));
-    // One note may be lost: it is volatile.
+    // A notification is volatile and may be dropped, so this repeats it.
     while (!isSeen) await field.pressSequentially('m', { delay: 200 });
     await seen;
     assert.equal(await ann.page.locator('#typing').textContent(), '');
@@ -188,7 +188,7 @@ const scenes = {
     for (const person of [ben, mia]) await person.seesNot('#typing', 'Ann');
   },
 
-  async a_private_message_is_seen_by_one_alone(ann, ben, mia) {
+  async a_private_message_is_sent_to_one_user(ann, ben, mia) {
     await ann.choose('#here', 'Ben');
     await ann.say('between us');
     await ben.sees('#directs .badge', '1 unread');
@@ -196,7 +196,7 @@ const scenes = {
     await ben.sees('.words', 'between us');
     await ben.say('just us');
     await ann.sees('.words', 'just us');
-    // Mia has what comes behind it, and so would have it.
+    // Mia receives a later message, so she would have received these.
     for (const person of [ann, ben]) await person.choose('#rooms', 'general');
     await ann.say('and back');
     await mia.sees('.words', 'and back');
@@ -205,7 +205,7 @@ const scenes = {
     assert.ok(ben.frames.join('\n').includes('between us'));
   },
 
-  async who_comes_later_reads_what_was_said(ann) {
+  async a_new_user_sees_the_history(ann) {
     const zoe = await Person.come('Zoe');
     await zoe.sees('.words', 'and back');
     assert.deepEqual(await zoe.words(), await ann.words());
@@ -215,7 +215,7 @@ const scenes = {
     await ann.sees('#about', '3 people here');
   },
 
-  async rooms_are_apart(ann, ben, mia) {
+  async rooms_are_separate(ann, ben, mia) {
     await ann.page.getByLabel('Open a room').fill('Design Review');
     await ann.page.keyboard.press('Enter');
     await ann.sees('#title', '# design-review');
@@ -235,7 +235,7 @@ const scenes = {
     assert.ok(!mia.frames.join('\n').includes('the second word'));
   },
 
-  async who_was_away_misses_nothing_and_loses_nothing(ann, ben, mia) {
+  async after_a_reconnect_no_message_is_lost(ann, ben, mia) {
     await ann.context.setOffline(true);
     ann.network.cut();
     await ann.sees('#notice', 'Connection lost');
@@ -243,7 +243,7 @@ const scenes = {
     await ann.picture('lost');
     await ben.sees('.note', 'Ann left');
     await ann.write('from the tunnel');
-    await ann.sees('.waiting .fate', 'Sending…');
+    await ann.sees('.waiting .status', 'Sending…');
     await ann.picture('waiting');
     await ben.say('one');
     await mia.say('two');
@@ -260,11 +260,11 @@ const scenes = {
     await ben.sees('#about', '3 people here');
   },
 
-  async a_network_that_says_nothing_is_noticed_and_the_name_is_kept(ann, ben) {
+  async a_silent_connection_is_detected_and_the_name_is_kept(ann, ben) {
     ann.network.silence();
     await ann.write('into the void');
     await ben.say('meanwhile');
-    // The browser has its doubts, and the page asks.
+    // The browser reports a network change, and the page sends a heartbeat.
     await ann.context.setOffline(true);
     await ann.context.setOffline(false);
     await ann.sees('.said:not(.waiting) .words', 'into the void');
@@ -274,7 +274,7 @@ const scenes = {
     assert.deepEqual((await ben.words()).slice(-2), ['meanwhile', 'into the void']);
   },
 
-  async a_name_that_is_taken_is_refused_and_another_is_not(ann) {
+  async a_name_in_use_is_rejected(ann) {
     const context = await running.newContext();
     const page = await context.newPage();
     await page.goto(ann.url);
@@ -299,7 +299,7 @@ const scenes = {
     assert.deepEqual(links, ['https://example.com/a?b=1']);
   },
 
-  async a_page_that_is_loaded_again_is_who_and_where_it_was(ann, ben) {
+  async a_reload_keeps_the_name_and_the_place(ann, ben) {
     await ann.page.getByRole('button', { name: 'Dark theme' }).click();
     await ann.page.reload();
     await ann.sees('#me', 'Connected');
@@ -311,7 +311,7 @@ const scenes = {
     await dark.click();
   },
 
-  async it_fits_a_phone(ann) {
+  async the_page_fits_a_phone(ann) {
     for (const colorScheme of ['light', 'dark']) {
       const leo = await Person.come('Leo', { ...PHONE, colorScheme });
       const width = () => leo.page.evaluate(() => document.documentElement.scrollWidth);
@@ -332,7 +332,7 @@ const scenes = {
     }
   },
 
-  async it_can_be_read_and_named_in_both_themes(ann, ben) {
+  async contrast_and_labels_are_accessible_in_both_themes(ann, ben) {
     await ann.choose('#here', 'Ben');
     await ann.write('hello');
     await ben.sees('#directs .badge', '1 unread');
@@ -346,7 +346,7 @@ const scenes = {
     }
   },
 
-  async who_goes_is_gone(ann, ben, mia) {
+  async a_user_who_signs_out_leaves(ann, ben, mia) {
     await mia.page.getByRole('button', { name: 'Sign out' }).click();
     await mia.page.getByLabel('Your name').waitFor();
     await ben.sees('.note', 'Mia left');
@@ -354,7 +354,7 @@ const scenes = {
   },
 };
 
-/** Runs in the page: the texts whose contrast is below 4.5, as WCAG 2 AA wants it. */
+/** Runs in the page: the texts with a contrast below 4.5, the minimum of WCAG 2 AA. */
 function unreadable() {
   const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
   const rgba = (color) => {
@@ -395,7 +395,7 @@ if (process.argv[2] === '--version') process.exit(0);
 
 const chat = new URL(process.argv[2]);
 const folder = process.argv[3];
-// Without these, it looks for its maker's servers, and starts nothing as root.
+// Without these, Chromium contacts its vendor's servers, and does not start as root.
 const running = await chromium.launch({
   executablePath,
   args: [

@@ -1,4 +1,4 @@
-//! Does the chat keep its rules, and does its page work in a browser?
+//! Does the chat example enforce its limits, and does its page work in a browser?
 #![cfg(test)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use ws_client::{Conn, Dial, StatusCode};
 
-/// The chat at work. It ends with this.
+/// The running chat. Dropping this stops it.
 struct Chat {
     child: Child,
-    /// It says more than is read here, and must not find nobody.
+    /// Kept open, because the chat prints more than this reads.
     _output: BufReader<ChildStdout>,
     url: String,
 }
@@ -28,17 +28,17 @@ impl Chat {
         Self { child, _output: output, url }
     }
 
-    /// Somebody who is not in a room yet.
+    /// Connects a user who has not joined a room.
     async fn enter(&self, name: &str) -> Page {
         let query = name.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
         Page(in_time(Dial::new(format!("{}/ws?name={query}", self.url)).connect()).await.unwrap())
     }
 
-    /// Somebody in this room.
+    /// Connects a user who joins a room.
     async fn join(&self, name: &str, room: &str) -> Page {
         let page = self.enter(name).await;
         page.emit("join", json!({ "room": room, "after": 0 })).await;
-        page.hears("history").await;
+        page.receive("history").await;
         page
     }
 }
@@ -50,7 +50,7 @@ impl Drop for Chat {
     }
 }
 
-/// What the page does, without the page.
+/// A client that sends the events of the page.
 struct Page(Conn);
 
 impl Page {
@@ -63,12 +63,12 @@ impl Page {
         self.emit("say", json!({ "to": to, "text": text, "key": text.len().to_string() })).await;
     }
 
-    /// The data of the next event of this name.
-    async fn hears(&self, event: &str) -> Value {
+    /// Returns the data of the next event with this name.
+    async fn receive(&self, event: &str) -> Value {
         self.next(&[event]).await.1
     }
 
-    /// The next of these events.
+    /// Returns the next of these events.
     async fn next(&self, events: &[&str]) -> (String, Value) {
         loop {
             let message = in_time(self.0.read()).await.unwrap();
@@ -80,18 +80,18 @@ impl Page {
         }
     }
 
-    /// The next text that is said.
-    async fn hears_said(&self) -> String {
-        self.hears("said").await["text"].as_str().unwrap().to_owned()
+    /// Returns the text of the next message.
+    async fn receive_text(&self) -> String {
+        self.receive("said").await["text"].as_str().unwrap().to_owned()
     }
 
-    /// Whether it is said to this page at all.
-    async fn hears_before_the_beat(&self, event: &str) -> bool {
+    /// Whether the event arrives before the response to a heartbeat.
+    async fn receives_before_beat(&self, event: &str) -> bool {
         self.emit("beat", Value::Null).await;
         self.next(&[event, "beat"]).await.0 == event
     }
 
-    /// How the server ends it.
+    /// The close code of the server.
     async fn end(&self) -> Option<StatusCode> {
         let end = async {
             loop {
@@ -104,7 +104,7 @@ impl Page {
     }
 }
 
-/// Where cargo puts the examples that it builds with the tests.
+/// The path of the example's binary, which cargo builds with the tests.
 fn program() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -119,7 +119,7 @@ async fn in_time<T>(run: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn names_are_short_and_plain() {
+async fn names_are_validated() {
     let chat = Chat::start();
     let long = "x".repeat(25);
     for name in ["", " ", &long, "<b>", "a\nb", "a\u{202e}b", "@ann", "#general"] {
@@ -132,12 +132,12 @@ async fn names_are_short_and_plain() {
 }
 
 #[tokio::test]
-async fn a_name_belongs_to_one_until_it_is_gone() {
+async fn a_name_is_unique_until_its_user_disconnects() {
     let chat = Chat::start();
     let ann = chat.join("Ann", "general").await;
     for name in ["Ann", "ANN", " ann "] {
         let end = async { chat.enter(name).await.end().await };
-        // She is asked whether she is there, and as long as somebody reads, she is.
+        // The server pings Ann, and her connection answers while it is read.
         let end = tokio::select! { end = end => end, end = ann.end() => end };
         assert_eq!(end, Some(StatusCode::POLICY_VIOLATION), "{name}");
     }
@@ -146,50 +146,50 @@ async fn a_name_belongs_to_one_until_it_is_gone() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_loses_the_name() {
+async fn a_user_who_does_not_answer_pings_loses_the_name() {
     let chat = Chat::start();
     let lost = chat.join("Ann", "general").await;
     let ben = chat.join("Ben", "general").await;
     let back = chat.join("Ann", "general").await;
     ben.say("@Ann", "there you are").await;
-    assert_eq!(back.hears_said().await, "there you are");
+    assert_eq!(back.receive_text().await, "there you are");
     assert_eq!(lost.end().await, Some(StatusCode::GOING_AWAY));
 }
 
 #[tokio::test]
-async fn only_who_is_in_a_room_speaks_and_hears_there() {
+async fn only_members_of_a_room_send_and_receive() {
     let chat = Chat::start();
     let ann = chat.join("Ann", "general").await;
     let ben = chat.join("Ben", "random").await;
     ben.say("general", "from outside").await;
     ben.emit("typing", json!("general")).await;
-    assert!(!ben.hears_before_the_beat("said").await);
+    assert!(!ben.receives_before_beat("said").await);
     ann.say("general", "from inside").await;
     let (event, said) = ann.next(&["said", "typing"]).await;
     assert_eq!((&*event, &said["text"]), ("said", &json!("from inside")));
-    assert!(!ben.hears_before_the_beat("said").await);
+    assert!(!ben.receives_before_beat("said").await);
     ann.emit("leave", json!("general")).await;
     ann.say("general", "from outside").await;
-    assert!(!ann.hears_before_the_beat("said").await);
+    assert!(!ann.receives_before_beat("said").await);
 }
 
 #[tokio::test]
-async fn private_words_reach_one_or_are_said_to_reach_nobody() {
+async fn private_messages_reach_one_user_or_are_absent() {
     let chat = Chat::start();
     let ann = chat.join("Ann", "general").await;
     let ben = chat.join("Ben", "general").await;
     let mia = chat.join("Mia", "general").await;
     ann.say("@ben", "psst").await;
     for page in [&ann, &ben] {
-        assert_eq!(page.hears_said().await, "psst");
+        assert_eq!(page.receive_text().await, "psst");
     }
-    assert!(!mia.hears_before_the_beat("said").await);
+    assert!(!mia.receives_before_beat("said").await);
     ann.say("@nobody", "hello?").await;
-    assert_eq!(ann.hears("absent").await, json!("6"));
+    assert_eq!(ann.receive("absent").await, json!("6"));
 }
 
 #[tokio::test]
-async fn texts_have_a_length() {
+async fn text_lengths_are_limited() {
     let chat = Chat::start();
     let ann = chat.join("Ann", "general").await;
     let longest = "ü".repeat(2_000);
@@ -201,18 +201,18 @@ async fn texts_have_a_length() {
         (" trimmed ", true),
     ] {
         ann.say("general", text).await;
-        assert_eq!(ann.hears_before_the_beat("said").await, is_said, "{} bytes", text.len());
+        assert_eq!(ann.receives_before_beat("said").await, is_said, "{} bytes", text.len());
         if is_said {
-            ann.hears("beat").await;
+            ann.receive("beat").await;
         }
     }
     let long_key = json!({ "to": "general", "text": "x", "key": "x".repeat(41) });
     ann.emit("say", long_key).await;
-    assert!(!ann.hears_before_the_beat("said").await);
+    assert!(!ann.receives_before_beat("said").await);
 }
 
 #[tokio::test]
-async fn what_no_page_sends_is_turned_out() {
+async fn invalid_messages_close_the_connection() {
     let chat = Chat::start();
     for (text, code) in [
         ("hello".to_owned(), StatusCode::POLICY_VIOLATION),
@@ -226,20 +226,20 @@ async fn what_no_page_sends_is_turned_out() {
 }
 
 #[tokio::test]
-async fn a_room_remembers_its_last_hundred_messages() {
+async fn a_room_keeps_its_last_hundred_messages() {
     let chat = Chat::start();
     let mut last = 0;
     for speaker in 0..11 {
         let page = chat.join(&format!("Speaker {speaker}"), "general").await;
         for word in 0..10 {
             page.say("general", &format!("{speaker} {word}")).await;
-            last = page.hears("said").await["at"].as_u64().unwrap();
+            last = page.receive("said").await["at"].as_u64().unwrap();
         }
     }
     let page = chat.enter("Ann").await;
     for (after, kept) in [(0, 100), (last - 1, 1), (last, 0)] {
         page.emit("join", json!({ "room": "general", "after": after })).await;
-        let history = page.hears("history").await;
+        let history = page.receive("history").await;
         let texts: Vec<_> = history[1].as_array().unwrap().iter().map(|it| &it["text"]).collect();
         assert_eq!(texts.len(), kept);
         assert_eq!(texts.last().map_or("10 9", |text| text.as_str().unwrap()), "10 9");
@@ -248,7 +248,7 @@ async fn a_room_remembers_its_last_hundred_messages() {
 }
 
 #[tokio::test]
-async fn who_is_too_quick_waits_and_nobody_else_does() {
+async fn the_rate_limit_delays_only_the_fast_user() {
     let chat = Chat::start();
     let ann = chat.join("Ann", "general").await;
     let ben = chat.join("Ben", "general").await;
@@ -256,42 +256,42 @@ async fn who_is_too_quick_waits_and_nobody_else_does() {
         ann.say("general", &number.to_string()).await;
     }
     ben.say("general", "may I?").await;
-    let mut heard = Vec::new();
-    while heard.last().is_none_or(|text| text != "may I?") {
-        heard.push(ben.hears_said().await);
+    let mut received = Vec::new();
+    while received.last().is_none_or(|text| text != "may I?") {
+        received.push(ben.receive_text().await);
     }
-    // At four in a second, hers would take a minute.
-    assert!(heard.len() < 200, "{heard:?}");
-    heard.pop();
-    assert!(heard.iter().enumerate().all(|(at, text)| *text == at.to_string()), "{heard:?}");
+    // At four per second, Ann's messages take almost a minute.
+    assert!(received.len() < 200, "{received:?}");
+    received.pop();
+    assert!(received.iter().enumerate().all(|(at, text)| *text == at.to_string()), "{received:?}");
 }
 
 #[tokio::test]
-async fn there_are_only_so_many_rooms() {
+async fn the_number_of_rooms_is_limited() {
     let chat = Chat::start();
     let mut pages = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
         let page = chat.enter(name).await;
         for room in 0..10 {
             page.emit("join", json!({ "room": format!("{name}-{room}"), "after": 0 })).await;
-            page.hears("history").await;
+            page.receive("history").await;
         }
         page.emit("join", json!({ "room": "eleventh", "after": 0 })).await;
-        assert_eq!(page.hears("full").await, json!("eleventh"));
+        assert_eq!(page.receive("full").await, json!("eleventh"));
         pages.push(page);
     }
     let late = chat.enter("late").await;
-    let wish = json!({ "room": "one-more", "after": 0 });
-    late.emit("join", wish.clone()).await;
-    assert_eq!(late.hears("full").await, json!("one-more"));
-    // One that is left makes room.
+    let request = json!({ "room": "one-more", "after": 0 });
+    late.emit("join", request.clone()).await;
+    assert_eq!(late.receive("full").await, json!("one-more"));
+    // An empty room is replaced.
     pages[0].emit("leave", json!("a-0")).await;
-    while late.hears("rooms").await.as_array().unwrap().iter().all(|room| room[1] != 0) {}
-    late.emit("join", wish).await;
-    late.hears("history").await;
+    while late.receive("rooms").await.as_array().unwrap().iter().all(|room| room[1] != 0) {}
+    late.emit("join", request).await;
+    late.receive("history").await;
 }
 
-/// What plays the scenes: see `chat.mjs`.
+/// The command that runs the scenes of `chat.mjs`.
 fn scenes(arg: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chat.mjs")).arg(arg);
@@ -307,7 +307,7 @@ async fn the_page_works_in_a_browser() {
             ws-client/tests/peers, and your distribution's chromium";
         let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
         assert!(!is_required, "{missing}");
-        // Not by a macro, whose words are lost when a test passes.
+        // Not with `println!`, whose output is captured when a test passes.
         writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
         return;
     }

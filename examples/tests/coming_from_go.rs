@@ -1,4 +1,4 @@
-//! Is each row of `COMING_FROM_GO.md` true?
+//! Is each row of `COMING_FROM_GO.md` correct?
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use ws_core::{
 };
 use ws_server_axum::{TestError, TestRequest, websocket};
 
-/// What a row is shown by.
+/// The test of a row.
 type Shown = fn() -> BoxFuture<'static, ()>;
 
 macro_rules! rows {
@@ -33,7 +33,7 @@ macro_rules! rows {
     };
 }
 
-/// The words of Go, and what shows what became of them.
+/// The Go names of each row, and its test.
 const ROWS: &[(&str, Shown)] = rows! {
     "New(handler, config)" => async {
             let conn = ask(AcceptOptions::new(), async |conn: Conn| drop(conn.write("hi").await)).await.unwrap();
@@ -108,7 +108,7 @@ const ROWS: &[(&str, Shown)] = rows! {
             conn.values().insert(7_u32);
             assert_eq!(conn.values().named::<String>("user").as_deref(), Some("ann"));
             assert_eq!(conn.values().get::<u32>(), Some(7));
-            // What middleware attached to the request.
+            // An extension that middleware adds to the request.
             let local = async |conn: Conn| {
                 let request = conn.request().unwrap();
                 drop(conn.write(format!("{:?}", request.local::<u32>())).await);
@@ -199,7 +199,7 @@ const ROWS: &[(&str, Shown)] = rows! {
                 assert!(accepted.is_err());
                 assert_eq!(status, format!("HTTP/1.1 {expected}"));
             }
-            // There is nothing below this request that could be taken over.
+            // This request has no transport that could be upgraded.
             let mut request = good_request();
             let rejected = ws_server_hyper::accept::<_, ()>(&mut request, &AcceptOptions::new());
             assert_eq!(rejected.err().unwrap().status(), 501);
@@ -422,14 +422,14 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "Upgrader.Error, HandshakeError" => async {
             let request = http::Request::get("/").body(()).unwrap();
-            let opening = ws_server_hyper::opening(&request);
+            let opening = ws_server_hyper::handshake_request(&request);
             let rejection = AcceptOptions::new().answer(opening).unwrap_err();
             assert_eq!(rejection.into_response().status(), 426);
         };
     "Upgrade(w, r, responseHeader)" => async {
             let name = http::HeaderName::from_static("x-server");
             let options = AcceptOptions::new().response_header(name, http::HeaderValue::from_static("ours"));
-            let accepted = options.answer(ws_server_hyper::opening(&good_request())).unwrap();
+            let accepted = options.answer(ws_server_hyper::handshake_request(&good_request())).unwrap();
             assert_eq!(accepted.response.headers()["x-server"], "ours");
         };
     "Subprotocols(r)" => async {
@@ -622,7 +622,7 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(frames.recv().await, Some((true, b"tapped".to_vec())));
         };
     "OpenHandler, PingHandler, PongHandler, MessageHandler, FrameHandler, CloseHandler, ErrorHandler, UpgradeHandler, UpgradeNetHandler, RequestHandler" => async {
-            // A handler is whatever can be called: one of the application's own type, too.
+            // A handler is any `Fn`, also a value of the application's own type that holds one.
             type PingHandler = Box<dyn Fn(&Conn, &Bytes) -> bool + Send + Sync>;
             let never: PingHandler = Box::new(|_, _| false);
             let (here, there) = ws_core::pair();
@@ -635,9 +635,9 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Upgrade, NetUpgrade" => async {
             let mut request = good_request();
             request.headers_mut().insert("sec-websocket-version", http::HeaderValue::from_static("1"));
-            assert!(AcceptOptions::new().answer(ws_server_hyper::opening(&request)).is_err());
+            assert!(AcceptOptions::new().answer(ws_server_hyper::handshake_request(&request)).is_err());
             request.headers_mut().remove("sec-websocket-key");
-            assert!(AcceptOptions::new().answer(ws_server_hyper::opening(&request)).is_err());
+            assert!(AcceptOptions::new().answer(ws_server_hyper::handshake_request(&request)).is_err());
         };
     "Conn.ID" => async {
             let (here, there) = ws_core::pair();
@@ -761,8 +761,7 @@ fn every_row_of_the_page_is_shown_or_was_declined() {
     assert_eq!(shown.next(), None);
 }
 
-/// What a user of the four may have written, but for methods of one type whose names stand in
-/// a row with an ellipsis.
+/// The identifiers of the four Go libraries, except methods whose row has an ellipsis.
 const IDENTIFIERS: &str = "
     New IsWebSocketUpgrade Filter Next HandshakeTimeout Subprotocols Origins AllowEmptyOrigin
     ReadBufferSize WriteBufferSize WriteBufferPool EnableCompression RecoverHandler Locals Params
@@ -794,7 +793,7 @@ const IDENTIFIERS: &str = "
 ";
 
 #[test]
-fn what_a_program_in_go_may_say_is_on_the_page() {
+fn all_go_identifiers_are_on_the_page() {
     let rows: String = PAGE.lines().filter(|line| line.starts_with("| `")).collect();
     let words: Vec<_> = rows.split(|it: char| !it.is_alphanumeric()).collect();
     for name in IDENTIFIERS.split_whitespace() {
@@ -803,7 +802,7 @@ fn what_a_program_in_go_may_say_is_on_the_page() {
 }
 
 #[tokio::test]
-async fn every_row_is_true() {
+async fn every_row_is_correct() {
     for (go, show) in ROWS {
         let shown = tokio::spawn(in_time(show()));
         if let Err(error) = shown.await {
@@ -813,7 +812,7 @@ async fn every_row_is_true() {
 }
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), run).await.expect("this hangs")
+    tokio::time::timeout(Duration::from_secs(30), run).await.expect("timeout")
 }
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -839,7 +838,7 @@ where
     Fut: Future<Output: Outcome> + Send + 'static,
 {
     let app = Router::new().route("/", websocket(options, handler));
-    // For as long as the test runs.
+    // Keeps the server running until the end of the test.
     let client = Box::leak(Box::new(ws_server_axum::test_client(app)));
     in_time(with(client.websocket(path)).connect()).await
 }
@@ -864,7 +863,7 @@ where
     ask_at("/", options, handler, |request| request).await
 }
 
-/// The status that a request is refused with.
+/// The status of the rejection of a request.
 async fn refused(
     options: AcceptOptions,
     with: impl FnOnce(TestRequest<'static>) -> TestRequest<'static>,
@@ -875,7 +874,7 @@ async fn refused(
     }
 }
 
-/// An application on TCP, and its URL.
+/// Serves an application over TCP, and returns its URL.
 async fn serve(app: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
@@ -883,7 +882,7 @@ async fn serve(app: Router) -> String {
     url
 }
 
-/// Says what stands in a header of the request.
+/// Sends the value of a request header.
 fn say_header(name: &'static str) -> impl Fn(Conn) -> BoxFuture<'static, ()> + Clone + Send + Sync {
     move |conn| {
         Box::pin(async move {
@@ -893,7 +892,7 @@ fn say_header(name: &'static str) -> impl Fn(Conn) -> BoxFuture<'static, ()> + C
     }
 }
 
-/// An echo behind TLS, its URL, and the settings of those who trust it.
+/// An echo server over TLS, its URL, and the client configuration that trusts it.
 async fn serve_tls() -> (String, ClientConfig) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
@@ -911,7 +910,7 @@ async fn serve_tls() -> (String, ClientConfig) {
     (url, ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-/// A proxy that connects to whatever it is asked for, and its URL.
+/// An HTTP proxy that connects to any target, and its URL.
 async fn serve_proxy() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -930,7 +929,7 @@ async fn serve_proxy() -> String {
     url
 }
 
-/// Both ends of what is dialled, without a network.
+/// Client and server of an in-memory connection.
 async fn over_memory(dial: Dial, options: &AcceptOptions) -> (Conn, Conn) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let both = async { tokio::join!(dial.connect_over(here), Conn::accept(there, options)) };
@@ -938,7 +937,7 @@ async fn over_memory(dial: Dial, options: &AcceptOptions) -> (Conn, Conn) {
     (dialled.unwrap(), accepted.unwrap())
 }
 
-/// Why there is no connection to a server that answers so.
+/// The error of a dial to a server with this response.
 async fn refusing(answer: &str) -> DialError {
     let (here, mut there) = tokio::io::duplex(4096);
     let answering = async {
@@ -950,7 +949,7 @@ async fn refusing(answer: &str) -> DialError {
     dialled.unwrap_err()
 }
 
-/// A server on TCP that closes every connection with this code, and its URL.
+/// A TCP server that closes every connection with this code, and its URL.
 async fn listen(code: StatusCode) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
@@ -976,19 +975,19 @@ async fn read(conn: &Conn) -> String {
     in_time(conn.read()).await.unwrap().as_text().unwrap().to_owned()
 }
 
-/// The code that a connection was closed with.
+/// The close code of a connection.
 async fn closed(conn: &Conn) -> StatusCode {
     in_time(conn.read()).await.unwrap_err().close_status().unwrap()
 }
 
-/// What reading says when the peer has closed with this code.
+/// The read error after the peer closed with this code.
 async fn closing(code: StatusCode) -> Error {
     let (here, there) = ws_core::pair();
     tokio::spawn(async move { here.close(code, "").await });
     in_time(there.read()).await.unwrap_err()
 }
 
-/// What reading says of a message that is too long.
+/// The read error of a message above the size limit.
 async fn too_big(limit: usize, text: String) -> Error {
     let config = Config::new().read_limit(limit);
     let (here, there) = ws_core::pair_with(Config::new(), config);
@@ -996,13 +995,13 @@ async fn too_big(limit: usize, text: String) -> Error {
     in_time(there.read()).await.unwrap_err()
 }
 
-/// Has somebody read.
+/// Reads in the background.
 fn reading(conn: &Conn) {
     let conn = conn.clone();
     tokio::spawn(async move { while conn.read().await.is_ok() {} });
 }
 
-/// Sends a text and reads it, with these settings on both sides.
+/// Sends and receives a text, with this configuration on both sides.
 async fn echoes(config: Config, text: &str) {
     let (here, there) = ws_core::pair_with(config.clone(), config);
     here.write(text).await.unwrap();

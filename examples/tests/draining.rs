@@ -1,4 +1,4 @@
-//! Does a server that stops part well with all its connections, whichever the adapter?
+//! Does a drain close all connections of each adapter, and leave no task?
 #![cfg(test)]
 
 mod adapters;
@@ -16,11 +16,11 @@ use ws_server_hyper::{AcceptOptions, Conn, Drain, Error, StatusCode, TestError, 
 
 const ALL: usize = 1000;
 
-/// Those that never read.
-const DEAF: usize = 40;
+/// The number of clients that never read.
+const SILENT: usize = 40;
 
-/// As many as may share a connection of HTTP/2.
-const TOGETHER: usize = 250;
+/// The number of WebSockets per HTTP/2 connection.
+const PER_CONNECTION: usize = 250;
 
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
@@ -29,7 +29,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// Drains a thousand connections of one adapter, over one version of HTTP.
+/// Drains a thousand connections of one adapter, over one HTTP version.
 async fn check(adapter: usize, http2: bool) -> &'static str {
     let (tracker, ended) = (Tracker::new(), Arc::new(AtomicUsize::new(0)));
     let options = AcceptOptions::new().tracker(&tracker);
@@ -40,40 +40,40 @@ async fn check(adapter: usize, http2: bool) -> &'static str {
     };
     let served = &adapters::each(&options, handler)[adapter];
     let adapters::Served { by, client, .. } = served;
-    let (mut polite, mut deaf) = (JoinSet::new(), Vec::new());
+    let (mut responsive, mut silent) = (JoinSet::new(), Vec::new());
     let mut last = client.clone();
     for number in 0..ALL {
-        if http2 && number % TOGETHER == 0 {
+        if http2 && number % PER_CONNECTION == 0 {
             last = client.clone().http2();
         }
         let conn = last.websocket("/x").connect().await.unwrap();
         conn.write("hello").await.unwrap();
         assert_eq!(conn.read().await.unwrap().as_text(), Some("hello"));
-        if number % (ALL / DEAF) == 0 {
-            deaf.push(conn);
+        if number % (ALL / SILENT) == 0 {
+            silent.push(conn);
         } else {
-            polite.spawn(async move { conn.closed().await });
+            responsive.spawn(async move { conn.closed().await });
         }
     }
     assert_eq!(tracker.counts().open, ALL, "{by}");
 
     let counts = tracker.drain(Drain::within(Duration::from_secs(3))).await;
     assert_eq!((counts.open, counts.ended), (0, ALL), "{by}");
-    assert_eq!((counts.told, counts.cut), (ALL, DEAF), "{by}");
-    for ending in polite.join_all().await {
+    assert_eq!((counts.told, counts.cut), (ALL, SILENT), "{by}");
+    for ending in responsive.join_all().await {
         let told = ending.received.as_ref().map(|close| close.code);
         assert!(ending.is_clean() && told == Some(StatusCode::GOING_AWAY), "{by}: {ending:?}");
     }
     let refused = last.websocket("/x").connect().await.unwrap_err();
-    let TestError::Refused(answer) = refused else { panic!("{by}: {refused}") };
-    assert_eq!(answer.status(), 503, "{by}");
-    // Those of the deaf too: only the goodbye was cut.
+    let TestError::Refused(response) = refused else { panic!("{by}: {refused}") };
+    assert_eq!(response.status(), 503, "{by}");
+    // The handlers of silent clients ended too; only their closing handshake was aborted.
     assert_eq!(ended.load(SeqCst), ALL, "{by}");
     *by
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_connections_of_each_adapter_are_drained_and_the_deaf_ones_cut() {
+async fn a_thousand_connections_are_drained_and_silent_ones_aborted() {
     for adapter in 0..3 {
         for http2 in [false, true] {
             let before = tasks().await;
@@ -83,12 +83,12 @@ async fn a_thousand_connections_of_each_adapter_are_drained_and_the_deaf_ones_cu
     }
 }
 
-/// How many tasks live, once as many have ended as will.
+/// The number of live tasks, when it no longer changes.
 async fn tasks() -> usize {
     let alive = || Handle::current().metrics().num_alive_tasks();
     let mut known = alive();
     loop {
-        // Paused time goes on when nobody has anything to do.
+        // Paused time advances when all tasks are idle.
         sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
         match alive() {
             same if same == known => return same,
@@ -98,7 +98,7 @@ async fn tasks() -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_never_ends_is_cut_and_leaves_no_task_behind() {
+async fn a_handler_that_never_ends_is_aborted_and_leaves_no_task() {
     for adapter in 0..3 {
         for http2 in [false, true] {
             let before = tasks().await;
@@ -125,7 +125,7 @@ async fn a_handler_that_never_ends_is_cut_and_leaves_no_task_behind() {
     }
 }
 
-/// Counts when it is dropped.
+/// Counts drops.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {

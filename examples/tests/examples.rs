@@ -1,4 +1,4 @@
-//! Does each example do what it shows?
+//! Does each example work?
 #![cfg(test)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,7 +19,7 @@ use ws_client::{Config, Conn, Dial, DialError, StatusCode};
 use ws_core::handshake::Offer;
 use ws_core::{AcceptOptions, Compression, Role};
 
-/// An example at work. It ends with this.
+/// A running example. Dropping this stops it.
 struct Example {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -27,7 +27,7 @@ struct Example {
 }
 
 impl Example {
-    /// Starts an example that says where it listens.
+    /// Starts an example that prints its address.
     fn start(name: &str, args: &[&str]) -> Self {
         let mut command = Command::new(program(name));
         command.arg("127.0.0.1:0").args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -51,7 +51,7 @@ impl Drop for Example {
     }
 }
 
-/// Where cargo puts the examples that it builds with the tests.
+/// The path of an example's binary, which cargo builds with the tests.
 fn program(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -88,12 +88,12 @@ async fn the_echoes_echo() {
         conn.write("hello").await.unwrap();
         assert_eq!(text(&conn).await, "hello", "{name}");
         in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
-        in_time(talk_by_tungstenite(&example.url)).await;
+        in_time(check_with_tungstenite(&example.url)).await;
     }
 }
 
-/// The same with the client of another library.
-async fn talk_by_tungstenite(url: &str) {
+/// Tests the echo with the client of tokio-tungstenite.
+async fn check_with_tungstenite(url: &str) {
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
     for sent in [Foreign::text("hello"), Foreign::binary(vec![7; 100_000])] {
         socket.send(sent.clone()).await.unwrap();
@@ -103,13 +103,13 @@ async fn talk_by_tungstenite(url: &str) {
     let pong = socket.next().await.unwrap().unwrap();
     assert_eq!(pong, Foreign::Pong("are you there?".into()));
     socket.close(None).await.unwrap();
-    // It says in the end that there was a close frame for its own.
+    // The last item is the close frame of the server.
     assert!(matches!(socket.next().await, Some(Ok(Foreign::Close(_)))));
     assert!(socket.next().await.is_none());
 }
 
 #[tokio::test]
-async fn request_data_is_known_to_handlers() {
+async fn request_data_is_available_in_handlers() {
     for adapter in ["axum", "hyper", "warp"] {
         let example = Example::start("request_data", &[adapter]);
         let dial = example.dial("/7?page=2&tag=a&tag=b").header("cookie", "theme=dark");
@@ -123,7 +123,7 @@ async fn request_data_is_known_to_handlers() {
 }
 
 #[tokio::test]
-async fn auth_cookie_lets_in_who_has_logged_in() {
+async fn auth_cookie_accepts_users_with_a_session() {
     let example = Example::start("auth_cookie", &[]);
     assert_eq!(status(example.dial("/")).await, 401);
     assert_eq!(status(example.dial("/").header("cookie", "session=guessed")).await, 401);
@@ -132,7 +132,7 @@ async fn auth_cookie_lets_in_who_has_logged_in() {
 }
 
 #[tokio::test]
-async fn whitelist_lets_in_the_addresses_it_is_given() {
+async fn whitelist_accepts_only_the_listed_addresses() {
     let example = Example::start("whitelist", &["192.0.2.1", "127.0.0.1"]);
     assert_eq!(text(&connect(example.dial("/")).await).await, "welcome");
     let example = Example::start("whitelist", &["192.0.2.1"]);
@@ -140,21 +140,21 @@ async fn whitelist_lets_in_the_addresses_it_is_given() {
 }
 
 #[tokio::test]
-async fn cross_origin_lets_in_the_pages_it_knows() {
+async fn cross_origin_accepts_only_allowed_origins() {
     let example = Example::start("cross_origin", &[]);
     let dial = |path| example.dial(path).origin("https://a.example.com");
-    for path in ["/friends", "/public"] {
+    for path in ["/partners", "/public"] {
         assert_eq!(text(&connect(dial(path)).await).await, "welcome", "{path}");
     }
-    for path in ["/ours", "/pages"] {
+    for path in ["/same-host", "/browsers"] {
         assert_eq!(status(dial(path)).await, 403, "{path}");
     }
-    assert_eq!(text(&connect(example.dial("/ours")).await).await, "welcome");
-    assert_eq!(status(example.dial("/pages")).await, 403);
+    assert_eq!(text(&connect(example.dial("/same-host")).await).await, "welcome");
+    assert_eq!(status(example.dial("/browsers")).await, 403);
 }
 
 #[tokio::test]
-async fn write_only_writes_and_answers_pings_and_wants_nothing() {
+async fn write_only_sends_answers_pings_and_rejects_messages() {
     let example = Example::start("write_only", &[]);
     let conn = connect(example.dial("/")).await;
     assert_eq!(text(&conn).await, "0");
@@ -171,7 +171,7 @@ async fn write_only_writes_and_answers_pings_and_wants_nothing() {
 }
 
 #[tokio::test]
-async fn graceful_shutdown_tells_everybody() {
+async fn graceful_shutdown_closes_with_1001() {
     let mut example = Example::start("graceful_shutdown", &[]);
     let conn = connect(example.dial("/")).await;
     conn.write("hello").await.unwrap();
@@ -181,12 +181,12 @@ async fn graceful_shutdown_tells_everybody() {
     assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
     let mut line = String::new();
     example.output.read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "1 told, 0 cut, 0 left");
+    assert_eq!(line.trim(), "1 notified, 0 aborted, 0 left");
     assert!(example.child.wait().unwrap().success());
 }
 
 #[tokio::test]
-async fn http2_has_several_sockets_on_one_connection() {
+async fn http2_serves_several_websockets_on_one_connection() {
     let example = Example::start("http2", &[]);
     in_time(async {
         let io = TcpStream::connect(example.url.strip_prefix("ws://").unwrap()).await.unwrap();
@@ -205,9 +205,9 @@ async fn http2_has_several_sockets_on_one_connection() {
             let mut request = Request::connect("http://localhost/").version(Version::HTTP_2);
             request.headers_mut().unwrap().extend(offer.connect_headers());
             let request = request.extension(Protocol::from_static("websocket"));
-            let answer = client.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
-            let agreed = offer.verify(&answer).unwrap();
-            let io = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+            let response = client.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+            let agreed = offer.verify(&response).unwrap();
+            let io = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
             let config = Config::new().compression(compression);
             conns.push(Conn::from_stream(io, Role::Client, agreed, Bytes::new(), config));
         }
@@ -226,7 +226,7 @@ async fn http2_has_several_sockets_on_one_connection() {
 async fn broadcast_sends_to_everyone() {
     let example = Example::start("broadcast", &[]);
     let (ann, bob) = (connect(example.dial("/")).await, connect(example.dial("/")).await);
-    // Until both are in.
+    // Wait until both have joined.
     for client in [&ann, &bob] {
         client.write("in").await.unwrap();
         assert_eq!(text(client).await, "in");
@@ -237,12 +237,12 @@ async fn broadcast_sends_to_everyone() {
 }
 
 #[tokio::test]
-async fn groups_hear_what_is_said_in_them_once() {
+async fn groups_receive_each_message_once() {
     let example = Example::start("groups", &[]);
     let blue = connect(example.dial("/blue")).await;
     let both = connect(example.dial("/red,blue")).await;
     let other = connect(example.dial("/red,blue")).await;
-    // A ping is answered when what came before it has been seen to.
+    // The pong arrives after the events before the ping were handled.
     for client in [&blue, &both, &other] {
         client.ping().await.unwrap();
     }
@@ -256,7 +256,7 @@ async fn groups_hear_what_is_said_in_them_once() {
 }
 
 #[tokio::test]
-async fn rtt_tells_everyone_of_everyone() {
+async fn rtt_sends_all_times_to_all_clients() {
     let example = Example::start("rtt", &[]);
     let (ann, bob) = (connect(example.dial("/")).await, connect(example.dial("/")).await);
     let reading = tokio::spawn(async move {
@@ -275,7 +275,7 @@ async fn rtt_tells_everyone_of_everyone() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn dashboard_shows_what_the_hub_does_and_stops() {
+async fn dashboard_sends_statistics_and_shuts_down() {
     let mut example = Example::start("dashboard", &[]);
     let ann = connect(example.dial("/")).await;
     while !text(&ann).await.starts_with(r#"{"event":"stats","data":{"sockets":1,"rooms":1,"#) {}
@@ -289,12 +289,12 @@ async fn dashboard_shows_what_the_hub_does_and_stops() {
     assert_eq!(ended.close_status(), Some(StatusCode::GOING_AWAY));
     let mut line = String::new();
     example.output.read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "1 told, 0 cut, 0 left");
+    assert_eq!(line.trim(), "1 notified, 0 aborted, 0 left");
     assert!(example.child.wait().unwrap().success());
 }
 
 #[tokio::test]
-async fn gofiber_chat_greets_passes_letters_on_and_handles_events() {
+async fn gofiber_chat_greets_forwards_messages_and_fires_events() {
     let mut example = Example::start("gofiber_chat", &[]);
     let ann = connect(example.dial("/ws/ann")).await;
     let hello = text(&ann).await;
@@ -304,10 +304,10 @@ async fn gofiber_chat_greets_passes_letters_on_and_handles_events() {
     let hello = text(&bob).await;
     let id = hello.strip_prefix("Hello user: bob with UUID: ").unwrap();
     assert_eq!(text(&ann).await, format!("New user connected: bob and UUID: {id}"));
-    let letter = r#"{"data":"hi","from":"bob","to":"ann","event":"CUSTOM_EVENT"}"#;
-    bob.write(letter).await.unwrap();
-    // As it came.
-    assert_eq!(text(&ann).await, letter);
+    let message = r#"{"data":"hi","from":"bob","to":"ann","event":"CUSTOM_EVENT"}"#;
+    bob.write(message).await.unwrap();
+    // Forwarded unchanged.
+    assert_eq!(text(&ann).await, message);
     bob.write(r#"{"data":"hi","from":"bob","to":"eve"}"#).await.unwrap();
     bob.write("no letter").await.unwrap();
     bob.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
@@ -325,7 +325,7 @@ async fn gofiber_chat_greets_passes_letters_on_and_handles_events() {
 }
 
 #[tokio::test]
-async fn reconnect_comes_back_and_subscribes_again() {
+async fn reconnect_subscribes_and_resends_after_a_loss() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let mut child = tokio::process::Command::new(program("reconnect"));
@@ -340,7 +340,7 @@ async fn reconnect_comes_back_and_subscribes_again() {
     assert_eq!(text(&conn).await, "hello");
     conn.close_now();
     let conn = accept().await;
-    // No pong has confirmed it.
+    // Sent again, because no pong has confirmed it.
     assert_eq!(text(&conn).await, "hello");
     conn.write("news").await.unwrap();
     in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
@@ -352,7 +352,7 @@ async fn reconnect_comes_back_and_subscribes_again() {
     let [first, lost, again, news] = lines[..] else { panic!("{said}") };
     assert_eq!([first, again, news], ["connected", "connected", "news"]);
     assert!(
-        lost.starts_with("the connection was lost: ") && lost.contains("; again in "),
+        lost.starts_with("the connection was lost: ") && lost.contains("; retrying in "),
         "{lost}"
     );
 }

@@ -1,4 +1,4 @@
-//! Does middleware in front of an adapter do its work, and leave WebSockets alone?
+//! Does tower middleware work in front of each adapter without affecting WebSockets?
 #![cfg(test)]
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ use ws_server_warp::Ws;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A page that is long enough to be compressed.
+/// A response body that is long enough to be compressed.
 const PAGE: &str = "a page, and more of it, and more of it, and more of it, and more of it";
 
 fn options() -> AcceptOptions {
@@ -46,9 +46,9 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// What other requests get: at its path, one page takes 10 s, and one panics.
+/// Serves other requests: /slow takes 10 s, /panic panics.
 async fn page(path: &str) -> &'static str {
-    assert!(path != "/panic", "no such luck");
+    assert!(path != "/panic", "expected by the test");
     if path == "/slow" {
         sleep(Duration::from_secs(10)).await; // tidy: sleep is the subject
     }
@@ -56,7 +56,7 @@ async fn page(path: &str) -> &'static str {
 }
 
 async fn on_hyper(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(match ws_server_hyper::try_accept(&mut request, &options()) {
+    Ok(match ws_server_hyper::accept_optional(&mut request, &options()) {
         Ok(Some((response, upgrade))) => {
             tokio::spawn(upgrade.serve(echo));
             response
@@ -73,7 +73,7 @@ fn on_axum() -> Router {
         .fallback_service(pages)
 }
 
-/// A macro, since nobody can name what it gives.
+/// A macro, because the type of a filter cannot be named.
 macro_rules! on_warp {
     () => {{
         let pages = warp::get().and(warp::path::full());
@@ -83,10 +83,10 @@ macro_rules! on_warp {
     }};
 }
 
-/// How many requests were traced.
+/// Counts traced requests.
 static TRACED: AtomicUsize = AtomicUsize::new(0);
 
-/// The service behind each middleware.
+/// Clients of the service behind each middleware.
 fn behind_each<S, B>(service: S) -> Vec<(&'static str, TestClient)>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -121,7 +121,7 @@ where
     TestClient::new(TowerToHyperService::new(service))
 }
 
-/// Keeps what a cache may keep: successful answers to GET.
+/// A cache of successful responses to GET.
 fn cached<S, B>(
     inner: S,
 ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
@@ -139,20 +139,21 @@ where
         let (inner, kept) = (inner.clone(), Arc::clone(&kept));
         async move {
             let is_get = request.method() == Method::GET;
-            let asks = ws_server_hyper::is_upgrade(&request);
+            let is_upgrade = ws_server_hyper::is_upgrade(&request);
             let uri = request.uri().clone();
-            if let Some(answer) = kept.lock().unwrap().get(&uri).filter(|_| is_get && !asks) {
-                let mut answer = Response::clone(answer);
-                answer.headers_mut().insert("x-cache", HeaderValue::from_static("hit"));
-                return Ok(answer);
+            if let Some(response) = kept.lock().unwrap().get(&uri).filter(|_| is_get && !is_upgrade)
+            {
+                let mut response = Response::clone(response);
+                response.headers_mut().insert("x-cache", HeaderValue::from_static("hit"));
+                return Ok(response);
             }
             let (head, body) = inner.oneshot(request).await?.into_parts();
             let Ok(body) = body.collect().await else { panic!("no body") };
-            let answer = Response::from_parts(head, Full::new(body.to_bytes()));
-            if is_get && answer.status() == StatusCode::OK {
-                kept.lock().unwrap().insert(uri, answer.clone());
+            let response = Response::from_parts(head, Full::new(body.to_bytes()));
+            if is_get && response.status() == StatusCode::OK {
+                kept.lock().unwrap().insert(uri, response.clone());
             }
-            Ok(answer)
+            Ok(response)
         }
     })
 }
@@ -163,7 +164,7 @@ async fn get_page(client: &TestClient, path: &str) -> Response<Bytes> {
     client.send(request.body(Bytes::new()).unwrap()).await.unwrap()
 }
 
-/// The middleware does to pages what it is there for.
+/// Checks that the middleware has its effect on other requests.
 async fn check_effect(middleware: &str, client: &TestClient) {
     let (traced, began) = (TRACED.load(Relaxed), Instant::now());
     let page = get_page(client, "/").await;
@@ -177,7 +178,7 @@ async fn check_effect(middleware: &str, client: &TestClient) {
         }
         "cors" => assert_eq!(header("access-control-allow-origin"), Some(&b"*"[..])),
         "limit" => {
-            // One after the other.
+            // Requests run one after the other.
             tokio::join!(get_page(client, "/slow"), get_page(client, "/slow"));
             assert_eq!(began.elapsed().as_secs(), 20);
         }
@@ -203,7 +204,7 @@ async fn check(adapter: &str, clients: Vec<(&'static str, TestClient)>) {
                 let conn = request.compression(Compression::no_context_takeover()).connect();
                 let conn = conn.await.expect(&context);
                 assert!(conn.is_compressed(), "{context}");
-                // Long past the end of any timeout for an answer.
+                // Longer than the timeout of the middleware.
                 tokio::time::advance(Duration::from_secs(5)).await;
                 let text = "hello ".repeat(1000);
                 conn.write(text.as_str()).await.expect(&context);
@@ -232,30 +233,30 @@ async fn warp_works_behind_middleware() {
     check("warp", behind_each(on_warp!())).await;
 }
 
-/// Some middleware counts on being asked whether it is ready.
+/// Some middleware requires that `poll_ready` is called.
 #[tokio::test(start_paused = true)]
-async fn warp_serves_what_has_to_be_asked_first() {
+async fn warp_calls_poll_ready_of_middleware() {
     let limited = ConcurrencyLimitLayer::new(1).layer(on_warp!());
     check("warp", vec![("limit", ws_server_warp::test_client(limited))]).await;
 }
 
-/// warp shows filters what was attached only to who asks for its type.
+/// warp provides an extension only to a filter of its type.
 #[tokio::test]
-async fn what_middleware_attaches_is_handed_on_by_a_filter_of_warp() {
-    let tell = async |conn: Conn| {
+async fn an_extension_of_middleware_is_passed_on_by_a_warp_filter() {
+    let report = async |conn: Conn| {
         let request = conn.request().unwrap();
-        let local = request.local::<u8>().unwrap();
-        conn.write(format!("{local}, {}", request.peer_addr.unwrap())).await
+        let extension = request.local::<u8>().unwrap();
+        conn.write(format!("{extension}, {}", request.peer_addr.unwrap())).await
     };
     let route = warp::ext::get().and(ws_server_warp::ws(options()));
-    let route = route.map(move |local: u8, ws: Ws| ws.local(local).on_upgrade(tell));
-    let attaching = warp::service(route).map_request(|mut request: Request<Incoming>| {
+    let route = route.map(move |extension: u8, ws: Ws| ws.extension(extension).on_upgrade(report));
+    let service = warp::service(route).map_request(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(7_u8);
-        // As behind a proxy that says who asks.
+        // Like the address in the header of a reverse proxy.
         request.extensions_mut().insert(PeerAddr(([192, 0, 2, 7], 4711).into()));
         request
     });
-    let client = ws_server_warp::test_client(attaching);
+    let client = ws_server_warp::test_client(service);
     for client in [client.clone(), client.http2()] {
         let conn = client.websocket("/").connect().await.unwrap();
         assert_eq!(conn.read().await.unwrap().as_text(), Some("7, 192.0.2.7:4711"));

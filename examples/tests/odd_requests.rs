@@ -1,4 +1,4 @@
-//! What becomes of requests that no client of ours would send, whichever the adapter?
+//! How does each adapter respond to unusual and malformed requests?
 #![cfg(test)]
 
 mod adapters;
@@ -17,16 +17,16 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// What follows a request line that is to be a good opening handshake.
-const GOOD: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+/// The headers of a valid opening handshake.
+const VALID_HEADERS: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 const HI: &[u8] = b"\x81\x82\0\0\0\0hi";
 
-/// A request line with its ending, what stands before [`GOOD`], and the status that it gets.
+/// A request line, headers before [`VALID_HEADERS`], and the expected status.
 const ROWS: &[(&str, &str, u16)] = &[
     ("GET /x HTTP/1.1\r\n", "", 101),
-    // The target may name the host too, or be as long as a browser makes it.
+    // Absolute form, and a query with invalid percent-encoding.
     ("GET http://a/x HTTP/1.1\r\n", "", 101),
     ("GET /x?q=%00%ff&&=%2 HTTP/1.1\r\n", "", 101),
     ("GET /x HTTP/1.1\r\n", "content-length: 0\r\n", 101),
@@ -53,19 +53,19 @@ const ROWS: &[(&str, &str, u16)] = &[
     ("\x16\x03\x01\r\n", "", 400),
 ];
 
-/// Sends a request with a message right behind it, and gives the status of the answer. What
-/// is accepted has the message echoed; what is not, nothing that looks like it.
+/// Sends a request followed by a message, and returns the status of the response. The message is
+/// echoed only if the request was accepted.
 async fn send(served: &Served, line: &str, headers: &str) -> u16 {
-    let (mut here, there) = duplex(64 * 1024);
-    served.serve(Box::new(there));
-    let request = [line.as_bytes(), headers.as_bytes(), GOOD.as_bytes(), HI].concat();
-    here.write_all(&request).await.unwrap();
-    here.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
-    here.shutdown().await.unwrap();
-    let mut answer = Vec::new();
-    here.read_to_end(&mut answer).await.unwrap();
-    let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
-    let (head, body) = answer.split_at(head);
+    let (mut client_io, server_io) = duplex(64 * 1024);
+    served.serve(Box::new(server_io));
+    let request = [line.as_bytes(), headers.as_bytes(), VALID_HEADERS.as_bytes(), HI].concat();
+    client_io.write_all(&request).await.unwrap();
+    client_io.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+    client_io.shutdown().await.unwrap();
+    let mut response = Vec::new();
+    client_io.read_to_end(&mut response).await.unwrap();
+    let head = response.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let (head, body) = response.split_at(head);
     let status = std::str::from_utf8(&head[9..12]).unwrap().parse().unwrap();
     match status {
         101 => assert_eq!(body, b"\x81\x02hi\x88\x02\x03\xe8", "{line:?} {headers:?}"),
@@ -75,12 +75,12 @@ async fn send(served: &Served, line: &str, headers: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn odd_requests_get_the_same_answers_from_all_and_the_next_connection_works() {
+async fn odd_requests_have_the_same_status_and_the_next_connection_works() {
     let run = async {
         for served in adapters::each(&AcceptOptions::new(), echo) {
             for (line, headers, status) in ROWS {
-                let answered = send(&served, line, headers).await;
-                assert_eq!(answered, *status, "{}: {line:?} {headers:?}", served.by);
+                let response_status = send(&served, line, headers).await;
+                assert_eq!(response_status, *status, "{}: {line:?} {headers:?}", served.by);
                 let (line, headers, status) = ROWS[0];
                 assert_eq!(send(&served, line, headers).await, status, "{}", served.by);
             }

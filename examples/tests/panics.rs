@@ -1,4 +1,4 @@
-//! Does a server live on when the application panics, whichever the adapter?
+//! Does the server survive panics of the application, with each adapter?
 #![cfg(test)]
 
 mod adapters;
@@ -9,7 +9,7 @@ use ws_server_hyper::{
     AcceptOptions, Conn, Error, Frame, Origin, StatusCode, TestClient, TestError,
 };
 
-/// Panics where it is asked to: in the handler, or in a hook.
+/// Panics in the handler or in a hook, depending on the path.
 async fn handler(conn: Conn) -> Result<(), Error> {
     let path = conn.request().map(|request| request.uri.path().to_owned()).unwrap_or_default();
     assert!(path != "/handler", "a secret");
@@ -41,13 +41,13 @@ fn options() -> AcceptOptions {
         })
         .on_panic(|panicked| async move {
             assert_eq!(panicked.message(), Some("a secret"));
-            // In the hook for close frames, nothing can be said any more.
+            // After the panic of `on_close`, the connection is closed and this fails.
             let _ = panicked.conn.write("sorry").await;
             panic!("once more");
         })
 }
 
-/// The server lives.
+/// Checks that the server accepts the next connection.
 async fn check_fine(client: &TestClient) {
     let conn = client.websocket("/fine").connect().await.unwrap();
     assert_eq!(conn.read().await.unwrap().as_text(), Some("fine"));
@@ -60,15 +60,15 @@ async fn a_panic_is_1011_or_500_and_the_next_connection_works() {
     let run = async {
         for adapters::Served { client, .. } in adapters::each(&options(), handler) {
             for client in [client.clone(), client.http2()] {
-                for asking in [
+                for request in [
                     client.websocket("/filter"),
                     client.websocket("/x").header("origin", "https://origin.example"),
                     client.websocket("/x").subprotocols(["selector"]),
                 ] {
-                    let refused = asking.connect().await.unwrap_err();
-                    let TestError::Refused(answer) = refused else { panic!("{refused}") };
-                    assert_eq!(answer.status(), 500);
-                    assert!(!answer.body().windows(6).any(|text| text == b"secret"));
+                    let refused = request.connect().await.unwrap_err();
+                    let TestError::Refused(response) = refused else { panic!("{refused}") };
+                    assert_eq!(response.status(), 500);
+                    assert!(!response.body().windows(6).any(|text| text == b"secret"));
                     check_fine(&client).await;
                 }
                 for path in ["/handler", "/on_ping", "/on_pong"] {
@@ -83,7 +83,7 @@ async fn a_panic_is_1011_or_500_and_the_next_connection_works() {
                     assert_eq!((close.code, &*close.reason), (StatusCode::INTERNAL_ERROR, ""));
                     check_fine(&client).await;
                 }
-                // The close frame was answered before the hook was called.
+                // The close frame is answered before the hook is called.
                 let conn = client.websocket("/on_close").connect().await.unwrap();
                 conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
                 assert!(conn.closed().await.is_clean());

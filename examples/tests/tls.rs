@@ -1,4 +1,4 @@
-//! Does each adapter serve streams of TLS, by both versions of HTTP?
+//! Does each adapter serve TLS streams over HTTP/1.1 and HTTP/2?
 #![cfg(test)]
 
 mod adapters;
@@ -20,7 +20,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// Both ends, of which the client speaks only this.
+/// A server and a client that offers only this ALPN protocol.
 fn tls(protocol: &str) -> (TlsAcceptor, TlsConnector) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
@@ -36,26 +36,26 @@ fn tls(protocol: &str) -> (TlsAcceptor, TlsConnector) {
 }
 
 #[tokio::test]
-async fn tls_carries_both_versions_of_http_to_each_adapter() {
+async fn tls_works_with_http1_and_http2() {
     let compression = Compression::no_context_takeover();
     let run = async {
         for served in adapters::each(&AcceptOptions::new().compression(compression), echo) {
             for protocol in ["http/1.1", "h2"] {
                 let (acceptor, connector) = tls(protocol);
-                let (here, there) = duplex(16 * 1024);
+                let (client_io, server_io) = duplex(16 * 1024);
                 let name = ServerName::try_from("localhost").unwrap();
-                let (here, there) =
-                    tokio::join!(connector.connect(name, here), acceptor.accept(there));
-                served.serve(Box::new(there.unwrap()));
-                let here = here.unwrap();
+                let (client_io, server_io) =
+                    tokio::join!(connector.connect(name, client_io), acceptor.accept(server_io));
+                served.serve(Box::new(server_io.unwrap()));
+                let client_io = client_io.unwrap();
                 let conn = match protocol {
                     "h2" => {
-                        let client = adapters::http2(Box::new(here)).await;
+                        let client = adapters::http2(Box::new(client_io)).await;
                         adapters::connect(client, "/x", compression).await
                     }
                     _ => {
                         let dial = Dial::new("wss://localhost/x").compression(compression);
-                        dial.connect_over(here).await.unwrap()
+                        dial.connect_over(client_io).await.unwrap()
                     }
                 };
                 assert!(conn.is_compressed(), "{}, {protocol}", served.by);

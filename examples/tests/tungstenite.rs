@@ -1,5 +1,4 @@
-//! Does code that was written for tokio-tungstenite run on a connection of ours when the line
-//! that connects is changed?
+//! Does code for tokio-tungstenite run on `ws-core` with only the connecting line changed?
 #![cfg(test)]
 
 use std::time::Duration;
@@ -30,7 +29,7 @@ async fn in_time<T>(run: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
 }
 
-/// A server of either kind, and where it listens.
+/// Starts the server before or after the change, and returns its URL.
 async fn serve(after: bool) -> (String, JoinHandle<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
@@ -43,7 +42,7 @@ async fn serve(after: bool) -> (String, JoinHandle<std::io::Result<()>>) {
 }
 
 #[tokio::test]
-async fn both_clients_see_the_same_of_both_servers() {
+async fn both_clients_receive_the_same_from_both_servers() {
     for after in [false, true] {
         let (url, server) = serve(after).await;
         let before = in_time(client_before::client(url.clone())).await.unwrap();
@@ -60,25 +59,25 @@ async fn both_clients_see_the_same_of_both_servers() {
     }
 }
 
-/// How many lines are in one of the two alone.
+/// The number of lines that only one of the two has.
 fn changed([before, after]: [&str; 2]) -> [usize; 2] {
     let only = |one, other| code(one).filter(|line| !code(other).any(|it| it == *line)).count();
     [only(before, after), only(after, before)]
 }
 
-/// The code but for its imports.
+/// The code without imports.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with("use ") && !line.starts_with("//!"))
 }
 
 #[test]
-fn the_line_that_connects_is_changed_and_no_other() {
+fn only_the_connecting_line_differs() {
     assert_eq!(changed(CLIENT), [1, 1]);
     assert_eq!(changed(SERVER), [1, 2]);
 }
 
 #[test]
-fn the_guide_shows_what_is_tested() {
+fn the_diffs_of_the_guide_match_the_tested_code() {
     let guide = include_str!("../../ws-core/FROM_TUNGSTENITE.md");
     let mut shown = 0;
     for (at, fence) in guide.split("```").enumerate() {
@@ -99,22 +98,22 @@ fn the_guide_shows_what_is_tested() {
     assert!(shown > 20, "{shown}");
 }
 
-/// What only shows itself at the edges, each beside tokio-tungstenite.
+/// Edge cases, compared with tokio-tungstenite.
 #[tokio::test]
-async fn close_frames_pings_and_raw_frames_are_what_they_were() {
+async fn close_frames_pings_and_raw_frames_behave_like_tungstenite() {
     let (here, there) = ws_core::pair();
     let mut theirs = here.into_tungstenite();
-    // A ping is an item, and has been answered.
+    // A ping is an item, and is answered automatically.
     let round = tokio::spawn({
         let there = there.clone();
         async move { there.ping_with("p").await }
     });
     assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::Ping("p".into()));
     in_time(round).await.unwrap().unwrap();
-    // A raw frame, as it is.
+    // A raw frame is sent unchanged.
     theirs.send(Message::Frame(Frame::message("raw", text_opcode(), true))).await.unwrap();
     assert_eq!(in_time(there.read()).await.unwrap().as_text(), Some("raw"));
-    // What the peer closes with is the last item.
+    // The close frame of the peer is the last item.
     let closing = tokio::spawn({
         let there = there.clone();
         async move { there.close(StatusCode::GOING_AWAY, "bye").await }
@@ -132,10 +131,9 @@ fn text_opcode() -> OpCode {
     OpCode::from(1)
 }
 
-/// A raw close frame is a close frame: what is on its way still comes, and nothing is sent
-/// behind it.
+/// After a raw close frame, messages in flight still arrive, and nothing more is sent.
 #[tokio::test]
-async fn a_raw_close_frame_begins_the_closing_handshake() {
+async fn a_raw_close_frame_starts_the_closing_handshake() {
     let (here, there) = ws_core::pair();
     let mut theirs = here.into_tungstenite();
     there.write("on its way").await.unwrap();
@@ -148,7 +146,7 @@ async fn a_raw_close_frame_begins_the_closing_handshake() {
     let error = in_time(there.read()).await.unwrap_err();
     assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
     assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::text("on its way"));
-    // The answer has the code, and no reason.
+    // The close frame of the peer has the code, without the reason.
     let answer = CloseFrame { reason: "".into(), ..close };
     assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::Close(Some(answer)));
     assert!(in_time(theirs.next()).await.is_none());
@@ -164,7 +162,7 @@ fn close_opcode() -> OpCode {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_refused_and_an_abrupt_end_is_an_error() {
+async fn invalid_messages_are_rejected_and_an_abrupt_end_is_an_error() {
     let (here, there) = ws_core::pair();
     let mut theirs = here.into_tungstenite();
     let long = theirs.send(Message::Ping(vec![0; 126].into())).await.unwrap_err();
@@ -178,7 +176,7 @@ async fn what_cannot_be_sent_is_refused_and_an_abrupt_end_is_an_error() {
 }
 
 #[tokio::test]
-async fn to_close_the_sink_is_to_close_the_connection() {
+async fn closing_the_sink_closes_the_connection() {
     let (here, there) = ws_core::pair();
     let mut theirs = here.into_tungstenite();
     there.write("still on its way").await.unwrap();

@@ -145,13 +145,13 @@ fn answer(
 async fn both() -> (Server, Dialer) {
     let authority = Authority::new();
     let tls = authority.server(false, &["h2", "http/1.1"]);
-    let server = Server::start(ws_server_hyper::server(), Some(tls)).await;
+    let server = Server::start(ws_server_hyper::http_builder(), Some(tls)).await;
     (server, Dialer::new().no_proxy().tls(authority.client()).http2())
 }
 
 /// A server over plain TCP, and a dialer that knows it to speak HTTP/2.
 async fn plain() -> (Server, Dialer) {
-    let server = Server::start(ws_server_hyper::server(), None).await;
+    let server = Server::start(ws_server_hyper::http_builder(), None).await;
     (server, Dialer::new().no_proxy().http2_only())
 }
 
@@ -373,7 +373,7 @@ async fn a_slow_socket_stalls_none_of_the_others() {
 #[tokio::test]
 async fn a_connection_that_is_full_gets_a_neighbour() {
     let check = async |max: u32, sockets: usize, expected: usize| {
-        let mut builder = ws_server_hyper::server();
+        let mut builder = ws_server_hyper::http_builder();
         builder.http2().max_concurrent_streams(max);
         let server = Server::start(builder, None).await;
         let dial = Dial::new(server.url("ws", "/echo")).dialer(&Dialer::new().http2_only());

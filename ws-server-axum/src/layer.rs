@@ -1,4 +1,4 @@
-//! How does a route serve WebSockets and other requests?
+//! How does one axum route serve both WebSockets and other requests?
 
 use std::fmt;
 use std::future::Future;
@@ -11,10 +11,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 use ws_core::{AcceptOptions, Conn, Outcome};
 
-use crate::{Refused, WebSocketUpgrade};
+use crate::{UpgradeRejection, WebSocketUpgrade};
 
-/// Takes the WebSockets of a route, and leaves all other requests to what is below it:
-/// those that ask for none, and those that [`AcceptOptions::filter`] does not want.
+/// A layer that handles the WebSocket requests of a route. It passes other requests to the inner
+/// service, and those that [`AcceptOptions::filter`] passes on.
 ///
 /// ```
 /// use axum::Router;
@@ -38,7 +38,7 @@ pub struct WebSocketLayer<H> {
 }
 
 impl<H> WebSocketLayer<H> {
-    /// Runs this handler once for each connection.
+    /// Creates the layer. The handler runs once for each connection.
     pub const fn new(options: AcceptOptions, handler: H) -> Self {
         Self { options, handler }
     }
@@ -58,7 +58,7 @@ impl<H> fmt::Debug for WebSocketLayer<H> {
     }
 }
 
-/// What a [`WebSocketLayer`] makes of a service.
+/// The service of a [`WebSocketLayer`].
 #[derive(Clone, Debug)]
 pub struct WebSocketService<H, S> {
     layer: WebSocketLayer<H>,
@@ -81,18 +81,18 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let WebSocketLayer { options, handler } = self.layer.clone();
-        // The one that is ready, and not its clone.
+        // Call the service that was polled to readiness, not its clone.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            let (mut head, body) = request.into_parts();
-            match WebSocketUpgrade::take(&mut head, &(), Some(options)).await {
+            let (mut parts, body) = request.into_parts();
+            match WebSocketUpgrade::extract(&mut parts, &(), Some(options)).await {
                 Ok(upgrade) => Ok(upgrade.on_upgrade(handler)),
-                Err(Refused(rejection)) if rejection.falls_through() => {
-                    let request = Request::from_parts(head, body);
+                Err(UpgradeRejection(rejection)) if rejection.falls_through() => {
+                    let request = Request::from_parts(parts, body);
                     inner.call(request).await.map(IntoResponse::into_response)
                 }
-                Err(refused) => Ok(refused.into_response()),
+                Err(rejection) => Ok(rejection.into_response()),
             }
         })
     }

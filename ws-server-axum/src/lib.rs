@@ -1,9 +1,9 @@
 //! WebSockets on axum 0.8.
 //!
-//! [`WebSocketUpgrade`] is an extractor that reads like axum's own; [`websocket`] is a whole
-//! route in one line; [`WebSocketLayer`] takes the WebSockets of a route that serves other
-//! requests too. Everything that decides about a handshake is in [`AcceptOptions`];
-//! everything that a connection can do is in [`Conn`].
+//! [`WebSocketUpgrade`] is an extractor with the methods of axum's own. [`websocket`] is a route
+//! for WebSockets only. [`WebSocketLayer`] handles the WebSocket requests of a route that also
+//! serves other requests. [`AcceptOptions`] has the settings of the handshake; [`Conn`] has the
+//! operations of a connection.
 //!
 //! ```no_run
 //! use axum::response::Response;
@@ -32,28 +32,27 @@
 //! }
 //! ```
 //!
-//! When a handler returns, the connection is closed with 1000, when it returns an error or
-//! panics, with 1011. Connections that know of each other, with rooms, events and
-//! broadcasts, are what `ws-events` is for: `ws.on_upgrade(hub.member())`.
+//! When a handler returns, the connection closes with 1000; when it returns an error or panics,
+//! with 1011. For rooms, events and broadcasts, use `ws-events`: `ws.on_upgrade(hub.member())`.
 //!
-//! A route that takes one word in JSON, with the feature `json`, which is on by default:
+//! A route that reads a value as JSON (feature `json`, enabled by default):
 //!
 //! ```
 //! # use std::time::Duration;
 //! use ws_server_axum::{AcceptOptions, Conn, Error, StatusCode, websocket};
 //!
 //! #[derive(serde::Deserialize)]
-//! struct Said {
+//! struct Greeting {
 //!     word: String,
 //! }
 //!
-//! async fn listen(conn: Conn) -> Result<(), Error> {
-//!     let Said { word } = conn.read_json().await?;
+//! async fn receive(conn: Conn) -> Result<(), Error> {
+//!     let Greeting { word } = conn.read_json().await?;
 //!     println!("received: {word}");
 //!     conn.close(StatusCode::NORMAL_CLOSURE, "").await
 //! }
 //!
-//! let app = axum::Router::new().route("/", websocket(AcceptOptions::new(), listen));
+//! let app = axum::Router::new().route("/", websocket(AcceptOptions::new(), receive));
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn check(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
 //! #     let conn = ws_server_axum::test_client(app).websocket("/").connect().await?;
@@ -67,63 +66,49 @@
 //!
 //! # Routes
 //!
-//! `any` serves HTTP/1.1 and HTTP/2; `get` serves HTTP/1.1 alone, since a WebSocket over
-//! HTTP/2 begins with CONNECT.
+//! Use `any` for HTTP/1.1 and HTTP/2. `get` supports only HTTP/1.1, because a WebSocket over
+//! HTTP/2 starts with CONNECT.
 //!
-//! # Which server
+//! # Choosing a server
 //!
-//! `axum::serve` does for HTTP/1.1, where a connection takes its TCP stream over. Over HTTP/2,
-//! which it speaks with axum's feature `http2`, WebSockets share the stream, and two settings
-//! of it are not for WebSockets: without `TCP_NODELAY`, short messages wait for
-//! acknowledgements, some 40 ms each; and one handler that leaves 1 MiB unread stalls all others
-//! on its connection. It also waits for ever for a client that says nothing. [`serve`] and
-//! [`serve_until`] have settings that are for WebSockets, and [`serve_stream`] is for TLS, or any
-//! other stream.
+//! `axum::serve` is sufficient for HTTP/1.1. Over HTTP/2 (axum's feature `http2`), WebSockets
+//! share a TCP stream, and `axum::serve` has two drawbacks: without `TCP_NODELAY`, short
+//! messages wait for TCP acknowledgements, some 40 ms each; and a handler that leaves 1 MiB
+//! unread stalls all others of its connection. It also has no timeout for silent clients.
+//! [`serve`] and [`serve_until`] avoid all three. [`serve_stream`] serves TLS or any other
+//! stream.
 //!
 //! # Middleware
 //!
-//! What middleware attaches to a request is in `conn.request()` afterwards. Middleware that
-//! passes the answer on, with its head unchanged, does no harm. A timeout counts until the
-//! answer and not until the end of the connection. Leave WebSockets out of a cache, and
-//! out of what reads or replaces the body of an answer with a 101 or a CONNECT: [`is_upgrade`]
-//! tells them apart.
+//! Extensions that middleware adds to the request are in `conn.request()`. Middleware has to
+//! pass the response on with its head unchanged. A timeout limits the time to the response, not
+//! the life of the connection. Exclude WebSocket requests from caches, and from middleware that
+//! reads or replaces the body of a 101 response or of a response to CONNECT; [`is_upgrade`]
+//! detects them.
 //!
-//! # Shutting down
+//! # Graceful shutdown
 //!
-//! `with_graceful_shutdown` and [`serve_until`] wait for requests that are under way. A
-//! connection that was upgraded over HTTP/1.1 is none any more, and one over HTTP/2 is one for
-//! as long as it is open, so the first would be cut off, and the second waited for without an
-//! end. Give the options a [`Tracker`], and drain it as the last part of the signal, as
-//! [`serve_until`] shows.
+//! `with_graceful_shutdown` and [`serve_until`] wait for requests in progress. A WebSocket over
+//! HTTP/1.1 is not one, and would be cut off; a WebSocket over HTTP/2 is one, and would delay the
+//! shutdown until it closes. Pass a [`Tracker`] to the options and drain it as the last step of
+//! the signal, see [`serve_until`].
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
 
 mod layer;
-mod refused;
+mod rejection;
 mod route;
 mod server;
 mod upgrade;
 
 pub use layer::{WebSocketLayer, WebSocketService};
-pub use refused::Refused;
+pub use rejection::UpgradeRejection;
 pub use route::websocket;
 #[cfg(feature = "test-client")]
 pub use server::test_client;
-pub use server::{App, serve, serve_stream, serve_until};
+pub use server::{ServeApp, serve, serve_stream, serve_until};
 pub use upgrade::{DefaultOnFailedUpgrade, OnFailedUpgrade, WebSocketUpgrade};
-#[cfg(feature = "json")]
-pub use ws_server_hyper::Json;
-#[cfg(feature = "proto")]
-pub use ws_server_hyper::Proto;
-pub use ws_server_hyper::frame;
-pub use ws_server_hyper::{
-    AcceptOptions, Agreed, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError,
-    Compression, Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending,
-    Error, Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
-    Message, MessageReader, MessageType, MessageWriter, Messages, Opening, Origin, Outcome,
-    Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rate, Rejection, RequestInfo, Role,
-    Stats, StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError, Unsendable, Values,
-    close_status, format_close_message, is_close, is_unexpected_close, is_upgrade, pair, pair_with,
-};
+pub use ws_server_hyper::is_upgrade;
+pub use ws_server_hyper::prelude::*;
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

@@ -1,4 +1,4 @@
-//! How is a WebSocket a whole route?
+//! How is a handler of connections made a route for WebSockets only?
 
 use std::future::Future;
 
@@ -9,10 +9,10 @@ use ws_core::{AcceptOptions, Conn, Outcome};
 
 use crate::WebSocketUpgrade;
 
-/// A route for WebSockets alone, over HTTP/1.1 and HTTP/2: other requests are refused.
+/// A route for WebSockets only, over HTTP/1.1 and HTTP/2. Other requests are rejected.
 ///
-/// The handler runs once for each connection. What it needs of the application it
-/// captures; what the request said is in [`Conn::request`].
+/// The handler runs once for each connection. Capture application state in the closure;
+/// [`Conn::request`] has the data of the request.
 ///
 /// ```
 /// use axum::Router;
@@ -25,6 +25,7 @@ use crate::WebSocketUpgrade;
 ///     conn.write(format!("Hello, {}!", name.unwrap_or("you"))).await
 /// }));
 /// ```
+#[doc(alias = "on_upgrade")]
 pub fn websocket<S, H, Fut>(options: AcceptOptions, handler: H) -> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -32,10 +33,10 @@ where
     Fut: Future<Output: Outcome> + Send + 'static,
 {
     any(async move |request: Request| {
-        let (mut head, _) = request.into_parts();
-        match WebSocketUpgrade::take(&mut head, &(), Some(options)).await {
+        let (mut parts, _) = request.into_parts();
+        match WebSocketUpgrade::extract(&mut parts, &(), Some(options)).await {
             Ok(upgrade) => upgrade.on_upgrade(handler),
-            Err(refused) => refused.into_response(),
+            Err(rejection) => rejection.into_response(),
         }
     })
 }

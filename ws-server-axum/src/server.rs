@@ -1,4 +1,4 @@
-//! How is an application served so that WebSockets do well over HTTP/2, too?
+//! How is an axum application served over HTTP/1.1 and HTTP/2 with settings for WebSockets?
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
@@ -15,32 +15,30 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use ws_core::PeerAddr;
 
-/// Serves an application over HTTP/1.1 and HTTP/2 (with prior knowledge), for ever, as
-/// `axum::serve` does, with settings for WebSockets: a handler that reads slowly stalls no
-/// other WebSocket on its connection of HTTP/2, and `TCP_NODELAY` is set. A client that does
-/// not ask for anything in 30 s is let go; over HTTP/1.1, also after an answer.
+/// Serves an application over HTTP/1.1 and HTTP/2 with prior knowledge, like `axum::serve`.
 ///
-/// The application is a [`Router`](axum::Router), or one with layers around it. Handlers may
-/// extract `ConnectInfo<SocketAddr>`.
+/// Differences to `axum::serve`: `TCP_NODELAY` is set, a handler that reads slowly does not
+/// stall other WebSockets of its HTTP/2 connection, and idle clients have a timeout of 30 s; see
+/// [`ws_server_hyper::serve`]. Handlers may extract `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 ///
-/// When the listener fails for good.
+/// If the listener fails permanently.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future takes no more connections. Those that are there end when the requests
-/// that are under way have been answered; those that were upgraded go on.
-pub async fn serve<A: App>(listener: TcpListener, app: A) -> io::Result<()> {
+/// Dropping the future stops accepting connections. Open connections finish the requests in
+/// progress and then close; WebSockets stay open.
+pub async fn serve<A: ServeApp>(listener: TcpListener, app: A) -> io::Result<()> {
     serve_until(listener, app, pending()).await
 }
 
-/// As [`serve`], until a signal is given. It then takes no more connections, and waits until
-/// the requests that are under way have been answered.
+/// Like [`serve`], with graceful shutdown: when `signal` resolves, it stops accepting
+/// connections, and returns when the requests in progress are finished.
 ///
-/// A WebSocket over HTTP/2 is a request that is under way for as long as it is open; one over
-/// HTTP/1.1 is waited for by nobody. So give the options a [`Tracker`](crate::Tracker), and
-/// drain it as the last part of the signal, which serves both:
+/// An open WebSocket counts as a request in progress over HTTP/2, and does not count over
+/// HTTP/1.1. To close both kinds, pass a [`Tracker`](crate::Tracker) to the options and drain
+/// it as the last step of the signal:
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -59,47 +57,52 @@ pub async fn serve<A: App>(listener: TcpListener, app: A) -> io::Result<()> {
 /// # }
 /// ```
 ///
-/// While it drains, new WebSockets are refused with 503, and other requests still served.
+/// During the drain, new WebSockets are rejected with 503 and other requests are still served.
 ///
 /// # Errors
 ///
-/// As `serve`.
+/// Like `serve`.
 ///
 /// # Cancel safety
 ///
-/// As `serve`.
-pub async fn serve_until<A: App>(
+/// Like `serve`.
+#[doc(alias = "with_graceful_shutdown")]
+#[doc(alias = "graceful_shutdown")]
+#[doc(alias = "serve_with_shutdown")]
+pub async fn serve_until<A: ServeApp>(
     listener: TcpListener,
     app: A,
     signal: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    ws_server_hyper::serve_until(listener, telling(app), signal).await
+    ws_server_hyper::serve_until(listener, to_hyper_service(app), signal).await
 }
 
-/// Serves one connection over any stream, such as one of TLS, as [`serve`] does. Of a stream
-/// of TCP, `TCP_NODELAY` is yours to set, and the address of the peer yours to tell; without
-/// it, there is no `ConnectInfo`.
+/// Serves one connection over any stream, such as TLS, see [`ws_server_hyper::serve_stream`].
+///
+/// Handlers may extract `ConnectInfo<SocketAddr>` if `peer` is given.
 ///
 /// # Errors
 ///
-/// When the peer speaks no HTTP, or asks for nothing, or is gone in the middle of it.
+/// If the peer does not speak HTTP, sends no request in time, or disconnects during a request.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops the connection, unless it was upgraded over HTTP/1.1.
-pub async fn serve_stream<A: App>(
+/// Dropping the future drops the connection, except a WebSocket over HTTP/1.1, which has its
+/// own stream.
+#[doc(alias = "serve_connection")]
+pub async fn serve_stream<A: ServeApp>(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Option<SocketAddr>,
     app: A,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    ws_server_hyper::serve_stream(io, peer, telling(app)).await
+    ws_server_hyper::serve_stream(io, peer, to_hyper_service(app)).await
 }
 
-/// A client in memory that talks to an application, for its tests: over HTTP/1.1, and over
-/// HTTP/2 by [`TestClient::http2`](crate::TestClient::http2).
+/// An in-memory client for tests of an application. It sends HTTP/1.1 requests, or HTTP/2 after
+/// [`TestClient::http2`](crate::TestClient::http2).
 ///
-/// To handlers that extract `ConnectInfo<SocketAddr>`, its address is `127.0.0.1:0`, unless
-/// the application has a layer of `MockConnectInfo`.
+/// Its `ConnectInfo<SocketAddr>` is `127.0.0.1:0`, unless the application has a layer of
+/// `MockConnectInfo`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -115,49 +118,47 @@ pub async fn serve_stream<A: App>(
 /// # }
 /// ```
 #[cfg(feature = "test-client")]
-pub fn test_client<A: App + Sync>(app: A) -> crate::TestClient {
-    let app = telling(app);
+pub fn test_client<A: ServeApp + Sync>(app: A) -> crate::TestClient {
+    let service = to_hyper_service(app);
     crate::TestClient::new(service_fn(move |mut request: hyper::Request<Incoming>| {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let mock = axum::extract::connect_info::MockConnectInfo(addr);
         request.extensions_mut().insert(mock);
-        app.call(request)
+        service.call(request)
     }))
 }
 
-/// An application: a [`Router`](axum::Router), and `tower` middleware around it. Every `tower`
-/// service of the kind that can be cloned for each request.
-pub trait App: Clone + Send + 'static {
-    /// Answers a request.
-    fn answer(self, request: Request) -> impl Future<Output = Response> + Send;
-}
-
-impl<A> App for A
-where
-    A: tower_service::Service<Request, Response: IntoResponse, Error = Infallible>,
-    A: Clone + Send + 'static,
-    A::Future: Send,
+/// What `axum::serve` serves: a [`Router`](axum::Router), or a `tower` service of axum requests
+/// that clones for each request, such as a router with layers around it.
+///
+/// It is implemented for all such services.
+pub trait ServeApp:
+    tower_service::Service<Request, Response: IntoResponse, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
 {
-    async fn answer(self, request: Request) -> Response {
-        let answer = TowerToHyperService::new(self).call(request);
-        match answer.await {
-            Ok(response) => response.into_response(),
-            Err(never) => match never {},
-        }
-    }
 }
 
-/// Tells each request where it came from, in the way of axum.
-fn telling<A: App>(
+impl<A> ServeApp for A
+where
+    A: tower_service::Service<Request, Response: IntoResponse, Error = Infallible, Future: Send>,
+    A: Clone + Send + 'static,
+{
+}
+
+/// Adapts an application to hyper, and adds `ConnectInfo` to its requests.
+fn to_hyper_service<A: ServeApp>(
     app: A,
 ) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone
 {
+    let app = TowerToHyperService::new(app);
     service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         if let Some(&PeerAddr(peer)) = request.extensions().get() {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
-        let answer = app.clone().answer(request);
-        async { Ok(answer.await) }
+        let response = app.call(request);
+        async { Ok(response.await?.into_response()) }
     })
 }

@@ -1,4 +1,4 @@
-//! How does a handler of axum turn its request into a connection?
+//! How does an axum handler extract a WebSocket request and upgrade it?
 
 use std::fmt;
 use std::future::Future;
@@ -16,20 +16,20 @@ use ws_core::{
     AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, Outcome,
     PathParams, PeerAddr,
 };
-use ws_server_hyper::{accept_parts, opening};
+use ws_server_hyper::{accept_parts, handshake_request};
 
-use crate::Refused;
+use crate::UpgradeRejection;
 
-/// Extracts a request for a WebSocket, over HTTP/1.1 or HTTP/2.
+/// Extractor of a WebSocket request, over HTTP/1.1 or HTTP/2.
 ///
-/// What it says of the request does not depend on settings: a bad opening handshake is
-/// [refused](Refused) before the handler runs. As `Option<WebSocketUpgrade>` it is `None`
-/// for requests that ask for no WebSocket. [`on_upgrade`](Self::on_upgrade) judges the rest,
-/// and gives the answer. It has to come within [`AcceptOptions::handshake_timeout`] of the
-/// extraction: an answer that comes later is 408.
+/// The extractor validates the opening handshake, and rejects an invalid one with
+/// [`UpgradeRejection`] before the handler runs. `Option<WebSocketUpgrade>` is `None` for
+/// requests that do not ask for a WebSocket. [`on_upgrade`](Self::on_upgrade) applies the
+/// settings (origin, subprotocols, compression, limits) and returns the response. Return it
+/// within [`AcceptOptions::handshake_timeout`] of the extraction, else the response is 408.
 ///
-/// It begins with the [`AcceptOptions`] among the extensions of the request, where a layer
-/// has put some (`Extension(options)`), and with the defaults otherwise.
+/// The initial settings are the [`AcceptOptions`] in the extensions of the request, if a layer
+/// adds them (`Extension(options)`), otherwise the defaults.
 ///
 /// ```
 /// use axum::extract::Path;
@@ -41,112 +41,111 @@ use crate::Refused;
 ///         .on_upgrade(async move |conn| conn.write(format!("This is {room}.")).await)
 /// }
 /// ```
-#[must_use = "the answer is made by `on_upgrade`"]
+#[must_use = "the response is created by `on_upgrade`"]
 pub struct WebSocketUpgrade<F = DefaultOnFailedUpgrade> {
-    head: Box<Parts>,
-    /// When the request did.
-    arrived: Instant,
-    offered: Vec<HeaderValue>,
+    parts: Box<Parts>,
+    received_at: Instant,
+    requested_protocols: Vec<HeaderValue>,
     options: AcceptOptions,
     on_failed_upgrade: F,
 }
 
 impl<F> WebSocketUpgrade<F> {
-    /// All settings at once, in place of those that were there.
+    /// Replaces all settings.
     pub fn options(mut self, options: AcceptOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// The subprotocols that the server speaks, the preferred one first, in place of those of
-    /// the options and their selector. Default: none.
+    /// The subprotocols that the server supports, in order of preference. Replaces the
+    /// subprotocols and the selector of the options. Default: none.
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.options = self.options.subprotocols(names);
         self
     }
 
-    /// The subprotocols that the client offers, in its order.
+    /// The subprotocols that the client offers, in its order of preference.
     pub fn requested_protocols(&self) -> impl Iterator<Item = &HeaderValue> {
-        self.offered.iter()
+        self.requested_protocols.iter()
     }
 
-    /// The subprotocol to answer with, in place of [`protocols`](Self::protocols) and of a
-    /// selector. One that the client does not offer counts as none (RFC 6455 §4.2.2).
+    /// Selects the subprotocol. Replaces [`protocols`](Self::protocols) and a selector. If the
+    /// client does not offer it, no subprotocol is selected (RFC 6455 §4.2.2).
     pub fn set_selected_protocol(&mut self, protocol: HeaderValue) {
         let names = protocol.to_str().ok();
         self.options = mem::take(&mut self.options).subprotocols(names);
     }
 
-    /// Which web pages may connect. Default: those of the same host.
+    /// The allowed values of the `Origin` header. Default: same host.
     pub fn origin(mut self, origin: Origin) -> Self {
         self.options = self.options.origin(origin);
         self
     }
 
-    /// Whether to agree to compression, and how to compress. Default: off.
+    /// Whether and how to negotiate compression (RFC 7692). Default: off.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.options = self.options.compression(compression);
         self
     }
 
-    /// One more header for the answer that accepts, such as a cookie. Default: none.
+    /// Adds a header to the response that accepts, such as `Set-Cookie`. Default: none.
     pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.options = self.options.response_header(name, value);
         self
     }
 
-    /// The longest message to accept, in bytes, after decompression. Default: 1 MiB.
+    /// Maximum size of a received message in bytes, after decompression. Default: 1 MiB.
     pub fn max_message_size(self, bytes: usize) -> Self {
         self.limits(|limits| limits.message_size(bytes))
     }
 
-    /// The longest frame to accept, in payload bytes. Default: as long as the message may
-    /// be.
+    /// Maximum payload size of a received frame in bytes. Default: the maximum message size.
     pub fn max_frame_size(self, bytes: usize) -> Self {
         self.limits(|limits| limits.frame_size(bytes))
     }
 
-    /// How many bytes are read at once, from 512 bytes to 65 KiB. Default: 65 KiB.
+    /// Size of the read buffer, 512 bytes to 65 KiB. Default: 65 KiB.
     pub fn read_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.read_buffer(bytes))
     }
 
-    /// At how many bytes the answers to a burst leave, rather than wait for each other until
-    /// it is over. Default: 16 KiB.
+    /// Number of buffered bytes at which messages are flushed during a burst, before its end.
+    /// Default: 16 KiB.
     pub fn write_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.write_batch(bytes))
     }
 
-    /// Where the buffers come from in which bytes wait to be written. Default: the thread's
-    /// own.
+    /// The pool of the write buffers. Default: one pool per thread.
     pub fn write_buffer_pool(self, pool: &BufferPool) -> Self {
         self.config(|config| config.buffer_pool(pool))
     }
 
-    /// How many written bytes may wait for a slow peer before `write` waits too. Default:
-    /// 64 KiB.
+    /// High watermark of the write buffer in bytes: above it, `write` waits for the peer.
+    /// Default: 64 KiB.
     pub fn max_write_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.write_buffer(bytes / 4, bytes))
     }
 
-    /// What to do when there is no connection after all: the client is gone before it has
-    /// read the answer, or the answer cannot be sent in time. It is not called when the
-    /// answer is a refusal. Default: nothing.
+    /// Callback for a failed upgrade: the client disconnected before the response was sent, or
+    /// the handshake timeout passed. It is not called for rejections. Default: none.
     pub fn on_failed_upgrade<C: OnFailedUpgrade>(self, callback: C) -> WebSocketUpgrade<C> {
-        let Self { head, arrived, offered, options, .. } = self;
-        WebSocketUpgrade { head, arrived, offered, options, on_failed_upgrade: callback }
+        let Self { parts, received_at, requested_protocols, options, .. } = self;
+        let on_failed_upgrade = callback;
+        WebSocketUpgrade { parts, received_at, requested_protocols, options, on_failed_upgrade }
     }
 
-    /// Answers the request. If it is found good, the handler runs in a task of its own, once
-    /// the answer has been sent, and the connection is closed when it ends.
-    #[must_use = "the answer has to be returned"]
+    /// Accepts or rejects the request, and returns the response.
+    ///
+    /// If it is accepted, the handler runs in a spawned task after the response was sent. The
+    /// connection closes when the handler ends: with 1000, or with 1011 after an error or panic.
+    #[must_use = "return the response from the handler"]
     pub fn on_upgrade<C, Fut>(mut self, handler: C) -> Response
     where
         C: FnOnce(Conn) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
         F: OnFailedUpgrade,
     {
-        match accept_parts(&mut self.head, &self.options, self.arrived) {
+        match accept_parts(&mut self.parts, &self.options, self.received_at) {
             Ok((response, upgrade)) => {
                 let on_failed_upgrade = self.on_failed_upgrade;
                 tokio::spawn(async move {
@@ -156,7 +155,7 @@ impl<F> WebSocketUpgrade<F> {
                 });
                 response
             }
-            Err(rejection) => Refused(rejection).into_response(),
+            Err(rejection) => UpgradeRejection(rejection).into_response(),
         }
     }
 
@@ -175,56 +174,60 @@ impl<F> WebSocketUpgrade<F> {
 }
 
 impl WebSocketUpgrade {
-    /// Takes what is needed of a request, if it is one for a WebSocket.
-    pub(crate) async fn take<S: Send + Sync>(
-        head: &mut Parts,
+    /// Validates a request, and copies from it what `on_upgrade` needs.
+    pub(crate) async fn extract<S: Send + Sync>(
+        parts: &mut Parts,
         state: &S,
         options: Option<AcceptOptions>,
-    ) -> Result<Self, Refused> {
-        let arrived = Instant::now();
-        let options = options.or_else(|| head.extensions.get().cloned()).unwrap_or_default();
-        options.check(opening(&*head))?;
-        // It has been asked, unless others are set.
+    ) -> Result<Self, UpgradeRejection> {
+        let received_at = Instant::now();
+        let options = options.or_else(|| parts.extensions.get().cloned()).unwrap_or_default();
+        options.check(handshake_request(&*parts))?;
+        // `check` has called it. Options that are set later have their own.
         let options = options.no_filter();
-        let offered = opening(&*head).subprotocols().into_iter();
-        let offered = offered.filter_map(|name| HeaderValue::from_str(name).ok()).collect();
-        let mut taken = Box::new(head.clone());
-        if let Some(OriginalUri(uri)) = head.extensions.get() {
-            // A nested router sees only the rest of it.
-            taken.uri = uri.clone();
+        let offered = handshake_request(&*parts).subprotocols().into_iter();
+        let requested_protocols =
+            offered.filter_map(|name| HeaderValue::from_str(name).ok()).collect();
+        let mut copy = Box::new(parts.clone());
+        if let Some(OriginalUri(uri)) = parts.extensions.get() {
+            // A nested router strips the prefix of the path.
+            copy.uri = uri.clone();
         }
-        // There is one transport, and it is taken now.
-        head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        if let Ok(params) = RawPathParams::from_request_parts(head, state).await {
-            taken.extensions.insert(params.iter().collect::<PathParams>());
+        // Only the copy may take the transport over.
+        parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        if let Ok(params) = RawPathParams::from_request_parts(parts, state).await {
+            copy.extensions.insert(params.iter().collect::<PathParams>());
         }
         if let Ok(ConnectInfo(addr)) =
-            ConnectInfo::<SocketAddr>::from_request_parts(head, state).await
-            && taken.extensions.get::<PeerAddr>().is_none()
+            ConnectInfo::<SocketAddr>::from_request_parts(parts, state).await
+            && copy.extensions.get::<PeerAddr>().is_none()
         {
-            taken.extensions.insert(PeerAddr(addr));
+            copy.extensions.insert(PeerAddr(addr));
         }
         let on_failed_upgrade = DefaultOnFailedUpgrade;
-        Ok(Self { head: taken, arrived, offered, options, on_failed_upgrade })
+        Ok(Self { parts: copy, received_at, requested_protocols, options, on_failed_upgrade })
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
-    type Rejection = Refused;
+    type Rejection = UpgradeRejection;
 
-    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, Refused> {
-        Self::take(head, state, None).await
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, UpgradeRejection> {
+        Self::extract(parts, state, None).await
     }
 }
 
 impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
-    type Rejection = Refused;
+    type Rejection = UpgradeRejection;
 
-    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Option<Self>, Refused> {
-        match Self::take(head, state, None).await {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<Option<Self>, UpgradeRejection> {
+        match Self::extract(parts, state, None).await {
             Ok(upgrade) => Ok(Some(upgrade)),
-            Err(Refused(rejection)) if rejection.falls_through() => Ok(None),
-            Err(refused) => Err(refused),
+            Err(UpgradeRejection(rejection)) if rejection.falls_through() => Ok(None),
+            Err(rejection) => Err(rejection),
         }
     }
 }
@@ -232,15 +235,15 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
 impl<F> fmt::Debug for WebSocketUpgrade<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketUpgrade")
-            .field("uri", &self.head.uri)
+            .field("uri", &self.parts.uri)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
 
-/// What to do when there is no connection after all. Every `FnOnce(Error)` is one.
+/// A callback for a failed upgrade. Implemented for every `FnOnce(Error)`.
 pub trait OnFailedUpgrade: Send + 'static {
-    /// Is told why.
+    /// Called with the cause.
     fn call(self, error: Error);
 }
 
@@ -250,7 +253,7 @@ impl<F: FnOnce(Error) + Send + 'static> OnFailedUpgrade for F {
     }
 }
 
-/// Does nothing.
+/// Ignores a failed upgrade.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DefaultOnFailedUpgrade;

@@ -1,4 +1,4 @@
-//! Is moving from axum's own `ws` what the guide says?
+//! Is the guide for moving from axum's own `ws` correct?
 #![cfg(test)]
 
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn both_echoes_echo() {
 }
 
 #[tokio::test]
-async fn both_chats_chat() {
+async fn both_chats_broadcast() {
     for app in [chat_before::app(), chat_after::app()] {
         let client = test_client(app);
         let mut guests = Vec::new();
@@ -56,13 +56,13 @@ async fn both_chats_chat() {
     }
 }
 
-/// The code but for its imports.
+/// The code without imports.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with("use ") && !line.starts_with("//!"))
 }
 
 #[test]
-fn the_difference_is_imports_and_names() {
+fn only_imports_and_names_differ() {
     for [before, after] in [ECHO, CHAT] {
         let moved = code(before).map(|line| {
             line.replace("mut socket: WebSocket", "socket: Conn")
@@ -75,7 +75,7 @@ fn the_difference_is_imports_and_names() {
 }
 
 #[test]
-fn the_guide_shows_what_is_tested() {
+fn the_diffs_of_the_guide_match_the_tested_code() {
     let guide = include_str!("../MOVING.md");
     let mut shown = 0;
     for (at, fence) in guide.split("```").enumerate() {
@@ -97,13 +97,13 @@ fn the_guide_shows_what_is_tested() {
 }
 
 #[tokio::test]
-async fn what_the_table_says_is_compiled() {
+async fn the_code_in_the_table_is_compiled() {
     let compiled = include_str!("moving/table_after.rs");
     let guide = include_str!("../MOVING.md");
     let rows = guide.lines().filter(|line| line.starts_with("| `"));
     let mut shown = 0;
     for row in rows {
-        // A bar within a cell is escaped.
+        // A bar in a cell is escaped.
         let row = row.replace("\\|", "\u{1}");
         let after = row.split('|').nth(2).unwrap().replace('\u{1}', "|");
         for code in after.split('`').skip(1).step_by(2) {
@@ -116,7 +116,7 @@ async fn what_the_table_says_is_compiled() {
 }
 
 #[tokio::test]
-async fn what_the_table_says_works() {
+async fn the_code_in_the_table_works() {
     let client = test_client(table_after::app());
     for client in [client.clone(), client.http2()] {
         let conn = in_time(client.websocket("/").subprotocols(["chat"]).connect()).await.unwrap();

@@ -1,4 +1,4 @@
-//! How do WebSockets fit into an application of axum?
+//! Do the axum extractor, route, layer and server work in an application?
 #![cfg(test)]
 
 use std::net::SocketAddr;
@@ -24,8 +24,8 @@ use tokio_util::io::InspectWriter;
 use tower_layer::Layer as _;
 use ws_server_axum::{
     AcceptOptions, BufferPool, Compression, Conn, Drain, Error, Message, MessageType, Origin,
-    Prepared, Refused, Rejection, StatusCode, TestClient, TestError, Tracker, WebSocketLayer,
-    WebSocketUpgrade, test_client, websocket,
+    Prepared, Rejection, StatusCode, TestClient, TestError, Tracker, UpgradeRejection,
+    WebSocketLayer, WebSocketUpgrade, test_client, websocket,
 };
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -39,22 +39,22 @@ async fn in_time<T>(run: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
 }
 
-/// The same application over both versions of HTTP.
+/// Clients of one application, for HTTP/1.1 and HTTP/2.
 fn clients(app: Router) -> [TestClient; 2] {
     [test_client(app.clone()), test_client(app).http2()]
 }
 
-/// The first message on a path, or the status of its refusal.
+/// The first message at a path, or the status of its rejection.
 async fn first(client: &TestClient, path: &str) -> Result<String, u16> {
     match in_time(client.websocket(path).connect()).await {
         Ok(conn) => Ok(in_time(conn.read()).await.unwrap().as_text().unwrap().to_owned()),
-        Err(TestError::Refused(answer)) => Err(answer.status().as_u16()),
+        Err(TestError::Refused(response)) => Err(response.status().as_u16()),
         Err(error) => panic!("{error:?}"),
     }
 }
 
 #[tokio::test]
-async fn the_extractor_stands_beside_others() {
+async fn the_extractor_combines_with_other_extractors() {
     async fn handler(
         State(state): State<&'static str>,
         Path(room): Path<String>,
@@ -70,17 +70,17 @@ async fn the_extractor_stands_beside_others() {
     assert_eq!(first(&http1, "/chat/7").await, Ok("room 7".into()));
     assert_eq!(first(&http2, "/chat/8").await, Ok("room 8".into()));
     assert_eq!(first(&http1, "/get/9").await, Ok("room 9".into()));
-    // CONNECT is not GET.
+    // Over HTTP/2, the method is CONNECT.
     assert_eq!(first(&http2, "/get/9").await, Err(405));
 }
 
 #[tokio::test]
-async fn what_the_request_said_is_known_to_the_handler() {
+async fn the_handler_has_the_request_data() {
     async fn handler(conn: Conn) -> Result<(), Error> {
         let request = conn.request().unwrap();
-        let local: &&str = request.local().unwrap();
+        let extension: &&str = request.local().unwrap();
         conn.write(format!(
-            "{} {} {} {} {} {local}",
+            "{} {} {} {} {} {extension}",
             request.uri.path(),
             request.param("room").unwrap(),
             request.query("page").unwrap(),
@@ -100,13 +100,13 @@ async fn what_the_request_said_is_known_to_the_handler() {
     for client in clients(app) {
         let request = client.websocket("/chat/a%20b?page=2").header("cookie", "who=ann");
         let conn = in_time(request.connect()).await.unwrap();
-        let told = in_time(conn.read()).await.unwrap();
-        assert_eq!(told.as_text(), Some("/chat/a%20b a b 2 ann 192.0.2.7:80 local"));
+        let message = in_time(conn.read()).await.unwrap();
+        assert_eq!(message.as_text(), Some("/chat/a%20b a b 2 ann 192.0.2.7:80 local"));
     }
 }
 
 #[tokio::test]
-async fn the_builder_reads_like_axums_own() {
+async fn the_extractor_has_the_methods_of_axums_own() {
     let (failed, mut failures) = mpsc::unbounded_channel::<Error>();
     let handler = async move |ws: WebSocketUpgrade| {
         assert_eq!(ws.requested_protocols().count(), 1);
@@ -136,12 +136,12 @@ async fn the_builder_reads_like_axums_own() {
         assert_eq!(error.close_status(), Some(StatusCode::MESSAGE_TOO_BIG));
         let foreign = client.websocket("/").header("origin", "https://foe.example");
         let refused = in_time(foreign.subprotocols(["v1"]).connect()).await.unwrap_err();
-        assert!(matches!(refused, TestError::Refused(answer) if answer.status() == 403));
+        assert!(matches!(refused, TestError::Refused(response) if response.status() == 403));
     }
     assert!(failures.try_recv().is_err());
 }
 
-/// Each setting by what it does, where the others have their defaults.
+/// One setting at a time, with defaults for the others.
 #[tokio::test]
 async fn each_setting_has_its_effect() {
     type Change = fn(WebSocketUpgrade, &BufferPool) -> WebSocketUpgrade;
@@ -150,7 +150,7 @@ async fn each_setting_has_its_effect() {
         let pool = pool.clone();
         let handler = async move |ws: WebSocketUpgrade| {
             change(ws, &pool).on_upgrade(async |conn: Conn| {
-                // What is prepared waits for the end of the turn, and so in a buffer.
+                // The flush of a prepared message is deferred, so it is buffered.
                 conn.write_prepared(&Prepared::new("welcome")).await?;
                 echo(conn).await
             })
@@ -170,7 +170,7 @@ async fn each_setting_has_its_effect() {
         let conn = connect(&client).await;
         conn.write("1234567890").await.unwrap();
         assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("1234567890"));
-        // No frame is too long, and both together are.
+        // Each frame is within the limit, their sum exceeds it.
         let mut writer = conn.writer(MessageType::Text).await.unwrap();
         writer.write_all(b"123456").await.unwrap();
         writer.flush().await.unwrap();
@@ -186,14 +186,14 @@ async fn each_setting_has_its_effect() {
     assert_eq!((pool.held(), pool.misses()), (0, 0));
     for client in app(|ws, pool| ws.write_buffer_pool(pool)) {
         let conns = [connect(&client).await, connect(&client).await];
-        // Two connections, and one buffer, for both versions of HTTP.
+        // Two connections share one buffer, in both versions of HTTP.
         assert_eq!((pool.held() > 0, pool.misses()), (true, 1));
         drop(conns);
     }
-    let told: Change = |ws, _| {
+    let add_header: Change = |ws, _| {
         ws.response_header(HeaderName::from_static("x-told"), HeaderValue::from_static("yes"))
     };
-    for (version, client) in app(told).into_iter().enumerate() {
+    for (version, client) in app(add_header).into_iter().enumerate() {
         let request = match version {
             0 => upgrade("/").header("host", "a"),
             _ => http::Request::connect("http://a/")
@@ -201,51 +201,53 @@ async fn each_setting_has_its_effect() {
                 .extension(hyper::ext::Protocol::from_static("websocket")),
         };
         let request = request.header("sec-websocket-version", "13").body("".into()).unwrap();
-        let answer = in_time(client.send(request)).await.unwrap();
-        assert_eq!(answer.headers()["x-told"], "yes", "{answer:?}");
+        let response = in_time(client.send(request)).await.unwrap();
+        assert_eq!(response.headers()["x-told"], "yes", "{response:?}");
     }
 }
 
-/// How many writes the answers to a burst take.
+/// Counts the transport writes of the echoes of a burst.
 #[tokio::test]
-async fn a_burst_is_answered_in_writes_as_long_as_the_write_buffer() {
+async fn a_burst_is_flushed_at_the_write_buffer_size() {
     const MESSAGES: usize = 50;
     let count = async |change: fn(WebSocketUpgrade) -> WebSocketUpgrade| {
         let app = Router::new();
         let app =
             app.route("/", any(async move |ws: WebSocketUpgrade| change(ws).on_upgrade(echo)));
-        let (mut here, there) = tokio::io::duplex(64 * 1024);
+        let (mut client_io, server_io) = tokio::io::duplex(64 * 1024);
         let writes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&writes);
-        let there = InspectWriter::new(there, move |_| {
+        let server_io = InspectWriter::new(server_io, move |_| {
             counted.fetch_add(1, Relaxed);
         });
-        tokio::spawn(async { ws_server_axum::serve_stream(there, None, app).await.map_err(drop) });
-        here.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+        tokio::spawn(async {
+            ws_server_axum::serve_stream(server_io, None, app).await.map_err(drop)
+        });
+        client_io.write_all(HANDSHAKE.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(here.read_u8().await.unwrap());
+            head.push(client_io.read_u8().await.unwrap());
         }
         let before = writes.load(Relaxed);
-        here.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
-        here.read_exact(&mut [0; 12 * MESSAGES]).await.unwrap();
+        client_io.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
+        client_io.read_exact(&mut [0; 12 * MESSAGES]).await.unwrap();
         writes.load(Relaxed) - before
     };
     in_time(async {
         assert_eq!(count(|ws| ws).await, 1);
-        // 25 messages have 300 bytes.
+        // 300 bytes are 25 messages.
         assert_eq!(count(|ws| ws.write_buffer_size(300)).await, 2);
         assert_eq!(count(|ws| ws.write_buffer_size(0)).await, MESSAGES);
     })
     .await;
 }
 
-/// A whole opening handshake, as bytes.
+/// The bytes of an opening handshake.
 const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// An opening handshake, but for its host and version.
+/// An opening handshake without `Host` and `Sec-WebSocket-Version`.
 fn upgrade(path: &str) -> http::request::Builder {
     let request = http::Request::get(path).header("connection", "upgrade");
     let request = request.header("upgrade", "websocket");
@@ -253,8 +255,8 @@ fn upgrade(path: &str) -> http::request::Builder {
 }
 
 #[tokio::test]
-async fn a_handler_may_choose_the_subprotocol() {
-    // The last of those that are offered, or one that is not.
+async fn a_handler_can_select_the_subprotocol() {
+    // Selects the last one that is offered, or one that is not offered.
     let handler = async |uri: Uri, mut ws: WebSocketUpgrade| {
         let last = ws.requested_protocols().last().cloned().unwrap();
         let chosen = if uri.path() == "/" { last } else { HeaderValue::from_static("v9") };
@@ -271,9 +273,9 @@ async fn a_handler_may_choose_the_subprotocol() {
     }
 }
 
-/// Even where the options chose by a function of their own.
+/// The handler overrides a selector of the options.
 #[tokio::test]
-async fn what_the_handler_says_of_subprotocols_counts() {
+async fn subprotocols_of_the_handler_replace_those_of_the_options() {
     let chosen = async |mut ws: WebSocketUpgrade| {
         ws.set_selected_protocol(HeaderValue::from_static("v2"));
         ws.on_upgrade(echo)
@@ -292,8 +294,8 @@ async fn what_the_handler_says_of_subprotocols_counts() {
     }
 }
 
-/// A handler that takes so many seconds to answer, of the three that there are.
-fn dawdle(seconds: u64) -> (Router, mpsc::UnboundedReceiver<Error>) {
+/// A handler that returns its response after `seconds`, with a handshake timeout of 3 s.
+fn slow_handler(seconds: u64) -> (Router, mpsc::UnboundedReceiver<Error>) {
     let (failed, failures) = mpsc::unbounded_channel();
     let handler = async move |ws: WebSocketUpgrade| {
         tokio::time::sleep(Duration::from_secs(seconds)).await; // tidy: sleep is the subject
@@ -304,17 +306,17 @@ fn dawdle(seconds: u64) -> (Router, mpsc::UnboundedReceiver<Error>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_comes_too_late_is_408() {
+async fn a_response_after_the_handshake_timeout_is_408() {
     for (seconds, status) in [(2, None), (4, Some(Status::REQUEST_TIMEOUT))] {
-        let (app, mut failures) = dawdle(seconds);
+        let (app, mut failures) = slow_handler(seconds);
         for client in clients(app) {
             match (in_time(client.websocket("/").connect()).await, status) {
                 (Ok(conn), None) => {
                     conn.write("hi").await.unwrap();
                     assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hi"));
                 }
-                (Err(TestError::Refused(answer)), Some(status)) => {
-                    assert_eq!(answer.status(), status);
+                (Err(TestError::Refused(response)), Some(status)) => {
+                    assert_eq!(response.status(), status);
                 }
                 (other, _) => panic!("{seconds}: {other:?}"),
             }
@@ -323,22 +325,22 @@ async fn an_answer_that_comes_too_late_is_408() {
     }
 }
 
-/// The answer cannot be written: the client reads nothing, and the pipe is short.
+/// The response cannot be written: the client does not read, and the pipe is smaller.
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_that_does_not_come_is_told_in_time() {
-    let (app, mut failures) = dawdle(2);
-    let (mut here, there) = tokio::io::duplex(64);
-    tokio::spawn(async { ws_server_axum::serve_stream(there, None, app).await.map_err(drop) });
+async fn a_failed_upgrade_is_reported_after_the_handshake_timeout() {
+    let (app, mut failures) = slow_handler(2);
+    let (mut client_io, server_io) = tokio::io::duplex(64);
+    tokio::spawn(async { ws_server_axum::serve_stream(server_io, None, app).await.map_err(drop) });
     let began = tokio::time::Instant::now();
-    here.write_all(HANDSHAKE.as_bytes()).await.unwrap();
-    let Error::Io(error) = in_time(failures.recv()).await.unwrap() else { panic!("not told") };
+    client_io.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    let Error::Io(error) = in_time(failures.recv()).await.unwrap() else { panic!("another error") };
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-    // From the request, and not from the answer.
+    // Counted from the request, not from the response.
     assert_eq!(began.elapsed().as_secs(), 3);
 }
 
 #[tokio::test]
-async fn handlers_of_a_test_client_have_an_address_that_can_be_replaced() {
+async fn a_test_client_has_a_connect_info_that_can_be_mocked() {
     let handler = async |ConnectInfo(addr): ConnectInfo<SocketAddr>, ws: WebSocketUpgrade| {
         ws.on_upgrade(async move |conn: Conn| conn.write(addr.to_string()).await)
     };
@@ -351,12 +353,12 @@ async fn handlers_of_a_test_client_have_an_address_that_can_be_replaced() {
     }
 }
 
-/// As `axum::serve`, ours takes what has layers around it.
+/// `serve_stream` accepts a router with layers around it, like `axum::serve`.
 #[tokio::test]
 async fn a_router_with_layers_around_it_is_served() {
     let inner = Router::new().route("/", websocket(AcceptOptions::new(), echo));
     let around = from_fn(async |mut request: Request, next: Next| {
-        // What a router does not let its own layers do.
+        // Layers of a router run after routing, so they cannot change the path.
         *request.uri_mut() = Uri::from_static("/");
         next.run(request).await
     });
@@ -371,11 +373,11 @@ async fn a_router_with_layers_around_it_is_served() {
 }
 
 #[tokio::test]
-async fn a_rejection_is_typed_and_an_answer() {
-    async fn handler(ws: Result<WebSocketUpgrade, Refused>) -> Response {
+async fn a_rejection_is_typed_and_a_response() {
+    async fn handler(ws: Result<WebSocketUpgrade, UpgradeRejection>) -> Response {
         match ws {
             Ok(ws) => ws.on_upgrade(echo),
-            Err(Refused(Rejection::NotUpgrade)) => "a page".into_response(),
+            Err(UpgradeRejection(Rejection::NotUpgrade)) => "a page".into_response(),
             Err(refused) => refused.into_response(),
         }
     }
@@ -392,7 +394,7 @@ async fn a_rejection_is_typed_and_an_answer() {
 }
 
 #[tokio::test]
-async fn requests_that_are_none_of_ours_fall_through() {
+async fn other_requests_fall_through() {
     async fn maybe(ws: Option<WebSocketUpgrade>) -> Response {
         match ws {
             Some(ws) => ws.on_upgrade(async |conn| conn.write("a socket").await),
@@ -412,16 +414,16 @@ async fn requests_that_are_none_of_ours_fall_through() {
         for path in ["/option", "/layer"] {
             assert_eq!(first(&client, path).await, Ok("a socket".into()), "{version} {path}");
             let skipped = in_time(client.websocket(&format!("{path}?skip")).connect()).await;
-            // Over HTTP/2, any success of a CONNECT begins a tunnel.
+            // Over HTTP/2, every 2xx response to CONNECT starts a tunnel.
             assert_eq!(skipped.is_ok(), version == 1, "{version} {path}");
             let plain = http::Request::get(format!("http://a{path}")).header("host", "a");
             let plain = in_time(client.send(plain.body("".into()).unwrap())).await.unwrap();
             assert_eq!((plain.status(), &plain.body()[..]), (Status::OK, &b"a page"[..]));
-            // What wants to be a WebSocket and is not a good one is told so.
+            // An invalid WebSocket request does not fall through.
             let foreign = client.websocket(path).header("origin", "https://foe.example");
             assert!(matches!(
                 in_time(foreign.connect()).await.unwrap_err(),
-                TestError::Refused(answer) if answer.status() == 403
+                TestError::Refused(response) if response.status() == 403
             ));
         }
     }
@@ -429,7 +431,7 @@ async fn requests_that_are_none_of_ours_fall_through() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn axum_serves_it_and_stops_gracefully() {
+async fn axum_serve_works_and_shuts_down_gracefully() {
     let tracker = Tracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let (sender, mut addrs) = mpsc::unbounded_channel();
@@ -453,10 +455,10 @@ async fn axum_serves_it_and_stops_gracefully() {
     let server = tokio::spawn(server.into_future());
     in_time(async {
         let client = ws_client::Dial::new(&url).connect().await.unwrap();
-        // The TCP stream was taken over as such.
+        // The connection has taken over the TCP stream.
         let (transport, request) = addrs.recv().await.unwrap();
         assert!(transport.is_some());
-        // And told not to delay.
+        // And has set `TCP_NODELAY`.
         let stream = std::net::TcpStream::from(streams.recv().await.unwrap());
         assert!(stream.nodelay().unwrap());
         assert_eq!(request, transport);

@@ -1,4 +1,4 @@
-//! How does a request become an answer and a connection to come?
+//! How is a request for a WebSocket validated, and answered with a response and an `Upgrade`?
 
 use http::request::Parts;
 use http::{Request, Response, Version};
@@ -10,24 +10,27 @@ use ws_core::{AcceptOptions, Rejection, RequestInfo};
 
 use crate::Upgrade;
 
-/// Answers a request that asks for a WebSocket, over HTTP/1.1 or HTTP/2.
+/// Accepts a WebSocket request over HTTP/1.1 (RFC 6455 §4.2) or HTTP/2 (RFC 8441).
 ///
-/// The response has to be returned from the service, and the [`Upgrade`] served or awaited
-/// in another task: hyper hands the transport over after it has sent the response. The
-/// body of the response is empty, whatever its type.
+/// Return the response from the service, and run the [`Upgrade`] in another task: hyper hands
+/// over the transport only after it has sent the response. The body of the response is
+/// `R::default()`, which has to be empty.
 ///
-/// The request gives up its `OnUpgrade` extension; the rest of it can still be used,
-/// and is kept as [`Conn::request`](ws_core::Conn::request).
+/// The `OnUpgrade` extension is taken from the request. The rest of the request stays usable,
+/// and a copy of it becomes [`Conn::request`](ws_core::Conn::request).
 ///
 /// # Errors
 ///
-/// When the request is refused. [`Rejection::into_response`] is the answer to it.
+/// A [`Rejection`] if the opening handshake is invalid or the options refuse it. Send
+/// [`Rejection::into_response`] to the client.
+#[doc(alias = "websocket")]
+#[doc(alias = "handshake")]
 pub fn accept<B, R: Default>(
     request: &mut Request<B>,
     options: &AcceptOptions,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
-    let arrived = Instant::now();
-    let accepted = options.answer(opening(&*request))?;
+    let received_at = Instant::now();
+    let accepted = options.answer(handshake_request(&*request))?;
     let kept = options.keeps_request().then(|| {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = request.uri().clone();
@@ -36,32 +39,36 @@ pub fn accept<B, R: Default>(
         parts
     });
     let version = request.version();
-    begin(request.extensions_mut(), version, arrived, accepted, options, kept)
+    start_upgrade(request.extensions_mut(), version, received_at, accepted, options, kept)
 }
 
-/// As [`accept`], of the head of a request alone, which came some time ago: the
-/// [deadline](AcceptOptions::handshake_timeout) counts from then. For adapters.
+/// Like [`accept`], for the head of a request that was received at `received_at`.
+///
+/// For adapters to other frameworks. [`AcceptOptions::handshake_timeout`] counts from
+/// `received_at`.
 ///
 /// # Errors
 ///
-/// As `accept`, and [`Rejection::Timeout`] when the deadline is over.
+/// Like `accept`, and [`Rejection::Timeout`] if the handshake timeout has passed.
 pub fn accept_parts<R: Default>(
     parts: &mut Parts,
     options: &AcceptOptions,
-    arrived: Instant,
+    received_at: Instant,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
-    let accepted = options.answer(opening(&*parts))?;
+    let accepted = options.answer(handshake_request(&*parts))?;
     let kept = options.keeps_request().then(|| parts.clone());
-    begin(&mut parts.extensions, parts.version, arrived, accepted, options, kept)
+    start_upgrade(&mut parts.extensions, parts.version, received_at, accepted, options, kept)
 }
 
-/// As [`accept`], and `None` for a request that is none of ours, because it asks for no
-/// WebSocket, or the [filter](AcceptOptions::filter) leaves it to others.
+/// Like [`accept`], for a service that also serves other requests.
+///
+/// Returns `None` if the request does not ask for a WebSocket, or if
+/// [`AcceptOptions::filter`] passes on it.
 ///
 /// # Errors
 ///
-/// When the request is a bad opening handshake.
-pub fn try_accept<B, R: Default>(
+/// A [`Rejection`] if the request asks for a WebSocket and is refused.
+pub fn accept_optional<B, R: Default>(
     request: &mut Request<B>,
     options: &AcceptOptions,
 ) -> Result<Option<(Response<R>, Upgrade)>, Rejection> {
@@ -72,36 +79,36 @@ pub fn try_accept<B, R: Default>(
     }
 }
 
-/// Does the request ask for a WebSocket: for an upgrade over HTTP/1.1, for an extended
-/// CONNECT over HTTP/2?
+/// Whether the request asks for a WebSocket: by `Upgrade` over HTTP/1.1, by extended CONNECT
+/// over HTTP/2.
 ///
-/// It may still be refused: this only tells it from other requests.
+/// It does not validate the handshake: [`accept`] may still reject the request.
 pub fn is_upgrade<B>(request: &Request<B>) -> bool {
-    handshake::is_upgrade(opening(request))
+    handshake::is_upgrade(handshake_request(request))
 }
 
-/// What the handshake looks at, with the pseudo-header that hyper keeps apart. For
-/// adapters.
-pub fn opening<'a>(head: impl Into<Opening<'a>>) -> Opening<'a> {
+/// The handshake fields of a request, with the `:protocol` pseudo-header that hyper keeps in
+/// an extension. For adapters to other frameworks.
+pub fn handshake_request<'a>(head: impl Into<Opening<'a>>) -> Opening<'a> {
     let head = head.into();
     head.protocol(head.extensions().get::<Protocol>().map(Protocol::as_str))
 }
 
-fn begin<R: Default>(
+fn start_upgrade<R: Default>(
     extensions: &mut http::Extensions,
     version: Version,
-    arrived: Instant,
+    received_at: Instant,
     accepted: handshake::Accepted,
     options: &AcceptOptions,
     kept: Option<Parts>,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
-    let deadline = options.timeout().and_then(|patience| arrived.checked_add(patience));
+    let deadline = options.timeout().and_then(|timeout| received_at.checked_add(timeout));
     if deadline.is_some_and(|deadline| deadline < Instant::now()) {
         return Err(Rejection::Timeout);
     }
     let on_upgrade = extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
     let request = kept.map(|mut kept| {
-        // It would hold on to the transport.
+        // A copy of it would keep the transport open.
         kept.extensions.remove::<OnUpgrade>();
         RequestInfo::new(kept)
     });
@@ -109,7 +116,7 @@ fn begin<R: Default>(
     let (agreed, config) = (accepted.agreed, options.shared_config());
     let upgrade = Upgrade::new(on_upgrade, version, deadline, agreed, admitted, config, request);
     let mut response = accepted.response.map(|()| R::default());
-    // hyper answers in the version of the request.
+    // hyper sends the version of the request.
     *response.version_mut() = Version::default();
     Ok((response, upgrade))
 }

@@ -1,9 +1,8 @@
 //! WebSockets on hyper 1.
 //!
-//! [`accept`] answers a request that asks for a WebSocket, and gives an [`Upgrade`]: a
-//! [`Conn`] to come, which is there when hyper has sent the answer. Everything that
-//! decides about a handshake is in [`AcceptOptions`]; everything that a connection can
-//! do is in [`Conn`].
+//! [`accept`] validates a WebSocket request, and returns the response to send and an
+//! [`Upgrade`], a future of the [`Conn`]. [`AcceptOptions`] has the settings of the handshake;
+//! [`Conn`] has the operations of a connection.
 //!
 //! ```no_run
 //! use std::convert::Infallible;
@@ -22,7 +21,7 @@
 //!     }
 //! }
 //!
-//! async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+//! async fn handle(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     match ws_server_hyper::accept(&mut request, &AcceptOptions::new()) {
 //!         Ok((response, upgrade)) => {
 //!             tokio::spawn(upgrade.serve(echo));
@@ -35,72 +34,59 @@
 //! #[tokio::main]
 //! async fn main() -> std::io::Result<()> {
 //!     let listener = TcpListener::bind("127.0.0.1:9000").await?;
-//!     ws_server_hyper::serve(listener, service_fn(answer)).await
+//!     ws_server_hyper::serve(listener, service_fn(handle)).await
 //! }
 //! ```
 //!
-//! Connections that know of each other, with rooms, events and broadcasts, are what
-//! `ws-events` is for: `upgrade.serve(hub.member())`.
+//! For rooms, events and broadcasts, use `ws-events`: `upgrade.serve(hub.member())`.
 //!
-//! # Which server
+//! # Choosing a server
 //!
-//! [`serve`] and [`serve_until`] take the connections of a listener, [`serve_stream`] one over
-//! any stream, such as one of TLS or a Unix socket; each goes to [`server`], which is
-//! hyper-util's for HTTP/1.1 and HTTP/2, with settings for WebSockets. Others do as well:
-//! `hyper::server::conn::http1` `.with_upgrades()`, and any HTTP/2 server on which
-//! `enable_connect_protocol` was called, without which clients do not try. Give them a timer,
-//! or they wait for a silent client for ever. Where the stream is a `tokio::net::TcpStream`
-//! in a `TokioIo`, and HTTP/1.1 is spoken, the connection takes it over as such, and sets
-//! `TCP_NODELAY`. Over HTTP/2 the stream is shared, and stays with the server: set it when you
-//! accept, or short messages wait for acknowledgements, some 40 ms each.
+//! [`serve`] and [`serve_until`] serve a listener. [`serve_stream`] serves one connection over
+//! any stream, such as TLS or a Unix socket. All three use [`http_builder`]: hyper-util's server
+//! for HTTP/1.1 and HTTP/2 with settings for WebSockets.
+//!
+//! Other servers work too: `hyper::server::conn::http1` with `.with_upgrades()`, and any HTTP/2
+//! server with `enable_connect_protocol`, which clients require. Set a timer on them; without
+//! one, silent clients have no timeout.
+//!
+//! Over HTTP/1.1, if the stream is a `tokio::net::TcpStream` in a `TokioIo`, the connection
+//! takes it over and sets `TCP_NODELAY`. Over HTTP/2, the server keeps the stream: set
+//! `TCP_NODELAY` when you accept it. Otherwise short messages wait for TCP acknowledgements,
+//! some 40 ms each.
 //!
 //! # Middleware
 //!
-//! What middleware attaches to a request is in `conn.request()` afterwards. Middleware that
-//! passes the answer on, with its head unchanged, does no harm. A timeout counts until the
-//! answer and not until the end of the connection. Leave WebSockets out of a cache, and
-//! out of what reads or replaces the body of an answer with a 101 or a CONNECT: [`is_upgrade`]
-//! tells them apart.
+//! `tower` middleware works in front of a service: extensions that it adds to the request are in
+//! `conn.request()`. Middleware has to pass the response on with its head unchanged. A timeout
+//! limits the time to the response, not the life of the connection. Exclude WebSocket requests
+//! from caches, and from middleware that reads or replaces the body of a 101 response or of a
+//! response to CONNECT; [`is_upgrade`] detects them.
 //!
-//! # Shutting down
+//! # Graceful shutdown
 //!
-//! A graceful shutdown waits for requests that are under way. A connection that was upgraded
-//! over HTTP/1.1 is none any more, and one over HTTP/2 is one for as long as it is open, so
-//! the first would be cut off, and the second waited for without an end. Give the options a
-//! [`Tracker`], and drain it before the shutdown, as [`serve_until`] shows.
+//! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not one, and
+//! would be cut off; a WebSocket over HTTP/2 is one, and would delay the shutdown until it
+//! closes. Pass a [`Tracker`] to the options and drain it before the shutdown, see
+//! [`serve_until`].
 //!
-//! # What the handler knows
+//! # Request data
 //!
-//! [`Conn::request`] is the request as it came: uri, headers, query, cookies, and its
-//! extensions. There is no router here: put [`PathParams`] among the extensions before
-//! `accept` to have path parameters, and [`PeerAddr`] where the transport does not know the
-//! client's address, as behind TLS or a proxy.
+//! [`Conn::request`] has the URI, headers, query, cookies and extensions of the request. hyper
+//! has no router: insert [`PathParams`] as an extension before `accept` for path parameters, and
+//! [`PeerAddr`] if the transport does not know the client's address, as behind TLS or a proxy.
 
 mod accept;
-mod http2;
+mod http2_stream;
+pub mod prelude;
 mod serve;
 #[cfg(feature = "test-client")]
 mod test_client;
 mod upgrade;
 
-pub use accept::{accept, accept_parts, is_upgrade, opening, try_accept};
-pub use http2::server;
-pub use serve::{serve, serve_stream, serve_until};
+pub use accept::{accept, accept_optional, accept_parts, handshake_request, is_upgrade};
+pub use prelude::*;
+pub use serve::{http_builder, serve, serve_stream, serve_until};
 #[cfg(feature = "test-client")]
 pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;
-#[cfg(feature = "json")]
-pub use ws_core::Json;
-#[cfg(feature = "proto")]
-pub use ws_core::Proto;
-pub use ws_core::frame;
-pub use ws_core::handshake::Opening;
-pub use ws_core::{
-    AcceptOptions, Agreed, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError,
-    Compression, Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending,
-    Error, Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
-    Message, MessageReader, MessageType, MessageWriter, Messages, Origin, Outcome, Panicked,
-    PathParams, PeerAddr, Prepared, ProtocolError, Rate, Rejection, RequestInfo, Role, Stats,
-    StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError, Unsendable, Values, close_status,
-    format_close_message, is_close, is_unexpected_close, pair, pair_with,
-};

@@ -1,4 +1,4 @@
-//! How is a service served so that WebSockets work over HTTP/2, too?
+//! How does a server accept connections, serve HTTP/1.1 and HTTP/2, and shut down?
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -12,35 +12,81 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use ws_core::PeerAddr;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long a client may take to ask for something. hyper counts as long for each head of
-/// HTTP/1.1, once it knows that this is spoken.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client may take until its first request. Equals hyper's own timeout for each
+/// head of HTTP/1.1, which starts only when the version is known.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Serves every connection of a listener by [`server`](crate::server), for ever: over HTTP/1.1,
-/// and HTTP/2 with prior knowledge.
+/// HTTP/2: the flow control window of one stream, in bytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// HTTP/2: how many streams a peer may open on one connection.
+const MAX_STREAMS: u32 = 256;
+
+/// HTTP/2: the ping interval of an idle connection, and the timeout of the pong. Equals the
+/// keepalive of a WebSocket.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The delay before the next accept, after an error that may pass.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// hyper-util's server for HTTP/1.1 and HTTP/2, configured for WebSockets.
 ///
-/// It sets `TCP_NODELAY`, which a WebSocket over HTTP/2 cannot, and puts a [`PeerAddr`] among
-/// the extensions of each request. A client that does not ask for anything in 30 s is let go;
-/// over HTTP/1.1, also after an answer. Over HTTP/2 one that has asked may stay for as long as
-/// it answers pings (see [`server`](crate::server)).
+/// Call `serve_connection_with_upgrades` on it. HTTP/2 settings:
+///
+/// * Extended CONNECT is enabled (RFC 8441 §3).
+/// * A connection has at most 256 streams, with a flow control window of 64 KiB each. The
+///   window of the connection is the sum, 16 MiB, so a handler that reads slowly does not stall
+///   other streams.
+/// * Keepalive: a ping after 30 s without traffic (RFC 9113 §6.7). Without a pong within 30 s,
+///   the connection and its streams end.
+///
+/// Over HTTP/1.1, the head of each request has to arrive within 30 s (hyper's default, which
+/// needs the timer set here). No timeout applies before the client has sent enough to detect
+/// the HTTP version; [`serve_stream`] adds one.
+#[doc(alias = "server")]
+pub fn http_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .enable_connect_protocol()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS);
+    builder
+}
+
+/// Serves all connections of a listener, over HTTP/1.1 and HTTP/2 with prior knowledge.
+///
+/// Each connection is served with [`http_builder`]. `TCP_NODELAY` is set, and each request has
+/// the [`PeerAddr`] among its extensions. A connection is closed if the client does not send a
+/// request within 30 s; over HTTP/1.1 this also applies between requests. Over HTTP/2, a client
+/// that has sent a request may stay idle as long as it answers pings.
+///
+/// Runs until the listener fails; [`serve_until`] shuts down gracefully.
 ///
 /// # Errors
 ///
-/// When the listener fails for good.
+/// If the listener fails permanently. Errors that may pass, such as too many open files, are
+/// retried after 100 ms.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future takes no more connections. Those that are there end when the requests
-/// that are under way have been answered; those that were upgraded go on.
+/// Dropping the future stops accepting connections. Open connections finish the requests in
+/// progress and then close; WebSockets stay open.
 pub async fn serve<S, B>(listener: TcpListener, service: S) -> io::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
@@ -51,12 +97,12 @@ where
     serve_until(listener, service, pending()).await
 }
 
-/// As [`serve`], until a signal is given. It then takes no more connections, and waits until
-/// the requests that are under way have been answered.
+/// Like [`serve`], with graceful shutdown: when `signal` resolves, it stops accepting
+/// connections, and returns when the requests in progress are finished.
 ///
-/// A WebSocket over HTTP/2 is a request that is under way for as long as it is open; one over
-/// HTTP/1.1 is waited for by nobody. So give the options a [`Tracker`](crate::Tracker), and
-/// drain it as the last part of the signal, which serves both:
+/// An open WebSocket counts as a request in progress over HTTP/2, and does not count over
+/// HTTP/1.1. To close both kinds, pass a [`Tracker`](crate::Tracker) to the options and drain
+/// it as the last step of the signal:
 ///
 /// ```no_run
 /// # use std::convert::Infallible;
@@ -82,15 +128,18 @@ where
 /// # }
 /// ```
 ///
-/// While it drains, new WebSockets are refused with 503, and other requests still served.
+/// During the drain, new WebSockets are rejected with 503 and other requests are still served.
 ///
 /// # Errors
 ///
-/// As `serve`.
+/// Like `serve`.
 ///
 /// # Cancel safety
 ///
-/// As `serve`.
+/// Like `serve`.
+#[doc(alias = "with_graceful_shutdown")]
+#[doc(alias = "graceful_shutdown")]
+#[doc(alias = "serve_with_shutdown")]
 pub async fn serve_until<S, B>(
     listener: TcpListener,
     service: S,
@@ -102,19 +151,24 @@ where
     S::Future: Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    accept_until(move |cx| listener.poll_accept(cx), service, signal).await
+    accept_loop(move |cx| listener.poll_accept(cx), service, signal).await
 }
 
-/// Serves one connection over any stream, such as one of TLS, as [`serve`] does. Of a stream
-/// of TCP, `TCP_NODELAY` is yours to set, and the address of the peer yours to tell.
+/// Serves one connection over any stream, such as TLS or a Unix socket, with the timeouts of
+/// [`serve`].
+///
+/// `peer` becomes the [`PeerAddr`] of each request. The caller sets `TCP_NODELAY`, if the
+/// stream runs over TCP.
 ///
 /// # Errors
 ///
-/// When the peer speaks no HTTP, or asks for nothing, or is gone in the middle of it.
+/// If the peer does not speak HTTP, sends no request in time, or disconnects during a request.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops the connection, unless it was upgraded over HTTP/1.1.
+/// Dropping the future drops the connection, except a WebSocket over HTTP/1.1, which has its
+/// own stream.
+#[doc(alias = "serve_connection")]
 pub async fn serve_stream<S, B>(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Option<SocketAddr>,
@@ -126,17 +180,13 @@ where
     S::Future: Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let (conn, asked) = begin(io, peer, service);
-    patiently(conn, &asked).await
+    let (conn, had_request) = serve_http(io, peer, service);
+    with_first_request_timeout(conn, &had_request).await
 }
 
-/// Where connections come from.
-trait Accept: FnMut(&mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {}
-
-impl<F> Accept for F where F: FnMut(&mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {}
-
-async fn accept_until<S, B>(
-    mut accept: impl Accept,
+/// Serves until the signal. `poll_accept` is [`TcpListener::poll_accept`], except in tests.
+async fn accept_loop<S, B>(
+    mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>>,
     service: S,
     signal: impl Future<Output = ()>,
 ) -> io::Result<()>
@@ -151,37 +201,39 @@ where
     loop {
         let accepted = poll_fn(|cx| match signal.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => accept(cx).map(Some),
+            Poll::Pending => poll_accept(cx).map(Some),
         });
         match accepted.await {
             None => break,
             Some(Ok((stream, peer))) => {
-                // Over HTTP/2, nobody takes the stream over who would say so. One that
-                // refuses works all the same.
+                // A WebSocket over HTTP/2 cannot set it later, because the server keeps the
+                // stream. A failure only costs latency.
                 let _ = stream.set_nodelay(true);
-                let (conn, asked) = begin(stream, Some(peer), service.clone());
+                let (conn, had_request) = serve_http(stream, Some(peer), service.clone());
                 let conn = graceful.watch(conn);
-                // What goes wrong there is told to nobody else.
-                tokio::spawn(async move { drop(patiently(conn, &asked).await) });
+                // An error of one connection concerns only its client.
+                tokio::spawn(async move {
+                    drop(with_first_request_timeout(conn, &had_request).await);
+                });
             }
-            Some(Err(error)) => endure(error).await?,
+            Some(Err(error)) => retry_accept(error).await?,
         }
     }
-    // Nobody is to wait there any more.
-    drop(accept);
+    // Close the listener, so that clients do not wait in its backlog.
+    drop(poll_accept);
     graceful.shutdown().await;
     Ok(())
 }
 
-/// Has the client asked for anything?
-type Asked = Arc<AtomicBool>;
+/// Whether the client of a connection has sent a request.
+type HadRequest = Arc<AtomicBool>;
 
-/// Begins to serve a stream.
-fn begin<I, S, B>(
+/// The future that serves HTTP on a stream.
+fn serve_http<I, S, B>(
     io: I,
     peer: Option<SocketAddr>,
     service: S,
-) -> (impl GracefulConnection<Error = BoxError> + Send + use<I, S, B>, Asked)
+) -> (impl GracefulConnection<Error = BoxError> + Send + use<I, S, B>, HadRequest)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
@@ -189,44 +241,44 @@ where
     S::Future: Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let asked = Asked::default();
-    let asks = Arc::clone(&asked);
+    let had_request = HadRequest::default();
+    let set_had_request = Arc::clone(&had_request);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        asks.store(true, Ordering::Relaxed);
+        set_had_request.store(true, Ordering::Relaxed);
         if let Some(peer) = peer {
             request.extensions_mut().insert(PeerAddr(peer));
         }
         service.call(request)
     });
-    let server = crate::server();
-    let conn = server.serve_connection_with_upgrades(TokioIo::new(io), service);
-    (conn.into_owned(), asked)
+    let builder = http_builder();
+    let conn = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    (conn.into_owned(), had_request)
 }
 
-/// Runs a connection to its end, but lets go of a client that does not ask for anything: to
-/// tell which version is spoken, hyper waits for ever.
-async fn patiently(
+/// Runs a connection to its end, or to the timeout if there was no request by then. hyper has
+/// no timeout of its own while it detects the HTTP version.
+async fn with_first_request_timeout(
     conn: impl Future<Output = Result<(), BoxError>>,
-    asked: &AtomicBool,
+    had_request: &AtomicBool,
 ) -> Result<(), BoxError> {
     let mut conn = pin!(conn);
-    match timeout(PATIENCE, conn.as_mut()).await {
+    match timeout(FIRST_REQUEST_TIMEOUT, conn.as_mut()).await {
         Ok(ended) => ended,
-        Err(_) if asked.load(Ordering::Relaxed) => conn.await,
-        Err(passed) => Err(passed.into()),
+        Err(_) if had_request.load(Ordering::Relaxed) => conn.await,
+        Err(elapsed) => Err(elapsed.into()),
     }
 }
 
-/// Waits out what passes; gives back what does not.
-async fn endure(error: io::Error) -> io::Result<()> {
+/// Returns when the next accept may be tried; returns the error if the listener is unusable.
+async fn retry_accept(error: io::Error) -> io::Result<()> {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
     match error.kind() {
-        // A client that was gone before it was let in.
+        // The client disconnected before it was accepted.
         ConnectionAborted | ConnectionRefused | ConnectionReset => Ok(()),
         InvalidInput => Err(error),
-        // Out of file descriptors, say: those that are here go on.
+        // Probably too many open files: wait until connections close.
         _ => {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            sleep(ACCEPT_RETRY_DELAY).await;
             Ok(())
         }
     }
@@ -243,49 +295,50 @@ mod tests {
 
     use super::*;
 
-    /// An answer over HTTP/2, which leaves the stream with the server, comes over a stream
-    /// that does not delay, whatever the listener had to say before.
+    /// Over HTTP/2, the server keeps the stream, so the server has to set `TCP_NODELAY`. The
+    /// accept loop first returns errors that may pass.
     #[tokio::test]
-    async fn streams_are_told_not_to_delay_and_errors_are_waited_out() {
+    async fn accepted_streams_have_nodelay_and_accept_errors_are_retried() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dialled = TcpStream::connect(listener.local_addr().unwrap());
-        let (here, accepted) = tokio::join!(dialled, listener.accept());
-        let (there, peer) = accepted.unwrap();
-        let same = std::net::TcpStream::from(there.as_fd().try_clone_to_owned().unwrap());
-        assert!(!same.nodelay().unwrap());
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (client_io, accepted) = tokio::join!(connecting, listener.accept());
+        let (server_io, peer) = accepted.unwrap();
+        let same_stream =
+            std::net::TcpStream::from(server_io.as_fd().try_clone_to_owned().unwrap());
+        assert!(!same_stream.nodelay().unwrap());
 
-        let mut to_come = vec![
-            Ok((there, peer)),
+        let mut results = vec![
+            Ok((server_io, peer)),
             Err(io::Error::other("too many open files")),
             Err(io::ErrorKind::ConnectionAborted.into()),
         ];
-        let accept = move |_: &mut Context<'_>| to_come.pop().map_or(Poll::Pending, Poll::Ready);
+        let accept = move |_: &mut Context<'_>| results.pop().map_or(Poll::Pending, Poll::Ready);
         let service = service_fn(async |request: Request<Incoming>| {
             assert!(request.extensions().get::<PeerAddr>().is_some());
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         });
-        let server = tokio::spawn(accept_until(accept, service, pending()));
-        let answer = async {
-            let io = TokioIo::new(here.unwrap());
+        let server = tokio::spawn(accept_loop(accept, service, pending()));
+        let status = async {
+            let io = TokioIo::new(client_io.unwrap());
             let client = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await;
             let (mut client, conn) = client.unwrap();
             tokio::spawn(conn);
             let request = Request::get("http://localhost/").body(Empty::<Bytes>::new());
             client.send_request(request.unwrap()).await.unwrap().status()
         };
-        assert_eq!(timeout(Duration::from_secs(20), answer).await.unwrap(), 200);
-        assert!(same.nodelay().unwrap());
+        assert_eq!(timeout(Duration::from_secs(20), status).await.unwrap(), 200);
+        assert!(same_stream.nodelay().unwrap());
         server.abort();
     }
 
     #[tokio::test]
-    async fn a_listener_that_fails_for_good_says_so() {
+    async fn a_permanent_listener_error_is_returned() {
         let accept =
             |_: &mut Context<'_>| Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidInput)));
         let service = service_fn(async |_: Request<Incoming>| {
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         });
-        let error = accept_until(accept, service, pending()).await.unwrap_err();
+        let error = accept_loop(accept, service, pending()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }

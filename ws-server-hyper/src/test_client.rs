@@ -1,4 +1,4 @@
-//! How does one test a service without a network?
+//! How do tests connect to a service in memory?
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,13 +18,13 @@ use tokio::sync::Mutex;
 use ws_core::handshake::Offer;
 use ws_core::{Compression, Config, Conn, HandshakeError, Role};
 
-/// How many bytes each direction of a connection in memory holds.
-const PIPE: usize = 64 * 1024;
+/// The buffer of each direction of an in-memory connection, in bytes.
+const PIPE_CAPACITY: usize = 64 * 1024;
 
-/// A client in memory, for tests: it speaks HTTP to a service, and makes connections.
+/// An in-memory client for tests of a service: sends HTTP requests and opens WebSockets.
 ///
-/// Over HTTP/1.1 each request has a connection of its own, over HTTP/2 all share one. The
-/// service runs under [`server`](crate::server), in tasks of its own.
+/// Each HTTP/1.1 request has its own connection; HTTP/2 requests share one. The service runs
+/// under [`http_builder`](crate::http_builder) in spawned tasks.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -36,14 +36,14 @@ const PIPE: usize = 64 * 1024;
 /// use ws_server_hyper::{AcceptOptions, TestClient};
 ///
 /// let service = service_fn(async |mut request| {
-///     let answer: Response<Full<Bytes>> = match ws_server_hyper::accept(&mut request, &AcceptOptions::new()) {
+///     let response: Response<Full<Bytes>> = match ws_server_hyper::accept(&mut request, &AcceptOptions::new()) {
 ///         Ok((response, upgrade)) => {
 ///             tokio::spawn(upgrade.serve(async |conn| conn.write("hello").await));
 ///             response
 ///         }
 ///         Err(rejection) => rejection.into_response().map(Full::from),
 ///     };
-///     Ok(answer)
+///     Ok(response)
 /// });
 /// for client in [TestClient::new(service), TestClient::new(service).http2()] {
 ///     let conn = client.websocket("/chat").connect().await?;
@@ -55,14 +55,14 @@ const PIPE: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct TestClient {
     serve: Arc<dyn Fn(DuplexStream) + Send + Sync>,
-    /// Where HTTP/2 is spoken, the connection once there is one.
-    shared: Option<Arc<Mutex<Option<Sender>>>>,
+    /// `Some` for HTTP/2: the shared connection, opened by the first request.
+    http2: Option<Arc<Mutex<Option<Http2Sender>>>>,
 }
 
-type Sender = http2::SendRequest<Full<Bytes>>;
+type Http2Sender = http2::SendRequest<Full<Bytes>>;
 
 impl TestClient {
-    /// A client that speaks HTTP/1.1 to this service.
+    /// A client that sends HTTP/1.1 requests to this service.
     pub fn new<S, B>(service: S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -73,24 +73,24 @@ impl TestClient {
     {
         let serve = Arc::new(move |io| {
             let service = service.clone();
-            // What goes wrong is seen at the other end.
+            // The client sees the error as a closed connection.
             tokio::spawn(async move {
-                let server = crate::server();
-                let served = server.serve_connection_with_upgrades(TokioIo::new(io), service);
+                let builder = crate::http_builder();
+                let served = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
                 drop(served.await);
             });
         });
-        Self { serve, shared: None }
+        Self { serve, http2: None }
     }
 
-    /// The same, over HTTP/2: with one connection for all requests of it and its clones.
+    /// Switches to HTTP/2, with one connection for the client and its clones.
     #[must_use]
     pub fn http2(mut self) -> Self {
-        self.shared = Some(Arc::default());
+        self.http2 = Some(Arc::default());
         self
     }
 
-    /// Asks for a WebSocket at this path, which may have a query.
+    /// A request for a WebSocket at a path, which may have a query.
     pub fn websocket(&self, path: &str) -> TestRequest<'_> {
         TestRequest {
             client: self,
@@ -100,51 +100,51 @@ impl TestClient {
         }
     }
 
-    /// Sends a request as it is, and reads the answer to its end. An answer that begins
-    /// something else than a body, such as a WebSocket, is given without one.
+    /// Sends a request unchanged, and reads the whole response. A response that switches
+    /// protocols has an empty body here.
     ///
-    /// Over HTTP/2 the target has to name the scheme and the host. A [`Protocol`] among the
-    /// extensions makes an extended CONNECT of it.
+    /// Over HTTP/2 the URI needs scheme and host. CONNECT with a [`Protocol`] among the
+    /// extensions is an extended CONNECT (RFC 8441 §4).
     ///
     /// # Errors
     ///
-    /// When the service hangs up, or speaks no HTTP.
+    /// If the service closes the connection or sends invalid HTTP.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the request.
     pub async fn send(&self, request: Request<Bytes>) -> hyper::Result<Response<Bytes>> {
         let connects = request.method() == Method::CONNECT;
-        let answer = self.ask(request).await?;
-        let begins = connects && answer.status().is_success();
-        if begins || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(answer.map(|_| Bytes::new()));
+        let response = self.send_request(request).await?;
+        let is_tunnel = connects && response.status().is_success();
+        if is_tunnel || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response.map(|_| Bytes::new()));
         }
-        whole(answer).await
+        collect_body(response).await
     }
 
-    async fn ask(&self, request: Request<Bytes>) -> hyper::Result<Response<Incoming>> {
+    async fn send_request(&self, request: Request<Bytes>) -> hyper::Result<Response<Incoming>> {
         let request = request.map(Full::new);
-        let Some(shared) = &self.shared else {
-            let (mut sender, conn) = http1::handshake(TokioIo::new(self.dial())).await?;
+        let Some(http2) = &self.http2 else {
+            let (mut sender, conn) = http1::handshake(TokioIo::new(self.open())).await?;
             tokio::spawn(conn.with_upgrades());
             return sender.send_request(request).await;
         };
-        let mut shared = shared.lock().await;
-        let sender = match &mut *shared {
+        let mut http2 = http2.lock().await;
+        let sender = match &mut *http2 {
             Some(sender) if !sender.is_closed() => sender,
-            gone => gone.insert(self.dial_http2().await?),
+            none_or_closed => none_or_closed.insert(self.open_http2().await?),
         };
         let mut sender = sender.clone();
-        drop(shared);
+        drop(http2);
         sender.send_request(request).await
     }
 
-    async fn dial_http2(&self) -> hyper::Result<Sender> {
-        let io = TokioIo::new(self.dial());
+    async fn open_http2(&self) -> hyper::Result<Http2Sender> {
+        let io = TokioIo::new(self.open());
         let (sender, conn) = http2::handshake(TokioExecutor::new(), io).await?;
-        // The server says in its first words that it allows extended CONNECT. They come
-        // through memory, and nobody else tells that they have.
+        // The server's first SETTINGS frame enables extended CONNECT. hyper has no future for
+        // its arrival; over an in-memory pipe, a few yields are enough.
         while !conn.is_extended_connect_protocol_enabled() && !sender.is_closed() {
             tokio::task::yield_now().await;
         }
@@ -152,22 +152,22 @@ impl TestClient {
         Ok(sender)
     }
 
-    fn dial(&self) -> DuplexStream {
-        let (here, there) = duplex(PIPE);
-        (self.serve)(there);
-        here
+    fn open(&self) -> DuplexStream {
+        let (client_io, server_io) = duplex(PIPE_CAPACITY);
+        (self.serve)(server_io);
+        client_io
     }
 }
 
 impl fmt::Debug for TestClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestClient").field("http2", &self.shared.is_some()).finish_non_exhaustive()
+        f.debug_struct("TestClient").field("http2", &self.http2.is_some()).finish_non_exhaustive()
     }
 }
 
-/// A request for a WebSocket to come. Made by [`TestClient::websocket`].
+/// A builder of a WebSocket request. Returned by [`TestClient::websocket`].
 #[derive(Debug)]
-#[must_use = "nothing is sent before `connect`"]
+#[must_use = "the request is sent by `connect`"]
 pub struct TestRequest<'a> {
     client: &'a TestClient,
     request: http::request::Builder,
@@ -176,7 +176,7 @@ pub struct TestRequest<'a> {
 }
 
 impl TestRequest<'_> {
-    /// One more header, such as a cookie or an origin. The host is `localhost`.
+    /// Adds a header, such as `Cookie` or `Origin`. The host is `localhost`.
     pub fn header<K, V>(mut self, name: K, value: V) -> Self
     where
         HeaderName: TryFrom<K, Error: Into<http::Error>>,
@@ -186,29 +186,30 @@ impl TestRequest<'_> {
         self
     }
 
-    /// The subprotocols to offer, the preferred one first. Default: none.
+    /// The subprotocols to offer, in order of preference. Default: none.
     pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Whether to offer compression. Default: no.
+    /// The compression to offer. Default: off.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.config = self.config.compression(compression);
         self
     }
 
-    /// The settings of the connection, compression included. Default: [`Config::new`].
+    /// The configuration of the connection, including compression. Default: [`Config::new`].
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Makes the opening handshake.
+    /// Performs the opening handshake (RFC 6455 §4.1, RFC 8441 §5).
     ///
     /// # Errors
     ///
-    /// [`TestError::Refused`] with the whole answer, when it is no WebSocket.
+    /// [`TestError::Refused`] with the whole response if the service does not accept, and the
+    /// other variants of [`TestError`] if there is no valid response.
     ///
     /// # Cancel safety
     ///
@@ -218,7 +219,7 @@ impl TestRequest<'_> {
             .map_err(|error| TestError::Request(Box::new(error)))?;
         let request = self.request.body(Bytes::new());
         let mut request = request.map_err(|error| TestError::Request(Box::new(error)))?;
-        if self.client.shared.is_some() {
+        if self.client.http2.is_some() {
             request.headers_mut().extend(offer.connect_headers());
             let target = format!("http://localhost{}", request.uri());
             let target = target.try_into().map_err(|error| TestError::Request(Box::new(error)))?;
@@ -231,39 +232,39 @@ impl TestRequest<'_> {
             let host = request.headers_mut().entry(HOST);
             host.or_insert(HeaderValue::from_static("localhost"));
         }
-        let mut answer = self.client.ask(request).await?;
-        let agreed = match offer.verify(&answer) {
+        let mut response = self.client.send_request(request).await?;
+        let agreed = match offer.verify(&response) {
             Ok(agreed) => agreed,
             Err(HandshakeError::Status(_)) => {
-                return Err(TestError::Refused(Box::new(whole(answer).await?)));
+                return Err(TestError::Refused(Box::new(collect_body(response).await?)));
             }
             Err(error) => return Err(error.into()),
         };
-        let upgraded: Upgraded = hyper::upgrade::on(&mut answer).await?;
+        let upgraded: Upgraded = hyper::upgrade::on(&mut response).await?;
         let io = TokioIo::new(upgraded);
         Ok(Conn::from_stream(io, Role::Client, agreed, Bytes::new(), self.config))
     }
 }
 
-async fn whole(answer: Response<Incoming>) -> hyper::Result<Response<Bytes>> {
-    let (head, body) = answer.into_parts();
+async fn collect_body(response: Response<Incoming>) -> hyper::Result<Response<Bytes>> {
+    let (head, body) = response.into_parts();
     Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
 }
 
-/// Why a [`TestClient`] has no connection.
+/// Why a [`TestClient`] could not open a WebSocket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestError {
-    /// The service gave another answer.
-    #[error("the service answered {}", .0.status())]
+    /// The service sent another response.
+    #[error("the service responded with {}", .0.status())]
     Refused(Box<Response<Bytes>>),
-    /// The answer does not fit the request.
-    #[error("the answer is wrong")]
+    /// The response accepts a WebSocket, and is not valid for the request.
+    #[error("invalid handshake response")]
     Handshake(#[from] HandshakeError),
-    /// The service hung up, or speaks no HTTP.
-    #[error("the service gave no answer")]
+    /// The service closed the connection, or sent invalid HTTP.
+    #[error("no response from the service")]
     Http(#[from] hyper::Error),
-    /// There is no such request.
-    #[error("the request cannot be made")]
+    /// A header, the path or a subprotocol is invalid.
+    #[error("invalid request")]
     Request(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,4 +1,4 @@
-//! How does hyper's upgraded stream become a connection?
+//! How does hyper's upgraded stream become a `Conn`, within the handshake timeout?
 
 use std::fmt;
 use std::future::Future;
@@ -17,26 +17,29 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use ws_core::{Admitted, Agreed, Config, Conn, Error, Outcome, RequestInfo, Role};
 
-use crate::http2::Http2Stream;
+use crate::http2_stream::Http2Stream;
 
-/// A connection to come: ready when the answer has been sent. Made by
+/// A future of a [`Conn`], ready when hyper has sent the response. Returned by
 /// [`accept`](crate::accept).
 ///
-/// [`serve`](Self::serve) runs a handler with it; awaiting it gives the [`Conn`] itself.
+/// [`serve`](Self::serve) runs a handler with the connection; awaiting the `Upgrade` returns
+/// the [`Conn`].
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when hyper gives the transport up before that, or does not hand it
-/// over within [`AcceptOptions::handshake_timeout`](ws_core::AcceptOptions::handshake_timeout)
-/// from when the request was given to the adapter.
+/// [`Error::Io`] if the client disconnects before the response is sent, or if hyper does not
+/// hand over the transport within
+/// [`AcceptOptions::handshake_timeout`](ws_core::AcceptOptions::handshake_timeout), which
+/// counts from when the adapter received the request.
 ///
 /// # Cancel safety
 ///
 /// Dropping it drops the connection.
+#[doc(alias = "on_upgrade")]
 #[must_use = "there is no connection until it is served or awaited"]
-pub struct Upgrade(Box<Waiting>);
+pub struct Upgrade(Box<PendingUpgrade>);
 
-struct Waiting {
+struct PendingUpgrade {
     on_upgrade: OnUpgrade,
     version: Version,
     deadline: Option<Instant>,
@@ -57,7 +60,7 @@ impl Upgrade {
         config: Arc<Config>,
         request: Option<RequestInfo>,
     ) -> Self {
-        Self(Box::new(Waiting {
+        Self(Box::new(PendingUpgrade {
             on_upgrade,
             version,
             deadline,
@@ -69,27 +72,30 @@ impl Upgrade {
         }))
     }
 
-    /// What the handshake agreed on.
+    /// The subprotocol and the extensions that the handshake negotiated.
     pub fn agreed(&self) -> &Agreed {
         &self.0.agreed
     }
 
-    /// The request that the connection will keep, to add to what it says; `None` if
-    /// [it is not kept](ws_core::AcceptOptions::keep_request).
+    /// The request that becomes [`Conn::request`], to add parameters or extensions. `None` if
+    /// [`AcceptOptions::keep_request`](ws_core::AcceptOptions::keep_request) is off.
     pub fn request_mut(&mut self) -> Option<&mut RequestInfo> {
         self.0.request.as_mut()
     }
 
-    /// Is its time over, so that it will fail? The answer is then
-    /// [`Rejection::Timeout`](ws_core::Rejection::Timeout). For adapters that give the
-    /// answer some time after the request was accepted.
-    pub fn is_late(&self) -> bool {
+    /// Whether the handshake timeout has passed, so that the upgrade will fail.
+    ///
+    /// For adapters that send the response some time after `accept`: send
+    /// [`Rejection::Timeout`](ws_core::Rejection::Timeout) instead.
+    pub fn is_expired(&self) -> bool {
         self.0.deadline.is_some_and(|deadline| deadline < Instant::now())
     }
 
-    /// Waits for the connection, and runs a handler with it to its end, as
-    /// [`Admitted::run`] does: 1000 when the handler returns, 1011 when it fails or panics.
-    /// To be spawned.
+    /// Waits for the connection, and runs a handler with it like [`Admitted::run`]. The
+    /// connection closes with 1000 when the handler returns, and with 1011 when it returns an
+    /// error or panics.
+    ///
+    /// Spawn it: the service has to return the response first.
     ///
     /// ```no_run
     /// # fn example(upgrade: ws_server_hyper::Upgrade) {
@@ -102,18 +108,18 @@ impl Upgrade {
     ///
     /// # Errors
     ///
-    /// When there was no connection. What the handler returns is no error of this.
+    /// If there is no connection, see [`Upgrade`]. An error of the handler is not returned.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the handler, and with it the connection.
+    /// Dropping the future drops the handler and its connection.
     pub async fn serve<F, Fut>(mut self, handler: F) -> Result<(), Error>
     where
         F: FnOnce(Conn) -> Fut,
         Fut: Future<Output: Outcome>,
     {
         let Some(admitted) = self.0.admitted.take() else { return Ok(()) };
-        // The server may stop before the transport comes.
+        // The server may shut down while this waits for the transport.
         let Some(conn) = admitted.wait(&mut self).await else { return Ok(()) };
         let conn = conn?;
         drop(self);
@@ -126,29 +132,29 @@ impl Future for Upgrade {
     type Output = Result<Conn, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let waiting = &mut *self.0;
-        let upgraded = match Pin::new(&mut waiting.on_upgrade).poll(cx) {
+        let pending = &mut *self.0;
+        let upgraded = match Pin::new(&mut pending.on_upgrade).poll(cx) {
             Poll::Ready(upgraded) => upgraded.map_err(io::Error::other),
             Poll::Pending => {
-                ready!(poll_deadline(waiting.deadline, &mut waiting.sleep, cx));
-                let why = "no transport within `AcceptOptions::handshake_timeout`";
-                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+                ready!(poll_deadline(pending.deadline, &mut pending.sleep, cx));
+                let message = "no transport within `AcceptOptions::handshake_timeout`";
+                Err(io::Error::new(io::ErrorKind::TimedOut, message))
             }
         };
         let upgraded = upgraded.map_err(|error| Error::Io(Arc::new(error)))?;
-        let agreed = std::mem::take(&mut waiting.agreed);
-        let conn = connect(upgraded, waiting.version, agreed, Arc::clone(&waiting.config));
-        if let Some(request) = waiting.request.take() {
+        let agreed = std::mem::take(&mut pending.agreed);
+        let conn = into_conn(upgraded, pending.version, agreed, Arc::clone(&pending.config));
+        if let Some(request) = pending.request.take() {
             conn.set_request(request);
         }
-        if let Some(admitted) = waiting.admitted.take() {
+        if let Some(admitted) = pending.admitted.take() {
             admitted.release(&conn);
         }
         Poll::Ready(Ok(conn))
     }
 }
 
-/// Waits for the deadline, if there is one, and a runtime to wait in.
+/// Waits for the deadline. Pending forever without a deadline or outside of a runtime.
 fn poll_deadline(
     deadline: Option<Instant>,
     sleep: &mut Option<Pin<Box<Sleep>>>,
@@ -166,9 +172,9 @@ impl fmt::Debug for Upgrade {
     }
 }
 
-/// Takes the stream over: as the TCP stream that it is, where it is one below hyper's
-/// own connection or below hyper-util's, with what was read behind the request.
-fn connect(upgraded: Upgraded, version: Version, agreed: Agreed, config: Arc<Config>) -> Conn {
+/// Makes a connection of the stream. A TCP stream is unwrapped from hyper's or hyper-util's
+/// connection, together with the bytes that were read behind the request.
+fn into_conn(upgraded: Upgraded, version: Version, agreed: Agreed, config: Arc<Config>) -> Conn {
     if version == Version::HTTP_2 {
         let io = Http2Stream::new(upgraded);
         return Conn::from_stream(io, Role::Server, agreed, Bytes::new(), config);

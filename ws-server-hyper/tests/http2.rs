@@ -1,4 +1,4 @@
-//! What is a WebSocket over HTTP/2, from its beginning to each of its ends?
+//! Do WebSockets over HTTP/2 open, transfer messages, close, and report resets?
 #![cfg(test)]
 
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ use ws_server_hyper::{
     TestClient, TestError,
 };
 
-/// A service that hands out its connections.
+/// A service, and a channel of its connections.
 fn service(
     options: AcceptOptions,
 ) -> (
@@ -33,7 +33,7 @@ fn service(
 ) {
     let (sender, conns) = mpsc::unbounded_channel();
     let service = service_fn(move |mut request| {
-        let answer = match ws_server_hyper::accept(&mut request, &options) {
+        let response = match ws_server_hyper::accept(&mut request, &options) {
             Ok((response, upgrade)) => {
                 let sender = sender.clone();
                 tokio::spawn(upgrade.map(move |conn| sender.send(conn.unwrap())));
@@ -41,7 +41,7 @@ fn service(
             }
             Err(rejection) => rejection.into_response().map(Full::from),
         };
-        async { Ok(answer) }
+        async { Ok(response) }
     });
     (service, conns)
 }
@@ -51,48 +51,48 @@ async fn in_time<T>(run: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn messages_go_both_ways_compressed_and_piece_by_piece() {
+async fn compressed_messages_of_all_sizes_are_echoed() {
     let compression = Compression::context_takeover();
     let options = AcceptOptions::new().subprotocols(["chat"]).compression(compression);
     let (service, mut conns) = service(options);
     let client = TestClient::new(service).http2();
     in_time(async {
         let request = client.websocket("/chat?room=1").header("cookie", "who=ann");
-        let here = request.subprotocols(["chat"]).compression(compression).connect().await;
-        let (here, there) = (here.unwrap(), conns.recv().await.unwrap());
-        for conn in [&here, &there] {
+        let client_conn = request.subprotocols(["chat"]).compression(compression).connect().await;
+        let (client_conn, server_conn) = (client_conn.unwrap(), conns.recv().await.unwrap());
+        for conn in [&client_conn, &server_conn] {
             assert_eq!(conn.subprotocol(), Some("chat"));
             assert!(conn.is_compressed());
         }
-        let request = there.request().unwrap();
+        let request = server_conn.request().unwrap();
         assert_eq!(request.query("room").as_deref(), Some("1"));
         assert_eq!(request.cookie("who"), Some("ann"));
         for size in [0, 10, 100_000, 900_000] {
             let text = "The same text. ".repeat(size / 15);
-            let (sent, read) = tokio::join!(here.write(text.as_str()), there.read());
+            let (sent, read) = tokio::join!(client_conn.write(text.as_str()), server_conn.read());
             sent.unwrap();
-            let (sent, read) = tokio::join!(there.write(read.unwrap()), here.read());
+            let (sent, read) = tokio::join!(server_conn.write(read.unwrap()), client_conn.read());
             sent.unwrap();
             assert_eq!(read.unwrap(), Message::from(text));
         }
-        // The polite end: close frames, and then the end of the stream.
+        // The closing handshake, then END_STREAM.
         let (closed, read) =
-            tokio::join!(here.close(StatusCode::NORMAL_CLOSURE, "bye"), there.read());
+            tokio::join!(client_conn.close(StatusCode::NORMAL_CLOSURE, "bye"), server_conn.read());
         closed.unwrap();
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::NORMAL_CLOSURE));
-        assert!(there.closed().await.is_clean());
+        assert!(server_conn.closed().await.is_clean());
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_answer_and_the_connection_goes_on() {
+async fn a_rejection_is_a_response_and_the_http2_connection_stays_open() {
     let (service, mut conns) = service(AcceptOptions::new());
     let client = TestClient::new(service).http2();
     in_time(async {
         let foreign = client.websocket("/").header("origin", "https://evil.example").connect();
-        let Err(TestError::Refused(answer)) = foreign.await else { panic!("not refused") };
-        assert_eq!((answer.status().as_u16(), &answer.body()[..9]), (403, &b"this `Ori"[..]));
+        let Err(TestError::Refused(response)) = foreign.await else { panic!("not refused") };
+        assert_eq!((response.status().as_u16(), &response.body()[..9]), (403, &b"this `Ori"[..]));
         let conn = client.websocket("/").header("origin", "http://localhost").connect().await;
         conn.unwrap().write("hi").await.unwrap();
         assert_eq!(conns.recv().await.unwrap().read().await.unwrap(), Message::from("hi"));
@@ -101,40 +101,40 @@ async fn a_refusal_is_an_answer_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn a_slow_socket_stalls_none_of_the_others() {
+async fn a_slow_websocket_does_not_stall_the_others() {
     let (service, mut conns) = service(AcceptOptions::new());
     let client = TestClient::new(service).http2();
     in_time(async {
         let mut slow = Vec::new();
         for _ in 0..20 {
-            let here = client.websocket("/").connect().await.unwrap();
-            let there = conns.recv().await.unwrap();
-            let writer = here.clone();
-            // More than what one stream may have unread; it waits for ever.
+            let client_conn = client.websocket("/").connect().await.unwrap();
+            let server_conn = conns.recv().await.unwrap();
+            let writer = client_conn.clone();
+            // More than the window of a stream: the write blocks.
             let writing = tokio::spawn(async move { writer.write(vec![0; 900_000]).await });
-            slow.push((here, there, writing));
+            slow.push((client_conn, server_conn, writing));
         }
         for _ in 0..20 {
-            let here = client.websocket("/").connect().await.unwrap();
-            let there = conns.recv().await.unwrap();
+            let client_conn = client.websocket("/").connect().await.unwrap();
+            let server_conn = conns.recv().await.unwrap();
             let big = vec![1; 200_000];
-            let (sent, read) = tokio::join!(here.write(big.clone()), there.read());
+            let (sent, read) = tokio::join!(client_conn.write(big.clone()), server_conn.read());
             sent.unwrap();
             assert_eq!(read.unwrap(), Message::from(big));
-            let (sent, read) = tokio::join!(there.write("answer"), here.read());
+            let (sent, read) = tokio::join!(server_conn.write("answer"), client_conn.read());
             sent.unwrap();
             assert_eq!(read.unwrap(), Message::from("answer"));
         }
-        // They were slow, and not broken.
-        for (_here, there, writing) in slow {
-            assert_eq!(there.read().await.unwrap().into_bytes().len(), 900_000);
+        // The slow connections still work.
+        for (_here, server_conn, writing) in slow {
+            assert_eq!(server_conn.read().await.unwrap().into_bytes().len(), 900_000);
             writing.await.unwrap().unwrap();
         }
     })
     .await;
 }
 
-/// A raw client, with the stream of one WebSocket.
+/// A client that sends and receives raw bytes on the stream of one WebSocket.
 struct Raw {
     send: h2::SendStream<Bytes>,
     receive: h2::RecvStream,
@@ -146,7 +146,7 @@ impl Raw {
         let (client, connection) = h2::client::handshake(io).await.unwrap();
         let (freeze, frozen) = oneshot::channel::<()>();
         tokio::spawn(async move {
-            // Frozen, it keeps its end of the transport, and does nothing with it.
+            // When frozen, it keeps the transport open and does not poll it.
             let mut connection = pin!(connection);
             if let Either::Right((Ok(()), _)) = select(connection.as_mut(), frozen).await {
                 pending::<()>().await;
@@ -162,26 +162,26 @@ impl Raw {
             .extension(h2::ext::Protocol::from_static("websocket"))
             .body(())
             .unwrap();
-        let (answer, send) = client.send_request(request, false).unwrap();
-        let answer = answer.await.unwrap();
-        assert_eq!(answer.status(), 200);
-        Self { send, receive: answer.into_body(), freeze }
+        let (response, send) = client.send_request(request, false).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self { send, receive: response.into_body(), freeze }
     }
 }
 
 async fn raw() -> (Raw, Conn) {
     let config = Config::new().close_timeout(Duration::from_secs(20)).no_keepalive();
     let (service, mut conns) = service(AcceptOptions::new().config(config));
-    let (here, there) = duplex(64 * 1024);
+    let (client_io, server_io) = duplex(64 * 1024);
     tokio::spawn(async move {
-        let server = ws_server_hyper::server();
-        server.serve_connection_with_upgrades(TokioIo::new(there), service).await.map_err(drop)
+        let server = ws_server_hyper::http_builder();
+        server.serve_connection_with_upgrades(TokioIo::new(server_io), service).await.map_err(drop)
     });
-    let raw = Raw::connect(here).await;
+    let raw = Raw::connect(client_io).await;
     (raw, conns.recv().await.unwrap())
 }
 
-/// Checks that the connection has ended as its stream was reset, with its cause.
+/// Checks that the connection ended with 1006, and that the error contains the cause.
 async fn check_reset(conn: &Conn, cause: &str) {
     let Error::Closed(CloseError { code, reason, .. }) = conn.read().await.unwrap_err() else {
         panic!("another error")
@@ -194,14 +194,14 @@ async fn check_reset(conn: &Conn, cause: &str) {
 const RESETS: [(Reason, &str); 4] = [
     (Reason::INTERNAL_ERROR, "unexpected internal error"),
     (Reason::ENHANCE_YOUR_CALM, "excessive load"),
-    // Of these, hyper does not always know the words.
+    // hyper does not always have a text for these.
     (Reason::CANCEL, "the stream was reset: "),
     (Reason::NO_ERROR, "the stream was reset: "),
 ];
 
-/// Which of hyper's tasks sees a reset first is up to the scheduler.
+/// The scheduler decides which of hyper's tasks sees the reset first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_is_reset_ends_with_1006_and_the_cause() {
+async fn a_reset_closes_with_1006_and_its_cause() {
     for (reason, cause) in [RESETS; 50].as_flattened() {
         in_time(async {
             let (mut raw, conn) = raw().await;
@@ -215,7 +215,7 @@ async fn a_stream_that_is_reset_ends_with_1006_and_the_cause() {
 }
 
 #[tokio::test]
-async fn a_reset_has_its_cause_for_who_reads_when_a_writer_has_met_it() {
+async fn a_reader_gets_the_cause_of_a_reset_that_a_writer_has_seen() {
     for (reason, cause) in RESETS {
         in_time(async {
             let (mut raw, conn) = raw().await;
@@ -230,11 +230,11 @@ async fn a_reset_has_its_cause_for_who_reads_when_a_writer_has_met_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reset_has_its_cause_while_bytes_wait_that_nobody_takes() {
+async fn a_reset_has_its_cause_while_a_write_is_blocked() {
     for (reason, cause) in [RESETS; 10].as_flattened() {
         in_time(async {
             let (mut raw, conn) = raw().await;
-            // More than the peer lets in.
+            // More than the flow control window of the peer.
             conn.write(vec![0; 1024 * 1024]).await.unwrap();
             raw.send.send_reset(*reason);
             check_reset(&conn, cause).await;
@@ -244,7 +244,7 @@ async fn a_reset_has_its_cause_while_bytes_wait_that_nobody_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_leaves_and_reads_nothing_is_not_waited_for() {
+async fn an_end_of_stream_while_a_write_is_blocked_closes_with_1006() {
     in_time(async {
         let (mut raw, conn) = raw().await;
         conn.write(vec![0; 1024 * 1024]).await.unwrap();
@@ -256,7 +256,7 @@ async fn a_peer_that_leaves_and_reads_nothing_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_without_a_close_frame_is_1006() {
+async fn an_end_of_stream_without_a_close_frame_closes_with_1006() {
     in_time(async {
         let (mut raw, conn) = raw().await;
         raw.send.send_data(Bytes::new(), true).unwrap();
@@ -267,7 +267,7 @@ async fn a_stream_that_ends_without_a_close_frame_is_1006() {
 }
 
 #[tokio::test]
-async fn the_polite_end_is_the_end_of_the_stream_behind_both_close_frames() {
+async fn a_clean_close_ends_the_stream_after_both_close_frames() {
     in_time(async {
         let (mut raw, conn) = raw().await;
         let closing = tokio::spawn({
@@ -277,7 +277,7 @@ async fn the_polite_end_is_the_end_of_the_stream_behind_both_close_frames() {
         assert_eq!(&raw.receive.data().await.unwrap().unwrap()[..], b"\x88\x02\x03\xe9");
         raw.send.send_data(Bytes::from_static(b"\x88\x82\0\0\0\0\x03\xe9"), false).unwrap();
         closing.await.unwrap().unwrap();
-        // The server says first that it is done, and no reset follows.
+        // The server ends its side first, without a reset.
         while let Some(data) = raw.receive.data().await {
             assert_eq!(data.unwrap(), Bytes::new());
         }
@@ -288,7 +288,7 @@ async fn the_polite_end_is_the_end_of_the_stream_behind_both_close_frames() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_answers_pings_may_be_silent_for_long() {
+async fn a_peer_that_answers_http2_pings_may_stay_idle() {
     let (mut raw, conn) = raw().await;
     sleep(Duration::from_secs(600)).await; // tidy: sleep is the subject
     conn.write("still here?").await.unwrap();
@@ -298,7 +298,7 @@ async fn a_peer_that_answers_pings_may_be_silent_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_gone_without_a_word_is_let_go() {
+async fn a_peer_that_does_not_answer_http2_pings_is_disconnected() {
     let (raw, conn) = raw().await;
     raw.freeze.send(()).unwrap();
     let error = timeout(Duration::from_secs(100), conn.read()).await.unwrap().unwrap_err();

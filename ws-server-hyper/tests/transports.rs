@@ -1,4 +1,4 @@
-//! What may lie below: TCP, TLS, Unix sockets; and how does a server stop?
+//! Do TCP, TLS and Unix sockets work as transports, and does a server shut down gracefully?
 #![cfg(test)]
 
 use std::convert::Infallible;
@@ -31,9 +31,9 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-type Answer = Result<Response<Full<Bytes>>, Infallible>;
+type HttpResult = Result<Response<Full<Bytes>>, Infallible>;
 
-fn answer(request: &mut Request<Incoming>, options: &AcceptOptions) -> Answer {
+fn handle(request: &mut Request<Incoming>, options: &AcceptOptions) -> HttpResult {
     Ok(match ws_server_hyper::accept(request, options) {
         Ok((response, upgrade)) => {
             tokio::spawn(upgrade.serve(echo));
@@ -43,16 +43,16 @@ fn answer(request: &mut Request<Incoming>, options: &AcceptOptions) -> Answer {
     })
 }
 
-/// Serves a stream with an echo.
+/// Serves a stream with an echo handler.
 fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-    let service = service_fn(async |mut request| answer(&mut request, &AcceptOptions::new()));
+    let service = service_fn(async |mut request| handle(&mut request, &AcceptOptions::new()));
     tokio::spawn(async move {
-        let server = ws_server_hyper::server();
+        let server = ws_server_hyper::http_builder();
         server.serve_connection_with_upgrades(TokioIo::new(io), service).await.map_err(drop)
     });
 }
 
-/// Upgrades over HTTP/1.1, and has a message echoed.
+/// Connects over HTTP/1.1, and checks the echo of a message.
 async fn check_http1(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     io.write_all(REQUEST.as_bytes()).await.unwrap();
     let mut head = Vec::new();
@@ -66,7 +66,7 @@ async fn check_http1(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     assert_eq!(&echoed, b"\x81\x02hi");
 }
 
-/// Connects over HTTP/2, and has a message echoed.
+/// Connects over HTTP/2, and checks the echo of a message.
 async fn check_http2(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let (client, connection) = h2::client::handshake(io).await.unwrap();
     tokio::spawn(connection);
@@ -79,11 +79,11 @@ async fn check_http2(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
         .extension(h2::ext::Protocol::from_static("websocket"))
         .body(())
         .unwrap();
-    let (answer, mut send) = client.send_request(request, false).unwrap();
+    let (response, mut send) = client.send_request(request, false).unwrap();
     send.send_data(Bytes::from_static(b"\x81\x82\0\0\0\0hi"), false).unwrap();
-    let answer = answer.await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert_eq!(&answer.into_body().data().await.unwrap().unwrap()[..], b"\x81\x02hi");
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(&response.into_body().data().await.unwrap().unwrap()[..], b"\x81\x02hi");
 }
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
@@ -107,18 +107,19 @@ fn tls(protocols: &[&[u8]]) -> (TlsAcceptor, TlsConnector) {
 }
 
 #[tokio::test]
-async fn tls_carries_both_versions_of_http() {
+async fn tls_works_with_http1_and_http2() {
     for protocols in [&[&b"http/1.1"[..]][..], &[b"h2", b"http/1.1"]] {
         let (acceptor, connector) = tls(protocols);
-        let (here, there) = duplex(16 * 1024);
+        let (client_io, server_io) = duplex(16 * 1024);
         let name = ServerName::try_from("localhost").unwrap();
         in_time(async {
-            let (here, there) = tokio::join!(connector.connect(name, here), acceptor.accept(there));
-            serve(there.unwrap());
-            let here = here.unwrap();
-            match here.get_ref().1.alpn_protocol() {
-                Some(b"h2") => check_http2(here).await,
-                _ => check_http1(here).await,
+            let (client_io, server_io) =
+                tokio::join!(connector.connect(name, client_io), acceptor.accept(server_io));
+            serve(server_io.unwrap());
+            let client_io = client_io.unwrap();
+            match client_io.get_ref().1.alpn_protocol() {
+                Some(b"h2") => check_http2(client_io).await,
+                _ => check_http1(client_io).await,
             }
         })
         .await;
@@ -127,32 +128,32 @@ async fn tls_carries_both_versions_of_http() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn unix_sockets_do_as_well() {
-    let (here, there) = tokio::net::UnixStream::pair().unwrap();
-    serve(there);
-    in_time(check_http1(here)).await;
-    let (here, there) = tokio::net::UnixStream::pair().unwrap();
-    serve(there);
-    in_time(check_http2(here)).await;
+async fn unix_sockets_work_with_http1_and_http2() {
+    let (client_io, server_io) = tokio::net::UnixStream::pair().unwrap();
+    serve(server_io);
+    in_time(check_http1(client_io)).await;
+    let (client_io, server_io) = tokio::net::UnixStream::pair().unwrap();
+    serve(server_io);
+    in_time(check_http2(client_io)).await;
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_tcp_stream_is_told_not_to_delay() {
+async fn nodelay_is_set_on_a_tcp_stream() {
     use std::os::fd::AsFd as _;
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
-    let (here, there) = tokio::join!(dialled, listener.accept());
-    let there = there.unwrap().0;
-    let same = std::net::TcpStream::from(there.as_fd().try_clone_to_owned().unwrap());
+    let (client_io, server_io) = tokio::join!(dialled, listener.accept());
+    let server_io = server_io.unwrap().0;
+    let same = std::net::TcpStream::from(server_io.as_fd().try_clone_to_owned().unwrap());
     assert!(!same.nodelay().unwrap());
-    serve(there);
-    in_time(check_http1(here.unwrap())).await;
+    serve(server_io);
+    in_time(check_http1(client_io.unwrap())).await;
     assert!(same.nodelay().unwrap());
 }
 
 #[tokio::test]
-async fn the_address_of_the_client_can_be_told() {
+async fn a_peer_addr_extension_is_the_address_of_the_connection() {
     let addr = SocketAddr::from(([192, 0, 2, 7], 4711));
     let (sender, mut seen) = mpsc::unbounded_channel();
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -171,27 +172,27 @@ async fn the_address_of_the_client_can_be_told() {
     }
 }
 
-/// hyper waits for the requests that are under way, the tracker for what they became.
+/// hyper waits for requests in progress, the tracker for upgraded connections.
 #[tokio::test]
-async fn a_graceful_shutdown_drains_the_connections_too() {
+async fn a_graceful_shutdown_drains_upgraded_connections() {
     let tracker = Tracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let graceful = GracefulShutdown::new();
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let (mut here, there) = duplex(4096);
+        let (mut client_io, server_io) = duplex(4096);
         let options = options.clone();
         let service = service_fn(move |mut request| {
-            let answer = answer(&mut request, &options);
-            async { answer }
+            let result = handle(&mut request, &options);
+            async { result }
         });
-        let server = ws_server_hyper::server();
-        let conn = server.serve_connection_with_upgrades(TokioIo::new(there), service);
+        let server = ws_server_hyper::http_builder();
+        let conn = server.serve_connection_with_upgrades(TokioIo::new(server_io), service);
         tokio::spawn(graceful.watch(conn.into_owned()));
-        in_time(check_http1(&mut here)).await;
-        clients.push(here);
+        in_time(check_http1(&mut client_io)).await;
+        clients.push(client_io);
     }
-    let polite = async {
+    let clients_close = async {
         for io in &mut clients {
             let mut close = [0; 4];
             io.read_exact(&mut close).await.unwrap();
@@ -201,6 +202,6 @@ async fn a_graceful_shutdown_drains_the_connections_too() {
     };
     let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
     let ((), counts, ()) =
-        in_time(async { tokio::join!(graceful.shutdown(), drain, polite) }).await;
+        in_time(async { tokio::join!(graceful.shutdown(), drain, clients_close) }).await;
     assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 3, 3, 0));
 }

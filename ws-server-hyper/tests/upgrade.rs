@@ -1,4 +1,4 @@
-//! A request becomes a connection, under each way of serving HTTP/1.1 with hyper.
+//! Does a request over HTTP/1.1 become a connection with each of hyper's servers?
 #![cfg(test)]
 
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ const REQUEST: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: a\r\nConnection: keep-
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nCookie: who=ann\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// How HTTP is served.
+/// Which of hyper's servers is used.
 #[derive(Clone, Copy, Debug)]
 enum Serve {
     Http1,
@@ -31,7 +31,7 @@ enum Serve {
 
 type Accepted = mpsc::UnboundedSender<Result<Conn, Error>>;
 
-/// Serves one stream, and hands out the connections it becomes.
+/// Serves one stream, and returns a channel of its upgraded connections.
 fn serve<T>(
     io: T,
     how: Serve,
@@ -42,8 +42,8 @@ where
 {
     let (accepted, connections) = mpsc::unbounded_channel();
     let service = service_fn(move |request| {
-        let answer = answer(request, &options, accepted.clone());
-        async { answer }
+        let result = handle(request, &options, accepted.clone());
+        async { result }
     });
     let io = TokioIo::new(io);
     tokio::spawn(async move {
@@ -61,7 +61,7 @@ where
     connections
 }
 
-fn answer(
+fn handle(
     mut request: Request<Incoming>,
     options: &AcceptOptions,
     accepted: Accepted,
@@ -78,11 +78,11 @@ fn answer(
 async fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
-    let (here, there) = tokio::join!(dialled, listener.accept());
-    (here.unwrap(), there.unwrap().0)
+    let (client_io, server_io) = tokio::join!(dialled, listener.accept());
+    (client_io.unwrap(), server_io.unwrap().0)
 }
 
-/// Reads the head of an answer.
+/// Reads the head of a response.
 async fn head(io: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -91,7 +91,7 @@ async fn head(io: &mut (impl AsyncReadExt + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// A client that sends its first frames with its request.
+/// Checks a client that sends its first frames together with its request.
 async fn check(how: Serve, over_tcp: bool) {
     let options = AcceptOptions::new()
         .subprotocols(["chat"])
@@ -103,30 +103,30 @@ async fn check(how: Serve, over_tcp: bool) {
         );
         let mut early = request.into_bytes();
         early.extend(b"\x81\x82\0\0\0\0hi\x81\x85\0\0\0\0th");
-        let (mut conns, answer, conn) = if over_tcp {
-            let (mut here, there) = tcp().await;
-            let mut conns = serve(there, how, options);
-            here.write_all(&early).await.unwrap();
-            let answer = head(&mut here).await;
+        let (mut client_io, response, conn) = if over_tcp {
+            let (mut client_io, server_io) = tcp().await;
+            let mut conns = serve(server_io, how, options);
+            client_io.write_all(&early).await.unwrap();
+            let response = head(&mut client_io).await;
             let conn = conns.recv().await.unwrap().unwrap();
-            (Box::new(here) as Box<dyn Stream>, answer, conn)
+            (Box::new(client_io) as Box<dyn Stream>, response, conn)
         } else {
-            let (mut here, there) = duplex(4096);
-            let mut conns = serve(there, how, options);
-            here.write_all(&early).await.unwrap();
-            let answer = head(&mut here).await;
+            let (mut client_io, server_io) = duplex(4096);
+            let mut conns = serve(server_io, how, options);
+            client_io.write_all(&early).await.unwrap();
+            let response = head(&mut client_io).await;
             let conn = conns.recv().await.unwrap().unwrap();
-            (Box::new(here) as Box<dyn Stream>, answer, conn)
+            (Box::new(client_io) as Box<dyn Stream>, response, conn)
         };
-        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-        let lower = answer.to_lowercase();
-        assert!(lower.contains("sec-websocket-protocol: chat\r\n"), "{answer}");
-        assert!(lower.contains("sec-websocket-extensions: permessage-deflate"), "{answer}");
+        assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+        let lower = response.to_lowercase();
+        assert!(lower.contains("sec-websocket-protocol: chat\r\n"), "{response}");
+        assert!(lower.contains("sec-websocket-extensions: permessage-deflate"), "{response}");
         assert_eq!(conn.subprotocol(), Some("chat"));
         assert!(conn.is_compressed());
         assert_eq!(conn.peer_addr().is_some(), over_tcp, "the TCP stream is recognised");
         assert_eq!(conn.read().await.unwrap(), Message::from("hi"));
-        conns.write_all(b"ere").await.unwrap();
+        client_io.write_all(b"ere").await.unwrap();
         assert_eq!(conn.read().await.unwrap(), Message::from("there"));
         let request = conn.request().unwrap();
         assert_eq!(request.query("room").as_deref(), Some("1"));
@@ -135,13 +135,13 @@ async fn check(how: Serve, over_tcp: bool) {
         assert!(conn.take_request().is_some() && conn.request().is_none());
         conn.write("yes").await.unwrap();
         let mut frame = [0; 5];
-        conns.read_exact(&mut frame).await.unwrap();
+        client_io.read_exact(&mut frame).await.unwrap();
         assert_eq!(&frame, b"\x81\x03yes");
-        conns.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+        client_io.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
         let error = conn.read().await.unwrap_err();
         assert_eq!(error.close_status(), Some(StatusCode::NORMAL_CLOSURE));
         let mut rest = Vec::new();
-        conns.read_to_end(&mut rest).await.unwrap();
+        client_io.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"\x88\x02\x03\xe8");
     };
     tokio::time::timeout(Duration::from_secs(20), run).await.unwrap();
@@ -151,7 +151,7 @@ trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Stream for T {}
 
 #[tokio::test]
-async fn bytes_that_come_with_the_request_are_kept() {
+async fn frames_sent_with_the_request_are_not_lost() {
     for how in [Serve::Http1, Serve::Auto] {
         for over_tcp in [true, false] {
             check(how, over_tcp).await;
@@ -160,43 +160,43 @@ async fn bytes_that_come_with_the_request_are_kept() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_answered_with_its_status() {
+async fn a_rejection_has_its_status() {
     for (extra, status) in [
         ("Origin: http://elsewhere\r\n", "403"),
         ("Content-Length: 5\r\n", "400"),
         ("Sec-WebSocket-Version: 13\r\n", "400"),
     ] {
-        let (mut here, there) = duplex(4096);
-        let _conns = serve(there, Serve::Http1, AcceptOptions::new());
-        here.write_all(format!("{REQUEST}{extra}\r\n").as_bytes()).await.unwrap();
-        let answer = head(&mut here).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let (mut client_io, server_io) = duplex(4096);
+        let _conns = serve(server_io, Serve::Http1, AcceptOptions::new());
+        client_io.write_all(format!("{REQUEST}{extra}\r\n").as_bytes()).await.unwrap();
+        let response = head(&mut client_io).await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
     }
 }
 
 #[test]
-fn what_is_none_of_ours_is_told_from_what_is_bad() {
+fn accept_optional_returns_none_for_other_requests() {
     let options = AcceptOptions::new().filter(|request| request.uri().query() != Some("skip"));
-    let judge = |target: &str, upgrade: &str, origin: &str| {
+    let accept = |target: &str, upgrade: &str, origin: &str| {
         let request = Request::get(target).header("host", "a").header("connection", "upgrade");
         let request = request.header("upgrade", upgrade).header("origin", origin);
         let request = request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         let mut request = request.header("sec-websocket-version", "13").body(()).unwrap();
-        let accepted = ws_server_hyper::try_accept::<_, ()>(&mut request, &options);
+        let accepted = ws_server_hyper::accept_optional::<_, ()>(&mut request, &options);
         accepted.map(|accepted| accepted.is_some())
     };
-    // A page, and what the filter leaves to others: whatever else is wrong with it.
-    assert_eq!(judge("/", "h2c", "http://a"), Ok(false));
-    assert_eq!(judge("/?skip", "websocket", "http://a"), Ok(false));
-    assert_eq!(judge("/?skip", "websocket", "http://foe.example"), Ok(false));
-    assert_eq!(judge("/", "websocket", "http://foe.example"), Err(Rejection::OriginRefused));
-    // It is good, but there is no transport to take over.
-    assert_eq!(judge("/", "websocket", "http://a"), Err(Rejection::NotUpgradable));
+    // Another request, and requests that the filter passes on, even if the origin is not allowed.
+    assert_eq!(accept("/", "h2c", "http://a"), Ok(false));
+    assert_eq!(accept("/?skip", "websocket", "http://a"), Ok(false));
+    assert_eq!(accept("/?skip", "websocket", "http://foe.example"), Ok(false));
+    assert_eq!(accept("/", "websocket", "http://foe.example"), Err(Rejection::OriginRefused));
+    // Valid, without a transport to take over.
+    assert_eq!(accept("/", "websocket", "http://a"), Err(Rejection::NotUpgradable));
 }
 
 #[tokio::test]
-async fn a_server_without_upgrades_is_told_so() {
-    let (mut here, there) = duplex(4096);
+async fn without_upgrade_support_the_response_is_501() {
+    let (mut client_io, server_io) = duplex(4096);
     let service = service_fn(|mut request: Request<Incoming>| async move {
         request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         let accepted =
@@ -204,19 +204,20 @@ async fn a_server_without_upgrades_is_told_so() {
         Ok::<_, hyper::Error>(accepted.unwrap_err().into_response())
     });
     tokio::spawn(
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(there), service),
+        hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(server_io), service),
     );
-    here.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
-    assert!(head(&mut here).await.starts_with("HTTP/1.1 501 "));
+    client_io.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+    assert!(head(&mut client_io).await.starts_with("HTTP/1.1 501 "));
 }
 
-/// A transport that is never handed over: the answer cannot be written.
+/// The response cannot be written, so the transport is never handed over.
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_that_does_not_come_ends_in_time() {
-    let (mut here, there) = duplex(64);
+async fn a_pending_upgrade_fails_after_the_handshake_timeout() {
+    let (mut client_io, server_io) = duplex(64);
     let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(3));
-    let mut conns = serve(there, Serve::Http1, options);
-    here.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+    let mut conns = serve(server_io, Serve::Http1, options);
+    client_io.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
     let began = tokio::time::Instant::now();
     let Err(Error::Io(error)) = conns.recv().await.unwrap() else { panic!("it was upgraded") };
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);

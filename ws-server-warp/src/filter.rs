@@ -1,4 +1,4 @@
-//! How does a filter of warp turn its request into a connection?
+//! How does a warp filter extract a WebSocket request and upgrade it?
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -15,11 +15,11 @@ use warp::{Filter, Reply as _, ext, reject};
 use ws_core::{AcceptOptions, Conn, Error, Outcome, PeerAddr, Rejection};
 use ws_server_hyper::{Upgrade, accept_parts};
 
-use crate::Refused;
-use crate::server::Head;
+use crate::HandshakeRejected;
+use crate::server::OriginalHead;
 
-/// Extracts a request for a WebSocket that is found good, over HTTP/1.1 or HTTP/2; rejects
-/// any other with [`Refused`].
+/// Filter that extracts a WebSocket request with a valid opening handshake, over HTTP/1.1 or
+/// HTTP/2. It rejects other requests with [`HandshakeRejected`].
 ///
 /// ```
 /// use warp::Filter as _;
@@ -33,31 +33,33 @@ use crate::server::Head;
 ///     });
 /// # let _ = route;
 /// ```
+#[doc(alias = "upgrade")]
 pub fn ws(
     options: AcceptOptions,
 ) -> impl Filter<Extract = (Ws,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let host = warp::host::optional().or(warp::any().map(|| None)).unify();
-    let head = warp::method().and(warp::path::full()).and(query).map(relative);
+    let head = warp::method().and(warp::path::full()).and(query).map(origin_form_parts);
     let head = head.and(host).and(warp::header::headers_cloned()).and(warp::addr::remote());
     let head = head.and(ext::optional()).and(ext::optional()).and(ext::optional());
     head.and(ext::optional()).and_then(
-        move |mut parts: Parts, host, headers, addr, peer, on_upgrade, protocol, told| {
+        move |mut parts: Parts, host, headers, addr, peer, on_upgrade, protocol, original| {
             parts.headers = headers;
-            complete(&mut parts, host, protocol, told);
-            attach(&mut parts, addr, peer, on_upgrade);
+            restore_head(&mut parts, host, protocol, original);
+            insert_conn_info(&mut parts, addr, peer, on_upgrade);
             let accepted = accept_parts(&mut parts, &options, Instant::now());
-            let accepted = accepted.map(|(answer, upgrade)| Ws { answer, upgrade });
-            ready(accepted.map_err(|rejection| reject::custom(Refused(rejection))))
+            let accepted = accepted.map(|(response, upgrade)| Ws { response, upgrade });
+            ready(accepted.map_err(|rejection| reject::custom(HandshakeRejected(rejection))))
         },
     )
 }
 
-/// A whole route: runs the handler once for each connection.
+/// A route for WebSockets. The handler runs once for each connection.
 ///
-/// A bad opening handshake is answered with its refusal. A request that is none of ours, as
-/// it asks for no WebSocket or [`AcceptOptions::filter`] does not want it, is rejected, so
-/// that `or` can take it up.
+/// The reply to an invalid opening handshake has the status of its [`Rejection`]. A request that
+/// does not ask for a WebSocket, or that [`AcceptOptions::filter`] passes on, is rejected, so
+/// that `or` can try the next filter.
+#[doc(alias = "on_upgrade")]
 pub fn websocket<H, Fut>(
     options: AcceptOptions,
     handler: H,
@@ -72,9 +74,9 @@ where
 {
     ws(options).map(move |ws: Ws| ws.on_upgrade(handler.clone())).or_else(
         |rejection: warp::Rejection| {
-            ready(match rejection.find::<Refused>() {
-                Some(refused) if !refused.0.falls_through() => {
-                    Ok((refused.clone().into_response(),))
+            ready(match rejection.find::<HandshakeRejected>() {
+                Some(rejected) if !rejected.0.falls_through() => {
+                    Ok((rejected.clone().into_response(),))
                 }
                 _ => Err(rejection),
             })
@@ -82,16 +84,16 @@ where
     )
 }
 
-/// A good opening handshake, still to be answered. Made by [`ws`].
-#[must_use = "the reply is made by `on_upgrade`"]
+/// A valid opening handshake that has no reply yet. Extracted by [`ws`].
+#[must_use = "the reply is created by `on_upgrade`"]
 pub struct Ws {
-    answer: Response<()>,
+    response: Response<()>,
     upgrade: Upgrade,
 }
 
 impl Ws {
-    /// Gives the request a path parameter, for its handler: filters have no names. Where the
-    /// request [is not kept](AcceptOptions::keep_request), there is nothing to give it to.
+    /// Adds a path parameter to [`Conn::request`], because parameters of warp have no names.
+    /// Without effect if [`AcceptOptions::keep_request`] is off.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         if let Some(request) = self.upgrade.request_mut() {
             request.params.push((name.into(), value.into()));
@@ -99,25 +101,25 @@ impl Ws {
         self
     }
 
-    /// Attaches a value to the request, for its handler, if the request
-    /// [is kept](AcceptOptions::keep_request).
-    pub fn local<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+    /// Adds an extension to [`Conn::request`]. Without effect if
+    /// [`AcceptOptions::keep_request`] is off.
+    pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         if let Some(request) = self.upgrade.request_mut() {
             request.extensions.insert(value);
         }
         self
     }
 
-    /// The subprotocol that was agreed on.
+    /// The negotiated subprotocol.
     pub fn protocol(&self) -> Option<&str> {
         self.upgrade.agreed().subprotocol.as_deref()
     }
 
-    /// Makes the reply. The handler runs in a task of its own, once that has been sent, and
-    /// the connection is closed when it ends.
+    /// Accepts the request, and returns the reply.
     ///
-    /// It has to come within [`AcceptOptions::handshake_timeout`] of the filter: a reply that
-    /// comes later is 408.
+    /// The handler runs in a spawned task after the reply was sent. The connection closes when
+    /// the handler ends: with 1000, or with 1011 after an error or panic. Return the reply within
+    /// [`AcceptOptions::handshake_timeout`] of the filter, else the reply is 408.
     pub fn on_upgrade<H, Fut>(self, handler: H) -> warp::reply::Response
     where
         H: FnOnce(Conn) -> Fut + Send + 'static,
@@ -126,28 +128,27 @@ impl Ws {
         self.on_upgrade_or(handler, drop)
     }
 
-    /// As [`on_upgrade`](Self::on_upgrade), with what to do when there is no connection
-    /// after all: the client is gone before it has read the reply, or the reply comes too
-    /// late, or cannot be sent in time.
+    /// Like [`on_upgrade`](Self::on_upgrade), with a callback for a failed upgrade: the client
+    /// disconnected before the reply was sent, or the handshake timeout passed.
     pub fn on_upgrade_or<H, Fut>(
         self,
         handler: H,
-        failed: impl FnOnce(Error) + Send + 'static,
+        on_failed: impl FnOnce(Error) + Send + 'static,
     ) -> warp::reply::Response
     where
         H: FnOnce(Conn) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
-        let Self { answer, upgrade } = self;
-        let late = upgrade.is_late();
+        let Self { response, upgrade } = self;
+        let is_expired = upgrade.is_expired();
         tokio::spawn(async move {
             if let Err(error) = upgrade.serve(handler).await {
-                failed(error);
+                on_failed(error);
             }
         });
-        match late {
-            true => Refused(Rejection::Timeout).into_response(),
-            false => answer.map(|()| Default::default()),
+        match is_expired {
+            true => HandshakeRejected(Rejection::Timeout).into_response(),
+            false => response.map(|()| Default::default()),
         }
     }
 }
@@ -158,25 +159,26 @@ impl fmt::Debug for Ws {
     }
 }
 
-/// The head of the request again, as it begins over HTTP/1.1.
-fn relative(method: Method, path: FullPath, query: String) -> Parts {
+/// A request head with a target in origin form (RFC 9112 §3.2.1), as over HTTP/1.1.
+fn origin_form_parts(method: Method, path: FullPath, query: String) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
-    let mark = if query.is_empty() { "" } else { "?" };
+    let separator = if query.is_empty() { "" } else { "?" };
     parts.method = method;
-    parts.uri = format!("{}{mark}{query}", path.as_str()).parse().unwrap_or_default();
+    parts.uri = format!("{}{separator}{query}", path.as_str()).parse().unwrap_or_default();
     parts
 }
 
-/// What warp does not show: told by our server, or else by the pseudo-headers of HTTP/2.
-fn complete(
+/// Restores what warp has no filters for: from the extension that the servers of this crate add,
+/// or from the pseudo-headers of HTTP/2.
+fn restore_head(
     parts: &mut Parts,
     host: Option<Authority>,
     protocol: Option<Protocol>,
-    told: Option<Head>,
+    original: Option<OriginalHead>,
 ) {
-    if let Some(told) = told {
-        (parts.version, parts.uri) = (told.version, told.uri);
-        parts.extensions = told.extensions;
+    if let Some(original) = original {
+        (parts.version, parts.uri) = (original.version, original.uri);
+        parts.extensions = original.extensions;
     } else if protocol.is_some() {
         parts.version = Version::HTTP_2;
         let mut uri = std::mem::take(&mut parts.uri).into_parts();
@@ -188,8 +190,9 @@ fn complete(
     }
 }
 
-/// Who the client is: as middleware says, as the server does, or as warp does.
-fn attach(
+/// Inserts hyper's upgrade and the client's address: from middleware, else from the server of
+/// this crate, else from warp's server.
+fn insert_conn_info(
     parts: &mut Parts,
     addr: Option<SocketAddr>,
     peer: Option<PeerAddr>,

@@ -1,9 +1,9 @@
 //! WebSockets on warp 0.4.
 //!
-//! [`ws`] is a filter that composes with all others, and gives a [`Ws`], whose
-//! [`on_upgrade`](Ws::on_upgrade) makes the reply; [`websocket`] is both in one. Everything
-//! that decides about a handshake is in [`AcceptOptions`]; everything that a connection can
-//! do is in [`Conn`].
+//! [`ws`] is a filter that composes with others and extracts a [`Ws`];
+//! [`on_upgrade`](Ws::on_upgrade) returns the reply. [`websocket`] is a route for WebSockets, both
+//! steps in one. [`AcceptOptions`] has the settings of the handshake; [`Conn`] has the operations
+//! of a connection.
 //!
 //! ```no_run
 //! use tokio::net::TcpListener;
@@ -29,63 +29,51 @@
 //! }
 //! ```
 //!
-//! When a handler returns, the connection is closed with 1000, when it returns an error or
-//! panics, with 1011. Connections that know of each other, with rooms, events and
-//! broadcasts, are what `ws-events` is for: `ws.on_upgrade(hub.member())`.
+//! When a handler returns, the connection closes with 1000; when it returns an error or panics,
+//! with 1011. For rooms, events and broadcasts, use `ws-events`: `ws.on_upgrade(hub.member())`.
 //!
 //! # Rejections
 //!
-//! A request that is no good opening handshake is rejected with [`Refused`], so `or` takes it
-//! up. warp answers custom rejections with 500 unless something recovers from them: end your
-//! routes with `.recover(ws_server_warp::recover)`, or look for [`Refused`] in a function of
-//! your own.
+//! A request without a valid opening handshake is rejected with [`HandshakeRejected`], and `or`
+//! tries the next filter. warp replies to unhandled custom rejections with 500: end the routes
+//! with `.recover(ws_server_warp::recover)`, or find [`HandshakeRejected`] in your own recover
+//! function.
 //!
-//! # Which server
+//! # Choosing a server
 //!
-//! Under `warp::serve` there are WebSockets over HTTP/1.1 alone: it does not allow extended
-//! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] speak HTTP/2 as well, and by them
-//! [`Conn::request`] has the extensions that the request came with.
+//! `warp::serve` supports WebSockets over HTTP/1.1 only, because it does not enable extended
+//! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] also support HTTP/2. Only with them,
+//! [`Conn::request`] has the extensions of the request.
 //!
 //! # Middleware
 //!
-//! `tower` middleware goes around `warp::service(routes)`, and the whole to one of these
-//! servers. What it attaches to a request, `warp::ext::get` takes, and [`Ws::local`] gives to
-//! the handler, as [`Ws::param`] does with parameters of the path, which warp does not name; a
-//! [`PeerAddr`] is taken by itself. Middleware that passes the reply on, with its head
-//! unchanged, does no harm. A timeout counts until the reply and not until the end of the
-//! connection. Leave WebSockets out of a cache, and out of what reads or replaces the body of a
-//! reply with a 101 or a CONNECT: [`is_upgrade`] tells them apart.
+//! `tower` middleware wraps `warp::service(routes)`; pass the result to one of these servers.
+//! `warp::ext::get` extracts an extension that middleware adds to a request, and
+//! [`Ws::extension`] passes it to the handler. [`Ws::param`] does the same for path parameters,
+//! which have no names in warp. A [`PeerAddr`] is passed on automatically.
 //!
-//! # Shutting down
+//! Middleware has to pass the reply on with its head unchanged. A timeout limits the time to the
+//! reply, not the life of the connection. Exclude WebSocket requests from caches, and from
+//! middleware that reads or replaces the body of a 101 reply or of a reply to CONNECT;
+//! [`is_upgrade`] detects them.
 //!
-//! A graceful shutdown, warp's or [`serve_until`], waits for requests that are under way. A
-//! connection that was upgraded over HTTP/1.1 is none any more, and one over HTTP/2 is one for
-//! as long as it is open, so the first would be cut off, and the second waited for without an
-//! end. Give the options a [`Tracker`], and drain it as the last part of the signal, as
-//! [`serve_until`] shows.
+//! # Graceful shutdown
+//!
+//! warp's graceful shutdown and [`serve_until`] wait for requests in progress. A WebSocket over
+//! HTTP/1.1 is not one, and would be cut off; a WebSocket over HTTP/2 is one, and would delay the
+//! shutdown until it closes. Pass a [`Tracker`] to the options and drain it as the last step of
+//! the signal, see [`serve_until`].
 
 mod filter;
-mod refused;
+mod rejection;
 mod server;
 
 pub use filter::{Ws, websocket, ws};
-pub use refused::{Refused, recover};
+pub use rejection::{HandshakeRejected, recover};
 #[cfg(feature = "test-client")]
 pub use server::test_client;
-pub use server::{Filtered, serve, serve_stream, serve_until};
-#[cfg(feature = "json")]
-pub use ws_server_hyper::Json;
-#[cfg(feature = "proto")]
-pub use ws_server_hyper::Proto;
-pub use ws_server_hyper::frame;
-pub use ws_server_hyper::{
-    AcceptOptions, Agreed, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError,
-    Compression, Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending,
-    Error, Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
-    Message, MessageReader, MessageType, MessageWriter, Messages, Opening, Origin, Outcome,
-    Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rate, Rejection, RequestInfo, Role,
-    Stats, StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError, Unsendable, Values,
-    close_status, format_close_message, is_close, is_unexpected_close, is_upgrade, pair, pair_with,
-};
+pub use server::{ServeFilter, serve, serve_stream, serve_until};
+pub use ws_server_hyper::is_upgrade;
+pub use ws_server_hyper::prelude::*;
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

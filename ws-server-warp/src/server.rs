@@ -1,47 +1,49 @@
-//! How is a filter served so that WebSockets work over HTTP/2, too?
+//! How is a warp filter served over HTTP/1.1 and HTTP/2 with settings for WebSockets?
 
 use std::convert::Infallible;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 
 use http::{Extensions, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use warp::reply::Response;
 
-/// What warp does not show of a request.
+/// The parts of a request that warp has no filters for. The servers of this crate add it as an
+/// extension.
 #[derive(Clone, Debug)]
-pub(crate) struct Head {
+pub(crate) struct OriginalHead {
     pub(crate) version: Version,
     pub(crate) uri: Uri,
     pub(crate) extensions: Extensions,
 }
 
-/// Serves a filter, as the service that [`warp::service`] makes of it, over HTTP/1.1 and
-/// HTTP/2 (with prior knowledge), for ever. A client that does not ask for anything in 30 s is
-/// let go; over HTTP/1.1, also after a reply.
+/// Serves a filter, as a [`warp::service`], over HTTP/1.1 and HTTP/2 with prior knowledge.
+///
+/// See [`ws_server_hyper::serve`] for the settings: timeouts, keepalive and `TCP_NODELAY`.
 ///
 /// # Errors
 ///
-/// When the listener fails for good.
+/// If the listener fails permanently.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future takes no more connections. Those that are there end when the requests
-/// that are under way have been answered; those that were upgraded go on.
-pub async fn serve<S: Filtered>(listener: TcpListener, service: S) -> io::Result<()> {
+/// Dropping the future stops accepting connections. Open connections finish the requests in
+/// progress and then close; WebSockets stay open.
+pub async fn serve<S: ServeFilter>(listener: TcpListener, service: S) -> io::Result<()> {
     serve_until(listener, service, pending()).await
 }
 
-/// As [`serve`], until a signal is given. It then takes no more connections, and waits until
-/// the requests that are under way have been answered.
+/// Like [`serve`], with graceful shutdown: when `signal` resolves, it stops accepting
+/// connections, and returns when the requests in progress are finished.
 ///
-/// A WebSocket over HTTP/2 is a request that is under way for as long as it is open; one over
-/// HTTP/1.1 is waited for by nobody. So give the options a [`Tracker`](crate::Tracker), and
-/// drain it as the last part of the signal, which serves both:
+/// An open WebSocket counts as a request in progress over HTTP/2, and does not count over
+/// HTTP/1.1. To close both kinds, pass a [`Tracker`](crate::Tracker) to the options and drain
+/// it as the last step of the signal:
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -58,43 +60,47 @@ pub async fn serve<S: Filtered>(listener: TcpListener, service: S) -> io::Result
 /// # }
 /// ```
 ///
-/// While it drains, new WebSockets are refused with 503, and other requests still served.
+/// During the drain, new WebSockets are rejected with 503 and other requests are still served.
 ///
 /// # Errors
 ///
-/// As `serve`.
+/// Like `serve`.
 ///
 /// # Cancel safety
 ///
-/// As `serve`.
-pub async fn serve_until<S: Filtered>(
+/// Like `serve`.
+#[doc(alias = "graceful")]
+#[doc(alias = "graceful_shutdown")]
+#[doc(alias = "serve_with_shutdown")]
+pub async fn serve_until<S: ServeFilter>(
     listener: TcpListener,
     service: S,
     signal: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    ws_server_hyper::serve_until(listener, telling(service), signal).await
+    ws_server_hyper::serve_until(listener, to_hyper_service(service), signal).await
 }
 
-/// Serves one connection over any stream, such as one of TLS, as [`serve`] does. Of a stream
-/// of TCP, `TCP_NODELAY` is yours to set, and the address of the peer yours to tell.
+/// Serves one connection over any stream, such as TLS, see [`ws_server_hyper::serve_stream`].
 ///
 /// # Errors
 ///
-/// When the peer speaks no HTTP, or asks for nothing, or is gone in the middle of it.
+/// If the peer does not speak HTTP, sends no request in time, or disconnects during a request.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops the connection, unless it was upgraded over HTTP/1.1.
-pub async fn serve_stream<S: Filtered>(
+/// Dropping the future drops the connection, except a WebSocket over HTTP/1.1, which has its
+/// own stream.
+#[doc(alias = "serve_connection")]
+pub async fn serve_stream<S: ServeFilter>(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Option<SocketAddr>,
     service: S,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    ws_server_hyper::serve_stream(io, peer, telling(service)).await
+    ws_server_hyper::serve_stream(io, peer, to_hyper_service(service)).await
 }
 
-/// A client in memory that talks to a filter, for its tests: over HTTP/1.1, and over HTTP/2
-/// by [`TestClient::http2`](crate::TestClient::http2).
+/// An in-memory client for tests of a filter. It sends HTTP/1.1 requests, or HTTP/2 after
+/// [`TestClient::http2`](crate::TestClient::http2).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -109,48 +115,44 @@ pub async fn serve_stream<S: Filtered>(
 /// # }
 /// ```
 #[cfg(feature = "test-client")]
-pub fn test_client<S: Filtered>(service: S) -> crate::TestClient {
-    crate::TestClient::new(telling(service))
+pub fn test_client<S: ServeFilter>(service: S) -> crate::TestClient {
+    crate::TestClient::new(to_hyper_service(service))
 }
 
-/// What [`warp::service`] makes of any filter, and `tower` middleware around it: every
-/// `tower` service of the kind that can be cloned for each request.
-pub trait Filtered: Clone + Send + Sync + 'static {
-    /// Answers a request.
-    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
+/// What [`warp::service`] returns, or a `tower` service of the same requests and responses that
+/// clones for each request, such as a `warp::service` with layers around it.
+///
+/// It is implemented for all such services.
+pub trait ServeFilter:
+    tower_service::Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
 }
 
-impl<S> Filtered for S
+impl<S> ServeFilter for S
 where
-    S: Clone + Send + Sync + 'static,
     S: tower_service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    async fn answer(mut self, request: Request<Incoming>) -> Response {
-        let answered = match poll_fn(|cx| self.poll_ready(cx)).await {
-            Ok(()) => self.call(request).await,
-            Err(never) => match never {},
-        };
-        match answered {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
-    }
 }
 
-/// Puts among the extensions of each request what warp does not show of it.
-fn telling<S: Filtered>(
-    filtered: S,
+/// Adapts a filter to hyper, and adds [`OriginalHead`] to its requests.
+fn to_hyper_service<S: ServeFilter>(
+    service: S,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone
 {
+    let service = TowerToHyperService::new(service);
     service_fn(move |mut request: Request<Incoming>| {
         let extensions = match ws_server_hyper::is_upgrade(&request) {
             true => request.extensions().clone(),
             false => Extensions::new(),
         };
         let (version, uri) = (request.version(), request.uri().clone());
-        request.extensions_mut().insert(Head { version, uri, extensions });
-        let answer = filtered.clone().answer(request);
-        async { Ok(answer.await) }
+        request.extensions_mut().insert(OriginalHead { version, uri, extensions });
+        service.call(request)
     })
 }

@@ -1,4 +1,4 @@
-//! How do WebSockets fit among the filters of warp?
+//! Do the warp filter, rejections and server work with other filters?
 #![cfg(test)]
 
 use std::convert::Infallible;
@@ -11,15 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use warp::{Filter as _, Rejection, Reply};
 use ws_server_warp::{
-    AcceptOptions, Conn, Drain, Error, Refused, StatusCode, TestClient, TestError, Tracker, Ws,
-    recover, serve_stream, serve_until, test_client, websocket, ws,
+    AcceptOptions, Conn, Drain, Error, HandshakeRejected, StatusCode, TestClient, TestError,
+    Tracker, Ws, recover, serve_stream, serve_until, test_client, websocket, ws,
 };
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
 }
 
-/// The same routes over both versions of HTTP.
+/// Clients of the same routes, for HTTP/1.1 and HTTP/2.
 macro_rules! clients {
     ($routes:expr) => {{
         let routes = $routes;
@@ -27,11 +27,11 @@ macro_rules! clients {
     }};
 }
 
-/// The first message on a path, or the status of its refusal.
+/// The first message at a path, or the status of its rejection.
 async fn first(client: &TestClient, path: &str) -> Result<String, u16> {
     match in_time(client.websocket(path).header("x-key", "k").connect()).await {
         Ok(conn) => Ok(in_time(conn.read()).await.unwrap().as_text().unwrap().to_owned()),
-        Err(TestError::Refused(answer)) => Err(answer.status().as_u16()),
+        Err(TestError::Refused(response)) => Err(response.status().as_u16()),
         Err(error) => panic!("{error:?}"),
     }
 }
@@ -55,7 +55,7 @@ async fn the_filter_composes_with_others() {
         .and_then(check)
         .and(ws(AcceptOptions::new()))
         .map(move |room: u32, ws: Ws| {
-            ws.param("room", room.to_string()).local(5_u8).on_upgrade(handler)
+            ws.param("room", room.to_string()).extension(5_u8).on_upgrade(handler)
         });
     for client in clients!(route.recover(recover)) {
         assert_eq!(first(&client, "/room/7?page=2").await, Ok("/room/7 7 2 Some(5)".into()));
@@ -64,11 +64,11 @@ async fn the_filter_composes_with_others() {
 }
 
 #[tokio::test]
-async fn a_rejection_is_typed_and_taken_up() {
-    /// An application's own way to answer, which nothing gets past.
-    async fn last(rejection: Rejection) -> Result<impl Reply, Infallible> {
-        Ok(match rejection.find::<Refused>() {
-            Some(refused) => refused.clone().into_response(),
+async fn a_rejection_is_typed_and_or_tries_the_next_filter() {
+    /// A recover function that handles every rejection.
+    async fn recover_all(rejection: Rejection) -> Result<impl Reply, Infallible> {
+        Ok(match rejection.find::<HandshakeRejected>() {
+            Some(rejected) => rejected.clone().into_response(),
             None => warp::reply::with_status("none", Status::NOT_FOUND).into_response(),
         })
     }
@@ -77,14 +77,14 @@ async fn a_rejection_is_typed_and_taken_up() {
     let page = warp::get().map(|| "a page");
     let routes =
         warp::path!("both").and(socket.clone().or(page)).or(warp::path!("only").and(socket));
-    for client in clients!(routes.recover(last)) {
+    for client in clients!(routes.recover(recover_all)) {
         for path in ["/both", "/only"] {
             assert_eq!(first(&client, path).await, Ok("a socket".into()));
             let foreign = client.websocket(path).header("origin", "https://foe.example");
-            let Err(TestError::Refused(answer)) = in_time(foreign.connect()).await else {
+            let Err(TestError::Refused(response)) = in_time(foreign.connect()).await else {
                 panic!("not refused")
             };
-            assert_eq!(answer.status(), Status::FORBIDDEN);
+            assert_eq!(response.status(), Status::FORBIDDEN);
         }
         assert_eq!(first(&client, "/only?skip").await, Err(404));
         let get = |path: &str| {
@@ -99,7 +99,7 @@ async fn a_rejection_is_typed_and_taken_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_too_late_is_408_or_told() {
+async fn a_late_reply_is_408_and_a_failed_upgrade_is_reported() {
     for (seconds, status) in [(2, 101), (4, 408)] {
         let (failed, mut failures) = mpsc::unbounded_channel();
         let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(3));
@@ -118,8 +118,8 @@ async fn what_comes_too_late_is_408_or_told() {
                     conn.write("hi").await.unwrap();
                     assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hi"));
                 }
-                Err(TestError::Refused(answer)) => {
-                    assert_eq!(answer.status(), status);
+                Err(TestError::Refused(response)) => {
+                    assert_eq!(response.status(), status);
                     assert!(matches!(in_time(failures.recv()).await, Some(Error::Io(_))));
                 }
                 Err(error) => panic!("{error:?}"),
@@ -127,26 +127,30 @@ async fn what_comes_too_late_is_408_or_told() {
         }
         assert!(failures.try_recv().is_err());
 
-        // The client reads nothing, and the pipe is short.
-        let (mut here, there) = duplex(64);
-        tokio::spawn(async { serve_stream(there, None, warp::service(route)).await.map_err(drop) });
+        // The client does not read, and the pipe is smaller than the reply.
+        let (mut client_io, server_io) = duplex(64);
+        tokio::spawn(async {
+            serve_stream(server_io, None, warp::service(route)).await.map_err(drop)
+        });
         let began = Instant::now();
         let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        here.write_all(request.as_bytes()).await.unwrap();
-        let Error::Io(error) = in_time(failures.recv()).await.unwrap() else { panic!("not told") };
+        client_io.write_all(request.as_bytes()).await.unwrap();
+        let Error::Io(error) = in_time(failures.recv()).await.unwrap() else {
+            panic!("another error")
+        };
         if seconds == 2 {
             assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-            // From the request, and not from the reply.
+            // Counted from the request, not from the reply.
             assert_eq!(began.elapsed().as_secs(), 3);
         }
     }
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_kept_is_given_nothing() {
+async fn param_and_extension_have_no_effect_without_a_kept_request() {
     let route = ws(AcceptOptions::new().keep_request(false)).map(|ws: Ws| {
-        ws.param("a", "b").local(5_u8).on_upgrade(async |conn: Conn| {
+        ws.param("a", "b").extension(5_u8).on_upgrade(async |conn: Conn| {
             conn.write(format!("{:?}", conn.request().is_some())).await
         })
     });
@@ -156,7 +160,7 @@ async fn a_request_that_is_not_kept_is_given_nothing() {
 }
 
 #[tokio::test]
-async fn warps_own_server_does_for_http_1() {
+async fn warp_serve_works_over_http1() {
     let (sender, mut seen) = mpsc::unbounded_channel();
     let tracker = Tracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
@@ -172,7 +176,7 @@ async fn warps_own_server_does_for_http_1() {
     let server = tokio::spawn(server.run());
     in_time(async {
         let client = ws_client::Dial::new(format!("ws://{addr}/a?b=1")).connect().await.unwrap();
-        // The TCP stream was taken over as such.
+        // The connection has taken over the TCP stream.
         let (transport, request, uri) = seen.recv().await.unwrap();
         assert!(transport.is_some());
         assert_eq!((request, uri.as_str()), (transport, "/a?b=1"));
@@ -188,7 +192,7 @@ async fn warps_own_server_does_for_http_1() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_tcp_stream_is_told_not_to_delay() {
+async fn nodelay_is_set_on_a_tcp_stream() {
     use std::os::fd::AsFd as _;
     let route = websocket(AcceptOptions::new(), async |conn: Conn| conn.write("hi").await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -206,7 +210,7 @@ async fn a_tcp_stream_is_told_not_to_delay() {
 }
 
 #[tokio::test]
-async fn our_server_stops_at_a_signal() {
+async fn serve_until_shuts_down_at_the_signal() {
     let (sender, mut seen) = mpsc::unbounded_channel();
     let tracker = Tracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
@@ -226,7 +230,7 @@ async fn our_server_stops_at_a_signal() {
         assert_eq!(request, transport);
         stop.send(()).unwrap();
         server.await.unwrap().unwrap();
-        // It takes no one any more, and those that are there are the tracker's.
+        // It accepts no more connections. The tracker drains the open ones.
         assert!(ws_client::Dial::new(format!("ws://{addr}")).connect().await.is_err());
         let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());

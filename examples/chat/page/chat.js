@@ -1,7 +1,7 @@
-// What does the page know, and what does it do when something happens?
+// What is the state of the page, and how do events of the server and of the user change it?
 //
-// A place is a room, or `@` and the name of somebody one writes to in private. The server
-// tells what happens; what is shown follows from `places`, `rooms` and `here`.
+// A place is a room, or `@` and the name of a user for private messages. The page is drawn from
+// `places`, `rooms` and `here`.
 
 import { connect } from './connection.js';
 import { make } from './elements.js';
@@ -10,25 +10,25 @@ import * as panels from './panels.js';
 
 const $ = (id) => document.getElementById(id);
 
-/** How often others are told that one types, and how long they show it. */
-const TYPING = 2_000;
-const FADES = 4_000;
+/** The interval of typing notifications, and how long they are shown, in ms. */
+const TYPING_INTERVAL = 2_000;
+const TYPING_TIMEOUT = 4_000;
 
-/** More lines than this, and the oldest go. */
-const LINES = 500;
+/** The maximum number of lines of a place. */
+const MAX_LINES = 500;
 
 let me;
 let connection;
-/** All places that one is in, by id. */
+/** The places that the user has joined, by id. */
 const places = new Map();
-/** The place that is shown. */
+/** The place that is displayed. */
 let here;
-/** All rooms there are: name, and how many are in it. */
+/** All rooms of the server: name and number of users. */
 let rooms = [];
-/** Is the server heard? */
+/** Whether the server has sent an event on the current connection. */
 let online = false;
 
-// Coming and going
+// Connecting and disconnecting
 
 function enter(name) {
   connection?.close();
@@ -37,21 +37,21 @@ function enter(name) {
   const url = new URL('ws', location.href);
   url.protocol = url.protocol.replace('http', 'ws');
   url.searchParams.set('name', me);
-  connection = connect(url, { opened, heard, lost, refused });
+  connection = connect(url, { onOpen, onEvent, onDisconnect, onRejected });
 }
 
-/** What is asked for here is asked again whenever the connection is a new one. */
-function opened() {
+/** Joins the rooms again, and resends messages that the server has not confirmed. */
+function onOpen() {
   for (const place of places.values()) {
     place.people = undefined;
     if (!place.person) connection.send('join', { room: place.id, after: place.last });
   }
   for (const place of places.values()) {
-    place.lines.filter((line) => line.fate === 'waiting').forEach((line) => utter(place, line));
+    place.lines.filter((line) => line.status === 'waiting').forEach((line) => sendMessage(place, line));
   }
 }
 
-function heard(event, data) {
+function onEvent(event, data) {
   if (!online) {
     online = true;
     remember('name', me);
@@ -67,12 +67,12 @@ function heard(event, data) {
   events[event]?.(data);
 }
 
-let counting;
+let countdown;
 
-function lost(when) {
+function onDisconnect(when) {
   online = false;
   drawMe();
-  clearInterval(counting);
+  clearInterval(countdown);
   const left = make('span');
   const count = () => {
     const seconds = Math.ceil((when - Date.now()) / 1000);
@@ -80,15 +80,15 @@ function lost(when) {
   };
   const retry = make('button', { type: 'button', onclick: () => connection.retry() }, 'Try now');
   count();
-  counting = setInterval(count, 500);
-  // The count is for the eyes: once is enough for the ears.
+  countdown = setInterval(count, 500);
+  // A screen reader reads the notice once, without the countdown.
   left.ariaHidden = 'true';
-  $('refusal').textContent = 'The server does not answer. Trying again…';
-  notify(make('span', {}, 'Connection lost. What you write is sent when it is back.', left), retry);
+  $('refusal').textContent = 'The server does not respond. Trying again…';
+  notify(make('span', {}, 'Connection lost. Messages are sent after the reconnect.', left), retry);
 }
 
-function refused(reason) {
-  clearInterval(counting);
+function onRejected(reason) {
+  clearInterval(countdown);
   forget('name');
   online = false;
   $('chat').hidden = true;
@@ -103,7 +103,7 @@ function welcome(reason = '') {
   $('name').focus();
 }
 
-// What the server says
+// Events of the server
 
 const events = {
   rooms(all) {
@@ -111,14 +111,14 @@ const events = {
     drawSide();
   },
 
-  /** What was said before we came, or while we were away. */
+  /** The messages of a room before the user joined, or while disconnected. */
   history([id, missed]) {
     const place = places.get(id);
     if (!place) return;
-    const isNews = place.isKnown;
+    const isNew = place.isKnown;
     place.isKnown = true;
-    for (const said of missed) take(place, said, isNews);
-    if (isNews) place.firstNew ??= missed.find((said) => said.from !== me);
+    for (const said of missed) receive(place, said, isNew);
+    if (isNew) place.firstNew ??= missed.find((said) => said.from !== me);
     place.lines.sort((one, other) => rank(one) - rank(other));
     if (place === here) log.redraw();
     drawSide();
@@ -129,8 +129,8 @@ const events = {
     if (!place) return;
     const before = place.people ?? people;
     place.people = people;
-    for (const name of people) if (!before.includes(name)) note(place, name, 'joined');
-    for (const name of before) if (!people.includes(name)) note(place, name, 'left');
+    for (const name of people) if (!before.includes(name)) addNote(place, name, 'joined');
+    for (const name of before) if (!people.includes(name)) addNote(place, name, 'left');
     if (place === here) drawHere();
     drawSide();
   },
@@ -138,10 +138,10 @@ const events = {
   said(said) {
     const isPrivate = said.to.startsWith('@');
     const id = isPrivate && said.from !== me ? `@${said.from}` : said.to;
-    const place = places.get(id) ?? (isPrivate ? settle(id) : undefined);
+    const place = places.get(id) ?? (isPrivate ? openPlace(id) : undefined);
     if (!place) return;
     place.typing.delete(said.from);
-    take(place, said, true);
+    receive(place, said, true);
     if (place === here) drawTyping();
     drawSide();
   },
@@ -151,38 +151,38 @@ const events = {
     if (!place) return;
     clearTimeout(place.typing.get(name));
     const fade = () => place.typing.delete(name) && drawTyping();
-    place.typing.set(name, setTimeout(fade, FADES));
+    place.typing.set(name, setTimeout(fade, TYPING_TIMEOUT));
     drawTyping();
   },
 
-  /** Whom a private message was for is not here. */
+  /** The recipient of a private message is not connected. */
   absent(key) {
     for (const place of places.values()) {
       const line = place.lines.find((line) => line.key === key);
       if (!line) continue;
-      line.fate = 'failed';
+      line.status = 'failed';
       if (place === here) log.update(line);
     }
   },
 
   full(id) {
-    drop(id);
+    closePlace(id);
     const close = make('button', { type: 'button', onclick: () => notify() }, 'OK');
-    notify(make('span', {}, `There is no place for the room “${id}”: there are too many.`), close);
+    notify(make('span', {}, `Cannot open the room “${id}”: too many rooms.`), close);
   },
 };
 
-/** What waits to be sent comes last. */
+/** The sort key of a line. Unconfirmed messages come last. */
 function rank(line) {
-  return line.fate === 'waiting' ? Infinity : line.at;
+  return line.status === 'waiting' ? Infinity : line.at;
 }
 
-/** Something was said: by others, or by oneself and now heard by all. */
-function take(place, said, isNews) {
+/** Adds a message of another user, or confirms one of this user. */
+function receive(place, said, isNew) {
   place.last = Math.max(place.last, said.at);
   const known = place.lines.find((line) => line.key === said.key && line.from === said.from);
   if (known) {
-    Object.assign(known, said, { fate: undefined });
+    Object.assign(known, said, { status: undefined });
     if (place.lines.at(-1) !== known) {
       place.lines.sort((one, other) => rank(one) - rank(other));
       if (place === here) log.redraw();
@@ -191,40 +191,40 @@ function take(place, said, isNews) {
     }
     return;
   }
-  if (isNews && said.from !== me && (place !== here || document.hidden)) {
+  if (isNew && said.from !== me && (place !== here || document.hidden)) {
     place.unread += 1;
     if (place.unread === 1) place.firstNew = said;
   }
-  put(place, said);
+  addLine(place, said);
 }
 
-/** Who goes and comes back at once has not been away; several share a line. */
-function note(place, name, did) {
+/** Adds a note that a user joined or left. Merges it with the last note if possible. */
+function addNote(place, name, did) {
   const last = place.lines.at(-1);
-  // By the clock of the server, as all else.
+  // The server's time, like the timestamps of messages.
   const line = { names: [name], did, at: place.last || Date.now() };
-  if (!last?.names) return put(place, line);
+  if (!last?.names) return addLine(place, line);
   if (last.did === did) {
     if (!last.names.includes(name)) last.names.push(name);
   } else if (did === 'joined' && last.names.includes(name)) {
     last.names = last.names.filter((other) => other !== name);
     if (last.names.length === 0) place.lines.pop();
   } else {
-    return put(place, line);
+    return addLine(place, line);
   }
   if (place === here) log.redraw();
 }
 
-function put(place, line) {
+function addLine(place, line) {
   place.lines.push(line);
-  if (place.lines.length > LINES) place.lines.shift();
+  if (place.lines.length > MAX_LINES) place.lines.shift();
   if (place === here) log.append();
 }
 
-// What one does
+// Actions of the user
 
-/** Enters a room or begins a private talk, if one has not yet. */
-function settle(id) {
+/** Joins a room or starts a private conversation, unless it is open already. */
+function openPlace(id) {
   let place = places.get(id);
   if (place) return place;
   const person = id.startsWith('@') ? id.slice(1) : undefined;
@@ -241,12 +241,12 @@ function go(id) {
       here.draft = $('text').value;
       here.firstNew = undefined;
     }
-    here = settle(id);
+    here = openPlace(id);
     history.replaceState(null, '', `#${encodeURIComponent(id)}`);
     log.show(here);
     $('text').value = here.draft;
-    stretch();
-    seen();
+    resizeInput();
+    markRead();
     drawHere();
     drawTyping();
     document.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
@@ -255,12 +255,12 @@ function go(id) {
   if (matchMedia('(hover: hover)').matches) $('text').focus();
 }
 
-function part() {
+function leave() {
   if (!here.person) connection.send('leave', here.id);
-  drop(here.id);
+  closePlace(here.id);
 }
 
-function drop(id) {
+function closePlace(id) {
   places.delete(id);
   remember('places', JSON.stringify([...places.keys()]));
   if (here.id !== id) return drawSide();
@@ -270,28 +270,28 @@ function drop(id) {
 
 function say(text) {
   const at = Math.max(Date.now(), here.last + 1);
-  const line = { from: me, text, at, key: key(), fate: 'waiting' };
+  const line = { from: me, text, at, key: key(), status: 'waiting' };
   here.firstNew = undefined;
-  put(here, line);
-  utter(here, line);
+  addLine(here, line);
+  sendMessage(here, line);
 }
 
-function utter(place, { text, key }) {
+function sendMessage(place, { text, key }) {
   connection.send('say', { to: place.id, text, key });
 }
 
-/** Unique enough; `randomUUID` wants https. */
+/** A random key. `randomUUID` is not available without https. */
 function key() {
   return [...crypto.getRandomValues(new Uint32Array(3))].map((n) => n.toString(36)).join('');
 }
 
-function seen() {
+function markRead() {
   if (document.hidden || !here) return;
   here.unread = 0;
   drawSide();
 }
 
-// What is shown
+// Drawing
 
 function drawSide() {
   panels.drawSide({ places, rooms, here, go });
@@ -307,22 +307,22 @@ function drawMe() {
 
 function drawTyping() {
   const names = [...here.typing.keys()];
-  const who = names.length > 2 ? 'Several people' : names.join(' and ');
-  $('typing').textContent = names.length ? `${who} ${names.length > 1 ? 'are' : 'is'} typing…` : '';
+  const subject = names.length > 2 ? 'Several people' : names.join(' and ');
+  $('typing').textContent = names.length ? `${subject} ${names.length > 1 ? 'are' : 'is'} typing…` : '';
 }
 
 function notify(...what) {
-  if (what.length === 0) clearInterval(counting);
+  if (what.length === 0) clearInterval(countdown);
   $('notice').replaceChildren(...what);
 }
 
-// What stays with this tab when it is loaded again
+// State that survives a reload of the tab
 
 function remember(name, value) {
   try {
     sessionStorage.setItem(name, value);
   } catch {
-    // Then one is asked again.
+    // Storage is disabled: the name is requested again after a reload.
   }
 }
 
@@ -338,11 +338,11 @@ function forget(name) {
   try {
     sessionStorage.removeItem(name);
   } catch {
-    // There was nothing.
+    // Storage is disabled.
   }
 }
 
-// What one touches
+// Event listeners
 
 $('enter').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -353,7 +353,7 @@ $('enter').addEventListener('submit', (event) => {
 
 $('open').addEventListener('submit', (event) => {
   event.preventDefault();
-  const room = tidy($('room').value);
+  const room = toRoomName($('room').value);
   $('room').value = '';
   if (room) go(room);
 });
@@ -362,7 +362,7 @@ $('say').addEventListener('submit', (event) => {
   event.preventDefault();
   const text = $('text').value.trim();
   $('text').value = '';
-  stretch();
+  resizeInput();
   if (text) say(text);
   $('text').focus();
   lastTyped = 0;
@@ -377,52 +377,52 @@ $('text').addEventListener('keydown', (event) => {
 let lastTyped = 0;
 
 $('text').addEventListener('input', () => {
-  stretch();
-  if (!$('text').value || Date.now() - lastTyped < TYPING) return;
+  resizeInput();
+  if (!$('text').value || Date.now() - lastTyped < TYPING_INTERVAL) return;
   lastTyped = Date.now();
   connection.send('typing', here.id);
 });
 
-/** Makes room for what is written, in browsers that do not do so by themselves. */
-function stretch() {
+/** Grows the text field with its text, in browsers without `field-sizing`. */
+function resizeInput() {
   if (CSS.supports('field-sizing', 'content')) return;
   $('text').style.height = 'auto';
   $('text').style.height = `${$('text').scrollHeight + 2}px`;
 }
 
-$('part').addEventListener('click', part);
+$('part').addEventListener('click', leave);
 $('out').addEventListener('click', () => {
   connection.close();
   forget('name');
   forget('places');
   location.replace(location.pathname);
 });
-document.addEventListener('visibilitychange', seen);
-addEventListener('hashchange', () => here && go(asked() ?? 'general'));
-// What is a panel on a phone is a column on a desk.
+document.addEventListener('visibilitychange', markRead);
+addEventListener('hashchange', () => here && go(placeInUrl() ?? 'general'));
+// On wide screens, the panels are columns.
 matchMedia('(max-width: 62rem)').addEventListener('change', () => here && go(here.id));
 
-/** A room's name, as the server takes it. */
-function tidy(name) {
+/** Converts a name to a valid room name. */
+function toRoomName(name) {
   const plain = name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-/, '');
   return [...plain].slice(0, 24).join('').replace(/-$/, '');
 }
 
-/** The place that the address names. */
-function asked() {
+/** The place in the fragment of the URL. */
+function placeInUrl() {
   let id = '';
   try {
     id = decodeURIComponent(location.hash.slice(1));
   } catch {
-    // It names none.
+    // Not valid percent-encoding.
   }
-  return (/^@./.test(id) ? id : tidy(id)) || undefined;
+  return (/^@./.test(id) ? id : toRoomName(id)) || undefined;
 }
 
 function begin(name) {
   enter(name);
-  for (const id of JSON.parse(recall('places') ?? '["general"]')) settle(id);
-  go(asked() ?? places.keys().next().value);
+  for (const id of JSON.parse(recall('places') ?? '["general"]')) openPlace(id);
+  go(placeInUrl() ?? places.keys().next().value);
 }
 
 const name = recall('name');

@@ -1,91 +1,90 @@
-// How does the page stay connected?
+// How does the page reconnect, with backoff and heartbeats?
 //
-// `connect(url, { opened, heard, lost, refused })` opens a WebSocket that carries the
-// events of the hub, `{"event":…,"data":…}`, and another one whenever it is lost, until
-// the server turns us away (1008):
+// `connect(url, { onOpen, onEvent, onDisconnect, onRejected })` opens a WebSocket for events in
+// the hub's envelope, `{"event":…,"data":…}`. It reconnects until the server closes with 1008.
 //
-//   opened(send)         now one can send: what was said meanwhile, say
-//   heard(event, data)   the server has said something; the first time, we are in
-//   lost(when)           the connection is lost, and the next try is at this time
-//   refused(reason)      the server does not want us
+//   onOpen()             the WebSocket is open, `send` works
+//   onEvent(event, data) an event arrived; the first one means that the server accepted the name
+//   onDisconnect(when)   the connection was lost; the next attempt is at this time
+//   onRejected(reason)   the server closed with 1008
 
-/** The pause before the first try, and the longest; each is twice the one before. */
-const PAUSE = 500;
-const LONGEST = 15_000;
+/** Exponential backoff: the first and the maximum delay, in ms. */
+const FIRST_DELAY = 500;
+const MAX_DELAY = 15_000;
 
-/** How often we ask whether the server is there, and how long it may take to answer. */
-const BEAT = 20_000;
-const PATIENCE = 4_000;
+/** The interval of heartbeats, and the timeout of the response, in ms. */
+const HEARTBEAT_INTERVAL = 20_000;
+const RESPONSE_TIMEOUT = 4_000;
 
-export function connect(url, { opened, heard, lost, refused }) {
+export function connect(url, { onOpen, onEvent, onDisconnect, onRejected }) {
   let socket;
-  let tries = 0;
-  let over = false;
-  let waiting;
-  let doubting;
+  let attempts = 0;
+  let isClosed = false;
+  let reconnectTimer;
+  let responseTimer;
 
   function open() {
-    clearTimeout(waiting);
-    const mine = new WebSocket(url);
-    socket = mine;
-    mine.onopen = () => opened(send);
-    mine.onmessage = ({ data }) => {
-      tries = 0;
-      trust();
-      const said = JSON.parse(data);
-      heard(said.event, said.data);
+    clearTimeout(reconnectTimer);
+    const opened = new WebSocket(url);
+    socket = opened;
+    opened.onopen = () => onOpen();
+    opened.onmessage = ({ data }) => {
+      attempts = 0;
+      stopTimeout();
+      const message = JSON.parse(data);
+      onEvent(message.event, message.data);
     };
-    mine.onclose = ({ code, reason }) => {
-      drop();
+    opened.onclose = ({ code, reason }) => {
+      discard();
       if (code === 1008) {
         close();
-        refused(reason);
+        onRejected(reason);
       } else {
-        again();
+        scheduleReconnect();
       }
     };
-    // An attempt that gets no answer at all is given up, too.
-    doubt(2 * PATIENCE);
+    // The timeout of the opening handshake and the first event.
+    startTimeout(2 * RESPONSE_TIMEOUT);
   }
 
-  /** Nothing more is heard of this one. */
-  function drop() {
-    trust();
+  /** Closes the socket, and ignores its further events. */
+  function discard() {
+    stopTimeout();
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
   }
 
-  /** Many pages lose their server at once: they do not come back at once. */
-  function again() {
-    const pause = Math.min(LONGEST, PAUSE * 2 ** tries) * (0.5 + Math.random() / 2);
-    tries += 1;
-    clearTimeout(waiting);
-    waiting = setTimeout(open, pause);
-    lost(Date.now() + pause);
+  /** Schedules the next attempt. The jitter spreads the reconnects of many pages. */
+  function scheduleReconnect() {
+    const delay = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** attempts) * (0.5 + Math.random() / 2);
+    attempts += 1;
+    clearTimeout(reconnectTimer);
+    reconnectTimer = setTimeout(open, delay);
+    onDisconnect(Date.now() + delay);
   }
 
-  function trust() {
-    clearTimeout(doubting);
-    doubting = undefined;
+  function stopTimeout() {
+    clearTimeout(responseTimer);
+    responseTimer = undefined;
   }
 
-  function doubt(patience) {
-    doubting ??= setTimeout(() => {
-      drop();
-      again();
-    }, patience);
+  function startTimeout(timeout) {
+    responseTimer ??= setTimeout(() => {
+      discard();
+      scheduleReconnect();
+    }, timeout);
   }
 
   function isOpen() {
     return socket.readyState === WebSocket.OPEN;
   }
 
-  /** A network that is gone says nothing, so we ask. */
-  function ask() {
-    if (over) return;
+  /** Sends a heartbeat, or reconnects at once. */
+  function probe() {
+    if (isClosed) return;
     if (isOpen()) {
       send('beat');
-      doubt(PATIENCE);
+      startTimeout(RESPONSE_TIMEOUT);
     } else if (socket.readyState !== WebSocket.CONNECTING) {
       open();
     }
@@ -96,15 +95,15 @@ export function connect(url, { opened, heard, lost, refused }) {
   }
 
   function close() {
-    over = true;
-    clearTimeout(waiting);
-    clearInterval(beating);
-    drop();
+    isClosed = true;
+    clearTimeout(reconnectTimer);
+    clearInterval(heartbeat);
+    discard();
   }
 
-  const beating = setInterval(() => isOpen() && ask(), BEAT);
-  for (const event of ['online', 'offline', 'pageshow']) addEventListener(event, ask);
-  document.addEventListener('visibilitychange', () => document.hidden || ask());
+  const heartbeat = setInterval(() => isOpen() && probe(), HEARTBEAT_INTERVAL);
+  for (const event of ['online', 'offline', 'pageshow']) addEventListener(event, probe);
+  document.addEventListener('visibilitychange', () => document.hidden || probe());
   open();
-  return { send, close, retry: ask };
+  return { send, close, retry: probe };
 }

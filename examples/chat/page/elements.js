@@ -1,6 +1,6 @@
-// How are elements made? Words go in as text, never as markup.
+// How are DOM elements created? User input is inserted as text, never as markup.
 
-/** An element with these properties; children are elements and texts. */
+/** Creates an element with properties. Children are elements or text. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -13,7 +13,7 @@ export function make(tag, properties = {}, ...children) {
 
 const HUES = [255, 25, 155, 320, 200, 290, 55, 350];
 
-/** The first letter of a name, in a colour of its own. */
+/** An avatar: the first letter of a name, in a color derived from the name. */
 export function face(name) {
   const [letter = '?'] = name;
   const element = make('span', { className: 'face', ariaHidden: 'true' }, letter.toUpperCase());
@@ -23,7 +23,7 @@ export function face(name) {
   return element;
 }
 
-/** A text whose addresses are links. */
+/** Splits a text into text and links for its URLs. */
 export function linked(text) {
   return text.split(/(https?:\/\/[^\s<>"]*[^\s<>".,:;!?)\]}'])/).map((part, at) => {
     if (at % 2 === 0) return part;

@@ -1,41 +1,40 @@
-// How does the talk look?
+// How are the messages of a place displayed?
 //
-// A place has `lines`: what somebody has said, `{ from, text, at, key, fate }`, and notes
-// of who came and went, `{ names, did, at }`. `fate` is what became of one's own words: waiting,
-// failed, or nothing when all have heard them. `firstNew` is the first line that was not
-// seen.
+// A place has `lines`: messages, `{ from, text, at, key, status }`, and notes of users who joined
+// or left, `{ names, did, at }`. `status` is `waiting` or `failed` for a message of this user, and
+// undefined after the server confirmed it. `firstNew` is the first unread line.
 
 import { face, linked, make } from './elements.js';
 
 const log = document.querySelector('#log');
 const newest = document.querySelector('#newest');
 
-/** What one says within five minutes stands together. */
-const TOGETHER = 5 * 60_000;
+/** Messages of a user within five minutes share one header. */
+const GROUP_INTERVAL = 5 * 60_000;
 
-/** Is the end in view? Then it stays so. */
+/** Whether the log is scrolled to the end, and follows new lines. */
 let atEnd = true;
 let place;
 let me;
 let choose;
 
-/** Who I am, and what to do when a name is chosen. */
+/** Sets the name of this user, and the callback for a click on another name. */
 export function begin(name, onName) {
   me = name;
   choose = onName;
 }
 
-/** Draws a place, and goes to its end. */
+/** Draws a place, and scrolls to its end. */
 export function show(shown) {
   place = shown;
   redraw();
   toEnd();
 }
 
-/** Draws the place that is shown from its beginning. */
+/** Draws all lines of the displayed place. */
 export function redraw() {
   const top = log.scrollTop;
-  // It is there to be read, and was announced before.
+  // A screen reader has announced these lines already.
   log.ariaLive = 'off';
   log.replaceChildren(start());
   place.lines.forEach((line, at) => draw(line, place.lines[at - 1]));
@@ -44,7 +43,7 @@ export function redraw() {
   else log.scrollTop = top;
 }
 
-/** Draws the last line of the place that is shown. */
+/** Draws the last line of the displayed place. */
 export function append() {
   const line = place.lines.at(-1);
   draw(line, place.lines.at(-2));
@@ -52,10 +51,10 @@ export function append() {
   else if (!line.names) newest.hidden = false;
 }
 
-/** Draws one of my lines again. */
+/** Redraws a message of this user. */
 export function update(line) {
   const old = log.querySelector(`[data-key="${CSS.escape(line.key)}"]`);
-  old?.replaceWith(said(line, old.classList.contains('first')));
+  old?.replaceWith(messageItem(line, old.classList.contains('first')));
   if (atEnd) toEnd();
 }
 
@@ -71,12 +70,12 @@ function draw(line, before) {
   if (line.names) {
     log.append(make('li', { className: 'note' }, ...listed(line.names), ` ${line.did}`));
   } else {
-    log.append(said(line, line.from !== before?.from || line.at - before.at > TOGETHER));
+    log.append(messageItem(line, line.from !== before?.from || line.at - before.at > GROUP_INTERVAL));
   }
 }
 
-function said(line, first) {
-  const { from, text, at, key, fate } = line;
+function messageItem(line, first) {
+  const { from, text, at, key, status } = line;
   const words = make('div', { className: 'words' }, ...linked(text));
   const time = make('time', { dateTime: new Date(at).toISOString() }, clock(at));
   const head = first ? [face(from), make('div', { className: 'by' }, by(from), time)] : [time];
@@ -84,23 +83,23 @@ function said(line, first) {
   item.dataset.key = key;
   item.classList.toggle('first', first);
   if (!first) time.prepend(make('span', { className: 'unseen' }, `${from}, `));
-  if (fate) {
-    item.classList.add(fate);
-    item.append(make('div', { className: 'fate' }, FATES[fate]));
+  if (status) {
+    item.classList.add(status);
+    item.append(make('div', { className: 'status' }, STATUS_TEXTS[status]));
   }
   return item;
 }
 
-const FATES = { waiting: 'Sending…', failed: 'Not delivered: nobody of this name is here.' };
+const STATUS_TEXTS = { waiting: 'Sending…', failed: 'Not delivered: this user is not connected.' };
 
-/** A name that can be chosen, to write in private. */
+/** A name as a button that starts a private conversation. */
 function by(name) {
   const shown = make('bdi', {}, name);
   if (name === me) return shown;
   return make('button', { type: 'button', title: 'Write in private', onclick: () => choose(name) }, shown);
 }
 
-/** Names as they are said: Ann, Ben and Mia. */
+/** Names as a list in English: Ann, Ben and Mia. */
 function listed(names) {
   return names.flatMap((name, at) => {
     const bdi = make('bdi', {}, name);
@@ -109,11 +108,11 @@ function listed(names) {
   });
 }
 
-/** What stands above the first line. */
+/** The introduction above the first line. */
 function start() {
   const [title, text] = place.person
-    ? [place.person, 'Only the two of you read this. It is kept nowhere, and goes with the page.']
-    : [`#${place.id}`, 'The room begins here. For company, open this page in another tab, or send somebody its address.'];
+    ? [place.person, 'Only the two of you can read this. It is not stored, and is lost when you close the page.']
+    : [`#${place.id}`, 'The start of the room. Open this page in another tab, or share its address.'];
   return make('li', { className: 'start' }, make('strong', {}, title), text);
 }
 
@@ -142,5 +141,5 @@ newest.addEventListener('click', () => {
   toEnd();
   log.focus();
 });
-// A keyboard on the screen takes room.
+// An on-screen keyboard resizes the log.
 new ResizeObserver(() => atEnd && toEnd()).observe(log);

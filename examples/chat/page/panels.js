@@ -1,10 +1,10 @@
-// What stands beside the talk: rooms, private talks, who is here, who one is?
+// How are the side panels drawn: rooms, direct messages, members and the user's own name?
 
 import { face, make } from './elements.js';
 
 const $ = (id) => document.getElementById(id);
 
-/** All rooms, and all places that one is in. `go` is what a choice does. */
+/** Draws all rooms and the open conversations. `go` is the callback for a click. */
 export function drawSide({ places, rooms, here, go }) {
   const row = (id, sign, name, count) => {
     const place = places.get(id);
@@ -37,24 +37,24 @@ export function drawSide({ places, rooms, here, go }) {
   document.title = `${unread ? `(${unread}) ` : ''}${where} · Chat`;
 }
 
-/** Room 2 comes before room 10. */
+/** Sorts numerically: room 2 before room 10. */
 function byName([one], [other]) {
   return one.localeCompare(other, undefined, { numeric: true });
 }
 
-/** Whoever has the focus in a list that is drawn again keeps it. */
+/** Replaces the items of a list, and keeps the focus. */
 function replace(list, items) {
   const at = [...list.children].findIndex((item) => item.contains(document.activeElement));
   list.replaceChildren(...items);
   list.children[at]?.querySelector('button')?.focus();
 }
 
-/** The head of the place that is shown, and who is in it. */
+/** Draws the header and the members of the displayed place. */
 export function drawHere({ places, here, me, go }) {
   const { id, person, people } = here;
   $('chat').classList.toggle('private', person !== undefined);
   $('title').replaceChildren(make('bdi', {}, person ?? `# ${id}`));
-  $('about').textContent = person ? 'Private: only the two of you' : company(people);
+  $('about').textContent = person ? 'Private: only the two of you' : memberCount(people);
   $('text').placeholder = person ? `Message to ${person}` : `Message in #${id}`;
   $('part').hidden = places.size < 2;
   $('part').textContent = person ? 'Close' : 'Leave';
@@ -70,7 +70,7 @@ export function drawHere({ places, here, me, go }) {
   }));
 }
 
-function company(people) {
+function memberCount(people) {
   if (!people) return '';
   if (people.length > 1) return `${people.length} people here`;
   return 'Only you are here';

@@ -1,12 +1,12 @@
-// Which theme does one see? What the system says, until one says otherwise.
+// Which theme is used: the system's, or the one that the user selected?
 //
-// It runs before the page is drawn, so that it is never drawn in the wrong theme.
+// It runs before the page is drawn, to avoid a flash of the wrong theme.
 
 const root = document.documentElement;
 const system = matchMedia('(prefers-color-scheme: dark)');
 
-/** A browser may keep nothing for us. */
-function kept() {
+/** The stored selection; null if storage is disabled. */
+function storedTheme() {
   try {
     return localStorage.getItem('theme');
   } catch {
@@ -19,7 +19,7 @@ function choose(theme) {
   try {
     localStorage.setItem('theme', theme);
   } catch {
-    // It holds for this page.
+    // Storage is disabled: the selection applies to this page only.
   }
 }
 
@@ -27,7 +27,7 @@ function isDark() {
   return (root.dataset.theme ?? (system.matches ? 'dark' : 'light')) === 'dark';
 }
 
-const theme = kept();
+const theme = storedTheme();
 if (theme === 'light' || theme === 'dark') root.dataset.theme = theme;
 
 addEventListener('DOMContentLoaded', () => {

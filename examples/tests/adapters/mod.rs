@@ -1,5 +1,5 @@
-//! How is one application served by each adapter?
-#![allow(dead_code, reason = "each test file takes what it needs")]
+//! How do tests serve one handler with each adapter?
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,35 +19,35 @@ use ws_core::Role;
 use ws_core::handshake::Offer;
 use ws_server_hyper::{AcceptOptions, Compression, Config, Conn, Outcome, TestClient};
 
-/// An application on one of the adapters.
+/// A handler that is served by one of the adapters.
 pub(crate) struct Served {
     pub(crate) by: &'static str,
-    /// One that talks to it in memory.
+    /// An in-memory client of it.
     pub(crate) client: TestClient,
-    /// Serves one stream, whose client has this address.
-    serve_of: Box<dyn Fn(Stream, Option<SocketAddr>)>,
+    /// Serves one stream, with the address of its client.
+    serve_with_peer: Box<dyn Fn(Stream, Option<SocketAddr>)>,
 }
 
 impl Served {
     /// Serves one stream.
     pub(crate) fn serve(&self, io: Stream) {
-        (self.serve_of)(io, None);
+        (self.serve_with_peer)(io, None);
     }
 
-    /// Serves one stream, whose client has this address.
-    pub(crate) fn serve_of(&self, io: Stream, peer: SocketAddr) {
-        (self.serve_of)(io, Some(peer));
+    /// Serves one stream, with the address of its client.
+    pub(crate) fn serve_with_peer(&self, io: Stream, peer: SocketAddr) {
+        (self.serve_with_peer)(io, Some(peer));
     }
 }
 
-/// Any stream.
+/// A stream of any type.
 pub(crate) type Stream = Box<dyn Both>;
 
 pub(crate) trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 
-/// The same on all adapters: this handler serves every path of one word.
+/// Serves a handler with each adapter, at every path of one segment.
 pub(crate) fn each<H, Fut>(options: &AcceptOptions, handler: H) -> [Served; 3]
 where
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
@@ -66,20 +66,21 @@ where
     Fut: Future<Output: Outcome> + Send + 'static,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let answer: Response<Full<Bytes>> = match ws_server_hyper::accept(&mut request, &options) {
+        let response: Response<Full<Bytes>> = match ws_server_hyper::accept(&mut request, &options)
+        {
             Ok((response, upgrade)) => {
                 tokio::spawn(upgrade.serve(handler.clone()));
                 response
             }
             Err(rejection) => rejection.into_response().map(Full::from),
         };
-        async { Ok::<_, Infallible>(answer) }
+        async { Ok::<_, Infallible>(response) }
     });
     let client = TestClient::new(service.clone());
-    let serve_of = move |io, peer| {
-        end(ws_server_hyper::serve_stream(io, peer, service.clone()));
+    let serve_with_peer = move |io, peer| {
+        spawn_conn(ws_server_hyper::serve_stream(io, peer, service.clone()));
     };
-    Served { by: "hyper", client, serve_of: Box::new(serve_of) }
+    Served { by: "hyper", client, serve_with_peer: Box::new(serve_with_peer) }
 }
 
 fn on_axum<H, Fut>(options: AcceptOptions, handler: H) -> Served
@@ -89,8 +90,9 @@ where
 {
     let app = Router::new().route("/{path}", ws_server_axum::websocket(options, handler));
     let client = ws_server_axum::test_client(app.clone());
-    let serve_of = move |io, peer| end(ws_server_axum::serve_stream(io, peer, app.clone()));
-    Served { by: "axum", client, serve_of: Box::new(serve_of) }
+    let serve_with_peer =
+        move |io, peer| spawn_conn(ws_server_axum::serve_stream(io, peer, app.clone()));
+    Served { by: "axum", client, serve_with_peer: Box::new(serve_with_peer) }
 }
 
 fn on_warp<H, Fut>(options: AcceptOptions, handler: H) -> Served
@@ -102,21 +104,21 @@ where
     let route = route.map(|_: String, response| response);
     let service = warp::service(route.recover(ws_server_warp::recover));
     let client = ws_server_warp::test_client(service.clone());
-    let serve_of = move |io, peer| {
-        end(ws_server_warp::serve_stream(io, peer, service.clone()));
+    let serve_with_peer = move |io, peer| {
+        spawn_conn(ws_server_warp::serve_stream(io, peer, service.clone()));
     };
-    Served { by: "warp", client, serve_of: Box::new(serve_of) }
+    Served { by: "warp", client, serve_with_peer: Box::new(serve_with_peer) }
 }
 
-/// Runs a connection to its end. What goes wrong is seen at the other.
-fn end<E: Send + 'static>(conn: impl Future<Output = Result<(), E>> + Send + 'static) {
+/// Runs a connection. The client sees an error as a closed connection.
+fn spawn_conn<E: Send + 'static>(conn: impl Future<Output = Result<(), E>> + Send + 'static) {
     tokio::spawn(async { conn.await.map_err(drop) });
 }
 
-/// A client of HTTP/2, for what our own cannot be had for.
+/// An HTTP/2 client, for tests that `TestClient` cannot do.
 pub(crate) type Http2 = http2::SendRequest<Empty<Bytes>>;
 
-/// Speaks HTTP/2 over a stream.
+/// Opens an HTTP/2 connection over a stream.
 pub(crate) async fn http2(io: Stream) -> Http2 {
     let io = TokioIo::new(io);
     let (client, conn) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
@@ -127,16 +129,16 @@ pub(crate) async fn http2(io: Stream) -> Http2 {
     client
 }
 
-/// Makes a WebSocket by an extended CONNECT.
+/// Opens a WebSocket by an extended CONNECT (RFC 8441).
 pub(crate) async fn connect(mut client: Http2, path: &str, compression: Compression) -> Conn {
     let offer = Offer::new([""; 0], compression).unwrap();
     let request = Request::connect(format!("https://localhost{path}")).version(Version::HTTP_2);
     let request = request.extension(Protocol::from_static("websocket"));
     let mut request = request.body(Empty::new()).unwrap();
     request.headers_mut().extend(offer.connect_headers());
-    let mut answer = client.send_request(request).await.unwrap();
-    let agreed = offer.verify(&answer).unwrap();
-    let io = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    let mut response = client.send_request(request).await.unwrap();
+    let agreed = offer.verify(&response).unwrap();
+    let io = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
     let config = Config::new().compression(compression);
     Conn::from_stream(io, Role::Client, agreed, Bytes::new(), config)
 }

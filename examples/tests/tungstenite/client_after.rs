@@ -1,4 +1,4 @@
-//! The same client, on a connection of ours.
+//! How does the client look on a `ws-core` connection?
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! A client of tokio-tungstenite.
+//! How does a client look with tokio-tungstenite?
 
 use futures::{SinkExt, StreamExt};
 use tokio_tungstenite::connect_async;

@@ -1,4 +1,4 @@
-//! The same chat, on a connection of ours.
+//! How does the chat look on a `ws-core` connection?
 
 use std::io;
 

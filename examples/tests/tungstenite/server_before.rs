@@ -1,4 +1,4 @@
-//! A chat on tokio-tungstenite.
+//! How does a chat look with tokio-tungstenite?
 
 use std::io;
 

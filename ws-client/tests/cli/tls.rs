@@ -80,7 +80,7 @@ impl Authority {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let server = ws_server_hyper::server();
+                    let server = ws_server_hyper::http_builder();
                     let service = service_fn(answer);
                     let _ =
                         server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;

@@ -40,7 +40,7 @@ pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'stat
         };
         Ok::<Response<_>, Infallible>(answer)
     });
-    let server = ws_server_hyper::server();
+    let server = ws_server_hyper::http_builder();
     // What goes wrong is seen at the other end.
     drop(server.serve_connection_with_upgrades(TokioIo::new(io), service).await);
 }

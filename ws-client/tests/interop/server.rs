@@ -26,7 +26,7 @@ use warp::path::FullPath;
 use ws_client::{Compression, Config, Conn, Ending, Error, Limits, Message, Stats, StatusCode};
 use ws_core::AcceptOptions;
 use ws_server_axum::WebSocketLayer;
-use ws_server_warp::Filtered;
+use ws_server_warp::ServeFilter;
 
 use crate::rows::{Close, LONGEST, Rows};
 use crate::tls::Over;
@@ -231,7 +231,7 @@ impl Shared {
         Router::new().fallback(pages).layer(sockets).layer(watched)
     }
 
-    pub(crate) fn warp(self: Arc<Self>) -> impl Filtered {
+    pub(crate) fn warp(self: Arc<Self>) -> impl ServeFilter {
         let (options, shared) = (self.options.clone(), Arc::clone(&self));
         let serve = async move |conn| shared.serve(conn).await;
         let pages = warp::path::full().map(|path: FullPath| page(path.as_str()).map(|_| PAGE));

@@ -72,7 +72,7 @@ impl Shared {
         stream: TlsStream<TcpStream>,
         peer: SocketAddr,
     ) -> Result<()> {
-        let server = ws_server_hyper::server();
+        let server = ws_server_hyper::http_builder();
         let served = match adapter {
             Adapter::Tcp | Adapter::Hyper => {
                 let service = service_fn(move |mut request| {

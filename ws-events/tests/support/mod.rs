@@ -127,7 +127,7 @@ where
         };
         async { Ok::<_, Infallible>(answer) }
     });
-    let server = ws_server_hyper::server();
+    let server = ws_server_hyper::http_builder();
     let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
 }
 

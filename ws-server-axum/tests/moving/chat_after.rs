@@ -1,4 +1,4 @@
-//! A chat on `ws-server-axum`.
+//! How does a broadcast chat look with `ws-server-axum`?
 
 use axum::Router;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! A chat on axum's own `ws`.
+//! How does a broadcast chat look with axum's own `ws`?
 
 use axum::Router;
 use axum::extract::State;

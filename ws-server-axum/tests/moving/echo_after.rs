@@ -1,4 +1,4 @@
-//! An echo on `ws-server-axum`.
+//! How does an echo look with `ws-server-axum`?
 
 use axum::Router;
 use axum::response::Response;

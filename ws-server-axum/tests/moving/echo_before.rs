@@ -1,4 +1,4 @@
-//! An echo on axum's own `ws`.
+//! How does an echo look with axum's own `ws`?
 
 use axum::Router;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};

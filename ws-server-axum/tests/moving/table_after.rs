@@ -1,4 +1,4 @@
-//! What the table of the guide names, on `ws-server-axum`.
+//! Which code of `ws-server-axum` does the table of the guide show?
 
 use axum::Router;
 use axum::response::Response;
@@ -13,7 +13,7 @@ async fn handler(ws: WebSocketUpgrade) -> Response {
     ws.protocols(["chat"]).on_upgrade(async |conn| {
         assert_eq!(conn.subprotocol(), Some("chat"));
         let _ = talk(&conn).await;
-        // The other way to write.
+        // The second handle of the connection, for writing.
         let writer = conn.clone();
         let (code, reason) = (StatusCode::POLICY_VIOLATION, "that is all");
         writer.close(code, reason).await?;
@@ -50,8 +50,8 @@ async fn talk(conn: &Conn) -> Result<(), Error> {
     }
 }
 
-/// Codes by their names.
-#[expect(dead_code, reason = "they are only named")]
+/// The constants that the table names.
+#[expect(dead_code, reason = "only the names are checked")]
 const CODES: [StatusCode; 4] = [
     StatusCode::NORMAL_CLOSURE,
     StatusCode::GOING_AWAY,

@@ -56,7 +56,7 @@ pub(super) async fn welcome(
         let answer = answer(server, request, peer);
         async { Ok::<_, Infallible>(answer) }
     });
-    let http = ws_server_hyper::server();
+    let http = ws_server_hyper::http_builder();
     // What went wrong with a connection is told by itself.
     let _ = http.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
 }

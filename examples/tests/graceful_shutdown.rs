@@ -1,4 +1,4 @@
-//! Does a server stop when it is told to, whatever is open, and whichever the adapter?
+//! Does the server of each adapter shut down gracefully with open WebSockets and requests?
 #![cfg(test)]
 
 mod adapters;
@@ -38,22 +38,22 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// A page that takes its time.
+/// A page whose response is delayed until `done`.
 #[derive(Clone, Default)]
 struct Page {
-    asked: Arc<Notify>,
+    requested: Arc<Notify>,
     done: Arc<Notify>,
 }
 
 impl Page {
     async fn get(self) -> &'static str {
-        self.asked.notify_one();
+        self.requested.notify_one();
         self.done.notified().await;
         "a page"
     }
 }
 
-/// Serves an echo and a page until the signal.
+/// Serves an echo and a page until the shutdown signal.
 type Serve = fn(TcpListener, AcceptOptions, Page, Signal) -> JoinHandle<()>;
 
 fn hyper(
@@ -65,7 +65,7 @@ fn hyper(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (options, page) = (options.clone(), page.clone());
         async move {
-            Ok::<_, Infallible>(match ws_server_hyper::try_accept(&mut request, &options) {
+            Ok::<_, Infallible>(match ws_server_hyper::accept_optional(&mut request, &options) {
                 Ok(Some((response, upgrade))) => {
                     tokio::spawn(upgrade.serve(echo));
                     response
@@ -89,7 +89,7 @@ fn axum(listener: TcpListener, options: AcceptOptions, page: Page, stop: Signal)
     tokio::spawn(async { ws_server_axum::serve_until(listener, app, stop).await.unwrap() })
 }
 
-fn axums_own(
+fn axum_serve(
     listener: TcpListener,
     options: AcceptOptions,
     page: Page,
@@ -106,7 +106,7 @@ fn warp(listener: TcpListener, options: AcceptOptions, page: Page, stop: Signal)
     tokio::spawn(async { ws_server_warp::serve_until(listener, routes, stop).await.unwrap() })
 }
 
-const ALL: [Serve; 4] = [hyper, axum, axums_own, warp];
+const ALL: [Serve; 4] = [hyper, axum, axum_serve, warp];
 
 /// A WebSocket over HTTP/1.1 and one over HTTP/2.
 async fn sockets(addr: SocketAddr) -> [Conn; 2] {
@@ -121,22 +121,22 @@ async fn check_echo(conn: &Conn) {
     assert_eq!(conn.read().await.unwrap().as_text(), Some("hello"));
 }
 
-/// Asks for the page, and has its connection kept.
-async fn ask(addr: SocketAddr) -> (http1::SendRequest<Empty<Bytes>>, JoinHandle<String>) {
+/// Requests the page over a keep-alive connection.
+async fn request_page(addr: SocketAddr) -> (http1::SendRequest<Empty<Bytes>>, JoinHandle<String>) {
     let stream = TcpStream::connect(addr).await.unwrap();
     let (mut client, conn) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(conn);
     let request = Request::get("/page").header("host", "a").body(Empty::new()).unwrap();
-    let answer = client.send_request(request);
+    let response = client.send_request(request);
     let page = tokio::spawn(async {
-        let body = answer.await.unwrap().into_body().collect().await.unwrap();
+        let body = response.await.unwrap().into_body().collect().await.unwrap();
         String::from_utf8(body.to_bytes().to_vec()).unwrap()
     });
     (client, page)
 }
 
 #[tokio::test]
-async fn a_server_that_drains_at_the_signal_ends_with_sockets_of_both_versions_open() {
+async fn a_drain_at_the_signal_closes_websockets_of_both_http_versions() {
     for serve in ALL {
         in_time(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -152,21 +152,21 @@ async fn a_server_that_drains_at_the_signal_ends_with_sockets_of_both_versions_o
             };
             let server = serve(listener, options, page.clone(), Box::pin(signal));
             let conns = sockets(addr).await;
-            let (_client, asked) = ask(addr).await;
-            page.asked.notified().await;
+            let (_client, requested) = request_page(addr).await;
+            page.requested.notified().await;
             for conn in &conns {
                 check_echo(conn).await;
             }
             stop.send(()).unwrap();
             for conn in &conns {
-                let told = conn.read().await.unwrap_err();
-                assert_eq!(told.close_status(), Some(StatusCode::GOING_AWAY));
+                let error = conn.read().await.unwrap_err();
+                assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
             }
             let counts = counts.recv().await.unwrap();
             assert_eq!((counts.open, counts.told, counts.cut), (0, 2, 0));
-            // The request that was under way is answered all the same.
+            // The request in progress still gets its response.
             page.done.notify_one();
-            assert_eq!(asked.await.unwrap(), "a page");
+            assert_eq!(requested.await.unwrap(), "a page");
             server.await.unwrap();
         })
         .await;
@@ -174,8 +174,8 @@ async fn a_server_that_drains_at_the_signal_ends_with_sockets_of_both_versions_o
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_answers_what_is_under_way_and_leaves_sockets_open() {
-    // axum's own says for itself what it does.
+async fn a_dropped_server_finishes_requests_and_keeps_websockets_open() {
+    // Not for `axum::serve`, whose behavior is its own.
     for serve in [hyper, axum, warp] as [Serve; 3] {
         in_time(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -184,16 +184,16 @@ async fn a_server_that_is_dropped_answers_what_is_under_way_and_leaves_sockets_o
             let never = Box::pin(std::future::pending());
             let server = serve(listener, AcceptOptions::new(), page.clone(), never);
             let conns = sockets(addr).await;
-            let (mut client, asked) = ask(addr).await;
-            page.asked.notified().await;
+            let (mut client, requested) = request_page(addr).await;
+            page.requested.notified().await;
             server.abort();
             assert!(server.await.unwrap_err().is_cancelled());
             for conn in &conns {
                 check_echo(conn).await;
             }
             page.done.notify_one();
-            assert_eq!(asked.await.unwrap(), "a page");
-            // And its connection is not kept.
+            assert_eq!(requested.await.unwrap(), "a page");
+            // Then its connection closes.
             while client.ready().await.is_ok() {
                 tokio::task::yield_now().await;
             }

@@ -1,4 +1,4 @@
-//! How long does a server wait for a client that has connected, whichever the adapter?
+//! Does each adapter disconnect clients that send no request within the timeout?
 #![cfg(test)]
 
 mod adapters;
@@ -18,13 +18,13 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// What a client says before it falls silent.
-const WORDS: [&[u8]; 7] = [
+/// What a client sends before it stays silent.
+const INPUTS: [&[u8]; 7] = [
     b"",
-    // Which version it speaks cannot be told yet.
+    // The HTTP version cannot be detected yet.
     b"PRI * HTT",
     b"GET /x HTTP/1.1\r\nHost: a\r\n",
-    // It has asked for something, and might ask again.
+    // One request is complete. HTTP/1.1 keeps the connection open for the next.
     b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -32,16 +32,16 @@ const WORDS: [&[u8]; 7] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_asks_for_nothing_is_let_go() {
+async fn a_client_without_a_complete_request_is_disconnected_after_30_s() {
     for served in adapters::each(&AcceptOptions::new(), echo) {
-        for words in WORDS {
-            let (mut here, there) = duplex(4096);
+        for input in INPUTS {
+            let (mut client_io, server_io) = duplex(4096);
             let began = Instant::now();
-            served.serve(Box::new(there));
-            here.write_all(words).await.unwrap();
-            let mut answer = Vec::new();
-            let gone = here.read_to_end(&mut answer);
-            let context = format!("{}: {:?}", served.by, words.escape_ascii());
+            served.serve(Box::new(server_io));
+            client_io.write_all(input).await.unwrap();
+            let mut response = Vec::new();
+            let gone = client_io.read_to_end(&mut response);
+            let context = format!("{}: {:?}", served.by, input.escape_ascii());
             timeout(Duration::from_secs(100), gone).await.expect(&context).unwrap();
             assert_eq!(began.elapsed().as_secs(), 30, "{context}");
         }
@@ -49,15 +49,15 @@ async fn a_client_that_asks_for_nothing_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_has_asked_may_be_silent() {
+async fn an_http2_client_may_stay_idle_after_a_request() {
     for served in adapters::each(&AcceptOptions::new(), echo) {
-        let (here, there) = duplex(4096);
-        served.serve(Box::new(there));
-        let mut client = adapters::http2(Box::new(here)).await;
+        let (client_io, server_io) = duplex(4096);
+        served.serve(Box::new(server_io));
+        let mut client = adapters::http2(Box::new(client_io)).await;
         for _ in 0..3 {
             let request = Request::get("http://a/x").body(Empty::new()).unwrap();
-            let answer = client.send_request(request).await.unwrap();
-            assert_eq!(answer.status(), 405, "{}", served.by);
+            let response = client.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 405, "{}", served.by);
             sleep(Duration::from_secs(100)).await; // tidy: sleep is the subject
         }
     }

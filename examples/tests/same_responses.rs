@@ -1,6 +1,6 @@
-//! Do all adapters answer the same requests in the same way?
+//! Do all adapters send the same responses to the same requests?
 //!
-//! One application, on hyper, axum and warp; one table of requests, sent to each.
+//! One application with hyper, axum and warp, and one table of requests for all of them.
 #![cfg(test)]
 
 use std::convert::Infallible;
@@ -22,13 +22,13 @@ use tokio::sync::mpsc;
 use warp::Filter as _;
 use ws_server_hyper::{AcceptOptions, Compression, Conn, Origin, PathParams, TestClient};
 
-/// What middleware attaches.
+/// An extension that middleware adds.
 #[derive(Clone)]
 struct User(&'static str);
 
-/// What a handler knows.
+/// The data that a handler sees.
 #[derive(Debug, PartialEq)]
-struct Known {
+struct HandlerData {
     subprotocol: Option<String>,
     compressed: bool,
     room: Option<String>,
@@ -39,28 +39,28 @@ struct Known {
     version_header: Option<String>,
 }
 
-type Sender = mpsc::UnboundedSender<Known>;
-type Receiver = mpsc::UnboundedReceiver<Known>;
+type Sender = mpsc::UnboundedSender<HandlerData>;
+type Receiver = mpsc::UnboundedReceiver<HandlerData>;
 
-/// How often the filter was asked.
-type Asked = Arc<AtomicUsize>;
+/// Counts the calls of the filter.
+type FilterCalls = Arc<AtomicUsize>;
 
-fn options(asked: &Asked) -> AcceptOptions {
-    let asked = Arc::clone(asked);
+fn options(filter_calls: &FilterCalls) -> AcceptOptions {
+    let filter_calls = Arc::clone(filter_calls);
     AcceptOptions::new()
         .subprotocols(["v2", "v1"])
         .compression(Compression::no_context_takeover())
         .origin(Origin::patterns(["*.friend.example"]))
         .response_header(HeaderName::from_static("x-server"), HeaderValue::from_static("ours"))
         .filter(move |request| {
-            asked.fetch_add(1, Relaxed);
+            filter_calls.fetch_add(1, Relaxed);
             request.uri().query() != Some("skip")
         })
 }
 
 async fn handler(conn: Conn, sender: Sender) {
     let request = conn.request().unwrap();
-    let known = Known {
+    let handler_data = HandlerData {
         subprotocol: conn.subprotocol().map(str::to_owned),
         compressed: conn.is_compressed(),
         room: request.param("room").map(str::to_owned),
@@ -70,65 +70,71 @@ async fn handler(conn: Conn, sender: Sender) {
         path: request.uri.path().to_owned(),
         version_header: request.header("sec-websocket-version").map(str::to_owned),
     };
-    let _ = sender.send(known);
+    let _ = sender.send(handler_data);
 }
 
-/// The application on one of the adapters.
+/// The application with one of the adapters.
 struct Application {
     by: &'static str,
     client: TestClient,
-    known: Receiver,
-    asked: Asked,
+    handler_data: Receiver,
+    filter_calls: FilterCalls,
 }
 
 fn on_hyper() -> Application {
-    let asked = Asked::default();
-    let (sender, known) = mpsc::unbounded_channel();
-    let options = options(&asked);
+    let filter_calls = FilterCalls::default();
+    let (sender, handler_data) = mpsc::unbounded_channel();
+    let options = options(&filter_calls);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let sender = sender.clone();
         let room = request.uri().path().strip_prefix("/chat/").unwrap_or_default().to_owned();
         request.extensions_mut().insert(PathParams::from_iter([("room", room)]));
         request.extensions_mut().insert(User("ann"));
-        let answer = match ws_server_hyper::accept(&mut request, &options) {
+        let response = match ws_server_hyper::accept(&mut request, &options) {
             Ok((response, upgrade)) => {
                 tokio::spawn(upgrade.serve(|conn| handler(conn, sender)));
                 response
             }
             Err(rejection) => rejection.into_response().map(Full::<Bytes>::from),
         };
-        async { Ok::<Response<_>, Infallible>(answer) }
+        async { Ok::<Response<_>, Infallible>(response) }
     });
-    Application { by: "hyper", client: TestClient::new(service), known, asked }
+    Application { by: "hyper", client: TestClient::new(service), handler_data, filter_calls }
 }
 
 fn on_axum() -> Application {
-    let asked = Asked::default();
-    let (sender, known) = mpsc::unbounded_channel();
-    let route = ws_server_axum::websocket(options(&asked), move |conn| handler(conn, sender));
+    let filter_calls = FilterCalls::default();
+    let (sender, handler_data) = mpsc::unbounded_channel();
+    let route =
+        ws_server_axum::websocket(options(&filter_calls), move |conn| handler(conn, sender));
     let app = Router::new().route("/chat/{room}", route).layer(from_fn(
         async |mut request: AxumRequest, next: Next| {
             request.extensions_mut().insert(User("ann"));
             next.run(request).await
         },
     ));
-    Application { by: "axum", client: ws_server_axum::test_client(app), known, asked }
+    Application { by: "axum", client: ws_server_axum::test_client(app), handler_data, filter_calls }
 }
 
 fn on_warp() -> Application {
-    let asked = Asked::default();
-    let (sender, known) = mpsc::unbounded_channel();
-    let route = warp::path!("chat" / String).and(ws_server_warp::ws(options(&asked))).map(
+    let filter_calls = FilterCalls::default();
+    let (sender, handler_data) = mpsc::unbounded_channel();
+    let route = warp::path!("chat" / String).and(ws_server_warp::ws(options(&filter_calls))).map(
         move |room: String, ws: ws_server_warp::Ws| {
             let sender = sender.clone();
-            ws.param("room", room).local(User("ann")).on_upgrade(|conn| handler(conn, sender))
+            ws.param("room", room).extension(User("ann")).on_upgrade(|conn| handler(conn, sender))
         },
     );
     let service = warp::service(route.recover(ws_server_warp::recover));
-    Application { by: "warp", client: ws_server_warp::test_client(service), known, asked }
+    Application {
+        by: "warp",
+        client: ws_server_warp::test_client(service),
+        handler_data,
+        filter_calls,
+    }
 }
 
-/// A request, and what becomes of it.
+/// A request and the expected response.
 struct Row {
     version: Version,
     method: &'static str,
@@ -138,9 +144,9 @@ struct Row {
     without: Vec<&'static str>,
     with: Vec<(&'static str, &'static str)>,
     status: u16,
-    /// Headers of the answer; an empty value is one that must not be there.
-    answer: Vec<(&'static str, &'static str)>,
-    known: Option<Known>,
+    /// Headers of the response. An empty value means that the header has to be absent.
+    response: Vec<(&'static str, &'static str)>,
+    handler_data: Option<HandlerData>,
 }
 
 impl Row {
@@ -172,7 +178,7 @@ impl Row {
     }
 }
 
-/// A good opening handshake over this version.
+/// A valid opening handshake.
 fn good(version: Version) -> Row {
     let http2 = version == Version::HTTP_2;
     Row {
@@ -184,7 +190,7 @@ fn good(version: Version) -> Row {
         without: vec![],
         with: vec![],
         status: if http2 { 200 } else { 101 },
-        answer: if http2 {
+        response: if http2 {
             vec![("x-server", "ours"), ("upgrade", ""), ("sec-websocket-accept", "")]
         } else {
             vec![
@@ -194,7 +200,7 @@ fn good(version: Version) -> Row {
                 ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
             ]
         },
-        known: Some(Known {
+        handler_data: Some(HandlerData {
             subprotocol: None,
             compressed: false,
             room: Some("7".to_owned()),
@@ -207,10 +213,10 @@ fn good(version: Version) -> Row {
     }
 }
 
-/// One that is refused so.
-fn bad(version: Version, status: u16, answer: &[(&'static str, &'static str)]) -> Row {
-    let answer = [answer, &[("x-server", ""), ("sec-websocket-accept", "")]].concat();
-    Row { status, answer, known: None, ..good(version) }
+/// A handshake that is rejected with this status.
+fn bad(version: Version, status: u16, response: &[(&'static str, &'static str)]) -> Row {
+    let response = [response, &[("x-server", ""), ("sec-websocket-accept", "")]].concat();
+    Row { status, response, handler_data: None, ..good(version) }
 }
 
 const EXTENSIONS: &str = "sec-websocket-extensions";
@@ -218,15 +224,15 @@ const KEY: &str = "sec-websocket-key";
 const PROTOCOL: &str = "sec-websocket-protocol";
 const VERSION: &str = "sec-websocket-version";
 
-/// What depends on neither version of HTTP.
+/// Rows that are the same for HTTP/1.1 and HTTP/2.
 fn rows_of(version: Version) -> Vec<Row> {
     let deflate = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     let mut rows = vec![good(version)];
     let mut speaks = |offers: &[&'static str], chosen: Option<&'static str>| {
         let mut row = good(version);
         row.with.extend(offers.iter().map(|offer| (PROTOCOL, *offer)));
-        row.answer.push((PROTOCOL, chosen.unwrap_or("")));
-        row.known.as_mut().unwrap().subprotocol = chosen.map(str::to_owned);
+        row.response.push((PROTOCOL, chosen.unwrap_or("")));
+        row.handler_data.as_mut().unwrap().subprotocol = chosen.map(str::to_owned);
         rows.push(row);
     };
     speaks(&["v1"], Some("v1"));
@@ -236,8 +242,8 @@ fn rows_of(version: Version) -> Vec<Row> {
     let mut compresses = |offer, chosen: Option<&'static str>| {
         let mut row = good(version);
         row.with.push((EXTENSIONS, offer));
-        row.answer.push((EXTENSIONS, chosen.unwrap_or("")));
-        row.known.as_mut().unwrap().compressed = chosen.is_some();
+        row.response.push((EXTENSIONS, chosen.unwrap_or("")));
+        row.handler_data.as_mut().unwrap().compressed = chosen.is_some();
         rows.push(row);
     };
     compresses("permessage-deflate", Some(deflate));
@@ -267,7 +273,7 @@ fn rows() -> Vec<Row> {
     let old = Version::HTTP_10;
     let http1 = || good(Version::HTTP_11);
     let http2 = Version::HTTP_2;
-    let refused = |status, answer: &[_]| bad(Version::HTTP_11, status, answer);
+    let refused = |status, response: &[_]| bad(Version::HTTP_11, status, response);
     let upgrade = [("upgrade", "websocket"), ("connection", "Upgrade"), (VERSION, "13")];
     let mut rows = rows_of(Version::HTTP_11);
     rows.extend([
@@ -288,7 +294,7 @@ fn rows() -> Vec<Row> {
         Row { with: vec![("host", "here.example")], ..refused(400, &[]) },
         Row { body: "12345", ..refused(400, &[]) },
         Row { version: old, ..bad(old, 426, &[(VERSION, "13")]) },
-        // The host is that of the target, whatever else is said of it (RFC 9112 §3.2.2).
+        // The host of an absolute target replaces `Host` (RFC 9112 §3.2.2).
         Row {
             target: "http://there.example/chat/7?page=a%20b",
             with: vec![("origin", "http://there.example")],
@@ -299,13 +305,13 @@ fn rows() -> Vec<Row> {
             with: vec![("origin", "http://here.example")],
             ..refused(403, &[])
         },
-        // A plain request.
+        // Not a WebSocket request.
         Row { without: vec!["connection", "upgrade", KEY, VERSION], ..refused(426, &upgrade) },
     ]);
     rows.extend(rows_of(http2));
     rows.extend([
         Row { with: vec![(KEY, "whatever")], ..good(http2) },
-        // The host is `:authority`, whatever else is said of it (RFC 9113 §8.3.1).
+        // `:authority` replaces `Host` (RFC 9113 §8.3.1).
         Row {
             with: vec![("host", "other.example"), ("origin", "http://here.example")],
             ..good(http2)
@@ -327,55 +333,54 @@ fn rows() -> Vec<Row> {
 }
 
 impl Application {
-    /// Sends a request, and checks what becomes of it. Gives all of the answer that does not
-    /// depend on when it was given.
+    /// Sends a request and checks the response. Returns the response without the `Date` header.
     async fn check(&mut self, row: &Row) -> (StatusCode, HeaderMap, Bytes) {
         let request = row.request();
         let context = format!("{}: {request:?}", self.by);
-        // What asks for no WebSocket is nothing for the filter.
-        let asks = ws_server_hyper::is_upgrade(&request);
-        self.asked.store(0, Relaxed);
+        // The filter is not called for other requests.
+        let is_upgrade = ws_server_hyper::is_upgrade(&request);
+        self.filter_calls.store(0, Relaxed);
         let run = async {
             let client = match row.version {
                 Version::HTTP_2 => self.client.clone().http2(),
                 _ => self.client.clone(),
             };
-            let answer = client.send(request).await.expect(&context);
-            assert_eq!(answer.status(), row.status, "{context}\n{answer:?}");
-            for (name, value) in &row.answer {
-                let found = answer.headers().get(*name).map(|value| value.to_str().unwrap());
+            let response = client.send(request).await.expect(&context);
+            assert_eq!(response.status(), row.status, "{context}\n{response:?}");
+            for (name, value) in &row.response {
+                let found = response.headers().get(*name).map(|value| value.to_str().unwrap());
                 assert_eq!(found.unwrap_or(""), *value, "{name} of {context}");
             }
-            if row.known.is_some() {
-                assert_eq!(self.known.recv().await, row.known, "{context}");
+            if row.handler_data.is_some() {
+                assert_eq!(self.handler_data.recv().await, row.handler_data, "{context}");
             }
-            assert!(self.known.try_recv().is_err(), "{context}");
-            answer
+            assert!(self.handler_data.try_recv().is_err(), "{context}");
+            response
         };
-        let answer = tokio::time::timeout(Duration::from_secs(20), run).await.expect(&context);
-        assert_eq!(self.asked.load(Relaxed), usize::from(asks), "{context}");
-        let (mut head, body) = answer.into_parts();
+        let response = tokio::time::timeout(Duration::from_secs(20), run).await.expect(&context);
+        assert_eq!(self.filter_calls.load(Relaxed), usize::from(is_upgrade), "{context}");
+        let (mut head, body) = response.into_parts();
         head.headers.remove(DATE);
         (head.status, head.headers, body)
     }
 }
 
 #[test]
-fn the_table_is_long_enough() {
+fn the_table_has_enough_rows() {
     assert!(rows().len() >= 40, "{}", rows().len());
 }
 
 #[tokio::test]
-async fn all_answer_by_the_table_and_each_other() {
+async fn all_adapters_send_the_expected_response() {
     let mut applications = [on_hyper(), on_axum(), on_warp()];
     for row in rows() {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for application in &mut applications {
-            answers.push((application.by, application.check(&row).await));
+            responses.push((application.by, application.check(&row).await));
         }
-        let [(_, first), others @ ..] = &answers[..] else { unreachable!() };
-        for (by, answer) in others {
-            assert_eq!(answer, first, "{by}: {:?}", row.request());
+        let [(_, first), others @ ..] = &responses[..] else { unreachable!() };
+        for (by, response) in others {
+            assert_eq!(response, first, "{by}: {:?}", row.request());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Do the servers of the adapters suit WebSockets, over TCP and HTTP/2?
+//! Do the servers of the adapters have the right settings for WebSockets?
 #![cfg(test)]
 
 mod adapters;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use ws_server_hyper::{AcceptOptions, Compression, Conn, Error};
 
-/// Reads nothing, or echoes.
+/// Reads nothing at /slow, and echoes at other paths.
 async fn handler(conn: Conn) -> Result<(), Error> {
     let request = conn.request().unwrap();
     assert!(request.peer_addr.unwrap().ip().is_loopback());
@@ -34,10 +34,10 @@ async fn handler(conn: Conn) -> Result<(), Error> {
 
 fn hyper(listener: TcpListener) -> JoinHandle<()> {
     let service = service_fn(async |mut request: Request<Incoming>| {
-        let answer = ws_server_hyper::accept(&mut request, &AcceptOptions::new());
-        let (answer, upgrade): (Response<Full<Bytes>>, _) = answer.unwrap();
+        let response = ws_server_hyper::accept(&mut request, &AcceptOptions::new());
+        let (response, upgrade): (Response<Full<Bytes>>, _) = response.unwrap();
         tokio::spawn(upgrade.serve(handler));
-        Ok::<_, Infallible>(answer)
+        Ok::<_, Infallible>(response)
     });
     tokio::spawn(async move { ws_server_hyper::serve(listener, service).await.unwrap() })
 }
@@ -56,7 +56,7 @@ fn warp(listener: TcpListener) -> JoinHandle<()> {
 }
 
 #[tokio::test]
-async fn slow_handlers_stall_none_of_the_others_on_their_connection() {
+async fn slow_handlers_do_not_stall_others_of_their_connection() {
     let run = async {
         for serve in [hyper, axum, warp] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -70,7 +70,7 @@ async fn slow_handlers_stall_none_of_the_others_on_their_connection() {
             for _ in 0..20 {
                 let conn = connect("/slow").await;
                 let writer = conn.clone();
-                // More than what may lie unread; it waits for ever.
+                // More than the window of a stream: the write blocks.
                 slow.push((
                     conn,
                     tokio::spawn(async move { writer.write(vec![0; 900_000]).await }),
@@ -88,9 +88,9 @@ async fn slow_handlers_stall_none_of_the_others_on_their_connection() {
     tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
 }
 
-/// Whatever lies below, a stream of TLS or a proxy, it is said to whom it belongs.
+/// The caller passes the address, for example of a TLS stream or from a proxy.
 #[tokio::test]
-async fn the_address_of_the_client_is_known_as_it_was_told() {
+async fn serve_stream_sets_the_address_of_the_client() {
     let run = async {
         let addr = SocketAddr::from(([192, 0, 2, 7], 4711));
         let (sender, mut seen) = mpsc::unbounded_channel();
@@ -99,14 +99,14 @@ async fn the_address_of_the_client_is_known_as_it_was_told() {
             let _ = conn.read().await;
         };
         for served in adapters::each(&AcceptOptions::new(), handler) {
-            let (here, there) = duplex(4096);
-            served.serve_of(Box::new(there), addr);
-            let dial = ws_client::Dial::new("ws://localhost/x").connect_over(here);
+            let (client_io, server_io) = duplex(4096);
+            served.serve_with_peer(Box::new(server_io), addr);
+            let dial = ws_client::Dial::new("ws://localhost/x").connect_over(client_io);
             let http1 = dial.await.unwrap();
             assert_eq!(seen.recv().await.unwrap(), (Some(addr), Some(addr)), "{}", served.by);
-            let (here, there) = duplex(4096);
-            served.serve_of(Box::new(there), addr);
-            let client = adapters::http2(Box::new(here)).await;
+            let (client_io, server_io) = duplex(4096);
+            served.serve_with_peer(Box::new(server_io), addr);
+            let client = adapters::http2(Box::new(client_io)).await;
             let http2 = adapters::connect(client, "/x", Compression::off()).await;
             assert_eq!(seen.recv().await.unwrap(), (Some(addr), Some(addr)), "{}", served.by);
             drop((http1, http2));
@@ -116,7 +116,7 @@ async fn the_address_of_the_client_is_known_as_it_was_told() {
 }
 
 #[tokio::test]
-async fn a_request_is_kept_unless_it_is_not_to_be() {
+async fn keep_request_decides_whether_the_request_is_kept() {
     let run = async {
         for keep in [true, false] {
             let handler =
