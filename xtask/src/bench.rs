@@ -5,14 +5,14 @@ use anyhow::Result;
 use crate::{process, workspace};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct BenchArgs {
     /// What the benchmark is told; `cargo xtask bench --help` says what there is, and
     /// `cargo xtask bench hub --help` that of the hub.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let args: Vec<&str> = args.args.iter().map(String::as_str).collect();
     match args.split_first() {
         Some((&"hub", rest)) => {

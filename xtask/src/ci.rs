@@ -81,11 +81,11 @@ const STEPS: [(&str, Step); 8] = [
     ("tidy", |_| tidy::run()),
     ("bench", |_| bench::check()),
     ("autobahn", |_| {
-        autobahn::run(&autobahn::Args::whole())?;
-        autobahn::run(&autobahn::Args::deflate("axum"))?;
-        autobahn::run(&autobahn::Args::deflate("warp"))?;
-        autobahn::run(&autobahn::Args::http2("hyper"))?;
-        autobahn::run(&autobahn::Args::http2("axum"))
+        autobahn::run(&autobahn::AutobahnArgs::whole())?;
+        autobahn::run(&autobahn::AutobahnArgs::deflate("axum"))?;
+        autobahn::run(&autobahn::AutobahnArgs::deflate("warp"))?;
+        autobahn::run(&autobahn::AutobahnArgs::http2("hyper"))?;
+        autobahn::run(&autobahn::AutobahnArgs::http2("axum"))
     }),
     ("fuzz", |_| fuzz::all(None, 10)),
 ];

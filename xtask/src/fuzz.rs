@@ -11,7 +11,7 @@ use crate::process;
 use crate::workspace;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct FuzzArgs {
     /// One of the targets in `ws-core/fuzz/fuzz_targets`. Default: each in turn.
     target: Option<String>,
     /// How long each target runs.
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     seconds: u64,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
     // `fuzz 10` means all targets, 10 s each.
     let (target, seconds) = match args.target.as_deref().map(|word| (word, word.parse())) {
         Some((_, Ok(seconds))) => (None, seconds),

@@ -30,7 +30,7 @@ use crate::process::Background;
 use crate::workspace;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct AutobahnArgs {
     /// What is tested: `server`, `client` or `all` (the default); then cases, such
     /// as `6.*` or `12.1.3` (default: all 517).
     #[arg(value_name = "SERVER|CLIENT|ALL] [CASES")]
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-impl Args {
+impl AutobahnArgs {
     /// Every case, for both ends.
     pub(crate) fn whole() -> Self {
         let adapter = DEFAULT_ADAPTER.to_owned();
@@ -129,7 +129,7 @@ struct Work {
     client: Option<Background>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &AutobahnArgs) -> Result<()> {
     let (roles, patterns) = roles(&args.words);
     // Both can be wrong, and are cheaper to ask than a build.
     let cases = cases::select(patterns, args.quick)?;
@@ -163,7 +163,7 @@ fn roles(words: &[String]) -> (&'static [Role], &[String]) {
 /// Tests one role, and says whether all is well.
 fn test(
     role: Role,
-    args: &Args,
+    args: &AutobahnArgs,
     (suite, ours): (&Suite, &Programs),
     cases: &[CaseId],
     dir: &Path,
@@ -221,7 +221,7 @@ fn test(
     Ok(complaints.is_empty())
 }
 
-fn jobs(args: &Args) -> u32 {
+fn jobs(args: &AutobahnArgs) -> u32 {
     let cores = || thread::available_parallelism().map_or(1, usize::from).min(4);
     args.jobs.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1))
 }
