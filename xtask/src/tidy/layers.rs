@@ -323,6 +323,7 @@ mod tests {
                 ("a.rs", a),
                 ("b.rs", "use crate::a::A;"),
                 ("c/mod.rs", "mod d; use crate::a::A;"),
+                ("c/d.rs", ""),
             ]
         };
         check(folder_cycles, "x", &files("use crate::b::B;"), &[]);

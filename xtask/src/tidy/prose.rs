@@ -75,7 +75,6 @@ const AVOIDED: &[(&str, &str)] = &[
     ("becomes of", "`happens to`"),
     ("what becomes", "`the result`"),
     ("for keeps", "`permanent`"),
-    ("one's", "name the subject"),
 ];
 
 /// A file that may have them, and why.
