@@ -26,50 +26,49 @@ pub(super) fn cycles(tree: &Tree<'_>) -> Vec<Complaint> {
     found
 }
 
-/// No two folders import each other, directly or through others.
+/// No two folders import each other, directly or through others, even where no module imports
+/// itself that way.
 ///
-/// A file at the top of `src` stands for itself. A folder and one within it may import each
-/// other: what both need stands in the `mod.rs` of the outer one.
+/// Files at the top of `src` are in no folder. A folder and one within it may import each other:
+/// what both need stands in the `mod.rs` of the outer one.
 pub(super) fn folder_cycles(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for krate in &tree.crates {
         let edges = imports::edges(krate);
         let mut folders: Vec<&[&str]> = Vec::new();
-        let mut folder = |module: usize| {
-            let folder = unit_of(krate, module);
+        let mut number = |folder| {
             folders.iter().position(|it| *it == folder).unwrap_or_else(|| {
                 folders.push(folder);
                 folders.len() - 1
             })
         };
-        let nested = |edge: &&Edge| {
-            let [from, to] = [edge.from, edge.to].map(|module| unit_of(krate, module));
-            from.starts_with(to) || to.starts_with(from)
-        };
         let arrows: Vec<_> = edges
             .iter()
-            .filter(|edge| !nested(edge))
-            .map(|edge| (Edge { from: folder(edge.from), to: folder(edge.to), ..*edge }, edge))
+            .filter_map(|edge| {
+                let [from, to] = [edge.from, edge.to].map(|module| krate.folder_of(module));
+                let is_nested = from.starts_with(to) || to.starts_with(from);
+                let arrow = |number: &mut dyn FnMut(_) -> usize| Edge {
+                    from: number(from),
+                    to: number(to),
+                    line: edge.line,
+                };
+                (!is_nested).then(|| (arrow(&mut number), edge))
+            })
             .collect();
         let between: Vec<_> = arrows.iter().map(|(arrow, _)| *arrow).collect();
         for cycle in imports::cycles(&between) {
             let names: Vec<_> =
                 cycle.iter().filter_map(|it| Some(folders.get(*it)?.join("/"))).collect();
-            let is_folder = |edge: &Edge| {
-                [edge.from, edge.to].iter().any(|it| !krate.folder_of(*it).is_empty())
-            };
             let is_exception = EXCEPTIONS.iter().any(|exception| {
                 exception.krate == krate.name
                     && names.iter().all(|name| exception.folders.contains(&name.as_str()))
             });
-            let within: Vec<_> = arrows
-                .iter()
-                .filter(|(arrow, _)| cycle.contains(&arrow.from) && cycle.contains(&arrow.to))
-                .map(|(_, edge)| *edge)
-                .collect();
-            if within.iter().any(|edge| is_folder(edge)) && !is_exception {
+            if !is_exception {
                 let what = format!("folders import each other: {}", names.join(", "));
-                found.extend(of_edges(krate, &what, within.into_iter()));
+                let within = arrows
+                    .iter()
+                    .filter(|(arrow, _)| cycle.contains(&arrow.from) && cycle.contains(&arrow.to));
+                found.extend(of_edges(krate, &what, within.map(|(_, edge)| *edge)));
             }
         }
     }
@@ -135,14 +134,6 @@ pub(super) fn exceptions(tree: &Tree<'_>) -> Vec<Complaint> {
 fn at(krate: &Crate<'_>, edge: &Edge, message: String) -> Option<Complaint> {
     let module = krate.modules.get(edge.from)?;
     Some(module.source.file.complaint(edge.line, &message))
-}
-
-/// The folder of a module, or the module itself at the top of `src`.
-fn unit_of<'k>(krate: &'k Crate<'_>, module: usize) -> &'k [&'k str] {
-    match krate.folder_of(module) {
-        [] => krate.modules.get(module).map(|it| it.path.as_slice()).unwrap_or_default(),
-        folder => folder,
-    }
 }
 
 /// Whether modules of several folders are in the cycle.
@@ -316,18 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn files_at_the_top_are_of_one_folder() {
-        let files = |a| {
-            [
-                ("lib.rs", "mod a; mod b; mod c;"),
-                ("a.rs", a),
-                ("b.rs", "use crate::a::A;"),
-                ("c/mod.rs", "mod d; use crate::a::A;"),
-                ("c/d.rs", ""),
-            ]
-        };
-        check(folder_cycles, "x", &files("use crate::b::B;"), &[]);
-        check(folder_cycles, "x", &files("use crate::c::C;"), &["each other: a, c"]);
+    fn files_at_the_top_are_in_no_folder() {
+        let files = [
+            ("lib.rs", "mod a; mod b; mod c;"),
+            ("a.rs", "use crate::c::d::D;"),
+            ("b.rs", ""),
+            ("c/mod.rs", "mod d; use crate::a::A;"),
+            ("c/d.rs", ""),
+        ];
+        check(folder_cycles, "x", &files, &[]);
     }
 
     #[test]
