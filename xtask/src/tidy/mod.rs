@@ -178,6 +178,13 @@ mod tests {
     }
 
     #[test]
+    fn not_yet_names_checks() {
+        for name in NOT_YET {
+            assert!(CHECKS.iter().any(|(check, _)| check == name), "{name}");
+        }
+    }
+
+    #[test]
     fn the_folders_at_the_top_are_fixed() {
         let of = |path| graph::plant(&[(path, "")], folders).len();
         assert_eq!(of("README.md"), 0);

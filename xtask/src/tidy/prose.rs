@@ -6,39 +6,42 @@ use super::markdown;
 
 /// Complains about the phrases of [`AVOIDED`] in comments of Rust code and in Markdown.
 pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
+    let comments = tree.sources.iter().flat_map(|it| of_lines(&it.file.path, &it.comments));
+    let documents = tree.files.iter().filter(|file| file.path.ends_with(".md"));
+    let documents = documents.flat_map(|file| of_lines(&file.path, &markdown::lines(&file.text)));
+    comments.chain(documents).collect()
+}
+
+fn of_lines(path: &str, lines: &[(usize, &str)]) -> Vec<Complaint> {
     let mut found = Vec::new();
-    let mut check = |path: &str, lines: &[(usize, &str)]| {
-        if EXEMPT.iter().any(|(exempt, _)| *exempt == path) {
-            return;
-        }
-        for (line, text) in lines {
-            for (phrase, instead) in AVOIDED {
-                if has_phrase(text, phrase) {
-                    let message = format!("avoid `{phrase}`: {instead}");
-                    found.push(Complaint::new(path, *line, message));
-                }
+    if EXEMPT.iter().any(|(exempt, _)| *exempt == path) {
+        return found;
+    }
+    let words: Vec<Vec<String>> = lines.iter().map(|(_, text)| words(text)).collect();
+    for (at, (line, _)) in lines.iter().enumerate() {
+        // A phrase may go on in the next line.
+        let goes_on = lines.get(at + 1).is_some_and(|(next, _)| *next == line + 1);
+        let count = words.get(at).map_or(0, Vec::len);
+        let text = words.get(at..).unwrap_or_default().iter().take(1 + usize::from(goes_on));
+        let text: Vec<&str> = text.flatten().map(String::as_str).collect();
+        for (phrase, instead) in AVOIDED {
+            let phrase_words: Vec<&str> = phrase.split(' ').collect();
+            if (0..count).any(|at| matches(text.get(at..).unwrap_or_default(), &phrase_words)) {
+                let message = format!("avoid `{phrase}`: {instead}");
+                found.push(Complaint::new(path, *line, message));
             }
         }
-    };
-    for source in tree.sources {
-        check(&source.file.path, &source.comments);
-    }
-    for file in tree.files.iter().filter(|file| file.path.ends_with(".md")) {
-        check(&file.path, &markdown::lines(&file.text));
     }
     found
 }
 
-/// Whether the words of `phrase` follow each other in `text`, in any case; `…` stands for one to
-/// three words.
-fn has_phrase(text: &str, phrase: &str) -> bool {
+fn words(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '\'');
-    let words: Vec<String> = words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
-    let phrase: Vec<&str> = phrase.split(' ').collect();
-    (0..words.len()).any(|at| matches(words.get(at..).unwrap_or_default(), &phrase))
+    words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
-fn matches(words: &[String], phrase: &[&str]) -> bool {
+/// Whether `words` start with `phrase`, in which `…` stands for one to three words.
+fn matches(words: &[&str], phrase: &[&str]) -> bool {
     match phrase.split_first() {
         None => true,
         Some((&"…", rest)) => {
@@ -103,6 +106,7 @@ mod tests {
             &[(1, "whoever"), (2, "for ever"), (2, "is told")],
         );
         check("a.md", "Handlers have to give them way.", &[(1, "have … way")]);
+        check("a.md", "It stays for\never.\n\nIt is\n\ntold.", &[(1, "for ever")]);
         check("a.md", "A hat none isolates, forever.", &[]);
         check("a.rs", "const WHOEVER: &str = \"whoever\";", &[]);
         check("a.md", "```text\nwhoever\n```", &[]);
