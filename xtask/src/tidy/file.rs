@@ -1,4 +1,4 @@
-//! What is a file that is checked, and a complaint about it?
+//! What is a checked file, and what is a complaint about one?
 
 use std::fmt;
 
@@ -37,4 +37,18 @@ impl File {
     pub(super) fn complaint(&self, line: usize, message: &str) -> Complaint {
         Complaint::new(&self.path, line, message.to_owned())
     }
+}
+
+/// The path from the root of `target`, a relative path in the file `from`.
+pub(super) fn relative(from: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }

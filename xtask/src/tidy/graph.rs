@@ -1,9 +1,9 @@
 //! Which modules does each crate have, and what does a path in a module name?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use super::file::File;
+use super::file::{self, File};
 use super::syntax::{Import, Item, Source, Visibility};
 
 /// All that the checks look at.
@@ -38,6 +38,19 @@ pub(super) struct Module<'a> {
     children: BTreeMap<&'a str, usize>,
 }
 
+/// A module whose items are not read yet.
+struct Pending<'a> {
+    path: Vec<&'a str>,
+    source: &'a Source<'a>,
+    range: Range<usize>,
+    /// The module of the file, for inline modules.
+    file: Option<usize>,
+    parent: usize,
+    attributes: String,
+    /// The folder of its child modules.
+    folder: String,
+}
+
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -68,72 +81,81 @@ impl<'a> Crate<'a> {
     fn new(root: &'a Source<'a>, by_path: &BTreeMap<&str, &'a Source<'a>>) -> Option<Self> {
         let (name, is_library) = root_of(&root.file.path)?;
         let mut it = Self { name, is_library, modules: Vec::new() };
-        let whole = 0..root.tokens.len();
-        let folder = root.file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        it.add(Vec::new(), 0, None, root, whole, String::new(), folder, by_path);
+        let mut pending = VecDeque::from([Pending {
+            path: Vec::new(),
+            source: root,
+            range: 0..root.tokens.len(),
+            file: None,
+            parent: 0,
+            attributes: String::new(),
+            folder: parent_of(&root.file.path).to_owned(),
+        }]);
+        while let Some(module) = pending.pop_front() {
+            it.add(module, by_path, &mut pending);
+        }
         Some(it)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a module has as many properties")]
+    /// Adds a module. Its child modules are pending then.
     fn add(
         &mut self,
-        path: Vec<&'a str>,
-        parent: usize,
-        inline_in: Option<usize>,
-        source: &'a Source<'a>,
-        range: Range<usize>,
-        attributes: String,
-        folder: &str,
+        module: Pending<'a>,
         by_path: &BTreeMap<&str, &'a Source<'a>>,
-    ) -> usize {
+        pending: &mut VecDeque<Pending<'a>>,
+    ) {
         let index = self.modules.len();
+        let Pending { path, source, range, parent, attributes, folder, .. } = module;
+        let file = module.file.unwrap_or(index);
+        if let (Some(name), Some(parent)) = (path.last(), self.modules.get_mut(parent)) {
+            parent.children.insert(name, index);
+        }
         let items = source.items_in(range);
-        let uses = items.iter().filter(|item| item.kind == "use");
-        let imports = uses
-            .flat_map(|item| {
-                let imports = source.imports(item.header.start).into_iter();
-                imports.map(|import| (import, item.visibility))
-            })
-            .collect();
-        let children: Vec<_> = items.iter().filter(|item| item.kind == "mod").cloned().collect();
-        self.modules.push(Module {
-            path: path.clone(),
-            source,
-            file: inline_in.unwrap_or(index),
-            items,
-            attributes: attributes.clone(),
-            parent,
-            children: BTreeMap::new(),
-            imports,
-        });
-        for item in children {
-            let mut path = path.clone();
-            path.push(item.name);
-            let words = item.attributes.clone().map(|at| source.text(at)).collect::<String>();
-            let below = format!("{folder}/{}", item.name);
-            let child = if source.text(item.header.end) == "{" {
-                let file = Some(inline_in.unwrap_or(index));
-                let words = attributes.clone() + &words;
-                Some(self.add(path, index, file, source, item.body, words, &below, by_path))
-            } else {
-                let here = source.file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                let named = words.split_once("path=\"").and_then(|(_, rest)| rest.split_once('"'));
-                let files = match named {
-                    Some((file, _)) => vec![normal(&format!("{here}/{file}"))],
-                    None => vec![format!("{below}.rs"), format!("{below}/mod.rs")],
-                };
-                let source = files.iter().find_map(|file| by_path.get(file.as_str()).copied());
-                source.map(|source| {
-                    let whole = 0..source.tokens.len();
-                    let words = attributes.clone() + &words;
-                    self.add(path, index, None, source, whole, words, &below, by_path)
-                })
-            };
-            if let (Some(child), Some(module)) = (child, self.modules.get_mut(index)) {
-                module.children.insert(item.name, child);
+        let mut imports = Vec::new();
+        for item in &items {
+            let line = item.header.start;
+            match item.kind {
+                "use" => {
+                    imports.extend(source.imports(line).into_iter().map(|it| (it, item.visibility)))
+                }
+                "mod" => {
+                    let own: String = item.attributes.clone().map(|at| source.text(at)).collect();
+                    let below = format!("{folder}/{}", item.name);
+                    let is_inline = source.text(item.header.end) == "{";
+                    let found = match own.split_once("path=\"").and_then(|it| it.1.split_once('"'))
+                    {
+                        _ if is_inline => Some(source),
+                        Some((path, _)) => {
+                            let path = file::relative(&source.file.path, path);
+                            by_path.get(path.as_str()).copied()
+                        }
+                        None => [format!("{below}.rs"), format!("{below}/mod.rs")]
+                            .iter()
+                            .find_map(|path| by_path.get(path.as_str()).copied()),
+                    };
+                    pending.extend(found.map(|found| Pending {
+                        path: [path.as_slice(), &[item.name]].concat(),
+                        source: found,
+                        range: if is_inline { item.body.clone() } else { 0..found.tokens.len() },
+                        file: is_inline.then_some(file),
+                        parent: index,
+                        attributes: attributes.clone() + &own,
+                        folder: below,
+                    }));
+                }
+                _ => {}
             }
         }
-        index
+        let children = BTreeMap::new();
+        self.modules.push(Module {
+            path,
+            source,
+            file,
+            items,
+            attributes,
+            imports,
+            parent,
+            children,
+        });
     }
 
     /// The name of a module for people: `conn/driver/reader`.
@@ -276,17 +298,8 @@ fn root_of(path: &str) -> Option<(&str, bool)> {
     is_program.then_some((name, false))
 }
 
-/// A path without `..`.
-fn normal(path: &str) -> String {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            ".." => drop(parts.pop()),
-            "." | "" => {}
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+fn parent_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 pub(super) const TYPES: &[&str] = &["struct", "enum", "union", "trait", "type"];

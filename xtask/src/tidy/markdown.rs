@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{Complaint, File};
+use super::file::{self, Complaint, File};
 use super::graph::Tree;
 use super::syntax::{Kind, Source};
 
@@ -161,16 +161,7 @@ fn resolve(from: &str, target: &str) -> Option<String> {
     if target.is_empty() {
         return Some(String::new());
     }
-    let mut parts: Vec<&str> = from.split('/').collect();
-    parts.pop();
-    for part in target.trim_end_matches('/').split('/') {
-        match part {
-            ".." => drop(parts.pop()),
-            "." => {}
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
+    Some(file::relative(from, target))
 }
 
 /// The name that a link to a Rust file is for: `` [`Reader::poll()`](path.rs) ``.

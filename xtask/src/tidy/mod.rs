@@ -25,9 +25,11 @@ use self::graph::Tree;
 use self::syntax::Source;
 use crate::workspace;
 
-/// A check by name.
+/// A check: its name, and what finds its complaints.
 type Check = (&'static str, fn(&Tree<'_>) -> Vec<Complaint>);
 
+/// All checks. Their exceptions are constants in their modules, each with a reason:
+/// `layers::EXCEPTIONS`, `type_names::EXCEPTIONS`, `prose::EXEMPT`, `api::CAPS`.
 const CHECKS: &[Check] = &[
     ("api", api::caps),
     ("architecture", markdown::architecture),
@@ -51,7 +53,7 @@ const CHECKS: &[Check] = &[
     ("words", words::complaints),
 ];
 
-/// The checks that are reported, and do not fail yet.
+/// The checks whose complaints are printed, but do not fail yet. Remove a name to turn its check on.
 const NOT_YET: &[&str] = &[
     "api",
     "architecture",
@@ -105,7 +107,7 @@ fn with_tree<T>(look: impl FnOnce(&Tree<'_>) -> T) -> Result<T> {
     Ok(look(&Tree::new(&files, &sources)))
 }
 
-/// The manifests of the workspace. Cargo is asked for them.
+/// Checks the manifests, from cargo's metadata.
 fn crates(_: &Tree<'_>) -> Vec<Complaint> {
     match workspace::metadata() {
         Ok(metadata) => {
