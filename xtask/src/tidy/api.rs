@@ -8,7 +8,8 @@ use super::syntax::Visibility;
 
 /// The names at the root of a library and the public methods of its types, under all features.
 ///
-/// Inherent `pub fn` count, hidden ones too; trait methods and what a macro makes do not.
+/// All inherent `pub fn` are counted, also hidden ones. Trait methods and methods that a macro
+/// generates are not.
 pub(super) struct Api<'a> {
     pub(super) root: BTreeSet<&'a str>,
     pub(super) methods: BTreeMap<&'a str, BTreeSet<&'a str>>,

@@ -26,11 +26,11 @@ pub(super) fn cycles(tree: &Tree<'_>) -> Vec<Complaint> {
     found
 }
 
-/// No two folders import each other, directly or through others, even where no module imports
-/// itself that way.
+/// No two folders import each other, directly or through other folders. This is stricter than
+/// [`cycles`]: the imports may be of different modules.
 ///
-/// Files at the top of `src` are in no folder. A folder and one within it may import each other:
-/// what both need stands in the `mod.rs` of the outer one.
+/// Files at the top of `src` are in no folder. A folder and a folder in it may import each other,
+/// because the `mod.rs` of the outer one has the types that both need.
 pub(super) fn folder_cycles(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for krate in &tree.crates {
@@ -92,7 +92,7 @@ fn of_edges<'e>(
     at(krate, edges.next()?, format!("{what}; imports: {}", imports.join(", ")))
 }
 
-/// No module imports what [`LAYERS`] puts above it.
+/// No module imports a module that [`LAYERS`] puts above it.
 pub(super) fn layers(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for krate in &tree.crates {
@@ -138,8 +138,8 @@ fn at(krate: &Crate<'_>, edge: &Edge, message: String) -> Option<Complaint> {
 
 /// Whether modules of several folders are in the cycle.
 ///
-/// A `mod.rs` counts as a part of a folder below it where all others of the cycle are in that
-/// folder: a type stands in `conn/mod.rs`, and its methods in `conn/api/write.rs`.
+/// A `mod.rs` counts as part of a folder below it if all other modules of the cycle are in that
+/// folder: `conn/mod.rs` declares a type, and `conn/api/write.rs` has methods of it.
 fn crosses_a_folder(krate: &Crate<'_>, cycle: &[usize]) -> bool {
     let folders = || cycle.iter().map(|module| krate.folder_of(*module));
     let mut deepest = folders().max_by_key(|folder| folder.len()).into_iter();
@@ -186,7 +186,7 @@ const EXCEPTIONS: &[Exception] =
 
 const MAX_CYCLE: usize = 4;
 
-/// In a crate, a module and those that it, and what is below it, must not import.
+/// A crate, one of its modules, and the modules that this one and its children must not import.
 const LAYERS: &[(&str, &str, &[&str])] = &[
     ("ws-core", "frame", &["proto", "handshake", "conn", "handler"]),
     ("ws-core", "utf8", &["frame", "proto", "handshake", "conn", "handler"]),
@@ -209,7 +209,7 @@ mod tests {
     use super::super::graph::plant;
     use super::*;
 
-    /// The files of a crate → what a check says about each.
+    /// The files of a crate → a part of each complaint.
     #[track_caller]
     fn check(
         check: fn(&Tree<'_>) -> Vec<Complaint>,

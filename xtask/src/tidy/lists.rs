@@ -148,7 +148,7 @@ fn returned<'s, 'a>(source: &'s Source<'a>, item: &Item<'a>) -> impl Iterator<It
     (at..item.header.end).map(|at| source.text(at)).take_while(|text| *text != "where")
 }
 
-/// What stands in `const COVERED: &[&str] = &[…];`, and where.
+/// The strings of `const COVERED: &[&str] = &[…];`, and its line.
 fn covered<'a>(source: &Source<'a>) -> Option<(usize, Vec<&'a str>)> {
     let start = source.tokens.iter().position(|token| token.text == "COVERED")?;
     let list = source.tokens.iter().skip(start).take_while(|token| token.text != ";");

@@ -1,4 +1,4 @@
-//! Do the crates depend only on the crates that they may, and do their manifests have what each needs?
+//! Does each crate depend only on the crates that it may, and is its manifest complete?
 
 use std::path::Path;
 

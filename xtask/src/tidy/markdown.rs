@@ -259,7 +259,7 @@ mod tests {
          #[cfg(test)]\nmod tests { #[test]\nfn it_holds() {} }",
     );
 
-    /// A document, and what is complained about it.
+    /// A document → a part of each complaint.
     #[track_caller]
     fn check(check: fn(&Tree<'_>) -> Vec<Complaint>, path: &str, text: &str, expected: &[&str]) {
         let found = plant(&[CODE, ("a/tests/c.rs", "fn promise() {}"), (path, text)], check);

@@ -25,7 +25,7 @@ use self::graph::Tree;
 use self::syntax::Source;
 use crate::workspace;
 
-/// A check: its name, and what finds its complaints.
+/// A check: its name and its function.
 type Check = (&'static str, fn(&Tree<'_>) -> Vec<Complaint>);
 
 /// All checks. Their exceptions are constants in their modules, each with a reason:
@@ -70,7 +70,7 @@ const NOT_YET: &[&str] = &[
     "types",
 ];
 
-/// Runs all checks, and prints what they find.
+/// Runs all checks, and prints their complaints.
 pub(crate) fn run() -> Result<()> {
     let complaints = complaints(CHECKS)?;
     for (name, complaint) in &complaints {
@@ -88,7 +88,7 @@ pub(crate) fn print_api() -> Result<()> {
     with_tree(api::print)
 }
 
-/// What the checks find, sorted by file.
+/// The complaints of these checks, sorted by file.
 fn complaints(checks: &[Check]) -> Result<Vec<(&'static str, Complaint)>> {
     let mut found = with_tree(|tree| {
         let of = |(name, check): &Check| check(tree).into_iter().map(|it| (*name, it)).collect();

@@ -76,7 +76,6 @@ const AVOIDED: &[(&str, &str)] = &[
     ("give way", "`yield`"),
     ("that is to say", "say it once"),
     ("becomes of", "`happens to`"),
-    ("what becomes", "`the result`"),
     ("for keeps", "`permanent`"),
 ];
 

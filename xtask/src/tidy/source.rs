@@ -83,7 +83,7 @@ fn needs_question(path: &str) -> bool {
     is_source(path) || path.starts_with("examples/") && !path.starts_with("examples/tests/")
 }
 
-/// Whether `word` stands in `line` by itself.
+/// Whether `line` has `word` as a whole word.
 fn has_word(line: &str, word: &str) -> bool {
     line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
 }

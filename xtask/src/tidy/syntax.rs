@@ -53,7 +53,7 @@ pub(super) struct Item<'a> {
     pub(super) attributes: Range<usize>,
     /// From the keyword to the body or the semicolon.
     pub(super) header: Range<usize>,
-    /// What stands between the braces.
+    /// The tokens between the braces.
     pub(super) body: Range<usize>,
 }
 
@@ -236,7 +236,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether a `cfg(test)` or `cfg(all(test, …))` stands in these attributes.
+    /// Whether these attributes have `cfg(test)` or `cfg(all(test, …))`.
     fn is_test_only(&self, attributes: Range<usize>) -> bool {
         attributes.into_iter().any(|at| {
             self.follows(at, &["[", "cfg", "(", "test", ")"])
@@ -329,7 +329,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Numbers the lines of tokens, and finds comments: what lies between two tokens.
+    /// Numbers the lines of tokens, and finds comments, which are the text between tokens.
     fn number_lines(&mut self) {
         if self.error.is_some() {
             return;

@@ -87,7 +87,7 @@ mod tests {
     use super::super::graph::plant;
     use super::*;
 
-    /// Files → what a check says about them.
+    /// Files → the complaints about them.
     #[track_caller]
     fn check(check: fn(&Tree<'_>) -> Vec<Complaint>, files: &[(&str, &str)], expected: &[&str]) {
         let found: Vec<_> = plant(files, check).iter().map(ToString::to_string).collect();
