@@ -1,18 +1,18 @@
-//! Who serves WebSockets at the least cost? The answer is found by a workspace of its own.
+//! How is the benchmark, a workspace of its own, built, checked and run?
 
 use anyhow::Result;
 
 use crate::{process, workspace};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// What the benchmark is told; `cargo xtask bench --help` says what there is, and
-    /// `cargo xtask bench hub --help` that of the hub.
+pub(crate) struct BenchArgs {
+    /// Arguments of the benchmark: see `cargo xtask bench --help`, and for the hub
+    /// `cargo xtask bench hub --help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let args: Vec<&str> = args.args.iter().map(String::as_str).collect();
     match args.split_first() {
         Some((&"hub", rest)) => {
@@ -23,8 +23,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Is the benchmark itself in order, and does a message still take as few instructions? The
-/// servers of others are left out: they take longer to build than all the rest.
+/// Checks format, lints and tests of the benchmark, and the instructions per message. Other
+/// libraries are left out, because they take longer to build than all the rest.
 pub(crate) fn check() -> Result<()> {
     cargo("fmt", &["--all", "--check"])?;
     let ours = PACKAGES.iter().flat_map(|package| ["--package", package]);
@@ -42,7 +42,7 @@ fn bench(args: &[&str]) -> Result<()> {
     built("run", &[&["--quiet", "--package", "runner", "--"], args].concat())
 }
 
-/// Runs a command of cargo that builds something.
+/// Runs a cargo command that builds.
 fn built(command: &str, args: &[&str]) -> Result<()> {
     let target = workspace::target_dir()?.join("bench-build");
     let target = target.to_string_lossy();

@@ -1,4 +1,4 @@
-//! Would continuous integration pass?
+//! Which steps does continuous integration run, and do they pass?
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use crate::{autobahn, bench, fuzz, tidy, workspace};
 /// Runs every step in order, up to the first failure.
 pub(crate) fn run() -> Result<()> {
     let mut times = Vec::new();
-    // What the tests said in the end, to be said once more at the very end.
+    // The totals of the tests, which are printed last.
     let mut tests = Vec::new();
     let mut outcome = Ok(());
     for (name, step) in STEPS {
@@ -53,7 +53,7 @@ const STEPS: [(&str, Step); 8] = [
             "-D",
             "warnings",
         ])?;
-        // What remains must still stand on its own.
+        // The crates must also build without their default features.
         ["ws-core", "ws-client"].into_iter().try_for_each(|package| {
             cargo(&[
                 "clippy",
@@ -81,11 +81,11 @@ const STEPS: [(&str, Step); 8] = [
     ("tidy", |_| tidy::run()),
     ("bench", |_| bench::check()),
     ("autobahn", |_| {
-        autobahn::run(&autobahn::Args::whole())?;
-        autobahn::run(&autobahn::Args::deflate("axum"))?;
-        autobahn::run(&autobahn::Args::deflate("warp"))?;
-        autobahn::run(&autobahn::Args::http2("hyper"))?;
-        autobahn::run(&autobahn::Args::http2("axum"))
+        autobahn::run(&autobahn::AutobahnArgs::whole())?;
+        autobahn::run(&autobahn::AutobahnArgs::deflate("axum"))?;
+        autobahn::run(&autobahn::AutobahnArgs::deflate("warp"))?;
+        autobahn::run(&autobahn::AutobahnArgs::http2("hyper"))?;
+        autobahn::run(&autobahn::AutobahnArgs::http2("axum"))
     }),
     ("fuzz", |_| fuzz::all(None, 10)),
 ];
@@ -94,7 +94,7 @@ fn cargo(args: &[&str]) -> Result<()> {
     process::run(workspace::cargo().args(args))
 }
 
-/// Runs the tests, and keeps what sums them up.
+/// Runs the tests, and keeps their totals.
 fn run_tests(command: &mut Command, said: &mut Vec<String>) -> Result<()> {
     let name = describe(command);
     let mut child =
@@ -114,13 +114,13 @@ fn run_tests(command: &mut Command, said: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// What all test programs report, added up.
+/// The results of all test programs, added up.
 #[derive(Debug, Default)]
 struct Sum {
     passed: u64,
     failed: u64,
     ignored: u64,
-    /// The line that counts the interop tests that lack a peer.
+    /// The line with the number of interop tests that were skipped.
     not_run: Option<String>,
 }
 

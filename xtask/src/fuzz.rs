@@ -1,4 +1,4 @@
-//! Does any input make us panic, hang, or use too much memory?
+//! How are fuzz targets run, and what do they find?
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::process;
 use crate::workspace;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct FuzzArgs {
     /// One of the targets in `ws-core/fuzz/fuzz_targets`. Default: each in turn.
     target: Option<String>,
     /// How long each target runs.
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     seconds: u64,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
     // `fuzz 10` means all targets, 10 s each.
     let (target, seconds) = match args.target.as_deref().map(|word| (word, word.parse())) {
         Some((_, Ok(seconds))) => (None, seconds),
@@ -59,23 +59,23 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<()> {
     let corpus = dir.join("corpus").join(target);
     fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
     cargo.args(["fuzz", "run", "--fuzz-dir"]).arg(dir).arg(target).arg(corpus);
-    // The first seconds would else go by before the first checks are passed.
+    // Without seeds, the first seconds pass before an input gets through the first checks.
     cargo.arg(dir.join("seeds").join(target));
     cargo.args(["--", &format!("-max_total_time={seconds}")]);
-    // Finding what hangs takes a limit, and so does finding what takes too much memory.
-    // State that threads keep for the next message looks like a leak, and is none.
+    // Limits of time and memory find inputs that hang or allocate too much. State that a thread
+    // caches for the next message would be reported as a leak.
     cargo.args(["-timeout=10", "-rss_limit_mb=2048", "-detect_leaks=0"]);
     cargo.arg("-print_final_stats=1");
     if !is_nightly() {
-        // Sanitizers are unstable, and all that is wanted from a nightly compiler.
+        // Sanitizers are the only unstable feature that is needed.
         cargo.env("RUSTC_BOOTSTRAP", "1");
     }
     let started = SystemTime::now();
     if let Err(error) = process::run(&mut cargo) {
         match newest(&dir.join("artifacts").join(target), started) {
             Some(artifact) => bail!(
-                "`{target}` found something: {}\n\
-                 See it again: cargo fuzz run --fuzz-dir {} {target} {}",
+                "`{target}` found a failing input: {}\n\
+                 Reproduce it: cargo fuzz run --fuzz-dir {} {target} {}",
                 artifact.display(),
                 dir.display(),
                 artifact.display()
@@ -98,7 +98,7 @@ fn targets(dir: &Path) -> Result<Vec<String>> {
     Ok(targets)
 }
 
-/// The newest file in `dir` that has been written since.
+/// The newest file in `dir` that was written since then.
 fn newest(dir: &Path, since: SystemTime) -> Option<PathBuf> {
     fs::read_dir(dir)
         .ok()?

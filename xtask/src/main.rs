@@ -1,6 +1,6 @@
-//! Which chore is to be done? `cargo xtask WORD`.
+//! Which task of the project is run by `cargo xtask TASK`?
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore reports to a terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task reports to a terminal")]
 
 mod autobahn;
 mod bench;
@@ -14,38 +14,41 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The chores of this workspace.
+/// Tasks of this workspace.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Args {
     #[command(subcommand)]
-    word: Word,
+    task: Task,
 }
 
 #[derive(Debug, Subcommand)]
-enum Word {
-    /// Run the Autobahn conformance suite against our server, our client, or both.
-    Autobahn(autobahn::Args),
-    /// Measure our server beside other libraries.
+enum Task {
+    /// Print the public names and methods of each library, as they are counted.
+    Api,
+    /// Run the Autobahn conformance suite against the server, the client, or both.
+    Autobahn(autobahn::AutobahnArgs),
+    /// Compare the server with other libraries.
     #[command(disable_help_flag = true)]
-    Bench(bench::Args),
-    /// Everything that continuous integration runs, in order, up to the first failure.
+    Bench(bench::BenchArgs),
+    /// Run the steps of continuous integration in order, up to the first failure.
     Ci,
     /// Run fuzz targets.
-    Fuzz(fuzz::Args),
-    /// Check the promises that the compiler cannot keep.
+    Fuzz(fuzz::FuzzArgs),
+    /// Check the rules that the compiler does not check.
     Tidy,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().word {
-        Word::Autobahn(args) => autobahn::run(&args),
-        Word::Bench(args) => bench::run(&args),
-        Word::Ci => ci::run(),
-        Word::Fuzz(args) => fuzz::run(&args),
-        Word::Tidy => tidy::run(),
+    let result = match Args::parse().task {
+        Task::Api => tidy::print_api(),
+        Task::Autobahn(args) => autobahn::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Ci => ci::run(),
+        Task::Fuzz(args) => fuzz::run(&args),
+        Task::Tidy => tidy::run(),
     };
-    match outcome {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");

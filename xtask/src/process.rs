@@ -1,4 +1,4 @@
-//! How are other programs run, so that none of them outlives us or keeps us waiting?
+//! How are child processes started, watched and ended?
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Runs a command to its end, on our own terminal.
+/// Runs a command to its end, on the same terminal.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let name = describe(command);
     let status = command.status().with_context(|| format!("cannot run `{name}`"))?;
@@ -30,12 +30,12 @@ pub(crate) struct Background {
     name: String,
     child: Child,
     lines: Receiver<String>,
-    /// What ends the program where a signal to its starter does not reach it.
+    /// The command that ends the program where killing the child does not: a container.
     on_drop: Option<Command>,
 }
 
 impl Background {
-    /// Starts `command`. All that it prints goes to `log`.
+    /// Starts `command`. Its output goes to `log`.
     pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let mut log_file =
             File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -47,11 +47,11 @@ impl Background {
             .with_context(|| format!("cannot start `{}`", describe(command)))?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            // Reads to the end whether or not anybody listens: a full pipe would stop the program.
+            // Reads to the end in any case: a full pipe would block the program.
             thread::spawn(move || {
                 for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
                     let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-                    // A log that cannot be written is no reason to stop reading.
+                    // Reading goes on if the log cannot be written.
                     let _ = writeln!(log_file, "{line}");
                     let _ = sender.send(line);
                 }
@@ -60,25 +60,25 @@ impl Background {
         Ok(Self { name: name.to_owned(), child, lines, on_drop: None })
     }
 
-    /// Runs `command` as well, when this is dropped.
+    /// Also runs `command` when this is dropped.
     #[must_use]
     pub(crate) fn on_drop(mut self, command: Command) -> Self {
         self.on_drop = Some(command);
         self
     }
 
-    /// The lines that it printed since this was last asked.
+    /// The lines that were printed since the last call.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.lines.try_iter()
     }
 
-    /// Waits for a line in which `find` finds something.
+    /// Waits for a line for which `find` returns a value.
     pub(crate) fn wait_for_line<T>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         find: impl Fn(&str) -> Option<T>,
     ) -> Result<T> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let mut seen = Vec::new();
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -97,12 +97,12 @@ impl Background {
         }
     }
 
-    /// How it ended, if it did.
+    /// The exit status, if the program has ended.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().with_context(|| format!("cannot watch {}", self.name))
     }
 
-    /// What it is called in messages.
+    /// The name for messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -110,7 +110,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // A program that has ended already is what we want.
+        // Errors mean that the program has ended already.
         if let Some(command) = &mut self.on_drop {
             let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_awaited_line_is_found_and_the_program_dies_with_its_handle() {
+    fn the_awaited_line_is_found_and_drop_ends_the_program() {
         let it = shell("echo wait; echo $$; exec tail -f /dev/null");
         let id = it.wait_for_line(Duration::from_secs(10), |line| line.parse::<u32>().ok());
         let id = id.unwrap().to_string();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_ends_too_early_is_told_from_one_that_is_late() {
+    fn an_early_end_and_a_timeout_are_different_errors() {
         let early = shell("echo bad luck").wait_for_line(Duration::from_secs(10), number);
         let early = early.unwrap_err().to_string();
         assert!(early.contains("ended before") && early.contains("bad luck"), "{early}");

@@ -1,4 +1,4 @@
-//! Which cases does the suite have, and which of them does a pattern mean?
+//! Which cases does the Autobahn suite have, and which of them match a pattern?
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,26 +11,26 @@ use anyhow::{Context, Error, Result, ensure};
 pub(crate) struct CaseId(Vec<u32>);
 
 impl CaseId {
-    /// The number in front: what is tested.
+    /// The first number.
     pub(crate) fn section(&self) -> u32 {
         self.0.first().copied().unwrap_or_default()
     }
 
-    /// Is this a case that wants permessage-deflate?
+    /// Whether the case is about permessage-deflate.
     pub(crate) fn is_compressed(&self) -> bool {
         matches!(self.section(), 12 | 13)
     }
 
-    /// The payload sizes from 64 KiB up, and messages in many fragments, of the
-    /// compressed cases: most of the suite's time.
+    /// Whether the case is a compressed one with payloads from 64 KiB up or many fragments. These
+    /// take most of the suite's time.
     fn is_slow(&self) -> bool {
         self.is_compressed() && matches!(self.0.as_slice(), [_, _, 9 | 10 | 14..])
     }
 
-    /// Which of `parts` runs of about the same length this case goes to.
+    /// The index of the part that runs this case, of `parts` parts that take about the same time.
     ///
-    /// Sizes grow with the last number in every group of cases, so going by the
-    /// sum deals them out evenly.
+    /// Sizes grow with the last number in every group of cases, so the sum of the numbers
+    /// distributes them evenly.
     pub(crate) fn part(&self, parts: u32) -> u32 {
         self.0.iter().sum::<u32>() % parts.max(1)
     }
@@ -47,7 +47,7 @@ impl FromStr for CaseId {
 
     fn from_str(text: &str) -> Result<Self> {
         let numbers: Result<Vec<u32>, _> = text.split('.').map(str::parse).collect();
-        Ok(Self(numbers.with_context(|| format!("`{text}` is no number of a case"))?))
+        Ok(Self(numbers.with_context(|| format!("`{text}` is not the number of a case"))?))
     }
 }
 
@@ -58,12 +58,14 @@ pub(crate) fn all() -> impl Iterator<Item = CaseId> {
     })
 }
 
-/// The cases that `patterns` mean, or all if there are none; of those only the
-/// quick ones, if asked for.
+/// The cases that match `patterns`, or all without patterns; with `quick`, without the slow ones.
 ///
-/// A pattern is the beginning of a number, in which `*` stands for any: `6`,
-/// `6.*` and `6.*.*` mean the same. What means no case is an error, and never
-/// reaches the suite, which would wait for ever.
+/// A pattern is the beginning of a number, in which `*` matches any number: `6`, `6.*` and
+/// `6.*.*` match the same cases.
+///
+/// # Errors
+///
+/// A pattern matches no case. The suite itself never ends without a case.
 pub(crate) fn select(patterns: &[String], quick: bool) -> Result<Vec<CaseId>> {
     let mut selected = BTreeSet::new();
     for pattern in patterns {
@@ -76,7 +78,7 @@ pub(crate) fn select(patterns: &[String], quick: bool) -> Result<Vec<CaseId>> {
         selected.extend(matching.into_iter().filter(|case| !quick || !case.is_slow()));
         ensure!(
             selected.len() > before || !quick,
-            "`{pattern}` adds nothing to a quick run; leave out --quick"
+            "`{pattern}` adds no case to a quick run; leave out --quick"
         );
     }
     if patterns.is_empty() {
@@ -92,22 +94,22 @@ fn matching(pattern: &str) -> Result<Vec<CaseId>> {
     });
     let parts: Vec<Option<u32>> = parts
         .collect::<Result<_, _>>()
-        .with_context(|| format!("`{pattern}` is no pattern; `6.*`, `12.1.3` and `*` are"))?;
-    // A star too many at the end means nothing more.
+        .with_context(|| format!("`{pattern}` is not a pattern, such as `6.*`, `12.1.3` or `*`"))?;
+    // Stars at the end match any number of levels.
     let stars = parts.iter().rev().take_while(|part| part.is_none()).count();
     let fixed = parts.len() - stars;
-    let fits = |case: &CaseId| {
+    let matches = |case: &CaseId| {
         case.0.len() >= fixed
             && parts
                 .iter()
                 .zip(&case.0)
                 .all(|(part, number)| part.is_none_or(|part| part == *number))
     };
-    Ok(all().filter(fits).collect())
+    Ok(all().filter(matches).collect())
 }
 
-/// How many cases each group has in release 25.10 of the suite, which is what
-/// its releases since 2014 have.
+/// The number of cases of each group in release 25.10 of the suite. It is the same in all releases
+/// since 2014.
 const GROUPS: &[(&[u32], u32)] = &[
     (&[1, 1], 8),
     (&[1, 2], 8),
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matches_nothing_is_refused() {
+    fn a_pattern_that_matches_no_case_is_an_error() {
         for nothing in ["11.*", "8", "12.1.19", "2.1.1", "0", "6.24.*"] {
             let error = selected(&[nothing], false).unwrap_err().to_string();
             assert!(error.contains(nothing), "{error}");
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_about_even_in_every_size() {
+    fn large_cases_are_distributed_evenly() {
         let large: Vec<_> = all().filter(CaseId::is_slow).collect();
         let first = large.iter().filter(|case| case.part(2) == 0).count();
         assert_eq!((large.len(), first), (84, 42));

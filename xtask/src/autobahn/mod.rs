@@ -1,13 +1,13 @@
-//! What does the Autobahn conformance suite think of us?
+//! How is the Autobahn conformance suite run against the server and the client?
 //!
-//! The suite plays one end of a connection and our example programs the other.
-//! It has 517 cases, takes minutes, and is single-threaded; so the cases are
-//! dealt out to a few processes of it, whose reports are merged.
+//! The suite is one end of each connection, an example program the other. It has 517 cases, takes
+//! minutes, and has one thread. So several processes of it run a part of the cases each, and
+//! their reports are merged.
 
 mod cases;
-mod judge;
 mod programs;
 mod progress;
+mod results;
 mod suite;
 mod table;
 
@@ -22,42 +22,41 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
 use self::cases::CaseId;
-use self::judge::Judged;
 use self::programs::Programs;
 use self::progress::Progress;
-use self::suite::{Play, Suite};
+use self::results::CaseResult;
+use self::suite::{Suite, SuiteRole};
 use crate::process::Background;
 use crate::workspace;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// What is tested: `server`, `client` or `all` (the default); then cases, such
-    /// as `6.*` or `12.1.3` (default: all 517).
+pub(crate) struct AutobahnArgs {
+    /// The role to test: `server`, `client` or `all` (the default); then cases, such as `6.*` or
+    /// `12.1.3` (default: all 517).
     #[arg(value_name = "SERVER|CLIENT|ALL] [CASES")]
     words: Vec<String>,
     /// Leave out the large payloads of the compressed cases.
     #[arg(long)]
     quick: bool,
-    /// Which adapter of the echo server is tested: `hyper`, `axum`, `warp`, or `tcp` for none.
+    /// The adapter of the echo server: `hyper`, `axum`, `warp`, or `tcp` for none.
     #[arg(long, default_value = DEFAULT_ADAPTER)]
     adapter: String,
-    /// Test the server over HTTP/2: an example stands between, since the suite knows
-    /// HTTP/1.1 alone.
+    /// Test the server over HTTP/2, through an example that translates: the suite has HTTP/1.1 only.
     #[arg(long)]
     http2: bool,
-    /// How many processes of the suite run side by side. Default: one per core, at most 4.
+    /// Number of processes of the suite that run at once. Default: one per core, at most 4.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     jobs: Option<u32>,
-    /// Give up after so many seconds, for the server and for the client.
+    /// Timeout in seconds, for each role.
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
-    /// Where reports go. Default: `autobahn` in the target directory.
+    /// Folder for reports. Default: `autobahn` in the target directory.
     #[arg(long)]
     out: Option<PathBuf>,
 }
 
-impl Args {
-    /// Every case, for both ends.
+impl AutobahnArgs {
+    /// All cases, for both roles.
     pub(crate) fn whole() -> Self {
         let adapter = DEFAULT_ADAPTER.to_owned();
         let (words, jobs, out) = (Vec::new(), None, None);
@@ -72,7 +71,7 @@ impl Args {
         Self { words, quick: true, adapter, http2: true, ..Self::whole() }
     }
 
-    /// How it is called, and where its reports go.
+    /// The name of this run, and of the folder of its reports.
     fn name(&self, role: Role) -> String {
         let mut name = role.name().to_owned();
         if role == Role::Server && self.adapter != DEFAULT_ADAPTER {
@@ -81,15 +80,15 @@ impl Args {
         if role == Role::Server && self.http2 { format!("{name}-http2") } else { name }
     }
 
-    /// The compressed cases without large payloads, for the server with this adapter: what
-    /// the core does is the same under each.
+    /// The compressed cases without large payloads, for the server with this adapter. The other
+    /// cases test ws-core, which is the same under each adapter.
     pub(crate) fn deflate(adapter: &str) -> Self {
         let words = ["server", "12.*", "13.*"].map(str::to_owned).to_vec();
         Self { words, quick: true, adapter: adapter.to_owned(), ..Self::whole() }
     }
 }
 
-/// Which of our ends is tested.
+/// The role under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Server,
@@ -112,26 +111,26 @@ impl Role {
     }
 }
 
-/// The example that speaks HTTP/2 to a server, and HTTP/1.1 to the suite.
+/// The example that translates the suite's HTTP/1.1 to HTTP/2.
 const BRIDGE: &str = "http2_bridge";
 
-/// Some of the cases, and the folder that their reports go to.
+/// A part of the cases, and the folder of their reports.
 #[derive(Debug)]
 struct Part {
     cases: Vec<CaseId>,
     dir: PathBuf,
 }
 
-/// The programs that are at work on a part: the suite, and our client if that is tested.
+/// The processes that run a part: the suite, and the client if that is under test.
 #[derive(Debug)]
-struct Work {
+struct PartProcesses {
     suite: Background,
     client: Option<Background>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &AutobahnArgs) -> Result<()> {
     let (roles, patterns) = roles(&args.words);
-    // Both can be wrong, and are cheaper to ask than a build.
+    // Wrong arguments and a missing suite are found before the build.
     let cases = cases::select(patterns, args.quick)?;
     let suite = Suite::find()?;
     let examples = roles.iter().map(|role| role.example()).chain(args.http2.then_some(BRIDGE));
@@ -146,11 +145,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             failed.push(role.name());
         }
     }
-    ensure!(failed.is_empty(), "the suite finds fault with our {}", failed.join(" and our "));
+    ensure!(failed.is_empty(), "the suite reports failures of the {}", failed.join(" and the "));
     Ok(())
 }
 
-/// The role, if the first word is one, and the patterns.
+/// The roles to test, from the first word if it names one, and the patterns.
 fn roles(words: &[String]) -> (&'static [Role], &[String]) {
     match words {
         [first, patterns @ ..] if first == "server" => (&[Role::Server], patterns),
@@ -160,10 +159,10 @@ fn roles(words: &[String]) -> (&'static [Role], &[String]) {
     }
 }
 
-/// Tests one role, and says whether all is well.
+/// Tests one role. Returns whether all cases passed.
 fn test(
     role: Role,
-    args: &Args,
+    args: &AutobahnArgs,
     (suite, ours): (&Suite, &Programs),
     cases: &[CaseId],
     dir: &Path,
@@ -174,22 +173,25 @@ fn test(
         Role::Server => format!("ws-{}", args.adapter),
         Role::Client => "ws-client".to_owned(),
     };
-    let parts = deal(cases, jobs(args), dir)?;
+    let parts = split(cases, jobs(args), dir)?;
     println!("autobahn {}: {} cases in {} parts", role.name(), cases.len(), parts.len());
     let started = Instant::now();
     let deadline = started + Duration::from_secs(args.timeout);
-    let judged = match role {
+    let results = match role {
         Role::Server => {
             let (mut server, url) = serve(program, &args.adapter, &dir.join("echo.log"))?;
-            // It ends with this block.
+            // It runs until the end of this block.
             let bridge = match args.http2 {
                 true => Some(bridge(ours.path(BRIDGE)?, &url, &dir.join("bridge.log"))?),
                 false => None,
             };
             let url = bridge.as_ref().map_or(url, |(_, url)| url.clone());
-            let play = Play::Client { agent: agent.clone(), url };
+            let suite_role = SuiteRole::Client { agent: agent.clone(), url };
             let start = |part: &Part| {
-                Ok(Work { suite: suite.start(&play, &part.cases, &part.dir)?, client: None })
+                Ok(PartProcesses {
+                    suite: suite.start(&suite_role, &part.cases, &part.dir)?,
+                    client: None,
+                })
             };
             let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
             watch(work, Some(&mut server), Progress::new(role.name(), cases.len()), deadline)?;
@@ -202,44 +204,44 @@ fn test(
             collect(&parts, &agent, dir)?
         }
     };
-    let complaints = judge::complaints(&judged, cases);
+    let failures = results::failures(&results, cases);
     let page = dir.join("index.html");
-    fs::write(&page, table::html(&format!("Autobahn: {agent}"), &judged, &complaints))
+    fs::write(&page, table::html(&format!("Autobahn: {agent}"), &results, &failures))
         .with_context(|| format!("cannot write {}", page.display()))?;
-    println!("{}", table::text(&judged));
-    for complaint in &complaints {
-        println!("{complaint}");
+    println!("{}", table::text(&results));
+    for failure in &failures {
+        println!("{failure}");
     }
     let wall = started.elapsed().as_secs();
     println!(
-        "autobahn {}: {} of {} cases are good, in {wall} s of wall time; see {}\n",
+        "autobahn {}: {} of {} cases passed in {wall} s of wall time; see {}\n",
         role.name(),
-        judged.iter().filter(|case| case.complaint().is_none()).count(),
+        results.iter().filter(|case| case.failure().is_none()).count(),
         cases.len(),
         page.display()
     );
-    Ok(complaints.is_empty())
+    Ok(failures.is_empty())
 }
 
-fn jobs(args: &Args) -> u32 {
+fn jobs(args: &AutobahnArgs) -> u32 {
     let cores = || thread::available_parallelism().map_or(1, usize::from).min(4);
     args.jobs.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1))
 }
 
-/// Deals the cases out, and makes an empty folder for each part.
-fn deal(cases: &[CaseId], jobs: u32, dir: &Path) -> Result<Vec<Part>> {
-    // Only a folder that an earlier run made is emptied.
+/// Distributes the cases, and makes an empty folder for each part.
+fn split(cases: &[CaseId], jobs: u32, dir: &Path) -> Result<Vec<Part>> {
+    // Only a folder of an earlier run is emptied.
     if dir.join(MARK).exists() {
         fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
     }
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let strange = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
-    ensure!(!strange, "{} holds something else: empty it, or give another --out", dir.display());
+    ensure!(!strange, "{} has other files: empty it, or use another --out", dir.display());
     fs::write(dir.join(MARK), "`cargo xtask autobahn` empties this folder.\n")?;
     let mut parts = Vec::new();
     for part in 0..jobs {
         let cases: Vec<_> = cases.iter().filter(|case| case.part(jobs) == part).cloned().collect();
-        // Without a case to run, the suite would wait for ever.
+        // Without a case, the suite never ends.
         if !cases.is_empty() {
             let dir = dir.join(format!("part-{part}"));
             fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -249,7 +251,7 @@ fn deal(cases: &[CaseId], jobs: u32, dir: &Path) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// Starts our echo server, and waits until it says where it is.
+/// Starts the echo server, and waits until it prints its address.
 fn serve(program: &Path, adapter: &str, log: &Path) -> Result<(Background, String)> {
     let mut command = Command::new(program);
     command.args(["--listen", "127.0.0.1:0", "--adapter", adapter, "--compress", "takeover"]);
@@ -260,8 +262,7 @@ fn serve(program: &Path, adapter: &str, log: &Path) -> Result<(Background, Strin
     Ok((server, url))
 }
 
-/// Starts what stands between the suite and a server over HTTP/2, and waits until it says
-/// where it is.
+/// Starts the translation to HTTP/2, and waits until it prints its address.
 fn bridge(program: &Path, server: &str, log: &Path) -> Result<(Background, String)> {
     let mut command = Command::new(program);
     command.args(["--to", server.trim_start_matches("ws://")]);
@@ -281,35 +282,35 @@ fn url_in(line: &str) -> Option<String> {
     port.parse::<u16>().ok().map(|_| format!("ws://{host}"))
 }
 
-/// Starts the suite as a server, and our client once it listens.
-fn dial(program: &Path, suite: &Suite, part: &Part, agent: &str) -> Result<Work> {
+/// Starts the suite as a server, and the client once the suite listens.
+fn dial(program: &Path, suite: &Suite, part: &Part, agent: &str) -> Result<PartProcesses> {
     let port = free_port()?;
-    let mut suite = suite.start(&Play::Server { port }, &part.cases, &part.dir)?;
+    let mut suite = suite.start(&SuiteRole::Server { port }, &part.cases, &part.dir)?;
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if let Some(status) = suite.ended()? {
-            bail!("wstest does not start: {status}; see {}", part.dir.join("wstest.log").display());
+            bail!("wstest did not start: {status}; see {}", part.dir.join("wstest.log").display());
         }
         ensure!(Instant::now() < deadline, "wstest does not listen on port {port}");
         thread::sleep(Duration::from_millis(50));
     }
     let mut command = Command::new(program);
     command.args(["--url", &format!("ws://127.0.0.1:{port}"), "--agent", agent]);
-    let client = Background::start("our client", &mut command, &part.dir.join("client.log"))?;
-    Ok(Work { suite, client: Some(client) })
+    let client = Background::start("the client", &mut command, &part.dir.join("client.log"))?;
+    Ok(PartProcesses { suite, client: Some(client) })
 }
 
-/// A port that was free a moment ago: the suite cannot choose one and say which.
+/// A port that was free a moment ago. The suite cannot choose one and report it.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
     Ok(listener.local_addr().context("no free port")?.port())
 }
 
-/// Waits until every part is done.
+/// Waits until all parts have ended.
 ///
-/// The suite as a client ends by itself; as a server it is done when our client is.
+/// The suite ends by itself as a client. As a server, it is done when the client is.
 fn watch(
-    mut work: Vec<Work>,
+    mut work: Vec<PartProcesses>,
     mut server: Option<&mut Background>,
     mut progress: Progress,
     deadline: Instant,
@@ -318,19 +319,19 @@ fn watch(
         let mut running = 0;
         for (part, work) in work.iter_mut().enumerate() {
             for line in work.suite.lines() {
-                progress.hear(part, &line);
+                progress.add_line(part, &line);
             }
             let ended = match &mut work.client {
                 None => ended(&mut work.suite)?,
-                // Looked at first: our client may end between the two questions.
+                // The suite is checked first: the client may end between the two checks.
                 Some(client) => match (work.suite.ended()?, ended(client)?) {
-                    (Some(status), false) => bail!("wstest ended before our client: {status}"),
+                    (Some(status), false) => bail!("wstest ended before the client: {status}"),
                     (_, ended) => ended,
                 },
             };
             running += usize::from(!ended);
         }
-        progress.show();
+        progress.print();
         if running == 0 {
             progress.finish();
             return Ok(());
@@ -338,14 +339,14 @@ fn watch(
         if let Some(server) = &mut server
             && let Some(status) = server.ended()?
         {
-            bail!("{} ended under test: {status}", server.name());
+            bail!("{} ended during the test: {status}", server.name());
         }
-        ensure!(Instant::now() < deadline, "gave up: it took too long; --timeout gives it more");
+        ensure!(Instant::now() < deadline, "timed out; --timeout sets another limit");
         thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// Is it over, and did it go well?
+/// Whether the program has ended. An exit status other than 0 is an error.
 fn ended(program: &mut Background) -> Result<bool> {
     match program.ended()? {
         None => Ok(false),
@@ -354,12 +355,12 @@ fn ended(program: &mut Background) -> Result<bool> {
     }
 }
 
-/// Merges the reports of all parts in `dir`, and reads the verdicts.
-fn collect(parts: &[Part], agent: &str, dir: &Path) -> Result<Vec<Judged>> {
-    let mut judged = Vec::new();
+/// Merges the reports of all parts into `dir`, and reads the results.
+fn collect(parts: &[Part], agent: &str, dir: &Path) -> Result<Vec<CaseResult>> {
+    let mut results = Vec::new();
     let mut index = Map::new();
     for part in parts {
-        judged.extend(judge::read(&part.dir, agent)?);
+        results.extend(results::read(&part.dir, agent)?);
         let part_index: Value = serde_json::from_slice(&fs::read(part.dir.join("index.json"))?)?;
         if let Some(Value::Object(cases)) = part_index.get(agent) {
             index.extend(cases.clone());
@@ -375,8 +376,8 @@ fn collect(parts: &[Part], agent: &str, dir: &Path) -> Result<Vec<Judged>> {
     let mut agents = Map::new();
     agents.insert(agent.to_owned(), Value::Object(index));
     fs::write(dir.join("index.json"), serde_json::to_string_pretty(&agents)?)?;
-    judged.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(judged)
+    results.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(results)
 }
 
 const DEFAULT_ADAPTER: &str = "hyper";
@@ -388,7 +389,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_is_found_in_what_the_server_prints() {
+    fn the_url_is_found_in_the_output_of_the_server() {
         let check = |line: &str| url_in(line);
         assert_eq!(check("ws://127.0.0.1:80").as_deref(), Some("ws://127.0.0.1:80"));
         let sentence = "Echoing on ws://127.0.0.1:4321/. Try: `ws connect ws://h:1`";

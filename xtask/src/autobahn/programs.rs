@@ -1,4 +1,4 @@
-//! Where are our ends of the test?
+//! How are the example programs built that Autobahn tests?
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use crate::workspace;
 
-/// Examples that are built, by their names.
+/// The paths of built examples, by name.
 #[derive(Debug)]
 pub(super) struct Programs(HashMap<String, PathBuf>);
 
 impl Programs {
-    /// Builds examples for release, side by side.
+    /// Builds examples in release mode.
     pub(super) fn build(examples: &[&str]) -> Result<Self> {
         let mut build = workspace::cargo();
         build.args(["build", "--release", "--package", "examples"]);
@@ -31,9 +31,9 @@ impl Programs {
         Ok(Self(messages.lines().filter_map(built).collect()))
     }
 
-    /// Where an example is.
+    /// The path of an example.
     pub(super) fn path(&self, example: &str) -> Result<&Path> {
         let path = self.0.get(example).map(PathBuf::as_path);
-        path.with_context(|| format!("cargo does not say where it put example `{example}`"))
+        path.with_context(|| format!("cargo did not report the path of example `{example}`"))
     }
 }

@@ -1,4 +1,4 @@
-//! Where is the suite, and how is it started?
+//! Where is the Autobahn suite installed, and how is it started?
 
 use std::env;
 use std::fs;
@@ -14,23 +14,23 @@ use crate::process::Background;
 /// The suite's program, `wstest`.
 #[derive(Debug)]
 pub(crate) enum Suite {
-    /// Installed here.
+    /// An installed program.
     Program(PathBuf),
-    /// In the image that the suite's authors publish.
+    /// In the Docker image of the suite's authors.
     Container,
 }
 
-/// Which end of the connection the suite plays, and where it meets ours.
+/// The role of the suite, and the address of the other end.
 #[derive(Clone, Debug)]
-pub(crate) enum Play {
-    /// The client of the server at this URL. It ends by itself.
+pub(crate) enum SuiteRole {
+    /// A client of the server at this URL. It ends by itself.
     Client { agent: String, url: String },
     /// A server on this port. It runs until it is dropped.
     Server { port: u16 },
 }
 
 impl Suite {
-    /// Looks at `$WSTEST`, then in `PATH`, then for Docker.
+    /// Looks for `$WSTEST`, then in `PATH`, then for Docker.
     pub(crate) fn find() -> Result<Self> {
         if let Some(program) = env::var_os("WSTEST").filter(|program| !program.is_empty()) {
             let program = PathBuf::from(program);
@@ -54,17 +54,22 @@ impl Suite {
         );
     }
 
-    /// Starts it in `dir`, which is empty and gets the reports.
-    pub(crate) fn start(&self, play: &Play, cases: &[CaseId], dir: &Path) -> Result<Background> {
-        let spec = serde_json::to_string_pretty(&spec(play, cases))?;
+    /// Starts the suite in `dir`, an empty folder for the reports.
+    pub(crate) fn start(
+        &self,
+        role: &SuiteRole,
+        cases: &[CaseId],
+        dir: &Path,
+    ) -> Result<Background> {
+        let spec = serde_json::to_string_pretty(&spec(role, cases))?;
         let spec_file = dir.join("spec.json");
         fs::write(&spec_file, spec)
             .with_context(|| format!("cannot write {}", spec_file.display()))?;
         let log = dir.join("wstest.log");
-        let mode: &[&str] = match play {
-            Play::Client { .. } => &["-m", "fuzzingclient", "-s", "spec.json"],
-            // Without `-u 0` it would serve a page on port 8080 too.
-            Play::Server { .. } => &["-m", "fuzzingserver", "-s", "spec.json", "-u", "0"],
+        let mode: &[&str] = match role {
+            SuiteRole::Client { .. } => &["-m", "fuzzingclient", "-s", "spec.json"],
+            // Without `-u 0`, it also serves a page on port 8080.
+            SuiteRole::Server { .. } => &["-m", "fuzzingserver", "-s", "spec.json", "-u", "0"],
         };
         match self {
             Self::Program(program) => {
@@ -86,13 +91,12 @@ impl Suite {
     }
 }
 
-fn spec(play: &Play, cases: &[CaseId]) -> serde_json::Value {
-    // By number, since the suite's own patterns are bound to the start only:
-    // its `1*` takes 10 to 13 too.
+fn spec(role: &SuiteRole, cases: &[CaseId]) -> serde_json::Value {
+    // Full numbers, because the suite's own patterns match prefixes: its `1*` also matches 10 to 13.
     let cases: Vec<String> = cases.iter().map(CaseId::to_string).collect();
-    let (url, servers) = match play {
-        Play::Client { agent, url } => (None, vec![json!({ "agent": agent, "url": url })]),
-        Play::Server { port } => (Some(format!("ws://127.0.0.1:{port}")), Vec::new()),
+    let (url, servers) = match role {
+        SuiteRole::Client { agent, url } => (None, vec![json!({ "agent": agent, "url": url })]),
+        SuiteRole::Server { port } => (Some(format!("ws://127.0.0.1:{port}")), Vec::new()),
     };
     json!({
         "url": url,
@@ -119,11 +123,11 @@ mod tests {
     #[test]
     fn a_spec_names_the_cases_and_the_other_end() {
         let cases = ["1.1.1".parse().unwrap(), "2.2".parse().unwrap()];
-        let server = spec(&Play::Server { port: 9001 }, &cases);
+        let server = spec(&SuiteRole::Server { port: 9001 }, &cases);
         assert_eq!(server["url"], "ws://127.0.0.1:9001");
         assert_eq!(server["cases"], json!(["1.1.1", "2.2"]));
         let client = spec(
-            &Play::Client { agent: "ws".to_owned(), url: "ws://127.0.0.1:1".to_owned() },
+            &SuiteRole::Client { agent: "ws".to_owned(), url: "ws://127.0.0.1:1".to_owned() },
             &cases,
         );
         assert_eq!(client["servers"], json!([{ "agent": "ws", "url": "ws://127.0.0.1:1" }]));

@@ -1,15 +1,15 @@
-//! How do the verdicts look, on a terminal and in a browser?
+//! How are the results of Autobahn shown on a terminal and in a browser?
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::judge::{Deflate, Judged, Verdict};
+use super::results::{CaseResult, Deflate, Verdict};
 
-/// A line per section and one for all.
-pub(crate) fn text(judged: &[Judged]) -> String {
+/// A table with a line per section and a total.
+pub(crate) fn text(results: &[CaseResult]) -> String {
     let rows: Vec<[String; COLUMNS]> =
-        std::iter::once(HEADINGS.map(str::to_owned)).chain(rows(judged)).collect();
+        std::iter::once(HEADINGS.map(str::to_owned)).chain(rows(results)).collect();
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default()
     });
@@ -22,12 +22,12 @@ pub(crate) fn text(judged: &[Judged]) -> String {
     out
 }
 
-/// A page with the same table, the complaints, and a link to the suite's report of each case.
-pub(crate) fn html(title: &str, judged: &[Judged], complaints: &[String]) -> String {
+/// A page with the same table, the failures, and a link to the suite's report of each case.
+pub(crate) fn html(title: &str, results: &[CaseResult], failures: &[String]) -> String {
     let mut cases = String::new();
-    for case in judged {
+    for case in results {
         let id = &case.id;
-        let class = if case.complaint().is_none() { "good" } else { "bad" };
+        let class = if case.failure().is_none() { "good" } else { "bad" };
         let page = escape(&case.report.replace(".json", ".html"));
         let verdict = escape(&format!("{} / {}", case.behavior, case.close));
         let _ = writeln!(
@@ -36,26 +36,26 @@ pub(crate) fn html(title: &str, judged: &[Judged], complaints: &[String]) -> Str
             seconds(case.duration)
         );
     }
-    let complaints = match complaints {
-        [] => "No complaints.".to_owned(),
+    let failures = match failures {
+        [] => "No failures.".to_owned(),
         some => escape(&some.join("\n")),
     };
     format!(
         "<!doctype html><meta charset=utf-8><title>{title}</title>\n\
          <style>body{{font-family:sans-serif}} td{{padding:0 1em}} .bad{{background:#fbb}}</style>\n\
-         <h1>{title}</h1>\n<pre>{}</pre>\n<pre>{complaints}</pre>\n\
+         <h1>{title}</h1>\n<pre>{}</pre>\n<pre>{failures}</pre>\n\
          <table>\n<tr><th>case<th>behavior / close<th>time\n{cases}</table>\n",
-        escape(&text(judged)),
+        escape(&text(results)),
         title = escape(title),
     )
 }
 
-fn rows(judged: &[Judged]) -> Vec<[String; COLUMNS]> {
-    let mut sections: BTreeMap<u32, Vec<&Judged>> = BTreeMap::new();
-    for case in judged {
+fn rows(results: &[CaseResult]) -> Vec<[String; COLUMNS]> {
+    let mut sections: BTreeMap<u32, Vec<&CaseResult>> = BTreeMap::new();
+    for case in results {
         sections.entry(case.id.section()).or_default().push(case);
     }
-    let total = judged.iter().collect();
+    let total = results.iter().collect();
     sections
         .iter()
         .map(|(section, cases)| row(&section.to_string(), cases))
@@ -63,7 +63,7 @@ fn rows(judged: &[Judged]) -> Vec<[String; COLUMNS]> {
         .collect()
 }
 
-fn row(name: &str, cases: &Vec<&Judged>) -> [String; COLUMNS] {
+fn row(name: &str, cases: &Vec<&CaseResult>) -> [String; COLUMNS] {
     let count = |is: fn(&Verdict) -> bool| {
         cases.iter().filter(|case| is(case.verdict())).count().to_string()
     };
@@ -110,8 +110,8 @@ const HEADINGS: [&str; COLUMNS] = [
 mod tests {
     use super::*;
 
-    fn case(id: &str, behavior: Verdict, close: Verdict, deflate: Option<Deflate>) -> Judged {
-        Judged {
+    fn case(id: &str, behavior: Verdict, close: Verdict, deflate: Option<Deflate>) -> CaseResult {
+        CaseResult {
             id: id.parse().unwrap(),
             behavior,
             close,
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    fn judged() -> [Judged; 5] {
+    fn results() -> [CaseResult; 5] {
         let unclean = Verdict::Other("UNCLEAN".to_owned());
         [
             case("1.1.1", Verdict::Ok, Verdict::Ok, None),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn each_case_counts_once_by_the_worse_of_its_verdicts() {
+    fn each_case_counts_once_with_the_worse_of_its_verdicts() {
         let expected = "\
 section  cases  OK  INFORMATIONAL  NON-STRICT  FAILED  UNIMPLEMENTED  other  deflate  wall time
       1      2   1              0           1       0              0      0        -      2.5 s
@@ -141,17 +141,17 @@ section  cases  OK  INFORMATIONAL  NON-STRICT  FAILED  UNIMPLEMENTED  other  def
      12      2   0              0           0       1              0      1      1/2      2.5 s
   total      5   1              1           1       1              0      1      1/2      6.2 s
 ";
-        assert_eq!(text(&judged()), expected);
+        assert_eq!(text(&results()), expected);
     }
 
     #[test]
-    fn no_cases_make_a_line_of_noughts() {
+    fn no_cases_make_a_total_of_zeros() {
         assert!(text(&[]).contains("total      0   0"));
     }
 
     #[test]
     fn the_page_links_to_each_case_and_escapes() {
-        let page = html("a < b", &judged(), &["x & y".to_owned()]);
+        let page = html("a < b", &results(), &["x & y".to_owned()]);
         assert!(page.contains("<a href=\"ws_case_7_13_1.html\">7.13.1</a>"));
         assert!(page.contains("a &lt; b") && page.contains("x &amp; y"));
         assert_eq!(page.matches("class=bad").count(), 3);

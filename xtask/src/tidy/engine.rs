@@ -1,74 +1,39 @@
-//! Does the engine of `ws-core` stay free of I/O and clocks, and do its arrows point down?
+//! Is the protocol engine of `ws-core` free of I/O, clocks, tasks and `async`?
 
-use super::lexer::{Kind, Source, Token, find};
-use super::{Complaint, File};
+use super::file::Complaint;
+use super::graph::Tree;
 
-/// Complains about one file of `ws-core`.
-pub(super) fn complaints(file: &File) -> Vec<Complaint> {
-    let Some(part) = part(&file.path) else { return Vec::new() };
-    // Tests of the engine may need an instant to begin with.
-    let code = Source::new(&file.text).outside_tests();
+/// Complains about code of the engine's modules. Their tests may read a clock.
+pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
+    let Some(krate) = tree.library("ws-core") else { return Vec::new() };
     let mut found = Vec::new();
-    let harmless: Vec<usize> = find(&code, HARMLESS).collect();
-    for words in OUTSIDE_WORLD {
-        for line in find(&code, words).filter(|line| !harmless.contains(line)) {
-            let message = format!("`{}` does not belong in the engine", words.concat());
-            found.push(file.complaint(line, &message));
+    for module in &krate.modules {
+        let in_engine = module.path.first().is_some_and(|name| ENGINE.contains(name));
+        if !in_engine {
+            continue;
+        }
+        let source = module.source;
+        let allowed = source.find(IO_SLICE);
+        for tokens in OUTSIDE {
+            for line in source.find(tokens) {
+                if !allowed.contains(&line) && !source.is_test(line) {
+                    let message = format!("the engine does not use `{}`", tokens.concat());
+                    found.push(source.file.complaint(line, &message));
+                }
+            }
         }
     }
-    let above = ABOVE.iter().find(|(name, _)| *name == part).map_or(&[][..], |(_, above)| above);
-    for module in above {
-        for line in mentions(&code, module) {
-            found.push(file.complaint(line, &format!("`{part}` knows nothing of `{module}`")));
-        }
-    }
-    // `std::io` and `io::` are found in the same place.
+    // `std::io` and `io::` are found on the same line.
     found.sort();
-    found.dedup_by_key(|complaint| complaint.line);
+    found.dedup_by_key(|complaint| (complaint.path.clone(), complaint.line));
     found
 }
 
-/// The part of the engine that a file belongs to.
-fn part(path: &str) -> Option<&'static str> {
-    let path = path.strip_prefix("ws-core/src/")?;
-    let name = path.split_once('/').map_or_else(|| path.strip_suffix(".rs"), |(dir, _)| Some(dir));
-    ABOVE.iter().map(|(part, _)| *part).find(|part| name == Some(*part))
-}
+/// The modules at the root of `ws-core` that are the engine.
+const ENGINE: &[&str] = &["frame", "utf8", "deflate", "proto", "handshake"];
 
-/// The lines on which a path, or anything that is imported, names `module`.
-///
-/// A variable or a field of that name is no mention.
-fn mentions(code: &[Token<'_>], module: &str) -> Vec<usize> {
-    let mut lines = Vec::new();
-    let mut in_use = false;
-    let around = |at: usize| code.get(at).map_or("", |token| token.text);
-    for (at, token) in code.iter().enumerate() {
-        match (token.kind, token.text) {
-            (Kind::Word, "use") => in_use = true,
-            (Kind::Mark, ";") => in_use = false,
-            (Kind::Word, name) if name == module => {
-                let in_path = around(at + 1) == "::" || (at > 0 && around(at - 1) == "::");
-                if in_use || in_path {
-                    lines.push(token.line);
-                }
-            }
-            _ => {}
-        }
-    }
-    lines
-}
-
-/// The parts of the engine, and what each knows nothing of.
-const ABOVE: &[(&str, &[&str])] = &[
-    ("frame", &["proto", "handshake", "conn"]),
-    ("utf8", &["proto", "handshake", "conn"]),
-    ("deflate", &["proto", "handshake", "conn"]),
-    ("proto", &["handshake", "conn"]),
-    ("handshake", &["proto", "conn"]),
-];
-
-/// Words that wait, spawn, read a clock, or reach a file or a socket.
-const OUTSIDE_WORLD: &[&[&str]] = &[
+/// Tokens of code that waits, spawns, reads a clock, or opens a file or a socket.
+const OUTSIDE: &[&[&str]] = &[
     &["async"],
     &["await"],
     &["tokio"],
@@ -85,17 +50,21 @@ const OUTSIDE_WORLD: &[&[&str]] = &[
     &["SystemTime"],
 ];
 
-/// Lives among I/O, and only describes bytes.
-const HARMLESS: &[&str] = &["std", "::", "io", "::", "IoSlice"];
+/// A type of `std::io` that only describes bytes.
+const IO_SLICE: &[&str] = &["std", "::", "io", "::", "IoSlice"];
 
 #[cfg(test)]
 mod tests {
+    use super::super::graph::plant;
     use super::*;
 
-    /// A file → the lines that it is complained about.
+    /// A file → the lines that are complained about.
     #[track_caller]
     fn check(path: &str, text: &str, expected: &[usize]) {
-        let found = complaints(&File::new(path, text));
+        let root = "mod proto; mod utf8; mod handshake; mod conn; mod error;";
+        let proto = ("ws-core/src/proto/mod.rs", "mod close;");
+        let files = [("ws-core/src/lib.rs", root), proto, (path, text)];
+        let found = plant(&files, complaints);
         let lines: Vec<_> = found.iter().map(|complaint| complaint.line).collect();
         assert_eq!(lines, expected, "{found:?}");
     }
@@ -112,7 +81,7 @@ mod tests {
         check(proto, "use std::{io, net};\nfn a() { net::lookup() }", &[2]);
         check("ws-core/src/utf8.rs", "use std::thread;", &[1]);
         check("ws-core/src/handshake/mod.rs", "use tokio::net::TcpStream;", &[1]);
-        check("ws-core/src/conn/io.rs", "use tokio::net::TcpStream;", &[]);
+        check("ws-core/src/conn/mod.rs", "use tokio::net::TcpStream;", &[]);
         check("ws-core/src/error.rs", "use std::io;", &[]);
     }
 
@@ -121,18 +90,5 @@ mod tests {
         let proto = "ws-core/src/proto/close.rs";
         check(proto, "//! No `async`, no tokio.\nconst A: &str = \"std::io\";", &[]);
         check(proto, "#[cfg(test)]\nmod tests {\n    fn a() { Instant::now(); }\n}", &[]);
-    }
-
-    #[test]
-    fn arrows_point_down() {
-        check("ws-core/src/handshake/server.rs", "use crate::proto::Role;", &[1]);
-        check("ws-core/src/handshake/server.rs", "use crate::{\n    Config,\n    proto,\n};", &[3]);
-        check("ws-core/src/handshake/server.rs", "use crate::deflate::Params;", &[]);
-        check("ws-core/src/proto/mod.rs", "fn a(b: crate::handshake::Agreed) {}", &[1]);
-        check("ws-core/src/proto/mod.rs", "use super::conn::Conn;", &[1]);
-        check("ws-core/src/proto/mod.rs", "fn a(handshake: u8, conn: u8) {}", &[]);
-        check("ws-core/src/frame/mod.rs", "use crate::proto::Role;", &[1]);
-        check("ws-core/src/utf8.rs", "use crate::conn;", &[1]);
-        check("ws-core/src/conn/mod.rs", "use crate::proto::Role;", &[]);
     }
 }

@@ -1,199 +1,169 @@
-//! Is every thing of a kind in the list that must name it?
+//! Does every list in the tests and documents name all that it must name?
 
 use std::collections::BTreeMap;
 
-use super::lexer::{Kind, Source, Token, lex};
-use super::{Complaint, File};
+use super::file::Complaint;
+use super::graph::{Crate, Module, Tree};
+use super::syntax::{Item, Kind, Source, Visibility};
 
-/// Every rule that a peer can break has a row in the table of violations.
-pub(super) fn violations(files: &[File]) -> Vec<Complaint> {
-    let Some(errors) = file(files, "ws-core/src/error.rs") else { return Vec::new() };
-    let Some(table) = file(files, VIOLATIONS) else {
+/// Each variant of `ProtocolError` has a row in the table of violations.
+pub(super) fn violations(tree: &Tree<'_>) -> Vec<Complaint> {
+    let Some((module, errors)) = find(tree.library(CORE), "ProtocolError") else {
+        return Vec::new();
+    };
+    let Some(table) = tree.source(VIOLATIONS) else {
         return vec![Complaint::new(VIOLATIONS, 1, "this table is missing".to_owned())];
     };
-    let named = lex(&table.text);
-    let missing = variants(&Source::new(&errors.text).code, "ProtocolError")
+    variants(module.source, errors)
         .into_iter()
-        .filter(|variant| {
-            !named.iter().any(|token| token.kind == Kind::Word && token.text == *variant)
-        })
-        .map(|variant| table.complaint(1, &format!("`ProtocolError::{variant}` has no row")));
-    missing.collect()
+        .filter(|variant| !table.has_word(variant))
+        .map(|variant| table.file.complaint(1, &format!("`ProtocolError::{variant}` has no row")))
+        .collect()
 }
 
-/// Every public future of a connection is in the list of the cancellation test,
-/// and the test calls it.
-pub(super) fn cancel_safety(files: &[File]) -> Vec<Complaint> {
-    let conn: Vec<&File> =
-        files.iter().filter(|file| file.path.starts_with("ws-core/src/conn")).collect();
-    if conn.is_empty() {
-        return Vec::new();
-    }
-    let sources: Vec<_> = conn.iter().map(|file| Source::new(&file.text).outside_tests()).collect();
-    let types: Vec<&str> = sources.iter().flat_map(|code| future_types(code)).collect();
+/// Each public future in the folder of `Conn` is in the list of the cancellation test, and the
+/// test calls it.
+pub(super) fn cancel_safety(tree: &Tree<'_>) -> Vec<Complaint> {
+    let Some(krate) = tree.library(CORE) else { return Vec::new() };
+    let Some((conn, _)) = find(Some(krate), "Conn") else { return Vec::new() };
+    let modules = || krate.modules.iter().filter(|module| module.path.starts_with(&conn.path));
+    let types: Vec<&str> = modules().flat_map(future_types).collect();
     let mut futures = BTreeMap::new();
-    for (file, code) in conn.iter().zip(&sources) {
-        for (name, line) in public_futures(code, &types) {
-            futures.insert(name, (*file, line));
+    for module in modules() {
+        for item in public_futures(module, &types) {
+            futures.insert(item.name, (module.source.file, item.line));
         }
     }
-    let Some(test) = file(files, CANCEL_SAFETY) else {
+    let Some(test) = tree.source(CANCEL_SAFETY) else {
         return vec![Complaint::new(CANCEL_SAFETY, 1, "this test is missing".to_owned())];
     };
-    let code = Source::new(&test.text).code;
-    let Some((line, covered)) = covered(&code) else {
+    let Some((line, covered)) = covered(test) else {
         let message = "the test needs a list `const COVERED: &[&str] = &[…]` of public futures";
-        return vec![test.complaint(1, message)];
+        return vec![test.file.complaint(1, message)];
     };
     let missing =
         futures.iter().filter(|(name, _)| !covered.contains(name)).map(|(name, (file, line))| {
             file.complaint(*line, &format!("`{name}` is not in the list of {CANCEL_SAFETY}"))
         });
-    let strange = covered
-        .iter()
-        .filter(|name| !futures.contains_key(*name))
-        .map(|name| test.complaint(line, &format!("`{name}` is listed, and is no public future")));
-    let is_called =
-        |name: &str| code.iter().any(|token| token.kind == Kind::Word && token.text == name);
+    let strange = covered.iter().filter(|name| !futures.contains_key(*name)).map(|name| {
+        test.file.complaint(line, &format!("`{name}` is listed but is no public future"))
+    });
     let idle = covered
         .iter()
-        .filter(|name| futures.contains_key(*name) && !is_called(name))
-        .map(|name| test.complaint(line, &format!("`{name}` is listed, and never called")));
+        .filter(|name| futures.contains_key(*name) && !test.has_word(name))
+        .map(|name| test.file.complaint(line, &format!("`{name}` is listed but never called")));
     missing.chain(strange).chain(idle).collect()
 }
 
-/// Every example is in the list of examples.
-pub(super) fn examples(files: &[File]) -> Vec<Complaint> {
-    let readme = file(files, "examples/README.md").map_or("", |file| &file.text);
+/// Each example is in the list of examples.
+pub(super) fn examples(tree: &Tree<'_>) -> Vec<Complaint> {
+    let readme = tree.files.iter().find(|file| file.path == "examples/README.md");
+    let readme = readme.map_or("", |file| &file.text);
     let is_listed = |name: &str| {
         [format!("`{name}`"), format!("--example {name}"), format!("{name}.rs")]
             .iter()
             .any(|mention| readme.contains(mention))
     };
-    files
-        .iter()
-        .filter_map(|file| Some((file, example(&file.path)?)))
-        .filter(|(_, name)| !is_listed(name))
-        .map(|(file, name)| {
-            file.complaint(1, &format!("example `{name}` is not in examples/README.md"))
+    let examples = tree.crates.iter().filter(|krate| !krate.is_library);
+    examples
+        .filter_map(|krate| {
+            let name = krate.name.strip_prefix("examples/")?.rsplit('/').next()?;
+            let file = krate.modules.first()?.source.file;
+            let message = format!("example `{name}` is not in examples/README.md");
+            (!is_listed(name)).then(|| file.complaint(1, &message))
         })
         .collect()
 }
 
-fn file<'a>(files: &'a [File], path: &str) -> Option<&'a File> {
-    files.iter().find(|file| file.path == path)
+/// Where a type is declared.
+fn find<'t, 'a>(
+    krate: Option<&'t Crate<'a>>,
+    name: &str,
+) -> Option<(&'t Module<'a>, &'t Item<'a>)> {
+    krate?
+        .modules
+        .iter()
+        .find_map(|module| Some((module, module.types().find(|item| item.name == name)?)))
 }
 
-/// The name of the example that a file is, if it is one.
-fn example(path: &str) -> Option<&str> {
-    let path = path.strip_prefix("examples/")?;
-    let path =
-        path.strip_prefix("examples/").or_else(|| path.strip_prefix("src/bin/")).unwrap_or(path);
-    let name = path.strip_suffix("/main.rs").or_else(|| path.strip_suffix(".rs"))?;
-    (!name.contains('/') && name != "build").then_some(name)
-}
-
-/// The variants of an enum.
-fn variants<'a>(code: &[Token<'a>], name: &str) -> Vec<&'a str> {
-    let tokens = code
-        .windows(2)
-        .skip_while(|pair| !pair.iter().map(|token| token.text).eq(["enum", name]))
-        .filter_map(|pair| pair.first())
-        .skip(2);
+fn variants<'a>(source: &Source<'a>, item: &Item<'a>) -> Vec<&'a str> {
     let mut variants = Vec::new();
-    let mut depth = 0_i32;
-    let mut expects_variant = false;
-    for token in tokens {
-        match token.text {
-            "{" | "(" | "[" => {
-                depth += 1;
-                expects_variant |= depth == 1;
-            }
-            "}" | ")" | "]" => depth -= 1,
-            "," if depth == 1 => expects_variant = true,
-            word if depth == 1 && expects_variant && token.kind == Kind::Word => {
-                variants.push(word);
-                expects_variant = false;
-            }
-            _ => {}
+    let mut at = item.body.start;
+    while at < item.body.end {
+        if source.text(at) == "#" {
+            at = source.close(at + 1) + 1;
+            continue;
         }
-        if depth == 0 && token.text == "}" {
-            break;
+        variants.push(source.text(at));
+        while at < item.body.end && source.text(at) != "," {
+            at = source.close(at) + 1;
         }
+        at += 1;
     }
     variants
 }
 
 /// The types with an `impl Future for` or `impl IntoFuture for`.
-fn future_types<'a>(code: &[Token<'a>]) -> Vec<&'a str> {
-    code.windows(3)
-        .filter_map(|window| match window {
-            [what, of, name] if of.text == "for" && what.text.ends_with("Future") => {
-                Some(name.text)
-            }
+fn future_types<'a>(module: &Module<'a>) -> Vec<&'a str> {
+    let impls = module.items.iter().filter(|item| item.kind == "impl");
+    impls
+        .filter_map(|item| match module.source.impl_of(item) {
+            (name, Some(of)) if of.ends_with("Future") => Some(name),
             _ => None,
         })
         .collect()
 }
 
-/// The public functions that are `async` or return a future, each with its line.
-fn public_futures<'a>(code: &[Token<'a>], types: &[&str]) -> Vec<(&'a str, usize)> {
-    let mut found = Vec::new();
-    for (at, token) in code.iter().enumerate() {
-        let follows = |words: &[&str]| {
-            code.iter().skip(at).take(words.len()).map(|token| token.text).eq(words.iter().copied())
-        };
-        let (is_async, name_at) = if follows(&["pub", "async", "fn"]) {
-            (true, at + 3)
-        } else if follows(&["pub", "fn"]) {
-            (false, at + 2)
-        } else {
-            continue;
-        };
-        let Some(name) = code.get(name_at) else { continue };
-        let is_future = is_async
-            || returned(code, name_at).iter().any(|token| {
-                matches!(token.text, "Future" | "BoxFuture") || types.contains(&token.text)
-            });
-        if is_future {
-            found.push((name.text, token.line));
-        }
-    }
-    found
+/// The public functions that are `async` or return a future.
+fn public_futures<'a>(module: &Module<'a>, types: &[&str]) -> Vec<Item<'a>> {
+    let source = module.source;
+    let inner = module.items.iter().filter(|item| item.kind == "impl");
+    let inner = inner.flat_map(|item| source.items_in(item.body.clone()));
+    let all = module.items.iter().cloned().chain(inner);
+    all.filter(|item| item.kind == "fn" && item.visibility == Visibility::Public)
+        .filter(|item| {
+            let is_async =
+                (item.attributes.end..item.header.start).any(|at| source.text(at) == "async");
+            let mut returned = returned(source, item);
+            is_async
+                || returned
+                    .any(|text| matches!(text, "Future" | "BoxFuture") || types.contains(&text))
+        })
+        .collect()
 }
 
-/// The return type of the function whose name is at `name_at`.
-fn returned<'c, 'a>(code: &'c [Token<'a>], name_at: usize) -> &'c [Token<'a>] {
-    let signature = code.get(name_at..).unwrap_or_default();
-    let end = signature.iter().position(|token| matches!(token.text, "{" | ";" | "where"));
-    let signature = signature.get(..end.unwrap_or(signature.len())).unwrap_or_default();
-    // Arrows within brackets are those of parameters: `f: impl Fn() -> u8`.
+/// The tokens of the return type of a function.
+fn returned<'s, 'a>(source: &'s Source<'a>, item: &Item<'a>) -> impl Iterator<Item = &'a str> + 's {
     let mut depth = 0_i32;
-    let arrow = signature.iter().position(|token| {
-        depth += match token.text {
-            "(" | "<" => 1,
-            ")" | ">" => -1,
+    let mut at = item.header.start;
+    // The arrow of a bound is in angle brackets: `F: Fn() -> u8`.
+    while at < item.header.end && !(depth == 0 && matches!(source.text(at), "->" | "where")) {
+        depth += match source.text(at) {
+            "<" => 1,
+            ">" => -1,
             _ => 0,
         };
-        depth == 0 && token.text == "->"
-    });
-    arrow.and_then(|arrow| signature.get(arrow..)).unwrap_or_default()
+        at = source.close(at) + 1;
+    }
+    (at..item.header.end).map(|at| source.text(at)).take_while(|text| *text != "where")
 }
 
-/// What stands in `const COVERED: &[&str] = &[…];`, and where.
-fn covered<'a>(code: &[Token<'a>]) -> Option<(usize, Vec<&'a str>)> {
-    let start = code.iter().position(|token| token.text == "COVERED")?;
-    let list = code.iter().skip(start).take_while(|token| token.text != ";");
+/// The strings of `const COVERED: &[&str] = &[…];`, and its line.
+fn covered<'a>(source: &Source<'a>) -> Option<(usize, Vec<&'a str>)> {
+    let start = source.tokens.iter().position(|token| token.text == "COVERED")?;
+    let list = source.tokens.iter().skip(start).take_while(|token| token.text != ";");
     let names =
-        list.filter(|token| token.kind == Kind::Text).map(|token| token.text.trim_matches('"'));
-    Some((code.get(start)?.line, names.collect()))
+        list.filter(|token| token.kind == Kind::Literal).map(|token| token.text.trim_matches('"'));
+    Some((source.line(start), names.collect()))
 }
 
+const CORE: &str = "ws-core";
 const VIOLATIONS: &str = "ws-core/tests/violations.rs";
 const CANCEL_SAFETY: &str = "ws-core/tests/cancel_safety.rs";
 
 #[cfg(test)]
 mod tests {
+    use super::super::graph::plant;
     use super::*;
 
     const ERRORS: &str = "
@@ -214,30 +184,32 @@ mod tests {
 
     #[test]
     fn variants_are_read_from_the_enum_itself() {
-        let code = lex(ERRORS);
-        let code: Vec<_> = code.into_iter().filter(|token| token.kind != Kind::Comment).collect();
-        assert_eq!(
-            variants(&code, "ProtocolError"),
-            ["ReservedBits", "CloseCode", "Large", "Last"]
-        );
-        assert_eq!(variants(&code, "Error"), ["Other"]);
-        assert!(variants(&code, "Absent").is_empty());
+        plant(&[("ws-core/src/lib.rs", ERRORS)], |tree| {
+            let of = |name| {
+                let (module, item) = find(tree.library(CORE), name)?;
+                Some(variants(module.source, item))
+            };
+            assert_eq!(
+                of("ProtocolError").unwrap(),
+                ["ReservedBits", "CloseCode", "Large", "Last"]
+            );
+            assert_eq!(of("Error").unwrap(), ["Other"]);
+            assert!(of("Absent").is_none());
+        });
     }
 
     #[test]
     fn every_protocol_error_has_a_row() {
-        let errors = File::new("ws-core/src/error.rs", ERRORS);
-        assert_eq!(violations(std::slice::from_ref(&errors)).len(), 1, "the table is missing");
-        let table = File::new(
-            VIOLATIONS,
-            "[(ReservedBits, b\"\"), (CloseCode(5), b\"\"), (Last, b\"Large\")]",
-        );
-        let found = violations(&[errors, table]);
+        let errors = ("ws-core/src/lib.rs", ERRORS);
+        assert_eq!(plant(&[errors], violations).len(), 1, "the table is missing");
+        let table = "[(ReservedBits, b\"\"), (CloseCode(5), b\"\"), (Last, b\"Large\")]";
+        let found = plant(&[errors, (VIOLATIONS, table)], violations);
         assert_eq!(found.len(), 1);
         assert!(found[0].message.contains("Large"));
     }
 
     const CONN: &str = "
+        pub struct Conn;
         impl Conn {
             pub async fn read(&self) -> Result<Message, Error> {}
             pub(crate) async fn hidden(&self) {}
@@ -254,11 +226,13 @@ mod tests {
         mod tests { pub async fn test() {} }
     ";
 
+    const ROOT: (&str, &str) = ("ws-core/src/lib.rs", "mod conn;\npub async fn elsewhere() {}");
+    const CONN_FILE: (&str, &str) = ("ws-core/src/conn/mod.rs", CONN);
+
     /// The list of the test → the names that are complained about.
     #[track_caller]
     fn check(test: &str, expected: &[&str]) {
-        let files = [File::new("ws-core/src/conn/mod.rs", CONN), File::new(CANCEL_SAFETY, test)];
-        let found = cancel_safety(&files);
+        let found = plant(&[ROOT, CONN_FILE, (CANCEL_SAFETY, test)], cancel_safety);
         assert_eq!(found.len(), expected.len(), "{found:?}");
         for name in expected {
             assert!(found.iter().any(|it| it.message.contains(name)), "{name}: {found:?}");
@@ -279,21 +253,23 @@ mod tests {
     }
 
     #[test]
-    fn without_a_connection_there_is_nothing_to_cancel() {
-        assert!(cancel_safety(&[]).is_empty());
-        assert_eq!(cancel_safety(&[File::new("ws-core/src/conn/mod.rs", CONN)]).len(), 1);
+    fn the_cancellation_test_must_exist_where_conn_exists() {
+        assert!(plant(&[ROOT], cancel_safety).is_empty());
+        assert_eq!(plant(&[ROOT, CONN_FILE], cancel_safety).len(), 1);
     }
 
     #[test]
     fn every_example_is_listed() {
-        let readme = File::new("examples/README.md", "`echo` and `cargo run --example dial`");
+        let readme = ("examples/README.md", "`echo` and `cargo run --example dial`");
         let of = |paths: &[&str]| {
-            let examples = paths.iter().map(|path| File::new(*path, "//! What?\n"));
-            let files: Vec<_> = std::iter::once(readme.clone()).chain(examples).collect();
-            super::examples(&files).len()
+            let files: Vec<_> = paths.iter().map(|path| (*path, "//! What?\n")).collect();
+            plant(&[&[readme], files.as_slice()].concat(), examples).len()
         };
         assert_eq!(of(&["examples/echo.rs", "examples/examples/dial.rs"]), 0);
         assert_eq!(of(&["examples/chat.rs", "examples/src/bin/room/main.rs"]), 2);
-        assert_eq!(of(&["examples/support/mod.rs", "examples/src/lib.rs"]), 0);
+        assert_eq!(
+            of(&["examples/support/mod.rs", "examples/src/lib.rs", "examples/tests/x.rs"]),
+            0
+        );
     }
 }

@@ -1,10 +1,10 @@
-//! Do the crates depend on each other as the architecture says, and do they say what they are?
+//! Does each crate depend only on the crates that it may, and is its manifest complete?
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::Complaint;
+use super::file::Complaint;
 
 /// Complains about the members of a workspace, as cargo's metadata shows them.
 pub(super) fn complaints(metadata: &Value, read: impl Fn(&Path) -> String) -> Vec<Complaint> {
@@ -16,14 +16,14 @@ pub(super) fn complaints(metadata: &Value, read: impl Fn(&Path) -> String) -> Ve
             manifest.strip_prefix(root).unwrap_or(manifest).to_string_lossy().replace('\\', "/");
         let mut complain = |message: String| found.push(Complaint::new(&path, 1, message));
         if text(package, "description").is_empty() {
-            complain("say in `description` what this crate is".to_owned());
+            complain("`description` is missing".to_owned());
         }
         if !has_workspace_lints(&read(manifest)) {
-            complain("take the workspace's lints: `[lints] workspace = true`".to_owned());
+            complain("the workspace's lints are missing: `[lints] workspace = true`".to_owned());
         }
         let name = text(package, "name");
         for dependency in list(package, "dependencies") {
-            // What only tests use may come from anywhere.
+            // Tests may depend on any crate.
             if text(dependency, "kind") != "dev"
                 && let Some(why) = refusal(name, &path, dependency)
             {
@@ -34,27 +34,29 @@ pub(super) fn complaints(metadata: &Value, read: impl Fn(&Path) -> String) -> Ve
     found
 }
 
-/// Why a crate must not depend on this, if it must not.
+/// Why a crate must not depend on another, if it must not.
 fn refusal(name: &str, manifest: &str, dependency: &Value) -> Option<String> {
     let target = text(dependency, "name");
     if name == "ws-core" && HTTP.contains(&target) {
-        return Some(format!("`ws-core` knows no HTTP server or client: not `{target}`"));
+        return Some(format!("`ws-core` does not depend on an HTTP server or client: `{target}`"));
     }
     let optional = dependency["optional"].as_bool().unwrap_or_default();
     if name == "ws-core" && TUNGSTENITE.contains(&target) && !optional {
-        return Some(format!("`{target}` is a bridge, so an optional one"));
+        return Some(format!("`{target}` must be optional: it is for the compat layer"));
     }
     let is_ours = dependency["path"].is_string();
-    let allowed = is_allowed(name, manifest, target) || optional && PROGRAM == (name, target);
-    (is_ours && !allowed)
-        .then(|| format!("the arrow from `{name}` to `{target}` points the wrong way"))
+    let allowed = is_allowed(name, manifest, target)
+        || PROGRAMS.iter().any(|(folder, on)| {
+            manifest.strip_suffix("/Cargo.toml") == Some(folder) && target == *on
+        });
+    (is_ours && !allowed).then(|| format!("`{name}` must not depend on `{target}`"))
 }
 
 fn is_allowed(name: &str, manifest: &str, target: &str) -> bool {
     let mut folders = manifest.split('/');
     let (top, nested) = (folders.next().unwrap_or_default(), folders.count() > 1);
     match ARROWS.iter().find(|(from, _)| *from == top) {
-        // A nested crate serves the one around it, and may use what that uses.
+        // A nested crate may depend on the one around it, and on the dependencies of that.
         Some((_, to)) if nested => top == "xtask" || target == top || to.contains(&target),
         Some((_, to)) => to.contains(&target),
         None => name == "examples",
@@ -74,7 +76,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// Who may depend on whom, among ours. `examples` may depend on all.
+/// The crates of the workspace on which each may depend. `examples` may depend on all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("ws-core", &[]),
     ("ws-server-hyper", &["ws-core"]),
@@ -85,8 +87,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// What a program alone needs: `ws listen` is a server.
-const PROGRAM: (&str, &str) = ("ws-client", "ws-server-hyper");
+/// The folder of a program, and one more crate on which it may depend: `ws listen` is a server.
+const PROGRAMS: &[(&str, &str)] = &[("ws-client/cli", "ws-server-hyper")];
 
 const HTTP: &[&str] =
     &["actix-web", "axum", "hyper", "hyper-util", "reqwest", "tonic", "tower-http", "warp"];
@@ -128,16 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn arrows_between_crates() {
-        let wrong = Some("wrong way");
+    fn crates_depend_on_those_that_they_may() {
+        let wrong = Some("must not depend");
         check("ws-server-hyper", &ours("ws-core"), None);
         check("ws-server-hyper", &ours("ws-client"), wrong);
         check("ws-server-axum", &ours("ws-server-hyper"), None);
         check("ws-server-axum", &ours("ws-server-warp"), wrong);
         check("ws-client", &ours("ws-server-hyper"), wrong);
-        let optional = |name: &str| json!({ "name": name, "path": "/w/x", "optional": true });
-        check("ws-client", &optional("ws-server-hyper"), None);
-        check("ws-client", &optional("ws-server-axum"), wrong);
+        check("ws-client/cli", &ours("ws-client"), None);
+        check("ws-client/cli", &ours("ws-server-hyper"), None);
+        check("ws-client/cli", &ours("ws-server-axum"), wrong);
         check("ws-core", &ours("ws-client"), wrong);
         check("ws-events", &ours("ws-core"), None);
         check("ws-events", &ours("ws-server-hyper"), wrong);
@@ -150,19 +152,19 @@ mod tests {
     }
 
     #[test]
-    fn the_core_knows_no_http_server_or_client() {
+    fn the_core_depends_on_no_http_server_or_client() {
         check("ws-core", &foreign("hyper", None, false), Some("HTTP"));
         check("ws-core", &foreign("reqwest", None, true), Some("HTTP"));
         check("ws-core", &foreign("axum", Some("build"), false), Some("HTTP"));
         check("ws-core", &foreign("hyper", Some("dev"), false), None);
-        check("ws-core", &foreign("tokio-tungstenite", None, false), Some("bridge"));
+        check("ws-core", &foreign("tokio-tungstenite", None, false), Some("compat"));
         check("ws-core", &foreign("tokio-tungstenite", None, true), None);
         check("ws-core", &foreign("http", None, false), None);
         check("ws-server-hyper", &foreign("hyper", None, false), None);
     }
 
     #[test]
-    fn a_crate_says_what_it_is_and_takes_the_lints() {
+    fn a_manifest_has_a_description_and_the_lints() {
         let metadata = json!({ "workspace_root": "/w", "packages": [{
             "name": "ws-core", "manifest_path": "/w/ws-core/Cargo.toml", "dependencies": [],
         }]});

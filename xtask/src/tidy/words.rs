@@ -1,25 +1,29 @@
-//! Does the repository speak of the software only?
-//!
-//! Paths of a machine, and the servers that a machine takes packages from,
-//! mean nothing to anybody else, and tell more than they should.
+//! Is the repository free of paths and package servers of one machine?
 
-use super::{Complaint, File};
+use super::file::{Complaint, File};
+use super::graph::Tree;
 
-/// Complains about one file of any kind.
-pub(super) fn complaints(file: &File) -> Vec<Complaint> {
-    // This list would else complain about itself.
+/// Complains about files of any kind.
+pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
+    tree.files.iter().flat_map(of_file).collect()
+}
+
+fn of_file(file: &File) -> Vec<Complaint> {
+    // This file has the list.
     if file.path == "xtask/src/tidy/words.rs" {
         return Vec::new();
     }
     let mut found = Vec::new();
     for (number, line) in file.text.lines().enumerate() {
         for word in PRIVATE.iter().filter(|word| line.contains(**word)) {
-            found.push(file.complaint(number + 1, &format!("`{word}` is of one machine")));
+            found.push(
+                file.complaint(number + 1, &format!("`{word}` is valid on one machine only")),
+            );
         }
         if is_lock_file(&file.path)
             && let Some(url) = foreign_source(line)
         {
-            found.push(file.complaint(number + 1, &format!("{url} says where one machine got it")));
+            found.push(file.complaint(number + 1, &format!("{url} is not the public registry")));
         }
     }
     found
@@ -29,7 +33,7 @@ fn is_lock_file(path: &str) -> bool {
     ["Cargo.lock", "package-lock.json"].contains(&path.rsplit('/').next().unwrap_or(path))
 }
 
-/// The address on a line of a lock file, unless it is the one that Cargo writes for all.
+/// The registry on a line of a lock file, unless it is crates.io.
 fn foreign_source(line: &str) -> Option<&str> {
     let line = line.trim();
     let url = line
@@ -50,7 +54,7 @@ mod tests {
 
     #[track_caller]
     fn check(path: &str, text: &str, lines: &[usize]) {
-        let found = complaints(&File::new(path, text));
+        let found = of_file(&File::new(path, text));
         assert_eq!(found.iter().map(|it| it.line).collect::<Vec<_>>(), lines, "{found:?}");
     }
 

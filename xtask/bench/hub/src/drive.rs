@@ -1,7 +1,7 @@
-//! How is a hub put under load?
+//! How does the load driver measure deliveries of a hub?
 //!
-//! Many connections, one of which asks for a burst. When all have all of it, it asks for
-//! the next. Bytes are counted, and not looked at.
+//! One of many connections requests a burst. When all connections have received all of it, the next
+//! is requested. Bytes are counted, not parsed.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,40 +13,40 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::serve::Kind;
 
-/// How long a message is, with its header.
+/// The length of a message, with its header.
 pub(crate) const FRAME: usize = 102;
 
-/// The text of a message; what Socket.IO puts around it is taken off.
+/// The text of a message. It is shorter for Socket.IO, so that the frame has the same length.
 pub(crate) fn text(socket_io: bool) -> String {
     "x".repeat(if socket_io { 100 - r#"42["m",""]"#.len() } else { 100 })
 }
 
-/// A message, as it goes over the wire.
+/// A message on the wire.
 pub(crate) fn frame() -> Vec<u8> {
     [&[0x81, 100], text(false).as_bytes()].concat()
 }
 
-/// The number at the end of what was asked.
+/// The number at the end of a request.
 pub(crate) fn burst_of(asked: &[u8]) -> usize {
     let digits = asked.iter().skip_while(|byte| !byte.is_ascii_digit());
     digits.take_while(|byte| byte.is_ascii_digit()).fold(0, |n, d| n * 10 + usize::from(d - b'0'))
 }
 
-/// What is asked of a server.
+/// The shape of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) conns: usize,
     pub(crate) burst: usize,
-    /// How many of the connections do not read.
+    /// The number of connections that do not read.
     pub(crate) stalled: usize,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) deliveries: u64,
     pub(crate) used: Used,
-    /// How long it took until a connection had all of a burst, in microseconds.
+    /// The time until a connection had all of a burst, in microseconds.
     pub(crate) latencies: Vec<u32>,
 }
 
@@ -55,7 +55,7 @@ impl Sample {
         self.deliveries as f64 / self.used.seconds
     }
 
-    /// Processor time of the server for each delivery.
+    /// Processor time of the server per delivery.
     pub(crate) fn nanos(&self) -> f64 {
         self.used.measured_ns as f64 / self.deliveries as f64
     }
@@ -68,15 +68,15 @@ impl Sample {
     }
 }
 
-/// Who speaks to the server, and how.
+/// The framing that the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speech {
+pub(crate) enum Framing {
     Raw,
     WebSocket,
     SocketIo,
 }
 
-impl Speech {
+impl Framing {
     pub(crate) fn of(kind: Kind) -> Self {
         match kind {
             kind if kind.is_raw() => Self::Raw,
@@ -86,23 +86,24 @@ impl Speech {
     }
 }
 
-/// The connections of a load.
+/// A load with its connections.
 pub(crate) struct Load {
     conns: Vec<TcpStream>,
     got: Vec<usize>,
-    speech: Speech,
+    framing: Framing,
     epoll: Epoll,
     shape: Shape,
 }
 
 impl Load {
-    pub(crate) fn connect(addr: SocketAddr, shape: Shape, speech: Speech) -> Result<Self> {
+    pub(crate) fn connect(addr: SocketAddr, shape: Shape, framing: Framing) -> Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::empty())?;
         let mut conns = Vec::with_capacity(shape.conns);
         for at in 0..shape.conns {
             let reads = at < shape.conns - shape.stalled;
-            let conn = if reads { TcpStream::connect(addr) } else { connect_narrow(addr) };
-            let conn = shake_hands(conn?, addr, speech).context("cannot connect")?;
+            let conn =
+                if reads { TcpStream::connect(addr) } else { connect_with_small_buffer(addr) };
+            let conn = shake_hands(conn?, addr, framing).context("cannot connect")?;
             conn.set_nonblocking(true)?;
             if reads {
                 epoll.add(&conn, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
@@ -110,13 +111,13 @@ impl Load {
             conns.push(conn);
         }
         let got = vec![0; conns.len()];
-        let load = Self { conns, got, speech, epoll, shape };
+        let load = Self { conns, got, framing, epoll, shape };
         load.settle()?;
         Ok(load)
     }
 
-    /// Takes what comes before it is asked for, such as the ping that Socket.IO begins with,
-    /// and lets the last who came enter the room.
+    /// Reads what servers send at the start, such as the ping of Socket.IO, and waits until the last
+    /// connection has joined the room.
     fn settle(&self) -> Result<()> {
         std::thread::sleep(Duration::from_millis(300));
         let mut buffer = [0; 256];
@@ -130,17 +131,17 @@ impl Load {
         Ok(())
     }
 
-    /// Asks for bursts for so long.
+    /// Requests bursts for `seconds`.
     pub(crate) fn run(&mut self, seconds: f64, pid: i32) -> Result<Sample> {
         self.run_until(seconds, pid, || true)
     }
 
-    /// Asks for bursts for so long, and until it is so.
+    /// Requests bursts for `seconds`, and until `is_done`.
     pub(crate) fn run_until(
         &mut self,
         seconds: f64,
         pid: i32,
-        is_so: impl Fn() -> bool,
+        is_done: impl Fn() -> bool,
     ) -> Result<Sample> {
         let reading = self.shape.conns - self.shape.stalled;
         let each = self.shape.burst * FRAME;
@@ -148,24 +149,24 @@ impl Load {
         let started = Moment::now(Some(pid))?;
         let end = Instant::now() + Duration::from_secs_f64(seconds);
         let latest = end + Duration::from_secs(120);
-        while Instant::now() < end || !is_so() {
+        while Instant::now() < end || !is_done() {
             let asked = Instant::now();
-            ensure!(asked < latest, "what was waited for does not come: {:?}", self.shape);
-            self.ask()?;
+            ensure!(asked < latest, "timed out: {:?}", self.shape);
+            self.request_burst()?;
             self.got.fill(0);
             let mut left = reading * each;
             while left > 0 {
-                left -= self.take(each, asked, &mut latencies)?;
+                left -= self.receive(each, asked, &mut latencies)?;
             }
             deliveries += (reading * self.shape.burst) as u64;
         }
         Ok(Sample { deliveries, used: Moment::now(Some(pid))?.since(&started), latencies })
     }
 
-    fn take(&mut self, each: usize, asked: Instant, latencies: &mut Vec<u32>) -> Result<usize> {
+    fn receive(&mut self, each: usize, asked: Instant, latencies: &mut Vec<u32>) -> Result<usize> {
         let mut events = [EpollEvent::empty(); 256];
         let count = self.epoll.wait(&mut events, EpollTimeout::from(10_000_u16))?;
-        ensure!(count > 0, "nothing arrives any more: {:?}", self.shape);
+        ensure!(count > 0, "no more bytes arrive: {:?}", self.shape);
         let mut buffer = [0; 64 * 1024];
         let mut taken = 0;
         for event in &events[..count] {
@@ -178,7 +179,7 @@ impl Load {
             };
             taken += read;
             self.got[at] += read;
-            ensure!(self.got[at] <= each, "more has arrived than was asked for");
+            ensure!(self.got[at] <= each, "more bytes arrived than were requested");
             if self.got[at] == each && latencies.len() < 10_000_000 {
                 latencies.push(asked.elapsed().as_micros() as u32);
             }
@@ -186,24 +187,24 @@ impl Load {
         Ok(taken)
     }
 
-    fn ask(&mut self) -> Result<()> {
+    fn request_burst(&mut self) -> Result<()> {
         let burst = self.shape.burst;
-        let asked = match self.speech {
-            Speech::Raw => format!("go{burst}").into_bytes(),
-            Speech::WebSocket => masked(&format!("go{burst}")),
-            Speech::SocketIo => masked(&format!(r#"42["go",{burst}]"#)),
+        let asked = match self.framing {
+            Framing::Raw => format!("go{burst}").into_bytes(),
+            Framing::WebSocket => masked(&format!("go{burst}")),
+            Framing::SocketIo => masked(&format!(r#"42["go",{burst}]"#)),
         };
         Ok(self.conns[0].write_all(&asked)?)
     }
 }
 
-/// A text message of a client, whose masking key is zero.
+/// A client's text message, with the masking key 0.
 fn masked(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
-/// A connection for which the operating system holds next to nothing that is not read.
-fn connect_narrow(addr: SocketAddr) -> std::io::Result<TcpStream> {
+/// A connection with a small receive buffer in the kernel.
+fn connect_with_small_buffer(addr: SocketAddr) -> std::io::Result<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let conn = runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
@@ -214,12 +215,12 @@ fn connect_narrow(addr: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(conn)
 }
 
-fn shake_hands(mut conn: TcpStream, addr: SocketAddr, speech: Speech) -> Result<TcpStream> {
+fn shake_hands(mut conn: TcpStream, addr: SocketAddr, framing: Framing) -> Result<TcpStream> {
     conn.set_nodelay(true)?;
     conn.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let path = match speech {
-        Speech::SocketIo => "/socket.io/?EIO=4&transport=websocket",
-        Speech::Raw | Speech::WebSocket => "/",
+    let path = match framing {
+        Framing::SocketIo => "/socket.io/?EIO=4&transport=websocket",
+        Framing::Raw | Framing::WebSocket => "/",
     };
     let head = format!(
         "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -227,7 +228,7 @@ fn shake_hands(mut conn: TcpStream, addr: SocketAddr, speech: Speech) -> Result<
     );
     conn.write_all(head.as_bytes())?;
     read_until(&mut conn, b"\r\n\r\n")?;
-    if speech == Speech::SocketIo {
+    if framing == Framing::SocketIo {
         read_until(&mut conn, b"}")?;
         conn.write_all(&masked("40"))?;
         read_until(&mut conn, b"}")?;

@@ -1,4 +1,4 @@
-//! What does a hub take by itself, without a network?
+//! How much memory and time does a hub take without a network?
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,19 +12,19 @@ use ws_core::{Agreed, Config, Conn, Prepared, Role};
 use ws_events::{Hub, Outbox, Socket};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum What {
-    /// Memory of connections, each with a task that reads it.
+pub(crate) enum Measurement {
+    /// Memory of connections, each with a task that reads.
     Conns,
-    /// Memory of members, in one room.
+    /// Memory of members of one room.
     Members,
-    /// Times, with members in one room.
+    /// Times of operations on one room.
     Times,
 }
 
-/// A transport on which nothing ever happens.
-struct Silence;
+/// A transport that is never readable, and discards writes.
+struct IdleTransport;
 
-impl AsyncRead for Silence {
+impl AsyncRead for IdleTransport {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -34,7 +34,7 @@ impl AsyncRead for Silence {
     }
 }
 
-impl AsyncWrite for Silence {
+impl AsyncWrite for IdleTransport {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -52,15 +52,15 @@ impl AsyncWrite for Silence {
     }
 }
 
-pub(crate) fn run(what: What, members: usize) -> Result<()> {
+pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match what {
-            What::Conns => {
+            Measurement::Conns => {
                 let each = grow(members, |conn| async move { drop(conn.read().await) }).await?;
                 println!("{each:.0} B for each of {members} connections, with a task that reads");
             }
-            What::Members => {
+            Measurement::Members => {
                 let hub = hub();
                 let each = grow(members, |conn| {
                     let hub = hub.clone();
@@ -70,7 +70,7 @@ pub(crate) fn run(what: What, members: usize) -> Result<()> {
                 anyhow::ensure!(hub.to("room").count() == members);
                 println!("{each:.0} B for each of {members} members of a room");
             }
-            What::Times => times(members).await?,
+            Measurement::Times => times(members).await?,
         }
         Ok(())
     })
@@ -84,10 +84,10 @@ fn hub() -> Hub {
 
 fn conn(config: &std::sync::Arc<Config>) -> Conn {
     let config = std::sync::Arc::clone(config);
-    Conn::from_stream(Silence, Role::Server, Agreed::default(), Bytes::new(), config)
+    Conn::from_stream(IdleTransport, Role::Server, Agreed::default(), Bytes::new(), config)
 }
 
-/// How much memory each of so many connections takes.
+/// The memory per connection, for `count` connections.
 async fn grow<F, Fut>(count: usize, serve: F) -> Result<f64>
 where
     F: Fn(Conn) -> Fut,
@@ -95,7 +95,7 @@ where
 {
     let config = std::sync::Arc::new(Config::new());
     let pid = i32::try_from(std::process::id())?;
-    // What is allocated once is not counted.
+    // The first connection allocates what all share.
     tokio::spawn(serve(conn(&config)));
     settle(1).await;
     let before = load::meter::resident_bytes(pid)?;
@@ -106,7 +106,7 @@ where
     Ok((load::meter::resident_bytes(pid)? - before) as f64 / count as f64)
 }
 
-/// Gives so many tasks their turns, several times over.
+/// Lets `tasks` tasks run several times.
 async fn settle(tasks: usize) {
     for _ in 0..tasks.max(100) / 8 {
         tokio::task::yield_now().await;
@@ -127,7 +127,7 @@ async fn times(members: usize) -> Result<()> {
     for _ in 0..7 {
         let times = [
             per(members, || assert_eq!(room.send_prepared(&message).queued, members)),
-            // Their tasks have been woken, and have not run yet.
+            // The tasks are woken already, and have not run yet.
             per(members, || assert_eq!(other.send_prepared(&message).queued, members)),
             per(members, || sockets.iter().for_each(|socket| _ = socket.join("new"))),
             per(members, || sockets.iter().for_each(|socket| _ = socket.leave("new"))),
@@ -139,14 +139,14 @@ async fn times(members: usize) -> Result<()> {
         settle(members).await;
     }
     let [asleep, awake, join, leave, walk] = best;
-    println!("{asleep:.0} ns to put a message into an outbox, and wake; {members} members");
-    println!("{awake:.0} ns to put a message into the outbox of one who is awake");
+    println!("{asleep:.0} ns to enqueue a message and wake; {members} members");
+    println!("{awake:.0} ns to enqueue a message for a member whose task is woken already");
     println!("{:.0} ns to join and leave a room of {members}", join + leave);
-    println!("{walk:.1} ns for each member on the way through a room");
+    println!("{walk:.1} ns per member to iterate a room");
     Ok(())
 }
 
-/// How many nanoseconds for each of so many.
+/// The nanoseconds of `run`, divided by `count`.
 fn per(count: usize, run: impl FnOnce()) -> f64 {
     let started = Instant::now();
     run();

@@ -1,11 +1,11 @@
-//! What does a hub cost, beside bare TCP and beside other hubs?
+//! How does `cargo xtask bench hub` compare the hub with bare TCP and with other hubs?
 
-mod bars;
-mod contest;
+mod comparison;
 mod drive;
 mod inside;
 mod process;
 mod raw;
+mod requirements;
 mod serve;
 mod server;
 mod table;
@@ -20,71 +20,71 @@ use nix::unistd::Pid;
 use crate::drive::Shape;
 use crate::serve::Kind;
 
-/// Measures the hub: deliveries over the network, and what it takes inside.
+/// Measures the hub: deliveries over the network, and costs without a network.
 #[derive(Debug, Parser)]
 struct Args {
-    /// A quick look: fewer rounds, each shorter.
+    /// Fewer and shorter rounds.
     #[arg(long)]
     short: bool,
-    /// How often each contestant is measured in each shape.
+    /// Number of rounds for each server and shape.
     #[arg(long)]
     rounds: Option<usize>,
-    /// How long each time, in seconds.
+    /// Seconds of each round.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Leave the network out.
+    /// Measure without a network only.
     #[arg(long)]
     inside: bool,
-    /// Measure over the network alone.
+    /// Measure over the network only.
     #[arg(long, conflicts_with = "inside")]
     network: bool,
-    /// End with an error if anything that is expected of the hub is missed.
+    /// Fail if a requirement is not met.
     #[arg(long)]
     check: bool,
-    /// Only a room of so many members.
+    /// Only rooms of this size.
     #[arg(long)]
     room: Option<usize>,
-    /// Only so many messages at once.
+    /// Only bursts of this size.
     #[arg(long)]
     burst: Option<usize>,
-    /// Only this one; may be said several times.
+    /// Only this server; may be repeated.
     #[arg(long)]
     only: Vec<Kind>,
     #[command(subcommand)]
     part: Option<Part>,
 }
 
-/// What this program is, when it starts itself.
+/// The part of this program that runs in a child process.
 #[derive(Debug, Subcommand)]
 enum Part {
     /// A server that sends to a room, until its input ends.
     Serve {
-        /// Which.
+        /// The server.
         #[arg(value_enum)]
         kind: Kind,
-        /// With little room in the operating system for what a peer does not take.
+        /// With small send buffers in the kernel.
         #[arg(long)]
-        narrow: bool,
+        small_buffers: bool,
     },
-    /// Who drives a server, for as many seconds as each line of its input says.
+    /// A load driver: each line of its input is a number of seconds to run.
     Drive {
-        /// What the server is.
+        /// The server.
         #[arg(value_enum)]
         kind: Kind,
-        /// Where it is.
+        /// Address of the server.
         addr: SocketAddr,
-        /// How many members.
+        /// Number of members.
         conns: usize,
-        /// How many messages at once.
+        /// Messages of a burst.
         burst: usize,
-        /// The process of the server.
+        /// Process id of the server.
         server: i32,
     },
     /// Costs without a network.
     Inside {
         #[arg(value_enum)]
-        what: inside::What,
-        /// How many members.
+        what: inside::Measurement,
+        /// Number of members.
         #[arg(long, default_value_t = 100_000)]
         members: usize,
     },
@@ -93,13 +93,13 @@ enum Part {
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.part {
-        Some(Part::Serve { kind, narrow }) => {
+        Some(Part::Serve { kind, small_buffers }) => {
             run_on(0)?;
-            serve::serve(kind, narrow)
+            serve::serve(kind, small_buffers)
         }
         Some(Part::Drive { kind, addr, conns, burst, server }) => {
             run_on(1)?;
-            contest::drive(kind, addr, Shape { conns, burst, stalled: 0 }, server)
+            comparison::drive(kind, addr, Shape { conns, burst, stalled: 0 }, server)
         }
         Some(Part::Inside { what, members }) => {
             run_on(0)?;
@@ -108,9 +108,9 @@ fn main() -> Result<()> {
         None => {
             let rounds = args.rounds.unwrap_or(if args.short { 3 } else { 7 });
             let seconds = args.seconds.unwrap_or(if args.short { 0.4 } else { 1.0 });
-            let mut bars = bars::Bars::default();
+            let mut requirements = requirements::Requirements::default();
             if !args.network {
-                table::inside(&mut bars)?;
+                table::inside(&mut requirements)?;
             }
             if !args.inside {
                 run_on(1)?;
@@ -121,14 +121,14 @@ fn main() -> Result<()> {
                     burst: args.burst,
                     only: args.only,
                 };
-                plan.measure(&mut bars)?;
+                plan.measure(&mut requirements)?;
             }
-            bars.judge(args.check)
+            requirements.finish(args.check)
         }
     }
 }
 
-/// The server has one processor, and who drives it another.
+/// Servers run on one processor, load drivers on another.
 fn run_on(core: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(core)

@@ -1,17 +1,17 @@
-//! How does this program run a part of itself in a process of its own?
+//! How does this program start itself as a child process?
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
-/// A part of this program, which ends with this.
+/// A child process. Dropping it ends the process.
 pub(crate) struct Process {
     child: Child,
     orders: ChildStdin,
 }
 
-/// What it says, line by line.
+/// The output of a child process, by line.
 pub(crate) struct Answers(Lines<BufReader<ChildStdout>>);
 
 impl Process {
@@ -47,7 +47,7 @@ impl Answers {
         Ok(self.0.next().context("the process has ended")??)
     }
 
-    /// All that it says, until it ends.
+    /// All lines, until the process ends.
     pub(crate) fn iter(&mut self) -> impl Iterator<Item = String> {
         self.0.by_ref().map_while(Result::ok)
     }

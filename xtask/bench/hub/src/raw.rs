@@ -1,7 +1,7 @@
-//! How fast can bytes go to many, without a protocol?
+//! How fast are bytes sent to many connections without a protocol?
 //!
-//! Two ways, of which the faster is the ceiling in each shape: a task for each connection
-//! that writes all that waits, and writing from where the message is sent.
+//! There are two ways, and the faster one is the ceiling of each shape: a task for each connection
+//! that writes its queue, and writes by the sender.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::drive::{self, FRAME};
 
-/// A connection, as others see it.
+/// A connection, as the senders see it.
 struct Member {
     waiting: Mutex<Vec<u8>>,
     filled: Notify,
@@ -59,7 +59,7 @@ fn send(room: &Room, burst: usize, inline: bool) {
     let frame = drive::frame();
     let room = lock(room);
     if inline {
-        // As one would who gathers for a turn.
+        // Gathers all messages of one turn of the scheduler.
         let all = frame.repeat(burst);
         for member in room.iter() {
             let _ = member.stream.try_write(&all);
@@ -102,7 +102,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads a request, and answers it as if it were one for a WebSocket.
+/// Reads a request, and answers with 101 without checks.
 async fn shake_hands(stream: &mut TcpStream) -> Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

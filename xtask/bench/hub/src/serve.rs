@@ -1,7 +1,6 @@
-//! Which servers are measured?
+//! Which hub servers are measured?
 //!
-//! Each puts every connection into one room, and sends it as many messages as a member
-//! asks for.
+//! Each adds every connection to one room, and sends the number of messages that a member requests.
 
 use std::io::Read as _;
 
@@ -15,14 +14,14 @@ use ws_events::{Hub, Outbox, Reason, Socket};
 
 use crate::{drive, raw};
 
-/// What the server of our hub says of each member that it cuts as too slow.
-pub(crate) const CUT: &str = "cut";
+/// The line that the server of our hub prints for each slow consumer that it disconnects.
+pub(crate) const SLOW_CONSUMER: &str = "slow consumer";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// Bytes, by a task for each connection.
+    /// Bytes, with a task for each connection.
     RawQueue,
-    /// Bytes, written where they are sent.
+    /// Bytes, written by the sender.
     RawInline,
     /// Our hub, through axum.
     Ours,
@@ -48,23 +47,22 @@ impl Kind {
     }
 }
 
-/// How much the operating system holds of what a peer does not take, when that is little:
-/// twice as much, in truth.
-const NARROW: u32 = 16 * 1024;
+/// The size of a small send buffer in the kernel, which doubles it.
+const SMALL_BUFFER: u32 = 16 * 1024;
 
-pub(crate) fn serve(kind: Kind, narrow: bool) -> Result<()> {
+pub(crate) fn serve(kind: Kind, small_buffers: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     load::meter::allow_files(12_000)?;
-    // Whoever started it holds the other end.
+    // The input ends with the parent process.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
     runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
-        if narrow {
-            // Those that it accepts have it from here.
-            socket.set_send_buffer_size(NARROW)?;
+        if small_buffers {
+            // Accepted sockets inherit the size.
+            socket.set_send_buffer_size(SMALL_BUFFER)?;
         }
         socket.bind("127.0.0.1:0".parse()?)?;
         let listener = socket.listen(8192)?;
@@ -91,7 +89,7 @@ fn ours() -> Router {
     hub.on_connect(async |socket: Socket| socket.join("room"));
     hub.on_disconnect(async |reason: Reason| {
         if let Reason::SlowConsumer { .. } = reason {
-            println!("{CUT}");
+            println!("{SLOW_CONSUMER}");
         }
     });
     hub.on_message(async |socket: Socket, message: Message| {
@@ -100,7 +98,7 @@ fn ours() -> Router {
             room.send(drive::text(false));
         }
     });
-    // Who drives it answers no pings, and neither do the others send any.
+    // The load driver does not answer pings, and the other servers send none.
     let options = AcceptOptions::new().config(Config::new().no_keepalive());
     Router::new().fallback_service(ws_server_axum::websocket(options, hub.member()))
 }
@@ -121,7 +119,7 @@ mod peers {
 
     pub(super) fn axum_broadcast() -> Router {
         let (room, _) = broadcast::channel(1024);
-        // axum clones it for each request, and the room with it.
+        // axum clones the route and the room for each request.
         let route = get(async move |ws: WebSocketUpgrade| {
             ws.on_upgrade(move |socket| member(socket, room))
         });
@@ -150,7 +148,7 @@ mod peers {
     }
 
     pub(super) fn socketioxide() -> Router {
-        // It sends a ping at once, which who drives it does not answer.
+        // It sends a ping at once, and the load driver does not answer.
         let hour = Duration::from_secs(3600);
         let settings = SocketIo::builder().ping_interval(hour).ping_timeout(hour);
         let (layer, io) = settings.max_buffer_size(1024).build_layer();

@@ -1,4 +1,4 @@
-//! How is a server started in a process of its own?
+//! How is a measured server started in a process of its own?
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,30 +7,30 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use anyhow::{Context as _, Result};
 
 use crate::process::Process;
-use crate::serve::{CUT, Kind};
+use crate::serve::{Kind, SLOW_CONSUMER};
 
-/// A server in a process of its own, which ends with this.
+/// A server in a process of its own. Dropping it ends the process.
 pub(crate) struct Server {
     process: Process,
     pub(crate) addr: SocketAddr,
-    /// How many members it has cut.
-    pub(crate) cut: Arc<AtomicUsize>,
+    /// The number of members that it disconnected as slow consumers.
+    pub(crate) disconnected: Arc<AtomicUsize>,
 }
 
 impl Server {
-    pub(crate) fn start(kind: Kind, narrow: bool) -> Result<Self> {
+    pub(crate) fn start(kind: Kind, small_buffers: bool) -> Result<Self> {
         let name = kind.name();
-        let args = ["serve", &name, "--narrow"];
-        let (process, mut answers) = Process::start(&args[..if narrow { 3 } else { 2 }])?;
+        let args = ["serve", &name, "--small-buffers"];
+        let (process, mut answers) = Process::start(&args[..if small_buffers { 3 } else { 2 }])?;
         let addr = answers.next()?.parse().context("the server did not start")?;
-        let cut = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&cut);
-        // It ends with the server.
+        let disconnected = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&disconnected);
+        // The thread ends with the server.
         std::thread::spawn(move || {
-            let cuts = answers.iter().filter(|line| line == CUT);
-            cuts.for_each(|_| _ = counter.fetch_add(1, Relaxed));
+            let lines = answers.iter().filter(|line| line == SLOW_CONSUMER);
+            lines.for_each(|_| _ = counter.fetch_add(1, Relaxed));
         });
-        Ok(Self { process, addr, cut })
+        Ok(Self { process, addr, disconnected })
     }
 
     pub(crate) fn pid(&self) -> i32 {

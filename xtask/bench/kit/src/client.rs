@@ -1,4 +1,4 @@
-//! How does a measured client run? Many connections send, wait for the answer, and send again.
+//! How does a measured client run echo loops on many connections?
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -21,58 +21,58 @@ use tokio::time::sleep;
 /// The arguments that every measured client takes.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Where the server is.
+    /// Address of the server.
     #[arg(long)]
     connect: SocketAddr,
-    /// Which load.
+    /// Name of the scenario.
     #[arg(long)]
     scenario: String,
-    /// The server's process, to tell its work from that of others.
+    /// Process id of the server, to separate its processor time from that of other processes.
     #[arg(long)]
     pid: i32,
-    /// How long to measure.
+    /// Measured time in seconds.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// How long to wait before that.
+    /// Warm-up in seconds before that.
     #[arg(long, default_value_t = 0.3)]
     warm_up: f64,
 }
 
-/// What each connection has to do: to send this, over and over, and to get it back.
+/// The echo loop of a connection: it sends this message, and checks the reply.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The payload.
     pub payload: Bytes,
-    /// Is it text?
+    /// Whether the message is text.
     pub text: bool,
     count: Arc<AtomicU64>,
 }
 
 impl Task {
-    /// Counts an answer.
+    /// Checks and counts a reply.
     ///
     /// # Errors
     ///
-    /// When it is another than it should be.
+    /// The reply differs from the message.
     pub fn answered(&self, text: bool, payload: &[u8]) -> Result<()> {
-        ensure!(text == self.text && payload == self.payload, "a message came back changed");
+        ensure!(text == self.text && payload == self.payload, "a reply differs from its message");
         self.count.fetch_add(1, Relaxed);
         Ok(())
     }
 }
 
-/// Runs a client: `echo` is what it does on one stream, behind the opening handshake.
+/// Runs a client: `echo` is the loop on one stream, after the opening handshake.
 ///
 /// # Errors
 ///
-/// When there is no server, or a connection ends.
+/// There is no server, or a connection ends.
 pub fn run_client<T, F>(echo: F) -> Result<()>
 where
     F: Fn(TcpStream, Task) -> T,
     T: Future<Output = Result<()>> + Send + 'static,
 {
     let args = Args::parse();
-    let scenario = Scenario::find(&args.scenario).context("there is no such scenario")?;
+    let scenario = Scenario::find(&args.scenario).context("unknown scenario")?;
     let count = Arc::new(AtomicU64::new(0));
     let task = Task {
         payload: payload(scenario, &mut Random(1)).into(),
@@ -86,7 +86,7 @@ where
             failing.spawn(echo(stream, task.clone()));
         }
         tokio::select! {
-            Some(ended) = failing.join_next() => ended?.context("a connection ends"),
+            Some(ended) = failing.join_next() => ended?.context("a connection ended"),
             measured = measure(&args, &count) => measured,
         }
     })
@@ -110,7 +110,7 @@ async fn measure(args: &Args, count: &AtomicU64) -> Result<()> {
     Ok(writeln!(out)?)
 }
 
-/// Makes the opening handshake, which is not what is measured.
+/// Makes the opening handshake, which is not measured.
 async fn dial(server: SocketAddr) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(server).await.context("cannot connect")?;
     stream.set_nodelay(true)?;

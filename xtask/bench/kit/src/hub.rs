@@ -1,15 +1,15 @@
-//! How does a message reach the tasks of all other connections?
+//! How do the measured servers publish a message to all other connections?
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// All who want what is published. A clone is the same hub.
+/// The subscribers of a fan-out. A clone is the same hub.
 #[derive(Clone, Debug, Default)]
 pub struct Hub(Arc<Mutex<Vec<UnboundedSender<Bytes>>>>);
 
-/// One connection's part in a hub.
+/// The subscription of one connection.
 #[derive(Debug)]
 pub struct Subscription {
     hub: Hub,
@@ -27,21 +27,21 @@ impl Hub {
 }
 
 impl Subscription {
-    /// Gives `payload` to all others.
+    /// Sends `payload` to all other subscribers.
     pub fn publish(&self, payload: &Bytes) {
         let subscribers = self.hub.0.lock().unwrap_or_else(PoisonError::into_inner);
         for subscriber in subscribers.iter().filter(|it| !it.same_channel(&self.sender)) {
-            // Who is gone wants no more.
+            // The subscriber may have ended.
             let _ = subscriber.send(payload.clone());
         }
     }
 
-    /// The next payload that another published.
+    /// The next payload of another connection.
     pub async fn next(&mut self) -> Option<Bytes> {
         self.receiver.recv().await
     }
 
-    /// The next payload, if there is one already.
+    /// The next payload, if one is queued.
     pub fn ready(&mut self) -> Option<Bytes> {
         self.receiver.try_recv().ok()
     }

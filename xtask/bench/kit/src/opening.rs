@@ -1,4 +1,4 @@
-//! How does a server without a library answer the opening handshake?
+//! How does a server without a WebSocket library answer the opening handshake?
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 
 use crate::Deflate;
 
-/// The answer to the request at the front of `input`, and how long that request is; `None`
-/// while it has not all arrived.
+/// The response to the request at the start of `input`, and the length of the request; `None` while
+/// the request is incomplete.
 ///
-/// It looks for the key only: this is for what has no handshake of its own.
+/// It reads the key only. It is for servers without their own handshake.
 ///
 /// # Errors
 ///
-/// When there is no key.
+/// The request has no key.
 pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, OpeningError> {
     let Some(len) = input.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&input[..len]);
@@ -43,12 +43,12 @@ pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, Open
 ///
 /// # Errors
 ///
-/// When the stream ends before, or the request has no key.
+/// The stream ends early, or the request has no key.
 pub async fn open(stream: &mut TcpStream) -> Result<()> {
     open_with(stream, None).await
 }
 
-/// The same, and agrees to extensions, without a look at what was offered.
+/// As [`open`], and accepts extensions without reading the offer.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub async fn open_with(stream: &mut TcpStream, extensions: Option<&str>) -> Resu
     }
 }
 
-/// What a server answers that agrees to compression.
+/// The `Sec-WebSocket-Extensions` of a server that accepts compression.
 pub const fn extensions(deflate: Deflate) -> Option<&'static str> {
     match deflate {
         Deflate::Off => None,
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_of_the_rfc_is_answered_as_there() {
+    fn the_example_of_the_rfc_has_the_accept_key_of_the_rfc() {
         let request = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nrest";
         let (answer, len) = answer(request).unwrap().unwrap();
         assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");

@@ -1,4 +1,4 @@
-//! What is a measured server told to do?
+//! Which arguments does a measured server take?
 
 use std::net::SocketAddr;
 
@@ -7,58 +7,58 @@ use clap::{Parser, ValueEnum};
 /// The arguments that every measured server takes.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// What to do with messages.
+    /// Use of messages.
     #[arg(long, value_enum, default_value_t = Mode::Echo)]
     pub mode: Mode,
-    /// How many threads serve.
+    /// Number of threads.
     #[arg(long, default_value_t = 1)]
     pub workers: usize,
-    /// Whether to agree to compression, and whether messages may refer to earlier ones.
+    /// Compression, without or with context takeover.
     #[arg(long, value_enum, default_value_t = Deflate::Off)]
     pub deflate: Deflate,
-    /// Which way of using the library, where there are several.
+    /// Way of using the library, where there are several.
     #[arg(long, default_value = "")]
     pub variant: String,
-    /// How many tasks write, where that can be chosen.
+    /// Number of tasks that write, where that can be chosen.
     #[arg(long, default_value_t = 1)]
     pub writers: usize,
 }
 
-/// What a server does with messages.
+/// The use of messages by a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// Sends each back to where it came from.
+    /// Sends each back to its sender.
     Echo,
-    /// Sends each to all the others.
+    /// Sends each to all other connections.
     Fanout,
-    /// Sends each back many times.
+    /// Sends each back [`BURST`] times.
     Burst,
 }
 
 /// How often a message is sent back by [`Mode::Burst`].
 pub const BURST: usize = 4000;
 
-/// Which compression a server agrees to.
+/// The compression that a server accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Deflate {
-    /// None.
+    /// No compression.
     Off,
-    /// Every message by itself.
+    /// Without context takeover.
     NoTakeover,
-    /// Messages may refer to earlier ones.
+    /// With context takeover.
     Takeover,
 }
 
 impl Options {
-    /// The arguments of this process, for as long as it lives.
+    /// The arguments of this process.
     pub fn of_process() -> &'static Self {
         Box::leak(Box::new(Self::parse()))
     }
 
-    /// Is the library used in the way that `name` says?
+    /// Whether `name` is in the variant.
     pub fn is(&self, name: &str) -> bool {
         self.variant.split('+').any(|word| word == name)
     }

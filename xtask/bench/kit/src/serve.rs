@@ -1,4 +1,4 @@
-//! How does a measured server run, and how does it take connections?
+//! How does a measured server run and accept connections?
 
 use std::future::Future;
 use std::io::Write as _;
@@ -9,14 +9,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::Options;
 
-/// The longest message that a server accepts: all have a limit, and none is in the way.
+/// The longest message that a server accepts. It is above all messages of the scenarios.
 pub const MESSAGE_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Serves until the process is ended: each connection in a task of its own.
+/// Serves until the process is killed, with one task per connection.
 ///
 /// # Errors
 ///
-/// When it cannot listen.
+/// The address cannot be bound.
 pub fn serve<T, F>(options: &'static Options, handle: F) -> Result<()>
 where
     F: Fn(TcpStream) -> T,
@@ -25,17 +25,17 @@ where
     runtime(options.workers)?.block_on(async {
         let listener = listener(options).await?;
         loop {
-            // How a connection ends is not our business: the generator cuts it.
+            // Errors do not matter: the load generator closes connections without a handshake.
             tokio::spawn(handle(welcome(&listener).await?));
         }
     })
 }
 
-/// The runtime of a server: one thread, unless more are asked for.
+/// The runtime of a server: one thread, unless `workers` is more.
 ///
 /// # Errors
 ///
-/// When the system gives none.
+/// Threads cannot be started.
 pub fn runtime(workers: usize) -> Result<Runtime> {
     let mut builder = match workers {
         0 | 1 => Builder::new_current_thread(),
@@ -44,34 +44,34 @@ pub fn runtime(workers: usize) -> Result<Runtime> {
     builder.worker_threads(workers.max(1)).enable_all().build().context("cannot start tokio")
 }
 
-/// Listens, and says where.
+/// Listens, and prints the address.
 ///
 /// # Errors
 ///
-/// When the address is taken.
+/// The address cannot be bound.
 pub async fn listener(options: &Options) -> Result<TcpListener> {
     let listener = TcpListener::bind(options.listen).await.context("cannot listen (--listen)")?;
-    say_where(&listener.local_addr()?.to_string())?;
+    print_address(&listener.local_addr()?.to_string())?;
     Ok(listener)
 }
 
-/// The next connection, without Nagle's delay.
+/// The next connection, with `TCP_NODELAY`.
 ///
 /// # Errors
 ///
-/// When the system gives none.
+/// There are no file descriptors left.
 pub async fn welcome(listener: &TcpListener) -> Result<TcpStream> {
     let (stream, _) = listener.accept().await.context("cannot accept (file descriptors?)")?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Tells the runner where the server is.
+/// Prints the address of the server for the runner.
 ///
 /// # Errors
 ///
-/// When nobody reads that.
-pub fn say_where(address: &str) -> Result<()> {
+/// The output is closed.
+pub fn print_address(address: &str) -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "listening on {address}")?;
     Ok(out.flush()?)

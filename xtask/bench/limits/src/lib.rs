@@ -1,3 +1,3 @@
-//! What do the limits share? The frames that clients are answered with.
+//! What do the servers without a protocol share?
 
 pub mod unmask;

@@ -1,19 +1,19 @@
-//! How do a client's frames become a server's? Without the mask, and its key.
+//! How are a client's frames unmasked, to be echoed by a server?
 
-/// Where in a client's frames we are.
+/// The position in a client's frames.
 #[derive(Debug, Default)]
 pub struct Unmasker {
-    /// The header that has begun, if it has not all arrived.
+    /// The incomplete header.
     head: Vec<u8>,
     key: [u8; 4],
-    /// How much of the payload is to come.
+    /// The rest of the payload.
     left: usize,
-    /// Which byte of the key is next.
-    turn: usize,
+    /// The index of the next byte of the key.
+    key_at: usize,
 }
 
 impl Unmasker {
-    /// Appends the frames in `bytes` to `out`, without their masks.
+    /// Appends the frames in `bytes` to `out`, unmasked.
     pub fn unmask(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while let Some((&first, rest)) = bytes.split_first() {
             if self.left == 0 {
@@ -22,7 +22,7 @@ impl Unmasker {
                 if let Some((header, key, len)) = header(&self.head) {
                     self.head[1] &= 0x7f;
                     out.extend_from_slice(&self.head[..header]);
-                    (self.key, self.left, self.turn) = (key, len, 0);
+                    (self.key, self.left, self.key_at) = (key, len, 0);
                     self.head.clear();
                 }
                 continue;
@@ -38,7 +38,7 @@ impl Unmasker {
 
     fn xor(&mut self, payload: &mut [u8]) {
         let mut key = self.key;
-        key.rotate_left(self.turn);
+        key.rotate_left(self.key_at);
         let key = u64::from_ne_bytes([key, key].concat().try_into().unwrap_or_default());
         let (words, rest) = payload.as_chunks_mut::<8>();
         for word in words {
@@ -47,7 +47,7 @@ impl Unmasker {
         for (byte, key) in rest.iter_mut().zip(key.to_ne_bytes()) {
             *byte ^= key;
         }
-        self.turn = (self.turn + payload.len()) % 4;
+        self.key_at = (self.key_at + payload.len()) % 4;
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_come_off_however_the_bytes_are_cut() {
+    fn frames_are_unmasked_wherever_the_bytes_are_split() {
         let frames = b"\x82\x83\x01\x02\x03\x04\x60\x60\x60\x81\x82\x20\x20\x20\x20AB";
         for cut in 0..frames.len() {
             let mut unmasker = Unmasker::default();

@@ -1,34 +1,34 @@
-//! What do the bits in front of a payload say, to the generator?
+//! How does the load generator encode and decode frame headers?
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Does the message end with it?
+    /// FIN: the last frame of a message.
     pub fin: bool,
-    /// Is the message compressed?
+    /// RSV1: the message is compressed.
     pub rsv1: bool,
-    /// Is a bit set that has no meaning yet?
+    /// RSV2 or RSV3 is set.
     pub reserved: bool,
-    /// What it is.
+    /// The opcode.
     pub opcode: u8,
-    /// Is there a masking key?
+    /// Whether it has a masking key.
     pub masked: bool,
-    /// How long its payload is.
+    /// The length of the payload.
     pub len: u64,
 }
 
-/// A frame of text.
+/// The opcode of text frames.
 pub const TEXT: u8 = 1;
-/// A frame of bytes.
+/// The opcode of binary frames.
 pub const BINARY: u8 = 2;
-/// The last frame.
+/// The opcode of close frames.
 pub const CLOSE: u8 = 8;
 
-/// The longest header.
+/// The length of the longest header.
 pub const MAX_HEADER: usize = 14;
 
 impl Header {
-    /// Reads a header, with its length; `None` while it has not all arrived.
+    /// Decodes a header and its length; `None` while it is incomplete.
     pub fn decode(input: &[u8]) -> Option<(Self, usize)> {
         let [first, second, rest @ ..] = input else { return None };
         let masked = second & 0x80 != 0;
@@ -49,7 +49,7 @@ impl Header {
         (input.len() >= size).then_some((header, size))
     }
 
-    /// Is it a ping, a pong or the end, rather than a part of a message?
+    /// Whether it is a control frame.
     pub const fn is_control(&self) -> bool {
         self.opcode & 0x08 != 0
     }

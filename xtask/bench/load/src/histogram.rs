@@ -1,26 +1,26 @@
-//! How are many durations kept in little space?
+//! How are latencies counted in a histogram of fixed size?
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Counts durations by their size, within 1 %.
+/// Counts durations with a precision of 1 %.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     counts: Vec<u64>,
     total: u64,
 }
 
-/// How long the slowest of so many were, in microseconds.
+/// Percentiles in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
-    /// Half.
+    /// The median.
     pub p50: f64,
-    /// Nine in ten.
+    /// 90 %.
     pub p90: f64,
-    /// 99 in a hundred.
+    /// 99 %.
     pub p99: f64,
-    /// 999 in a thousand.
+    /// 99.9 %.
     pub p999: f64,
 }
 
@@ -31,20 +31,20 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Counts a duration.
     pub fn add(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.counts[slot(nanos)] += 1;
         self.total += 1;
     }
 
-    /// Forgets all.
+    /// Removes all durations.
     pub fn clear(&mut self) {
         self.counts.fill(0);
         self.total = 0;
     }
 
-    /// What was counted, if anything was.
+    /// The percentiles; `None` without a duration.
     pub fn percentiles(&self) -> Option<Percentiles> {
         (self.total > 0).then(|| Percentiles {
             p50: self.micros(0.5),
@@ -65,7 +65,7 @@ impl Histogram {
     }
 }
 
-/// Each power of two is divided into so many steps.
+/// The number of steps in each power of two.
 const STEPS: usize = 1 << STEP_BITS;
 const STEP_BITS: u32 = 6;
 
@@ -77,7 +77,7 @@ fn slot(nanos: u64) -> usize {
     }
 }
 
-/// The middle of what is counted in a slot.
+/// The middle of the range of a slot.
 fn middle(slot: usize) -> f64 {
     match (slot / STEPS).checked_sub(1) {
         None => slot as f64,

@@ -1,4 +1,4 @@
-//! What is sent to a server, what must come back, and what did it cost?
+//! How is a server loaded, how are its replies checked, and how is its cost measured?
 
 pub mod drive;
 pub mod frame;

@@ -1,4 +1,4 @@
-//! How is a server put under load? It prints what it measured, as one line of JSON.
+//! How is a server put under load by this program, which prints its report as one line of JSON?
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -13,37 +13,37 @@ use load::scenario::{SCENARIOS, Scenario, Shape};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// Puts a WebSocket server under load, and checks all that it answers.
+/// Puts a WebSocket server under load, and checks all replies.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Where the server is.
+    /// Address of the server.
     #[arg(long)]
     connect: SocketAddr,
-    /// Which load.
+    /// Name of the scenario.
     #[arg(long)]
     scenario: String,
-    /// The server's process, to read its clock.
+    /// Process id of the server, to read its processor time.
     #[arg(long)]
     pid: Option<i32>,
-    /// How long to measure.
+    /// Measured time in seconds.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// How long to wait before that.
+    /// Warm-up in seconds before that.
     #[arg(long, default_value_t = 0.3)]
     warm_up: f64,
-    /// End after so many messages, rather than after a time.
+    /// Number of messages, instead of a time.
     #[arg(long)]
     messages: Option<u64>,
-    /// Other than the scenario's number of connections.
+    /// Number of connections, instead of the scenario's.
     #[arg(long)]
     conns: Option<usize>,
-    /// Other than the scenario's number of messages in flight.
+    /// Number of messages in flight, instead of the scenario's.
     #[arg(long)]
     in_flight: Option<usize>,
-    /// The server has no protocol: it sends frames back as they are, with their masks.
+    /// The server echoes bytes: frames come back with their masks.
     #[arg(long)]
     raw: bool,
-    /// The processor to run on.
+    /// Processor to run on.
     #[arg(long)]
     core: Option<usize>,
 }
@@ -52,9 +52,9 @@ fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(core) = args.core {
         let mut set = CpuSet::new();
-        set.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set)).with_context(
-            || format!("cannot run on processor {core}: leave `--core` away where there is none"),
-        )?;
+        set.set(core)
+            .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+            .with_context(|| format!("cannot run on processor {core}: omit `--core`"))?;
     }
     let Some(scenario) = Scenario::find(&args.scenario) else {
         let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
@@ -72,7 +72,7 @@ fn main() -> Result<()> {
     };
     let report = match scenario.shape {
         Shape::Idle => idle::run(args.connect, &scenario, args.raw, args.pid)?,
-        Shape::Client => bail!("here a client makes the load, and not the generator"),
+        Shape::Client => bail!("the load of this scenario is a client, not the generator"),
         Shape::Echo | Shape::Rate(_) | Shape::Fanout | Shape::Burst => {
             Traffic::open(args.connect, scenario, args.raw)?.run(args.pid, extent)?
         }

@@ -1,4 +1,4 @@
-//! What does the operating system say that a process used?
+//! How are the processor time and memory of a process read from the operating system?
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-/// The clocks, at one moment.
+/// The clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     at: Instant,
@@ -17,32 +17,32 @@ pub struct Moment {
     all: Duration,
 }
 
-/// What the clocks say of the time between two moments.
+/// The use of processors between two moments.
 #[derive(Clone, Copy, Debug)]
 pub struct Used {
-    /// How long it was.
+    /// The length in seconds.
     pub seconds: f64,
-    /// What the measured process used, in nanoseconds.
+    /// Processor time of the measured process, in nanoseconds.
     pub measured_ns: u64,
-    /// What this process used, in nanoseconds.
+    /// Processor time of this process, in nanoseconds.
     pub own_ns: u64,
-    /// How much of one processor everything else used.
+    /// The share of one processor that all other processes used.
     pub foreign: f64,
 }
 
 impl Moment {
-    /// Now, with the clock of the process `pid`, if there is one to be measured.
+    /// The current time, with the clock of the process `pid` if one is measured.
     ///
     /// # Errors
     ///
-    /// When that process has ended.
+    /// The process has ended.
     pub fn now(pid: Option<i32>) -> Result<Self> {
         let measured = pid.map(process_time).transpose()?;
         let own = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into();
         Ok(Self { measured, own, all: busy_time()?, at: Instant::now() })
     }
 
-    /// What was used since `earlier`.
+    /// The use since `earlier`.
     pub fn since(&self, earlier: &Self) -> Used {
         let nanos = |now: Duration, then| now.saturating_sub(then).as_nanos() as u64;
         let measured =
@@ -61,7 +61,7 @@ fn process_time(pid: i32) -> Result<Duration> {
     Ok(clock_gettime(clock)?.into())
 }
 
-/// How long all processors together have been busy, or were taken away by a host.
+/// The busy time of all processors together, with the time that a host took away.
 fn busy_time() -> Result<Duration> {
     let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
     let line = text.lines().next().unwrap_or_default();
@@ -72,27 +72,27 @@ fn busy_time() -> Result<Duration> {
     Ok(Duration::from_millis(busy * 1000 / TICKS_PER_SECOND))
 }
 
-/// What Linux shows to programs, whatever it counts in.
+/// The ticks per second in `/proc`, which are the same on every Linux.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// How many bytes of memory the process holds.
+/// The resident memory of a process in bytes.
 ///
 /// # Errors
 ///
-/// When it has ended.
+/// The process has ended.
 pub fn resident_bytes(pid: i32) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    Ok(kib.with_context(|| format!("{path} does not say Rss"))? * 1024)
+    Ok(kib.with_context(|| format!("{path} has no Rss"))? * 1024)
 }
 
-/// Allows this process, and those that it starts, as many open files as it may have.
+/// Raises the limit of open files of this process and its children to the hard limit.
 ///
 /// # Errors
 ///
-/// When it may not have `wanted`.
+/// The hard limit is below `wanted`.
 pub fn allow_files(wanted: u64) -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard.max(wanted), hard.max(wanted)).or_else(|_| {

@@ -1,66 +1,66 @@
-//! Which loads are there?
+//! Which load scenarios does the benchmark have?
 
 use serde::Serialize;
 
-/// A load, by the name that `--scenario` knows.
+/// A load, by its name for `--scenario`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Scenario {
-    /// What it is called.
+    /// The name.
     pub name: &'static str,
-    /// What it is, for people.
+    /// The description in reports.
     pub title: &'static str,
-    /// How it goes.
+    /// Who sends, and when.
     pub shape: Shape,
-    /// How many connections there are.
+    /// The number of connections.
     pub conns: usize,
-    /// How many messages of a connection are under way at a time.
+    /// The number of messages in flight on each connection.
     pub in_flight: usize,
-    /// How many bytes a message has.
+    /// The size of a message in bytes.
     pub size: usize,
-    /// What they are.
+    /// The content of messages.
     pub content: Content,
-    /// Whether they are compressed.
+    /// The compression of messages.
     pub deflate: Deflate,
 }
 
-/// How a load goes.
+/// Who sends, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum Shape {
-    /// A message is sent when an answer has come.
+    /// Each reply is followed by the next message.
     Echo,
-    /// Messages are sent by the clock, so many a second on each connection.
+    /// Messages are sent at a fixed rate per second on each connection.
     Rate(u32),
-    /// A message is sent to one, and arrives at all others.
+    /// One connection sends, and all others receive.
     Fanout,
-    /// A message is sent, and arrives many times.
+    /// The server sends each message back many times.
     Burst,
-    /// Connections are opened and left alone.
+    /// Connections are open and idle.
     Idle,
-    /// Our part is played by a client, and the server is always the same.
+    /// A client is measured against a reference server.
     Client,
 }
 
-/// What the bytes of a message are.
+/// The content of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Content {
-    /// Any bytes.
+    /// Random bytes.
     Binary,
-    /// Text of letters.
+    /// ASCII text.
     Ascii,
-    /// Text of which most characters have two or three bytes.
+    /// Text in which most characters have two or three bytes.
     Utf8,
-    /// Records, as programs send them to each other.
+    /// JSON records.
     Json,
 }
 
-/// Which compression the generator asks for.
+/// The compression that the load generator offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Deflate {
-    /// None.
+    /// No compression.
     Off,
-    /// Every message by itself.
+    /// Without context takeover.
     NoTakeover,
-    /// Messages may refer to earlier ones.
+    /// With context takeover.
     Takeover,
 }
 
@@ -112,7 +112,7 @@ impl Scenario {
 
 use Content::{Ascii, Binary, Json, Utf8};
 
-/// All of them, in the order in which they are reported.
+/// All scenarios, in the order of reports.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::echo("echo-16", "echo of 16 B, 64 connections").of(16, Binary),
     Scenario::echo("echo-128", "echo of 128 B, 64 connections"),

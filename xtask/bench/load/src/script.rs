@@ -1,4 +1,4 @@
-//! What does a connection send, over and over, and what has to come back?
+//! Which messages does a connection send in a cycle, and which replies are correct?
 
 use anyhow::{Result, ensure};
 use flate2::{Compress, Compression, FlushCompress};
@@ -10,14 +10,14 @@ use crate::scenario::{Content, Deflate, Scenario};
 #[derive(Debug)]
 pub struct Script {
     bytes: Vec<u8>,
-    /// Where each frame's payload begins, and where the frame ends.
+    /// The start of each frame's payload, and the end of the frame.
     frames: Vec<(usize, usize)>,
-    /// What the messages say.
+    /// The payloads of the messages.
     payloads: Vec<Vec<u8>>,
     opcode: u8,
 }
 
-/// How many bytes of frames are prepared, so that many can be sent in one go.
+/// The size of the prepared frames in bytes: many are sent with one system call.
 const PREPARED: usize = 32 * 1024;
 
 impl Script {
@@ -25,7 +25,7 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// When they cannot be compressed.
+    /// The messages cannot be compressed.
     pub fn new(scenario: &Scenario, number: u64) -> Result<Self> {
         let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let distinct = match scenario.deflate {
@@ -37,7 +37,7 @@ impl Script {
         Self::of(payloads, opcode, scenario.deflate, &mut random)
     }
 
-    /// Numbered messages, of which each differs from the one before.
+    /// Numbered messages: each differs from the one before.
     ///
     /// # Errors
     ///
@@ -78,14 +78,14 @@ impl Script {
                 let end = script.bytes.len();
                 script.frames.push((end - payload.len(), end));
             }
-            // References go back into the same cycle only, so that it can be repeated.
+            // A compressed message refers to the same cycle only, so the cycle can be repeated.
             if deflate == Deflate::Takeover || script.bytes.len() >= PREPARED {
                 return Ok(script);
             }
         }
     }
 
-    /// The bytes to send after the first `sent`, towards the end of the first `messages`.
+    /// The bytes to send after the first `sent`, up to the end of the first `messages`.
     pub fn next(&self, sent: u64, messages: u64) -> &[u8] {
         let (cycle, count) = (self.bytes.len() as u64, self.frames.len() as u64);
         let part = (messages % count) as usize;
@@ -96,43 +96,43 @@ impl Script {
         &self.bytes[from as usize..to as usize]
     }
 
-    /// What message `number` says.
+    /// The payload of message `number`.
     pub fn payload(&self, number: u64) -> &[u8] {
         &self.payloads[(number % self.payloads.len() as u64) as usize]
     }
 
-    /// The same under its mask, and compressed if it was, as a server without a protocol sends it.
+    /// The masked and compressed payload on the wire, which a server without a protocol echoes.
     pub fn masked(&self, number: u64) -> &[u8] {
         let (from, to) = self.frames[(number % self.frames.len() as u64) as usize];
         &self.bytes[from..to]
     }
 
-    /// What kind of message it is.
+    /// The opcode of the messages.
     pub const fn opcode(&self) -> u8 {
         self.opcode
     }
 
-    /// Is message `number` one of few that say the same each time?
+    /// Whether the payload of message `number` comes again in each cycle.
     pub fn slot(&self, number: u64) -> usize {
         (number % self.payloads.len() as u64) as usize
     }
 }
 
-/// How many messages with takeover there are before the first one comes again.
+/// The number of messages in a cycle with context takeover.
 const SIMILAR: usize = 100;
 
-/// Deflates to a byte boundary, without the marker that RFC 7692 leaves away.
+/// Deflates to a byte boundary, without the marker that RFC 7692 removes.
 fn squeeze(compress: &mut Compress, payload: &[u8]) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(payload.len() + 64);
     let before = compress.total_in();
     compress.compress_vec(payload, &mut out, FlushCompress::Sync)?;
     let whole = compress.total_in() - before == payload.len() as u64;
-    ensure!(whole && out.ends_with(&[0, 0, 0xff, 0xff]), "a message does not compress");
+    ensure!(whole && out.ends_with(&[0, 0, 0xff, 0xff]), "a message cannot be compressed");
     out.truncate(out.len() - 4);
     Ok(out)
 }
 
-/// What a message of a scenario may say.
+/// A payload for a scenario.
 pub fn payload(scenario: &Scenario, random: &mut Random) -> Vec<u8> {
     let size = scenario.size;
     match scenario.content {
@@ -184,12 +184,12 @@ fn record(random: &mut Random) -> String {
     )
 }
 
-/// Numbers that are the same in each run (xorshift).
+/// Pseudo-random numbers that are the same in each run (xorshift).
 #[derive(Debug)]
 pub struct Random(pub u64);
 
 impl Random {
-    /// Another one.
+    /// The next number.
     pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,6 +1,6 @@
-//! How do our own contestants serve, over bare TCP and through hyper, axum and warp?
+//! How do the programs of `ours` serve, over bare TCP and through hyper, axum and warp?
 //!
-//! There are several programs, as users have theirs: each has the one loop that it is about.
+//! Each program has one loop, as an application does.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use kit::{Deflate, MESSAGE_LIMIT, Options};
 use tokio::net::TcpStream;
 use ws_core::{AcceptOptions, Compression, Config, Conn, Error};
 
-/// What serves a connection.
+/// The loop that serves a connection.
 pub trait Handler: Fn(Conn) -> Self::Served + Copy + Send + Sync + 'static {
     /// Its future.
     type Served: Future<Output = Result<(), Error>> + Send + 'static;
@@ -34,7 +34,7 @@ where
 ///
 /// # Errors
 ///
-/// When it cannot listen.
+/// The address cannot be bound.
 pub fn serve_streams(options: &'static Options, handler: impl Handler) -> Result<()> {
     let accept = settings(options);
     if options.is("hyper") {
@@ -48,7 +48,7 @@ pub fn serve_streams(options: &'static Options, handler: impl Handler) -> Result
 ///
 /// # Errors
 ///
-/// When it cannot listen.
+/// The address cannot be bound.
 pub fn serve_frameworks(options: &'static Options, handler: impl Handler) -> Result<()> {
     kit::runtime(options.workers)?.block_on(async {
         match options.is("axum") {
@@ -62,7 +62,7 @@ pub fn serve_frameworks(options: &'static Options, handler: impl Handler) -> Res
 ///
 /// # Errors
 ///
-/// How the connection ended.
+/// The end of the connection.
 pub async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
@@ -70,7 +70,7 @@ pub async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// Makes a connection of a stream, and serves it.
+/// Accepts a connection over a stream, and serves it.
 async fn welcome(
     stream: TcpStream,
     accept: &'static AcceptOptions,
@@ -80,7 +80,7 @@ async fn welcome(
     Ok(serve(conn, handler).await?)
 }
 
-/// As [`welcome`], by way of hyper, in a task that does not hold hyper's state.
+/// As [`welcome`], through hyper, in a task without hyper's state.
 async fn welcome_by_hyper(
     stream: TcpStream,
     accept: &'static AcceptOptions,
@@ -108,7 +108,7 @@ fn answer(
     }
 }
 
-/// All connections, by way of axum.
+/// Serves all connections through axum.
 async fn serve_by_axum(options: &'static Options, handler: impl Handler) -> Result<()> {
     let sockets =
         ws_server_axum::websocket(settings(options).clone(), move |conn| serve(conn, handler));
@@ -116,7 +116,7 @@ async fn serve_by_axum(options: &'static Options, handler: impl Handler) -> Resu
     Ok(axum::serve(listener, Router::new().route("/", sockets)).await?)
 }
 
-/// As [`serve_by_axum`], by way of warp.
+/// As [`serve_by_axum`], through warp.
 async fn serve_by_warp(options: &'static Options, handler: impl Handler) -> Result<()> {
     let sockets =
         ws_server_warp::websocket(settings(options).clone(), move |conn| serve(conn, handler));
@@ -124,7 +124,7 @@ async fn serve_by_warp(options: &'static Options, handler: impl Handler) -> Resu
     Ok(ws_server_warp::serve(listener, warp::service(sockets)).await?)
 }
 
-/// What a server has by default, but for what the scenario is about. One for all connections.
+/// The default settings, with the compression of the scenario. All connections share them.
 fn settings(options: &Options) -> &'static AcceptOptions {
     let compression = match options.deflate {
         Deflate::Off => Compression::off(),
@@ -136,10 +136,9 @@ fn settings(options: &Options) -> &'static AcceptOptions {
     Box::leak(Box::new(AcceptOptions::new().config(config)))
 }
 
-/// Serves apart from the task, which would else have room for all that comes after the opening
-/// handshake too.
+/// Serves in a box. Otherwise the future of the handshake has room for the loop as well.
 fn serve<H: Handler>(conn: Conn, handler: H) -> Pin<Box<H::Served>> {
-    // What the request said is of no use here.
+    // The request is not used.
     drop(conn.take_request());
     Box::pin(handler(conn))
 }

@@ -1,12 +1,12 @@
-//! How does a page show the results of a scenario? As bars, of which the shortest is the best.
+//! How are the results of a scenario drawn as an SVG bar chart?
 
 use std::fmt::Write as _;
 
-use crate::contestants::Kind;
+use crate::implementations::Kind;
 use crate::results::{Result, Row};
 use crate::table::number;
 
-/// An SVG picture of one scenario. It is readable on light and on dark pages.
+/// An SVG chart of one scenario, for light and dark pages. The shortest bar is the best.
 pub(crate) fn render(result: &Result) -> String {
     let mut rows: Vec<&Row> = result.rows.iter().filter(|row| row.cost.is_some()).collect();
     rows.sort_by(|a, b| median(a).total_cmp(&median(b)));
@@ -104,15 +104,15 @@ mod tests {
     use load::scenario::Scenario;
 
     use super::*;
-    use crate::contestants::{Contestant, Entry};
+    use crate::implementations::{Entry, Implementation};
     use crate::results;
     use crate::rounds::{Sample, Series};
 
     #[test]
-    fn the_best_is_on_top_and_nothing_leaves_the_picture() {
+    fn the_best_is_on_top_and_the_longest_bar_fits() {
         let scenario = Scenario::find("echo-128").unwrap();
-        let contestants = ["raw-tokio", "ours"].map(|name| Contestant::find(name).unwrap());
-        let entries = Entry::all(&contestants, scenario);
+        let implementations = ["raw-tokio", "ours"].map(|name| Implementation::find(name).unwrap());
+        let entries = Entry::all(&implementations, scenario);
         let series = [("raw-tokio", 9_000), ("ours", 5_000)].map(|(name, cpu_ns)| Series {
             name: name.to_owned(),
             samples: vec![Sample {

@@ -1,7 +1,7 @@
-//! How many instructions does a message take, outside of the kernel?
+//! How many user-space instructions does a message take?
 //!
-//! What two runs of different length differ by, divided by the messages that they differ by:
-//! it is the same each time, whatever else the machine does.
+//! The difference between two runs of different length, divided by the difference in messages. It
+//! is the same each time, whatever else the machine does.
 
 use std::fs;
 use std::path::Path;
@@ -11,23 +11,23 @@ use anyhow::{Context as _, Result, ensure};
 use load::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
-use crate::contestants::{Contestant, Entry};
+use crate::implementations::{Entry, Implementation};
 use crate::programs::{Programs, Server};
 
-/// What was counted of one contestant.
+/// The instructions of one implementation.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Counted {
+pub(crate) struct InstructionCounts {
     name: String,
-    /// Of one message of 128 B, one in flight.
+    /// Per message of 128 B, one in flight.
     lone: f64,
-    /// Of one message of 24 B, 16 in flight.
+    /// Per message of 24 B, 16 in flight.
     pipelined: f64,
 }
 
-/// Counts, says what it counted, and writes it down.
+/// Counts, prints the counts, and writes them to a file.
 pub(crate) fn run(
     programs: &Programs,
-    contestants: &[&'static Contestant],
+    implementations: &[&'static Implementation],
     out: &Path,
 ) -> Result<()> {
     let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
@@ -37,10 +37,10 @@ pub(crate) fn run(
     let kept = kept()?;
     let mut all = Vec::new();
     let mut moved = Vec::new();
-    for contestant in contestants.iter().filter(|contestant| contestant.echoes()) {
-        let lone = count(programs, contestant, "echo-128", "1", out)?;
-        let pipelined = count(programs, contestant, "pipeline", "16", out)?;
-        let kept = kept.iter().find(|kept| kept.name == contestant.name);
+    for implementation in implementations.iter().filter(|implementation| implementation.echoes()) {
+        let lone = count(programs, implementation, "echo-128", "1", out)?;
+        let pipelined = count(programs, implementation, "pipeline", "16", out)?;
+        let kept = kept.iter().find(|kept| kept.name == implementation.name);
         let beside = |now: f64, kept: Option<f64>| {
             let kept = kept.map(|kept| format!("({kept:.1})")).unwrap_or_default();
             format!("{now:.1} {kept:>10}")
@@ -49,14 +49,14 @@ pub(crate) fn run(
         let pipelined_kept = kept.map(|kept| kept.pipelined);
         println!(
             "{:<26} {:>24} {:>24}",
-            contestant.name,
+            implementation.name,
             beside(lone, lone_kept),
             beside(pipelined, pipelined_kept)
         );
         if has_moved(lone, lone_kept) || has_moved(pipelined, pipelined_kept) {
-            moved.push(contestant.name);
+            moved.push(implementation.name);
         }
-        all.push(Counted { name: contestant.name.to_owned(), lone, pipelined });
+        all.push(InstructionCounts { name: implementation.name.to_owned(), lone, pipelined });
     }
     let path = out.join("instructions.json");
     fs::write(&path, serde_json::to_vec_pretty(&all)?)
@@ -64,71 +64,71 @@ pub(crate) fn run(
     println!("\n{}", path.display());
     ensure!(
         moved.is_empty(),
-        "more than 10 % off the figures that are kept: {}; if that is meant, write the new \
-         ones to {KEPT} and say why in the commit",
+        "more than 10 % off the figures in {KEPT}: {}; if that is intended, update them and give \
+         the reason in the commit",
         moved.join(", ")
     );
     Ok(())
 }
 
-/// Where the figures are that a change is held to.
+/// The file with the figures that a change is compared with.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.json");
 
-/// The figures that a change is held to.
-fn kept() -> Result<Vec<Counted>> {
+/// The figures that a change is compared with.
+fn kept() -> Result<Vec<InstructionCounts>> {
     let text = fs::read_to_string(KEPT).with_context(|| format!("cannot read {KEPT}"))?;
-    serde_json::from_str(&text).with_context(|| format!("cannot understand {KEPT}"))
+    serde_json::from_str(&text).with_context(|| format!("cannot parse {KEPT}"))
 }
 
-/// Is a figure more than a tenth off, to either side?
+/// Whether a figure differs from the kept one by more than a tenth.
 fn has_moved(now: f64, kept: Option<f64>) -> bool {
     kept.is_some_and(|kept| (now - kept).abs() > kept / 10.0)
 }
 
-/// The instructions of one message.
+/// The instructions per message.
 fn count(
     programs: &Programs,
-    contestant: &'static Contestant,
+    implementation: &'static Implementation,
     scenario: &str,
     in_flight: &str,
     out: &Path,
 ) -> Result<f64> {
     let scenario = Scenario::find(scenario).context("there is no such scenario")?;
-    let run = |messages: u64| total(programs, contestant, scenario, in_flight, messages, out);
+    let run = |messages: u64| total(programs, implementation, scenario, in_flight, messages, out);
     let (short, long) = (run(SHORT)?, run(LONG)?);
     Ok(long.saturating_sub(short) as f64 / (LONG - SHORT) as f64)
 }
 
-// So many that each connection sends whole batches.
+// Multiples of a whole batch on each connection.
 const SHORT: u64 = 8 * 16 * 16;
 const LONG: u64 = 48 * 16 * 16;
 
 /// The instructions of a whole run.
 fn total(
     programs: &Programs,
-    contestant: &'static Contestant,
+    implementation: &'static Implementation,
     scenario: &Scenario,
     in_flight: &str,
     messages: u64,
     out: &Path,
 ) -> Result<u64> {
-    let file = out.join(format!("callgrind-{}-{}", contestant.name, scenario.name));
+    let file = out.join(format!("callgrind-{}-{}", implementation.name, scenario.name));
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["-q", "--tool=callgrind"]);
     valgrind.arg(format!("--callgrind-out-file={}", file.display()));
-    valgrind.arg(programs.path(contestant.program_for(scenario)));
-    valgrind.args(Entry::of(contestant).arguments(scenario));
+    valgrind.arg(programs.path(implementation.program_for(scenario)));
+    valgrind.args(Entry::of(implementation).arguments(scenario));
     let server = Server::start(&mut valgrind, 0..1)?;
     let messages = messages.to_string();
     let more = ["--conns", "16", "--in-flight", in_flight, "--messages", &messages];
-    programs.load(&server, scenario, contestant.is_raw(), &more)?;
+    programs.load(&server, scenario, implementation.is_raw(), &more)?;
     server.end()?;
     let text = fs::read_to_string(&file)
         .with_context(|| format!("valgrind has not written {}", file.display()))?;
-    read_total(&text).with_context(|| format!("{} names no total", file.display()))
+    read_total(&text).with_context(|| format!("{} has no total", file.display()))
 }
 
-/// The sum in what callgrind writes.
+/// The total in the output of callgrind.
 fn read_total(text: &str) -> Option<u64> {
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok())
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenth_may_come_and_go() {
+    fn a_change_of_a_tenth_is_allowed() {
         assert!(!has_moved(109.0, Some(100.0)) && !has_moved(91.0, Some(100.0)));
         assert!(has_moved(111.0, Some(100.0)) && has_moved(89.0, Some(100.0)));
         assert!(!has_moved(111.0, None));

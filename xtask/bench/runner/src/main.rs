@@ -1,7 +1,7 @@
-//! Who serves WebSockets at the least cost? `cargo xtask bench`.
+//! How does `cargo xtask bench` compare the cost of WebSocket libraries?
 
 mod chart;
-mod contestants;
+mod implementations;
 mod instructions;
 mod output;
 mod programs;
@@ -21,50 +21,49 @@ use clap::Parser;
 use load::meter::allow_files;
 use load::scenario::{SCENARIOS, Scenario};
 
-use crate::contestants::{CONTESTANTS, Contestant, Entry, Kind};
+use crate::implementations::{Entry, IMPLEMENTATIONS, Implementation, Kind};
 use crate::programs::Programs;
 use crate::progress::Progress;
 use crate::rounds::Plan;
 
-/// Measures our server beside others, in turns, under the same load.
+/// Compares the server with other libraries under the same load.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Args {
-    /// Measure only this scenario; may be said several times.
+    /// Measure only this scenario; may be repeated.
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
-    /// Beside us and the limits, measure only this one; may be said several times.
+    /// Measure `ours`, the limits and this implementation; may be repeated.
     #[arg(long, value_name = "NAME")]
     against: Vec<String>,
-    /// Measure only this one; may be said several times.
+    /// Measure only this implementation; may be repeated.
     #[arg(long, value_name = "NAME", conflicts_with = "against")]
     only: Vec<String>,
-    /// Measure what the way through this framework costs, beside its own WebSockets: hyper,
-    /// axum or warp.
+    /// Measure this adapter beside the WebSockets of its framework: hyper, axum or warp.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["against", "only"])]
     adapter: Option<String>,
-    /// Less of everything: under three minutes, once all is built.
+    /// Fewer scenarios and shorter samples: under three minutes after the build.
     #[arg(long)]
     short: bool,
-    /// How many samples each contestant has of each scenario.
+    /// Number of samples of each implementation in each scenario.
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// How long a sample is, in seconds.
+    /// Length of a sample in seconds.
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<f64>,
-    /// Where results go.
+    /// Folder for results.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     out: PathBuf,
-    /// Count user-space instructions per message, rather than measure time (needs valgrind).
+    /// Count user-space instructions per message instead of time (needs valgrind).
     #[arg(long)]
     instructions: bool,
-    /// Count system calls per message, rather than measure time (needs strace).
+    /// Count system calls per message instead of time (needs strace).
     #[arg(long, conflicts_with = "instructions")]
     syscalls: bool,
-    /// Take the programs as they were built last.
+    /// Use the programs of the last build.
     #[arg(long)]
     no_build: bool,
-    /// Say which scenarios and contestants there are.
+    /// List scenarios and implementations.
     #[arg(long)]
     list: bool,
 }
@@ -84,36 +83,36 @@ fn run(args: &Args) -> Result<()> {
         list();
         return Ok(());
     }
-    let contestants = contestants(args)?;
+    let implementations = implementations(args)?;
     let scenarios = scenarios(args)?;
     let programs = Programs::new()?;
     if !args.no_build {
-        programs.build(&contestants)?;
+        programs.build(&implementations)?;
     }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {} (--out)", args.out.display()))?;
     if args.instructions {
-        return instructions::run(&programs, &contestants, &args.out);
+        return instructions::run(&programs, &implementations, &args.out);
     }
     if args.syscalls {
-        return syscalls::run(&programs, &scenarios, &contestants, &args.out);
+        return syscalls::run(&programs, &scenarios, &implementations, &args.out);
     }
-    measure(args, &programs, &scenarios, &contestants)
+    measure(args, &programs, &scenarios, &implementations)
 }
 
-/// Measures all, scenario by scenario, and writes what is known after each.
+/// Measures scenario by scenario, and writes the results after each.
 fn measure(
     args: &Args,
     programs: &Programs,
     scenarios: &[&'static Scenario],
-    contestants: &[&'static Contestant],
+    implementations: &[&'static Implementation],
 ) -> Result<()> {
-    // The servers inherit it.
+    // Servers inherit the limit.
     allow_files(11_000)?;
     let plan = plan(args);
     let all: Vec<_> = scenarios
         .iter()
-        .map(|scenario| (*scenario, Entry::all(contestants, scenario)))
+        .map(|scenario| (*scenario, Entry::all(implementations, scenario)))
         .filter(|(_, entries)| !entries.is_empty())
         .collect();
     let steps = all.iter().map(|(scenario, entries)| entries.len() * plan.rounds_of(scenario));
@@ -136,31 +135,31 @@ fn measure(
 }
 
 fn plan(args: &Args) -> Plan {
-    let (rounds, seconds, warm_up, patience) =
+    let (rounds, seconds, warm_up, repeats) =
         if args.short { (3, 0.4, 0.15, 1) } else { (5, 1.0, 0.3, 3) };
     Plan {
         rounds: args.rounds.unwrap_or(rounds).max(1),
         seconds: args.seconds.unwrap_or(seconds),
         warm_up,
-        patience,
+        repeats,
     }
 }
 
-/// The contestants that were asked for.
-fn contestants(args: &Args) -> Result<Vec<&'static Contestant>> {
+/// The selected implementations.
+fn implementations(args: &Args) -> Result<Vec<&'static Implementation>> {
     if let Some(adapter) = &args.adapter {
-        return Contestant::by_adapter(adapter).with_context(|| {
+        return Implementation::by_adapter(adapter).with_context(|| {
             format!("there is no adapter `{adapter}`; there are hyper, axum, warp")
         });
     }
     for name in args.against.iter().chain(&args.only) {
-        if Contestant::find(name).is_none() {
-            let names: Vec<_> = CONTESTANTS.iter().map(|it| it.name).collect();
-            bail!("there is no contestant `{name}`; there are {}", names.join(", "));
+        if Implementation::find(name).is_none() {
+            let names: Vec<_> = IMPLEMENTATIONS.iter().map(|it| it.name).collect();
+            bail!("there is no implementation `{name}`; there are {}", names.join(", "));
         }
     }
-    let named = |names: &[String], it: &Contestant| names.iter().any(|name| name == it.name);
-    let chosen = CONTESTANTS.iter().filter(|it| {
+    let named = |names: &[String], it: &Implementation| names.iter().any(|name| name == it.name);
+    let chosen = IMPLEMENTATIONS.iter().filter(|it| {
         let other = matches!(it.kind, Kind::Peer | Kind::Batch);
         match (args.only.is_empty(), args.against.is_empty()) {
             (false, _) => named(&args.only, it),
@@ -171,7 +170,7 @@ fn contestants(args: &Args) -> Result<Vec<&'static Contestant>> {
     Ok(chosen.collect())
 }
 
-/// The scenarios that were asked for.
+/// The selected scenarios.
 fn scenarios(args: &Args) -> Result<Vec<&'static Scenario>> {
     let names: Vec<&str> = match (args.scenario.is_empty(), args.short) {
         (false, _) => args.scenario.iter().map(String::as_str).collect(),
@@ -192,13 +191,14 @@ fn list() {
     for scenario in SCENARIOS {
         println!("  {:<18} {}", scenario.name, scenario.title);
     }
-    println!("\ncontestants (--against, --only)");
-    for contestant in CONTESTANTS {
-        println!("  {:<26} {:?}", contestant.name, contestant.kind);
+    println!("\nimplementations (--against, --only)");
+    for implementation in IMPLEMENTATIONS {
+        println!("  {:<26} {:?}", implementation.name, implementation.kind);
     }
 }
 
-/// What the short form measures: a row of each kind, and the peers that are best in most of them.
+/// The scenarios and other libraries of a short run: a scenario of each kind, and the libraries
+/// that are best in most of them.
 const SHORT_SCENARIOS: &[&str] = &[
     "echo-128",
     "pipeline",

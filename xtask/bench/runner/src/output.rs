@@ -1,4 +1,4 @@
-//! Where do results go, besides the terminal?
+//! How are results written to files, as JSON and charts?
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::programs::cores;
 use crate::results;
 use crate::rounds::Plan;
 
-/// All of one run.
+/// The results of one run.
 #[derive(Debug, Serialize)]
 struct Run<'a> {
     machine: Machine,
@@ -20,7 +20,7 @@ struct Run<'a> {
     results: &'a [results::Result],
 }
 
-/// What it ran on.
+/// The machine of the run.
 #[derive(Debug, Serialize)]
 struct Machine {
     processor: String,

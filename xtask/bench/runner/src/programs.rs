@@ -1,4 +1,4 @@
-//! How are the contestants built, started and put under load?
+//! How are the measured programs built, started and put under load?
 
 use std::io::{BufRead as _, BufReader};
 use std::ops::Range;
@@ -12,9 +12,9 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::contestants::Contestant;
+use crate::implementations::Implementation;
 
-/// Where the programs are.
+/// The paths of the programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     dir: PathBuf,
@@ -22,17 +22,17 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Beside the program that asks.
+    /// In the folder of the running program.
     pub(crate) fn new() -> Result<Self> {
-        let own = std::env::current_exe().context("cannot tell where this program is")?;
-        let target = own.parent().and_then(Path::parent).context("this program is nowhere")?;
+        let own = std::env::current_exe().context("cannot find the path of this program")?;
+        let target = own.parent().and_then(Path::parent).context("this program is in no folder")?;
         Ok(Self { dir: target.join("release"), target: target.to_owned() })
     }
 
-    /// Builds the generator and what these contestants need.
-    pub(crate) fn build(&self, contestants: &[&Contestant]) -> Result<()> {
+    /// Builds the load generator and the programs of these implementations.
+    pub(crate) fn build(&self, implementations: &[&Implementation]) -> Result<()> {
         let of = |package: &str| {
-            let mut programs: Vec<_> = contestants
+            let mut programs: Vec<_> = implementations
                 .iter()
                 .filter(|it| it.package == package)
                 .map(|it| it.program)
@@ -61,12 +61,12 @@ impl Programs {
         cargo
     }
 
-    /// The command that runs one of them.
+    /// The command that runs a program.
     pub(crate) fn command(&self, program: &str) -> Command {
         Command::new(self.path(program))
     }
 
-    /// Where one of them is.
+    /// The path of a program.
     pub(crate) fn path(&self, program: &str) -> PathBuf {
         self.dir.join(program)
     }
@@ -91,7 +91,7 @@ impl Programs {
         report_of(&mut command)
     }
 
-    /// Has a client make the load, on a server that is always the same.
+    /// Runs a measured client against the reference server.
     pub(crate) fn load_from(
         &self,
         client: &str,
@@ -107,12 +107,12 @@ impl Programs {
     }
 }
 
-/// How many processors there are, of which the first two are used.
+/// The number of processors, of which the first two are used.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// Runs what prints a report, and reads it.
+/// Runs a command that prints a report, and parses the report.
 pub(crate) fn report_of(command: &mut Command) -> Result<Report> {
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -120,17 +120,17 @@ pub(crate) fn report_of(command: &mut Command) -> Result<Report> {
     serde_json::from_slice(&output.stdout).context("the generator's report cannot be read")
 }
 
-/// A server that runs. Dropping it ends it.
+/// A running server. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: String,
     child: Child,
-    /// Kept open, so that what it prints goes somewhere.
+    /// Kept open: a closed pipe would be an error for the server.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
-    /// Starts it on these processors.
+    /// Starts a server on these processors.
     pub(crate) fn start(command: &mut Command, processors: Range<usize>) -> Result<Self> {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = on(processors, || {
@@ -142,27 +142,26 @@ impl Server {
         server._stdout.read_line(&mut line).context("cannot read what a server prints")?;
         let address = line.trim().strip_prefix("listening on ");
         address
-            .with_context(|| format!("{command:?} does not say where it listens: {line:?}"))?
+            .with_context(|| format!("{command:?} does not print its address: {line:?}"))?
             .clone_into(&mut server.address);
         Ok(server)
     }
 
-    /// Asks it to end, and waits until it has. Not as Ctrl-C does: in the background of a
-    /// shell that is ignored.
+    /// Sends SIGTERM, and waits for the end. SIGINT is ignored by background processes of a shell.
     pub(crate) fn end(mut self) -> Result<()> {
-        kill(self.pid(), Signal::SIGTERM).context("the server has ended by itself")?;
+        kill(self.pid(), Signal::SIGTERM).context("the server has ended already")?;
         self.child.wait().context("cannot wait for a server")?;
         Ok(())
     }
 
-    /// Asks the program that it runs to end, where it runs one, and waits until both have.
+    /// Sends SIGTERM to the child of the process, and waits for the end of both.
     pub(crate) fn end_child(mut self) -> Result<()> {
         let pid = self.child.id();
         let path = format!("/proc/{pid}/task/{pid}/children");
         let children = std::fs::read_to_string(&path).with_context(|| format!("no {path}"))?;
         let child = children.split_whitespace().next().and_then(|word| word.parse().ok());
         let child = child.with_context(|| format!("{path} names no child"))?;
-        kill(Pid::from_raw(child), Signal::SIGTERM).context("the server has ended by itself")?;
+        kill(Pid::from_raw(child), Signal::SIGTERM).context("the server has ended already")?;
         self.child.wait().context("cannot wait for a server")?;
         Ok(())
     }
@@ -174,13 +173,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that has ended already is what we want.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Does something on these processors only, if they are there. What it starts stays there.
+/// Runs a function on these processors only, if they exist. Child processes inherit them.
 fn on<T>(processors: Range<usize>, what: impl FnOnce() -> Result<T>) -> Result<T> {
     if processors.end > cores() {
         return what();

@@ -1,21 +1,21 @@
-//! How does one see that a long measurement is alive?
+//! How is the progress of a long measurement shown?
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
-/// A line on the terminal that says how far it is.
+/// A progress line on the terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     done: usize,
     all: usize,
     began: Instant,
-    /// When something was last said to what is not a terminal.
+    /// The time of the last line in a log, which is not a terminal.
     said: Instant,
     terminal: bool,
 }
 
 impl Progress {
-    /// Of so many steps.
+    /// Progress through a number of steps.
     pub(crate) fn new(all: usize) -> Self {
         let now = Instant::now();
         Self { done: 0, all, began: now, said: now, terminal: std::io::stderr().is_terminal() }
@@ -33,7 +33,7 @@ impl Progress {
         self.done += 1;
         if self.terminal {
             eprint!("\r\x1b[K{line}");
-            // It is only a sign of life.
+            // An error of the terminal does not matter here.
             let _ = std::io::stderr().flush();
         } else if self.said.elapsed().as_secs() >= 10 {
             self.said = Instant::now();
@@ -41,13 +41,13 @@ impl Progress {
         }
     }
 
-    /// Says something that stays.
+    /// Prints a line that stays.
     pub(crate) fn note(&self, text: &str) {
         self.clear();
         eprintln!("{text}");
     }
 
-    /// Takes the line away, before something else is printed.
+    /// Removes the line before other output.
     pub(crate) fn clear(&self) {
         if self.terminal {
             eprint!("\r\x1b[K");

@@ -1,32 +1,32 @@
-//! What do the samples of a scenario come to?
+//! How are the samples of a scenario summarised and compared?
 
 use load::scenario::{Scenario, Shape};
 use serde::Serialize;
 
-use crate::contestants::{Entry, Kind};
+use crate::implementations::{Entry, Kind};
 use crate::rounds::{Sample, Series};
 use crate::statistics::Summary;
 
-/// A scenario, measured.
+/// The results of a scenario.
 #[derive(Debug, Serialize)]
 pub(crate) struct Result {
     pub(crate) scenario: Scenario,
-    /// What is compared: less is better.
+    /// The unit of the cost: less is better.
     pub(crate) unit: &'static str,
-    /// Whose figure is 1 in the column of ratios.
+    /// The entry whose cost is 1 in the column of ratios.
     pub(crate) reference: Option<String>,
     pub(crate) rows: Vec<Row>,
 }
 
-/// One entry of it.
+/// The results of one entry.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) cost: Option<Summary>,
-    /// The cost, as a multiple of the reference's in the same round.
+    /// The cost divided by that of the reference in the same round.
     pub(crate) to_reference: Option<Summary>,
-    /// What ours takes, as a multiple of this one's in the same round.
+    /// The cost of `ours` divided by that of this entry in the same round.
     pub(crate) ours_to_it: Option<Summary>,
     pub(crate) throughput: Option<Summary>,
     pub(crate) p50: Option<Summary>,
@@ -34,12 +34,12 @@ pub(crate) struct Row {
     pub(crate) p999: Option<Summary>,
     pub(crate) wire_bytes: Option<f64>,
     pub(crate) memory_open: Option<Summary>,
-    /// How many samples are disturbed.
+    /// The number of disturbed samples.
     pub(crate) disturbed: usize,
     pub(crate) series: Series,
 }
 
-/// What is compared in a scenario.
+/// The unit in which a scenario is compared.
 pub(crate) fn unit(scenario: &Scenario) -> &'static str {
     match scenario.shape {
         Shape::Idle => "bytes per connection after a message",
@@ -50,7 +50,8 @@ pub(crate) fn unit(scenario: &Scenario) -> &'static str {
     }
 }
 
-/// Several threads share the load, so their time together says little.
+/// Whether a scenario is compared by time. Where several threads share the load, the sum of their
+/// processor times is no measure.
 fn by_time(scenario: &Scenario) -> bool {
     scenario.shape == Shape::Burst || scenario.name.starts_with("workers-")
 }
@@ -65,7 +66,7 @@ fn cost(scenario: &Scenario, sample: &Sample) -> f64 {
     }
 }
 
-/// Sums a scenario up.
+/// Summarises a scenario.
 pub(crate) fn of(scenario: &Scenario, entries: &[Entry], series: Vec<Series>) -> Result {
     let cost_of = |sample: &Sample| cost(scenario, sample);
     let named = |name: &str| series.iter().find(|series| series.name == name);
@@ -73,16 +74,16 @@ pub(crate) fn of(scenario: &Scenario, entries: &[Entry], series: Vec<Series>) ->
     let reference = named(limit).or_else(|| series.first());
     let ours_like = |entry: &Entry| {
         let at = entries.iter().position(|it| {
-            it.contestant.kind == Kind::Ours
+            it.implementation.kind == Kind::Ours
                 && (it.workers, it.writers) == (entry.workers, entry.writers)
         });
         at.and_then(|at| series.get(at))
     };
     let rows = entries.iter().zip(&series).map(|(entry, own)| {
-        // With two threads, what counts is what the second one brings.
-        let alone = named(entry.contestant.name).filter(|_| entry.workers > 1);
+        // Two threads are compared with one.
+        let alone = named(entry.implementation.name).filter(|_| entry.workers > 1);
         let alone = alone.or_else(|| {
-            let one = format!("{}, 1 writing", entry.contestant.name);
+            let one = format!("{}, 1 writing", entry.implementation.name);
             named(&one).filter(|_| entry.writers > 1)
         });
         let summary = |of: &dyn Fn(&Sample) -> Option<f64>| {
@@ -90,7 +91,7 @@ pub(crate) fn of(scenario: &Scenario, entries: &[Entry], series: Vec<Series>) ->
         };
         Row {
             name: own.name.clone(),
-            kind: entry.contestant.kind,
+            kind: entry.implementation.kind,
             cost: summary(&|sample| Some(cost_of(sample))),
             to_reference: alone.or(reference).and_then(|other| ratio(own, other, &cost_of)),
             ours_to_it: ours_like(entry).and_then(|ours| ratio(ours, own, &cost_of)),
@@ -109,8 +110,8 @@ pub(crate) fn of(scenario: &Scenario, entries: &[Entry], series: Vec<Series>) ->
     Result { scenario: *scenario, unit: unit(scenario), reference, rows }
 }
 
-/// One cost as a multiple of the other, round by round. Rounds in which one of them was
-/// disturbed count only if there are no others.
+/// The ratio of two costs in each round. Rounds with a disturbed sample count only if there are no
+/// others.
 fn ratio(own: &Series, other: &Series, cost: &dyn Fn(&Sample) -> f64) -> Option<Summary> {
     let pairs: Vec<_> = own
         .samples

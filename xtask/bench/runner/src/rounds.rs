@@ -1,8 +1,7 @@
-//! How are the contestants measured, so that the mood of the machine is nobody's advantage?
+//! How are implementations measured in rounds, so that noise of the machine affects all alike?
 //!
-//! In rounds: each takes its turn, under a server of its own, in an order that changes. What
-//! others did on the machine meanwhile is known, and a sample under which too much was done is
-//! taken again.
+//! Each round measures each entry once, with a new server, in another order. A sample during which
+//! other processes used too much of the machine is repeated.
 
 use std::time::Duration;
 
@@ -12,42 +11,42 @@ use load::scenario::{Scenario, Shape};
 use load::script::Random;
 use serde::Serialize;
 
-use crate::contestants::Entry;
+use crate::implementations::Entry;
 use crate::programs::{Programs, Server};
 use crate::progress::Progress;
 
-/// How long, and how often.
+/// The number of rounds and the length of samples.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
     pub(crate) warm_up: f64,
-    /// How often a disturbed sample is taken again.
-    pub(crate) patience: usize,
+    /// How often a disturbed sample is repeated.
+    pub(crate) repeats: usize,
 }
 
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sample {
     pub(crate) round: usize,
-    /// Did others use the machine, in this last of all attempts as in those before?
+    /// Whether other processes disturbed all attempts.
     pub(crate) disturbed: bool,
     #[serde(flatten)]
     pub(crate) report: Report,
 }
 
-/// All measurements of one entry.
+/// All samples of one entry.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) samples: Vec<Sample>,
-    /// How many samples were taken again.
+    /// The number of repeated samples.
     pub(crate) repeated: usize,
-    /// Why there are no samples, if it failed.
+    /// The error, if a sample failed.
     pub(crate) failure: Option<String>,
 }
 
-/// How much of one processor others may use during a sample.
+/// The share of one processor that other processes may use during a sample.
 pub(crate) const TOLERANCE: f64 = 0.15;
 
 /// Measures all entries of a scenario.
@@ -73,7 +72,7 @@ pub(crate) fn run(
             }
             progress.step(scenario.name, &entry.name, round);
             if let Err(error) = measure(programs, scenario, entry, plan, round, series) {
-                // What follows is a backtrace of the generator, if there is one.
+                // Further lines are a backtrace of the load generator.
                 let error = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
                 progress.note(&format!("{}: {}: {error}", scenario.name, entry.name));
                 series.failure = Some(error);
@@ -84,7 +83,7 @@ pub(crate) fn run(
 }
 
 impl Plan {
-    /// Memory is the same in each round, or nearly so.
+    /// Memory hardly differs between rounds.
     pub(crate) fn rounds_of(&self, scenario: &Scenario) -> usize {
         match scenario.shape {
             Shape::Idle => self.rounds.min(2),
@@ -93,8 +92,8 @@ impl Plan {
     }
 }
 
-/// Who comes when: in another order each round, so that nobody always comes after the same one.
-/// It is the same in each run.
+/// The order of entries in a round: a shuffle that differs between rounds, and is the same in
+/// each run.
 fn order(round: usize, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     let mut random = Random(round as u64 * 0x9e37_79b9 + 1);
@@ -104,7 +103,7 @@ fn order(round: usize, count: usize) -> Vec<usize> {
     order
 }
 
-/// Takes a sample, and takes it again while it is disturbed and there is patience.
+/// Takes a sample, and repeats it while it is disturbed, up to the limit of the plan.
 fn measure(
     programs: &Programs,
     scenario: &Scenario,
@@ -114,10 +113,10 @@ fn measure(
     series: &mut Series,
 ) -> Result<()> {
     let mut best: Option<Report> = None;
-    for attempt in 0..=plan.patience {
+    for attempt in 0..=plan.repeats {
         if attempt > 0 {
             series.repeated += 1;
-            // What disturbs may pass.
+            // The disturbance may be over then.
             std::thread::sleep(Duration::from_millis(100));
         }
         let report = sample(programs, scenario, entry, plan)?;
@@ -138,12 +137,12 @@ fn sample(programs: &Programs, scenario: &Scenario, entry: &Entry, plan: &Plan) 
     let (seconds, warm_up) = (plan.seconds.to_string(), plan.warm_up.to_string());
     let more = ["--seconds", &seconds, "--warm-up", &warm_up];
     if scenario.shape == Shape::Client {
-        return programs.load_from(entry.contestant.program, scenario, &more);
+        return programs.load_from(entry.implementation.program, scenario, &more);
     }
-    let mut command = programs.command(entry.contestant.program_for(scenario));
+    let mut command = programs.command(entry.implementation.program_for(scenario));
     command.args(entry.arguments(scenario));
     let server = Server::start(&mut command, 0..entry.workers)?;
-    programs.load(&server, scenario, entry.contestant.is_raw(), &more)
+    programs.load(&server, scenario, entry.implementation.is_raw(), &more)
 }
 
 #[cfg(test)]
@@ -151,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_have_a_turn_in_each_round_and_orders_differ() {
+    fn each_round_has_all_entries_in_another_order() {
         let mut orders: Vec<_> = (0..5).map(|round| order(round, 14)).collect();
         for order in &orders {
             let mut sorted = order.clone();

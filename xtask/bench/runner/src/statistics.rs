@@ -1,16 +1,16 @@
-//! What do a few noisy numbers say?
+//! What are the median and the confidence interval of a few samples?
 
 use serde::Serialize;
 
-/// The middle of some numbers, and how sure it is.
+/// The median of some numbers, with a confidence interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
-    /// Where the median of all that could be measured is, with 95 % confidence, if there are
-    /// enough numbers to say so; else from the least to the greatest.
+    /// The 95 % confidence interval of the median, if there are enough numbers; else the least and
+    /// the greatest.
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// Is it known with that confidence?
+    /// Whether `low` and `high` are a confidence interval.
     pub(crate) confident: bool,
     pub(crate) min: f64,
     pub(crate) max: f64,
@@ -18,7 +18,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Sums numbers up, if there are any.
+    /// The summary of some numbers; `None` without a number.
     pub(crate) fn of(mut numbers: Vec<f64>) -> Option<Self> {
         numbers.retain(|number| number.is_finite());
         numbers.sort_by(f64::total_cmp);
@@ -31,7 +31,7 @@ impl Summary {
     }
 }
 
-/// The middle of numbers that are in order.
+/// The median of sorted numbers.
 fn median(numbers: &[f64]) -> f64 {
     let half = numbers.len() / 2;
     match numbers.len() % 2 {
@@ -40,8 +40,8 @@ fn median(numbers: &[f64]) -> f64 {
     }
 }
 
-/// How many of so many numbers can be cut off at each end so that the median of the whole
-/// distribution still lies between the rest with 95 % probability, whatever its shape.
+/// How many of `count` numbers can be left out at each end so that the median of the distribution
+/// still lies between the rest with 95 % probability, whatever the distribution.
 fn cut(count: usize) -> Option<usize> {
     // Each number lies below the median with probability 1/2.
     let mut chance = 0.5f64.powi(count as i32);
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_are_cut_off_as_in_the_tables() {
+    fn the_cut_is_that_of_the_sign_test() {
         // The critical values of the two-sided sign test, less one.
         for (count, expected) in
             [(5, None), (6, Some(0)), (8, Some(0)), (9, Some(1)), (15, Some(3)), (25, Some(7))]
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn few_numbers_are_shown_from_end_to_end() {
+    fn few_numbers_have_their_full_range() {
         let summary = Summary::of(vec![3.0, 1.0, 2.0, 4.0]).unwrap();
         assert_eq!((summary.median, summary.low, summary.high), (2.5, 1.0, 4.0));
         assert!(!summary.confident);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn many_numbers_leave_their_ends_out() {
+    fn many_numbers_have_a_confidence_interval() {
         let summary = Summary::of((1..=15).map(f64::from).collect()).unwrap();
         assert_eq!((summary.low, summary.median, summary.high), (4.0, 8.0, 12.0));
         assert!(summary.confident);

@@ -1,6 +1,6 @@
 //! How many system calls does a message take?
 //!
-//! What strace counts in two runs of different length, as the instructions are counted.
+//! strace counts two runs of different length, as for instructions.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,23 +11,23 @@ use anyhow::{Context as _, Result, ensure};
 use load::scenario::{Scenario, Shape};
 use serde::Serialize;
 
-use crate::contestants::{Contestant, Entry};
+use crate::implementations::{Entry, Implementation};
 use crate::programs::{Programs, Server};
 
-/// What was counted of one contestant in one scenario.
+/// The system calls of one implementation in one scenario.
 #[derive(Debug, Serialize)]
-struct Counted {
+struct SyscallCounts {
     scenario: &'static str,
     name: String,
-    /// For each message, by name.
+    /// Calls per message, by name.
     calls: BTreeMap<String, f64>,
 }
 
-/// Counts, says what it counted, and writes it down.
+/// Counts, prints the counts, and writes them to a file.
 pub(crate) fn run(
     programs: &Programs,
     scenarios: &[&'static Scenario],
-    contestants: &[&'static Contestant],
+    implementations: &[&'static Implementation],
     out: &Path,
 ) -> Result<()> {
     let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
@@ -35,10 +35,10 @@ pub(crate) fn run(
     let mut all = Vec::new();
     for scenario in scenarios.iter().filter(|it| it.shape == Shape::Echo) {
         println!("\nsystem calls per message, {}: {}\n", scenario.name, scenario.title);
-        for entry in Entry::all(contestants, scenario) {
+        for entry in Entry::all(implementations, scenario) {
             let calls = count(programs, scenario, &entry, out)?;
             println!("  {:<26} {}", entry.name, describe(&calls));
-            all.push(Counted { scenario: scenario.name, name: entry.name, calls });
+            all.push(SyscallCounts { scenario: scenario.name, name: entry.name, calls });
         }
     }
     let path = out.join("syscalls.json");
@@ -48,14 +48,14 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// The calls of one message.
+/// The calls per message.
 fn count(
     programs: &Programs,
     scenario: &'static Scenario,
     entry: &Entry,
     out: &Path,
 ) -> Result<BTreeMap<String, f64>> {
-    // Long messages take long, and say the same after fewer.
+    // Long messages take more time, and fewer of them are enough.
     let enough = if scenario.size > 64 * 1024 { 1_000 } else { 20_000 };
     // Whole batches on each connection.
     let batch = (scenario.conns * scenario.in_flight) as u64;
@@ -78,22 +78,22 @@ fn total(
     out: &Path,
 ) -> Result<BTreeMap<String, u64>> {
     let file = out.join("strace.txt");
-    // strace ends when what it watches does, so that is asked to end, and not strace.
+    // strace ends together with the server, so the signal goes to the server.
     let mut strace = Command::new("strace");
     strace.args(["-c", "-f", "-o"]).arg(&file);
     strace
-        .arg(programs.path(entry.contestant.program_for(scenario)))
+        .arg(programs.path(entry.implementation.program_for(scenario)))
         .args(entry.arguments(scenario));
     let server = Server::start(&mut strace, 0..entry.workers)?;
     let more = ["--messages", &messages.to_string()];
-    programs.load(&server, scenario, entry.contestant.is_raw(), &more)?;
+    programs.load(&server, scenario, entry.implementation.is_raw(), &more)?;
     server.end_child()?;
     let text = fs::read_to_string(&file)
         .with_context(|| format!("strace has not written {}", file.display()))?;
     Ok(read(&text))
 }
 
-/// The column of calls in what strace writes, by name.
+/// The column of calls in the output of strace, by name.
 fn read(text: &str) -> BTreeMap<String, u64> {
     let line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,10 +1,10 @@
-//! How does a terminal show the results of a scenario?
+//! How are the results of a scenario shown as a table on the terminal?
 
 use std::fmt::Write as _;
 
 use load::scenario::{Deflate, Shape};
 
-use crate::contestants::Kind;
+use crate::implementations::Kind;
 use crate::results::{Result, Row};
 use crate::statistics::Summary;
 
@@ -75,7 +75,7 @@ fn line(result: &Result, row: &Row) -> Vec<String> {
         Shape::Idle => cells.push(middle(&row.memory_open)),
         _ => {
             cells.extend([&row.throughput, &row.p50, &row.p99, &row.p999].map(middle));
-            // Elsewhere it is what the title says.
+            // Without compression, it is the size in the title.
             let compressed = result.scenario.deflate != Deflate::Off;
             let wire_bytes = row.wire_bytes.filter(|_| compressed);
             cells.push(wire_bytes.map_or_else(String::new, number));
@@ -88,7 +88,7 @@ fn line(result: &Result, row: &Row) -> Vec<String> {
     cells
 }
 
-/// A ratio with its interval; in brackets where that is not one of 95 %.
+/// A ratio with its 95 % confidence interval in square brackets, or its range in round ones.
 fn ratio(summary: &Option<Summary>) -> String {
     summary.map_or_else(String::new, |it| match it.confident {
         true => format!("{:.2} [{:.2}–{:.2}]", it.median, it.low, it.high),
@@ -96,7 +96,7 @@ fn ratio(summary: &Option<Summary>) -> String {
     })
 }
 
-/// Three digits of a small number, and all of a great one.
+/// A number with three significant digits, or as an integer.
 pub(crate) fn number(number: f64) -> String {
     match number.abs() {
         size if size < 1.0 => format!("{number:.3}"),

@@ -1,7 +1,6 @@
-//! What does the kernel take, without any runtime or protocol?
+//! How fast is an echo of bytes with epoll, without a runtime or protocol?
 //!
-//! It sends back the bytes as they come. As `--variant websocket` it is the server that clients
-//! are measured against: it takes the mask off each frame.
+//! With `--variant websocket`, it is the reference server for clients: it unmasks each frame.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +14,7 @@ fn main() -> Result<()> {
     let options = Options::of_process();
     let listener = TcpListener::bind(options.listen).context("cannot listen (--listen)")?;
     listener.set_nonblocking(true)?;
-    kit::say_where(&listener.local_addr()?.to_string())?;
+    kit::print_address(&listener.local_addr()?.to_string())?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let mut server = Server { epoll, listener, conns: Vec::new(), options, frames: Vec::new() };
@@ -39,7 +38,7 @@ struct Server {
     listener: TcpListener,
     conns: Vec<Option<Conn>>,
     options: &'static Options,
-    /// Room for frames without masks.
+    /// A buffer for unmasked frames.
     frames: Vec<u8>,
 }
 
@@ -47,9 +46,9 @@ struct Conn {
     stream: TcpStream,
     opening: Option<Vec<u8>>,
     unmasker: Unmasker,
-    /// What the socket did not take.
+    /// The bytes that the socket did not take.
     rest: Vec<u8>,
-    /// Do we wait to send, rather than to read?
+    /// Whether it waits for writability instead of readability.
     waiting: bool,
 }
 
@@ -77,7 +76,7 @@ impl Server {
         }
     }
 
-    /// Does what a connection is ready for.
+    /// Handles the readiness of a connection.
     fn serve(&mut self, id: usize, buffer: &mut [u8]) -> Result<()> {
         let Some(conn) = &mut self.conns[id] else { return Ok(()) };
         if !conn.rest.is_empty() {
@@ -87,7 +86,7 @@ impl Server {
         let count = match conn.stream.read(buffer) {
             Ok(count) if count > 0 => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            // It is gone, one way or the other.
+            // The connection has ended.
             _ => {
                 self.conns[id] = None;
                 return Ok(());
@@ -115,11 +114,11 @@ impl Server {
             Mode::Fanout => (0..self.conns.len())
                 .filter(|other| *other != id)
                 .try_for_each(|other| self.send(other, bytes)),
-            Mode::Burst => bail!("there are no bursts here: leave `--mode` away"),
+            Mode::Burst => bail!("this server has no bursts: omit `--mode`"),
         }
     }
 
-    /// Sends what the socket takes, and keeps the rest: nothing is read until that has gone.
+    /// Sends as much as the socket takes. The rest is sent before the next read.
     fn send(&mut self, id: usize, bytes: &[u8]) -> Result<()> {
         let Some(conn) = &mut self.conns[id] else { return Ok(()) };
         let sent = match conn.stream.write(bytes) {

@@ -1,4 +1,4 @@
-//! What does tokio take, without any protocol? It sends back the bytes as they come.
+//! How fast is an echo of bytes with tokio, without a protocol?
 
 use std::cell::RefCell;
 use std::io::{Error, ErrorKind};
@@ -43,7 +43,7 @@ thread_local! {
     static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
 }
 
-/// Holds no memory while nothing arrives: all connections of a thread read into one buffer.
+/// Holds no memory while idle: all connections of a thread read into one buffer.
 async fn echo_lazily(mut stream: TcpStream) -> Result<()> {
     loop {
         stream.readable().await?;
@@ -69,7 +69,7 @@ fn would_block(error: Error) -> std::io::Result<usize> {
     }
 }
 
-/// Sends what one connection says to all others, straight from where it was read.
+/// Sends the bytes of one connection to all others, from the buffer of the read.
 async fn publish(stream: TcpStream, room: &'static Room) -> Result<()> {
     let stream = Arc::new(stream);
     room.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&stream));
@@ -84,7 +84,10 @@ async fn publish(stream: TcpStream, room: &'static Room) -> Result<()> {
         let bytes = &buffer[..count];
         let all = room.lock().unwrap_or_else(PoisonError::into_inner);
         for other in all.iter().filter(|other| count > 0 && !Arc::ptr_eq(other, &stream)) {
-            anyhow::ensure!(other.try_write(bytes)? == count, "a subscriber takes nothing more");
+            anyhow::ensure!(
+                other.try_write(bytes)? == count,
+                "the socket buffer of a subscriber is full"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Is what comes back what was sent, to the last bit?
+//! Is each reply equal to the message that was sent?
 
 use anyhow::{Result, bail, ensure};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -7,29 +7,29 @@ use crate::frame::{CLOSE, Header, MAX_HEADER};
 use crate::scenario::Deflate;
 use crate::script::Script;
 
-/// Reads a server's frames, and holds them against a script.
+/// Parses a server's frames, and compares them with a script.
 #[derive(Debug)]
 pub struct Checker {
-    /// May frames come back as they were sent, with their masks?
+    /// Whether the server echoes frames with their masks.
     raw: bool,
-    /// A header of which some bytes are missing.
+    /// An incomplete header.
     head: [u8; MAX_HEADER],
     have: usize,
     frame: Option<Header>,
-    /// How much of the frame, and how much of the message, has come.
+    /// How much of the frame, and how much of the message, has arrived.
     frame_at: u64,
     message_at: usize,
-    /// Does the message that has begun have to be inflated?
+    /// Whether the current message has to be inflated.
     compressed: bool,
     inflating: Option<Box<Inflating>>,
-    /// How many messages were right.
+    /// The number of correct messages.
     pub messages: u64,
-    /// How many bytes of payload came.
+    /// The number of payload bytes.
     pub wire_bytes: u64,
 }
 
 impl Checker {
-    /// What checks a connection.
+    /// The checker of a connection.
     pub fn new(raw: bool, deflate: Deflate) -> Self {
         Self {
             raw,
@@ -45,7 +45,7 @@ impl Checker {
         }
     }
 
-    /// Takes what was received.
+    /// Checks received bytes.
     pub fn feed(&mut self, mut bytes: &[u8], script: &Script) -> Result<()> {
         while !bytes.is_empty() {
             let Some(frame) = self.frame else {
@@ -61,7 +61,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Reads a header.
+    /// Parses a header.
     fn open<'a>(&mut self, bytes: &'a [u8], script: &Script) -> Result<&'a [u8]> {
         let (header, rest) = if self.have == 0
             && let Some((header, size)) = Header::decode(bytes)
@@ -78,7 +78,7 @@ impl Checker {
         self.have = 0;
         self.frame_at = 0;
         if !header.is_control() {
-            ensure!(header.masked == self.raw, "a reply is masked, or is not and should be");
+            ensure!(header.masked == self.raw, "a reply has the wrong masking");
             let first = self.message_at == 0;
             let opcode = if first { script.opcode() } else { 0 };
             ensure!(header.opcode == opcode, "a reply has opcode {}", header.opcode);
@@ -113,7 +113,7 @@ impl Checker {
             false => script.payload(self.messages),
         };
         let right = expected.get(from..from + payload.len()) == Some(payload);
-        ensure!(right, "message {} came back changed", self.messages);
+        ensure!(right, "message {} differs in the reply", self.messages);
         Ok(())
     }
 
@@ -133,22 +133,22 @@ impl Checker {
             }
             _ => self.message_at == script.payload(number).len(),
         };
-        ensure!(whole, "message {number} came back with another length or content");
+        ensure!(whole, "message {number} has another length or content in the reply");
         self.message_at = 0;
         self.messages += 1;
         Ok(())
     }
 }
 
-/// What it takes to look into compressed replies.
+/// The state to inflate compressed replies.
 #[derive(Debug)]
 struct Inflating {
     input: Vec<u8>,
     output: Vec<u8>,
     inflate: Decompress,
     takeover: bool,
-    /// Replies that were inflated already, and were right: without takeover, the same
-    /// bytes mean the same.
+    /// Correct replies that were inflated before. Without context takeover, the same bytes inflate
+    /// to the same message.
     known: Vec<Vec<u8>>,
 }
 
@@ -163,7 +163,7 @@ impl Inflating {
         }
     }
 
-    /// Is the input `payload`, compressed? Forgets it.
+    /// Whether the input inflates to `payload`. Clears the input.
     fn is(&mut self, payload: &[u8], slot: usize) -> Result<bool> {
         if !self.takeover && self.known.get(slot) == Some(&self.input) {
             self.input.clear();
@@ -222,7 +222,7 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             let mut checker = Checker::new(false, Deflate::Off);
             let found = checker.feed(&bad, &script).is_err();
-            // One that is taken for something else is waited for in vain.
+            // A changed length makes the checker wait for more bytes.
             assert!(found || checker.messages < 3, "bit {bit}: {}", checker.messages);
         }
     }

@@ -1,4 +1,4 @@
-//! How does one connection of the generator begin, send and receive?
+//! How does one connection of the load generator open, send and receive?
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -18,22 +18,22 @@ use crate::script::Script;
 pub struct Conn {
     /// The transport.
     pub stream: TcpStream,
-    /// What comes back.
+    /// Checks the replies.
     pub checker: Checker,
-    /// How many messages may have been sent.
+    /// The number of messages that it may send.
     pub granted: u64,
     script: Rc<Script>,
     sent_bytes: u64,
-    /// When each message that is under way was sent.
+    /// The time when each message in flight was sent.
     times: VecDeque<Instant>,
-    /// Is it to be told when there is room to send?
+    /// Whether it waits for writability.
     pub waiting: bool,
 }
 
 impl Conn {
     /// Makes the opening handshake.
     ///
-    /// The stream blocks until [`go`](Self::go).
+    /// The stream is blocking until [`go`](Self::go).
     pub fn open(
         server: SocketAddr,
         script: Rc<Script>,
@@ -41,10 +41,10 @@ impl Conn {
         deflate: Deflate,
     ) -> Result<Self> {
         let mut stream = TcpStream::connect(server).with_context(|| {
-            format!("cannot connect to {server} (is it there? are there ports left?)")
+            format!("cannot connect to {server} (does it run? are there free ports?)")
         })?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let offer = match deflate {
             _ if raw => "",
             Deflate::Off => "",
@@ -61,29 +61,32 @@ impl Conn {
         )?;
         let head = read_head(&mut stream)?;
         ensure!(head.starts_with("http/1.1 101 "), "the server refuses the handshake: {head}");
-        ensure!(head.contains(&ACCEPT.to_ascii_lowercase()), "a wrong accept key: {head}");
+        ensure!(head.contains(&ACCEPT.to_ascii_lowercase()), "wrong accept key: {head}");
         if !raw && deflate != Deflate::Off {
             ensure!(head.contains("permessage-deflate"), "the server does not compress: {head}");
             let forgets = head.contains("no_context_takeover");
-            ensure!(forgets != (deflate == Deflate::Takeover), "other terms than asked: {head}");
+            ensure!(
+                forgets != (deflate == Deflate::Takeover),
+                "other compression parameters than requested: {head}"
+            );
         }
         let checker = Checker::new(raw, deflate);
         let times = VecDeque::new();
         Ok(Self { stream, checker, granted: 0, script, sent_bytes: 0, times, waiting: false })
     }
 
-    /// Ends the time in which it blocks.
+    /// Makes the stream non-blocking.
     pub fn go(&self) -> Result<()> {
         Ok(self.stream.set_nonblocking(true)?)
     }
 
-    /// Allows `count` more messages to be sent.
+    /// Lets it send `count` more messages.
     pub fn grant(&mut self, count: u64, now: Instant) {
         self.granted += count;
         self.times.extend(std::iter::repeat_n(now, count as usize));
     }
 
-    /// Sends what may be sent and the socket takes. Says whether that was all.
+    /// Sends as much as the socket takes. Returns whether that was all.
     pub fn send(&mut self) -> Result<bool> {
         loop {
             let bytes = self.script.next(self.sent_bytes, self.granted);
@@ -93,25 +96,25 @@ impl Conn {
             match self.stream.write(bytes) {
                 Ok(count) => self.sent_bytes += count as u64,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error).context("a connection does not take messages"),
+                Err(error) => return Err(error).context("cannot send on a connection"),
             }
         }
     }
 
-    /// Reads once, and says how many messages that completed.
+    /// Reads once. Returns the number of messages that are complete then.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<u64> {
         let count = match self.stream.read(buffer) {
-            Ok(0) => anyhow::bail!("the server ends a connection"),
+            Ok(0) => anyhow::bail!("the server ended a connection"),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            Err(error) => return Err(error).context("a connection breaks"),
+            Err(error) => return Err(error).context("cannot read from a connection"),
         };
         let before = self.checker.messages;
         self.checker.feed(&buffer[..count], &self.script)?;
         Ok(self.checker.messages - before)
     }
 
-    /// Notes how long the oldest `count` messages under way have taken.
+    /// Records the latency of the oldest `count` messages in flight.
     pub fn note(&mut self, count: u64, now: Instant, histogram: &mut Histogram) {
         for sent in self.times.drain(..self.times.len().min(count as usize)) {
             histogram.add(now.duration_since(sent));
@@ -127,14 +130,14 @@ impl Conn {
     }
 }
 
-/// How long a server may take for a handshake, or for nothing.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout for the handshake, and for the next reply.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The key of RFC 6455 §1.3, and the answer to it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// The head of the answer in lower case. A server says nothing behind it until it is asked.
+/// The head of the response, in lower case. A server sends nothing more before the first message.
 fn read_head(stream: &mut TcpStream) -> Result<String> {
     let mut head = Vec::new();
     let mut part = [0; 1024];

@@ -1,4 +1,4 @@
-//! What do connections hold on which nothing happens?
+//! How much memory does an idle connection take?
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,14 +13,14 @@ use crate::report::{Memory, Report};
 use crate::scenario::Scenario;
 use crate::script::Script;
 
-/// Opens the connections, lets each carry a message, and weighs the server in between.
+/// Opens connections, sends a message on each, and measures the server's memory before and after.
 pub fn run(server: SocketAddr, scenario: &Scenario, raw: bool, pid: Option<i32>) -> Result<Report> {
-    let pid = pid.context("memory is measured of a process: say `--pid`")?;
+    let pid = pid.context("the scenario measures memory: `--pid` is required")?;
     allow_files(scenario.conns as u64 + 100)?;
     let script = Rc::new(Script::new(scenario, 1)?);
     let open = || Conn::open(server, Rc::clone(&script), raw, scenario.deflate);
     let mut buffer = vec![0; 64 * 1024];
-    // What a server sets up once is not to be put on the account of the connections.
+    // The first connection makes the server allocate what all connections share.
     let mut first = open()?;
     first.round_trip(&mut buffer)?;
     let before = settled(pid)?;
@@ -42,7 +42,7 @@ pub fn run(server: SocketAddr, scenario: &Scenario, raw: bool, pid: Option<i32>)
     })
 }
 
-/// What the process holds, when that has stopped to change.
+/// The resident memory of a process, once it no longer changes.
 fn settled(pid: i32) -> Result<u64> {
     let deadline = Instant::now() + Duration::from_secs(3);
     let mut last = resident_bytes(pid)?;

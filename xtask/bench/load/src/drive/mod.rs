@@ -1,4 +1,4 @@
-//! The part of the generator that meets a server.
+//! How does the load generator drive a server?
 
 pub mod check;
 pub mod conn;

@@ -1,4 +1,4 @@
-//! How do messages go back and forth on many connections at once?
+//! How does the load generator send and receive messages on many connections?
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::drive::conn::{Conn, PATIENCE};
+use crate::drive::conn::{Conn, TIMEOUT};
 use crate::drive::window::{Count, Extent, Next, Window};
 use crate::histogram::Histogram;
 use crate::report::Report;
@@ -26,17 +26,18 @@ pub struct Traffic {
     count: Count,
     /// How many messages each connection may send in all.
     quota: u64,
-    /// When the first message was sent by the clock.
+    /// The start of the schedule, for scenarios with a rate.
     epoch: Instant,
-    /// Of a fan-out, how many messages all have heard, and how many have heard the next ones.
-    heard_by_all: u64,
-    heard: VecDeque<usize>,
+    /// In a fan-out, the number of messages that all subscribers have received, and how many
+    /// subscribers have received each later message.
+    received_by_all: u64,
+    received: VecDeque<usize>,
 }
 
-/// How often a message comes back in a burst.
+/// How often a server sends a message back in a burst.
 const BURST: u64 = 4000;
 
-/// How often messages are sent by the clock.
+/// The interval between sends in scenarios with a rate.
 const TICK: Duration = Duration::from_millis(2);
 
 impl Traffic {
@@ -50,7 +51,7 @@ impl Traffic {
         });
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut conns = Vec::new();
-        // The last one of a fan-out speaks, and the others listen.
+        // In a fan-out, the last connection is the publisher, and the others are subscribers.
         for id in 0..scenario.conns + usize::from(fanout) {
             let script = match shared {
                 true => Rc::clone(&first),
@@ -62,7 +63,7 @@ impl Traffic {
             conns.push(conn);
         }
         if fanout {
-            // A server may know its subscribers a moment after it has greeted them.
+            // A server may register a subscriber after it has answered the handshake.
             std::thread::sleep(Duration::from_millis(200));
         }
         Ok(Self {
@@ -74,16 +75,16 @@ impl Traffic {
             count: Count::default(),
             quota: u64::MAX,
             epoch: Instant::now(),
-            heard_by_all: 0,
-            heard: VecDeque::new(),
+            received_by_all: 0,
+            received: VecDeque::new(),
         })
     }
 
-    /// Sends and receives for so long.
+    /// Sends and receives until the load ends.
     pub fn run(mut self, pid: Option<i32>, extent: Extent) -> Result<Report> {
         let extent = match extent {
             Extent::Messages(messages) => {
-                // The same number on each connection.
+                // Each connection sends the same number.
                 let conns = self.conns.len() as u64;
                 self.quota = messages.div_ceil(conns);
                 Extent::Messages(self.quota * conns)
@@ -96,9 +97,9 @@ impl Traffic {
         let mut events = vec![EpollEvent::empty(); 256];
         let mut last = (Instant::now(), 0);
         loop {
-            let by_the_clock = matches!(self.scenario.shape, Shape::Rate(_));
-            // The clock is more exact than the kernel's timeouts.
-            let timeout = if by_the_clock { EpollTimeout::ZERO } else { EpollTimeout::from(50u8) };
+            let by_schedule = matches!(self.scenario.shape, Shape::Rate(_));
+            // Polling is more precise than timeouts of the kernel.
+            let timeout = if by_schedule { EpollTimeout::ZERO } else { EpollTimeout::from(50u8) };
             let ready = self.epoll.wait(&mut events, timeout)?;
             for event in &events[..ready] {
                 self.serve(event.data() as usize, event.events())?;
@@ -108,7 +109,7 @@ impl Traffic {
             if self.count.messages > last.1 {
                 last = (now, self.count.messages);
             }
-            ensure!(now - last.0 < PATIENCE, "nothing comes back for {} s", PATIENCE.as_secs());
+            ensure!(now - last.0 < TIMEOUT, "no message came back for {} s", TIMEOUT.as_secs());
             match window.look(now, self.count)? {
                 Next::Go => {}
                 Next::Begin => self.histogram.clear(),
@@ -152,7 +153,7 @@ impl Traffic {
                 conn.note(done, now, &mut self.histogram);
                 Ok(())
             }
-            Shape::Fanout => self.hear(before, done, now),
+            Shape::Fanout => self.delivered(before, done, now),
             Shape::Burst => {
                 let bursts = (before + done) / BURST - before / BURST;
                 conn.note(bursts, now, &mut self.histogram);
@@ -165,7 +166,7 @@ impl Traffic {
         }
     }
 
-    /// Allows a connection to send, up to its quota, and sends.
+    /// Lets a connection send more messages, up to its quota, and sends.
     fn grant(&mut self, id: usize, count: u64, now: Instant) -> Result<()> {
         let conn = &mut self.conns[id];
         let count = count.min(self.quota - conn.granted.min(self.quota));
@@ -176,28 +177,28 @@ impl Traffic {
         self.send(id)
     }
 
-    /// Notes that a listener has heard messages from number `from` on, and lets the speaker
-    /// speak again for each that all have heard.
-    fn hear(&mut self, from: u64, count: u64, now: Instant) -> Result<()> {
-        let listeners = self.conns.len() - 1;
+    /// Records that a subscriber has received `count` messages from number `from` on, and lets the
+    /// publisher send one more for each message that all have received.
+    fn delivered(&mut self, from: u64, count: u64, now: Instant) -> Result<()> {
+        let subscribers = self.conns.len() - 1;
         for number in from..from + count {
-            let at = (number - self.heard_by_all) as usize;
-            if at >= self.heard.len() {
-                self.heard.resize(at + 1, 0);
+            let at = (number - self.received_by_all) as usize;
+            if at >= self.received.len() {
+                self.received.resize(at + 1, 0);
             }
-            self.heard[at] += 1;
+            self.received[at] += 1;
         }
         let mut done = 0;
-        while self.heard.front() == Some(&listeners) {
-            self.heard.pop_front();
+        while self.received.front() == Some(&subscribers) {
+            self.received.pop_front();
             done += 1;
         }
-        self.heard_by_all += done;
-        self.conns[listeners].note(done, now, &mut self.histogram);
-        self.grant(listeners, done, now)
+        self.received_by_all += done;
+        self.conns[subscribers].note(done, now, &mut self.histogram);
+        self.grant(subscribers, done, now)
     }
 
-    /// Sends what the clock says, in the connections whose turn it is.
+    /// Sends the messages that are due by the schedule.
     fn tick(&mut self, now: Instant) -> Result<()> {
         let Shape::Rate(rate) = self.scenario.shape else { return Ok(()) };
         let each = u64::from(rate) * TICK.as_micros() as u64 / 1_000_000;
@@ -205,11 +206,11 @@ impl Traffic {
         let elapsed = now.duration_since(self.epoch).as_nanos() as u64;
         let tick = TICK.as_nanos() as u64;
         for id in 0..self.conns.len() {
-            // They take turns within a tick.
+            // Connections are spread over an interval.
             let Some(elapsed) = elapsed.checked_sub(tick * id as u64 / count) else { break };
             let due = (elapsed / tick + 1) * each;
             let owed = due - self.conns[id].granted;
-            // What a server does not take is not piled up for ever.
+            // The backlog of a slow server is bounded.
             let under_way = self.conns[id].granted - self.conns[id].checker.messages;
             if owed > 0 && under_way < BACKLOG {
                 self.grant(id, owed.min(BACKLOG), now)?;
@@ -218,7 +219,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// Sends, and asks to be told of room when there is none.
+    /// Sends, and waits for writability when the socket buffer is full.
     fn send(&mut self, id: usize) -> Result<()> {
         let conn = &mut self.conns[id];
         let waiting = !conn.send()?;
@@ -232,5 +233,5 @@ impl Traffic {
     }
 }
 
-/// How many messages of a connection may be under way before no more are offered.
+/// The number of messages in flight on a connection from which no more are sent.
 const BACKLOG: u64 = 2000;

@@ -10,9 +10,9 @@ use crate::report::Report;
 /// How long a load lasts.
 #[derive(Clone, Copy, Debug)]
 pub enum Extent {
-    /// So long, after a time in which nothing is measured.
+    /// A warm-up, and the measured time.
     Time(Duration, Duration),
-    /// So many messages.
+    /// A number of messages.
     Messages(u64),
 }
 
@@ -25,7 +25,7 @@ pub struct Window {
     opened: Option<(Moment, Count)>,
 }
 
-/// What has been counted.
+/// The counts so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
     /// Messages that came back.
@@ -39,14 +39,14 @@ pub struct Count {
 pub enum Next {
     /// Go on.
     Go,
-    /// Forget what was noted so far, and go on.
+    /// Go on, and forget the samples of the warm-up.
     Begin,
-    /// That was it.
+    /// The load is over.
     End(Report),
 }
 
 impl Window {
-    /// A window onto the process `pid`.
+    /// The measured part of a load on the process `pid`.
     pub fn new(pid: Option<i32>, extent: Extent) -> Self {
         Self { pid, extent, began: Instant::now(), opened: None }
     }

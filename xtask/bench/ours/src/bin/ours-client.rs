@@ -1,4 +1,4 @@
-//! How fast is our own client?
+//! How fast is the client of this workspace?
 
 use anyhow::Result;
 use kit::Task;

@@ -1,4 +1,4 @@
-//! How fast is our own server through axum and warp?
+//! How fast is the server of this workspace through axum and warp?
 
 fn main() -> anyhow::Result<()> {
     ours::serve_frameworks(kit::Options::of_process(), ours::echo)

@@ -1,4 +1,4 @@
-//! How fast is our own server when one message becomes many?
+//! How fast is the server of this workspace when it sends many messages for one?
 
 use std::sync::{Mutex, PoisonError};
 
@@ -25,7 +25,7 @@ fn serve(options: &'static Options, handler: impl Handler) -> Result<()> {
     }
 }
 
-/// Sends each message many times, by several tasks that write on the one connection.
+/// Sends each message many times, by several tasks that write to one connection.
 async fn burst(conn: Conn, writers: usize) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
@@ -45,12 +45,12 @@ async fn burst(conn: Conn, writers: usize) -> Result<(), Error> {
 #[derive(Default)]
 struct Room(Mutex<Vec<Conn>>);
 
-/// Sends what one connection says to all others.
+/// Sends each message of a connection to all others.
 async fn publish(conn: Conn, room: &Room) -> Result<(), Error> {
     room.0.lock().unwrap_or_else(PoisonError::into_inner).push(conn.clone());
     loop {
         let prepared = Prepared::new(conn.read().await?);
-        // Once per message, and no lock is held over an await.
+        // The lock is not held across an await.
         let all = room.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for other in all.iter().filter(|other| other.id() != conn.id()) {
             other.write_prepared(&prepared).await?;

@@ -1,4 +1,4 @@
-//! How fast is a connection that is taken as a `Stream` and a `Sink`?
+//! How fast is a connection that is used as a `Stream` and a `Sink`?
 
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use ws_core::{Conn, Error};

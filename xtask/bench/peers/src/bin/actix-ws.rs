@@ -15,7 +15,7 @@ fn main() -> Result<()> {
             .backlog(2048)
             .bind(options.listen)?;
         for address in server.addrs() {
-            kit::say_where(&address.to_string())?;
+            kit::print_address(&address.to_string())?;
         }
         Ok(server.run().await?)
     })

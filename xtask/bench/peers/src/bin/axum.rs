@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let router = Router::new().route("/", any(answer)).with_state((options, Hub::default()));
     kit::runtime(options.workers)?.block_on(async {
         let listener = kit::listener(options).await?.tap_io(|stream| {
-            // One without it is only slower.
+            // An error only makes the connection slower.
             let _ = stream.set_nodelay(true);
         });
         Ok(axum::serve(listener, router).await?)
@@ -32,7 +32,7 @@ async fn answer(
         false => upgrade,
     };
     upgrade.on_upgrade(move |socket| async move {
-        // How a connection ends is not our business: the generator cuts it.
+        // Errors do not matter: the load generator closes connections without a handshake.
         let _ = match options.mode {
             Mode::Echo | Mode::Burst => echo(socket).await,
             Mode::Fanout => pass_on(socket, hub.subscribe()).await,

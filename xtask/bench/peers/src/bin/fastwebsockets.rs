@@ -25,7 +25,7 @@ async fn welcome(mut stream: TcpStream, options: &'static Options) -> Result<()>
             .await?;
         return Ok(());
     }
-    // It has no handshake for bare streams.
+    // fastwebsockets has no handshake for bare streams.
     Box::pin(kit::open(&mut stream)).await?;
     tokio::spawn(echo(WebSocket::after_handshake(stream, Role::Server)));
     Ok(())

@@ -28,7 +28,7 @@ async fn welcome(
     config: Config,
     hub: Hub,
 ) -> Result<()> {
-    // Its own handshake knows nothing of compression.
+    // Its own handshake does not negotiate compression.
     Box::pin(kit::open_with(&mut stream, kit::extensions(options.deflate))).await?;
     match config.compression.to_deflate_config() {
         Some(deflate) => {
@@ -71,7 +71,7 @@ async fn echo(mut socket: impl Socket) -> Result<()> {
     Ok(())
 }
 
-/// Answers all that is there already before it flushes.
+/// Echoes all messages that are buffered already, then flushes.
 async fn echo_in_batches(mut socket: impl Socket) -> Result<()> {
     while let Some(message) = socket.next().await {
         socket.feed(message?).await?;

@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     kit::serve(options, move |stream| welcome(stream, options))
 }
 
-/// It buffers nothing by itself, and its examples wrap streams so.
+/// soketto has no buffers. Its examples wrap streams like this.
 type Stream = BufReader<BufWriter<Compat<TcpStream>>>;
 
 async fn welcome(stream: TcpStream, options: &'static Options) -> Result<()> {
@@ -45,7 +45,7 @@ async fn echo(mut sender: Sender<Stream>, mut receiver: Receiver<Stream>) -> Res
         message.clear();
         match receiver.receive_data(&mut message).await? {
             Data::Binary(_) => sender.send_binary_mut(&mut message).await?,
-            // It leaves the check of UTF-8 to the application.
+            // soketto leaves the UTF-8 check to the application.
             Data::Text(_) => match std::str::from_utf8(&message) {
                 Ok(text) => sender.send_text(text).await?,
                 Err(_) => bail!("a message is not UTF-8"),

@@ -40,7 +40,7 @@ async fn echo(mut socket: Socket) -> Result<()> {
     Ok(())
 }
 
-/// Answers all that is there already before it flushes.
+/// Echoes all messages that are buffered already, then flushes.
 async fn echo_in_batches(mut socket: Socket) -> Result<()> {
     while let Some(message) = socket.next().await {
         socket.feed(message?).await?;

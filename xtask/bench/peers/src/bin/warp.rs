@@ -13,7 +13,7 @@ fn main() -> Result<()> {
     let sockets = warp::ws().map(move |upgrade: Ws| {
         let hub = hub.clone();
         upgrade.max_message_size(MESSAGE_LIMIT).on_upgrade(move |socket| async move {
-            // How a connection ends is not our business: the generator cuts it.
+            // Errors do not matter: the load generator closes connections without a handshake.
             let _ = match options.mode {
                 Mode::Echo | Mode::Burst => echo(socket).await,
                 Mode::Fanout => pass_on(socket, hub.subscribe()).await,
@@ -26,14 +26,13 @@ fn main() -> Result<()> {
     })
 }
 
-/// A listener whose connections do without Nagle's delay: warp has no word for it, and they
-/// have it from what they were accepted by.
+/// A listener with `TCP_NODELAY`, which accepted connections inherit: warp has no setting for it.
 fn listener(options: &Options) -> Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_nodelay(true)?;
     socket.bind(options.listen)?;
     let listener = socket.listen(1024)?;
-    kit::say_where(&listener.local_addr()?.to_string())?;
+    kit::print_address(&listener.local_addr()?.to_string())?;
     Ok(listener)
 }
 

@@ -1,7 +1,7 @@
 //! How fast is wtx?
 
-// It asks for it without run-time detection of what the processor can; with it, its check of
-// UTF-8 is several times faster.
+// wtx enables simdutf8 without run-time detection of processor features. With detection, its UTF-8
+// check is several times faster.
 use simdutf8 as _;
 
 use anyhow::Result;
@@ -17,7 +17,7 @@ fn main() -> Result<()> {
 }
 
 async fn welcome(mut stream: TcpStream) -> Result<()> {
-    // Its own handshake wants a choice of a library for cryptography.
+    // The handshake of wtx needs a cryptography library.
     Box::pin(kit::open(&mut stream)).await?;
     tokio::spawn(echo(stream));
     Ok(())

@@ -15,7 +15,7 @@ fn main() -> Result<()> {
 
 type Socket = WebSocket<TcpStream>;
 
-/// It does not check UTF-8 unless it is told to.
+/// UTF-8 checks are off by default in yawc.
 fn settings(options: &Options) -> yawc::Options {
     let settings = yawc::Options::default()
         .with_utf8()
@@ -37,7 +37,7 @@ async fn welcome(
     settings: yawc::Options,
     hub: Hub,
 ) -> Result<()> {
-    // Its own handshake needs hyper.
+    // The handshake of yawc needs hyper.
     let extensions = kit::extensions(options.deflate);
     Box::pin(kit::open_with(&mut stream, extensions)).await?;
     let socket =
@@ -63,7 +63,7 @@ async fn echo(mut socket: Socket) -> Result<()> {
     Ok(())
 }
 
-/// Answers all that is there already before it flushes.
+/// Echoes all messages that are buffered already, then flushes.
 async fn echo_in_batches(mut socket: Socket) -> Result<()> {
     while let Some(frame) = socket.next().await {
         socket.feed(frame).await?;

@@ -1,29 +1,29 @@
-//! Who takes part, how is each started, and what can it do?
+//! Which implementations are compared, how is each started, and which scenarios can it run?
 
 use load::scenario::{Deflate, Scenario, Shape};
 use serde::Serialize;
 
-/// A way of serving messages.
+/// A library, or a way of using it, that is measured.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Contestant {
+pub(crate) struct Implementation {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) package: &'static str,
     pub(crate) program: &'static str,
-    /// Which way of using the library, as the program calls it.
+    /// The `--variant` of the program: which way of using the library.
     pub(crate) variant: &'static str,
-    /// Whether it can do more than echo.
+    /// The scenarios that it can run.
     can: &'static [Skill],
 }
 
-/// What a contestant is to the question of who is fastest.
+/// The role of an implementation in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Kind {
-    /// No protocol at all.
+    /// Bytes without a protocol.
     Limit,
     /// This library.
     Ours,
-    /// Another library, used in the obvious way.
+    /// Another library, with a plain loop: read a message, write it.
     Peer,
     /// Another library, with batching written by hand.
     Batch,
@@ -43,8 +43,8 @@ enum Skill {
 use Kind::{Batch, Limit, Ours, Peer};
 use Skill::{Burst, Client, Echo, Fanout, Takeover, Workers};
 
-/// All, in the order in which they are listed.
-pub(crate) const CONTESTANTS: &[Contestant] = &[
+/// All implementations, in the order of reports.
+pub(crate) const IMPLEMENTATIONS: &[Implementation] = &[
     row("raw-epoll", Limit, "raw-epoll", "", &[Echo, Fanout]),
     row("raw-tokio", Limit, "raw-tokio", "", &[Echo, Fanout, Workers]),
     row("raw-tokio-lazy", Limit, "raw-tokio", "lazy", &[Echo]),
@@ -95,23 +95,23 @@ const fn row(
     program: &'static str,
     variant: &'static str,
     can: &'static [Skill],
-) -> Contestant {
+) -> Implementation {
     let package = match kind {
         Limit => "limits",
         Ours => "ours",
         Peer | Batch => "peers",
     };
-    Contestant { name, kind, package, program, variant, can }
+    Implementation { name, kind, package, program, variant, can }
 }
 
-impl Contestant {
-    /// The contestant of this name.
+impl Implementation {
+    /// The implementation of this name.
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
-        CONTESTANTS.iter().find(|contestant| contestant.name == name)
+        IMPLEMENTATIONS.iter().find(|implementation| implementation.name == name)
     }
 
-    /// The program that serves in a scenario. Of ours, what makes many messages of one is
-    /// apart from the echo: a program has the loops that it needs.
+    /// The program that serves in a scenario. `ours` has a separate program for scenarios that send
+    /// many messages for one, so that the echo has no code for them.
     pub(crate) fn program_for(&self, scenario: &Scenario) -> &'static str {
         match (self.kind, scenario.shape) {
             (Ours, Shape::Fanout | Shape::Burst) => "ours-many",
@@ -119,13 +119,13 @@ impl Contestant {
         }
     }
 
-    /// Does it answer with frames that have masks?
+    /// Whether it echoes frames with their masks.
     pub(crate) fn is_raw(&self) -> bool {
         self.kind == Limit
     }
 
-    /// Those that show what the way through a framework costs: the bare and the shortest way
-    /// of ours, ours by that framework, and the framework's own.
+    /// The implementations that show the cost of an adapter: `ours` bare and through hyper, `ours`
+    /// through the adapter, and the WebSockets of the framework itself.
     pub(crate) fn by_adapter(adapter: &str) -> Option<Vec<&'static Self>> {
         let ours = Self::find(&format!("ours+{adapter}"))?;
         let theirs = Self::find(adapter).or_else(|| Self::find("fastwebsockets+hyper"))?;
@@ -133,12 +133,12 @@ impl Contestant {
         Some(beside.filter(|it| *it != ours).chain([ours, theirs]).collect())
     }
 
-    /// Can it do without compression?
+    /// Whether it runs without compression.
     pub(crate) fn echoes(&self) -> bool {
         self.can.contains(&Echo)
     }
 
-    /// Can it take this load?
+    /// Whether it can run a scenario.
     pub(crate) fn takes(&self, scenario: &Scenario) -> bool {
         let skill = match (scenario.shape, scenario.deflate) {
             (Shape::Client, _) => Client,
@@ -148,32 +148,35 @@ impl Contestant {
             (_, Deflate::Takeover) => Takeover,
             (Shape::Echo | Shape::Rate(_) | Shape::Idle, Deflate::Off) => Echo,
         };
-        // What holds nothing is the limit of memory, and of nothing else.
+        // The lazy variant is the limit for memory only.
         let beside = self.variant == "lazy" && scenario.shape != Shape::Idle;
-        // With one message in flight there is no batch.
+        // With one message in flight, there are no batches.
         let alone = scenario.in_flight == 1 && !matches!(scenario.shape, Shape::Rate(_));
         self.can.contains(&skill) && !beside && !(self.kind == Batch && alone)
     }
 }
 
-/// A contestant in a scenario, with what only this scenario asks of it.
+/// An implementation in a scenario, with the number of threads and writers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    pub(crate) contestant: &'static Contestant,
+    pub(crate) implementation: &'static Implementation,
     pub(crate) workers: usize,
     pub(crate) writers: usize,
 }
 
 impl Entry {
-    /// The contestant as it is.
-    pub(crate) fn of(contestant: &'static Contestant) -> Self {
-        Self { name: contestant.name.to_owned(), contestant, workers: 1, writers: 1 }
+    /// The implementation with one thread and one writer.
+    pub(crate) fn of(implementation: &'static Implementation) -> Self {
+        Self { name: implementation.name.to_owned(), implementation, workers: 1, writers: 1 }
     }
 
-    /// The entries of these contestants in a scenario.
-    pub(crate) fn all(contestants: &[&'static Contestant], scenario: &Scenario) -> Vec<Self> {
-        let able = contestants.iter().filter(|contestant| contestant.takes(scenario));
+    /// The entries of these implementations in a scenario.
+    pub(crate) fn all(
+        implementations: &[&'static Implementation],
+        scenario: &Scenario,
+    ) -> Vec<Self> {
+        let able = implementations.iter().filter(|implementation| implementation.takes(scenario));
         if scenario.shape == Shape::Burst {
             let with = |entry: Self, writers: usize| {
                 let name = format!("{}, {writers} writing", entry.name);
@@ -193,7 +196,7 @@ impl Entry {
         able.map(|it| Self::of(it)).collect()
     }
 
-    /// What its program is told.
+    /// The arguments of the program.
     pub(crate) fn arguments(&self, scenario: &Scenario) -> Vec<String> {
         let mode = match scenario.shape {
             Shape::Fanout => "fanout",
@@ -208,7 +211,7 @@ impl Entry {
         let words = [
             ("--mode", mode.to_owned()),
             ("--deflate", deflate.to_owned()),
-            ("--variant", self.contestant.variant.to_owned()),
+            ("--variant", self.implementation.variant.to_owned()),
             ("--workers", self.workers.to_string()),
             ("--writers", self.writers.to_string()),
         ];
@@ -222,16 +225,17 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        for contestant in CONTESTANTS {
-            assert_eq!(Contestant::find(contestant.name), Some(contestant));
+        for implementation in IMPLEMENTATIONS {
+            assert_eq!(Implementation::find(implementation.name), Some(implementation));
         }
     }
 
     #[test]
-    fn an_adapter_is_held_against_its_frameworks_own() {
+    fn an_adapter_is_compared_with_its_framework() {
         let names = |adapter: &str| {
-            let of = |it: &Contestant| it.name;
-            Contestant::by_adapter(adapter).map(|all| all.into_iter().map(of).collect::<Vec<_>>())
+            let of = |it: &Implementation| it.name;
+            Implementation::by_adapter(adapter)
+                .map(|all| all.into_iter().map(of).collect::<Vec<_>>())
         };
         assert_eq!(names("axum").unwrap(), ["ours", "ours+hyper", "ours+axum", "axum"]);
         assert_eq!(names("warp").unwrap(), ["ours", "ours+hyper", "ours+warp", "warp"]);
@@ -240,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn two_threads_are_held_against_one() {
-        let ours = Contestant::find("ours").unwrap();
+    fn two_threads_are_compared_with_one() {
+        let ours = Implementation::find("ours").unwrap();
         let names = |scenario| -> Vec<_> {
             let entries = Entry::all(&[ours], Scenario::find(scenario).unwrap());
             entries.into_iter().map(|entry| entry.name).collect()

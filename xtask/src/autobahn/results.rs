@@ -1,4 +1,4 @@
-//! What does the suite say about each case, and is that good enough?
+//! What are the results of each Autobahn case, and is each a pass?
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::cases::CaseId;
 
-/// One of the suite's words, from best to worst.
+/// A verdict of the suite, from best to worst.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     Ok,
@@ -19,13 +19,13 @@ pub(crate) enum Verdict {
     NonStrict,
     Unimplemented,
     Failed,
-    /// Any other word, such as `UNCLEAN`.
+    /// Any other verdict, such as `UNCLEAN`.
     Other(String),
 }
 
 impl Verdict {
-    /// Only these two will do.
-    pub(crate) const fn is_good(&self) -> bool {
+    /// Whether the verdict is a pass.
+    pub(crate) const fn is_pass(&self) -> bool {
         matches!(self, Self::Ok | Self::Informational)
     }
 }
@@ -56,7 +56,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Did the two ends of a compressed case agree on permessage-deflate?
+/// The result of the negotiation of permessage-deflate in a compressed case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deflate {
     NotOffered,
@@ -64,35 +64,35 @@ pub(crate) enum Deflate {
     Agreed,
 }
 
-/// A case, judged.
+/// The result of a case.
 #[derive(Clone, Debug)]
-pub(crate) struct Judged {
+pub(crate) struct CaseResult {
     pub(crate) id: CaseId,
-    /// How the peer under test behaved.
+    /// The verdict on the messages of the program under test.
     pub(crate) behavior: Verdict,
-    /// How it closed the connection: some faults show only here.
+    /// The verdict on how it closed the connection. Some failures show only here.
     pub(crate) close: Verdict,
-    /// Of compressed cases only.
+    /// For compressed cases only.
     pub(crate) deflate: Option<Deflate>,
     pub(crate) duration: Duration,
-    /// The file with the details, beside the index.
+    /// The file with the details, in the folder of the index.
     pub(crate) report: String,
 }
 
-impl Judged {
+impl CaseResult {
     /// The worse of both verdicts.
     pub(crate) fn verdict(&self) -> &Verdict {
         (&self.behavior).max(&self.close)
     }
 
-    /// Why this case is not good enough, if it is not.
-    pub(crate) fn complaint(&self) -> Option<String> {
+    /// Why the case is not a pass, if it is not.
+    pub(crate) fn failure(&self) -> Option<String> {
         let deflate = match self.deflate {
             None | Some(Deflate::Agreed) => "",
             Some(Deflate::NotOffered) => ", compression was not offered",
             Some(Deflate::Declined) => ", compression was declined",
         };
-        if self.verdict().is_good() && deflate.is_empty() {
+        if self.verdict().is_pass() && deflate.is_empty() {
             return None;
         }
         let Self { id, behavior, close, .. } = self;
@@ -100,45 +100,44 @@ impl Judged {
     }
 }
 
-/// Reads the verdicts about `agent` from the reports in `dir`.
-pub(crate) fn read(dir: &Path, agent: &str) -> Result<Vec<Judged>> {
+/// Reads the results of `agent` from the reports in `dir`.
+pub(crate) fn read(dir: &Path, agent: &str) -> Result<Vec<CaseResult>> {
     let index = read_json(&dir.join("index.json"))?;
-    let mut judged = judge(&index, agent)?;
-    for case in judged.iter_mut().filter(|case| case.id.is_compressed()) {
+    let mut results = parse(&index, agent)?;
+    for case in results.iter_mut().filter(|case| case.id.is_compressed()) {
         case.deflate = Some(deflate(&read_json(&dir.join(&case.report))?));
     }
-    Ok(judged)
+    Ok(results)
 }
 
-/// Complains about each case that is not good enough, that is missing, or that
-/// nobody asked for. The suite's exit status says none of this.
-pub(crate) fn complaints(judged: &[Judged], wanted: &[CaseId]) -> Vec<String> {
+/// Describes each case that is not a pass, that is missing, or that was not selected. The suite's
+/// exit status shows none of this.
+pub(crate) fn failures(results: &[CaseResult], wanted: &[CaseId]) -> Vec<String> {
     let mut counts: BTreeMap<&CaseId, (usize, usize)> = BTreeMap::new();
     for id in wanted {
         counts.entry(id).or_default().0 += 1;
     }
-    for case in judged {
+    for case in results {
         counts.entry(&case.id).or_default().1 += 1;
     }
     let miscounted = counts.iter().filter(|(_, (wanted, reported))| wanted != reported);
     let miscounted = miscounted
         .map(|(id, (wanted, reported))| format!("{id}: reported {reported} times, not {wanted}"));
-    judged
+    results
         .iter()
-        .filter_map(|case| Some(format!("{} ({})", case.complaint()?, case.report)))
+        .filter_map(|case| Some(format!("{} ({})", case.failure()?, case.report)))
         .chain(miscounted)
         .collect()
 }
 
-fn judge(index: &Value, agent: &str) -> Result<Vec<Judged>> {
-    // A suite that could not connect writes an empty index. What is missing from
-    // it is found by `complaints`.
+fn parse(index: &Value, agent: &str) -> Result<Vec<CaseResult>> {
+    // A suite that could not connect writes an empty index. `failures` finds missing cases.
     let Some(cases) = index.get(agent).and_then(Value::as_object) else {
         return Ok(Vec::new());
     };
     let word = |case: &Value, key: &str| Verdict::from(case[key].as_str().unwrap_or("missing"));
-    let judged = cases.iter().map(|(id, case)| {
-        Ok(Judged {
+    let results = cases.iter().map(|(id, case)| {
+        Ok(CaseResult {
             id: id.parse()?,
             behavior: word(case, "behavior"),
             close: word(case, "behaviorClose"),
@@ -147,12 +146,12 @@ fn judge(index: &Value, agent: &str) -> Result<Vec<Judged>> {
             report: case["reportfile"].as_str().unwrap_or_default().to_owned(),
         })
     });
-    let mut judged = judged.collect::<Result<Vec<_>>>()?;
-    judged.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(judged)
+    let mut results = results.collect::<Result<Vec<_>>>()?;
+    results.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(results)
 }
 
-/// Looks at both heads of the opening handshake, as the suite recorded them.
+/// Reads both heads of the opening handshake in the suite's report.
 fn deflate(detail: &Value) -> Deflate {
     let asks = |key: &str| {
         let head = detail[key].as_str().unwrap_or_default().to_ascii_lowercase();
@@ -169,10 +168,10 @@ fn deflate(detail: &Value) -> Deflate {
 }
 
 fn read_json(file: &Path) -> Result<Value> {
-    let text = fs::read(file).with_context(|| format!("the suite left no {}", file.display()))?;
-    // Old interpreters write bytes of a payload as they are.
+    let text = fs::read(file).with_context(|| format!("the suite wrote no {}", file.display()))?;
+    // Old Python interpreters write the bytes of payloads without escapes.
     serde_json::from_str(&String::from_utf8_lossy(&text))
-        .with_context(|| format!("cannot understand {}", file.display()))
+        .with_context(|| format!("cannot parse {}", file.display()))
 }
 
 #[cfg(test)]
@@ -191,15 +190,15 @@ mod tests {
         }}})
     }
 
-    /// What the suite says about case 1.1.1 → the complaint.
+    /// The verdicts on case 1.1.1 → the failure.
     #[track_caller]
     fn check(behavior: &str, close: &str, expected: Option<&str>) {
-        let judged = judge(&index("1.1.1", behavior, close), "ws").unwrap();
-        assert_eq!(judged[0].complaint().as_deref(), expected);
+        let results = parse(&index("1.1.1", behavior, close), "ws").unwrap();
+        assert_eq!(results[0].failure().as_deref(), expected);
     }
 
     #[test]
-    fn only_ok_and_informational_will_do_and_both_fields_count() {
+    fn only_ok_and_informational_pass_and_both_fields_count() {
         check("OK", "OK", None);
         check("INFORMATIONAL", "OK", None);
         check("OK", "INFORMATIONAL", None);
@@ -213,27 +212,27 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_missing_is_not_good() {
-        let judged = judge(&json!({ "ws": { "1.1.1": { "behavior": "OK" } } }), "ws").unwrap();
-        assert_eq!(*judged[0].verdict(), Verdict::Other("missing".to_owned()));
+    fn a_missing_field_is_no_pass() {
+        let results = parse(&json!({ "ws": { "1.1.1": { "behavior": "OK" } } }), "ws").unwrap();
+        assert_eq!(*results[0].verdict(), Verdict::Other("missing".to_owned()));
     }
 
     #[test]
-    fn every_wanted_case_is_reported_once_and_no_other() {
+    fn every_selected_case_is_reported_once_and_no_other() {
         let wanted: Vec<CaseId> = vec!["1.1.1".parse().unwrap(), "1.1.2".parse().unwrap()];
-        let unreachable = judge(&json!({}), "ws").unwrap();
-        assert_eq!(complaints(&unreachable, &wanted).len(), 2);
-        let half = judge(&index("1.1.1", "OK", "OK"), "ws").unwrap();
-        assert_eq!(complaints(&half, &wanted), ["1.1.2: reported 0 times, not 1"]);
-        let other = judge(&index("9.1.1", "OK", "OK"), "ws").unwrap();
-        assert_eq!(complaints(&other, &[]), ["9.1.1: reported 1 times, not 0"]);
+        let unreachable = parse(&json!({}), "ws").unwrap();
+        assert_eq!(failures(&unreachable, &wanted).len(), 2);
+        let half = parse(&index("1.1.1", "OK", "OK"), "ws").unwrap();
+        assert_eq!(failures(&half, &wanted), ["1.1.2: reported 0 times, not 1"]);
+        let other = parse(&index("9.1.1", "OK", "OK"), "ws").unwrap();
+        assert_eq!(failures(&other, &[]), ["9.1.1: reported 1 times, not 0"]);
         let twice = [half.clone(), half].concat();
-        assert_eq!(complaints(&twice, &wanted[..1]), ["1.1.1: reported 2 times, not 1"]);
+        assert_eq!(failures(&twice, &wanted[..1]), ["1.1.1: reported 2 times, not 1"]);
     }
 
     #[test]
-    fn another_agents_cases_are_not_ours() {
-        assert!(judge(&index("1.1.1", "OK", "OK"), "somebody else").unwrap().is_empty());
+    fn cases_of_another_agent_are_left_out() {
+        assert!(parse(&index("1.1.1", "OK", "OK"), "somebody else").unwrap().is_empty());
     }
 
     #[test]
@@ -241,12 +240,12 @@ mod tests {
         let case = json!({ "behavior": "OK", "behaviorClose": "OK" });
         let index = json!({ "ws": { "10.1.1": case, "2.10": case, "2.9": case } });
         let ids: Vec<_> =
-            judge(&index, "ws").unwrap().iter().map(|case| case.id.to_string()).collect();
+            parse(&index, "ws").unwrap().iter().map(|case| case.id.to_string()).collect();
         assert_eq!(ids, ["2.9", "2.10", "10.1.1"]);
     }
 
     #[test]
-    fn compression_is_agreed_when_both_heads_say_so() {
+    fn compression_is_agreed_when_it_is_in_both_heads() {
         let with = "GET / HTTP/1.1\r\nSec-WebSocket-Extensions: permessage-deflate; x\r\n\r\n";
         let lower = "HTTP/1.1 101 OK\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n";
         let without = "HTTP/1.1 101 OK\r\nX-Note: permessage-deflate\r\n\r\n";
@@ -260,11 +259,11 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_case_without_compression_is_not_good() {
-        let mut case = judge(&index("12.1.1", "OK", "OK"), "ws").unwrap().remove(0);
+    fn a_compressed_case_without_compression_is_no_pass() {
+        let mut case = parse(&index("12.1.1", "OK", "OK"), "ws").unwrap().remove(0);
         case.deflate = Some(Deflate::Agreed);
-        assert_eq!(case.complaint(), None);
+        assert_eq!(case.failure(), None);
         case.deflate = Some(Deflate::Declined);
-        assert!(case.complaint().unwrap().ends_with("compression was declined"));
+        assert!(case.failure().unwrap().ends_with("compression was declined"));
     }
 }

@@ -1,0 +1,349 @@
+//! Which modules does each crate have, and what does a path in a module name?
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use super::file::{self, File};
+use super::syntax::{Import, Item, Source, Visibility};
+
+/// All that the checks look at.
+#[derive(Debug)]
+pub(super) struct Tree<'a> {
+    pub(super) files: &'a [File],
+    pub(super) sources: &'a [Source<'a>],
+    pub(super) crates: Vec<Crate<'a>>,
+}
+
+/// A library, a program or an example. The first module is its root.
+#[derive(Debug)]
+pub(super) struct Crate<'a> {
+    /// The path of a library up to `/src`; of a program, its file or folder.
+    pub(super) name: &'a str,
+    pub(super) is_library: bool,
+    pub(super) modules: Vec<Module<'a>>,
+}
+
+/// A file, or an inline module. Modules that only tests have are left out.
+#[derive(Debug)]
+pub(super) struct Module<'a> {
+    pub(super) path: Vec<&'a str>,
+    pub(super) source: &'a Source<'a>,
+    /// The module of the file that this one is in: itself, unless it is inline.
+    pub(super) file: usize,
+    pub(super) items: Vec<Item<'a>>,
+    /// The attributes of the module and of those around it, as text.
+    pub(super) attributes: String,
+    pub(super) imports: Vec<(Import<'a>, Visibility)>,
+    parent: usize,
+    children: BTreeMap<&'a str, usize>,
+}
+
+/// A module whose items are not read yet.
+struct Pending<'a> {
+    path: Vec<&'a str>,
+    source: &'a Source<'a>,
+    range: Range<usize>,
+    /// The module of the file, for inline modules.
+    file: Option<usize>,
+    parent: usize,
+    attributes: String,
+    /// The folder of its child modules.
+    folder: String,
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Module(usize),
+    /// Something that this module declares.
+    Item(usize),
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn new(files: &'a [File], sources: &'a [Source<'a>]) -> Self {
+        let by_path: BTreeMap<&str, &Source<'_>> =
+            sources.iter().map(|source| (source.file.path.as_str(), source)).collect();
+        let crates = sources.iter().filter_map(|source| Crate::new(source, &by_path)).collect();
+        Self { files, sources, crates }
+    }
+
+    pub(super) fn source(&self, path: &str) -> Option<&'a Source<'a>> {
+        self.sources.iter().find(|source| source.file.path == path)
+    }
+
+    pub(super) fn library(&self, name: &str) -> Option<&Crate<'a>> {
+        self.crates.iter().find(|it| it.is_library && it.name == name)
+    }
+}
+
+impl<'a> Crate<'a> {
+    /// The crate of which `root` is the root, if it is one.
+    fn new(root: &'a Source<'a>, by_path: &BTreeMap<&str, &'a Source<'a>>) -> Option<Self> {
+        let (name, is_library) = root_of(&root.file.path)?;
+        let mut it = Self { name, is_library, modules: Vec::new() };
+        let mut pending = VecDeque::from([Pending {
+            path: Vec::new(),
+            source: root,
+            range: 0..root.tokens.len(),
+            file: None,
+            parent: 0,
+            attributes: String::new(),
+            folder: parent_of(&root.file.path).to_owned(),
+        }]);
+        while let Some(module) = pending.pop_front() {
+            it.add(module, by_path, &mut pending);
+        }
+        Some(it)
+    }
+
+    /// Adds a module. Its child modules are pending then.
+    fn add(
+        &mut self,
+        module: Pending<'a>,
+        by_path: &BTreeMap<&str, &'a Source<'a>>,
+        pending: &mut VecDeque<Pending<'a>>,
+    ) {
+        let index = self.modules.len();
+        let Pending { path, source, range, parent, attributes, folder, .. } = module;
+        let file = module.file.unwrap_or(index);
+        if let (Some(name), Some(parent)) = (path.last(), self.modules.get_mut(parent)) {
+            parent.children.insert(name, index);
+        }
+        let items = source.items_in(range);
+        let mut imports = Vec::new();
+        for item in &items {
+            let line = item.header.start;
+            match item.kind {
+                "use" => {
+                    imports.extend(source.imports(line).into_iter().map(|it| (it, item.visibility)))
+                }
+                "mod" => {
+                    let own: String = item.attributes.clone().map(|at| source.text(at)).collect();
+                    let below = format!("{folder}/{}", item.name);
+                    let is_inline = source.text(item.header.end) == "{";
+                    let found = match own.split_once("path=\"").and_then(|it| it.1.split_once('"'))
+                    {
+                        _ if is_inline => Some(source),
+                        Some((path, _)) => {
+                            let path = file::relative(&source.file.path, path);
+                            by_path.get(path.as_str()).copied()
+                        }
+                        None => [format!("{below}.rs"), format!("{below}/mod.rs")]
+                            .iter()
+                            .find_map(|path| by_path.get(path.as_str()).copied()),
+                    };
+                    pending.extend(found.map(|found| Pending {
+                        path: [path.as_slice(), &[item.name]].concat(),
+                        source: found,
+                        range: if is_inline { item.body.clone() } else { 0..found.tokens.len() },
+                        file: is_inline.then_some(file),
+                        parent: index,
+                        attributes: attributes.clone() + &own,
+                        folder: below,
+                    }));
+                }
+                _ => {}
+            }
+        }
+        let children = BTreeMap::new();
+        self.modules.push(Module {
+            path,
+            source,
+            file,
+            items,
+            attributes,
+            imports,
+            parent,
+            children,
+        });
+    }
+
+    /// The name of a module for people: `conn/driver/reader`.
+    pub(super) fn name_of(&self, module: usize) -> String {
+        match self.modules.get(module).map(|module| module.path.join("/")) {
+            Some(path) if !path.is_empty() => path,
+            _ => "the crate's root".to_owned(),
+        }
+    }
+
+    /// The folder of a module: its own path if it has files below it, else the path of its parent.
+    pub(super) fn folder_of(&self, module: usize) -> &[&'a str] {
+        let Some(it) = self.modules.get(module) else { return &[] };
+        let mut files = self.modules.iter().enumerate().filter(|(index, it)| it.file == *index);
+        let has_files = files.any(|(_, other)| {
+            other.path.len() == it.path.len() + 1 && other.path.starts_with(&it.path)
+        });
+        let parent = it.path.len().saturating_sub(1);
+        if has_files { &it.path } else { it.path.get(..parent).unwrap_or_default() }
+    }
+
+    /// What a path means within a module, through re-exports. `None` for other crates.
+    pub(super) fn resolve(&self, module: usize, path: &[&str]) -> Option<Target> {
+        self.resolve_within(module, path, 0)
+    }
+
+    fn resolve_within(&self, module: usize, path: &[&str], depth: usize) -> Option<Target> {
+        if depth > MAX_REEXPORTS {
+            return None;
+        }
+        let (first, mut rest) = path.split_first()?;
+        let mut target = match *first {
+            "crate" => Target::Module(0),
+            "self" => Target::Module(module),
+            "super" => Target::Module(self.modules.get(module)?.parent),
+            name => self.lookup(module, name, depth)?,
+        };
+        while let (Target::Module(at), Some((name, after))) = (target, rest.split_first()) {
+            target = match *name {
+                "super" => Target::Module(self.modules.get(at)?.parent),
+                // What is not found is made by a macro, or is of another crate.
+                name => self.lookup(at, name, depth).unwrap_or(Target::Item(at)),
+            };
+            rest = after;
+        }
+        Some(target)
+    }
+
+    fn lookup(&self, module: usize, name: &str, depth: usize) -> Option<Target> {
+        let it = self.modules.get(module)?;
+        if let Some(child) = it.children.get(name) {
+            return Some(Target::Module(*child));
+        }
+        let declares = |item: &Item<'_>| item.name == name && DECLARATIONS.contains(&item.kind);
+        if it.items.iter().any(declares) {
+            return Some(Target::Item(module));
+        }
+        let named = it.imports.iter().filter(|(import, _)| import.name == name);
+        let globs = it.imports.iter().filter(|(import, _)| import.name == "*");
+        named
+            .filter(|(import, _)| import.path != [name])
+            .find_map(|(import, _)| self.resolve_within(module, &import.path, depth + 1))
+            .or_else(|| {
+                globs.into_iter().find_map(|(import, _)| {
+                    match self.resolve_within(module, &import.path, depth + 1)? {
+                        Target::Module(of) if of != module => self.lookup(of, name, depth + 1),
+                        _ => None,
+                    }
+                })
+            })
+    }
+
+    /// The names that a module exports with `pub`, and what they name.
+    pub(super) fn exports(&self, module: usize) -> Vec<(&'a str, Option<Target>)> {
+        let Some(it) = self.modules.get(module) else { return Vec::new() };
+        let items = it.items.iter().filter(|item| item.visibility == Visibility::Public);
+        let mut found: Vec<_> = items
+            .filter(|item| DECLARATIONS.contains(&item.kind))
+            .map(|item| (item.name, Some(Target::Item(module))))
+            .collect();
+        for (import, _) in it.imports.iter().filter(|(_, how)| *how == Visibility::Public) {
+            match (import.name, self.resolve(module, &import.path)) {
+                ("*", Some(Target::Module(of))) if of != module => found.extend(self.exports(of)),
+                ("_", _) => {}
+                (name, target) => found.push((name, target)),
+            }
+        }
+        found
+    }
+
+    /// The public modules: the root, and each `pub mod` in a public module.
+    pub(super) fn public_modules(&self) -> Vec<usize> {
+        let mut found = vec![0];
+        let mut at = 0;
+        while let Some(module) = found.get(at).and_then(|index| self.modules.get(*index)) {
+            let public =
+                |item: &&Item<'_>| item.kind == "mod" && item.visibility == Visibility::Public;
+            let names = module.items.iter().filter(public).map(|item| item.name);
+            found.extend(names.filter_map(|name| module.children.get(name)));
+            at += 1;
+        }
+        found
+    }
+}
+
+impl<'a> Module<'a> {
+    /// The code outside of imports, modules and tests.
+    pub(super) fn code(&self) -> impl Iterator<Item = Range<usize>> {
+        let items = self.items.iter().filter(|item| !matches!(item.kind, "use" | "mod"));
+        items.map(|item| item.attributes.start..item.body.end)
+    }
+
+    pub(super) fn uses(&self, name: &str) -> bool {
+        self.code().flatten().any(|at| self.source.text(at) == name)
+    }
+
+    pub(super) fn declares(&self, name: &str) -> bool {
+        let named = self.imports.iter().any(|(import, _)| import.name == name);
+        named || self.items.iter().any(|item| item.name == name)
+    }
+
+    /// The items that declare a type.
+    pub(super) fn types(&self) -> impl Iterator<Item = &Item<'a>> {
+        self.items.iter().filter(|item| TYPES.contains(&item.kind))
+    }
+}
+
+/// The crate of which a file is the root: its name, and whether it is a library.
+fn root_of(path: &str) -> Option<(&str, bool)> {
+    if let Some(name) = path.strip_suffix("/src/lib.rs") {
+        return Some((name, true));
+    }
+    if let Some(name) = path.strip_suffix("/src/main.rs") {
+        return Some((name, false));
+    }
+    let name = path.strip_suffix("/main.rs").or_else(|| path.strip_suffix(".rs"))?;
+    let (folder, _) = name.rsplit_once('/')?;
+    let is_program =
+        folder.ends_with("/src/bin") || folder == "examples" || folder.ends_with("/examples");
+    is_program.then_some((name, false))
+}
+
+fn parent_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+pub(super) const TYPES: &[&str] = &["struct", "enum", "union", "trait", "type"];
+
+const DECLARATIONS: &[&str] =
+    &["struct", "enum", "union", "trait", "type", "fn", "const", "static", "macro_rules"];
+
+/// How many re-exports of re-exports are followed.
+const MAX_REEXPORTS: usize = 8;
+
+/// Builds a tree of planted files: a path and a text each.
+#[cfg(test)]
+pub(super) fn plant<T>(files: &[(&str, &str)], test: impl FnOnce(&Tree<'_>) -> T) -> T {
+    let files: Vec<_> = files.iter().map(|(path, text)| File::new(*path, *text)).collect();
+    let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
+    let sources: Vec<_> = rust.map(Source::new).collect();
+    test(&Tree::new(&files, &sources))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_root_is_a_crate() {
+        assert_eq!(root_of("ws-core/src/lib.rs"), Some(("ws-core", true)));
+        assert_eq!(root_of("ws-client/cli/src/main.rs"), Some(("ws-client/cli", false)));
+        assert_eq!(root_of("a/src/bin/b/main.rs"), Some(("a/src/bin/b", false)));
+        assert_eq!(root_of("examples/chat/main.rs"), Some(("examples/chat", false)));
+        assert_eq!(root_of("examples/echo.rs"), Some(("examples/echo", false)));
+        for other in ["examples/tests/chat.rs", "a/src/b.rs", "examples/chat/rules.rs", "x.rs"] {
+            assert_eq!(root_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_path_to_a_file_is_followed() {
+        let files = [
+            ("a/fuzz/src/lib.rs", "#[path = \"../../src/d.rs\"]\nmod d;"),
+            ("a/src/d.rs", "struct D;"),
+        ];
+        plant(&files, |tree| {
+            let it = tree.library("a/fuzz").unwrap();
+            assert_eq!(it.modules.get(1).unwrap().types().count(), 1);
+        });
+    }
+}
