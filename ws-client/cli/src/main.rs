@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn every_example_is_understood() {
         use clap::CommandFactory as _;
-        let mut texts = vec![include_str!("../../../CLI.md").to_owned()];
+        let mut texts = vec![include_str!("../README.md").to_owned()];
         for word in Command::command().get_subcommands_mut() {
             texts.push(word.render_long_help().to_string());
         }
