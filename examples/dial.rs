@@ -66,7 +66,7 @@ async fn connect(args: Args) -> anyhow::Result<Conn> {
     if args.compress {
         dial = dial.compression(Compression::context_takeover());
     }
-    let dialled = dial.connect().await.map_err(|error| match error.refusal() {
+    let dialled = dial.connect().await.map_err(|error| match error.refused_response() {
         Some(refusal) => anyhow!("{error}, and says: {}", refusal.body_text().trim()),
         None => error.into(),
     });

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ws_client::reconnect::{Backoff, Events, Loss, Outbox, ReconnectError, State};
+use ws_client::reconnect::{
+    Backoff, ConnectionFailure, ReconnectError, ReconnectEvents, ReconnectState, SendQueueConfig,
+};
 use ws_client::{Conn, Dial, Error, Reconnect, StatusCode};
 
 /// The first thing that each connection says: what the server has to be told again.
@@ -15,13 +17,13 @@ async fn subscribe(conn: Conn) -> Result<(), Error> {
 }
 
 /// Shows what becomes of the connection.
-async fn tell(mut events: Events) {
+async fn tell(mut events: ReconnectEvents) {
     while let Some(state) = events.next().await {
         match state {
-            State::Connected => println!("connected"),
+            ReconnectState::Connected => println!("connected"),
             // With all that caused it.
-            State::Waiting { loss, wait, .. } => {
-                println!("{:#}; again in {wait:.1?}", anyhow::Error::new(loss))
+            ReconnectState::Waiting { failure, wait, .. } => {
+                println!("{:#}; again in {wait:.1?}", anyhow::Error::new(failure))
             }
             _ => {}
         }
@@ -33,11 +35,11 @@ async fn main() -> anyhow::Result<()> {
     let url = std::env::args().nth(1).context("where to? ws://… or wss://…")?;
     let conn = Reconnect::new(Dial::new(url))
         .backoff(Backoff::new().first(Duration::from_millis(200)).max(Duration::from_secs(5)))
-        .outbox(Outbox::at_least_once())
+        .send_queue(SendQueueConfig::at_least_once())
         .on_connect(subscribe)
         .start();
     tokio::spawn(tell(conn.events()));
-    // It need not wait for a connection: the outbox does.
+    // It need not wait for a connection: the send queue does.
     conn.write("hello").await?;
     let ended = loop {
         match conn.read().await {
@@ -47,8 +49,8 @@ async fn main() -> anyhow::Result<()> {
     };
     match &ended {
         // The server is done with us, and says so.
-        ReconnectError::GaveUp(loss @ Loss::Ended(_))
-            if loss.close_status() == Some(StatusCode::NORMAL_CLOSURE) =>
+        ReconnectError::GaveUp(failure @ ConnectionFailure::Ended(_))
+            if failure.close_status() == Some(StatusCode::NORMAL_CLOSURE) =>
         {
             Ok(())
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, LOCATION, SEC_WEBSOCKET_ACCEPT,
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, LOCATION, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -20,10 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, interval};
 use ws_client::{
     Compression, Config, Conn, Dial, DialError, Dialer, HandshakeError, InvalidHeader, Limits,
-    Message, RedirectError, Refusal, StatusCode, reqwest,
+    Message, RedirectError, RefusedResponse, StatusCode, reqwest,
 };
-use ws_core::AcceptOptions;
 use ws_core::handshake::head::{decode_request, encode_response};
+use ws_core::{AcceptOptions, Origin};
 
 /// What may be between the two ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -141,7 +141,7 @@ async fn messages_go_both_ways_until_the_close() {
 #[tokio::test]
 async fn what_is_set_arrives() {
     for way in WAYS {
-        let options = AcceptOptions::new().origin(ws_core::Origin::any());
+        let options = AcceptOptions::new().origin(Origin::any());
         let (_client, server) = pair(way, &options, |dial| {
             dial.header("x-key", "a")
                 .header(HeaderName::from_static("x-key"), HeaderValue::from_static("b"))
@@ -197,6 +197,33 @@ async fn compression_is_agreed_on_and_used() {
         assert!(!client.is_compressed(), "it is off by default");
         let (client, _) = pair(way, &AcceptOptions::new(), |dial| dial.compression(on)).await;
         assert!(!client.is_compressed(), "the server may decline");
+    }
+}
+
+#[tokio::test]
+async fn settings_give_the_same_result_in_any_order() {
+    let compression = Compression::context_takeover();
+    let config = || Config::new().read_limit(20);
+    let before = move |dial: Dial| dial.config(config()).compression(compression).read_limit(10);
+    let after = move |dial: Dial| dial.read_limit(10).compression(compression).config(config());
+    for set in [Box::new(before) as Box<dyn Fn(Dial) -> Dial>, Box::new(after)] {
+        let options = AcceptOptions::new().compression(compression);
+        let (client, server) = pair(Way::Own, &options, set).await;
+        assert!(client.is_compressed());
+        server.write("ten bytes.").await.unwrap();
+        client.read().await.unwrap();
+        server.write("11 bytes...").await.unwrap();
+        let error = client.read().await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::MESSAGE_TOO_BIG));
+    }
+    let before = |dial: Dial| dial.origin("https://a.example").header("origin", "https://b");
+    let after = |dial: Dial| dial.header("origin", "https://b").origin("https://a.example");
+    let options = AcceptOptions::new().origin(Origin::any());
+    for set in [before as fn(Dial) -> Dial, after] {
+        let (_client, server) = pair(Way::Pipe, &options, set).await;
+        let request = server.request().unwrap();
+        let origins: Vec<_> = request.headers.get_all(ORIGIN).iter().collect();
+        assert_eq!(origins, ["https://a.example"]);
     }
 }
 
@@ -289,8 +316,8 @@ async fn an_answer_that_is_not_to_the_offer_is_an_error() {
     check(CONNECTION, Some("close"), E::Connection).await;
 }
 
-async fn refusal(way: Way, answer: &[u8]) -> Refusal {
-    answered(way, |_| answer.to_vec()).await.unwrap_err().refusal().unwrap().clone()
+async fn refusal(way: Way, answer: &[u8]) -> RefusedResponse {
+    answered(way, |_| answer.to_vec()).await.unwrap_err().refused_response().unwrap().clone()
 }
 
 #[tokio::test]
@@ -339,7 +366,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let started = Instant::now();
     let set = |dial: Dial| dial.connect_timeout(Duration::from_secs(2));
     let (dialled, _open) = dial(Way::Pipe, "/", set, serve).await;
-    assert_eq!(dialled.unwrap_err().refusal().unwrap().body, "so");
+    assert_eq!(dialled.unwrap_err().refused_response().unwrap().body, "so");
     assert_eq!(started.elapsed().as_secs(), 2);
 }
 
@@ -418,10 +445,10 @@ async fn an_error_names_the_step_that_failed() {
     };
     let closed = listen().await.local_addr().unwrap();
     let tcp = |error: &DialError| matches!(error, DialError::Tcp(_));
-    check(&format!("ws://{closed}/?token=secret"), tcp, "cannot be connected to").await;
+    check(&format!("ws://{closed}/?token=secret"), tcp, "TCP connection").await;
     // RFC 6761 §6.4: a name that never exists.
     let dns = |error: &DialError| matches!(error, DialError::Dns(_));
-    check("ws://nowhere.invalid/?token=secret", dns, "name of the server").await;
+    check("ws://nowhere.invalid/?token=secret", dns, "DNS lookup").await;
 
     // A server that knows nothing of TLS.
     let plain = listen().await;
@@ -547,7 +574,7 @@ async fn a_given_client_redirects_as_it_likes() {
     let dial = Dial::new(format!("ws://{addr}/old")).client(client(|client| client));
     tokio::select! {
         dialled = dial.connect() => {
-            assert_eq!(dialled.unwrap_err().refusal().unwrap().status, 307);
+            assert_eq!(dialled.unwrap_err().refused_response().unwrap().status, 307);
         }
         request = redirect(&listener, old_to_new) => panic!("{request:?}"),
     }

@@ -225,7 +225,7 @@ async fn a_refusal_has_its_say_and_a_redirect_is_followed() {
         // It keeps the connection.
         let _open = dial("/echo").connect().await.unwrap();
         let error = dial("/forbidden").connect().await.unwrap_err();
-        let refusal = error.refusal().unwrap();
+        let refusal = error.refused_response().unwrap();
         assert_eq!(
             (refusal.status, &refusal.headers["x-why"]),
             (Status::FORBIDDEN, &HeaderValue::from_static("so"))
@@ -251,14 +251,14 @@ async fn a_path_that_knows_get_alone_is_asked_so_and_not_remembered() {
             hear(&conn, "hello").await;
         }
         let error = dial("/get-only/404").connect().await.unwrap_err();
-        assert_eq!(error.refusal().unwrap().status, Status::NOT_FOUND);
+        assert_eq!(error.refused_response().unwrap().status, Status::NOT_FOUND);
         let other = dial("/echo").connect().await.unwrap();
         assert_eq!((version(&open), version(&other)), (Version::HTTP_2, Version::HTTP_2));
         assert_eq!(server.connections(), 3);
         // Where HTTP/2 is a must, the answer is the answer.
         let must = dial("/get-only/405").dialer(&dialer.http2_only());
         let error = must.connect().await.unwrap_err();
-        assert_eq!(error.refusal().unwrap().status, Status::METHOD_NOT_ALLOWED);
+        assert_eq!(error.refused_response().unwrap().status, Status::METHOD_NOT_ALLOWED);
     })
     .await;
 }

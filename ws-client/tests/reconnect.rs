@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use ws_client::reconnect::{
-    Backoff, Events, Loss, Outbox, ReconnectError, State, Verdict, WhenFull,
+    Backoff, ConnectionFailure, ReconnectError, ReconnectEvents, ReconnectState, RetryDecision,
+    SendQueueConfig, WhenFull,
 };
 use ws_client::{
     Codec, CodecError, Config, Conn, Decode, Dial, DialError, Encode, Error, Keepalive, Message,
@@ -76,7 +77,7 @@ fn nobody_there() -> (Reconnect, Arc<AtomicU32>) {
 }
 
 /// The states up to the end, or the first so many.
-async fn states(mut events: Events, count: usize) -> Vec<State> {
+async fn states(mut events: ReconnectEvents, count: usize) -> Vec<ReconnectState> {
     let mut states = Vec::new();
     while states.len() < count
         && let Some(state) = events.next().await
@@ -86,17 +87,17 @@ async fn states(mut events: Events, count: usize) -> Vec<State> {
     states
 }
 
-fn waits(states: &[State]) -> Vec<Duration> {
-    let wait = |state: &State| match state {
-        State::Waiting { wait, .. } => Some(*wait),
+fn waits(states: &[ReconnectState]) -> Vec<Duration> {
+    let wait = |state: &ReconnectState| match state {
+        ReconnectState::Waiting { wait, .. } => Some(*wait),
         _ => None,
     };
     states.iter().filter_map(wait).collect()
 }
 
-fn gave_up(error: &ReconnectError) -> &Loss {
+fn gave_up(error: &ReconnectError) -> &ConnectionFailure {
     match error {
-        ReconnectError::GaveUp(loss) => loss,
+        ReconnectError::GaveUp(failure) => failure,
         other => panic!("{other:?}"),
     }
 }
@@ -157,7 +158,7 @@ async fn a_connection_that_lasted_is_made_again_soon() {
         tokio::time::advance(Duration::from_secs(60)).await;
         peer.close_now();
         let wait = loop {
-            if let State::Waiting { wait, .. } = events.next().await.unwrap() {
+            if let ReconnectState::Waiting { wait, .. } = events.next().await.unwrap() {
                 break wait;
             }
         };
@@ -170,7 +171,7 @@ async fn so_many_attempts_in_a_row_are_enough() {
     for max in [0, 1, 3] {
         let (reconnect, attempts) = nobody_there();
         let error = reconnect.max_attempts(max).connect().await.unwrap_err();
-        assert!(matches!(gave_up(&error), Loss::Dial(_)));
+        assert!(matches!(gave_up(&error), ConnectionFailure::Dial(_)));
         assert_eq!(attempts.load(Ordering::Relaxed), max.max(1));
     }
 }
@@ -178,10 +179,12 @@ async fn so_many_attempts_in_a_row_are_enough() {
 #[tokio::test(start_paused = true)]
 async fn what_will_not_change_is_given_up_at_once() {
     let error = Reconnect::new(Dial::new("ftp://example.com")).connect().await.unwrap_err();
-    assert!(matches!(gave_up(&error), Loss::Dial(error) if matches!(**error, DialError::Url(_))));
+    assert!(
+        matches!(gave_up(&error), ConnectionFailure::Dial(error) if matches!(**error, DialError::Url(_)))
+    );
 
     let error = Reconnect::new(Dial::new("ws://example.com").subprotocols(["a b"])).connect().await;
-    assert!(matches!(gave_up(&error.unwrap_err()), Loss::Dial(_)));
+    assert!(matches!(gave_up(&error.unwrap_err()), ConnectionFailure::Dial(_)));
 
     let (mut server, reconnect) = Server::new();
     let refusing = AcceptOptions::new().subprotocols(["chat"]).require_subprotocol();
@@ -202,7 +205,7 @@ async fn what_will_not_change_is_given_up_at_once() {
         let error = conn.write("more").await.unwrap_err();
         assert_eq!(close_status(&error), Some(StatusCode::POLICY_VIOLATION));
     }
-    assert!(matches!(conn.state(), State::Ended(ReconnectError::GaveUp(_))));
+    assert!(matches!(conn.state(), ReconnectState::Ended(ReconnectError::GaveUp(_))));
     assert_eq!(states(conn.events(), 10).await.len(), 1);
     conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
 }
@@ -210,10 +213,10 @@ async fn what_will_not_change_is_given_up_at_once() {
 #[tokio::test(start_paused = true)]
 async fn the_application_may_decide_otherwise() {
     let (mut server, reconnect) = Server::new();
-    let reconnect = reconnect.classify(|loss| match loss.close_status() {
-        Some(StatusCode::NORMAL_CLOSURE) => Verdict::Retry,
-        Some(StatusCode::GOING_AWAY) => Verdict::GiveUp,
-        _ => loss.verdict(),
+    let reconnect = reconnect.classify(|failure| match failure.close_status() {
+        Some(StatusCode::NORMAL_CLOSURE) => RetryDecision::Retry,
+        Some(StatusCode::GOING_AWAY) => RetryDecision::GiveUp,
+        _ => failure.retry_decision(),
     });
     let conn = reconnect.start();
     for code in [StatusCode::NORMAL_CLOSURE, StatusCode::SERVICE_RESTART, StatusCode::GOING_AWAY] {
@@ -311,7 +314,7 @@ async fn what_a_server_says_while_it_is_told_counts_more_than_the_failed_hook() 
         server.accept().await.close(StatusCode::POLICY_VIOLATION, "").await
     });
     closed.unwrap();
-    assert!(matches!(gave_up(&error.unwrap_err()), Loss::Ended(_)));
+    assert!(matches!(gave_up(&error.unwrap_err()), ConnectionFailure::Ended(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,9 +344,9 @@ async fn reading_goes_on_with_the_next_connection_when_all_was_read() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_written_without_a_connection_waits_for_one() {
-    for outbox in [Outbox::at_most_once(), Outbox::at_least_once()] {
+    for queue in [SendQueueConfig::at_most_once(), SendQueueConfig::at_least_once()] {
         let (mut server, reconnect) = Server::new();
-        let conn = reconnect.outbox(outbox).start();
+        let conn = reconnect.send_queue(queue).start();
         for number in 0..100 {
             conn.write(number.to_string()).await.unwrap();
         }
@@ -360,7 +363,7 @@ async fn what_is_written_without_a_connection_waits_for_one() {
 #[tokio::test(start_paused = true)]
 async fn what_no_pong_has_confirmed_is_sent_again() {
     let (mut server, reconnect) = Server::new();
-    let conn = reconnect.outbox(Outbox::at_least_once()).start();
+    let conn = reconnect.send_queue(SendQueueConfig::at_least_once()).start();
     let peer = server.accept().await;
     conn.write("a").await.unwrap();
     conn.write("b").await.unwrap();
@@ -419,7 +422,7 @@ async fn values_come_and_go_and_one_that_is_no_good_closes_nothing() {
     let error = in_time(conn.read_as::<Tens, u32>()).await.unwrap_err();
     assert!(matches!(error, ReconnectError::Codec(CodecError::Type(_))), "{error:?}");
     assert_eq!(in_time(conn.read_as::<Tens, u32>()).await.unwrap(), 70);
-    assert!(matches!(conn.state(), State::Connected) && peer.ending().is_none());
+    assert!(matches!(conn.state(), ReconnectState::Connected) && peer.ending().is_none());
 }
 
 #[cfg(feature = "json")]
@@ -474,21 +477,21 @@ async fn states_are_a_stream_and_who_is_slow_misses_the_oldest() {
     let (reconnect, _) = nobody_there();
     let conn = reconnect.max_attempts(100).start();
     let slow = conn.events();
-    assert_eq!(format!("{slow:?}"), "Events(..)");
+    assert_eq!(format!("{slow:?}"), "ReconnectEvents(..)");
     let all: Vec<_> = conn.events().collect().await;
     // An attempt and a wait, or in place of the last wait the end.
     assert_eq!(all.len(), 200);
     let seen: Vec<_> = slow.collect().await;
     assert_eq!(seen.len(), 1 + 64, "the one that was, and the last ones");
-    assert!(matches!(seen.first(), Some(State::Connecting { attempt: 1, .. })));
-    assert!(matches!(seen.last(), Some(State::Ended(ReconnectError::GaveUp(_)))));
+    assert!(matches!(seen.first(), Some(ReconnectState::Connecting { attempt: 1, .. })));
+    assert!(matches!(seen.last(), Some(ReconnectState::Ended(ReconnectError::GaveUp(_)))));
     assert_eq!(format!("{:?}", &seen[1..]), format!("{:?}", &all[200 - 64..]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_outbox_waits_refuses_or_drops() {
-    let outbox = Outbox::at_most_once().capacity(65 * 2);
-    let start = |policy| nobody_there().0.outbox(outbox.when_full(policy)).start();
+async fn a_full_send_queue_waits_refuses_or_drops() {
+    let queue = SendQueueConfig::at_most_once().capacity(65 * 2);
+    let start = |policy| nobody_there().0.send_queue(queue.when_full(policy)).start();
     let full = |conn: ReconnectingConn| async move {
         conn.write("1").await.unwrap();
         conn.try_write("2").unwrap();
@@ -504,7 +507,7 @@ async fn a_full_outbox_waits_refuses_or_drops() {
 
     // Whoever waits gets in when there is room.
     let (mut server, reconnect) = Server::new();
-    let conn = reconnect.outbox(outbox).start();
+    let conn = reconnect.send_queue(queue).start();
     let writing = tokio::spawn({
         let conn = conn.clone();
         async move {
@@ -558,7 +561,10 @@ async fn closing_ends_it_whatever_it_was_about() {
     assert!(matches!(conn.read().await, Err(ReconnectError::Closed)));
     assert!(matches!(conn.write("more").await, Err(ReconnectError::Closed)));
     assert!(matches!(conn.connected().await, Err(ReconnectError::Closed)));
-    assert!(matches!(states(conn.events(), 9).await[..], [State::Ended(ReconnectError::Closed)]));
+    assert!(matches!(
+        states(conn.events(), 9).await[..],
+        [ReconnectState::Ended(ReconnectError::Closed)]
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -575,7 +581,7 @@ async fn a_close_that_cannot_be_sent_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_learns_that_it_was_closed() {
     let (reconnect, _) = nobody_there();
-    let conn = reconnect.outbox(Outbox::at_most_once().capacity(1)).start();
+    let conn = reconnect.send_queue(SendQueueConfig::at_most_once().capacity(1)).start();
     conn.write("fills it").await.unwrap();
     let closing = async {
         yield_now().await;
@@ -606,7 +612,7 @@ async fn without_handles_there_is_no_connection() {
     assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
     assert!(matches!(
         states(events, 9).await[..],
-        [State::Connected, State::Ended(ReconnectError::Closed)]
+        [ReconnectState::Connected, ReconnectState::Ended(ReconnectError::Closed)]
     ));
     // Nor a task: the settings, and with them the way to the server, are gone.
     assert!(in_time(server.0.recv()).await.is_none());
@@ -677,8 +683,8 @@ async fn poll_and_drop<T>(future: impl Future<Output = T>, polls: usize) -> Opti
 async fn any_future_may_be_dropped_at_any_poll() {
     let (mut server, reconnect) = Server::new();
     let backoff = Backoff::new().first(Duration::ZERO).max(Duration::ZERO);
-    let outbox = Outbox::at_least_once().capacity(5 * 66);
-    let conn = reconnect.backoff(backoff).outbox(outbox).start();
+    let queue = SendQueueConfig::at_least_once().capacity(5 * 66);
+    let conn = reconnect.backoff(backoff).send_queue(queue).start();
     // Echoes some messages on each connection, and is gone.
     tokio::spawn(async move {
         while let Some(stream) = server.0.recv().await {

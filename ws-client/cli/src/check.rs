@@ -1,4 +1,4 @@
-//! What does a server agree to?
+//! Which protocol features does a server support?
 
 use std::process::ExitCode;
 
@@ -9,21 +9,20 @@ use ws_client::http::header::{
 };
 use ws_client::{Conn, Dial, DialError, StatusCode};
 
-use crate::exit;
-use crate::print::{self, Style, time};
-use crate::reach::{Reach, complete, explain};
+use crate::connect_options::{ConnectOptions, complete_url, explain};
+use crate::print::{self, Style, error_chain, time};
 
-/// Tells what a server agrees to: versions of HTTP, compression, subprotocols, origins.
+/// Shows what a server supports: HTTP versions, compression, subprotocols, origins.
 ///
-/// It opens some connections, pings, and closes them; it sends no messages. Exits with 1 when
-/// no WebSocket could be opened.
+/// Opens a few connections, pings, and closes them; sends no messages. Exits with 1 if no
+/// WebSocket could be opened.
 #[derive(clap::Args)]
 #[command(after_help = HELP, after_long_help = HELP)]
-pub(crate) struct Args {
-    /// Where to: ws://… or wss://…; ws:// may be left out
+pub(crate) struct CheckArgs {
+    /// The URL: ws://… or wss://…; ws:// is the default
     url: String,
     #[command(flatten)]
-    reach: Reach,
+    options: ConnectOptions,
 }
 
 const HELP: &str = "\
@@ -32,47 +31,47 @@ Examples:
   ws check wss://example.com/chat -s chat.v2 -s chat.v1
   ws check wss://example.com/chat --origin https://example.com
 
-The request is what the options say; compression is offered whether they do or not.";
+Compression is always offered.";
 
-/// No page has this origin: the name is reserved (RFC 6761 §6.4).
-const FOREIGN: &str = "https://ws-check.invalid";
+/// The origin of no web page: the name is reserved (RFC 6761 §6.4).
+const FOREIGN_ORIGIN: &str = "https://ws-check.invalid";
 
-pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let reach = args.reach.clone().with_compression();
-    let table = Table(Style::of(&std::io::stdout()));
-    print::out(format_args!("{}", table.0.bold(complete(&args.url))));
-    let opened = match over_http1(&reach, &args.url, &table).await {
+pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode> {
+    let options = args.options.clone().with_compression();
+    let table = CheckTable(Style::of(&std::io::stdout()));
+    print::out(format_args!("{}", table.0.bold(complete_url(&args.url))));
+    let opened = match over_http1(&options, &args.url, &table).await {
         Ok(()) => true,
         Err(error) => {
             table.bad("HTTP/1.1", &format!("{error:#}"));
             false
         }
     };
-    let opened_by_2 = over_http2(&reach, &args.url, &table).await?;
-    Ok(if opened || opened_by_2 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let opened_http2 = over_http2(&options, &args.url, &table).await?;
+    Ok(if opened || opened_http2 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn over_http1(reach: &Reach, url: &str, table: &Table) -> Result<()> {
+async fn over_http1(options: &ConnectOptions, url: &str, table: &CheckTable) -> Result<()> {
     let began = Instant::now();
-    let dial = reach.dial_http1(url)?;
+    let dial = options.dial_http1(url)?;
     let conn = dial.connect().await.map_err(|error| explain(&error, url))?;
     let took = time(began.elapsed());
     let response = conn.response().unwrap_or_default();
     table.good("HTTP/1.1", &format!("{} after {took}", response.status()));
     let headers = response.headers();
-    if let Some(server) = text(headers, &SERVER) {
+    if let Some(server) = header_text(headers, &SERVER) {
         table.good("server", &server);
     }
-    tell_agreed(reach, headers, table);
-    tell_manners(&conn, table).await;
-    tell_origins(reach.dial_http1(url)?, reach, table).await;
+    print_negotiated(options, headers, table);
+    print_ping_and_close(&conn, table).await;
+    print_origins(options.dial_http1(url)?, options, table).await;
     Ok(())
 }
 
-/// Is a WebSocket a stream of HTTP/2, if one asks for that (RFC 8441)?
-async fn over_http2(reach: &Reach, url: &str, table: &Table) -> Result<bool> {
+/// Returns whether the server opens a WebSocket over HTTP/2 (RFC 8441).
+async fn over_http2(options: &ConnectOptions, url: &str, table: &CheckTable) -> Result<bool> {
     let began = Instant::now();
-    match reach.dial_http2(url)?.connect().await {
+    match options.dial_http2(url)?.connect().await {
         Ok(conn) => {
             let status = conn.response().unwrap_or_default().status();
             let took = time(began.elapsed());
@@ -81,42 +80,42 @@ async fn over_http2(reach: &Reach, url: &str, table: &Table) -> Result<bool> {
             return Ok(true);
         }
         Err(DialError::NoHttp2) => {
-            table.row("HTTP/2", "no: the server allows no WebSockets over it", false);
+            table.row("HTTP/2", "no: the server does not support WebSockets over HTTP/2", false);
         }
-        // Over plain TCP, the server may not know what it is asked.
+        // Over plain TCP, an HTTP/1.1 server does not understand the request.
         Err(error) => {
-            let why = error.refusal().map(|refusal| format!("refused with {}", refusal.status));
-            let why = why.unwrap_or_else(|| exit::chain(&error));
+            let refused = error.refused_response();
+            let why = refused.map(|response| format!("refused with {}", response.status));
+            let why = why.unwrap_or_else(|| error_chain(&error));
             table.row("HTTP/2", &format!("no: {why}"), false);
         }
     }
     Ok(false)
 }
 
-/// The extensions with their parameters, and the subprotocol.
-fn tell_agreed(reach: &Reach, headers: &HeaderMap, table: &Table) {
-    match text(headers, &SEC_WEBSOCKET_EXTENSIONS) {
+/// Prints the extensions with their parameters, and the subprotocol.
+fn print_negotiated(options: &ConnectOptions, headers: &HeaderMap, table: &CheckTable) {
+    match header_text(headers, &SEC_WEBSOCKET_EXTENSIONS) {
         Some(extensions) => table.good("extensions", &extensions),
         None => table.row("extensions", "none: permessage-deflate was declined", false),
     }
-    match text(headers, &SEC_WEBSOCKET_PROTOCOL) {
+    match header_text(headers, &SEC_WEBSOCKET_PROTOCOL) {
         Some(name) => table.good("subprotocol", &name),
-        None if reach.subprotocols().is_empty() => {
+        None if options.subprotocols().is_empty() => {
             table.row("subprotocol", "none was offered (--subprotocol)", false);
         }
         None => {
-            let offered = reach.subprotocols().join(", ");
+            let offered = options.subprotocols().join(", ");
             table.row("subprotocol", &format!("none of {offered}"), false);
         }
     }
 }
 
-/// Does it answer pings and close frames?
-async fn tell_manners(conn: &Conn, table: &Table) {
-    let patience = Duration::from_secs(5);
-    match timeout(patience, conn.ping()).await {
+/// Prints whether the server answers a ping and a close frame.
+async fn print_ping_and_close(conn: &Conn, table: &CheckTable) {
+    match timeout(Duration::from_secs(5), conn.ping()).await {
         Ok(Ok(rtt)) => table.good("ping", &format!("pong after {}", time(rtt))),
-        Ok(Err(error)) => table.bad("ping", &exit::chain(&error)),
+        Ok(Err(error)) => table.bad("ping", &error_chain(&error)),
         Err(_) => table.bad("ping", "no pong within 5 s"),
     }
     let began = Instant::now();
@@ -126,31 +125,31 @@ async fn tell_manners(conn: &Conn, table: &Table) {
             let code = received.map(|close| close.to_string()).unwrap_or_default();
             table.good("close", &format!("{code}, after {}", time(began.elapsed())));
         }
-        Err(error) => table.bad("close", &exit::chain(&error)),
+        Err(error) => table.bad("close", &error_chain(&error)),
     }
 }
 
-/// May any web page connect, in the name of whoever looks at it?
-async fn tell_origins(dial: Dial, reach: &Reach, table: &Table) {
-    if reach.has_origin() {
+/// Prints whether web pages of every origin may connect.
+async fn print_origins(dial: Dial, options: &ConnectOptions, table: &CheckTable) {
+    if options.has_origin() {
         return;
     }
-    match dial.origin(FOREIGN).connect().await {
+    match dial.origin(FOREIGN_ORIGIN).connect().await {
         Ok(conn) => {
             conn.close_now();
-            table.row("origins", "any web page may connect", false);
+            table.row("origins", "every origin may connect", false);
         }
-        Err(error) => match error.refusal() {
-            Some(refusal) => {
-                table
-                    .good("origins", &format!("a foreign page is refused with {}", refusal.status));
+        Err(error) => match error.refused_response() {
+            Some(response) => {
+                let text = format!("a foreign origin is refused with {}", response.status);
+                table.good("origins", &text);
             }
-            None => table.bad("origins", &exit::chain(&error)),
+            None => table.bad("origins", &error_chain(&error)),
         },
     }
 }
 
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values: Vec<_> = headers
         .get_all(name)
         .iter()
@@ -159,10 +158,10 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// Rows of a name and what is to be said about it.
-struct Table(Style);
+/// Rows with a name and a result.
+struct CheckTable(Style);
 
-impl Table {
+impl CheckTable {
     fn good(&self, name: &str, text: &str) {
         self.row(name, text, true);
     }

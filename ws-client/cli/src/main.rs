@@ -1,37 +1,37 @@
-//! What does `ws`, the program for the command line, do?
+//! Which subcommands does `ws` have?
 
 mod bench;
 mod check;
 mod connect;
-mod exit;
+mod connect_options;
+mod exit_code;
+mod latency;
 mod listen;
-mod percentiles;
 mod ping;
 mod print;
-mod reach;
 mod tls;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Talks to WebSocket servers, is one, and measures them.
+/// A WebSocket client, test server and load generator.
 ///
-/// `ws <command> --help` has examples.
+/// See `ws <command> --help` for examples.
 #[derive(Parser)]
-#[command(name = "ws", version, after_help = exit::HELP)]
+#[command(name = "ws", version, after_help = exit_code::HELP)]
 enum Command {
-    Connect(connect::Args),
-    Listen(listen::Args),
-    Ping(ping::Args),
-    Bench(bench::Args),
-    Check(check::Args),
+    Connect(connect::ConnectArgs),
+    Listen(listen::ListenArgs),
+    Ping(ping::PingArgs),
+    Bench(bench::BenchArgs),
+    Check(check::CheckArgs),
 }
 
 fn main() -> ExitCode {
     let command = Command::parse();
     let mut runtime = match &command {
-        // What is measured should not be this.
+        // One thread would limit the measured server.
         Command::Bench(_) | Command::Listen(_) => tokio::runtime::Builder::new_multi_thread(),
         Command::Connect(_) | Command::Ping(_) | Command::Check(_) => {
             tokio::runtime::Builder::new_current_thread()
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     };
     let ran = runtime.enable_all().build().map_err(Into::into).and_then(|runtime| {
         let ran = runtime.block_on(run(command));
-        // A thread that reads the input cannot be told to stop.
+        // The thread that reads standard input cannot be stopped.
         runtime.shutdown_background();
         ran
     });
@@ -63,8 +63,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 mod tests {
     use super::*;
 
-    /// The words of a line for a shell, up to where its input or its output comes from a file,
-    /// or a comment begins.
+    /// The words of a shell command, up to a redirection or a comment.
     fn words(line: &str) -> Vec<String> {
         let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
         for character in line.chars().chain([' ']) {
@@ -81,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn every_example_is_understood() {
+    fn every_example_parses() {
         use clap::CommandFactory as _;
         let mut texts = vec![include_str!("../README.md").to_owned()];
         for word in Command::command().get_subcommands_mut() {
             texts.push(word.render_long_help().to_string());
         }
-        let mut understood = 0;
+        let mut parsed = 0;
         for line in texts.iter().flat_map(|text| text.lines()) {
             let line = line.trim_start().trim_start_matches("$ ");
             let line = match line.strip_prefix("echo ") {
@@ -100,8 +99,8 @@ mod tests {
             if let Err(error) = Command::try_parse_from(words(line)) {
                 panic!("{line}: {error}");
             }
-            understood += 1;
+            parsed += 1;
         }
-        assert!(understood > 20, "{understood}");
+        assert!(parsed > 20, "{parsed}");
     }
 }

@@ -1,29 +1,30 @@
-//! How does the program say something?
+//! How is text printed: output, notes, errors, numbers, colours?
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-/// A line for whoever uses the output. `false` when nobody does any more.
+/// Prints a line to standard output. Returns `false` if the output is closed.
 pub(crate) fn out(line: fmt::Arguments<'_>) -> bool {
     let mut out = io::stdout().lock();
     out.write_fmt(line).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_ok()
 }
 
-/// A line about what happens, for people.
+/// Prints a line to standard error.
 pub(crate) fn note(line: fmt::Arguments<'_>) {
-    // Nobody may be there to read it.
-    let _ = writeln!(io::stderr().lock(), "{}", harmless(&line.to_string()));
+    // Standard error may be closed.
+    let _ = writeln!(io::stderr().lock(), "{}", escape_control(&line.to_string()));
 }
 
+/// Prints an error to standard error.
 pub(crate) fn error(error: &anyhow::Error) {
     let (style, text) = (Style::of(&io::stderr()), format!("{error:#}"));
-    // Nobody may be there to read it.
-    let _ = writeln!(io::stderr().lock(), "{} {}", style.bad("error:"), harmless(&text));
+    // Standard error may be closed.
+    let _ = writeln!(io::stderr().lock(), "{} {}", style.bad("error:"), escape_control(&text));
 }
 
-/// Colours, where they are shown and wanted (no-color.org).
+/// Colours: on for a terminal, unless `NO_COLOR` is set (no-color.org).
 #[derive(Clone, Copy)]
 pub(crate) struct Style(bool);
 
@@ -67,12 +68,12 @@ impl Style {
     }
 }
 
-/// Is somebody sitting in front of it?
+/// Are standard input and output a terminal?
 pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// A duration in the unit that suits it, in four digits or so.
+/// A duration with about four digits, in µs, ms or s.
 pub(crate) fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match time.as_nanos() {
@@ -82,19 +83,33 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
-/// Text without what would change the terminal: a server must not move the cursor, or write
-/// what looks like ours.
-pub(crate) fn harmless(text: &str) -> String {
-    let is_harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
-    text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
+/// Replaces control characters. A peer must not control the terminal, or imitate the output of
+/// this program.
+pub(crate) fn escape_control(text: &str) -> String {
+    let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars().map(|c| if is_control(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// What a peer said, as it may be written to the output: unchanged, unless that is a terminal.
-pub(crate) fn foreign(text: &str) -> Cow<'_, str> {
-    if io::stdout().is_terminal() { harmless(text).into() } else { text.into() }
+/// Text of a peer for standard output: unchanged, unless that is a terminal.
+pub(crate) fn peer_text(text: &str) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { escape_control(text).into() } else { text.into() }
 }
 
-/// A number with its thousands apart.
+/// An error and its causes, in one line.
+pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// A number with thousands separators.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -112,12 +127,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_does_not_change_the_terminal() {
-        assert_eq!(harmless("a\x1b[2J\r\u{9b}b\n\tc"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\n\tc");
+    fn control_characters_are_replaced() {
+        assert_eq!(escape_control("a\x1b[2J\r\u{9b}b\n\tc"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\n\tc");
     }
 
     #[test]
-    fn numbers_are_for_people() {
+    fn numbers_and_times_are_readable() {
         for (number, expected) in
             [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")]
         {

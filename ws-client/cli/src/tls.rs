@@ -1,5 +1,6 @@
-//! Whom does one trust, and as whom does one come?
+//! Which certificates does the client trust and present?
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,9 +19,7 @@ use ws_client::rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use crate::reach::read;
-
-/// TLS as the options have it.
+/// The TLS settings of the options `--insecure`, `--cacert`, `--cert` and `--key`.
 pub(crate) fn config(
     insecure: bool,
     cacert: Option<&Path>,
@@ -32,57 +31,63 @@ pub(crate) fn config(
     let builder = builder.with_safe_default_protocol_versions()?;
     let builder = match cacert {
         _ if insecure => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerify(provider)))
         }
         Some(path) => builder.with_root_certificates(roots(path)?),
         None => builder.with_platform_verifier()?,
     };
-    identify(builder, cert, key)
+    with_client_cert(builder, cert, key)
 }
 
 fn roots(path: &Path) -> Result<RootCertStore> {
-    let pem = read(path, "--cacert")?;
+    let pem = read_file(path, "--cacert")?;
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(&pem) {
-        roots.add(root.context("this is no PEM (--cacert)")?)?;
+        roots.add(root.context("invalid PEM (--cacert)")?)?;
     }
-    ensure!(!roots.is_empty(), "there is no certificate in {} (--cacert)", path.display());
+    ensure!(!roots.is_empty(), "no certificate in {} (--cacert)", path.display());
     Ok(roots)
 }
 
-fn identify(
+fn with_client_cert(
     builder: ConfigBuilder<ClientConfig, WantsClientCert>,
     cert: Option<&Path>,
     key: Option<&Path>,
 ) -> Result<ClientConfig> {
     let Some(cert) = cert else { return Ok(builder.with_no_client_auth()) };
     let (chain, key) = identity(cert, key)?;
-    builder.with_client_auth_cert(chain, key).context("the key is not of the certificate (--key)")
+    builder
+        .with_client_auth_cert(chain, key)
+        .context("the key does not match the certificate (--key)")
 }
 
-/// A certificate, with those that vouch for it, and its key.
+/// A certificate chain and its private key. Without `key`, the key is in the file `cert`.
 pub(crate) fn identity(
     cert: &Path,
     key: Option<&Path>,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-    let pem = read(cert, "--cert")?;
+    let pem = read_file(cert, "--cert")?;
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.context("this is no PEM (--cert)")?;
-    ensure!(!chain.is_empty(), "there is no certificate in {} (--cert)", cert.display());
+    let chain = chain.context("invalid PEM (--cert)")?;
+    ensure!(!chain.is_empty(), "no certificate in {} (--cert)", cert.display());
     let key = match key {
-        Some(path) => PrivateKeyDer::from_pem_slice(&read(path, "--key")?),
+        Some(path) => PrivateKeyDer::from_pem_slice(&read_file(path, "--key")?),
         None => PrivateKeyDer::from_pem_slice(&pem),
     };
-    let key =
-        key.context("there is no private key (--key, or behind the certificate of --cert)")?;
+    let key = key.context("no private key (--key, or after the certificate in --cert)")?;
     Ok((chain, key))
 }
 
-/// Trusts any certificate, but still wants to see that its key is there.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+/// Reads the file of an option.
+fn read_file(path: &Path, option: &str) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {} ({option})", path.display()))
+}
 
-impl ServerCertVerifier for Anybody {
+/// Accepts every certificate, but still verifies that the server has its private key.
+#[derive(Debug)]
+struct NoVerify(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for NoVerify {
     fn verify_server_cert(
         &self,
         _certificate: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! How is a server kept busy?
+//! How is the load generated: which connection sends when, and what is counted?
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use ws_client::{Conn, Message};
 use ws_core::Prepared;
 
-use crate::exit;
-use crate::percentiles::Times;
+use crate::latency::LatencyHistogram;
+use crate::print::error_chain;
 
-/// How often a connection with a rate sends what is due then.
+/// The interval at which a connection with `--rate` sends its due messages.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Over how many the counting is spread, so that threads do not wait for each other.
+/// The number of counters. Connections are spread over them to reduce lock contention.
 const COUNTERS: usize = 16;
 
-/// What is sent, and what has come back.
+/// The load on all connections, and its results.
 pub(super) struct Load {
     message: Prepared,
     rate: Option<f64>,
@@ -29,19 +29,19 @@ pub(super) struct Load {
     failures: Mutex<BTreeMap<String, u64>>,
 }
 
-/// What happened since somebody looked.
+/// The results since the last [`Load::take_counters`].
 pub(super) struct Counter {
     pub(super) sent: u64,
-    /// From when a message was due to when it was back.
-    pub(super) times: Times,
+    /// From the scheduled time of a message to its echo.
+    pub(super) times: LatencyHistogram,
 }
 
-/// Messages that are under way: when they were due, and how many.
-type Pending = Mutex<VecDeque<(Instant, u32)>>;
+/// The messages in flight: scheduled times, with the number of messages at each.
+type InFlight = Mutex<VecDeque<(Instant, u32)>>;
 
 impl Load {
     pub(super) fn new(message: Message, rate: Option<f64>, pipeline: u32) -> Result<Self> {
-        let counter = || Ok(Mutex::new(Counter { sent: 0, times: Times::new()? }));
+        let counter = || Ok(Mutex::new(Counter { sent: 0, times: LatencyHistogram::new()? }));
         Ok(Self {
             message: Prepared::new(message),
             rate,
@@ -51,53 +51,54 @@ impl Load {
         })
     }
 
-    /// Begins to send on all connections.
+    /// Starts the tasks of all connections.
     pub(super) fn start(self: &Arc<Self>, conns: &[Conn], began: Instant) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for (number, conn) in conns.iter().enumerate() {
-            let pending = Arc::new(Pending::default());
+            let in_flight = Arc::new(InFlight::default());
             let (load, conn) = (Arc::clone(self), conn.clone());
             if let Some(rate) = self.rate {
-                let (load, conn, pending) = (Arc::clone(&load), conn.clone(), Arc::clone(&pending));
+                let (load, conn, in_flight) =
+                    (Arc::clone(&load), conn.clone(), Arc::clone(&in_flight));
                 let tick = TICK.max(Duration::from_secs_f64(1.0 / rate));
-                // Not all at once.
+                // Spreads the ticks of the connections.
                 let offset = tick.mul_f64(number as f64 / conns.len() as f64);
                 tasks.spawn(async move {
-                    load.send_at(rate, tick, began + offset, number, &conn, &pending).await;
+                    load.send_at_rate(rate, tick, began + offset, number, &conn, &in_flight).await;
                 });
             }
             tasks.spawn(async move {
-                let why = load.receive(number, &conn, &pending).await;
+                let why = load.receive(number, &conn, &in_flight).await;
                 *load.failures.lock().entry(why).or_default() += 1;
             });
         }
         tasks
     }
 
-    /// What has happened since the last look.
-    pub(super) fn look(&self) -> Vec<Counter> {
+    /// Returns the results, and resets them.
+    pub(super) fn take_counters(&self) -> Vec<Counter> {
         let take = |counter: &Mutex<Counter>| {
-            let fresh = Counter { sent: 0, times: Times::new().ok()? };
+            let fresh = Counter { sent: 0, times: LatencyHistogram::new().ok()? };
             Some(std::mem::replace(&mut *counter.lock(), fresh))
         };
         self.counters.iter().filter_map(take).collect()
     }
 
-    /// Why connections were given up, and how many.
+    /// The number of failed connections, by reason.
     pub(super) fn failures(&self) -> BTreeMap<String, u64> {
         self.failures.lock().clone()
     }
 
-    /// Sends what is due at each tick. When the connection takes it late, it was due then
-    /// nevertheless.
-    async fn send_at(
+    /// Sends the due messages at each tick. Their scheduled time is that of the tick, even if the
+    /// connection takes them later.
+    async fn send_at_rate(
         &self,
         rate: f64,
         tick: Duration,
         first: Instant,
         number: usize,
         conn: &Conn,
-        pending: &Pending,
+        in_flight: &InFlight,
     ) {
         let mut ticks = interval_at(first, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -109,10 +110,10 @@ impl Load {
             let count = due as u32;
             due -= f64::from(count);
             if count > 0 {
-                pending.lock().push_back((when, count));
+                in_flight.lock().push_back((when, count));
             }
             for _ in 0..count {
-                // Prepared ones leave together. Why it fails is told to `receive`.
+                // Prepared messages are written in batches. `receive` reports an error.
                 if conn.write_prepared(&self.message).await.is_err() {
                     return;
                 }
@@ -121,14 +122,14 @@ impl Load {
         }
     }
 
-    /// Takes echoes, and without a rate sends another message for each. Tells why it ends.
-    async fn receive(&self, number: usize, conn: &Conn, pending: &Pending) -> String {
+    /// Receives echoes, and without a rate sends a message for each. Returns why it failed.
+    async fn receive(&self, number: usize, conn: &Conn, in_flight: &InFlight) -> String {
         let expected = self.message.message();
         if self.rate.is_none() {
-            pending.lock().push_back((Instant::now(), self.pipeline));
+            in_flight.lock().push_back((Instant::now(), self.pipeline));
             for _ in 0..self.pipeline {
                 if let Err(error) = conn.write(expected).await {
-                    return exit::chain(&error);
+                    return error_chain(&error);
                 }
             }
             self.count(number, |counter| counter.sent += u64::from(self.pipeline));
@@ -136,26 +137,26 @@ impl Load {
         loop {
             let message = match conn.read().await {
                 Ok(message) => message,
-                Err(error) => return exit::chain(&error),
+                Err(error) => return error_chain(&error),
             };
             if message != *expected {
                 conn.close_now();
-                return "the server sent something else than an echo".to_owned();
+                return "the server sent a message that is not an echo".to_owned();
             }
             let now = Instant::now();
-            let Some(due) = pop(pending) else {
+            let Some(scheduled) = pop(in_flight) else {
                 conn.close_now();
-                return "the server sent more than it was sent".to_owned();
+                return "the server sent more messages than it received".to_owned();
             };
-            let again = self.rate.is_none();
+            let is_pipelined = self.rate.is_none();
             self.count(number, |counter| {
-                counter.times.add(now - due);
-                counter.sent += u64::from(again);
+                counter.times.add(now - scheduled);
+                counter.sent += u64::from(is_pipelined);
             });
-            if again {
-                pending.lock().push_back((now, 1));
+            if is_pipelined {
+                in_flight.lock().push_back((now, 1));
                 if let Err(error) = conn.write(message).await {
-                    return exit::chain(&error);
+                    return error_chain(&error);
                 }
             }
         }
@@ -168,14 +169,14 @@ impl Load {
     }
 }
 
-/// When the first of the messages under way was due.
-fn pop(pending: &Pending) -> Option<Instant> {
-    let mut pending = pending.lock();
-    let (when, count) = pending.front_mut()?;
+/// Removes the first message in flight, and returns its scheduled time.
+fn pop(in_flight: &InFlight) -> Option<Instant> {
+    let mut in_flight = in_flight.lock();
+    let (when, count) = in_flight.front_mut()?;
     let when = *when;
     *count -= 1;
     if *count == 0 {
-        pending.pop_front();
+        in_flight.pop_front();
     }
     Some(when)
 }

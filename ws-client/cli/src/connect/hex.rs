@@ -1,14 +1,14 @@
-//! How do bytes look in hex?
+//! How are bytes printed and parsed in hex?
 
 use std::fmt::Write as _;
 
-/// More than this is not for people.
-const SHOWN: usize = 1024;
+/// The maximum number of bytes in a dump.
+const MAX_DUMP: usize = 1024;
 
-/// Sixteen bytes a line, with their places and the characters they may be.
+/// A dump with sixteen bytes per line, with offsets and ASCII characters.
 pub(super) fn dump(bytes: &[u8]) -> String {
     let mut text = String::new();
-    let shown = bytes.get(..SHOWN).unwrap_or(bytes);
+    let shown = bytes.get(..MAX_DUMP).unwrap_or(bytes);
     for (number, row) in shown.chunks(16).enumerate() {
         let _ = write!(text, "  {:06x} ", number * 16);
         for index in 0..16 {
@@ -30,12 +30,12 @@ pub(super) fn dump(bytes: &[u8]) -> String {
     text
 }
 
-/// All in one line.
+/// All bytes in one line.
 pub(super) fn line(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes of digits, which may stand apart; `None` if they are not such.
+/// Parses pairs of hex digits, with optional spaces. `None` if the text is invalid.
 pub(super) fn parse(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<_> = text
         .chars()
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_have_their_place_and_their_letter() {
+    fn a_dump_has_offsets_and_characters() {
         let text = dump(b"0123456789abcdefg\x00\xff");
         assert_eq!(
             text,
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_typed() {
+    fn a_printed_line_parses() {
         assert_eq!(line(b"\x00\xff"), "00ff");
         assert_eq!(parse("00 Ff"), Some(vec![0, 255]));
         assert_eq!(parse(""), Some(vec![]));

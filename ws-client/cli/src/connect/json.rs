@@ -1,12 +1,12 @@
-//! How does JSON look to people?
+//! How is JSON indented and coloured?
 
-use crate::print::{Style, harmless};
+use crate::print::{Style, escape_control};
 
-/// What fits stays in one line.
+/// Shorter JSON stays in one line.
 const WIDTH: usize = 72;
 
-/// Indents an object or an array, and leaves every name, number and string as it was sent.
-/// `None` for everything else.
+/// Indents an object or an array. Names, numbers and strings are not changed. Returns `None` for
+/// other text.
 pub(super) fn pretty(text: &str, style: Style) -> Option<String> {
     let text = text.trim();
     if !text.starts_with(['{', '[']) || serde_json::from_str::<serde_json::Value>(text).is_err() {
@@ -40,7 +40,7 @@ pub(super) fn pretty(text: &str, style: Style) -> Option<String> {
             ":" => out.push_str(": "),
             _ => {
                 let is_name = tokens.peek().is_some_and(|next| *next == ":");
-                let token = harmless(token);
+                let token = escape_control(token);
                 out.push_str(&match () {
                     () if is_name => style.name(token),
                     () if token.starts_with('"') => style.value(token),
@@ -78,7 +78,7 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// How long the string is that this begins with.
+/// The length of the string literal at the start of `text`.
 fn string(text: &str) -> usize {
     let mut escaped = false;
     for (index, c) in text.char_indices().skip(1) {
@@ -101,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_stays_in_a_line() {
+    fn short_json_stays_in_one_line() {
         check(" {}", "{}");
         check(r#"{"b":[1,2.50, -1e9],"a" : null}"#, r#"{"b": [1, 2.50, -1e9], "a": null}"#);
         check(r#"[ { } , [ ] ]"#, "[{}, []]");
     }
 
     #[test]
-    fn what_is_long_is_indented_and_nothing_in_it_is_changed() {
+    fn long_json_is_indented_without_changes() {
         let long = "x".repeat(WIDTH);
         check(
             &format!(r#"{{"z":"{long}\"{{","a":[12345678901234567890,{{}}]}}"#),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_left_alone() {
+    fn other_text_is_not_changed() {
         for text in ["", "hello", "12", "\"a\"", "{", "{a:1}", "[1,]", "{} {}"] {
             assert_eq!(pretty(text, Style::plain()), None, "{text}");
         }

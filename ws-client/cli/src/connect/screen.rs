@@ -1,4 +1,4 @@
-//! How is what arrives shown?
+//! How are received messages and notes printed?
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -7,12 +7,13 @@ use jiff::Zoned;
 use ws_client::Message;
 use ws_client::http::Response;
 
-use super::typing::Terminal;
-use super::{Args, When, hex, json};
-use crate::print::{self, Style, foreign, harmless};
+use super::args::{ConnectArgs, PrettyMode};
+use super::line_editor::Terminal;
+use super::{hex, json};
+use crate::print::{self, Style, escape_control, peer_text};
 
 pub(super) struct Screen {
-    /// The prompt that messages are shown above, when there is one.
+    /// The prompt, above which messages are printed.
     terminal: Option<Terminal>,
     interactive: bool,
     style: Style,
@@ -24,11 +25,11 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(args: &Args, interactive: bool) -> Self {
+    pub(super) fn new(args: &ConnectArgs, interactive: bool) -> Self {
         let pretty = match args.pretty {
-            When::Auto => interactive,
-            When::Always => true,
-            When::Never => false,
+            PrettyMode::Auto => interactive,
+            PrettyMode::Always => true,
+            PrettyMode::Never => false,
         };
         Self {
             terminal: None,
@@ -46,10 +47,10 @@ impl Screen {
         self.terminal = Some(terminal);
     }
 
-    /// Shows a message. `false` when nobody sees it any more.
+    /// Prints a message. Returns `false` if the output is closed.
     pub(super) fn message(&self, message: &Message) -> bool {
         if self.interactive {
-            let text = self.for_people(message);
+            let text = self.format_message(message);
             return self.above_prompt(text);
         }
         let mut out = io::stdout().lock();
@@ -64,19 +65,19 @@ impl Screen {
         written.and_then(|()| out.flush()).is_ok()
     }
 
-    /// Says what happens, beside the messages.
+    /// Prints a note, unless `--quiet`.
     pub(super) fn note(&self, text: &str) {
         if self.quiet {
             return;
         }
         if self.interactive {
-            self.above_prompt(self.noted(text));
+            self.above_prompt(self.format_note(text));
         } else {
             print::note(format_args!("{}{text}", self.time()));
         }
     }
 
-    /// Shows the answer of the server to the opening handshake.
+    /// Prints the response to the opening handshake.
     pub(super) fn response(&self, response: &Response<()>) {
         let mut text = format!("{:?} {}", response.version(), response.status());
         for (name, value) in response.headers() {
@@ -85,15 +86,15 @@ impl Screen {
         print::note(format_args!("{text}\n"));
     }
 
-    /// Says the last, and leaves the terminal as it was.
+    /// Prints the last note, and restores the terminal.
     pub(super) fn finish(&self, text: &str) {
         match &self.terminal {
-            Some(terminal) => terminal.finish(self.noted(text)),
+            Some(terminal) => terminal.finish(self.format_note(text)),
             None => self.note(text),
         }
     }
 
-    fn for_people(&self, message: &Message) -> String {
+    fn format_message(&self, message: &Message) -> String {
         let (mark, time) = (self.style.name("<"), self.time());
         match message.as_text() {
             Some(text) => format!("{time}{mark} {}\n", self.pretty(text)),
@@ -107,16 +108,16 @@ impl Screen {
         }
     }
 
-    fn noted(&self, text: &str) -> String {
+    fn format_note(&self, text: &str) -> String {
         if self.quiet || text.is_empty() {
             return String::new();
         }
-        format!("{}{}\n", self.time(), self.style.dim(harmless(text)))
+        format!("{}{}\n", self.time(), self.style.dim(escape_control(text)))
     }
 
     fn pretty(&self, text: &str) -> String {
         let indented = if self.pretty { json::pretty(text, self.style) } else { None };
-        indented.unwrap_or_else(|| foreign(text).into_owned())
+        indented.unwrap_or_else(|| peer_text(text).into_owned())
     }
 
     fn above_prompt(&self, text: String) -> bool {

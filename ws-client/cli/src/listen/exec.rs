@@ -1,4 +1,4 @@
-//! How does a program that knows lines talk to a WebSocket?
+//! How are messages exchanged with a command, as lines of its input and output?
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -11,50 +11,50 @@ use tokio::select;
 use tokio::time::timeout;
 use ws_client::{Conn, Message, StatusCode};
 
-/// How long a program may take to end when its client is gone.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long the command may run after the connection has ended.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs a program until it ends, or the connection does.
+/// Runs a command until it exits or the connection ends.
 pub(super) async fn run(
     conn: &Conn,
     program: &str,
     arguments: &[String],
     peer: SocketAddr,
-    asked: &str,
+    request_uri: &str,
 ) -> Result<()> {
     let mut child = Command::new(program)
         .args(arguments)
         .env("REMOTE_ADDR", peer.ip().to_string())
-        .env("REQUEST_URI", asked)
+        .env("REQUEST_URI", request_uri)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot run {program}"))?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        bail!("{program} has no input or no output");
+        bail!("{program} has no input or output");
     };
     select! {
-        // Its input is closed with this: time to end.
-        () = listen(conn, stdin) => {}
-        said = speak(conn, stdout) => said?,
+        // Drops its input, which asks it to exit.
+        () = write_lines(conn, stdin) => {}
+        sent = send_lines(conn, stdout) => sent?,
     }
-    end(conn, program, &mut child).await
+    wait_for_exit(conn, program, &mut child).await
 }
 
-/// Each message is a line of its input.
-async fn listen(conn: &Conn, mut stdin: ChildStdin) {
+/// Writes each message to its input, as a line.
+async fn write_lines(conn: &Conn, mut stdin: ChildStdin) {
     while let Ok(message) = conn.read().await {
         let line = [message.as_bytes(), &b"\n"[..]].concat();
-        // It may have closed its input, and still speak.
+        // It has closed its input, but may still write output.
         if stdin.write_all(&line).await.is_err() {
             conn.closed().await;
         }
     }
 }
 
-/// Each line of its output is a message: text, if it is UTF-8.
-async fn speak(conn: &Conn, stdout: ChildStdout) -> Result<()> {
+/// Sends each line of its output as a message: text if it is UTF-8, else binary.
+async fn send_lines(conn: &Conn, stdout: ChildStdout) -> Result<()> {
     let mut stdout = BufReader::new(stdout);
     loop {
         let mut line = Vec::new();
@@ -69,16 +69,16 @@ async fn speak(conn: &Conn, stdout: ChildStdout) -> Result<()> {
     }
 }
 
-async fn end(conn: &Conn, program: &str, child: &mut Child) -> Result<()> {
-    let Ok(status) = timeout(GRACE, child.wait()).await else {
+async fn wait_for_exit(conn: &Conn, program: &str, child: &mut Child) -> Result<()> {
+    let Ok(status) = timeout(EXIT_TIMEOUT, child.wait()).await else {
         child.kill().await?;
-        bail!("{program} did not end with its input");
+        bail!("{program} did not exit after the end of its input");
     };
     let status = status?;
     if !status.success() && conn.ending().is_none() {
-        // How it went is of no interest.
+        // The connection may have ended meanwhile.
         let _ = conn.close(StatusCode::INTERNAL_ERROR, "").await;
-        bail!("{program} ended with {status}");
+        bail!("{program} exited with {status}");
     }
     Ok(())
 }

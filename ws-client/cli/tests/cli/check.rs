@@ -38,7 +38,7 @@ fn what_a_server_agrees_to_is_told() {
         &[
             ("extensions", "declined"),
             ("subprotocol", "none of chat"),
-            ("origins", "any web page may connect"),
+            ("origins", "every origin may connect"),
         ],
     );
     check(&run(&["check", "127.0.0.1:1"], b""), 1, &[("HTTP/1.1", "refused"), ("HTTP/2", "no")]);

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use ws_client::reconnect::{Backoff, Outbox, State};
+use ws_client::reconnect::{Backoff, ReconnectState, SendQueueConfig};
 use ws_client::{Dial, Reconnect, ReconnectingConn, StatusCode};
 
 use crate::program::{Server, run, signal, ws};
@@ -65,14 +65,14 @@ fn receive_and_kill(mut victim: Victim) -> (Vec<Vec<u64>>, Victim) {
 
 /// Writes all numbers, while the server is killed; gives what arrived, and how many attempts
 /// there were.
-async fn deliver(outbox: Outbox) -> (Vec<Vec<u64>>, u64) {
+async fn deliver(queue: SendQueueConfig) -> (Vec<Vec<u64>>, u64) {
     let victim = Victim::start("127.0.0.1:0");
     let dial = Dial::new(&victim.server.url);
     let (first, max) = (Duration::from_millis(20), Duration::from_millis(200));
     // So little room that they are written all along, and not all at once.
     let conn = Reconnect::new(dial)
         .backoff(Backoff::new().first(first).max(max))
-        .outbox(outbox.capacity(100 * 68))
+        .send_queue(queue.capacity(100 * 68))
         .start();
     let receiving = tokio::task::spawn_blocking(|| receive_and_kill(victim));
     let attempts = tokio::spawn(count_attempts(conn.clone()));
@@ -101,7 +101,7 @@ async fn count_attempts(conn: ReconnectingConn) -> u64 {
     drop(conn);
     let mut attempts = 0;
     while let Some(state) = events.next().await {
-        attempts += u64::from(matches!(state, State::Connecting { .. }));
+        attempts += u64::from(matches!(state, ReconnectState::Connecting { .. }));
     }
     attempts
 }
@@ -125,7 +125,7 @@ fn check_attempts(attempts: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_least_once_loses_nothing() {
-    let (runs, attempts) = deliver(Outbox::at_least_once()).await;
+    let (runs, attempts) = deliver(SendQueueConfig::at_least_once()).await;
     check_runs(&runs);
     check_attempts(attempts);
     let mut next = 0;
@@ -139,7 +139,7 @@ async fn at_least_once_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_most_once_repeats_nothing() {
-    let (runs, attempts) = deliver(Outbox::at_most_once()).await;
+    let (runs, attempts) = deliver(SendQueueConfig::at_most_once()).await;
     check_runs(&runs);
     check_attempts(attempts);
     let all: Vec<_> = runs.concat();
@@ -161,7 +161,7 @@ fn bereft(args: &[&str]) -> (String, Child, BufReader<ChildStderr>) {
     let mut said = BufReader::new(child.stderr.take().unwrap());
     hear(&mut said, "connected (");
     server.child.kill().unwrap();
-    hear(&mut said, "; again in ");
+    hear(&mut said, "; next attempt in ");
     (server.address().to_owned(), child, said)
 }
 

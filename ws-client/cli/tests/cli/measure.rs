@@ -49,11 +49,11 @@ fn echoes_are_counted() {
             assert!(ran.out.contains(text), "{text}: {}", ran.out);
         }
     };
-    check(&[], &["(in this process): 10 connections, 1 messages under way each, 128 bytes"]);
+    check(&[], &["(in this process): 10 connections, 1 messages in flight each, 128 bytes"]);
     check(&[&server.url, "-C", "2", "-p", "8", "--size", "0"], &["2 connections", "0 bytes"]);
     check(
         &[&server.url, "-C", "3", "--rate", "50", "--payload", "hello"],
-        &["% of what was asked"],
+        &["% of the requested rate"],
     );
     check(&[&server.url, "-b", "--compress"], &[]);
 }
@@ -67,5 +67,5 @@ fn a_server_that_does_not_echo_is_told() {
     };
     check(&["-q", "--sink"], "does the server echo?");
     check(&["-q", "--close", "1013"], "connections: the connection is closed: closed with 1013");
-    check(&["-q", "--", "yes"], "something else than an echo");
+    check(&["-q", "--", "yes"], "a message that is not an echo");
 }

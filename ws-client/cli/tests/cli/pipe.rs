@@ -208,7 +208,7 @@ fn it_connects_again_when_it_is_told_to() {
     assert!(child.wait().unwrap().success());
     let mut said = String::new();
     std::io::Read::read_to_string(&mut err, &mut said).unwrap();
-    assert_eq!(said.matches("connected again").count(), 2, "{said}");
+    assert_eq!(said.matches("reconnected").count(), 2, "{said}");
     let refused = run(&["connect", "--reconnect", "--max-attempts", "1", "127.0.0.1:1"], b"");
     refused.check(1, "", "Connection refused");
 }

@@ -68,7 +68,7 @@ fn one_types_and_sees_what_comes_back() {
     terminal.types("//slash\r");
     terminal.sees("< /slash");
     terminal.types("/nonsense\r");
-    terminal.sees("there is no /nonsense");
+    terminal.sees("unknown command /nonsense");
     terminal.types("\x04");
     terminal.sees("closed with 1000 normal closure");
     terminal.exits(0);
@@ -115,11 +115,11 @@ fn it_is_told_when_the_connection_is_lost_and_there_again() {
     terminal.sees("Ctrl-D closes");
     server.child.kill().unwrap();
     server.child.wait().unwrap();
-    terminal.sees("the connection was cut without a close frame (1006)");
-    terminal.sees("again in");
+    terminal.sees("the connection ended without a close frame (1006)");
+    terminal.sees("next attempt in");
     terminal.types("written meanwhile\r");
     let _server = Server::start_at(&address, &["-q"]);
-    terminal.sees("connected again");
+    terminal.sees("reconnected");
     terminal.sees("< written meanwhile");
     terminal.types("\x04");
     terminal.sees("closed");

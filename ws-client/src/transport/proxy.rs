@@ -1,11 +1,11 @@
-//! How does one get through a proxy?
+//! How is a connection made through a proxy?
 
 use std::future::{Ready, ready};
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
@@ -13,79 +13,64 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::stream::{AsyncStream, TransportConfig, TransportStream};
+use super::tcp;
 use super::tls::{self, Alpn};
-use super::{Route, Stream, Transport, tcp};
-use crate::error::Cause;
-use crate::over_stream::exchange;
-use crate::{DialError, InvalidUrl};
+use crate::error::{DialError, ProxyError};
+use crate::http1::exchange;
 
-/// Why a proxy did not let us through.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProxyError {
-    /// Its URL is none, or has a scheme that no proxy has. Nothing was sent.
-    #[error("its URL cannot be used (`Dialer::proxy`)")]
-    Url(#[source] InvalidUrl),
-    /// It cannot be reached itself: the error says at which step.
-    #[error("it cannot be reached")]
-    Unreachable(#[source] Box<DialError>),
-    /// It answered `CONNECT` with another status than 2xx: 407 where it wants to be told a
-    /// user and a password, or others.
-    #[error("it refused with {0}")]
-    Refused(StatusCode),
-    /// It refused otherwise, hung up, or is none.
-    #[error("it did not make a tunnel")]
-    Failed(#[source] Cause),
-}
-
-/// Gets through a proxy to a host.
+/// Connects to a host through a proxy. Returns the stream and the address of the proxy.
 pub(super) async fn connect(
     proxy: &Intercept,
-    route: &Route,
+    config: &TransportConfig,
     host: &str,
     port: u16,
-) -> Result<(Transport, Option<SocketAddr>), DialError> {
+) -> Result<(TransportStream, Option<SocketAddr>), DialError> {
     let unreachable = |error| ProxyError::Unreachable(Box::new(error));
-    let tcp = reach(proxy.uri(), route).await.map_err(unreachable)?;
+    let tcp = connect_tcp(proxy.uri(), config).await.map_err(unreachable)?;
     let peer = tcp.peer_addr().ok();
     let io = match proxy.uri().scheme_str().unwrap_or_default() {
         "http" => tunnel(tcp, host, port, proxy.basic_auth()).await?,
         "https" => {
-            let io = secure(tcp, proxy.uri(), route).await.map_err(unreachable)?;
+            let io = connect_tls(tcp, proxy.uri(), config).await.map_err(unreachable)?;
             tunnel(io, host, port, proxy.basic_auth()).await?
         }
-        scheme => Transport::Tcp(socks(scheme, proxy, tcp, host, port).await?),
+        scheme => TransportStream::Tcp(socks(scheme, proxy, tcp, host, port).await?),
     };
     Ok((io, peer))
 }
 
-/// Goes to the proxy itself.
-async fn reach(proxy: &Uri, route: &Route) -> Result<TcpStream, DialError> {
+/// Opens a TCP connection to the proxy.
+async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream, DialError> {
     let default = match proxy.scheme_str() {
         Some("http") => 80,
         Some("https") => 443,
         _ => 1080,
     };
     let port = proxy.port_u16().unwrap_or(default);
-    tcp::connect(proxy.host().unwrap_or_default(), port, route.local).await
+    tcp::connect(proxy.host().unwrap_or_default(), port, config.local_address).await
 }
 
-/// Speaks TLS with the proxy itself.
-async fn secure(tcp: TcpStream, proxy: &Uri, route: &Route) -> Result<Box<dyn Stream>, DialError> {
-    let config = tls::config(route.tls.as_ref(), Alpn::HTTP1)?;
-    Ok(tls::handshake(config, proxy.host().unwrap_or_default(), tcp).await?.0)
+/// Does the TLS handshake with the proxy.
+async fn connect_tls(
+    tcp: TcpStream,
+    proxy: &Uri,
+    config: &TransportConfig,
+) -> Result<Box<dyn AsyncStream>, DialError> {
+    let tls = tls::config(config.tls.as_ref(), Alpn::HTTP1)?;
+    Ok(tls::handshake(tls, proxy.host().unwrap_or_default(), tcp).await?.0)
 }
 
-/// Asks a proxy of HTTP to connect (RFC 9110 §9.3.6).
+/// Opens a tunnel through an HTTP proxy by `CONNECT` (RFC 9110 §9.3.6).
 ///
-/// hyper-util could do it, but keeps the status to itself, and drops what the server has
-/// said by then.
-async fn tunnel<T: Stream + Into<Transport> + 'static>(
+/// The `Tunnel` of hyper-util does not report the status, and drops bytes that arrive with
+/// the response.
+async fn tunnel<T: AsyncStream + Into<TransportStream> + 'static>(
     mut io: T,
     host: &str,
     port: u16,
     auth: Option<&HeaderValue>,
-) -> Result<Transport, ProxyError> {
+) -> Result<TransportStream, ProxyError> {
     let mut head =
         format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n").into_bytes();
     if let Some(auth) = auth {
@@ -103,10 +88,10 @@ async fn tunnel<T: Stream + Into<Transport> + 'static>(
         return Ok(io.into());
     }
     let (read, write) = tokio::io::split(io);
-    Ok(Transport::Other(Box::new(tokio::io::join(Cursor::new(rest).chain(read), write))))
+    Ok(TransportStream::Boxed(Box::new(tokio::io::join(Cursor::new(rest).chain(read), write))))
 }
 
-/// Asks a proxy of SOCKS to connect.
+/// Opens a tunnel through a SOCKS proxy.
 async fn socks(
     scheme: &str,
     proxy: &Intercept,
@@ -114,31 +99,31 @@ async fn socks(
     host: &str,
     port: u16,
 ) -> Result<TcpStream, DialError> {
-    let there = match scheme {
+    let target = match scheme {
         "socks4" | "socks5" => {
             tcp::address_uri(tcp::lookup(host, port, scheme == "socks4").await?)?
         }
         _ => tcp::uri(host, port)?,
     };
-    let (given, proxy_uri) = (Given(Some(TokioIo::new(tcp))), proxy.uri().clone());
+    let (connector, proxy_uri) = (ReadyConnector(Some(TokioIo::new(tcp))), proxy.uri().clone());
     let done = match scheme {
-        "socks4" | "socks4a" => SocksV4::new(proxy_uri, given).call(there).await,
+        "socks4" | "socks4a" => SocksV4::new(proxy_uri, connector).call(target).await,
         _ => {
-            let mut socks = SocksV5::new(proxy_uri, given);
+            let mut socks = SocksV5::new(proxy_uri, connector);
             if let Some((user, password)) = proxy.raw_auth() {
                 socks = socks.with_auth(user.to_owned(), password.to_owned());
             }
-            socks.call(there).await
+            socks.call(target).await
         }
     };
     let io = done.map_err(|error| ProxyError::Failed(error.into()))?;
     Ok(io.into_inner())
 }
 
-/// A connector that is there already.
-struct Given<T>(Option<T>);
+/// A connector that returns an existing connection.
+struct ReadyConnector<T>(Option<T>);
 
-impl<T> Service<Uri> for Given<T> {
+impl<T> Service<Uri> for ReadyConnector<T> {
     type Response = T;
     type Error = io::Error;
     type Future = Ready<io::Result<T>>;

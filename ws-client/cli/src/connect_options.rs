@@ -1,72 +1,71 @@
-//! How does one get to the server, and what does one ask it for?
+//! Which options do all subcommands that connect have?
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive};
 
-use crate::exit::chain;
+use crate::print::error_chain;
 use crate::tls;
 
-/// What the subcommands that connect have in common.
+/// The options of all subcommands that connect.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Opening the connection")]
-pub(crate) struct Reach {
-    /// A header to send; may be repeated
+pub(crate) struct ConnectOptions {
+    /// Sends a header; may be repeated
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(String, String)>,
-    /// The subprotocols to offer, the preferred one first; may be repeated
+    /// Offers a subprotocol, in order of preference; may be repeated
     #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
     subprotocol: Vec<String>,
-    /// The web page to pretend to be, as https://example.com
+    /// Sends an Origin header, such as https://example.com
     #[arg(short, long, value_name = "URL")]
     origin: Option<String>,
     /// Offers compression (permessage-deflate)
     #[arg(short, long, value_name = "HOW", num_args = 0..=1, default_missing_value = "takeover", require_equals = true)]
-    compress: Option<Compress>,
-    /// The proxy to go through, as http://user:password@host:3128 or socks5h://host:1080;
-    /// by default that of the environment
+    compress: Option<CompressionMode>,
+    /// Uses a proxy, such as http://user:password@host:3128 or socks5h://host:1080; the default
+    /// is the environment
     #[arg(short = 'x', long, value_name = "URL")]
     proxy: Option<String>,
-    /// Goes by HTTP/2 over wss:// where the server allows it; then all connections share one.
-    /// ws:// goes by HTTP/1.1
+    /// Uses HTTP/2 for wss:// if the server supports it, with one connection for all WebSockets.
+    /// ws:// uses HTTP/1.1
     #[arg(long)]
     http2: bool,
-    /// Does not check the certificate of the server
+    /// Does not verify the certificate of the server
     #[arg(short = 'k', long)]
     insecure: bool,
-    /// Trusts the authorities in this PEM file, and no others
+    /// Trusts only the root certificates in this PEM file
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// The certificate to show to the server, as PEM, and behind it its key unless --key has it
+    /// Presents the client certificate in this PEM file; its key is there too, or in --key
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
-    /// The key of the certificate, as PEM
+    /// The private key of --cert, as PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// How long opening the connection may take
+    /// The timeout for opening the connection
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     connect_timeout: Duration,
-    /// The longest message to accept, in bytes
+    /// The maximum length of a received message
     #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
     max_size: usize,
-    /// Pings a silent server so often, and gives it up if it does not answer as long again
+    /// Pings the server after this idle time, and waits as long for the pong
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     keepalive: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Compress {
-    /// Messages may refer to those before
+pub(crate) enum CompressionMode {
+    /// With context takeover
     Takeover,
-    /// Each message by itself
+    /// Without context takeover
     NoTakeover,
 }
 
-impl Compress {
+impl CompressionMode {
     pub(crate) const fn settings(self) -> Compression {
         match self {
             Self::Takeover => Compression::context_takeover(),
@@ -75,8 +74,8 @@ impl Compress {
     }
 }
 
-impl Reach {
-    /// What to dial.
+impl ConnectOptions {
+    /// The settings to dial a URL.
     pub(crate) fn dial(&self, url: &str) -> Result<Dial> {
         let mut config = Config::new().read_limit(self.max_size);
         if let Some(how) = self.compress {
@@ -85,7 +84,7 @@ impl Reach {
         if let Some(interval) = self.keepalive {
             config = config.keepalive(Keepalive::every(interval));
         }
-        let mut dial = Dial::new(complete(url))
+        let mut dial = Dial::new(complete_url(url))
             .subprotocols(&self.subprotocol)
             .config(config)
             .connect_timeout(self.connect_timeout);
@@ -99,12 +98,12 @@ impl Reach {
         Ok(dial.dialer(&if self.http2 { dialer.http2() } else { dialer }))
     }
 
-    /// The same, but by HTTP/2 or not at all.
+    /// The same, over HTTP/2 only.
     pub(crate) fn dial_http2(&self, url: &str) -> Result<Dial> {
         Ok(self.dial(url)?.dialer(&self.dialer()?.http2_only()))
     }
 
-    /// The same, but not by HTTP/2.
+    /// The same, over HTTP/1.1 only.
     pub(crate) fn dial_http1(&self, url: &str) -> Result<Dial> {
         Ok(self.dial(url)?.dialer(&self.dialer()?))
     }
@@ -119,7 +118,7 @@ impl Reach {
 
     pub(crate) const fn with_compression(mut self) -> Self {
         if self.compress.is_none() {
-            self.compress = Some(Compress::Takeover);
+            self.compress = Some(CompressionMode::Takeover);
         }
         self
     }
@@ -138,8 +137,8 @@ impl Reach {
     }
 }
 
-/// A URL of what was typed: `localhost:9000` is enough.
-pub(crate) fn complete(url: &str) -> String {
+/// Completes a URL without a scheme, such as `localhost:9000` or `:9000`.
+pub(crate) fn complete_url(url: &str) -> String {
     if url.contains("://") {
         url.to_owned()
     } else if url.starts_with(':') {
@@ -149,27 +148,27 @@ pub(crate) fn complete(url: &str) -> String {
     }
 }
 
-/// Why it cannot be dialled, and what to change.
+/// Describes why dialling failed, with the option to change.
 pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
-    let url = complete(url);
-    if let Some(refusal) = error.refusal() {
-        let body = refusal.body_text();
+    let url = complete_url(url);
+    if let Some(response) = error.refused_response() {
+        let body = response.body_text();
         let body = body.trim();
-        let says = if body.is_empty() { String::new() } else { format!("\n{body}") };
-        let hint = match refusal.status.as_u16() {
+        let body = if body.is_empty() { String::new() } else { format!("\n{body}") };
+        let hint = match response.status.as_u16() {
             401 => " (--header 'Authorization: …', or user:password@ in the URL)",
-            403 => " (it may want an --origin, or an --header with credentials)",
+            403 => " (it may require --origin, or credentials by --header)",
             300..=399 => " (the redirect was not followed)",
-            200..=299 | 404 | 405 => " (there is no WebSocket at this path)",
-            400 | 426 => " (it may want a --subprotocol)",
+            200..=299 | 404 | 405 => " (no WebSocket at this path)",
+            400 | 426 => " (it may require --subprotocol)",
             _ => "",
         };
-        return anyhow!("{url} refused with {}{hint}{says}", refusal.status);
+        return anyhow!("{url} refused with {}{hint}{body}", response.status);
     }
-    let text = chain(error);
+    let text = error_chain(error);
     let hint = match error {
         DialError::Tls(_) if text.to_lowercase().contains("certificate") => {
-            " (--cacert FILE to trust who signed it, --insecure to look away)"
+            " (--cacert FILE trusts its issuer, --insecure skips the verification)"
         }
         DialError::Tls(_) => " (is it ws:// rather than wss://?)",
         DialError::Proxy(_) => " (--proxy, or the environment)",
@@ -178,14 +177,10 @@ pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
         DialError::Subprotocol(_) => " (--subprotocol)",
         _ => "",
     };
-    // The library names settings of its own.
+    // These name settings of the library.
     let text = text.replace(" (`Dial::connect_timeout`)", "");
     let text = text.replace(" (`Dial::subprotocols`)", "");
-    anyhow!("no connection to {url}: {text}{hint}")
-}
-
-pub(crate) fn read(path: &Path, option: &str) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {} ({option})", path.display()))
+    anyhow!("cannot connect to {url}: {text}{hint}")
 }
 
 pub(crate) fn header(text: &str) -> Result<(String, String), &'static str> {
@@ -195,8 +190,8 @@ pub(crate) fn header(text: &str) -> Result<(String, String), &'static str> {
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
     let text = text.strip_suffix('s').unwrap_or(text);
-    let seconds = text.parse::<f64>().map_err(|_| "write it in seconds, as 5 or 0.5")?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "write it in seconds, as 5 or 0.5")
+    let seconds = text.parse::<f64>().map_err(|_| "write seconds, such as 5 or 0.5")?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "write seconds, such as 5 or 0.5")
 }
 
 #[cfg(test)]
@@ -204,19 +199,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scheme_may_be_left_out() {
+    fn a_scheme_is_optional() {
         for (typed, expected) in [
             ("localhost:9000", "ws://localhost:9000"),
             (":9000/chat", "ws://localhost:9000/chat"),
             ("example.com", "ws://example.com"),
             ("wss://example.com", "wss://example.com"),
         ] {
-            assert_eq!(complete(typed), expected);
+            assert_eq!(complete_url(typed), expected);
         }
     }
 
     #[test]
-    fn seconds_may_be_parts() {
+    fn seconds_may_have_a_fraction() {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(seconds("5s"), Ok(Duration::from_secs(5)));
         for bad in ["", "-1", "soon", "1e400"] {

@@ -405,6 +405,9 @@ async fn exceptions_go_without_the_proxy() {
         check(given.clone().proxy_except("*"), false).await;
         check(given.clone().no_proxy(), false).await;
         check(given.proxy_except("*").proxy_except(""), true).await;
+        // The order of the settings does not matter.
+        let proxy = format!("http://{proxy}");
+        check(Dialer::new().proxy_except("127.0.0.1").proxy(proxy), false).await;
     })
     .await;
 }
@@ -547,7 +550,7 @@ async fn cookies_are_kept_by_a_client_that_keeps_them() {
     let (login, chat) = (format!("ws://{addr}/login"), format!("ws://{addr}/chat"));
     let refused = async |dial: Dial| {
         let error = dial.connect().await.unwrap_err();
-        let refusal = error.refusal().unwrap();
+        let refusal = error.refused_response().unwrap();
         assert_eq!((refusal.status, &*refusal.body_text()), (Status::UNAUTHORIZED, "log in first"));
     };
     in_time(async {

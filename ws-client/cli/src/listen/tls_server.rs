@@ -1,4 +1,4 @@
-//! How does one listen behind TLS, for HTTP/1.1 and HTTP/2?
+//! How does `ws listen` serve TLS, for HTTP/1.1 and HTTP/2?
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,14 +17,14 @@ use tokio_rustls::TlsAcceptor;
 use ws_client::rustls::ServerConfig;
 use ws_client::rustls::crypto::aws_lc_rs;
 
-use super::Server;
-use crate::exit::chain;
+use super::server::ListenServer;
+use crate::print::error_chain;
 use crate::tls::identity;
 
-/// How long a client may take for TLS.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The timeout of the TLS handshake.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// TLS with this certificate, whose key may be behind it.
+/// TLS with this certificate. Without `key`, the key is in the file `cert`.
 pub(super) fn acceptor(cert: &Path, key: Option<&Path>) -> Result<TlsAcceptor> {
     let (chain, key) = identity(cert, key)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -32,37 +32,39 @@ pub(super) fn acceptor(cert: &Path, key: Option<&Path>) -> Result<TlsAcceptor> {
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
     let mut config = builder
         .with_single_cert(chain, key)
-        .context("the key is not of the certificate (--key)")?;
+        .context("the key does not match the certificate (--key)")?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves whoever comes over this stream: one connection by HTTP/1.1, or many by HTTP/2.
-pub(super) async fn welcome(
-    server: &Arc<Server>,
+/// Serves one WebSocket over HTTP/1.1, or many over HTTP/2.
+pub(super) async fn serve_stream(
+    server: &Arc<ListenServer>,
     tls: &TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    // Over HTTP/2, nobody takes the stream over who would say so. One that refuses works all
-    // the same.
+    // `Conn` sets this for HTTP/1.1 only. An error does no harm.
     let _ = stream.set_nodelay(true);
-    let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
+    let stream = match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return server.note(format_args!("{peer}: no TLS: {}", chain(&error))),
-        Err(_) => return server.note(format_args!("{peer}: no TLS in time")),
+        Ok(Err(error)) => {
+            return server
+                .note(format_args!("{peer}: TLS handshake failed: {}", error_chain(&error)));
+        }
+        Err(_) => return server.note(format_args!("{peer}: TLS handshake timed out")),
     };
     let service = service_fn(|request| {
-        let answer = answer(server, request, peer);
-        async { Ok::<_, Infallible>(answer) }
+        let response = respond(server, request, peer);
+        async { Ok::<_, Infallible>(response) }
     });
     let http = ws_server_hyper::server();
-    // What went wrong with a connection is told by itself.
+    // Each WebSocket reports its own errors.
     let _ = http.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
 }
 
-fn answer(
-    server: &Arc<Server>,
+fn respond(
+    server: &Arc<ListenServer>,
     mut request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Response<String> {
@@ -71,12 +73,12 @@ fn answer(
             let server = Arc::clone(server);
             tokio::spawn(async move {
                 let served = upgrade.serve(|conn| server.serve(conn, peer)).await;
-                server.told(peer, served);
+                server.report(peer, served);
             });
             response
         }
         Err(rejection) => {
-            server.note(format_args!("{peer}: {}", chain(&rejection)));
+            server.note(format_args!("{peer}: {}", error_chain(&rejection)));
             rejection.into_response()
         }
     }

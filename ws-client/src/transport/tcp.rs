@@ -1,4 +1,4 @@
-//! How does one get a TCP stream to a host? By its name, over IPv6 or IPv4, whichever answers.
+//! How is a TCP connection to a host made, over IPv6 or IPv4?
 
 use std::error::Error;
 use std::io;
@@ -12,16 +12,15 @@ use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::DialError;
-use crate::target::InvalidUrl;
+use crate::error::{DialError, InvalidUrl};
 
-/// Connects, from a local address if one is given.
+/// Connects to a host, from `local` if that is set.
 pub(super) async fn connect(
     host: &str,
     port: u16,
     local: Option<IpAddr>,
 ) -> Result<TcpStream, DialError> {
-    let mut connector = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+    let mut connector = HttpConnector::new_with_resolver(SystemResolver(GaiResolver::new()));
     connector.set_nodelay(true);
     connector.set_local_address(local);
     match connector.call(uri(host, port)?).await {
@@ -31,23 +30,23 @@ pub(super) async fn connect(
     }
 }
 
-/// Looks a host up that may be a name, for those who need its address, perhaps in IPv4.
+/// The address of a host, for a proxy that takes no names. `v4` restricts it to IPv4.
 pub(super) async fn lookup(host: &str, port: u16, v4: bool) -> Result<SocketAddr, DialError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((bare, port)).await;
     let first = found.and_then(|mut found| {
         let first = found.find(|address| address.is_ipv4() || !v4);
-        first.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it has no such address"))
+        first.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no such address"))
     });
     first.map_err(|error| DialError::Dns(error.into()))
 }
 
-/// Where a connector is to go.
+/// The target for a connector.
 pub(super) fn uri(host: &str, port: u16) -> Result<Uri, DialError> {
     authority_uri(format!("{host}:{port}"))
 }
 
-/// The same, by address.
+/// The target for a connector, by address.
 pub(super) fn address_uri(address: SocketAddr) -> Result<Uri, DialError> {
     authority_uri(address.to_string())
 }
@@ -57,15 +56,15 @@ fn authority_uri(authority: String) -> Result<Uri, DialError> {
     Ok(uri.or(Err(InvalidUrl::Uri))?)
 }
 
-/// The resolver of the system, with errors that can be told from those of TCP.
+/// The resolver of the system. It marks its errors, to tell them from TCP errors.
 #[derive(Clone)]
-struct Resolver(GaiResolver);
+struct SystemResolver(GaiResolver);
 
 #[derive(Debug, thiserror::Error)]
-#[error("the resolver found nothing")]
+#[error("the resolver found no address")]
 struct LookupFailed(#[source] io::Error);
 
-impl Service<Name> for Resolver {
+impl Service<Name> for SystemResolver {
     type Response = GaiAddrs;
     type Error = LookupFailed;
     type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, LookupFailed>> + Send>>;

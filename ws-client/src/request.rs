@@ -1,4 +1,4 @@
-//! What does a client ask for, and is the answer a connection?
+//! What does the handshake request contain, and does the response accept it?
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,51 +10,50 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::handshake::Offer;
 use ws_core::{Agreed, Compression, Config, Conn, HandshakeError, PeerAddr, Role};
 
-use crate::target::Target;
-use crate::{DialError, InvalidHeader, InvalidUrl, Refusal};
+use crate::DialError;
+use crate::url::HttpUrl;
 
-/// An opening handshake to be made, whatever carries it.
+/// The settings of an opening handshake, for all transports.
 #[derive(Debug)]
-pub(crate) struct Opening {
-    pub(crate) target: Target,
+pub(crate) struct ClientHandshake {
+    pub(crate) url: HttpUrl,
     headers: HeaderMap,
     subprotocols: Vec<String>,
     compression: Compression,
     config: Arc<Config>,
 }
 
-impl Opening {
+impl ClientHandshake {
     pub(crate) fn new(
-        target: Result<Target, InvalidUrl>,
-        headers: Result<HeaderMap, InvalidHeader>,
+        url: HttpUrl,
+        headers: HeaderMap,
         subprotocols: Vec<String>,
         config: Config,
     ) -> Result<Self, DialError> {
-        let (target, headers) = (target?, headers?);
         let compression = config.wanted_compression();
-        // Each request has an offer of its own; a mistake is told before there is any.
+        // Each request has its own offer. This one only validates the settings.
         Offer::new(&subprotocols, compression)?;
-        Ok(Self { target, headers, subprotocols, compression, config: Arc::new(config) })
+        Ok(Self { url, headers, subprotocols, compression, config: Arc::new(config) })
     }
 
-    /// An offer for a request to this target, and the headers beside it.
+    /// The offer and the other headers of a request to `url`.
     ///
-    /// What identifies the user stays with the server that it was meant for.
-    pub(crate) fn ask(&self, target: &Target) -> Result<(Offer, HeaderMap), DialError> {
+    /// Credentials and `Host` are only sent to the server that they were set for.
+    pub(crate) fn offer(&self, url: &HttpUrl) -> Result<(Offer, HeaderMap), DialError> {
         let offer = Offer::new(&self.subprotocols, self.compression)?;
         let mut headers = self.headers.clone();
-        if !target.may_know_secrets_of(&self.target) {
+        if !url.allows_credentials(&self.url) {
             for name in [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION] {
                 headers.remove(name);
             }
         }
-        if let Some(basic) = target.authorization() {
+        if let Some(basic) = url.authorization() {
             headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
         }
         Ok((offer, headers))
     }
 
-    /// The connection over a stream on which the server has accepted.
+    /// The connection over a stream after the server has accepted.
     pub(crate) fn conn<T>(
         &self,
         io: T,
@@ -75,7 +74,7 @@ impl Opening {
     }
 }
 
-/// What the server agreed to; `None` if it refused.
+/// Verifies a response. `None` if the server refused.
 pub(crate) fn verify(
     offer: &Offer,
     response: &Response<()>,
@@ -85,10 +84,4 @@ pub(crate) fn verify(
         Err(HandshakeError::Status(_)) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The answer of a server that refused.
-pub(crate) fn refused(response: Response<()>, body: Bytes) -> DialError {
-    let (head, ()) = response.into_parts();
-    DialError::Refused(Box::new(Refusal { status: head.status, headers: head.headers, body }))
 }

@@ -1,4 +1,4 @@
-//! Which messages are in what is piped in?
+//! How is piped input split into messages?
 
 use std::io::{self, BufRead, Read};
 use std::thread;
@@ -6,14 +6,13 @@ use std::thread;
 use tokio::sync::mpsc::{self, Receiver};
 use ws_client::Message;
 
-use super::Typed;
+use super::user_input::UserInput;
 
-/// How much is one message when there are no lines.
-const CHUNK: usize = 64 * 1024;
+/// The maximum length of a message with `--binary`.
+const MAX_CHUNK: usize = 64 * 1024;
 
-/// Reads the standard input to its end. It has a thread to itself, since one cannot stop
-/// waiting for the next line.
-pub(super) fn start(binary: bool, null: bool) -> Receiver<Typed> {
+/// Reads standard input to its end, on its own thread, since a blocking read cannot be cancelled.
+pub(super) fn start(binary: bool, null: bool) -> Receiver<UserInput> {
     let (sender, receiver) = mpsc::channel(16);
     thread::spawn(move || {
         let input = io::stdin().lock();
@@ -23,62 +22,66 @@ pub(super) fn start(binary: bool, null: bool) -> Receiver<Typed> {
     receiver
 }
 
-fn chunks(mut input: impl Read, mut send: impl FnMut(Typed) -> bool) {
-    let mut chunk = vec![0; CHUNK];
+fn chunks(mut input: impl Read, mut send: impl FnMut(UserInput) -> bool) {
+    let mut chunk = vec![0; MAX_CHUNK];
     loop {
         let typed = match input.read(&mut chunk) {
             Ok(0) => return,
-            Ok(length) => Typed::Message(Message::from(chunk.get(..length).unwrap_or_default())),
+            Ok(length) => {
+                UserInput::Message(Message::from(chunk.get(..length).unwrap_or_default()))
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Typed::Problem(format!("the input cannot be read: {error}")),
+            Err(error) => UserInput::Invalid(format!("cannot read the input: {error}")),
         };
-        let problem = matches!(typed, Typed::Problem(_));
-        if !send(typed) || problem {
+        let is_invalid = matches!(typed, UserInput::Invalid(_));
+        if !send(typed) || is_invalid {
             return;
         }
     }
 }
 
-fn lines(mut input: impl BufRead, end: u8, mut send: impl FnMut(Typed) -> bool) {
+fn lines(mut input: impl BufRead, end: u8, mut send: impl FnMut(UserInput) -> bool) {
     for number in 1.. {
         let mut line = Vec::new();
         let typed = match input.read_until(end, &mut line) {
             Ok(0) => return,
             Ok(_) => message(line, end).unwrap_or_else(|| {
-                Typed::Problem(format!(
+                UserInput::Invalid(format!(
                     "line {number} of the input is not UTF-8 (--binary sends bytes)"
                 ))
             }),
-            Err(error) => Typed::Problem(format!("the input cannot be read: {error}")),
+            Err(error) => UserInput::Invalid(format!("cannot read the input: {error}")),
         };
-        let problem = matches!(typed, Typed::Problem(_));
-        if !send(typed) || problem {
+        let is_invalid = matches!(typed, UserInput::Invalid(_));
+        if !send(typed) || is_invalid {
             return;
         }
     }
 }
 
-fn message(mut line: Vec<u8>, end: u8) -> Option<Typed> {
+fn message(mut line: Vec<u8>, end: u8) -> Option<UserInput> {
     if line.last() == Some(&end) {
         line.pop();
         if end == b'\n' && line.last() == Some(&b'\r') {
             line.pop();
         }
     }
-    Message::text_from_bytes(line).ok().map(Typed::Message)
+    Message::text_from_bytes(line).ok().map(UserInput::Message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sent(read: impl FnOnce(&mut dyn FnMut(Typed) -> bool)) -> Vec<String> {
+    fn sent(read: impl FnOnce(&mut dyn FnMut(UserInput) -> bool)) -> Vec<String> {
         let mut sent = Vec::new();
         read(&mut |typed| {
             sent.push(match typed {
-                Typed::Message(message) => String::from_utf8_lossy(message.as_bytes()).into_owned(),
-                Typed::Problem(problem) => problem,
-                _ => panic!("not from a pipe"),
+                UserInput::Message(message) => {
+                    String::from_utf8_lossy(message.as_bytes()).into_owned()
+                }
+                UserInput::Invalid(reason) => reason,
+                _ => panic!("not piped input"),
             });
             true
         });
@@ -86,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_message() {
+    fn each_line_is_a_message() {
         let check = |input: &[u8], end, expected: &[&str]| {
             assert_eq!(sent(|send| lines(input, end, send)), expected);
         };
@@ -101,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn without_lines_what_was_read_is_a_message() {
+    fn binary_input_is_split_by_reads() {
         assert_eq!(sent(|send| chunks(&b"a\n\0b"[..], send)), ["a\n\0b"]);
     }
 }

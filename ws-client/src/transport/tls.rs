@@ -1,4 +1,4 @@
-//! How does one get TLS to a server, and agree on what is spoken inside?
+//! How is the TLS handshake with a server done, and which protocol does ALPN select?
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,10 +8,10 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{AlertDescription, ClientConfig, Error};
 
-use super::Stream;
-use crate::DialError;
+use super::stream::AsyncStream;
+use crate::error::DialError;
 
-/// The protocols to offer (RFC 7301).
+/// The protocols to offer by ALPN (RFC 7301).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Alpn(&'static [&'static [u8]]);
 
@@ -23,7 +23,7 @@ impl Alpn {
     pub(crate) const EITHER: Self = Self(&[b"h2", b"http/1.1"]);
 }
 
-/// The given settings, or those of the platform, with these protocols.
+/// The given settings, or the defaults with the roots of the platform, with these protocols.
 pub(super) fn config(
     given: Option<&Arc<ClientConfig>>,
     alpn: Alpn,
@@ -36,12 +36,12 @@ pub(super) fn config(
     Ok(Arc::new(config))
 }
 
-/// Shakes hands, and says whether HTTP/2 was agreed on.
-pub(super) async fn handshake<T: Stream + 'static>(
+/// Does the handshake. Returns whether ALPN selected HTTP/2.
+pub(super) async fn handshake<T: AsyncStream + 'static>(
     config: Arc<ClientConfig>,
     host: &str,
     io: T,
-) -> Result<(Box<dyn Stream>, bool), DialError> {
+) -> Result<(Box<dyn AsyncStream>, bool), DialError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(bare.to_owned());
     let name = name.map_err(|error| DialError::Tls(error.into()))?;
@@ -57,10 +57,9 @@ pub(super) async fn handshake<T: Stream + 'static>(
     Ok((Box::new(io), is_http2))
 }
 
-/// Trusts whom the platform trusts.
+/// The settings with the root certificates of the platform.
 ///
-/// Reading the roots fails where there are none, as in many containers, so nobody is asked
-/// who does not need them.
+/// Loaded on first use: loading fails if there are none, as in many containers.
 fn platform() -> Result<&'static ClientConfig, Error> {
     static PLATFORM: OnceLock<ClientConfig> = OnceLock::new();
     if let Some(config) = PLATFORM.get() {

@@ -1,4 +1,4 @@
-//! How are times summed up?
+//! How are latencies summarised as percentiles?
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use hdrhistogram::Histogram;
 
 use crate::print::time;
 
-/// Times between 1 ns and an hour, to three digits.
-pub(crate) struct Times(Histogram<u64>);
+/// Latencies from 1 ns to 1 h, with a precision of three digits.
+pub(crate) struct LatencyHistogram(Histogram<u64>);
 
-impl Times {
+impl LatencyHistogram {
     pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self(Histogram::new_with_bounds(1, 3_600_000_000_000, 3)?))
     }
@@ -19,7 +19,7 @@ impl Times {
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        // It fails for other bounds only.
+        // Fails only if the bounds differ.
         let _ = self.0.add(&other.0);
     }
 
@@ -31,7 +31,7 @@ impl Times {
         self.0.len()
     }
 
-    pub(crate) fn at(&self, percent: f64) -> Duration {
+    pub(crate) fn percentile(&self, percent: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_percentile(percent))
     }
 
@@ -39,17 +39,17 @@ impl Times {
         Duration::from_nanos(self.0.max())
     }
 
-    /// A line of names, and one of times under them.
+    /// A line of column names, and a line of values.
     pub(crate) fn table(&self) -> (String, String) {
         let mean = Duration::from_secs_f64((self.0.mean() / 1e9).max(0.0));
         let min = Duration::from_nanos(if self.0.is_empty() { 0 } else { self.0.min() });
         let columns = [
             ("min", min),
             ("mean", mean),
-            ("p50", self.at(50.0)),
-            ("p90", self.at(90.0)),
-            ("p99", self.at(99.0)),
-            ("p99.9", self.at(99.9)),
+            ("p50", self.percentile(50.0)),
+            ("p90", self.percentile(90.0)),
+            ("p99", self.percentile(99.0)),
+            ("p99.9", self.percentile(99.9)),
             ("max", self.max()),
         ];
         let (mut names, mut times) = (String::new(), String::new());

@@ -1,22 +1,24 @@
-//! What does a URL name?
+//! Which HTTP URL does a `ws` or `wss` URL stand for, and with which credentials?
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
-use url::{ParseError, Url};
+use url::Url;
 
-/// Where a WebSocket is to be opened, with the scheme by which HTTP goes there.
+use crate::error::InvalidUrl;
+
+/// The URL of a WebSocket, with the scheme `http` or `https`.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
-    /// `http` or `https`, without user, password or fragment.
+pub(crate) struct HttpUrl {
+    /// Has no user, password or fragment.
     url: Url,
     uri: Uri,
     authorization: Option<HeaderValue>,
 }
 
-impl Target {
-    /// Reads a `ws`, `wss`, `http` or `https` URL.
+impl HttpUrl {
+    /// Parses a `ws`, `wss`, `http` or `https` URL.
     pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let url = Url::parse(url)?;
         if url.fragment().is_some() {
@@ -25,28 +27,27 @@ impl Target {
         Self::from_url(url)
     }
 
-    /// Where a `Location` leads from here. A fragment in it is for people, and dropped.
+    /// Resolves a `Location` header against this URL. Drops its fragment.
     pub(crate) fn join(&self, location: &str) -> Result<Self, InvalidUrl> {
         let mut url = self.url.join(location)?;
         url.set_fragment(None);
         let mut next = Self::from_url(url)?;
-        if next.authorization.is_none() && next.may_know_secrets_of(self) {
+        if next.authorization.is_none() && next.allows_credentials(self) {
             next.authorization.clone_from(&self.authorization);
         }
         Ok(next)
     }
 
-    /// The URL for an HTTP client.
     pub(crate) const fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The URL for a request that is printed.
+    /// The same URL, as the target of a request.
     pub(crate) const fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// The user and the password of the URL, if it has any, for basic authentication.
+    /// Basic authentication with the user and the password of the URL, if it has any.
     pub(crate) const fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
@@ -55,9 +56,9 @@ impl Target {
         self.url.scheme() == "https"
     }
 
-    /// Is this the same server, or the same behind TLS, so that what was meant for one may
-    /// be told to the other?
-    pub(crate) fn may_know_secrets_of(&self, first: &Self) -> bool {
+    /// May credentials for `first` be sent to this URL? Only if it is the same origin, or the
+    /// same host behind TLS, both on the default port.
+    pub(crate) fn allows_credentials(&self, first: &Self) -> bool {
         let (here, there) = (&self.url, &first.url);
         let default_port = |url: &Url| url.port().is_none();
         here.host() == there.host()
@@ -72,33 +73,13 @@ impl Target {
             other => return Err(InvalidUrl::Scheme(other.into())),
         };
         let authorization = basic(&url);
-        // These fail for URLs that cannot have a host, which the match has sorted out.
+        // The setters fail only for URLs without a host, and these schemes require one.
         let _ = url.set_scheme(scheme);
         let _ = url.set_username("");
         let _ = url.set_password(None);
         let uri = url.as_str().parse().or(Err(InvalidUrl::Uri))?;
         Ok(Self { url, uri, authorization })
     }
-}
-
-/// Why a URL cannot be dialled.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidUrl {
-    /// It is not an absolute URL.
-    #[error("it is not an absolute URL")]
-    Parse(#[from] ParseError),
-    /// It is a URL, but no HTTP client can ask for it: it is longer than 64 KiB, say.
-    #[error("it cannot be asked for by HTTP")]
-    Uri,
-    /// It has another scheme than `ws`, `wss`, `http` or `https`.
-    #[error("its scheme is `{0}`, not one of ws, wss, http, https")]
-    Scheme(Box<str>),
-    /// It has a fragment ([RFC 6455 §3]).
-    ///
-    /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
-    #[error("it has a fragment, which the URL of a WebSocket may not have: write # as %23")]
-    Fragment,
 }
 
 /// Basic authentication (RFC 7617) with the user and the password of a URL.
@@ -119,11 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_name_what_http_asks_for() {
+    fn urls_become_http_urls() {
         let check = |url: &str, expected: &str| {
-            let target = Target::parse(url).unwrap();
-            assert_eq!(target.url().as_str(), expected, "{url}");
-            assert_eq!(target.uri(), expected, "{url}");
+            let parsed = HttpUrl::parse(url).unwrap();
+            assert_eq!(parsed.url().as_str(), expected, "{url}");
+            assert_eq!(parsed.uri(), expected, "{url}");
         };
         check("ws://example.com", "http://example.com/");
         check("ws://example.com:80/chat?room=1", "http://example.com/chat?room=1");
@@ -136,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn other_urls_are_refused() {
+    fn other_urls_are_rejected() {
         let check = |url: &str, expected: &str| {
-            let error = Target::parse(url).unwrap_err();
+            let error = HttpUrl::parse(url).unwrap_err();
             assert!(error.to_string().contains(expected), "{url}: {error}");
         };
         for relative in ["", "/chat", "example.com/chat", "//example.com", "ws://", "ws://:80"] {
@@ -147,7 +128,7 @@ mod tests {
         for malformed in ["ws://a b", "ws://[::1", "ws://example.com:65536", "ws://1.2.3.256"] {
             check(malformed, "absolute URL");
         }
-        check(&format!("ws://a/{}", "b".repeat(64 * 1024)), "by HTTP");
+        check(&format!("ws://a/{}", "b".repeat(64 * 1024)), "HTTP request target");
         check("ftp://example.com", "`ftp`");
         check("localhost:8080", "`localhost`");
         check("ws+unix:/run/socket", "`ws+unix`");
@@ -158,11 +139,11 @@ mod tests {
     #[test]
     fn user_and_password_become_basic_authentication() {
         let check = |url: &str, plain: Option<&str>| {
-            let target = Target::parse(url).unwrap();
-            let value = target.authorization().map(|value| value.to_str().unwrap());
+            let parsed = HttpUrl::parse(url).unwrap();
+            let value = parsed.authorization().map(|value| value.to_str().unwrap());
             let expected = plain.map(|plain| format!("Basic {}", BASE64.encode(plain)));
             assert_eq!(value, expected.as_deref(), "{url}");
-            assert!(target.authorization().is_none_or(HeaderValue::is_sensitive));
+            assert!(parsed.authorization().is_none_or(HeaderValue::is_sensitive));
         };
         check("ws://example.com", None);
         check("ws://@example.com", None);
@@ -174,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn locations_lead_on() {
-        let from = Target::parse("ws://user@example.com/a/b?x=1").unwrap();
-        let check = |location: &str, expected: &str, keeps_secrets: bool| {
+    fn locations_are_resolved_and_keep_credentials_on_the_same_server() {
+        let from = HttpUrl::parse("ws://user@example.com/a/b?x=1").unwrap();
+        let check = |location: &str, expected: &str, keeps_credentials: bool| {
             let next = from.join(location).unwrap();
             assert_eq!(next.url().as_str(), expected, "{location}");
-            assert_eq!(next.may_know_secrets_of(&from), keeps_secrets, "{location}");
-            assert_eq!(next.authorization().is_some(), keeps_secrets, "{location}");
+            assert_eq!(next.allows_credentials(&from), keeps_credentials, "{location}");
+            assert_eq!(next.authorization().is_some(), keeps_credentials, "{location}");
         };
         check("/c", "http://example.com/c", true);
         check("c#top", "http://example.com/a/c", true);
@@ -192,8 +173,8 @@ mod tests {
         check("//evil.example/c", "http://evil.example/c", false);
         check("ws://www.example.com/c", "http://www.example.com/c", false);
 
-        let secure = Target::parse("wss://example.com").unwrap();
-        assert!(!secure.join("ws://example.com").unwrap().may_know_secrets_of(&secure));
+        let secure = HttpUrl::parse("wss://example.com").unwrap();
+        assert!(!secure.join("ws://example.com").unwrap().allows_credentials(&secure));
         assert!(from.join("mailto:someone@example.com").is_err());
         let own = from.join("//other@evil.example").unwrap();
         assert_eq!(own.authorization().unwrap(), "Basic b3RoZXI6");
