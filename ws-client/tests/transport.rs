@@ -1,4 +1,4 @@
-//! Does one get to a server by TLS, proxies and other ways, and is it told why not?
+//! Does a client connect over TLS, proxies and other transports, and report failures?
 #![cfg(test)]
 
 mod support;
@@ -27,7 +27,7 @@ use ws_server_axum::WebSocketUpgrade;
 
 use support::{Authority, Identity, echo, hear, listen, say_hello};
 
-/// Both who reach a server: what a dial makes by itself, and a given HTTP client.
+/// What makes the connection: a `Dialer`, or a given HTTP client.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum By {
     Dialer,
@@ -40,7 +40,7 @@ async fn in_time<T>(run: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(30), run).await.unwrap()
 }
 
-/// An echo on bare TCP, or behind TLS.
+/// An echo server over TCP or TLS.
 async fn serve(tls: Option<TlsAcceptor>) -> SocketAddr {
     serve_on(listen().await, tls)
 }
@@ -51,7 +51,7 @@ fn serve_on(listener: TcpListener, tls: Option<TlsAcceptor>) -> SocketAddr {
         while let Ok((tcp, _)) = listener.accept().await {
             let tls = tls.clone();
             tokio::spawn(async move {
-                // Whoever is not let in is told so at the other end.
+                // The client reports errors.
                 let Some(tls) = tls else {
                     return drop(Conn::serve(tcp, &AcceptOptions::new(), echo).await);
                 };
@@ -64,7 +64,7 @@ fn serve_on(listener: TcpListener, tls: Option<TlsAcceptor>) -> SocketAddr {
     addr
 }
 
-/// A client that trusts this authority, with nothing in between.
+/// A client that trusts this authority, without proxies.
 fn client(authority: &Authority) -> reqwest::ClientBuilder {
     let root = reqwest::Certificate::from_der(&authority.root).unwrap();
     reqwest::Client::builder().http1_only().no_proxy().tls_certs_only([root])
@@ -75,7 +75,7 @@ fn dialer(authority: &Authority) -> Dialer {
 }
 
 #[tokio::test]
-async fn only_a_trusted_authority_vouches_for_a_server() {
+async fn the_certificate_of_the_server_is_verified() {
     let (ours, other) = (Authority::new(), Authority::new());
     let addr = serve(Some(ours.server(false, &[]))).await;
     in_time(async {
@@ -98,7 +98,7 @@ async fn only_a_trusted_authority_vouches_for_a_server() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_shown_to_a_server_that_asks() {
+async fn a_client_certificate_is_presented() {
     let (ours, other) = (Authority::new(), Authority::new());
     let addr = serve(Some(ours.server(true, &[]))).await;
     let (known, stranger) = (ours.identity("ann"), other.identity("eve"));
@@ -161,7 +161,7 @@ async fn tls_that_ends_without_notice_is_1006() {
     }
 }
 
-/// A proxy that tells what it was asked, and answers so.
+/// A proxy with this response, and its requests.
 async fn proxy(answer: &'static [u8]) -> (SocketAddr, mpsc::UnboundedReceiver<Request<()>>) {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
@@ -185,7 +185,7 @@ async fn tunnel(
     here.write_all(answer).await.unwrap();
     if answer == TUNNEL {
         let mut there = TcpStream::connect(there).await.unwrap();
-        // How the tunnel comes down does not matter.
+        // The result does not matter.
         let _ = copy_bidirectional(&mut here, &mut there).await;
     }
 }
@@ -201,7 +201,7 @@ async fn read_request(io: &mut (impl AsyncRead + Unpin)) -> Request<()> {
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_to_connect() {
+async fn a_proxy_gets_a_connect_request() {
     let authority = Authority::new();
     let (plain, secure) = (serve(None).await, serve(Some(authority.server(false, &[]))).await);
     let (proxy, mut asked) = proxy(TUNNEL).await;
@@ -229,7 +229,7 @@ async fn a_proxy_is_asked_to_connect() {
     .await;
 }
 
-/// A proxy of SOCKS4 and SOCKS4a, which tells where it was asked to connect to.
+/// A SOCKS4 and SOCKS4a proxy, and the targets of its requests.
 async fn socks4() -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
@@ -244,7 +244,7 @@ async fn socks4() -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
                 until_zero(&mut here).await;
                 let port = u16::from_be_bytes([high, low]);
                 let host = match ip {
-                    // An address that is none says that a name follows.
+                    // An invalid address means that a name follows.
                     [0, 0, 0, 1..=255] => until_zero(&mut here).await,
                     ip => Ipv4Addr::from(ip).to_string(),
                 };
@@ -269,7 +269,7 @@ async fn until_zero(io: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_proxy_of_socks4_is_given_addresses_and_one_of_socks4a_names() {
+async fn socks4_gets_addresses_and_socks4a_gets_names() {
     let addr = serve(None).await;
     let (proxy, mut asked) = socks4().await;
     let port = addr.port();
@@ -283,9 +283,9 @@ async fn a_proxy_of_socks4_is_given_addresses_and_one_of_socks4a_names() {
     .await;
 }
 
-/// The system's resolver knows no such name.
+/// The resolver of the system does not know this name.
 #[tokio::test]
-async fn a_given_client_finds_addresses_in_its_own_way() {
+async fn a_given_client_uses_its_own_resolver() {
     let addr = serve(None).await;
     let url = format!("ws://chat.invalid:{}", addr.port());
     in_time(async {
@@ -299,7 +299,7 @@ async fn a_given_client_finds_addresses_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn a_proxy_behind_tls_is_asked_to_connect() {
+async fn a_tls_proxy_gets_a_connect_request() {
     let authority = Authority::new();
     let (plain, secure) = (serve(None).await, serve(Some(authority.server(false, &[]))).await);
     let (listener, acceptor) = (listen().await, authority.server(false, &[]));
@@ -326,7 +326,7 @@ async fn a_proxy_behind_tls_is_asked_to_connect() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_lets_nobody_through_says_why() {
+async fn proxy_errors_name_the_reason() {
     let check = async |answer: &'static [u8], expected: fn(&ProxyError) -> bool| {
         let (addr, _asked) = proxy(answer).await;
         let through = Dialer::new().proxy(format!("http://user:secret@{addr}"));
@@ -354,7 +354,7 @@ async fn a_proxy_that_lets_nobody_through_says_why() {
             let Err(DialError::Proxy(ProxyError::Unreachable(step))) = dialled else { panic!() };
             assert!(matches!(*step, DialError::Tcp(_)), "{step:?}");
         }
-        // A given client tells it from other steps as well, and one status from others.
+        // A given client reports proxy errors too, but only one status.
         let (addr, _asked) = proxy(b"HTTP/1.1 407 Who\r\n\r\n").await;
         let client = reqwest::Client::builder().http1_only();
         let client = client.proxy(reqwest::Proxy::all(format!("http://{addr}")).unwrap());
@@ -374,7 +374,7 @@ async fn a_proxy_that_lets_nobody_through_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_no_proxy_is_told_before_anything_is_sent() {
+async fn an_invalid_proxy_url_is_reported_before_anything_is_sent() {
     let check = async |url: &str, expected: fn(&InvalidUrl) -> bool| {
         let dialer = Dialer::new().proxy(url).proxy_except("*");
         match Dial::new("ws://127.0.0.1:1").dialer(&dialer).connect().await.unwrap_err() {
@@ -389,7 +389,7 @@ async fn what_is_no_proxy_is_told_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn exceptions_go_without_the_proxy() {
+async fn exceptions_bypass_the_proxy() {
     let addr = serve(None).await;
     let (proxy, mut asked) = proxy(TUNNEL).await;
     let mut check = async |dialer: Dialer, through: bool| {
@@ -412,7 +412,7 @@ async fn exceptions_go_without_the_proxy() {
     .await;
 }
 
-/// Another process, because this one has an environment of its own.
+/// Runs another process with a changed environment.
 #[tokio::test]
 async fn proxies_of_the_environment_are_used() {
     if let Ok(url) = std::env::var("WS_TEST_DIAL") {
@@ -467,7 +467,7 @@ async fn proxies_of_the_environment_are_used() {
 }
 
 #[tokio::test]
-async fn an_address_of_ipv6_is_reached_straight_and_through_a_proxy() {
+async fn ipv6_works_directly_and_through_a_proxy() {
     let authority = Authority::new();
     let tls = authority.server_of("::1", false, &[]);
     let v6 = async || TcpListener::bind("[::1]:0").await.unwrap();
@@ -487,7 +487,7 @@ async fn an_address_of_ipv6_is_reached_straight_and_through_a_proxy() {
 }
 
 #[tokio::test]
-async fn the_local_address_can_be_chosen() {
+async fn the_local_address_is_used() {
     let listener = listen().await;
     let local = IpAddr::from(Ipv4Addr::new(127, 0, 0, 2));
     let dial = Dial::new(format!("ws://{}", listener.local_addr().unwrap()));
@@ -503,7 +503,7 @@ async fn the_local_address_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_carries_a_connection() {
+async fn a_unix_socket_works() {
     let folder = std::env::temp_dir().join(format!("ws-client-reach-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("socket");
@@ -525,7 +525,7 @@ async fn a_unix_socket_carries_a_connection() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// An application where one logs in before one can connect.
+/// An application that requires a login before connecting.
 async fn serve_members() -> SocketAddr {
     let login = async || ([(SET_COOKIE, "who=ann; Path=/")], Redirect::to("/chat")).into_response();
     let chat = async |headers: HeaderMap, upgrade: WebSocketUpgrade| {
@@ -542,7 +542,7 @@ async fn serve_members() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn cookies_are_kept_by_a_client_that_keeps_them() {
+async fn a_given_client_uses_its_cookie_store() {
     let addr = serve_members().await;
     let jar = Arc::new(reqwest::cookie::Jar::default());
     let client = reqwest::Client::builder().http1_only().no_proxy();
@@ -550,15 +550,18 @@ async fn cookies_are_kept_by_a_client_that_keeps_them() {
     let (login, chat) = (format!("ws://{addr}/login"), format!("ws://{addr}/chat"));
     let refused = async |dial: Dial| {
         let error = dial.connect().await.unwrap_err();
-        let refusal = error.refused_response().unwrap();
-        assert_eq!((refusal.status, &*refusal.body_text()), (Status::UNAUTHORIZED, "log in first"));
+        let response = error.refused_response().unwrap();
+        assert_eq!(
+            (response.status, &*response.body_text()),
+            (Status::UNAUTHORIZED, "log in first")
+        );
     };
     in_time(async {
         refused(Dial::new(&chat).client(client.clone())).await;
-        // The cookie is set by a redirect, and sent to where that leads, and later.
+        // A redirect sets the cookie, which is sent with the next request and later ones.
         say_hello(Dial::new(&login).client(client.clone())).await;
         say_hello(Dial::new(&chat).client(client)).await;
-        // A dial by itself keeps none, and sends those that it is given.
+        // A `Dialer` stores no cookies, and sends the given ones.
         refused(Dial::new(&login).dialer(&Dialer::new().no_proxy())).await;
         say_hello(Dial::new(&login).header("cookie", "who=ann")).await;
     })

@@ -13,7 +13,7 @@ use super::events::{ReconnectEvents, ReconnectState};
 use super::failure::ReconnectError;
 use super::lifecycle::LifecycleEvent;
 use super::settings::Reconnect;
-use super::shared::{Inner, Shared};
+use super::shared::{Shared, SharedState};
 #[cfg(feature = "json")]
 use crate::Json;
 #[cfg(feature = "proto")]
@@ -260,7 +260,7 @@ impl ReconnectingConn {
     /// Dropping the future changes nothing.
     pub async fn flush(&self) -> Result<(), ReconnectError> {
         let end = self.shared().look(|inner| inner.queue.end());
-        let left = |inner: &mut Inner| match inner.queue.first() >= end {
+        let left = |inner: &mut SharedState| match inner.queue.first() >= end {
             true => Some(Ok(inner.life.conn().cloned())),
             false => inner.life.end().map(Err),
         };

@@ -150,7 +150,7 @@ impl<C: Clone> Lifecycle<C> {
         match self {
             Self::Connected { conn } => Some(conn),
             Self::Closing { conn, .. } => conn.as_ref(),
-            Self::Connecting { .. } | Self::Waiting { .. } | Self::Ended { .. } => None,
+            _ => None,
         }
     }
 
@@ -158,10 +158,7 @@ impl<C: Clone> Lifecycle<C> {
     pub(super) fn closing(&self) -> Option<(Option<C>, CloseRequest)> {
         match self {
             Self::Closing { conn, close } => Some((conn.clone(), close.clone())),
-            Self::Connecting { .. }
-            | Self::Connected { .. }
-            | Self::Waiting { .. }
-            | Self::Ended { .. } => None,
+            _ => None,
         }
     }
 
@@ -170,7 +167,7 @@ impl<C: Clone> Lifecycle<C> {
         match self {
             Self::Closing { .. } => Some(ReconnectError::Closed),
             Self::Ended { error, .. } => Some(error.clone()),
-            Self::Connecting { .. } | Self::Connected { .. } | Self::Waiting { .. } => None,
+            _ => None,
         }
     }
 
@@ -178,10 +175,7 @@ impl<C: Clone> Lifecycle<C> {
     pub(super) fn end(&self) -> Option<ReconnectError> {
         match self {
             Self::Ended { error, .. } => Some(error.clone()),
-            Self::Connecting { .. }
-            | Self::Connected { .. }
-            | Self::Waiting { .. }
-            | Self::Closing { .. } => None,
+            _ => None,
         }
     }
 
@@ -189,10 +183,7 @@ impl<C: Clone> Lifecycle<C> {
     pub(super) fn close_result(&self) -> Option<Result<(), Error>> {
         match self {
             Self::Ended { close_result, .. } => Some(close_result.clone()),
-            Self::Connecting { .. }
-            | Self::Connected { .. }
-            | Self::Waiting { .. }
-            | Self::Closing { .. } => None,
+            _ => None,
         }
     }
 

@@ -17,12 +17,12 @@ const EVENT_BUFFER: usize = 64;
 
 /// The state under one lock, with one signal for all changes.
 pub(super) struct Shared {
-    inner: Mutex<Inner>,
+    inner: Mutex<SharedState>,
     changed: watch::Sender<()>,
     events: broadcast::Sender<ReconnectState>,
 }
 
-pub(super) struct Inner {
+pub(super) struct SharedState {
     pub(super) life: Lifecycle<Conn>,
     /// The connections with messages to read: the current one, and the one before it.
     unread: VecDeque<Conn>,
@@ -33,7 +33,7 @@ impl Shared {
     /// The first state, and the first action of the task.
     pub(super) fn new(queue: SendQueueConfig) -> (Self, Action<Conn>) {
         let (life, action) = Lifecycle::new();
-        let inner = Inner { life, unread: VecDeque::new(), queue: SendQueue::new(queue) };
+        let inner = SharedState { life, unread: VecDeque::new(), queue: SendQueue::new(queue) };
         let shared = Self {
             inner: Mutex::new(inner),
             changed: watch::Sender::new(()),
@@ -42,12 +42,12 @@ impl Shared {
         (shared, action)
     }
 
-    pub(super) fn look<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
+    pub(super) fn look<T>(&self, look: impl FnOnce(&SharedState) -> T) -> T {
         look(&self.inner.lock())
     }
 
     /// Changes the state, and wakes all waiters.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut SharedState) -> T) -> T {
         let changed = change(&mut self.inner.lock());
         self.changed.send_replace(());
         changed
@@ -59,7 +59,7 @@ impl Shared {
     ///
     /// The call of `look` that returns a value is the last. Dropping the future before that
     /// changes nothing.
-    pub(super) async fn wait<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
+    pub(super) async fn wait<T>(&self, mut look: impl FnMut(&mut SharedState) -> Option<T>) -> T {
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();
@@ -96,7 +96,7 @@ impl Shared {
     }
 }
 
-impl Inner {
+impl SharedState {
     /// Reads from a new connection, after those before it, and sends the queue again.
     fn use_conn(&mut self, conn: &Conn) {
         while self.unread.len() > 1 {

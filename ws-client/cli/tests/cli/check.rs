@@ -1,4 +1,4 @@
-//! Does it find out what a server agrees to?
+//! Does `ws check` show what a server supports?
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ fn check(ran: &Ran, code: i32, rows: &[(&str, &str)]) {
 }
 
 #[test]
-fn what_a_server_agrees_to_is_told() {
+fn the_features_of_a_server_are_shown() {
     let server = Server::start(&["-q", "-s", "chat.v2", "--compress"]);
     check(
         &run(&["check", &server.url, "-s", "chat.v1", "-s", "chat.v2"], b""),
@@ -45,7 +45,7 @@ fn what_a_server_agrees_to_is_told() {
 }
 
 #[test]
-fn a_server_that_takes_http2_is_found_out() {
+fn http2_support_is_shown() {
     async fn echo(conn: Conn) -> Result<(), Error> {
         loop {
             let message = conn.read().await?;

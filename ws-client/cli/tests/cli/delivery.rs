@@ -1,5 +1,4 @@
-//! Does what is written arrive as the outbox promises, when the server is killed again and
-//! again?
+//! Does the send queue keep its delivery guarantee when the server is killed repeatedly?
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};
@@ -14,8 +13,8 @@ use crate::program::{Server, run, signal, ws};
 const MESSAGES: u64 = 10_000;
 const KILLS: u64 = 20;
 
-/// A server that prints what it has read, before it reads on: what it printed, it has had, and
-/// an answered ping says that it has printed all before.
+/// A server that prints each message before it reads the next one. A pong confirms that all
+/// messages before the ping were printed.
 struct Victim {
     server: Server,
     printed: BufReader<ChildStdout>,
@@ -28,7 +27,7 @@ impl Victim {
         Self { server, printed }
     }
 
-    /// The next number that it prints; `None` when it is gone, and all is read.
+    /// The next printed number; `None` at the end of the output.
     fn next(&mut self) -> Option<u64> {
         let mut line = String::new();
         let read = self.printed.read_line(&mut line).unwrap();
@@ -36,13 +35,13 @@ impl Victim {
     }
 }
 
-/// What each server has read, in its order: one list for each of them. With the last server,
-/// which has still to answer.
+/// Returns the messages that each server has read, in order, and the last server, which must still
+/// send pongs.
 fn receive_and_kill(mut victim: Victim) -> (Vec<Vec<u64>>, Victim) {
     let address = victim.server.address().to_owned();
     let mut runs = Vec::new();
     for kill in 1..=KILLS + 1 {
-        // The last one lives to the end.
+        // The last server is not killed.
         let until = if kill > KILLS { MESSAGES - 1 } else { kill * MESSAGES / (KILLS + 2) };
         let mut run = Vec::new();
         while let Some(number) = victim.next() {
@@ -52,7 +51,7 @@ fn receive_and_kill(mut victim: Victim) -> (Vec<Vec<u64>>, Victim) {
             }
         }
         if kill <= KILLS {
-            // By SIGKILL: nothing is said, nothing is flushed.
+            // SIGKILL: no close frame, no flush.
             victim.server.child.kill().unwrap();
             run.extend(std::iter::from_fn(|| victim.next()));
             victim.server.child.wait().unwrap();
@@ -63,13 +62,13 @@ fn receive_and_kill(mut victim: Victim) -> (Vec<Vec<u64>>, Victim) {
     (runs, victim)
 }
 
-/// Writes all numbers, while the server is killed; gives what arrived, and how many attempts
-/// there were.
+/// Writes all numbers while servers are killed. Returns the received messages and the number of
+/// attempts.
 async fn deliver(queue: SendQueueConfig) -> (Vec<Vec<u64>>, u64) {
     let victim = Victim::start("127.0.0.1:0");
     let dial = Dial::new(&victim.server.url);
     let (first, max) = (Duration::from_millis(20), Duration::from_millis(200));
-    // So little room that they are written all along, and not all at once.
+    // A small capacity, so that writing continues during the whole test.
     let conn = Reconnect::new(dial)
         .backoff(Backoff::new().first(first).max(max))
         .send_queue(queue.capacity(100 * 68))
@@ -78,7 +77,7 @@ async fn deliver(queue: SendQueueConfig) -> (Vec<Vec<u64>>, u64) {
     let attempts = tokio::spawn(count_attempts(conn.clone()));
     let reading = tokio::spawn({
         let conn = conn.clone();
-        // Pongs are read by whoever reads.
+        // Pongs are received only while messages are read.
         async move { conn.read().await.unwrap_err() }
     });
     let all = async {
@@ -106,8 +105,7 @@ async fn count_attempts(conn: ReconnectingConn) -> u64 {
     attempts
 }
 
-/// In each run the numbers follow each other: nothing is lost or comes twice while there is a
-/// connection.
+/// In each run, the numbers are consecutive: on one connection, no message is lost or repeated.
 fn check_runs(runs: &[Vec<u64>]) {
     assert_eq!(runs.len() as u64, KILLS + 1);
     for run in runs {
@@ -117,20 +115,20 @@ fn check_runs(runs: &[Vec<u64>]) {
     }
 }
 
-/// An attempt is made at once for each kill at best, and every 100 to 200 ms at worst: what
-/// this bounds is a loop without a wait, which makes thousands.
+/// At least one attempt for each kill, and at most one every 100 to 200 ms. A loop without a wait
+/// would make thousands.
 fn check_attempts(attempts: u64) {
     assert!((KILLS..50 * KILLS).contains(&attempts), "{attempts}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_least_once_loses_nothing() {
+async fn at_least_once_loses_no_message() {
     let (runs, attempts) = deliver(SendQueueConfig::at_least_once()).await;
     check_runs(&runs);
     check_attempts(attempts);
     let mut next = 0;
     for number in runs.iter().flatten() {
-        // It goes on where it was, or somewhere before.
+        // A run starts at the next number or before it.
         assert!(*number <= next, "{next} is lost, {number} came");
         next = next.max(number + 1);
     }
@@ -138,7 +136,7 @@ async fn at_least_once_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_most_once_repeats_nothing() {
+async fn at_most_once_repeats_no_message() {
     let (runs, attempts) = deliver(SendQueueConfig::at_most_once()).await;
     check_runs(&runs);
     check_attempts(attempts);
@@ -147,13 +145,13 @@ async fn at_most_once_repeats_nothing() {
     assert_eq!((all.first(), all.last()), (Some(&0), Some(&(MESSAGES - 1))));
 }
 
-/// Lines of more bytes than a pipe holds, so that some were read when all are written.
+/// More lines than a pipe buffers, so that some are read before all are written.
 fn lines() -> String {
     (0..2000).map(|number| format!("{number:0>100}\n")).collect()
 }
 
-/// `ws connect --reconnect`, whose server has just been killed, and which knows.
-fn bereft(args: &[&str]) -> (String, Child, BufReader<ChildStderr>) {
+/// Starts `ws connect --reconnect`, kills its server, and waits until it has noticed.
+fn connect_and_kill_server(args: &[&str]) -> (String, Child, BufReader<ChildStderr>) {
     let mut server = Server::start(&["-q"]);
     let mut command = ws(&[&["connect", "--reconnect", &server.url], args].concat());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -181,8 +179,8 @@ fn check_unconfirmed(mut child: Child, mut said: BufReader<ChildStderr>) {
 }
 
 #[test]
-fn a_pipe_waits_for_the_server_to_have_everything() {
-    let (address, mut child, _said) = bereft(&[]);
+fn a_pipe_waits_for_all_confirmations() {
+    let (address, mut child, _said) = connect_and_kill_server(&[]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(lines().as_bytes()).unwrap();
     drop(stdin);
@@ -194,21 +192,21 @@ fn a_pipe_waits_for_the_server_to_have_everything() {
 }
 
 #[test]
-fn what_was_not_confirmed_is_told() {
-    // Interrupted while it waits for a server.
-    let (_, mut child, said) = bereft(&[]);
+fn unconfirmed_messages_are_reported() {
+    // Interrupted while it waits for the next attempt.
+    let (_, mut child, said) = connect_and_kill_server(&[]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(lines().as_bytes()).unwrap();
     drop(stdin);
     signal("INT", child.id());
     check_unconfirmed(child, said);
-    // Given up.
-    let (_, mut child, said) = bereft(&["--max-attempts", "3"]);
+    // After the last attempt.
+    let (_, mut child, said) = connect_and_kill_server(&["--max-attempts", "3"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(lines().as_bytes()).unwrap();
     drop(stdin);
     check_unconfirmed(child, said);
-    // What was confirmed is no reason to complain, however it ends.
+    // Confirmed messages are not reported.
     let server = Server::start(&["-q"]);
     let connect = |args: &[&str]| run(&[&["connect", "-r", &server.url], args].concat(), b"");
     connect(&["-n", "1", "-m", "hello"]).check(0, "hello\n", "");

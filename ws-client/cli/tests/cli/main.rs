@@ -1,4 +1,4 @@
-//! Does `ws`, the program, do what its help says?
+//! Does `ws` behave as its help text says?
 #![cfg(test)]
 
 mod check;

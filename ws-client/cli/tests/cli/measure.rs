@@ -1,4 +1,4 @@
-//! Do the tools that measure come to figures?
+//! Do `ws ping` and `ws bench` report their results?
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::program::{Server, run, signal, ws};
 
 #[test]
-fn pings_are_counted_and_summed_up() {
+fn pings_are_counted_and_summarised() {
     let server = Server::start(&["-q"]);
     let ran = run(&["ping", "-n", "3", "-i", "0", &server.url], b"");
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -21,7 +21,7 @@ fn pings_are_counted_and_summed_up() {
 }
 
 #[test]
-fn an_interrupted_ping_is_summed_up_too() {
+fn an_interrupted_ping_prints_its_summary() {
     let server = Server::start(&["-q"]);
     let mut child =
         ws(&["ping", "-i", "0.01", &server.url]).stdout(Stdio::piped()).spawn().unwrap();
@@ -59,7 +59,7 @@ fn echoes_are_counted() {
 }
 
 #[test]
-fn a_server_that_does_not_echo_is_told() {
+fn a_server_that_does_not_echo_is_reported() {
     let check = |server: &[&str], text: &str| {
         let server = Server::start(server);
         let ran = run(&["bench", "-d", "0.3", "--warmup", "0.3", "-C", "2", &server.url], b"");

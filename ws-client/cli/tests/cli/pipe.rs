@@ -1,4 +1,4 @@
-//! Does it do what a pipe wants?
+//! Does `ws connect` work in a pipe, and `ws listen` with its modes?
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
@@ -23,7 +23,7 @@ fn lines_are_messages_both_ways() {
 }
 
 #[test]
-fn bytes_come_back_as_they_were() {
+fn binary_mode_keeps_all_bytes() {
     let server = Server::start(&["-q"]);
     let bytes: Vec<u8> = (0..=255).cycle().take(1_000_000).collect();
     let output = run_bytes(&["connect", "-q", "--binary", &server.url], &bytes);
@@ -32,7 +32,7 @@ fn bytes_come_back_as_they_were() {
 }
 
 #[test]
-fn binary_messages_are_in_hex_unless_bytes_are_wanted() {
+fn binary_messages_are_printed_in_hex_or_as_bytes() {
     let server = Server::start(&["-q", "--", "printf", r"\377\000"]);
     run(&["connect", "-q", &server.url], b"").check(0, "ff00\n", "");
     let output = run_bytes(&["connect", "-q", "-b", &server.url], b"");
@@ -40,7 +40,7 @@ fn binary_messages_are_in_hex_unless_bytes_are_wanted() {
 }
 
 #[test]
-fn the_exit_code_tells_the_close_code() {
+fn the_exit_code_is_derived_from_the_close_code() {
     let check = |close: &str, code: i32, text: &str| {
         let server = Server::start(&["-q", "--close", close]);
         run(&["connect", "--stay", &server.url], b"").check(code, "", text);
@@ -50,12 +50,12 @@ fn the_exit_code_tells_the_close_code() {
     check("1013", 23, "1013");
     check("3000", 30, "3000");
     check("4001 see you", 40, "closed with 4001: see you");
-    // What a server says does not get to the terminal as it is.
+    // Control characters of the server are replaced.
     check("4001 \x1b[2J", 40, "closed with 4001: \u{fffd}[2J");
 }
 
 #[test]
-fn a_server_that_is_gone_is_told() {
+fn a_killed_server_gives_exit_code_16() {
     let mut server = Server::start(&["-q"]);
     let mut command = ws(&["connect", "-q", &server.url]);
     let mut child =
@@ -70,7 +70,7 @@ fn a_server_that_is_gone_is_told() {
 }
 
 #[test]
-fn errors_say_what_to_change() {
+fn errors_name_the_option_to_change() {
     let check = |args: &[&str], code: i32, text: &str| {
         run(&[&["connect"], args].concat(), b"").check(code, "", text);
     };
@@ -91,7 +91,7 @@ fn errors_say_what_to_change() {
 }
 
 #[test]
-fn what_was_agreed_is_told() {
+fn what_was_negotiated_is_printed() {
     let server = Server::start(&["-q", "-s", "chat.v2", "--compress"]);
     let told = |args: &[&str]| run(&[&["connect", &server.url], args].concat(), b"");
     told(&[]).check(0, "", "connected (");
@@ -103,13 +103,13 @@ fn what_was_agreed_is_told() {
 }
 
 #[test]
-fn it_closes_after_so_many_messages() {
+fn count_closes_after_n_messages() {
     let server = Server::start(&["-q", "--", "seq", "100000"]);
     run(&["connect", "-q", "-n", "3", &server.url], b"").check(0, "1\n2\n3\n", "");
 }
 
 #[test]
-fn an_output_that_nobody_reads_ends_it() {
+fn a_closed_output_ends_the_program() {
     let server = Server::start(&["-q", "--", "sh", "-c", "while sleep 0.01; do echo y; done"]);
     let mut command = ws(&["connect", "-q", "--stay", &server.url]);
     let mut child =
@@ -141,7 +141,7 @@ fn a_listener_broadcasts_and_prints() {
     let mut command = ws(&["connect", "-q", "--stay", &server.url]);
     let mut hearer =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // Until somebody hears it, there may be nobody there.
+    // The speaker repeats its message until the hearer is connected.
     let mut heard = BufReader::new(hearer.stdout.take().unwrap());
     let mut speaker = ws(&["connect", "-q", &server.url]);
     let mut speaker =
@@ -161,7 +161,7 @@ fn a_listener_broadcasts_and_prints() {
 }
 
 #[test]
-fn a_listener_that_is_interrupted_says_goodbye() {
+fn an_interrupted_listener_closes_with_1001() {
     let server = Server::start(&[]);
     let mut command = ws(&["connect", "-q", "--stay", "-m", "hello", &server.url]);
     let mut child =
@@ -174,7 +174,7 @@ fn a_listener_that_is_interrupted_says_goodbye() {
 }
 
 #[test]
-fn it_connects_again_when_it_is_told_to() {
+fn reconnect_connects_again() {
     let mut server = Server::start(&["-q"]);
     let address = server.address().to_owned();
     let mut command = ws(&["connect", "--reconnect", &server.url]);
@@ -187,7 +187,7 @@ fn it_connects_again_when_it_is_told_to() {
     let mut stdin = child.stdin.take().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut err = BufReader::new(child.stderr.take().unwrap());
-    // What was not confirmed when the connection was lost comes twice.
+    // A message that was unconfirmed when the connection was lost arrives twice.
     let mut hear = |expected: &str| {
         let mut line = String::new();
         while line != expected {

@@ -1,11 +1,11 @@
-//! How is the program run in a test?
+//! How do the tests run `ws`, and `ws listen` as a server?
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// The program with these arguments, and nothing of the environment that changes what it does.
+/// `ws` with these arguments, without the proxies of the environment.
 pub(crate) fn ws(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ws"));
     command.args(args);
@@ -16,7 +16,7 @@ pub(crate) fn ws(args: &[&str]) -> Command {
     command
 }
 
-/// What a run came to.
+/// The exit code and the output of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -32,7 +32,7 @@ impl Ran {
     }
 }
 
-/// Runs the program to its end, which comes within half a minute.
+/// Runs `ws` to its end. Kills it after 30 s.
 pub(crate) fn run(args: &[&str], input: &[u8]) -> Ran {
     let output = run_bytes(args, input);
     Ran {
@@ -48,18 +48,19 @@ pub(crate) fn run_bytes(args: &[&str], input: &[u8]) -> Output {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    // Beside the reading, which it may wait for. One that ends early does not want it.
+    // On a thread, since the program may stop reading until its output is read. Writing fails if
+    // it exits early.
     thread::spawn(move || stdin.write_all(&input));
-    let watch = Watch::over(&child);
+    let watch = Watchdog::over(&child);
     let output = child.wait_with_output().unwrap();
     watch.end();
     output
 }
 
-/// Ends a program that takes too long.
-struct Watch(std::sync::mpsc::Sender<()>);
+/// Kills a program that runs too long.
+struct Watchdog(std::sync::mpsc::Sender<()>);
 
-impl Watch {
+impl Watchdog {
     fn over(child: &Child) -> Self {
         let (sender, receiver) = std::sync::mpsc::channel();
         let id = child.id();
@@ -73,18 +74,18 @@ impl Watch {
     }
 
     fn end(self) {
-        // It may just have been late.
+        // The watchdog may have fired just now.
         let _ = self.0.send(());
     }
 }
 
-/// Sends a signal. Every shell knows how; not every system has a program for it.
+/// Sends a signal. `kill` is a built-in of every shell, but not a program on every system.
 pub(crate) fn signal(name: &str, id: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
     assert!(sent.unwrap().success());
 }
 
-/// `ws listen` at work. It ends with this.
+/// A running `ws listen`, which is killed on drop.
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) url: String,
@@ -111,7 +112,7 @@ impl Server {
         self.url.strip_prefix("ws://").unwrap()
     }
 
-    /// Ends it politely, and gives what it said to people.
+    /// Stops it by SIGINT, and returns its standard error.
     pub(crate) fn interrupt(mut self) -> String {
         signal("INT", self.child.id());
         assert!(self.child.wait().unwrap().success());

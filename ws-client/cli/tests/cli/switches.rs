@@ -1,4 +1,4 @@
-//! Does each switch do what it says?
+//! Does each option have its effect?
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,7 +22,7 @@ fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// A server that refuses, and says what it was asked.
+/// A server that refuses, with the head of the request as the body.
 fn repeat_and_refuse() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -38,7 +38,7 @@ fn repeat_and_refuse() -> SocketAddr {
     address
 }
 
-/// A proxy, which tells where it was asked to connect to.
+/// An HTTP proxy, and the targets of its `CONNECT` requests.
 fn proxy() -> (SocketAddr, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -52,7 +52,7 @@ fn proxy() -> (SocketAddr, mpsc::Receiver<String>) {
             here.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             tell.send(to.to_owned()).unwrap();
             let (mut back, mut from) = (here.try_clone().unwrap(), there.try_clone().unwrap());
-            // How the tunnel comes down does not matter.
+            // The results do not matter.
             thread::spawn(move || std::io::copy(&mut from, &mut back));
             thread::spawn(move || std::io::copy(&mut here, &mut there));
         }
@@ -60,8 +60,8 @@ fn proxy() -> (SocketAddr, mpsc::Receiver<String>) {
     (address, asked)
 }
 
-/// A server that reads frames, if at all, and tells how long the pings were. It goes with the
-/// runtime.
+/// A server that reads frames, or nothing, and the payload lengths of its pings. It stops with
+/// the runtime.
 fn serve(reads: bool) -> (String, mpsc::Receiver<usize>, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -96,13 +96,13 @@ fn headers_and_an_origin_are_sent() {
     let said =
         run(&["connect", &url, "-H", "X-Key: a b", "-H", "X-Other:c", "-o", "https://x.y"], b"");
     for header in ["x-key: a b", "x-other: c", "origin: https://x.y"] {
-        // What would control the terminal does not get there: here the end of a line.
+        // Control characters are replaced: here the CR at the end of a line.
         said.check(1, "", &format!("\n{header}\u{fffd}\n"));
     }
 }
 
 #[test]
-fn a_proxy_is_gone_through() {
+fn the_proxy_is_used() {
     let (address, asked) = proxy();
     let server = Server::start(&["-q"]);
     let proxy = format!("http://{address}");
@@ -111,7 +111,7 @@ fn a_proxy_is_gone_through() {
 }
 
 #[test]
-fn a_message_that_is_too_long_ends_it_on_either_side() {
+fn a_message_over_max_size_closes_on_either_side() {
     let server = Server::start(&["-q"]);
     let connect = |url: &str, args: &[&str], input: &[u8]| {
         run(&[&["connect", "--stay", "-n", "1", url], args].concat(), input)
@@ -124,7 +124,7 @@ fn a_message_that_is_too_long_ends_it_on_either_side() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_given_up() {
+fn a_silent_server_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = silent.local_addr().unwrap().to_string();
     run(&["connect", "--connect-timeout", "0.1", &url], b"").check(1, "", "(--connect-timeout)");
@@ -136,18 +136,18 @@ fn a_server_that_says_nothing_is_given_up() {
 }
 
 #[test]
-fn it_waits_for_a_slow_answer_as_long_as_it_is_told() {
+fn wait_sets_how_long_replies_are_waited_for() {
     let check = |command: &str, wait: &str, out: &str| {
         let server = Server::start(&["-q", "--", "sh", "-c", command]);
         run(&["connect", "-q", "-w", wait, &server.url], b"").check(0, out, "");
     };
     check("sleep 1; echo late", "20", "late\n");
-    // It would speak when it is too late, and ends with its input.
+    // This command replies too late, and exits at the end of its input.
     check("timeout 25 cat; echo never", "0.01", "");
 }
 
 #[test]
-fn a_listener_lets_the_origins_in_that_it_is_told() {
+fn a_listener_checks_origins() {
     let server = Server::start(&["-q", "-o", "https://*.example.com"]);
     let connect = |origin: &str| run(&["connect", "-o", origin, &server.url], b"hello\n");
     connect("https://a.example.com").check(0, "hello\n", "");
@@ -157,7 +157,7 @@ fn a_listener_lets_the_origins_in_that_it_is_told() {
 }
 
 #[test]
-fn pings_are_as_long_as_they_are_to_be() {
+fn size_sets_the_length_of_pings() {
     let (url, pings, _runtime) = serve(true);
     for size in [8, 125] {
         let ran = run(&["ping", "-n", "2", "-i", "0", "--size", &size.to_string(), &url], b"");

@@ -1,4 +1,4 @@
-//! Does it do what a person at a terminal wants?
+//! Does `ws connect` work at a terminal?
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use rexpect::session::{PtySession, spawn_command};
 
 use crate::program::{Server, ws};
 
-/// A terminal of its own, and a home without a history.
+/// `ws` in a pseudo-terminal, with its own history.
 struct Terminal {
     session: PtySession,
 }
@@ -33,7 +33,7 @@ impl Terminal {
     }
 }
 
-/// A folder that goes with this.
+/// A folder that is removed on drop.
 struct Home(String);
 
 impl Home {
@@ -51,7 +51,7 @@ impl Drop for Home {
 }
 
 #[test]
-fn one_types_and_sees_what_comes_back() {
+fn the_prompt_sends_lines_and_prints_replies() {
     let (server, home) = (Server::start(&["-q"]), Home::new("types"));
     let mut terminal = Terminal::start(&home.0, &["connect", &server.url]);
     terminal.sees("/help, Ctrl-D closes");
@@ -72,7 +72,7 @@ fn one_types_and_sees_what_comes_back() {
     terminal.types("\x04");
     terminal.sees("closed with 1000 normal closure");
     terminal.exits(0);
-    // What was typed is there the next time.
+    // The history is kept for the next run.
     let mut terminal = Terminal::start(&home.0, &["connect", &server.url]);
     terminal.sees("Ctrl-D closes");
     terminal.types("\x12hell");
@@ -84,7 +84,7 @@ fn one_types_and_sees_what_comes_back() {
 }
 
 #[test]
-fn a_server_that_closes_ends_it_in_the_middle_of_a_line() {
+fn a_close_of_the_server_ends_the_prompt_in_the_middle_of_a_line() {
     let script = "read line; echo 'the last'; exit 3";
     let (server, home) = (Server::start(&["-q", "--", "sh", "-c", script]), Home::new("closes"));
     let mut terminal = Terminal::start(&home.0, &["connect", "--timestamps", &server.url]);
@@ -92,13 +92,13 @@ fn a_server_that_closes_ends_it_in_the_middle_of_a_line() {
     terminal.types("go\rhalf a li");
     terminal.sees("< the last");
     terminal.sees("closed with 1011 internal error");
-    // The terminal is as it was: pasting, at least, can be seen from here.
+    // The terminal is restored. Bracketed paste is the visible part of that.
     terminal.sees("\x1b[?2004l");
     terminal.exits(21);
 }
 
 #[test]
-fn a_server_does_not_draw_on_the_terminal() {
+fn control_characters_do_not_reach_the_terminal() {
     let (server, home) =
         (Server::start(&["-q", "--", "printf", r"\033[2Jgone\n"]), Home::new("draws"));
     let mut terminal = Terminal::start(&home.0, &["connect", &server.url]);
@@ -108,7 +108,7 @@ fn a_server_does_not_draw_on_the_terminal() {
 }
 
 #[test]
-fn it_is_told_when_the_connection_is_lost_and_there_again() {
+fn the_loss_and_the_reconnect_are_printed() {
     let (mut server, home) = (Server::start(&["-q"]), Home::new("lost"));
     let address = server.address().to_owned();
     let mut terminal = Terminal::start(&home.0, &["connect", "--reconnect", &server.url]);

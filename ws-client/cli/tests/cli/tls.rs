@@ -1,4 +1,4 @@
-//! Do the options for TLS say whom to trust, and who one is?
+//! Do the TLS options set the trusted roots and the client certificate?
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use ws_core::AcceptOptions;
 
 use crate::program::{Ran, Server, run};
 
-/// An authority, with the files that options name. They go with this.
+/// A certificate authority, and its PEM files, which are removed on drop.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     roots: RootCertStore,
@@ -57,7 +57,8 @@ impl Authority {
         Path::new(&self.folder).join(name).to_str().unwrap().to_owned()
     }
 
-    /// An echo server for HTTP/1.1 and HTTP/2, that may insist on a certificate; its URL.
+    /// Starts an echo server for HTTP/1.1 and HTTP/2, which may require a client certificate.
+    /// Returns its URL.
     fn serve(&self, runtime: &tokio::runtime::Runtime, asks: bool) -> String {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
@@ -115,7 +116,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 }
 
 #[test]
-fn one_trusts_whom_the_options_name() {
+fn certificates_are_verified_by_the_options() {
     let authority = Authority::new("trusts");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (open, asking) = (authority.serve(&runtime, false), authority.serve(&runtime, true));
@@ -144,7 +145,7 @@ fn one_trusts_whom_the_options_name() {
 }
 
 #[test]
-fn one_listens_behind_tls_as_well() {
+fn the_listener_serves_tls() {
     let authority = Authority::new("listens");
     let [root, cert, key, other] =
         ["root.pem", "server.pem", "server.key", "client.key"].map(|name| authority.file(name));
@@ -158,7 +159,7 @@ fn one_listens_behind_tls_as_well() {
     connect(&["--http2", "-s", "chat"]).check(0, "hello\n", "subprotocol chat");
     connect(&["--origin", "https://example.com"]).check(1, "", "403 Forbidden");
     run(&["connect", &server.url], b"").check(1, "", "--cacert");
-    // One that speaks no TLS is told from the others, and disturbs nobody.
+    // A client without TLS is reported, and does not affect the others.
     let plain = server.url.replace("wss://", "ws://");
     assert_eq!(run(&["connect", &plain], b"").code, 1);
     connect(&[]).check(0, "hello\n", "");
@@ -166,7 +167,7 @@ fn one_listens_behind_tls_as_well() {
     for told in ["connected, /", "after 1 messages", "TLS handshake failed"] {
         assert!(said.contains(told), "{told}: {said}");
     }
-    // Commands, and what they are told.
+    // The environment of commands.
     let echo = ["--", "sh", "-c", "echo \"$REMOTE_ADDR $REQUEST_URI\""];
     let both = [&["-q", "--cert", &cert, "--key", &key][..], &echo].concat();
     let server = Server::start(&both);
@@ -175,7 +176,7 @@ fn one_listens_behind_tls_as_well() {
         let asked = [&["connect", "-q", "--stay", "--cacert", &root, &url][..], version].concat();
         run(&asked, b"").check(0, "127.0.0.1 /door?knock=1\n", "");
     }
-    // What cannot be is told before anybody comes.
+    // Invalid options are reported at the start.
     let listen = |args: &[&str]| run(&[&["listen", "127.0.0.1:0"], args].concat(), b"");
     listen(&["--cert", &cert]).check(1, "", "(--key,");
     listen(&["--cert", &cert, "--key", &other]).check(1, "", "(--key)");
