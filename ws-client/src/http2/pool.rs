@@ -154,7 +154,8 @@ impl Http2Pool {
             // All servers are in use. Their WebSockets go on; the next ones make new connections.
             servers.clear();
         }
-        Arc::clone(servers.entry(origin).or_default())
+        let new = || Arc::new(ServerEntry::new(ServerInfo::Http2(Vec::new())));
+        Arc::clone(servers.entry(origin).or_insert_with(new))
     }
 }
 
@@ -165,12 +166,6 @@ fn is_in_use(server: &Arc<ServerEntry>) -> bool {
         ServerInfo::Http1Only => false,
     };
     Arc::strong_count(server) > 1 || server.try_lock().is_ok_and(|info| has_connections(&info))
-}
-
-impl Default for ServerInfo {
-    fn default() -> Self {
-        Self::Http2(Vec::new())
-    }
 }
 
 impl fmt::Debug for Http2Pool {

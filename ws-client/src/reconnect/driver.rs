@@ -73,9 +73,10 @@ impl Driver<'_> {
 
     /// Dials, and runs the hooks.
     async fn connect(&self, attempt: u32) -> Result<Conn, ConnectionFailure> {
-        let dial = self.settings.run_on_attempt(attempt).await?;
-        let conn = self.settings.dial(dial).await?;
-        match self.settings.run_on_connect(&conn).await {
+        let settings = self.settings;
+        let dial = (settings.on_attempt)(settings.dial.clone(), attempt).await?;
+        let conn = (settings.dial_by)(dial).await?;
+        match (settings.on_connect)(conn.clone()).await {
             Ok(()) => Ok(conn),
             // If the server closed the connection, its close frame says more than the hook.
             Err(failure) => Err(conn.ending().map_or(failure, ConnectionFailure::Ended)),
@@ -91,7 +92,7 @@ impl Driver<'_> {
             never = self.confirm(&conn) => match never {},
         };
         // A connection that was shorter than the wait before it counts as a failed attempt.
-        let lasted = began.elapsed() >= self.settings.max_wait(attempt - 1);
+        let lasted = began.elapsed() >= self.settings.backoff.max_wait(attempt - 1);
         self.failed(ConnectionFailure::Ended(ending), if lasted { 0 } else { attempt })
     }
 

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::backoff::Backoff;
 use super::failure::{ConnectionFailure, RetryDecision};
@@ -38,14 +38,14 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 #[doc(alias = "retry")]
 #[must_use = "nothing happens before `connect` or `start`"]
 pub struct Reconnect {
-    dial: Dial,
-    backoff: Backoff,
+    pub(super) dial: Dial,
+    pub(super) backoff: Backoff,
     max_attempts: Option<u32>,
     pub(super) send_queue: SendQueueConfig,
-    on_attempt: Option<Arc<AttemptHook>>,
-    dial_by: Option<Arc<DialHook>>,
-    on_connect: Option<Arc<ConnectHook>>,
-    classify: Option<Arc<RetryPolicy>>,
+    pub(super) on_attempt: Arc<AttemptHook>,
+    pub(super) dial_by: Arc<DialHook>,
+    pub(super) on_connect: Arc<ConnectHook>,
+    classify: Arc<RetryPolicy>,
 }
 
 type AttemptHook =
@@ -65,10 +65,10 @@ impl Reconnect {
             backoff: Backoff::new(),
             max_attempts: None,
             send_queue: SendQueueConfig::default(),
-            on_attempt: None,
-            dial_by: None,
-            on_connect: None,
-            classify: None,
+            on_attempt: Arc::new(|dial, _| ready(Ok(dial)).boxed()),
+            dial_by: Arc::new(|dial| dial.connect().boxed()),
+            on_connect: Arc::new(|_| ready(Ok(())).boxed()),
+            classify: Arc::new(ConnectionFailure::retry_decision),
         }
     }
 
@@ -104,10 +104,10 @@ impl Reconnect {
         F: Future<Output = Result<Dial, E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.on_attempt = Some(Arc::new(move |dial, attempt| {
+        self.on_attempt = Arc::new(move |dial, attempt| {
             let result = hook(dial, attempt);
-            Box::pin(async move { result.await.map_err(hook_failed) })
-        }));
+            async move { result.await.map_err(hook_failed) }.boxed()
+        });
         self
     }
 
@@ -120,10 +120,10 @@ impl Reconnect {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.on_connect = Some(Arc::new(move |conn| {
+        self.on_connect = Arc::new(move |conn| {
             let result = hook(conn);
-            Box::pin(async move { result.await.map_err(hook_failed) })
-        }));
+            async move { result.await.map_err(hook_failed) }.boxed()
+        });
         self
     }
 
@@ -132,7 +132,7 @@ impl Reconnect {
     where
         F: Future<Output = Result<Conn, DialError>> + Send + 'static,
     {
-        self.dial_by = Some(Arc::new(move |settings| Box::pin(dial(settings))));
+        self.dial_by = Arc::new(move |settings| dial(settings).boxed());
         self
     }
 
@@ -157,32 +157,8 @@ impl Reconnect {
         mut self,
         policy: impl Fn(&ConnectionFailure) -> RetryDecision + Send + Sync + 'static,
     ) -> Self {
-        self.classify = Some(Arc::new(policy));
+        self.classify = Arc::new(policy);
         self
-    }
-
-    /// Runs the hook [`on_attempt`](Reconnect::on_attempt).
-    pub(super) async fn run_on_attempt(&self, attempt: u32) -> Result<Dial, ConnectionFailure> {
-        match &self.on_attempt {
-            Some(hook) => hook(self.dial.clone(), attempt).await,
-            None => Ok(self.dial.clone()),
-        }
-    }
-
-    /// Dials, by [`dial_by`](Reconnect::dial_by) if that is set.
-    pub(super) async fn dial(&self, dial: Dial) -> Result<Conn, DialError> {
-        match &self.dial_by {
-            Some(dial_by) => dial_by(dial).await,
-            None => dial.connect().await,
-        }
-    }
-
-    /// Runs the hook [`on_connect`](Reconnect::on_connect).
-    pub(super) async fn run_on_connect(&self, conn: &Conn) -> Result<(), ConnectionFailure> {
-        match &self.on_connect {
-            Some(hook) => hook(conn.clone()).await,
-            None => Ok(()),
-        }
     }
 
     /// The wait before the next attempt, after `failed` failed attempts in a row. `None` means
@@ -191,19 +167,13 @@ impl Reconnect {
         if self.max_attempts.is_some_and(|max| failed >= max) {
             return None;
         }
-        let policy = self.classify.as_ref();
-        match policy.map_or_else(|| failure.retry_decision(), |policy| policy(failure)) {
+        match (self.classify)(failure) {
             RetryDecision::Retry => {
                 let after = failure.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                 Some(self.backoff.wait(failed) + after)
             }
             RetryDecision::GiveUp => None,
         }
-    }
-
-    /// The maximum wait after `failed` failed attempts in a row, without `Retry-After`.
-    pub(super) fn max_wait(&self, failed: u32) -> Duration {
-        self.backoff.max_wait(failed)
     }
 }
 

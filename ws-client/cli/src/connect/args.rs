@@ -54,7 +54,7 @@ pub(crate) struct ConnectArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Through a pipe")]
 pub(crate) struct PipeOptions {
-    /// Sends binary messages of the input bytes, and writes messages as bytes
+    /// Sends the input as binary messages, and prints messages as bytes
     #[arg(short, long)]
     pub(super) binary: bool,
     /// Separates messages by a zero byte, in the input and the output

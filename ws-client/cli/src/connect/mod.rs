@@ -43,13 +43,13 @@ pub(crate) async fn run(args: ConnectArgs) -> Result<ExitCode> {
     };
     let screen = Arc::new(screen);
     connection.report_states(Arc::clone(&screen));
-    let ended = run_session(&args, connection, Arc::clone(&screen), input, interactive).await;
+    let ended = exchange_messages(&args, connection, Arc::clone(&screen), input, interactive).await;
     screen.finish(ended.as_ref().map_or("", |(text, _)| text.as_str()));
     ended.map(|(_, code)| code)
 }
 
 /// Sends and prints messages until the end, and returns that as text and exit code.
-async fn run_session(
+async fn exchange_messages(
     args: &ConnectArgs,
     connection: Connection,
     screen: Arc<Screen>,
