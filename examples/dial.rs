@@ -65,8 +65,8 @@ async fn connect(args: Args) -> anyhow::Result<Conn> {
     if args.compress {
         dial = dial.compression(Compression::context_takeover());
     }
-    let dialled = dial.connect().await.map_err(|error| match error.refusal() {
-        Some(refusal) => anyhow!("{error}: {}", refusal.body_text().trim()),
+    let dialled = dial.connect().await.map_err(|error| match error.refused_response() {
+        Some(response) => anyhow!("{error}: {}", response.body_text().trim()),
         None => error.into(),
     });
     dialled.with_context(|| format!("failed to connect to {}", args.url))

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ws_client::reconnect::{Backoff, Events, Loss, Outbox, ReconnectError, State};
+use ws_client::reconnect::{
+    Backoff, ConnectionFailure, ReconnectError, ReconnectEvents, ReconnectState, SendQueueConfig,
+};
 use ws_client::{Conn, Dial, Error, Reconnect, StatusCode};
 
 /// The first message of each connection, to restore the server's state.
@@ -15,13 +17,13 @@ async fn subscribe(conn: Conn) -> Result<(), Error> {
 }
 
 /// Prints the state changes of the connection.
-async fn print_states(mut events: Events) {
+async fn print_states(mut events: ReconnectEvents) {
     while let Some(state) = events.next().await {
         match state {
-            State::Connected => println!("connected"),
+            ReconnectState::Connected => println!("connected"),
             // `:#` prints the error with all its causes.
-            State::Waiting { loss, wait, .. } => {
-                println!("{:#}; retrying in {wait:.1?}", anyhow::Error::new(loss))
+            ReconnectState::Waiting { failure, wait, .. } => {
+                println!("{:#}; retrying in {wait:.1?}", anyhow::Error::new(failure))
             }
             _ => {}
         }
@@ -33,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let url = std::env::args().nth(1).context("pass a URL: ws://… or wss://…")?;
     let conn = Reconnect::new(Dial::new(url))
         .backoff(Backoff::new().first(Duration::from_millis(200)).max(Duration::from_secs(5)))
-        .outbox(Outbox::at_least_once())
+        .send_queue(SendQueueConfig::at_least_once())
         .on_connect(subscribe)
         .start();
     tokio::spawn(print_states(conn.events()));
@@ -47,8 +49,8 @@ async fn main() -> anyhow::Result<()> {
     };
     match &ended {
         // The server closed the connection normally.
-        ReconnectError::GaveUp(loss @ Loss::Ended(_))
-            if loss.close_status() == Some(StatusCode::NORMAL_CLOSURE) =>
+        ReconnectError::GaveUp(failure @ ConnectionFailure::Ended(_))
+            if failure.close_status() == Some(StatusCode::NORMAL_CLOSURE) =>
         {
             Ok(())
         }

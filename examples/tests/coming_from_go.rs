@@ -258,7 +258,7 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(closed(&conn).await, StatusCode::NORMAL_CLOSURE);
             let no = || async { (http::StatusCode::IM_A_TEAPOT, [("x-why", "so")], "y".repeat(5000)) };
             let error = in_time(ws_client::dial(serve(Router::new().route("/", any(no))).await)).await.unwrap_err();
-            let refusal = error.refusal().unwrap();
+            let refusal = error.refused_response().unwrap();
             assert_eq!((refusal.status.as_u16(), &refusal.headers["x-why"], refusal.body.len()), (418, &http::HeaderValue::from_static("so"), 1024));
         };
     "DialOptions.HTTPClient" => async {
@@ -479,7 +479,7 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "ErrBadHandshake" => async {
             let error = refusing("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await;
-            let refusal = error.refusal().unwrap();
+            let refusal = error.refused_response().unwrap();
             assert_eq!((refusal.status.as_u16(), &*refusal.body_text()), (401, "no"));
         };
     "NextReader, ReadMessage, ReadJSON" => async {

@@ -1,4 +1,4 @@
-//! What does a client connect to, and how?
+//! Which settings does dialling a WebSocket have?
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{Compression, Config, Conn, Keepalive};
 
-use crate::opening::Opening;
-use crate::patience::Patience;
-use crate::target::Target;
-use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, over_client, over_stream};
+use crate::deadline::HandshakeDeadline;
+use crate::request::ClientHandshake;
+use crate::url::HttpUrl;
+use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, http1_connect, via_reqwest};
 
-/// Opens a WebSocket: what to connect to, and how. The settings chain by value.
+/// Opens a WebSocket: the URL and the settings. The setters chain by value, in any order.
 ///
-/// A mistake in the settings is told by [`connect`](Self::connect), before anything is
-/// sent. A clone can be dialled again, with a new key.
+/// [`connect`](Self::connect) reports invalid settings, before anything is sent. A clone can
+/// be dialled again, with a new key.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -36,49 +36,59 @@ use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, over_client, over_stre
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[doc(alias = "client")]
+#[doc(alias = "ClientBuilder")]
 #[must_use = "nothing happens before `connect`"]
 pub struct Dial {
-    target: Result<Target, InvalidUrl>,
+    url: Result<HttpUrl, InvalidUrl>,
     headers: Result<HeaderMap, InvalidHeader>,
+    origin: Option<HeaderValue>,
     subprotocols: Vec<String>,
     config: Config,
+    /// These three take precedence over `config`, in whichever order they are set.
+    compression: Option<Compression>,
+    read_limit: Option<usize>,
+    default_keepalive: Option<Keepalive>,
     timeout: Option<Duration>,
-    via: Via,
+    connector: Connector,
     max_redirects: usize,
 }
 
-/// Who makes the connection?
+/// What makes the connection.
 #[derive(Clone, Debug)]
-enum Via {
+enum Connector {
     Dialer(Dialer),
-    Client(reqwest::Client),
+    Reqwest(reqwest::Client),
 }
 
 impl Dial {
     /// A WebSocket to a `ws` or `wss` URL; `http` and `https` mean the same.
     ///
-    /// A user and a password in it become an `Authorization` header. It must not have a
-    /// fragment ([RFC 6455 §3]).
+    /// A user and a password in the URL become an `Authorization` header. The URL must not
+    /// have a fragment ([RFC 6455 §3]).
     ///
     /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
     pub fn new(url: impl AsRef<str>) -> Self {
         Self {
-            target: Target::parse(url.as_ref()),
+            url: HttpUrl::parse(url.as_ref()),
             headers: Ok(HeaderMap::new()),
+            origin: None,
             subprotocols: Vec::new(),
             config: Config::new(),
+            compression: None,
+            read_limit: None,
+            default_keepalive: None,
             timeout: Some(Duration::from_secs(30)),
-            via: Via::Dialer(Dialer::shared()),
+            connector: Connector::Dialer(Dialer::shared()),
             max_redirects: 10,
         }
     }
 
-    /// One more header for the request. Default: none but those of the opening handshake,
-    /// which are `Host` and what cannot be set here: `Connection`, `Upgrade`,
-    /// `Sec-WebSocket-*`, and headers that announce a body.
+    /// Adds a header to the request. Default: only the headers of the opening handshake.
     ///
-    /// A `Host` takes the place of the one in the URL. An `Authorization` does so with
-    /// the user in the URL.
+    /// `Host` and `Authorization` replace those of the URL. `Connection`, `Upgrade`,
+    /// `Sec-WebSocket-*` and headers that announce a body are reserved:
+    /// [`InvalidHeader::Reserved`].
     pub fn header(
         mut self,
         name: impl TryInto<HeaderName>,
@@ -92,165 +102,182 @@ impl Dial {
         self
     }
 
-    /// The page that the connection is for, as `https://example.com`: what a browser sends,
-    /// and some servers insist on ([RFC 6455 §10.2]). Default: none.
+    /// Sets the `Origin` header, such as `https://example.com`. Browsers send it, and some
+    /// servers require it ([RFC 6455 §10.2]). It replaces an `Origin` of
+    /// [`header`](Self::header). Default: none.
     ///
     /// [RFC 6455 §10.2]: https://www.rfc-editor.org/rfc/rfc6455#section-10.2
     pub fn origin(mut self, origin: impl TryInto<HeaderValue>) -> Self {
-        self.headers = self.headers.and_then(|mut headers| {
-            let (name, value) = header(ORIGIN, origin)?;
-            headers.insert(name, value);
+        self.headers = self.headers.and_then(|headers| {
+            self.origin = Some(header(ORIGIN, origin)?.1);
             Ok(headers)
         });
         self
     }
 
-    /// The subprotocols to offer, the preferred one first. Default: none.
+    /// Sets the subprotocols to offer, in order of preference. Default: none.
     ///
-    /// The server may choose one, or none: [`Conn::subprotocol`] tells. It must not choose
-    /// another one.
+    /// The server may select one of them, or none: see [`Conn::subprotocol`]. If it selects
+    /// another one, dialling fails.
     pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The settings of the connection. Default: [`Config::new`].
+    /// Sets the configuration of the connection. Default: [`Config::new`].
     ///
-    /// They include compression and the read limit, so this undoes a
-    /// [`compression`](Self::compression) or [`read_limit`](Self::read_limit) that was set
-    /// before. [`Config::nodelay`] is for given streams; others that are dialled here never
-    /// delay, and those of a given client are its own.
+    /// [`compression`](Self::compression) and [`read_limit`](Self::read_limit) take
+    /// precedence over it. [`Config::nodelay`] applies to [`connect_over`](Self::connect_over)
+    /// only: TCP connections of a [`Dialer`] always set `TCP_NODELAY`, and those of a
+    /// [`client`](Self::client) are configured there.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Whether to offer compression, and how to compress. Default: off. Short for
-    /// [`Config::compression`].
+    /// Offers compression (permessage-deflate). Default: [`Config::compression`], which is
+    /// off.
+    #[doc(alias = "permessage-deflate")]
     pub fn compression(mut self, compression: Compression) -> Self {
-        self.config = self.config.compression(compression);
+        self.compression = Some(compression);
         self
     }
 
-    /// The longest message to accept, in bytes, after decompression. Default: 1 MiB. Short
-    /// for [`Config::read_limit`].
+    /// Sets the maximum length of a received message in bytes, after decompression. Default:
+    /// [`Config::read_limit`], which is 1 MiB.
+    #[doc(alias = "max_message_size")]
     pub fn read_limit(mut self, bytes: usize) -> Self {
-        self.config = self.config.read_limit(bytes);
+        self.read_limit = Some(bytes);
         self
     }
 
-    /// How long the whole opening may take: looking up the name, connecting, TLS, redirects,
-    /// and the answer. Default: 30 s.
-    pub const fn connect_timeout(mut self, after: Duration) -> Self {
-        self.timeout = Some(after);
+    /// Sets the timeout of the whole opening handshake: DNS, TCP, proxy, TLS, redirects and
+    /// the response. Default: 30 s.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
-    /// The opening may take for ever.
+    /// Disables [`connect_timeout`](Self::connect_timeout).
     pub const fn no_connect_timeout(mut self) -> Self {
         self.timeout = None;
         self
     }
 
-    /// How many redirects to follow. Default: 10.
+    /// Sets how many redirects are followed. Default: 10.
     ///
-    /// They lead to `ws`, `wss`, `http` or `https`, but never from TLS to where there is
-    /// none. `Authorization`, `Cookie` and `Host` are not sent to another server. A
-    /// [given client](Self::client) follows redirects as it was built to, and a given
-    /// stream none.
+    /// Redirects may lead to `ws`, `wss`, `http` and `https` URLs, but never from TLS to an
+    /// unencrypted connection. `Authorization`, `Cookie` and `Host` are not sent to another
+    /// server. A [`client`](Self::client) follows redirects by its own policy, and
+    /// [`connect_over`](Self::connect_over) follows none.
     pub const fn max_redirects(mut self, max: usize) -> Self {
         self.max_redirects = max;
         self
     }
 
-    /// How to get to the server: TLS, proxies, and whether sockets share connections of
-    /// HTTP/2. Default: one that is shared by all dials of the process, as
-    /// [`Dialer::new`] makes it.
+    /// Connects with these TLS, proxy and HTTP/2 settings. Default: a [`Dialer::new`] that all
+    /// dials of the process share.
     ///
-    /// It takes the place of a [`client`](Self::client).
+    /// Replaces a [`client`](Self::client).
     pub fn dialer(mut self, dialer: &Dialer) -> Self {
-        self.via = Via::Dialer(dialer.clone());
+        self.connector = Connector::Dialer(dialer.clone());
         self
     }
 
-    /// An HTTP client to open the connection with, in place of a [`dialer`](Self::dialer):
-    /// one that keeps cookies, finds addresses, or does anything else in its own way.
+    /// Connects with a `reqwest` client, for its cookie store, its resolver or its other
+    /// settings. Replaces a [`dialer`](Self::dialer).
     ///
-    /// Build it with [`http1_only`](reqwest::ClientBuilder::http1_only): one that agrees on
-    /// HTTP/2 with the server cannot upgrade, and gives [`DialError::Http2`]. Its timeouts
-    /// bound the opening, and not the connection.
+    /// Build it with [`http1_only`](reqwest::ClientBuilder::http1_only): a client that
+    /// negotiates HTTP/2 cannot upgrade, and fails with [`DialError::Http2`]. Its timeouts
+    /// apply to the opening handshake, not to the connection.
     ///
-    /// Such a client keeps its streams to itself, so they carry messages somewhat slower.
-    /// To `ws` through a proxy of HTTP it does not `CONNECT`, and few proxies pass the
-    /// request on.
+    /// Messages are somewhat slower than with a `Dialer`, because `reqwest` does not give
+    /// access to its TCP stream. For a `ws` URL and an HTTP proxy, `reqwest` does not use
+    /// `CONNECT`, and few proxies forward such an upgrade.
     pub fn client(mut self, client: reqwest::Client) -> Self {
-        self.via = Via::Client(client);
+        self.connector = Connector::Reqwest(client);
         self
     }
 
-    /// Connects.
-    ///
-    /// The answer of the server is kept: [`Conn::response`].
+    /// Connects. The response of the server is in [`Conn::response`].
     ///
     /// # Errors
     ///
-    /// Which step failed, and what to change. A server that answers otherwise than with a
-    /// WebSocket gives [`DialError::Refused`].
+    /// The step that failed. [`DialError::Refused`] if the server responds with anything but
+    /// a WebSocket.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the opening up.
+    /// Dropping the future cancels the opening handshake.
     pub async fn connect(self) -> Result<Conn, DialError> {
-        let patience = Patience::new(self.timeout);
-        let (max_redirects, via) = (self.max_redirects, self.via.clone());
-        let opening = self.opening()?;
-        // On the heap: this state would else be part of what uses the connection.
+        let deadline = HandshakeDeadline::new(self.timeout);
+        let (max_redirects, connector) = (self.max_redirects, self.connector.clone());
+        let handshake = self.into_handshake()?;
+        // Boxed, so that the future of the caller stays small.
         Box::pin(async {
-            match via {
-                Via::Dialer(dialer) => dialer.connect(&opening, max_redirects, patience).await,
-                Via::Client(client) => over_client::connect(&client, &opening, patience).await,
+            match connector {
+                Connector::Dialer(dialer) => {
+                    dialer.connect(&handshake, max_redirects, deadline).await
+                }
+                Connector::Reqwest(client) => {
+                    via_reqwest::connect(&client, &handshake, deadline).await
+                }
             }
         })
         .await
     }
 
-    /// Connects over a given byte stream: a Unix socket, a tunnel, a TLS stream of one's
-    /// own, a pipe in memory.
+    /// Connects over a byte stream: a Unix socket, a tunnel, a TLS stream, an in-memory pipe.
     ///
-    /// The URL says what to ask for, and does not say where that is. `ws` or `wss` makes
-    /// no difference: TLS is the stream's business. A `TcpStream` is recognised, and
-    /// carries messages faster than any other stream.
+    /// The URL sets the request target and the `Host`; nothing is connected to. `ws` and `wss`
+    /// are the same here: this adds no TLS. A `TcpStream` is recognised, and carries messages
+    /// faster than any other stream.
     ///
-    /// The head of the answer may have 16 KiB; what arrives behind it is kept.
+    /// The head of the response is limited to 16 KiB.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), with [`DialError::Io`] when the stream fails.
+    /// As [`connect`](Self::connect); [`DialError::Io`] if the stream fails.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the stream, and the opening with it.
+    /// Dropping the future cancels the opening handshake, and drops the stream.
+    #[doc(alias = "from_stream")]
     pub async fn connect_over<T>(self, io: T) -> Result<Conn, DialError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let patience = Patience::new(self.timeout);
-        let opening = self.opening()?;
-        Box::pin(over_stream::connect(io, &opening, patience)).await
+        let deadline = HandshakeDeadline::new(self.timeout);
+        let handshake = self.into_handshake()?;
+        Box::pin(http1_connect::over_stream(io, &handshake, deadline)).await
     }
 
-    /// The same, with pings that find a dead peer unless something else was said of them.
-    pub(crate) fn with_keepalive(mut self) -> Self {
-        self.config = self.config.keepalive_unless_set(Keepalive::default());
+    /// Enables keepalive pings, unless [`config`](Self::config) enables or disables them.
+    pub(crate) fn default_keepalive(mut self) -> Self {
+        self.default_keepalive = Some(Keepalive::default());
         self
     }
 
-    fn opening(self) -> Result<Opening, DialError> {
-        Opening::new(self.target, self.headers, self.subprotocols, self.config)
+    fn into_handshake(self) -> Result<ClientHandshake, DialError> {
+        let (url, mut headers) = (self.url?, self.headers?);
+        if let Some(origin) = self.origin {
+            headers.insert(ORIGIN, origin);
+        }
+        let mut config = self.config;
+        if let Some(compression) = self.compression {
+            config = config.compression(compression);
+        }
+        if let Some(bytes) = self.read_limit {
+            config = config.read_limit(bytes);
+        }
+        if let Some(keepalive) = self.default_keepalive {
+            config = config.keepalive_unless_set(keepalive);
+        }
+        ClientHandshake::new(url, headers, self.subprotocols, config)
     }
 }
 
-/// Reads a header that an application may set.
+/// Checks a header of the application.
 fn header(
     name: impl TryInto<HeaderName>,
     value: impl TryInto<HeaderValue>,
@@ -266,8 +293,8 @@ fn header(
     Ok((name, value))
 }
 
-/// Does the header belong to the opening handshake, or announce a body, whose bytes would
-/// be taken for frames?
+/// Does the opening handshake set this header, or does it announce a body? The server would
+/// take the frames of the connection for such a body.
 fn is_reserved(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-websocket-")
         || [CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)

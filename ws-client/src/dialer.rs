@@ -1,4 +1,4 @@
-//! How are connections made, and which of them are shared?
+//! How does a client connect: TLS, proxy, and shared HTTP/2 connections?
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -6,23 +6,21 @@ use std::sync::{Arc, OnceLock};
 use tokio_rustls::rustls::ClientConfig;
 use ws_core::Conn;
 
-use crate::DialError;
+use crate::deadline::HandshakeDeadline;
+use crate::error::RedirectError;
 #[cfg(feature = "http2")]
-use crate::http2::{Pool, Unwilling};
-use crate::opening::Opening;
-use crate::over_stream;
-use crate::patience::Patience;
-use crate::reach::{Alpn, Proxies, Route};
-use crate::redirect::{RedirectError, next};
-use crate::target::Target;
+use crate::http2::{Http2Fallback, Http2Pool};
+use crate::redirect::next;
+use crate::request::ClientHandshake;
+use crate::transport::{self, Alpn, TransportConfig};
+use crate::url::HttpUrl;
+use crate::{DialError, http1_connect};
 
-/// The way to servers: TLS, proxies, and connections of HTTP/2 that sockets share.
+/// The TLS, proxy and HTTP/2 settings of [`Dial::dialer`](crate::Dial::dialer).
 ///
-/// Names are looked up by the system; a [given client](crate::Dial::client) may have addresses
-/// or a resolver of its own, and [`Dial::connect_over`](crate::Dial::connect_over) needs none.
-///
-/// A cheap handle. Clones of it share their connections, and what was found out about
-/// servers; a setting that is changed begins anew. Given to [`Dial::dialer`](crate::Dial::dialer).
+/// Clones share their HTTP/2 connections, and what is known about servers. Changing a setting
+/// starts with no connections. DNS lookups use the resolver of the system; a
+/// [`client`](crate::Dial::client) can have a resolver of its own.
 ///
 /// ```no_run
 /// use ws_client::{Dial, Dialer};
@@ -36,29 +34,29 @@ use crate::target::Target;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it is for `Dial::dialer`"]
+#[doc(alias = "Connector")]
+#[must_use = "pass it to `Dial::dialer`"]
 pub struct Dialer {
-    route: Arc<Route>,
+    config: Arc<TransportConfig>,
     #[cfg(feature = "http2")]
-    http2: Option<Arc<Pool>>,
+    http2: Option<Arc<Http2Pool>>,
 }
 
 impl Dialer {
-    /// The defaults: HTTP/1.1, a connection for each socket, trust in whom the platform
-    /// trusts, and the proxies of the environment as they are now.
+    /// The defaults: HTTP/1.1, one connection for each WebSocket, the root certificates of the
+    /// platform, and the proxies of the environment at this time.
     pub fn new() -> Self {
         Self {
-            route: Arc::default(),
+            config: Arc::default(),
             #[cfg(feature = "http2")]
             http2: None,
         }
     }
 
-    /// Whom to trust, and which certificate to show. Default: the roots of the platform,
-    /// and no certificate.
+    /// Sets the trusted root certificates and the client certificate. Default: the roots of the
+    /// platform, no client certificate.
     ///
-    /// The protocols in it (ALPN) are replaced by what [`http2`](Self::http2) asks for.
-    /// It is used with proxies that speak TLS, too.
+    /// The ALPN protocols in it are replaced. It is also used for proxies with TLS.
     ///
     /// ```
     /// use ws_client::Dialer;
@@ -71,96 +69,98 @@ impl Dialer {
     /// let dialer = Dialer::new().tls(config);
     /// ```
     pub fn tls(self, config: impl Into<Arc<ClientConfig>>) -> Self {
-        self.change(|route| route.tls = Some(config.into()))
+        self.change(|this| this.tls = Some(config.into()))
     }
 
-    /// One proxy for all servers: `http://`, `https://` (asked to `CONNECT`), `socks5://`,
-    /// `socks4://` (which are given addresses), `socks5h://` or `socks4a://` (which look
-    /// up names themselves), with a user and a password if it wants them.
+    /// Uses one proxy for all servers, except those of [`proxy_except`](Self::proxy_except).
     ///
-    /// Default: the environment's, for `wss` that of `HTTPS_PROXY` or else `ALL_PROXY`,
-    /// for `ws` of `HTTP_PROXY` or else `ALL_PROXY`, but for hosts in `NO_PROXY`. Their
-    /// names may be written in lower case.
+    /// | scheme | protocol |
+    /// | --- | --- |
+    /// | `http://`, `https://` | `CONNECT`, the latter over TLS |
+    /// | `socks5://`, `socks4://` | SOCKS; this side looks up names |
+    /// | `socks5h://`, `socks4a://` | SOCKS; the proxy looks up names |
     ///
-    /// A URL that is none is told by [`Dial::connect`](crate::Dial::connect), as
+    /// The URL may contain a user and a password. If it is invalid, dialling fails with
     /// [`DialError::Proxy`].
+    ///
+    /// Default: the environment. `HTTPS_PROXY`, else `ALL_PROXY`, for `wss`; `HTTP_PROXY`, else
+    /// `ALL_PROXY`, for `ws`; none for the hosts in `NO_PROXY`. Lower-case names work too.
     pub fn proxy(self, url: impl AsRef<str>) -> Self {
-        self.change(|route| route.proxies = Proxies::one(url.as_ref()))
+        self.change(|this| this.proxies.set_fixed(url.as_ref()))
     }
 
-    /// Hosts that are reached without the [`proxy`](Self::proxy) that was set, written as
-    /// in `NO_PROXY`: names, which include all below them, addresses, networks, separated
-    /// by commas, or `*`. Default: none.
+    /// Sets the hosts for which [`proxy`](Self::proxy) is not used, in the format of
+    /// `NO_PROXY`: domain names (with their subdomains), addresses and networks, separated by
+    /// commas, or `*`. Default: none.
     pub fn proxy_except(self, hosts: impl AsRef<str>) -> Self {
-        self.change(|route| route.proxies.set_exceptions(hosts.as_ref()))
+        self.change(|this| this.proxies.set_exceptions(hosts.as_ref()))
     }
 
-    /// No proxy, whatever the environment says.
+    /// Uses no proxy, and ignores those of the environment.
     pub fn no_proxy(self) -> Self {
-        self.change(|route| route.proxies = Proxies::None)
+        self.change(|this| this.proxies.set_none())
     }
 
-    /// The address at this end. Default: what the system chooses.
+    /// Sets the local address to connect from. Default: the system chooses.
     pub fn local_address(self, address: IpAddr) -> Self {
-        self.change(|route| route.local = Some(address))
+        self.change(|this| this.local_address = Some(address))
     }
 
-    /// Puts sockets into streams of HTTP/2 where the server allows it ([RFC 8441]), up to
-    /// 256 of them on one connection. Default: off, since one socket alone gains nothing.
+    /// Opens WebSockets as streams of HTTP/2 connections ([RFC 8441]), at most 256 on each.
+    /// Default: off, since it has no advantage for a single WebSocket.
     ///
-    /// Over TLS, the server is asked whether it speaks HTTP/2 (ALPN), and its first words
-    /// whether it allows extended CONNECT. If not, the socket is opened over HTTP/1.1, on
-    /// a connection of its own, and the server is remembered: it is not asked again, as
-    /// long as one of at most 1,000 that are. `ws` goes by HTTP/1.1.
+    /// Over TLS, ALPN selects the protocol, and the settings of the server say whether it
+    /// supports extended CONNECT. If not, the WebSocket is opened over HTTP/1.1, on its own
+    /// connection, and the server is remembered (at most 1,000 servers are). `ws` URLs use
+    /// HTTP/1.1.
     ///
-    /// A server may allow extended CONNECT, and have paths that know GET alone, as axum's
-    /// `get(handler)` does: where one answers 405 or 501, the socket is opened over
-    /// HTTP/1.1, and nothing is remembered. Any other refusal is the server's last word.
+    /// A server may support extended CONNECT, but not on every path: axum's `get(handler)` does
+    /// not. If it responds with 405 or 501, the WebSocket is opened over HTTP/1.1, and nothing
+    /// is remembered. Any other refusal is returned as an error.
     ///
-    /// A connection ends with the last of its sockets. One that the server wants to leave
-    /// (GOAWAY), that has failed, or that does not answer a ping within five seconds, is
-    /// given no further socket: a new one is made.
+    /// An HTTP/2 connection is closed with the last of its WebSockets. It gets no new one after
+    /// GOAWAY, after an error, or if it does not answer a ping within five seconds.
     ///
     /// [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
     #[cfg(feature = "http2")]
     pub fn http2(mut self) -> Self {
-        self.http2 = Some(Arc::new(Pool::new(Unwilling::Http1)));
+        self.http2 = Some(Arc::new(Http2Pool::new(Http2Fallback::Http1)));
         self
     }
 
-    /// As [`http2`](Self::http2), but without HTTP/1.1 to fall back on: a server that
-    /// does not allow it is [`DialError::NoHttp2`]. Over `ws` it is taken for granted
-    /// that the server speaks HTTP/2 (prior knowledge).
+    /// As [`http2`](Self::http2), without the fallback to HTTP/1.1: dialling a server that does
+    /// not support it fails with [`DialError::NoHttp2`]. `ws` URLs use HTTP/2 with prior
+    /// knowledge.
     #[cfg(feature = "http2")]
     pub fn http2_only(mut self) -> Self {
-        self.http2 = Some(Arc::new(Pool::new(Unwilling::Error)));
+        self.http2 = Some(Arc::new(Http2Pool::new(Http2Fallback::Error)));
         self
     }
 
-    /// The one for those who bring none.
+    /// The default dialer of [`Dial`](crate::Dial).
     pub(crate) fn shared() -> Self {
         static SHARED: OnceLock<Dialer> = OnceLock::new();
         SHARED.get_or_init(Self::new).clone()
     }
 
-    /// Opens a connection, at the end of up to `max_redirects`.
+    /// Opens a connection, and follows up to `max_redirects` redirects.
     pub(crate) async fn connect(
         &self,
-        opening: &Opening,
+        handshake: &ClientHandshake,
         max_redirects: usize,
-        patience: Patience,
+        deadline: HandshakeDeadline,
     ) -> Result<Conn, DialError> {
-        let mut target = opening.target.clone();
+        let mut url = handshake.url.clone();
         let mut followed = 0;
         loop {
-            match self.open(&target, opening, patience).await {
-                Err(DialError::Refused(refusal)) => {
-                    match next(&target, refusal.status, &refusal.headers)? {
-                        None => return Err(DialError::Refused(refusal)),
+            match self.open(&url, handshake, deadline).await {
+                Err(DialError::Refused(response)) => {
+                    match next(&url, response.status, &response.headers)? {
+                        None => return Err(DialError::Refused(response)),
                         Some(_) if followed == max_redirects => {
                             return Err(RedirectError::TooMany(max_redirects).into());
                         }
-                        Some(next) => target = next,
+                        Some(next) => url = next,
                     }
                 }
                 done => return done,
@@ -171,24 +171,24 @@ impl Dialer {
 
     async fn open(
         &self,
-        target: &Target,
-        opening: &Opening,
-        patience: Patience,
+        url: &HttpUrl,
+        handshake: &ClientHandshake,
+        deadline: HandshakeDeadline,
     ) -> Result<Conn, DialError> {
         #[cfg(feature = "http2")]
         if let Some(pool) = &self.http2 {
-            return pool.open(&self.route, target, opening, patience).await;
+            return pool.open(&self.config, url, handshake, deadline).await;
         }
-        let reached = patience.wait(self.route.reach(target, Alpn::HTTP1)).await?;
-        over_stream::connect_reached(reached, target, opening, patience).await
+        let established = deadline.run(transport::connect(&self.config, url, Alpn::HTTP1)).await?;
+        http1_connect::over_transport(established, url, handshake, deadline).await
     }
 
-    /// A change that clones do not see, and that connections made before know nothing of.
-    fn change(mut self, change: impl FnOnce(&mut Route)) -> Self {
-        change(Arc::make_mut(&mut self.route));
+    /// Changes a setting of this handle only, and drops its pool of HTTP/2 connections.
+    fn change(mut self, change: impl FnOnce(&mut TransportConfig)) -> Self {
+        change(Arc::make_mut(&mut self.config));
         #[cfg(feature = "http2")]
         {
-            self.http2 = self.http2.map(|pool| Arc::new(pool.like()));
+            self.http2 = self.http2.map(|pool| Arc::new(pool.empty()));
         }
         self
     }

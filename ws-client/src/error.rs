@@ -1,4 +1,4 @@
-//! Which step of an opening handshake failed, and what can be done about it?
+//! Which step of an opening handshake failed, and how can it be fixed?
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -6,24 +6,23 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use tokio_rustls::rustls;
+use url::ParseError;
 use ws_core::HandshakeError;
 use ws_core::handshake::InvalidSubprotocol;
 
-use crate::{InvalidUrl, ProxyError, RedirectError};
+/// An error of another library.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What a library says went wrong.
-pub(crate) type Cause = Box<dyn Error + Send + Sync>;
-
-/// Why there is no connection, by the step that failed.
+/// Why dialling failed, by the step that failed.
 ///
-/// The first three are mistakes in the settings, and nothing was sent.
+/// The first three are mistakes in the settings. Nothing was sent then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// The URL cannot be dialled.
-    #[error("the URL cannot be dialled")]
+    /// The URL is not a valid WebSocket URL.
+    #[error("the URL is invalid")]
     Url(#[from] InvalidUrl),
     /// A header cannot be sent.
     #[error("a header cannot be sent")]
@@ -31,71 +30,81 @@ pub enum DialError {
     /// A subprotocol cannot be offered.
     #[error("a subprotocol cannot be offered (`Dial::subprotocols`)")]
     Subprotocol(#[from] InvalidSubprotocol),
-    /// The name of the server cannot be looked up.
-    #[error("the name of the server cannot be looked up")]
-    Dns(#[source] Cause),
-    /// No TCP connection to the server, or, with a [given client](crate::Dial::client), to
-    /// its proxy.
-    #[error("the server cannot be connected to")]
-    Tcp(#[source] Cause),
-    /// The proxy did not let us through.
-    #[error("the proxy did not let us through")]
+    /// The DNS lookup of the server failed.
+    #[error("the DNS lookup of the server failed")]
+    Dns(#[source] BoxError),
+    /// The TCP connection to the server failed. With [`Dial::client`](crate::Dial::client),
+    /// this may also be the connection to its proxy.
+    #[error("the TCP connection to the server failed")]
+    Tcp(#[source] BoxError),
+    /// The proxy did not connect to the server.
+    #[error("the proxy did not connect to the server")]
     Proxy(#[from] ProxyError),
-    /// No TLS with the server: its certificate is not trusted, ours is not, or there is
-    /// nothing in common.
-    #[error("TLS with the server failed")]
-    Tls(#[source] Cause),
-    /// The stream failed, or ended before there was an answer.
+    /// The TLS handshake with the server failed: its certificate is not trusted, it rejects
+    /// the client certificate, or no protocol version or cipher suite is shared.
+    #[error("the TLS handshake with the server failed")]
+    Tls(#[source] BoxError),
+    /// The stream failed, or ended before the response.
     #[error("the stream failed during the opening handshake")]
     Io(#[source] io::Error),
-    /// The exchange of request and answer failed otherwise: HTTP/2 was broken, or a
-    /// [given client](crate::Dial::client) gave up. Its error is the source, without the
-    /// URL, which may hold secrets.
+    /// The HTTP exchange failed: an HTTP/2 error, or an error of the
+    /// [client](crate::Dial::client). The source does not contain the URL, which may hold
+    /// secrets.
     #[error("the HTTP exchange failed")]
-    Http(#[source] Cause),
-    /// The opening handshake took longer than it may.
+    Http(#[source] BoxError),
+    /// The opening handshake took longer than
+    /// [`Dial::connect_timeout`](crate::Dial::connect_timeout).
     #[error("the opening handshake took longer than {0:?} (`Dial::connect_timeout`)")]
     Timeout(Duration),
-    /// The server redirected the request to where it must not follow.
-    #[error("a redirect was not followed")]
+    /// The server redirected the request to a URL that is not followed.
+    #[error("the redirect was not followed")]
     Redirect(#[from] RedirectError),
-    /// The server did answer, but refused.
+    /// The server refused: its response is not the start of a WebSocket.
     #[error("the server refused with {}", .0.status)]
-    Refused(Box<Refusal>),
-    /// The server accepted, but not what was offered (RFC 6455 §4.1).
-    #[error("the server's answer does not belong to the offer")]
+    Refused(Box<RefusedResponse>),
+    /// The server accepted, but its response does not match the request
+    /// ([RFC 6455 §4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
+    #[error("the server's response does not match the handshake request")]
     Handshake(#[from] HandshakeError),
-    /// The given client and the server agreed on HTTP/2, where a WebSocket cannot begin
-    /// by an upgrade.
+    /// The [client](crate::Dial::client) and the server negotiated HTTP/2, which has no
+    /// upgrade.
     #[error("the given client chose HTTP/2: build it with `ClientBuilder::http1_only`")]
     Http2,
-    /// The server allows no WebSockets over HTTP/2 (RFC 8441 §3), and HTTP/1.1 was not
-    /// wanted.
-    #[error("the server allows no WebSockets over HTTP/2 (`Dialer::http2_only`)")]
+    /// The server does not support WebSockets over HTTP/2
+    /// ([RFC 8441 §3](https://www.rfc-editor.org/rfc/rfc8441#section-3)), and HTTP/1.1 is
+    /// not allowed.
+    #[error("the server does not support WebSockets over HTTP/2 (`Dialer::http2_only`)")]
     NoHttp2,
 }
 
 impl DialError {
-    /// The answer of a server that refused.
-    pub fn refusal(&self) -> Option<&Refusal> {
+    /// The response, if the server refused.
+    #[doc(alias = "response")]
+    pub fn refused_response(&self) -> Option<&RefusedResponse> {
         match self {
-            Self::Refused(refusal) => Some(refusal),
+            Self::Refused(response) => Some(response),
             _ => None,
         }
     }
 
-    /// What a given client says, by the step at which it says so.
-    pub(crate) fn of_client(error: reqwest::Error) -> Self {
+    pub(crate) fn refused(response: Response<()>, body: Bytes) -> Self {
+        let (head, ()) = response.into_parts();
+        let (status, headers) = (head.status, head.headers);
+        Self::Refused(Box::new(RefusedResponse { status, headers, body }))
+    }
+
+    /// Finds the step at which a `reqwest::Client` failed.
+    pub(crate) fn from_reqwest(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_dns() {
             Self::Dns(error.into())
         } else if !error.is_connect() || error.is_timeout() {
             Self::Http(error.into())
-        } else if is_caused(&error, &|cause| cause.is::<rustls::Error>()) {
+        } else if has_cause(&error, &|cause| cause.is::<rustls::Error>()) {
             Self::Tls(error.into())
-        } else if is_caused(&error, &wants_authorization) {
+        } else if has_cause(&error, &is_proxy_auth_required) {
             Self::Proxy(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED))
-        } else if is_caused(&error, &is_of_proxy) {
+        } else if has_cause(&error, &is_proxy_error) {
             Self::Proxy(ProxyError::Failed(error.into()))
         } else {
             Self::Tcp(error.into())
@@ -103,7 +112,7 @@ impl DialError {
     }
 }
 
-/// A server may refuse a certificate when TLS is long under way (RFC 8446 §4.4.2.4).
+/// With TLS 1.3, a server may reject a certificate after the handshake (RFC 8446 §4.4.2.4).
 impl From<io::Error> for DialError {
     fn from(error: io::Error) -> Self {
         match error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
@@ -113,52 +122,71 @@ impl From<io::Error> for DialError {
     }
 }
 
-/// Is there such an error among the causes? An error of I/O shows what is in it only if it
-/// is asked.
-fn is_caused(error: &(dyn Error + 'static), is: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
+/// Does the error or one of its causes match? `source` skips the error inside an `io::Error`,
+/// so that is searched too.
+fn has_cause(error: &(dyn Error + 'static), is: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
     let inner = error.downcast_ref().and_then(io::Error::get_ref);
     is(error)
-        || inner.is_some_and(|inner| is_caused(inner, is))
-        || error.source().is_some_and(|source| is_caused(source, is))
+        || inner.is_some_and(|inner| has_cause(inner, is))
+        || error.source().is_some_and(|source| has_cause(source, is))
 }
 
-/// Its type has no name out here, so it is known by what it says.
-fn is_of_proxy(error: &(dyn Error + 'static)) -> bool {
+/// The proxy errors of hyper-util are private types, so their text is matched.
+fn is_proxy_error(error: &(dyn Error + 'static)) -> bool {
     let text = error.to_string().to_ascii_lowercase();
     text.starts_with("tunnel error") || text.starts_with("socks") || text.contains(" socks ")
 }
 
-/// The one status that such a proxy's error tells.
-fn wants_authorization(error: &(dyn Error + 'static)) -> bool {
-    is_of_proxy(error) && error.to_string().ends_with("proxy authorization required")
+/// The only status that a proxy error of hyper-util reports.
+fn is_proxy_auth_required(error: &(dyn Error + 'static)) -> bool {
+    is_proxy_error(error) && error.to_string().ends_with("proxy authorization required")
 }
 
-/// What a server answered that opened no WebSocket.
+/// The response of a server that refused to open a WebSocket.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Refusal {
-    /// Its status.
+pub struct RefusedResponse {
+    /// The status.
     pub status: StatusCode,
-    /// Its headers, which may say how to do better: `www-authenticate`, `retry-after`,
-    /// `location`.
+    /// The headers. Some say how to succeed: `www-authenticate`, `retry-after`, `location`.
     pub headers: HeaderMap,
-    /// The first 1024 bytes of its body, or as many as arrived within three seconds and
-    /// [`Dial::connect_timeout`](crate::Dial::connect_timeout).
+    /// The first 1024 bytes of the body, or less if it did not arrive within three seconds
+    /// and [`Dial::connect_timeout`](crate::Dial::connect_timeout).
     pub body: Bytes,
 }
 
-impl Refusal {
-    /// The body as text. What is not UTF-8 is replaced; a character that is cut at the end
-    /// is left out.
+impl RefusedResponse {
+    /// The body as text. Invalid UTF-8 is replaced; an incomplete character at the end is
+    /// dropped.
     pub fn body_text(&self) -> Cow<'_, str> {
         let whole = match str::from_utf8(&self.body) {
             Ok(text) => return text.into(),
-            // Nothing is wrong but the end.
+            // Only the last character is incomplete.
             Err(error) if error.error_len().is_none() => self.body.get(..error.valid_up_to()),
             Err(_) => None,
         };
         String::from_utf8_lossy(whole.unwrap_or(&self.body))
     }
+}
+
+/// Why a URL is invalid.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUrl {
+    /// It is not an absolute URL.
+    #[error("it is not an absolute URL")]
+    Parse(#[from] ParseError),
+    /// It is a URL, but not an HTTP request target: for example, it is longer than 64 KiB.
+    #[error("it is not an HTTP request target")]
+    Uri,
+    /// Its scheme is not `ws`, `wss`, `http` or `https`.
+    #[error("its scheme is `{0}`, not one of ws, wss, http, https")]
+    Scheme(Box<str>),
+    /// It has a fragment ([RFC 6455 §3]).
+    ///
+    /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
+    #[error("it has a fragment, which a WebSocket URL must not have: write # as %23")]
+    Fragment,
 }
 
 /// Why a header cannot be sent.
@@ -168,15 +196,15 @@ pub enum InvalidHeader {
     /// Its name is not a token (RFC 9110 §5.1).
     #[error("its name is not a token")]
     Name,
-    /// Its value has bytes that no header may have (RFC 9110 §5.5).
+    /// Its value contains bytes that are not allowed (RFC 9110 §5.5).
     #[error("the value of `{0}` has control characters")]
     Value(HeaderName),
-    /// It belongs to the opening handshake, or announces a body.
+    /// The opening handshake sets this header, or it announces a body.
     #[error("`{0}` is set by the opening handshake: {hint}", hint = hint(.0))]
     Reserved(HeaderName),
 }
 
-/// The setting to use in place of a header.
+/// The setting to use instead of a reserved header.
 fn hint(name: &HeaderName) -> &'static str {
     match name.as_str() {
         "sec-websocket-protocol" => "use `Dial::subprotocols`",
@@ -185,17 +213,51 @@ fn hint(name: &HeaderName) -> &'static str {
     }
 }
 
+/// Why a proxy did not connect to the server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// The URL of the proxy is invalid, or its scheme is not one of a proxy. Nothing was sent.
+    #[error("its URL is invalid (`Dialer::proxy`)")]
+    Url(#[source] InvalidUrl),
+    /// The connection to the proxy failed.
+    #[error("the connection to the proxy failed")]
+    Unreachable(#[source] Box<DialError>),
+    /// The response to `CONNECT` has a status other than 2xx, such as 407 if the proxy
+    /// requires a user and a password.
+    #[error("it refused with {0}")]
+    Refused(StatusCode),
+    /// The proxy refused in another way, closed the connection, or is not a proxy.
+    #[error("it did not open a tunnel")]
+    Failed(#[source] BoxError),
+}
+
+/// Why a redirect was not followed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedirectError {
+    /// There were more redirects than [`Dial::max_redirects`](crate::Dial::max_redirects).
+    #[error("there were more than {0} redirects (`Dial::max_redirects`)")]
+    TooMany(usize),
+    /// The redirect leads from TLS to an unencrypted connection.
+    #[error("it leads from TLS to an unencrypted connection")]
+    NotEncrypted,
+    /// The URL of the redirect is invalid.
+    #[error("the URL of the redirect is invalid")]
+    Url(#[from] InvalidUrl),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_text_up_to_the_character_that_is_cut() {
+    fn body_text_drops_an_incomplete_last_character() {
         let check = |body: &'static [u8], expected: &str| {
             let body = Bytes::from_static(body);
-            let refusal =
-                Refusal { status: StatusCode::FORBIDDEN, headers: HeaderMap::new(), body };
-            assert_eq!(refusal.body_text(), expected);
+            let (status, headers) = (StatusCode::FORBIDDEN, HeaderMap::new());
+            let response = RefusedResponse { status, headers, body };
+            assert_eq!(response.body_text(), expected);
         };
         check(b"", "");
         check("no entry, sor\u{fc}".as_bytes(), "no entry, sor\u{fc}");
@@ -204,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_header_names_the_setting() {
+    fn a_reserved_header_names_the_setting_to_use() {
         let check = |name, expected: &str| {
             let text = InvalidHeader::Reserved(HeaderName::from_static(name)).to_string();
             assert!(text.contains(name) && text.ends_with(expected), "{text}");

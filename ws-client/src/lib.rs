@@ -1,4 +1,4 @@
-//! A WebSocket client.
+//! A WebSocket client: how does a program connect to a `ws://` or `wss://` URL?
 //!
 //! ```
 //! # use tokio::net::TcpListener;
@@ -24,13 +24,11 @@
 //! # }
 //! ```
 //!
-//! [`dial`] connects as one usually wants to. [`Dial`] has the settings: headers,
-//! subprotocols, compression, limits, a deadline. Everything that a connection can do is
-//! in [`Conn`]: it is a handle to clone and share, and one task can read while others
-//! write, ping or close.
+//! [`dial`] connects with the defaults. [`Dial`] has the settings: headers, subprotocols,
+//! compression, limits, a timeout. [`Conn`] has everything that a connection can do. It is a
+//! handle that can be cloned and shared: one task reads while others write, ping or close.
 //!
-//! A program that says a word in JSON and goes, with the feature `json`, which is on by
-//! default:
+//! A program that sends one JSON message and closes (feature `json`, on by default):
 //!
 //! ```
 //! # use serde_json::json;
@@ -43,8 +41,8 @@
 //! # let server = tokio::spawn(async move {
 //! #     let (stream, _) = listener.accept().await.unwrap();
 //! #     let conn = ws_core::Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
-//! #     let said = conn.read_json::<serde_json::Value>().await.unwrap();
-//! #     (said, conn.read().await.unwrap_err().close_status())
+//! #     let received = conn.read_json::<serde_json::Value>().await.unwrap();
+//! #     (received, conn.read().await.unwrap_err().close_status())
 //! # });
 //! use std::time::Duration;
 //!
@@ -63,11 +61,11 @@
 //! # }
 //! ```
 //!
-//! # Getting there
+//! # TLS, proxies and other transports
 //!
-//! By default the roots are the platform's, and the proxies those of the environment
-//! (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A [`Dialer`] has other ideas:
-//! roots and a certificate, a proxy by `CONNECT` or SOCKS, a local address.
+//! By default, TLS uses the platform's root certificates, and proxies come from the
+//! environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A [`Dialer`] changes
+//! that: root and client certificates, a proxy by `CONNECT` or SOCKS, a local address.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -76,16 +74,16 @@
 //! # async fn dial(config: Arc<rustls::ClientConfig>) -> Result<(), Box<dyn std::error::Error>> {
 //! let dialer = Dialer::new().tls(config).proxy("socks5h://localhost:1080");
 //! let conn = Dial::new("wss://intranet.example/events").dialer(&dialer).connect().await?;
-//! println!("{:?} says {:?}", conn.peer_addr(), conn.response());
+//! println!("{:?} answers {:?}", conn.peer_addr(), conn.response());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A [`reqwest::Client`] that an application has is given to [`Dial::client`], with all that
-//! it can: a store of cookies, addresses of its own, a Unix socket. To use what `reqwest` has
-//! behind Cargo features, name it in your own manifest too, with the feature.
+//! [`Dial::client`] connects with your [`reqwest::Client`], and with its cookie store,
+//! resolver or Unix socket. To use a Cargo feature of `reqwest`, name `reqwest` with that
+//! feature in your own manifest.
 //!
-//! [`Dial::connect_over`] makes the opening handshake on any byte stream:
+//! [`Dial::connect_over`] does the opening handshake on any byte stream:
 //!
 //! ```no_run
 //! # #[cfg(unix)]
@@ -99,11 +97,11 @@
 //! # }
 //! ```
 //!
-//! # Many at once
+//! # HTTP/2
 //!
-//! `Dialer::http2` puts sockets to the same server into streams of one connection
-//! ([RFC 8441]), where the server allows it. It finds that out by itself, goes by HTTP/1.1
-//! where it is not so, and does not ask again:
+//! `Dialer::http2` opens WebSockets to the same server as streams of one HTTP/2 connection
+//! ([RFC 8441]). A server that does not support it is dialled over HTTP/1.1 instead, and
+//! remembered:
 //!
 #![cfg_attr(feature = "http2", doc = "```no_run")]
 #![cfg_attr(not(feature = "http2"), doc = "```ignore")]
@@ -117,20 +115,19 @@
 //! # }
 //! ```
 //!
-//! That is the Cargo feature `http2`, which is on by default.
+//! This needs the Cargo feature `http2`, which is on by default.
 //!
 //! [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
 //!
-//! # Staying there
+//! # Reconnecting
 //!
-//! [`Reconnect`] dials again whenever the connection is lost, with fresh headers and with
-//! subscriptions made again, and promises what becomes of messages meanwhile: [`reconnect`]
-//! tells.
+//! [`Reconnect`] dials again when the connection is lost, with fresh headers and renewed
+//! subscriptions, and defines what happens to messages in the meantime. See [`reconnect`].
 //!
-//! # When it fails
+//! # Errors
 //!
-//! [`DialError`] says which step failed: the URL, the name, TCP, the proxy, TLS, HTTP, or the
-//! handshake. A server that refuses has its say:
+//! [`DialError`] has a variant for each step that can fail: URL, DNS, TCP, proxy, TLS, HTTP,
+//! handshake. If the server refuses, the error contains its response:
 //!
 //! ```no_run
 //! use ws_client::DialError;
@@ -138,43 +135,41 @@
 //! # async fn dial() {
 //! match ws_client::dial("wss://example.com/private").await {
 //!     Ok(conn) => println!("connected: {conn:?}"),
-//!     Err(DialError::Refused(refusal)) => {
-//!         println!("{}: {}", refusal.status, refusal.body_text());
+//!     Err(DialError::Refused(response)) => {
+//!         println!("{}: {}", response.status, response.body_text());
 //!     }
 //!     Err(error) => println!("{error}"),
 //! }
 //! # }
 //! ```
 //!
-//! An answer that accepts is not taken on trust: the key, the extensions and the
-//! subprotocol have to be what was asked for ([RFC 6455 §4.1]).
+//! A response that accepts is verified: its key, extensions and subprotocol must match the
+//! request ([RFC 6455 §4.1]).
 //!
 //! [RFC 6455 §4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 
 mod body;
+mod deadline;
 mod dial;
 mod dialer;
 mod error;
+mod http1;
+mod http1_connect;
 #[cfg(feature = "http2")]
 mod http2;
-mod opening;
-mod over_client;
-mod over_stream;
-mod patience;
-mod reach;
 pub mod reconnect;
 mod redirect;
-mod target;
+mod request;
+mod transport;
+mod url;
+mod via_reqwest;
 
 pub use dial::Dial;
 pub use dialer::Dialer;
-pub use error::{DialError, InvalidHeader, Refusal};
+pub use error::{DialError, InvalidHeader, InvalidUrl, ProxyError, RedirectError, RefusedResponse};
 pub use http;
-pub use reach::ProxyError;
 pub use reconnect::{Reconnect, ReconnectingConn};
-pub use redirect::RedirectError;
 pub use reqwest;
-pub use target::InvalidUrl;
 pub use tokio_rustls::rustls;
 #[cfg(feature = "json")]
 pub use ws_core::Json;
@@ -201,7 +196,10 @@ pub use ws_core::{
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives the opening up.
+/// Dropping the future cancels the opening handshake.
+#[doc(alias = "connect")]
+#[doc(alias = "connect_async")]
+#[doc(alias = "client")]
 pub async fn dial(url: impl AsRef<str>) -> Result<Conn, DialError> {
     Dial::new(url).connect().await
 }

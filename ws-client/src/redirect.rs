@@ -1,26 +1,12 @@
-//! Where does an answer lead, if it is a redirect?
+//! Which URL does a redirect lead to, and may it be followed?
 
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
-use crate::target::{InvalidUrl, Target};
+use crate::error::RedirectError;
+use crate::url::HttpUrl;
 
-/// Why a redirect was not followed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RedirectError {
-    /// There were more than allowed.
-    #[error("there were more than {0} redirects (`Dial::max_redirects`)")]
-    TooMany(usize),
-    /// It leads from an encrypted to an unencrypted connection.
-    #[error("it leads from TLS to an unencrypted connection")]
-    NotEncrypted,
-    /// It leads to a URL that cannot be dialled.
-    #[error("its URL cannot be dialled")]
-    Url(#[from] InvalidUrl),
-}
-
-/// What an answer says about where to go, if it does.
+/// The `Location` of a response, if it is a redirect.
 pub(crate) fn location(status: StatusCode, headers: &HeaderMap) -> Option<&str> {
     match status.as_u16() {
         301 | 302 | 303 | 307 | 308 => str::from_utf8(headers.get(LOCATION)?.as_bytes()).ok(),
@@ -28,12 +14,12 @@ pub(crate) fn location(status: StatusCode, headers: &HeaderMap) -> Option<&str> 
     }
 }
 
-/// Where an answer leads from here, if it does.
+/// The URL to dial next; `None` if the response is not a redirect.
 pub(crate) fn next(
-    from: &Target,
+    from: &HttpUrl,
     status: StatusCode,
     headers: &HeaderMap,
-) -> Result<Option<Target>, RedirectError> {
+) -> Result<Option<HttpUrl>, RedirectError> {
     let Some(location) = location(status, headers) else { return Ok(None) };
     let next = from.join(location)?;
     if from.is_encrypted() && !next.is_encrypted() {
@@ -49,9 +35,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redirects_are_told_from_refusals() {
+    fn redirects_are_distinguished_from_refusals() {
         let check = |status: u16, location: Option<&'static str>, expected: Option<&str>| {
-            let from = Target::parse("wss://example.com/a").unwrap();
+            let from = HttpUrl::parse("wss://example.com/a").unwrap();
             let location = location.map(|url| (LOCATION, HeaderValue::from_static(url)));
             let status = StatusCode::from_u16(status).unwrap();
             let next = next(&from, status, &location.into_iter().collect()).unwrap();
@@ -68,8 +54,8 @@ mod tests {
     }
 
     #[test]
-    fn redirects_do_not_leave_tls() {
-        let from = Target::parse("wss://example.com/a").unwrap();
+    fn redirects_never_leave_tls() {
+        let from = HttpUrl::parse("wss://example.com/a").unwrap();
         let location = |url| [(LOCATION, HeaderValue::from_static(url))].into_iter().collect();
         let check = |url, text: &str| {
             let error = next(&from, StatusCode::FOUND, &location(url)).unwrap_err();
@@ -77,6 +63,6 @@ mod tests {
         };
         check("ws://example.com/b", "unencrypted");
         check("http://b.example", "unencrypted");
-        check("ftp://example.com", "cannot be dialled");
+        check("ftp://example.com", "URL of the redirect is invalid");
     }
 }

@@ -1,4 +1,4 @@
-//! Does a dial bring the connection that was asked for, and say why if not?
+//! Does `Dial` open the configured connection, and name the step that failed?
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::convert::Infallible;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, LOCATION, SEC_WEBSOCKET_ACCEPT,
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, LOCATION, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -20,21 +20,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, interval};
 use ws_client::{
     Compression, Config, Conn, Dial, DialError, Dialer, HandshakeError, InvalidHeader, Limits,
-    Message, RedirectError, Refusal, StatusCode, reqwest,
+    Message, RedirectError, RefusedResponse, StatusCode, reqwest,
 };
-use ws_core::AcceptOptions;
 use ws_core::handshake::head::{decode_request, encode_response};
+use ws_core::{AcceptOptions, Origin};
 
-/// What may be between the two ends.
+/// How the client connects to the server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
-    /// What a dial makes by itself.
+    /// `Dial::connect` with a `Dialer`.
     Own,
-    /// A given HTTP client.
+    /// `Dial::client`.
     Client,
-    /// A given TCP stream.
+    /// `Dial::connect_over` with a TCP stream.
     Tcp,
-    /// Another given stream.
+    /// `Dial::connect_over` with an in-memory pipe.
     Pipe,
 }
 
@@ -46,7 +46,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 type Dialled = Result<Conn, DialError>;
 
-/// Dials in one of the ways, with a server at the other end.
+/// Dials in one of the ways, and runs a server.
 async fn dial<T>(
     way: Way,
     path: &str,
@@ -72,14 +72,14 @@ async fn dial<T>(
     tokio::join!(dialling, serving)
 }
 
-/// Dials a server that accepts, and gives both ends.
+/// Dials a server that accepts, and returns both connections.
 async fn pair(way: Way, options: &AcceptOptions, set: impl FnOnce(Dial) -> Dial) -> (Conn, Conn) {
     let accept = async |io| Conn::accept(io, options).await.unwrap();
     let (dialled, server) = dial(way, "/chat?room=1", set, accept).await;
     (dialled.unwrap(), server)
 }
 
-/// Dials a server that answers with bytes, and then waits for the client to go.
+/// Dials a server that responds with these bytes, and then keeps its stream open.
 async fn answered(way: Way, answer: impl FnOnce(&Request<()>) -> Vec<u8>) -> Dialled {
     let serve = async |mut io: Box<dyn Stream>| {
         let request = read_request(&mut io).await;
@@ -90,7 +90,7 @@ async fn answered(way: Way, answer: impl FnOnce(&Request<()>) -> Vec<u8>) -> Dia
     dialled
 }
 
-/// An HTTP client that leads straight there.
+/// An HTTP client without proxies and redirects.
 fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
     let client = reqwest::Client::builder().http1_only().no_proxy();
     set(client.redirect(reqwest::redirect::Policy::none())).build().unwrap()
@@ -108,7 +108,7 @@ async fn read_request(io: &mut (impl AsyncRead + Unpin)) -> Request<()> {
     decode_request(&input).unwrap().unwrap().0
 }
 
-/// The bytes of an answer that accepts, but for what is changed.
+/// The bytes of a response that accepts, with changed headers.
 fn accepting(request: &Request<()>, change: impl FnOnce(&mut HeaderMap)) -> Vec<u8> {
     let mut response = AcceptOptions::new().answer(request).unwrap().response.map(|()| "");
     change(response.headers_mut());
@@ -116,7 +116,7 @@ fn accepting(request: &Request<()>, change: impl FnOnce(&mut HeaderMap)) -> Vec<
 }
 
 #[tokio::test]
-async fn messages_go_both_ways_until_the_close() {
+async fn messages_are_exchanged_until_the_close() {
     for way in WAYS {
         let (client, server) = pair(way, &AcceptOptions::new(), |dial| dial).await;
         let response = client.response().unwrap();
@@ -139,9 +139,9 @@ async fn messages_go_both_ways_until_the_close() {
 }
 
 #[tokio::test]
-async fn what_is_set_arrives() {
+async fn headers_and_host_are_sent() {
     for way in WAYS {
-        let options = AcceptOptions::new().origin(ws_core::Origin::any());
+        let options = AcceptOptions::new().origin(Origin::any());
         let (_client, server) = pair(way, &options, |dial| {
             dial.header("x-key", "a")
                 .header(HeaderName::from_static("x-key"), HeaderValue::from_static("b"))
@@ -165,7 +165,7 @@ async fn what_is_set_arrives() {
 }
 
 #[tokio::test]
-async fn a_subprotocol_is_agreed_on() {
+async fn a_subprotocol_is_negotiated() {
     for way in WAYS {
         let options = AcceptOptions::new().subprotocols(["chat.v1"]);
         let (client, server) =
@@ -178,7 +178,7 @@ async fn a_subprotocol_is_agreed_on() {
 }
 
 #[tokio::test]
-async fn compression_is_agreed_on_and_used() {
+async fn compression_is_negotiated_and_used() {
     let text = "the same again and again, ".repeat(1000);
     for way in WAYS {
         for compression in [Compression::no_context_takeover(), Compression::context_takeover()] {
@@ -201,7 +201,34 @@ async fn compression_is_agreed_on_and_used() {
 }
 
 #[tokio::test]
-async fn a_read_limit_is_kept() {
+async fn settings_give_the_same_result_in_any_order() {
+    let compression = Compression::context_takeover();
+    let config = || Config::new().read_limit(20);
+    let before = move |dial: Dial| dial.config(config()).compression(compression).read_limit(10);
+    let after = move |dial: Dial| dial.read_limit(10).compression(compression).config(config());
+    for set in [Box::new(before) as Box<dyn Fn(Dial) -> Dial>, Box::new(after)] {
+        let options = AcceptOptions::new().compression(compression);
+        let (client, server) = pair(Way::Own, &options, set).await;
+        assert!(client.is_compressed());
+        server.write("ten bytes.").await.unwrap();
+        client.read().await.unwrap();
+        server.write("11 bytes...").await.unwrap();
+        let error = client.read().await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::MESSAGE_TOO_BIG));
+    }
+    let before = |dial: Dial| dial.origin("https://a.example").header("origin", "https://b");
+    let after = |dial: Dial| dial.header("origin", "https://b").origin("https://a.example");
+    let options = AcceptOptions::new().origin(Origin::any());
+    for set in [before as fn(Dial) -> Dial, after] {
+        let (_client, server) = pair(Way::Pipe, &options, set).await;
+        let request = server.request().unwrap();
+        let origins: Vec<_> = request.headers.get_all(ORIGIN).iter().collect();
+        assert_eq!(origins, ["https://a.example"]);
+    }
+}
+
+#[tokio::test]
+async fn the_read_limit_is_enforced() {
     let limit = |dial: Dial| dial.read_limit(10);
     let config = |dial: Dial| dial.config(Config::new().limits(Limits::new().message_size(10)));
     for set in [limit, config] {
@@ -215,7 +242,7 @@ async fn a_read_limit_is_kept() {
 }
 
 #[tokio::test]
-async fn a_user_in_the_url_is_told_to_the_server() {
+async fn the_user_of_the_url_is_sent() {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
     let check = async |set: fn(Dial) -> Dial, given: bool, expected: &str| {
@@ -241,7 +268,7 @@ async fn a_user_in_the_url_is_told_to_the_server() {
 }
 
 #[tokio::test]
-async fn what_arrives_with_the_answer_is_kept() {
+async fn bytes_after_the_response_are_kept() {
     for way in WAYS {
         let conn = answered(way, |request| {
             [accepting(request, |_| {}).as_slice(), b"\x81\x05hello\x82\x01!"].concat()
@@ -254,7 +281,7 @@ async fn what_arrives_with_the_answer_is_kept() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_skipped() {
+async fn interim_responses_are_skipped() {
     for way in WAYS {
         let hints = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
         let dialled =
@@ -264,7 +291,7 @@ async fn interim_answers_are_skipped() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_to_the_offer_is_an_error() {
+async fn a_response_that_does_not_match_the_request_is_an_error() {
     use HandshakeError as E;
     let check = async |name: HeaderName, value: Option<&'static str>, expected: E| {
         for way in WAYS {
@@ -289,19 +316,19 @@ async fn an_answer_that_is_not_to_the_offer_is_an_error() {
     check(CONNECTION, Some("close"), E::Connection).await;
 }
 
-async fn refusal(way: Way, answer: &[u8]) -> Refusal {
-    answered(way, |_| answer.to_vec()).await.unwrap_err().refusal().unwrap().clone()
+async fn refused(way: Way, answer: &[u8]) -> RefusedResponse {
+    answered(way, |_| answer.to_vec()).await.unwrap_err().refused_response().unwrap().clone()
 }
 
 #[tokio::test]
-async fn a_refusal_has_its_say() {
+async fn a_refused_response_is_reported() {
     let check = async |status: u16, headers: &str, body: &str, expected: &str| {
         let answer = format!("HTTP/1.1 {status} No\r\nx-why: so\r\n{headers}\r\n{body}");
         for way in WAYS {
-            let refusal = refusal(way, answer.as_bytes()).await;
-            assert_eq!(refusal.status, status);
-            assert_eq!(refusal.headers.get("x-why").unwrap(), "so");
-            assert_eq!(refusal.body_text(), expected, "{way:?}");
+            let response = refused(way, answer.as_bytes()).await;
+            assert_eq!(response.status, status);
+            assert_eq!(response.headers.get("x-why").unwrap(), "so");
+            assert_eq!(response.body_text(), expected, "{way:?}");
         }
     };
     let long = "x".repeat(5000);
@@ -318,18 +345,18 @@ async fn a_refusal_has_its_say() {
 }
 
 #[tokio::test]
-async fn a_given_stream_follows_no_redirect() {
+async fn connect_over_follows_no_redirect() {
     let answer = b"HTTP/1.1 307 No\r\nlocation: /new\r\ncontent-length: 0\r\n\r\n";
-    let refusal = refusal(Way::Pipe, answer).await;
-    assert_eq!(refusal.status, 307);
-    assert_eq!(refusal.headers[LOCATION], "/new");
+    let response = refused(Way::Pipe, answer).await;
+    assert_eq!(response.status, 307);
+    assert_eq!(response.headers[LOCATION], "/new");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_late_body_is_not_waited_for() {
     let answer = b"HTTP/1.1 403 No\r\ncontent-length: 5000\r\n\r\nso";
     let started = Instant::now();
-    assert_eq!(refusal(Way::Pipe, answer).await.body_text(), "so");
+    assert_eq!(refused(Way::Pipe, answer).await.body_text(), "so");
     assert_eq!(started.elapsed().as_secs(), 3);
 
     let serve = async |mut io: Box<dyn Stream>| {
@@ -339,12 +366,12 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let started = Instant::now();
     let set = |dial: Dial| dial.connect_timeout(Duration::from_secs(2));
     let (dialled, _open) = dial(Way::Pipe, "/", set, serve).await;
-    assert_eq!(dialled.unwrap_err().refusal().unwrap().body, "so");
+    assert_eq!(dialled.unwrap_err().refused_response().unwrap().body, "so");
     assert_eq!(started.elapsed().as_secs(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_answer_is_given_up() {
+async fn a_server_that_does_not_respond_times_out() {
     let silent = async |io| io;
     for way in WAYS {
         let set = |dial: Dial| dial.connect_timeout(Duration::from_secs(5));
@@ -377,13 +404,13 @@ async fn a_server_that_trickles_does_not_extend_the_deadline() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_says_so() {
+async fn an_invalid_response_is_an_error() {
     let check =
         async |answer: &[u8], client: fn(&DialError) -> bool, own: fn(&DialError) -> bool| {
             for way in WAYS {
                 let serve = async |mut io: Box<dyn Stream>| {
                     read_request(&mut io).await;
-                    // Whoever has read enough of nonsense goes first.
+                    // The client may close first.
                     let _ = io.write_all(answer).await;
                     let _ = io.shutdown().await;
                 };
@@ -418,12 +445,12 @@ async fn an_error_names_the_step_that_failed() {
     };
     let closed = listen().await.local_addr().unwrap();
     let tcp = |error: &DialError| matches!(error, DialError::Tcp(_));
-    check(&format!("ws://{closed}/?token=secret"), tcp, "cannot be connected to").await;
-    // RFC 6761 §6.4: a name that never exists.
+    check(&format!("ws://{closed}/?token=secret"), tcp, "TCP connection").await;
+    // This name never exists (RFC 6761 §6.4).
     let dns = |error: &DialError| matches!(error, DialError::Dns(_));
-    check("ws://nowhere.invalid/?token=secret", dns, "name of the server").await;
+    check("ws://nowhere.invalid/?token=secret", dns, "DNS lookup").await;
 
-    // A server that knows nothing of TLS.
+    // A server without TLS.
     let plain = listen().await;
     let url = format!("wss://{}/?token=secret", plain.local_addr().unwrap());
     let tls = |error: &DialError| matches!(error, DialError::Tls(_));
@@ -437,8 +464,8 @@ async fn an_error_names_the_step_that_failed() {
     }
 }
 
-/// Serves one exchange after another, by the path of the request: a redirect to what
-/// `location` says, or a connection. Gives the request of the connection.
+/// Redirects each request to `location` of its path, until that is `None`. Then accepts, and
+/// returns the request.
 async fn redirect(
     listener: &TcpListener,
     location: impl Fn(&str) -> Option<String>,
@@ -484,7 +511,7 @@ async fn redirects_are_followed() {
         io.write_all(answer.as_bytes()).await.unwrap();
         request
     };
-    // A second redirect there must not bring back what the first one left out.
+    // A second redirect on the other server must not restore the credentials.
     let second = redirect(&other, |path| (path == "/old").then(|| "/new".to_owned()));
     let (dialled, first, second) = tokio::join!(dial.connect(), first, second);
     dialled.unwrap();
@@ -502,7 +529,7 @@ async fn redirects_are_followed() {
 async fn redirects_are_limited() {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
-    // The path counts how many redirects are still to come.
+    // The path is the number of remaining redirects.
     let count_down = |path: &str| match path.trim_start_matches('/').parse::<u32>().unwrap() {
         0 => None,
         left => Some(format!("/{}", left - 1)),
@@ -511,7 +538,7 @@ async fn redirects_are_limited() {
         let dial = set(Dial::new(format!("ws://{addr}/{redirects}"))).connect();
         let dialled = tokio::select! {
             biased;
-            // Without a connection, it serves for ever.
+            // Without a connection, the server never returns.
             dialled = dial => dialled,
             _ = async {
                 redirect(&listener, count_down).await;
@@ -535,7 +562,7 @@ async fn redirects_are_limited() {
 }
 
 #[tokio::test]
-async fn a_given_client_redirects_as_it_likes() {
+async fn a_given_client_follows_its_own_redirect_policy() {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
     let old_to_new = |path: &str| (path == "/old").then(|| "/new".to_owned());
@@ -547,14 +574,14 @@ async fn a_given_client_redirects_as_it_likes() {
     let dial = Dial::new(format!("ws://{addr}/old")).client(client(|client| client));
     tokio::select! {
         dialled = dial.connect() => {
-            assert_eq!(dialled.unwrap_err().refusal().unwrap().status, 307);
+            assert_eq!(dialled.unwrap_err().refused_response().unwrap().status, 307);
         }
         request = redirect(&listener, old_to_new) => panic!("{request:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_client_of_http_2_is_told_to_be_one_of_http_1() {
+async fn an_http2_client_is_an_error() {
     let listener = listen().await;
     let client = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
     let dial = Dial::new(format!("ws://{}", listener.local_addr().unwrap())).client(client);
@@ -588,7 +615,7 @@ async fn a_dial_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn mistakes_in_the_settings_are_told_before_anything_is_sent() {
+async fn invalid_settings_are_reported_before_anything_is_sent() {
     let check = async |dial: Dial, expected: fn(&DialError) -> bool| {
         let (ours, mut theirs) = duplex(1024);
         let errors =

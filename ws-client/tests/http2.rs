@@ -1,4 +1,4 @@
-//! Do sockets share a connection of HTTP/2, and what becomes of them at each of its ends?
+//! Do WebSockets share HTTP/2 connections, and how do streams and connections end?
 #![cfg(test)]
 #![cfg(feature = "http2")]
 
@@ -36,11 +36,10 @@ async fn in_time<T>(run: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), run).await.unwrap()
 }
 
-/// A server that counts its TCP connections, and hands out the sockets that it does not
-/// echo itself.
+/// A server that counts its TCP connections. It echoes, or hands out its WebSockets.
 struct Server {
     addr: SocketAddr,
-    /// How many TCP connections there were, and how many there are.
+    /// The number of all TCP connections, and of the open ones.
     tcp: watch::Receiver<(usize, usize)>,
     conns: mpsc::UnboundedReceiver<Conn>,
 }
@@ -83,7 +82,7 @@ impl Server {
         format!("{scheme}://{}{path}", self.addr)
     }
 
-    /// How many TCP connections there were.
+    /// The number of all TCP connections.
     fn connections(&self) -> usize {
         self.tcp.borrow().0
     }
@@ -141,7 +140,7 @@ fn answer(
     }
 }
 
-/// A server over TLS that has both versions, and a dialer that trusts it.
+/// A TLS server with HTTP/1.1 and HTTP/2, and a dialer that trusts it.
 async fn both() -> (Server, Dialer) {
     let authority = Authority::new();
     let tls = authority.server(false, &["h2", "http/1.1"]);
@@ -149,7 +148,7 @@ async fn both() -> (Server, Dialer) {
     (server, Dialer::new().no_proxy().tls(authority.client()).http2())
 }
 
-/// A server over plain TCP, and a dialer that knows it to speak HTTP/2.
+/// A TCP server, and a dialer with prior knowledge of HTTP/2.
 async fn plain() -> (Server, Dialer) {
     let server = Server::start(ws_server_hyper::http_builder(), None).await;
     (server, Dialer::new().no_proxy().http2_only())
@@ -160,14 +159,14 @@ fn version(conn: &Conn) -> Version {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_sockets_share_a_connection_and_it_ends_with_the_last() {
+async fn a_hundred_websockets_share_a_connection_which_closes_with_the_last() {
     for (mut server, dialer, scheme) in
         [both().await, plain().await].into_iter().zip(["wss", "ws"]).map(|((a, b), c)| (a, b, c))
     {
         in_time(async {
             let url = server.url(scheme, "/echo");
             let dial = Dial::new(url).dialer(&dialer);
-            // All at once, when nothing is known yet.
+            // All at once, before the server was probed.
             let dialled = join_all((0..100).map(|_| dial.clone().connect())).await;
             let conns: Vec<_> = dialled.into_iter().map(Result::unwrap).collect();
             assert_eq!(server.connections(), 1);
@@ -181,7 +180,7 @@ async fn a_hundred_sockets_share_a_connection_and_it_ends_with_the_last() {
             join_all(conns.iter().map(|conn| conn.close(StatusCode::NORMAL_CLOSURE, ""))).await;
             drop(conns);
             server.all_have_gone().await;
-            // The next one begins anew.
+            // The next one makes a new connection.
             say_hello(dial).await;
             assert_eq!(server.connections(), 2);
         })
@@ -190,7 +189,7 @@ async fn a_hundred_sockets_share_a_connection_and_it_ends_with_the_last() {
 }
 
 #[tokio::test]
-async fn what_is_set_arrives() {
+async fn headers_and_host_are_sent() {
     let (mut server, dialer) = both().await;
     in_time(async {
         let url = format!("wss://user:p%40ss@{}/hand?room=1", server.addr);
@@ -218,19 +217,19 @@ async fn what_is_set_arrives() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_its_say_and_a_redirect_is_followed() {
+async fn a_refused_response_is_reported_and_a_redirect_is_followed() {
     let (server, dialer) = both().await;
     in_time(async {
         let dial = |path: &str| Dial::new(server.url("wss", path)).dialer(&dialer);
-        // It keeps the connection.
+        // The connection is kept.
         let _open = dial("/echo").connect().await.unwrap();
         let error = dial("/forbidden").connect().await.unwrap_err();
-        let refusal = error.refusal().unwrap();
+        let response = error.refused_response().unwrap();
         assert_eq!(
-            (refusal.status, &refusal.headers["x-why"]),
+            (response.status, &response.headers["x-why"]),
             (Status::FORBIDDEN, &HeaderValue::from_static("so"))
         );
-        assert_eq!(refusal.body, "x".repeat(1024));
+        assert_eq!(response.body, "x".repeat(1024));
         say_hello(dial("/redirect/9")).await;
         let error = dial("/redirect/10").connect().await.unwrap_err();
         assert!(matches!(error, DialError::Redirect(RedirectError::TooMany(10))), "{error:?}");
@@ -240,7 +239,7 @@ async fn a_refusal_has_its_say_and_a_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn a_path_that_knows_get_alone_is_asked_so_and_not_remembered() {
+async fn a_path_without_connect_falls_back_to_http1_and_is_not_remembered() {
     let (server, dialer) = both().await;
     in_time(async {
         let dial = |path: &str| Dial::new(server.url("wss", path)).dialer(&dialer);
@@ -251,25 +250,25 @@ async fn a_path_that_knows_get_alone_is_asked_so_and_not_remembered() {
             hear(&conn, "hello").await;
         }
         let error = dial("/get-only/404").connect().await.unwrap_err();
-        assert_eq!(error.refusal().unwrap().status, Status::NOT_FOUND);
+        assert_eq!(error.refused_response().unwrap().status, Status::NOT_FOUND);
         let other = dial("/echo").connect().await.unwrap();
         assert_eq!((version(&open), version(&other)), (Version::HTTP_2, Version::HTTP_2));
         assert_eq!(server.connections(), 3);
-        // Where HTTP/2 is a must, the answer is the answer.
+        // `http2_only` does not fall back.
         let must = dial("/get-only/405").dialer(&dialer.http2_only());
         let error = must.connect().await.unwrap_err();
-        assert_eq!(error.refusal().unwrap().status, Status::METHOD_NOT_ALLOWED);
+        assert_eq!(error.refused_response().unwrap().status, Status::METHOD_NOT_ALLOWED);
     })
     .await;
 }
 
-/// A server that speaks HTTP/2, and allows no extended CONNECT.
+/// An HTTP/2 server without extended CONNECT.
 fn unwilling() -> Builder<TokioExecutor> {
     Builder::new(TokioExecutor::new())
 }
 
 #[tokio::test]
-async fn a_server_without_extended_connect_is_asked_once() {
+async fn a_server_without_extended_connect_is_probed_once() {
     let check = async |protocols: &[&str], first: usize| {
         let authority = Authority::new();
         let tls = authority.server(false, protocols);
@@ -279,18 +278,18 @@ async fn a_server_without_extended_connect_is_asked_once() {
         let conn = dial.clone().connect().await.unwrap();
         assert_eq!((version(&conn), server.connections()), (Version::HTTP_11, first));
         hear(&conn, "hello").await;
-        // It is known by now, and to clones.
+        // Clones share this knowledge.
         for more in 1..4 {
             say_hello(dial.clone().dialer(&dialer.clone())).await;
             assert_eq!(server.connections(), first + more, "{protocols:?}");
         }
-        // Not to one with other settings.
+        // A dialer with other settings does not.
         say_hello(dial.dialer(&dialer.local_address([127, 0, 0, 3].into()))).await;
         assert_eq!(server.connections(), 2 * first + 3, "{protocols:?}");
     };
     in_time(async {
         check(&["h2", "http/1.1"], 2).await;
-        // The connection that was made is good for HTTP/1.1.
+        // The probing connection is used for HTTP/1.1.
         check(&["http/1.1"], 1).await;
         check(&[], 1).await;
     })
@@ -298,7 +297,7 @@ async fn a_server_without_extended_connect_is_asked_once() {
 }
 
 #[tokio::test]
-async fn many_that_come_at_once_ask_once() {
+async fn concurrent_dials_probe_once() {
     let authority = Authority::new();
     let tls = authority.server(false, &["h2", "http/1.1"]);
     let server = Server::start(unwilling(), Some(tls)).await;
@@ -309,7 +308,7 @@ async fn many_that_come_at_once_ask_once() {
 }
 
 #[tokio::test]
-async fn where_http_2_is_a_must_there_is_nothing_to_fall_back_on() {
+async fn http2_only_has_no_fallback() {
     let check = async |builder: Builder<TokioExecutor>, protocols: Option<&[&str]>| {
         let authority = Authority::new();
         let tls = protocols.map(|protocols| authority.server(false, protocols));
@@ -333,14 +332,14 @@ async fn where_http_2_is_a_must_there_is_nothing_to_fall_back_on() {
 }
 
 #[tokio::test]
-async fn ws_without_tls_goes_by_http_1_unless_it_must_not() {
+async fn ws_urls_use_http1_unless_http2_only() {
     let (server, dialer) = plain().await;
     let conn = Dial::new(server.url("ws", "/echo")).dialer(&dialer.http2()).connect().await;
     assert_eq!(version(&conn.unwrap()), Version::HTTP_11);
 }
 
 #[tokio::test]
-async fn a_slow_socket_stalls_none_of_the_others() {
+async fn a_slow_websocket_does_not_stall_the_others() {
     let (mut server, dialer) = plain().await;
     let (hand, echo) = (server.url("ws", "/hand"), server.url("ws", "/echo"));
     let dial = |url: &str| Dial::new(url).dialer(&dialer).connect();
@@ -350,7 +349,7 @@ async fn a_slow_socket_stalls_none_of_the_others() {
         for _ in 0..slow_ones {
             let here = dial(&hand).await.unwrap();
             let there = server.conns.recv().await.unwrap();
-            // More than what one stream may have unread, in both directions; it waits.
+            // More than the window of a stream, in both directions: it waits.
             for (writer, size) in [(there.clone(), 900_000), (here.clone(), 800_000)] {
                 tokio::spawn(async move { writer.write(vec![0; size]).await });
             }
@@ -360,7 +359,7 @@ async fn a_slow_socket_stalls_none_of_the_others() {
             let conn = dial(&echo).await.unwrap();
             hear(&conn, &"quick ".repeat(30_000)).await;
         }
-        // They were slow, and not broken.
+        // They were slow, not broken.
         for (here, there) in slow {
             let (here, there) = tokio::join!(here.read(), there.read());
             assert_eq!((here.unwrap().len(), there.unwrap().len()), (900_000, 800_000));
@@ -371,7 +370,7 @@ async fn a_slow_socket_stalls_none_of_the_others() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_full_gets_a_neighbour() {
+async fn a_full_connection_is_followed_by_a_second_one() {
     let check = async |max: u32, sockets: usize, expected: usize| {
         let mut builder = ws_server_hyper::http_builder();
         builder.http2().max_concurrent_streams(max);
@@ -382,7 +381,7 @@ async fn a_connection_that_is_full_gets_a_neighbour() {
             conns.push(dial.clone().connect().await.unwrap());
         }
         assert_eq!(server.connections(), expected, "{max}");
-        // Room that is free again is used, as soon as the stream has ended as well.
+        // A closed stream frees its place.
         conns.remove(0).close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
         loop {
             let before = server.connections();
@@ -395,30 +394,29 @@ async fn a_connection_that_is_full_gets_a_neighbour() {
     in_time(async {
         check(2, 2, 1).await;
         check(2, 5, 3).await;
-        // The limit of our own.
+        // The limit of the client.
         check(1000, 257, 2).await;
     })
     .await;
 }
 
-/// What a raw server does with each stream, by the number of its connection and its own.
+/// What a raw server does with each stream, by the numbers of the connection and the stream.
 type Script = fn(usize, usize) -> Step;
 
 enum Step {
     Accept,
-    /// Accepts, and resets when it has read something.
+    /// Accepts, and resets the stream after a read.
     Reset(Reason),
     Refuse(Reason),
-    /// Accepts, and says that no more are wanted.
+    /// Accepts, and sends GOAWAY.
     GoAway,
-    /// Accepts, and hangs up when it has read something.
+    /// Accepts, and closes the connection after a read.
     HangUp,
-    /// Accepts, and sends as many short messages as a window holds.
+    /// Accepts, and sends a window of short messages.
     Chat,
 }
 
-/// A server of HTTP/2 with the stage directions of a test. Tells how many TCP connections
-/// there were.
+/// An HTTP/2 server with a script, and the number of its TCP connections.
 async fn raw(script: Script) -> (SocketAddr, watch::Receiver<usize>) {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
@@ -459,7 +457,7 @@ async fn perform(tcp: TcpStream, connection: usize, script: Script) {
         }
         let (mut receive, hang_up) = (request.into_body(), hang_up.clone());
         tokio::spawn(async move {
-            // Frames with masks go back as they came, which no client takes for an echo.
+            // Echoes bytes, so the frames are still masked: a client rejects them.
             while let Some(Ok(data)) = receive.data().await {
                 receive.flow_control().release_capacity(data.len()).unwrap();
                 match step {
@@ -475,12 +473,12 @@ async fn perform(tcp: TcpStream, connection: usize, script: Script) {
     }
 }
 
-/// A message of twenty bytes, each in a frame of HTTP/2, and how many a socket holds unread.
+/// A message of twenty bytes in its own DATA frame, and how many fit into a window.
 const SHORT: &[u8] = b"\x81\x14a score of bytes ...";
 const SHORT_MESSAGES: usize = 64 * 1024 / SHORT.len();
 
 #[tokio::test]
-async fn short_messages_that_nobody_reads_are_no_reason_to_hang_up() {
+async fn unread_short_messages_do_not_close_the_connection() {
     let (addr, connections) = raw(|_, stream| match stream {
         21.. => Step::Accept,
         _ => Step::Chat,
@@ -503,7 +501,7 @@ async fn short_messages_that_nobody_reads_are_no_reason_to_hang_up() {
     .await;
 }
 
-/// Says something, and hears the same.
+/// Writes a message, and expects an echo.
 async fn hi(conn: &Conn) {
     conn.write("hi").await.unwrap();
     assert_eq!(conn.read().await.unwrap(), Message::from("hi"));
@@ -538,7 +536,7 @@ async fn a_stream_that_is_reset_ends_with_1006_and_its_cause() {
 }
 
 #[tokio::test]
-async fn a_reset_leaves_the_neighbours_alone() {
+async fn a_reset_does_not_affect_other_streams() {
     let (addr, connections) = raw(|_, stream| match stream {
         2 => Step::Reset(Reason::CANCEL),
         _ => Step::Accept,
@@ -558,7 +556,7 @@ async fn a_reset_leaves_the_neighbours_alone() {
 }
 
 #[tokio::test]
-async fn a_new_connection_is_made_when_the_server_takes_no_more() {
+async fn a_new_connection_is_made_after_goaway() {
     let check = async |script: Script| {
         let (addr, connections) = raw(script).await;
         let dial = dialing(addr);
@@ -566,10 +564,10 @@ async fn a_new_connection_is_made_when_the_server_takes_no_more() {
         hi(&first).await;
         let second = dial.clone().connect().await.unwrap();
         assert_eq!(*connections.borrow(), 2);
-        // Those that were there go on.
+        // Open streams go on.
         hi(&first).await;
         hi(&second).await;
-        // The new one is used from now on.
+        // The new connection is used from now on.
         hi(&dial.connect().await.unwrap()).await;
         assert_eq!(*connections.borrow(), 2);
     };
@@ -585,7 +583,7 @@ async fn a_new_connection_is_made_when_the_server_takes_no_more() {
 }
 
 #[tokio::test]
-async fn a_request_that_was_looked_at_is_not_repeated() {
+async fn a_processed_request_is_not_repeated() {
     let (addr, connections) = raw(|_, stream| match stream {
         1 => Step::Accept,
         _ => Step::Refuse(Reason::INTERNAL_ERROR),
@@ -602,7 +600,7 @@ async fn a_request_that_was_looked_at_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_connection_that_has_ended_is_followed_by_another() {
+async fn a_closed_connection_is_replaced() {
     let (addr, connections) = raw(|connection, _| match connection {
         1 => Step::HangUp,
         _ => Step::Accept,
@@ -617,14 +615,14 @@ async fn a_connection_that_has_ended_is_followed_by_another() {
             let error = conn.read().await.unwrap_err();
             assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
         }
-        // Both are still held.
+        // Both `Conn`s are still held.
         hi(&dial.connect().await.unwrap()).await;
         assert_eq!(*connections.borrow(), 2);
     })
     .await;
 }
 
-/// A hop that can stop to pass anything on, as a cable that is pulled.
+/// A proxy that can stop forwarding, like an unplugged cable.
 async fn cable(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
@@ -632,7 +630,7 @@ async fn cable(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
     tokio::spawn(async move {
         while let Ok((mut here, _)) = listener.accept().await {
             let mut there = TcpStream::connect(to).await.unwrap();
-            // Only those that are there when it is pulled.
+            // Affects only the connections that are open at that time.
             pulled.mark_unchanged();
             let mut pulled = pulled.clone();
             tokio::spawn(async move {
@@ -646,9 +644,9 @@ async fn cable(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
     (addr, pull)
 }
 
-/// Time is only stopped for a moment: it would run on whenever a socket is waited for.
+/// The clock is paused only briefly: paused time advances whenever the runtime waits for I/O.
 #[tokio::test]
-async fn a_connection_that_answers_nothing_is_followed_by_another() {
+async fn a_silent_connection_is_replaced() {
     let (addr, connections) = raw(|_, _| Step::Accept).await;
     let (addr, pull) = cable(addr).await;
     let dial = dialing(addr);
@@ -666,11 +664,11 @@ async fn a_connection_that_answers_nothing_is_followed_by_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_nothing_is_given_up() {
+async fn a_silent_server_times_out() {
     let listener = listen().await;
     let dial = dialing(listener.local_addr().unwrap()).connect_timeout(Duration::from_secs(7));
     let started = Instant::now();
-    // Each has a deadline of its own, while one of them does the asking.
+    // Each dial has its own deadline, while one of them probes the server.
     let dialled = join_all([dial.clone().connect(), dial.connect()]).await;
     for dialled in dialled {
         let error = dialled.unwrap_err();
@@ -680,7 +678,7 @@ async fn a_server_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_2_says_so() {
+async fn invalid_http2_is_an_error() {
     let check = async |said: &'static [u8], expected: fn(&DialError) -> bool| {
         let listener = listen().await;
         let dial = dialing(listener.local_addr().unwrap());
@@ -689,7 +687,7 @@ async fn what_is_no_http_2_says_so() {
             io.read_exact(&mut [0; 24]).await.unwrap();
             io.write_all(said).await.unwrap();
             io.shutdown().await.unwrap();
-            // What is unread would reset the connection.
+            // Unread bytes would reset the connection.
             let _ = io.read_to_end(&mut Vec::new()).await;
         });
         let error = dial.connect().await.unwrap_err();
@@ -704,9 +702,9 @@ async fn what_is_no_http_2_says_so() {
     .await;
 }
 
-/// Who finds out about a server may give up, and another one goes on.
+/// The dial that probes the server is dropped, and another one continues.
 #[tokio::test]
-async fn a_dial_that_is_dropped_is_in_nobodys_way() {
+async fn a_dropped_dial_does_not_block_others() {
     let listener = listen().await;
     let dial = dialing(listener.local_addr().unwrap());
     in_time(async {
@@ -728,9 +726,9 @@ async fn perform_once(listener: &tokio::net::TcpListener) {
     tokio::spawn(perform(tcp, 1, |_, _| Step::Accept));
 }
 
-/// The server's first words come with those of the proxy.
+/// The first frames of the server arrive together with the response of the proxy.
 #[tokio::test]
-async fn nothing_is_lost_behind_the_answer_of_a_proxy() {
+async fn bytes_after_the_response_of_a_proxy_are_kept() {
     let (addr, connections) = raw(|_, _| Step::Accept).await;
     let listener = listen().await;
     let proxy = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Is a connection made again when it is lost, and is what was written where it should be?
+//! Does `Reconnect` dial again, and does the send queue keep its guarantees?
 #![cfg(test)]
 
 use std::convert::Infallible;
@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use ws_client::reconnect::{
-    Backoff, Events, Loss, Outbox, ReconnectError, State, Verdict, WhenFull,
+    Backoff, ConnectionFailure, ReconnectError, ReconnectEvents, ReconnectState, RetryDecision,
+    SendQueueConfig, WhenFull,
 };
 use ws_client::{
     Codec, CodecError, Config, Conn, Decode, Dial, DialError, Encode, Error, Keepalive, Message,
@@ -24,12 +25,12 @@ use ws_core::{AcceptOptions, RequestInfo};
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
-/// A server that takes connections as the test asks for them. There is no network, so that
-/// the clock can be a made-up one.
+/// A server that accepts connections when the test asks for them. It uses in-memory pipes, so that
+/// the clock can be paused.
 struct Server(mpsc::UnboundedReceiver<DuplexStream>);
 
 impl Server {
-    /// The server, and settings that dial it.
+    /// The server, and a `Reconnect` that dials it.
     fn new() -> (Self, Reconnect) {
         let (sender, streams) = mpsc::unbounded_channel();
         let reconnect = Reconnect::new(Dial::new("ws://example.com/")).dial_by(move |dial| {
@@ -64,7 +65,7 @@ async fn in_time<T>(run: impl Future<Output = T>) -> T {
     timeout(HALF_A_MINUTE, run).await.unwrap()
 }
 
-/// Settings whose every attempt fails, and how many there were.
+/// A `Reconnect` whose attempts all fail, and their number.
 fn nobody_there() -> (Reconnect, Arc<AtomicU32>) {
     let attempts = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&attempts);
@@ -75,8 +76,8 @@ fn nobody_there() -> (Reconnect, Arc<AtomicU32>) {
     (reconnect, attempts)
 }
 
-/// The states up to the end, or the first so many.
-async fn states(mut events: Events, count: usize) -> Vec<State> {
+/// The states up to the end, at most `count`.
+async fn states(mut events: ReconnectEvents, count: usize) -> Vec<ReconnectState> {
     let mut states = Vec::new();
     while states.len() < count
         && let Some(state) = events.next().await
@@ -86,36 +87,36 @@ async fn states(mut events: Events, count: usize) -> Vec<State> {
     states
 }
 
-fn waits(states: &[State]) -> Vec<Duration> {
-    let wait = |state: &State| match state {
-        State::Waiting { wait, .. } => Some(*wait),
+fn waits(states: &[ReconnectState]) -> Vec<Duration> {
+    let wait = |state: &ReconnectState| match state {
+        ReconnectState::Waiting { wait, .. } => Some(*wait),
         _ => None,
     };
     states.iter().filter_map(wait).collect()
 }
 
-fn gave_up(error: &ReconnectError) -> &Loss {
+fn gave_up(error: &ReconnectError) -> &ConnectionFailure {
     match error {
-        ReconnectError::GaveUp(loss) => loss,
+        ReconnectError::GaveUp(failure) => failure,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_keep_their_distance_and_are_not_in_step() {
+async fn waits_grow_and_have_jitter() {
     let mut all = Vec::new();
     for _ in 0..5 {
         let (reconnect, attempts) = nobody_there();
         let backoff = Backoff::new().first(Duration::from_secs(1)).max(Duration::from_secs(60));
         let began = Instant::now();
         let conn = reconnect.backoff(backoff).start();
-        // An attempt and a wait are two states.
+        // Each attempt has two states: connecting and waiting.
         let waits = waits(&states(conn.events(), 2 * 20).await);
         for (number, wait) in waits.iter().enumerate() {
             let longest = Duration::from_secs(60.min(1 << number.min(10)));
             assert!((longest / 2..=longest).contains(wait), "{number}: {wait:?}");
         }
-        // What it says is what it does: the last wait has just begun.
+        // The announced waits are the real ones. The last wait has just begun.
         let waited: Duration = waits.iter().rev().skip(1).sum();
         let took = began.elapsed();
         assert!(took >= waited && took < waited + Duration::from_secs(1), "{took:?}, {waited:?}");
@@ -124,11 +125,11 @@ async fn attempts_keep_their_distance_and_are_not_in_step() {
     }
     all.sort();
     all.dedup();
-    assert_eq!(all.len(), 5, "two have waited for the same times");
+    assert_eq!(all.len(), 5, "two clients had the same waits");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_up_at_once_is_not_called_upon_in_a_hurry() {
+async fn backoff_applies_to_a_server_that_closes_at_once() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.start();
     let served = tokio::spawn(async move {
@@ -141,13 +142,13 @@ async fn a_server_that_hangs_up_at_once_is_not_called_upon_in_a_hurry() {
         accepted
     });
     let accepted = served.await.unwrap();
-    // One every 30 s at least, every 15 s at most, and some more in the beginning.
+    // One every 15 to 30 s, and some more in the beginning.
     assert!((100..260).contains(&accepted), "{accepted}");
     drop(conn);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_lasted_is_made_again_soon() {
+async fn backoff_restarts_after_a_connection_that_lasted() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.start();
     let mut events = conn.events();
@@ -157,7 +158,7 @@ async fn a_connection_that_lasted_is_made_again_soon() {
         tokio::time::advance(Duration::from_secs(60)).await;
         peer.close_now();
         let wait = loop {
-            if let State::Waiting { wait, .. } = events.next().await.unwrap() {
+            if let ReconnectState::Waiting { wait, .. } = events.next().await.unwrap() {
                 break wait;
             }
         };
@@ -166,22 +167,24 @@ async fn a_connection_that_lasted_is_made_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_many_attempts_in_a_row_are_enough() {
+async fn max_attempts_limits_failed_attempts_in_a_row() {
     for max in [0, 1, 3] {
         let (reconnect, attempts) = nobody_there();
         let error = reconnect.max_attempts(max).connect().await.unwrap_err();
-        assert!(matches!(gave_up(&error), Loss::Dial(_)));
+        assert!(matches!(gave_up(&error), ConnectionFailure::Dial(_)));
         assert_eq!(attempts.load(Ordering::Relaxed), max.max(1));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_not_change_is_given_up_at_once() {
+async fn permanent_failures_are_not_retried() {
     let error = Reconnect::new(Dial::new("ftp://example.com")).connect().await.unwrap_err();
-    assert!(matches!(gave_up(&error), Loss::Dial(error) if matches!(**error, DialError::Url(_))));
+    assert!(
+        matches!(gave_up(&error), ConnectionFailure::Dial(error) if matches!(**error, DialError::Url(_)))
+    );
 
     let error = Reconnect::new(Dial::new("ws://example.com").subprotocols(["a b"])).connect().await;
-    assert!(matches!(gave_up(&error.unwrap_err()), Loss::Dial(_)));
+    assert!(matches!(gave_up(&error.unwrap_err()), ConnectionFailure::Dial(_)));
 
     let (mut server, reconnect) = Server::new();
     let refusing = AcceptOptions::new().subprotocols(["chat"]).require_subprotocol();
@@ -202,18 +205,18 @@ async fn what_will_not_change_is_given_up_at_once() {
         let error = conn.write("more").await.unwrap_err();
         assert_eq!(close_status(&error), Some(StatusCode::POLICY_VIOLATION));
     }
-    assert!(matches!(conn.state(), State::Ended(ReconnectError::GaveUp(_))));
+    assert!(matches!(conn.state(), ReconnectState::Ended(ReconnectError::GaveUp(_))));
     assert_eq!(states(conn.events(), 10).await.len(), 1);
     conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_application_may_decide_otherwise() {
+async fn classify_changes_the_retry_policy() {
     let (mut server, reconnect) = Server::new();
-    let reconnect = reconnect.classify(|loss| match loss.close_status() {
-        Some(StatusCode::NORMAL_CLOSURE) => Verdict::Retry,
-        Some(StatusCode::GOING_AWAY) => Verdict::GiveUp,
-        _ => loss.verdict(),
+    let reconnect = reconnect.classify(|failure| match failure.close_status() {
+        Some(StatusCode::NORMAL_CLOSURE) => RetryDecision::Retry,
+        Some(StatusCode::GOING_AWAY) => RetryDecision::GiveUp,
+        _ => failure.retry_decision(),
     });
     let conn = reconnect.start();
     for code in [StatusCode::NORMAL_CLOSURE, StatusCode::SERVICE_RESTART, StatusCode::GOING_AWAY] {
@@ -224,7 +227,7 @@ async fn the_application_may_decide_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_asks_for_a_rest_gets_it() {
+async fn retry_after_is_respected() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let reconnect = Reconnect::new(Dial::new("ws://example.com/")).dial_by(|dial| async {
         let (ours, mut theirs) = duplex(64 * 1024);
@@ -241,7 +244,7 @@ async fn a_server_that_asks_for_a_rest_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_may_ask_for_something_else() {
+async fn on_attempt_changes_each_request() {
     let (mut server, reconnect) = Server::new();
     let tokens = AtomicU32::new(0);
     let conn = reconnect
@@ -264,13 +267,13 @@ async fn each_attempt_may_ask_for_something_else() {
     let peer = server.accept().await;
     assert_eq!(token(&peer), "0, 1");
     peer.close_now();
-    // The second attempt has failed before it asked.
+    // The second attempt failed in the hook.
     assert_eq!(token(&server.accept().await), "2, 3");
     drop(conn);
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_connection_begins_with_what_the_server_has_to_be_told() {
+async fn on_connect_runs_first_on_each_connection() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect
         .on_connect(async |conn| {
@@ -290,11 +293,11 @@ async fn each_connection_begins_with_what_the_server_has_to_be_told() {
         peer.write(answer).await.unwrap();
         peer.write("news").await.unwrap();
         if answer == "not now" {
-            // It goes.
+            // The client drops the connection.
             in_time(peer.read()).await.unwrap_err();
             continue;
         }
-        // What the hook has read is not read again.
+        // A message that the hook has read is not read again.
         assert_eq!(in_time(conn.read()).await.unwrap(), Message::from("news"));
         if let Ok(Ok(message)) = timeout(Duration::from_secs(1), peer.read()).await {
             assert_eq!(message, Message::from("written before there is a connection"));
@@ -304,18 +307,18 @@ async fn each_connection_begins_with_what_the_server_has_to_be_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_server_says_while_it_is_told_counts_more_than_the_failed_hook() {
+async fn the_close_of_the_server_takes_precedence_over_a_failed_hook() {
     let (mut server, reconnect) = Server::new();
     let reconnect = reconnect.on_connect(async |conn| conn.read().await.map(drop));
     let (error, closed) = tokio::join!(reconnect.connect(), async {
         server.accept().await.close(StatusCode::POLICY_VIOLATION, "").await
     });
     closed.unwrap();
-    assert!(matches!(gave_up(&error.unwrap_err()), Loss::Ended(_)));
+    assert!(matches!(gave_up(&error.unwrap_err()), ConnectionFailure::Ended(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn reading_goes_on_with_the_next_connection_when_all_was_read() {
+async fn reading_continues_with_the_next_connection() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.start();
     let serving = async {
@@ -340,10 +343,10 @@ async fn reading_goes_on_with_the_next_connection_when_all_was_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_without_a_connection_waits_for_one() {
-    for outbox in [Outbox::at_most_once(), Outbox::at_least_once()] {
+async fn messages_are_queued_until_there_is_a_connection() {
+    for queue in [SendQueueConfig::at_most_once(), SendQueueConfig::at_least_once()] {
         let (mut server, reconnect) = Server::new();
-        let conn = reconnect.outbox(outbox).start();
+        let conn = reconnect.send_queue(queue).start();
         for number in 0..100 {
             conn.write(number.to_string()).await.unwrap();
         }
@@ -358,14 +361,14 @@ async fn what_is_written_without_a_connection_waits_for_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_pong_has_confirmed_is_sent_again() {
+async fn unconfirmed_messages_are_sent_again() {
     let (mut server, reconnect) = Server::new();
-    let conn = reconnect.outbox(Outbox::at_least_once()).start();
+    let conn = reconnect.send_queue(SendQueueConfig::at_least_once()).start();
     let peer = server.accept().await;
     conn.write("a").await.unwrap();
     conn.write("b").await.unwrap();
     assert_eq!(text(&peer).await, "a");
-    // It has not read further, so it has not answered the ping.
+    // The peer has not read further, so it has not answered the ping.
     peer.close_now();
     assert_eq!(conn.undelivered().len(), 2);
     let peer = server.accept().await;
@@ -373,7 +376,7 @@ async fn what_no_pong_has_confirmed_is_sent_again() {
     assert_eq!(text(&peer).await, "b");
 }
 
-/// Numbers, in tens.
+/// A codec for multiples of ten.
 struct Tens;
 
 impl Codec for Tens {
@@ -388,7 +391,7 @@ impl Codec for Tens {
 impl Encode<u32> for Tens {
     fn encode(value: &u32) -> Result<Vec<u8>, Self::Error> {
         match value {
-            // A text that is none.
+            // Invalid UTF-8.
             0 => Ok(vec![0xff]),
             value => Ok((value / 10).to_string().into()),
         }
@@ -402,7 +405,7 @@ impl Decode<u32> for Tens {
 }
 
 #[tokio::test(start_paused = true)]
-async fn values_come_and_go_and_one_that_is_no_good_closes_nothing() {
+async fn codecs_work_and_an_invalid_value_does_not_close() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.start();
     conn.write_as::<Tens, _>(&420).await.unwrap();
@@ -419,12 +422,12 @@ async fn values_come_and_go_and_one_that_is_no_good_closes_nothing() {
     let error = in_time(conn.read_as::<Tens, u32>()).await.unwrap_err();
     assert!(matches!(error, ReconnectError::Codec(CodecError::Type(_))), "{error:?}");
     assert_eq!(in_time(conn.read_as::<Tens, u32>()).await.unwrap(), 70);
-    assert!(matches!(conn.state(), State::Connected) && peer.ending().is_none());
+    assert!(matches!(conn.state(), ReconnectState::Connected) && peer.ending().is_none());
 }
 
 #[cfg(feature = "json")]
 #[tokio::test(start_paused = true)]
-async fn json_comes_and_goes() {
+async fn json_works() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.start();
     conn.write_json(&[1, 2]).await.unwrap();
@@ -439,7 +442,7 @@ async fn json_comes_and_goes() {
 
 #[cfg(feature = "proto")]
 #[tokio::test(start_paused = true)]
-async fn protocol_buffers_come_and_go() {
+async fn protocol_buffers_work() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.start();
     conn.write_proto(&7_u32).await.unwrap();
@@ -452,9 +455,9 @@ async fn protocol_buffers_come_and_go() {
     assert_eq!(in_time(conn.read_proto::<u32>()).await.unwrap(), 8);
 }
 
-/// The future of a connection that was not made yet is the only one who wants it.
+/// Before the first connection, the future of `connect` has the only handle.
 #[tokio::test(start_paused = true)]
-async fn who_no_longer_waits_for_a_connection_gives_it_up() {
+async fn dropping_connect_stops_the_attempts() {
     let (mut server, reconnect) = Server::new();
     {
         let mut connecting = pin!(reconnect.connect());
@@ -465,30 +468,30 @@ async fn who_no_longer_waits_for_a_connection_gives_it_up() {
         };
         assert!(dialled.is_some());
     }
-    // The settings are gone, and with them the way to the server.
+    // The settings were dropped.
     assert!(in_time(server.0.recv()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn states_are_a_stream_and_who_is_slow_misses_the_oldest() {
+async fn states_are_a_stream_and_a_slow_reader_misses_the_oldest() {
     let (reconnect, _) = nobody_there();
     let conn = reconnect.max_attempts(100).start();
     let slow = conn.events();
-    assert_eq!(format!("{slow:?}"), "Events(..)");
+    assert_eq!(format!("{slow:?}"), "ReconnectEvents(..)");
     let all: Vec<_> = conn.events().collect().await;
-    // An attempt and a wait, or in place of the last wait the end.
+    // Connecting and waiting for each attempt; the last wait is replaced by the end.
     assert_eq!(all.len(), 200);
     let seen: Vec<_> = slow.collect().await;
-    assert_eq!(seen.len(), 1 + 64, "the one that was, and the last ones");
-    assert!(matches!(seen.first(), Some(State::Connecting { attempt: 1, .. })));
-    assert!(matches!(seen.last(), Some(State::Ended(ReconnectError::GaveUp(_)))));
+    assert_eq!(seen.len(), 1 + 64, "the first state, and the last 64");
+    assert!(matches!(seen.first(), Some(ReconnectState::Connecting { attempt: 1, .. })));
+    assert!(matches!(seen.last(), Some(ReconnectState::Ended(ReconnectError::GaveUp(_)))));
     assert_eq!(format!("{:?}", &seen[1..]), format!("{:?}", &all[200 - 64..]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_outbox_waits_refuses_or_drops() {
-    let outbox = Outbox::at_most_once().capacity(65 * 2);
-    let start = |policy| nobody_there().0.outbox(outbox.when_full(policy)).start();
+async fn a_full_send_queue_waits_refuses_or_drops() {
+    let queue = SendQueueConfig::at_most_once().capacity(65 * 2);
+    let start = |policy| nobody_there().0.send_queue(queue.when_full(policy)).start();
     let full = |conn: ReconnectingConn| async move {
         conn.write("1").await.unwrap();
         conn.try_write("2").unwrap();
@@ -502,9 +505,9 @@ async fn a_full_outbox_waits_refuses_or_drops() {
     assert_eq!(full(start(WhenFull::Refuse)).await, (false, Some(false), "12".to_owned()));
     assert_eq!(full(start(WhenFull::DropOldest)).await, (true, Some(true), "34".to_owned()));
 
-    // Whoever waits gets in when there is room.
+    // A waiting write continues when there is space.
     let (mut server, reconnect) = Server::new();
-    let conn = reconnect.outbox(outbox).start();
+    let conn = reconnect.send_queue(queue).start();
     let writing = tokio::spawn({
         let conn = conn.clone();
         async move {
@@ -521,9 +524,9 @@ async fn a_full_outbox_waits_refuses_or_drops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_it_whatever_it_was_about() {
+async fn close_works_in_every_state() {
     let code = StatusCode::GOING_AWAY;
-    // Dialling: nobody accepts.
+    // Connecting: the server does not accept.
     let (_server, reconnect) = Server::new();
     let conn = reconnect.start();
     in_time(conn.close(code, "")).await.unwrap();
@@ -536,13 +539,13 @@ async fn closing_ends_it_whatever_it_was_about() {
     tokio::time::advance(Duration::from_secs(3600)).await;
     yield_now().await;
     assert_eq!(attempts.load(Ordering::Relaxed), before);
-    // In a hook that never ends.
+    // In a hook that never returns.
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.on_connect(|_| std::future::pending::<Result<(), Error>>()).start();
     let peer = server.accept().await;
     in_time(conn.close(code, "")).await.unwrap();
     in_time(peer.read()).await.unwrap_err();
-    // Connected: what was written goes first.
+    // Connected: queued messages are sent first.
     let (mut server, reconnect) = Server::new();
     let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
     let conn = conn.unwrap();
@@ -558,11 +561,14 @@ async fn closing_ends_it_whatever_it_was_about() {
     assert!(matches!(conn.read().await, Err(ReconnectError::Closed)));
     assert!(matches!(conn.write("more").await, Err(ReconnectError::Closed)));
     assert!(matches!(conn.connected().await, Err(ReconnectError::Closed)));
-    assert!(matches!(states(conn.events(), 9).await[..], [State::Ended(ReconnectError::Closed)]));
+    assert!(matches!(
+        states(conn.events(), 9).await[..],
+        [ReconnectState::Ended(ReconnectError::Closed)]
+    ));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_that_cannot_be_sent_changes_nothing() {
+async fn an_invalid_close_changes_nothing() {
     let (mut server, reconnect) = Server::new();
     let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
     let conn = conn.unwrap();
@@ -573,9 +579,9 @@ async fn a_close_that_cannot_be_sent_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_learns_that_it_was_closed() {
+async fn close_ends_all_waiting_calls() {
     let (reconnect, _) = nobody_there();
-    let conn = reconnect.outbox(Outbox::at_most_once().capacity(1)).start();
+    let conn = reconnect.send_queue(SendQueueConfig::at_most_once().capacity(1)).start();
     conn.write("fills it").await.unwrap();
     let closing = async {
         yield_now().await;
@@ -594,7 +600,7 @@ async fn whoever_waits_learns_that_it_was_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_handles_there_is_no_connection() {
+async fn dropping_the_last_handle_closes_the_connection() {
     let (mut server, reconnect) = Server::new();
     let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
     let conn = conn.unwrap();
@@ -606,14 +612,14 @@ async fn without_handles_there_is_no_connection() {
     assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
     assert!(matches!(
         states(events, 9).await[..],
-        [State::Connected, State::Ended(ReconnectError::Closed)]
+        [ReconnectState::Connected, ReconnectState::Ended(ReconnectError::Closed)]
     ));
-    // Nor a task: the settings, and with them the way to the server, are gone.
+    // The task has ended, and the settings were dropped.
     assert!(in_time(server.0.recv()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_panics_ends_it() {
+async fn a_panic_in_a_hook_stops_the_task() {
     let (reconnect, _) = nobody_there();
     let conn = reconnect
         .on_attempt(|_, _| async { panic!("the hook") as Result<Dial, Infallible> })
@@ -623,7 +629,7 @@ async fn a_hook_that_panics_ends_it() {
 }
 
 #[test]
-fn a_runtime_that_ends_ends_it() {
+fn dropping_the_runtime_stops_the_task() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let conn = first.block_on(async { nobody_there().0.start() });
@@ -633,7 +639,7 @@ fn a_runtime_that_ends_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_gone_without_a_word_is_found_out() {
+async fn keepalive_detects_a_silent_server() {
     let check = async |dial: Dial, found: bool| {
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&attempts);
@@ -644,7 +650,7 @@ async fn a_server_that_is_gone_without_a_word_is_found_out() {
                 let options = AcceptOptions::new().config(Config::new().no_keepalive());
                 let accepting = Conn::accept(theirs, &options);
                 let (conn, peer) = tokio::join!(dial.connect_over(ours), accepting);
-                // It is never read, so it answers nothing.
+                // The server never reads, so it sends no pongs.
                 kept.lock().unwrap().push(peer.unwrap());
                 conn
             }
@@ -661,7 +667,7 @@ async fn a_server_that_is_gone_without_a_word_is_found_out() {
     check(dial().config(config.no_keepalive()), false).await;
 }
 
-/// Polls a future so often and drops it. Gives its output if it came to one.
+/// Polls a future up to `polls` times and drops it. Returns its output, if any.
 async fn poll_and_drop<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -674,12 +680,12 @@ async fn poll_and_drop<T>(future: impl Future<Output = T>, polls: usize) -> Opti
 }
 
 #[tokio::test]
-async fn any_future_may_be_dropped_at_any_poll() {
+async fn every_future_may_be_dropped_at_any_poll() {
     let (mut server, reconnect) = Server::new();
     let backoff = Backoff::new().first(Duration::ZERO).max(Duration::ZERO);
-    let outbox = Outbox::at_least_once().capacity(5 * 66);
-    let conn = reconnect.backoff(backoff).outbox(outbox).start();
-    // Echoes some messages on each connection, and is gone.
+    let queue = SendQueueConfig::at_least_once().capacity(5 * 66);
+    let conn = reconnect.backoff(backoff).send_queue(queue).start();
+    // Echoes seven messages on each connection, and closes it.
     tokio::spawn(async move {
         while let Some(stream) = server.0.recv().await {
             let peer = Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
@@ -691,7 +697,7 @@ async fn any_future_may_be_dropped_at_any_poll() {
         }
     });
     let (mut taken, mut received) = (Vec::new(), Vec::new());
-    // How many rounds that takes is up to the clock, which connections are waited for by.
+    // The number of rounds depends on the clock, since the backoff waits.
     let mut round = 0;
     while taken.len() <= 100 || received.len() <= 100 {
         round += 1;
@@ -706,7 +712,7 @@ async fn any_future_may_be_dropped_at_any_poll() {
         poll_and_drop(conn.flush(), round % 3).await;
         poll_and_drop(conn.connected(), round % 5).await;
     }
-    // What came back was taken, in that order but for what came twice.
+    // Every echo is of a queued message, in order, except for repetitions.
     let mut places: Vec<_> =
         received.iter().map(|it| taken.iter().position(|taken| taken == it).unwrap()).collect();
     let mut highest = 0;
@@ -716,7 +722,7 @@ async fn any_future_may_be_dropped_at_any_poll() {
         new
     });
     assert!(places.is_sorted());
-    // Nothing was left in between for want of a poll.
+    // Nothing is stuck because of a dropped future.
     in_time(async {
         tokio::select! {
             flushed = conn.flush() => flushed.unwrap(),

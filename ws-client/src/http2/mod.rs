@@ -1,10 +1,10 @@
-//! Sockets that share a connection of HTTP/2 (RFC 8441).
+//! How do several WebSockets share one HTTP/2 connection (RFC 8441)?
 //!
-//! `pool` says which connection carries the next socket, `link` is such a connection, and
-//! `stream` one socket's part of it.
+//! `pool` selects the connection for the next WebSocket, `connection` is one HTTP/2
+//! connection, and `stream` is the HTTP/2 stream of one WebSocket.
 
-mod link;
+mod connection;
 mod pool;
 mod stream;
 
-pub(crate) use pool::{Pool, Unwilling};
+pub(crate) use pool::{Http2Fallback, Http2Pool};

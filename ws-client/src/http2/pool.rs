@@ -1,4 +1,4 @@
-//! Which connection carries the next socket?
+//! Which HTTP/2 connection opens the next WebSocket, and which servers support that?
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,176 +8,169 @@ use http::StatusCode;
 use url::Origin;
 use ws_core::Conn;
 
-use super::link::{Link, Opened};
-use crate::opening::Opening;
-use crate::patience::Patience;
-use crate::reach::{Alpn, Reached, Route};
-use crate::target::Target;
-use crate::{DialError, over_stream};
+use super::connection::{Http2Connection, OpenResult};
+use crate::deadline::HandshakeDeadline;
+use crate::request::ClientHandshake;
+use crate::transport::{self, Alpn, Established, TransportConfig};
+use crate::url::HttpUrl;
+use crate::{DialError, http1_connect};
 
-/// How many servers are remembered.
-const SERVERS: usize = 1000;
+/// The maximum number of remembered servers.
+const MAX_SERVERS: usize = 1000;
 
-/// What is known about servers, and the connections to them that sockets share.
-pub(crate) struct Pool {
-    unwilling: Unwilling,
-    servers: Mutex<HashMap<Origin, Arc<Server>>>,
+/// The shared HTTP/2 connections, by server.
+pub(crate) struct Http2Pool {
+    fallback: Http2Fallback,
+    servers: Mutex<HashMap<Origin, Arc<ServerEntry>>>,
 }
 
-/// What becomes of a socket to a server that does not allow it over HTTP/2?
+/// What happens if a server does not support WebSockets over HTTP/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unwilling {
-    /// It is opened over HTTP/1.1.
+pub(crate) enum Http2Fallback {
+    /// The WebSocket is opened over HTTP/1.1.
     Http1,
-    /// It is not opened.
+    /// Dialling fails.
     Error,
 }
 
-/// What is known about a server. Who finds it out has the lock meanwhile, and the others wait.
-type Server = tokio::sync::Mutex<Known>;
+/// The first dial holds the lock while it probes the server; others wait for the result.
+type ServerEntry = tokio::sync::Mutex<ServerInfo>;
 
-#[derive(Default)]
-struct Known {
-    /// It does not allow WebSockets over HTTP/2.
-    is_http1: bool,
-    /// Connections that last as long as there are sockets on them.
-    links: Vec<Weak<Link>>,
+enum ServerInfo {
+    /// It supports WebSockets over HTTP/2, or was not probed yet. Each connection lives as long
+    /// as its WebSockets.
+    Http2(Vec<Weak<Http2Connection>>),
+    /// It does not support WebSockets over HTTP/2.
+    Http1Only,
 }
 
-/// The way to go.
-enum Way {
-    /// HTTP/1.1, on a connection that may be there.
-    Http1(Option<Reached>),
-    /// A stream of a connection, which was there before if it is not fresh.
-    Http2 { link: Arc<Link>, fresh: bool },
+/// What opens the next WebSocket.
+enum ProtocolChoice {
+    /// HTTP/1.1, on the connection that ALPN selected it on, if any.
+    Http1(Option<Established>),
+    Http2 {
+        connection: Arc<Http2Connection>,
+        is_new: bool,
+    },
 }
 
-impl Pool {
-    pub(crate) fn new(unwilling: Unwilling) -> Self {
-        Self { unwilling, servers: Mutex::default() }
+impl Http2Pool {
+    pub(crate) fn new(fallback: Http2Fallback) -> Self {
+        Self { fallback, servers: Mutex::default() }
     }
 
-    /// One with the same settings, that knows nothing.
-    pub(crate) fn like(&self) -> Self {
-        Self::new(self.unwilling)
+    /// A pool with the same settings, without servers.
+    pub(crate) fn empty(&self) -> Self {
+        Self::new(self.fallback)
     }
 
+    /// Opens a WebSocket.
     pub(crate) async fn open(
         &self,
-        route: &Route,
-        target: &Target,
-        opening: &Opening,
-        patience: Patience,
+        config: &TransportConfig,
+        url: &HttpUrl,
+        handshake: &ClientHandshake,
+        deadline: HandshakeDeadline,
     ) -> Result<Conn, DialError> {
         loop {
-            match patience.wait(self.way(route, target)).await? {
-                Way::Http1(reached) => {
-                    return by_http1(reached, route, target, opening, patience).await;
-                }
-                Way::Http2 { link, fresh } => {
-                    match link.open(target, opening, patience, fresh).await {
-                        Ok(Opened::Conn(conn)) => return Ok(conn),
-                        // It is not taken again, so that this comes to an end.
-                        Ok(Opened::LinkLost) => {}
-                        Err(error) if self.may_be_the_version(&error) => {
-                            return by_http1(None, route, target, opening, patience).await;
-                        }
+            let established = match deadline.run(self.choose(config, url)).await? {
+                ProtocolChoice::Http1(established) => established,
+                ProtocolChoice::Http2 { connection, is_new } => {
+                    match connection.open(url, handshake, deadline, is_new).await {
+                        Ok(OpenResult::Opened(conn)) => return Ok(conn),
+                        // A lost connection is not chosen again, so this loop ends.
+                        Ok(OpenResult::ConnectionLost) => continue,
+                        Err(error) if self.may_retry_with_http1(&error) => None,
                         Err(error) => return Err(error),
                     }
                 }
-            }
+            };
+            let established = match established {
+                Some(established) => established,
+                None => deadline.run(transport::connect(config, url, Alpn::HTTP1)).await?,
+            };
+            return http1_connect::over_transport(established, url, handshake, deadline).await;
         }
     }
 
-    async fn way(&self, route: &Route, target: &Target) -> Result<Way, DialError> {
-        if !target.is_encrypted() && self.unwilling == Unwilling::Http1 {
-            return Ok(Way::Http1(None));
+    /// Chooses a connection with capacity, or makes a new one.
+    async fn choose(
+        &self,
+        config: &TransportConfig,
+        url: &HttpUrl,
+    ) -> Result<ProtocolChoice, DialError> {
+        if !url.is_encrypted() && self.fallback == Http2Fallback::Http1 {
+            return Ok(ProtocolChoice::Http1(None));
         }
-        let server = self.server(target);
-        let mut known = server.lock().await;
-        if known.is_http1 {
-            return self.unwilling(None);
+        let server = self.server(url);
+        let mut info = server.lock().await;
+        let ServerInfo::Http2(connections) = &mut *info else { return self.fall_back(None) };
+        connections.retain(|connection| connection.strong_count() > 0);
+        let mut open = connections.iter().filter_map(Weak::upgrade);
+        if let Some(connection) = open.find(|connection| connection.has_capacity()) {
+            return Ok(ProtocolChoice::Http2 { connection, is_new: false });
         }
-        known.links.retain(|link| link.strong_count() > 0);
-        let open = known.links.iter().filter_map(Weak::upgrade).find(|link| link.has_room());
-        if let Some(link) = open {
-            return Ok(Way::Http2 { link, fresh: false });
-        }
-        let alpn = match self.unwilling {
-            Unwilling::Http1 => Alpn::EITHER,
-            Unwilling::Error => Alpn::HTTP2,
+        let alpn = match self.fallback {
+            Http2Fallback::Http1 => Alpn::EITHER,
+            Http2Fallback::Error => Alpn::HTTP2,
         };
-        let reached = route.reach(target, alpn).await?;
-        if target.is_encrypted() && !reached.is_http2 {
-            known.is_http1 = true;
-            return self.unwilling(Some(reached));
+        let established = transport::connect(config, url, alpn).await?;
+        if url.is_encrypted() && !established.is_http2 {
+            *info = ServerInfo::Http1Only;
+            return self.fall_back(Some(established));
         }
-        match Link::begin(reached).await? {
-            Some(link) => {
-                known.links.push(Arc::downgrade(&link));
-                Ok(Way::Http2 { link, fresh: true })
-            }
-            None => {
-                known.is_http1 = true;
-                self.unwilling(None)
-            }
-        }
+        let Some(connection) = Http2Connection::start(established).await? else {
+            *info = ServerInfo::Http1Only;
+            return self.fall_back(None);
+        };
+        connections.push(Arc::downgrade(&connection));
+        Ok(ProtocolChoice::Http2 { connection, is_new: true })
     }
 
-    /// Does this path know no CONNECT, on a server that allows it elsewhere? It may know
-    /// GET, by which HTTP/1.1 asks. Another path may know both, so it is not remembered.
-    fn may_be_the_version(&self, error: &DialError) -> bool {
-        const UNKNOWN: [StatusCode; 2] =
+    /// Is this a path without CONNECT, on a server that supports it elsewhere? The path may
+    /// support GET, which HTTP/1.1 uses. The server is not remembered as HTTP/1.1 only.
+    fn may_retry_with_http1(&self, error: &DialError) -> bool {
+        const UNSUPPORTED: [StatusCode; 2] =
             [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
-        let status = error.refusal().map(|refusal| refusal.status);
-        self.unwilling == Unwilling::Http1 && status.is_some_and(|it| UNKNOWN.contains(&it))
+        let status = error.refused_response().map(|response| response.status);
+        self.fallback == Http2Fallback::Http1 && status.is_some_and(|it| UNSUPPORTED.contains(&it))
     }
 
-    fn unwilling(&self, reached: Option<Reached>) -> Result<Way, DialError> {
-        match self.unwilling {
-            Unwilling::Http1 => Ok(Way::Http1(reached)),
-            Unwilling::Error => Err(DialError::NoHttp2),
+    fn fall_back(&self, established: Option<Established>) -> Result<ProtocolChoice, DialError> {
+        match self.fallback {
+            Http2Fallback::Http1 => Ok(ProtocolChoice::Http1(established)),
+            Http2Fallback::Error => Err(DialError::NoHttp2),
         }
     }
 
-    /// What is known about a server, and room for it.
-    fn server(&self, target: &Target) -> Arc<Server> {
+    /// The entry of a server. Evicts idle servers if there are too many.
+    fn server(&self, url: &HttpUrl) -> Arc<ServerEntry> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let origin = target.url().origin();
-        if servers.len() >= SERVERS && !servers.contains_key(&origin) {
+        let origin = url.url().origin();
+        if servers.len() >= MAX_SERVERS && !servers.contains_key(&origin) {
             servers.retain(|_, server| is_in_use(server));
         }
-        if servers.len() >= SERVERS && !servers.contains_key(&origin) {
-            // All of them have sockets, which go on; whoever comes next cannot join them.
+        if servers.len() >= MAX_SERVERS && !servers.contains_key(&origin) {
+            // All servers are in use. Their WebSockets go on; the next ones make new connections.
             servers.clear();
         }
-        Arc::clone(servers.entry(origin).or_default())
+        let new = || Arc::new(ServerEntry::new(ServerInfo::Http2(Vec::new())));
+        Arc::clone(servers.entry(origin).or_insert_with(new))
     }
 }
 
-async fn by_http1(
-    reached: Option<Reached>,
-    route: &Route,
-    target: &Target,
-    opening: &Opening,
-    patience: Patience,
-) -> Result<Conn, DialError> {
-    let reached = match reached {
-        Some(reached) => reached,
-        None => patience.wait(route.reach(target, Alpn::HTTP1)).await?,
+/// Is a dial in progress, or a WebSocket open?
+fn is_in_use(server: &Arc<ServerEntry>) -> bool {
+    let has_connections = |info: &ServerInfo| match info {
+        ServerInfo::Http2(connections) => connections.iter().any(|it| it.strong_count() > 0),
+        ServerInfo::Http1Only => false,
     };
-    over_stream::connect_reached(reached, target, opening, patience).await
+    Arc::strong_count(server) > 1 || server.try_lock().is_ok_and(|info| has_connections(&info))
 }
 
-/// Is somebody about to connect to it, or connected?
-fn is_in_use(server: &Arc<Server>) -> bool {
-    let is_linked = |known: &Known| known.links.iter().any(|link| link.strong_count() > 0);
-    Arc::strong_count(server) > 1 || server.try_lock().is_ok_and(|known| is_linked(&known))
-}
-
-impl fmt::Debug for Pool {
+impl fmt::Debug for Http2Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("unwilling", &self.unwilling).finish_non_exhaustive()
+        f.debug_struct("Http2Pool").field("fallback", &self.fallback).finish_non_exhaustive()
     }
 }
 
@@ -186,27 +179,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_servers_are_remembered_than_there_is_room_for() {
-        let pool = Pool::new(Unwilling::Http1);
-        let known = |port: usize| {
-            let target = Target::parse(&format!("wss://example.com:{port}")).unwrap();
-            pool.server(&target)
+    fn the_number_of_remembered_servers_is_limited() {
+        let pool = Http2Pool::new(Http2Fallback::Http1);
+        let server = |port: usize| {
+            let url = HttpUrl::parse(&format!("wss://example.com:{port}")).unwrap();
+            pool.server(&url)
         };
         let count = || pool.servers.lock().unwrap().len();
-        let busy = known(1);
-        for port in 2..=SERVERS {
-            known(port).try_lock().unwrap().is_http1 = true;
+        let busy = server(1);
+        for port in 2..=MAX_SERVERS {
+            *server(port).try_lock().unwrap() = ServerInfo::Http1Only;
         }
-        assert_eq!(count(), SERVERS);
-        assert!(known(SERVERS).try_lock().unwrap().is_http1, "it is remembered");
-        // The next one takes the place of those that nobody is at.
-        known(SERVERS + 1);
+        assert_eq!(count(), MAX_SERVERS);
+        let last = server(MAX_SERVERS);
+        assert!(matches!(*last.try_lock().unwrap(), ServerInfo::Http1Only), "it is remembered");
+        drop(last);
+        // The next server evicts all idle ones.
+        server(MAX_SERVERS + 1);
         assert_eq!(count(), 2);
-        assert!(Arc::ptr_eq(&busy, &known(1)));
-        // When somebody is at each of them, they are forgotten all the same.
-        let all: Vec<_> = (2..=SERVERS).map(known).collect();
-        assert_eq!(count(), SERVERS);
-        known(SERVERS + 2);
-        assert_eq!((count(), all.len()), (1, SERVERS - 1));
+        assert!(Arc::ptr_eq(&busy, &server(1)));
+        // All servers are in use: all entries are dropped.
+        let all: Vec<_> = (2..=MAX_SERVERS).map(server).collect();
+        assert_eq!(count(), MAX_SERVERS);
+        server(MAX_SERVERS + 2);
+        assert_eq!((count(), all.len()), (1, MAX_SERVERS - 1));
     }
 }

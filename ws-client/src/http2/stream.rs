@@ -1,5 +1,6 @@
-//! How does a socket's stream of HTTP/2 become a stream of bytes?
+//! How is an HTTP/2 stream read and written as a byte stream?
 
+use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,48 +10,50 @@ use bytes::{Buf as _, Bytes};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::Link;
+/// The maximum length of a DATA frame: the size that every server accepts (RFC 9113 §6.5.2).
+const MAX_DATA: usize = 16 * 1024;
 
-/// The most that is handed over at once: one frame of the size that all servers take.
-const PIECE: usize = 16 * 1024;
-
-/// One socket's part of a connection. It holds the connection, and with the last of them
-/// that ends.
+/// The HTTP/2 stream of one WebSocket.
 ///
-/// A stream that is reset is what a TCP connection is that is reset (RFC 8441 §5), and so is
-/// the end of the connection below: the cause is kept.
+/// A reset of the stream, and the loss of the HTTP/2 connection, become
+/// [`ConnectionReset`](io::ErrorKind::ConnectionReset) with its cause (RFC 8441 §5).
 pub(crate) struct Http2Stream {
     send: SendStream<Bytes>,
     receive: RecvStream,
-    /// What has arrived and was not read.
+    /// Received, but not read yet.
     chunk: Bytes,
-    _link: Arc<Link>,
+    /// Keeps the HTTP/2 connection open.
+    _connection: Arc<dyn Any + Send + Sync>,
 }
 
 impl Http2Stream {
-    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream, link: Arc<Link>) -> Self {
-        Self { send, receive, chunk: Bytes::new(), _link: link }
+    pub(super) fn new(
+        send: SendStream<Bytes>,
+        receive: RecvStream,
+        connection: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self { send, receive, chunk: Bytes::new(), _connection: connection }
     }
 
-    /// How many bytes may be sent, some if any are wanted.
-    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+    /// Waits for flow control. Returns how many of `wanted` bytes may be sent.
+    fn poll_capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
         self.send.reserve_capacity(wanted);
         loop {
-            // It is only told of what is new.
-            let room = self.send.capacity();
-            if room > 0 {
-                return Poll::Ready(Ok(room.min(wanted)));
+            // `poll_capacity` only reports increases.
+            let capacity = self.send.capacity();
+            if capacity > 0 {
+                return Poll::Ready(Ok(capacity.min(wanted)));
             }
             match ready!(self.send.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Err(reset(error))),
-                None => return Poll::Ready(Err(self.cause(cx))),
+                None => return Poll::Ready(Err(self.reset_cause(cx))),
             }
         }
     }
 
-    /// Why nothing can be sent.
-    fn cause(&mut self, cx: &mut Context<'_>) -> io::Error {
+    /// Why nothing can be sent any more.
+    fn reset_cause(&mut self, cx: &mut Context<'_>) -> io::Error {
         match self.send.poll_reset(cx) {
             Poll::Ready(Ok(reason)) => reset(reason.into()),
             Poll::Ready(Err(error)) => reset(error),
@@ -75,7 +78,7 @@ impl AsyncRead for Http2Stream {
         let count = this.chunk.len().min(buf.remaining());
         buf.put_slice(this.chunk.get(..count).unwrap_or_default());
         this.chunk.advance(count);
-        // Only what is read makes room for more.
+        // Flow control counts what is read, not what is received.
         this.receive.flow_control().release_capacity(count).map_err(reset)?;
         Poll::Ready(Ok(()))
     }
@@ -91,15 +94,15 @@ impl AsyncWrite for Http2Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let room = ready!(this.poll_room(cx, buf.len().min(PIECE)))?;
-        let piece = Bytes::copy_from_slice(buf.get(..room).unwrap_or_default());
-        match this.send.send_data(piece, false) {
-            Ok(()) => Poll::Ready(Ok(room)),
-            Err(_) => Poll::Ready(Err(this.cause(cx))),
+        let capacity = ready!(this.poll_capacity(cx, buf.len().min(MAX_DATA)))?;
+        let data = Bytes::copy_from_slice(buf.get(..capacity).unwrap_or_default());
+        match this.send.send_data(data, false) {
+            Ok(()) => Poll::Ready(Ok(capacity)),
+            Err(_) => Poll::Ready(Err(this.reset_cause(cx))),
         }
     }
 
-    /// The task of the connection writes what it was given.
+    /// The task of the connection flushes.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -108,12 +111,12 @@ impl AsyncWrite for Http2Stream {
         let this = self.get_mut();
         match this.send.send_data(Bytes::new(), true) {
             Ok(()) => Poll::Ready(Ok(())),
-            Err(_) => Poll::Ready(Err(this.cause(cx))),
+            Err(_) => Poll::Ready(Err(this.reset_cause(cx))),
         }
     }
 }
 
-/// The error of a stream that was reset, with its cause.
+/// The I/O error of a stream that was reset.
 fn reset(error: h2::Error) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, error)
 }

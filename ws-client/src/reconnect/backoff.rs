@@ -1,21 +1,21 @@
-//! How long does one wait before the next attempt?
+//! How long is the backoff before the next attempt to connect?
 
 use std::time::Duration;
 
 use rand::random_range;
 
-/// How long to wait between attempts: twice as long each time up to a longest wait, and
-/// each time anywhere from half of that to all of it.
+/// Exponential backoff with equal jitter: the maximum wait doubles with each failed attempt, and
+/// each wait is random between half of the maximum and the maximum.
 ///
-/// The random half keeps a thousand clients that lost the same server from coming back in
-/// the same instant; the other half keeps any of them from coming back at once.
+/// The jitter spreads the attempts of clients that lost the same server at the same time. The
+/// other half guarantees a minimum wait.
 ///
 /// ```
 /// use std::time::Duration;
 /// use ws_client::reconnect::Backoff;
 ///
 /// // 50 to 100 ms, 100 to 200 ms, … 2.5 to 5 s.
-/// let soon = Backoff::new().first(Duration::from_millis(100)).max(Duration::from_secs(5));
+/// let backoff = Backoff::new().first(Duration::from_millis(100)).max(Duration::from_secs(5));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -25,37 +25,35 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The defaults: at most 1 s at first, and at most 30 s in the end.
+    /// The defaults: a first maximum of 1 s, and a maximum of 30 s.
     pub const fn new() -> Self {
         Self { first: Duration::from_secs(1), max: Duration::from_secs(30) }
     }
 
-    /// The longest that the first wait may be. Default: 1 s. Less than 10 ms is taken as
-    /// 10 ms.
+    /// Sets the maximum of the first wait. Default: 1 s. The minimum is 10 ms.
     pub fn first(mut self, wait: Duration) -> Self {
-        self.first = wait.max(Self::LEAST);
+        self.first = wait.max(Self::MIN_FIRST);
         self
     }
 
-    /// The longest that any wait may be. Default: 30 s. Less than [`first`](Self::first) is
-    /// taken as that.
+    /// Sets the maximum of all waits. Default: 30 s. The minimum is [`first`](Self::first).
     pub const fn max(mut self, wait: Duration) -> Self {
         self.max = wait;
         self
     }
 
-    /// A wait, after so many attempts in a row have failed.
+    /// A random wait after `failed` failed attempts in a row.
     pub(super) fn wait(&self, failed: u32) -> Duration {
-        self.longest(failed).mul_f64(random_range(0.5..=1.0))
+        self.max_wait(failed).mul_f64(random_range(0.5..=1.0))
     }
 
-    /// The longest that the wait may be.
-    pub(super) fn longest(&self, failed: u32) -> Duration {
+    /// The maximum of that wait.
+    pub(super) fn max_wait(&self, failed: u32) -> Duration {
         let times = 1_u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(times).min(self.max.max(self.first))
     }
 
-    const LEAST: Duration = Duration::from_millis(10);
+    const MIN_FIRST: Duration = Duration::from_millis(10);
 }
 
 impl Default for Backoff {
@@ -73,10 +71,10 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest() {
+    fn waits_double_up_to_the_maximum() {
         let check = |backoff: Backoff, expected: [u64; 6]| {
             for (failed, expected) in [0, 1, 2, 3, 4, u32::MAX].into_iter().zip(expected) {
-                assert_eq!(backoff.longest(failed), ms(expected), "{backoff:?}, {failed}");
+                assert_eq!(backoff.max_wait(failed), ms(expected), "{backoff:?}, {failed}");
             }
         };
         check(Backoff::new(), [1000, 1000, 2000, 4000, 8000, 30_000]);
@@ -86,11 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_anywhere_in_the_upper_half() {
+    fn waits_are_spread_over_the_upper_half() {
         let backoff = Backoff::new().first(ms(1000));
         let waits: Vec<_> = (0..1000).map(|_| backoff.wait(1)).collect();
         assert!(waits.iter().all(|wait| (ms(500)..=ms(1000)).contains(wait)));
-        // Each tenth of the half has its share: that none has is less likely than 1 in 10⁴⁴.
+        // Each tenth of that half occurs. A failure by chance has a probability below 10⁻⁴⁴.
         for from in (500..1000).step_by(50) {
             assert!(waits.iter().any(|wait| (ms(from)..ms(from + 50)).contains(wait)), "{from}");
         }

@@ -1,4 +1,4 @@
-//! How does one use a connection that may be lost and made again?
+//! How does an application read and write a connection that reconnects?
 
 use std::fmt;
 use std::future::Future;
@@ -8,23 +8,25 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 use ws_core::proto::CloseFrame;
 
-use super::shared::{Full, Inner, Leaving, Shared};
-use super::{Events, ReconnectError, State};
+use super::driver::{self, TaskGuard};
+use super::events::{ReconnectEvents, ReconnectState};
+use super::failure::ReconnectError;
+use super::lifecycle::LifecycleEvent;
+use super::settings::Reconnect;
+use super::shared::{Shared, SharedState};
 #[cfg(feature = "json")]
 use crate::Json;
 #[cfg(feature = "proto")]
 use crate::Proto;
 use crate::{CodecError, Conn, Decode, Encode, Error, Message, StatusCode};
 
-/// A connection that is made again whenever it is lost: what
-/// [`Reconnect`](crate::Reconnect) makes.
+/// A connection that reconnects whenever it is lost, made by [`Reconnect`].
 ///
-/// A cheap handle, as [`Conn`] is: clone it, share it. Every method takes `&self`, and any
-/// future may be dropped at any point.
+/// It is a handle that can be cloned and shared, like [`Conn`]. Every method takes `&self`, and
+/// every future may be dropped at any point.
 ///
-/// A task of the runtime keeps the connection. It ends after [`close`](Self::close), when it
-/// gives up, or when the last handle is dropped: then the connection ends with 1001, if there
-/// is one.
+/// A task of the runtime dials and sends. It stops after [`close`](Self::close), when it gives
+/// up, and when the last handle is dropped: that closes the connection with 1001.
 #[derive(Clone)]
 pub struct ReconnectingConn(Arc<Handle>);
 
@@ -32,85 +34,111 @@ struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.change(|inner| {
-            inner.leaving.get_or_insert(Leaving::Gone);
-        });
+        self.0.apply(LifecycleEvent::CloseRequested(None));
+    }
+}
+
+impl Reconnect {
+    /// Connects, with as many attempts as needed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconnectError::GaveUp`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the attempts.
+    pub async fn connect(self) -> Result<ReconnectingConn, ReconnectError> {
+        let conn = self.start();
+        conn.connected().await?;
+        Ok(conn)
+    }
+
+    /// Starts to connect, and returns at once. Messages that are written before the first
+    /// connection are queued.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, as `tokio::spawn`.
+    pub fn start(self) -> ReconnectingConn {
+        let (shared, action) = Shared::new(self.send_queue);
+        let shared = Arc::new(shared);
+        tokio::spawn(driver::run(TaskGuard(Arc::clone(&shared)), self, action));
+        ReconnectingConn(Arc::new(Handle(shared)))
     }
 }
 
 impl ReconnectingConn {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self(Arc::new(Handle(shared)))
-    }
-
-    /// The next message, of this connection or of one to come.
+    /// Reads the next message, of the current connection or a later one.
     ///
     /// # Errors
     ///
-    /// When the connection was closed or given up, and all that had arrived was read: the
-    /// same error from then on.
+    /// When the connection was closed or given up, and all received messages were read. All
+    /// later calls return the same error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses no message.
+    #[doc(alias = "recv")]
+    #[doc(alias = "next")]
     pub async fn read(&self) -> Result<Message, ReconnectError> {
         loop {
             let conn = self.shared().wait(|inner| inner.unread()).await?;
             match conn.read().await {
                 Ok(message) => return Ok(message),
-                // Why it ended is told by `events`.
-                Err(_) => self.shared().change(|inner| inner.has_read(&conn)),
+                // `events` reports the error.
+                Err(_) => self.shared().change(|inner| inner.remove_unread(&conn)),
             }
         }
     }
 
-    /// Puts a message into the outbox, from where it is sent at once if there is a connection
-    /// that takes it.
+    /// Queues a message. It is sent as soon as a connection takes it.
     ///
-    /// What becomes of it when the connection is lost, and what happens when the outbox is
-    /// full, is up to the [`Outbox`](super::Outbox). A [`Prepared`](crate::Prepared) message
-    /// saves nothing here, where there is one connection: write its
-    /// [`message`](crate::Prepared::message).
+    /// [`SendQueueConfig`](super::SendQueueConfig) defines what happens to the message if the
+    /// connection is lost, and if the queue is full. For a [`Prepared`](crate::Prepared) message,
+    /// write its [`message`](crate::Prepared::message): there is only one connection.
     ///
     /// # Errors
     ///
-    /// When the connection was closed or given up, or the outbox is full and refuses.
+    /// When the connection was closed or given up. [`ReconnectError::SendQueueFull`] with
+    /// [`WhenFull::Refuse`](super::WhenFull::Refuse).
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the message has been taken or not.
+    /// If the future is dropped while the queue is full, the message is not queued.
+    #[doc(alias = "send")]
     pub fn write(
         &self,
         message: impl Into<Message>,
     ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
         let message = message.into();
         async move {
-            let taken = self.shared().wait(|inner| inner.push(&message).ok()).await;
-            // The task that sends waits too.
+            let pushed = self.shared().wait(|inner| inner.push(&message)).await;
+            // Wakes the task, which sends.
             self.shared().change(|_| ());
-            taken
+            pushed
         }
     }
 
-    /// As [`write`](Self::write), but never waits.
+    /// Queues a message without waiting.
     ///
     /// # Errors
     ///
-    /// As `write`, and [`ReconnectError::OutboxFull`] where that would wait.
+    /// As [`write`](Self::write), and [`ReconnectError::SendQueueFull`] where that would wait.
+    #[doc(alias = "try_send")]
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), ReconnectError> {
         let message = message.into();
         let pushed = self.shared().change(|inner| inner.push(&message));
-        pushed.unwrap_or_else(|Full| Err(ReconnectError::OutboxFull))
+        pushed.unwrap_or(Err(ReconnectError::SendQueueFull))
     }
 
-    /// The value in the next message, in a format of your own; see [`Codec`](crate::Codec).
+    /// Reads the next message, and decodes it with a [`Codec`](crate::Codec).
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read). [`ReconnectError::Codec`] when the next message holds no such
-    /// value. Unlike [`Conn::read_as`], this does not close the connection: it would be made
-    /// again, the same server would send the same message, and so on. The message is gone; the
-    /// next call reads the next one.
+    /// As [`read`](Self::read). [`ReconnectError::Codec`] if the message cannot be decoded; the
+    /// next call reads the next message. Unlike [`Conn::read_as`], this does not close the
+    /// connection: after reconnecting, the server might send the same message again.
     ///
     /// # Cancel safety
     ///
@@ -122,12 +150,12 @@ impl ReconnectingConn {
         Ok(self.read().await?.decode::<C, T>()?)
     }
 
-    /// Writes a value, in a format of your own; see [`Codec`](crate::Codec).
+    /// Encodes a value with a [`Codec`](crate::Codec), and queues it.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write). [`ReconnectError::Codec`] when the format has no way to say
-    /// it, and then nothing was written.
+    /// As [`write`](Self::write). [`ReconnectError::Codec`] if the value cannot be encoded; then
+    /// nothing is queued.
     ///
     /// # Cancel safety
     ///
@@ -140,7 +168,7 @@ impl ReconnectingConn {
         C: Encode<T>,
         T: ?Sized,
     {
-        // The value is in the message by now, so the future holds no more than that.
+        // Encodes now, so that the future does not borrow the value.
         self.write_encoded(Message::encode::<C, T>(value))
     }
 
@@ -151,11 +179,11 @@ impl ReconnectingConn {
         self.write(message?).await
     }
 
-    /// The value that the next message holds as JSON, text or binary.
+    /// Reads the next message, text or binary, and decodes it as JSON.
     ///
     /// # Errors
     ///
-    /// As [`read_as`](Self::read_as): a message that is no such JSON closes nothing.
+    /// As [`read_as`](Self::read_as).
     ///
     /// # Cancel safety
     ///
@@ -165,7 +193,7 @@ impl ReconnectingConn {
         self.read_as::<Json, T>().await
     }
 
-    /// Writes a value as JSON, in a text message.
+    /// Queues a value as JSON, in a text message.
     ///
     /// # Errors
     ///
@@ -182,12 +210,11 @@ impl ReconnectingConn {
         self.write_as::<Json, T>(value)
     }
 
-    /// The value that the next message holds as a protocol buffer.
+    /// Reads the next message, and decodes it as a protocol buffer.
     ///
     /// # Errors
     ///
-    /// As [`read_as`](Self::read_as): neither a text message nor one that is no such protocol
-    /// buffer closes anything.
+    /// As [`read_as`](Self::read_as). A text message cannot be decoded.
     ///
     /// # Cancel safety
     ///
@@ -197,7 +224,7 @@ impl ReconnectingConn {
         self.read_as::<Proto, T>().await
     }
 
-    /// Writes a value as a protocol buffer, in a binary message.
+    /// Queues a value as a protocol buffer, in a binary message.
     ///
     /// # Errors
     ///
@@ -214,85 +241,89 @@ impl ReconnectingConn {
         self.write_as::<Proto, T>(value)
     }
 
-    /// Waits until everything written has left the outbox.
+    /// Waits until all messages written before have left the send queue.
     ///
-    /// With [`at_least_once`](super::Outbox::at_least_once) the peer has it then, but for what
-    /// a full outbox [dropped](super::WhenFull::DropOldest). With
-    /// [`at_most_once`](super::Outbox::at_most_once) each message was given to a connection,
-    /// and the transport of the present one has taken those that were given to it. What an
-    /// earlier one had not sent when it was lost is lost, and this does not tell: that is what
-    /// at most once means. A loss as such is told by [`events`](Self::events).
+    /// With [`at_least_once`](super::SendQueueConfig::at_least_once), the peer has received them
+    /// then, except those that a full queue [dropped](super::WhenFull::DropOldest).
+    ///
+    /// With [`at_most_once`](super::SendQueueConfig::at_most_once), a connection has taken each of
+    /// them, and the current connection has written its messages to the transport. Messages that
+    /// an earlier connection had not written when it was lost are lost, without an error here.
+    /// [`events`](Self::events) reports that connections are lost.
     ///
     /// # Errors
     ///
-    /// When the connection is closed or given up before. Never for a message that is lost.
+    /// When the connection is closed or given up before that.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
     pub async fn flush(&self) -> Result<(), ReconnectError> {
         let end = self.shared().look(|inner| inner.queue.end());
-        let left = |inner: &mut Inner| match inner.queue.first() >= end {
-            true => Some(Ok(inner.current.clone())),
-            false => inner.ended().map(Err),
+        let left = |inner: &mut SharedState| match inner.queue.first() >= end {
+            true => Some(Ok(inner.life.conn().cloned())),
+            false => inner.life.end().map(Err),
         };
         if let Some(conn) = self.shared().wait(left).await? {
-            // When it fails, the connection is lost, and what it had not sent with it.
+            // An error means that the connection is lost, which `events` reports.
             let _ = conn.flush().await;
         }
         Ok(())
     }
 
-    /// Closes the connection as [`Conn::close`] does, and makes no other.
+    /// Closes the connection as [`Conn::close`], and does not reconnect.
     ///
-    /// What is in the outbox is sent first, as far as the connection takes it without
-    /// waiting; [`flush`](Self::flush) before, to be sure. What is left there then,
-    /// [`undelivered`](Self::undelivered) tells. Without a connection just now, nothing is
-    /// sent.
+    /// Queued messages are sent first, as far as the connection takes them without waiting. Call
+    /// [`flush`](Self::flush) before this to send all. [`undelivered`](Self::undelivered) has the
+    /// rest. If there is no connection now, nothing is sent.
     ///
     /// # Errors
     ///
-    /// As `Conn::close`. Without a connection just now, only for a code or a reason that
-    /// cannot be sent.
+    /// As `Conn::close`. If there is no connection now, only for an invalid code or reason.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the connection is closing, and another call can wait for the end.
+    /// Once polled, the connection is closing. Another call can wait for the end.
     pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
         CloseFrame::new(code, reason)?;
-        self.shared().change(|inner| {
-            inner.leaving.get_or_insert_with(|| Leaving::Close(code, reason.to_owned()));
-        });
-        self.shared().wait(|inner| inner.ended().map(|_| inner.closed.clone())).await
+        let close = Some((code, reason.to_owned()));
+        self.shared().apply(LifecycleEvent::CloseRequested(close));
+        self.shared().wait(|inner| inner.life.close_result()).await
     }
 
-    /// The connection that there is, for what only a [`Conn`] can do: pings, streams, facts.
+    /// Waits for a connection, and returns it: for pings, streams, and information about it.
     ///
-    /// What is written to it directly goes around the outbox.
+    /// Messages that are written to it directly bypass the send queue.
     ///
     /// # Errors
     ///
-    /// When the connection is closed or given up before.
+    /// When the connection is closed or given up before that.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
     pub async fn connected(&self) -> Result<Conn, ReconnectError> {
         let shared = self.shared();
-        shared.wait(|inner| inner.current.clone().map(Ok).or_else(|| inner.ended().map(Err))).await
+        shared
+            .wait(|inner| match inner.life.conn() {
+                Some(conn) => Some(Ok(conn.clone())),
+                None => inner.life.end().map(Err),
+            })
+            .await
     }
 
-    /// Is there a connection just now?
-    pub fn state(&self) -> State {
-        self.shared().look(|inner| inner.state().clone())
+    /// The current state.
+    pub fn state(&self) -> ReconnectState {
+        self.shared().look(|inner| inner.life.state())
     }
 
-    /// The present state, and those to come.
-    pub fn events(&self) -> Events {
+    /// The current state, and all later ones.
+    #[doc(alias = "subscribe")]
+    pub fn events(&self) -> ReconnectEvents {
         self.shared().events()
     }
 
-    /// What is in the outbox: not sent, or not known to have arrived.
+    /// The messages in the send queue: not sent, or not confirmed.
     pub fn undelivered(&self) -> Vec<Message> {
         self.shared().look(|inner| inner.queue.messages())
     }

@@ -1,8 +1,9 @@
-//! Who dials, and who moves messages from the outbox to the connection?
+//! How does the task of a `ReconnectingConn` dial, wait, and send the queue?
 //!
-//! One task for each [`ReconnectingConn`](super::ReconnectingConn): somebody has to dial when
-//! nobody calls. It reads no message: while it waits for the end of a connection, that
-//! answers pings, and holds one message at most.
+//! There is one task for each [`ReconnectingConn`](super::ReconnectingConn). It performs the
+//! actions of the [`Lifecycle`](super::lifecycle::Lifecycle), and reports their results as
+//! events. It reads no messages: while it waits for the end of the connection, that answers
+//! pings, and buffers at most one message.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -12,51 +13,37 @@ use std::time::Duration;
 use tokio::select;
 use tokio::time::{Instant, sleep};
 
+use super::failure::ConnectionFailure;
+use super::lifecycle::{Action, LifecycleEvent};
 use super::settings::Reconnect;
-use super::shared::{Leaving, Shared};
-use super::{Loss, ReconnectError, State, Verdict};
-use crate::{Conn, Ending};
+use super::shared::Shared;
+use crate::Conn;
 
-/// The longest that a server is left alone because it asks for it.
-const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
-
-/// Keeps connected until there is a reason to end.
-pub(super) async fn run(ends: EndsWithTask, settings: Reconnect) {
-    let shared = &*ends.0;
-    let driver = Driver { shared, settings: &settings };
-    select! {
-        biased;
-        leaving = shared.wait(|inner| inner.leaving.clone()) => leave(shared, leaving).await,
-        given_up = driver.keep_connected() => shared.end(given_up),
-    }
-}
-
-/// Whoever waits must not wait for a task that is gone: a hook may panic, and a runtime may
-/// end, even before the task has run at all.
-pub(super) struct EndsWithTask(pub(super) Arc<Shared>);
-
-impl Drop for EndsWithTask {
-    fn drop(&mut self) {
-        self.0.end(ReconnectError::Stopped);
-    }
-}
-
-/// Ends the connection that there is.
-async fn leave(shared: &Shared, leaving: Leaving) {
-    if let Some(conn) = shared.look(|inner| inner.current.clone()) {
-        shared.change(|inner| {
-            while let Some((number, message)) = inner.queue.next()
-                && conn.try_write(message).is_ok()
-            {
-                inner.queue.sent(number);
+/// Performs actions until the life has ended.
+pub(super) async fn run(task: TaskGuard, settings: Reconnect, first: Action<Conn>) {
+    let driver = Driver { shared: &task.0, settings: &settings };
+    let mut action = first;
+    loop {
+        action = match action {
+            Action::Dial { attempt } => driver.until_closing(driver.dial(attempt)).await,
+            Action::Serve { attempt, conn } => {
+                driver.until_closing(driver.serve(attempt, conn)).await
             }
-        });
-        if let Leaving::Close(code, reason) = leaving {
-            let closed = conn.close(code, &reason).await;
-            shared.change(|inner| inner.closed = closed);
-        }
+            Action::Wait(wait) => driver.until_closing(driver.wait(wait)).await,
+            Action::Close => driver.shared.apply(driver.close().await),
+            Action::Stop | Action::Nothing => return,
+        };
     }
-    shared.end(ReconnectError::Closed);
+}
+
+/// Ends the life when the task is dropped: a hook has panicked, or the runtime was dropped,
+/// perhaps before the first poll.
+pub(super) struct TaskGuard(pub(super) Arc<Shared>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.0.apply(LifecycleEvent::TaskEnded);
+    }
 }
 
 struct Driver<'a> {
@@ -65,76 +52,100 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    /// Dials again and again, until that is given up.
-    async fn keep_connected(&self) -> ReconnectError {
-        // Counted since the last connection that lasted. The first is told from the beginning.
-        let mut attempt = 1_u32;
-        loop {
-            let (loss, lasted) = match self.attempt(attempt).await {
-                Ok(conn) => {
-                    let began = Instant::now();
-                    let ending = self.serve(&conn).await;
-                    let enough = self.settings.backoff.longest(attempt - 1);
-                    (Loss::Ended(ending), began.elapsed() >= enough)
-                }
-                Err(loss) => (loss, false),
-            };
-            let failed = if lasted { 0 } else { attempt };
-            let too_many = self.settings.max_attempts.is_some_and(|max| failed >= max);
-            if too_many || self.settings.judge(&loss) == Verdict::GiveUp {
-                return ReconnectError::GaveUp(loss);
-            }
-            let rest = loss.retry_after().unwrap_or_default().min(LONGEST_REST);
-            let wait = self.settings.backoff.wait(failed) + rest;
-            self.shared.tell(State::Waiting { loss, wait });
-            sleep(wait).await;
-            attempt = failed.saturating_add(1);
-            self.shared.tell(State::Connecting { attempt });
+    /// Runs an action, and applies its event. Cancels it when the state is `Closing`.
+    async fn until_closing(
+        &self,
+        action: impl Future<Output = LifecycleEvent<Conn>>,
+    ) -> Action<Conn> {
+        select! {
+            biased;
+            _ = self.shared.wait(|inner| inner.life.closing()) => Action::Close,
+            event = action => self.shared.apply(event),
         }
     }
 
-    /// Makes a connection, ready to be used.
-    async fn attempt(&self, attempt: u32) -> Result<Conn, Loss> {
-        let dial = self.settings.prepare(attempt).await?;
-        let conn = self.settings.dial(dial).await?;
-        match self.settings.greet(&conn).await {
+    async fn dial(&self, attempt: u32) -> LifecycleEvent<Conn> {
+        match self.connect(attempt).await {
+            Ok(conn) => LifecycleEvent::Established(conn),
+            Err(failure) => self.failed(failure, attempt),
+        }
+    }
+
+    /// Dials, and runs the hooks.
+    async fn connect(&self, attempt: u32) -> Result<Conn, ConnectionFailure> {
+        let settings = self.settings;
+        let dial = (settings.on_attempt)(settings.dial.clone(), attempt).await?;
+        let conn = (settings.dial_by)(dial).await?;
+        match (settings.on_connect)(conn.clone()).await {
             Ok(()) => Ok(conn),
-            // What the server said by then is more than that the hook failed.
-            Err(loss) => Err(conn.ending().map_or(loss, Loss::Ended)),
+            // If the server closed the connection, its close frame says more than the hook.
+            Err(failure) => Err(conn.ending().map_or(failure, ConnectionFailure::Ended)),
         }
     }
 
-    /// Lets a connection be used until it ends.
-    async fn serve(&self, conn: &Conn) -> Ending {
-        self.shared.begin(conn);
+    /// Uses a connection until it is lost.
+    async fn serve(&self, attempt: u32, conn: Conn) -> LifecycleEvent<Conn> {
+        let began = Instant::now();
         let ending = select! {
             ending = conn.closed() => ending,
-            never = self.send(conn) => match never {},
-            never = self.confirm(conn) => match never {},
+            never = self.send(&conn) => match never {},
+            never = self.confirm(&conn) => match never {},
         };
-        self.shared.lose();
-        ending
+        // A connection that was shorter than the wait before it counts as a failed attempt.
+        let lasted = began.elapsed() >= self.settings.backoff.max_wait(attempt - 1);
+        self.failed(ConnectionFailure::Ended(ending), if lasted { 0 } else { attempt })
     }
 
-    /// Gives the connection what is in the outbox.
+    /// `failed` is the number of attempts in a row that have failed.
+    fn failed(&self, failure: ConnectionFailure, failed: u32) -> LifecycleEvent<Conn> {
+        match self.settings.retry_wait(&failure, failed) {
+            Some(wait) => LifecycleEvent::Retry { failure, failed, wait },
+            None => LifecycleEvent::GiveUp(failure),
+        }
+    }
+
+    async fn wait(&self, wait: Duration) -> LifecycleEvent<Conn> {
+        sleep(wait).await;
+        LifecycleEvent::WaitElapsed
+    }
+
+    /// Sends what the connection takes without waiting, and closes it. After the last handle
+    /// was dropped, dropping the connection closes it with 1001.
+    async fn close(&self) -> LifecycleEvent<Conn> {
+        let closing = self.shared.look(|inner| inner.life.closing());
+        let Some((Some(conn), close)) = closing else { return LifecycleEvent::Closed(Ok(())) };
+        self.shared.change(|inner| {
+            while let Some((number, message)) = inner.queue.next()
+                && conn.try_write(message).is_ok()
+            {
+                inner.queue.mark_sent(number);
+            }
+        });
+        LifecycleEvent::Closed(match close {
+            Some((code, reason)) => conn.close(code, &reason).await,
+            None => Ok(()),
+        })
+    }
+
+    /// Writes the send queue to the connection.
     ///
-    /// When `write` is dropped, or fails, the message was not queued: it stays in the outbox.
+    /// If `write` fails or is dropped, the message was not sent, and stays in the queue.
     async fn send(&self, conn: &Conn) -> Infallible {
         loop {
             let (number, message) = self.shared.wait(|inner| inner.queue.next()).await;
             if conn.write(message).await.is_err() {
-                // It has ended, which `serve` is told.
+                // The connection has ended, and `serve` returns.
                 return pending().await;
             }
-            self.shared.change(|inner| inner.queue.sent(number));
+            self.shared.change(|inner| inner.queue.mark_sent(number));
         }
     }
 
-    /// Asks the peer how far it has read, and forgets what it has.
+    /// Removes messages that the peer has received, as its pongs confirm.
     ///
-    /// A ping overtakes what waits to be written, so that has to be flushed first.
+    /// A ping overtakes messages that wait to be written, so they are flushed first.
     async fn confirm(&self, conn: &Conn) -> Infallible {
-        if !self.shared.look(|inner| inner.queue.is_at_least_once()) {
+        if !self.shared.look(|inner| inner.queue.needs_confirmation()) {
             return pending().await;
         }
         loop {
@@ -142,7 +153,7 @@ impl Driver<'_> {
             if conn.flush().await.is_err() || conn.ping().await.is_err() {
                 return pending().await;
             }
-            self.shared.change(|inner| inner.queue.forget_before(before));
+            self.shared.change(|inner| inner.queue.confirm_before(before));
         }
     }
 }

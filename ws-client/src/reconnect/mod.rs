@@ -1,8 +1,7 @@
-//! A connection that is made again whenever it is lost.
+//! When does a client reconnect, and what happens to messages meanwhile?
 //!
-//! [`Reconnect`] takes a [`Dial`](crate::Dial) and says when to try again;
-//! [`ReconnectingConn`] is read and written as a
-//! [`Conn`](crate::Conn) is.
+//! [`Reconnect`] takes a [`Dial`](crate::Dial), and has the retry policy. It makes a
+//! [`ReconnectingConn`], which is read and written like a [`Conn`](crate::Conn).
 //!
 //! ```
 //! # use tokio::net::TcpListener;
@@ -24,12 +23,12 @@
 //! use ws_client::{Dial, Reconnect, StatusCode};
 //!
 //! let conn = Reconnect::new(Dial::new(url))
-//!     // Before each attempt: a token that has not expired.
+//!     // Before each attempt: set a fresh token.
 //!     .on_attempt(async |dial, _| {
 //!         let token = fresh_token().await?;
 //!         Ok::<_, std::io::Error>(dial.header("authorization", format!("Bearer {token}")))
 //!     })
-//!     // On each connection, before anything else: what the server has to be told again.
+//!     // On each new connection: subscribe again.
 //!     .on_connect(async |conn| conn.write(r#"{"subscribe":"prices"}"#).await)
 //!     .connect()
 //!     .await?;
@@ -40,52 +39,55 @@
 //! # }
 //! ```
 //!
-//! # When it tries again
+//! # Retry policy
 //!
-//! | what happened | |
+//! | what happened | decision |
 //! | --- | --- |
-//! | no name, no route, no TCP, no TLS, no proxy, no answer in time | again |
-//! | refused with 408, 425, 429, or a 5xx but 501 and 505, by the server or a proxy | again |
-//! | refused with any other status, as 403, or 407 of a proxy; a redirect that is not followed | given up |
-//! | the URL (of the server or a proxy), a header or a subprotocol cannot be sent; the answer is no WebSocket; no HTTP/2 where it is a must | given up |
-//! | a hook of the application failed | again |
-//! | closed with 1001, 1011 to 1014, a code of an application (4000 to 4999), or none (1005) | again |
-//! | closed with a code of a library (3000 to 3999) but 3000 and 3003, or one without a meaning | again |
-//! | the transport ended without a close frame (1006), or failed | again |
-//! | a deadline of [`Config`](crate::Config) ran out: keepalive, idle, write, age | again |
-//! | closed with 1000: it is done | given up |
-//! | closed with 1002, 1003, 1007 to 1010, 3000 (unauthorized), 3003 (forbidden) | given up |
-//! | the peer broke the protocol, or a limit | given up |
+//! | DNS, TCP, TLS, the connection to the proxy, or the stream failed; connect timeout | retry |
+//! | the server or the proxy refused with 408, 425, 429, or 5xx except 501 and 505 | retry |
+//! | refused with another status, such as 403, or 407 of a proxy; a redirect is not followed | give up |
+//! | the URL (of the server or proxy), a header or a subprotocol is invalid; the response does not match the request; no HTTP/2 with `http2_only` | give up |
+//! | a hook of the application failed | retry |
+//! | closed with 1001, 1011 to 1014, a private code (4000 to 4999), or no code (1005) | retry |
+//! | closed with a registered code (3000 to 3999) except 3000 and 3003, or an undefined code | retry |
+//! | the transport ended without a close frame (1006), or failed | retry |
+//! | a timeout of [`Config`](crate::Config): keepalive, idle, write, age | retry |
+//! | closed with 1000 (normal closure) | give up |
+//! | closed with 1002, 1003, 1007 to 1010, 3000 (unauthorized), 3003 (forbidden) | give up |
+//! | the peer violated the protocol or exceeded a limit | give up |
 //!
-//! [`Reconnect::classify`](crate::Reconnect::classify) changes rows of it. Between attempts it
-//! waits as [`Backoff`] says, and at least as long as a `Retry-After` in seconds, up to an
-//! hour. A connection that lasted less than the wait before it would have been counts as a
-//! failed attempt, so a server that accepts and hangs up is not called upon in a hurry.
+//! [`Reconnect::classify`](crate::Reconnect::classify) changes the policy. The wait between
+//! attempts is a [`Backoff`], plus a `Retry-After` in seconds, up to one hour. A connection that
+//! was shorter than the wait before it counts as a failed attempt, so the backoff also applies
+//! to a server that accepts and then closes at once.
 //!
-//! A loss is noticed by whoever reads or writes, and without either as long as no message
-//! waits to be read. A peer that is gone without a word is noticed by pings, which are on here unless the
-//! [`Config`](crate::Config) of the `Dial` says something else about them.
+//! The loss of a connection is noticed by reads and writes, and without them as long as no
+//! message waits to be read. The loss of a silent peer is noticed by keepalive pings, which are
+//! on unless the [`Config`](crate::Config) of the `Dial` disables them.
 //!
-//! # What arrives
+//! # Delivery guarantees
 //!
-//! What is written goes through an [`Outbox`], which says whether a message may be lost with
-//! its connection or may come twice. What the peer sent is read at most once, in order: what
-//! had arrived on a connection that is lost is read before what comes on the next, unless two
-//! connections are lost without a read. What the peer sent meanwhile is for the application
-//! to ask for, in `on_connect`.
+//! Messages are written to a send queue. [`SendQueueConfig`] defines whether a message may be
+//! lost with its connection, or may arrive twice.
+//!
+//! Messages of the peer are read at most once, in order. Messages that arrived on a lost
+//! connection are read before those of the next one, unless two connections are lost without a
+//! read. To get messages that the peer sent between two connections, request them in
+//! `on_connect`.
 
 mod backoff;
 mod conn;
 mod driver;
-mod loss;
-mod outbox;
+mod events;
+mod failure;
+mod lifecycle;
+mod send_queue;
 mod settings;
 mod shared;
-mod state;
 
 pub use backoff::Backoff;
 pub use conn::ReconnectingConn;
-pub use loss::{Loss, Verdict};
-pub use outbox::{Outbox, WhenFull};
+pub use events::{ReconnectEvents, ReconnectState};
+pub use failure::{ConnectionFailure, ReconnectError, RetryDecision};
+pub use send_queue::{SendQueueConfig, WhenFull};
 pub use settings::Reconnect;
-pub use state::{Events, ReconnectError, State};

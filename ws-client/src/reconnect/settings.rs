@@ -1,210 +1,184 @@
-//! What is dialled again, when, and what has to be done then?
+//! Which settings does reconnecting have: dial, backoff, hooks, retry policy?
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, ready};
 
-use super::driver::EndsWithTask;
-use super::shared::Shared;
-use super::{Backoff, Loss, Outbox, ReconnectError, ReconnectingConn, Verdict, driver};
+use super::backoff::Backoff;
+use super::failure::{ConnectionFailure, RetryDecision};
+use super::send_queue::SendQueueConfig;
 use crate::{Conn, Dial, DialError};
 
-/// Keeps a connection: dials, and dials again whenever it is lost. The settings chain by
-/// value. When it tries again and what arrives is told by the [module](super).
+/// The maximum `Retry-After` that is respected.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// Connects, and reconnects whenever the connection is lost. The setters chain by value.
+///
+/// The [module](super) has the retry policy and the delivery guarantees.
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use ws_client::reconnect::{Backoff, Outbox};
+/// use ws_client::reconnect::{Backoff, SendQueueConfig};
 /// use ws_client::{Dial, Reconnect};
 ///
 /// # async fn connect() -> Result<(), ws_client::reconnect::ReconnectError> {
 /// let conn = Reconnect::new(Dial::new("wss://example.com/orders"))
 ///     .backoff(Backoff::new().max(Duration::from_secs(10)))
-///     .outbox(Outbox::at_least_once())
+///     .send_queue(SendQueueConfig::at_least_once())
 ///     .connect()
 ///     .await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
+#[doc(alias = "retry")]
 #[must_use = "nothing happens before `connect` or `start`"]
 pub struct Reconnect {
-    dial: Dial,
+    pub(super) dial: Dial,
     pub(super) backoff: Backoff,
-    pub(super) max_attempts: Option<u32>,
-    outbox: Outbox,
-    prepare: Option<Arc<Prepare>>,
-    open: Option<Arc<Open>>,
-    greet: Option<Arc<Greet>>,
-    judge: Option<Arc<Judge>>,
+    max_attempts: Option<u32>,
+    pub(super) send_queue: SendQueueConfig,
+    pub(super) on_attempt: Arc<AttemptHook>,
+    pub(super) dial_by: Arc<DialHook>,
+    pub(super) on_connect: Arc<ConnectHook>,
+    classify: Arc<RetryPolicy>,
 }
 
-type Prepare = dyn Fn(Dial, u32) -> BoxFuture<'static, Result<Dial, Loss>> + Send + Sync;
-type Open = dyn Fn(Dial) -> BoxFuture<'static, Result<Conn, DialError>> + Send + Sync;
-type Greet = dyn Fn(Conn) -> BoxFuture<'static, Result<(), Loss>> + Send + Sync;
-type Judge = dyn Fn(&Loss) -> Verdict + Send + Sync;
+type AttemptHook =
+    dyn Fn(Dial, u32) -> BoxFuture<'static, Result<Dial, ConnectionFailure>> + Send + Sync;
+type DialHook = dyn Fn(Dial) -> BoxFuture<'static, Result<Conn, DialError>> + Send + Sync;
+type ConnectHook = dyn Fn(Conn) -> BoxFuture<'static, Result<(), ConnectionFailure>> + Send + Sync;
+type RetryPolicy = dyn Fn(&ConnectionFailure) -> RetryDecision + Send + Sync;
 
 impl Reconnect {
-    /// Keeps a connection to what this dials.
+    /// Connects with the settings of this `Dial`.
     ///
-    /// The connection has [`Keepalive::default`](crate::Keepalive::default), unless the
-    /// [`Config`](crate::Config) of the `Dial` says something else about pings.
+    /// [`Keepalive::default`](crate::Keepalive::default) is on, unless [`Dial::config`] enables
+    /// or disables keepalive.
     pub fn new(dial: Dial) -> Self {
         Self {
-            dial: dial.with_keepalive(),
+            dial: dial.default_keepalive(),
             backoff: Backoff::new(),
             max_attempts: None,
-            outbox: Outbox::default(),
-            prepare: None,
-            open: None,
-            greet: None,
-            judge: None,
+            send_queue: SendQueueConfig::default(),
+            on_attempt: Arc::new(|dial, _| ready(Ok(dial)).boxed()),
+            dial_by: Arc::new(|dial| dial.connect().boxed()),
+            on_connect: Arc::new(|_| ready(Ok(())).boxed()),
+            classify: Arc::new(ConnectionFailure::retry_decision),
         }
     }
 
-    /// How long to wait between attempts. Default: [`Backoff::new`].
+    /// Sets the wait between attempts. Default: [`Backoff::new`].
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// Gives up when so many attempts in a row have failed; zero is taken as one. Default:
-    /// never.
+    /// Gives up after this many failed attempts in a row; zero counts as one. Default: no
+    /// limit.
     pub const fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self
     }
 
-    /// What becomes of messages when the connection is lost. Default:
-    /// [`Outbox::at_most_once`].
-    pub const fn outbox(mut self, outbox: Outbox) -> Self {
-        self.outbox = outbox;
+    /// Sets the delivery guarantee and the capacity of the send queue. Default:
+    /// [`SendQueueConfig::at_most_once`].
+    #[doc(alias = "outbox")]
+    pub const fn send_queue(mut self, config: SendQueueConfig) -> Self {
+        self.send_queue = config;
         self
     }
 
-    /// Is called before each attempt, and may change what is dialled: with a fresh token, or
-    /// another server. It gets the `Dial` as it was given to [`new`](Self::new), and which
-    /// attempt it is, counted from 1 since the last connection that lasted.
+    /// Sets a hook that runs before each attempt, and may change the settings: set a fresh token,
+    /// or dial another server.
     ///
-    /// An error is a failed attempt. It has no deadline but its own.
+    /// Its arguments are the `Dial` given to [`new`](Self::new), and the number of the attempt,
+    /// from 1, since the last connection that lasted. An error counts as a failed attempt. It has
+    /// no timeout.
     pub fn on_attempt<F, E>(mut self, hook: impl Fn(Dial, u32) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Dial, E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.prepare = Some(Arc::new(move |dial, attempt| {
-            let prepared = hook(dial, attempt);
-            Box::pin(async move { prepared.await.map_err(failed) })
-        }));
+        self.on_attempt = Arc::new(move |dial, attempt| {
+            let result = hook(dial, attempt);
+            async move { result.await.map_err(hook_failed) }.boxed()
+        });
         self
     }
 
-    /// Is called with each new connection, before anything is read from it or written to it
-    /// elsewhere: to log in, to subscribe again, to ask for what was missed.
+    /// Sets a hook that runs on each new connection, before any other read or write: log in,
+    /// subscribe again, request missed messages.
     ///
-    /// An error is a failed attempt, and drops the connection. It has no deadline but its
-    /// own.
+    /// An error drops the connection, and counts as a failed attempt. It has no timeout.
     pub fn on_connect<F, E>(mut self, hook: impl Fn(Conn) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.greet = Some(Arc::new(move |conn| {
-            let greeted = hook(conn);
-            Box::pin(async move { greeted.await.map_err(failed) })
-        }));
+        self.on_connect = Arc::new(move |conn| {
+            let result = hook(conn);
+            async move { result.await.map_err(hook_failed) }.boxed()
+        });
         self
     }
 
-    /// Dials in another way than by [`Dial::connect`]: over a stream of one's own, with
-    /// [`Dial::connect_over`].
+    /// Replaces [`Dial::connect`], for example by [`Dial::connect_over`] with your own stream.
     pub fn dial_by<F>(mut self, dial: impl Fn(Dial) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Conn, DialError>> + Send + 'static,
     {
-        self.open = Some(Arc::new(move |settings| Box::pin(dial(settings))));
+        self.dial_by = Arc::new(move |settings| dial(settings).boxed());
         self
     }
 
-    /// Decides whether another attempt is worth it. Default: [`Loss::verdict`], to which what
-    /// is of no interest can be left:
+    /// Sets the retry policy. Default: [`ConnectionFailure::retry_decision`], which a policy can
+    /// call for the other cases:
     ///
     /// ```
-    /// use ws_client::reconnect::Verdict;
+    /// use ws_client::reconnect::RetryDecision;
     /// use ws_client::{Dial, Reconnect, StatusCode};
     ///
-    /// let reconnect = Reconnect::new(Dial::new("wss://example.com")).classify(|loss| {
-    ///     match loss.close_status().map(StatusCode::as_u16) {
+    /// let reconnect = Reconnect::new(Dial::new("wss://example.com")).classify(|failure| {
+    ///     match failure.close_status().map(StatusCode::as_u16) {
     ///         // This server closes with 1000 when it restarts.
-    ///         Some(1000) => Verdict::Retry,
-    ///         Some(4004) => Verdict::GiveUp,
-    ///         _ => loss.verdict(),
+    ///         Some(1000) => RetryDecision::Retry,
+    ///         Some(4004) => RetryDecision::GiveUp,
+    ///         _ => failure.retry_decision(),
     ///     }
     /// });
     /// ```
-    pub fn classify(mut self, judge: impl Fn(&Loss) -> Verdict + Send + Sync + 'static) -> Self {
-        self.judge = Some(Arc::new(judge));
+    #[doc(alias = "retry_policy")]
+    pub fn classify(
+        mut self,
+        policy: impl Fn(&ConnectionFailure) -> RetryDecision + Send + Sync + 'static,
+    ) -> Self {
+        self.classify = Arc::new(policy);
         self
     }
 
-    /// Connects, in as many attempts as it takes.
-    ///
-    /// # Errors
-    ///
-    /// When it is given up.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives it up.
-    pub async fn connect(self) -> Result<ReconnectingConn, ReconnectError> {
-        let conn = self.start();
-        conn.connected().await?;
-        Ok(conn)
-    }
-
-    /// Begins to connect, and waits for nothing: what is written goes to the outbox meanwhile.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime, as `tokio::spawn` does.
-    pub fn start(self) -> ReconnectingConn {
-        let shared = Arc::new(Shared::new(self.outbox));
-        tokio::spawn(driver::run(EndsWithTask(Arc::clone(&shared)), self));
-        ReconnectingConn::new(shared)
-    }
-
-    pub(super) async fn prepare(&self, attempt: u32) -> Result<Dial, Loss> {
-        match &self.prepare {
-            Some(prepare) => prepare(self.dial.clone(), attempt).await,
-            None => Ok(self.dial.clone()),
+    /// The wait before the next attempt, after `failed` failed attempts in a row. `None` means
+    /// to give up.
+    pub(super) fn retry_wait(&self, failure: &ConnectionFailure, failed: u32) -> Option<Duration> {
+        if self.max_attempts.is_some_and(|max| failed >= max) {
+            return None;
         }
-    }
-
-    pub(super) async fn dial(&self, dial: Dial) -> Result<Conn, DialError> {
-        match &self.open {
-            Some(open) => open(dial).await,
-            None => dial.connect().await,
+        match (self.classify)(failure) {
+            RetryDecision::Retry => {
+                let after = failure.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
+                Some(self.backoff.wait(failed) + after)
+            }
+            RetryDecision::GiveUp => None,
         }
-    }
-
-    pub(super) async fn greet(&self, conn: &Conn) -> Result<(), Loss> {
-        match &self.greet {
-            Some(greet) => greet(conn.clone()).await,
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn judge(&self, loss: &Loss) -> Verdict {
-        self.judge.as_ref().map_or_else(|| loss.verdict(), |judge| judge(loss))
     }
 }
 
-/// A hook has failed.
-fn failed(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Loss {
-    Loss::Hook(Arc::from(error.into()))
+fn hook_failed(error: impl Into<Box<dyn StdError + Send + Sync>>) -> ConnectionFailure {
+    ConnectionFailure::Hook(Arc::from(error.into()))
 }
 
 impl fmt::Debug for Reconnect {
@@ -213,7 +187,7 @@ impl fmt::Debug for Reconnect {
             .field("dial", &self.dial)
             .field("backoff", &self.backoff)
             .field("max_attempts", &self.max_attempts)
-            .field("outbox", &self.outbox)
+            .field("send_queue", &self.send_queue)
             .finish_non_exhaustive()
     }
 }

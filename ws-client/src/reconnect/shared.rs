@@ -1,4 +1,4 @@
-//! What do the handles and the task that connects have in common?
+//! Which state do the handles and the task of a `ReconnectingConn` share?
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,183 +6,138 @@ use std::fmt;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
-use super::outbox::Queue;
-use super::{Events, Outbox, ReconnectError, State, WhenFull};
-use crate::{Conn, Error, Message, StatusCode};
+use super::events::{ReconnectEvents, ReconnectState};
+use super::failure::ReconnectError;
+use super::lifecycle::{Action, Lifecycle, LifecycleEvent};
+use super::send_queue::{QueueFull, SendQueue, SendQueueConfig};
+use crate::{Conn, Message};
 
-/// One state, and one signal that it has changed.
+/// How many states [`ReconnectEvents`] buffers.
+const EVENT_BUFFER: usize = 64;
+
+/// The state under one lock, with one signal for all changes.
 pub(super) struct Shared {
-    inner: Mutex<Inner>,
+    inner: Mutex<SharedState>,
     changed: watch::Sender<()>,
-    told: broadcast::Sender<State>,
+    events: broadcast::Sender<ReconnectState>,
 }
 
-pub(super) struct Inner {
-    state: State,
-    /// The connections that may have something to read: the present one, and before it the
-    /// one that was lost last.
+pub(super) struct SharedState {
+    pub(super) life: Lifecycle<Conn>,
+    /// The connections with messages to read: the current one, and the one before it.
     unread: VecDeque<Conn>,
-    pub(super) current: Option<Conn>,
-    pub(super) queue: Queue,
-    pub(super) leaving: Option<Leaving>,
-    /// How the connection took it that it was closed.
-    pub(super) closed: Result<(), Error>,
-}
-
-/// Why is the task to end?
-#[derive(Clone, Debug)]
-pub(super) enum Leaving {
-    /// The application has closed the connection.
-    Close(StatusCode, String),
-    /// The last handle is gone.
-    Gone,
+    pub(super) queue: SendQueue,
 }
 
 impl Shared {
-    pub(super) fn new(outbox: Outbox) -> Self {
-        let inner = Inner {
-            state: State::Connecting { attempt: 1 },
-            unread: VecDeque::new(),
-            current: None,
-            queue: Queue::new(outbox),
-            leaving: None,
-            closed: Ok(()),
-        };
-        Self {
+    /// The first state, and the first action of the task.
+    pub(super) fn new(queue: SendQueueConfig) -> (Self, Action<Conn>) {
+        let (life, action) = Lifecycle::new();
+        let inner = SharedState { life, unread: VecDeque::new(), queue: SendQueue::new(queue) };
+        let shared = Self {
             inner: Mutex::new(inner),
             changed: watch::Sender::new(()),
-            told: broadcast::Sender::new(64),
-        }
+            events: broadcast::Sender::new(EVENT_BUFFER),
+        };
+        (shared, action)
     }
 
-    /// Looks.
-    pub(super) fn look<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
+    pub(super) fn look<T>(&self, look: impl FnOnce(&SharedState) -> T) -> T {
         look(&self.inner.lock())
     }
 
-    /// Changes something, and wakes whoever waits.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    /// Changes the state, and wakes all waiters.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut SharedState) -> T) -> T {
         let changed = change(&mut self.inner.lock());
         self.changed.send_replace(());
         changed
     }
 
-    /// Waits until there is something to see.
+    /// Calls `look` after each change until it returns a value.
     ///
     /// # Cancel safety
     ///
-    /// What `look` did when it saw something is done; before, it has done nothing.
-    pub(super) async fn wait<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
+    /// The call of `look` that returns a value is the last. Dropping the future before that
+    /// changes nothing.
+    pub(super) async fn wait<T>(&self, mut look: impl FnMut(&mut SharedState) -> Option<T>) -> T {
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();
             if let Some(seen) = look(&mut self.inner.lock()) {
                 return seen;
             }
-            // The sender is `self`'s, so this only returns when something has changed.
+            // `self` owns the sender, so this cannot fail.
             let _ = changed.changed().await;
         }
     }
 
-    /// Goes on to another state.
-    pub(super) fn tell(&self, state: State) {
-        self.change(|inner| self.tell_in(inner, state));
-    }
-
-    /// There is a connection.
-    pub(super) fn begin(&self, conn: &Conn) {
+    /// Applies an event, and publishes the new state.
+    pub(super) fn apply(&self, event: LifecycleEvent<Conn>) -> Action<Conn> {
         self.change(|inner| {
-            while inner.unread.len() > 1 {
-                inner.unread.pop_front();
+            if let LifecycleEvent::Established(conn) = &event {
+                inner.use_conn(conn);
             }
-            inner.unread.push_back(conn.clone());
-            inner.current = Some(conn.clone());
-            inner.queue.start_again();
-            self.tell_in(inner, State::Connected);
-        });
-    }
-
-    /// The connection is lost.
-    pub(super) fn lose(&self) {
-        self.change(|inner| inner.current = None);
-    }
-
-    /// There will be no connection any more.
-    pub(super) fn end(&self, why: ReconnectError) {
-        self.change(|inner| {
-            inner.current = None;
-            if inner.ended().is_none() {
-                self.tell_in(inner, State::Ended(why));
+            let action = inner.life.on(event);
+            match action {
+                Action::Dial { .. } | Action::Serve { .. } | Action::Wait(_) | Action::Stop => {
+                    // Fails if there is no receiver.
+                    let _ = self.events.send(inner.life.state());
+                }
+                Action::Close | Action::Nothing => {}
             }
-        });
+            action
+        })
     }
 
-    pub(super) fn events(&self) -> Events {
-        // Under the lock, so that no state falls between.
+    pub(super) fn events(&self) -> ReconnectEvents {
+        // `apply` sends under the same lock, so no state is missed.
         let inner = self.inner.lock();
-        Events::new(inner.state.clone(), self.told.subscribe())
-    }
-
-    fn tell_in(&self, inner: &mut Inner, state: State) {
-        inner.state = state.clone();
-        // Whether anybody listens is nobody's business.
-        let _ = self.told.send(state);
+        ReconnectEvents::new(inner.life.state(), self.events.subscribe())
     }
 }
 
-impl Inner {
-    pub(super) const fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Why there will be no connection any more.
-    pub(super) fn ended(&self) -> Option<ReconnectError> {
-        match &self.state {
-            State::Ended(why) => Some(why.clone()),
-            State::Connecting { .. } | State::Connected | State::Waiting { .. } => None,
+impl SharedState {
+    /// Reads from a new connection, after those before it, and sends the queue again.
+    fn use_conn(&mut self, conn: &Conn) {
+        while self.unread.len() > 1 {
+            self.unread.pop_front();
         }
+        self.unread.push_back(conn.clone());
+        self.queue.restart();
     }
 
-    /// Why no message is taken any more.
-    pub(super) fn closed(&self) -> Option<ReconnectError> {
-        self.ended().or_else(|| self.leaving.is_some().then_some(ReconnectError::Closed))
-    }
-
-    /// The connection to read from.
+    /// The connection to read from. `None` means: wait for one.
     pub(super) fn unread(&self) -> Option<Result<Conn, ReconnectError>> {
         match self.unread.front() {
             Some(conn) => Some(Ok(conn.clone())),
-            None => self.ended().map(Err),
+            None => self.life.end().map(Err),
         }
     }
 
-    /// There is nothing more to read on this connection.
-    pub(super) fn has_read(&mut self, conn: &Conn) {
+    /// All messages of this connection were read.
+    pub(super) fn remove_unread(&mut self, conn: &Conn) {
         self.unread.retain(|unread| unread.id() != conn.id());
     }
 
-    /// Takes a message, unless it has to wait for room.
-    pub(super) fn push(&mut self, message: &Message) -> Result<Result<(), ReconnectError>, Full> {
-        if let Some(why) = self.closed() {
-            return Ok(Err(why));
+    /// Queues a message. `None` means: wait for space.
+    pub(super) fn push(&mut self, message: &Message) -> Option<Result<(), ReconnectError>> {
+        if let Some(error) = self.life.write_error() {
+            return Some(Err(error));
         }
         match self.queue.push(message) {
-            Ok(()) => Ok(Ok(())),
-            Err(WhenFull::Refuse) => Ok(Err(ReconnectError::OutboxFull)),
-            Err(WhenFull::Wait | WhenFull::DropOldest) => Err(Full),
+            Ok(()) => Some(Ok(())),
+            Err(QueueFull::Refused) => Some(Err(ReconnectError::SendQueueFull)),
+            Err(QueueFull::MustWait) => None,
         }
     }
 }
-
-/// There is no room for a message.
-pub(super) struct Full;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = self.inner.lock();
         f.debug_struct("ReconnectingConn")
-            .field("state", &inner.state)
-            .field("waiting", &(inner.queue.end() - inner.queue.first()))
+            .field("state", &inner.life.state())
+            .field("queued", &(inner.queue.end() - inner.queue.first()))
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Does our client get from the servers of others what it asks for?
+//! Does this client work with the server of a peer?
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::net::TcpStream;
@@ -8,16 +8,16 @@ use crate::peers::{Ended, PeerServer};
 use crate::rows::{Close, LONGEST, Rows};
 use crate::server::write_fragments;
 
-/// How to get to the server.
+/// How the client connects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
-    /// As most do: through HTTP.
+    /// By `Dial::connect`.
     Http,
-    /// Over a TCP stream of one's own.
+    /// By `Dial::connect_over` with a TCP stream.
     Stream,
 }
 
-/// A client of the server of a peer.
+/// This client, with the server of a peer.
 pub(crate) struct Client {
     pub(crate) way: Way,
     pub(crate) compression: Compression,
@@ -25,7 +25,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Does all the rows. Gives the extensions that the server agreed to.
+    /// Runs all rows. Returns the extensions that the server accepted.
     pub(crate) async fn run(mut self, rows: &Rows) -> Result<Option<String>> {
         let agreed = self.whole(rows).await?;
         self.fragmented(rows).await?;
@@ -77,7 +77,7 @@ impl Client {
         self.end(conn, "/fragments").await
     }
 
-    /// Pings both ways. The server says `pong` when it has its pong.
+    /// Pings both ways. The server sends `pong` after it has received a pong.
     async fn pings(&mut self) -> Result<()> {
         let (conn, _) = self.dial("/ping").await?;
         let said = conn.read().await.context("ping from the server")?;
@@ -89,7 +89,7 @@ impl Client {
         self.end(conn, "/ping").await
     }
 
-    /// A closing handshake that we begin.
+    /// A closing handshake that this client starts.
     async fn close(&mut self, row: &Close) -> Result<()> {
         let (conn, _) = self.dial(&row.path).await?;
         let code = StatusCode::from_u16(row.code).context("no such code")?;
@@ -100,7 +100,7 @@ impl Client {
         self.expect(&row.path, row.code, Some(&row.reason)).await
     }
 
-    /// A closing handshake that the server begins.
+    /// A closing handshake that the server starts.
     async fn be_closed(&mut self, row: &Close) -> Result<()> {
         let (conn, _) = self.dial(&row.path).await?;
         match conn.read().await {
@@ -111,7 +111,7 @@ impl Client {
             other => bail!("{other:?} in place of a close"),
         }
         ensure!(conn.closed().await.is_clean(), "that was not clean: {:?}", conn.closed().await);
-        // The server is told its own code, and no reason need come back.
+        // The client echoes the code. The reason need not be echoed.
         self.expect(&row.path, row.code, None).await
     }
 
@@ -120,7 +120,7 @@ impl Client {
         self.expect(path, 1000, Some("")).await
     }
 
-    /// Waits until the server says how the connection ended.
+    /// Waits for the server's report of how the connection ended.
     async fn expect(&mut self, path: &str, code: u16, reason: Option<&str>) -> Result<()> {
         let ended = self.server.ended().await?;
         let reason = reason.unwrap_or(&ended.reason).to_owned();
@@ -136,7 +136,7 @@ impl Client {
             .compression(self.compression)
             .read_limit(LONGEST);
         let conn = match self.way {
-            // Proxies of the environment do not lead here, and there is no TLS.
+            // No proxies of the environment, and no TLS.
             Way::Http => {
                 let client = reqwest::Client::builder().http1_only().no_proxy();
                 dial.client(client.tls_certs_only([]).build()?).connect().await
@@ -160,7 +160,7 @@ fn text(size: usize) -> Message {
 
 /// Bytes that compress by half, in a window of 15 bits.
 fn binary(size: usize) -> Message {
-    // Blocks that come twice: one for each window of deflate that they just do not fit.
+    // Repeated blocks: one for each deflate window that is just too small for it.
     const BLOCKS: [usize; 8] = [200, 300, 600, 1200, 2500, 5000, 10_000, 20_000];
     let mut random = 1_u64;
     let mut byte = || {

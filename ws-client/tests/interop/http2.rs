@@ -1,4 +1,4 @@
-//! Do servers of others carry our sockets over HTTP/2, or send us back to HTTP/1.1?
+//! Does this client work with the HTTP/2 servers of peers, or fall back to HTTP/1.1?
 
 use std::convert::Infallible;
 
@@ -28,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// One connection of ours, over the version that its TLS has agreed on.
+/// Serves one connection, over the HTTP version that ALPN selected.
 pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let service = service_fn(async |mut request| {
         let answer = match ws_server_hyper::accept(&mut request, &AcceptOptions::new()) {
@@ -41,7 +41,7 @@ pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'stat
         Ok::<Response<_>, Infallible>(answer)
     });
     let server = ws_server_hyper::http_builder();
-    // What goes wrong is seen at the other end.
+    // The client reports errors.
     drop(server.serve_connection_with_upgrades(TokioIo::new(io), service).await);
 }
 
@@ -60,7 +60,7 @@ async fn share() -> Result<()> {
     }
     let talks = conns.iter().enumerate().map(async |(i, conn)| {
         hear(conn, &format!("this is {i}")).await;
-        // All of them at once, with what fits into a window and what does not.
+        // All at once, with messages that are shorter and longer than a window.
         for &size in SIZES.iter().filter(|&&size| size <= 65_536) {
             let message = Message::binary(vec![i as u8; size]);
             let (written, read) = tokio::join!(conn.write(message.clone()), conn.read());
@@ -83,7 +83,7 @@ async fn share() -> Result<()> {
     Ok(())
 }
 
-/// node's server speaks HTTP/2 alone here, so there is nothing to fall back on.
+/// The server of node supports only HTTP/2 here, so there is no fallback.
 async fn decline() -> Result<()> {
     let authority = Authority::new();
     let identity = authority.identity("127.0.0.1");
@@ -98,7 +98,7 @@ async fn decline() -> Result<()> {
     Ok(())
 }
 
-/// nginx knows HTTP/2 well, and extended CONNECT not at all. It counts the connections.
+/// nginx supports HTTP/2 without extended CONNECT. It counts the connections.
 async fn fall_back() -> Result<()> {
     let mut behind = Server::start(Adapter::Tcp, Compression::off()).await?;
     let authority = Authority::new();
@@ -106,7 +106,7 @@ async fn fall_back() -> Result<()> {
     let dialer = Dialer::new().no_proxy().tls(authority.client()).http2();
     let dial = Dial::new(format!("wss://127.0.0.1:{}/echo", nginx.port)).dialer(&dialer);
     let mut before = accepts(&nginx).await?;
-    // The first asks over HTTP/2 and goes by HTTP/1.1, the others go there at once.
+    // The first one probes HTTP/2 and falls back to HTTP/1.1; the others use that at once.
     for connections in [2, 1, 1, 1] {
         let conn = dial.clone().connect().await?;
         ensure!(version(&conn)? == http::Version::HTTP_11, "{conn:?}");
@@ -114,7 +114,7 @@ async fn fall_back() -> Result<()> {
         conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
         behind.check_end(1000).await?;
         let now = accepts(&nginx).await?;
-        // One of them was for asking how many.
+        // One of them asked for this number.
         ensure!(now - before - 1 == connections, "{} connections", now - before - 1);
         before = now;
     }
@@ -130,7 +130,7 @@ async fn start_nginx(authority: &Authority, behind: &str) -> Result<Program> {
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {path}/{name};\n"))
             .concat();
-        // It listens in this order, so that the port, which is waited for, comes last.
+        // nginx listens in this order, and the test waits for the last port.
         let config = format!(
             "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;
             events {{}}
@@ -162,7 +162,7 @@ async fn start_nginx(authority: &Authority, behind: &str) -> Result<Program> {
     .await
 }
 
-/// How many connections it has accepted, with that which asks.
+/// The number of accepted connections, including the one that asks.
 async fn accepts(nginx: &Program) -> Result<u64> {
     let mut io = tokio::net::UnixStream::connect(nginx.folder().join("status")).await?;
     io.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;

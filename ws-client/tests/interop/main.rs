@@ -1,8 +1,8 @@
-//! Do other implementations understand us, and we them?
+//! Do this client and this server work with other implementations?
 //!
-//! Each test talks to one of them over a real socket. One that is not here is missed by
-//! name, and the last line counts the tests that were not run for it;
-//! `WS_REQUIRE_PEERS=1` makes each of them fail. What to install: `CONTRIBUTING.md`.
+//! Each test runs against one peer over a real socket. If the peer is not installed, the test is
+//! skipped, and the last line counts the skipped tests. With `WS_REQUIRE_PEERS=1` they fail.
+//! `CONTRIBUTING.md` says what to install.
 
 #![expect(clippy::indexing_slicing, reason = "what JSON lacks is null")]
 
@@ -34,7 +34,7 @@ use tls::Over;
 
 fn main() -> Result<ExitCode> {
     let mut tests = Vec::new();
-    // These come first, since one of them takes the longest.
+    // These run first, since one of them is the slowest.
     for (name, compression, agreed, sizes) in [
         ("off", Compression::off(), "", SIZES),
         ("no_takeover", Compression::no_context_takeover(), NO_TAKEOVER, UP_TO_16_MIB),
@@ -62,7 +62,7 @@ fn main() -> Result<ExitCode> {
     tests.push(Test::new("chromium::pages_of_other_origins_are_refused", refuse_page));
     for (peer, name) in [(Peer::Python, "python"), (Peer::Node, "node")] {
         for (adapter, by) in ADAPTERS {
-            // What is agreed on, and what that means, is the same under each adapter.
+            // Compression is the same in all adapters.
             let all = matches!(adapter, Adapter::Hyper | Adapter::Tcp);
             let terms = terms_of_a_client().into_iter();
             for terms in terms.filter(|terms| all || terms.name == "no_takeover") {
@@ -109,7 +109,7 @@ const TAKEOVER: &str = "permessage-deflate";
 const NO_TAKEOVER: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// What a client may offer us.
+/// The compression that a client may offer.
 fn terms_of_a_client() -> [Terms; 5] {
     let off = Compression::off();
     let no_takeover = Compression::no_context_takeover();
@@ -124,7 +124,7 @@ fn terms_of_a_client() -> [Terms; 5] {
     ]
 }
 
-/// What we may offer a server.
+/// The compression that this client may offer.
 fn terms_of_a_server() -> [Terms; 5] {
     let off = Compression::off();
     let no_takeover = Compression::no_context_takeover();
@@ -139,8 +139,8 @@ fn terms_of_a_server() -> [Terms; 5] {
     ]
 }
 
-/// The longest messages take their time, so each peer gets them compressed by one way to
-/// connect, and plain by the other.
+/// The longest messages are slow, so each peer gets them compressed over one transport, and
+/// uncompressed over the other.
 fn rows(terms: &Terms, compressed: bool) -> Rows {
     let is_longest = match &*terms.name {
         "takeover" => compressed,
@@ -150,7 +150,7 @@ fn rows(terms: &Terms, compressed: bool) -> Rows {
     Rows::new(if is_longest { UP_TO_16_MIB } else { SIZES }, CODES)
 }
 
-/// A client of theirs and our server.
+/// The client of a peer with this server.
 async fn serve(peer: Peer, adapter: Adapter, terms: Terms, rows: Rows) -> Result<()> {
     let mut server = Server::start(adapter, terms.ours).await?;
     let report = peer.run_client(&rows.to_json(&server.address, &terms.theirs)).await?;
@@ -158,7 +158,7 @@ async fn serve(peer: Peer, adapter: Adapter, terms: Terms, rows: Rows) -> Result
     server.check(&rows, terms.agreed.is_some()).await.map(drop)
 }
 
-/// A server of theirs and our client.
+/// The server of a peer with this client.
 async fn dial(peer: Peer, way: Way, terms: Terms, rows: Rows) -> Result<()> {
     let server = peer.start_server(&terms.theirs).await?;
     let client = Client { way, compression: terms.ours, server };
@@ -166,7 +166,7 @@ async fn dial(peer: Peer, way: Way, terms: Terms, rows: Rows) -> Result<()> {
     terms.check(agreed.as_deref())
 }
 
-/// Each size of window, asked for by a client of theirs, and some by our server.
+/// Each window size requested by the client of a peer, and some by this server.
 async fn serve_windows(peer: Peer) -> Result<()> {
     // Python's zlib cannot compress with 8.
     let least = if peer == Peer::Python { 9 } else { 8 };
@@ -186,7 +186,7 @@ async fn serve_windows(peer: Peer) -> Result<()> {
     Ok(())
 }
 
-/// Each size of window, asked for by a server of theirs, and some by our client.
+/// Each window size requested by the server of a peer, and some by this client.
 async fn dial_windows(peer: Peer) -> Result<()> {
     let least = if peer == Peer::Python { 9 } else { 8 };
     let theirs = (8..=15).map(|bits| ((23 - bits).max(least), bits)).map(|(server, client)| {
@@ -212,7 +212,7 @@ fn windows(ours: Compression, theirs: Value, server: u8, client: u8) -> Terms {
     Terms::new(format!("windows of {server} and {client} bits"), ours, theirs, Some(&agreed))
 }
 
-/// Several connections over one of HTTP/2, by a client that makes them by hand.
+/// Several WebSockets over one HTTP/2 connection, by a client that writes the requests itself.
 async fn serve_http2(over: Over, adapter: Adapter) -> Result<()> {
     let mut server = Server::start_over(over, adapter, Compression::off()).await?;
     let mut asked = Rows::new(SIZES, CODES).to_json(&server.address, &Value::Null);
@@ -226,7 +226,7 @@ async fn serve_http2(over: Over, adapter: Adapter) -> Result<()> {
     check_http2(&known)
 }
 
-/// Were all of them streams of one connection of HTTP/2?
+/// Were all of them streams of one HTTP/2 connection?
 fn check_http2(known: &[Known]) -> Result<()> {
     for one in known {
         ensure!(one.protocol.as_deref() == Some("websocket"), "no extended CONNECT: {one:?}");
@@ -235,7 +235,7 @@ fn check_http2(known: &[Known]) -> Result<()> {
     Ok(())
 }
 
-/// A page in a browser and our server, which serves the page too.
+/// A page in a browser with this server, which also serves the page.
 async fn serve_page(
     over: Over,
     adapter: Adapter,
@@ -262,7 +262,7 @@ async fn serve_page(
     Ok(())
 }
 
-/// A page of one server that asks for connections to others.
+/// A page of one server that connects to others.
 async fn refuse_page() -> Result<()> {
     let page = Server::start(Adapter::Hyper, Compression::off()).await?;
     let mut servers = Vec::new();

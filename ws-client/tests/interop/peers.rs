@@ -1,4 +1,4 @@
-//! Which other implementations are here, and how are they run?
+//! Which other implementations are installed, and how are they run?
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,10 +15,10 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long a client may take for all its rows, and a server to say anything.
+/// The timeout for all rows of a client, and for each report of a server.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// How long a peer may take to say which version it is.
+/// The timeout for the version of a peer.
 const START: Duration = Duration::from_secs(30);
 
 /// Another implementation.
@@ -32,7 +32,7 @@ pub(crate) enum Peer {
     Microsocks,
 }
 
-/// What a server says of a connection that has ended.
+/// The report of a server about a connection that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) path: String,
@@ -41,7 +41,7 @@ pub(crate) struct Ended {
 }
 
 impl Peer {
-    /// Runs the client of this peer, which has to do all the rows, and gives its report.
+    /// Runs the client of this peer with all rows, and returns its report.
     pub(crate) async fn run_client(self, rows: &Value) -> Result<Value> {
         let script = match self {
             Self::Python => "client.py",
@@ -54,7 +54,7 @@ impl Peer {
         self.run(script, rows).await
     }
 
-    /// Runs node's `http2` as a client, and gives its report.
+    /// Runs a client with `http2` of node, and returns its report.
     pub(crate) async fn run_http2(rows: &Value) -> Result<Value> {
         Self::Node.run("http2.mjs", rows).await
     }
@@ -94,7 +94,7 @@ impl Peer {
         self.start(script, compression).await
     }
 
-    /// Starts node's `http2` as a server.
+    /// Starts a server with `http2` of node.
     pub(crate) async fn start_http2(settings: &Value) -> Result<PeerServer> {
         Self::Node.start("http2_server.mjs", settings).await
     }
@@ -117,20 +117,20 @@ impl Peer {
         Ok(server)
     }
 
-    /// A script to be run, and to be killed when its handle is dropped.
+    /// The command of a script, which is killed on drop.
     async fn command(self, script: &str) -> Result<Command> {
         let mut command = self.program().await?;
         command.arg(script);
         Ok(command)
     }
 
-    /// What runs it, to be killed when its handle is dropped.
+    /// The interpreter, which is killed on drop.
     pub(crate) async fn program(self) -> Result<Command> {
         let found = self.found().get_or_init(|| self.find()).await.clone()?;
         Ok(run(found.program))
     }
 
-    /// What was found, or was not.
+    /// The result of the search.
     fn found(self) -> &'static OnceCell<Result<Found, Missing>> {
         static PYTHON: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         static NODE: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
@@ -156,7 +156,7 @@ impl Peer {
             Self::Chromium => (&["node"], &["page.mjs", "--version"]),
             Self::Nginx => (&["nginx", "/usr/sbin/nginx"], &["-v"]),
             Self::Tinyproxy => (&["tinyproxy"], &["-v"]),
-            // It tells no version, and only fails.
+            // This script has no version, and only fails.
             Self::Microsocks => (&["microsocks"], &["-h"]),
         };
         let mut why = String::new();
@@ -170,7 +170,7 @@ impl Peer {
                     return Ok(Found { program, version });
                 }
                 Ok(Ok(output)) => complaint(&String::from_utf8_lossy(&output.stderr)),
-                // What was said by one that is there tells more.
+                // The error of an installed peer has more information.
                 Ok(Err(_)) if !why.is_empty() => why,
                 Ok(Err(error)) => format!("{program}: {error}"),
                 Err(_) => format!("{program} does not answer"),
@@ -193,7 +193,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What runs the scripts of a peer.
+/// The interpreter of the scripts of a peer.
 #[derive(Clone, Debug)]
 struct Found {
     program: &'static str,
@@ -220,7 +220,7 @@ fn run(program: &str) -> Command {
     command
 }
 
-/// A peer that is not here, by name, and how to get it.
+/// A peer that is not installed, and how to install it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{peer} is missing: {}", peer.remedy())]
 pub(crate) struct Missing {
@@ -229,12 +229,12 @@ pub(crate) struct Missing {
 }
 
 impl Missing {
-    /// How it was found to be missing.
+    /// Why it is considered missing.
     pub(crate) fn why(&self) -> &str {
         &self.why
     }
 
-    /// Is it a failure that a peer is missing?
+    /// Does a missing peer fail the test?
     pub(crate) fn is_required() -> bool {
         std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1")
     }
@@ -251,19 +251,19 @@ impl Peer {
     }
 }
 
-/// The line that tells why a script did not run.
+/// The line with the error of a script.
 fn complaint(said: &str) -> String {
     let line = said.lines().find(|line| line.contains("Error"));
     line.or_else(|| said.lines().last()).unwrap_or("it does not say why").trim().to_owned()
 }
 
-/// The server of a peer, which goes when this is dropped.
+/// The server of a peer, which is killed on drop.
 pub(crate) struct PeerServer {
     peer: Peer,
     port: u64,
     lines: Lines<BufReader<ChildStdout>>,
     diary: Option<Diary>,
-    /// It ends when its input does, should nobody be left to kill it.
+    /// The server also exits at the end of its input, if this process is killed.
     _stdin: Option<ChildStdin>,
     _child: Child,
 }
@@ -293,7 +293,7 @@ impl PeerServer {
     }
 }
 
-/// What a script has said last, which is the row it was at, and how it failed.
+/// The last output of a script: its current row, and its error.
 struct Diary {
     lines: Arc<Mutex<VecDeque<String>>>,
     reading: JoinHandle<()>,
@@ -317,7 +317,7 @@ impl Diary {
         Self { lines, reading }
     }
 
-    /// All that was said, when the script has ended or soon after.
+    /// The whole output, when the script has exited or soon after.
     async fn read(self) -> String {
         let _ = timeout(Duration::from_secs(1), self.reading).await;
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -325,5 +325,5 @@ impl Diary {
     }
 }
 
-/// Where `CONTRIBUTING.md` has the Python packages installed, if not in `$PATH`.
+/// Where `CONTRIBUTING.md` installs the Python packages, if they are not in `$PATH`.
 const VENV: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers-venv/bin/python");

@@ -1,4 +1,4 @@
-//! How are programs run that are peers as they come: proxies, and a web server?
+//! How are proxies and a web server run as peers?
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +11,10 @@ use tokio::time::{interval, timeout};
 
 use crate::peers::Peer;
 
-/// How long a program may take to listen.
+/// The timeout until a program listens.
 const START: Duration = Duration::from_secs(30);
 
-/// A program that listens on a port of its own. It goes when this is dropped, and its folder
-/// with it.
+/// A program that listens on its own port. It is killed on drop, and its folder is removed.
 pub(crate) struct Program {
     pub(crate) port: u16,
     _child: Child,
@@ -23,17 +22,17 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it, with arguments that may name its port and its folder.
+    /// Starts it, with arguments that may contain its port and its folder.
     pub(crate) async fn start(
         peer: Peer,
         arguments: impl FnOnce(u16, &Path) -> Result<Vec<String>>,
     ) -> Result<Self> {
         let mut command = peer.program().await?;
         let folder = Folder::new()?;
-        // Nobody else will have it by then, most likely.
+        // Another process is unlikely to take the port meanwhile.
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let mut child = command.args(arguments(port, &folder.0)?).spawn()?;
-        // It says nothing that could be waited for.
+        // It prints nothing that could be waited for.
         let mut again = interval(Duration::from_millis(10));
         let listens = async {
             while TcpStream::connect(("127.0.0.1", port)).await.is_err() {

@@ -1,4 +1,4 @@
-//! Do proxies of others let us through, and do we understand it when they do not?
+//! Does this client work with other proxies, and report their refusals?
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::net::TcpListener;
@@ -27,7 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-/// Connections of every kind, through a proxy that may want a password.
+/// All kinds of connections, through a proxy that may require a password.
 async fn pass(peer: Peer, scheme: &'static str, auth: bool) -> Result<()> {
     let proxy = start(peer, auth).await?;
     let at = format!("127.0.0.1:{}", proxy.port);
@@ -93,7 +93,7 @@ async fn start(peer: Peer, auth: bool) -> Result<Program> {
     .await
 }
 
-/// An echo by name, which may be behind TLS and have both versions of HTTP.
+/// An echo server by name, which may have TLS and both HTTP versions.
 async fn serve(authority: Option<&Authority>) -> Result<String> {
     let listener = listen().await;
     let port = listener.local_addr()?.port();

@@ -1,28 +1,28 @@
-//! What is asked of every pair of implementations?
+//! Which messages and closing handshakes does every pair of implementations exchange?
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
 use ws_client::{Compression, Stats};
 
-/// Payloads on either side of each length of a header, and of what fits into a window.
+/// Payload lengths around each header length, and around the window sizes.
 pub(crate) const SIZES: &[usize] = &[0, 1, 125, 126, 65_535, 65_536, 1024 * 1024];
 
-/// With one that is many times every buffer.
+/// The same, with one that is much longer than every buffer.
 pub(crate) const UP_TO_16_MIB: &[usize] =
     &[0, 1, 125, 126, 65_535, 65_536, 1024 * 1024, 16 * 1024 * 1024];
 
-/// The longest message of all rows.
+/// The length of the longest message.
 pub(crate) const LONGEST: usize = 16 * 1024 * 1024;
 
-/// What both ends say about compression, and what they have to agree on.
+/// The compression settings of both sides, and the expected result.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) name: String,
     pub(crate) ours: Compression,
-    /// As the scripts take it.
+    /// The format of the scripts.
     pub(crate) theirs: Value,
-    /// The server's answer.
+    /// The response of the server.
     pub(crate) agreed: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Terms {
         Self { name: name.into(), ours, theirs, agreed: agreed.map(str::to_owned) }
     }
 
-    /// Was that agreed on, in whatever order?
+    /// Was this negotiated, in any order?
     pub(crate) fn check(&self, agreed: Option<&str>) -> Result<()> {
         let sorted = |terms: Option<&str>| {
             let mut sorted: Vec<_> =
@@ -58,13 +58,13 @@ impl Terms {
 pub(crate) struct Rows {
     pub(crate) sizes: &'static [usize],
     pub(crate) fragments: &'static [usize],
-    /// The closing handshakes that the client begins.
+    /// The closing handshakes that the client starts.
     pub(crate) closes: Vec<Close>,
-    /// The closing handshakes that the server begins.
+    /// The closing handshakes that the server starts.
     pub(crate) closed: Vec<Close>,
 }
 
-/// A closing handshake, on a connection with a path of its own.
+/// A closing handshake, on a connection with its own path.
 #[derive(Clone, Debug)]
 pub(crate) struct Close {
     pub(crate) path: String,
@@ -91,12 +91,12 @@ impl Rows {
         }
     }
 
-    /// Messages that fill every window, a few times.
+    /// Messages that fill every window several times.
     pub(crate) fn for_windows() -> Self {
         Self { fragments: &[65_536], ..Self::new(&[1, 126, 65_536, 100_000], &[]) }
     }
 
-    /// As the scripts take it.
+    /// The format of the scripts.
     pub(crate) fn to_json(&self, address: &str, compression: &Value) -> Value {
         let closes = |rows: &[Close]| -> Vec<_> {
             rows.iter().map(|row| json!([row.path, row.code, row.reason])).collect()
@@ -111,7 +111,7 @@ impl Rows {
         })
     }
 
-    /// Did the messages of `/echo` go compressed if, and only if, that was agreed on?
+    /// Were the messages of `/echo` compressed exactly if that was negotiated?
     pub(crate) fn check_bytes(&self, stats: Stats, is_compressed: bool) -> Result<()> {
         let payload: u64 = self.sizes.iter().map(|&size| 2 * size as u64).sum();
         for bytes in [stats.bytes_in, stats.bytes_out] {
@@ -137,6 +137,6 @@ pub(crate) const CODES: &[(u16, &str)] = &[
     (4999, "ååååååååååååååååååååååååååååååååååååååååååååååååååååååååååååå."),
 ];
 
-/// Those of [`CODES`] that a page may close with.
+/// The [`CODES`] that a page may close with.
 pub(crate) const CODES_OF_A_PAGE: &[(u16, &str)] =
     &[(1000, ""), (1000, "that is all"), (1005, ""), (3000, "registered"), (4999, "å.")];

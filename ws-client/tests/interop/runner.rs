@@ -1,8 +1,7 @@
-//! How are tests run that may lack their peer?
+//! How does the test harness skip tests whose peer is not installed?
 //!
-//! The harness of the standard library has its last word itself, and knows only tests that
-//! pass, fail, or are ignored before they begin. This one understands the arguments that
-//! matter, and counts what could not be run on its last line.
+//! The harness of the standard library cannot skip a running test, nor print a summary after its
+//! own. This one supports the most important arguments, and counts skipped tests on its last line.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -19,10 +18,10 @@ use anyhow::{Context as _, Result, anyhow};
 
 use crate::peers::{self, Missing};
 
-/// How long one test may take.
+/// The timeout of a test.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A test that is run in a runtime of its own, and fails with an error.
+/// A test that runs in its own runtime. An error fails it.
 pub(crate) struct Test {
     name: String,
     run: Box<dyn Fn() -> Running + Send + Sync>,
@@ -66,7 +65,7 @@ enum Outcome {
     NotRun(Missing),
 }
 
-/// Runs the tests that the command line asks for.
+/// Runs the tests that the command line selects.
 pub(crate) fn run(tests: Vec<Test>) -> Result<ExitCode> {
     let asked = Asked::of(std::env::args().skip(1))?;
     let all = tests.len();
@@ -109,7 +108,7 @@ pub(crate) fn run(tests: Vec<Test>) -> Result<ExitCode> {
     Ok(if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) })
 }
 
-/// What has been seen so far.
+/// The results so far.
 #[derive(Default)]
 struct Sum {
     passed: usize,
@@ -178,7 +177,7 @@ impl Sum {
     }
 }
 
-/// What the command line asks for, as the harness of the standard library takes it.
+/// The arguments, as in the harness of the standard library.
 struct Asked {
     filters: Vec<String>,
     skipped: Vec<String>,
@@ -186,7 +185,7 @@ struct Asked {
     list: bool,
     terse: bool,
     quiet: bool,
-    /// Only the tests that are marked to be ignored, of which there are none.
+    /// Only ignored tests: there are none.
     ignored: bool,
     threads: usize,
 }
@@ -219,7 +218,7 @@ impl Asked {
                 "--skip" => asked.skipped.push(value()?),
                 "--test-threads" => asked.threads = value()?.parse().context("--test-threads")?,
                 "--color" | "--logfile" | "--shuffle-seed" | "-Z" => drop(value()?),
-                // Nothing is captured, and nothing else matters here.
+                // Output is not captured, and other arguments have no effect.
                 flag if flag.starts_with('-') => {}
                 filter => asked.filters.push(filter.to_owned()),
             }

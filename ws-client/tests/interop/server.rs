@@ -1,4 +1,4 @@
-//! What does our server do for the clients of others?
+//! Does this server work with the client of a peer?
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use ws_server_warp::ServeFilter;
 use crate::rows::{Close, LONGEST, Rows};
 use crate::tls::Over;
 
-/// What makes the opening handshake.
+/// The adapter that does the opening handshake.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Adapter {
     Tcp,
@@ -40,13 +40,13 @@ pub(crate) enum Adapter {
     Warp,
 }
 
-/// A server that does what the path says, and tells how each connection went.
+/// A server that acts by the path of the request, and reports each connection.
 pub(crate) struct Server {
     pub(crate) address: String,
     seen: mpsc::UnboundedReceiver<Seen>,
 }
 
-/// How a connection went.
+/// The report of a connection.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Ended(Box<Ended>),
@@ -63,14 +63,14 @@ pub(crate) struct Ended {
     ending: Ending,
 }
 
-/// What the server knows of the request that a connection began with.
+/// The request of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// Over HTTP/2, what was asked for by an extended CONNECT.
+    /// Over HTTP/2, the protocol of the extended CONNECT.
     pub(crate) protocol: Option<String>,
-    /// The cookie of our page.
+    /// The cookie of the page.
     pub(crate) cookie: Option<String>,
-    /// Which connection of TCP it came by.
+    /// The number of its TCP connection.
     pub(crate) peer: Option<SocketAddr>,
 }
 
@@ -80,7 +80,7 @@ impl Server {
         Self::start_over(Over::Tcp, adapter, compression).await
     }
 
-    /// As [`start`](Self::start), with something else than TCP below.
+    /// As [`start`](Self::start), over another transport than TCP.
     pub(crate) async fn start_over(
         over: Over,
         adapter: Adapter,
@@ -96,7 +96,7 @@ impl Server {
         let shared = Arc::new(Shared { options, tell });
         tokio::spawn(async move {
             match adapter {
-                // It ends with the runtime.
+                // Stops with the runtime.
                 _ if over != Over::Tcp => {
                     let _ = shared.serve_tls(over, adapter, listener).await;
                 }
@@ -123,8 +123,7 @@ impl Server {
         self.seen.recv().await.context("the server has gone")
     }
 
-    /// Checks that the next connection ended properly, closed by the client with this code.
-    /// Gives what is known of its request.
+    /// Checks that the client closed the next connection with this code. Returns its request.
     pub(crate) async fn check_end(&mut self, code: u16) -> Result<Known> {
         let Seen::Ended(ended) = self.seen().await? else { return Err(anyhow!("refused")) };
         let received = ended.ending.received.as_ref().map(|close| close.code.as_u16());
@@ -133,8 +132,7 @@ impl Server {
         Ok(ended.request)
     }
 
-    /// Checks that the connections of a client that has done all its rows went as they should.
-    /// Gives what is known of their requests.
+    /// Checks the connections of a client that has run all rows. Returns their requests.
     pub(crate) async fn check(&mut self, rows: &Rows, is_compressed: bool) -> Result<Vec<Known>> {
         let mut known = Vec::new();
         let mut expected: Vec<_> = rows.closes.iter().chain(&rows.closed).cloned().collect();
@@ -174,7 +172,7 @@ impl Server {
     }
 }
 
-/// Where those rows are that are not about how a connection ends.
+/// The path of the rows that are not about closing.
 const PATHS: [&str; 3] = ["/echo", "/fragments", "/ping"];
 
 pub(crate) struct Shared {
@@ -189,7 +187,7 @@ impl Shared {
             Err(ws_core::AcceptError::Rejected(rejection)) => {
                 self.tell(Seen::Refused(rejection.status()));
             }
-            // Nobody asked for anything.
+            // A connection without a request.
             Err(_) => {}
         }
     }
@@ -199,7 +197,7 @@ impl Shared {
             let shared = Arc::clone(&self);
             async move { hyper::Result::Ok(shared.answer(request)) }
         });
-        // A peer that cuts the transport is seen by its connection.
+        // The connection reports the loss of the transport.
         let _ = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
@@ -207,7 +205,7 @@ impl Shared {
     }
 
     async fn serve_by_axum(self: Arc<Self>, listener: TcpListener) {
-        // It ends with the runtime.
+        // Stops with the runtime.
         let _ = axum::serve(listener, self.axum()).await;
     }
 
@@ -247,7 +245,7 @@ impl Shared {
         })
     }
 
-    /// Tells of the answer to a request for a WebSocket, if that is a refusal.
+    /// Reports the response to a WebSocket request, if it is a refusal.
     fn note(&self, asks: bool, status: HttpStatus) {
         if asks && (status.is_client_error() || status.is_server_error()) {
             self.tell(Seen::Refused(status));
@@ -275,7 +273,7 @@ impl Shared {
     }
 
     async fn serve(&self, conn: Conn) {
-        // How it ended says more than the error.
+        // The close information has more details than the error.
         let _ = converse(&conn).await;
         let ending = conn.closed().await;
         let request = conn.request().unwrap_or_default();
@@ -295,12 +293,12 @@ impl Shared {
     }
 
     fn tell(&self, seen: Seen) {
-        // A test that has failed does not listen.
+        // The receiver of a failed test is dropped.
         let _ = self.tell.send(seen);
     }
 }
 
-/// Does what the path says, and then echoes until the end.
+/// Acts by the path, and then echoes until the end.
 async fn converse(conn: &Conn) -> Result<()> {
     let request = conn.request().context("no request")?;
     match request.uri.path() {
@@ -333,7 +331,7 @@ pub(crate) async fn write_fragments(conn: &Conn, message: &Message) -> Result<()
     for piece in
         [payload.slice(..third), payload.slice(third..2 * third), payload.slice(2 * third..)]
     {
-        // The error of the connection tells more than that of the writer.
+        // The error of the connection has more details than that of the writer.
         if writer.write_all(&piece).await.is_err() || writer.flush().await.is_err() {
             break;
         }

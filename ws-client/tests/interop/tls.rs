@@ -1,4 +1,4 @@
-//! What lies below a server of ours: TCP, TLS, HTTP/2?
+//! Which transport does the server have: TCP, TLS, HTTP/2?
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use ws_server_axum::PeerAddr;
 
 use crate::server::{Adapter, Shared};
 
-/// What lies below.
+/// The transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     Tcp,
-    /// TLS, and HTTP/1.1 alone.
+    /// TLS with HTTP/1.1 only.
     Tls,
-    /// TLS, and HTTP/2 for those that speak it.
+    /// TLS with HTTP/2, if the client supports it.
     Http2,
 }
 
@@ -47,7 +47,7 @@ impl Over {
 }
 
 impl Shared {
-    /// Serves by hyper, axum or warp, each stream of TLS by itself.
+    /// Serves each TLS stream with hyper, axum or warp.
     pub(crate) async fn serve_tls(
         self: Arc<Self>,
         over: Over,
@@ -89,7 +89,7 @@ impl Shared {
             }
             Adapter::Warp => ws_server_warp::serve_stream(stream, Some(peer), self.warp()).await,
         };
-        // A peer that cuts the transport is seen by its connection.
+        // The connection reports the loss of the transport.
         drop(served);
         Ok(())
     }

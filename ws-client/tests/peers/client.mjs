@@ -1,12 +1,12 @@
-// Does node's `ws`, as a client, get from a server what it asks for?
+// Does the client of node's `ws` work with a server?
 //
 // usage: node client.mjs ROWS
 //
 // ROWS is JSON: the `url` of the server without a path, the `compression` to offer (null
-// for none, true for what the library offers by itself, or parameters), `sizes` of whole
-// messages, sizes of messages in `fragments`, how to close (`closes`), and how to be
-// closed (`closed`). Says on stderr which row it is at, and in the end on stdout what was
-// agreed on.
+// for none, true for the default of the library, or parameters), `sizes` of whole messages,
+// sizes of messages in `fragments`, the closes of the client (`closes`) and of the server
+// (`closed`). Prints the current row to stderr, and finally the negotiated extensions to
+// stdout.
 
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -36,7 +36,7 @@ async function dial(rows, path) {
     const next = waiting.shift();
     next ? next.resolve(message) : messages.push(message);
   });
-  // Before any await, so that nothing is missed.
+  // Before any await, so that no event is missed.
   ws.ended = once(ws, 'close').then(([code, reason]) => {
     const error = new Error(`closed with ${code} ${reason}`);
     waiting.forEach((next) => next.reject(error));
@@ -75,7 +75,7 @@ async function whole(rows) {
   return ws.agreed;
 }
 
-// Messages in fragments, both ways, with pings between those that we send.
+// Messages in fragments, both ways, with pings between the sent fragments.
 async function fragmented(rows) {
   const ws = await dial(rows, '/fragments');
   for (const size of rows.fragments) {
@@ -96,7 +96,7 @@ async function fragmented(rows) {
   await close(ws, 1000, '');
 }
 
-// Pings both ways. The server says `pong` when it has its pong.
+// Pings both ways. The server sends `pong` after it has received a pong.
 async function pinged(rows) {
   const ws = await dial(rows, '/ping');
   row('ping from the server');
@@ -121,7 +121,7 @@ function ping(ws, payload) {
   return pong;
 }
 
-// Closing handshakes that we begin.
+// Closing handshakes that the client starts.
 async function closing(rows) {
   for (const [path, code, reason] of rows.closes) {
     row(`close with ${code} '${reason}'`);
@@ -129,7 +129,7 @@ async function closing(rows) {
   }
 }
 
-// Closing handshakes that the server begins.
+// Closing handshakes that the server starts.
 async function closed(rows) {
   for (const [path, code, reason] of rows.closed) {
     row(`being closed with ${code} '${reason}'`);

@@ -1,12 +1,12 @@
-# Does Python's `websockets`, as a client, get from a server what it asks for?
+# Does the client of Python's `websockets` work with a server?
 #
 # usage: client.py ROWS
 #
 # ROWS is JSON: the `url` of the server without a path, the `compression` to offer (null
-# for none, true for what the library offers by itself, or parameters), `sizes` of whole
-# messages, sizes of messages in `fragments`, how to close (`closes`), and how to be
-# closed (`closed`). Says on stderr which row it is at, and in the end on stdout what was
-# agreed on.
+# for none, true for the default of the library, or parameters), `sizes` of whole messages,
+# sizes of messages in `fragments`, the closes of the client (`closes`) and of the server
+# (`closed`). Prints the current row to stderr, and finally the negotiated extensions to
+# stdout.
 
 import asyncio
 import json

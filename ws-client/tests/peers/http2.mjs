@@ -1,9 +1,9 @@
-// Does node's `http2`, as a client, get a WebSocket out of a server (RFC 8441)?
+// Does a client with node's `http2` open WebSockets on a server (RFC 8441)?
 //
 // usage: node http2.mjs ROWS
 //
-// ROWS is JSON: the `url` of the server, http or https, and `sizes` of messages. Three sockets share a
-// connection. Says on stderr what it is at, and in the end on stdout how many it had.
+// ROWS is JSON: the `url` of the server, http or https, and `sizes` of messages. Three WebSockets share
+// one connection. Prints the progress to stderr, and finally the number of WebSockets to stdout.
 
 import { once } from 'node:events';
 import http2 from 'node:http2';
@@ -29,7 +29,7 @@ function frame(opcode, payload) {
   return Buffer.concat([head, Buffer.alloc(4), payload]);
 }
 
-// The payload of the next frame, whose opcode and length have to be these.
+// The payload of the next frame, which must have this opcode and length.
 async function expect(stream, opcode, size) {
   const head = await read(stream, size < 126 ? 2 : size < 65536 ? 4 : 10);
   same(0x80 | opcode, head[0]);
@@ -56,7 +56,7 @@ async function talk(session, rows, name) {
     stream.write(frame(2, binary(size)));
     same(binary(size), await expect(stream, 2, size));
   }
-  // The polite end: close frames, and then the end of the stream.
+  // Closes with close frames, and then ends the stream.
   stream.write(frame(8, Buffer.from([0x03, 0xe8])));
   same(Buffer.from([0x03, 0xe8]), await expect(stream, 8, 2));
   stream.end();
@@ -69,7 +69,7 @@ if (process.argv[2] === '--version') {
   console.log(`http2 of node ${process.versions.node}`);
 } else {
   const rows = JSON.parse(process.argv[2]);
-  // The certificate is nobody's but the server's.
+  // The certificate of the server is self-signed.
   const session = http2.connect(rows.url, { rejectUnauthorized: false });
   const [settings] = await once(session, 'remoteSettings');
   same(true, settings.enableConnectProtocol);

@@ -1,10 +1,10 @@
-// Does node's `http2`, as a server, carry the sockets of a client (RFC 8441)?
+// Does a server with node's `http2` work with a client (RFC 8441)?
 //
 // usage: node http2_server.mjs SETTINGS
 //
 // SETTINGS is JSON: a `key` and a `cert` in PEM, and whether extended CONNECT is `allowed`.
-// The frames are the business of `ws`. Prints `{"port": …}`; echoes, but on /sessions, where
-// the only message is how many connections there were. It ends when its input does.
+// `ws` encodes the frames. Prints `{"port": …}`. Echoes; on /sessions, sends the number of
+// connections as the only message. Exits at the end of its input.
 
 import http2 from 'node:http2';
 

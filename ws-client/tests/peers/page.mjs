@@ -1,9 +1,9 @@
-// Does a page in a browser get from a server what it asks for?
+// Does a page in a browser work with a server?
 //
 // usage: node page.mjs ROWS
 //
-// Opens the `page` of ROWS in headless Chromium, and has it run the rows (see page.html).
-// Prints what the page returns. $CHROMIUM says which browser, if not the one in $PATH.
+// Opens the `page` of ROWS in headless Chromium, which runs the rows (see page.html). Prints
+// the result of the page. $CHROMIUM is the path of the browser; the default is in $PATH.
 
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
@@ -44,7 +44,7 @@ if (process.argv[2] === '--version') {
   console.log(`${said} by playwright-core ${version} on node ${process.versions.node}`);
 } else {
   const rows = JSON.parse(process.argv[2]);
-  // Without these, it looks for its maker's servers, and starts nothing as root.
+  // Without these, the browser contacts its vendor's servers, and does not start as root.
   const running = await chromium.launch({
     executablePath,
     args: [
@@ -56,7 +56,7 @@ if (process.argv[2] === '--version') {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
-      // That of the server is nobody's but its own.
+      // The certificate of the server is self-signed.
       '--ignore-certificate-errors',
     ],
   });

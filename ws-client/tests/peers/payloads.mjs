@@ -1,20 +1,20 @@
-// What do the peers in node send, and is it what comes back?
+// Which payloads do the node peers send, and are the echoes correct?
 
 import { randomBytes } from 'node:crypto';
 
 const PHRASE = Buffer.from('Grüße aus 東京 🦀, and so on. ');
 
-// Blocks that come twice: one for each window of deflate that they just do not fit.
+// Repeated blocks: one for each deflate window that is just too small for it.
 const BLOCKS = [200, 300, 600, 1200, 2500, 5000, 10000, 20000];
 const UNIT = Buffer.concat(BLOCKS.map((size) => randomBytes(size)).flatMap((block) => [block, block]));
 
-// Text of this many bytes of UTF-8.
+// Text with this length in UTF-8.
 export function text(size) {
   const phrases = Math.floor(size / PHRASE.length);
   return Buffer.alloc(size, '.').fill(PHRASE, 0, phrases * PHRASE.length);
 }
 
-// Bytes that compress by half, in a window of 15 bits.
+// Bytes that compress by half with a window of 15 bits.
 export function binary(size) {
   return size === 0 ? Buffer.alloc(0) : Buffer.alloc(size, UNIT);
 }

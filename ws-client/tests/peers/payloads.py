@@ -1,10 +1,10 @@
-# What do the Python peers send, and is it what comes back?
+# Which payloads do the Python peers send, and are the echoes correct?
 
 import random
 
 PHRASE = "Grüße aus 東京 🦀, and so on. ".encode()
 
-# Blocks that come twice: one for each window of deflate that they just do not fit.
+# Repeated blocks: one for each deflate window that is just too small for it.
 BLOCKS = [200, 300, 600, 1200, 2500, 5000, 10000, 20000]
 
 

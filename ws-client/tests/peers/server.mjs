@@ -1,12 +1,11 @@
-// Does node's `ws`, as a server, understand a client?
+// Does the server of node's `ws` work with a client?
 //
 // usage: node server.mjs COMPRESSION
 //
-// COMPRESSION is JSON: null for none, true for what the library does by itself, or
-// parameters. Prints `{"port": …}`, and one line for each connection that has ended. What
-// it does depends on the path: /echo, /fragments (echoes in fragments), /ping (pings, and
-// says so when it has its pong), /close (with a code and a reason). It ends when its input
-// does.
+// COMPRESSION is JSON: null for none, true for the default of the library, or parameters.
+// Prints `{"port": …}`, and one line for each connection that has ended. The path selects
+// the behaviour: /echo, /fragments (echoes in fragments), /ping (pings, and reports the
+// pong), /close (with a code and a reason). Exits at the end of its input.
 
 import { WebSocketServer } from 'ws';
 

@@ -1,4 +1,4 @@
-//! What do several tests need: a TLS server with an authority of its own, and an echo.
+//! Which helpers do several tests share: a TLS server with its own authority, and an echo?
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use ws_client::{Conn, Dial, Error, Message, StatusCode};
 
-/// A certificate authority of our own.
+/// A certificate authority.
 pub(crate) struct Authority {
     pub(crate) root: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
@@ -50,13 +50,12 @@ impl Authority {
         roots
     }
 
-    /// A server on 127.0.0.1, which may insist on a certificate of the client's, and the
-    /// protocols that it speaks.
+    /// A TLS server on 127.0.0.1, which may require a client certificate, with ALPN protocols.
     pub(crate) fn server(&self, asks: bool, protocols: &[&str]) -> TlsAcceptor {
         self.server_of("127.0.0.1", asks, protocols)
     }
 
-    /// The same by another name.
+    /// The same, with another name.
     pub(crate) fn server_of(&self, name: &str, asks: bool, protocols: &[&str]) -> TlsAcceptor {
         let identity = self.identity(name);
         let builder = if asks {
@@ -72,7 +71,7 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// A client that trusts nobody else.
+    /// A client that trusts only this authority.
     pub(crate) fn client(&self) -> ClientConfig {
         ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth()
     }
@@ -82,7 +81,7 @@ pub(crate) async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Says everything again, until the end.
+/// Echoes all messages.
 pub(crate) async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
@@ -90,7 +89,7 @@ pub(crate) async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// Dials an echo, and hears one.
+/// Dials an echo server, and expects an echo.
 pub(crate) async fn say_hello(dial: Dial) {
     let conn = dial.connect().await.unwrap();
     hear(&conn, "hello").await;

@@ -1,0 +1,133 @@
+//! How does `ws bench` measure an echo server?
+
+mod args;
+mod load;
+mod report;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::select;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at, sleep_until};
+use ws_client::{Conn, Message, StatusCode};
+
+pub(crate) use self::args::BenchArgs;
+use self::load::Load;
+use self::report::{BenchReport, Measurement};
+use crate::connect_options::{complete_url, explain};
+use crate::latency::LatencyHistogram;
+use crate::listen;
+
+pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
+    let url = match &args.url {
+        Some(url) => complete_url(url),
+        None => format!("ws://{}", listen::start_echo().await?),
+    };
+    let message = message(&args)?;
+    let report = BenchReport::new(&args, &url, message.len());
+    let mut opened = LatencyHistogram::new()?;
+    let conns = connect_all(&args, &url, &mut opened).await?;
+    report.print_opened(&opened);
+    let load = Arc::new(Load::new(message, args.rate, args.pipeline)?);
+    let measurement = measure(&args, &load, &conns, &report).await?;
+    report.print_result(&args, &measurement, load.failures());
+    for conn in &conns {
+        conn.close_now();
+    }
+    let held = load.failures().is_empty() && measurement.echoed() > 0;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn message(args: &BenchArgs) -> Result<Message> {
+    let text = match &args.payload {
+        Some(payload) => payload.clone(),
+        None => "0123456789abcdef".chars().cycle().take(args.size).collect(),
+    };
+    ensure!(args.rate.is_none_or(|rate| rate > 0.0), "the rate must be more than 0 (--rate)");
+    Ok(if args.binary { Message::binary(text.into_bytes()) } else { Message::text(text) })
+}
+
+/// Opens all connections, at most 64 at a time.
+async fn connect_all(
+    args: &BenchArgs,
+    url: &str,
+    times: &mut LatencyHistogram,
+) -> Result<Vec<Conn>> {
+    let permits = Arc::new(Semaphore::new(64));
+    let mut opening = JoinSet::new();
+    let dial = args.options.dial(url)?;
+    for _ in 0..args.connections {
+        let (permits, url, dial) = (Arc::clone(&permits), url.to_owned(), dial.clone());
+        opening.spawn(async move {
+            let _permit = permits.acquire_owned().await?;
+            let began = Instant::now();
+            let conn = dial.connect().await.map_err(|error| explain(&error, &url))?;
+            anyhow::Ok((conn, began.elapsed()))
+        });
+    }
+    let mut conns = Vec::new();
+    let all = async {
+        while let Some(opened) = opening.join_next().await {
+            let (conn, time) = opened.context("a task failed")??;
+            times.add(time);
+            conns.push(conn);
+        }
+        Ok(())
+    };
+    select! {
+        all = all => all.map(|()| conns),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted before all connections were open"),
+    }
+}
+
+/// Sends on all connections, and collects the results every second.
+async fn measure(
+    args: &BenchArgs,
+    load: &Arc<Load>,
+    conns: &[Conn],
+    report: &BenchReport,
+) -> Result<Measurement> {
+    let began = Instant::now();
+    let start = began + args.warmup;
+    let end = start + args.duration;
+    let mut tasks = load.start(conns, began);
+    let mut measurement = Measurement::new()?;
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    select! {
+        () = sleep_until(start) => {}
+        _ = &mut interrupted => bail!("interrupted before anything was measured"),
+    }
+    // Discards the results of the warmup.
+    load.take_counters();
+    let mut ticks = interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
+    let mut since = start;
+    loop {
+        let more = select! {
+            now = ticks.tick() => now < end,
+            () = sleep_until(end) => false,
+            _ = &mut interrupted => false,
+        };
+        let now = Instant::now();
+        measurement.add(load.take_counters(), now - since);
+        since = now;
+        if !more {
+            break;
+        }
+        report.print_progress(&measurement);
+    }
+    tasks.abort_all();
+    while tasks.join_next().await.is_some() {}
+    let close_all = async {
+        for conn in conns {
+            // A lost connection was counted as a failure.
+            let _ = conn.close(StatusCode::NORMAL_CLOSURE, "").await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(2), close_all).await;
+    Ok(measurement)
+}

@@ -1,0 +1,213 @@
+//! How does `ws connect` use one connection, or one that reconnects?
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tokio::time::timeout;
+use ws_client::reconnect::{ConnectionFailure, ReconnectError, ReconnectState, SendQueueConfig};
+use ws_client::{Conn, Message, Reconnect, ReconnectingConn, StatusCode};
+
+use super::args::ConnectArgs;
+use super::screen::Screen;
+use crate::connect_options::{complete_url, explain};
+use crate::exit_code::describe_end;
+use crate::print::{error_chain, time};
+
+/// How long a pong is waited for before closing.
+pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub(super) struct Connection {
+    url: String,
+    kind: ConnectionKind,
+}
+
+#[derive(Clone)]
+enum ConnectionKind {
+    Single(Conn),
+    /// With the first connection.
+    Reconnecting(ReconnectingConn, Conn),
+}
+
+impl Connection {
+    pub(super) async fn open(args: &ConnectArgs, screen: &Screen) -> Result<Self> {
+        let url = args.url.clone();
+        let dial = args.options.dial(&url)?;
+        if !args.reconnect {
+            let conn = dial.connect().await.map_err(|error| explain(&error, &url))?;
+            print_response(args, &conn, screen);
+            return Ok(Self { url, kind: ConnectionKind::Single(conn) });
+        }
+        let mut reconnect = Reconnect::new(dial).send_queue(SendQueueConfig::at_least_once());
+        if let Some(attempts) = args.max_attempts {
+            reconnect = reconnect.max_attempts(attempts);
+        }
+        let reconnecting = reconnect.start();
+        let mut events = reconnecting.events();
+        while let Some(state) = events.next().await {
+            match state {
+                ReconnectState::Connected => break,
+                ReconnectState::Ended(error) => return Err(anyhow!(describe_error(&error, &url))),
+                other => report(&other, &url, screen),
+            }
+        }
+        let conn = reconnecting.connected().await;
+        let conn = conn.map_err(|error| anyhow!(describe_error(&error, &url)))?;
+        print_response(args, &conn, screen);
+        Ok(Self { url, kind: ConnectionKind::Reconnecting(reconnecting, conn) })
+    }
+
+    /// The address and what was negotiated.
+    pub(super) fn describe(&self) -> String {
+        let (ConnectionKind::Single(conn) | ConnectionKind::Reconnecting(_, conn)) = &self.kind;
+        let mut negotiated = vec![match conn.peer_addr() {
+            Some(address) => address.to_string(),
+            None => complete_url(&self.url),
+        }];
+        negotiated.extend(conn.subprotocol().map(|name| format!("subprotocol {name}")));
+        if conn.is_compressed() {
+            negotiated.push("compressed".to_owned());
+        }
+        negotiated.join(", ")
+    }
+
+    /// Prints when the connection is lost, and when it is open again.
+    pub(super) fn report_states(&self, screen: Arc<Screen>) {
+        let ConnectionKind::Reconnecting(reconnecting, _) = &self.kind else { return };
+        let (mut events, url) = (reconnecting.events(), self.url.clone());
+        tokio::spawn(async move {
+            // The first state was printed by `open`.
+            let _ = events.next().await;
+            while let Some(state) = events.next().await {
+                report(&state, &url, &screen);
+            }
+        });
+    }
+
+    /// The next message; `None` after the last one.
+    pub(super) async fn read(&self) -> Option<Message> {
+        match &self.kind {
+            ConnectionKind::Single(conn) => conn.read().await.ok(),
+            ConnectionKind::Reconnecting(reconnecting, _) => reconnecting.read().await.ok(),
+        }
+    }
+
+    /// Sends a message. `end` reports an error.
+    pub(super) async fn write(&self, message: Message) {
+        match &self.kind {
+            ConnectionKind::Single(conn) => drop(conn.write(message).await),
+            ConnectionKind::Reconnecting(reconnecting, _) => {
+                drop(reconnecting.write(message).await)
+            }
+        }
+    }
+
+    /// Pings, and describes the result.
+    pub(super) async fn ping(&self) -> String {
+        let conn = match &self.kind {
+            ConnectionKind::Single(conn) => conn.clone(),
+            ConnectionKind::Reconnecting(reconnecting, _) => match reconnecting.connected().await {
+                Ok(conn) => conn,
+                Err(error) => return error_chain(&error),
+            },
+        };
+        match conn.ping().await {
+            Ok(rtt) => format!("pong after {}", time(rtt)),
+            Err(error) => format!("no pong: {}", error_chain(&error)),
+        }
+    }
+
+    /// Waits until the server has received everything. Its replies before the pong have arrived
+    /// then, too. A single connection waits for `CONFIRM_TIMEOUT`, a reconnecting one without a
+    /// limit.
+    pub(super) async fn settle(&self) {
+        match &self.kind {
+            ConnectionKind::Single(conn) => {
+                let settled = async {
+                    let _ = conn.flush().await;
+                    let _ = conn.ping().await;
+                };
+                let _ = timeout(CONFIRM_TIMEOUT, settled).await;
+            }
+            ConnectionKind::Reconnecting(..) => self.confirm().await,
+        }
+    }
+
+    /// Waits until the server has confirmed all messages of a reconnecting connection.
+    pub(super) async fn confirm(&self) {
+        if let ConnectionKind::Reconnecting(reconnecting, _) = &self.kind {
+            // `end` reports an error.
+            let _ = reconnecting.flush().await;
+        }
+    }
+
+    pub(super) async fn close(&self, code: StatusCode, reason: &str) {
+        // `end` reports an error.
+        match &self.kind {
+            ConnectionKind::Single(conn) => drop(conn.close(code, reason).await),
+            ConnectionKind::Reconnecting(reconnecting, _) => {
+                drop(reconnecting.close(code, reason).await)
+            }
+        }
+    }
+
+    /// Waits for the end, and returns it as text and exit code.
+    pub(super) async fn end(&self) -> (String, ExitCode) {
+        let reconnecting = match &self.kind {
+            ConnectionKind::Single(conn) => return describe_end(&conn.closed().await),
+            ConnectionKind::Reconnecting(reconnecting, _) => reconnecting,
+        };
+        let (text, code) = match reconnecting.state() {
+            ReconnectState::Ended(ReconnectError::GaveUp(ConnectionFailure::Ended(ending))) => {
+                describe_end(&ending)
+            }
+            ReconnectState::Ended(ReconnectError::Closed) => {
+                ("closed".to_owned(), ExitCode::SUCCESS)
+            }
+            ReconnectState::Ended(error) => (describe_error(&error, &self.url), ExitCode::FAILURE),
+            _ => ("the connection is still open".to_owned(), ExitCode::FAILURE),
+        };
+        match reconnecting.undelivered().len() {
+            0 => (text, code),
+            1 => (format!("{text}; 1 message was not confirmed"), ExitCode::FAILURE),
+            many => (format!("{text}; {many} messages were not confirmed"), ExitCode::FAILURE),
+        }
+    }
+}
+
+/// Prints the response to the opening handshake, with `--verbose`.
+fn print_response(args: &ConnectArgs, conn: &Conn, screen: &Screen) {
+    if let Some(response) = conn.response().filter(|_| args.verbose) {
+        screen.response(&response);
+    }
+}
+
+/// Prints a state of a reconnecting connection.
+fn report(state: &ReconnectState, url: &str, screen: &Screen) {
+    match state {
+        ReconnectState::Waiting { failure, wait, .. } => {
+            let (why, wait) = (describe_failure(failure, url), wait.as_secs_f64());
+            screen.note(&format!("{why}; next attempt in {wait:.1} s"));
+        }
+        ReconnectState::Connected => screen.note("reconnected"),
+        // The wait announces the next attempt, and `end` reports the end.
+        _ => {}
+    }
+}
+
+fn describe_error(error: &ReconnectError, url: &str) -> String {
+    match error {
+        ReconnectError::GaveUp(failure) => describe_failure(failure, url),
+        other => error_chain(other),
+    }
+}
+
+fn describe_failure(failure: &ConnectionFailure, url: &str) -> String {
+    match failure {
+        ConnectionFailure::Dial(error) => format!("{:#}", explain(error, url)),
+        ConnectionFailure::Ended(ending) => describe_end(ending).0,
+        other => error_chain(other),
+    }
+}

@@ -1,0 +1,144 @@
+//! How does `ws connect` exchange messages between a user or a pipe and a server?
+
+mod args;
+mod connection;
+mod hex;
+mod json;
+mod line_editor;
+mod piped_input;
+mod screen;
+mod user_input;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use tokio::select;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, sleep, sleep_until};
+use ws_client::{Message, StatusCode};
+
+pub(crate) use self::args::ConnectArgs;
+use self::connection::{CONFIRM_TIMEOUT, Connection};
+use self::screen::Screen;
+use self::user_input::UserInput;
+use crate::print;
+
+pub(crate) async fn run(args: ConnectArgs) -> Result<ExitCode> {
+    let interactive = print::is_interactive() && !args.pipe.binary && !args.pipe.null;
+    // Connects before the prompt, so that an error is printed without one.
+    let mut screen = Screen::new(&args, interactive);
+    let connection = select! {
+        connection = Connection::open(&args, &screen) => connection?,
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+    };
+    let input = if interactive {
+        screen.note(&format!("connected ({}); /help, Ctrl-D closes", connection.describe()));
+        let (input, terminal) = line_editor::start()?;
+        screen.show_above_prompt(terminal);
+        input
+    } else {
+        screen.note(&format!("connected ({})", connection.describe()));
+        piped_input::start(args.pipe.binary, args.pipe.null)
+    };
+    let screen = Arc::new(screen);
+    connection.report_states(Arc::clone(&screen));
+    let ended = exchange_messages(&args, connection, Arc::clone(&screen), input, interactive).await;
+    screen.finish(ended.as_ref().map_or("", |(text, _)| text.as_str()));
+    ended.map(|(_, code)| code)
+}
+
+/// Sends and prints messages until the end, and returns that as text and exit code.
+async fn exchange_messages(
+    args: &ConnectArgs,
+    connection: Connection,
+    screen: Arc<Screen>,
+    input: Receiver<UserInput>,
+    interactive: bool,
+) -> Result<(String, ExitCode)> {
+    let first: Vec<_> = args.message.iter().map(|text| Message::text(text.as_str())).collect();
+    let sending = send(first, input, connection.clone(), Arc::clone(&screen), interactive);
+    let mut sending = tokio::spawn(sending);
+    let mut sent = false;
+    let (mut received, mut silent_until) = (0, None);
+    loop {
+        select! {
+            message = connection.read() => {
+                let Some(message) = message else { return Ok(connection.end().await) };
+                received += 1;
+                if !screen.message(&message) || args.pipe.count == Some(received) {
+                    break wait_for_confirmation(&connection).await;
+                }
+                silent_until = silent_until.map(|_| Instant::now() + args.pipe.wait);
+            }
+            done = &mut sending, if !sent => {
+                sent = true;
+                done??;
+                if interactive {
+                    break wait_for_confirmation(&connection).await;
+                }
+                if !args.pipe.stay && args.pipe.count.is_none() {
+                    silent_until = Some(Instant::now() + args.pipe.wait);
+                }
+            }
+            () = until(silent_until) => break,
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    connection.close(StatusCode::NORMAL_CLOSURE, "").await;
+    Ok(connection.end().await)
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the server has confirmed all messages, but not for long: the input has not ended, so
+/// a user or a program is waiting.
+async fn wait_for_confirmation(connection: &Connection) {
+    select! {
+        () = connection.confirm() => {}
+        // Pongs are received only while messages are read.
+        () = async { while connection.read().await.is_some() {} } => {}
+        () = sleep(CONFIRM_TIMEOUT) => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Sends the input until its end. Runs concurrently with reading, since a server may not read
+/// while its messages are not read.
+async fn send(
+    first: Vec<Message>,
+    mut input: Receiver<UserInput>,
+    connection: Connection,
+    screen: Arc<Screen>,
+    interactive: bool,
+) -> Result<()> {
+    for message in first {
+        connection.write(message).await;
+    }
+    while let Some(typed) = input.recv().await {
+        match typed {
+            UserInput::Message(message) => connection.write(message).await,
+            UserInput::Ping => {
+                let (connection, screen) = (connection.clone(), Arc::clone(&screen));
+                tokio::spawn(async move { screen.note(&connection.ping().await) });
+            }
+            UserInput::Close(code, reason) => {
+                connection.close(code, &reason).await;
+                // The reader reports the end.
+                return std::future::pending().await;
+            }
+            UserInput::Help => screen.note(line_editor::HELP),
+            UserInput::Invalid(problem) if interactive => screen.note(&problem),
+            UserInput::Invalid(problem) => return Err(anyhow!(problem)),
+        }
+    }
+    if !interactive {
+        connection.settle().await;
+    }
+    Ok(())
+}

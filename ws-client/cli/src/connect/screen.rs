@@ -1,0 +1,140 @@
+//! How are received messages and notes printed?
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use jiff::Zoned;
+use ws_client::Message;
+use ws_client::http::Response;
+
+use super::args::{ConnectArgs, PrettyMode};
+use super::line_editor::Terminal;
+use super::{hex, json};
+use crate::print::{self, Style, escape_control, peer_text};
+
+pub(super) struct Screen {
+    /// The prompt, above which messages are printed.
+    terminal: Option<Terminal>,
+    interactive: bool,
+    style: Style,
+    timestamps: bool,
+    pretty: bool,
+    quiet: bool,
+    binary: bool,
+    end: &'static str,
+}
+
+impl Screen {
+    pub(super) fn new(args: &ConnectArgs, interactive: bool) -> Self {
+        let pretty = match args.pretty {
+            PrettyMode::Auto => interactive,
+            PrettyMode::Always => true,
+            PrettyMode::Never => false,
+        };
+        Self {
+            terminal: None,
+            interactive,
+            style: if interactive { Style::of(&io::stdout()) } else { Style::plain() },
+            timestamps: args.timestamps,
+            pretty,
+            quiet: args.quiet,
+            binary: args.pipe.binary,
+            end: if args.pipe.null { "\0" } else { "\n" },
+        }
+    }
+
+    pub(super) fn show_above_prompt(&mut self, terminal: Terminal) {
+        self.terminal = Some(terminal);
+    }
+
+    /// Prints a message. Returns `false` if the output is closed.
+    pub(super) fn message(&self, message: &Message) -> bool {
+        if self.interactive {
+            let text = self.format_message(message);
+            return self.above_prompt(text);
+        }
+        let mut out = io::stdout().lock();
+        let written = match message.as_text() {
+            _ if self.binary => out.write_all(message.as_bytes()),
+            Some(text) => {
+                let text = self.pretty(text);
+                write!(out, "{}{text}{}", self.time(), self.end)
+            }
+            None => write!(out, "{}{}{}", self.time(), hex::line(message.as_bytes()), self.end),
+        };
+        written.and_then(|()| out.flush()).is_ok()
+    }
+
+    /// Prints a note, unless `--quiet`.
+    pub(super) fn note(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.interactive {
+            self.above_prompt(self.format_note(text));
+        } else {
+            print::note(format_args!("{}{text}", self.time()));
+        }
+    }
+
+    /// Prints the response to the opening handshake.
+    pub(super) fn response(&self, response: &Response<()>) {
+        let mut text = format!("{:?} {}", response.version(), response.status());
+        for (name, value) in response.headers() {
+            let _ = write!(text, "\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+        print::note(format_args!("{text}\n"));
+    }
+
+    /// Prints the last note, and restores the terminal.
+    pub(super) fn finish(&self, text: &str) {
+        match &self.terminal {
+            Some(terminal) => terminal.finish(self.format_note(text)),
+            None => self.note(text),
+        }
+    }
+
+    fn format_message(&self, message: &Message) -> String {
+        let (mark, time) = (self.style.name("<"), self.time());
+        match message.as_text() {
+            Some(text) => format!("{time}{mark} {}\n", self.pretty(text)),
+            None => {
+                let dump = hex::dump(message.as_bytes());
+                format!(
+                    "{time}{mark} {}\n{dump}",
+                    self.style.dim(format!("{} bytes", message.len()))
+                )
+            }
+        }
+    }
+
+    fn format_note(&self, text: &str) -> String {
+        if self.quiet || text.is_empty() {
+            return String::new();
+        }
+        format!("{}{}\n", self.time(), self.style.dim(escape_control(text)))
+    }
+
+    fn pretty(&self, text: &str) -> String {
+        let indented = if self.pretty { json::pretty(text, self.style) } else { None };
+        indented.unwrap_or_else(|| peer_text(text).into_owned())
+    }
+
+    fn above_prompt(&self, text: String) -> bool {
+        match &self.terminal {
+            Some(terminal) => terminal.print(text),
+            None => {
+                let mut out = io::stdout().lock();
+                out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+            }
+        }
+    }
+
+    fn time(&self) -> String {
+        if self.timestamps {
+            format!("{} ", self.style.dim(Zoned::now().strftime("%H:%M:%S%.3f")))
+        } else {
+            String::new()
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Which options do all subcommands that connect have?
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use clap::{Args, ValueEnum};
+use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive};
+
+use crate::print::error_chain;
+use crate::tls;
+
+/// The options of all subcommands that connect.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Opening the connection")]
+pub(crate) struct ConnectOptions {
+    /// Sends a header; may be repeated
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = header)]
+    header: Vec<(String, String)>,
+    /// Offers a subprotocol, in order of preference; may be repeated
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
+    subprotocol: Vec<String>,
+    /// Sends an Origin header, such as https://example.com
+    #[arg(short, long, value_name = "URL")]
+    origin: Option<String>,
+    /// Offers compression (permessage-deflate)
+    #[arg(short, long, value_name = "HOW", num_args = 0..=1, default_missing_value = "takeover", require_equals = true)]
+    compress: Option<CompressionMode>,
+    /// Uses a proxy, such as http://user:password@host:3128 or socks5h://host:1080; the default
+    /// is the environment
+    #[arg(short = 'x', long, value_name = "URL")]
+    proxy: Option<String>,
+    /// Uses HTTP/2 for wss:// if the server supports it, with one connection for all WebSockets.
+    /// ws:// uses HTTP/1.1
+    #[arg(long)]
+    http2: bool,
+    /// Does not verify the certificate of the server
+    #[arg(short = 'k', long)]
+    insecure: bool,
+    /// Trusts only the root certificates in this PEM file
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// Presents the client certificate in this PEM file; its key is there too, or in --key
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert, as PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The timeout for opening the connection
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    connect_timeout: Duration,
+    /// The maximum length of a received message
+    #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
+    max_size: usize,
+    /// Pings the server after this idle time, and waits as long for the pong
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    keepalive: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CompressionMode {
+    /// With context takeover
+    Takeover,
+    /// Without context takeover
+    NoTakeover,
+}
+
+impl CompressionMode {
+    pub(crate) const fn settings(self) -> Compression {
+        match self {
+            Self::Takeover => Compression::context_takeover(),
+            Self::NoTakeover => Compression::no_context_takeover(),
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// The settings to dial a URL.
+    pub(crate) fn dial(&self, url: &str) -> Result<Dial> {
+        let mut config = Config::new().read_limit(self.max_size);
+        if let Some(how) = self.compress {
+            config = config.compression(how.settings());
+        }
+        if let Some(interval) = self.keepalive {
+            config = config.keepalive(Keepalive::every(interval));
+        }
+        let mut dial = Dial::new(complete_url(url))
+            .subprotocols(&self.subprotocol)
+            .config(config)
+            .connect_timeout(self.connect_timeout);
+        for (name, value) in &self.header {
+            dial = dial.header(name.as_str(), value.as_str());
+        }
+        if let Some(origin) = &self.origin {
+            dial = dial.origin(origin.as_str());
+        }
+        let dialer = self.dialer()?;
+        Ok(dial.dialer(&if self.http2 { dialer.http2() } else { dialer }))
+    }
+
+    /// The same, over HTTP/2 only.
+    pub(crate) fn dial_http2(&self, url: &str) -> Result<Dial> {
+        Ok(self.dial(url)?.dialer(&self.dialer()?.http2_only()))
+    }
+
+    /// The same, over HTTP/1.1 only.
+    pub(crate) fn dial_http1(&self, url: &str) -> Result<Dial> {
+        Ok(self.dial(url)?.dialer(&self.dialer()?))
+    }
+
+    pub(crate) const fn has_origin(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    pub(crate) fn subprotocols(&self) -> &[String] {
+        &self.subprotocol
+    }
+
+    pub(crate) const fn with_compression(mut self) -> Self {
+        if self.compress.is_none() {
+            self.compress = Some(CompressionMode::Takeover);
+        }
+        self
+    }
+
+    fn dialer(&self) -> Result<Dialer> {
+        let mut dialer = Dialer::new();
+        if let Some(proxy) = &self.proxy {
+            dialer = dialer.proxy(proxy);
+        }
+        if self.insecure || self.cacert.is_some() || self.cert.is_some() {
+            let (cacert, cert, key) = (&self.cacert, &self.cert, &self.key);
+            let (cacert, cert, key) = (cacert.as_deref(), cert.as_deref(), key.as_deref());
+            dialer = dialer.tls(tls::config(self.insecure, cacert, cert, key)?);
+        }
+        Ok(dialer)
+    }
+}
+
+/// Completes a URL without a scheme, such as `localhost:9000` or `:9000`.
+pub(crate) fn complete_url(url: &str) -> String {
+    if url.contains("://") {
+        url.to_owned()
+    } else if url.starts_with(':') {
+        format!("ws://localhost{url}")
+    } else {
+        format!("ws://{url}")
+    }
+}
+
+/// Describes why dialling failed, with the option to change.
+pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
+    let url = complete_url(url);
+    if let Some(response) = error.refused_response() {
+        let body = response.body_text();
+        let body = body.trim();
+        let body = if body.is_empty() { String::new() } else { format!("\n{body}") };
+        let hint = match response.status.as_u16() {
+            401 => " (--header 'Authorization: …', or user:password@ in the URL)",
+            403 => " (it may require --origin, or credentials by --header)",
+            300..=399 => " (the redirect was not followed)",
+            200..=299 | 404 | 405 => " (no WebSocket at this path)",
+            400 | 426 => " (it may require --subprotocol)",
+            _ => "",
+        };
+        return anyhow!("{url} refused with {}{hint}{body}", response.status);
+    }
+    let text = error_chain(error);
+    let hint = match error {
+        DialError::Tls(_) if text.to_lowercase().contains("certificate") => {
+            " (--cacert FILE trusts its issuer, --insecure skips the verification)"
+        }
+        DialError::Tls(_) => " (is it ws:// rather than wss://?)",
+        DialError::Proxy(_) => " (--proxy, or the environment)",
+        DialError::Timeout(_) => " (--connect-timeout)",
+        DialError::Header(_) => " (--header)",
+        DialError::Subprotocol(_) => " (--subprotocol)",
+        _ => "",
+    };
+    // These name settings of the library.
+    let text = text.replace(" (`Dial::connect_timeout`)", "");
+    let text = text.replace(" (`Dial::subprotocols`)", "");
+    anyhow!("cannot connect to {url}: {text}{hint}")
+}
+
+pub(crate) fn header(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let text = text.strip_suffix('s').unwrap_or(text);
+    let seconds = text.parse::<f64>().map_err(|_| "write seconds, such as 5 or 0.5")?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "write seconds, such as 5 or 0.5")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_is_optional() {
+        for (typed, expected) in [
+            ("localhost:9000", "ws://localhost:9000"),
+            (":9000/chat", "ws://localhost:9000/chat"),
+            ("example.com", "ws://example.com"),
+            ("wss://example.com", "wss://example.com"),
+        ] {
+            assert_eq!(complete_url(typed), expected);
+        }
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("5s"), Ok(Duration::from_secs(5)));
+        for bad in ["", "-1", "soon", "1e400"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

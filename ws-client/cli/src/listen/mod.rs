@@ -1,0 +1,85 @@
+//! How does `ws listen` accept connections, and stop?
+
+mod args;
+mod exec;
+mod server;
+mod tls_server;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio::select;
+use tokio_rustls::TlsAcceptor;
+use ws_client::{Conn, Error};
+use ws_core::{AcceptOptions, Drain, Tracker};
+
+pub(crate) use self::args::ListenArgs;
+use self::server::ListenServer;
+use crate::print;
+
+pub(crate) async fn run(args: ListenArgs) -> Result<ExitCode> {
+    let listener = TcpListener::bind(args.address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", args.address))?;
+    let tls = match &args.cert {
+        Some(cert) => Some(tls_server::acceptor(cert, args.key.as_deref())?),
+        None => None,
+    };
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    print::note(format_args!("listening on {scheme}://{}", listener.local_addr()?));
+    let tracker = Tracker::new();
+    let server = Arc::new(ListenServer::new(args, &tracker));
+    select! {
+        () = accept_all(&listener, &server, tls.as_ref()) => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    // A second Ctrl-C exits at once.
+    select! {
+        _ = tracker.drain(Drain::within(Duration::from_secs(5))) => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn accept_all(listener: &TcpListener, server: &Arc<ListenServer>, tls: Option<&TlsAcceptor>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let (server, tls) = (Arc::clone(server), tls.cloned());
+                tokio::spawn(async move {
+                    match tls {
+                        None => server.serve_stream(stream, peer).await,
+                        Some(tls) => tls_server::serve_stream(&server, &tls, stream, peer).await,
+                    }
+                });
+            }
+            // For example, out of file descriptors. Open connections go on.
+            Err(error) => {
+                print::note(format_args!("cannot accept: {error}"));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Starts an echo server on a free local port, and returns its address.
+pub(crate) async fn start_echo() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async { Conn::serve(stream, &AcceptOptions::new(), echo).await });
+        }
+    });
+    Ok(address)
+}
+
+async fn echo(conn: Conn) -> Result<(), Error> {
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}

@@ -1,0 +1,127 @@
+//! How does `ws listen` serve one connection: echo, broadcast, print, close, or run a command?
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use ws_client::{Compression, Config, Conn, Message};
+use ws_core::{AcceptOptions, Origin, Prepared, Tracker};
+
+use super::args::ListenArgs;
+use super::exec;
+use crate::connect_options::CompressionMode;
+use crate::exit_code::describe_end;
+use crate::print::{self, error_chain};
+
+pub(super) struct ListenServer {
+    args: ListenArgs,
+    pub(super) options: AcceptOptions,
+    /// The connections that receive broadcasts, by their id.
+    receivers: Mutex<HashMap<u64, Conn>>,
+    /// Broadcast messages that a slow connection did not take.
+    missed: AtomicU64,
+}
+
+impl ListenServer {
+    pub(super) fn new(args: ListenArgs, tracker: &Tracker) -> Self {
+        let compression = args.compress.map_or(Compression::off(), CompressionMode::settings);
+        let config = Config::new().read_limit(args.max_size).compression(compression);
+        let mut options =
+            AcceptOptions::new().config(config).subprotocols(&args.subprotocol).tracker(tracker);
+        if args.any_origin {
+            options = options.origin(Origin::any());
+        } else if !args.origin.is_empty() {
+            options = options.origin(Origin::patterns(&args.origin));
+        }
+        Self { args, options, receivers: Mutex::default(), missed: AtomicU64::new(0) }
+    }
+
+    pub(super) async fn serve_stream(&self, stream: TcpStream, peer: SocketAddr) {
+        let served = Conn::serve(stream, &self.options, |conn| self.serve(conn, peer)).await;
+        self.report(peer, served);
+    }
+
+    /// Prints why a connection could not be opened.
+    pub(super) fn report<E: std::error::Error + 'static>(
+        &self,
+        peer: SocketAddr,
+        served: Result<(), E>,
+    ) {
+        if let Err(error) = served {
+            self.note(format_args!("{peer}: {}", error_chain(&error)));
+        }
+    }
+
+    pub(super) async fn serve(&self, conn: Conn, peer: SocketAddr) -> Result<()> {
+        // Over HTTP/2, the URI has a host.
+        let request_uri = conn.request().and_then(|it| Some(it.uri.path_and_query()?.to_string()));
+        let request_uri = request_uri.unwrap_or_default();
+        self.note(format_args!("{peer}: connected, {request_uri}"));
+        let served = self.exchange(&conn, peer, &request_uri).await;
+        let messages = conn.stats().messages_in;
+        let end = match conn.ending() {
+            Some(ending) => describe_end(&ending).0,
+            None => "closing".to_owned(),
+        };
+        self.note(format_args!("{peer}: {end}, after {messages} messages"));
+        self.receivers.lock().remove(&conn.id());
+        served
+    }
+
+    async fn exchange(&self, conn: &Conn, peer: SocketAddr, request_uri: &str) -> Result<()> {
+        if let Some((code, reason)) = &self.args.close {
+            // The client may have gone.
+            let _ = conn.close(*code, reason).await;
+            return Ok(());
+        }
+        if let Some((program, arguments)) = self.args.command.split_first() {
+            return exec::run(conn, program, arguments, peer, request_uri).await;
+        }
+        if self.args.broadcast {
+            self.receivers.lock().insert(conn.id(), conn.clone());
+        }
+        // `serve` reports the end.
+        while let Ok(message) = conn.read().await {
+            if self.args.print && !print_message(&message) {
+                break;
+            }
+            if self.args.broadcast {
+                self.broadcast(conn, message);
+            } else if !self.args.sink && conn.write(message).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a message to all other connections. A slow connection misses it.
+    fn broadcast(&self, from: &Conn, message: Message) {
+        let message = Prepared::new(message);
+        let receivers = self.receivers.lock();
+        for conn in receivers.values().filter(|conn| conn.id() != from.id()) {
+            if conn.try_write_prepared(&message).is_err() && conn.ending().is_none() {
+                let missed = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
+                // Prints at powers of two.
+                if missed.is_power_of_two() {
+                    self.note(format_args!("{missed} messages missed by slow connections"));
+                }
+            }
+        }
+    }
+
+    pub(super) fn note(&self, text: std::fmt::Arguments<'_>) {
+        if !self.args.quiet {
+            print::note(text);
+        }
+    }
+}
+
+fn print_message(message: &Message) -> bool {
+    match message.as_text() {
+        Some(text) => print::out(format_args!("{}", print::peer_text(text))),
+        None => print::out(format_args!("({} bytes)", message.len())),
+    }
+}

@@ -1,0 +1,131 @@
+//! What is the round-trip time to a server?
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::select;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use ws_client::{Conn, Error, StatusCode};
+
+use crate::connect_options::{ConnectOptions, complete_url, explain, seconds};
+use crate::latency::LatencyHistogram;
+use crate::print::{self, error_chain, time};
+
+/// Pings a server over one connection, and prints the round-trip times.
+///
+/// Ctrl-C stops with a summary. Every WebSocket server answers pings. Exits with 1 if a pong is
+/// missing or the connection fails.
+#[derive(clap::Args)]
+#[command(after_help = HELP, after_long_help = HELP)]
+pub(crate) struct PingArgs {
+    /// The URL: ws://… or wss://…; ws:// is the default
+    url: String,
+    /// Stops after N pings
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u64>,
+    /// The interval between pings
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    interval: Duration,
+    /// The timeout of a pong
+    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+    /// The payload length of a ping, 8 to 125
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = clap::value_parser!(u8).range(8..=125))]
+    size: u8,
+    /// Prints only the summary
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    options: ConnectOptions,
+}
+
+const HELP: &str = "\
+Examples:
+  ws ping localhost:9000
+  ws ping -n 100 -i 0.05 -q wss://example.com/chat
+  ws ping --size 125 wss://example.com/chat";
+
+pub(crate) async fn run(args: PingArgs) -> Result<ExitCode> {
+    let dial = args.options.dial(&args.url)?;
+    let began = Instant::now();
+    let conn = dial.connect().await.map_err(|error| explain(&error, &args.url))?;
+    let url = complete_url(&args.url);
+    let opened = time(began.elapsed());
+    print::out(format_args!("{url}: {} bytes a ping; opened in {opened}", args.size));
+    let results = PingResults { sent: 0, times: LatencyHistogram::new()? };
+    let (results, ended) = ping_all(&args, &conn, results).await;
+    print_summary(&url, &results);
+    if let Some(error) = ended {
+        return Err(error).context("the connection ended");
+    }
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await.ok();
+    let all = results.sent > 0 && results.times.count() == results.sent;
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct PingResults {
+    sent: u64,
+    times: LatencyHistogram,
+}
+
+/// Pings until the count is reached, the connection ends, or Ctrl-C.
+async fn ping_all(
+    args: &PingArgs,
+    conn: &Conn,
+    mut results: PingResults,
+) -> (PingResults, Option<Error>) {
+    // Discards messages. Pongs are received only while messages are read.
+    let reading = async {
+        loop {
+            if let Err(error) = conn.read().await {
+                return error;
+            }
+        }
+    };
+    let pinging = async {
+        let mut ticks = interval(args.interval.max(Duration::from_micros(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while args.count.is_none_or(|count| results.sent < count) {
+            ticks.tick().await;
+            if !ping(args, conn, &mut results).await {
+                return;
+            }
+        }
+    };
+    let ended = select! {
+        () = pinging => None,
+        error = reading => Some(error),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    (results, ended)
+}
+
+/// Sends one ping. Returns `false` if the output is closed.
+async fn ping(args: &PingArgs, conn: &Conn, results: &mut PingResults) -> bool {
+    let number = results.sent + 1;
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(usize::from(args.size), 0);
+    let answered = timeout(args.timeout, conn.ping_with(payload)).await;
+    // An interrupted ping does not count.
+    results.sent = number;
+    let line = match answered {
+        Ok(Ok(rtt)) => {
+            results.times.add(rtt);
+            format!("pong {number}: {}", time(rtt))
+        }
+        Ok(Err(error)) => format!("pong {number}: {}", error_chain(&error)),
+        Err(_) => format!("pong {number}: none within {} (--timeout)", time(args.timeout)),
+    };
+    args.quiet || print::out(format_args!("{line}"))
+}
+
+fn print_summary(url: &str, results: &PingResults) {
+    let (sent, received) = (results.sent, results.times.count());
+    let lost = sent - received;
+    print::out(format_args!("\n{url}: {sent} pings, {received} pongs, {lost} missing"));
+    if received > 0 {
+        let (names, times) = results.times.table();
+        print::out(format_args!("{names}\n{times}"));
+    }
+}

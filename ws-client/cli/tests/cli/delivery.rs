@@ -1,0 +1,214 @@
+//! Does the send queue keep its delivery guarantee when the server is killed repeatedly?
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use ws_client::reconnect::{Backoff, ReconnectState, SendQueueConfig};
+use ws_client::{Dial, Reconnect, ReconnectingConn, StatusCode};
+
+use crate::program::{Server, run, signal, ws};
+
+const MESSAGES: u64 = 10_000;
+const KILLS: u64 = 20;
+
+/// A server that prints each message before it reads the next one. A pong confirms that all
+/// messages before the ping were printed.
+struct Victim {
+    server: Server,
+    printed: BufReader<ChildStdout>,
+}
+
+impl Victim {
+    fn start(address: &str) -> Self {
+        let mut server = Server::start_at(address, &["-q", "--sink", "--print"]);
+        let printed = BufReader::new(server.child.stdout.take().unwrap());
+        Self { server, printed }
+    }
+
+    /// The next printed number; `None` at the end of the output.
+    fn next(&mut self) -> Option<u64> {
+        let mut line = String::new();
+        let read = self.printed.read_line(&mut line).unwrap();
+        (read > 0).then(|| line.trim().parse().unwrap())
+    }
+}
+
+/// Returns the messages that each server has read, in order, and the last server, which must still
+/// send pongs.
+fn receive_and_kill(mut victim: Victim) -> (Vec<Vec<u64>>, Victim) {
+    let address = victim.server.address().to_owned();
+    let mut runs = Vec::new();
+    for kill in 1..=KILLS + 1 {
+        // The last server is not killed.
+        let until = if kill > KILLS { MESSAGES - 1 } else { kill * MESSAGES / (KILLS + 2) };
+        let mut run = Vec::new();
+        while let Some(number) = victim.next() {
+            run.push(number);
+            if number >= until {
+                break;
+            }
+        }
+        if kill <= KILLS {
+            // SIGKILL: no close frame, no flush.
+            victim.server.child.kill().unwrap();
+            run.extend(std::iter::from_fn(|| victim.next()));
+            victim.server.child.wait().unwrap();
+            victim = Victim::start(&address);
+        }
+        runs.push(run);
+    }
+    (runs, victim)
+}
+
+/// Writes all numbers while servers are killed. Returns the received messages and the number of
+/// attempts.
+async fn deliver(queue: SendQueueConfig) -> (Vec<Vec<u64>>, u64) {
+    let victim = Victim::start("127.0.0.1:0");
+    let dial = Dial::new(&victim.server.url);
+    let (first, max) = (Duration::from_millis(20), Duration::from_millis(200));
+    // A small capacity, so that writing continues during the whole test.
+    let conn = Reconnect::new(dial)
+        .backoff(Backoff::new().first(first).max(max))
+        .send_queue(queue.capacity(100 * 68))
+        .start();
+    let receiving = tokio::task::spawn_blocking(|| receive_and_kill(victim));
+    let attempts = tokio::spawn(count_attempts(conn.clone()));
+    let reading = tokio::spawn({
+        let conn = conn.clone();
+        // Pongs are received only while messages are read.
+        async move { conn.read().await.unwrap_err() }
+    });
+    let all = async {
+        for number in 0..MESSAGES {
+            conn.write(number.to_string()).await.unwrap();
+        }
+        let received = receiving.await.unwrap();
+        conn.flush().await.unwrap();
+        assert!(conn.undelivered().is_empty());
+        received
+    };
+    let (runs, _victim) = timeout(Duration::from_secs(100), all).await.unwrap();
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    reading.await.unwrap();
+    (runs, attempts.await.unwrap())
+}
+
+async fn count_attempts(conn: ReconnectingConn) -> u64 {
+    let mut events = conn.events();
+    drop(conn);
+    let mut attempts = 0;
+    while let Some(state) = events.next().await {
+        attempts += u64::from(matches!(state, ReconnectState::Connecting { .. }));
+    }
+    attempts
+}
+
+/// In each run, the numbers are consecutive: on one connection, no message is lost or repeated.
+fn check_runs(runs: &[Vec<u64>]) {
+    assert_eq!(runs.len() as u64, KILLS + 1);
+    for run in runs {
+        for pair in run.windows(2) {
+            assert_eq!(pair[0] + 1, pair[1]);
+        }
+    }
+}
+
+/// At least one attempt for each kill, and at most one every 100 to 200 ms. A loop without a wait
+/// would make thousands.
+fn check_attempts(attempts: u64) {
+    assert!((KILLS..50 * KILLS).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_least_once_loses_no_message() {
+    let (runs, attempts) = deliver(SendQueueConfig::at_least_once()).await;
+    check_runs(&runs);
+    check_attempts(attempts);
+    let mut next = 0;
+    for number in runs.iter().flatten() {
+        // A run starts at the next number or before it.
+        assert!(*number <= next, "{next} is lost, {number} came");
+        next = next.max(number + 1);
+    }
+    assert_eq!(next, MESSAGES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_most_once_repeats_no_message() {
+    let (runs, attempts) = deliver(SendQueueConfig::at_most_once()).await;
+    check_runs(&runs);
+    check_attempts(attempts);
+    let all: Vec<_> = runs.concat();
+    assert!(all.is_sorted_by(|one, next| one < next), "something came twice");
+    assert_eq!((all.first(), all.last()), (Some(&0), Some(&(MESSAGES - 1))));
+}
+
+/// More lines than a pipe buffers, so that some are read before all are written.
+fn lines() -> String {
+    (0..2000).map(|number| format!("{number:0>100}\n")).collect()
+}
+
+/// Starts `ws connect --reconnect`, kills its server, and waits until it has noticed.
+fn connect_and_kill_server(args: &[&str]) -> (String, Child, BufReader<ChildStderr>) {
+    let mut server = Server::start(&["-q"]);
+    let mut command = ws(&[&["connect", "--reconnect", &server.url], args].concat());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    hear(&mut said, "connected (");
+    server.child.kill().unwrap();
+    hear(&mut said, "; next attempt in ");
+    (server.address().to_owned(), child, said)
+}
+
+fn hear(said: &mut BufReader<ChildStderr>, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "no {text}");
+    }
+}
+
+fn check_unconfirmed(mut child: Child, mut said: BufReader<ChildStderr>) {
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains(" messages were not confirmed"), "{rest}");
+}
+
+#[test]
+fn a_pipe_waits_for_all_confirmations() {
+    let (address, mut child, _said) = connect_and_kill_server(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines().as_bytes()).unwrap();
+    drop(stdin);
+    let _server = Server::start_at(&address, &["-q"]);
+    let mut echoed = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut echoed).unwrap();
+    assert!(echoed == lines());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn unconfirmed_messages_are_reported() {
+    // Interrupted while it waits for the next attempt.
+    let (_, mut child, said) = connect_and_kill_server(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines().as_bytes()).unwrap();
+    drop(stdin);
+    signal("INT", child.id());
+    check_unconfirmed(child, said);
+    // After the last attempt.
+    let (_, mut child, said) = connect_and_kill_server(&["--max-attempts", "3"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines().as_bytes()).unwrap();
+    drop(stdin);
+    check_unconfirmed(child, said);
+    // Confirmed messages are not reported.
+    let server = Server::start(&["-q"]);
+    let connect = |args: &[&str]| run(&[&["connect", "-r", &server.url], args].concat(), b"");
+    connect(&["-n", "1", "-m", "hello"]).check(0, "hello\n", "");
+    connect(&["-m", "hello"]).check(0, "hello\n", "");
+}

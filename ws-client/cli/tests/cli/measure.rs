@@ -1,0 +1,71 @@
+//! Do `ws ping` and `ws bench` report their results?
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+
+use crate::program::{Server, run, signal, ws};
+
+#[test]
+fn pings_are_counted_and_summarised() {
+    let server = Server::start(&["-q"]);
+    let ran = run(&["ping", "-n", "3", "-i", "0", &server.url], b"");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for text in ["pong 1: ", "pong 3: ", "3 pings, 3 pongs, 0 missing", "p99.9"] {
+        assert!(ran.out.contains(text), "{text}: {}", ran.out);
+    }
+    assert_eq!(run(&["ping", "-q", "-n", "9", "-i", "0", &server.url], b"").out.lines().count(), 5);
+    run(&["ping", "127.0.0.1:1"], b"").check(1, "", "Connection refused");
+    let closing = Server::start(&["-q", "--close", "1013"]);
+    let ran = run(&["ping", &closing.url], b"");
+    assert!(ran.code == 1 && ran.err.contains("1013"), "{ran:?}");
+}
+
+#[test]
+fn an_interrupted_ping_prints_its_summary() {
+    let server = Server::start(&["-q"]);
+    let mut child =
+        ws(&["ping", "-i", "0.01", &server.url]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("pong 2") {
+        line.clear();
+        assert!(out.read_line(&mut line).unwrap() > 0);
+    }
+    signal("INT", child.id());
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains(" 0 missing"), "{rest}");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn echoes_are_counted() {
+    let server = Server::start(&["-q"]);
+    let short = ["--duration", "1", "--warmup", "0.1"];
+    let check = |args: &[&str], texts: &[&str]| {
+        let ran = run(&[&["bench"], args, &short].concat(), b"");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        for text in texts.iter().chain(&["sent ", "echoed ", "p99.9"]) {
+            assert!(ran.out.contains(text), "{text}: {}", ran.out);
+        }
+    };
+    check(&[], &["(in this process): 10 connections, 1 messages in flight each, 128 bytes"]);
+    check(&[&server.url, "-C", "2", "-p", "8", "--size", "0"], &["2 connections", "0 bytes"]);
+    check(
+        &[&server.url, "-C", "3", "--rate", "50", "--payload", "hello"],
+        &["% of the requested rate"],
+    );
+    check(&[&server.url, "-b", "--compress"], &[]);
+}
+
+#[test]
+fn a_server_that_does_not_echo_is_reported() {
+    let check = |server: &[&str], text: &str| {
+        let server = Server::start(server);
+        let ran = run(&["bench", "-d", "0.3", "--warmup", "0.3", "-C", "2", &server.url], b"");
+        assert!(ran.code == 1 && ran.out.contains(text), "{ran:?}");
+    };
+    check(&["-q", "--sink"], "does the server echo?");
+    check(&["-q", "--close", "1013"], "connections: the connection is closed: closed with 1013");
+    check(&["-q", "--", "yes"], "a message that is not an echo");
+}

@@ -1,0 +1,127 @@
+//! Does `ws connect` work at a terminal?
+
+use std::process::Command;
+
+use rexpect::session::{PtySession, spawn_command};
+
+use crate::program::{Server, ws};
+
+/// `ws` in a pseudo-terminal, with its own history.
+struct Terminal {
+    session: PtySession,
+}
+
+impl Terminal {
+    fn start(home: &str, args: &[&str]) -> Self {
+        let mut command: Command = ws(args);
+        command.env("XDG_STATE_HOME", home).env("NO_COLOR", "1").env("TERM", "xterm");
+        Self { session: spawn_command(command, Some(30_000)).unwrap() }
+    }
+
+    fn sees(&mut self, text: &str) {
+        self.session.exp_string(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+
+    fn types(&mut self, text: &str) {
+        self.session.send(text).unwrap();
+        self.session.flush().unwrap();
+    }
+
+    fn exits(self, code: i32) {
+        let status = format!("{:?}", self.session.process().wait().unwrap());
+        assert!(status.ends_with(&format!(", {code})")), "{status}");
+    }
+}
+
+/// A folder that is removed on drop.
+struct Home(String);
+
+impl Home {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ws-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path.to_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_prompt_sends_lines_and_prints_replies() {
+    let (server, home) = (Server::start(&["-q"]), Home::new("types"));
+    let mut terminal = Terminal::start(&home.0, &["connect", &server.url]);
+    terminal.sees("/help, Ctrl-D closes");
+    terminal.types("helo\x1b[Dl\r");
+    terminal.sees("< hello");
+    terminal.types("{\"a\": [1, 2]}\r");
+    terminal.sees("< {\"a\": [1, 2]}");
+    terminal.types("/hex 00 68 69\r");
+    terminal.sees("< 3 bytes");
+    terminal.sees("000000  00 68 69");
+    terminal.sees(".hi");
+    terminal.types("/ping\r");
+    terminal.sees("pong after");
+    terminal.types("//slash\r");
+    terminal.sees("< /slash");
+    terminal.types("/nonsense\r");
+    terminal.sees("unknown command /nonsense");
+    terminal.types("\x04");
+    terminal.sees("closed with 1000 normal closure");
+    terminal.exits(0);
+    // The history is kept for the next run.
+    let mut terminal = Terminal::start(&home.0, &["connect", &server.url]);
+    terminal.sees("Ctrl-D closes");
+    terminal.types("\x12hell");
+    terminal.types("\r");
+    terminal.sees("< hello");
+    terminal.types("/close 4001 bye\r");
+    terminal.sees("closed with 4001");
+    terminal.exits(40);
+}
+
+#[test]
+fn a_close_of_the_server_ends_the_prompt_in_the_middle_of_a_line() {
+    let script = "read line; echo 'the last'; exit 3";
+    let (server, home) = (Server::start(&["-q", "--", "sh", "-c", script]), Home::new("closes"));
+    let mut terminal = Terminal::start(&home.0, &["connect", "--timestamps", &server.url]);
+    terminal.sees("Ctrl-D closes");
+    terminal.types("go\rhalf a li");
+    terminal.sees("< the last");
+    terminal.sees("closed with 1011 internal error");
+    // The terminal is restored. Bracketed paste is the visible part of that.
+    terminal.sees("\x1b[?2004l");
+    terminal.exits(21);
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let (server, home) =
+        (Server::start(&["-q", "--", "printf", r"\033[2Jgone\n"]), Home::new("draws"));
+    let mut terminal = Terminal::start(&home.0, &["connect", &server.url]);
+    let before = terminal.session.exp_string("[2Jgone").unwrap();
+    assert!(!before.ends_with('\x1b'), "{before}");
+    terminal.exits(0);
+}
+
+#[test]
+fn the_loss_and_the_reconnect_are_printed() {
+    let (mut server, home) = (Server::start(&["-q"]), Home::new("lost"));
+    let address = server.address().to_owned();
+    let mut terminal = Terminal::start(&home.0, &["connect", "--reconnect", &server.url]);
+    terminal.sees("Ctrl-D closes");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    terminal.sees("the connection ended without a close frame (1006)");
+    terminal.sees("next attempt in");
+    terminal.types("written meanwhile\r");
+    let _server = Server::start_at(&address, &["-q"]);
+    terminal.sees("reconnected");
+    terminal.sees("< written meanwhile");
+    terminal.types("\x04");
+    terminal.sees("closed");
+    terminal.exits(0);
+}

@@ -1,0 +1,35 @@
+//! How long may an opening handshake take?
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::DialError;
+
+/// One deadline for all steps of an opening handshake.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandshakeDeadline(Option<(Duration, Instant)>);
+
+impl HandshakeDeadline {
+    /// `timeout` from now; `None` means no deadline.
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        Self(timeout.and_then(|timeout| Some((timeout, Instant::now().checked_add(timeout)?))))
+    }
+
+    /// The instant; `None` means no deadline.
+    pub(crate) fn instant(self) -> Option<Instant> {
+        self.0.map(|(_, end)| end)
+    }
+
+    /// Runs one step. Returns [`DialError::Timeout`] when the deadline passes.
+    pub(crate) async fn run<T, E: Into<DialError>>(
+        self,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, DialError> {
+        let Some((timeout, end)) = self.0 else { return step.await.map_err(Into::into) };
+        match timeout_at(end, step).await {
+            Ok(done) => done.map_err(Into::into),
+            Err(_) => Err(DialError::Timeout(timeout)),
+        }
+    }
+}

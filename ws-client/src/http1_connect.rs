@@ -1,0 +1,81 @@
+//! How is a WebSocket opened over a byte stream, by an HTTP/1.1 upgrade?
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
+use ws_core::Conn;
+use ws_core::handshake::head::encode_request;
+
+use crate::deadline::HandshakeDeadline;
+use crate::http1::{exchange, read_body};
+use crate::request::{ClientHandshake, verify};
+use crate::transport::{Established, TransportStream};
+use crate::url::HttpUrl;
+use crate::{DialError, redirect};
+
+/// Opens a WebSocket over a stream of the application.
+pub(crate) async fn over_stream<T>(
+    io: T,
+    handshake: &ClientHandshake,
+    deadline: HandshakeDeadline,
+) -> Result<Conn, DialError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let upgrade = Upgrade { io, peer: None, follows_redirects: false };
+    upgrade.run(&handshake.url, handshake, deadline).await
+}
+
+/// Opens a WebSocket over a stream to the server of `url`. The caller follows redirects.
+pub(crate) async fn over_transport(
+    established: Established,
+    url: &HttpUrl,
+    handshake: &ClientHandshake,
+    deadline: HandshakeDeadline,
+) -> Result<Conn, DialError> {
+    let (peer, follows_redirects) = (established.peer, true);
+    match established.io {
+        TransportStream::Tcp(io) => {
+            Upgrade { io, peer, follows_redirects }.run(url, handshake, deadline).await
+        }
+        TransportStream::Boxed(io) => {
+            Upgrade { io, peer, follows_redirects }.run(url, handshake, deadline).await
+        }
+    }
+}
+
+struct Upgrade<T> {
+    io: T,
+    peer: Option<SocketAddr>,
+    /// The body of a redirect is only read if it is not followed.
+    follows_redirects: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Upgrade<T> {
+    async fn run(
+        mut self,
+        url: &HttpUrl,
+        handshake: &ClientHandshake,
+        deadline: HandshakeDeadline,
+    ) -> Result<Conn, DialError> {
+        let (offer, headers) = handshake.offer(url)?;
+        let mut request = Request::new(());
+        *request.uri_mut() = url.uri().clone();
+        *request.headers_mut() = headers;
+        request.headers_mut().extend(offer.headers());
+        let request = encode_request(&request);
+        let (response, input) = deadline.run(exchange(&mut self.io, &request)).await?;
+        if let Some(agreed) = verify(&offer, &response)? {
+            return Ok(handshake.conn(self.io, input.freeze(), agreed, response, self.peer));
+        }
+        let is_redirect = redirect::location(response.status(), response.headers()).is_some();
+        let body = if self.follows_redirects && is_redirect {
+            Bytes::new()
+        } else {
+            read_body(&mut self.io, &response, input, deadline).await
+        };
+        Err(DialError::refused(response, body))
+    }
+}

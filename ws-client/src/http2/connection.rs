@@ -1,0 +1,237 @@
+//! How does one HTTP/2 connection open WebSockets as streams?
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use h2::ext::Protocol;
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
+use http::header::HOST;
+use http::{Method, Request, Response, Uri};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use ws_core::Conn;
+use ws_core::handshake::Offer;
+use ws_core::handshake::head::MAX_HEAD;
+
+use super::stream::Http2Stream;
+use crate::body::{BodySource, collect_decoded};
+use crate::deadline::HandshakeDeadline;
+use crate::request::{ClientHandshake, verify};
+use crate::transport::{AsyncStream, Established, TransportStream};
+use crate::url::HttpUrl;
+use crate::{DialError, InvalidUrl, redirect};
+
+/// The flow-control window of one stream, in bytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The maximum number of WebSockets on one connection. The window of the connection is the
+/// sum of their windows, so a WebSocket that is not read never stalls the others.
+const MAX_STREAMS: usize = 256;
+
+/// The budget of h2 for buffered DATA frames, beyond which it takes the server for hostile and
+/// closes the connection. For each WebSocket, a full window of 50-byte messages fits. The
+/// default of h2 is too small for twenty WebSockets that are not read.
+const DATA_FRAME_BUDGET: usize = 256 * 1024 * MAX_STREAMS;
+
+/// How long a reused connection may take to answer a ping when it opens a WebSocket.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An HTTP/2 connection. Each of its WebSockets holds it; it is closed with the last one.
+pub(crate) struct Http2Connection {
+    requests: SendRequest<Bytes>,
+    pings: Mutex<PingState>,
+    /// A request or a ping has failed: no new WebSockets.
+    is_lost: AtomicBool,
+    peer: Option<SocketAddr>,
+}
+
+/// The result of opening a WebSocket.
+pub(crate) enum OpenResult {
+    Opened(Conn),
+    /// The connection was lost before the server processed the request. Another connection
+    /// may be tried.
+    ConnectionLost,
+}
+
+impl Http2Connection {
+    /// Starts HTTP/2. `None` if the server does not support extended CONNECT.
+    pub(crate) async fn start(established: Established) -> Result<Option<Arc<Self>>, DialError> {
+        let io: Box<dyn AsyncStream> = match established.io {
+            TransportStream::Tcp(io) => Box::new(io),
+            TransportStream::Boxed(io) => io,
+        };
+        let (requests, mut connection) = Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS as u32)
+            .data_frame_budget(DATA_FRAME_BUDGET)
+            .max_header_list_size(MAX_HEAD as u32)
+            .handshake::<_, Bytes>(io)
+            .await
+            .map_err(dial_error)?;
+        let Some(ping_pong) = connection.ping_pong() else { return Ok(None) };
+        let mut pings = PingState { ping_pong, is_outstanding: false };
+        // The first frame of a server is SETTINGS (RFC 9113 §3.4). h2 does not report it, but
+        // it has arrived when the server answers a ping.
+        tokio::select! {
+            biased;
+            ended = &mut connection => {
+                ended.map_err(dial_error)?;
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            ponged = pings.round_trip() => ponged.map_err(dial_error)?,
+        }
+        // Each stream reports the error itself.
+        tokio::spawn(async { drop(connection.await) });
+        let is_allowed = requests.is_extended_connect_protocol_enabled()
+            && requests.current_max_send_streams() > 0;
+        Ok(is_allowed.then(|| {
+            let (pings, is_lost) = (Mutex::new(pings), AtomicBool::new(false));
+            Arc::new(Self { requests, pings, is_lost, peer: established.peer })
+        }))
+    }
+
+    /// Can it open one more WebSocket?
+    pub(crate) fn has_capacity(self: &Arc<Self>) -> bool {
+        let limit = self.requests.current_max_send_streams().min(MAX_STREAMS);
+        // The caller holds one reference, each WebSocket another.
+        let sockets = Arc::strong_count(self) - 1;
+        // Fails after GOAWAY, and after the connection was closed.
+        let ready = self.requests.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
+        sockets < limit && !self.is_lost.load(Relaxed) && !matches!(ready, Poll::Ready(Err(_)))
+    }
+
+    /// Opens a WebSocket. `is_new` means that this is the first one on the connection.
+    pub(crate) async fn open(
+        self: Arc<Self>,
+        url: &HttpUrl,
+        handshake: &ClientHandshake,
+        deadline: HandshakeDeadline,
+        is_new: bool,
+    ) -> Result<OpenResult, DialError> {
+        let (offer, request) = connect_request(url, handshake)?;
+        let sending = async {
+            tokio::select! {
+                biased;
+                sent = self.send(request) => Ok::<_, DialError>(Some(sent)),
+                () = self.ping_timeout(), if !is_new => Ok(None),
+            }
+        };
+        let (response, send) = match deadline.run(sending).await? {
+            Some(Ok(sent)) => sent,
+            Some(Err(error)) if is_new || !may_retry(&error) => return Err(dial_error(error)),
+            Some(Err(_)) | None => {
+                self.is_lost.store(true, Relaxed);
+                return Ok(OpenResult::ConnectionLost);
+            }
+        };
+        let (head, receive) = response.into_parts();
+        let response = Response::from_parts(head, ());
+        if let Some(agreed) = verify(&offer, &response)? {
+            let peer = self.peer;
+            let io = Http2Stream::new(send, receive, self);
+            let conn = handshake.conn(io, Bytes::new(), agreed, response, peer);
+            return Ok(OpenResult::Opened(conn));
+        }
+        let body = match redirect::location(response.status(), response.headers()) {
+            Some(_) => Bytes::new(),
+            None => collect_decoded(receive, deadline).await,
+        };
+        Err(DialError::refused(response, body))
+    }
+
+    async fn send(
+        &self,
+        request: Request<()>,
+    ) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
+        let mut requests = self.requests.clone().ready().await?;
+        let (response, send) = requests.send_request(request, false)?;
+        Ok((response.await?, send))
+    }
+
+    /// Returns when the server does not answer a ping in time. Never returns otherwise.
+    async fn ping_timeout(&self) {
+        let mut pings = self.pings.lock().await;
+        // The previous holder of the lock may have marked the connection as lost.
+        if !self.is_lost.load(Relaxed) {
+            if let Ok(Ok(())) = timeout(PING_TIMEOUT, pings.round_trip()).await {
+                drop(pings);
+                return pending().await;
+            }
+            self.is_lost.store(true, Relaxed);
+        }
+    }
+}
+
+/// Pings. At most one is outstanding.
+struct PingState {
+    ping_pong: PingPong,
+    is_outstanding: bool,
+}
+
+impl PingState {
+    /// Sends a ping and waits for the pong.
+    async fn round_trip(&mut self) -> Result<(), h2::Error> {
+        if self.is_outstanding {
+            // Its sender was cancelled while it waited.
+            self.pong().await?;
+        }
+        self.ping_pong.send_ping(Ping::opaque())?;
+        self.is_outstanding = true;
+        self.pong().await
+    }
+
+    async fn pong(&mut self) -> Result<(), h2::Error> {
+        poll_fn(|cx| self.ping_pong.poll_pong(cx)).await?;
+        self.is_outstanding = false;
+        Ok(())
+    }
+}
+
+/// An extended CONNECT request (RFC 8441 §4). A `Host` header becomes `:authority`.
+fn connect_request(
+    url: &HttpUrl,
+    handshake: &ClientHandshake,
+) -> Result<(Offer, Request<()>), DialError> {
+    let (offer, mut headers) = handshake.offer(url)?;
+    let mut request = Request::new(());
+    *request.method_mut() = Method::CONNECT;
+    *request.uri_mut() = url.uri().clone();
+    if let Some(host) = headers.remove(HOST) {
+        let mut parts = url.uri().clone().into_parts();
+        parts.authority = Some(host.as_bytes().try_into().or(Err(InvalidUrl::Uri))?);
+        *request.uri_mut() = Uri::from_parts(parts).or(Err(InvalidUrl::Uri))?;
+    }
+    headers.extend(offer.connect_headers());
+    *request.headers_mut() = headers;
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+    Ok((offer, request))
+}
+
+/// May the request be sent again on another connection? It may if this connection failed, or if
+/// the server has not processed the request (RFC 9113 §8.7).
+fn may_retry(error: &h2::Error) -> bool {
+    !error.is_reset() || error.reason() == Some(Reason::REFUSED_STREAM)
+}
+
+fn dial_error(error: h2::Error) -> DialError {
+    if !error.is_io() {
+        return DialError::Http(error.into());
+    }
+    error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()).into()
+}
+
+impl BodySource for RecvStream {
+    /// The flow-control window is not released: a whole body is shorter than that.
+    async fn next_chunk(&mut self) -> Option<Bytes> {
+        self.data().await?.ok()
+    }
+}

@@ -1,0 +1,87 @@
+//! What does the handshake request contain, and does the response accept it?
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::{HeaderMap, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+use ws_core::handshake::Offer;
+use ws_core::{Agreed, Compression, Config, Conn, HandshakeError, PeerAddr, Role};
+
+use crate::DialError;
+use crate::url::HttpUrl;
+
+/// The settings of an opening handshake, for all transports.
+#[derive(Debug)]
+pub(crate) struct ClientHandshake {
+    pub(crate) url: HttpUrl,
+    headers: HeaderMap,
+    subprotocols: Vec<String>,
+    compression: Compression,
+    config: Arc<Config>,
+}
+
+impl ClientHandshake {
+    pub(crate) fn new(
+        url: HttpUrl,
+        headers: HeaderMap,
+        subprotocols: Vec<String>,
+        config: Config,
+    ) -> Result<Self, DialError> {
+        let compression = config.wanted_compression();
+        // Each request has its own offer. This one only validates the settings.
+        Offer::new(&subprotocols, compression)?;
+        Ok(Self { url, headers, subprotocols, compression, config: Arc::new(config) })
+    }
+
+    /// The offer and the other headers of a request to `url`.
+    ///
+    /// Credentials and `Host` are only sent to the server that they were set for.
+    pub(crate) fn offer(&self, url: &HttpUrl) -> Result<(Offer, HeaderMap), DialError> {
+        let offer = Offer::new(&self.subprotocols, self.compression)?;
+        let mut headers = self.headers.clone();
+        if !url.allows_credentials(&self.url) {
+            for name in [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION] {
+                headers.remove(name);
+            }
+        }
+        if let Some(basic) = url.authorization() {
+            headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
+        }
+        Ok((offer, headers))
+    }
+
+    /// The connection over a stream after the server has accepted.
+    pub(crate) fn conn<T>(
+        &self,
+        io: T,
+        leftover: Bytes,
+        agreed: Agreed,
+        mut response: Response<()>,
+        peer: Option<SocketAddr>,
+    ) -> Conn
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let conn = Conn::from_stream(io, Role::Client, agreed, leftover, Arc::clone(&self.config));
+        if let Some(peer) = peer {
+            response.extensions_mut().insert(PeerAddr(peer));
+        }
+        conn.set_response(response);
+        conn
+    }
+}
+
+/// Verifies a response. `None` if the server refused.
+pub(crate) fn verify(
+    offer: &Offer,
+    response: &Response<()>,
+) -> Result<Option<Agreed>, HandshakeError> {
+    match offer.verify(response) {
+        Ok(agreed) => Ok(Some(agreed)),
+        Err(HandshakeError::Status(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

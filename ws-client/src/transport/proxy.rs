@@ -1,0 +1,138 @@
+//! How is a connection made through a proxy?
+
+use std::future::{Ready, ready};
+use std::io::{self, Cursor};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use http::{HeaderValue, Uri};
+use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
+use hyper_util::client::proxy::matcher::Intercept;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::stream::{AsyncStream, TransportConfig, TransportStream};
+use super::tcp;
+use super::tls::{self, Alpn};
+use crate::error::{DialError, ProxyError};
+use crate::http1::exchange;
+
+/// Connects to a host through a proxy. Returns the stream and the address of the proxy.
+pub(super) async fn connect(
+    proxy: &Intercept,
+    config: &TransportConfig,
+    host: &str,
+    port: u16,
+) -> Result<(TransportStream, Option<SocketAddr>), DialError> {
+    let unreachable = |error| ProxyError::Unreachable(Box::new(error));
+    let tcp = connect_tcp(proxy.uri(), config).await.map_err(unreachable)?;
+    let peer = tcp.peer_addr().ok();
+    let io = match proxy.uri().scheme_str().unwrap_or_default() {
+        "http" => tunnel(tcp, host, port, proxy.basic_auth()).await?,
+        "https" => {
+            let io = connect_tls(tcp, proxy.uri(), config).await.map_err(unreachable)?;
+            tunnel(io, host, port, proxy.basic_auth()).await?
+        }
+        scheme => TransportStream::Tcp(socks(scheme, proxy, tcp, host, port).await?),
+    };
+    Ok((io, peer))
+}
+
+/// Opens a TCP connection to the proxy.
+async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream, DialError> {
+    let default = match proxy.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => 1080,
+    };
+    let port = proxy.port_u16().unwrap_or(default);
+    tcp::connect(proxy.host().unwrap_or_default(), port, config.local_address).await
+}
+
+/// Does the TLS handshake with the proxy.
+async fn connect_tls(
+    tcp: TcpStream,
+    proxy: &Uri,
+    config: &TransportConfig,
+) -> Result<Box<dyn AsyncStream>, DialError> {
+    let tls = tls::config(config.tls.as_ref(), Alpn::HTTP1)?;
+    Ok(tls::handshake(tls, proxy.host().unwrap_or_default(), tcp).await?.0)
+}
+
+/// Opens a tunnel through an HTTP proxy by `CONNECT` (RFC 9110 §9.3.6).
+///
+/// The `Tunnel` of hyper-util does not report the status, and drops bytes that arrive with
+/// the response.
+async fn tunnel<T: AsyncStream + Into<TransportStream> + 'static>(
+    mut io: T,
+    host: &str,
+    port: u16,
+    auth: Option<&HeaderValue>,
+) -> Result<TransportStream, ProxyError> {
+    let mut head =
+        format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n").into_bytes();
+    if let Some(auth) = auth {
+        head.extend_from_slice(b"proxy-authorization: ");
+        head.extend_from_slice(auth.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    let (answer, rest) =
+        exchange(&mut io, &head).await.map_err(|error| ProxyError::Failed(error.into()))?;
+    if !answer.status().is_success() {
+        return Err(ProxyError::Refused(answer.status()));
+    }
+    if rest.is_empty() {
+        return Ok(io.into());
+    }
+    let (read, write) = tokio::io::split(io);
+    Ok(TransportStream::Boxed(Box::new(tokio::io::join(Cursor::new(rest).chain(read), write))))
+}
+
+/// Opens a tunnel through a SOCKS proxy.
+async fn socks(
+    scheme: &str,
+    proxy: &Intercept,
+    tcp: TcpStream,
+    host: &str,
+    port: u16,
+) -> Result<TcpStream, DialError> {
+    let target = match scheme {
+        "socks4" | "socks5" => {
+            tcp::address_uri(tcp::lookup(host, port, scheme == "socks4").await?)?
+        }
+        _ => tcp::uri(host, port)?,
+    };
+    let (connector, proxy_uri) = (ReadyConnector(Some(TokioIo::new(tcp))), proxy.uri().clone());
+    let done = match scheme {
+        "socks4" | "socks4a" => SocksV4::new(proxy_uri, connector).call(target).await,
+        _ => {
+            let mut socks = SocksV5::new(proxy_uri, connector);
+            if let Some((user, password)) = proxy.raw_auth() {
+                socks = socks.with_auth(user.to_owned(), password.to_owned());
+            }
+            socks.call(target).await
+        }
+    };
+    let io = done.map_err(|error| ProxyError::Failed(error.into()))?;
+    Ok(io.into_inner())
+}
+
+/// A connector that returns an existing connection.
+struct ReadyConnector<T>(Option<T>);
+
+impl<T> Service<Uri> for ReadyConnector<T> {
+    type Response = T;
+    type Error = io::Error;
+    type Future = Ready<io::Result<T>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        ready(self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
+    }
+}

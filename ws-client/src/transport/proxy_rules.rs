@@ -1,0 +1,96 @@
+//! Which proxy is used for a URL?
+
+use std::env;
+use std::fmt;
+use std::sync::Arc;
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use url::Url;
+
+use crate::error::{InvalidUrl, ProxyError};
+
+#[derive(Clone, Debug)]
+pub(crate) struct ProxyRules {
+    source: ProxySource,
+    /// The hosts that a fixed proxy is not used for.
+    except: String,
+}
+
+/// Where the URL of the proxy comes from.
+#[derive(Clone)]
+enum ProxySource {
+    None,
+    Environment(Arc<Matcher>),
+    Fixed(Result<String, InvalidUrl>),
+}
+
+impl ProxyRules {
+    /// Uses one proxy for all servers, except the [exceptions](Self::set_exceptions).
+    pub(crate) fn set_fixed(&mut self, url: &str) {
+        self.source = ProxySource::Fixed(check(url).map(|()| url.to_owned()));
+    }
+
+    pub(crate) fn set_none(&mut self) {
+        self.source = ProxySource::None;
+    }
+
+    /// Sets the hosts that a fixed proxy is not used for.
+    pub(crate) fn set_exceptions(&mut self, hosts: &str) {
+        hosts.clone_into(&mut self.except);
+    }
+
+    /// The proxy for an HTTP URL.
+    pub(super) fn for_url(&self, uri: &Uri) -> Result<Option<Intercept>, ProxyError> {
+        match &self.source {
+            ProxySource::None => Ok(None),
+            ProxySource::Environment(matcher) => Ok(matcher.intercept(uri)),
+            ProxySource::Fixed(Err(error)) => Err(ProxyError::Url(error.clone())),
+            ProxySource::Fixed(Ok(_)) if is_wildcard(&self.except) => Ok(None),
+            ProxySource::Fixed(Ok(url)) => {
+                let matcher = Matcher::builder().all(url.clone()).no(self.except.clone()).build();
+                Ok(matcher.intercept(uri))
+            }
+        }
+    }
+}
+
+/// The proxies of the environment at this time.
+impl Default for ProxyRules {
+    fn default() -> Self {
+        let exceptions = env::var("NO_PROXY").or_else(|_| env::var("no_proxy"));
+        let source = match exceptions {
+            Ok(exceptions) if is_wildcard(&exceptions) => ProxySource::None,
+            _ => ProxySource::Environment(Arc::new(Matcher::from_system())),
+        };
+        Self { source, except: String::new() }
+    }
+}
+
+/// Omits the URL, which may contain a password.
+impl fmt::Debug for ProxySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Environment(matcher) => f.debug_tuple("Environment").field(matcher).finish(),
+            Self::Fixed(_) => f.write_str("Fixed(..)"),
+        }
+    }
+}
+
+/// Is `*` one of the exceptions? For a `Matcher`, `*` matches all names but no address.
+fn is_wildcard(exceptions: &str) -> bool {
+    exceptions.split(',').any(|host| host.trim() == "*")
+}
+
+/// Checks the URL of a proxy. A `Matcher` would silently ignore an invalid one.
+fn check(url: &str) -> Result<(), InvalidUrl> {
+    let parsed = Url::parse(url)?;
+    match parsed.scheme() {
+        "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" => {}
+        other => return Err(InvalidUrl::Scheme(other.into())),
+    }
+    // The connectors parse the URL as a `Uri`, by different rules.
+    let uri = url.parse::<Uri>().or(Err(InvalidUrl::Uri))?;
+    if parsed.has_host() && uri.host().is_some() { Ok(()) } else { Err(InvalidUrl::Uri) }
+}

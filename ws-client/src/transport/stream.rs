@@ -1,0 +1,51 @@
+//! Which settings does a transport have, and what does it yield?
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::ClientConfig;
+
+use super::proxy_rules::ProxyRules;
+
+/// How servers are connected to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TransportConfig {
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) proxies: ProxyRules,
+    pub(crate) local_address: Option<IpAddr>,
+}
+
+/// A stream to a server.
+pub(crate) struct Established {
+    pub(crate) io: TransportStream,
+    /// The peer of the TCP connection: the server or the proxy.
+    pub(crate) peer: Option<SocketAddr>,
+    /// ALPN selected HTTP/2.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/2 is not offered"))]
+    pub(crate) is_http2: bool,
+}
+
+/// `Conn` has a fast path for TCP, so a plain `TcpStream` is not boxed.
+pub(crate) enum TransportStream {
+    Tcp(TcpStream),
+    Boxed(Box<dyn AsyncStream>),
+}
+
+impl From<TcpStream> for TransportStream {
+    fn from(tcp: TcpStream) -> Self {
+        Self::Tcp(tcp)
+    }
+}
+
+impl From<Box<dyn AsyncStream>> for TransportStream {
+    fn from(io: Box<dyn AsyncStream>) -> Self {
+        Self::Boxed(io)
+    }
+}
+
+/// A byte stream in both directions.
+pub(crate) trait AsyncStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> AsyncStream for T {}

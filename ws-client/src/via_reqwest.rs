@@ -1,0 +1,59 @@
+//! How is a WebSocket opened with a `reqwest::Client` of the application?
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, Version};
+use reqwest::Client;
+use ws_core::Conn;
+
+use crate::DialError;
+use crate::body::{BodySource, collect_decoded};
+use crate::deadline::HandshakeDeadline;
+use crate::request::{ClientHandshake, verify};
+
+/// Sends one request. The client follows redirects by its own policy.
+pub(crate) async fn connect(
+    client: &Client,
+    handshake: &ClientHandshake,
+    deadline: HandshakeDeadline,
+) -> Result<Conn, DialError> {
+    let (offer, mut headers) = handshake.offer(&handshake.url)?;
+    headers.extend(offer.headers());
+    let request = client.get(handshake.url.url().clone()).headers(headers);
+    let sending = async { request.send().await.map_err(DialError::from_reqwest) };
+    let mut answer = deadline.run(sending).await?;
+    if !matches!(answer.version(), Version::HTTP_10 | Version::HTTP_11) {
+        return Err(DialError::Http2);
+    }
+    let response = copy_head(&answer);
+    if let Some(agreed) = verify(&offer, &response)? {
+        let peer = answer.remote_addr();
+        let upgrading = async { answer.upgrade().await.map_err(DialError::from_reqwest) };
+        let io = deadline.run(upgrading).await?;
+        return Ok(handshake.conn(io, Bytes::new(), agreed, response, peer));
+    }
+    let body = collect_decoded(&mut answer, deadline).await;
+    Err(DialError::refused(response, body))
+}
+
+/// Copies the head. The headers of hyper share memory with all bytes that were read together
+/// with them, and the connection keeps the head for its lifetime.
+fn copy_head(answer: &reqwest::Response) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = answer.status();
+    *response.version_mut() = answer.version();
+    let copied = answer.headers().iter().filter_map(|(name, value)| {
+        Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    let mut headers = HeaderMap::new();
+    for (name, value) in copied {
+        headers.append(name, value);
+    }
+    *response.headers_mut() = headers;
+    response
+}
+
+impl BodySource for &mut reqwest::Response {
+    async fn next_chunk(&mut self) -> Option<Bytes> {
+        self.chunk().await.ok()?
+    }
+}
