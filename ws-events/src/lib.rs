@@ -222,57 +222,29 @@
 //! | `Drain`, `CloseAll`, `IsDraining` | [`Hub::drain`], [`Hub::close_all`], [`Hub::is_draining`] |
 //! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
 
-mod bell;
-mod broker;
-mod builder;
-mod carrier;
-mod counters;
-mod directory;
-mod dispatch;
-mod drain;
-mod driver;
+mod delivery;
 mod error;
-mod event;
-mod extract;
-mod handler;
+mod events;
 mod hub;
-mod id;
-mod listeners;
-mod mail;
-mod mailbox;
-mod member;
-mod outbox;
-mod outgoing;
-mod patience;
-mod posting;
-mod presence;
-mod protocol;
-mod pump;
-mod rooms;
-mod shards;
-mod socket;
-mod stay;
-mod stock;
+mod registry;
+mod session;
 mod sync;
-mod target;
-mod turns;
-mod waiting;
 
-pub use builder::HubBuilder;
 pub use bytes::Bytes;
-pub use counters::{HubStats, SocketStats};
-pub use drain::Drained;
+pub use delivery::enqueue::Delivery;
+pub use delivery::limits::{Outbox, Overflow};
+pub use delivery::stats::{HubStats, SocketStats};
 pub use error::{EmitError, EncodeError, Fault, NotConnected, Reason, Refusal, SetIdError};
-pub use event::{Event, EventPayload};
-pub use extract::{Attribute, FromEvent, Json, Room, State};
-pub use handler::{Handler, Handling};
+pub use events::event::{Event, EventPayload};
+pub use events::extract::{Attribute, FromEvent, Json, Room, State};
+pub use events::handler::{Handler, Handling};
+pub use events::listeners::ListenerId;
 pub use hub::Hub;
-pub use id::Id;
-pub use listeners::ListenerId;
-pub use outbox::{Outbox, Overflow};
-pub use posting::Delivery;
-pub use socket::Socket;
-pub use target::Target;
+pub use hub::broadcast::Target;
+pub use hub::builder::HubBuilder;
+pub use hub::shutdown::Drained;
+pub use hub::socket::Socket;
+pub use registry::id::Id;
 pub use ws_core::{
     CloseError, Conn, Error, Message, MessageType, Prepared, RequestInfo, StatusCode, Unsendable,
     Values, pair,

@@ -5,24 +5,32 @@
 #![cfg(test)]
 #![allow(dead_code, unreachable_pub, reason = "parts of the hub, each looked at by itself")]
 
-#[path = "../src/bell.rs"]
-mod bell;
-#[path = "../src/directory.rs"]
-mod directory;
-#[path = "../src/mail.rs"]
-mod mail;
-#[path = "../src/mailbox.rs"]
-mod mailbox;
-#[path = "../src/outbox.rs"]
-mod outbox;
-#[path = "../src/outgoing.rs"]
-mod outgoing;
-#[path = "../src/rooms.rs"]
+#[path = "../src/registry/ids.rs"]
+mod ids;
+#[path = "../src/delivery/limits.rs"]
+mod limits;
+#[path = "../src/delivery/queue_types.rs"]
+mod queue_types;
+#[path = "../src/session/ready_flag.rs"]
+mod ready_flag;
+#[path = "../src/delivery/ring.rs"]
+mod ring;
+#[path = "../src/registry/rooms.rs"]
 mod rooms;
-#[path = "../src/shards.rs"]
-mod shards;
-#[path = "../src/waiting.rs"]
-mod waiting;
+#[path = "../src/delivery/send_queue.rs"]
+mod send_queue;
+#[path = "../src/registry/sharded_map.rs"]
+mod sharded_map;
+#[path = "../src/delivery/waiters.rs"]
+mod waiters;
+
+mod delivery {
+    pub(crate) use crate::{limits, queue_types, ring, waiters};
+}
+
+mod registry {
+    pub(crate) use crate::sharded_map;
+}
 
 /// The locks of the hub, as shuttle knows them.
 mod sync {
@@ -75,14 +83,14 @@ use shuttle::future::block_on;
 use shuttle::thread;
 use ws_core::StatusCode;
 
-use bell::Bell;
-use directory::{Directory, Name, Unnamed};
-use mail::{Call, Manner, Order, Posted, Todo, Weigh};
-use mailbox::Mailbox;
-use outbox::{Outbox, Overflow};
+use ids::{Directory, Name, Unnamed};
+use limits::{Outbox, Overflow};
+use queue_types::{Call, Manner, Order, Posted, Todo, Weigh};
+use ready_flag::Bell;
 use rooms::Rooms;
+use send_queue::Mailbox;
 use sync::{AtomicUsize, Ordering};
-use waiting::Place;
+use waiters::Place;
 
 const ORDERS: usize = 1000;
 

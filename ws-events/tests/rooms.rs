@@ -2,10 +2,14 @@
 #![cfg(test)]
 #![allow(dead_code, unreachable_pub, reason = "a part of the hub, looked at by itself")]
 
-#[path = "../src/rooms.rs"]
+#[path = "../src/registry/rooms.rs"]
 mod rooms;
-#[path = "../src/shards.rs"]
-mod shards;
+#[path = "../src/registry/sharded_map.rs"]
+mod sharded_map;
+
+mod registry {
+    pub(crate) use crate::sharded_map;
+}
 
 mod sync {
     pub(crate) use std::sync::Arc;

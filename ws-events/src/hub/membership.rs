@@ -1,6 +1,6 @@
 //! How does a socket enter rooms, and how does it leave them?
 
-use crate::member::{Places, Seat};
+use crate::hub::member::{Places, Seat};
 use crate::{Event, NotConnected, Socket};
 
 impl Socket {

@@ -9,14 +9,14 @@ use serde::Serialize;
 use ws_core::Prepared;
 
 use crate::EmitError;
-use crate::carrier::Loads;
-use crate::counters::add;
+use crate::delivery::batch_writer::Loads;
+use crate::delivery::limits::Outbox;
+use crate::delivery::queue_types::{Call, Manner, Posted};
+use crate::delivery::stats::add;
+use crate::delivery::timeout::within;
+use crate::delivery::waiters::Place;
 use crate::hub::Inner;
-use crate::mail::{Call, Manner, Posted};
-use crate::member::{Mail, Member};
-use crate::outbox::Outbox;
-use crate::patience::within;
-use crate::waiting::Place;
+use crate::hub::member::{Mail, Member};
 
 /// What became of a message for many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

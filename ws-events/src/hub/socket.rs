@@ -8,15 +8,16 @@ use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Values};
 
-use crate::directory::Unnamed;
-use crate::event::News;
-use crate::mail::Order;
-use crate::member::{Member, Places};
-use crate::outbox::Overflow;
-use crate::posting::{Delivery, Posting, post_to, post_wait};
-use crate::target::Target;
+use crate::SocketStats;
+use crate::delivery::enqueue::{Delivery, Posting, post_to, post_wait};
+use crate::delivery::limits::Overflow;
+use crate::delivery::queue_types::Order;
+use crate::events::event::News;
+use crate::events::listeners::Listeners;
+use crate::hub::broadcast::Target;
+use crate::hub::member::{Member, Places};
+use crate::registry::ids::Unnamed;
 use crate::{EmitError, EncodeError, Event, Fault, Handler, Hub, Id, ListenerId, SetIdError};
-use crate::{SocketStats, listeners::Listeners};
 
 /// A socket of a [`Hub`]: a connection that has an id, attributes, rooms and handlers.
 ///

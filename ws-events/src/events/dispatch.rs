@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 
-use crate::event::News;
-use crate::listeners::Listener;
+use crate::events::event::News;
+use crate::events::listeners::Listener;
 use crate::{Event, EventPayload, Fault, Socket};
 
 /// Calls the handlers of an event, one after the other. What goes wrong in one becomes an

@@ -1,7 +1,7 @@
 //! From a connection to the end of its socket: what does its task do?
 //!
 //! One task for each: it reads and handles events, and writes what is sent
-//! ([`pump`](crate::pump)). While a handler works, it reads ahead a little, so that pings
+//! ([`pump`](crate::delivery::writer)). While a handler works, it reads ahead a little, so that pings
 //! are answered and an end is noticed; beyond that, what the peer sends waits in the
 //! transport.
 
@@ -19,16 +19,16 @@ use futures::future::OptionFuture;
 use tokio::task::coop::consume_budget;
 use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
 
-use crate::bell::Bell;
-use crate::counters::add;
-use crate::dispatch::{dispatch, text_of, unheard};
-use crate::event::News;
-use crate::mail::Order;
-use crate::member::Told;
-use crate::posting::post_to;
-use crate::protocol::{Packet, Received, Session};
-use crate::pump::pump;
-use crate::stay::{Arrival, Stay};
+use crate::delivery::enqueue::post_to;
+use crate::delivery::queue_types::Order;
+use crate::delivery::stats::add;
+use crate::delivery::writer::pump;
+use crate::events::dispatch::{dispatch, text_of, unheard};
+use crate::events::event::News;
+use crate::events::protocol::{Packet, Received, Session};
+use crate::hub::member::Told;
+use crate::session::lifecycle::{Arrival, Stay};
+use crate::session::ready_flag::Bell;
 use crate::{Event, Fault, Hub, Reason, Refusal, Socket};
 
 /// How much is read ahead while a handler works: so many messages, and no more once they

@@ -10,7 +10,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
-use crate::shards::Shards;
+use crate::registry::sharded_map::Shards;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, SEGMENT};
 
 /// Some members, in no order. `M` is one of them, of which each is equal to itself alone.

@@ -12,13 +12,13 @@ use std::task::{Context, Poll, ready};
 use tokio::runtime::Handle;
 use ws_core::Conn;
 
-use crate::counters::add;
-use crate::dispatch::dispatch;
-use crate::event::News;
+use crate::delivery::queue_types::Order;
+use crate::delivery::stats::add;
+use crate::events::dispatch::dispatch;
+use crate::events::event::News;
 use crate::hub::Inner;
-use crate::mail::Order;
-use crate::member::{Member, Places, Seat, Told};
-use crate::rooms::Room;
+use crate::hub::member::{Member, Places, Seat, Told};
+use crate::registry::rooms::Room;
 use crate::{Event, Hub, Reason, Refusal, SetIdError, Socket};
 
 /// A socket that is not let in yet, or that is not let in and has yet to be told.

@@ -11,8 +11,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use ws_core::{Message, MessageType, Prepared};
 
+use crate::hub::broadcast::Target;
 use crate::hub::{Hub, Inner};
-use crate::target::Target;
 
 /// Carries envelopes between the hubs of several processes.
 pub(crate) trait Broker: Send + Sync {

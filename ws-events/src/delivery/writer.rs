@@ -10,11 +10,11 @@ use std::task::{Context, Poll, Waker};
 use tokio::task::yield_now;
 use ws_core::{Batch, Conn, Error, Prepared, StatusCode};
 
-use crate::counters::add;
-use crate::mail::{Items, Order, Taken, Todo};
-use crate::member::Member;
-use crate::outbox::Overflow;
-use crate::patience::within;
+use crate::delivery::limits::Overflow;
+use crate::delivery::queue_types::{Items, Order, Taken, Todo};
+use crate::delivery::stats::add;
+use crate::delivery::timeout::within;
+use crate::hub::member::Member;
 
 /// After so many batches that the transport took at once, other tasks get a turn.
 const STREAK: u8 = 16;

@@ -10,11 +10,13 @@ use std::task::{Context, Poll, Waker};
 
 use ws_core::StatusCode;
 
-use crate::mail::{AT_ONCE, Call, EVENTS, Level, Manner, Order, Posted, Taken, Todo, Weigh};
-use crate::outbox::{Outbox, Overflow};
-use crate::outgoing::Outgoing;
+use crate::delivery::limits::{Outbox, Overflow};
+use crate::delivery::queue_types::{
+    AT_ONCE, Call, EVENTS, Level, Manner, Order, Posted, Taken, Todo, Weigh,
+};
+use crate::delivery::ring::Outgoing;
+use crate::delivery::waiters::{Place, Waiting};
 use crate::sync::Mutex;
-use crate::waiting::{Place, Waiting};
 
 /// The mailbox of one socket: `T` is sent, `E` is handled. Beside itself, it holds memory only
 /// for what there is much of.

@@ -7,13 +7,13 @@ use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Message, Prepared, StatusCode, Unsendable};
 
-use crate::broker::{Head, Whom};
-use crate::event::News;
+use crate::delivery::enqueue::{Delivery, Posting};
+use crate::delivery::queue_types::Order;
+use crate::events::event::News;
 use crate::hub::Hub;
-use crate::mail::Order;
-use crate::member::{Member, Seat};
-use crate::posting::{Delivery, Posting};
-use crate::rooms::Room;
+use crate::hub::broker::{Head, Whom};
+use crate::hub::member::{Member, Seat};
+use crate::registry::rooms::Room;
 use crate::{EncodeError, Event, Socket};
 
 /// So many members are looked at before the first of them is visited: they are far apart in

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::handler::Handling;
+use crate::events::handler::Handling;
 use crate::{Event, EventPayload, Handler};
 
 /// A handler that was registered: [`Hub::off`](crate::Hub::off) and

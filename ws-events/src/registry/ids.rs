@@ -1,6 +1,6 @@
 //! Who has which id?
 
-use crate::shards::Shards;
+use crate::registry::sharded_map::Shards;
 use crate::sync::{Arc, Mutex};
 
 /// A name that is in use already.

@@ -9,13 +9,13 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use ws_core::{Conn, Message, Prepared, Values};
 
-use crate::directory::Name;
-use crate::event::News;
+use crate::delivery::queue_types::Weigh;
+use crate::delivery::send_queue::Mailbox;
+use crate::events::event::News;
+use crate::events::listeners::Listeners;
 use crate::hub::Inner;
-use crate::listeners::Listeners;
-use crate::mail::Weigh;
-use crate::mailbox::Mailbox;
-use crate::rooms::Place;
+use crate::registry::ids::Name;
+use crate::registry::rooms::Place;
 use crate::{Event, Id};
 
 /// A socket, behind its handles.

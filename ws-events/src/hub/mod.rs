@@ -1,5 +1,13 @@
 //! What can be done with all sockets together?
 
+pub(crate) mod broadcast;
+pub(crate) mod broker;
+pub(crate) mod builder;
+pub(crate) mod member;
+pub(crate) mod membership;
+pub(crate) mod shutdown;
+pub(crate) mod socket;
+
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
@@ -13,20 +21,21 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use ws_core::{Conn, Message, Prepared, StatusCode, Unsendable};
 
-use crate::broker::Broker;
-use crate::counters::Counters;
-use crate::directory::Directory;
-use crate::listeners::Listeners;
-use crate::member::{Mail, Member, Seat};
-use crate::outbox::Outbox;
-use crate::posting::{Delivery, post_to};
-use crate::protocol::{Emitted, Protocol};
-use crate::rooms::{Room, Rooms};
-use crate::stock::Stock;
-use crate::target::Target;
-use crate::turns::Turns;
+use crate::delivery::backpressure::Turns;
+use crate::delivery::enqueue::{Delivery, post_to};
+use crate::delivery::limits::Outbox;
+use crate::delivery::queue_pool::Stock;
+use crate::delivery::stats::Counters;
+use crate::events::listeners::Listeners;
+use crate::events::protocol::{Emitted, Protocol};
+use crate::hub::broadcast::Target;
+use crate::hub::broker::Broker;
+use crate::hub::member::{Mail, Member, Seat};
+use crate::registry::ids::Directory;
+use crate::registry::rooms::{Room, Rooms};
+use crate::session::task;
 use crate::{EmitError, EncodeError, Event, Handler, HubBuilder, HubStats, Id, ListenerId};
-use crate::{Refusal, Socket, driver};
+use crate::{Refusal, Socket};
 
 /// Sockets that know of each other: events, rooms, broadcasts.
 ///
@@ -116,7 +125,7 @@ impl Hub {
     ) -> impl FnOnce(Conn) -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone + Send + Sync + 'static
     {
         let hub = self.clone();
-        move |conn| Box::pin(driver::serve(hub, conn))
+        move |conn| Box::pin(task::serve(hub, conn))
     }
 
     /// Makes a connection a socket of this hub, and serves it to its end: reads it, calls
@@ -128,7 +137,7 @@ impl Hub {
     /// Dropped, the connection is dropped, and the socket leaves the hub. Its `disconnect`
     /// is handled in a task of its own then.
     pub async fn serve(&self, conn: Conn) {
-        driver::serve(self.clone(), conn).await;
+        task::serve(self.clone(), conn).await;
     }
 
     /// Asks before a connection becomes a socket, in the order in which such questions were

@@ -10,16 +10,16 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::broker::{Broker, Here, InProcess};
-use crate::counters::Counters;
-use crate::directory::Directory;
+use crate::delivery::backpressure::Turns;
+use crate::delivery::queue_pool::Stock;
+use crate::delivery::send_queue::Mailbox;
+use crate::delivery::stats::Counters;
+use crate::events::listeners::Listeners;
+use crate::events::protocol::{Envelope, Plain, Protocol};
 use crate::hub::Inner;
-use crate::listeners::Listeners;
-use crate::mailbox::Mailbox;
-use crate::protocol::{Envelope, Plain, Protocol};
-use crate::rooms::{Room, Rooms};
-use crate::stock::Stock;
-use crate::turns::Turns;
+use crate::hub::broker::{Broker, Here, InProcess};
+use crate::registry::ids::Directory;
+use crate::registry::rooms::{Room, Rooms};
 use crate::{Hub, Outbox};
 
 /// Into how many pieces ids and rooms are divided, each with a lock of its own.

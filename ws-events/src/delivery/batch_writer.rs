@@ -3,7 +3,7 @@
 //! Not the task of each of them: to wake them all would cost more than to write. Those whose
 //! tasks sleep are shared out among carriers, tasks that live for a turn. A carrier hands the
 //! connection of each what waits for it, and leaves whoever does not take that at once to
-//! its own task ([`pump`](crate::pump)).
+//! its own task ([`pump`](crate::delivery::writer)).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -14,8 +14,8 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 
-use crate::member::Member;
-use crate::pump::Handed;
+use crate::delivery::writer::Handed;
+use crate::hub::member::Member;
 
 /// How many sockets a carrier has. Other tasks have a turn between two carriers, and other
 /// threads take some of them over.
