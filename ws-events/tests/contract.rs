@@ -1,6 +1,6 @@
-//! Is everything there that gofiber's socketio offers, through each adapter?
+//! Does the hub have what gofiber's socketio has, with each adapter?
 //!
-//! One test for each row of that list, over real sockets.
+//! One test for each row of its list, over real sockets.
 #![cfg(test)]
 
 mod support;
@@ -12,13 +12,22 @@ use serde::{Serialize, Serializer};
 use support::{Heard, Served, on_each_adapter, read, read_all, wait_until};
 use ws_core::{Message, StatusCode};
 use ws_events::{
-    EmitError, Event, EventPayload, Fault, Hub, Json, Outbox, Overflow, Prepared, Reason, Refusal,
-    SetIdError, Socket, State,
+    ConnectRejection, DisconnectReason, EmitError, Event, EventError, EventPayload, Hub,
+    HubBuilder, Json, Overflow, Prepared, SendQueueLimits, SetIdError, Socket, State,
 };
 
-/// A hub whose handlers note every event of the seven, and all of the application's own.
+/// A hub whose handlers note the seven events and all custom events.
 fn listening() -> Hub {
-    let hub = Hub::builder().state(Heard::default()).build();
+    note_all(Hub::builder())
+}
+
+/// As [`listening`], with an envelope.
+fn listening_with_envelope() -> Hub {
+    note_all(Hub::builder().envelope())
+}
+
+fn note_all(builder: HubBuilder) -> Hub {
+    let hub = builder.state(Heard::default()).build();
     for name in ["connect", "message", "ping", "pong", "close", "disconnect", "error"] {
         hub.on(name, note);
     }
@@ -29,7 +38,7 @@ fn listening() -> Hub {
 async fn note(event: EventPayload, State(heard): State<Heard>) {
     let data = String::from_utf8_lossy(event.data()).into_owned();
     let what = match event.error() {
-        Some(fault) => fault.to_string(),
+        Some(error) => error.to_string(),
         None => data,
     };
     heard.note(format!("{} {} {what}", event.id(), event.name()).trim());
@@ -40,7 +49,7 @@ fn heard(served: &Served) -> Heard {
 }
 
 #[tokio::test]
-async fn new_makes_a_connection_of_an_adapter_a_socket_with_its_request() {
+async fn new_makes_a_connection_a_socket_with_its_request() {
     on_each_adapter(Hub::new, async |served| {
         served.hub.on_connect(async |socket: Socket| {
             let request = socket.request().unwrap();
@@ -54,7 +63,7 @@ async fn new_makes_a_connection_of_an_adapter_a_socket_with_its_request() {
 }
 
 #[tokio::test]
-async fn on_hears_the_seven_events_and_those_of_the_application() {
+async fn on_handles_the_seven_events_and_custom_events() {
     on_each_adapter(listening, async |served| {
         let (heard, ann) = (heard(served), served.enter("ann").await);
         assert_eq!(heard.take(1).await, ["ann connect"]);
@@ -87,7 +96,7 @@ async fn on_hears_the_seven_events_and_those_of_the_application() {
 }
 
 #[tokio::test]
-async fn pings_and_pongs_are_heard_by_a_socket_alone_too() {
+async fn a_handler_of_one_socket_gets_its_pings_and_pongs() {
     on_each_adapter(Hub::new, async |served| {
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
@@ -117,7 +126,7 @@ async fn several_handlers_of_one_event_are_called_in_order_and_removed_one_by_on
         assert_eq!(read(&ann).await, "second");
         assert_eq!(hub.off_all("message"), 1);
         ann.write("unheard").await.unwrap();
-        // What was sent before a ping has been handled when it is answered.
+        // A pong comes after earlier messages were handled.
         ann.ping().await.unwrap();
         hub.on_message(async |socket: Socket, text: String| socket.send(text));
         ann.write("heard").await.unwrap();
@@ -127,7 +136,7 @@ async fn several_handlers_of_one_event_are_called_in_order_and_removed_one_by_on
 }
 
 #[tokio::test]
-async fn the_payload_tells_socket_name_id_attributes_error_and_data() {
+async fn the_payload_has_socket_name_id_attributes_error_and_data() {
     on_each_adapter(Hub::new, async |served| {
         served.hub.on("look", async |event: EventPayload| {
             let color = event.attributes().named::<String>("color").unwrap();
@@ -143,7 +152,7 @@ async fn the_payload_tells_socket_name_id_attributes_error_and_data() {
         assert!(socket.fire("look", "x"));
         assert_eq!(read(&ann).await, r#"("ann", "look", "ann", [120]) red true"#);
         assert!(socket.send_to("nobody", "").is_err());
-        assert_eq!(read(&ann).await, "error nobody has the id nobody");
+        assert_eq!(read(&ann).await, "error no socket has the id nobody");
     })
     .await;
 }
@@ -167,32 +176,33 @@ async fn emit_sends_to_one_socket() {
 }
 
 #[tokio::test]
-async fn emit_to_sends_by_id_and_says_when_nobody_has_it() {
-    on_each_adapter(listening, async |served| {
+async fn emit_to_sends_by_id_and_fails_for_an_unknown_id() {
+    on_each_adapter(listening_with_envelope, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
         heard(served).take(2).await;
         let (hub, socket) = (&served.hub, served.hub.socket("ann").unwrap());
-        hub.send_to("bob", "from the hub").unwrap();
+        hub.emit_to("bob", "from", "the hub").unwrap();
         socket.send_to("bob", "from ann").unwrap();
-        assert_eq!(read(&bob).await, "from the hub");
+        assert_eq!(read(&bob).await, r#"{"event":"from","data":"the hub"}"#);
         assert_eq!(read(&bob).await, "from ann");
-        // From the hub nobody is told; from a socket, its handlers are.
-        assert!(matches!(hub.send_to("eve", ""), Err(EmitError::NoSuchId(id)) if id == "eve"));
+        // A socket also gets an error event.
+        assert!(matches!(hub.emit_to("eve", "", ""), Err(EmitError::NoSuchId(id)) if id == "eve"));
         assert!(matches!(socket.send_to("eve", ""), Err(EmitError::NoSuchId(_))));
-        assert_eq!(heard(served).take(1).await, ["ann error nobody has the id eve"]);
+        assert_eq!(heard(served).take(1).await, ["ann error no socket has the id eve"]);
         drop(ann);
     })
     .await;
 }
 
 #[tokio::test]
-async fn emit_to_list_says_for_each_what_became_of_it() {
-    on_each_adapter(Hub::new, async |served| {
+async fn emit_to_list_returns_a_result_for_each_id() {
+    on_each_adapter(listening_with_envelope, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
-        let sent = served.hub.send_to_list(["ann", "eve", "bob"], "news");
+        let sent = served.hub.emit_to_list(["ann", "eve", "bob"], "news", "").unwrap();
         let ids: Vec<_> = sent.iter().map(|(id, result)| (id.as_str(), result.is_ok())).collect();
         assert_eq!(ids, [("ann", true), ("eve", false), ("bob", true)]);
-        assert_eq!((read(&ann).await, read(&bob).await), ("news".into(), "news".into()));
+        let news = r#"{"event":"news","data":""}"#;
+        assert_eq!((read(&ann).await, read(&bob).await), (news.into(), news.into()));
         let delivery = served.hub.ids(["bob", "ann", "bob", "eve"]).send("once");
         assert_eq!((delivery.matched, delivery.queued), (2, 2));
         assert_eq!((read(&ann).await, read(&bob).await), ("once".into(), "once".into()));
@@ -201,7 +211,7 @@ async fn emit_to_list_says_for_each_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn broadcast_is_with_or_without_oneself() {
+async fn a_broadcast_includes_or_excepts_its_sender() {
     on_each_adapter(Hub::new, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
         let socket = served.hub.socket("ann").unwrap();
@@ -215,7 +225,7 @@ async fn broadcast_is_with_or_without_oneself() {
 }
 
 #[tokio::test]
-async fn fire_calls_handlers_here_for_one_or_for_all() {
+async fn fire_calls_handlers_of_one_socket_or_of_all() {
     on_each_adapter(listening, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
         let heard = heard(served);
@@ -226,7 +236,7 @@ async fn fire_calls_handlers_here_for_one_or_for_all() {
         let mut all = heard.take(2).await;
         all.sort();
         assert_eq!(all, ["ann all 2", "bob all 2"]);
-        // Nothing went over the wire.
+        // Nothing was sent.
         served.hub.send("end");
         assert_eq!((read(&ann).await, read(&bob).await), ("end".into(), "end".into()));
     })
@@ -251,7 +261,7 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
         attributes.insert(Points(3));
         assert_eq!(attributes.named::<i64>("int"), Some(1));
         assert_eq!(attributes.named::<String>("text").as_deref(), Some("x"));
-        // Another type is none.
+        // With another type there is no value.
         assert_eq!(attributes.named::<String>("int"), None);
         ann.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
         let heard = heard(served).take(3).await;
@@ -263,7 +273,7 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
 }
 
 #[tokio::test]
-async fn an_id_is_a_uuid_until_it_is_set_and_is_refused_when_taken() {
+async fn an_id_is_a_uuid_until_it_is_set_and_a_taken_id_is_an_error() {
     on_each_adapter(Hub::new, async |served| {
         served.hub.on_connect(async |socket: Socket| socket.send(socket.id().to_string()));
         let conn = served.dial("").await;
@@ -277,7 +287,7 @@ async fn an_id_is_a_uuid_until_it_is_set_and_is_refused_when_taken() {
         socket.set_id("ann").unwrap();
         assert!(served.hub.socket(&id).is_none());
         assert!(served.hub.socket("ann").unwrap() == socket);
-        served.hub.send_to("ann", "found").unwrap();
+        assert_eq!(served.hub.ids(["ann"]).send("found").queued, 1);
         assert_eq!(read(&conn).await, "found");
         drop(bob);
         conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
@@ -288,19 +298,19 @@ async fn an_id_is_a_uuid_until_it_is_set_and_is_refused_when_taken() {
 }
 
 #[tokio::test]
-async fn who_asks_for_an_id_that_is_taken_is_turned_away() {
+async fn a_connection_that_requests_a_taken_id_is_rejected() {
     on_each_adapter(Hub::new, async |served| {
         let ann = served.enter("ann").await;
         let other = served.dial("id=ann").await;
         assert_eq!(read_all(&other).await, (vec![], Some(1008)));
-        assert_eq!((served.hub.len(), served.hub.stats().turned_away), (1, 1));
+        assert_eq!((served.hub.len(), served.hub.stats().rejected), (1, 1));
         drop(ann);
     })
     .await;
 }
 
 #[tokio::test]
-async fn close_sends_code_and_reason_and_tells_close_then_disconnect() {
+async fn close_sends_code_and_reason_and_causes_close_then_disconnect() {
     on_each_adapter(listening, async |served| {
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
@@ -321,7 +331,7 @@ async fn close_sends_code_and_reason_and_tells_close_then_disconnect() {
 }
 
 #[tokio::test]
-async fn is_alive_and_the_connection_can_be_asked_for() {
+async fn is_alive_and_the_connection_are_available() {
     on_each_adapter(Hub::new, async |served| {
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
@@ -339,27 +349,27 @@ async fn is_alive_and_the_connection_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn drain_tells_everyone_waits_and_lets_nobody_in() {
+async fn drain_closes_all_waits_and_rejects_new_connections() {
     on_each_adapter(listening, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
         assert!(!served.hub.is_draining());
         served.hub.send("last");
         let clients = tokio::spawn(async move { (read_all(&ann).await, read_all(&bob).await) });
         let drained = served.hub.drain(Duration::from_secs(10)).await;
-        assert_eq!((drained.told, drained.cut, drained.left), (2, 0, 0));
+        assert_eq!((drained.notified, drained.aborted, drained.remaining), (2, 0, 0));
         let last = (vec![Message::from("last")], Some(1001));
         assert_eq!(clients.await.unwrap(), (last.clone(), last));
         assert!(served.hub.is_draining() && served.hub.is_empty());
         let late = served.dial("id=eve").await;
         assert_eq!(read_all(&late).await, (vec![], Some(1001)));
-        assert_eq!(served.hub.stats().turned_away, 1);
+        assert_eq!(served.hub.stats().rejected, 1);
         assert_eq!(heard(served).so_far().iter().filter(|it| it.contains("disconnect")).count(), 2);
     })
     .await;
 }
 
 #[tokio::test]
-async fn close_all_closes_who_is_there_and_lets_others_in() {
+async fn close_all_closes_all_and_accepts_new_connections() {
     on_each_adapter(Hub::new, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
         assert_eq!(served.hub.close_all(StatusCode::SERVICE_RESTART, "restart").unwrap(), 2);
@@ -374,7 +384,7 @@ async fn close_all_closes_who_is_there_and_lets_others_in() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_or_fails_is_told_to_error_and_the_hub_lives() {
+async fn a_handler_that_panics_or_fails_causes_an_error_event_and_the_hub_continues() {
     on_each_adapter(listening, async |served| {
         served.hub.on_message(async |text: String| match &*text {
             "panic" => panic!("what"),
@@ -387,7 +397,7 @@ async fn a_handler_that_panics_or_fails_is_told_to_error_and_the_hub_lives() {
         let heard = heard(served);
         heard.take(2).await;
         ann.write("panic").await.unwrap();
-        // The handlers behind it are called all the same.
+        // Later handlers are still called.
         assert_eq!(read(&ann).await, "panic");
         let told = heard.take(3).await;
         assert_eq!(told[1], "ann error a handler of `message` has panicked: what");
@@ -403,7 +413,7 @@ async fn a_handler_that_panics_or_fails_is_told_to_error_and_the_hub_lives() {
 }
 
 #[tokio::test]
-async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
+async fn a_normal_close_is_not_an_error_and_a_lost_connection_is() {
     /// How the client ends → whether that is an error.
     const ROWS: [(Option<u16>, bool); 5] = [
         (Some(1000), false),
@@ -413,8 +423,8 @@ async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
         (None, true),
     ];
     on_each_adapter(listening, async |served| {
-        served.hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
-            heard.note(if matches!(reason, Reason::Peer(_)) { "peer" } else { "lost" });
+        served.hub.on_disconnect(async |reason: DisconnectReason, State(heard): State<Heard>| {
+            heard.note(if matches!(reason, DisconnectReason::Peer(_)) { "peer" } else { "lost" });
         });
         for (code, error) in ROWS {
             let ann = served.enter("ann").await;
@@ -433,14 +443,14 @@ async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
 }
 
 #[tokio::test]
-async fn the_outbox_is_a_setting() {
-    let outbox = Outbox::new().bytes(20).messages(2).overflow(Overflow::DropNewest);
+async fn the_limits_of_the_send_queue_are_a_setting() {
+    let limits = SendQueueLimits::new().bytes(20).messages(2).overflow(Overflow::DropNewest);
     on_each_adapter(
-        || Hub::builder().outbox(outbox.clone()).state(Heard::default()).build(),
+        || Hub::builder().send_queue(limits.clone()).state(Heard::default()).build(),
         async |served| {
-            // Nothing is written before the handler has returned.
+            // The task writes after the handler has returned.
             served.hub.on_connect(async |socket: Socket, State(heard): State<Heard>| {
-                // One message alone may be longer.
+                // A single message may be larger.
                 for text in ["longer than twenty bytes", "no room"] {
                     heard.note(format!("{:?}", socket.send(text).is_ok()));
                 }
@@ -463,7 +473,7 @@ async fn the_outbox_is_a_setting() {
 }
 
 #[tokio::test]
-async fn a_message_keeps_its_kind() {
+async fn a_message_keeps_its_type() {
     on_each_adapter(Hub::new, async |served| {
         served.hub.on_message(async |socket: Socket, message: Message| {
             socket.send(format!("{:?}", message.kind()))?;
@@ -481,7 +491,7 @@ async fn a_message_keeps_its_kind() {
     .await;
 }
 
-/// Counts how often it is encoded.
+/// Counts how often it is serialised.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl Serialize for Counted<'_> {
@@ -492,7 +502,7 @@ impl Serialize for Counted<'_> {
 }
 
 #[tokio::test]
-async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
+async fn an_event_is_encoded_once_for_all_recipients_by_each_call() {
     on_each_adapter(
         || Hub::builder().envelope().build(),
         async |served| {
@@ -523,7 +533,7 @@ async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
                 assert_eq!(read(&ann).await, event(name));
             }
             assert_eq!(read(&ann).await, "waited");
-            // A volatile one may be left out, here of a transport that is slow for a moment.
+            // A volatile message may be skipped if the transport is slow for a moment.
             let next = read(&ann).await;
             let next = if next == event("8") { read(&ann).await } else { next };
             assert_eq!((next.as_str(), read(&ann).await.as_str()), ("prepared", "prepared"));
@@ -533,7 +543,7 @@ async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
+async fn middleware_rejects_with_1008_or_its_own_code_and_no_handler_is_called() {
     on_each_adapter(listening, async |served| {
         served.hub.middleware(async |socket: Socket| {
             let other = StatusCode::try_from(4003).unwrap();
@@ -541,10 +551,12 @@ async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
             let request = socket.request().unwrap();
             match request.query("key").as_deref() {
                 Some("good") => Ok(()),
-                Some("other") => Err(Refusal::new("other").code(other)),
-                Some("long") => Err(Refusal::new("ä".repeat(100)).code(other)),
-                Some("unsendable") => Err(Refusal::new("x").code(StatusCode::ABNORMAL_CLOSURE)),
-                _ => Err(Refusal::new("no key")),
+                Some("other") => Err(ConnectRejection::new("other").code(other)),
+                Some("long") => Err(ConnectRejection::new("ä".repeat(100)).code(other)),
+                Some("unsendable") => {
+                    Err(ConnectRejection::new("x").code(StatusCode::ABNORMAL_CLOSURE))
+                }
+                _ => Err(ConnectRejection::new("no key")),
             }
         });
         for (query, code, reason) in [
@@ -560,25 +572,25 @@ async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
         let ann = served.dial("key=good&id=ann").await;
         assert_eq!(heard(served).take(1).await, ["ann connect"]);
         let stats = served.hub.stats();
-        assert_eq!((stats.sockets, stats.connected, stats.turned_away), (1, 1, 4));
+        assert_eq!((stats.sockets, stats.connected, stats.rejected), (1, 1, 4));
         drop(ann);
     })
     .await;
 }
 
 #[tokio::test]
-async fn faults_are_values() {
-    on_each_adapter(Hub::new, async |served| {
-        served.hub.on_error(async |socket: Socket, fault: Fault| {
-            let Fault::NoSuchId(id) = fault else { return Ok(()) };
+async fn errors_are_values() {
+    on_each_adapter(listening_with_envelope, async |served| {
+        served.hub.on_error(async |socket: Socket, error: EventError| {
+            let EventError::NoSuchId(id) = error else { return Ok(()) };
             socket.send(id.as_str())
         });
         let ann = served.enter("ann").await;
-        let sent = served.hub.socket("ann").unwrap().send_to_list(["x", "ann"], "y");
+        let sent = served.hub.socket("ann").unwrap().emit_to_list(["x", "ann"], "y", "").unwrap();
         assert!(sent[0].1.is_err() && sent[1].1.is_ok());
         let mut got = [read(&ann).await, read(&ann).await];
         got.sort();
-        assert_eq!(got, ["x", "y"]);
+        assert_eq!(got, ["x", r#"{"event":"y","data":""}"#]);
     })
     .await;
 }

@@ -1,8 +1,8 @@
-//! When do handlers give way to those that have yet to write?
+//! When do handlers yield, so that full send queues are written first?
 //!
-//! What is sent waits in outboxes until whoever writes it has its turn. On one thread that is
-//! when all have had theirs that were woken before, and these may be many: so who finds half
-//! of an outbox used asks for a turn, and no handler goes on before there was one.
+//! Queued messages wait until their writer runs. On one thread that is after all tasks that were
+//! woken before, and these may be many. So a sender that finds a send queue half full requests a
+//! yield, and no handler continues before it has yielded once.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,37 +11,37 @@ use std::task::Poll;
 
 use tokio::task::yield_now;
 
-/// So many turns a handler gives away at a time: some that are asked for do no good, where a
-/// thread stands still.
-const MOST: u8 = 64;
+/// How often a handler yields in a row. Where a thread is blocked, yielding does not help.
+const MAX_YIELDS: u8 = 64;
 
-/// Whether a turn was asked for: a number that is odd then, and grows.
+/// Whether a yield is requested: the number of the request. It is odd while there is one, and
+/// grows.
 #[derive(Default)]
-pub(crate) struct Turns(AtomicU32);
+pub(crate) struct Backpressure(AtomicU32);
 
-impl Turns {
-    /// Asks for a turn: half of somebody's outbox is used.
-    pub(crate) fn ask(&self) {
+impl Backpressure {
+    /// Requests a yield: half of a send queue is used.
+    pub(crate) fn request_yield(&self) {
         let now = self.0.load(Relaxed);
-        if !is_asked(now) {
-            self.next(now);
+        if !is_requested(now) {
+            self.advance(now);
         }
     }
 
-    /// Polls a handler whenever no turn is asked for that it has not given away.
-    pub(crate) async fn give_way<T>(&self, handling: impl Future<Output = T>) -> T {
+    /// Polls a handler, and yields first for each request that it has not yielded for.
+    pub(crate) async fn apply<T>(&self, handling: impl Future<Output = T>) -> T {
         let mut handling = pin!(handling);
-        let (mut given, mut count) = (0, 0);
+        let (mut yielded_for, mut count) = (0, 0);
         loop {
             let handled = poll_fn(|cx| {
                 let now = self.0.load(Relaxed);
-                if is_asked(now) {
-                    if now != given && count < MOST {
-                        (given, count) = (now, count + 1);
+                if is_requested(now) {
+                    if now != yielded_for && count < MAX_YIELDS {
+                        (yielded_for, count) = (now, count + 1);
                         return Poll::Ready(None);
                     }
-                    // There was one.
-                    self.next(now);
+                    // The request is fulfilled.
+                    self.advance(now);
                 }
                 count = 0;
                 handling.as_mut().poll(cx).map(Some)
@@ -53,12 +53,12 @@ impl Turns {
         }
     }
 
-    fn next(&self, now: u32) {
-        // Or somebody else does.
+    fn advance(&self, now: u32) {
+        // If it fails, another thread has advanced it.
         let _ = self.0.compare_exchange(now, now.wrapping_add(1), Relaxed, Relaxed);
     }
 }
 
-const fn is_asked(number: u32) -> bool {
+const fn is_requested(number: u32) -> bool {
     number % 2 == 1
 }

@@ -1,133 +1,179 @@
-//! Who writes what was sent to many?
+//! How are broadcasts written without waking the task of each recipient?
 //!
-//! Not the task of each of them: to wake them all would cost more than to write. Those whose
-//! tasks sleep are shared out among carriers, tasks that live for a turn. A carrier hands the
-//! connection of each what waits for it, and leaves whoever does not take that at once to
-//! its own task ([`pump`](crate::delivery::writer)).
+//! To wake a task costs more than to write a message. Recipients whose tasks sleep are grouped,
+//! and each group gets one short-lived task, a batch writer. It writes what is queued for each
+//! of them, and hands a socket whose transport does not take all of it to the socket's own task
+//! ([`writer`](crate::delivery::writer)).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use tokio::runtime::{Handle, Id};
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
+use ws_core::Prepared;
 
-use crate::delivery::writer::Handed;
-use crate::hub::member::Member;
+use crate::delivery::limits::Overflow;
+use crate::delivery::recipient::Recipient;
+use crate::delivery::send_queue::{BatchItems, TakenBatch};
+use crate::delivery::stats::add;
+use crate::sync::{Arc, Runtime, RuntimeId};
 
-/// How many sockets a carrier has. Other tasks have a turn between two carriers, and other
-/// threads take some of them over.
-const LOAD: usize = 32;
+/// The number of recipients per batch writer. Between two of them other tasks run, and other
+/// threads can steal them.
+const GROUP_SIZE: usize = 32;
 
-/// After so many messages other tasks have a turn: each may have to be compressed anew.
-const TURN: usize = 512;
+/// After this many messages a batch writer yields: each may have to be compressed.
+const MAX_MESSAGES_PER_POLL: usize = 512;
 
-/// Those that are to be carried to. A carrier runs where the tasks of its sockets do: there
-/// it is as sure to run as they are.
-pub(crate) struct Loads {
-    full: Vec<Load>,
-    /// One for each runtime.
-    filling: Vec<Load>,
+/// The recipients for which batch writers have to write. A batch writer runs on the runtime of
+/// its recipients' tasks, so it makes progress whenever they do.
+pub(crate) struct BatchWriters<R> {
+    full: Vec<RecipientGroup<R>>,
+    /// At most one for each runtime.
+    partial: Vec<RecipientGroup<R>>,
 }
 
-struct Load {
-    runtime: Option<Id>,
-    members: Vec<Arc<Member>>,
+struct RecipientGroup<R> {
+    runtime: Option<RuntimeId>,
+    recipients: Vec<Arc<R>>,
 }
 
-impl Loads {
+impl<R> BatchWriters<R> {
     pub(crate) const fn new() -> Self {
-        Self { full: Vec::new(), filling: Vec::new() }
+        Self { full: Vec::new(), partial: Vec::new() }
     }
+}
 
-    pub(crate) fn add(&mut self, member: &Arc<Member>) {
-        let runtime = member.runtime.as_ref().map(Handle::id);
-        let at = self.filling.iter().position(|load| load.runtime == runtime);
+impl<R: Recipient> BatchWriters<R> {
+    pub(crate) fn add(&mut self, recipient: &Arc<R>) {
+        let runtime = recipient.runtime().map(Runtime::id);
+        let at = self.partial.iter().position(|group| group.runtime == runtime);
         let at = at.unwrap_or_else(|| {
-            self.filling.push(Load { runtime, members: Vec::with_capacity(LOAD) });
-            self.filling.len() - 1
+            let recipients = Vec::with_capacity(GROUP_SIZE);
+            self.partial.push(RecipientGroup { runtime, recipients });
+            self.partial.len() - 1
         });
-        let Some(load) = self.filling.get_mut(at) else { return };
-        load.members.push(Arc::clone(member));
-        if load.members.len() == LOAD {
-            self.full.push(self.filling.swap_remove(at));
+        let Some(group) = self.partial.get_mut(at) else { return };
+        group.recipients.push(Arc::clone(recipient));
+        if group.recipients.len() == GROUP_SIZE {
+            self.full.push(self.partial.swap_remove(at));
         }
     }
 
-    /// Sends a carrier off with each. To be called without any lock.
-    pub(crate) fn set_off(self) {
-        for Load { members, .. } in self.full.into_iter().chain(self.filling) {
-            let runtime = members.first().and_then(|member| member.runtime.clone());
-            let carrier = Carrier { members: members.into_iter(), is_there: false };
+    /// Spawns a batch writer for each group. Called without any lock.
+    pub(crate) fn spawn(self) {
+        for RecipientGroup { recipients, .. } in self.full.into_iter().chain(self.partial) {
+            let runtime = recipients.first().and_then(|recipient| recipient.runtime().cloned());
+            let writer = BatchWriter { recipients: recipients.into_iter(), writing: false };
             match runtime {
-                // It has an end, and those who come last are no more behind than the first.
-                Some(runtime) => drop(runtime.spawn(unconstrained(carrier))),
-                None => drop(carrier),
+                // Without a coop budget: it is short, and the last recipients are not later
+                // than the first.
+                Some(runtime) => drop(runtime.spawn(unconstrained(writer))),
+                None => drop(writer),
             }
         }
     }
 }
 
-/// One that goes through some. Those that it does not come to are left to their tasks.
-struct Carrier {
-    members: std::vec::IntoIter<Arc<Member>>,
-    /// Has it come to the first of them?
-    is_there: bool,
+/// Writes for a group of recipients. Dropped, it hands the rest of them to their own tasks.
+struct BatchWriter<R: Recipient> {
+    recipients: std::vec::IntoIter<Arc<R>>,
+    /// Whether it has begun with the first of them.
+    writing: bool,
 }
 
-impl Future for Carrier {
+impl<R: Recipient> Future for BatchWriter<R> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { members, is_there } = &mut *self;
-        members.as_slice().iter().for_each(|member| member.look());
+        let Self { recipients, writing } = &mut *self;
+        recipients.as_slice().iter().for_each(|recipient| recipient.prefetch_conn());
         let mut count = 0;
-        while let Some(member) = members.as_slice().first() {
-            *is_there = count < TURN;
-            if !*is_there {
+        while let Some(recipient) = recipients.as_slice().first() {
+            *writing = count < MAX_MESSAGES_PER_POLL;
+            if !*writing {
                 return pin!(yield_now()).poll(cx);
             }
-            count += carry(member);
-            members.next();
+            count += write_batch(&**recipient);
+            recipients.next();
         }
         Poll::Ready(())
     }
 }
 
-impl Drop for Carrier {
+impl<R: Recipient> Drop for BatchWriter<R> {
     fn drop(&mut self) {
-        // A transport that has panicked has left a part. Its own task does not survive that.
-        let mut behind = self.is_there;
-        for member in self.members.by_ref() {
-            leave(&member, std::mem::take(&mut behind));
+        // A transport that panicked may have taken a part. The socket's own task finds out.
+        let mut stalled = self.writing;
+        for recipient in self.recipients.by_ref() {
+            hand_to_task(&*recipient, std::mem::take(&mut stalled));
         }
     }
 }
 
-/// Hands a connection what waits for it. Says how many messages it has taken.
-fn carry(member: &Member) -> usize {
-    let mut handed = Handed::new(member);
-    let written = member.with_conn(|conn| {
-        conn.try_write_batch(|room| handed.more(|member| member.mailbox.carry(room)))
+/// Writes what is queued for one recipient. Returns the number of messages that were taken.
+fn write_batch<R: Recipient>(recipient: &R) -> usize {
+    let mut source = BatchSource::new(recipient);
+    let written = recipient.with_conn(|conn| {
+        conn.try_write_batch(|room| {
+            source.next(|recipient| recipient.queue().take_batch_unless_stalled(room))
+        })
     });
-    let Handed { count, is_all, .. } = handed;
-    drop(handed);
+    let BatchSource { count, is_last, .. } = source;
+    drop(source);
     match written {
-        Some(Ok(batch)) if batch.flushed && is_all => {}
-        Some(Ok(batch)) => leave(member, !batch.flushed),
-        // What is wrong is for its task to find out, also when nothing waits any more.
-        Some(Err(_)) => leave(member, true),
-        // It is over.
+        Some(Ok(batch)) if batch.flushed && is_last => {}
+        Some(Ok(batch)) => hand_to_task(recipient, !batch.flushed),
+        // The socket's task finds the error, even if nothing is queued any more.
+        Some(Err(_)) => hand_to_task(recipient, true),
+        // The connection has ended.
         None => {}
     }
     count
 }
 
-/// Leaves the rest to the task of a socket.
-fn leave(member: &Member, behind: bool) {
-    if let Some(task) = member.mailbox.leave_to_task(behind) {
+fn hand_to_task<R: Recipient>(recipient: &R, stalled: bool) {
+    if let Some(task) = recipient.queue().hand_to_task(stalled) {
         task.wake();
+    }
+}
+
+/// Gives a connection the queued messages of a recipient, batch by batch. It counts them as
+/// written when they are taken, since a transport that fails has taken some of them.
+pub(crate) struct BatchSource<'a, R: Recipient> {
+    recipient: &'a R,
+    count: usize,
+    /// Whether the queue was empty after the last batch.
+    is_last: bool,
+}
+
+impl<'a, R: Recipient> BatchSource<'a, R> {
+    pub(crate) const fn new(recipient: &'a R) -> Self {
+        Self { recipient, count: 0, is_last: false }
+    }
+
+    /// The next batch, by `take`; empty after the last one.
+    pub(crate) fn next(
+        &mut self,
+        take: impl FnOnce(&R) -> TakenBatch<Prepared>,
+    ) -> BatchItems<Prepared> {
+        if self.is_last {
+            return BatchItems::new();
+        }
+        let taken = take(self.recipient);
+        self.count += taken.items.len();
+        self.is_last = taken.is_last;
+        taken.items
+    }
+}
+
+impl<R: Recipient> Drop for BatchSource<'_, R> {
+    fn drop(&mut self) {
+        let shared = self.recipient.delivery();
+        add(&shared.counters.written, self.count);
+        if let Overflow::Block(_) = shared.limits.overflow {
+            self.recipient.queue().take_waiters().into_iter().for_each(Waker::wake);
+        }
     }
 }

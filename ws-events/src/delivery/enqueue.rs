@@ -1,171 +1,176 @@
-//! How does a message get into the outboxes of many?
+//! How is a message put into the send queue of one socket or of many?
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use serde::Serialize;
 use ws_core::Prepared;
 
-use crate::EmitError;
-use crate::delivery::batch_writer::Loads;
-use crate::delivery::limits::Outbox;
-use crate::delivery::queue_types::{Call, Manner, Posted};
+use crate::delivery::batch_writer::BatchWriters;
+use crate::delivery::recipient::{DeliveryShared, Recipient};
+use crate::delivery::send_queue::{EnqueueResult, PushOptions, SendQueue, WaiterId, Wakeup};
 use crate::delivery::stats::add;
-use crate::delivery::timeout::within;
-use crate::delivery::waiters::Place;
-use crate::hub::Inner;
-use crate::hub::member::{Mail, Member};
+use crate::delivery::writer::timeout;
+use crate::sync::Arc;
 
-/// What became of a message for many.
+/// What happened to a message for many sockets, in numbers of sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// How many sockets it was for.
+    /// The recipients.
     pub matched: usize,
-    /// How many of them have it in their outboxes.
+    /// Those with the message in their send queue.
     pub queued: usize,
-    /// How many will not get it: their outboxes are full, or it was volatile and they are
-    /// behind.
+    /// Those that do not get it: their send queue is full, or it is volatile and they do not
+    /// keep up.
     pub dropped: usize,
-    /// How many are being closed, since they did not keep up.
+    /// Those that are being closed as slow consumers.
     pub disconnected: usize,
 }
 
-/// One message on its way into outboxes. Nobody is woken before it is done.
-pub(crate) struct Posting<'a> {
+/// Puts one message into send queues. Tasks are woken at the end, without any lock.
+pub(crate) struct Enqueuer<'a, R> {
     message: &'a Prepared,
-    outbox: &'a Outbox,
-    manner: Manner,
+    shared: &'a DeliveryShared,
+    options: PushOptions,
     delivery: Delivery,
-    overtaken: usize,
+    overwritten: usize,
     discarded: usize,
+    over_half: bool,
     wakers: Vec<Waker>,
-    loads: Loads,
-    /// What was thrown out: it may be the last of what the application gave.
-    out: Vec<Prepared>,
-    crowded: bool,
+    batch_writers: BatchWriters<R>,
+    /// Messages that were removed from queues. Dropping the last handle may run code of the
+    /// application.
+    removed: Vec<Prepared>,
 }
 
-impl<'a> Posting<'a> {
-    /// To one, whose own task writes.
-    pub(crate) const fn to_one(message: &'a Prepared, outbox: &'a Outbox, volatile: bool) -> Self {
-        Self::new(message, outbox, Manner { volatile, carried: false })
+impl<'a, R: Recipient> Enqueuer<'a, R> {
+    /// For one socket, whose own task writes.
+    pub(crate) const fn for_one(
+        message: &'a Prepared,
+        shared: &'a DeliveryShared,
+        volatile: bool,
+    ) -> Self {
+        Self::new(message, shared, PushOptions { volatile, batched: false })
     }
 
-    /// To many, to whom it is carried.
-    pub(crate) const fn to_many(message: &'a Prepared, outbox: &'a Outbox, volatile: bool) -> Self {
-        Self::new(message, outbox, Manner { volatile, carried: true })
+    /// For many sockets, for which batch writers write.
+    pub(crate) const fn for_many(
+        message: &'a Prepared,
+        shared: &'a DeliveryShared,
+        volatile: bool,
+    ) -> Self {
+        Self::new(message, shared, PushOptions { volatile, batched: true })
     }
 
-    const fn new(message: &'a Prepared, outbox: &'a Outbox, manner: Manner) -> Self {
+    const fn new(message: &'a Prepared, shared: &'a DeliveryShared, options: PushOptions) -> Self {
         Self {
             message,
-            outbox,
-            manner,
+            shared,
+            options,
             delivery: Delivery { matched: 0, queued: 0, dropped: 0, disconnected: 0 },
-            overtaken: 0,
+            overwritten: 0,
             discarded: 0,
+            over_half: false,
             wakers: Vec::new(),
-            loads: Loads::new(),
-            out: Vec::new(),
-            crowded: false,
+            batch_writers: BatchWriters::new(),
+            removed: Vec::new(),
         }
     }
 
-    pub(crate) fn to(&mut self, mailbox: &Mail, member: &Arc<Member>) -> Posted {
+    /// Puts the message into the queue of one socket.
+    pub(crate) fn push(
+        &mut self,
+        queue: &SendQueue<Prepared, R::Event>,
+        recipient: &Arc<R>,
+    ) -> EnqueueResult {
         let message = self.message.clone();
-        let (posted, call) = mailbox.post(message, self.outbox, self.manner, &mut self.out);
-        match call {
-            Call::Nobody => {}
-            Call::Task(task) => self.wakers.push(task),
-            Call::Carrier => self.loads.add(member),
+        let limits = &self.shared.limits;
+        let (result, wakeup) = queue.push(message, limits, self.options, &mut self.removed);
+        match wakeup {
+            Wakeup::Nobody => {}
+            Wakeup::Task(task) => self.wakers.push(task),
+            Wakeup::BatchWriter => self.batch_writers.add(recipient),
         }
-        match posted {
-            Posted::Queued { dropped, crowded } => {
+        match result {
+            EnqueueResult::Queued { dropped, over_half } => {
                 self.delivery.queued += 1;
-                self.overtaken += dropped;
-                self.crowded |= crowded;
+                self.overwritten += dropped;
+                self.over_half |= over_half;
             }
-            Posted::Dropped => self.delivery.dropped += 1,
-            Posted::Cut { discarded } => {
+            EnqueueResult::Dropped => self.delivery.dropped += 1,
+            EnqueueResult::SlowConsumer { discarded } => {
                 self.delivery.disconnected += 1;
                 self.discarded += discarded;
             }
-            // It is leaving.
-            Posted::Closed => return posted,
+            EnqueueResult::Closed => return result,
         }
         self.delivery.matched += 1;
-        posted
+        result
     }
 
-    /// Counts, and wakes those whose tasks sleep. To be called without any lock.
-    pub(crate) fn done(self, hub: &Inner) -> Delivery {
-        let counters = &hub.counters;
-        if self.crowded {
-            hub.turns.ask();
+    /// Updates the counters, wakes tasks, and schedules batch writers. Called without any lock.
+    pub(crate) fn finish(self) -> Delivery {
+        let DeliveryShared { counters, backpressure, .. } = self.shared;
+        if self.over_half {
+            backpressure.request_yield();
         }
         let Delivery { queued, dropped, disconnected, .. } = self.delivery;
         add(&counters.queued, queued);
         add(&counters.refused, dropped + disconnected);
-        add(&counters.dropped, self.overtaken);
+        add(&counters.dropped, self.overwritten);
         add(&counters.discarded, self.discarded);
         add(&counters.slow_consumers, disconnected);
         self.wakers.into_iter().for_each(Waker::wake);
-        self.loads.set_off();
+        self.batch_writers.spawn();
         self.delivery
     }
 }
 
-/// Sends to one socket, and never waits.
-pub(crate) fn post_to(member: &Arc<Member>, message: &Prepared) -> Result<(), EmitError> {
-    let mut posting = Posting::to_one(message, &member.hub.outbox, false);
-    let posted = posting.to(&member.mailbox, member);
-    posting.done(&member.hub);
-    result(posted)
+/// Puts a message into the queue of one socket, and never waits.
+pub(crate) fn enqueue<R: Recipient>(recipient: &Arc<R>, message: &Prepared) -> EnqueueResult {
+    let mut enqueuer = Enqueuer::for_one(message, recipient.delivery(), false);
+    let result = enqueuer.push(recipient.queue(), recipient);
+    enqueuer.finish();
+    result
 }
 
-/// Sends to one socket, and waits for room for so long at most.
-pub(crate) async fn post_wait(
-    member: &Member,
+/// Puts a message into the queue of one socket, and waits for room first, for at most `limit`.
+pub(crate) async fn enqueue_wait<R: Recipient>(
+    recipient: &R,
     message: &Prepared,
-    patience: Duration,
-) -> Result<(), EmitError> {
-    let Member { hub, mailbox, .. } = member;
-    let mut waits = Waits(member, Place::default());
-    let posting = poll_fn(|cx| mailbox.poll_post(message, &hub.outbox, &mut waits.1, cx));
-    let Some((posted, call)) = within(patience, posting).await else {
-        mailbox.drop_one();
-        add(&hub.counters.refused, 1);
-        return Err(EmitError::Full);
+    limit: Duration,
+) -> EnqueueResult {
+    let DeliveryShared { limits, counters, backpressure } = recipient.delivery();
+    let queue = recipient.queue();
+    let mut waiter = WaitGuard { queue, id: WaiterId::default() };
+    let pushing = poll_fn(|cx| queue.poll_push(message, limits, &mut waiter.id, cx));
+    let Some((result, wakeup)) = timeout(limit, pushing).await else {
+        queue.count_dropped();
+        add(&counters.refused, 1);
+        return EnqueueResult::Dropped;
     };
-    if let Posted::Queued { crowded, .. } = posted {
-        add(&hub.counters.queued, 1);
-        if crowded {
-            hub.turns.ask();
+    if let EnqueueResult::Queued { over_half, .. } = result {
+        add(&counters.queued, 1);
+        if over_half {
+            backpressure.request_yield();
         }
     }
-    if let Call::Task(task) = call {
+    if let Wakeup::Task(task) = wakeup {
         task.wake();
     }
-    result(posted)
+    result
 }
 
-/// A place among those that wait for room, given up when this is dropped.
-struct Waits<'a>(&'a Member, Place);
+/// Removes a sender from those that wait for room when it is dropped.
+struct WaitGuard<'a, E> {
+    queue: &'a SendQueue<Prepared, E>,
+    id: WaiterId,
+}
 
-impl Drop for Waits<'_> {
+impl<E> Drop for WaitGuard<'_, E> {
     fn drop(&mut self) {
-        self.0.mailbox.give_up(&mut self.1);
-    }
-}
-
-const fn result(posted: Posted) -> Result<(), EmitError> {
-    match posted {
-        Posted::Queued { .. } => Ok(()),
-        Posted::Dropped => Err(EmitError::Full),
-        Posted::Cut { .. } => Err(EmitError::SlowConsumer),
-        Posted::Closed => Err(EmitError::Closed),
+        self.queue.cancel_wait(&mut self.id);
     }
 }

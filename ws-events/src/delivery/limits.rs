@@ -1,55 +1,57 @@
-//! How much may wait for a slow peer, and what happens beyond?
+//! How many messages may be queued for a slow peer, and what happens beyond that?
 
 use std::time::Duration;
 
 use ws_core::StatusCode;
 
-/// What may wait for one socket whose peer does not keep up.
+/// The limits of a socket's send queue, and what happens beyond them.
 ///
-/// It bounds the memory that a peer can make the hub hold: nothing else waits but the one
-/// batch that the connection has in hand, which is about the high mark of
-/// [`Config::write_buffer`](ws_core::Config::write_buffer).
+/// They bound the memory that a slow peer costs. Besides the queue, a connection holds one batch
+/// of about the high watermark of [`Config::write_buffer`](ws_core::Config::write_buffer).
 ///
-/// It also has to hold what is sent before the socket's task has its turn to write. When half
-/// of an outbox is used before that, the hub's handlers give way for a turn. So half of it has
-/// to hold what one handler sends to one socket without waiting for anything in between.
+/// A message also waits in the queue until the socket's task runs. When half of a queue is used
+/// before that, the handlers of the hub yield. So half of the limits must suffice for what one
+/// handler sends to one socket without awaiting anything in between.
 ///
 /// ```
-/// use ws_events::{Outbox, Overflow};
+/// use ws_events::{Overflow, SendQueueLimits};
 ///
-/// let outbox = Outbox::new().bytes(64 * 1024).messages(100).overflow(Overflow::DropOldest);
-/// # let _ = outbox;
+/// let limits =
+///     SendQueueLimits::new().bytes(64 * 1024).messages(100).overflow(Overflow::DropOldest);
+/// # let _ = limits;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outbox {
+#[doc(alias = "backpressure")]
+#[doc(alias = "capacity")]
+pub struct SendQueueLimits {
     pub(crate) bytes: usize,
     pub(crate) messages: usize,
     pub(crate) overflow: Overflow,
 }
 
-/// What happens when something is sent to a socket whose [`Outbox`] is full.
+/// What happens to a message for a socket whose send queue is full.
 ///
-/// Whatever it is, nobody else waits for it. Volatile messages are dropped before it comes
-/// to that.
+/// A sender never waits for it, except in [`Socket::send_wait`](crate::Socket::send_wait).
+/// Volatile messages are dropped instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The socket is closed with this code, and what waited is discarded. The reason is
-    /// `slow consumer`. By default with
+    /// The socket is closed with this code and the reason `slow consumer`, and the queued
+    /// messages are discarded. The default, with
     /// [`TRY_AGAIN_LATER`](StatusCode::TRY_AGAIN_LATER), 1013.
     Disconnect(StatusCode),
     /// The message is dropped.
     DropNewest,
-    /// The oldest messages that wait are dropped, as many as make room.
+    /// The oldest queued messages are dropped until there is room.
     DropOldest,
     /// [`Socket::send_wait`](crate::Socket::send_wait) and
-    /// [`emit_wait`](crate::Socket::emit_wait) wait for room, for so long at most. All else,
-    /// such as a broadcast, waits for nothing: its message is dropped as with `DropNewest`.
+    /// [`emit_wait`](crate::Socket::emit_wait) wait for room, at most for this duration. All
+    /// other sends drop the message, as with `DropNewest`.
     Block(Duration),
 }
 
-impl Outbox {
-    /// 1 MiB, 1,024 messages, and then the socket is closed with 1013.
+impl SendQueueLimits {
+    /// 1 MiB and 1,024 messages. Beyond that the socket is closed with 1013.
     pub const fn new() -> Self {
         Self {
             bytes: 1024 * 1024,
@@ -58,39 +60,30 @@ impl Outbox {
         }
     }
 
-    /// How many bytes of payload may wait. One message alone may be longer. Default: 1 MiB.
+    /// The largest number of queued payload bytes. A single message may be larger. Default:
+    /// 1 MiB.
     #[must_use]
     pub const fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// How many messages may wait; at least one. Default: 1,024.
+    /// The largest number of queued messages, at least one. Default: 1,024.
     #[must_use]
     pub const fn messages(mut self, messages: usize) -> Self {
         self.messages = if messages == 0 { 1 } else { messages };
         self
     }
 
-    /// What happens beyond. Default: [`Overflow::Disconnect`] with 1013.
+    /// What happens beyond the limits. Default: [`Overflow::Disconnect`] with 1013.
     #[must_use]
     pub const fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
     }
-
-    /// Is half of it used?
-    pub(crate) const fn is_crowded(&self, messages: usize, bytes: usize) -> bool {
-        messages.saturating_mul(2) >= self.messages || bytes.saturating_mul(2) >= self.bytes
-    }
-
-    /// Is there room for one more of this length?
-    pub(crate) const fn has_room(&self, messages: usize, bytes: usize, more: usize) -> bool {
-        messages == 0 || (messages < self.messages && bytes.saturating_add(more) <= self.bytes)
-    }
 }
 
-impl Default for Outbox {
+impl Default for SendQueueLimits {
     fn default() -> Self {
         Self::new()
     }

@@ -1,45 +1,45 @@
-//! Why do things that are made one at a time lie side by side?
+//! How do the send queues of many sockets get adjacent memory?
 //!
-//! Because they are made several at a time. Who goes through many of them comes upon each in
-//! memory that the processor has at hand, rather than beside whatever was made just before
-//! it.
+//! They are allocated in chunks. A broadcast then visits neighbours in memory, rather than
+//! queues that lie beside whatever was allocated with each connection.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// So many are made at a time, once there are as many.
-const MOST: usize = 64;
+/// The largest chunk.
+const MAX_CHUNK: usize = 64;
 
-/// Some that are not used yet.
-pub(crate) struct Stock<T> {
+/// Allocates values in chunks.
+pub(crate) struct QueuePool<T> {
     make: fn() -> T,
-    made: Mutex<Made<T>>,
+    chunk: Mutex<Chunk<T>>,
 }
 
-struct Made<T> {
-    count: usize,
-    spare: Vec<Arc<T>>,
+struct Chunk<T> {
+    /// How many values were allocated so far.
+    allocated: usize,
+    unused: Vec<Arc<T>>,
 }
 
-impl<T> Stock<T> {
+impl<T> QueuePool<T> {
     pub(crate) const fn new(make: fn() -> T) -> Self {
-        Self { make, made: Mutex::new(Made { count: 0, spare: Vec::new() }) }
+        Self { make, chunk: Mutex::new(Chunk { allocated: 0, unused: Vec::new() }) }
     }
 
-    /// One that nobody else has.
+    /// A value that is not shared.
     pub(crate) fn take(&self) -> Arc<T> {
-        let mut made = self.made.lock();
-        if let Some(one) = made.spare.pop() {
-            return one;
+        let mut chunk = self.chunk.lock();
+        if let Some(value) = chunk.unused.pop() {
+            return value;
         }
-        // Where there are few, few are made.
-        let more = made.count.clamp(1, MOST);
-        made.count += more;
-        let one = Arc::new((self.make)());
-        made.spare.extend((1..more).map(|_| Arc::new((self.make)())));
-        made.spare.reverse();
-        one
+        // The chunks grow with the number of values.
+        let size = chunk.allocated.clamp(1, MAX_CHUNK);
+        chunk.allocated += size;
+        let value = Arc::new((self.make)());
+        chunk.unused.extend((1..size).map(|_| Arc::new((self.make)())));
+        chunk.unused.reverse();
+        value
     }
 }
 
@@ -48,13 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_are_made_as_there_are_up_to_some() {
-        let stock = Stock::new(|| 0);
+    fn chunks_double_up_to_the_largest() {
+        let pool = QueuePool::new(|| 0);
         let mut taken = Vec::new();
-        for (count, spare) in [(1, 0), (2, 0), (3, 1), (4, 0), (5, 3), (65, 63), (129, 63)] {
-            taken.resize_with(count, || stock.take());
-            assert_eq!(stock.made.lock().spare.len(), spare, "{count}");
+        for (count, unused) in [(1, 0), (2, 0), (3, 1), (4, 0), (5, 3), (65, 63), (129, 63)] {
+            taken.resize_with(count, || pool.take());
+            assert_eq!(pool.chunk.lock().unused.len(), unused, "{count}");
         }
-        assert!(taken.iter().all(|one| Arc::strong_count(one) == 1));
+        assert!(taken.iter().all(|value| Arc::strong_count(value) == 1));
     }
 }

@@ -1,391 +1,495 @@
-//! What waits for a socket, and how does its task hear of it?
+//! Where do the messages and events of one socket wait, and how does its task learn of them?
 //!
-//! Messages on their way out, events on their way to handlers, and the order to close.
-//! Whoever puts something in is told whom to [`Call`], which it does when it holds no lock;
-//! likewise what is thrown out is handed out, and dropped then. There is one lock, held for
-//! some tens of nanoseconds.
+//! A bounded queue of messages to send, a queue of events for the handlers, and the command to
+//! close, behind one lock that is held for some tens of nanoseconds. A caller wakes the
+//! [`Wakeup`] that it gets, and drops what was removed, after the lock is released.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
+use smallvec::SmallVec;
 use ws_core::StatusCode;
 
-use crate::delivery::limits::{Outbox, Overflow};
-use crate::delivery::queue_types::{
-    AT_ONCE, Call, EVENTS, Level, Manner, Order, Posted, Taken, Todo, Weigh,
-};
-use crate::delivery::ring::Outgoing;
-use crate::delivery::waiters::{Place, Waiting};
+use crate::delivery::limits::{Overflow, SendQueueLimits};
+use crate::delivery::socket_state::{SocketEvent, SocketState};
 use crate::sync::Mutex;
 
-/// The mailbox of one socket: `T` is sent, `E` is handled. Beside itself, it holds memory only
-/// for what there is much of.
-pub(crate) struct Mailbox<T, E>(Mutex<Inner<T, E>>);
+/// The largest number of messages that are taken at once.
+pub(crate) const MAX_BATCH: usize = 16;
 
-/// In this order: what every message for a room comes upon lies together, in as few lines of
-/// the processor's cache as may be.
-#[repr(C)]
-struct Inner<T, E> {
-    state: State,
-    /// Has the transport left a part of the last batch?
-    behind: bool,
-    /// Is a carrier on its way, to write what waits?
-    carried: bool,
-    /// The weight of all that is outgoing.
-    bytes: usize,
-    /// Who writes, while it sleeps.
-    writer: Option<Waker>,
-    outgoing: Outgoing<T>,
-    /// To close, until it is carried out.
-    order: Option<Box<Order>>,
-    incoming: VecDeque<E>,
-    /// Who handles, while it sleeps.
-    handler: Option<Waker>,
-    dropped: u64,
-    /// Those that wait for room. Apart, since it is seldom that anybody does.
-    waiting: Option<Box<Waiting>>,
+/// The largest number of events that wait for the handlers of a socket. Events that must not be
+/// lost are not bounded.
+pub(crate) const MAX_EVENTS: usize = 1024;
+
+/// The size of a queued message.
+pub(crate) trait ByteSize {
+    /// In bytes of payload.
+    fn byte_size(&self) -> usize;
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// Nothing more is taken to be sent, and the task is to close.
-    Closing,
-    /// It is over: of events, only those are taken that must not be lost.
+/// The command to close a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CloseCommand {
+    pub(crate) code: StatusCode,
+    pub(crate) reason: String,
+    /// For a slow consumer: the bytes that were queued.
+    pub(crate) slow_consumer: Option<usize>,
+}
+
+/// What the writer of a socket does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NextAction {
+    Write,
+    /// The transport has not taken all of what a batch writer wrote.
+    Flush,
+    Close(Box<CloseCommand>),
+}
+
+/// How a message is queued.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PushOptions {
+    /// Only if the peer keeps up.
+    pub(crate) volatile: bool,
+    /// To be written by a batch writer if the socket's task sleeps.
+    pub(crate) batched: bool,
+}
+
+/// Who must be woken after something was queued.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Wakeup {
+    /// The task is awake or waits for its transport, or a batch writer is scheduled.
+    Nobody,
+    /// The socket's task, which sleeps.
+    Task(Waker),
+    /// A batch writer must be scheduled.
+    BatchWriter,
+}
+
+/// What happened to a message for one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EnqueueResult {
+    /// It is queued. `dropped` older messages were removed for it. `over_half`: half of the
+    /// queue's limit is reached, and the transport is not stalled.
+    Queued { dropped: usize, over_half: bool },
+    /// It was dropped.
+    Dropped,
+    /// The socket is closed as a slow consumer, and `discarded` queued messages with it.
+    SlowConsumer { discarded: usize },
+    /// The socket accepts no more messages.
     Closed,
 }
 
-impl<T: Weigh, E> Mailbox<T, E> {
+/// Messages that were taken to be written.
+pub(crate) type BatchItems<T> = SmallVec<[T; MAX_BATCH]>;
+
+/// A batch of messages, taken to be written.
+pub(crate) struct TakenBatch<T> {
+    pub(crate) items: BatchItems<T>,
+    /// Whether the queue is empty now. If so, no batch writer is scheduled any more.
+    pub(crate) is_last: bool,
+}
+
+impl<T> TakenBatch<T> {
+    pub(crate) fn empty() -> Self {
+        Self { items: BatchItems::new(), is_last: true }
+    }
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct QueueLevel {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) dropped: u64,
+}
+
+/// The queues of one socket: messages `T` to send, and events `E` to handle. It allocates only
+/// for more than sixteen messages.
+pub(crate) struct SendQueue<T, E>(Mutex<QueueInner<T, E>>);
+
+/// The fields that each broadcast touches come first, to share as few cache lines as possible.
+#[repr(C)]
+struct QueueInner<T, E> {
+    state: SocketState,
+    write_state: WriteState,
+    /// The size of all outgoing messages.
+    bytes: usize,
+    /// Wakes the writer, if it sleeps.
+    writer: Option<Waker>,
+    outgoing: InlineQueue<T>,
+    /// Until the writer takes it.
+    close: Option<Box<CloseCommand>>,
+    events: VecDeque<E>,
+    /// Wakes the event loop, if it sleeps.
+    handler: Option<Waker>,
+    dropped: u64,
+    /// Boxed, since senders rarely wait.
+    waiters: Option<Box<Waiters>>,
+}
+
+impl<T: ByteSize, E> SendQueue<T, E> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Inner {
-            state: State::Open,
-            behind: false,
-            carried: false,
+        Self(Mutex::new(QueueInner {
+            state: SocketState::Connecting,
+            write_state: WriteState::Idle,
             bytes: 0,
             writer: None,
-            outgoing: Outgoing::default(),
-            order: None,
-            incoming: VecDeque::new(),
+            outgoing: InlineQueue::default(),
+            close: None,
+            events: VecDeque::new(),
             handler: None,
             dropped: 0,
-            waiting: None,
+            waiters: None,
         }))
     }
 
-    /// Sends something, and never waits. What is thrown out for it goes to `out`, to be
-    /// dropped without any lock.
+    /// Queues a message, and never waits. Messages that are removed for it go to `removed`, to
+    /// be dropped without the lock.
     #[inline]
-    pub(crate) fn post(
+    pub(crate) fn push(
         &self,
         item: T,
-        outbox: &Outbox,
-        manner: Manner,
-        out: &mut Vec<T>,
-    ) -> (Posted, Call) {
-        let weight = item.weight();
+        limits: &SendQueueLimits,
+        options: PushOptions,
+        removed: &mut Vec<T>,
+    ) -> (EnqueueResult, Wakeup) {
+        let size = item.byte_size();
         let mut inner = self.0.lock();
-        let keeps_up = !(manner.volatile && inner.behind);
-        if inner.state == State::Open && keeps_up && inner.has_room(outbox, weight) {
-            let crowded = inner.push(item, weight, outbox);
-            return (Posted::Queued { dropped: 0, crowded }, inner.call(manner.carried));
+        let keeps_up = !(options.volatile && inner.write_state.is_stalled());
+        if inner.state.accepts_messages() && keeps_up && inner.has_room(limits, size) {
+            let over_half = inner.push(item, size, limits);
+            return (
+                EnqueueResult::Queued { dropped: 0, over_half },
+                inner.wakeup(options.batched),
+            );
         }
-        inner.post_anyway(item, outbox, manner, out)
+        inner.push_without_room(item, limits, options, removed)
     }
 
-    /// As [`post`](Self::post), and waits for room, in a place that is to be
-    /// [given up](Self::give_up) afterwards.
-    pub(crate) fn poll_post(
+    /// [`push`](Self::push) that waits for room. The caller
+    /// [cancels the wait](Self::cancel_wait) when it is done.
+    pub(crate) fn poll_push(
         &self,
         item: &T,
-        outbox: &Outbox,
-        place: &mut Place,
+        limits: &SendQueueLimits,
+        waiter: &mut WaiterId,
         cx: &Context<'_>,
-    ) -> Poll<(Posted, Call)>
+    ) -> Poll<(EnqueueResult, Wakeup)>
     where
         T: Clone,
     {
-        let weight = item.weight();
+        let size = item.byte_size();
         let mut inner = self.0.lock();
-        if inner.state != State::Open {
-            return Poll::Ready((Posted::Closed, Call::Nobody));
+        if !inner.state.accepts_messages() {
+            return Poll::Ready((EnqueueResult::Closed, Wakeup::Nobody));
         }
-        if inner.has_room(outbox, weight) {
-            let crowded = inner.push(item.clone(), weight, outbox);
-            return Poll::Ready((Posted::Queued { dropped: 0, crowded }, inner.call(false)));
+        if inner.has_room(limits, size) {
+            let over_half = inner.push(item.clone(), size, limits);
+            let result = EnqueueResult::Queued { dropped: 0, over_half };
+            return Poll::Ready((result, inner.wakeup(false)));
         }
-        inner.waiting.get_or_insert_default().wait(place, cx.waker());
+        inner.waiters.get_or_insert_default().register(waiter, cx.waker());
         Poll::Pending
     }
 
-    /// Somebody waits for room no longer.
-    pub(crate) fn give_up(&self, place: &mut Place) {
+    /// Removes a sender that waits for room.
+    pub(crate) fn cancel_wait(&self, waiter: &mut WaiterId) {
         let mut inner = self.0.lock();
-        let waker = inner.waiting.as_mut().and_then(|waiting| waiting.leave(place));
+        let waker = inner.waiters.as_mut().and_then(|waiters| waiters.remove(waiter));
         drop((inner, waker));
     }
 
-    /// Counts something as dropped that was waited for room with in vain.
-    pub(crate) fn drop_one(&self) {
+    /// Counts a message as dropped whose sender has waited for room until its timeout.
+    pub(crate) fn count_dropped(&self) {
         self.0.lock().dropped += 1;
     }
 
-    /// For the task, when it has taken something: those that waited for room, to be woken
-    /// without any lock.
-    pub(crate) fn take_waiting(&self) -> Vec<Waker> {
-        self.0.lock().take_waiting()
+    /// The senders that wait for room, to be woken without the lock. Called after messages were
+    /// taken.
+    pub(crate) fn take_waiters(&self) -> Vec<Waker> {
+        self.0.lock().take_waiters()
     }
 
-    /// Puts in an event for the handlers. `Err` if there is no room, or no handler any
-    /// more.
-    pub(crate) fn tell(&self, event: E) -> Result<Option<Waker>, E> {
+    /// Queues an event for the handlers. `Err` if the queue is full, or the socket is
+    /// disconnected.
+    pub(crate) fn push_event(&self, event: E) -> Result<Option<Waker>, E> {
         let mut inner = self.0.lock();
-        if inner.incoming.len() >= EVENTS || inner.state == State::Closed {
+        if inner.events.len() >= MAX_EVENTS || inner.state == SocketState::Disconnected {
             return Err(event);
         }
-        inner.incoming.push_back(event);
+        inner.events.push_back(event);
         Ok(inner.handler.take())
     }
 
-    /// Puts in an event that must not be lost.
-    pub(crate) fn tell_surely(&self, event: E) -> Option<Waker> {
+    /// Queues an event that must not be lost.
+    pub(crate) fn push_event_unbounded(&self, event: E) -> Option<Waker> {
         let mut inner = self.0.lock();
-        inner.incoming.push_back(event);
+        inner.events.push_back(event);
         inner.handler.take()
     }
 
-    /// Orders the task to close. Only the first order counts; `Err` for the others.
-    pub(crate) fn close(&self, order: Order) -> Result<Option<Waker>, Order> {
+    /// The socket is accepted by the hub.
+    pub(crate) fn admit(&self) {
         let mut inner = self.0.lock();
-        if inner.state != State::Open {
-            return Err(order);
+        inner.state = inner.state.on(SocketEvent::Admit);
+    }
+
+    /// Commands the writer to close. Only the first command counts; `Err` for later ones.
+    pub(crate) fn close(&self, command: CloseCommand) -> Result<Option<Waker>, CloseCommand> {
+        let mut inner = self.0.lock();
+        if !inner.state.accepts_messages() {
+            return Err(command);
         }
-        inner.state = State::Closing;
-        inner.order = Some(Box::new(order));
-        let waiting = inner.take_waiting();
+        inner.state = inner.state.on(SocketEvent::Close);
+        inner.close = Some(Box::new(command));
+        let waiters = inner.take_waiters();
         let task = inner.writer.take();
         drop(inner);
-        waiting.into_iter().for_each(Waker::wake);
+        waiters.into_iter().for_each(Waker::wake);
         Ok(task)
     }
 
-    /// Takes nothing more to be sent, and forgets what waits. An order that was not taken
-    /// yet stands. Says how many that were.
-    pub(crate) fn discard(&self) -> usize {
+    /// Accepts no more messages, and discards the queued ones. A close command stays. Returns
+    /// the number of discarded messages.
+    pub(crate) fn stop_sending(&self) -> usize {
         let mut inner = self.0.lock();
-        if inner.state == State::Open {
-            inner.state = State::Closing;
-        }
+        inner.state = inner.state.on(SocketEvent::StopSending);
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
-        let waiting = inner.take_waiting();
+        let waiters = inner.take_waiters();
         drop(inner);
-        waiting.into_iter().for_each(Waker::wake);
+        waiters.into_iter().for_each(Waker::wake);
         outgoing.len()
     }
 
-    /// It is over: takes nothing any more, but for events that must not be lost, and forgets
-    /// what waits to be sent, and the task, whose memory a waker keeps. Says how many that were.
-    pub(crate) fn shut(&self) -> usize {
+    /// The socket is disconnected: discards the messages, the close command and the wakers,
+    /// which keep the memory of the task. Returns the number of discarded messages.
+    pub(crate) fn disconnect(&self) -> usize {
         let mut inner = self.0.lock();
-        inner.state = State::Closed;
+        inner.state = inner.state.on(SocketEvent::End);
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
-        let gone = (inner.order.take(), inner.writer.take(), inner.handler.take());
-        let waiting = inner.take_waiting();
-        drop((inner, gone));
-        waiting.into_iter().for_each(Waker::wake);
+        let removed = (inner.close.take(), inner.writer.take(), inner.handler.take());
+        let waiters = inner.take_waiters();
+        drop((inner, removed));
+        waiters.into_iter().for_each(Waker::wake);
         outgoing.len()
     }
 
-    /// The events that wait, in order. What comes with them may be of the application, and
-    /// use this very mailbox.
+    /// The queued events, in order. Dropping them may run code of the application that uses
+    /// this queue.
     pub(crate) fn take_events(&self) -> VecDeque<E> {
-        std::mem::take(&mut self.0.lock().incoming)
+        std::mem::take(&mut self.0.lock().events)
     }
 
-    /// Has the processor fetch what [`post`](Self::post) needs.
-    pub(crate) fn look(&self) {
+    /// Loads the cache line that [`push`](Self::push) needs.
+    pub(crate) fn prefetch(&self) {
         std::hint::black_box(self.0.is_locked());
     }
 
-    /// May anything be sent still?
-    pub(crate) fn is_open(&self) -> bool {
-        self.0.lock().state == State::Open
+    /// The state of the socket.
+    pub(crate) fn state(&self) -> SocketState {
+        self.0.lock().state
     }
 
-    pub(crate) fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> QueueLevel {
         let inner = self.0.lock();
-        Level { messages: inner.outgoing.len(), bytes: inner.bytes, dropped: inner.dropped }
+        QueueLevel { messages: inner.outgoing.len(), bytes: inner.bytes, dropped: inner.dropped }
     }
 
-    /// For the task: waits for something to write, or for the order to close, which
-    /// passes what waits.
-    pub(crate) fn poll_todo(&self, cx: &Context<'_>) -> Poll<Todo> {
+    /// For the writer: waits for messages or the command to close, which comes first.
+    pub(crate) fn poll_next_action(&self, cx: &Context<'_>) -> Poll<NextAction> {
         let mut inner = self.0.lock();
-        if let Some(order) = inner.order.take() {
-            return Poll::Ready(Todo::Close(order));
+        if let Some(command) = inner.close.take() {
+            return Poll::Ready(NextAction::Close(command));
         }
-        if inner.behind {
-            return Poll::Ready(Todo::Flush);
+        if inner.write_state.is_stalled() {
+            return Poll::Ready(NextAction::Flush);
         }
         if !inner.outgoing.is_empty() {
-            return Poll::Ready(Todo::Write);
+            return Poll::Ready(NextAction::Write);
         }
         sleep(&mut inner.writer, cx)
     }
 
-    /// For the task, while the transport is full: waits for the order to close alone.
-    pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Poll<Box<Order>> {
+    /// For the writer, while the transport is full: waits only for the command to close.
+    pub(crate) fn poll_close(&self, cx: &Context<'_>) -> Poll<Box<CloseCommand>> {
         let mut inner = self.0.lock();
-        if let Some(order) = inner.order.take() {
-            return Poll::Ready(order);
+        if let Some(command) = inner.close.take() {
+            return Poll::Ready(command);
         }
         sleep(&mut inner.writer, cx)
     }
 
-    /// For the task: waits for an event. Says how many wait behind it.
+    /// For the event loop: waits for an event. Returns it with the number of events behind it.
     pub(crate) fn poll_event(&self, cx: &Context<'_>) -> Poll<(E, u32)> {
         let mut inner = self.0.lock();
-        if let Some(event) = inner.incoming.pop_front() {
-            if inner.incoming.is_empty() {
-                inner.incoming = VecDeque::new();
+        if let Some(event) = inner.events.pop_front() {
+            if inner.events.is_empty() {
+                inner.events = VecDeque::new();
             }
-            return Poll::Ready((event, u32::try_from(inner.incoming.len()).unwrap_or(u32::MAX)));
+            return Poll::Ready((event, u32::try_from(inner.events.len()).unwrap_or(u32::MAX)));
         }
         sleep(&mut inner.handler, cx)
     }
 
-    /// For the task: the next to be written, of about so many bytes. Those that wait for
-    /// room are [woken](Self::take_waiting) afterwards.
-    pub(crate) fn take(&self, room: usize) -> Taken<T> {
-        self.0.lock().take(room)
+    /// For the writer: the next messages, of about `room` bytes. Senders that wait for room are
+    /// [woken](Self::take_waiters) afterwards.
+    pub(crate) fn take_batch(&self, room: usize) -> TakenBatch<T> {
+        self.0.lock().take_batch(room)
     }
 
-    /// The same for a carrier.
-    pub(crate) fn carry(&self, room: usize) -> Taken<T> {
+    /// For a batch writer: [`take_batch`](Self::take_batch), or nothing if the transport is
+    /// stalled, since the socket's task continues then.
+    pub(crate) fn take_batch_unless_stalled(&self, room: usize) -> TakenBatch<T> {
         let mut inner = self.0.lock();
-        if inner.behind {
-            // The task goes on.
-            inner.carried = false;
-            return Taken::nothing();
+        if inner.write_state.is_stalled() {
+            inner.write_state = inner.write_state.on(WriteEvent::Unschedule);
+            return TakenBatch::empty();
         }
-        inner.take(room)
+        inner.take_batch(room)
     }
 
-    /// A carrier leaves what waits to the task, which is to be woken if it sleeps.
-    pub(crate) fn leave_to_task(&self, behind: bool) -> Option<Waker> {
+    /// For a batch writer: leaves the queue to the socket's task, which is woken if it sleeps.
+    pub(crate) fn hand_to_task(&self, stalled: bool) -> Option<Waker> {
         let mut inner = self.0.lock();
-        inner.carried = false;
-        inner.behind |= behind;
+        inner.write_state = inner.write_state.on(WriteEvent::Unschedule);
+        if stalled {
+            inner.write_state = inner.write_state.on(WriteEvent::Stall);
+        }
         inner.writer.take()
     }
 
-    /// For the task: whether the transport has left a part of the last batch.
-    pub(crate) fn set_behind(&self, behind: bool) {
-        self.0.lock().behind = behind;
+    /// For the writer: whether the transport has yet to take a part of the last batch.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        let mut inner = self.0.lock();
+        let event = if stalled { WriteEvent::Stall } else { WriteEvent::Resume };
+        inner.write_state = inner.write_state.on(event);
     }
 }
 
-impl<T: Weigh, E> Inner<T, E> {
-    fn has_room(&self, outbox: &Outbox, more: usize) -> bool {
-        outbox.has_room(self.outgoing.len(), self.bytes, more)
+impl<T: ByteSize, E> QueueInner<T, E> {
+    /// Whether one more message of this size is within the limits. An empty queue takes any.
+    fn has_room(&self, limits: &SendQueueLimits, size: usize) -> bool {
+        let messages = self.outgoing.len();
+        messages == 0
+            || (messages < limits.messages && self.bytes.saturating_add(size) <= limits.bytes)
     }
 
-    /// There is no room for it, or it is not wanted. Who sends it has it still.
+    fn is_over_half(&self, limits: &SendQueueLimits) -> bool {
+        self.outgoing.len().saturating_mul(2) >= limits.messages
+            || self.bytes.saturating_mul(2) >= limits.bytes
+    }
+
+    /// The message does not fit, or must not be queued. The caller still has it as well.
     #[cold]
-    fn post_anyway(
+    fn push_without_room(
         &mut self,
         item: T,
-        outbox: &Outbox,
-        manner: Manner,
-        out: &mut Vec<T>,
-    ) -> (Posted, Call) {
-        if self.state != State::Open {
-            return (Posted::Closed, Call::Nobody);
+        limits: &SendQueueLimits,
+        options: PushOptions,
+        removed: &mut Vec<T>,
+    ) -> (EnqueueResult, Wakeup) {
+        if !self.state.accepts_messages() {
+            return (EnqueueResult::Closed, Wakeup::Nobody);
         }
-        match outbox.overflow {
-            Overflow::Disconnect(code) if !manner.volatile => self.cut(code, out),
-            Overflow::DropOldest if !manner.volatile => {
-                let weight = item.weight();
-                let dropped = self.drop_oldest(outbox, weight, out);
-                let crowded = self.push(item, weight, outbox);
-                (Posted::Queued { dropped, crowded }, self.call(manner.carried))
+        match limits.overflow {
+            Overflow::Disconnect(code) if !options.volatile => {
+                self.close_slow_consumer(code, removed)
+            }
+            Overflow::DropOldest if !options.volatile => {
+                let size = item.byte_size();
+                let dropped = self.drop_oldest(limits, size, removed);
+                let over_half = self.push(item, size, limits);
+                (EnqueueResult::Queued { dropped, over_half }, self.wakeup(options.batched))
             }
             _ => {
                 self.dropped += 1;
-                (Posted::Dropped, Call::Nobody)
+                (EnqueueResult::Dropped, Wakeup::Nobody)
             }
         }
     }
 
-    /// Puts something in. Says whether it is crowded.
+    /// Appends a message. Returns whether half of the limit is reached, unless the transport is
+    /// stalled.
     #[inline(always)]
-    fn push(&mut self, item: T, weight: usize, outbox: &Outbox) -> bool {
-        self.bytes += weight;
+    fn push(&mut self, item: T, size: usize, limits: &SendQueueLimits) -> bool {
+        self.bytes += size;
         self.outgoing.push_back(item);
-        !self.behind && outbox.is_crowded(self.outgoing.len(), self.bytes)
+        !self.write_state.is_stalled() && self.is_over_half(limits)
     }
 
-    /// Who is to be told?
-    fn call(&mut self, carried: bool) -> Call {
-        // A task that waits for the transport has nothing to do with it yet.
-        if self.behind || self.carried {
-            return Call::Nobody;
+    fn wakeup(&mut self, batched: bool) -> Wakeup {
+        // A task that waits for its transport cannot write yet.
+        if self.write_state != WriteState::Idle {
+            return Wakeup::Nobody;
         }
-        if carried && self.writer.is_some() {
-            self.carried = true;
-            return Call::Carrier;
+        if batched && self.writer.is_some() {
+            self.write_state = self.write_state.on(WriteEvent::Schedule);
+            return Wakeup::BatchWriter;
         }
-        self.call_task()
+        self.wake_task()
     }
 
-    fn call_task(&mut self) -> Call {
-        self.writer.take().map_or(Call::Nobody, Call::Task)
+    fn wake_task(&mut self) -> Wakeup {
+        self.writer.take().map_or(Wakeup::Nobody, Wakeup::Task)
     }
 
-    fn take(&mut self, room: usize) -> Taken<T> {
-        let mut taken = Taken::nothing();
-        if self.bytes <= room && self.outgoing.len() <= AT_ONCE {
+    fn take_batch(&mut self, room: usize) -> TakenBatch<T> {
+        let mut taken = TakenBatch::empty();
+        if self.bytes <= room && self.outgoing.len() <= MAX_BATCH {
             self.bytes = 0;
             taken.items.extend(&mut self.outgoing);
         } else {
             let before = self.bytes;
             while before - self.bytes <= room
-                && taken.items.len() < AT_ONCE
+                && taken.items.len() < MAX_BATCH
                 && let Some(item) = self.outgoing.pop_front()
             {
-                self.bytes = self.bytes.saturating_sub(item.weight());
+                self.bytes = self.bytes.saturating_sub(item.byte_size());
                 taken.items.push(item);
             }
         }
-        taken.is_all = self.outgoing.is_empty();
-        self.carried &= !taken.is_all;
+        taken.is_last = self.outgoing.is_empty();
+        if taken.is_last {
+            self.write_state = self.write_state.on(WriteEvent::Unschedule);
+        }
         taken
     }
 
-    fn take_waiting(&mut self) -> Vec<Waker> {
-        self.waiting.as_mut().map(|waiting| waiting.take()).unwrap_or_default()
+    fn take_waiters(&mut self) -> Vec<Waker> {
+        self.waiters.as_mut().map(|waiters| waiters.take()).unwrap_or_default()
     }
 
     #[cold]
-    fn cut(&mut self, code: StatusCode, out: &mut Vec<T>) -> (Posted, Call) {
-        let too_slow = Some(std::mem::take(&mut self.bytes));
-        let order = Order { code, reason: "slow consumer".to_owned(), too_slow };
-        self.state = State::Closing;
-        self.order = Some(Box::new(order));
+    fn close_slow_consumer(
+        &mut self,
+        code: StatusCode,
+        removed: &mut Vec<T>,
+    ) -> (EnqueueResult, Wakeup) {
+        let slow_consumer = Some(std::mem::take(&mut self.bytes));
+        let command = CloseCommand { code, reason: "slow consumer".to_owned(), slow_consumer };
+        self.state = self.state.on(SocketEvent::Close);
+        self.close = Some(Box::new(command));
         let discarded = self.outgoing.len();
-        out.extend(std::mem::take(&mut self.outgoing));
-        (Posted::Cut { discarded }, self.call_task())
+        removed.extend(std::mem::take(&mut self.outgoing));
+        (EnqueueResult::SlowConsumer { discarded }, self.wake_task())
     }
 
-    /// Drops what has waited longest, until there is room. Says how many that were.
-    fn drop_oldest(&mut self, outbox: &Outbox, weight: usize, out: &mut Vec<T>) -> usize {
+    /// Drops the oldest messages until there is room. Returns how many.
+    fn drop_oldest(
+        &mut self,
+        limits: &SendQueueLimits,
+        size: usize,
+        removed: &mut Vec<T>,
+    ) -> usize {
         let before = self.outgoing.len();
-        while !self.has_room(outbox, weight)
+        while !self.has_room(limits, size)
             && let Some(oldest) = self.outgoing.pop_front()
         {
-            self.bytes = self.bytes.saturating_sub(oldest.weight());
-            out.push(oldest);
+            self.bytes = self.bytes.saturating_sub(oldest.byte_size());
+            removed.push(oldest);
         }
         let dropped = before - self.outgoing.len();
         self.dropped += dropped as u64;
@@ -399,4 +503,215 @@ fn sleep<R>(task: &mut Option<Waker>, cx: &Context<'_>) -> Poll<R> {
         _ => *task = Some(cx.waker().clone()),
     }
     Poll::Pending
+}
+
+/// Who writes the queued messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum WriteState {
+    /// Nobody: the next message wakes the socket's task or schedules a batch writer.
+    Idle,
+    /// A batch writer is scheduled.
+    Scheduled,
+    /// The socket's task, which waits until the transport has taken the last batch.
+    Stalled,
+    /// As `Stalled`, and a batch writer that was scheduled before has yet to run.
+    StalledScheduled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriteEvent {
+    /// A batch writer is scheduled.
+    Schedule,
+    /// The batch writer is done with this queue, or the queue is empty.
+    Unschedule,
+    /// The transport has left a part of a batch.
+    Stall,
+    /// The transport has taken all of it.
+    Resume,
+}
+
+impl WriteState {
+    const fn on(self, event: WriteEvent) -> Self {
+        use WriteEvent::{Resume, Schedule, Stall, Unschedule};
+        match (self, event) {
+            (Self::Idle | Self::Scheduled, Schedule) | (Self::Scheduled, Resume) => Self::Scheduled,
+            (Self::Stalled | Self::StalledScheduled, Schedule)
+            | (Self::Scheduled | Self::StalledScheduled, Stall) => Self::StalledScheduled,
+            (Self::Idle | Self::Scheduled, Unschedule) | (Self::Idle | Self::Stalled, Resume) => {
+                Self::Idle
+            }
+            (Self::Stalled | Self::StalledScheduled, Unschedule)
+            | (Self::Idle | Self::Stalled, Stall) => Self::Stalled,
+            (Self::StalledScheduled, Resume) => Self::Scheduled,
+        }
+    }
+
+    #[inline]
+    const fn is_stalled(self) -> bool {
+        matches!(self, Self::Stalled | Self::StalledScheduled)
+    }
+}
+
+/// The number of messages that are stored inline.
+const INLINE: u8 = 16;
+
+/// A queue whose first sixteen messages are stored inline: a broadcast finds all that it needs
+/// of a socket in one place, and allocates nothing. More messages follow on the heap.
+#[repr(C)]
+struct InlineQueue<T> {
+    /// The slot of the first inline message, and the number of inline messages.
+    first: u8,
+    count: u8,
+    /// The messages behind the inline ones. While there are any, new ones are appended here.
+    #[expect(clippy::box_collection, reason = "mostly absent, and smaller this way")]
+    more: Option<Box<VecDeque<T>>>,
+    slots: [Option<T>; INLINE as usize],
+}
+
+impl<T> Default for InlineQueue<T> {
+    fn default() -> Self {
+        Self { first: 0, count: 0, more: None, slots: std::array::from_fn(|_| None) }
+    }
+}
+
+impl<T> InlineQueue<T> {
+    #[inline]
+    fn len(&self) -> usize {
+        usize::from(self.count) + self.more.as_ref().map_or(0, |more| more.len())
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.count == 0 && self.more.is_none()
+    }
+
+    #[inline(always)]
+    fn push_back(&mut self, item: T) {
+        let next = (self.first + self.count) % INLINE;
+        match self.slots.get_mut(usize::from(next)) {
+            Some(slot) if self.count < INLINE && self.more.is_none() => {
+                *slot = Some(item);
+                self.count += 1;
+            }
+            _ => self.more.get_or_insert_default().push_back(item),
+        }
+    }
+
+    #[inline]
+    fn pop_front(&mut self) -> Option<T> {
+        if self.count == 0 {
+            return self.pop_more();
+        }
+        let first = self.slots.get_mut(usize::from(self.first))?.take();
+        self.first = (self.first + 1) % INLINE;
+        self.count -= 1;
+        first
+    }
+
+    #[cold]
+    fn pop_more(&mut self) -> Option<T> {
+        let more = self.more.as_mut()?;
+        let first = more.pop_front();
+        if more.is_empty() {
+            // A socket that keeps up holds no heap memory.
+            self.more = None;
+        }
+        first
+    }
+}
+
+impl<T> Iterator for InlineQueue<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.pop_front()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len(), Some(self.len()))
+    }
+}
+
+/// The senders that wait for room, each with a number.
+#[derive(Default)]
+struct Waiters {
+    last: u64,
+    wakers: Vec<(u64, Waker)>,
+}
+
+/// The number of a sender that waits for room, once it has one.
+#[derive(Debug, Default)]
+pub(crate) struct WaiterId(Option<u64>);
+
+impl Waiters {
+    /// Registers a waker, or replaces it.
+    fn register(&mut self, id: &mut WaiterId, waker: &Waker) {
+        let number = *id.0.get_or_insert_with(|| {
+            self.last += 1;
+            self.last
+        });
+        match self.wakers.iter_mut().find(|(other, _)| *other == number) {
+            Some((_, own)) => own.clone_from(waker),
+            None => self.wakers.push((number, waker.clone())),
+        }
+    }
+
+    /// Removes a waker, to be dropped without the lock.
+    fn remove(&mut self, id: &mut WaiterId) -> Option<Waker> {
+        let number = id.0.take()?;
+        let at = self.wakers.iter().position(|(other, _)| *other == number)?;
+        Some(self.wakers.swap_remove(at).1)
+    }
+
+    /// All wakers. A sender that still finds no room registers again.
+    fn take(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers).into_iter().map(|(_, waker)| waker).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::WriteEvent::{Resume, Schedule, Stall, Unschedule};
+    use super::WriteState::{Idle, Scheduled, Stalled, StalledScheduled};
+    use super::*;
+
+    #[test]
+    fn each_event_in_each_write_state_leads_to_one_state() {
+        for (state, [schedule, unschedule, stall, resume]) in [
+            (Idle, [Scheduled, Idle, Stalled, Idle]),
+            (Scheduled, [Scheduled, Idle, StalledScheduled, Scheduled]),
+            (Stalled, [StalledScheduled, Stalled, Stalled, Idle]),
+            (StalledScheduled, [StalledScheduled, Stalled, StalledScheduled, Scheduled]),
+        ] {
+            for (event, expected) in
+                [(Schedule, schedule), (Unschedule, unschedule), (Stall, stall), (Resume, resume)]
+            {
+                assert_eq!(state.on(event), expected, "{state:?}, {event:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn messages_leave_in_the_order_in_which_they_were_queued(
+            steps in prop::collection::vec(0..60_usize, 0..40),
+        ) {
+            let (mut outgoing, mut expected) = (InlineQueue::default(), VecDeque::new());
+            for count in steps {
+                for n in 0..count {
+                    if n % 2 == 0 {
+                        outgoing.push_back(n);
+                        expected.push_back(n);
+                    } else {
+                        prop_assert_eq!(outgoing.pop_front(), expected.pop_front());
+                    }
+                    prop_assert_eq!(outgoing.len(), expected.len());
+                    prop_assert_eq!(outgoing.is_empty(), expected.is_empty());
+                }
+            }
+            prop_assert_eq!(outgoing.collect::<VecDeque<_>>(), expected);
+        }
+    }
 }

@@ -1,59 +1,58 @@
-//! What is counted, for one hub and for one socket?
+//! What is counted for a hub and for a socket?
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-/// What a hub has done so far: see [`Hub::stats`](crate::Hub::stats).
+/// The counters of a hub: see [`Hub::stats`](crate::Hub::stats).
 ///
-/// Every message for a socket that is open is counted once as `queued` or as `refused`, and
-/// every queued one later as `written`, `dropped` or `discarded`, or is among the `waiting`.
-/// A message for a socket that is closing, or for an id that nobody has, is not counted: who
-/// sends it is told.
+/// Each message for an open socket is counted once as `queued` or `refused`. Each queued message
+/// is later counted as `written`, `dropped` or `discarded`; until then it is
+/// [`waiting`](Self::waiting). A message for a socket that is closing, or for an unknown id, is
+/// not counted: its sender gets an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HubStats {
     /// Sockets that are connected now.
     pub sockets: usize,
-    /// Rooms that somebody is in now.
+    /// Rooms that have members now.
     pub rooms: usize,
-    /// Sockets that were connected so far.
+    /// Sockets that have connected so far.
     pub connected: u64,
-    /// Sockets that have ended.
+    /// Sockets that have disconnected so far.
     pub disconnected: u64,
-    /// Connections that were not let in: middleware refused them, their id was taken, or
-    /// the hub was being drained. One whose peer was gone before it could be told is not
-    /// counted.
-    pub turned_away: u64,
-    /// Sockets that were closed because they did not keep up.
+    /// Connections that were rejected: by middleware, because their id was taken, or because
+    /// the hub was draining. A connection that ends before its rejection is not counted.
+    pub rejected: u64,
+    /// Sockets that were closed as slow consumers.
     pub slow_consumers: u64,
-    /// Messages put into outboxes: one for each recipient.
+    /// Messages put into send queues, one for each recipient.
     pub queued: u64,
-    /// Messages handed to connections.
+    /// Messages written to connections.
     pub written: u64,
-    /// Messages that were not put into an outbox: it was full, and stayed so for as long as
-    /// anybody waited, or they were volatile.
+    /// Messages not put into a send queue: it was full, if need be until a timeout, or the
+    /// message was volatile.
     pub refused: u64,
-    /// Messages taken out of an outbox to make room: [`Overflow::DropOldest`](crate::Overflow).
+    /// Messages removed from a send queue to make room: [`Overflow::DropOldest`](crate::Overflow).
     pub dropped: u64,
-    /// Messages that waited when their socket ended or was cut.
+    /// Messages that were queued when their socket was closed or disconnected.
     pub discarded: u64,
 }
 
 impl HubStats {
-    /// How many messages wait in outboxes now.
+    /// The messages that are in send queues now.
     pub const fn waiting(&self) -> u64 {
         self.queued.saturating_sub(self.written + self.dropped + self.discarded)
     }
 }
 
-/// How one socket keeps up: see [`Socket::stats`](crate::Socket::stats).
+/// The send queue of one socket: see [`Socket::stats`](crate::Socket::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SocketStats {
-    /// Messages that wait in its outbox.
+    /// Messages in its send queue.
     pub messages: usize,
-    /// Bytes of payload that wait there.
+    /// Payload bytes in its send queue.
     pub bytes: usize,
     /// Messages for it that were dropped so far.
     pub dropped: u64,
@@ -63,7 +62,7 @@ pub struct SocketStats {
 pub(crate) struct Counters {
     pub(crate) connected: AtomicU64,
     pub(crate) disconnected: AtomicU64,
-    pub(crate) turned_away: AtomicU64,
+    pub(crate) rejected: AtomicU64,
     pub(crate) slow_consumers: AtomicU64,
     pub(crate) queued: AtomicU64,
     pub(crate) written: AtomicU64,
@@ -74,7 +73,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn stats(&self) -> HubStats {
-        // Those that make `waiting` smaller are read first.
+        // First those that `waiting` subtracts, so that it is never too small.
         let written = self.written.load(Relaxed);
         let dropped = self.dropped.load(Relaxed);
         let discarded = self.discarded.load(Relaxed);
@@ -83,7 +82,7 @@ impl Counters {
             rooms: 0,
             connected: self.connected.load(Relaxed),
             disconnected: self.disconnected.load(Relaxed),
-            turned_away: self.turned_away.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
             slow_consumers: self.slow_consumers.load(Relaxed),
             queued: self.queued.load(Relaxed),
             written,
@@ -94,7 +93,7 @@ impl Counters {
     }
 }
 
-/// Adds, unless there is nothing to add: the counter is shared by all threads.
+/// Adds to a counter. It skips zero, since all threads share the counter.
 pub(crate) fn add(counter: &AtomicU64, more: usize) {
     if more > 0 {
         counter.fetch_add(more as u64, Relaxed);

@@ -1,186 +1,164 @@
-//! How does what waits for a socket reach its connection?
+//! How does the task of a socket write its queued messages and its close frame?
 //!
-//! A batch at a time: the next is handed over when the transport has taken the last. So
-//! what waits for a slow peer waits in its mailbox, where it is counted and bounded.
+//! In batches: it takes the next one when the transport has taken the last. So messages for a
+//! slow peer stay in the send queue, where they are counted and bounded.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::yield_now;
-use ws_core::{Batch, Conn, Error, Prepared, StatusCode};
+use ws_core::{Error, StatusCode};
 
-use crate::delivery::limits::Overflow;
-use crate::delivery::queue_types::{Items, Order, Taken, Todo};
-use crate::delivery::stats::add;
-use crate::delivery::timeout::within;
-use crate::hub::member::Member;
+use crate::delivery::batch_writer::BatchSource;
+use crate::delivery::recipient::Recipient;
+use crate::delivery::send_queue::{CloseCommand, NextAction};
+use crate::sync::{Batch, Conn};
 
-/// After so many batches that the transport took at once, other tasks get a turn.
-const STREAK: u8 = 16;
+/// After this many batches that the transport took at once, other tasks run.
+const MAX_BATCHES_IN_A_ROW: u8 = 16;
 
-/// Writes until the connection takes no more, or the order comes to close it, which is
-/// carried out and given back.
-pub(crate) async fn pump(member: &Member, conn: &Conn) -> Option<Box<Order>> {
-    let mut streak = 0;
+/// Writes until the connection accepts no more, or until a close command comes, which it
+/// carries out and returns.
+pub(crate) async fn run_writer<R: Recipient>(
+    recipient: &R,
+    conn: &Conn,
+) -> Option<Box<CloseCommand>> {
+    let mut in_a_row = 0;
     loop {
-        if streak == STREAK {
-            streak = 0;
+        if in_a_row == MAX_BATCHES_IN_A_ROW {
+            in_a_row = 0;
             yield_now().await;
         }
-        let todo = poll_fn(|cx| {
-            let todo = member.mailbox.poll_todo(cx);
-            // Whoever sleeps begins anew.
-            streak = if todo.is_ready() { streak + 1 } else { 0 };
-            todo
+        let action = poll_fn(|cx| {
+            let action = recipient.queue().poll_next_action(cx);
+            in_a_row = if action.is_ready() { in_a_row + 1 } else { 0 };
+            action
         });
-        let order = match todo.await {
-            Todo::Close(order) => order,
-            todo => match write(member, conn, todo == Todo::Flush).await {
+        let command = match action.await {
+            NextAction::Close(command) => command,
+            action => match write(recipient, conn, action == NextAction::Flush).await {
                 Ok(None) => continue,
-                Ok(Some(order)) => order,
+                Ok(Some(command)) => command,
                 Err(_) => {
-                    Box::pin(listen_on(member, conn)).await;
+                    Box::pin(await_read_error(recipient, conn)).await;
                     return None;
                 }
             },
         };
-        // On the heap: there is no room held for it before.
-        Box::pin(close(member, conn, &order)).await;
-        return Some(order);
+        // Boxed: an idle socket holds no memory for it.
+        Box::pin(close(recipient, conn, &command)).await;
+        return Some(command);
     }
 }
 
-/// Nothing can be written any more. Who reads mostly finds out why, after what the peer
-/// has sent before; a transport that is silent about it is cut.
-async fn listen_on(member: &Member, conn: &Conn) {
-    member.stop_sending();
-    within(conn.close_timeout(), pending::<()>()).await;
+/// Writing has failed. Mostly the reader finds the reason, after the messages that the peer sent
+/// before. A transport that reports no error is aborted after `close_timeout`.
+async fn await_read_error<R: Recipient>(recipient: &R, conn: &Conn) {
+    recipient.stop_sending();
+    timeout(conn.close_timeout(), pending::<()>()).await;
     conn.close_now();
 }
 
-/// Writes a batch, unless the transport is behind with the last, and waits until it has
-/// taken all, or for the order to close.
-async fn write(member: &Member, conn: &Conn, is_so: bool) -> Result<Option<Box<Order>>, Error> {
-    let mut behind = Behind { member, is_so };
-    if !is_so {
-        // The connection may have no room: the application writes to it as well.
-        let mut handing = pin!(hand_over(member, conn));
-        let handed = poll_fn(|cx| behind.or_order(handing.as_mut().poll(cx), cx));
-        match handed.await? {
-            Reached::Order(order) => return Ok(Some(order)),
-            Reached::End(batch) if batch.flushed => return Ok(None),
-            Reached::End(_) => {}
+/// Writes a batch, unless the transport is `stalled`, and waits until the transport has taken
+/// all, or for a close command.
+async fn write<R: Recipient>(
+    recipient: &R,
+    conn: &Conn,
+    stalled: bool,
+) -> Result<Option<Box<CloseCommand>>, Error> {
+    let mut stall = StallGuard { recipient, stalled };
+    if !stalled {
+        // It waits if the application has filled the connection by writing to it directly.
+        let mut writing = pin!(write_queued(recipient, conn));
+        let written = poll_fn(|cx| stall.race_close(writing.as_mut().poll(cx), cx));
+        match written.await? {
+            RaceResult::Closed(command) => return Ok(Some(command)),
+            RaceResult::Done(batch) if batch.flushed => return Ok(None),
+            RaceResult::Done(_) => {}
         }
     }
     let mut flushing = pin!(conn.flush());
-    let flushed = poll_fn(|cx| behind.or_order(flushing.as_mut().poll(cx), cx));
+    let flushed = poll_fn(|cx| stall.race_close(flushing.as_mut().poll(cx), cx));
     match flushed.await? {
-        Reached::Order(order) => Ok(Some(order)),
-        Reached::End(()) => Ok(None),
+        RaceResult::Closed(command) => Ok(Some(command)),
+        RaceResult::Done(()) => Ok(None),
     }
 }
 
-/// What came first?
-enum Reached<T> {
-    End(T),
-    Order(Box<Order>),
+/// What came first: the result of a write, or a close command.
+enum RaceResult<T> {
+    Done(T),
+    Closed(Box<CloseCommand>),
 }
 
-/// Whether the transport has left a part of what it was given.
-struct Behind<'a> {
-    member: &'a Member,
-    is_so: bool,
+/// Marks the queue as stalled while the transport has yet to take a part of a batch.
+struct StallGuard<'a, R: Recipient> {
+    recipient: &'a R,
+    stalled: bool,
 }
 
-impl Behind<'_> {
-    /// What has become of a write; if nothing has yet, the order to close.
-    fn or_order<T>(
+impl<R: Recipient> StallGuard<'_, R> {
+    /// The result of a write, or, while it is pending, a close command.
+    fn race_close<T>(
         &mut self,
         written: Poll<Result<T, Error>>,
         cx: &Context<'_>,
-    ) -> Poll<Result<Reached<T>, Error>> {
+    ) -> Poll<Result<RaceResult<T>, Error>> {
         if let Poll::Ready(written) = written {
-            return Poll::Ready(written.map(Reached::End));
+            return Poll::Ready(written.map(RaceResult::Done));
         }
-        if !self.is_so {
-            self.is_so = true;
-            self.member.mailbox.set_behind(true);
+        if !self.stalled {
+            self.stalled = true;
+            self.recipient.queue().set_stalled(true);
         }
-        self.member.mailbox.poll_order(cx).map(|order| Ok(Reached::Order(order)))
+        self.recipient.queue().poll_close(cx).map(|command| Ok(RaceResult::Closed(command)))
     }
 }
 
-impl Drop for Behind<'_> {
+impl<R: Recipient> Drop for StallGuard<'_, R> {
     fn drop(&mut self) {
-        if self.is_so {
-            self.member.mailbox.set_behind(false);
+        if self.stalled {
+            self.recipient.queue().set_stalled(false);
         }
     }
 }
 
-/// Sends what waits, unless that is what it is closed for, and closes.
-async fn close(member: &Member, conn: &Conn, order: &Order) {
-    if order.too_slow.is_none() {
-        // What the connection itself has yet to send, it gives as long.
-        let _ = within(conn.close_timeout() / 2, send_rest(member, conn)).await;
+/// Writes what is queued, except for a slow consumer, and closes.
+async fn close<R: Recipient>(recipient: &R, conn: &Conn, command: &CloseCommand) {
+    if command.slow_consumer.is_none() {
+        // The other half of the time is for what the connection itself has to send.
+        let _ = timeout(conn.close_timeout() / 2, write_rest(recipient, conn)).await;
     }
-    member.stop_sending();
-    if let Err(Error::Unsendable(_)) = conn.close(order.code, &order.reason).await {
-        // Not that of `Socket::close`, which was judged before: the setting of an outbox.
+    recipient.stop_sending();
+    if let Err(Error::Unsendable(_)) = conn.close(command.code, &command.reason).await {
+        // `Socket::close` has checked its arguments: this is the code of `Overflow::Disconnect`.
         let _ = conn.close(StatusCode::TRY_AGAIN_LATER, "").await;
     }
 }
 
-/// Hands over all that waits.
-async fn send_rest(member: &Member, conn: &Conn) -> Result<(), Error> {
-    while hand_over(member, conn).await?.messages > 0 {
+/// Writes all that is queued.
+async fn write_rest<R: Recipient>(recipient: &R, conn: &Conn) -> Result<(), Error> {
+    while write_queued(recipient, conn).await?.messages > 0 {
         conn.flush().await?;
     }
     Ok(())
 }
 
-/// Gives the connection as many messages as it has room for.
-async fn hand_over(member: &Member, conn: &Conn) -> Result<Batch, Error> {
-    let mut handed = Handed::new(member);
-    conn.write_batch(|room| handed.more(|member| member.mailbox.take(room))).await
+/// Writes as many queued messages as the connection has room for.
+async fn write_queued<R: Recipient>(recipient: &R, conn: &Conn) -> Result<Batch, Error> {
+    let mut source = BatchSource::new(recipient);
+    conn.write_batch(|room| source.next(|recipient| recipient.queue().take_batch(room))).await
 }
 
-/// What a connection is being given of that which waits for a socket. It is counted as it is
-/// taken: a transport that fails has taken some all the same.
-pub(crate) struct Handed<'a> {
-    member: &'a Member,
-    pub(crate) count: usize,
-    /// Nothing else waited.
-    pub(crate) is_all: bool,
-}
-
-impl<'a> Handed<'a> {
-    pub(crate) const fn new(member: &'a Member) -> Self {
-        Self { member, count: 0, is_all: false }
-    }
-
-    /// The next, unless it has been given all.
-    pub(crate) fn more(
-        &mut self,
-        take: impl FnOnce(&Member) -> Taken<Prepared>,
-    ) -> Items<Prepared> {
-        if self.is_all {
-            return Items::new();
-        }
-        let taken = take(self.member);
-        self.count += taken.items.len();
-        self.is_all = taken.is_all;
-        taken.items
-    }
-}
-
-impl Drop for Handed<'_> {
-    fn drop(&mut self) {
-        let Member { hub, mailbox, .. } = self.member;
-        add(&hub.counters.written, self.count);
-        if let Overflow::Block(_) = hub.outbox.overflow {
-            mailbox.take_waiting().into_iter().for_each(Waker::wake);
-        }
+/// Awaits a future for at most `limit`. Outside of a tokio runtime there is no clock, and the
+/// timeout never expires, as in a connection.
+pub(crate) async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let future = pin!(future);
+    match Handle::try_current() {
+        Ok(_) => tokio::time::timeout(limit, future).await.ok(),
+        Err(_) => Some(future.await),
     }
 }

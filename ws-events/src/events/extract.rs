@@ -1,4 +1,4 @@
-//! What may a handler ask for?
+//! Which arguments can a handler have, and how are they extracted from an event?
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use ws_core::Message;
 
-use crate::{Event, EventPayload, Fault, Id, Reason, Socket};
+use crate::{DisconnectReason, Event, EventError, EventPayload, Id, Socket};
 
-/// What a handler's argument can be: something taken out of an event.
+/// An argument of a handler, extracted from an event.
 ///
-/// | argument | what it is |
+/// | argument | value |
 /// | --- | --- |
-/// | [`Socket`], [`Id`], [`Event`] | what it happened to, its id, and what it is |
-/// | [`Json<T>`](Json) | the data, taken from JSON |
-/// | [`Message`], [`Bytes`], [`String`] | the data as it is |
-/// | [`State<T>`](State) | what the hub was given for its handlers |
-/// | [`Attribute<T>`](Attribute) | what is kept with the socket |
+/// | [`Socket`], [`Id`], [`Event`] | the socket, its id, the event |
+/// | [`Json<T>`](Json) | the data, deserialised from JSON |
+/// | [`Message`], [`Bytes`], [`String`] | the data, unchanged |
+/// | [`State<T>`](State) | state of the hub, by type |
+/// | [`Attribute<T>`](Attribute) | an attribute of the socket, by type |
 /// | [`Room`] | with `room_join` and `room_leave` |
-/// | [`Reason`] | with `close` and `disconnect` |
-/// | [`Fault`] | with `error`, and with `disconnect` where there is one |
+/// | [`DisconnectReason`] | with `close` and `disconnect` |
+/// | [`EventError`] | with `error`, and with `disconnect` if the connection was lost |
 /// | [`EventPayload`] | all of it |
-/// | `Option` of any of them | `None` where it does not fit |
+/// | `Option` of any of them | `None` if the extraction fails |
 ///
-/// An application may have its own, such as who is logged in:
+/// An application can implement it for its own types, such as the logged-in user:
 ///
 /// ```
 /// use ws_events::{EventPayload, FromEvent};
@@ -38,21 +38,21 @@ use crate::{Event, EventPayload, Fault, Id, Reason, Socket};
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be taken out of an event",
+    message = "`{Self}` cannot be extracted from an event",
     note = "a handler's arguments are `Socket`, `Json<T>`, `State<T>`, `Attribute<T>`, `EventPayload` \
             and others that implement `FromEvent`"
 )]
 pub trait FromEvent: Sized + Send + 'static {
-    /// Takes it out.
+    /// Extracts the argument.
     ///
     /// # Errors
     ///
-    /// What is wrong with the data, for people: it goes into an `error` event, and the
-    /// handler is not called.
+    /// A description of what is wrong. It becomes an `error` event, and the handler is not
+    /// called.
     fn from_event(event: &EventPayload) -> Result<Self, String>;
 }
 
-/// The data of an event, taken from JSON.
+/// The data of an event, deserialised from JSON.
 ///
 /// ```
 /// # use serde::Deserialize;
@@ -73,7 +73,7 @@ pub trait FromEvent: Sized + Send + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
-/// What the hub was [given](crate::HubBuilder::state) for its handlers, by its type.
+/// State of the hub, by type: see [`HubBuilder::state`](crate::HubBuilder::state).
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,30 +87,29 @@ pub struct Json<T>(pub T);
 #[derive(Clone, Debug)]
 pub struct State<T>(pub Arc<T>);
 
-/// What is kept with the socket by its type, among its [attributes](Socket::attributes): a
-/// clone of it.
+/// A clone of an [attribute](Socket::attributes) of the socket, by type.
 ///
 /// ```
-/// use ws_events::{Attribute, Hub, Refusal, Socket};
+/// use ws_events::{Attribute, ConnectRejection, Hub, Socket};
 ///
 /// #[derive(Clone)]
 /// struct Name(String);
 ///
 /// let hub = Hub::new();
 /// hub.middleware(async |socket: Socket| {
-///     let request = socket.request().ok_or(Refusal::new("no request"))?;
-///     let name = request.query("name").ok_or(Refusal::new("say who you are"))?;
+///     let request = socket.request().ok_or(ConnectRejection::new("no request"))?;
+///     let name = request.query("name").ok_or(ConnectRejection::new("a name is required"))?;
 ///     socket.attributes().insert(Name(name.into_owned()));
 ///     Ok(())
 /// });
 /// hub.on_connect(async |socket: Socket, Attribute(Name(name)): Attribute<Name>| {
-///     socket.broadcast().send(format!("{name} is here"));
+///     socket.broadcast().send(format!("{name} has joined"));
 /// });
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute<T>(pub T);
 
-/// The name of the room that was entered or left.
+/// The name of the room that the socket has joined or left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room(pub Arc<str>);
 
@@ -135,9 +134,9 @@ impl<T: DeserializeOwned + Send + 'static> FromEvent for Json<T> {
 impl<T: Send + Sync + 'static> FromEvent for State<T> {
     fn from_event(event: &EventPayload) -> Result<Self, String> {
         let state = event.socket().hub().state::<T>();
-        state.map(State).ok_or_else(|| {
-            format!("the hub was built without a state of type `{}`", std::any::type_name::<T>())
-        })
+        state
+            .map(State)
+            .ok_or_else(|| format!("the hub has no state of type `{}`", std::any::type_name::<T>()))
     }
 }
 
@@ -151,13 +150,13 @@ impl<T: Clone + Send + Sync + 'static> FromEvent for Attribute<T> {
 
 impl FromEvent for Room {
     fn from_event(event: &EventPayload) -> Result<Self, String> {
-        event.room().map(|name| Self(Arc::from(name))).ok_or_else(|| "no room".to_owned())
+        event.room().map(|name| Self(Arc::from(name))).ok_or_else(|| "not a room event".to_owned())
     }
 }
 
 impl FromEvent for Message {
     fn from_event(event: &EventPayload) -> Result<Self, String> {
-        event.message().cloned().ok_or_else(|| "no message".to_owned())
+        event.message().cloned().ok_or_else(|| "not a message event".to_owned())
     }
 }
 
@@ -185,15 +184,15 @@ impl FromEvent for Event {
     }
 }
 
-impl FromEvent for Reason {
+impl FromEvent for DisconnectReason {
     fn from_event(event: &EventPayload) -> Result<Self, String> {
         event.reason().cloned().ok_or_else(|| "the socket has not ended".to_owned())
     }
 }
 
-impl FromEvent for Fault {
+impl FromEvent for EventError {
     fn from_event(event: &EventPayload) -> Result<Self, String> {
-        event.error().map(|fault| fault.into_owned()).ok_or_else(|| "nothing is wrong".to_owned())
+        event.error().map(|error| error.into_owned()).ok_or_else(|| "no error".to_owned())
     }
 }
 

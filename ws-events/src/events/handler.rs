@@ -1,18 +1,21 @@
-//! What can handle an event?
+//! Which functions can be handlers of an event?
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use ws_core::Outcome;
 
+use crate::events::listeners::Listeners;
 use crate::{EventPayload, FromEvent};
 
-/// An async function or closure whose arguments can be [taken out of an event](FromEvent),
-/// at most six.
+/// An async function or closure with at most six arguments that can be
+/// [extracted from an event](FromEvent).
 ///
-/// It returns nothing, or a `Result<(), E>` whose error can be shown: an error becomes an
-/// `error` event. So does a panic. What sends to many returns a
-/// [`Delivery`](crate::Delivery): a handler that ends so says `.map(drop)`.
+/// It returns `()`, or a `Result<(), E>` whose error implements `Display`. An error becomes an
+/// `error` event, and so does a panic. A broadcast returns a [`Delivery`](crate::Delivery): a
+/// handler that ends with one appends `.map(drop)`.
 ///
 /// ```
 /// use ws_core::Message;
@@ -27,9 +30,9 @@ use crate::{EventPayload, FromEvent};
 /// hub.on_connect(async |socket: Socket| socket.send("hello"));
 /// ```
 ///
-/// What handlers share is best given to the hub, as [`State`](crate::State). An async closure
-/// that captures something is refused by the compiler, since its future borrows that and may
-/// outlive the closure. A closure that clones it for each call will do:
+/// Handlers share values best as [`State`](crate::State) of the hub. The compiler refuses an
+/// async closure that captures a value, since its future borrows the value and may outlive the
+/// closure. A closure that clones the value for each call works:
 ///
 /// ```
 /// use tokio::sync::mpsc;
@@ -44,24 +47,24 @@ use crate::{EventPayload, FromEvent};
 /// # let _ = receiver;
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "this cannot handle an event",
+    message = "this is not a handler of an event",
     note = "a handler is an async function or closure whose arguments implement `FromEvent`, whose \
-            future is `Send`, and which returns `()` or a `Result<(), E>` with an error that can \
-            be shown; `.map(drop)` makes one of a `Result<Delivery, E>`",
-    note = "a closure that captures something has to clone it for each call, and give it to an \
+            future is `Send`, and which returns `()` or a `Result<(), E>` with an error that \
+            implements `Display`; `.map(drop)` makes one of a `Result<Delivery, E>`",
+    note = "a closure that captures a value must clone it for each call, and move the clone into an \
             `async move` block: see the documentation of `Handler`"
 )]
 pub trait Handler<Args>: Send + Sync + 'static {
-    /// Takes the arguments out of the event, and begins.
+    /// Extracts the arguments from the event, and starts the handler.
     ///
     /// # Errors
     ///
-    /// What is wrong with the data, if an argument does not fit.
-    fn handle(&self, event: &EventPayload) -> Result<Handling, String>;
+    /// A description of what is wrong, if an argument cannot be extracted.
+    fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String>;
 }
 
-/// A handler at work: gives the text of its error, if it comes to one.
-pub type Handling = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+/// The future of a handler. It resolves to the text of its error, if it fails.
+pub type HandlerFuture = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 macro_rules! handlers {
     ($($arg:ident)*) => {
@@ -71,9 +74,9 @@ macro_rules! handlers {
             Fut: Future<Output: Outcome> + Send + 'static,
             $($arg: FromEvent,)*
         {
-            fn handle(&self, _event: &EventPayload) -> Result<Handling, String> {
-                let working = self($($arg::from_event(_event)?),*);
-                Ok(Box::pin(async move { working.await.into_error() }))
+            fn handle(&self, _event: &EventPayload) -> Result<HandlerFuture, String> {
+                let future = self($($arg::from_event(_event)?),*);
+                Ok(Box::pin(async move { future.await.into_error() }))
             }
         }
     };
@@ -86,3 +89,28 @@ handlers!(A B C);
 handlers!(A B C D);
 handlers!(A B C D E);
 handlers!(A B C D E G);
+
+/// A handler without its argument types.
+pub(crate) trait ErasedHandler: Send + Sync {
+    fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String>;
+}
+
+/// The handlers of a hub or a socket.
+pub(crate) type EventListeners = Listeners<Arc<dyn ErasedHandler>>;
+
+struct WithArgs<H, Args>(H, PhantomData<fn(Args)>);
+
+impl<H: Handler<Args>, Args: 'static> ErasedHandler for WithArgs<H, Args> {
+    fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String> {
+        self.0.handle(event)
+    }
+}
+
+/// Hides the argument types of a handler.
+pub(crate) fn erase<H, Args>(handler: H) -> Arc<dyn ErasedHandler>
+where
+    H: Handler<Args>,
+    Args: 'static,
+{
+    Arc::new(WithArgs(handler, PhantomData))
+}

@@ -1,4 +1,4 @@
-//! Who wants to hear of which event?
+//! Which handlers are registered for an event?
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,67 +7,53 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::events::handler::Handling;
-use crate::{Event, EventPayload, Handler};
+use crate::events::event::Event;
 
-/// A handler that was registered: [`Hub::off`](crate::Hub::off) and
-/// [`Socket::off`](crate::Socket::off) remove it.
+/// A registered handler: [`Hub::off`](crate::Hub::off) and [`Socket::off`](crate::Socket::off)
+/// remove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(u64);
 
-/// A handler, whatever its arguments are.
+/// A registered handler `H` with its id.
 #[derive(Clone)]
-pub(crate) struct Listener {
+pub(crate) struct Listener<H> {
     id: ListenerId,
-    handler: Arc<dyn Handle>,
+    pub(crate) handler: H,
 }
 
-trait Handle: Send + Sync {
-    fn handle(&self, event: &EventPayload) -> Result<Handling, String>;
-}
-
-struct Of<H, Args>(H, std::marker::PhantomData<fn(Args)>);
-
-impl<H: Handler<Args>, Args: 'static> Handle for Of<H, Args> {
-    fn handle(&self, event: &EventPayload) -> Result<Handling, String> {
-        self.0.handle(event)
-    }
-}
-
-impl Listener {
-    pub(crate) fn handle(&self, event: &EventPayload) -> Result<Handling, String> {
-        self.handler.handle(event)
-    }
-}
-
-/// Handlers by event, in the order in which they were registered.
+/// Handlers by event, in the order of their registration.
 ///
-/// Whoever dispatches takes the list as it is: a handler may add and remove others, and
-/// itself.
-#[derive(Default)]
-pub(crate) struct Listeners(RwLock<Table>);
+/// A dispatch uses the list as it was when the dispatch began: a handler may add and remove
+/// handlers, also itself.
+pub(crate) struct Listeners<H>(RwLock<ListenerTable<H>>);
 
-#[derive(Default)]
-struct Table {
-    own: [Option<Arc<[Listener]>>; Event::PLACES],
-    custom: HashMap<Arc<str>, Arc<[Listener]>>,
-    any: Option<Arc<[Listener]>>,
+struct ListenerTable<H> {
+    own: [Option<Arc<[Listener<H>]>>; Event::COUNT],
+    custom: HashMap<Arc<str>, Arc<[Listener<H>]>>,
+    any: Option<Arc<[Listener<H>]>>,
 }
 
-static LAST: AtomicU64 = AtomicU64::new(0);
+impl<H> Default for Listeners<H> {
+    fn default() -> Self {
+        Self(RwLock::new(ListenerTable::default()))
+    }
+}
 
-impl Listeners {
-    /// Adds a handler of an event, or of every custom event.
-    pub(crate) fn add<H, Args>(&self, event: Option<Event>, handler: H) -> ListenerId
-    where
-        H: Handler<Args>,
-        Args: 'static,
-    {
-        let id = ListenerId(LAST.fetch_add(1, Ordering::Relaxed) + 1);
-        let handler = Arc::new(Of(handler, std::marker::PhantomData));
+impl<H> Default for ListenerTable<H> {
+    fn default() -> Self {
+        Self { own: std::array::from_fn(|_| None), custom: HashMap::new(), any: None }
+    }
+}
+
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
+impl<H: Clone> Listeners<H> {
+    /// Registers a handler of an event, or with `None` of all custom events.
+    pub(crate) fn add(&self, event: Option<Event>, handler: H) -> ListenerId {
+        let id = ListenerId(LAST_ID.fetch_add(1, Ordering::Relaxed) + 1);
         let listener = Listener { id, handler };
         let mut table = self.0.write();
-        let add = |list: Option<&Arc<[Listener]>>| {
+        let add = |list: Option<&Arc<[Listener<H>]>>| {
             list.into_iter().flat_map(|list| list.iter().cloned()).chain([listener]).collect()
         };
         match event {
@@ -77,7 +63,7 @@ impl Listeners {
                 table.custom.insert(name, list);
             }
             Some(event) => {
-                if let Some(list) = event.place().and_then(|place| table.own.get_mut(place)) {
+                if let Some(list) = event.index().and_then(|index| table.own.get_mut(index)) {
                     *list = Some(add(list.as_ref()));
                 }
             }
@@ -85,12 +71,12 @@ impl Listeners {
         id
     }
 
-    /// Removes a handler. Says whether it was there.
+    /// Removes a handler. Returns whether it was registered.
     pub(crate) fn remove(&self, id: ListenerId) -> bool {
-        // Dropped without the lock: what a handler holds may look here once more.
+        // Dropped without the lock: a value in a handler may use this table when dropped.
         let mut removed = None;
         let mut table = self.0.write();
-        let mut without = |list: &mut Option<Arc<[Listener]>>| {
+        let mut without = |list: &mut Option<Arc<[Listener<H>]>>| {
             if let Some(found) = list
                 && found.iter().any(|listener| listener.id == id)
             {
@@ -113,13 +99,13 @@ impl Listeners {
         removed.is_some()
     }
 
-    /// Removes all handlers of an event. Says how many they were.
+    /// Removes all handlers of an event. Returns how many.
     pub(crate) fn remove_all(&self, event: &Event) -> usize {
         let mut table = self.0.write();
         let list = match event {
             Event::Custom(name) => table.custom.remove(name),
             event => {
-                event.place().and_then(|place| table.own.get_mut(place)).and_then(Option::take)
+                event.index().and_then(|index| table.own.get_mut(index)).and_then(Option::take)
             }
         };
         drop(table);
@@ -128,34 +114,34 @@ impl Listeners {
 
     /// Removes all handlers.
     pub(crate) fn clear(&self) {
-        // Dropped without the lock: they may be of the application.
+        // Dropped without the lock, as in `remove`.
         let _table = std::mem::take(&mut *self.0.write());
     }
 
-    /// The handlers of an event, as they are now.
-    pub(crate) fn of(&self, event: &Event) -> [Option<Arc<[Listener]>>; 2] {
+    /// The handlers of an event: those for its name, then those for all custom events.
+    pub(crate) fn of(&self, event: &Event) -> [Option<Arc<[Listener<H>]>>; 2] {
         let table = self.0.read();
         match event {
             Event::Custom(name) => [table.custom.get(name).cloned(), table.any.clone()],
             event => {
-                [event.place().and_then(|place| table.own.get(place)).cloned().flatten(), None]
+                [event.index().and_then(|index| table.own.get(index)).cloned().flatten(), None]
             }
         }
     }
 
-    /// Would anybody hear of it?
-    pub(crate) fn hears(&self, event: &Event) -> bool {
+    /// Whether an event has a handler.
+    pub(crate) fn has_handler(&self, event: &Event) -> bool {
         let table = self.0.read();
         match event {
             Event::Custom(name) => table.any.is_some() || table.custom.contains_key(name),
             event => {
-                event.place().and_then(|place| table.own.get(place)).is_some_and(Option::is_some)
+                event.index().and_then(|index| table.own.get(index)).is_some_and(Option::is_some)
             }
         }
     }
 }
 
-impl fmt::Debug for Listeners {
+impl<H> fmt::Debug for Listeners<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = self.0.read();
         f.debug_struct("Listeners").field("custom", &table.custom.len()).finish_non_exhaustive()

@@ -1,127 +1,139 @@
-//! How does an event look on the wire?
+//! How are events encoded as messages, and messages decoded as events?
 //!
-//! A [`Protocol`] is one for the whole hub: it makes one message of an event, which goes to
-//! all. A [`Session`] is one for each connection, since what a message means may depend on
-//! those before. Handlers know of neither.
-//
+//! A hub has one [`Protocol`], which encodes an event once for all recipients. Each connection
+//! has a [`Session`], since the meaning of a message may depend on earlier ones. Handlers know
+//! neither.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ws_core::{Message, StatusCode};
 
 use crate::{EncodeError, Event};
 
 /// The longest name of an event, in bytes.
-const NAME: usize = 256;
+const MAX_NAME: usize = 256;
 
-/// What all connections of a hub speak.
+/// The protocol of all connections of a hub.
 pub(crate) trait Protocol: Send + Sync {
-    /// What a connection begins with.
+    /// The decoder of a new connection.
     fn session(&self) -> Box<dyn Session>;
 
-    /// Makes a message of an event, once for all who get it.
-    fn encode(&self, event: &Emitted<'_>) -> Result<Message, EncodeError>;
+    /// Encodes an event, once for all recipients.
+    fn encode(&self, event: &OutgoingEvent<'_>) -> Result<Message, EncodeError>;
 }
 
-/// What one connection has said so far.
+impl dyn Protocol {
+    /// Serialises the data of an event, and encodes the event.
+    pub(crate) fn encode_event<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        data: &T,
+    ) -> Result<Message, EncodeError> {
+        let json = serde_json::to_vec(data).map_err(|error| EncodeError::Json(Arc::new(error)))?;
+        self.encode(&OutgoingEvent { name, data: &json, ack: None, namespace: None })
+    }
+}
+
+/// The decoder of one connection.
 pub(crate) trait Session: Send {
-    /// What is to be done before anything has arrived?
+    /// What to do before the first message.
     fn begin(&mut self) -> Received {
         Received::Nothing
     }
 
-    /// What does a message mean?
+    /// Decodes a message.
     fn receive(&mut self, message: Message) -> Received;
 }
 
-/// An event on its way out.
+/// An event to be encoded.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Emitted<'a> {
+pub(crate) struct OutgoingEvent<'a> {
     pub(crate) name: &'a str,
-    /// In JSON.
+    /// JSON.
     pub(crate) data: &'a [u8],
-    /// The number under which the peer is to acknowledge it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no protocol here has acknowledgements"))]
+    /// The id of the acknowledgement that the peer has to send.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no protocol has acknowledgements yet"))]
     pub(crate) ack: Option<u64>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "no protocol here has namespaces"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "no protocol has namespaces yet"))]
     pub(crate) namespace: Option<&'a str>,
 }
 
-/// What a message means: what is to be done, in order.
+/// The meaning of a message.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the protocols here are simpler than that"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the present protocols need fewer variants"))]
 pub(crate) enum Received {
-    /// Nothing yet: there is more to come.
+    /// Nothing: more messages are needed.
     Nothing,
-    /// A message that is no event.
+    /// A message that is not an event.
     Message(Message),
-    Event(Packet),
-    /// It means nothing, and this is why.
-    Wrong(Arc<str>),
-    /// The peer is to be sent this, of which handlers know nothing.
+    Event(IncomingEvent),
+    /// It is malformed, for this reason.
+    Malformed(Arc<str>),
+    /// A message to send to the peer. Handlers are not called.
     Reply(Message),
-    /// The peer is to be closed.
+    /// The socket must be closed.
     Close(StatusCode, String),
-    Several(Vec<Self>),
+    /// All of these, in order.
+    Many(Vec<Self>),
 }
 
-/// An event that a peer has sent.
+/// A decoded event.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Packet {
+pub(crate) struct IncomingEvent {
     pub(crate) event: Arc<str>,
     pub(crate) data: Message,
-    /// The number under which the peer wants it acknowledged.
+    /// The id of the acknowledgement that the peer expects.
     pub(crate) ack: Option<u64>,
     pub(crate) namespace: Option<Arc<str>>,
 }
 
-/// Messages as they are.
-pub(crate) struct Plain;
+/// Messages only, without events.
+pub(crate) struct MessageProtocol;
 
-impl Protocol for Plain {
+impl Protocol for MessageProtocol {
     fn session(&self) -> Box<dyn Session> {
         Box::new(Self)
     }
 
-    fn encode(&self, _: &Emitted<'_>) -> Result<Message, EncodeError> {
+    fn encode(&self, _: &OutgoingEvent<'_>) -> Result<Message, EncodeError> {
         Err(EncodeError::NoEnvelope)
     }
 }
 
-impl Session for Plain {
+impl Session for MessageProtocol {
     fn receive(&mut self, message: Message) -> Received {
         Received::Message(message)
     }
 }
 
-/// Events in text messages, as `{"event":"name","data":…}`. Binary messages as they are.
-pub(crate) struct Envelope;
+/// Events as text messages `{"event":"name","data":…}`. Binary messages are not events.
+pub(crate) struct EnvelopeProtocol;
 
 #[derive(Deserialize)]
-struct Enveloped<'a> {
+struct EnvelopeJson<'a> {
     #[serde(borrow)]
     event: Cow<'a, str>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
 
-impl Protocol for Envelope {
+impl Protocol for EnvelopeProtocol {
     fn session(&self) -> Box<dyn Session> {
         Box::new(Self)
     }
 
-    fn encode(&self, emitted: &Emitted<'_>) -> Result<Message, EncodeError> {
-        let Emitted { name: event, data, .. } = *emitted;
-        if !is_name(event) {
-            return Err(EncodeError::BadName(Arc::from(event)));
+    fn encode(&self, event: &OutgoingEvent<'_>) -> Result<Message, EncodeError> {
+        let OutgoingEvent { name, data, .. } = *event;
+        if !is_valid_name(name) {
+            return Err(EncodeError::BadName(Arc::from(name)));
         }
         let json = |error| EncodeError::Json(Arc::new(error));
-        let mut text = Vec::with_capacity(event.len() + data.len() + 24);
+        let mut text = Vec::with_capacity(name.len() + data.len() + 24);
         text.extend_from_slice(b"{\"event\":");
-        serde_json::to_writer(&mut text, event).map_err(json)?;
+        serde_json::to_writer(&mut text, name).map_err(json)?;
         text.extend_from_slice(b",\"data\":");
         text.extend_from_slice(data);
         text.push(b'}');
@@ -129,28 +141,28 @@ impl Protocol for Envelope {
     }
 }
 
-impl Session for Envelope {
+impl Session for EnvelopeProtocol {
     fn receive(&mut self, message: Message) -> Received {
         let Some(text) = message.as_text() else { return Received::Message(message) };
-        let Enveloped { event, data } = match serde_json::from_str(text) {
+        let EnvelopeJson { event, data } = match serde_json::from_str(text) {
             Ok(enveloped) => enveloped,
-            Err(error) => return Received::Wrong(error.to_string().into()),
+            Err(error) => return Received::Malformed(error.to_string().into()),
         };
-        if !is_name(&event) {
-            return Received::Wrong("its name is reserved, empty or too long".into());
+        if !is_valid_name(&event) {
+            return Received::Malformed("the event name is reserved, empty or too long".into());
         }
         let data = data.map_or("null", RawValue::get);
         let data = text_of(data.to_owned());
-        Received::Event(Packet { event: Arc::from(event), data, ack: None, namespace: None })
+        Received::Event(IncomingEvent { event: Arc::from(event), data, ack: None, namespace: None })
     }
 }
 
-/// May an event of an application be called so?
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= NAME && Event::is_custom(name)
+/// Whether a custom event may have this name.
+fn is_valid_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME && Event::is_custom(name)
 }
 
-/// JSON is text.
+/// A text message: JSON is always text.
 fn text_of(json: impl Into<bytes::Bytes>) -> Message {
     Message::text_from_bytes(json).unwrap_or_else(Message::binary)
 }
@@ -158,17 +170,17 @@ fn text_of(json: impl Into<bytes::Bytes>) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Fault, HubBuilder, Socket};
+    use crate::{EventError, HubBuilder, Socket};
 
-    /// A message → the name and the data of its event, or what is wrong.
+    /// A message → the name and the data of its event, or a part of the error.
     #[track_caller]
     fn check(message: &str, expected: Result<(&str, &str), &str>) {
-        match (Envelope.receive(Message::from(message)), expected) {
-            (Received::Event(packet), Ok((event, json))) => {
-                assert_eq!((&*packet.event, packet.data.as_text()), (event, Some(json)));
-                assert_eq!((packet.ack, packet.namespace), (None, None));
+        match (EnvelopeProtocol.receive(Message::from(message)), expected) {
+            (Received::Event(decoded), Ok((event, json))) => {
+                assert_eq!((&*decoded.event, decoded.data.as_text()), (event, Some(json)));
+                assert_eq!((decoded.ack, decoded.namespace), (None, None));
             }
-            (Received::Wrong(text), Err(word)) => assert!(text.contains(word), "{text}"),
+            (Received::Malformed(text), Err(word)) => assert!(text.contains(word), "{text}"),
             (got, expected) => panic!("{message}: {got:?}, not {expected:?}"),
         }
     }
@@ -183,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_says_why() {
+    fn a_malformed_envelope_has_a_reason() {
         check("", Err("EOF"));
         check("hello", Err("expected"));
         check("[]", Err("invalid"));
@@ -196,50 +208,53 @@ mod tests {
     }
 
     #[test]
-    fn binary_messages_are_no_events() {
+    fn binary_messages_are_not_events() {
         let message = Message::binary(vec![1, 2]);
-        assert_eq!(Envelope.receive(message.clone()), Received::Message(message));
+        assert_eq!(EnvelopeProtocol.receive(message.clone()), Received::Message(message));
     }
 
-    const fn emitted<'a>(name: &'a str, data: &'a str) -> Emitted<'a> {
-        Emitted { name, data: data.as_bytes(), ack: None, namespace: None }
+    const fn outgoing<'a>(name: &'a str, data: &'a str) -> OutgoingEvent<'a> {
+        OutgoingEvent { name, data: data.as_bytes(), ack: None, namespace: None }
     }
 
     #[test]
-    fn what_is_encoded_is_decoded_the_same() {
+    fn decoding_gives_back_what_was_encoded() {
         for (name, data) in [("a", "1"), ("with \"quotes\"", "{}"), ("ü", "[\"ä\"]")] {
-            let message = Envelope.encode(&emitted(name, data)).unwrap();
-            let Received::Event(packet) = Envelope.receive(message) else { panic!() };
-            assert_eq!((&*packet.event, packet.data.as_text()), (name, Some(data)));
+            let message = EnvelopeProtocol.encode(&outgoing(name, data)).unwrap();
+            let Received::Event(decoded) = EnvelopeProtocol.receive(message) else { panic!() };
+            assert_eq!((&*decoded.event, decoded.data.as_text()), (name, Some(data)));
         }
         for name in ["", "connect", &"x".repeat(257)] {
-            let encoded = Envelope.encode(&emitted(name, "1"));
+            let encoded = EnvelopeProtocol.encode(&outgoing(name, "1"));
             assert!(matches!(encoded, Err(EncodeError::BadName(_))));
         }
-        assert!(matches!(Plain.encode(&emitted("a", "1")), Err(EncodeError::NoEnvelope)));
+        assert!(matches!(
+            MessageProtocol.encode(&outgoing("a", "1")),
+            Err(EncodeError::NoEnvelope)
+        ));
     }
 
-    /// A protocol that needs all that there is room for: words, of which one message has
-    /// several and some mean something to the session alone.
-    struct Words;
+    /// A protocol that uses every variant of [`Received`]: a message is a list of words, and
+    /// some words are commands to the session.
+    struct WordProtocol;
 
-    /// What was begun by `begin`.
+    /// The words since `begin`.
     #[derive(Default)]
-    struct Said(Option<String>);
+    struct WordSession(Option<String>);
 
-    impl Protocol for Words {
+    impl Protocol for WordProtocol {
         fn session(&self) -> Box<dyn Session> {
-            Box::new(Said::default())
+            Box::new(WordSession::default())
         }
 
-        fn encode(&self, emitted: &Emitted<'_>) -> Result<Message, EncodeError> {
-            let Emitted { name, data, ack, namespace } = emitted;
+        fn encode(&self, event: &OutgoingEvent<'_>) -> Result<Message, EncodeError> {
+            let OutgoingEvent { name, data, ack, namespace } = event;
             let data = String::from_utf8_lossy(data);
             Ok(Message::from(format!("{name} {data} {ack:?} {namespace:?}")))
         }
     }
 
-    impl Said {
+    impl WordSession {
         fn word(&mut self, word: &str) -> Received {
             match (word, &mut self.0) {
                 ("begin", _) => {
@@ -253,8 +268,8 @@ mod tests {
                 }
                 ("who", None) => Received::Reply("you".into()),
                 ("bye", None) => Received::Close(StatusCode::NORMAL_CLOSURE, "bye".to_owned()),
-                ("what", None) => Received::Wrong("what".into()),
-                (word, None) => Received::Event(Packet {
+                ("what", None) => Received::Malformed("what".into()),
+                (word, None) => Received::Event(IncomingEvent {
                     event: word.into(),
                     data: word.into(),
                     ack: Some(1),
@@ -264,29 +279,29 @@ mod tests {
         }
     }
 
-    impl Session for Said {
+    impl Session for WordSession {
         fn begin(&mut self) -> Received {
             Received::Reply("hello".into())
         }
 
         fn receive(&mut self, message: Message) -> Received {
             let text = message.as_text().unwrap();
-            let lines = text.lines().map(|line| {
-                Received::Several(line.split(' ').map(|word| self.word(word)).collect())
-            });
-            Received::Several(lines.collect())
+            let lines = text
+                .lines()
+                .map(|line| Received::Many(line.split(' ').map(|word| self.word(word)).collect()));
+            Received::Many(lines.collect())
         }
     }
 
     #[tokio::test]
-    async fn a_protocol_may_answer_for_itself_wait_for_more_say_several_things_and_close() {
-        let hub = HubBuilder::default().speaking(Box::new(Words));
+    async fn a_protocol_may_reply_wait_for_more_return_several_results_and_close() {
+        let hub = HubBuilder::default().build_with_protocol(Box::new(WordProtocol));
         hub.on_connect(async |socket: Socket| socket.emit("connected", &1));
         hub.on_message(async |socket: Socket, text: String| socket.send(format!("<{text}>")));
         hub.on_any(async |socket: Socket, event: Event| socket.emit(event.as_str(), &2));
-        hub.on_error(async |socket: Socket, fault: Fault| socket.send(fault.to_string()));
+        hub.on_error(async |socket: Socket, error: EventError| socket.send(error.to_string()));
         let (client, server) = ws_core::pair();
-        let serving = tokio::spawn(hub.member()(server));
+        let serving = tokio::spawn(hub.handler()(server));
         client.write("one who two\nbegin a").await.unwrap();
         client.write("b end what bye").await.unwrap();
         let mut heard = Vec::new();
@@ -303,7 +318,7 @@ mod tests {
             "you",
             "two 2 None None",
             "<ab>",
-            "what the peer sent is no event: what",
+            "malformed event from the peer: what",
         ];
         assert_eq!(
             (heard.as_slice(), ended),

@@ -1,33 +1,35 @@
-//! Who is meant, and what is done to them?
+//! Which sockets does a broadcast reach, and what can be done with them?
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Message, Prepared, StatusCode, Unsendable};
 
-use crate::delivery::enqueue::{Delivery, Posting};
-use crate::delivery::queue_types::Order;
-use crate::events::event::News;
-use crate::hub::Hub;
-use crate::hub::broker::{Head, Whom};
-use crate::hub::member::{Member, Seat};
-use crate::registry::rooms::Room;
-use crate::{EncodeError, Event, Socket};
+use crate::delivery::enqueue::{Delivery, Enqueuer};
+use crate::delivery::send_queue::CloseCommand;
+use crate::error::EncodeError;
+use crate::events::event::Event;
+use crate::events::payload::Payload;
+use crate::hub::broker::{BrokerSink, EnvelopeHeader, Recipients};
+use crate::hub::membership::RoomEntry;
+use crate::hub::socket::{Socket, SocketShared};
+use crate::hub::{Hub, HubShared};
+use crate::registry::rooms::MemberList;
 
-/// So many members are looked at before the first of them is visited: they are far apart in
-/// memory, and the processor fetches several at once, but one lock after the other.
-const AT_ONCE: usize = 8;
+/// The number of queues that are prefetched together: they are far apart in memory, and the
+/// processor loads several at once, but visits them one by one.
+const PREFETCH: usize = 8;
 
-/// Some sockets of a hub: everyone, or those in some rooms, but for some.
+/// Sockets of a hub: all, or those in some rooms or with some ids, with exceptions.
 ///
-/// Made by [`Hub::to`], [`Socket::to`] and their like. Who that is, is found out when
-/// something is done to them; nobody is met twice, in however many of the rooms they are.
+/// Made by [`Hub::to`], [`Socket::to`] and similar calls. The sockets are determined when a
+/// message is sent, and each of them gets it once, even if it is in several of the rooms.
 ///
-/// Nothing here waits for anybody: a message is encoded once, and put into the outbox of
-/// each. Who sends to a room twice is heard in this order by all, and all in a room hear
-/// several senders in one order.
+/// A broadcast never waits. A message is encoded once and put into the send queue of each
+/// recipient. All members of a room get its broadcasts in the same order.
 ///
 /// ```
 /// # fn example(hub: &ws_events::Hub) -> Result<(), ws_events::EncodeError> {
@@ -36,33 +38,36 @@ const AT_ONCE: usize = 8;
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use = "nothing is done yet"]
-pub struct Target {
+#[must_use = "a broadcast does nothing before a call like `emit` or `send`"]
+#[doc(alias = "publish")]
+#[doc(alias = "target")]
+#[doc(alias = "BroadcastOperator")]
+pub struct Broadcast {
     hub: Hub,
-    whom: Whom,
-    except: Vec<Arc<Member>>,
+    recipients: Recipients,
+    except: Vec<Arc<SocketShared>>,
     except_ids: Vec<Arc<str>>,
     except_rooms: Vec<Arc<str>>,
     volatile: bool,
 }
 
-impl Target {
+impl Broadcast {
     pub(crate) fn everyone(hub: Hub) -> Self {
-        Self::new(hub, Whom::Everyone)
+        Self::new(hub, Recipients::Everyone)
     }
 
     pub(crate) fn room(hub: Hub, room: &str) -> Self {
-        Self::new(hub, Whom::These { rooms: vec![Arc::from(room)], ids: Vec::new() })
+        Self::new(hub, Recipients::Union { rooms: vec![Arc::from(room)], ids: Vec::new() })
     }
 
     pub(crate) fn ids(hub: Hub, ids: Vec<Arc<str>>) -> Self {
-        Self::new(hub, Whom::These { rooms: Vec::new(), ids })
+        Self::new(hub, Recipients::Union { rooms: Vec::new(), ids })
     }
 
-    const fn new(hub: Hub, whom: Whom) -> Self {
+    const fn new(hub: Hub, recipients: Recipients) -> Self {
         Self {
             hub,
-            whom,
+            recipients,
             except: Vec::new(),
             except_ids: Vec::new(),
             except_rooms: Vec::new(),
@@ -70,55 +75,55 @@ impl Target {
         }
     }
 
-    /// Those that another hub means.
-    pub(crate) fn of_head(hub: Hub, head: Head) -> Self {
-        let Head { whom, except_ids, except_rooms, volatile, .. } = head;
-        Self { hub, whom, except: Vec::new(), except_ids, except_rooms, volatile }
+    /// The recipients of a broadcast from another hub.
+    fn from_header(hub: Hub, header: EnvelopeHeader) -> Self {
+        let EnvelopeHeader { recipients, except_ids, except_rooms, volatile, .. } = header;
+        Self { hub, recipients, except: Vec::new(), except_ids, except_rooms, volatile }
     }
 
-    /// Those that are meant, for other hubs.
-    fn head(&self) -> Head {
-        let excepted = self.except.iter().map(|member| member.name.get());
-        Head {
+    /// The recipients, for other hubs.
+    fn header(&self) -> EnvelopeHeader {
+        let excepted = self.except.iter().map(|socket| socket.id.get());
+        EnvelopeHeader {
             origin: self.hub.0.origin,
-            whom: self.whom.clone(),
+            recipients: self.recipients.clone(),
             except_ids: excepted.chain(self.except_ids.iter().cloned()).collect(),
             except_rooms: self.except_rooms.clone(),
             volatile: self.volatile,
         }
     }
 
-    /// Those in this room, too. Everyone stays everyone.
+    /// Adds the members of a room. [`Hub::everyone`] already includes them.
     pub fn to(mut self, room: impl AsRef<str>) -> Self {
-        if let Whom::These { rooms, .. } = &mut self.whom {
+        if let Recipients::Union { rooms, .. } = &mut self.recipients {
             rooms.push(Arc::from(room.as_ref()));
         }
         self
     }
 
-    /// But not the socket with this id.
+    /// Excepts the socket with this id.
     pub fn except(mut self, id: impl AsRef<str>) -> Self {
         self.except_ids.push(Arc::from(id.as_ref()));
         self
     }
 
-    /// But not those in this room.
+    /// Excepts the members of a room.
     pub fn except_room(mut self, room: impl AsRef<str>) -> Self {
         self.except_rooms.push(Arc::from(room.as_ref()));
         self
     }
 
-    pub(crate) fn except_member(mut self, member: &Arc<Member>) -> Self {
-        self.except.push(Arc::clone(member));
+    pub(crate) fn except_socket(mut self, socket: &Arc<SocketShared>) -> Self {
+        self.except.push(Arc::clone(socket));
         self
     }
 
-    /// Only to those who keep up: for what is out of date soon, such as positions. Who has
-    /// not yet taken all that was sent before, as far as the transport tells, or whose outbox
-    /// is full, does not get it.
+    /// Only to peers that keep up, for data that is soon out of date, such as positions. A peer
+    /// is skipped if its transport has not taken all earlier messages, or if its send queue is
+    /// full.
     ///
-    /// So what a slow peer misses is the newest, and it gets the next that is sent once it has
-    /// caught up. Where nothing may follow for long, send the last state without this.
+    /// A slow peer misses the newest messages, and gets the next one after it has caught up.
+    /// Before a long pause, send the last state without this.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -138,194 +143,224 @@ impl Target {
         self
     }
 
-    /// Sends an event, whose data is made into JSON.
+    /// Sends an event with data that is serialised as JSON.
     ///
     /// # Errors
     ///
-    /// When it cannot be encoded: see [`EncodeError`]. Nothing is sent then.
+    /// If the event cannot be encoded: see [`EncodeError`]. Nothing is sent then.
     pub fn emit<T: Serialize + ?Sized>(
         &self,
         event: impl AsRef<str>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
-        let message = self.hub.0.encode(event.as_ref(), data)?;
+        let message = self.hub.0.protocol.encode_event(event.as_ref(), data)?;
         Ok(self.send_prepared(&Prepared::new(message)))
     }
 
-    /// Sends a message as it is.
+    /// Sends a message.
+    #[doc(alias = "publish")]
     pub fn send(&self, message: impl Into<Message>) -> Delivery {
         self.send_prepared(&Prepared::new(message))
     }
 
-    /// As [`send`](Self::send), of a message that is prepared already: for one that is
-    /// sent again and again.
+    /// Sends a prepared message, which can be sent several times.
     pub fn send_prepared(&self, message: &Prepared) -> Delivery {
         let delivery = self.deliver(message);
         let broker = &self.hub.0.broker;
-        if broker.reaches_others()
-            && let Err(error) = broker.publish(self.head().seal(message.message()))
+        if broker.reaches_other_hubs()
+            && let Err(error) = broker.publish(self.header().seal(message.message()))
         {
-            tracing::warn!(%error, "a message reaches the sockets of this process alone");
+            tracing::warn!(%error, "a broadcast was not published to other processes");
         }
         delivery
     }
 
     /// Sends to the sockets of this process.
-    pub(crate) fn deliver(&self, message: &Prepared) -> Delivery {
-        let mut posting = Posting::to_many(message, &self.hub.0.outbox, self.volatile);
-        self.each_ahead(
-            |seat| seat.mailbox.look(),
-            |seat| _ = posting.to(&seat.mailbox, &seat.member),
+    fn deliver(&self, message: &Prepared) -> Delivery {
+        let mut enqueuer = Enqueuer::for_many(message, &self.hub.0.delivery, self.volatile);
+        self.for_each_prefetched(
+            |entry| entry.queue.prefetch(),
+            |entry| _ = enqueuer.push(&entry.queue, &entry.socket),
         );
-        posting.done(&self.hub.0)
+        enqueuer.finish()
     }
 
-    /// Has the handlers of an event called, here on the server, for each of them. Nothing
-    /// goes over the wire. Says for how many they will be: see [`Socket::fire`].
+    /// Calls the handlers of an event on the server, for each socket. Nothing is sent. Returns
+    /// the number of sockets whose handlers will be called: see [`Socket::fire`].
     ///
-    /// It happens in the task of each socket, after what that has to handle already.
+    /// They are called in the task of each socket, after its earlier events.
+    #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
         let (event, data) = (event.into(), data.into());
-        let told = |member: &Arc<Member>| member.tell(event.clone(), News::Data(data.clone()));
-        self.members().iter().filter(|member| told(member)).count()
+        let fired = |socket: &Arc<SocketShared>| {
+            socket.push_event(event.clone(), Payload::Data(data.clone()))
+        };
+        self.members().iter().filter(|socket| fired(socket)).count()
     }
 
-    /// Lets all of them enter a room. Says how many they were.
+    /// Lets all of them join a room. Returns how many did.
+    #[doc(alias = "subscribe")]
     pub fn join(&self, room: impl AsRef<str>) -> usize {
-        let joined = |member: &Arc<Member>| Socket::of(member).join(room.as_ref()).is_ok();
-        self.members().iter().filter(|member| joined(member)).count()
+        let joined = |socket: &Arc<SocketShared>| Socket::of(socket).join(room.as_ref()).is_ok();
+        self.members().iter().filter(|socket| joined(socket)).count()
     }
 
-    /// Lets all of them leave a room. Says how many were in it.
+    /// Lets all of them leave a room. Returns how many did.
+    #[doc(alias = "unsubscribe")]
     pub fn leave(&self, room: impl AsRef<str>) -> usize {
-        let left = |member: &Arc<Member>| Socket::of(member).leave(room.as_ref());
-        self.members().iter().filter(|member| left(member)).count()
+        let left = |socket: &Arc<SocketShared>| Socket::of(socket).leave(room.as_ref());
+        self.members().iter().filter(|socket| left(socket)).count()
     }
 
-    /// Closes all of them. Says how many they were.
+    /// Closes all of them. Returns how many were open.
     ///
     /// # Errors
     ///
-    /// When the code or the reason may not be sent. Nobody is closed then.
+    /// If the code or the reason is not allowed in a close frame. No socket is closed then.
     pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
         CloseFrame::new(code, reason)?;
-        let order = Order { code, reason: reason.to_owned(), too_slow: None };
-        let closed = |member: &Arc<Member>| Socket::of(member).order(order.clone());
-        Ok(self.members().iter().filter(|member| closed(member)).count())
+        let command = CloseCommand { code, reason: reason.to_owned(), slow_consumer: None };
+        let closed = |socket: &Arc<SocketShared>| Socket::of(socket).command_close(command.clone());
+        Ok(self.members().iter().filter(|socket| closed(socket)).count())
     }
 
-    /// The sockets as they are now, in no order.
+    /// The present sockets, unordered.
+    #[doc(alias = "presence")]
     pub fn sockets(&self) -> Vec<Socket> {
         self.members().iter().map(Socket::of).collect()
     }
 
-    /// How many they are now.
+    /// The present number of sockets.
     pub fn count(&self) -> usize {
-        match &self.whom {
-            Whom::Everyone if self.is_plain() => self.hub.0.everyone.len(),
-            Whom::These { rooms, ids } if rooms.len() == 1 && ids.is_empty() && self.is_plain() => {
-                let room = rooms.first().and_then(|name| self.hub.0.rooms.find(name));
+        let rooms = &self.hub.0.rooms;
+        match &self.recipients {
+            Recipients::Everyone if !self.has_exceptions() => self.hub.0.everyone.len(),
+            Recipients::Union { rooms: names, ids }
+                if names.len() == 1 && ids.is_empty() && !self.has_exceptions() =>
+            {
+                let room = names.first().and_then(|name| rooms.find(name));
                 room.map_or(0, |room| room.len())
             }
-            Whom::Everyone | Whom::These { .. } => {
+            Recipients::Everyone | Recipients::Union { .. } => {
                 let mut count = 0;
-                self.each(|_| count += 1);
+                self.for_each(|_| count += 1);
                 count
             }
         }
     }
 
-    fn is_plain(&self) -> bool {
-        self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty()
+    fn has_exceptions(&self) -> bool {
+        !(self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty())
     }
 
-    /// All of them.
-    fn members(&self) -> Vec<Arc<Member>> {
+    fn members(&self) -> Vec<Arc<SocketShared>> {
         let mut members = Vec::new();
-        self.each(|seat| members.push(Arc::clone(&seat.member)));
+        self.for_each(|entry| members.push(Arc::clone(&entry.socket)));
         members
     }
 
-    /// Gives each of them to `visit`, while nobody else sends to the same rooms.
-    fn each(&self, visit: impl FnMut(&Seat)) {
-        self.each_ahead(|_| {}, visit);
+    /// Calls `visit` with each socket, under the send locks of the rooms.
+    fn for_each(&self, visit: impl FnMut(&RoomEntry)) {
+        self.for_each_prefetched(|_| {}, visit);
     }
 
-    /// The same, and gives them to `ahead` a little earlier.
-    fn each_ahead(&self, ahead: impl Fn(&Seat), mut visit: impl FnMut(&Seat)) {
-        let out = self.left_out();
-        let mut visit = |seat: &Seat| {
-            if out.is_empty() || out.binary_search(&Arc::as_ptr(&seat.member)).is_err() {
-                visit(seat);
+    /// [`for_each`](Self::for_each) that calls `prefetch` with each socket a little earlier.
+    fn for_each_prefetched(
+        &self,
+        prefetch: impl Fn(&RoomEntry),
+        mut visit: impl FnMut(&RoomEntry),
+    ) {
+        let excepted = self.excepted();
+        let mut visit = |entry: &RoomEntry| {
+            if excepted.is_empty() || excepted.binary_search(&Arc::as_ptr(&entry.socket)).is_err() {
+                visit(entry);
             }
         };
-        match &self.whom {
-            Whom::Everyone => each_of(&self.hub.0.everyone, ahead, visit),
-            Whom::These { rooms, ids } => match (rooms.as_slice(), ids.as_slice()) {
+        match &self.recipients {
+            Recipients::Everyone => for_each_member(&self.hub.0.everyone, prefetch, visit),
+            Recipients::Union { rooms, ids } => match (rooms.as_slice(), ids.as_slice()) {
                 ([name], []) => {
                     if let Some(room) = self.hub.0.rooms.find(name) {
-                        each_of(&room, ahead, visit);
+                        for_each_member(&room, prefetch, visit);
                     }
                 }
                 (rooms, ids) => {
-                    let found = |name: &Arc<str>| self.hub.0.rooms.find(name);
-                    let mut rooms: Vec<_> = rooms.iter().filter_map(found).collect();
-                    // In one order, so that two that do the same do not wait for each other.
-                    unite(&mut rooms, Arc::as_ptr);
-                    Room::in_order_all(&rooms, || {
-                        let find = |id: &Arc<str>| self.hub.0.directory.find(id);
-                        let named = ids.iter().filter_map(find).map(|member| Seat::of(&member));
-                        let inside = rooms.iter().flat_map(|room| room.members());
-                        let mut seats: Vec<_> = inside.chain(named).collect();
-                        unite(&mut seats, |seat| Arc::as_ptr(&seat.member));
-                        seats.iter().for_each(&mut visit);
+                    let find = |name: &Arc<str>| self.hub.0.rooms.find(name);
+                    let mut rooms: Vec<_> = rooms.iter().filter_map(find).collect();
+                    // Sorted, so that two broadcasts to the same rooms cannot deadlock.
+                    sort_unique(&mut rooms, Arc::as_ptr);
+                    MemberList::with_send_locks(&rooms, || {
+                        let find = |id: &Arc<str>| self.hub.0.ids.find(id);
+                        let by_id = ids.iter().filter_map(find);
+                        let by_id = by_id.map(|socket| RoomEntry::of(&socket));
+                        let by_room = rooms.iter().flat_map(|room| room.members());
+                        let mut entries: Vec<_> = by_room.chain(by_id).collect();
+                        sort_unique(&mut entries, |entry| Arc::as_ptr(&entry.socket));
+                        entries.iter().for_each(&mut visit);
                     });
                 }
             },
         }
     }
 
-    /// Those that are not meant, in order.
-    fn left_out(&self) -> Vec<*const Member> {
-        let mut out: Vec<_> = self.except.iter().map(Arc::as_ptr).collect();
-        let named = |id: &Arc<str>| self.hub.0.directory.find(id);
-        out.extend(self.except_ids.iter().filter_map(named).map(|member| Arc::as_ptr(&member)));
+    /// The excepted sockets, sorted.
+    fn excepted(&self) -> Vec<*const SocketShared> {
+        let mut excepted: Vec<_> = self.except.iter().map(Arc::as_ptr).collect();
+        let find = |id: &Arc<str>| self.hub.0.ids.find(id);
+        let by_id = self.except_ids.iter().filter_map(find);
+        excepted.extend(by_id.map(|socket| Arc::as_ptr(&socket)));
         for room in self.except_rooms.iter().filter_map(|name| self.hub.0.rooms.find(name)) {
-            room.each_segment(|seats| {
-                out.extend(seats.iter().map(|seat| Arc::as_ptr(&seat.member)))
+            room.for_each_segment(|entries| {
+                excepted.extend(entries.iter().map(|entry| Arc::as_ptr(&entry.socket)))
             });
         }
-        out.sort_unstable();
-        out
+        excepted.sort_unstable();
+        excepted
     }
 }
 
-fn each_of(room: &Room<Seat>, ahead: impl Fn(&Seat), mut visit: impl FnMut(&Seat)) {
-    room.in_order(|| {
-        room.each_segment(|seats| {
-            for some in seats.chunks(AT_ONCE) {
-                some.iter().for_each(&ahead);
-                some.iter().for_each(&mut visit);
+fn for_each_member(
+    room: &MemberList<RoomEntry>,
+    prefetch: impl Fn(&RoomEntry),
+    mut visit: impl FnMut(&RoomEntry),
+) {
+    room.with_send_lock(|| {
+        room.for_each_segment(|entries| {
+            for chunk in entries.chunks(PREFETCH) {
+                chunk.iter().for_each(&prefetch);
+                chunk.iter().for_each(&mut visit);
             }
         });
     });
 }
 
-/// Sorts, and drops what is there twice.
-fn unite<T, K: Ord>(all: &mut Vec<T>, key: impl Fn(&T) -> K) {
-    all.sort_unstable_by_key(&key);
-    all.dedup_by(|one, other| key(one) == key(other));
+/// Sorts, and removes duplicates.
+fn sort_unique<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    items.sort_unstable_by_key(&key);
+    items.dedup_by(|one, other| key(one) == key(other));
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for Broadcast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whom = match &self.whom {
-            Whom::Everyone => "everyone".to_owned(),
-            Whom::These { rooms, ids } => format!("rooms {rooms:?}, ids {ids:?}"),
-        };
-        f.debug_struct("Target")
-            .field("whom", &whom)
+        f.debug_struct("Broadcast")
+            .field("recipients", &self.recipients)
             .field("volatile", &self.volatile)
             .finish_non_exhaustive()
+    }
+}
+
+/// Delivers the broadcasts of other hubs to the sockets of this process.
+pub(crate) struct LocalSink(pub(crate) Weak<HubShared>);
+
+impl BrokerSink for LocalSink {
+    fn deliver(&self, envelope: Bytes) {
+        let Some(hub) = self.0.upgrade() else { return };
+        match EnvelopeHeader::open(&envelope) {
+            Some((header, _)) if header.origin == hub.origin => {}
+            Some((header, message)) => {
+                Broadcast::from_header(Hub(hub), header).deliver(&Prepared::new(message));
+            }
+            None => tracing::warn!(len = envelope.len(), "an unreadable envelope from the broker"),
+        }
     }
 }

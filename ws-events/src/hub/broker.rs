@@ -1,113 +1,108 @@
-//! How do hubs in several processes reach each other's sockets?
+//! How do broadcasts reach the sockets of other processes?
 //!
-//! A [`Broker`] carries envelopes, which it does not look into, from one hub to the others.
-//! What stands in them, and what is done with it, is here, once for all brokers: so far
-//! that is messages for everyone and for rooms. What comes from a broker is delivered to
-//! the sockets of this process, and nothing on that way can publish it again.
+//! A [`Broker`] carries envelopes from one hub to the others, and does not read them. An
+//! envelope is a broadcast: an [`EnvelopeHeader`] with its recipients, and a message. An
+//! envelope from a broker is delivered to the sockets of this process, and never published
+//! again.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use ws_core::{Message, MessageType, Prepared};
-
-use crate::hub::broadcast::Target;
-use crate::hub::{Hub, Inner};
+use ws_core::{Message, MessageType};
 
 /// Carries envelopes between the hubs of several processes.
 pub(crate) trait Broker: Send + Sync {
-    /// Is there anybody else? If not, nothing is published.
-    fn reaches_others(&self) -> bool;
+    /// Whether there are other hubs. If not, nothing is published.
+    fn reaches_other_hubs(&self) -> bool;
 
-    /// Begins: gives to `sink` what other hubs publish from now on. It does not wait for a
-    /// network either.
-    fn start(&self, sink: Arc<dyn Sink>);
+    /// Starts to pass the envelopes of other hubs to `sink`. It does not wait for a network.
+    fn start(&self, sink: Arc<dyn BrokerSink>);
 
-    /// Hands an envelope over, without waiting for a network: it is queued, or refused at
-    /// once. It may come back to the hub that published it.
+    /// Publishes an envelope, and does not wait for a network: it is queued or refused. It may
+    /// also be passed back to the hub that published it.
     fn publish(&self, envelope: Bytes) -> Result<(), BrokerError>;
 }
 
-/// Where a broker puts what others have published.
-pub(crate) trait Sink: Send + Sync {
-    /// Delivers an envelope to the sockets here. It never waits.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a hub that is alone hears of nobody"))]
+/// Where a broker puts the envelopes of other hubs.
+pub(crate) trait BrokerSink: Send + Sync {
+    /// Delivers an envelope to the sockets of this process. It never waits.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the only broker has no other hubs"))]
     fn deliver(&self, envelope: Bytes);
 }
 
 /// Why a broker did not take an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(not(test), expect(dead_code, reason = "a hub that is alone has nobody to lose"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the only broker never fails"))]
 pub(crate) enum BrokerError {
-    /// It cannot be reached now.
+    /// The broker cannot be reached now.
     #[error("the broker cannot be reached")]
     Down,
 }
 
-/// One hub in one process: there is nobody else.
+/// The broker of a single hub: there are no other hubs.
 pub(crate) struct InProcess;
 
 impl Broker for InProcess {
-    fn reaches_others(&self) -> bool {
+    fn reaches_other_hubs(&self) -> bool {
         false
     }
 
-    fn start(&self, _: Arc<dyn Sink>) {}
+    fn start(&self, _: Arc<dyn BrokerSink>) {}
 
     fn publish(&self, _: Bytes) -> Result<(), BrokerError> {
         Ok(())
     }
 }
 
-/// Whom a message is for, as other hubs are told: the head of an envelope, which the
-/// payload follows.
+/// The header of an envelope: the recipients of the message that follows it.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub(crate) struct Head {
-    /// The hub that sends it, which has delivered it already: a broker may bring it back.
+pub(crate) struct EnvelopeHeader {
+    /// The hub that sent it. It ignores its own envelopes, since it has delivered the message.
     pub(crate) origin: u64,
-    pub(crate) whom: Whom,
+    pub(crate) recipients: Recipients,
     pub(crate) except_ids: Vec<Arc<str>>,
     pub(crate) except_rooms: Vec<Arc<str>>,
     pub(crate) volatile: bool,
 }
 
-/// Who is meant, but for those that are excepted.
+/// The recipients of a broadcast, without its exceptions.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub(crate) enum Whom {
+pub(crate) enum Recipients {
     Everyone,
-    /// Those in these rooms, and those with these ids.
-    These {
+    /// The members of these rooms, and the sockets with these ids.
+    Union {
         rooms: Vec<Arc<str>>,
         ids: Vec<Arc<str>>,
     },
 }
 
-/// The first byte of every envelope: a change that others cannot read changes it.
+/// The first byte of each envelope. An incompatible change of the format increments it.
 const VERSION: u8 = 1;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 
-impl Head {
-    /// The envelope around a message.
+impl EnvelopeHeader {
+    /// Makes the envelope of a message.
     pub(crate) fn seal(&self, message: &Message) -> Bytes {
-        // Strings and numbers are always JSON.
-        let head = serde_json::to_vec(self).unwrap_or_default();
-        let mut envelope = BytesMut::with_capacity(head.len() + message.len() + 6);
+        // Cannot fail: it has only strings, numbers and booleans.
+        let header = serde_json::to_vec(self).unwrap_or_default();
+        let mut envelope = BytesMut::with_capacity(header.len() + message.len() + 6);
         envelope.put_u8(VERSION);
         envelope.put_u8(if message.is_text() { TEXT } else { BINARY });
-        envelope.put_u32(u32::try_from(head.len()).unwrap_or(u32::MAX));
-        envelope.extend_from_slice(&head);
+        envelope.put_u32(u32::try_from(header.len()).unwrap_or(u32::MAX));
+        envelope.extend_from_slice(&header);
         envelope.extend_from_slice(message.as_bytes());
         envelope.freeze()
     }
 
-    /// What is in an envelope; `None` if it is none of ours.
-    fn open(envelope: &Bytes) -> Option<(Self, Message)> {
+    /// Reads an envelope; `None` if its format is unknown.
+    pub(crate) fn open(envelope: &Bytes) -> Option<(Self, Message)> {
         let (&[version, kind], rest) = envelope.split_first_chunk::<2>()?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
         let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
-        let (head, payload) = rest.split_at_checked(len)?;
-        let head = serde_json::from_slice(head).ok()?;
+        let (header, payload) = rest.split_at_checked(len)?;
+        let header = serde_json::from_slice(header).ok()?;
         let payload = envelope.slice_ref(payload);
         let message = match (version, kind) {
             (VERSION, TEXT) => Message::text_from_bytes(payload).ok()?,
@@ -115,23 +110,7 @@ impl Head {
             _ => return None,
         };
         debug_assert_eq!(message.kind() == MessageType::Text, kind == TEXT);
-        Some((head, message))
-    }
-}
-
-/// The sockets of this process.
-pub(crate) struct Here(pub(crate) Weak<Inner>);
-
-impl Sink for Here {
-    fn deliver(&self, envelope: Bytes) {
-        let Some(hub) = self.0.upgrade() else { return };
-        match Head::open(&envelope) {
-            Some((head, _)) if head.origin == hub.origin => {}
-            Some((head, message)) => {
-                Target::of_head(Hub(hub), head).deliver(&Prepared::new(message));
-            }
-            None => tracing::warn!(len = envelope.len(), "an envelope that cannot be read"),
-        }
+        Some((header, message))
     }
 }
 
@@ -141,24 +120,24 @@ mod tests {
     use ws_core::{Conn, pair};
 
     use super::*;
-    use crate::Socket;
+    use crate::{Hub, Socket};
 
-    /// Joins hubs in one process, for tests, until it is cut.
+    /// Connects hubs in one process, while it is not `down`.
     #[derive(Default)]
-    struct Wire {
-        sinks: Mutex<Vec<Arc<dyn Sink>>>,
+    struct TestBus {
+        sinks: Mutex<Vec<Arc<dyn BrokerSink>>>,
         published: Mutex<usize>,
         down: Mutex<bool>,
     }
 
-    struct End(Arc<Wire>);
+    struct TestBroker(Arc<TestBus>);
 
-    impl Broker for End {
-        fn reaches_others(&self) -> bool {
+    impl Broker for TestBroker {
+        fn reaches_other_hubs(&self) -> bool {
             true
         }
 
-        fn start(&self, sink: Arc<dyn Sink>) {
+        fn start(&self, sink: Arc<dyn BrokerSink>) {
             self.0.sinks.lock().push(sink);
         }
 
@@ -167,20 +146,21 @@ mod tests {
                 return Err(BrokerError::Down);
             }
             *self.0.published.lock() += 1;
-            // To whoever has published it, too, as brokers do.
+            // Also to the hub that published it, as brokers do.
             self.0.sinks.lock().iter().for_each(|sink| sink.deliver(envelope.clone()));
             Ok(())
         }
     }
 
-    /// Hubs on one wire, with a socket in a room on each.
-    async fn connect(count: usize) -> (Arc<Wire>, Vec<(Hub, Socket, Conn)>) {
-        let wire = Arc::new(Wire::default());
+    /// Hubs on one bus, each with a socket in a room.
+    async fn connect(count: usize) -> (Arc<TestBus>, Vec<(Hub, Socket, Conn)>) {
+        let bus = Arc::new(TestBus::default());
         let mut hubs = Vec::new();
         for end in 0..count {
-            let hub = Hub::builder().envelope().broker(Box::new(End(Arc::clone(&wire))));
+            let hub =
+                Hub::builder().envelope().build_with_broker(Box::new(TestBroker(Arc::clone(&bus))));
             let (client, server) = pair();
-            tokio::spawn(hub.member()(server));
+            tokio::spawn(hub.handler()(server));
             while hub.is_empty() {
                 tokio::task::yield_now().await;
             }
@@ -189,7 +169,7 @@ mod tests {
             socket.join("room").unwrap();
             hubs.push((hub, socket, client));
         }
-        (wire, hubs)
+        (bus, hubs)
     }
 
     async fn read(client: &Conn) -> String {
@@ -197,8 +177,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_sent_in_one_hub_is_delivered_once_in_the_others() {
-        let (wire, hubs) = connect(3).await;
+    async fn a_broadcast_of_one_hub_is_delivered_once_in_the_others() {
+        let (bus, hubs) = connect(3).await;
         let (hub, socket, _) = &hubs[0];
         hub.send("everyone");
         hub.to("room").to("other").send("room");
@@ -207,7 +187,7 @@ mod tests {
         hub.to("nowhere").send("nobody");
         hub.ids(["id0", "id2"]).send("ids");
         hub.send("end");
-        assert_eq!(*wire.published.lock(), 7);
+        assert_eq!(*bus.published.lock(), 7);
         let event = r#"{"event":"event","data":"others"}"#;
         let expected: [&[&str]; 3] = [
             &["everyone", "room", "but one", "ids", "end"],
@@ -222,36 +202,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_broker_that_is_down_stops_nobody_here() {
-        let (wire, hubs) = connect(2).await;
-        *wire.down.lock() = true;
+    async fn a_broker_that_is_down_does_not_stop_local_delivery() {
+        let (bus, hubs) = connect(2).await;
+        *bus.down.lock() = true;
         let (hub, _, client) = &hubs[0];
         assert_eq!(hub.send("here").queued, 1);
         assert_eq!(read(client).await, "here");
-        *wire.down.lock() = false;
+        *bus.down.lock() = false;
         hub.send("again");
         assert_eq!(read(&hubs[1].2).await, "again");
     }
 
     #[test]
-    fn envelopes_are_read_as_they_were_written_and_others_are_left() {
+    fn an_envelope_is_read_as_it_was_written_and_an_unknown_one_is_ignored() {
         let rooms = || vec![Arc::from("a"), Arc::from("b")];
         for message in [Message::from("text"), Message::binary(vec![0, 255]), Message::from("")] {
-            let head = Head {
+            let header = EnvelopeHeader {
                 origin: u64::MAX,
-                whom: Whom::These { rooms: rooms(), ids: vec![] },
+                recipients: Recipients::Union { rooms: rooms(), ids: vec![] },
                 except_ids: vec![],
                 except_rooms: rooms(),
                 volatile: true,
             };
-            let envelope = head.seal(&message);
-            assert_eq!(Head::open(&envelope), Some((head, message)));
-            // The end is the payload's, which may be of any length.
+            let envelope = header.seal(&message);
+            assert_eq!(EnvelopeHeader::open(&envelope), Some((header, message)));
+            // The header is longer than 20 bytes. A cut payload would still be valid.
             for len in 0..envelope.len().min(20) {
-                assert_eq!(Head::open(&envelope.slice(..len)), None);
+                assert_eq!(EnvelopeHeader::open(&envelope.slice(..len)), None);
             }
         }
-        assert_eq!(Head::open(&Bytes::from_static(b"\x02\x01\0\0\0\0")), None);
-        assert_eq!(Head::open(&Bytes::from_static(b"\x01\x01\xFF\xFF\xFF\xFFabc")), None);
+        assert_eq!(EnvelopeHeader::open(&Bytes::from_static(b"\x02\x01\0\0\0\0")), None);
+        assert_eq!(EnvelopeHeader::open(&Bytes::from_static(b"\x01\x01\xFF\xFF\xFF\xFFabc")), None);
     }
 }

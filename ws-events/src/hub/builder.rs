@@ -1,4 +1,4 @@
-//! How is a hub set up?
+//! Which settings does a hub have?
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -10,45 +10,63 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::delivery::backpressure::Turns;
-use crate::delivery::queue_pool::Stock;
-use crate::delivery::send_queue::Mailbox;
-use crate::delivery::stats::Counters;
-use crate::events::listeners::Listeners;
-use crate::events::protocol::{Envelope, Plain, Protocol};
-use crate::hub::Inner;
-use crate::hub::broker::{Broker, Here, InProcess};
-use crate::registry::ids::Directory;
-use crate::registry::rooms::{Room, Rooms};
-use crate::{Hub, Outbox};
+use crate::delivery::limits::SendQueueLimits;
+use crate::delivery::queue_pool::QueuePool;
+use crate::delivery::recipient::DeliveryShared;
+use crate::delivery::send_queue::SendQueue;
+use crate::events::protocol::{EnvelopeProtocol, MessageProtocol, Protocol};
+use crate::hub::broadcast::LocalSink;
+use crate::hub::broker::{Broker, InProcess};
+use crate::hub::{Hub, HubShared};
+use crate::registry::ids::IdRegistry;
+use crate::registry::rooms::{MemberList, RoomRegistry};
 
-/// Into how many pieces ids and rooms are divided, each with a lock of its own.
+/// The number of shards of ids and of rooms, each with its own lock.
 const SHARDS: usize = 64;
 
 /// Settings of a hub. Made by [`Hub::builder`].
 #[derive(Default)]
-#[must_use = "nothing is done before `build`"]
+#[must_use = "settings do nothing before `build`"]
 pub struct HubBuilder {
-    outbox: Outbox,
+    send_queue: SendQueueLimits,
     envelope: bool,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
+impl Hub {
+    /// A hub with the default settings: see [`HubBuilder`].
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Settings of a new hub.
+    pub fn builder() -> HubBuilder {
+        HubBuilder::default()
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl HubBuilder {
-    /// What may wait for a slow peer, and what happens beyond. Default: 1 MiB, 1,024
-    /// messages, and then it is disconnected with 1013.
-    pub const fn outbox(mut self, outbox: Outbox) -> Self {
-        self.outbox = outbox;
+    /// The limits of the send queue of each socket. Default: 1 MiB and 1,024 messages; beyond
+    /// that a socket is closed with 1013.
+    #[doc(alias = "backpressure")]
+    pub const fn send_queue(mut self, limits: SendQueueLimits) -> Self {
+        self.send_queue = limits;
         self
     }
 
-    /// Text messages are events, as `{"event":"name","data":…}` in both directions: so
-    /// `emit` sends them, and `on("name", …)` hears of them. Binary messages stay messages.
+    /// Text messages are events, encoded as `{"event":"name","data":…}` in both directions:
+    /// `emit` sends them, and `on("name", …)` handles them. Binary messages stay messages.
     ///
-    /// A name has up to 256 bytes. Without `data` it is `null`, and what else there is in the object
-    /// is ignored. A text that is no such object, or one with the name of one of the hub's
-    /// [own events](crate::Event), becomes an `error` event with
-    /// [`Fault::Malformed`](crate::Fault::Malformed); the socket stays.
+    /// A name has at most 256 bytes. Missing `data` is `null`, and other fields of the object
+    /// are ignored. A text message that is not such an object, or that has the name of one of
+    /// the hub's [own events](crate::Event), becomes an `error` event with
+    /// [`EventError::Malformed`](crate::EventError::Malformed); the socket stays open.
     ///
     /// Default: all messages are messages, and `emit` is an error.
     pub const fn envelope(mut self) -> Self {
@@ -56,54 +74,51 @@ impl HubBuilder {
         self
     }
 
-    /// Something for handlers to ask for, by its type, as
-    /// [`State<T>`](crate::State): one of each type. What changes needs a lock or an atomic.
-    /// Default: nothing.
+    /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
+    /// needs a lock or an atomic. Default: none.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
         self.states.insert(TypeId::of::<T>(), Arc::new(state));
         self
     }
 
-    /// The hub.
-    #[must_use = "a hub without a socket does nothing"]
+    /// Makes the hub.
+    #[must_use = "a hub does nothing without sockets"]
     pub fn build(self) -> Hub {
-        self.broker(Box::new(InProcess))
+        self.build_with_broker(Box::new(InProcess))
     }
 
-    /// The hub, with others behind a broker.
-    pub(crate) fn broker(self, broker: Box<dyn Broker>) -> Hub {
+    /// Makes a hub that shares broadcasts with other hubs.
+    pub(crate) fn build_with_broker(self, broker: Box<dyn Broker>) -> Hub {
         let protocol: Box<dyn Protocol> =
-            if self.envelope { Box::new(Envelope) } else { Box::new(Plain) };
-        self.of(protocol, broker)
+            if self.envelope { Box::new(EnvelopeProtocol) } else { Box::new(MessageProtocol) };
+        self.build_with(protocol, broker)
     }
 
-    /// The hub, speaking another protocol.
+    /// Makes a hub with another protocol.
     #[cfg(test)]
-    pub(crate) fn speaking(self, protocol: Box<dyn Protocol>) -> Hub {
-        self.of(protocol, Box::new(InProcess))
+    pub(crate) fn build_with_protocol(self, protocol: Box<dyn Protocol>) -> Hub {
+        self.build_with(protocol, Box::new(InProcess))
     }
 
-    fn of(self, protocol: Box<dyn Protocol>, broker: Box<dyn Broker>) -> Hub {
-        let hub = Arc::new(Inner {
-            everyone: Room::new(Arc::from("")),
-            rooms: Rooms::new(SHARDS),
-            mailboxes: Stock::new(Mailbox::new),
-            directory: Directory::new(SHARDS),
-            listeners: Listeners::default(),
+    fn build_with(self, protocol: Box<dyn Protocol>, broker: Box<dyn Broker>) -> Hub {
+        let hub = Arc::new(HubShared {
+            everyone: MemberList::new(Arc::from("")),
+            rooms: RoomRegistry::new(SHARDS),
+            queues: QueuePool::new(SendQueue::new),
+            ids: IdRegistry::new(SHARDS),
+            listeners: Default::default(),
             middleware: RwLock::default(),
-            outbox: self.outbox,
+            delivery: DeliveryShared { limits: self.send_queue, ..DeliveryShared::default() },
             protocol,
             broker,
             origin: Uuid::new_v4().as_u64_pair().0,
             states: self.states,
-            counters: Counters::default(),
             draining: AtomicBool::new(false),
-            stopping: Notify::new(),
-            turns: Turns::default(),
-            served: AtomicUsize::new(0),
-            left: Notify::new(),
+            drain_started: Notify::new(),
+            active: AtomicUsize::new(0),
+            idle: Notify::new(),
         });
-        hub.broker.start(Arc::new(Here(Arc::downgrade(&hub))));
+        hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
         Hub(hub)
     }
 }
@@ -111,7 +126,7 @@ impl HubBuilder {
 impl fmt::Debug for HubBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubBuilder")
-            .field("outbox", &self.outbox)
+            .field("send_queue", &self.send_queue)
             .field("envelope", &self.envelope)
             .field("states", &self.states.len())
             .finish()

@@ -1,9 +1,8 @@
-//! What can be done with all sockets together?
+//! What can an application do with all sockets of a hub?
 
 pub(crate) mod broadcast;
 pub(crate) mod broker;
 pub(crate) mod builder;
-pub(crate) mod member;
 pub(crate) mod membership;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
@@ -19,32 +18,34 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::Notify;
-use ws_core::{Conn, Message, Prepared, StatusCode, Unsendable};
+use ws_core::{Message, Prepared, StatusCode, Unsendable};
 
-use crate::delivery::backpressure::Turns;
-use crate::delivery::enqueue::{Delivery, post_to};
-use crate::delivery::limits::Outbox;
-use crate::delivery::queue_pool::Stock;
-use crate::delivery::stats::Counters;
-use crate::events::listeners::Listeners;
-use crate::events::protocol::{Emitted, Protocol};
-use crate::hub::broadcast::Target;
+use crate::delivery::enqueue::Delivery;
+use crate::delivery::queue_pool::QueuePool;
+use crate::delivery::recipient::DeliveryShared;
+use crate::delivery::stats::HubStats;
+use crate::error::{ConnectRejection, EmitError, EncodeError};
+use crate::events::event::Event;
+use crate::events::handler::{EventListeners, Handler, erase};
+use crate::events::listeners::ListenerId;
+use crate::events::protocol::Protocol;
+use crate::hub::broadcast::Broadcast;
 use crate::hub::broker::Broker;
-use crate::hub::member::{Mail, Member, Seat};
-use crate::registry::ids::Directory;
-use crate::registry::rooms::{Room, Rooms};
-use crate::session::task;
-use crate::{EmitError, EncodeError, Event, Handler, HubBuilder, HubStats, Id, ListenerId};
-use crate::{Refusal, Socket};
+use crate::hub::membership::RoomEntry;
+use crate::hub::socket::{Socket, SocketQueue, SocketShared};
+use crate::registry::id::Id;
+use crate::registry::ids::IdRegistry;
+use crate::registry::rooms::{MemberList, RoomRegistry};
 
-/// Sockets that know of each other: events, rooms, broadcasts.
+/// A hub: sockets with events, rooms and broadcasts.
 ///
-/// A cheap handle. There may be many hubs in one process, and they share nothing. What
-/// is sent never waits for a peer: it goes into the [outbox](Outbox) of each socket.
+/// A handle that is cheap to clone. A process may have many hubs, which share nothing. A
+/// message is put into the send queue of each recipient, and a sender never waits for a peer:
+/// see [`SendQueueLimits`](crate::SendQueueLimits).
 ///
-/// A handler asks the [`Socket`] for its hub, or takes [`State`](crate::State) out of it. One
-/// that captures the hub itself keeps it for ever, since the hub keeps its handlers. Other tasks
-/// have clones of it.
+/// A handler gets the hub from the [`Socket`], or takes [`State`](crate::State) out of it. A
+/// handler that captures a clone of the hub keeps it in memory, since the hub owns its handlers.
+/// Other tasks may keep clones.
 ///
 /// ```
 /// use ws_core::Message;
@@ -55,173 +56,132 @@ use crate::{Refusal, Socket};
 /// hub.on_message(async |socket: Socket, message: Message| {
 ///     socket.broadcast().send(message);
 /// });
-/// // With any adapter: `ws.on_upgrade(hub.member())`.
+/// // With any adapter: `ws.on_upgrade(hub.handler())`.
 /// ```
 #[derive(Clone)]
-pub struct Hub(pub(crate) Arc<Inner>);
+#[doc(alias = "server")]
+#[doc(alias = "socketio")]
+pub struct Hub(pub(crate) Arc<HubShared>);
 
-pub(crate) struct Inner {
-    pub(crate) everyone: Arc<Room<Seat>>,
-    pub(crate) rooms: Rooms<Seat>,
-    pub(crate) mailboxes: Stock<Mail>,
-    pub(crate) directory: Directory<Member>,
-    pub(crate) listeners: Listeners,
+/// What the handles of a hub and its sockets share.
+pub(crate) struct HubShared {
+    pub(crate) everyone: Arc<MemberList<RoomEntry>>,
+    pub(crate) rooms: RoomRegistry<RoomEntry>,
+    pub(crate) queues: QueuePool<SocketQueue>,
+    pub(crate) ids: IdRegistry<SocketShared>,
+    pub(crate) listeners: EventListeners,
     pub(crate) middleware: RwLock<Vec<Arc<Middleware>>>,
-    pub(crate) outbox: Outbox,
+    pub(crate) delivery: DeliveryShared,
     pub(crate) protocol: Box<dyn Protocol>,
     pub(crate) broker: Box<dyn Broker>,
-    /// Which hub this is, among those behind the broker.
+    /// Identifies this hub among those behind the broker.
     pub(crate) origin: u64,
     pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    pub(crate) counters: Counters,
     pub(crate) draining: AtomicBool,
-    /// Told when it begins to drain.
-    pub(crate) stopping: Notify,
-    /// Who gives way when half of somebody's outbox is used.
-    pub(crate) turns: Turns,
-    /// How many connections are served, with those that are not let in yet.
-    pub(crate) served: AtomicUsize,
-    /// Told when one is served no longer.
-    pub(crate) left: Notify,
+    /// Notified when the hub begins to drain.
+    pub(crate) drain_started: Notify,
+    /// The number of connections that are served, with those that are connecting.
+    pub(crate) active: AtomicUsize,
+    /// Notified when `active` becomes zero.
+    pub(crate) idle: Notify,
 }
 
-pub(crate) type Middleware =
-    dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>> + Send + Sync;
-
-impl Inner {
-    pub(crate) fn encode<T: Serialize + ?Sized>(
-        &self,
-        event: &str,
-        data: &T,
-    ) -> Result<Message, EncodeError> {
-        let json = serde_json::to_vec(data).map_err(|error| EncodeError::Json(Arc::new(error)))?;
-        self.protocol.encode(&Emitted { name: event, data: &json, ack: None, namespace: None })
-    }
-}
+pub(crate) type Middleware = dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), ConnectRejection>> + Send>>
+    + Send
+    + Sync;
 
 impl Hub {
-    /// A hub with the defaults: see [`HubBuilder`].
-    pub fn new() -> Self {
-        Self::builder().build()
-    }
-
-    /// A hub with other settings.
-    pub fn builder() -> HubBuilder {
-        HubBuilder::default()
-    }
-
-    /// A handler of connections that makes each a socket of this hub: for `on_upgrade` of
-    /// any adapter, and for `websocket(options, hub.member())`.
+    /// Adds a check of new connections. Checks run in the order in which they were added. A
+    /// rejected connection is closed with the close frame of the [`ConnectRejection`], and no
+    /// handler is called.
+    ///
+    /// The socket is connecting: it is in no room, and its id does not find it, but its id and
+    /// its attributes can be set. A rejection by an HTTP status, before the upgrade, is up to
+    /// the adapter.
     ///
     /// ```
-    /// # use ws_events::Hub;
-    /// # use ws_core::Conn;
-    /// # let hub = Hub::new();
-    /// # fn on_upgrade<F: FnOnce(Conn) -> Fut, Fut: Future<Output = ()> + Send + 'static>(_: F) {}
-    /// on_upgrade(hub.member());
-    /// ```
-    pub fn member(
-        &self,
-    ) -> impl FnOnce(Conn) -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone + Send + Sync + 'static
-    {
-        let hub = self.clone();
-        move |conn| Box::pin(task::serve(hub, conn))
-    }
-
-    /// Makes a connection a socket of this hub, and serves it to its end: reads it, calls
-    /// the handlers, and writes what is sent to it. All of that happens in the task that
-    /// awaits this, and handlers of one socket run one after the other.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, the connection is dropped, and the socket leaves the hub. Its `disconnect`
-    /// is handled in a task of its own then.
-    pub async fn serve(&self, conn: Conn) {
-        task::serve(self.clone(), conn).await;
-    }
-
-    /// Asks before a connection becomes a socket, in the order in which such questions were
-    /// added. One that is refused is closed as the [`Refusal`] says; nobody hears of it.
-    ///
-    /// The socket is in no room yet and found by nobody, but it can be given attributes and
-    /// an id. To refuse by an HTTP status, before the upgrade, is up to the adapter.
-    ///
-    /// ```
-    /// # use ws_events::{Hub, Refusal, Socket};
+    /// # use ws_events::{ConnectRejection, Hub, Socket};
     /// # let hub = Hub::new();
     /// hub.middleware(async |socket: Socket| {
-    ///     let request = socket.request().ok_or(Refusal::new("no request"))?;
+    ///     let request = socket.request().ok_or(ConnectRejection::new("no request"))?;
     ///     match request.query("name") {
     ///         Some(name) => Ok(socket.attributes().insert(name.into_owned())),
-    ///         None => Err(Refusal::new("say who you are")),
+    ///         None => Err(ConnectRejection::new("a name is required")),
     ///     }
     /// });
     /// ```
-    pub fn middleware<F, Fut>(&self, ask: F)
+    #[doc(alias = "use")]
+    #[doc(alias = "auth")]
+    pub fn middleware<F, Fut>(&self, check: F)
     where
         F: Fn(Socket) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), Refusal>> + Send + 'static,
+        Fut: Future<Output = Result<(), ConnectRejection>> + Send + 'static,
     {
-        let ask: Arc<Middleware> = Arc::new(move |socket| Box::pin(ask(socket)));
-        self.0.middleware.write().push(ask);
+        let check: Arc<Middleware> = Arc::new(move |socket| Box::pin(check(socket)));
+        self.0.middleware.write().push(check);
     }
 
-    /// Adds a handler of an event: one of the [`Event`]s of the hub, also by its name, or
-    /// one of the application's own.
+    /// Adds a handler of an [`Event`]: one of the hub's own, also by its name, or a custom event
+    /// of the application.
     ///
-    /// Several handlers of one event are called in the order in which they were added.
+    /// The handlers of an event are called in the order in which they were added.
+    #[doc(alias = "subscribe")]
+    #[doc(alias = "listen")]
     pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
     where
         H: Handler<Args>,
         Args: 'static,
     {
-        self.0.listeners.add(Some(event.into()), handler)
+        self.0.listeners.add(Some(event.into()), erase(handler))
     }
 
-    /// Adds a handler of all events of the application's own, whatever their names. It is
-    /// called after those that are for one name.
+    /// Adds a handler of all custom events. It is called after the handlers for one name.
     pub fn on_any<H, Args>(&self, handler: H) -> ListenerId
     where
         H: Handler<Args>,
         Args: 'static,
     {
-        self.0.listeners.add(None, handler)
+        self.0.listeners.add(None, erase(handler))
     }
 
-    /// Removes a handler. Says whether it was there.
+    /// Removes a handler. Returns whether it was registered.
     pub fn off(&self, id: ListenerId) -> bool {
         self.0.listeners.remove(id)
     }
 
-    /// Removes all handlers of an event. Says how many they were.
+    /// Removes all handlers of an event. Returns how many.
     pub fn off_all(&self, event: impl Into<Event>) -> usize {
         self.0.listeners.remove_all(&event.into())
     }
 
-    /// Everyone.
-    pub fn everyone(&self) -> Target {
-        Target::everyone(self.clone())
+    /// A broadcast to all sockets.
+    pub fn everyone(&self) -> Broadcast {
+        Broadcast::everyone(self.clone())
     }
 
-    /// Those in a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Target {
-        Target::room(self.clone(), room.as_ref())
+    /// A broadcast to a room.
+    #[doc(alias = "room")]
+    #[doc(alias = "channel")]
+    #[doc(alias = "topic")]
+    #[doc(alias = "publish")]
+    pub fn to(&self, room: impl AsRef<str>) -> Broadcast {
+        Broadcast::room(self.clone(), room.as_ref())
     }
 
-    /// Those with these ids, as far as anybody has them when something is done.
-    pub fn ids<I>(&self, ids: I) -> Target
+    /// A broadcast to the sockets that have these ids when the message is sent.
+    pub fn ids<I>(&self, ids: I) -> Broadcast
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
         let ids = ids.into_iter().map(|id| Arc::from(id.as_ref())).collect();
-        Target::ids(self.clone(), ids)
+        Broadcast::ids(self.clone(), ids)
     }
 
-    /// Sends an event to everyone.
+    /// Sends an event to all sockets.
     ///
     /// # Errors
     ///
-    /// When it cannot be encoded.
+    /// If the event cannot be encoded.
     pub fn emit<T: Serialize + ?Sized>(
         &self,
         event: impl AsRef<str>,
@@ -230,29 +190,16 @@ impl Hub {
         self.everyone().emit(event, data)
     }
 
-    /// Sends a message to everyone.
+    /// Sends a message to all sockets.
     pub fn send(&self, message: impl Into<Message>) -> Delivery {
         self.everyone().send(message)
-    }
-
-    /// Sends a message to the socket with this id.
-    ///
-    /// # Errors
-    ///
-    /// [`EmitError::NoSuchId`] when nobody has it; otherwise as [`Socket::send`].
-    pub fn send_to(
-        &self,
-        id: impl AsRef<str>,
-        message: impl Into<Message>,
-    ) -> Result<(), EmitError> {
-        self.find(id.as_ref())?.send(message)
     }
 
     /// Sends an event to the socket with this id.
     ///
     /// # Errors
     ///
-    /// [`EmitError::NoSuchId`] when nobody has it; otherwise as [`Socket::emit`].
+    /// [`EmitError::NoSuchId`] if no socket has the id; otherwise as [`Socket::emit`].
     pub fn emit_to<T: Serialize + ?Sized>(
         &self,
         id: impl AsRef<str>,
@@ -262,30 +209,13 @@ impl Hub {
         self.find(id.as_ref())?.emit(event, data)
     }
 
-    /// Sends a message to several sockets, and says for each what became of it, in the
-    /// order of the ids. It is encoded once.
-    pub fn send_to_list<I>(
-        &self,
-        ids: I,
-        message: impl Into<Message>,
-    ) -> Vec<(Id, Result<(), EmitError>)>
-    where
-        I: IntoIterator<Item: AsRef<str>>,
-    {
-        let message = Prepared::new(message);
-        let send = |id: I::Item| {
-            let id = id.as_ref();
-            (Id::from(id), self.find(id).and_then(|socket| post_to(&socket.0, &message)))
-        };
-        ids.into_iter().map(send).collect()
-    }
-
-    /// As [`send_to_list`](Self::send_to_list), of an event.
+    /// Sends an event to several sockets, and returns the result for each, in the order of the
+    /// ids. It is encoded once. [`ids`](Self::ids) does the same where the totals suffice.
     ///
     /// # Errors
     ///
-    /// When it cannot be encoded.
-    #[expect(clippy::type_complexity, reason = "a name for it would say less")]
+    /// If the event cannot be encoded.
+    #[expect(clippy::type_complexity, reason = "an alias would hide the type")]
     pub fn emit_to_list<T, I>(
         &self,
         ids: I,
@@ -296,56 +226,62 @@ impl Hub {
         T: Serialize + ?Sized,
         I: IntoIterator<Item: AsRef<str>>,
     {
-        Ok(self.send_to_list(ids, self.0.encode(event.as_ref(), data)?))
+        let message = Prepared::new(self.0.protocol.encode_event(event.as_ref(), data)?);
+        let send = |id: I::Item| {
+            let id = id.as_ref();
+            (Id::from(id), self.find(id).and_then(|socket| socket.send_prepared(&message)))
+        };
+        Ok(ids.into_iter().map(send).collect())
     }
 
-    /// Has the handlers of an event called, here on the server, for every socket: see
-    /// [`Target::fire`].
+    /// Calls the handlers of an event on the server, for each socket: see [`Broadcast::fire`].
+    #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
         self.everyone().fire(event, data)
     }
 
     /// The socket with this id.
     pub fn socket(&self, id: impl AsRef<str>) -> Option<Socket> {
-        self.0.directory.find(id.as_ref()).map(Socket)
+        self.0.ids.find(id.as_ref()).map(Socket)
     }
 
-    /// How many sockets there are.
+    /// The number of sockets.
     pub fn len(&self) -> usize {
         self.0.everyone.len()
     }
 
-    /// Is there no socket?
+    /// Whether there are no sockets.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The names of the rooms that somebody is in.
+    /// The names of the rooms that have members.
     pub fn rooms(&self) -> Vec<String> {
         self.0.rooms.names().iter().map(|name| name.as_ref().to_owned()).collect()
     }
 
-    /// What it has done so far.
+    /// The counters of the hub.
+    #[doc(alias = "metrics")]
     pub fn stats(&self) -> HubStats {
-        let counted = self.0.counters.stats();
+        let counted = self.0.delivery.counters.stats();
         HubStats { sockets: self.len(), rooms: self.0.rooms.len(), ..counted }
     }
 
-    /// What the hub was [given](HubBuilder::state), by its type.
+    /// A state of the hub, by type: see [`HubBuilder::state`](crate::HubBuilder::state).
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         Arc::clone(self.0.states.get(&TypeId::of::<T>())?).downcast().ok()
     }
 
-    /// Closes everyone. Who comes later is welcome.
+    /// Closes all sockets. New connections are still accepted.
     ///
     /// # Errors
     ///
-    /// When the code or the reason may not be sent. Nobody is closed then.
+    /// If the code or the reason is not allowed in a close frame. No socket is closed then.
     pub fn close_all(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
         self.everyone().close(code, reason)
     }
 
-    /// Is it being drained?
+    /// Whether the hub drains: see [`drain`](Self::drain).
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::SeqCst)
     }
@@ -355,7 +291,7 @@ impl Hub {
     }
 }
 
-/// The handlers of the hub's own events: each is [`on`](Hub::on) with the event's name.
+/// Handlers of the hub's own events: each is [`on`](Hub::on) with the event.
 macro_rules! on {
     ($($(#[$doc:meta])* $name:ident $event:ident)*) => {
         impl Hub {
@@ -372,30 +308,22 @@ macro_rules! on {
 }
 
 on! {
-    /// A socket is connected: see [`Event::Connect`].
+    /// Adds a handler for new sockets: see [`Event::Connect`].
+    #[doc(alias = "on_open")]
     on_connect Connect
-    /// A message has arrived: see [`Event::Message`].
+    /// Adds a handler for messages: see [`Event::Message`].
+    #[doc(alias = "recv")]
     on_message Message
-    /// The peer has sent a ping: see [`Event::Ping`]. For sockets that connect from now on.
-    on_ping Ping
-    /// The peer has sent a pong: see [`Event::Pong`]. For sockets that connect from now on.
-    on_pong Pong
-    /// This side has closed a socket: see [`Event::Close`].
+    /// Adds a handler for sockets that this side closes: see [`Event::Close`].
     on_close Close
-    /// A connection is over: see [`Event::Disconnect`].
+    /// Adds a handler for connections that have ended: see [`Event::Disconnect`].
     on_disconnect Disconnect
-    /// Something went wrong: see [`Event::Error`].
+    /// Adds a handler for errors: see [`Event::Error`].
     on_error Error
-    /// A socket has entered a room: see [`Event::RoomJoin`].
+    /// Adds a handler for sockets that join a room: see [`Event::RoomJoin`].
     on_room_join RoomJoin
-    /// A socket has left a room: see [`Event::RoomLeave`].
+    /// Adds a handler for sockets that leave a room: see [`Event::RoomLeave`].
     on_room_leave RoomLeave
-}
-
-impl Default for Hub {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl fmt::Debug for Hub {

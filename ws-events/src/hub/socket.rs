@@ -1,167 +1,179 @@
-//! What can be done with one socket?
+//! What can an application do with one socket, and what does a socket consist of?
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
 
+use bytes::Bytes;
+use once_cell::race::OnceBox;
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Values};
 
-use crate::SocketStats;
-use crate::delivery::enqueue::{Delivery, Posting, post_to, post_wait};
+use crate::delivery::enqueue::{Delivery, Enqueuer, enqueue, enqueue_wait};
 use crate::delivery::limits::Overflow;
-use crate::delivery::queue_types::Order;
-use crate::events::event::News;
-use crate::events::listeners::Listeners;
-use crate::hub::broadcast::Target;
-use crate::hub::member::{Member, Places};
-use crate::registry::ids::Unnamed;
-use crate::{EmitError, EncodeError, Event, Fault, Handler, Hub, Id, ListenerId, SetIdError};
+use crate::delivery::recipient::{DeliveryShared, Recipient};
+use crate::delivery::send_queue::{CloseCommand, EnqueueResult, SendQueue};
+use crate::delivery::stats::SocketStats;
+use crate::error::{EmitError, EncodeError, EventError, SetIdError};
+use crate::events::event::Event;
+use crate::events::handler::{EventListeners, Handler, erase};
+use crate::events::listeners::ListenerId;
+use crate::events::payload::{Payload, QueuedEvent};
+use crate::hub::broadcast::Broadcast;
+use crate::hub::membership::Membership;
+use crate::hub::{Hub, HubShared};
+use crate::registry::id::Id;
+use crate::registry::ids::{OwnId, RegisterError};
+use crate::sync::Runtime;
 
-/// A socket of a [`Hub`]: a connection that has an id, attributes, rooms and handlers.
+/// A socket of a [`Hub`]: a connection with an id, attributes, rooms and handlers.
 ///
-/// A cheap handle: clone it, keep it. What is done with it never waits, but for
-/// [`send_wait`](Self::send_wait): messages go into the socket's [outbox](crate::Outbox).
-/// A handle keeps neither the connection open nor, when it is over, what the application
-/// kept with it.
+/// A handle that is cheap to clone and to keep. Its calls never wait, except
+/// [`send_wait`](Self::send_wait) and [`emit_wait`](Self::emit_wait): a message is put into the
+/// [send queue](crate::SendQueueLimits) of the socket. A handle keeps neither the connection
+/// open nor, after the end, the attributes and handlers in memory.
 #[derive(Clone)]
-pub struct Socket(pub(crate) Arc<Member>);
+#[doc(alias = "client")]
+#[doc(alias = "session")]
+pub struct Socket(pub(crate) Arc<SocketShared>);
 
 impl Socket {
-    pub(crate) fn of(member: &Arc<Member>) -> Self {
-        Self(Arc::clone(member))
+    pub(crate) fn of(shared: &Arc<SocketShared>) -> Self {
+        Self(Arc::clone(shared))
     }
 
-    /// The hub that it belongs to.
+    /// The hub of the socket.
     pub fn hub(&self) -> Hub {
         Hub(Arc::clone(&self.0.hub))
     }
 
     /// Its id.
     pub fn id(&self) -> Id {
-        Id(self.0.name.get())
+        Id(self.0.id.get())
     }
 
-    /// Gives it another id, by which it is found from now on. To give it the one that it has
-    /// changes nothing, and is no error.
+    /// Changes its id. To set the present id changes nothing, and is not an error.
     ///
     /// # Errors
     ///
-    /// When another socket has it, or this one has ended. Nothing changes then. A socket
-    /// that middleware has yet to let in only says which id it wants: if another gets it
-    /// first, this one is not let in.
+    /// If another socket has the id, or this one is disconnected. The id is unchanged then. While
+    /// middleware runs, the id is only requested: if another socket gets it first, this one is
+    /// rejected.
     pub fn set_id(&self, id: impl Into<Id>) -> Result<(), SetIdError> {
-        let renamed = self.0.hub.directory.rename(&self.0, &self.0.name, id.into().0);
-        renamed.map_err(|why| match why {
-            Unnamed::Taken => SetIdError::Taken,
-            Unnamed::Gone => SetIdError::Closed,
+        let renamed = self.0.hub.ids.rename(&self.0, &self.0.id, id.into().0);
+        renamed.map_err(|error| match error {
+            RegisterError::Taken => SetIdError::Taken,
+            RegisterError::Released => SetIdError::Closed,
         })
     }
 
-    /// What the application keeps with it, by type or by name: at first, what was kept with
-    /// the [connection](ws_core::Conn::values) when the hub was given it. Handlers ask for one
-    /// by its type, as [`Attribute<T>`](crate::Attribute).
+    /// Its attributes: data of the application, by type or by name. They begin as a copy of the
+    /// [attributes of the connection](ws_core::Conn::values). A handler gets one of them as an
+    /// [`Attribute<T>`](crate::Attribute) argument.
     ///
-    /// Forgotten when its end has been handled; from then on nothing is kept.
+    /// They are removed after the handlers of `disconnect`. Later ones are not stored.
     pub fn attributes(&self) -> &Values {
         &self.0.attributes
     }
 
-    /// Sends it a message as it is.
+    /// Sends a message.
     ///
     /// # Errors
     ///
-    /// When it will not get it. [`EmitError::Full`] and [`EmitError::SlowConsumer`] are what
-    /// the hub's [`Overflow`] makes of a peer that does not keep up.
+    /// If the message is not queued. [`EmitError::Full`] and [`EmitError::SlowConsumer`] depend
+    /// on the [`Overflow`] of the hub.
+    #[doc(alias = "write")]
     pub fn send(&self, message: impl Into<Message>) -> Result<(), EmitError> {
         self.send_prepared(&Prepared::new(message))
     }
 
-    /// As [`send`](Self::send), of a message that is prepared already.
+    /// Sends a prepared message.
     ///
     /// # Errors
     ///
-    /// As `send`.
+    /// As [`send`](Self::send).
     pub fn send_prepared(&self, message: &Prepared) -> Result<(), EmitError> {
-        post_to(&self.0, message)
+        emit_result(enqueue(&self.0, message))
     }
 
-    /// Sends it an event, whose data is made into JSON.
+    /// Sends an event with data that is serialised as JSON.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and when it cannot be encoded.
+    /// As [`send`](Self::send), and if the event cannot be encoded.
     pub fn emit<T: Serialize + ?Sized>(
         &self,
         event: impl AsRef<str>,
         data: &T,
     ) -> Result<(), EmitError> {
-        self.send(self.0.hub.encode(event.as_ref(), data)?)
+        self.send(self.0.hub.protocol.encode_event(event.as_ref(), data)?)
     }
 
-    /// As [`send`](Self::send), and with [`Overflow::Block`] waits for room first. With any
-    /// other overflow it is `send`, and waits for nothing.
+    /// Sends a message, and with [`Overflow::Block`] waits for room in the send queue first.
+    /// With any other overflow it is [`send`](Self::send).
     ///
-    /// A handler that waits so, for the peer whose event it handles, holds up what this peer
-    /// sends and nobody else's. Those who wait for room are in no order: any of them may be
-    /// the next.
+    /// A handler that waits for the socket of its own event delays only the events of this
+    /// socket. Senders that wait for room are served in no particular order.
     ///
     /// # Errors
     ///
-    /// As `send`: [`EmitError::Full`] when there was no room for as long as `Block` says,
-    /// [`EmitError::Closed`] when the socket ends meanwhile.
+    /// As `send`. [`EmitError::Full`] after the duration of `Block`; [`EmitError::Closed`] if
+    /// the socket is closed meanwhile.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the message has not been sent.
+    /// Dropped before it completes, it has not sent the message.
     pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
-        self.post_wait(Prepared::new(message)).await
+        self.wait_and_enqueue(Prepared::new(message)).await
     }
 
-    /// As [`emit`](Self::emit), and waits as [`send_wait`](Self::send_wait) does.
+    /// Sends an event, and waits as [`send_wait`](Self::send_wait) does.
     ///
     /// # Errors
     ///
-    /// As `send_wait`, and when it cannot be encoded.
+    /// As `send_wait`, and if the event cannot be encoded.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the event has not been sent.
+    /// Dropped before it completes, it has not sent the event.
     pub async fn emit_wait<T: Serialize + ?Sized>(
         &self,
         event: impl AsRef<str>,
         data: &T,
     ) -> Result<(), EmitError> {
-        let message = self.0.hub.encode(event.as_ref(), data)?;
-        self.post_wait(Prepared::new(message)).await
+        let message = self.0.hub.protocol.encode_event(event.as_ref(), data)?;
+        self.wait_and_enqueue(Prepared::new(message)).await
     }
 
-    async fn post_wait(&self, message: Prepared) -> Result<(), EmitError> {
-        let outbox = &self.0.hub.outbox;
-        let Overflow::Block(patience) = outbox.overflow else { return post_to(&self.0, &message) };
-        post_wait(&self.0, &message, patience).await
+    async fn wait_and_enqueue(&self, message: Prepared) -> Result<(), EmitError> {
+        emit_result(match self.0.delivery().limits.overflow {
+            Overflow::Block(limit) => enqueue_wait(&*self.0, &message, limit).await,
+            _ => enqueue(&self.0, &message),
+        })
     }
 
     /// Sends a message to another socket.
     ///
     /// # Errors
     ///
-    /// As [`Hub::send_to`]. When nobody has the id, this socket also gets an `error` event
-    /// with [`Fault::NoSuchId`].
+    /// [`EmitError::NoSuchId`] if no socket has the id; otherwise as [`send`](Self::send). For an
+    /// unknown id, this socket also gets an `error` event with [`EventError::NoSuchId`].
     pub fn send_to(
         &self,
         id: impl AsRef<str>,
         message: impl Into<Message>,
     ) -> Result<(), EmitError> {
-        self.report(self.hub().send_to(id, message))
+        self.report(self.hub().find(id.as_ref()).and_then(|socket| socket.send(message)))
     }
 
     /// Sends an event to another socket.
     ///
     /// # Errors
     ///
-    /// As [`send_to`](Self::send_to), and when it cannot be encoded.
+    /// As [`send_to`](Self::send_to), and if the event cannot be encoded.
     pub fn emit_to<T: Serialize + ?Sized>(
         &self,
         id: impl AsRef<str>,
@@ -171,25 +183,13 @@ impl Socket {
         self.report(self.hub().emit_to(id, event, data))
     }
 
-    /// Sends a message to several others, and says for each what became of it.
-    pub fn send_to_list<I>(
-        &self,
-        ids: I,
-        message: impl Into<Message>,
-    ) -> Vec<(Id, Result<(), EmitError>)>
-    where
-        I: IntoIterator<Item: AsRef<str>>,
-    {
-        let sent = self.hub().send_to_list(ids, message);
-        sent.into_iter().map(|(id, result)| (id, self.report(result))).collect()
-    }
-
-    /// Sends an event to several others, encoded once, and says for each what became of it.
+    /// Sends an event to several other sockets, and returns the result for each. It is encoded
+    /// once. An unknown id is reported as in [`send_to`](Self::send_to).
     ///
     /// # Errors
     ///
-    /// When it cannot be encoded. Nothing is sent then.
-    #[expect(clippy::type_complexity, reason = "a name for it would say less")]
+    /// If the event cannot be encoded. Nothing is sent then.
+    #[expect(clippy::type_complexity, reason = "an alias would hide the type")]
     pub fn emit_to_list<T, I>(
         &self,
         ids: I,
@@ -200,89 +200,97 @@ impl Socket {
         T: Serialize + ?Sized,
         I: IntoIterator<Item: AsRef<str>>,
     {
-        Ok(self.send_to_list(ids, self.0.hub.encode(event.as_ref(), data)?))
+        let sent = self.hub().emit_to_list(ids, event, data)?;
+        Ok(sent.into_iter().map(|(id, result)| (id, self.report(result))).collect())
     }
 
     fn report(&self, sent: Result<(), EmitError>) -> Result<(), EmitError> {
         if let Err(EmitError::NoSuchId(id)) = &sent {
-            self.0.tell(Event::Error, News::Wrong(Fault::NoSuchId(id.clone())));
+            self.0.push_event(Event::Error, Payload::Error(EventError::NoSuchId(id.clone())));
         }
         sent
     }
 
-    /// Everyone but this socket. Everyone without exception is [`Hub::everyone`].
-    pub fn broadcast(&self) -> Target {
-        self.hub().everyone().except_member(&self.0)
+    /// A broadcast to all other sockets. [`Hub::everyone`] includes this one.
+    #[doc(alias = "publish")]
+    pub fn broadcast(&self) -> Broadcast {
+        self.hub().everyone().except_socket(&self.0)
     }
 
-    /// Those in a room, but this socket.
-    pub fn to(&self, room: impl AsRef<str>) -> Target {
-        self.hub().to(room).except_member(&self.0)
+    /// A broadcast to the other sockets in a room.
+    #[doc(alias = "room")]
+    #[doc(alias = "channel")]
+    #[doc(alias = "topic")]
+    #[doc(alias = "publish")]
+    pub fn to(&self, room: impl AsRef<str>) -> Broadcast {
+        self.hub().to(room).except_socket(&self.0)
     }
 
-    /// Sends a message only if the socket keeps up: see [`Target::volatile`].
+    /// Sends a message only if the peer keeps up: see [`Broadcast::volatile`].
     pub fn send_volatile(&self, message: impl Into<Message>) -> Delivery {
         let message = Prepared::new(message);
-        let mut posting = Posting::to_one(&message, &self.0.hub.outbox, true);
-        posting.to(&self.0.mailbox, &self.0);
-        posting.done(&self.0.hub)
+        let mut enqueuer = Enqueuer::for_one(&message, self.0.delivery(), true);
+        enqueuer.push(&self.0.queue, &self.0);
+        enqueuer.finish()
     }
 
-    /// Sends an event only if the socket keeps up: see [`Target::volatile`].
+    /// Sends an event only if the peer keeps up: see [`Broadcast::volatile`].
     ///
     /// # Errors
     ///
-    /// When it cannot be encoded.
+    /// If the event cannot be encoded.
     pub fn emit_volatile<T: Serialize + ?Sized>(
         &self,
         event: impl AsRef<str>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
-        Ok(self.send_volatile(self.0.hub.encode(event.as_ref(), data)?))
+        Ok(self.send_volatile(self.0.hub.protocol.encode_event(event.as_ref(), data)?))
     }
 
-    /// Has the handlers of an event called, here on the server. Nothing goes over the
-    /// wire. Says whether they will be: not if there are none, if 1,024 events wait for the
-    /// socket's handlers already, or if the socket has ended.
+    /// Calls the handlers of an event on the server. Nothing is sent. Returns whether they will
+    /// be called: not if there are none, if 1,024 events wait for the handlers of the socket, or
+    /// if the socket is disconnected.
     ///
-    /// It happens in the task of the socket, after what that has to handle already. What
-    /// was fired by the end is handled before the `disconnect`.
+    /// They are called in the task of the socket, after earlier events. An event that is fired
+    /// before the end is handled before `disconnect`.
+    #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
-        self.0.tell(event.into(), News::Data(data.into()))
+        self.0.push_event(event.into(), Payload::Data(data.into()))
     }
 
     /// Adds a handler for this socket alone. It is called after those of the hub.
+    #[doc(alias = "subscribe")]
     pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
     where
         H: Handler<Args>,
         Args: 'static,
     {
-        let listeners = self.0.listeners.get_or_init(Box::<Listeners>::default);
+        let listeners = self.0.listeners.get_or_init(Box::<EventListeners>::default);
         let event = event.into();
         let is_control = matches!(event, Event::Ping | Event::Pong);
-        let id = listeners.add(Some(event), handler);
+        let id = listeners.add(Some(event), erase(handler));
         if is_control && let Some(conn) = self.conn() {
-            self.0.watch(&conn);
+            self.0.watch_control_frames(&conn);
         }
-        if matches!(*self.0.places.lock(), Places::Gone) {
-            // It would never be dropped.
+        if self.0.has_left() {
+            // The cleanup of the socket has run already.
             listeners.clear();
         }
         id
     }
 
-    /// Removes a handler of this socket. Says whether it was there.
+    /// Removes a handler of this socket. Returns whether it was registered.
     pub fn off(&self, id: ListenerId) -> bool {
         self.0.listeners.get().is_some_and(|listeners| listeners.remove(id))
     }
 
-    /// Closes it, without waiting for that. What was sent before goes out first, for at most
-    /// half of the connection's [`close_timeout`](ws_core::Config::close_timeout); then the
-    /// closing handshake has that time. Does nothing if the socket is closing already.
+    /// Closes the socket, and does not wait for the end. Queued messages are sent first, for at
+    /// most half of the connection's [`close_timeout`](ws_core::Config::close_timeout); then the
+    /// closing handshake has the same time. Does nothing if the socket is closing already.
     ///
-    /// The code may tell a client whether to come back: `ws_client::Reconnect` stays away
-    /// after [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION), 1008, and comes back after a
-    /// code of your own, from 4000 on, unless it is told otherwise.
+    /// The code can control whether a client reconnects: by default `ws_client::Reconnect` does
+    /// not after [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION), 1008, and does after an
+    /// application code, 4000 or above.
     ///
     /// ```
     /// # fn kick(hub: &ws_events::Hub) -> Result<(), ws_events::Unsendable> {
@@ -297,16 +305,18 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// When the code or the reason may not be sent. Nothing happens then.
+    /// If the code or the reason is not allowed in a close frame. The socket stays open then.
+    #[doc(alias = "disconnect")]
+    #[doc(alias = "kick")]
     pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), Unsendable> {
         CloseFrame::new(code, reason)?;
-        self.order(Order { code, reason: reason.to_owned(), too_slow: None });
+        self.command_close(CloseCommand { code, reason: reason.to_owned(), slow_consumer: None });
         Ok(())
     }
 
-    /// Orders its task to close. Says whether this is the first order.
-    pub(crate) fn order(&self, order: Order) -> bool {
-        match self.0.mailbox.close(order) {
+    /// Commands its task to close. Returns whether this is the first command.
+    pub(crate) fn command_close(&self, command: CloseCommand) -> bool {
+        match self.0.queue.close(command) {
             Ok(task) => {
                 if let Some(task) = task {
                     task.wake();
@@ -317,38 +327,46 @@ impl Socket {
         }
     }
 
-    /// May anything be sent to it still? A peer that has vanished may not have been
-    /// noticed.
+    /// Whether messages can still be sent to it. The loss of a connection may be noticed later.
     pub fn is_alive(&self) -> bool {
-        self.0.mailbox.is_open()
+        self.0.queue.state().accepts_messages()
     }
 
-    /// How it keeps up.
+    /// The level of its send queue.
     pub fn stats(&self) -> SocketStats {
-        let level = self.0.mailbox.level();
+        let level = self.0.queue.level();
         SocketStats { messages: level.messages, bytes: level.bytes, dropped: level.dropped }
     }
 
-    /// The connection below: to ping, or to ask what it knows. `None` when its end has been
-    /// handled: handlers of `disconnect` have it still, unless the task that served it was
-    /// dropped.
+    /// Its connection, for pings and for information about it. `None` after the handlers of
+    /// `disconnect`, and as soon as the task of the socket is dropped.
     ///
-    /// The hub reads it: whoever else does takes messages away from the handlers. What is
-    /// written to it directly overtakes what waits in the outbox.
+    /// The hub reads from the connection: another reader takes messages away from the handlers.
+    /// A message that is written to the connection overtakes the send queue.
+    #[doc(alias = "split")]
     pub fn conn(&self) -> Option<Conn> {
         self.0.with_conn(Conn::clone)
     }
 
-    /// The request that the connection began with, where it was kept; `None` when there is no
-    /// [`conn`](Self::conn) any more.
+    /// The HTTP request of the connection, if the adapter keeps it; `None` without a
+    /// [`conn`](Self::conn).
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
         self.0.with_conn(Conn::request)?
     }
 
-    /// The address at the other end, where it is known; `None` when there is no
-    /// [`conn`](Self::conn) any more.
+    /// The address of the peer, if it is known; `None` without a [`conn`](Self::conn).
+    #[doc(alias = "remote_addr")]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.with_conn(Conn::peer_addr)?
+    }
+}
+
+const fn emit_result(result: EnqueueResult) -> Result<(), EmitError> {
+    match result {
+        EnqueueResult::Queued { .. } => Ok(()),
+        EnqueueResult::Dropped => Err(EmitError::Full),
+        EnqueueResult::SlowConsumer { .. } => Err(EmitError::SlowConsumer),
+        EnqueueResult::Closed => Err(EmitError::Closed),
     }
 }
 
@@ -365,7 +383,152 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
             .field("id", &self.id())
-            .field("alive", &self.is_alive())
+            .field("state", &self.0.queue.state())
             .finish_non_exhaustive()
+    }
+}
+
+/// The queues of a socket.
+pub(crate) type SocketQueue = SendQueue<Prepared, QueuedEvent>;
+
+/// What the handles of a socket share.
+pub(crate) struct SocketShared {
+    pub(crate) hub: Arc<HubShared>,
+    /// Where its task runs.
+    runtime: Option<Runtime>,
+    pub(crate) id: OwnId,
+    pub(crate) queue: Arc<SocketQueue>,
+    pub(crate) attributes: Values,
+    /// Taken at the end, so that a handle does not keep the connection. A batch writer holds
+    /// the read lock while it writes, and a callback of the connection may lock it again.
+    conn: RwLock<Option<Conn>>,
+    pub(crate) membership: Mutex<Membership>,
+    /// The handlers of this socket alone.
+    pub(crate) listeners: OnceBox<EventListeners>,
+}
+
+impl SocketShared {
+    pub(crate) fn new(hub: Arc<HubShared>, conn: Conn) -> Arc<Self> {
+        let queue = hub.queues.take();
+        Arc::new(Self {
+            hub,
+            runtime: Runtime::try_current().ok(),
+            id: OwnId::new(Id::random().0),
+            queue,
+            attributes: conn.values().clone(),
+            conn: RwLock::new(Some(conn)),
+            membership: Mutex::new(Membership::Pending),
+            listeners: OnceBox::new(),
+        })
+    }
+
+    /// Releases the connection.
+    pub(crate) fn drop_conn(&self) {
+        let conn = self.conn.write().take();
+        // Dropped without the lock: it may run code of the application.
+        drop(conn);
+    }
+
+    /// Whether an event has a handler, of the hub or of this socket.
+    pub(crate) fn has_handler(&self, event: &Event) -> bool {
+        self.hub.listeners.has_handler(event)
+            || self.listeners.get().is_some_and(|listeners| listeners.has_handler(event))
+    }
+
+    /// Turns pings and pongs into events, if they have handlers. The connection keeps these
+    /// callbacks until it ends.
+    pub(crate) fn watch_control_frames(self: &Arc<Self>, conn: &Conn) {
+        // Weak references: the socket owns the connection, which owns the callbacks.
+        if self.has_handler(&Event::Ping) {
+            let socket = Arc::downgrade(self);
+            conn.on_ping(move |_, payload| {
+                Self::push_control(&socket, Event::Ping, payload);
+                true
+            });
+        }
+        if self.has_handler(&Event::Pong) {
+            let socket = Arc::downgrade(self);
+            conn.on_pong(move |_, payload| Self::push_control(&socket, Event::Pong, payload));
+        }
+    }
+
+    fn push_control(socket: &Weak<Self>, event: Event, payload: &Bytes) {
+        if let Some(socket) = socket.upgrade() {
+            socket.push_event(event, Payload::Data(Message::binary(payload.clone())));
+        }
+    }
+
+    /// Queues an event, if it has a handler and the queue has room. Returns whether it did.
+    /// Called without any lock.
+    pub(crate) fn push_event(&self, event: Event, payload: Payload) -> bool {
+        if !self.has_handler(&event) {
+            return false;
+        }
+        match self.queue.push_event(QueuedEvent { event, payload }) {
+            Ok(task) => {
+                if let Some(task) = task {
+                    task.wake();
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Queues a room event, which is never dropped. Called under the lock of the membership, so
+    /// that these events are in order, and none comes after the end. The waker must be woken
+    /// without the lock.
+    pub(crate) fn push_room_event(&self, event: Event, room: &Arc<str>) -> Option<Waker> {
+        if !self.has_handler(&event) {
+            return None;
+        }
+        let payload = Payload::Room(Arc::clone(room));
+        self.queue.push_event_unbounded(QueuedEvent { event, payload })
+    }
+
+    /// Drops what belongs to the application, and the connection.
+    pub(crate) fn release(&self) {
+        // First, since dropping a value of the application may panic.
+        self.drop_conn();
+        drop(self.queue.take_events());
+        self.attributes.seal();
+        if let Some(listeners) = self.listeners.get() {
+            listeners.clear();
+        }
+    }
+}
+
+impl Recipient for SocketShared {
+    type Event = QueuedEvent;
+
+    fn queue(&self) -> &SocketQueue {
+        &self.queue
+    }
+
+    fn delivery(&self) -> &DeliveryShared {
+        &self.hub.delivery
+    }
+
+    fn runtime(&self) -> Option<&Runtime> {
+        self.runtime.as_ref()
+    }
+
+    fn with_conn<T>(&self, use_conn: impl FnOnce(&Conn) -> T) -> Option<T> {
+        self.conn.read_recursive().as_ref().map(use_conn)
+    }
+
+    fn prefetch_conn(&self) {
+        std::hint::black_box(self.conn.is_locked());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The memory of each socket, besides its queue.
+    #[test]
+    fn a_socket_is_small() {
+        assert!(size_of::<SocketShared>() <= 288, "{}", size_of::<SocketShared>());
     }
 }

@@ -1,4 +1,4 @@
-//! How is a socket named?
+//! What is the id of a socket?
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-/// The id of a socket: a random UUID (version 4), until
-/// [`Socket::set_id`](crate::Socket::set_id) gives it another.
+/// The id of a socket: a random UUID (version 4) until
+/// [`Socket::set_id`](crate::Socket::set_id) changes it.
 ///
-/// A cheap handle on a text, and one itself: it compares, prints and serialises as such.
+/// Cheap to clone. It compares, prints and serialises as a string.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(pub(crate) Arc<str>);
 
@@ -21,7 +21,7 @@ impl Id {
         Self(Arc::from(&*Uuid::new_v4().hyphenated().encode_lower(&mut buffer)))
     }
 
-    /// As a text.
+    /// The id as a string.
     pub fn as_str(&self) -> &str {
         &self.0
     }

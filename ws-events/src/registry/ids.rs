@@ -1,108 +1,113 @@
-//! Who has which id?
+//! Which socket has which id?
 
-use crate::registry::sharded_map::Shards;
+use crate::registry::sharded_map::ShardedMap;
 use crate::sync::{Arc, Mutex};
 
-/// A name that is in use already.
+/// Why an id was not registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unnamed {
-    /// Somebody else has the id.
+pub(crate) enum RegisterError {
+    /// Another owner has the id.
     Taken,
-    /// Its owner is listed no more.
-    Gone,
+    /// The owner was unregistered.
+    Released,
 }
 
-/// Ids, and who has them. `O` is the owner.
+/// Owners by id. `O` is the owner.
 ///
-/// An owner's lock is taken before a shard's, and never two shards' at once. While an
-/// owner changes its id, it can be found under both.
-pub(crate) struct Directory<O> {
-    owners: Shards<Arc<str>, Arc<O>>,
+/// Lock order: the owner's own lock, then one shard; never two shards at once. While an owner
+/// changes its id, both ids find it.
+pub(crate) struct IdRegistry<O> {
+    owners: ShardedMap<Arc<str>, Arc<O>>,
 }
 
-/// The id of an owner, as it says itself.
-pub(crate) struct Name(Mutex<Named>);
+/// The id of one owner, and whether it is registered.
+pub(crate) struct OwnId(Mutex<IdEntry>);
 
-struct Named {
+struct IdEntry {
     id: Arc<str>,
-    listed: Listed,
+    registration: Registration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Listed {
-    NotYet,
-    Yes,
-    NoMore,
+enum Registration {
+    Pending,
+    Registered,
+    Released,
 }
 
-impl Name {
-    /// An id that is not in a directory yet.
+impl OwnId {
+    /// An id that is not registered yet.
     pub(crate) fn new(id: Arc<str>) -> Self {
-        Self(Mutex::new(Named { id, listed: Listed::NotYet }))
+        Self(Mutex::new(IdEntry { id, registration: Registration::Pending }))
     }
 
-    /// The id as it is now.
+    /// The current id.
     pub(crate) fn get(&self) -> Arc<str> {
         self.0.lock().id.clone()
     }
 }
 
-impl<O> Directory<O> {
+impl<O> IdRegistry<O> {
     pub(crate) fn new(shards: usize) -> Self {
-        Self { owners: Shards::new(shards) }
+        Self { owners: ShardedMap::new(shards) }
     }
 
-    /// Who has an id.
+    /// The owner of an id.
     pub(crate) fn find(&self, id: &str) -> Option<Arc<O>> {
         self.owners.read(id, |owners| owners.get(id).cloned())?
     }
 
-    /// Puts somebody into the directory, by the id that it has.
-    pub(crate) fn list(&self, owner: &Arc<O>, name: &Name) -> Result<(), Unnamed> {
-        let mut named = name.0.lock();
-        match named.listed {
-            Listed::Yes => return Ok(()),
-            Listed::NoMore => return Err(Unnamed::Gone),
-            Listed::NotYet => {}
+    /// Registers an owner under its current id.
+    pub(crate) fn register(&self, owner: &Arc<O>, own: &OwnId) -> Result<(), RegisterError> {
+        let mut entry = own.0.lock();
+        match entry.registration {
+            Registration::Registered => return Ok(()),
+            Registration::Released => return Err(RegisterError::Released),
+            Registration::Pending => {}
         }
-        self.insert(Arc::clone(&named.id), owner)?;
-        named.listed = Listed::Yes;
+        self.insert(Arc::clone(&entry.id), owner)?;
+        entry.registration = Registration::Registered;
         Ok(())
     }
 
-    /// Gives somebody another id. The one it has is no change, and no error.
-    pub(crate) fn rename(&self, owner: &Arc<O>, name: &Name, id: Arc<str>) -> Result<(), Unnamed> {
-        // Held all the while: two that rename the same owner come one after the other.
-        let mut named = name.0.lock();
-        match named.listed {
-            _ if named.id == id => Ok(()),
-            Listed::NoMore => Err(Unnamed::Gone),
-            // It gets the id when it is listed, if nobody else has by then.
-            Listed::NotYet if self.find(&id).is_some() => Err(Unnamed::Taken),
-            Listed::NotYet => {
-                named.id = id;
+    /// Changes the id of an owner. Its current id is no change and no error.
+    pub(crate) fn rename(
+        &self,
+        owner: &Arc<O>,
+        own: &OwnId,
+        id: Arc<str>,
+    ) -> Result<(), RegisterError> {
+        // Held throughout: two renames of one owner run one after the other.
+        let mut entry = own.0.lock();
+        match entry.registration {
+            _ if entry.id == id => Ok(()),
+            Registration::Released => Err(RegisterError::Released),
+            // `register` claims the id, and fails if another owner has it by then.
+            Registration::Pending if self.find(&id).is_some() => Err(RegisterError::Taken),
+            Registration::Pending => {
+                entry.id = id;
                 Ok(())
             }
-            Listed::Yes => {
+            Registration::Registered => {
                 self.insert(Arc::clone(&id), owner)?;
-                let old = std::mem::replace(&mut named.id, id);
+                let old = std::mem::replace(&mut entry.id, id);
                 self.remove(&old);
                 Ok(())
             }
         }
     }
 
-    /// Takes somebody out, for good. Says whether it was there.
-    pub(crate) fn unlist(&self, name: &Name) -> bool {
-        let mut named = name.0.lock();
-        let was = std::mem::replace(&mut named.listed, Listed::NoMore);
-        if was == Listed::Yes {
-            self.remove(&named.id);
+    /// Removes an owner for good. Returns whether it was registered.
+    pub(crate) fn unregister(&self, own: &OwnId) -> bool {
+        let mut entry = own.0.lock();
+        let before = std::mem::replace(&mut entry.registration, Registration::Released);
+        if before == Registration::Registered {
+            self.remove(&entry.id);
         }
-        was == Listed::Yes
+        before == Registration::Registered
     }
 
-    fn insert(&self, id: Arc<str>, owner: &Arc<O>) -> Result<(), Unnamed> {
+    fn insert(&self, id: Arc<str>, owner: &Arc<O>) -> Result<(), RegisterError> {
         let inserted = self.owners.write(&*Arc::clone(&id), |owners| {
             if owners.contains_key(&id) {
                 return false;
@@ -110,7 +115,7 @@ impl<O> Directory<O> {
             owners.insert(id, Arc::clone(owner));
             true
         });
-        if inserted == Some(true) { Ok(()) } else { Err(Unnamed::Taken) }
+        if inserted == Some(true) { Ok(()) } else { Err(RegisterError::Taken) }
     }
 
     fn remove(&self, id: &str) {

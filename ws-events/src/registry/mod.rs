@@ -1,4 +1,8 @@
-//! Which sockets are in which rooms, and have which ids?
+//! Which sockets are in which rooms, and which ids do they have?
+//!
+//! Concurrent indexes that know nothing of sockets: a member of a room and the owner of an id
+//! are type parameters. They take their locks from [`sync`](crate::sync), so that
+//! `tests/model.rs` can check them under every interleaving of threads.
 
 pub(crate) mod id;
 pub(crate) mod ids;

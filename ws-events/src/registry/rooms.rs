@@ -1,81 +1,81 @@
-//! Who is in a room, and how is everybody in it reached while some come and go?
+//! Which members does a room have, and how does a broadcast visit them while others join and leave?
 //!
-//! A room is a list of segments. A member stays in its segment until it leaves, and
-//! whoever goes through a room holds the lock of one segment at a time: nobody who
-//! stays is skipped or met twice, and nobody waits for the whole of it.
+//! A room is a list of segments. A member keeps its segment until it leaves. A broadcast locks
+//! one segment at a time: it visits each member that stays exactly once, and a join or a leave
+//! waits for one segment at most.
 //!
-//! Locks, in the order in which they are taken: a room's order, the shard that the room
-//! is in, its list of segments, a segment.
+//! Lock order: the send lock of a room, the shard of the room, its list of segments, a segment.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
-use crate::registry::sharded_map::Shards;
+use crate::registry::sharded_map::ShardedMap;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, SEGMENT};
 
-/// Some members, in no order. `M` is one of them, of which each is equal to itself alone.
-pub(crate) struct Room<M> {
+/// The members of one room, unordered. `M` is a member, equal only to itself.
+pub(crate) struct MemberList<M> {
     name: Arc<str>,
-    /// Held by whoever sends to the room: all its members see the same order.
-    order: Mutex<()>,
+    /// Held during a broadcast, so that all members get broadcasts in the same order.
+    send_lock: Mutex<()>,
     segments: Mutex<Segments<M>>,
-    /// How many are in it, or on their way in. Grows only under the lock of the shard.
+    /// The number of members, with those that are about to join. Grows only under the lock of
+    /// the shard.
     count: AtomicUsize,
 }
 
 struct Segments<M> {
-    /// Replaced when one is added or removed, so that it can be gone through without a
-    /// lock.
+    /// Copied on write, so that a broadcast iterates it without the lock.
     list: Arc<[Arc<Segment<M>>]>,
-    /// Where to look next for a segment with room.
+    /// The segment to check next for free space.
     hint: usize,
 }
 
 struct Segment<M>(Mutex<Vec<M>>);
 
-/// That somebody is in a room: needed to leave it.
-pub(crate) struct Place<M> {
-    room: Arc<Room<M>>,
+/// The position of a member in a room: needed to leave it.
+pub(crate) struct MemberSlot<M> {
+    room: Arc<MemberList<M>>,
     segment: Arc<Segment<M>>,
 }
 
-impl<M> Place<M> {
-    pub(crate) fn room(&self) -> &Arc<Room<M>> {
+impl<M> MemberSlot<M> {
+    pub(crate) fn room(&self) -> &Arc<MemberList<M>> {
         &self.room
     }
 }
 
-impl<M: Clone + PartialEq> Room<M> {
-    /// A room that belongs to no [`Rooms`].
+impl<M: Clone + PartialEq> MemberList<M> {
+    /// A room outside of a [`RoomRegistry`].
     pub(crate) fn new(name: Arc<str>) -> Arc<Self> {
         let segments = Mutex::new(Segments { list: Arc::new([]), hint: 0 });
-        Arc::new(Self { name, order: Mutex::new(()), segments, count: AtomicUsize::new(0) })
+        Arc::new(Self { name, send_lock: Mutex::new(()), segments, count: AtomicUsize::new(0) })
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// How many are in it.
+    /// The number of members.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Runs something while nobody else sends to the room.
-    pub(crate) fn in_order<T>(&self, send: impl FnOnce() -> T) -> T {
-        let _order = self.order.lock();
+    /// Runs `send` while no other broadcast to this room runs.
+    pub(crate) fn with_send_lock<T>(&self, send: impl FnOnce() -> T) -> T {
+        let _lock = self.send_lock.lock();
         send()
     }
 
-    /// As [`in_order`](Self::in_order), for several rooms, which are sorted.
-    pub(crate) fn in_order_all<T>(rooms: &[Arc<Self>], send: impl FnOnce() -> T) -> T {
-        let _orders: Vec<_> = rooms.iter().map(|room| room.order.lock()).collect();
+    /// [`with_send_lock`](Self::with_send_lock) for several rooms. `rooms` must be sorted, so
+    /// that two callers cannot deadlock.
+    pub(crate) fn with_send_locks<T>(rooms: &[Arc<Self>], send: impl FnOnce() -> T) -> T {
+        let _locks: Vec<_> = rooms.iter().map(|room| room.send_lock.lock()).collect();
         send()
     }
 
-    /// Gives the members to `visit`, a segment at a time, whose lock is held meanwhile.
-    /// Who enters or leaves at the same time may be among them or not.
-    pub(crate) fn each_segment(&self, mut visit: impl FnMut(&[M])) {
+    /// Calls `visit` with each segment, under its lock. A member that joins or leaves
+    /// concurrently may or may not be included.
+    pub(crate) fn for_each_segment(&self, mut visit: impl FnMut(&[M])) {
         let list = Arc::clone(&self.segments.lock().list);
         for segment in list.iter() {
             visit(&segment.0.lock());
@@ -85,62 +85,62 @@ impl<M: Clone + PartialEq> Room<M> {
     /// All members.
     pub(crate) fn members(&self) -> Vec<M> {
         let mut members = Vec::with_capacity(self.len());
-        self.each_segment(|segment| members.extend_from_slice(segment));
+        self.for_each_segment(|segment| members.extend_from_slice(segment));
         members
     }
 
-    /// Takes somebody in. Who is in it already is not to enter again.
-    pub(crate) fn enter(self: &Arc<Self>, member: &M) -> Place<M> {
+    /// Adds a member, which must not be in the room yet.
+    pub(crate) fn join(self: &Arc<Self>, member: &M) -> MemberSlot<M> {
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.seat(member)
+        self.insert(member)
     }
 
-    fn seat(self: &Arc<Self>, member: &M) -> Place<M> {
+    fn insert(self: &Arc<Self>, member: &M) -> MemberSlot<M> {
         let mut segments = self.segments.lock();
-        let segment = segments.with_room();
+        let segment = segments.with_space();
         segment.0.lock().push(member.clone());
-        Place { room: Arc::clone(self), segment }
+        MemberSlot { room: Arc::clone(self), segment }
     }
 
-    /// Lets somebody out. Says whether nobody is left.
-    pub(crate) fn leave(place: &Place<M>, member: &M) -> bool {
+    /// Removes a member. Returns whether the room is empty now.
+    pub(crate) fn leave(slot: &MemberSlot<M>, member: &M) -> bool {
         let is_empty = {
-            let mut members = place.segment.0.lock();
+            let mut members = slot.segment.0.lock();
             if let Some(at) = members.iter().position(|other| other == member) {
                 members.swap_remove(at);
             }
-            // Most of its memory is given back when most of its members are gone.
+            // A segment that lost most of its members releases most of its memory.
             if members.len() < members.capacity() / 4 {
                 members.shrink_to_fit();
             }
             members.is_empty()
         };
         if is_empty {
-            place.room.segments.lock().drop_empty(&place.segment);
+            slot.room.segments.lock().remove_empty(&slot.segment);
         }
-        place.room.count.fetch_sub(1, Ordering::Relaxed) == 1
+        slot.room.count.fetch_sub(1, Ordering::Relaxed) == 1
     }
 }
 
 impl<M> Segments<M> {
-    /// A segment that has room: the last, or one that others have left, or a new one.
-    fn with_room(&mut self) -> Arc<Segment<M>> {
+    /// A segment with free space: the last, one that members have left, or a new one.
+    fn with_space(&mut self) -> Arc<Segment<M>> {
         if let Some(last) = self.list.last().filter(|last| last.0.lock().len() < SEGMENT) {
             return Arc::clone(last);
         }
         self.hint = (self.hint + 1) % self.list.len().max(1);
-        if let Some(left) = self.list.get(self.hint)
-            && left.0.lock().len() < SEGMENT / 2
+        if let Some(sparse) = self.list.get(self.hint)
+            && sparse.0.lock().len() < SEGMENT / 2
         {
-            return Arc::clone(left);
+            return Arc::clone(sparse);
         }
         let new = Arc::new(Segment(Mutex::new(Vec::new())));
         self.list = self.list.iter().cloned().chain([Arc::clone(&new)]).collect();
         new
     }
 
-    /// Takes a segment out that nobody is in any more, unless somebody is.
-    fn drop_empty(&mut self, segment: &Arc<Segment<M>>) {
+    /// Removes a segment if it is still empty.
+    fn remove_empty(&mut self, segment: &Arc<Segment<M>>) {
         if segment.0.lock().is_empty() {
             self.list =
                 self.list.iter().filter(|other| !Arc::ptr_eq(other, segment)).cloned().collect();
@@ -148,60 +148,61 @@ impl<M> Segments<M> {
     }
 }
 
-/// Rooms by their names. A room exists while somebody is in it.
-pub(crate) struct Rooms<M>(Shards<Named<M>, ()>);
+/// Rooms by name. A room exists while it has members.
+pub(crate) struct RoomRegistry<M>(ShardedMap<RoomByName<M>, ()>);
 
-/// A room, found by its name.
-struct Named<M>(Arc<Room<M>>);
+/// A room that hashes and compares by its name.
+struct RoomByName<M>(Arc<MemberList<M>>);
 
-impl<M> Borrow<str> for Named<M> {
+impl<M> Borrow<str> for RoomByName<M> {
     fn borrow(&self) -> &str {
         &self.0.name
     }
 }
 
-impl<M> Hash for Named<M> {
+impl<M> Hash for RoomByName<M> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.name.hash(state);
     }
 }
 
-impl<M> PartialEq for Named<M> {
+impl<M> PartialEq for RoomByName<M> {
     fn eq(&self, other: &Self) -> bool {
         self.0.name == other.0.name
     }
 }
 
-impl<M> Eq for Named<M> {}
+impl<M> Eq for RoomByName<M> {}
 
-impl<M: Clone + PartialEq> Rooms<M> {
+impl<M: Clone + PartialEq> RoomRegistry<M> {
     pub(crate) fn new(shards: usize) -> Self {
-        Self(Shards::new(shards))
+        Self(ShardedMap::new(shards))
     }
 
-    /// The room of this name, if somebody is in it.
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<Room<M>>> {
+    /// The room with this name, if it has members.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<MemberList<M>>> {
         self.0
             .read(name, |rooms| rooms.get_key_value(name).map(|(room, ())| Arc::clone(&room.0)))?
     }
 
-    /// How many rooms there are.
+    /// The number of rooms.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// All rooms, by name.
+    /// The names of all rooms.
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
         self.0.collect(|room, ()| Arc::clone(&room.0.name))
     }
 
-    /// Takes somebody into the room of this name, which is made if there is none.
-    pub(crate) fn enter(&self, name: &str, member: &M) -> Place<M> {
-        self.reserve(name).seat(member)
+    /// Adds a member to the room with this name, which is created if needed.
+    pub(crate) fn join(&self, name: &str, member: &M) -> MemberSlot<M> {
+        self.reserve(name).insert(member)
     }
 
-    /// The room of this name, which stays until who asked for it has left.
-    fn reserve(&self, name: &str) -> Arc<Room<M>> {
+    /// The room with this name. Its count includes the caller, so it exists until the caller
+    /// leaves.
+    fn reserve(&self, name: &str) -> Arc<MemberList<M>> {
         let found = self.0.read(name, |rooms| {
             let (room, ()) = rooms.get_key_value(name)?;
             room.0.count.fetch_add(1, Ordering::Relaxed);
@@ -215,24 +216,24 @@ impl<M: Clone + PartialEq> Rooms<M> {
                 room.0.count.fetch_add(1, Ordering::Relaxed);
                 return Arc::clone(&room.0);
             }
-            let room = Room::new(Arc::from(name));
+            let room = MemberList::new(Arc::from(name));
             room.count.store(1, Ordering::Relaxed);
-            rooms.insert(Named(Arc::clone(&room)), ());
+            rooms.insert(RoomByName(Arc::clone(&room)), ());
             room
         });
-        made.unwrap_or_else(|| Room::new(Arc::from(name)))
+        made.unwrap_or_else(|| MemberList::new(Arc::from(name)))
     }
 
-    /// Lets somebody out of a room, which ends when it is empty.
-    pub(crate) fn leave(&self, place: &Place<M>, member: &M) {
-        if Room::leave(place, member) {
-            self.0.write(&*place.room.name, |rooms| {
-                // Somebody may have come in between, or made another of the same name.
+    /// Removes a member from a room. An empty room is removed.
+    pub(crate) fn leave(&self, slot: &MemberSlot<M>, member: &M) {
+        if MemberList::leave(slot, member) {
+            self.0.write(&*slot.room.name, |rooms| {
+                // Another thread may have joined, or created a room with the same name.
                 let same = rooms
-                    .get_key_value(&*place.room.name)
-                    .is_some_and(|(room, ())| Arc::ptr_eq(&room.0, &place.room));
-                if same && place.room.len() == 0 {
-                    rooms.remove(&*place.room.name);
+                    .get_key_value(&*slot.room.name)
+                    .is_some_and(|(room, ())| Arc::ptr_eq(&room.0, &slot.room));
+                if same && slot.room.len() == 0 {
+                    rooms.remove(&*slot.room.name);
                 }
             });
         }

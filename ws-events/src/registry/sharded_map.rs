@@ -1,4 +1,4 @@
-//! How is one map shared by many threads that seldom want the same of it?
+//! How do many threads share one hash map with little contention?
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -6,31 +6,31 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 use crate::sync::RwLock;
 
-/// A map in as many pieces as there may be threads, each behind its own lock.
-pub(crate) struct Shards<K, V> {
+/// A hash map in shards, each behind its own lock.
+pub(crate) struct ShardedMap<K, V> {
     hasher: RandomState,
-    /// A power of two of them.
+    /// Their number is a power of two.
     shards: Box<[RwLock<HashMap<K, V>>]>,
 }
 
-impl<K: Hash + Eq, V> Shards<K, V> {
-    /// At least so many pieces.
+impl<K: Hash + Eq, V> ShardedMap<K, V> {
+    /// A map with at least `count` shards.
     pub(crate) fn new(count: usize) -> Self {
         let count = count.max(1).next_power_of_two();
         let shards = (0..count).map(|_| RwLock::new(HashMap::new())).collect();
         Self { hasher: RandomState::new(), shards }
     }
 
-    /// Looks at the piece that a key belongs to.
-    pub(crate) fn read<Q, T>(&self, key: &Q, look: impl FnOnce(&HashMap<K, V>) -> T) -> Option<T>
+    /// Reads the shard of a key.
+    pub(crate) fn read<Q, T>(&self, key: &Q, read: impl FnOnce(&HashMap<K, V>) -> T) -> Option<T>
     where
         K: Borrow<Q>,
         Q: Hash + ?Sized,
     {
-        Some(look(&self.shard(key)?.read()))
+        Some(read(&self.shard(key)?.read()))
     }
 
-    /// Changes the piece that a key belongs to.
+    /// Changes the shard of a key.
     pub(crate) fn write<Q, T>(
         &self,
         key: &Q,
@@ -43,21 +43,21 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         Some(change(&mut self.shard(key)?.write()))
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
-    /// What `pick` makes of every entry, one piece after the other.
-    pub(crate) fn collect<T>(&self, mut pick: impl FnMut(&K, &V) -> T) -> Vec<T> {
-        let mut picked = Vec::new();
+    /// Maps every entry, shard by shard.
+    pub(crate) fn collect<T>(&self, mut map: impl FnMut(&K, &V) -> T) -> Vec<T> {
+        let mut mapped = Vec::new();
         for shard in &self.shards {
-            picked.extend(shard.read().iter().map(|(key, value)| pick(key, value)));
+            mapped.extend(shard.read().iter().map(|(key, value)| map(key, value)));
         }
-        picked
+        mapped
     }
 
-    /// There is always one: their number is a power of two.
+    /// Always `Some`: the number of shards is a power of two.
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&RwLock<HashMap<K, V>>> {
         let hash = usize::try_from(self.hasher.hash_one(key) >> 32).unwrap_or(0);
         self.shards.get(hash & (self.shards.len() - 1))

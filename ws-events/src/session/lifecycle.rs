@@ -1,7 +1,9 @@
-//! How does a socket enter its hub, and how does it leave?
+//! How does a socket connect to its hub, and how does it disconnect?
 //!
-//! Whatever becomes of the task of a socket, the socket leaves: [`Guest`] sees to it when
-//! it is dropped.
+//! A [`Connecting`] socket is admitted and becomes a [`Connected`] one, which becomes a
+//! [`Disconnecting`] one. Whatever happens to the task of the socket, [`Cleanup`] removes the
+//! socket from the hub when it is dropped. The states and their transitions are in
+//! [`socket_state`](crate::delivery::socket_state).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,202 +14,175 @@ use std::task::{Context, Poll, ready};
 use tokio::runtime::Handle;
 use ws_core::Conn;
 
-use crate::delivery::queue_types::Order;
+use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::stats::add;
 use crate::events::dispatch::dispatch;
-use crate::events::event::News;
-use crate::hub::Inner;
-use crate::hub::member::{Member, Places, Seat, Told};
-use crate::registry::rooms::Room;
-use crate::{Event, Hub, Reason, Refusal, SetIdError, Socket};
+use crate::events::payload::{Payload, QueuedEvent};
+use crate::hub::HubShared;
+use crate::hub::socket::SocketShared;
+use crate::{ConnectRejection, DisconnectReason, Event, Hub, SetIdError, Socket};
 
-/// A socket that is not let in yet, or that is not let in and has yet to be told.
-pub(crate) struct Arrival {
+/// A socket that is not admitted yet, or that is rejected and has yet to be closed.
+pub(crate) struct Connecting {
     socket: Socket,
-    /// Until it is let in.
-    guest: Option<Guest>,
+    /// Until it is admitted.
+    cleanup: Option<Cleanup>,
 }
 
 /// A socket that is in the hub.
-pub(crate) struct Stay {
+pub(crate) struct Connected {
     socket: Socket,
-    /// Until the end.
-    guest: Option<Guest>,
+    /// Until it disconnects.
+    cleanup: Option<Cleanup>,
 }
 
-/// A socket that the hub counts. Dropped, it leaves everything and forgets everything, and
-/// nobody is told.
-struct Guest(Socket);
+/// Removes a socket from the hub when it is dropped, without calling handlers.
+struct Cleanup(Socket);
 
-impl Arrival {
+impl Connecting {
     pub(crate) fn new(hub: Hub, conn: &Conn) -> Self {
-        hub.0.served.fetch_add(1, SeqCst);
-        let socket = Socket(Member::new(hub.0, conn.clone()));
-        Self { guest: Some(Guest(socket.clone())), socket }
+        hub.0.active.fetch_add(1, SeqCst);
+        let socket = Socket(SocketShared::new(hub.0, conn.clone()));
+        Self { cleanup: Some(Cleanup(socket.clone())), socket }
     }
 
     pub(crate) const fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// Lets it in: it is found by its id, and it is among everyone.
-    pub(crate) fn enter(&mut self) -> Result<Stay, Refusal> {
-        let member = &self.socket.0;
-        let hub = &member.hub;
+    /// Admits it to the hub: its id finds it, and broadcasts reach it.
+    pub(crate) fn admit(&mut self) -> Result<Connected, ConnectRejection> {
+        let shared = &self.socket.0;
+        let hub = &shared.hub;
         if hub.draining.load(SeqCst) {
-            return Err(Refusal::draining());
+            return Err(ConnectRejection::draining());
         }
-        if hub.directory.list(member, &member.name).is_err() {
+        if hub.ids.register(shared, &shared.id).is_err() {
             return Err(SetIdError::Taken.into());
         }
-        {
-            let mut places = member.places.lock();
-            *places =
-                Places::In { everywhere: hub.everyone.enter(&Seat::of(member)), rooms: Vec::new() };
-        }
-        add(&hub.counters.connected, 1);
+        shared.queue.admit();
+        shared.join_everyone();
+        add(&hub.delivery.counters.connected, 1);
         if hub.draining.load(SeqCst) {
-            // Whoever drains may have told everyone before.
-            let Refusal { code, reason } = Refusal::draining();
-            self.socket.order(Order { code, reason, too_slow: None });
+            // A concurrent drain may have closed all sockets before this one joined.
+            let ConnectRejection { code, reason } = ConnectRejection::draining();
+            self.socket.command_close(CloseCommand { code, reason, slow_consumer: None });
         }
-        Ok(Stay { socket: self.socket.clone(), guest: self.guest.take() })
+        Ok(Connected { socket: self.socket.clone(), cleanup: self.cleanup.take() })
     }
 }
 
-impl Stay {
+impl Connected {
     pub(crate) const fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// The end: its handlers are told, and it leaves.
-    pub(crate) fn end(mut self, reason: Reason) -> Leaving {
-        Leaving::of(self.guest.take(), reason)
+    /// Calls the handlers of the end, and leaves the hub.
+    pub(crate) fn disconnect(mut self, reason: DisconnectReason) -> Disconnecting {
+        Disconnecting::new(self.cleanup.take(), reason)
     }
 }
 
-impl Drop for Stay {
-    /// Its task was dropped.
+impl Drop for Connected {
+    /// The task was dropped.
     fn drop(&mut self) {
-        if self.guest.is_some() {
-            self.socket.0.give_up();
+        if self.cleanup.is_some() {
+            self.socket.0.close_queue();
             self.socket.0.drop_conn();
-            drop(Leaving::of(self.guest.take(), Reason::Dropped));
+            drop(Disconnecting::new(self.cleanup.take(), DisconnectReason::Dropped));
         }
     }
 }
 
-/// The end of a socket, under way. On the heap: while the socket lives, there is no room
-/// held for it.
+/// The handlers of the end of a socket. Boxed: a connected socket holds no memory for it.
 ///
-/// If its task is dropped before it is through, another does the rest, as long as there is
-/// a runtime.
-pub(crate) struct Leaving(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+/// If the task is dropped before it completes, another task continues it, provided that there
+/// is a runtime.
+pub(crate) struct Disconnecting(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
-impl Leaving {
-    fn of(guest: Option<Guest>, reason: Reason) -> Self {
-        Self(guest.map(|guest| Box::pin(guest.leave(reason)) as _))
+impl Disconnecting {
+    fn new(cleanup: Option<Cleanup>, reason: DisconnectReason) -> Self {
+        Self(cleanup.map(|cleanup| Box::pin(cleanup.disconnect(reason)) as _))
     }
 }
 
-impl Future for Leaving {
+impl Future for Disconnecting {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(leaving) = &mut self.0 {
-            ready!(leaving.as_mut().poll(cx));
+        if let Some(rest) = &mut self.0 {
+            ready!(rest.as_mut().poll(cx));
             self.0 = None;
         }
         Poll::Ready(())
     }
 }
 
-impl Drop for Leaving {
+impl Drop for Disconnecting {
     fn drop(&mut self) {
-        if let Some(leaving) = self.0.take()
+        if let Some(rest) = self.0.take()
             && let Ok(runtime) = Handle::try_current()
         {
-            drop(runtime.spawn(leaving));
+            drop(runtime.spawn(rest));
         }
     }
 }
 
-impl Guest {
-    async fn leave(self, reason: Reason) {
+impl Cleanup {
+    async fn disconnect(self, reason: DisconnectReason) {
         let Self(socket) = &self;
-        socket.0.give_up();
-        // What was told by now. From here on nothing is but of rooms.
-        self.handle_told().await;
-        if matches!(reason, Reason::Closed(_) | Reason::SlowConsumer { .. }) {
-            dispatch(socket, Event::Close, News::Gone(reason.clone())).await;
+        socket.0.close_queue();
+        // From here on, only room events are queued.
+        self.handle_queued_events().await;
+        if matches!(reason, DisconnectReason::Closed(_) | DisconnectReason::SlowConsumer { .. }) {
+            dispatch(socket, Event::Close, Payload::Disconnect(reason.clone())).await;
         }
-        let fault = reason.fault();
-        dispatch(socket, Event::Disconnect, News::Gone(reason)).await;
-        if let Some(fault) = fault {
-            dispatch(socket, Event::Error, News::Wrong(fault)).await;
+        let error = reason.event_error();
+        dispatch(socket, Event::Disconnect, Payload::Disconnect(reason)).await;
+        if let Some(error) = error {
+            dispatch(socket, Event::Error, Payload::Error(error)).await;
         }
         let rooms = socket.0.leave_all();
-        // Those that it has entered or left meanwhile; there will be no more.
-        self.handle_told().await;
+        // Events of rooms that handlers have joined or left. From here on, nothing is queued.
+        self.handle_queued_events().await;
         for room in rooms {
-            dispatch(socket, Event::RoomLeave, News::Room(room)).await;
+            dispatch(socket, Event::RoomLeave, Payload::Room(room)).await;
         }
     }
 
-    /// Handles what waits now, and not what comes of it.
-    async fn handle_told(&self) {
-        for Told { event, news } in self.0.0.mailbox.take_events() {
-            dispatch(&self.0, event, news).await;
+    /// Handles the events that are queued now, and not those that the handlers cause.
+    async fn handle_queued_events(&self) {
+        for QueuedEvent { event, payload } in self.0.0.queue.take_events() {
+            dispatch(&self.0, event, payload).await;
         }
     }
 }
 
-impl Drop for Guest {
+impl Drop for Cleanup {
     fn drop(&mut self) {
-        let member = &self.0.0;
-        let _served = Served(&member.hub);
-        member.give_up();
-        member.leave_all();
-        member.hub.directory.unlist(&member.name);
-        member.empty();
+        let shared = &self.0.0;
+        let _active = ActiveGuard(&shared.hub);
+        shared.close_queue();
+        shared.leave_all();
+        shared.hub.ids.unregister(&shared.id);
+        shared.release();
     }
 }
 
-/// One that is served, until this is dropped: also when what is of the application panics.
-struct Served<'a>(&'a Inner);
+/// Counts a connection as ended when it is dropped, also if a value of the application panics.
+struct ActiveGuard<'a>(&'a HubShared);
 
-impl Drop for Served<'_> {
+impl Drop for ActiveGuard<'_> {
     fn drop(&mut self) {
-        if self.0.served.fetch_sub(1, SeqCst) == 1 {
-            self.0.left.notify_waiters();
+        if self.0.active.fetch_sub(1, SeqCst) == 1 {
+            self.0.idle.notify_waiters();
         }
     }
 }
 
-impl Member {
-    /// There is nobody to send to any more.
-    pub(crate) fn stop_sending(&self) {
-        add(&self.hub.counters.discarded, self.mailbox.discard());
-    }
-
-    /// Takes nothing any more, and forgets what waits to be sent.
-    fn give_up(&self) {
-        add(&self.hub.counters.discarded, self.mailbox.shut());
-    }
-
-    /// Leaves every room, for good. Gives their names.
-    fn leave_all(self: &Arc<Self>) -> Vec<Arc<str>> {
-        let places = std::mem::replace(&mut *self.places.lock(), Places::Gone);
-        let Places::In { everywhere, rooms } = places else { return Vec::new() };
-        let seat = Seat::of(self);
-        Room::leave(&everywhere, &seat);
-        add(&self.hub.counters.disconnected, 1);
-        rooms
-            .iter()
-            .map(|place| {
-                self.hub.rooms.leave(place, &seat);
-                Arc::clone(place.room().name())
-            })
-            .collect()
+impl SocketShared {
+    /// Accepts no messages and only room events, and discards the queued messages.
+    fn close_queue(self: &Arc<Self>) {
+        add(&self.hub.delivery.counters.discarded, self.queue.disconnect());
     }
 }

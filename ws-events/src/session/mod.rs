@@ -1,4 +1,4 @@
-//! What does the task of one socket do?
+//! What does the task of one socket do, from its connection to its end?
 
 pub(crate) mod lifecycle;
 pub(crate) mod ready_flag;

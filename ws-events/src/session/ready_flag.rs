@@ -1,7 +1,7 @@
-//! Which side of a socket's task has something to do?
+//! Which half of a socket's task was woken: its event loop or its writer?
 //!
-//! The task handles what comes in and writes what goes out. Whoever is only sent something
-//! need not look at what comes in, so that side has a waker of its own.
+//! One task runs both. Most wake-ups are for the writer, so the event loop has its own waker,
+//! which sets a flag; the task polls the event loop only if the flag is set.
 
 use std::task::{Context, Wake};
 
@@ -9,36 +9,36 @@ use futures::task::AtomicWaker;
 
 use crate::sync::{Arc, AtomicBool, Ordering::SeqCst};
 
-/// Wakes the task, and notes that it is for what comes in.
-pub(crate) struct Bell {
-    rang: AtomicBool,
+/// Wakes the task, and records that it is for the event loop.
+pub(crate) struct ReadyFlag {
+    is_set: AtomicBool,
     task: AtomicWaker,
 }
 
-impl Bell {
-    /// One that has rung: the first look is due.
+impl ReadyFlag {
+    /// A flag that is set, for the first poll.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { rang: AtomicBool::new(true), task: AtomicWaker::new() })
+        Arc::new(Self { is_set: AtomicBool::new(true), task: AtomicWaker::new() })
     }
 
-    /// For the task: it is to be woken from now on.
-    pub(crate) fn listen(&self, cx: &Context<'_>) {
+    /// Registers the task, to be woken when the flag is set.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
     }
 
-    /// Has it rung since the last time that this was asked?
-    pub(crate) fn has_rung(&self) -> bool {
-        self.rang.swap(false, SeqCst)
+    /// Clears the flag. Returns whether it was set.
+    pub(crate) fn take(&self) -> bool {
+        self.is_set.swap(false, SeqCst)
     }
 }
 
-impl Wake for Bell {
+impl Wake for ReadyFlag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rang.store(true, SeqCst);
+        self.is_set.store(true, SeqCst);
         self.task.wake();
     }
 }

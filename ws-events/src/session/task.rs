@@ -1,9 +1,9 @@
-//! From a connection to the end of its socket: what does its task do?
+//! What does the task of a socket do, from the connection to its end?
 //!
-//! One task for each: it reads and handles events, and writes what is sent
-//! ([`pump`](crate::delivery::writer)). While a handler works, it reads ahead a little, so that pings
-//! are answered and an end is noticed; beyond that, what the peer sends waits in the
-//! transport.
+//! One task per socket runs middleware, the event loop, and the writer
+//! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop reads ahead a
+//! little, so that pings are answered and the end is noticed. Beyond that, the peer's messages
+//! stay in the transport.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -19,326 +19,376 @@ use futures::future::OptionFuture;
 use tokio::task::coop::consume_budget;
 use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
 
-use crate::delivery::enqueue::post_to;
-use crate::delivery::queue_types::Order;
+use crate::delivery::enqueue::enqueue;
+use crate::delivery::recipient::Recipient as _;
+use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::stats::add;
-use crate::delivery::writer::pump;
-use crate::events::dispatch::{dispatch, text_of, unheard};
-use crate::events::event::News;
-use crate::events::protocol::{Packet, Received, Session};
-use crate::hub::member::Told;
-use crate::session::lifecycle::{Arrival, Stay};
-use crate::session::ready_flag::Bell;
-use crate::{Event, Fault, Hub, Reason, Refusal, Socket};
+use crate::delivery::writer::run_writer;
+use crate::events::dispatch::{dispatch, log_unhandled, panic_text};
+use crate::events::payload::{Payload, QueuedEvent};
+use crate::events::protocol::{IncomingEvent, Received, Session};
+use crate::session::lifecycle::{Connected, Connecting};
+use crate::session::ready_flag::ReadyFlag;
+use crate::{ConnectRejection, DisconnectReason, Event, EventError, Hub, Socket};
 
-/// How much is read ahead while a handler works: so many messages, and no more once they
-/// have so many bytes.
-const AHEAD: usize = 32;
-const AHEAD_BYTES: usize = 64 * 1024;
+/// The limits of what is read ahead while a handler runs: this many messages, and none after
+/// this many bytes.
+const MAX_READ_AHEAD: usize = 32;
+const MAX_READ_AHEAD_BYTES: usize = 64 * 1024;
 
-/// Makes a connection a socket, and serves it to its end.
-pub(crate) async fn serve(hub: Hub, conn: Conn) {
-    // On the heap: while the socket lives, there is no room held for its beginning.
-    let Some(stay) = Box::pin(admit(hub, &conn)).await else { return };
-    let order = live(stay.socket(), &conn).await;
-    let ending = conn.closed().await;
-    drop(conn);
-    stay.end(reason(order, ending)).await;
+impl Hub {
+    /// A handler of connections, which makes each a socket of this hub: for `on_upgrade` of any
+    /// adapter, and for `websocket(options, hub.handler())`.
+    ///
+    /// ```
+    /// # use ws_events::Hub;
+    /// # use ws_core::Conn;
+    /// # let hub = Hub::new();
+    /// # fn on_upgrade<F: FnOnce(Conn) -> Fut, Fut: Future<Output = ()> + Send + 'static>(_: F) {}
+    /// on_upgrade(hub.handler());
+    /// ```
+    pub fn handler(
+        &self,
+    ) -> impl FnOnce(Conn) -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone + Send + Sync + 'static
+    {
+        let hub = self.clone();
+        move |conn| Box::pin(serve(hub, conn))
+    }
+
+    /// Makes a connection a socket of this hub, and serves it to its end: reads from it, calls
+    /// the handlers, and writes its send queue. All of that runs in the task that awaits this,
+    /// and the handlers of one socket run one after the other.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it completes, it drops the connection, and the socket leaves the hub. The
+    /// handlers of `disconnect` run in another task then.
+    pub async fn serve(&self, conn: Conn) {
+        serve(self.clone(), conn).await;
+    }
 }
 
-/// Lets a connection in, if the hub takes it and its middleware does.
-async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
-    let mut arrival = Arrival::new(hub, conn);
-    let socket = arrival.socket().clone();
-    let refusal = match ask(&socket, conn).await?.and_then(|()| arrival.enter()) {
-        Ok(stay) => {
-            socket.0.watch(conn);
-            return Some(stay);
+/// Makes a connection a socket, and serves it to its end.
+async fn serve(hub: Hub, conn: Conn) {
+    // Boxed: a connected socket holds no memory for its admission.
+    let Some(connected) = Box::pin(admit(hub, &conn)).await else { return };
+    let command = run(connected.socket(), &conn).await;
+    let ending = conn.closed().await;
+    drop(conn);
+    connected.disconnect(disconnect_reason(command, ending)).await;
+}
+
+/// Admits a connection, unless middleware or the hub rejects it.
+async fn admit(hub: Hub, conn: &Conn) -> Option<Connected> {
+    let mut connecting = Connecting::new(hub, conn);
+    let socket = connecting.socket().clone();
+    let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {
+        Ok(connected) => {
+            socket.0.watch_control_frames(conn);
+            return Some(connected);
         }
-        Err(refusal) => refusal,
+        Err(rejection) => rejection,
     };
-    add(&socket.0.hub.counters.turned_away, 1);
+    add(&socket.0.delivery().counters.rejected, 1);
     socket.0.stop_sending();
-    let reason = refusal.short_reason();
-    if let Err(Error::Unsendable(_)) = conn.close(refusal.code, reason).await {
+    let reason = rejection.cut_reason();
+    if let Err(Error::Unsendable(_)) = conn.close(rejection.code, reason).await {
         let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
     }
     None
 }
 
-/// What does the middleware say? `None` if the peer goes meanwhile.
-async fn ask(socket: &Socket, conn: &Conn) -> Option<Result<(), Refusal>> {
+/// The result of the middleware; `None` if the connection ends meanwhile.
+async fn run_middleware(socket: &Socket, conn: &Conn) -> Option<Result<(), ConnectRejection>> {
     let hub = &socket.0.hub;
     let middleware = hub.middleware.read().clone();
     if middleware.is_empty() {
         return Some(Ok(()));
     }
-    let mut stopping = pin!(hub.stopping.notified());
-    // From here on, nothing is missed.
-    stopping.as_mut().enable();
+    let mut drain_started = pin!(hub.drain_started.notified());
+    // From here on, no notification is missed.
+    drain_started.as_mut().enable();
     if hub.draining.load(SeqCst) {
-        return Some(Err(Refusal::draining()));
+        return Some(Err(ConnectRejection::draining()));
     }
-    let asking = async {
-        for ask in middleware {
-            ask(socket.clone()).await?;
+    let checks = async {
+        for check in middleware {
+            check(socket.clone()).await?;
         }
         Ok(())
     };
-    let mut asking = pin!(AssertUnwindSafe(asking).catch_unwind());
-    let mut gone = pin!(conn.closed());
+    let mut checks = pin!(AssertUnwindSafe(checks).catch_unwind());
+    let mut closed = pin!(conn.closed());
     poll_fn(|cx| {
-        if let Poll::Ready(answer) = asking.as_mut().poll(cx) {
-            return Poll::Ready(Some(answer.unwrap_or_else(|panic| Err(panicked(&*panic)))));
+        if let Poll::Ready(result) = checks.as_mut().poll(cx) {
+            return Poll::Ready(Some(result.unwrap_or_else(|panic| Err(reject_panic(&*panic)))));
         }
-        if stopping.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err(Refusal::draining())));
+        if drain_started.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(ConnectRejection::draining())));
         }
-        gone.as_mut().poll(cx).map(|_| None)
+        closed.as_mut().poll(cx).map(|_| None)
     })
     .await
 }
 
-/// Middleware that panics lets nobody in.
-fn panicked(panic: &(dyn Any + Send)) -> Refusal {
-    tracing::error!(text = &*text_of(panic), "middleware has panicked");
-    Refusal::new("").code(StatusCode::INTERNAL_ERROR)
+/// The rejection of a connection whose middleware has panicked.
+fn reject_panic(panic: &(dyn Any + Send)) -> ConnectRejection {
+    tracing::error!(text = &*panic_text(panic), "middleware has panicked");
+    ConnectRejection::new("").code(StatusCode::INTERNAL_ERROR)
 }
 
-/// Handles events and writes what is sent, until the connection is over and its last
-/// handler has returned. Gives the order by which it was closed, if it was.
-async fn live(socket: &Socket, conn: &Conn) -> Option<Box<Order>> {
-    let mut handling = pin!(Inbound::new(socket, conn).handle_all());
-    let mut pumping = pin!(pump(&socket.0, conn));
-    let (mut handled, mut pumped) = (false, None);
-    let bell = Bell::new();
-    let ring = Waker::from(Arc::clone(&bell));
+/// Runs the event loop and the writer until the connection has ended and its last handler has
+/// returned. Returns the command that closed the connection, if there was one.
+async fn run(socket: &Socket, conn: &Conn) -> Option<Box<CloseCommand>> {
+    let mut event_loop = pin!(EventLoop::new(socket, conn).run());
+    let mut writer = pin!(run_writer(&*socket.0, conn));
+    let (mut handled, mut written) = (false, None);
+    let ready = ReadyFlag::new();
+    let waker = Waker::from(Arc::clone(&ready));
     poll_fn(|cx| {
-        bell.listen(cx);
-        // Handlers first: what they send leaves in this very turn.
-        if !handled && bell.has_rung() {
-            handled = handling.as_mut().poll(&mut Context::from_waker(&ring)).is_ready();
+        ready.register(cx);
+        // The event loop first, so that messages of handlers are written in the same poll.
+        if !handled && ready.take() {
+            handled = event_loop.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
         }
-        if pumped.is_none()
-            && let Poll::Ready(order) = pumping.as_mut().poll(cx)
+        if written.is_none()
+            && let Poll::Ready(command) = writer.as_mut().poll(cx)
         {
-            pumped = Some(order);
+            written = Some(command);
         }
-        // The connection is over when all is handled: one that was being closed, is closed.
-        if handled { Poll::Ready(pumped.take().flatten()) } else { Poll::Pending }
+        // The event loop ends with the connection, so a close command is carried out by then.
+        if handled { Poll::Ready(written.take().flatten()) } else { Poll::Pending }
     })
     .await
 }
 
-/// Why has it ended?
-fn reason(order: Option<Box<Order>>, ending: Ending) -> Reason {
-    match (ending, order.map(|order| *order)) {
-        (Ending { received: Some(received), by: EndedBy::Peer, .. }, _) => Reason::Peer(received),
-        (_, Some(Order { too_slow: Some(queued), .. })) => Reason::SlowConsumer { queued },
-        (_, Some(Order { code, reason, .. })) => Reason::Closed(CloseError::new(code, reason)),
-        // By the application, past the hub.
-        (Ending { sent: Some(sent), by: EndedBy::Us, error: Error::Closed(_), .. }, None) => {
-            Reason::Closed(sent)
+fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: Ending) -> DisconnectReason {
+    match (ending, command.map(|command| *command)) {
+        (Ending { received: Some(received), by: EndedBy::Peer, .. }, _) => {
+            DisconnectReason::Peer(received)
         }
-        (Ending { error, .. }, None) => Reason::Lost(error),
+        (_, Some(CloseCommand { slow_consumer: Some(queued), .. })) => {
+            DisconnectReason::SlowConsumer { queued }
+        }
+        (_, Some(CloseCommand { code, reason, .. })) => {
+            DisconnectReason::Closed(CloseError::new(code, reason))
+        }
+        // The application has closed the connection directly.
+        (Ending { sent: Some(sent), by: EndedBy::Us, error: Error::Closed(_), .. }, None) => {
+            DisconnectReason::Closed(sent)
+        }
+        (Ending { error, .. }, None) => DisconnectReason::Lost(error),
     }
 }
 
-/// What comes in, and is handled in turn.
-struct Inbound<'a> {
+/// Reads messages and queued events, and calls their handlers one after the other.
+struct EventLoop<'a> {
     socket: &'a Socket,
     conn: &'a Conn,
     session: Box<dyn Session>,
-    /// What else a message means, the last first.
-    later: Vec<Received>,
-    /// What was read while a handler worked.
-    ahead: VecDeque<Message>,
-    ahead_bytes: usize,
-    /// The connection gives no more.
-    over: bool,
-    /// Whose turn is it: what the hub tells, or what the peer sends?
-    told_first: bool,
-    /// How much of what the hub told is to be handled before the peer has its turn again.
-    told_left: u32,
+    /// The rest of what a message means, in reverse order.
+    decoded: Vec<Received>,
+    /// Messages that were read while a handler ran.
+    read_ahead: VecDeque<Message>,
+    read_ahead_bytes: usize,
+    /// The connection has no more messages.
+    ended: bool,
+    /// Whether queued events come before messages; alternates.
+    events_first: bool,
+    /// The number of queued events to handle before the next message.
+    events_left: u32,
 }
 
-/// Something to handle.
-enum Next {
-    Told(Told),
+/// An input of the event loop.
+enum Input {
+    Event(QueuedEvent),
     Message(Message),
 }
 
-impl<'a> Inbound<'a> {
+impl<'a> EventLoop<'a> {
     fn new(socket: &'a Socket, conn: &'a Conn) -> Self {
         Self {
             socket,
             conn,
             session: socket.0.hub.protocol.session(),
-            later: Vec::new(),
-            ahead: VecDeque::new(),
-            ahead_bytes: 0,
-            over: false,
-            told_first: false,
-            told_left: 0,
+            decoded: Vec::new(),
+            read_ahead: VecDeque::new(),
+            read_ahead_bytes: 0,
+            ended: false,
+            events_first: false,
+            events_left: 0,
         }
     }
 
-    async fn handle_all(mut self) {
-        let begun = self.session.begin();
-        Box::pin(self.handle_first(begun)).await;
-        OptionFuture::from(self.begin(Event::Connect, News::Bare)).await;
-        while let Some(next) = self.next().await {
-            let was_told = matches!(next, Next::Told(_));
-            OptionFuture::from(self.take(next)).await;
-            if !self.later.is_empty() {
-                Box::pin(self.handle_later()).await;
+    async fn run(mut self) {
+        let first = self.session.begin();
+        Box::pin(self.handle_first(first)).await;
+        OptionFuture::from(self.start(Event::Connect, Payload::None)).await;
+        while let Some(input) = self.next_input().await {
+            let is_event = matches!(input, Input::Event(_));
+            OptionFuture::from(self.start_input(input)).await;
+            if !self.decoded.is_empty() {
+                Box::pin(self.handle_decoded()).await;
             }
-            if was_told {
-                // A handler may tell its own socket again and again: others have a turn.
+            if is_event {
+                // A handler may fire events at its own socket without end: let other tasks run.
                 consume_budget().await;
             }
         }
     }
 
-    async fn handle_later(&mut self) {
-        while let Some(received) = self.later.pop() {
-            self.handle_one(received).await;
+    async fn handle_decoded(&mut self) {
+        while let Some(received) = self.decoded.pop() {
+            self.handle_received(received).await;
         }
-        // A socket that is idle holds no room for it.
-        self.later = Vec::new();
+        // An idle socket holds no memory for it.
+        self.decoded = Vec::new();
     }
 
-    async fn handle_first(&mut self, begun: Received) {
-        self.handle_one(begun).await;
-        self.handle_later().await;
+    async fn handle_first(&mut self, received: Received) {
+        self.handle_received(received).await;
+        self.handle_decoded().await;
     }
 
-    async fn handle_one(&mut self, received: Received) {
-        let meant = self.follow(received);
-        OptionFuture::from(meant.and_then(|meant| self.begin(meant.0, meant.1))).await;
+    async fn handle_received(&mut self, received: Received) {
+        let event = self.apply(received);
+        OptionFuture::from(event.and_then(|event| self.start(event.0, event.1))).await;
     }
 
-    fn take(&mut self, next: Next) -> Option<Pin<Box<impl Future<Output = ()>>>> {
-        let (event, news) = match next {
-            Next::Told(Told { event, news }) => (event, news),
-            Next::Message(message) => {
+    fn start_input(&mut self, input: Input) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        let (event, payload) = match input {
+            Input::Event(QueuedEvent { event, payload }) => (event, payload),
+            Input::Message(message) => {
                 let received = self.session.receive(message);
-                self.follow(received)?
+                self.apply(received)?
             }
         };
-        self.begin(event, news)
+        self.start(event, payload)
     }
 
-    /// Does what a message means, but for what handlers are to hear of.
-    fn follow(&mut self, received: Received) -> Option<(Event, News)> {
+    /// Carries out what a message means, and returns the event for the handlers.
+    fn apply(&mut self, received: Received) -> Option<(Event, Payload)> {
         match received {
-            Received::Message(message) => return Some((Event::Message, News::Data(message))),
-            Received::Event(Packet { event, data, .. }) => {
-                return Some((Event::Custom(event), News::Data(data)));
+            Received::Message(message) => return Some((Event::Message, Payload::Data(message))),
+            Received::Event(IncomingEvent { event, data, .. }) => {
+                return Some((Event::Custom(event), Payload::Data(data)));
             }
-            Received::Wrong(text) => {
-                return Some((Event::Error, News::Wrong(Fault::Malformed(text))));
+            Received::Malformed(text) => {
+                return Some((Event::Error, Payload::Error(EventError::Malformed(text))));
             }
             Received::Nothing => {}
-            // What an outbox has no room for is counted there.
-            Received::Reply(message) => {
-                let _ = post_to(&self.socket.0, &Prepared::new(message));
-            }
+            // If the send queue is full, the message is counted as refused.
+            Received::Reply(message) => _ = enqueue(&self.socket.0, &Prepared::new(message)),
             Received::Close(code, reason) => {
-                self.socket.order(Order { code, reason, too_slow: None });
+                self.socket.command_close(CloseCommand { code, reason, slow_consumer: None });
             }
-            Received::Several(all) => self.later.extend(all.into_iter().rev()),
+            Received::Many(all) => self.decoded.extend(all.into_iter().rev()),
         }
         None
     }
 
-    /// Has an event handled, if anybody hears of it. On the heap: a socket that is idle
-    /// holds no room for it.
-    fn begin(&mut self, event: Event, news: News) -> Option<Pin<Box<impl Future<Output = ()>>>> {
-        if !self.socket.0.hears(&event) {
-            self.unheard(&event, &news);
+    /// Starts the handlers of an event, if it has any. Boxed: an idle socket holds no memory for
+    /// them.
+    fn start(
+        &mut self,
+        event: Event,
+        payload: Payload,
+    ) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        if !self.socket.0.has_handler(&event) {
+            self.log_without_handler(&event, &payload);
             return None;
         }
-        Some(Box::pin(self.handle(event, news)))
+        Some(Box::pin(self.handle(event, payload)))
     }
 
-    /// Nobody hears of an event: with what a peer has sent, somebody may have expected it.
-    fn unheard(&self, event: &Event, news: &News) {
-        match (event, news) {
-            (_, News::Wrong(fault)) => unheard(self.socket, event, fault),
+    /// An event without a handler is logged if a peer sent it, since that may be a mistake.
+    fn log_without_handler(&self, event: &Event, payload: &Payload) {
+        match (event, payload) {
+            (_, Payload::Error(error)) => log_unhandled(self.socket, event, error),
             (Event::Custom(_) | Event::Message, _) => {
-                tracing::debug!(id = %self.socket.id(), %event, "nobody handles this event");
+                tracing::debug!(id = %self.socket.id(), %event, "an event without a handler");
             }
             _ => {}
         }
     }
 
-    /// What comes next; `None` when the connection is over. What is told then is for
-    /// [`Stay::end`].
-    async fn next(&mut self) -> Option<Next> {
-        let Self { socket, conn, ahead, ahead_bytes, over, told_first, told_left, .. } = self;
-        let mailbox = &socket.0.mailbox;
-        // Neither can keep the other from being heard: one message, and then all that was
-        // told by then.
-        if *told_left == 0 {
-            *told_first = !*told_first;
+    /// The next input; `None` when the connection has ended. Events that are queued by then are
+    /// for [`Connected::disconnect`].
+    async fn next_input(&mut self) -> Option<Input> {
+        let Self {
+            socket,
+            conn,
+            read_ahead,
+            read_ahead_bytes,
+            ended,
+            events_first,
+            events_left,
+            ..
+        } = self;
+        let queue = &socket.0.queue;
+        // Neither starves the other: one message, then all events that are queued by then.
+        if *events_left == 0 {
+            *events_first = !*events_first;
         }
-        let told_first = *told_first || *told_left > 0;
-        let mut poll_told = |cx: &mut Context<'_>| {
-            mailbox.poll_event(cx).map(|(told, behind)| {
-                *told_left = if *told_left == 0 { behind } else { *told_left - 1 };
-                Some(Next::Told(told))
+        let events_first = *events_first || *events_left > 0;
+        let mut poll_event = |cx: &mut Context<'_>| {
+            queue.poll_event(cx).map(|(event, behind)| {
+                *events_left = if *events_left == 0 { behind } else { *events_left - 1 };
+                Some(Input::Event(event))
             })
         };
         let mut reading = pin!(conn.read());
-        let mut read = |cx: &mut Context<'_>| {
-            if let Some(message) = ahead.pop_front() {
-                *ahead_bytes = ahead_bytes.saturating_sub(message.len());
-                return Poll::Ready(Some(Next::Message(message)));
+        let mut poll_message = |cx: &mut Context<'_>| {
+            if let Some(message) = read_ahead.pop_front() {
+                *read_ahead_bytes = read_ahead_bytes.saturating_sub(message.len());
+                return Poll::Ready(Some(Input::Message(message)));
             }
-            if *over {
+            if *ended {
                 return Poll::Ready(None);
             }
             reading.as_mut().poll(cx).map(|read| {
-                *over = read.is_err();
-                read.ok().map(Next::Message)
+                *ended = read.is_err();
+                read.ok().map(Input::Message)
             })
         };
         poll_fn(|cx| {
-            if told_first && let Poll::Ready(told) = poll_told(cx) {
-                return Poll::Ready(told);
+            if events_first && let Poll::Ready(event) = poll_event(cx) {
+                return Poll::Ready(event);
             }
-            match read(cx) {
-                Poll::Pending if !told_first => poll_told(cx),
+            match poll_message(cx) {
+                Poll::Pending if !events_first => poll_event(cx),
                 polled => polled,
             }
         })
         .await
     }
 
-    /// Has an event handled, and reads ahead meanwhile.
-    async fn handle(&mut self, event: Event, news: News) {
-        let mut handling = pin!(dispatch(self.socket, event, news));
+    /// Runs the handlers of an event, and reads ahead meanwhile.
+    async fn handle(&mut self, event: Event, payload: Payload) {
+        let mut handling = pin!(dispatch(self.socket, event, payload));
         if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
             return;
         }
-        let Self { socket, conn, ahead, ahead_bytes, over, .. } = self;
+        let Self { socket, conn, read_ahead, read_ahead_bytes, ended, .. } = self;
         let mut reading = pin!(conn.read());
-        // It has had this turn.
-        let mut is_due = false;
+        // It was polled just now.
+        let mut poll_handler = false;
         poll_fn(|cx| {
-            if std::mem::replace(&mut is_due, true) && handling.as_mut().poll(cx).is_ready() {
+            if std::mem::replace(&mut poll_handler, true) && handling.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            while !*over && ahead.len() < AHEAD && *ahead_bytes < AHEAD_BYTES {
+            while !*ended
+                && read_ahead.len() < MAX_READ_AHEAD
+                && *read_ahead_bytes < MAX_READ_AHEAD_BYTES
+            {
                 match reading.as_mut().poll(cx) {
                     Poll::Ready(Ok(message)) => {
-                        *ahead_bytes += message.len();
-                        ahead.push_back(message);
+                        *read_ahead_bytes += message.len();
+                        read_ahead.push_back(message);
                         reading.set(conn.read());
                     }
                     Poll::Ready(Err(_)) => {
-                        *over = true;
+                        *ended = true;
                         socket.0.stop_sending();
                     }
                     Poll::Pending => break,
@@ -354,9 +404,9 @@ impl<'a> Inbound<'a> {
 mod tests {
     use super::*;
 
-    /// Every idle socket holds one, in its task.
+    /// The memory of the task of each idle socket.
     #[tokio::test]
-    async fn what_serves_a_socket_is_small() {
+    async fn the_future_that_serves_a_socket_is_small() {
         let (conn, _peer) = ws_core::pair();
         let size = size_of_val(&serve(Hub::new(), conn));
         assert!(size <= 816, "{size}");

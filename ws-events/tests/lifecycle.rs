@@ -1,4 +1,4 @@
-//! Is anything lost when a socket ends, and does what it began come to its end?
+//! Is anything lost when a socket disconnects, and do its handlers and events complete?
 #![cfg(test)]
 
 mod support;
@@ -12,10 +12,11 @@ use support::{Heard, PATIENCE, enter, read_all, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Config, Conn, Message, StatusCode, pair, pair_with};
-use ws_events::{Event, EventPayload, Hub, Reason, Refusal, Room, Socket, State};
+use ws_events::{
+    ConnectRejection, DisconnectReason, Event, EventPayload, Hub, Room, Socket, State,
+};
 
-/// A hub that notes rooms, events of the application and the end; it has permits to wait
-/// for.
+/// A hub that notes rooms, custom events and the end. Handlers can wait for its permits.
 fn listening() -> Hub {
     let hub = Hub::builder().state(Heard::default()).state(Semaphore::new(0)).build();
     for event in [Event::RoomJoin, Event::RoomLeave] {
@@ -41,7 +42,7 @@ fn go_on(hub: &Hub) {
 }
 
 #[tokio::test]
-async fn what_was_told_when_the_peer_closes_is_handled_before_the_disconnect() {
+async fn events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect() {
     let hub = listening();
     hub.on_message(wait);
     let (socket, client) = enter(&hub, "a").await;
@@ -71,7 +72,7 @@ async fn what_was_told_when_the_peer_closes_is_handled_before_the_disconnect() {
 }
 
 #[tokio::test]
-async fn rooms_that_disconnect_handlers_enter_and_leave_are_told() {
+async fn rooms_that_disconnect_handlers_join_and_leave_cause_events() {
     let hub = listening();
     hub.on_disconnect(async |socket: Socket| {
         socket.leave("early");
@@ -87,23 +88,23 @@ async fn rooms_that_disconnect_handlers_enter_and_leave_are_told() {
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_keeps_no_room_from_being_told() {
+async fn a_flood_of_pings_does_not_drop_room_events() {
     let hub = listening();
-    hub.on_ping(async || {});
+    hub.on(Event::Ping, async || {});
     hub.on_message(wait);
     let (socket, client) = enter(&hub, "a").await;
     client.write("work").await.unwrap();
     for _ in 0..1100 {
         client.ping().await.unwrap();
     }
-    assert!(!socket.fire("custom", ""), "there is room still");
+    assert!(!socket.fire("custom", ""), "the queue is not full");
     socket.join("x").unwrap();
     go_on(&hub);
     assert_eq!(heard(&hub).take(1).await, ["room_join x"]);
 }
 
 #[tokio::test]
-async fn who_fires_at_itself_for_ever_ends_all_the_same() {
+async fn a_socket_that_fires_at_itself_without_end_still_ends() {
     let hub = listening();
     hub.on("again", async |socket: Socket| _ = socket.fire("again", ""));
     let (socket, client) = enter(&hub, "a").await;
@@ -113,11 +114,11 @@ async fn who_fires_at_itself_for_ever_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_dropped_in_the_middle_of_its_end_leaves_the_rest_to_another() {
+async fn a_task_that_is_dropped_while_it_disconnects_is_continued_by_another() {
     let hub = listening();
     hub.on_disconnect(wait);
     let (client, server) = pair();
-    let serving = tokio::spawn(hub.member()(server));
+    let serving = tokio::spawn(hub.handler()(server));
     wait_until(|| hub.len() == 1).await;
     hub.everyone().join("x");
     client.close_now();
@@ -127,18 +128,18 @@ async fn a_task_that_is_dropped_in_the_middle_of_its_end_leaves_the_rest_to_anot
     go_on(&hub);
     assert_eq!(heard(&hub).take(1).await, ["room_leave x"]);
     wait_until(|| hub.is_empty()).await;
-    assert_eq!(hub.drain(PATIENCE).await.left, 0);
+    assert_eq!(hub.drain(PATIENCE).await.remaining, 0);
 }
 
 #[tokio::test]
-async fn a_task_that_is_dropped_tells_what_was_told_before() {
+async fn events_that_are_queued_when_a_task_is_dropped_are_handled() {
     let hub = listening();
     hub.on_message(wait);
-    hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
+    hub.on_disconnect(async |reason: DisconnectReason, State(heard): State<Heard>| {
         heard.note(format!("{reason:?}"));
     });
     let (client, server) = pair();
-    let serving = tokio::spawn(hub.member()(server));
+    let serving = tokio::spawn(hub.handler()(server));
     wait_until(|| hub.len() == 1).await;
     client.write("work").await.unwrap();
     client.ping().await.unwrap();
@@ -151,7 +152,7 @@ async fn a_task_that_is_dropped_tells_what_was_told_before() {
 }
 
 #[tokio::test]
-async fn what_is_kept_after_the_end_is_kept_by_nobody() {
+async fn an_attribute_that_is_set_after_the_end_is_not_stored() {
     let hub = Hub::new();
     let (socket, client) = enter(&hub, "a").await;
     client.close_now();
@@ -163,7 +164,7 @@ async fn what_is_kept_after_the_end_is_kept_by_nobody() {
     assert!(socket.attributes().get::<Arc<()>>().is_none());
 }
 
-/// Wakes whom it stands for.
+/// Forwards wake-ups.
 struct Forward(Waker);
 
 impl Wake for Forward {
@@ -173,10 +174,10 @@ impl Wake for Forward {
 }
 
 #[tokio::test]
-async fn who_keeps_a_handle_keeps_nothing_of_the_task() {
+async fn a_handle_does_not_keep_the_task() {
     let hub = Hub::new();
     let (client, server) = pair();
-    let mut serving = hub.member()(server);
+    let mut serving = hub.handler()(server);
     let mut forward = None;
     let mut socket = None;
     poll_fn(|cx| {
@@ -191,16 +192,16 @@ async fn who_keeps_a_handle_keeps_nothing_of_the_task() {
     })
     .await;
     drop(serving);
-    // A waker keeps the memory of a task.
+    // A waker would keep the memory of the task.
     assert_eq!(forward.map(|forward| Arc::strong_count(&forward)), Some(1));
     assert!(!socket.unwrap().is_alive());
 }
 
-/// A socket with messages for it that the transport does not hold, and its client.
-async fn burdened(hub: &Hub, count: usize) -> (Socket, Conn) {
+/// A socket with more queued messages than its transport holds, and its client.
+async fn enter_with_queue(hub: &Hub, count: usize) -> (Socket, Conn) {
     let server = Config::new().close_timeout(Duration::from_secs(4));
     let (client, server) = pair_with(Config::new(), server);
-    tokio::spawn(hub.member()(server));
+    tokio::spawn(hub.handler()(server));
     wait_until(|| hub.len() == 1).await;
     let socket = hub.everyone().sockets().remove(0);
     for n in 0..count {
@@ -211,10 +212,10 @@ async fn burdened(hub: &Hub, count: usize) -> (Socket, Conn) {
 }
 
 #[tokio::test]
-async fn a_close_waits_for_a_peer_that_is_far_away() {
+async fn a_close_waits_for_a_slow_network() {
     let hub = Hub::new();
-    let (socket, client) = burdened(&hub, 32).await;
-    // It has taken what its transport holds.
+    let (socket, client) = enter_with_queue(&hub, 32).await;
+    // Its transport is full.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -226,14 +227,14 @@ async fn a_close_waits_for_a_peer_that_is_far_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_ends_those_whom_middleware_has_yet_to_let_in() {
+async fn a_drain_rejects_connections_in_middleware() {
     let hub = listening();
     hub.middleware(async |socket: Socket| {
         wait(State(socket.hub().state().unwrap())).await;
         Ok(())
     });
     let (client, server) = pair();
-    tokio::spawn(hub.member()(server));
+    tokio::spawn(hub.handler()(server));
     tokio::task::yield_now().await;
     let drained = tokio::spawn({
         let hub = hub.clone();
@@ -241,14 +242,14 @@ async fn a_drain_ends_those_whom_middleware_has_yet_to_let_in() {
     });
     assert_eq!(timeout(PATIENCE / 2, read_all(&client)).await.unwrap(), (vec![], Some(1001)));
     let drained = drained.await.unwrap();
-    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 0));
-    assert_eq!((hub.stats().connected, hub.stats().turned_away), (0, 1));
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
+    assert_eq!((hub.stats().connected, hub.stats().rejected), (0, 1));
 }
 
 #[tokio::test]
-async fn who_was_let_in_by_middleware_when_the_hub_drains_is_not_let_in() {
+async fn a_connection_that_middleware_accepts_during_a_drain_is_rejected() {
     let hub = listening();
-    // The hub is drained in the very turn in which middleware says yes.
+    // The drain begins before middleware accepts the connection.
     hub.middleware(async |socket: Socket| {
         let hub = socket.hub();
         tokio::spawn(async move { hub.drain(PATIENCE).await });
@@ -258,51 +259,50 @@ async fn who_was_let_in_by_middleware_when_the_hub_drains_is_not_let_in() {
         Ok(())
     });
     let (client, server) = pair();
-    tokio::spawn(hub.member()(server));
+    tokio::spawn(hub.handler()(server));
     assert_eq!(read_all(&client).await, (vec![], Some(1001)));
     assert_eq!(hub.stats().connected, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_says_who_was_not_let_in_and_has_yet_to_answer_that() {
+async fn a_drain_counts_rejected_peers_that_do_not_answer() {
     let hub = listening();
     hub.middleware(async |socket: Socket| {
         socket.attributes().insert(socket.clone());
-        Err(Refusal::new(""))
+        Err(ConnectRejection::new(""))
     });
-    // One does not answer.
+    // One peer does not answer.
     let (silent, server) = pair();
-    tokio::spawn(hub.member()(server));
-    wait_until(|| hub.stats().turned_away == 1).await;
+    tokio::spawn(hub.handler()(server));
+    wait_until(|| hub.stats().rejected == 1).await;
     let drained = hub.drain(Duration::from_secs(1)).await;
-    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 1));
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 1));
     drop(silent);
     let drained = hub.drain(PATIENCE).await;
-    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 0));
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
 }
 
-/// Whoever is not gone in time is cut, and whose handler does not return is left.
 #[tokio::test(start_paused = true)]
-async fn a_drain_cuts_who_is_late_and_says_whose_handlers_hang() {
+async fn a_drain_aborts_late_sockets_and_counts_hanging_handlers() {
     let hub = listening();
     hub.on_message(wait);
-    // Neither answers the close frame, and one has a handler at work.
+    // Neither answers the close frame, and a handler of one does not return.
     let (_, silent) = enter(&hub, "silent").await;
     let (_, hanging) = enter(&hub, "hanging").await;
     hanging.write("work").await.unwrap();
     hanging.ping().await.unwrap();
     let drained = hub.drain(Duration::from_secs(1)).await;
-    assert_eq!((drained.told, drained.cut, drained.left), (2, 2, 1));
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (2, 2, 1));
     assert!(hub.socket("silent").is_none() && hub.socket("hanging").is_some());
     go_on(&hub);
     let drained = hub.drain(PATIENCE).await;
-    assert_eq!((drained.told, drained.cut, drained.left), (0, 0, 0));
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
     drop((silent, hanging));
 }
 
-/// On other threads, so that they come in between.
+/// On several threads, so that they interleave.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_enters_rooms_while_it_ends_is_left_in_none_and_each_join_has_its_leave() {
+async fn a_socket_that_joins_rooms_while_it_disconnects_is_in_none_and_each_join_has_its_leave() {
     let hub = listening();
     for _ in 0..50 {
         let (socket, client) = enter(&hub, "a").await;
@@ -325,27 +325,27 @@ async fn who_enters_rooms_while_it_ends_is_left_in_none_and_each_join_has_its_le
     }
 }
 
-/// An attribute that panics when it is forgotten.
+/// An attribute that panics when dropped.
 #[derive(Clone)]
 struct Fuse(Arc<()>);
 
 impl Drop for Fuse {
     fn drop(&mut self) {
-        assert!(Arc::strong_count(&self.0) > 1, "the last is gone");
+        assert!(Arc::strong_count(&self.0) > 1, "the last handle is dropped");
     }
 }
 
 #[tokio::test]
-async fn an_attribute_that_panics_when_it_is_forgotten_leaves_nobody_behind() {
+async fn an_attribute_that_panics_when_dropped_does_not_leak_the_socket() {
     let hub = Hub::new();
     let (client, server) = pair();
     hub.on_connect(async |socket: Socket| socket.attributes().insert(Fuse(Arc::default())));
-    let serving = tokio::spawn(hub.member()(server));
+    let serving = tokio::spawn(hub.handler()(server));
     wait_until(|| hub.len() == 1).await;
     let [socket] = &hub.everyone().sockets()[..] else { panic!("one") };
     wait_until(|| socket.attributes().get::<Fuse>().is_some()).await;
     client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
     assert!(timeout(PATIENCE, serving).await.unwrap().unwrap_err().is_panic());
     assert!(hub.is_empty() && hub.socket(socket.id()).is_none() && socket.conn().is_none());
-    assert_eq!(hub.drain(PATIENCE).await.left, 0);
+    assert_eq!(hub.drain(PATIENCE).await.remaining, 0);
 }

@@ -1,4 +1,4 @@
-//! What does a firehose cost when some stop reading?
+//! How much memory do peers cost that stop reading a fast stream of broadcasts?
 #![cfg(test)]
 
 mod support;
@@ -10,35 +10,38 @@ use std::time::Duration;
 use support::{Heard, PATIENCE, resident, wait_until};
 use tokio::time::timeout;
 use ws_core::{Config, Message, pair_with};
-use ws_events::{Hub, Outbox, Reason, State};
+use ws_events::{DisconnectReason, Hub, SendQueueLimits, State};
 
 const MEMBERS: usize = 1000;
 const STALLED: usize = 10;
 const MESSAGES: usize = 300;
 const LENGTH: usize = 2048;
 const LIMIT: usize = 256 * 1024;
-/// What a connection holds beside the outbox: its queue, and here the transport in memory.
+/// The bytes that a connection holds besides the send queue: its buffer, and the transport in memory.
 const HELD: usize = 2 * 64 * 1024;
-/// What the allocator may keep.
+/// The bytes that the allocator may keep.
 const SLACK: usize = 4 * 1024 * 1024;
 
-/// A message of its own for each round, with its number.
+/// The message of one round, with its number.
 fn message(n: usize) -> Message {
     Message::from(format!("{n:08}{}", "x".repeat(LENGTH - 8)))
 }
 
-/// Sends to all, of whom some do not read. Gives the most memory that this took.
+/// Sends to all, of which some do not read. Returns the peak of memory.
 async fn run(stalling: usize) -> usize {
-    let hub = Hub::builder().outbox(Outbox::new().bytes(LIMIT)).state(Heard::default()).build();
-    hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
-        heard.note(matches!(reason, Reason::SlowConsumer { .. }));
+    let hub = Hub::builder()
+        .send_queue(SendQueueLimits::new().bytes(LIMIT))
+        .state(Heard::default())
+        .build();
+    hub.on_disconnect(async |reason: DisconnectReason, State(heard): State<Heard>| {
+        heard.note(matches!(reason, DisconnectReason::SlowConsumer { .. }));
     });
     let server = Config::new().close_timeout(Duration::from_secs(1));
     let (mut stalled, mut readers) = (Vec::new(), Vec::new());
     let have_read = Arc::new(AtomicUsize::new(0));
     for n in 0..MEMBERS {
         let (client, server) = pair_with(Config::new(), server.clone());
-        tokio::spawn(hub.member()(server));
+        tokio::spawn(hub.handler()(server));
         if n < stalling {
             stalled.push(client);
         } else {
@@ -57,7 +60,7 @@ async fn run(stalling: usize) -> usize {
     let mut most = 0;
     for n in 0..MESSAGES {
         hub.send(message(n));
-        // No faster than those read who do.
+        // No faster than the peers that read.
         wait_until(|| have_read.load(Relaxed) >= n * (MEMBERS - stalling)).await;
         most = most.max(resident());
     }
@@ -80,7 +83,7 @@ async fn run(stalling: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_in_a_hundred_stops_reading_and_costs_its_limit_and_nobody_else_anything() {
+async fn a_peer_that_stops_reading_costs_its_limit_and_does_not_affect_others() {
     let (without, with) = (run(0).await, run(STALLED).await);
     let bound = without + STALLED * (LIMIT + HELD) + SLACK;
     println!("{without} bytes when all read, {with} when {STALLED} do not; {bound} are allowed");

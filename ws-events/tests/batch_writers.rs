@@ -1,7 +1,6 @@
-//! Does what is sent to many arrive, whoever sends it and from wherever?
+//! Do broadcasts arrive, from any thread and runtime?
 //!
-//! Those whose tasks sleep are carried to by tasks of the sender's runtime. What these do not
-//! bring is left to the tasks of the sockets.
+//! Batch writers write for sockets whose tasks sleep. They leave the rest to these tasks.
 #![cfg(test)]
 
 mod support;
@@ -18,9 +17,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use ws_core::{Agreed, Config, Conn, Message, MessageType, Role, StatusCode, pair, pair_with};
-use ws_events::{Hub, Outbox, Overflow, Socket};
+use ws_events::{Hub, Overflow, SendQueueLimits, Socket};
 
-/// More than one carrier sees to.
+/// More sockets than one batch writer has.
 const MANY: usize = 100;
 
 async fn crowd(hub: &Hub) -> Vec<Conn> {
@@ -31,7 +30,7 @@ async fn crowd(hub: &Hub) -> Vec<Conn> {
     clients
 }
 
-/// `send` sends `x` to all, or has it sent: all get it.
+/// `send` sends `x` to all, directly or indirectly. All get it.
 async fn check(send: impl AsyncFnOnce(Hub)) {
     let hub = Hub::new();
     let clients = crowd(&hub).await;
@@ -88,7 +87,7 @@ async fn a_thread_that_drives_no_task_of_its_runtime_sends() {
             let idle = Builder::new_current_thread().build().unwrap();
             let _inside = idle.enter();
             hub.send("x");
-            // It is there until all have it, and nobody drives it.
+            // It exists until the end of the test, and is never driven.
             std::mem::forget(idle);
         })
         .await
@@ -110,25 +109,25 @@ async fn a_task_sends_whose_runtime_ends_at_once() {
     .await;
 }
 
-/// Serves a socket on a runtime of its own, which is driven no more when it has entered.
+/// Serves a socket on its own runtime, which is not driven after the socket has connected.
 fn serve_elsewhere(hub: &Hub) -> (Runtime, Conn) {
     let elsewhere = Builder::new_current_thread().enable_all().build().unwrap();
     let (client, server) = pair();
     let count = hub.len();
     elsewhere.block_on(async {
-        tokio::spawn(hub.member()(server));
+        tokio::spawn(hub.handler()(server));
         wait_until(|| hub.len() > count).await;
     });
     (elsewhere, client)
 }
 
 #[tokio::test]
-async fn who_is_served_by_a_runtime_that_stands_still_keeps_nobody_else_waiting() {
+async fn a_socket_on_a_blocked_runtime_does_not_delay_others() {
     check(async |hub| {
         spawn_blocking(move || {
             let (elsewhere, client) = serve_elsewhere(&hub);
             hub.send("x");
-            // It stands still until all have it.
+            // It is blocked until the end of the test.
             std::mem::forget((elsewhere, client));
         })
         .await
@@ -138,11 +137,11 @@ async fn who_is_served_by_a_runtime_that_stands_still_keeps_nobody_else_waiting(
 }
 
 #[test]
-fn who_is_served_without_tokio_is_sent_to_by_its_own_task() {
+fn a_socket_without_a_tokio_runtime_is_written_by_its_own_task() {
     let hub = Hub::new();
     let (client, server) = pair();
     let serving = std::thread::spawn({
-        let member = hub.member();
+        let member = hub.handler();
         move || block_on(member(server))
     });
     while hub.is_empty() {
@@ -155,12 +154,14 @@ fn who_is_served_without_tokio_is_sent_to_by_its_own_task() {
 }
 
 #[tokio::test]
-async fn who_is_served_without_tokio_waits_for_room_and_is_closed() {
+async fn a_socket_without_a_tokio_runtime_waits_for_room_and_is_closed() {
     apart(|| {
-        let hub = Hub::builder().outbox(Outbox::new().overflow(Overflow::Block(PATIENCE))).build();
+        let hub = Hub::builder()
+            .send_queue(SendQueueLimits::new().overflow(Overflow::Block(PATIENCE)))
+            .build();
         let (client, server) = pair();
         let serving = std::thread::spawn({
-            let member = hub.member();
+            let member = hub.handler();
             move || block_on(member(server))
         });
         while hub.is_empty() {
@@ -178,7 +179,7 @@ async fn who_is_served_without_tokio_waits_for_room_and_is_closed() {
 }
 
 #[tokio::test]
-async fn carriers_whose_runtime_ends_leave_nothing_behind() {
+async fn batch_writers_whose_runtime_ends_leak_nothing() {
     let hub = Hub::new();
     let (_, client) = enter(&hub, "here").await;
     let ending = hub.clone();
@@ -196,7 +197,7 @@ async fn carriers_whose_runtime_ends_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn what_is_sent_to_all_and_to_one_is_heard_in_one_order() {
+async fn messages_to_all_and_to_one_arrive_in_order() {
     const EACH: usize = 300;
     let hub = Hub::new();
     let clients = crowd(&hub).await;
@@ -229,15 +230,15 @@ async fn what_is_sent_to_all_and_to_one_is_heard_in_one_order() {
 }
 
 #[tokio::test]
-async fn who_is_behind_is_left_to_its_task_and_gets_no_volatile_messages() {
+async fn a_stalled_socket_is_left_to_its_task_and_gets_no_volatile_messages() {
     const EACH: usize = 50;
-    let hub = Hub::builder().outbox(Outbox::new().bytes(usize::MAX)).build();
+    let hub = Hub::builder().send_queue(SendQueueLimits::new().bytes(usize::MAX)).build();
     let config = Config::new().write_buffer(0, 1024);
     let (client, server) = pair_with(Config::new(), config);
-    tokio::spawn(hub.member()(server));
+    tokio::spawn(hub.handler()(server));
     wait_until(|| hub.len() == 1).await;
     let text = |n: usize| format!("{n} {}", "x".repeat(10_000));
-    // Until the transport is full: what is more waits.
+    // Until the transport is full, and messages are queued.
     let sent = tokio::spawn({
         let hub = hub.clone();
         async move {
@@ -270,7 +271,7 @@ async fn who_is_behind_is_left_to_its_task_and_gets_no_volatile_messages() {
 }
 
 #[tokio::test]
-async fn who_writes_past_the_hub_piece_by_piece_is_left_to_its_task() {
+async fn a_socket_with_a_message_writer_of_the_application_is_left_to_its_task() {
     let hub = Hub::new();
     let (socket, client) = enter(&hub, "a").await;
     let conn = socket.conn().unwrap();
@@ -285,7 +286,7 @@ async fn who_writes_past_the_hub_piece_by_piece_is_left_to_its_task() {
 }
 
 #[tokio::test]
-async fn who_is_closed_before_a_carrier_comes_is_sent_what_was_sent_before() {
+async fn a_socket_that_is_closed_before_its_batch_writer_runs_gets_earlier_messages() {
     let hub = Hub::new();
     let clients = crowd(&hub).await;
     let closing = hub.clone();
@@ -306,7 +307,7 @@ async fn who_is_closed_before_a_carrier_comes_is_sent_what_was_sent_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn every_message_is_accounted_for_when_sockets_end_in_the_middle() {
+async fn every_message_is_counted_when_sockets_end_during_a_broadcast() {
     let hub = Hub::new();
     for round in 0..20 {
         let clients = crowd(&hub).await;
@@ -335,11 +336,10 @@ async fn every_message_is_accounted_for_when_sockets_end_in_the_middle() {
     assert_eq!(stats.queued, stats.written + stats.discarded, "{stats:?}");
 }
 
-/// A transport in memory that takes a little at a time.
+/// A transport in memory that takes few bytes per write.
 struct Bits(DuplexStream);
 
-/// One that panics when it is written to, and fails from then on. It never says so to who
-/// reads.
+/// A transport that panics at the first write and fails at later ones. Reads stay pending.
 #[derive(Default)]
 struct Panics(bool);
 
@@ -404,7 +404,7 @@ fn over<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(io: T, role: Role) -
     Conn::from_stream(io, role, Agreed::default(), Bytes::new(), Config::new())
 }
 
-/// Waits until all tasks sleep: this one is the only that has a turn then.
+/// Waits until all other tasks sleep.
 async fn quiet() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -412,10 +412,10 @@ async fn quiet() {
 }
 
 #[tokio::test]
-async fn other_tasks_have_a_turn_while_a_carrier_has_much_to_write() {
+async fn other_tasks_run_while_a_batch_writer_has_many_messages() {
     let hub = Hub::new();
     let mut clients = Vec::new();
-    // As many as one carrier has.
+    // As many as one batch writer has.
     for n in 0..32 {
         clients.push(enter(&hub, &n.to_string()).await);
     }
@@ -435,19 +435,19 @@ async fn other_tasks_have_a_turn_while_a_carrier_has_much_to_write() {
 }
 
 #[tokio::test]
-async fn who_keeps_up_is_not_behind_however_many_writes_a_carrier_needs() {
+async fn a_socket_that_keeps_up_is_not_stalled_after_many_small_writes() {
     let hub = Hub::new();
     let mut clients = Vec::new();
     for _ in 0..MANY {
         let (here, there) = duplex(64 * 1024);
-        tokio::spawn(hub.member()(over(Bits(here), Role::Server)));
+        tokio::spawn(hub.handler()(over(Bits(here), Role::Server)));
         clients.push(over(there, Role::Client));
     }
     wait_until(|| hub.len() == MANY).await;
     quiet().await;
     let text = "x".repeat(1000);
     hub.send(text.clone());
-    // It has its turn when the carriers are through.
+    // It runs when the batch writers are done.
     let sent = tokio::spawn(async move { hub.everyone().volatile().send("volatile") });
     assert_eq!(sent.await.unwrap().dropped, 0);
     for client in &clients {
@@ -456,12 +456,12 @@ async fn who_keeps_up_is_not_behind_however_many_writes_a_carrier_needs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_that_fails_a_carrier_is_found_out_by_the_task_of_its_socket() {
+async fn the_task_of_a_socket_finds_the_transport_error_of_a_batch_writer() {
     let hub = Hub::new();
-    // The peer is there, says nothing, and takes nothing.
+    // The peer is connected, sends nothing, and takes nothing.
     let (_silent, input) = duplex(1);
     let (output, _) = duplex(1);
-    let serving = tokio::spawn(hub.member()(over(join(input, output), Role::Server)));
+    let serving = tokio::spawn(hub.handler()(over(join(input, output), Role::Server)));
     wait_until(|| hub.len() == 1).await;
     quiet().await;
     assert_eq!(hub.send("x").queued, 1);
@@ -471,10 +471,10 @@ async fn a_transport_that_fails_a_carrier_is_found_out_by_the_task_of_its_socket
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_carrier_that_panics_leaves_its_sockets_to_their_tasks() {
+async fn a_batch_writer_that_panics_leaves_its_sockets_to_their_tasks() {
     let hub = Hub::new();
     let (_, before) = enter(&hub, "before").await;
-    let serving = tokio::spawn(hub.member()(over(Panics::default(), Role::Server)));
+    let serving = tokio::spawn(hub.handler()(over(Panics::default(), Role::Server)));
     wait_until(|| hub.len() == 2).await;
     let (_, behind) = enter(&hub, "behind").await;
     quiet().await;
@@ -486,7 +486,7 @@ async fn a_carrier_that_panics_leaves_its_sockets_to_their_tasks() {
 }
 
 #[tokio::test]
-async fn what_is_called_while_a_carrier_writes_may_ask_the_socket_about_itself() {
+async fn a_callback_during_a_batch_write_may_use_the_socket() {
     apart_async(async || {
         let hub = Hub::new();
         let (socket, client) = enter(&hub, "a").await;

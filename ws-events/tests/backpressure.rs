@@ -1,4 +1,4 @@
-//! Does everybody get a turn, however busy one socket is?
+//! Do handlers yield before send queues overflow, and do all tasks run while one socket is busy?
 #![cfg(test)]
 
 mod support;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use ws_core::{Agreed, Config, Conn, Message, Prepared, Role};
 use ws_events::{EmitError, Hub, Socket, State};
 
-/// Sends so many messages in one write.
+/// Sends `count` messages in one write.
 async fn burst(client: &Conn, name: usize, count: usize) {
     let mut messages = (0..count).map(|n| Prepared::new(format!("{name} {n}")));
     assert_eq!(client.write_batch(|_| messages.next()).await.unwrap().messages, count);
@@ -29,10 +29,10 @@ async fn count(client: &Conn, count: usize) {
     }
 }
 
-/// All speak at once, on one thread, and nobody has had a turn to write what the first have
-/// said when the last begins.
+/// All send at once, on one thread: no task has written the first messages when the last client
+/// sends.
 #[tokio::test]
-async fn those_who_read_are_not_cut_since_others_speak_before_they_can_write() {
+async fn clients_that_read_are_not_closed_when_others_send_before_their_tasks_write() {
     const CLIENTS: usize = 20;
     const EACH: usize = 256;
     let hub = Hub::new();
@@ -57,7 +57,7 @@ async fn those_who_read_are_not_cut_since_others_speak_before_they_can_write() {
 }
 
 #[tokio::test]
-async fn a_handler_that_sends_several_for_each_message_does_not_overflow_its_own_outbox() {
+async fn a_handler_that_sends_several_messages_per_message_does_not_overflow_its_own_queue() {
     let hub = Hub::new();
     hub.on_message(async |socket: Socket, message: Message| {
         (0..5).try_for_each(|_| socket.send(message.clone()))
@@ -69,7 +69,7 @@ async fn a_handler_that_sends_several_for_each_message_does_not_overflow_its_own
 }
 
 #[tokio::test]
-async fn half_of_an_outbox_is_there_for_what_one_handler_sends_in_one_go() {
+async fn one_handler_can_send_half_of_the_queue_limit_without_awaiting() {
     let hub = Hub::new();
     hub.on_message(async |socket: Socket, text: String| {
         let count = if text.starts_with('0') { 511 } else { 1 };
@@ -84,7 +84,7 @@ async fn half_of_an_outbox_is_there_for_what_one_handler_sends_in_one_go() {
 }
 
 #[tokio::test]
-async fn a_handler_that_gives_way_has_what_it_sent_written_before_it_goes_on() {
+async fn a_handler_that_yields_continues_after_its_messages_were_written() {
     let hub = Hub::new();
     hub.on_message(async |socket: Socket, message: Message| {
         for _ in 0..3 {
@@ -99,11 +99,11 @@ async fn a_handler_that_gives_way_has_what_it_sent_written_before_it_goes_on() {
     assert_eq!(hub.stats().slow_consumers, 0);
 }
 
-/// More sockets than messages have room in an outbox.
+/// More sockets than the messages that a send queue holds.
 const CROWD: usize = 3000;
 
-/// A hub, two that listen, and many others that do something at once, of which each tells the
-/// listeners. These read, so they hear of it all.
+/// Two listeners, and many other sockets that act at once, each of which sends to the listeners.
+/// The listeners read, so they get all messages.
 async fn check_crowd(hub: Hub, act: impl AsyncFn(Vec<Conn>) -> Vec<Conn>) {
     let mut reading = Vec::new();
     for n in 0..2 {
@@ -114,7 +114,7 @@ async fn check_crowd(hub: Hub, act: impl AsyncFn(Vec<Conn>) -> Vec<Conn>) {
     let mut clients = Vec::new();
     for _ in 0..CROWD {
         let (client, server) = ws_core::pair();
-        tokio::spawn(hub.member()(server));
+        tokio::spawn(hub.handler()(server));
         clients.push(client);
     }
     wait_until(|| hub.len() == CROWD + 2).await;
@@ -131,7 +131,7 @@ async fn tell_listeners(socket: Socket) {
 }
 
 #[tokio::test]
-async fn those_who_read_are_not_cut_when_a_crowd_speaks_at_once() {
+async fn clients_that_read_are_not_closed_when_many_send_at_once() {
     let hub = Hub::new();
     hub.on_message(tell_listeners);
     check_crowd(hub, async |clients| {
@@ -144,7 +144,7 @@ async fn those_who_read_are_not_cut_when_a_crowd_speaks_at_once() {
 }
 
 #[tokio::test]
-async fn those_who_read_are_not_cut_when_a_crowd_comes_at_once() {
+async fn clients_that_read_are_not_closed_when_many_connect_at_once() {
     let hub = Hub::new();
     hub.on_connect(async |socket: Socket| {
         if socket.hub().len() > 2 {
@@ -155,7 +155,7 @@ async fn those_who_read_are_not_cut_when_a_crowd_comes_at_once() {
 }
 
 #[tokio::test]
-async fn those_who_read_are_not_cut_when_a_crowd_leaves_at_once() {
+async fn clients_that_read_are_not_closed_when_many_disconnect_at_once() {
     let hub = Hub::new();
     hub.on_disconnect(tell_listeners);
     check_crowd(hub, async |clients| {
@@ -166,7 +166,7 @@ async fn those_who_read_are_not_cut_when_a_crowd_leaves_at_once() {
 }
 
 #[tokio::test]
-async fn those_who_read_are_not_cut_when_a_crowd_goes_on_at_once() {
+async fn clients_that_read_are_not_closed_when_many_handlers_continue_at_once() {
     let hub = Hub::builder().state(Semaphore::new(0)).build();
     hub.on_connect(async |socket: Socket, State(go): State<Semaphore>| {
         if socket.hub().len() > 2 {
@@ -182,13 +182,13 @@ async fn those_who_read_are_not_cut_when_a_crowd_goes_on_at_once() {
     .await;
 }
 
-/// A transport that takes everything, and sends the socket something each time.
+/// A transport that takes everything, and sends a message to its own socket at each write.
 struct Endless {
     socket: Arc<OnceLock<Socket>>,
     writes: Arc<AtomicUsize>,
 }
 
-/// After so many, it stops all the same, so that the test ends.
+/// The number of writes after which it stops, so that the test ends.
 const MANY: usize = 100_000;
 
 impl AsyncRead for Endless {
@@ -225,12 +225,12 @@ impl AsyncWrite for Endless {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_sent_to_without_end_lets_other_tasks_have_turns() {
+async fn a_socket_with_an_endless_stream_of_messages_lets_other_tasks_run() {
     let hub = Hub::new();
     let (socket, writes) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
     let io = Endless { socket: Arc::clone(&socket), writes: Arc::clone(&writes) };
     let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), Config::new());
-    let serving = tokio::spawn(hub.member()(conn));
+    let serving = tokio::spawn(hub.handler()(conn));
     wait_until(|| hub.len() == 1).await;
     assert!(socket.set(hub.everyone().sockets().remove(0)).is_ok());
     hub.send("first");
@@ -238,6 +238,6 @@ async fn a_socket_that_is_sent_to_without_end_lets_other_tasks_have_turns() {
         tokio::task::yield_now().await;
     }
     let writes = writes.load(SeqCst);
-    assert!((1..MANY).contains(&writes), "{writes} before anybody else had a turn");
+    assert!((1..MANY).contains(&writes), "{writes} before another task ran");
     serving.abort();
 }
