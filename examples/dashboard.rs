@@ -9,7 +9,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
 use tokio::time::interval;
-use ws_events::{EncodeError, Hub, Socket};
+use ws_events::{DrainReport, EncodeError, Hub, Socket};
 use ws_server_axum::{AcceptOptions, websocket};
 
 async fn show(hub: Hub) -> Result<(), EncodeError> {
@@ -26,15 +26,16 @@ async fn main() -> anyhow::Result<()> {
     let hub = Hub::builder().envelope().build();
     hub.on_connect(async |socket: Socket| socket.join("dashboard"));
     let showing = tokio::spawn(show(hub.clone()));
-    let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.member()));
+    let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.handler()));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async move {
         let _ = ctrl_c().await;
         // Nobody else is let in, and those who are here get what was sent, and 1001.
-        let drained = hub.drain(Duration::from_secs(10)).await;
-        println!("{} told, {} cut, {} left", drained.told, drained.cut, drained.left);
+        let DrainReport { notified, aborted, remaining, .. } =
+            hub.drain(Duration::from_secs(10)).await;
+        println!("{notified} notified, {aborted} aborted, {remaining} remaining");
     };
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     showing.abort();

@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 use ws_events::{
-    Attribute, EncodeError, Fault, Hub, Json, Refusal, Room, Socket, State, StatusCode,
+    Attribute, ConnectRejection, EncodeError, EventError, Hub, Json, Room, Socket, State,
+    StatusCode,
 };
 
 use crate::archive::{Archive, Said};
@@ -69,16 +70,18 @@ pub(crate) fn hub() -> Hub {
 
 /// Names are unique. Whoever lost its connection gets its own back, even if nobody has
 /// noticed the loss yet.
-async fn enter(socket: Socket) -> Result<(), Refusal> {
-    let request = socket.request().ok_or_else(|| Refusal::new("no request"))?;
+async fn enter(socket: Socket) -> Result<(), ConnectRejection> {
+    let request = socket.request().ok_or_else(|| ConnectRejection::new("no request"))?;
     let name = request.query("name").unwrap_or_default().trim().to_owned();
     if !fits(&name, |c| c.is_alphanumeric() || " .'-_".contains(c)) {
-        return Err(Refusal::new(format!("A name has 1 to {NAME} letters, digits, spaces.")));
+        return Err(ConnectRejection::new(format!(
+            "A name has 1 to {NAME} letters, digits, spaces."
+        )));
     }
     let id = name.to_lowercase();
     if let Some(other) = socket.hub().socket(&id) {
         if is_there(&other).await {
-            return Err(Refusal::new("Somebody else has this name already."));
+            return Err(ConnectRejection::new("Somebody else has this name already."));
         }
         // They change their ids.
         let _ = other.set_id(socket.id());
@@ -180,8 +183,8 @@ async fn tell_who_is_here(
 }
 
 /// Our page makes no mistakes of this kind.
-async fn turn_out(socket: Socket, fault: Fault) {
-    if matches!(fault, Fault::Malformed(_) | Fault::Unfit { .. }) {
+async fn turn_out(socket: Socket, error: EventError) {
+    if matches!(error, EventError::Malformed(_) | EventError::InvalidArgument { .. }) {
         let _ = socket.close(StatusCode::POLICY_VIOLATION, "This is no message of the chat.");
     }
 }

@@ -289,7 +289,7 @@ async fn dashboard_shows_what_the_hub_does_and_stops() {
     assert_eq!(ended.close_status(), Some(StatusCode::GOING_AWAY));
     let mut line = String::new();
     example.output.read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "1 told, 0 cut, 0 left");
+    assert_eq!(line.trim(), "1 notified, 0 aborted, 0 remaining");
     assert!(example.child.wait().unwrap().success());
 }
 
@@ -319,7 +319,7 @@ async fn gofiber_chat_greets_passes_letters_on_and_handles_events() {
         said.push(line.trim().to_owned());
     }
     assert!(said.contains(&"event CUSTOM_EVENT of bob".to_owned()), "{said:?}");
-    for error in ["nobody has the id eve", "the data of `message` is not what"] {
+    for error in ["no socket has the id eve", "the data of `message` is not what"] {
         assert!(said.iter().any(|line| line.starts_with(&format!("error of bob: {error}"))));
     }
 }

@@ -34,7 +34,7 @@
 //!
 //! When a handler returns, the connection is closed with 1000, when it returns an error or
 //! panics, with 1011. Connections that know of each other, with rooms, events and
-//! broadcasts, are what `ws-events` is for: `ws.on_upgrade(hub.member())`.
+//! broadcasts, are what `ws-events` is for: `ws.on_upgrade(hub.handler())`.
 //!
 //! A route that takes one word in JSON, with the feature `json`, which is on by default:
 //!

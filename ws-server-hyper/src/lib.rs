@@ -40,7 +40,7 @@
 //! ```
 //!
 //! Connections that know of each other, with rooms, events and broadcasts, are what
-//! `ws-events` is for: `upgrade.serve(hub.member())`.
+//! `ws-events` is for: `upgrade.serve(hub.handler())`.
 //!
 //! # Which server
 //!
