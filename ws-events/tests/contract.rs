@@ -519,7 +519,7 @@ async fn an_event_is_encoded_once_for_all_recipients_by_each_call() {
             assert!(all(&socket.emit_to_list(["ann", "bob"], "6", &data).unwrap()));
             socket.emit_wait("7", &data).await.unwrap();
             socket.send_wait("waited").await.unwrap();
-            assert_eq!(socket.emit_volatile("8", &data).unwrap().matched, 1);
+            assert_eq!(hub.ids(["ann"]).volatile().emit("8", &data).unwrap().matched, 1);
             assert_eq!(count.load(Ordering::SeqCst), 8);
             let prepared = Prepared::new("prepared");
             socket.send_prepared(&prepared).unwrap();

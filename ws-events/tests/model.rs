@@ -225,7 +225,7 @@ impl ByteSize for u32 {
 type TestQueue = SendQueue<u32, u32>;
 
 fn close_command() -> CloseCommand {
-    CloseCommand { code: StatusCode::NORMAL_CLOSURE, reason: String::new(), slow_consumer: None }
+    CloseCommand::new(StatusCode::NORMAL_CLOSURE, "")
 }
 
 const QUEUED: EnqueueResult = EnqueueResult::Queued { dropped: 0, over_half: false };
@@ -290,7 +290,8 @@ impl Recipient for TestSocket {
 /// Sends to all sockets, as a broadcast does.
 fn broadcast(sockets: &[Arc<TestSocket>], text: String) {
     let message = Prepared::new(text);
-    let mut enqueuer = Enqueuer::for_many(&message, &sockets[0].shared, false);
+    let options = PushOptions { volatile: false, batched: true };
+    let mut enqueuer = Enqueuer::new(&message, &sockets[0].shared, options);
     for socket in sockets {
         enqueuer.push(&socket.queue, socket);
     }
@@ -332,9 +333,7 @@ fn deliver(
         .collect();
     senders.into_iter().for_each(|sender| sender.join().unwrap());
     for (socket, writer) in sockets.iter().zip(writers) {
-        if let Ok(waker) = socket.queue.close(close_command()) {
-            wake(waker);
-        }
+        socket.queue.close(close_command());
         assert!(block_on(writer).unwrap().is_some());
         assert!(socket.conn.transport().closed.is_some());
     }
@@ -425,7 +424,7 @@ fn a_task_that_sleeps_is_woken_for_all_messages_and_events() {
                             push(&queue, sender * 10 + n, &SendQueueLimits::new());
                         assert_eq!(result, QUEUED);
                         wake(waker);
-                        wake(queue.push_event(sender * 10 + n).unwrap());
+                        assert!(queue.push_event(sender * 10 + n));
                     }
                 })
             })
@@ -471,7 +470,7 @@ fn a_task_that_was_stalled_writes_what_was_queued_meanwhile() {
 
 /// Queues three messages. For those that are pushed while the task sleeps, a batch writer takes
 /// what it can and calls `hand_over`. Nothing is lost or reordered, and no wait is endless.
-fn check_batched(hand_over: impl Fn(&TestQueue) -> Option<Waker> + Send + Sync + Copy + 'static) {
+fn check_batched(hand_over: impl Fn(&TestQueue) + Send + Sync + Copy + 'static) {
     check(move || {
         let queue = Arc::new(TestQueue::new());
         // A connection, whose lock is held while a batch is taken.
@@ -492,7 +491,7 @@ fn check_batched(hand_over: impl Fn(&TestQueue) -> Option<Waker> + Send + Sync +
                             let (queue, written) = (Arc::clone(&queue), Arc::clone(&written));
                             batch_writers.push(thread::spawn(move || {
                                 written.lock().extend(queue.take_batch_unless_stalled(0).items);
-                                wake(hand_over(&queue));
+                                hand_over(&queue);
                             }));
                         }
                     }
@@ -583,13 +582,7 @@ fn a_close_command_is_taken_once_and_concurrent_messages_are_counted() {
         let closing: Vec<_> = (0..2)
             .map(|_| {
                 let queue = Arc::clone(&queue);
-                thread::spawn(move || match queue.close(close_command()) {
-                    Ok(waker) => {
-                        wake(waker);
-                        true
-                    }
-                    Err(_) => false,
-                })
+                thread::spawn(move || queue.close(close_command()))
             })
             .collect();
         let mut written = 0;

@@ -39,13 +39,11 @@ struct RecipientGroup<R> {
     recipients: Vec<Arc<R>>,
 }
 
-impl<R> BatchWriters<R> {
+impl<R: Recipient> BatchWriters<R> {
     pub(crate) const fn new() -> Self {
         Self { full: Vec::new(), partial: Vec::new() }
     }
-}
 
-impl<R: Recipient> BatchWriters<R> {
     pub(crate) fn add(&mut self, recipient: &Arc<R>) {
         let runtime = recipient.runtime().map(Runtime::id);
         let at = self.partial.iter().position(|group| group.runtime == runtime);
@@ -107,7 +105,7 @@ impl<R: Recipient> Drop for BatchWriter<R> {
         // A transport that panicked may have taken a part. The socket's own task finds out.
         let mut stalled = self.writing;
         for recipient in self.recipients.by_ref() {
-            hand_to_task(&*recipient, std::mem::take(&mut stalled));
+            recipient.queue().hand_to_task(std::mem::take(&mut stalled));
         }
     }
 }
@@ -124,19 +122,13 @@ fn write_batch<R: Recipient>(recipient: &R) -> usize {
     drop(source);
     match written {
         Some(Ok(batch)) if batch.flushed && is_last => {}
-        Some(Ok(batch)) => hand_to_task(recipient, !batch.flushed),
+        Some(Ok(batch)) => recipient.queue().hand_to_task(!batch.flushed),
         // The socket's task finds the error, even if nothing is queued any more.
-        Some(Err(_)) => hand_to_task(recipient, true),
+        Some(Err(_)) => recipient.queue().hand_to_task(true),
         // The connection has ended.
         None => {}
     }
     count
-}
-
-fn hand_to_task<R: Recipient>(recipient: &R, stalled: bool) {
-    if let Some(task) = recipient.queue().hand_to_task(stalled) {
-        task.wake();
-    }
 }
 
 /// Gives a connection the queued messages of a recipient, batch by batch. It counts them as

@@ -46,30 +46,16 @@ pub(crate) struct Enqueuer<'a, R> {
 }
 
 impl<'a, R: Recipient> Enqueuer<'a, R> {
-    /// For one socket, whose own task writes.
-    pub(crate) const fn for_one(
+    pub(crate) fn new(
         message: &'a Prepared,
         shared: &'a DeliveryShared,
-        volatile: bool,
+        options: PushOptions,
     ) -> Self {
-        Self::new(message, shared, PushOptions { volatile, batched: false })
-    }
-
-    /// For many sockets, for which batch writers write.
-    pub(crate) const fn for_many(
-        message: &'a Prepared,
-        shared: &'a DeliveryShared,
-        volatile: bool,
-    ) -> Self {
-        Self::new(message, shared, PushOptions { volatile, batched: true })
-    }
-
-    const fn new(message: &'a Prepared, shared: &'a DeliveryShared, options: PushOptions) -> Self {
         Self {
             message,
             shared,
             options,
-            delivery: Delivery { matched: 0, queued: 0, dropped: 0, disconnected: 0 },
+            delivery: Delivery::default(),
             overwritten: 0,
             discarded: 0,
             over_half: false,
@@ -130,7 +116,7 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
 
 /// Puts a message into the queue of one socket, and never waits.
 pub(crate) fn enqueue<R: Recipient>(recipient: &Arc<R>, message: &Prepared) -> EnqueueResult {
-    let mut enqueuer = Enqueuer::for_one(message, recipient.delivery(), false);
+    let mut enqueuer = Enqueuer::new(message, recipient.delivery(), PushOptions::default());
     let result = enqueuer.push(recipient.queue(), recipient);
     enqueuer.finish();
     result

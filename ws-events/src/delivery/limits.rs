@@ -21,8 +21,7 @@ use ws_core::StatusCode;
 /// # let _ = limits;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[doc(alias = "backpressure")]
-#[doc(alias = "capacity")]
+#[doc(alias("backpressure", "capacity"))]
 pub struct SendQueueLimits {
     pub(crate) bytes: usize,
     pub(crate) messages: usize,

@@ -12,6 +12,7 @@ use ws_core::StatusCode;
 
 use crate::delivery::limits::{Overflow, SendQueueLimits};
 use crate::delivery::socket_state::{SocketEvent, SocketState};
+use crate::delivery::stats::SocketStats;
 use crate::sync::Mutex;
 
 /// The largest number of messages that are taken at once.
@@ -34,6 +35,12 @@ pub(crate) struct CloseCommand {
     pub(crate) reason: String,
     /// For a slow consumer: the bytes that were queued.
     pub(crate) slow_consumer: Option<usize>,
+}
+
+impl CloseCommand {
+    pub(crate) fn new(code: StatusCode, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), slow_consumer: None }
+    }
 }
 
 /// What the writer of a socket does next.
@@ -94,14 +101,6 @@ impl<T> TakenBatch<T> {
     pub(crate) fn empty() -> Self {
         Self { items: BatchItems::new(), is_last: true }
     }
-}
-
-/// How full a queue is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct QueueLevel {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
-    pub(crate) dropped: u64,
 }
 
 /// The queues of one socket: messages `T` to send, and events `E` to handle. It allocates only
@@ -211,18 +210,21 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         self.0.lock().take_waiters()
     }
 
-    /// Queues an event for the handlers. `Err` if the queue is full, or the socket is
-    /// disconnected.
-    pub(crate) fn push_event(&self, event: E) -> Result<Option<Waker>, E> {
+    /// Queues an event for the handlers, and wakes the event loop. Returns `false` if the queue
+    /// is full, or the socket is disconnected.
+    pub(crate) fn push_event(&self, event: E) -> bool {
         let mut inner = self.0.lock();
         if inner.events.len() >= MAX_EVENTS || inner.state == SocketState::Disconnected {
-            return Err(event);
+            return false;
         }
         inner.events.push_back(event);
-        Ok(inner.handler.take())
+        let task = inner.handler.take();
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
+        true
     }
 
-    /// Queues an event that must not be lost.
+    /// Queues an event that must not be lost. The waker must be woken without any lock.
     pub(crate) fn push_event_unbounded(&self, event: E) -> Option<Waker> {
         let mut inner = self.0.lock();
         inner.events.push_back(event);
@@ -235,43 +237,42 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         inner.state = inner.state.on(SocketEvent::Admit);
     }
 
-    /// Commands the writer to close. Only the first command counts; `Err` for later ones.
-    pub(crate) fn close(&self, command: CloseCommand) -> Result<Option<Waker>, CloseCommand> {
+    /// Commands the writer to close, and wakes it. Returns `false` if the socket is closing
+    /// already: only the first command counts.
+    pub(crate) fn close(&self, command: CloseCommand) -> bool {
         let mut inner = self.0.lock();
         if !inner.state.accepts_messages() {
-            return Err(command);
+            return false;
         }
         inner.state = inner.state.on(SocketEvent::Close);
         inner.close = Some(Box::new(command));
         let waiters = inner.take_waiters();
         let task = inner.writer.take();
         drop(inner);
-        waiters.into_iter().for_each(Waker::wake);
-        Ok(task)
+        waiters.into_iter().chain(task).for_each(Waker::wake);
+        true
     }
 
     /// Accepts no more messages, and discards the queued ones. A close command stays. Returns
     /// the number of discarded messages.
     pub(crate) fn stop_sending(&self) -> usize {
-        let mut inner = self.0.lock();
-        inner.state = inner.state.on(SocketEvent::StopSending);
-        inner.bytes = 0;
-        let outgoing = std::mem::take(&mut inner.outgoing);
-        let waiters = inner.take_waiters();
-        drop(inner);
-        waiters.into_iter().for_each(Waker::wake);
-        outgoing.len()
+        self.discard(SocketEvent::StopSending)
     }
 
     /// The socket is disconnected: discards the messages, the close command and the wakers,
     /// which keep the memory of the task. Returns the number of discarded messages.
     pub(crate) fn disconnect(&self) -> usize {
+        self.discard(SocketEvent::End)
+    }
+
+    fn discard(&self, event: SocketEvent) -> usize {
         let mut inner = self.0.lock();
-        inner.state = inner.state.on(SocketEvent::End);
+        inner.state = inner.state.on(event);
         inner.bytes = 0;
         let outgoing = std::mem::take(&mut inner.outgoing);
-        let removed = (inner.close.take(), inner.writer.take(), inner.handler.take());
         let waiters = inner.take_waiters();
+        let removed = (inner.state == SocketState::Disconnected)
+            .then(|| (inner.close.take(), inner.writer.take(), inner.handler.take()));
         drop((inner, removed));
         waiters.into_iter().for_each(Waker::wake);
         outgoing.len()
@@ -293,9 +294,9 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         self.0.lock().state
     }
 
-    pub(crate) fn level(&self) -> QueueLevel {
+    pub(crate) fn stats(&self) -> SocketStats {
         let inner = self.0.lock();
-        QueueLevel { messages: inner.outgoing.len(), bytes: inner.bytes, dropped: inner.dropped }
+        SocketStats { messages: inner.outgoing.len(), bytes: inner.bytes, dropped: inner.dropped }
     }
 
     /// For the writer: waits for messages or the command to close, which comes first.
@@ -351,14 +352,16 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         inner.take_batch(room)
     }
 
-    /// For a batch writer: leaves the queue to the socket's task, which is woken if it sleeps.
-    pub(crate) fn hand_to_task(&self, stalled: bool) -> Option<Waker> {
+    /// For a batch writer: leaves the queue to the socket's task, and wakes it.
+    pub(crate) fn hand_to_task(&self, stalled: bool) {
         let mut inner = self.0.lock();
         inner.write_state = inner.write_state.on(WriteEvent::Unschedule);
         if stalled {
             inner.write_state = inner.write_state.on(WriteEvent::Stall);
         }
-        inner.writer.take()
+        let task = inner.writer.take();
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
     }
 
     /// For the writer: whether the transport has yet to take a part of the last batch.
@@ -534,16 +537,14 @@ enum WriteEvent {
 impl WriteState {
     const fn on(self, event: WriteEvent) -> Self {
         use WriteEvent::{Resume, Schedule, Stall, Unschedule};
+        use WriteState::{Idle, Scheduled, Stalled, StalledScheduled};
         match (self, event) {
-            (Self::Idle | Self::Scheduled, Schedule) | (Self::Scheduled, Resume) => Self::Scheduled,
-            (Self::Stalled | Self::StalledScheduled, Schedule)
-            | (Self::Scheduled | Self::StalledScheduled, Stall) => Self::StalledScheduled,
-            (Self::Idle | Self::Scheduled, Unschedule) | (Self::Idle | Self::Stalled, Resume) => {
-                Self::Idle
+            (Idle | Scheduled, Unschedule) | (Idle | Stalled, Resume) => Idle,
+            (Idle | Scheduled, Schedule) | (Scheduled | StalledScheduled, Resume) => Scheduled,
+            (Stalled | StalledScheduled, Unschedule) | (Idle | Stalled, Stall) => Stalled,
+            (Stalled | StalledScheduled, Schedule) | (Scheduled | StalledScheduled, Stall) => {
+                StalledScheduled
             }
-            (Self::Stalled | Self::StalledScheduled, Unschedule)
-            | (Self::Idle | Self::Stalled, Stall) => Self::Stalled,
-            (Self::StalledScheduled, Resume) => Self::Scheduled,
         }
     }
 

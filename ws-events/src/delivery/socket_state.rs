@@ -43,13 +43,10 @@ impl SocketState {
     pub(crate) const fn on(self, event: SocketEvent) -> Self {
         use SocketEvent::{Admit, Close, End, StopSending};
         match (self, event) {
-            (Self::Connecting, Admit) => Self::Connected,
-            (Self::Connecting | Self::Connected, Close | StopSending) => Self::Closing,
-            (Self::Connecting | Self::Connected | Self::Closing | Self::Disconnected, End) => {
-                Self::Disconnected
-            }
-            (Self::Connected | Self::Closing | Self::Disconnected, Admit)
-            | (Self::Closing | Self::Disconnected, Close | StopSending) => self,
+            (Self::Connecting | Self::Connected, Admit) => Self::Connected,
+            (Self::Connecting | Self::Connected, Close | StopSending)
+            | (Self::Closing, Admit | Close | StopSending) => Self::Closing,
+            (Self::Disconnected, _) | (_, End) => Self::Disconnected,
         }
     }
 

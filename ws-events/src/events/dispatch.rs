@@ -37,11 +37,11 @@ async fn call_all(socket: &Socket, event: Event, payload: Payload, errors: &mut 
 }
 
 /// Calls one handler. Returns its error.
-async fn call(handler: &dyn ErasedHandler, payload: &EventPayload) -> Option<EventError> {
+async fn call(handler: &ErasedHandler, payload: &EventPayload) -> Option<EventError> {
     let event = || payload.event().clone();
     // Also the call that makes the future may panic.
     let handling = AssertUnwindSafe(async {
-        match handler.handle(payload) {
+        match handler(payload) {
             Ok(handling) => handling.await.map(Ok),
             Err(invalid) => Some(Err(invalid)),
         }

@@ -78,19 +78,20 @@ impl Event {
     /// The number of events that are not custom.
     pub(crate) const COUNT: usize = 9;
 
+    const OWN: [Self; Self::COUNT] = [
+        Self::Connect,
+        Self::Message,
+        Self::Ping,
+        Self::Pong,
+        Self::Close,
+        Self::Disconnect,
+        Self::Error,
+        Self::RoomJoin,
+        Self::RoomLeave,
+    ];
+
     fn reserved(name: &str) -> Option<Self> {
-        Some(match name {
-            "connect" => Self::Connect,
-            "message" => Self::Message,
-            "ping" => Self::Ping,
-            "pong" => Self::Pong,
-            "close" => Self::Close,
-            "disconnect" => Self::Disconnect,
-            "error" => Self::Error,
-            "room_join" => Self::RoomJoin,
-            "room_leave" => Self::RoomLeave,
-            _ => return None,
-        })
+        Self::OWN.into_iter().find(|event| event.as_str() == name)
     }
 
     /// Whether a custom event may have this name.

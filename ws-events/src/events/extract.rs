@@ -113,91 +113,48 @@ pub struct Attribute<T>(pub T);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room(pub Arc<str>);
 
-impl FromEvent for Socket {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        Ok(event.socket().clone())
-    }
+/// Implements [`FromEvent`] for types, each by an expression.
+macro_rules! from_event {
+    ($($({$($generics:tt)*})? $type:ty = |$event:ident| $extract:expr;)*) => {$(
+        impl $(<$($generics)*>)? FromEvent for $type {
+            fn from_event($event: &EventPayload) -> Result<Self, String> {
+                $extract
+            }
+        }
+    )*};
 }
 
-impl FromEvent for EventPayload {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        Ok(event.clone())
-    }
-}
-
-impl<T: DeserializeOwned + Send + 'static> FromEvent for Json<T> {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
+from_event! {
+    Socket = |event| Ok(event.socket().clone());
+    EventPayload = |event| Ok(event.clone());
+    Id = |event| Ok(event.id().clone());
+    Event = |event| Ok(event.event().clone());
+    Bytes = |event| Ok(event.bytes());
+    Message = |event| event.message().cloned().ok_or_else(|| "not a message event".to_owned());
+    String = |event| {
+        std::str::from_utf8(event.data()).map(str::to_owned).map_err(|error| error.to_string())
+    };
+    Room = |event| {
+        event.room().map(|name| Self(Arc::from(name))).ok_or_else(|| "not a room event".to_owned())
+    };
+    DisconnectReason = |event| {
+        event.reason().cloned().ok_or_else(|| "the socket has not ended".to_owned())
+    };
+    EventError = |event| {
+        event.error().map(|error| error.into_owned()).ok_or_else(|| "no error".to_owned())
+    };
+    {T: DeserializeOwned + Send + 'static} Json<T> = |event| {
         event.json().map(Json).map_err(|error| error.to_string())
-    }
-}
-
-impl<T: Send + Sync + 'static> FromEvent for State<T> {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        let state = event.socket().hub().state::<T>();
-        state
-            .map(State)
-            .ok_or_else(|| format!("the hub has no state of type `{}`", std::any::type_name::<T>()))
-    }
-}
-
-impl<T: Clone + Send + Sync + 'static> FromEvent for Attribute<T> {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
+    };
+    {T: Send + Sync + 'static} State<T> = |event| {
+        event.socket().hub().state::<T>().map(State).ok_or_else(|| {
+            format!("the hub has no state of type `{}`", std::any::type_name::<T>())
+        })
+    };
+    {T: Clone + Send + Sync + 'static} Attribute<T> = |event| {
         event.attributes().get().map(Self).ok_or_else(|| {
             format!("the socket has no attribute of type `{}`", std::any::type_name::<T>())
         })
-    }
-}
-
-impl FromEvent for Room {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        event.room().map(|name| Self(Arc::from(name))).ok_or_else(|| "not a room event".to_owned())
-    }
-}
-
-impl FromEvent for Message {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        event.message().cloned().ok_or_else(|| "not a message event".to_owned())
-    }
-}
-
-impl FromEvent for Bytes {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        Ok(event.bytes())
-    }
-}
-
-impl FromEvent for String {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        std::str::from_utf8(event.data()).map(str::to_owned).map_err(|error| error.to_string())
-    }
-}
-
-impl FromEvent for Id {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        Ok(event.id().clone())
-    }
-}
-
-impl FromEvent for Event {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        Ok(event.event().clone())
-    }
-}
-
-impl FromEvent for DisconnectReason {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        event.reason().cloned().ok_or_else(|| "the socket has not ended".to_owned())
-    }
-}
-
-impl FromEvent for EventError {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        event.error().map(|error| error.into_owned()).ok_or_else(|| "no error".to_owned())
-    }
-}
-
-impl<T: FromEvent> FromEvent for Option<T> {
-    fn from_event(event: &EventPayload) -> Result<Self, String> {
-        Ok(T::from_event(event).ok())
-    }
+    };
+    {T: FromEvent} Option<T> = |event| Ok(T::from_event(event).ok());
 }

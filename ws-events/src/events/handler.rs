@@ -1,7 +1,6 @@
 //! Which functions can be handlers of an event?
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -91,26 +90,17 @@ handlers!(A B C D E);
 handlers!(A B C D E G);
 
 /// A handler without its argument types.
-pub(crate) trait ErasedHandler: Send + Sync {
-    fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String>;
-}
+pub(crate) type ErasedHandler =
+    dyn Fn(&EventPayload) -> Result<HandlerFuture, String> + Send + Sync;
 
 /// The handlers of a hub or a socket.
-pub(crate) type EventListeners = Listeners<Arc<dyn ErasedHandler>>;
-
-struct WithArgs<H, Args>(H, PhantomData<fn(Args)>);
-
-impl<H: Handler<Args>, Args: 'static> ErasedHandler for WithArgs<H, Args> {
-    fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String> {
-        self.0.handle(event)
-    }
-}
+pub(crate) type EventListeners = Listeners<Arc<ErasedHandler>>;
 
 /// Hides the argument types of a handler.
-pub(crate) fn erase<H, Args>(handler: H) -> Arc<dyn ErasedHandler>
+pub(crate) fn erase<H, Args>(handler: H) -> Arc<ErasedHandler>
 where
     H: Handler<Args>,
     Args: 'static,
 {
-    Arc::new(WithArgs(handler, PhantomData))
+    Arc::new(move |event: &EventPayload| handler.handle(event))
 }

@@ -1,7 +1,6 @@
 //! Which handlers are registered for an event?
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -138,12 +137,5 @@ impl<H: Clone> Listeners<H> {
                 event.index().and_then(|index| table.own.get(index)).is_some_and(Option::is_some)
             }
         }
-    }
-}
-
-impl<H> fmt::Debug for Listeners<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table = self.0.read();
-        f.debug_struct("Listeners").field("custom", &table.custom.len()).finish_non_exhaustive()
     }
 }

@@ -79,10 +79,7 @@ impl EventPayload {
 
     /// [`data`](Self::data) with its type, text or binary. `None` for events without data.
     pub fn message(&self) -> Option<&Message> {
-        match &self.0.payload {
-            Payload::Data(message) => Some(message),
-            Payload::None | Payload::Disconnect(_) | Payload::Error(_) | Payload::Room(_) => None,
-        }
+        if let Payload::Data(message) = &self.0.payload { Some(message) } else { None }
     }
 
     /// The data, deserialised from JSON.
@@ -105,18 +102,12 @@ impl EventPayload {
 
     /// Why the connection has ended: with `close` and `disconnect`.
     pub fn reason(&self) -> Option<&DisconnectReason> {
-        match &self.0.payload {
-            Payload::Disconnect(reason) => Some(reason),
-            Payload::None | Payload::Data(_) | Payload::Error(_) | Payload::Room(_) => None,
-        }
+        if let Payload::Disconnect(reason) = &self.0.payload { Some(reason) } else { None }
     }
 
     /// The room: with `room_join` and `room_leave`.
     pub fn room(&self) -> Option<&str> {
-        match &self.0.payload {
-            Payload::Room(name) => Some(name),
-            Payload::None | Payload::Data(_) | Payload::Error(_) | Payload::Disconnect(_) => None,
-        }
+        if let Payload::Room(name) = &self.0.payload { Some(name) } else { None }
     }
 
     /// The data, without a copy.

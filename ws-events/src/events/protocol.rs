@@ -170,6 +170,7 @@ fn text_of(json: impl Into<bytes::Bytes>) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::broker::InProcess;
     use crate::{EventError, HubBuilder, Socket};
 
     /// A message → the name and the data of its event, or a part of the error.
@@ -295,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_protocol_may_reply_wait_for_more_return_several_results_and_close() {
-        let hub = HubBuilder::default().build_with_protocol(Box::new(WordProtocol));
+        let hub = HubBuilder::default().build_with(Box::new(WordProtocol), Box::new(InProcess));
         hub.on_connect(async |socket: Socket| socket.emit("connected", &1));
         hub.on_message(async |socket: Socket, text: String| socket.send(format!("<{text}>")));
         hub.on_any(async |socket: Socket, event: Event| socket.emit(event.as_str(), &2));

@@ -1,6 +1,5 @@
 //! Which sockets does a broadcast reach, and what can be done with them?
 
-use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -8,16 +7,14 @@ use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Message, Prepared, StatusCode, Unsendable};
 
-use crate::delivery::enqueue::{Delivery, Enqueuer};
-use crate::delivery::send_queue::CloseCommand;
-use crate::error::EncodeError;
-use crate::events::event::Event;
-use crate::events::payload::Payload;
+use crate::delivery::enqueue::Enqueuer;
+use crate::delivery::send_queue::{CloseCommand, PushOptions};
+use crate::hub::HubShared;
 use crate::hub::broker::{BrokerSink, EnvelopeHeader, Recipients};
 use crate::hub::membership::RoomEntry;
-use crate::hub::socket::{Socket, SocketShared};
-use crate::hub::{Hub, HubShared};
+use crate::hub::socket::SocketShared;
 use crate::registry::rooms::MemberList;
+use crate::{Delivery, EncodeError, Event, Hub, Socket};
 
 /// The number of queues that are prefetched together: they are far apart in memory, and the
 /// processor loads several at once, but visits them one by one.
@@ -37,34 +34,20 @@ const PREFETCH: usize = 8;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a broadcast does nothing before a call like `emit` or `send`"]
-#[doc(alias = "publish")]
-#[doc(alias = "target")]
-#[doc(alias = "BroadcastOperator")]
+#[doc(alias("publish", "target", "BroadcastOperator"))]
 pub struct Broadcast {
     hub: Hub,
     recipients: Recipients,
-    except: Vec<Arc<SocketShared>>,
+    except: Vec<Socket>,
     except_ids: Vec<Arc<str>>,
     except_rooms: Vec<Arc<str>>,
     volatile: bool,
 }
 
 impl Broadcast {
-    pub(crate) fn everyone(hub: Hub) -> Self {
-        Self::new(hub, Recipients::Everyone)
-    }
-
-    pub(crate) fn room(hub: Hub, room: &str) -> Self {
-        Self::new(hub, Recipients::Union { rooms: vec![Arc::from(room)], ids: Vec::new() })
-    }
-
-    pub(crate) fn ids(hub: Hub, ids: Vec<Arc<str>>) -> Self {
-        Self::new(hub, Recipients::Union { rooms: Vec::new(), ids })
-    }
-
-    const fn new(hub: Hub, recipients: Recipients) -> Self {
+    pub(crate) const fn new(hub: Hub, recipients: Recipients) -> Self {
         Self {
             hub,
             recipients,
@@ -83,7 +66,7 @@ impl Broadcast {
 
     /// The recipients, for other hubs.
     fn header(&self) -> EnvelopeHeader {
-        let excepted = self.except.iter().map(|socket| socket.id.get());
+        let excepted = self.except.iter().map(|socket| socket.id().0);
         EnvelopeHeader {
             origin: self.hub.0.origin,
             recipients: self.recipients.clone(),
@@ -113,8 +96,8 @@ impl Broadcast {
         self
     }
 
-    pub(crate) fn except_socket(mut self, socket: &Arc<SocketShared>) -> Self {
-        self.except.push(Arc::clone(socket));
+    pub(crate) fn except_socket(mut self, socket: &Socket) -> Self {
+        self.except.push(socket.clone());
         self
     }
 
@@ -177,7 +160,8 @@ impl Broadcast {
 
     /// Sends to the sockets of this process.
     fn deliver(&self, message: &Prepared) -> Delivery {
-        let mut enqueuer = Enqueuer::for_many(message, &self.hub.0.delivery, self.volatile);
+        let options = PushOptions { volatile: self.volatile, batched: true };
+        let mut enqueuer = Enqueuer::new(message, &self.hub.0.delivery, options);
         self.for_each_prefetched(
             |entry| entry.queue.prefetch(),
             |entry| _ = enqueuer.push(&entry.queue, &entry.socket),
@@ -192,24 +176,19 @@ impl Broadcast {
     #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
         let (event, data) = (event.into(), data.into());
-        let fired = |socket: &Arc<SocketShared>| {
-            socket.push_event(event.clone(), Payload::Data(data.clone()))
-        };
-        self.members().iter().filter(|socket| fired(socket)).count()
+        self.sockets().iter().filter(|it| it.fire(&event, data.clone())).count()
     }
 
     /// Lets all of them join a room. Returns how many did.
     #[doc(alias = "subscribe")]
     pub fn join(&self, room: impl AsRef<str>) -> usize {
-        let joined = |socket: &Arc<SocketShared>| Socket::of(socket).join(room.as_ref()).is_ok();
-        self.members().iter().filter(|socket| joined(socket)).count()
+        self.sockets().iter().filter(|socket| socket.join(room.as_ref()).is_ok()).count()
     }
 
     /// Lets all of them leave a room. Returns how many did.
     #[doc(alias = "unsubscribe")]
     pub fn leave(&self, room: impl AsRef<str>) -> usize {
-        let left = |socket: &Arc<SocketShared>| Socket::of(socket).leave(room.as_ref());
-        self.members().iter().filter(|socket| left(socket)).count()
+        self.sockets().iter().filter(|socket| socket.leave(room.as_ref())).count()
     }
 
     /// Closes all of them. Returns how many were open.
@@ -219,15 +198,16 @@ impl Broadcast {
     /// If the code or the reason is not allowed in a close frame. No socket is closed then.
     pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
         CloseFrame::new(code, reason)?;
-        let command = CloseCommand { code, reason: reason.to_owned(), slow_consumer: None };
-        let closed = |socket: &Arc<SocketShared>| Socket::of(socket).command_close(command.clone());
-        Ok(self.members().iter().filter(|socket| closed(socket)).count())
+        let command = CloseCommand::new(code, reason);
+        Ok(self.sockets().iter().filter(|socket| socket.0.queue.close(command.clone())).count())
     }
 
     /// The present sockets, unordered.
     #[doc(alias = "presence")]
     pub fn sockets(&self) -> Vec<Socket> {
-        self.members().iter().map(Socket::of).collect()
+        let mut sockets = Vec::new();
+        self.for_each(|entry| sockets.push(Socket(Arc::clone(&entry.socket))));
+        sockets
     }
 
     /// The present number of sockets.
@@ -251,12 +231,6 @@ impl Broadcast {
 
     fn has_exceptions(&self) -> bool {
         !(self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty())
-    }
-
-    fn members(&self) -> Vec<Arc<SocketShared>> {
-        let mut members = Vec::new();
-        self.for_each(|entry| members.push(Arc::clone(&entry.socket)));
-        members
     }
 
     /// Calls `visit` with each socket, under the send locks of the rooms.
@@ -305,7 +279,8 @@ impl Broadcast {
 
     /// The excepted sockets, sorted.
     fn excepted(&self) -> Vec<*const SocketShared> {
-        let mut excepted: Vec<_> = self.except.iter().map(Arc::as_ptr).collect();
+        let mut excepted: Vec<_> =
+            self.except.iter().map(|socket| Arc::as_ptr(&socket.0)).collect();
         let find = |id: &Arc<str>| self.hub.0.ids.find(id);
         let by_id = self.except_ids.iter().filter_map(find);
         excepted.extend(by_id.map(|socket| Arc::as_ptr(&socket)));
@@ -338,15 +313,6 @@ fn for_each_member(
 fn sort_unique<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
     items.sort_unstable_by_key(&key);
     items.dedup_by(|one, other| key(one) == key(other));
-}
-
-impl fmt::Debug for Broadcast {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broadcast")
-            .field("recipients", &self.recipients)
-            .field("volatile", &self.volatile)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Delivers the broadcasts of other hubs to the sockets of this process.

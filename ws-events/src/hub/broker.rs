@@ -120,6 +120,7 @@ mod tests {
     use ws_core::{Conn, pair};
 
     use super::*;
+    use crate::events::protocol::EnvelopeProtocol;
     use crate::{Hub, Socket};
 
     /// Connects hubs in one process, while it is not `down`.
@@ -157,8 +158,8 @@ mod tests {
         let bus = Arc::new(TestBus::default());
         let mut hubs = Vec::new();
         for end in 0..count {
-            let hub =
-                Hub::builder().envelope().build_with_broker(Box::new(TestBroker(Arc::clone(&bus))));
+            let broker = Box::new(TestBroker(Arc::clone(&bus)));
+            let hub = Hub::builder().build_with(Box::new(EnvelopeProtocol), broker);
             let (client, server) = pair();
             tokio::spawn(hub.handler()(server));
             while hub.is_empty() {

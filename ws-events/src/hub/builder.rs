@@ -10,16 +10,16 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::delivery::limits::SendQueueLimits;
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::events::protocol::{EnvelopeProtocol, MessageProtocol, Protocol};
+use crate::hub::HubShared;
 use crate::hub::broadcast::LocalSink;
 use crate::hub::broker::{Broker, InProcess};
-use crate::hub::{Hub, HubShared};
 use crate::registry::ids::IdRegistry;
 use crate::registry::rooms::{MemberList, RoomRegistry};
+use crate::{Hub, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
 const SHARDS: usize = 64;
@@ -84,23 +84,13 @@ impl HubBuilder {
     /// Makes the hub.
     #[must_use = "a hub does nothing without sockets"]
     pub fn build(self) -> Hub {
-        self.build_with_broker(Box::new(InProcess))
-    }
-
-    /// Makes a hub that shares broadcasts with other hubs.
-    pub(crate) fn build_with_broker(self, broker: Box<dyn Broker>) -> Hub {
         let protocol: Box<dyn Protocol> =
             if self.envelope { Box::new(EnvelopeProtocol) } else { Box::new(MessageProtocol) };
-        self.build_with(protocol, broker)
-    }
-
-    /// Makes a hub with another protocol.
-    #[cfg(test)]
-    pub(crate) fn build_with_protocol(self, protocol: Box<dyn Protocol>) -> Hub {
         self.build_with(protocol, Box::new(InProcess))
     }
 
-    fn build_with(self, protocol: Box<dyn Protocol>, broker: Box<dyn Broker>) -> Hub {
+    /// Makes a hub with this protocol, which shares its broadcasts by this broker.
+    pub(crate) fn build_with(self, protocol: Box<dyn Protocol>, broker: Box<dyn Broker>) -> Hub {
         let hub = Arc::new(HubShared {
             everyone: MemberList::new(Arc::from("")),
             rooms: RoomRegistry::new(SHARDS),

@@ -1,13 +1,12 @@
 //! In which rooms is a socket, and how does it join and leave them?
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::delivery::stats::add;
-use crate::error::NotConnected;
-use crate::events::event::Event;
-use crate::hub::HubShared;
-use crate::hub::socket::{Socket, SocketQueue, SocketShared};
+use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::rooms::{MemberList, MemberSlot};
+use crate::{Event, NotConnected, Socket};
 
 /// A socket as a member of a room. A broadcast needs the queue, and rarely anything else.
 #[derive(Clone)]
@@ -73,9 +72,7 @@ impl Socket {
             rooms.push(slot);
             task
         };
-        if let Some(task) = task {
-            task.wake();
-        }
+        task.into_iter().for_each(Waker::wake);
         Ok(())
     }
 
@@ -94,9 +91,7 @@ impl Socket {
             self.0.hub.rooms.leave(&slot, &RoomEntry::of(&self.0));
             self.0.push_room_event(Event::RoomLeave, slot.room().name())
         };
-        if let Some(task) = task {
-            task.wake();
-        }
+        task.into_iter().for_each(Waker::wake);
         true
     }
 
@@ -116,12 +111,9 @@ impl Socket {
 impl SocketShared {
     /// Joins the room of all sockets.
     pub(crate) fn join_everyone(self: &Arc<Self>) {
-        let hub: &HubShared = &self.hub;
         let mut membership = self.membership.lock();
-        *membership = Membership::Joined {
-            everyone: hub.everyone.join(&RoomEntry::of(self)),
-            rooms: Vec::new(),
-        };
+        let everyone = self.hub.everyone.join(&RoomEntry::of(self));
+        *membership = Membership::Joined { everyone, rooms: Vec::new() };
     }
 
     /// Leaves all rooms for good. Returns their names.
@@ -138,10 +130,5 @@ impl SocketShared {
                 Arc::clone(slot.room().name())
             })
             .collect()
-    }
-
-    /// Whether it has left all rooms for good.
-    pub(crate) fn has_left(&self) -> bool {
-        matches!(*self.membership.lock(), Membership::Left)
     }
 }

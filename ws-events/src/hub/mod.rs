@@ -11,31 +11,28 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::Notify;
 use ws_core::{Message, Prepared, StatusCode, Unsendable};
 
-use crate::delivery::enqueue::Delivery;
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
-use crate::delivery::stats::HubStats;
-use crate::error::{ConnectRejection, EmitError, EncodeError};
-use crate::events::event::Event;
-use crate::events::handler::{EventListeners, Handler, erase};
-use crate::events::listeners::ListenerId;
+use crate::events::handler::{EventListeners, erase};
 use crate::events::protocol::Protocol;
-use crate::hub::broadcast::Broadcast;
-use crate::hub::broker::Broker;
+use crate::hub::broker::{Broker, Recipients};
 use crate::hub::membership::RoomEntry;
-use crate::hub::socket::{Socket, SocketQueue, SocketShared};
-use crate::registry::id::Id;
+use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
 use crate::registry::rooms::{MemberList, RoomRegistry};
+use crate::{
+    Broadcast, ConnectRejection, Delivery, EmitError, EncodeError, Event, Handler, HubStats, Id,
+    ListenerId, Socket,
+};
 
 /// A hub: sockets with events, rooms and broadcasts.
 ///
@@ -59,8 +56,7 @@ use crate::registry::rooms::{MemberList, RoomRegistry};
 /// // With any adapter: `ws.on_upgrade(hub.handler())`.
 /// ```
 #[derive(Clone)]
-#[doc(alias = "server")]
-#[doc(alias = "socketio")]
+#[doc(alias("server", "socketio"))]
 pub struct Hub(pub(crate) Arc<HubShared>);
 
 /// What the handles of a hub and its sockets share.
@@ -86,9 +82,8 @@ pub(crate) struct HubShared {
     pub(crate) idle: Notify,
 }
 
-pub(crate) type Middleware = dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), ConnectRejection>> + Send>>
-    + Send
-    + Sync;
+pub(crate) type Middleware =
+    dyn Fn(Socket) -> BoxFuture<'static, Result<(), ConnectRejection>> + Send + Sync;
 
 impl Hub {
     /// Adds a check of new connections. Checks run in the order in which they were added. A
@@ -110,8 +105,7 @@ impl Hub {
     ///     }
     /// });
     /// ```
-    #[doc(alias = "use")]
-    #[doc(alias = "auth")]
+    #[doc(alias("use", "auth"))]
     pub fn middleware<F, Fut>(&self, check: F)
     where
         F: Fn(Socket) -> Fut + Send + Sync + 'static,
@@ -125,8 +119,7 @@ impl Hub {
     /// of the application.
     ///
     /// The handlers of an event are called in the order in which they were added.
-    #[doc(alias = "subscribe")]
-    #[doc(alias = "listen")]
+    #[doc(alias("subscribe", "listen"))]
     pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
     where
         H: Handler<Args>,
@@ -156,16 +149,14 @@ impl Hub {
 
     /// A broadcast to all sockets.
     pub fn everyone(&self) -> Broadcast {
-        Broadcast::everyone(self.clone())
+        Broadcast::new(self.clone(), Recipients::Everyone)
     }
 
     /// A broadcast to a room.
-    #[doc(alias = "room")]
-    #[doc(alias = "channel")]
-    #[doc(alias = "topic")]
-    #[doc(alias = "publish")]
+    #[doc(alias("room", "channel", "topic", "publish"))]
     pub fn to(&self, room: impl AsRef<str>) -> Broadcast {
-        Broadcast::room(self.clone(), room.as_ref())
+        let rooms = vec![Arc::from(room.as_ref())];
+        Broadcast::new(self.clone(), Recipients::Union { rooms, ids: Vec::new() })
     }
 
     /// A broadcast to the sockets that have these ids when the message is sent.
@@ -174,7 +165,7 @@ impl Hub {
         I: IntoIterator<Item: AsRef<str>>,
     {
         let ids = ids.into_iter().map(|id| Arc::from(id.as_ref())).collect();
-        Broadcast::ids(self.clone(), ids)
+        Broadcast::new(self.clone(), Recipients::Union { rooms: Vec::new(), ids })
     }
 
     /// Sends an event to all sockets.

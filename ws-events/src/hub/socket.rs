@@ -12,22 +12,19 @@ use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Values};
 
-use crate::delivery::enqueue::{Delivery, Enqueuer, enqueue, enqueue_wait};
-use crate::delivery::limits::Overflow;
+use crate::delivery::enqueue::{enqueue, enqueue_wait};
 use crate::delivery::recipient::{DeliveryShared, Recipient};
 use crate::delivery::send_queue::{CloseCommand, EnqueueResult, SendQueue};
-use crate::delivery::stats::SocketStats;
-use crate::error::{EmitError, EncodeError, EventError, SetIdError};
-use crate::events::event::Event;
-use crate::events::handler::{EventListeners, Handler, erase};
-use crate::events::listeners::ListenerId;
+use crate::events::handler::{EventListeners, erase};
 use crate::events::payload::{Payload, QueuedEvent};
-use crate::hub::broadcast::Broadcast;
+use crate::hub::HubShared;
 use crate::hub::membership::Membership;
-use crate::hub::{Hub, HubShared};
-use crate::registry::id::Id;
 use crate::registry::ids::{OwnId, RegisterError};
 use crate::sync::Runtime;
+use crate::{
+    Broadcast, EmitError, EncodeError, Event, EventError, Handler, Hub, Id, ListenerId, Overflow,
+    SetIdError, SocketStats,
+};
 
 /// A socket of a [`Hub`]: a connection with an id, attributes, rooms and handlers.
 ///
@@ -36,15 +33,10 @@ use crate::sync::Runtime;
 /// [send queue](crate::SendQueueLimits) of the socket. A handle keeps neither the connection
 /// open nor, after the end, the attributes and handlers in memory.
 #[derive(Clone)]
-#[doc(alias = "client")]
-#[doc(alias = "session")]
+#[doc(alias("client", "session"))]
 pub struct Socket(pub(crate) Arc<SocketShared>);
 
 impl Socket {
-    pub(crate) fn of(shared: &Arc<SocketShared>) -> Self {
-        Self(Arc::clone(shared))
-    }
-
     /// The hub of the socket.
     pub fn hub(&self) -> Hub {
         Hub(Arc::clone(&self.0.hub))
@@ -214,37 +206,13 @@ impl Socket {
     /// A broadcast to all other sockets. [`Hub::everyone`] includes this one.
     #[doc(alias = "publish")]
     pub fn broadcast(&self) -> Broadcast {
-        self.hub().everyone().except_socket(&self.0)
+        self.hub().everyone().except_socket(self)
     }
 
     /// A broadcast to the other sockets in a room.
-    #[doc(alias = "room")]
-    #[doc(alias = "channel")]
-    #[doc(alias = "topic")]
-    #[doc(alias = "publish")]
+    #[doc(alias("room", "channel", "topic", "publish"))]
     pub fn to(&self, room: impl AsRef<str>) -> Broadcast {
-        self.hub().to(room).except_socket(&self.0)
-    }
-
-    /// Sends a message only if the peer keeps up: see [`Broadcast::volatile`].
-    pub fn send_volatile(&self, message: impl Into<Message>) -> Delivery {
-        let message = Prepared::new(message);
-        let mut enqueuer = Enqueuer::for_one(&message, self.0.delivery(), true);
-        enqueuer.push(&self.0.queue, &self.0);
-        enqueuer.finish()
-    }
-
-    /// Sends an event only if the peer keeps up: see [`Broadcast::volatile`].
-    ///
-    /// # Errors
-    ///
-    /// If the event cannot be encoded.
-    pub fn emit_volatile<T: Serialize + ?Sized>(
-        &self,
-        event: impl AsRef<str>,
-        data: &T,
-    ) -> Result<Delivery, EncodeError> {
-        Ok(self.send_volatile(self.0.hub.protocol.encode_event(event.as_ref(), data)?))
+        self.hub().to(room).except_socket(self)
     }
 
     /// Calls the handlers of an event on the server. Nothing is sent. Returns whether they will
@@ -272,7 +240,7 @@ impl Socket {
         if is_control && let Some(conn) = self.conn() {
             self.0.watch_control_frames(&conn);
         }
-        if self.0.has_left() {
+        if matches!(*self.0.membership.lock(), Membership::Left) {
             // The cleanup of the socket has run already.
             listeners.clear();
         }
@@ -306,25 +274,11 @@ impl Socket {
     /// # Errors
     ///
     /// If the code or the reason is not allowed in a close frame. The socket stays open then.
-    #[doc(alias = "disconnect")]
-    #[doc(alias = "kick")]
+    #[doc(alias("disconnect", "kick"))]
     pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), Unsendable> {
         CloseFrame::new(code, reason)?;
-        self.command_close(CloseCommand { code, reason: reason.to_owned(), slow_consumer: None });
+        self.0.queue.close(CloseCommand::new(code, reason));
         Ok(())
-    }
-
-    /// Commands its task to close. Returns whether this is the first command.
-    pub(crate) fn command_close(&self, command: CloseCommand) -> bool {
-        match self.0.queue.close(command) {
-            Ok(task) => {
-                if let Some(task) = task {
-                    task.wake();
-                }
-                true
-            }
-            Err(_) => false,
-        }
     }
 
     /// Whether messages can still be sent to it. The loss of a connection may be noticed later.
@@ -334,8 +288,7 @@ impl Socket {
 
     /// The level of its send queue.
     pub fn stats(&self) -> SocketStats {
-        let level = self.0.queue.level();
-        SocketStats { messages: level.messages, bytes: level.bytes, dropped: level.dropped }
+        self.0.queue.stats()
     }
 
     /// Its connection, for pings and for information about it. `None` after the handlers of
@@ -461,18 +414,7 @@ impl SocketShared {
     /// Queues an event, if it has a handler and the queue has room. Returns whether it did.
     /// Called without any lock.
     pub(crate) fn push_event(&self, event: Event, payload: Payload) -> bool {
-        if !self.has_handler(&event) {
-            return false;
-        }
-        match self.queue.push_event(QueuedEvent { event, payload }) {
-            Ok(task) => {
-                if let Some(task) = task {
-                    task.wake();
-                }
-                true
-            }
-            Err(_) => false,
-        }
+        self.has_handler(&event) && self.queue.push_event(QueuedEvent { event, payload })
     }
 
     /// Queues a room event, which is never dropped. Called under the lock of the membership, so

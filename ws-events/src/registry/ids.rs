@@ -108,7 +108,7 @@ impl<O> IdRegistry<O> {
     }
 
     fn insert(&self, id: Arc<str>, owner: &Arc<O>) -> Result<(), RegisterError> {
-        let inserted = self.owners.write(&*Arc::clone(&id), |owners| {
+        let inserted = self.owners.write(&Arc::clone(&id), |owners| {
             if owners.contains_key(&id) {
                 return false;
             }

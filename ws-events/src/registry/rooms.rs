@@ -227,7 +227,7 @@ impl<M: Clone + PartialEq> RoomRegistry<M> {
     /// Removes a member from a room. An empty room is removed.
     pub(crate) fn leave(&self, slot: &MemberSlot<M>, member: &M) {
         if MemberList::leave(slot, member) {
-            self.0.write(&*slot.room.name, |rooms| {
+            self.0.write(&slot.room.name, |rooms| {
                 // Another thread may have joined, or created a room with the same name.
                 let same = rooms
                     .get_key_value(&*slot.room.name)

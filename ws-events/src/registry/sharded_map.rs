@@ -1,12 +1,11 @@
 //! How do many threads share one hash map with little contention?
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use crate::sync::RwLock;
 
-/// A hash map in shards, each behind its own lock.
+/// A hash map in shards, each behind its own lock. A key hashes as the string that it borrows.
 pub(crate) struct ShardedMap<K, V> {
     hasher: RandomState,
     /// Their number is a power of two.
@@ -22,24 +21,16 @@ impl<K: Hash + Eq, V> ShardedMap<K, V> {
     }
 
     /// Reads the shard of a key.
-    pub(crate) fn read<Q, T>(&self, key: &Q, read: impl FnOnce(&HashMap<K, V>) -> T) -> Option<T>
-    where
-        K: Borrow<Q>,
-        Q: Hash + ?Sized,
-    {
+    pub(crate) fn read<T>(&self, key: &str, read: impl FnOnce(&HashMap<K, V>) -> T) -> Option<T> {
         Some(read(&self.shard(key)?.read()))
     }
 
     /// Changes the shard of a key.
-    pub(crate) fn write<Q, T>(
+    pub(crate) fn write<T>(
         &self,
-        key: &Q,
+        key: &str,
         change: impl FnOnce(&mut HashMap<K, V>) -> T,
-    ) -> Option<T>
-    where
-        K: Borrow<Q>,
-        Q: Hash + ?Sized,
-    {
+    ) -> Option<T> {
         Some(change(&mut self.shard(key)?.write()))
     }
 
@@ -58,7 +49,7 @@ impl<K: Hash + Eq, V> ShardedMap<K, V> {
     }
 
     /// Always `Some`: the number of shards is a power of two.
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&RwLock<HashMap<K, V>>> {
+    fn shard(&self, key: &str) -> Option<&RwLock<HashMap<K, V>>> {
         let hash = usize::try_from(self.hasher.hash_one(key) >> 32).unwrap_or(0);
         self.shards.get(hash & (self.shards.len() - 1))
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, ready};
 
+use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use ws_core::Conn;
 
@@ -24,14 +25,14 @@ use crate::{ConnectRejection, DisconnectReason, Event, Hub, SetIdError, Socket};
 
 /// A socket that is not admitted yet, or that is rejected and has yet to be closed.
 pub(crate) struct Connecting {
-    socket: Socket,
+    pub(crate) socket: Socket,
     /// Until it is admitted.
     cleanup: Option<Cleanup>,
 }
 
 /// A socket that is in the hub.
 pub(crate) struct Connected {
-    socket: Socket,
+    pub(crate) socket: Socket,
     /// Until it disconnects.
     cleanup: Option<Cleanup>,
 }
@@ -44,10 +45,6 @@ impl Connecting {
         hub.0.active.fetch_add(1, SeqCst);
         let socket = Socket(SocketShared::new(hub.0, conn.clone()));
         Self { cleanup: Some(Cleanup(socket.clone())), socket }
-    }
-
-    pub(crate) const fn socket(&self) -> &Socket {
-        &self.socket
     }
 
     /// Admits it to the hub: its id finds it, and broadcasts reach it.
@@ -66,17 +63,13 @@ impl Connecting {
         if hub.draining.load(SeqCst) {
             // A concurrent drain may have closed all sockets before this one joined.
             let ConnectRejection { code, reason } = ConnectRejection::draining();
-            self.socket.command_close(CloseCommand { code, reason, slow_consumer: None });
+            shared.queue.close(CloseCommand::new(code, reason));
         }
         Ok(Connected { socket: self.socket.clone(), cleanup: self.cleanup.take() })
     }
 }
 
 impl Connected {
-    pub(crate) const fn socket(&self) -> &Socket {
-        &self.socket
-    }
-
     /// Calls the handlers of the end, and leaves the hub.
     pub(crate) fn disconnect(mut self, reason: DisconnectReason) -> Disconnecting {
         Disconnecting::new(self.cleanup.take(), reason)
@@ -98,7 +91,7 @@ impl Drop for Connected {
 ///
 /// If the task is dropped before it completes, another task continues it, provided that there
 /// is a runtime.
-pub(crate) struct Disconnecting(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+pub(crate) struct Disconnecting(Option<BoxFuture<'static, ()>>);
 
 impl Disconnecting {
     fn new(cleanup: Option<Cleanup>, reason: DisconnectReason) -> Self {

@@ -72,7 +72,7 @@ impl Hub {
 async fn serve(hub: Hub, conn: Conn) {
     // Boxed: a connected socket holds no memory for its admission.
     let Some(connected) = Box::pin(admit(hub, &conn)).await else { return };
-    let command = run(connected.socket(), &conn).await;
+    let command = run(&connected.socket, &conn).await;
     let ending = conn.closed().await;
     drop(conn);
     connected.disconnect(disconnect_reason(command, ending)).await;
@@ -81,7 +81,7 @@ async fn serve(hub: Hub, conn: Conn) {
 /// Admits a connection, unless middleware or the hub rejects it.
 async fn admit(hub: Hub, conn: &Conn) -> Option<Connected> {
     let mut connecting = Connecting::new(hub, conn);
-    let socket = connecting.socket().clone();
+    let socket = connecting.socket.clone();
     let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {
         Ok(connected) => {
             socket.0.watch_control_frames(conn);
@@ -163,21 +163,16 @@ async fn run(socket: &Socket, conn: &Conn) -> Option<Box<CloseCommand>> {
 }
 
 fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: Ending) -> DisconnectReason {
+    use DisconnectReason::{Closed, Lost, Peer, SlowConsumer};
     match (ending, command.map(|command| *command)) {
-        (Ending { received: Some(received), by: EndedBy::Peer, .. }, _) => {
-            DisconnectReason::Peer(received)
-        }
-        (_, Some(CloseCommand { slow_consumer: Some(queued), .. })) => {
-            DisconnectReason::SlowConsumer { queued }
-        }
-        (_, Some(CloseCommand { code, reason, .. })) => {
-            DisconnectReason::Closed(CloseError::new(code, reason))
-        }
+        (Ending { received: Some(received), by: EndedBy::Peer, .. }, _) => Peer(received),
+        (_, Some(CloseCommand { slow_consumer: Some(queued), .. })) => SlowConsumer { queued },
+        (_, Some(CloseCommand { code, reason, .. })) => Closed(CloseError::new(code, reason)),
         // The application has closed the connection directly.
         (Ending { sent: Some(sent), by: EndedBy::Us, error: Error::Closed(_), .. }, None) => {
-            DisconnectReason::Closed(sent)
+            Closed(sent)
         }
-        (Ending { error, .. }, None) => DisconnectReason::Lost(error),
+        (Ending { error, .. }, None) => Lost(error),
     }
 }
 
@@ -222,7 +217,12 @@ impl<'a> EventLoop<'a> {
 
     async fn run(mut self) {
         let first = self.session.begin();
-        Box::pin(self.handle_first(first)).await;
+        // Boxed, as below: an idle socket holds no memory for it.
+        Box::pin(async {
+            self.handle_received(first).await;
+            self.handle_decoded().await;
+        })
+        .await;
         OptionFuture::from(self.start(Event::Connect, Payload::None)).await;
         while let Some(input) = self.next_input().await {
             let is_event = matches!(input, Input::Event(_));
@@ -243,11 +243,6 @@ impl<'a> EventLoop<'a> {
         }
         // An idle socket holds no memory for it.
         self.decoded = Vec::new();
-    }
-
-    async fn handle_first(&mut self, received: Received) {
-        self.handle_received(received).await;
-        self.handle_decoded().await;
     }
 
     async fn handle_received(&mut self, received: Received) {
@@ -280,7 +275,7 @@ impl<'a> EventLoop<'a> {
             // If the send queue is full, the message is counted as refused.
             Received::Reply(message) => _ = enqueue(&self.socket.0, &Prepared::new(message)),
             Received::Close(code, reason) => {
-                self.socket.command_close(CloseCommand { code, reason, slow_consumer: None });
+                self.socket.0.queue.close(CloseCommand::new(code, reason));
             }
             Received::Many(all) => self.decoded.extend(all.into_iter().rev()),
         }
