@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use support::{PATIENCE, enter, wait_until};
+use support::{TIMEOUT, enter, wait_until};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ async fn burst(client: &Conn, name: usize, count: usize) {
 
 async fn count(client: &Conn, count: usize) {
     for _ in 0..count {
-        timeout(PATIENCE, client.read()).await.unwrap().unwrap();
+        timeout(TIMEOUT, client.read()).await.unwrap().unwrap();
     }
 }
 
@@ -100,41 +100,41 @@ async fn a_handler_that_yields_continues_after_its_messages_were_written() {
 }
 
 /// More sockets than the messages that a send queue holds.
-const CROWD: usize = 3000;
+const SOCKETS: usize = 3000;
 
 /// Two listeners, and many other sockets that act at once, each of which sends to the listeners.
 /// The listeners read, so they get all messages.
-async fn check_crowd(hub: Hub, act: impl AsyncFn(Vec<Conn>) -> Vec<Conn>) {
+async fn check_many(hub: Hub, act: impl AsyncFn(Vec<Conn>) -> Vec<Conn>) {
     let mut reading = Vec::new();
     for n in 0..2 {
         let (socket, client) = enter(&hub, &n.to_string()).await;
         socket.join("listeners").unwrap();
-        reading.push(tokio::spawn(async move { count(&client, CROWD).await }));
+        reading.push(tokio::spawn(async move { count(&client, SOCKETS).await }));
     }
     let mut clients = Vec::new();
-    for _ in 0..CROWD {
+    for _ in 0..SOCKETS {
         let (client, server) = ws_core::pair();
         tokio::spawn(hub.handler()(server));
         clients.push(client);
     }
-    wait_until(|| hub.len() == CROWD + 2).await;
+    wait_until(|| hub.len() == SOCKETS + 2).await;
     let _clients = act(clients).await;
     for reading in reading {
-        let read = timeout(PATIENCE, reading).await.unwrap();
+        let read = timeout(TIMEOUT, reading).await.unwrap();
         assert!(read.is_ok(), "{:?}", hub.stats());
     }
     assert_eq!(hub.stats().slow_consumers, 0);
 }
 
-async fn tell_listeners(socket: Socket) {
+async fn send_to_listeners(socket: Socket) {
     socket.to("listeners").send("x");
 }
 
 #[tokio::test]
 async fn clients_that_read_are_not_closed_when_many_send_at_once() {
     let hub = Hub::new();
-    hub.on_message(tell_listeners);
-    check_crowd(hub, async |clients| {
+    hub.on_message(send_to_listeners);
+    check_many(hub, async |clients| {
         for client in &clients {
             client.write("x").await.unwrap();
         }
@@ -148,17 +148,17 @@ async fn clients_that_read_are_not_closed_when_many_connect_at_once() {
     let hub = Hub::new();
     hub.on_connect(async |socket: Socket| {
         if socket.hub().len() > 2 {
-            tell_listeners(socket).await;
+            send_to_listeners(socket).await;
         }
     });
-    check_crowd(hub, async |clients| clients).await;
+    check_many(hub, async |clients| clients).await;
 }
 
 #[tokio::test]
 async fn clients_that_read_are_not_closed_when_many_disconnect_at_once() {
     let hub = Hub::new();
-    hub.on_disconnect(tell_listeners);
-    check_crowd(hub, async |clients| {
+    hub.on_disconnect(send_to_listeners);
+    check_many(hub, async |clients| {
         drop(clients);
         Vec::new()
     })
@@ -171,12 +171,12 @@ async fn clients_that_read_are_not_closed_when_many_handlers_continue_at_once() 
     hub.on_connect(async |socket: Socket, State(go): State<Semaphore>| {
         if socket.hub().len() > 2 {
             go.acquire().await.unwrap().forget();
-            tell_listeners(socket).await;
+            send_to_listeners(socket).await;
         }
     });
     let go = hub.state::<Semaphore>().unwrap();
-    check_crowd(hub, async |clients| {
-        go.add_permits(CROWD);
+    check_many(hub, async |clients| {
+        go.add_permits(SOCKETS);
         clients
     })
     .await;

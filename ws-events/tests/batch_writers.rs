@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use support::{PATIENCE, apart, apart_async, enter, read, read_all, until_end, wait_until};
+use support::{
+    TIMEOUT, enter, read, read_all, read_until_end, run_in_thread, run_in_thread_async, wait_until,
+};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex, join};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
@@ -22,7 +24,7 @@ use ws_events::{Hub, Overflow, SendQueueLimits, Socket};
 /// More sockets than one batch writer has.
 const MANY: usize = 100;
 
-async fn crowd(hub: &Hub) -> Vec<Conn> {
+async fn enter_many(hub: &Hub) -> Vec<Conn> {
     let mut clients = Vec::new();
     for n in 0..MANY {
         clients.push(enter(hub, &n.to_string()).await.1);
@@ -33,8 +35,8 @@ async fn crowd(hub: &Hub) -> Vec<Conn> {
 /// `send` sends `x` to all, directly or indirectly. All get it.
 async fn check(send: impl AsyncFnOnce(Hub)) {
     let hub = Hub::new();
-    let clients = crowd(&hub).await;
-    timeout(PATIENCE, send(hub.clone())).await.unwrap();
+    let clients = enter_many(&hub).await;
+    timeout(TIMEOUT, send(hub.clone())).await.unwrap();
     for client in &clients {
         assert_eq!(read(client).await, "x");
     }
@@ -155,9 +157,9 @@ fn a_socket_without_a_tokio_runtime_is_written_by_its_own_task() {
 
 #[tokio::test]
 async fn a_socket_without_a_tokio_runtime_waits_for_room_and_is_closed() {
-    apart(|| {
+    run_in_thread(|| {
         let hub = Hub::builder()
-            .send_queue(SendQueueLimits::new().overflow(Overflow::Block(PATIENCE)))
+            .send_queue(SendQueueLimits::new().overflow(Overflow::Block(TIMEOUT)))
             .build();
         let (client, server) = pair();
         let serving = std::thread::spawn({
@@ -200,7 +202,7 @@ async fn batch_writers_whose_runtime_ends_leak_nothing() {
 async fn messages_to_all_and_to_one_arrive_in_order() {
     const EACH: usize = 300;
     let hub = Hub::new();
-    let clients = crowd(&hub).await;
+    let clients = enter_many(&hub).await;
     let sending = tokio::spawn({
         let hub = hub.clone();
         async move {
@@ -221,10 +223,10 @@ async fn messages_to_all_and_to_one_arrive_in_order() {
     let expected: Vec<_> = (0..EACH).map(|n| n.to_string()).collect();
     let reading = clients.into_iter().map(|client| {
         let expected = expected.clone();
-        tokio::spawn(async move { assert_eq!(until_end(&client).await, expected) })
+        tokio::spawn(async move { assert_eq!(read_until_end(&client).await, expected) })
     });
     for reading in reading.collect::<Vec<_>>() {
-        timeout(PATIENCE, reading).await.unwrap().unwrap();
+        timeout(TIMEOUT, reading).await.unwrap().unwrap();
     }
     sending.await.unwrap();
 }
@@ -253,9 +255,9 @@ async fn a_stalled_socket_is_left_to_its_task_and_gets_no_volatile_messages() {
             sent
         }
     });
-    let sent = timeout(PATIENCE, sent).await.unwrap().unwrap();
+    let sent = timeout(TIMEOUT, sent).await.unwrap().unwrap();
     let expected: Vec<_> = (0..sent).map(text).collect();
-    assert!(until_end(&client).await == expected);
+    assert!(read_until_end(&client).await == expected);
     // It keeps up again.
     wait_until(|| hub.stats().waiting() == 0).await;
     let volatile = tokio::spawn({
@@ -267,7 +269,7 @@ async fn a_stalled_socket_is_left_to_its_task_and_gets_no_volatile_messages() {
         }
     });
     assert_eq!(read(&client).await, "at last");
-    timeout(PATIENCE, volatile).await.unwrap().unwrap();
+    timeout(TIMEOUT, volatile).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -288,7 +290,7 @@ async fn a_socket_with_a_message_writer_of_the_application_is_left_to_its_task()
 #[tokio::test]
 async fn a_socket_that_is_closed_before_its_batch_writer_runs_gets_earlier_messages() {
     let hub = Hub::new();
-    let clients = crowd(&hub).await;
+    let clients = enter_many(&hub).await;
     let closing = hub.clone();
     tokio::spawn(async move {
         closing.send("last");
@@ -298,7 +300,7 @@ async fn a_socket_that_is_closed_before_its_batch_writer_runs_gets_earlier_messa
     .unwrap();
     for client in &clients {
         assert_eq!(read(client).await, "last");
-        let closed = timeout(PATIENCE, client.read()).await.unwrap().unwrap_err();
+        let closed = timeout(TIMEOUT, client.read()).await.unwrap().unwrap_err();
         assert_eq!(closed.close_status(), Some(StatusCode::GOING_AWAY));
     }
     wait_until(|| hub.is_empty()).await;
@@ -310,7 +312,7 @@ async fn a_socket_that_is_closed_before_its_batch_writer_runs_gets_earlier_messa
 async fn every_message_is_counted_when_sockets_end_during_a_broadcast() {
     let hub = Hub::new();
     for round in 0..20 {
-        let clients = crowd(&hub).await;
+        let clients = enter_many(&hub).await;
         let sending = tokio::spawn({
             let hub = hub.clone();
             async move {
@@ -328,7 +330,7 @@ async fn every_message_is_counted_when_sockets_end_during_a_broadcast() {
             }
             hub.close_all(StatusCode::GOING_AWAY, "").unwrap();
         }
-        timeout(PATIENCE, sending).await.unwrap().unwrap();
+        timeout(TIMEOUT, sending).await.unwrap().unwrap();
         wait_until(|| hub.is_empty()).await;
     }
     wait_until(|| hub.stats().waiting() == 0).await;
@@ -465,7 +467,7 @@ async fn the_task_of_a_socket_finds_the_transport_error_of_a_batch_writer() {
     wait_until(|| hub.len() == 1).await;
     quiet().await;
     assert_eq!(hub.send("x").queued, 1);
-    timeout(PATIENCE, serving).await.unwrap().unwrap();
+    timeout(TIMEOUT, serving).await.unwrap().unwrap();
     let stats = hub.stats();
     assert_eq!((stats.sockets, stats.queued, stats.written), (0, 1, 1), "{stats:?}");
 }
@@ -480,14 +482,14 @@ async fn a_batch_writer_that_panics_leaves_its_sockets_to_their_tasks() {
     quiet().await;
     assert_eq!(hub.send("x").queued, 3);
     assert_eq!((read(&before).await, read(&behind).await), ("x".into(), "x".into()));
-    timeout(PATIENCE, serving).await.unwrap().unwrap();
+    timeout(TIMEOUT, serving).await.unwrap().unwrap();
     assert_eq!(hub.send("y").queued, 2);
     assert_eq!((read(&before).await, read(&behind).await), ("y".into(), "y".into()));
 }
 
 #[tokio::test]
 async fn a_callback_during_a_batch_write_may_use_the_socket() {
-    apart_async(async || {
+    run_in_thread_async(async || {
         let hub = Hub::new();
         let (socket, client) = enter(&hub, "a").await;
         let asked = socket.clone();

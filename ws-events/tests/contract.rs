@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use support::{Heard, Served, on_each_adapter, read, read_all, wait_until};
+use support::{EventLog, Served, on_each_adapter, read, read_all, wait_until};
 use ws_core::{Message, StatusCode};
 use ws_events::{
     ConnectRejection, DisconnectReason, EmitError, Event, EventError, EventPayload, Hub,
@@ -27,7 +27,7 @@ fn listening_with_envelope() -> Hub {
 }
 
 fn note_all(builder: HubBuilder) -> Hub {
-    let hub = builder.state(Heard::default()).build();
+    let hub = builder.state(EventLog::default()).build();
     for name in ["connect", "message", "ping", "pong", "close", "disconnect", "error"] {
         hub.on(name, note);
     }
@@ -35,17 +35,17 @@ fn note_all(builder: HubBuilder) -> Hub {
     hub
 }
 
-async fn note(event: EventPayload, State(heard): State<Heard>) {
+async fn note(event: EventPayload, State(log): State<EventLog>) {
     let data = String::from_utf8_lossy(event.data()).into_owned();
     let what = match event.error() {
         Some(error) => error.to_string(),
         None => data,
     };
-    heard.note(format!("{} {} {what}", event.id(), event.name()).trim());
+    log.note(format!("{} {} {what}", event.id(), event.name()).trim());
 }
 
-fn heard(served: &Served) -> Heard {
-    Heard::clone(&served.hub.state::<Heard>().unwrap())
+fn log(served: &Served) -> EventLog {
+    EventLog::clone(&served.hub.state::<EventLog>().unwrap())
 }
 
 #[tokio::test]
@@ -65,24 +65,24 @@ async fn new_makes_a_connection_a_socket_with_its_request() {
 #[tokio::test]
 async fn on_handles_the_seven_events_and_custom_events() {
     on_each_adapter(listening, async |served| {
-        let (heard, ann) = (heard(served), served.enter("ann").await);
-        assert_eq!(heard.take(1).await, ["ann connect"]);
+        let (log, ann) = (log(served), served.enter("ann").await);
+        assert_eq!(log.take(1).await, ["ann connect"]);
         ann.write("hello").await.unwrap();
         ann.write(Message::binary("binary")).await.unwrap();
-        assert_eq!(heard.take(2).await, ["ann message hello", "ann message binary"]);
+        assert_eq!(log.take(2).await, ["ann message hello", "ann message binary"]);
         served.hub.fire("custom", "data");
-        assert_eq!(heard.take(1).await, ["ann custom data"]);
+        assert_eq!(log.take(1).await, ["ann custom data"]);
         ann.ping_with("p").await.unwrap();
-        assert_eq!(heard.take(1).await, ["ann ping p"]);
+        assert_eq!(log.take(1).await, ["ann ping p"]);
         ann.pong("unasked").unwrap();
-        assert_eq!(heard.take(1).await, ["ann pong unasked"]);
+        assert_eq!(log.take(1).await, ["ann pong unasked"]);
         served.hub.socket("ann").unwrap().close(StatusCode::NORMAL_CLOSURE, "").unwrap();
         read_all(&ann).await;
-        assert_eq!(heard.take(2).await, ["ann close", "ann disconnect"]);
+        assert_eq!(log.take(2).await, ["ann close", "ann disconnect"]);
 
         let bob = served.enter("bob").await;
         bob.close_now();
-        let gone = heard.take(3).await;
+        let gone = log.take(3).await;
         assert_eq!(
             gone,
             [
@@ -101,8 +101,8 @@ async fn a_handler_of_one_socket_gets_its_pings_and_pongs() {
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
         socket.on("ping", async |socket: Socket, text: String| socket.send(text));
-        ann.ping_with("answered and told").await.unwrap();
-        assert_eq!(read(&ann).await, "answered and told");
+        ann.ping_with("a ping").await.unwrap();
+        assert_eq!(read(&ann).await, "a ping");
     })
     .await;
 }
@@ -125,12 +125,12 @@ async fn several_handlers_of_one_event_are_called_in_order_and_removed_one_by_on
         ann.write("").await.unwrap();
         assert_eq!(read(&ann).await, "second");
         assert_eq!(hub.off_all("message"), 1);
-        ann.write("unheard").await.unwrap();
+        ann.write("unhandled").await.unwrap();
         // A pong comes after earlier messages were handled.
         ann.ping().await.unwrap();
         hub.on_message(async |socket: Socket, text: String| socket.send(text));
-        ann.write("heard").await.unwrap();
-        assert_eq!(read(&ann).await, "heard");
+        ann.write("log").await.unwrap();
+        assert_eq!(read(&ann).await, "log");
     })
     .await;
 }
@@ -179,7 +179,7 @@ async fn emit_sends_to_one_socket() {
 async fn emit_to_sends_by_id_and_fails_for_an_unknown_id() {
     on_each_adapter(listening_with_envelope, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
-        heard(served).take(2).await;
+        log(served).take(2).await;
         let (hub, socket) = (&served.hub, served.hub.socket("ann").unwrap());
         hub.emit_to("bob", "from", "the hub").unwrap();
         socket.send_to("bob", "from ann").unwrap();
@@ -188,7 +188,7 @@ async fn emit_to_sends_by_id_and_fails_for_an_unknown_id() {
         // A socket also gets an error event.
         assert!(matches!(hub.emit_to("eve", "", ""), Err(EmitError::NoSuchId(id)) if id == "eve"));
         assert!(matches!(socket.send_to("eve", ""), Err(EmitError::NoSuchId(_))));
-        assert_eq!(heard(served).take(1).await, ["ann error no socket has the id eve"]);
+        assert_eq!(log(served).take(1).await, ["ann error no socket has the id eve"]);
         drop(ann);
     })
     .await;
@@ -228,12 +228,12 @@ async fn a_broadcast_includes_or_excepts_its_sender() {
 async fn fire_calls_handlers_of_one_socket_or_of_all() {
     on_each_adapter(listening, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
-        let heard = heard(served);
-        heard.take(2).await;
+        let log = log(served);
+        log.take(2).await;
         assert!(served.hub.socket("ann").unwrap().fire("one", "1"));
-        assert_eq!(heard.take(1).await, ["ann one 1"]);
+        assert_eq!(log.take(1).await, ["ann one 1"]);
         assert_eq!(served.hub.fire("all", "2"), 2);
-        let mut all = heard.take(2).await;
+        let mut all = log.take(2).await;
         all.sort();
         assert_eq!(all, ["ann all 2", "bob all 2"]);
         // Nothing was sent.
@@ -248,10 +248,10 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
     #[derive(Clone, Debug, PartialEq)]
     struct Points(u32);
     on_each_adapter(listening, async |served| {
-        served.hub.on_disconnect(async |socket: Socket, State(heard): State<Heard>| {
+        served.hub.on_disconnect(async |socket: Socket, State(log): State<EventLog>| {
             let named = socket.attributes().named::<i64>("int");
             let typed = socket.attributes().get::<Points>();
-            heard.note(format!("{named:?} {typed:?} {}", socket.request().is_some()));
+            log.note(format!("{named:?} {typed:?} {}", socket.request().is_some()));
         });
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
@@ -264,8 +264,8 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
         // With another type there is no value.
         assert_eq!(attributes.named::<String>("int"), None);
         ann.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
-        let heard = heard(served).take(3).await;
-        assert_eq!(heard[2], "Some(1) Some(Points(3)) true");
+        let log = log(served).take(3).await;
+        assert_eq!(log[2], "Some(1) Some(Points(3)) true");
         wait_until(|| attributes.get::<Points>().is_none()).await;
         assert!(socket.conn().is_none() && socket.request().is_none());
     })
@@ -324,8 +324,8 @@ async fn close_sends_code_and_reason_and_causes_close_then_disconnect() {
         assert!(matches!(socket.send("after"), Err(EmitError::Closed)));
         assert_eq!(read_all(&ann).await, (vec![Message::from("before")], Some(4001)));
         assert_eq!(ann.ending().unwrap().received.unwrap().reason, "enough");
-        let heard = heard(served).take(3).await;
-        assert_eq!(heard, ["ann connect", "ann close", "ann disconnect"]);
+        let log = log(served).take(3).await;
+        assert_eq!(log, ["ann connect", "ann close", "ann disconnect"]);
     })
     .await;
 }
@@ -363,7 +363,7 @@ async fn drain_closes_all_waits_and_rejects_new_connections() {
         let late = served.dial("id=eve").await;
         assert_eq!(read_all(&late).await, (vec![], Some(1001)));
         assert_eq!(served.hub.stats().rejected, 1);
-        assert_eq!(heard(served).so_far().iter().filter(|it| it.contains("disconnect")).count(), 2);
+        assert_eq!(log(served).so_far().iter().filter(|it| it.contains("disconnect")).count(), 2);
     })
     .await;
 }
@@ -394,18 +394,18 @@ async fn a_handler_that_panics_or_fails_causes_an_error_event_and_the_hub_contin
         served.hub.on_message(async |socket: Socket, message: Message| socket.send(message));
         served.hub.on_message(async |_number: Json<u8>| {});
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
-        let heard = heard(served);
-        heard.take(2).await;
+        let log = log(served);
+        log.take(2).await;
         ann.write("panic").await.unwrap();
         // Later handlers are still called.
         assert_eq!(read(&ann).await, "panic");
-        let told = heard.take(3).await;
-        assert_eq!(told[1], "ann error a handler of `message` has panicked: what");
-        assert!(told[2].starts_with("ann error the data of `message` is not what"), "{told:?}");
+        let events = log.take(3).await;
+        assert_eq!(events[1], "ann error a handler of `message` has panicked: what");
+        assert!(events[2].starts_with("ann error the data of `message` is not what"), "{events:?}");
         ann.write("fail").await.unwrap();
         assert_eq!(read(&ann).await, "fail");
-        let told = heard.take(3).await;
-        assert_eq!(told[1], "ann error a handler of `message` has failed: not good");
+        let events = log.take(3).await;
+        assert_eq!(events[1], "ann error a handler of `message` has failed: not good");
         bob.write("1").await.unwrap();
         assert_eq!(read(&bob).await, "1");
     })
@@ -423,8 +423,8 @@ async fn a_normal_close_is_not_an_error_and_a_lost_connection_is() {
         (None, true),
     ];
     on_each_adapter(listening, async |served| {
-        served.hub.on_disconnect(async |reason: DisconnectReason, State(heard): State<Heard>| {
-            heard.note(if matches!(reason, DisconnectReason::Peer(_)) { "peer" } else { "lost" });
+        served.hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+            log.note(if matches!(reason, DisconnectReason::Peer(_)) { "peer" } else { "lost" });
         });
         for (code, error) in ROWS {
             let ann = served.enter("ann").await;
@@ -433,9 +433,9 @@ async fn a_normal_close_is_not_an_error_and_a_lost_connection_is() {
                 Some(code) => ann.close(code, "").await.unwrap(),
                 None => ann.close_now(),
             }
-            let heard = heard(served).take(if error { 4 } else { 3 }).await;
-            assert_eq!(heard[2], if code.is_some() { "peer" } else { "lost" });
-            assert_eq!(heard.get(3).is_some(), error, "{heard:?}");
+            let log = log(served).take(if error { 4 } else { 3 }).await;
+            assert_eq!(log[2], if code.is_some() { "peer" } else { "lost" });
+            assert_eq!(log.get(3).is_some(), error, "{log:?}");
             wait_until(|| served.hub.socket("ann").is_none()).await;
         }
     })
@@ -446,18 +446,18 @@ async fn a_normal_close_is_not_an_error_and_a_lost_connection_is() {
 async fn the_limits_of_the_send_queue_are_a_setting() {
     let limits = SendQueueLimits::new().bytes(20).messages(2).overflow(Overflow::DropNewest);
     on_each_adapter(
-        || Hub::builder().send_queue(limits.clone()).state(Heard::default()).build(),
+        || Hub::builder().send_queue(limits.clone()).state(EventLog::default()).build(),
         async |served| {
             // The task writes after the handler has returned.
-            served.hub.on_connect(async |socket: Socket, State(heard): State<Heard>| {
+            served.hub.on_connect(async |socket: Socket, State(log): State<EventLog>| {
                 // A single message may be larger.
                 for text in ["longer than twenty bytes", "no room"] {
-                    heard.note(format!("{:?}", socket.send(text).is_ok()));
+                    log.note(format!("{:?}", socket.send(text).is_ok()));
                 }
             });
-            served.hub.on_message(async |socket: Socket, State(heard): State<Heard>| {
+            served.hub.on_message(async |socket: Socket, State(log): State<EventLog>| {
                 for text in ["one", "two", "one too many"] {
-                    heard.note(format!("{:?}", socket.send(text).is_ok()));
+                    log.note(format!("{:?}", socket.send(text).is_ok()));
                 }
             });
             let ann = served.enter("ann").await;
@@ -466,7 +466,7 @@ async fn the_limits_of_the_send_queue_are_a_setting() {
             assert_eq!((read(&ann).await, read(&ann).await), ("one".into(), "two".into()));
             served.hub.send("end");
             assert_eq!(read(&ann).await, "end");
-            assert_eq!(heard(served).take(5).await, ["true", "false", "true", "true", "false"]);
+            assert_eq!(log(served).take(5).await, ["true", "false", "true", "true", "false"]);
         },
     )
     .await;
@@ -570,7 +570,7 @@ async fn middleware_rejects_with_1008_or_its_own_code_and_no_handler_is_called()
             assert_eq!(refused.ending().unwrap().received.unwrap().reason, reason);
         }
         let ann = served.dial("key=good&id=ann").await;
-        assert_eq!(heard(served).take(1).await, ["ann connect"]);
+        assert_eq!(log(served).take(1).await, ["ann connect"]);
         let stats = served.hub.stats();
         assert_eq!((stats.sockets, stats.connected, stats.rejected), (1, 1, 4));
         drop(ann);

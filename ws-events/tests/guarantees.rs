@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::{Heard, PATIENCE, apart, apart_async, enter, read, read_all, until_end, wait_until};
+use support::{
+    EventLog, TIMEOUT, enter, read, read_all, read_until_end, run_in_thread, run_in_thread_async,
+    wait_until,
+};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use ws_core::{Agreed, Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
@@ -51,7 +54,7 @@ async fn a_union_of_rooms_reaches_each_member_once_without_exceptions() {
         &["e+z"],
     ];
     for (client, expected) in clients.iter().zip(expected) {
-        assert_eq!(until_end(client).await, expected);
+        assert_eq!(read_until_end(client).await, expected);
     }
 }
 
@@ -68,7 +71,7 @@ async fn a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before
     assert!(hub.rooms().is_empty());
     socket.send("end").unwrap();
     let expected: Vec<_> = (0..200).map(|n| n.to_string()).collect();
-    assert_eq!(until_end(&client).await, expected);
+    assert_eq!(read_until_end(&client).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -104,7 +107,7 @@ async fn all_members_of_a_room_get_several_senders_in_one_order() {
         .collect();
     let collecting: Vec<_> = clients
         .into_iter()
-        .map(|client| tokio::spawn(async move { until_end(&client).await }))
+        .map(|client| tokio::spawn(async move { read_until_end(&client).await }))
         .collect();
     tokio::task::spawn_blocking(|| senders.into_iter().for_each(|sender| sender.join().unwrap()))
         .await
@@ -112,7 +115,7 @@ async fn all_members_of_a_room_get_several_senders_in_one_order() {
     hub.send("end");
     let mut orders = Vec::new();
     for client in collecting {
-        orders.push(timeout(PATIENCE, client).await.unwrap().unwrap());
+        orders.push(timeout(TIMEOUT, client).await.unwrap().unwrap());
     }
     for order in &orders {
         assert_eq!(order.len(), SENDERS * EACH);
@@ -141,7 +144,7 @@ async fn messages_to_one_socket_arrive_in_order_by_each_call() {
     }
     socket.send("end").unwrap();
     let expected: Vec<_> = (0..900).map(|n| n.to_string()).collect();
-    assert_eq!(until_end(&client).await, expected);
+    assert_eq!(read_until_end(&client).await, expected);
 }
 
 #[tokio::test]
@@ -175,9 +178,9 @@ async fn handlers_of_one_socket_run_in_sequence_and_of_several_concurrently() {
 
 #[tokio::test]
 async fn while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_is_noticed() {
-    let hub = Hub::builder().state(Semaphore::new(0)).state(Heard::default()).build();
+    let hub = Hub::builder().state(Semaphore::new(0)).state(EventLog::default()).build();
     hub.on_message(async |State(go): State<Semaphore>| go.acquire().await.unwrap().forget());
-    hub.on_disconnect(async |State(heard): State<Heard>| heard.note("disconnect"));
+    hub.on_disconnect(async |State(log): State<EventLog>| log.note("disconnect"));
     let (socket, client) = enter(&hub, "a").await;
     client.write("work").await.unwrap();
     client.ping().await.unwrap();
@@ -186,9 +189,9 @@ async fn while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_i
     client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
     wait_until(|| !socket.is_alive()).await;
     // `disconnect` is handled when the handler has returned.
-    assert!(hub.socket("a").is_some() && hub.state::<Heard>().unwrap().so_far().is_empty());
+    assert!(hub.socket("a").is_some() && hub.state::<EventLog>().unwrap().so_far().is_empty());
     hub.state::<Semaphore>().unwrap().add_permits(1);
-    assert_eq!(hub.state::<Heard>().unwrap().take(1).await, ["disconnect"]);
+    assert_eq!(hub.state::<EventLog>().unwrap().take(1).await, ["disconnect"]);
     wait_until(|| hub.socket("a").is_none()).await;
 }
 
@@ -228,13 +231,13 @@ async fn a_slow_handler_stops_its_peer_and_reads_little_ahead() {
 
 #[tokio::test]
 async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attributes() {
-    let hub = Hub::builder().envelope().state(Heard::default()).build();
+    let hub = Hub::builder().envelope().state(EventLog::default()).build();
     for event in [Event::Connect, Event::Message, Event::Close, Event::Error] {
-        hub.on(event, async |event: EventPayload, State(heard): State<Heard>| {
-            heard.note(event.name());
+        hub.on(event, async |event: EventPayload, State(log): State<EventLog>| {
+            log.note(event.name());
         });
     }
-    hub.on_any(async |event: Event, State(heard): State<Heard>| heard.note(event));
+    hub.on_any(async |event: Event, State(log): State<EventLog>| log.note(event));
     hub.on_connect(async |socket: Socket| {
         // Other tasks run meanwhile; messages of the peer wait.
         for _ in 0..100 {
@@ -243,14 +246,14 @@ async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attribu
         socket.attributes().set("n", 1_u8);
         socket.join("room")
     });
-    hub.on_disconnect(async |socket: Socket, State(heard): State<Heard>| {
+    hub.on_disconnect(async |socket: Socket, State(log): State<EventLog>| {
         let there = (socket.is_in("room"), socket.attributes().named::<u8>("n"));
-        heard.note(format!("disconnect {there:?} {}", socket.hub().to("room").count()));
+        log.note(format!("disconnect {there:?} {}", socket.hub().to("room").count()));
     });
-    hub.on_room_leave(async |socket: Socket, Room(room): Room, State(heard): State<Heard>| {
-        heard.note(format!("leaves {room} {}", socket.is_in(&*room)));
+    hub.on_room_leave(async |socket: Socket, Room(room): Room, State(log): State<EventLog>| {
+        log.note(format!("leaves {room} {}", socket.is_in(&*room)));
     });
-    let heard = hub.state::<Heard>().unwrap();
+    let log = hub.state::<EventLog>().unwrap();
     for by_us in [false, true] {
         let (client, server) = pair();
         client.write(r#"{"event":"early"}"#).await.unwrap();
@@ -258,7 +261,7 @@ async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attribu
         client.write(Message::binary("binary")).await.unwrap();
         let serving = tokio::spawn(hub.handler()(server));
         let mut expected = vec!["connect", "early", "error", "message"];
-        assert_eq!(heard.take(4).await, expected);
+        assert_eq!(log.take(4).await, expected);
         if by_us {
             hub.close_all(StatusCode::NORMAL_CLOSURE, "").unwrap();
             read_all(&client).await;
@@ -267,9 +270,9 @@ async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attribu
             client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
             expected = vec![];
         }
-        timeout(PATIENCE, serving).await.unwrap().unwrap();
+        timeout(TIMEOUT, serving).await.unwrap().unwrap();
         expected.extend(["disconnect (true, Some(1)) 1", "leaves room false"]);
-        assert_eq!(heard.take(expected.len()).await, expected);
+        assert_eq!(log.take(expected.len()).await, expected);
     }
     assert!(hub.is_empty() && hub.rooms().is_empty());
 }
@@ -289,15 +292,15 @@ async fn messages_of_a_connect_handler_are_delivered_before_it_returns() {
     });
     let (client, server) = pair();
     tokio::spawn(hub.handler()(server));
-    assert_eq!(until_end(&client).await.len(), 10_000);
+    assert_eq!(read_until_end(&client).await.len(), 10_000);
 }
 
 #[tokio::test]
 async fn a_socket_whose_task_is_dropped_leaves_the_hub_and_disconnects_once() {
-    let hub = Hub::builder().state(Heard::default()).build();
+    let hub = Hub::builder().state(EventLog::default()).build();
     hub.on_disconnect(
-        async |reason: DisconnectReason, socket: Socket, State(heard): State<Heard>| {
-            heard.note(format!("{reason:?} {}", socket.is_in("room")));
+        async |reason: DisconnectReason, socket: Socket, State(log): State<EventLog>| {
+            log.note(format!("{reason:?} {}", socket.is_in("room")));
         },
     );
     let (client, server) = pair();
@@ -306,13 +309,13 @@ async fn a_socket_whose_task_is_dropped_leaves_the_hub_and_disconnects_once() {
     let socket = hub.everyone().sockets().remove(0);
     socket.join("room").unwrap();
     serving.abort();
-    assert_eq!(hub.state::<Heard>().unwrap().take(1).await, ["Dropped true"]);
+    assert_eq!(hub.state::<EventLog>().unwrap().take(1).await, ["Dropped true"]);
     wait_until(|| hub.is_empty()).await;
-    assert!(hub.state::<Heard>().unwrap().so_far().is_empty());
+    assert!(hub.state::<EventLog>().unwrap().so_far().is_empty());
     assert_eq!(read_all(&client).await.1, Some(1001));
     assert!(hub.rooms().is_empty());
     assert!(socket.join("room").is_err());
-    assert_eq!(hub.drain(PATIENCE).await.remaining, 0);
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,7 +332,7 @@ async fn every_message_is_counted_when_the_transport_fails() {
             socket.send(format!("{n}")).unwrap();
         }
     });
-    timeout(PATIENCE, hub.serve(conn)).await.unwrap();
+    timeout(TIMEOUT, hub.serve(conn)).await.unwrap();
     let stats = hub.stats();
     assert_eq!((stats.queued, stats.written, stats.waiting()), (5, 5, 0), "{stats:?}");
 }
@@ -523,7 +526,7 @@ async fn check_removed(event: &str, remove: fn(&Hub, ListenerId, &str) -> bool) 
         async {}
     });
     let event = event.to_owned();
-    assert!(apart(move || remove(&hub, id, &event)).await);
+    assert!(run_in_thread(move || remove(&hub, id, &event)).await);
 }
 
 #[tokio::test]
@@ -536,7 +539,7 @@ async fn a_value_in_a_removed_handler_may_use_the_hub_when_dropped() {
 
 #[tokio::test]
 async fn an_attribute_of_the_connection_may_use_the_socket_when_dropped() {
-    apart_async(async || {
+    run_in_thread_async(async || {
         let hub = Hub::new();
         let (socket, client) = enter(&hub, "a").await;
         let (asked, conn) = (socket.clone(), socket.conn().unwrap());
@@ -561,7 +564,7 @@ async fn sockets_of_a_broadcast_join_leave_and_close_together() {
     assert_eq!(read_all(&two).await.1, Some(1008));
     wait_until(|| hub.len() == 1).await;
     assert_eq!(hub.to("y").send("end").queued, 1);
-    assert!(until_end(&one).await.is_empty());
+    assert!(read_until_end(&one).await.is_empty());
 }
 
 #[tokio::test]
@@ -572,8 +575,8 @@ async fn events_and_messages_alternate() {
     hub.on_message(async |socket: Socket, message: Message| socket.send(message));
     let (socket, client) = enter(&hub, "a").await;
     assert!(socket.fire("again", ""));
-    client.write("heard").await.unwrap();
-    assert_eq!(read(&client).await, "heard");
+    client.write("log").await.unwrap();
+    assert_eq!(read(&client).await, "log");
     hub.off_all("again");
 }
 
@@ -584,7 +587,7 @@ async fn events_for_a_handler_that_hangs_are_bounded() {
     let (socket, _client) = enter(&hub, "a").await;
     let fired = (0..5000).filter(|_| socket.fire("hang", "")).count();
     assert!((1024..=1026).contains(&fired), "{fired}");
-    assert!(!socket.fire("nobody hears this", ""));
+    assert!(!socket.fire("without a handler", ""));
 }
 
 #[tokio::test]
@@ -601,26 +604,26 @@ async fn a_broadcast_to_ids_reaches_the_sockets_that_have_them_when_it_is_sent()
     c.set_id("b").unwrap();
     assert_eq!((target.count(), target.except("b").count()), (1, 0));
     hub.send("end");
-    assert_eq!(until_end(&one).await, ["to a", "to a and the room"]);
-    assert_eq!(until_end(&other).await, ["to a and the room"]);
+    assert_eq!(read_until_end(&one).await, ["to a", "to a and the room"]);
+    assert_eq!(read_until_end(&other).await, ["to a and the room"]);
 }
 
 #[tokio::test]
 async fn names_of_own_events_are_these_events_and_a_peer_cannot_send_them() {
-    let hub = Hub::builder().envelope().state(Heard::default()).build();
-    hub.on("room_join", async |State(heard): State<Heard>| heard.note("room_join"));
-    hub.on("room_leave", async |State(heard): State<Heard>| heard.note("room_leave"));
-    hub.on_error(async |error: EventError, State(heard): State<Heard>| {
-        heard.note(matches!(error, EventError::Malformed(_)));
+    let hub = Hub::builder().envelope().state(EventLog::default()).build();
+    hub.on("room_join", async |State(log): State<EventLog>| log.note("room_join"));
+    hub.on("room_leave", async |State(log): State<EventLog>| log.note("room_leave"));
+    hub.on_error(async |error: EventError, State(log): State<EventLog>| {
+        log.note(matches!(error, EventError::Malformed(_)));
     });
     let (socket, client) = enter(&hub, "a").await;
-    let heard = hub.state::<Heard>().unwrap();
+    let log = hub.state::<EventLog>().unwrap();
     socket.join("x").unwrap();
     socket.leave("x");
-    assert_eq!(heard.take(2).await, ["room_join", "room_leave"]);
+    assert_eq!(log.take(2).await, ["room_join", "room_leave"]);
     for name in ["room_join", "room_leave"] {
         client.write(format!(r#"{{"event":"{name}"}}"#)).await.unwrap();
-        assert_eq!(heard.take(1).await, ["true"]);
+        assert_eq!(log.take(1).await, ["true"]);
         assert!(hub.emit(name, "").is_err());
     }
 }
@@ -648,21 +651,21 @@ async fn middleware_that_panics_rejects_with_1011_and_the_hub_continues() {
     let (client, server) = pair();
     let serving = tokio::spawn(hub.handler()(server));
     assert_eq!(read_all(&client).await, (vec![], Some(1011)));
-    timeout(PATIENCE, serving).await.unwrap().unwrap();
+    timeout(TIMEOUT, serving).await.unwrap().unwrap();
     assert_eq!((hub.stats().rejected, hub.stats().connected), (1, 0));
-    assert_eq!(hub.drain(PATIENCE).await.remaining, 0);
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn keepalive_detects_a_silent_peer() {
-    let hub = Hub::builder().state(Heard::default()).build();
-    hub.on_disconnect(async |reason: DisconnectReason, State(heard): State<Heard>| {
-        heard.note(format!("{:?}", matches!(reason, DisconnectReason::Lost(_))));
+    let hub = Hub::builder().state(EventLog::default()).build();
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(format!("{:?}", matches!(reason, DisconnectReason::Lost(_))));
     });
     let keepalive = Keepalive::every(Duration::from_secs(10));
     let (_silent, server) = pair_with(Config::new(), Config::new().keepalive(keepalive));
     let started = Instant::now();
     hub.serve(server).await;
-    assert_eq!(hub.state::<Heard>().unwrap().so_far(), ["true"]);
+    assert_eq!(hub.state::<EventLog>().unwrap().so_far(), ["true"]);
     assert!(started.elapsed() <= Duration::from_secs(30), "{:?}", started.elapsed());
 }

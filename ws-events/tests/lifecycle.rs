@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use support::{Heard, PATIENCE, enter, read_all, wait_until};
+use support::{EventLog, TIMEOUT, enter, read_all, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Config, Conn, Message, StatusCode, pair, pair_with};
@@ -18,18 +18,18 @@ use ws_events::{
 
 /// A hub that notes rooms, custom events and the end. Handlers can wait for its permits.
 fn listening() -> Hub {
-    let hub = Hub::builder().state(Heard::default()).state(Semaphore::new(0)).build();
+    let hub = Hub::builder().state(EventLog::default()).state(Semaphore::new(0)).build();
     for event in [Event::RoomJoin, Event::RoomLeave] {
-        hub.on(event, async |event: Event, Room(room): Room, State(heard): State<Heard>| {
-            heard.note(format!("{event} {room}"));
+        hub.on(event, async |event: Event, Room(room): Room, State(log): State<EventLog>| {
+            log.note(format!("{event} {room}"));
         });
     }
-    hub.on_any(async |event: EventPayload, State(heard): State<Heard>| heard.note(event.name()));
-    hub.on_disconnect(async |State(heard): State<Heard>| heard.note("disconnect"));
+    hub.on_any(async |event: EventPayload, State(log): State<EventLog>| log.note(event.name()));
+    hub.on_disconnect(async |State(log): State<EventLog>| log.note("disconnect"));
     hub
 }
 
-fn heard(hub: &Hub) -> Arc<Heard> {
+fn log(hub: &Hub) -> Arc<EventLog> {
     hub.state().unwrap()
 }
 
@@ -66,7 +66,7 @@ async fn events_that_are_queued_when_the_peer_closes_are_handled_before_disconne
         "disconnect",
         "room_leave stays",
     ];
-    assert_eq!(heard(&hub).take(expected.len()).await, expected);
+    assert_eq!(log(&hub).take(expected.len()).await, expected);
     wait_until(|| hub.is_empty()).await;
     assert!(!socket.fire("custom", ""));
 }
@@ -80,10 +80,10 @@ async fn rooms_that_disconnect_handlers_join_and_leave_cause_events() {
     });
     let (socket, client) = enter(&hub, "a").await;
     socket.join("early").unwrap();
-    assert_eq!(heard(&hub).take(1).await, ["room_join early"]);
+    assert_eq!(log(&hub).take(1).await, ["room_join early"]);
     client.close_now();
     let expected = ["disconnect", "room_leave early", "room_join late", "room_leave late"];
-    assert_eq!(heard(&hub).take(expected.len()).await, expected);
+    assert_eq!(log(&hub).take(expected.len()).await, expected);
     assert!(hub.rooms().is_empty());
 }
 
@@ -100,7 +100,7 @@ async fn a_flood_of_pings_does_not_drop_room_events() {
     assert!(!socket.fire("custom", ""), "the queue is not full");
     socket.join("x").unwrap();
     go_on(&hub);
-    assert_eq!(heard(&hub).take(1).await, ["room_join x"]);
+    assert_eq!(log(&hub).take(1).await, ["room_join x"]);
 }
 
 #[tokio::test]
@@ -122,21 +122,21 @@ async fn a_task_that_is_dropped_while_it_disconnects_is_continued_by_another() {
     wait_until(|| hub.len() == 1).await;
     hub.everyone().join("x");
     client.close_now();
-    assert_eq!(heard(&hub).take(2).await, ["room_join x", "disconnect"]);
+    assert_eq!(log(&hub).take(2).await, ["room_join x", "disconnect"]);
     serving.abort();
     assert!(serving.await.unwrap_err().is_cancelled());
     go_on(&hub);
-    assert_eq!(heard(&hub).take(1).await, ["room_leave x"]);
+    assert_eq!(log(&hub).take(1).await, ["room_leave x"]);
     wait_until(|| hub.is_empty()).await;
-    assert_eq!(hub.drain(PATIENCE).await.remaining, 0);
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
 }
 
 #[tokio::test]
 async fn events_that_are_queued_when_a_task_is_dropped_are_handled() {
     let hub = listening();
     hub.on_message(wait);
-    hub.on_disconnect(async |reason: DisconnectReason, State(heard): State<Heard>| {
-        heard.note(format!("{reason:?}"));
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(format!("{reason:?}"));
     });
     let (client, server) = pair();
     let serving = tokio::spawn(hub.handler()(server));
@@ -148,7 +148,7 @@ async fn events_that_are_queued_when_a_task_is_dropped_are_handled() {
     assert!(socket.fire("custom", ""));
     serving.abort();
     let expected = ["room_join x", "custom", "disconnect", "Dropped", "room_leave x"];
-    assert_eq!(heard(&hub).take(expected.len()).await, expected);
+    assert_eq!(log(&hub).take(expected.len()).await, expected);
 }
 
 #[tokio::test]
@@ -238,9 +238,9 @@ async fn a_drain_rejects_connections_in_middleware() {
     tokio::task::yield_now().await;
     let drained = tokio::spawn({
         let hub = hub.clone();
-        async move { hub.drain(PATIENCE).await }
+        async move { hub.drain(TIMEOUT).await }
     });
-    assert_eq!(timeout(PATIENCE / 2, read_all(&client)).await.unwrap(), (vec![], Some(1001)));
+    assert_eq!(timeout(TIMEOUT / 2, read_all(&client)).await.unwrap(), (vec![], Some(1001)));
     let drained = drained.await.unwrap();
     assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
     assert_eq!((hub.stats().connected, hub.stats().rejected), (0, 1));
@@ -252,7 +252,7 @@ async fn a_connection_that_middleware_accepts_during_a_drain_is_rejected() {
     // The drain begins before middleware accepts the connection.
     hub.middleware(async |socket: Socket| {
         let hub = socket.hub();
-        tokio::spawn(async move { hub.drain(PATIENCE).await });
+        tokio::spawn(async move { hub.drain(TIMEOUT).await });
         while !socket.hub().is_draining() {
             tokio::task::yield_now().await;
         }
@@ -278,7 +278,7 @@ async fn a_drain_counts_rejected_peers_that_do_not_answer() {
     let drained = hub.drain(Duration::from_secs(1)).await;
     assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 1));
     drop(silent);
-    let drained = hub.drain(PATIENCE).await;
+    let drained = hub.drain(TIMEOUT).await;
     assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
 }
 
@@ -295,7 +295,7 @@ async fn a_drain_aborts_late_sockets_and_counts_hanging_handlers() {
     assert_eq!((drained.notified, drained.aborted, drained.remaining), (2, 2, 1));
     assert!(hub.socket("silent").is_none() && hub.socket("hanging").is_some());
     go_on(&hub);
-    let drained = hub.drain(PATIENCE).await;
+    let drained = hub.drain(TIMEOUT).await;
     assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
     drop((silent, hanging));
 }
@@ -316,9 +316,9 @@ async fn a_socket_that_joins_rooms_while_it_disconnects_is_in_none_and_each_join
         wait_until(|| hub.is_empty() && hub.socket("a").is_none()).await;
         joining.join().unwrap();
         assert!(hub.rooms().is_empty());
-        wait_until(|| heard(&hub).so_far().len() % 2 == 1).await;
-        let told = heard(&hub).take(1).await;
-        let rooms: Vec<_> = told.iter().filter(|what| *what != "disconnect").collect();
+        wait_until(|| log(&hub).so_far().len() % 2 == 1).await;
+        let events = log(&hub).take(1).await;
+        let rooms: Vec<_> = events.iter().filter(|what| *what != "disconnect").collect();
         for pair in rooms.chunks(2) {
             assert_eq!(pair, ["room_join room", "room_leave room"]);
         }
@@ -345,7 +345,7 @@ async fn an_attribute_that_panics_when_dropped_does_not_leak_the_socket() {
     let [socket] = &hub.everyone().sockets()[..] else { panic!("one") };
     wait_until(|| socket.attributes().get::<Fuse>().is_some()).await;
     client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
-    assert!(timeout(PATIENCE, serving).await.unwrap().unwrap_err().is_panic());
+    assert!(timeout(TIMEOUT, serving).await.unwrap().unwrap_err().is_panic());
     assert!(hub.is_empty() && hub.socket(socket.id()).is_none() && socket.conn().is_none());
-    assert_eq!(hub.drain(PATIENCE).await.remaining, 0);
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
 }

@@ -134,17 +134,22 @@ mod sync {
             let messages = transport.written.len() - before;
             if messages > 0 && transport.stalls > 0 {
                 transport.stalls -= 1;
-                transport.stalled = true;
-                let resumed = Arc::clone(&self.0);
-                thread::spawn(move || {
-                    let mut transport = resumed.lock();
-                    transport.stalled = false;
-                    let writers = std::mem::take(&mut transport.writers);
-                    drop(transport);
-                    writers.into_iter().for_each(Waker::wake);
-                });
+                self.stall(&mut transport);
             }
             Poll::Ready(Batch { messages, flushed: !transport.stalled })
+        }
+
+        /// Fills the transport, until a thread has taken all.
+        pub(crate) fn stall(&self, transport: &mut Transport) {
+            transport.stalled = true;
+            let conn = self.clone();
+            thread::spawn(move || {
+                let mut transport = conn.0.lock();
+                transport.stalled = false;
+                let writers = std::mem::take(&mut transport.writers);
+                drop(transport);
+                writers.into_iter().for_each(Waker::wake);
+            });
         }
 
         /// `Err` if the transport is full.
@@ -325,6 +330,10 @@ fn deliver(
             shuttle::future::spawn(async move { run_writer(&*socket, &socket.conn).await })
         })
         .collect();
+    if stalls > 0 {
+        // The application has written to one connection directly.
+        sockets[0].conn.stall(&mut sockets[0].conn.transport());
+    }
     let senders: Vec<_> = (0..2)
         .map(|sender| {
             let sockets = sockets.clone();
@@ -332,6 +341,9 @@ fn deliver(
         })
         .collect();
     senders.into_iter().for_each(|sender| sender.join().unwrap());
+    while shared.counters.stats().waiting() > 0 {
+        thread::yield_now();
+    }
     for (socket, writer) in sockets.iter().zip(writers) {
         socket.queue.close(close_command());
         assert!(block_on(writer).unwrap().is_some());

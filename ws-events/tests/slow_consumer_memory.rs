@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use support::{Heard, PATIENCE, resident, wait_until};
+use support::{EventLog, TIMEOUT, resident, wait_until};
 use tokio::time::timeout;
 use ws_core::{Config, Message, pair_with};
 use ws_events::{DisconnectReason, Hub, SendQueueLimits, State};
@@ -31,10 +31,10 @@ fn message(n: usize) -> Message {
 async fn run(stalling: usize) -> usize {
     let hub = Hub::builder()
         .send_queue(SendQueueLimits::new().bytes(LIMIT))
-        .state(Heard::default())
+        .state(EventLog::default())
         .build();
-    hub.on_disconnect(async |reason: DisconnectReason, State(heard): State<Heard>| {
-        heard.note(matches!(reason, DisconnectReason::SlowConsumer { .. }));
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(matches!(reason, DisconnectReason::SlowConsumer { .. }));
     });
     let server = Config::new().close_timeout(Duration::from_secs(1));
     let (mut stalled, mut readers) = (Vec::new(), Vec::new());
@@ -48,7 +48,7 @@ async fn run(stalling: usize) -> usize {
             let have_read = Arc::clone(&have_read);
             readers.push(tokio::spawn(async move {
                 for n in 0..MESSAGES {
-                    let read = timeout(PATIENCE, client.read()).await.unwrap().unwrap();
+                    let read = timeout(TIMEOUT, client.read()).await.unwrap().unwrap();
                     assert_eq!(read.as_text().unwrap()[..8].parse(), Ok(n));
                     have_read.fetch_add(1, Relaxed);
                 }
@@ -66,10 +66,10 @@ async fn run(stalling: usize) -> usize {
     }
     let mut clients = Vec::new();
     for reader in readers {
-        clients.push(timeout(PATIENCE, reader).await.unwrap().unwrap());
+        clients.push(timeout(TIMEOUT, reader).await.unwrap().unwrap());
     }
-    let heard = hub.state::<Heard>().unwrap();
-    assert_eq!(heard.take(stalling).await, vec!["true"; stalling]);
+    let log = hub.state::<EventLog>().unwrap();
+    assert_eq!(log.take(stalling).await, vec!["true"; stalling]);
     wait_until(|| hub.len() == MEMBERS - stalling).await;
     let stats = hub.stats();
     assert_eq!((stats.slow_consumers, stats.dropped), (stalling as u64, 0), "{stats:?}");

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use support::{PATIENCE, read, read_all, wait_until};
+use support::{TIMEOUT, read, read_all, wait_until};
 use tokio::time::timeout;
 use ws_core::{Config, Conn, Message, MessageType, StatusCode, pair_with};
 use ws_events::{
     Delivery, DisconnectReason, EmitError, Hub, Overflow, SendQueueLimits, Socket, State,
 };
 
-use crate::support::Heard;
+use crate::support::EventLog;
 
 /// The transport and the connection of a peer that does not read hold fewer messages of [`long`].
 const HELD: usize = 20;
@@ -31,9 +31,9 @@ fn number(message: &Message) -> usize {
 }
 
 fn hub_with(limits: SendQueueLimits) -> Hub {
-    let hub = Hub::builder().send_queue(limits).state(Heard::default()).build();
-    hub.on_disconnect(async |reason: DisconnectReason, State(heard): State<Heard>| {
-        heard.note(match reason {
+    let hub = Hub::builder().send_queue(limits).state(EventLog::default()).build();
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(match reason {
             DisconnectReason::SlowConsumer { queued, .. } => format!("slow {queued}"),
             other => format!("{other:?}"),
         });
@@ -84,8 +84,8 @@ async fn disconnect_discards_the_queue_and_closes_with_its_code() {
         assert_eq!(ended, Some(code.as_u16()));
         assert_eq!(client.ending().unwrap().received.unwrap().reason, "slow consumer");
         assert!(messages.iter().map(number).eq(0..messages.len()));
-        let heard = hub.state::<Heard>().unwrap().take(1).await;
-        assert_eq!(heard, [format!("slow {waiting}")]);
+        let log = hub.state::<EventLog>().unwrap().take(1).await;
+        assert_eq!(log, [format!("slow {waiting}")]);
         let stats = hub.stats();
         assert_eq!((stats.slow_consumers, stats.waiting()), (1, 0));
         assert_eq!(stats.queued, stats.written + stats.discarded);
@@ -99,7 +99,7 @@ async fn a_peer_that_never_reads_is_aborted_within_the_close_timeout() {
     let sent = fill(&socket, &SendQueueLimits::new(), 8).await;
     let started = tokio::time::Instant::now();
     assert!(socket.send(long(sent)).is_err());
-    assert!(hub.state::<Heard>().unwrap().take(1).await[0].starts_with("slow"));
+    assert!(hub.state::<EventLog>().unwrap().take(1).await[0].starts_with("slow"));
     // The `close_timeout` of `enter`.
     assert_eq!(started.elapsed().as_secs(), 2);
     wait_until(|| hub.is_empty()).await;
@@ -126,7 +126,7 @@ async fn a_pong_overtakes_the_queue_of_a_slow_peer() {
         read.fetch_add(1, SeqCst);
         tokio::task::yield_now().await;
     }
-    timeout(PATIENCE, pinging).await.unwrap().unwrap().unwrap();
+    timeout(TIMEOUT, pinging).await.unwrap().unwrap().unwrap();
     // After the messages in the transport, and before those in the send queue.
     let before = at_pong.load(SeqCst);
     assert!(before <= sent - 20, "{before} of {sent}");
@@ -188,7 +188,7 @@ async fn bytes_are_limited_and_a_single_message_may_be_larger() {
 
 #[tokio::test]
 async fn block_waits_for_room_in_send_wait_and_a_broadcast_never_waits() {
-    let limits = SendQueueLimits::new().messages(8).overflow(Overflow::Block(PATIENCE));
+    let limits = SendQueueLimits::new().messages(8).overflow(Overflow::Block(TIMEOUT));
     let hub = hub_with(limits.clone());
     let (socket, client) = enter(&hub).await;
     let sent = fill(&socket, &limits, 8).await;
@@ -203,7 +203,7 @@ async fn block_waits_for_room_in_send_wait_and_a_broadcast_never_waits() {
         }
     });
     for n in 0..sent + 50 {
-        let message = timeout(PATIENCE, client.read()).await.unwrap().unwrap();
+        let message = timeout(TIMEOUT, client.read()).await.unwrap().unwrap();
         assert_eq!(number(&message), n);
     }
     waiting.await.unwrap();
@@ -308,7 +308,7 @@ async fn stalled_peers_are_closed_and_others_get_everything_in_order() {
         wait_until(|| reading.iter().all(|socket| socket.stats().bytes < limit / 2)).await;
     }
     for reader in readers {
-        timeout(PATIENCE, reader).await.unwrap().unwrap();
+        timeout(TIMEOUT, reader).await.unwrap().unwrap();
     }
     assert!(stalled.iter().all(|(socket, _)| !socket.is_alive()));
     assert_eq!(hub.stats().slow_consumers, STALLED as u64);
@@ -334,7 +334,7 @@ async fn check_closed_while_the_application_writes(write: impl AsyncFn(&Conn)) {
         (8, 0)
     );
     assert!(matches!(socket.send("one more"), Err(EmitError::SlowConsumer)));
-    assert_eq!(hub.state::<Heard>().unwrap().take(1).await, ["slow 8"]);
+    assert_eq!(hub.state::<EventLog>().unwrap().take(1).await, ["slow 8"]);
     wait_until(|| hub.is_empty()).await;
     drop(client);
 }
@@ -365,7 +365,7 @@ impl Wake for NoWake {
 
 #[tokio::test]
 async fn a_dropped_wait_leaks_nothing() {
-    let limits = SendQueueLimits::new().messages(1).overflow(Overflow::Block(PATIENCE));
+    let limits = SendQueueLimits::new().messages(1).overflow(Overflow::Block(TIMEOUT));
     let hub = hub_with(limits.clone());
     let (socket, _client) = enter(&hub).await;
     fill(&socket, &limits, 1).await;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use support::{PATIENCE, resident};
+use support::{TIMEOUT, resident};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use ws_core::{Conn, StatusCode, pair};
@@ -42,14 +42,14 @@ async fn client(conn: Conn, seed: u64) -> u64 {
     }
     match random.random_range(0..3) {
         0 => conn.close_now(),
-        1 => _ = timeout(PATIENCE, conn.close(StatusCode::NORMAL_CLOSURE, "")).await,
+        1 => _ = timeout(TIMEOUT, conn.close(StatusCode::NORMAL_CLOSURE, "")).await,
         _ => {}
     }
     got
 }
 
 /// Carries out the command of a client.
-async fn obey(socket: Socket, text: String) {
+async fn run_command(socket: Socket, text: String) {
     let words: Vec<_> = text.split(' ').collect();
     let [word, room, step] = words[..] else { return };
     match word {
@@ -70,7 +70,7 @@ async fn a_hub_neither_loses_messages_nor_leaks() {
         None => (100, Duration::from_secs(3)),
     };
     let hub = Hub::builder().send_queue(SendQueueLimits::new().messages(64)).build();
-    hub.on_message(obey);
+    hub.on_message(run_command);
     let (mut clients, mut tasks) = (JoinSet::new(), JoinSet::new());
     let (started, mut seed, mut got) = (Instant::now(), 0, 0);
     let mut early = None;
@@ -91,7 +91,7 @@ async fn a_hub_neither_loses_messages_nor_leaks() {
     while let Some(done) = clients.join_next().await {
         got += done.unwrap();
     }
-    while let Some(done) = timeout(PATIENCE, tasks.join_next()).await.unwrap() {
+    while let Some(done) = timeout(TIMEOUT, tasks.join_next()).await.unwrap() {
         done.unwrap();
     }
     let stats = hub.stats();
@@ -100,7 +100,7 @@ async fn a_hub_neither_loses_messages_nor_leaks() {
     assert_eq!(stats.queued, stats.written + stats.dropped + stats.discarded, "{stats:?}");
     assert_eq!((stats.connected, stats.disconnected), (seed, seed));
     assert!(got <= stats.written);
-    assert_eq!(hub.drain(PATIENCE).await.remaining, 0);
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
     if seconds.is_some() {
         let early = early.unwrap();
         assert!(late < early + early / 10, "{early} bytes, and later {late}");

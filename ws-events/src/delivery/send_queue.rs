@@ -3,6 +3,8 @@
 //! A bounded queue of messages to send, a queue of events for the handlers, and the command to
 //! close, behind one lock that is held for some tens of nanoseconds. A caller wakes the
 //! [`Wakeup`] that it gets, and drops what was removed, after the lock is released.
+//!
+//! Longer than 400 lines because the states and the storage of the queue are read with it.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};

@@ -1,4 +1,6 @@
 //! What can an application do with one socket, and what does a socket consist of?
+//!
+//! Longer than 400 lines because the public handle and the state behind it are read together.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -29,7 +29,7 @@ use ws_events::{ConnectRejection, Hub, Socket};
 use ws_server_axum::WebSocketUpgrade;
 
 /// The timeout of each wait in a test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Adapter {
@@ -103,7 +103,7 @@ impl Served {
     pub(crate) async fn dial(&self, query: &str) -> Conn {
         let io = TcpStream::connect(self.addr).await.unwrap();
         let dial = Dial::new(format!("ws://{}/here?{query}", self.addr)).header("cookie", "a=b");
-        timeout(PATIENCE, dial.connect_over(io)).await.unwrap().unwrap()
+        timeout(TIMEOUT, dial.connect_over(io)).await.unwrap().unwrap()
     }
 
     /// A client that is connected with this id.
@@ -138,14 +138,14 @@ pub(crate) async fn on_each_adapter(hub: impl Fn() -> Hub, test: impl AsyncFn(&S
     for adapter in ADAPTERS {
         println!("{adapter:?}");
         let hub = hub();
-        hub.middleware(name_it);
+        hub.middleware(set_id_from_query);
         let served = Served::new(&hub, adapter).await;
-        timeout(PATIENCE, test(&served)).await.unwrap();
+        timeout(TIMEOUT, test(&served)).await.unwrap();
     }
 }
 
 /// Middleware that sets the id from the query of the request.
-pub(crate) async fn name_it(socket: Socket) -> Result<(), ConnectRejection> {
+pub(crate) async fn set_id_from_query(socket: Socket) -> Result<(), ConnectRejection> {
     let request = socket.request().unwrap();
     if let Some(id) = request.query("id") {
         socket.set_id(&*id).map_err(|error| ConnectRejection::new(error.to_string()))?;
@@ -166,7 +166,7 @@ pub(crate) async fn enter(hub: &Hub, id: &str) -> (Socket, Conn) {
 }
 
 /// The texts that a client reads before `end`.
-pub(crate) async fn until_end(client: &Conn) -> Vec<String> {
+pub(crate) async fn read_until_end(client: &Conn) -> Vec<String> {
     let mut texts = Vec::new();
     loop {
         match read(client).await {
@@ -177,30 +177,35 @@ pub(crate) async fn until_end(client: &Conn) -> Vec<String> {
 }
 
 /// Lets other tasks run until the condition holds.
-pub(crate) async fn wait_until(mut so: impl FnMut() -> bool) {
+pub(crate) async fn wait_until(mut condition: impl FnMut() -> bool) {
     let waiting = async {
-        while !so() {
+        while !condition() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, waiting).await.unwrap();
+    timeout(TIMEOUT, waiting).await.unwrap();
 }
 
 /// Runs code that may deadlock in a thread of its own, which is abandoned after the timeout.
-pub(crate) async fn apart<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run_in_thread<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let (done, ran) = oneshot::channel();
     std::thread::spawn(move || done.send(run()));
-    timeout(PATIENCE, ran).await.expect("a deadlock").expect("a panic")
+    timeout(TIMEOUT, ran).await.expect("a deadlock").expect("a panic")
 }
 
-/// As [`apart`], with a runtime.
-pub(crate) async fn apart_async<F: Future<Output = ()>>(run: impl FnOnce() -> F + Send + 'static) {
-    apart(|| Builder::new_current_thread().enable_all().build().unwrap().block_on(run())).await;
+/// As [`run_in_thread`], with a runtime.
+pub(crate) async fn run_in_thread_async<F: Future<Output = ()>>(
+    run: impl FnOnce() -> F + Send + 'static,
+) {
+    run_in_thread(|| Builder::new_current_thread().enable_all().build().unwrap().block_on(run()))
+        .await;
 }
 
 /// The next text.
 pub(crate) async fn read(conn: &Conn) -> String {
-    let message = timeout(PATIENCE, conn.read()).await.unwrap().unwrap();
+    let message = timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
     message.as_text().unwrap().to_owned()
 }
 
@@ -208,7 +213,7 @@ pub(crate) async fn read(conn: &Conn) -> String {
 pub(crate) async fn read_all(conn: &Conn) -> (Vec<Message>, Option<u16>) {
     let mut messages = Vec::new();
     loop {
-        match timeout(PATIENCE, conn.read()).await.unwrap() {
+        match timeout(TIMEOUT, conn.read()).await.unwrap() {
             Ok(message) => messages.push(message),
             Err(error) => return (messages, error.close_status().map(|code| code.as_u16())),
         }
@@ -217,9 +222,9 @@ pub(crate) async fn read_all(conn: &Conn) -> (Vec<Message>, Option<u16>) {
 
 /// The events that handlers got, in order.
 #[derive(Clone, Default)]
-pub(crate) struct Heard(Arc<(Mutex<Vec<String>>, Notify)>);
+pub(crate) struct EventLog(Arc<(Mutex<Vec<String>>, Notify)>);
 
-impl Heard {
+impl EventLog {
     pub(crate) fn note(&self, what: impl Display) {
         self.0.0.lock().push(what.to_string());
         self.0.1.notify_waiters();
@@ -237,8 +242,8 @@ impl Heard {
                 more.await;
             }
         };
-        let heard = timeout(PATIENCE, waiting).await;
-        heard.unwrap_or_else(|_| panic!("only {:?} of {count}", self.0.0.lock()))
+        let log = timeout(TIMEOUT, waiting).await;
+        log.unwrap_or_else(|_| panic!("only {:?} of {count}", self.0.0.lock()))
     }
 
     pub(crate) fn so_far(&self) -> Vec<String> {
