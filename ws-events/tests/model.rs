@@ -341,7 +341,7 @@ fn deliver(
         })
         .collect();
     senders.into_iter().for_each(|sender| sender.join().unwrap());
-    while shared.counters.stats().waiting() > 0 {
+    while shared.counters.stats(2, 0).waiting() > 0 {
         thread::yield_now();
     }
     for (socket, writer) in sockets.iter().zip(writers) {
@@ -355,7 +355,7 @@ fn deliver(
         let Some(batch_writer) = next else { break };
         block_on(batch_writer).unwrap();
     }
-    let stats = shared.counters.stats();
+    let stats = shared.counters.stats(2, 0);
     assert_eq!((stats.queued, stats.waiting()), (stats.written + stats.discarded, 0), "{stats:?}");
     sockets
 }
@@ -398,7 +398,7 @@ fn a_slow_consumer_is_closed_and_each_of_its_messages_is_counted() {
             }
         });
         let closed = |socket: &&Arc<TestSocket>| socket.conn.transport().closed == Some(code);
-        let stats = sockets[0].shared.counters.stats();
+        let stats = sockets[0].shared.counters.stats(2, 0);
         assert_eq!(stats.slow_consumers, sockets.iter().filter(closed).count() as u64);
         assert_eq!(stats.refused, stats.slow_consumers);
     });

@@ -464,7 +464,9 @@ impl<T: ByteSize, E> QueueInner<T, E> {
     }
 
     fn take_waiters(&mut self) -> Vec<Waker> {
-        self.waiters.as_mut().map(|waiters| waiters.take()).unwrap_or_default()
+        // A sender that still finds no room registers again.
+        let wakers = self.waiters.as_mut().map(|waiters| std::mem::take(&mut waiters.wakers));
+        wakers.into_iter().flatten().map(|(_, waker)| waker).collect()
     }
 
     #[cold]
@@ -664,11 +666,6 @@ impl Waiters {
         let number = id.0.take()?;
         let at = self.wakers.iter().position(|(other, _)| *other == number)?;
         Some(self.wakers.swap_remove(at).1)
-    }
-
-    /// All wakers. A sender that still finds no room registers again.
-    fn take(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.wakers).into_iter().map(|(_, waker)| waker).collect()
     }
 }
 

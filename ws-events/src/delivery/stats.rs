@@ -72,14 +72,14 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn stats(&self) -> HubStats {
+    pub(crate) fn stats(&self, sockets: usize, rooms: usize) -> HubStats {
         // First those that `waiting` subtracts, so that it is never too small.
         let written = self.written.load(Relaxed);
         let dropped = self.dropped.load(Relaxed);
         let discarded = self.discarded.load(Relaxed);
         HubStats {
-            sockets: 0,
-            rooms: 0,
+            sockets,
+            rooms,
             connected: self.connected.load(Relaxed),
             disconnected: self.disconnected.load(Relaxed),
             rejected: self.rejected.load(Relaxed),

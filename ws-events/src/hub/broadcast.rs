@@ -10,7 +10,7 @@ use ws_core::{Message, Prepared, StatusCode, Unsendable};
 use crate::delivery::enqueue::Enqueuer;
 use crate::delivery::send_queue::{CloseCommand, PushOptions};
 use crate::hub::HubShared;
-use crate::hub::broker::{BrokerSink, EnvelopeHeader, Recipients};
+use crate::hub::broker::{BroadcastHeader, BrokerSink, Recipients};
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::SocketShared;
 use crate::registry::rooms::MemberList;
@@ -59,15 +59,15 @@ impl Broadcast {
     }
 
     /// The recipients of a broadcast from another hub.
-    fn from_header(hub: Hub, header: EnvelopeHeader) -> Self {
-        let EnvelopeHeader { recipients, except_ids, except_rooms, volatile, .. } = header;
+    fn from_header(hub: Hub, header: BroadcastHeader) -> Self {
+        let BroadcastHeader { recipients, except_ids, except_rooms, volatile, .. } = header;
         Self { hub, recipients, except: Vec::new(), except_ids, except_rooms, volatile }
     }
 
     /// The recipients, for other hubs.
-    fn header(&self) -> EnvelopeHeader {
+    fn header(&self) -> BroadcastHeader {
         let excepted = self.except.iter().map(|socket| socket.id().0);
-        EnvelopeHeader {
+        BroadcastHeader {
             origin: self.hub.0.origin,
             recipients: self.recipients.clone(),
             except_ids: excepted.chain(self.except_ids.iter().cloned()).collect(),
@@ -151,7 +151,7 @@ impl Broadcast {
         let delivery = self.deliver(message);
         let broker = &self.hub.0.broker;
         if broker.reaches_other_hubs()
-            && let Err(error) = broker.publish(self.header().seal(message.message()))
+            && let Err(error) = broker.publish(self.header().encode(message.message()))
         {
             tracing::warn!(%error, "a broadcast was not published to other processes");
         }
@@ -212,25 +212,20 @@ impl Broadcast {
 
     /// The present number of sockets.
     pub fn count(&self) -> usize {
-        let rooms = &self.hub.0.rooms;
-        match &self.recipients {
-            Recipients::Everyone if !self.has_exceptions() => self.hub.0.everyone.len(),
-            Recipients::Union { rooms: names, ids }
-                if names.len() == 1 && ids.is_empty() && !self.has_exceptions() =>
-            {
-                let room = names.first().and_then(|name| rooms.find(name));
-                room.map_or(0, |room| room.len())
-            }
-            Recipients::Everyone | Recipients::Union { .. } => {
-                let mut count = 0;
-                self.for_each(|_| count += 1);
-                count
+        let hub = &self.hub.0;
+        if self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty() {
+            match &self.recipients {
+                Recipients::Everyone => return hub.everyone.len(),
+                Recipients::Union { rooms, ids } => {
+                    if let ([name], []) = (rooms.as_slice(), ids.as_slice()) {
+                        return hub.rooms.find(name).map_or(0, |room| room.len());
+                    }
+                }
             }
         }
-    }
-
-    fn has_exceptions(&self) -> bool {
-        !(self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty())
+        let mut count = 0;
+        self.for_each(|_| count += 1);
+        count
     }
 
     /// Calls `visit` with each socket, under the send locks of the rooms.
@@ -319,14 +314,14 @@ fn sort_unique<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
 pub(crate) struct LocalSink(pub(crate) Weak<HubShared>);
 
 impl BrokerSink for LocalSink {
-    fn deliver(&self, envelope: Bytes) {
+    fn deliver(&self, packet: Bytes) {
         let Some(hub) = self.0.upgrade() else { return };
-        match EnvelopeHeader::open(&envelope) {
+        match BroadcastHeader::decode(&packet) {
             Some((header, _)) if header.origin == hub.origin => {}
             Some((header, message)) => {
                 Broadcast::from_header(Hub(hub), header).deliver(&Prepared::new(message));
             }
-            None => tracing::warn!(len = envelope.len(), "an unreadable envelope from the broker"),
+            None => tracing::warn!(len = packet.len(), "an unreadable packet from the broker"),
         }
     }
 }

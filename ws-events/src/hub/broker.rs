@@ -1,9 +1,8 @@
 //! How do broadcasts reach the sockets of other processes?
 //!
-//! A [`Broker`] carries envelopes from one hub to the others, and does not read them. An
-//! envelope is a broadcast: an [`EnvelopeHeader`] with its recipients, and a message. An
-//! envelope from a broker is delivered to the sockets of this process, and never published
-//! again.
+//! A [`Broker`] carries packets from one hub to the others, and does not read them. A packet is
+//! an encoded broadcast: a [`BroadcastHeader`] with its recipients, and a message. A packet from
+//! a broker is delivered to the sockets of this process, and never published again.
 
 use std::sync::Arc;
 
@@ -11,27 +10,27 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use ws_core::{Message, MessageType};
 
-/// Carries envelopes between the hubs of several processes.
+/// Carries packets between the hubs of several processes.
 pub(crate) trait Broker: Send + Sync {
     /// Whether there are other hubs. If not, nothing is published.
     fn reaches_other_hubs(&self) -> bool;
 
-    /// Starts to pass the envelopes of other hubs to `sink`. It does not wait for a network.
+    /// Starts to pass the packets of other hubs to `sink`. It does not wait for a network.
     fn start(&self, sink: Arc<dyn BrokerSink>);
 
-    /// Publishes an envelope, and does not wait for a network: it is queued or refused. It may
+    /// Publishes a packet, and does not wait for a network: it is queued or refused. It may
     /// also be passed back to the hub that published it.
-    fn publish(&self, envelope: Bytes) -> Result<(), BrokerError>;
+    fn publish(&self, packet: Bytes) -> Result<(), BrokerError>;
 }
 
-/// Where a broker puts the envelopes of other hubs.
+/// Where a broker puts the packets of other hubs.
 pub(crate) trait BrokerSink: Send + Sync {
-    /// Delivers an envelope to the sockets of this process. It never waits.
+    /// Delivers a packet to the sockets of this process. It never waits.
     #[cfg_attr(not(test), expect(dead_code, reason = "the only broker has no other hubs"))]
-    fn deliver(&self, envelope: Bytes);
+    fn deliver(&self, packet: Bytes);
 }
 
-/// Why a broker did not take an envelope.
+/// Why a broker did not take a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(not(test), expect(dead_code, reason = "the only broker never fails"))]
 pub(crate) enum BrokerError {
@@ -55,10 +54,10 @@ impl Broker for InProcess {
     }
 }
 
-/// The header of an envelope: the recipients of the message that follows it.
+/// The header of a packet: the recipients of the message that follows it.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub(crate) struct EnvelopeHeader {
-    /// The hub that sent it. It ignores its own envelopes, since it has delivered the message.
+pub(crate) struct BroadcastHeader {
+    /// The hub that sent it. It ignores its own packets, since it has delivered the message.
     pub(crate) origin: u64,
     pub(crate) recipients: Recipients,
     pub(crate) except_ids: Vec<Arc<str>>,
@@ -77,33 +76,33 @@ pub(crate) enum Recipients {
     },
 }
 
-/// The first byte of each envelope. An incompatible change of the format increments it.
+/// The first byte of each packet. An incompatible change of the format increments it.
 const VERSION: u8 = 1;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 
-impl EnvelopeHeader {
-    /// Makes the envelope of a message.
-    pub(crate) fn seal(&self, message: &Message) -> Bytes {
+impl BroadcastHeader {
+    /// Makes the packet of a message.
+    pub(crate) fn encode(&self, message: &Message) -> Bytes {
         // Cannot fail: it has only strings, numbers and booleans.
         let header = serde_json::to_vec(self).unwrap_or_default();
-        let mut envelope = BytesMut::with_capacity(header.len() + message.len() + 6);
-        envelope.put_u8(VERSION);
-        envelope.put_u8(if message.is_text() { TEXT } else { BINARY });
-        envelope.put_u32(u32::try_from(header.len()).unwrap_or(u32::MAX));
-        envelope.extend_from_slice(&header);
-        envelope.extend_from_slice(message.as_bytes());
-        envelope.freeze()
+        let mut packet = BytesMut::with_capacity(header.len() + message.len() + 6);
+        packet.put_u8(VERSION);
+        packet.put_u8(if message.is_text() { TEXT } else { BINARY });
+        packet.put_u32(u32::try_from(header.len()).unwrap_or(u32::MAX));
+        packet.extend_from_slice(&header);
+        packet.extend_from_slice(message.as_bytes());
+        packet.freeze()
     }
 
-    /// Reads an envelope; `None` if its format is unknown.
-    pub(crate) fn open(envelope: &Bytes) -> Option<(Self, Message)> {
-        let (&[version, kind], rest) = envelope.split_first_chunk::<2>()?;
+    /// Reads a packet; `None` if its format is unknown.
+    pub(crate) fn decode(packet: &Bytes) -> Option<(Self, Message)> {
+        let (&[version, kind], rest) = packet.split_first_chunk::<2>()?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
         let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
         let (header, payload) = rest.split_at_checked(len)?;
         let header = serde_json::from_slice(header).ok()?;
-        let payload = envelope.slice_ref(payload);
+        let payload = packet.slice_ref(payload);
         let message = match (version, kind) {
             (VERSION, TEXT) => Message::text_from_bytes(payload).ok()?,
             (VERSION, BINARY) => Message::binary(payload),
@@ -142,13 +141,13 @@ mod tests {
             self.0.sinks.lock().push(sink);
         }
 
-        fn publish(&self, envelope: Bytes) -> Result<(), BrokerError> {
+        fn publish(&self, packet: Bytes) -> Result<(), BrokerError> {
             if *self.0.down.lock() {
                 return Err(BrokerError::Down);
             }
             *self.0.published.lock() += 1;
             // Also to the hub that published it, as brokers do.
-            self.0.sinks.lock().iter().for_each(|sink| sink.deliver(envelope.clone()));
+            self.0.sinks.lock().iter().for_each(|sink| sink.deliver(packet.clone()));
             Ok(())
         }
     }
@@ -215,24 +214,27 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_is_read_as_it_was_written_and_an_unknown_one_is_ignored() {
+    fn a_packet_is_read_as_it_was_written_and_an_unknown_one_is_ignored() {
         let rooms = || vec![Arc::from("a"), Arc::from("b")];
         for message in [Message::from("text"), Message::binary(vec![0, 255]), Message::from("")] {
-            let header = EnvelopeHeader {
+            let header = BroadcastHeader {
                 origin: u64::MAX,
                 recipients: Recipients::Union { rooms: rooms(), ids: vec![] },
                 except_ids: vec![],
                 except_rooms: rooms(),
                 volatile: true,
             };
-            let envelope = header.seal(&message);
-            assert_eq!(EnvelopeHeader::open(&envelope), Some((header, message)));
+            let packet = header.encode(&message);
+            assert_eq!(BroadcastHeader::decode(&packet), Some((header, message)));
             // The header is longer than 20 bytes. A cut payload would still be valid.
-            for len in 0..envelope.len().min(20) {
-                assert_eq!(EnvelopeHeader::open(&envelope.slice(..len)), None);
+            for len in 0..packet.len().min(20) {
+                assert_eq!(BroadcastHeader::decode(&packet.slice(..len)), None);
             }
         }
-        assert_eq!(EnvelopeHeader::open(&Bytes::from_static(b"\x02\x01\0\0\0\0")), None);
-        assert_eq!(EnvelopeHeader::open(&Bytes::from_static(b"\x01\x01\xFF\xFF\xFF\xFFabc")), None);
+        assert_eq!(BroadcastHeader::decode(&Bytes::from_static(b"\x02\x01\0\0\0\0")), None);
+        assert_eq!(
+            BroadcastHeader::decode(&Bytes::from_static(b"\x01\x01\xFF\xFF\xFF\xFFabc")),
+            None
+        );
     }
 }

@@ -254,8 +254,7 @@ impl Hub {
     /// The counters of the hub.
     #[doc(alias = "metrics")]
     pub fn stats(&self) -> HubStats {
-        let counted = self.0.delivery.counters.stats();
-        HubStats { sockets: self.len(), rooms: self.0.rooms.len(), ..counted }
+        self.0.delivery.counters.stats(self.len(), self.0.rooms.len())
     }
 
     /// A state of the hub, by type: see [`HubBuilder::state`](crate::HubBuilder::state).
