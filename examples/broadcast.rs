@@ -14,7 +14,7 @@ async fn main() -> anyhow::Result<()> {
         let delivery = socket.hub().send(message);
         println!("queued for {} of {} clients", delivery.queued, delivery.matched);
     });
-    let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.member()));
+    let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.handler()));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);

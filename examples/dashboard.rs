@@ -26,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     let hub = Hub::builder().envelope().build();
     hub.on_connect(async |socket: Socket| socket.join("dashboard"));
     let publisher = tokio::spawn(publish_stats(hub.clone()));
-    let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.member()));
+    let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.handler()));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
@@ -34,7 +34,10 @@ async fn main() -> anyhow::Result<()> {
         let _ = ctrl_c().await;
         // Rejects new clients, sends the queued messages, and closes with 1001.
         let drained = hub.drain(Duration::from_secs(10)).await;
-        println!("{} notified, {} aborted, {} left", drained.told, drained.cut, drained.left);
+        println!(
+            "{} notified, {} aborted, {} remaining",
+            drained.notified, drained.aborted, drained.remaining
+        );
     };
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     publisher.abort();

@@ -10,7 +10,9 @@ use axum::Router;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use ws_events::{EmitError, EventPayload, Fault, Hub, Id, Json, Message, Reason, Socket, State};
+use ws_events::{
+    DisconnectReason, EmitError, EventError, EventPayload, Hub, Id, Json, Message, Socket, State,
+};
 use ws_server_axum::{AcceptOptions, websocket};
 
 /// The fields of a client's message that the server reads.
@@ -60,7 +62,12 @@ async fn custom(event: EventPayload) {
     println!("event {} of {}", event.name(), name(event.socket()));
 }
 
-async fn disconnected(socket: Socket, id: Id, reason: Reason, State(users): State<Users>) {
+async fn disconnected(
+    socket: Socket,
+    id: Id,
+    reason: DisconnectReason,
+    State(users): State<Users>,
+) {
     let user = name(&socket);
     println!("disconnect {user}: {reason:?}");
     // Keeps the entry if the user has reconnected with another id.
@@ -68,8 +75,8 @@ async fn disconnected(socket: Socket, id: Id, reason: Reason, State(users): Stat
     socket.broadcast().send(format!("User left: {user}"));
 }
 
-async fn failed(socket: Socket, fault: Fault) {
-    println!("error of {}: {fault}", name(&socket));
+async fn failed(socket: Socket, error: EventError) {
+    println!("error of {}: {error}", name(&socket));
 }
 
 #[tokio::main]
@@ -81,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
     hub.on("close", async |socket: Socket| println!("close {}", name(&socket)));
     hub.on("disconnect", disconnected);
     hub.on("error", failed);
-    let app = Router::new().route("/ws/{user}", websocket(AcceptOptions::new(), hub.member()));
+    let app = Router::new().route("/ws/{user}", websocket(AcceptOptions::new(), hub.handler()));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);

@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let hub = Hub::new();
     hub.on_connect(join);
     hub.on_message(forward);
-    let app = Router::new().route("/{groups}", websocket(AcceptOptions::new(), hub.member()));
+    let app = Router::new().route("/{groups}", websocket(AcceptOptions::new(), hub.handler()));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);

@@ -38,7 +38,7 @@ fn app(hub: &Hub) -> Router {
     // Enough for the longest message that the rules allow.
     let config = Config::new().read_limit(16 * 1024);
     let options = AcceptOptions::new().config(config);
-    let mut app = Router::new().route("/ws", websocket(options, hub.member()));
+    let mut app = Router::new().route("/ws", websocket(options, hub.handler()));
     for (path, kind, text) in PAGE {
         let headers =
             [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-cache")];

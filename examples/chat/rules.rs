@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 use ws_events::{
-    Attribute, EncodeError, Fault, Hub, Json, Refusal, Room, Socket, State, StatusCode,
+    Attribute, ConnectRejection, EncodeError, EventError, Hub, Json, Room, Socket, State,
+    StatusCode,
 };
 
 use crate::history::{ChatMessage, History};
@@ -69,16 +70,18 @@ pub(crate) fn hub() -> Hub {
 
 /// Checks the name, which has to be unique. A user who reconnects gets the name back even if the
 /// old connection has not timed out yet: a ping detects that it is dead.
-async fn admit(socket: Socket) -> Result<(), Refusal> {
-    let request = socket.request().ok_or_else(|| Refusal::new("no request"))?;
+async fn admit(socket: Socket) -> Result<(), ConnectRejection> {
+    let request = socket.request().ok_or_else(|| ConnectRejection::new("no request"))?;
     let name = request.query("name").unwrap_or_default().trim().to_owned();
     if !is_valid_name(&name, |c| c.is_alphanumeric() || " .'-_".contains(c)) {
-        return Err(Refusal::new(format!("A name has 1 to {MAX_NAME} letters, digits, spaces.")));
+        return Err(ConnectRejection::new(format!(
+            "A name has 1 to {MAX_NAME} letters, digits, spaces."
+        )));
     }
     let id = name.to_lowercase();
     if let Some(other) = socket.hub().socket(&id) {
         if is_alive(&other).await {
-            return Err(Refusal::new("Somebody else uses this name."));
+            return Err(ConnectRejection::new("Somebody else uses this name."));
         }
         // Frees the id.
         let _ = other.set_id(socket.id());
@@ -181,8 +184,8 @@ async fn send_member_list(
 }
 
 /// Closes the connection after an invalid event, which the page never sends.
-async fn disconnect_invalid(socket: Socket, fault: Fault) {
-    if matches!(fault, Fault::Malformed(_) | Fault::Unfit { .. }) {
+async fn disconnect_invalid(socket: Socket, fault: EventError) {
+    if matches!(fault, EventError::Malformed(_) | EventError::InvalidArgument { .. }) {
         let _ = socket.close(StatusCode::POLICY_VIOLATION, "invalid message");
     }
 }

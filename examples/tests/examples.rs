@@ -319,7 +319,7 @@ async fn gofiber_chat_greets_forwards_messages_and_fires_events() {
         said.push(line.trim().to_owned());
     }
     assert!(said.contains(&"event CUSTOM_EVENT of bob".to_owned()), "{said:?}");
-    for error in ["nobody has the id eve", "the data of `message` is not what"] {
+    for error in ["no socket has the id eve", "the data of `message` is not what"] {
         assert!(said.iter().any(|line| line.starts_with(&format!("error of bob: {error}"))));
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong in a hub, and why does a socket end?
+//! Which errors does a hub have, and why does a socket disconnect?
 
 use std::error::Error as _;
 use std::fmt;
@@ -8,69 +8,71 @@ use ws_core::{CloseError, Error, StatusCode};
 
 use crate::{Event, Id};
 
-/// What an `error` event tells.
+/// The error of an `error` event.
 ///
-/// As a text it is one line without its causes: these are where an error has them, in
+/// Its text is one line without the causes, which are in
 /// [`source`](std::error::Error::source).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
-    /// The connection was lost, or its peer broke the protocol. The socket has ended, and
-    /// its `disconnect` was told before this.
+pub enum EventError {
+    /// The connection was lost, or the peer violated the protocol. The socket is disconnected,
+    /// and its `disconnect` event came before this.
     #[error(transparent)]
     Connection(#[from] Error),
-    /// A handler has panicked. The hub and the socket live on.
+    /// A handler has panicked. The hub and the socket continue.
     #[error("a handler of `{event}` has panicked: {text}")]
     #[non_exhaustive]
     Panicked {
-        /// What it handled.
+        /// The event of the handler.
         event: Event,
-        /// What it panicked with, if that was a text.
+        /// The panic message, if it was a string.
         text: Arc<str>,
     },
     /// A handler has returned an error.
     #[error("a handler of `{event}` has failed: {text}")]
     #[non_exhaustive]
     Failed {
-        /// What it handled.
+        /// The event of the handler.
         event: Event,
-        /// The error as a text.
+        /// The text of the error.
         text: Arc<str>,
     },
-    /// A handler was not called, since one of its arguments could not be taken out of the
-    /// event: the peer has sent other data, or there is no such state or attribute.
+    /// A handler was not called, since one of its arguments could not be extracted: the peer has
+    /// sent other data, or there is no such state or attribute.
     #[error("the data of `{event}` is not what its handler takes: {text}")]
     #[non_exhaustive]
-    Unfit {
-        /// What it would have handled.
+    InvalidArgument {
+        /// The event of the handler.
         event: Event,
-        /// What is wrong with it.
+        /// What is wrong with the argument.
         text: Arc<str>,
     },
-    /// The peer has sent a text that is no event, though the hub was built with an
+    /// The peer has sent a text message that is not an event, to a hub with an
     /// [envelope](crate::HubBuilder::envelope).
-    #[error("what the peer sent is no event: {0}")]
+    #[error("malformed event from the peer: {0}")]
     Malformed(Arc<str>),
-    /// The socket has sent to an id that nobody has.
-    #[error("nobody has the id {0}")]
+    /// The socket has sent to an unknown id.
+    #[error("no socket has the id {0}")]
     NoSuchId(Id),
 }
 
-/// Why a message for one socket was not sent.
+/// Why a message was not queued for a socket.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// Nobody has this id.
-    #[error("nobody has the id {0}")]
+    /// No socket has this id.
+    #[error("no socket has the id {0}")]
     NoSuchId(Id),
-    /// The socket has ended, or is closing.
+    /// The socket is closing or disconnected.
     #[error("the socket is closed")]
     Closed,
-    /// The socket's [`Outbox`](crate::Outbox) is full, and the message was dropped.
-    #[error("more waits for the socket than its outbox holds")]
+    /// The send queue of the socket is full, and the message was dropped: see
+    /// [`SendQueueLimits`](crate::SendQueueLimits).
+    #[error("the send queue of the socket is full")]
     Full,
-    /// The socket's [`Outbox`](crate::Outbox) was full, so the socket is being closed.
-    #[error("more waited for the socket than its outbox holds: it is being closed")]
+    /// The send queue of the socket was full, and the socket is being closed: see
+    /// [`Overflow::Disconnect`](crate::Overflow::Disconnect).
+    #[error("the send queue of the socket was full, so it is being closed")]
     SlowConsumer,
     /// The event could not be encoded.
     #[error(transparent)]
@@ -81,74 +83,74 @@ pub enum EmitError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The hub sends messages as they are: see
-    /// [`HubBuilder::envelope`](crate::HubBuilder::envelope).
-    #[error("this hub sends messages and no events: build it with `envelope`")]
+    /// The hub was built without [`HubBuilder::envelope`](crate::HubBuilder::envelope), so it
+    /// can only send messages.
+    #[error("a hub sends events only if it is built with `envelope`")]
     NoEnvelope,
     /// The name is one of the hub's own [`Event`]s, or empty, or longer than 256 bytes.
-    #[error("`{0}` is no name for an event: one of the hub's own, empty, or too long")]
+    #[error("invalid event name `{0}`: reserved, empty or too long")]
     BadName(Arc<str>),
-    /// The data could not be made into JSON.
-    // Handlers pass it on as a text, and that is all that is left of it.
-    #[error("the data cannot be made into JSON: {0}")]
+    /// The data could not be serialised as JSON.
+    // With its cause, since of a handler's error only the text is kept.
+    #[error("the data cannot be serialised as JSON: {0}")]
     Json(Arc<serde_json::Error>),
 }
 
-/// Why a socket was not given an id.
+/// Why the id of a socket was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetIdError {
-    /// Another socket has it.
+    /// Another socket has the id.
     #[error("another socket has this id")]
     Taken,
-    /// The socket has ended.
-    #[error("the socket has ended")]
+    /// The socket is disconnected.
+    #[error("the socket is disconnected")]
     Closed,
 }
 
-/// The socket has ended, or is not connected yet, so it is in no room.
+/// The socket cannot join a room: it is connecting or disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the socket is not connected")]
 #[non_exhaustive]
 pub struct NotConnected;
 
-/// How many bytes of a reason fit into a close frame, beside the code.
-const REASON: usize = 123;
+/// The longest reason in a close frame, in bytes (RFC 6455 §5.5).
+const MAX_REASON: usize = 123;
 
-/// What middleware says to a connection that it does not let in: the peer is sent this
-/// close frame.
+/// The close frame for a connection that middleware rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ConnectRejection {
     pub(crate) code: StatusCode,
     pub(crate) reason: String,
 }
 
-impl Refusal {
-    /// 1008 and this reason, of which 123 bytes are sent at most (RFC 6455 §5.5).
+impl ConnectRejection {
+    /// A rejection with the code 1008 and this reason, which is cut to 123 bytes (RFC 6455 §5.5).
     pub fn new(reason: impl Into<String>) -> Self {
         Self { code: StatusCode::POLICY_VIOLATION, reason: reason.into() }
     }
 
-    /// To whom nothing is wrong with, but that the hub is going.
+    /// The rejection while the hub drains.
     pub(crate) fn draining() -> Self {
         Self::new("").code(StatusCode::GOING_AWAY)
     }
 
-    /// With another code. One that is for no close frame (RFC 6455 §7.4.1) is sent as 1008.
+    /// Changes the code. A code that must not be in a close frame (RFC 6455 §7.4.1) is sent as
+    /// 1008.
     #[must_use]
     pub fn code(mut self, code: StatusCode) -> Self {
         self.code = code;
         self
     }
 
-    /// As much of the reason as fits into a close frame.
-    pub(crate) fn short_reason(&self) -> &str {
-        self.reason.get(..self.reason.floor_char_boundary(REASON)).unwrap_or_default()
+    /// The reason, cut to the size of a close frame.
+    pub(crate) fn cut_reason(&self) -> &str {
+        self.reason.get(..self.reason.floor_char_boundary(MAX_REASON)).unwrap_or_default()
     }
 }
 
-/// So middleware may end with `socket.set_id(name)?`.
-impl From<SetIdError> for Refusal {
+/// So that middleware can use `socket.set_id(name)?`.
+impl From<SetIdError> for ConnectRejection {
     fn from(error: SetIdError) -> Self {
         match error {
             SetIdError::Taken => Self::new("the id is taken"),
@@ -157,31 +159,32 @@ impl From<SetIdError> for Refusal {
     }
 }
 
-/// Why a socket has ended. As a text, it is a line for a log.
+/// Why a socket is disconnected. Its text is one line, for a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Reason {
-    /// The peer has closed it, with this.
+pub enum DisconnectReason {
+    /// The peer has closed it with this close frame.
     Peer(CloseError),
-    /// This side has closed it, with this: [`Socket::close`](crate::Socket::close), or the
-    /// hub when it [drains](crate::Hub::drain).
+    /// This side has closed it with this close frame: by [`Socket::close`](crate::Socket::close),
+    /// or because the hub [drains](crate::Hub::drain).
     Closed(CloseError),
-    /// Its peer did not keep up, and the [`Outbox`](crate::Outbox) was full.
+    /// The peer was too slow, and the send queue was full: see
+    /// [`SendQueueLimits`](crate::SendQueueLimits).
     #[non_exhaustive]
     SlowConsumer {
-        /// How many bytes waited.
+        /// The bytes that were queued.
         queued: usize,
     },
-    /// The connection was lost, the peer broke the protocol, or a deadline passed.
+    /// The connection was lost, the peer violated the protocol, or a timeout expired.
     Lost(Error),
-    /// The task that served it was dropped.
+    /// The task of the socket was dropped.
     Dropped,
 }
 
-impl Reason {
-    /// What the `error` event after a `disconnect` tells, if there is one: an end that
-    /// nobody has announced, or with another code than 1000, 1001 and none.
-    pub(crate) fn fault(&self) -> Option<Fault> {
+impl DisconnectReason {
+    /// The error of the `error` event that follows `disconnect`: for a lost connection, and for
+    /// a close frame with another code than 1000 and 1001.
+    pub(crate) fn event_error(&self) -> Option<EventError> {
         match self {
             Self::Peer(close) if is_normal(close.code) => None,
             Self::Peer(close) => Some(Error::Closed(close.clone()).into()),
@@ -191,7 +194,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer(close) => write!(f, "the peer {close}"),
@@ -213,7 +216,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// How browsers and well-behaved clients leave.
+/// Whether a client has closed without an error. Browsers send no code by default.
 fn is_normal(code: StatusCode) -> bool {
     [StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY, StatusCode::NO_STATUS_RECEIVED]
         .contains(&code)
@@ -224,21 +227,21 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(reason: &Reason, expected: &str) {
+    fn check(reason: &DisconnectReason, expected: &str) {
         assert_eq!(reason.to_string(), expected);
     }
 
     #[test]
-    fn a_reason_is_a_line_for_a_log() {
+    fn a_reason_is_one_line() {
         let close = CloseError::new(StatusCode::GOING_AWAY, "bye");
-        check(&Reason::Peer(close.clone()), "the peer closed with 1001 going away: bye");
-        check(&Reason::Closed(close), "this side closed with 1001 going away: bye");
-        let reason = Reason::SlowConsumer { queued: 9 };
+        check(&DisconnectReason::Peer(close.clone()), "the peer closed with 1001 going away: bye");
+        check(&DisconnectReason::Closed(close), "this side closed with 1001 going away: bye");
+        let reason = DisconnectReason::SlowConsumer { queued: 9 };
         check(&reason, "the peer did not keep up: 9 bytes waited for it");
         let lost = Error::from(CloseError::new(StatusCode::ABNORMAL_CLOSURE, "reset"));
         let line = "the connection was lost: the connection is closed: \
                     closed with 1006 abnormal closure: reset";
-        check(&Reason::Lost(lost), line);
-        check(&Reason::Dropped, "the task that served it was dropped");
+        check(&DisconnectReason::Lost(lost), line);
+        check(&DisconnectReason::Dropped, "the task that served it was dropped");
     }
 }

@@ -1,9 +1,7 @@
-//! A hub for WebSockets: events, rooms, presence, and broadcasts that never wait for a slow
-//! peer.
+//! How do many WebSockets share events, rooms and broadcasts?
 //!
-//! A [`Hub`] makes a [`Socket`] of every connection that it is given, whichever adapter the
-//! connection comes from: something with an id, attributes, rooms, and handlers that are
-//! called when something happens to it.
+//! A [`Hub`] makes a [`Socket`] of each connection that an adapter gives it. A socket has an id,
+//! attributes, rooms, and handlers for its events. A broadcast never waits for a slow peer.
 //!
 //! ```
 //! use serde::Deserialize;
@@ -15,20 +13,20 @@
 //!     text: String,
 //! }
 //!
-//! // What peers send is theirs to choose: so the room is looked at.
+//! // The peer chooses the data, so the room is checked.
 //! async fn enter(socket: Socket, Json(room): Json<String>) -> Result<(), NotConnected> {
 //!     if ["red", "blue"].contains(&&*room) { socket.join(room) } else { Ok(()) }
 //! }
 //!
 //! async fn say(socket: Socket, Json(say): Json<Say>) -> Result<(), EncodeError> {
 //!     if socket.is_in(&say.room) {
-//!         // Everyone in the room, but whoever says it.
+//!         // To the other members of the room.
 //!         socket.to(&say.room).emit("said", &(socket.id(), say.text))?;
 //!     }
 //!     Ok(())
 //! }
 //!
-//! // However it comes about: the peer is gone, too.
+//! // Also when the socket disconnects.
 //! async fn left(socket: Socket, Room(room): Room) -> Result<(), EncodeError> {
 //!     socket.to(&room).emit("left", &socket.id())?;
 //!     Ok(())
@@ -41,7 +39,7 @@
 //! hub.on_room_leave(left);
 //! ```
 //!
-//! It is served by any adapter: `ws.on_upgrade(hub.member())` in a handler of axum,
+//! Any adapter can serve a hub: `ws.on_upgrade(hub.handler())` in a handler of axum,
 //!
 //! ```
 //! use axum::extract::State;
@@ -52,7 +50,7 @@
 //! let hub = Hub::new();
 //! let app: Router = Router::new()
 //!     .route("/", any(async |ws: WebSocketUpgrade, State(hub): State<Hub>| {
-//!         ws.on_upgrade(hub.member())
+//!         ws.on_upgrade(hub.handler())
 //!     }))
 //!     .with_state(hub);
 //! ```
@@ -66,21 +64,20 @@
 //!
 //! let hub = Hub::new();
 //! let route =
-//!     warp::path("chat").and(ws(AcceptOptions::new())).map(move |ws: Ws| ws.on_upgrade(hub.member()));
+//!     warp::path("chat").and(ws(AcceptOptions::new())).map(move |ws: Ws| ws.on_upgrade(hub.handler()));
 //! # let _ = route;
 //! ```
 //!
-//! or by `websocket(options, hub.member())` as a whole route of either;
-//! `upgrade.serve(hub.member())` with hyper; and [`hub.serve(conn)`](Hub::serve) for any
+//! or as a whole route of either, by `websocket(options, hub.handler())`;
+//! `upgrade.serve(hub.handler())` with hyper; and [`hub.serve(conn)`](Hub::serve) for any
 //! [`Conn`].
 //!
 //! # Messages and events
 //!
-//! By default what goes over the wire are messages as they are: [`Socket::send`] and its
-//! like send them, [`Hub::on_message`] hears of them. With
-//! [`envelope`](HubBuilder::envelope), text messages are events, `{"event":"say","data":…}`
-//! in both directions: [`Socket::emit`] and its like send them, [`Hub::on`] hears of them.
-//! A page needs no library for it:
+//! By default a hub sends and receives messages: [`Socket::send`] and similar calls send them,
+//! and [`Hub::on_message`] handles them. With [`envelope`](HubBuilder::envelope), text messages
+//! are events, encoded as `{"event":"say","data":…}` in both directions: [`Socket::emit`] and
+//! similar calls send them, and [`Hub::on`] handles them. A web page needs no library:
 //!
 //! ```js
 //! const socket = new WebSocket("wss://example.com/chat");
@@ -92,13 +89,13 @@
 //! };
 //! ```
 //!
-//! # From the request to the handlers
+//! # Data of the request in handlers
 //!
-//! [`Socket::request`] is the request that the connection began with: path parameters, query,
-//! cookies, and what middleware of the web framework attached to it, its
-//! [locals](RequestInfo::local). What a handler of the framework has found out, such as who is
-//! logged in, it keeps with the connection before the hub is given that. Handlers of the hub
-//! find it among the [attributes](Socket::attributes) of the socket.
+//! [`Socket::request`] is the HTTP request of the connection: path parameters, query, cookies,
+//! and the [extensions](RequestInfo::local) that middleware of the web framework has attached.
+//! A handler of the framework can also set attributes of the connection, such as the logged-in
+//! user, before it passes the connection to the hub. Handlers of the hub find them among the
+//! [attributes](Socket::attributes) of the socket.
 //!
 //! ```
 //! use axum::extract::{Path, State};
@@ -126,7 +123,7 @@
 //!
 //! # Testing
 //!
-//! A hub does not care where its connections come from. Two ends in memory are enough for a test:
+//! A hub works with any connection. A test can use a pair of connections in memory:
 //!
 //! ```
 //! use ws_events::{Hub, Message, Socket, pair};
@@ -136,71 +133,72 @@
 //! let hub = Hub::new();
 //! hub.on_message(async |socket: Socket, message: Message| socket.send(message));
 //! let (client, server) = pair();
-//! tokio::spawn(hub.member()(server));
+//! tokio::spawn(hub.handler()(server));
 //! client.write("hello").await?;
 //! assert_eq!(client.read().await?.as_text(), Some("hello"));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What is guaranteed
+//! # Guarantees
 //!
-//! Among the sockets of one process, which is all that a hub knows of:
+//! They hold for the sockets of one hub, which are in one process:
 //!
-//! * What is sent to one socket arrives in the order in which it was sent, however it was:
-//!   to the socket, to a room, to everyone. Only volatile messages, and those that an
-//!   [`Outbox`] has no room for, are left out. Pings, pongs and the closing handshake
-//!   overtake.
-//! * When several send to a room, all who are in it get their messages in the same order. A
-//!   message to several rooms takes its place in the order of each, and reaches everyone once.
-//! * Who [joined](Socket::join) before a message was sent gets it, and who
-//!   [left](Socket::leave) before does not. Who does so at the same time gets it once or not
-//!   at all; who leaves a large room and enters it again meanwhile may get it twice.
-//! * Handlers of one socket run one after the other, in the order of what they handle;
-//!   those of several sockets at once. While one works, pings are answered, what is sent
-//!   leaves, and the end is noticed; up to 32 messages or 64 KiB are read ahead, and then
-//!   the peer has to wait.
-//! * `connect` is handled before anything else. `disconnect` is handled once, after the
-//!   last message and what was [fired](Socket::fire) by then, with rooms and attributes
-//!   still there; before it `close`, if this side closed; after it `error`, if it was a
-//!   fault. Then the socket leaves its rooms.
-//! * Each `room_join` has its `room_leave`, in this order, whatever becomes of the socket:
-//!   also when its task is dropped, as long as there is a runtime for the rest.
-//! * A handler that panics or fails is told to the handlers of `error`, and stops nobody.
-//!   Middleware that panics lets nobody in, and the connection is closed with 1011.
-//! * A peer that is gone without a word is found out by the connection's
-//!   [keepalive](ws_core::Config::keepalive), which the adapters have on: no answer to a
-//!   ping within its time is a `disconnect` with [`Reason::Lost`].
-//! * Who keeps a [`Socket`] keeps neither the connection, nor its attributes or handlers.
-//! * An id belongs to one socket at a time. [`Socket::set_id`] is one step: the socket can
-//!   be found all the while.
+//! * Messages to one socket arrive in the order in which they were sent, whether to the socket,
+//!   to a room, or to all. Only volatile messages, and messages beyond the [`SendQueueLimits`],
+//!   are skipped. Pings, pongs and the closing handshake overtake.
+//! * All members of a room get messages from several senders in the same order. A message to
+//!   several rooms is ordered with the messages to each of them, and each recipient gets it
+//!   once.
+//! * A socket that [joined](Socket::join) before a message was sent gets it, and a socket that
+//!   [left](Socket::leave) before does not. A socket that joins or leaves concurrently gets it
+//!   once or not at all; if it leaves a large room and joins again meanwhile, it may get it
+//!   twice.
+//! * Handlers of one socket run one after the other, in the order of their events; handlers of
+//!   several sockets run concurrently. While a handler runs, pings are answered, messages are
+//!   sent, and the end is noticed. Up to 32 messages or 64 KiB are read ahead; after that the
+//!   peer has to wait.
+//! * `connect` is handled first. `disconnect` is handled once, after the last message and after
+//!   events that were [fired](Socket::fire) by then, while the rooms and attributes still exist.
+//!   `close` comes before it, if this side closed; `error` comes after it, if the connection
+//!   failed. Then the socket leaves its rooms.
+//! * Each `room_join` has its `room_leave`, in this order, even if the task of the socket is
+//!   dropped, provided that there is a runtime.
+//! * The panic or error of a handler becomes an `error` event, and other handlers still run. If
+//!   middleware panics, the connection is closed with 1011.
+//! * A peer that disappears is detected by the [keepalive](ws_core::Config::keepalive) of the
+//!   connection, which the adapters enable: without a pong in time, `disconnect` comes with
+//!   [`DisconnectReason::Lost`].
+//! * A handle to a [`Socket`] keeps neither its connection, nor its attributes or handlers.
+//! * An id belongs to one socket at a time. [`Socket::set_id`] is atomic: at each moment the
+//!   socket can be found by an id.
 //!
 //! # Slow peers
 //!
-//! What is sent waits in the socket's [`Outbox`], which is bounded in bytes and in
-//! messages, and takes memory of its own when more than sixteen wait. Nothing else waits:
-//! the connection is handed one batch at a time. Beyond the bounds the [`Overflow`] decides; by default the
-//! socket is closed with 1013. Nobody else waits for it in any case.
+//! Each socket has a send queue. [`SendQueueLimits`] bound its bytes and messages; the first
+//! sixteen messages need no allocation. The connection gets one batch at a time, so messages for
+//! a slow peer stay in its queue. Beyond the limits, the [`Overflow`] policy applies: by default
+//! the socket is closed with 1013. Other sockets are not delayed.
 //!
-//! An outbox is not only for the slow: what is sent waits there until the task that writes
-//! it has its turn. That is the socket's own or, for what is sent to many, one that several
-//! sockets share. When half of an outbox is used before that, the hub's handlers give way for
-//! a turn, so half of it has to hold what one handler sends to one socket without waiting for
-//! anything in between. A task of your own is not held back: one that sends in a loop calls
-//! [`yield_now`](tokio::task::yield_now) now and then, or waits for something.
+//! All messages pass through the queue: they stay there until the socket's task runs, or until
+//! a task runs that writes for several sockets. When half of a queue is used before that, the
+//! handlers of the hub yield. So half of the limits must suffice for what one handler sends to
+//! one socket without awaiting anything in between. Your own tasks do not yield: a task that
+//! sends in a loop should call [`yield_now`](tokio::task::yield_now) now and then, or await
+//! something.
 //!
 //! # Coming from callbacks
 //!
-//! The callback face of a server, by event:
+//! The callbacks of dgrr's `Server`, by event:
 //!
 //! | dgrr's `Server` | here |
 //! | --- | --- |
 //! | `HandleOpen(func(*Conn))` | [`Hub::on_connect`] with [`Socket`] |
 //! | `HandleData(func(*Conn, bool, []byte))` | [`Hub::on_message`] with [`Socket`] and [`Message`], whose [`kind`](Message::kind) is text or binary |
-//! | `HandleFrame(func(*Conn, *Frame))` | [`Socket::conn`] in `on_connect`, and its [`tap`](Conn::tap), which shows the frames of both directions and replaces nothing |
-//! | `HandlePing`, `HandlePong` | [`Hub::on_ping`], [`Hub::on_pong`], with the payload as [`Bytes`]; pings are answered without them |
-//! | `HandleClose(func(*Conn, error))` | [`Hub::on_disconnect`] with [`Reason`] |
-//! | `HandleError(func(*Conn, error))` | [`Hub::on_error`] with [`Fault`] |
+//! | `HandleFrame(func(*Conn, *Frame))` | [`Socket::conn`] in `on_connect`, and its [`tap`](Conn::tap), which observes the frames of both directions |
+//! | `HandlePing`, `HandlePong` | [`Hub::on`] with [`Event::Ping`] or [`Event::Pong`], and the payload as [`Bytes`]; pings are answered without a handler |
+//! | `HandleClose(func(*Conn, error))` | [`Hub::on_disconnect`] with [`DisconnectReason`] |
+//! | `HandleError(func(*Conn, error))` | [`Hub::on_error`] with [`EventError`] |
 //! | `UpgradeHandler` | [`Hub::middleware`], or the adapter's filter for an HTTP status |
 //! | `conn.ID()`, `UserValue`, `SetUserValue` | [`Socket::id`], [`Socket::attributes`] |
 //!
@@ -208,12 +206,12 @@
 //!
 //! | socketio | here |
 //! | --- | --- |
-//! | `New(callback, config)` | [`Hub::member`], [`Hub::on_connect`]; the request is [`Socket::request`]; for one route alone, what its handler does before [`Hub::serve`] |
+//! | `New(callback, config)` | [`Hub::handler`], [`Hub::on_connect`]; the request is [`Socket::request`]; for one route, code before [`Hub::serve`] |
 //! | `On(event, callback)`, `Off` | [`Hub::on`], [`Hub::off`]; [`Socket::on`], [`Socket::off`] for one socket |
-//! | `EventPayload` | [`EventPayload`], or what you need of it as [arguments](FromEvent) |
+//! | `EventPayload` | [`EventPayload`], or parts of it as [arguments](FromEvent) |
 //! | `kws.Emit(message)` | [`Socket::send`], [`Socket::emit`] |
-//! | `EmitTo`, `EmitToList` | [`Hub::send_to`], [`Hub::send_to_list`], and the same on [`Socket`] |
-//! | `kws.Broadcast(message, true)` | [`Socket::broadcast`], which leaves itself out |
+//! | `EmitTo`, `EmitToList` | [`Socket::send_to`], [`Hub::ids`] and [`Broadcast::send`]; with an envelope [`Hub::emit_to`], [`Hub::emit_to_list`], and the same on [`Socket`] |
+//! | `kws.Broadcast(message, true)` | [`Socket::broadcast`], which excepts the socket itself |
 //! | `Broadcast`, `kws.Broadcast(message, false)` | [`Hub::send`], [`Hub::emit`] |
 //! | `Fire`, `kws.Fire` | [`Hub::fire`], [`Socket::fire`] |
 //! | `SetAttribute`, `GetStringAttribute`, … | [`Socket::attributes`]: [`set`](Values::set), [`named`](Values::named) |
@@ -222,57 +220,33 @@
 //! | `Drain`, `CloseAll`, `IsDraining` | [`Hub::drain`], [`Hub::close_all`], [`Hub::is_draining`] |
 //! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
 
-mod bell;
-mod broker;
-mod builder;
-mod carrier;
-mod counters;
-mod directory;
-mod dispatch;
-mod drain;
-mod driver;
+mod delivery;
 mod error;
-mod event;
-mod extract;
-mod handler;
+mod events;
 mod hub;
-mod id;
-mod listeners;
-mod mail;
-mod mailbox;
-mod member;
-mod outbox;
-mod outgoing;
-mod patience;
-mod posting;
-mod presence;
-mod protocol;
-mod pump;
-mod rooms;
-mod shards;
-mod socket;
-mod stay;
-mod stock;
+mod registry;
+mod session;
 mod sync;
-mod target;
-mod turns;
-mod waiting;
 
-pub use builder::HubBuilder;
 pub use bytes::Bytes;
-pub use counters::{HubStats, SocketStats};
-pub use drain::Drained;
-pub use error::{EmitError, EncodeError, Fault, NotConnected, Reason, Refusal, SetIdError};
-pub use event::{Event, EventPayload};
-pub use extract::{Attribute, FromEvent, Json, Room, State};
-pub use handler::{Handler, Handling};
+pub use delivery::enqueue::Delivery;
+pub use delivery::limits::{Overflow, SendQueueLimits};
+pub use delivery::stats::{HubStats, SocketStats};
+pub use error::{
+    ConnectRejection, DisconnectReason, EmitError, EncodeError, EventError, NotConnected,
+    SetIdError,
+};
+pub use events::event::Event;
+pub use events::extract::{Attribute, FromEvent, Json, Room, State};
+pub use events::handler::{Handler, HandlerFuture};
+pub use events::listeners::ListenerId;
+pub use events::payload::EventPayload;
 pub use hub::Hub;
-pub use id::Id;
-pub use listeners::ListenerId;
-pub use outbox::{Outbox, Overflow};
-pub use posting::Delivery;
-pub use socket::Socket;
-pub use target::Target;
+pub use hub::broadcast::Broadcast;
+pub use hub::builder::HubBuilder;
+pub use hub::shutdown::DrainReport;
+pub use hub::socket::Socket;
+pub use registry::id::Id;
 pub use ws_core::{
     CloseError, Conn, Error, Message, MessageType, Prepared, RequestInfo, StatusCode, Unsendable,
     Values, pair,

@@ -1,13 +1,15 @@
-//! Which locks does the hub stand on?
+//! Which locks, atomics, runtimes and connections do `delivery` and `registry` use?
 //!
-//! The structures that are changed from many threads (`rooms`, `directory`, `mailbox`, `bell`) name
-//! their locks and counts through here, so that the model test can put others in their
-//! place, under which every order of threads is tried.
+//! They name these through this module only. `tests/model.rs` puts another `sync` in its place,
+//! whose types belong to shuttle, and checks both folders under many interleavings of threads.
 
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub(crate) use parking_lot::{Mutex, RwLock};
+pub(crate) use tokio::runtime::{Handle as Runtime, Id as RuntimeId};
+pub(crate) use ws_core::{Batch, Conn};
 
-/// How many members of a room share a lock. Fewer in tests, so that there are several.
+/// The largest number of room members that share a lock. Smaller in tests, so that a room has
+/// several segments.
 pub(crate) const SEGMENT: usize = 256;

@@ -1,6 +1,6 @@
-//! Is everything there that gofiber's socketio offers, through each adapter?
+//! Does the hub have what gofiber's socketio has, with each adapter?
 //!
-//! One test for each row of that list, over real sockets.
+//! One test for each row of its list, over real sockets.
 #![cfg(test)]
 
 mod support;
@@ -9,16 +9,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use support::{Heard, Served, on_each_adapter, read, read_all, wait_until};
+use support::{EventLog, Served, on_each_adapter, read, read_all, wait_until};
 use ws_core::{Message, StatusCode};
 use ws_events::{
-    EmitError, Event, EventPayload, Fault, Hub, Json, Outbox, Overflow, Prepared, Reason, Refusal,
-    SetIdError, Socket, State,
+    ConnectRejection, DisconnectReason, EmitError, Event, EventError, EventPayload, Hub,
+    HubBuilder, Json, Overflow, Prepared, SendQueueLimits, SetIdError, Socket, State,
 };
 
-/// A hub whose handlers note every event of the seven, and all of the application's own.
+/// A hub whose handlers note the seven events and all custom events.
 fn listening() -> Hub {
-    let hub = Hub::builder().state(Heard::default()).build();
+    note_all(Hub::builder())
+}
+
+/// As [`listening`], with an envelope.
+fn listening_with_envelope() -> Hub {
+    note_all(Hub::builder().envelope())
+}
+
+fn note_all(builder: HubBuilder) -> Hub {
+    let hub = builder.state(EventLog::default()).build();
     for name in ["connect", "message", "ping", "pong", "close", "disconnect", "error"] {
         hub.on(name, note);
     }
@@ -26,21 +35,21 @@ fn listening() -> Hub {
     hub
 }
 
-async fn note(event: EventPayload, State(heard): State<Heard>) {
+async fn note(event: EventPayload, State(log): State<EventLog>) {
     let data = String::from_utf8_lossy(event.data()).into_owned();
     let what = match event.error() {
-        Some(fault) => fault.to_string(),
+        Some(error) => error.to_string(),
         None => data,
     };
-    heard.note(format!("{} {} {what}", event.id(), event.name()).trim());
+    log.note(format!("{} {} {what}", event.id(), event.name()).trim());
 }
 
-fn heard(served: &Served) -> Heard {
-    Heard::clone(&served.hub.state::<Heard>().unwrap())
+fn log(served: &Served) -> EventLog {
+    EventLog::clone(&served.hub.state::<EventLog>().unwrap())
 }
 
 #[tokio::test]
-async fn new_makes_a_connection_of_an_adapter_a_socket_with_its_request() {
+async fn new_makes_a_connection_a_socket_with_its_request() {
     on_each_adapter(Hub::new, async |served| {
         served.hub.on_connect(async |socket: Socket| {
             let request = socket.request().unwrap();
@@ -54,26 +63,26 @@ async fn new_makes_a_connection_of_an_adapter_a_socket_with_its_request() {
 }
 
 #[tokio::test]
-async fn on_hears_the_seven_events_and_those_of_the_application() {
+async fn on_handles_the_seven_events_and_custom_events() {
     on_each_adapter(listening, async |served| {
-        let (heard, ann) = (heard(served), served.enter("ann").await);
-        assert_eq!(heard.take(1).await, ["ann connect"]);
+        let (log, ann) = (log(served), served.enter("ann").await);
+        assert_eq!(log.take(1).await, ["ann connect"]);
         ann.write("hello").await.unwrap();
         ann.write(Message::binary("binary")).await.unwrap();
-        assert_eq!(heard.take(2).await, ["ann message hello", "ann message binary"]);
+        assert_eq!(log.take(2).await, ["ann message hello", "ann message binary"]);
         served.hub.fire("custom", "data");
-        assert_eq!(heard.take(1).await, ["ann custom data"]);
+        assert_eq!(log.take(1).await, ["ann custom data"]);
         ann.ping_with("p").await.unwrap();
-        assert_eq!(heard.take(1).await, ["ann ping p"]);
+        assert_eq!(log.take(1).await, ["ann ping p"]);
         ann.pong("unasked").unwrap();
-        assert_eq!(heard.take(1).await, ["ann pong unasked"]);
+        assert_eq!(log.take(1).await, ["ann pong unasked"]);
         served.hub.socket("ann").unwrap().close(StatusCode::NORMAL_CLOSURE, "").unwrap();
         read_all(&ann).await;
-        assert_eq!(heard.take(2).await, ["ann close", "ann disconnect"]);
+        assert_eq!(log.take(2).await, ["ann close", "ann disconnect"]);
 
         let bob = served.enter("bob").await;
         bob.close_now();
-        let gone = heard.take(3).await;
+        let gone = log.take(3).await;
         assert_eq!(
             gone,
             [
@@ -87,13 +96,13 @@ async fn on_hears_the_seven_events_and_those_of_the_application() {
 }
 
 #[tokio::test]
-async fn pings_and_pongs_are_heard_by_a_socket_alone_too() {
+async fn a_handler_of_one_socket_gets_its_pings_and_pongs() {
     on_each_adapter(Hub::new, async |served| {
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
         socket.on("ping", async |socket: Socket, text: String| socket.send(text));
-        ann.ping_with("answered and told").await.unwrap();
-        assert_eq!(read(&ann).await, "answered and told");
+        ann.ping_with("a ping").await.unwrap();
+        assert_eq!(read(&ann).await, "a ping");
     })
     .await;
 }
@@ -116,18 +125,18 @@ async fn several_handlers_of_one_event_are_called_in_order_and_removed_one_by_on
         ann.write("").await.unwrap();
         assert_eq!(read(&ann).await, "second");
         assert_eq!(hub.off_all("message"), 1);
-        ann.write("unheard").await.unwrap();
-        // What was sent before a ping has been handled when it is answered.
+        ann.write("unhandled").await.unwrap();
+        // A pong comes after earlier messages were handled.
         ann.ping().await.unwrap();
         hub.on_message(async |socket: Socket, text: String| socket.send(text));
-        ann.write("heard").await.unwrap();
-        assert_eq!(read(&ann).await, "heard");
+        ann.write("log").await.unwrap();
+        assert_eq!(read(&ann).await, "log");
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_payload_tells_socket_name_id_attributes_error_and_data() {
+async fn the_payload_has_socket_name_id_attributes_error_and_data() {
     on_each_adapter(Hub::new, async |served| {
         served.hub.on("look", async |event: EventPayload| {
             let color = event.attributes().named::<String>("color").unwrap();
@@ -143,7 +152,7 @@ async fn the_payload_tells_socket_name_id_attributes_error_and_data() {
         assert!(socket.fire("look", "x"));
         assert_eq!(read(&ann).await, r#"("ann", "look", "ann", [120]) red true"#);
         assert!(socket.send_to("nobody", "").is_err());
-        assert_eq!(read(&ann).await, "error nobody has the id nobody");
+        assert_eq!(read(&ann).await, "error no socket has the id nobody");
     })
     .await;
 }
@@ -167,32 +176,33 @@ async fn emit_sends_to_one_socket() {
 }
 
 #[tokio::test]
-async fn emit_to_sends_by_id_and_says_when_nobody_has_it() {
-    on_each_adapter(listening, async |served| {
+async fn emit_to_sends_by_id_and_fails_for_an_unknown_id() {
+    on_each_adapter(listening_with_envelope, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
-        heard(served).take(2).await;
+        log(served).take(2).await;
         let (hub, socket) = (&served.hub, served.hub.socket("ann").unwrap());
-        hub.send_to("bob", "from the hub").unwrap();
+        hub.emit_to("bob", "from", "the hub").unwrap();
         socket.send_to("bob", "from ann").unwrap();
-        assert_eq!(read(&bob).await, "from the hub");
+        assert_eq!(read(&bob).await, r#"{"event":"from","data":"the hub"}"#);
         assert_eq!(read(&bob).await, "from ann");
-        // From the hub nobody is told; from a socket, its handlers are.
-        assert!(matches!(hub.send_to("eve", ""), Err(EmitError::NoSuchId(id)) if id == "eve"));
+        // A socket also gets an error event.
+        assert!(matches!(hub.emit_to("eve", "", ""), Err(EmitError::NoSuchId(id)) if id == "eve"));
         assert!(matches!(socket.send_to("eve", ""), Err(EmitError::NoSuchId(_))));
-        assert_eq!(heard(served).take(1).await, ["ann error nobody has the id eve"]);
+        assert_eq!(log(served).take(1).await, ["ann error no socket has the id eve"]);
         drop(ann);
     })
     .await;
 }
 
 #[tokio::test]
-async fn emit_to_list_says_for_each_what_became_of_it() {
-    on_each_adapter(Hub::new, async |served| {
+async fn emit_to_list_returns_a_result_for_each_id() {
+    on_each_adapter(listening_with_envelope, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
-        let sent = served.hub.send_to_list(["ann", "eve", "bob"], "news");
+        let sent = served.hub.emit_to_list(["ann", "eve", "bob"], "news", "").unwrap();
         let ids: Vec<_> = sent.iter().map(|(id, result)| (id.as_str(), result.is_ok())).collect();
         assert_eq!(ids, [("ann", true), ("eve", false), ("bob", true)]);
-        assert_eq!((read(&ann).await, read(&bob).await), ("news".into(), "news".into()));
+        let news = r#"{"event":"news","data":""}"#;
+        assert_eq!((read(&ann).await, read(&bob).await), (news.into(), news.into()));
         let delivery = served.hub.ids(["bob", "ann", "bob", "eve"]).send("once");
         assert_eq!((delivery.matched, delivery.queued), (2, 2));
         assert_eq!((read(&ann).await, read(&bob).await), ("once".into(), "once".into()));
@@ -201,7 +211,7 @@ async fn emit_to_list_says_for_each_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn broadcast_is_with_or_without_oneself() {
+async fn a_broadcast_includes_or_excepts_its_sender() {
     on_each_adapter(Hub::new, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
         let socket = served.hub.socket("ann").unwrap();
@@ -215,18 +225,18 @@ async fn broadcast_is_with_or_without_oneself() {
 }
 
 #[tokio::test]
-async fn fire_calls_handlers_here_for_one_or_for_all() {
+async fn fire_calls_handlers_of_one_socket_or_of_all() {
     on_each_adapter(listening, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
-        let heard = heard(served);
-        heard.take(2).await;
+        let log = log(served);
+        log.take(2).await;
         assert!(served.hub.socket("ann").unwrap().fire("one", "1"));
-        assert_eq!(heard.take(1).await, ["ann one 1"]);
+        assert_eq!(log.take(1).await, ["ann one 1"]);
         assert_eq!(served.hub.fire("all", "2"), 2);
-        let mut all = heard.take(2).await;
+        let mut all = log.take(2).await;
         all.sort();
         assert_eq!(all, ["ann all 2", "bob all 2"]);
-        // Nothing went over the wire.
+        // Nothing was sent.
         served.hub.send("end");
         assert_eq!((read(&ann).await, read(&bob).await), ("end".into(), "end".into()));
     })
@@ -238,10 +248,10 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
     #[derive(Clone, Debug, PartialEq)]
     struct Points(u32);
     on_each_adapter(listening, async |served| {
-        served.hub.on_disconnect(async |socket: Socket, State(heard): State<Heard>| {
+        served.hub.on_disconnect(async |socket: Socket, State(log): State<EventLog>| {
             let named = socket.attributes().named::<i64>("int");
             let typed = socket.attributes().get::<Points>();
-            heard.note(format!("{named:?} {typed:?} {}", socket.request().is_some()));
+            log.note(format!("{named:?} {typed:?} {}", socket.request().is_some()));
         });
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
@@ -251,11 +261,11 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
         attributes.insert(Points(3));
         assert_eq!(attributes.named::<i64>("int"), Some(1));
         assert_eq!(attributes.named::<String>("text").as_deref(), Some("x"));
-        // Another type is none.
+        // With another type there is no value.
         assert_eq!(attributes.named::<String>("int"), None);
         ann.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
-        let heard = heard(served).take(3).await;
-        assert_eq!(heard[2], "Some(1) Some(Points(3)) true");
+        let log = log(served).take(3).await;
+        assert_eq!(log[2], "Some(1) Some(Points(3)) true");
         wait_until(|| attributes.get::<Points>().is_none()).await;
         assert!(socket.conn().is_none() && socket.request().is_none());
     })
@@ -263,7 +273,7 @@ async fn attributes_are_kept_by_name_and_by_type_until_disconnect_is_handled() {
 }
 
 #[tokio::test]
-async fn an_id_is_a_uuid_until_it_is_set_and_is_refused_when_taken() {
+async fn an_id_is_a_uuid_until_it_is_set_and_a_taken_id_is_an_error() {
     on_each_adapter(Hub::new, async |served| {
         served.hub.on_connect(async |socket: Socket| socket.send(socket.id().to_string()));
         let conn = served.dial("").await;
@@ -277,7 +287,7 @@ async fn an_id_is_a_uuid_until_it_is_set_and_is_refused_when_taken() {
         socket.set_id("ann").unwrap();
         assert!(served.hub.socket(&id).is_none());
         assert!(served.hub.socket("ann").unwrap() == socket);
-        served.hub.send_to("ann", "found").unwrap();
+        assert_eq!(served.hub.ids(["ann"]).send("found").queued, 1);
         assert_eq!(read(&conn).await, "found");
         drop(bob);
         conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
@@ -288,19 +298,19 @@ async fn an_id_is_a_uuid_until_it_is_set_and_is_refused_when_taken() {
 }
 
 #[tokio::test]
-async fn who_asks_for_an_id_that_is_taken_is_turned_away() {
+async fn a_connection_that_requests_a_taken_id_is_rejected() {
     on_each_adapter(Hub::new, async |served| {
         let ann = served.enter("ann").await;
         let other = served.dial("id=ann").await;
         assert_eq!(read_all(&other).await, (vec![], Some(1008)));
-        assert_eq!((served.hub.len(), served.hub.stats().turned_away), (1, 1));
+        assert_eq!((served.hub.len(), served.hub.stats().rejected), (1, 1));
         drop(ann);
     })
     .await;
 }
 
 #[tokio::test]
-async fn close_sends_code_and_reason_and_tells_close_then_disconnect() {
+async fn close_sends_code_and_reason_and_causes_close_then_disconnect() {
     on_each_adapter(listening, async |served| {
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
@@ -314,14 +324,14 @@ async fn close_sends_code_and_reason_and_tells_close_then_disconnect() {
         assert!(matches!(socket.send("after"), Err(EmitError::Closed)));
         assert_eq!(read_all(&ann).await, (vec![Message::from("before")], Some(4001)));
         assert_eq!(ann.ending().unwrap().received.unwrap().reason, "enough");
-        let heard = heard(served).take(3).await;
-        assert_eq!(heard, ["ann connect", "ann close", "ann disconnect"]);
+        let log = log(served).take(3).await;
+        assert_eq!(log, ["ann connect", "ann close", "ann disconnect"]);
     })
     .await;
 }
 
 #[tokio::test]
-async fn is_alive_and_the_connection_can_be_asked_for() {
+async fn is_alive_and_the_connection_are_available() {
     on_each_adapter(Hub::new, async |served| {
         let ann = served.enter("ann").await;
         let socket = served.hub.socket("ann").unwrap();
@@ -339,27 +349,27 @@ async fn is_alive_and_the_connection_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn drain_tells_everyone_waits_and_lets_nobody_in() {
+async fn drain_closes_all_waits_and_rejects_new_connections() {
     on_each_adapter(listening, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
         assert!(!served.hub.is_draining());
         served.hub.send("last");
         let clients = tokio::spawn(async move { (read_all(&ann).await, read_all(&bob).await) });
         let drained = served.hub.drain(Duration::from_secs(10)).await;
-        assert_eq!((drained.told, drained.cut, drained.left), (2, 0, 0));
+        assert_eq!((drained.notified, drained.aborted, drained.remaining), (2, 0, 0));
         let last = (vec![Message::from("last")], Some(1001));
         assert_eq!(clients.await.unwrap(), (last.clone(), last));
         assert!(served.hub.is_draining() && served.hub.is_empty());
         let late = served.dial("id=eve").await;
         assert_eq!(read_all(&late).await, (vec![], Some(1001)));
-        assert_eq!(served.hub.stats().turned_away, 1);
-        assert_eq!(heard(served).so_far().iter().filter(|it| it.contains("disconnect")).count(), 2);
+        assert_eq!(served.hub.stats().rejected, 1);
+        assert_eq!(log(served).so_far().iter().filter(|it| it.contains("disconnect")).count(), 2);
     })
     .await;
 }
 
 #[tokio::test]
-async fn close_all_closes_who_is_there_and_lets_others_in() {
+async fn close_all_closes_all_and_accepts_new_connections() {
     on_each_adapter(Hub::new, async |served| {
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
         assert_eq!(served.hub.close_all(StatusCode::SERVICE_RESTART, "restart").unwrap(), 2);
@@ -374,7 +384,7 @@ async fn close_all_closes_who_is_there_and_lets_others_in() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_or_fails_is_told_to_error_and_the_hub_lives() {
+async fn a_handler_that_panics_or_fails_causes_an_error_event_and_the_hub_continues() {
     on_each_adapter(listening, async |served| {
         served.hub.on_message(async |text: String| match &*text {
             "panic" => panic!("what"),
@@ -384,18 +394,18 @@ async fn a_handler_that_panics_or_fails_is_told_to_error_and_the_hub_lives() {
         served.hub.on_message(async |socket: Socket, message: Message| socket.send(message));
         served.hub.on_message(async |_number: Json<u8>| {});
         let (ann, bob) = (served.enter("ann").await, served.enter("bob").await);
-        let heard = heard(served);
-        heard.take(2).await;
+        let log = log(served);
+        log.take(2).await;
         ann.write("panic").await.unwrap();
-        // The handlers behind it are called all the same.
+        // Later handlers are still called.
         assert_eq!(read(&ann).await, "panic");
-        let told = heard.take(3).await;
-        assert_eq!(told[1], "ann error a handler of `message` has panicked: what");
-        assert!(told[2].starts_with("ann error the data of `message` is not what"), "{told:?}");
+        let events = log.take(3).await;
+        assert_eq!(events[1], "ann error a handler of `message` has panicked: what");
+        assert!(events[2].starts_with("ann error the data of `message` is not what"), "{events:?}");
         ann.write("fail").await.unwrap();
         assert_eq!(read(&ann).await, "fail");
-        let told = heard.take(3).await;
-        assert_eq!(told[1], "ann error a handler of `message` has failed: not good");
+        let events = log.take(3).await;
+        assert_eq!(events[1], "ann error a handler of `message` has failed: not good");
         bob.write("1").await.unwrap();
         assert_eq!(read(&bob).await, "1");
     })
@@ -403,7 +413,7 @@ async fn a_handler_that_panics_or_fails_is_told_to_error_and_the_hub_lives() {
 }
 
 #[tokio::test]
-async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
+async fn a_normal_close_is_not_an_error_and_a_lost_connection_is() {
     /// How the client ends → whether that is an error.
     const ROWS: [(Option<u16>, bool); 5] = [
         (Some(1000), false),
@@ -413,8 +423,8 @@ async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
         (None, true),
     ];
     on_each_adapter(listening, async |served| {
-        served.hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
-            heard.note(if matches!(reason, Reason::Peer(_)) { "peer" } else { "lost" });
+        served.hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+            log.note(if matches!(reason, DisconnectReason::Peer(_)) { "peer" } else { "lost" });
         });
         for (code, error) in ROWS {
             let ann = served.enter("ann").await;
@@ -423,9 +433,9 @@ async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
                 Some(code) => ann.close(code, "").await.unwrap(),
                 None => ann.close_now(),
             }
-            let heard = heard(served).take(if error { 4 } else { 3 }).await;
-            assert_eq!(heard[2], if code.is_some() { "peer" } else { "lost" });
-            assert_eq!(heard.get(3).is_some(), error, "{heard:?}");
+            let log = log(served).take(if error { 4 } else { 3 }).await;
+            assert_eq!(log[2], if code.is_some() { "peer" } else { "lost" });
+            assert_eq!(log.get(3).is_some(), error, "{log:?}");
             wait_until(|| served.hub.socket("ann").is_none()).await;
         }
     })
@@ -433,21 +443,21 @@ async fn who_says_goodbye_is_no_error_and_who_vanishes_is() {
 }
 
 #[tokio::test]
-async fn the_outbox_is_a_setting() {
-    let outbox = Outbox::new().bytes(20).messages(2).overflow(Overflow::DropNewest);
+async fn the_limits_of_the_send_queue_are_a_setting() {
+    let limits = SendQueueLimits::new().bytes(20).messages(2).overflow(Overflow::DropNewest);
     on_each_adapter(
-        || Hub::builder().outbox(outbox.clone()).state(Heard::default()).build(),
+        || Hub::builder().send_queue(limits.clone()).state(EventLog::default()).build(),
         async |served| {
-            // Nothing is written before the handler has returned.
-            served.hub.on_connect(async |socket: Socket, State(heard): State<Heard>| {
-                // One message alone may be longer.
+            // The task writes after the handler has returned.
+            served.hub.on_connect(async |socket: Socket, State(log): State<EventLog>| {
+                // A single message may be larger.
                 for text in ["longer than twenty bytes", "no room"] {
-                    heard.note(format!("{:?}", socket.send(text).is_ok()));
+                    log.note(format!("{:?}", socket.send(text).is_ok()));
                 }
             });
-            served.hub.on_message(async |socket: Socket, State(heard): State<Heard>| {
+            served.hub.on_message(async |socket: Socket, State(log): State<EventLog>| {
                 for text in ["one", "two", "one too many"] {
-                    heard.note(format!("{:?}", socket.send(text).is_ok()));
+                    log.note(format!("{:?}", socket.send(text).is_ok()));
                 }
             });
             let ann = served.enter("ann").await;
@@ -456,14 +466,14 @@ async fn the_outbox_is_a_setting() {
             assert_eq!((read(&ann).await, read(&ann).await), ("one".into(), "two".into()));
             served.hub.send("end");
             assert_eq!(read(&ann).await, "end");
-            assert_eq!(heard(served).take(5).await, ["true", "false", "true", "true", "false"]);
+            assert_eq!(log(served).take(5).await, ["true", "false", "true", "true", "false"]);
         },
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_message_keeps_its_kind() {
+async fn a_message_keeps_its_type() {
     on_each_adapter(Hub::new, async |served| {
         served.hub.on_message(async |socket: Socket, message: Message| {
             socket.send(format!("{:?}", message.kind()))?;
@@ -481,7 +491,7 @@ async fn a_message_keeps_its_kind() {
     .await;
 }
 
-/// Counts how often it is encoded.
+/// Counts how often it is serialised.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl Serialize for Counted<'_> {
@@ -492,7 +502,7 @@ impl Serialize for Counted<'_> {
 }
 
 #[tokio::test]
-async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
+async fn an_event_is_encoded_once_for_all_recipients_by_each_call() {
     on_each_adapter(
         || Hub::builder().envelope().build(),
         async |served| {
@@ -509,7 +519,7 @@ async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
             assert!(all(&socket.emit_to_list(["ann", "bob"], "6", &data).unwrap()));
             socket.emit_wait("7", &data).await.unwrap();
             socket.send_wait("waited").await.unwrap();
-            assert_eq!(socket.emit_volatile("8", &data).unwrap().matched, 1);
+            assert_eq!(hub.ids(["ann"]).volatile().emit("8", &data).unwrap().matched, 1);
             assert_eq!(count.load(Ordering::SeqCst), 8);
             let prepared = Prepared::new("prepared");
             socket.send_prepared(&prepared).unwrap();
@@ -523,7 +533,7 @@ async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
                 assert_eq!(read(&ann).await, event(name));
             }
             assert_eq!(read(&ann).await, "waited");
-            // A volatile one may be left out, here of a transport that is slow for a moment.
+            // A volatile message may be skipped if the transport is slow for a moment.
             let next = read(&ann).await;
             let next = if next == event("8") { read(&ann).await } else { next };
             assert_eq!((next.as_str(), read(&ann).await.as_str()), ("prepared", "prepared"));
@@ -533,7 +543,7 @@ async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
+async fn middleware_rejects_with_1008_or_its_own_code_and_no_handler_is_called() {
     on_each_adapter(listening, async |served| {
         served.hub.middleware(async |socket: Socket| {
             let other = StatusCode::try_from(4003).unwrap();
@@ -541,10 +551,12 @@ async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
             let request = socket.request().unwrap();
             match request.query("key").as_deref() {
                 Some("good") => Ok(()),
-                Some("other") => Err(Refusal::new("other").code(other)),
-                Some("long") => Err(Refusal::new("ä".repeat(100)).code(other)),
-                Some("unsendable") => Err(Refusal::new("x").code(StatusCode::ABNORMAL_CLOSURE)),
-                _ => Err(Refusal::new("no key")),
+                Some("other") => Err(ConnectRejection::new("other").code(other)),
+                Some("long") => Err(ConnectRejection::new("ä".repeat(100)).code(other)),
+                Some("unsendable") => {
+                    Err(ConnectRejection::new("x").code(StatusCode::ABNORMAL_CLOSURE))
+                }
+                _ => Err(ConnectRejection::new("no key")),
             }
         });
         for (query, code, reason) in [
@@ -558,27 +570,27 @@ async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
             assert_eq!(refused.ending().unwrap().received.unwrap().reason, reason);
         }
         let ann = served.dial("key=good&id=ann").await;
-        assert_eq!(heard(served).take(1).await, ["ann connect"]);
+        assert_eq!(log(served).take(1).await, ["ann connect"]);
         let stats = served.hub.stats();
-        assert_eq!((stats.sockets, stats.connected, stats.turned_away), (1, 1, 4));
+        assert_eq!((stats.sockets, stats.connected, stats.rejected), (1, 1, 4));
         drop(ann);
     })
     .await;
 }
 
 #[tokio::test]
-async fn faults_are_values() {
-    on_each_adapter(Hub::new, async |served| {
-        served.hub.on_error(async |socket: Socket, fault: Fault| {
-            let Fault::NoSuchId(id) = fault else { return Ok(()) };
+async fn errors_are_values() {
+    on_each_adapter(listening_with_envelope, async |served| {
+        served.hub.on_error(async |socket: Socket, error: EventError| {
+            let EventError::NoSuchId(id) = error else { return Ok(()) };
             socket.send(id.as_str())
         });
         let ann = served.enter("ann").await;
-        let sent = served.hub.socket("ann").unwrap().send_to_list(["x", "ann"], "y");
+        let sent = served.hub.socket("ann").unwrap().emit_to_list(["x", "ann"], "y", "").unwrap();
         assert!(sent[0].1.is_err() && sent[1].1.is_ok());
         let mut got = [read(&ann).await, read(&ann).await];
         got.sort();
-        assert_eq!(got, ["x", "y"]);
+        assert_eq!(got, ["x", r#"{"event":"y","data":""}"#]);
     })
     .await;
 }

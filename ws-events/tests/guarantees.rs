@@ -1,6 +1,6 @@
-//! Does the hub keep what it guarantees of order, rooms and lifecycle?
+//! Does the hub keep its guarantees of order, rooms and lifecycle?
 //!
-//! Each guarantee of the crate's documentation has its test here.
+//! Each guarantee in the documentation of the crate has a test here.
 #![cfg(test)]
 
 mod support;
@@ -10,17 +10,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::{Heard, PATIENCE, apart, apart_async, enter, read, read_all, until_end, wait_until};
+use support::{
+    EventLog, TIMEOUT, enter, read, read_all, read_until_end, run_in_thread, run_in_thread_async,
+    wait_until,
+};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use ws_core::{Agreed, Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
 use ws_events::{
-    Attribute, EncodeError, Event, EventPayload, Fault, Hub, Json, ListenerId, Reason, Refusal,
-    Room, SetIdError, Socket, State,
+    Attribute, ConnectRejection, DisconnectReason, EncodeError, Event, EventError, EventPayload,
+    Hub, Json, ListenerId, Room, SetIdError, Socket, State,
 };
 
 #[tokio::test]
-async fn a_union_of_rooms_reaches_each_once_but_for_the_excepted() {
+async fn a_union_of_rooms_reaches_each_member_once_without_exceptions() {
     let hub = Hub::new();
     let mut clients = Vec::new();
     for (id, rooms) in [("a", "x"), ("b", "xy"), ("c", "y"), ("d", "z"), ("e", "")] {
@@ -51,12 +54,12 @@ async fn a_union_of_rooms_reaches_each_once_but_for_the_excepted() {
         &["e+z"],
     ];
     for (client, expected) in clients.iter().zip(expected) {
-        assert_eq!(until_end(client).await, expected);
+        assert_eq!(read_until_end(client).await, expected);
     }
 }
 
 #[tokio::test]
-async fn who_joins_before_a_message_gets_it_and_who_leaves_before_does_not() {
+async fn a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before_does_not() {
     let hub = Hub::new();
     let (socket, client) = enter(&hub, "a").await;
     for n in 0..200 {
@@ -68,11 +71,11 @@ async fn who_joins_before_a_message_gets_it_and_who_leaves_before_does_not() {
     assert!(hub.rooms().is_empty());
     socket.send("end").unwrap();
     let expected: Vec<_> = (0..200).map(|n| n.to_string()).collect();
-    assert_eq!(until_end(&client).await, expected);
+    assert_eq!(read_until_end(&client).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn all_in_a_room_hear_several_senders_in_one_order() {
+async fn all_members_of_a_room_get_several_senders_in_one_order() {
     const SENDERS: usize = 4;
     const EACH: usize = 200;
     let hub = Hub::new();
@@ -84,7 +87,7 @@ async fn all_in_a_room_hear_several_senders_in_one_order() {
         if id % 100 == 0 {
             clients.push(client);
         } else {
-            // Kept open, and not looked at.
+            // Kept open, and not checked.
             tokio::spawn(async move { read_all(&client).await });
         }
     }
@@ -94,7 +97,7 @@ async fn all_in_a_room_hear_several_senders_in_one_order() {
             std::thread::spawn(move || {
                 for n in 0..EACH {
                     let target = hub.to("room");
-                    // A union is in the same order.
+                    // A union of rooms is in the same order.
                     let target = if n % 3 == 0 { target.to("even").to("odd") } else { target };
                     target.send(format!("{sender} {n}"));
                     std::thread::yield_now();
@@ -104,7 +107,7 @@ async fn all_in_a_room_hear_several_senders_in_one_order() {
         .collect();
     let collecting: Vec<_> = clients
         .into_iter()
-        .map(|client| tokio::spawn(async move { until_end(&client).await }))
+        .map(|client| tokio::spawn(async move { read_until_end(&client).await }))
         .collect();
     tokio::task::spawn_blocking(|| senders.into_iter().for_each(|sender| sender.join().unwrap()))
         .await
@@ -112,11 +115,11 @@ async fn all_in_a_room_hear_several_senders_in_one_order() {
     hub.send("end");
     let mut orders = Vec::new();
     for client in collecting {
-        orders.push(timeout(PATIENCE, client).await.unwrap().unwrap());
+        orders.push(timeout(TIMEOUT, client).await.unwrap().unwrap());
     }
     for order in &orders {
         assert_eq!(order.len(), SENDERS * EACH);
-        assert!(*order == orders[0], "two members heard two orders");
+        assert!(*order == orders[0], "two members got two orders");
     }
     for sender in 0..SENDERS {
         let own: Vec<_> =
@@ -127,25 +130,25 @@ async fn all_in_a_room_hear_several_senders_in_one_order() {
 }
 
 #[tokio::test]
-async fn what_is_sent_to_one_socket_arrives_in_order_however_it_is_sent() {
+async fn messages_to_one_socket_arrive_in_order_by_each_call() {
     let hub = Hub::new();
     let (socket, client) = enter(&hub, "a").await;
     socket.join("room").unwrap();
     for n in 0..900 {
         match n % 4 {
             0 => socket.send(n.to_string()).unwrap(),
-            1 => hub.send_to("a", n.to_string()).unwrap(),
+            1 => assert_eq!(hub.ids(["a"]).send(n.to_string()).queued, 1),
             2 => _ = hub.to("room").send(n.to_string()),
             _ => _ = hub.send(n.to_string()),
         }
     }
     socket.send("end").unwrap();
     let expected: Vec<_> = (0..900).map(|n| n.to_string()).collect();
-    assert_eq!(until_end(&client).await, expected);
+    assert_eq!(read_until_end(&client).await, expected);
 }
 
 #[tokio::test]
-async fn handlers_of_one_socket_run_one_after_the_other_and_of_several_at_once() {
+async fn handlers_of_one_socket_run_in_sequence_and_of_several_concurrently() {
     let hub = Hub::builder().state(Semaphore::new(0)).state(AtomicUsize::new(0)).build();
     hub.on_message(
         async |socket: Socket, State(running): State<AtomicUsize>, State(go): State<Semaphore>| {
@@ -174,10 +177,10 @@ async fn handlers_of_one_socket_run_one_after_the_other_and_of_several_at_once()
 }
 
 #[tokio::test]
-async fn while_a_handler_works_pings_are_answered_what_is_sent_leaves_and_an_end_is_seen() {
-    let hub = Hub::builder().state(Semaphore::new(0)).state(Heard::default()).build();
+async fn while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_is_noticed() {
+    let hub = Hub::builder().state(Semaphore::new(0)).state(EventLog::default()).build();
     hub.on_message(async |State(go): State<Semaphore>| go.acquire().await.unwrap().forget());
-    hub.on_disconnect(async |State(heard): State<Heard>| heard.note("disconnect"));
+    hub.on_disconnect(async |State(log): State<EventLog>| log.note("disconnect"));
     let (socket, client) = enter(&hub, "a").await;
     client.write("work").await.unwrap();
     client.ping().await.unwrap();
@@ -185,14 +188,14 @@ async fn while_a_handler_works_pings_are_answered_what_is_sent_leaves_and_an_end
     assert_eq!(read(&client).await, "meanwhile");
     client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
     wait_until(|| !socket.is_alive()).await;
-    // It is told when the handler is done.
-    assert!(hub.socket("a").is_some() && hub.state::<Heard>().unwrap().so_far().is_empty());
+    // `disconnect` is handled when the handler has returned.
+    assert!(hub.socket("a").is_some() && hub.state::<EventLog>().unwrap().so_far().is_empty());
     hub.state::<Semaphore>().unwrap().add_permits(1);
-    assert_eq!(hub.state::<Heard>().unwrap().take(1).await, ["disconnect"]);
+    assert_eq!(hub.state::<EventLog>().unwrap().take(1).await, ["disconnect"]);
     wait_until(|| hub.socket("a").is_none()).await;
 }
 
-/// So many messages of this length, to a handler that works: so many of them are read.
+/// While a handler runs, `read` messages of this length are read.
 async fn check_ahead(length: usize, read: u64) {
     const COUNT: usize = 100;
     let hub = Hub::builder().state(Semaphore::new(0)).state(AtomicUsize::new(0)).build();
@@ -220,45 +223,45 @@ async fn check_ahead(length: usize, read: u64) {
 }
 
 #[tokio::test]
-async fn a_handler_that_works_for_long_stops_its_peer_and_costs_little_memory() {
-    // One is handled. Ahead are 64 KiB, or 32 messages.
+async fn a_slow_handler_stops_its_peer_and_reads_little_ahead() {
+    // One is being handled. 64 KiB or 32 messages are read ahead.
     check_ahead(16 * 1024, 1 + 4).await;
     check_ahead(1, 1 + 32).await;
 }
 
 #[tokio::test]
-async fn connect_is_first_disconnect_once_and_last_with_rooms_and_attributes_there() {
-    let hub = Hub::builder().envelope().state(Heard::default()).build();
+async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attributes() {
+    let hub = Hub::builder().envelope().state(EventLog::default()).build();
     for event in [Event::Connect, Event::Message, Event::Close, Event::Error] {
-        hub.on(event, async |event: EventPayload, State(heard): State<Heard>| {
-            heard.note(event.name());
+        hub.on(event, async |event: EventPayload, State(log): State<EventLog>| {
+            log.note(event.name());
         });
     }
-    hub.on_any(async |event: Event, State(heard): State<Heard>| heard.note(event));
+    hub.on_any(async |event: Event, State(log): State<EventLog>| log.note(event));
     hub.on_connect(async |socket: Socket| {
-        // Others run while it works; what the peer has sent waits.
+        // Other tasks run meanwhile; messages of the peer wait.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
         socket.attributes().set("n", 1_u8);
         socket.join("room")
     });
-    hub.on_disconnect(async |socket: Socket, State(heard): State<Heard>| {
+    hub.on_disconnect(async |socket: Socket, State(log): State<EventLog>| {
         let there = (socket.is_in("room"), socket.attributes().named::<u8>("n"));
-        heard.note(format!("disconnect {there:?} {}", socket.hub().to("room").count()));
+        log.note(format!("disconnect {there:?} {}", socket.hub().to("room").count()));
     });
-    hub.on_room_leave(async |socket: Socket, Room(room): Room, State(heard): State<Heard>| {
-        heard.note(format!("leaves {room} {}", socket.is_in(&*room)));
+    hub.on_room_leave(async |socket: Socket, Room(room): Room, State(log): State<EventLog>| {
+        log.note(format!("leaves {room} {}", socket.is_in(&*room)));
     });
-    let heard = hub.state::<Heard>().unwrap();
+    let log = hub.state::<EventLog>().unwrap();
     for by_us in [false, true] {
         let (client, server) = pair();
         client.write(r#"{"event":"early"}"#).await.unwrap();
         client.write("no event").await.unwrap();
         client.write(Message::binary("binary")).await.unwrap();
-        let serving = tokio::spawn(hub.member()(server));
+        let serving = tokio::spawn(hub.handler()(server));
         let mut expected = vec!["connect", "early", "error", "message"];
-        assert_eq!(heard.take(4).await, expected);
+        assert_eq!(log.take(4).await, expected);
         if by_us {
             hub.close_all(StatusCode::NORMAL_CLOSURE, "").unwrap();
             read_all(&client).await;
@@ -267,17 +270,17 @@ async fn connect_is_first_disconnect_once_and_last_with_rooms_and_attributes_the
             client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
             expected = vec![];
         }
-        timeout(PATIENCE, serving).await.unwrap().unwrap();
+        timeout(TIMEOUT, serving).await.unwrap().unwrap();
         expected.extend(["disconnect (true, Some(1)) 1", "leaves room false"]);
-        assert_eq!(heard.take(expected.len()).await, expected);
+        assert_eq!(log.take(expected.len()).await, expected);
     }
     assert!(hub.is_empty() && hub.rooms().is_empty());
 }
 
 #[tokio::test]
-async fn what_connect_handlers_send_is_delivered_also_before_they_return() {
+async fn messages_of_a_connect_handler_are_delivered_before_it_returns() {
     let hub = Hub::new();
-    // Many times what an outbox holds; the task writes whenever the handler waits.
+    // Many times the limit of a send queue; the task writes whenever the handler awaits.
     hub.on_connect(async |socket: Socket| {
         for n in 0..10_000 {
             if n % 1000 == 0 {
@@ -288,35 +291,37 @@ async fn what_connect_handlers_send_is_delivered_also_before_they_return() {
         socket.send("end")
     });
     let (client, server) = pair();
-    tokio::spawn(hub.member()(server));
-    assert_eq!(until_end(&client).await.len(), 10_000);
+    tokio::spawn(hub.handler()(server));
+    assert_eq!(read_until_end(&client).await.len(), 10_000);
 }
 
 #[tokio::test]
-async fn a_dropped_task_still_leaves_the_hub_and_tells_disconnect_once() {
-    let hub = Hub::builder().state(Heard::default()).build();
-    hub.on_disconnect(async |reason: Reason, socket: Socket, State(heard): State<Heard>| {
-        heard.note(format!("{reason:?} {}", socket.is_in("room")));
-    });
+async fn a_socket_whose_task_is_dropped_leaves_the_hub_and_disconnects_once() {
+    let hub = Hub::builder().state(EventLog::default()).build();
+    hub.on_disconnect(
+        async |reason: DisconnectReason, socket: Socket, State(log): State<EventLog>| {
+            log.note(format!("{reason:?} {}", socket.is_in("room")));
+        },
+    );
     let (client, server) = pair();
-    let serving = tokio::spawn(hub.member()(server));
+    let serving = tokio::spawn(hub.handler()(server));
     wait_until(|| hub.len() == 1).await;
     let socket = hub.everyone().sockets().remove(0);
     socket.join("room").unwrap();
     serving.abort();
-    assert_eq!(hub.state::<Heard>().unwrap().take(1).await, ["Dropped true"]);
+    assert_eq!(hub.state::<EventLog>().unwrap().take(1).await, ["Dropped true"]);
     wait_until(|| hub.is_empty()).await;
-    assert!(hub.state::<Heard>().unwrap().so_far().is_empty());
+    assert!(hub.state::<EventLog>().unwrap().so_far().is_empty());
     assert_eq!(read_all(&client).await.1, Some(1001));
     assert!(hub.rooms().is_empty());
     assert!(socket.join("room").is_err());
-    assert_eq!(hub.drain(PATIENCE).await.left, 0);
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_that_fails_is_left_and_every_message_accounted_for() {
+async fn every_message_is_counted_when_the_transport_fails() {
     let hub = Hub::new();
-    // The peer is there, says nothing, and takes nothing.
+    // The peer is connected, sends nothing, and takes nothing.
     let (_silent, input) = tokio::io::duplex(1);
     let (output, _) = tokio::io::duplex(1);
     let io = tokio::io::join(input, output);
@@ -327,18 +332,18 @@ async fn a_transport_that_fails_is_left_and_every_message_accounted_for() {
             socket.send(format!("{n}")).unwrap();
         }
     });
-    timeout(PATIENCE, hub.serve(conn)).await.unwrap();
+    timeout(TIMEOUT, hub.serve(conn)).await.unwrap();
     let stats = hub.stats();
     assert_eq!((stats.queued, stats.written, stats.waiting()), (5, 5, 0), "{stats:?}");
 }
 
 #[tokio::test]
-async fn who_keeps_a_handle_keeps_no_connection_and_nothing_of_the_application() {
+async fn a_handle_keeps_neither_the_connection_nor_values_of_the_application() {
     let hub = Hub::new();
     let (socket, client) = enter(&hub, "a").await;
     let dear = Arc::new(());
     socket.attributes().insert(Arc::clone(&dear));
-    // Attributes and handlers may hold the socket itself.
+    // Attributes and handlers may contain the socket itself.
     socket.attributes().set("self", socket.clone());
     let held = (socket.clone(), Arc::clone(&dear));
     socket.on("never", move || {
@@ -356,7 +361,7 @@ async fn who_keeps_a_handle_keeps_no_connection_and_nothing_of_the_application()
 }
 
 #[tokio::test]
-async fn presence_is_who_is_in_a_room_and_who_comes_and_goes() {
+async fn presence_is_the_members_of_a_room_and_its_join_and_leave_events() {
     let hub = Hub::builder().envelope().build();
     hub.on_room_join(async |socket: Socket, Room(room): Room| {
         socket.to(&*room).emit("came", &socket.id()).map(drop)
@@ -383,7 +388,7 @@ async fn presence_is_who_is_in_a_room_and_who_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn typed_events_are_taken_from_json_and_what_does_not_fit_is_an_error() {
+async fn typed_data_is_deserialised_and_invalid_data_is_an_error() {
     let hub = Hub::builder().envelope().build();
     hub.on("add", async |socket: Socket, Json((a, b)): Json<(i32, i32)>| {
         socket.emit("sum", &(a + b))
@@ -391,10 +396,10 @@ async fn typed_events_are_taken_from_json_and_what_does_not_fit_is_an_error() {
     hub.on("maybe", async |socket: Socket, n: Option<Json<u8>>| {
         socket.emit("maybe", &n.map(|Json(n)| n))
     });
-    hub.on_error(async |socket: Socket, fault: Fault| {
-        let kind = match fault {
-            Fault::Unfit { .. } => "unfit",
-            Fault::Malformed(_) => "malformed",
+    hub.on_error(async |socket: Socket, error: EventError| {
+        let kind = match error {
+            EventError::InvalidArgument { .. } => "unfit",
+            EventError::Malformed(_) => "malformed",
             _ => "other",
         };
         socket.emit("wrong", kind)
@@ -420,24 +425,25 @@ async fn typed_events_are_taken_from_json_and_what_does_not_fit_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_is_kept_with_a_connection_before_is_an_attribute_that_handlers_ask_for() {
+async fn an_attribute_of_the_connection_is_an_argument_of_handlers() {
     #[derive(Clone)]
     struct User(String);
     let hub = Hub::new();
     hub.middleware(async |socket: Socket| {
-        let known = socket.attributes().get::<User>().ok_or_else(|| Refusal::new("who?"))?;
+        let known =
+            socket.attributes().get::<User>().ok_or_else(|| ConnectRejection::new("who?"))?;
         Ok(socket.set_id(known.0)?)
     });
     hub.on_message(async |socket: Socket, Attribute(User(name)): Attribute<User>| {
         socket.attributes().remove::<User>();
         socket.send(name)
     });
-    hub.on_error(async |socket: Socket, fault: Fault| socket.send(fault.to_string()));
+    hub.on_error(async |socket: Socket, error: EventError| socket.send(error.to_string()));
     let (client, server) = pair();
     server.values().insert(User("ann".to_owned()));
     server.values().set("own", 1);
     let values = server.clone();
-    tokio::spawn(hub.member()(server));
+    tokio::spawn(hub.handler()(server));
     client.write("who am I?").await.unwrap();
     assert_eq!(read(&client).await, "ann");
     client.write("and now?").await.unwrap();
@@ -445,11 +451,11 @@ async fn what_is_kept_with_a_connection_before_is_an_attribute_that_handlers_ask
     assert!(why.contains("has no attribute of type") && why.contains("User"), "{why}");
     let socket = hub.socket("ann").unwrap();
     assert_eq!(socket.attributes().named::<i32>("own"), Some(1));
-    // Each has its own from then on.
+    // The socket has a copy of the attributes.
     assert!(values.values().get::<User>().is_some());
 
     let (client, server) = pair();
-    tokio::spawn(hub.member()(server));
+    tokio::spawn(hub.handler()(server));
     assert_eq!(read_all(&client).await.1, Some(1008));
 }
 
@@ -486,45 +492,45 @@ async fn a_handler_may_remove_itself_and_others() {
     let (_a, client) = enter(&hub, "a").await;
     client.write("").await.unwrap();
     client.write("").await.unwrap();
-    // What is under way is finished as it began.
+    // A dispatch calls the handlers that it began with.
     for expected in ["once", "once more", "always", "always"] {
         assert_eq!(read(&client).await, expected);
     }
 }
 
-/// Something of the application that does something when it goes.
-struct Goodbye(Box<dyn Fn() + Send + Sync>);
+/// A value of the application that runs a function when dropped.
+struct RunOnDrop(Box<dyn Fn() + Send + Sync>);
 
-impl Drop for Goodbye {
+impl Drop for RunOnDrop {
     fn drop(&mut self) {
         self.0();
     }
 }
 
-impl Goodbye {
-    fn new(say: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self(Box::new(say)))
+impl RunOnDrop {
+    fn new(run: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self(Box::new(run)))
     }
 }
 
-/// `remove` removes a handler of `event` whose last handle this is.
+/// `remove` removes a handler of `event`, and drops the values in it.
 async fn check_removed(event: &str, remove: fn(&Hub, ListenerId, &str) -> bool) {
     let hub = Hub::new();
     let (socket, _client) = enter(&hub, "a").await;
-    let goodbye = Goodbye::new(move || {
+    let on_drop = RunOnDrop::new(move || {
         socket.hub().on("other", async || {});
         assert!(socket.fire("other", ""));
     });
     let id = hub.on(event, move || {
-        let _held = &goodbye;
+        let _held = &on_drop;
         async {}
     });
     let event = event.to_owned();
-    assert!(apart(move || remove(&hub, id, &event)).await);
+    assert!(run_in_thread(move || remove(&hub, id, &event)).await);
 }
 
 #[tokio::test]
-async fn what_a_handler_holds_may_use_the_hub_when_the_handler_is_removed() {
+async fn a_value_in_a_removed_handler_may_use_the_hub_when_dropped() {
     for event in ["message", "custom"] {
         check_removed(event, |hub, id, _| hub.off(id)).await;
         check_removed(event, |hub, _, event| hub.off_all(event) == 1).await;
@@ -532,12 +538,12 @@ async fn what_a_handler_holds_may_use_the_hub_when_the_handler_is_removed() {
 }
 
 #[tokio::test]
-async fn what_is_kept_with_a_connection_may_ask_the_socket_when_it_goes() {
-    apart_async(async || {
+async fn an_attribute_of_the_connection_may_use_the_socket_when_dropped() {
+    run_in_thread_async(async || {
         let hub = Hub::new();
         let (socket, client) = enter(&hub, "a").await;
         let (asked, conn) = (socket.clone(), socket.conn().unwrap());
-        conn.values().insert(Goodbye::new(move || assert!(asked.peer_addr().is_none())));
+        conn.values().insert(RunOnDrop::new(move || assert!(asked.peer_addr().is_none())));
         drop(conn);
         client.close_now();
         wait_until(|| hub.is_empty() && socket.conn().is_none()).await;
@@ -546,7 +552,7 @@ async fn what_is_kept_with_a_connection_may_ask_the_socket_when_it_goes() {
 }
 
 #[tokio::test]
-async fn targets_join_leave_and_close_together() {
+async fn sockets_of_a_broadcast_join_leave_and_close_together() {
     let hub = Hub::new();
     let (_a, one) = enter(&hub, "a").await;
     let (b, two) = enter(&hub, "b").await;
@@ -558,19 +564,19 @@ async fn targets_join_leave_and_close_together() {
     assert_eq!(read_all(&two).await.1, Some(1008));
     wait_until(|| hub.len() == 1).await;
     assert_eq!(hub.to("y").send("end").queued, 1);
-    assert!(until_end(&one).await.is_empty());
+    assert!(read_until_end(&one).await.is_empty());
 }
 
 #[tokio::test]
-async fn who_is_told_and_who_speaks_take_turns() {
+async fn events_and_messages_alternate() {
     let hub = Hub::builder().state(AtomicUsize::new(0)).build();
-    // It never stops telling itself.
+    // It fires at itself without end.
     hub.on("again", async |socket: Socket| _ = socket.fire("again", ""));
     hub.on_message(async |socket: Socket, message: Message| socket.send(message));
     let (socket, client) = enter(&hub, "a").await;
     assert!(socket.fire("again", ""));
-    client.write("heard").await.unwrap();
-    assert_eq!(read(&client).await, "heard");
+    client.write("log").await.unwrap();
+    assert_eq!(read(&client).await, "log");
     hub.off_all("again");
 }
 
@@ -581,11 +587,11 @@ async fn events_for_a_handler_that_hangs_are_bounded() {
     let (socket, _client) = enter(&hub, "a").await;
     let fired = (0..5000).filter(|_| socket.fire("hang", "")).count();
     assert!((1024..=1026).contains(&fired), "{fired}");
-    assert!(!socket.fire("nobody hears this", ""));
+    assert!(!socket.fire("without a handler", ""));
 }
 
 #[tokio::test]
-async fn a_target_is_who_has_the_ids_when_something_is_done() {
+async fn a_broadcast_to_ids_reaches_the_sockets_that_have_them_when_it_is_sent() {
     let hub = Hub::new();
     let target = hub.ids(["a", "b"]).to("room");
     assert_eq!(target.count(), 0);
@@ -598,68 +604,68 @@ async fn a_target_is_who_has_the_ids_when_something_is_done() {
     c.set_id("b").unwrap();
     assert_eq!((target.count(), target.except("b").count()), (1, 0));
     hub.send("end");
-    assert_eq!(until_end(&one).await, ["to a", "to a and the room"]);
-    assert_eq!(until_end(&other).await, ["to a and the room"]);
+    assert_eq!(read_until_end(&one).await, ["to a", "to a and the room"]);
+    assert_eq!(read_until_end(&other).await, ["to a and the room"]);
 }
 
 #[tokio::test]
-async fn all_names_of_the_hub_s_own_events_mean_these_and_no_peer_sends_them() {
-    let hub = Hub::builder().envelope().state(Heard::default()).build();
-    hub.on("room_join", async |State(heard): State<Heard>| heard.note("room_join"));
-    hub.on("room_leave", async |State(heard): State<Heard>| heard.note("room_leave"));
-    hub.on_error(async |fault: Fault, State(heard): State<Heard>| {
-        heard.note(matches!(fault, Fault::Malformed(_)));
+async fn names_of_own_events_are_these_events_and_a_peer_cannot_send_them() {
+    let hub = Hub::builder().envelope().state(EventLog::default()).build();
+    hub.on("room_join", async |State(log): State<EventLog>| log.note("room_join"));
+    hub.on("room_leave", async |State(log): State<EventLog>| log.note("room_leave"));
+    hub.on_error(async |error: EventError, State(log): State<EventLog>| {
+        log.note(matches!(error, EventError::Malformed(_)));
     });
     let (socket, client) = enter(&hub, "a").await;
-    let heard = hub.state::<Heard>().unwrap();
+    let log = hub.state::<EventLog>().unwrap();
     socket.join("x").unwrap();
     socket.leave("x");
-    assert_eq!(heard.take(2).await, ["room_join", "room_leave"]);
+    assert_eq!(log.take(2).await, ["room_join", "room_leave"]);
     for name in ["room_join", "room_leave"] {
         client.write(format!(r#"{{"event":"{name}"}}"#)).await.unwrap();
-        assert_eq!(heard.take(1).await, ["true"]);
+        assert_eq!(log.take(1).await, ["true"]);
         assert!(hub.emit(name, "").is_err());
     }
 }
 
 #[tokio::test]
-async fn middleware_hears_at_once_that_an_id_is_taken() {
+async fn middleware_gets_an_error_for_a_taken_id() {
     let hub = Hub::new();
     let (_a, _client) = enter(&hub, "a").await;
     hub.middleware(async |socket: Socket| {
         assert_eq!(socket.set_id("a"), Err(SetIdError::Taken));
-        socket.set_id("another").map_err(|error| Refusal::new(error.to_string()))
+        socket.set_id("another").map_err(|error| ConnectRejection::new(error.to_string()))
     });
     let (_client, server) = pair();
-    tokio::spawn(hub.member()(server));
+    tokio::spawn(hub.handler()(server));
     wait_until(|| hub.socket("another").is_some()).await;
 }
 
 #[tokio::test]
-async fn middleware_that_panics_refuses_with_1011_and_the_hub_lives() {
+async fn middleware_that_panics_rejects_with_1011_and_the_hub_continues() {
     let hub = Hub::new();
     hub.middleware(async |socket: Socket| {
         socket.attributes().insert(());
         panic!("later")
     });
     let (client, server) = pair();
-    let serving = tokio::spawn(hub.member()(server));
+    let serving = tokio::spawn(hub.handler()(server));
     assert_eq!(read_all(&client).await, (vec![], Some(1011)));
-    timeout(PATIENCE, serving).await.unwrap().unwrap();
-    assert_eq!((hub.stats().turned_away, hub.stats().connected), (1, 0));
-    assert_eq!(hub.drain(PATIENCE).await.left, 0);
+    timeout(TIMEOUT, serving).await.unwrap().unwrap();
+    assert_eq!((hub.stats().rejected, hub.stats().connected), (1, 0));
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_silent_is_found_out_by_keepalive() {
-    let hub = Hub::builder().state(Heard::default()).build();
-    hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
-        heard.note(format!("{:?}", matches!(reason, Reason::Lost(_))));
+async fn keepalive_detects_a_silent_peer() {
+    let hub = Hub::builder().state(EventLog::default()).build();
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(format!("{:?}", matches!(reason, DisconnectReason::Lost(_))));
     });
     let keepalive = Keepalive::every(Duration::from_secs(10));
     let (_silent, server) = pair_with(Config::new(), Config::new().keepalive(keepalive));
     let started = Instant::now();
     hub.serve(server).await;
-    assert_eq!(hub.state::<Heard>().unwrap().so_far(), ["true"]);
+    assert_eq!(hub.state::<EventLog>().unwrap().so_far(), ["true"]);
     assert!(started.elapsed() <= Duration::from_secs(30), "{:?}", started.elapsed());
 }

@@ -1,32 +1,29 @@
-//! Do wake-ups, ids and rooms hold in every order of threads?
+//! Do `delivery` and `registry` hold under every interleaving of threads?
 //!
-//! The structures below the hub, with locks under which `shuttle` chooses who runs next:
-//! two thousand orders for each test. One that is waited in for ever is a failure.
+//! Both folders of the hub, and its ready flag, run here without a hub, on locks of shuttle,
+//! which chooses the thread that runs next: two thousand interleavings for each test. A wait
+//! that never ends fails the test.
 #![cfg(test)]
-#![allow(dead_code, unreachable_pub, reason = "parts of the hub, each looked at by itself")]
+#![allow(dead_code, unreachable_pub, reason = "parts of the hub, without the code that uses them")]
 
-#[path = "../src/bell.rs"]
-mod bell;
-#[path = "../src/directory.rs"]
-mod directory;
-#[path = "../src/mail.rs"]
-mod mail;
-#[path = "../src/mailbox.rs"]
-mod mailbox;
-#[path = "../src/outbox.rs"]
-mod outbox;
-#[path = "../src/outgoing.rs"]
-mod outgoing;
-#[path = "../src/rooms.rs"]
-mod rooms;
-#[path = "../src/shards.rs"]
-mod shards;
-#[path = "../src/waiting.rs"]
-mod waiting;
+#[path = "../src/delivery/mod.rs"]
+mod delivery;
+#[path = "../src/session/ready_flag.rs"]
+mod ready_flag;
+#[path = "../src/registry/mod.rs"]
+mod registry;
 
-/// The locks of the hub, as shuttle knows them.
+/// The `sync` module of the hub, with types of shuttle, and a connection in memory.
 mod sync {
+    use std::collections::VecDeque;
+    use std::future::poll_fn;
+    use std::task::{Poll, Waker};
+    use std::time::Duration;
+
+    use shuttle::future::JoinHandle;
     use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+    use shuttle::thread;
+    use ws_core::{Error, Prepared, StatusCode};
 
     pub(crate) use std::sync::Arc;
 
@@ -65,51 +62,189 @@ mod sync {
             self.0.write().unwrap()
         }
     }
+
+    pub(crate) type RuntimeId = u8;
+
+    /// A runtime that keeps the handles of its tasks.
+    #[derive(Clone)]
+    pub(crate) struct Runtime(pub(crate) Arc<Mutex<VecDeque<JoinHandle<()>>>>);
+
+    impl Runtime {
+        pub(crate) const fn id(&self) -> RuntimeId {
+            0
+        }
+
+        pub(crate) fn spawn(
+            &self,
+            task: impl Future<Output = ()> + Send + 'static,
+        ) -> Arc<Mutex<VecDeque<JoinHandle<()>>>> {
+            let handle = shuttle::future::spawn(task);
+            self.0.lock().push_back(handle);
+            Arc::clone(&self.0)
+        }
+    }
+
+    pub(crate) struct Batch {
+        pub(crate) messages: usize,
+        pub(crate) flushed: bool,
+    }
+
+    /// A connection in memory. Its lock is held while a batch is taken, as in `ws_core`.
+    #[derive(Clone)]
+    pub(crate) struct Conn(Arc<Mutex<Transport>>);
+
+    #[derive(Default)]
+    pub(crate) struct Transport {
+        pub(crate) written: Vec<String>,
+        pub(crate) closed: Option<StatusCode>,
+        /// How many of the next batches it does not take at once.
+        stalls: usize,
+        stalled: bool,
+        writers: Vec<Waker>,
+    }
+
+    impl Conn {
+        pub(crate) fn new(stalls: usize) -> Self {
+            Self(Arc::new(Mutex::new(Transport { stalls, ..Transport::default() })))
+        }
+
+        pub(crate) fn transport(&self) -> MutexGuard<'_, Transport> {
+            self.0.lock()
+        }
+
+        fn poll_write<I: IntoIterator<Item = Prepared>>(
+            &self,
+            take: &mut impl FnMut(usize) -> I,
+            waker: Option<&Waker>,
+        ) -> Poll<Batch> {
+            let mut transport = self.0.lock();
+            if transport.stalled {
+                transport.writers.extend(waker.cloned());
+                return Poll::Pending;
+            }
+            let before = transport.written.len();
+            loop {
+                let items: Vec<_> = take(0).into_iter().collect();
+                if items.is_empty() {
+                    break;
+                }
+                let text = |item: &Prepared| item.message().as_text().unwrap().to_owned();
+                transport.written.extend(items.iter().map(text));
+            }
+            let messages = transport.written.len() - before;
+            if messages > 0 && transport.stalls > 0 {
+                transport.stalls -= 1;
+                self.stall(&mut transport);
+            }
+            Poll::Ready(Batch { messages, flushed: !transport.stalled })
+        }
+
+        /// Fills the transport, until a thread has taken all.
+        pub(crate) fn stall(&self, transport: &mut Transport) {
+            transport.stalled = true;
+            let conn = self.clone();
+            thread::spawn(move || {
+                let mut transport = conn.0.lock();
+                transport.stalled = false;
+                let writers = std::mem::take(&mut transport.writers);
+                drop(transport);
+                writers.into_iter().for_each(Waker::wake);
+            });
+        }
+
+        /// `Err` if the transport is full.
+        pub(crate) fn try_write_batch<I: IntoIterator<Item = Prepared>>(
+            &self,
+            mut take: impl FnMut(usize) -> I,
+        ) -> Result<Batch, ()> {
+            match self.poll_write(&mut take, None) {
+                Poll::Ready(batch) => Ok(batch),
+                Poll::Pending => Err(()),
+            }
+        }
+
+        pub(crate) async fn write_batch<I: IntoIterator<Item = Prepared>>(
+            &self,
+            mut take: impl FnMut(usize) -> I,
+        ) -> Result<Batch, Error> {
+            Ok(poll_fn(|cx| self.poll_write(&mut take, Some(cx.waker()))).await)
+        }
+
+        pub(crate) async fn flush(&self) -> Result<(), Error> {
+            poll_fn(|cx| {
+                let mut transport = self.0.lock();
+                if transport.stalled {
+                    transport.writers.push(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(()))
+            })
+            .await
+        }
+
+        pub(crate) async fn close(&self, code: StatusCode, _: &str) -> Result<(), Error> {
+            self.0.lock().closed.get_or_insert(code);
+            Ok(())
+        }
+
+        pub(crate) fn close_now(&self) {
+            unreachable!("the transport never fails");
+        }
+
+        pub(crate) const fn close_timeout(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+    }
 }
 
 use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use shuttle::future::block_on;
 use shuttle::thread;
-use ws_core::StatusCode;
+use ws_core::{Prepared, StatusCode};
 
-use bell::Bell;
-use directory::{Directory, Name, Unnamed};
-use mail::{Call, Manner, Order, Posted, Todo, Weigh};
-use mailbox::Mailbox;
-use outbox::{Outbox, Overflow};
-use rooms::Rooms;
-use sync::{AtomicUsize, Ordering};
-use waiting::Place;
+use delivery::enqueue::{Enqueuer, enqueue, enqueue_wait};
+use delivery::limits::{Overflow, SendQueueLimits};
+use delivery::recipient::{DeliveryShared, Recipient};
+use delivery::send_queue::{
+    ByteSize, CloseCommand, EnqueueResult, NextAction, PushOptions, SendQueue, WaiterId, Wakeup,
+};
+use delivery::writer::run_writer;
+use ready_flag::ReadyFlag;
+use registry::ids::{IdRegistry, OwnId, RegisterError};
+use registry::rooms::RoomRegistry;
+use sync::{AtomicUsize, Conn, Ordering, Runtime};
 
-const ORDERS: usize = 1000;
+const INTERLEAVINGS: usize = 1000;
 
-impl Weigh for u32 {
-    fn weight(&self) -> usize {
+impl ByteSize for u32 {
+    fn byte_size(&self) -> usize {
         1
     }
 }
 
-type Box32 = Mailbox<u32, u32>;
+type TestQueue = SendQueue<u32, u32>;
 
-fn order() -> Order {
-    Order { code: StatusCode::NORMAL_CLOSURE, reason: String::new(), too_slow: None }
+fn close_command() -> CloseCommand {
+    CloseCommand::new(StatusCode::NORMAL_CLOSURE, "")
 }
 
-const QUEUED: Posted = Posted::Queued { dropped: 0, crowded: false };
+const QUEUED: EnqueueResult = EnqueueResult::Queued { dropped: 0, over_half: false };
 
-fn post(mailbox: &Box32, n: u32, outbox: &Outbox) -> (Posted, Option<Waker>) {
-    let (posted, call) = mailbox.post(n, outbox, Manner::default(), &mut Vec::new());
-    (posted, task(call))
+fn push(queue: &TestQueue, n: u32, limits: &SendQueueLimits) -> (EnqueueResult, Option<Waker>) {
+    let (result, wakeup) = queue.push(n, limits, PushOptions::default(), &mut Vec::new());
+    (result, task(wakeup))
 }
 
-fn task(call: Call) -> Option<Waker> {
-    match call {
-        Call::Task(task) => Some(task),
-        Call::Nobody => None,
-        Call::Carrier => panic!("a carrier was not asked for"),
+fn task(wakeup: Wakeup) -> Option<Waker> {
+    match wakeup {
+        Wakeup::Task(task) => Some(task),
+        Wakeup::Nobody => None,
+        Wakeup::BatchWriter => panic!("no batch writer was asked for"),
     }
 }
 
@@ -119,39 +254,200 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// In random orders, and in those that need few switches at the worst places.
+/// Runs a test under random interleavings, and under some with few switches at bad places.
 fn check(test: impl Fn() + Send + Sync + 'static) {
     let test = Arc::new(test);
     let again = Arc::clone(&test);
-    shuttle::check_random(move || test(), ORDERS);
-    shuttle::check_pct(move || again(), ORDERS, 3);
+    shuttle::check_random(move || test(), INTERLEAVINGS);
+    shuttle::check_pct(move || again(), INTERLEAVINGS, 3);
+}
+
+/// A socket, as delivery sees it.
+struct TestSocket {
+    queue: SendQueue<Prepared, ()>,
+    shared: Arc<DeliveryShared>,
+    conn: Conn,
+    runtime: Runtime,
+}
+
+impl Recipient for TestSocket {
+    type Event = ();
+
+    fn queue(&self) -> &SendQueue<Prepared, ()> {
+        &self.queue
+    }
+
+    fn delivery(&self) -> &DeliveryShared {
+        &self.shared
+    }
+
+    fn runtime(&self) -> Option<&Runtime> {
+        Some(&self.runtime)
+    }
+
+    fn with_conn<T>(&self, use_conn: impl FnOnce(&Conn) -> T) -> Option<T> {
+        Some(use_conn(&self.conn))
+    }
+
+    fn prefetch_conn(&self) {}
+}
+
+/// Sends to all sockets, as a broadcast does.
+fn broadcast(sockets: &[Arc<TestSocket>], text: String) {
+    let message = Prepared::new(text);
+    let options = PushOptions { volatile: false, batched: true };
+    let mut enqueuer = Enqueuer::new(&message, &sockets[0].shared, options);
+    for socket in sockets {
+        enqueuer.push(&socket.queue, socket);
+    }
+    enqueuer.finish();
+}
+
+/// Two senders call `send` with two sockets and a name; the transports stall `stalls` times.
+/// Then the sockets are closed. Returns what is shared, and the sockets.
+fn deliver(
+    limits: SendQueueLimits,
+    stalls: usize,
+    send: impl Fn(&[Arc<TestSocket>], u32) + Send + Sync + Copy + 'static,
+) -> Vec<Arc<TestSocket>> {
+    let shared = Arc::new(DeliveryShared { limits, ..DeliveryShared::default() });
+    let runtime = Runtime(Arc::new(sync::Mutex::new(Default::default())));
+    let sockets: Vec<_> = (0..2)
+        .map(|_| {
+            let (shared, runtime) = (Arc::clone(&shared), runtime.clone());
+            Arc::new(TestSocket {
+                queue: SendQueue::new(),
+                shared,
+                conn: Conn::new(stalls),
+                runtime,
+            })
+        })
+        .collect();
+    let writers: Vec<_> = sockets
+        .iter()
+        .map(|socket| {
+            let socket = Arc::clone(socket);
+            shuttle::future::spawn(async move { run_writer(&*socket, &socket.conn).await })
+        })
+        .collect();
+    if stalls > 0 {
+        // The application has written to one connection directly.
+        sockets[0].conn.stall(&mut sockets[0].conn.transport());
+    }
+    let senders: Vec<_> = (0..2)
+        .map(|sender| {
+            let sockets = sockets.clone();
+            thread::spawn(move || send(&sockets, sender))
+        })
+        .collect();
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    while shared.counters.stats(2, 0).waiting() > 0 {
+        thread::yield_now();
+    }
+    for (socket, writer) in sockets.iter().zip(writers) {
+        socket.queue.close(close_command());
+        assert!(block_on(writer).unwrap().is_some());
+        assert!(socket.conn.transport().closed.is_some());
+    }
+    loop {
+        // Batch writers count what they wrote after they have released the connection.
+        let next = runtime.0.lock().pop_front();
+        let Some(batch_writer) = next else { break };
+        block_on(batch_writer).unwrap();
+    }
+    let stats = shared.counters.stats(2, 0);
+    assert_eq!((stats.queued, stats.waiting()), (stats.written + stats.discarded, 0), "{stats:?}");
+    sockets
+}
+
+fn assert_each_sender_in_order(written: &[String]) {
+    for sender in ["0 ", "1 "] {
+        assert!(written.iter().filter(|text| text.starts_with(sender)).is_sorted(), "{written:?}");
+    }
 }
 
 #[test]
-fn a_task_that_sleeps_hears_of_everything_that_is_posted_and_told() {
+fn messages_to_one_and_to_many_are_each_written_once_and_in_order() {
+    for stalls in [0, 2] {
+        check(move || {
+            let sockets = deliver(SendQueueLimits::new(), stalls, |sockets, sender| {
+                broadcast(sockets, format!("{sender} 0"));
+                let result = enqueue(&sockets[0], &Prepared::new(format!("{sender} 1")));
+                assert_eq!(result, QUEUED);
+                broadcast(sockets, format!("{sender} 2"));
+            });
+            assert_eq!(sockets[0].shared.counters.written.load(Relaxed), 10);
+            for (socket, count) in sockets.iter().zip([6, 4]) {
+                let written = socket.conn.transport().written.clone();
+                assert_eq!(written.len(), count, "{written:?}");
+                assert_each_sender_in_order(&written);
+                assert_eq!(socket.conn.transport().closed, Some(StatusCode::NORMAL_CLOSURE));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_slow_consumer_is_closed_and_each_of_its_messages_is_counted() {
+    let code = StatusCode::TRY_AGAIN_LATER;
+    check(move || {
+        let limits = SendQueueLimits::new().messages(1).overflow(Overflow::Disconnect(code));
+        let sockets = deliver(limits, 1, |sockets, sender| {
+            for n in 0..2 {
+                broadcast(sockets, format!("{sender} {n}"));
+            }
+        });
+        let closed = |socket: &&Arc<TestSocket>| socket.conn.transport().closed == Some(code);
+        let stats = sockets[0].shared.counters.stats(2, 0);
+        assert_eq!(stats.slow_consumers, sockets.iter().filter(closed).count() as u64);
+        assert_eq!(stats.refused, stats.slow_consumers);
+    });
+}
+
+#[test]
+fn senders_that_wait_for_room_get_it_when_messages_are_written() {
     check(|| {
-        let mailbox = Arc::new(Box32::new());
-        let posting: Vec<_> = [1, 2]
+        let overflow = Overflow::Block(Duration::from_secs(1));
+        let limits = SendQueueLimits::new().messages(1).overflow(overflow);
+        let sockets = deliver(limits, 1, |sockets, sender| {
+            for n in 0..2 {
+                let message = Prepared::new(format!("{sender} {n}"));
+                let result = block_on(enqueue_wait(&*sockets[0], &message, Duration::MAX));
+                assert!(matches!(result, EnqueueResult::Queued { dropped: 0, .. }), "{result:?}");
+            }
+        });
+        let written = sockets[0].conn.transport().written.clone();
+        assert_eq!(written.len(), 4);
+        assert_each_sender_in_order(&written);
+    });
+}
+
+#[test]
+fn a_task_that_sleeps_is_woken_for_all_messages_and_events() {
+    check(|| {
+        let queue = Arc::new(TestQueue::new());
+        let pushing: Vec<_> = [1, 2]
             .into_iter()
             .map(|sender| {
-                let mailbox = Arc::clone(&mailbox);
+                let queue = Arc::clone(&queue);
                 thread::spawn(move || {
                     for n in 0..2 {
-                        let (posted, waker) = post(&mailbox, sender * 10 + n, &Outbox::new());
-                        assert_eq!(posted, QUEUED);
+                        let (result, waker) =
+                            push(&queue, sender * 10 + n, &SendQueueLimits::new());
+                        assert_eq!(result, QUEUED);
                         wake(waker);
-                        wake(mailbox.tell(sender * 10 + n).unwrap());
+                        assert!(queue.push_event(sender * 10 + n));
                     }
                 })
             })
             .collect();
         let (mut written, mut handled) = (Vec::new(), Vec::new());
         block_on(poll_fn(|cx| {
-            while let Poll::Ready((event, _)) = mailbox.poll_event(cx) {
+            while let Poll::Ready((event, _)) = queue.poll_event(cx) {
                 handled.push(event);
             }
-            while mailbox.poll_todo(cx).is_ready() {
-                written.extend(mailbox.take(0).items);
+            while queue.poll_next_action(cx).is_ready() {
+                written.extend(queue.take_batch(0).items);
             }
             if written.len() == 4 && handled.len() == 4 {
                 return Poll::Ready(());
@@ -163,64 +459,66 @@ fn a_task_that_sleeps_hears_of_everything_that_is_posted_and_told() {
                 assert!(got.iter().filter(|n| **n / 10 == sender).is_sorted(), "{got:?}");
             }
         }
-        posting.into_iter().for_each(|thread| thread.join().unwrap());
+        pushing.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
 #[test]
-fn a_task_that_was_behind_hears_of_what_came_meanwhile() {
+fn a_task_that_was_stalled_writes_what_was_queued_meanwhile() {
     check(|| {
-        let mailbox = Arc::new(Box32::new());
-        mailbox.set_behind(true);
-        let posting = thread::spawn({
-            let mailbox = Arc::clone(&mailbox);
-            move || wake(post(&mailbox, 1, &Outbox::new()).1)
+        let queue = Arc::new(TestQueue::new());
+        queue.set_stalled(true);
+        let pushing = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || wake(push(&queue, 1, &SendQueueLimits::new()).1)
         });
         // The transport has taken the batch.
-        assert_eq!(block_on(poll_fn(|cx| mailbox.poll_todo(cx))), Todo::Flush);
-        mailbox.set_behind(false);
-        assert_eq!(block_on(poll_fn(|cx| mailbox.poll_todo(cx))), Todo::Write);
-        posting.join().unwrap();
+        assert_eq!(block_on(poll_fn(|cx| queue.poll_next_action(cx))), NextAction::Flush);
+        queue.set_stalled(false);
+        assert_eq!(block_on(poll_fn(|cx| queue.poll_next_action(cx))), NextAction::Write);
+        pushing.join().unwrap();
     });
 }
 
-/// Posts three, of which a carrier sees to those that a task sleeps for. The carrier takes
-/// as many as it may and `leaves` the rest. Nothing is lost, passed or waited for in vain.
-fn check_carried(leaves: impl Fn(&Box32) -> Option<Waker> + Send + Sync + Copy + 'static) {
+/// Queues three messages. For those that are pushed while the task sleeps, a batch writer takes
+/// what it can and calls `hand_over`. Nothing is lost or reordered, and no wait is endless.
+fn check_batched(hand_over: impl Fn(&TestQueue) + Send + Sync + Copy + 'static) {
     check(move || {
-        let mailbox = Arc::new(Box32::new());
-        // A connection: whoever writes holds its lock while it takes something.
+        let queue = Arc::new(TestQueue::new());
+        // A connection, whose lock is held while a batch is taken.
         let written = Arc::new(sync::Mutex::new(Vec::new()));
-        let posting = thread::spawn({
-            let (mailbox, written) = (Arc::clone(&mailbox), Arc::clone(&written));
+        let pushing = thread::spawn({
+            let (queue, written) = (Arc::clone(&queue), Arc::clone(&written));
             move || {
-                let manner = |n| Manner { volatile: false, carried: n != 1 };
-                let mut carriers = Vec::new();
+                let options = |n| PushOptions { volatile: false, batched: n != 1 };
+                let mut batch_writers = Vec::new();
                 for n in 0..3 {
-                    let (posted, call) =
-                        mailbox.post(n, &Outbox::new(), manner(n), &mut Vec::new());
-                    assert_eq!(posted, QUEUED);
-                    match call {
-                        Call::Nobody => {}
-                        Call::Task(task) => task.wake(),
-                        Call::Carrier => {
-                            let (mailbox, written) = (Arc::clone(&mailbox), Arc::clone(&written));
-                            carriers.push(thread::spawn(move || {
-                                written.lock().extend(mailbox.carry(0).items);
-                                wake(leaves(&mailbox));
+                    let (result, wakeup) =
+                        queue.push(n, &SendQueueLimits::new(), options(n), &mut Vec::new());
+                    assert_eq!(result, QUEUED);
+                    match wakeup {
+                        Wakeup::Nobody => {}
+                        Wakeup::Task(task) => task.wake(),
+                        Wakeup::BatchWriter => {
+                            let (queue, written) = (Arc::clone(&queue), Arc::clone(&written));
+                            batch_writers.push(thread::spawn(move || {
+                                written.lock().extend(queue.take_batch_unless_stalled(0).items);
+                                hand_over(&queue);
                             }));
                         }
                     }
                 }
-                carriers.into_iter().for_each(|carrier| carrier.join().unwrap());
+                batch_writers.into_iter().for_each(|writer| writer.join().unwrap());
             }
         });
         block_on(poll_fn(|cx| {
             loop {
-                match mailbox.poll_todo(cx) {
-                    Poll::Ready(Todo::Write) => written.lock().extend(mailbox.take(0).items),
-                    Poll::Ready(Todo::Flush) => mailbox.set_behind(false),
-                    Poll::Ready(Todo::Close(order)) => panic!("{order:?}"),
+                match queue.poll_next_action(cx) {
+                    Poll::Ready(NextAction::Write) => {
+                        written.lock().extend(queue.take_batch(0).items);
+                    }
+                    Poll::Ready(NextAction::Flush) => queue.set_stalled(false),
+                    Poll::Ready(NextAction::Close(command)) => panic!("{command:?}"),
                     Poll::Pending => break,
                 }
             }
@@ -229,65 +527,65 @@ fn check_carried(leaves: impl Fn(&Box32) -> Option<Waker> + Send + Sync + Copy +
             }
             Poll::Pending
         }));
-        posting.join().unwrap();
+        pushing.join().unwrap();
         assert_eq!(*written.lock(), [0, 1, 2]);
     });
 }
 
 #[test]
-fn what_a_carrier_leaves_is_written_by_the_task_in_order() {
-    check_carried(|mailbox| mailbox.leave_to_task(false));
-    check_carried(|mailbox| mailbox.leave_to_task(true));
+fn what_a_batch_writer_hands_over_is_written_by_the_task_in_order() {
+    check_batched(|queue| queue.hand_to_task(false));
+    check_batched(|queue| queue.hand_to_task(true));
 }
 
 #[test]
-fn a_carrier_that_takes_all_is_called_again_for_what_comes_later() {
+fn a_batch_writer_that_empties_a_queue_is_scheduled_again_for_later_messages() {
     check(|| {
-        let mailbox = Arc::new(Box32::new());
+        let queue = Arc::new(TestQueue::new());
         let written = Arc::new(sync::Mutex::new(Vec::new()));
         // The task sleeps throughout.
-        let mut asleep = Box::pin(poll_fn(|cx| mailbox.poll_todo(cx)));
+        let mut asleep = Box::pin(poll_fn(|cx| queue.poll_next_action(cx)));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(asleep.as_mut().poll(&mut cx).is_pending());
-        let mut carriers = Vec::new();
+        let mut batch_writers = Vec::new();
         for n in 0..3 {
-            let manner = Manner { volatile: false, carried: true };
-            let (_, call) = mailbox.post(n, &Outbox::new(), manner, &mut Vec::new());
-            if let Call::Carrier = call {
-                let (mailbox, written) = (Arc::clone(&mailbox), Arc::clone(&written));
-                carriers.push(thread::spawn(move || {
-                    // One connection, one lock.
+            let options = PushOptions { volatile: false, batched: true };
+            let (_, wakeup) = queue.push(n, &SendQueueLimits::new(), options, &mut Vec::new());
+            if let Wakeup::BatchWriter = wakeup {
+                let (queue, written) = (Arc::clone(&queue), Arc::clone(&written));
+                batch_writers.push(thread::spawn(move || {
+                    // The lock of the connection.
                     let mut written = written.lock();
                     loop {
-                        let taken = mailbox.carry(1);
+                        let taken = queue.take_batch_unless_stalled(1);
                         written.extend(taken.items);
-                        if taken.is_all {
+                        if taken.is_last {
                             break;
                         }
                     }
                 }));
             }
         }
-        carriers.into_iter().for_each(|carrier| carrier.join().unwrap());
+        batch_writers.into_iter().for_each(|writer| writer.join().unwrap());
         assert_eq!(*written.lock(), [0, 1, 2]);
     });
 }
 
 #[test]
-fn a_close_is_heard_once_and_what_is_sent_meanwhile_is_accounted_for() {
+fn a_close_command_is_taken_once_and_concurrent_messages_are_counted() {
     check(|| {
-        let mailbox = Arc::new(Box32::new());
-        let posting = thread::spawn({
-            let mailbox = Arc::clone(&mailbox);
+        let queue = Arc::new(TestQueue::new());
+        let pushing = thread::spawn({
+            let queue = Arc::clone(&queue);
             move || {
                 let mut queued = 0;
                 for n in 0..3 {
-                    match post(&mailbox, n, &Outbox::new()) {
-                        (Posted::Queued { .. }, waker) => {
+                    match push(&queue, n, &SendQueueLimits::new()) {
+                        (EnqueueResult::Queued { .. }, waker) => {
                             queued += 1;
                             wake(waker);
                         }
-                        (posted, _) => assert_eq!(posted, Posted::Closed),
+                        (result, _) => assert_eq!(result, EnqueueResult::Closed),
                     }
                 }
                 queued
@@ -295,209 +593,205 @@ fn a_close_is_heard_once_and_what_is_sent_meanwhile_is_accounted_for() {
         });
         let closing: Vec<_> = (0..2)
             .map(|_| {
-                let mailbox = Arc::clone(&mailbox);
-                thread::spawn(move || match mailbox.close(order()) {
-                    Ok(waker) => {
-                        wake(waker);
-                        true
-                    }
-                    Err(_) => false,
-                })
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || queue.close(close_command()))
             })
             .collect();
         let mut written = 0;
-        while block_on(poll_fn(|cx| mailbox.poll_todo(cx))) == Todo::Write {
-            written += mailbox.take(0).items.len();
+        while block_on(poll_fn(|cx| queue.poll_next_action(cx))) == NextAction::Write {
+            written += queue.take_batch(0).items.len();
         }
-        let discarded = mailbox.shut();
+        let discarded = queue.disconnect();
         let firsts = closing.into_iter().map(|it| it.join().unwrap());
         assert_eq!(firsts.filter(|first| *first).count(), 1);
-        assert_eq!(posting.join().unwrap(), written + discarded);
+        assert_eq!(pushing.join().unwrap(), written + discarded);
     });
 }
 
 #[test]
-fn a_cut_is_heard_and_leaves_nothing() {
+fn the_close_of_a_slow_consumer_wakes_its_task_and_empties_its_queue() {
     check(|| {
-        let mailbox = Arc::new(Box32::new());
-        let outbox =
-            Outbox::new().messages(1).overflow(Overflow::Disconnect(StatusCode::TRY_AGAIN_LATER));
-        let posting: Vec<_> = (0..2)
+        let queue = Arc::new(TestQueue::new());
+        let limits = SendQueueLimits::new()
+            .messages(1)
+            .overflow(Overflow::Disconnect(StatusCode::TRY_AGAIN_LATER));
+        let pushing: Vec<_> = (0..2)
             .map(|n| {
-                let (mailbox, outbox) = (Arc::clone(&mailbox), outbox.clone());
+                let (queue, limits) = (Arc::clone(&queue), limits.clone());
                 thread::spawn(move || {
-                    let (posted, waker) = post(&mailbox, n, &outbox);
+                    let (result, waker) = push(&queue, n, &limits);
                     wake(waker);
-                    posted
+                    result
                 })
             })
             .collect();
-        let posted: Vec<_> = posting.into_iter().map(|it| it.join().unwrap()).collect();
-        assert!(posted.contains(&Posted::Queued { dropped: 0, crowded: true }));
-        assert!(posted.contains(&Posted::Cut { discarded: 1 }));
-        let Todo::Close(order) = block_on(poll_fn(|cx| mailbox.poll_todo(cx))) else {
+        let results: Vec<_> = pushing.into_iter().map(|it| it.join().unwrap()).collect();
+        assert!(results.contains(&EnqueueResult::Queued { dropped: 0, over_half: true }));
+        assert!(results.contains(&EnqueueResult::SlowConsumer { discarded: 1 }));
+        let action = block_on(poll_fn(|cx| queue.poll_next_action(cx)));
+        let NextAction::Close(command) = action else {
             panic!("nothing to close");
         };
-        assert_eq!((order.too_slow, mailbox.shut()), (Some(1), 0));
+        assert_eq!((command.slow_consumer, queue.disconnect()), (Some(1), 0));
     });
 }
 
 #[test]
-fn who_waits_for_room_is_woken() {
+fn a_sender_that_waits_for_room_is_woken() {
     check(|| {
-        let mailbox = Arc::new(Box32::new());
-        let outbox =
-            Outbox::new().messages(1).overflow(Overflow::Block(std::time::Duration::from_secs(1)));
-        post(&mailbox, 0, &outbox);
+        let queue = Arc::new(TestQueue::new());
+        let limits =
+            SendQueueLimits::new().messages(1).overflow(Overflow::Block(Duration::from_secs(1)));
+        push(&queue, 0, &limits);
         let waiting: Vec<_> = [1, 2]
             .map(|n| {
-                let (mailbox, outbox) = (Arc::clone(&mailbox), outbox.clone());
+                let (queue, limits) = (Arc::clone(&queue), limits.clone());
                 thread::spawn(move || {
-                    let mut place = Place::default();
-                    let (posted, call) =
-                        block_on(poll_fn(|cx| mailbox.poll_post(&n, &outbox, &mut place, cx)));
-                    mailbox.give_up(&mut place);
-                    wake(task(call));
-                    posted
+                    let mut waiter = WaiterId::default();
+                    let (result, wakeup) =
+                        block_on(poll_fn(|cx| queue.poll_push(&n, &limits, &mut waiter, cx)));
+                    queue.cancel_wait(&mut waiter);
+                    wake(task(wakeup));
+                    result
                 })
             })
             .into();
-        // The task takes two, and then it is over; whoever has no room yet is told.
+        // The task takes two messages and stops. A sender that still waits gets an error.
         let mut taken = Vec::new();
         while taken.len() < 2 {
-            assert_eq!(block_on(poll_fn(|cx| mailbox.poll_todo(cx))), Todo::Write);
-            taken.extend(mailbox.take(0).items);
-            mailbox.take_waiting().into_iter().for_each(Waker::wake);
+            assert_eq!(block_on(poll_fn(|cx| queue.poll_next_action(cx))), NextAction::Write);
+            taken.extend(queue.take_batch(0).items);
+            queue.take_waiters().into_iter().for_each(Waker::wake);
         }
         assert_eq!(taken[0], 0);
-        let left = mailbox.discard();
-        let posted: Vec<_> = waiting.into_iter().map(|it| it.join().unwrap()).collect();
-        let queued = posted.iter().filter(|it| matches!(it, Posted::Queued { .. })).count();
-        assert_eq!(queued, 1 + left, "{posted:?}");
+        let left = queue.stop_sending();
+        let results: Vec<_> = waiting.into_iter().map(|it| it.join().unwrap()).collect();
+        let is_queued = |result: &&EnqueueResult| matches!(result, EnqueueResult::Queued { .. });
+        assert_eq!(results.iter().filter(is_queued).count(), 1 + left, "{results:?}");
     });
 }
 
 #[test]
-fn a_bell_that_rings_is_heard_however_it_comes_in_between() {
+fn a_ready_flag_that_is_set_at_any_time_is_seen() {
     check(|| {
-        let bell = Bell::new();
-        let rung = Arc::new(AtomicUsize::new(0));
-        let ringing: Vec<_> = (0..2)
+        let flag = ReadyFlag::new();
+        let count = Arc::new(AtomicUsize::new(0));
+        let waking: Vec<_> = (0..2)
             .map(|_| {
-                let (bell, rung) = (Waker::from(Arc::clone(&bell)), Arc::clone(&rung));
+                let (waker, count) = (Waker::from(Arc::clone(&flag)), Arc::clone(&count));
                 thread::spawn(move || {
-                    rung.fetch_add(1, Ordering::SeqCst);
-                    bell.wake();
+                    count.fetch_add(1, Ordering::SeqCst);
+                    waker.wake();
                 })
             })
             .collect();
-        // Whoever looks only when it rings sees both.
+        // A task that looks only when the flag is set sees both.
         block_on(poll_fn(|cx| {
-            bell.listen(cx);
-            if bell.has_rung() && rung.load(Ordering::SeqCst) == 2 {
+            flag.register(cx);
+            if flag.take() && count.load(Ordering::SeqCst) == 2 {
                 return Poll::Ready(());
             }
             Poll::Pending
         }));
-        ringing.into_iter().for_each(|it| it.join().unwrap());
+        waking.into_iter().for_each(|it| it.join().unwrap());
     });
 }
 
-struct Owner(Name);
+struct Owner(OwnId);
 
 fn owner(id: &str) -> Arc<Owner> {
-    Arc::new(Owner(Name::new(Arc::from(id))))
+    Arc::new(Owner(OwnId::new(Arc::from(id))))
 }
 
 #[test]
-fn who_is_renamed_is_found_all_the_while_and_two_never_have_one_id() {
+fn an_owner_is_found_throughout_a_rename_and_an_id_has_one_owner() {
     check(|| {
-        let directory = Arc::new(Directory::new(4));
+        let ids = Arc::new(IdRegistry::new(4));
         let (one, two) = (owner("one"), owner("two"));
-        directory.list(&one, &one.0).unwrap();
-        directory.list(&two, &two.0).unwrap();
+        ids.register(&one, &one.0).unwrap();
+        ids.register(&two, &two.0).unwrap();
         let renaming: Vec<_> = [&one, &two]
             .map(|owner| {
-                let (directory, owner) = (Arc::clone(&directory), Arc::clone(owner));
-                thread::spawn(move || directory.rename(&owner, &owner.0, Arc::from("new")))
+                let (ids, owner) = (Arc::clone(&ids), Arc::clone(owner));
+                thread::spawn(move || ids.rename(&owner, &owner.0, Arc::from("new")))
             })
             .into();
-        // Whoever is not found by the old id has the new one by then.
+        // An owner that the old id does not find has the new id by then.
         for (owner, id) in [(&one, "one"), (&two, "two")] {
-            let found = directory.find(id).or_else(|| directory.find("new")).unwrap();
+            let found = ids.find(id).or_else(|| ids.find("new")).unwrap();
             assert!(Arc::ptr_eq(&found, owner));
         }
         let renamed: Vec<_> = renaming.into_iter().map(|it| it.join().unwrap()).collect();
         assert_eq!(renamed.iter().filter(|it| it.is_ok()).count(), 1);
-        assert!(renamed.contains(&Err(Unnamed::Taken)));
-        let new = directory.find("new").unwrap();
+        assert!(renamed.contains(&Err(RegisterError::Taken)));
+        let new = ids.find("new").unwrap();
         assert_eq!(&*new.0.get(), "new");
         let left = if renamed[0].is_ok() { "two" } else { "one" };
-        assert!(directory.find(left).is_some());
+        assert!(ids.find(left).is_some());
     });
 }
 
 #[test]
-fn who_is_renamed_while_it_leaves_leaves_nothing_behind() {
+fn an_owner_that_is_renamed_and_unregistered_concurrently_has_no_id() {
     check(|| {
-        let directory = Arc::new(Directory::new(4));
+        let ids = Arc::new(IdRegistry::new(4));
         let one = owner("one");
-        directory.list(&one, &one.0).unwrap();
+        ids.register(&one, &one.0).unwrap();
         let renaming = thread::spawn({
-            let (directory, one) = (Arc::clone(&directory), Arc::clone(&one));
-            move || directory.rename(&one, &one.0, Arc::from("new"))
+            let (ids, one) = (Arc::clone(&ids), Arc::clone(&one));
+            move || ids.rename(&one, &one.0, Arc::from("new"))
         });
-        assert!(directory.unlist(&one.0) && !directory.unlist(&one.0));
+        assert!(ids.unregister(&one.0) && !ids.unregister(&one.0));
         let renamed = renaming.join().unwrap();
-        assert!(matches!(renamed, Ok(()) | Err(Unnamed::Gone)));
-        assert!(directory.find("one").is_none() && directory.find("new").is_none());
+        assert!(matches!(renamed, Ok(()) | Err(RegisterError::Released)));
+        assert!(ids.find("one").is_none() && ids.find("new").is_none());
         assert_eq!(Arc::strong_count(&one), 1);
     });
 }
 
 #[test]
-fn a_room_ends_with_its_last_and_loses_nobody_who_comes_meanwhile() {
+fn a_room_is_removed_with_its_last_member_and_loses_none_that_joins_meanwhile() {
     check(|| {
-        let rooms = Arc::new(Rooms::new(4));
-        let entering: Vec<_> = (0..3_u32)
+        let rooms = Arc::new(RoomRegistry::new(4));
+        let joining: Vec<_> = (0..3_u32)
             .map(|n| {
                 let rooms = Arc::clone(&rooms);
                 thread::spawn(move || {
-                    let place = rooms.enter("room", &n);
+                    let slot = rooms.join("room", &n);
                     let found = rooms.find("room").unwrap().members();
                     assert_eq!(found.iter().filter(|it| **it == n).count(), 1, "{found:?}");
-                    rooms.leave(&place, &n);
+                    rooms.leave(&slot, &n);
                 })
             })
             .collect();
-        entering.into_iter().for_each(|it| it.join().unwrap());
+        joining.into_iter().for_each(|it| it.join().unwrap());
         assert!(rooms.find("room").is_none());
         assert_eq!(rooms.len(), 0);
     });
 }
 
 #[test]
-fn who_stays_is_met_once_however_many_come_and_go() {
+fn a_broadcast_visits_a_member_that_stays_once_while_others_join_and_leave() {
     check(|| {
-        let rooms = Arc::new(Rooms::new(1));
+        let rooms = Arc::new(RoomRegistry::new(1));
         let staying: Vec<_> = (0..3_u32).collect();
-        let _places: Vec<_> = staying.iter().map(|it| rooms.enter("room", it)).collect();
+        let _slots: Vec<_> = staying.iter().map(|it| rooms.join("room", it)).collect();
         let moving: Vec<_> = (10..12_u32)
             .map(|n| {
                 let rooms = Arc::clone(&rooms);
                 thread::spawn(move || {
-                    let place = rooms.enter("room", &n);
-                    rooms.leave(&place, &n);
+                    let slot = rooms.join("room", &n);
+                    rooms.leave(&slot, &n);
                 })
             })
             .collect();
         let room = rooms.find("room").unwrap();
-        let mut met = Vec::new();
-        room.in_order(|| room.each_segment(|members| met.extend_from_slice(members)));
-        met.sort_unstable();
-        let all = met.len();
-        met.dedup();
-        assert!(met.len() == all && met.starts_with(&[0, 1, 2]), "{met:?}");
+        let mut visited = Vec::new();
+        room.with_send_lock(|| room.for_each_segment(|members| visited.extend_from_slice(members)));
+        visited.sort_unstable();
+        let all = visited.len();
+        visited.dedup();
+        assert!(visited.len() == all && visited.starts_with(&[0, 1, 2]), "{visited:?}");
         moving.into_iter().for_each(|it| it.join().unwrap());
         assert_eq!(room.len(), 3);
     });

@@ -1,4 +1,4 @@
-//! Does the hub do what a list of sockets would, whatever is done in whatever order?
+//! Does a hub behave like a list of sockets, for random sequences of calls?
 #![cfg(test)]
 
 mod support;
@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is expected of a socket.
+/// The expected state of a socket.
 struct Naive {
     socket: Socket,
     client: Conn,
@@ -64,7 +64,7 @@ impl World {
     async fn enter(&mut self) {
         let (client, server) = pair();
         let before = self.hub.everyone().sockets();
-        tokio::spawn(self.hub.member()(server));
+        tokio::spawn(self.hub.handler()(server));
         wait_until(|| self.hub.len() > before.len()).await;
         let now = self.hub.everyone().sockets();
         let socket = now.into_iter().find(|socket| !before.contains(socket)).unwrap();
@@ -85,7 +85,7 @@ impl World {
         self.sent.to_string()
     }
 
-    /// Notes a message for those that `meant` says. Says how many they are.
+    /// Notes a message for each member that `meant` selects. Returns how many.
     fn note(&mut self, text: &str, meant: impl Fn(usize, &Naive) -> bool) -> usize {
         let mut count = 0;
         for (at, member) in self.members.iter_mut().enumerate() {
@@ -125,7 +125,7 @@ impl World {
                 let Some(at) = some(at) else { return };
                 let code = ws_core::StatusCode::NORMAL_CLOSURE;
                 self.members[at].socket.close(code, "").unwrap();
-                // What was sent before comes first.
+                // Earlier messages come first.
                 let (messages, _) = read_all(&self.members[at].client).await;
                 let texts = messages.iter().map(|message| message.as_text().unwrap());
                 assert!(texts.eq(self.members[at].messages.iter()));
@@ -172,7 +172,7 @@ impl World {
                 let id = format!("id{id}");
                 let text = self.next();
                 let count = self.note(&text, |_, member| member.id == id);
-                assert_eq!(self.hub.send_to(&id, text).is_ok(), count == 1);
+                assert_eq!(self.hub.ids([id]).send(text).queued, count);
             }
         }
         self.compare();
@@ -216,7 +216,7 @@ async fn run(steps: Vec<Step>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
-    fn whatever_is_done_the_hub_is_as_a_list_would_be(
+    fn a_hub_behaves_like_a_list_of_sockets(
         steps in proptest::collection::vec(step(), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,11 +1,9 @@
-//! Do rooms hold whom a naive set would, when their segments fill, empty and are reused?
+//! Does a room have the members that a set would have, when its segments fill, empty and are reused?
 #![cfg(test)]
-#![allow(dead_code, unreachable_pub, reason = "a part of the hub, looked at by itself")]
+#![allow(dead_code, unreachable_pub, reason = "a part of the hub, without the code that uses it")]
 
-#[path = "../src/rooms.rs"]
-mod rooms;
-#[path = "../src/shards.rs"]
-mod shards;
+#[path = "../src/registry/mod.rs"]
+mod registry;
 
 mod sync {
     pub(crate) use std::sync::Arc;
@@ -13,7 +11,7 @@ mod sync {
 
     pub(crate) use parking_lot::{Mutex, RwLock};
 
-    /// Of so few that there are many.
+    /// Small, so that a room has many segments.
     pub(crate) const SEGMENT: usize = 2;
 }
 
@@ -21,24 +19,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use rooms::{Place, Rooms};
+use registry::rooms::{MemberSlot, RoomRegistry};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
     #[test]
-    fn rooms_hold_whom_a_set_would(
-        // Each enters a room, or leaves it if it is there.
+    fn a_room_has_the_members_that_a_set_would_have(
+        // Each member joins a room, or leaves it if it is in it.
         steps in proptest::collection::vec((0..24_u32, 0..3_u8), 1..200),
     ) {
-        let rooms = Rooms::new(2);
+        let rooms = RoomRegistry::new(2);
         let members: Vec<_> = (0..24_u32).collect();
-        let mut naive: BTreeMap<u8, BTreeMap<u32, Place<u32>>> = BTreeMap::new();
-        for (who, room) in steps {
-            let member = &members[who as usize];
+        let mut naive: BTreeMap<u8, BTreeMap<u32, MemberSlot<u32>>> = BTreeMap::new();
+        for (n, room) in steps {
+            let member = &members[n as usize];
             let inside = naive.entry(room).or_default();
-            match inside.remove(&who) {
-                Some(place) => rooms.leave(&place, member),
-                None => _ = inside.insert(who, rooms.enter(&room.to_string(), member)),
+            match inside.remove(&n) {
+                Some(slot) => rooms.leave(&slot, member),
+                None => _ = inside.insert(n, rooms.join(&room.to_string(), member)),
             }
             naive.retain(|_, inside| !inside.is_empty());
             let names: BTreeSet<_> = rooms.names().into_iter().collect();
@@ -46,9 +44,9 @@ proptest! {
             prop_assert_eq!(rooms.len(), naive.len());
             for (name, inside) in &naive {
                 let room = rooms.find(&name.to_string()).unwrap();
-                let mut met: Vec<_> = room.members();
-                met.sort_unstable();
-                prop_assert!(met.iter().eq(inside.keys()), "{:?}", met);
+                let mut found: Vec<_> = room.members();
+                found.sort_unstable();
+                prop_assert!(found.iter().eq(inside.keys()), "{:?}", found);
                 prop_assert_eq!(room.len(), inside.len());
             }
         }

@@ -1,4 +1,4 @@
-//! What becomes of peers that do not keep up, and of everybody else?
+//! What happens to peers that do not keep up, and to the others?
 #![cfg(test)]
 
 mod support;
@@ -9,18 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use support::{PATIENCE, read, read_all, wait_until};
+use support::{TIMEOUT, read, read_all, wait_until};
 use tokio::time::timeout;
 use ws_core::{Config, Conn, Message, MessageType, StatusCode, pair_with};
-use ws_events::{Delivery, EmitError, Hub, Outbox, Overflow, Reason, Socket, State};
+use ws_events::{
+    Delivery, DisconnectReason, EmitError, Hub, Overflow, SendQueueLimits, Socket, State,
+};
 
-use crate::support::Heard;
+use crate::support::EventLog;
 
-/// How much the transport and the connection hold of what a peer does not read: less than
-/// so many messages of [`long`].
+/// The transport and the connection of a peer that does not read hold fewer messages of [`long`].
 const HELD: usize = 20;
 
-/// A message that fills the transport soon.
+/// A message that fills the transport quickly.
 fn long(n: usize) -> Message {
     Message::from(format!("{n} {}", "x".repeat(16 * 1024)))
 }
@@ -29,11 +30,11 @@ fn number(message: &Message) -> usize {
     message.as_text().unwrap().split(' ').next().unwrap().parse().unwrap()
 }
 
-fn hub_with(outbox: Outbox) -> Hub {
-    let hub = Hub::builder().outbox(outbox).state(Heard::default()).build();
-    hub.on_disconnect(async |reason: Reason, State(heard): State<Heard>| {
-        heard.note(match reason {
-            Reason::SlowConsumer { queued, .. } => format!("slow {queued}"),
+fn hub_with(limits: SendQueueLimits) -> Hub {
+    let hub = Hub::builder().send_queue(limits).state(EventLog::default()).build();
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(match reason {
+            DisconnectReason::SlowConsumer { queued, .. } => format!("slow {queued}"),
             other => format!("{other:?}"),
         });
     });
@@ -44,47 +45,47 @@ async fn enter(hub: &Hub) -> (Socket, Conn) {
     let server = Config::new().close_timeout(Duration::from_secs(2));
     let (client, server) = pair_with(Config::new(), server);
     let before = hub.everyone().sockets();
-    tokio::spawn(hub.member()(server));
+    tokio::spawn(hub.handler()(server));
     wait_until(|| hub.len() > before.len()).await;
     let now = hub.everyone().sockets();
     (now.into_iter().find(|socket| !before.contains(socket)).unwrap(), client)
 }
 
-/// Fills a socket whose peer does not read, until its outbox is full. Says how many
-/// messages that took.
-async fn fill(socket: &Socket, outbox: &Outbox, room: usize) -> usize {
+/// Sends to a socket whose peer does not read, until its queue is full. Returns the number of
+/// messages.
+async fn fill(socket: &Socket, limits: &SendQueueLimits, room: usize) -> usize {
     let mut sent = 0;
     while socket.stats().messages < room {
         socket.send(long(sent)).unwrap();
         sent += 1;
-        // Its task takes what the transport does.
+        // Its task writes until the transport is full.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        assert!(sent < room + HELD, "{outbox:?}");
+        assert!(sent < room + HELD, "{limits:?}");
     }
     sent
 }
 
 #[tokio::test]
-async fn disconnect_discards_what_waits_and_closes_with_its_code() {
+async fn disconnect_discards_the_queue_and_closes_with_its_code() {
     for code in [1013, 1008] {
         let code = StatusCode::try_from(code).unwrap();
-        let outbox = Outbox::new().messages(8).overflow(Overflow::Disconnect(code));
-        let hub = hub_with(outbox.clone());
+        let limits = SendQueueLimits::new().messages(8).overflow(Overflow::Disconnect(code));
+        let hub = hub_with(limits.clone());
         let (socket, client) = enter(&hub).await;
-        let sent = fill(&socket, &outbox, 8).await;
+        let sent = fill(&socket, &limits, 8).await;
         let waiting = socket.stats().bytes;
         assert!(matches!(socket.send(long(sent)), Err(EmitError::SlowConsumer)));
         assert_eq!((socket.stats().messages, socket.stats().bytes), (0, 0));
         assert!(matches!(socket.send("more"), Err(EmitError::Closed)));
-        // The peer reads again in time: what the transport had, and then why it ends.
+        // The peer reads again in time: the messages in the transport, then the close frame.
         let (messages, ended) = read_all(&client).await;
         assert_eq!(ended, Some(code.as_u16()));
         assert_eq!(client.ending().unwrap().received.unwrap().reason, "slow consumer");
         assert!(messages.iter().map(number).eq(0..messages.len()));
-        let heard = hub.state::<Heard>().unwrap().take(1).await;
-        assert_eq!(heard, [format!("slow {waiting}")]);
+        let log = hub.state::<EventLog>().unwrap().take(1).await;
+        assert_eq!(log, [format!("slow {waiting}")]);
         let stats = hub.stats();
         assert_eq!((stats.slow_consumers, stats.waiting()), (1, 0));
         assert_eq!(stats.queued, stats.written + stats.discarded);
@@ -92,24 +93,24 @@ async fn disconnect_discards_what_waits_and_closes_with_its_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_nothing_at_all_is_cut_within_the_closing_deadline() {
-    let hub = hub_with(Outbox::new().messages(8));
+async fn a_peer_that_never_reads_is_aborted_within_the_close_timeout() {
+    let hub = hub_with(SendQueueLimits::new().messages(8));
     let (socket, client) = enter(&hub).await;
-    let sent = fill(&socket, &Outbox::new(), 8).await;
+    let sent = fill(&socket, &SendQueueLimits::new(), 8).await;
     let started = tokio::time::Instant::now();
     assert!(socket.send(long(sent)).is_err());
-    assert!(hub.state::<Heard>().unwrap().take(1).await[0].starts_with("slow"));
-    // As `enter` has it.
+    assert!(hub.state::<EventLog>().unwrap().take(1).await[0].starts_with("slow"));
+    // The `close_timeout` of `enter`.
     assert_eq!(started.elapsed().as_secs(), 2);
     wait_until(|| hub.is_empty()).await;
     drop(client);
 }
 
 #[tokio::test]
-async fn a_pong_overtakes_what_waits_for_a_slow_peer() {
-    let hub = hub_with(Outbox::new());
+async fn a_pong_overtakes_the_queue_of_a_slow_peer() {
+    let hub = hub_with(SendQueueLimits::new());
     let (socket, client) = enter(&hub).await;
-    let sent = fill(&socket, &Outbox::new(), 20).await;
+    let sent = fill(&socket, &SendQueueLimits::new(), 20).await;
     let read = Arc::new(AtomicUsize::new(0));
     let at_pong = Arc::new(AtomicUsize::new(usize::MAX));
     client.on_pong({
@@ -125,18 +126,18 @@ async fn a_pong_overtakes_what_waits_for_a_slow_peer() {
         read.fetch_add(1, SeqCst);
         tokio::task::yield_now().await;
     }
-    timeout(PATIENCE, pinging).await.unwrap().unwrap().unwrap();
-    // What the transport held already came first, and what waits in the outbox did not.
+    timeout(TIMEOUT, pinging).await.unwrap().unwrap().unwrap();
+    // After the messages in the transport, and before those in the send queue.
     let before = at_pong.load(SeqCst);
     assert!(before <= sent - 20, "{before} of {sent}");
 }
 
 #[tokio::test]
 async fn drop_newest_keeps_the_first_in_order() {
-    let outbox = Outbox::new().messages(8).overflow(Overflow::DropNewest);
-    let hub = hub_with(outbox.clone());
+    let limits = SendQueueLimits::new().messages(8).overflow(Overflow::DropNewest);
+    let hub = hub_with(limits.clone());
     let (socket, client) = enter(&hub).await;
-    let sent = fill(&socket, &outbox, 8).await;
+    let sent = fill(&socket, &limits, 8).await;
     for n in sent..sent + 5 {
         assert!(matches!(socket.send(long(n)), Err(EmitError::Full)));
     }
@@ -155,15 +156,15 @@ async fn drop_newest_keeps_the_first_in_order() {
 
 #[tokio::test]
 async fn drop_oldest_keeps_the_last_in_order() {
-    let outbox = Outbox::new().messages(8).overflow(Overflow::DropOldest);
-    let hub = hub_with(outbox.clone());
+    let limits = SendQueueLimits::new().messages(8).overflow(Overflow::DropOldest);
+    let hub = hub_with(limits.clone());
     let (socket, client) = enter(&hub).await;
-    let sent = fill(&socket, &outbox, 8).await;
+    let sent = fill(&socket, &limits, 8).await;
     for n in sent..sent + 5 {
         socket.send(long(n)).unwrap();
     }
     assert_eq!((socket.stats().messages, socket.stats().dropped), (8, 5));
-    // What the transport had already, and of the rest the last eight.
+    // The messages in the transport, and the last eight of the others.
     let expected = (0..sent - 8).chain(sent + 5 - 8..sent + 5);
     for n in expected {
         assert_eq!(number(&client.read().await.unwrap()), n);
@@ -173,11 +174,11 @@ async fn drop_oldest_keeps_the_last_in_order() {
 }
 
 #[tokio::test]
-async fn bytes_are_a_limit_too_and_one_message_alone_may_be_longer() {
-    let outbox = Outbox::new().bytes(40 * 1024).overflow(Overflow::DropNewest);
-    let hub = hub_with(outbox.clone());
+async fn bytes_are_limited_and_a_single_message_may_be_larger() {
+    let limits = SendQueueLimits::new().bytes(40 * 1024).overflow(Overflow::DropNewest);
+    let hub = hub_with(limits.clone());
     let (socket, _client) = enter(&hub).await;
-    fill(&socket, &outbox, 2).await;
+    fill(&socket, &limits, 2).await;
     assert!(matches!(socket.send(long(0)), Err(EmitError::Full)));
     socket.send("short").unwrap();
     let (socket, client) = enter(&hub).await;
@@ -186,11 +187,11 @@ async fn bytes_are_a_limit_too_and_one_message_alone_may_be_longer() {
 }
 
 #[tokio::test]
-async fn block_waits_for_room_when_asked_to_and_a_broadcast_never_does() {
-    let outbox = Outbox::new().messages(8).overflow(Overflow::Block(PATIENCE));
-    let hub = hub_with(outbox.clone());
+async fn block_waits_for_room_in_send_wait_and_a_broadcast_never_waits() {
+    let limits = SendQueueLimits::new().messages(8).overflow(Overflow::Block(TIMEOUT));
+    let hub = hub_with(limits.clone());
     let (socket, client) = enter(&hub).await;
-    let sent = fill(&socket, &outbox, 8).await;
+    let sent = fill(&socket, &limits, 8).await;
     assert!(matches!(socket.send(long(99)), Err(EmitError::Full)));
     assert_eq!(hub.send(long(99)).dropped, 1);
     let waiting = tokio::spawn({
@@ -202,12 +203,12 @@ async fn block_waits_for_room_when_asked_to_and_a_broadcast_never_does() {
         }
     });
     for n in 0..sent + 50 {
-        let message = timeout(PATIENCE, client.read()).await.unwrap().unwrap();
+        let message = timeout(TIMEOUT, client.read()).await.unwrap().unwrap();
         assert_eq!(number(&message), n);
     }
     waiting.await.unwrap();
-    // Whoever waits is told when it is over.
-    let sent = fill(&socket, &outbox, 8).await;
+    // A sender that waits gets an error when the socket ends.
+    let sent = fill(&socket, &limits, 8).await;
     let waiting = tokio::spawn({
         let socket = socket.clone();
         async move { socket.send_wait(long(sent)).await }
@@ -218,25 +219,26 @@ async fn block_waits_for_room_when_asked_to_and_a_broadcast_never_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn block_waits_for_so_long_and_no_longer() {
-    let outbox = Outbox::new().messages(1).overflow(Overflow::Block(Duration::from_secs(3)));
-    let hub = hub_with(outbox.clone());
+async fn block_waits_for_its_duration() {
+    let limits =
+        SendQueueLimits::new().messages(1).overflow(Overflow::Block(Duration::from_secs(3)));
+    let hub = hub_with(limits.clone());
     let (socket, _client) = enter(&hub).await;
-    fill(&socket, &outbox, 1).await;
+    fill(&socket, &limits, 1).await;
     let started = tokio::time::Instant::now();
     assert!(matches!(socket.send_wait(long(0)).await, Err(EmitError::Full)));
     assert_eq!(started.elapsed().as_secs(), 3);
 }
 
 #[tokio::test]
-async fn volatile_messages_are_for_those_who_keep_up() {
-    let hub = hub_with(Outbox::new());
+async fn volatile_messages_skip_peers_that_do_not_keep_up() {
+    let hub = hub_with(SendQueueLimits::new());
     let (slow, client) = enter(&hub).await;
     let (_, other) = enter(&hub).await;
-    // Nobody is behind: what waits for the next turn does not count.
+    // No peer is stalled: messages that wait for the task do not count.
     assert_eq!(hub.everyone().volatile().send("one").queued, 2);
-    assert_eq!(slow.send_volatile("two").queued, 1);
-    let sent = fill(&slow, &Outbox::new(), 3).await;
+    assert_eq!(hub.ids([slow.id()]).volatile().send("two").queued, 1);
+    let sent = fill(&slow, &SendQueueLimits::new(), 3).await;
     let delivery = hub.everyone().volatile().send("three");
     assert_eq!((delivery.matched, delivery.queued, delivery.dropped), (2, 1, 1));
     slow.send("four").unwrap();
@@ -249,11 +251,11 @@ async fn volatile_messages_are_for_those_who_keep_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_waits_so_long_for_a_slow_peer_and_for_others_loses_nothing() {
-    let hub = hub_with(Outbox::new());
+async fn a_close_waits_for_half_of_the_timeout_and_loses_nothing_for_others() {
+    let hub = hub_with(SendQueueLimits::new());
     let (slow, client) = enter(&hub).await;
     let (quick, other) = enter(&hub).await;
-    let sent = fill(&slow, &Outbox::new(), 8).await;
+    let sent = fill(&slow, &SendQueueLimits::new(), 8).await;
     let reading = tokio::spawn(async move { read_all(&other).await });
     for n in 0..500 {
         quick.send(n.to_string()).unwrap();
@@ -263,7 +265,7 @@ async fn a_close_waits_so_long_for_a_slow_peer_and_for_others_loses_nothing() {
     let (messages, code) = reading.await.unwrap();
     assert_eq!(code, Some(1000));
     assert!(messages.iter().map(number).eq(0..500));
-    // Half of the deadline for closing, which is 2 s here.
+    // Half of the close timeout, which is 2 s here.
     tokio::time::sleep_until(started + Duration::from_millis(999)).await;
     assert_eq!(hub.stats().discarded, 0);
     tokio::time::sleep_until(started + Duration::from_millis(1001)).await;
@@ -277,12 +279,12 @@ async fn a_close_waits_so_long_for_a_slow_peer_and_for_others_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn some_that_stall_are_cut_and_the_others_get_everything_in_order() {
+async fn stalled_peers_are_closed_and_others_get_everything_in_order() {
     const MEMBERS: usize = 100;
     const STALLED: usize = 5;
     const MESSAGES: usize = 2000;
     let limit = 64 * 1024;
-    let hub = hub_with(Outbox::new().bytes(limit));
+    let hub = hub_with(SendQueueLimits::new().bytes(limit));
     let mut stalled = Vec::new();
     let (mut reading, mut readers) = (Vec::new(), Vec::new());
     for n in 0..MEMBERS {
@@ -302,20 +304,20 @@ async fn some_that_stall_are_cut_and_the_others_get_everything_in_order() {
         hub.send(format!("{n} {}", "x".repeat(100)));
         let waiting: usize = stalled.iter().map(|(socket, _)| socket.stats().bytes).sum();
         assert!(waiting <= STALLED * limit, "{waiting}");
-        // No faster than the slowest of those who read.
+        // No faster than the slowest peer that reads.
         wait_until(|| reading.iter().all(|socket| socket.stats().bytes < limit / 2)).await;
     }
     for reader in readers {
-        timeout(PATIENCE, reader).await.unwrap().unwrap();
+        timeout(TIMEOUT, reader).await.unwrap().unwrap();
     }
     assert!(stalled.iter().all(|(socket, _)| !socket.is_alive()));
     assert_eq!(hub.stats().slow_consumers, STALLED as u64);
 }
 
-/// A member whose application writes to the connection itself, by `write`, and whose peer
-/// takes none of it: it is cut by policy all the same.
-async fn check_cut_while_the_application_writes(write: impl AsyncFn(&Conn)) {
-    let hub = hub_with(Outbox::new().messages(8));
+/// The application writes to the connection directly, by `write`, and the peer does not read.
+/// The slow consumer is closed by policy nevertheless.
+async fn check_closed_while_the_application_writes(write: impl AsyncFn(&Conn)) {
+    let hub = hub_with(SendQueueLimits::new().messages(8));
     let (socket, client) = enter(&hub).await;
     let conn = socket.conn().unwrap();
     write(&conn).await;
@@ -326,45 +328,48 @@ async fn check_cut_while_the_application_writes(write: impl AsyncFn(&Conn)) {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    // The task has found no room for them, and knows by now that it is behind.
-    assert_eq!((socket.stats().messages, socket.send_volatile("never").queued), (8, 0));
+    // The connection has no room for them, so the queue is stalled.
+    assert_eq!(
+        (socket.stats().messages, hub.ids([socket.id()]).volatile().send("never").queued),
+        (8, 0)
+    );
     assert!(matches!(socket.send("one more"), Err(EmitError::SlowConsumer)));
-    assert_eq!(hub.state::<Heard>().unwrap().take(1).await, ["slow 8"]);
+    assert_eq!(hub.state::<EventLog>().unwrap().take(1).await, ["slow 8"]);
     wait_until(|| hub.is_empty()).await;
     drop(client);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_too_slow_is_cut_while_a_long_message_of_the_application_waits() {
-    check_cut_while_the_application_writes(async |conn| {
+async fn a_slow_consumer_is_closed_while_a_long_message_of_the_application_waits() {
+    check_closed_while_the_application_writes(async |conn| {
         conn.write(Message::binary(vec![0; 1024 * 1024])).await.unwrap();
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_too_slow_is_cut_while_the_application_writes_piece_by_piece() {
-    check_cut_while_the_application_writes(async |conn| {
-        // It never comes to an end.
+async fn a_slow_consumer_is_closed_while_the_application_writes_in_chunks() {
+    check_closed_while_the_application_writes(async |conn| {
+        // The message is never finished.
         std::mem::forget(conn.writer(MessageType::Text).await.unwrap());
     })
     .await;
 }
 
-/// Wakes nobody, and is counted.
-struct Counted;
+/// Wakes nothing; its handles are counted.
+struct NoWake;
 
-impl Wake for Counted {
+impl Wake for NoWake {
     fn wake(self: Arc<Self>) {}
 }
 
 #[tokio::test]
-async fn who_waits_no_longer_leaves_nothing_behind() {
-    let outbox = Outbox::new().messages(1).overflow(Overflow::Block(PATIENCE));
-    let hub = hub_with(outbox.clone());
+async fn a_dropped_wait_leaks_nothing() {
+    let limits = SendQueueLimits::new().messages(1).overflow(Overflow::Block(TIMEOUT));
+    let hub = hub_with(limits.clone());
     let (socket, _client) = enter(&hub).await;
-    fill(&socket, &outbox, 1).await;
-    let counted = Arc::new(Counted);
+    fill(&socket, &limits, 1).await;
+    let counted = Arc::new(NoWake);
     for _ in 0..10 {
         let waker = Waker::from(Arc::clone(&counted));
         let mut sending = Box::pin(socket.send_wait(long(0)));
@@ -374,12 +379,13 @@ async fn who_waits_no_longer_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_counted_once_whatever_becomes_of_it() {
-    let outbox = Outbox::new().messages(1).overflow(Overflow::Block(Duration::from_secs(3)));
-    let hub = hub_with(outbox.clone());
+async fn a_message_that_waits_is_counted_once() {
+    let limits =
+        SendQueueLimits::new().messages(1).overflow(Overflow::Block(Duration::from_secs(3)));
+    let hub = hub_with(limits.clone());
     let (socket, client) = enter(&hub).await;
-    let sent = fill(&socket, &outbox, 1).await as u64;
-    // Two wait for the room of one; both get theirs in the end.
+    let sent = fill(&socket, &limits, 1).await as u64;
+    // Two wait for the room of one message. Both are sent in the end.
     let waiting = [0, 1].map(|_| {
         let socket = socket.clone();
         tokio::spawn(async move { socket.send_wait(long(0)).await })
@@ -392,7 +398,7 @@ async fn who_waits_is_counted_once_whatever_becomes_of_it() {
         waiting.await.unwrap().unwrap();
     }
     assert_eq!((hub.stats().queued, hub.stats().refused), (sent + 2, 0));
-    let more = fill(&socket, &outbox, 1).await as u64;
+    let more = fill(&socket, &limits, 1).await as u64;
     assert!(matches!(socket.send_wait(long(0)).await, Err(EmitError::Full)));
     assert_eq!((hub.stats().queued, hub.stats().refused), (sent + 2 + more, 1));
     assert_eq!(socket.stats().dropped, 1);

@@ -33,7 +33,7 @@
 //! ```
 //!
 //! When a handler returns, the connection closes with 1000; when it returns an error or panics,
-//! with 1011. For rooms, events and broadcasts, use `ws-events`: `ws.on_upgrade(hub.member())`.
+//! with 1011. For rooms, events and broadcasts, use `ws-events`: `ws.on_upgrade(hub.handler())`.
 //!
 //! A route that reads a value as JSON (feature `json`, enabled by default):
 //!

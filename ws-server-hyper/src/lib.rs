@@ -38,7 +38,7 @@
 //! }
 //! ```
 //!
-//! For rooms, events and broadcasts, use `ws-events`: `upgrade.serve(hub.member())`.
+//! For rooms, events and broadcasts, use `ws-events`: `upgrade.serve(hub.handler())`.
 //!
 //! # Choosing a server
 //!

@@ -1,5 +1,7 @@
-//! Which words do these tests share? A hub behind each adapter, clients, and what was heard.
-#![allow(dead_code, reason = "each test file takes the words that it needs")]
+//! Which helpers do the tests share?
+//!
+//! A hub with each adapter, clients, and a list of the events that handlers got.
+#![allow(dead_code, reason = "each test file uses some of the helpers")]
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -23,18 +25,18 @@ use tokio::time::timeout;
 use warp::Filter as _;
 use ws_client::Dial;
 use ws_core::{AcceptOptions, Conn, Message, pair};
-use ws_events::{Hub, Refusal, Socket};
+use ws_events::{ConnectRejection, Hub, Socket};
 use ws_server_axum::WebSocketUpgrade;
 
-/// No wait in a test is longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The timeout of each wait in a test.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Adapter {
     Hyper,
     /// In a handler, by `on_upgrade`.
     Axum,
-    /// As a whole route.
+    /// As a route.
     AxumRoute,
     /// Behind a filter, by `on_upgrade`.
     Warp,
@@ -44,7 +46,7 @@ pub(crate) enum Adapter {
 pub(crate) const ADAPTERS: [Adapter; 5] =
     [Adapter::Hyper, Adapter::Axum, Adapter::AxumRoute, Adapter::Warp, Adapter::WarpRoute];
 
-/// A hub, served over TCP until this is dropped.
+/// A hub that is served over TCP until this is dropped.
 pub(crate) struct Served {
     pub(crate) hub: Hub,
     addr: SocketAddr,
@@ -61,12 +63,12 @@ impl Served {
     pub(crate) async fn new(hub: &Hub, adapter: Adapter) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let member = hub.member();
+        let member = hub.handler();
         let options = AcceptOptions::new();
         let server = match adapter {
             Adapter::Axum => {
                 let upgrade = async |ws: WebSocketUpgrade, State(hub): State<Hub>| {
-                    ws.on_upgrade(hub.member())
+                    ws.on_upgrade(hub.handler())
                 };
                 let app = Router::new().route("/{place}", any(upgrade)).with_state(hub.clone());
                 tokio::spawn(async move { axum::serve(listener, app).await.unwrap() })
@@ -79,7 +81,7 @@ impl Served {
             Adapter::Warp => {
                 let hub = hub.clone();
                 let route = ws_server_warp::ws(options)
-                    .map(move |ws: ws_server_warp::Ws| ws.on_upgrade(hub.member()));
+                    .map(move |ws: ws_server_warp::Ws| ws.on_upgrade(hub.handler()));
                 let service = warp::service(route.recover(ws_server_warp::recover));
                 tokio::spawn(async move { ws_server_warp::serve(listener, service).await.unwrap() })
             }
@@ -97,14 +99,14 @@ impl Served {
         Self { hub: hub.clone(), addr, server }
     }
 
-    /// A client; `query` says who it is.
+    /// A client; `query` has its id.
     pub(crate) async fn dial(&self, query: &str) -> Conn {
         let io = TcpStream::connect(self.addr).await.unwrap();
         let dial = Dial::new(format!("ws://{}/here?{query}", self.addr)).header("cookie", "a=b");
-        timeout(PATIENCE, dial.connect_over(io)).await.unwrap().unwrap()
+        timeout(TIMEOUT, dial.connect_over(io)).await.unwrap().unwrap()
     }
 
-    /// A client that has been let in with this id.
+    /// A client that is connected with this id.
     pub(crate) async fn enter(&self, id: &str) -> Conn {
         let conn = self.dial(&format!("id={id}")).await;
         wait_until(|| self.hub.socket(id).is_some_and(|socket| socket.join("all").is_ok())).await;
@@ -131,22 +133,22 @@ where
     let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
 }
 
-/// Runs a test with a hub behind each adapter in turn. Clients have the ids that they say.
+/// Runs a test with a hub behind each adapter in turn. Clients choose their ids.
 pub(crate) async fn on_each_adapter(hub: impl Fn() -> Hub, test: impl AsyncFn(&Served)) {
     for adapter in ADAPTERS {
         println!("{adapter:?}");
         let hub = hub();
-        hub.middleware(name_it);
+        hub.middleware(set_id_from_query);
         let served = Served::new(&hub, adapter).await;
-        timeout(PATIENCE, test(&served)).await.unwrap();
+        timeout(TIMEOUT, test(&served)).await.unwrap();
     }
 }
 
-/// Middleware: gives a socket the id that its request asks for.
-pub(crate) async fn name_it(socket: Socket) -> Result<(), Refusal> {
+/// Middleware that sets the id from the query of the request.
+pub(crate) async fn set_id_from_query(socket: Socket) -> Result<(), ConnectRejection> {
     let request = socket.request().unwrap();
     if let Some(id) = request.query("id") {
-        socket.set_id(&*id).map_err(|error| Refusal::new(error.to_string()))?;
+        socket.set_id(&*id).map_err(|error| ConnectRejection::new(error.to_string()))?;
     }
     Ok(())
 }
@@ -154,8 +156,8 @@ pub(crate) async fn name_it(socket: Socket) -> Result<(), Refusal> {
 /// A socket of the hub with this id, and its client.
 pub(crate) async fn enter(hub: &Hub, id: &str) -> (Socket, Conn) {
     let (client, server) = pair();
-    tokio::spawn(hub.member()(server));
-    // The one whose id is still random.
+    tokio::spawn(hub.handler()(server));
+    // The socket whose id is still random.
     let find = || hub.everyone().sockets().into_iter().find(|socket| socket.id().len() == 36);
     wait_until(|| find().is_some()).await;
     let new = find().unwrap();
@@ -163,8 +165,8 @@ pub(crate) async fn enter(hub: &Hub, id: &str) -> (Socket, Conn) {
     (new, client)
 }
 
-/// What a client reads until it is sent `end`.
-pub(crate) async fn until_end(client: &Conn) -> Vec<String> {
+/// The texts that a client reads before `end`.
+pub(crate) async fn read_until_end(client: &Conn) -> Vec<String> {
     let mut texts = Vec::new();
     loop {
         match read(client).await {
@@ -174,56 +176,61 @@ pub(crate) async fn until_end(client: &Conn) -> Vec<String> {
     }
 }
 
-/// Gives other tasks turns until it is so.
-pub(crate) async fn wait_until(mut so: impl FnMut() -> bool) {
+/// Lets other tasks run until the condition holds.
+pub(crate) async fn wait_until(mut condition: impl FnMut() -> bool) {
     let waiting = async {
-        while !so() {
+        while !condition() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, waiting).await.unwrap();
+    timeout(TIMEOUT, waiting).await.unwrap();
 }
 
-/// Runs what may wait for ever in a thread of its own, which is left alone then.
-pub(crate) async fn apart<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs code that may deadlock in a thread of its own, which is abandoned after the timeout.
+pub(crate) async fn run_in_thread<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let (done, ran) = oneshot::channel();
     std::thread::spawn(move || done.send(run()));
-    timeout(PATIENCE, ran).await.expect("it waits for ever").expect("it has panicked")
+    timeout(TIMEOUT, ran).await.expect("a deadlock").expect("a panic")
 }
 
-/// As [`apart`], on a runtime of its own.
-pub(crate) async fn apart_async<F: Future<Output = ()>>(run: impl FnOnce() -> F + Send + 'static) {
-    apart(|| Builder::new_current_thread().enable_all().build().unwrap().block_on(run())).await;
+/// As [`run_in_thread`], with a runtime.
+pub(crate) async fn run_in_thread_async<F: Future<Output = ()>>(
+    run: impl FnOnce() -> F + Send + 'static,
+) {
+    run_in_thread(|| Builder::new_current_thread().enable_all().build().unwrap().block_on(run()))
+        .await;
 }
 
 /// The next text.
 pub(crate) async fn read(conn: &Conn) -> String {
-    let message = timeout(PATIENCE, conn.read()).await.unwrap().unwrap();
+    let message = timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
     message.as_text().unwrap().to_owned()
 }
 
-/// Everything until the end, and the code of the end.
+/// All messages until the end, and the close code.
 pub(crate) async fn read_all(conn: &Conn) -> (Vec<Message>, Option<u16>) {
     let mut messages = Vec::new();
     loop {
-        match timeout(PATIENCE, conn.read()).await.unwrap() {
+        match timeout(TIMEOUT, conn.read()).await.unwrap() {
             Ok(message) => messages.push(message),
             Err(error) => return (messages, error.close_status().map(|code| code.as_u16())),
         }
     }
 }
 
-/// What handlers have heard, in order.
+/// The events that handlers got, in order.
 #[derive(Clone, Default)]
-pub(crate) struct Heard(Arc<(Mutex<Vec<String>>, Notify)>);
+pub(crate) struct EventLog(Arc<(Mutex<Vec<String>>, Notify)>);
 
-impl Heard {
+impl EventLog {
     pub(crate) fn note(&self, what: impl Display) {
         self.0.0.lock().push(what.to_string());
         self.0.1.notify_waiters();
     }
 
-    /// Waits until so many were heard, and takes them.
+    /// Waits for `count` events, and takes them.
     pub(crate) async fn take(&self, count: usize) -> Vec<String> {
         let waiting = async {
             loop {
@@ -235,8 +242,8 @@ impl Heard {
                 more.await;
             }
         };
-        let heard = timeout(PATIENCE, waiting).await;
-        heard.unwrap_or_else(|_| panic!("only {:?} of {count}", self.0.0.lock()))
+        let log = timeout(TIMEOUT, waiting).await;
+        log.unwrap_or_else(|_| panic!("only {:?} of {count}", self.0.0.lock()))
     }
 
     pub(crate) fn so_far(&self) -> Vec<String> {
@@ -244,7 +251,7 @@ impl Heard {
     }
 }
 
-/// How many bytes of memory this process has.
+/// The resident memory of this process, in bytes.
 pub(crate) fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * 4096

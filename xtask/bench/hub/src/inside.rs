@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ws_core::{Agreed, Config, Conn, Prepared, Role};
-use ws_events::{Hub, Outbox, Socket};
+use ws_events::{Hub, SendQueueLimits, Socket};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Measurement {
@@ -77,7 +77,7 @@ pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
 }
 
 fn hub() -> Hub {
-    let hub = Hub::builder().outbox(Outbox::new()).build();
+    let hub = Hub::builder().send_queue(SendQueueLimits::new()).build();
     hub.on_connect(async |socket: Socket| socket.join("room"));
     hub
 }

@@ -10,7 +10,7 @@ use axum::serve::ListenerExt as _;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 use ws_core::{AcceptOptions, Config, Message};
-use ws_events::{Hub, Outbox, Reason, Socket};
+use ws_events::{DisconnectReason, Hub, SendQueueLimits, Socket};
 
 use crate::{drive, raw};
 
@@ -85,10 +85,10 @@ async fn run(listener: TcpListener, app: Router) -> Result<()> {
 }
 
 fn ours() -> Router {
-    let hub = Hub::builder().outbox(Outbox::new()).build();
+    let hub = Hub::builder().send_queue(SendQueueLimits::new()).build();
     hub.on_connect(async |socket: Socket| socket.join("room"));
-    hub.on_disconnect(async |reason: Reason| {
-        if let Reason::SlowConsumer { .. } = reason {
+    hub.on_disconnect(async |reason: DisconnectReason| {
+        if let DisconnectReason::SlowConsumer { .. } = reason {
             println!("{SLOW_CONSUMER}");
         }
     });
@@ -100,7 +100,7 @@ fn ours() -> Router {
     });
     // The load driver does not answer pings, and the other servers send none.
     let options = AcceptOptions::new().config(Config::new().no_keepalive());
-    Router::new().fallback_service(ws_server_axum::websocket(options, hub.member()))
+    Router::new().fallback_service(ws_server_axum::websocket(options, hub.handler()))
 }
 
 #[cfg(feature = "peers")]

@@ -1,0 +1,162 @@
+//! How is a message put into the send queue of one socket or of many?
+
+use std::future::poll_fn;
+use std::task::Waker;
+use std::time::Duration;
+
+use serde::Serialize;
+use ws_core::Prepared;
+
+use crate::delivery::batch_writer::BatchWriters;
+use crate::delivery::recipient::{DeliveryShared, Recipient};
+use crate::delivery::send_queue::{EnqueueResult, PushOptions, SendQueue, WaiterId, Wakeup};
+use crate::delivery::stats::add;
+use crate::delivery::writer::timeout;
+use crate::sync::Arc;
+
+/// What happened to a message for many sockets, in numbers of sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The recipients.
+    pub matched: usize,
+    /// Those with the message in their send queue.
+    pub queued: usize,
+    /// Those that do not get it: their send queue is full, or it is volatile and they do not
+    /// keep up.
+    pub dropped: usize,
+    /// Those that are being closed as slow consumers.
+    pub disconnected: usize,
+}
+
+/// Puts one message into send queues. Tasks are woken at the end, without any lock.
+pub(crate) struct Enqueuer<'a, R> {
+    message: &'a Prepared,
+    shared: &'a DeliveryShared,
+    options: PushOptions,
+    delivery: Delivery,
+    overwritten: usize,
+    discarded: usize,
+    over_half: bool,
+    wakers: Vec<Waker>,
+    batch_writers: BatchWriters<R>,
+    /// Messages that were removed from queues. Dropping the last handle may run code of the
+    /// application.
+    removed: Vec<Prepared>,
+}
+
+impl<'a, R: Recipient> Enqueuer<'a, R> {
+    pub(crate) fn new(
+        message: &'a Prepared,
+        shared: &'a DeliveryShared,
+        options: PushOptions,
+    ) -> Self {
+        Self {
+            message,
+            shared,
+            options,
+            delivery: Delivery::default(),
+            overwritten: 0,
+            discarded: 0,
+            over_half: false,
+            wakers: Vec::new(),
+            batch_writers: BatchWriters::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    /// Puts the message into the queue of one socket.
+    pub(crate) fn push(
+        &mut self,
+        queue: &SendQueue<Prepared, R::Event>,
+        recipient: &Arc<R>,
+    ) -> EnqueueResult {
+        let message = self.message.clone();
+        let limits = &self.shared.limits;
+        let (result, wakeup) = queue.push(message, limits, self.options, &mut self.removed);
+        match wakeup {
+            Wakeup::Nobody => {}
+            Wakeup::Task(task) => self.wakers.push(task),
+            Wakeup::BatchWriter => self.batch_writers.add(recipient),
+        }
+        match result {
+            EnqueueResult::Queued { dropped, over_half } => {
+                self.delivery.queued += 1;
+                self.overwritten += dropped;
+                self.over_half |= over_half;
+            }
+            EnqueueResult::Dropped => self.delivery.dropped += 1,
+            EnqueueResult::SlowConsumer { discarded } => {
+                self.delivery.disconnected += 1;
+                self.discarded += discarded;
+            }
+            EnqueueResult::Closed => return result,
+        }
+        self.delivery.matched += 1;
+        result
+    }
+
+    /// Updates the counters, wakes tasks, and schedules batch writers. Called without any lock.
+    pub(crate) fn finish(self) -> Delivery {
+        let DeliveryShared { counters, backpressure, .. } = self.shared;
+        if self.over_half {
+            backpressure.request_yield();
+        }
+        let Delivery { queued, dropped, disconnected, .. } = self.delivery;
+        add(&counters.queued, queued);
+        add(&counters.refused, dropped + disconnected);
+        add(&counters.dropped, self.overwritten);
+        add(&counters.discarded, self.discarded);
+        add(&counters.slow_consumers, disconnected);
+        self.wakers.into_iter().for_each(Waker::wake);
+        self.batch_writers.spawn();
+        self.delivery
+    }
+}
+
+/// Puts a message into the queue of one socket, and never waits.
+pub(crate) fn enqueue<R: Recipient>(recipient: &Arc<R>, message: &Prepared) -> EnqueueResult {
+    let mut enqueuer = Enqueuer::new(message, recipient.delivery(), PushOptions::default());
+    let result = enqueuer.push(recipient.queue(), recipient);
+    enqueuer.finish();
+    result
+}
+
+/// Puts a message into the queue of one socket, and waits for room first, for at most `limit`.
+pub(crate) async fn enqueue_wait<R: Recipient>(
+    recipient: &R,
+    message: &Prepared,
+    limit: Duration,
+) -> EnqueueResult {
+    let DeliveryShared { limits, counters, backpressure } = recipient.delivery();
+    let queue = recipient.queue();
+    let mut waiter = WaitGuard { queue, id: WaiterId::default() };
+    let pushing = poll_fn(|cx| queue.poll_push(message, limits, &mut waiter.id, cx));
+    let Some((result, wakeup)) = timeout(limit, pushing).await else {
+        queue.count_dropped();
+        add(&counters.refused, 1);
+        return EnqueueResult::Dropped;
+    };
+    if let EnqueueResult::Queued { over_half, .. } = result {
+        add(&counters.queued, 1);
+        if over_half {
+            backpressure.request_yield();
+        }
+    }
+    if let Wakeup::Task(task) = wakeup {
+        task.wake();
+    }
+    result
+}
+
+/// Removes a sender from those that wait for room when it is dropped.
+struct WaitGuard<'a, E> {
+    queue: &'a SendQueue<Prepared, E>,
+    id: WaiterId,
+}
+
+impl<E> Drop for WaitGuard<'_, E> {
+    fn drop(&mut self) {
+        self.queue.cancel_wait(&mut self.id);
+    }
+}

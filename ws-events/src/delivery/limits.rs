@@ -1,0 +1,89 @@
+//! How many messages may be queued for a slow peer, and what happens beyond that?
+
+use std::time::Duration;
+
+use ws_core::StatusCode;
+
+/// The limits of a socket's send queue, and what happens beyond them.
+///
+/// They bound the memory that a slow peer costs. Besides the queue, a connection holds one batch
+/// of about the high watermark of [`Config::write_buffer`](ws_core::Config::write_buffer).
+///
+/// A message also waits in the queue until the socket's task runs. When half of a queue is used
+/// before that, the handlers of the hub yield. So half of the limits must suffice for what one
+/// handler sends to one socket without awaiting anything in between.
+///
+/// ```
+/// use ws_events::{Overflow, SendQueueLimits};
+///
+/// let limits =
+///     SendQueueLimits::new().bytes(64 * 1024).messages(100).overflow(Overflow::DropOldest);
+/// # let _ = limits;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias("backpressure", "capacity"))]
+pub struct SendQueueLimits {
+    pub(crate) bytes: usize,
+    pub(crate) messages: usize,
+    pub(crate) overflow: Overflow,
+}
+
+/// What happens to a message for a socket whose send queue is full.
+///
+/// A sender never waits for it, except in [`Socket::send_wait`](crate::Socket::send_wait).
+/// Volatile messages are dropped instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The socket is closed with this code and the reason `slow consumer`, and the queued
+    /// messages are discarded. The default, with
+    /// [`TRY_AGAIN_LATER`](StatusCode::TRY_AGAIN_LATER), 1013.
+    Disconnect(StatusCode),
+    /// The message is dropped.
+    DropNewest,
+    /// The oldest queued messages are dropped until there is room.
+    DropOldest,
+    /// [`Socket::send_wait`](crate::Socket::send_wait) and
+    /// [`emit_wait`](crate::Socket::emit_wait) wait for room, at most for this duration. All
+    /// other sends drop the message, as with `DropNewest`.
+    Block(Duration),
+}
+
+impl SendQueueLimits {
+    /// 1 MiB and 1,024 messages. Beyond that the socket is closed with 1013.
+    pub const fn new() -> Self {
+        Self {
+            bytes: 1024 * 1024,
+            messages: 1024,
+            overflow: Overflow::Disconnect(StatusCode::TRY_AGAIN_LATER),
+        }
+    }
+
+    /// The largest number of queued payload bytes. A single message may be larger. Default:
+    /// 1 MiB.
+    #[must_use]
+    pub const fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// The largest number of queued messages, at least one. Default: 1,024.
+    #[must_use]
+    pub const fn messages(mut self, messages: usize) -> Self {
+        self.messages = if messages == 0 { 1 } else { messages };
+        self
+    }
+
+    /// What happens beyond the limits. Default: [`Overflow::Disconnect`] with 1013.
+    #[must_use]
+    pub const fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+}
+
+impl Default for SendQueueLimits {
+    fn default() -> Self {
+        Self::new()
+    }
+}

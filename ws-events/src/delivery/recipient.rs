@@ -1,0 +1,52 @@
+//! What does delivery need to know about a socket?
+
+use ws_core::Prepared;
+
+use crate::delivery::backpressure::Backpressure;
+use crate::delivery::limits::SendQueueLimits;
+use crate::delivery::send_queue::{ByteSize, SendQueue};
+use crate::delivery::stats::{Counters, add};
+use crate::sync::{Conn, Runtime};
+
+/// A socket, as delivery sees it.
+///
+/// A trait rather than a struct: a hub keeps the parts where its sockets have them, without
+/// another pointer for each socket.
+pub(crate) trait Recipient: Send + Sync + Sized + 'static {
+    /// An event in its queue.
+    type Event: Send;
+
+    fn queue(&self) -> &SendQueue<Prepared, Self::Event>;
+
+    /// What it shares with all sockets of its hub.
+    fn delivery(&self) -> &DeliveryShared;
+
+    /// Where its task runs.
+    fn runtime(&self) -> Option<&Runtime>;
+
+    /// Calls `use_conn` with its connection, unless that has ended. The connection stays until
+    /// the call returns.
+    fn with_conn<T>(&self, use_conn: impl FnOnce(&Conn) -> T) -> Option<T>;
+
+    /// Loads the cache line that [`with_conn`](Self::with_conn) needs.
+    fn prefetch_conn(&self);
+
+    /// Accepts no more messages, and discards the queued ones.
+    fn stop_sending(&self) {
+        add(&self.delivery().counters.discarded, self.queue().stop_sending());
+    }
+}
+
+/// What all sockets of a hub share for delivery.
+#[derive(Default)]
+pub(crate) struct DeliveryShared {
+    pub(crate) limits: SendQueueLimits,
+    pub(crate) counters: Counters,
+    pub(crate) backpressure: Backpressure,
+}
+
+impl ByteSize for Prepared {
+    fn byte_size(&self) -> usize {
+        self.message().len()
+    }
+}

@@ -1,0 +1,91 @@
+//! How are the handlers of an event called, and what happens to their errors and panics?
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+
+use crate::delivery::recipient::Recipient as _;
+use crate::events::handler::ErasedHandler;
+use crate::events::payload::Payload;
+use crate::{Event, EventError, EventPayload, Socket};
+
+/// Calls the handlers of an event, one after the other. The error of one becomes an `error`
+/// event, and the others are still called.
+pub(crate) async fn dispatch(socket: &Socket, event: Event, payload: Payload) {
+    let mut errors = Vec::new();
+    if socket.0.has_handler(&event) {
+        let calling = call_all(socket, event.clone(), payload, &mut errors);
+        socket.0.delivery().backpressure.apply(calling).await;
+    }
+    for error in errors {
+        report(socket, &event, error).await;
+    }
+}
+
+async fn call_all(socket: &Socket, event: Event, payload: Payload, errors: &mut Vec<EventError>) {
+    // Copies of the lists: a handler may remove another one, or itself.
+    let [named, any] = socket.0.hub.listeners.of(&event);
+    let [own, _] = socket.0.listeners.get().map(|own| own.of(&event)).unwrap_or_default();
+    let payload = EventPayload::new(socket.clone(), event, payload);
+    for list in [named, any, own].into_iter().flatten() {
+        for listener in list.iter() {
+            errors.extend(call(&*listener.handler, &payload).await);
+        }
+    }
+}
+
+/// Calls one handler. Returns its error.
+async fn call(handler: &ErasedHandler, payload: &EventPayload) -> Option<EventError> {
+    let event = || payload.event().clone();
+    // Also the call that makes the future may panic.
+    let handling = AssertUnwindSafe(async {
+        match handler(payload) {
+            Ok(handling) => handling.await.map(Ok),
+            Err(invalid) => Some(Err(invalid)),
+        }
+    });
+    match handling.catch_unwind().await {
+        Ok(None) => None,
+        Ok(Some(Ok(text))) => Some(EventError::Failed { event: event(), text: text.into() }),
+        Ok(Some(Err(text))) => {
+            Some(EventError::InvalidArgument { event: event(), text: text.into() })
+        }
+        Err(panic) => Some(EventError::Panicked { event: event(), text: panic_text(&*panic) }),
+    }
+}
+
+/// Calls the handlers of `error`. Their own errors are only logged.
+async fn report(socket: &Socket, event: &Event, error: EventError) {
+    tracing::debug!(id = %socket.id(), %event, %error, "a handler has failed");
+    if *event == Event::Error || !socket.0.has_handler(&Event::Error) {
+        return log_unhandled(socket, event, &error);
+    }
+    let mut more = Vec::new();
+    Box::pin(call_all(socket, Event::Error, Payload::Error(error), &mut more)).await;
+    for error in more {
+        tracing::error!(id = %socket.id(), %error, "a handler of `error` has failed");
+    }
+}
+
+/// Logs an error without a handler. Errors that a peer can cause by its data are warnings.
+pub(crate) fn log_unhandled(socket: &Socket, event: &Event, error: &EventError) {
+    const TEXT: &str = "an error without a handler";
+    let id = socket.id();
+    match error {
+        EventError::InvalidArgument { .. } | EventError::Malformed(_) => {
+            tracing::warn!(%id, %event, %error, "{TEXT}");
+        }
+        EventError::Connection(_)
+        | EventError::Panicked { .. }
+        | EventError::Failed { .. }
+        | EventError::NoSuchId(_) => tracing::error!(%id, %event, %error, "{TEXT}"),
+    }
+}
+
+/// The text of a panic. It is never sent to a peer.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Arc<str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    Arc::from(text.or_else(|| panic.downcast_ref::<String>().map(|text| &**text)).unwrap_or(""))
+}

@@ -1,0 +1,131 @@
+//! Which events does a socket have, and in which order do they come?
+
+use std::fmt;
+use std::sync::Arc;
+
+/// An event of a socket.
+///
+/// The names of the hub's own events, as strings, convert to these variants; any other string
+/// is a custom event. So [`Hub::on`](crate::Hub::on) takes either.
+///
+/// An event without a handler is dropped. If a peer sent it, it is logged at the level `debug`.
+///
+/// For each socket: `Connect` comes first. `Close` comes before `Disconnect`, and only if this
+/// side closed. `Disconnect` comes once, after the last `Message` and after events that were
+/// fired by then, while the socket is still in its rooms. `Error` comes after the `Disconnect`
+/// that it caused, and never instead of it. `RoomLeave` comes last, for each room that the
+/// socket was still in. Each `RoomJoin` has its `RoomLeave`, in this order, even if the task of
+/// the socket is dropped, provided that there is a runtime.
+#[derive(Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Event {
+    /// The socket is connected: its id finds it, and broadcasts reach it.
+    Connect,
+    /// A message has arrived that is not a custom event.
+    Message,
+    /// The peer has sent a ping, which was answered. Dropped while 1,024 events are queued.
+    Ping,
+    /// The peer has sent a pong. Dropped while 1,024 events are queued.
+    Pong,
+    /// This side has closed the socket.
+    Close,
+    /// The connection has ended: see [`DisconnectReason`](crate::DisconnectReason).
+    Disconnect,
+    /// An error: see [`EventError`](crate::EventError). Without a handler it is logged: panics
+    /// and errors of handlers at the level `error`, invalid data of peers at `warn`.
+    Error,
+    /// The socket has joined a room.
+    RoomJoin,
+    /// The socket has left a room.
+    RoomLeave,
+    /// A custom event of the application.
+    Custom(Arc<str>),
+}
+
+impl Event {
+    /// The name of the event.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Connect => "connect",
+            Self::Message => "message",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Close => "close",
+            Self::Disconnect => "disconnect",
+            Self::Error => "error",
+            Self::RoomJoin => "room_join",
+            Self::RoomLeave => "room_leave",
+            Self::Custom(name) => name,
+        }
+    }
+
+    /// The index in a table of the events that are not custom.
+    pub(crate) const fn index(&self) -> Option<usize> {
+        Some(match self {
+            Self::Connect => 0,
+            Self::Message => 1,
+            Self::Ping => 2,
+            Self::Pong => 3,
+            Self::Close => 4,
+            Self::Disconnect => 5,
+            Self::Error => 6,
+            Self::RoomJoin => 7,
+            Self::RoomLeave => 8,
+            Self::Custom(_) => return None,
+        })
+    }
+
+    /// The number of events that are not custom.
+    pub(crate) const COUNT: usize = 9;
+
+    const OWN: [Self; Self::COUNT] = [
+        Self::Connect,
+        Self::Message,
+        Self::Ping,
+        Self::Pong,
+        Self::Close,
+        Self::Disconnect,
+        Self::Error,
+        Self::RoomJoin,
+        Self::RoomLeave,
+    ];
+
+    fn reserved(name: &str) -> Option<Self> {
+        Self::OWN.into_iter().find(|event| event.as_str() == name)
+    }
+
+    /// Whether a custom event may have this name.
+    pub(crate) fn is_custom(name: &str) -> bool {
+        Self::reserved(name).is_none()
+    }
+}
+
+impl From<&str> for Event {
+    fn from(name: &str) -> Self {
+        Self::reserved(name).unwrap_or_else(|| Self::Custom(Arc::from(name)))
+    }
+}
+
+impl From<String> for Event {
+    fn from(name: String) -> Self {
+        Self::from(&*name)
+    }
+}
+
+impl From<&Self> for Event {
+    fn from(event: &Self) -> Self {
+        event.clone()
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}

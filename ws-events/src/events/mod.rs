@@ -1,0 +1,12 @@
+//! What are events, and how do they reach their handlers?
+//!
+//! [`protocol`] turns messages into events and back, [`listeners`] finds the handlers of an
+//! event, [`dispatch`] calls them, and [`extract`] gives them their arguments.
+
+pub(crate) mod dispatch;
+pub(crate) mod event;
+pub(crate) mod extract;
+pub(crate) mod handler;
+pub(crate) mod listeners;
+pub(crate) mod payload;
+pub(crate) mod protocol;

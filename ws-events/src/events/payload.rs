@@ -1,0 +1,127 @@
+//! What does a handler learn about an event?
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use ws_core::{Message, Values};
+
+use crate::{DisconnectReason, Event, EventError, Id, Socket};
+
+/// An event with all that belongs to it.
+///
+/// Most handlers take single parts as arguments instead, such as [`Socket`] and
+/// [`Json`](crate::Json).
+#[derive(Clone)]
+pub struct EventPayload(Arc<PayloadInner>);
+
+struct PayloadInner {
+    socket: Socket,
+    event: Event,
+    id: Id,
+    payload: Payload,
+}
+
+/// An event that waits for the handlers of a socket.
+pub(crate) struct QueuedEvent {
+    pub(crate) event: Event,
+    pub(crate) payload: Payload,
+}
+
+/// The data of an event.
+pub(crate) enum Payload {
+    None,
+    /// A message, the data of a custom event, or the payload of a ping or a pong.
+    Data(Message),
+    Disconnect(DisconnectReason),
+    Error(EventError),
+    Room(Arc<str>),
+}
+
+impl EventPayload {
+    pub(crate) fn new(socket: Socket, event: Event, payload: Payload) -> Self {
+        let id = socket.id();
+        Self(Arc::new(PayloadInner { socket, event, id, payload }))
+    }
+
+    /// The socket of the event.
+    pub fn socket(&self) -> &Socket {
+        &self.0.socket
+    }
+
+    /// The event.
+    pub fn event(&self) -> &Event {
+        &self.0.event
+    }
+
+    /// The name of the event.
+    pub fn name(&self) -> &str {
+        self.0.event.as_str()
+    }
+
+    /// The id of the socket, as it was before the first handler was called.
+    pub fn id(&self) -> &Id {
+        &self.0.id
+    }
+
+    /// The attributes of the socket.
+    pub fn attributes(&self) -> &Values {
+        self.0.socket.attributes()
+    }
+
+    /// The message, the data of a custom event (JSON, if a peer sent it), or the payload of a
+    /// ping or a pong. Empty for other events.
+    pub fn data(&self) -> &[u8] {
+        self.message().map_or(&[], Message::as_bytes)
+    }
+
+    /// [`data`](Self::data) with its type, text or binary. `None` for events without data.
+    pub fn message(&self) -> Option<&Message> {
+        if let Payload::Data(message) = &self.0.payload { Some(message) } else { None }
+    }
+
+    /// The data, deserialised from JSON.
+    ///
+    /// # Errors
+    ///
+    /// If the data is not JSON, or not of this type.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(self.data())
+    }
+
+    /// The error: always with `error`, and with `disconnect` if the connection was lost.
+    pub fn error(&self) -> Option<Cow<'_, EventError>> {
+        match &self.0.payload {
+            Payload::Error(error) => Some(Cow::Borrowed(error)),
+            Payload::Disconnect(reason) => reason.event_error().map(Cow::Owned),
+            Payload::None | Payload::Data(_) | Payload::Room(_) => None,
+        }
+    }
+
+    /// Why the connection has ended: with `close` and `disconnect`.
+    pub fn reason(&self) -> Option<&DisconnectReason> {
+        if let Payload::Disconnect(reason) = &self.0.payload { Some(reason) } else { None }
+    }
+
+    /// The room: with `room_join` and `room_leave`.
+    pub fn room(&self) -> Option<&str> {
+        if let Payload::Room(name) = &self.0.payload { Some(name) } else { None }
+    }
+
+    /// The data, without a copy.
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.message().map(Message::to_bytes).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for EventPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventPayload")
+            .field("event", &self.0.event)
+            .field("id", &self.0.id)
+            .field("data", &self.data().len())
+            .finish_non_exhaustive()
+    }
+}

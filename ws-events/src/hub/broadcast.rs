@@ -1,0 +1,327 @@
+//! Which sockets does a broadcast reach, and what can be done with them?
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use serde::Serialize;
+use ws_core::proto::CloseFrame;
+use ws_core::{Message, Prepared, StatusCode, Unsendable};
+
+use crate::delivery::enqueue::Enqueuer;
+use crate::delivery::send_queue::{CloseCommand, PushOptions};
+use crate::hub::HubShared;
+use crate::hub::broker::{BroadcastHeader, BrokerSink, Recipients};
+use crate::hub::membership::RoomEntry;
+use crate::hub::socket::SocketShared;
+use crate::registry::rooms::MemberList;
+use crate::{Delivery, EncodeError, Event, Hub, Socket};
+
+/// The number of queues that are prefetched together: they are far apart in memory, and the
+/// processor loads several at once, but visits them one by one.
+const PREFETCH: usize = 8;
+
+/// Sockets of a hub: all, or those in some rooms or with some ids, with exceptions.
+///
+/// Made by [`Hub::to`], [`Socket::to`] and similar calls. The sockets are determined when a
+/// message is sent, and each of them gets it once, even if it is in several of the rooms.
+///
+/// A broadcast never waits. A message is encoded once and put into the send queue of each
+/// recipient. All members of a room get its broadcasts in the same order.
+///
+/// ```
+/// # fn example(hub: &ws_events::Hub) -> Result<(), ws_events::EncodeError> {
+/// hub.to("red").to("blue").except("u1").volatile().emit("position", &[1, 2])?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a broadcast does nothing before a call like `emit` or `send`"]
+#[doc(alias("publish", "target", "BroadcastOperator"))]
+pub struct Broadcast {
+    hub: Hub,
+    recipients: Recipients,
+    except: Vec<Socket>,
+    except_ids: Vec<Arc<str>>,
+    except_rooms: Vec<Arc<str>>,
+    volatile: bool,
+}
+
+impl Broadcast {
+    pub(crate) const fn new(hub: Hub, recipients: Recipients) -> Self {
+        Self {
+            hub,
+            recipients,
+            except: Vec::new(),
+            except_ids: Vec::new(),
+            except_rooms: Vec::new(),
+            volatile: false,
+        }
+    }
+
+    /// The recipients of a broadcast from another hub.
+    fn from_header(hub: Hub, header: BroadcastHeader) -> Self {
+        let BroadcastHeader { recipients, except_ids, except_rooms, volatile, .. } = header;
+        Self { hub, recipients, except: Vec::new(), except_ids, except_rooms, volatile }
+    }
+
+    /// The recipients, for other hubs.
+    fn header(&self) -> BroadcastHeader {
+        let excepted = self.except.iter().map(|socket| socket.id().0);
+        BroadcastHeader {
+            origin: self.hub.0.origin,
+            recipients: self.recipients.clone(),
+            except_ids: excepted.chain(self.except_ids.iter().cloned()).collect(),
+            except_rooms: self.except_rooms.clone(),
+            volatile: self.volatile,
+        }
+    }
+
+    /// Adds the members of a room. [`Hub::everyone`] already includes them.
+    pub fn to(mut self, room: impl AsRef<str>) -> Self {
+        if let Recipients::Union { rooms, .. } = &mut self.recipients {
+            rooms.push(Arc::from(room.as_ref()));
+        }
+        self
+    }
+
+    /// Excepts the socket with this id.
+    pub fn except(mut self, id: impl AsRef<str>) -> Self {
+        self.except_ids.push(Arc::from(id.as_ref()));
+        self
+    }
+
+    /// Excepts the members of a room.
+    pub fn except_room(mut self, room: impl AsRef<str>) -> Self {
+        self.except_rooms.push(Arc::from(room.as_ref()));
+        self
+    }
+
+    pub(crate) fn except_socket(mut self, socket: &Socket) -> Self {
+        self.except.push(socket.clone());
+        self
+    }
+
+    /// Only to peers that keep up, for data that is soon out of date, such as positions. A peer
+    /// is skipped if its transport has not taken all earlier messages, or if its send queue is
+    /// full.
+    ///
+    /// A slow peer misses the newest messages, and gets the next one after it has caught up.
+    /// Before a long pause, send the last state without this.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use ws_events::{EncodeError, Hub};
+    /// // A task of its own: `tokio::spawn(tick(hub.clone()))`.
+    /// async fn tick(hub: Hub) -> Result<(), EncodeError> {
+    ///     let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    ///     for tick in 0_u64.. {
+    ///         ticks.tick().await;
+    ///         hub.to("watching").volatile().emit("tick", &tick)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub const fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Sends an event with data that is serialised as JSON.
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be encoded: see [`EncodeError`]. Nothing is sent then.
+    pub fn emit<T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<Delivery, EncodeError> {
+        let message = self.hub.0.protocol.encode_event(event.as_ref(), data)?;
+        Ok(self.send_prepared(&Prepared::new(message)))
+    }
+
+    /// Sends a message.
+    #[doc(alias = "publish")]
+    pub fn send(&self, message: impl Into<Message>) -> Delivery {
+        self.send_prepared(&Prepared::new(message))
+    }
+
+    /// Sends a prepared message, which can be sent several times.
+    pub fn send_prepared(&self, message: &Prepared) -> Delivery {
+        let delivery = self.deliver(message);
+        let broker = &self.hub.0.broker;
+        if broker.reaches_other_hubs()
+            && let Err(error) = broker.publish(self.header().encode(message.message()))
+        {
+            tracing::warn!(%error, "a broadcast was not published to other processes");
+        }
+        delivery
+    }
+
+    /// Sends to the sockets of this process.
+    fn deliver(&self, message: &Prepared) -> Delivery {
+        let options = PushOptions { volatile: self.volatile, batched: true };
+        let mut enqueuer = Enqueuer::new(message, &self.hub.0.delivery, options);
+        self.for_each_prefetched(
+            |entry| entry.queue.prefetch(),
+            |entry| _ = enqueuer.push(&entry.queue, &entry.socket),
+        );
+        enqueuer.finish()
+    }
+
+    /// Calls the handlers of an event on the server, for each socket. Nothing is sent. Returns
+    /// the number of sockets whose handlers will be called: see [`Socket::fire`].
+    ///
+    /// They are called in the task of each socket, after its earlier events.
+    #[doc(alias = "trigger")]
+    pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
+        let (event, data) = (event.into(), data.into());
+        self.sockets().iter().filter(|it| it.fire(&event, data.clone())).count()
+    }
+
+    /// Lets all of them join a room. Returns how many did.
+    #[doc(alias = "subscribe")]
+    pub fn join(&self, room: impl AsRef<str>) -> usize {
+        self.sockets().iter().filter(|socket| socket.join(room.as_ref()).is_ok()).count()
+    }
+
+    /// Lets all of them leave a room. Returns how many did.
+    #[doc(alias = "unsubscribe")]
+    pub fn leave(&self, room: impl AsRef<str>) -> usize {
+        self.sockets().iter().filter(|socket| socket.leave(room.as_ref())).count()
+    }
+
+    /// Closes all of them. Returns how many were open.
+    ///
+    /// # Errors
+    ///
+    /// If the code or the reason is not allowed in a close frame. No socket is closed then.
+    pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
+        CloseFrame::new(code, reason)?;
+        let command = CloseCommand::new(code, reason);
+        Ok(self.sockets().iter().filter(|socket| socket.0.queue.close(command.clone())).count())
+    }
+
+    /// The present sockets, unordered.
+    #[doc(alias = "presence")]
+    pub fn sockets(&self) -> Vec<Socket> {
+        let mut sockets = Vec::new();
+        self.for_each(|entry| sockets.push(Socket(Arc::clone(&entry.socket))));
+        sockets
+    }
+
+    /// The present number of sockets.
+    pub fn count(&self) -> usize {
+        let hub = &self.hub.0;
+        if self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty() {
+            match &self.recipients {
+                Recipients::Everyone => return hub.everyone.len(),
+                Recipients::Union { rooms, ids } => {
+                    if let ([name], []) = (rooms.as_slice(), ids.as_slice()) {
+                        return hub.rooms.find(name).map_or(0, |room| room.len());
+                    }
+                }
+            }
+        }
+        let mut count = 0;
+        self.for_each(|_| count += 1);
+        count
+    }
+
+    /// Calls `visit` with each socket, under the send locks of the rooms.
+    fn for_each(&self, visit: impl FnMut(&RoomEntry)) {
+        self.for_each_prefetched(|_| {}, visit);
+    }
+
+    /// [`for_each`](Self::for_each) that calls `prefetch` with each socket a little earlier.
+    fn for_each_prefetched(
+        &self,
+        prefetch: impl Fn(&RoomEntry),
+        mut visit: impl FnMut(&RoomEntry),
+    ) {
+        let excepted = self.excepted();
+        let mut visit = |entry: &RoomEntry| {
+            if excepted.is_empty() || excepted.binary_search(&Arc::as_ptr(&entry.socket)).is_err() {
+                visit(entry);
+            }
+        };
+        match &self.recipients {
+            Recipients::Everyone => for_each_member(&self.hub.0.everyone, prefetch, visit),
+            Recipients::Union { rooms, ids } => match (rooms.as_slice(), ids.as_slice()) {
+                ([name], []) => {
+                    if let Some(room) = self.hub.0.rooms.find(name) {
+                        for_each_member(&room, prefetch, visit);
+                    }
+                }
+                (rooms, ids) => {
+                    let find = |name: &Arc<str>| self.hub.0.rooms.find(name);
+                    let mut rooms: Vec<_> = rooms.iter().filter_map(find).collect();
+                    // Sorted, so that two broadcasts to the same rooms cannot deadlock.
+                    sort_unique(&mut rooms, Arc::as_ptr);
+                    MemberList::with_send_locks(&rooms, || {
+                        let find = |id: &Arc<str>| self.hub.0.ids.find(id);
+                        let by_id = ids.iter().filter_map(find);
+                        let by_id = by_id.map(|socket| RoomEntry::of(&socket));
+                        let by_room = rooms.iter().flat_map(|room| room.members());
+                        let mut entries: Vec<_> = by_room.chain(by_id).collect();
+                        sort_unique(&mut entries, |entry| Arc::as_ptr(&entry.socket));
+                        entries.iter().for_each(&mut visit);
+                    });
+                }
+            },
+        }
+    }
+
+    /// The excepted sockets, sorted.
+    fn excepted(&self) -> Vec<*const SocketShared> {
+        let mut excepted: Vec<_> =
+            self.except.iter().map(|socket| Arc::as_ptr(&socket.0)).collect();
+        let find = |id: &Arc<str>| self.hub.0.ids.find(id);
+        let by_id = self.except_ids.iter().filter_map(find);
+        excepted.extend(by_id.map(|socket| Arc::as_ptr(&socket)));
+        for room in self.except_rooms.iter().filter_map(|name| self.hub.0.rooms.find(name)) {
+            room.for_each_segment(|entries| {
+                excepted.extend(entries.iter().map(|entry| Arc::as_ptr(&entry.socket)))
+            });
+        }
+        excepted.sort_unstable();
+        excepted
+    }
+}
+
+fn for_each_member(
+    room: &MemberList<RoomEntry>,
+    prefetch: impl Fn(&RoomEntry),
+    mut visit: impl FnMut(&RoomEntry),
+) {
+    room.with_send_lock(|| {
+        room.for_each_segment(|entries| {
+            for chunk in entries.chunks(PREFETCH) {
+                chunk.iter().for_each(&prefetch);
+                chunk.iter().for_each(&mut visit);
+            }
+        });
+    });
+}
+
+/// Sorts, and removes duplicates.
+fn sort_unique<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    items.sort_unstable_by_key(&key);
+    items.dedup_by(|one, other| key(one) == key(other));
+}
+
+/// Delivers the broadcasts of other hubs to the sockets of this process.
+pub(crate) struct LocalSink(pub(crate) Weak<HubShared>);
+
+impl BrokerSink for LocalSink {
+    fn deliver(&self, packet: Bytes) {
+        let Some(hub) = self.0.upgrade() else { return };
+        match BroadcastHeader::decode(&packet) {
+            Some((header, _)) if header.origin == hub.origin => {}
+            Some((header, message)) => {
+                Broadcast::from_header(Hub(hub), header).deliver(&Prepared::new(message));
+            }
+            None => tracing::warn!(len = packet.len(), "an unreadable packet from the broker"),
+        }
+    }
+}

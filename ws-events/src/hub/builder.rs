@@ -1,0 +1,124 @@
+//! Which settings does a hub have?
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::delivery::queue_pool::QueuePool;
+use crate::delivery::recipient::DeliveryShared;
+use crate::delivery::send_queue::SendQueue;
+use crate::events::protocol::{EnvelopeProtocol, MessageProtocol, Protocol};
+use crate::hub::HubShared;
+use crate::hub::broadcast::LocalSink;
+use crate::hub::broker::{Broker, InProcess};
+use crate::registry::ids::IdRegistry;
+use crate::registry::rooms::{MemberList, RoomRegistry};
+use crate::{Hub, SendQueueLimits};
+
+/// The number of shards of ids and of rooms, each with its own lock.
+const SHARDS: usize = 64;
+
+/// Settings of a hub. Made by [`Hub::builder`].
+#[derive(Default)]
+#[must_use = "settings do nothing before `build`"]
+pub struct HubBuilder {
+    send_queue: SendQueueLimits,
+    envelope: bool,
+    states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Hub {
+    /// A hub with the default settings: see [`HubBuilder`].
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Settings of a new hub.
+    pub fn builder() -> HubBuilder {
+        HubBuilder::default()
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HubBuilder {
+    /// The limits of the send queue of each socket. Default: 1 MiB and 1,024 messages; beyond
+    /// that a socket is closed with 1013.
+    #[doc(alias = "backpressure")]
+    pub const fn send_queue(mut self, limits: SendQueueLimits) -> Self {
+        self.send_queue = limits;
+        self
+    }
+
+    /// Text messages are events, encoded as `{"event":"name","data":…}` in both directions:
+    /// `emit` sends them, and `on("name", …)` handles them. Binary messages stay messages.
+    ///
+    /// A name has at most 256 bytes. Missing `data` is `null`, and other fields of the object
+    /// are ignored. A text message that is not such an object, or that has the name of one of
+    /// the hub's [own events](crate::Event), becomes an `error` event with
+    /// [`EventError::Malformed`](crate::EventError::Malformed); the socket stays open.
+    ///
+    /// Default: all messages are messages, and `emit` is an error.
+    pub const fn envelope(mut self) -> Self {
+        self.envelope = true;
+        self
+    }
+
+    /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
+    /// needs a lock or an atomic. Default: none.
+    pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.states.insert(TypeId::of::<T>(), Arc::new(state));
+        self
+    }
+
+    /// Makes the hub.
+    #[must_use = "a hub does nothing without sockets"]
+    pub fn build(self) -> Hub {
+        let protocol: Box<dyn Protocol> =
+            if self.envelope { Box::new(EnvelopeProtocol) } else { Box::new(MessageProtocol) };
+        self.build_with(protocol, Box::new(InProcess))
+    }
+
+    /// Makes a hub with this protocol, which shares its broadcasts by this broker.
+    pub(crate) fn build_with(self, protocol: Box<dyn Protocol>, broker: Box<dyn Broker>) -> Hub {
+        let hub = Arc::new(HubShared {
+            everyone: MemberList::new(Arc::from("")),
+            rooms: RoomRegistry::new(SHARDS),
+            queues: QueuePool::new(SendQueue::new),
+            ids: IdRegistry::new(SHARDS),
+            listeners: Default::default(),
+            middleware: RwLock::default(),
+            delivery: DeliveryShared { limits: self.send_queue, ..DeliveryShared::default() },
+            protocol,
+            broker,
+            origin: Uuid::new_v4().as_u64_pair().0,
+            states: self.states,
+            draining: AtomicBool::new(false),
+            drain_started: Notify::new(),
+            active: AtomicUsize::new(0),
+            idle: Notify::new(),
+        });
+        hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
+        Hub(hub)
+    }
+}
+
+impl fmt::Debug for HubBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubBuilder")
+            .field("send_queue", &self.send_queue)
+            .field("envelope", &self.envelope)
+            .field("states", &self.states.len())
+            .finish()
+    }
+}

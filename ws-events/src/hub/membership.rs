@@ -1,0 +1,134 @@
+//! In which rooms is a socket, and how does it join and leave them?
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::delivery::stats::add;
+use crate::hub::socket::{SocketQueue, SocketShared};
+use crate::registry::rooms::{MemberList, MemberSlot};
+use crate::{Event, NotConnected, Socket};
+
+/// A socket as a member of a room. A broadcast needs the queue, and rarely anything else.
+#[derive(Clone)]
+pub(crate) struct RoomEntry {
+    pub(crate) queue: Arc<SocketQueue>,
+    pub(crate) socket: Arc<SocketShared>,
+}
+
+impl RoomEntry {
+    pub(crate) fn of(socket: &Arc<SocketShared>) -> Self {
+        Self { queue: Arc::clone(&socket.queue), socket: Arc::clone(socket) }
+    }
+}
+
+impl PartialEq for RoomEntry {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.socket, &other.socket)
+    }
+}
+
+/// The rooms of a socket, over its life: `Pending`, then `Joined`, then `Left` for good.
+pub(crate) enum Membership {
+    /// It is connecting.
+    Pending,
+    /// It is in the room of all sockets, and in these rooms.
+    Joined { everyone: MemberSlot<RoomEntry>, rooms: Vec<MemberSlot<RoomEntry>> },
+    /// It is disconnected.
+    Left,
+}
+
+impl Membership {
+    fn rooms(&self) -> &[MemberSlot<RoomEntry>] {
+        match self {
+            Self::Joined { rooms, .. } => rooms,
+            Self::Pending | Self::Left => &[],
+        }
+    }
+}
+
+impl Socket {
+    /// Joins a room, which is created if it does not exist, and removed with its last member.
+    /// If the socket is in the room already, nothing changes.
+    ///
+    /// Neither the number of a socket's rooms nor the length of their names is limited. If the
+    /// peer chooses the room, check the name and the number of rooms.
+    ///
+    /// # Errors
+    ///
+    /// If the socket is not connected: it is disconnected, or middleware has yet to accept it.
+    #[doc(alias = "subscribe")]
+    pub fn join(&self, room: impl AsRef<str>) -> Result<(), NotConnected> {
+        let room = room.as_ref();
+        let task = {
+            let mut membership = self.0.membership.lock();
+            let Membership::Joined { rooms, .. } = &mut *membership else {
+                return Err(NotConnected);
+            };
+            if rooms.iter().any(|slot| **slot.room().name() == *room) {
+                return Ok(());
+            }
+            let slot = self.0.hub.rooms.join(room, &RoomEntry::of(&self.0));
+            let task = self.0.push_room_event(Event::RoomJoin, slot.room().name());
+            rooms.push(slot);
+            task
+        };
+        task.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Leaves a room. Returns whether the socket was in it.
+    #[doc(alias = "unsubscribe")]
+    pub fn leave(&self, room: impl AsRef<str>) -> bool {
+        let room = room.as_ref();
+        let task = {
+            let mut membership = self.0.membership.lock();
+            let Membership::Joined { rooms, .. } = &mut *membership else { return false };
+            let Some(at) = rooms.iter().position(|slot| **slot.room().name() == *room) else {
+                return false;
+            };
+            let slot = rooms.swap_remove(at);
+            // Under the lock, so that a concurrent `join` comes after this.
+            self.0.hub.rooms.leave(&slot, &RoomEntry::of(&self.0));
+            self.0.push_room_event(Event::RoomLeave, slot.room().name())
+        };
+        task.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    /// The names of its rooms.
+    pub fn rooms(&self) -> Vec<String> {
+        let membership = self.0.membership.lock();
+        membership.rooms().iter().map(|slot| slot.room().name().as_ref().to_owned()).collect()
+    }
+
+    /// Whether it is in this room.
+    pub fn is_in(&self, room: impl AsRef<str>) -> bool {
+        let room = room.as_ref();
+        self.0.membership.lock().rooms().iter().any(|slot| **slot.room().name() == *room)
+    }
+}
+
+impl SocketShared {
+    /// Joins the room of all sockets.
+    pub(crate) fn join_everyone(self: &Arc<Self>) {
+        let mut membership = self.membership.lock();
+        let everyone = self.hub.everyone.join(&RoomEntry::of(self));
+        *membership = Membership::Joined { everyone, rooms: Vec::new() };
+    }
+
+    /// Leaves all rooms for good. Returns their names.
+    pub(crate) fn leave_all(self: &Arc<Self>) -> Vec<Arc<str>> {
+        let membership = std::mem::replace(&mut *self.membership.lock(), Membership::Left);
+        let Membership::Joined { everyone, rooms } = membership else { return Vec::new() };
+        let entry = RoomEntry::of(self);
+        MemberList::leave(&everyone, &entry);
+        add(&self.hub.delivery.counters.disconnected, 1);
+        rooms
+            .iter()
+            .map(|slot| {
+                self.hub.rooms.leave(slot, &entry);
+                Arc::clone(slot.room().name())
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,323 @@
+//! What can an application do with all sockets of a hub?
+
+pub(crate) mod broadcast;
+pub(crate) mod broker;
+pub(crate) mod builder;
+pub(crate) mod membership;
+pub(crate) mod shutdown;
+pub(crate) mod socket;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
+use serde::Serialize;
+use tokio::sync::Notify;
+use ws_core::{Message, Prepared, StatusCode, Unsendable};
+
+use crate::delivery::queue_pool::QueuePool;
+use crate::delivery::recipient::DeliveryShared;
+use crate::events::handler::{EventListeners, erase};
+use crate::events::protocol::Protocol;
+use crate::hub::broker::{Broker, Recipients};
+use crate::hub::membership::RoomEntry;
+use crate::hub::socket::{SocketQueue, SocketShared};
+use crate::registry::ids::IdRegistry;
+use crate::registry::rooms::{MemberList, RoomRegistry};
+use crate::{
+    Broadcast, ConnectRejection, Delivery, EmitError, EncodeError, Event, Handler, HubStats, Id,
+    ListenerId, Socket,
+};
+
+/// A hub: sockets with events, rooms and broadcasts.
+///
+/// A handle that is cheap to clone. A process may have many hubs, which share nothing. A
+/// message is put into the send queue of each recipient, and a sender never waits for a peer:
+/// see [`SendQueueLimits`](crate::SendQueueLimits).
+///
+/// A handler gets the hub from the [`Socket`], or takes [`State`](crate::State) out of it. A
+/// handler that captures a clone of the hub keeps it in memory, since the hub owns its handlers.
+/// Other tasks may keep clones.
+///
+/// ```
+/// use ws_core::Message;
+/// use ws_events::{Hub, Socket};
+///
+/// let hub = Hub::new();
+/// hub.on_connect(async |socket: Socket| socket.send("welcome"));
+/// hub.on_message(async |socket: Socket, message: Message| {
+///     socket.broadcast().send(message);
+/// });
+/// // With any adapter: `ws.on_upgrade(hub.handler())`.
+/// ```
+#[derive(Clone)]
+#[doc(alias("server", "socketio"))]
+pub struct Hub(pub(crate) Arc<HubShared>);
+
+/// What the handles of a hub and its sockets share.
+pub(crate) struct HubShared {
+    pub(crate) everyone: Arc<MemberList<RoomEntry>>,
+    pub(crate) rooms: RoomRegistry<RoomEntry>,
+    pub(crate) queues: QueuePool<SocketQueue>,
+    pub(crate) ids: IdRegistry<SocketShared>,
+    pub(crate) listeners: EventListeners,
+    pub(crate) middleware: RwLock<Vec<Arc<Middleware>>>,
+    pub(crate) delivery: DeliveryShared,
+    pub(crate) protocol: Box<dyn Protocol>,
+    pub(crate) broker: Box<dyn Broker>,
+    /// Identifies this hub among those behind the broker.
+    pub(crate) origin: u64,
+    pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) draining: AtomicBool,
+    /// Notified when the hub begins to drain.
+    pub(crate) drain_started: Notify,
+    /// The number of connections that are served, with those that are connecting.
+    pub(crate) active: AtomicUsize,
+    /// Notified when `active` becomes zero.
+    pub(crate) idle: Notify,
+}
+
+pub(crate) type Middleware =
+    dyn Fn(Socket) -> BoxFuture<'static, Result<(), ConnectRejection>> + Send + Sync;
+
+impl Hub {
+    /// Adds a check of new connections. Checks run in the order in which they were added. A
+    /// rejected connection is closed with the close frame of the [`ConnectRejection`], and no
+    /// handler is called.
+    ///
+    /// The socket is connecting: it is in no room, and its id does not find it, but its id and
+    /// its attributes can be set. A rejection by an HTTP status, before the upgrade, is up to
+    /// the adapter.
+    ///
+    /// ```
+    /// # use ws_events::{ConnectRejection, Hub, Socket};
+    /// # let hub = Hub::new();
+    /// hub.middleware(async |socket: Socket| {
+    ///     let request = socket.request().ok_or(ConnectRejection::new("no request"))?;
+    ///     match request.query("name") {
+    ///         Some(name) => Ok(socket.attributes().insert(name.into_owned())),
+    ///         None => Err(ConnectRejection::new("a name is required")),
+    ///     }
+    /// });
+    /// ```
+    #[doc(alias("use", "auth"))]
+    pub fn middleware<F, Fut>(&self, check: F)
+    where
+        F: Fn(Socket) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), ConnectRejection>> + Send + 'static,
+    {
+        let check: Arc<Middleware> = Arc::new(move |socket| Box::pin(check(socket)));
+        self.0.middleware.write().push(check);
+    }
+
+    /// Adds a handler of an [`Event`]: one of the hub's own, also by its name, or a custom event
+    /// of the application.
+    ///
+    /// The handlers of an event are called in the order in which they were added.
+    #[doc(alias("subscribe", "listen"))]
+    pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
+    where
+        H: Handler<Args>,
+        Args: 'static,
+    {
+        self.0.listeners.add(Some(event.into()), erase(handler))
+    }
+
+    /// Adds a handler of all custom events. It is called after the handlers for one name.
+    pub fn on_any<H, Args>(&self, handler: H) -> ListenerId
+    where
+        H: Handler<Args>,
+        Args: 'static,
+    {
+        self.0.listeners.add(None, erase(handler))
+    }
+
+    /// Removes a handler. Returns whether it was registered.
+    pub fn off(&self, id: ListenerId) -> bool {
+        self.0.listeners.remove(id)
+    }
+
+    /// Removes all handlers of an event. Returns how many.
+    pub fn off_all(&self, event: impl Into<Event>) -> usize {
+        self.0.listeners.remove_all(&event.into())
+    }
+
+    /// A broadcast to all sockets.
+    pub fn everyone(&self) -> Broadcast {
+        Broadcast::new(self.clone(), Recipients::Everyone)
+    }
+
+    /// A broadcast to a room.
+    #[doc(alias("room", "channel", "topic", "publish"))]
+    pub fn to(&self, room: impl AsRef<str>) -> Broadcast {
+        let rooms = vec![Arc::from(room.as_ref())];
+        Broadcast::new(self.clone(), Recipients::Union { rooms, ids: Vec::new() })
+    }
+
+    /// A broadcast to the sockets that have these ids when the message is sent.
+    pub fn ids<I>(&self, ids: I) -> Broadcast
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let ids = ids.into_iter().map(|id| Arc::from(id.as_ref())).collect();
+        Broadcast::new(self.clone(), Recipients::Union { rooms: Vec::new(), ids })
+    }
+
+    /// Sends an event to all sockets.
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be encoded.
+    pub fn emit<T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<Delivery, EncodeError> {
+        self.everyone().emit(event, data)
+    }
+
+    /// Sends a message to all sockets.
+    pub fn send(&self, message: impl Into<Message>) -> Delivery {
+        self.everyone().send(message)
+    }
+
+    /// Sends an event to the socket with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::NoSuchId`] if no socket has the id; otherwise as [`Socket::emit`].
+    pub fn emit_to<T: Serialize + ?Sized>(
+        &self,
+        id: impl AsRef<str>,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<(), EmitError> {
+        self.find(id.as_ref())?.emit(event, data)
+    }
+
+    /// Sends an event to several sockets, and returns the result for each, in the order of the
+    /// ids. It is encoded once. [`ids`](Self::ids) does the same where the totals suffice.
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be encoded.
+    #[expect(clippy::type_complexity, reason = "an alias would hide the type")]
+    pub fn emit_to_list<T, I>(
+        &self,
+        ids: I,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<Vec<(Id, Result<(), EmitError>)>, EncodeError>
+    where
+        T: Serialize + ?Sized,
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let message = Prepared::new(self.0.protocol.encode_event(event.as_ref(), data)?);
+        let send = |id: I::Item| {
+            let id = id.as_ref();
+            (Id::from(id), self.find(id).and_then(|socket| socket.send_prepared(&message)))
+        };
+        Ok(ids.into_iter().map(send).collect())
+    }
+
+    /// Calls the handlers of an event on the server, for each socket: see [`Broadcast::fire`].
+    #[doc(alias = "trigger")]
+    pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
+        self.everyone().fire(event, data)
+    }
+
+    /// The socket with this id.
+    pub fn socket(&self, id: impl AsRef<str>) -> Option<Socket> {
+        self.0.ids.find(id.as_ref()).map(Socket)
+    }
+
+    /// The number of sockets.
+    pub fn len(&self) -> usize {
+        self.0.everyone.len()
+    }
+
+    /// Whether there are no sockets.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The names of the rooms that have members.
+    pub fn rooms(&self) -> Vec<String> {
+        self.0.rooms.names().iter().map(|name| name.as_ref().to_owned()).collect()
+    }
+
+    /// The counters of the hub.
+    #[doc(alias = "metrics")]
+    pub fn stats(&self) -> HubStats {
+        self.0.delivery.counters.stats(self.len(), self.0.rooms.len())
+    }
+
+    /// A state of the hub, by type: see [`HubBuilder::state`](crate::HubBuilder::state).
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.0.states.get(&TypeId::of::<T>())?).downcast().ok()
+    }
+
+    /// Closes all sockets. New connections are still accepted.
+    ///
+    /// # Errors
+    ///
+    /// If the code or the reason is not allowed in a close frame. No socket is closed then.
+    pub fn close_all(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
+        self.everyone().close(code, reason)
+    }
+
+    /// Whether the hub drains: see [`drain`](Self::drain).
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::SeqCst)
+    }
+
+    fn find(&self, id: &str) -> Result<Socket, EmitError> {
+        self.socket(id).ok_or_else(|| EmitError::NoSuchId(Id::from(id)))
+    }
+}
+
+/// Handlers of the hub's own events: each is [`on`](Hub::on) with the event.
+macro_rules! on {
+    ($($(#[$doc:meta])* $name:ident $event:ident)*) => {
+        impl Hub {
+            $($(#[$doc])*
+            pub fn $name<H, Args>(&self, handler: H) -> ListenerId
+            where
+                H: Handler<Args>,
+                Args: 'static,
+            {
+                self.on(Event::$event, handler)
+            })*
+        }
+    };
+}
+
+on! {
+    /// Adds a handler for new sockets: see [`Event::Connect`].
+    #[doc(alias = "on_open")]
+    on_connect Connect
+    /// Adds a handler for messages: see [`Event::Message`].
+    #[doc(alias = "recv")]
+    on_message Message
+    /// Adds a handler for sockets that this side closes: see [`Event::Close`].
+    on_close Close
+    /// Adds a handler for connections that have ended: see [`Event::Disconnect`].
+    on_disconnect Disconnect
+    /// Adds a handler for errors: see [`Event::Error`].
+    on_error Error
+    /// Adds a handler for sockets that join a room: see [`Event::RoomJoin`].
+    on_room_join RoomJoin
+    /// Adds a handler for sockets that leave a room: see [`Event::RoomLeave`].
+    on_room_leave RoomLeave
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

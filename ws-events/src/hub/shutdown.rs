@@ -1,0 +1,90 @@
+//! How does a hub shut down gracefully?
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::timeout;
+use ws_core::StatusCode;
+
+use crate::Hub;
+
+/// How long an aborted connection may take to end.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The result of [`Hub::drain`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// The sockets that were closed with 1001.
+    pub notified: usize,
+    /// Those of them that were aborted, since they did not end in time.
+    pub aborted: usize,
+    /// The connections that are still served: a handler has not returned, or a rejected peer
+    /// has not answered the close frame.
+    pub remaining: usize,
+}
+
+impl Hub {
+    /// Shuts down: rejects new connections, also those that middleware is checking, closes all
+    /// sockets with 1001, and waits until all have left and their `disconnect` has been handled.
+    /// Sockets that take longer than `limit` are aborted.
+    ///
+    /// Queued messages are delivered to peers that keep up. A drain cannot be undone:
+    /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
+    ///
+    /// In a server with a graceful shutdown, drain first. Such a server does not wait for
+    /// WebSockets over HTTP/1.1, and waits without a limit for those over HTTP/2. If all
+    /// WebSockets of the server belong to the hub, nothing else has to be drained.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use axum::Router;
+    /// use ws_events::Hub;
+    ///
+    /// # async fn serve(listener: tokio::net::TcpListener, app: Router, hub: Hub) -> std::io::Result<()> {
+    /// let stop = async move {
+    ///     let _ = tokio::signal::ctrl_c().await;
+    ///     let report = hub.drain(Duration::from_secs(10)).await;
+    ///     println!("{} notified, {} aborted", report.notified, report.aborted);
+    /// };
+    /// axum::serve(listener, app).with_graceful_shutdown(stop).await
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it completes, the hub continues to drain, and another call can wait for
+    /// the end.
+    #[doc(alias = "shutdown")]
+    pub async fn drain(&self, limit: Duration) -> DrainReport {
+        self.0.draining.store(true, SeqCst);
+        self.0.drain_started.notify_waiters();
+        // The code is allowed in a close frame.
+        let notified = self.close_all(StatusCode::GOING_AWAY, "").unwrap_or(0);
+        if timeout(limit, self.wait_until_idle()).await.is_ok() {
+            return DrainReport { notified, ..DrainReport::default() };
+        }
+        let late = self.everyone().sockets();
+        let aborted = late.len();
+        for conn in late.iter().filter_map(crate::Socket::conn) {
+            conn.close_now();
+        }
+        drop(late);
+        let _ = timeout(ABORT_TIMEOUT, self.wait_until_idle()).await;
+        DrainReport { notified, aborted, remaining: self.0.active.load(SeqCst) }
+    }
+
+    /// Waits until no connection is served.
+    async fn wait_until_idle(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.0.idle.notified());
+            // From here on, no notification is missed.
+            idle.as_mut().enable();
+            if self.0.active.load(SeqCst) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}

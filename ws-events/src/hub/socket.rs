@@ -1,0 +1,478 @@
+//! What can an application do with one socket, and what does a socket consist of?
+//!
+//! Longer than 400 lines because the public handle and the state behind it are read together.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use bytes::Bytes;
+use once_cell::race::OnceBox;
+use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
+use ws_core::proto::CloseFrame;
+use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Values};
+
+use crate::delivery::enqueue::{enqueue, enqueue_wait};
+use crate::delivery::recipient::{DeliveryShared, Recipient};
+use crate::delivery::send_queue::{CloseCommand, EnqueueResult, SendQueue};
+use crate::events::handler::{EventListeners, erase};
+use crate::events::payload::{Payload, QueuedEvent};
+use crate::hub::HubShared;
+use crate::hub::membership::Membership;
+use crate::registry::ids::{OwnId, RegisterError};
+use crate::sync::Runtime;
+use crate::{
+    Broadcast, EmitError, EncodeError, Event, EventError, Handler, Hub, Id, ListenerId, Overflow,
+    SetIdError, SocketStats,
+};
+
+/// A socket of a [`Hub`]: a connection with an id, attributes, rooms and handlers.
+///
+/// A handle that is cheap to clone and to keep. Its calls never wait, except
+/// [`send_wait`](Self::send_wait) and [`emit_wait`](Self::emit_wait): a message is put into the
+/// [send queue](crate::SendQueueLimits) of the socket. A handle keeps neither the connection
+/// open nor, after the end, the attributes and handlers in memory.
+#[derive(Clone)]
+#[doc(alias("client", "session"))]
+pub struct Socket(pub(crate) Arc<SocketShared>);
+
+impl Socket {
+    /// The hub of the socket.
+    pub fn hub(&self) -> Hub {
+        Hub(Arc::clone(&self.0.hub))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Id {
+        Id(self.0.id.get())
+    }
+
+    /// Changes its id. To set the present id changes nothing, and is not an error.
+    ///
+    /// # Errors
+    ///
+    /// If another socket has the id, or this one is disconnected. The id is unchanged then. While
+    /// middleware runs, the id is only requested: if another socket gets it first, this one is
+    /// rejected.
+    pub fn set_id(&self, id: impl Into<Id>) -> Result<(), SetIdError> {
+        let renamed = self.0.hub.ids.rename(&self.0, &self.0.id, id.into().0);
+        renamed.map_err(|error| match error {
+            RegisterError::Taken => SetIdError::Taken,
+            RegisterError::Released => SetIdError::Closed,
+        })
+    }
+
+    /// Its attributes: data of the application, by type or by name. They begin as a copy of the
+    /// [attributes of the connection](ws_core::Conn::values). A handler gets one of them as an
+    /// [`Attribute<T>`](crate::Attribute) argument.
+    ///
+    /// They are removed after the handlers of `disconnect`. Later ones are not stored.
+    pub fn attributes(&self) -> &Values {
+        &self.0.attributes
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// If the message is not queued. [`EmitError::Full`] and [`EmitError::SlowConsumer`] depend
+    /// on the [`Overflow`] of the hub.
+    #[doc(alias = "write")]
+    pub fn send(&self, message: impl Into<Message>) -> Result<(), EmitError> {
+        self.send_prepared(&Prepared::new(message))
+    }
+
+    /// Sends a prepared message.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&self, message: &Prepared) -> Result<(), EmitError> {
+        emit_result(enqueue(&self.0, message))
+    }
+
+    /// Sends an event with data that is serialised as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and if the event cannot be encoded.
+    pub fn emit<T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<(), EmitError> {
+        self.send(self.0.hub.protocol.encode_event(event.as_ref(), data)?)
+    }
+
+    /// Sends a message, and with [`Overflow::Block`] waits for room in the send queue first.
+    /// With any other overflow it is [`send`](Self::send).
+    ///
+    /// A handler that waits for the socket of its own event delays only the events of this
+    /// socket. Senders that wait for room are served in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// As `send`. [`EmitError::Full`] after the duration of `Block`; [`EmitError::Closed`] if
+    /// the socket is closed meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it completes, it has not sent the message.
+    pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
+        self.wait_and_enqueue(Prepared::new(message)).await
+    }
+
+    /// Sends an event, and waits as [`send_wait`](Self::send_wait) does.
+    ///
+    /// # Errors
+    ///
+    /// As `send_wait`, and if the event cannot be encoded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it completes, it has not sent the event.
+    pub async fn emit_wait<T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<(), EmitError> {
+        let message = self.0.hub.protocol.encode_event(event.as_ref(), data)?;
+        self.wait_and_enqueue(Prepared::new(message)).await
+    }
+
+    async fn wait_and_enqueue(&self, message: Prepared) -> Result<(), EmitError> {
+        emit_result(match self.0.delivery().limits.overflow {
+            Overflow::Block(limit) => enqueue_wait(&*self.0, &message, limit).await,
+            _ => enqueue(&self.0, &message),
+        })
+    }
+
+    /// Sends a message to another socket.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::NoSuchId`] if no socket has the id; otherwise as [`send`](Self::send). For an
+    /// unknown id, this socket also gets an `error` event with [`EventError::NoSuchId`].
+    pub fn send_to(
+        &self,
+        id: impl AsRef<str>,
+        message: impl Into<Message>,
+    ) -> Result<(), EmitError> {
+        self.report(self.hub().find(id.as_ref()).and_then(|socket| socket.send(message)))
+    }
+
+    /// Sends an event to another socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to), and if the event cannot be encoded.
+    pub fn emit_to<T: Serialize + ?Sized>(
+        &self,
+        id: impl AsRef<str>,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<(), EmitError> {
+        self.report(self.hub().emit_to(id, event, data))
+    }
+
+    /// Sends an event to several other sockets, and returns the result for each. It is encoded
+    /// once. An unknown id is reported as in [`send_to`](Self::send_to).
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be encoded. Nothing is sent then.
+    #[expect(clippy::type_complexity, reason = "an alias would hide the type")]
+    pub fn emit_to_list<T, I>(
+        &self,
+        ids: I,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<Vec<(Id, Result<(), EmitError>)>, EncodeError>
+    where
+        T: Serialize + ?Sized,
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let sent = self.hub().emit_to_list(ids, event, data)?;
+        Ok(sent.into_iter().map(|(id, result)| (id, self.report(result))).collect())
+    }
+
+    fn report(&self, sent: Result<(), EmitError>) -> Result<(), EmitError> {
+        if let Err(EmitError::NoSuchId(id)) = &sent {
+            self.0.push_event(Event::Error, Payload::Error(EventError::NoSuchId(id.clone())));
+        }
+        sent
+    }
+
+    /// A broadcast to all other sockets. [`Hub::everyone`] includes this one.
+    #[doc(alias = "publish")]
+    pub fn broadcast(&self) -> Broadcast {
+        self.hub().everyone().except_socket(self)
+    }
+
+    /// A broadcast to the other sockets in a room.
+    #[doc(alias("room", "channel", "topic", "publish"))]
+    pub fn to(&self, room: impl AsRef<str>) -> Broadcast {
+        self.hub().to(room).except_socket(self)
+    }
+
+    /// Calls the handlers of an event on the server. Nothing is sent. Returns whether they will
+    /// be called: not if there are none, if 1,024 events wait for the handlers of the socket, or
+    /// if the socket is disconnected.
+    ///
+    /// They are called in the task of the socket, after earlier events. An event that is fired
+    /// before the end is handled before `disconnect`.
+    #[doc(alias = "trigger")]
+    pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
+        self.0.push_event(event.into(), Payload::Data(data.into()))
+    }
+
+    /// Adds a handler for this socket alone. It is called after those of the hub.
+    #[doc(alias = "subscribe")]
+    pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
+    where
+        H: Handler<Args>,
+        Args: 'static,
+    {
+        let listeners = self.0.listeners.get_or_init(Box::<EventListeners>::default);
+        let event = event.into();
+        let is_control = matches!(event, Event::Ping | Event::Pong);
+        let id = listeners.add(Some(event), erase(handler));
+        if is_control && let Some(conn) = self.conn() {
+            self.0.watch_control_frames(&conn);
+        }
+        if matches!(*self.0.membership.lock(), Membership::Left) {
+            // The cleanup of the socket has run already.
+            listeners.clear();
+        }
+        id
+    }
+
+    /// Removes a handler of this socket. Returns whether it was registered.
+    pub fn off(&self, id: ListenerId) -> bool {
+        self.0.listeners.get().is_some_and(|listeners| listeners.remove(id))
+    }
+
+    /// Closes the socket, and does not wait for the end. Queued messages are sent first, for at
+    /// most half of the connection's [`close_timeout`](ws_core::Config::close_timeout); then the
+    /// closing handshake has the same time. Does nothing if the socket is closing already.
+    ///
+    /// The code can control whether a client reconnects: by default `ws_client::Reconnect` does
+    /// not after [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION), 1008, and does after an
+    /// application code, 4000 or above.
+    ///
+    /// ```
+    /// # fn kick(hub: &ws_events::Hub) -> Result<(), ws_events::Unsendable> {
+    /// use ws_events::StatusCode;
+    ///
+    /// if let Some(socket) = hub.socket("ann") {
+    ///     socket.close(StatusCode::POLICY_VIOLATION, "no shouting in here")?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the code or the reason is not allowed in a close frame. The socket stays open then.
+    #[doc(alias("disconnect", "kick"))]
+    pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), Unsendable> {
+        CloseFrame::new(code, reason)?;
+        self.0.queue.close(CloseCommand::new(code, reason));
+        Ok(())
+    }
+
+    /// Whether messages can still be sent to it. The loss of a connection may be noticed later.
+    pub fn is_alive(&self) -> bool {
+        self.0.queue.state().accepts_messages()
+    }
+
+    /// The level of its send queue.
+    pub fn stats(&self) -> SocketStats {
+        self.0.queue.stats()
+    }
+
+    /// Its connection, for pings and for information about it. `None` after the handlers of
+    /// `disconnect`, and as soon as the task of the socket is dropped.
+    ///
+    /// The hub reads from the connection: another reader takes messages away from the handlers.
+    /// A message that is written to the connection overtakes the send queue.
+    #[doc(alias = "split")]
+    pub fn conn(&self) -> Option<Conn> {
+        self.0.with_conn(Conn::clone)
+    }
+
+    /// The HTTP request of the connection, if the adapter keeps it; `None` without a
+    /// [`conn`](Self::conn).
+    pub fn request(&self) -> Option<Arc<RequestInfo>> {
+        self.0.with_conn(Conn::request)?
+    }
+
+    /// The address of the peer, if it is known; `None` without a [`conn`](Self::conn).
+    #[doc(alias = "remote_addr")]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.with_conn(Conn::peer_addr)?
+    }
+}
+
+const fn emit_result(result: EnqueueResult) -> Result<(), EmitError> {
+    match result {
+        EnqueueResult::Queued { .. } => Ok(()),
+        EnqueueResult::Dropped => Err(EmitError::Full),
+        EnqueueResult::SlowConsumer { .. } => Err(EmitError::SlowConsumer),
+        EnqueueResult::Closed => Err(EmitError::Closed),
+    }
+}
+
+/// Two handles of the same socket are equal.
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Socket {}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.id())
+            .field("state", &self.0.queue.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The queues of a socket.
+pub(crate) type SocketQueue = SendQueue<Prepared, QueuedEvent>;
+
+/// What the handles of a socket share.
+pub(crate) struct SocketShared {
+    pub(crate) hub: Arc<HubShared>,
+    /// Where its task runs.
+    runtime: Option<Runtime>,
+    pub(crate) id: OwnId,
+    pub(crate) queue: Arc<SocketQueue>,
+    pub(crate) attributes: Values,
+    /// Taken at the end, so that a handle does not keep the connection. A batch writer holds
+    /// the read lock while it writes, and a callback of the connection may lock it again.
+    conn: RwLock<Option<Conn>>,
+    pub(crate) membership: Mutex<Membership>,
+    /// The handlers of this socket alone.
+    pub(crate) listeners: OnceBox<EventListeners>,
+}
+
+impl SocketShared {
+    pub(crate) fn new(hub: Arc<HubShared>, conn: Conn) -> Arc<Self> {
+        let queue = hub.queues.take();
+        Arc::new(Self {
+            hub,
+            runtime: Runtime::try_current().ok(),
+            id: OwnId::new(Id::random().0),
+            queue,
+            attributes: conn.values().clone(),
+            conn: RwLock::new(Some(conn)),
+            membership: Mutex::new(Membership::Pending),
+            listeners: OnceBox::new(),
+        })
+    }
+
+    /// Releases the connection.
+    pub(crate) fn drop_conn(&self) {
+        let conn = self.conn.write().take();
+        // Dropped without the lock: it may run code of the application.
+        drop(conn);
+    }
+
+    /// Whether an event has a handler, of the hub or of this socket.
+    pub(crate) fn has_handler(&self, event: &Event) -> bool {
+        self.hub.listeners.has_handler(event)
+            || self.listeners.get().is_some_and(|listeners| listeners.has_handler(event))
+    }
+
+    /// Turns pings and pongs into events, if they have handlers. The connection keeps these
+    /// callbacks until it ends.
+    pub(crate) fn watch_control_frames(self: &Arc<Self>, conn: &Conn) {
+        // Weak references: the socket owns the connection, which owns the callbacks.
+        if self.has_handler(&Event::Ping) {
+            let socket = Arc::downgrade(self);
+            conn.on_ping(move |_, payload| {
+                Self::push_control(&socket, Event::Ping, payload);
+                true
+            });
+        }
+        if self.has_handler(&Event::Pong) {
+            let socket = Arc::downgrade(self);
+            conn.on_pong(move |_, payload| Self::push_control(&socket, Event::Pong, payload));
+        }
+    }
+
+    fn push_control(socket: &Weak<Self>, event: Event, payload: &Bytes) {
+        if let Some(socket) = socket.upgrade() {
+            socket.push_event(event, Payload::Data(Message::binary(payload.clone())));
+        }
+    }
+
+    /// Queues an event, if it has a handler and the queue has room. Returns whether it did.
+    /// Called without any lock.
+    pub(crate) fn push_event(&self, event: Event, payload: Payload) -> bool {
+        self.has_handler(&event) && self.queue.push_event(QueuedEvent { event, payload })
+    }
+
+    /// Queues a room event, which is never dropped. Called under the lock of the membership, so
+    /// that these events are in order, and none comes after the end. The waker must be woken
+    /// without the lock.
+    pub(crate) fn push_room_event(&self, event: Event, room: &Arc<str>) -> Option<Waker> {
+        if !self.has_handler(&event) {
+            return None;
+        }
+        let payload = Payload::Room(Arc::clone(room));
+        self.queue.push_event_unbounded(QueuedEvent { event, payload })
+    }
+
+    /// Drops what belongs to the application, and the connection.
+    pub(crate) fn release(&self) {
+        // First, since dropping a value of the application may panic.
+        self.drop_conn();
+        drop(self.queue.take_events());
+        self.attributes.seal();
+        if let Some(listeners) = self.listeners.get() {
+            listeners.clear();
+        }
+    }
+}
+
+impl Recipient for SocketShared {
+    type Event = QueuedEvent;
+
+    fn queue(&self) -> &SocketQueue {
+        &self.queue
+    }
+
+    fn delivery(&self) -> &DeliveryShared {
+        &self.hub.delivery
+    }
+
+    fn runtime(&self) -> Option<&Runtime> {
+        self.runtime.as_ref()
+    }
+
+    fn with_conn<T>(&self, use_conn: impl FnOnce(&Conn) -> T) -> Option<T> {
+        self.conn.read_recursive().as_ref().map(use_conn)
+    }
+
+    fn prefetch_conn(&self) {
+        std::hint::black_box(self.conn.is_locked());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The memory of each socket, besides its queue.
+    #[test]
+    fn a_socket_is_small() {
+        assert!(size_of::<SocketShared>() <= 288, "{}", size_of::<SocketShared>());
+    }
+}

@@ -1,0 +1,5 @@
+//! What does the task of one socket do, from its connection to its end?
+
+pub(crate) mod lifecycle;
+pub(crate) mod ready_flag;
+pub(crate) mod task;

@@ -1,0 +1,409 @@
+//! What does the task of a socket do, from the connection to its end?
+//!
+//! One task per socket runs middleware, the event loop, and the writer
+//! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop reads ahead a
+//! little, so that pings are answered and the end is noticed. Beyond that, the peer's messages
+//! stay in the transport.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll, Waker};
+
+use futures::FutureExt as _;
+use futures::future::OptionFuture;
+use tokio::task::coop::consume_budget;
+use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
+
+use crate::delivery::enqueue::enqueue;
+use crate::delivery::recipient::Recipient as _;
+use crate::delivery::send_queue::CloseCommand;
+use crate::delivery::stats::add;
+use crate::delivery::writer::run_writer;
+use crate::events::dispatch::{dispatch, log_unhandled, panic_text};
+use crate::events::payload::{Payload, QueuedEvent};
+use crate::events::protocol::{IncomingEvent, Received, Session};
+use crate::session::lifecycle::{Connected, Connecting};
+use crate::session::ready_flag::ReadyFlag;
+use crate::{ConnectRejection, DisconnectReason, Event, EventError, Hub, Socket};
+
+/// The limits of what is read ahead while a handler runs: this many messages, and none after
+/// this many bytes.
+const MAX_READ_AHEAD: usize = 32;
+const MAX_READ_AHEAD_BYTES: usize = 64 * 1024;
+
+impl Hub {
+    /// A handler of connections, which makes each a socket of this hub: for `on_upgrade` of any
+    /// adapter, and for `websocket(options, hub.handler())`.
+    ///
+    /// ```
+    /// # use ws_events::Hub;
+    /// # use ws_core::Conn;
+    /// # let hub = Hub::new();
+    /// # fn on_upgrade<F: FnOnce(Conn) -> Fut, Fut: Future<Output = ()> + Send + 'static>(_: F) {}
+    /// on_upgrade(hub.handler());
+    /// ```
+    pub fn handler(
+        &self,
+    ) -> impl FnOnce(Conn) -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone + Send + Sync + 'static
+    {
+        let hub = self.clone();
+        move |conn| Box::pin(serve(hub, conn))
+    }
+
+    /// Makes a connection a socket of this hub, and serves it to its end: reads from it, calls
+    /// the handlers, and writes its send queue. All of that runs in the task that awaits this,
+    /// and the handlers of one socket run one after the other.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it completes, it drops the connection, and the socket leaves the hub. The
+    /// handlers of `disconnect` run in another task then.
+    pub async fn serve(&self, conn: Conn) {
+        serve(self.clone(), conn).await;
+    }
+}
+
+/// Makes a connection a socket, and serves it to its end.
+async fn serve(hub: Hub, conn: Conn) {
+    // Boxed: a connected socket holds no memory for its admission.
+    let Some(connected) = Box::pin(admit(hub, &conn)).await else { return };
+    let command = run(&connected.socket, &conn).await;
+    let ending = conn.closed().await;
+    drop(conn);
+    connected.disconnect(disconnect_reason(command, ending)).await;
+}
+
+/// Admits a connection, unless middleware or the hub rejects it.
+async fn admit(hub: Hub, conn: &Conn) -> Option<Connected> {
+    let mut connecting = Connecting::new(hub, conn);
+    let socket = connecting.socket.clone();
+    let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {
+        Ok(connected) => {
+            socket.0.watch_control_frames(conn);
+            return Some(connected);
+        }
+        Err(rejection) => rejection,
+    };
+    add(&socket.0.delivery().counters.rejected, 1);
+    socket.0.stop_sending();
+    let reason = rejection.cut_reason();
+    if let Err(Error::Unsendable(_)) = conn.close(rejection.code, reason).await {
+        let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
+    }
+    None
+}
+
+/// The result of the middleware; `None` if the connection ends meanwhile.
+async fn run_middleware(socket: &Socket, conn: &Conn) -> Option<Result<(), ConnectRejection>> {
+    let hub = &socket.0.hub;
+    let middleware = hub.middleware.read().clone();
+    if middleware.is_empty() {
+        return Some(Ok(()));
+    }
+    let mut drain_started = pin!(hub.drain_started.notified());
+    // From here on, no notification is missed.
+    drain_started.as_mut().enable();
+    if hub.draining.load(SeqCst) {
+        return Some(Err(ConnectRejection::draining()));
+    }
+    let checks = async {
+        for check in middleware {
+            check(socket.clone()).await?;
+        }
+        Ok(())
+    };
+    let mut checks = pin!(AssertUnwindSafe(checks).catch_unwind());
+    let mut closed = pin!(conn.closed());
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = checks.as_mut().poll(cx) {
+            return Poll::Ready(Some(result.unwrap_or_else(|panic| Err(reject_panic(&*panic)))));
+        }
+        if drain_started.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(ConnectRejection::draining())));
+        }
+        closed.as_mut().poll(cx).map(|_| None)
+    })
+    .await
+}
+
+/// The rejection of a connection whose middleware has panicked.
+fn reject_panic(panic: &(dyn Any + Send)) -> ConnectRejection {
+    tracing::error!(text = &*panic_text(panic), "middleware has panicked");
+    ConnectRejection::new("").code(StatusCode::INTERNAL_ERROR)
+}
+
+/// Runs the event loop and the writer until the connection has ended and its last handler has
+/// returned. Returns the command that closed the connection, if there was one.
+async fn run(socket: &Socket, conn: &Conn) -> Option<Box<CloseCommand>> {
+    let mut event_loop = pin!(EventLoop::new(socket, conn).run());
+    let mut writer = pin!(run_writer(&*socket.0, conn));
+    let (mut handled, mut written) = (false, None);
+    let ready = ReadyFlag::new();
+    let waker = Waker::from(Arc::clone(&ready));
+    poll_fn(|cx| {
+        ready.register(cx);
+        // The event loop first, so that messages of handlers are written in the same poll.
+        if !handled && ready.take() {
+            handled = event_loop.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        }
+        if written.is_none()
+            && let Poll::Ready(command) = writer.as_mut().poll(cx)
+        {
+            written = Some(command);
+        }
+        // The event loop ends with the connection, so a close command is carried out by then.
+        if handled { Poll::Ready(written.take().flatten()) } else { Poll::Pending }
+    })
+    .await
+}
+
+fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: Ending) -> DisconnectReason {
+    use DisconnectReason::{Closed, Lost, Peer, SlowConsumer};
+    match (ending, command.map(|command| *command)) {
+        (Ending { received: Some(received), by: EndedBy::Peer, .. }, _) => Peer(received),
+        (_, Some(CloseCommand { slow_consumer: Some(queued), .. })) => SlowConsumer { queued },
+        (_, Some(CloseCommand { code, reason, .. })) => Closed(CloseError::new(code, reason)),
+        // The application has closed the connection directly.
+        (Ending { sent: Some(sent), by: EndedBy::Us, error: Error::Closed(_), .. }, None) => {
+            Closed(sent)
+        }
+        (Ending { error, .. }, None) => Lost(error),
+    }
+}
+
+/// Reads messages and queued events, and calls their handlers one after the other.
+struct EventLoop<'a> {
+    socket: &'a Socket,
+    conn: &'a Conn,
+    session: Box<dyn Session>,
+    /// The rest of what a message means, in reverse order.
+    decoded: Vec<Received>,
+    /// Messages that were read while a handler ran.
+    read_ahead: VecDeque<Message>,
+    read_ahead_bytes: usize,
+    /// The connection has no more messages.
+    ended: bool,
+    /// Whether queued events come before messages; alternates.
+    events_first: bool,
+    /// The number of queued events to handle before the next message.
+    events_left: u32,
+}
+
+/// An input of the event loop.
+enum Input {
+    Event(QueuedEvent),
+    Message(Message),
+}
+
+impl<'a> EventLoop<'a> {
+    fn new(socket: &'a Socket, conn: &'a Conn) -> Self {
+        Self {
+            socket,
+            conn,
+            session: socket.0.hub.protocol.session(),
+            decoded: Vec::new(),
+            read_ahead: VecDeque::new(),
+            read_ahead_bytes: 0,
+            ended: false,
+            events_first: false,
+            events_left: 0,
+        }
+    }
+
+    async fn run(mut self) {
+        let first = self.session.begin();
+        // Boxed, as below: an idle socket holds no memory for it.
+        Box::pin(async {
+            self.handle_received(first).await;
+            self.handle_decoded().await;
+        })
+        .await;
+        OptionFuture::from(self.start(Event::Connect, Payload::None)).await;
+        while let Some(input) = self.next_input().await {
+            let is_event = matches!(input, Input::Event(_));
+            OptionFuture::from(self.start_input(input)).await;
+            if !self.decoded.is_empty() {
+                Box::pin(self.handle_decoded()).await;
+            }
+            if is_event {
+                // A handler may fire events at its own socket without end: let other tasks run.
+                consume_budget().await;
+            }
+        }
+    }
+
+    async fn handle_decoded(&mut self) {
+        while let Some(received) = self.decoded.pop() {
+            self.handle_received(received).await;
+        }
+        // An idle socket holds no memory for it.
+        self.decoded = Vec::new();
+    }
+
+    async fn handle_received(&mut self, received: Received) {
+        let event = self.apply(received);
+        OptionFuture::from(event.and_then(|event| self.start(event.0, event.1))).await;
+    }
+
+    fn start_input(&mut self, input: Input) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        let (event, payload) = match input {
+            Input::Event(QueuedEvent { event, payload }) => (event, payload),
+            Input::Message(message) => {
+                let received = self.session.receive(message);
+                self.apply(received)?
+            }
+        };
+        self.start(event, payload)
+    }
+
+    /// Carries out what a message means, and returns the event for the handlers.
+    fn apply(&mut self, received: Received) -> Option<(Event, Payload)> {
+        match received {
+            Received::Message(message) => return Some((Event::Message, Payload::Data(message))),
+            Received::Event(IncomingEvent { event, data, .. }) => {
+                return Some((Event::Custom(event), Payload::Data(data)));
+            }
+            Received::Malformed(text) => {
+                return Some((Event::Error, Payload::Error(EventError::Malformed(text))));
+            }
+            Received::Nothing => {}
+            // If the send queue is full, the message is counted as refused.
+            Received::Reply(message) => _ = enqueue(&self.socket.0, &Prepared::new(message)),
+            Received::Close(code, reason) => {
+                self.socket.0.queue.close(CloseCommand::new(code, reason));
+            }
+            Received::Many(all) => self.decoded.extend(all.into_iter().rev()),
+        }
+        None
+    }
+
+    /// Starts the handlers of an event, if it has any. Boxed: an idle socket holds no memory for
+    /// them.
+    fn start(
+        &mut self,
+        event: Event,
+        payload: Payload,
+    ) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        if !self.socket.0.has_handler(&event) {
+            self.log_without_handler(&event, &payload);
+            return None;
+        }
+        Some(Box::pin(self.handle(event, payload)))
+    }
+
+    /// An event without a handler is logged if a peer sent it, since that may be a mistake.
+    fn log_without_handler(&self, event: &Event, payload: &Payload) {
+        match (event, payload) {
+            (_, Payload::Error(error)) => log_unhandled(self.socket, event, error),
+            (Event::Custom(_) | Event::Message, _) => {
+                tracing::debug!(id = %self.socket.id(), %event, "an event without a handler");
+            }
+            _ => {}
+        }
+    }
+
+    /// The next input; `None` when the connection has ended. Events that are queued by then are
+    /// for [`Connected::disconnect`].
+    async fn next_input(&mut self) -> Option<Input> {
+        let Self {
+            socket,
+            conn,
+            read_ahead,
+            read_ahead_bytes,
+            ended,
+            events_first,
+            events_left,
+            ..
+        } = self;
+        let queue = &socket.0.queue;
+        // Neither starves the other: one message, then all events that are queued by then.
+        if *events_left == 0 {
+            *events_first = !*events_first;
+        }
+        let events_first = *events_first || *events_left > 0;
+        let mut poll_event = |cx: &mut Context<'_>| {
+            queue.poll_event(cx).map(|(event, behind)| {
+                *events_left = if *events_left == 0 { behind } else { *events_left - 1 };
+                Some(Input::Event(event))
+            })
+        };
+        let mut reading = pin!(conn.read());
+        let mut poll_message = |cx: &mut Context<'_>| {
+            if let Some(message) = read_ahead.pop_front() {
+                *read_ahead_bytes = read_ahead_bytes.saturating_sub(message.len());
+                return Poll::Ready(Some(Input::Message(message)));
+            }
+            if *ended {
+                return Poll::Ready(None);
+            }
+            reading.as_mut().poll(cx).map(|read| {
+                *ended = read.is_err();
+                read.ok().map(Input::Message)
+            })
+        };
+        poll_fn(|cx| {
+            if events_first && let Poll::Ready(event) = poll_event(cx) {
+                return Poll::Ready(event);
+            }
+            match poll_message(cx) {
+                Poll::Pending if !events_first => poll_event(cx),
+                polled => polled,
+            }
+        })
+        .await
+    }
+
+    /// Runs the handlers of an event, and reads ahead meanwhile.
+    async fn handle(&mut self, event: Event, payload: Payload) {
+        let mut handling = pin!(dispatch(self.socket, event, payload));
+        if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
+            return;
+        }
+        let Self { socket, conn, read_ahead, read_ahead_bytes, ended, .. } = self;
+        let mut reading = pin!(conn.read());
+        // It was polled just now.
+        let mut poll_handler = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut poll_handler, true) && handling.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            while !*ended
+                && read_ahead.len() < MAX_READ_AHEAD
+                && *read_ahead_bytes < MAX_READ_AHEAD_BYTES
+            {
+                match reading.as_mut().poll(cx) {
+                    Poll::Ready(Ok(message)) => {
+                        *read_ahead_bytes += message.len();
+                        read_ahead.push_back(message);
+                        reading.set(conn.read());
+                    }
+                    Poll::Ready(Err(_)) => {
+                        *ended = true;
+                        socket.0.stop_sending();
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The memory of the task of each idle socket.
+    #[tokio::test]
+    async fn the_future_that_serves_a_socket_is_small() {
+        let (conn, _peer) = ws_core::pair();
+        let size = size_of_val(&serve(Hub::new(), conn));
+        assert!(size <= 816, "{size}");
+    }
+}

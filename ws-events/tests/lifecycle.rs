@@ -1,0 +1,351 @@
+//! Is anything lost when a socket disconnects, and do its handlers and events complete?
+#![cfg(test)]
+
+mod support;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use support::{EventLog, TIMEOUT, enter, read_all, wait_until};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use ws_core::{Config, Conn, Message, StatusCode, pair, pair_with};
+use ws_events::{
+    ConnectRejection, DisconnectReason, Event, EventPayload, Hub, Room, Socket, State,
+};
+
+/// A hub that notes rooms, custom events and the end. Handlers can wait for its permits.
+fn listening() -> Hub {
+    let hub = Hub::builder().state(EventLog::default()).state(Semaphore::new(0)).build();
+    for event in [Event::RoomJoin, Event::RoomLeave] {
+        hub.on(event, async |event: Event, Room(room): Room, State(log): State<EventLog>| {
+            log.note(format!("{event} {room}"));
+        });
+    }
+    hub.on_any(async |event: EventPayload, State(log): State<EventLog>| log.note(event.name()));
+    hub.on_disconnect(async |State(log): State<EventLog>| log.note("disconnect"));
+    hub
+}
+
+fn log(hub: &Hub) -> Arc<EventLog> {
+    hub.state().unwrap()
+}
+
+async fn wait(State(go): State<Semaphore>) {
+    go.acquire().await.unwrap().forget();
+}
+
+fn go_on(hub: &Hub) {
+    hub.state::<Semaphore>().unwrap().add_permits(1);
+}
+
+#[tokio::test]
+async fn events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect() {
+    let hub = listening();
+    hub.on_message(wait);
+    let (socket, client) = enter(&hub, "a").await;
+    client.write("work").await.unwrap();
+    client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    wait_until(|| !socket.is_alive()).await;
+    for room in ["x", "y"] {
+        socket.join(room).unwrap();
+        assert!(socket.leave(room));
+    }
+    socket.join("stays").unwrap();
+    assert!(socket.fire("custom", ""));
+    go_on(&hub);
+    let expected = [
+        "room_join x",
+        "room_leave x",
+        "room_join y",
+        "room_leave y",
+        "room_join stays",
+        "custom",
+        "disconnect",
+        "room_leave stays",
+    ];
+    assert_eq!(log(&hub).take(expected.len()).await, expected);
+    wait_until(|| hub.is_empty()).await;
+    assert!(!socket.fire("custom", ""));
+}
+
+#[tokio::test]
+async fn rooms_that_disconnect_handlers_join_and_leave_cause_events() {
+    let hub = listening();
+    hub.on_disconnect(async |socket: Socket| {
+        socket.leave("early");
+        socket.join("late")
+    });
+    let (socket, client) = enter(&hub, "a").await;
+    socket.join("early").unwrap();
+    assert_eq!(log(&hub).take(1).await, ["room_join early"]);
+    client.close_now();
+    let expected = ["disconnect", "room_leave early", "room_join late", "room_leave late"];
+    assert_eq!(log(&hub).take(expected.len()).await, expected);
+    assert!(hub.rooms().is_empty());
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_does_not_drop_room_events() {
+    let hub = listening();
+    hub.on(Event::Ping, async || {});
+    hub.on_message(wait);
+    let (socket, client) = enter(&hub, "a").await;
+    client.write("work").await.unwrap();
+    for _ in 0..1100 {
+        client.ping().await.unwrap();
+    }
+    assert!(!socket.fire("custom", ""), "the queue is not full");
+    socket.join("x").unwrap();
+    go_on(&hub);
+    assert_eq!(log(&hub).take(1).await, ["room_join x"]);
+}
+
+#[tokio::test]
+async fn a_socket_that_fires_at_itself_without_end_still_ends() {
+    let hub = listening();
+    hub.on("again", async |socket: Socket| _ = socket.fire("again", ""));
+    let (socket, client) = enter(&hub, "a").await;
+    assert!(socket.fire("again", ""));
+    client.close_now();
+    wait_until(|| hub.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_dropped_while_it_disconnects_is_continued_by_another() {
+    let hub = listening();
+    hub.on_disconnect(wait);
+    let (client, server) = pair();
+    let serving = tokio::spawn(hub.handler()(server));
+    wait_until(|| hub.len() == 1).await;
+    hub.everyone().join("x");
+    client.close_now();
+    assert_eq!(log(&hub).take(2).await, ["room_join x", "disconnect"]);
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    go_on(&hub);
+    assert_eq!(log(&hub).take(1).await, ["room_leave x"]);
+    wait_until(|| hub.is_empty()).await;
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
+}
+
+#[tokio::test]
+async fn events_that_are_queued_when_a_task_is_dropped_are_handled() {
+    let hub = listening();
+    hub.on_message(wait);
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(format!("{reason:?}"));
+    });
+    let (client, server) = pair();
+    let serving = tokio::spawn(hub.handler()(server));
+    wait_until(|| hub.len() == 1).await;
+    client.write("work").await.unwrap();
+    client.ping().await.unwrap();
+    let socket = hub.everyone().sockets().remove(0);
+    socket.join("x").unwrap();
+    assert!(socket.fire("custom", ""));
+    serving.abort();
+    let expected = ["room_join x", "custom", "disconnect", "Dropped", "room_leave x"];
+    assert_eq!(log(&hub).take(expected.len()).await, expected);
+}
+
+#[tokio::test]
+async fn an_attribute_that_is_set_after_the_end_is_not_stored() {
+    let hub = Hub::new();
+    let (socket, client) = enter(&hub, "a").await;
+    client.close_now();
+    wait_until(|| hub.is_empty() && socket.conn().is_none()).await;
+    let dear = Arc::new(());
+    socket.attributes().insert(Arc::clone(&dear));
+    socket.attributes().set("dear", (Arc::clone(&dear), socket.clone()));
+    assert_eq!(Arc::strong_count(&dear), 1);
+    assert!(socket.attributes().get::<Arc<()>>().is_none());
+}
+
+/// Forwards wake-ups.
+struct Forward(Waker);
+
+impl Wake for Forward {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+    }
+}
+
+#[tokio::test]
+async fn a_handle_does_not_keep_the_task() {
+    let hub = Hub::new();
+    let (client, server) = pair();
+    let mut serving = hub.handler()(server);
+    let mut forward = None;
+    let mut socket = None;
+    poll_fn(|cx| {
+        let forward = forward.get_or_insert_with(|| Arc::new(Forward(cx.waker().clone())));
+        let waker = Waker::from(Arc::clone(forward));
+        let served = serving.as_mut().poll(&mut Context::from_waker(&waker));
+        if let Some(entered) = hub.everyone().sockets().pop() {
+            socket = Some(entered);
+            client.close_now();
+        }
+        served
+    })
+    .await;
+    drop(serving);
+    // A waker would keep the memory of the task.
+    assert_eq!(forward.map(|forward| Arc::strong_count(&forward)), Some(1));
+    assert!(!socket.unwrap().is_alive());
+}
+
+/// A socket with more queued messages than its transport holds, and its client.
+async fn enter_with_queue(hub: &Hub, count: usize) -> (Socket, Conn) {
+    let server = Config::new().close_timeout(Duration::from_secs(4));
+    let (client, server) = pair_with(Config::new(), server);
+    tokio::spawn(hub.handler()(server));
+    wait_until(|| hub.len() == 1).await;
+    let socket = hub.everyone().sockets().remove(0);
+    for n in 0..count {
+        let message = Message::from(format!("{n} {}", "x".repeat(16 * 1024)));
+        socket.send(message).unwrap();
+    }
+    (socket, client)
+}
+
+#[tokio::test]
+async fn a_close_waits_for_a_slow_network() {
+    let hub = Hub::new();
+    let (socket, client) = enter_with_queue(&hub, 32).await;
+    // Its transport is full.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    socket.close(StatusCode::NORMAL_CLOSURE, "").unwrap();
+    let (messages, code) = read_all(&client).await;
+    assert_eq!((messages.len(), code), (32, Some(1000)));
+    let stats = hub.stats();
+    assert_eq!((stats.written, stats.discarded), (32, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_rejects_connections_in_middleware() {
+    let hub = listening();
+    hub.middleware(async |socket: Socket| {
+        wait(State(socket.hub().state().unwrap())).await;
+        Ok(())
+    });
+    let (client, server) = pair();
+    tokio::spawn(hub.handler()(server));
+    tokio::task::yield_now().await;
+    let drained = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.drain(TIMEOUT).await }
+    });
+    assert_eq!(timeout(TIMEOUT / 2, read_all(&client)).await.unwrap(), (vec![], Some(1001)));
+    let drained = drained.await.unwrap();
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
+    assert_eq!((hub.stats().connected, hub.stats().rejected), (0, 1));
+}
+
+#[tokio::test]
+async fn a_connection_that_middleware_accepts_during_a_drain_is_rejected() {
+    let hub = listening();
+    // The drain begins before middleware accepts the connection.
+    hub.middleware(async |socket: Socket| {
+        let hub = socket.hub();
+        tokio::spawn(async move { hub.drain(TIMEOUT).await });
+        while !socket.hub().is_draining() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    });
+    let (client, server) = pair();
+    tokio::spawn(hub.handler()(server));
+    assert_eq!(read_all(&client).await, (vec![], Some(1001)));
+    assert_eq!(hub.stats().connected, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_counts_rejected_peers_that_do_not_answer() {
+    let hub = listening();
+    hub.middleware(async |socket: Socket| {
+        socket.attributes().insert(socket.clone());
+        Err(ConnectRejection::new(""))
+    });
+    // One peer does not answer.
+    let (silent, server) = pair();
+    tokio::spawn(hub.handler()(server));
+    wait_until(|| hub.stats().rejected == 1).await;
+    let drained = hub.drain(Duration::from_secs(1)).await;
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 1));
+    drop(silent);
+    let drained = hub.drain(TIMEOUT).await;
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_aborts_late_sockets_and_counts_hanging_handlers() {
+    let hub = listening();
+    hub.on_message(wait);
+    // Neither answers the close frame, and a handler of one does not return.
+    let (_, silent) = enter(&hub, "silent").await;
+    let (_, hanging) = enter(&hub, "hanging").await;
+    hanging.write("work").await.unwrap();
+    hanging.ping().await.unwrap();
+    let drained = hub.drain(Duration::from_secs(1)).await;
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (2, 2, 1));
+    assert!(hub.socket("silent").is_none() && hub.socket("hanging").is_some());
+    go_on(&hub);
+    let drained = hub.drain(TIMEOUT).await;
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
+    drop((silent, hanging));
+}
+
+/// On several threads, so that they interleave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_that_joins_rooms_while_it_disconnects_is_in_none_and_each_join_has_its_leave() {
+    let hub = listening();
+    for _ in 0..50 {
+        let (socket, client) = enter(&hub, "a").await;
+        let joining = std::thread::spawn(move || {
+            while socket.join("room").is_ok() {
+                socket.leave("room");
+                std::thread::yield_now();
+            }
+        });
+        client.close_now();
+        wait_until(|| hub.is_empty() && hub.socket("a").is_none()).await;
+        joining.join().unwrap();
+        assert!(hub.rooms().is_empty());
+        wait_until(|| log(&hub).so_far().len() % 2 == 1).await;
+        let events = log(&hub).take(1).await;
+        let rooms: Vec<_> = events.iter().filter(|what| *what != "disconnect").collect();
+        for pair in rooms.chunks(2) {
+            assert_eq!(pair, ["room_join room", "room_leave room"]);
+        }
+    }
+}
+
+/// An attribute that panics when dropped.
+#[derive(Clone)]
+struct Fuse(Arc<()>);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        assert!(Arc::strong_count(&self.0) > 1, "the last handle is dropped");
+    }
+}
+
+#[tokio::test]
+async fn an_attribute_that_panics_when_dropped_does_not_leak_the_socket() {
+    let hub = Hub::new();
+    let (client, server) = pair();
+    hub.on_connect(async |socket: Socket| socket.attributes().insert(Fuse(Arc::default())));
+    let serving = tokio::spawn(hub.handler()(server));
+    wait_until(|| hub.len() == 1).await;
+    let [socket] = &hub.everyone().sockets()[..] else { panic!("one") };
+    wait_until(|| socket.attributes().get::<Fuse>().is_some()).await;
+    client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    assert!(timeout(TIMEOUT, serving).await.unwrap().unwrap_err().is_panic());
+    assert!(hub.is_empty() && hub.socket(socket.id()).is_none() && socket.conn().is_none());
+    assert_eq!(hub.drain(TIMEOUT).await.remaining, 0);
+}
