@@ -289,7 +289,7 @@ async fn dashboard_sends_statistics_and_shuts_down() {
     assert_eq!(ended.close_status(), Some(StatusCode::GOING_AWAY));
     let mut line = String::new();
     example.output.read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "1 notified, 0 aborted, 0 left");
+    assert_eq!(line.trim(), "1 notified, 0 aborted, 0 remaining");
     assert!(example.child.wait().unwrap().success());
 }
 
