@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Parser;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use ws_client::{Compression, Conn, Dial, Ending, Error, StatusCode};
+use ws_client::{CloseInfo, Compression, Conn, Dial, Error, StatusCode};
 
 /// Connects to a WebSocket. Ctrl-D closes it.
 ///
@@ -99,7 +99,7 @@ fn lines() -> mpsc::Receiver<String> {
 }
 
 /// Says how it ended, and whether that is good.
-fn conclude(ending: Ending) -> anyhow::Result<ExitCode> {
+fn conclude(ending: CloseInfo) -> anyhow::Result<ExitCode> {
     use StatusCode as Code;
     match ending.error {
         Error::Closed(close) if close.code != Code::ABNORMAL_CLOSURE => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Conn, Drain, Error, Tracker, websocket};
+use ws_server_axum::{AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, websocket};
 
 /// Sends every message back, until the peer is gone or the server is.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -28,7 +28,7 @@ async fn signal() {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let app = Router::new().route("/", websocket(options, echo));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     let stop = async move {
         signal().await;
         // The tracker tells the connections, and waits for their handlers…
-        let counts = tracker.drain(Drain::within(Duration::from_secs(10))).await;
+        let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
         println!("{} told, {} cut, {} left", counts.told, counts.cut, counts.open);
     };
     // …and axum then stops listening, and waits for the requests under way: over HTTP/2, a

@@ -18,9 +18,9 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use ws_client::{Dial, DialError, HandshakeError};
 use ws_core::frame::OpCode;
 use ws_core::{
-    AcceptOptions, Agreed, BufferPool, CloseError, Compression, Config, Conn, Error, Frame, Limits,
-    Message, MessageType, Origin, Outcome, Prepared, Role, StatusCode, close_status,
-    format_close_message, is_close, is_unexpected_close,
+    AcceptOptions, BufferPool, CloseError, Compression, Config, Conn, Error, Frame, HandlerOutput,
+    Limits, Message, MessageType, Negotiated, Origin, PreparedMessage, Role, StatusCode,
+    close_status, format_close_message, is_close, is_unexpected_close,
 };
 use ws_server_axum::{TestError, TestRequest, websocket};
 
@@ -81,9 +81,9 @@ const ROWS: &[(&str, Shown)] = rows! {
             let pool = BufferPool::new(1 << 20);
             let config = Config::new().buffer_pool(&pool);
             let (here, there) = ws_core::pair_with(config, Config::new());
-            here.write_prepared(&Prepared::new("x")).await.unwrap();
+            here.write_prepared(&PreparedMessage::new("x")).await.unwrap();
             assert_eq!(read(&there).await, "x");
-            assert_eq!((pool.misses(), pool.held() > 0), (1, true));
+            assert_eq!((pool.misses(), pool.cached() > 0), (1, true));
         };
     "Config.EnableCompression" => async {
             let compression = Compression::no_context_takeover();
@@ -104,14 +104,14 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "Conn.Locals" => async {
             let (conn, _peer) = ws_core::pair();
-            conn.values().set("user", "ann".to_owned());
-            conn.values().insert(7_u32);
-            assert_eq!(conn.values().named::<String>("user").as_deref(), Some("ann"));
-            assert_eq!(conn.values().get::<u32>(), Some(7));
+            conn.attributes().set("user", "ann".to_owned());
+            conn.attributes().insert(7_u32);
+            assert_eq!(conn.attributes().named::<String>("user").as_deref(), Some("ann"));
+            assert_eq!(conn.attributes().get::<u32>(), Some(7));
             // What middleware attached to the request.
             let local = async |conn: Conn| {
                 let request = conn.request().unwrap();
-                drop(conn.write(format!("{:?}", request.local::<u32>())).await);
+                drop(conn.write(format!("{:?}", request.extension::<u32>())).await);
             };
             let app = Router::new().route("/", websocket(AcceptOptions::new(), local)).layer(Extension(7_u32));
             let conn = in_time(Dial::new(serve(app).await).connect()).await.unwrap();
@@ -234,7 +234,7 @@ const ROWS: &[(&str, Shown)] = rows! {
                 }
                 assert_eq!(here.stats().before_deflate, threshold as u64);
             }
-            assert!(!Config::new().wanted_compression().is_on());
+            assert!(!Config::new().compression_setting().is_on());
         };
     "OnPingReceived, OnPongReceived" => async {
             let (here, there) = ws_core::pair();
@@ -340,7 +340,7 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Conn.Close" => async {
             let (here, there) = ws_core::pair();
             let bad = here.close(StatusCode::ABNORMAL_CLOSURE, "").await;
-            assert!(matches!(bad, Err(Error::Unsendable(_))));
+            assert!(matches!(bad, Err(Error::SendError(_))));
             reading(&there);
             for _ in 0..2 {
                 in_time(here.close(StatusCode::NORMAL_CLOSURE, "bye")).await.unwrap();
@@ -522,7 +522,7 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "NewPreparedMessage, WritePreparedMessage" => async {
             let (here, there) = ws_core::pair();
-            let news = Prepared::new("news");
+            let news = PreparedMessage::new("news");
             here.write_prepared(&news).await.unwrap();
             assert_eq!(read(&there).await, "news");
         };
@@ -537,7 +537,7 @@ const ROWS: &[(&str, Shown)] = rows! {
     "SetWriteDeadline" => async {
             let (_silent, io) = tokio::io::duplex(16);
             let config = Config::new().write_timeout(Duration::from_millis(5)).write_buffer(0, 0);
-            let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
+            let conn = Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), config);
             conn.write("x".repeat(1000)).await.unwrap();
             assert!(matches!(in_time(conn.write("more")).await, Err(Error::Timeout(_))));
         };
@@ -582,13 +582,13 @@ const ROWS: &[(&str, Shown)] = rows! {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let stream = TcpStream::connect(address).await.unwrap();
-            let conn = Conn::from_stream(stream, Role::Client, Agreed::default(), Bytes::new(), Config::new());
+            let conn = Conn::from_stream(stream, Role::Client, Negotiated::default(), Bytes::new(), Config::new());
             assert_eq!(conn.peer_addr(), Some(address));
             assert!(conn.local_addr().is_some());
         };
     "io.ErrUnexpectedEOF as 1006" => async {
             let (io, peer) = tokio::io::duplex(64);
-            let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), Config::new());
+            let conn = Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), Config::new());
             drop(peer);
             assert_eq!(closed(&conn).await, StatusCode::ABNORMAL_CLOSURE);
         };
@@ -647,10 +647,10 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "Conn.UserValue, SetUserValue" => async {
             let (here, _there) = ws_core::pair();
-            here.values().set("room", 7_u8);
+            here.attributes().set("room", 7_u8);
             let again = here.clone();
-            here.values().set("place", 1_u8);
-            assert_eq!(again.values().named::<u8>("room"), Some(7));
+            here.attributes().set("place", 1_u8);
+            assert_eq!(again.attributes().named::<u8>("room"), Some(7));
         };
     "Conn.Write, WriteFrame, Ping" => async {
             let (here, there) = ws_core::pair();
@@ -676,7 +676,7 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Frame, SetFin, SetRSV1, SetCode, SetMask, …" => async {
             let (here, there) = ws_core::pair();
             let odd = Frame::new(OpCode::from_u8(5), "x").fin(false).rsv1(true).masked_with([1, 2, 3, 4]);
-            assert!(matches!(here.write_frame(odd.clone()).await, Err(Error::Unsendable(_))));
+            assert!(matches!(here.write_frame(odd.clone()).await, Err(Error::SendError(_))));
             here.write_frame_unchecked(odd).await.unwrap();
             in_time(there.read()).await.unwrap_err();
             assert_eq!(closed(&here).await, StatusCode::PROTOCOL_ERROR);
@@ -836,7 +836,7 @@ async fn ask_at<H, Fut>(
 ) -> Result<Conn, TestError>
 where
     H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     let app = Router::new().route("/", websocket(options, handler));
     // For as long as the test runs.
@@ -851,7 +851,7 @@ async fn ask_with<H, Fut>(
 ) -> Result<Conn, TestError>
 where
     H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     ask_at("/", options, handler, with).await
 }
@@ -859,7 +859,7 @@ where
 async fn ask<H, Fut>(options: AcceptOptions, handler: H) -> Result<Conn, TestError>
 where
     H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     ask_at("/", options, handler, |request| request).await
 }

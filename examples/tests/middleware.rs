@@ -244,7 +244,7 @@ async fn warp_serves_what_has_to_be_asked_first() {
 async fn what_middleware_attaches_is_handed_on_by_a_filter_of_warp() {
     let tell = async |conn: Conn| {
         let request = conn.request().unwrap();
-        let local = request.local::<u8>().unwrap();
+        let local = request.extension::<u8>().unwrap();
         conn.write(format!("{local}, {}", request.peer_addr.unwrap())).await
     };
     let route = warp::ext::get().and(ws_server_warp::ws(options()));

@@ -241,7 +241,7 @@ impl Dial {
 
     /// The same, with pings that find a dead peer unless something else was said of them.
     pub(crate) fn with_keepalive(mut self) -> Self {
-        self.config = self.config.keepalive_unless_set(Keepalive::default());
+        self.config = self.config.default_keepalive(Keepalive::default());
         self
     }
 

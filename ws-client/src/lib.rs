@@ -177,20 +177,21 @@ pub use reqwest;
 pub use target::InvalidUrl;
 pub use tokio_rustls::rustls;
 #[cfg(feature = "json")]
-pub use ws_core::Json;
+pub use ws_core::JsonCodec;
 #[cfg(feature = "proto")]
-pub use ws_core::Proto;
+pub use ws_core::ProtobufCodec;
 #[cfg(feature = "tungstenite")]
 pub use ws_core::bridge;
 pub use ws_core::frame;
 pub use ws_core::handshake::InvalidSubprotocol;
 pub use ws_core::{
-    BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
-    Deadline, Decode, Direction, Encode, EndedBy, Ending, Error, Frame, HandshakeError,
-    InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits, Message, MessageReader,
-    MessageType, MessageWriter, Messages, PathParams, PeerAddr, Prepared, ProtocolError, Rate,
-    RequestInfo, Role, Stats, StatusCode, Tapped, TryWriteError, Unsendable, Values, close_status,
-    format_close_message, is_close, is_unexpected_close, pair, pair_with,
+    Attributes, BufferPool, ByteStream, CloseError, CloseInfo, CloseInitiator, CloseRead, Codec,
+    CodecError, Compression, Config, Conn, ConnStats, Deadline, Decode, Direction, Encode, Error,
+    Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits, Message,
+    MessageReader, MessageStream, MessageType, MessageWriter, PathParams, PeerAddr,
+    PreparedMessage, ProtocolError, Rate, RequestInfo, Role, SendError, StatusCode, Tapped,
+    TryWriteError, close_status, format_close_message, is_close, is_unexpected_close, pair,
+    pair_with,
 };
 
 /// Connects to a `ws` or `wss` URL with the defaults of [`Dial`].

@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::handshake::Offer;
-use ws_core::{Agreed, Compression, Config, Conn, HandshakeError, PeerAddr, Role};
+use ws_core::{Compression, Config, Conn, HandshakeError, Negotiated, PeerAddr, Role};
 
 use crate::target::Target;
 use crate::{DialError, InvalidHeader, InvalidUrl, Refusal};
@@ -31,7 +31,7 @@ impl Opening {
         config: Config,
     ) -> Result<Self, DialError> {
         let (target, headers) = (target?, headers?);
-        let compression = config.wanted_compression();
+        let compression = config.compression_setting();
         // Each request has an offer of its own; a mistake is told before there is any.
         Offer::new(&subprotocols, compression)?;
         Ok(Self { target, headers, subprotocols, compression, config: Arc::new(config) })
@@ -59,7 +59,7 @@ impl Opening {
         &self,
         io: T,
         leftover: Bytes,
-        agreed: Agreed,
+        agreed: Negotiated,
         mut response: Response<()>,
         peer: Option<SocketAddr>,
     ) -> Conn
@@ -79,7 +79,7 @@ impl Opening {
 pub(crate) fn verify(
     offer: &Offer,
     response: &Response<()>,
-) -> Result<Option<Agreed>, HandshakeError> {
+) -> Result<Option<Negotiated>, HandshakeError> {
     match offer.verify(response) {
         Ok(agreed) => Ok(Some(agreed)),
         Err(HandshakeError::Status(_)) => Ok(None),

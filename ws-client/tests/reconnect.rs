@@ -419,7 +419,7 @@ async fn values_come_and_go_and_one_that_is_no_good_closes_nothing() {
     let error = in_time(conn.read_as::<Tens, u32>()).await.unwrap_err();
     assert!(matches!(error, ReconnectError::Codec(CodecError::Type(_))), "{error:?}");
     assert_eq!(in_time(conn.read_as::<Tens, u32>()).await.unwrap(), 70);
-    assert!(matches!(conn.state(), State::Connected) && peer.ending().is_none());
+    assert!(matches!(conn.state(), State::Connected) && peer.close_info().is_none());
 }
 
 #[cfg(feature = "json")]
@@ -567,7 +567,7 @@ async fn a_close_that_cannot_be_sent_changes_nothing() {
     let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
     let conn = conn.unwrap();
     let error = conn.close(StatusCode::ABNORMAL_CLOSURE, "").await.unwrap_err();
-    assert!(matches!(error, Error::Unsendable(_)));
+    assert!(matches!(error, Error::SendError(_)));
     conn.write("still here").await.unwrap();
     assert_eq!(text(&peer).await, "still here");
 }

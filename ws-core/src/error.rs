@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::{CodecError, Deadline, Limit, Rate, StatusCode, Unsendable};
+use crate::{CodecError, Deadline, Limit, Rate, SendError, StatusCode};
 
 /// Why an operation on a connection did not succeed.
 ///
@@ -34,7 +34,7 @@ pub enum Error {
     /// This side has closed the connection, so nothing more can be sent.
     CloseSent,
     /// The arguments describe a frame that may not be sent, and nothing was.
-    Unsendable(Unsendable),
+    SendError(SendError),
     /// A message did not hold a value as it should, or a value could not become a message.
     Codec(CodecError),
     /// The peer sent more in a second than a limit allows, and was told so with
@@ -79,7 +79,7 @@ impl Error {
             Self::MessageTooBig { .. } => Some(StatusCode::MESSAGE_TOO_BIG),
             Self::TooFast { .. } => Some(StatusCode::POLICY_VIOLATION),
             Self::Codec(error) => error.status(),
-            Self::Timeout(_) | Self::CloseSent | Self::Unsendable(_) | Self::Io(_) => None,
+            Self::Timeout(_) | Self::CloseSent | Self::SendError(_) | Self::Io(_) => None,
         }
     }
 
@@ -141,7 +141,7 @@ impl fmt::Display for Error {
             }
             Self::Timeout(deadline) => write!(f, "{deadline}"),
             Self::CloseSent => f.write_str("nothing can be sent after a close frame"),
-            Self::Unsendable(why) => write!(f, "{why}"),
+            Self::SendError(why) => write!(f, "{why}"),
             Self::Codec(error) => write!(f, "{error}"),
             Self::TooFast { limit, setting } => {
                 write!(f, "the peer sent more than {limit} {}", setting.bounds())
@@ -162,7 +162,7 @@ impl StdError for Error {
             | Self::TooFast { .. }
             | Self::Timeout(_)
             | Self::CloseSent
-            | Self::Unsendable(_) => None,
+            | Self::SendError(_) => None,
         }
     }
 }
@@ -173,9 +173,9 @@ impl From<ProtocolError> for Error {
     }
 }
 
-impl From<Unsendable> for Error {
-    fn from(why: Unsendable) -> Self {
-        Self::Unsendable(why)
+impl From<SendError> for Error {
+    fn from(why: SendError) -> Self {
+        Self::SendError(why)
     }
 }
 
@@ -204,7 +204,7 @@ impl From<Error> for io::Error {
             Error::Codec(CodecError::Encode(_)) => io::ErrorKind::InvalidInput,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
             Error::CloseSent => io::ErrorKind::BrokenPipe,
-            Error::Unsendable(_) => io::ErrorKind::InvalidInput,
+            Error::SendError(_) => io::ErrorKind::InvalidInput,
             Error::Io(error) => error.kind(),
         };
         Self::new(kind, error)

@@ -62,28 +62,32 @@ mod status;
 mod unsendable;
 
 #[cfg(feature = "json")]
-pub use codec::Json;
+pub use codec::JsonCodec;
 #[cfg(feature = "proto")]
-pub use codec::Proto;
+pub use codec::ProtobufCodec;
 pub use codec::{Codec, Decode, Encode};
 pub use codec_error::CodecError;
 pub use config::{BufferPool, Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
-    AcceptError, Batch, ByteStream, CloseRead, Conn, Direction, EndedBy, Ending, JoinedMessages,
-    MessageReader, MessageWriter, Messages, PathParams, PeerAddr, RequestInfo, Stats, Tapped,
-    Values, pair, pair_with,
+    AcceptError, Attributes, Batch, ByteStream, CloseInfo, CloseInitiator, CloseRead, Conn,
+    ConnStats, Direction, JoinedMessages, MessageReader, MessageStream, MessageWriter, PathParams,
+    PeerAddr, RequestInfo, Tapped, pair, pair_with,
 };
 #[cfg(feature = "conn")]
 pub use error::TryWriteError;
 pub use error::{CloseError, Error, ProtocolError, close_status, is_close, is_unexpected_close};
 pub use frame::Frame;
 #[cfg(feature = "conn")]
-pub use handler::{Admitted, Counts, Drain, Outcome, Panicked, Tracker};
-pub use handshake::{AcceptOptions, Agreed, HandshakeError, Origin, Rejection, SubprotocolOrder};
+pub use handler::{
+    ConnectionGuard, ConnectionTracker, DrainConfig, DrainCounts, HandlerOutput, HandlerPanic,
+};
+pub use handshake::{
+    AcceptOptions, HandshakeError, Negotiated, Origin, Rejection, SubprotocolOrder,
+};
 pub use limit::{Deadline, Limit, Rate};
 pub use message::{Message, MessageType};
-pub use prepared::Prepared;
+pub use prepared::PreparedMessage;
 pub use proto::{Role, format_close_message};
 pub use status::{InvalidStatusCode, StatusCode};
-pub use unsendable::Unsendable;
+pub use unsendable::SendError;

@@ -98,11 +98,11 @@ impl Message {
     }
 
     /// A message of this type, if these bytes may be one.
-    pub(crate) fn checked(kind: MessageType, payload: Bytes) -> Result<Self, crate::Unsendable> {
+    pub(crate) fn try_new(kind: MessageType, payload: Bytes) -> Result<Self, crate::SendError> {
         match kind {
             MessageType::Binary => Ok(Self::binary(payload)),
             MessageType::Text => {
-                Self::text_from_bytes(payload).map_err(|_| crate::Unsendable::NotUtf8)
+                Self::text_from_bytes(payload).map_err(|_| crate::SendError::NotUtf8)
             }
         }
     }

@@ -18,13 +18,13 @@ use crate::proto::ShortHeader;
 /// A cheap handle: a clone copies no bytes.
 ///
 /// ```
-/// use ws_core::{Message, Prepared};
+/// use ws_core::{Message, PreparedMessage};
 ///
-/// let news = Prepared::new("the same for everybody");
+/// let news = PreparedMessage::new("the same for everybody");
 /// assert_eq!(news.message(), &Message::from("the same for everybody"));
 /// ```
 #[derive(Clone)]
-pub struct Prepared(Arc<Inner>);
+pub struct PreparedMessage(Arc<Inner>);
 
 struct Inner {
     message: Message,
@@ -40,7 +40,7 @@ struct Deflated {
     payload: Option<Bytes>,
 }
 
-impl Prepared {
+impl PreparedMessage {
     /// Prepares a message.
     pub fn new(message: impl Into<Message>) -> Self {
         let message = message.into();
@@ -77,9 +77,9 @@ impl Prepared {
     }
 }
 
-impl fmt::Debug for Prepared {
+impl fmt::Debug for PreparedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Prepared").field(&self.0.message).finish()
+        f.debug_tuple("PreparedMessage").field(&self.0.message).finish()
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn it_is_compressed_once_for_the_same_settings() {
-        let prepared = Prepared::new("text");
+        let prepared = PreparedMessage::new("text");
         let mut runs = 0;
         for settings in [(1, 15), (1, 15), (2, 15), (1, 15), (1, 9), (2, 15)] {
             let payload = Some(Bytes::from(vec![settings.0, settings.1]));

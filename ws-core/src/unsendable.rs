@@ -5,7 +5,7 @@ use crate::{ProtocolError, StatusCode};
 /// Why a frame may not be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unsendable {
+pub enum SendError {
     /// A code that must not stand in a close frame.
     #[error("close code {} must not be sent", .0.as_u16())]
     Code(StatusCode),

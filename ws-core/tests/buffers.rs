@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio_util::io::{InspectReader, InspectWriter};
-use ws_core::{Agreed, BufferPool, Config, Conn, Role};
+use ws_core::{BufferPool, Config, Conn, Negotiated, Role};
 
 /// What was asked of a stream: the bytes of each read and write.
 #[derive(Clone, Default)]
@@ -27,7 +27,7 @@ async fn echo(config: Config) -> (Vec<usize>, Vec<usize>) {
     let (mut here, there) = duplex(1024 * 1024);
     let calls = Calls::default();
     let io = noted(there, &calls);
-    let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
+    let conn = Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), config);
     here.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
     for _ in 0..MESSAGES {
         let message = conn.read().await.unwrap();
@@ -81,7 +81,7 @@ async fn connections_that_write_in_turn_share_a_buffer() {
         echo(Config::new().buffer_pool(&pool)).await;
         // Another configuration, and the same pool.
         echo(Config::new().write_batch(300).buffer_pool(&pool)).await;
-        assert!(BURST.contains(&pool.held()), "{} bytes", pool.held());
+        assert!(BURST.contains(&pool.cached()), "{} bytes", pool.cached());
         assert_eq!(pool.misses(), 1);
     }
     let other = BufferPool::new(1024 * 1024);
@@ -94,7 +94,7 @@ async fn connections_that_write_in_turn_share_a_buffer() {
 async fn with_bytes_that_wait(pool: &BufferPool) -> (Conn, DuplexStream) {
     let (here, there) = duplex(1);
     let config = Config::new().buffer_pool(pool);
-    let conn = Conn::from_stream(there, Role::Server, Agreed::default(), Bytes::new(), config);
+    let conn = Conn::from_stream(there, Role::Server, Negotiated::default(), Bytes::new(), config);
     conn.write(vec![7; 1000]).await.unwrap();
     (conn, here)
 }
@@ -118,13 +118,13 @@ async fn a_pool_keeps_no_more_than_it_may() {
             for _ in 0..10 {
                 waiting.push(with_bytes_that_wait(&pool).await);
             }
-            assert_eq!(pool.held(), 0, "as many are in use as there are");
+            assert_eq!(pool.cached(), 0, "as many are in use as there are");
             assert_eq!(pool.misses(), 10 + (round - 1) * (10 - kept), "{most}, {round}");
             for (conn, here) in waiting {
                 take(conn, here).await;
-                assert!(pool.held() <= most);
+                assert!(pool.cached() <= most);
             }
-            assert_eq!(pool.held() as u64, kept * 1004, "{most}, {round}");
+            assert_eq!(pool.cached() as u64, kept * 1004, "{most}, {round}");
         }
     }
 }
@@ -135,7 +135,7 @@ async fn a_buffer_with_bytes_that_nobody_takes_is_never_given_to_others() {
     let (conn, here) = with_bytes_that_wait(&pool).await;
     conn.close_now();
     drop((conn, here));
-    assert_eq!(pool.held(), 0);
+    assert_eq!(pool.cached(), 0);
     let (conn, here) = with_bytes_that_wait(&pool).await;
     take(conn, here).await;
 }

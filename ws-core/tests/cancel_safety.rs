@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::yield_now;
 use trickle::Trickle;
 use ws_core::{
-    AcceptOptions, Agreed, Compression, Config, Conn, EndedBy, Error, Json, Message, MessageType,
-    Prepared, Role, StatusCode,
+    AcceptOptions, CloseInitiator, Compression, Config, Conn, Error, JsonCodec, Message,
+    MessageType, Negotiated, PreparedMessage, Role, StatusCode,
 };
 
 /// The futures of the public API; `cargo xtask tidy` holds this list against it.
@@ -52,7 +52,8 @@ const MOST_POLLS: usize = 3000;
 
 /// Two connections: ours, over a stream where every byte is a step, and the peer's.
 fn connect(config: Config, compressed: bool) -> (Conn, Conn) {
-    let agreed = Agreed { compression: compressed.then(Default::default), ..Agreed::default() };
+    let agreed =
+        Negotiated { compression: compressed.then(Default::default), ..Negotiated::default() };
     let compression = if compressed { Compression::context_takeover() } else { Compression::off() };
     let (here, there) = duplex(64);
     let peer = Config::new().compression(compression.threshold(0)).fragment_size(7);
@@ -250,14 +251,15 @@ async fn check_dropped_write_of(second: Message, write: impl AsyncFn(&Conn) -> R
 #[tokio::test]
 async fn a_dropped_write_queues_the_whole_message_or_nothing() {
     check_dropped_write(async |conn, message| conn.write(message).await).await;
-    let prepared = async |conn: &Conn, message| conn.write_prepared(&Prepared::new(message)).await;
+    let prepared =
+        async |conn: &Conn, message| conn.write_prepared(&PreparedMessage::new(message)).await;
     check_dropped_write(prepared).await;
 }
 
 #[tokio::test]
 async fn a_dropped_write_batch_takes_nothing() {
     check_dropped_write(async |conn, message| {
-        let mut batch = Some(Prepared::new(message));
+        let mut batch = Some(PreparedMessage::new(message));
         assert_eq!(conn.write_batch(|_| batch.take()).await?.messages, 1);
         Ok(())
     })
@@ -268,7 +270,7 @@ async fn a_dropped_write_batch_takes_nothing() {
 async fn a_dropped_write_of_a_value_or_a_frame_queues_all_of_it_or_nothing() {
     let json = Message::from_json("value").unwrap();
     check_dropped_write_of(json.clone(), async |conn| conn.write_json("value").await).await;
-    check_dropped_write_of(json, async |conn| conn.write_as::<Json, _>("value").await).await;
+    check_dropped_write_of(json, async |conn| conn.write_as::<JsonCodec, _>("value").await).await;
     let number = Message::from_proto(&7_u32);
     check_dropped_write_of(number, async |conn| conn.write_proto(&7_u32).await).await;
     check_dropped_write(async |conn, message| conn.write_frame(message.into()).await).await;
@@ -308,7 +310,7 @@ async fn check_dropped_read<T: PartialEq + std::fmt::Debug>(
 async fn a_dropped_read_of_a_value_or_a_frame_loses_nothing() {
     let json: Vec<_> = (0..3).map(|n| (Message::from_json(&n).unwrap(), n)).collect();
     check_dropped_read(&json, async |conn| conn.read_json::<u32>().await).await;
-    check_dropped_read(&json, async |conn| conn.read_as::<Json, u32>().await).await;
+    check_dropped_read(&json, async |conn| conn.read_as::<JsonCodec, u32>().await).await;
     let proto: Vec<_> = (1..4_u32).map(|n| (Message::from_proto(&n), n)).collect();
     check_dropped_read(&proto, async |conn| conn.read_proto::<u32>().await).await;
     let frames = ["one", "two", "three"].map(|text| (Message::from(text), Bytes::from(text)));
@@ -448,7 +450,7 @@ async fn a_dropped_close_goes_on_with_the_next() {
         assert_eq!(matches!(conn.write("x").await, Err(Error::CloseSent)), polls > 0);
         let second = conn.close(StatusCode::NORMAL_CLOSURE, "second").await;
         assert!(second.is_ok());
-        let ending = conn.ending().unwrap();
+        let ending = conn.close_info().unwrap();
         let code = if polls > 0 { StatusCode::GOING_AWAY } else { StatusCode::NORMAL_CLOSURE };
         assert_eq!(ending.sent.unwrap().code, code);
         drop(reading);
@@ -466,7 +468,7 @@ async fn a_dropped_closed_loses_nothing() {
         assert!(poll_and_drop(conn.closed(), polls).await.is_none());
         read_rest(&conn, Vec::new()).await;
         sending.await.unwrap();
-        assert_eq!(conn.closed().await.by, EndedBy::Peer);
+        assert_eq!(conn.closed().await.by, CloseInitiator::Peer);
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::task::coop;
 use tokio::time::{Instant, sleep, timeout};
 use ws_core::frame::{Header, Mask, OpCode, mask};
 use ws_core::{
-    Agreed, Config, Conn, Deadline, EndedBy, Ending, Error, Message, MessageType, Role, StatusCode,
+    CloseInfo, CloseInitiator, Config, Conn, Deadline, Error, Message, MessageType, Negotiated,
+    Role, StatusCode,
 };
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -166,11 +167,11 @@ fn say_result<T>(result: Result<T, Error>) -> String {
     result.map_or_else(|error| say(&error), |_| "ok".into())
 }
 
-fn say_ending(ending: &Ending) -> String {
+fn say_ending(ending: &CloseInfo) -> String {
     let by = match ending.by {
-        EndedBy::Us => "us",
-        EndedBy::Peer => "peer",
-        EndedBy::Transport => "transport",
+        CloseInitiator::Local => "us",
+        CloseInitiator::Peer => "peer",
+        CloseInitiator::Transport => "transport",
         _ => "somebody",
     };
     let code = |frame: &Option<ws_core::CloseError>| {
@@ -213,7 +214,8 @@ async fn read_to_end(conn: &Conn) -> Result<Message, Error> {
 async fn check(we: We, peer: &'static [Peer], ends: Ends) {
     for role in [Role::Server, Role::Client] {
         let (here, there) = duplex(1024);
-        let conn = Conn::from_stream(here, role, Agreed::default(), Bytes::new(), Config::new());
+        let conn =
+            Conn::from_stream(here, role, Negotiated::default(), Bytes::new(), Config::new());
         let peer_role = if role == Role::Server { Role::Client } else { Role::Server };
         let wire = Wire { io: there, role: peer_role, closes: Vec::new() };
         let acting = tokio::spawn(wire.act(peer));
@@ -450,11 +452,11 @@ async fn a_close_that_may_not_be_sent_sends_nothing() {
     let (here, there) = ws_core::pair();
     for (code, reason) in [(1006, ""), (1004, ""), (1015, ""), (2999, ""), (1005, "why")] {
         let code = StatusCode::from_u16(code).unwrap();
-        assert!(matches!(here.close(code, reason).await, Err(Error::Unsendable(_))));
+        assert!(matches!(here.close(code, reason).await, Err(Error::SendError(_))));
     }
     let long = "x".repeat(124);
     let unsendable = here.close(StatusCode::NORMAL_CLOSURE, &long).await;
-    assert!(matches!(unsendable, Err(Error::Unsendable(_))));
+    assert!(matches!(unsendable, Err(Error::SendError(_))));
     here.write("still open").await.unwrap();
     assert_eq!(there.read().await.unwrap(), Message::from("still open"));
 }
@@ -470,7 +472,7 @@ async fn the_last_handle_says_goodbye() {
     drop(also);
     let gone = there.read().await.unwrap_err();
     assert_eq!(gone.close_status(), Some(StatusCode::GOING_AWAY));
-    assert_eq!(there.closed().await.by, EndedBy::Peer);
+    assert_eq!(there.closed().await.by, CloseInitiator::Peer);
 }
 
 /// More than the stream between them holds.
@@ -568,7 +570,7 @@ async fn idle_age_and_keepalive_end_it_and_say_why() {
     drop((reading, there));
     let (here, silent) = duplex(1024);
     let config = Config::new().keepalive(keepalive);
-    let here = Conn::from_stream(here, Role::Client, Agreed::default(), Bytes::new(), config);
+    let here = Conn::from_stream(here, Role::Client, Negotiated::default(), Bytes::new(), config);
     let began = Instant::now();
     let error = here.read().await.unwrap_err();
     assert!(matches!(error, Error::Timeout(Deadline::Keepalive)), "{error:?}");
@@ -599,7 +601,7 @@ async fn a_busy_task_does_not_take_its_peer_for_dead() {
     let seconds = Duration::from_secs;
     let config = Config::new().keepalive(ws_core::Keepalive::every(seconds(10)));
     let (here, mut there) = duplex(1024);
-    let here = Conn::from_stream(here, Role::Client, Agreed::default(), Bytes::new(), config);
+    let here = Conn::from_stream(here, Role::Client, Negotiated::default(), Bytes::new(), config);
     assert!(timeout(seconds(15), here.read()).await.is_err());
     there.write_all(b"\x81\x01a").await.unwrap();
     sleep(seconds(1000)).await; // tidy: sleep is the subject

@@ -13,14 +13,14 @@ use futures::future::join_all;
 use tokio::io::duplex;
 use tokio::net::{TcpListener, TcpStream};
 use trickle::Trickle;
-use ws_core::{Agreed, Compression, Config, Conn, Message, MessageType, Role, StatusCode};
+use ws_core::{Compression, Config, Conn, Message, MessageType, Negotiated, Role, StatusCode};
 
 const WRITERS: usize = 8;
 const READERS: usize = 2;
 
-fn compressed() -> (Agreed, Config) {
+fn compressed() -> (Negotiated, Config) {
     let compression = Compression::context_takeover().threshold(32);
-    let agreed = Agreed { compression: Some(Default::default()), ..Agreed::default() };
+    let agreed = Negotiated { compression: Some(Default::default()), ..Negotiated::default() };
     (agreed, Config::new().compression(compression).write_buffer(512, 2048))
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{advance, timeout};
 use ws_core::frame::OpCode;
 use ws_core::proto::Outbound;
 use ws_core::{
-    Config, Conn, Deadline, Error, Message, MessageType, Role, StatusCode, Unsendable, pair,
+    Config, Conn, Deadline, Error, Message, MessageType, Role, SendError, StatusCode, pair,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -151,7 +151,7 @@ fn pings_have_up_to_125_bytes() {
                 assert_eq!(peer.frame().await, Some(pong(&payload)));
             }
             let long = noise(126, 1);
-            let refused = |error| matches!(error, Error::Unsendable(Unsendable::Control(126)));
+            let refused = |error| matches!(error, Error::SendError(SendError::Control(126)));
             assert!(refused(soon(conn.ping_with(long.clone())).await.unwrap_err()));
             assert!(refused(conn.pong(long).unwrap_err()));
             // And nothing was sent.

@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role as TheirRole};
 use tokio_tungstenite::tungstenite::{self, Message as Theirs};
-use ws_core::{Agreed, Config, Conn, Error, Message, MessageType, Role, StatusCode};
+use ws_core::{Config, Conn, Error, Message, MessageType, Negotiated, Role, StatusCode};
 
 /// Enough to find what is often wrong; ten thousand take a minute or two.
 const CONVERSATIONS: u64 = 500;
@@ -135,7 +135,7 @@ async fn converse(seed: u64) {
     let we_close = random.random();
     let here = Cut::new(here, random.random());
     let there = Cut::new(there, random.random());
-    let conn = Conn::from_stream(here, role, Agreed::default(), Bytes::new(), config);
+    let conn = Conn::from_stream(here, role, Negotiated::default(), Bytes::new(), config);
     let their_role = match other(role) {
         Role::Client => TheirRole::Client,
         Role::Server => TheirRole::Server,

@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
 use ws_core::{
-    Agreed, Compression, Config, Conn, Direction, Error, Frame, Limits, Message, MessageType,
-    ProtocolError, Role, StatusCode, TryWriteError, Unsendable,
+    Compression, Config, Conn, Direction, Error, Frame, Limits, Message, MessageType, Negotiated,
+    ProtocolError, Role, SendError, StatusCode, TryWriteError,
 };
 
 /// What a frame says that was read.
@@ -114,7 +114,7 @@ fn takeover() -> Config {
 fn a_compressed_frame_comes_compressed_and_the_next_message_can_refer_to_it() {
     run(async {
         let (here, there) = tokio::io::duplex(1 << 20);
-        let agreed = Agreed { compression: Some(Params::default()), ..Agreed::default() };
+        let agreed = Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
         let end =
             |io, role, config| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config);
         let conn = end(here, Role::Server, takeover());
@@ -227,17 +227,17 @@ fn frames_that_the_peer_would_refuse_are_not_sent() {
             Frame::text("x").rsv1(true),
             Frame::ping(vec![0; 126]),
             Frame::text("x").masked_with([1; 4]),
-            Frame::text("x").claiming(3),
+            Frame::text("x").declared_len(3),
             Frame::close(StatusCode::ABNORMAL_CLOSURE, ""),
             Frame::new(OpCode::CLOSE, "x"),
             Frame::close(StatusCode::NORMAL_CLOSURE, "").fin(false),
         ] {
             let error = soon(conn.write_frame(frame.clone())).await.unwrap_err();
-            assert!(matches!(error, Error::Unsendable(_)), "{frame:?}: {error:?}");
+            assert!(matches!(error, Error::SendError(_)), "{frame:?}: {error:?}");
         }
         let error =
             soon(conn.write_frame(Frame::new(OpCode::TEXT, &b"\xff"[..]))).await.unwrap_err();
-        assert!(matches!(error, Error::Unsendable(Unsendable::NotUtf8)));
+        assert!(matches!(error, Error::SendError(SendError::NotUtf8)));
         soon(conn.write("fine")).await.unwrap();
         assert_eq!(peer.frame().await, Some(text("fine")));
     });
@@ -285,13 +285,13 @@ fn unchecked_frames_leave_bit_by_bit() {
     for role in BOTH {
         run(async {
             let (conn, mut peer) = connect(role, Config::new(), None, 4096);
-            let odd = Frame::new(OpCode::from_u8(0xb), "x").rsv2(true).long_winded();
+            let odd = Frame::new(OpCode::from_u8(0xb), "x").rsv2(true).non_minimal_len();
             soon(conn.write_frame_unchecked(odd)).await.unwrap();
             let seen = peer.frame().await.unwrap();
             assert!(seen.header.rsv2 && !seen.header.minimal);
             assert_eq!((seen.header.opcode.as_u8(), &seen.payload[..]), (0xb, &b"x"[..]));
             // Control frames and messages find their way around them.
-            soon(conn.write_frame_unchecked(Frame::text("").claiming(5))).await.unwrap();
+            soon(conn.write_frame_unchecked(Frame::text("").declared_len(5))).await.unwrap();
             conn.pong("p").unwrap();
             soon(conn.flush()).await.unwrap();
             assert_eq!(conn.stats().buffered, 0);
@@ -308,7 +308,7 @@ fn unchecked_frames_are_refused_by_those_who_check() {
             (Frame::text("x").rsv3(true), ProtocolError::ReservedBits),
             (Frame::new(OpCode::from_u8(0x5), ""), ProtocolError::ReservedOpcode(5)),
             (Frame::ping("").fin(false), ProtocolError::FragmentedControl),
-            (Frame::text("x").long_winded(), ProtocolError::LengthNotMinimal),
+            (Frame::text("x").non_minimal_len(), ProtocolError::LengthNotMinimal),
             (Frame::text("x").masked_with(key), ProtocolError::Masked),
         ] {
             let (client, server) = ws_core::pair();
@@ -446,7 +446,7 @@ async fn a_tap_works_on_tcp_too() {
     let address = listener.local_addr().unwrap();
     let (there, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let end =
-        |io, role| Conn::from_stream(io, role, Agreed::default(), Bytes::new(), Config::new());
+        |io, role| Conn::from_stream(io, role, Negotiated::default(), Bytes::new(), Config::new());
     let (conn, peer) = (end(accepted.unwrap().0, Role::Server), end(there.unwrap(), Role::Client));
     soon(conn.write("before")).await.unwrap();
     let addresses = (conn.peer_addr(), conn.local_addr());

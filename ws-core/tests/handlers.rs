@@ -15,15 +15,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, dup
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use ws_core::{
-    AcceptError, AcceptOptions, Agreed, CloseError, Config, Conn, Drain, Error, Outcome, Rejection,
-    RequestInfo, Role, StatusCode, Tracker, pair,
+    AcceptError, AcceptOptions, CloseError, Config, Conn, ConnectionTracker, DrainConfig, Error,
+    HandlerOutput, Negotiated, Rejection, RequestInfo, Role, StatusCode, pair,
 };
 
 /// Runs a handler, and says what its client has read.
 async fn check<F, Fut>(options: AcceptOptions, handler: F, messages: &[&str], code: u16)
 where
     F: FnOnce(Conn) -> Fut + Send + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     let (client, server) = pair();
     server.set_request(RequestInfo::default());
@@ -119,7 +119,7 @@ impl AsyncWrite for Panics {
 async fn a_transport_that_panics_ends_its_tasks_and_not_the_process() {
     let make = || {
         let config = Config::new().no_keepalive();
-        Conn::from_stream(Panics, Role::Server, Agreed::default(), Bytes::new(), config)
+        Conn::from_stream(Panics, Role::Server, Negotiated::default(), Bytes::new(), config)
     };
     let conn = make();
     assert!(tokio::spawn(async move { conn.write("x").await }).await.unwrap_err().is_panic());
@@ -140,7 +140,7 @@ async fn quiet() {
 async fn a_bare_stream_is_served_to_its_end() {
     let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker).keep_request(false);
     let (mut here, there) = duplex(4096);
     here.write_all(request.as_bytes()).await.unwrap();
@@ -173,7 +173,7 @@ async fn a_bare_stream_is_served_to_its_end() {
 
 #[tokio::test]
 async fn a_connection_without_a_handler_counts_until_it_is_gone() {
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let (client, server) = pair();
     options.admit().unwrap().release(&server);
@@ -182,7 +182,7 @@ async fn a_connection_without_a_handler_counts_until_it_is_gone() {
     drop(server);
     let drained = tokio::spawn({
         let tracker = tracker.clone();
-        async move { tracker.drain(Drain::within(Duration::from_secs(60))).await }
+        async move { tracker.drain(DrainConfig::timeout(Duration::from_secs(60))).await }
     });
     let error = client.read().await.unwrap_err();
     assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
@@ -205,7 +205,7 @@ enum Client {
 async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     const ALL: usize = 1000;
     const DEAF: usize = 30;
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let finished = Arc::new(AtomicUsize::new(0));
     let (mut handlers, mut clients, mut deaf) = (JoinSet::new(), JoinSet::new(), Vec::new());
@@ -234,7 +234,7 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     let waiting = tokio::spawn(async move { waiting.wait(pending::<()>()).await });
 
     let began = Instant::now();
-    let drain = Drain::within(Duration::from_secs(3)).batches(100, Duration::from_millis(50));
+    let drain = DrainConfig::timeout(Duration::from_secs(3)).batch(100, Duration::from_millis(50));
     let draining = tracker.clone();
     let draining = tokio::spawn(async move { draining.drain(drain).await });
     // It counts as it goes: the last are told when the first have long ended.

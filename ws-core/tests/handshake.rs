@@ -6,7 +6,7 @@ use http::{HeaderMap, Request, Response, Version};
 use proptest::prelude::*;
 use ws_core::deflate::Params;
 use ws_core::handshake::{AcceptOptions, Accepted, HandshakeError, Offer, Rejection, is_upgrade};
-use ws_core::{Agreed, Compression, Origin, SubprotocolOrder};
+use ws_core::{Compression, Negotiated, Origin, SubprotocolOrder};
 
 /// The request of RFC 6455 §1.3, less its subprotocols.
 const GOOD: &[(&str, &str)] = &[
@@ -380,7 +380,7 @@ fn a_bad_offer_is_declined_and_the_connection_is_not() {
 }
 
 /// What a client that made this offer makes of an answer with these headers.
-fn verify(offer: &Offer, with: &[Header]) -> Result<Agreed, HandshakeError> {
+fn verify(offer: &Offer, with: &[Header]) -> Result<Negotiated, HandshakeError> {
     let mut request = request(&["sec-websocket-key"], &[]);
     *request.headers_mut() = offer.headers();
     request.headers_mut().insert("host", HeaderValue::from_static("server.example.com"));

@@ -2,8 +2,10 @@
 #![cfg(test)]
 
 use http::{Method, Request, Response, StatusCode, Version};
-use ws_core::handshake::{AcceptOptions, HandshakeError, Offer, Opening, Rejection, is_upgrade};
-use ws_core::{Agreed, Compression};
+use ws_core::handshake::{
+    AcceptOptions, HandshakeError, HandshakeRequest, Offer, Rejection, is_upgrade,
+};
+use ws_core::{Compression, Negotiated};
 
 type Header = (&'static str, &'static str);
 
@@ -20,8 +22,8 @@ fn answer(
     options: &AcceptOptions,
     request: &Request<()>,
     protocol: Option<&str>,
-) -> Result<(Response<()>, Agreed), Rejection> {
-    let accepted = options.answer(Opening::from(request).protocol(protocol))?;
+) -> Result<(Response<()>, Negotiated), Rejection> {
+    let accepted = options.answer(HandshakeRequest::from(request).protocol(protocol))?;
     Ok((accepted.response, accepted.agreed))
 }
 
@@ -121,7 +123,7 @@ fn a_panic_of_the_application_is_an_answer_of_500() {
     let refused = answer(&options, &connect(&[VERSION]), Some("websocket")).unwrap_err();
     assert_eq!(refused, Rejection::Internal);
     let request = connect(&[VERSION]);
-    let early = options.check(Opening::from(&request).protocol(Some("websocket")));
+    let early = options.check(HandshakeRequest::from(&request).protocol(Some("websocket")));
     assert_eq!(early.unwrap_err(), Rejection::Internal);
     assert!(!refused.into_response().body().contains("filter"));
 }
@@ -129,8 +131,8 @@ fn a_panic_of_the_application_is_an_answer_of_500() {
 #[test]
 fn an_extended_connect_is_an_upgrade() {
     let request = connect(&[]);
-    assert!(is_upgrade(Opening::from(&request).protocol(Some("websocket"))));
+    assert!(is_upgrade(HandshakeRequest::from(&request).protocol(Some("websocket"))));
     assert!(!is_upgrade(&request));
     let (parts, ()) = request.into_parts();
-    assert!(is_upgrade(Opening::from(&parts).protocol(Some("websocket"))));
+    assert!(is_upgrade(HandshakeRequest::from(&parts).protocol(Some("websocket"))));
 }

@@ -105,7 +105,7 @@ fn hooks_may_use_the_connection() {
             conn.on_ping(|_, _| false);
             true
         });
-        conn.on_close(|conn, _| assert!(conn.ending().is_some()));
+        conn.on_close(|conn, _| assert!(conn.close_info().is_some()));
         peer.send(&[ping("x"), ping("y"), close(1000, "")]).await;
         soon(conn.read()).await.unwrap_err();
         for expected in [pong("first"), support::binary("x"), pong("x"), close(1000, "")] {

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use ws_core::{
-    Agreed, Config, Conn, Keepalive, Message, MessageType, Prepared, Role, TryWriteError,
+    Config, Conn, Keepalive, Message, MessageType, Negotiated, PreparedMessage, Role, TryWriteError,
 };
 
 /// A client's frame with the text `a`, masked with zeros.
@@ -41,7 +41,7 @@ async fn connect(config: Config) -> (Conn, TcpStream) {
     let io = tokio::net::TcpStream::from_std(io).unwrap();
     // The runtime learns of it on its next turn; an opening handshake takes longer.
     io.writable().await.unwrap();
-    (Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config), peer)
+    (Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), config), peer)
 }
 
 /// Has the peer got so many answers, by now?
@@ -103,7 +103,7 @@ fn a_flush_sends_what_was_left_for_a_moment() {
         answer_one_of_two(&conn, &mut peer).await;
         conn.flush().await.unwrap();
         check_arrived(&mut peer, 1);
-        conn.write_prepared(&Prepared::new("a")).await.unwrap();
+        conn.write_prepared(&PreparedMessage::new("a")).await.unwrap();
         assert_eq!(conn.stats().buffered, ANSWER.len());
         conn.flush().await.unwrap();
         check_arrived(&mut peer, 1);
@@ -114,7 +114,7 @@ fn a_flush_sends_what_was_left_for_a_moment() {
 fn prepared_messages_leave_when_the_task_yields() {
     runtime().block_on(async {
         let (conn, mut peer) = connect(Config::new()).await;
-        let news = Prepared::new("a");
+        let news = PreparedMessage::new("a");
         conn.write_prepared(&news).await.unwrap();
         conn.try_write_prepared(&news).unwrap();
         yield_now().await;
@@ -191,7 +191,10 @@ fn try_write_never_waits() {
         conn.try_write(vec![0; 64 << 20]).unwrap();
         let queued = conn.stats().messages_out;
         assert!(matches!(conn.try_write("c"), Err(TryWriteError::Full)));
-        assert!(matches!(conn.try_write_prepared(&Prepared::new("c")), Err(TryWriteError::Full)));
+        assert!(matches!(
+            conn.try_write_prepared(&PreparedMessage::new("c")),
+            Err(TryWriteError::Full)
+        ));
         assert_eq!(conn.stats().messages_out, queued);
         conn.close_now();
         assert!(matches!(conn.try_write("d"), Err(TryWriteError::Conn(_))));
@@ -207,7 +210,7 @@ impl Drop for Goodbye {
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..2 {
             let _ = pin!(self.0.write(self.1.clone())).poll(&mut cx);
-            let _ = pin!(self.0.write_prepared(&Prepared::new("a"))).poll(&mut cx);
+            let _ = pin!(self.0.write_prepared(&PreparedMessage::new("a"))).poll(&mut cx);
             let _ = pin!(self.0.read()).poll(&mut cx);
         }
     }

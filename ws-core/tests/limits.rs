@@ -19,9 +19,10 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance, timeout};
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
-use ws_core::proto::{Event, Fault, Inbound, Mode};
+use ws_core::proto::{Failure, Inbound, Mode, ProtocolEvent};
 use ws_core::{
-    Agreed, Config, Conn, Deadline, Error, Limit, Limits, Message, MessageType, Role, StatusCode,
+    Config, Conn, Deadline, Error, Limit, Limits, Message, MessageType, Negotiated, Role,
+    StatusCode,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -102,8 +103,8 @@ async fn settle() {
     }
 }
 
-const fn too_big(limit: usize, setting: Limit) -> Fault {
-    Fault::TooBig { limit, setting }
+const fn too_big(limit: usize, setting: Limit) -> Failure {
+    Failure::TooBig { limit, setting }
 }
 
 fn deflated() -> Option<Params> {
@@ -134,7 +135,8 @@ fn check(
             for mode in [Mode::Whole, Mode::Pieces(10), Mode::Pieces(64 * KIB)] {
                 let mut inbound = Inbound::new(role, Config::new().limits(limits), compression);
                 let (events, fault) = feed(&mut inbound, mode, bytes.chunks(cut));
-                let count = events.iter().filter(|it| matches!(it, Event::Message(_))).count();
+                let count =
+                    events.iter().filter(|it| matches!(it, ProtocolEvent::Message(_))).count();
                 assert_eq!((count, fault), (messages, expected), "{role:?} {mode:?} cut by {cut}");
             }
         }
@@ -304,7 +306,7 @@ fn a_bomb_is_held_up_to_the_limit_and_no_further() {
 }
 
 /// Looks at `rest` until more is needed, and drops what comes of it.
-fn receive_and_drop(inbound: &mut Inbound, rest: &mut Vec<u8>, mode: Mode) -> Option<Fault> {
+fn receive_and_drop(inbound: &mut Inbound, rest: &mut Vec<u8>, mode: Mode) -> Option<Failure> {
     loop {
         let received = match inbound.receive(rest, mode) {
             Ok(received) => received,
@@ -350,7 +352,7 @@ fn a_header_alone_reserves_nothing() {
         (MIB as u64 + 1, Limits::new()),
         (1 << 62, Limits::new().no_message_size().frame_size(1 << 40)),
     ] {
-        let mut header = binary("").claiming(len).encode(Role::Client);
+        let mut header = binary("").declared_len(len).encode(Role::Client);
         for mode in [Mode::Whole, Mode::Pieces(64 * KIB)] {
             let mut inbound = Inbound::new(Role::Server, Config::new().limits(limits), None);
             let before = measure();
@@ -362,7 +364,7 @@ fn a_header_alone_reserves_nothing() {
 
 #[test]
 fn what_a_header_claims_is_reserved_as_it_arrives() {
-    let header = binary("").claiming(1 << 62).encode(Role::Server);
+    let header = binary("").declared_len(1 << 62).encode(Role::Server);
     let piece = noise(5000, 4);
     let limits = Limits::new().no_message_size();
     let mut inbound = Inbound::new(Role::Client, Config::new().limits(limits), None);
@@ -428,11 +430,11 @@ fn a_long_message_streams_through_little_memory() {
         let config = Config::new().limits(Limits::new().no_message_size());
         // A pipe would hold some of it, too.
         let first = text("a").encode(Role::Server);
-        let header = binary("").claiming(LEN as u64).encode(Role::Server);
+        let header = binary("").declared_len(LEN as u64).encode(Role::Server);
         let payload = tokio::io::repeat(0x55).take(LEN as u64);
         let bytes = Cursor::new(first).chain(Cursor::new(header)).chain(payload);
         let io = tokio::io::join(bytes, tokio::io::sink());
-        let conn = Conn::from_stream(io, Role::Client, Agreed::default(), Bytes::new(), config);
+        let conn = Conn::from_stream(io, Role::Client, Negotiated::default(), Bytes::new(), config);
         soon(conn.read()).await.unwrap();
         let before = measure();
         let mut reader = soon(conn.reader()).await.unwrap();
@@ -593,7 +595,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_not_given_up() {
         for _ in 0..20 {
             advance(3 * SECOND).await;
             settle().await;
-            assert!(conn.ending().is_none());
+            assert!(conn.close_info().is_none());
             let mut some = [0; 10];
             soon(peer.io.read_exact(&mut some)).await.unwrap();
             seen.extend_from_slice(&some);

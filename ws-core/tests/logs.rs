@@ -11,7 +11,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use ws_core::{
-    AcceptOptions, CloseError, Compression, Config, Conn, Error, RequestInfo, Role, Stats,
+    AcceptOptions, CloseError, Compression, Config, Conn, ConnStats, Error, RequestInfo, Role,
     StatusCode, pair,
 };
 
@@ -103,9 +103,9 @@ fn a_span_has_the_connection_and_in_the_end_its_statistics() {
 }
 
 /// Each field of the statistics, by its name and as it is recorded.
-fn recorded(stats: &Stats) -> Vec<String> {
+fn recorded(stats: &ConnStats) -> Vec<String> {
     let debug = format!("{stats:?}");
-    let fields = debug.trim_start_matches("Stats { ").trim_end_matches(" }").split(", ");
+    let fields = debug.trim_start_matches("ConnStats { ").trim_end_matches(" }").split(", ");
     let plain = |field: &str| {
         let (name, value) = field.split_once(": ").unwrap();
         let value = value.trim_start_matches("Some(").trim_start_matches("StatusCode(");
@@ -122,7 +122,7 @@ fn a_span_has_every_field_of_the_statistics_as_they_were_in_the_end() {
         let config = || Config::new().compression(compression);
         let (here, there) = ws_core::pair_with(config(), config());
         let span = here.span();
-        here.values().clear();
+        here.attributes().clear();
         assert_eq!(here.span().id(), span.id());
         let words = "words ".repeat(100);
         soon(here.write(words.clone())).await.unwrap();
@@ -135,7 +135,7 @@ fn a_span_has_every_field_of_the_statistics_as_they_were_in_the_end() {
         soon(reading).await.unwrap().unwrap_err();
         here.stats()
     });
-    let none = Stats::default();
+    let none = ConnStats::default();
     for (field, none) in recorded(&stats).iter().zip(recorded(&none)) {
         assert!(*field != none || field == "buffered=0", "{field}");
         let text = log.text();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::deflate::Params;
-use ws_core::{Agreed, Compression, Config, Conn, Limits, MessageType, Role};
+use ws_core::{Compression, Config, Conn, Limits, MessageType, Negotiated, Role};
 
 const MIB: usize = 1024 * 1024;
 
@@ -54,7 +54,7 @@ async fn connect(compression: Option<Compression>) -> (Conn, Conn) {
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
     let (client, server) = tokio::join!(dialled, listener.accept());
     let agreed =
-        Agreed { compression: compression.map(|_| Params::default()), ..Agreed::default() };
+        Negotiated { compression: compression.map(|_| Params::default()), ..Negotiated::default() };
     let config = Config::new()
         .limits(Limits::new().no_message_size().fragments(usize::MAX))
         .compression(compression.unwrap_or_default());

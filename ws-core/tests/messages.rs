@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use ws_core::deflate::{Deflater, Params};
 use ws_core::frame::OpCode;
-use ws_core::proto::{Event, Inbound, Mode};
+use ws_core::proto::{Inbound, Mode, ProtocolEvent};
 use ws_core::{
-    Compression, Config, Conn, Error, Limits, Message, MessageType, Role, StatusCode, Unsendable,
+    Compression, Config, Conn, Error, Limits, Message, MessageType, Role, SendError, StatusCode,
     pair_with,
 };
 
@@ -48,8 +48,8 @@ fn check_pieces<'a>(
     let messages: Vec<_> = events
         .into_iter()
         .filter_map(|event| match event {
-            Event::Message(message) => Some(message),
-            Event::Ping(_) | Event::Pong(_) | Event::Close(_) => None,
+            ProtocolEvent::Message(message) => Some(message),
+            ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_) | ProtocolEvent::Close(_) => None,
         })
         .collect();
     assert_eq!((messages.as_slice(), fault), (expected, None), "{mode:?}");
@@ -320,7 +320,7 @@ fn a_message_read_in_pieces_is_the_message() {
 #[test]
 fn a_reader_is_there_before_its_message_is() {
     run(async {
-        for frames in [[text("ab").open()], [text("ab").claiming(1000)], [text("").open()]] {
+        for frames in [[text("ab").open()], [text("ab").declared_len(1000)], [text("").open()]] {
             let (conn, mut peer) = connect(Role::Client, Config::new(), None, 1024);
             peer.send(&frames).await;
             let began = Instant::now();
@@ -600,7 +600,7 @@ fn half_a_character_is_no_text() {
         let mut writer = conn.writer(MessageType::Text).await.unwrap();
         writer.write_all(b"a\xe2\x82").await.unwrap();
         let error = writer.finish().await.unwrap_err();
-        assert!(matches!(error, Error::Unsendable(Unsendable::NotUtf8)), "{error:?}");
+        assert!(matches!(error, Error::SendError(SendError::NotUtf8)), "{error:?}");
         let frame = peer.frame().await.unwrap();
         assert_eq!((frame.header.opcode, &frame.payload[..2]), (OpCode::CLOSE, &b"\x03\xf3"[..]));
     });

@@ -15,9 +15,9 @@ use support::{BOTH, Feeding, Frame, deflate, drain, feed, frame, noise, other, r
 use tokio::task::yield_now;
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
-use ws_core::proto::{Event, Fault, Inbound, Mode, Outbound, Then};
+use ws_core::proto::{Failure, Inbound, Mode, Outbound, PieceKind, ProtocolEvent};
 use ws_core::{
-    Agreed, Compression, Config, Conn, Error, Limits, Message, MessageType, Role, StatusCode,
+    Compression, Config, Conn, Error, Limits, Message, MessageType, Negotiated, Role, StatusCode,
 };
 
 fn any_role() -> impl Strategy<Value = Role> {
@@ -140,21 +140,21 @@ fn send(outbound: &mut Outbound, acts: &[Act]) -> (Vec<u8>, Vec<Message>, Vec<Ve
                     let (piece, after) = rest.split_at(rest.len().min(*len));
                     rest = after;
                     let flush = matches!(behind, Behind::Flush);
-                    let then = if flush { Then::Flush } else { Then::More };
+                    let then = if flush { PieceKind::Flush } else { PieceKind::More };
                     outbound.piece(piece, then).unwrap();
                     if let Behind::Ping(byte) = behind {
                         outbound.ping(&[*byte]).unwrap();
                         pings.push(vec![*byte]);
                     }
                 }
-                outbound.piece(rest, Then::End).unwrap();
+                outbound.piece(rest, PieceKind::End).unwrap();
                 messages.push(message.clone());
             }
             Act::Ping(payload) => {
                 outbound.ping(payload).unwrap();
                 pings.push(payload.clone());
             }
-            Act::Take(_) if outbound.queue().is_empty() => {}
+            Act::Take(_) if outbound.is_empty() => {}
             Act::Take(most) => out.extend(take(outbound, *most)),
         }
     }
@@ -163,13 +163,13 @@ fn send(outbound: &mut Outbound, acts: &[Act]) -> (Vec<u8>, Vec<Message>, Vec<Ve
 }
 
 /// The messages and the pings among what arrived.
-fn sort(events: Vec<Event>) -> (Vec<Message>, Vec<Vec<u8>>) {
+fn sort(events: Vec<ProtocolEvent>) -> (Vec<Message>, Vec<Vec<u8>>) {
     let (mut messages, mut pings) = (Vec::new(), Vec::new());
     for event in events {
         match event {
-            Event::Message(message) => messages.push(message),
-            Event::Ping(payload) => pings.push(payload.to_vec()),
-            Event::Pong(_) | Event::Close(_) => panic!("nobody sent that"),
+            ProtocolEvent::Message(message) => messages.push(message),
+            ProtocolEvent::Ping(payload) => pings.push(payload.to_vec()),
+            ProtocolEvent::Pong(_) | ProtocolEvent::Close(_) => panic!("nobody sent that"),
         }
     }
     (messages, pings)
@@ -205,7 +205,7 @@ fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
     ];
     let one_in_20 = || prop::bool::weighted(0.05);
     let frame = (opcode, payload, any::<bool>(), any::<bool>(), one_in_20(), one_in_20()).prop_map(
-        |(opcode, payload, fin, rsv1, rsv2, long_winded)| {
+        |(opcode, payload, fin, rsv1, rsv2, non_minimal_len)| {
             let opcode = OpCode::from_u8(opcode);
             let mut frame = frame(opcode, payload);
             if opcode.is_control() {
@@ -216,7 +216,7 @@ fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
                 frame.header.rsv1 = rsv1 && opcode != OpCode::CONTINUATION;
             }
             frame.header.rsv2 = rsv2;
-            if long_winded { frame.long_winded() } else { frame }
+            if non_minimal_len { frame.non_minimal_len() } else { frame }
         },
     );
     prop::collection::vec(frame, 0..12)
@@ -243,7 +243,7 @@ fn anything() -> impl Strategy<Value = (Role, Vec<u8>)> {
 
 /// What is told of a fault. Of text that is neither UTF-8 nor well compressed, either
 /// may be found first.
-fn told(fault: Option<Fault>) -> Option<Result<Fault, StatusCode>> {
+fn told(fault: Option<Failure>) -> Option<Result<Failure, StatusCode>> {
     fault.map(|fault| {
         let code = fault.close_frame().as_error().code;
         if code == StatusCode::INVALID_FRAME_PAYLOAD_DATA { Err(code) } else { Ok(fault) }
@@ -312,7 +312,7 @@ proptest! {
         let mut inbound = Inbound::new(role, Config::new().limits(limits), params);
         let (events, fault) = feed(&mut inbound, mode, cut(&bytes, &cuts));
         for event in &events {
-            if let Event::Message(message) = event {
+            if let ProtocolEvent::Message(message) = event {
                 prop_assert!(message.len() <= 50_000);
                 prop_assert!(message.is_binary() || message.as_text().is_some());
             }
@@ -410,7 +410,8 @@ async fn read_somehow(
     pipe: usize,
 ) {
     let (here, there) = tokio::io::duplex(pipe);
-    let agreed = Agreed { compression: compressed.then(Params::default), ..Agreed::default() };
+    let agreed =
+        Negotiated { compression: compressed.then(Params::default), ..Negotiated::default() };
     let compression = Compression::context_takeover().threshold(0);
     let config = Config::new().compression(compression).fragment_size(fragment_size);
     let one = Conn::from_stream(here, Role::Client, agreed.clone(), Bytes::new(), config.clone());

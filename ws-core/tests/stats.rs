@@ -7,7 +7,9 @@ use bytes::Bytes;
 use support::{binary, close, connect, more, ping, pong, run, soon, text};
 use tokio::io::AsyncWriteExt;
 use ws_core::deflate::Params;
-use ws_core::{Agreed, Compression, Config, Conn, Frame, MessageType, Prepared, Role, StatusCode};
+use ws_core::{
+    Compression, Config, Conn, Frame, MessageType, Negotiated, PreparedMessage, Role, StatusCode,
+};
 
 #[test]
 fn frames_messages_and_close_codes_are_counted() {
@@ -66,7 +68,8 @@ fn bytes_are_counted_before_and_after_compression() {
     for takeover in [false, true] {
         run(async {
             let (here, there) = tokio::io::duplex(1 << 20);
-            let agreed = Agreed { compression: Some(Params::default()), ..Agreed::default() };
+            let agreed =
+                Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
             let compression = if takeover {
                 Compression::context_takeover()
             } else {
@@ -80,7 +83,7 @@ fn bytes_are_counted_before_and_after_compression() {
             let words = "words ".repeat(100);
             soon(conn.write("too short")).await.unwrap();
             soon(conn.write(words.clone())).await.unwrap();
-            soon(conn.write_prepared(&Prepared::new(words.clone()))).await.unwrap();
+            soon(conn.write_prepared(&PreparedMessage::new(words.clone()))).await.unwrap();
             let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap();
             soon(writer.write_all(words.as_bytes())).await.unwrap();
             soon(writer.finish()).await.unwrap();
@@ -104,7 +107,8 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
     for compression in [Compression::context_takeover(), Compression::no_context_takeover()] {
         run(async {
             let (here, there) = tokio::io::duplex(1 << 22);
-            let agreed = Agreed { compression: Some(Params::default()), ..Agreed::default() };
+            let agreed =
+                Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
             let end = |io, role| {
                 let config = Config::new().compression(compression.threshold(0).level(1));
                 Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config)

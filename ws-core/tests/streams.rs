@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
 use ws_core::{
-    AcceptOptions, Agreed, ByteStream, Compression, Config, Conn, EndedBy, Error, Limits, Message,
-    MessageType, Role, StatusCode, close_status,
+    AcceptOptions, ByteStream, CloseInitiator, Compression, Config, Conn, Error, Limits, Message,
+    MessageType, Negotiated, Role, StatusCode, close_status,
 };
 
 #[test]
@@ -146,7 +146,7 @@ fn shutdown_closes_and_a_peer_that_answers_at_once_ends_it() {
         peer.send(&[close(1000, "")]).await;
         assert_eq!(soon(bytes.read(&mut [0; 9])).await.unwrap(), 0);
         let ending = soon(handle.closed()).await;
-        assert!(ending.is_clean() && ending.by == EndedBy::Us, "{ending:?}");
+        assert!(ending.is_clean() && ending.by == CloseInitiator::Local, "{ending:?}");
         assert_eq!(peer.frame().await, None);
     });
 }
@@ -203,8 +203,10 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
 
 /// Both ends of a tunnel through a WebSocket over TCP: TCP at each.
 async fn tunnel(compression: Compression) -> (TcpStream, TcpStream) {
-    let agreed =
-        Agreed { compression: compression.is_on().then(Params::default), ..Agreed::default() };
+    let agreed = Negotiated {
+        compression: compression.is_on().then(Params::default),
+        ..Negotiated::default()
+    };
     let end = |io, role| {
         let config = Config::new().compression(compression);
         Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config)

@@ -22,8 +22,8 @@ use ws_core::ProtocolError::{
 };
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
-use ws_core::proto::{CloseFrame, Event, Fault, Inbound, Mode, Outbound};
-use ws_core::{Config, EndedBy, Error, Limits, Message, ProtocolError, Role, StatusCode};
+use ws_core::proto::{CloseFrame, Failure, Inbound, Mode, Outbound, ProtocolEvent};
+use ws_core::{CloseInitiator, Config, Error, Limits, Message, ProtocolError, Role, StatusCode};
 
 /// What becomes of some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +94,12 @@ fn judge_cut<'a>(
     let texts: Vec<_> = events.iter().filter_map(text_of).collect();
     assert_eq!(texts, before, "{}", told());
     let closes = events.last().and_then(|event| match event {
-        Event::Close(frame) => Some(frame.as_error().code.as_u16()),
-        Event::Message(_) | Event::Ping(_) | Event::Pong(_) => None,
+        ProtocolEvent::Close(frame) => Some(frame.as_error().code.as_u16()),
+        ProtocolEvent::Message(_) | ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_) => None,
     });
     match verdict {
         Wrong(violation, code) => {
-            assert_eq!(fault, Some(Fault::Protocol(*violation)), "{}", told());
+            assert_eq!(fault, Some(Failure::Protocol(*violation)), "{}", told());
             let mut outbound = Outbound::new(role, &Config::new(), compression);
             outbound.message(Message::from("overtaken"));
             outbound.fail(fault.unwrap().close_frame());
@@ -160,7 +160,8 @@ async fn judge_conn(
     // What is wrong stays wrong, for everybody.
     let ending = soon(conn.closed()).await;
     assert_eq!(ending.sent.map(|close| close.code.as_u16()), Some(code));
-    let by = if matches!(verdict, Wrong(..)) { EndedBy::Us } else { EndedBy::Peer };
+    let by =
+        if matches!(verdict, Wrong(..)) { CloseInitiator::Local } else { CloseInitiator::Peer };
     assert_eq!(ending.by, by);
     assert_eq!(soon(conn.read()).await.unwrap_err().close_status(), error.close_status());
     assert_eq!(soon(conn.write("late")).await.unwrap_err().close_status(), error.close_status());
@@ -175,10 +176,10 @@ fn expect_close(frames: &[Frame], code: u16) {
     assert_eq!(close.code.as_u16(), code);
 }
 
-fn text_of(event: &Event) -> Option<&str> {
+fn text_of(event: &ProtocolEvent) -> Option<&str> {
     match event {
-        Event::Message(message) => Some(message.as_text().unwrap_or_default()),
-        Event::Ping(_) | Event::Pong(_) | Event::Close(_) => None,
+        ProtocolEvent::Message(message) => Some(message.as_text().unwrap_or_default()),
+        ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_) | ProtocolEvent::Close(_) => None,
     }
 }
 
@@ -223,7 +224,7 @@ fn opcodes_that_are_reserved_are_refused() {
     for number in (0x3..=0x7).chain(0xb..=0xf) {
         let bad = frame(OpCode::from_u8(number), "");
         check(&[text("a"), bad.clone()], &["a"], Wrong(ReservedOpcode(number), 1002));
-        check(&[bad.claiming(4)], &[], Wrong(ReservedOpcode(number), 1002));
+        check(&[bad.declared_len(4)], &[], Wrong(ReservedOpcode(number), 1002));
         let inside = frame(OpCode::from_u8(number), "b");
         check(&[text("a").open(), inside], &[], Wrong(ReservedOpcode(number), 1002));
     }
@@ -232,10 +233,10 @@ fn opcodes_that_are_reserved_are_refused() {
 #[test]
 fn a_length_has_its_shortest_form() {
     for sent in [text(""), text("a"), text("a".repeat(125)), ping("a"), close(1000, "")] {
-        check(&[text("b"), sent.long_winded()], &["b"], Wrong(LengthNotMinimal, 1002));
+        check(&[text("b"), sent.non_minimal_len()], &["b"], Wrong(LengthNotMinimal, 1002));
     }
     for len in [126, 0xffff] {
-        check(&[text("").long_winded().claiming(len)], &[], Wrong(LengthNotMinimal, 1002));
+        check(&[text("").non_minimal_len().declared_len(len)], &[], Wrong(LengthNotMinimal, 1002));
     }
     for len in [0u64, 5, 125, 126, 0xffff] {
         let eight = [&[0x82, 127][..], &len.to_be_bytes()].concat();
@@ -248,10 +249,10 @@ fn a_length_has_its_shortest_form() {
 #[test]
 fn a_length_has_63_bits() {
     for len in [1 << 63, (1 << 63) + 5, u64::MAX] {
-        check(&[text("a"), binary("").claiming(len)], &["a"], Wrong(LengthTooLarge, 1002));
-        check(&[text("").open().claiming(len)], &[], Wrong(LengthTooLarge, 1002));
-        check(&[text("a").open(), more("").claiming(len)], &[], Wrong(LengthTooLarge, 1002));
-        check_compressed(&[text("").rsv1().claiming(len)], &[], Wrong(LengthTooLarge, 1002));
+        check(&[text("a"), binary("").declared_len(len)], &["a"], Wrong(LengthTooLarge, 1002));
+        check(&[text("").open().declared_len(len)], &[], Wrong(LengthTooLarge, 1002));
+        check(&[text("a").open(), more("").declared_len(len)], &[], Wrong(LengthTooLarge, 1002));
+        check_compressed(&[text("").rsv1().declared_len(len)], &[], Wrong(LengthTooLarge, 1002));
     }
 }
 
@@ -288,10 +289,10 @@ fn control_frames_are_not_fragmented() {
 #[test]
 fn control_frames_have_at_most_125_bytes() {
     for sent in [ping(""), pong(""), close(1000, "")] {
-        check(&[text("a"), sent.clone().claiming(126)], &["a"], Wrong(ControlTooLong, 1002));
+        check(&[text("a"), sent.clone().declared_len(126)], &["a"], Wrong(ControlTooLong, 1002));
         // Nobody waits for the payload.
-        check(&[sent.clone().claiming(65_536)], &[], Wrong(ControlTooLong, 1002));
-        check(&[sent.claiming(1 << 62)], &[], Wrong(ControlTooLong, 1002));
+        check(&[sent.clone().declared_len(65_536)], &[], Wrong(ControlTooLong, 1002));
+        check(&[sent.declared_len(1 << 62)], &[], Wrong(ControlTooLong, 1002));
     }
     let full = "x".repeat(125);
     check(&[ping(&full), pong(&full), text("a")], &["a"], Fine);
@@ -371,9 +372,9 @@ fn text_that_is_not_utf8_is_refused() {
 #[test]
 fn text_that_is_hopeless_is_refused_before_its_frame_is_here() {
     for bad in [&b"abc\xff"[..], b"\xed\xa0", b"\xf4\x90", b"\xc0", b"\xe2\x82a"] {
-        check(&[text(bad).claiming(1000)], &[], Wrong(TextNotUtf8, 1007));
-        check(&[text(bad).open().claiming(100_000)], &[], Wrong(TextNotUtf8, 1007));
-        check(&[text("a").open(), more(bad).claiming(1000)], &[], Wrong(TextNotUtf8, 1007));
+        check(&[text(bad).declared_len(1000)], &[], Wrong(TextNotUtf8, 1007));
+        check(&[text(bad).open().declared_len(100_000)], &[], Wrong(TextNotUtf8, 1007));
+        check(&[text("a").open(), more(bad).declared_len(1000)], &[], Wrong(TextNotUtf8, 1007));
         check(&[text(bad).open()], &[], Wrong(TextNotUtf8, 1007));
     }
     check(&[text(b"\xe2\x82").open(), more(b"\xac")], &["€"], Fine);
@@ -518,7 +519,7 @@ fn a_fault_tells_the_peer_why_in_a_reason_that_fits() {
         UnexpectedMessage,
     ];
     for violation in violations {
-        let frame = Fault::Protocol(violation).close_frame();
+        let frame = Failure::Protocol(violation).close_frame();
         let payload = Bytes::from(frame.encode());
         assert!(payload.len() <= 125);
         assert_eq!(

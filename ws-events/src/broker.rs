@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use ws_core::{Message, MessageType, Prepared};
+use ws_core::{Message, MessageType, PreparedMessage};
 
 use crate::hub::{Hub, Inner};
 use crate::target::Target;
@@ -128,7 +128,7 @@ impl Sink for Here {
         match Head::open(&envelope) {
             Some((head, _)) if head.origin == hub.origin => {}
             Some((head, message)) => {
-                Target::of_head(Hub(hub), head).deliver(&Prepared::new(message));
+                Target::of_head(Hub(hub), head).deliver(&PreparedMessage::new(message));
             }
             None => tracing::warn!(len = envelope.len(), "an envelope that cannot be read"),
         }

@@ -17,7 +17,9 @@ use std::task::{Context, Poll, Waker};
 use futures::FutureExt as _;
 use futures::future::OptionFuture;
 use tokio::task::coop::consume_budget;
-use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
+use ws_core::{
+    CloseError, CloseInfo, CloseInitiator, Conn, Error, Message, PreparedMessage, StatusCode,
+};
 
 use crate::bell::Bell;
 use crate::counters::add;
@@ -60,7 +62,7 @@ async fn admit(hub: Hub, conn: &Conn) -> Option<Stay> {
     add(&socket.0.hub.counters.turned_away, 1);
     socket.0.stop_sending();
     let reason = refusal.short_reason();
-    if let Err(Error::Unsendable(_)) = conn.close(refusal.code, reason).await {
+    if let Err(Error::SendError(_)) = conn.close(refusal.code, reason).await {
         let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
     }
     None
@@ -131,16 +133,21 @@ async fn live(socket: &Socket, conn: &Conn) -> Option<Box<Order>> {
 }
 
 /// Why has it ended?
-fn reason(order: Option<Box<Order>>, ending: Ending) -> Reason {
+fn reason(order: Option<Box<Order>>, ending: CloseInfo) -> Reason {
     match (ending, order.map(|order| *order)) {
-        (Ending { received: Some(received), by: EndedBy::Peer, .. }, _) => Reason::Peer(received),
+        (CloseInfo { received: Some(received), by: CloseInitiator::Peer, .. }, _) => {
+            Reason::Peer(received)
+        }
         (_, Some(Order { too_slow: Some(queued), .. })) => Reason::SlowConsumer { queued },
         (_, Some(Order { code, reason, .. })) => Reason::Closed(CloseError::new(code, reason)),
         // By the application, past the hub.
-        (Ending { sent: Some(sent), by: EndedBy::Us, error: Error::Closed(_), .. }, None) => {
-            Reason::Closed(sent)
-        }
-        (Ending { error, .. }, None) => Reason::Lost(error),
+        (
+            CloseInfo {
+                sent: Some(sent), by: CloseInitiator::Local, error: Error::Closed(_), ..
+            },
+            None,
+        ) => Reason::Closed(sent),
+        (CloseInfo { error, .. }, None) => Reason::Lost(error),
     }
 }
 
@@ -242,7 +249,7 @@ impl<'a> Inbound<'a> {
             Received::Nothing => {}
             // What an outbox has no room for is counted there.
             Received::Reply(message) => {
-                let _ = post_to(&self.socket.0, &Prepared::new(message));
+                let _ = post_to(&self.socket.0, &PreparedMessage::new(message));
             }
             Received::Close(code, reason) => {
                 self.socket.order(Order { code, reason, too_slow: None });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use ws_core::{Message, Values};
+use ws_core::{Attributes, Message};
 
 use crate::{Fault, Id, Reason, Socket};
 
@@ -188,7 +188,7 @@ impl EventPayload {
     }
 
     /// What the application keeps with the socket.
-    pub fn attributes(&self) -> &Values {
+    pub fn attributes(&self) -> &Attributes {
         self.0.socket.attributes()
     }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use ws_core::Outcome;
+use ws_core::HandlerOutput;
 
 use crate::{EventPayload, FromEvent};
 
@@ -68,7 +68,7 @@ macro_rules! handlers {
         impl<F, Fut, $($arg),*> Handler<($($arg,)*)> for F
         where
             F: Fn($($arg),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output: Outcome> + Send + 'static,
+            Fut: Future<Output: HandlerOutput> + Send + 'static,
             $($arg: FromEvent,)*
         {
             fn handle(&self, _event: &EventPayload) -> Result<Handling, String> {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::Notify;
-use ws_core::{Conn, Message, Prepared, StatusCode, Unsendable};
+use ws_core::{Conn, Message, PreparedMessage, SendError, StatusCode};
 
 use crate::broker::Broker;
 use crate::counters::Counters;
@@ -263,7 +263,7 @@ impl Hub {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let message = Prepared::new(message);
+        let message = PreparedMessage::new(message);
         let send = |id: I::Item| {
             let id = id.as_ref();
             (Id::from(id), self.find(id).and_then(|socket| post_to(&socket.0, &message)))
@@ -332,7 +332,7 @@ impl Hub {
     /// # Errors
     ///
     /// When the code or the reason may not be sent. Nobody is closed then.
-    pub fn close_all(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
+    pub fn close_all(&self, code: StatusCode, reason: &str) -> Result<usize, SendError> {
         self.everyone().close(code, reason)
     }
 

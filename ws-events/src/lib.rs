@@ -111,7 +111,7 @@
 //!
 //! async fn chat(ws: WebSocketUpgrade, Path(name): Path<String>, State(hub): State<Hub>) -> Response {
 //!     ws.on_upgrade(async move |conn| {
-//!         conn.values().insert(User(name));
+//!         conn.attributes().insert(User(name));
 //!         hub.serve(conn).await;
 //!     })
 //! }
@@ -274,6 +274,6 @@ pub use posting::Delivery;
 pub use socket::Socket;
 pub use target::Target;
 pub use ws_core::{
-    CloseError, Conn, Error, Message, MessageType, Prepared, RequestInfo, StatusCode, Unsendable,
-    Values, pair,
+    Attributes, CloseError, Conn, Error, Message, MessageType, PreparedMessage, RequestInfo,
+    SendError, StatusCode, pair,
 };

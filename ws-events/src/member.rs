@@ -7,7 +7,7 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
-use ws_core::{Conn, Message, Prepared, Values};
+use ws_core::{Attributes, Conn, Message, PreparedMessage};
 
 use crate::directory::Name;
 use crate::event::News;
@@ -25,7 +25,7 @@ pub(crate) struct Member {
     pub(crate) runtime: Option<Handle>,
     pub(crate) name: Name,
     pub(crate) mailbox: Arc<Mail>,
-    pub(crate) attributes: Values,
+    pub(crate) attributes: Attributes,
     /// Taken when it is over: whoever keeps a handle does not keep the connection. A carrier
     /// reads it while it writes, and what it calls on the way may read it, too.
     conn: RwLock<Option<Conn>>,
@@ -34,7 +34,7 @@ pub(crate) struct Member {
     pub(crate) listeners: OnceBox<Listeners>,
 }
 
-pub(crate) type Mail = Mailbox<Prepared, Told>;
+pub(crate) type Mail = Mailbox<PreparedMessage, Told>;
 
 /// A socket as its rooms have it: who sends to a room needs the mailboxes and, mostly,
 /// nothing else.
@@ -80,7 +80,7 @@ impl Member {
             runtime: Handle::try_current().ok(),
             name: Name::new(Id::random().0),
             mailbox,
-            attributes: conn.values().clone(),
+            attributes: conn.attributes().clone(),
             conn: RwLock::new(Some(conn)),
             places: Mutex::new(Places::Outside),
             listeners: OnceBox::new(),
@@ -172,7 +172,7 @@ impl Member {
     }
 }
 
-impl Weigh for Prepared {
+impl Weigh for PreparedMessage {
     fn weight(&self) -> usize {
         self.message().len()
     }

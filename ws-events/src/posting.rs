@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use serde::Serialize;
-use ws_core::Prepared;
+use ws_core::PreparedMessage;
 
 use crate::EmitError;
 use crate::carrier::Loads;
@@ -35,7 +35,7 @@ pub struct Delivery {
 
 /// One message on its way into outboxes. Nobody is woken before it is done.
 pub(crate) struct Posting<'a> {
-    message: &'a Prepared,
+    message: &'a PreparedMessage,
     outbox: &'a Outbox,
     manner: Manner,
     delivery: Delivery,
@@ -44,22 +44,30 @@ pub(crate) struct Posting<'a> {
     wakers: Vec<Waker>,
     loads: Loads,
     /// What was thrown out: it may be the last of what the application gave.
-    out: Vec<Prepared>,
+    out: Vec<PreparedMessage>,
     crowded: bool,
 }
 
 impl<'a> Posting<'a> {
     /// To one, whose own task writes.
-    pub(crate) const fn to_one(message: &'a Prepared, outbox: &'a Outbox, volatile: bool) -> Self {
+    pub(crate) const fn to_one(
+        message: &'a PreparedMessage,
+        outbox: &'a Outbox,
+        volatile: bool,
+    ) -> Self {
         Self::new(message, outbox, Manner { volatile, carried: false })
     }
 
     /// To many, to whom it is carried.
-    pub(crate) const fn to_many(message: &'a Prepared, outbox: &'a Outbox, volatile: bool) -> Self {
+    pub(crate) const fn to_many(
+        message: &'a PreparedMessage,
+        outbox: &'a Outbox,
+        volatile: bool,
+    ) -> Self {
         Self::new(message, outbox, Manner { volatile, carried: true })
     }
 
-    const fn new(message: &'a Prepared, outbox: &'a Outbox, manner: Manner) -> Self {
+    const fn new(message: &'a PreparedMessage, outbox: &'a Outbox, manner: Manner) -> Self {
         Self {
             message,
             outbox,
@@ -119,7 +127,7 @@ impl<'a> Posting<'a> {
 }
 
 /// Sends to one socket, and never waits.
-pub(crate) fn post_to(member: &Arc<Member>, message: &Prepared) -> Result<(), EmitError> {
+pub(crate) fn post_to(member: &Arc<Member>, message: &PreparedMessage) -> Result<(), EmitError> {
     let mut posting = Posting::to_one(message, &member.hub.outbox, false);
     let posted = posting.to(&member.mailbox, member);
     posting.done(&member.hub);
@@ -129,7 +137,7 @@ pub(crate) fn post_to(member: &Arc<Member>, message: &Prepared) -> Result<(), Em
 /// Sends to one socket, and waits for room for so long at most.
 pub(crate) async fn post_wait(
     member: &Member,
-    message: &Prepared,
+    message: &PreparedMessage,
     patience: Duration,
 ) -> Result<(), EmitError> {
     let Member { hub, mailbox, .. } = member;

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::yield_now;
-use ws_core::{Batch, Conn, Error, Prepared, StatusCode};
+use ws_core::{Batch, Conn, Error, PreparedMessage, StatusCode};
 
 use crate::counters::add;
 use crate::mail::{Items, Order, Taken, Todo};
@@ -126,7 +126,7 @@ async fn close(member: &Member, conn: &Conn, order: &Order) {
         let _ = within(conn.close_timeout() / 2, send_rest(member, conn)).await;
     }
     member.stop_sending();
-    if let Err(Error::Unsendable(_)) = conn.close(order.code, &order.reason).await {
+    if let Err(Error::SendError(_)) = conn.close(order.code, &order.reason).await {
         // Not that of `Socket::close`, which was judged before: the setting of an outbox.
         let _ = conn.close(StatusCode::TRY_AGAIN_LATER, "").await;
     }
@@ -163,8 +163,8 @@ impl<'a> Handed<'a> {
     /// The next, unless it has been given all.
     pub(crate) fn more(
         &mut self,
-        take: impl FnOnce(&Member) -> Taken<Prepared>,
-    ) -> Items<Prepared> {
+        take: impl FnOnce(&Member) -> Taken<PreparedMessage>,
+    ) -> Items<PreparedMessage> {
         if self.is_all {
             return Items::new();
         }

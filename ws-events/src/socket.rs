@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use ws_core::proto::CloseFrame;
-use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Values};
+use ws_core::{Attributes, Conn, Message, PreparedMessage, RequestInfo, SendError, StatusCode};
 
 use crate::directory::Unnamed;
 use crate::event::News;
@@ -63,7 +63,7 @@ impl Socket {
     /// by its type, as [`Attribute<T>`](crate::Attribute).
     ///
     /// Forgotten when its end has been handled; from then on nothing is kept.
-    pub fn attributes(&self) -> &Values {
+    pub fn attributes(&self) -> &Attributes {
         &self.0.attributes
     }
 
@@ -74,7 +74,7 @@ impl Socket {
     /// When it will not get it. [`EmitError::Full`] and [`EmitError::SlowConsumer`] are what
     /// the hub's [`Overflow`] makes of a peer that does not keep up.
     pub fn send(&self, message: impl Into<Message>) -> Result<(), EmitError> {
-        self.send_prepared(&Prepared::new(message))
+        self.send_prepared(&PreparedMessage::new(message))
     }
 
     /// As [`send`](Self::send), of a message that is prepared already.
@@ -82,7 +82,7 @@ impl Socket {
     /// # Errors
     ///
     /// As `send`.
-    pub fn send_prepared(&self, message: &Prepared) -> Result<(), EmitError> {
+    pub fn send_prepared(&self, message: &PreparedMessage) -> Result<(), EmitError> {
         post_to(&self.0, message)
     }
 
@@ -115,7 +115,7 @@ impl Socket {
     ///
     /// Dropped, the message has not been sent.
     pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
-        self.post_wait(Prepared::new(message)).await
+        self.post_wait(PreparedMessage::new(message)).await
     }
 
     /// As [`emit`](Self::emit), and waits as [`send_wait`](Self::send_wait) does.
@@ -133,10 +133,10 @@ impl Socket {
         data: &T,
     ) -> Result<(), EmitError> {
         let message = self.0.hub.encode(event.as_ref(), data)?;
-        self.post_wait(Prepared::new(message)).await
+        self.post_wait(PreparedMessage::new(message)).await
     }
 
-    async fn post_wait(&self, message: Prepared) -> Result<(), EmitError> {
+    async fn post_wait(&self, message: PreparedMessage) -> Result<(), EmitError> {
         let outbox = &self.0.hub.outbox;
         let Overflow::Block(patience) = outbox.overflow else { return post_to(&self.0, &message) };
         post_wait(&self.0, &message, patience).await
@@ -221,7 +221,7 @@ impl Socket {
 
     /// Sends a message only if the socket keeps up: see [`Target::volatile`].
     pub fn send_volatile(&self, message: impl Into<Message>) -> Delivery {
-        let message = Prepared::new(message);
+        let message = PreparedMessage::new(message);
         let mut posting = Posting::to_one(&message, &self.0.hub.outbox, true);
         posting.to(&self.0.mailbox, &self.0);
         posting.done(&self.0.hub)
@@ -284,7 +284,7 @@ impl Socket {
     /// code of your own, from 4000 on, unless it is told otherwise.
     ///
     /// ```
-    /// # fn kick(hub: &ws_events::Hub) -> Result<(), ws_events::Unsendable> {
+    /// # fn kick(hub: &ws_events::Hub) -> Result<(), ws_events::SendError> {
     /// use ws_events::StatusCode;
     ///
     /// if let Some(socket) = hub.socket("ann") {
@@ -297,7 +297,7 @@ impl Socket {
     /// # Errors
     ///
     /// When the code or the reason may not be sent. Nothing happens then.
-    pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), Unsendable> {
+    pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), SendError> {
         CloseFrame::new(code, reason)?;
         self.order(Order { code, reason: reason.to_owned(), too_slow: None });
         Ok(())

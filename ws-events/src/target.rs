@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use ws_core::proto::CloseFrame;
-use ws_core::{Message, Prepared, StatusCode, Unsendable};
+use ws_core::{Message, PreparedMessage, SendError, StatusCode};
 
 use crate::broker::{Head, Whom};
 use crate::event::News;
@@ -149,17 +149,17 @@ impl Target {
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         let message = self.hub.0.encode(event.as_ref(), data)?;
-        Ok(self.send_prepared(&Prepared::new(message)))
+        Ok(self.send_prepared(&PreparedMessage::new(message)))
     }
 
     /// Sends a message as it is.
     pub fn send(&self, message: impl Into<Message>) -> Delivery {
-        self.send_prepared(&Prepared::new(message))
+        self.send_prepared(&PreparedMessage::new(message))
     }
 
     /// As [`send`](Self::send), of a message that is prepared already: for one that is
     /// sent again and again.
-    pub fn send_prepared(&self, message: &Prepared) -> Delivery {
+    pub fn send_prepared(&self, message: &PreparedMessage) -> Delivery {
         let delivery = self.deliver(message);
         let broker = &self.hub.0.broker;
         if broker.reaches_others()
@@ -171,7 +171,7 @@ impl Target {
     }
 
     /// Sends to the sockets of this process.
-    pub(crate) fn deliver(&self, message: &Prepared) -> Delivery {
+    pub(crate) fn deliver(&self, message: &PreparedMessage) -> Delivery {
         let mut posting = Posting::to_many(message, &self.hub.0.outbox, self.volatile);
         self.each_ahead(
             |seat| seat.mailbox.look(),
@@ -207,7 +207,7 @@ impl Target {
     /// # Errors
     ///
     /// When the code or the reason may not be sent. Nobody is closed then.
-    pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
+    pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, SendError> {
         CloseFrame::new(code, reason)?;
         let order = Order { code, reason: reason.to_owned(), too_slow: None };
         let closed = |member: &Arc<Member>| Socket::of(member).order(order.clone());

@@ -12,8 +12,8 @@ use serde::{Serialize, Serializer};
 use support::{Heard, Served, on_each_adapter, read, read_all, wait_until};
 use ws_core::{Message, StatusCode};
 use ws_events::{
-    EmitError, Event, EventPayload, Fault, Hub, Json, Outbox, Overflow, Prepared, Reason, Refusal,
-    SetIdError, Socket, State,
+    EmitError, Event, EventPayload, Fault, Hub, Json, Outbox, Overflow, PreparedMessage, Reason,
+    Refusal, SetIdError, Socket, State,
 };
 
 /// A hub whose handlers note every event of the seven, and all of the application's own.
@@ -313,7 +313,7 @@ async fn close_sends_code_and_reason_and_tells_close_then_disconnect() {
         assert!(!socket.is_alive());
         assert!(matches!(socket.send("after"), Err(EmitError::Closed)));
         assert_eq!(read_all(&ann).await, (vec![Message::from("before")], Some(4001)));
-        assert_eq!(ann.ending().unwrap().received.unwrap().reason, "enough");
+        assert_eq!(ann.close_info().unwrap().received.unwrap().reason, "enough");
         let heard = heard(served).take(3).await;
         assert_eq!(heard, ["ann connect", "ann close", "ann disconnect"]);
     })
@@ -511,7 +511,7 @@ async fn an_event_is_encoded_once_for_all_who_get_it_however_it_is_sent() {
             socket.send_wait("waited").await.unwrap();
             assert_eq!(socket.emit_volatile("8", &data).unwrap().matched, 1);
             assert_eq!(count.load(Ordering::SeqCst), 8);
-            let prepared = Prepared::new("prepared");
+            let prepared = PreparedMessage::new("prepared");
             socket.send_prepared(&prepared).unwrap();
             assert_eq!(hub.everyone().send_prepared(&prepared).queued, 2);
             let event = |name: &str| format!(r#"{{"event":"{name}","data":null}}"#);
@@ -555,7 +555,7 @@ async fn middleware_refuses_with_1008_or_as_it_says_and_nobody_hears_of_it() {
         ] {
             let refused = served.dial(query).await;
             assert_eq!(read_all(&refused).await, (vec![], Some(code)), "{query}");
-            assert_eq!(refused.ending().unwrap().received.unwrap().reason, reason);
+            assert_eq!(refused.close_info().unwrap().received.unwrap().reason, reason);
         }
         let ann = served.dial("key=good&id=ann").await;
         assert_eq!(heard(served).take(1).await, ["ann connect"]);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use support::{Heard, PATIENCE, apart, apart_async, enter, read, read_all, until_end, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use ws_core::{Agreed, Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
+use ws_core::{Config, Conn, Keepalive, Message, Negotiated, Role, StatusCode, pair, pair_with};
 use ws_events::{
     Attribute, EncodeError, Event, EventPayload, Fault, Hub, Json, ListenerId, Reason, Refusal,
     Room, SetIdError, Socket, State,
@@ -321,7 +321,7 @@ async fn a_transport_that_fails_is_left_and_every_message_accounted_for() {
     let (output, _) = tokio::io::duplex(1);
     let io = tokio::io::join(input, output);
     let config = Config::new();
-    let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
+    let conn = Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), config);
     hub.on_connect(async |socket: Socket| {
         for n in 0..5 {
             socket.send(format!("{n}")).unwrap();
@@ -434,8 +434,8 @@ async fn what_is_kept_with_a_connection_before_is_an_attribute_that_handlers_ask
     });
     hub.on_error(async |socket: Socket, fault: Fault| socket.send(fault.to_string()));
     let (client, server) = pair();
-    server.values().insert(User("ann".to_owned()));
-    server.values().set("own", 1);
+    server.attributes().insert(User("ann".to_owned()));
+    server.attributes().set("own", 1);
     let values = server.clone();
     tokio::spawn(hub.member()(server));
     client.write("who am I?").await.unwrap();
@@ -446,7 +446,7 @@ async fn what_is_kept_with_a_connection_before_is_an_attribute_that_handlers_ask
     let socket = hub.socket("ann").unwrap();
     assert_eq!(socket.attributes().named::<i32>("own"), Some(1));
     // Each has its own from then on.
-    assert!(values.values().get::<User>().is_some());
+    assert!(values.attributes().get::<User>().is_some());
 
     let (client, server) = pair();
     tokio::spawn(hub.member()(server));
@@ -537,7 +537,7 @@ async fn what_is_kept_with_a_connection_may_ask_the_socket_when_it_goes() {
         let hub = Hub::new();
         let (socket, client) = enter(&hub, "a").await;
         let (asked, conn) = (socket.clone(), socket.conn().unwrap());
-        conn.values().insert(Goodbye::new(move || assert!(asked.peer_addr().is_none())));
+        conn.attributes().insert(Goodbye::new(move || assert!(asked.peer_addr().is_none())));
         drop(conn);
         client.close_now();
         wait_until(|| hub.is_empty() && socket.conn().is_none()).await;

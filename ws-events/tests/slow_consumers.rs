@@ -81,7 +81,7 @@ async fn disconnect_discards_what_waits_and_closes_with_its_code() {
         // The peer reads again in time: what the transport had, and then why it ends.
         let (messages, ended) = read_all(&client).await;
         assert_eq!(ended, Some(code.as_u16()));
-        assert_eq!(client.ending().unwrap().received.unwrap().reason, "slow consumer");
+        assert_eq!(client.close_info().unwrap().received.unwrap().reason, "slow consumer");
         assert!(messages.iter().map(number).eq(0..messages.len()));
         let heard = hub.state::<Heard>().unwrap().take(1).await;
         assert_eq!(heard, [format!("slow {waiting}")]);

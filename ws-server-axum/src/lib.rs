@@ -93,7 +93,7 @@
 //! `with_graceful_shutdown` and [`serve_until`] wait for requests that are under way. A
 //! connection that was upgraded over HTTP/1.1 is none any more, and one over HTTP/2 is one for
 //! as long as it is open, so the first would be cut off, and the second waited for without an
-//! end. Give the options a [`Tracker`], and drain it as the last part of the signal, as
+//! end. Give the options a [`ConnectionTracker`], and drain it as the last part of the signal, as
 //! [`serve_until`] shows.
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
@@ -112,18 +112,19 @@ pub use server::test_client;
 pub use server::{App, serve, serve_stream, serve_until};
 pub use upgrade::{DefaultOnFailedUpgrade, OnFailedUpgrade, WebSocketUpgrade};
 #[cfg(feature = "json")]
-pub use ws_server_hyper::Json;
+pub use ws_server_hyper::JsonCodec;
 #[cfg(feature = "proto")]
-pub use ws_server_hyper::Proto;
+pub use ws_server_hyper::ProtobufCodec;
 pub use ws_server_hyper::frame;
 pub use ws_server_hyper::{
-    AcceptOptions, Agreed, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError,
-    Compression, Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending,
-    Error, Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
-    Message, MessageReader, MessageType, MessageWriter, Messages, Opening, Origin, Outcome,
-    Panicked, PathParams, PeerAddr, Prepared, ProtocolError, Rate, Rejection, RequestInfo, Role,
-    Stats, StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError, Unsendable, Values,
-    close_status, format_close_message, is_close, is_unexpected_close, is_upgrade, pair, pair_with,
+    AcceptOptions, Attributes, BufferPool, ByteStream, CloseError, CloseInfo, CloseInitiator,
+    CloseRead, Codec, CodecError, Compression, Config, Conn, ConnStats, ConnectionTracker,
+    Deadline, Decode, Direction, DrainConfig, DrainCounts, Encode, Error, Frame, HandlerOutput,
+    HandlerPanic, HandshakeError, HandshakeRequest, InvalidStatusCode, JoinedMessages, Keepalive,
+    Limit, Limits, Message, MessageReader, MessageStream, MessageType, MessageWriter, Negotiated,
+    Origin, PathParams, PeerAddr, PreparedMessage, ProtocolError, Rate, Rejection, RequestInfo,
+    Role, SendError, StatusCode, SubprotocolOrder, Tapped, TryWriteError, close_status,
+    format_close_message, is_close, is_unexpected_close, is_upgrade, pair, pair_with,
 };
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

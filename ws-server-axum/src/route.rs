@@ -5,7 +5,7 @@ use std::future::Future;
 use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, any};
-use ws_core::{AcceptOptions, Conn, Outcome};
+use ws_core::{AcceptOptions, Conn, HandlerOutput};
 
 use crate::WebSocketUpgrade;
 
@@ -29,7 +29,7 @@ pub fn websocket<S, H, Fut>(options: AcceptOptions, handler: H) -> MethodRouter<
 where
     S: Clone + Send + Sync + 'static,
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     any(async move |request: Request| {
         let (mut head, _) = request.into_parts();

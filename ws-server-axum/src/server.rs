@@ -39,21 +39,21 @@ pub async fn serve<A: App>(listener: TcpListener, app: A) -> io::Result<()> {
 /// the requests that are under way have been answered.
 ///
 /// A WebSocket over HTTP/2 is a request that is under way for as long as it is open; one over
-/// HTTP/1.1 is waited for by nobody. So give the options a [`Tracker`](crate::Tracker), and
+/// HTTP/1.1 is waited for by nobody. So give the options a [`ConnectionTracker`](crate::ConnectionTracker), and
 /// drain it as the last part of the signal, which serves both:
 ///
 /// ```no_run
 /// # use std::time::Duration;
 /// # use axum::Router;
-/// # use ws_server_axum::{AcceptOptions, Conn, Drain, Tracker, serve_until, websocket};
+/// # use ws_server_axum::{AcceptOptions, Conn, DrainConfig, ConnectionTracker, serve_until, websocket};
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 /// # let handler = async |_: Conn| ();
-/// let tracker = Tracker::new();
+/// let tracker = ConnectionTracker::new();
 /// let options = AcceptOptions::new().tracker(&tracker);
 /// let app = Router::new().route("/", websocket(options, handler));
 /// serve_until(listener, app, async {
 ///     let _ = tokio::signal::ctrl_c().await;
-///     tracker.drain(Drain::within(Duration::from_secs(10))).await;
+///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
 /// # }

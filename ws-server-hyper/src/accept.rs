@@ -5,7 +5,7 @@ use http::{Request, Response, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use ws_core::handshake::{self, Opening};
+use ws_core::handshake::{self, HandshakeRequest};
 use ws_core::{AcceptOptions, Rejection, RequestInfo};
 
 use crate::Upgrade;
@@ -82,7 +82,7 @@ pub fn is_upgrade<B>(request: &Request<B>) -> bool {
 
 /// What the handshake looks at, with the pseudo-header that hyper keeps apart. For
 /// adapters.
-pub fn opening<'a>(head: impl Into<Opening<'a>>) -> Opening<'a> {
+pub fn opening<'a>(head: impl Into<HandshakeRequest<'a>>) -> HandshakeRequest<'a> {
     let head = head.into();
     head.protocol(head.extensions().get::<Protocol>().map(Protocol::as_str))
 }

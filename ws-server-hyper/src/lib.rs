@@ -67,7 +67,7 @@
 //! A graceful shutdown waits for requests that are under way. A connection that was upgraded
 //! over HTTP/1.1 is none any more, and one over HTTP/2 is one for as long as it is open, so
 //! the first would be cut off, and the second waited for without an end. Give the options a
-//! [`Tracker`], and drain it before the shutdown, as [`serve_until`] shows.
+//! [`ConnectionTracker`], and drain it before the shutdown, as [`serve_until`] shows.
 //!
 //! # What the handler knows
 //!
@@ -90,17 +90,18 @@ pub use serve::{serve, serve_stream, serve_until};
 pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;
 #[cfg(feature = "json")]
-pub use ws_core::Json;
+pub use ws_core::JsonCodec;
 #[cfg(feature = "proto")]
-pub use ws_core::Proto;
+pub use ws_core::ProtobufCodec;
 pub use ws_core::frame;
-pub use ws_core::handshake::Opening;
+pub use ws_core::handshake::HandshakeRequest;
 pub use ws_core::{
-    AcceptOptions, Agreed, BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError,
-    Compression, Config, Conn, Counts, Deadline, Decode, Direction, Drain, Encode, EndedBy, Ending,
-    Error, Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
-    Message, MessageReader, MessageType, MessageWriter, Messages, Origin, Outcome, Panicked,
-    PathParams, PeerAddr, Prepared, ProtocolError, Rate, Rejection, RequestInfo, Role, Stats,
-    StatusCode, SubprotocolOrder, Tapped, Tracker, TryWriteError, Unsendable, Values, close_status,
+    AcceptOptions, Attributes, BufferPool, ByteStream, CloseError, CloseInfo, CloseInitiator,
+    CloseRead, Codec, CodecError, Compression, Config, Conn, ConnStats, ConnectionTracker,
+    Deadline, Decode, Direction, DrainConfig, DrainCounts, Encode, Error, Frame, HandlerOutput,
+    HandlerPanic, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
+    Message, MessageReader, MessageStream, MessageType, MessageWriter, Negotiated, Origin,
+    PathParams, PeerAddr, PreparedMessage, ProtocolError, Rate, Rejection, RequestInfo, Role,
+    SendError, StatusCode, SubprotocolOrder, Tapped, TryWriteError, close_status,
     format_close_message, is_close, is_unexpected_close, pair, pair_with,
 };

@@ -55,7 +55,7 @@ where
 /// the requests that are under way have been answered.
 ///
 /// A WebSocket over HTTP/2 is a request that is under way for as long as it is open; one over
-/// HTTP/1.1 is waited for by nobody. So give the options a [`Tracker`](crate::Tracker), and
+/// HTTP/1.1 is waited for by nobody. So give the options a [`ConnectionTracker`](crate::ConnectionTracker), and
 /// drain it as the last part of the signal, which serves both:
 ///
 /// ```no_run
@@ -65,9 +65,9 @@ where
 /// # use hyper::body::{Bytes, Incoming};
 /// # use hyper::service::service_fn;
 /// # use hyper::{Request, Response};
-/// # use ws_server_hyper::{AcceptOptions, Drain, Tracker, accept, serve_until};
+/// # use ws_server_hyper::{AcceptOptions, DrainConfig, ConnectionTracker, accept, serve_until};
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
-/// let tracker = Tracker::new();
+/// let tracker = ConnectionTracker::new();
 /// let options = AcceptOptions::new().tracker(&tracker);
 /// # let service = service_fn(move |mut request: Request<Incoming>| {
 /// #     let accepted = accept(&mut request, &options).unwrap();
@@ -76,7 +76,7 @@ where
 /// # });
 /// serve_until(listener, service, async {
 ///     let _ = tokio::signal::ctrl_c().await;
-///     tracker.drain(Drain::within(Duration::from_secs(10))).await;
+///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
 /// # }

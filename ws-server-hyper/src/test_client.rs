@@ -214,7 +214,7 @@ impl TestRequest<'_> {
     ///
     /// Dropping the future drops the connection.
     pub async fn connect(self) -> Result<Conn, TestError> {
-        let offer = Offer::new(self.subprotocols, self.config.wanted_compression())
+        let offer = Offer::new(self.subprotocols, self.config.compression_setting())
             .map_err(|error| TestError::Request(Box::new(error)))?;
         let request = self.request.body(Bytes::new());
         let mut request = request.map_err(|error| TestError::Request(Box::new(error)))?;

@@ -15,7 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
-use ws_core::{Admitted, Agreed, Config, Conn, Error, Outcome, RequestInfo, Role};
+use ws_core::{Config, Conn, ConnectionGuard, Error, HandlerOutput, Negotiated, RequestInfo, Role};
 
 use crate::http2::Http2Stream;
 
@@ -41,8 +41,8 @@ struct Waiting {
     version: Version,
     deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    agreed: Agreed,
-    admitted: Option<Admitted>,
+    agreed: Negotiated,
+    admitted: Option<ConnectionGuard>,
     config: Arc<Config>,
     request: Option<RequestInfo>,
 }
@@ -52,8 +52,8 @@ impl Upgrade {
         on_upgrade: OnUpgrade,
         version: Version,
         deadline: Option<Instant>,
-        agreed: Agreed,
-        admitted: Admitted,
+        agreed: Negotiated,
+        admitted: ConnectionGuard,
         config: Arc<Config>,
         request: Option<RequestInfo>,
     ) -> Self {
@@ -70,7 +70,7 @@ impl Upgrade {
     }
 
     /// What the handshake agreed on.
-    pub fn agreed(&self) -> &Agreed {
+    pub fn agreed(&self) -> &Negotiated {
         &self.0.agreed
     }
 
@@ -88,7 +88,7 @@ impl Upgrade {
     }
 
     /// Waits for the connection, and runs a handler with it to its end, as
-    /// [`Admitted::run`] does: 1000 when the handler returns, 1011 when it fails or panics.
+    /// [`ConnectionGuard::run`] does: 1000 when the handler returns, 1011 when it fails or panics.
     /// To be spawned.
     ///
     /// ```no_run
@@ -110,7 +110,7 @@ impl Upgrade {
     pub async fn serve<F, Fut>(mut self, handler: F) -> Result<(), Error>
     where
         F: FnOnce(Conn) -> Fut,
-        Fut: Future<Output: Outcome>,
+        Fut: Future<Output: HandlerOutput>,
     {
         let Some(admitted) = self.0.admitted.take() else { return Ok(()) };
         // The server may stop before the transport comes.
@@ -168,7 +168,7 @@ impl fmt::Debug for Upgrade {
 
 /// Takes the stream over: as the TCP stream that it is, where it is one below hyper's
 /// own connection or below hyper-util's, with what was read behind the request.
-fn connect(upgraded: Upgraded, version: Version, agreed: Agreed, config: Arc<Config>) -> Conn {
+fn connect(upgraded: Upgraded, version: Version, agreed: Negotiated, config: Arc<Config>) -> Conn {
     if version == Version::HTTP_2 {
         let io = Http2Stream::new(upgraded);
         return Conn::from_stream(io, Role::Server, agreed, Bytes::new(), config);

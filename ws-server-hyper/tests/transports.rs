@@ -19,7 +19,9 @@ use tokio::sync::mpsc;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use ws_server_hyper::{AcceptOptions, Conn, Drain, Error, PeerAddr, TestClient, Tracker};
+use ws_server_hyper::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, PeerAddr, TestClient,
+};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -174,7 +176,7 @@ async fn the_address_of_the_client_can_be_told() {
 /// hyper waits for the requests that are under way, the tracker for what they became.
 #[tokio::test]
 async fn a_graceful_shutdown_drains_the_connections_too() {
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let graceful = GracefulShutdown::new();
     let mut clients = Vec::new();
@@ -199,7 +201,7 @@ async fn a_graceful_shutdown_drains_the_connections_too() {
             io.write_all(b"\x88\x82\0\0\0\0\x03\xe9").await.unwrap();
         }
     };
-    let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+    let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
     let ((), counts, ()) =
         in_time(async { tokio::join!(graceful.shutdown(), drain, polite) }).await;
     assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 3, 3, 0));

@@ -40,19 +40,19 @@ pub async fn serve<S: Filtered>(listener: TcpListener, service: S) -> io::Result
 /// the requests that are under way have been answered.
 ///
 /// A WebSocket over HTTP/2 is a request that is under way for as long as it is open; one over
-/// HTTP/1.1 is waited for by nobody. So give the options a [`Tracker`](crate::Tracker), and
+/// HTTP/1.1 is waited for by nobody. So give the options a [`ConnectionTracker`](crate::ConnectionTracker), and
 /// drain it as the last part of the signal, which serves both:
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use ws_server_warp::{AcceptOptions, Conn, Drain, Tracker, serve_until, websocket};
+/// # use ws_server_warp::{AcceptOptions, Conn, DrainConfig, ConnectionTracker, serve_until, websocket};
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 /// # let handler = async |_: Conn| ();
-/// let tracker = Tracker::new();
+/// let tracker = ConnectionTracker::new();
 /// let route = websocket(AcceptOptions::new().tracker(&tracker), handler);
 /// serve_until(listener, warp::service(route), async {
 ///     let _ = tokio::signal::ctrl_c().await;
-///     tracker.drain(Drain::within(Duration::from_secs(10))).await;
+///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
 /// # }

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use warp::{Filter as _, Rejection, Reply};
 use ws_server_warp::{
-    AcceptOptions, Conn, Drain, Error, Refused, StatusCode, TestClient, TestError, Tracker, Ws,
-    recover, serve_stream, serve_until, test_client, websocket, ws,
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, Refused, StatusCode, TestClient,
+    TestError, Ws, recover, serve_stream, serve_until, test_client, websocket, ws,
 };
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
@@ -47,7 +47,7 @@ async fn the_filter_composes_with_others() {
     let handler = async |conn: Conn| {
         let request = conn.request().unwrap();
         let (room, page) = (request.param("room").unwrap(), request.query("page").unwrap());
-        conn.write(format!("{} {room} {page} {:?}", request.uri.path(), request.local::<u8>()))
+        conn.write(format!("{} {room} {page} {:?}", request.uri.path(), request.extension::<u8>()))
             .await
     };
     let route = warp::path!("room" / u32)
@@ -158,7 +158,7 @@ async fn a_request_that_is_not_kept_is_given_nothing() {
 #[tokio::test]
 async fn warps_own_server_does_for_http_1() {
     let (sender, mut seen) = mpsc::unbounded_channel();
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let route = warp::path!("a").and(websocket(options, async move |conn: Conn| {
         let request = conn.request().unwrap();
@@ -177,7 +177,7 @@ async fn warps_own_server_does_for_http_1() {
         assert!(transport.is_some());
         assert_eq!((request, uri.as_str()), (transport, "/a?b=1"));
         stop.send(()).unwrap();
-        let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+        let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
         assert_eq!((counts.open, counts.ended, counts.cut), (0, 1, 0));
@@ -208,7 +208,7 @@ async fn a_tcp_stream_is_told_not_to_delay() {
 #[tokio::test]
 async fn our_server_stops_at_a_signal() {
     let (sender, mut seen) = mpsc::unbounded_channel();
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let route = websocket(options, async move |conn: Conn| {
         sender.send((conn.peer_addr(), conn.request().unwrap().peer_addr)).unwrap();
@@ -228,7 +228,7 @@ async fn our_server_stops_at_a_signal() {
         server.await.unwrap().unwrap();
         // It takes no one any more, and those that are there are the tracker's.
         assert!(ws_client::Dial::new(format!("ws://{addr}")).connect().await.is_err());
-        let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+        let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
         assert_eq!((counts.open, counts.cut), (0, 0));

@@ -11,9 +11,9 @@ use ws_core::proto::CloseFrame;
 use super::shared::{Full, Inner, Leaving, Shared};
 use super::{Events, ReconnectError, State};
 #[cfg(feature = "json")]
-use crate::Json;
+use crate::JsonCodec;
 #[cfg(feature = "proto")]
-use crate::Proto;
+use crate::ProtobufCodec;
 use crate::{CodecError, Conn, Decode, Encode, Error, Message, StatusCode};
 
 /// A connection that is made again whenever it is lost: what
@@ -68,7 +68,7 @@ impl ReconnectingConn {
     /// that takes it.
     ///
     /// What becomes of it when the connection is lost, and what happens when the outbox is
-    /// full, is up to the [`Outbox`](super::Outbox). A [`Prepared`](crate::Prepared) message
+    /// full, is up to the [`Outbox`](super::Outbox). A [`PreparedMessage`](crate::Prepared) message
     /// saves nothing here, where there is one connection: write its
     /// [`message`](crate::Prepared::message).
     ///
@@ -162,7 +162,7 @@ impl ReconnectingConn {
     /// As [`read`](Self::read).
     #[cfg(feature = "json")]
     pub async fn read_json<T: DeserializeOwned>(&self) -> Result<T, ReconnectError> {
-        self.read_as::<Json, T>().await
+        self.read_as::<JsonCodec, T>().await
     }
 
     /// Writes a value as JSON, in a text message.
@@ -179,7 +179,7 @@ impl ReconnectingConn {
         &self,
         value: &T,
     ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
-        self.write_as::<Json, T>(value)
+        self.write_as::<JsonCodec, T>(value)
     }
 
     /// The value that the next message holds as a protocol buffer.
@@ -194,7 +194,7 @@ impl ReconnectingConn {
     /// As [`read`](Self::read).
     #[cfg(feature = "proto")]
     pub async fn read_proto<T: prost::Message + Default>(&self) -> Result<T, ReconnectError> {
-        self.read_as::<Proto, T>().await
+        self.read_as::<ProtobufCodec, T>().await
     }
 
     /// Writes a value as a protocol buffer, in a binary message.
@@ -211,7 +211,7 @@ impl ReconnectingConn {
         &self,
         value: &T,
     ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
-        self.write_as::<Proto, T>(value)
+        self.write_as::<ProtobufCodec, T>(value)
     }
 
     /// Waits until everything written has left the outbox.

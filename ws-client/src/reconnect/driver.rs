@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::settings::Reconnect;
 use super::shared::{Leaving, Shared};
 use super::{Loss, ReconnectError, State, Verdict};
-use crate::{Conn, Ending};
+use crate::{CloseInfo, Conn};
 
 /// The longest that a server is left alone because it asks for it.
 const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
@@ -100,12 +100,12 @@ impl Driver<'_> {
         match self.settings.greet(&conn).await {
             Ok(()) => Ok(conn),
             // What the server said by then is more than that the hook failed.
-            Err(loss) => Err(conn.ending().map_or(loss, Loss::Ended)),
+            Err(loss) => Err(conn.close_info().map_or(loss, Loss::Ended)),
         }
     }
 
     /// Lets a connection be used until it ends.
-    async fn serve(&self, conn: &Conn) -> Ending {
+    async fn serve(&self, conn: &Conn) -> CloseInfo {
         self.shared.begin(conn);
         let ending = select! {
             ending = conn.closed() => ending,

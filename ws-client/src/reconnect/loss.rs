@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode as HttpStatus;
 use http::header::RETRY_AFTER;
 
-use crate::{DialError, Ending, Error, ProxyError, StatusCode, close_status};
+use crate::{CloseInfo, DialError, Error, ProxyError, StatusCode, close_status};
 
 /// Why there is no connection: it could not be opened, or it was lost.
 ///
@@ -23,7 +23,7 @@ pub enum Loss {
     /// [`on_connect`](crate::Reconnect::on_connect).
     Hook(Arc<dyn StdError + Send + Sync>),
     /// The connection ended.
-    Ended(Ending),
+    Ended(CloseInfo),
 }
 
 /// Is another attempt worth it?

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use ws_core::deflate::Params;
 use ws_core::frame::{Frame, Header, OpCode, mask};
-use ws_core::proto::{Event, Fault, Inbound, Mode, Outbound, Role};
+use ws_core::proto::{Failure, Inbound, Mode, Outbound, ProtocolEvent, Role};
 use ws_core::{Compression, Config, Limits, ProtocolError};
 
 use crate::{Cuts, Input};
@@ -62,15 +62,15 @@ fn frames(
     wire: &[u8],
     mut cuts: Cuts,
     switch: Option<u8>,
-) -> (Vec<Frame>, Option<Fault>) {
+) -> (Vec<Frame>, Option<Failure>) {
     let mut inbound = Inbound::new(role, config(), compression);
     let (mut found, mut rest, mut wire) = (Vec::new(), Vec::new(), wire);
     while !wire.is_empty() {
         rest.extend_from_slice(cuts.split(&mut wire));
         loop {
             let by_frame = switch.is_none_or(|every| found.len() % (usize::from(every) + 1) > 0);
-            inbound.set_by_frame(by_frame);
-            if !by_frame && inbound.is_by_frame() {
+            inbound.set_frame_mode(by_frame);
+            if !by_frame && inbound.is_message_in_frames() {
                 inbound.discard();
             }
             if let Some(frame) = inbound.take_frame() {
@@ -82,13 +82,13 @@ fn frames(
             };
             rest.drain(..received.consumed);
             match received.event {
-                Some(Event::Ping(payload)) => found.push(Frame::ping(payload)),
-                Some(Event::Pong(payload)) => found.push(Frame::pong(payload)),
-                Some(Event::Close(close)) => {
+                Some(ProtocolEvent::Ping(payload)) => found.push(Frame::ping(payload)),
+                Some(ProtocolEvent::Pong(payload)) => found.push(Frame::pong(payload)),
+                Some(ProtocolEvent::Close(close)) => {
                     found.push(Frame::new(OpCode::CLOSE, close.encode()));
                     return (found, None);
                 }
-                Some(Event::Message(message)) => {
+                Some(ProtocolEvent::Message(message)) => {
                     assert!(!by_frame || switch.is_some(), "a message, and no frame of it");
                     found.push(message.into());
                 }
@@ -124,8 +124,8 @@ fn craft(role: Role, input: &mut Input<'_>) {
         }
         let judged = take(&mut peer, outbound_bytes(&mut outbound));
         // Nobody looks into what was compressed elsewhere.
-        let is_compressed = judged == Err(Fault::Protocol(ProtocolError::Deflate))
-            || judged == Err(Fault::Protocol(ProtocolError::TextNotUtf8));
+        let is_compressed = judged == Err(Failure::Protocol(ProtocolError::Deflate))
+            || judged == Err(Failure::Protocol(ProtocolError::TextNotUtf8));
         assert!(
             judged.is_ok() || (compression.is_some() && is_compressed),
             "{frame:?}: {judged:?}"
@@ -151,19 +151,19 @@ fn frame(input: &mut Input<'_>) -> Frame {
         frame = frame.unmasked();
     }
     if how & 0x3f == 1 {
-        frame = frame.long_winded();
+        frame = frame.non_minimal_len();
     }
     if how & 0x3f == 2 {
-        frame = frame.claiming(u64::from(how));
+        frame = frame.declared_len(u64::from(how));
     }
     frame
 }
 
 fn outbound_bytes(outbound: &mut Outbound) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while !outbound.queue().is_empty() {
+    while !outbound.is_empty() {
         let mut slices = [IoSlice::new(&[])];
-        outbound.queue().slices(&mut slices);
+        outbound.slices(&mut slices);
         let taken = slices[0].to_vec();
         outbound.advance(taken.len());
         bytes.extend(taken);
@@ -172,7 +172,7 @@ fn outbound_bytes(outbound: &mut Outbound) -> Vec<u8> {
 }
 
 /// Has bytes judged, all of them.
-fn take(peer: &mut Inbound, mut bytes: Vec<u8>) -> Result<(), Fault> {
+fn take(peer: &mut Inbound, mut bytes: Vec<u8>) -> Result<(), Failure> {
     while !bytes.is_empty() {
         let received = peer.receive(&mut bytes, Mode::Whole)?;
         bytes.drain(..received.consumed);

@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::BufMut;
 use ws_core::deflate::Params;
-use ws_core::proto::{Event, Fault, Inbound, Mode, Received, Role};
+use ws_core::proto::{ProtocolEvent, Failure, Inbound, Mode, Received, Role};
 use ws_core::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
 use crate::{Cuts, Input};
@@ -30,7 +30,7 @@ pub fn check(role: Role, data: &[u8]) {
     if taking.discard {
         let mut kept = pieces.events.iter().peekable();
         let mut lost = whole.events.iter().filter(|event| kept.next_if_eq(event).is_none());
-        assert!(lost.all(|event| matches!(event, Event::Message(_))), "not only messages are lost");
+        assert!(lost.all(|event| matches!(event, ProtocolEvent::Message(_))), "not only messages are lost");
         assert_eq!(kept.next(), None, "a message that was discarded changed another");
     } else {
         assert_eq!(whole.events, pieces.events, "the cuts matter");
@@ -48,11 +48,11 @@ fn wire(mut input: Input<'_>) -> Vec<u8> {
 
 /// May the cuts change one of these into the other? zlib looks ahead, so it may see
 /// that data is corrupt before what comes in front of that has been judged.
-fn are_alike(one: Option<Fault>, other: Option<Fault>) -> bool {
-    const DEFLATE: Option<Fault> = Some(Fault::Protocol(ProtocolError::Deflate));
-    const TEXT: Option<Fault> = Some(Fault::Protocol(ProtocolError::TextNotUtf8));
+fn are_alike(one: Option<Failure>, other: Option<Failure>) -> bool {
+    const DEFLATE: Option<Failure> = Some(Failure::Protocol(ProtocolError::Deflate));
+    const TEXT: Option<Failure> = Some(Failure::Protocol(ProtocolError::TextNotUtf8));
     let is_in_front = |fault| {
-        fault == TEXT || matches!(fault, Some(Fault::TooBig { setting: Limit::MessageSize, .. }))
+        fault == TEXT || matches!(fault, Some(Failure::TooBig { setting: Limit::MessageSize, .. }))
     };
     one == other || (one == DEFLATE && is_in_front(other)) || (other == DEFLATE && is_in_front(one))
 }
@@ -86,9 +86,9 @@ pub struct Taking {
 #[derive(Debug, Default)]
 pub struct Heard {
     /// In this order, with messages put together.
-    pub events: Vec<Event>,
+    pub events: Vec<ProtocolEvent>,
     /// How it ended, if it did.
-    pub fault: Option<Fault>,
+    pub fault: Option<Failure>,
     /// How many bytes came behind the close frame.
     pub ignored: usize,
     /// What has arrived of a message without its end.
@@ -188,7 +188,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn read_all(&mut self, mut wire: &[u8]) -> Result<(), Fault> {
+    fn read_all(&mut self, mut wire: &[u8]) -> Result<(), Failure> {
         while !wire.is_empty() {
             let mode = self.taking.next_mode();
             let mut read = self.taking.cuts.split(&mut wire);
@@ -197,7 +197,7 @@ impl Listener {
             }
             self.waiting.extend_from_slice(read);
             self.listen(mode)?;
-            if let Some(Event::Close(_)) = self.heard.events.last() {
+            if let Some(ProtocolEvent::Close(_)) = self.heard.events.last() {
                 self.ignore(wire, mode);
                 break;
             }
@@ -212,25 +212,25 @@ impl Listener {
         Ok(())
     }
 
-    fn read_directly(&mut self, read: &mut &[u8], mode: Mode) -> Result<(), Fault> {
-        let Some(mut room) = self.inbound.direct(mode) else { return Ok(()) };
+    fn read_directly(&mut self, read: &mut &[u8], mode: Mode) -> Result<(), Failure> {
+        let Some(mut room) = self.inbound.read_target(mode) else { return Ok(()) };
         assert!(room.has_remaining_mut(), "room for nothing");
         let (direct, rest) = read.split_at(read.len().min(room.remaining_mut()));
         room.put_slice(direct);
         *read = rest;
-        self.waiting = self.inbound.filled(direct.len())?;
+        self.waiting = self.inbound.commit_read(direct.len())?;
         self.listen(mode)
     }
 
     /// Handles what is there, until more is needed.
-    fn listen(&mut self, mode: Mode) -> Result<(), Fault> {
+    fn listen(&mut self, mode: Mode) -> Result<(), Failure> {
         loop {
             let received = self.inbound.receive(&mut self.waiting, mode)?;
             drop(self.waiting.drain(..received.consumed));
             match received.event {
-                Some(Event::Message(end)) => self.finish(&end),
-                Some(Event::Close(frame)) => {
-                    self.heard.events.push(Event::Close(frame));
+                Some(ProtocolEvent::Message(end)) => self.finish(&end),
+                Some(ProtocolEvent::Close(frame)) => {
+                    self.heard.events.push(ProtocolEvent::Close(frame));
                     return Ok(());
                 }
                 Some(event) => self.heard.events.push(event),
@@ -266,7 +266,7 @@ impl Listener {
         self.check_size();
         let payload = mem::take(&mut self.heard.unfinished);
         self.heard.text = 0;
-        self.heard.events.push(Event::Message(match end.kind() {
+        self.heard.events.push(ProtocolEvent::Message(match end.kind() {
             MessageType::Text => Message::text_from_bytes(payload).expect("text is UTF-8"),
             MessageType::Binary => Message::binary(payload),
         }));

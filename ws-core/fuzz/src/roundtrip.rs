@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use ws_core::proto::{CloseFrame, Event, Outbound, Queue, Role, Then};
+use ws_core::proto::{CloseFrame, ProtocolEvent, Outbound, Queue, Role, PieceKind};
 use ws_core::{Compression, Config, Limits, Message, MessageType, StatusCode};
 
 use crate::Input;
@@ -103,7 +103,7 @@ impl Speaker {
             }
             _ => {
                 self.said.hurried |= self.said.close.is_some();
-                self.outbound.hurry_close();
+                self.outbound.prioritize_close();
             }
         }
     }
@@ -130,10 +130,10 @@ impl Speaker {
     /// it is one that need not be queued.
     fn message_past_the_queue(&mut self, message: &Message, taken: usize) -> bool {
         let mut room = [0; 8 * 1024];
-        let Some(frame) = self.outbound.lone(message, &mut room) else { return false };
+        let Some(frame) = self.outbound.encode_direct(message, &mut room) else { return false };
         let taken = taken.min(frame.len());
         self.wire.extend_from_slice(&frame[..taken]);
-        self.outbound.took(frame, taken);
+        self.outbound.direct_written(frame, taken);
         true
     }
 
@@ -145,20 +145,20 @@ impl Speaker {
             self.said.stream = Some(Stream { kind, payload, pushed: 0, flushed: 0 });
         }
         let Some(mut stream) = self.said.stream.take() else { return };
-        let then = input.pick(&[Then::More, Then::Flush, Then::End]);
-        let size = if then == Then::End { usize::MAX } else { input.size() };
+        let then = input.pick(&[PieceKind::More, PieceKind::Flush, PieceKind::End]);
+        let size = if then == PieceKind::End { usize::MAX } else { input.size() };
         let rest = &stream.payload[stream.pushed..];
         let piece = &rest[..size.min(rest.len())];
         self.outbound.piece(piece, then).expect("the compressor works");
         stream.pushed += piece.len();
         if self.said.close.is_some() {
-            self.said.stream = (then != Then::End).then_some(stream);
+            self.said.stream = (then != PieceKind::End).then_some(stream);
             return;
         }
         match then {
-            Then::More => self.said.stream = Some(stream),
-            Then::Flush => self.said.stream = Some(Stream { flushed: stream.pushed, ..stream }),
-            Then::End => self.said.messages.push(whole(stream.kind, stream.payload)),
+            PieceKind::More => self.said.stream = Some(stream),
+            PieceKind::Flush => self.said.stream = Some(Stream { flushed: stream.pushed, ..stream }),
+            PieceKind::End => self.said.messages.push(whole(stream.kind, stream.payload)),
         }
     }
 
@@ -173,7 +173,7 @@ impl Speaker {
 
     fn pong(&mut self, input: &mut Input<'_>) {
         let payload = control(input);
-        self.said.crowded |= self.outbound.queue().len() > MAX_WAITING_PONGS;
+        self.said.crowded |= self.outbound.buffered() > MAX_WAITING_PONGS;
         let sent = self.outbound.pong(payload.clone());
         assert_eq!(sent.is_ok(), payload.len() <= 125);
         if sent.is_ok() && self.said.close.is_none() {
@@ -204,7 +204,7 @@ impl Speaker {
 
     /// The transport takes the rest.
     fn finish(mut self) -> (Vec<u8>, Said) {
-        while !self.outbound.queue().is_empty() {
+        while !self.outbound.is_empty() {
             self.write(10_000);
         }
         assert!(self.outbound.take_queue().is_empty());
@@ -221,14 +221,14 @@ impl Said {
         let (mut latest, mut close) = (None, None);
         for event in &heard.events {
             match event {
-                Event::Message(message) => assert_eq!(messages.next(), Some(message)),
-                Event::Ping(payload) => assert_eq!(pings.next(), Some(payload)),
-                Event::Pong(payload) if self.crowded => {
+                ProtocolEvent::Message(message) => assert_eq!(messages.next(), Some(message)),
+                ProtocolEvent::Ping(payload) => assert_eq!(pings.next(), Some(payload)),
+                ProtocolEvent::Pong(payload) if self.crowded => {
                     latest = Some(payload);
                     assert!(pongs.any(|said| said == payload), "a pong that nobody said");
                 }
-                Event::Pong(payload) => assert_eq!(pongs.next(), Some(payload)),
-                Event::Close(frame) => close = Some(frame.clone()),
+                ProtocolEvent::Pong(payload) => assert_eq!(pongs.next(), Some(payload)),
+                ProtocolEvent::Close(frame) => close = Some(frame.clone()),
             }
         }
         assert_eq!(close, self.close);

@@ -12,8 +12,8 @@ use super::text_of;
 use crate::frame::{Frame, OpCode};
 use crate::proto::CloseFrame;
 use crate::{
-    CloseError, Error, InvalidStatusCode, Message, MessageType, ProtocolError, StatusCode,
-    Unsendable,
+    CloseError, Error, InvalidStatusCode, Message, MessageType, ProtocolError, SendError,
+    StatusCode,
 };
 
 /// One of tungstenite's messages that is no message of ours: a control frame, or a raw one.
@@ -75,11 +75,11 @@ impl TryFrom<TheirClose> for CloseError {
 }
 
 /// A close frame to send, of what tungstenite would send.
-pub(super) fn close_frame(close: Option<TheirClose>) -> Result<CloseFrame, Unsendable> {
+pub(super) fn close_frame(close: Option<TheirClose>) -> Result<CloseFrame, SendError> {
     let Some(close) = close else { return CloseFrame::new(StatusCode::NO_STATUS_RECEIVED, "") };
     let number = u16::from(close.code);
     let code =
-        StatusCode::from_u16(number).ok_or(Unsendable::Frame(ProtocolError::CloseCode(number)))?;
+        StatusCode::from_u16(number).ok_or(SendError::Frame(ProtocolError::CloseCode(number)))?;
     CloseFrame::new(code, &close.reason)
 }
 
@@ -138,10 +138,10 @@ impl From<Error> for tungstenite::Error {
                 None if is_about_text(rule) => Self::Utf8(rule.to_string()),
                 None => Self::Io(Error::Protocol(rule).into()),
             },
-            Error::Unsendable(Unsendable::Control(_)) => TheirRule::ControlFrameTooBig.into(),
-            Error::Unsendable(Unsendable::NotUtf8) => Self::Utf8(error.to_string()),
+            Error::SendError(SendError::Control(_)) => TheirRule::ControlFrameTooBig.into(),
+            Error::SendError(SendError::NotUtf8) => Self::Utf8(error.to_string()),
             Error::Io(error) => Self::Io(io::Error::new(error.kind(), error)),
-            error @ (Error::Unsendable(_)
+            error @ (Error::SendError(_)
             | Error::Codec(_)
             | Error::TooFast { .. }
             | Error::Timeout(_)) => Self::Io(error.into()),

@@ -21,14 +21,14 @@ use tungstenite::protocol::CloseFrame;
 
 pub use self::convert::NotAMessage;
 use self::convert::{close_frame, frame_of};
-use crate::conn::Messages;
+use crate::conn::MessageStream;
 use crate::frame::Frame;
 use crate::{Conn, Error};
 
 /// A connection that speaks tungstenite's words: a `Stream` and a `Sink` of
 /// `tungstenite::Message`. Made by [`Conn::into_tungstenite`].
 pub struct Tungstenite {
-    messages: Messages,
+    messages: MessageStream,
     /// Pings and pongs, in the order in which they came.
     control: Arc<Control>,
     /// What is to be sent next.
@@ -130,7 +130,7 @@ impl Tungstenite {
 
     /// The last item: the peer's close frame, or what went wrong instead.
     fn last(&self, error: Error) -> Option<Result<Theirs, tungstenite::Error>> {
-        match self.conn().ending().and_then(|ending| ending.received) {
+        match self.conn().close_info().and_then(|ending| ending.received) {
             Some(close) => Some(Ok(Theirs::Close(close.into()))),
             None => match error.into() {
                 tungstenite::Error::ConnectionClosed => None,
@@ -192,7 +192,7 @@ impl Sink<Theirs> for Tungstenite {
         ready!(self.poll_sent(cx))?;
         match ready!(Pin::new(&mut self.messages).poll_flush(cx)) {
             // It has ended as one would want it.
-            Err(Error::Closed(_)) if self.conn().ending().is_some_and(|end| end.is_clean()) => {
+            Err(Error::Closed(_)) if self.conn().close_info().is_some_and(|end| end.is_clean()) => {
                 Poll::Ready(Ok(()))
             }
             flushed => Poll::Ready(flushed.map_err(Into::into)),
@@ -200,7 +200,7 @@ impl Sink<Theirs> for Tungstenite {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if self.conn().ending().is_none() {
+        if self.conn().close_info().is_none() {
             ready!(self.poll_sent(cx))?;
             let empty = close_frame(None).map_err(Error::from)?;
             match self.conn().begin_half_close(empty) {

@@ -8,20 +8,20 @@ use crate::{Message, MessageType};
 
 /// JSON (RFC 8259): written as text, read from text and from binary messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Json;
+pub struct JsonCodec;
 
-impl Codec for Json {
+impl Codec for JsonCodec {
     type Error = serde_json::Error;
     const WRITES: MessageType = MessageType::Text;
 }
 
-impl<T: Serialize + ?Sized> Encode<T> for Json {
+impl<T: Serialize + ?Sized> Encode<T> for JsonCodec {
     fn encode(value: &T) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(value)
     }
 }
 
-impl<T: DeserializeOwned> Decode<T> for Json {
+impl<T: DeserializeOwned> Decode<T> for JsonCodec {
     fn decode(payload: &[u8]) -> Result<T, serde_json::Error> {
         serde_json::from_slice(payload)
     }
@@ -53,7 +53,7 @@ impl Message {
         serde_json::from_slice(self.as_bytes())
     }
 
-    /// A text message that holds a value as JSON: for [`Prepared`](crate::Prepared), for
+    /// A text message that holds a value as JSON: for [`PreparedMessage`](crate::Prepared), for
     /// `Conn::try_write`.
     ///
     /// # Errors

@@ -9,9 +9,9 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 #[cfg(feature = "json")]
-pub use self::json::Json;
+pub use self::json::JsonCodec;
 #[cfg(feature = "proto")]
-pub use self::proto::Proto;
+pub use self::proto::ProtobufCodec;
 use crate::{CodecError, Message, MessageType};
 
 /// A format in which messages hold values. What it can write and read is said by
@@ -108,7 +108,7 @@ impl Message {
     }
 
     /// A message that holds a value, in a format of your own: for
-    /// [`Prepared`](crate::Prepared), for `Conn::try_write`.
+    /// [`PreparedMessage`](crate::Prepared), for `Conn::try_write`.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Message {
         T: ?Sized,
     {
         let payload = C::encode(value).map_err(|error| CodecError::Encode(Arc::new(error)))?;
-        let message = Self::checked(C::WRITES, payload.into());
+        let message = Self::try_new(C::WRITES, payload.into());
         message.map_err(|error| CodecError::Encode(Arc::new(error)))
     }
 }

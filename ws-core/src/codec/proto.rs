@@ -5,9 +5,9 @@ use crate::{Message, MessageType};
 
 /// Protocol buffers, by `prost`: in binary messages alone.
 #[derive(Clone, Copy, Debug)]
-pub struct Proto;
+pub struct ProtobufCodec;
 
-impl Codec for Proto {
+impl Codec for ProtobufCodec {
     type Error = prost::DecodeError;
     const WRITES: MessageType = MessageType::Binary;
 
@@ -16,13 +16,13 @@ impl Codec for Proto {
     }
 }
 
-impl<T: prost::Message> Encode<T> for Proto {
+impl<T: prost::Message> Encode<T> for ProtobufCodec {
     fn encode(value: &T) -> Result<Vec<u8>, prost::DecodeError> {
         Ok(value.encode_to_vec())
     }
 }
 
-impl<T: prost::Message + Default> Decode<T> for Proto {
+impl<T: prost::Message + Default> Decode<T> for ProtobufCodec {
     fn decode(payload: &[u8]) -> Result<T, prost::DecodeError> {
         T::decode(payload)
     }

@@ -41,7 +41,7 @@ impl Keepalive {
 
     /// How long to wait for a sign of life after a ping; any byte is one. Default: as
     /// long as the interval.
-    pub const fn answer_within(mut self, patience: Duration) -> Self {
+    pub const fn pong_timeout(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }

@@ -89,12 +89,12 @@ impl Config {
     }
 
     /// What was said about the peer, for those who change a part of it.
-    pub const fn wanted_limits(&self) -> Limits {
+    pub const fn limits_setting(&self) -> Limits {
         self.limits
     }
 
     /// What was said about compression, for those who make an offer of it.
-    pub const fn wanted_compression(&self) -> Compression {
+    pub const fn compression_setting(&self) -> Compression {
         self.compression
     }
 
@@ -107,7 +107,7 @@ impl Config {
 
     /// As [`keepalive`](Self::keepalive), unless something was said about it before: for
     /// those who have another default.
-    pub const fn keepalive_unless_set(mut self, keepalive: Keepalive) -> Self {
+    pub const fn default_keepalive(mut self, keepalive: Keepalive) -> Self {
         if matches!(self.keepalive, KeepaliveChoice::Unset) {
             self.keepalive = KeepaliveChoice::On(keepalive);
         }
@@ -219,7 +219,7 @@ impl Config {
 
     /// The same, with what a server has by default.
     pub(crate) const fn for_server(self) -> Self {
-        self.keepalive_unless_set(Keepalive::every(Duration::from_secs(30)))
+        self.default_keepalive(Keepalive::every(Duration::from_secs(30)))
     }
 }
 

@@ -28,7 +28,7 @@ const TOO_MUCH: usize = 32 * 1024;
 /// let pool = BufferPool::new(4 * 1024 * 1024);
 /// let config = Config::new().buffer_pool(&pool);
 /// # let _ = config;
-/// assert_eq!(pool.held(), 0);
+/// assert_eq!(pool.cached(), 0);
 /// ```
 #[derive(Clone)]
 pub struct BufferPool(Arc<Inner>);
@@ -54,7 +54,7 @@ impl BufferPool {
     }
 
     /// How many bytes it keeps just now, in buffers that nobody uses.
-    pub fn held(&self) -> usize {
+    pub fn cached(&self) -> usize {
         self.with(|kept| kept.bytes)
     }
 
@@ -111,7 +111,7 @@ impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BufferPool")
             .field("most", &self.0.most)
-            .field("held", &self.held())
+            .field("cached", &self.cached())
             .field("misses", &self.misses())
             .finish()
     }
@@ -127,11 +127,11 @@ mod tests {
         let given = [1000, 2000, 500, 0, TOO_MUCH + 1].map(Vec::<u8>::with_capacity);
         for (buffer, held) in given.into_iter().zip([1000, 3000, 3000, 3000, 3000]) {
             pool.give(buffer);
-            assert_eq!(pool.held(), held);
+            assert_eq!(pool.cached(), held);
         }
         for (capacity, held, misses) in [(2000, 1000, 0), (1000, 0, 0), (0, 0, 1), (0, 0, 2)] {
             assert_eq!(pool.take().capacity(), capacity);
-            assert_eq!((pool.held(), pool.misses()), (held, misses));
+            assert_eq!((pool.cached(), pool.misses()), (held, misses));
         }
     }
 

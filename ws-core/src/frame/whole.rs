@@ -109,13 +109,13 @@ impl Frame {
     }
 
     /// With a header that claims this length, whatever the payload has.
-    pub const fn claiming(mut self, len: u64) -> Self {
+    pub const fn declared_len(mut self, len: u64) -> Self {
         self.header.len = len;
         self
     }
 
     /// With the length written in more bytes than it needs.
-    pub const fn long_winded(mut self) -> Self {
+    pub const fn non_minimal_len(mut self) -> Self {
         self.header.minimal = false;
         self
     }
@@ -234,8 +234,8 @@ mod tests {
             (plain.clone().rsv1(true), b"\xc2\x01x"),
             (plain.clone().rsv2(true), b"\xa2\x01x"),
             (plain.clone().rsv3(true), b"\x92\x01x"),
-            (plain.clone().long_winded(), b"\x82\x7e\x00\x01x"),
-            (plain.clone().claiming(4), b"\x82\x04x"),
+            (plain.clone().non_minimal_len(), b"\x82\x7e\x00\x01x"),
+            (plain.clone().declared_len(4), b"\x82\x04x"),
             (plain.clone().masked_with([1, 2, 3, 4]), b"\x82\x81\x01\x02\x03\x04y"),
             (plain.masked_with([1; 4]).unmasked(), b"\x82\x01x"),
             (Frame::new(OpCode::from_u8(0xb), ""), b"\x8b\x00"),

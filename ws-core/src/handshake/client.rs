@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{Response, StatusCode, Version};
 
-use super::{Agreed, InvalidSubprotocol, compression, headers, key, subprotocol};
+use super::{InvalidSubprotocol, Negotiated, compression, headers, key, subprotocol};
 use crate::Compression;
 
 /// What a client asks for, with a key of its own: one offer is for one request.
@@ -66,7 +66,7 @@ impl Offer {
     ///
     /// Says what is wrong with the response. There is no connection then, and the
     /// transport has to be closed, unless it is the status that was another.
-    pub fn verify<B>(&self, response: &Response<B>) -> Result<Agreed, HandshakeError> {
+    pub fn verify<B>(&self, response: &Response<B>) -> Result<Negotiated, HandshakeError> {
         let answer = response.headers();
         match (response.version(), response.status()) {
             (Version::HTTP_2, StatusCode::OK) => {}
@@ -75,7 +75,7 @@ impl Offer {
             (_, status) => return Err(HandshakeError::Status(status)),
         }
         let compression = compression::verify(answer, self.compression)?;
-        Ok(Agreed { subprotocol: self.verify_subprotocol(answer)?, compression })
+        Ok(Negotiated { subprotocol: self.verify_subprotocol(answer)?, compression })
     }
 
     fn verify_upgrade(&self, answer: &HeaderMap) -> Result<(), HandshakeError> {

@@ -4,7 +4,7 @@
 //! [headers](Offer::headers) ask for an upgrade. A server has [`AcceptOptions`],
 //! which [answer](AcceptOptions::answer) the request: [`Accepted`], or a
 //! [`Rejection`] that knows its HTTP status. The client
-//! [verifies](Offer::verify) the answer. Both then hold the same [`Agreed`], which
+//! [verifies](Offer::verify) the answer. Both then hold the same [`Negotiated`], which
 //! is all that a connection needs to know about its handshake.
 //!
 //! ```
@@ -50,7 +50,7 @@ mod server;
 mod subprotocol;
 
 pub use client::{HandshakeError, Offer};
-pub use opening::{Opening, is_upgrade};
+pub use opening::{HandshakeRequest, is_upgrade};
 pub use origin::Origin;
 pub use rejection::Rejection;
 pub use server::{AcceptOptions, Accepted};
@@ -60,7 +60,7 @@ use crate::deflate::Params;
 
 /// What the opening handshake agreed on, which is what a connection starts with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Agreed {
+pub struct Negotiated {
     /// The subprotocol, if one was agreed on.
     pub subprotocol: Option<String>,
     /// The parameters of `permessage-deflate`, if it was agreed on.

@@ -13,7 +13,7 @@ use super::{Rejection, headers, key, subprotocol};
 /// [`:protocol`](Self::protocol), which HTTP libraries keep in places of their own.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct Opening<'a> {
+pub struct HandshakeRequest<'a> {
     method: &'a Method,
     uri: &'a Uri,
     version: Version,
@@ -22,7 +22,7 @@ pub struct Opening<'a> {
     protocol: Option<&'a str>,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> HandshakeRequest<'a> {
     /// What the pseudo-header `:protocol` says ([RFC 8441 §4]). Default: it is not there.
     ///
     /// [RFC 8441 §4]: https://www.rfc-editor.org/rfc/rfc8441#section-4
@@ -130,7 +130,7 @@ impl<'a> Opening<'a> {
     }
 }
 
-impl<'a, B> From<&'a Request<B>> for Opening<'a> {
+impl<'a, B> From<&'a Request<B>> for HandshakeRequest<'a> {
     fn from(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),
@@ -143,7 +143,7 @@ impl<'a, B> From<&'a Request<B>> for Opening<'a> {
     }
 }
 
-impl<'a> From<&'a Parts> for Opening<'a> {
+impl<'a> From<&'a Parts> for HandshakeRequest<'a> {
     fn from(parts: &'a Parts) -> Self {
         Self {
             method: &parts.method,
@@ -160,6 +160,6 @@ impl<'a> From<&'a Parts> for Opening<'a> {
 /// CONNECT over HTTP/2?
 ///
 /// It may still be refused: this only tells it from other requests.
-pub fn is_upgrade<'a>(request: impl Into<Opening<'a>>) -> bool {
+pub fn is_upgrade<'a>(request: impl Into<HandshakeRequest<'a>>) -> bool {
     request.into().asks().is_ok()
 }

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::header::{HOST, HeaderMap, ORIGIN};
 use http::uri::Authority;
 
-use super::{Opening, Rejection, headers};
+use super::{HandshakeRequest, Rejection, headers};
 
 /// Which web pages may connect ([RFC 6455 §10.2]). Default: those of the same host.
 ///
@@ -71,7 +71,7 @@ impl Origin {
     }
 
     /// May the page that made this request connect?
-    pub(super) fn judge(&self, request: &Opening<'_>) -> Result<(), Rejection> {
+    pub(super) fn judge(&self, request: &HandshakeRequest<'_>) -> Result<(), Rejection> {
         let mut origins = request.headers().get_all(ORIGIN).into_iter();
         let allowed = match (origins.next(), &self.rule) {
             (None, _) if self.allow_missing => true,
@@ -132,7 +132,7 @@ impl Site {
 
     /// Is this where the request went? If it does not say the port, it must be the
     /// default of the page's scheme: nobody knows that of the request.
-    fn is_target_of(&self, request: &Opening<'_>) -> bool {
+    fn is_target_of(&self, request: &HandshakeRequest<'_>) -> bool {
         let Some(default) = default_port(&self.scheme) else { return false };
         let authority = request.uri().authority().map(Authority::as_str);
         let host = || request.headers().get(HOST)?.to_str().ok();
@@ -204,7 +204,7 @@ mod tests {
 
     fn judge(policy: &Origin, host: &str, origin: &str) -> Result<(), Rejection> {
         let request = Request::get("/chat").header(HOST, host).header(ORIGIN, origin);
-        policy.judge(&Opening::from(&request.body(()).unwrap()))
+        policy.judge(&HandshakeRequest::from(&request.body(()).unwrap()))
     }
 
     #[test]
@@ -310,9 +310,9 @@ mod tests {
     fn a_missing_origin_is_allowed_unless_refused() {
         let missing = Request::get("/chat").header(HOST, "example.com").body(()).unwrap();
         for policy in [Origin::default(), Origin::any(), Origin::check(|_, _| false)] {
-            assert_eq!(policy.judge(&Opening::from(&missing)), Ok(()));
+            assert_eq!(policy.judge(&HandshakeRequest::from(&missing)), Ok(()));
             assert_eq!(
-                policy.refuse_missing().judge(&Opening::from(&missing)),
+                policy.refuse_missing().judge(&HandshakeRequest::from(&missing)),
                 Err(Rejection::OriginMissing)
             );
         }
@@ -324,9 +324,12 @@ mod tests {
         let repeated = Request::get("/chat").header(ORIGIN, here).header(ORIGIN, here);
         let repeated = repeated.header(HOST, "example.com").body(()).unwrap();
         for policy in [Origin::default(), Origin::check(|_, _| true)] {
-            assert_eq!(policy.judge(&Opening::from(&repeated)), Err(Rejection::OriginRepeated));
+            assert_eq!(
+                policy.judge(&HandshakeRequest::from(&repeated)),
+                Err(Rejection::OriginRepeated)
+            );
         }
-        assert_eq!(Origin::any().judge(&Opening::from(&repeated)), Ok(()));
+        assert_eq!(Origin::any().judge(&HandshakeRequest::from(&repeated)), Ok(()));
     }
 
     #[test]
@@ -344,6 +347,6 @@ mod tests {
     fn an_absolute_target_says_the_host() {
         let request = Request::get("http://example.com/chat").header(HOST, "other.example");
         let request = request.header(ORIGIN, "http://example.com").body(()).unwrap();
-        assert_eq!(Origin::default().judge(&Opening::from(&request)), Ok(()));
+        assert_eq!(Origin::default().judge(&HandshakeRequest::from(&request)), Ok(()));
     }
 }

@@ -12,7 +12,9 @@ use http::header::{
 use http::{Response, StatusCode};
 
 use super::subprotocol::{Choice, Selector};
-use super::{Agreed, Opening, Origin, Rejection, SubprotocolOrder, compression, headers, key};
+use super::{
+    HandshakeRequest, Negotiated, Origin, Rejection, SubprotocolOrder, compression, headers, key,
+};
 use crate::{Compression, Config};
 
 /// What a server accepts. They chain by value, and serve any number of requests.
@@ -131,7 +133,10 @@ impl AcceptOptions {
     ///
     /// It is asked once about each request that wants a WebSocket, before anything else is
     /// checked.
-    pub fn filter(mut self, filter: impl Fn(&Opening<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn filter(
+        mut self,
+        filter: impl Fn(&HandshakeRequest<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.filter = Some(Filter(Arc::new(filter)));
         self
     }
@@ -191,7 +196,10 @@ impl AcceptOptions {
     /// body, origin, subprotocol, in this order. An offer of compression is never
     /// one: a bad offer is declined. A panic in a function of the application, such as
     /// the filter, is [`Rejection::Internal`].
-    pub fn answer<'a>(&self, request: impl Into<Opening<'a>>) -> Result<Accepted, Rejection> {
+    pub fn answer<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+    ) -> Result<Accepted, Rejection> {
         let request = request.into();
         catch(|| self.judge(&request))
     }
@@ -203,13 +211,13 @@ impl AcceptOptions {
     ///
     /// Those of `answer` that do not depend on other options than the
     /// [`filter`](Self::filter).
-    pub fn check<'a>(&self, request: impl Into<Opening<'a>>) -> Result<(), Rejection> {
+    pub fn check<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> Result<(), Rejection> {
         let request = request.into();
         catch(|| self.begin(&request).map(drop))
     }
 
     /// Is it ours, and well-formed? Gives the key, if it needs one.
-    fn begin<'a>(&self, request: &Opening<'a>) -> Result<Option<&'a [u8]>, Rejection> {
+    fn begin<'a>(&self, request: &HandshakeRequest<'a>) -> Result<Option<&'a [u8]>, Rejection> {
         request.asks()?;
         if self.filter.as_ref().is_some_and(|Filter(takes)| !takes(request)) {
             return Err(Rejection::Filtered);
@@ -217,7 +225,7 @@ impl AcceptOptions {
         request.check()
     }
 
-    fn judge(&self, request: &Opening<'_>) -> Result<Accepted, Rejection> {
+    fn judge(&self, request: &HandshakeRequest<'_>) -> Result<Accepted, Rejection> {
         let key = self.begin(request)?;
         self.origin.judge(request)?;
         let subprotocol = self.subprotocols.choose(request.headers())?;
@@ -240,7 +248,7 @@ impl AcceptOptions {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         let compression = compression.map(|(_, params)| params);
-        Ok(Accepted { response, agreed: Agreed { subprotocol, compression } })
+        Ok(Accepted { response, agreed: Negotiated { subprotocol, compression } })
     }
 }
 
@@ -257,7 +265,7 @@ pub struct Accepted {
     /// What to send to the client; the WebSocket begins behind it.
     pub response: Response<()>,
     /// What the connection starts with.
-    pub agreed: Agreed,
+    pub agreed: Negotiated,
 }
 
 /// Asks functions of the application too, which may panic.
@@ -265,7 +273,7 @@ fn catch<T>(judge: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection
     panic::catch_unwind(AssertUnwindSafe(judge)).unwrap_or(Err(Rejection::Internal))
 }
 
-type Takes = dyn Fn(&Opening<'_>) -> bool + Send + Sync;
+type Takes = dyn Fn(&HandshakeRequest<'_>) -> bool + Send + Sync;
 
 /// A function that says which requests are ours.
 #[derive(Clone)]

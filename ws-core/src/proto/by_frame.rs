@@ -19,7 +19,7 @@ pub(super) enum Taken {
 impl Inbound {
     /// Whether messages that begin from now on are taken frame by frame: by
     /// [`take_frame`](Self::take_frame), whenever [`has_frame`](Self::has_frame).
-    pub fn set_by_frame(&mut self, on: bool) {
+    pub fn set_frame_mode(&mut self, on: bool) {
         self.taken = match self.taken {
             Taken::Whole | Taken::ByFrame if on => Taken::ByFrame,
             Taken::Whole | Taken::ByFrame => Taken::Whole,
@@ -28,7 +28,7 @@ impl Inbound {
     }
 
     /// Are messages that begin now taken frame by frame?
-    pub fn by_frame(&self) -> bool {
+    pub fn is_frame_mode(&self) -> bool {
         self.taken == Taken::ByFrame
     }
 
@@ -46,7 +46,7 @@ impl Inbound {
     }
 
     /// Is a message arriving that is taken frame by frame?
-    pub fn is_by_frame(&self) -> bool {
+    pub fn is_message_in_frames(&self) -> bool {
         self.message.as_ref().is_some_and(|message| message.header.is_some())
     }
 

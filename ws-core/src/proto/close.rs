@@ -1,7 +1,7 @@
 //! What is inside a close frame?
 
 use crate::frame::MAX_CONTROL_PAYLOAD;
-use crate::{CloseError, ProtocolError, StatusCode, Unsendable};
+use crate::{CloseError, ProtocolError, SendError, StatusCode};
 
 /// The payload of a close frame (RFC 6455 §5.5.1): nothing, or a code and a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +19,13 @@ impl CloseFrame {
     /// # Errors
     ///
     /// When the code must not be sent, or the reason is longer than 123 bytes.
-    pub fn new(code: StatusCode, reason: &str) -> Result<Self, Unsendable> {
+    pub fn new(code: StatusCode, reason: &str) -> Result<Self, SendError> {
         let empty = code == StatusCode::NO_STATUS_RECEIVED && reason.is_empty();
         if !code.is_sendable() && !empty {
-            return Err(Unsendable::Code(code));
+            return Err(SendError::Code(code));
         }
         if reason.len() > MAX_REASON {
-            return Err(Unsendable::Reason(reason.len()));
+            return Err(SendError::Reason(reason.len()));
         }
         Ok(Self(CloseError::new(code, reason)))
     }
@@ -90,7 +90,7 @@ impl CloseFrame {
 /// # Errors
 ///
 /// When the code must not be sent, or the reason is longer than 123 bytes (RFC 6455 §5.5.1).
-pub fn format_close_message(code: StatusCode, reason: &str) -> Result<Vec<u8>, Unsendable> {
+pub fn format_close_message(code: StatusCode, reason: &str) -> Result<Vec<u8>, SendError> {
     CloseFrame::new(code, reason).map(|frame| frame.encode())
 }
 
@@ -110,16 +110,13 @@ mod tests {
     #[test]
     fn what_may_not_be_sent_cannot_be_made() {
         let long = "x".repeat(124);
-        assert_eq!(
-            CloseFrame::new(StatusCode::NORMAL_CLOSURE, &long),
-            Err(Unsendable::Reason(124))
-        );
+        assert_eq!(CloseFrame::new(StatusCode::NORMAL_CLOSURE, &long), Err(SendError::Reason(124)));
         assert!(CloseFrame::new(StatusCode::NORMAL_CLOSURE, &long[..123]).is_ok());
         for code in [StatusCode::ABNORMAL_CLOSURE, StatusCode::TLS_HANDSHAKE] {
-            assert_eq!(CloseFrame::new(code, ""), Err(Unsendable::Code(code)));
+            assert_eq!(CloseFrame::new(code, ""), Err(SendError::Code(code)));
         }
         let empty = StatusCode::NO_STATUS_RECEIVED;
-        assert_eq!(CloseFrame::new(empty, "why"), Err(Unsendable::Code(empty)));
+        assert_eq!(CloseFrame::new(empty, "why"), Err(SendError::Code(empty)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::Role;
 use crate::config::CompressionMode;
 use crate::deflate::{Deflater, Params};
 use crate::message::Squeeze;
-use crate::{Config, Message, Prepared};
+use crate::{Config, Message, PreparedMessage};
 
 #[derive(Debug)]
 pub(super) struct Compressor {
@@ -47,7 +47,7 @@ impl Compressor {
 
     /// As [`compress`](Self::compress), with the result of whoever did it before in
     /// the same way.
-    pub(super) fn compress_once(&mut self, prepared: &Prepared) -> Option<Bytes> {
+    pub(super) fn compress_once(&mut self, prepared: &PreparedMessage) -> Option<Bytes> {
         let message = prepared.message();
         let level = self.level(message)?;
         let deflater = &mut self.deflater;

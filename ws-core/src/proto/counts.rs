@@ -16,8 +16,8 @@ impl Inbound {
 
 impl Outbound {
     /// How many bytes are left of a frame that the transport has begun to take.
-    pub fn begun(&mut self) -> usize {
-        self.queue.begun()
+    pub fn partial_frame_len(&mut self) -> usize {
+        self.queue.partial_frame_len()
     }
 
     /// How many bytes the transport has taken.

@@ -3,7 +3,7 @@
 use super::Outbound;
 use super::judge::{Situation, judge};
 use super::open_stream::OpenStream;
-use crate::Unsendable;
+use crate::SendError;
 use crate::frame::{Frame, OpCode};
 use crate::utf8::Utf8;
 
@@ -16,7 +16,7 @@ impl Outbound {
     ///
     /// When the peer would have to refuse it. Compressed frames are not looked into, and may
     /// not be sent where the window is kept, since the compressor knows nothing of them.
-    pub fn frame(&mut self, frame: &Frame) -> Result<(), Unsendable> {
+    pub fn frame(&mut self, frame: &Frame) -> Result<(), SendError> {
         self.check(frame)?;
         let frame = frame.clone().masked_by_role(self.mask());
         let (header, payload) = (frame.header(), frame.payload());
@@ -43,11 +43,11 @@ impl Outbound {
     /// # Errors
     ///
     /// When it may not.
-    pub fn check(&self, frame: &Frame) -> Result<(), Unsendable> {
+    pub fn check(&self, frame: &Frame) -> Result<(), SendError> {
         let frame = frame.clone().masked_by_role(self.mask());
-        judge(frame.header(), self.as_peer_sees_it()).map_err(Unsendable::Frame)?;
+        judge(frame.header(), self.as_peer_sees_it()).map_err(SendError::Frame)?;
         if frame.header().len != frame.payload().len() as u64 {
-            return Err(Unsendable::Length(frame.header().len));
+            return Err(SendError::Length(frame.header().len));
         }
         Ok(())
     }
@@ -60,7 +60,7 @@ impl Outbound {
     }
 
     /// Is a message open that is sent in crafted frames?
-    pub fn is_crafting(&self) -> bool {
+    pub fn is_sending_raw_frames(&self) -> bool {
         self.stream == Some(OpenStream::Crafted)
     }
 
@@ -78,16 +78,16 @@ impl Outbound {
 
     /// The text of the message that this frame is of, with the frame; `None` if it is not
     /// text, or compressed.
-    fn crafted_text(&self, frame: &Frame) -> Result<Option<Utf8>, Unsendable> {
+    fn crafted_text(&self, frame: &Frame) -> Result<Option<Utf8>, SendError> {
         let text = match frame.opcode() {
             OpCode::TEXT => (!frame.header().rsv1).then(Utf8::new),
             OpCode::CONTINUATION => self.rare.as_ref().and_then(|rare| rare.text),
             _ => None,
         };
         let Some(mut text) = text else { return Ok(None) };
-        text.push(frame.payload()).map_err(|_| Unsendable::NotUtf8)?;
+        text.push(frame.payload()).map_err(|_| SendError::NotUtf8)?;
         if frame.is_fin() {
-            text.finish().map_err(|_| Unsendable::NotUtf8)?;
+            text.finish().map_err(|_| SendError::NotUtf8)?;
         }
         Ok(Some(text))
     }
@@ -107,20 +107,20 @@ mod tests {
 
     /// Sends frames, and looks at what becomes of the last.
     #[track_caller]
-    fn check(role: Role, frames: &[Frame], outcome: Result<(), Unsendable>) {
+    fn check(role: Role, frames: &[Frame], outcome: Result<(), SendError>) {
         let mut outbound = outbound(role, None);
         let (last, before) = frames.split_last().unwrap();
         for frame in before {
             outbound.frame(frame).unwrap();
         }
-        let len = outbound.queue().len();
+        let len = outbound.buffered();
         assert_eq!(outbound.frame(last), outcome);
-        assert_eq!(outbound.queue().len() == len, outcome.is_err(), "none of it is queued");
+        assert_eq!(outbound.buffered() == len, outcome.is_err(), "none of it is queued");
     }
 
     #[test]
     fn frames_are_judged_as_the_peer_would() {
-        let refused = |error| Err(Unsendable::Frame(error));
+        let refused = |error| Err(SendError::Frame(error));
         let more = || Frame::new(OpCode::CONTINUATION, "x");
         let rows = [
             (vec![Frame::text("x")], Ok(())),
@@ -137,9 +137,9 @@ mod tests {
             (vec![Frame::text("x").rsv2(true)], refused(ProtocolError::ReservedBits)),
             (vec![Frame::ping("x").fin(false)], refused(ProtocolError::FragmentedControl)),
             (vec![Frame::ping(vec![0; 126])], refused(ProtocolError::ControlTooLong)),
-            (vec![Frame::text("x").long_winded()], refused(ProtocolError::LengthNotMinimal)),
+            (vec![Frame::text("x").non_minimal_len()], refused(ProtocolError::LengthNotMinimal)),
             (vec![Frame::new(OpCode::from_u8(3), "")], refused(ProtocolError::ReservedOpcode(3))),
-            (vec![Frame::text("x").claiming(2)], Err(Unsendable::Length(2))),
+            (vec![Frame::text("x").declared_len(2)], Err(SendError::Length(2))),
         ];
         for role in [Role::Client, Role::Server] {
             for (frames, outcome) in &rows {
@@ -158,10 +158,10 @@ mod tests {
         let begin = |text: &[u8]| Frame::new(OpCode::TEXT, text.to_vec()).fin(false);
         let more = |text: &[u8]| Frame::new(OpCode::CONTINUATION, text.to_vec());
         check(Role::Server, &[begin(b"\xc3"), more(b"\xa9")], Ok(()));
-        check(Role::Server, &[begin(b"\xc3"), more(b"")], Err(Unsendable::NotUtf8));
-        check(Role::Server, &[begin(b"\xc3"), more(b"x")], Err(Unsendable::NotUtf8));
+        check(Role::Server, &[begin(b"\xc3"), more(b"")], Err(SendError::NotUtf8));
+        check(Role::Server, &[begin(b"\xc3"), more(b"x")], Err(SendError::NotUtf8));
         let open = more(b"\xe4").fin(false);
-        check(Role::Server, &[begin(b"x"), open, more(b"x")], Err(Unsendable::NotUtf8));
+        check(Role::Server, &[begin(b"x"), open, more(b"x")], Err(SendError::NotUtf8));
         let binary = Frame::binary("\u{e9}").fin(false);
         check(Role::Server, &[binary, more(b"\xff")], Ok(()));
     }
@@ -172,16 +172,16 @@ mod tests {
         let mut free = outbound(Role::Server, Some(Compression::no_context_takeover()));
         assert_eq!(free.frame(&frame), Ok(()));
         let mut kept = outbound(Role::Server, Some(Compression::context_takeover()));
-        assert_eq!(kept.frame(&frame), Err(Unsendable::Frame(ProtocolError::ReservedBits)));
+        assert_eq!(kept.frame(&frame), Err(SendError::Frame(ProtocolError::ReservedBits)));
     }
 
     #[test]
     fn unchecked_frames_leave_as_they_are() {
         let mut outbound = outbound(Role::Server, None);
-        let frame = Frame::text("x").rsv3(true).claiming(9).masked_with([0; 4]);
+        let frame = Frame::text("x").rsv3(true).declared_len(9).masked_with([0; 4]);
         outbound.frame_unchecked(&frame);
         let mut slices = [std::io::IoSlice::new(&[])];
-        assert_eq!(outbound.queue().slices(&mut slices), 1);
+        assert_eq!(outbound.slices(&mut slices), 1);
         assert_eq!(*slices[0], frame.encode()[..]);
         assert!(!outbound.is_streaming());
     }

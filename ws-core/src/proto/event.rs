@@ -7,7 +7,7 @@ use crate::Message;
 
 /// What arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ProtocolEvent {
     /// A whole message, or in [`Mode::Pieces`] what is left of one.
     Message(Message),
     /// A ping, to be answered with [`Outbound::pong`](super::Outbound::pong).
@@ -26,7 +26,7 @@ pub struct Received {
     pub consumed: usize,
     /// What arrived; `None` when more bytes are needed first, or, in
     /// [`Mode::Pieces`], when the piece is as long as it may be.
-    pub event: Option<Event>,
+    pub event: Option<ProtocolEvent>,
 }
 
 /// How messages are taken.

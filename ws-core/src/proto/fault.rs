@@ -7,7 +7,7 @@ use crate::{Error, Limit, ProtocolError, Rate, StatusCode};
 
 /// What the peer did wrong, which ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Failure {
     /// It broke a rule.
     Protocol(ProtocolError),
     /// It crossed a limit.
@@ -26,7 +26,7 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl Failure {
     /// The close frame that the peer is sent: the one map from faults to the wire.
     pub fn close_frame(self) -> CloseFrame {
         let code = match self {
@@ -38,7 +38,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Protocol(error) => write!(f, "{error}"),
@@ -65,17 +65,17 @@ impl fmt::Display for Fault {
     }
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
+impl From<Failure> for Error {
+    fn from(fault: Failure) -> Self {
         match fault {
-            Fault::Protocol(error) => Self::Protocol(error),
-            Fault::TooBig { limit, setting } => Self::MessageTooBig { limit, setting },
-            Fault::TooFast { limit, setting } => Self::TooFast { limit, setting },
+            Failure::Protocol(error) => Self::Protocol(error),
+            Failure::TooBig { limit, setting } => Self::MessageTooBig { limit, setting },
+            Failure::TooFast { limit, setting } => Self::TooFast { limit, setting },
         }
     }
 }
 
-impl From<ProtocolError> for Fault {
+impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
         Self::Protocol(error)
     }

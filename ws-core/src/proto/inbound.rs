@@ -9,7 +9,7 @@ use super::judge::{Situation, judge};
 use super::payload::{
     OpenFrame, OpenMessage, SLACK, check_size, follow, follow_end, grow, inflate,
 };
-use super::{CloseFrame, Event, Fault, Front, Mode, Received, Role};
+use super::{CloseFrame, Failure, FastPath, Mode, ProtocolEvent, Received, Role};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Header, OpCode, mask};
 use crate::utf8::Utf8;
@@ -63,7 +63,7 @@ impl Inbound {
     ///
     /// When the peer did something wrong. Nothing after that is looked at.
     #[inline]
-    pub fn receive(&mut self, input: &mut [u8], mode: Mode) -> Result<Received, Fault> {
+    pub fn receive(&mut self, input: &mut [u8], mode: Mode) -> Result<Received, Failure> {
         let mut consumed = 0;
         loop {
             let rest = input.get_mut(consumed..).unwrap_or_default();
@@ -76,21 +76,24 @@ impl Inbound {
                 match reached {
                     Reached::End => continue,
                     Reached::EndOf(message) => {
-                        return Ok(Received { consumed, event: Some(Event::Message(message)) });
+                        return Ok(Received {
+                            consumed,
+                            event: Some(ProtocolEvent::Message(message)),
+                        });
                     }
                     Reached::Full if self.is_discarding() => continue,
                     Reached::Full | Reached::Dry => return Ok(Received { consumed, event: None }),
                 }
             }
             let left = rest.len();
-            match self.front(rest) {
-                Front::Message(whole) => {
-                    consumed += left - whole.behind.len();
-                    let event = Event::Message(whole.message());
+            match self.fast_path(rest) {
+                FastPath::Message(whole) => {
+                    consumed += left - whole.rest.len();
+                    let event = ProtocolEvent::Message(whole.message());
                     return Ok(Received { consumed, event: Some(event) });
                 }
-                Front::NotUtf8 => return Err(ProtocolError::TextNotUtf8.into()),
-                Front::Other => {}
+                FastPath::NotUtf8 => return Err(ProtocolError::TextNotUtf8.into()),
+                FastPath::Other => {}
             }
             let Some((header, head)) = Header::decode(rest) else {
                 return Ok(Received { consumed, event: None });
@@ -169,7 +172,7 @@ impl Inbound {
 
     /// Accepts messages and frames of any length, and any number of fragments, from the next
     /// message on: for whoever holds none of it. Rates stay.
-    pub fn lift_sizes(&mut self) {
+    pub fn disable_size_limits(&mut self) {
         let limits = self.config.limits;
         Arc::make_mut(&mut self.config).limits = Limits {
             message_size: usize::MAX,
@@ -180,17 +183,17 @@ impl Inbound {
     }
 
     /// How many bytes of the frame that is arriving have not been looked at.
-    pub fn missing(&self) -> u64 {
+    pub fn bytes_needed(&self) -> u64 {
         let frame = self.message.as_ref().and_then(|message| message.frame);
         frame.map_or(0, |frame| frame.missing)
     }
 
     /// Where to read a long payload to without copying it, and at most how much of
     /// it; `None` when that would not be worth it. To be followed by
-    /// [`filled`](Self::filled).
+    /// [`commit_read`](Self::commit_read).
     ///
     /// Nothing may be left of the input then.
-    pub fn direct(&mut self, mode: Mode) -> Option<bytes::buf::Limit<&mut Vec<u8>>> {
+    pub fn read_target(&mut self, mode: Mode) -> Option<bytes::buf::Limit<&mut Vec<u8>>> {
         let message = self.message.as_mut()?;
         let frame = message.frame?;
         let apart = message.compressed | message.follows | message.discard;
@@ -212,13 +215,13 @@ impl Inbound {
         Some((&mut message.partial).limit(room.saturating_add(slack).min(spare)))
     }
 
-    /// Says that `count` bytes were read to where [`direct`](Self::direct) said, and
+    /// Says that `count` bytes were read to where [`read_target`](Self::read_target) said, and
     /// gives back those that came behind the frame: they are the next input.
     ///
     /// # Errors
     ///
     /// When they are not text and should be.
-    pub fn filled(&mut self, count: usize) -> Result<Vec<u8>, Fault> {
+    pub fn commit_read(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
         let Some(message) = &mut self.message else { return Ok(Vec::new()) };
         let start = message.partial.len().saturating_sub(count);
         let end = message.frame.map_or(start, |frame| start.saturating_add(frame.missing()));
@@ -246,7 +249,7 @@ impl Inbound {
     }
 
     /// Looks at a control frame, which is all here.
-    fn control(&mut self, header: &Header, payload: &mut [u8]) -> Result<Event, Fault> {
+    fn control(&mut self, header: &Header, payload: &mut [u8]) -> Result<ProtocolEvent, Failure> {
         self.extra_frames = self.extra_frames.saturating_add(1);
         if let Some(key) = header.mask {
             mask(payload, key);
@@ -254,14 +257,18 @@ impl Inbound {
         if header.opcode == OpCode::CLOSE {
             let close = CloseFrame::decode(payload)?;
             self.taken = Taken::Closed;
-            return Ok(Event::Close(close));
+            return Ok(ProtocolEvent::Close(close));
         }
         let payload = Bytes::copy_from_slice(payload);
-        Ok(if header.opcode == OpCode::PING { Event::Ping(payload) } else { Event::Pong(payload) })
+        Ok(if header.opcode == OpCode::PING {
+            ProtocolEvent::Ping(payload)
+        } else {
+            ProtocolEvent::Pong(payload)
+        })
     }
 
     /// Begins a data frame, and a message if it is the first.
-    fn begin(&mut self, header: &Header) -> Result<(), Fault> {
+    fn begin(&mut self, header: &Header) -> Result<(), Failure> {
         self.check_frame_size(header)?;
         let frame = OpenFrame { fin: header.fin, mask: header.mask, missing: header.len };
         if let Some(message) = &mut self.message {
@@ -269,7 +276,7 @@ impl Inbound {
             message.fragments += 1;
             if message.fragments > self.config.limits.fragments {
                 let limit = self.config.limits.fragments;
-                return Err(Fault::TooBig { limit, setting: Limit::Fragments });
+                return Err(Failure::TooBig { limit, setting: Limit::Fragments });
             }
             if !message.compressed {
                 let size = (message.taken + message.partial.len()) as u64;
@@ -303,7 +310,7 @@ impl Inbound {
 
     /// Takes what `input` has of the payload of the open frame, with how many bytes
     /// that was and where it led.
-    fn payload(&mut self, input: &mut [u8], mode: Mode) -> Result<(usize, Reached), Fault> {
+    fn payload(&mut self, input: &mut [u8], mode: Mode) -> Result<(usize, Reached), Failure> {
         let Some(message) = &mut self.message else { return Ok((0, Reached::Dry)) };
         let Some(mut frame) = message.frame else { return Ok((0, Reached::Dry)) };
         let mode = if message.discard { Mode::Pieces(DISCARD) } else { mode };
@@ -333,7 +340,7 @@ impl Inbound {
     }
 
     /// Ends a frame whose payload is used up, and the message if it was the last.
-    fn end_of_frame(&mut self, frame: OpenFrame, mode: Mode) -> Result<Reached, Fault> {
+    fn end_of_frame(&mut self, frame: OpenFrame, mode: Mode) -> Result<Reached, Failure> {
         let Some(message) = &mut self.message else { return Ok(Reached::End) };
         if message.header.is_some() {
             if message.follows && frame.fin {
@@ -369,10 +376,10 @@ impl Inbound {
         self.message.as_ref().is_some_and(|message| message.discard)
     }
 
-    fn check_frame_size(&self, header: &Header) -> Result<(), Fault> {
+    fn check_frame_size(&self, header: &Header) -> Result<(), Failure> {
         let limit = self.config.limits.frame_size;
         if header.len > limit as u64 {
-            return Err(Fault::TooBig { limit, setting: Limit::FrameSize });
+            return Err(Failure::TooBig { limit, setting: Limit::FrameSize });
         }
         Ok(())
     }

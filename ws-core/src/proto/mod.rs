@@ -1,11 +1,11 @@
 //! The protocol as a value: no sockets, no clock, no async.
 //!
 //! For building another front-end than [`Conn`](crate::Conn), and for tests.
-//! [`Inbound`] turns bytes into [`Event`]s, [`Outbound`] turns messages into bytes,
+//! [`Inbound`] turns bytes into [`ProtocolEvent`]s, [`Outbound`] turns messages into bytes,
 //! and [`Timers`] says when something is due. They are three values rather than
 //! one because the directions must not wait for each other; what they have to tell
 //! each other is little, and goes through whoever owns them: a ping is answered by
-//! [`Outbound::pong`], a close frame by [`Outbound::close`], a [`Fault`] by
+//! [`Outbound::pong`], a close frame by [`Outbound::close`], a [`Failure`] by
 //! [`Outbound::fail`].
 
 mod by_frame;
@@ -28,15 +28,15 @@ mod timers;
 mod whole;
 
 pub use close::{CloseFrame, format_close_message};
-pub use event::{Event, Mode, Received};
-pub use fault::Fault;
+pub use event::{Mode, ProtocolEvent, Received};
+pub use fault::Failure;
 pub use inbound::Inbound;
-pub use outbound::{Outbound, Then};
+pub use outbound::{Outbound, PieceKind};
 pub use queue::Queue;
 pub use rates::Rates;
 pub(crate) use short::ShortHeader;
 pub use timers::{Due, Timers};
-pub use whole::{Front, Whole};
+pub use whole::{FastPath, Whole};
 
 /// Which end of the connection this is (RFC 6455 §1.2): clients mask what they
 /// send, servers close the transport first.

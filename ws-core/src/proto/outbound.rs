@@ -8,7 +8,7 @@ use super::{CloseFrame, Queue, Role, short};
 use crate::deflate::{DeflateError, Params};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, Mask, OpCode};
 use crate::utf8::Utf8;
-use crate::{Config, Message, MessageType, Prepared, Unsendable};
+use crate::{Config, Message, MessageType, PreparedMessage, SendError};
 
 /// Pongs that wait for the transport beyond this many bytes replace each other: only
 /// the answer to the latest ping is owed (RFC 6455 §5.5.3).
@@ -49,7 +49,7 @@ pub(super) struct Rare {
 
 /// What comes behind a piece of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum PieceKind {
     /// More; a compressor may hold some of it back.
     More,
     /// More, but the peer is to have this by now.
@@ -84,7 +84,7 @@ impl Outbound {
         if self.closed {
             return;
         }
-        if self.short(&message) {
+        if self.push_short(&message) {
             return;
         }
         let opcode = opcode_of(message.kind());
@@ -99,26 +99,26 @@ impl Outbound {
     /// Queues a message that is short and goes as it is, and says whether it is. To be
     /// called only when [`message`](Self::message) may be.
     #[inline]
-    pub fn short(&mut self, message: &Message) -> bool {
+    pub fn push_short(&mut self, message: &Message) -> bool {
         let opcode = opcode_of(message.kind());
         self.plain && self.queue.push_short(opcode, self.mask(), message.as_bytes())
     }
 
     /// The frame of a message that need not be queued, written to `room`: it is short,
     /// goes as it is, and nothing waits before it. `None` when it is not so. What
-    /// becomes of the frame is told to [`took`](Self::took).
+    /// becomes of the frame is told to [`took`]X).
     #[inline]
-    pub fn lone<'a>(&self, message: &Message, room: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub fn encode_direct<'a>(&self, message: &Message, room: &'a mut [u8]) -> Option<&'a [u8]> {
         if !self.plain || !self.queue.is_empty() {
             return None;
         }
         short::frame(opcode_of(message.kind()), self.mask(), message.as_bytes(), room)
     }
 
-    /// Notes that the transport took the first `taken` bytes of a [`lone`](Self::lone)
+    /// Notes that the transport took the first `taken` bytes of a [`encode_direct`](Self::encode_direct)
     /// frame. The rest of it is queued.
     #[inline]
-    pub fn took(&mut self, frame: &[u8], taken: usize) {
+    pub fn direct_written(&mut self, frame: &[u8], taken: usize) {
         self.sent += taken as u64;
         if taken < frame.len() {
             self.queue.push_begun(frame, taken);
@@ -126,13 +126,13 @@ impl Outbound {
     }
 
     /// As [`message`](Self::message), of one that goes to many.
-    pub fn prepared(&mut self, prepared: &Prepared) {
+    pub fn prepared(&mut self, prepared: &PreparedMessage) {
         let message = prepared.message();
         if self.plain && self.role == Role::Server {
             if self.queue.push_ready(prepared.header(), message.as_bytes()) {
                 return;
             }
-        } else if self.closed || self.short(message) {
+        } else if self.closed || self.push_short(message) {
             return;
         }
         let deflated = match self.compressor() {
@@ -163,18 +163,18 @@ impl Outbound {
     ///
     /// When the compressor fails, which is not known to happen. The message cannot be
     /// finished then.
-    pub fn piece(&mut self, piece: &[u8], then: Then) -> Result<(), DeflateError> {
+    pub fn piece(&mut self, piece: &[u8], then: PieceKind) -> Result<(), DeflateError> {
         let Some(stream) = self.stream else { return Ok(()) };
-        let last = then == Then::End;
+        let last = then == PieceKind::End;
         let mut deflated = Vec::new();
         let payload = match self.compressor() {
             Some(compressor) if stream.is_deflated() => {
                 let deflater = &mut compressor.deflater;
                 deflater.push(piece, &mut deflated)?;
                 match then {
-                    Then::More => {}
-                    Then::Flush => deflater.flush(&mut deflated)?,
-                    Then::End => deflater.finish(&mut deflated)?,
+                    PieceKind::More => {}
+                    PieceKind::Flush => deflater.flush(&mut deflated)?,
+                    PieceKind::End => deflater.finish(&mut deflated)?,
                 }
                 if last {
                     compressor.end();
@@ -219,7 +219,7 @@ impl Outbound {
     /// # Errors
     ///
     /// When the payload is longer than 125 bytes.
-    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Unsendable> {
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.control(OpCode::PING, payload)
     }
 
@@ -229,12 +229,12 @@ impl Outbound {
     /// # Errors
     ///
     /// When the payload is longer than 125 bytes.
-    pub fn pong(&mut self, payload: Bytes) -> Result<(), Unsendable> {
+    pub fn pong(&mut self, payload: Bytes) -> Result<(), SendError> {
         // One that waits already is replaced, too: it must not come behind a later one.
         let waits = self.rare.as_ref().is_some_and(|rare| rare.pong.is_some());
         if waits || self.queue.urgent_len() > MAX_WAITING_PONGS {
             if payload.len() > MAX_CONTROL_PAYLOAD {
-                return Err(Unsendable::Control(payload.len()));
+                return Err(SendError::Control(payload.len()));
             }
             self.rare.get_or_insert_default().pong = Some(payload);
             return Ok(());
@@ -268,7 +268,7 @@ impl Outbound {
     }
 
     /// Lets the close frame overtake the data that it waits behind, which is dropped.
-    pub fn hurry_close(&mut self) {
+    pub fn prioritize_close(&mut self) {
         let Some(close) = self.close_frame() else { return };
         let payload = close.encode();
         let frame = self.control_header(OpCode::CLOSE, &payload).encode().as_slice().len();
@@ -286,6 +286,29 @@ impl Outbound {
     /// The bytes that wait to be written.
     pub const fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// Whether no bytes wait to be written.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The number of bytes that wait to be written.
+    #[inline]
+    pub fn buffered(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The number of control frame bytes that wait ahead of the data.
+    #[inline]
+    pub fn urgent_len(&self) -> usize {
+        self.queue.urgent_len()
+    }
+
+    /// Fills `slices` with the bytes to write next. Returns the number of slices filled.
+    pub fn slices<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        self.queue.slices(slices)
     }
 
     /// Notes that the transport took `count` bytes.
@@ -320,9 +343,9 @@ impl Outbound {
         }
     }
 
-    fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), Unsendable> {
+    fn control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), SendError> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
-            return Err(Unsendable::Control(payload.len()));
+            return Err(SendError::Control(payload.len()));
         }
         if !self.closed {
             let header = self.control_header(opcode, payload);
@@ -401,9 +424,9 @@ mod tests {
     /// Takes what waits, one slice at a time.
     fn drain(outbound: &mut Outbound) -> Vec<u8> {
         let mut wire = Vec::new();
-        while !outbound.queue().is_empty() {
+        while !outbound.is_empty() {
             let mut slices = [IoSlice::new(&[]); 1];
-            assert_eq!(outbound.queue().slices(&mut slices), 1);
+            assert_eq!(outbound.slices(&mut slices), 1);
             let taken = slices[0].to_vec();
             assert!(!taken.is_empty(), "the transport would take nothing, and be taken for dead");
             outbound.advance(taken.len());
@@ -427,14 +450,14 @@ mod tests {
         failed.message(hundred());
         failed.advance(5);
         failed.fail(CloseFrame::of(code, ""));
-        failed.hurry_close();
+        failed.prioritize_close();
         let mut closed = server(Config::new());
         closed.message(hundred());
         closed.message(hundred());
         closed.advance(5);
         closed.close(CloseFrame::of(code, ""));
-        closed.hurry_close();
-        closed.hurry_close();
+        closed.prioritize_close();
+        closed.prioritize_close();
         for mut outbound in [failed, closed] {
             let wire = drain(&mut outbound);
             assert_eq!(wire, [&[b'x'; 97][..], b"\x88\x02\x03\xea"].concat());
@@ -474,8 +497,8 @@ mod tests {
         for taken in [0, 1, 2, 3, 6] {
             let mut outbound = server(Config::new());
             let mut room = [0; 32];
-            let frame = outbound.lone(&Message::from("four"), &mut room).unwrap().to_vec();
-            outbound.took(&frame, taken);
+            let frame = outbound.encode_direct(&Message::from("four"), &mut room).unwrap().to_vec();
+            outbound.direct_written(&frame, taken);
             assert_eq!(outbound.sent(), taken as u64);
             outbound.ping(b"").unwrap();
             outbound.message(Message::from("next"));
@@ -497,12 +520,14 @@ mod tests {
         let mut room = [0; 32];
         let mut outbound = server(Config::new());
         outbound.message(hello.clone());
-        assert!(outbound.lone(&hello, &mut room).is_none());
+        assert!(outbound.encode_direct(&hello, &mut room).is_none());
         drain(&mut outbound);
-        assert!(outbound.lone(&hello, &mut room).is_some());
+        assert!(outbound.encode_direct(&hello, &mut room).is_some());
         outbound.close(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
         drain(&mut outbound);
-        assert!(outbound.lone(&hello, &mut room).is_none() && !outbound.short(&hello));
-        assert!(server(Config::new().fragment_size(3)).lone(&hello, &mut room).is_none());
+        assert!(
+            outbound.encode_direct(&hello, &mut room).is_none() && !outbound.push_short(&hello)
+        );
+        assert!(server(Config::new().fragment_size(3)).encode_direct(&hello, &mut room).is_none());
     }
 }

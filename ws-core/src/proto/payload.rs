@@ -1,6 +1,6 @@
 //! How does a payload become part of a message?
 
-use super::{Fault, Mode};
+use super::{Failure, Mode};
 use crate::deflate::Inflater;
 use crate::frame::{Header, Mask, mask};
 use crate::utf8::Utf8;
@@ -72,7 +72,7 @@ impl OpenMessage {
     }
 
     /// Checks what has been added behind `start`: its text, and its size.
-    pub(super) fn check_fresh(&mut self, start: usize) -> Result<(), Fault> {
+    pub(super) fn check_fresh(&mut self, start: usize) -> Result<(), Failure> {
         if self.kind == MessageType::Text {
             let fresh = self.partial.get(start..).unwrap_or_default();
             self.utf8.push(fresh).map_err(|_| ProtocolError::TextNotUtf8)?;
@@ -133,9 +133,9 @@ impl OpenMessage {
 }
 
 #[inline]
-pub(super) const fn check_size(limit: usize, size: u64) -> Result<(), Fault> {
+pub(super) const fn check_size(limit: usize, size: u64) -> Result<(), Failure> {
     if size > limit as u64 {
-        return Err(Fault::TooBig { limit, setting: Limit::MessageSize });
+        return Err(Failure::TooBig { limit, setting: Limit::MessageSize });
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ pub(super) fn inflate(
     payload: &mut [u8],
     partial: &mut Vec<u8>,
     most: usize,
-) -> Result<(usize, bool), Fault> {
+) -> Result<(usize, bool), Failure> {
     let Some(inflater) = inflater else { return Ok((0, false)) };
     let mut used = 0;
     loop {
@@ -190,7 +190,7 @@ const STEP: usize = 16 * 1024;
 
 /// Inflates what is taken as it came, for the sake of later messages that refer to it, and
 /// drops what that gives.
-pub(super) fn follow(inflater: Option<&mut Inflater>, payload: &[u8]) -> Result<(), Fault> {
+pub(super) fn follow(inflater: Option<&mut Inflater>, payload: &[u8]) -> Result<(), Failure> {
     let Some(inflater) = inflater else { return Ok(()) };
     let (mut rest, mut dropped) = (payload, Vec::new());
     loop {
@@ -205,7 +205,7 @@ pub(super) fn follow(inflater: Option<&mut Inflater>, payload: &[u8]) -> Result<
 }
 
 /// Ends a message that was followed.
-pub(super) fn follow_end(inflater: Option<&mut Inflater>) -> Result<(), Fault> {
+pub(super) fn follow_end(inflater: Option<&mut Inflater>) -> Result<(), Failure> {
     let Some(inflater) = inflater else { return Ok(()) };
     let mut dropped = Vec::new();
     while inflater.finish(&mut dropped, FOLLOWED).map_err(|_| ProtocolError::Deflate)? {

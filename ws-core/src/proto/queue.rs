@@ -147,7 +147,7 @@ impl Queue {
     }
 
     /// How many bytes are left of a frame that the transport has begun to take.
-    pub fn begun(&mut self) -> usize {
+    pub fn partial_frame_len(&mut self) -> usize {
         let Some(waiting) = &mut self.waiting else { return 0 };
         if waiting.written == 0 && !matches!(waiting.chunks.front(), Some(Chunk::Payload(_))) {
             return 0;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Fault;
+use super::Failure;
 use crate::{Limits, Rate};
 
 /// The limits on what may come in a second, and how much of that is left.
@@ -28,7 +28,7 @@ impl Rates {
     /// # Errors
     ///
     /// When it is one too many.
-    pub fn message(&mut self, now: impl FnOnce() -> Instant) -> Result<(), Fault> {
+    pub fn message(&mut self, now: impl FnOnce() -> Instant) -> Result<(), Failure> {
         self.messages.take(1, now).map_err(|limit| too_fast(limit, Rate::Messages))
     }
 
@@ -37,7 +37,7 @@ impl Rates {
     /// # Errors
     ///
     /// When they are too many.
-    pub fn bytes(&mut self, count: u64, now: impl FnOnce() -> Instant) -> Result<(), Fault> {
+    pub fn bytes(&mut self, count: u64, now: impl FnOnce() -> Instant) -> Result<(), Failure> {
         self.bytes.take(count, now).map_err(|limit| too_fast(limit, Rate::Bytes))
     }
 
@@ -46,13 +46,13 @@ impl Rates {
     /// # Errors
     ///
     /// When it is one too many.
-    pub fn control_frame(&mut self, now: impl FnOnce() -> Instant) -> Result<(), Fault> {
+    pub fn control_frame(&mut self, now: impl FnOnce() -> Instant) -> Result<(), Failure> {
         self.control.take(1, now).map_err(|limit| too_fast(limit, Rate::ControlFrames))
     }
 
     /// Notes that all that had come by `now` has been looked at. What is saved up beyond a
     /// second's worth is lost then: the peer could have sent, and did not.
-    pub fn caught_up(&mut self, now: Instant) {
+    pub fn reset_idle(&mut self, now: Instant) {
         for bucket in [&mut self.messages, &mut self.bytes, &mut self.control] {
             bucket.fill(now);
             bucket.left = bucket.left.min(bucket.limit);
@@ -60,8 +60,8 @@ impl Rates {
     }
 }
 
-const fn too_fast(limit: u64, setting: Rate) -> Fault {
-    Fault::TooFast { limit: limit as usize, setting }
+const fn too_fast(limit: u64, setting: Rate) -> Failure {
+    Failure::TooFast { limit: limit as usize, setting }
 }
 
 /// A second's worth of something, which fills as time goes by.
@@ -119,7 +119,7 @@ mod tests {
         // Eight a second, and looked at just before every next one is worth it.
         for _ in 0..1000 {
             now += Duration::from_millis(99);
-            rates.caught_up(now);
+            rates.reset_idle(now);
             now += Duration::from_millis(26);
             assert_eq!(rates.message(|| now), Ok(()));
         }
@@ -153,7 +153,7 @@ mod tests {
     fn silence_is_not_saved_up() {
         let start = Instant::now();
         let mut rates = rates(start);
-        rates.caught_up(start + 100 * SECOND);
+        rates.reset_idle(start + 100 * SECOND);
         assert_eq!(most(&mut rates, start + 100 * SECOND), 10);
     }
 
@@ -180,7 +180,7 @@ mod tests {
             let mut rates = rates(start);
             let (mut now, mut let_in) = (start, 0);
             for (millis, messages) in steps {
-                rates.caught_up(now);
+                rates.reset_idle(now);
                 now += Duration::from_millis(millis);
                 for _ in 0..messages {
                     let_in += u64::from(rates.message(|| now).is_ok());

@@ -10,7 +10,7 @@ pub enum Due {
     /// Send a ping: the peer has been silent.
     Ping,
     /// Stop waiting behind data with the close frame.
-    HurryClose,
+    PrioritizeClose,
     /// Give the connection up.
     GiveUp(Deadline),
 }
@@ -182,7 +182,7 @@ impl Closing {
         if now >= self.end {
             return Some(Due::GiveUp(Deadline::Close));
         }
-        self.hurry.take_if(|hurry| now >= *hurry).map(|_| Due::HurryClose)
+        self.hurry.take_if(|hurry| now >= *hurry).map(|_| Due::PrioritizeClose)
     }
 }
 
@@ -232,13 +232,13 @@ mod tests {
     #[test]
     fn a_ping_may_wait_as_long_as_one_likes_for_its_answer() {
         let config =
-            Config::new().keepalive(Keepalive::every(10 * SECOND).answer_within(90 * SECOND));
+            Config::new().keepalive(Keepalive::every(10 * SECOND).pong_timeout(90 * SECOND));
         check(config, &[], &[(10, Due::Ping), (100, Due::GiveUp(Deadline::Keepalive))]);
     }
 
     #[test]
     fn a_ping_may_wait_for_ever() {
-        let patient = Keepalive::every(10 * SECOND).answer_within(Duration::MAX);
+        let patient = Keepalive::every(10 * SECOND).pong_timeout(Duration::MAX);
         check(Config::new().keepalive(patient), &[], &[(10, Due::Ping)]);
     }
 
@@ -284,7 +284,7 @@ mod tests {
         timers.close(start, 4 * SECOND);
         timers.close(start + 3 * SECOND, 4 * SECOND);
         assert_eq!(timers.expire(start + SECOND, &config), None);
-        assert_eq!(timers.expire(start + 2 * SECOND, &config), Some(Due::HurryClose));
+        assert_eq!(timers.expire(start + 2 * SECOND, &config), Some(Due::PrioritizeClose));
         assert_eq!(timers.expire(start + 2 * SECOND, &config), None);
         assert_eq!(timers.next(), Some(start + 4 * SECOND));
         let end = timers.expire(start + 4 * SECOND, &config);

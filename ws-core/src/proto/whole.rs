@@ -10,7 +10,7 @@ const SHORT: usize = 256;
 
 /// What lies at the front of some input.
 #[derive(Debug)]
-pub enum Front<'a> {
+pub enum FastPath<'a> {
     /// A whole message.
     Message(Whole<'a>),
     /// A whole message of text that is none.
@@ -25,7 +25,7 @@ pub struct Whole<'a> {
     kind: MessageType,
     payload: &'a [u8],
     /// What follows in the input.
-    pub behind: &'a [u8],
+    pub rest: &'a [u8],
 }
 
 /// A frame that is a whole message, still masked, and what is behind it.
@@ -48,16 +48,16 @@ impl Inbound {
     /// The short way for what comes most often: a message in one frame, neither
     /// compressed nor longer than 64 KiB, that is all here. It is unmasked in place.
     #[inline(always)]
-    pub fn front<'a>(&self, input: &'a mut [u8]) -> Front<'a> {
+    pub fn fast_path<'a>(&self, input: &'a mut [u8]) -> FastPath<'a> {
         if self.message.is_some() || self.taken != Taken::Whole {
-            return Front::Other;
+            return FastPath::Other;
         }
         let Some(Plain { kind, key, payload, behind }) = self.plain_frame(input) else {
-            return Front::Other;
+            return FastPath::Other;
         };
         let limits = &self.config.limits;
         if payload.len() > limits.frame_size || payload.len() > limits.message_size {
-            return Front::Other;
+            return FastPath::Other;
         }
         let is_text = match (key, kind) {
             (None, MessageType::Binary) => true,
@@ -70,7 +70,11 @@ impl Inbound {
                 kind == MessageType::Binary || simdutf8::basic::from_utf8(payload).is_ok()
             }
         };
-        if is_text { Front::Message(Whole { kind, payload, behind }) } else { Front::NotUtf8 }
+        if is_text {
+            FastPath::Message(Whole { kind, payload, rest: behind })
+        } else {
+            FastPath::NotUtf8
+        }
     }
 
     /// A frame of that sort, if all of it is here.

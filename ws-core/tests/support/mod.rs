@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep_until};
 use ws_core::deflate::{Deflater, Params};
 use ws_core::frame::{Header, Mask, OpCode, mask};
-use ws_core::proto::{Event, Fault, Inbound, Mode, Outbound};
-use ws_core::{Agreed, Config, Conn, Message, MessageType, Role};
+use ws_core::proto::{Failure, Inbound, Mode, Outbound, ProtocolEvent};
+use ws_core::{Config, Conn, Message, MessageType, Negotiated, Role};
 
 pub(crate) const BOTH: [Role; 2] = [Role::Server, Role::Client];
 
@@ -83,13 +83,13 @@ impl Frame {
     }
 
     /// With a length in more bytes than it needs.
-    pub(crate) fn long_winded(mut self) -> Self {
+    pub(crate) fn non_minimal_len(mut self) -> Self {
         self.header.minimal = false;
         self
     }
 
     /// With a header that claims more than there is.
-    pub(crate) fn claiming(mut self, len: u64) -> Self {
+    pub(crate) fn declared_len(mut self, len: u64) -> Self {
         self.header.len = len;
         self
     }
@@ -172,7 +172,7 @@ pub(crate) fn feed<'a>(
     inbound: &mut Inbound,
     mode: Mode,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<Event>, Option<Fault>) {
+) -> (Vec<ProtocolEvent>, Option<Failure>) {
     let mut feeding = Feeding::new(inbound, mode);
     let fault = pieces.into_iter().find_map(|piece| feeding.feed(piece).err());
     (feeding.events, fault)
@@ -181,7 +181,7 @@ pub(crate) fn feed<'a>(
 /// Feeds bytes as `Conn` does. Messages are whole, however they are taken.
 pub(crate) struct Feeding<'a> {
     pub(crate) inbound: &'a mut Inbound,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<ProtocolEvent>,
     mode: Mode,
     /// What was not consumed.
     rest: Vec<u8>,
@@ -197,17 +197,17 @@ impl<'a> Feeding<'a> {
         Self { inbound, events, mode, rest, taken, patience: 0 }
     }
 
-    pub(crate) fn feed(&mut self, mut piece: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn feed(&mut self, mut piece: &[u8]) -> Result<(), Failure> {
         self.patience += 10 * piece.len();
         while !piece.is_empty() {
             if self.rest.is_empty()
-                && let Some(mut room) = self.inbound.direct(self.mode)
+                && let Some(mut room) = self.inbound.read_target(self.mode)
             {
                 let count = piece.len().min(room.remaining_mut());
                 assert!(count > 0, "there is no room where to read to");
                 room.put_slice(&piece[..count]);
                 piece = &piece[count..];
-                self.rest = self.inbound.filled(count)?;
+                self.rest = self.inbound.commit_read(count)?;
             } else {
                 self.rest.extend_from_slice(piece);
                 piece = &[];
@@ -218,17 +218,17 @@ impl<'a> Feeding<'a> {
     }
 
     /// Looks at `rest` until more is needed.
-    fn receive(&mut self) -> Result<(), Fault> {
+    fn receive(&mut self) -> Result<(), Failure> {
         loop {
             self.patience = self.patience.checked_sub(1).expect("it comes to no end");
             let received = self.inbound.receive(&mut self.rest, self.mode)?;
             self.rest.drain(..received.consumed);
             match received.event {
-                Some(Event::Message(message)) => {
+                Some(ProtocolEvent::Message(message)) => {
                     let kind = message.kind();
                     self.taken.extend_from_slice(message.as_bytes());
                     let whole = message_of(kind, std::mem::take(&mut self.taken));
-                    self.events.push(Event::Message(whole));
+                    self.events.push(ProtocolEvent::Message(whole));
                 }
                 Some(event) => self.events.push(event),
                 None if self.inbound.has_piece() && matches!(self.mode, Mode::Pieces(_)) => {
@@ -257,7 +257,7 @@ pub(crate) fn message_of(kind: MessageType, payload: Vec<u8>) -> Message {
 /// What waits to be written, taken in steps of at most so many bytes.
 pub(crate) fn drain(outbound: &mut Outbound, step: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    while !outbound.queue().is_empty() {
+    while !outbound.is_empty() {
         out.extend(take(outbound, step));
     }
     out
@@ -266,7 +266,7 @@ pub(crate) fn drain(outbound: &mut Outbound, step: usize) -> Vec<u8> {
 /// What the transport takes in one step, if it takes at most so many bytes.
 pub(crate) fn take(outbound: &mut Outbound, most: usize) -> Vec<u8> {
     let mut slices = [std::io::IoSlice::new(&[]); 5];
-    let filled = outbound.queue().slices(&mut slices);
+    let filled = outbound.slices(&mut slices);
     let slices = slices[..filled].iter().flat_map(|slice| slice.iter().copied());
     let taken: Vec<u8> = slices.take(most).collect();
     assert!(!taken.is_empty(), "bytes wait, and none are shown");
@@ -282,7 +282,7 @@ pub(crate) fn connect(
     pipe: usize,
 ) -> (Conn, Peer) {
     let (here, there) = tokio::io::duplex(pipe);
-    let agreed = Agreed { compression, ..Agreed::default() };
+    let agreed = Negotiated { compression, ..Negotiated::default() };
     let conn = Conn::from_stream(here, role, agreed, Bytes::new(), config);
     (conn, Peer { io: there, role: other(role), seen: BytesMut::new() })
 }

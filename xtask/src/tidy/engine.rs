@@ -128,7 +128,7 @@ mod tests {
         check("ws-core/src/handshake/server.rs", "use crate::proto::Role;", &[1]);
         check("ws-core/src/handshake/server.rs", "use crate::{\n    Config,\n    proto,\n};", &[3]);
         check("ws-core/src/handshake/server.rs", "use crate::deflate::Params;", &[]);
-        check("ws-core/src/proto/mod.rs", "fn a(b: crate::handshake::Agreed) {}", &[1]);
+        check("ws-core/src/proto/mod.rs", "fn a(b: crate::handshake::Negotiated) {}", &[1]);
         check("ws-core/src/proto/mod.rs", "use super::conn::Conn;", &[1]);
         check("ws-core/src/proto/mod.rs", "fn a(handshake: u8, conn: u8) {}", &[]);
         check("ws-core/src/frame/mod.rs", "use crate::proto::Role;", &[1]);

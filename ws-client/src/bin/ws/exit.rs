@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ws_client::{CloseError, Ending, Error, StatusCode};
+use ws_client::{CloseError, CloseInfo, Error, StatusCode};
 
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -17,7 +17,7 @@ Exit codes:
   130      interrupted before there was a connection";
 
 /// How a connection ended, in words and as a code.
-pub(crate) fn of(ending: &Ending) -> (String, ExitCode) {
+pub(crate) fn of(ending: &CloseInfo) -> (String, ExitCode) {
     let close = match (&ending.error, &ending.received) {
         (_, Some(close)) => close,
         (Error::Closed(close), None) => close,

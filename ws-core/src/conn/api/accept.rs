@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::conn::driver::linger::{Farewell, Manner};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
-use crate::handler::Admitted;
+use crate::handler::ConnectionGuard;
 use crate::handshake::head::{HeadError, decode_request, encode_response};
 use crate::handshake::{AcceptOptions, Rejection};
 use crate::proto::{Queue, Role};
@@ -83,7 +83,7 @@ impl Conn {
     pub(crate) async fn accept_admitted<T>(
         io: T,
         options: &AcceptOptions,
-    ) -> Result<(Self, Admitted), AcceptError>
+    ) -> Result<(Self, ConnectionGuard), AcceptError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -101,10 +101,10 @@ impl Conn {
 
 struct Shaken<T> {
     io: T,
-    agreed: crate::Agreed,
+    agreed: crate::Negotiated,
     request: Request<()>,
     leftover: Bytes,
-    admitted: Admitted,
+    admitted: ConnectionGuard,
 }
 
 async fn shake_hands<T>(

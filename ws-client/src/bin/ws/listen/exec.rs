@@ -75,7 +75,7 @@ async fn end(conn: &Conn, program: &str, child: &mut Child) -> Result<()> {
         bail!("{program} did not end with its input");
     };
     let status = status?;
-    if !status.success() && conn.ending().is_none() {
+    if !status.success() && conn.close_info().is_none() {
         // How it went is of no interest.
         let _ = conn.close(StatusCode::INTERNAL_ERROR, "").await;
         bail!("{program} ended with {status}");

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio_rustls::TlsAcceptor;
 use ws_client::{Compression, Config, Conn, Error, Message, StatusCode};
-use ws_core::{AcceptOptions, Drain, Origin, Prepared, Tracker};
+use ws_core::{AcceptOptions, ConnectionTracker, DrainConfig, Origin, PreparedMessage};
 
 use crate::exit;
 use crate::print;
@@ -97,7 +97,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     };
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     print::note(format_args!("listening on {scheme}://{}", listener.local_addr()?));
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let server = Arc::new(Server::new(args, &tracker));
     select! {
         () = welcome_all(&listener, &server, tls.as_ref()) => {}
@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     // A second Ctrl-C is for those who cannot wait.
     select! {
-        _ = tracker.drain(Drain::within(Duration::from_secs(5))) => {}
+        _ = tracker.drain(DrainConfig::timeout(Duration::from_secs(5))) => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -160,7 +160,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(args: Args, tracker: &Tracker) -> Self {
+    fn new(args: Args, tracker: &ConnectionTracker) -> Self {
         let compression = args.compress.map_or(Compression::off(), Compress::settings);
         let config = Config::new().read_limit(args.max_size).compression(compression);
         let mut options =
@@ -192,7 +192,7 @@ impl Server {
         self.note(format_args!("{peer}: connected, {asked}"));
         let served = self.talk(&conn, peer, &asked).await;
         let messages = conn.stats().messages_in;
-        let ended = match conn.ending() {
+        let ended = match conn.close_info() {
             Some(ending) => exit::of(&ending).0,
             None => "closing".to_owned(),
         };
@@ -229,10 +229,10 @@ impl Server {
 
     /// Sends a message to all others. Who is slow misses it.
     fn tell_others(&self, from: &Conn, message: Message) {
-        let message = Prepared::new(message);
+        let message = PreparedMessage::new(message);
         let everybody = self.everybody.lock();
         for conn in everybody.values().filter(|conn| conn.id() != from.id()) {
-            if conn.try_write_prepared(&message).is_err() && conn.ending().is_none() {
+            if conn.try_write_prepared(&message).is_err() && conn.close_info().is_none() {
                 let missed = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
                 // The first, and then seldom.
                 if missed.is_power_of_two() {
