@@ -216,7 +216,7 @@
 //! | `kws.Broadcast(message, true)` | [`Socket::broadcast`], which leaves itself out |
 //! | `Broadcast`, `kws.Broadcast(message, false)` | [`Hub::send`], [`Hub::emit`] |
 //! | `Fire`, `kws.Fire` | [`Hub::fire`], [`Socket::fire`] |
-//! | `SetAttribute`, `GetStringAttribute`, … | [`Socket::attributes`]: [`set`](Values::set), [`named`](Values::named) |
+//! | `SetAttribute`, `GetStringAttribute`, … | [`Socket::attributes`]: [`set`](Attributes::set), [`named`](Attributes::named) |
 //! | `GetUUID`, `SetUUID` | [`Socket::id`], [`Socket::set_id`] |
 //! | `Close`, `IsAlive` | [`Socket::close`], [`Socket::is_alive`] |
 //! | `Drain`, `CloseAll`, `IsDraining` | [`Hub::drain`], [`Hub::close_all`], [`Hub::is_draining`] |

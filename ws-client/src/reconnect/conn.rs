@@ -68,9 +68,9 @@ impl ReconnectingConn {
     /// that takes it.
     ///
     /// What becomes of it when the connection is lost, and what happens when the outbox is
-    /// full, is up to the [`Outbox`](super::Outbox). A [`PreparedMessage`](crate::Prepared) message
+    /// full, is up to the [`Outbox`](super::Outbox). A [`PreparedMessage`](crate::PreparedMessage) message
     /// saves nothing here, where there is one connection: write its
-    /// [`message`](crate::Prepared::message).
+    /// [`message`](crate::PreparedMessage::message).
     ///
     /// # Errors
     ///

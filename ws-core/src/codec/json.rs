@@ -53,7 +53,7 @@ impl Message {
         serde_json::from_slice(self.as_bytes())
     }
 
-    /// A text message that holds a value as JSON: for [`PreparedMessage`](crate::Prepared), for
+    /// A text message that holds a value as JSON: for [`PreparedMessage`](crate::PreparedMessage), for
     /// `Conn::try_write`.
     ///
     /// # Errors

@@ -108,7 +108,7 @@ impl Message {
     }
 
     /// A message that holds a value, in a format of your own: for
-    /// [`PreparedMessage`](crate::Prepared), for `Conn::try_write`.
+    /// [`PreparedMessage`](crate::PreparedMessage), for `Conn::try_write`.
     ///
     /// # Errors
     ///
