@@ -16,11 +16,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use ws_client::{Dial, DialError, HandshakeError};
+use ws_core::frame::Frame;
 use ws_core::frame::OpCode;
+use ws_core::handler::HandlerOutput;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptOptions, BufferPool, CloseError, Compression, Config, Conn, Error, Frame, HandlerOutput,
-    Limits, Message, MessageType, Negotiated, Origin, PreparedMessage, Role, StatusCode,
-    close_status, format_close_message, is_close, is_unexpected_close,
+    AcceptOptions, BufferPool, CloseError, Compression, Config, Conn, Error, Limits, Message,
+    MessageType, Origin, PreparedMessage, Role, StatusCode,
 };
 use ws_server_axum::{TestError, TestRequest, websocket};
 

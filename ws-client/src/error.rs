@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio_rustls::rustls;
-use ws_core::HandshakeError;
+use ws_core::handshake::HandshakeError;
 use ws_core::handshake::InvalidSubprotocol;
 
 use crate::{InvalidUrl, ProxyError, RedirectError};

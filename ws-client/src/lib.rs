@@ -177,21 +177,23 @@ pub use reqwest;
 pub use target::InvalidUrl;
 pub use tokio_rustls::rustls;
 #[cfg(feature = "json")]
-pub use ws_core::JsonCodec;
+pub use ws_core::codec::JsonCodec;
 #[cfg(feature = "proto")]
-pub use ws_core::ProtobufCodec;
+pub use ws_core::codec::ProtobufCodec;
+pub use ws_core::codec::{Codec, CodecError, Decode, Encode};
 #[cfg(feature = "tungstenite")]
-pub use ws_core::bridge;
+pub use ws_core::compat;
+pub use ws_core::conn::{Direction, JoinedMessages, Tapped};
 pub use ws_core::frame;
+pub use ws_core::frame::Frame;
+pub use ws_core::handshake::HandshakeError;
 pub use ws_core::handshake::InvalidSubprotocol;
 pub use ws_core::{
-    Attributes, BufferPool, ByteStream, CloseError, CloseInfo, CloseInitiator, CloseRead, Codec,
-    CodecError, Compression, Config, Conn, ConnStats, Deadline, Decode, Direction, Encode, Error,
-    Frame, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits, Message,
-    MessageReader, MessageStream, MessageType, MessageWriter, PathParams, PeerAddr,
-    PreparedMessage, ProtocolError, Rate, RequestInfo, Role, SendError, StatusCode, Tapped,
-    TryWriteError, close_status, format_close_message, is_close, is_unexpected_close, pair,
-    pair_with,
+    Attributes, BufferPool, ByteStream, CloseError, CloseInfo, CloseInitiator, CloseRead,
+    Compression, Config, Conn, ConnStats, Deadline, Error, InvalidStatusCode, Keepalive, Limit,
+    Limits, Message, MessageReader, MessageStream, MessageType, MessageWriter, PathParams,
+    PeerAddr, PreparedMessage, ProtocolError, Rate, RequestInfo, Role, SendError, StatusCode,
+    TryWriteError, pair, pair_with,
 };
 
 /// Connects to a `ws` or `wss` URL with the defaults of [`Dial`].

@@ -8,7 +8,8 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::handshake::Offer;
-use ws_core::{Compression, Config, Conn, HandshakeError, Negotiated, PeerAddr, Role};
+use ws_core::handshake::{HandshakeError, Negotiated};
+use ws_core::{Compression, Config, Conn, PeerAddr, Role};
 
 use crate::target::Target;
 use crate::{DialError, InvalidHeader, InvalidUrl, Refusal};

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use ws_core::Conn;
+use ws_core::handshake::HandshakeError;
 use ws_core::handshake::head::{MAX_HEAD, decode_response, encode_request};
-use ws_core::{Conn, HandshakeError};
 
 use crate::body::Framing;
 use crate::opening::{Opening, refused, verify};

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio_util::io::{InspectReader, InspectWriter};
-use ws_core::{BufferPool, Config, Conn, Negotiated, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{BufferPool, Config, Conn, Role};
 
 /// What was asked of a stream: the bytes of each read and write.
 #[derive(Clone, Default)]

@@ -14,9 +14,11 @@ use futures::poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::yield_now;
 use trickle::Trickle;
+use ws_core::codec::JsonCodec;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptOptions, CloseInitiator, Compression, Config, Conn, Error, JsonCodec, Message,
-    MessageType, Negotiated, PreparedMessage, Role, StatusCode,
+    AcceptOptions, CloseInitiator, Compression, Config, Conn, Error, Message, MessageType,
+    PreparedMessage, Role, StatusCode,
 };
 
 /// The futures of the public API; `cargo xtask tidy` holds this list against it.

@@ -12,9 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::coop;
 use tokio::time::{Instant, sleep, timeout};
 use ws_core::frame::{Header, Mask, OpCode, mask};
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    CloseInfo, CloseInitiator, Config, Conn, Deadline, Error, Message, MessageType, Negotiated,
-    Role, StatusCode,
+    CloseInfo, CloseInitiator, Config, Conn, Deadline, Error, Message, MessageType, Role,
+    StatusCode,
 };
 
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -9,9 +9,8 @@ use std::num::ParseIntError;
 
 use serde::{Deserialize, Serialize};
 use support::{binary, connect, run, soon, text};
-use ws_core::{
-    Codec, CodecError, Config, Conn, Decode, Encode, Error, Message, MessageType, Role, StatusCode,
-};
+use ws_core::codec::{Codec, CodecError, Decode, Encode};
+use ws_core::{Config, Conn, Error, Message, MessageType, Role, StatusCode};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Point {

@@ -13,7 +13,8 @@ use futures::future::join_all;
 use tokio::io::duplex;
 use tokio::net::{TcpListener, TcpStream};
 use trickle::Trickle;
-use ws_core::{Compression, Config, Conn, Message, MessageType, Negotiated, Role, StatusCode};
+use ws_core::handshake::Negotiated;
+use ws_core::{Compression, Config, Conn, Message, MessageType, Role, StatusCode};
 
 const WRITERS: usize = 8;
 const READERS: usize = 2;

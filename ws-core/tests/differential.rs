@@ -24,7 +24,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role as TheirRole};
 use tokio_tungstenite::tungstenite::{self, Message as Theirs};
-use ws_core::{Config, Conn, Error, Message, MessageType, Negotiated, Role, StatusCode};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Error, Message, MessageType, Role, StatusCode};
 
 /// Enough to find what is often wrong; ten thousand take a minute or two.
 const CONVERSATIONS: u64 = 500;

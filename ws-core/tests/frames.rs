@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use support::{BOTH, binary, close, connect, deflate, more, other, ping, pong, run, soon, text};
 use tokio::net::{TcpListener, TcpStream};
+use ws_core::conn::Direction;
 use ws_core::deflate::Params;
+use ws_core::frame::Frame;
 use ws_core::frame::OpCode;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    Compression, Config, Conn, Direction, Error, Frame, Limits, Message, MessageType, Negotiated,
-    ProtocolError, Role, SendError, StatusCode, TryWriteError,
+    Compression, Config, Conn, Error, Limits, Message, MessageType, ProtocolError, Role, SendError,
+    StatusCode, TryWriteError,
 };
 
 /// What a frame says that was read.

@@ -14,9 +14,11 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptError, AcceptOptions, CloseError, Config, Conn, ConnectionTracker, DrainConfig, Error,
-    HandlerOutput, Negotiated, Rejection, RequestInfo, Role, StatusCode, pair,
+    AcceptError, AcceptOptions, CloseError, Config, Conn, Error, Rejection, RequestInfo, Role,
+    StatusCode, pair,
 };
 
 /// Runs a handler, and says what its client has read.

@@ -6,7 +6,8 @@ use http::{HeaderMap, Request, Response, Version};
 use proptest::prelude::*;
 use ws_core::deflate::Params;
 use ws_core::handshake::{AcceptOptions, Accepted, HandshakeError, Offer, Rejection, is_upgrade};
-use ws_core::{Compression, Negotiated, Origin, SubprotocolOrder};
+use ws_core::handshake::{Negotiated, SubprotocolOrder};
+use ws_core::{Compression, Origin};
 
 /// The request of RFC 6455 §1.3, less its subprotocols.
 const GOOD: &[(&str, &str)] = &[
@@ -143,7 +144,7 @@ fn a_good_handshake_is_accepted() {
         .response_header(HeaderName::from_static("content-length"), HeaderValue::from_static("3"));
     let check =
         |without: &[&str], with: &[Header], protocol: Option<&str>, extension: Option<&str>| {
-            let Accepted { response, agreed, .. } =
+            let Accepted { response, negotiated: agreed, .. } =
                 options.answer(&request(without, with)).unwrap();
             let headers = response.headers();
             let all = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap());
@@ -182,7 +183,7 @@ fn a_good_handshake_is_accepted() {
 #[test]
 fn options_say_who_chooses_and_who_may_come() {
     let offering = request(&["origin"], &[("sec-websocket-protocol", "a, b")]);
-    let choose = |options: AcceptOptions| options.answer(&offering).unwrap().agreed.subprotocol;
+    let choose = |options: AcceptOptions| options.answer(&offering).unwrap().negotiated.subprotocol;
     let both = AcceptOptions::new().subprotocols(["b", "a"]);
     assert_eq!(choose(both.clone()).as_deref(), Some("b"));
     assert_eq!(
@@ -210,7 +211,7 @@ fn answer(ours: Compression, lines: &[&'static str]) -> (Option<String>, Option<
     let headers: Vec<_> = lines.iter().map(|line| ("sec-websocket-extensions", *line)).collect();
     let accepted = AcceptOptions::new().compression(ours).answer(&request(&[], &headers)).unwrap();
     let answer = accepted.response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
-    (answer.map(|value| value.to_str().unwrap().to_owned()), accepted.agreed.compression)
+    (answer.map(|value| value.to_str().unwrap().to_owned()), accepted.negotiated.compression)
 }
 
 const fn params(server_forgets: bool, client_forgets: bool, server: u8, client: u8) -> Params {
@@ -575,7 +576,7 @@ proptest! {
         let mut request = request(&["sec-websocket-key"], &[]);
         request.headers_mut().extend(offer.headers());
         let options = AcceptOptions::new().subprotocols(spoken).compression(server);
-        let Accepted { response, agreed, .. } = options.answer(&request).unwrap();
+        let Accepted { response, negotiated: agreed, .. } = options.answer(&request).unwrap();
         prop_assert_eq!(agreed.compression.is_some(), client.is_on() && server.is_on());
         prop_assert_eq!(offer.verify(&response), Ok(agreed));
     }

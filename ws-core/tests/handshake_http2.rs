@@ -2,10 +2,11 @@
 #![cfg(test)]
 
 use http::{Method, Request, Response, StatusCode, Version};
+use ws_core::Compression;
+use ws_core::handshake::Negotiated;
 use ws_core::handshake::{
     AcceptOptions, HandshakeError, HandshakeRequest, Offer, Rejection, is_upgrade,
 };
-use ws_core::{Compression, Negotiated};
 
 type Header = (&'static str, &'static str);
 
@@ -24,7 +25,7 @@ fn answer(
     protocol: Option<&str>,
 ) -> Result<(Response<()>, Negotiated), Rejection> {
     let accepted = options.answer(HandshakeRequest::from(request).protocol(protocol))?;
-    Ok((accepted.response, accepted.agreed))
+    Ok((accepted.response, accepted.negotiated))
 }
 
 const VERSION: Header = ("sec-websocket-version", "13");

@@ -18,8 +18,9 @@ use futures::{SinkExt as _, TryStreamExt as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::timeout;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    Config, Conn, Keepalive, Message, MessageType, Negotiated, PreparedMessage, Role, TryWriteError,
+    Config, Conn, Keepalive, Message, MessageType, PreparedMessage, Role, TryWriteError,
 };
 
 /// A client's frame with the text `a`, masked with zeros.

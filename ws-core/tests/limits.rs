@@ -19,10 +19,10 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance, timeout};
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
+use ws_core::handshake::Negotiated;
 use ws_core::proto::{Failure, Inbound, Mode, ProtocolEvent};
 use ws_core::{
-    Config, Conn, Deadline, Error, Limit, Limits, Message, MessageType, Negotiated, Role,
-    StatusCode,
+    Config, Conn, Deadline, Error, Limit, Limits, Message, MessageType, Role, StatusCode,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

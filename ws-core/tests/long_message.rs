@@ -11,7 +11,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::deflate::Params;
-use ws_core::{Compression, Config, Conn, Limits, MessageType, Negotiated, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{Compression, Config, Conn, Limits, MessageType, Role};
 
 const MIB: usize = 1024 * 1024;
 

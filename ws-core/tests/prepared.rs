@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tokio::io::duplex;
 use tokio::time::timeout;
 use ws_core::deflate::Params;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    Compression, Config, Conn, Message, MessageType, Negotiated, PreparedMessage, Role,
-    TryWriteError,
+    Compression, Config, Conn, Message, MessageType, PreparedMessage, Role, TryWriteError,
 };
 
 fn config(compression: Compression) -> Config {

@@ -15,10 +15,9 @@ use support::{BOTH, Feeding, Frame, deflate, drain, feed, frame, noise, other, r
 use tokio::task::yield_now;
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
+use ws_core::handshake::Negotiated;
 use ws_core::proto::{Failure, Inbound, Mode, Outbound, PieceKind, ProtocolEvent};
-use ws_core::{
-    Compression, Config, Conn, Error, Limits, Message, MessageType, Negotiated, Role, StatusCode,
-};
+use ws_core::{Compression, Config, Conn, Error, Limits, Message, MessageType, Role, StatusCode};
 
 fn any_role() -> impl Strategy<Value = Role> {
     select(&BOTH[..])

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use support::{binary, close, connect, more, ping, pong, run, soon, text};
 use tokio::io::AsyncWriteExt;
 use ws_core::deflate::Params;
-use ws_core::{
-    Compression, Config, Conn, Frame, MessageType, Negotiated, PreparedMessage, Role, StatusCode,
-};
+use ws_core::frame::Frame;
+use ws_core::handshake::Negotiated;
+use ws_core::{Compression, Config, Conn, MessageType, PreparedMessage, Role, StatusCode};
 
 #[test]
 fn frames_messages_and_close_codes_are_counted() {

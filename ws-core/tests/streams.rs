@@ -12,9 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
+use ws_core::handshake::Negotiated;
 use ws_core::{
     AcceptOptions, ByteStream, CloseInitiator, Compression, Config, Conn, Error, Limits, Message,
-    MessageType, Negotiated, Role, StatusCode, close_status,
+    MessageType, Role, StatusCode,
 };
 
 #[test]
@@ -95,7 +96,7 @@ fn a_message_of_the_other_type_closes_with_1003() {
         let mut read = Vec::new();
         let error = soon(bytes.read_to_end(&mut read)).await.unwrap_err();
         assert_eq!(
-            (read, close_status(&error)),
+            (read, Error::close_status_in(&error)),
             (b"fine".to_vec(), Some(StatusCode::UNSUPPORTED_DATA))
         );
         assert_eq!(peer.frame().await.unwrap().payload[..2], 1003_u16.to_be_bytes());
@@ -122,12 +123,12 @@ fn only_1000_and_1001_are_the_end_of_the_file() {
         }
         for code in [1002, 1011, 4000] {
             let error = read_end(Some(close(code, ""))).await.unwrap_err();
-            assert_eq!(close_status(&error).map(StatusCode::as_u16), Some(code));
+            assert_eq!(Error::close_status_in(&error).map(StatusCode::as_u16), Some(code));
         }
         let error = read_end(Some(frame(OpCode::CLOSE, ""))).await.unwrap_err();
-        assert_eq!(close_status(&error), Some(StatusCode::NO_STATUS_RECEIVED));
+        assert_eq!(Error::close_status_in(&error), Some(StatusCode::NO_STATUS_RECEIVED));
         let error = read_end(None).await.unwrap_err();
-        assert_eq!(close_status(&error), Some(StatusCode::ABNORMAL_CLOSURE));
+        assert_eq!(Error::close_status_in(&error), Some(StatusCode::ABNORMAL_CLOSURE));
     });
 }
 
@@ -283,7 +284,7 @@ fn joined_messages_end_in_an_error_unless_closed_as_wanted() {
         let mut read = Vec::new();
         let error = soon(conn.join_messages("\n").read_to_end(&mut read)).await.unwrap_err();
         assert_eq!(
-            (&read[..], close_status(&error)),
+            (&read[..], Error::close_status_in(&error)),
             (&b"one\n"[..], Some(StatusCode::INTERNAL_ERROR))
         );
     });

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use ws_core::HandlerOutput;
+use ws_core::handler::HandlerOutput;
 
 use crate::{EventPayload, FromEvent};
 

@@ -8,7 +8,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::yield_now;
-use ws_core::{Batch, Conn, Error, PreparedMessage, StatusCode};
+use ws_core::adapter::Batch;
+use ws_core::{Conn, Error, PreparedMessage, StatusCode};
 
 use crate::counters::add;
 use crate::mail::{Items, Order, Taken, Todo};

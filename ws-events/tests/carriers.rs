@@ -17,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use ws_core::{Config, Conn, Message, MessageType, Negotiated, Role, StatusCode, pair, pair_with};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Message, MessageType, Role, StatusCode, pair, pair_with};
 use ws_events::{Hub, Outbox, Overflow, Socket};
 
 /// More than one carrier sees to.

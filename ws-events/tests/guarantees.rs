@@ -13,7 +13,8 @@ use bytes::Bytes;
 use support::{Heard, PATIENCE, apart, apart_async, enter, read, read_all, until_end, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use ws_core::{Config, Conn, Keepalive, Message, Negotiated, Role, StatusCode, pair, pair_with};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
 use ws_events::{
     Attribute, EncodeError, Event, EventPayload, Fault, Hub, Json, ListenerId, Reason, Refusal,
     Room, SetIdError, Socket, State,

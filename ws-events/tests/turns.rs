@@ -14,7 +14,8 @@ use support::{PATIENCE, enter, wait_until};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use ws_core::{Config, Conn, Message, Negotiated, PreparedMessage, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Message, PreparedMessage, Role};
 use ws_events::{EmitError, Hub, Socket, State};
 
 /// Sends so many messages in one write.

@@ -9,7 +9,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use tower_layer::Layer;
 use tower_service::Service;
-use ws_core::{AcceptOptions, Conn, HandlerOutput};
+use ws_core::handler::HandlerOutput;
+use ws_core::{AcceptOptions, Conn};
 
 use crate::{Refused, WebSocketUpgrade};
 

@@ -5,7 +5,8 @@ use std::future::Future;
 use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, any};
-use ws_core::{AcceptOptions, Conn, HandlerOutput};
+use ws_core::handler::HandlerOutput;
+use ws_core::{AcceptOptions, Conn};
 
 use crate::WebSocketUpgrade;
 

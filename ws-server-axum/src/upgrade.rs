@@ -12,9 +12,10 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use tokio::time::Instant;
+use ws_core::handler::HandlerOutput;
 use ws_core::{
-    AcceptOptions, BufferPool, Compression, Config, Conn, Error, HandlerOutput, Limits, Origin,
-    PathParams, PeerAddr,
+    AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, PathParams,
+    PeerAddr,
 };
 use ws_server_hyper::{accept_parts, opening};
 

@@ -106,7 +106,7 @@ fn begin<R: Default>(
         RequestInfo::new(kept)
     });
     let admitted = options.admit()?;
-    let (agreed, config) = (accepted.agreed, options.shared_config());
+    let (agreed, config) = (accepted.negotiated, options.shared_config());
     let upgrade = Upgrade::new(on_upgrade, version, deadline, agreed, admitted, config, request);
     let mut response = accepted.response.map(|()| R::default());
     // hyper answers in the version of the request.

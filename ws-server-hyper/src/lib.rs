@@ -90,18 +90,22 @@ pub use serve::{serve, serve_stream, serve_until};
 pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;
 #[cfg(feature = "json")]
-pub use ws_core::JsonCodec;
+pub use ws_core::codec::JsonCodec;
 #[cfg(feature = "proto")]
-pub use ws_core::ProtobufCodec;
+pub use ws_core::codec::ProtobufCodec;
+pub use ws_core::codec::{Codec, CodecError, Decode, Encode};
+pub use ws_core::conn::{Direction, JoinedMessages, Tapped};
 pub use ws_core::frame;
+pub use ws_core::frame::Frame;
+pub use ws_core::handler::{
+    ConnectionTracker, DrainConfig, DrainCounts, HandlerOutput, HandlerPanic,
+};
 pub use ws_core::handshake::HandshakeRequest;
+pub use ws_core::handshake::{HandshakeError, Negotiated, SubprotocolOrder};
 pub use ws_core::{
     AcceptOptions, Attributes, BufferPool, ByteStream, CloseError, CloseInfo, CloseInitiator,
-    CloseRead, Codec, CodecError, Compression, Config, Conn, ConnStats, ConnectionTracker,
-    Deadline, Decode, Direction, DrainConfig, DrainCounts, Encode, Error, Frame, HandlerOutput,
-    HandlerPanic, HandshakeError, InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits,
-    Message, MessageReader, MessageStream, MessageType, MessageWriter, Negotiated, Origin,
+    CloseRead, Compression, Config, Conn, ConnStats, Deadline, Error, InvalidStatusCode, Keepalive,
+    Limit, Limits, Message, MessageReader, MessageStream, MessageType, MessageWriter, Origin,
     PathParams, PeerAddr, PreparedMessage, ProtocolError, Rate, Rejection, RequestInfo, Role,
-    SendError, StatusCode, SubprotocolOrder, Tapped, TryWriteError, close_status,
-    format_close_message, is_close, is_unexpected_close, pair, pair_with,
+    SendError, StatusCode, TryWriteError, pair, pair_with,
 };

@@ -15,8 +15,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::Mutex;
+use ws_core::handshake::HandshakeError;
 use ws_core::handshake::Offer;
-use ws_core::{Compression, Config, Conn, HandshakeError, Role};
+use ws_core::{Compression, Config, Conn, Role};
 
 /// How many bytes each direction of a connection in memory holds.
 const PIPE: usize = 64 * 1024;

@@ -15,7 +15,9 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
-use ws_core::{Config, Conn, ConnectionGuard, Error, HandlerOutput, Negotiated, RequestInfo, Role};
+use ws_core::handler::{ConnectionGuard, HandlerOutput};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Error, RequestInfo, Role};
 
 use crate::http2::Http2Stream;
 

@@ -12,7 +12,8 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use warp::path::FullPath;
 use warp::{Filter, Reply as _, ext, reject};
-use ws_core::{AcceptOptions, Conn, Error, HandlerOutput, PeerAddr, Rejection};
+use ws_core::handler::HandlerOutput;
+use ws_core::{AcceptOptions, Conn, Error, PeerAddr, Rejection};
 use ws_server_hyper::{Upgrade, accept_parts};
 
 use crate::Refused;

@@ -22,7 +22,7 @@ pub fn check(data: &[u8]) {
 
     let offer = Offer::new([""; 0], client.compression).expect("no subprotocols");
     let accepted = server.answer(&offer.headers());
-    assert_eq!(offer.verify(&accepted.response), Ok(accepted.agreed), "{client:?} {server:?}");
+    assert_eq!(offer.verify(&accepted.response), Ok(accepted.negotiated), "{client:?} {server:?}");
 
     server.answer_any(&offer, &lines);
     client.verify_any(&offer, accepted.response, &lines);
@@ -63,7 +63,7 @@ impl Wish {
     fn answer_any(&self, offer: &Offer, lines: &[HeaderValue]) {
         let mut request = offer.headers();
         set(&mut request, lines);
-        let Accepted { response, agreed, .. } = self.answer(&request);
+        let Accepted { response, negotiated: agreed, .. } = self.answer(&request);
         let answer = response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
         assert_eq!(answer.is_some(), agreed.compression.is_some());
         let (Some(answer), Some(params)) = (answer, agreed.compression) else { return };

@@ -71,7 +71,7 @@ fn check_printed(request: &Request<()>) {
 }
 
 fn check_accepted(request: &Request<()>, accepted: &Accepted) {
-    let Accepted { response, agreed, .. } = accepted;
+    let Accepted { response, negotiated: agreed, .. } = accepted;
     assert!(is_upgrade(request));
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let count = |name| response.headers().get_all(name).iter().count();

@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::BufMut;
 use ws_core::deflate::Params;
-use ws_core::proto::{ProtocolEvent, Failure, Inbound, Mode, Received, Role};
+use ws_core::proto::{Failure, Inbound, Mode, ProtocolEvent, Received, Role};
 use ws_core::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
 use crate::{Cuts, Input};
@@ -30,7 +30,10 @@ pub fn check(role: Role, data: &[u8]) {
     if taking.discard {
         let mut kept = pieces.events.iter().peekable();
         let mut lost = whole.events.iter().filter(|event| kept.next_if_eq(event).is_none());
-        assert!(lost.all(|event| matches!(event, ProtocolEvent::Message(_))), "not only messages are lost");
+        assert!(
+            lost.all(|event| matches!(event, ProtocolEvent::Message(_))),
+            "not only messages are lost"
+        );
         assert_eq!(kept.next(), None, "a message that was discarded changed another");
     } else {
         assert_eq!(whole.events, pieces.events, "the cuts matter");

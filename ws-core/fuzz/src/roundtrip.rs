@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use ws_core::proto::{CloseFrame, ProtocolEvent, Outbound, Queue, Role, PieceKind};
+use ws_core::proto::{CloseFrame, Outbound, PieceKind, ProtocolEvent, Role};
 use ws_core::{Compression, Config, Limits, Message, MessageType, StatusCode};
 
 use crate::Input;
@@ -157,7 +157,9 @@ impl Speaker {
         }
         match then {
             PieceKind::More => self.said.stream = Some(stream),
-            PieceKind::Flush => self.said.stream = Some(Stream { flushed: stream.pushed, ..stream }),
+            PieceKind::Flush => {
+                self.said.stream = Some(Stream { flushed: stream.pushed, ..stream })
+            }
             PieceKind::End => self.said.messages.push(whole(stream.kind, stream.payload)),
         }
     }
@@ -198,7 +200,7 @@ impl Speaker {
 
     /// The transport takes up to `count` bytes.
     fn write(&mut self, count: usize) {
-        let written = write(self.outbound.queue(), self.slices, count, &mut self.wire);
+        let written = write(&self.outbound, self.slices, count, &mut self.wire);
         self.outbound.advance(written);
     }
 
@@ -207,7 +209,7 @@ impl Speaker {
         while !self.outbound.is_empty() {
             self.write(10_000);
         }
-        assert!(self.outbound.take_queue().is_empty());
+        assert!(self.outbound.is_empty());
         (self.wire, self.said)
     }
 }
@@ -273,11 +275,13 @@ fn control(input: &mut Input<'_>) -> Bytes {
 }
 
 /// Writes as a transport does that takes up to `count` bytes at a time.
-fn write(queue: &Queue, slices: usize, count: usize, wire: &mut Vec<u8>) -> usize {
+fn write(outbound: &Outbound, slices: usize, count: usize, wire: &mut Vec<u8>) -> usize {
     let mut slices = vec![IoSlice::new(&[]); slices];
-    let filled = queue.slices(&mut slices);
+    let filled = outbound.slices(&mut slices);
     let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-    assert!(offered == queue.len() || (filled == slices.len() && offered < queue.len()));
+    assert!(
+        offered == outbound.buffered() || (filled == slices.len() && offered < outbound.buffered())
+    );
     // A transport that takes nothing of nothing would be taken for one that is closed.
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "an empty slice");
     let start = wire.len();

@@ -1,4 +1,4 @@
-//! How do messages hold JSON?
+//! How is JSON encoded and decoded?
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Codec, Decode, Encode};
 use crate::{Message, MessageType};
 
-/// JSON (RFC 8259): written as text, read from text and from binary messages.
+/// JSON (RFC 8259). It is written to text messages, and read from text and binary messages.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonCodec;
 
@@ -28,10 +28,8 @@ impl<T: DeserializeOwned> Decode<T> for JsonCodec {
 }
 
 impl Message {
-    /// The value that this message holds as JSON, text or binary. What it borrows, it
-    /// borrows from the message.
-    ///
-    /// The connection is not touched: that of a message that holds none stays open.
+    /// Decodes this message as JSON, whether it is text or binary. The value may borrow from the
+    /// message. An error does not close the connection.
     ///
     /// ```
     /// use ws_core::Message;
@@ -48,17 +46,17 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// When it holds no such value, or something behind it.
+    /// When the payload is not a valid value, or has bytes behind it.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(self.as_bytes())
     }
 
-    /// A text message that holds a value as JSON: for [`PreparedMessage`](crate::PreparedMessage), for
-    /// `Conn::try_write`.
+    /// Encodes a value to a text message, for example for
+    /// [`PreparedMessage`](crate::PreparedMessage) or `Conn::try_write`.
     ///
     /// # Errors
     ///
-    /// When JSON has no way to say it, such as a map whose keys are no strings.
+    /// When JSON cannot represent the value, such as a map with keys that are not strings.
     pub fn from_json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         serde_json::to_string(value).map(Self::text)
     }

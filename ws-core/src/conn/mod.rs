@@ -38,8 +38,9 @@ use self::driver::reader::Reader;
 use self::driver::writer::Writer;
 use self::info::Facts;
 use crate::frame::MAX_CONTROL_PAYLOAD;
-use crate::proto::{CloseFrame, Inbound, Outbound, Rates, Role};
-use crate::{Config, Error, Message, Negotiated, SendError, StatusCode};
+use crate::handshake::Negotiated;
+use crate::proto::{CloseFrame, Inbound, Outbound, RateLimiter, Role};
+use crate::{Config, Error, Message, SendError, StatusCode};
 
 /// A WebSocket connection.
 ///
@@ -100,7 +101,7 @@ impl Conn {
         let (read, write, addresses) = driver::transport::split(io, config.nodelay);
         let inbound = Inbound::new(role, Arc::clone(&config), agreed.compression);
         let outbound = Outbound::new(role, &config, agreed.compression);
-        let rates = Rates::new(&config.limits, Instant::now().into_std());
+        let rates = RateLimiter::new(&config.limits, Instant::now().into_std());
         let compressed = agreed.compression.is_some();
         let facts = Facts {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,

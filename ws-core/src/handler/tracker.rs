@@ -25,7 +25,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::time::Duration;
-/// use ws_core::{AcceptOptions, DrainConfig, ConnectionTracker};
+/// use ws_core::handler::{DrainConfig, ConnectionTracker};
+/// use ws_core::AcceptOptions;
 ///
 /// let tracker = ConnectionTracker::new();
 /// let options = AcceptOptions::new().tracker(&tracker);

@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep_until};
 use ws_core::deflate::{Deflater, Params};
 use ws_core::frame::{Header, Mask, OpCode, mask};
+use ws_core::handshake::Negotiated;
 use ws_core::proto::{Failure, Inbound, Mode, Outbound, ProtocolEvent};
-use ws_core::{Config, Conn, Message, MessageType, Negotiated, Role};
+use ws_core::{Config, Conn, Message, MessageType, Role};
 
 pub(crate) const BOTH: [Role; 2] = [Role::Server, Role::Client];
 

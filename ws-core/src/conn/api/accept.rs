@@ -15,7 +15,7 @@ use crate::conn::{Conn, RequestInfo};
 use crate::handler::ConnectionGuard;
 use crate::handshake::head::{HeadError, decode_request, encode_response};
 use crate::handshake::{AcceptOptions, Rejection};
-use crate::proto::{Queue, Role};
+use crate::proto::{Role, SendBuffer};
 
 /// Why a byte stream did not become a connection.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +101,7 @@ impl Conn {
 
 struct Shaken<T> {
     io: T,
-    agreed: crate::Negotiated,
+    agreed: crate::handshake::Negotiated,
     request: Request<()>,
     leftover: Bytes,
     admitted: ConnectionGuard,
@@ -131,7 +131,7 @@ where
         Ok((request, leftover, accepted, admitted)) => {
             let response = accepted.response.map(|()| "");
             write_response(&mut io, &response, patience).await?;
-            Ok(Shaken { io, agreed: accepted.agreed, request, leftover, admitted })
+            Ok(Shaken { io, agreed: accepted.negotiated, request, leftover, admitted })
         }
         Err(AcceptError::Rejected(rejection)) => {
             let mut response = rejection.clone().into_response();
@@ -149,7 +149,7 @@ where
 fn part(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, options: &AcceptOptions) {
     let config = options.shared_config();
     let (read, write, _) = transport::split(io, config.nodelay);
-    Farewell::new(read, write, Queue::default(), Role::Server, config.close_timeout)
+    Farewell::new(read, write, SendBuffer::default(), Role::Server, config.close_timeout)
         .begin(Manner::Linger);
 }
 

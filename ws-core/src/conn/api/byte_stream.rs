@@ -8,11 +8,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::codec::CodecError;
 use crate::conn::Conn;
 use crate::conn::api::payload_stream::{Piece, Pieces, is_end};
 use crate::conn::driver::wait_queue::Ticket;
 use crate::proto::CloseFrame;
-use crate::{CodecError, Error, Message, MessageType, StatusCode};
+use crate::{Error, Message, MessageType, StatusCode};
 
 /// The longest message that is written: what is longer is written in several.
 const LONGEST: usize = 64 * 1024;
@@ -117,7 +118,8 @@ impl AsyncWrite for ByteStream {
         let written = shared.poll_writing(ticket, |writer, ticket| {
             ready!(writer.poll_room(shared, ticket, cx))?;
             let piece = buf.get(..end_of_piece(*kind, buf)).unwrap_or(buf);
-            let message = Message::try_new(*kind, Bytes::copy_from_slice(piece))?;
+            let message = Message::try_new(*kind, Bytes::copy_from_slice(piece))
+                .ok_or(crate::SendError::NotUtf8)?;
             writer.write(shared, message);
             Poll::Ready(writer.outcome().map(|()| piece.len()))
         });

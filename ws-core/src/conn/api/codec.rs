@@ -3,15 +3,16 @@
 use std::future::Future;
 
 #[cfg(feature = "json")]
-use crate::JsonCodec;
+use crate::codec::JsonCodec;
 #[cfg(feature = "proto")]
-use crate::ProtobufCodec;
+use crate::codec::ProtobufCodec;
+use crate::codec::{CodecError, Decode, Encode};
 use crate::conn::Conn;
 use crate::proto::CloseFrame;
-use crate::{CodecError, Decode, Encode, Error, Message};
+use crate::{Error, Message};
 
 impl Conn {
-    /// The value in the next message, in a format of your own; see [`Codec`](crate::Codec).
+    /// The value in the next message, in a format of your own; see [`Codec`](crate::codec::Codec).
     ///
     /// # Errors
     ///
@@ -31,7 +32,7 @@ impl Conn {
         message.decode::<C, T>().map_err(|error| self.refuse(error))
     }
 
-    /// Sends a value, in a format of your own; see [`Codec`](crate::Codec).
+    /// Sends a value, in a format of your own; see [`Codec`](crate::codec::Codec).
     ///
     /// # Errors
     ///

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use crate::Config;
 use crate::conn::Conn;
+use crate::handshake::Negotiated;
 use crate::handshake::{AcceptOptions, Offer};
 use crate::proto::Role;
-use crate::{Config, Negotiated};
 
 /// How many bytes each direction of a pair holds.
 const PIPE: usize = 64 * 1024;

@@ -77,7 +77,7 @@ impl MessageStream {
     #[cfg(feature = "tungstenite")]
     pub(crate) fn poll_frame_sent(
         &mut self,
-        frame: &crate::Frame,
+        frame: &crate::frame::Frame,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
         ready!(self.poll_next_sent(cx))?;

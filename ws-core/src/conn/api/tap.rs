@@ -71,7 +71,8 @@ impl Conn {
     /// });
     /// there.write("hello").await?;
     /// here.read().await?;
-    /// # use ws_core::{Direction, frame::OpCode};
+    /// # use ws_core::conn::Direction;
+    /// # use ws_core::frame::OpCode;
     /// assert_eq!(frames.recv(), Ok((Direction::In, OpCode::TEXT, 5)));
     /// # Ok(())
     /// # }

@@ -234,7 +234,7 @@ impl Writer {
     fn is_usual(&self, shared: &Shared, ticket: &Ticket) -> bool {
         !(shared.closed.load(Relaxed) | self.failed.is_some() | self.io.is_none())
             && !(ticket.is_waiting() | self.outbound.is_streaming())
-            && self.outbound.buffered() <= shared.facts.config.high_mark
+            && self.outbound.buffered() <= shared.facts.config.high_watermark
     }
 
     /// Sends a message that is short and goes as it is: past the queue, if nothing waits

@@ -19,7 +19,7 @@ use crate::conn::driver::transport::ReadHalf;
 use crate::conn::driver::wait_queue::{Ticket, Waiters};
 use crate::conn::info::request::RequestInfo;
 use crate::frame::OpCode;
-use crate::proto::{Inbound, Mode, ProtocolEvent, Rates};
+use crate::proto::{Inbound, Mode, ProtocolEvent, RateLimiter};
 use crate::{Error, Message, MessageType};
 
 /// How long a piece of a message may be.
@@ -80,7 +80,7 @@ impl Reader {
     pub(crate) fn new(
         io: ReadHalf,
         inbound: Inbound,
-        rates: Option<Rates>,
+        rates: Option<RateLimiter>,
         clock: Clock,
         leftover: &Bytes,
     ) -> Self {

@@ -99,7 +99,9 @@ impl Writer {
         take: &mut impl FnMut(usize) -> I,
     ) -> Result<Batch, Error> {
         let before = self.messages;
-        while let Some(room) = shared.facts.config.high_mark.checked_sub(self.outbound.buffered()) {
+        while let Some(room) =
+            shared.facts.config.high_watermark.checked_sub(self.outbound.buffered())
+        {
             let so_far = self.messages;
             for message in take(room) {
                 self.outbound.prepared(&message);
@@ -134,11 +136,11 @@ impl Writer {
         if self.outbound.is_streaming() {
             return Err(TryWriteError::Busy);
         }
-        let high_mark = shared.facts.config.high_mark;
-        if self.outbound.buffered() > high_mark {
+        let high_watermark = shared.facts.config.high_watermark;
+        if self.outbound.buffered() > high_watermark {
             self.flush_now(shared);
             self.check_open(shared)?;
-            if self.outbound.buffered() > high_mark {
+            if self.outbound.buffered() > high_watermark {
                 return Err(TryWriteError::Full);
             }
         }
@@ -206,7 +208,7 @@ impl Writer {
         self.check_open(shared)?;
         // Who has waited once waits for the lower mark.
         let config = &shared.facts.config;
-        let mark = if ticket.is_waiting() { config.low_mark } else { config.high_mark };
+        let mark = if ticket.is_waiting() { config.low_watermark } else { config.high_watermark };
         if self.outbound.buffered() <= mark {
             return Poll::Ready(Ok(()));
         }
@@ -351,7 +353,7 @@ impl Future for Drain {
         let mut writer = shared.writer.lock();
         let drained = writer.poll_drain(Some(cx));
         let taken = writer.outbound.sent();
-        if writer.outbound.buffered() <= shared.facts.config.low_mark {
+        if writer.outbound.buffered() <= shared.facts.config.low_watermark {
             writer.waiters.wake();
         }
         match drained {

@@ -273,7 +273,8 @@ mod tests {
 
     use super::*;
     use crate::conn::Conn;
-    use crate::{Config, Deadline, Error, Keepalive, Message, Negotiated, Role, StatusCode};
+    use crate::handshake::Negotiated;
+    use crate::{Config, Deadline, Error, Keepalive, Message, Role, StatusCode};
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -8,7 +8,8 @@ use anyhow::Result;
 use bytes::Bytes;
 use clap::ValueEnum;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use ws_core::{Negotiated, Config, Conn, PreparedMessage, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, PreparedMessage, Role};
 use ws_events::{Hub, Outbox, Socket};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

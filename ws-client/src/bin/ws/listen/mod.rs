@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio_rustls::TlsAcceptor;
 use ws_client::{Compression, Config, Conn, Error, Message, StatusCode};
-use ws_core::{AcceptOptions, ConnectionTracker, DrainConfig, Origin, PreparedMessage};
+use ws_core::handler::{ConnectionTracker, DrainConfig};
+use ws_core::{AcceptOptions, Origin, PreparedMessage};
 
 use crate::exit;
 use crate::print;

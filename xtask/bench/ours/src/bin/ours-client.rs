@@ -3,7 +3,8 @@
 use anyhow::Result;
 use kit::Task;
 use tokio::net::TcpStream;
-use ws_core::{Negotiated, Config, Conn, Message, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Message, Role};
 
 fn main() -> Result<()> {
     kit::run_client(echo)

@@ -1,9 +1,9 @@
-//! How do messages hold protocol buffers?
+//! How are protocol buffers encoded and decoded?
 
 use super::{Codec, Decode, Encode};
 use crate::{Message, MessageType};
 
-/// Protocol buffers, by `prost`: in binary messages alone.
+/// Protocol buffers, by `prost`, in binary messages.
 #[derive(Clone, Copy, Debug)]
 pub struct ProtobufCodec;
 
@@ -29,18 +29,17 @@ impl<T: prost::Message + Default> Decode<T> for ProtobufCodec {
 }
 
 impl Message {
-    /// The value that this message holds as a protocol buffer, whatever its type.
-    ///
-    /// The connection is not touched: that of a message that holds none stays open.
+    /// Decodes this message as a protocol buffer, whether it is text or binary. An error does not
+    /// close the connection.
     ///
     /// # Errors
     ///
-    /// When it holds no such value.
+    /// When the payload is not a valid value.
     pub fn proto<T: prost::Message + Default>(&self) -> Result<T, prost::DecodeError> {
         T::decode(self.as_bytes())
     }
 
-    /// A binary message that holds a value as a protocol buffer.
+    /// Encodes a value to a binary message.
     pub fn from_proto<T: prost::Message>(value: &T) -> Self {
         Self::binary(value.encode_to_vec())
     }
