@@ -16,10 +16,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use ws_client::{Dial, DialError, HandshakeError};
-use ws_core::frame::Frame;
-use ws_core::frame::OpCode;
+use ws_core::frame::{Frame, OpCode};
 use ws_core::handler::HandlerOutput;
 use ws_core::handshake::Negotiated;
+use ws_core::proto::CloseFrame;
 use ws_core::{
     AcceptOptions, BufferPool, CloseError, Compression, Config, Conn, Error, Limits, Message,
     MessageType, Origin, PreparedMessage, Role, StatusCode,
@@ -134,18 +134,18 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(said, r#"Some("7") ["1", "2"] Some("d") Some("z") Some("127.0.0.1")"#);
         };
     "FormatCloseMessage" => async {
-            assert_eq!(format_close_message(StatusCode::GOING_AWAY, "x").unwrap(), b"\x03\xe9x");
-            assert_eq!(format_close_message(StatusCode::NO_STATUS_RECEIVED, "").unwrap(), b"");
-            assert!(format_close_message(StatusCode::ABNORMAL_CLOSURE, "").is_err());
-            assert!(format_close_message(StatusCode::GOING_AWAY, &"x".repeat(124)).is_err());
+            assert_eq!(CloseFrame::new(StatusCode::GOING_AWAY, "x").unwrap().encode(), b"\x03\xe9x");
+            assert_eq!(CloseFrame::new(StatusCode::NO_STATUS_RECEIVED, "").unwrap().encode(), b"");
+            assert!(CloseFrame::new(StatusCode::ABNORMAL_CLOSURE, "").is_err());
+            assert!(CloseFrame::new(StatusCode::GOING_AWAY, &"x".repeat(124)).is_err());
         };
     "IsCloseError, IsUnexpectedCloseError" => async {
             let error = closing(StatusCode::GOING_AWAY).await;
+            assert!(error.is_close(&[StatusCode::GOING_AWAY]));
+            assert!(error.is_unexpected_close(&[StatusCode::NORMAL_CLOSURE]));
             let wrapped = anyhow::Error::new(std::io::Error::from(error));
-            let wrapped: &(dyn std::error::Error + 'static) = wrapped.as_ref();
-            assert!(is_close(wrapped, &[StatusCode::GOING_AWAY]));
-            assert!(is_unexpected_close(wrapped, &[StatusCode::NORMAL_CLOSURE]));
-            assert!(!is_unexpected_close(&std::io::Error::other("x"), &[]));
+            assert_eq!(Error::close_status_in(wrapped.as_ref()), Some(StatusCode::GOING_AWAY));
+            assert!(Error::close_status_in(&std::io::Error::other("x")).is_none());
         };
     "JoinMessages" => async {
             for (code, expected) in [(StatusCode::NORMAL_CLOSURE, Ok("a;b;")), (StatusCode::GOING_AWAY, Ok("a;b;")), (StatusCode::INTERNAL_ERROR, Err(()))] {
@@ -289,8 +289,8 @@ const ROWS: &[(&str, Shown)] = rows! {
     "StatusCode, CloseError, CloseStatus" => async {
             let error = closing(StatusCode::GOING_AWAY).await;
             assert!(matches!(&error, Error::Closed(CloseError { code: StatusCode::GOING_AWAY, .. })));
-            assert_eq!(close_status(&error), Some(StatusCode::GOING_AWAY));
-            assert_eq!(close_status(&std::io::Error::other("x")), None);
+            assert_eq!(Error::close_status_in(&error), Some(StatusCode::GOING_AWAY));
+            assert_eq!(Error::close_status_in(&std::io::Error::other("x")), None);
             assert_eq!(StatusCode::GOING_AWAY.to_string(), "1001 going away");
         };
     "ErrMessageTooBig" => async {

@@ -18,7 +18,7 @@ use ws_client::reconnect::{
 };
 use ws_client::{
     Codec, CodecError, Config, Conn, Decode, Dial, DialError, Encode, Error, Keepalive, Message,
-    MessageType, Reconnect, ReconnectingConn, StatusCode, close_status,
+    MessageType, Reconnect, ReconnectingConn, StatusCode,
 };
 use ws_core::{AcceptOptions, RequestInfo};
 
@@ -198,9 +198,9 @@ async fn what_will_not_change_is_given_up_at_once() {
     assert_eq!(last.unwrap(), Message::from("the last"));
     for _ in 0..2 {
         let error = conn.read().await.unwrap_err();
-        assert_eq!(close_status(&error), Some(StatusCode::POLICY_VIOLATION));
+        assert_eq!(Error::close_status_in(&error), Some(StatusCode::POLICY_VIOLATION));
         let error = conn.write("more").await.unwrap_err();
-        assert_eq!(close_status(&error), Some(StatusCode::POLICY_VIOLATION));
+        assert_eq!(Error::close_status_in(&error), Some(StatusCode::POLICY_VIOLATION));
     }
     assert!(matches!(conn.state(), State::Ended(ReconnectError::GaveUp(_))));
     assert_eq!(states(conn.events(), 10).await.len(), 1);
@@ -220,7 +220,10 @@ async fn the_application_may_decide_otherwise() {
         let peer = server.accept().await;
         let _ = in_time(peer.close(code, "")).await;
     }
-    assert_eq!(close_status(&conn.read().await.unwrap_err()), Some(StatusCode::GOING_AWAY));
+    assert_eq!(
+        Error::close_status_in(&conn.read().await.unwrap_err()),
+        Some(StatusCode::GOING_AWAY)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use ws_core::deflate::Params;
 use ws_core::handshake::{AcceptOptions, Accepted, HandshakeError, Offer, Rejection, is_upgrade};
 use ws_core::handshake::{Negotiated, SubprotocolOrder};
-use ws_core::{Compression, Origin};
+use ws_core::{Acceptor, Compression, Config, Origin};
 
 /// The request of RFC 6455 §1.3, less its subprotocols.
 const GOOD: &[(&str, &str)] = &[
@@ -181,7 +181,42 @@ fn a_good_handshake_is_accepted() {
 }
 
 #[test]
-fn options_say_who_chooses_and_who_may_come() {
+fn the_order_of_settings_does_not_matter() {
+    type Setting = fn(AcceptOptions) -> AcceptOptions;
+    let settings: [Setting; 4] = [
+        |options| options.config(Config::new().compression(Compression::context_takeover())),
+        |options| options.compression(Compression::no_context_takeover()),
+        |options| options.subprotocols(["a"]),
+        |options| options.subprotocol_selector(|offered| offered.last().map(ToString::to_string)),
+    ];
+    let offering = request(
+        &["origin"],
+        &[("sec-websocket-protocol", "a, b"), ("sec-websocket-extensions", "permessage-deflate")],
+    );
+    let mut orders = vec![vec![]];
+    for at in 0..settings.len() {
+        orders = orders
+            .into_iter()
+            .flat_map(|order: Vec<usize>| {
+                (0..=at).map(move |to| {
+                    let mut order = order.clone();
+                    order.insert(to, at);
+                    order
+                })
+            })
+            .collect();
+    }
+    assert_eq!(orders.len(), 24);
+    for order in orders {
+        let options = order.iter().fold(AcceptOptions::new(), |options, &at| settings[at](options));
+        let negotiated = Acceptor::new(options).answer(&offering).unwrap().negotiated;
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("b"), "{order:?}");
+        assert!(negotiated.compression.unwrap().server_no_context_takeover, "{order:?}");
+    }
+}
+
+#[test]
+fn options_select_the_subprotocol_and_the_requests() {
     let offering = request(&["origin"], &[("sec-websocket-protocol", "a, b")]);
     let choose = |options: AcceptOptions| options.answer(&offering).unwrap().negotiated.subprotocol;
     let both = AcceptOptions::new().subprotocols(["b", "a"]);
@@ -192,10 +227,10 @@ fn options_say_who_chooses_and_who_may_come() {
     );
     let last = |offered: &[&str]| offered.last().map(|name| (*name).to_owned());
     assert_eq!(choose(AcceptOptions::new().subprotocol_selector(last)).as_deref(), Some("b"));
-    // Of a list and a selector, the one that was given last.
+    // A selector takes precedence over a list, whichever is set first.
     let selecting = AcceptOptions::new().subprotocols(["a"]).subprotocol_selector(last);
     assert_eq!(choose(selecting.clone()).as_deref(), Some("b"));
-    assert_eq!(choose(selecting.subprotocols(["a"])).as_deref(), Some("a"));
+    assert_eq!(choose(selecting.subprotocols(["a"])).as_deref(), Some("b"));
 
     let picky = AcceptOptions::new().filter(|_| false);
     assert_eq!(picky.answer(&offering).unwrap_err(), Rejection::Filtered);

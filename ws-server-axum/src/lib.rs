@@ -123,8 +123,8 @@ pub use ws_server_hyper::{
     HandlerPanic, HandshakeError, HandshakeRequest, InvalidStatusCode, JoinedMessages, Keepalive,
     Limit, Limits, Message, MessageReader, MessageStream, MessageType, MessageWriter, Negotiated,
     Origin, PathParams, PeerAddr, PreparedMessage, ProtocolError, Rate, Rejection, RequestInfo,
-    Role, SendError, StatusCode, SubprotocolOrder, Tapped, TryWriteError, close_status,
-    format_close_message, is_close, is_unexpected_close, is_upgrade, pair, pair_with,
+    Role, SendError, StatusCode, SubprotocolOrder, Tapped, TryWriteError, is_upgrade, pair,
+    pair_with,
 };
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

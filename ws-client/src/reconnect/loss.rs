@@ -8,12 +8,12 @@ use std::time::Duration;
 use http::StatusCode as HttpStatus;
 use http::header::RETRY_AFTER;
 
-use crate::{CloseInfo, DialError, Error, ProxyError, StatusCode, close_status};
+use crate::{CloseInfo, DialError, Error, ProxyError, StatusCode};
 
 /// Why there is no connection: it could not be opened, or it was lost.
 ///
-/// As an error it has the cause as its source, so [`is_close`](crate::is_close) and
-/// [`close_status`](crate::close_status) see through it.
+/// As an error it has the cause as its source, so [`Error::is_close`](crate::Error::is_close) and
+/// [`Error::close_status_in`](crate::Error::close_status_in) see through it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Loss {
@@ -47,7 +47,7 @@ impl Loss {
 
     /// The code that the connection was closed with, if it was.
     pub fn close_status(&self) -> Option<StatusCode> {
-        close_status(self)
+        Error::close_status_in(self)
     }
 
     /// How long the server asked to be left alone, by a `Retry-After` in seconds
