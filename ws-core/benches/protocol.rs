@@ -1,7 +1,7 @@
 //! What does each step of the protocol cost? `cargo bench -p ws-core`.
 //!
-//! Steps by themselves, to see which of them a change touched. What a message costs in
-//! all is a question for `cargo xtask bench`.
+//! Each step is measured on its own, to see which one a change affects. `cargo xtask bench`
+//! measures the cost of a whole message.
 
 use std::hint::black_box;
 
@@ -28,7 +28,7 @@ fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// JSON as services send it.
+/// Typical JSON of a service.
 fn json(len: usize) -> Vec<u8> {
     let mut text = String::new();
     for id in 0.. {
@@ -96,7 +96,7 @@ fn inbound(criterion: &mut Criterion) {
     }
 }
 
-/// Drops what is queued, as a transport does that takes it.
+/// Drops the queued bytes, like a transport that takes them.
 fn written(outbound: &mut Outbound) {
     outbound.advance(outbound.buffered());
 }

@@ -1,4 +1,4 @@
-//! What is a WebSocket connection: messages, protocol, opening handshake and [`Conn`]?
+//! How does a WebSocket connection work: messages, protocol, opening handshake and [`Conn`]?
 //!
 //! Applications depend on the adapter for their web framework or on the client, which re-export
 //! the [`prelude`]. On its own, this crate serves a TCP listener:

@@ -1,4 +1,4 @@
-//! How much is read at once, and how much is written?
+//! How many bytes does a read request, and how many does a write send?
 #![cfg(test)]
 
 use std::sync::{Arc, Mutex};
@@ -9,21 +9,21 @@ use tokio_util::io::{InspectReader, InspectWriter};
 use ws_core::handshake::Negotiated;
 use ws_core::{BufferPool, Config, Conn, Role};
 
-/// What was asked of a stream: the bytes of each read and write.
+/// The size of each read and write of a stream.
 #[derive(Clone, Default)]
 struct Calls(Arc<Mutex<(Vec<usize>, Vec<usize>)>>);
 
-/// A stream that notes how it is used.
+/// A stream that records its reads and writes.
 fn noted(io: DuplexStream, calls: &Calls) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
     let (reads, writes) = (calls.clone(), calls.clone());
     let io = InspectReader::new(io, move |read| reads.0.lock().unwrap().0.push(read.len()));
     InspectWriter::new(io, move |wrote| writes.0.lock().unwrap().1.push(wrote.len()))
 }
 
-/// Not so many that one side makes way for others meanwhile, which ends a batch too.
+/// Few enough messages that neither side yields meanwhile, which would end a batch too.
 const MESSAGES: usize = 100;
 
-/// Echoes a burst of messages of 10 bytes, and says what that took.
+/// Echoes a burst of messages of 10 bytes. Returns the reads and writes.
 async fn echo(config: Config) -> (Vec<usize>, Vec<usize>) {
     let (mut here, there) = duplex(1024 * 1024);
     let calls = Calls::default();
@@ -35,7 +35,7 @@ async fn echo(config: Config) -> (Vec<usize>, Vec<usize>) {
         conn.write(message).await.unwrap();
     }
     conn.flush().await.unwrap();
-    // Without a close frame, which would want a buffer once more.
+    // Without a close frame, which would need a buffer again.
     conn.close_now();
     let calls = calls.0.lock().unwrap();
     assert_eq!(calls.0.iter().sum::<usize>(), 16 * MESSAGES);
@@ -53,7 +53,7 @@ async fn a_read_takes_no_more_than_the_read_buffer() {
     check(Config::new(), 16 * MESSAGES).await;
     check(Config::new().read_buffer(1 << 30), 16 * MESSAGES).await;
     check(Config::new().read_buffer(1024), 1024).await;
-    // A message is cut at the end of each read.
+    // Each read ends inside a message.
     check(Config::new().read_buffer(1001), 1001).await;
     check(Config::new().read_buffer(1), 512).await;
 }
@@ -72,7 +72,7 @@ async fn the_answers_to_a_burst_leave_in_batches() {
     check(Config::new().write_batch(0), MESSAGES, 12).await;
 }
 
-/// How much room the answers to the burst of [`echo`] take, at least and at most.
+/// The minimum and maximum size of the buffers for the answers of [`echo`].
 const BURST: std::ops::RangeInclusive<usize> = 12 * MESSAGES..=32 * 1024;
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn connections_that_write_in_turn_share_a_buffer() {
     let pool = BufferPool::new(1024 * 1024);
     for _ in 0..10 {
         echo(Config::new().buffer_pool(&pool)).await;
-        // Another configuration, and the same pool.
+        // Another configuration with the same pool.
         echo(Config::new().write_batch(300).buffer_pool(&pool)).await;
         assert!(BURST.contains(&pool.cached()), "{} bytes", pool.cached());
         assert_eq!(pool.misses(), 1);
@@ -91,7 +91,7 @@ async fn connections_that_write_in_turn_share_a_buffer() {
     assert_eq!((pool.misses(), other.misses()), (1, 1));
 }
 
-/// A connection whose peer has not read yet what it was sent.
+/// A connection whose peer has not read yet.
 async fn with_bytes_that_wait(pool: &BufferPool) -> (Conn, DuplexStream) {
     let (here, there) = duplex(1);
     let config = Config::new().buffer_pool(pool);
@@ -100,7 +100,7 @@ async fn with_bytes_that_wait(pool: &BufferPool) -> (Conn, DuplexStream) {
     (conn, here)
 }
 
-/// Reads what waits.
+/// Reads the waiting bytes.
 async fn take(conn: Conn, mut here: DuplexStream) {
     let mut frame = [0; 1004];
     here.read_exact(&mut frame).await.unwrap();
@@ -111,7 +111,7 @@ async fn take(conn: Conn, mut here: DuplexStream) {
 
 #[tokio::test]
 async fn a_pool_keeps_no_more_than_it_may() {
-    // Room for all, for three buffers and a bit, for none.
+    // Room for all buffers, for slightly more than three, and for none.
     for (most, kept) in [(1 << 20, 10), (3 * 1004 + 1003, 3), (1003, 0), (0, 0)] {
         let pool = BufferPool::new(most);
         for round in 1..=3 {

@@ -1,4 +1,4 @@
-//! What is asked and what is answered: the opening handshake as tables.
+//! Which opening handshakes are accepted, and with which response?
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
@@ -9,7 +9,7 @@ use ws_core::handshake::{AcceptOptions, Accepted, HandshakeError, Offer, Rejecti
 use ws_core::handshake::{Negotiated, SubprotocolOrder};
 use ws_core::{Acceptor, Compression, Config, Origin};
 
-/// The request of RFC 6455 §1.3, less its subprotocols.
+/// The request of RFC 6455 §1.3 without its subprotocols.
 const GOOD: &[(&str, &str)] = &[
     ("host", "server.example.com"),
     ("upgrade", "websocket"),
@@ -21,7 +21,7 @@ const GOOD: &[(&str, &str)] = &[
 
 type Header = (&'static str, &'static str);
 
-/// The good request without the headers of these names, and with these headers.
+/// The valid request without and with these headers.
 fn request(without: &[&str], with: &[Header]) -> Request<()> {
     let kept = GOOD.iter().filter(|(name, _)| !without.contains(name));
     let mut request = Request::get("/chat");
@@ -31,7 +31,7 @@ fn request(without: &[&str], with: &[Header]) -> Request<()> {
     request.body(()).unwrap()
 }
 
-/// Is the request refused for this reason, with this status and these headers?
+/// Checks that the request is rejected for this reason, with this status and these headers.
 fn check_refusal(
     options: &AcceptOptions,
     request: &Request<()>,
@@ -241,7 +241,7 @@ fn options_select_the_subprotocol_and_the_requests() {
     assert!(strict.answer(&request(&["origin"], &[("origin", "null")])).is_ok());
 }
 
-/// What a server with these settings answers to these offers, one per line.
+/// The answer of a server with these settings to these offers, one per line.
 fn answer(ours: Compression, lines: &[&'static str]) -> (Option<String>, Option<Params>) {
     let headers: Vec<_> = lines.iter().map(|line| ("sec-websocket-extensions", *line)).collect();
     let accepted = AcceptOptions::new().compression(ours).answer(&request(&[], &headers)).unwrap();
@@ -323,7 +323,7 @@ fn the_first_good_offer_is_answered() {
          client_max_window_bits=9",
         params(true, true, 9, 9),
     );
-    // Bad ones before it do not matter, in its line or before.
+    // Invalid offers before it do not matter.
     check(
         takeover,
         &[
@@ -350,7 +350,7 @@ fn the_answer_follows_the_servers_settings() {
         params(true, true, 15, 15),
     );
     let ours = Compression::context_takeover().window_bits(11).peer_window_bits(10);
-    // What was not offered cannot be asked for.
+    // A parameter that was not offered cannot be required.
     check(ours, "permessage-deflate", "; server_max_window_bits=11", params(false, false, 11, 15));
     check(
         ours,
@@ -415,7 +415,7 @@ fn a_bad_offer_is_declined_and_the_connection_is_not() {
     assert_eq!(answer(Compression::off(), &["permessage-deflate"]), (None, None));
 }
 
-/// What a client that made this offer makes of an answer with these headers.
+/// The result of a client with this offer for a response with these headers.
 fn verify(offer: &Offer, with: &[Header]) -> Result<Negotiated, HandshakeError> {
     let mut request = request(&["sec-websocket-key"], &[]);
     *request.headers_mut() = offer.headers();
@@ -516,7 +516,7 @@ fn an_answer_keeps_within_the_offered_compression() {
 
     let forgets = Compression::no_context_takeover();
     check(forgets, "permessage-deflate", Err(CompressionTerms));
-    // Ours is a hint: we forget whatever the server makes of it.
+    // Our parameter is a hint: the client compresses without takeover anyway.
     check(
         forgets,
         "permessage-deflate; server_no_context_takeover",
@@ -535,7 +535,7 @@ fn any_compression() -> impl Strategy<Value = Compression> {
     })
 }
 
-/// Values that are likely to get far, and values that are not.
+/// Likely and unlikely header values.
 fn any_value() -> impl Strategy<Value = HeaderValue> {
     let pieces = prop::sample::select(vec![
         "permessage-deflate",
@@ -587,7 +587,7 @@ proptest! {
             .origin(Origin::patterns(["*.example.com"]))
             .subprotocols(["chat"])
             .compression(ours);
-        // On top of a good request or answer, so that every check is reached.
+        // On top of a valid request or response, so that all checks are reached.
         let mut request = request(&[], &[]);
         let offer = Offer::new(["chat"], ours).unwrap();
         request.headers_mut().extend(offer.headers());

@@ -1,5 +1,4 @@
-//! Are frames what the bytes say, and is a frame that is crafted sent when the other end would
-//! take it, and only then?
+//! Are raw frames read as encoded, and sent exactly when the other end accepts them?
 
 use std::io::IoSlice;
 
@@ -10,11 +9,11 @@ use ws_core::{Compression, Config, Limits, ProtocolError};
 
 use crate::{Cuts, Input};
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let role = input.pick(&[Role::Server, Role::Client]);
@@ -30,7 +29,7 @@ fn config() -> Config {
     Config::new().limits(Limits::new().no_message_size()).compression(compression)
 }
 
-/// Reads bytes by frames, cut in any way: they are those that lie there one behind the other.
+/// Reads bytes as raw frames, split in any way, and compares them with the decoded frames.
 fn read(role: Role, input: &mut Input<'_>) {
     let compression = input.pick(&[None, Some(Params::default())]);
     let (cuts, switch) = (input.cuts(), input.byte());
@@ -50,12 +49,11 @@ fn read(role: Role, input: &mut Input<'_>) {
         assert_eq!(frame.payload(), &payload);
         rest = &rest[end..];
     }
-    // Whoever changes how messages are taken in the middle of all breaks nothing.
+    // Switching the mode at any point is harmless.
     frames(role, compression, &wire, cuts, Some(switch.max(1)));
 }
 
-/// The frames of some bytes, and what is wrong with them. They are taken as messages after
-/// every so many.
+/// The raw frames of some bytes, and the failure. Switches to messages at intervals.
 fn frames(
     role: Role,
     compression: Option<Params>,
@@ -100,7 +98,7 @@ fn frames(
     (found, None)
 }
 
-/// Sends frames that were made bit by bit, and has the other end judge them.
+/// Sends frames of arbitrary bits, and compares the result with the validation of the other end.
 fn craft(role: Role, input: &mut Input<'_>) {
     let compression = input.pick(&[None, Some(Params::default())]);
     let mut outbound = Outbound::new(role, &config(), compression);
@@ -114,7 +112,7 @@ fn craft(role: Role, input: &mut Input<'_>) {
         if refused {
             let mut before = outbound_bytes(&mut outbound);
             assert!(before.is_empty(), "a frame that is refused is not sent");
-            // Its mask is as it has to be, unless it says otherwise.
+            // Its mask follows the role unless it is explicit.
             outbound.frame_unchecked(&frame);
             before = outbound_bytes(&mut outbound);
             let judged = take(&mut peer, before);
@@ -123,7 +121,7 @@ fn craft(role: Role, input: &mut Input<'_>) {
             return;
         }
         let judged = take(&mut peer, outbound_bytes(&mut outbound));
-        // Nobody looks into what was compressed elsewhere.
+        // Compressed payloads are not checked.
         let is_compressed = judged == Err(Failure::Protocol(ProtocolError::Deflate))
             || judged == Err(Failure::Protocol(ProtocolError::TextNotUtf8));
         assert!(
@@ -171,7 +169,7 @@ fn outbound_bytes(outbound: &mut Outbound) -> Vec<u8> {
     bytes
 }
 
-/// Has bytes judged, all of them.
+/// Validates all bytes.
 fn take(peer: &mut Inbound, mut bytes: Vec<u8>) -> Result<(), Failure> {
     while !bytes.is_empty() {
         let received = peer.receive(&mut bytes, Mode::Whole)?;

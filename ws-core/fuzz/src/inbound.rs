@@ -1,4 +1,4 @@
-//! Do the same bytes always mean the same, however they are cut and taken?
+//! Do the same bytes give the same events, however they are split and read?
 
 use std::mem;
 
@@ -9,14 +9,14 @@ use ws_core::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
 use crate::{Cuts, Input};
 
-/// A frame that is waited for is a control frame, so it is shorter than this.
+/// The longest incomplete frame: a control frame.
 const MOST_WAITING: usize = 14 + 125;
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(role: Role, data: &[u8]) {
     let mut input = Input::new(data);
     let end = End::read(role, &mut input);
@@ -42,15 +42,15 @@ pub fn check(role: Role, data: &[u8]) {
     }
 }
 
-/// The rest of the input, with zeros somewhere in it: an input is shorter than the
-/// payloads that are worth reading directly.
+/// The rest of the input with zeros inserted, because an input is shorter than payloads that are
+/// read directly.
 fn wire(mut input: Input<'_>) -> Vec<u8> {
     let (at, zeros) = (input.size(), input.size());
     [input.take(at), &vec![0; zeros], input.rest()].concat()
 }
 
-/// May the cuts change one of these into the other? zlib looks ahead, so it may see
-/// that data is corrupt before what comes in front of that has been judged.
+/// Whether the split may change one result into the other. zlib reads ahead, so it may detect
+/// corrupt data before an earlier failure is detected.
 fn are_alike(one: Option<Failure>, other: Option<Failure>) -> bool {
     const DEFLATE: Option<Failure> = Some(Failure::Protocol(ProtocolError::Deflate));
     const TEXT: Option<Failure> = Some(Failure::Protocol(ProtocolError::TextNotUtf8));
@@ -65,38 +65,38 @@ fn are_alike(one: Option<Failure>, other: Option<Failure>) -> bool {
 pub struct End {
     /// Which end.
     pub role: Role,
-    /// What was agreed on.
+    /// The negotiated compression.
     pub compression: Option<Params>,
-    /// What may be received.
+    /// The limits.
     pub limits: Limits,
-    /// The message size among the limits.
+    /// The message size limit.
     pub message_size: Option<usize>,
 }
 
-/// How bytes and messages are taken.
+/// How bytes are split and messages read.
 #[derive(Clone, Copy, Debug)]
 pub struct Taking {
     cuts: Cuts,
-    /// Taken in turn.
+    /// Used in turn.
     modes: [Mode; 2],
-    /// Are long payloads read straight to where they stay?
+    /// Long payloads are read straight into the message.
     direct: bool,
-    /// Is a message dropped whose first bytes are there without its last?
+    /// Incomplete messages are discarded.
     discard: bool,
 }
 
-/// What was received.
+/// The received events.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// In this order, with messages put together.
+    /// In order, with messages reassembled.
     pub events: Vec<ProtocolEvent>,
-    /// How it ended, if it did.
+    /// The end, if it was reached.
     pub fault: Option<Failure>,
-    /// How many bytes came behind the close frame.
+    /// The number of bytes behind the close frame.
     pub ignored: usize,
-    /// What has arrived of a message without its end.
+    /// The received part of an incomplete message.
     pub unfinished: Vec<u8>,
-    /// How much of that is text for certain.
+    /// The length of its prefix that is valid text.
     text: usize,
 }
 
@@ -116,11 +116,11 @@ impl End {
         Self { role, compression, limits, message_size }
     }
 
-    /// What it makes of `wire`.
+    /// Receives `wire`.
     ///
     /// # Panics
     ///
-    /// When a promise is broken that takes no two to compare.
+    /// When a check of a single run fails.
     pub fn receive(&self, wire: &[u8], taking: Taking) -> Heard {
         let mut listener = Listener {
             inbound: Inbound::new(self.role, Config::new().limits(self.limits), self.compression),
@@ -131,7 +131,7 @@ impl End {
         };
         if let Err(fault) = listener.read_all(wire) {
             listener.heard.fault = Some(fault);
-            // Of no use any more, but no danger either.
+            // Calls after a failure are useless but harmless.
             let _ = listener.inbound.receive(&mut listener.waiting, Mode::Whole);
         }
         listener.heard
@@ -168,7 +168,7 @@ impl Taking {
         }
     }
 
-    /// The same, with no message dropped.
+    /// The same without discarding.
     #[must_use]
     pub const fn keeping_all(mut self) -> Self {
         self.discard = false;
@@ -185,7 +185,7 @@ struct Listener {
     inbound: Inbound,
     taking: Taking,
     message_size: Option<usize>,
-    /// What was not consumed.
+    /// The input that was not consumed.
     waiting: Vec<u8>,
     heard: Heard,
 }
@@ -225,7 +225,7 @@ impl Listener {
         self.listen(mode)
     }
 
-    /// Handles what is there, until more is needed.
+    /// Processes the input until more is needed.
     fn listen(&mut self, mode: Mode) -> Result<(), Failure> {
         loop {
             let received = self.inbound.receive(&mut self.waiting, mode)?;
@@ -248,7 +248,7 @@ impl Listener {
     fn take(&mut self, mode: Mode) {
         let piece = self.inbound.take_piece();
         let Mode::Pieces(most) = mode else { return };
-        // What arrived in another mode may be longer.
+        // A piece that was received in another mode may be longer.
         assert!(piece.len() <= most || self.taking.modes.contains(&Mode::Whole));
         self.heard.unfinished.extend_from_slice(&piece);
         self.check_size();
@@ -280,7 +280,7 @@ impl Listener {
         assert!(self.message_size.is_none_or(|limit| len <= limit), "{len} bytes in a message");
     }
 
-    /// Nothing that comes behind a close frame means anything.
+    /// Input behind a close frame is ignored.
     fn ignore(&mut self, wire: &[u8], mode: Mode) {
         self.waiting.extend_from_slice(wire);
         self.heard.ignored += self.waiting.len();

@@ -1,4 +1,4 @@
-//! Does the other end hear what this one says, and nothing else?
+//! Does the receiving half decode exactly what the sending half encoded?
 
 use std::io::IoSlice;
 
@@ -9,17 +9,17 @@ use ws_core::{Compression, Config, Limits, Message, MessageType, StatusCode};
 use crate::Input;
 use crate::inbound::{End, Heard, Taking, params};
 
-/// When so many bytes have been said, it is enough.
+/// The number of bytes to send before stopping.
 const MOST_SAID: usize = 256 * 1024;
 
-/// Pongs may replace each other when more than this waits.
+/// Pongs may replace each other when more bytes wait.
 const MAX_WAITING_PONGS: usize = 4 * 1024;
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let (role, other) = input.pick(&[(Role::Client, Role::Server), (Role::Server, Role::Client)]);
@@ -56,13 +56,13 @@ fn config(input: &mut Input<'_>) -> Config {
 
 struct Speaker {
     outbound: Outbound,
-    /// How many slices are written at once.
+    /// The number of slices per write.
     slices: usize,
     wire: Vec<u8>,
     said: Said,
 }
 
-/// What was said, and is to be heard.
+/// What was sent and must be received.
 #[derive(Default)]
 struct Said {
     messages: Vec<Message>,
@@ -70,16 +70,16 @@ struct Said {
     pongs: Vec<Bytes>,
     close: Option<CloseFrame>,
     stream: Option<Stream>,
-    /// The message that the close frame cut short.
+    /// The message that the close frame interrupted.
     cut: Option<Stream>,
-    /// Did the close frame overtake messages?
+    /// The close frame overtook messages.
     hurried: bool,
-    /// May pongs have been replaced?
+    /// Pongs may have been replaced.
     crowded: bool,
     bytes: usize,
 }
 
-/// A message that is said piece by piece.
+/// A message that is sent in pieces.
 #[derive(Clone)]
 struct Stream {
     kind: MessageType,
@@ -126,8 +126,7 @@ impl Speaker {
         }
     }
 
-    /// Says a message at once, of which the transport takes no more than `taken` bytes, if
-    /// it is one that need not be queued.
+    /// Sends a message directly if it need not be queued. The transport takes up to `taken` bytes.
     fn message_past_the_queue(&mut self, message: &Message, taken: usize) -> bool {
         let mut room = [0; 8 * 1024];
         let Some(frame) = self.outbound.encode_direct(message, &mut room) else { return false };
@@ -238,7 +237,7 @@ impl Said {
         if !self.crowded {
             assert_eq!(pongs.next(), None, "a pong is lost");
         } else if close.is_none() {
-            // A close frame may leave before it.
+            // A close frame may be sent before it.
             assert_eq!(latest, self.pongs.last(), "the latest pong is lost");
         }
         assert!(messages.next().is_none() || self.hurried, "a message is lost");
@@ -250,7 +249,7 @@ impl Said {
     }
 }
 
-/// A type and a payload: bytes of the input, over and over.
+/// A type and a payload of repeated input bytes.
 fn message(input: &mut Input<'_>) -> (MessageType, Bytes) {
     let kind = input.pick(&[MessageType::Binary, MessageType::Text]);
     let len = input.size();
@@ -274,7 +273,7 @@ fn control(input: &mut Input<'_>) -> Bytes {
     vec![byte; len.into()].into()
 }
 
-/// Writes as a transport does that takes up to `count` bytes at a time.
+/// Writes like a transport that takes up to `count` bytes at a time.
 fn write(outbound: &Outbound, slices: usize, count: usize, wire: &mut Vec<u8>) -> usize {
     let mut slices = vec![IoSlice::new(&[]); slices];
     let filled = outbound.slices(&mut slices);
@@ -282,7 +281,7 @@ fn write(outbound: &Outbound, slices: usize, count: usize, wire: &mut Vec<u8>) -
     assert!(
         offered == outbound.buffered() || (filled == slices.len() && offered < outbound.buffered())
     );
-    // A transport that takes nothing of nothing would be taken for one that is closed.
+    // An empty write would look like a closed transport.
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "an empty slice");
     let start = wire.len();
     for slice in &slices[..filled] {

@@ -35,12 +35,12 @@ impl Message {
     /// use ws_core::Message;
     ///
     /// #[derive(serde::Deserialize)]
-    /// struct Said<'a> {
-    ///     who: &'a str,
+    /// struct Join<'a> {
+    ///     user: &'a str,
     /// }
     ///
-    /// let message = Message::from(r#"{"who": "ann"}"#);
-    /// assert_eq!(message.json::<Said>()?.who, "ann");
+    /// let message = Message::from(r#"{"user": "ann"}"#);
+    /// assert_eq!(message.json::<Join>()?.user, "ann");
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     ///

@@ -269,7 +269,7 @@ mod tests {
     use super::*;
     use crate::deflate::{
         Inflater,
-        oracle::{self, Block, Reading},
+        oracle::{self, Block, OracleOutput},
     };
 
     fn compress(deflater: &mut Deflater, payload: &[u8]) -> Vec<u8> {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     /// What a peer reads that got all these messages, and kept its window.
-    fn read<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Reading {
+    fn read<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> OracleOutput {
         let stream: Vec<_> =
             messages.into_iter().flat_map(|message| [message, &TAIL].concat()).collect();
         oracle::read(&stream).unwrap()
@@ -381,7 +381,7 @@ mod tests {
         let mut deflater = Deflater::new(15, false, 1);
         let message = compress(&mut deflater, b"Hello, hello, hello");
         assert!(deflater.state.is_none());
-        // Nor is an unfinished message seen by who comes next.
+        // An unfinished message does not affect the next user of the state either.
         deflater.push(b"Hello", &mut Vec::new()).unwrap();
         drop(deflater);
         let mut deflater = Deflater::new(15, false, 1);

@@ -424,7 +424,7 @@ mod tests {
         let mut inflater = Inflater::new(15, false);
         assert_eq!(read(&mut inflater, HELLO, 1, 10), Ok(b"Hello".to_vec()));
         assert!(inflater.state.is_none());
-        // Neither an unfinished message nor a corrupt one is seen by who comes next.
+        // Unfinished and corrupt messages do not affect the next user of the state.
         for spoiled in [&HELLO[..4], b"\x06"] {
             let _ = inflater.inflate(spoiled, &mut Vec::new(), 10);
             inflater = Inflater::new(15, false);

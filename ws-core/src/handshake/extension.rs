@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// `None` stands for a malformed element; else its name and parameters.
+    /// The name and parameters of an element. `None` for a malformed one.
     type Row<'a> = Option<(&'a str, &'a [(&'a str, Option<&'a str>)])>;
 
     fn check(lines: &[&'static str], expected: &[Row<'_>]) {
