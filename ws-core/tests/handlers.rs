@@ -264,6 +264,6 @@ async fn running_a_handler_takes_little_memory() {
     let handler = async |conn: Conn| conn.read().await.map(drop);
     let alone = size_of_val(&handler(server.clone()));
     let run = AcceptOptions::new().admit().unwrap().run(server, handler);
-    // The handler's own is in an allocation beside it.
+    // The future of the handler is in an allocation of its own.
     assert!(size_of_val(&run) <= 192, "{} beside {alone}", size_of_val(&run));
 }

@@ -1,4 +1,4 @@
-//! What does `tracing` learn of a connection, and of a handler that panics?
+//! What is logged by `tracing` for a connection, and for a handler that panics?
 #![cfg(test)]
 
 mod support;
@@ -15,11 +15,11 @@ use ws_core::{
     StatusCode, pair,
 };
 
-/// What this thread logs, for as long as this lives. Each test here begins with it.
+/// Captures the log of this thread. Each test here begins with it.
 ///
-/// They take turns, in a process of their own: where there is just one subscriber, `tracing` asks
-/// the thread that comes to a place first, and what it says goes for all. Another test, whose
-/// thread has none, would silence the place.
+/// The tests run one at a time, in a process of their own. With a single subscriber, `tracing`
+/// caches the interest of the first thread at each callsite for all threads. Another test without
+/// a subscriber would disable the callsite.
 struct Log {
     written: Written,
     _default: DefaultGuard,
@@ -45,7 +45,7 @@ impl Log {
     }
 }
 
-/// What is logged, in one place.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -102,7 +102,7 @@ fn a_span_has_the_connection_and_in_the_end_its_statistics() {
     });
 }
 
-/// Each field of the statistics, by its name and as it is recorded.
+/// The fields of the statistics by name, as recorded.
 fn recorded(stats: &ConnStats) -> Vec<String> {
     let debug = format!("{stats:?}");
     let fields = debug.trim_start_matches("ConnStats { ").trim_end_matches(" }").split(", ");

@@ -1,4 +1,4 @@
-//! A message that goes to many: every kind of connection gets the same.
+//! Do all kinds of connections receive the same prepared message?
 #![cfg(test)]
 
 use std::collections::VecDeque;
@@ -86,7 +86,7 @@ async fn a_message_is_compressed_like_a_written_one() {
     }
 }
 
-/// Messages of this length → how many of them the first batch takes.
+/// The message length → the number of messages in the first batch.
 async fn check_batch(len: usize, mark: usize, expected: usize) {
     let config = config(Compression::off()).write_buffer(0, mark);
     let (conn, peer) = connect(Role::Server, config, false);
@@ -108,7 +108,7 @@ async fn check_batch(len: usize, mark: usize, expected: usize) {
 #[tokio::test]
 async fn a_batch_is_what_there_is_up_to_the_high_mark() {
     check_batch(10, 1 << 20, 10).await;
-    // Each takes two bytes more; the one that crosses the mark is the last.
+    // Each has two more bytes. The message that exceeds the watermark is the last.
     check_batch(10, 35, 3).await;
     check_batch(10, 36, 4).await;
     check_batch(100_000, 64 * 1024, 1).await;
@@ -155,7 +155,7 @@ async fn a_batch_says_how_much_room_there_is_and_takes_whatever_it_is_given() {
 
 #[tokio::test]
 async fn a_batch_that_is_only_tried_waits_for_nothing() {
-    // The peer takes a little, and then nothing.
+    // The peer reads a little, then nothing.
     let (here, there) = duplex(64);
     let config = config(Compression::off()).write_buffer(0, 100);
     let agreed = Negotiated::default();
@@ -169,7 +169,7 @@ async fn a_batch_that_is_only_tried_waits_for_nothing() {
     assert!(matches!(try_one(), (Ok((1, true)), true)));
     assert!(matches!(try_one(), (Ok((1, false)), true)));
     assert!(matches!(try_one(), (Ok((1, false)), true)));
-    // More waits than may.
+    // The send buffer is above the high watermark.
     assert!(matches!(try_one(), (Err(TryWriteError::Full), false)));
     let peer = Conn::from_stream(there, Role::Client, agreed, Bytes::new(), config);
     for _ in 0..3 {
@@ -182,8 +182,8 @@ async fn a_batch_that_is_only_tried_waits_for_nothing() {
     drop(writer);
 }
 
-/// The connection of a crowd that has this number, and its peer: plain or compressed, with and
-/// without a window that is kept, of every size, at several levels.
+/// The connection with this number, and its peer: plain or compressed, with and without context
+/// takeover, with all window sizes and several levels.
 fn member(number: u8) -> (Conn, Conn) {
     let bits = 8 + number % 8;
     let compression = match number % 3 {

@@ -1,4 +1,4 @@
-//! What holds for all bytes, all messages, and however the network cuts them.
+//! Which properties hold for all bytes and messages, however the network splits them?
 #![cfg(test)]
 
 mod support;
@@ -40,7 +40,7 @@ fn any_mode() -> impl Strategy<Value = Mode> {
     ]
 }
 
-/// How bytes come: in pieces of these lengths, again and again.
+/// Splits bytes into pieces of these lengths, repeatedly.
 fn any_cuts() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![
         Just(vec![usize::MAX]),
@@ -66,7 +66,7 @@ fn cut<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 0..150),
-        // Something to refer back to.
+        // Repetitions for the window.
         2 => (prop::collection::vec(any::<u8>(), 1..40), 0..200_usize)
             .prop_map(|(unit, times)| unit.repeat(times)),
         1 => (0..70_000_usize, any::<u64>()).prop_map(|(len, seed)| noise(len, seed)),
@@ -90,14 +90,14 @@ fn any_message() -> impl Strategy<Value = Message> {
     )
 }
 
-/// What an application does.
+/// The action of an application.
 #[derive(Clone, Debug)]
 enum Act {
     Send(Message),
-    /// Sends a message in pieces of these lengths, with what comes behind each.
+    /// Sends a message in pieces of these lengths, with or without a flush behind each.
     Stream(Message, Vec<(usize, Behind)>),
     Ping(Vec<u8>),
-    /// The transport takes this much.
+    /// The transport takes this many bytes.
     Take(usize),
 }
 
@@ -123,7 +123,7 @@ fn any_act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Does what is to be done, and gives the bytes that leave, the messages, the pings.
+/// Runs the actions. Returns the bytes sent, the messages and the pings.
 fn send(outbound: &mut Outbound, acts: &[Act]) -> (Vec<u8>, Vec<Message>, Vec<Vec<u8>>) {
     let (mut out, mut messages, mut pings) = (Vec::new(), Vec::new(), Vec::new());
     for act in acts {
@@ -161,7 +161,7 @@ fn send(outbound: &mut Outbound, acts: &[Act]) -> (Vec<u8>, Vec<Message>, Vec<Ve
     (out, messages, pings)
 }
 
-/// The messages and the pings among what arrived.
+/// The messages and pings of the events.
 fn sort(events: Vec<ProtocolEvent>) -> (Vec<Message>, Vec<Vec<u8>>) {
     let (mut messages, mut pings) = (Vec::new(), Vec::new());
     for event in events {
@@ -174,7 +174,7 @@ fn sort(events: Vec<ProtocolEvent>) -> (Vec<Message>, Vec<Vec<u8>>) {
     (messages, pings)
 }
 
-/// Messages without what was said about their compression.
+/// The messages without compression settings.
 fn plain(messages: Vec<Message>) -> Vec<(MessageType, Vec<u8>)> {
     messages.into_iter().map(|message| (message.kind(), message.as_bytes().to_vec())).collect()
 }
@@ -183,7 +183,7 @@ fn unlimited() -> Limits {
     Limits::new().no_message_size()
 }
 
-/// Frames that are often legal: with the right bits most of the time, in any order.
+/// Frames that are often valid: usually with valid bits, in any order.
 fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
     let opcode = prop_oneof![
         20 => select(vec![0_u8, 0, 0, 1, 2, 2, 9, 10]),
@@ -221,8 +221,7 @@ fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
     prop::collection::vec(frame, 0..12)
 }
 
-/// Neither here nor there: bytes of any kind, frames of any kind, and frames that
-/// were damaged.
+/// Arbitrary bytes, arbitrary frames, and corrupted frames.
 fn anything() -> impl Strategy<Value = (Role, Vec<u8>)> {
     let frames = (any_role(), any_frames()).prop_map(|(role, frames)| {
         let bytes = frames.iter().flat_map(|frame| frame.encode(other(role))).collect();
@@ -240,8 +239,8 @@ fn anything() -> impl Strategy<Value = (Role, Vec<u8>)> {
     prop_oneof![3 => frames, 2 => damaged, 1 => bytes]
 }
 
-/// What is told of a fault. Of text that is neither UTF-8 nor well compressed, either
-/// may be found first.
+/// The failure. For text that is neither valid UTF-8 nor validly compressed, either may be reported
+/// first.
 fn told(fault: Option<Failure>) -> Option<Result<Failure, StatusCode>> {
     fault.map(|fault| {
         let code = fault.close_frame().as_error().code;
@@ -281,7 +280,7 @@ proptest! {
         prop_assert_eq!(answered, pings);
     }
 
-    /// Neither cuts nor the way of taking messages change what bytes mean.
+    /// Neither splits nor the mode change the events.
     #[test]
     fn cuts_do_not_matter(
         (role, bytes) in anything(),
@@ -296,7 +295,7 @@ proptest! {
         prop_assert!(whole.0 == cut.0, "{:?} and {:?}", whole.0, cut.0);
     }
 
-    /// The patience of `feed` says that it comes to an end.
+    /// `feed` fails if it does not terminate.
     #[test]
     fn any_bytes_are_events_or_a_fault(
         (role, bytes) in anything(),
@@ -322,7 +321,7 @@ proptest! {
         }
     }
 
-    /// A message that nobody wants does not spoil the next.
+    /// A discarded message does not affect the next.
     #[test]
     fn what_is_discarded_leaves_the_rest_intact(
         messages in prop::collection::vec((any_message(), any::<Option<Index>>()), 1..6),
@@ -354,7 +353,7 @@ proptest! {
         }
     }
 
-    /// Nothing is lost, nothing comes twice, and nothing comes to the wrong one.
+    /// No message is lost, repeated or delivered to the wrong reader.
     #[test]
     fn messages_come_in_order_whoever_reads_them_and_gives_up(
         messages in prop::collection::vec(any_message(), 1..10),
@@ -365,16 +364,16 @@ proptest! {
     }
 }
 
-/// How somebody reads.
+/// How a task reads.
 #[derive(Clone, Debug)]
 enum Read {
     Whole,
-    /// So many bytes of it, and what is tried before each piece.
+    /// In pieces of this length, with other calls before each piece.
     Pieces(usize, Vec<Other>),
     Other(Other),
 }
 
-/// What somebody tries, and gives up after so many polls.
+/// A call that is dropped after a number of polls.
 #[derive(Clone, Copy, Debug)]
 enum Other {
     Read(usize),
@@ -421,12 +420,12 @@ async fn read_somehow(
             for message in messages {
                 one.write(message).await.unwrap();
             }
-            // Pings are answered by whoever reads.
+            // Any reading task answers pings.
             one.closed().await
         }
     });
     let mut expected = plain(messages).into_iter();
-    // At least one of them gets on.
+    // At least one of them makes progress.
     for read in reads.into_iter().chain([Read::Whole]).cycle() {
         if expected.len() == 0 {
             break;
@@ -468,7 +467,7 @@ fn expect(read: Result<Message, Error>, expected: &mut Expected) {
     assert!(Some((message.kind(), message.as_bytes().to_vec())) == expected.next());
 }
 
-/// Does something else, and gives it up, unless that succeeds.
+/// Makes another call and drops it, unless it completes.
 async fn do_other(conn: &Conn, other: Other, expected: &mut Expected) {
     match other {
         Other::Read(polls) => {
@@ -486,7 +485,7 @@ async fn do_other(conn: &Conn, other: Other, expected: &mut Expected) {
     }
 }
 
-/// Polls a future so often, with a turn for the others between, and drops it.
+/// Polls a future a number of times, yielding in between, and drops it.
 async fn polled<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
     let mut future = pin!(future);
     for _ in 0..polls {

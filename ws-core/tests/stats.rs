@@ -1,4 +1,4 @@
-//! What has gone over a connection is counted.
+//! Does a connection count its messages, frames and bytes?
 #![cfg(test)]
 
 mod support;
@@ -119,7 +119,7 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 .map(|byte| char::from(b'a' + (byte % 5) * (byte % 3)))
                 .collect();
             let mut sizes = Vec::new();
-            // A new beginning for each, so that the sizes can be compared.
+            // A new connection for each, so that the sizes can be compared.
             for level in [None, Some(0), Some(9), Some(1), None] {
                 let words = format!("{level:?}{words}");
                 let message = ws_core::Message::from(words.clone());
@@ -137,7 +137,7 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 assert!(stored == 0 && small < usual, "{sizes:?}");
                 assert!(fast.abs_diff(usual) < 200 && last == usual, "{sizes:?}");
             }
-            // So may one in pieces, and the next has the usual one again.
+            // A message in pieces may have its own level. The next one uses the default again.
             let mut sizes = Vec::new();
             for level in [None, Some(0), Some(9), None] {
                 let before = conn.stats().after_deflate;
@@ -156,7 +156,7 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 let [usual, stored, small, last] = sizes[..] else { panic!("{sizes:?}") };
                 assert!(stored >= 20_000 && small < usual && last == usual, "{sizes:?}");
             }
-            // A message in pieces may go plain.
+            // A message in pieces may be uncompressed.
             let before = conn.stats().after_deflate;
             let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap().uncompressed();
             soon(writer.write_all(words.as_bytes())).await.unwrap();

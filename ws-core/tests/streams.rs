@@ -1,4 +1,4 @@
-//! A connection as a stream of bytes, as a stream of messages, and joined.
+//! Does a connection work as a byte stream, as a message stream, and as joined messages?
 #![cfg(test)]
 
 mod support;
@@ -103,7 +103,7 @@ fn a_message_of_the_other_type_closes_with_1003() {
     });
 }
 
-/// How a byte stream ends, by what the peer closes with.
+/// How a byte stream ends, by the close code of the peer.
 async fn read_end(closing: Option<support::Frame>) -> std::io::Result<usize> {
     let (conn, mut peer) = connect(Role::Client, Config::new(), None, 4096);
     let mut bytes = conn.into_byte_stream(MessageType::Binary);
@@ -202,7 +202,7 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
     (here.unwrap(), there.unwrap().0)
 }
 
-/// Both ends of a tunnel through a WebSocket over TCP: TCP at each.
+/// Both ends of a TCP tunnel through a WebSocket.
 async fn tunnel(compression: Compression) -> (TcpStream, TcpStream) {
     let agreed = Negotiated {
         compression: compression.is_on().then(Params::default),
@@ -222,8 +222,8 @@ async fn tunnel(compression: Compression) -> (TcpStream, TcpStream) {
     (here, there)
 }
 
-/// As in a session of ssh: keys one by one and their echo, and at the same time long output
-/// and long input.
+/// Traffic like that of ssh: single keys with their echo, and long output and input at the same
+/// time.
 #[tokio::test]
 async fn a_tunnel_carries_tcp_both_ways_and_a_half_close() {
     for compression in [Compression::off(), Compression::context_takeover()] {
@@ -231,7 +231,7 @@ async fn a_tunnel_carries_tcp_both_ways_and_a_half_close() {
         let (mut from_there, mut to_there) = here.into_split();
         let (mut from_here, mut to_here) = there.into_split();
         let session = async {
-            // Keys and echoes.
+            // Keys and their echo.
             for key in 0..200_u8 {
                 to_there.write_all(&[key]).await.unwrap();
                 assert_eq!(from_here.read_u8().await.unwrap(), key);
@@ -241,7 +241,7 @@ async fn a_tunnel_carries_tcp_both_ways_and_a_half_close() {
             let (up, down) = (noise(3_000_000, 1), vec![b'x'; 5_000_000]);
             let sending = async {
                 to_there.write_all(&up).await.unwrap();
-                // Nothing more from here: what comes from there is not over.
+                // No more from this side. The other direction continues.
                 to_there.shutdown().await.unwrap();
             };
             let answering = async {
@@ -360,12 +360,12 @@ fn a_stream_can_be_split_and_forwarded() {
             assert_eq!(echoed, Message::from(n.to_string()));
         }
         soon(messages.close()).await.unwrap();
-        // Its stream has ended as wanted, and its sink with it.
+        // The stream has ended cleanly, and so has the sink.
         let _ = soon(echo).await.unwrap();
     });
 }
 
-/// What a byte stream is for, where the handshake is made on a bare stream.
+/// A byte stream whose opening handshake is made on a bare stream.
 #[tokio::test]
 async fn an_accepted_connection_is_a_byte_stream_too() {
     let (here, there) = tokio::io::duplex(4096);

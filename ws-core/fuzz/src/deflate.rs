@@ -167,7 +167,7 @@ impl Stream {
     }
 
     /// Decodes by the oracle, up to its limit.
-    fn read(&self) -> Option<Option<oracle::Reading>> {
+    fn read(&self) -> Option<Option<oracle::OracleOutput>> {
         (self.plain.len() <= MOST_READ).then(|| oracle::read(&self.deflated))
     }
 }

@@ -69,9 +69,9 @@ struct Said {
     pings: Vec<Bytes>,
     pongs: Vec<Bytes>,
     close: Option<CloseFrame>,
-    stream: Option<Stream>,
+    stream: Option<SentStream>,
     /// The message that the close frame interrupted.
-    cut: Option<Stream>,
+    cut: Option<SentStream>,
     /// The close frame overtook messages.
     hurried: bool,
     /// Pongs may have been replaced.
@@ -81,7 +81,7 @@ struct Said {
 
 /// A message that is sent in pieces.
 #[derive(Clone)]
-struct Stream {
+struct SentStream {
     kind: MessageType,
     payload: Bytes,
     pushed: usize,
@@ -141,7 +141,7 @@ impl Speaker {
             let (kind, payload) = message(input);
             self.said.bytes += payload.len();
             self.outbound.begin(kind, input.byte() & 3 != 0);
-            self.said.stream = Some(Stream { kind, payload, pushed: 0, flushed: 0 });
+            self.said.stream = Some(SentStream { kind, payload, pushed: 0, flushed: 0 });
         }
         let Some(mut stream) = self.said.stream.take() else { return };
         let then = input.pick(&[PieceKind::More, PieceKind::Flush, PieceKind::End]);
@@ -157,7 +157,7 @@ impl Speaker {
         match then {
             PieceKind::More => self.said.stream = Some(stream),
             PieceKind::Flush => {
-                self.said.stream = Some(Stream { flushed: stream.pushed, ..stream })
+                self.said.stream = Some(SentStream { flushed: stream.pushed, ..stream })
             }
             PieceKind::End => self.said.messages.push(whole(stream.kind, stream.payload)),
         }

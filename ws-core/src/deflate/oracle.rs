@@ -1,4 +1,6 @@
-//! What does a deflate stream contain? A plain, slow decoder (RFC 1951) to test zlib against.
+//! What does a deflate stream contain?
+//!
+//! A plain, slow decoder (RFC 1951) to test zlib against.
 
 /// The content of a stream.
 #[derive(Debug, Default)]

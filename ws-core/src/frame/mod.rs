@@ -1,5 +1,6 @@
-//! How are frames encoded, decoded and masked? Every bit pattern decodes; [`proto`](crate::proto)
-//! validates.
+//! How are frames encoded, decoded and masked?
+//!
+//! Every bit pattern decodes. [`proto`](crate::proto) validates.
 
 #[expect(clippy::module_inception, reason = "the type `Frame`, beside its header and mask")]
 mod frame;

@@ -1,4 +1,7 @@
 //! How do received bytes become messages and control frame events?
+//!
+//! Longer than 400 lines because the receiving half is one state machine, with three ways to read a
+//! message: whole or in pieces, straight into its buffer, and in raw frames.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! How do messages, control frames and raw frames become bytes to send?
+//!
+//! Longer than 400 lines because the sending half is one state machine, with all ways to queue a frame:
+//! messages, prepared messages, pieces, raw frames and control frames.
 
 use std::io::IoSlice;
 

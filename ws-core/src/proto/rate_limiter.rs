@@ -1,4 +1,6 @@
-//! Does the peer exceed a rate limit? A token bucket per limit; instants are arguments.
+//! Does the peer exceed a rate limit?
+//!
+//! Each limit is a token bucket. Instants are arguments; no clock is read.
 
 use std::time::{Duration, Instant};
 

@@ -29,9 +29,8 @@ pub(crate) struct SendBuffer {
 /// Chunks, and behind them the batch that is being filled.
 #[derive(Debug, Default)]
 pub(super) struct QueuedBytes {
-    /// The number of bytes that wait.
+    /// The number of bytes, and of those in control frames that have overtaken data.
     len: usize,
-    /// The part of them in control frames that have overtaken data.
     urgent: usize,
     chunks: VecDeque<Chunk>,
     pub(super) batch: Vec<u8>,
@@ -39,8 +38,8 @@ pub(super) struct QueuedBytes {
     written: usize,
 }
 
-/// A run of queued bytes. Every chunk except a payload begins at a frame boundary. Every chunk
-/// ends at one, except a batch whose last header belongs to the payload chunk behind it.
+/// Queued bytes. A chunk other than a payload begins at a frame boundary. A chunk ends at one, except
+/// a batch whose last header belongs to the payload chunk behind it.
 #[derive(Debug)]
 enum Chunk {
     /// Headers with copied payloads.
@@ -186,8 +185,7 @@ impl SendBuffer {
         queued.len += append(&mut queued.batch, header, payload);
     }
 
-    /// Inserts a control frame at the first frame boundary, behind the control frames that are
-    /// there already.
+    /// Inserts a control frame at the first frame boundary, behind earlier control frames.
     pub(crate) fn push_urgent(&mut self, header: &Header, payload: &[u8]) {
         let queued = self.queued.get_or_insert_with(|| buffer_cache::take(self.pool.as_ref()));
         let place = queued.frame_boundary();
@@ -201,8 +199,7 @@ impl SendBuffer {
         }
     }
 
-    /// Drops the data, except for a frame that has been written in part. Control frames that
-    /// have overtaken data stay.
+    /// Drops the data, except a partially written frame. Control frames that have overtaken it stay.
     pub(crate) fn clear_data(&mut self) {
         let Some(queued) = &mut self.queued else { return };
         let place = queued.frame_boundary();

@@ -1,4 +1,6 @@
-//! Which timeout expires next, and what is due then? Instants are arguments; no clock is read.
+//! Which timeout expires next, and what is due then?
+//!
+//! Instants are arguments; no clock is read.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
-//! Is this frame header valid at this point? Every MUST of RFC 6455 §5 about headers.
+//! Is this frame header valid at this point?
+//!
+//! Every MUST of RFC 6455 §5 about headers.
 
 use super::Role;
 use crate::ProtocolError;
