@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Parser;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use ws_client::{Compression, Conn, Dial, Ending, Error, StatusCode};
+use ws_client::{CloseInfo, Compression, Conn, Dial, Error, StatusCode};
 
 /// Connects to a WebSocket server. Sends each line of the input, and prints each message.
 ///
@@ -97,7 +97,7 @@ fn lines() -> mpsc::Receiver<String> {
 }
 
 /// Prints how the connection closed, and returns the exit code.
-fn exit_code(ending: Ending) -> anyhow::Result<ExitCode> {
+fn exit_code(ending: CloseInfo) -> anyhow::Result<ExitCode> {
     use StatusCode as Code;
     match ending.error {
         Error::Closed(close) if close.code != Code::ABNORMAL_CLOSURE => {

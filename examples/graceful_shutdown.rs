@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Conn, Drain, Error, Tracker, websocket};
+use ws_server_axum::{AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, websocket};
 
 /// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -28,7 +28,7 @@ async fn shutdown_signal() {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let app = Router::new().route("/", websocket(options, echo));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     let stop = async move {
         shutdown_signal().await;
         // Sends 1001 to all connections, and waits for their handlers, up to 10 s.
-        let counts = tracker.drain(Drain::within(Duration::from_secs(10))).await;
+        let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
         println!("{} notified, {} aborted, {} left", counts.told, counts.cut, counts.open);
     };
     // After the signal, axum stops listening and waits for requests in progress. An open WebSocket

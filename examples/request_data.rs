@@ -22,7 +22,7 @@ async fn report(conn: Conn) -> Result<(), Error> {
     let Some(request) = request.as_deref() else { return Ok(()) };
     conn.write(format!(
         "user {}, room {}, page {}, theme {}, tags {:?}, from {:?}",
-        request.local().map_or("nobody", |User(name)| name),
+        request.extension().map_or("nobody", |User(name)| name),
         request.param("room").unwrap_or("lobby"),
         request.query("page").as_deref().unwrap_or("1"),
         request.cookie("theme").unwrap_or("light"),

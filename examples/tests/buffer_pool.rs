@@ -5,11 +5,11 @@ mod adapters;
 
 use std::time::Duration;
 
-use ws_server_hyper::{AcceptOptions, BufferPool, Config, Conn, Prepared};
+use ws_server_hyper::{AcceptOptions, BufferPool, Config, Conn, PreparedMessage};
 
 /// Sends a prepared message, whose flush is deferred, so it needs a buffer.
 async fn greet(conn: Conn) {
-    let _ = conn.write_prepared(&Prepared::new("welcome")).await;
+    let _ = conn.write_prepared(&PreparedMessage::new("welcome")).await;
     let _ = conn.read().await;
 }
 
@@ -26,7 +26,7 @@ async fn all_adapters_share_a_pool() {
                     assert_eq!(conn.read().await.unwrap().as_text(), Some("welcome"));
                     conns.push(conn);
                     // All idle connections share one buffer.
-                    assert!((1..1024).contains(&pool.held()), "{by}: {}", pool.held());
+                    assert!((1..1024).contains(&pool.cached()), "{by}: {}", pool.cached());
                 }
                 assert_eq!(pool.misses(), 1, "{by}");
             }

@@ -16,11 +16,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use ws_client::{Dial, DialError, HandshakeError};
+use ws_core::frame::Frame;
 use ws_core::frame::OpCode;
+use ws_core::handler::HandlerOutput;
+use ws_core::handshake::Negotiated;
+use ws_core::proto::CloseFrame;
 use ws_core::{
-    AcceptOptions, Agreed, BufferPool, CloseError, Compression, Config, Conn, Error, Frame, Limits,
-    Message, MessageType, Origin, Outcome, Prepared, Role, StatusCode, close_status,
-    format_close_message, is_close, is_unexpected_close,
+    AcceptOptions, BufferPool, CloseError, Compression, Config, Conn, Error, Limits, Message,
+    MessageType, Origin, PreparedMessage, Role, StatusCode,
 };
 use ws_server_axum::{TestError, TestRequest, websocket};
 
@@ -81,9 +84,9 @@ const ROWS: &[(&str, Shown)] = rows! {
             let pool = BufferPool::new(1 << 20);
             let config = Config::new().buffer_pool(&pool);
             let (here, there) = ws_core::pair_with(config, Config::new());
-            here.write_prepared(&Prepared::new("x")).await.unwrap();
+            here.write_prepared(&PreparedMessage::new("x")).await.unwrap();
             assert_eq!(read(&there).await, "x");
-            assert_eq!((pool.misses(), pool.held() > 0), (1, true));
+            assert_eq!((pool.misses(), pool.cached() > 0), (1, true));
         };
     "Config.EnableCompression" => async {
             let compression = Compression::no_context_takeover();
@@ -104,14 +107,14 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "Conn.Locals" => async {
             let (conn, _peer) = ws_core::pair();
-            conn.values().set("user", "ann".to_owned());
-            conn.values().insert(7_u32);
-            assert_eq!(conn.values().named::<String>("user").as_deref(), Some("ann"));
-            assert_eq!(conn.values().get::<u32>(), Some(7));
+            conn.attributes().set("user", "ann".to_owned());
+            conn.attributes().insert(7_u32);
+            assert_eq!(conn.attributes().named::<String>("user").as_deref(), Some("ann"));
+            assert_eq!(conn.attributes().get::<u32>(), Some(7));
             // An extension that middleware adds to the request.
             let local = async |conn: Conn| {
                 let request = conn.request().unwrap();
-                drop(conn.write(format!("{:?}", request.local::<u32>())).await);
+                drop(conn.write(format!("{:?}", request.extension::<u32>())).await);
             };
             let app = Router::new().route("/", websocket(AcceptOptions::new(), local)).layer(Extension(7_u32));
             let conn = in_time(Dial::new(serve(app).await).connect()).await.unwrap();
@@ -132,18 +135,18 @@ const ROWS: &[(&str, Shown)] = rows! {
             assert_eq!(said, r#"Some("7") ["1", "2"] Some("d") Some("z") Some("127.0.0.1")"#);
         };
     "FormatCloseMessage" => async {
-            assert_eq!(format_close_message(StatusCode::GOING_AWAY, "x").unwrap(), b"\x03\xe9x");
-            assert_eq!(format_close_message(StatusCode::NO_STATUS_RECEIVED, "").unwrap(), b"");
-            assert!(format_close_message(StatusCode::ABNORMAL_CLOSURE, "").is_err());
-            assert!(format_close_message(StatusCode::GOING_AWAY, &"x".repeat(124)).is_err());
+            assert_eq!(CloseFrame::new(StatusCode::GOING_AWAY, "x").unwrap().encode(), b"\x03\xe9x");
+            assert_eq!(CloseFrame::new(StatusCode::NO_STATUS_RECEIVED, "").unwrap().encode(), b"");
+            assert!(CloseFrame::new(StatusCode::ABNORMAL_CLOSURE, "").is_err());
+            assert!(CloseFrame::new(StatusCode::GOING_AWAY, &"x".repeat(124)).is_err());
         };
     "IsCloseError, IsUnexpectedCloseError" => async {
             let error = closing(StatusCode::GOING_AWAY).await;
+            assert!(error.is_close(&[StatusCode::GOING_AWAY]));
+            assert!(error.is_unexpected_close(&[StatusCode::NORMAL_CLOSURE]));
             let wrapped = anyhow::Error::new(std::io::Error::from(error));
-            let wrapped: &(dyn std::error::Error + 'static) = wrapped.as_ref();
-            assert!(is_close(wrapped, &[StatusCode::GOING_AWAY]));
-            assert!(is_unexpected_close(wrapped, &[StatusCode::NORMAL_CLOSURE]));
-            assert!(!is_unexpected_close(&std::io::Error::other("x"), &[]));
+            assert_eq!(Error::close_status_in(wrapped.as_ref()), Some(StatusCode::GOING_AWAY));
+            assert!(Error::close_status_in(&std::io::Error::other("x")).is_none());
         };
     "JoinMessages" => async {
             for (code, expected) in [(StatusCode::NORMAL_CLOSURE, Ok("a;b;")), (StatusCode::GOING_AWAY, Ok("a;b;")), (StatusCode::INTERNAL_ERROR, Err(()))] {
@@ -234,7 +237,7 @@ const ROWS: &[(&str, Shown)] = rows! {
                 }
                 assert_eq!(here.stats().before_deflate, threshold as u64);
             }
-            assert!(!Config::new().wanted_compression().is_on());
+            assert!(!Config::new().compression_setting().is_on());
         };
     "OnPingReceived, OnPongReceived" => async {
             let (here, there) = ws_core::pair();
@@ -287,8 +290,8 @@ const ROWS: &[(&str, Shown)] = rows! {
     "StatusCode, CloseError, CloseStatus" => async {
             let error = closing(StatusCode::GOING_AWAY).await;
             assert!(matches!(&error, Error::Closed(CloseError { code: StatusCode::GOING_AWAY, .. })));
-            assert_eq!(close_status(&error), Some(StatusCode::GOING_AWAY));
-            assert_eq!(close_status(&std::io::Error::other("x")), None);
+            assert_eq!(Error::close_status_in(&error), Some(StatusCode::GOING_AWAY));
+            assert_eq!(Error::close_status_in(&std::io::Error::other("x")), None);
             assert_eq!(StatusCode::GOING_AWAY.to_string(), "1001 going away");
         };
     "ErrMessageTooBig" => async {
@@ -340,7 +343,7 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Conn.Close" => async {
             let (here, there) = ws_core::pair();
             let bad = here.close(StatusCode::ABNORMAL_CLOSURE, "").await;
-            assert!(matches!(bad, Err(Error::Unsendable(_))));
+            assert!(matches!(bad, Err(Error::SendError(_))));
             reading(&there);
             for _ in 0..2 {
                 in_time(here.close(StatusCode::NORMAL_CLOSURE, "bye")).await.unwrap();
@@ -522,7 +525,7 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "NewPreparedMessage, WritePreparedMessage" => async {
             let (here, there) = ws_core::pair();
-            let news = Prepared::new("news");
+            let news = PreparedMessage::new("news");
             here.write_prepared(&news).await.unwrap();
             assert_eq!(read(&there).await, "news");
         };
@@ -537,7 +540,7 @@ const ROWS: &[(&str, Shown)] = rows! {
     "SetWriteDeadline" => async {
             let (_silent, io) = tokio::io::duplex(16);
             let config = Config::new().write_timeout(Duration::from_millis(5)).write_buffer(0, 0);
-            let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
+            let conn = Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), config);
             conn.write("x".repeat(1000)).await.unwrap();
             assert!(matches!(in_time(conn.write("more")).await, Err(Error::Timeout(_))));
         };
@@ -582,13 +585,13 @@ const ROWS: &[(&str, Shown)] = rows! {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let stream = TcpStream::connect(address).await.unwrap();
-            let conn = Conn::from_stream(stream, Role::Client, Agreed::default(), Bytes::new(), Config::new());
+            let conn = Conn::from_stream(stream, Role::Client, Negotiated::default(), Bytes::new(), Config::new());
             assert_eq!(conn.peer_addr(), Some(address));
             assert!(conn.local_addr().is_some());
         };
     "io.ErrUnexpectedEOF as 1006" => async {
             let (io, peer) = tokio::io::duplex(64);
-            let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), Config::new());
+            let conn = Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), Config::new());
             drop(peer);
             assert_eq!(closed(&conn).await, StatusCode::ABNORMAL_CLOSURE);
         };
@@ -647,10 +650,10 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "Conn.UserValue, SetUserValue" => async {
             let (here, _there) = ws_core::pair();
-            here.values().set("room", 7_u8);
+            here.attributes().set("room", 7_u8);
             let again = here.clone();
-            here.values().set("place", 1_u8);
-            assert_eq!(again.values().named::<u8>("room"), Some(7));
+            here.attributes().set("place", 1_u8);
+            assert_eq!(again.attributes().named::<u8>("room"), Some(7));
         };
     "Conn.Write, WriteFrame, Ping" => async {
             let (here, there) = ws_core::pair();
@@ -676,7 +679,7 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Frame, SetFin, SetRSV1, SetCode, SetMask, …" => async {
             let (here, there) = ws_core::pair();
             let odd = Frame::new(OpCode::from_u8(5), "x").fin(false).rsv1(true).masked_with([1, 2, 3, 4]);
-            assert!(matches!(here.write_frame(odd.clone()).await, Err(Error::Unsendable(_))));
+            assert!(matches!(here.write_frame(odd.clone()).await, Err(Error::SendError(_))));
             here.write_frame_unchecked(odd).await.unwrap();
             in_time(there.read()).await.unwrap_err();
             assert_eq!(closed(&here).await, StatusCode::PROTOCOL_ERROR);
@@ -835,7 +838,7 @@ async fn ask_at<H, Fut>(
 ) -> Result<Conn, TestError>
 where
     H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     let app = Router::new().route("/", websocket(options, handler));
     // Keeps the server running until the end of the test.
@@ -850,7 +853,7 @@ async fn ask_with<H, Fut>(
 ) -> Result<Conn, TestError>
 where
     H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     ask_at("/", options, handler, with).await
 }
@@ -858,7 +861,7 @@ where
 async fn ask<H, Fut>(options: AcceptOptions, handler: H) -> Result<Conn, TestError>
 where
     H: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     ask_at("/", options, handler, |request| request).await
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use ws_server_hyper::{AcceptOptions, Conn, Drain, Error, StatusCode, TestError, Tracker};
+use ws_server_hyper::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, StatusCode, TestError,
+};
 
 const ALL: usize = 1000;
 
@@ -31,7 +33,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 
 /// Drains a thousand connections of one adapter, over one HTTP version.
 async fn check(adapter: usize, http2: bool) -> &'static str {
-    let (tracker, ended) = (Tracker::new(), Arc::new(AtomicUsize::new(0)));
+    let (tracker, ended) = (ConnectionTracker::new(), Arc::new(AtomicUsize::new(0)));
     let options = AcceptOptions::new().tracker(&tracker);
     let ends = Arc::clone(&ended);
     let handler = async move |conn| {
@@ -57,7 +59,7 @@ async fn check(adapter: usize, http2: bool) -> &'static str {
     }
     assert_eq!(tracker.counts().open, ALL, "{by}");
 
-    let counts = tracker.drain(Drain::within(Duration::from_secs(3))).await;
+    let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(3))).await;
     assert_eq!((counts.open, counts.ended), (0, ALL), "{by}");
     assert_eq!((counts.told, counts.cut), (ALL, SILENT), "{by}");
     for ending in responsive.join_all().await {
@@ -102,7 +104,7 @@ async fn a_handler_that_never_ends_is_aborted_and_leaves_no_task() {
     for adapter in 0..3 {
         for http2 in [false, true] {
             let before = tasks().await;
-            let (tracker, dropped) = (Tracker::new(), Arc::new(AtomicUsize::new(0)));
+            let (tracker, dropped) = (ConnectionTracker::new(), Arc::new(AtomicUsize::new(0)));
             let options = AcceptOptions::new().tracker(&tracker);
             let drops = Arc::clone(&dropped);
             let handler = async move |_conn: Conn| {
@@ -115,7 +117,7 @@ async fn a_handler_that_never_ends_is_aborted_and_leaves_no_task() {
             let conns =
                 [client.websocket("/x").connect().await, client.websocket("/x").connect().await];
             let began = Instant::now();
-            let counts = tracker.drain(Drain::within(Duration::from_secs(3))).await;
+            let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(3))).await;
             assert_eq!(began.elapsed().as_secs(), 3, "{by}");
             assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 2, 2, 2), "{by}");
             assert_eq!(dropped.load(SeqCst), 2, "{by}");

@@ -22,7 +22,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use warp::Filter as _;
 use ws_server_hyper::{
-    AcceptOptions, Compression, Conn, Counts, Drain, Error, StatusCode, Tracker,
+    AcceptOptions, Compression, Conn, ConnectionTracker, DrainConfig, DrainCounts, Error,
+    StatusCode,
 };
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -141,13 +142,13 @@ async fn a_drain_at_the_signal_closes_websockets_of_both_http_versions() {
         in_time(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let addr = listener.local_addr().unwrap();
-            let (tracker, page) = (Tracker::new(), Page::default());
+            let (tracker, page) = (ConnectionTracker::new(), Page::default());
             let options = AcceptOptions::new().tracker(&tracker);
             let (stop, stopped) = oneshot::channel::<()>();
-            let (counted, mut counts) = mpsc::unbounded_channel::<Counts>();
+            let (counted, mut counts) = mpsc::unbounded_channel::<DrainCounts>();
             let signal = async move {
                 stopped.await.unwrap();
-                let drain = Drain::within(Duration::from_secs(20));
+                let drain = DrainConfig::timeout(Duration::from_secs(20));
                 counted.send(tracker.drain(drain).await).unwrap();
             };
             let server = serve(listener, options, page.clone(), Box::pin(signal));

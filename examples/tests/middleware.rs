@@ -245,7 +245,7 @@ async fn warp_calls_poll_ready_of_middleware() {
 async fn an_extension_of_middleware_is_passed_on_by_a_warp_filter() {
     let report = async |conn: Conn| {
         let request = conn.request().unwrap();
-        let extension = request.local::<u8>().unwrap();
+        let extension = request.extension::<u8>().unwrap();
         conn.write(format!("{extension}, {}", request.peer_addr.unwrap())).await
     };
     let route = warp::ext::get().and(ws_server_warp::ws(options()));

@@ -66,7 +66,7 @@ async fn handler(conn: Conn, sender: Sender) {
         room: request.param("room").map(str::to_owned),
         page: request.query("page").map(Into::into),
         who: request.cookie("who").map(str::to_owned),
-        user: request.local::<User>().map(|user| user.0),
+        user: request.extension::<User>().map(|user| user.0),
         path: request.uri.path().to_owned(),
         version_header: request.header("sec-websocket-version").map(str::to_owned),
     };

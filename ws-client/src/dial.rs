@@ -271,7 +271,7 @@ impl Dial {
             config = config.read_limit(bytes);
         }
         if let Some(keepalive) = self.default_keepalive {
-            config = config.keepalive_unless_set(keepalive);
+            config = config.default_keepalive(keepalive);
         }
         ClientHandshake::new(url, headers, self.subprotocols, config)
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use tokio_rustls::rustls;
 use url::ParseError;
-use ws_core::HandshakeError;
+use ws_core::handshake::HandshakeError;
 use ws_core::handshake::InvalidSubprotocol;
 
 /// An error of another library.

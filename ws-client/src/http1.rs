@@ -7,7 +7,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 use httparse::Status;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use ws_core::HandshakeError;
+use ws_core::handshake::HandshakeError;
 use ws_core::handshake::head::{MAX_HEAD, decode_response};
 
 use crate::DialError;

@@ -171,22 +171,11 @@ pub use http;
 pub use reconnect::{Reconnect, ReconnectingConn};
 pub use reqwest;
 pub use tokio_rustls::rustls;
-#[cfg(feature = "json")]
-pub use ws_core::Json;
-#[cfg(feature = "proto")]
-pub use ws_core::Proto;
 #[cfg(feature = "tungstenite")]
-pub use ws_core::bridge;
+pub use ws_core::compat;
 pub use ws_core::frame;
 pub use ws_core::handshake::InvalidSubprotocol;
-pub use ws_core::{
-    BufferPool, ByteStream, CloseError, CloseRead, Codec, CodecError, Compression, Config, Conn,
-    Deadline, Decode, Direction, Encode, EndedBy, Ending, Error, Frame, HandshakeError,
-    InvalidStatusCode, JoinedMessages, Keepalive, Limit, Limits, Message, MessageReader,
-    MessageType, MessageWriter, Messages, PathParams, PeerAddr, Prepared, ProtocolError, Rate,
-    RequestInfo, Role, Stats, StatusCode, Tapped, TryWriteError, Unsendable, Values, close_status,
-    format_close_message, is_close, is_unexpected_close, pair, pair_with,
-};
+pub use ws_core::prelude::{self, *};
 
 /// Connects to a `ws` or `wss` URL with the defaults of [`Dial`].
 ///

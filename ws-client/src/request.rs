@@ -8,7 +8,8 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::handshake::Offer;
-use ws_core::{Agreed, Compression, Config, Conn, HandshakeError, PeerAddr, Role};
+use ws_core::handshake::{HandshakeError, Negotiated};
+use ws_core::{Compression, Config, Conn, PeerAddr, Role};
 
 use crate::DialError;
 use crate::url::HttpUrl;
@@ -30,7 +31,7 @@ impl ClientHandshake {
         subprotocols: Vec<String>,
         config: Config,
     ) -> Result<Self, DialError> {
-        let compression = config.wanted_compression();
+        let compression = config.compression_setting();
         // Each request has its own offer. This one only validates the settings.
         Offer::new(&subprotocols, compression)?;
         Ok(Self { url, headers, subprotocols, compression, config: Arc::new(config) })
@@ -58,7 +59,7 @@ impl ClientHandshake {
         &self,
         io: T,
         leftover: Bytes,
-        agreed: Agreed,
+        agreed: Negotiated,
         mut response: Response<()>,
         peer: Option<SocketAddr>,
     ) -> Conn
@@ -78,7 +79,7 @@ impl ClientHandshake {
 pub(crate) fn verify(
     offer: &Offer,
     response: &Response<()>,
-) -> Result<Option<Agreed>, HandshakeError> {
+) -> Result<Option<Negotiated>, HandshakeError> {
     match offer.verify(response) {
         Ok(agreed) => Ok(Some(agreed)),
         Err(HandshakeError::Status(_)) => Ok(None),

@@ -25,8 +25,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use ws_client::{
-    CloseError, Compression, Conn, Dial, DialError, Dialer, EndedBy, Error, Message, RedirectError,
-    StatusCode,
+    CloseError, CloseInitiator, Compression, Conn, Dial, DialError, Dialer, Error, Message,
+    RedirectError, StatusCode,
 };
 use ws_core::{AcceptOptions, Origin};
 
@@ -522,7 +522,7 @@ async fn a_stream_that_is_reset_ends_with_1006_and_its_cause() {
         };
         assert_eq!(code, StatusCode::ABNORMAL_CLOSURE);
         assert!(reason.contains(cause), "{reason:?}");
-        assert_eq!(conn.ending().unwrap().by, EndedBy::Transport);
+        assert_eq!(conn.close_info().unwrap().by, CloseInitiator::Transport);
         let error = conn.write("more").await.unwrap_err();
         assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
     };

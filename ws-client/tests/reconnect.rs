@@ -19,7 +19,7 @@ use ws_client::reconnect::{
 };
 use ws_client::{
     Codec, CodecError, Config, Conn, Decode, Dial, DialError, Encode, Error, Keepalive, Message,
-    MessageType, Reconnect, ReconnectingConn, StatusCode, close_status,
+    MessageType, Reconnect, ReconnectingConn, StatusCode,
 };
 use ws_core::{AcceptOptions, RequestInfo};
 
@@ -201,9 +201,9 @@ async fn permanent_failures_are_not_retried() {
     assert_eq!(last.unwrap(), Message::from("the last"));
     for _ in 0..2 {
         let error = conn.read().await.unwrap_err();
-        assert_eq!(close_status(&error), Some(StatusCode::POLICY_VIOLATION));
+        assert_eq!(Error::close_status_in(&error), Some(StatusCode::POLICY_VIOLATION));
         let error = conn.write("more").await.unwrap_err();
-        assert_eq!(close_status(&error), Some(StatusCode::POLICY_VIOLATION));
+        assert_eq!(Error::close_status_in(&error), Some(StatusCode::POLICY_VIOLATION));
     }
     assert!(matches!(conn.state(), ReconnectState::Ended(ReconnectError::GaveUp(_))));
     assert_eq!(states(conn.events(), 10).await.len(), 1);
@@ -223,7 +223,10 @@ async fn classify_changes_the_retry_policy() {
         let peer = server.accept().await;
         let _ = in_time(peer.close(code, "")).await;
     }
-    assert_eq!(close_status(&conn.read().await.unwrap_err()), Some(StatusCode::GOING_AWAY));
+    assert_eq!(
+        Error::close_status_in(&conn.read().await.unwrap_err()),
+        Some(StatusCode::GOING_AWAY)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -422,7 +425,7 @@ async fn codecs_work_and_an_invalid_value_does_not_close() {
     let error = in_time(conn.read_as::<Tens, u32>()).await.unwrap_err();
     assert!(matches!(error, ReconnectError::Codec(CodecError::Type(_))), "{error:?}");
     assert_eq!(in_time(conn.read_as::<Tens, u32>()).await.unwrap(), 70);
-    assert!(matches!(conn.state(), ReconnectState::Connected) && peer.ending().is_none());
+    assert!(matches!(conn.state(), ReconnectState::Connected) && peer.close_info().is_none());
 }
 
 #[cfg(feature = "json")]
@@ -573,7 +576,7 @@ async fn an_invalid_close_changes_nothing() {
     let (conn, peer) = tokio::join!(reconnect.connect(), server.accept());
     let conn = conn.unwrap();
     let error = conn.close(StatusCode::ABNORMAL_CLOSURE, "").await.unwrap_err();
-    assert!(matches!(error, Error::Unsendable(_)));
+    assert!(matches!(error, Error::SendError(_)));
     conn.write("still here").await.unwrap();
     assert_eq!(text(&peer).await, "still here");
 }

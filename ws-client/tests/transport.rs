@@ -19,7 +19,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use ws_client::rustls::{ClientConfig, RootCertStore};
 use ws_client::{
-    Conn, Dial, DialError, Dialer, EndedBy, InvalidUrl, Message, ProxyError, StatusCode, reqwest,
+    CloseInitiator, Conn, Dial, DialError, Dialer, InvalidUrl, Message, ProxyError, StatusCode,
+    reqwest,
 };
 use ws_core::AcceptOptions;
 use ws_core::handshake::head::decode_request;
@@ -157,7 +158,7 @@ async fn tls_that_ends_without_notice_is_1006() {
         for error in ended {
             assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE), "{error:?}");
         }
-        assert_eq!(conn.closed().await.by, EndedBy::Transport);
+        assert_eq!(conn.closed().await.by, CloseInitiator::Transport);
     }
 }
 

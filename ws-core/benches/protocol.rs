@@ -1,7 +1,7 @@
 //! What does each step of the protocol cost? `cargo bench -p ws-core`.
 //!
-//! Steps by themselves, to see which of them a change touched. What a message costs in
-//! all is a question for `cargo xtask bench`.
+//! Each step is measured on its own, to see which one a change affects. `cargo xtask bench`
+//! measures the cost of a whole message.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use ws_core::deflate::{Deflater, Inflater, Params};
 use ws_core::frame::{Header, Mask, OpCode, mask};
 use ws_core::proto::{Inbound, Mode, Outbound};
 use ws_core::utf8::Utf8;
-use ws_core::{Compression, Config, Limits, Message, Prepared, Role};
+use ws_core::{Compression, Config, Limits, Message, PreparedMessage, Role};
 
 const KEY: Mask = Mask::new([1, 2, 3, 4]);
 const SIZES: [usize; 4] = [24, 128, 1024, 16 * 1024];
@@ -28,7 +28,7 @@ fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// JSON as services send it.
+/// Typical JSON of a service.
 fn json(len: usize) -> Vec<u8> {
     let mut text = String::new();
     for id in 0.. {
@@ -96,9 +96,9 @@ fn inbound(criterion: &mut Criterion) {
     }
 }
 
-/// Drops what is queued, as a transport does that takes it.
+/// Drops the queued bytes, like a transport that takes them.
 fn written(outbound: &mut Outbound) {
-    outbound.advance(outbound.queue().len());
+    outbound.advance(outbound.buffered());
 }
 
 fn outbound(criterion: &mut Criterion) {
@@ -121,7 +121,7 @@ fn outbound(criterion: &mut Criterion) {
 fn prepared(criterion: &mut Criterion) {
     let config = Config::new().compression(Compression::no_context_takeover());
     let text = Message::text_from_bytes(Bytes::from(json(1024))).unwrap_or_else(|_| "".into());
-    let news = Prepared::new(&text);
+    let news = PreparedMessage::new(&text);
     let mut outbound = Outbound::new(Role::Server, &config, Some(Params::default()));
     let mut group = criterion.benchmark_group("compressed 1 KiB to one more");
     group.bench_function("written", |bench| {

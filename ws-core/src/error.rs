@@ -1,77 +1,76 @@
-//! What can go wrong, and whose doing was it?
+//! Why does an operation on a connection fail, and who caused it?
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::{CodecError, Deadline, Limit, Rate, StatusCode, Unsendable};
+use crate::codec::CodecError;
+use crate::{Deadline, Limit, ProtocolError, Rate, SendError, StatusCode};
 
-/// Why an operation on a connection did not succeed.
+/// Why an operation on a connection failed.
 ///
-/// Errors of a connection are permanent: once reading has failed, it fails the
-/// same way for ever. That is why the type is `Clone`.
+/// An error of the connection is permanent: once a read has failed, all later reads return the
+/// same error. Therefore the type is `Clone`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The connection is over, and this is how it ended: with the peer's close
-    /// frame, or with [`ABNORMAL_CLOSURE`](StatusCode::ABNORMAL_CLOSURE) when the
-    /// transport ended without one. News rather than a failure.
+    /// The connection has ended: with the peer's close frame, or with
+    /// [`ABNORMAL_CLOSURE`](StatusCode::ABNORMAL_CLOSURE) when the transport ended without one.
+    /// This is how most connections end, see [`StatusCode::is_normal`].
     Closed(CloseError),
-    /// The peer broke a rule, and was told which by a close frame.
+    /// The peer violated the protocol. It was sent a close frame with the reason.
     Protocol(ProtocolError),
-    /// The peer sent more than a limit allows, and was told so with
+    /// The peer exceeded a size limit. It was sent
     /// [`MESSAGE_TOO_BIG`](StatusCode::MESSAGE_TOO_BIG).
     #[non_exhaustive]
     MessageTooBig {
-        /// The limit that was crossed.
+        /// The limit that was exceeded.
         limit: usize,
-        /// Which setting it is.
+        /// The setting that bounds it.
         setting: Limit,
     },
-    /// Something took longer than a setting allows, and the connection was given up.
+    /// A timeout expired, and the connection was aborted.
     Timeout(Deadline),
-    /// This side has closed the connection, so nothing more can be sent.
+    /// This side has sent a close frame, so no more messages can be sent.
     CloseSent,
-    /// The arguments describe a frame that may not be sent, and nothing was.
-    Unsendable(Unsendable),
-    /// A message did not hold a value as it should, or a value could not become a message.
+    /// The arguments describe a frame that must not be sent. Nothing was sent.
+    SendError(SendError),
+    /// A message could not be decoded to a value, or a value could not be encoded.
     Codec(CodecError),
-    /// The peer sent more in a second than a limit allows, and was told so with
+    /// The peer exceeded a rate limit. It was sent
     /// [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION).
     #[non_exhaustive]
     TooFast {
-        /// The limit that was crossed, per second.
+        /// The limit that was exceeded, per second.
         limit: usize,
-        /// Which setting it is.
+        /// The setting that bounds it.
         setting: Rate,
     },
     /// The transport failed.
     Io(Arc<io::Error>),
 }
 
-/// Why a message was not queued by `Conn::try_write`.
+/// Why `Conn::try_write` did not queue a message.
 #[cfg(feature = "conn")]
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryWriteError {
-    /// More waits for the transport than the high mark of
+    /// The send buffer is above its high watermark, see
     /// [`Config::write_buffer`](crate::Config::write_buffer): the peer is slow.
-    #[error("more waits to be written than the high mark of `Config::write_buffer`")]
+    #[error("the send buffer is above the high watermark of `Config::write_buffer`")]
     Full,
-    /// A message is being sent piece by piece.
-    #[error("a message is being sent piece by piece")]
+    /// A message is being sent in pieces.
+    #[error("a message is being sent in pieces")]
     Busy,
-    /// The connection takes no message any more.
+    /// The connection has ended or is closing.
     #[error(transparent)]
     Conn(#[from] Error),
 }
 
 impl Error {
-    /// The code that the connection was closed with.
-    ///
-    /// The peer's code, if the peer closed it; the code that the peer was sent, if
-    /// a fault of the peer ended it; `None` if neither.
+    /// The code that the connection was closed with: the peer's code if the peer closed it, or
+    /// the code that was sent because of a fault of the peer. `None` for other errors.
     pub const fn close_status(&self) -> Option<StatusCode> {
         match self {
             Self::Closed(close) => Some(close.code),
@@ -79,26 +78,53 @@ impl Error {
             Self::MessageTooBig { .. } => Some(StatusCode::MESSAGE_TOO_BIG),
             Self::TooFast { .. } => Some(StatusCode::POLICY_VIOLATION),
             Self::Codec(error) => error.status(),
-            Self::Timeout(_) | Self::CloseSent | Self::Unsendable(_) | Self::Io(_) => None,
+            Self::Timeout(_) | Self::CloseSent | Self::SendError(_) | Self::Io(_) => None,
         }
     }
 
-    /// Did the connection end with one of these codes? See [`is_close`].
+    /// Whether the connection ended with one of these codes.
     pub fn is_close(&self, codes: &[StatusCode]) -> bool {
-        is_close(self, codes)
+        self.close_status().is_some_and(|code| codes.contains(&code))
     }
 
-    /// Did the connection end with a code other than these? See [`is_unexpected_close`].
+    /// Whether the connection ended with a code other than these. `false` for errors that have no
+    /// [`close_status`](Self::close_status).
     pub fn is_unexpected_close(&self, expected: &[StatusCode]) -> bool {
-        is_unexpected_close(self, expected)
+        self.close_status().is_some_and(|code| !expected.contains(&code))
+    }
+
+    /// Whether the connection ended normally: with a code for which
+    /// [`StatusCode::is_normal`] holds.
+    pub fn is_normal_close(&self) -> bool {
+        self.close_status().is_some_and(StatusCode::is_normal)
+    }
+
+    /// Searches an error and its sources for an `Error` or a [`CloseError`], and returns its
+    /// [`close_status`](Self::close_status). Use it for errors that wrap one of these, such as
+    /// those of `anyhow` or [`io::Error`].
+    pub fn close_status_in(error: &(dyn StdError + 'static)) -> Option<StatusCode> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<Self>() {
+                return error.close_status();
+            }
+            if let Some(close) = error.downcast_ref::<CloseError>() {
+                return Some(close.code);
+            }
+            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        None
     }
 }
 
 #[cfg(feature = "conn")]
 impl Error {
-    /// The error that stands for a transport that failed.
+    /// The error for a failed transport.
     ///
-    /// A transport that is cut is how many peers leave: that is 1006, not a fault.
+    /// Many peers leave by cutting the transport. That is 1006 rather than a failure.
     pub(crate) fn from_io(error: io::Error) -> Self {
         use io::ErrorKind::{
             BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
@@ -118,7 +144,7 @@ impl Error {
     }
 }
 
-/// An error with all that caused it, in one line.
+/// The texts of an error and its sources in one line.
 #[cfg(feature = "conn")]
 fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
@@ -135,13 +161,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(_) => f.write_str("the connection is closed"),
-            Self::Protocol(_) => f.write_str("the peer broke the WebSocket protocol"),
+            Self::Protocol(_) => f.write_str("the peer violated the WebSocket protocol"),
             Self::MessageTooBig { limit, setting } => {
                 write!(f, "the peer sent more than {limit} {}", setting.bounds())
             }
             Self::Timeout(deadline) => write!(f, "{deadline}"),
             Self::CloseSent => f.write_str("nothing can be sent after a close frame"),
-            Self::Unsendable(why) => write!(f, "{why}"),
+            Self::SendError(why) => write!(f, "{why}"),
             Self::Codec(error) => write!(f, "{error}"),
             Self::TooFast { limit, setting } => {
                 write!(f, "the peer sent more than {limit} {}", setting.bounds())
@@ -162,7 +188,7 @@ impl StdError for Error {
             | Self::TooFast { .. }
             | Self::Timeout(_)
             | Self::CloseSent
-            | Self::Unsendable(_) => None,
+            | Self::SendError(_) => None,
         }
     }
 }
@@ -173,9 +199,9 @@ impl From<ProtocolError> for Error {
     }
 }
 
-impl From<Unsendable> for Error {
-    fn from(why: Unsendable) -> Self {
-        Self::Unsendable(why)
+impl From<SendError> for Error {
+    fn from(why: SendError) -> Self {
+        Self::SendError(why)
     }
 }
 
@@ -204,22 +230,22 @@ impl From<Error> for io::Error {
             Error::Codec(CodecError::Encode(_)) => io::ErrorKind::InvalidInput,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
             Error::CloseSent => io::ErrorKind::BrokenPipe,
-            Error::Unsendable(_) => io::ErrorKind::InvalidInput,
+            Error::SendError(_) => io::ErrorKind::InvalidInput,
             Error::Io(error) => error.kind(),
         };
         Self::new(kind, error)
     }
 }
 
-/// What a close frame says: a code, and a reason in at most 123 bytes.
+/// The content of a close frame: a code, and a reason of at most 123 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseError {
-    /// The code; [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) for a frame without one.
+    /// The code. [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) if the frame had none.
     pub code: StatusCode,
-    /// The reason; often empty. It is for logs, not for people ([RFC 6455 §5.5.1]). With
-    /// [`ABNORMAL_CLOSURE`](StatusCode::ABNORMAL_CLOSURE), what the transport said, if it
-    /// said more than that it ended.
+    /// The reason, often empty. It is for logs, not for users ([RFC 6455 §5.5.1]). With
+    /// [`ABNORMAL_CLOSURE`](StatusCode::ABNORMAL_CLOSURE), the error of the transport, if it gave
+    /// a reason.
     ///
     /// [RFC 6455 §5.5.1]: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
     pub reason: String,
@@ -244,117 +270,6 @@ impl fmt::Display for CloseError {
 
 impl StdError for CloseError {}
 
-/// A rule of RFC 6455 or RFC 7692 that the peer broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// RSV1, RSV2 or RSV3 without an extension that gives it a meaning here (§5.2).
-    #[error("a reserved bit is set that no extension gives a meaning")]
-    ReservedBits,
-    /// An opcode from 3 to 7 or from 11 to 15 (§5.2).
-    #[error("opcode {0:#x} is reserved")]
-    ReservedOpcode(u8),
-    /// A length in more bytes than it needs (§5.2).
-    #[error("the payload length is not in its shortest form")]
-    LengthNotMinimal,
-    /// A length of 2⁶³ or more (§5.2).
-    #[error("the payload length has its highest bit set")]
-    LengthTooLarge,
-    /// A client's frame that is not masked (§5.1).
-    #[error("a client must mask its frames")]
-    Unmasked,
-    /// A server's frame that is masked (§5.1).
-    #[error("a server must not mask its frames")]
-    Masked,
-    /// A control frame in fragments (§5.5).
-    #[error("a control frame must not be fragmented")]
-    FragmentedControl,
-    /// A control frame with more than 125 bytes (§5.5).
-    #[error("a control frame has at most 125 bytes")]
-    ControlTooLong,
-    /// A continuation while no message is unfinished (§5.4).
-    #[error("there is no message to continue")]
-    NothingToContinue,
-    /// A new message while the one before is unfinished (§5.4).
-    #[error("the message before is not finished")]
-    MessageUnfinished,
-    /// A close frame with one byte (§5.5.1).
-    #[error("a close frame has either no payload or at least two bytes")]
-    CloseTooShort,
-    /// A close code that must not be sent (§7.4).
-    #[error("close code {0} must not be sent")]
-    CloseCode(u16),
-    /// A close reason that is not UTF-8 (§5.5.1).
-    #[error("the close reason is not UTF-8")]
-    CloseReasonNotUtf8,
-    /// A text message that is not UTF-8 (§8.1).
-    #[error("the text is not UTF-8")]
-    TextNotUtf8,
-    /// A compressed message that does not inflate (RFC 7692 §7.2.2).
-    #[error("the compressed data is corrupt")]
-    Deflate,
-    /// A data message on a connection whose application said, by
-    /// `close_read`, that it expects none.
-    #[error("a message arrived where none is expected")]
-    UnexpectedMessage,
-}
-
-impl ProtocolError {
-    /// The code that the peer is sent for it.
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::ReservedBits
-            | Self::ReservedOpcode(_)
-            | Self::LengthNotMinimal
-            | Self::LengthTooLarge
-            | Self::Unmasked
-            | Self::Masked
-            | Self::FragmentedControl
-            | Self::ControlTooLong
-            | Self::NothingToContinue
-            | Self::MessageUnfinished
-            | Self::CloseTooShort
-            | Self::CloseCode(_) => StatusCode::PROTOCOL_ERROR,
-            Self::CloseReasonNotUtf8 | Self::TextNotUtf8 | Self::Deflate => {
-                StatusCode::INVALID_FRAME_PAYLOAD_DATA
-            }
-            Self::UnexpectedMessage => StatusCode::POLICY_VIOLATION,
-        }
-    }
-}
-
-/// Looks through an error and its sources for how a connection ended, and says
-/// whether that was with one of these codes.
-pub fn is_close(error: &(dyn StdError + 'static), codes: &[StatusCode]) -> bool {
-    close_status(error).is_some_and(|code| codes.contains(&code))
-}
-
-/// Looks through an error and its sources for how a connection ended, and says
-/// whether that was with a code other than these.
-///
-/// `false` for errors that have nothing to do with the end of a connection.
-pub fn is_unexpected_close(error: &(dyn StdError + 'static), expected: &[StatusCode]) -> bool {
-    close_status(error).is_some_and(|code| !expected.contains(&code))
-}
-
-/// Looks through an error and its sources for the code that a connection ended with.
-pub fn close_status(error: &(dyn StdError + 'static)) -> Option<StatusCode> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<Error>() {
-            return error.close_status();
-        }
-        if let Some(close) = error.downcast_ref::<CloseError>() {
-            return Some(close.code);
-        }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,20 +283,21 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_seen_through_wrapped_errors() {
+    fn close_codes_are_found_in_wrapped_errors() {
         let away = Wrapped(closed(StatusCode::GOING_AWAY));
-        assert!(is_close(&away, &[StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY]));
-        assert!(!is_unexpected_close(&away, &[StatusCode::GOING_AWAY]));
-        assert!(is_unexpected_close(&away, &[StatusCode::NORMAL_CLOSURE]));
+        assert_eq!(Error::close_status_in(&away), Some(StatusCode::GOING_AWAY));
+        let Wrapped(away) = away;
+        assert!(away.is_close(&[StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY]));
+        assert!(!away.is_unexpected_close(&[StatusCode::GOING_AWAY]));
+        assert!(away.is_unexpected_close(&[StatusCode::NORMAL_CLOSURE]));
         let through_io = io::Error::from(closed(StatusCode::GOING_AWAY));
-        assert_eq!(close_status(&through_io), Some(StatusCode::GOING_AWAY));
+        assert_eq!(Error::close_status_in(&through_io), Some(StatusCode::GOING_AWAY));
     }
 
     #[test]
-    fn errors_that_are_no_close_are_not_unexpected_closes() {
+    fn other_errors_are_not_unexpected_closes() {
         let other = io::Error::other("disk full");
-        assert!(!is_close(&other, &[StatusCode::NORMAL_CLOSURE]));
-        assert!(!is_unexpected_close(&other, &[]));
+        assert_eq!(Error::close_status_in(&other), None);
         assert!(!Error::CloseSent.is_unexpected_close(&[]));
     }
 

@@ -1,7 +1,7 @@
-//! The core of a WebSocket connection: vocabulary, protocol, handshake and [`Conn`].
+//! How does a WebSocket connection work: messages, protocol, opening handshake and [`Conn`]?
 //!
-//! Applications name an adapter for their web framework, or the client, which re-export what
-//! they need of this. By itself, it serves a bare TCP listener:
+//! Applications depend on the adapter for their web framework or on the client, which re-export
+//! the [`prelude`]. On its own, this crate serves a TCP listener:
 //!
 #![cfg_attr(feature = "conn", doc = "```no_run")]
 #![cfg_attr(not(feature = "conn"), doc = "```ignore")]
@@ -24,66 +24,62 @@
 //! # }
 //! ```
 //!
-//! | to | there is |
+//! | task | start with |
 //! | --- | --- |
-//! | have a connection over any byte stream | [`Conn`], by `accept`, `serve` or `from_stream` |
-//! | say what a server accepts | [`AcceptOptions`], and [`Config`] for what holds after the handshake |
-//! | build an adapter, or a client | [`handshake`]: requests and responses as values |
-//! | use another runtime, or none | [`proto`]: bytes in and events out, as a value |
-//! | look at frames | [`frame`] |
+//! | create a connection over any byte stream | [`Conn`]: `accept`, `serve` or `from_stream` |
+//! | configure a server | [`AcceptOptions`], and [`Config`] for its connections |
+//! | encode and decode values | [`codec`] |
+//! | run handlers, and drain them at shutdown | [`handler`] |
+//! | build an adapter or a client | [`handshake`] (requests and responses as values), [`adapter`] |
+//! | use another runtime, or none | [`proto`] (sans-I/O: bytes in, events out) |
+//! | read and write raw frames | [`frame`] |
 //!
-//! Without the feature `conn`, which is on by default, there are no connections, and neither
-//! tokio nor anything else that waits; the rest is there. The features `json`, `proto` and
-//! `tungstenite` add methods to messages and connections.
+//! Without the feature `conn`, which is on by default, there is no [`Conn`] and no dependency on
+//! tokio. The features `json`, `proto` and `tungstenite` add methods to messages and connections.
 
-#[cfg(feature = "tungstenite")]
-pub mod bridge;
+#[cfg(feature = "conn")]
+pub mod adapter;
+pub mod codec;
 #[cfg(doc)]
 #[doc = include_str!("../COMING_FROM_GO.md")]
 pub mod coming_from_go {}
+#[cfg(feature = "tungstenite")]
+pub mod compat;
+#[cfg(feature = "conn")]
+pub mod conn;
 pub mod deflate;
 pub mod frame;
+#[cfg(feature = "conn")]
+pub mod handler;
 pub mod handshake;
+pub mod prelude;
 pub mod proto;
 pub mod utf8;
 
-mod codec;
-mod codec_error;
 mod config;
-#[cfg(feature = "conn")]
-mod conn;
 mod error;
-#[cfg(feature = "conn")]
-mod handler;
-mod limit;
+mod limits;
 mod message;
 mod prepared;
+mod protocol_error;
+mod send_error;
 mod status;
-mod unsendable;
 
-#[cfg(feature = "json")]
-pub use codec::Json;
-#[cfg(feature = "proto")]
-pub use codec::Proto;
-pub use codec::{Codec, Decode, Encode};
-pub use codec_error::CodecError;
 pub use config::{BufferPool, Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
-    AcceptError, Batch, ByteStream, CloseRead, Conn, Direction, EndedBy, Ending, JoinedMessages,
-    MessageReader, MessageWriter, Messages, PathParams, PeerAddr, RequestInfo, Stats, Tapped,
-    Values, pair, pair_with,
+    AcceptError, Attributes, ByteStream, CloseInfo, CloseInitiator, CloseRead, Conn, ConnStats,
+    MessageReader, MessageStream, MessageWriter, PathParams, PeerAddr, RequestInfo, pair,
+    pair_with,
 };
 #[cfg(feature = "conn")]
 pub use error::TryWriteError;
-pub use error::{CloseError, Error, ProtocolError, close_status, is_close, is_unexpected_close};
-pub use frame::Frame;
-#[cfg(feature = "conn")]
-pub use handler::{Admitted, Counts, Drain, Outcome, Panicked, Tracker};
-pub use handshake::{AcceptOptions, Agreed, HandshakeError, Origin, Rejection, SubprotocolOrder};
-pub use limit::{Deadline, Limit, Rate};
+pub use error::{CloseError, Error};
+pub use handshake::{AcceptOptions, Acceptor, Origin, Rejection};
+pub use limits::{Deadline, Limit, Rate};
 pub use message::{Message, MessageType};
-pub use prepared::Prepared;
-pub use proto::{Role, format_close_message};
+pub use prepared::PreparedMessage;
+pub use proto::Role;
+pub use protocol_error::ProtocolError;
+pub use send_error::SendError;
 pub use status::{InvalidStatusCode, StatusCode};
-pub use unsendable::Unsendable;

@@ -1,11 +1,11 @@
-//! What does an application send and receive?
+//! What is a message, and how is its payload stored?
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
-/// Whether a message is text or binary ([RFC 6455 §5.6]).
+/// The type of a message ([RFC 6455 §5.6]).
 ///
 /// [RFC 6455 §5.6]: https://www.rfc-editor.org/rfc/rfc6455#section-5.6
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,11 +25,10 @@ impl fmt::Display for MessageType {
     }
 }
 
-/// One whole message: its type and its payload.
+/// A whole message: its type and its payload.
 ///
-/// A clone is cheap: the payload is reference-counted, and a short one (up to 32 bytes)
-/// stands in the message itself, without any allocation. A text message holds UTF-8 by
-/// construction: there is no way to make one that does not.
+/// Cloning is cheap. The payload is reference-counted; up to 32 bytes are stored inline, without
+/// an allocation. A text message always holds valid UTF-8.
 ///
 /// ```
 /// use ws_core::{Message, MessageType};
@@ -39,108 +38,105 @@ impl fmt::Display for MessageType {
 /// assert_eq!(hello.as_text(), Some("hello"));
 /// ```
 ///
-/// Two messages are equal when their types and payloads are, however they travel.
+/// Two messages are equal when their types and payloads are. Compression settings do not count.
 #[derive(Clone)]
-pub struct Message(Held);
+pub struct Message(Repr);
 
-/// Where the payload is.
+/// Where the payload is stored.
 #[derive(Clone)]
-enum Held {
-    Here { shape: Shape, len: u32, bytes: Short },
-    Shared { shape: Shape, payload: Bytes },
+enum Repr {
+    Inline { flags: Flags, len: u32, bytes: InlineBytes },
+    Heap { flags: Flags, payload: Bytes },
 }
 
-/// How long a payload may be to stand in the message: the message is not larger for it.
-const SHORT: usize = 32;
+/// The longest inline payload in bytes. It does not make the message larger.
+const MAX_INLINE: usize = 32;
 
-/// A short payload. In step with words, since messages are moved often.
+/// An inline payload. Aligned to words, because messages are moved often.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
-struct Short([u8; SHORT]);
+struct InlineBytes([u8; MAX_INLINE]);
 
-/// The type of a message in the lowest bit, and above it how the message is compressed.
+/// The message type in the lowest bit, and the compression override above it.
 #[derive(Clone, Copy)]
-struct Shape(u16);
+struct Flags(u16);
 
-/// How a message is compressed, where that was agreed on.
+/// The compression of one message, where compression was negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Squeeze {
-    /// As the connection does.
-    Usual,
-    /// Not at all.
-    Not,
-    /// At this level.
-    At(u8),
+pub(crate) enum CompressionOverride {
+    /// As configured for the connection.
+    Default,
+    /// No compression.
+    Off,
+    /// This level.
+    Level(u8),
 }
 
 impl Message {
     /// A text message.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::from_checked(MessageType::Text, text.into().into())
+        Self::from_utf8_unchecked(MessageType::Text, text.into().into())
     }
 
     /// A binary message.
     pub fn binary(payload: impl Into<Bytes>) -> Self {
-        Self::from_checked(MessageType::Binary, payload.into())
+        Self::from_utf8_unchecked(MessageType::Binary, payload.into())
     }
 
-    /// A text message of bytes that are checked to be UTF-8 first.
+    /// A text message from bytes, which are checked to be UTF-8.
     ///
     /// # Errors
     ///
-    /// Gives the bytes back when they are not UTF-8.
+    /// Returns the bytes when they are not UTF-8.
     pub fn text_from_bytes(payload: impl Into<Bytes>) -> Result<Self, Bytes> {
         let payload = payload.into();
         match simdutf8::basic::from_utf8(&payload) {
-            Ok(_) => Ok(Self::from_checked(MessageType::Text, payload)),
+            Ok(_) => Ok(Self::from_utf8_unchecked(MessageType::Text, payload)),
             Err(_) => Err(payload),
         }
     }
 
-    /// A message of this type, if these bytes may be one.
-    pub(crate) fn checked(kind: MessageType, payload: Bytes) -> Result<Self, crate::Unsendable> {
+    /// A message of type `kind`. `None` if it is text and the payload is not UTF-8.
+    pub(crate) fn try_new(kind: MessageType, payload: Bytes) -> Option<Self> {
         match kind {
-            MessageType::Binary => Ok(Self::binary(payload)),
-            MessageType::Text => {
-                Self::text_from_bytes(payload).map_err(|_| crate::Unsendable::NotUtf8)
-            }
+            MessageType::Binary => Some(Self::binary(payload)),
+            MessageType::Text => Self::text_from_bytes(payload).ok(),
         }
     }
 
-    /// Makes this message leave without compression, whatever the connection agreed.
+    /// Sends this message uncompressed, whatever was negotiated.
     ///
-    /// Worth it for payloads that are compressed already, and for secrets that
-    /// must not share a compression window with text that an attacker chooses.
+    /// Use it for payloads that are compressed already, and for secrets that must not share a
+    /// compression window with text that an attacker controls.
     #[must_use]
     pub fn uncompressed(mut self) -> Self {
-        self.squeeze_by(Squeeze::Not);
+        self.override_compression(CompressionOverride::Off);
         self
     }
 
-    /// Makes this message leave compressed at this level, from 0 (stored) to 9 (small),
-    /// rather than at that of [`Compression::level`](crate::Compression::level). Values
-    /// above 9 are taken as 9.
+    /// Sets the compression level of this message, from 0 (stored) to 9 (smallest), in place of
+    /// [`Compression::level`](crate::Compression::level). Higher values mean 9.
     ///
-    /// It is compressed only where that was agreed on, and from the
-    /// [threshold](crate::Compression::threshold) on.
+    /// The message is compressed only if compression was negotiated and the payload reaches the
+    /// [threshold](crate::Compression::threshold).
     #[must_use]
     pub fn compression_level(mut self, level: u8) -> Self {
-        self.squeeze_by(Squeeze::At(level.min(9)));
+        self.override_compression(CompressionOverride::Level(level.min(9)));
         self
     }
 
-    /// Is it text or binary?
+    /// The message type.
     #[inline]
     pub const fn kind(&self) -> MessageType {
-        self.shape().kind()
+        self.flags().kind()
     }
 
-    /// Is it a text message?
+    /// Whether this is a text message.
     pub const fn is_text(&self) -> bool {
         matches!(self.kind(), MessageType::Text)
     }
 
-    /// Is it a binary message?
+    /// Whether this is a binary message.
     pub const fn is_binary(&self) -> bool {
         matches!(self.kind(), MessageType::Binary)
     }
@@ -149,12 +145,12 @@ impl Message {
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Held::Here { len, bytes, .. } => bytes.0.get(..*len as usize).unwrap_or_default(),
-            Held::Shared { payload, .. } => payload,
+            Repr::Inline { len, bytes, .. } => bytes.0.get(..*len as usize).unwrap_or_default(),
+            Repr::Heap { payload, .. } => payload,
         }
     }
 
-    /// The text of a text message; `None` of a binary one.
+    /// The text. `None` for a binary message.
     pub fn as_text(&self) -> Option<&str> {
         match self.kind() {
             MessageType::Text => simdutf8::basic::from_utf8(self.as_bytes()).ok(),
@@ -162,33 +158,33 @@ impl Message {
         }
     }
 
-    /// How many bytes the payload has.
+    /// The payload length in bytes.
     #[inline]
     pub const fn len(&self) -> usize {
         match &self.0 {
-            Held::Here { len, .. } => *len as usize,
-            Held::Shared { payload, .. } => payload.len(),
+            Repr::Inline { len, .. } => *len as usize,
+            Repr::Heap { payload, .. } => payload.len(),
         }
     }
 
-    /// Has the payload no bytes?
+    /// Whether the payload is empty.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The payload, shared with this message; a short one is copied.
+    /// The payload. It is shared with this message; an inline payload is copied.
     pub fn to_bytes(&self) -> Bytes {
         match &self.0 {
-            Held::Here { .. } => Bytes::copy_from_slice(self.as_bytes()),
-            Held::Shared { payload, .. } => payload.clone(),
+            Repr::Inline { .. } => Bytes::copy_from_slice(self.as_bytes()),
+            Repr::Heap { payload, .. } => payload.clone(),
         }
     }
 
     /// The payload by value.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
-            Held::Here { .. } => self.to_bytes(),
-            Held::Shared { payload, .. } => payload,
+            Repr::Inline { .. } => self.to_bytes(),
+            Repr::Heap { payload, .. } => payload,
         }
     }
 
@@ -197,44 +193,46 @@ impl Message {
         (self.kind(), self.into_bytes())
     }
 
-    /// A message of a payload that is known to be UTF-8 where `kind` says text.
+    /// A message whose payload is known to be UTF-8 if `kind` is text.
     #[inline]
-    pub(crate) const fn from_checked(kind: MessageType, payload: Bytes) -> Self {
-        Self(Held::Shared { shape: Shape::of(kind), payload })
+    pub(crate) const fn from_utf8_unchecked(kind: MessageType, payload: Bytes) -> Self {
+        Self(Repr::Heap { flags: Flags::of(kind), payload })
     }
 
-    /// As [`from_checked`](Self::from_checked), of a payload that has to be copied.
+    /// As [`from_utf8_unchecked`](Self::from_utf8_unchecked), with a copy of the payload.
     #[inline]
-    pub(crate) fn copied(kind: MessageType, payload: &[u8]) -> Self {
-        if payload.len() > SHORT {
-            return Self::from_checked(kind, Bytes::copy_from_slice(payload));
+    pub(crate) fn copy_from_slice(kind: MessageType, payload: &[u8]) -> Self {
+        if payload.len() > MAX_INLINE {
+            return Self::from_utf8_unchecked(kind, Bytes::copy_from_slice(payload));
         }
-        let mut bytes = Short([0; SHORT]);
-        if let Some(here) = bytes.0.get_mut(..payload.len()) {
-            here.copy_from_slice(payload);
+        let mut bytes = InlineBytes([0; MAX_INLINE]);
+        if let Some(inline) = bytes.0.get_mut(..payload.len()) {
+            inline.copy_from_slice(payload);
         }
-        Self(Held::Here { shape: Shape::of(kind), len: payload.len() as u32, bytes })
+        Self(Repr::Inline { flags: Flags::of(kind), len: payload.len() as u32, bytes })
     }
 
     #[inline]
-    const fn shape(&self) -> Shape {
+    const fn flags(&self) -> Flags {
         match &self.0 {
-            Held::Here { shape, .. } | Held::Shared { shape, .. } => *shape,
+            Repr::Inline { flags, .. } | Repr::Heap { flags, .. } => *flags,
         }
     }
 
-    pub(crate) const fn squeeze(&self) -> Squeeze {
-        self.shape().how()
+    pub(crate) const fn compression_override(&self) -> CompressionOverride {
+        self.flags().compression()
     }
 
-    fn squeeze_by(&mut self, how: Squeeze) {
+    fn override_compression(&mut self, setting: CompressionOverride) {
         match &mut self.0 {
-            Held::Here { shape, .. } | Held::Shared { shape, .. } => *shape = shape.squeezed(how),
+            Repr::Inline { flags, .. } | Repr::Heap { flags, .. } => {
+                *flags = flags.with_compression(setting);
+            }
         }
     }
 }
 
-impl Shape {
+impl Flags {
     const BINARY: u16 = 1;
 
     #[inline]
@@ -250,20 +248,20 @@ impl Shape {
         if self.0 & Self::BINARY == 0 { MessageType::Text } else { MessageType::Binary }
     }
 
-    const fn squeezed(self, how: Squeeze) -> Self {
-        let how = match how {
-            Squeeze::Usual => 0,
-            Squeeze::Not => 1,
-            Squeeze::At(level) => 2 + level as u16,
+    const fn with_compression(self, setting: CompressionOverride) -> Self {
+        let bits = match setting {
+            CompressionOverride::Default => 0,
+            CompressionOverride::Off => 1,
+            CompressionOverride::Level(level) => 2 + level as u16,
         };
-        Self(self.0 & Self::BINARY | how << 1)
+        Self(self.0 & Self::BINARY | bits << 1)
     }
 
-    const fn how(self) -> Squeeze {
+    const fn compression(self) -> CompressionOverride {
         match self.0 >> 1 {
-            0 => Squeeze::Usual,
-            1 => Squeeze::Not,
-            level => Squeeze::At((level - 2) as u8),
+            0 => CompressionOverride::Default,
+            1 => CompressionOverride::Off,
+            level => CompressionOverride::Level((level - 2) as u8),
         }
     }
 }
@@ -294,7 +292,7 @@ impl fmt::Debug for Message {
 
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
-        Self::copied(MessageType::Text, text.as_bytes())
+        Self::copy_from_slice(MessageType::Text, text.as_bytes())
     }
 }
 
@@ -306,7 +304,7 @@ impl From<String> for Message {
 
 impl From<&[u8]> for Message {
     fn from(payload: &[u8]) -> Self {
-        Self::copied(MessageType::Binary, payload)
+        Self::copy_from_slice(MessageType::Binary, payload)
     }
 }
 
@@ -339,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_utf8_or_nothing() {
+    fn text_that_is_not_utf8_is_rejected() {
         let bad = Message::text_from_bytes(&b"\xff"[..]).unwrap_err();
         assert_eq!(bad, &b"\xff"[..]);
         let good = Message::text_from_bytes("å".as_bytes()).unwrap();
@@ -347,9 +345,9 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_the_same_wherever_its_payload_is() {
+    fn inline_and_heap_messages_are_equal() {
         assert_eq!(size_of::<Message>(), 40);
-        for len in [0, 1, SHORT - 1, SHORT, SHORT + 1, 1000] {
+        for len in [0, 1, MAX_INLINE - 1, MAX_INLINE, MAX_INLINE + 1, 1000] {
             let text = "a".repeat(len);
             let (copied, owned) = (Message::from(&*text), Message::text(text.clone()));
             assert_eq!(copied, owned, "{len}");
@@ -366,30 +364,36 @@ mod tests {
     }
 
     #[test]
-    fn how_a_message_travels_does_not_make_it_another() {
+    fn compression_settings_do_not_affect_equality() {
         assert_eq!(Message::from("a").uncompressed(), Message::from("a"));
         assert_eq!(Message::from("a").compression_level(9), Message::from("a"));
         assert_ne!(Message::from("a"), Message::from(b"a"));
     }
 
     #[test]
-    fn the_last_word_on_compression_counts() {
+    fn the_last_compression_setting_wins() {
         for message in [Message::from("a"), Message::from(b"a")] {
             let kind = message.kind();
-            for (message, how) in [
-                (message.clone(), Squeeze::Usual),
-                (message.clone().uncompressed(), Squeeze::Not),
-                (message.clone().uncompressed().compression_level(0), Squeeze::At(0)),
-                (message.clone().compression_level(4).compression_level(200), Squeeze::At(9)),
-                (message.compression_level(4).uncompressed(), Squeeze::Not),
+            for (message, setting) in [
+                (message.clone(), CompressionOverride::Default),
+                (message.clone().uncompressed(), CompressionOverride::Off),
+                (
+                    message.clone().uncompressed().compression_level(0),
+                    CompressionOverride::Level(0),
+                ),
+                (
+                    message.clone().compression_level(4).compression_level(200),
+                    CompressionOverride::Level(9),
+                ),
+                (message.compression_level(4).uncompressed(), CompressionOverride::Off),
             ] {
-                assert_eq!((message.squeeze(), message.kind()), (how, kind));
+                assert_eq!((message.compression_override(), message.kind()), (setting, kind));
             }
         }
     }
 
     #[test]
-    fn types_print_as_words() {
+    fn types_display_as_words() {
         assert_eq!(MessageType::Text.to_string(), "text");
         assert_eq!(MessageType::Binary.to_string(), "binary");
     }

@@ -1,4 +1,4 @@
-//! What can be done once for a message that goes to many?
+//! How is a message encoded and compressed once for many connections?
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,46 +6,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::Message;
-use crate::proto::ShortHeader;
+use crate::frame::ShortHeader;
 
-/// A message for many connections: `Conn::write_prepared` sends it.
+/// A message for many connections, as a broadcast sends it. See `Conn::write_prepared`.
 ///
-/// Its payload is shared by all of them, and it is compressed once for all that
-/// compress in the same way: without context takeover, at the same level and with the
-/// same window. A connection with context takeover compresses for itself, since what it
-/// sends refers to what it sent before; a client masks for itself (RFC 6455 §5.3).
+/// All connections share the payload. It is compressed once for all connections without context
+/// takeover that have the same level and window. A connection with context takeover compresses
+/// the message itself, because its output refers to earlier messages. A client masks it itself
+/// (RFC 6455 §5.3).
 ///
-/// A cheap handle: a clone copies no bytes.
+/// A clone shares the message.
 ///
 /// ```
-/// use ws_core::{Message, Prepared};
+/// use ws_core::{Message, PreparedMessage};
 ///
-/// let news = Prepared::new("the same for everybody");
+/// let news = PreparedMessage::new("the same for everybody");
 /// assert_eq!(news.message(), &Message::from("the same for everybody"));
 /// ```
 #[derive(Clone)]
-pub struct Prepared(Arc<Inner>);
+#[doc(alias("broadcast", "fanout"))]
+pub struct PreparedMessage(Arc<SharedMessage>);
 
-struct Inner {
+struct SharedMessage {
     message: Message,
-    /// The header of its frame, where it leaves as it is, unmasked and in one piece.
+    /// The frame header of the unmasked, unfragmented, uncompressed message.
     header: ShortHeader,
-    deflated: Mutex<Vec<Deflated>>,
+    deflated: Mutex<Vec<CachedPayload>>,
 }
 
-/// The payload as it is compressed with certain settings; `None` if that is not worth
-/// it.
-struct Deflated {
+/// The compressed payload for some settings. `None` if it would not be smaller.
+struct CachedPayload {
+    /// The level and the window bits.
     settings: (u8, u8),
     payload: Option<Bytes>,
 }
 
-impl Prepared {
+impl PreparedMessage {
     /// Prepares a message.
     pub fn new(message: impl Into<Message>) -> Self {
         let message = message.into();
         let header = ShortHeader::of(&message);
-        Self(Arc::new(Inner { message, header, deflated: Mutex::new(Vec::new()) }))
+        Self(Arc::new(SharedMessage { message, header, deflated: Mutex::new(Vec::new()) }))
     }
 
     /// The message.
@@ -53,33 +54,33 @@ impl Prepared {
         &self.0.message
     }
 
-    /// The header of its frame, if it is short and leaves as it is, unmasked.
+    /// The frame header of the unmasked, unfragmented, uncompressed message. Valid for a short
+    /// message.
     #[inline]
     pub(crate) fn header(&self) -> &ShortHeader {
         &self.0.header
     }
 
-    /// The payload as it is compressed with these settings, by `deflate` if nobody has
-    /// done it before.
+    /// The compressed payload for these settings. Calls `deflate` on the first use of them.
     pub(crate) fn deflated(
         &self,
         settings: (u8, u8),
         deflate: impl FnOnce() -> Option<Bytes>,
     ) -> Option<Bytes> {
-        // Others that want the same wait, rather than do the same.
+        // The lock is held meanwhile, so that others wait instead of compressing again.
         let mut deflated = self.0.deflated.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(done) = deflated.iter().find(|done| done.settings == settings) {
             return done.payload.clone();
         }
         let payload = deflate();
-        deflated.push(Deflated { settings, payload: payload.clone() });
+        deflated.push(CachedPayload { settings, payload: payload.clone() });
         payload
     }
 }
 
-impl fmt::Debug for Prepared {
+impl fmt::Debug for PreparedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Prepared").field(&self.0.message).finish()
+        f.debug_tuple("PreparedMessage").field(&self.0.message).finish()
     }
 }
 
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn it_is_compressed_once_for_the_same_settings() {
-        let prepared = Prepared::new("text");
+        let prepared = PreparedMessage::new("text");
         let mut runs = 0;
         for settings in [(1, 15), (1, 15), (2, 15), (1, 15), (1, 9), (2, 15)] {
             let payload = Some(Bytes::from(vec![settings.0, settings.1]));

@@ -1,11 +1,11 @@
-//! What does a close code mean, and may it be sent?
+//! What does a close code mean, may it be sent, and is it a normal end?
 
 use std::fmt;
 
 /// The code of a close frame ([RFC 6455 §7.4]).
 ///
-/// An open set: applications and libraries register their own codes, so this is
-/// a number with names for the known ones.
+/// Applications and libraries define their own codes, so this is a number with names for the
+/// registered ones.
 ///
 /// ```
 /// use ws_core::StatusCode;
@@ -13,6 +13,7 @@ use std::fmt;
 /// assert_eq!(StatusCode::GOING_AWAY.as_u16(), 1001);
 /// assert!(StatusCode::from_u16(4000).is_some_and(StatusCode::is_private));
 /// assert!(!StatusCode::ABNORMAL_CLOSURE.is_sendable());
+/// assert!(StatusCode::NO_STATUS_RECEIVED.is_normal());
 /// ```
 ///
 /// [RFC 6455 §7.4]: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
@@ -24,7 +25,7 @@ macro_rules! status_codes {
         impl StatusCode {
             $($(#[$doc])* pub const $name: Self = Self($number);)+
 
-            /// What the code means in a few words, where it has a registered meaning.
+            /// The registered meaning of the code in a few words.
             pub const fn phrase(self) -> Option<&'static str> {
                 match self.0 {
                     $($number => Some($phrase),)+
@@ -36,40 +37,40 @@ macro_rules! status_codes {
 }
 
 status_codes! {
-    /// 1000: the purpose of the connection is fulfilled.
+    /// 1000: the connection has served its purpose.
     (1000, NORMAL_CLOSURE, "normal closure");
-    /// 1001: a server goes down, or a browser leaves the page.
+    /// 1001: the server shuts down, or the browser leaves the page.
     (1001, GOING_AWAY, "going away");
-    /// 1002: the peer broke the protocol.
+    /// 1002: the peer violated the protocol.
     (1002, PROTOCOL_ERROR, "protocol error");
-    /// 1003: a type of data that the endpoint cannot accept.
+    /// 1003: the endpoint does not accept this type of data.
     (1003, UNSUPPORTED_DATA, "unsupported data");
     /// 1005: the close frame had no code. Never sent.
     (1005, NO_STATUS_RECEIVED, "no status received");
     /// 1006: the transport ended without a close frame. Never sent.
     (1006, ABNORMAL_CLOSURE, "abnormal closure");
-    /// 1007: the payload contradicts its type, such as text that is not UTF-8.
+    /// 1007: the payload does not match its type, such as text that is not UTF-8.
     (1007, INVALID_FRAME_PAYLOAD_DATA, "invalid frame payload data");
     /// 1008: a policy was violated, and no other code fits.
     (1008, POLICY_VIOLATION, "policy violation");
     /// 1009: a message is longer than the endpoint accepts.
     (1009, MESSAGE_TOO_BIG, "message too big");
-    /// 1010: a client needs an extension that the server did not agree to.
+    /// 1010: the client requires an extension that the server did not accept.
     (1010, MANDATORY_EXTENSION, "mandatory extension");
-    /// 1011: the endpoint met a condition that it did not expect.
+    /// 1011: the endpoint met an unexpected condition.
     (1011, INTERNAL_ERROR, "internal error");
-    /// 1012: the service restarts; come back in a moment.
+    /// 1012: the service restarts. Reconnect soon.
     (1012, SERVICE_RESTART, "service restart");
-    /// 1013: the service is overloaded; come back later.
+    /// 1013: the service is overloaded. Reconnect later.
     (1013, TRY_AGAIN_LATER, "try again later");
-    /// 1014: a gateway got an invalid answer from its upstream.
+    /// 1014: a gateway received an invalid response from upstream.
     (1014, BAD_GATEWAY, "bad gateway");
     /// 1015: the TLS handshake failed. Never sent.
     (1015, TLS_HANDSHAKE, "TLS handshake failed");
 }
 
 impl StatusCode {
-    /// The code with this number; `None` outside 1000 to 4999.
+    /// The code with this number. `None` outside 1000 to 4999.
     pub const fn from_u16(code: u16) -> Option<Self> {
         match code {
             1000..=4999 => Some(Self(code)),
@@ -82,10 +83,10 @@ impl StatusCode {
         self.0
     }
 
-    /// May the code stand in a close frame ([RFC 6455 §7.4.1] and [§7.4.2])?
+    /// Whether the code may be sent in a close frame ([RFC 6455 §7.4.1] and [§7.4.2]).
     ///
-    /// Not 1004, 1005, 1006 and 1015, which are reserved, nor the unassigned
-    /// numbers up to 2999.
+    /// The reserved codes 1004, 1005, 1006 and 1015 must not be sent, nor the unassigned numbers
+    /// up to 2999.
     ///
     /// [RFC 6455 §7.4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
     /// [§7.4.2]: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.2
@@ -93,12 +94,21 @@ impl StatusCode {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 
-    /// Is it for libraries and frameworks, registered with IANA (3000 to 3999)?
+    /// Whether a connection that ended with this code ended normally: 1000, 1001, or 1005, which
+    /// stands for a close frame without a code, as `close()` in a browser sends it.
+    ///
+    /// This is the one definition of a normal end. Streams and joined messages end without an
+    /// error after these codes.
+    pub const fn is_normal(self) -> bool {
+        matches!(self, Self::NORMAL_CLOSURE | Self::GOING_AWAY | Self::NO_STATUS_RECEIVED)
+    }
+
+    /// Whether the code is for libraries and frameworks, registered with IANA (3000 to 3999).
     pub const fn is_library(self) -> bool {
         matches!(self.0, 3000..=3999)
     }
 
-    /// Is it for agreements between applications (4000 to 4999)?
+    /// Whether the code is for private use by applications (4000 to 4999).
     pub const fn is_private(self) -> bool {
         matches!(self.0, 4000..=4999)
     }
@@ -125,9 +135,9 @@ impl From<StatusCode> for u16 {
     }
 }
 
-/// A number outside 1000 to 4999 is not a close code.
+/// The number is not a close code: it is outside 1000 to 4999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not a close code: those go from 1000 to 4999")]
+#[error("{0} is not a close code: the range is 1000 to 4999")]
 pub struct InvalidStatusCode(u16);
 
 impl TryFrom<u16> for StatusCode {
@@ -161,7 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn codes_print_with_their_meaning() {
+    fn three_codes_are_a_normal_end() {
+        let normal = (1000..5000).filter_map(StatusCode::from_u16).filter(|code| code.is_normal());
+        assert_eq!(normal.map(StatusCode::as_u16).collect::<Vec<_>>(), [1000, 1001, 1005]);
+    }
+
+    #[test]
+    fn codes_display_their_meaning() {
         assert_eq!(StatusCode::NORMAL_CLOSURE.to_string(), "1000 normal closure");
         assert_eq!(StatusCode(4321).to_string(), "4321");
         assert_eq!(StatusCode::try_from(999).unwrap_err(), InvalidStatusCode(999));

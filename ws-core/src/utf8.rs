@@ -1,30 +1,29 @@
-//! Is this, so far, the start of valid text?
+//! Is text that arrives in pieces valid UTF-8 so far?
 
-/// The bytes seen so far cannot begin any UTF-8 text.
+/// The bytes so far are not the beginning of valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotUtf8;
 
-/// Checks text that comes in pieces, cut anywhere, and refuses it at the first
-/// piece that no continuation could make valid (RFC 6455 §8.1).
+/// Validates text in pieces, which may split characters. Fails at the first piece that no
+/// continuation can make valid (RFC 6455 §8.1).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8 {
-    /// The first bytes of a character whose end has not come yet.
+    /// The first bytes of an incomplete character.
     open: [u8; 3],
     len: u8,
 }
 
 impl Utf8 {
-    /// Nothing seen yet.
+    /// A validator for a new text.
     pub const fn new() -> Self {
         Self { open: [0; 3], len: 0 }
     }
 
-    /// Looks at the next piece.
+    /// Validates the next piece.
     ///
     /// # Errors
     ///
-    /// When no further bytes could make valid text of it. The checker is of no use
-    /// after that.
+    /// When no further bytes can make the text valid. The validator must then not be used again.
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), NotUtf8> {
         while self.len > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
@@ -36,7 +35,7 @@ impl Utf8 {
         self.keep(open)
     }
 
-    /// Looks at the end of the text, and is ready for another.
+    /// Ends the text. The validator is then ready for another.
     ///
     /// # Errors
     ///
@@ -48,7 +47,7 @@ impl Utf8 {
         }
     }
 
-    /// Adds one byte to the open character.
+    /// Adds one byte to the incomplete character.
     fn complete(&mut self, byte: u8) -> Result<(), NotUtf8> {
         let mut character = [0; 4];
         let len = usize::from(self.len);
@@ -63,7 +62,7 @@ impl Utf8 {
         Ok(())
     }
 
-    /// Keeps the start of a character, if it can be one.
+    /// Stores the start of a character, if it is valid.
     fn keep(&mut self, open: &[u8]) -> Result<(), NotUtf8> {
         match std::str::from_utf8(open) {
             Ok(_) => {}
@@ -78,7 +77,7 @@ impl Utf8 {
     }
 }
 
-/// Splits off the character at the end that needs more bytes, if there is one.
+/// Splits off an incomplete character at the end.
 fn split_open(piece: &[u8]) -> (&[u8], &[u8]) {
     let last = piece.iter().rev().take(3).enumerate();
     for (after, &byte) in last {

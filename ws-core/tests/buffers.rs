@@ -1,4 +1,4 @@
-//! How much is read at once, and how much is written?
+//! How many bytes does a read request, and how many does a write send?
 #![cfg(test)]
 
 use std::sync::{Arc, Mutex};
@@ -6,35 +6,36 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio_util::io::{InspectReader, InspectWriter};
-use ws_core::{Agreed, BufferPool, Config, Conn, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{BufferPool, Config, Conn, Role};
 
-/// What was asked of a stream: the bytes of each read and write.
+/// The size of each read and write of a stream.
 #[derive(Clone, Default)]
 struct Calls(Arc<Mutex<(Vec<usize>, Vec<usize>)>>);
 
-/// A stream that notes how it is used.
+/// A stream that records its reads and writes.
 fn noted(io: DuplexStream, calls: &Calls) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
     let (reads, writes) = (calls.clone(), calls.clone());
     let io = InspectReader::new(io, move |read| reads.0.lock().unwrap().0.push(read.len()));
     InspectWriter::new(io, move |wrote| writes.0.lock().unwrap().1.push(wrote.len()))
 }
 
-/// Not so many that one side makes way for others meanwhile, which ends a batch too.
+/// Few enough messages that neither side yields meanwhile, which would end a batch too.
 const MESSAGES: usize = 100;
 
-/// Echoes a burst of messages of 10 bytes, and says what that took.
+/// Echoes a burst of messages of 10 bytes. Returns the reads and writes.
 async fn echo(config: Config) -> (Vec<usize>, Vec<usize>) {
     let (mut here, there) = duplex(1024 * 1024);
     let calls = Calls::default();
     let io = noted(there, &calls);
-    let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
+    let conn = Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), config);
     here.write_all(&b"\x82\x8a\0\0\0\0ten bytes.".repeat(MESSAGES)).await.unwrap();
     for _ in 0..MESSAGES {
         let message = conn.read().await.unwrap();
         conn.write(message).await.unwrap();
     }
     conn.flush().await.unwrap();
-    // Without a close frame, which would want a buffer once more.
+    // Without a close frame, which would need a buffer again.
     conn.close_now();
     let calls = calls.0.lock().unwrap();
     assert_eq!(calls.0.iter().sum::<usize>(), 16 * MESSAGES);
@@ -52,7 +53,7 @@ async fn a_read_takes_no_more_than_the_read_buffer() {
     check(Config::new(), 16 * MESSAGES).await;
     check(Config::new().read_buffer(1 << 30), 16 * MESSAGES).await;
     check(Config::new().read_buffer(1024), 1024).await;
-    // A message is cut at the end of each read.
+    // Each read ends inside a message.
     check(Config::new().read_buffer(1001), 1001).await;
     check(Config::new().read_buffer(1), 512).await;
 }
@@ -71,7 +72,7 @@ async fn the_answers_to_a_burst_leave_in_batches() {
     check(Config::new().write_batch(0), MESSAGES, 12).await;
 }
 
-/// How much room the answers to the burst of [`echo`] take, at least and at most.
+/// The minimum and maximum size of the buffers for the answers of [`echo`].
 const BURST: std::ops::RangeInclusive<usize> = 12 * MESSAGES..=32 * 1024;
 
 #[tokio::test]
@@ -79,9 +80,9 @@ async fn connections_that_write_in_turn_share_a_buffer() {
     let pool = BufferPool::new(1024 * 1024);
     for _ in 0..10 {
         echo(Config::new().buffer_pool(&pool)).await;
-        // Another configuration, and the same pool.
+        // Another configuration with the same pool.
         echo(Config::new().write_batch(300).buffer_pool(&pool)).await;
-        assert!(BURST.contains(&pool.held()), "{} bytes", pool.held());
+        assert!(BURST.contains(&pool.cached()), "{} bytes", pool.cached());
         assert_eq!(pool.misses(), 1);
     }
     let other = BufferPool::new(1024 * 1024);
@@ -90,16 +91,16 @@ async fn connections_that_write_in_turn_share_a_buffer() {
     assert_eq!((pool.misses(), other.misses()), (1, 1));
 }
 
-/// A connection whose peer has not read yet what it was sent.
+/// A connection whose peer has not read yet.
 async fn with_bytes_that_wait(pool: &BufferPool) -> (Conn, DuplexStream) {
     let (here, there) = duplex(1);
     let config = Config::new().buffer_pool(pool);
-    let conn = Conn::from_stream(there, Role::Server, Agreed::default(), Bytes::new(), config);
+    let conn = Conn::from_stream(there, Role::Server, Negotiated::default(), Bytes::new(), config);
     conn.write(vec![7; 1000]).await.unwrap();
     (conn, here)
 }
 
-/// Reads what waits.
+/// Reads the waiting bytes.
 async fn take(conn: Conn, mut here: DuplexStream) {
     let mut frame = [0; 1004];
     here.read_exact(&mut frame).await.unwrap();
@@ -110,7 +111,7 @@ async fn take(conn: Conn, mut here: DuplexStream) {
 
 #[tokio::test]
 async fn a_pool_keeps_no_more_than_it_may() {
-    // Room for all, for three buffers and a bit, for none.
+    // Room for all buffers, for slightly more than three, and for none.
     for (most, kept) in [(1 << 20, 10), (3 * 1004 + 1003, 3), (1003, 0), (0, 0)] {
         let pool = BufferPool::new(most);
         for round in 1..=3 {
@@ -118,13 +119,13 @@ async fn a_pool_keeps_no_more_than_it_may() {
             for _ in 0..10 {
                 waiting.push(with_bytes_that_wait(&pool).await);
             }
-            assert_eq!(pool.held(), 0, "as many are in use as there are");
+            assert_eq!(pool.cached(), 0, "as many are in use as there are");
             assert_eq!(pool.misses(), 10 + (round - 1) * (10 - kept), "{most}, {round}");
             for (conn, here) in waiting {
                 take(conn, here).await;
-                assert!(pool.held() <= most);
+                assert!(pool.cached() <= most);
             }
-            assert_eq!(pool.held() as u64, kept * 1004, "{most}, {round}");
+            assert_eq!(pool.cached() as u64, kept * 1004, "{most}, {round}");
         }
     }
 }
@@ -135,7 +136,7 @@ async fn a_buffer_with_bytes_that_nobody_takes_is_never_given_to_others() {
     let (conn, here) = with_bytes_that_wait(&pool).await;
     conn.close_now();
     drop((conn, here));
-    assert_eq!(pool.held(), 0);
+    assert_eq!(pool.cached(), 0);
     let (conn, here) = with_bytes_that_wait(&pool).await;
     take(conn, here).await;
 }

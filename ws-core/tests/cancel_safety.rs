@@ -1,5 +1,4 @@
-//! Any future of a connection may be dropped at any point: nothing is lost, nothing
-//! comes twice.
+//! Can every future of a connection be dropped at any point without losing or repeating data?
 #![cfg(test)]
 
 #[path = "support/trickle.rs"]
@@ -14,12 +13,14 @@ use futures::poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::yield_now;
 use trickle::Trickle;
+use ws_core::codec::JsonCodec;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptOptions, Agreed, Compression, Config, Conn, EndedBy, Error, Json, Message, MessageType,
-    Prepared, Role, StatusCode,
+    AcceptOptions, CloseInitiator, Compression, Config, Conn, Error, Message, MessageType,
+    PreparedMessage, Role, StatusCode,
 };
 
-/// The futures of the public API; `cargo xtask tidy` holds this list against it.
+/// The futures of the public API. `cargo xtask tidy` compares this list with it.
 const COVERED: &[&str] = &[
     "accept",
     "chunk",
@@ -47,12 +48,13 @@ const COVERED: &[&str] = &[
     "writer",
 ];
 
-/// More polls than any future here takes.
+/// More polls than any future here needs.
 const MOST_POLLS: usize = 3000;
 
-/// Two connections: ours, over a stream where every byte is a step, and the peer's.
+/// Two connections: one over a stream that moves one byte per poll, and its peer.
 fn connect(config: Config, compressed: bool) -> (Conn, Conn) {
-    let agreed = Agreed { compression: compressed.then(Default::default), ..Agreed::default() };
+    let agreed =
+        Negotiated { compression: compressed.then(Default::default), ..Negotiated::default() };
     let compression = if compressed { Compression::context_takeover() } else { Compression::off() };
     let (here, there) = duplex(64);
     let peer = Config::new().compression(compression.threshold(0)).fragment_size(7);
@@ -68,7 +70,7 @@ fn connect(config: Config, compressed: bool) -> (Conn, Conn) {
     )
 }
 
-/// Polls a future so often and drops it. Gives its output if it came to one.
+/// Polls a future up to a number of times, then drops it. Returns its output if it completed.
 async fn poll_and_drop<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -80,8 +82,8 @@ async fn poll_and_drop<T>(future: impl Future<Output = T>, polls: usize) -> Opti
     None
 }
 
-/// Runs a scenario with a future dropped after each number of polls, until the future
-/// completes before it would be dropped: the scenario says so.
+/// Runs a scenario with the future dropped after 0, 1, 2, … polls, until the scenario reports that
+/// it completed.
 async fn at_every_poll<F: Future<Output = bool>>(scenario: impl Fn(usize) -> F) {
     for polls in 0..MOST_POLLS {
         let run = tokio::time::timeout(Duration::from_secs(20), scenario(polls));
@@ -98,7 +100,7 @@ fn messages() -> Vec<Message> {
     text.chain([Message::binary(vec![7; 300])]).collect()
 }
 
-/// The peer sends the messages with pings between them, and then closes.
+/// The peer sends the messages with pings in between, then closes.
 fn send_all(peer: &Conn) -> tokio::task::JoinHandle<()> {
     let peer = peer.clone();
     tokio::spawn(async move {
@@ -128,7 +130,7 @@ async fn dropped_read(polls: usize, compressed: bool) -> bool {
     let sending = send_all(&peer);
     let mut received = Vec::new();
     let mut done = false;
-    // The same drop again and again, all along the conversation.
+    // The same drop is repeated during the whole conversation.
     for _ in 0..20 {
         if let Some(Ok(message)) = poll_and_drop(conn.read(), polls).await {
             received.push(message);
@@ -206,18 +208,18 @@ async fn a_dropped_chunk_loses_nothing() {
     .await;
 }
 
-/// Settings under which a write has to wait.
+/// Settings that make a write wait.
 fn tight() -> Config {
     Config::new().write_buffer(8, 16)
 }
 
-/// Drops what `write` makes of a connection and a message.
+/// Drops the future of `write` with a message.
 async fn check_dropped_write(write: impl AsyncFn(&Conn, Message) -> Result<(), Error>) {
     let second = Message::from("second");
     check_dropped_write_of(second.clone(), async |conn| write(conn, second.clone()).await).await;
 }
 
-/// Drops what `write` makes of a connection, to send this message.
+/// Drops the future of `write`, which sends this message.
 async fn check_dropped_write_of(second: Message, write: impl AsyncFn(&Conn) -> Result<(), Error>) {
     at_every_poll(async |polls| {
         let (conn, peer) = connect(tight(), polls % 2 == 1);
@@ -250,14 +252,15 @@ async fn check_dropped_write_of(second: Message, write: impl AsyncFn(&Conn) -> R
 #[tokio::test]
 async fn a_dropped_write_queues_the_whole_message_or_nothing() {
     check_dropped_write(async |conn, message| conn.write(message).await).await;
-    let prepared = async |conn: &Conn, message| conn.write_prepared(&Prepared::new(message)).await;
+    let prepared =
+        async |conn: &Conn, message| conn.write_prepared(&PreparedMessage::new(message)).await;
     check_dropped_write(prepared).await;
 }
 
 #[tokio::test]
 async fn a_dropped_write_batch_takes_nothing() {
     check_dropped_write(async |conn, message| {
-        let mut batch = Some(Prepared::new(message));
+        let mut batch = Some(PreparedMessage::new(message));
         assert_eq!(conn.write_batch(|_| batch.take()).await?.messages, 1);
         Ok(())
     })
@@ -268,7 +271,7 @@ async fn a_dropped_write_batch_takes_nothing() {
 async fn a_dropped_write_of_a_value_or_a_frame_queues_all_of_it_or_nothing() {
     let json = Message::from_json("value").unwrap();
     check_dropped_write_of(json.clone(), async |conn| conn.write_json("value").await).await;
-    check_dropped_write_of(json, async |conn| conn.write_as::<Json, _>("value").await).await;
+    check_dropped_write_of(json, async |conn| conn.write_as::<JsonCodec, _>("value").await).await;
     let number = Message::from_proto(&7_u32);
     check_dropped_write_of(number, async |conn| conn.write_proto(&7_u32).await).await;
     check_dropped_write(async |conn, message| conn.write_frame(message.into()).await).await;
@@ -277,7 +280,7 @@ async fn a_dropped_write_of_a_value_or_a_frame_queues_all_of_it_or_nothing() {
     check_dropped_write(unchecked).await;
 }
 
-/// Drops what `read` makes of a connection, to which the peer sends these.
+/// Drops the future of `read` while the peer sends these messages.
 async fn check_dropped_read<T: PartialEq + std::fmt::Debug>(
     sent: &[(Message, T)],
     read: impl AsyncFn(&Conn) -> Result<T, Error>,
@@ -308,7 +311,7 @@ async fn check_dropped_read<T: PartialEq + std::fmt::Debug>(
 async fn a_dropped_read_of_a_value_or_a_frame_loses_nothing() {
     let json: Vec<_> = (0..3).map(|n| (Message::from_json(&n).unwrap(), n)).collect();
     check_dropped_read(&json, async |conn| conn.read_json::<u32>().await).await;
-    check_dropped_read(&json, async |conn| conn.read_as::<Json, u32>().await).await;
+    check_dropped_read(&json, async |conn| conn.read_as::<JsonCodec, u32>().await).await;
     let proto: Vec<_> = (1..4_u32).map(|n| (Message::from_proto(&n), n)).collect();
     check_dropped_read(&proto, async |conn| conn.read_proto::<u32>().await).await;
     let frames = ["one", "two", "three"].map(|text| (Message::from(text), Bytes::from(text)));
@@ -406,7 +409,7 @@ async fn dropped_ping(polls: usize, payload: Option<&'static [u8]>) -> bool {
         None => poll_and_drop(conn.ping(), polls).await,
         Some(payload) => poll_and_drop(conn.ping_with(payload), polls).await,
     };
-    // A ping that is waited for reads one message at the most, and keeps it.
+    // Waiting for a pong reads and stores one message at most.
     read_rest(&conn, Vec::new()).await;
     sending.await.unwrap();
     if let Some(answered) = &answered {
@@ -417,8 +420,8 @@ async fn dropped_ping(polls: usize, payload: Option<&'static [u8]>) -> bool {
 
 #[tokio::test]
 async fn a_dropped_ping_loses_nothing() {
-    // The peer's first message comes before the pong, and those behind it stay in the
-    // socket while nobody takes it: some of these pings cannot be answered.
+    // The peer's first message precedes the pong. Until it is read, later bytes stay in the socket,
+    // so some of these pings are not answered.
     for polls in (0..80).chain([200, 400]) {
         dropped_ping(polls, None).await;
         dropped_ping(polls, Some(b"")).await;
@@ -448,7 +451,7 @@ async fn a_dropped_close_goes_on_with_the_next() {
         assert_eq!(matches!(conn.write("x").await, Err(Error::CloseSent)), polls > 0);
         let second = conn.close(StatusCode::NORMAL_CLOSURE, "second").await;
         assert!(second.is_ok());
-        let ending = conn.ending().unwrap();
+        let ending = conn.close_info().unwrap();
         let code = if polls > 0 { StatusCode::GOING_AWAY } else { StatusCode::NORMAL_CLOSURE };
         assert_eq!(ending.sent.unwrap().code, code);
         drop(reading);
@@ -462,11 +465,11 @@ async fn a_dropped_closed_loses_nothing() {
     for polls in (0..120).chain([500]) {
         let (conn, peer) = connect(Config::new(), polls % 2 == 1);
         let sending = send_all(&peer);
-        // The first message is in the way of the end.
+        // The first message precedes the end.
         assert!(poll_and_drop(conn.closed(), polls).await.is_none());
         read_rest(&conn, Vec::new()).await;
         sending.await.unwrap();
-        assert_eq!(conn.closed().await.by, EndedBy::Peer);
+        assert_eq!(conn.closed().await.by, CloseInitiator::Peer);
     }
 }
 

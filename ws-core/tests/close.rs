@@ -1,8 +1,8 @@
-//! Every way a connection ends, and what each call on it returns then.
+//! How can a connection end, and what does each call return then?
 //!
-//! A row is what we do, what the peer does, and what comes of it: the results of
-//! `close`, `read` and `write`, how `closed` tells it, and the close frames on the wire.
-//! All of it within the one deadline, by a clock that only moves when everybody waits.
+//! A row has the actions of this side and of the peer, and the outcome: the results of `close`,
+//! `read` and `write`, the value of `closed`, and the close frames on the wire. Everything happens
+//! within one deadline, with a paused clock.
 #![cfg(test)]
 
 use std::time::Duration;
@@ -12,13 +12,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::coop;
 use tokio::time::{Instant, sleep, timeout};
 use ws_core::frame::{Header, Mask, OpCode, mask};
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    Agreed, Config, Conn, Deadline, EndedBy, Ending, Error, Message, MessageType, Role, StatusCode,
+    CloseInfo, CloseInitiator, Config, Conn, Deadline, Error, Message, MessageType, Role,
+    StatusCode,
 };
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What we do.
+/// The action of this side.
 #[derive(Clone, Copy, Debug)]
 enum We {
     Read,
@@ -28,27 +30,27 @@ enum We {
     WriteBrokenly,
 }
 
-/// What the peer does, one after the other.
+/// The actions of the peer, in order.
 #[derive(Clone, Copy, Debug)]
 enum Peer {
-    /// Waits for our close frame, and notes its payload.
+    /// Waits for our close frame and records its payload.
     AwaitClose,
     SendClose(&'static [u8]),
     SendText(&'static str),
     SendGarbage,
-    /// Half of a frame.
+    /// Sends half of a frame.
     SendHalf,
     /// Cuts the transport.
     Cut,
-    /// Does nothing more, for long.
+    /// Does nothing for a long time.
     Silent,
-    /// Sends a ping a second, for long.
+    /// Sends a ping per second for a long time.
     Trickle,
-    /// Sends a byte of a data frame a second, for long.
+    /// Sends a byte of a data frame per second for a long time.
     TrickleFrame,
 }
 
-/// What came of it.
+/// The outcome.
 struct Ends {
     close: &'static str,
     read: &'static str,
@@ -58,7 +60,7 @@ struct Ends {
     wire: &'static [&'static [u8]],
 }
 
-/// What comes of a transport that is gone, without a word from anybody.
+/// The outcome of a lost transport without close frames.
 const CUT: Ends = Ends {
     close: "-",
     read: "closed 1006",
@@ -84,7 +86,7 @@ impl Wire {
             mask(&mut payload, key);
         }
         frame.extend(payload);
-        // A transport that was cut meanwhile takes nothing.
+        // The transport may have been cut meanwhile.
         let _ = self.io.write_all(&frame).await;
     }
 
@@ -110,7 +112,7 @@ impl Wire {
         Some((header.opcode, payload))
     }
 
-    /// Goes through the script. What the peer saw of us is noted until the stream ends.
+    /// Runs the script and records our frames until the stream ends.
     async fn act(mut self, script: &[Peer]) -> Vec<Vec<u8>> {
         for act in script {
             match *act {
@@ -127,7 +129,7 @@ impl Wire {
                     let _ = self.io.write_all(&[0x82, masked | 100, 1, 2, 3, 4, 5]).await;
                 }
                 Peer::Cut => return self.closes,
-                // The peer's patience is not ours.
+                // The timeout of the peer is independent of ours.
                 Peer::Silent => sleep(DEADLINE * 10).await, // tidy: sleep is the subject
                 Peer::Trickle => {
                     for _ in 0..50 {
@@ -166,11 +168,11 @@ fn say_result<T>(result: Result<T, Error>) -> String {
     result.map_or_else(|error| say(&error), |_| "ok".into())
 }
 
-fn say_ending(ending: &Ending) -> String {
+fn say_ending(ending: &CloseInfo) -> String {
     let by = match ending.by {
-        EndedBy::Us => "us",
-        EndedBy::Peer => "peer",
-        EndedBy::Transport => "transport",
+        CloseInitiator::Local => "us",
+        CloseInitiator::Peer => "peer",
+        CloseInitiator::Transport => "transport",
         _ => "somebody",
     };
     let code = |frame: &Option<ws_core::CloseError>| {
@@ -213,7 +215,8 @@ async fn read_to_end(conn: &Conn) -> Result<Message, Error> {
 async fn check(we: We, peer: &'static [Peer], ends: Ends) {
     for role in [Role::Server, Role::Client] {
         let (here, there) = duplex(1024);
-        let conn = Conn::from_stream(here, role, Agreed::default(), Bytes::new(), Config::new());
+        let conn =
+            Conn::from_stream(here, role, Negotiated::default(), Bytes::new(), Config::new());
         let peer_role = if role == Role::Server { Role::Client } else { Role::Server };
         let wire = Wire { io: there, role: peer_role, closes: Vec::new() };
         let acting = tokio::spawn(wire.act(peer));
@@ -226,7 +229,7 @@ async fn check(we: We, peer: &'static [Peer], ends: Ends) {
         assert_eq!(say_result(conn.write("x").await), ends.write, "write: {row}");
         assert_eq!(say_ending(&conn.closed().await), ends.closed, "closed: {row}");
         assert_eq!(say_result(conn.ping().await), ends.write, "ping: {row}");
-        // Again, and the same: what ended stays ended.
+        // Repeated calls return the same.
         assert_eq!(say_result(conn.read().await), ends.read, "read again: {row}");
         if let We::Close(number, reason) = we {
             let again = conn.close(StatusCode::from_u16(number).unwrap(), reason).await;
@@ -378,7 +381,7 @@ async fn a_transport_that_is_cut_is_1006() {
                 ..CUT
             },
         ),
-        // What arrived before is told before.
+        // Messages received before the end are delivered before it.
         (
             We::Read,
             &[Peer::SendClose(b"\x03\xe8"), Peer::Cut],
@@ -408,7 +411,7 @@ async fn a_fault_of_the_peer_is_told_and_ends_it() {
         },
     )
     .await;
-    // While we are closing, too: the close frame was sent by then.
+    // The same while we are closing: the close frame has been sent by then.
     check(
         We::Close(1000, ""),
         &[Peer::AwaitClose, Peer::SendGarbage],
@@ -450,11 +453,11 @@ async fn a_close_that_may_not_be_sent_sends_nothing() {
     let (here, there) = ws_core::pair();
     for (code, reason) in [(1006, ""), (1004, ""), (1015, ""), (2999, ""), (1005, "why")] {
         let code = StatusCode::from_u16(code).unwrap();
-        assert!(matches!(here.close(code, reason).await, Err(Error::Unsendable(_))));
+        assert!(matches!(here.close(code, reason).await, Err(Error::SendError(_))));
     }
     let long = "x".repeat(124);
     let unsendable = here.close(StatusCode::NORMAL_CLOSURE, &long).await;
-    assert!(matches!(unsendable, Err(Error::Unsendable(_))));
+    assert!(matches!(unsendable, Err(Error::SendError(_))));
     here.write("still open").await.unwrap();
     assert_eq!(there.read().await.unwrap(), Message::from("still open"));
 }
@@ -470,7 +473,7 @@ async fn the_last_handle_says_goodbye() {
     drop(also);
     let gone = there.read().await.unwrap_err();
     assert_eq!(gone.close_status(), Some(StatusCode::GOING_AWAY));
-    assert_eq!(there.closed().await.by, EndedBy::Peer);
+    assert_eq!(there.closed().await.by, CloseInitiator::Peer);
 }
 
 /// More than the stream between them holds.
@@ -502,7 +505,7 @@ async fn messages_before_the_end_are_all_read() {
         here.write(vec![number]).await.unwrap();
     }
     here.close_now();
-    // Somebody who only waits for the end must not swallow any.
+    // A task that waits for the end must not drop any message.
     assert!(timeout(Duration::from_millis(1), there.closed()).await.is_err());
     for number in 0..100_u8 {
         assert_eq!(there.read().await.unwrap(), Message::binary(vec![number]));
@@ -560,7 +563,7 @@ async fn idle_age_and_keepalive_end_it_and_say_why() {
         assert_eq!(began.elapsed().as_secs(), after);
         assert_eq!(seeing.await.unwrap().close_status(), Some(seen));
     }
-    // A peer that is there answers pings for ever; one that is not is given up.
+    // A live peer keeps answering pings. A dead one is aborted.
     let keepalive = ws_core::Keepalive::every(seconds(30));
     let (here, there) = ws_core::pair_with(Config::new().keepalive(keepalive), Config::new());
     let reading = there.close_read();
@@ -568,7 +571,7 @@ async fn idle_age_and_keepalive_end_it_and_say_why() {
     drop((reading, there));
     let (here, silent) = duplex(1024);
     let config = Config::new().keepalive(keepalive);
-    let here = Conn::from_stream(here, Role::Client, Agreed::default(), Bytes::new(), config);
+    let here = Conn::from_stream(here, Role::Client, Negotiated::default(), Bytes::new(), config);
     let began = Instant::now();
     let error = here.read().await.unwrap_err();
     assert!(matches!(error, Error::Timeout(Deadline::Keepalive)), "{error:?}");
@@ -592,14 +595,13 @@ async fn a_busy_handler_is_not_taken_for_a_dead_peer() {
     reading.await.unwrap().unwrap();
 }
 
-/// A task that has used up its turn is told that there is nothing to read, whatever there
-/// is.
+/// In a task whose coop budget is used up, reads return pending even if there is data.
 #[tokio::test(start_paused = true)]
 async fn a_busy_task_does_not_take_its_peer_for_dead() {
     let seconds = Duration::from_secs;
     let config = Config::new().keepalive(ws_core::Keepalive::every(seconds(10)));
     let (here, mut there) = duplex(1024);
-    let here = Conn::from_stream(here, Role::Client, Agreed::default(), Bytes::new(), config);
+    let here = Conn::from_stream(here, Role::Client, Negotiated::default(), Bytes::new(), config);
     assert!(timeout(seconds(15), here.read()).await.is_err());
     there.write_all(b"\x81\x01a").await.unwrap();
     sleep(seconds(1000)).await; // tidy: sleep is the subject

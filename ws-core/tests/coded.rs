@@ -1,5 +1,4 @@
-//! Values go in messages and come out of them, and a message that holds none closes the
-//! connection, unless one only looks.
+//! Are values encoded and decoded, and does an invalid message close the connection?
 #![cfg(test)]
 
 mod support;
@@ -9,9 +8,8 @@ use std::num::ParseIntError;
 
 use serde::{Deserialize, Serialize};
 use support::{binary, connect, run, soon, text};
-use ws_core::{
-    Codec, CodecError, Config, Conn, Decode, Encode, Error, Message, MessageType, Role, StatusCode,
-};
+use ws_core::codec::{Codec, CodecError, Decode, Encode};
+use ws_core::{Config, Conn, Error, Message, MessageType, Role, StatusCode};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Point {
@@ -60,7 +58,7 @@ fn protocol_buffers_go_and_come_as_binary() {
     });
 }
 
-/// What a message that is no good does to a connection.
+/// The effect of an invalid message on the connection.
 async fn refused<T>(
     frame: support::Frame,
     code: StatusCode,
@@ -72,7 +70,7 @@ async fn refused<T>(
     assert_eq!((error.close_status(), error.is_close(&[code])), (Some(code), true), "{error:?}");
     let close = peer.frame().await.unwrap();
     assert_eq!(close.payload[..2], code.as_u16().to_be_bytes(), "{close:?}");
-    // It stays so.
+    // The error is permanent.
     assert_eq!(soon(conn.read()).await.unwrap_err().close_status(), Some(code));
     match error {
         Error::Codec(error) => error,
@@ -137,7 +135,7 @@ fn a_value_that_cannot_be_said_sends_nothing_and_closes_nothing() {
     });
 }
 
-/// A format of one's own, which is not always what it says it is.
+/// A custom format that may produce invalid text.
 struct Hex;
 
 impl Codec for Hex {
@@ -167,7 +165,7 @@ fn another_format_can_be_added() {
         let (here, there) = ws_core::pair();
         soon(here.write_as::<Hex, _>(&48879)).await.unwrap();
         assert_eq!(soon(there.read_as::<Hex, u32>()).await.unwrap(), 48879);
-        // A text that is none is not sent.
+        // Invalid text is not sent.
         let error = soon(here.write_as::<Hex, _>(&0)).await.unwrap_err();
         assert!(matches!(error, Error::Codec(CodecError::Encode(_))));
         let code = StatusCode::UNSUPPORTED_DATA;

@@ -1,4 +1,4 @@
-//! One connection, many tasks: every message whole, each writer's order kept.
+//! Do many tasks share one connection with whole messages, in the order of each writer?
 #![cfg(test)]
 
 #[path = "support/trickle.rs"]
@@ -13,14 +13,15 @@ use futures::future::join_all;
 use tokio::io::duplex;
 use tokio::net::{TcpListener, TcpStream};
 use trickle::Trickle;
-use ws_core::{Agreed, Compression, Config, Conn, Message, MessageType, Role, StatusCode};
+use ws_core::handshake::Negotiated;
+use ws_core::{Compression, Config, Conn, Message, MessageType, Role, StatusCode};
 
 const WRITERS: usize = 8;
 const READERS: usize = 2;
 
-fn compressed() -> (Agreed, Config) {
+fn compressed() -> (Negotiated, Config) {
     let compression = Compression::context_takeover().threshold(32);
-    let agreed = Agreed { compression: Some(Default::default()), ..Agreed::default() };
+    let agreed = Negotiated { compression: Some(Default::default()), ..Negotiated::default() };
     (agreed, Config::new().compression(compression).write_buffer(512, 2048))
 }
 
@@ -55,7 +56,7 @@ fn message(writer: usize, number: usize) -> Message {
 
 async fn write_all(conn: Conn, writer: usize, count: usize) {
     for number in 0..count {
-        // One of the writers goes piece by piece.
+        // One of the writers sends in pieces.
         if writer == 0 {
             let mut open = conn.writer(MessageType::Text).await.unwrap();
             let text = message(writer, number).into_bytes();
@@ -67,7 +68,7 @@ async fn write_all(conn: Conn, writer: usize, count: usize) {
     }
 }
 
-/// Every message that a reader gets, until the connection ends.
+/// All messages that a reader receives until the connection ends.
 async fn read_all(conn: Conn, seen: Arc<Mutex<HashMap<usize, Vec<usize>>>>) -> StatusCode {
     let mut last: HashMap<usize, usize> = HashMap::new();
     loop {
@@ -80,7 +81,7 @@ async fn read_all(conn: Conn, seen: Arc<Mutex<HashMap<usize, Vec<usize>>>>) -> S
         let writer = parts.next().unwrap().unwrap();
         let number = parts.next().unwrap().unwrap();
         assert_eq!(received, message(writer, number));
-        // What one reader gets of one writer comes in order.
+        // One reader receives the messages of one writer in order.
         let before = last.insert(writer, number);
         assert!(before.is_none_or(|before| before < number));
         seen.lock().unwrap().entry(writer).or_default().push(number);

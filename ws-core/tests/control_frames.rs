@@ -1,4 +1,4 @@
-//! Pings, pongs and close frames go first, are answered at once, and cost no memory.
+//! Do control frames overtake data, are they answered at once, and is their memory bounded?
 #![cfg(test)]
 
 mod support;
@@ -16,19 +16,19 @@ use tokio::time::{advance, timeout};
 use ws_core::frame::OpCode;
 use ws_core::proto::Outbound;
 use ws_core::{
-    Config, Conn, Deadline, Error, Message, MessageType, Role, StatusCode, Unsendable, pair,
+    Config, Conn, Deadline, Error, Message, MessageType, Role, SendError, StatusCode, pair,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Lets everybody do what there is to do now.
+/// Lets all tasks run until they wait.
 async fn settle() {
     for _ in 0..100 {
         yield_now().await;
     }
 }
 
-/// Reads until the end, and tells it.
+/// Reads until the end. Returns the error.
 fn reading(conn: &Conn) -> JoinHandle<Error> {
     let conn = conn.clone();
     tokio::spawn(async move {
@@ -42,7 +42,7 @@ fn reading(conn: &Conn) -> JoinHandle<Error> {
 
 // Pings are answered.
 
-/// Whoever reads answers the ping, and the pong leaves without another call.
+/// Any reading call answers the ping, and the pong is sent without another call.
 async fn check_answer<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     first: &[Frame],
     wait: impl Fn(Conn) -> F,
@@ -56,7 +56,7 @@ async fn check_answer<T: Send + 'static, F: Future<Output = T> + Send + 'static>
             peer.send(&[ping(payload)]).await;
             loop {
                 match peer.frame().await.unwrap() {
-                    // It may itself have sent one.
+                    // The call may have sent a ping itself.
                     frame if frame.header.opcode == OpCode::PING => {}
                     frame => break assert_eq!(frame, pong(payload)),
                 }
@@ -76,7 +76,7 @@ fn a_ping_is_answered_by_whoever_reads() {
         check_answer(&[], |conn| async move { conn.closed().await }).await;
         check_answer(&[], |conn| async move { conn.close_read().await }).await;
         check_answer(&[], |conn| async move { drop(conn.close_read()) }).await;
-        // In the middle of a message.
+        // Inside a message.
         let begun = [text("a").open()];
         check_answer(&begun, |conn| async move { conn.read().await }).await;
         check_answer(&begun, |conn| async move { conn.ping().await }).await;
@@ -151,10 +151,10 @@ fn pings_have_up_to_125_bytes() {
                 assert_eq!(peer.frame().await, Some(pong(&payload)));
             }
             let long = noise(126, 1);
-            let refused = |error| matches!(error, Error::Unsendable(Unsendable::Control(126)));
+            let refused = |error| matches!(error, Error::SendError(SendError::Control(126)));
             assert!(refused(soon(conn.ping_with(long.clone())).await.unwrap_err()));
             assert!(refused(conn.pong(long).unwrap_err()));
-            // And nothing was sent.
+            // Nothing was sent.
             conn.pong("next").unwrap();
             assert_eq!(peer.frame().await, Some(pong("next")));
         }
@@ -212,7 +212,7 @@ fn a_pong_that_answers_nothing_is_ignored() {
         peer.send(&[pong("other")]).await;
         assert!(timeout(SECOND, conn.ping_with("this")).await.is_err());
         assert_eq!(peer.frame().await, Some(ping("this")));
-        // Who asked is gone.
+        // The caller has dropped its future.
         peer.send(&[pong("this"), text("b")]).await;
         assert_eq!(soon(conn.read()).await.unwrap(), "b".into());
     });
@@ -232,7 +232,7 @@ fn pings_are_answered_while_both_sides_only_write() {
 
 // Control frames overtake.
 
-/// A connection whose transport is full, with how many bytes of the queue have left.
+/// A connection with a full transport, and the number of bytes sent so far.
 async fn stuck(role: Role, size: usize, config: Config) -> (Conn, Peer, u64) {
     let (conn, peer) = connect(role, config.write_buffer(0, 1024 * 1024), None, 64);
     for n in 0..150_000 / size {
@@ -244,8 +244,8 @@ async fn stuck(role: Role, size: usize, config: Config) -> (Conn, Peer, u64) {
     (conn, peer, left)
 }
 
-/// The frames up to the first control frame, and that: it comes at the first boundary
-/// behind what had left already.
+/// The frames up to and including the first control frame, which is sent at the first frame
+/// boundary.
 async fn check_overtaken(peer: &mut Peer, left: u64) -> Frame {
     let mut begins = 0;
     loop {
@@ -356,7 +356,7 @@ fn control_frames_never_cut_a_frame_wherever_it_stopped() {
     }
 }
 
-// A flood of them.
+// Floods of pings.
 
 #[test]
 fn a_flood_of_pings_that_nobody_hears_answered_costs_no_memory() {
@@ -372,7 +372,7 @@ fn a_flood_of_pings_that_nobody_hears_answered_costs_no_memory() {
                 assert!(conn.stats().buffered < 5 * 1024, "{}", conn.stats().buffered);
             }
             settle().await;
-            // What can still be answered is, and the latest ping among it, in order.
+            // Some pings are answered, in order, including the latest.
             conn.write("end").await.unwrap();
             let mut last = None;
             let mut end = false;
@@ -405,7 +405,7 @@ fn a_flood_behind_a_full_write_buffer_stays_within_the_marks() {
 
 // Close.
 
-/// The peer reads after so long; what it sees, and what `close` says if it answers.
+/// The peer reads after a delay. Checks its input, and the result of `close` if it answers.
 async fn check_close_behind_data(reads_after: Duration, sees_all: bool) {
     for role in BOTH {
         for size in [200, 5000, 140_000] {
@@ -458,13 +458,13 @@ fn a_peer_that_never_reads_does_not_hold_up_close() {
         let error = soon(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap_err();
         assert!(matches!(error, Error::Timeout(Deadline::Close)), "{error:?}");
         assert_eq!(began.elapsed(), 4 * SECOND);
-        // The transport is gone.
+        // The transport is lost.
         settle().await;
         assert!(peer.io.write_all(b"x").await.is_err());
     });
 }
 
-/// A peer that sends too much after it was told to stop is still closed cleanly.
+/// A peer that exceeds limits after our close frame is still closed cleanly.
 #[test]
 fn what_arrives_after_close_is_dropped_however_long_it_is() {
     run(async {

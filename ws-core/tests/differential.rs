@@ -1,9 +1,8 @@
-//! Does another library see what we mean, and do we see what it means?
+//! Do this library and `tokio-tungstenite` interoperate?
 //!
-//! Random conversations with `tokio-tungstenite`, in both roles, over a stream that is
-//! cut at random: the same messages in the same order, and a clean close. A
-//! conversation is made of its seed, which is told when one fails. `WS_DIFFERENTIAL`
-//! says how many there are.
+//! Random conversations in both roles, over a stream that is split at random: the same messages in
+//! the same order, and a clean close. Each has a seed, which is printed on failure.
+//! `WS_DIFFERENTIAL` sets their number.
 #![cfg(test)]
 
 mod support;
@@ -24,9 +23,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role as TheirRole};
 use tokio_tungstenite::tungstenite::{self, Message as Theirs};
-use ws_core::{Agreed, Config, Conn, Error, Message, MessageType, Role, StatusCode};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Error, Message, MessageType, Role, StatusCode};
 
-/// Enough to find what is often wrong; ten thousand take a minute or two.
+/// Enough to find frequent errors. Ten thousand take a minute or two.
 const CONVERSATIONS: u64 = 500;
 
 #[test]
@@ -47,7 +47,7 @@ fn the_other_library_reads_what_we_write_and_writes_what_we_read() {
     });
 }
 
-/// Says which conversation it was.
+/// Prints the seed of a failed conversation.
 struct ToldIfItFails(u64);
 
 impl Drop for ToldIfItFails {
@@ -56,7 +56,7 @@ impl Drop for ToldIfItFails {
     }
 }
 
-/// What one side says.
+/// The actions of one side.
 #[derive(Clone, Debug)]
 enum Line {
     Say(Message),
@@ -115,14 +115,14 @@ fn pings(lines: &[Line]) -> Vec<Bytes> {
     lines.iter().filter_map(ping).collect()
 }
 
-/// The pieces of a payload; the last is what is left.
+/// The pieces of a payload. The last is the rest.
 fn pieces<'a>(payload: &'a Bytes, lengths: &'a [usize]) -> impl Iterator<Item = Bytes> + 'a {
     let mut rest = payload.clone();
     let ends = lengths.iter().map(Some).chain([None]);
     ends.map(move |len| rest.split_to(len.map_or(rest.len(), |len| rest.len().min(*len))))
 }
 
-/// One conversation, to its end.
+/// Runs one conversation.
 async fn converse(seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let role = BOTH[random.random_range(0..2)];
@@ -135,7 +135,7 @@ async fn converse(seed: u64) {
     let we_close = random.random();
     let here = Cut::new(here, random.random());
     let there = Cut::new(there, random.random());
-    let conn = Conn::from_stream(here, role, Agreed::default(), Bytes::new(), config);
+    let conn = Conn::from_stream(here, role, Negotiated::default(), Bytes::new(), config);
     let their_role = match other(role) {
         Role::Client => TheirRole::Client,
         Role::Server => TheirRole::Server,
@@ -191,8 +191,8 @@ async fn converse(seed: u64) {
     assert_eq!(soon(their_reading).await.unwrap(), [code]);
 }
 
-/// Reads to the end, tells when all has been seen that is expected, and gives the codes
-/// of the close frames.
+/// Reads to the end, and signals when all expected messages were received. Returns the close
+/// codes.
 async fn they_read(
     mut stream: impl Stream<Item = Result<Theirs, tungstenite::Error>> + Unpin,
     messages: Vec<(MessageType, Bytes)>,
@@ -215,7 +215,7 @@ async fn they_read(
             Theirs::Binary(payload) => {
                 assert_eq!(messages.next(), Some((MessageType::Binary, payload)));
             }
-            // They overtake messages, but not each other.
+            // Control frames overtake messages, but not each other.
             Theirs::Ping(payload) => assert_eq!(pings.next(), Some(payload)),
             Theirs::Pong(_) => {}
             Theirs::Close(frame) => codes.push(frame.unwrap().code.into()),
@@ -271,7 +271,7 @@ fn they_say(line: Line) -> Vec<Theirs> {
     }
 }
 
-/// A stream that takes and gives less than it is asked for, and now and then nothing.
+/// A stream with short reads and writes, some of them pending.
 struct Cut {
     inner: DuplexStream,
     random: SmallRng,
@@ -282,7 +282,7 @@ impl Cut {
         Self { inner, random: SmallRng::seed_from_u64(seed) }
     }
 
-    /// How much to let through.
+    /// The number of bytes to let through.
     fn poll_most(&mut self, cx: &Context<'_>) -> Poll<usize> {
         match self.random.random_range(0..10) {
             0 | 1 => {

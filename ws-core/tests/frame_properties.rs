@@ -1,5 +1,5 @@
-//! Whatever the bytes are, frames are what they say; and a frame that is crafted is sent if and
-//! only if the other end would take it. What is promised stands with the fuzz target.
+//! Are raw frames read as encoded, and sent exactly when the other end accepts them? The checks
+//! are those of the fuzz target.
 #![cfg(test)]
 
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ mod input;
 
 use input::{Cuts, Input};
 
-/// Bytes that often look like frames.
+/// Bytes that often are valid frames.
 fn frame_like() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         Just(0x81),

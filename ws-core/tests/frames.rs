@@ -1,4 +1,4 @@
-//! Single frames: read as they come, crafted bit by bit, and watched as they go by.
+//! Can raw frames be read, written and tapped?
 #![cfg(test)]
 
 mod support;
@@ -8,14 +8,17 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use support::{BOTH, binary, close, connect, deflate, more, other, ping, pong, run, soon, text};
 use tokio::net::{TcpListener, TcpStream};
+use ws_core::conn::Direction;
 use ws_core::deflate::Params;
+use ws_core::frame::Frame;
 use ws_core::frame::OpCode;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    Agreed, Compression, Config, Conn, Direction, Error, Frame, Limits, Message, MessageType,
-    ProtocolError, Role, StatusCode, TryWriteError, Unsendable,
+    Compression, Config, Conn, Error, Limits, Message, MessageType, ProtocolError, Role, SendError,
+    StatusCode, TryWriteError,
 };
 
-/// What a frame says that was read.
+/// The content of a received frame.
 fn said(frame: &Frame) -> (u8, bool, &[u8]) {
     (frame.opcode().as_u8(), frame.is_fin(), frame.payload())
 }
@@ -54,7 +57,7 @@ fn frames_are_read_as_they_come() {
             }
             let error = soon(conn.read_frame()).await.unwrap_err();
             assert_eq!(error.close_status(), Some(StatusCode::NORMAL_CLOSURE));
-            // What has to be answered was.
+            // The ping was answered.
             assert_eq!(peer.frame().await, Some(pong("1")));
             assert_eq!(peer.frame().await, Some(close(1000, "")));
         });
@@ -105,7 +108,7 @@ fn frames_are_held_to_the_limits() {
     });
 }
 
-/// Compressed both ways, with a window that is kept.
+/// A pair with context takeover in both directions.
 fn takeover() -> Config {
     Config::new().compression(Compression::context_takeover().threshold(0))
 }
@@ -114,7 +117,7 @@ fn takeover() -> Config {
 fn a_compressed_frame_comes_compressed_and_the_next_message_can_refer_to_it() {
     run(async {
         let (here, there) = tokio::io::duplex(1 << 20);
-        let agreed = Agreed { compression: Some(Params::default()), ..Agreed::default() };
+        let agreed = Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
         let end =
             |io, role, config| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config);
         let conn = end(here, Role::Server, takeover());
@@ -125,13 +128,13 @@ fn a_compressed_frame_comes_compressed_and_the_next_message_can_refer_to_it() {
         for seed in 1..=3 {
             soon(peer.write(words(seed))).await.unwrap();
         }
-        // By frames to its end; only begun; whole.
+        // Read in frames to its end, read in part, read whole.
         let first = soon(conn.read_frame()).await.unwrap();
         assert!(first.header().rsv1 && !first.is_fin());
         while !soon(conn.read_frame()).await.unwrap().is_fin() {}
         assert!(!soon(conn.read_frame()).await.unwrap().is_fin());
         assert_eq!(soon(conn.read()).await.unwrap(), Message::from(words(3)));
-        // A frame that does not inflate is found out.
+        // A corrupt frame is detected.
         soon(peer.write_frame_unchecked(Frame::binary("\u{6}").rsv1(true))).await.unwrap();
         let error = soon(conn.read_frame()).await.unwrap_err();
         assert!(matches!(error, Error::Protocol(ProtocolError::Deflate)), "{error:?}");
@@ -149,7 +152,7 @@ fn a_message_that_was_begun_otherwise_comes_as_one_frame() {
         }
         peer.send(&[more(" and half")]).await;
         assert_eq!(said(&soon(conn.read_frame()).await.unwrap()), (1, true, &b"half and half"[..]));
-        // One that a ping has met is kept, too.
+        // A frame received while waiting for a pong is stored, too.
         peer.send(&[text("met"), text("next")]).await;
         {
             let mut ping = Box::pin(conn.ping());
@@ -227,17 +230,17 @@ fn frames_that_the_peer_would_refuse_are_not_sent() {
             Frame::text("x").rsv1(true),
             Frame::ping(vec![0; 126]),
             Frame::text("x").masked_with([1; 4]),
-            Frame::text("x").claiming(3),
+            Frame::text("x").declared_len(3),
             Frame::close(StatusCode::ABNORMAL_CLOSURE, ""),
             Frame::new(OpCode::CLOSE, "x"),
             Frame::close(StatusCode::NORMAL_CLOSURE, "").fin(false),
         ] {
             let error = soon(conn.write_frame(frame.clone())).await.unwrap_err();
-            assert!(matches!(error, Error::Unsendable(_)), "{frame:?}: {error:?}");
+            assert!(matches!(error, Error::SendError(_)), "{frame:?}: {error:?}");
         }
         let error =
             soon(conn.write_frame(Frame::new(OpCode::TEXT, &b"\xff"[..]))).await.unwrap_err();
-        assert!(matches!(error, Error::Unsendable(Unsendable::NotUtf8)));
+        assert!(matches!(error, Error::SendError(SendError::NotUtf8)));
         soon(conn.write("fine")).await.unwrap();
         assert_eq!(peer.frame().await, Some(text("fine")));
     });
@@ -270,7 +273,7 @@ fn crafted_frames_wait_for_the_end_of_a_message_in_pieces() {
         let writer = soon(conn.writer(MessageType::Text)).await.unwrap();
         let mut crafted = Box::pin(conn.write_frame(Frame::binary("x")));
         assert!(futures::poll!(&mut crafted).is_pending());
-        // Control frames pass.
+        // Control frames may be sent in between.
         soon(conn.write_frame(Frame::ping("p"))).await.unwrap();
         soon(writer.finish()).await.unwrap();
         soon(crafted).await.unwrap();
@@ -285,13 +288,13 @@ fn unchecked_frames_leave_bit_by_bit() {
     for role in BOTH {
         run(async {
             let (conn, mut peer) = connect(role, Config::new(), None, 4096);
-            let odd = Frame::new(OpCode::from_u8(0xb), "x").rsv2(true).long_winded();
+            let odd = Frame::new(OpCode::from_u8(0xb), "x").rsv2(true).non_minimal_len();
             soon(conn.write_frame_unchecked(odd)).await.unwrap();
             let seen = peer.frame().await.unwrap();
             assert!(seen.header.rsv2 && !seen.header.minimal);
             assert_eq!((seen.header.opcode.as_u8(), &seen.payload[..]), (0xb, &b"x"[..]));
-            // Control frames and messages find their way around them.
-            soon(conn.write_frame_unchecked(Frame::text("").claiming(5))).await.unwrap();
+            // Control frames and messages are still sent.
+            soon(conn.write_frame_unchecked(Frame::text("").declared_len(5))).await.unwrap();
             conn.pong("p").unwrap();
             soon(conn.flush()).await.unwrap();
             assert_eq!(conn.stats().buffered, 0);
@@ -308,7 +311,7 @@ fn unchecked_frames_are_refused_by_those_who_check() {
             (Frame::text("x").rsv3(true), ProtocolError::ReservedBits),
             (Frame::new(OpCode::from_u8(0x5), ""), ProtocolError::ReservedOpcode(5)),
             (Frame::ping("").fin(false), ProtocolError::FragmentedControl),
-            (Frame::text("x").long_winded(), ProtocolError::LengthNotMinimal),
+            (Frame::text("x").non_minimal_len(), ProtocolError::LengthNotMinimal),
             (Frame::text("x").masked_with(key), ProtocolError::Masked),
         ] {
             let (client, server) = ws_core::pair();
@@ -321,7 +324,7 @@ fn unchecked_frames_are_refused_by_those_who_check() {
 
 type Seen = Arc<Mutex<Vec<(Direction, u8, Vec<u8>)>>>;
 
-/// Has the frames of a connection noted, long ones put together.
+/// Records the tapped frames of a connection, with long ones reassembled.
 fn tap(conn: &Conn) -> Seen {
     let seen = Seen::default();
     let notes = Arc::clone(&seen);
@@ -389,7 +392,7 @@ fn a_tap_shows_what_breaks_the_rules() {
 
 #[test]
 fn a_tap_may_begin_in_the_middle_of_everything() {
-    // A pipe that takes little, so that frames are cut wherever one begins to look.
+    // A small pipe, so that the tap begins inside a frame.
     for before in 0..40 {
         run(async {
             let (conn, mut peer) = connect(Role::Server, Config::new(), None, 16);
@@ -446,7 +449,7 @@ async fn a_tap_works_on_tcp_too() {
     let address = listener.local_addr().unwrap();
     let (there, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let end =
-        |io, role| Conn::from_stream(io, role, Agreed::default(), Bytes::new(), Config::new());
+        |io, role| Conn::from_stream(io, role, Negotiated::default(), Bytes::new(), Config::new());
     let (conn, peer) = (end(accepted.unwrap().0, Role::Server), end(there.unwrap(), Role::Client));
     soon(conn.write("before")).await.unwrap();
     let addresses = (conn.peer_addr(), conn.local_addr());

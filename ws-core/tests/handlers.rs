@@ -14,16 +14,18 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptError, AcceptOptions, Agreed, CloseError, Config, Conn, Drain, Error, Outcome, Rejection,
-    RequestInfo, Role, StatusCode, Tracker, pair,
+    AcceptError, AcceptOptions, CloseError, Config, Conn, Error, Rejection, RequestInfo, Role,
+    StatusCode, pair,
 };
 
-/// Runs a handler, and says what its client has read.
+/// Runs a handler. Returns what its client has read.
 async fn check<F, Fut>(options: AcceptOptions, handler: F, messages: &[&str], code: u16)
 where
     F: FnOnce(Conn) -> Fut + Send + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     let (client, server) = pair();
     server.set_request(RequestInfo::default());
@@ -58,10 +60,10 @@ async fn a_panic_closes_with_1011_and_tells_the_peer_nothing() {
         panic!("a secret");
     }
     check(AcceptOptions::new(), fails, &[], 1011).await;
-    // The call can panic too, and not only the future that it gives.
+    // The call itself can panic, not only its future.
     let early = |_| -> std::future::Ready<()> { panic!("a secret") };
     check(AcceptOptions::new(), early, &[], 1011).await;
-    // Something other than a text, behind a message that was written before.
+    // A payload other than text, behind a written message.
     let strange = async |conn: Conn| -> Result<(), Infallible> {
         conn.write("hello").await.unwrap();
         std::panic::panic_any(7_u8)
@@ -86,7 +88,7 @@ async fn the_hook_of_a_panic_sees_it_and_may_still_write() {
     check(options, async |_| -> () { panic!("first") }, &["sorry"], 1011).await;
 }
 
-/// A transport of an application, with a mistake in it.
+/// A transport that panics.
 struct Panics;
 
 impl AsyncRead for Panics {
@@ -113,20 +115,20 @@ impl AsyncWrite for Panics {
     }
 }
 
-/// What is left to write is written when the connection goes: a second panic, while the first
-/// is under way, would end the process.
+/// Dropping the connection writes the rest. A second panic during the first would abort the
+/// process.
 #[tokio::test]
 async fn a_transport_that_panics_ends_its_tasks_and_not_the_process() {
     let make = || {
         let config = Config::new().no_keepalive();
-        Conn::from_stream(Panics, Role::Server, Agreed::default(), Bytes::new(), config)
+        Conn::from_stream(Panics, Role::Server, Negotiated::default(), Bytes::new(), config)
     };
     let conn = make();
     assert!(tokio::spawn(async move { conn.write("x").await }).await.unwrap_err().is_panic());
     let conn = make();
     let closing = async move { conn.close(StatusCode::NORMAL_CLOSURE, "").await };
     assert!(tokio::spawn(closing).await.unwrap_err().is_panic());
-    // What they have left to tasks has been tried by then.
+    // Their background tasks have run by then.
     quiet().await;
 }
 
@@ -140,7 +142,7 @@ async fn quiet() {
 async fn a_bare_stream_is_served_to_its_end() {
     let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker).keep_request(false);
     let (mut here, there) = duplex(4096);
     here.write_all(request.as_bytes()).await.unwrap();
@@ -160,7 +162,7 @@ async fn a_bare_stream_is_served_to_its_end() {
     assert!(answer.starts_with(b"HTTP/1.1 101 "));
     assert_eq!((tracker.counts().open, tracker.counts().ended), (0, 1));
 
-    // No one is let in any more.
+    // No connection is accepted any more.
     tracker.close();
     let (mut here, there) = duplex(4096);
     here.write_all(request.as_bytes()).await.unwrap();
@@ -173,7 +175,7 @@ async fn a_bare_stream_is_served_to_its_end() {
 
 #[tokio::test]
 async fn a_connection_without_a_handler_counts_until_it_is_gone() {
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let (client, server) = pair();
     options.admit().unwrap().release(&server);
@@ -182,7 +184,7 @@ async fn a_connection_without_a_handler_counts_until_it_is_gone() {
     drop(server);
     let drained = tokio::spawn({
         let tracker = tracker.clone();
-        async move { tracker.drain(Drain::within(Duration::from_secs(60))).await }
+        async move { tracker.drain(DrainConfig::timeout(Duration::from_secs(60))).await }
     });
     let error = client.read().await.unwrap_err();
     assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
@@ -192,10 +194,10 @@ async fn a_connection_without_a_handler_counts_until_it_is_gone() {
     assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 1, 1, 0));
 }
 
-/// What becomes of a client.
+/// The behaviour of a client.
 #[derive(Clone, Copy, PartialEq)]
 enum Client {
-    /// Reads, and answers the close frame.
+    /// Reads and answers the close frame.
     Polite,
     /// Never reads.
     Deaf,
@@ -205,7 +207,7 @@ enum Client {
 async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     const ALL: usize = 1000;
     const DEAF: usize = 30;
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let finished = Arc::new(AtomicUsize::new(0));
     let (mut handlers, mut clients, mut deaf) = (JoinSet::new(), JoinSet::new(), Vec::new());
@@ -226,18 +228,18 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
             }
         }
     }
-    // One that does not read, and would never end.
+    // A handler that does not read and never ends.
     let (_busy, server) = pair();
     let busy = tokio::spawn(options.admit().unwrap().run(server, async |_| pending::<()>().await));
-    // And one whose transport is still to come.
+    // A connection whose transport has not arrived.
     let waiting = options.admit().unwrap();
     let waiting = tokio::spawn(async move { waiting.wait(pending::<()>()).await });
 
     let began = Instant::now();
-    let drain = Drain::within(Duration::from_secs(3)).batches(100, Duration::from_millis(50));
+    let drain = DrainConfig::timeout(Duration::from_secs(3)).batch(100, Duration::from_millis(50));
     let draining = tracker.clone();
     let draining = tokio::spawn(async move { draining.drain(drain).await });
-    // It counts as it goes: the last are told when the first have long ended.
+    // The counts advance: the last are notified long after the first have ended.
     while clients.len() > ALL / 2 {
         clients.join_next().await.unwrap().unwrap();
     }
@@ -252,7 +254,7 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     assert_eq!(waiting.await.unwrap(), None);
     busy.await.unwrap();
     handlers.join_all().await;
-    // Those of the deaf have ended too, when they were told: only the goodbye was cut.
+    // The handlers of unresponsive clients have ended too. Only their closing was aborted.
     assert_eq!(finished.load(SeqCst), ALL);
 }
 
@@ -262,6 +264,6 @@ async fn running_a_handler_takes_little_memory() {
     let handler = async |conn: Conn| conn.read().await.map(drop);
     let alone = size_of_val(&handler(server.clone()));
     let run = AcceptOptions::new().admit().unwrap().run(server, handler);
-    // The handler's own is in an allocation beside it.
+    // The future of the handler is in an allocation of its own.
     assert!(size_of_val(&run) <= 192, "{} beside {alone}", size_of_val(&run));
 }

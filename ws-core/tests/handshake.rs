@@ -1,4 +1,4 @@
-//! What is asked and what is answered: the opening handshake as tables.
+//! Which opening handshakes are accepted, and with which response?
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
@@ -6,9 +6,10 @@ use http::{HeaderMap, Request, Response, Version};
 use proptest::prelude::*;
 use ws_core::deflate::Params;
 use ws_core::handshake::{AcceptOptions, Accepted, HandshakeError, Offer, Rejection, is_upgrade};
-use ws_core::{Agreed, Compression, Origin, SubprotocolOrder};
+use ws_core::handshake::{Negotiated, SubprotocolOrder};
+use ws_core::{Acceptor, Compression, Config, Origin};
 
-/// The request of RFC 6455 §1.3, less its subprotocols.
+/// The request of RFC 6455 §1.3 without its subprotocols.
 const GOOD: &[(&str, &str)] = &[
     ("host", "server.example.com"),
     ("upgrade", "websocket"),
@@ -20,7 +21,7 @@ const GOOD: &[(&str, &str)] = &[
 
 type Header = (&'static str, &'static str);
 
-/// The good request without the headers of these names, and with these headers.
+/// The valid request without and with these headers.
 fn request(without: &[&str], with: &[Header]) -> Request<()> {
     let kept = GOOD.iter().filter(|(name, _)| !without.contains(name));
     let mut request = Request::get("/chat");
@@ -30,7 +31,7 @@ fn request(without: &[&str], with: &[Header]) -> Request<()> {
     request.body(()).unwrap()
 }
 
-/// Is the request refused for this reason, with this status and these headers?
+/// Checks that the request is rejected for this reason, with this status and these headers.
 fn check_refusal(
     options: &AcceptOptions,
     request: &Request<()>,
@@ -143,7 +144,7 @@ fn a_good_handshake_is_accepted() {
         .response_header(HeaderName::from_static("content-length"), HeaderValue::from_static("3"));
     let check =
         |without: &[&str], with: &[Header], protocol: Option<&str>, extension: Option<&str>| {
-            let Accepted { response, agreed, .. } =
+            let Accepted { response, negotiated: agreed, .. } =
                 options.answer(&request(without, with)).unwrap();
             let headers = response.headers();
             let all = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap());
@@ -180,9 +181,44 @@ fn a_good_handshake_is_accepted() {
 }
 
 #[test]
-fn options_say_who_chooses_and_who_may_come() {
+fn the_order_of_settings_does_not_matter() {
+    type Setting = fn(AcceptOptions) -> AcceptOptions;
+    let settings: [Setting; 4] = [
+        |options| options.config(Config::new().compression(Compression::context_takeover())),
+        |options| options.compression(Compression::no_context_takeover()),
+        |options| options.subprotocols(["a"]),
+        |options| options.subprotocol_selector(|offered| offered.last().map(ToString::to_string)),
+    ];
+    let offering = request(
+        &["origin"],
+        &[("sec-websocket-protocol", "a, b"), ("sec-websocket-extensions", "permessage-deflate")],
+    );
+    let mut orders = vec![vec![]];
+    for at in 0..settings.len() {
+        orders = orders
+            .into_iter()
+            .flat_map(|order: Vec<usize>| {
+                (0..=at).map(move |to| {
+                    let mut order = order.clone();
+                    order.insert(to, at);
+                    order
+                })
+            })
+            .collect();
+    }
+    assert_eq!(orders.len(), 24);
+    for order in orders {
+        let options = order.iter().fold(AcceptOptions::new(), |options, &at| settings[at](options));
+        let negotiated = Acceptor::new(options).answer(&offering).unwrap().negotiated;
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("b"), "{order:?}");
+        assert!(negotiated.compression.unwrap().server_no_context_takeover, "{order:?}");
+    }
+}
+
+#[test]
+fn options_select_the_subprotocol_and_the_requests() {
     let offering = request(&["origin"], &[("sec-websocket-protocol", "a, b")]);
-    let choose = |options: AcceptOptions| options.answer(&offering).unwrap().agreed.subprotocol;
+    let choose = |options: AcceptOptions| options.answer(&offering).unwrap().negotiated.subprotocol;
     let both = AcceptOptions::new().subprotocols(["b", "a"]);
     assert_eq!(choose(both.clone()).as_deref(), Some("b"));
     assert_eq!(
@@ -191,10 +227,10 @@ fn options_say_who_chooses_and_who_may_come() {
     );
     let last = |offered: &[&str]| offered.last().map(|name| (*name).to_owned());
     assert_eq!(choose(AcceptOptions::new().subprotocol_selector(last)).as_deref(), Some("b"));
-    // Of a list and a selector, the one that was given last.
+    // A selector takes precedence over a list, whichever is set first.
     let selecting = AcceptOptions::new().subprotocols(["a"]).subprotocol_selector(last);
     assert_eq!(choose(selecting.clone()).as_deref(), Some("b"));
-    assert_eq!(choose(selecting.subprotocols(["a"])).as_deref(), Some("a"));
+    assert_eq!(choose(selecting.subprotocols(["a"])).as_deref(), Some("b"));
 
     let picky = AcceptOptions::new().filter(|_| false);
     assert_eq!(picky.answer(&offering).unwrap_err(), Rejection::Filtered);
@@ -205,12 +241,12 @@ fn options_say_who_chooses_and_who_may_come() {
     assert!(strict.answer(&request(&["origin"], &[("origin", "null")])).is_ok());
 }
 
-/// What a server with these settings answers to these offers, one per line.
+/// The answer of a server with these settings to these offers, one per line.
 fn answer(ours: Compression, lines: &[&'static str]) -> (Option<String>, Option<Params>) {
     let headers: Vec<_> = lines.iter().map(|line| ("sec-websocket-extensions", *line)).collect();
     let accepted = AcceptOptions::new().compression(ours).answer(&request(&[], &headers)).unwrap();
     let answer = accepted.response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
-    (answer.map(|value| value.to_str().unwrap().to_owned()), accepted.agreed.compression)
+    (answer.map(|value| value.to_str().unwrap().to_owned()), accepted.negotiated.compression)
 }
 
 const fn params(server_forgets: bool, client_forgets: bool, server: u8, client: u8) -> Params {
@@ -287,7 +323,7 @@ fn the_first_good_offer_is_answered() {
          client_max_window_bits=9",
         params(true, true, 9, 9),
     );
-    // Bad ones before it do not matter, in its line or before.
+    // Invalid offers before it do not matter.
     check(
         takeover,
         &[
@@ -314,7 +350,7 @@ fn the_answer_follows_the_servers_settings() {
         params(true, true, 15, 15),
     );
     let ours = Compression::context_takeover().window_bits(11).peer_window_bits(10);
-    // What was not offered cannot be asked for.
+    // A parameter that was not offered cannot be required.
     check(ours, "permessage-deflate", "; server_max_window_bits=11", params(false, false, 11, 15));
     check(
         ours,
@@ -379,8 +415,8 @@ fn a_bad_offer_is_declined_and_the_connection_is_not() {
     assert_eq!(answer(Compression::off(), &["permessage-deflate"]), (None, None));
 }
 
-/// What a client that made this offer makes of an answer with these headers.
-fn verify(offer: &Offer, with: &[Header]) -> Result<Agreed, HandshakeError> {
+/// The result of a client with this offer for a response with these headers.
+fn verify(offer: &Offer, with: &[Header]) -> Result<Negotiated, HandshakeError> {
     let mut request = request(&["sec-websocket-key"], &[]);
     *request.headers_mut() = offer.headers();
     request.headers_mut().insert("host", HeaderValue::from_static("server.example.com"));
@@ -480,7 +516,7 @@ fn an_answer_keeps_within_the_offered_compression() {
 
     let forgets = Compression::no_context_takeover();
     check(forgets, "permessage-deflate", Err(CompressionTerms));
-    // Ours is a hint: we forget whatever the server makes of it.
+    // Our parameter is a hint: the client compresses without takeover anyway.
     check(
         forgets,
         "permessage-deflate; server_no_context_takeover",
@@ -499,7 +535,7 @@ fn any_compression() -> impl Strategy<Value = Compression> {
     })
 }
 
-/// Values that are likely to get far, and values that are not.
+/// Likely and unlikely header values.
 fn any_value() -> impl Strategy<Value = HeaderValue> {
     let pieces = prop::sample::select(vec![
         "permessage-deflate",
@@ -551,7 +587,7 @@ proptest! {
             .origin(Origin::patterns(["*.example.com"]))
             .subprotocols(["chat"])
             .compression(ours);
-        // On top of a good request or answer, so that every check is reached.
+        // On top of a valid request or response, so that all checks are reached.
         let mut request = request(&[], &[]);
         let offer = Offer::new(["chat"], ours).unwrap();
         request.headers_mut().extend(offer.headers());
@@ -575,7 +611,7 @@ proptest! {
         let mut request = request(&["sec-websocket-key"], &[]);
         request.headers_mut().extend(offer.headers());
         let options = AcceptOptions::new().subprotocols(spoken).compression(server);
-        let Accepted { response, agreed, .. } = options.answer(&request).unwrap();
+        let Accepted { response, negotiated: agreed, .. } = options.answer(&request).unwrap();
         prop_assert_eq!(agreed.compression.is_some(), client.is_on() && server.is_on());
         prop_assert_eq!(offer.verify(&response), Ok(agreed));
     }

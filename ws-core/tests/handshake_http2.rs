@@ -1,9 +1,12 @@
-//! How does a WebSocket begin over HTTP/2 (RFC 8441), and which requests are none of ours?
+//! How does a WebSocket begin over HTTP/2 (RFC 8441), and which requests pass to other routes?
 #![cfg(test)]
 
 use http::{Method, Request, Response, StatusCode, Version};
-use ws_core::handshake::{AcceptOptions, HandshakeError, Offer, Opening, Rejection, is_upgrade};
-use ws_core::{Agreed, Compression};
+use ws_core::Compression;
+use ws_core::handshake::Negotiated;
+use ws_core::handshake::{
+    AcceptOptions, HandshakeError, HandshakeRequest, Offer, Rejection, is_upgrade,
+};
 
 type Header = (&'static str, &'static str);
 
@@ -20,9 +23,9 @@ fn answer(
     options: &AcceptOptions,
     request: &Request<()>,
     protocol: Option<&str>,
-) -> Result<(Response<()>, Agreed), Rejection> {
-    let accepted = options.answer(Opening::from(request).protocol(protocol))?;
-    Ok((accepted.response, accepted.agreed))
+) -> Result<(Response<()>, Negotiated), Rejection> {
+    let accepted = options.answer(HandshakeRequest::from(request).protocol(protocol))?;
+    Ok((accepted.response, accepted.negotiated))
 }
 
 const VERSION: Header = ("sec-websocket-version", "13");
@@ -73,7 +76,7 @@ fn a_bad_connect_is_refused_without_a_word_of_http_1() {
     let mut nowhere = connect(&[VERSION]);
     *nowhere.uri_mut() = "/chat".parse().unwrap();
     check(&nowhere, ws, R::HostMissing, 400, &[]);
-    // One that says it by a header is as good.
+    // `Host` in place of `:authority` is valid too.
     nowhere.headers_mut().insert("host", "server.example.com".parse().unwrap());
     assert!(answer(&AcceptOptions::new(), &nowhere, ws).is_ok());
 }
@@ -90,7 +93,7 @@ fn client_and_server_agree_over_http_2() {
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let error = offer.verify(&response).unwrap_err();
     assert_eq!(error, HandshakeError::Status(StatusCode::SWITCHING_PROTOCOLS));
-    // Over HTTP/1.1, 200 is no WebSocket.
+    // Over HTTP/1.1, status 200 is an error.
     *response.version_mut() = Version::HTTP_11;
     *response.status_mut() = StatusCode::OK;
     assert_eq!(offer.verify(&response).unwrap_err(), HandshakeError::Status(StatusCode::OK));
@@ -107,7 +110,7 @@ fn a_filter_is_asked_before_anything_is_checked() {
     let refused = answer(&options, &marked, ws).unwrap_err();
     assert_eq!((refused.clone(), refused.status()), (Rejection::Filtered, StatusCode::NOT_FOUND));
     assert!(refused.falls_through());
-    // What asks for no WebSocket is not shown to it.
+    // The filter is not called for other requests.
     let options = AcceptOptions::new().filter(|_| panic!("asked"));
     let plain = answer(&options, &connect(&[]), None).unwrap_err();
     assert_eq!(plain, Rejection::ProtocolUnknown);
@@ -121,7 +124,7 @@ fn a_panic_of_the_application_is_an_answer_of_500() {
     let refused = answer(&options, &connect(&[VERSION]), Some("websocket")).unwrap_err();
     assert_eq!(refused, Rejection::Internal);
     let request = connect(&[VERSION]);
-    let early = options.check(Opening::from(&request).protocol(Some("websocket")));
+    let early = options.check(HandshakeRequest::from(&request).protocol(Some("websocket")));
     assert_eq!(early.unwrap_err(), Rejection::Internal);
     assert!(!refused.into_response().body().contains("filter"));
 }
@@ -129,8 +132,8 @@ fn a_panic_of_the_application_is_an_answer_of_500() {
 #[test]
 fn an_extended_connect_is_an_upgrade() {
     let request = connect(&[]);
-    assert!(is_upgrade(Opening::from(&request).protocol(Some("websocket"))));
+    assert!(is_upgrade(HandshakeRequest::from(&request).protocol(Some("websocket"))));
     assert!(!is_upgrade(&request));
     let (parts, ()) = request.into_parts();
-    assert!(is_upgrade(Opening::from(&parts).protocol(Some("websocket"))));
+    assert!(is_upgrade(HandshakeRequest::from(&parts).protocol(Some("websocket"))));
 }

@@ -1,4 +1,4 @@
-//! Hooks see control frames, may use the connection, and run in the order of the wire.
+//! Do hooks receive control frames in wire order, and may they use the connection?
 #![cfg(test)]
 
 mod support;
@@ -62,7 +62,7 @@ fn hooks_see_control_frames_in_order_and_may_veto_a_pong() {
     }
 }
 
-/// Whoever reads calls them.
+/// Any reading call runs the hooks.
 #[test]
 fn every_way_to_read_calls_hooks() {
     type Read = fn(Conn) -> futures::future::BoxFuture<'static, ()>;
@@ -85,7 +85,7 @@ fn every_way_to_read_calls_hooks() {
             let notes = hook_all(&conn);
             peer.send(&[ping("1")]).await;
             let reading = tokio::spawn(read(conn.clone()));
-            // A ping of its own may come first.
+            // The call's own ping may come first.
             while peer.frame().await.unwrap() != pong("1") {}
             assert_eq!(*notes.lock().unwrap(), [r#"ping b"1""#], "way {way}");
             reading.abort();
@@ -105,7 +105,7 @@ fn hooks_may_use_the_connection() {
             conn.on_ping(|_, _| false);
             true
         });
-        conn.on_close(|conn, _| assert!(conn.ending().is_some()));
+        conn.on_close(|conn, _| assert!(conn.close_info().is_some()));
         peer.send(&[ping("x"), ping("y"), close(1000, "")]).await;
         soon(conn.read()).await.unwrap_err();
         for expected in [pong("first"), support::binary("x"), pong("x"), close(1000, "")] {
@@ -171,7 +171,7 @@ fn a_flood_of_pings_calls_one_hook_at_a_time() {
     });
 }
 
-/// Looks at its connection when it goes.
+/// Uses its connection when dropped.
 struct Looks(Conn);
 
 impl Drop for Looks {

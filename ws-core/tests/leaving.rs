@@ -1,7 +1,7 @@
-//! When do written bytes leave?
+//! When are written bytes flushed?
 //!
-//! The peer is a plain blocking socket: what it reads has left without any help of the
-//! runtime, which is blocked meanwhile.
+//! The peer is a blocking socket, and the runtime is blocked while it reads. So the bytes it reads
+//! were flushed before.
 #![cfg(test)]
 
 use std::future::Future;
@@ -18,11 +18,12 @@ use futures::{SinkExt as _, TryStreamExt as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::timeout;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    Agreed, Config, Conn, Keepalive, Message, MessageType, Prepared, Role, TryWriteError,
+    Config, Conn, Keepalive, Message, MessageType, PreparedMessage, Role, TryWriteError,
 };
 
-/// A client's frame with the text `a`, masked with zeros.
+/// A client frame with the text `a`, masked with zeros.
 const A: &[u8] = b"\x81\x81\0\0\0\0a";
 /// The answer to it.
 const ANSWER: &[u8] = b"\x81\x01a";
@@ -39,12 +40,12 @@ async fn connect(config: Config) -> (Conn, TcpStream) {
     let (io, _) = listener.accept().unwrap();
     io.set_nonblocking(true).unwrap();
     let io = tokio::net::TcpStream::from_std(io).unwrap();
-    // The runtime learns of it on its next turn; an opening handshake takes longer.
+    // The runtime registers the socket on its next turn. An opening handshake takes longer.
     io.writable().await.unwrap();
-    (Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config), peer)
+    (Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), config), peer)
 }
 
-/// Has the peer got so many answers, by now?
+/// Whether the peer has received this many answers.
 fn check_arrived(peer: &mut TcpStream, answers: usize) {
     let mut bytes = vec![0; ANSWER.len() * answers];
     peer.read_exact(&mut bytes).unwrap();
@@ -55,7 +56,7 @@ fn check_arrived(peer: &mut TcpStream, answers: usize) {
 fn a_lone_write_leaves_before_the_call_returns() {
     runtime().block_on(async {
         let (conn, mut peer) = connect(Config::new()).await;
-        // Also behind an answer, and also when half of another frame waits.
+        // Also behind an answer, and when half of another frame is buffered.
         for sent in [A, A, &[A, &A[..3]].concat()] {
             peer.write_all(sent).unwrap();
             let message = conn.read().await.unwrap();
@@ -67,7 +68,7 @@ fn a_lone_write_leaves_before_the_call_returns() {
     });
 }
 
-/// Reads one of two messages that wait, and answers it: that is left for a moment.
+/// Reads one of two buffered messages and answers it. The flush is deferred.
 async fn answer_one_of_two(conn: &Conn, peer: &mut TcpStream) {
     peer.write_all(&A.repeat(2)).unwrap();
     let message = conn.read().await.unwrap();
@@ -103,7 +104,7 @@ fn a_flush_sends_what_was_left_for_a_moment() {
         answer_one_of_two(&conn, &mut peer).await;
         conn.flush().await.unwrap();
         check_arrived(&mut peer, 1);
-        conn.write_prepared(&Prepared::new("a")).await.unwrap();
+        conn.write_prepared(&PreparedMessage::new("a")).await.unwrap();
         assert_eq!(conn.stats().buffered, ANSWER.len());
         conn.flush().await.unwrap();
         check_arrived(&mut peer, 1);
@@ -114,7 +115,7 @@ fn a_flush_sends_what_was_left_for_a_moment() {
 fn prepared_messages_leave_when_the_task_yields() {
     runtime().block_on(async {
         let (conn, mut peer) = connect(Config::new()).await;
-        let news = Prepared::new("a");
+        let news = PreparedMessage::new("a");
         conn.write_prepared(&news).await.unwrap();
         conn.try_write_prepared(&news).unwrap();
         yield_now().await;
@@ -154,7 +155,7 @@ fn what_a_sink_is_fed_leaves_together_with_a_flush_or_when_the_task_yields() {
             for _ in 0..3 {
                 messages.feed(Message::from("a")).await.unwrap();
             }
-            // The last is handed over with the next, or with a flush.
+            // The last message is sent with the next one, or by a flush.
             assert_eq!(conn.stats().buffered, ANSWER.len() * 2);
             if flushes {
                 messages.flush().await.unwrap();
@@ -187,11 +188,14 @@ fn try_write_never_waits() {
         let open = conn.writer(MessageType::Text).await.unwrap();
         assert!(matches!(conn.try_write("b"), Err(TryWriteError::Busy)));
         open.finish().await.unwrap();
-        // More than any socket takes.
+        // More than a socket buffers.
         conn.try_write(vec![0; 64 << 20]).unwrap();
         let queued = conn.stats().messages_out;
         assert!(matches!(conn.try_write("c"), Err(TryWriteError::Full)));
-        assert!(matches!(conn.try_write_prepared(&Prepared::new("c")), Err(TryWriteError::Full)));
+        assert!(matches!(
+            conn.try_write_prepared(&PreparedMessage::new("c")),
+            Err(TryWriteError::Full)
+        ));
         assert_eq!(conn.stats().messages_out, queued);
         conn.close_now();
         assert!(matches!(conn.try_write("d"), Err(TryWriteError::Conn(_))));
@@ -199,7 +203,7 @@ fn try_write_never_waits() {
     });
 }
 
-/// Writes and reads as its task is dropped, as handlers do that say goodbye.
+/// Writes and reads while its task is dropped.
 struct Goodbye(Conn, Message);
 
 impl Drop for Goodbye {
@@ -207,7 +211,7 @@ impl Drop for Goodbye {
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..2 {
             let _ = pin!(self.0.write(self.1.clone())).poll(&mut cx);
-            let _ = pin!(self.0.write_prepared(&Prepared::new("a"))).poll(&mut cx);
+            let _ = pin!(self.0.write_prepared(&PreparedMessage::new("a"))).poll(&mut cx);
             let _ = pin!(self.0.read()).poll(&mut cx);
         }
     }
@@ -242,7 +246,7 @@ fn what_waits_for_the_transport_leaves_though_the_runtime_of_who_wrote_it_ends()
         let (here, there) = ws_core::pair();
         let long = Message::binary(vec![0; 1 << 20]);
         let (conn, message) = (here.clone(), long.clone());
-        // Somebody reads all the while, on a runtime that goes on.
+        // Another task reads meanwhile, on a running runtime.
         let reading = tokio::spawn(async move { here.read().await });
         yield_now().await;
         thread::spawn(move || runtime().block_on(conn.write(message)).unwrap()).join().unwrap();

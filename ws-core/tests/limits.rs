@@ -1,4 +1,4 @@
-//! What a peer can make us hold, and for how long, is bounded by the settings.
+//! Do the settings bound the memory and the time that a peer can use?
 #![cfg(test)]
 #![expect(unsafe_code, reason = "only an allocator can tell how much memory is in use")]
 
@@ -19,22 +19,23 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance, timeout};
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
-use ws_core::proto::{Event, Fault, Inbound, Mode};
+use ws_core::handshake::Negotiated;
+use ws_core::proto::{Failure, Inbound, Mode, ProtocolEvent};
 use ws_core::{
-    Agreed, Config, Conn, Deadline, Error, Limit, Limits, Message, MessageType, Role, StatusCode,
+    Config, Conn, Deadline, Error, Limit, Limits, Message, MessageType, Role, StatusCode,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What this thread has allocated.
+/// The allocations of this thread.
 struct Counting;
 
 thread_local! {
     static LIVE: Cell<usize> = const { Cell::new(0) };
     static PEAK: Cell<usize> = const { Cell::new(0) };
-    /// The length of what was moved to be made longer.
+    /// The bytes moved by reallocations.
     static MOVED: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -46,11 +47,11 @@ fn allocated(bytes: usize) {
 }
 
 fn freed(bytes: usize) {
-    // What another thread allocated does not count here, and must not count below.
+    // Allocations of other threads do not count.
     let _ = LIVE.try_with(|live| live.set(live.get().saturating_sub(bytes)));
 }
 
-// SAFETY: all that is asked for is passed on to the allocator of the system.
+// SAFETY: all calls are forwarded to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         allocated(layout.size());
@@ -82,7 +83,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Begins to measure, and tells how much is in use.
+/// Starts to measure. Returns the bytes in use.
 fn measure() -> usize {
     let live = LIVE.get();
     PEAK.set(live);
@@ -90,20 +91,20 @@ fn measure() -> usize {
     live
 }
 
-/// How much more than `before` was in use at most since it was measured.
+/// The maximum bytes in use since `before` was measured, relative to it.
 fn peak(before: usize) -> usize {
     PEAK.get().saturating_sub(before)
 }
 
-/// Lets everybody do what there is to do now.
+/// Lets all tasks run until they wait.
 async fn settle() {
     for _ in 0..1000 {
         yield_now().await;
     }
 }
 
-const fn too_big(limit: usize, setting: Limit) -> Fault {
-    Fault::TooBig { limit, setting }
+const fn too_big(limit: usize, setting: Limit) -> Failure {
+    Failure::TooBig { limit, setting }
 }
 
 fn deflated() -> Option<Params> {
@@ -117,8 +118,8 @@ fn fragments(payload: &[u8], size: usize, first: Frame) -> Vec<Frame> {
     frames
 }
 
-/// Frames under limits, however they are cut and taken: how many messages come of
-/// them, and what they cross. A connection tells both ends so.
+/// Receives frames under limits, split and read in all ways. Checks the number of messages and the
+/// exceeded limit, and that a connection reports it to both ends.
 #[track_caller]
 fn check(
     limits: Limits,
@@ -134,7 +135,8 @@ fn check(
             for mode in [Mode::Whole, Mode::Pieces(10), Mode::Pieces(64 * KIB)] {
                 let mut inbound = Inbound::new(role, Config::new().limits(limits), compression);
                 let (events, fault) = feed(&mut inbound, mode, bytes.chunks(cut));
-                let count = events.iter().filter(|it| matches!(it, Event::Message(_))).count();
+                let count =
+                    events.iter().filter(|it| matches!(it, ProtocolEvent::Message(_))).count();
                 assert_eq!((count, fault), (messages, expected), "{role:?} {mode:?} cut by {cut}");
             }
         }
@@ -193,7 +195,7 @@ async fn read_in_pieces(conn: &Conn) -> Result<Message, Error> {
     Ok(message_of(reader.kind(), payload))
 }
 
-// What a peer may send.
+// Limits on what a peer may send.
 
 #[test]
 fn a_message_may_be_as_long_as_the_limit_and_no_longer() {
@@ -295,7 +297,7 @@ fn a_bomb_is_held_up_to_the_limit_and_no_further() {
                 }
                 assert_eq!(fault, Some(too_big(MIB, Limit::MessageSize)), "{mode:?}");
                 let held = if mode == Mode::Whole { MIB + 1 } else { 64 * KIB };
-                // The window, and what of the input has not been used.
+                // The window and the unused input.
                 let bound = held + 48 * KIB + 3 * bytes.len() + KIB;
                 assert!(peak(before) <= bound, "{} > {bound} {mode:?}", peak(before));
             }
@@ -303,8 +305,8 @@ fn a_bomb_is_held_up_to_the_limit_and_no_further() {
     }
 }
 
-/// Looks at `rest` until more is needed, and drops what comes of it.
-fn receive_and_drop(inbound: &mut Inbound, rest: &mut Vec<u8>, mode: Mode) -> Option<Fault> {
+/// Receives `rest` and drops the events.
+fn receive_and_drop(inbound: &mut Inbound, rest: &mut Vec<u8>, mode: Mode) -> Option<Failure> {
     loop {
         let received = match inbound.receive(rest, mode) {
             Ok(received) => received,
@@ -335,7 +337,7 @@ fn a_bomb_is_defused_for_a_reader_too() {
         assert!(matches!(error, Error::MessageTooBig { limit: MIB, .. }), "{error:?}");
         assert!((MIB - 64 * KIB..=MIB).contains(&read), "{read}");
         assert!(peak(before) < 200 * KIB, "{}", peak(before));
-        // And for one that does not look at it.
+        // The same for a connection that discards it.
         let (conn, mut peer) = connect(Role::Server, Config::new(), deflated(), 64 * KIB);
         peer.send(&[binary(vec![0; 16 * MIB]).deflated(), text("b")]).await;
         drop(soon(conn.reader()).await.unwrap());
@@ -350,7 +352,7 @@ fn a_header_alone_reserves_nothing() {
         (MIB as u64 + 1, Limits::new()),
         (1 << 62, Limits::new().no_message_size().frame_size(1 << 40)),
     ] {
-        let mut header = binary("").claiming(len).encode(Role::Client);
+        let mut header = binary("").declared_len(len).encode(Role::Client);
         for mode in [Mode::Whole, Mode::Pieces(64 * KIB)] {
             let mut inbound = Inbound::new(Role::Server, Config::new().limits(limits), None);
             let before = measure();
@@ -362,7 +364,7 @@ fn a_header_alone_reserves_nothing() {
 
 #[test]
 fn what_a_header_claims_is_reserved_as_it_arrives() {
-    let header = binary("").claiming(1 << 62).encode(Role::Server);
+    let header = binary("").declared_len(1 << 62).encode(Role::Server);
     let piece = noise(5000, 4);
     let limits = Limits::new().no_message_size();
     let mut inbound = Inbound::new(Role::Client, Config::new().limits(limits), None);
@@ -372,13 +374,13 @@ fn what_a_header_claims_is_reserved_as_it_arrives() {
     for _ in 0..1000 {
         assert_eq!(feed(&mut inbound, Mode::Whole, [&piece[..]]).1, None);
         arrived += piece.len();
-        // What is there, and sixteen times as much; 64 KiB to begin with.
+        // The received bytes and sixteen times as much, at least 64 KiB.
         let bound = (arrived + 16 * arrived).max(64 * KIB + 2 * piece.len());
         assert!(peak(before) <= bound, "{} > {bound} for {arrived}", peak(before));
     }
 }
 
-/// Else a peer could make a message cost the square of its length.
+/// Otherwise the cost of a message could be quadratic in its length.
 #[test]
 fn a_message_in_small_fragments_is_not_moved_for_each_of_them() {
     let limits = Limits::new().message_size(64 * KIB);
@@ -402,7 +404,7 @@ fn the_read_limit_can_be_changed_for_the_next_message() {
         let (conn, mut peer) = connect(Role::Server, config, None, 64 * KIB);
         peer.send(&[text("a".repeat(10))]).await;
         assert_eq!(soon(conn.read()).await.unwrap().len(), 10);
-        // Not for one that has begun.
+        // Not for a message that has begun.
         peer.send(&[text("a".repeat(9)).open()]).await;
         assert!(timeout(SECOND, conn.read()).await.is_err());
         conn.set_read_limit(Some(5));
@@ -426,13 +428,13 @@ fn a_long_message_streams_through_little_memory() {
     run(async {
         const LEN: usize = 64 * MIB;
         let config = Config::new().limits(Limits::new().no_message_size());
-        // A pipe would hold some of it, too.
+        // A pipe would buffer some of it, too.
         let first = text("a").encode(Role::Server);
-        let header = binary("").claiming(LEN as u64).encode(Role::Server);
+        let header = binary("").declared_len(LEN as u64).encode(Role::Server);
         let payload = tokio::io::repeat(0x55).take(LEN as u64);
         let bytes = Cursor::new(first).chain(Cursor::new(header)).chain(payload);
         let io = tokio::io::join(bytes, tokio::io::sink());
-        let conn = Conn::from_stream(io, Role::Client, Agreed::default(), Bytes::new(), config);
+        let conn = Conn::from_stream(io, Role::Client, Negotiated::default(), Bytes::new(), config);
         soon(conn.read()).await.unwrap();
         let before = measure();
         let mut reader = soon(conn.reader()).await.unwrap();
@@ -449,7 +451,7 @@ fn a_long_message_streams_through_little_memory() {
     });
 }
 
-// What waits to be written.
+// The send buffer.
 
 fn writing(conn: &Conn, messages: usize, len: usize) -> JoinHandle<()> {
     let conn = conn.clone();
@@ -465,7 +467,7 @@ fn a_write_waits_above_the_high_mark_until_the_low_one() {
     run(async {
         let config = Config::new().write_buffer(2000, 10_000);
         let (conn, mut peer) = connect(Role::Server, config, None, 64);
-        // Ten bytes of header and payload each.
+        // Ten bytes each, header included.
         let writing = writing(&conn, 10_000, 8);
         settle().await;
         assert!(!writing.is_finished());
@@ -473,7 +475,7 @@ fn a_write_waits_above_the_high_mark_until_the_low_one() {
         assert!(full > 10_000 && full <= 10_000 + 10, "{full}");
         let mut messages = conn.stats().messages_out;
         for _ in 0..100 {
-            // The peer reads, and nobody writes before there is room.
+            // The peer reads. No write completes before there is room.
             while conn.stats().buffered > 2000 + 64 {
                 assert_eq!(conn.stats().messages_out, messages);
                 peer.frame().await.unwrap();
@@ -554,9 +556,9 @@ fn a_writer_of_pieces_keeps_to_the_mark_and_one_piece() {
     });
 }
 
-// A peer that takes nothing.
+// A peer that reads nothing.
 
-/// Ends with the write timeout, this long after the transport took something last.
+/// Ends with the write timeout, this long after the last progress.
 async fn check_given_up(conn: &Conn, since: Instant, after: Duration) {
     let ending = soon(conn.closed()).await;
     assert!(matches!(ending.error, Error::Timeout(Deadline::Write)), "{:?}", ending.error);
@@ -593,7 +595,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_not_given_up() {
         for _ in 0..20 {
             advance(3 * SECOND).await;
             settle().await;
-            assert!(conn.ending().is_none());
+            assert!(conn.close_info().is_none());
             let mut some = [0; 10];
             soon(peer.io.read_exact(&mut some)).await.unwrap();
             seen.extend_from_slice(&some);
@@ -633,7 +635,7 @@ fn what_is_queued_meanwhile_is_no_sign_that_the_peer_takes_anything() {
     });
 }
 
-// All together.
+// All limits together.
 
 #[test]
 fn a_connection_holds_no_more_than_its_settings_say() {
@@ -643,7 +645,7 @@ fn a_connection_holds_no_more_than_its_settings_say() {
     }
 }
 
-/// Nearly all of a message has arrived, and as much as may be waits to be written.
+/// Nearly a whole message has arrived, and the send buffer is full.
 async fn check_held(role: Role, compressed: bool) {
     const READ: usize = 300 * KIB;
     const HIGH: usize = 100 * KIB;
@@ -651,7 +653,7 @@ async fn check_held(role: Role, compressed: bool) {
     const PIPE: usize = KIB;
     let config = Config::new().read_limit(READ).write_buffer(HIGH / 2, HIGH);
     let (conn, mut peer) = connect(role, config, compressed.then(Params::default), PIPE);
-    // What the thread keeps for all its connections.
+    // The caches of the thread.
     peer.send(&[text("a")]).await;
     soon(conn.read()).await.unwrap();
     let message = binary(noise(READ, 6));
@@ -701,7 +703,7 @@ fn what_is_kept_for_a_read_is_one_message() {
         });
         settle().await;
         assert!(!flood.is_finished());
-        // The flood itself is in memory here, twice while it is made.
+        // The test holds the flood itself, twice while building it.
         assert!(peak(before) < 3 * 100 * KIB + 64 * KIB + 10 * KIB, "{}", peak(before));
         for _ in 0..20 {
             assert_eq!(soon(conn.read()).await.unwrap().len(), 100 * KIB);

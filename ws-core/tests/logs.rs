@@ -1,4 +1,4 @@
-//! What does `tracing` learn of a connection, and of a handler that panics?
+//! What is logged by `tracing` for a connection, and for a handler that panics?
 #![cfg(test)]
 
 mod support;
@@ -11,15 +11,15 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use ws_core::{
-    AcceptOptions, CloseError, Compression, Config, Conn, Error, RequestInfo, Role, Stats,
+    AcceptOptions, CloseError, Compression, Config, Conn, ConnStats, Error, RequestInfo, Role,
     StatusCode, pair,
 };
 
-/// What this thread logs, for as long as this lives. Each test here begins with it.
+/// Captures the log of this thread. Each test here begins with it.
 ///
-/// They take turns, in a process of their own: where there is just one subscriber, `tracing` asks
-/// the thread that comes to a place first, and what it says goes for all. Another test, whose
-/// thread has none, would silence the place.
+/// The tests run one at a time, in a process of their own. With a single subscriber, `tracing`
+/// caches the interest of the first thread at each callsite for all threads. Another test without
+/// a subscriber would disable the callsite.
 struct Log {
     written: Written,
     _default: DefaultGuard,
@@ -45,7 +45,7 @@ impl Log {
     }
 }
 
-/// What is logged, in one place.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -102,10 +102,10 @@ fn a_span_has_the_connection_and_in_the_end_its_statistics() {
     });
 }
 
-/// Each field of the statistics, by its name and as it is recorded.
-fn recorded(stats: &Stats) -> Vec<String> {
+/// The fields of the statistics by name, as recorded.
+fn recorded(stats: &ConnStats) -> Vec<String> {
     let debug = format!("{stats:?}");
-    let fields = debug.trim_start_matches("Stats { ").trim_end_matches(" }").split(", ");
+    let fields = debug.trim_start_matches("ConnStats { ").trim_end_matches(" }").split(", ");
     let plain = |field: &str| {
         let (name, value) = field.split_once(": ").unwrap();
         let value = value.trim_start_matches("Some(").trim_start_matches("StatusCode(");
@@ -122,7 +122,7 @@ fn a_span_has_every_field_of_the_statistics_as_they_were_in_the_end() {
         let config = || Config::new().compression(compression);
         let (here, there) = ws_core::pair_with(config(), config());
         let span = here.span();
-        here.values().clear();
+        here.attributes().clear();
         assert_eq!(here.span().id(), span.id());
         let words = "words ".repeat(100);
         soon(here.write(words.clone())).await.unwrap();
@@ -135,7 +135,7 @@ fn a_span_has_every_field_of_the_statistics_as_they_were_in_the_end() {
         soon(reading).await.unwrap().unwrap_err();
         here.stats()
     });
-    let none = Stats::default();
+    let none = ConnStats::default();
     for (field, none) in recorded(&stats).iter().zip(recorded(&none)) {
         assert!(*field != none || field == "buffered=0", "{field}");
         let text = log.text();

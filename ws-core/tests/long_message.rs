@@ -1,7 +1,7 @@
-//! A message may be longer than memory: it is written and read piece by piece.
+//! Can a message that is longer than memory be written and read in pieces?
 //!
-//! `WS_LONG_MESSAGE` says how many MiB it has, 32 if not; with 1024, it is as long as memory is
-//! not allowed to become by far.
+//! `WS_LONG_MESSAGE` sets its length in MiB. Default: 32. With 1024, it far exceeds the allowed
+//! memory.
 #![cfg(test)]
 #![cfg(target_os = "linux")]
 
@@ -11,14 +11,15 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::deflate::Params;
-use ws_core::{Agreed, Compression, Config, Conn, Limits, MessageType, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{Compression, Config, Conn, Limits, MessageType, Role};
 
 const MIB: usize = 1024 * 1024;
 
-/// What this process, with both ends of the connection in it, may have held at most.
+/// The maximum memory of this process, which has both ends of the connection.
 const MOST: usize = 32 * MIB;
 
-/// How much memory this process has held at most.
+/// The peak memory of this process.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -26,8 +27,8 @@ fn peak() -> usize {
     kib * 1024
 }
 
-/// Pieces of a text that goes on for ever, no two alike. It shrinks by a third or so: what is
-/// alike is further apart than deflate looks back.
+/// The pieces of an endless text. It compresses by about a third, because repetitions are further
+/// apart than the window.
 struct Pieces(Vec<u8>);
 
 impl Pieces {
@@ -54,7 +55,7 @@ async fn connect(compression: Option<Compression>) -> (Conn, Conn) {
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
     let (client, server) = tokio::join!(dialled, listener.accept());
     let agreed =
-        Agreed { compression: compression.map(|_| Params::default()), ..Agreed::default() };
+        Negotiated { compression: compression.map(|_| Params::default()), ..Negotiated::default() };
     let config = Config::new()
         .limits(Limits::new().no_message_size().fragments(usize::MAX))
         .compression(compression.unwrap_or_default());

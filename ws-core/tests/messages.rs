@@ -1,4 +1,4 @@
-//! Messages come out as they went in: whole, in fragments, in pieces, compressed or not.
+//! Do messages round-trip: whole, in fragments, in pieces, compressed or not?
 #![cfg(test)]
 
 mod support;
@@ -14,13 +14,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use ws_core::deflate::{Deflater, Params};
 use ws_core::frame::OpCode;
-use ws_core::proto::{Event, Inbound, Mode};
+use ws_core::proto::{Inbound, Mode, ProtocolEvent};
 use ws_core::{
-    Compression, Config, Conn, Error, Limits, Message, MessageType, Role, StatusCode, Unsendable,
+    Compression, Config, Conn, Error, Limits, Message, MessageType, Role, SendError, StatusCode,
     pair_with,
 };
 
-/// Frames, and the messages that they are, however they are cut and taken.
+/// Receives frames, split and read in all ways, and compares the messages.
 #[track_caller]
 fn check(compression: Option<Params>, frames: &[Frame], expected: &[Message]) {
     for role in BOTH {
@@ -48,8 +48,8 @@ fn check_pieces<'a>(
     let messages: Vec<_> = events
         .into_iter()
         .filter_map(|event| match event {
-            Event::Message(message) => Some(message),
-            Event::Ping(_) | Event::Pong(_) | Event::Close(_) => None,
+            ProtocolEvent::Message(message) => Some(message),
+            ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_) | ProtocolEvent::Close(_) => None,
         })
         .collect();
     assert_eq!((messages.as_slice(), fault), (expected, None), "{mode:?}");
@@ -59,7 +59,7 @@ fn deflated() -> Option<Params> {
     Some(Params::default())
 }
 
-/// A payload that is cut into the frames of one compressed message.
+/// A payload split into the frames of one compressed message.
 fn in_frames(payload: &[u8], size: usize) -> Vec<Frame> {
     let mut frames: Vec<_> = payload.chunks(size).map(|piece| more(piece).open()).collect();
     frames[0].header.opcode = OpCode::BINARY;
@@ -68,7 +68,7 @@ fn in_frames(payload: &[u8], size: usize) -> Vec<Frame> {
     frames
 }
 
-/// Two connections that agreed on compression, or did not.
+/// Two connections with or without compression.
 fn two(compression: Compression, config: Config) -> (Conn, Conn) {
     pair_with(config.clone().compression(compression), config.compression(compression))
 }
@@ -77,7 +77,7 @@ fn compressions() -> [Compression; 3] {
     [Compression::off(), Compression::no_context_takeover(), Compression::context_takeover()]
 }
 
-// What arrives.
+// Receiving.
 
 #[test]
 fn a_frame_is_a_message() {
@@ -102,7 +102,7 @@ fn fragments_are_joined_across_control_frames() {
 fn empty_messages_are_messages() {
     check(None, &[text(""), binary(""), text("")], &["".into(), b"".into(), "".into()]);
     check(deflated(), &[text("").deflated(), binary("").deflated()], &["".into(), b"".into()]);
-    // Without even the byte that stands for an empty block.
+    // Without the byte of an empty block.
     check(deflated(), &[text("").rsv1(), text("a")], &["".into(), "a".into()]);
 }
 
@@ -161,7 +161,7 @@ fn compressed_messages_are_inflated_however_they_are_cut_into_frames() {
 
 #[test]
 fn messages_may_refer_to_those_before_with_context_takeover() {
-    // RFC 7692 §7.2.3.2, with what is not compressed between.
+    // RFC 7692 §7.2.3.2, with an uncompressed message in between.
     let hello = text(b"\xf2\x48\xcd\xc9\xc9\x07\x00").rsv1();
     let again = text(b"\xf2\x00\x11\x00\x00").rsv1();
     let frames = [hello, text("plain"), again.clone(), binary("x"), again];
@@ -176,9 +176,9 @@ fn messages_may_go_uncompressed_on_a_compressed_connection() {
     check(deflated(), &frames, &["a", "bc", "d", "e"].map(Message::from));
 }
 
-// What leaves.
+// Sending.
 
-/// Messages, and the frames that a connection makes of them.
+/// Messages and the frames that a connection sends for them.
 async fn sent(role: Role, config: Config, compression: bool, messages: &[Message]) -> Vec<Frame> {
     let agreed = compression.then(Params::default);
     let (conn, mut peer) = connect(role, config, agreed, 1024 * 1024);
@@ -255,7 +255,7 @@ fn messages_below_the_threshold_are_not_compressed() {
             let messages = [of(threshold.max(3) - 1), of(threshold.max(64)), of(threshold + 100)];
             let frames = sent(Role::Server, config, true, &messages).await;
             let compressed = frames.iter().map(|frame| frame.header.rsv1).collect::<Vec<_>>();
-            // What does not shrink is not worth it either, unless it is in the window.
+            // A payload that does not shrink is sent uncompressed, except with context takeover.
             assert_eq!(compressed[1..], [true, true], "{threshold}");
             assert_eq!(frames[0].header.rsv1, threshold == 0 && compressed[0], "{threshold}");
         }
@@ -289,7 +289,7 @@ fn what_does_not_shrink_goes_as_it_is_without_takeover() {
     });
 }
 
-// Piece by piece.
+// In pieces.
 
 #[test]
 fn a_message_read_in_pieces_is_the_message() {
@@ -303,7 +303,7 @@ fn a_message_read_in_pieces_is_the_message() {
                     assert_eq!(reader.kind(), MessageType::Binary);
                     let mut read = Vec::new();
                     soon(reader.read_to_end(&mut read)).await.unwrap();
-                    // The end stays the end.
+                    // Later reads return the end again.
                     assert_eq!(soon(reader.read(&mut [0])).await.unwrap(), 0);
                     assert_eq!(soon(reader.chunk()).await.unwrap(), None);
                     read
@@ -320,7 +320,7 @@ fn a_message_read_in_pieces_is_the_message() {
 #[test]
 fn a_reader_is_there_before_its_message_is() {
     run(async {
-        for frames in [[text("ab").open()], [text("ab").claiming(1000)], [text("").open()]] {
+        for frames in [[text("ab").open()], [text("ab").declared_len(1000)], [text("").open()]] {
             let (conn, mut peer) = connect(Role::Client, Config::new(), None, 1024);
             peer.send(&frames).await;
             let began = Instant::now();
@@ -341,7 +341,7 @@ fn a_reader_dropped_early_leaves_the_next_message_intact() {
         for compression in compressions() {
             for bytes in [0, 1, 70_000, 199_999, 200_000] {
                 let (one, two) = two(compression, Config::new().fragment_size(7000));
-                // With takeover, the second refers to the first.
+                // With context takeover, the second message refers to the first.
                 let payload = noise(200_000, 7);
                 let writing = async {
                     for _ in 0..3 {
@@ -417,7 +417,7 @@ fn other_reads_wait_for_a_reader_and_then_get_the_next_message() {
     });
 }
 
-/// A ping that comes upon the end of a message has to keep it for the reader.
+/// A call of `ping` that receives the end of a message stores it for the reader.
 #[test]
 fn the_end_of_a_message_belongs_to_its_reader() {
     run(async {
@@ -429,7 +429,7 @@ fn the_end_of_a_message_belongs_to_its_reader() {
             let second = Duration::from_secs(1);
             peer.send(&[more("cd")]).await;
             assert!(timeout(second, conn.ping()).await.is_err());
-            // Others want a message, and this is the end of one.
+            // Other readers wait for a message, and this is the end of one.
             if whole {
                 assert!(timeout(second, conn.read()).await.is_err());
             } else {
@@ -519,7 +519,7 @@ fn what_is_flushed_reaches_the_peer_before_the_message_ends() {
             assert_eq!(soon(reader.chunk()).await.unwrap().unwrap(), "κό");
             writer.write_all("σμε".as_bytes()).await.unwrap();
             writer.flush().await.unwrap();
-            // Nothing new to flush is nothing to send.
+            // A flush without new bytes sends nothing.
             writer.flush().await.unwrap();
             assert_eq!(soon(reader.chunk()).await.unwrap().unwrap(), "σμε");
             writer.shutdown().await.unwrap();
@@ -586,7 +586,7 @@ fn a_writer_of_text_refuses_what_is_not_utf8() {
             writer.write_all(b"good").await.unwrap();
             let error = writer.write_all(bad).await.unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
-            // What was refused was not taken, and what was taken can be finished.
+            // A rejected piece is not consumed, and the message can be finished.
             writer.finish().await.unwrap();
             assert_eq!(peer.frame().await, Some(text("good")));
         }
@@ -600,7 +600,7 @@ fn half_a_character_is_no_text() {
         let mut writer = conn.writer(MessageType::Text).await.unwrap();
         writer.write_all(b"a\xe2\x82").await.unwrap();
         let error = writer.finish().await.unwrap_err();
-        assert!(matches!(error, Error::Unsendable(Unsendable::NotUtf8)), "{error:?}");
+        assert!(matches!(error, Error::SendError(SendError::NotUtf8)), "{error:?}");
         let frame = peer.frame().await.unwrap();
         assert_eq!((frame.header.opcode, &frame.payload[..2]), (OpCode::CLOSE, &b"\x03\xf3"[..]));
     });
@@ -614,7 +614,7 @@ fn half_a_character_is_no_text_however_often_one_asks() {
         writer.write_all(b"a\xe2\x82").await.unwrap();
         writer.shutdown().await.unwrap_err();
         writer.shutdown().await.unwrap_err();
-        // The rest of it can still come.
+        // The rest of the message can still arrive.
         writer.write_all(b"\xac").await.unwrap();
         writer.shutdown().await.unwrap();
         assert_eq!(peer.frame().await, Some(text("a€")));

@@ -1,4 +1,4 @@
-//! A message that goes to many: every kind of connection gets the same.
+//! Do all kinds of connections receive the same prepared message?
 #![cfg(test)]
 
 use std::collections::VecDeque;
@@ -8,8 +8,9 @@ use bytes::Bytes;
 use tokio::io::duplex;
 use tokio::time::timeout;
 use ws_core::deflate::Params;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    Agreed, Compression, Config, Conn, Message, MessageType, Prepared, Role, TryWriteError,
+    Compression, Config, Conn, Message, MessageType, PreparedMessage, Role, TryWriteError,
 };
 
 fn config(compression: Compression) -> Config {
@@ -19,7 +20,8 @@ fn config(compression: Compression) -> Config {
 /// A connection with these settings, and its peer.
 fn connect(role: Role, config: Config, compressed: bool) -> (Conn, Conn) {
     let (here, there) = duplex(1 << 20);
-    let agreed = Agreed { compression: compressed.then(Params::default), ..Agreed::default() };
+    let agreed =
+        Negotiated { compression: compressed.then(Params::default), ..Negotiated::default() };
     let other = if role == Role::Server { Role::Client } else { Role::Server };
     let conn = Conn::from_stream(here, role, agreed.clone(), Bytes::new(), config.clone());
     (conn, Conn::from_stream(there, other, agreed, Bytes::new(), config))
@@ -45,7 +47,7 @@ async fn check(messages: &[Message]) {
         }
     }
     for message in messages {
-        let prepared = Prepared::new(message);
+        let prepared = PreparedMessage::new(message);
         for (conn, peer) in &conns {
             for _ in 0..2 {
                 conn.write_prepared(&prepared).await.unwrap();
@@ -77,19 +79,19 @@ async fn a_message_is_compressed_like_a_written_one() {
         conn.write(text).await.unwrap();
         conn.flush().await.unwrap();
         let written = conn.stats().bytes_out;
-        conn.write_prepared(&Prepared::new(text)).await.unwrap();
+        conn.write_prepared(&PreparedMessage::new(text)).await.unwrap();
         conn.flush().await.unwrap();
         assert_eq!(conn.stats().bytes_out, 2 * written, "{text}");
         drop(peer);
     }
 }
 
-/// Messages of this length → how many of them the first batch takes.
+/// The message length → the number of messages in the first batch.
 async fn check_batch(len: usize, mark: usize, expected: usize) {
     let config = config(Compression::off()).write_buffer(0, mark);
     let (conn, peer) = connect(Role::Server, config, false);
     let mut waiting: VecDeque<_> =
-        (0..10_u8).map(|n| Prepared::new(Message::binary(vec![n; len]))).collect();
+        (0..10_u8).map(|n| PreparedMessage::new(Message::binary(vec![n; len]))).collect();
     assert_eq!(conn.write_batch(|_| waiting.pop_front()).await.unwrap().messages, expected);
     assert_eq!(waiting.len(), 10 - expected);
     while !waiting.is_empty() {
@@ -106,7 +108,7 @@ async fn check_batch(len: usize, mark: usize, expected: usize) {
 #[tokio::test]
 async fn a_batch_is_what_there_is_up_to_the_high_mark() {
     check_batch(10, 1 << 20, 10).await;
-    // Each takes two bytes more; the one that crosses the mark is the last.
+    // Each has two more bytes. The message that exceeds the watermark is the last.
     check_batch(10, 35, 3).await;
     check_batch(10, 36, 4).await;
     check_batch(100_000, 64 * 1024, 1).await;
@@ -124,7 +126,7 @@ async fn a_batch_is_refused_when_nothing_can_be_sent() {
     closing.await.unwrap().unwrap();
     let mut take = |_| {
         asked = true;
-        None::<Prepared>
+        None::<PreparedMessage>
     };
     assert!(conn.write_batch(&mut take).await.is_err());
     assert!(matches!(conn.try_write_batch(&mut take), Err(TryWriteError::Conn(_))));
@@ -135,7 +137,7 @@ async fn a_batch_is_refused_when_nothing_can_be_sent() {
 async fn a_batch_says_how_much_room_there_is_and_takes_whatever_it_is_given() {
     let config = config(Compression::off()).write_buffer(0, 100);
     let (conn, peer) = connect(Role::Server, config, false);
-    let message = Prepared::new("x".repeat(60));
+    let message = PreparedMessage::new("x".repeat(60));
     for (at_once, expected) in [(1, (vec![100, 38], 2)), (3, (vec![100], 3))] {
         let mut rooms = Vec::new();
         let batch = conn.write_batch(|room| {
@@ -153,12 +155,12 @@ async fn a_batch_says_how_much_room_there_is_and_takes_whatever_it_is_given() {
 
 #[tokio::test]
 async fn a_batch_that_is_only_tried_waits_for_nothing() {
-    // The peer takes a little, and then nothing.
+    // The peer reads a little, then nothing.
     let (here, there) = duplex(64);
     let config = config(Compression::off()).write_buffer(0, 100);
-    let agreed = Agreed::default();
+    let agreed = Negotiated::default();
     let conn = Conn::from_stream(here, Role::Server, agreed.clone(), Bytes::new(), config.clone());
-    let message = Prepared::new("x".repeat(60));
+    let message = PreparedMessage::new("x".repeat(60));
     let try_one = || {
         let mut one = Some(message.clone());
         let tried = conn.try_write_batch(|_| one.take());
@@ -167,7 +169,7 @@ async fn a_batch_that_is_only_tried_waits_for_nothing() {
     assert!(matches!(try_one(), (Ok((1, true)), true)));
     assert!(matches!(try_one(), (Ok((1, false)), true)));
     assert!(matches!(try_one(), (Ok((1, false)), true)));
-    // More waits than may.
+    // The send buffer is above the high watermark.
     assert!(matches!(try_one(), (Err(TryWriteError::Full), false)));
     let peer = Conn::from_stream(there, Role::Client, agreed, Bytes::new(), config);
     for _ in 0..3 {
@@ -180,8 +182,8 @@ async fn a_batch_that_is_only_tried_waits_for_nothing() {
     drop(writer);
 }
 
-/// The connection of a crowd that has this number, and its peer: plain or compressed, with and
-/// without a window that is kept, of every size, at several levels.
+/// The connection with this number, and its peer: plain or compressed, with and without context
+/// takeover, with all window sizes and several levels.
 fn member(number: u8) -> (Conn, Conn) {
     let bits = 8 + number % 8;
     let compression = match number % 3 {
@@ -198,7 +200,8 @@ fn member(number: u8) -> (Conn, Conn) {
     };
     let config = Config::new()
         .compression(compression.threshold(0).level(1 + number % 2 * 5).window_bits(bits));
-    let agreed = Agreed { compression: compression.is_on().then_some(params), ..Agreed::default() };
+    let agreed =
+        Negotiated { compression: compression.is_on().then_some(params), ..Negotiated::default() };
     let role = if number.is_multiple_of(5) { Role::Client } else { Role::Server };
     let (here, there) = duplex(1 << 16);
     let end = |io, role| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config.clone());
@@ -214,7 +217,7 @@ async fn a_crowd_of_a_thousand_gets_the_same_of_one() {
             None => Message::from(&text[..]),
             Some(level) => Message::from(&text[..]).compression_level(level),
         };
-        let news = Prepared::new(message);
+        let news = PreparedMessage::new(message);
         for (conn, _) in &crowd {
             conn.try_write_prepared(&news).unwrap();
         }

@@ -1,4 +1,4 @@
-//! What holds for all bytes, all messages, and however the network cuts them.
+//! Which properties hold for all bytes and messages, however the network splits them?
 #![cfg(test)]
 
 mod support;
@@ -15,10 +15,9 @@ use support::{BOTH, Feeding, Frame, deflate, drain, feed, frame, noise, other, r
 use tokio::task::yield_now;
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
-use ws_core::proto::{Event, Fault, Inbound, Mode, Outbound, Then};
-use ws_core::{
-    Agreed, Compression, Config, Conn, Error, Limits, Message, MessageType, Role, StatusCode,
-};
+use ws_core::handshake::Negotiated;
+use ws_core::proto::{Failure, Inbound, Mode, Outbound, PieceKind, ProtocolEvent};
+use ws_core::{Compression, Config, Conn, Error, Limits, Message, MessageType, Role, StatusCode};
 
 fn any_role() -> impl Strategy<Value = Role> {
     select(&BOTH[..])
@@ -41,7 +40,7 @@ fn any_mode() -> impl Strategy<Value = Mode> {
     ]
 }
 
-/// How bytes come: in pieces of these lengths, again and again.
+/// Splits bytes into pieces of these lengths, repeatedly.
 fn any_cuts() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![
         Just(vec![usize::MAX]),
@@ -67,7 +66,7 @@ fn cut<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 0..150),
-        // Something to refer back to.
+        // Repetitions for the window.
         2 => (prop::collection::vec(any::<u8>(), 1..40), 0..200_usize)
             .prop_map(|(unit, times)| unit.repeat(times)),
         1 => (0..70_000_usize, any::<u64>()).prop_map(|(len, seed)| noise(len, seed)),
@@ -91,14 +90,14 @@ fn any_message() -> impl Strategy<Value = Message> {
     )
 }
 
-/// What an application does.
+/// The action of an application.
 #[derive(Clone, Debug)]
 enum Act {
     Send(Message),
-    /// Sends a message in pieces of these lengths, with what comes behind each.
+    /// Sends a message in pieces of these lengths, with or without a flush behind each.
     Stream(Message, Vec<(usize, Behind)>),
     Ping(Vec<u8>),
-    /// The transport takes this much.
+    /// The transport takes this many bytes.
     Take(usize),
 }
 
@@ -124,7 +123,7 @@ fn any_act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Does what is to be done, and gives the bytes that leave, the messages, the pings.
+/// Runs the actions. Returns the bytes sent, the messages and the pings.
 fn send(outbound: &mut Outbound, acts: &[Act]) -> (Vec<u8>, Vec<Message>, Vec<Vec<u8>>) {
     let (mut out, mut messages, mut pings) = (Vec::new(), Vec::new(), Vec::new());
     for act in acts {
@@ -140,21 +139,21 @@ fn send(outbound: &mut Outbound, acts: &[Act]) -> (Vec<u8>, Vec<Message>, Vec<Ve
                     let (piece, after) = rest.split_at(rest.len().min(*len));
                     rest = after;
                     let flush = matches!(behind, Behind::Flush);
-                    let then = if flush { Then::Flush } else { Then::More };
+                    let then = if flush { PieceKind::Flush } else { PieceKind::More };
                     outbound.piece(piece, then).unwrap();
                     if let Behind::Ping(byte) = behind {
                         outbound.ping(&[*byte]).unwrap();
                         pings.push(vec![*byte]);
                     }
                 }
-                outbound.piece(rest, Then::End).unwrap();
+                outbound.piece(rest, PieceKind::End).unwrap();
                 messages.push(message.clone());
             }
             Act::Ping(payload) => {
                 outbound.ping(payload).unwrap();
                 pings.push(payload.clone());
             }
-            Act::Take(_) if outbound.queue().is_empty() => {}
+            Act::Take(_) if outbound.is_empty() => {}
             Act::Take(most) => out.extend(take(outbound, *most)),
         }
     }
@@ -162,20 +161,20 @@ fn send(outbound: &mut Outbound, acts: &[Act]) -> (Vec<u8>, Vec<Message>, Vec<Ve
     (out, messages, pings)
 }
 
-/// The messages and the pings among what arrived.
-fn sort(events: Vec<Event>) -> (Vec<Message>, Vec<Vec<u8>>) {
+/// The messages and pings of the events.
+fn sort(events: Vec<ProtocolEvent>) -> (Vec<Message>, Vec<Vec<u8>>) {
     let (mut messages, mut pings) = (Vec::new(), Vec::new());
     for event in events {
         match event {
-            Event::Message(message) => messages.push(message),
-            Event::Ping(payload) => pings.push(payload.to_vec()),
-            Event::Pong(_) | Event::Close(_) => panic!("nobody sent that"),
+            ProtocolEvent::Message(message) => messages.push(message),
+            ProtocolEvent::Ping(payload) => pings.push(payload.to_vec()),
+            ProtocolEvent::Pong(_) | ProtocolEvent::Close(_) => panic!("nobody sent that"),
         }
     }
     (messages, pings)
 }
 
-/// Messages without what was said about their compression.
+/// The messages without compression settings.
 fn plain(messages: Vec<Message>) -> Vec<(MessageType, Vec<u8>)> {
     messages.into_iter().map(|message| (message.kind(), message.as_bytes().to_vec())).collect()
 }
@@ -184,7 +183,7 @@ fn unlimited() -> Limits {
     Limits::new().no_message_size()
 }
 
-/// Frames that are often legal: with the right bits most of the time, in any order.
+/// Frames that are often valid: usually with valid bits, in any order.
 fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
     let opcode = prop_oneof![
         20 => select(vec![0_u8, 0, 0, 1, 2, 2, 9, 10]),
@@ -205,7 +204,7 @@ fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
     ];
     let one_in_20 = || prop::bool::weighted(0.05);
     let frame = (opcode, payload, any::<bool>(), any::<bool>(), one_in_20(), one_in_20()).prop_map(
-        |(opcode, payload, fin, rsv1, rsv2, long_winded)| {
+        |(opcode, payload, fin, rsv1, rsv2, non_minimal_len)| {
             let opcode = OpCode::from_u8(opcode);
             let mut frame = frame(opcode, payload);
             if opcode.is_control() {
@@ -216,14 +215,13 @@ fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
                 frame.header.rsv1 = rsv1 && opcode != OpCode::CONTINUATION;
             }
             frame.header.rsv2 = rsv2;
-            if long_winded { frame.long_winded() } else { frame }
+            if non_minimal_len { frame.non_minimal_len() } else { frame }
         },
     );
     prop::collection::vec(frame, 0..12)
 }
 
-/// Neither here nor there: bytes of any kind, frames of any kind, and frames that
-/// were damaged.
+/// Arbitrary bytes, arbitrary frames, and corrupted frames.
 fn anything() -> impl Strategy<Value = (Role, Vec<u8>)> {
     let frames = (any_role(), any_frames()).prop_map(|(role, frames)| {
         let bytes = frames.iter().flat_map(|frame| frame.encode(other(role))).collect();
@@ -241,9 +239,9 @@ fn anything() -> impl Strategy<Value = (Role, Vec<u8>)> {
     prop_oneof![3 => frames, 2 => damaged, 1 => bytes]
 }
 
-/// What is told of a fault. Of text that is neither UTF-8 nor well compressed, either
-/// may be found first.
-fn told(fault: Option<Fault>) -> Option<Result<Fault, StatusCode>> {
+/// The failure. For text that is neither valid UTF-8 nor validly compressed, either may be reported
+/// first.
+fn told(fault: Option<Failure>) -> Option<Result<Failure, StatusCode>> {
     fault.map(|fault| {
         let code = fault.close_frame().as_error().code;
         if code == StatusCode::INVALID_FRAME_PAYLOAD_DATA { Err(code) } else { Ok(fault) }
@@ -282,7 +280,7 @@ proptest! {
         prop_assert_eq!(answered, pings);
     }
 
-    /// Neither cuts nor the way of taking messages change what bytes mean.
+    /// Neither splits nor the mode change the events.
     #[test]
     fn cuts_do_not_matter(
         (role, bytes) in anything(),
@@ -297,7 +295,7 @@ proptest! {
         prop_assert!(whole.0 == cut.0, "{:?} and {:?}", whole.0, cut.0);
     }
 
-    /// The patience of `feed` says that it comes to an end.
+    /// `feed` fails if it does not terminate.
     #[test]
     fn any_bytes_are_events_or_a_fault(
         (role, bytes) in anything(),
@@ -312,7 +310,7 @@ proptest! {
         let mut inbound = Inbound::new(role, Config::new().limits(limits), params);
         let (events, fault) = feed(&mut inbound, mode, cut(&bytes, &cuts));
         for event in &events {
-            if let Event::Message(message) = event {
+            if let ProtocolEvent::Message(message) = event {
                 prop_assert!(message.len() <= 50_000);
                 prop_assert!(message.is_binary() || message.as_text().is_some());
             }
@@ -323,7 +321,7 @@ proptest! {
         }
     }
 
-    /// A message that nobody wants does not spoil the next.
+    /// A discarded message does not affect the next.
     #[test]
     fn what_is_discarded_leaves_the_rest_intact(
         messages in prop::collection::vec((any_message(), any::<Option<Index>>()), 1..6),
@@ -355,7 +353,7 @@ proptest! {
         }
     }
 
-    /// Nothing is lost, nothing comes twice, and nothing comes to the wrong one.
+    /// No message is lost, repeated or delivered to the wrong reader.
     #[test]
     fn messages_come_in_order_whoever_reads_them_and_gives_up(
         messages in prop::collection::vec(any_message(), 1..10),
@@ -366,16 +364,16 @@ proptest! {
     }
 }
 
-/// How somebody reads.
+/// How a task reads.
 #[derive(Clone, Debug)]
 enum Read {
     Whole,
-    /// So many bytes of it, and what is tried before each piece.
+    /// In pieces of this length, with other calls before each piece.
     Pieces(usize, Vec<Other>),
     Other(Other),
 }
 
-/// What somebody tries, and gives up after so many polls.
+/// A call that is dropped after a number of polls.
 #[derive(Clone, Copy, Debug)]
 enum Other {
     Read(usize),
@@ -410,7 +408,8 @@ async fn read_somehow(
     pipe: usize,
 ) {
     let (here, there) = tokio::io::duplex(pipe);
-    let agreed = Agreed { compression: compressed.then(Params::default), ..Agreed::default() };
+    let agreed =
+        Negotiated { compression: compressed.then(Params::default), ..Negotiated::default() };
     let compression = Compression::context_takeover().threshold(0);
     let config = Config::new().compression(compression).fragment_size(fragment_size);
     let one = Conn::from_stream(here, Role::Client, agreed.clone(), Bytes::new(), config.clone());
@@ -421,12 +420,12 @@ async fn read_somehow(
             for message in messages {
                 one.write(message).await.unwrap();
             }
-            // Pings are answered by whoever reads.
+            // Any reading task answers pings.
             one.closed().await
         }
     });
     let mut expected = plain(messages).into_iter();
-    // At least one of them gets on.
+    // At least one of them makes progress.
     for read in reads.into_iter().chain([Read::Whole]).cycle() {
         if expected.len() == 0 {
             break;
@@ -468,7 +467,7 @@ fn expect(read: Result<Message, Error>, expected: &mut Expected) {
     assert!(Some((message.kind(), message.as_bytes().to_vec())) == expected.next());
 }
 
-/// Does something else, and gives it up, unless that succeeds.
+/// Makes another call and drops it, unless it completes.
 async fn do_other(conn: &Conn, other: Other, expected: &mut Expected) {
     match other {
         Other::Read(polls) => {
@@ -486,7 +485,7 @@ async fn do_other(conn: &Conn, other: Other, expected: &mut Expected) {
     }
 }
 
-/// Polls a future so often, with a turn for the others between, and drops it.
+/// Polls a future a number of times, yielding in between, and drops it.
 async fn polled<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
     let mut future = pin!(future);
     for _ in 0..polls {

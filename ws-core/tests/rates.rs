@@ -1,5 +1,4 @@
-//! A peer that sends too much in a second is told 1008; one that was only not listened to
-//! is not.
+//! Is a peer that exceeds a rate limit closed with 1008, and a backlog accepted?
 #![cfg(test)]
 
 mod support;
@@ -10,7 +9,7 @@ use support::{BOTH, Frame, binary, close, connect, more, ping, pong, run, soon, 
 use tokio::time::{advance, sleep};
 use ws_core::{Config, Conn, Error, Limits, Rate, Role, StatusCode};
 
-/// Sends frames at once and reads them; says which rate was crossed.
+/// Sends frames at once and reads them. Checks the exceeded rate.
 async fn read_all(conn: &Conn) -> Option<(usize, Rate)> {
     loop {
         match soon(conn.read()).await {
@@ -46,7 +45,7 @@ fn as_much_may_come_at_once_as_in_a_second_and_no_more() {
     let messages = |count| vec![text("x"); count];
     check(limits, &messages(3), None);
     check(limits, &messages(4), Some((3, Rate::Messages)));
-    // A fragment is no message.
+    // A fragment does not count as a message.
     check(limits, &[text("x").open(), more("").open(), more("").open(), more("")], None);
 
     let limits = Limits::new().control_frames_per_second(2);
@@ -59,11 +58,11 @@ fn as_much_may_come_at_once_as_in_a_second_and_no_more() {
     check(limits, &[binary(vec![0; 200_000])], Some((1000, Rate::Bytes)));
     check(limits, &vec![text(""); 2000], Some((1000, Rate::Bytes)));
 
-    // Nothing at all is a limit, too.
+    // Zero is a valid limit.
     check(Limits::new().messages_per_second(0), &messages(1), Some((0, Rate::Messages)));
 }
 
-/// Reads messages piece by piece, until something is wrong.
+/// Reads messages in pieces until an error.
 async fn read_pieces(conn: &Conn) -> Error {
     loop {
         let mut reader = match soon(conn.reader()).await {
@@ -124,13 +123,13 @@ fn what_piled_up_while_nobody_read_is_not_held_against_the_peer() {
     run(async {
         let config = Config::new().limits(Limits::new().messages_per_second(10));
         let (conn, mut peer) = connect(Role::Server, config, None, 1 << 16);
-        // A handler that is busy for five seconds.
+        // The handler is busy for five seconds.
         peer.send(&vec![text("x"); 50]).await;
         advance(Duration::from_secs(5)).await;
         for _ in 0..50 {
             soon(conn.read()).await.unwrap();
         }
-        // Silence that was listened to is not saved up.
+        // Idle time while reading is not saved up.
         let reading = tokio::spawn({
             let conn = conn.clone();
             async move { read_all(&conn).await }

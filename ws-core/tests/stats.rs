@@ -1,4 +1,4 @@
-//! What has gone over a connection is counted.
+//! Does a connection count its messages, frames and bytes?
 #![cfg(test)]
 
 mod support;
@@ -7,7 +7,9 @@ use bytes::Bytes;
 use support::{binary, close, connect, more, ping, pong, run, soon, text};
 use tokio::io::AsyncWriteExt;
 use ws_core::deflate::Params;
-use ws_core::{Agreed, Compression, Config, Conn, Frame, MessageType, Prepared, Role, StatusCode};
+use ws_core::frame::Frame;
+use ws_core::handshake::Negotiated;
+use ws_core::{Compression, Config, Conn, MessageType, PreparedMessage, Role, StatusCode};
 
 #[test]
 fn frames_messages_and_close_codes_are_counted() {
@@ -66,7 +68,8 @@ fn bytes_are_counted_before_and_after_compression() {
     for takeover in [false, true] {
         run(async {
             let (here, there) = tokio::io::duplex(1 << 20);
-            let agreed = Agreed { compression: Some(Params::default()), ..Agreed::default() };
+            let agreed =
+                Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
             let compression = if takeover {
                 Compression::context_takeover()
             } else {
@@ -80,7 +83,7 @@ fn bytes_are_counted_before_and_after_compression() {
             let words = "words ".repeat(100);
             soon(conn.write("too short")).await.unwrap();
             soon(conn.write(words.clone())).await.unwrap();
-            soon(conn.write_prepared(&Prepared::new(words.clone()))).await.unwrap();
+            soon(conn.write_prepared(&PreparedMessage::new(words.clone()))).await.unwrap();
             let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap();
             soon(writer.write_all(words.as_bytes())).await.unwrap();
             soon(writer.finish()).await.unwrap();
@@ -104,7 +107,8 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
     for compression in [Compression::context_takeover(), Compression::no_context_takeover()] {
         run(async {
             let (here, there) = tokio::io::duplex(1 << 22);
-            let agreed = Agreed { compression: Some(Params::default()), ..Agreed::default() };
+            let agreed =
+                Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
             let end = |io, role| {
                 let config = Config::new().compression(compression.threshold(0).level(1));
                 Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config)
@@ -115,7 +119,7 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 .map(|byte| char::from(b'a' + (byte % 5) * (byte % 3)))
                 .collect();
             let mut sizes = Vec::new();
-            // A new beginning for each, so that the sizes can be compared.
+            // A new connection for each, so that the sizes can be compared.
             for level in [None, Some(0), Some(9), Some(1), None] {
                 let words = format!("{level:?}{words}");
                 let message = ws_core::Message::from(words.clone());
@@ -133,7 +137,7 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 assert!(stored == 0 && small < usual, "{sizes:?}");
                 assert!(fast.abs_diff(usual) < 200 && last == usual, "{sizes:?}");
             }
-            // So may one in pieces, and the next has the usual one again.
+            // A message in pieces may have its own level. The next one uses the default again.
             let mut sizes = Vec::new();
             for level in [None, Some(0), Some(9), None] {
                 let before = conn.stats().after_deflate;
@@ -152,7 +156,7 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 let [usual, stored, small, last] = sizes[..] else { panic!("{sizes:?}") };
                 assert!(stored >= 20_000 && small < usual && last == usual, "{sizes:?}");
             }
-            // A message in pieces may go plain.
+            // A message in pieces may be uncompressed.
             let before = conn.stats().after_deflate;
             let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap().uncompressed();
             soon(writer.write_all(words.as_bytes())).await.unwrap();

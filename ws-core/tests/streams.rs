@@ -1,4 +1,4 @@
-//! A connection as a stream of bytes, as a stream of messages, and joined.
+//! Does a connection work as a byte stream, as a message stream, and as joined messages?
 #![cfg(test)]
 
 mod support;
@@ -12,9 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
+use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptOptions, Agreed, ByteStream, Compression, Config, Conn, EndedBy, Error, Limits, Message,
-    MessageType, Role, StatusCode, close_status,
+    AcceptOptions, ByteStream, CloseInitiator, Compression, Config, Conn, Error, Limits, Message,
+    MessageType, Role, StatusCode,
 };
 
 #[test]
@@ -95,14 +96,14 @@ fn a_message_of_the_other_type_closes_with_1003() {
         let mut read = Vec::new();
         let error = soon(bytes.read_to_end(&mut read)).await.unwrap_err();
         assert_eq!(
-            (read, close_status(&error)),
+            (read, Error::close_status_in(&error)),
             (b"fine".to_vec(), Some(StatusCode::UNSUPPORTED_DATA))
         );
         assert_eq!(peer.frame().await.unwrap().payload[..2], 1003_u16.to_be_bytes());
     });
 }
 
-/// How a byte stream ends, by what the peer closes with.
+/// How a byte stream ends, by the close code of the peer.
 async fn read_end(closing: Option<support::Frame>) -> std::io::Result<usize> {
     let (conn, mut peer) = connect(Role::Client, Config::new(), None, 4096);
     let mut bytes = conn.into_byte_stream(MessageType::Binary);
@@ -122,12 +123,12 @@ fn only_1000_and_1001_are_the_end_of_the_file() {
         }
         for code in [1002, 1011, 4000] {
             let error = read_end(Some(close(code, ""))).await.unwrap_err();
-            assert_eq!(close_status(&error).map(StatusCode::as_u16), Some(code));
+            assert_eq!(Error::close_status_in(&error).map(StatusCode::as_u16), Some(code));
         }
         let error = read_end(Some(frame(OpCode::CLOSE, ""))).await.unwrap_err();
-        assert_eq!(close_status(&error), Some(StatusCode::NO_STATUS_RECEIVED));
+        assert_eq!(Error::close_status_in(&error), Some(StatusCode::NO_STATUS_RECEIVED));
         let error = read_end(None).await.unwrap_err();
-        assert_eq!(close_status(&error), Some(StatusCode::ABNORMAL_CLOSURE));
+        assert_eq!(Error::close_status_in(&error), Some(StatusCode::ABNORMAL_CLOSURE));
     });
 }
 
@@ -146,7 +147,7 @@ fn shutdown_closes_and_a_peer_that_answers_at_once_ends_it() {
         peer.send(&[close(1000, "")]).await;
         assert_eq!(soon(bytes.read(&mut [0; 9])).await.unwrap(), 0);
         let ending = soon(handle.closed()).await;
-        assert!(ending.is_clean() && ending.by == EndedBy::Us, "{ending:?}");
+        assert!(ending.is_clean() && ending.by == CloseInitiator::Local, "{ending:?}");
         assert_eq!(peer.frame().await, None);
     });
 }
@@ -201,10 +202,12 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
     (here.unwrap(), there.unwrap().0)
 }
 
-/// Both ends of a tunnel through a WebSocket over TCP: TCP at each.
+/// Both ends of a TCP tunnel through a WebSocket.
 async fn tunnel(compression: Compression) -> (TcpStream, TcpStream) {
-    let agreed =
-        Agreed { compression: compression.is_on().then(Params::default), ..Agreed::default() };
+    let agreed = Negotiated {
+        compression: compression.is_on().then(Params::default),
+        ..Negotiated::default()
+    };
     let end = |io, role| {
         let config = Config::new().compression(compression);
         Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config)
@@ -219,8 +222,8 @@ async fn tunnel(compression: Compression) -> (TcpStream, TcpStream) {
     (here, there)
 }
 
-/// As in a session of ssh: keys one by one and their echo, and at the same time long output
-/// and long input.
+/// Traffic like that of ssh: single keys with their echo, and long output and input at the same
+/// time.
 #[tokio::test]
 async fn a_tunnel_carries_tcp_both_ways_and_a_half_close() {
     for compression in [Compression::off(), Compression::context_takeover()] {
@@ -228,7 +231,7 @@ async fn a_tunnel_carries_tcp_both_ways_and_a_half_close() {
         let (mut from_there, mut to_there) = here.into_split();
         let (mut from_here, mut to_here) = there.into_split();
         let session = async {
-            // Keys and echoes.
+            // Keys and their echo.
             for key in 0..200_u8 {
                 to_there.write_all(&[key]).await.unwrap();
                 assert_eq!(from_here.read_u8().await.unwrap(), key);
@@ -238,7 +241,7 @@ async fn a_tunnel_carries_tcp_both_ways_and_a_half_close() {
             let (up, down) = (noise(3_000_000, 1), vec![b'x'; 5_000_000]);
             let sending = async {
                 to_there.write_all(&up).await.unwrap();
-                // Nothing more from here: what comes from there is not over.
+                // No more from this side. The other direction continues.
                 to_there.shutdown().await.unwrap();
             };
             let answering = async {
@@ -281,7 +284,7 @@ fn joined_messages_end_in_an_error_unless_closed_as_wanted() {
         let mut read = Vec::new();
         let error = soon(conn.join_messages("\n").read_to_end(&mut read)).await.unwrap_err();
         assert_eq!(
-            (&read[..], close_status(&error)),
+            (&read[..], Error::close_status_in(&error)),
             (&b"one\n"[..], Some(StatusCode::INTERNAL_ERROR))
         );
     });
@@ -357,12 +360,12 @@ fn a_stream_can_be_split_and_forwarded() {
             assert_eq!(echoed, Message::from(n.to_string()));
         }
         soon(messages.close()).await.unwrap();
-        // Its stream has ended as wanted, and its sink with it.
+        // The stream has ended cleanly, and so has the sink.
         let _ = soon(echo).await.unwrap();
     });
 }
 
-/// What a byte stream is for, where the handshake is made on a bare stream.
+/// A byte stream whose opening handshake is made on a bare stream.
 #[tokio::test]
 async fn an_accepted_connection_is_a_byte_stream_too() {
     let (here, there) = tokio::io::duplex(4096);

@@ -1,8 +1,7 @@
-//! Malformed frames → the violation that they are → the close code that is sent for it.
+//! Which violation is each malformed frame, and which close code is sent?
 //!
-//! In the order of RFC 6455, then RFC 7692. Each row is judged in both roles, whole
-//! and cut at every place, by the protocol alone and by a connection that has to tell
-//! its peer.
+//! In the order of RFC 6455, then RFC 7692. Each row is checked in both roles, whole and split at
+//! every position, by `proto` and by a connection that reports to its peer.
 #![cfg(test)]
 
 mod support;
@@ -22,23 +21,23 @@ use ws_core::ProtocolError::{
 };
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
-use ws_core::proto::{CloseFrame, Event, Fault, Inbound, Mode, Outbound};
-use ws_core::{Config, EndedBy, Error, Limits, Message, ProtocolError, Role, StatusCode};
+use ws_core::proto::{CloseFrame, Failure, Inbound, Mode, Outbound, ProtocolEvent};
+use ws_core::{CloseInitiator, Config, Error, Limits, Message, ProtocolError, Role, StatusCode};
 
-/// What becomes of some bytes.
+/// The verdict on some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// This is wrong with them, and this code is sent.
+    /// This violation, and this close code is sent.
     Wrong(ProtocolError, u16),
-    /// Nothing, and this is how they close the connection.
+    /// Valid, and they close the connection with this code.
     Closes(u16),
-    /// Nothing so far.
+    /// Valid so far.
     Fine,
 }
 
 use Verdict::{Closes, Fine, Wrong};
 
-/// With nothing agreed on.
+/// Without compression.
 #[track_caller]
 fn check(frames: &[Frame], before: &[&str], verdict: Verdict) {
     for role in BOTH {
@@ -46,7 +45,7 @@ fn check(frames: &[Frame], before: &[&str], verdict: Verdict) {
     }
 }
 
-/// With compression agreed on, of every kind.
+/// With compression of every kind.
 #[track_caller]
 fn check_compressed(frames: &[Frame], before: &[&str], verdict: Verdict) {
     for no_takeover in [false, true] {
@@ -61,7 +60,7 @@ fn check_compressed(frames: &[Frame], before: &[&str], verdict: Verdict) {
     }
 }
 
-/// Bytes to us in this role, the texts that come of them, and the verdict.
+/// The bytes received in this role, the texts of the messages, and the verdict.
 #[track_caller]
 fn judge(
     role: Role,
@@ -74,7 +73,7 @@ fn judge(
         judge_cut(role, compression, [&bytes[..at], &bytes[at..]], before, verdict);
     }
     judge_cut(role, compression, bytes.chunks(1), before, verdict);
-    // A peer that sends all at once, and one that lets every byte be looked at.
+    // All bytes at once, and byte by byte.
     for step in [bytes.len(), 1] {
         run(judge_conn(role, compression, bytes.chunks(step), before, verdict));
     }
@@ -94,12 +93,12 @@ fn judge_cut<'a>(
     let texts: Vec<_> = events.iter().filter_map(text_of).collect();
     assert_eq!(texts, before, "{}", told());
     let closes = events.last().and_then(|event| match event {
-        Event::Close(frame) => Some(frame.as_error().code.as_u16()),
-        Event::Message(_) | Event::Ping(_) | Event::Pong(_) => None,
+        ProtocolEvent::Close(frame) => Some(frame.as_error().code.as_u16()),
+        ProtocolEvent::Message(_) | ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_) => None,
     });
     match verdict {
         Wrong(violation, code) => {
-            assert_eq!(fault, Some(Fault::Protocol(*violation)), "{}", told());
+            assert_eq!(fault, Some(Failure::Protocol(*violation)), "{}", told());
             let mut outbound = Outbound::new(role, &Config::new(), compression);
             outbound.message(Message::from("overtaken"));
             outbound.fail(fault.unwrap().close_frame());
@@ -157,16 +156,17 @@ async fn judge_conn(
         Closes(1005) => assert_eq!(*last, frame(OpCode::CLOSE, [])),
         Closes(_) | Wrong(..) | Fine => expect_close(std::slice::from_ref(last), code),
     }
-    // What is wrong stays wrong, for everybody.
+    // The failure is permanent for all calls.
     let ending = soon(conn.closed()).await;
     assert_eq!(ending.sent.map(|close| close.code.as_u16()), Some(code));
-    let by = if matches!(verdict, Wrong(..)) { EndedBy::Us } else { EndedBy::Peer };
+    let by =
+        if matches!(verdict, Wrong(..)) { CloseInitiator::Local } else { CloseInitiator::Peer };
     assert_eq!(ending.by, by);
     assert_eq!(soon(conn.read()).await.unwrap_err().close_status(), error.close_status());
     assert_eq!(soon(conn.write("late")).await.unwrap_err().close_status(), error.close_status());
 }
 
-/// One close frame and nothing else, with this code, and a reason that can be read.
+/// Exactly one close frame with this code and a readable reason.
 #[track_caller]
 fn expect_close(frames: &[Frame], code: u16) {
     let [frame] = frames else { panic!("one close frame, not {frames:?}") };
@@ -175,10 +175,10 @@ fn expect_close(frames: &[Frame], code: u16) {
     assert_eq!(close.code.as_u16(), code);
 }
 
-fn text_of(event: &Event) -> Option<&str> {
+fn text_of(event: &ProtocolEvent) -> Option<&str> {
     match event {
-        Event::Message(message) => Some(message.as_text().unwrap_or_default()),
-        Event::Ping(_) | Event::Pong(_) | Event::Close(_) => None,
+        ProtocolEvent::Message(message) => Some(message.as_text().unwrap_or_default()),
+        ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_) | ProtocolEvent::Close(_) => None,
     }
 }
 
@@ -223,7 +223,7 @@ fn opcodes_that_are_reserved_are_refused() {
     for number in (0x3..=0x7).chain(0xb..=0xf) {
         let bad = frame(OpCode::from_u8(number), "");
         check(&[text("a"), bad.clone()], &["a"], Wrong(ReservedOpcode(number), 1002));
-        check(&[bad.claiming(4)], &[], Wrong(ReservedOpcode(number), 1002));
+        check(&[bad.declared_len(4)], &[], Wrong(ReservedOpcode(number), 1002));
         let inside = frame(OpCode::from_u8(number), "b");
         check(&[text("a").open(), inside], &[], Wrong(ReservedOpcode(number), 1002));
     }
@@ -232,10 +232,10 @@ fn opcodes_that_are_reserved_are_refused() {
 #[test]
 fn a_length_has_its_shortest_form() {
     for sent in [text(""), text("a"), text("a".repeat(125)), ping("a"), close(1000, "")] {
-        check(&[text("b"), sent.long_winded()], &["b"], Wrong(LengthNotMinimal, 1002));
+        check(&[text("b"), sent.non_minimal_len()], &["b"], Wrong(LengthNotMinimal, 1002));
     }
     for len in [126, 0xffff] {
-        check(&[text("").long_winded().claiming(len)], &[], Wrong(LengthNotMinimal, 1002));
+        check(&[text("").non_minimal_len().declared_len(len)], &[], Wrong(LengthNotMinimal, 1002));
     }
     for len in [0u64, 5, 125, 126, 0xffff] {
         let eight = [&[0x82, 127][..], &len.to_be_bytes()].concat();
@@ -248,10 +248,10 @@ fn a_length_has_its_shortest_form() {
 #[test]
 fn a_length_has_63_bits() {
     for len in [1 << 63, (1 << 63) + 5, u64::MAX] {
-        check(&[text("a"), binary("").claiming(len)], &["a"], Wrong(LengthTooLarge, 1002));
-        check(&[text("").open().claiming(len)], &[], Wrong(LengthTooLarge, 1002));
-        check(&[text("a").open(), more("").claiming(len)], &[], Wrong(LengthTooLarge, 1002));
-        check_compressed(&[text("").rsv1().claiming(len)], &[], Wrong(LengthTooLarge, 1002));
+        check(&[text("a"), binary("").declared_len(len)], &["a"], Wrong(LengthTooLarge, 1002));
+        check(&[text("").open().declared_len(len)], &[], Wrong(LengthTooLarge, 1002));
+        check(&[text("a").open(), more("").declared_len(len)], &[], Wrong(LengthTooLarge, 1002));
+        check_compressed(&[text("").rsv1().declared_len(len)], &[], Wrong(LengthTooLarge, 1002));
     }
 }
 
@@ -288,10 +288,10 @@ fn control_frames_are_not_fragmented() {
 #[test]
 fn control_frames_have_at_most_125_bytes() {
     for sent in [ping(""), pong(""), close(1000, "")] {
-        check(&[text("a"), sent.clone().claiming(126)], &["a"], Wrong(ControlTooLong, 1002));
-        // Nobody waits for the payload.
-        check(&[sent.clone().claiming(65_536)], &[], Wrong(ControlTooLong, 1002));
-        check(&[sent.claiming(1 << 62)], &[], Wrong(ControlTooLong, 1002));
+        check(&[text("a"), sent.clone().declared_len(126)], &["a"], Wrong(ControlTooLong, 1002));
+        // The payload is not awaited.
+        check(&[sent.clone().declared_len(65_536)], &[], Wrong(ControlTooLong, 1002));
+        check(&[sent.declared_len(1 << 62)], &[], Wrong(ControlTooLong, 1002));
     }
     let full = "x".repeat(125);
     check(&[ping(&full), pong(&full), text("a")], &["a"], Fine);
@@ -371,9 +371,9 @@ fn text_that_is_not_utf8_is_refused() {
 #[test]
 fn text_that_is_hopeless_is_refused_before_its_frame_is_here() {
     for bad in [&b"abc\xff"[..], b"\xed\xa0", b"\xf4\x90", b"\xc0", b"\xe2\x82a"] {
-        check(&[text(bad).claiming(1000)], &[], Wrong(TextNotUtf8, 1007));
-        check(&[text(bad).open().claiming(100_000)], &[], Wrong(TextNotUtf8, 1007));
-        check(&[text("a").open(), more(bad).claiming(1000)], &[], Wrong(TextNotUtf8, 1007));
+        check(&[text(bad).declared_len(1000)], &[], Wrong(TextNotUtf8, 1007));
+        check(&[text(bad).open().declared_len(100_000)], &[], Wrong(TextNotUtf8, 1007));
+        check(&[text("a").open(), more(bad).declared_len(1000)], &[], Wrong(TextNotUtf8, 1007));
         check(&[text(bad).open()], &[], Wrong(TextNotUtf8, 1007));
     }
     check(&[text(b"\xe2\x82").open(), more(b"\xac")], &["€"], Fine);
@@ -409,19 +409,19 @@ fn rsv1_stands_on_the_first_frame_of_a_message_only() {
     check(&[text("a"), text("b").deflated()], &["a"], Wrong(ReservedBits, 1002));
 }
 
-// §7.2.2: what does not inflate.
+// §7.2.2: corrupt compressed data.
 
 #[test]
 fn compressed_data_that_is_corrupt_is_refused() {
     let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
     let corrupt = [
-        // Blocks of the type that there is not.
+        // A reserved block type.
         &b"\x06"[..],
         b"\x07",
         b"\xff\xff\xff",
-        // A stored block whose length contradicts itself.
+        // A stored block with an inconsistent length.
         b"\x00\x05\x00\x00\x00Hello",
-        // A reference to what is before the beginning.
+        // A reference to before the beginning.
         b"\xf2\x00\x11\x00\x00",
     ];
     for payload in corrupt {
@@ -440,7 +440,7 @@ fn compressed_data_that_is_corrupt_is_refused() {
 
 #[test]
 fn a_last_block_of_nothing_neither_hangs_nor_panics() {
-    // A last block, empty, and cut off: it once span a core for ever.
+    // A truncated empty final block, which once caused an endless loop.
     let server = b"\xc2\x02\x03\x80";
     let client = b"\xc2\x82\0\0\0\0\x03\x80";
     for params in [
@@ -462,7 +462,7 @@ fn a_last_block_of_nothing_neither_hangs_nor_panics() {
     judge(Role::Server, None, client, &[], &Wrong(ReservedBits, 1002));
 }
 
-// Not the RFC's rule, but the application's.
+// A rule of the application rather than the RFC.
 
 #[test]
 fn who_expects_no_message_closes_with_1008_when_one_comes() {
@@ -489,7 +489,7 @@ fn a_message_that_was_kept_for_a_read_is_unexpected_too() {
     run(async {
         let (conn, mut peer) = connect(Role::Server, Config::new(), None, 1024);
         peer.send(&[text("kept")]).await;
-        // Who waits for the end comes upon it, and has no use for it.
+        // A task that waits for the end receives the message and drops it.
         assert!(timeout(Duration::from_secs(1), conn.closed()).await.is_err());
         let ending = soon(conn.close_read()).await;
         assert!(matches!(ending.error, Error::Protocol(UnexpectedMessage)));
@@ -518,7 +518,7 @@ fn a_fault_tells_the_peer_why_in_a_reason_that_fits() {
         UnexpectedMessage,
     ];
     for violation in violations {
-        let frame = Fault::Protocol(violation).close_frame();
+        let frame = Failure::Protocol(violation).close_frame();
         let payload = Bytes::from(frame.encode());
         assert!(payload.len() <= 125);
         assert_eq!(

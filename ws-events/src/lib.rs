@@ -108,7 +108,7 @@
 //!
 //! async fn chat(ws: WebSocketUpgrade, Path(name): Path<String>, State(hub): State<Hub>) -> Response {
 //!     ws.on_upgrade(async move |conn| {
-//!         conn.values().insert(User(name));
+//!         conn.attributes().insert(User(name));
 //!         hub.serve(conn).await;
 //!     })
 //! }
@@ -214,7 +214,7 @@
 //! | `kws.Broadcast(message, true)` | [`Socket::broadcast`], which excepts the socket itself |
 //! | `Broadcast`, `kws.Broadcast(message, false)` | [`Hub::send`], [`Hub::emit`] |
 //! | `Fire`, `kws.Fire` | [`Hub::fire`], [`Socket::fire`] |
-//! | `SetAttribute`, `GetStringAttribute`, … | [`Socket::attributes`]: [`set`](Values::set), [`named`](Values::named) |
+//! | `SetAttribute`, `GetStringAttribute`, … | [`Socket::attributes`]: [`set`](Attributes::set), [`named`](Attributes::named) |
 //! | `GetUUID`, `SetUUID` | [`Socket::id`], [`Socket::set_id`] |
 //! | `Close`, `IsAlive` | [`Socket::close`], [`Socket::is_alive`] |
 //! | `Drain`, `CloseAll`, `IsDraining` | [`Hub::drain`], [`Hub::close_all`], [`Hub::is_draining`] |
@@ -248,6 +248,6 @@ pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;
 pub use registry::id::Id;
 pub use ws_core::{
-    CloseError, Conn, Error, Message, MessageType, Prepared, RequestInfo, StatusCode, Unsendable,
-    Values, pair,
+    Attributes, CloseError, Conn, Error, Message, MessageType, PreparedMessage, RequestInfo,
+    SendError, StatusCode, pair,
 };

@@ -14,12 +14,13 @@ use support::{TIMEOUT, enter, wait_until};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use ws_core::{Agreed, Config, Conn, Message, Prepared, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Message, PreparedMessage, Role};
 use ws_events::{EmitError, Hub, Socket, State};
 
 /// Sends `count` messages in one write.
 async fn burst(client: &Conn, name: usize, count: usize) {
-    let mut messages = (0..count).map(|n| Prepared::new(format!("{name} {n}")));
+    let mut messages = (0..count).map(|n| PreparedMessage::new(format!("{name} {n}")));
     assert_eq!(client.write_batch(|_| messages.next()).await.unwrap().messages, count);
 }
 
@@ -229,7 +230,8 @@ async fn a_socket_with_an_endless_stream_of_messages_lets_other_tasks_run() {
     let hub = Hub::new();
     let (socket, writes) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
     let io = Endless { socket: Arc::clone(&socket), writes: Arc::clone(&writes) };
-    let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), Config::new());
+    let conn =
+        Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), Config::new());
     let serving = tokio::spawn(hub.handler()(conn));
     wait_until(|| hub.len() == 1).await;
     assert!(socket.set(hub.everyone().sockets().remove(0)).is_ok());

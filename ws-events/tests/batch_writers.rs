@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use ws_core::{Agreed, Config, Conn, Message, MessageType, Role, StatusCode, pair, pair_with};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Message, MessageType, Role, StatusCode, pair, pair_with};
 use ws_events::{Hub, Overflow, SendQueueLimits, Socket};
 
 /// More sockets than one batch writer has.
@@ -403,7 +404,7 @@ impl AsyncWrite for Panics {
 }
 
 fn over<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(io: T, role: Role) -> Conn {
-    Conn::from_stream(io, role, Agreed::default(), Bytes::new(), Config::new())
+    Conn::from_stream(io, role, Negotiated::default(), Bytes::new(), Config::new())
 }
 
 /// Waits until all other tasks sleep.

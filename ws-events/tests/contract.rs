@@ -13,7 +13,7 @@ use support::{EventLog, Served, on_each_adapter, read, read_all, wait_until};
 use ws_core::{Message, StatusCode};
 use ws_events::{
     ConnectRejection, DisconnectReason, EmitError, Event, EventError, EventPayload, Hub,
-    HubBuilder, Json, Overflow, Prepared, SendQueueLimits, SetIdError, Socket, State,
+    HubBuilder, Json, Overflow, PreparedMessage, SendQueueLimits, SetIdError, Socket, State,
 };
 
 /// A hub whose handlers note the seven events and all custom events.
@@ -323,7 +323,7 @@ async fn close_sends_code_and_reason_and_causes_close_then_disconnect() {
         assert!(!socket.is_alive());
         assert!(matches!(socket.send("after"), Err(EmitError::Closed)));
         assert_eq!(read_all(&ann).await, (vec![Message::from("before")], Some(4001)));
-        assert_eq!(ann.ending().unwrap().received.unwrap().reason, "enough");
+        assert_eq!(ann.close_info().unwrap().received.unwrap().reason, "enough");
         let log = log(served).take(3).await;
         assert_eq!(log, ["ann connect", "ann close", "ann disconnect"]);
     })
@@ -521,7 +521,7 @@ async fn an_event_is_encoded_once_for_all_recipients_by_each_call() {
             socket.send_wait("waited").await.unwrap();
             assert_eq!(hub.ids(["ann"]).volatile().emit("8", &data).unwrap().matched, 1);
             assert_eq!(count.load(Ordering::SeqCst), 8);
-            let prepared = Prepared::new("prepared");
+            let prepared = PreparedMessage::new("prepared");
             socket.send_prepared(&prepared).unwrap();
             assert_eq!(hub.everyone().send_prepared(&prepared).queued, 2);
             let event = |name: &str| format!(r#"{{"event":"{name}","data":null}}"#);
@@ -567,7 +567,7 @@ async fn middleware_rejects_with_1008_or_its_own_code_and_no_handler_is_called()
         ] {
             let refused = served.dial(query).await;
             assert_eq!(read_all(&refused).await, (vec![], Some(code)), "{query}");
-            assert_eq!(refused.ending().unwrap().received.unwrap().reason, reason);
+            assert_eq!(refused.close_info().unwrap().received.unwrap().reason, reason);
         }
         let ann = served.dial("key=good&id=ann").await;
         assert_eq!(log(served).take(1).await, ["ann connect"]);

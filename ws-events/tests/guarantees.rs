@@ -16,7 +16,8 @@ use support::{
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use ws_core::{Agreed, Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
 use ws_events::{
     Attribute, ConnectRejection, DisconnectReason, EncodeError, Event, EventError, EventPayload,
     Hub, Json, ListenerId, Room, SetIdError, Socket, State,
@@ -326,7 +327,7 @@ async fn every_message_is_counted_when_the_transport_fails() {
     let (output, _) = tokio::io::duplex(1);
     let io = tokio::io::join(input, output);
     let config = Config::new();
-    let conn = Conn::from_stream(io, Role::Server, Agreed::default(), Bytes::new(), config);
+    let conn = Conn::from_stream(io, Role::Server, Negotiated::default(), Bytes::new(), config);
     hub.on_connect(async |socket: Socket| {
         for n in 0..5 {
             socket.send(format!("{n}")).unwrap();
@@ -440,8 +441,8 @@ async fn an_attribute_of_the_connection_is_an_argument_of_handlers() {
     });
     hub.on_error(async |socket: Socket, error: EventError| socket.send(error.to_string()));
     let (client, server) = pair();
-    server.values().insert(User("ann".to_owned()));
-    server.values().set("own", 1);
+    server.attributes().insert(User("ann".to_owned()));
+    server.attributes().set("own", 1);
     let values = server.clone();
     tokio::spawn(hub.handler()(server));
     client.write("who am I?").await.unwrap();
@@ -452,7 +453,7 @@ async fn an_attribute_of_the_connection_is_an_argument_of_handlers() {
     let socket = hub.socket("ann").unwrap();
     assert_eq!(socket.attributes().named::<i32>("own"), Some(1));
     // The socket has a copy of the attributes.
-    assert!(values.values().get::<User>().is_some());
+    assert!(values.attributes().get::<User>().is_some());
 
     let (client, server) = pair();
     tokio::spawn(hub.handler()(server));
@@ -543,7 +544,7 @@ async fn an_attribute_of_the_connection_may_use_the_socket_when_dropped() {
         let hub = Hub::new();
         let (socket, client) = enter(&hub, "a").await;
         let (asked, conn) = (socket.clone(), socket.conn().unwrap());
-        conn.values().insert(RunOnDrop::new(move || assert!(asked.peer_addr().is_none())));
+        conn.attributes().insert(RunOnDrop::new(move || assert!(asked.peer_addr().is_none())));
         drop(conn);
         client.close_now();
         wait_until(|| hub.is_empty() && socket.conn().is_none()).await;

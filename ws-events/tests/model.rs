@@ -23,7 +23,7 @@ mod sync {
     use shuttle::future::JoinHandle;
     use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
     use shuttle::thread;
-    use ws_core::{Error, Prepared, StatusCode};
+    use ws_core::{Error, PreparedMessage, StatusCode};
 
     pub(crate) use std::sync::Arc;
 
@@ -112,7 +112,7 @@ mod sync {
             self.0.lock()
         }
 
-        fn poll_write<I: IntoIterator<Item = Prepared>>(
+        fn poll_write<I: IntoIterator<Item = PreparedMessage>>(
             &self,
             take: &mut impl FnMut(usize) -> I,
             waker: Option<&Waker>,
@@ -128,7 +128,7 @@ mod sync {
                 if items.is_empty() {
                     break;
                 }
-                let text = |item: &Prepared| item.message().as_text().unwrap().to_owned();
+                let text = |item: &PreparedMessage| item.message().as_text().unwrap().to_owned();
                 transport.written.extend(items.iter().map(text));
             }
             let messages = transport.written.len() - before;
@@ -153,7 +153,7 @@ mod sync {
         }
 
         /// `Err` if the transport is full.
-        pub(crate) fn try_write_batch<I: IntoIterator<Item = Prepared>>(
+        pub(crate) fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
             &self,
             mut take: impl FnMut(usize) -> I,
         ) -> Result<Batch, ()> {
@@ -163,7 +163,7 @@ mod sync {
             }
         }
 
-        pub(crate) async fn write_batch<I: IntoIterator<Item = Prepared>>(
+        pub(crate) async fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
             &self,
             mut take: impl FnMut(usize) -> I,
         ) -> Result<Batch, Error> {
@@ -205,7 +205,7 @@ use std::time::Duration;
 
 use shuttle::future::block_on;
 use shuttle::thread;
-use ws_core::{Prepared, StatusCode};
+use ws_core::{PreparedMessage, StatusCode};
 
 use delivery::enqueue::{Enqueuer, enqueue, enqueue_wait};
 use delivery::limits::{Overflow, SendQueueLimits};
@@ -264,7 +264,7 @@ fn check(test: impl Fn() + Send + Sync + 'static) {
 
 /// A socket, as delivery sees it.
 struct TestSocket {
-    queue: SendQueue<Prepared, ()>,
+    queue: SendQueue<PreparedMessage, ()>,
     shared: Arc<DeliveryShared>,
     conn: Conn,
     runtime: Runtime,
@@ -273,7 +273,7 @@ struct TestSocket {
 impl Recipient for TestSocket {
     type Event = ();
 
-    fn queue(&self) -> &SendQueue<Prepared, ()> {
+    fn queue(&self) -> &SendQueue<PreparedMessage, ()> {
         &self.queue
     }
 
@@ -294,7 +294,7 @@ impl Recipient for TestSocket {
 
 /// Sends to all sockets, as a broadcast does.
 fn broadcast(sockets: &[Arc<TestSocket>], text: String) {
-    let message = Prepared::new(text);
+    let message = PreparedMessage::new(text);
     let options = PushOptions { volatile: false, batched: true };
     let mut enqueuer = Enqueuer::new(&message, &sockets[0].shared, options);
     for socket in sockets {
@@ -372,7 +372,7 @@ fn messages_to_one_and_to_many_are_each_written_once_and_in_order() {
         check(move || {
             let sockets = deliver(SendQueueLimits::new(), stalls, |sockets, sender| {
                 broadcast(sockets, format!("{sender} 0"));
-                let result = enqueue(&sockets[0], &Prepared::new(format!("{sender} 1")));
+                let result = enqueue(&sockets[0], &PreparedMessage::new(format!("{sender} 1")));
                 assert_eq!(result, QUEUED);
                 broadcast(sockets, format!("{sender} 2"));
             });
@@ -411,7 +411,7 @@ fn senders_that_wait_for_room_get_it_when_messages_are_written() {
         let limits = SendQueueLimits::new().messages(1).overflow(overflow);
         let sockets = deliver(limits, 1, |sockets, sender| {
             for n in 0..2 {
-                let message = Prepared::new(format!("{sender} {n}"));
+                let message = PreparedMessage::new(format!("{sender} {n}"));
                 let result = block_on(enqueue_wait(&*sockets[0], &message, Duration::MAX));
                 assert!(matches!(result, EnqueueResult::Queued { dropped: 0, .. }), "{result:?}");
             }

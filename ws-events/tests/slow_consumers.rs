@@ -82,7 +82,7 @@ async fn disconnect_discards_the_queue_and_closes_with_its_code() {
         // The peer reads again in time: the messages in the transport, then the close frame.
         let (messages, ended) = read_all(&client).await;
         assert_eq!(ended, Some(code.as_u16()));
-        assert_eq!(client.ending().unwrap().received.unwrap().reason, "slow consumer");
+        assert_eq!(client.close_info().unwrap().received.unwrap().reason, "slow consumer");
         assert!(messages.iter().map(number).eq(0..messages.len()));
         let log = hub.state::<EventLog>().unwrap().take(1).await;
         assert_eq!(log, [format!("slow {waiting}")]);

@@ -9,7 +9,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use tower_layer::Layer;
 use tower_service::Service;
-use ws_core::{AcceptOptions, Conn, Outcome};
+use ws_core::handler::HandlerOutput;
+use ws_core::{AcceptOptions, Conn};
 
 use crate::{UpgradeRejection, WebSocketUpgrade};
 
@@ -68,7 +69,7 @@ pub struct WebSocketService<H, S> {
 impl<H, S, Fut> Service<Request> for WebSocketService<H, S>
 where
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
     S: Service<Request, Response: IntoResponse, Future: Send + 'static> + Clone + Send + 'static,
 {
     type Response = Response;

@@ -5,7 +5,8 @@ use std::future::Future;
 use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, any};
-use ws_core::{AcceptOptions, Conn, Outcome};
+use ws_core::handler::HandlerOutput;
+use ws_core::{AcceptOptions, Conn};
 
 use crate::WebSocketUpgrade;
 
@@ -30,7 +31,7 @@ pub fn websocket<S, H, Fut>(options: AcceptOptions, handler: H) -> MethodRouter<
 where
     S: Clone + Send + Sync + 'static,
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     any(async move |request: Request| {
         let (mut parts, _) = request.into_parts();

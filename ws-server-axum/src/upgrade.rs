@@ -12,9 +12,10 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use tokio::time::Instant;
+use ws_core::handler::HandlerOutput;
 use ws_core::{
-    AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, Outcome,
-    PathParams, PeerAddr,
+    AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, PathParams,
+    PeerAddr,
 };
 use ws_server_hyper::{accept_parts, handshake_request};
 
@@ -142,7 +143,7 @@ impl<F> WebSocketUpgrade<F> {
     pub fn on_upgrade<C, Fut>(mut self, handler: C) -> Response
     where
         C: FnOnce(Conn) -> Fut + Send + 'static,
-        Fut: Future<Output: Outcome> + Send + 'static,
+        Fut: Future<Output: HandlerOutput> + Send + 'static,
         F: OnFailedUpgrade,
     {
         match accept_parts(&mut self.parts, &self.options, self.received_at) {
@@ -161,7 +162,7 @@ impl<F> WebSocketUpgrade<F> {
 
     fn limits(self, change: impl FnOnce(Limits) -> Limits) -> Self {
         self.config(|config| {
-            let limits = change(config.wanted_limits());
+            let limits = change(config.limits_setting());
             config.limits(limits)
         })
     }

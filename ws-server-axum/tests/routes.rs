@@ -23,9 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::io::InspectWriter;
 use tower_layer::Layer as _;
 use ws_server_axum::{
-    AcceptOptions, BufferPool, Compression, Conn, Drain, Error, Message, MessageType, Origin,
-    Prepared, Rejection, StatusCode, TestClient, TestError, Tracker, UpgradeRejection,
-    WebSocketLayer, WebSocketUpgrade, test_client, websocket,
+    AcceptOptions, BufferPool, Compression, Conn, ConnectionTracker, DrainConfig, Error, Message,
+    MessageType, Origin, PreparedMessage, Rejection, StatusCode, TestClient, TestError,
+    UpgradeRejection, WebSocketLayer, WebSocketUpgrade, test_client, websocket,
 };
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -78,7 +78,7 @@ async fn the_extractor_combines_with_other_extractors() {
 async fn the_handler_has_the_request_data() {
     async fn handler(conn: Conn) -> Result<(), Error> {
         let request = conn.request().unwrap();
-        let extension: &&str = request.local().unwrap();
+        let extension: &&str = request.extension().unwrap();
         conn.write(format!(
             "{} {} {} {} {} {extension}",
             request.uri.path(),
@@ -151,7 +151,7 @@ async fn each_setting_has_its_effect() {
         let handler = async move |ws: WebSocketUpgrade| {
             change(ws, &pool).on_upgrade(async |conn: Conn| {
                 // The flush of a prepared message is deferred, so it is buffered.
-                conn.write_prepared(&Prepared::new("welcome")).await?;
+                conn.write_prepared(&PreparedMessage::new("welcome")).await?;
                 echo(conn).await
             })
         };
@@ -183,11 +183,11 @@ async fn each_setting_has_its_effect() {
         conn.write("123456789").await.unwrap();
         too_big(&conn).await;
     }
-    assert_eq!((pool.held(), pool.misses()), (0, 0));
+    assert_eq!((pool.cached(), pool.misses()), (0, 0));
     for client in app(|ws, pool| ws.write_buffer_pool(pool)) {
         let conns = [connect(&client).await, connect(&client).await];
         // Two connections share one buffer, in both versions of HTTP.
-        assert_eq!((pool.held() > 0, pool.misses()), (true, 1));
+        assert_eq!((pool.cached() > 0, pool.misses()), (true, 1));
         drop(conns);
     }
     let add_header: Change = |ws, _| {
@@ -402,7 +402,8 @@ async fn other_requests_fall_through() {
         }
     }
     let options = || {
-        let takes = |request: &ws_server_axum::Opening<'_>| request.uri().query() != Some("skip");
+        let takes =
+            |request: &ws_server_axum::HandshakeRequest<'_>| request.uri().query() != Some("skip");
         AcceptOptions::new().filter(takes)
     };
     let socket = async |conn: Conn| conn.write("a socket").await;
@@ -432,7 +433,7 @@ async fn other_requests_fall_through() {
 #[cfg(unix)]
 #[tokio::test]
 async fn axum_serve_works_and_shuts_down_gracefully() {
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let (sender, mut addrs) = mpsc::unbounded_channel();
     let app = Router::new().route(
@@ -463,7 +464,7 @@ async fn axum_serve_works_and_shuts_down_gracefully() {
         assert!(stream.nodelay().unwrap());
         assert_eq!(request, transport);
         stop.send(()).unwrap();
-        let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+        let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
         assert_eq!((counts.open, counts.ended, counts.cut), (0, 1, 0));

@@ -5,7 +5,7 @@ use http::{Request, Response, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use ws_core::handshake::{self, Opening};
+use ws_core::handshake::{self, HandshakeRequest};
 use ws_core::{AcceptOptions, Rejection, RequestInfo};
 
 use crate::Upgrade;
@@ -89,7 +89,7 @@ pub fn is_upgrade<B>(request: &Request<B>) -> bool {
 
 /// The handshake fields of a request, with the `:protocol` pseudo-header that hyper keeps in
 /// an extension. For adapters to other frameworks.
-pub fn handshake_request<'a>(head: impl Into<Opening<'a>>) -> Opening<'a> {
+pub fn handshake_request<'a>(head: impl Into<HandshakeRequest<'a>>) -> HandshakeRequest<'a> {
     let head = head.into();
     head.protocol(head.extensions().get::<Protocol>().map(Protocol::as_str))
 }
@@ -113,7 +113,7 @@ fn start_upgrade<R: Default>(
         RequestInfo::new(kept)
     });
     let admitted = options.admit()?;
-    let (agreed, config) = (accepted.agreed, options.shared_config());
+    let (agreed, config) = (accepted.negotiated, options.shared_config());
     let upgrade = Upgrade::new(on_upgrade, version, deadline, agreed, admitted, config, request);
     let mut response = accepted.response.map(|()| R::default());
     // hyper sends the version of the request.

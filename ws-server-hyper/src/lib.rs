@@ -67,7 +67,7 @@
 //!
 //! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not one, and
 //! would be cut off; a WebSocket over HTTP/2 is one, and would delay the shutdown until it
-//! closes. Pass a [`Tracker`] to the options and drain it before the shutdown, see
+//! closes. Pass a [`ConnectionTracker`] to the options and drain it before the shutdown, see
 //! [`serve_until`].
 //!
 //! # Request data
@@ -78,15 +78,15 @@
 
 mod accept;
 mod http2_stream;
-pub mod prelude;
 mod serve;
 #[cfg(feature = "test-client")]
 mod test_client;
 mod upgrade;
 
 pub use accept::{accept, accept_optional, accept_parts, handshake_request, is_upgrade};
-pub use prelude::*;
 pub use serve::{http_builder, serve, serve_stream, serve_until};
 #[cfg(feature = "test-client")]
 pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;
+pub use ws_core::frame;
+pub use ws_core::prelude::{self, *};

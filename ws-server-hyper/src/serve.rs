@@ -101,7 +101,7 @@ where
 /// connections, and returns when the requests in progress are finished.
 ///
 /// An open WebSocket counts as a request in progress over HTTP/2, and does not count over
-/// HTTP/1.1. To close both kinds, pass a [`Tracker`](crate::Tracker) to the options and drain
+/// HTTP/1.1. To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and drain
 /// it as the last step of the signal:
 ///
 /// ```no_run
@@ -111,9 +111,9 @@ where
 /// # use hyper::body::{Bytes, Incoming};
 /// # use hyper::service::service_fn;
 /// # use hyper::{Request, Response};
-/// # use ws_server_hyper::{AcceptOptions, Drain, Tracker, accept, serve_until};
+/// # use ws_server_hyper::{AcceptOptions, DrainConfig, ConnectionTracker, accept, serve_until};
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
-/// let tracker = Tracker::new();
+/// let tracker = ConnectionTracker::new();
 /// let options = AcceptOptions::new().tracker(&tracker);
 /// # let service = service_fn(move |mut request: Request<Incoming>| {
 /// #     let accepted = accept(&mut request, &options).unwrap();
@@ -122,7 +122,7 @@ where
 /// # });
 /// serve_until(listener, service, async {
 ///     let _ = tokio::signal::ctrl_c().await;
-///     tracker.drain(Drain::within(Duration::from_secs(10))).await;
+///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
 /// # }

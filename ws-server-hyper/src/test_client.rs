@@ -15,8 +15,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::Mutex;
+use ws_core::handshake::HandshakeError;
 use ws_core::handshake::Offer;
-use ws_core::{Compression, Config, Conn, HandshakeError, Role};
+use ws_core::{Compression, Config, Conn, Role};
 
 /// The buffer of each direction of an in-memory connection, in bytes.
 const PIPE_CAPACITY: usize = 64 * 1024;
@@ -215,7 +216,7 @@ impl TestRequest<'_> {
     ///
     /// Dropping the future drops the connection.
     pub async fn connect(self) -> Result<Conn, TestError> {
-        let offer = Offer::new(self.subprotocols, self.config.wanted_compression())
+        let offer = Offer::new(self.subprotocols, self.config.compression_setting())
             .map_err(|error| TestError::Request(Box::new(error)))?;
         let request = self.request.body(Bytes::new());
         let mut request = request.map_err(|error| TestError::Request(Box::new(error)))?;

@@ -15,7 +15,9 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
-use ws_core::{Admitted, Agreed, Config, Conn, Error, Outcome, RequestInfo, Role};
+use ws_core::handler::{ConnectionGuard, HandlerOutput};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Error, RequestInfo, Role};
 
 use crate::http2_stream::Http2Stream;
 
@@ -44,8 +46,8 @@ struct PendingUpgrade {
     version: Version,
     deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    agreed: Agreed,
-    admitted: Option<Admitted>,
+    agreed: Negotiated,
+    admitted: Option<ConnectionGuard>,
     config: Arc<Config>,
     request: Option<RequestInfo>,
 }
@@ -55,8 +57,8 @@ impl Upgrade {
         on_upgrade: OnUpgrade,
         version: Version,
         deadline: Option<Instant>,
-        agreed: Agreed,
-        admitted: Admitted,
+        agreed: Negotiated,
+        admitted: ConnectionGuard,
         config: Arc<Config>,
         request: Option<RequestInfo>,
     ) -> Self {
@@ -73,7 +75,7 @@ impl Upgrade {
     }
 
     /// The subprotocol and the extensions that the handshake negotiated.
-    pub fn agreed(&self) -> &Agreed {
+    pub fn agreed(&self) -> &Negotiated {
         &self.0.agreed
     }
 
@@ -91,7 +93,7 @@ impl Upgrade {
         self.0.deadline.is_some_and(|deadline| deadline < Instant::now())
     }
 
-    /// Waits for the connection, and runs a handler with it like [`Admitted::run`]. The
+    /// Waits for the connection, and runs a handler with it like [`ConnectionGuard::run`]. The
     /// connection closes with 1000 when the handler returns, and with 1011 when it returns an
     /// error or panics.
     ///
@@ -116,7 +118,7 @@ impl Upgrade {
     pub async fn serve<F, Fut>(mut self, handler: F) -> Result<(), Error>
     where
         F: FnOnce(Conn) -> Fut,
-        Fut: Future<Output: Outcome>,
+        Fut: Future<Output: HandlerOutput>,
     {
         let Some(admitted) = self.0.admitted.take() else { return Ok(()) };
         // The server may shut down while this waits for the transport.
@@ -174,7 +176,12 @@ impl fmt::Debug for Upgrade {
 
 /// Makes a connection of the stream. A TCP stream is unwrapped from hyper's or hyper-util's
 /// connection, together with the bytes that were read behind the request.
-fn into_conn(upgraded: Upgraded, version: Version, agreed: Agreed, config: Arc<Config>) -> Conn {
+fn into_conn(
+    upgraded: Upgraded,
+    version: Version,
+    agreed: Negotiated,
+    config: Arc<Config>,
+) -> Conn {
     if version == Version::HTTP_2 {
         let io = Http2Stream::new(upgraded);
         return Conn::from_stream(io, Role::Server, agreed, Bytes::new(), config);

@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use ws_server_hyper::{
-    AcceptOptions, CloseError, Compression, Config, Conn, EndedBy, Error, Message, StatusCode,
-    TestClient, TestError,
+    AcceptOptions, CloseError, CloseInitiator, Compression, Config, Conn, Error, Message,
+    StatusCode, TestClient, TestError,
 };
 
 /// A service, and a channel of its connections.
@@ -188,7 +188,7 @@ async fn check_reset(conn: &Conn, cause: &str) {
     };
     assert_eq!(code, StatusCode::ABNORMAL_CLOSURE);
     assert!(reason.contains(cause), "{reason:?}");
-    assert_eq!(conn.ending().unwrap().by, EndedBy::Transport);
+    assert_eq!(conn.close_info().unwrap().by, CloseInitiator::Transport);
 }
 
 const RESETS: [(Reason, &str); 4] = [
@@ -282,7 +282,7 @@ async fn a_clean_close_ends_the_stream_after_both_close_frames() {
             assert_eq!(data.unwrap(), Bytes::new());
         }
         raw.send.send_data(Bytes::new(), true).unwrap();
-        assert!(conn.ending().unwrap().is_clean());
+        assert!(conn.close_info().unwrap().is_clean());
     })
     .await;
 }

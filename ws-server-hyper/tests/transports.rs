@@ -19,7 +19,9 @@ use tokio::sync::mpsc;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use ws_server_hyper::{AcceptOptions, Conn, Drain, Error, PeerAddr, TestClient, Tracker};
+use ws_server_hyper::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, PeerAddr, TestClient,
+};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -175,7 +177,7 @@ async fn a_peer_addr_extension_is_the_address_of_the_connection() {
 /// hyper waits for requests in progress, the tracker for upgraded connections.
 #[tokio::test]
 async fn a_graceful_shutdown_drains_upgraded_connections() {
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let graceful = GracefulShutdown::new();
     let mut clients = Vec::new();
@@ -200,7 +202,7 @@ async fn a_graceful_shutdown_drains_upgraded_connections() {
             io.write_all(b"\x88\x82\0\0\0\0\x03\xe9").await.unwrap();
         }
     };
-    let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+    let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
     let ((), counts, ()) =
         in_time(async { tokio::join!(graceful.shutdown(), drain, clients_close) }).await;
     assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 3, 3, 0));

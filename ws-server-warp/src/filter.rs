@@ -12,7 +12,8 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use warp::path::FullPath;
 use warp::{Filter, Reply as _, ext, reject};
-use ws_core::{AcceptOptions, Conn, Error, Outcome, PeerAddr, Rejection};
+use ws_core::handler::HandlerOutput;
+use ws_core::{AcceptOptions, Conn, Error, PeerAddr, Rejection};
 use ws_server_hyper::{Upgrade, accept_parts};
 
 use crate::HandshakeRejected;
@@ -70,7 +71,7 @@ pub fn websocket<H, Fut>(
 + 'static
 where
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     ws(options).map(move |ws: Ws| ws.on_upgrade(handler.clone())).or_else(
         |rejection: warp::Rejection| {
@@ -123,7 +124,7 @@ impl Ws {
     pub fn on_upgrade<H, Fut>(self, handler: H) -> warp::reply::Response
     where
         H: FnOnce(Conn) -> Fut + Send + 'static,
-        Fut: Future<Output: Outcome> + Send + 'static,
+        Fut: Future<Output: HandlerOutput> + Send + 'static,
     {
         self.on_upgrade_or(handler, drop)
     }
@@ -137,7 +138,7 @@ impl Ws {
     ) -> warp::reply::Response
     where
         H: FnOnce(Conn) -> Fut + Send + 'static,
-        Fut: Future<Output: Outcome> + Send + 'static,
+        Fut: Future<Output: HandlerOutput> + Send + 'static,
     {
         let Self { response, upgrade } = self;
         let is_expired = upgrade.is_expired();

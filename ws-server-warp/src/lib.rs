@@ -61,7 +61,7 @@
 //!
 //! warp's graceful shutdown and [`serve_until`] wait for requests in progress. A WebSocket over
 //! HTTP/1.1 is not one, and would be cut off; a WebSocket over HTTP/2 is one, and would delay the
-//! shutdown until it closes. Pass a [`Tracker`] to the options and drain it as the last step of
+//! shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it as the last step of
 //! the signal, see [`serve_until`].
 
 mod filter;
@@ -73,7 +73,8 @@ pub use rejection::{HandshakeRejected, recover};
 #[cfg(feature = "test-client")]
 pub use server::test_client;
 pub use server::{ServeFilter, serve, serve_stream, serve_until};
+pub use ws_server_hyper::frame;
 pub use ws_server_hyper::is_upgrade;
-pub use ws_server_hyper::prelude::*;
+pub use ws_server_hyper::prelude::{self, *};
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

@@ -42,19 +42,19 @@ pub async fn serve<S: ServeFilter>(listener: TcpListener, service: S) -> io::Res
 /// connections, and returns when the requests in progress are finished.
 ///
 /// An open WebSocket counts as a request in progress over HTTP/2, and does not count over
-/// HTTP/1.1. To close both kinds, pass a [`Tracker`](crate::Tracker) to the options and drain
+/// HTTP/1.1. To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and drain
 /// it as the last step of the signal:
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use ws_server_warp::{AcceptOptions, Conn, Drain, Tracker, serve_until, websocket};
+/// # use ws_server_warp::{AcceptOptions, Conn, DrainConfig, ConnectionTracker, serve_until, websocket};
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 /// # let handler = async |_: Conn| ();
-/// let tracker = Tracker::new();
+/// let tracker = ConnectionTracker::new();
 /// let route = websocket(AcceptOptions::new().tracker(&tracker), handler);
 /// serve_until(listener, warp::service(route), async {
 ///     let _ = tokio::signal::ctrl_c().await;
-///     tracker.drain(Drain::within(Duration::from_secs(10))).await;
+///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
 /// # }

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use warp::{Filter as _, Rejection, Reply};
 use ws_server_warp::{
-    AcceptOptions, Conn, Drain, Error, HandshakeRejected, StatusCode, TestClient, TestError,
-    Tracker, Ws, recover, serve_stream, serve_until, test_client, websocket, ws,
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, HandshakeRejected, StatusCode,
+    TestClient, TestError, Ws, recover, serve_stream, serve_until, test_client, websocket, ws,
 };
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
@@ -47,7 +47,7 @@ async fn the_filter_composes_with_others() {
     let handler = async |conn: Conn| {
         let request = conn.request().unwrap();
         let (room, page) = (request.param("room").unwrap(), request.query("page").unwrap());
-        conn.write(format!("{} {room} {page} {:?}", request.uri.path(), request.local::<u8>()))
+        conn.write(format!("{} {room} {page} {:?}", request.uri.path(), request.extension::<u8>()))
             .await
     };
     let route = warp::path!("room" / u32)
@@ -162,7 +162,7 @@ async fn param_and_extension_have_no_effect_without_a_kept_request() {
 #[tokio::test]
 async fn warp_serve_works_over_http1() {
     let (sender, mut seen) = mpsc::unbounded_channel();
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let route = warp::path!("a").and(websocket(options, async move |conn: Conn| {
         let request = conn.request().unwrap();
@@ -181,7 +181,7 @@ async fn warp_serve_works_over_http1() {
         assert!(transport.is_some());
         assert_eq!((request, uri.as_str()), (transport, "/a?b=1"));
         stop.send(()).unwrap();
-        let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+        let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
         assert_eq!((counts.open, counts.ended, counts.cut), (0, 1, 0));
@@ -212,7 +212,7 @@ async fn nodelay_is_set_on_a_tcp_stream() {
 #[tokio::test]
 async fn serve_until_shuts_down_at_the_signal() {
     let (sender, mut seen) = mpsc::unbounded_channel();
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let route = websocket(options, async move |conn: Conn| {
         sender.send((conn.peer_addr(), conn.request().unwrap().peer_addr)).unwrap();
@@ -232,7 +232,7 @@ async fn serve_until_shuts_down_at_the_signal() {
         server.await.unwrap().unwrap();
         // It accepts no more connections. The tracker drains the open ones.
         assert!(ws_client::Dial::new(format!("ws://{addr}")).connect().await.is_err());
-        let drain = tracker.drain(Drain::within(Duration::from_secs(20)));
+        let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
         assert_eq!((counts.open, counts.cut), (0, 0));

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use warp::Filter as _;
 use ws_core::Role;
 use ws_core::handshake::Offer;
-use ws_server_hyper::{AcceptOptions, Compression, Config, Conn, Outcome, TestClient};
+use ws_server_hyper::{AcceptOptions, Compression, Config, Conn, HandlerOutput, TestClient};
 
 /// A handler that is served by one of the adapters.
 pub(crate) struct Served {
@@ -51,7 +51,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 pub(crate) fn each<H, Fut>(options: &AcceptOptions, handler: H) -> [Served; 3]
 where
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     [
         on_hyper(options.clone(), handler.clone()),
@@ -63,7 +63,7 @@ where
 fn on_hyper<H, Fut>(options: AcceptOptions, handler: H) -> Served
 where
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
         let response: Response<Full<Bytes>> = match ws_server_hyper::accept(&mut request, &options)
@@ -86,7 +86,7 @@ where
 fn on_axum<H, Fut>(options: AcceptOptions, handler: H) -> Served
 where
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     let app = Router::new().route("/{path}", ws_server_axum::websocket(options, handler));
     let client = ws_server_axum::test_client(app.clone());
@@ -98,7 +98,7 @@ where
 fn on_warp<H, Fut>(options: AcceptOptions, handler: H) -> Served
 where
     H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     let route = warp::path::param().and(ws_server_warp::websocket(options, handler));
     let route = route.map(|_: String, response| response);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ws_client::{CloseError, Ending, Error, StatusCode};
+use ws_client::{CloseError, CloseInfo, Error, StatusCode};
 
 use crate::print::error_chain;
 
@@ -19,7 +19,7 @@ Exit codes:
   130      interrupted before the connection was open";
 
 /// A description of how a connection ended, and the exit code.
-pub(crate) fn describe_end(ending: &Ending) -> (String, ExitCode) {
+pub(crate) fn describe_end(ending: &CloseInfo) -> (String, ExitCode) {
     let close = match (&ending.error, &ending.received) {
         (_, Some(close)) => close,
         (Error::Closed(close), None) => close,

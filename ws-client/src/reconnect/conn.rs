@@ -15,9 +15,9 @@ use super::lifecycle::LifecycleEvent;
 use super::settings::Reconnect;
 use super::shared::{Shared, SharedState};
 #[cfg(feature = "json")]
-use crate::Json;
+use crate::JsonCodec;
 #[cfg(feature = "proto")]
-use crate::Proto;
+use crate::ProtobufCodec;
 use crate::{CodecError, Conn, Decode, Encode, Error, Message, StatusCode};
 
 /// A connection that reconnects whenever it is lost, made by [`Reconnect`].
@@ -95,8 +95,8 @@ impl ReconnectingConn {
     /// Queues a message. It is sent as soon as a connection takes it.
     ///
     /// [`SendQueueConfig`](super::SendQueueConfig) defines what happens to the message if the
-    /// connection is lost, and if the queue is full. For a [`Prepared`](crate::Prepared) message,
-    /// write its [`message`](crate::Prepared::message): there is only one connection.
+    /// connection is lost, and if the queue is full. For a [`PreparedMessage`](crate::PreparedMessage) message,
+    /// write its [`message`](crate::PreparedMessage::message): there is only one connection.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ impl ReconnectingConn {
     /// As [`read`](Self::read).
     #[cfg(feature = "json")]
     pub async fn read_json<T: DeserializeOwned>(&self) -> Result<T, ReconnectError> {
-        self.read_as::<Json, T>().await
+        self.read_as::<JsonCodec, T>().await
     }
 
     /// Queues a value as JSON, in a text message.
@@ -207,7 +207,7 @@ impl ReconnectingConn {
         &self,
         value: &T,
     ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
-        self.write_as::<Json, T>(value)
+        self.write_as::<JsonCodec, T>(value)
     }
 
     /// Reads the next message, and decodes it as a protocol buffer.
@@ -221,7 +221,7 @@ impl ReconnectingConn {
     /// As [`read`](Self::read).
     #[cfg(feature = "proto")]
     pub async fn read_proto<T: prost::Message + Default>(&self) -> Result<T, ReconnectError> {
-        self.read_as::<Proto, T>().await
+        self.read_as::<ProtobufCodec, T>().await
     }
 
     /// Queues a value as a protocol buffer, in a binary message.
@@ -238,7 +238,7 @@ impl ReconnectingConn {
         &self,
         value: &T,
     ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
-        self.write_as::<Proto, T>(value)
+        self.write_as::<ProtobufCodec, T>(value)
     }
 
     /// Waits until all messages written before have left the send queue.

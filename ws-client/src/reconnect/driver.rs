@@ -79,7 +79,7 @@ impl Driver<'_> {
         match (settings.on_connect)(conn.clone()).await {
             Ok(()) => Ok(conn),
             // If the server closed the connection, its close frame says more than the hook.
-            Err(failure) => Err(conn.ending().map_or(failure, ConnectionFailure::Ended)),
+            Err(failure) => Err(conn.close_info().map_or(failure, ConnectionFailure::Ended)),
         }
     }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use http::StatusCode as HttpStatus;
 use http::header::RETRY_AFTER;
 
-use crate::{CodecError, DialError, Ending, Error, ProxyError, StatusCode, close_status};
+use crate::{CloseInfo, CodecError, DialError, Error, ProxyError, StatusCode};
 
 /// Why an attempt to connect has failed, or why the connection was lost.
 ///
-/// Its source is the cause, so [`is_close`](crate::is_close) and
-/// [`close_status`](crate::close_status) find the close code.
+/// Its source is the cause, so [`Error::is_close`](crate::Error::is_close) and
+/// [`Error::close_status_in`](crate::Error::close_status_in) find the close code.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionFailure {
@@ -23,7 +23,7 @@ pub enum ConnectionFailure {
     /// [`on_connect`](crate::Reconnect::on_connect).
     Hook(Arc<dyn StdError + Send + Sync>),
     /// The connection ended.
-    Ended(Ending),
+    Ended(CloseInfo),
 }
 
 /// Whether another attempt is made.
@@ -70,7 +70,7 @@ impl ConnectionFailure {
 
     /// The close code, if the connection was closed with one.
     pub fn close_status(&self) -> Option<StatusCode> {
-        close_status(self)
+        Error::close_status_in(self)
     }
 
     /// The `Retry-After` header of a refused response, if it is a number of seconds

@@ -76,7 +76,7 @@ async fn share() -> Result<()> {
     ensure!(sessions.as_text() == Some("1"), "{sessions:?} connections");
     for conn in conns {
         conn.close(StatusCode::NORMAL_CLOSURE, "bye").await?;
-        let received = conn.ending().and_then(|ending| ending.received);
+        let received = conn.close_info().and_then(|ending| ending.received);
         let received = received.context("no close frame")?;
         ensure!(received.code == StatusCode::NORMAL_CLOSURE, "{received:?}");
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
-use ws_client::{Compression, Stats};
+use ws_client::{Compression, ConnStats};
 
 /// Payload lengths around each header length, and around the window sizes.
 pub(crate) const SIZES: &[usize] = &[0, 1, 125, 126, 65_535, 65_536, 1024 * 1024];
@@ -112,7 +112,7 @@ impl Rows {
     }
 
     /// Were the messages of `/echo` compressed exactly if that was negotiated?
-    pub(crate) fn check_bytes(&self, stats: Stats, is_compressed: bool) -> Result<()> {
+    pub(crate) fn check_bytes(&self, stats: ConnStats, is_compressed: bool) -> Result<()> {
         let payload: u64 = self.sizes.iter().map(|&size| 2 * size as u64).sum();
         for bytes in [stats.bytes_in, stats.bytes_out] {
             ensure!(

@@ -23,7 +23,9 @@ use tokio::sync::mpsc;
 use tower::Service as _;
 use warp::Filter as _;
 use warp::path::FullPath;
-use ws_client::{Compression, Config, Conn, Ending, Error, Limits, Message, Stats, StatusCode};
+use ws_client::{
+    CloseInfo, Compression, Config, Conn, ConnStats, Error, Limits, Message, StatusCode,
+};
 use ws_core::AcceptOptions;
 use ws_server_axum::WebSocketLayer;
 use ws_server_warp::ServeFilter;
@@ -59,8 +61,8 @@ pub(crate) struct Ended {
     subprotocol: Option<String>,
     is_compressed: bool,
     pub(crate) request: Known,
-    stats: Stats,
-    ending: Ending,
+    stats: ConnStats,
+    ending: CloseInfo,
 }
 
 /// The request of a connection.
@@ -278,7 +280,7 @@ impl Shared {
         let ending = conn.closed().await;
         let request = conn.request().unwrap_or_default();
         let known = Known {
-            protocol: request.local::<Protocol>().map(|it| it.as_str().to_owned()),
+            protocol: request.extension::<Protocol>().map(|it| it.as_str().to_owned()),
             cookie: request.cookie("page").map(str::to_owned),
             peer: conn.peer_addr(),
         };

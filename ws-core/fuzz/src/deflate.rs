@@ -1,4 +1,4 @@
-//! Is what was deflated inflated again, and nothing inflated beyond its bound?
+//! Do compressed messages decompress to the same, within the size bound?
 
 use std::{iter, mem};
 
@@ -6,25 +6,25 @@ use ws_core::deflate::{Corrupt, Deflater, Inflater};
 
 use crate::{Cuts, Input, oracle};
 
-/// What ends a message and is left out (RFC 7692 §7.2.1).
+/// The end of a message that is not sent (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// The bound of an inflated message.
+/// The size bound of a decompressed message.
 const MOST: usize = 256 * 1024;
 
-/// How much is read by the oracle, which is slow: a little more than a window.
+/// The number of bytes that the slow oracle reads: slightly more than a window.
 const MOST_READ: usize = 36 * 1024;
 
-/// So much is inflated in pieces of any size, and what follows in pieces of at least
-/// [`LATER`] bytes: it would take too long.
+/// The number of bytes to inflate in pieces of any size. Later pieces have at least [`LATER`]
+/// bytes, to limit the run time.
 const EARLY: usize = 4 * 1024;
 const LATER: usize = 1024;
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let flags = input.byte();
@@ -45,18 +45,18 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Leaves two messages in the middle: the states that worked on them may be used again.
+/// Abandons two messages. Their states may be reused.
 fn give_up(input: &mut Input<'_>, takeover: bool, window_bits: u8, level: u8) {
     let len = input.size();
     let plain = input.pattern(len);
     let mut deflater = Deflater::new(window_bits, takeover, level);
     deflater.push(&plain, &mut Vec::new()).expect("deflated");
     let mut inflater = Inflater::new(window_bits, takeover);
-    // Whether that is an error is of no interest.
+    // It may fail or not.
     let _ = inflater.inflate(&plain, &mut Vec::new(), MOST);
 }
 
-/// What may be no compressed data says the same however it is cut.
+/// Arbitrary bytes give the same result however they are split.
 fn inflate_any(
     mut input: Input<'_>,
     takeover: bool,
@@ -71,15 +71,15 @@ fn inflate_any(
         assert_eq!(inflated, inflate(&mut pieces, message, cuts, room), "the cuts matter");
         let Ok(Some(plain)) = inflated else { return };
         stream.add(message, &plain, takeover);
-        // A last block without the byte behind it is beyond the oracle.
+        // The oracle does not support a final block without the byte behind it.
         if let Some(Some(reading)) = stream.read() {
             assert_eq!(reading.bytes, stream.plain, "the oracle reads something else");
         }
     }
 }
 
-/// Anything comes back, and what was flushed comes at once. Says how far was looked
-/// back.
+/// Checks that messages round-trip and that flushed pieces are complete. Returns the largest
+/// distance that was referred back.
 fn deflate_any(
     mut input: Input<'_>,
     takeover: bool,
@@ -111,7 +111,7 @@ fn deflate_any(
     farthest
 }
 
-/// Sends a message piece by piece. Says what it was deflated to.
+/// Sends a message in pieces. Returns the compressed bytes.
 fn talk(
     deflater: &mut Deflater,
     inflater: &mut Inflater,
@@ -149,7 +149,7 @@ fn talk(
     deflated
 }
 
-/// What shares a window.
+/// Messages that share a window.
 #[derive(Default)]
 struct Stream {
     deflated: Vec<u8>,
@@ -166,13 +166,13 @@ impl Stream {
         self.plain.extend_from_slice(plain);
     }
 
-    /// Reads it by the book, unless that would take too long.
-    fn read(&self) -> Option<Option<oracle::Reading>> {
+    /// Decodes by the oracle, up to its limit.
+    fn read(&self) -> Option<Option<oracle::OracleOutput>> {
         (self.plain.len() <= MOST_READ).then(|| oracle::read(&self.deflated))
     }
 }
 
-/// Inflates a message into pieces of `room` bytes: `None` if it is too long.
+/// Inflates a message into pieces of `room` bytes. `None` if it is too long.
 fn inflate(
     inflater: &mut Inflater,
     message: &[u8],

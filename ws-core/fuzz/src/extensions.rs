@@ -1,4 +1,4 @@
-//! Do both sides agree on compression, and only on what the other side asked for?
+//! Do both sides negotiate the same compression, within what the other side offered?
 
 use std::slice;
 
@@ -10,11 +10,11 @@ use ws_core::handshake::{AcceptOptions, Accepted, Offer};
 
 use crate::Input;
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let (client, server) = (Wish::read(&mut input), Wish::read(&mut input));
@@ -22,13 +22,13 @@ pub fn check(data: &[u8]) {
 
     let offer = Offer::new([""; 0], client.compression).expect("no subprotocols");
     let accepted = server.answer(&offer.headers());
-    assert_eq!(offer.verify(&accepted.response), Ok(accepted.agreed), "{client:?} {server:?}");
+    assert_eq!(offer.verify(&accepted.response), Ok(accepted.negotiated), "{client:?} {server:?}");
 
     server.answer_any(&offer, &lines);
     client.verify_any(&offer, accepted.response, &lines);
 }
 
-/// What one side wants.
+/// The settings of one side.
 #[derive(Clone, Copy, Debug)]
 struct Wish {
     compression: Compression,
@@ -59,11 +59,11 @@ impl Wish {
         options.answer(&request).expect("no offer of an extension is a reason to refuse")
     }
 
-    /// As a server, answers any offer.
+    /// Answers any offer, as a server.
     fn answer_any(&self, offer: &Offer, lines: &[HeaderValue]) {
         let mut request = offer.headers();
         set(&mut request, lines);
-        let Accepted { response, agreed, .. } = self.answer(&request);
+        let Accepted { response, negotiated: agreed, .. } = self.answer(&request);
         let answer = response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
         assert_eq!(answer.is_some(), agreed.compression.is_some());
         let (Some(answer), Some(params)) = (answer, agreed.compression) else { return };
@@ -71,13 +71,13 @@ impl Wish {
         check_bits(params);
         assert!(params.server_max_window_bits <= self.window_bits);
         assert!(!self.forgets || params.server_no_context_takeover);
-        // A client that did not say that it knows this parameter must not be given it.
+        // A client that did not offer this parameter must not receive it.
         let knows = says(lines, "client_max_window_bits");
         assert!(knows || !says(slice::from_ref(answer), "client_max_window_bits"));
         assert!(!knows || params.client_max_window_bits <= 15);
     }
 
-    /// As a client, looks at any answer.
+    /// Verifies any answer, as a client.
     fn verify_any(&self, offer: &Offer, mut response: Response<()>, lines: &[HeaderValue]) {
         set(response.headers_mut(), lines);
         assert!(response.headers().contains_key(SEC_WEBSOCKET_ACCEPT));
@@ -98,7 +98,7 @@ fn check_bits(params: Params) {
     assert!((8..=15).contains(&params.client_max_window_bits));
 }
 
-/// The lines of a header: what may not stand in one is left out.
+/// The lines of a header, without invalid characters.
 fn lines(bytes: &[u8]) -> Vec<HeaderValue> {
     let lines = bytes.split(|&byte| byte == b'\n').take(100);
     lines.filter_map(|line| HeaderValue::from_bytes(line).ok()).collect()

@@ -1,20 +1,19 @@
-//! Are frames what the bytes say, and is a frame that is crafted sent when the other end would
-//! take it, and only then?
+//! Are raw frames read as encoded, and sent exactly when the other end accepts them?
 
 use std::io::IoSlice;
 
 use ws_core::deflate::Params;
 use ws_core::frame::{Frame, Header, OpCode, mask};
-use ws_core::proto::{Event, Fault, Inbound, Mode, Outbound, Role};
+use ws_core::proto::{Failure, Inbound, Mode, Outbound, ProtocolEvent, Role};
 use ws_core::{Compression, Config, Limits, ProtocolError};
 
 use crate::{Cuts, Input};
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let role = input.pick(&[Role::Server, Role::Client]);
@@ -30,7 +29,7 @@ fn config() -> Config {
     Config::new().limits(Limits::new().no_message_size()).compression(compression)
 }
 
-/// Reads bytes by frames, cut in any way: they are those that lie there one behind the other.
+/// Reads bytes as raw frames, split in any way, and compares them with the decoded frames.
 fn read(role: Role, input: &mut Input<'_>) {
     let compression = input.pick(&[None, Some(Params::default())]);
     let (cuts, switch) = (input.cuts(), input.byte());
@@ -50,27 +49,26 @@ fn read(role: Role, input: &mut Input<'_>) {
         assert_eq!(frame.payload(), &payload);
         rest = &rest[end..];
     }
-    // Whoever changes how messages are taken in the middle of all breaks nothing.
+    // Switching the mode at any point is harmless.
     frames(role, compression, &wire, cuts, Some(switch.max(1)));
 }
 
-/// The frames of some bytes, and what is wrong with them. They are taken as messages after
-/// every so many.
+/// The raw frames of some bytes, and the failure. Switches to messages at intervals.
 fn frames(
     role: Role,
     compression: Option<Params>,
     wire: &[u8],
     mut cuts: Cuts,
     switch: Option<u8>,
-) -> (Vec<Frame>, Option<Fault>) {
+) -> (Vec<Frame>, Option<Failure>) {
     let mut inbound = Inbound::new(role, config(), compression);
     let (mut found, mut rest, mut wire) = (Vec::new(), Vec::new(), wire);
     while !wire.is_empty() {
         rest.extend_from_slice(cuts.split(&mut wire));
         loop {
             let by_frame = switch.is_none_or(|every| found.len() % (usize::from(every) + 1) > 0);
-            inbound.set_by_frame(by_frame);
-            if !by_frame && inbound.is_by_frame() {
+            inbound.set_frame_mode(by_frame);
+            if !by_frame && inbound.is_message_in_frames() {
                 inbound.discard();
             }
             if let Some(frame) = inbound.take_frame() {
@@ -82,13 +80,13 @@ fn frames(
             };
             rest.drain(..received.consumed);
             match received.event {
-                Some(Event::Ping(payload)) => found.push(Frame::ping(payload)),
-                Some(Event::Pong(payload)) => found.push(Frame::pong(payload)),
-                Some(Event::Close(close)) => {
+                Some(ProtocolEvent::Ping(payload)) => found.push(Frame::ping(payload)),
+                Some(ProtocolEvent::Pong(payload)) => found.push(Frame::pong(payload)),
+                Some(ProtocolEvent::Close(close)) => {
                     found.push(Frame::new(OpCode::CLOSE, close.encode()));
                     return (found, None);
                 }
-                Some(Event::Message(message)) => {
+                Some(ProtocolEvent::Message(message)) => {
                     assert!(!by_frame || switch.is_some(), "a message, and no frame of it");
                     found.push(message.into());
                 }
@@ -100,7 +98,7 @@ fn frames(
     (found, None)
 }
 
-/// Sends frames that were made bit by bit, and has the other end judge them.
+/// Sends frames of arbitrary bits, and compares the result with the validation of the other end.
 fn craft(role: Role, input: &mut Input<'_>) {
     let compression = input.pick(&[None, Some(Params::default())]);
     let mut outbound = Outbound::new(role, &config(), compression);
@@ -114,7 +112,7 @@ fn craft(role: Role, input: &mut Input<'_>) {
         if refused {
             let mut before = outbound_bytes(&mut outbound);
             assert!(before.is_empty(), "a frame that is refused is not sent");
-            // Its mask is as it has to be, unless it says otherwise.
+            // Its mask follows the role unless it is explicit.
             outbound.frame_unchecked(&frame);
             before = outbound_bytes(&mut outbound);
             let judged = take(&mut peer, before);
@@ -123,9 +121,9 @@ fn craft(role: Role, input: &mut Input<'_>) {
             return;
         }
         let judged = take(&mut peer, outbound_bytes(&mut outbound));
-        // Nobody looks into what was compressed elsewhere.
-        let is_compressed = judged == Err(Fault::Protocol(ProtocolError::Deflate))
-            || judged == Err(Fault::Protocol(ProtocolError::TextNotUtf8));
+        // Compressed payloads are not checked.
+        let is_compressed = judged == Err(Failure::Protocol(ProtocolError::Deflate))
+            || judged == Err(Failure::Protocol(ProtocolError::TextNotUtf8));
         assert!(
             judged.is_ok() || (compression.is_some() && is_compressed),
             "{frame:?}: {judged:?}"
@@ -151,19 +149,19 @@ fn frame(input: &mut Input<'_>) -> Frame {
         frame = frame.unmasked();
     }
     if how & 0x3f == 1 {
-        frame = frame.long_winded();
+        frame = frame.non_minimal_len();
     }
     if how & 0x3f == 2 {
-        frame = frame.claiming(u64::from(how));
+        frame = frame.declared_len(u64::from(how));
     }
     frame
 }
 
 fn outbound_bytes(outbound: &mut Outbound) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while !outbound.queue().is_empty() {
+    while !outbound.is_empty() {
         let mut slices = [IoSlice::new(&[])];
-        outbound.queue().slices(&mut slices);
+        outbound.slices(&mut slices);
         let taken = slices[0].to_vec();
         outbound.advance(taken.len());
         bytes.extend(taken);
@@ -171,8 +169,8 @@ fn outbound_bytes(outbound: &mut Outbound) -> Vec<u8> {
     bytes
 }
 
-/// Has bytes judged, all of them.
-fn take(peer: &mut Inbound, mut bytes: Vec<u8>) -> Result<(), Fault> {
+/// Validates all bytes.
+fn take(peer: &mut Inbound, mut bytes: Vec<u8>) -> Result<(), Failure> {
     while !bytes.is_empty() {
         let received = peer.receive(&mut bytes, Mode::Whole)?;
         bytes.drain(..received.consumed);

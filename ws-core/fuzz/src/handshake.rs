@@ -1,4 +1,4 @@
-//! Is every head answered, and every answer a good one?
+//! Is every request head answered with a valid response?
 
 use http::header::{HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -10,11 +10,11 @@ use ws_core::handshake::{
 
 use crate::Input;
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let (is_response, cut) = (input.byte() & 1 != 0, input.size());
@@ -57,7 +57,7 @@ fn servers() -> [AcceptOptions; 4] {
     ]
 }
 
-/// What we print is what was read.
+/// An encoded head decodes to the same.
 fn check_printed(request: &Request<()>) {
     let printed = encode_request(request);
     let Ok(Some((again, taken))) = decode_request(&printed) else {
@@ -71,7 +71,7 @@ fn check_printed(request: &Request<()>) {
 }
 
 fn check_accepted(request: &Request<()>, accepted: &Accepted) {
-    let Accepted { response, agreed, .. } = accepted;
+    let Accepted { response, negotiated: agreed, .. } = accepted;
     assert!(is_upgrade(request));
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let count = |name| response.headers().get_all(name).iter().count();
@@ -106,7 +106,7 @@ fn check_rejected(request: &Request<()>, rejection: Rejection) {
     assert_eq!(again.headers()["content-length"], len.as_str());
 }
 
-/// Verifies it as it is, and once more with the right `Sec-WebSocket-Accept`.
+/// Verifies the response unchanged, and again with the correct `Sec-WebSocket-Accept`.
 fn check_response(mut response: Response<()>) {
     let compression = Compression::no_context_takeover().window_bits(11);
     let offer = Offer::new(["chat", "b"], compression).expect("two tokens");
@@ -118,7 +118,7 @@ fn check_response(mut response: Response<()>) {
     }
 }
 
-/// What a server answers to the key among these headers.
+/// The response of a server to the key in these headers.
 fn accept(offer: &HeaderMap) -> HeaderValue {
     let mut request = Request::get("/").header("host", "localhost").body(()).expect("a request");
     request.headers_mut().extend(offer.clone());

@@ -1,22 +1,22 @@
-//! Do the same bytes always mean the same, however they are cut and taken?
+//! Do the same bytes give the same events, however they are split and read?
 
 use std::mem;
 
 use bytes::BufMut;
 use ws_core::deflate::Params;
-use ws_core::proto::{Event, Fault, Inbound, Mode, Received, Role};
+use ws_core::proto::{Failure, Inbound, Mode, ProtocolEvent, Received, Role};
 use ws_core::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
 use crate::{Cuts, Input};
 
-/// A frame that is waited for is a control frame, so it is shorter than this.
+/// The longest incomplete frame: a control frame.
 const MOST_WAITING: usize = 14 + 125;
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(role: Role, data: &[u8]) {
     let mut input = Input::new(data);
     let end = End::read(role, &mut input);
@@ -30,7 +30,10 @@ pub fn check(role: Role, data: &[u8]) {
     if taking.discard {
         let mut kept = pieces.events.iter().peekable();
         let mut lost = whole.events.iter().filter(|event| kept.next_if_eq(event).is_none());
-        assert!(lost.all(|event| matches!(event, Event::Message(_))), "not only messages are lost");
+        assert!(
+            lost.all(|event| matches!(event, ProtocolEvent::Message(_))),
+            "not only messages are lost"
+        );
         assert_eq!(kept.next(), None, "a message that was discarded changed another");
     } else {
         assert_eq!(whole.events, pieces.events, "the cuts matter");
@@ -39,20 +42,20 @@ pub fn check(role: Role, data: &[u8]) {
     }
 }
 
-/// The rest of the input, with zeros somewhere in it: an input is shorter than the
-/// payloads that are worth reading directly.
+/// The rest of the input with zeros inserted, because an input is shorter than payloads that are
+/// read directly.
 fn wire(mut input: Input<'_>) -> Vec<u8> {
     let (at, zeros) = (input.size(), input.size());
     [input.take(at), &vec![0; zeros], input.rest()].concat()
 }
 
-/// May the cuts change one of these into the other? zlib looks ahead, so it may see
-/// that data is corrupt before what comes in front of that has been judged.
-fn are_alike(one: Option<Fault>, other: Option<Fault>) -> bool {
-    const DEFLATE: Option<Fault> = Some(Fault::Protocol(ProtocolError::Deflate));
-    const TEXT: Option<Fault> = Some(Fault::Protocol(ProtocolError::TextNotUtf8));
+/// Whether the split may change one result into the other. zlib reads ahead, so it may detect
+/// corrupt data before an earlier failure is detected.
+fn are_alike(one: Option<Failure>, other: Option<Failure>) -> bool {
+    const DEFLATE: Option<Failure> = Some(Failure::Protocol(ProtocolError::Deflate));
+    const TEXT: Option<Failure> = Some(Failure::Protocol(ProtocolError::TextNotUtf8));
     let is_in_front = |fault| {
-        fault == TEXT || matches!(fault, Some(Fault::TooBig { setting: Limit::MessageSize, .. }))
+        fault == TEXT || matches!(fault, Some(Failure::TooBig { setting: Limit::MessageSize, .. }))
     };
     one == other || (one == DEFLATE && is_in_front(other)) || (other == DEFLATE && is_in_front(one))
 }
@@ -62,38 +65,38 @@ fn are_alike(one: Option<Fault>, other: Option<Fault>) -> bool {
 pub struct End {
     /// Which end.
     pub role: Role,
-    /// What was agreed on.
+    /// The negotiated compression.
     pub compression: Option<Params>,
-    /// What may be received.
+    /// The limits.
     pub limits: Limits,
-    /// The message size among the limits.
+    /// The message size limit.
     pub message_size: Option<usize>,
 }
 
-/// How bytes and messages are taken.
+/// How bytes are split and messages read.
 #[derive(Clone, Copy, Debug)]
 pub struct Taking {
     cuts: Cuts,
-    /// Taken in turn.
+    /// Used in turn.
     modes: [Mode; 2],
-    /// Are long payloads read straight to where they stay?
+    /// Long payloads are read straight into the message.
     direct: bool,
-    /// Is a message dropped whose first bytes are there without its last?
+    /// Incomplete messages are discarded.
     discard: bool,
 }
 
-/// What was received.
+/// The received events.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// In this order, with messages put together.
-    pub events: Vec<Event>,
-    /// How it ended, if it did.
-    pub fault: Option<Fault>,
-    /// How many bytes came behind the close frame.
+    /// In order, with messages reassembled.
+    pub events: Vec<ProtocolEvent>,
+    /// The end, if it was reached.
+    pub fault: Option<Failure>,
+    /// The number of bytes behind the close frame.
     pub ignored: usize,
-    /// What has arrived of a message without its end.
+    /// The received part of an incomplete message.
     pub unfinished: Vec<u8>,
-    /// How much of that is text for certain.
+    /// The length of its prefix that is valid text.
     text: usize,
 }
 
@@ -113,11 +116,11 @@ impl End {
         Self { role, compression, limits, message_size }
     }
 
-    /// What it makes of `wire`.
+    /// Receives `wire`.
     ///
     /// # Panics
     ///
-    /// When a promise is broken that takes no two to compare.
+    /// When a check of a single run fails.
     pub fn receive(&self, wire: &[u8], taking: Taking) -> Heard {
         let mut listener = Listener {
             inbound: Inbound::new(self.role, Config::new().limits(self.limits), self.compression),
@@ -128,7 +131,7 @@ impl End {
         };
         if let Err(fault) = listener.read_all(wire) {
             listener.heard.fault = Some(fault);
-            // Of no use any more, but no danger either.
+            // Calls after a failure are useless but harmless.
             let _ = listener.inbound.receive(&mut listener.waiting, Mode::Whole);
         }
         listener.heard
@@ -165,7 +168,7 @@ impl Taking {
         }
     }
 
-    /// The same, with no message dropped.
+    /// The same without discarding.
     #[must_use]
     pub const fn keeping_all(mut self) -> Self {
         self.discard = false;
@@ -182,13 +185,13 @@ struct Listener {
     inbound: Inbound,
     taking: Taking,
     message_size: Option<usize>,
-    /// What was not consumed.
+    /// The input that was not consumed.
     waiting: Vec<u8>,
     heard: Heard,
 }
 
 impl Listener {
-    fn read_all(&mut self, mut wire: &[u8]) -> Result<(), Fault> {
+    fn read_all(&mut self, mut wire: &[u8]) -> Result<(), Failure> {
         while !wire.is_empty() {
             let mode = self.taking.next_mode();
             let mut read = self.taking.cuts.split(&mut wire);
@@ -197,7 +200,7 @@ impl Listener {
             }
             self.waiting.extend_from_slice(read);
             self.listen(mode)?;
-            if let Some(Event::Close(_)) = self.heard.events.last() {
+            if let Some(ProtocolEvent::Close(_)) = self.heard.events.last() {
                 self.ignore(wire, mode);
                 break;
             }
@@ -212,25 +215,25 @@ impl Listener {
         Ok(())
     }
 
-    fn read_directly(&mut self, read: &mut &[u8], mode: Mode) -> Result<(), Fault> {
-        let Some(mut room) = self.inbound.direct(mode) else { return Ok(()) };
+    fn read_directly(&mut self, read: &mut &[u8], mode: Mode) -> Result<(), Failure> {
+        let Some(mut room) = self.inbound.read_target(mode) else { return Ok(()) };
         assert!(room.has_remaining_mut(), "room for nothing");
         let (direct, rest) = read.split_at(read.len().min(room.remaining_mut()));
         room.put_slice(direct);
         *read = rest;
-        self.waiting = self.inbound.filled(direct.len())?;
+        self.waiting = self.inbound.commit_read(direct.len())?;
         self.listen(mode)
     }
 
-    /// Handles what is there, until more is needed.
-    fn listen(&mut self, mode: Mode) -> Result<(), Fault> {
+    /// Processes the input until more is needed.
+    fn listen(&mut self, mode: Mode) -> Result<(), Failure> {
         loop {
             let received = self.inbound.receive(&mut self.waiting, mode)?;
             drop(self.waiting.drain(..received.consumed));
             match received.event {
-                Some(Event::Message(end)) => self.finish(&end),
-                Some(Event::Close(frame)) => {
-                    self.heard.events.push(Event::Close(frame));
+                Some(ProtocolEvent::Message(end)) => self.finish(&end),
+                Some(ProtocolEvent::Close(frame)) => {
+                    self.heard.events.push(ProtocolEvent::Close(frame));
                     return Ok(());
                 }
                 Some(event) => self.heard.events.push(event),
@@ -245,7 +248,7 @@ impl Listener {
     fn take(&mut self, mode: Mode) {
         let piece = self.inbound.take_piece();
         let Mode::Pieces(most) = mode else { return };
-        // What arrived in another mode may be longer.
+        // A piece that was received in another mode may be longer.
         assert!(piece.len() <= most || self.taking.modes.contains(&Mode::Whole));
         self.heard.unfinished.extend_from_slice(&piece);
         self.check_size();
@@ -266,7 +269,7 @@ impl Listener {
         self.check_size();
         let payload = mem::take(&mut self.heard.unfinished);
         self.heard.text = 0;
-        self.heard.events.push(Event::Message(match end.kind() {
+        self.heard.events.push(ProtocolEvent::Message(match end.kind() {
             MessageType::Text => Message::text_from_bytes(payload).expect("text is UTF-8"),
             MessageType::Binary => Message::binary(payload),
         }));
@@ -277,7 +280,7 @@ impl Listener {
         assert!(self.message_size.is_none_or(|limit| len <= limit), "{len} bytes in a message");
     }
 
-    /// Nothing that comes behind a close frame means anything.
+    /// Input behind a close frame is ignored.
     fn ignore(&mut self, wire: &[u8], mode: Mode) {
         self.waiting.extend_from_slice(wire);
         self.heard.ignored += self.waiting.len();

@@ -1,7 +1,6 @@
-//! What does an input ask for?
+//! How is a fuzz input parsed into settings and data?
 
-/// Bytes that are taken off the front, and that never run out: behind the last come
-/// zeros.
+/// Input bytes, followed by endless zeros.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a>(&'a [u8]);
 
@@ -18,7 +17,7 @@ impl<'a> Input<'a> {
         byte
     }
 
-    /// One of these.
+    /// One of these values.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[usize::from(self.byte()) % choices.len()]
     }
@@ -35,7 +34,7 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// So many bytes of a short pattern, over and over.
+    /// `count` bytes of a short repeated pattern.
     pub fn pattern(&mut self, len: usize) -> Vec<u8> {
         let period = self.size();
         let pattern = self.take(period);
@@ -44,18 +43,18 @@ impl<'a> Input<'a> {
         bytes
     }
 
-    /// Where to cut something.
+    /// A position to split at.
     pub fn cuts(&mut self) -> Cuts {
         Cuts { sizes: [(); 4].map(|()| self.size().max(1)), next: 0 }
     }
 
-    /// What was not taken.
+    /// The rest.
     pub const fn rest(self) -> &'a [u8] {
         self.0
     }
 }
 
-/// The lengths of pieces, over and over again.
+/// A repeated sequence of piece lengths.
 #[derive(Clone, Copy, Debug)]
 pub struct Cuts {
     sizes: [usize; 4],
@@ -63,16 +62,16 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// No cuts.
+    /// No splits.
     pub const NONE: Self = Self { sizes: [usize::MAX; 4], next: 0 };
 
-    /// The length of the next piece, which is not zero.
+    /// The length of the next piece, at least one.
     pub const fn next(&mut self) -> usize {
         self.next = (self.next + 1) % self.sizes.len();
         self.sizes[self.next]
     }
 
-    /// Cuts the next piece off the front of `bytes`.
+    /// Splits the next piece off the front of `bytes`.
     pub fn split<'a>(&mut self, bytes: &mut &'a [u8]) -> &'a [u8] {
         let (piece, rest) = bytes.split_at(self.next().min(bytes.len()));
         *bytes = rest;

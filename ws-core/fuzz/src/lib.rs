@@ -1,11 +1,11 @@
-//! Does ws-core keep its promises, whatever the bytes are?
+//! Does ws-core hold its guarantees for arbitrary bytes?
 //!
-//! Each module holds the promises of one part, and a `check` that panics when one is
-//! broken. The targets in `fuzz_targets` only choose one. The first bytes of an input
-//! are settings, which [`Input`] reads; where they can, they are as many for every input
-//! of a target, so that a mutation of one leaves the rest what it was.
+//! Each module has a `check` for one part, which panics when a guarantee is violated. The targets
+//! in `fuzz_targets` call one each. The first bytes of an input are settings, which [`Input`]
+//! reads. Where possible, all inputs of a target have the same number of them, so that a mutation
+//! of one does not change the rest.
 //!
-//! `seeds` has a few inputs for each target to begin with. By hand, in this folder:
+//! `seeds` has some inputs for each target. To run one by hand, in this folder:
 //!
 //! ```text
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . TARGET corpus/TARGET seeds/TARGET -- -max_total_time=60

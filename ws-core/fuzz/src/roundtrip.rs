@@ -1,25 +1,25 @@
-//! Does the other end hear what this one says, and nothing else?
+//! Does the receiving half decode exactly what the sending half encoded?
 
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use ws_core::proto::{CloseFrame, Event, Outbound, Queue, Role, Then};
+use ws_core::proto::{CloseFrame, Outbound, PieceKind, ProtocolEvent, Role};
 use ws_core::{Compression, Config, Limits, Message, MessageType, StatusCode};
 
 use crate::Input;
 use crate::inbound::{End, Heard, Taking, params};
 
-/// When so many bytes have been said, it is enough.
+/// The number of bytes to send before stopping.
 const MOST_SAID: usize = 256 * 1024;
 
-/// Pongs may replace each other when more than this waits.
+/// Pongs may replace each other when more bytes wait.
 const MAX_WAITING_PONGS: usize = 4 * 1024;
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let (role, other) = input.pick(&[(Role::Client, Role::Server), (Role::Server, Role::Client)]);
@@ -56,32 +56,32 @@ fn config(input: &mut Input<'_>) -> Config {
 
 struct Speaker {
     outbound: Outbound,
-    /// How many slices are written at once.
+    /// The number of slices per write.
     slices: usize,
     wire: Vec<u8>,
     said: Said,
 }
 
-/// What was said, and is to be heard.
+/// What was sent and must be received.
 #[derive(Default)]
 struct Said {
     messages: Vec<Message>,
     pings: Vec<Bytes>,
     pongs: Vec<Bytes>,
     close: Option<CloseFrame>,
-    stream: Option<Stream>,
-    /// The message that the close frame cut short.
-    cut: Option<Stream>,
-    /// Did the close frame overtake messages?
+    stream: Option<SentStream>,
+    /// The message that the close frame interrupted.
+    cut: Option<SentStream>,
+    /// The close frame overtook messages.
     hurried: bool,
-    /// May pongs have been replaced?
+    /// Pongs may have been replaced.
     crowded: bool,
     bytes: usize,
 }
 
-/// A message that is said piece by piece.
+/// A message that is sent in pieces.
 #[derive(Clone)]
-struct Stream {
+struct SentStream {
     kind: MessageType,
     payload: Bytes,
     pushed: usize,
@@ -103,7 +103,7 @@ impl Speaker {
             }
             _ => {
                 self.said.hurried |= self.said.close.is_some();
-                self.outbound.hurry_close();
+                self.outbound.prioritize_close();
             }
         }
     }
@@ -126,14 +126,13 @@ impl Speaker {
         }
     }
 
-    /// Says a message at once, of which the transport takes no more than `taken` bytes, if
-    /// it is one that need not be queued.
+    /// Sends a message directly if it need not be queued. The transport takes up to `taken` bytes.
     fn message_past_the_queue(&mut self, message: &Message, taken: usize) -> bool {
         let mut room = [0; 8 * 1024];
-        let Some(frame) = self.outbound.lone(message, &mut room) else { return false };
+        let Some(frame) = self.outbound.encode_direct(message, &mut room) else { return false };
         let taken = taken.min(frame.len());
         self.wire.extend_from_slice(&frame[..taken]);
-        self.outbound.took(frame, taken);
+        self.outbound.direct_written(frame, taken);
         true
     }
 
@@ -142,23 +141,25 @@ impl Speaker {
             let (kind, payload) = message(input);
             self.said.bytes += payload.len();
             self.outbound.begin(kind, input.byte() & 3 != 0);
-            self.said.stream = Some(Stream { kind, payload, pushed: 0, flushed: 0 });
+            self.said.stream = Some(SentStream { kind, payload, pushed: 0, flushed: 0 });
         }
         let Some(mut stream) = self.said.stream.take() else { return };
-        let then = input.pick(&[Then::More, Then::Flush, Then::End]);
-        let size = if then == Then::End { usize::MAX } else { input.size() };
+        let then = input.pick(&[PieceKind::More, PieceKind::Flush, PieceKind::End]);
+        let size = if then == PieceKind::End { usize::MAX } else { input.size() };
         let rest = &stream.payload[stream.pushed..];
         let piece = &rest[..size.min(rest.len())];
         self.outbound.piece(piece, then).expect("the compressor works");
         stream.pushed += piece.len();
         if self.said.close.is_some() {
-            self.said.stream = (then != Then::End).then_some(stream);
+            self.said.stream = (then != PieceKind::End).then_some(stream);
             return;
         }
         match then {
-            Then::More => self.said.stream = Some(stream),
-            Then::Flush => self.said.stream = Some(Stream { flushed: stream.pushed, ..stream }),
-            Then::End => self.said.messages.push(whole(stream.kind, stream.payload)),
+            PieceKind::More => self.said.stream = Some(stream),
+            PieceKind::Flush => {
+                self.said.stream = Some(SentStream { flushed: stream.pushed, ..stream })
+            }
+            PieceKind::End => self.said.messages.push(whole(stream.kind, stream.payload)),
         }
     }
 
@@ -173,7 +174,7 @@ impl Speaker {
 
     fn pong(&mut self, input: &mut Input<'_>) {
         let payload = control(input);
-        self.said.crowded |= self.outbound.queue().len() > MAX_WAITING_PONGS;
+        self.said.crowded |= self.outbound.buffered() > MAX_WAITING_PONGS;
         let sent = self.outbound.pong(payload.clone());
         assert_eq!(sent.is_ok(), payload.len() <= 125);
         if sent.is_ok() && self.said.close.is_none() {
@@ -198,16 +199,16 @@ impl Speaker {
 
     /// The transport takes up to `count` bytes.
     fn write(&mut self, count: usize) {
-        let written = write(self.outbound.queue(), self.slices, count, &mut self.wire);
+        let written = write(&self.outbound, self.slices, count, &mut self.wire);
         self.outbound.advance(written);
     }
 
     /// The transport takes the rest.
     fn finish(mut self) -> (Vec<u8>, Said) {
-        while !self.outbound.queue().is_empty() {
+        while !self.outbound.is_empty() {
             self.write(10_000);
         }
-        assert!(self.outbound.take_queue().is_empty());
+        assert!(self.outbound.is_empty());
         (self.wire, self.said)
     }
 }
@@ -221,14 +222,14 @@ impl Said {
         let (mut latest, mut close) = (None, None);
         for event in &heard.events {
             match event {
-                Event::Message(message) => assert_eq!(messages.next(), Some(message)),
-                Event::Ping(payload) => assert_eq!(pings.next(), Some(payload)),
-                Event::Pong(payload) if self.crowded => {
+                ProtocolEvent::Message(message) => assert_eq!(messages.next(), Some(message)),
+                ProtocolEvent::Ping(payload) => assert_eq!(pings.next(), Some(payload)),
+                ProtocolEvent::Pong(payload) if self.crowded => {
                     latest = Some(payload);
                     assert!(pongs.any(|said| said == payload), "a pong that nobody said");
                 }
-                Event::Pong(payload) => assert_eq!(pongs.next(), Some(payload)),
-                Event::Close(frame) => close = Some(frame.clone()),
+                ProtocolEvent::Pong(payload) => assert_eq!(pongs.next(), Some(payload)),
+                ProtocolEvent::Close(frame) => close = Some(frame.clone()),
             }
         }
         assert_eq!(close, self.close);
@@ -236,7 +237,7 @@ impl Said {
         if !self.crowded {
             assert_eq!(pongs.next(), None, "a pong is lost");
         } else if close.is_none() {
-            // A close frame may leave before it.
+            // A close frame may be sent before it.
             assert_eq!(latest, self.pongs.last(), "the latest pong is lost");
         }
         assert!(messages.next().is_none() || self.hurried, "a message is lost");
@@ -248,7 +249,7 @@ impl Said {
     }
 }
 
-/// A type and a payload: bytes of the input, over and over.
+/// A type and a payload of repeated input bytes.
 fn message(input: &mut Input<'_>) -> (MessageType, Bytes) {
     let kind = input.pick(&[MessageType::Binary, MessageType::Text]);
     let len = input.size();
@@ -272,13 +273,15 @@ fn control(input: &mut Input<'_>) -> Bytes {
     vec![byte; len.into()].into()
 }
 
-/// Writes as a transport does that takes up to `count` bytes at a time.
-fn write(queue: &Queue, slices: usize, count: usize, wire: &mut Vec<u8>) -> usize {
+/// Writes like a transport that takes up to `count` bytes at a time.
+fn write(outbound: &Outbound, slices: usize, count: usize, wire: &mut Vec<u8>) -> usize {
     let mut slices = vec![IoSlice::new(&[]); slices];
-    let filled = queue.slices(&mut slices);
+    let filled = outbound.slices(&mut slices);
     let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-    assert!(offered == queue.len() || (filled == slices.len() && offered < queue.len()));
-    // A transport that takes nothing of nothing would be taken for one that is closed.
+    assert!(
+        offered == outbound.buffered() || (filled == slices.len() && offered < outbound.buffered())
+    );
+    // An empty write would look like a closed transport.
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "an empty slice");
     let start = wire.len();
     for slice in &slices[..filled] {

@@ -1,14 +1,14 @@
-//! Does a checker that sees text in pieces say what the standard library says of all?
+//! Does validation in pieces agree with the standard library?
 
 use ws_core::utf8::Utf8;
 
 use crate::Input;
 
-/// See the module.
+/// Runs the checks of this module on one input.
 ///
 /// # Panics
 ///
-/// When a promise is broken.
+/// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let mut cuts = input.cuts();

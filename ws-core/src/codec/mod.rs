@@ -1,31 +1,33 @@
-//! How do values become messages, and messages values?
+//! How are values encoded to messages and decoded from them?
 
+mod error;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(feature = "proto")]
-mod proto;
+mod protobuf;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
 
+pub use self::error::CodecError;
 #[cfg(feature = "json")]
-pub use self::json::Json;
+pub use self::json::JsonCodec;
 #[cfg(feature = "proto")]
-pub use self::proto::Proto;
-use crate::{CodecError, Message, MessageType};
+pub use self::protobuf::ProtobufCodec;
+use crate::{Message, MessageType, SendError};
 
-/// A format in which messages hold values. What it can write and read is said by
-/// [`Encode`] and [`Decode`].
+/// A format for values in messages. [`Encode`] and [`Decode`] define which values it supports.
 ///
-/// JSON and protocol buffers are there behind the features `json` and `proto`. Another one
-/// is three small implementations:
+/// The features `json` and `proto` provide JSON and protocol buffers. Another format takes three
+/// small implementations:
 ///
 /// ```
 /// use std::num::ParseIntError;
 ///
-/// use ws_core::{Codec, Decode, Encode, MessageType};
+/// use ws_core::MessageType;
+/// use ws_core::codec::{Codec, Decode, Encode};
 ///
-/// /// Numbers as they are written by hand.
+/// /// Decimal numbers.
 /// struct Decimal;
 ///
 /// impl Codec for Decimal {
@@ -54,49 +56,46 @@ use crate::{CodecError, Message, MessageType};
 /// # }
 /// ```
 pub trait Codec {
-    /// What can go wrong. It is not shown to the peer.
+    /// The error of encoding and decoding. It is not sent to the peer.
     type Error: StdError + Send + Sync + 'static;
 
-    /// The type of the messages that are written.
+    /// The type of encoded messages.
     const WRITES: MessageType;
 
-    /// Can a message of this type hold a value? By default, both can. The connection is
-    /// closed with 1003 over one that cannot.
+    /// Whether messages of this type can be decoded. Default: both. Another message closes the
+    /// connection with 1003.
     fn reads(kind: MessageType) -> bool {
         let _ = kind;
         true
     }
 }
 
-/// A format that `T` can be written in.
+/// A format that can encode `T`.
 pub trait Encode<T: ?Sized>: Codec {
-    /// The payload that holds a value. For a text message, it has to be UTF-8.
+    /// Encodes a value to a payload. It must be UTF-8 if [`WRITES`](Codec::WRITES) is text.
     ///
     /// # Errors
     ///
-    /// When the format has no way to say it.
+    /// When the format cannot represent the value.
     fn encode(value: &T) -> Result<Vec<u8>, Self::Error>;
 }
 
-/// A format that `T` can be read from.
+/// A format that can decode `T`.
 pub trait Decode<T>: Codec {
-    /// The value that a payload holds.
+    /// Decodes a payload.
     ///
     /// # Errors
     ///
-    /// When it holds none. The connection is closed with 1007 then.
+    /// When the payload is not a valid value. The connection is then closed with 1007.
     fn decode(payload: &[u8]) -> Result<T, Self::Error>;
 }
 
 impl Message {
-    /// The value that this message holds, in a format of your own.
-    ///
-    /// The connection is not touched: that of a message that holds none stays open, which is
-    /// the difference to `Conn::read_as`.
+    /// Decodes this message. Unlike `Conn::read_as`, an error does not close the connection.
     ///
     /// # Errors
     ///
-    /// When the format does not use this type of message, or the payload holds no such value.
+    /// When the format does not use this message type, or the payload is not a valid value.
     pub fn decode<C, T>(&self) -> Result<T, CodecError>
     where
         C: Decode<T>,
@@ -107,19 +106,19 @@ impl Message {
         C::decode(self.as_bytes()).map_err(|error| CodecError::Decode(Arc::new(error)))
     }
 
-    /// A message that holds a value, in a format of your own: for
-    /// [`Prepared`](crate::Prepared), for `Conn::try_write`.
+    /// Encodes a value to a message, for example for
+    /// [`PreparedMessage`](crate::PreparedMessage) or `Conn::try_write`.
     ///
     /// # Errors
     ///
-    /// When the format has no way to say it.
+    /// When the format cannot represent the value.
     pub fn encode<C, T>(value: &T) -> Result<Self, CodecError>
     where
         C: Encode<T>,
         T: ?Sized,
     {
         let payload = C::encode(value).map_err(|error| CodecError::Encode(Arc::new(error)))?;
-        let message = Self::checked(C::WRITES, payload.into());
-        message.map_err(|error| CodecError::Encode(Arc::new(error)))
+        Self::try_new(C::WRITES, payload.into())
+            .ok_or_else(|| CodecError::Encode(Arc::new(SendError::NotUtf8)))
     }
 }

@@ -1,15 +1,13 @@
-//! Is anything compressed, and how hard?
+//! Is `permessage-deflate` used, and with which mode, level and window?
 
-/// Whether to agree to `permessage-deflate` (RFC 7692), and how to compress.
+/// Whether to negotiate `permessage-deflate` (RFC 7692), and how to compress.
 ///
-/// Without context takeover every message is compressed by itself, and nothing is
-/// held between messages. With it, a message may refer to those before: similar
-/// small messages shrink much further, and each connection that uses it holds about
-/// 370 KiB to compress (245 KiB with 9 window bits) and 47 KiB to decompress, for as
-/// long as it lives.
+/// Without context takeover, each message is compressed on its own, and a connection holds no
+/// memory between messages. With context takeover, a message may refer to earlier ones. Similar
+/// small messages then shrink much further, and each connection that uses it holds about 370 KiB
+/// to compress (245 KiB with 9 window bits) and 47 KiB to decompress until it ends.
 ///
-/// Compression can reveal a secret that shares a window with text that an attacker
-/// chooses; see [`Message::uncompressed`](crate::Message::uncompressed).
+/// Compression can reveal a secret that shares a window with text that an attacker controls. See [`Message::uncompressed`](crate::Message::uncompressed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Compression {
@@ -29,7 +27,7 @@ pub(crate) enum CompressionMode {
 }
 
 impl Compression {
-    /// No compression: nothing is offered, and offers are declined.
+    /// No compression. It is not offered, and offers are declined.
     pub const fn off() -> Self {
         Self {
             mode: CompressionMode::Off,
@@ -40,12 +38,12 @@ impl Compression {
         }
     }
 
-    /// Every message by itself; from 512 bytes on.
+    /// Compresses each message of 512 bytes or more on its own.
     pub const fn no_context_takeover() -> Self {
         Self { mode: CompressionMode::NoContextTakeover, threshold: 512, ..Self::off() }
     }
 
-    /// Messages may refer to earlier ones, where the peer agrees; from 128 bytes on.
+    /// Compresses messages of 128 bytes or more. They may refer to earlier ones if the peer agrees.
     pub const fn context_takeover() -> Self {
         Self { mode: CompressionMode::ContextTakeover, threshold: 128, ..Self::off() }
     }
@@ -57,33 +55,32 @@ impl Compression {
         self
     }
 
-    /// How hard to try, from 1 (fast) to 9 (small); 0 stores without compressing.
-    /// Values above 9 are taken as 9. Default: 2, which makes JSON a fifth to a quarter
-    /// smaller than 1 does and takes up to twice as long; 6 makes it
-    /// smaller by another sixth at most, and takes up to five times as long as 2.
+    /// The level from 1 (fastest) to 9 (smallest). 0 stores without compressing; higher values
+    /// mean 9. Default: 2. JSON is a fifth to a quarter smaller than with 1, and takes up to twice
+    /// as long. With 6 it is smaller by another sixth at most, and takes up to five times as long
+    /// as with 2.
     pub const fn level(mut self, level: u8) -> Self {
         self.level = if level > 9 { 9 } else { level };
         self
     }
 
-    /// The largest window to compress with, as a power of two from 8 (256 bytes) to
-    /// 15 (32 KiB); values outside are moved to the nearest. Default: 15.
+    /// The largest window to compress with, as a power of two from 8 (256 bytes) to 15 (32 KiB).
+    /// Other values are clamped. Default: 15.
     pub const fn window_bits(mut self, bits: u8) -> Self {
         self.window_bits = clamp_bits(bits);
         self
     }
 
-    /// The largest window that the peer is asked to compress with, for the sake of its
-    /// memory: what is held here to decompress stays the same. From 8 to 15; values
-    /// outside are moved to the nearest. Default: 15.
+    /// The largest window that the peer may compress with, from 8 to 15. Other values are clamped.
+    /// Default: 15. It saves memory of the peer; the memory to decompress here is the same.
     ///
-    /// A server can only ask clients that offer `client_max_window_bits`.
+    /// A server can restrict only clients that offer `client_max_window_bits`.
     pub const fn peer_window_bits(mut self, bits: u8) -> Self {
         self.peer_window_bits = clamp_bits(bits);
         self
     }
 
-    /// Is it switched on?
+    /// Whether compression is on.
     pub const fn is_on(&self) -> bool {
         !matches!(self.mode, CompressionMode::Off)
     }

@@ -1,28 +1,28 @@
-//! How is a peer found out that is gone without a word?
+//! How are dead peers detected, by ping and timeout?
 
 use std::time::Duration;
 
-/// When to ping a silent peer, and when to give it up.
+/// When to ping an idle peer, and when to abort the connection without an answer.
 ///
-/// Judged while the connection is being read: an application that is busy with a
-/// message never takes its peer for dead, since what already lies in the socket
-/// is read first, and a peer that could not be heard is asked first.
+/// The timeouts are checked while the connection is read, after all received bytes have been
+/// processed. So a connection is not aborted because its application was busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Keepalive {
     pub(crate) interval: Duration,
-    pub(crate) patience: Duration,
+    pub(crate) pong_timeout: Duration,
 }
 
-/// What was said about keepalive.
+/// Whether and how keepalive was configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeepaliveChoice {
+pub(crate) enum KeepaliveSetting {
     Unset,
     Off,
     On(Keepalive),
 }
 
-impl KeepaliveChoice {
+impl KeepaliveSetting {
+    #[cfg(feature = "conn")]
     pub(crate) const fn get(self) -> Option<Keepalive> {
         match self {
             Self::Unset | Self::Off => None,
@@ -32,23 +32,22 @@ impl KeepaliveChoice {
 }
 
 impl Keepalive {
-    /// Looks every `interval` whether the peer has sent anything since the last look,
-    /// and pings it if not. A ping that brings no sign of life for as long again ends
-    /// the connection.
+    /// Sends a ping if nothing was received for `interval`. The connection is aborted if nothing is
+    /// received for another `interval` after the ping.
     pub const fn every(interval: Duration) -> Self {
-        Self { interval, patience: interval }
+        Self { interval, pong_timeout: interval }
     }
 
-    /// How long to wait for a sign of life after a ping; any byte is one. Default: as
-    /// long as the interval.
-    pub const fn answer_within(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// How long to wait after a ping. Any received byte counts as an answer. Default: the
+    /// interval.
+    pub const fn pong_timeout(mut self, pong_timeout: Duration) -> Self {
+        self.pong_timeout = pong_timeout;
         self
     }
 }
 
 impl Default for Keepalive {
-    /// A look every 30 s, and 30 s to answer.
+    /// A ping after 30 s, and 30 s to answer it.
     fn default() -> Self {
         Self::every(Duration::from_secs(30))
     }

@@ -1,4 +1,4 @@
-//! What can be tuned, and what does each setting bound?
+//! Which settings has a connection, and what does each bound?
 
 mod compression;
 mod keepalive;
@@ -9,16 +9,15 @@ use std::time::Duration;
 pub use compression::Compression;
 pub(crate) use compression::CompressionMode;
 pub use keepalive::Keepalive;
-use keepalive::KeepaliveChoice;
+use keepalive::KeepaliveSetting;
 pub use pool::BufferPool;
 
 /// The settings of a connection. They chain by value.
 ///
-/// Memory that one connection can hold is at most
-/// [`Limits::message_size`] and 512 bytes + one read (64 KiB) + the high mark of
-/// [`write_buffer`](Self::write_buffer) + the message last written (once more if it was
-/// compressed) + what [`Compression`] holds with context takeover (47 KiB to decompress,
-/// up to 370 KiB to compress).
+/// A connection holds at most [`Limits::message_size`] and 512 bytes + one read (64 KiB) + the high
+/// watermark of [`write_buffer`](Self::write_buffer) + the message written last (twice if it was
+/// compressed) + the memory of [`Compression`] with context takeover (47 KiB to decompress, up to
+/// 370 KiB to compress).
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,13 +33,13 @@ pub use pool::BufferPool;
 pub struct Config {
     pub(crate) limits: Limits,
     pub(crate) compression: Compression,
-    pub(crate) keepalive: KeepaliveChoice,
+    pub(crate) keepalive: KeepaliveSetting,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
     pub(crate) close_timeout: Duration,
-    pub(crate) low_mark: usize,
-    pub(crate) high_mark: usize,
+    pub(crate) low_watermark: usize,
+    pub(crate) high_watermark: usize,
     pub(crate) read_buffer: usize,
     pub(crate) write_batch: usize,
     pub(crate) buffer_pool: Option<BufferPool>,
@@ -54,13 +53,13 @@ impl Config {
         Self {
             limits: Limits::new(),
             compression: Compression::off(),
-            keepalive: KeepaliveChoice::Unset,
+            keepalive: KeepaliveSetting::Unset,
             idle_timeout: None,
             write_timeout: None,
             max_age: None,
             close_timeout: Duration::from_secs(5),
-            low_mark: 16 * 1024,
-            high_mark: 64 * 1024,
+            low_watermark: 16 * 1024,
+            high_watermark: 64 * 1024,
             read_buffer: Self::MAX_READ_BUFFER,
             write_batch: 16 * 1024,
             buffer_pool: None,
@@ -69,7 +68,7 @@ impl Config {
         }
     }
 
-    /// What the peer may send. Default: [`Limits::new`].
+    /// The limits on what the peer may send. Default: [`Limits::new`].
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -82,95 +81,92 @@ impl Config {
         self
     }
 
-    /// Whether to agree to compression, and how to compress. Default: off.
+    /// Whether to negotiate compression, and how to compress. Default: off.
     pub const fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// What was said about the peer, for those who change a part of it.
-    pub const fn wanted_limits(&self) -> Limits {
+    /// The limits that are set, for callers that change one of them.
+    pub const fn limits_setting(&self) -> Limits {
         self.limits
     }
 
-    /// What was said about compression, for those who make an offer of it.
-    pub const fn wanted_compression(&self) -> Compression {
+    /// The compression that is set, for callers that offer it.
+    pub const fn compression_setting(&self) -> Compression {
         self.compression
     }
 
-    /// Pings that find a dead peer. Default: [`Keepalive::default`] on servers, which are
-    /// made with [`AcceptOptions`](crate::AcceptOptions); none elsewhere.
+    /// Pings that detect dead peers. Default: [`Keepalive::default`] for servers with
+    /// [`AcceptOptions`](crate::AcceptOptions), none otherwise.
     pub const fn keepalive(mut self, keepalive: Keepalive) -> Self {
-        self.keepalive = KeepaliveChoice::On(keepalive);
+        self.keepalive = KeepaliveSetting::On(keepalive);
         self
     }
 
-    /// As [`keepalive`](Self::keepalive), unless something was said about it before: for
-    /// those who have another default.
-    pub const fn keepalive_unless_set(mut self, keepalive: Keepalive) -> Self {
-        if matches!(self.keepalive, KeepaliveChoice::Unset) {
-            self.keepalive = KeepaliveChoice::On(keepalive);
+    /// Sets [`keepalive`](Self::keepalive) unless it is set already, for callers with another
+    /// default.
+    pub const fn default_keepalive(mut self, keepalive: Keepalive) -> Self {
+        if matches!(self.keepalive, KeepaliveSetting::Unset) {
+            self.keepalive = KeepaliveSetting::On(keepalive);
         }
         self
     }
 
-    /// No pings that find a dead peer, on servers neither.
+    /// No pings that detect dead peers, on servers too.
     pub const fn no_keepalive(mut self) -> Self {
-        self.keepalive = KeepaliveChoice::Off;
+        self.keepalive = KeepaliveSetting::Off;
         self
     }
 
-    /// How long the peer may go without a message before the connection is closed
-    /// with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY). Pings and pongs do not
-    /// count. Default: for ever.
+    /// Closes the connection with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY) when no message was
+    /// received for this long. Pings and pongs do not count. Default: no timeout.
     ///
-    /// A read that runs into it returns [`Error::Timeout`](crate::Error::Timeout),
-    /// and the connection is over. To give up one `read` and keep the connection,
-    /// wrap that call in a timeout instead.
+    /// The read then returns [`Error::Timeout`](crate::Error::Timeout). To limit one `read` and
+    /// keep the connection, wrap that call in a timeout instead.
     pub const fn idle_timeout(mut self, after: Duration) -> Self {
         self.idle_timeout = Some(after);
         self
     }
 
-    /// How long bytes that wait to be written may make no progress before the
-    /// connection is cut. Default: for ever.
+    /// Aborts the connection when bytes wait to be written and the peer takes none for this long.
+    /// Default: no timeout.
     pub const fn write_timeout(mut self, after: Duration) -> Self {
         self.write_timeout = Some(after);
         self
     }
 
-    /// How old a connection may become before it is closed with
-    /// [`GOING_AWAY`](crate::StatusCode::GOING_AWAY). Default: any age.
+    /// Closes the connection with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY) at this age.
+    /// Default: no limit.
     pub const fn max_age(mut self, after: Duration) -> Self {
         self.max_age = Some(after);
         self
     }
 
-    /// How long the closing handshake may take, from the first close frame, sent
-    /// or received, to the end of the transport. Default: 5 s.
+    /// The timeout of the closing handshake, from the first close frame, sent or received, to the
+    /// end of the transport. Default: 5 s.
     ///
-    /// One deadline for all its steps: a peer that sends a byte now and then does
-    /// not extend it.
+    /// It is one deadline for all steps. Received bytes do not extend it.
     pub const fn close_timeout(mut self, after: Duration) -> Self {
         self.close_timeout = after;
         self
     }
 
-    /// How many written bytes may wait for the transport. Default: 16 and 64 KiB.
+    /// The low and high watermark of the send buffer in bytes, for backpressure. Default: 16 KiB
+    /// and 64 KiB.
     ///
-    /// When more than `high` bytes wait, a `write` waits too, until no more than
-    /// `low` do. A message is never refused for its size: one that is written while
-    /// less than `high` waits is taken whole.
+    /// When more than `high` bytes are buffered, `write` waits until at most `low` are. A message
+    /// below the high watermark is buffered whole, whatever its size.
     pub const fn write_buffer(mut self, low: usize, high: usize) -> Self {
-        self.low_mark = if low < high { low } else { high };
-        self.high_mark = high;
+        self.low_watermark = if low < high { low } else { high };
+        self.high_watermark = high;
         self
     }
 
-    /// How many bytes are read at once, from 512 bytes to 65 KiB. Default: 65 KiB.
+    /// The number of bytes to read at once, from 512 bytes to 65 KiB. Default: 65 KiB.
     ///
-    /// The buffer belongs to the thread, so a smaller one saves no memory: it makes a busy
-    /// connection leave the processor sooner. A long payload is read straight to its place.
+    /// The thread owns the buffer, so a smaller one saves no memory. It makes a busy connection
+    /// yield sooner. Long payloads are read straight into their message.
     pub const fn read_buffer(mut self, bytes: usize) -> Self {
         self.read_buffer = match bytes {
             0..512 => 512,
@@ -180,36 +176,34 @@ impl Config {
         self
     }
 
-    /// At how many bytes the answers to a burst leave, rather than wait for each other until
-    /// the burst is over. Default: 16 KiB. Zero lets each message leave by itself.
+    /// While more received messages are buffered, writes are deferred until this many bytes wait,
+    /// so that the answers to a burst are sent together. Default: 16 KiB. Zero sends each message
+    /// at once.
     pub const fn write_batch(mut self, bytes: usize) -> Self {
         self.write_batch = bytes;
         self
     }
 
-    /// Where the buffers come from in which bytes wait to be written, and where they go when
-    /// they are empty. Default: the thread's own, of which it keeps up to 1 MiB.
+    /// The pool of write buffers. Default: a cache per thread, which keeps up to 1 MiB.
     ///
-    /// To be shared: every connection with this configuration uses the same pool, and so does
-    /// every other configuration that names it. Payloads of more than 4 KiB are not copied, and
-    /// need no buffer.
+    /// All connections with this configuration share the pool, and other configurations may use it
+    /// too. Payloads of more than 4 KiB are not copied and need no buffer.
     pub fn buffer_pool(mut self, pool: &BufferPool) -> Self {
         self.buffer_pool = Some(pool.clone());
         self
     }
 
-    /// Cut messages that are longer into fragments of this many payload bytes, so
-    /// that control frames can pass between them. Default: one frame a message.
+    /// Splits longer messages into fragments of this many payload bytes, so that control frames can
+    /// be sent between them. Default: one frame per message.
     ///
-    /// Zero is taken as one.
+    /// Zero means one.
     pub const fn fragment_size(mut self, bytes: usize) -> Self {
         self.fragment_size = Some(if bytes == 0 { 1 } else { bytes });
         self
     }
 
-    /// Whether to set `TCP_NODELAY` on the TCP streams that the library gets hold
-    /// of. Default: yes, since messages are batched here with more knowledge than
-    /// the kernel has.
+    /// Whether to set `TCP_NODELAY` on TCP streams. Default: yes, since the connection batches
+    /// writes itself.
     pub const fn nodelay(mut self, on: bool) -> Self {
         self.nodelay = on;
         self
@@ -217,9 +211,9 @@ impl Config {
 
     pub(crate) const MAX_READ_BUFFER: usize = 65 * 1024;
 
-    /// The same, with what a server has by default.
+    /// Applies the defaults of a server.
     pub(crate) const fn for_server(self) -> Self {
-        self.keepalive_unless_set(Keepalive::every(Duration::from_secs(30)))
+        self.default_keepalive(Keepalive::every(Duration::from_secs(30)))
     }
 }
 
@@ -229,17 +223,17 @@ impl Default for Config {
     }
 }
 
-/// What a peer may send. Crossing a limit on size closes the connection with
-/// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG), one on a rate with
+/// The limits on what a peer may send. Exceeding a size limit closes the connection with
+/// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG), exceeding a rate limit with
 /// [`POLICY_VIOLATION`](crate::StatusCode::POLICY_VIOLATION).
 ///
-/// A rate allows as much at once as it does in a second, and from then on as much as the
-/// time allows. It is judged by when bytes could have come: what piles up while nobody reads
-/// is not held against the peer. There is none by default.
+/// A rate limit is a token bucket that holds one second's worth. The time while the application
+/// did not read counts for the peer, so a backlog does not exceed the limit. Default: no rate
+/// limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
-    // Where there is no limit, it is `usize::MAX`: nothing in memory crosses that.
+    // `usize::MAX` means no limit: nothing in memory exceeds it.
     pub(crate) message_size: usize,
     pub(crate) frame_size: usize,
     pub(crate) fragments: usize,
@@ -260,52 +254,52 @@ impl Limits {
         self
     }
 
-    /// Messages of any length. Their size is then up to the peer, so read them
-    /// piece by piece with `Conn::reader`.
+    /// Accepts messages of any length. The peer then determines the memory, so read them in pieces
+    /// by `Conn::reader`.
     pub const fn no_message_size(mut self) -> Self {
         self.message_size = usize::MAX;
         self
     }
 
-    /// The longest frame to accept, in payload bytes as they arrive (compressed, if
-    /// they are). Default: as long as the message in it may be; a compressed frame may
-    /// then have any length, since what counts is what it inflates to.
+    /// The longest frame to accept, in payload bytes before decompression. Default: the limit of
+    /// the message; a compressed frame may then have any length, because its decompressed size
+    /// counts.
     pub const fn frame_size(mut self, bytes: usize) -> Self {
         self.frame_size = bytes;
         self
     }
 
-    /// How many frames one message may be cut into, empty ones included.
-    /// Default: 131,072.
+    /// The maximum number of frames per message, including empty ones. Default: 131,072.
     ///
-    /// Zero is taken as one.
+    /// Zero means one.
     pub const fn fragments(mut self, frames: usize) -> Self {
         self.fragments = if frames == 0 { 1 } else { frames };
         self
     }
 
-    /// How many messages may come in a second. Default: any number.
+    /// The maximum number of messages per second. Default: no limit.
     pub const fn messages_per_second(mut self, messages: usize) -> Self {
         self.messages_per_second = messages;
         self
     }
 
-    /// How many bytes may come in a second, as they are on the wire. Default: any number.
+    /// The maximum number of bytes per second on the wire. Default: no limit.
     ///
-    /// No less than the longest message, with its header: a peer sends that at once.
+    /// Set at least the size of the longest message and its header, because a peer sends that at
+    /// once.
     pub const fn bytes_per_second(mut self, bytes: usize) -> Self {
         self.bytes_per_second = bytes;
         self
     }
 
-    /// How many pings and pongs may come in a second, whoever asked for them. Default: any
-    /// number.
+    /// The maximum number of pings and pongs per second, solicited or not. Default: no limit.
     pub const fn control_frames_per_second(mut self, frames: usize) -> Self {
         self.control_frames_per_second = frames;
         self
     }
 
-    /// Is there a limit on a rate?
+    /// Whether a rate limit is set.
+    #[cfg(feature = "conn")]
     pub(crate) const fn has_rates(&self) -> bool {
         self.messages_per_second != usize::MAX
             || self.bytes_per_second != usize::MAX

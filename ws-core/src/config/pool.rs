@@ -1,26 +1,24 @@
-//! Whose are the buffers that connections write with, and how much of them is kept?
+//! How do connections share a pool of write buffers?
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A buffer that grew beyond this is not worth keeping: connections fill 16 KiB of one.
-const TOO_MUCH: usize = 32 * 1024;
+/// Larger buffers are freed. Connections fill 16 KiB of a buffer.
+const MAX_BUFFER: usize = 32 * 1024;
 
-/// Buffers for writing, shared by the connections that name it as their
+/// A pool of write buffers, shared by the connections that use it as
 /// [`Config::buffer_pool`](super::Config::buffer_pool).
 ///
-/// A connection takes a buffer when it has something to send that cannot leave at once, and
-/// gives it back when all of it has left, so there need be only as many as connections that
-/// write at the same moment. What is given back is kept, up to so many bytes; beyond these,
-/// and when the last handle of the pool is gone, it is freed.
+/// A connection takes a buffer while bytes wait to be written, and returns it afterwards. So the
+/// pool needs as many buffers as connections write at the same time. It keeps returned buffers up
+/// to a limit in bytes, and frees the rest.
 ///
-/// Connections without a pool do the same with buffers of their thread, which keeps up to
-/// 1 MiB. A pool of your own puts one bound on them all, whatever the number of threads, or
-/// holds those of one listener apart from the rest.
+/// Without a pool, connections use the cache of their thread, which keeps up to 1 MiB. A pool sets
+/// one limit for all threads, or separates the buffers of one listener from the rest.
 ///
-/// A cheap handle: a clone is the same pool.
+/// A clone is the same pool.
 ///
 /// ```
 /// use ws_core::{BufferPool, Config};
@@ -28,43 +26,43 @@ const TOO_MUCH: usize = 32 * 1024;
 /// let pool = BufferPool::new(4 * 1024 * 1024);
 /// let config = Config::new().buffer_pool(&pool);
 /// # let _ = config;
-/// assert_eq!(pool.held(), 0);
+/// assert_eq!(pool.cached(), 0);
 /// ```
 #[derive(Clone)]
-pub struct BufferPool(Arc<Inner>);
+pub struct BufferPool(Arc<PoolShared>);
 
-struct Inner {
-    most: usize,
-    kept: Mutex<Kept>,
+struct PoolShared {
+    max: usize,
+    cached: Mutex<CachedBuffers>,
     misses: AtomicU64,
 }
 
 #[derive(Default)]
-struct Kept {
+struct CachedBuffers {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
 }
 
 impl BufferPool {
-    /// A pool that keeps no more than `most` bytes of buffers that nobody uses. With zero,
-    /// every buffer is freed when it is empty.
-    pub fn new(most: usize) -> Self {
-        let (kept, misses) = (Mutex::default(), AtomicU64::new(0));
-        Self(Arc::new(Inner { most, kept, misses }))
+    /// A pool that keeps at most `max` bytes of unused buffers. With zero, each buffer is freed
+    /// after use.
+    pub fn new(max: usize) -> Self {
+        let (cached, misses) = (Mutex::default(), AtomicU64::new(0));
+        Self(Arc::new(PoolShared { max, cached, misses }))
     }
 
-    /// How many bytes it keeps just now, in buffers that nobody uses.
-    pub fn held(&self) -> usize {
+    /// The number of bytes in unused buffers.
+    pub fn cached(&self) -> usize {
         self.with(|kept| kept.bytes)
     }
 
-    /// How many times a connection wanted a buffer and none was there, so that it had to be
-    /// made. A number that keeps growing says that the pool is too small for its connections.
+    /// How often the pool was empty and a buffer had to be allocated. If the number keeps growing,
+    /// the pool is too small for its connections.
     pub fn misses(&self) -> u64 {
         self.0.misses.load(Relaxed)
     }
 
-    /// A buffer to write with, which is empty.
+    /// Takes an empty buffer.
     pub(crate) fn take(&self) -> Vec<u8> {
         let taken = self.with(|kept| {
             let buffer = kept.buffers.pop()?;
@@ -77,28 +75,28 @@ impl BufferPool {
         })
     }
 
-    /// Takes a buffer back.
+    /// Returns a buffer.
     #[cold]
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         let room = buffer.capacity();
-        if room == 0 || room > TOO_MUCH {
+        if room == 0 || room > MAX_BUFFER {
             return;
         }
         buffer.clear();
         self.with(|kept| {
-            if kept.bytes + room <= self.0.most {
+            if kept.bytes + room <= self.0.max {
                 kept.bytes += room;
                 kept.buffers.push(buffer);
             }
         });
     }
 
-    fn with<T>(&self, ask: impl FnOnce(&mut Kept) -> T) -> T {
-        ask(&mut self.0.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, f: impl FnOnce(&mut CachedBuffers) -> T) -> T {
+        f(&mut self.0.cached.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Two handles are equal when they are of the same pool.
+/// Two handles are equal when they are the same pool.
 impl PartialEq for BufferPool {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -110,8 +108,8 @@ impl Eq for BufferPool {}
 impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BufferPool")
-            .field("most", &self.0.most)
-            .field("held", &self.held())
+            .field("max", &self.0.max)
+            .field("cached", &self.cached())
             .field("misses", &self.misses())
             .finish()
     }
@@ -122,21 +120,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_keeps_what_is_given_back_up_to_its_bound() {
+    fn it_keeps_returned_buffers_up_to_its_limit() {
         let pool = BufferPool::new(3000);
-        let given = [1000, 2000, 500, 0, TOO_MUCH + 1].map(Vec::<u8>::with_capacity);
+        let given = [1000, 2000, 500, 0, MAX_BUFFER + 1].map(Vec::<u8>::with_capacity);
         for (buffer, held) in given.into_iter().zip([1000, 3000, 3000, 3000, 3000]) {
             pool.give(buffer);
-            assert_eq!(pool.held(), held);
+            assert_eq!(pool.cached(), held);
         }
         for (capacity, held, misses) in [(2000, 1000, 0), (1000, 0, 0), (0, 0, 1), (0, 0, 2)] {
             assert_eq!(pool.take().capacity(), capacity);
-            assert_eq!((pool.held(), pool.misses()), (held, misses));
+            assert_eq!((pool.cached(), pool.misses()), (held, misses));
         }
     }
 
     #[test]
-    fn what_it_gives_is_empty() {
+    fn its_buffers_are_empty() {
         let pool = BufferPool::new(100);
         pool.give(b"of somebody else".to_vec());
         assert!(pool.take().is_empty());

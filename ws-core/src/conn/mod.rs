@@ -24,13 +24,13 @@ pub use self::api::close_read::CloseRead;
 pub use self::api::message_io::{MessageReader, MessageWriter};
 pub use self::api::pair::{pair, pair_with};
 pub use self::api::payload_stream::JoinedMessages;
-pub use self::api::stream_sink::Messages;
+pub use self::api::stream_sink::MessageStream;
 pub use self::api::tap::{Direction, Tapped};
 pub use self::api::write::Batch;
-pub use self::info::attributes::Values;
-pub use self::info::close_info::{EndedBy, Ending};
+pub use self::info::attributes::Attributes;
+pub use self::info::close_info::{CloseInfo, CloseInitiator};
 pub use self::info::request::{PathParams, PeerAddr, RequestInfo};
-pub use self::info::stats::Stats;
+pub use self::info::stats::ConnStats;
 
 use self::driver::connection::Shared;
 use self::driver::deadlines::Clock;
@@ -38,8 +38,9 @@ use self::driver::reader::Reader;
 use self::driver::writer::Writer;
 use self::info::Facts;
 use crate::frame::MAX_CONTROL_PAYLOAD;
-use crate::proto::{CloseFrame, Inbound, Outbound, Rates, Role};
-use crate::{Agreed, Config, Error, Message, StatusCode, Unsendable};
+use crate::handshake::Negotiated;
+use crate::proto::{CloseFrame, Inbound, Outbound, RateLimiter, Role};
+use crate::{Config, Error, Message, SendError, StatusCode};
 
 /// A WebSocket connection.
 ///
@@ -89,7 +90,7 @@ impl Conn {
     pub fn from_stream<T>(
         io: T,
         role: Role,
-        agreed: Agreed,
+        agreed: Negotiated,
         leftover: Bytes,
         config: impl Into<Arc<Config>>,
     ) -> Self
@@ -100,13 +101,13 @@ impl Conn {
         let (read, write, addresses) = driver::transport::split(io, config.nodelay);
         let inbound = Inbound::new(role, Arc::clone(&config), agreed.compression);
         let outbound = Outbound::new(role, &config, agreed.compression);
-        let rates = Rates::new(&config.limits, Instant::now().into_std());
+        let rates = RateLimiter::new(&config.limits, Instant::now().into_std());
         let compressed = agreed.compression.is_some();
         let facts = Facts {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,
             subprotocol: agreed.subprotocol.map(Box::new),
             addresses,
-            values: Values::default(),
+            values: Attributes::default(),
             config: Arc::clone(&config),
         };
         Self(Arc::new_cyclic(|this| Shared {
@@ -176,7 +177,7 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsendable`] when the payload is longer, and as `ping`.
+    /// [`Error::SendError`] when the payload is longer, and as `ping`.
     ///
     /// # Cancel safety
     ///
@@ -184,7 +185,7 @@ impl Conn {
     pub async fn ping_with(&self, payload: impl Into<Bytes>) -> Result<Duration, Error> {
         let payload = payload.into();
         if payload.len() > MAX_CONTROL_PAYLOAD {
-            return Err(Unsendable::Control(payload.len()).into());
+            return Err(SendError::Control(payload.len()).into());
         }
         self.0.ping(Some(payload)).await
     }
@@ -218,7 +219,7 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsendable`], and nothing is sent, when the code must not be sent or the
+    /// [`Error::SendError`], and nothing is sent, when the code must not be sent or the
     /// reason has more than 123 bytes. Otherwise how the connection ended, if that was
     /// not with both close frames: [`Error::Timeout`] when the peer sent none in time,
     /// [`Error::Closed`] with 1006 when the transport ended first.
@@ -260,12 +261,12 @@ impl Conn {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
-    pub async fn closed(&self) -> Ending {
+    pub async fn closed(&self) -> CloseInfo {
         self.0.wait_for_end().await
     }
 
     /// How the connection ended; `None` while it is open.
-    pub fn ending(&self) -> Option<Ending> {
+    pub fn close_info(&self) -> Option<CloseInfo> {
         self.0.ending.get().cloned()
     }
 

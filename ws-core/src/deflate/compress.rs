@@ -1,38 +1,38 @@
-//! How is a message compressed, with or without a kept window?
+//! How is a message compressed, with or without context takeover?
 
 use flate2::{Compress, CompressError, Compression, FlushCompress};
 use thiserror::Error;
 
-use super::{TAIL, pool::Pool};
+use super::{TAIL, pool::StatePool};
 
 thread_local! {
     /// Up to 372 KiB each.
-    static POOL: Pool<Box<Compressor>, 2> = const { Pool::new() };
+    static POOL: StatePool<Box<ZlibState>, 2> = const { StatePool::new() };
 }
 
 /// Compresses the messages of one direction.
 ///
-/// It holds no state until it is used. With context takeover it then keeps 244 KiB
-/// and four times the window, 372 KiB at most; without, nothing between messages.
+/// It allocates on first use. With context takeover it then holds 244 KiB and four times the
+/// window, 372 KiB at most. Without, it holds nothing between messages.
 #[derive(Debug)]
 pub struct Deflater {
-    state: Option<Box<Compressor>>,
+    state: Option<Box<ZlibState>>,
     level: u8,
     window_bits: u8,
     context_takeover: bool,
-    /// How many bytes went in since the message began or was flushed.
+    /// The number of bytes pushed since the message began or was flushed.
     pushed: usize,
 }
 
-/// zlib refused to go on, which is not known to happen. The message is lost; the
-/// next one begins with an empty window, which the peer need not know.
+/// zlib failed, which is not known to happen. The message is lost. The next one begins with an
+/// empty window, which the peer can decompress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the compressor failed")]
 pub struct DeflateError;
 
-/// A state, with what it was made for.
+/// A compressor of zlib, with its settings.
 #[derive(Debug)]
-struct Compressor {
+struct ZlibState {
     zlib: Compress,
     level: u8,
     window_bits: u8,
@@ -43,9 +43,8 @@ impl Deflater {
     /// 0 (stored) to 9 (small), and refers to earlier messages if there is
     /// `context_takeover`.
     pub const fn new(window_bits: u8, context_takeover: bool, level: u8) -> Self {
-        // zlib has no 8. With 9 it does not look back further than 250 bytes, since it
-        // keeps 262 of its 512 for the longest match ahead: who has a window of 256 can
-        // read it. The tests hold zlib to that.
+        // zlib does not support 8. With 9 it looks back 250 bytes at most, because it reserves 262
+        // of its 512 for the longest match. A window of 256 can decompress that. Tests check it.
         let window_bits = match window_bits {
             0..=9 => 9,
             10..=15 => window_bits,
@@ -55,22 +54,18 @@ impl Deflater {
         Self { state: None, level, window_bits, context_takeover, pushed: 0 }
     }
 
-    /// What decides how a message is compressed, without context takeover and at this level
-    /// if not at the usual one.
-    pub const fn settings(&self, level: Option<u8>) -> (u8, u8) {
-        match level {
-            Some(level) => (level, self.window_bits),
-            None => (self.level, self.window_bits),
-        }
+    /// The settings that determine the output for this level without context takeover: the level
+    /// and the window bits.
+    pub const fn settings(&self, level: u8) -> (u8, u8) {
+        (level, self.window_bits)
     }
 
-    /// Compresses a whole message behind what is in `output`.
-    ///
-    /// That may leave `output` with room for a little more than `payload` itself.
+    /// Compresses a whole message and appends it to `output`, whose capacity may then slightly
+    /// exceed the length of `payload`.
     ///
     /// # Errors
     ///
-    /// `output` is then as it was, so the message can be sent uncompressed.
+    /// When zlib fails. `output` is unchanged, so the message can be sent uncompressed.
     pub fn compress(&mut self, payload: &[u8], output: &mut Vec<u8>) -> Result<(), DeflateError> {
         let start = output.len();
         let done = self.push(payload, output).and_then(|()| self.finish(output));
@@ -80,26 +75,26 @@ impl Deflater {
         done
     }
 
-    /// As [`compress`](Self::compress), at a level of its own if one is given.
+    /// As [`compress`](Self::compress), at this level.
     ///
     /// # Errors
     ///
     /// As `compress`.
     pub fn compress_at(
         &mut self,
-        level: Option<u8>,
+        level: u8,
         payload: &[u8],
         output: &mut Vec<u8>,
     ) -> Result<(), DeflateError> {
-        let usual = self.level;
-        self.set_level(level.unwrap_or(usual).min(9));
+        let default_level = self.level;
+        self.set_level(level.min(9));
         let done = self.compress(payload, output);
-        self.set_level(usual);
+        self.set_level(default_level);
         done
     }
 
-    /// Sets the level from the next message on. A state that is kept holds nothing back
-    /// between two messages, so it need not write anything for that.
+    /// Sets the level from the next message on. zlib holds no output back between messages, so
+    /// nothing has to be flushed.
     pub(crate) fn set_level(&mut self, level: u8) {
         if level == self.level {
             return;
@@ -117,18 +112,26 @@ impl Deflater {
         self.level
     }
 
-    /// Takes a piece of a message. What is certain about the compressed message by
-    /// now goes behind what is in `output`; often that is nothing.
+    /// Compresses a piece of a message. Appends the output that is complete to `output`, often
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// When zlib fails.
     pub fn push(&mut self, piece: &[u8], output: &mut Vec<u8>) -> Result<(), DeflateError> {
         if piece.is_empty() {
             return Ok(());
         }
         self.pushed = self.pushed.saturating_add(piece.len());
-        self.run(piece, output, LEAST_ROOM, FlushCompress::None)
+        self.run(piece, output, MIN_ROOM, FlushCompress::None)
     }
 
-    /// Puts all that was pushed so far behind what is in `output`, so that the peer can
-    /// read it before the message ends. That costs a few bytes.
+    /// Appends the output for all pieces so far to `output`, so that the peer can decompress them
+    /// before the message ends. This costs a few bytes.
+    ///
+    /// # Errors
+    ///
+    /// When zlib fails.
     pub fn flush(&mut self, output: &mut Vec<u8>) -> Result<(), DeflateError> {
         if self.pushed > 0 {
             self.run(&[], output, flush_room(self.pushed), FlushCompress::Sync)?;
@@ -137,12 +140,15 @@ impl Deflater {
         Ok(())
     }
 
-    /// Ends the message that was pushed, with the rest of it behind what is in
-    /// `output`.
+    /// Ends the message and appends the rest of its output to `output`.
+    ///
+    /// # Errors
+    ///
+    /// When zlib fails.
     pub fn finish(&mut self, output: &mut Vec<u8>) -> Result<(), DeflateError> {
         if self.pushed == 0 {
-            // The empty block of a flush, less its tail (§7.2.3.6). zlib would leave it
-            // out where the last thing it did was a flush.
+            // The empty block of a flush without its tail (§7.2.3.6). zlib omits it directly
+            // after a flush.
             output.push(0x00);
         } else {
             self.run(&[], output, flush_room(self.pushed), FlushCompress::Sync)?;
@@ -176,7 +182,7 @@ impl Deflater {
         }
     }
 
-    /// Calls zlib once. Gives how many bytes that consumed and produced.
+    /// Calls zlib once. Returns the number of bytes consumed and produced.
     fn step(
         &mut self,
         input: &[u8],
@@ -185,8 +191,8 @@ impl Deflater {
         flush: FlushCompress,
     ) -> Result<(usize, usize), CompressError> {
         let (level, bits, keep) = (self.level, self.window_bits, self.context_takeover);
-        let Compressor { zlib, .. } = &mut **self.state.get_or_insert_with(|| {
-            if keep { Compressor::new(level, bits) } else { Compressor::borrow(level, bits) }
+        let ZlibState { zlib, .. } = &mut **self.state.get_or_insert_with(|| {
+            if keep { ZlibState::new(level, bits) } else { ZlibState::borrow(level, bits) }
         });
         let (total_in, total_out) = (zlib.total_in(), zlib.total_out());
         let len = output.len();
@@ -198,11 +204,11 @@ impl Deflater {
         done.map(|_| (consumed, produced))
     }
 
-    /// Makes ready for the next message.
+    /// Prepares for the next message.
     ///
-    /// Only a state that has ended its message may go back to the pool: zlib-rs forgets
-    /// to close the open block when it resets one of level 1, and would begin the next
-    /// message, of any connection, in the middle of it. One that was given up is dropped.
+    /// Only a state that has ended its message returns to the pool. zlib-rs does not close the
+    /// open block when it resets a state of level 1, and would begin the next message inside it.
+    /// Other states are dropped.
     fn release(&mut self) {
         self.pushed = 0;
         if self.context_takeover {
@@ -210,7 +216,7 @@ impl Deflater {
         }
         if let Some(mut state) = self.state.take() {
             state.zlib.reset();
-            // On a thread that ends, there is no pool any more.
+            // A thread that is exiting has no pool any more.
             let _ = POOL.try_with(|pool| pool.give(state));
         }
     }
@@ -222,7 +228,7 @@ impl Deflater {
     }
 }
 
-impl Compressor {
+impl ZlibState {
     /// A state for one connection.
     fn new(level: u8, window_bits: u8) -> Box<Self> {
         let zlib =
@@ -241,21 +247,20 @@ impl Compressor {
     }
 }
 
-/// Room for all that zlib holds back of so many bytes, and for the tail.
+/// The room for the output of `pushed` bytes and the tail.
 ///
-/// A flush must not run out of room: zlib would then flush once more, and end the
-/// message with two empty blocks.
+/// A flush must not run out of room. zlib would flush again, and end the message with two empty
+/// blocks.
 fn flush_room(pushed: usize) -> usize {
     // In the worst case a byte takes 9 bits, and a block has 5 bytes of its own.
-    pushed.saturating_add(pushed / 8).saturating_add(pushed / 64 + LEAST_ROOM).min(MOST_HELD)
+    pushed.saturating_add(pushed / 8).saturating_add(pushed / 64 + MIN_ROOM).min(MAX_HELD)
 }
 
-/// Most pieces yield nothing yet. Room that was too little is doubled.
-const LEAST_ROOM: usize = 64;
+/// Most pieces produce no output yet. Insufficient room is doubled.
+const MIN_ROOM: usize = 64;
 
-/// More than the 64 KiB of finished output that zlib holds at most, and the block
-/// of 16 Ki symbols behind it.
-const MOST_HELD: usize = 144 * 1024;
+/// More than zlib holds at most: 64 KiB of finished output and a block of 16 Ki symbols.
+const MAX_HELD: usize = 144 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -264,7 +269,7 @@ mod tests {
     use super::*;
     use crate::deflate::{
         Inflater,
-        oracle::{self, Block, Reading},
+        oracle::{self, Block, OracleOutput},
     };
 
     fn compress(deflater: &mut Deflater, payload: &[u8]) -> Vec<u8> {
@@ -274,7 +279,7 @@ mod tests {
     }
 
     /// What a peer reads that got all these messages, and kept its window.
-    fn read<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Reading {
+    fn read<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> OracleOutput {
         let stream: Vec<_> =
             messages.into_iter().flat_map(|message| [message, &TAIL].concat()).collect();
         oracle::read(&stream).unwrap()
@@ -376,7 +381,7 @@ mod tests {
         let mut deflater = Deflater::new(15, false, 1);
         let message = compress(&mut deflater, b"Hello, hello, hello");
         assert!(deflater.state.is_none());
-        // Nor is an unfinished message seen by who comes next.
+        // An unfinished message does not affect the next user of the state either.
         deflater.push(b"Hello", &mut Vec::new()).unwrap();
         drop(deflater);
         let mut deflater = Deflater::new(15, false, 1);

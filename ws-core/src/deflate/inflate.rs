@@ -1,56 +1,53 @@
-//! How is a compressed message decompressed, never beyond its bound?
+//! How is a message decompressed within a size bound?
 
 use flate2::{Decompress, FlushDecompress, Status};
 use thiserror::Error;
 
-use super::{TAIL, pool::Pool};
+use super::{TAIL, pool::StatePool};
 
 thread_local! {
     /// 47 KiB each.
-    static POOL: Pool<Box<Decompress>, 4> = const { Pool::new() };
+    static POOL: StatePool<Box<Decompress>, 4> = const { StatePool::new() };
 }
 
 /// Decompresses the messages of one direction.
 ///
-/// Feed it a message with [`inflate`](Self::inflate), in pieces of any size, then
-/// end the message with [`finish`](Self::finish). After an error it is of no more
-/// use, and neither is the connection.
+/// Pass a message to [`inflate`](Self::inflate), in pieces of any size, then end it with
+/// [`finish`](Self::finish). After an error it must not be used again.
 ///
-/// It holds no state until it is used. With context takeover it then keeps 47 KiB
-/// (zlib-rs has a window of 32 KiB, whatever was agreed on); without, nothing
-/// between messages.
+/// It allocates on first use. With context takeover it then holds 47 KiB (zlib-rs uses a window
+/// of 32 KiB, whatever was negotiated). Without, it holds nothing between messages.
 #[derive(Debug)]
 pub struct Inflater {
     state: Option<Box<Decompress>>,
     window_bits: u8,
     context_takeover: bool,
-    /// Does a message or a stream begin here? Then there is no block to end.
+    /// A message or a stream begins here, so there is no block to end.
     fresh: bool,
-    /// Did `state` fill all its room, so that it may hold back more?
+    /// `state` filled all its room, so it may hold more output.
     pending: bool,
-    /// How many bytes went in and came out.
+    /// The number of bytes consumed and produced.
     totals: (u64, u64),
 }
 
-/// How far [`Inflater::inflate`] got.
+/// The progress of [`Inflater::inflate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Inflated {
-    /// How many bytes of the input were taken; all of them, unless `full`.
+    /// The number of input bytes consumed: all of them, unless `full`.
     pub consumed: usize,
-    /// Whether the output is full before the input has said all it has to say.
-    /// There may be more: ask again with room, and with the rest of the input, be it
-    /// empty.
+    /// The output is full and there may be more. Call again with room, and with the rest of the
+    /// input, even if it is empty.
     pub full: bool,
 }
 
-/// What the peer sent as compressed data is not.
+/// The compressed data is corrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the compressed data is corrupt")]
 pub struct Corrupt;
 
-/// What one call of zlib did.
-struct Step {
+/// The result of one call of zlib.
+struct ZlibStep {
     consumed: usize,
     produced: usize,
     /// The block was marked as the last one (BFINAL).
@@ -58,23 +55,24 @@ struct Step {
 }
 
 impl Inflater {
-    /// For messages that were compressed with a window of `2^window_bits` bytes,
-    /// which may refer to earlier messages if there is `context_takeover`.
+    /// Decompresses messages that were compressed with a window of `2^window_bits` bytes. They may
+    /// refer to earlier messages if `context_takeover` is set.
     pub const fn new(window_bits: u8, context_takeover: bool) -> Self {
         let (fresh, pending) = (true, false);
         Self { state: None, window_bits, context_takeover, fresh, pending, totals: (0, 0) }
     }
 
-    /// How many bytes of messages went in, and how many came out.
+    /// The number of bytes consumed and produced.
     pub const fn totals(&self) -> (u64, u64) {
         self.totals
     }
 
-    /// Decompresses `input` behind what is in `output`, until that holds `max` bytes
-    /// or `input` is used up.
+    /// Decompresses `input` and appends to `output`, until `output` holds `max` bytes or `input` is
+    /// used up. The capacity of `output` grows with the data, to `max` at most.
     ///
-    /// `output` never holds a byte more than `max`, and is not grown beyond it; it
-    /// grows as the data does.
+    /// # Errors
+    ///
+    /// When the data is corrupt.
     pub fn inflate(
         &mut self,
         input: &[u8],
@@ -92,18 +90,19 @@ impl Inflater {
         inflated
     }
 
-    /// Ends the message. Says whether `output` is full instead: then there may be
-    /// more, and this is to be called again with room.
+    /// Ends the message, all of which must have been consumed. Returns `true` if `output` is full
+    /// and there may be more: call again with room.
     ///
-    /// All of the message must have been consumed before. A message that does not end
-    /// where a block does is corrupt; with context takeover, that is not noticed for
-    /// every one of them.
+    /// # Errors
+    ///
+    /// When the message does not end at the end of a block. With context takeover, this is not
+    /// detected for every such message.
     pub fn finish(&mut self, output: &mut Vec<u8>, max: usize) -> Result<bool, Corrupt> {
         if self.inflate(&[], output, max)?.full {
             return Ok(true);
         }
-        // Else the message was empty, or ended with a last block and without the byte
-        // that ought to follow it (§7.2.3.4).
+        // Otherwise the message was empty, or ended with a final block without the byte that
+        // should follow it (§7.2.3.4).
         if !self.fresh {
             self.end()?;
         }
@@ -112,9 +111,8 @@ impl Inflater {
         Ok(false)
     }
 
-    /// Writes to `output` from `len` on, and moves that. Behind `len`, `output` is
-    /// only room: zeros that would be written again for every step if each step made
-    /// its own.
+    /// Writes to `output` from `len` on, and advances `len`. `output` behind `len` is zeroed room,
+    /// which is shared by all steps.
     fn fill(
         &mut self,
         input: &[u8],
@@ -123,9 +121,9 @@ impl Inflater {
         max: usize,
     ) -> Result<Inflated, Corrupt> {
         let mut rest = input;
-        let mut room = input.len().saturating_mul(4).clamp(LEAST_ROOM, MOST_ROOM);
-        // Every turn consumes, produces, restarts (which it cannot do again without
-        // consuming) or is the last.
+        let mut room = input.len().saturating_mul(4).clamp(MIN_ROOM, MAX_ROOM);
+        // Each iteration consumes, produces, restarts (not twice without consuming) or is the
+        // last.
         while self.pending || !rest.is_empty() {
             if output.len() == *len {
                 if !make_room(output, room, max) {
@@ -145,10 +143,9 @@ impl Inflater {
         Ok(Inflated { consumed: input.len(), full: false })
     }
 
-    /// Feeds the tail, and an empty block behind it. Both pass without output, unless
-    /// the message was cut short: then the tail was taken for data, and so is what
-    /// follows. Without takeover the block is a last one, so that zlib says itself
-    /// whether it saw it.
+    /// Feeds the tail and an empty block behind it. Both produce no output, unless the message was
+    /// truncated: the tail and the block are then read as data. Without takeover the block is a
+    /// final one, so that zlib reports whether it reached it.
     fn end(&mut self) -> Result<(), Corrupt> {
         let is_last = u8::from(!self.context_takeover);
         let [a, b, c, d] = TAIL;
@@ -161,33 +158,34 @@ impl Inflater {
         }
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Corrupt> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<ZlibStep, Corrupt> {
         let (bits, keep) = (self.window_bits, self.context_takeover);
-        let state = self.state.get_or_insert_with(|| if keep { kept(bits) } else { borrowed() });
+        let state =
+            self.state.get_or_insert_with(|| if keep { new_state(bits) } else { borrow_state() });
         let (total_in, total_out) = (state.total_in(), state.total_out());
         let status = state.decompress(input, output, FlushDecompress::None).map_err(|_| Corrupt)?;
-        let step = Step {
+        let step = ZlibStep {
             consumed: (state.total_in() - total_in) as usize,
             produced: (state.total_out() - total_out) as usize,
             ended: status == Status::StreamEnd,
         };
         self.fresh = step.ended;
         if step.ended {
-            // A last block ends the stream, not the message: more may follow, with a
-            // window that is empty again.
+            // A final block ends the stream, not the message. More may follow, with an empty
+            // window.
             state.reset(false);
         }
         Ok(step)
     }
 
-    /// Makes ready for the next message.
+    /// Prepares for the next message.
     fn release(&mut self) {
         if self.context_takeover {
             return;
         }
         if let Some(mut state) = self.state.take() {
             state.reset(false);
-            // On a thread that ends, there is no pool any more.
+            // A thread that is exiting has no pool any more.
             let _ = POOL.try_with(|pool| pool.give(state));
         }
     }
@@ -200,28 +198,28 @@ impl Drop for Inflater {
 }
 
 /// A state for one connection.
-fn kept(window_bits: u8) -> Box<Decompress> {
-    // flate2 has no 8 and would panic; a larger window reads what a smaller one wrote.
+fn new_state(window_bits: u8) -> Box<Decompress> {
+    // flate2 panics for 8. A larger window can read the output of a smaller one.
     Box::new(Decompress::new_with_window_bits(false, window_bits.clamp(9, 15)))
 }
 
-/// A state for one message: with the largest window, which reads all.
-fn borrowed() -> Box<Decompress> {
+/// A state for one message, with the largest window, which can read any.
+fn borrow_state() -> Box<Decompress> {
     POOL.try_with(|pool| pool.take(|_| true))
         .ok()
         .flatten()
         .unwrap_or_else(|| Box::new(Decompress::new(false)))
 }
 
-/// Puts up to `room` zeros behind what is in `output`, up to `max` bytes in total.
-/// Says whether that was any.
+/// Appends up to `room` zeros to `output`, up to `max` bytes in total. Returns `false` if there is
+/// no room.
 fn make_room(output: &mut Vec<u8>, room: usize, max: usize) -> bool {
     let len = output.len().saturating_add(room).min(max);
     if len <= output.len() {
         return false;
     }
     if len > output.capacity() {
-        // As a `Vec` grows, but not beyond the bound.
+        // Grows like a `Vec`, within the bound.
         let capacity = output.capacity().saturating_mul(2).clamp(len, max);
         output.reserve_exact(capacity - output.len());
     }
@@ -229,10 +227,10 @@ fn make_room(output: &mut Vec<u8>, room: usize, max: usize) -> bool {
     true
 }
 
-/// Text shrinks to a quarter or so; the bounds are for what is tiny or large. Room
-/// that was too little is doubled.
-const LEAST_ROOM: usize = 128;
-const MOST_ROOM: usize = 16 * 1024;
+/// Text shrinks to about a quarter. The bounds are for tiny and large inputs. Insufficient room is
+/// doubled.
+const MIN_ROOM: usize = 128;
+const MAX_ROOM: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -398,7 +396,7 @@ mod tests {
         let mut inflater = Inflater::new(15, false);
         for piece in bomb.chunks(10) {
             let _ = inflater.inflate(piece, &mut output, usize::MAX).unwrap();
-            assert!(output.capacity() <= 2 * output.len() + MOST_ROOM);
+            assert!(output.capacity() <= 2 * output.len() + MAX_ROOM);
         }
     }
 
@@ -426,7 +424,7 @@ mod tests {
         let mut inflater = Inflater::new(15, false);
         assert_eq!(read(&mut inflater, HELLO, 1, 10), Ok(b"Hello".to_vec()));
         assert!(inflater.state.is_none());
-        // Neither an unfinished message nor a corrupt one is seen by who comes next.
+        // Unfinished and corrupt messages do not affect the next user of the state.
         for spoiled in [&HELLO[..4], b"\x06"] {
             let _ = inflater.inflate(spoiled, &mut Vec::new(), 10);
             inflater = Inflater::new(15, false);

@@ -1,10 +1,12 @@
-//! What does a deflate stream say? Plainly and slowly (RFC 1951), to judge zlib by.
+//! What does a deflate stream contain?
+//!
+//! A plain, slow decoder (RFC 1951) to test zlib against.
 
-/// What was found in a stream.
+/// The content of a stream.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct OracleOutput {
     pub(super) bytes: Vec<u8>,
-    /// How far it looked back at most.
+    /// The largest distance that it refers back.
     pub(super) farthest: usize,
     pub(super) blocks: Vec<Block>,
 }
@@ -16,11 +18,11 @@ pub(super) enum Block {
     Dynamic,
 }
 
-/// Reads blocks as long as there are bytes. `None` if they end early or break a rule.
-pub(super) fn read(stream: &[u8]) -> Option<Reading> {
+/// Reads blocks to the end of the bytes. `None` if they are truncated or invalid.
+pub(super) fn read(stream: &[u8]) -> Option<OracleOutput> {
     let mut bits = Bits { stream, at: 0 };
-    let mut reading = Reading::default();
-    // Where the window begins: a last block ends a stream, and what follows is another.
+    let mut reading = OracleOutput::default();
+    // The start of the window. A final block ends the stream, and another one follows.
     let mut start = 0;
     while bits.at < stream.len() * 8 {
         let is_last = bits.take(1)? == 1;
@@ -87,7 +89,7 @@ fn dynamic(bits: &mut Bits<'_>) -> Option<(Code, Code)> {
 fn symbols(
     bits: &mut Bits<'_>,
     (literals, distances): &(Code, Code),
-    reading: &mut Reading,
+    reading: &mut OracleOutput,
     start: usize,
 ) -> Option<()> {
     loop {
@@ -121,7 +123,7 @@ fn symbols(
     }
 }
 
-/// Bits, from the low end of each byte on.
+/// Bits, from the lowest of each byte on.
 struct Bits<'a> {
     stream: &'a [u8],
     at: usize,
@@ -143,7 +145,7 @@ impl Bits<'_> {
     }
 }
 
-/// A Huffman code: how many codes have each length, and the symbols in their order.
+/// A Huffman code: the number of codes of each length, and the symbols in order.
 struct Code {
     counts: [usize; 16],
     symbols: Vec<usize>,

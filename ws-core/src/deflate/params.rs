@@ -1,7 +1,6 @@
-//! What did both sides agree on for compression?
+//! Which compression parameters were negotiated?
 
-/// The parameters of `permessage-deflate` that the opening handshake agreed on
-/// ([RFC 7692 §7.1]).
+/// The negotiated parameters of `permessage-deflate` ([RFC 7692 §7.1]).
 ///
 /// [RFC 7692 §7.1]: https://www.rfc-editor.org/rfc/rfc7692#section-7.1
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct Params {
 }
 
 impl Default for Params {
-    /// What an answer without parameters means.
+    /// The meaning of an answer without parameters.
     fn default() -> Self {
         Self {
             server_no_context_takeover: false,

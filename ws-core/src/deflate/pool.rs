@@ -1,31 +1,31 @@
-//! Where does a state wait for the next message that needs one?
+//! Where are zlib states pooled between messages?
 
 use std::cell::RefCell;
 
-/// States of one thread that nobody uses, at most `MOST` of them.
+/// The unused states of one thread, at most `MAX` of them.
 ///
-/// One thread works on one whole message at a time, so a few are enough; more are
-/// in use only while messages are read or written piece by piece.
+/// A thread processes one whole message at a time, so few are needed. More are in use only while
+/// messages are streamed.
 #[derive(Debug)]
-pub(super) struct Pool<T, const MOST: usize>(RefCell<Vec<T>>);
+pub(super) struct StatePool<T, const MAX: usize>(RefCell<Vec<T>>);
 
-impl<T, const MOST: usize> Pool<T, MOST> {
+impl<T, const MAX: usize> StatePool<T, MAX> {
     pub(super) const fn new() -> Self {
         Self(RefCell::new(Vec::new()))
     }
 
-    /// Takes out a state that `fits`, if there is one.
+    /// Takes a state for which `fits` holds.
     pub(super) fn take(&self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let mut states = self.0.try_borrow_mut().ok()?;
         let found = states.iter().position(fits)?;
         Some(states.swap_remove(found))
     }
 
-    /// Keeps a state, in place of another one if there are enough: that one may be
-    /// of a kind that is not in use any more.
+    /// Returns a state. A full pool drops another one, which may be of a kind that is no longer in
+    /// use.
     pub(super) fn give(&self, state: T) {
         let Ok(mut states) = self.0.try_borrow_mut() else { return };
-        if states.len() >= MOST {
+        if states.len() >= MAX {
             states.swap_remove(0);
         }
         states.push(state);
@@ -37,8 +37,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_keeps_the_latest_and_gives_only_what_fits() {
-        let pool = Pool::<u8, 2>::new();
+    fn a_pool_keeps_the_latest_states_and_gives_fitting_ones() {
+        let pool = StatePool::<u8, 2>::new();
         assert_eq!(pool.take(|_| true), None);
         for state in [1, 2, 3] {
             pool.give(state);

@@ -1,19 +1,20 @@
-//! What do the bits in front of a payload say?
+//! How is a frame header encoded and decoded?
 
 use super::Mask;
+use crate::MessageType;
 
-/// The longest header: two bytes, eight of length, four of masking key.
+/// The longest header in bytes: two, eight of length, four of masking key.
 pub const MAX_HEADER: usize = 14;
 
-/// The longest payload of a control frame (RFC 6455 §5.5).
+/// The longest payload of a control frame in bytes (RFC 6455 §5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
-/// What a frame is for (RFC 6455 §5.2): four bits, some of them reserved.
+/// The opcode of a frame (RFC 6455 §5.2): four bits. Some values are reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OpCode(u8);
 
 impl OpCode {
-    /// Goes on with the message that the frame before began.
+    /// Continues the message of the frame before.
     pub const CONTINUATION: Self = Self(0x0);
     /// Begins a text message.
     pub const TEXT: Self = Self(0x1);
@@ -23,10 +24,10 @@ impl OpCode {
     pub const CLOSE: Self = Self(0x8);
     /// Asks for a pong.
     pub const PING: Self = Self(0x9);
-    /// Answers a ping, or just shows life.
+    /// Answers a ping, or is sent unsolicited.
     pub const PONG: Self = Self(0xa);
 
-    /// The opcode with this number; only the lower four bits count.
+    /// The opcode with this number. Only the lower four bits count.
     pub const fn from_u8(bits: u8) -> Self {
         Self(bits & 0x0f)
     }
@@ -36,30 +37,38 @@ impl OpCode {
         self.0
     }
 
-    /// Is it a control frame, a reserved one included?
+    /// The opcode of the first frame of a message.
+    pub(crate) const fn of(kind: MessageType) -> Self {
+        match kind {
+            MessageType::Text => Self::TEXT,
+            MessageType::Binary => Self::BINARY,
+        }
+    }
+
+    /// Whether this is a control frame, including the reserved ones.
     pub const fn is_control(self) -> bool {
         self.0 & 0x8 != 0
     }
 }
 
-/// What stands before a payload (RFC 6455 §5.2).
+/// The header of a frame (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Is this the last frame of its message?
+    /// FIN: the last frame of its message.
     pub fin: bool,
-    /// RSV1: the message is compressed, where that was agreed on.
+    /// RSV1: the message is compressed, if compression was negotiated.
     pub rsv1: bool,
-    /// RSV2: without a meaning.
+    /// RSV2: reserved.
     pub rsv2: bool,
-    /// RSV3: without a meaning.
+    /// RSV3: reserved.
     pub rsv3: bool,
-    /// What the frame is for.
+    /// The opcode.
     pub opcode: OpCode,
     /// The masking key, if the payload is masked.
     pub mask: Option<Mask>,
-    /// How many bytes of payload follow.
+    /// The payload length in bytes.
     pub len: u64,
-    /// Is the length written in as few bytes as it can be?
+    /// The length is encoded in the fewest bytes.
     pub minimal: bool,
 }
 
@@ -69,9 +78,8 @@ impl Header {
         Self { fin, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None, len, minimal: true }
     }
 
-    /// Reads a header off the front of `input`, with the number of bytes it took.
-    ///
-    /// `None` means that more bytes are needed.
+    /// Decodes the header at the front of `input`. Returns it with the number of bytes used, or
+    /// `None` when more bytes are needed.
     #[inline]
     pub fn decode(input: &[u8]) -> Option<(Self, usize)> {
         let mut rest = input;
@@ -104,8 +112,7 @@ impl Header {
         Some((header, input.len() - rest.len()))
     }
 
-    /// Writes the header, its length in as few bytes as possible unless
-    /// `minimal` says otherwise.
+    /// Encodes the header. The length takes the fewest bytes if `minimal` is set.
     #[inline]
     pub fn encode(&self) -> EncodedHeader {
         let mut out = EncodedHeader { bytes: [0; MAX_HEADER], len: 0 };
@@ -130,7 +137,7 @@ impl Header {
     }
 }
 
-/// A header as bytes.
+/// An encoded header.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodedHeader {
     bytes: [u8; MAX_HEADER],
@@ -138,8 +145,8 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
-    /// Adds the header to `out`. Its room is copied whole: that is cheaper than to
-    /// copy as many bytes as it has.
+    /// Appends the header to `out`. A copy of fixed length is faster than one of the exact
+    /// length.
     #[inline]
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
         let end = out.len() + self.len;

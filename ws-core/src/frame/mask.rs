@@ -1,6 +1,6 @@
-//! How is a payload hidden from proxies, fast and portably?
+//! How is a payload masked and unmasked, fast and without `unsafe`?
 
-/// A masking key, turned to the byte that comes next (RFC 6455 §5.3).
+/// A masking key, rotated to the next byte (RFC 6455 §5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask([u8; 4]);
 
@@ -10,12 +10,12 @@ impl Mask {
         Self(key)
     }
 
-    /// A mask that nobody can foresee, as §10.3 wants it.
+    /// An unpredictable mask (§10.3).
     pub fn random() -> Self {
         Self(rand::random())
     }
 
-    /// The key, turned to the byte that comes next.
+    /// The key, rotated to the next byte.
     pub const fn key(self) -> [u8; 4] {
         self.0
     }
@@ -27,7 +27,7 @@ impl Mask {
         word << 32 | word
     }
 
-    /// The mask for what comes after `bytes` more bytes.
+    /// The mask behind `bytes` more bytes.
     #[must_use]
     pub const fn skip(self, bytes: usize) -> Self {
         let key = u32::from_le_bytes(self.0);
@@ -35,10 +35,10 @@ impl Mask {
     }
 }
 
-/// Masks `payload` in place, or unmasks it, which is the same, and gives the mask
-/// for the bytes that follow.
+/// Masks `payload` in place. Returns the mask for the bytes behind it. Unmasking is the same
+/// operation.
 ///
-/// The loop over words is one that the compiler turns into vector instructions.
+/// The compiler turns the loop over words into vector instructions.
 #[inline]
 pub fn mask(payload: &mut [u8], mask: Mask) -> Mask {
     let word = mask.word();
@@ -50,7 +50,7 @@ pub fn mask(payload: &mut [u8], mask: Mask) -> Mask {
     mask.skip(payload.len())
 }
 
-/// Masks a short payload in place, and says whether all of it is ASCII by then.
+/// Masks a short payload in place. Returns whether the result is ASCII.
 #[inline]
 pub(crate) fn mask_short(payload: &mut [u8], mask: Mask) -> bool {
     let word = mask.word();
@@ -65,7 +65,7 @@ pub(crate) fn mask_short(payload: &mut [u8], mask: Mask) -> bool {
     end_is_ascii && seen & 0x8080_8080_8080_8080 == 0
 }
 
-/// Masks fewer than eight bytes, and says whether they are ASCII by then.
+/// Masks fewer than eight bytes. Returns whether the result is ASCII.
 #[inline]
 fn mask_end(rest: &mut [u8], mask: Mask) -> bool {
     let mut seen = 0;
@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn masking_is_what_the_rfc_says_however_it_is_cut(
+        fn masking_follows_the_rfc_however_the_payload_is_split(
             payload in prop::collection::vec(any::<u8>(), 0..300), key: [u8; 4], cut: usize,
         ) {
             let mut masked = payload.clone();
@@ -106,7 +106,7 @@ mod tests {
         }
 
         #[test]
-        fn the_short_way_masks_the_same_and_knows_ascii(
+        fn short_masking_equals_masking_and_detects_ascii(
             payload in prop::collection::vec(any::<u8>(), 0..40), ascii: bool, key: [u8; 4],
         ) {
             let limit = if ascii { 0x7f } else { 0xff };
@@ -117,7 +117,7 @@ mod tests {
         }
 
         #[test]
-        fn masking_twice_is_nothing(payload in prop::collection::vec(any::<u8>(), 0..300), key: [u8; 4]) {
+        fn masking_twice_is_the_identity(payload in prop::collection::vec(any::<u8>(), 0..300), key: [u8; 4]) {
             let mut masked = payload.clone();
             mask(&mut masked, Mask::new(key));
             mask(&mut masked, Mask::new(key));

@@ -1,11 +1,15 @@
-//! What do the bits of a frame say? Every pattern of bits decodes; whether it may
-//! stand there is judged in [`proto`](crate::proto).
+//! How are frames encoded, decoded and masked?
+//!
+//! Every bit pattern decodes. [`proto`](crate::proto) validates.
 
+#[expect(clippy::module_inception, reason = "the type `Frame`, beside its header and mask")]
+mod frame;
 mod header;
 mod mask;
-mod whole;
+mod short_header;
 
+pub use frame::Frame;
 pub use header::{EncodedHeader, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode};
 pub(crate) use mask::mask_short;
 pub use mask::{Mask, mask};
-pub use whole::Frame;
+pub(crate) use short_header::ShortHeader;

@@ -7,18 +7,18 @@ use std::fmt;
 ///
 /// Without an error the connection is closed with 1000, with one as 1011. The text goes
 /// to the log, never to the peer.
-pub trait Outcome {
+pub trait HandlerOutput {
     /// The text of the error, for the log.
     fn into_error(self) -> Option<String>;
 }
 
-impl Outcome for () {
+impl HandlerOutput for () {
     fn into_error(self) -> Option<String> {
         None
     }
 }
 
-impl<E: fmt::Display> Outcome for Result<(), E> {
+impl<E: fmt::Display> HandlerOutput for Result<(), E> {
     fn into_error(self) -> Option<String> {
         // Some errors show their causes only in the long form.
         self.err().map(|error| format!("{error:#}"))

@@ -18,7 +18,7 @@ use crate::{Conn, RequestInfo};
 /// A handler has panicked: what the hook of
 /// [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic) is given.
 #[non_exhaustive]
-pub struct Panicked {
+pub struct HandlerPanic {
     /// The connection, still open: the hook may write to it.
     pub conn: Conn,
     /// The request that the connection began with, unless it was taken or not kept.
@@ -30,7 +30,7 @@ pub struct Panicked {
     pub backtrace: Option<Backtrace>,
 }
 
-impl Panicked {
+impl HandlerPanic {
     /// The text that the handler panicked with, if it is one. Not for the peer: it tells
     /// about the inside of the server.
     pub fn message(&self) -> Option<&str> {
@@ -56,9 +56,9 @@ impl Panicked {
     }
 }
 
-impl fmt::Debug for Panicked {
+impl fmt::Debug for HandlerPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Panicked")
+        f.debug_struct("HandlerPanic")
             .field("conn", &self.conn)
             .field("message", &self.message())
             .finish_non_exhaustive()

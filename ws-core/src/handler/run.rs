@@ -8,18 +8,18 @@ use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::panic::{Catch, Caught, Panicked};
-use super::tracker::{Ticket, Tracker};
-use super::{Counts, Outcome};
+use super::panic::{Catch, Caught, HandlerPanic};
+use super::tracker::{ConnectionTracker, Ticket};
+use super::{DrainCounts, HandlerOutput};
 use crate::{AcceptError, AcceptOptions, Conn, Rejection, StatusCode};
 
-type Recover = dyn Fn(Panicked) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+type Recover = dyn Fn(HandlerPanic) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
 /// What options say about handlers.
 #[derive(Clone, Default)]
 pub(crate) struct Handling {
     recover: Option<Arc<Recover>>,
-    tracker: Option<Tracker>,
+    tracker: Option<ConnectionTracker>,
 }
 
 impl AcceptOptions {
@@ -35,16 +35,16 @@ impl AcceptOptions {
     /// ```
     pub fn on_panic<F, Fut>(mut self, hook: F) -> Self
     where
-        F: Fn(Panicked) -> Fut + Send + Sync + 'static,
+        F: Fn(HandlerPanic) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.handling.recover = Some(Arc::new(move |panicked| Box::pin(hook(panicked))));
         self
     }
 
-    /// Who counts the connections, so that they can be [drained](Tracker::drain) when the
+    /// Who counts the connections, so that they can be [drained](ConnectionTracker::drain) when the
     /// server stops. Default: nobody.
-    pub fn tracker(mut self, tracker: &Tracker) -> Self {
+    pub fn tracker(mut self, tracker: &ConnectionTracker) -> Self {
         self.handling.tracker = Some(tracker.clone());
         self
     }
@@ -54,19 +54,19 @@ impl AcceptOptions {
     /// # Errors
     ///
     /// [`Rejection::ShuttingDown`] when the [`tracker`](Self::tracker) is being drained.
-    pub fn admit(&self) -> Result<Admitted, Rejection> {
+    pub fn admit(&self) -> Result<ConnectionGuard, Rejection> {
         let ticket = match &self.handling.tracker {
             None => None,
             Some(tracker) => Some(tracker.admit().ok_or(Rejection::ShuttingDown)?),
         };
-        Ok(Admitted { recover: self.handling.recover.clone(), ticket })
+        Ok(ConnectionGuard { recover: self.handling.recover.clone(), ticket })
     }
 }
 
 impl Conn {
     /// Makes the server's side of the opening handshake on a byte stream, as
     /// [`accept`](Self::accept) does, and runs a handler to its end, as
-    /// [`Admitted::run`] does.
+    /// [`ConnectionGuard::run`] does.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Conn {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         F: FnOnce(Self) -> Fut,
-        Fut: Future<Output: Outcome>,
+        Fut: Future<Output: HandlerOutput>,
     {
         // On the heap: while the handler runs, there is no room held for this.
         let (conn, admitted) = Box::pin(Self::accept_admitted(io, options)).await?;
@@ -95,17 +95,17 @@ impl Conn {
 /// A connection that was let in: counted until this is gone. Made by
 /// [`AcceptOptions::admit`].
 #[must_use = "it counts the connection, and runs its handler"]
-pub struct Admitted {
+pub struct ConnectionGuard {
     recover: Option<Arc<Recover>>,
     ticket: Option<Ticket>,
 }
 
-impl Admitted {
+impl ConnectionGuard {
     /// Runs a handler to its end, and then closes the connection: with 1000 when the
     /// handler returns, with 1011 when it returns an error or panics.
     ///
     /// A panic goes to the hook of [`AcceptOptions::on_panic`], and no further. When a
-    /// [`Tracker`] has waited for long enough, the handler is dropped where it is, and the
+    /// [`ConnectionTracker`] has waited for long enough, the handler is dropped where it is, and the
     /// transport is cut.
     ///
     /// # Cancel safety
@@ -114,7 +114,7 @@ impl Admitted {
     pub async fn run<F, Fut>(self, conn: Conn, handler: F)
     where
         F: FnOnce(Conn) -> Fut,
-        Fut: Future<Output: Outcome>,
+        Fut: Future<Output: HandlerOutput>,
     {
         if !self.attach(&conn) {
             return drop(conn.closed().await);
@@ -143,7 +143,7 @@ impl Admitted {
                 StatusCode::INTERNAL_ERROR
             }
             Err(caught) => {
-                self.recover(Panicked::new(conn.clone(), caught)).await;
+                self.recover(HandlerPanic::new(conn.clone(), caught)).await;
                 StatusCode::INTERNAL_ERROR
             }
         };
@@ -151,7 +151,7 @@ impl Admitted {
         let _ = conn.close(code, "").await;
     }
 
-    /// Waits for a future, but no longer than the [`Tracker`] does: `None` then. For
+    /// Waits for a future, but no longer than the [`ConnectionTracker`] does: `None` then. For
     /// adapters that wait for a transport.
     ///
     /// # Cancel safety
@@ -176,7 +176,7 @@ impl Admitted {
     pub fn release(self, conn: &Conn) {
         self.attach(conn);
         if let Some(ticket) = self.ticket {
-            conn.values().insert(Arc::new(ticket));
+            conn.attributes().insert(Arc::new(ticket));
         }
     }
 
@@ -185,24 +185,26 @@ impl Admitted {
         self.ticket.as_ref().is_none_or(|ticket| ticket.attach(conn))
     }
 
-    async fn recover(&self, panicked: Panicked) {
+    async fn recover(&self, panicked: HandlerPanic) {
         let Some(recover) = &self.recover else { return panicked.log() };
         let conn = panicked.conn.clone();
         if let Err(caught) = Catch::new(async { recover(panicked).await }).await {
-            Panicked::new(conn, caught).log();
+            HandlerPanic::new(conn, caught).log();
         }
     }
 }
 
-impl fmt::Debug for Admitted {
+impl fmt::Debug for ConnectionGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted").field("tracked", &self.ticket.is_some()).finish_non_exhaustive()
+        f.debug_struct("ConnectionGuard")
+            .field("tracked", &self.ticket.is_some())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Handling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts: Option<Counts> = self.tracker.as_ref().map(Tracker::counts);
+        let counts: Option<DrainCounts> = self.tracker.as_ref().map(ConnectionTracker::counts);
         f.debug_struct("Handling")
             .field("on_panic", &self.recover.is_some())
             .field("tracker", &counts)
@@ -212,7 +214,7 @@ impl fmt::Debug for Handling {
 
 /// Notes what a handler returned that is an error.
 fn log(conn: &Conn, error: &str) {
-    match conn.ending() {
+    match conn.close_info() {
         // Most handlers end so: their peer is gone.
         Some(_) => tracing::debug!(conn = conn.id(), error, "a handler has ended"),
         None => tracing::warn!(conn = conn.id(), error, "a handler has failed"),

@@ -25,17 +25,18 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::time::Duration;
-/// use ws_core::{AcceptOptions, Drain, Tracker};
+/// use ws_core::handler::{DrainConfig, ConnectionTracker};
+/// use ws_core::AcceptOptions;
 ///
-/// let tracker = Tracker::new();
+/// let tracker = ConnectionTracker::new();
 /// let options = AcceptOptions::new().tracker(&tracker);
 /// // … serve until it is time to stop …
-/// let counts = tracker.drain(Drain::within(Duration::from_secs(10))).await;
+/// let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// assert_eq!(counts.open, 0);
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct Tracker(Arc<Inner>);
+pub struct ConnectionTracker(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -57,10 +58,10 @@ struct Members {
     cut: usize,
 }
 
-/// What a [`Tracker`] has counted.
+/// What a [`ConnectionTracker`] has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Counts {
+pub struct DrainCounts {
     /// Connections that are there, and upgrades under way.
     pub open: usize,
     /// Those that have ended since the tracker was made, however they did.
@@ -71,18 +72,18 @@ pub struct Counts {
     pub cut: usize,
 }
 
-/// How to drain a [`Tracker`].
+/// How to drain a [`ConnectionTracker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Drain {
+pub struct DrainConfig {
     within: Duration,
     batch: usize,
     pause: Duration,
 }
 
-impl Drain {
+impl DrainConfig {
     /// Waits for so long, and cuts what is left then.
-    pub const fn within(patience: Duration) -> Self {
+    pub const fn timeout(patience: Duration) -> Self {
         Self { within: patience, batch: 100, pause: Duration::from_millis(10) }
     }
 
@@ -90,24 +91,24 @@ impl Drain {
     /// them may come back, to another server, in the same moment. Default: 100, each 10 ms.
     ///
     /// Zero connections are taken as one.
-    pub const fn batches(mut self, connections: usize, pause: Duration) -> Self {
+    pub const fn batch(mut self, connections: usize, pause: Duration) -> Self {
         self.batch = if connections == 0 { 1 } else { connections };
         self.pause = pause;
         self
     }
 }
 
-impl Tracker {
+impl ConnectionTracker {
     /// A tracker that has counted nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// What it has counted so far; while it drains too.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> DrainCounts {
         let members = self.0.members.lock();
         let &Members { ended, told, cut, .. } = &*members;
-        Counts { open: members.here.len(), ended, told, cut }
+        DrainCounts { open: members.here.len(), ended, told, cut }
     }
 
     /// Takes no more connections: from now on, upgrades are refused with 503.
@@ -128,7 +129,7 @@ impl Tracker {
     /// Over HTTP/2, an open connection is a request under way to the HTTP server, which waits
     /// for it when it shuts down gracefully: drain first, and shut down then.
     ///
-    /// Returns what was counted. [`Counts::open`] is 0 then, unless a handler blocks its
+    /// Returns what was counted. [`DrainCounts::open`] is 0 then, unless a handler blocks its
     /// thread, or the application holds on to a connection that no adapter runs a handler
     /// for.
     ///
@@ -136,7 +137,7 @@ impl Tracker {
     ///
     /// Dropping the future leaves the tracker closed, and the rest as it is. Draining again
     /// goes on.
-    pub async fn drain(&self, drain: Drain) -> Counts {
+    pub async fn drain(&self, drain: DrainConfig) -> DrainCounts {
         let conns = self.stop();
         // Ends with this function: those that are left do not wait for their peers.
         let mut closing = JoinSet::new();
@@ -202,15 +203,15 @@ impl Tracker {
     }
 }
 
-impl fmt::Debug for Tracker {
+impl fmt::Debug for ConnectionTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tracker").field("counts", &self.counts()).finish_non_exhaustive()
+        f.debug_struct("ConnectionTracker").field("counts", &self.counts()).finish_non_exhaustive()
     }
 }
 
 /// One that is counted, for as long as this lives.
 pub(super) struct Ticket {
-    tracker: Tracker,
+    tracker: ConnectionTracker,
     id: u64,
 }
 

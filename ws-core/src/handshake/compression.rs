@@ -1,4 +1,4 @@
-//! Do both sides want `permessage-deflate`, and on which terms (RFC 7692 §7)?
+//! How do client and server negotiate `permessage-deflate` (RFC 7692 §7)?
 
 use std::fmt;
 use std::mem;
@@ -13,15 +13,14 @@ use crate::deflate::Params;
 
 const NAME: &str = "permessage-deflate";
 
-/// The client's offer, if it wants compression.
+/// The client's offer. `None` if compression is off.
 pub(super) fn offer(ours: Compression) -> Option<String> {
     ours.is_on().then(|| Terms::offer(ours).to_string())
 }
 
-/// The server's answer to the first offer that it can accept, and what it means.
+/// The server's answer to the first acceptable offer, and the negotiated parameters.
 ///
-/// An offer that is malformed or unacceptable is declined, which is never a reason
-/// to refuse the connection.
+/// A malformed or unacceptable offer is declined. It never rejects the connection.
 pub(super) fn answer(headers: &HeaderMap, ours: Compression) -> Option<(String, Params)> {
     if !ours.is_on() {
         return None;
@@ -31,12 +30,12 @@ pub(super) fn answer(headers: &HeaderMap, ours: Compression) -> Option<(String, 
     Some((answer.to_string(), answer.params()))
 }
 
-/// What the server's answer means to the client that made our [`offer`].
+/// Verifies the server's answer to our [`offer`]. Returns the negotiated parameters.
 ///
 /// # Errors
 ///
-/// Fails when the answer goes beyond the offer: the client must then fail the
-/// connection (RFC 6455 §4.1, RFC 7692 §5.1).
+/// When the answer exceeds the offer. The client must then fail the connection (RFC 6455 §4.1,
+/// RFC 7692 §5.1).
 pub(super) fn verify(
     headers: &HeaderMap,
     ours: Compression,
@@ -55,8 +54,8 @@ pub(super) fn verify(
     let answer = Terms::parse(&answer).filter(|answer| Terms::offer(ours).covers(answer));
     let answer = answer.ok_or(HandshakeError::CompressionTerms)?.params();
     Ok(Some(Params {
-        // What the server leaves open is up to us.
-        client_no_context_takeover: answer.client_no_context_takeover || forgets(ours),
+        // The client may restrict itself further than the answer requires.
+        client_no_context_takeover: answer.client_no_context_takeover || is_without_takeover(ours),
         client_max_window_bits: answer.client_max_window_bits.min(ours.window_bits),
         ..answer
     }))
@@ -68,14 +67,23 @@ struct Terms {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
-    /// `Some(None)` without a value, as only an offer may have it: the client leaves
-    /// the window to the server.
-    client_max_window_bits: Option<Option<u8>>,
+    client_max_window_bits: ClientWindow,
+}
+
+/// The parameter `client_max_window_bits` (RFC 7692 §7.1.2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ClientWindow {
+    /// The parameter is missing.
+    #[default]
+    Unset,
+    /// Without a value, in an offer: the server chooses.
+    Any,
+    /// With a value.
+    Bits(u8),
 }
 
 impl Terms {
-    /// Reads the parameters; `None` when one is unknown, repeated or has no business
-    /// with its value.
+    /// Parses the parameters. `None` when one is unknown, repeated or has an invalid value.
     fn parse(extension: &Extension<'_>) -> Option<Self> {
         let mut terms = Self::default();
         for (name, value) in &extension.params {
@@ -89,11 +97,12 @@ impl Terms {
                 ("server_max_window_bits", Some(bits)) => {
                     terms.server_max_window_bits.replace(window_bits(bits)?).is_some()
                 }
-                ("client_max_window_bits", None) => {
-                    terms.client_max_window_bits.replace(None).is_some()
-                }
-                ("client_max_window_bits", Some(bits)) => {
-                    terms.client_max_window_bits.replace(Some(window_bits(bits)?)).is_some()
+                ("client_max_window_bits", bits) => {
+                    let bits = match bits {
+                        None => ClientWindow::Any,
+                        Some(bits) => ClientWindow::Bits(window_bits(bits)?),
+                    };
+                    mem::replace(&mut terms.client_max_window_bits, bits) != ClientWindow::Unset
                 }
                 _ => return None,
             };
@@ -106,29 +115,36 @@ impl Terms {
 
     fn offer(ours: Compression) -> Self {
         Self {
-            server_no_context_takeover: forgets(ours),
-            client_no_context_takeover: forgets(ours),
+            server_no_context_takeover: is_without_takeover(ours),
+            client_no_context_takeover: is_without_takeover(ours),
             server_max_window_bits: (ours.peer_window_bits < 15).then_some(ours.peer_window_bits),
-            client_max_window_bits: Some((ours.window_bits < 15).then_some(ours.window_bits)),
+            client_max_window_bits: match ours.window_bits {
+                bits @ ..15 => ClientWindow::Bits(bits),
+                _ => ClientWindow::Any,
+            },
         }
     }
 
     fn answer(offer: &Self, ours: Compression) -> Self {
         let server = offer.server_max_window_bits.unwrap_or(15).min(ours.window_bits);
-        let client = offer.client_max_window_bits.map(|bits| {
-            let agreed = bits.unwrap_or(15).min(ours.peer_window_bits);
-            (bits.is_some() || agreed < 15).then_some(agreed)
-        });
+        let client = match offer.client_max_window_bits {
+            ClientWindow::Unset => ClientWindow::Unset,
+            ClientWindow::Any if ours.peer_window_bits >= 15 => ClientWindow::Unset,
+            ClientWindow::Any => ClientWindow::Bits(ours.peer_window_bits),
+            ClientWindow::Bits(bits) => ClientWindow::Bits(bits.min(ours.peer_window_bits)),
+        };
         Self {
-            server_no_context_takeover: offer.server_no_context_takeover || forgets(ours),
-            client_no_context_takeover: offer.client_no_context_takeover || forgets(ours),
+            server_no_context_takeover: offer.server_no_context_takeover
+                || is_without_takeover(ours),
+            client_no_context_takeover: offer.client_no_context_takeover
+                || is_without_takeover(ours),
             server_max_window_bits: (offer.server_max_window_bits.is_some() || server < 15)
                 .then_some(server),
-            client_max_window_bits: client.flatten().map(Some),
+            client_max_window_bits: client,
         }
     }
 
-    /// May this offer be answered so?
+    /// Whether `answer` is allowed by this offer.
     fn covers(&self, answer: &Self) -> bool {
         let takeover = answer.server_no_context_takeover || !self.server_no_context_takeover;
         let server = match (self.server_max_window_bits, answer.server_max_window_bits) {
@@ -137,20 +153,23 @@ impl Terms {
             (None, _) => true,
         };
         let client = match (self.client_max_window_bits, answer.client_max_window_bits) {
-            (Some(offered), Some(Some(answered))) => answered <= offered.unwrap_or(15),
-            (_, None) => true,
-            (_, Some(None)) | (None, Some(_)) => false,
+            (_, ClientWindow::Unset) | (ClientWindow::Any, ClientWindow::Bits(_)) => true,
+            (ClientWindow::Bits(offered), ClientWindow::Bits(answered)) => answered <= offered,
+            (_, ClientWindow::Any) | (ClientWindow::Unset, ClientWindow::Bits(_)) => false,
         };
         takeover && server && client
     }
 
-    /// What these terms mean when they are an answer.
+    /// The parameters that this answer negotiates.
     fn params(&self) -> Params {
         Params {
             server_no_context_takeover: self.server_no_context_takeover,
             client_no_context_takeover: self.client_no_context_takeover,
             server_max_window_bits: self.server_max_window_bits.unwrap_or(15),
-            client_max_window_bits: self.client_max_window_bits.flatten().unwrap_or(15),
+            client_max_window_bits: match self.client_max_window_bits {
+                ClientWindow::Bits(bits) => bits,
+                ClientWindow::Unset | ClientWindow::Any => 15,
+            },
         }
     }
 }
@@ -168,15 +187,15 @@ impl fmt::Display for Terms {
             write!(f, "; server_max_window_bits={bits}")?;
         }
         match self.client_max_window_bits {
-            Some(Some(bits)) => write!(f, "; client_max_window_bits={bits}"),
-            Some(None) => f.write_str("; client_max_window_bits"),
-            None => Ok(()),
+            ClientWindow::Bits(bits) => write!(f, "; client_max_window_bits={bits}"),
+            ClientWindow::Any => f.write_str("; client_max_window_bits"),
+            ClientWindow::Unset => Ok(()),
         }
     }
 }
 
-/// Do we want every message by itself?
-fn forgets(ours: Compression) -> bool {
+/// Whether our setting is to compress each message on its own.
+fn is_without_takeover(ours: Compression) -> bool {
     ours.mode == CompressionMode::NoContextTakeover
 }
 
@@ -205,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn offers_say_what_was_set() {
+    fn offers_contain_the_settings() {
         let check = |ours, expected: Option<&str>| assert_eq!(offer(ours).as_deref(), expected);
         check(Compression::off().window_bits(9), None);
         check(Compression::context_takeover(), Some("permessage-deflate; client_max_window_bits"));

@@ -1,4 +1,4 @@
-//! What does a `Sec-WebSocket-Extensions` header say?
+//! How is a `Sec-WebSocket-Extensions` header parsed?
 
 use std::borrow::Cow;
 
@@ -6,18 +6,18 @@ use http::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
 
 use super::headers;
 
-/// No extension has nearly as many parameters; one that claims to is malformed.
+/// An element with more parameters is malformed. No extension has nearly as many.
 const MAX_PARAMS: usize = 16;
 
 /// One element of the list (RFC 6455 §9.1).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Extension<'a> {
     pub(super) name: &'a str,
-    /// Names and values, in order; the values are tokens, quoted or not.
+    /// Names and values in order. Values are tokens, quoted or not.
     pub(super) params: Vec<(&'a str, Option<Cow<'a, str>>)>,
 }
 
-/// The extensions in all lines of the header, in order; `None` for each that is malformed.
+/// The extensions in all lines of the header, in order. `None` for a malformed one.
 pub(super) fn parse(headers: &HeaderMap) -> impl Iterator<Item = Option<Extension<'_>>> {
     headers::elements(headers, SEC_WEBSOCKET_EXTENSIONS).map(Extension::parse)
 }
@@ -26,7 +26,7 @@ impl<'a> Extension<'a> {
     fn parse(element: &'a [u8]) -> Option<Self> {
         let mut parts = headers::split(element, b';');
         let name = headers::token(parts.next()?)?;
-        // One more than allowed is enough to see that there are too many.
+        // One more than allowed shows that there are too many.
         let params: Vec<_> = parts.take(MAX_PARAMS + 1).map(param).collect::<Option<_>>()?;
         (params.len() <= MAX_PARAMS).then_some(Self { name, params })
     }
@@ -41,7 +41,7 @@ fn param(part: &[u8]) -> Option<(&str, Option<Cow<'_, str>>)> {
     }
 }
 
-/// A token, or a quoted string that would be one without its quotes and backslashes.
+/// A token, or a quoted string that is a token without its quotes and backslashes.
 fn value(text: &[u8]) -> Option<Cow<'_, str>> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         return headers::token(text).map(Cow::Borrowed);
@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// `None` stands for a malformed element; else its name and parameters.
+    /// The name and parameters of an element. `None` for a malformed one.
     type Row<'a> = Option<(&'a str, &'a [(&'a str, Option<&'a str>)])>;
 
     fn check(lines: &[&'static str], expected: &[Row<'_>]) {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_read_across_lines() {
+    fn lists_are_parsed_across_lines() {
         check(&[], &[]);
         check(&["", " , "], &[]);
         check(&["foo"], &[Some(("foo", &[]))]);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_element_leaves_the_others_alone() {
+    fn a_malformed_element_does_not_affect_others() {
         for malformed in ["a b", "a;", "a; ;b", "; a", "a; b=", "a; =1", "a; b=1=2", "a/b"] {
             check(&["first", malformed], &[Some(("first", &[])), None]);
         }

@@ -1,7 +1,6 @@
-//! How do the heads of HTTP/1.1 messages look as bytes?
+//! How are HTTP/1.1 request and response heads encoded and decoded?
 //!
-//! For opening handshakes on a bare stream; with a framework in between, that is
-//! its business.
+//! For opening handshakes on a bare stream, without an HTTP library.
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
@@ -9,19 +8,18 @@ use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::{HandshakeError, Rejection};
 
-/// The longest head that is read.
+/// The longest head in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
 
-/// The most headers that are read.
+/// The maximum number of headers.
 pub const MAX_HEADERS: usize = 100;
 
-/// Reads the head of a request off the front of `input`, with the number of bytes it took.
-///
-/// `None` means that more bytes are needed.
+/// Decodes the head of a request at the front of `input`. Returns it with the number of bytes
+/// used, or `None` when more bytes are needed.
 ///
 /// # Errors
 ///
-/// Fails as soon as the bytes cannot become a head within [`MAX_HEAD`] and
+/// When the head is malformed or exceeds [`MAX_HEAD`] and
 /// [`MAX_HEADERS`].
 pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, HeadError> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
@@ -36,13 +34,12 @@ pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, Head
     Ok(Some((request, taken)))
 }
 
-/// Reads the head of a response off the front of `input`, with the number of bytes it took.
-///
-/// `None` means that more bytes are needed.
+/// Decodes the head of a response at the front of `input`. Returns it with the number of bytes
+/// used, or `None` when more bytes are needed.
 ///
 /// # Errors
 ///
-/// Fails as soon as the bytes cannot become a head within [`MAX_HEAD`] and
+/// When the head is malformed or exceeds [`MAX_HEAD`] and
 /// [`MAX_HEADERS`].
 pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, HeadError> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
@@ -56,7 +53,7 @@ pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, He
     Ok(Some((response, taken)))
 }
 
-/// Prints a request without a body. `Host` is taken from the URI unless it is set.
+/// Encodes a request without a body. `Host` is taken from the URI unless it is set.
 pub fn encode_request(request: &Request<()>) -> Vec<u8> {
     let uri = request.uri();
     // Unlike `as_str`, this prints a slash before a query without a path.
@@ -70,9 +67,8 @@ pub fn encode_request(request: &Request<()>) -> Vec<u8> {
     head
 }
 
-/// Prints a response with its body, and with the length of that unless it is set.
-///
-/// A response that upgrades has neither.
+/// Encodes a response with its body. `Content-Length` is added unless it is set. An informational
+/// response, such as 101, has neither.
 pub fn encode_response(response: &Response<impl AsRef<[u8]>>) -> Vec<u8> {
     let (status, body) = (response.status(), response.body().as_ref());
     let reason = status.canonical_reason().unwrap_or_default();
@@ -89,14 +85,14 @@ pub fn encode_response(response: &Response<impl AsRef<[u8]>>) -> Vec<u8> {
     bytes
 }
 
-/// Why bytes are not the head of an HTTP/1.1 message.
+/// Why bytes are not a valid HTTP/1.1 head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// They do not follow the grammar (RFC 9112).
+    /// The bytes violate the grammar (RFC 9112).
     #[error("the head is malformed")]
     Malformed,
-    /// There are more than [`MAX_HEAD`] bytes or [`MAX_HEADERS`] headers.
+    /// The head exceeds [`MAX_HEAD`] bytes or [`MAX_HEADERS`] headers.
     #[error("the head is too large")]
     TooLarge,
 }
@@ -119,7 +115,7 @@ impl From<HeadError> for HandshakeError {
     }
 }
 
-/// Parses no more than may be there, and says how much that took.
+/// Parses up to [`MAX_HEAD`] bytes. Returns the number of bytes used.
 fn complete<'a>(
     input: &'a [u8],
     parse: impl FnOnce(&'a [u8]) -> httparse::Result<usize>,
@@ -147,8 +143,7 @@ fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
     headers.iter().map(header).collect::<Option<_>>().ok_or(HeadError::Malformed)
 }
 
-/// Prints headers and the line that ends a head. Neither names nor values can hold
-/// a line break: `http` has made sure.
+/// Appends headers and the empty line behind them. `http` rejects line breaks in names and values.
 fn print_headers(head: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         head.extend_from_slice(name.as_str().as_bytes());

@@ -1,10 +1,10 @@
-//! How does HTTP write tokens and lists, and how often may a header stand?
+//! How are HTTP tokens, lists and single headers parsed?
 
 use std::mem;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The text, if it is a token (RFC 9110 §5.6.2).
+/// Parses a token (RFC 9110 §5.6.2).
 pub(super) fn token(text: &[u8]) -> Option<&str> {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     if text.is_empty() || !text.iter().all(legal) {
@@ -20,7 +20,7 @@ pub(super) fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<I
     lines.flat_map(|line| split(line.as_bytes(), b',')).filter(|element| !element.is_empty())
 }
 
-/// Splits a value at a separator, except inside of quoted strings, and trims the parts.
+/// Splits a value at a separator outside of quoted strings, and trims the parts.
 pub(super) fn split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escape) = (false, false);
     let parts = value.split(move |&byte| {
@@ -41,16 +41,16 @@ pub(super) fn split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> 
     parts.map(<[u8]>::trim_ascii)
 }
 
-/// Does a list hold a token, upper or lower case?
+/// Whether a list contains a token. Case is ignored.
 pub(super) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     elements(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// The value of a header that may stand once at most.
+/// The value of a header that must not be repeated.
 ///
 /// # Errors
 ///
-/// Gives `repeated` when it stands more often.
+/// `repeated` when it is.
 pub(super) fn at_most_once<E>(
     headers: &HeaderMap,
     name: HeaderName,
@@ -64,7 +64,7 @@ pub(super) fn at_most_once<E>(
     }
 }
 
-/// Sets a header to a value that is made of tokens and base64, and so always legal.
+/// Sets a header to a value of tokens and base64, which is always valid.
 pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

@@ -1,15 +1,15 @@
-//! Which key does a client send, and how does a server prove that it has read it?
+//! How are `Sec-WebSocket-Key` generated and `Sec-WebSocket-Accept` computed?
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest as _, Sha1};
 
-/// What is hashed after the key (RFC 6455 §1.3).
+/// The suffix that is hashed with the key (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The unused bits of the last character may be anything: they are not zero in the
-/// example of RFC 6455 §4.1.
+/// Accepts any unused bits in the last character. They are not zero in the example of RFC 6455
+/// §4.1.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -20,9 +20,9 @@ pub(super) fn generate() -> String {
     BASE64.encode(rand::random::<[u8; 16]>())
 }
 
-/// Does the key stand for 16 bytes (RFC 6455 §4.2.1)?
+/// Whether the key decodes to 16 bytes (RFC 6455 §4.2.1).
 pub(super) fn is_valid(key: &[u8]) -> bool {
-    // 18 is what a decoder wants for 24 characters before it sees the padding.
+    // The decoder requires 18 bytes for 24 characters, because it has not seen the padding.
     let mut nonce = [0; 18];
     matches!(BASE64.decode_slice(key, &mut nonce), Ok(16))
 }
@@ -37,12 +37,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_accept_value_is_that_of_the_rfc() {
+    fn the_accept_value_matches_the_rfc() {
         assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
-    fn only_16_bytes_make_a_key() {
+    fn only_16_bytes_are_a_key() {
         let check = |key: &str, valid| assert_eq!(is_valid(key.as_bytes()), valid, "{key}");
         check("dGhlIHNhbXBsZSBub25jZQ==", true);
         check("AQIDBAUGBwgJCgsMDQ4PEC==", true); // the example of RFC 6455 §4.1

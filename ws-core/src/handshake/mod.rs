@@ -1,15 +1,16 @@
-//! The opening handshake (RFC 6455 §4), on `http` types and without I/O.
+//! How do client and server make the opening handshake (RFC 6455 §4)?
 //!
-//! **Offer → answer → agreed.** A client makes an [`Offer`], whose
-//! [headers](Offer::headers) ask for an upgrade. A server has [`AcceptOptions`],
-//! which [answer](AcceptOptions::answer) the request: [`Accepted`], or a
-//! [`Rejection`] that knows its HTTP status. The client
-//! [verifies](Offer::verify) the answer. Both then hold the same [`Agreed`], which
-//! is all that a connection needs to know about its handshake.
+//! On `http` types, without I/O.
+//!
+//! **Offer → response → negotiated.** A client makes an [`Offer`], whose
+//! [headers](Offer::headers) request the upgrade. A server has [`AcceptOptions`]; its
+//! [`Acceptor`] [answers](Acceptor::answer) the request with [`Accepted`] or with a [`Rejection`],
+//! which has an HTTP status. The client [verifies](Offer::verify) the response. Both then hold the
+//! same [`Negotiated`], from which a connection starts.
 //!
 //! ```
 //! use ws_core::Compression;
-//! use ws_core::handshake::{AcceptOptions, Offer};
+//! use ws_core::handshake::{AcceptOptions, Acceptor, Offer};
 //!
 //! let offer = Offer::new(["chat.v2", "chat.v1"], Compression::no_context_takeover())?;
 //! let mut request = http::Request::get("/chat").header("host", "example.com").body(())?;
@@ -18,51 +19,45 @@
 //! let options = AcceptOptions::new()
 //!     .subprotocols(["chat.v2"])
 //!     .compression(Compression::context_takeover());
-//! let accepted = options.answer(&request)?;
+//! let accepted = Acceptor::new(options).answer(&request)?;
 //!
-//! let agreed = offer.verify(&accepted.response)?;
-//! assert_eq!(agreed.subprotocol.as_deref(), Some("chat.v2"));
-//! assert_eq!(agreed, accepted.agreed);
+//! let negotiated = offer.verify(&accepted.response)?;
+//! assert_eq!(negotiated.subprotocol.as_deref(), Some("chat.v2"));
+//! assert_eq!(negotiated, accepted.negotiated);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Over HTTP/1.1 a WebSocket begins with an upgrade, over HTTP/2 with an extended CONNECT
-//! (RFC 8441); the version of the request decides which, and all else is the same.
+//! (RFC 8441). The version of the request selects between them; the rest is the same.
 //!
-//! Below them is what both sides read and print: the `key`, lists of tokens in
-//! `headers`, the grammar of extensions in `extension`, and what
-//! `permessage-deflate` makes of it in `compression`. `opening` is what is checked of
-//! any request, `subprotocol` and `origin` are what only a server decides, and `head` turns requests and responses into bytes
-//! and back for those who have no HTTP library around.
+//! The modules: `request` validates any request; `origin` and `subprotocol` are the decisions of
+//! the server; `extension` parses the extension grammar, and `compression` negotiates
+//! `permessage-deflate`; `key` and `headers` are shared by both sides; `head` encodes and decodes
+//! HTTP/1.1 heads for callers without an HTTP library.
 
 #[cfg(feature = "conn")]
 pub mod head;
 
-mod client;
+mod accept_options;
+mod acceptor;
 mod compression;
+mod error;
 mod extension;
 mod headers;
 mod key;
-mod opening;
+mod negotiated;
+mod offer;
 mod origin;
 mod rejection;
-mod server;
+mod request;
 mod subprotocol;
 
-pub use client::{HandshakeError, Offer};
-pub use opening::{Opening, is_upgrade};
+pub use accept_options::AcceptOptions;
+pub use acceptor::{Accepted, Acceptor};
+pub use error::HandshakeError;
+pub use negotiated::Negotiated;
+pub use offer::Offer;
 pub use origin::Origin;
 pub use rejection::Rejection;
-pub use server::{AcceptOptions, Accepted};
+pub use request::{HandshakeRequest, is_upgrade};
 pub use subprotocol::{InvalidSubprotocol, SubprotocolOrder};
-
-use crate::deflate::Params;
-
-/// What the opening handshake agreed on, which is what a connection starts with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Agreed {
-    /// The subprotocol, if one was agreed on.
-    pub subprotocol: Option<String>,
-    /// The parameters of `permessage-deflate`, if it was agreed on.
-    pub compression: Option<Params>,
-}

@@ -1,4 +1,4 @@
-//! Is this web page allowed to talk to us?
+//! May the web page with this `Origin` connect?
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,15 +7,14 @@ use http::HeaderValue;
 use http::header::{HOST, HeaderMap, ORIGIN};
 use http::uri::Authority;
 
-use super::{Opening, Rejection, headers};
+use super::{HandshakeRequest, Rejection, headers};
 
-/// Which web pages may connect ([RFC 6455 §10.2]). Default: those of the same host.
+/// Which web pages may connect ([RFC 6455 §10.2]). Default: [`same_host`](Self::same_host).
 ///
-/// Browsers let any page open a WebSocket to any server, cookies included; the
-/// `Origin` header, which pages cannot forge, is what tells them apart. Programs
-/// that are no browsers send none, or whatever they like: this is no protection
-/// against them, so a missing `Origin` is allowed unless
-/// [refused](Self::refuse_missing).
+/// Browsers allow any page to open a WebSocket to any server and send the server's cookies. The
+/// `Origin` header identifies the page and cannot be forged by it. Other programs send no
+/// `Origin`, or any value, so the check does not protect against them. Requests without `Origin`
+/// are allowed unless [`refuse_missing`](Self::refuse_missing) is set.
 ///
 /// [RFC 6455 §10.2]: https://www.rfc-editor.org/rfc/rfc6455#section-10.2
 #[derive(Clone, Debug)]
@@ -27,51 +26,51 @@ pub struct Origin {
 
 #[derive(Clone, Debug)]
 enum Rule {
-    /// The same host, or one of these patterns.
+    /// The same host and these patterns.
     SameHost(Vec<String>),
     Any,
     Check(Check),
 }
 
 impl Origin {
-    /// Pages over `http` or `https` from the host and the port that the request is for.
+    /// Allows pages over `http` or `https` from the host and port of the request.
     ///
     /// Behind a proxy that changes `Host`, use [`patterns`](Self::patterns).
     pub const fn same_host() -> Self {
         Self::new(Rule::SameHost(Vec::new()))
     }
 
-    /// Pages that match one of these patterns, and those of the same host.
+    /// Allows pages that match one of these patterns, and pages of the same host.
     ///
-    /// `*` stands for any characters and `?` for any one; upper and lower case are
-    /// the same. A pattern is about the host, with the port where that is not the
-    /// scheme's default (`*.example.com`, `localhost:*`), or, if it contains `://`,
-    /// about the scheme too (`https://*.example.com`, `tauri://localhost`).
+    /// `*` matches any characters and `?` any single one. Case is ignored. A pattern matches the
+    /// host, with the port unless it is the default of the scheme (`*.example.com`,
+    /// `localhost:*`). A pattern with `://` matches the scheme too (`https://*.example.com`,
+    /// `tauri://localhost`).
     pub fn patterns(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let patterns = patterns.into_iter().map(|pattern| pattern.as_ref().to_ascii_lowercase());
         Self::new(Rule::SameHost(patterns.collect()))
     }
 
-    /// Every page. Right for services without cookies or other ambient authority.
+    /// Allows every page. Safe for services without cookies or other ambient authority.
     pub const fn any() -> Self {
         Self::new(Rule::Any)
     }
 
-    /// Whatever a function says that is given the value of `Origin`, which may be
-    /// `null`, and all headers of the request.
+    /// Allows pages by a function of the value of `Origin`, which may be `null`, and all headers
+    /// of the request.
     pub fn check(check: impl Fn(&str, &HeaderMap) -> bool + Send + Sync + 'static) -> Self {
         Self::new(Rule::Check(Check(Arc::new(check))))
     }
 
-    /// Refuses requests without an `Origin` too, which are those of programs that
-    /// are no browsers. Default: they are allowed.
+    /// Rejects requests without `Origin`, which come from programs other than browsers. Default:
+    /// they are allowed.
     pub const fn refuse_missing(mut self) -> Self {
         self.allow_missing = false;
         self
     }
 
-    /// May the page that made this request connect?
-    pub(super) fn judge(&self, request: &Opening<'_>) -> Result<(), Rejection> {
+    /// Checks whether the page that made this request may connect.
+    pub(super) fn check_request(&self, request: &HandshakeRequest<'_>) -> Result<(), Rejection> {
         let mut origins = request.headers().get_all(ORIGIN).into_iter();
         let allowed = match (origins.next(), &self.rule) {
             (None, _) if self.allow_missing => true,
@@ -81,9 +80,12 @@ impl Origin {
             (Some(origin), Rule::Check(Check(check))) => {
                 origin.to_str().is_ok_and(|origin| check(origin, request.headers()))
             }
-            (Some(origin), Rule::SameHost(patterns)) => Site::parse(origin).is_some_and(|site| {
-                site.is_target_of(request) || patterns.iter().any(|pattern| site.matches(pattern))
-            }),
+            (Some(origin), Rule::SameHost(patterns)) => {
+                PageOrigin::parse(origin).is_some_and(|page| {
+                    page.is_target_of(request)
+                        || patterns.iter().any(|pattern| page.matches(pattern))
+                })
+            }
         };
         if allowed { Ok(()) } else { Err(Rejection::OriginRefused) }
     }
@@ -101,7 +103,7 @@ impl Default for Origin {
 
 type Decide = dyn Fn(&str, &HeaderMap) -> bool + Send + Sync;
 
-/// A function that decides.
+/// A function that allows or rejects an origin.
 #[derive(Clone)]
 struct Check(Arc<Decide>);
 
@@ -111,28 +113,28 @@ impl fmt::Debug for Check {
     }
 }
 
-/// Where a page comes from: the value of an `Origin` header, in lower case.
-struct Site {
+/// The origin of a page: the parsed value of an `Origin` header, in lower case.
+struct PageOrigin {
     scheme: String,
     host: String,
-    /// `None` for the scheme's default.
+    /// `None` for the default of the scheme.
     port: Option<u16>,
 }
 
-impl Site {
+impl PageOrigin {
     fn parse(origin: &HeaderValue) -> Option<Self> {
         let origin = origin.to_str().ok()?.to_ascii_lowercase();
         let (scheme, authority) = origin.split_once("://")?;
         headers::token(scheme.as_bytes())?;
-        // No browser ends an origin with a slash, but some programs do.
+        // Browsers send no trailing slash, but some programs do.
         let (host, port) = host_and_port(authority.strip_suffix('/').unwrap_or(authority))?;
         let port = port.filter(|port| Some(*port) != default_port(scheme));
         Some(Self { scheme: scheme.to_owned(), host, port })
     }
 
-    /// Is this where the request went? If it does not say the port, it must be the
-    /// default of the page's scheme: nobody knows that of the request.
-    fn is_target_of(&self, request: &Opening<'_>) -> bool {
+    /// Whether the request was sent to this origin. Without a port in the request, the default of
+    /// the page's scheme is assumed: the scheme of the request is not known.
+    fn is_target_of(&self, request: &HandshakeRequest<'_>) -> bool {
         let Some(default) = default_port(&self.scheme) else { return false };
         let authority = request.uri().authority().map(Authority::as_str);
         let host = || request.headers().get(HOST)?.to_str().ok();
@@ -162,7 +164,7 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Takes `host` or `host:port` apart; `None` when there is more to it, or less.
+/// Splits `host` or `host:port`. `None` if it has another form.
 fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     let parsed: Authority = authority.parse().ok()?;
     let port = match authority.strip_prefix(parsed.host())? {
@@ -172,9 +174,9 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     (!parsed.host().is_empty()).then(|| (parsed.host().to_owned(), port))
 }
 
-/// Does the whole text match the pattern?
+/// Whether the whole text matches the pattern.
 fn glob(mut pattern: &[u8], mut text: &[u8]) -> bool {
-    // What follows the last `*`, and the text from where that was last tried.
+    // The pattern behind the last `*`, and the text where it was last tried.
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
         match (pattern, text) {
@@ -202,15 +204,15 @@ mod tests {
 
     use super::*;
 
-    fn judge(policy: &Origin, host: &str, origin: &str) -> Result<(), Rejection> {
+    fn check(policy: &Origin, host: &str, origin: &str) -> Result<(), Rejection> {
         let request = Request::get("/chat").header(HOST, host).header(ORIGIN, origin);
-        policy.judge(&Opening::from(&request.body(()).unwrap()))
+        policy.check_request(&HandshakeRequest::from(&request.body(()).unwrap()))
     }
 
     #[test]
     fn the_same_host_is_the_same_host_and_port() {
         let check = |host: &str, origin: &str, allowed: bool| {
-            let judged = judge(&Origin::same_host(), host, origin);
+            let judged = check(&Origin::same_host(), host, origin);
             let expected = if allowed { Ok(()) } else { Err(Rejection::OriginRefused) };
             assert_eq!(judged, expected, "{origin} to {host}");
         };
@@ -258,7 +260,7 @@ mod tests {
             "http://exämple.com",
         ] {
             for policy in [Origin::same_host(), Origin::patterns(["*"])] {
-                let judged = judge(&policy, "example.com", origin);
+                let judged = check(&policy, "example.com", origin);
                 assert_eq!(judged, Err(Rejection::OriginRefused), "{origin}");
             }
         }
@@ -267,7 +269,7 @@ mod tests {
     #[test]
     fn patterns_add_to_the_same_host() {
         let check = |pattern: &str, origin: &str, allowed| {
-            let judged = judge(&Origin::patterns([pattern]), "here.example", origin);
+            let judged = check(&Origin::patterns([pattern]), "here.example", origin);
             assert_eq!(judged.is_ok(), allowed, "{origin} by {pattern}");
         };
         check("example.com", "http://here.example", true);
@@ -310,9 +312,9 @@ mod tests {
     fn a_missing_origin_is_allowed_unless_refused() {
         let missing = Request::get("/chat").header(HOST, "example.com").body(()).unwrap();
         for policy in [Origin::default(), Origin::any(), Origin::check(|_, _| false)] {
-            assert_eq!(policy.judge(&Opening::from(&missing)), Ok(()));
+            assert_eq!(policy.check_request(&HandshakeRequest::from(&missing)), Ok(()));
             assert_eq!(
-                policy.refuse_missing().judge(&Opening::from(&missing)),
+                policy.refuse_missing().check_request(&HandshakeRequest::from(&missing)),
                 Err(Rejection::OriginMissing)
             );
         }
@@ -324,9 +326,12 @@ mod tests {
         let repeated = Request::get("/chat").header(ORIGIN, here).header(ORIGIN, here);
         let repeated = repeated.header(HOST, "example.com").body(()).unwrap();
         for policy in [Origin::default(), Origin::check(|_, _| true)] {
-            assert_eq!(policy.judge(&Opening::from(&repeated)), Err(Rejection::OriginRepeated));
+            assert_eq!(
+                policy.check_request(&HandshakeRequest::from(&repeated)),
+                Err(Rejection::OriginRepeated)
+            );
         }
-        assert_eq!(Origin::any().judge(&Opening::from(&repeated)), Ok(()));
+        assert_eq!(Origin::any().check_request(&HandshakeRequest::from(&repeated)), Ok(()));
     }
 
     #[test]
@@ -334,16 +339,16 @@ mod tests {
         let policy = Origin::check(|origin, headers| {
             origin == "null" && headers.get(HOST).is_some_and(|host| host == "example.com")
         });
-        assert_eq!(judge(&policy, "example.com", "null"), Ok(()));
-        assert!(judge(&policy, "example.org", "null").is_err());
-        assert!(judge(&policy, "example.com", "http://example.com").is_err());
-        assert_eq!(judge(&Origin::any(), "example.com", "null"), Ok(()));
+        assert_eq!(check(&policy, "example.com", "null"), Ok(()));
+        assert!(check(&policy, "example.org", "null").is_err());
+        assert!(check(&policy, "example.com", "http://example.com").is_err());
+        assert_eq!(check(&Origin::any(), "example.com", "null"), Ok(()));
     }
 
     #[test]
     fn an_absolute_target_says_the_host() {
         let request = Request::get("http://example.com/chat").header(HOST, "other.example");
         let request = request.header(ORIGIN, "http://example.com").body(()).unwrap();
-        assert_eq!(Origin::default().judge(&Opening::from(&request)), Ok(()));
+        assert_eq!(Origin::default().check_request(&HandshakeRequest::from(&request)), Ok(()));
     }
 }

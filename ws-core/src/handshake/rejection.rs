@@ -1,4 +1,4 @@
-//! Why does a server refuse an opening handshake, and what does it answer?
+//! Why does a server reject an opening handshake, and with which response?
 
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION,
@@ -6,11 +6,11 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
-/// Why a request is not answered with a WebSocket.
+/// Why the server rejects an opening handshake.
 ///
-/// Each reason has an HTTP [status](Self::status), [headers](Self::headers) that say
-/// how to do better, and a text for whoever made the request; the text tells nothing
-/// about the server. An adapter makes the ones it finds out by itself:
+/// Each reason has an HTTP [status](Self::status), [headers](Self::headers) that name what is
+/// supported, and a text for the response, which reveals nothing about the server. Adapters
+/// create some of the reasons:
 /// [`NotUpgradable`](Self::NotUpgradable), [`ShuttingDown`](Self::ShuttingDown),
 /// [`Timeout`](Self::Timeout).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,18 +22,18 @@ pub enum Rejection {
     /// 501: the request is HTTP/3 or newer.
     #[error("a WebSocket over this version of HTTP is not supported here: use HTTP/1.1 or 2")]
     HttpTooNew,
-    /// 426: the request asks for no upgrade to a WebSocket (RFC 6455 §4.2.1).
+    /// 426: the request is not an upgrade to a WebSocket (RFC 6455 §4.2.1).
     #[error("only WebSockets here: send `Connection: Upgrade` and `Upgrade: websocket`")]
     NotUpgrade,
-    /// 405: a request over HTTP/2 whose method is not CONNECT (RFC 8441 §4).
+    /// 405: the method of a request over HTTP/2 is not CONNECT (RFC 8441 §4).
     #[error("only WebSockets here: over HTTP/2, send an extended CONNECT")]
     NotConnect,
     /// 501: a CONNECT without `:protocol`, or with another than `websocket` (RFC 8441 §4,
     /// RFC 9220 §3).
     #[error("only WebSockets here: send `:protocol = websocket`")]
     ProtocolUnknown,
-    /// 404: [`AcceptOptions::filter`](super::AcceptOptions::filter) leaves the request to
-    /// others, and there are none.
+    /// 404: [`AcceptOptions::filter`](super::AcceptOptions::filter) does not accept the request,
+    /// and no other route does.
     #[error("there is no WebSocket here for this request")]
     Filtered,
     /// 405: the method is not GET (RFC 6455 §4.2.1).
@@ -67,10 +67,10 @@ pub enum Rejection {
     /// 400: more than one `Host` (RFC 9112 §3.2).
     #[error("`Host` is repeated: send one")]
     HostRepeated,
-    /// 400: the request has a body, whose bytes would be taken for frames.
+    /// 400: the request has a body, which would be read as frames.
     #[error("an opening handshake has no body: leave out its length and transfer encoding")]
     Body,
-    /// 403: no `Origin`, though [`Origin::refuse_missing`](super::Origin::refuse_missing).
+    /// 403: no `Origin`, and [`Origin::refuse_missing`](super::Origin::refuse_missing) is set.
     #[error("`Origin` is missing")]
     OriginMissing,
     /// 403: more than one `Origin` (RFC 6454 §7.3).
@@ -80,11 +80,11 @@ pub enum Rejection {
     /// does not allow.
     #[error("this `Origin` is not allowed here")]
     OriginRefused,
-    /// 400: `Sec-WebSocket-Protocol` is no list of different tokens (RFC 6455 §4.1).
+    /// 400: `Sec-WebSocket-Protocol` is not a list of distinct tokens (RFC 6455 §4.1).
     #[error("`Sec-WebSocket-Protocol` is malformed: send a list of different tokens")]
     SubprotocolsMalformed,
-    /// 400: no common subprotocol, though
-    /// [`require_subprotocol`](super::AcceptOptions::require_subprotocol).
+    /// 400: no common subprotocol, and
+    /// [`require_subprotocol`](super::AcceptOptions::require_subprotocol) is set.
     #[error("a subprotocol is required: `Sec-WebSocket-Protocol` names none that is spoken here")]
     SubprotocolRequired,
     /// 400: the head is not HTTP.
@@ -94,16 +94,16 @@ pub enum Rejection {
     #[error("the head of the request is too large")]
     HeadTooLarge,
     /// 408: [`AcceptOptions::handshake_timeout`](super::AcceptOptions::handshake_timeout)
-    /// has passed.
+    /// has expired.
     #[error("the opening handshake took too long")]
     Timeout,
-    /// 500: a function of the application has panicked that was to decide about the request.
+    /// 500: a function of the application panicked, such as the filter.
     #[error("something went wrong here")]
     Internal,
-    /// 501: the transport under the request cannot be taken over.
+    /// 501: the HTTP server does not support upgrades of this request.
     #[error("this connection cannot be upgraded")]
     NotUpgradable,
-    /// 503: the server takes no new connections.
+    /// 503: the server is draining and accepts no new connections.
     #[error("the server is shutting down: come back later")]
     ShuttingDown,
 }
@@ -142,10 +142,9 @@ impl Rejection {
         }
     }
 
-    /// Is the request none of ours, rather than a bad opening handshake?
-    ///
-    /// It asks for no WebSocket, or the [filter](super::AcceptOptions::filter) does not
-    /// want it. An adapter leaves such a request to whatever else there is for it.
+    /// Whether the request is for another route, rather than an invalid opening handshake: it
+    /// does not ask for a WebSocket, or the [filter](super::AcceptOptions::filter) does not accept
+    /// it. Adapters pass such a request on.
     pub const fn falls_through(&self) -> bool {
         matches!(
             self,
@@ -158,7 +157,7 @@ impl Rejection {
         )
     }
 
-    /// The headers that the status wants: what to upgrade to, which version, which method.
+    /// The headers for the status: the protocol to upgrade to, the version, the method.
     pub fn headers(&self) -> HeaderMap {
         let hints: &[(HeaderName, &str)] = match (self, self.status()) {
             (_, StatusCode::UPGRADE_REQUIRED) => {
@@ -175,7 +174,7 @@ impl Rejection {
         hints.map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
     }
 
-    /// The whole answer, with the reason as plain text.
+    /// The response, with the reason as plain text.
     pub fn into_response(self) -> Response<String> {
         let mut response = Response::new(self.to_string());
         *response.status_mut() = self.status();

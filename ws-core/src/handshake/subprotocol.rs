@@ -1,4 +1,4 @@
-//! Which subprotocol do both sides speak?
+//! Which subprotocol do client and server negotiate?
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,25 +8,24 @@ use http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 
 use super::{Rejection, headers};
 
-/// Whose preference decides when both sides speak several subprotocols.
+/// Whose preference decides when both sides support several subprotocols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SubprotocolOrder {
     /// The first in the server's list that the client offers.
     #[default]
     Server,
-    /// The first in the client's list that the server speaks.
+    /// The first in the client's list that the server supports.
     Client,
 }
 
-/// A subprotocol that cannot be offered: it is not a token, or it is offered twice
-/// ([RFC 6455 §4.1]).
+/// The subprotocol cannot be offered: it is not a token, or it is repeated ([RFC 6455 §4.1]).
 ///
 /// [RFC 6455 §4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("subprotocol {0:?} is not a token, or is offered twice")]
 pub struct InvalidSubprotocol(String);
 
-/// Checks what a client is about to offer.
+/// Checks the subprotocols that a client offers.
 pub(super) fn check(subprotocols: &[String]) -> Result<(), InvalidSubprotocol> {
     let mut seen = HashSet::new();
     for name in subprotocols {
@@ -37,7 +36,7 @@ pub(super) fn check(subprotocols: &[String]) -> Result<(), InvalidSubprotocol> {
     Ok(())
 }
 
-/// What a client offers, across all lines of the header; `None` when it is malformed.
+/// The subprotocols in all lines of the header. `None` if it is malformed.
 pub(super) fn offered(headers: &HeaderMap) -> Option<Vec<&str>> {
     let mut seen = HashSet::new();
     headers::elements(headers, SEC_WEBSOCKET_PROTOCOL)
@@ -45,22 +44,22 @@ pub(super) fn offered(headers: &HeaderMap) -> Option<Vec<&str>> {
         .collect()
 }
 
-/// How a server chooses.
+/// How a server chooses the subprotocol.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Choice {
+pub(super) struct SubprotocolChoice {
     pub(super) supported: Vec<String>,
     pub(super) order: SubprotocolOrder,
     pub(super) required: bool,
     pub(super) selector: Option<Selector>,
 }
 
-impl Choice {
-    /// The subprotocol to answer with. Names are compared exactly.
+impl SubprotocolChoice {
+    /// Chooses the subprotocol for the response. Names are compared exactly.
     pub(super) fn choose(&self, headers: &HeaderMap) -> Result<Option<String>, Rejection> {
         let offered = offered(headers).ok_or(Rejection::SubprotocolsMalformed)?;
         let speaks = |name: &str| self.supported.iter().any(|ours| ours == name);
         let chosen = match (&self.selector, self.order) {
-            // What was not offered must not be answered (RFC 6455 §4.2.2).
+            // The response must name an offered subprotocol (RFC 6455 §4.2.2).
             (Some(Selector(select)), _) => {
                 select(&offered).filter(|name| offered.contains(&name.as_str()))
             }
@@ -80,7 +79,7 @@ impl Choice {
 
 type Select = dyn Fn(&[&str]) -> Option<String> + Send + Sync;
 
-/// A function that chooses in place of the list.
+/// A function that replaces the list.
 #[derive(Clone)]
 pub(super) struct Selector(pub(super) Arc<Select>);
 
@@ -96,20 +95,23 @@ mod tests {
 
     use super::*;
 
-    fn choose(choice: &Choice, lines: &[&'static str]) -> Result<Option<String>, Rejection> {
+    fn choose(
+        choice: &SubprotocolChoice,
+        lines: &[&'static str],
+    ) -> Result<Option<String>, Rejection> {
         let values = lines.iter().map(|line| HeaderValue::from_static(line));
         choice.choose(&values.map(|value| (SEC_WEBSOCKET_PROTOCOL, value)).collect())
     }
 
-    fn speaks(supported: &[&str]) -> Choice {
+    fn speaks(supported: &[&str]) -> SubprotocolChoice {
         let supported = supported.iter().copied().map(String::from).collect();
-        Choice { supported, ..Choice::default() }
+        SubprotocolChoice { supported, ..SubprotocolChoice::default() }
     }
 
     #[test]
     fn the_server_prefers_unless_the_client_may() {
         let check = |order, lines: &[&'static str], expected: Option<&str>| {
-            let choice = Choice { order, ..speaks(&["b", "a"]) };
+            let choice = SubprotocolChoice { order, ..speaks(&["b", "a"]) };
             assert_eq!(choose(&choice, lines).unwrap().as_deref(), expected, "{lines:?}");
         };
         use SubprotocolOrder::{Client, Server};
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_required_subprotocol_is_agreed_on_or_refused() {
-        let choice = Choice { required: true, ..speaks(&["a"]) };
+        let choice = SubprotocolChoice { required: true, ..speaks(&["a"]) };
         assert_eq!(choose(&choice, &["b, a"]), Ok(Some("a".into())));
         assert_eq!(choose(&choice, &["b"]), Err(Rejection::SubprotocolRequired));
         assert_eq!(choose(&choice, &[]), Err(Rejection::SubprotocolRequired));
@@ -144,11 +146,11 @@ mod tests {
     #[test]
     fn a_selector_chooses_among_what_is_offered() {
         let last = Selector(Arc::new(|offered| offered.last().map(|name| (*name).to_owned())));
-        let choice = Choice { selector: Some(last), ..speaks(&["a"]) };
+        let choice = SubprotocolChoice { selector: Some(last), ..speaks(&["a"]) };
         assert_eq!(choose(&choice, &["a, b"]), Ok(Some("b".into())));
         assert_eq!(choose(&choice, &[]), Ok(None));
         let stubborn = Selector(Arc::new(|_| Some("a".into())));
-        let choice = Choice { selector: Some(stubborn), ..Choice::default() };
+        let choice = SubprotocolChoice { selector: Some(stubborn), ..SubprotocolChoice::default() };
         assert_eq!(choose(&choice, &["b"]), Ok(None));
     }
 

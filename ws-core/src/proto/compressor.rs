@@ -1,23 +1,23 @@
-//! Which messages go compressed?
+//! Which messages are compressed, and at which level?
 
 use bytes::Bytes;
 
 use super::Role;
 use crate::config::CompressionMode;
 use crate::deflate::{Deflater, Params};
-use crate::message::Squeeze;
-use crate::{Config, Message, Prepared};
+use crate::message::CompressionOverride;
+use crate::{Config, Message, PreparedMessage};
 
 #[derive(Debug)]
 pub(super) struct Compressor {
     pub(super) deflater: Deflater,
     threshold: usize,
-    /// Must a message that was compressed also be sent so? Only without a window
-    /// that the peer has to follow may one that did not shrink go as it is.
+    /// Context takeover is in effect. A compressed message must then be sent compressed even if
+    /// it did not shrink, because the peer's window has to follow.
     pub(super) takeover: bool,
-    /// The usual level, while a message that comes piece by piece has its own.
-    usual: Option<u8>,
-    /// How many bytes went compressed, before and after.
+    /// The default level, while a message sent in pieces overrides it.
+    default_level: Option<u8>,
+    /// The number of message bytes compressed, before and after.
     pub(super) before: u64,
     pub(super) after: u64,
 }
@@ -28,7 +28,7 @@ impl Compressor {
             Role::Server => (params.server_max_window_bits, params.server_no_context_takeover),
             Role::Client => (params.client_max_window_bits, params.client_no_context_takeover),
         };
-        // A window need not be kept because the peer would allow it.
+        // The peer allows context takeover, but the configuration may not want it.
         let wanted = config.compression.mode == CompressionMode::ContextTakeover;
         let takeover = wanted && !no_takeover;
         Self {
@@ -39,15 +39,15 @@ impl Compressor {
             ),
             threshold: config.compression.threshold,
             takeover,
-            usual: None,
+            default_level: None,
             before: 0,
             after: 0,
         }
     }
 
-    /// As [`compress`](Self::compress), with the result of whoever did it before in
-    /// the same way.
-    pub(super) fn compress_once(&mut self, prepared: &Prepared) -> Option<Bytes> {
+    /// As [`compress`](Self::compress). The result is shared by all connections with the same
+    /// settings.
+    pub(super) fn compress_once(&mut self, prepared: &PreparedMessage) -> Option<Bytes> {
         let message = prepared.message();
         let level = self.level(message)?;
         let deflater = &mut self.deflater;
@@ -56,7 +56,7 @@ impl Compressor {
         self.count(message, payload)
     }
 
-    /// The compressed payload, if the message is to go compressed.
+    /// Compresses a message. `None` if it is to be sent uncompressed.
     pub(super) fn compress(&mut self, message: &Message) -> Option<Bytes> {
         let level = self.level(message)?;
         let payload = if self.takeover {
@@ -67,29 +67,28 @@ impl Compressor {
         self.count(message, payload)
     }
 
-    /// The level to compress a message at, if it is to be tried; `None` in it for the
-    /// usual one.
-    fn level(&self, message: &Message) -> Option<Option<u8>> {
+    /// The level to compress a message at. `None` if it is not to be compressed.
+    fn level(&self, message: &Message) -> Option<u8> {
         if message.len() < self.threshold {
             return None;
         }
-        match message.squeeze() {
-            Squeeze::Usual => Some(None),
-            Squeeze::Not => None,
-            Squeeze::At(level) => Some(Some(level)),
+        match message.compression_override() {
+            CompressionOverride::Default => Some(self.deflater.level()),
+            CompressionOverride::Off => None,
+            CompressionOverride::Level(level) => Some(level),
         }
     }
 
-    /// Compresses the message that begins, and comes piece by piece, at this level.
+    /// Sets the level of the message that begins and is sent in pieces.
     pub(super) fn begin_at(&mut self, level: u8) {
-        self.usual.get_or_insert_with(|| self.deflater.level());
+        self.default_level.get_or_insert_with(|| self.deflater.level());
         self.deflater.set_level(level.min(9));
     }
 
-    /// That message has ended.
+    /// Ends a message that was sent in pieces.
     pub(super) fn end(&mut self) {
-        if let Some(usual) = self.usual.take() {
-            self.deflater.set_level(usual);
+        if let Some(level) = self.default_level.take() {
+            self.deflater.set_level(level);
         }
     }
 
@@ -102,12 +101,12 @@ impl Compressor {
     }
 }
 
-fn deflated(deflater: &mut Deflater, message: &Message, level: Option<u8>) -> Option<Bytes> {
+fn deflated(deflater: &mut Deflater, message: &Message, level: u8) -> Option<Bytes> {
     let mut deflated = Vec::new();
     deflater.compress_at(level, message.as_bytes(), &mut deflated).ok()?;
     Some(deflated.into())
 }
 
-fn smaller(deflater: &mut Deflater, message: &Message, level: Option<u8>) -> Option<Bytes> {
+fn smaller(deflater: &mut Deflater, message: &Message, level: u8) -> Option<Bytes> {
     deflated(deflater, message, level).filter(|deflated| deflated.len() < message.len())
 }

@@ -1,40 +1,39 @@
-//! What is told of the bytes that arrived?
+//! Which events does the receiving half report?
 
 use bytes::Bytes;
 
 use super::CloseFrame;
 use crate::Message;
 
-/// What arrived.
+/// An event of the receiving half, from [`Inbound::receive`](super::Inbound::receive).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A whole message, or in [`Mode::Pieces`] what is left of one.
+pub enum ProtocolEvent {
+    /// A message is complete. In [`Mode::Pieces`], this holds the last piece.
     Message(Message),
-    /// A ping, to be answered with [`Outbound::pong`](super::Outbound::pong).
+    /// A ping. Answer it with [`Outbound::pong`](super::Outbound::pong).
     Ping(Bytes),
-    /// A pong, asked for or not.
+    /// A pong, solicited or not.
     Pong(Bytes),
-    /// A close frame. Nothing after it is looked at.
+    /// A close frame. Input behind it is discarded.
     Close(CloseFrame),
 }
 
-/// What [`Inbound::receive`](super::Inbound::receive) made of its input.
+/// The result of [`Inbound::receive`](super::Inbound::receive).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// How many bytes of the input are done with. The rest must come again, with
-    /// more behind it.
+    /// The number of input bytes consumed. Pass the rest again, with more bytes behind it.
     pub consumed: usize,
-    /// What arrived; `None` when more bytes are needed first, or, in
-    /// [`Mode::Pieces`], when the piece is as long as it may be.
-    pub event: Option<Event>,
+    /// The event. `None` when more input is needed or, in [`Mode::Pieces`], when the piece has
+    /// reached its maximum length.
+    pub event: Option<ProtocolEvent>,
 }
 
-/// How messages are taken.
+/// How message payloads are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Whole.
+    /// As whole messages.
     Whole,
-    /// As they arrive, by [`Inbound::take_piece`](super::Inbound::take_piece), in pieces of at most this many
-    /// bytes.
+    /// As they arrive, by [`Inbound::take_piece`](super::Inbound::take_piece), in pieces of at
+    /// most this many bytes.
     Pieces(usize),
 }

@@ -1,47 +1,63 @@
-//! How do bytes become messages?
+//! How do received bytes become messages and control frame events?
+//!
+//! Longer than 400 lines because the receiving half is one state machine, with three ways to read a
+//! message: whole or in pieces, straight into its buffer, and in raw frames.
 
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 
-use super::by_frame::Taken;
-use super::judge::{Situation, judge};
-use super::payload::{
-    OpenFrame, OpenMessage, SLACK, check_size, follow, follow_end, grow, inflate,
+use super::fast_path::{self, FastPath};
+use super::reassembly::{
+    Delivery, PartialFrame, PartialMessage, READ_SLACK, check_size, end_window, inflate, reserve,
+    update_window,
 };
-use super::{CloseFrame, Event, Fault, Front, Mode, Received, Role};
+use super::validate::{Context, validate};
+use super::{CloseFrame, Failure, Mode, ProtocolEvent, Received, Role};
 use crate::deflate::{Inflater, Params};
-use crate::frame::{Header, OpCode, mask};
+use crate::frame::{Frame, Header, OpCode, mask};
 use crate::utf8::Utf8;
 use crate::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 
-/// From this many missing bytes on, a payload is read straight to where it stays.
-const DIRECT: u64 = 8 * 1024;
+/// A payload with at least this many bytes outstanding is read straight into the message.
+const MIN_READ_TARGET: u64 = 8 * 1024;
 
-/// How much of a message that nobody wants is held at a time.
-const DISCARD: usize = 64 * 1024;
+/// The largest part of a discarded message that is held at a time.
+const DISCARD_CHUNK: usize = 64 * 1024;
 
-/// The half of the protocol that faces the peer's bytes.
+/// The receiving half of the protocol: bytes in, [`ProtocolEvent`]s out.
 ///
-/// It holds the unfinished message and nothing else: bytes that it has not consumed
-/// stay with the caller.
+/// It holds the unfinished message only. Input that it has not consumed stays with the caller.
 #[derive(Debug)]
 pub struct Inbound {
-    pub(super) role: Role,
-    /// Shared with the connection, until a limit is set for this one alone.
-    pub(super) config: Arc<Config>,
-    /// Apart, since few connections compress.
-    pub(super) inflater: Option<Box<Inflater>>,
-    /// Apart, since most messages are here whole when they are looked at.
-    pub(super) message: Option<Box<OpenMessage>>,
-    /// How is the next message taken?
-    pub(super) taken: Taken,
-    /// How many frames came beside the first of each message.
-    pub(super) extra_frames: u32,
+    role: Role,
+    /// Shared with the connection, copied when a limit is set for this connection alone.
+    config: Arc<Config>,
+    /// Boxed, since most connections do not compress.
+    inflater: Option<Box<Inflater>>,
+    /// Boxed, since most messages arrive whole and take the fast path.
+    message: Option<Box<PartialMessage>>,
+    state: InboundState,
+    /// The number of frames received in addition to the first of each message.
+    extra_frames: u32,
+}
+
+/// How the next message is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InboundState {
+    /// As a message, whole or in pieces.
+    Messages,
+    /// As raw frames.
+    Frames,
+    /// Not at all: this side has closed.
+    Discard,
+    /// A close frame has arrived. Everything behind it is ignored.
+    Closed,
 }
 
 impl Inbound {
-    /// Nothing received yet.
+    /// The receiving half of a new connection. `compression` is what the opening handshake
+    /// negotiated.
     pub fn new(role: Role, config: impl Into<Arc<Config>>, compression: Option<Params>) -> Self {
         let inflater = compression.map(|params| match role {
             Role::Server => (params.client_max_window_bits, !params.client_no_context_takeover),
@@ -52,52 +68,54 @@ impl Inbound {
             config: config.into(),
             inflater: inflater.map(|(bits, takeover)| Box::new(Inflater::new(bits, takeover))),
             message: None,
-            taken: Taken::Whole,
+            state: InboundState::Messages,
             extra_frames: 0,
         }
     }
 
-    /// Looks at `input` until there is something to tell, and unmasks it in place.
+    /// Reads `input` up to the next event. The payload is unmasked in place.
     ///
     /// # Errors
     ///
-    /// When the peer did something wrong. Nothing after that is looked at.
+    /// When the peer violates the protocol or a limit. The connection must then be failed.
     #[inline]
-    pub fn receive(&mut self, input: &mut [u8], mode: Mode) -> Result<Received, Fault> {
+    pub fn receive(&mut self, input: &mut [u8], mode: Mode) -> Result<Received, Failure> {
         let mut consumed = 0;
         loop {
             let rest = input.get_mut(consumed..).unwrap_or_default();
-            if self.taken == Taken::Closed {
+            if self.state == InboundState::Closed {
                 return Ok(Received { consumed: consumed + rest.len(), event: None });
             }
             if self.is_inside_frame() {
-                let (taken, reached) = self.payload(rest, mode)?;
-                consumed += taken;
-                match reached {
-                    Reached::End => continue,
-                    Reached::EndOf(message) => {
-                        return Ok(Received { consumed, event: Some(Event::Message(message)) });
+                let (used, step) = self.payload(rest, mode)?;
+                consumed += used;
+                match step {
+                    PayloadStep::FrameEnd => continue,
+                    PayloadStep::Message(message) => {
+                        let event = Some(ProtocolEvent::Message(message));
+                        return Ok(Received { consumed, event });
                     }
-                    Reached::Full if self.is_discarding() => continue,
-                    Reached::Full | Reached::Dry => return Ok(Received { consumed, event: None }),
+                    PayloadStep::Full if self.is_discarding() => continue,
+                    PayloadStep::Full | PayloadStep::NeedInput => {
+                        return Ok(Received { consumed, event: None });
+                    }
                 }
             }
-            let left = rest.len();
-            match self.front(rest) {
-                Front::Message(whole) => {
-                    consumed += left - whole.behind.len();
-                    let event = Event::Message(whole.message());
+            let available = rest.len();
+            match self.fast_path(rest) {
+                FastPath::Message(message) => {
+                    consumed += available - message.rest.len();
+                    let event = ProtocolEvent::Message(message.message());
                     return Ok(Received { consumed, event: Some(event) });
                 }
-                Front::NotUtf8 => return Err(ProtocolError::TextNotUtf8.into()),
-                Front::Other => {}
+                FastPath::NotUtf8 => return Err(ProtocolError::TextNotUtf8.into()),
+                FastPath::Other => {}
             }
             let Some((header, head)) = Header::decode(rest) else {
                 return Ok(Received { consumed, event: None });
             };
-            // Judge before waiting for the payload: a peer must not be able to make
-            // us buffer a frame that we are going to refuse.
-            judge(&header, self.situation())?;
+            // Validated before its payload is awaited: an invalid frame is never buffered.
+            validate(&header, self.context())?;
             if header.opcode.is_control() {
                 let rest = rest.get_mut(head..).unwrap_or_default();
                 let Some(payload) = rest.get_mut(..header.len as usize) else {
@@ -112,44 +130,67 @@ impl Inbound {
         }
     }
 
-    /// The type of the message that is arriving, if one is.
-    pub fn message_kind(&self) -> Option<MessageType> {
-        self.message.as_ref().filter(|message| !message.discard).map(|message| message.kind)
+    /// The fast path for a complete message in one frame. See [`fast_path`].
+    #[inline(always)]
+    pub(crate) fn fast_path<'a>(&self, input: &'a mut [u8]) -> FastPath<'a> {
+        if self.message.is_some() || self.state != InboundState::Messages {
+            return FastPath::Other;
+        }
+        fast_path::read(self.role, &self.config.limits, input)
     }
 
-    /// Takes what has arrived of the message, in [`Mode::Pieces`].
+    /// Whether `input` begins with a complete frame, so that [`receive`](Self::receive) makes
+    /// progress without more bytes. `input` is what `receive` left over.
+    #[inline]
+    pub fn is_ready(&self, input: &[u8]) -> bool {
+        let &[_, sizes, ..] = input else { return false };
+        let mask = if sizes & 0x80 == 0 { 0 } else { 4 };
+        let frame = match sizes & 0x7f {
+            126 | 127 => match Header::decode(input) {
+                Some((header, head)) => header.len.saturating_add(head as u64),
+                None => return false,
+            },
+            len => u64::from(len) + mask + 2,
+        };
+        input.len() as u64 >= frame && !self.is_inside_frame()
+    }
+
+    /// The type of the message that is arriving.
+    pub fn message_kind(&self) -> Option<MessageType> {
+        self.message.as_ref().filter(|message| !message.is_discarded()).map(|message| message.kind)
+    }
+
+    /// Takes the part of the message that has arrived, in [`Mode::Pieces`].
     pub fn take_piece(&mut self) -> Bytes {
         self.message.as_mut().map(|message| message.take()).unwrap_or_default().into()
     }
 
-    /// Is there something to do without further input? Said after a call of
-    /// [`receive`](Self::receive) stopped because a piece was as long as it may be.
+    /// Whether the payload of a data frame is incomplete. After [`receive`](Self::receive) has
+    /// stopped because a piece is full, another call then makes progress without more input.
     #[inline]
     pub fn is_inside_frame(&self) -> bool {
         self.message.as_ref().is_some_and(|message| message.frame.is_some())
     }
 
-    /// Has anything of the message arrived that was not taken?
+    /// Whether a part of the message has arrived that was not taken yet.
     pub fn has_piece(&self) -> bool {
         self.message.as_ref().is_some_and(|message| !message.partial.is_empty())
     }
 
-    /// Drops the message that is arriving; the rest of it is looked at, under the
-    /// same limits, and dropped too.
+    /// Discards the message that is arriving. The rest of it is still checked.
     pub fn discard(&mut self) {
         if let Some(message) = &mut self.message {
             message.take();
-            message.discard = true;
-            message.whole_again();
+            message.delivery = Delivery::Discard;
         }
     }
 
-    /// Drops all messages from now on, as they arrive and whatever is in them: this side
-    /// has closed, and will not look at them.
+    /// Discards all further messages without checking their content. For use after this side has
+    /// sent a close frame.
     pub fn discard_all(&mut self) {
         self.discard();
-        if self.taken != Taken::Closed {
-            self.taken = Taken::Dropped;
+        if self.state != InboundState::Closed {
+            self.state = InboundState::Discard;
         }
         Arc::make_mut(&mut self.config).limits = Limits::NONE;
         if let Some(message) = &mut self.message {
@@ -159,7 +200,7 @@ impl Inbound {
         }
     }
 
-    /// Sets [`Limits::message_size`], from the next message on.
+    /// Sets [`Limits::message_size`] from the next message on. `None` removes the limit.
     pub fn set_message_size(&mut self, limit: Option<usize>) {
         let limit = limit.unwrap_or(usize::MAX);
         if limit != self.config.limits.message_size {
@@ -167,9 +208,9 @@ impl Inbound {
         }
     }
 
-    /// Accepts messages and frames of any length, and any number of fragments, from the next
-    /// message on: for whoever holds none of it. Rates stay.
-    pub fn lift_sizes(&mut self) {
+    /// Removes the limits on message size, frame size and fragments from the next message on, for
+    /// a caller that streams payloads. Rate limits stay.
+    pub fn disable_size_limits(&mut self) {
         let limits = self.config.limits;
         Arc::make_mut(&mut self.config).limits = Limits {
             message_size: usize::MAX,
@@ -179,49 +220,48 @@ impl Inbound {
         };
     }
 
-    /// How many bytes of the frame that is arriving have not been looked at.
-    pub fn missing(&self) -> u64 {
+    /// The number of payload bytes outstanding in the current frame.
+    pub fn bytes_needed(&self) -> u64 {
         let frame = self.message.as_ref().and_then(|message| message.frame);
-        frame.map_or(0, |frame| frame.missing)
+        frame.map_or(0, |frame| frame.outstanding)
     }
 
-    /// Where to read a long payload to without copying it, and at most how much of
-    /// it; `None` when that would not be worth it. To be followed by
-    /// [`filled`](Self::filled).
+    /// The buffer to read a long payload into without a copy. `None` when the frame is short or
+    /// has to be decompressed. Call [`commit_read`](Self::commit_read) after the read.
     ///
-    /// Nothing may be left of the input then.
-    pub fn direct(&mut self, mode: Mode) -> Option<bytes::buf::Limit<&mut Vec<u8>>> {
+    /// All earlier input must have been consumed.
+    pub fn read_target(&mut self, mode: Mode) -> Option<bytes::buf::Limit<&mut Vec<u8>>> {
         let message = self.message.as_mut()?;
         let frame = message.frame?;
-        let apart = message.compressed | message.follows | message.discard;
-        if apart || frame.missing < DIRECT {
+        let copied = message.compressed || message.is_discarded();
+        if copied || frame.outstanding < MIN_READ_TARGET {
             return None;
         }
-        let missing = frame.missing();
+        let outstanding = frame.outstanding();
         let room = match mode {
-            Mode::Whole => missing,
-            Mode::Pieces(most) => missing.min(most.saturating_sub(message.partial.len())),
+            Mode::Whole => outstanding,
+            Mode::Pieces(max) => outstanding.min(max.saturating_sub(message.partial.len())),
         };
         if room == 0 {
             return None;
         }
-        let most = message.most_copied(&frame, mode);
-        let slack = if room == missing { SLACK } else { 0 };
-        grow(&mut message.partial, 0, room.saturating_add(slack), most.saturating_add(slack));
+        let max = message.max_copied(&frame, mode);
+        let slack = if room == outstanding { READ_SLACK } else { 0 };
+        reserve(&mut message.partial, 0, room.saturating_add(slack), max.saturating_add(slack));
         let spare = message.partial.capacity() - message.partial.len();
         Some((&mut message.partial).limit(room.saturating_add(slack).min(spare)))
     }
 
-    /// Says that `count` bytes were read to where [`direct`](Self::direct) said, and
-    /// gives back those that came behind the frame: they are the next input.
+    /// Notes that `count` bytes were read into the [`read_target`](Self::read_target). Returns
+    /// the bytes behind the frame, which are the next input.
     ///
     /// # Errors
     ///
-    /// When they are not text and should be.
-    pub fn filled(&mut self, count: usize) -> Result<Vec<u8>, Fault> {
+    /// When a text message is not UTF-8, or the message exceeds its size limit.
+    pub fn commit_read(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
         let Some(message) = &mut self.message else { return Ok(Vec::new()) };
         let start = message.partial.len().saturating_sub(count);
-        let end = message.frame.map_or(start, |frame| start.saturating_add(frame.missing()));
+        let end = message.frame.map_or(start, |frame| start.saturating_add(frame.outstanding()));
         let behind = match message.partial.get(end..) {
             Some(behind) => behind.to_vec(),
             None => Vec::new(),
@@ -229,164 +269,228 @@ impl Inbound {
         message.partial.truncate(end);
         let fresh = message.partial.get_mut(start..).unwrap_or_default();
         if let Some(frame) = &mut message.frame {
-            frame.missing = frame.missing.saturating_sub(fresh.len() as u64);
+            frame.outstanding = frame.outstanding.saturating_sub(fresh.len() as u64);
             frame.mask = frame.mask.map(|key| mask(fresh, key));
         }
-        message.check_fresh(start)?;
+        message.check_from(start)?;
         Ok(behind)
     }
 
+    /// Switches frame mode: messages that begin from now on are delivered as raw frames, by
+    /// [`take_frame`](Self::take_frame) whenever [`has_frame`](Self::has_frame).
+    pub fn set_frame_mode(&mut self, on: bool) {
+        self.state = match self.state {
+            InboundState::Messages | InboundState::Frames if on => InboundState::Frames,
+            InboundState::Messages | InboundState::Frames => InboundState::Messages,
+            other @ (InboundState::Discard | InboundState::Closed) => other,
+        };
+    }
+
+    /// Whether frame mode is on.
+    pub fn is_frame_mode(&self) -> bool {
+        self.state == InboundState::Frames
+    }
+
+    /// Whether the current message is delivered as raw frames.
+    pub fn is_message_in_frames(&self) -> bool {
+        self.raw_header().is_some()
+    }
+
+    /// Whether a raw frame is complete. [`receive`](Self::receive) stops until it is taken.
     #[inline]
-    const fn situation(&self) -> Situation {
-        Situation {
+    pub fn has_frame(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.has_frame())
+    }
+
+    /// Whether the complete raw frame is the last of its message.
+    pub fn has_last_frame(&self) -> bool {
+        self.has_frame() && self.raw_header().is_some_and(|header| header.fin)
+    }
+
+    /// Takes a complete raw frame. It is unmasked, and still compressed if its message is.
+    pub fn take_frame(&mut self) -> Option<Frame> {
+        let header = self.raw_header()?;
+        let message = self.message.as_mut().filter(|message| message.has_frame())?;
+        let payload = message.take().into();
+        message.frame = None;
+        if header.fin {
+            self.message = None;
+        }
+        Some(Frame::received(header, payload))
+    }
+
+    /// The number of frames received in addition to the first of each message.
+    pub const fn extra_frames(&self) -> u32 {
+        self.extra_frames
+    }
+
+    /// The number of compressed payload bytes received, and their size after decompression.
+    pub fn inflated(&self) -> (u64, u64) {
+        self.inflater.as_ref().map_or((0, 0), |inflater| inflater.totals())
+    }
+
+    fn raw_header(&self) -> Option<Header> {
+        match self.message.as_ref()?.delivery {
+            Delivery::Frames(header) => Some(header),
+            Delivery::Message | Delivery::Discard => None,
+        }
+    }
+
+    #[inline]
+    const fn context(&self) -> Context {
+        Context {
             role: self.role,
             in_message: self.message.is_some(),
             compression: self.inflater.is_some(),
         }
     }
 
-    /// Looks at a control frame, which is all here.
-    fn control(&mut self, header: &Header, payload: &mut [u8]) -> Result<Event, Fault> {
+    /// Decodes a complete control frame.
+    fn control(&mut self, header: &Header, payload: &mut [u8]) -> Result<ProtocolEvent, Failure> {
         self.extra_frames = self.extra_frames.saturating_add(1);
         if let Some(key) = header.mask {
             mask(payload, key);
         }
         if header.opcode == OpCode::CLOSE {
             let close = CloseFrame::decode(payload)?;
-            self.taken = Taken::Closed;
-            return Ok(Event::Close(close));
+            self.state = InboundState::Closed;
+            return Ok(ProtocolEvent::Close(close));
         }
         let payload = Bytes::copy_from_slice(payload);
-        Ok(if header.opcode == OpCode::PING { Event::Ping(payload) } else { Event::Pong(payload) })
+        Ok(match header.opcode {
+            OpCode::PING => ProtocolEvent::Ping(payload),
+            _ => ProtocolEvent::Pong(payload),
+        })
     }
 
-    /// Begins a data frame, and a message if it is the first.
-    fn begin(&mut self, header: &Header) -> Result<(), Fault> {
-        self.check_frame_size(header)?;
-        let frame = OpenFrame { fin: header.fin, mask: header.mask, missing: header.len };
+    /// Begins a data frame, and a message if the frame is the first.
+    fn begin(&mut self, header: &Header) -> Result<(), Failure> {
+        let limits = &self.config.limits;
+        if header.len > limits.frame_size as u64 {
+            return Err(Failure::TooBig { limit: limits.frame_size, setting: Limit::FrameSize });
+        }
+        let frame = PartialFrame { fin: header.fin, mask: header.mask, outstanding: header.len };
         if let Some(message) = &mut self.message {
             self.extra_frames = self.extra_frames.saturating_add(1);
             message.fragments += 1;
-            if message.fragments > self.config.limits.fragments {
-                let limit = self.config.limits.fragments;
-                return Err(Fault::TooBig { limit, setting: Limit::Fragments });
+            if message.fragments > limits.fragments {
+                let limit = limits.fragments;
+                return Err(Failure::TooBig { limit, setting: Limit::Fragments });
             }
-            if !message.compressed {
-                let size = (message.taken + message.partial.len()) as u64;
+            if !message.is_inflated() {
+                let size = (message.delivered + message.partial.len()) as u64;
                 check_size(message.limit, size.saturating_add(header.len))?;
             }
             message.frame = Some(frame);
-            message.header = message.header.map(|_| *header);
+            if let Delivery::Frames(raw) = &mut message.delivery {
+                *raw = *header;
+            }
             return Ok(());
         }
-        let unread = self.taken != Taken::Whole;
-        let by_frame = self.taken == Taken::ByFrame;
-        let compressed = header.rsv1 && !unread;
-        if !compressed {
-            check_size(self.config.limits.message_size, header.len)?;
-        }
-        self.message = Some(Box::new(OpenMessage {
-            kind: if unread { MessageType::Binary } else { kind_of(header.opcode) },
+        let (kind, compressed, delivery) = match self.state {
+            InboundState::Messages => (kind_of(header.opcode), header.rsv1, Delivery::Message),
+            InboundState::Frames => (MessageType::Binary, header.rsv1, Delivery::Frames(*header)),
+            InboundState::Discard | InboundState::Closed => {
+                (MessageType::Binary, false, Delivery::Discard)
+            }
+        };
+        let message = PartialMessage {
+            kind,
             compressed,
-            follows: header.rsv1 && by_frame,
-            header: by_frame.then_some(*header),
-            discard: self.taken == Taken::Dropped,
-            limit: self.config.limits.message_size,
+            delivery,
+            limit: limits.message_size,
             fragments: 1,
             frame: Some(frame),
             partial: Vec::new(),
-            taken: 0,
+            delivered: 0,
             utf8: Utf8::new(),
-        }));
+        };
+        if !message.is_inflated() {
+            check_size(message.limit, header.len)?;
+        }
+        self.message = Some(Box::new(message));
         Ok(())
     }
 
-    /// Takes what `input` has of the payload of the open frame, with how many bytes
-    /// that was and where it led.
-    fn payload(&mut self, input: &mut [u8], mode: Mode) -> Result<(usize, Reached), Fault> {
-        let Some(message) = &mut self.message else { return Ok((0, Reached::Dry)) };
-        let Some(mut frame) = message.frame else { return Ok((0, Reached::Dry)) };
-        let mode = if message.discard { Mode::Pieces(DISCARD) } else { mode };
-        let input_len = input.len();
-        let payload = input.get_mut(..frame.missing().min(input_len)).unwrap_or_default();
+    /// Consumes the payload of the current frame from `input`. Returns the number of bytes used.
+    fn payload(&mut self, input: &mut [u8], mode: Mode) -> Result<(usize, PayloadStep), Failure> {
+        let Some(message) = &mut self.message else { return Ok((0, PayloadStep::NeedInput)) };
+        let Some(mut frame) = message.frame else { return Ok((0, PayloadStep::NeedInput)) };
+        let mode = if message.is_discarded() { Mode::Pieces(DISCARD_CHUNK) } else { mode };
+        let available = input.len();
+        let payload = input.get_mut(..frame.outstanding().min(available)).unwrap_or_default();
         let start = message.partial.len();
-        let (consumed, full) = if message.compressed {
-            let most = message.most_inflated(mode);
-            inflate(self.inflater.as_deref_mut(), &frame, payload, &mut message.partial, most)?
+        let (used, full) = if message.is_inflated() {
+            let max = message.max_inflated(mode);
+            inflate(self.inflater.as_deref_mut(), &frame, payload, &mut message.partial, max)?
         } else {
             let (copied, full) = message.copy(&frame, payload, mode);
-            if message.follows {
-                follow(self.inflater.as_deref_mut(), payload.get(..copied).unwrap_or_default())?;
+            if message.updates_window() {
+                let copied = payload.get(..copied).unwrap_or_default();
+                update_window(self.inflater.as_deref_mut(), copied)?;
             }
             (copied, full)
         };
-        frame.missing -= consumed as u64;
-        frame.mask = frame.mask.map(|key| key.skip(consumed));
+        frame.outstanding -= used as u64;
+        frame.mask = frame.mask.map(|key| key.skip(used));
         message.frame = Some(frame);
-        message.check_fresh(start)?;
-        let reached = match (full, frame.missing) {
-            (true, _) => Reached::Full,
+        message.check_from(start)?;
+        let step = match (full, frame.outstanding) {
+            (true, _) => PayloadStep::Full,
             (false, 0) => self.end_of_frame(frame, mode)?,
-            (false, _) => Reached::Dry,
+            (false, _) => PayloadStep::NeedInput,
         };
-        Ok((consumed, reached))
+        Ok((used, step))
     }
 
-    /// Ends a frame whose payload is used up, and the message if it was the last.
-    fn end_of_frame(&mut self, frame: OpenFrame, mode: Mode) -> Result<Reached, Fault> {
-        let Some(message) = &mut self.message else { return Ok(Reached::End) };
-        if message.header.is_some() {
-            if message.follows && frame.fin {
-                follow_end(self.inflater.as_deref_mut())?;
+    /// Ends a frame whose payload has been consumed, and the message if the frame is its last.
+    fn end_of_frame(&mut self, frame: PartialFrame, mode: Mode) -> Result<PayloadStep, Failure> {
+        let Some(message) = &mut self.message else { return Ok(PayloadStep::FrameEnd) };
+        if let Delivery::Frames(_) = message.delivery {
+            if message.updates_window() && frame.fin {
+                end_window(self.inflater.as_deref_mut())?;
             }
-            return Ok(Reached::Full);
+            return Ok(PayloadStep::Full);
         }
         if !frame.fin {
             message.frame = None;
-            return Ok(Reached::End);
+            return Ok(PayloadStep::FrameEnd);
         }
         if message.compressed {
-            let most = message.most_inflated(mode);
+            let max = message.max_inflated(mode);
             let start = message.partial.len();
-            let Some(inflater) = &mut self.inflater else { return Ok(Reached::Dry) };
+            let Some(inflater) = &mut self.inflater else { return Ok(PayloadStep::NeedInput) };
             let full =
-                inflater.finish(&mut message.partial, most).map_err(|_| ProtocolError::Deflate)?;
-            message.check_fresh(start)?;
+                inflater.finish(&mut message.partial, max).map_err(|_| ProtocolError::Deflate)?;
+            message.check_from(start)?;
             if full {
-                return Ok(Reached::Full);
+                return Ok(PayloadStep::Full);
             }
         }
         if message.kind == MessageType::Text {
             message.utf8.finish().map_err(|_| ProtocolError::TextNotUtf8)?;
         }
-        let Some(message) = self.message.take().filter(|message| !message.discard) else {
-            return Ok(Reached::End);
+        let Some(message) = self.message.take().filter(|message| !message.is_discarded()) else {
+            return Ok(PayloadStep::FrameEnd);
         };
-        Ok(Reached::EndOf(Message::from_checked(message.kind, message.partial.into())))
+        let message = Message::from_utf8_unchecked(message.kind, message.partial.into());
+        Ok(PayloadStep::Message(message))
     }
 
     fn is_discarding(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| message.discard)
-    }
-
-    fn check_frame_size(&self, header: &Header) -> Result<(), Fault> {
-        let limit = self.config.limits.frame_size;
-        if header.len > limit as u64 {
-            return Err(Fault::TooBig { limit, setting: Limit::FrameSize });
-        }
-        Ok(())
+        self.message.as_ref().is_some_and(|message| message.is_discarded())
     }
 }
 
-/// Where the payload of a frame led.
-enum Reached {
-    /// The end of a frame, or of a message that nobody wants.
-    End,
-    /// The end of a message.
-    EndOf(Message),
-    /// The end of the input.
-    Dry,
-    /// The end of the room.
+/// Why [`Inbound::payload`] stopped.
+enum PayloadStep {
+    /// A frame has ended, or a discarded message.
+    FrameEnd,
+    /// A message has ended.
+    Message(Message),
+    /// The input is used up.
+    NeedInput,
+    /// The piece has reached its maximum length, or a raw frame is complete.
     Full,
 }
 

@@ -1,60 +1,64 @@
-//! The protocol as a value: no sockets, no clock, no async.
+//! How does the WebSocket protocol work without I/O, clock or runtime?
 //!
-//! For building another front-end than [`Conn`](crate::Conn), and for tests.
-//! [`Inbound`] turns bytes into [`Event`]s, [`Outbound`] turns messages into bytes,
-//! and [`Timers`] says when something is due. They are three values rather than
-//! one because the directions must not wait for each other; what they have to tell
-//! each other is little, and goes through whoever owns them: a ping is answered by
-//! [`Outbound::pong`], a close frame by [`Outbound::close`], a [`Fault`] by
+//! The sans-I/O core of [`Conn`](crate::Conn), for other front ends and for tests. [`Inbound`]
+//! turns bytes into [`ProtocolEvent`]s. [`Outbound`] turns messages into bytes. They are two
+//! values because neither direction waits for the other. The caller connects them: it answers a
+//! ping with [`Outbound::pong`], a close frame with [`Outbound::close`], and a [`Failure`] with
 //! [`Outbound::fail`].
+//!
+//! ```
+//! use std::io::IoSlice;
+//!
+//! use ws_core::proto::{Inbound, Mode, Outbound, ProtocolEvent, Role};
+//! use ws_core::{Config, Message};
+//!
+//! let mut client = Outbound::new(Role::Client, &Config::new(), None);
+//! client.message(Message::from("hello"));
+//!
+//! let mut wire = Vec::new();
+//! while !client.is_empty() {
+//!     let mut slices = [IoSlice::new(&[]); 8];
+//!     let filled = client.slices(&mut slices);
+//!     let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+//!     client.advance(bytes.len());
+//!     wire.extend(bytes);
+//! }
+//!
+//! let mut server = Inbound::new(Role::Server, Config::new(), None);
+//! let received = server.receive(&mut wire, Mode::Whole).unwrap();
+//! assert_eq!(received.consumed, wire.len());
+//! assert_eq!(received.event, Some(ProtocolEvent::Message(Message::from("hello"))));
+//! ```
 
-mod by_frame;
-mod close;
+mod buffer_cache;
+mod close_frame;
 mod compressor;
-mod counts;
-mod crafted;
 mod event;
-mod fault;
+mod failure;
+mod fast_path;
 mod inbound;
-mod judge;
-mod open_stream;
 mod outbound;
-mod payload;
-mod queue;
-mod rates;
-mod short;
-mod spare;
+mod outbound_stream;
+#[cfg(feature = "conn")]
+mod rate_limiter;
+mod reassembly;
+mod role;
+mod send_buffer;
+#[cfg(feature = "conn")]
 mod timers;
-mod whole;
+mod validate;
 
-pub use close::{CloseFrame, format_close_message};
-pub use event::{Event, Mode, Received};
-pub use fault::Fault;
+pub use close_frame::CloseFrame;
+pub use event::{Mode, ProtocolEvent, Received};
+pub use failure::Failure;
+#[cfg(feature = "conn")]
+pub(crate) use fast_path::FastPath;
 pub use inbound::Inbound;
-pub use outbound::{Outbound, Then};
-pub use queue::Queue;
-pub use rates::Rates;
-pub(crate) use short::ShortHeader;
-pub use timers::{Due, Timers};
-pub use whole::{Front, Whole};
-
-/// Which end of the connection this is (RFC 6455 §1.2): clients mask what they
-/// send, servers close the transport first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The end that dialled.
-    Client,
-    /// The end that accepted.
-    Server,
-}
-
-impl Role {
-    /// The other end.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
+pub use outbound::{Outbound, PieceKind};
+#[cfg(feature = "conn")]
+pub(crate) use rate_limiter::RateLimiter;
+pub use role::Role;
+#[cfg(feature = "conn")]
+pub(crate) use send_buffer::SendBuffer;
+#[cfg(feature = "conn")]
+pub(crate) use timers::{Due, Timers};

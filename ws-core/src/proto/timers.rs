@@ -1,89 +1,108 @@
-//! When is something due? Instants are arguments; no clock is read here.
+//! Which timeout expires next, and what is due then?
+//!
+//! Instants are arguments; no clock is read.
 
 use std::time::{Duration, Instant};
 
 use crate::{Config, Deadline};
 
-/// What is to be done now.
+/// The action that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// Send a ping: the peer has been silent.
+pub(crate) enum Due {
+    /// Send a ping: nothing was received for the keepalive interval.
     Ping,
-    /// Stop waiting behind data with the close frame.
-    HurryClose,
-    /// Give the connection up.
+    /// Send the close frame ahead of the data: half of `close_timeout` has passed.
+    PrioritizeClose,
+    /// Abort the connection.
     GiveUp(Deadline),
 }
 
-/// What a connection waits for, by the clock.
+/// What keepalive knows of the peer since its last check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum PeerActivity {
+    /// Nothing was received.
+    #[default]
+    Silent,
+    /// Nothing was received, and a ping was sent.
+    Pinged,
+    /// Bytes were received.
+    Active,
+}
+
+/// The timeouts of a connection.
 #[derive(Clone, Debug, Default)]
-pub struct Timers {
-    /// When to see whether the peer has been heard. A flag says that, rather than an
-    /// instant, so that the clock need not be read when bytes arrive.
-    look: Option<Instant>,
-    heard: bool,
-    pinged: bool,
-    // Apart, since few connections have any of it before they close.
-    rare: Option<Box<Rare>>,
+pub(crate) struct Timers {
+    /// When keepalive checks the peer next. Received bytes set a flag rather than an instant, so
+    /// that they need not read the clock.
+    check: Option<Instant>,
+    peer: PeerActivity,
+    // Boxed, since few connections use any of them before they close.
+    optional: Option<Box<OptionalTimers>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Rare {
+struct OptionalTimers {
     age: Option<Instant>,
-    idle: Option<Idle>,
-    close: Option<Closing>,
+    idle: Option<IdleTimer>,
+    close: Option<CloseTimer>,
 }
 
-/// How much longer a message may take. The clock stands while nobody reads.
+/// The time left until a message has to arrive. It is paused while nothing reads.
 #[derive(Clone, Copy, Debug)]
-struct Idle {
+struct IdleTimer {
     period: Duration,
     left: Duration,
     since: Option<Instant>,
 }
 
-/// The two moments of a closing handshake.
+/// The two deadlines of a closing handshake.
 #[derive(Clone, Copy, Debug)]
-struct Closing {
-    hurry: Option<Instant>,
+struct CloseTimer {
+    prioritize: Option<Instant>,
     end: Instant,
 }
 
 impl Timers {
     /// The timers of a connection that opens at `now`.
-    pub fn new(config: &Config, now: Instant) -> Self {
-        let look = config.keepalive.get().and_then(|keepalive| now.checked_add(keepalive.interval));
+    pub(crate) fn new(config: &Config, now: Instant) -> Self {
+        let check =
+            config.keepalive.get().and_then(|keepalive| now.checked_add(keepalive.interval));
         let age = config.max_age.and_then(|age| now.checked_add(age));
-        let idle = config.idle_timeout.map(|period| Idle { period, left: period, since: None });
-        let rare = Rare { age, idle, close: None };
-        let has_rare = age.is_some() || idle.is_some();
-        Self { look, heard: false, pinged: false, rare: has_rare.then(|| Box::new(rare)) }
+        let idle =
+            config.idle_timeout.map(|period| IdleTimer { period, left: period, since: None });
+        let optional = OptionalTimers { age, idle, close: None };
+        let has_optional = age.is_some() || idle.is_some();
+        Self {
+            check,
+            peer: PeerActivity::Silent,
+            optional: has_optional.then(|| Box::new(optional)),
+        }
     }
 
-    /// Notes that bytes arrived.
+    /// Notes that bytes were received.
     #[inline]
-    pub const fn heard(&mut self) {
-        self.heard = true;
+    pub(crate) const fn heard(&mut self) {
+        self.peer = PeerActivity::Active;
     }
 
-    /// Notes that a message arrived.
+    /// Notes that a message was received. Restarts the idle timeout.
     #[inline]
-    pub const fn message(&mut self) {
+    pub(crate) const fn message(&mut self) {
         if let Some(idle) = self.idle() {
             idle.left = idle.period;
             idle.since = None;
         }
     }
 
-    /// Notes that somebody waits for a message.
-    pub fn resume(&mut self, now: Instant) {
+    /// Starts the idle timeout: a task waits for a message.
+    pub(crate) fn resume(&mut self, now: Instant) {
         if let Some(idle) = self.idle() {
             idle.since.get_or_insert(now);
         }
     }
 
-    /// Notes that nobody waits for a message any more.
-    pub fn pause(&mut self, now: Instant) {
+    /// Pauses the idle timeout: no task waits for a message.
+    pub(crate) fn pause(&mut self, now: Instant) {
         if let Some(idle) = self.idle()
             && let Some(since) = idle.since.take()
         {
@@ -91,98 +110,104 @@ impl Timers {
         }
     }
 
-    /// Notes that a closing handshake began, which has to end within `timeout`. Only
-    /// the first call counts.
-    pub fn close(&mut self, now: Instant, timeout: Duration) {
+    /// Starts the closing handshake, which has to end within `timeout`. Only the first call
+    /// counts.
+    pub(crate) fn close(&mut self, now: Instant, timeout: Duration) {
         let end = now.checked_add(timeout).unwrap_or(now);
-        let closing = Closing { hurry: now.checked_add(timeout / 2), end };
-        self.rare.get_or_insert_default().close.get_or_insert(closing);
+        let closing = CloseTimer { prioritize: now.checked_add(timeout / 2), end };
+        self.optional.get_or_insert_default().close.get_or_insert(closing);
     }
 
-    /// Is there nothing to wait for, until a closing handshake begins?
+    /// Whether no timeout is set, until a closing handshake begins.
     #[inline]
-    pub const fn is_off(&self) -> bool {
-        self.look.is_none() && self.rare.is_none()
+    pub(crate) const fn is_off(&self) -> bool {
+        self.check.is_none() && self.optional.is_none()
     }
 
-    /// Do [`resume`](Self::resume) and [`pause`](Self::pause) matter?
+    /// Whether there is an idle timeout for [`resume`](Self::resume) and [`pause`](Self::pause).
     #[inline]
-    pub const fn has_idle(&self) -> bool {
-        match &self.rare {
-            Some(rare) => rare.idle.is_some(),
+    pub(crate) const fn has_idle(&self) -> bool {
+        match &self.optional {
+            Some(optional) => optional.idle.is_some(),
             None => false,
         }
     }
 
-    /// When the closing handshake has to have ended, if it has begun.
-    pub fn close_end(&self) -> Option<Instant> {
-        Some(self.rare.as_ref()?.close?.end)
+    /// The deadline of the closing handshake, if it has begun.
+    pub(crate) fn close_end(&self) -> Option<Instant> {
+        Some(self.optional.as_ref()?.close?.end)
     }
 
     /// When to call [`expire`](Self::expire) next.
-    pub fn next(&self) -> Option<Instant> {
-        let Some(rare) = &self.rare else { return self.look };
-        if let Some(close) = rare.close {
-            return Some(close.hurry.unwrap_or(close.end));
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let Some(optional) = &self.optional else { return self.check };
+        if let Some(close) = optional.close {
+            return Some(close.prioritize.unwrap_or(close.end));
         }
-        let idle = rare.idle.and_then(|idle| idle.since?.checked_add(idle.left));
-        [self.look, idle, rare.age].into_iter().flatten().min()
+        let idle = optional.idle.and_then(|idle| idle.since?.checked_add(idle.left));
+        [self.check, idle, optional.age].into_iter().flatten().min()
     }
 
-    /// What is due at `now`, with the settings that the connection began with. To be
-    /// called until there is nothing, and only when all that had arrived by then has
-    /// been looked at.
-    pub fn expire(&mut self, now: Instant, config: &Config) -> Option<Due> {
-        if let Some(rare) = &mut self.rare {
-            if let Some(close) = &mut rare.close {
+    /// The next action that is due at `now`. Call it until it returns `None`, and only after all
+    /// input up to `now` has been processed. `config` is the one given to [`new`](Self::new).
+    pub(crate) fn expire(&mut self, now: Instant, config: &Config) -> Option<Due> {
+        if let Some(optional) = &mut self.optional {
+            if let Some(close) = &mut optional.close {
                 return close.expire(now);
             }
-            if rare.age.is_some_and(|age| now >= age) {
+            if optional.age.is_some_and(|age| now >= age) {
                 return Some(Due::GiveUp(Deadline::Age));
             }
-            if rare.idle.is_some_and(|idle| idle.is_over(now)) {
+            if optional.idle.is_some_and(|idle| idle.is_over(now)) {
                 return Some(Due::GiveUp(Deadline::Idle));
             }
         }
-        if self.look.is_some_and(|look| now >= look) { self.look(now, config) } else { None }
+        if self.check.is_some_and(|check| now >= check) {
+            self.check_peer(now, config)
+        } else {
+            None
+        }
     }
 
-    /// Looks after the peer.
-    fn look(&mut self, now: Instant, config: &Config) -> Option<Due> {
+    /// Checks whether the peer is alive.
+    fn check_peer(&mut self, now: Instant, config: &Config) -> Option<Due> {
         let keepalive = config.keepalive.get();
-        if std::mem::take(&mut self.heard) {
-            self.look = keepalive.and_then(|keepalive| now.checked_add(keepalive.interval));
-            self.pinged = false;
-            return None;
+        match self.peer {
+            PeerActivity::Active => {
+                self.check = keepalive.and_then(|keepalive| now.checked_add(keepalive.interval));
+                self.peer = PeerActivity::Silent;
+                None
+            }
+            PeerActivity::Silent => {
+                self.check =
+                    keepalive.and_then(|keepalive| now.checked_add(keepalive.pong_timeout));
+                self.peer = PeerActivity::Pinged;
+                Some(Due::Ping)
+            }
+            PeerActivity::Pinged => Some(Due::GiveUp(Deadline::Keepalive)),
         }
-        if self.pinged {
-            return Some(Due::GiveUp(Deadline::Keepalive));
-        }
-        self.look = keepalive.and_then(|keepalive| now.checked_add(keepalive.patience));
-        self.pinged = true;
-        Some(Due::Ping)
     }
 
-    const fn idle(&mut self) -> Option<&mut Idle> {
-        match &mut self.rare {
-            Some(rare) => rare.idle.as_mut(),
+    const fn idle(&mut self) -> Option<&mut IdleTimer> {
+        match &mut self.optional {
+            Some(optional) => optional.idle.as_mut(),
             None => None,
         }
     }
 }
 
-impl Idle {
+impl IdleTimer {
     fn is_over(&self, now: Instant) -> bool {
         self.since.is_some_and(|since| now.saturating_duration_since(since) >= self.left)
     }
 }
 
-impl Closing {
+impl CloseTimer {
     fn expire(&mut self, now: Instant) -> Option<Due> {
         if now >= self.end {
             return Some(Due::GiveUp(Deadline::Close));
         }
-        self.hurry.take_if(|hurry| now >= *hurry).map(|_| Due::HurryClose)
+        self.prioritize.take_if(|prioritize| now >= *prioritize).map(|_| Due::PrioritizeClose)
     }
 }
 
@@ -193,7 +218,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Bytes at some seconds, and what is due at which second.
+    /// Receives bytes at some seconds, and compares what is due at which second.
     fn check(config: Config, heard: &[u32], expected: &[(u32, Due)]) {
         let start = Instant::now();
         let mut timers = Timers::new(&config, start);
@@ -217,33 +242,33 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_peer_is_pinged_once_and_given_up() {
+    fn a_silent_peer_is_pinged_once_and_then_aborted() {
         let config = Config::new().keepalive(Keepalive::every(30 * SECOND));
         check(config, &[], &[(30, Due::Ping), (60, Due::GiveUp(Deadline::Keepalive))]);
     }
 
     #[test]
-    fn any_byte_counts_as_life() {
+    fn any_byte_counts_as_activity() {
         let config = Config::new().keepalive(Keepalive::every(30 * SECOND));
         let expected = [(60, Due::Ping), (120, Due::Ping), (150, Due::GiveUp(Deadline::Keepalive))];
         check(config, &[10, 85], &expected);
     }
 
     #[test]
-    fn a_ping_may_wait_as_long_as_one_likes_for_its_answer() {
+    fn the_pong_timeout_may_exceed_the_interval() {
         let config =
-            Config::new().keepalive(Keepalive::every(10 * SECOND).answer_within(90 * SECOND));
+            Config::new().keepalive(Keepalive::every(10 * SECOND).pong_timeout(90 * SECOND));
         check(config, &[], &[(10, Due::Ping), (100, Due::GiveUp(Deadline::Keepalive))]);
     }
 
     #[test]
-    fn a_ping_may_wait_for_ever() {
-        let patient = Keepalive::every(10 * SECOND).answer_within(Duration::MAX);
+    fn the_pong_timeout_may_be_unlimited() {
+        let patient = Keepalive::every(10 * SECOND).pong_timeout(Duration::MAX);
         check(Config::new().keepalive(patient), &[], &[(10, Due::Ping)]);
     }
 
     #[test]
-    fn a_peer_that_could_not_be_heard_is_asked_before_it_is_given_up() {
+    fn a_peer_is_pinged_before_it_is_aborted() {
         let start = Instant::now();
         let config = Config::new().keepalive(Keepalive::every(SECOND));
         let mut timers = Timers::new(&config, start);
@@ -257,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_idle_clock_stands_while_nobody_reads() {
+    fn the_idle_timeout_is_paused_while_nothing_reads() {
         let start = Instant::now();
         let mut timers = Timers::new(&Config::new().idle_timeout(10 * SECOND), start);
         timers.resume(start);
@@ -271,20 +296,20 @@ mod tests {
     }
 
     #[test]
-    fn age_ends_even_a_busy_connection() {
+    fn max_age_ends_a_busy_connection() {
         let config = Config::new().max_age(100 * SECOND);
         check(config, &[99], &[(100, Due::GiveUp(Deadline::Age))]);
     }
 
     #[test]
-    fn closing_has_one_deadline_and_hurries_at_half_of_it() {
+    fn closing_prioritizes_the_close_frame_at_half_of_its_deadline() {
         let start = Instant::now();
         let config = Config::new().keepalive(Keepalive::default());
         let mut timers = Timers::new(&config, start);
         timers.close(start, 4 * SECOND);
         timers.close(start + 3 * SECOND, 4 * SECOND);
         assert_eq!(timers.expire(start + SECOND, &config), None);
-        assert_eq!(timers.expire(start + 2 * SECOND, &config), Some(Due::HurryClose));
+        assert_eq!(timers.expire(start + 2 * SECOND, &config), Some(Due::PrioritizeClose));
         assert_eq!(timers.expire(start + 2 * SECOND, &config), None);
         assert_eq!(timers.next(), Some(start + 4 * SECOND));
         let end = timers.expire(start + 4 * SECOND, &config);

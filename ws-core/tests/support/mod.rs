@@ -1,4 +1,4 @@
-//! Which words do these tests share? Frames as words, and a peer that speaks them.
+//! Which helpers do the tests share? Frame builders, and a scripted peer.
 #![allow(dead_code, reason = "each test file takes the words that it needs")]
 
 use std::future::Future;
@@ -9,12 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep_until};
 use ws_core::deflate::{Deflater, Params};
 use ws_core::frame::{Header, Mask, OpCode, mask};
-use ws_core::proto::{Event, Fault, Inbound, Mode, Outbound};
-use ws_core::{Agreed, Config, Conn, Message, MessageType, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::proto::{Failure, Inbound, Mode, Outbound, ProtocolEvent};
+use ws_core::{Config, Conn, Message, MessageType, Role};
 
 pub(crate) const BOTH: [Role; 2] = [Role::Server, Role::Client];
 
-/// Who is at the other end.
+/// The other role.
 pub(crate) fn other(role: Role) -> Role {
     match role {
         Role::Client => Role::Server,
@@ -22,7 +23,7 @@ pub(crate) fn other(role: Role) -> Role {
     }
 }
 
-/// A frame, legal or not, as it is before masking.
+/// A frame before masking, valid or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) header: Header,
@@ -43,7 +44,7 @@ pub(crate) fn binary(payload: impl AsRef<[u8]>) -> Frame {
     frame(OpCode::BINARY, payload)
 }
 
-/// Goes on with a message.
+/// A continuation frame.
 pub(crate) fn more(payload: impl AsRef<[u8]>) -> Frame {
     frame(OpCode::CONTINUATION, payload)
 }
@@ -61,7 +62,7 @@ pub(crate) fn close(code: u16, reason: impl AsRef<[u8]>) -> Frame {
 }
 
 impl Frame {
-    /// Not the last of its message.
+    /// Clears FIN.
     pub(crate) fn open(mut self) -> Self {
         self.header.fin = false;
         self
@@ -82,19 +83,19 @@ impl Frame {
         self
     }
 
-    /// With a length in more bytes than it needs.
-    pub(crate) fn long_winded(mut self) -> Self {
+    /// With a length in more bytes than needed.
+    pub(crate) fn non_minimal_len(mut self) -> Self {
         self.header.minimal = false;
         self
     }
 
-    /// With a header that claims more than there is.
-    pub(crate) fn claiming(mut self, len: u64) -> Self {
+    /// With another length in the header.
+    pub(crate) fn declared_len(mut self, len: u64) -> Self {
         self.header.len = len;
         self
     }
 
-    /// The first frame of a compressed message, of a payload that is plain so far.
+    /// The first frame of a compressed message. Compresses the payload.
     pub(crate) fn deflated(mut self) -> Self {
         self.payload = deflate(&self.payload);
         self.header.len = self.payload.len() as u64;
@@ -105,7 +106,7 @@ impl Frame {
         self.header.opcode.is_control()
     }
 
-    /// The frame on the wire: a client's is masked.
+    /// Encodes the frame. A client's is masked.
     pub(crate) fn encode(&self, from: Role) -> Vec<u8> {
         let key = (from == Role::Client).then_some(Mask::new([0x37, 0xfa, 0x21, 0x3d]));
         let header = Header { mask: key, ..self.header };
@@ -119,12 +120,12 @@ impl Frame {
     }
 }
 
-/// Frames on the wire, one behind the other.
+/// Encodes frames.
 pub(crate) fn wire(from: Role, frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(|frame| frame.encode(from)).collect()
 }
 
-/// The next whole frame of what was seen; masked if and only if a client sent it.
+/// The next whole frame of the input. Checks that exactly a client masks.
 pub(crate) fn decode(from: Role, bytes: &mut BytesMut) -> Option<Frame> {
     let (header, head) = Header::decode(bytes)?;
     let len = usize::try_from(header.len).unwrap();
@@ -140,7 +141,7 @@ pub(crate) fn decode(from: Role, bytes: &mut BytesMut) -> Option<Frame> {
     Some(Frame { header: Header { mask: None, ..header }, payload })
 }
 
-/// All the frames of what was seen, which ends with one.
+/// All frames of the input, which ends with one.
 pub(crate) fn decode_all(from: Role, bytes: &[u8]) -> Vec<Frame> {
     let mut bytes = BytesMut::from(bytes);
     let frames = std::iter::from_fn(|| decode(from, &mut bytes)).collect();
@@ -148,14 +149,14 @@ pub(crate) fn decode_all(from: Role, bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// A message compressed by itself.
+/// A message compressed on its own.
 pub(crate) fn deflate(payload: &[u8]) -> Vec<u8> {
     let mut deflated = Vec::new();
     Deflater::new(15, false, 6).compress(payload, &mut deflated).unwrap();
     deflated
 }
 
-/// Bytes that look like nothing in particular, the same for the same seed.
+/// Pseudo-random bytes of a seed.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -167,27 +168,27 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Feeds bytes that come in these pieces: what arrived, and the fault that ended it.
+/// Receives bytes in these pieces. Returns the events and the failure.
 pub(crate) fn feed<'a>(
     inbound: &mut Inbound,
     mode: Mode,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<Event>, Option<Fault>) {
+) -> (Vec<ProtocolEvent>, Option<Failure>) {
     let mut feeding = Feeding::new(inbound, mode);
     let fault = pieces.into_iter().find_map(|piece| feeding.feed(piece).err());
     (feeding.events, fault)
 }
 
-/// Feeds bytes as `Conn` does. Messages are whole, however they are taken.
+/// Receives bytes like `Conn`. Reassembles messages in all modes.
 pub(crate) struct Feeding<'a> {
     pub(crate) inbound: &'a mut Inbound,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<ProtocolEvent>,
     mode: Mode,
-    /// What was not consumed.
+    /// The input that was not consumed.
     rest: Vec<u8>,
-    /// The pieces of a message that is not at its end.
+    /// The pieces of an incomplete message.
     taken: Vec<u8>,
-    /// How often there may be something to do.
+    /// The remaining number of steps before failing.
     patience: usize,
 }
 
@@ -197,17 +198,17 @@ impl<'a> Feeding<'a> {
         Self { inbound, events, mode, rest, taken, patience: 0 }
     }
 
-    pub(crate) fn feed(&mut self, mut piece: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn feed(&mut self, mut piece: &[u8]) -> Result<(), Failure> {
         self.patience += 10 * piece.len();
         while !piece.is_empty() {
             if self.rest.is_empty()
-                && let Some(mut room) = self.inbound.direct(self.mode)
+                && let Some(mut room) = self.inbound.read_target(self.mode)
             {
                 let count = piece.len().min(room.remaining_mut());
                 assert!(count > 0, "there is no room where to read to");
                 room.put_slice(&piece[..count]);
                 piece = &piece[count..];
-                self.rest = self.inbound.filled(count)?;
+                self.rest = self.inbound.commit_read(count)?;
             } else {
                 self.rest.extend_from_slice(piece);
                 piece = &[];
@@ -217,18 +218,18 @@ impl<'a> Feeding<'a> {
         Ok(())
     }
 
-    /// Looks at `rest` until more is needed.
-    fn receive(&mut self) -> Result<(), Fault> {
+    /// Receives `rest` until more is needed.
+    fn receive(&mut self) -> Result<(), Failure> {
         loop {
             self.patience = self.patience.checked_sub(1).expect("it comes to no end");
             let received = self.inbound.receive(&mut self.rest, self.mode)?;
             self.rest.drain(..received.consumed);
             match received.event {
-                Some(Event::Message(message)) => {
+                Some(ProtocolEvent::Message(message)) => {
                     let kind = message.kind();
                     self.taken.extend_from_slice(message.as_bytes());
                     let whole = message_of(kind, std::mem::take(&mut self.taken));
-                    self.events.push(Event::Message(whole));
+                    self.events.push(ProtocolEvent::Message(whole));
                 }
                 Some(event) => self.events.push(event),
                 None if self.inbound.has_piece() && matches!(self.mode, Mode::Pieces(_)) => {
@@ -254,19 +255,19 @@ pub(crate) fn message_of(kind: MessageType, payload: Vec<u8>) -> Message {
     }
 }
 
-/// What waits to be written, taken in steps of at most so many bytes.
+/// Takes the waiting bytes in steps of a maximum length.
 pub(crate) fn drain(outbound: &mut Outbound, step: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    while !outbound.queue().is_empty() {
+    while !outbound.is_empty() {
         out.extend(take(outbound, step));
     }
     out
 }
 
-/// What the transport takes in one step, if it takes at most so many bytes.
+/// Takes up to `most` waiting bytes in one step.
 pub(crate) fn take(outbound: &mut Outbound, most: usize) -> Vec<u8> {
     let mut slices = [std::io::IoSlice::new(&[]); 5];
-    let filled = outbound.queue().slices(&mut slices);
+    let filled = outbound.slices(&mut slices);
     let slices = slices[..filled].iter().flat_map(|slice| slice.iter().copied());
     let taken: Vec<u8> = slices.take(most).collect();
     assert!(!taken.is_empty(), "bytes wait, and none are shown");
@@ -282,12 +283,12 @@ pub(crate) fn connect(
     pipe: usize,
 ) -> (Conn, Peer) {
     let (here, there) = tokio::io::duplex(pipe);
-    let agreed = Agreed { compression, ..Agreed::default() };
+    let agreed = Negotiated { compression, ..Negotiated::default() };
     let conn = Conn::from_stream(here, role, agreed, Bytes::new(), config);
     (conn, Peer { io: there, role: other(role), seen: BytesMut::new() })
 }
 
-/// The other end of a connection: it says what it is told to, legal or not.
+/// The other end of a connection, which sends arbitrary bytes.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) io: DuplexStream,
@@ -300,12 +301,12 @@ impl Peer {
         self.send_bytes(&wire(self.role, frames)).await;
     }
 
-    /// Sends bytes, as long as anybody takes them.
+    /// Sends bytes until the stream is closed.
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = soon(self.io.write_all(bytes)).await;
     }
 
-    /// The next frame that the connection sends; `None` when it has hung up.
+    /// The next frame that the connection sends. `None` at the end of the stream.
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
         soon(async {
             loop {
@@ -321,7 +322,7 @@ impl Peer {
         .await
     }
 
-    /// All the frames that the connection sends until it hangs up.
+    /// All frames that the connection sends until the end of the stream.
     pub(crate) async fn frames(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(frame) = self.frame().await {
@@ -331,9 +332,9 @@ impl Peer {
     }
 }
 
-/// Waits, but not for ever. With a paused clock, a hang is noticed at once.
+/// Waits with a timeout. With a paused clock, a hang is detected at once.
 ///
-/// The future is not asked again in the end: who was not woken does not come through.
+/// The future is not polled at the timeout, so a missing wake-up is detected.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     let end = Instant::now() + Duration::from_secs(60);
     tokio::select! {
@@ -343,7 +344,7 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Runs a test with a clock that stands still while anybody has something to do.
+/// Runs a test with a clock that is paused while any task can run.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! What if every byte is a step of its own?
+//! How does a stream behave that moves one byte per poll?
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that moves one byte at a time, and has its user wait before each.
+/// A stream that moves one byte at a time and is pending before each.
 pub(crate) struct Trickle<T> {
     inner: T,
     may_read: bool,
@@ -19,7 +19,7 @@ impl<T> Trickle<T> {
     }
 }
 
-/// Lets every other attempt through.
+/// Lets every second poll through.
 fn every_other(may: &mut bool, cx: &Context<'_>) -> Poll<()> {
     *may = !*may;
     if *may {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
-use ws_core::Prepared;
+use ws_core::PreparedMessage;
 
 use crate::delivery::limits::Overflow;
 use crate::delivery::recipient::Recipient;
@@ -148,8 +148,8 @@ impl<'a, R: Recipient> BatchSource<'a, R> {
     /// The next batch, by `take`; empty after the last one.
     pub(crate) fn next(
         &mut self,
-        take: impl FnOnce(&R) -> TakenBatch<Prepared>,
-    ) -> BatchItems<Prepared> {
+        take: impl FnOnce(&R) -> TakenBatch<PreparedMessage>,
+    ) -> BatchItems<PreparedMessage> {
         if self.is_last {
             return BatchItems::new();
         }

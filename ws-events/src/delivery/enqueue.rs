@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use serde::Serialize;
-use ws_core::Prepared;
+use ws_core::PreparedMessage;
 
 use crate::delivery::batch_writer::BatchWriters;
 use crate::delivery::recipient::{DeliveryShared, Recipient};
@@ -31,7 +31,7 @@ pub struct Delivery {
 
 /// Puts one message into send queues. Tasks are woken at the end, without any lock.
 pub(crate) struct Enqueuer<'a, R> {
-    message: &'a Prepared,
+    message: &'a PreparedMessage,
     shared: &'a DeliveryShared,
     options: PushOptions,
     delivery: Delivery,
@@ -42,12 +42,12 @@ pub(crate) struct Enqueuer<'a, R> {
     batch_writers: BatchWriters<R>,
     /// Messages that were removed from queues. Dropping the last handle may run code of the
     /// application.
-    removed: Vec<Prepared>,
+    removed: Vec<PreparedMessage>,
 }
 
 impl<'a, R: Recipient> Enqueuer<'a, R> {
     pub(crate) fn new(
-        message: &'a Prepared,
+        message: &'a PreparedMessage,
         shared: &'a DeliveryShared,
         options: PushOptions,
     ) -> Self {
@@ -68,7 +68,7 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
     /// Puts the message into the queue of one socket.
     pub(crate) fn push(
         &mut self,
-        queue: &SendQueue<Prepared, R::Event>,
+        queue: &SendQueue<PreparedMessage, R::Event>,
         recipient: &Arc<R>,
     ) -> EnqueueResult {
         let message = self.message.clone();
@@ -115,7 +115,10 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
 }
 
 /// Puts a message into the queue of one socket, and never waits.
-pub(crate) fn enqueue<R: Recipient>(recipient: &Arc<R>, message: &Prepared) -> EnqueueResult {
+pub(crate) fn enqueue<R: Recipient>(
+    recipient: &Arc<R>,
+    message: &PreparedMessage,
+) -> EnqueueResult {
     let mut enqueuer = Enqueuer::new(message, recipient.delivery(), PushOptions::default());
     let result = enqueuer.push(recipient.queue(), recipient);
     enqueuer.finish();
@@ -125,7 +128,7 @@ pub(crate) fn enqueue<R: Recipient>(recipient: &Arc<R>, message: &Prepared) -> E
 /// Puts a message into the queue of one socket, and waits for room first, for at most `limit`.
 pub(crate) async fn enqueue_wait<R: Recipient>(
     recipient: &R,
-    message: &Prepared,
+    message: &PreparedMessage,
     limit: Duration,
 ) -> EnqueueResult {
     let DeliveryShared { limits, counters, backpressure } = recipient.delivery();
@@ -151,7 +154,7 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
 
 /// Removes a sender from those that wait for room when it is dropped.
 struct WaitGuard<'a, E> {
-    queue: &'a SendQueue<Prepared, E>,
+    queue: &'a SendQueue<PreparedMessage, E>,
     id: WaiterId,
 }
 

@@ -1,6 +1,6 @@
 //! What does delivery need to know about a socket?
 
-use ws_core::Prepared;
+use ws_core::PreparedMessage;
 
 use crate::delivery::backpressure::Backpressure;
 use crate::delivery::limits::SendQueueLimits;
@@ -16,7 +16,7 @@ pub(crate) trait Recipient: Send + Sync + Sized + 'static {
     /// An event in its queue.
     type Event: Send;
 
-    fn queue(&self) -> &SendQueue<Prepared, Self::Event>;
+    fn queue(&self) -> &SendQueue<PreparedMessage, Self::Event>;
 
     /// What it shares with all sockets of its hub.
     fn delivery(&self) -> &DeliveryShared;
@@ -45,7 +45,7 @@ pub(crate) struct DeliveryShared {
     pub(crate) backpressure: Backpressure,
 }
 
-impl ByteSize for Prepared {
+impl ByteSize for PreparedMessage {
     fn byte_size(&self) -> usize {
         self.message().len()
     }

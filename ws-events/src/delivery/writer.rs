@@ -133,7 +133,7 @@ async fn close<R: Recipient>(recipient: &R, conn: &Conn, command: &CloseCommand)
         let _ = timeout(conn.close_timeout() / 2, write_rest(recipient, conn)).await;
     }
     recipient.stop_sending();
-    if let Err(Error::Unsendable(_)) = conn.close(command.code, &command.reason).await {
+    if let Err(Error::SendError(_)) = conn.close(command.code, &command.reason).await {
         // `Socket::close` has checked its arguments: this is the code of `Overflow::Disconnect`.
         let _ = conn.close(StatusCode::TRY_AGAIN_LATER, "").await;
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ws_core::Outcome;
+use ws_core::handler::HandlerOutput;
 
 use crate::events::listeners::Listeners;
 use crate::{EventPayload, FromEvent};
@@ -70,7 +70,7 @@ macro_rules! handlers {
         impl<F, Fut, $($arg),*> Handler<($($arg,)*)> for F
         where
             F: Fn($($arg),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output: Outcome> + Send + 'static,
+            Fut: Future<Output: HandlerOutput> + Send + 'static,
             $($arg: FromEvent,)*
         {
             fn handle(&self, _event: &EventPayload) -> Result<HandlerFuture, String> {

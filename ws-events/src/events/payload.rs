@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use ws_core::{Message, Values};
+use ws_core::{Attributes, Message};
 
 use crate::{DisconnectReason, Event, EventError, Id, Socket};
 
@@ -67,7 +67,7 @@ impl EventPayload {
     }
 
     /// The attributes of the socket.
-    pub fn attributes(&self) -> &Values {
+    pub fn attributes(&self) -> &Attributes {
         self.0.socket.attributes()
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use serde::Serialize;
 use ws_core::proto::CloseFrame;
-use ws_core::{Message, Prepared, StatusCode, Unsendable};
+use ws_core::{Message, PreparedMessage, SendError, StatusCode};
 
 use crate::delivery::enqueue::Enqueuer;
 use crate::delivery::send_queue::{CloseCommand, PushOptions};
@@ -137,17 +137,17 @@ impl Broadcast {
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         let message = self.hub.0.protocol.encode_event(event.as_ref(), data)?;
-        Ok(self.send_prepared(&Prepared::new(message)))
+        Ok(self.send_prepared(&PreparedMessage::new(message)))
     }
 
     /// Sends a message.
     #[doc(alias = "publish")]
     pub fn send(&self, message: impl Into<Message>) -> Delivery {
-        self.send_prepared(&Prepared::new(message))
+        self.send_prepared(&PreparedMessage::new(message))
     }
 
     /// Sends a prepared message, which can be sent several times.
-    pub fn send_prepared(&self, message: &Prepared) -> Delivery {
+    pub fn send_prepared(&self, message: &PreparedMessage) -> Delivery {
         let delivery = self.deliver(message);
         let broker = &self.hub.0.broker;
         if broker.reaches_other_hubs()
@@ -159,7 +159,7 @@ impl Broadcast {
     }
 
     /// Sends to the sockets of this process.
-    fn deliver(&self, message: &Prepared) -> Delivery {
+    fn deliver(&self, message: &PreparedMessage) -> Delivery {
         let options = PushOptions { volatile: self.volatile, batched: true };
         let mut enqueuer = Enqueuer::new(message, &self.hub.0.delivery, options);
         self.for_each_prefetched(
@@ -196,7 +196,7 @@ impl Broadcast {
     /// # Errors
     ///
     /// If the code or the reason is not allowed in a close frame. No socket is closed then.
-    pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
+    pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, SendError> {
         CloseFrame::new(code, reason)?;
         let command = CloseCommand::new(code, reason);
         Ok(self.sockets().iter().filter(|socket| socket.0.queue.close(command.clone())).count())
@@ -319,7 +319,7 @@ impl BrokerSink for LocalSink {
         match BroadcastHeader::decode(&packet) {
             Some((header, _)) if header.origin == hub.origin => {}
             Some((header, message)) => {
-                Broadcast::from_header(Hub(hub), header).deliver(&Prepared::new(message));
+                Broadcast::from_header(Hub(hub), header).deliver(&PreparedMessage::new(message));
             }
             None => tracing::warn!(len = packet.len(), "an unreadable packet from the broker"),
         }

@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::Notify;
-use ws_core::{Message, Prepared, StatusCode, Unsendable};
+use ws_core::{Message, PreparedMessage, SendError, StatusCode};
 
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
@@ -217,7 +217,7 @@ impl Hub {
         T: Serialize + ?Sized,
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let message = Prepared::new(self.0.protocol.encode_event(event.as_ref(), data)?);
+        let message = PreparedMessage::new(self.0.protocol.encode_event(event.as_ref(), data)?);
         let send = |id: I::Item| {
             let id = id.as_ref();
             (Id::from(id), self.find(id).and_then(|socket| socket.send_prepared(&message)))
@@ -267,7 +267,7 @@ impl Hub {
     /// # Errors
     ///
     /// If the code or the reason is not allowed in a close frame. No socket is closed then.
-    pub fn close_all(&self, code: StatusCode, reason: &str) -> Result<usize, Unsendable> {
+    pub fn close_all(&self, code: StatusCode, reason: &str) -> Result<usize, SendError> {
         self.everyone().close(code, reason)
     }
 

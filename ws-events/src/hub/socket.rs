@@ -12,7 +12,7 @@ use once_cell::race::OnceBox;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use ws_core::proto::CloseFrame;
-use ws_core::{Conn, Message, Prepared, RequestInfo, StatusCode, Unsendable, Values};
+use ws_core::{Attributes, Conn, Message, PreparedMessage, RequestInfo, SendError, StatusCode};
 
 use crate::delivery::enqueue::{enqueue, enqueue_wait};
 use crate::delivery::recipient::{DeliveryShared, Recipient};
@@ -69,7 +69,7 @@ impl Socket {
     /// [`Attribute<T>`](crate::Attribute) argument.
     ///
     /// They are removed after the handlers of `disconnect`. Later ones are not stored.
-    pub fn attributes(&self) -> &Values {
+    pub fn attributes(&self) -> &Attributes {
         &self.0.attributes
     }
 
@@ -81,7 +81,7 @@ impl Socket {
     /// on the [`Overflow`] of the hub.
     #[doc(alias = "write")]
     pub fn send(&self, message: impl Into<Message>) -> Result<(), EmitError> {
-        self.send_prepared(&Prepared::new(message))
+        self.send_prepared(&PreparedMessage::new(message))
     }
 
     /// Sends a prepared message.
@@ -89,7 +89,7 @@ impl Socket {
     /// # Errors
     ///
     /// As [`send`](Self::send).
-    pub fn send_prepared(&self, message: &Prepared) -> Result<(), EmitError> {
+    pub fn send_prepared(&self, message: &PreparedMessage) -> Result<(), EmitError> {
         emit_result(enqueue(&self.0, message))
     }
 
@@ -121,7 +121,7 @@ impl Socket {
     ///
     /// Dropped before it completes, it has not sent the message.
     pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
-        self.wait_and_enqueue(Prepared::new(message)).await
+        self.wait_and_enqueue(PreparedMessage::new(message)).await
     }
 
     /// Sends an event, and waits as [`send_wait`](Self::send_wait) does.
@@ -139,10 +139,10 @@ impl Socket {
         data: &T,
     ) -> Result<(), EmitError> {
         let message = self.0.hub.protocol.encode_event(event.as_ref(), data)?;
-        self.wait_and_enqueue(Prepared::new(message)).await
+        self.wait_and_enqueue(PreparedMessage::new(message)).await
     }
 
-    async fn wait_and_enqueue(&self, message: Prepared) -> Result<(), EmitError> {
+    async fn wait_and_enqueue(&self, message: PreparedMessage) -> Result<(), EmitError> {
         emit_result(match self.0.delivery().limits.overflow {
             Overflow::Block(limit) => enqueue_wait(&*self.0, &message, limit).await,
             _ => enqueue(&self.0, &message),
@@ -263,7 +263,7 @@ impl Socket {
     /// application code, 4000 or above.
     ///
     /// ```
-    /// # fn kick(hub: &ws_events::Hub) -> Result<(), ws_events::Unsendable> {
+    /// # fn kick(hub: &ws_events::Hub) -> Result<(), ws_events::SendError> {
     /// use ws_events::StatusCode;
     ///
     /// if let Some(socket) = hub.socket("ann") {
@@ -277,7 +277,7 @@ impl Socket {
     ///
     /// If the code or the reason is not allowed in a close frame. The socket stays open then.
     #[doc(alias("disconnect", "kick"))]
-    pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), Unsendable> {
+    pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), SendError> {
         CloseFrame::new(code, reason)?;
         self.0.queue.close(CloseCommand::new(code, reason));
         Ok(())
@@ -344,7 +344,7 @@ impl fmt::Debug for Socket {
 }
 
 /// The queues of a socket.
-pub(crate) type SocketQueue = SendQueue<Prepared, QueuedEvent>;
+pub(crate) type SocketQueue = SendQueue<PreparedMessage, QueuedEvent>;
 
 /// What the handles of a socket share.
 pub(crate) struct SocketShared {
@@ -353,7 +353,7 @@ pub(crate) struct SocketShared {
     runtime: Option<Runtime>,
     pub(crate) id: OwnId,
     pub(crate) queue: Arc<SocketQueue>,
-    pub(crate) attributes: Values,
+    pub(crate) attributes: Attributes,
     /// Taken at the end, so that a handle does not keep the connection. A batch writer holds
     /// the read lock while it writes, and a callback of the connection may lock it again.
     conn: RwLock<Option<Conn>>,
@@ -370,7 +370,7 @@ impl SocketShared {
             runtime: Runtime::try_current().ok(),
             id: OwnId::new(Id::random().0),
             queue,
-            attributes: conn.values().clone(),
+            attributes: conn.attributes().clone(),
             conn: RwLock::new(Some(conn)),
             membership: Mutex::new(Membership::Pending),
             listeners: OnceBox::new(),

@@ -17,7 +17,9 @@ use std::task::{Context, Poll, Waker};
 use futures::FutureExt as _;
 use futures::future::OptionFuture;
 use tokio::task::coop::consume_budget;
-use ws_core::{CloseError, Conn, EndedBy, Ending, Error, Message, Prepared, StatusCode};
+use ws_core::{
+    CloseError, CloseInfo, CloseInitiator, Conn, Error, Message, PreparedMessage, StatusCode,
+};
 
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::recipient::Recipient as _;
@@ -92,7 +94,7 @@ async fn admit(hub: Hub, conn: &Conn) -> Option<Connected> {
     add(&socket.0.delivery().counters.rejected, 1);
     socket.0.stop_sending();
     let reason = rejection.cut_reason();
-    if let Err(Error::Unsendable(_)) = conn.close(rejection.code, reason).await {
+    if let Err(Error::SendError(_)) = conn.close(rejection.code, reason).await {
         let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
     }
     None
@@ -162,17 +164,20 @@ async fn run(socket: &Socket, conn: &Conn) -> Option<Box<CloseCommand>> {
     .await
 }
 
-fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: Ending) -> DisconnectReason {
+fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: CloseInfo) -> DisconnectReason {
     use DisconnectReason::{Closed, Lost, Peer, SlowConsumer};
     match (ending, command.map(|command| *command)) {
-        (Ending { received: Some(received), by: EndedBy::Peer, .. }, _) => Peer(received),
+        (CloseInfo { received: Some(received), by: CloseInitiator::Peer, .. }, _) => Peer(received),
         (_, Some(CloseCommand { slow_consumer: Some(queued), .. })) => SlowConsumer { queued },
         (_, Some(CloseCommand { code, reason, .. })) => Closed(CloseError::new(code, reason)),
         // The application has closed the connection directly.
-        (Ending { sent: Some(sent), by: EndedBy::Us, error: Error::Closed(_), .. }, None) => {
-            Closed(sent)
-        }
-        (Ending { error, .. }, None) => Lost(error),
+        (
+            CloseInfo {
+                sent: Some(sent), by: CloseInitiator::Local, error: Error::Closed(_), ..
+            },
+            None,
+        ) => Closed(sent),
+        (CloseInfo { error, .. }, None) => Lost(error),
     }
 }
 
@@ -273,7 +278,7 @@ impl<'a> EventLoop<'a> {
             }
             Received::Nothing => {}
             // If the send queue is full, the message is counted as refused.
-            Received::Reply(message) => _ = enqueue(&self.socket.0, &Prepared::new(message)),
+            Received::Reply(message) => _ = enqueue(&self.socket.0, &PreparedMessage::new(message)),
             Received::Close(code, reason) => {
                 self.socket.0.queue.close(CloseCommand::new(code, reason));
             }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use ws_client::{Conn, Message};
-use ws_core::Prepared;
+use ws_core::PreparedMessage;
 
 use crate::latency::LatencyHistogram;
 use crate::print::error_chain;
@@ -22,7 +22,7 @@ const COUNTERS: usize = 16;
 
 /// The load on all connections, and its results.
 pub(super) struct Load {
-    message: Prepared,
+    message: PreparedMessage,
     rate: Option<f64>,
     pipeline: u32,
     counters: Vec<Mutex<Counter>>,
@@ -43,7 +43,7 @@ impl Load {
     pub(super) fn new(message: Message, rate: Option<f64>, pipeline: u32) -> Result<Self> {
         let counter = || Ok(Mutex::new(Counter { sent: 0, times: LatencyHistogram::new()? }));
         Ok(Self {
-            message: Prepared::new(message),
+            message: PreparedMessage::new(message),
             rate,
             pipeline,
             counters: (0..COUNTERS).map(|_| counter()).collect::<Result<_>>()?,

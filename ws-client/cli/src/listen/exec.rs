@@ -75,7 +75,7 @@ async fn wait_for_exit(conn: &Conn, program: &str, child: &mut Child) -> Result<
         bail!("{program} did not exit after the end of its input");
     };
     let status = status?;
-    if !status.success() && conn.ending().is_none() {
+    if !status.success() && conn.close_info().is_none() {
         // The connection may have ended meanwhile.
         let _ = conn.close(StatusCode::INTERNAL_ERROR, "").await;
         bail!("{program} exited with {status}");

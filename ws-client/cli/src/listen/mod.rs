@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio::select;
 use tokio_rustls::TlsAcceptor;
 use ws_client::{Conn, Error};
-use ws_core::{AcceptOptions, Drain, Tracker};
+use ws_core::AcceptOptions;
+use ws_core::handler::{ConnectionTracker, DrainConfig};
 
 pub(crate) use self::args::ListenArgs;
 use self::server::ListenServer;
@@ -30,7 +31,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<ExitCode> {
     };
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     print::note(format_args!("listening on {scheme}://{}", listener.local_addr()?));
-    let tracker = Tracker::new();
+    let tracker = ConnectionTracker::new();
     let server = Arc::new(ListenServer::new(args, &tracker));
     select! {
         () = accept_all(&listener, &server, tls.as_ref()) => {}
@@ -38,7 +39,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<ExitCode> {
     }
     // A second Ctrl-C exits at once.
     select! {
-        _ = tracker.drain(Drain::within(Duration::from_secs(5))) => {}
+        _ = tracker.drain(DrainConfig::timeout(Duration::from_secs(5))) => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,8 @@ use anyhow::Result;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use ws_client::{Compression, Config, Conn, Message};
-use ws_core::{AcceptOptions, Origin, Prepared, Tracker};
+use ws_core::handler::ConnectionTracker;
+use ws_core::{AcceptOptions, Origin, PreparedMessage};
 
 use super::args::ListenArgs;
 use super::exec;
@@ -26,7 +27,7 @@ pub(super) struct ListenServer {
 }
 
 impl ListenServer {
-    pub(super) fn new(args: ListenArgs, tracker: &Tracker) -> Self {
+    pub(super) fn new(args: ListenArgs, tracker: &ConnectionTracker) -> Self {
         let compression = args.compress.map_or(Compression::off(), CompressionMode::settings);
         let config = Config::new().read_limit(args.max_size).compression(compression);
         let mut options =
@@ -62,7 +63,7 @@ impl ListenServer {
         self.note(format_args!("{peer}: connected, {request_uri}"));
         let served = self.exchange(&conn, peer, &request_uri).await;
         let messages = conn.stats().messages_in;
-        let end = match conn.ending() {
+        let end = match conn.close_info() {
             Some(ending) => describe_end(&ending).0,
             None => "closing".to_owned(),
         };
@@ -99,10 +100,10 @@ impl ListenServer {
 
     /// Sends a message to all other connections. A slow connection misses it.
     fn broadcast(&self, from: &Conn, message: Message) {
-        let message = Prepared::new(message);
+        let message = PreparedMessage::new(message);
         let receivers = self.receivers.lock();
         for conn in receivers.values().filter(|conn| conn.id() != from.id()) {
-            if conn.try_write_prepared(&message).is_err() && conn.ending().is_none() {
+            if conn.try_write_prepared(&message).is_err() && conn.close_info().is_none() {
                 let missed = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
                 // Prints at powers of two.
                 if missed.is_power_of_two() {

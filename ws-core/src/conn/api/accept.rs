@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::conn::driver::linger::{Farewell, Manner};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
-use crate::handler::Admitted;
+use crate::handler::ConnectionGuard;
 use crate::handshake::head::{HeadError, decode_request, encode_response};
 use crate::handshake::{AcceptOptions, Rejection};
-use crate::proto::{Queue, Role};
+use crate::proto::{Role, SendBuffer};
 
 /// Why a byte stream did not become a connection.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ impl Conn {
     pub(crate) async fn accept_admitted<T>(
         io: T,
         options: &AcceptOptions,
-    ) -> Result<(Self, Admitted), AcceptError>
+    ) -> Result<(Self, ConnectionGuard), AcceptError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -101,10 +101,10 @@ impl Conn {
 
 struct Shaken<T> {
     io: T,
-    agreed: crate::Agreed,
+    agreed: crate::handshake::Negotiated,
     request: Request<()>,
     leftover: Bytes,
-    admitted: Admitted,
+    admitted: ConnectionGuard,
 }
 
 async fn shake_hands<T>(
@@ -131,7 +131,7 @@ where
         Ok((request, leftover, accepted, admitted)) => {
             let response = accepted.response.map(|()| "");
             write_response(&mut io, &response, patience).await?;
-            Ok(Shaken { io, agreed: accepted.agreed, request, leftover, admitted })
+            Ok(Shaken { io, agreed: accepted.negotiated, request, leftover, admitted })
         }
         Err(AcceptError::Rejected(rejection)) => {
             let mut response = rejection.clone().into_response();
@@ -149,7 +149,7 @@ where
 fn part(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, options: &AcceptOptions) {
     let config = options.shared_config();
     let (read, write, _) = transport::split(io, config.nodelay);
-    Farewell::new(read, write, Queue::default(), Role::Server, config.close_timeout)
+    Farewell::new(read, write, SendBuffer::default(), Role::Server, config.close_timeout)
         .begin(Manner::Linger);
 }
 

@@ -8,11 +8,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::codec::CodecError;
 use crate::conn::Conn;
 use crate::conn::api::payload_stream::{Piece, Pieces, is_end};
 use crate::conn::driver::wait_queue::Ticket;
 use crate::proto::CloseFrame;
-use crate::{CodecError, Error, Message, MessageType, StatusCode};
+use crate::{Error, Message, MessageType, StatusCode};
 
 /// The longest message that is written: what is longer is written in several.
 const LONGEST: usize = 64 * 1024;
@@ -56,7 +57,7 @@ impl Conn {
     pub fn into_byte_stream(self, kind: MessageType) -> ByteStream {
         let mut reader = self.shared().reader.lock();
         if !reader.closing {
-            reader.inbound.lift_sizes();
+            reader.inbound.disable_size_limits();
         }
         reader.half_closes = true;
         drop(reader);
@@ -117,7 +118,8 @@ impl AsyncWrite for ByteStream {
         let written = shared.poll_writing(ticket, |writer, ticket| {
             ready!(writer.poll_room(shared, ticket, cx))?;
             let piece = buf.get(..end_of_piece(*kind, buf)).unwrap_or(buf);
-            let message = Message::checked(*kind, Bytes::copy_from_slice(piece))?;
+            let message = Message::try_new(*kind, Bytes::copy_from_slice(piece))
+                .ok_or(crate::SendError::NotUtf8)?;
             writer.write(shared, message);
             Poll::Ready(writer.outcome().map(|()| piece.len()))
         });
@@ -133,11 +135,11 @@ impl AsyncWrite for ByteStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.conn().ending().is_none() {
+        if self.conn().close_info().is_none() {
             ready!(self.as_mut().poll_flush(cx))?;
         }
         self.conn().shared().close_half(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
-        match self.conn().ending() {
+        match self.conn().close_info() {
             // The last word was said, and leaves by itself.
             Some(ending) if ending.is_clean() => Poll::Ready(Ok(())),
             _ => self.poll_flush(cx),

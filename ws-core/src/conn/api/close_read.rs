@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
-use crate::conn::Ending;
+use crate::conn::CloseInfo;
 use crate::conn::driver::connection::Shared;
 use crate::conn::driver::wait_queue::Ticket;
 
@@ -39,9 +39,9 @@ impl CloseRead {
 }
 
 impl Future for CloseRead {
-    type Output = Ending;
+    type Output = CloseInfo;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseInfo> {
         let Self { shared, ticket } = &mut *self;
         shared.poll_reading(ticket, |reader, ticket| reader.poll_end(shared, ticket, cx))
     }

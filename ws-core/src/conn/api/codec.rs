@@ -3,15 +3,16 @@
 use std::future::Future;
 
 #[cfg(feature = "json")]
-use crate::Json;
+use crate::codec::JsonCodec;
 #[cfg(feature = "proto")]
-use crate::Proto;
+use crate::codec::ProtobufCodec;
+use crate::codec::{CodecError, Decode, Encode};
 use crate::conn::Conn;
 use crate::proto::CloseFrame;
-use crate::{CodecError, Decode, Encode, Error, Message};
+use crate::{Error, Message};
 
 impl Conn {
-    /// The value in the next message, in a format of your own; see [`Codec`](crate::Codec).
+    /// The value in the next message, in a format of your own; see [`Codec`](crate::codec::Codec).
     ///
     /// # Errors
     ///
@@ -31,7 +32,7 @@ impl Conn {
         message.decode::<C, T>().map_err(|error| self.refuse(error))
     }
 
-    /// Sends a value, in a format of your own; see [`Codec`](crate::Codec).
+    /// Sends a value, in a format of your own; see [`Codec`](crate::codec::Codec).
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl Conn {
     /// As [`read`](Self::read).
     #[cfg(feature = "json")]
     pub async fn read_json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
-        self.read_as::<Json, T>().await
+        self.read_as::<JsonCodec, T>().await
     }
 
     /// Sends a value as JSON, in a text message.
@@ -95,7 +96,7 @@ impl Conn {
     where
         T: serde::Serialize + ?Sized,
     {
-        self.write_as::<Json, T>(value)
+        self.write_as::<JsonCodec, T>(value)
     }
 
     /// The value that the next message holds as a protocol buffer.
@@ -110,7 +111,7 @@ impl Conn {
     /// As [`read`](Self::read).
     #[cfg(feature = "proto")]
     pub async fn read_proto<T: prost::Message + Default>(&self) -> Result<T, Error> {
-        self.read_as::<Proto, T>().await
+        self.read_as::<ProtobufCodec, T>().await
     }
 
     /// Sends a value as a protocol buffer, in a binary message.
@@ -127,7 +128,7 @@ impl Conn {
     where
         T: prost::Message,
     {
-        self.write_as::<Proto, T>(value)
+        self.write_as::<ProtobufCodec, T>(value)
     }
 
     /// The value is in the message by now, so the future holds no more than that.

@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::conn::Conn;
 use crate::conn::driver::reader::{CHUNK, Got, Reader};
 use crate::conn::driver::wait_queue::Ticket;
-use crate::proto::{Mode, Then};
+use crate::proto::{Mode, PieceKind};
 use crate::utf8::Utf8;
-use crate::{Error, MessageType, Unsendable};
+use crate::{Error, MessageType, SendError};
 
 /// How much of a message is gathered before it leaves as a fragment.
 const FRAGMENT: usize = 16 * 1024;
@@ -266,14 +266,14 @@ impl MessageWriter {
         // A copy: half a character may still be completed by those who ask too early.
         let mut utf8 = self.utf8;
         if self.kind == MessageType::Text && utf8.finish().is_err() {
-            return Err(Unsendable::NotUtf8.into());
+            return Err(SendError::NotUtf8.into());
         }
         self.finished = true;
-        self.send(Then::End)
+        self.send(PieceKind::End)
     }
 
     /// Sends what has been gathered as a frame.
-    fn send(&mut self, then: Then) -> Result<(), Error> {
+    fn send(&mut self, then: PieceKind) -> Result<(), Error> {
         let shared = self.conn.shared();
         let mut writer = shared.writer.lock();
         writer.waiters.leave(&mut self.ticket);
@@ -282,7 +282,7 @@ impl MessageWriter {
         let sent = writer.outbound.piece(&self.gathered, then);
         self.gathered.clear();
         writer.flush_now(shared);
-        if then == Then::End {
+        if then == PieceKind::End {
             writer.messages += 1;
             writer.waiters.wake();
         }
@@ -301,7 +301,7 @@ impl MessageWriter {
         }
         let shared = self.conn.shared();
         ready!(shared.writer.lock().poll_below_mark(shared, &mut self.ticket, cx))?;
-        Poll::Ready(self.send(Then::More))
+        Poll::Ready(self.send(PieceKind::More))
     }
 }
 
@@ -321,7 +321,7 @@ impl AsyncWrite for MessageWriter {
             // A copy: what is refused is not part of the text, nor of what was checked.
             let mut utf8 = self.utf8;
             if utf8.push(piece).is_err() {
-                return Poll::Ready(Err(Error::from(Unsendable::NotUtf8).into()));
+                return Poll::Ready(Err(Error::from(SendError::NotUtf8).into()));
             }
             self.utf8 = utf8;
         }
@@ -331,7 +331,7 @@ impl AsyncWrite for MessageWriter {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.finished {
-            self.send(Then::Flush)?;
+            self.send(PieceKind::Flush)?;
         }
         let this = &mut *self;
         let shared = this.conn.shared();

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use crate::Config;
 use crate::conn::Conn;
+use crate::handshake::Negotiated;
 use crate::handshake::{AcceptOptions, Offer};
 use crate::proto::Role;
-use crate::{Agreed, Config};
 
 /// How many bytes each direction of a pair holds.
 const PIPE: usize = 64 * 1024;
@@ -38,7 +39,7 @@ pub fn pair_with(client: Config, server: Config) -> (Conn, Conn) {
 }
 
 /// The opening handshake between two that want the best for each other.
-fn shake_hands(client: &Config, server: &Config) -> Option<Agreed> {
+fn shake_hands(client: &Config, server: &Config) -> Option<Negotiated> {
     let offer = Offer::new([""; 0], client.compression).ok()?;
     let mut request = http::Request::get("/").header(http::header::HOST, "localhost");
     request.headers_mut()?.extend(offer.headers());

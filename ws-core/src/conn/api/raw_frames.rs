@@ -12,7 +12,7 @@ use crate::conn::driver::wait_queue::Ticket;
 use crate::conn::driver::writer::Writer;
 use crate::frame::{Frame, OpCode};
 use crate::proto::{CloseFrame, Mode};
-use crate::{Error, Unsendable};
+use crate::{Error, SendError};
 
 impl Conn {
     /// The next frame, of data or control, as it came: unmasked, and as compressed as it was.
@@ -48,7 +48,7 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsendable`] when the peer would have to refuse the frame, and nothing was
+    /// [`Error::SendError`] when the peer would have to refuse the frame, and nothing was
     /// sent. Otherwise as `write`.
     ///
     /// # Cancel safety
@@ -108,7 +108,7 @@ impl Shared {
 
     /// What a close frame that was crafted says, if it may be sent now.
     fn check_close(&self, frame: &Frame) -> Result<CloseFrame, Error> {
-        let close = CloseFrame::decode(frame.payload()).map_err(Unsendable::Frame)?;
+        let close = CloseFrame::decode(frame.payload()).map_err(SendError::Frame)?;
         let writer = self.writer.lock();
         writer.check_open(self)?;
         writer.outbound.check(frame)?;
@@ -124,7 +124,7 @@ impl Writer {
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        if frame.is_control() || self.outbound.is_crafting() {
+        if frame.is_control() || self.outbound.is_sending_raw_frames() {
             ready!(self.poll_below_mark(shared, ticket, cx))?;
         } else {
             ready!(self.poll_room(shared, ticket, cx))?;
@@ -167,9 +167,9 @@ impl Reader {
             return Poll::Ready(Ok(frame));
         }
         ready!(self.poll_turn(shared, ticket, cx))?;
-        self.inbound.set_by_frame(true);
+        self.inbound.set_frame_mode(true);
         let polled = self.poll_frame_in_turn(shared, ticket, cx);
-        self.inbound.set_by_frame(false);
+        self.inbound.set_frame_mode(false);
         polled
     }
 
@@ -217,7 +217,7 @@ impl Reader {
 
     /// Gives up a message that was taken frame by frame, for those that want whole ones.
     pub(crate) fn leave_frames(&mut self) {
-        if self.inbound.is_by_frame() {
+        if self.inbound.is_message_in_frames() {
             self.inbound.discard();
         }
     }

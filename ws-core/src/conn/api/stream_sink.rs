@@ -16,7 +16,7 @@ use crate::proto::CloseFrame;
 use crate::{Error, Message, StatusCode};
 
 /// A connection as a `Stream` and a `Sink` of messages. Made by [`Conn::messages`].
-pub struct Messages {
+pub struct MessageStream {
     conn: Conn,
     reads: Ticket,
     writes: Ticket,
@@ -51,13 +51,13 @@ impl Conn {
     ///     Ok(count)
     /// }
     /// ```
-    pub fn messages(&self) -> Messages {
+    pub fn messages(&self) -> MessageStream {
         let (reads, writes) = (Ticket::NONE, Ticket::NONE);
-        Messages { conn: self.clone(), reads, writes, next: None, ended: false }
+        MessageStream { conn: self.clone(), reads, writes, next: None, ended: false }
     }
 }
 
-impl Messages {
+impl MessageStream {
     /// The connection below.
     pub const fn conn(&self) -> &Conn {
         &self.conn
@@ -77,7 +77,7 @@ impl Messages {
     #[cfg(feature = "tungstenite")]
     pub(crate) fn poll_frame_sent(
         &mut self,
-        frame: &crate::Frame,
+        frame: &crate::frame::Frame,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
         ready!(self.poll_next_sent(cx))?;
@@ -129,7 +129,7 @@ impl Writer {
     }
 }
 
-impl Stream for Messages {
+impl Stream for MessageStream {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -143,7 +143,7 @@ impl Stream for Messages {
     }
 }
 
-impl FusedStream for Messages {
+impl FusedStream for MessageStream {
     fn is_terminated(&self) -> bool {
         self.ended
     }
@@ -156,7 +156,7 @@ fn is_wanted(error: &Error) -> bool {
     matches!(error, Error::Closed(close) if WANTED.contains(&close.code))
 }
 
-impl Sink<Message> for Messages {
+impl Sink<Message> for MessageStream {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -181,7 +181,7 @@ impl Sink<Message> for Messages {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.next.is_some() && self.conn.ending().is_none() {
+        if self.next.is_some() && self.conn.close_info().is_none() {
             ready!(self.poll_next_sent(cx))?;
         }
         let Self { conn, reads, .. } = &mut *self;
@@ -194,7 +194,7 @@ impl Sink<Message> for Messages {
     }
 }
 
-impl Drop for Messages {
+impl Drop for MessageStream {
     fn drop(&mut self) {
         let shared = self.conn.shared();
         shared.leave_reading(&mut self.reads);
@@ -202,8 +202,8 @@ impl Drop for Messages {
     }
 }
 
-impl fmt::Debug for Messages {
+impl fmt::Debug for MessageStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").field("conn", &self.conn).finish_non_exhaustive()
+        f.debug_struct("MessageStream").field("conn", &self.conn).finish_non_exhaustive()
     }
 }

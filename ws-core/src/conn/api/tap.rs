@@ -71,7 +71,8 @@ impl Conn {
     /// });
     /// there.write("hello").await?;
     /// here.read().await?;
-    /// # use ws_core::{Direction, frame::OpCode};
+    /// # use ws_core::conn::Direction;
+    /// # use ws_core::frame::OpCode;
     /// assert_eq!(frames.recv(), Ok((Direction::In, OpCode::TEXT, 5)));
     /// # Ok(())
     /// # }
@@ -81,10 +82,10 @@ impl Conn {
         let mut writer = self.shared().writer.lock();
         let (Some(read), Some(write)) = (reader.io.take(), writer.io.take()) else { return };
         let tell: Arc<Tell> = Arc::new(tell);
-        let mut read_by = Follower::behind(Direction::In, reader.inbound.missing());
+        let mut read_by = Follower::behind(Direction::In, reader.inbound.bytes_needed());
         // What was read, and not looked at yet.
         read_by.see(reader.rest.as_slice(), &*tell);
-        let begun = writer.outbound.begun();
+        let begun = writer.outbound.partial_frame_len();
         let written_by = Follower::behind(Direction::Out, begun as u64);
         let (read, write) = transport::wrap(read, write, |stream| {
             Box::new(Tap { stream, read_by, written_by, tell })

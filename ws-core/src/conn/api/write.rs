@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::conn::driver::writer::Writer;
 use crate::conn::{Conn, MessageWriter};
-use crate::{Error, Message, MessageType, Prepared, TryWriteError};
+use crate::{Error, Message, MessageType, PreparedMessage, TryWriteError};
 
 /// What became of several messages: see [`Conn::write_batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,10 @@ impl Conn {
     /// them at once.
     ///
     /// ```
-    /// use ws_core::{Conn, Prepared};
+    /// use ws_core::{Conn, PreparedMessage};
     ///
     /// async fn broadcast(conns: &[Conn], news: &str) {
-    ///     let news = Prepared::new(news);
+    ///     let news = PreparedMessage::new(news);
     ///     for conn in conns {
     ///         // One that has ended is found out by whoever reads it.
     ///         let _ = conn.write_prepared(&news).await;
@@ -76,7 +76,7 @@ impl Conn {
     #[inline]
     pub fn write_prepared(
         &self,
-        message: &Prepared,
+        message: &PreparedMessage,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         self.0.wait_writing(move |writer, shared, ticket, cx| {
             writer.poll_write_prepared(shared, message, ticket, cx)
@@ -107,7 +107,7 @@ impl Conn {
     /// # Errors
     ///
     /// As `try_write`.
-    pub fn try_write_prepared(&self, message: &Prepared) -> Result<(), TryWriteError> {
+    pub fn try_write_prepared(&self, message: &PreparedMessage) -> Result<(), TryWriteError> {
         let mut writer = self.0.writer.lock();
         let tried = writer.try_write(&self.0, true, |outbound| outbound.prepared(message));
         self.0.release(writer);
@@ -127,9 +127,9 @@ impl Conn {
     ///
     /// ```
     /// use std::collections::VecDeque;
-    /// use ws_core::{Conn, Error, Prepared};
+    /// use ws_core::{Conn, Error, PreparedMessage};
     ///
-    /// async fn drain(conn: &Conn, mut waiting: VecDeque<Prepared>) -> Result<(), Error> {
+    /// async fn drain(conn: &Conn, mut waiting: VecDeque<PreparedMessage>) -> Result<(), Error> {
     ///     while !waiting.is_empty() {
     ///         if !conn.write_batch(|_| waiting.pop_front()).await?.flushed {
     ///             conn.flush().await?;
@@ -146,7 +146,7 @@ impl Conn {
     /// # Cancel safety
     ///
     /// Dropped, nothing has been taken.
-    pub fn write_batch<I: IntoIterator<Item = Prepared>>(
+    pub fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
         &self,
         mut take: impl FnMut(usize) -> I + Send + Unpin,
     ) -> impl Future<Output = Result<Batch, Error>> + Send {
@@ -162,7 +162,7 @@ impl Conn {
     ///
     /// As [`try_write`](Self::try_write). Nothing has been taken then, unless it is the
     /// transport that fails.
-    pub fn try_write_batch<I: IntoIterator<Item = Prepared>>(
+    pub fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
         &self,
         mut take: impl FnMut(usize) -> I,
     ) -> Result<Batch, TryWriteError> {

@@ -7,7 +7,7 @@ use crate::conn::driver::rate_limits::Arrival;
 use crate::conn::driver::reader::Reader;
 use crate::conn::driver::wait_queue::Ticket;
 use crate::frame::Frame;
-use crate::proto::{CloseFrame, Rates};
+use crate::proto::{CloseFrame, RateLimiter};
 use crate::{Error, Message};
 
 /// What stands apart, so that a connection without it is small; one that has any of it does
@@ -21,7 +21,7 @@ pub(crate) struct Rare {
     pub(crate) hooks: Hooks,
     /// The hook to call when the lock is free.
     pub(crate) call: Option<Call>,
-    pub(crate) rates: Option<Rates>,
+    pub(crate) rates: Option<RateLimiter>,
     /// How many bytes the rates know of.
     pub(crate) counted: u64,
     pub(crate) arrival: Option<Arc<Arrival>>,

@@ -20,8 +20,8 @@ use crate::conn::driver::read_buffer::Rest;
 use crate::conn::driver::reader::Reader;
 use crate::conn::driver::writer::Writer;
 use crate::conn::info::Facts;
-use crate::conn::{EndedBy, Ending, Stats};
-use crate::proto::{CloseFrame, Due, Fault, Role};
+use crate::conn::{CloseInfo, CloseInitiator, ConnStats};
+use crate::proto::{CloseFrame, Due, Failure, Role};
 use crate::{Deadline, Error, StatusCode};
 
 /// How many bytes of pongs are gathered before they are sent.
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Is the transport full, with no runtime to leave the rest to?
     pub(crate) stuck: AtomicBool,
-    pub(crate) ending: OnceBox<Ending>,
+    pub(crate) ending: OnceBox<CloseInfo>,
     pub(crate) role: Role,
     pub(crate) compressed: bool,
     pub(crate) facts: Facts,
@@ -65,7 +65,7 @@ impl Shared {
         if self.stuck.load(Relaxed) {
             let mut writer = self.writer.lock();
             writer.poll_progress(self, cx);
-            self.stuck.store(!writer.outbound.queue().is_empty(), Relaxed);
+            self.stuck.store(!writer.outbound.is_empty(), Relaxed);
         }
     }
 
@@ -76,7 +76,7 @@ impl Shared {
         // A ping that arrived is short enough to be answered.
         let _ = writer.outbound.pong(payload);
         // Before so many wait that they replace each other, the transport is asked.
-        if writer.outbound.queue().urgent_len() >= PONGS {
+        if writer.outbound.urgent_len() >= PONGS {
             writer.flush_now(self);
         }
     }
@@ -90,8 +90,8 @@ impl Shared {
     pub(crate) fn peer_closed(&self, reader: &mut Reader, frame: CloseFrame) {
         let mut writer = self.writer.lock();
         let by = match writer.outbound.close_frame() {
-            Some(_) => EndedBy::Us,
-            None => EndedBy::Peer,
+            Some(_) => CloseInitiator::Local,
+            None => CloseInitiator::Peer,
         };
         writer.outbound.close(frame.answer());
         writer.flush_now(self);
@@ -101,17 +101,17 @@ impl Shared {
 
     /// The peer has done something wrong, and is told so.
     #[cold]
-    pub(crate) fn fault(&self, reader: &mut Reader, fault: Fault) {
+    pub(crate) fn fault(&self, reader: &mut Reader, fault: Failure) {
         let mut writer = self.writer.lock();
         self.fail(&mut writer, fault.close_frame());
-        self.end(reader, &mut writer, None, EndedBy::Us, fault.into(), Manner::Linger);
+        self.end(reader, &mut writer, None, CloseInitiator::Local, fault.into(), Manner::Linger);
     }
 
     /// The transport has ended without a close frame.
     #[cold]
     pub(crate) fn transport_ended(&self, reader: &mut Reader, error: Error) {
         let mut writer = self.writer.lock();
-        self.end(reader, &mut writer, None, EndedBy::Transport, error, Manner::Cut);
+        self.end(reader, &mut writer, None, CloseInitiator::Transport, error, Manner::Cut);
     }
 
     /// Something is due by the clock.
@@ -123,8 +123,8 @@ impl Shared {
                 let _ = writer.outbound.ping(&Pings::unnoted());
                 writer.flush_now(self);
             }
-            Due::HurryClose => {
-                writer.outbound.hurry_close();
+            Due::PrioritizeClose => {
+                writer.outbound.prioritize_close();
                 writer.flush_now(self);
             }
             Due::GiveUp(deadline) => self.give_up_with(reader, &mut writer, deadline),
@@ -149,7 +149,7 @@ impl Shared {
             Deadline::Idle => self.go_away(writer, "idle for too long"),
             Deadline::Age => self.go_away(writer, "connected for too long"),
         };
-        self.end(reader, writer, None, EndedBy::Us, Error::Timeout(deadline), manner);
+        self.end(reader, writer, None, CloseInitiator::Local, Error::Timeout(deadline), manner);
     }
 
     /// Tells the peer that the connection has failed. What was written before goes out
@@ -209,7 +209,7 @@ impl Shared {
         let mut writer = self.writer.lock();
         if self.ending.get().is_none() {
             self.fail(&mut writer, frame);
-            self.end(&mut reader, &mut writer, None, EndedBy::Us, error, Manner::Linger);
+            self.end(&mut reader, &mut writer, None, CloseInitiator::Local, error, Manner::Linger);
         }
     }
 
@@ -223,7 +223,7 @@ impl Shared {
         let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "a message was not finished");
         let error = Error::Closed(frame.as_error().clone());
         self.fail(&mut writer, frame);
-        self.end(&mut reader, &mut writer, None, EndedBy::Us, error, Manner::Linger);
+        self.end(&mut reader, &mut writer, None, CloseInitiator::Local, error, Manner::Linger);
     }
 
     /// The transport goes at once.
@@ -231,7 +231,7 @@ impl Shared {
         let mut reader = self.reader.lock();
         let mut writer = self.writer.lock();
         let error = Error::abnormal();
-        self.end(&mut reader, &mut writer, None, EndedBy::Us, error, Manner::Cut);
+        self.end(&mut reader, &mut writer, None, CloseInitiator::Local, error, Manner::Cut);
     }
 
     /// The end: what is known of it is kept, those that wait are woken, and what is
@@ -241,18 +241,18 @@ impl Shared {
         reader: &mut Reader,
         writer: &mut Writer,
         received: Option<CloseFrame>,
-        by: EndedBy,
+        by: CloseInitiator,
         error: Error,
         manner: Manner,
     ) {
         let sent = writer.outbound.close_frame().map(|frame| frame.as_error().clone());
         let received = received.map(CloseFrame::into_error);
         let lost = (!writer.is_flushed()).then(|| Box::new(error.clone()));
-        let ending = Ending { sent, received, by, error };
+        let ending = CloseInfo { sent, received, by, error };
         if self.ending.set(Box::new(ending)).is_err() {
             return;
         }
-        let stats = Stats::of_sides(self, reader, writer);
+        let stats = ConnStats::of_sides(self, reader, writer);
         tracing::debug!(
             conn = self.facts.id, ending = ?self.ending.get(), ?stats, "connection ended"
         );

@@ -17,7 +17,7 @@ use crate::conn::driver::read_buffer::{Rest, Scratch};
 use crate::conn::driver::reader::{Got, Reader, STREAK, Step};
 use crate::conn::driver::wait_queue::Ticket;
 use crate::conn::driver::writer::Writer;
-use crate::proto::{Front, Mode};
+use crate::proto::{FastPath, Mode};
 use crate::{Error, Message, ProtocolError};
 
 /// [`Conn::read`](crate::conn::Conn::read): an operation of the reading side, with the short
@@ -139,16 +139,16 @@ impl Reader {
     #[inline]
     fn next_of_rest(&mut self, shared: &Shared) -> Option<Message> {
         let input = self.rest.as_mut_slice();
-        match self.inbound.front(input) {
-            Front::Message(whole) => {
-                let more = self.inbound.is_ready(whole.behind);
-                let (left, message) = (whole.behind.len(), whole.message());
+        match self.inbound.fast_path(input) {
+            FastPath::Message(whole) => {
+                let more = self.inbound.is_ready(whole.rest);
+                let (left, message) = (whole.rest.len(), whole.message());
                 self.rest.keep(left);
                 self.note_whole(shared, more);
                 Some(message)
             }
-            Front::NotUtf8 => self.not_utf8(shared),
-            Front::Other => None,
+            FastPath::NotUtf8 => self.not_utf8(shared),
+            FastPath::Other => None,
         }
     }
 
@@ -177,17 +177,17 @@ impl Reader {
         self.heard(filled);
         self.emptied = filled < room.len();
         let input = scratch.get_mut(..filled).unwrap_or_default();
-        let whole = match self.inbound.front(input) {
-            Front::Message(whole) => whole,
-            Front::NotUtf8 => return Poll::Ready(self.not_utf8(shared)),
-            Front::Other => {
+        let whole = match self.inbound.fast_path(input) {
+            FastPath::Message(whole) => whole,
+            FastPath::NotUtf8 => return Poll::Ready(self.not_utf8(shared)),
+            FastPath::Other => {
                 return Poll::Ready(self.other_of_scratch(shared, filled, scratch));
             }
         };
         let mut more = false;
-        if !whole.behind.is_empty() {
-            more = self.inbound.is_ready(whole.behind);
-            self.rest = Rest::new(whole.behind);
+        if !whole.rest.is_empty() {
+            more = self.inbound.is_ready(whole.rest);
+            self.rest = Rest::new(whole.rest);
         }
         self.note_whole(shared, more);
         Poll::Ready(Some(whole.message()))
@@ -234,7 +234,7 @@ impl Writer {
     fn is_usual(&self, shared: &Shared, ticket: &Ticket) -> bool {
         !(shared.closed.load(Relaxed) | self.failed.is_some() | self.io.is_none())
             && !(ticket.is_waiting() | self.outbound.is_streaming())
-            && self.outbound.queue().len() <= shared.facts.config.high_mark
+            && self.outbound.buffered() <= shared.facts.config.high_watermark
     }
 
     /// Sends a message that is short and goes as it is: past the queue, if nothing waits
@@ -243,8 +243,8 @@ impl Writer {
     #[inline]
     fn write_short(&mut self, shared: &Shared, message: &Message) -> bool {
         let more = shared.more.load(Relaxed);
-        if more || !self.outbound.queue().is_empty() {
-            if !self.outbound.short(message) {
+        if more || !self.outbound.is_empty() {
+            if !self.outbound.push_short(message) {
                 return false;
             }
             self.messages += 1;
@@ -256,7 +256,7 @@ impl Writer {
             return false;
         };
         let mut room = Scratch::lend();
-        let Some(frame) = self.outbound.lone(message, room.bytes()) else { return false };
+        let Some(frame) = self.outbound.encode_direct(message, room.bytes()) else { return false };
         let taken = match io.poll_write(None, &[IoSlice::new(frame)]) {
             Poll::Ready(Ok(taken)) if taken > 0 => taken,
             Poll::Ready(Ok(_)) => return self.fail_with(io::ErrorKind::WriteZero.into()),
@@ -264,7 +264,7 @@ impl Writer {
             Poll::Pending => 0,
         };
         let gone = taken == frame.len() && io.is_flushed();
-        self.outbound.took(frame, taken);
+        self.outbound.direct_written(frame, taken);
         self.messages += 1;
         if gone {
             return true;

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::conn::driver::transport::{ReadHalf, WriteHalf};
-use crate::proto::{Queue, Role};
+use crate::proto::{Role, SendBuffer};
 
 /// How a transport goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) enum Manner {
 pub(crate) struct Farewell {
     read: ReadHalf,
     write: WriteHalf,
-    queue: Queue,
+    queue: SendBuffer,
     role: Role,
     left: Duration,
     said: bool,
@@ -41,7 +41,7 @@ impl Farewell {
     pub(crate) const fn new(
         read: ReadHalf,
         write: WriteHalf,
-        queue: Queue,
+        queue: SendBuffer,
         role: Role,
         left: Duration,
     ) -> Self {

@@ -14,7 +14,7 @@ use parking_lot::MutexGuard;
 use bytes::Bytes;
 
 use crate::Error;
-use crate::conn::Ending;
+use crate::conn::CloseInfo;
 use crate::conn::driver::connection::Shared;
 use crate::conn::driver::reader::Reader;
 use crate::conn::driver::wait_queue::Ticket;
@@ -194,7 +194,7 @@ impl Shared {
     }
 
     /// Waits for the end, reading on meanwhile.
-    pub(crate) async fn wait_for_end(&self) -> Ending {
+    pub(crate) async fn wait_for_end(&self) -> CloseInfo {
         self.wait_reading(Reader::poll_end).await
     }
 
@@ -256,14 +256,14 @@ impl Reader {
         shared: &Shared,
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
-    ) -> Poll<Ending> {
+    ) -> Poll<CloseInfo> {
         let ending = || shared.ending.get().cloned();
         self.poll_until(shared, ticket, cx, |_| ending()).map(|ended| {
             // Reading fails only when the end is known.
-            ended.or_else(|error| ending().ok_or(error)).unwrap_or_else(|error| Ending {
+            ended.or_else(|error| ending().ok_or(error)).unwrap_or_else(|error| CloseInfo {
                 sent: None,
                 received: None,
-                by: crate::conn::EndedBy::Transport,
+                by: crate::conn::CloseInitiator::Transport,
                 error,
             })
         })

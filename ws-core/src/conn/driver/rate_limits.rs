@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::conn::driver::connection::Shared;
 use crate::conn::driver::reader::{Reader, Step};
 use crate::conn::driver::wait_queue::Ticket;
-use crate::proto::{Event, Fault, Mode, Received};
+use crate::proto::{Failure, Mode, ProtocolEvent, Received};
 
 /// When something came after there was nothing: the transport says so to whoever waits, and
 /// this listens in. So silence is told from what piled up because nobody read.
@@ -32,23 +32,23 @@ impl Wake for Arrival {
 impl Reader {
     /// Counts what came, where there are limits on that.
     #[inline]
-    pub(crate) fn count(&mut self, received: Received) -> Result<Received, Fault> {
+    pub(crate) fn count(&mut self, received: Received) -> Result<Received, Failure> {
         if self.rare.is_some() && !self.closing {
             self.count_rates(&received)?;
         }
         Ok(received)
     }
 
-    fn count_rates(&mut self, received: &Received) -> Result<(), Fault> {
+    fn count_rates(&mut self, received: &Received) -> Result<(), Failure> {
         let Some(rare) = &mut self.rare else { return Ok(()) };
         let Some(rates) = &mut rare.rates else { return Ok(()) };
         let now = || Instant::now().into_std();
         let fresh = self.bytes - std::mem::replace(&mut rare.counted, self.bytes);
         rates.bytes(fresh, now)?;
         match received.event {
-            Some(Event::Message(_)) => rates.message(now),
-            Some(Event::Ping(_) | Event::Pong(_)) => rates.control_frame(now),
-            Some(Event::Close(_)) => Ok(()),
+            Some(ProtocolEvent::Message(_)) => rates.message(now),
+            Some(ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_)) => rates.control_frame(now),
+            Some(ProtocolEvent::Close(_)) => Ok(()),
             None if self.inbound.has_last_frame() => rates.message(now),
             None => Ok(()),
         }
@@ -82,6 +82,6 @@ impl Reader {
         let Some(rare) = &mut self.rare else { return };
         let (Some(rates), Some(arrival)) = (&mut rare.rates, rare.arrival.take()) else { return };
         let until = arrival.first.get().copied().unwrap_or_else(Instant::now);
-        rates.caught_up(until.into_std());
+        rates.reset_idle(until.into_std());
     }
 }

@@ -82,7 +82,7 @@ impl Reader {
     fn poll_fill_with(&mut self, shared: &Shared, cx: &mut Context<'_>, mode: Mode) -> Poll<Step> {
         let Some(io) = &mut self.io else { return Poll::Ready(Step::Over) };
         if self.rest.is_empty()
-            && let Some(mut room) = self.inbound.direct(mode)
+            && let Some(mut room) = self.inbound.read_target(mode)
         {
             let count = ready!(poll_read_buf(Pin::new(io), cx, &mut room));
             return Poll::Ready(self.filled_directly(shared, count, mode));
@@ -151,7 +151,7 @@ impl Reader {
             Err(error) => shared.transport_ended(self, Error::from_io(error)),
             Ok(count) => {
                 self.heard(count);
-                return match self.inbound.filled(count) {
+                return match self.inbound.commit_read(count) {
                     Ok(behind) => {
                         self.rest = Rest { bytes: behind.into(), start: 0 };
                         self.handle_rest(shared, mode)

@@ -19,7 +19,7 @@ use crate::conn::driver::transport::ReadHalf;
 use crate::conn::driver::wait_queue::{Ticket, Waiters};
 use crate::conn::info::request::RequestInfo;
 use crate::frame::OpCode;
-use crate::proto::{Event, Inbound, Mode, Rates};
+use crate::proto::{Inbound, Mode, ProtocolEvent, RateLimiter};
 use crate::{Error, Message, MessageType};
 
 /// How long a piece of a message may be.
@@ -80,7 +80,7 @@ impl Reader {
     pub(crate) fn new(
         io: ReadHalf,
         inbound: Inbound,
-        rates: Option<Rates>,
+        rates: Option<RateLimiter>,
         clock: Clock,
         leftover: &Bytes,
     ) -> Self {
@@ -343,7 +343,7 @@ impl Reader {
         let mut used = 0;
         loop {
             let rest = input.get_mut(used..).unwrap_or_default();
-            let by_frame = self.inbound.by_frame();
+            let by_frame = self.inbound.is_frame_mode();
             let received = self.inbound.receive(rest, mode);
             let received = match received.and_then(|received| self.count(received)) {
                 Ok(received) => received,
@@ -354,13 +354,15 @@ impl Reader {
             };
             used += received.consumed;
             match received.event {
-                Some(Event::Message(_)) if self.closing => {}
-                Some(Event::Message(_)) if self.refusing => {
+                Some(ProtocolEvent::Message(_)) if self.closing => {}
+                Some(ProtocolEvent::Message(_)) if self.refusing => {
                     shared.fault(self, crate::ProtocolError::UnexpectedMessage.into());
                     return (input.len(), Step::Over);
                 }
-                Some(Event::Message(message)) => return (used, Step::Got(Got::Message(message))),
-                Some(Event::Ping(payload)) => {
+                Some(ProtocolEvent::Message(message)) => {
+                    return (used, Step::Got(Got::Message(message)));
+                }
+                Some(ProtocolEvent::Ping(payload)) => {
                     if by_frame {
                         self.note_control(OpCode::PING, &payload);
                     }
@@ -368,7 +370,7 @@ impl Reader {
                         return (used, step);
                     }
                 }
-                Some(Event::Pong(payload)) => {
+                Some(ProtocolEvent::Pong(payload)) => {
                     if by_frame {
                         self.note_control(OpCode::PONG, &payload);
                     }
@@ -376,7 +378,7 @@ impl Reader {
                         return (used, step);
                     }
                 }
-                Some(Event::Close(frame)) => {
+                Some(ProtocolEvent::Close(frame)) => {
                     if by_frame {
                         self.note_control(OpCode::CLOSE, &frame.encode());
                     }

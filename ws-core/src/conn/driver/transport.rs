@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
-use crate::proto::{Outbound, Queue};
+use crate::proto::{Outbound, SendBuffer};
 
 /// A stream of bytes that a connection can run over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -250,12 +250,12 @@ const SLICES: usize = 32;
 
 /// What has bytes to be written.
 pub(crate) trait Source {
-    fn queue(&self) -> &Queue;
+    fn queue(&self) -> &SendBuffer;
     fn advance(&mut self, count: usize);
 }
 
-impl Source for Queue {
-    fn queue(&self) -> &Queue {
+impl Source for SendBuffer {
+    fn queue(&self) -> &SendBuffer {
         self
     }
 
@@ -266,7 +266,7 @@ impl Source for Queue {
 
 impl Source for Outbound {
     #[inline]
-    fn queue(&self) -> &Queue {
+    fn queue(&self) -> &SendBuffer {
         self.queue()
     }
 
@@ -320,7 +320,7 @@ impl WriteHalf {
     fn poll_write_chunks(
         &mut self,
         cx: Option<&mut Context<'_>>,
-        queue: &Queue,
+        queue: &SendBuffer,
     ) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let filled = queue.slices(&mut slices);

@@ -23,7 +23,7 @@ use crate::conn::driver::connection::Shared;
 use crate::conn::driver::transport::WriteHalf;
 use crate::conn::driver::wait_queue::{Seldom, Ticket};
 use crate::proto::Outbound;
-use crate::{Deadline, Error, Message, MessageType, Prepared, TryWriteError};
+use crate::{Deadline, Error, Message, MessageType, PreparedMessage, TryWriteError};
 
 /// The writing side of a connection.
 pub(crate) struct Writer {
@@ -68,7 +68,7 @@ impl Writer {
     pub(crate) fn poll_write_prepared(
         &mut self,
         shared: &Shared,
-        message: &Prepared,
+        message: &PreparedMessage,
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
@@ -81,7 +81,7 @@ impl Writer {
 
     /// As [`poll_write`](Self::poll_write), for as many messages as there is room for,
     /// which leave together.
-    pub(crate) fn poll_write_batch<I: IntoIterator<Item = Prepared>>(
+    pub(crate) fn poll_write_batch<I: IntoIterator<Item = PreparedMessage>>(
         &mut self,
         shared: &Shared,
         take: &mut impl FnMut(usize) -> I,
@@ -93,14 +93,14 @@ impl Writer {
     }
 
     /// Queues as many messages as there is room for, and sends what can be sent.
-    pub(crate) fn write_batch<I: IntoIterator<Item = Prepared>>(
+    pub(crate) fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
         &mut self,
         shared: &Shared,
         take: &mut impl FnMut(usize) -> I,
     ) -> Result<Batch, Error> {
         let before = self.messages;
         while let Some(room) =
-            shared.facts.config.high_mark.checked_sub(self.outbound.queue().len())
+            shared.facts.config.high_watermark.checked_sub(self.outbound.buffered())
         {
             let so_far = self.messages;
             for message in take(room) {
@@ -136,11 +136,11 @@ impl Writer {
         if self.outbound.is_streaming() {
             return Err(TryWriteError::Busy);
         }
-        let high_mark = shared.facts.config.high_mark;
-        if self.outbound.queue().len() > high_mark {
+        let high_watermark = shared.facts.config.high_watermark;
+        if self.outbound.buffered() > high_watermark {
             self.flush_now(shared);
             self.check_open(shared)?;
-            if self.outbound.queue().len() > high_mark {
+            if self.outbound.buffered() > high_watermark {
                 return Err(TryWriteError::Full);
             }
         }
@@ -150,7 +150,7 @@ impl Writer {
     /// Sends what is queued, or leaves it for a moment.
     #[inline]
     pub(crate) fn send(&mut self, shared: &Shared, later: bool) {
-        if later && self.outbound.queue().len() < shared.facts.config.write_batch {
+        if later && self.outbound.buffered() < shared.facts.config.write_batch {
             if !shared.deferred.load(Relaxed) {
                 // Nobody else says so: that takes this very lock.
                 shared.deferred.store(true, Relaxed);
@@ -208,13 +208,13 @@ impl Writer {
         self.check_open(shared)?;
         // Who has waited once waits for the lower mark.
         let config = &shared.facts.config;
-        let mark = if ticket.is_waiting() { config.low_mark } else { config.high_mark };
-        if self.outbound.queue().len() <= mark {
+        let mark = if ticket.is_waiting() { config.low_watermark } else { config.high_watermark };
+        if self.outbound.buffered() <= mark {
             return Poll::Ready(Ok(()));
         }
         self.poll_progress(shared, cx);
         self.check_open(shared)?;
-        if self.outbound.queue().len() <= mark {
+        if self.outbound.buffered() <= mark {
             return Poll::Ready(Ok(()));
         }
         self.wait(ticket, cx)
@@ -260,7 +260,7 @@ impl Writer {
     #[inline]
     pub(crate) fn is_flushed(&self) -> bool {
         let flushed = self.io.as_ref().is_none_or(WriteHalf::is_flushed);
-        self.outbound.queue().is_empty() && flushed
+        self.outbound.is_empty() && flushed
     }
 
     fn wait<T>(&mut self, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<T> {
@@ -353,7 +353,7 @@ impl Future for Drain {
         let mut writer = shared.writer.lock();
         let drained = writer.poll_drain(Some(cx));
         let taken = writer.outbound.sent();
-        if writer.outbound.queue().len() <= shared.facts.config.low_mark {
+        if writer.outbound.buffered() <= shared.facts.config.low_watermark {
             writer.waiters.wake();
         }
         match drained {

@@ -21,13 +21,13 @@ use tracing::Span;
 /// #[derive(Clone, PartialEq, Debug)]
 /// struct User(String);
 ///
-/// conn.values().insert(User("ann".into()));
-/// conn.values().set("room", 7_u32);
-/// assert_eq!(conn.values().get::<User>(), Some(User("ann".into())));
-/// assert_eq!(conn.values().named::<u32>("room"), Some(7));
+/// conn.attributes().insert(User("ann".into()));
+/// conn.attributes().set("room", 7_u32);
+/// assert_eq!(conn.attributes().get::<User>(), Some(User("ann".into())));
+/// assert_eq!(conn.attributes().named::<u32>("room"), Some(7));
 /// ```
 #[derive(Default)]
-pub struct Values(OnceBox<Mutex<Maps>>);
+pub struct Attributes(OnceBox<Mutex<Maps>>);
 
 #[derive(Default)]
 struct Maps {
@@ -46,7 +46,7 @@ pub(crate) struct Own {
     pub(crate) span: Option<Span>,
 }
 
-impl Values {
+impl Attributes {
     /// Keeps a value by its type, in place of one that was kept before.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) {
         self.keep(|maps| maps.typed.insert(TypeId::of::<T>(), Arc::new(value)));
@@ -121,7 +121,7 @@ impl Values {
     }
 }
 
-impl Clone for Values {
+impl Clone for Attributes {
     fn clone(&self) -> Self {
         let Some(maps) = self.0.get() else { return Self::default() };
         let (sealed, typed, named) = {
@@ -141,13 +141,13 @@ fn cloned<T: Clone + 'static>(value: Option<&Arc<dyn Any + Send + Sync>>) -> Opt
     value?.downcast_ref::<T>().cloned()
 }
 
-impl fmt::Debug for Values {
+impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (typed, named) = self.0.get().map_or((0, 0), |maps| {
             let maps = maps.lock();
             (maps.typed.len(), maps.named.len())
         });
-        f.debug_struct("Values").field("typed", &typed).field("named", &named).finish()
+        f.debug_struct("Attributes").field("typed", &typed).field("named", &named).finish()
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_value_is_found_by_the_type_and_the_name_it_was_kept_under() {
-        let values = Values::default();
+        let values = Attributes::default();
         assert_eq!(values.get::<u8>(), None);
         values.insert(1_u8);
         values.set("a", "text");
@@ -178,13 +178,13 @@ mod tests {
         assert_eq!((values.get::<u8>(), values.named::<u8>("c")), (None, None));
     }
 
-    fn copy(values: &Values) -> Values {
+    fn copy(values: &Attributes) -> Attributes {
         values.clone()
     }
 
     #[test]
     fn a_clone_has_the_same_values_and_is_changed_by_itself() {
-        let values = Values::default();
+        let values = Attributes::default();
         assert!(copy(&values).0.get().is_none());
         values.change_own(|own| own.span = Some(Span::none()));
         assert!(copy(&values).0.get().is_none());
@@ -203,7 +203,7 @@ mod tests {
     }
 
     /// Looks at the values when it is cloned, and when it is dropped.
-    struct Looks(Arc<Values>);
+    struct Looks(Arc<Attributes>);
 
     impl Clone for Looks {
         fn clone(&self) -> Self {
@@ -220,8 +220,8 @@ mod tests {
 
     #[test]
     fn a_value_that_goes_may_look_at_the_others() {
-        let values = Arc::new(Values::default());
-        let ways: [fn(&Values); 3] =
+        let values = Arc::new(Attributes::default());
+        let ways: [fn(&Attributes); 3] =
             [|values| _ = values.unset("a"), |values| values.clear(), |values| values.seal()];
         for forget in ways {
             values.set("a", Looks(Arc::clone(&values)));
@@ -236,7 +236,7 @@ mod tests {
     fn a_value_may_look_at_the_others_while_it_is_cloned() {
         let (done, wait) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let values = Arc::new(Values::default());
+            let values = Arc::new(Attributes::default());
             values.insert(Looks(Arc::clone(&values)));
             values.set("a", Looks(Arc::clone(&values)));
             assert!(values.get::<Looks>().is_some() && values.named::<Looks>("a").is_some());

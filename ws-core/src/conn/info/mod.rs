@@ -13,9 +13,9 @@ use http::Response;
 
 use crate::Config;
 use crate::conn::driver::transport::Addresses;
-use crate::conn::info::attributes::Values;
+use crate::conn::info::attributes::Attributes;
 use crate::conn::info::request::{PeerAddr, RequestInfo};
-use crate::conn::{Conn, Stats};
+use crate::conn::{Conn, ConnStats};
 use crate::proto::Role;
 
 /// What does not change.
@@ -25,7 +25,7 @@ pub(crate) struct Facts {
     #[expect(clippy::box_collection, reason = "seldom there, and then it is one word")]
     pub(crate) subprotocol: Option<Box<String>>,
     pub(crate) addresses: Addresses,
-    pub(crate) values: Values,
+    pub(crate) values: Attributes,
 }
 
 impl Conn {
@@ -50,8 +50,8 @@ impl Conn {
     }
 
     /// What has gone over the connection so far.
-    pub fn stats(&self) -> Stats {
-        Stats::of(&self.0)
+    pub fn stats(&self) -> ConnStats {
+        ConnStats::of(&self.0)
     }
 
     /// The address at the other end, where the transport is a TCP stream, or where the
@@ -68,7 +68,7 @@ impl Conn {
     }
 
     /// What the application keeps with the connection.
-    pub fn values(&self) -> &Values {
+    pub fn attributes(&self) -> &Attributes {
         &self.0.facts.values
     }
 
@@ -92,13 +92,13 @@ impl Conn {
     /// What the server answered to the opening handshake, on a client: its status and its
     /// headers.
     pub fn response(&self) -> Option<Arc<Response<()>>> {
-        self.values().own(|own| own.response.clone())
+        self.attributes().own(|own| own.response.clone())
     }
 
     /// Keeps what the server answered; a [`PeerAddr`] among its extensions is the address
     /// of the server. For those who dial.
     pub fn set_response(&self, response: Response<()>) {
-        self.values().change_own(|own| own.response = Some(Arc::new(response)));
+        self.attributes().change_own(|own| own.response = Some(Arc::new(response)));
     }
 }
 
@@ -124,10 +124,10 @@ mod tests {
         );
         assert_eq!(conn.peer_addr(), Some(addr));
         // It is none of the application's values.
-        conn.values().insert(1_u8);
-        assert_eq!(format!("{:?}", conn.values()), "Values { typed: 1, named: 0 }");
-        conn.values().clear();
-        assert_eq!(conn.values().get::<u8>(), None);
+        conn.attributes().insert(1_u8);
+        assert_eq!(format!("{:?}", conn.attributes()), "Attributes { typed: 1, named: 0 }");
+        conn.attributes().clear();
+        assert_eq!(conn.attributes().get::<u8>(), None);
         assert!(conn.response().is_some());
         assert_eq!(conn.peer_addr(), Some(addr));
     }

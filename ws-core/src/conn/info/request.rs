@@ -99,7 +99,7 @@ impl RequestInfo {
     }
 
     /// What middleware attached to the request under this type.
-    pub fn local<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
+    pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get()
     }
 }
@@ -149,8 +149,8 @@ mod tests {
         assert_eq!(request.cookie_all("two").collect::<Vec<_>>(), ["2", "more"]);
         assert_eq!(request.param("id"), Some("7"));
         assert_eq!(request.param("no"), None);
-        assert_eq!(request.local(), Some(&"a local"));
-        assert_eq!(request.local::<u8>(), None);
+        assert_eq!(request.extension(), Some(&"a local"));
+        assert_eq!(request.extension::<u8>(), None);
         assert_eq!(request.peer_addr, Some(([127, 0, 0, 1], 80).into()));
         assert_eq!(request.extensions.len(), 1, "what has its place is not kept twice");
     }

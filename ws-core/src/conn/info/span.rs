@@ -4,7 +4,7 @@ use tracing::Span;
 use tracing::field::{self, Empty};
 
 use crate::conn::driver::connection::Shared;
-use crate::conn::{Conn, Stats};
+use crate::conn::{Conn, ConnStats};
 
 impl Conn {
     /// The span of this connection, for `tracing`: `websocket`, at level INFO.
@@ -30,7 +30,7 @@ impl Conn {
     /// }
     /// ```
     pub fn span(&self) -> Span {
-        if let Some(span) = self.values().own(|own| own.span.clone()) {
+        if let Some(span) = self.attributes().own(|own| own.span.clone()) {
             return span;
         }
         let span = tracing::info_span!(
@@ -58,13 +58,13 @@ impl Conn {
             return span;
         }
         // Somebody else may have been quicker.
-        self.values().change_own(|own| own.span.get_or_insert(span).clone())
+        self.attributes().change_own(|own| own.span.get_or_insert(span).clone())
     }
 }
 
 impl Shared {
     /// Writes down what has gone over the connection, which has ended.
-    pub(crate) fn record(&self, stats: &Stats) {
+    pub(crate) fn record(&self, stats: &ConnStats) {
         let Some(span) = self.facts.values.own(|own| own.span.clone()) else { return };
         span.record("messages_in", stats.messages_in)
             .record("messages_out", stats.messages_out)

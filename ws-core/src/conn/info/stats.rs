@@ -10,7 +10,7 @@ use crate::conn::driver::writer::Writer;
 /// What has gone over a connection so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct ConnStats {
     /// Whole messages received.
     pub messages_in: u64,
     /// Messages queued to be sent.
@@ -41,7 +41,7 @@ pub struct Stats {
     pub close_received: Option<StatusCode>,
 }
 
-impl Stats {
+impl ConnStats {
     pub(crate) fn of(shared: &Shared) -> Self {
         let reader = shared.reader.lock();
         let writer = shared.writer.lock();
@@ -65,7 +65,7 @@ impl Stats {
             after_inflate,
             before_deflate,
             after_deflate,
-            buffered: outbound.queue().len(),
+            buffered: outbound.buffered(),
             rtt: reader.pings.latest(),
             close_sent: outbound.close_frame().map(|frame| frame.as_error().code),
             close_received: received.map(|close| close.code),

@@ -273,7 +273,8 @@ mod tests {
 
     use super::*;
     use crate::conn::Conn;
-    use crate::{Agreed, Config, Deadline, Error, Keepalive, Message, Role, StatusCode};
+    use crate::handshake::Negotiated;
+    use crate::{Config, Deadline, Error, Keepalive, Message, Role, StatusCode};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -288,7 +289,7 @@ mod tests {
     /// A client's connection, and the peer's end of the stream.
     fn connect(config: Config) -> (Conn, DuplexStream) {
         let (here, there) = duplex(1024);
-        (Conn::from_stream(here, Role::Client, Agreed::default(), Bytes::new(), config), there)
+        (Conn::from_stream(here, Role::Client, Negotiated::default(), Bytes::new(), config), there)
     }
 
     /// How many alarms has this thread?

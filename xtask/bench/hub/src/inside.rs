@@ -8,7 +8,8 @@ use anyhow::Result;
 use bytes::Bytes;
 use clap::ValueEnum;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use ws_core::{Agreed, Config, Conn, Prepared, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, PreparedMessage, Role};
 use ws_events::{Hub, SendQueueLimits, Socket};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -84,7 +85,7 @@ fn hub() -> Hub {
 
 fn conn(config: &std::sync::Arc<Config>) -> Conn {
     let config = std::sync::Arc::clone(config);
-    Conn::from_stream(IdleTransport, Role::Server, Agreed::default(), Bytes::new(), config)
+    Conn::from_stream(IdleTransport, Role::Server, Negotiated::default(), Bytes::new(), config)
 }
 
 /// The memory per connection, for `count` connections.
@@ -121,7 +122,7 @@ async fn times(members: usize) -> Result<()> {
     })
     .await?;
     let sockets = hub.everyone().sockets();
-    let message = Prepared::new("x".repeat(100));
+    let message = PreparedMessage::new("x".repeat(100));
     let (room, other) = (hub.to("room"), hub.to("room").except("nobody").volatile());
     let mut best = [f64::MAX; 5];
     for _ in 0..7 {

@@ -3,14 +3,15 @@
 use anyhow::Result;
 use kit::Task;
 use tokio::net::TcpStream;
-use ws_core::{Agreed, Config, Conn, Message, Role};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, Message, Role};
 
 fn main() -> Result<()> {
     kit::run_client(echo)
 }
 
 async fn echo(stream: TcpStream, task: Task) -> Result<()> {
-    let (agreed, config) = (Agreed::default(), Config::new());
+    let (agreed, config) = (Negotiated::default(), Config::new());
     let conn = Conn::from_stream(stream, Role::Client, agreed, Default::default(), config);
     let message = match task.text {
         true => Message::text(std::str::from_utf8(&task.payload)?),

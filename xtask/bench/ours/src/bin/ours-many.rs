@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use kit::{BURST, Mode, Options};
 use ours::Handler;
-use ws_core::{Conn, Error, Prepared};
+use ws_core::{Conn, Error, PreparedMessage};
 
 fn main() -> Result<()> {
     let options = Options::of_process();
@@ -49,7 +49,7 @@ struct Room(Mutex<Vec<Conn>>);
 async fn publish(conn: Conn, room: &Room) -> Result<(), Error> {
     room.0.lock().unwrap_or_else(PoisonError::into_inner).push(conn.clone());
     loop {
-        let prepared = Prepared::new(conn.read().await?);
+        let prepared = PreparedMessage::new(conn.read().await?);
         // The lock is not held across an await.
         let all = room.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for other in all.iter().filter(|other| other.id() != conn.id()) {

@@ -1,13 +1,13 @@
-//! How do messages hold protocol buffers?
+//! How are protocol buffers encoded and decoded?
 
 use super::{Codec, Decode, Encode};
 use crate::{Message, MessageType};
 
-/// Protocol buffers, by `prost`: in binary messages alone.
+/// Protocol buffers, by `prost`, in binary messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Proto;
+pub struct ProtobufCodec;
 
-impl Codec for Proto {
+impl Codec for ProtobufCodec {
     type Error = prost::DecodeError;
     const WRITES: MessageType = MessageType::Binary;
 
@@ -16,31 +16,30 @@ impl Codec for Proto {
     }
 }
 
-impl<T: prost::Message> Encode<T> for Proto {
+impl<T: prost::Message> Encode<T> for ProtobufCodec {
     fn encode(value: &T) -> Result<Vec<u8>, prost::DecodeError> {
         Ok(value.encode_to_vec())
     }
 }
 
-impl<T: prost::Message + Default> Decode<T> for Proto {
+impl<T: prost::Message + Default> Decode<T> for ProtobufCodec {
     fn decode(payload: &[u8]) -> Result<T, prost::DecodeError> {
         T::decode(payload)
     }
 }
 
 impl Message {
-    /// The value that this message holds as a protocol buffer, whatever its type.
-    ///
-    /// The connection is not touched: that of a message that holds none stays open.
+    /// Decodes this message as a protocol buffer, whether it is text or binary. An error does not
+    /// close the connection.
     ///
     /// # Errors
     ///
-    /// When it holds no such value.
+    /// When the payload is not a valid value.
     pub fn proto<T: prost::Message + Default>(&self) -> Result<T, prost::DecodeError> {
         T::decode(self.as_bytes())
     }
 
-    /// A binary message that holds a value as a protocol buffer.
+    /// Encodes a value to a binary message.
     pub fn from_proto<T: prost::Message>(value: &T) -> Self {
         Self::binary(value.encode_to_vec())
     }

@@ -1,16 +1,16 @@
-//! What is a frame, with its payload, and how is one made bit by bit?
+//! What is a raw frame, and how is one built bit by bit?
 
 use std::fmt;
 
 use bytes::Bytes;
 
 use super::{Header, Mask, OpCode, mask};
-use crate::{Message, MessageType, StatusCode};
+use crate::{Message, StatusCode};
 
-/// A whole frame (RFC 6455 §5.2): `Conn::read_frame` gives them, `Conn::write_frame` sends
-/// them, and every bit of one can be chosen.
+/// A raw frame (RFC 6455 §5.2). `Conn::read_frame` reads one, `Conn::write_frame` sends one. Every
+/// bit of it can be set.
 ///
-/// The payload is as it is before masking.
+/// The payload is unmasked.
 ///
 /// ```
 /// use ws_core::frame::{Frame, OpCode};
@@ -30,18 +30,18 @@ pub struct Frame {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Masking {
-    /// As the side that sends it has to.
-    ByRole,
-    /// As the header says.
-    AsSaid,
+    /// As RFC 6455 §5.3 requires of the sender.
+    Auto,
+    /// As set in the header.
+    Explicit,
 }
 
 impl Frame {
-    /// A frame with this payload, the last of its message and without reserved bits.
+    /// A frame with this payload. FIN is set, the reserved bits are not.
     pub fn new(opcode: OpCode, payload: impl Into<Bytes>) -> Self {
         let payload = payload.into();
         let header = Header::new(true, opcode, payload.len() as u64);
-        Self { header, masking: Masking::ByRole, payload }
+        Self { header, masking: Masking::Auto, payload }
     }
 
     /// A text message in one frame.
@@ -69,85 +69,85 @@ impl Frame {
         Self::new(OpCode::CLOSE, [&code.as_u16().to_be_bytes(), reason.as_bytes()].concat())
     }
 
-    /// Whether it is the last of its message.
+    /// Sets FIN: the frame is the last of its message. Default: set.
     pub const fn fin(mut self, on: bool) -> Self {
         self.header.fin = on;
         self
     }
 
-    /// Sets RSV1, which says that the message is compressed (RFC 7692 §6).
+    /// Sets RSV1: the message is compressed (RFC 7692 §6).
     pub const fn rsv1(mut self, on: bool) -> Self {
         self.header.rsv1 = on;
         self
     }
 
-    /// Sets RSV2, which has no meaning.
+    /// Sets RSV2, which is reserved.
     pub const fn rsv2(mut self, on: bool) -> Self {
         self.header.rsv2 = on;
         self
     }
 
-    /// Sets RSV3, which has no meaning.
+    /// Sets RSV3, which is reserved.
     pub const fn rsv3(mut self, on: bool) -> Self {
         self.header.rsv3 = on;
         self
     }
 
-    /// Masked with this key, whichever side sends it. Otherwise a client masks it with a
-    /// key that nobody can foresee, and a server does not (RFC 6455 §5.3).
+    /// Masks the frame with this key, whichever end sends it. By default, a client masks it with
+    /// a random key and a server does not mask it (RFC 6455 §5.3).
     pub const fn masked_with(mut self, key: [u8; 4]) -> Self {
         self.header.mask = Some(Mask::new(key));
-        self.masking = Masking::AsSaid;
+        self.masking = Masking::Explicit;
         self
     }
 
-    /// Not masked, whichever side sends it.
+    /// Sends the frame unmasked, whichever end sends it.
     pub const fn unmasked(mut self) -> Self {
         self.header.mask = None;
-        self.masking = Masking::AsSaid;
+        self.masking = Masking::Explicit;
         self
     }
 
-    /// With a header that claims this length, whatever the payload has.
-    pub const fn claiming(mut self, len: u64) -> Self {
+    /// Sets the payload length in the header, which may differ from the actual length.
+    pub const fn declared_len(mut self, len: u64) -> Self {
         self.header.len = len;
         self
     }
 
-    /// With the length written in more bytes than it needs.
-    pub const fn long_winded(mut self) -> Self {
+    /// Encodes the payload length in more bytes than it needs, which §5.2 forbids.
+    pub const fn non_minimal_len(mut self) -> Self {
         self.header.minimal = false;
         self
     }
 
-    /// What stands before the payload.
+    /// The header.
     pub const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// What it is for.
+    /// The opcode.
     pub const fn opcode(&self) -> OpCode {
         self.header.opcode
     }
 
-    /// Is it the last of its message?
+    /// Whether FIN is set: the frame is the last of its message.
     pub const fn is_fin(&self) -> bool {
         self.header.fin
     }
 
-    /// Is it a close frame, a ping or a pong?
+    /// Whether this is a control frame.
     pub const fn is_control(&self) -> bool {
         self.header.opcode.is_control()
     }
 
-    /// The code in a close frame, which may be one that must not be sent. `None` in one that
-    /// has none, and in other frames.
+    /// The code of a close frame, which may be one that must not be sent. `None` without a code,
+    /// and for other frames.
     pub fn close_code(&self) -> Option<StatusCode> {
         let code = self.payload.first_chunk().filter(|_| self.opcode() == OpCode::CLOSE)?;
         StatusCode::from_u16(u16::from_be_bytes(*code))
     }
 
-    /// The payload, before masking and as compressed as the message is.
+    /// The payload: unmasked, and compressed if the message is.
     pub const fn payload(&self) -> &Bytes {
         &self.payload
     }
@@ -157,8 +157,7 @@ impl Frame {
         self.payload
     }
 
-    /// The frame as it goes over the wire. One that is to be masked as its sender has to is
-    /// not: [`masked_with`](Self::masked_with) says how.
+    /// Encodes the frame. It is masked only if [`masked_with`](Self::masked_with) was called.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.header.encode().as_slice().to_vec();
         let body = bytes.len();
@@ -169,8 +168,8 @@ impl Frame {
         bytes
     }
 
-    /// Reads a frame off the front of `input`, with how many bytes it took. Every pattern
-    /// of bits is a frame; `None` means that more bytes are needed.
+    /// Decodes the frame at the front of `input`. Returns it with the number of bytes used, or
+    /// `None` when more bytes are needed. Every bit pattern is a frame.
     pub fn decode(input: &[u8]) -> Option<(Self, usize)> {
         let (header, head) = Header::decode(input)?;
         let end = head.checked_add(usize::try_from(header.len).ok()?)?;
@@ -178,26 +177,17 @@ impl Frame {
         if let Some(key) = header.mask {
             mask(&mut payload, key);
         }
-        Some((Self { header, masking: Masking::AsSaid, payload: payload.into() }, end))
+        Some((Self { header, masking: Masking::Explicit, payload: payload.into() }, end))
     }
 
-    /// A frame that arrived, unmasked by now.
+    /// A received frame with its unmasked payload.
     pub(crate) const fn received(header: Header, payload: Bytes) -> Self {
-        Self { header, masking: Masking::AsSaid, payload }
+        Self { header, masking: Masking::Explicit, payload }
     }
 
-    /// The frame of a whole message, uncompressed.
-    pub(crate) fn of_message(message: Message) -> Self {
-        let opcode = match message.kind() {
-            MessageType::Text => OpCode::TEXT,
-            MessageType::Binary => OpCode::BINARY,
-        };
-        Self::new(opcode, message.into_bytes())
-    }
-
-    /// Masked with this key, or not, unless it says how it is to be masked.
+    /// Masks the frame with `key`, unless its masking was set explicitly.
     pub(crate) const fn masked_by_role(mut self, key: Option<Mask>) -> Self {
-        if matches!(self.masking, Masking::ByRole) {
+        if matches!(self.masking, Masking::Auto) {
             self.header.mask = key;
         }
         self
@@ -215,7 +205,7 @@ impl fmt::Debug for Frame {
 
 impl From<Message> for Frame {
     fn from(message: Message) -> Self {
-        Self::of_message(message)
+        Self::new(OpCode::of(message.kind()), message.into_bytes())
     }
 }
 
@@ -226,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_bit_can_be_chosen() {
+    fn every_bit_can_be_set() {
         let plain = Frame::binary("x");
         for (frame, wire) in [
             (plain.clone(), &b"\x82\x01x"[..]),
@@ -234,8 +224,8 @@ mod tests {
             (plain.clone().rsv1(true), b"\xc2\x01x"),
             (plain.clone().rsv2(true), b"\xa2\x01x"),
             (plain.clone().rsv3(true), b"\x92\x01x"),
-            (plain.clone().long_winded(), b"\x82\x7e\x00\x01x"),
-            (plain.clone().claiming(4), b"\x82\x04x"),
+            (plain.clone().non_minimal_len(), b"\x82\x7e\x00\x01x"),
+            (plain.clone().declared_len(4), b"\x82\x04x"),
             (plain.clone().masked_with([1, 2, 3, 4]), b"\x82\x81\x01\x02\x03\x04y"),
             (plain.masked_with([1; 4]).unmasked(), b"\x82\x01x"),
             (Frame::new(OpCode::from_u8(0xb), ""), b"\x8b\x00"),
@@ -246,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_close_frame_with_a_code_has_one() {
+    fn only_a_close_frame_has_a_close_code() {
         let code = |frame: Frame| frame.close_code().map(StatusCode::as_u16);
         assert_eq!(code(Frame::close(StatusCode::GOING_AWAY, "bye")), Some(1001));
         assert_eq!(code(Frame::close(StatusCode::ABNORMAL_CLOSURE, "")), Some(1006));
@@ -258,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes(
+        fn encoded_frames_decode_to_the_same(
             bits in any::<u8>(),
             key in any::<Option<[u8; 4]>>(),
             payload in prop::collection::vec(any::<u8>(), 0..300),

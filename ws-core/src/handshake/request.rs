@@ -1,4 +1,4 @@
-//! What does the handshake look at in a request?
+//! Does a request ask for a WebSocket, and is it well-formed?
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
@@ -7,13 +7,13 @@ use http::{Extensions, Method, Request, Uri, Version};
 
 use super::{Rejection, headers, key, subprotocol};
 
-/// The head of a request that may ask for a WebSocket, by reference.
+/// The head of a request, by reference.
 ///
-/// Made from a `&Request` or its `&Parts`. Over HTTP/2, an adapter adds the pseudo-header
-/// [`:protocol`](Self::protocol), which HTTP libraries keep in places of their own.
+/// Converts from `&Request` and `&Parts`. Over HTTP/2, the adapter adds the pseudo-header
+/// [`:protocol`](Self::protocol), which each HTTP library stores in its own way.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct Opening<'a> {
+pub struct HandshakeRequest<'a> {
     method: &'a Method,
     uri: &'a Uri,
     version: Version,
@@ -22,8 +22,8 @@ pub struct Opening<'a> {
     protocol: Option<&'a str>,
 }
 
-impl<'a> Opening<'a> {
-    /// What the pseudo-header `:protocol` says ([RFC 8441 §4]). Default: it is not there.
+impl<'a> HandshakeRequest<'a> {
+    /// Sets the pseudo-header `:protocol` ([RFC 8441 §4]). Default: none.
     ///
     /// [RFC 8441 §4]: https://www.rfc-editor.org/rfc/rfc8441#section-4
     pub const fn protocol(mut self, protocol: Option<&'a str>) -> Self {
@@ -51,18 +51,18 @@ impl<'a> Opening<'a> {
         self.headers
     }
 
-    /// The subprotocols that the client offers, in its order; none when it says so badly.
+    /// The subprotocols that the client offers, in order. Empty if the header is malformed.
     pub fn subprotocols(&self) -> Vec<&'a str> {
         subprotocol::offered(self.headers).unwrap_or_default()
     }
 
-    /// What middleware attached to the request.
+    /// The extensions of the request, as set by middleware.
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
     }
 
-    /// Does it ask for a WebSocket at all, in the way of its version of HTTP?
-    pub(super) fn asks(&self) -> Result<(), Rejection> {
+    /// Checks that the request asks for a WebSocket, by the rules of its HTTP version.
+    pub(super) fn check_upgrade(&self) -> Result<(), Rejection> {
         let has = |name, token| headers::has_token(self.headers, name, token);
         match self.version {
             Version::HTTP_09 | Version::HTTP_10 => Err(Rejection::HttpTooOld),
@@ -75,8 +75,8 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Checks what does not depend on options (RFC 6455 §4.2.1), and gives the key, which
-    /// a request over HTTP/2 does not need (RFC 8441 §5).
+    /// Checks the parts that do not depend on options (RFC 6455 §4.2.1). Returns the key, which a
+    /// request over HTTP/2 does not have (RFC 8441 §5).
     pub(super) fn check(&self) -> Result<Option<&'a [u8]>, Rejection> {
         if self.version == Version::HTTP_2 {
             self.check_version(Rejection::ConnectVersionUnsupported)?;
@@ -106,7 +106,7 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Over HTTP/2, `:authority` does as well, and is a part of the target here.
+    /// Over HTTP/2, `:authority` replaces `Host`. It is a part of the URI here.
     fn check_host(&self) -> Result<(), Rejection> {
         let host = self.once(HOST, Rejection::HostRepeated)?;
         let named = self.version == Version::HTTP_2 && self.uri.authority().is_some();
@@ -130,7 +130,7 @@ impl<'a> Opening<'a> {
     }
 }
 
-impl<'a, B> From<&'a Request<B>> for Opening<'a> {
+impl<'a, B> From<&'a Request<B>> for HandshakeRequest<'a> {
     fn from(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),
@@ -143,7 +143,7 @@ impl<'a, B> From<&'a Request<B>> for Opening<'a> {
     }
 }
 
-impl<'a> From<&'a Parts> for Opening<'a> {
+impl<'a> From<&'a Parts> for HandshakeRequest<'a> {
     fn from(parts: &'a Parts) -> Self {
         Self {
             method: &parts.method,
@@ -156,10 +156,8 @@ impl<'a> From<&'a Parts> for Opening<'a> {
     }
 }
 
-/// Does the request ask for a WebSocket: for an upgrade over HTTP/1.1, for an extended
-/// CONNECT over HTTP/2?
-///
-/// It may still be refused: this only tells it from other requests.
-pub fn is_upgrade<'a>(request: impl Into<Opening<'a>>) -> bool {
-    request.into().asks().is_ok()
+/// Whether the request asks for a WebSocket: by an upgrade over HTTP/1.1, or by an extended
+/// CONNECT over HTTP/2. Such a request may still be rejected.
+pub fn is_upgrade<'a>(request: impl Into<HandshakeRequest<'a>>) -> bool {
+    request.into().check_upgrade().is_ok()
 }

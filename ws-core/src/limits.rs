@@ -1,10 +1,10 @@
-//! Which settings bound what a peer may send, and how long something may take?
+//! Which limit did the peer exceed, and which timeout expired?
 
-/// The settings that bound what a peer may send.
+/// A size limit, named by its setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// [`Limits::message_size`](crate::Limits::message_size), counted after inflation.
+    /// [`Limits::message_size`](crate::Limits::message_size), counted after decompression.
     MessageSize,
     /// [`Limits::frame_size`](crate::Limits::frame_size).
     FrameSize,
@@ -15,14 +15,14 @@ pub enum Limit {
 impl Limit {
     pub(crate) const fn bounds(self) -> &'static str {
         match self {
-            Self::MessageSize => "bytes in a message (the read limit, `Limits::message_size`)",
+            Self::MessageSize => "bytes in a message (`Limits::message_size`)",
             Self::FrameSize => "bytes in a frame (`Limits::frame_size`)",
             Self::Fragments => "fragments in a message (`Limits::fragments`)",
         }
     }
 }
 
-/// The settings that bound what a peer may send in a second.
+/// A rate limit, named by its setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rate {
@@ -46,18 +46,18 @@ impl Rate {
     }
 }
 
-/// The settings that bound how long something may take.
+/// A timeout, named by its setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Deadline {
     /// [`Config::close_timeout`](crate::Config::close_timeout).
     #[error("the closing handshake took longer than `Config::close_timeout`")]
     Close,
-    /// [`Keepalive`](crate::Keepalive): the peer left a ping unanswered.
-    #[error("the peer gave no sign of life within `Config::keepalive`")]
+    /// [`Keepalive`](crate::Keepalive): the peer did not answer a ping.
+    #[error("the peer sent nothing within `Config::keepalive`")]
     Keepalive,
     /// [`Config::idle_timeout`](crate::Config::idle_timeout).
-    #[error("no message arrived within `Config::idle_timeout`")]
+    #[error("no message was received within `Config::idle_timeout`")]
     Idle,
     /// [`Config::write_timeout`](crate::Config::write_timeout).
     #[error("the peer took no bytes within `Config::write_timeout`")]

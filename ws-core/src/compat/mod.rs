@@ -1,4 +1,4 @@
-//! How does code that was written for tokio-tungstenite run on a [`Conn`]?
+//! How does code for tokio-tungstenite run on a [`Conn`]?
 #![doc = ""]
 #![doc = include_str!("../../FROM_TUNGSTENITE.md")]
 
@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 use parking_lot::Mutex;
@@ -21,46 +20,45 @@ use tungstenite::protocol::CloseFrame;
 
 pub use self::convert::NotAMessage;
 use self::convert::{close_frame, frame_of};
-use crate::conn::Messages;
+use crate::conn::MessageStream;
 use crate::frame::Frame;
 use crate::{Conn, Error};
 
-/// A connection that speaks tungstenite's words: a `Stream` and a `Sink` of
-/// `tungstenite::Message`. Made by [`Conn::into_tungstenite`].
+/// A connection with tokio-tungstenite's interface: a `Stream` and a `Sink` of
+/// `tungstenite::Message`. Created by [`Conn::into_tungstenite`].
 pub struct Tungstenite {
-    messages: Messages,
-    /// Pings and pongs, in the order in which they came.
+    messages: MessageStream,
+    /// Received pings and pongs, in order.
     control: Arc<Control>,
-    /// What is to be sent next.
+    /// The message to send next.
     next: Option<Theirs>,
     ended: bool,
 }
 
 type Control = Mutex<VecDeque<Theirs>>;
 
-/// How many pings and pongs are kept for a stream that nobody polls.
+/// The number of pings and pongs kept for a stream that is not polled.
 const MOST_CONTROL: usize = 16;
 
 impl Conn {
-    /// The connection for code that was written for tokio-tungstenite: a `Stream` and a
-    /// `Sink` of `tungstenite::Message`. What it is like, and what is different, stands in
-    /// [`bridge`](crate::bridge).
+    /// Wraps the connection for code written for tokio-tungstenite: a `Stream` and a `Sink` of
+    /// `tungstenite::Message`. [`compat`](crate::compat) lists the differences.
     ///
-    /// It takes the place of the hooks [`on_ping`](Self::on_ping) and
+    /// It replaces the hooks [`on_ping`](Self::on_ping) and
     /// [`on_pong`](Self::on_pong).
     pub fn into_tungstenite(self) -> Tungstenite {
         let control = Arc::new(Control::default());
         let (pings, pongs) = (Arc::clone(&control), Arc::clone(&control));
         self.on_ping(move |_, payload| {
-            keep(&pings, Theirs::Ping(payload.clone()));
+            store(&pings, Theirs::Ping(payload.clone()));
             true
         });
-        self.on_pong(move |_, payload| keep(&pongs, Theirs::Pong(payload.clone())));
+        self.on_pong(move |_, payload| store(&pongs, Theirs::Pong(payload.clone())));
         Tungstenite { messages: self.messages(), control, next: None, ended: false }
     }
 }
 
-fn keep(control: &Control, message: Theirs) {
+fn store(control: &Control, message: Theirs) {
     let mut control = control.lock();
     if control.len() == MOST_CONTROL {
         control.pop_front();
@@ -69,24 +67,24 @@ fn keep(control: &Control, message: Theirs) {
 }
 
 impl Tungstenite {
-    /// The connection below.
+    /// The wrapped connection.
     pub const fn conn(&self) -> &Conn {
         self.messages.conn()
     }
 
-    /// The connection itself, which keeps pings and pongs no longer.
+    /// Unwraps the connection, which then no longer stores pings and pongs.
     pub fn into_conn(self) -> Conn {
         let conn = self.conn().clone();
         conn.no_hooks();
         conn
     }
 
-    /// Sends a close frame, and waits until it has left. The peer's is the last item of the
-    /// stream.
+    /// Sends a close frame and waits until it is flushed. The peer's close frame is the last item
+    /// of the stream.
     ///
     /// # Errors
     ///
-    /// When the frame may not be sent, or the connection has ended otherwise.
+    /// When the frame must not be sent, or the connection has ended in another way.
     ///
     /// # Cancel safety
     ///
@@ -97,7 +95,7 @@ impl Tungstenite {
         poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
     }
 
-    /// Hands over what is to be sent next.
+    /// Hands the next message to the connection.
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let conn = self.conn().clone();
         if let Some(next) = self.next.take() {
@@ -128,9 +126,9 @@ impl Tungstenite {
         self.control.lock().pop_front()
     }
 
-    /// The last item: the peer's close frame, or what went wrong instead.
+    /// The last item: the peer's close frame, or the error.
     fn last(&self, error: Error) -> Option<Result<Theirs, tungstenite::Error>> {
-        match self.conn().ending().and_then(|ending| ending.received) {
+        match self.conn().close_info().and_then(|ending| ending.received) {
             Some(close) => Some(Ok(Theirs::Close(close.into()))),
             None => match error.into() {
                 tungstenite::Error::ConnectionClosed => None,
@@ -152,7 +150,7 @@ impl Stream for Tungstenite {
         }
         let read = match self.messages.poll_read(cx) {
             Poll::Ready(read) => read,
-            // What there is may have been a ping.
+            // The read may have received a ping.
             Poll::Pending => {
                 return match self.take_control() {
                     Some(control) => Poll::Ready(Some(Ok(control))),
@@ -191,8 +189,8 @@ impl Sink<Theirs> for Tungstenite {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         ready!(self.poll_sent(cx))?;
         match ready!(Pin::new(&mut self.messages).poll_flush(cx)) {
-            // It has ended as one would want it.
-            Err(Error::Closed(_)) if self.conn().ending().is_some_and(|end| end.is_clean()) => {
+            // The connection has ended cleanly.
+            Err(Error::Closed(_)) if self.conn().close_info().is_some_and(|end| end.is_clean()) => {
                 Poll::Ready(Ok(()))
             }
             flushed => Poll::Ready(flushed.map_err(Into::into)),
@@ -200,7 +198,7 @@ impl Sink<Theirs> for Tungstenite {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if self.conn().ending().is_none() {
+        if self.conn().close_info().is_none() {
             ready!(self.poll_sent(cx))?;
             let empty = close_frame(None).map_err(Error::from)?;
             match self.conn().begin_half_close(empty) {
@@ -216,10 +214,4 @@ impl fmt::Debug for Tungstenite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tungstenite").field("conn", self.conn()).finish_non_exhaustive()
     }
-}
-
-/// A payload that is known to be text.
-fn text_of(payload: Bytes) -> tungstenite::Utf8Bytes {
-    // It is: what is no text has become none of our messages.
-    payload.try_into().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Why did a message and a value not become each other?
+//! Why could a message not be decoded, or a value not be encoded?
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use crate::{MessageType, StatusCode};
 
-/// Why a message and a value did not become each other.
+/// Why a message could not be decoded to a value, or a value not be encoded.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// A message of a type that the format does not use arrived; it is this one. `Conn::read_as`
-    /// tells the peer so with [`UNSUPPORTED_DATA`](StatusCode::UNSUPPORTED_DATA).
+    /// The message has a type that the format does not use. `Conn::read_as` closes the connection
+    /// with [`UNSUPPORTED_DATA`](StatusCode::UNSUPPORTED_DATA).
     Type(MessageType),
-    /// A message did not hold what it should. `Conn::read_as` tells the peer so with
+    /// The payload is not a valid value. `Conn::read_as` closes the connection with
     /// [`INVALID_FRAME_PAYLOAD_DATA`](StatusCode::INVALID_FRAME_PAYLOAD_DATA).
     Decode(Arc<dyn StdError + Send + Sync>),
-    /// A value could not become a message, and nothing was sent.
+    /// The value could not be encoded. Nothing was sent.
     Encode(Arc<dyn StdError + Send + Sync>),
 }
 
 impl CodecError {
-    /// The code that a peer is sent for it, if the peer is at fault.
+    /// The close code to send, if the peer is at fault.
     pub const fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Type(_) => Some(StatusCode::UNSUPPORTED_DATA),
@@ -34,9 +34,9 @@ impl CodecError {
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Type(kind) => write!(f, "a {kind} message arrived where the other type should"),
-            Self::Decode(_) => f.write_str("the message does not hold what it should"),
-            Self::Encode(_) => f.write_str("the value cannot become a message"),
+            Self::Type(kind) => write!(f, "unexpected {kind} message"),
+            Self::Decode(_) => f.write_str("the message is not a valid value"),
+            Self::Encode(_) => f.write_str("the value cannot be encoded"),
         }
     }
 }

@@ -1,33 +1,33 @@
-//! What did the peer do wrong, and which code is it told?
+//! Why is the connection failed, and with which close code?
 
 use std::fmt;
 
 use super::CloseFrame;
 use crate::{Error, Limit, ProtocolError, Rate, StatusCode};
 
-/// What the peer did wrong, which ends the connection.
+/// Why the connection is failed (RFC 6455 §7.1.7): a fault of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It broke a rule.
+pub enum Failure {
+    /// The peer violated the protocol.
     Protocol(ProtocolError),
-    /// It crossed a limit.
+    /// The peer exceeded a size limit.
     TooBig {
         /// The limit.
         limit: usize,
-        /// Which one it is.
+        /// The setting that bounds it.
         setting: Limit,
     },
-    /// It sent too much in a second.
+    /// The peer exceeded a rate limit.
     TooFast {
         /// The limit, per second.
         limit: usize,
-        /// Which one it is.
+        /// The setting that bounds it.
         setting: Rate,
     },
 }
 
-impl Fault {
-    /// The close frame that the peer is sent: the one map from faults to the wire.
+impl Failure {
+    /// The close frame to send. This is the only mapping from failures to close codes.
     pub fn close_frame(self) -> CloseFrame {
         let code = match self {
             Self::Protocol(error) => error.status(),
@@ -38,11 +38,11 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Protocol(error) => write!(f, "{error}"),
-            // The peer is told the limit, but not how the setting is called here.
+            // The text goes to the peer, so it names the limit and not the setting.
             Self::TooBig { limit, setting: Limit::MessageSize } => {
                 write!(f, "a message may have {limit} bytes")
             }
@@ -65,17 +65,17 @@ impl fmt::Display for Fault {
     }
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Protocol(error) => Self::Protocol(error),
-            Fault::TooBig { limit, setting } => Self::MessageTooBig { limit, setting },
-            Fault::TooFast { limit, setting } => Self::TooFast { limit, setting },
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Protocol(error) => Self::Protocol(error),
+            Failure::TooBig { limit, setting } => Self::MessageTooBig { limit, setting },
+            Failure::TooFast { limit, setting } => Self::TooFast { limit, setting },
         }
     }
 }
 
-impl From<ProtocolError> for Fault {
+impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
         Self::Protocol(error)
     }

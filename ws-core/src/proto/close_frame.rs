@@ -1,46 +1,46 @@
-//! What is inside a close frame?
+//! How is the payload of a close frame encoded and decoded?
 
 use crate::frame::MAX_CONTROL_PAYLOAD;
-use crate::{CloseError, ProtocolError, StatusCode, Unsendable};
+use crate::{CloseError, ProtocolError, SendError, StatusCode};
 
-/// The payload of a close frame (RFC 6455 §5.5.1): nothing, or a code and a reason.
+/// The payload of a close frame (RFC 6455 §5.5.1): empty, or a code and a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame(CloseError);
 
-/// The longest reason: two bytes of the payload are the code.
+/// The longest reason in bytes. Two bytes of the payload are the code.
 const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
 impl CloseFrame {
     /// A close frame to send.
     ///
-    /// [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) without a reason makes
-    /// a frame without a code.
+    /// [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) without a reason gives an empty
+    /// payload.
     ///
     /// # Errors
     ///
     /// When the code must not be sent, or the reason is longer than 123 bytes.
-    pub fn new(code: StatusCode, reason: &str) -> Result<Self, Unsendable> {
+    pub fn new(code: StatusCode, reason: &str) -> Result<Self, SendError> {
         let empty = code == StatusCode::NO_STATUS_RECEIVED && reason.is_empty();
         if !code.is_sendable() && !empty {
-            return Err(Unsendable::Code(code));
+            return Err(SendError::Code(code));
         }
         if reason.len() > MAX_REASON {
-            return Err(Unsendable::Reason(reason.len()));
+            return Err(SendError::Reason(reason.len()));
         }
         Ok(Self(CloseError::new(code, reason)))
     }
 
-    /// A close frame with a text of ours, cut at a character if it is too long.
+    /// A close frame with a generated reason, truncated at a character boundary.
     pub(crate) fn of(code: StatusCode, reason: &str) -> Self {
         let cut = reason.floor_char_boundary(MAX_REASON);
         Self(CloseError::new(code, reason.get(..cut).unwrap_or_default()))
     }
 
-    /// Reads the payload of a close frame that arrived.
+    /// Decodes the payload of a received close frame.
     ///
     /// # Errors
     ///
-    /// When it is one byte long, its code must not be sent, or its reason is not UTF-8.
+    /// When the payload is one byte long, the code must not be sent, or the reason is not UTF-8.
     pub fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
         let Some((code, reason)) = payload.split_first_chunk() else {
             return match payload {
@@ -56,7 +56,7 @@ impl CloseFrame {
         Ok(Self(CloseError::new(code, reason)))
     }
 
-    /// The payload as bytes.
+    /// Encodes the payload.
     pub fn encode(&self) -> Vec<u8> {
         if self.0.code == StatusCode::NO_STATUS_RECEIVED {
             return Vec::new();
@@ -66,7 +66,7 @@ impl CloseFrame {
         payload
     }
 
-    /// The frame that answers this one: the same code, without the reason.
+    /// The close frame that answers this one: the same code without the reason.
     #[must_use]
     pub fn answer(&self) -> Self {
         Self(CloseError::new(self.0.code, ""))
@@ -83,23 +83,12 @@ impl CloseFrame {
     }
 }
 
-/// The payload of a close frame: for those who make frames by hand.
-///
-/// [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) without a reason gives an empty one.
-///
-/// # Errors
-///
-/// When the code must not be sent, or the reason is longer than 123 bytes (RFC 6455 §5.5.1).
-pub fn format_close_message(code: StatusCode, reason: &str) -> Result<Vec<u8>, Unsendable> {
-    CloseFrame::new(code, reason).map(|frame| frame.encode())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_is_what_arrives() {
+    fn encoded_close_frames_decode_to_the_same() {
         for (code, reason) in [(1000, ""), (1001, "leaving"), (4999, "привет"), (1005, "")] {
             let code = StatusCode::from_u16(code).unwrap();
             let frame = CloseFrame::new(code, reason).unwrap();
@@ -108,22 +97,19 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_sent_cannot_be_made() {
+    fn unsendable_close_frames_are_rejected() {
         let long = "x".repeat(124);
-        assert_eq!(
-            CloseFrame::new(StatusCode::NORMAL_CLOSURE, &long),
-            Err(Unsendable::Reason(124))
-        );
+        assert_eq!(CloseFrame::new(StatusCode::NORMAL_CLOSURE, &long), Err(SendError::Reason(124)));
         assert!(CloseFrame::new(StatusCode::NORMAL_CLOSURE, &long[..123]).is_ok());
         for code in [StatusCode::ABNORMAL_CLOSURE, StatusCode::TLS_HANDSHAKE] {
-            assert_eq!(CloseFrame::new(code, ""), Err(Unsendable::Code(code)));
+            assert_eq!(CloseFrame::new(code, ""), Err(SendError::Code(code)));
         }
         let empty = StatusCode::NO_STATUS_RECEIVED;
-        assert_eq!(CloseFrame::new(empty, "why"), Err(Unsendable::Code(empty)));
+        assert_eq!(CloseFrame::new(empty, "why"), Err(SendError::Code(empty)));
     }
 
     #[test]
-    fn our_own_texts_are_cut_at_a_character() {
+    fn generated_reasons_are_truncated_at_a_character() {
         let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, &"é".repeat(100));
         assert_eq!(frame.as_error().reason, "é".repeat(61));
     }

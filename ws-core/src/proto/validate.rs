@@ -1,39 +1,41 @@
-//! May the peer send this header now? Every MUST of RFC 6455 §5 about headers.
+//! Is this frame header valid at this point?
+//!
+//! Every MUST of RFC 6455 §5 about headers.
 
 use super::Role;
 use crate::ProtocolError;
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, OpCode};
 
-/// What a header is judged by.
+/// The state that a header is validated against.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Situation {
-    /// Which end we are.
+pub(super) struct Context {
+    /// The receiving end.
     pub(super) role: Role,
-    /// Is a message unfinished?
+    /// A message is unfinished.
     pub(super) in_message: bool,
-    /// Was compression agreed on?
+    /// Compression was negotiated.
     pub(super) compression: bool,
 }
 
-/// Says whether `header` may come in this situation, in the order of §5.2.
+/// Validates `header`, in the order of §5.2.
 #[inline]
-pub(super) fn judge(header: &Header, now: Situation) -> Result<(), ProtocolError> {
+pub(super) fn validate(header: &Header, context: Context) -> Result<(), ProtocolError> {
     let begins = matches!(header.opcode, OpCode::TEXT | OpCode::BINARY);
-    // RFC 7692 §6: RSV1 stands on the first frame of a message, and on no other.
-    let rsv1_means_compressed = now.compression && begins;
+    // RFC 7692 §6: RSV1 is set on the first frame of a message only.
+    let rsv1_means_compressed = context.compression && begins;
     if header.rsv2 || header.rsv3 || (header.rsv1 && !rsv1_means_compressed) {
         return Err(ProtocolError::ReservedBits);
     }
-    match (now.role, header.mask) {
+    match (context.role, header.mask) {
         (Role::Server, None) => return Err(ProtocolError::Unmasked),
         (Role::Client, Some(_)) => return Err(ProtocolError::Masked),
         (Role::Server, Some(_)) | (Role::Client, None) => {}
     }
     match header.opcode {
-        OpCode::TEXT | OpCode::BINARY if now.in_message => {
+        OpCode::TEXT | OpCode::BINARY if context.in_message => {
             return Err(ProtocolError::MessageUnfinished);
         }
-        OpCode::CONTINUATION if !now.in_message => {
+        OpCode::CONTINUATION if !context.in_message => {
             return Err(ProtocolError::NothingToContinue);
         }
         OpCode::CONTINUATION | OpCode::TEXT | OpCode::BINARY => {}

@@ -1,22 +1,22 @@
-//! Which of tungstenite's words is which of ours?
+//! How do tungstenite's messages, frames, codes and errors convert to and from ours?
 
 use std::io;
 
+use bytes::Bytes;
 use tungstenite::Message as Theirs;
 use tungstenite::error::{CapacityError, ProtocolError as TheirRule};
 use tungstenite::protocol::CloseFrame as TheirClose;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode as TheirOpCode};
 use tungstenite::protocol::frame::{Frame as TheirFrame, FrameHeader};
 
-use super::text_of;
 use crate::frame::{Frame, OpCode};
 use crate::proto::CloseFrame;
 use crate::{
-    CloseError, Error, InvalidStatusCode, Message, MessageType, ProtocolError, StatusCode,
-    Unsendable,
+    CloseError, Error, InvalidStatusCode, Message, MessageType, ProtocolError, SendError,
+    StatusCode,
 };
 
-/// One of tungstenite's messages that is no message of ours: a control frame, or a raw one.
+/// A tungstenite message that has no counterpart: a control frame or a raw frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("only text and binary messages are messages")]
 pub struct NotAMessage(pub Theirs);
@@ -35,7 +35,7 @@ impl TryFrom<Theirs> for Message {
 
     fn try_from(message: Theirs) -> Result<Self, NotAMessage> {
         match message {
-            Theirs::Text(text) => Ok(Self::from_checked(MessageType::Text, text.into())),
+            Theirs::Text(text) => Ok(Self::from_utf8_unchecked(MessageType::Text, text.into())),
             Theirs::Binary(payload) => Ok(Self::binary(payload)),
             other @ (Theirs::Ping(_) | Theirs::Pong(_) | Theirs::Close(_) | Theirs::Frame(_)) => {
                 Err(NotAMessage(other))
@@ -58,7 +58,7 @@ impl TryFrom<CloseCode> for StatusCode {
     }
 }
 
-/// A close frame without a code is `None`.
+/// `None` for a close frame without a code.
 impl From<CloseError> for Option<TheirClose> {
     fn from(close: CloseError) -> Self {
         (close.code != StatusCode::NO_STATUS_RECEIVED)
@@ -74,16 +74,16 @@ impl TryFrom<TheirClose> for CloseError {
     }
 }
 
-/// A close frame to send, of what tungstenite would send.
-pub(super) fn close_frame(close: Option<TheirClose>) -> Result<CloseFrame, Unsendable> {
+/// Converts a close frame to send.
+pub(super) fn close_frame(close: Option<TheirClose>) -> Result<CloseFrame, SendError> {
     let Some(close) = close else { return CloseFrame::new(StatusCode::NO_STATUS_RECEIVED, "") };
     let number = u16::from(close.code);
     let code =
-        StatusCode::from_u16(number).ok_or(Unsendable::Frame(ProtocolError::CloseCode(number)))?;
+        StatusCode::from_u16(number).ok_or(SendError::Frame(ProtocolError::CloseCode(number)))?;
     CloseFrame::new(code, &close.reason)
 }
 
-/// The frame of a raw one.
+/// Converts a raw frame.
 pub(super) fn frame_of(frame: TheirFrame) -> Frame {
     let FrameHeader { is_final, rsv1, rsv2, rsv3, ref opcode, mask } = *frame.header();
     let opcode = OpCode::from_u8((*opcode).into());
@@ -120,7 +120,7 @@ impl From<Frame> for TheirFrame {
     }
 }
 
-/// What tungstenite would say. What it has no word for is an I/O error around ours.
+/// The tungstenite error with the same meaning. Without one, an I/O error that wraps ours.
 impl From<Error> for tungstenite::Error {
     fn from(error: Error) -> Self {
         match error {
@@ -138,10 +138,10 @@ impl From<Error> for tungstenite::Error {
                 None if is_about_text(rule) => Self::Utf8(rule.to_string()),
                 None => Self::Io(Error::Protocol(rule).into()),
             },
-            Error::Unsendable(Unsendable::Control(_)) => TheirRule::ControlFrameTooBig.into(),
-            Error::Unsendable(Unsendable::NotUtf8) => Self::Utf8(error.to_string()),
+            Error::SendError(SendError::Control(_)) => TheirRule::ControlFrameTooBig.into(),
+            Error::SendError(SendError::NotUtf8) => Self::Utf8(error.to_string()),
             Error::Io(error) => Self::Io(io::Error::new(error.kind(), error)),
-            error @ (Error::Unsendable(_)
+            error @ (Error::SendError(_)
             | Error::Codec(_)
             | Error::TooFast { .. }
             | Error::Timeout(_)) => Self::Io(error.into()),
@@ -178,12 +178,17 @@ fn their_rule(rule: ProtocolError) -> Option<TheirRule> {
     })
 }
 
+/// Converts a payload that is known to be UTF-8.
+fn text_of(payload: Bytes) -> tungstenite::Utf8Bytes {
+    payload.try_into().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn messages_go_there_and_back() {
+    fn messages_convert_both_ways() {
         for message in [Message::from("käse"), Message::from(b"\xff"), Message::from("")] {
             let theirs = Theirs::from(message.clone());
             assert_eq!(theirs.is_text(), message.is_text());
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_and_close_frames_go_there_and_back() {
+    fn codes_and_close_frames_convert_both_ways() {
         for number in 1000..5000 {
             let code = StatusCode::from_u16(number).unwrap();
             assert_eq!(StatusCode::try_from(CloseCode::from(code)), Ok(code));
@@ -215,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_go_there_and_back() {
+    fn frames_convert_both_ways() {
         for bits in 0..16 {
             let frame = Frame::new(OpCode::from_u8(bits), "x").fin(bits & 1 == 0).rsv2(bits > 3);
             assert_eq!(frame_of(frame.clone().into()).encode(), frame.encode());
@@ -225,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_theirs() {
+    fn errors_convert_to_tungstenite() {
         use tungstenite::Error as TheirError;
 
         let check = |error: Error, expected: fn(&TheirError) -> bool| {
@@ -246,7 +251,7 @@ mod tests {
         });
         check(ProtocolError::TextNotUtf8.into(), |error| matches!(error, TheirError::Utf8(_)));
         check(ProtocolError::Deflate.into(), |error| {
-            matches!(error, TheirError::Io(error) if crate::close_status(error)
+            matches!(error, TheirError::Io(error) if Error::close_status_in(error)
                 == Some(StatusCode::INVALID_FRAME_PAYLOAD_DATA))
         });
     }

@@ -1,0 +1,215 @@
+//! Which opening handshakes does a server accept, and with which settings?
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+
+use super::subprotocol::{Selector, SubprotocolChoice};
+use super::{HandshakeRequest, Origin, SubprotocolOrder};
+use crate::{Compression, Config};
+
+/// The settings of a server for opening handshakes and its connections. They chain by value, in
+/// any order. An [`Acceptor`](super::Acceptor) applies them.
+///
+/// ```
+/// use ws_core::Compression;
+/// use ws_core::handshake::{AcceptOptions, Origin};
+///
+/// let options = AcceptOptions::new()
+///     .origin(Origin::patterns(["https://*.example.com"]))
+///     .subprotocols(["chat.v2", "chat.v1"])
+///     .compression(Compression::no_context_takeover());
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct AcceptOptions {
+    /// The settings of the connections, with `compression` applied.
+    pub(super) config: Arc<Config>,
+    /// Overrides the setting in `config`, whichever is set first.
+    compression: Option<Compression>,
+    pub(super) origin: Origin,
+    pub(super) subprotocols: SubprotocolChoice,
+    pub(super) response_headers: HeaderMap,
+    filter: Option<Filter>,
+    keep_request: bool,
+    timeout: Option<Duration>,
+    /// The settings of handlers. The handshake does not use them.
+    #[cfg(feature = "conn")]
+    pub(crate) handling: crate::handler::Handling,
+}
+
+impl AcceptOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self {
+            config: Arc::new(Config::new().for_server()),
+            compression: None,
+            origin: Origin::same_host(),
+            subprotocols: SubprotocolChoice::default(),
+            response_headers: HeaderMap::new(),
+            filter: None,
+            keep_request: true,
+            timeout: Some(Duration::from_secs(10)),
+            #[cfg(feature = "conn")]
+            handling: crate::handler::Handling::default(),
+        }
+    }
+
+    /// The settings of the connections. Default: [`Config::new`] with [`Keepalive::default`],
+    /// which a server uses unless [`Config::keepalive`] or [`Config::no_keepalive`] is called.
+    ///
+    /// [`Keepalive::default`]: crate::Keepalive
+    pub fn config(mut self, config: Config) -> Self {
+        let mut config = config.for_server();
+        config.compression = self.compression.unwrap_or(config.compression);
+        self.config = Arc::new(config);
+        self
+    }
+
+    /// Whether to accept compression, and how to compress. Overrides [`Config::compression`].
+    /// Default: as configured there.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        Arc::make_mut(&mut self.config).compression = compression;
+        self
+    }
+
+    /// Which web pages may connect. Default: [`Origin::same_host`].
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// The supported subprotocols in order of preference. Names are compared exactly. Default:
+    /// none.
+    ///
+    /// Replaces an earlier list. A [selector](Self::subprotocol_selector) takes precedence.
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.subprotocols.supported = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whose preference selects the subprotocol. Default: [`SubprotocolOrder::Server`].
+    pub fn subprotocol_order(mut self, order: SubprotocolOrder) -> Self {
+        self.subprotocols.order = order;
+        self
+    }
+
+    /// Selects the subprotocol by a function of those that the client offers. It takes precedence
+    /// over [`subprotocols`](Self::subprotocols). A result that was not offered counts as none.
+    pub fn subprotocol_selector(
+        mut self,
+        select: impl Fn(&[&str]) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.subprotocols.selector = Some(Selector(Arc::new(select)));
+        self
+    }
+
+    /// Rejects clients that offer no supported subprotocol. Default: they are accepted without
+    /// one.
+    pub fn require_subprotocol(mut self) -> Self {
+        self.subprotocols.required = true;
+        self
+    }
+
+    /// Adds a header to the response that accepts, such as a cookie. Default: none.
+    ///
+    /// Headers of the handshake itself, and those that declare a body, are ignored.
+    pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        if !is_reserved(&name) {
+            self.response_headers.append(name, value);
+        }
+        self
+    }
+
+    /// Accepts only requests for which `filter` returns `true`. Adapters pass other requests to
+    /// the next route, or respond with 404 without one. Default: all requests.
+    ///
+    /// The filter is called once for each request for a WebSocket, before other checks.
+    pub fn filter(
+        mut self,
+        filter: impl Fn(&HandshakeRequest<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.filter = Some(Filter(Arc::new(filter)));
+        self
+    }
+
+    /// Removes the filter. Adapters that have called it by
+    /// [`check`](super::Acceptor::check) use this to not call it again.
+    pub fn no_filter(mut self) -> Self {
+        self.filter = None;
+        self
+    }
+
+    /// Whether the connection keeps its request, as [`Conn::request`](crate::Conn::request).
+    /// Default: yes.
+    pub const fn keep_request(mut self, keep: bool) -> Self {
+        self.keep_request = keep;
+        self
+    }
+
+    /// The timeout of the opening handshake, from the arrival of the request until the transport
+    /// is upgraded. Default: 10 s.
+    ///
+    /// On a bare stream it includes the arrival of the request. Under an HTTP server it starts
+    /// when the adapter receives the request, and includes the time until a handler upgrades it.
+    /// A later upgrade is rejected with 408.
+    pub const fn handshake_timeout(mut self, after: Duration) -> Self {
+        self.timeout = Some(after);
+        self
+    }
+
+    /// Removes the timeout of the opening handshake.
+    pub const fn no_handshake_timeout(mut self) -> Self {
+        self.timeout = None;
+        self
+    }
+
+    /// The settings of the connections, shared by them.
+    pub fn shared_config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
+    }
+
+    /// The timeout of the opening handshake. `None` without one.
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Whether the connection keeps its request.
+    pub const fn keeps_request(&self) -> bool {
+        self.keep_request
+    }
+
+    /// Whether the filter does not take this request.
+    pub(super) fn is_filtered(&self, request: &HandshakeRequest<'_>) -> bool {
+        self.filter.as_ref().is_some_and(|Filter(takes)| !takes(request))
+    }
+}
+
+impl Default for AcceptOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+type Takes = dyn Fn(&HandshakeRequest<'_>) -> bool + Send + Sync;
+
+/// A function that selects requests.
+#[derive(Clone)]
+struct Filter(Arc<Takes>);
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter(..)")
+    }
+}
+
+/// Whether only the handshake may set this header, or a 101 response must not have it.
+fn is_reserved(name: &HeaderName) -> bool {
+    name.as_str().starts_with("sec-websocket-")
+        || [CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+}

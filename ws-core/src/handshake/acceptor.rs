@@ -1,0 +1,131 @@
+//! Is a request a valid opening handshake, and what is the response?
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{Response, StatusCode};
+
+use super::{AcceptOptions, HandshakeRequest, Negotiated, Rejection, compression, headers, key};
+
+/// Answers opening handshakes by its [`AcceptOptions`].
+///
+/// A clone shares the options.
+#[derive(Clone, Debug)]
+pub struct Acceptor(Arc<AcceptOptions>);
+
+impl Acceptor {
+    /// An acceptor with these options.
+    pub fn new(options: impl Into<Arc<AcceptOptions>>) -> Self {
+        Self(options.into())
+    }
+
+    /// The options.
+    pub fn options(&self) -> &AcceptOptions {
+        &self.0
+    }
+
+    /// Answers a request: over HTTP/1.1 with 101 and `Sec-WebSocket-Accept` (RFC 6455 §4.2.2),
+    /// over HTTP/2 with 200 (RFC 8441 §5).
+    ///
+    /// # Errors
+    ///
+    /// The first reason to reject the request, in this order: no upgrade, filter, method,
+    /// version, key, host, body, origin, subprotocol. An invalid offer of compression is declined
+    /// and never a reason. A panic in a function of the application, such as the filter, gives
+    /// [`Rejection::Internal`].
+    pub fn answer<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+    ) -> Result<Accepted, Rejection> {
+        self.0.answer(request)
+    }
+
+    /// Checks a request without its origin and subprotocols, for adapters that set these options
+    /// later and call [`answer`](Self::answer) then.
+    ///
+    /// # Errors
+    ///
+    /// As `answer`, except for the reasons that depend on options other than the
+    /// [`filter`](AcceptOptions::filter).
+    pub fn check<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> Result<(), Rejection> {
+        self.0.check(request)
+    }
+}
+
+impl AcceptOptions {
+    /// See [`Acceptor::answer`].
+    ///
+    /// # Errors
+    ///
+    /// As `Acceptor::answer`.
+    pub fn answer<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+    ) -> Result<Accepted, Rejection> {
+        let request = request.into();
+        catch_panic(|| self.respond(&request))
+    }
+
+    /// See [`Acceptor::check`].
+    ///
+    /// # Errors
+    ///
+    /// As `Acceptor::check`.
+    pub fn check<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> Result<(), Rejection> {
+        let request = request.into();
+        catch_panic(|| self.validate(&request).map(drop))
+    }
+
+    /// Applies the filter and validates the request. Returns the key, which HTTP/2 has not.
+    fn validate<'a>(&self, request: &HandshakeRequest<'a>) -> Result<Option<&'a [u8]>, Rejection> {
+        request.check_upgrade()?;
+        if self.is_filtered(request) {
+            return Err(Rejection::Filtered);
+        }
+        request.check()
+    }
+
+    fn respond(&self, request: &HandshakeRequest<'_>) -> Result<Accepted, Rejection> {
+        let key = self.validate(request)?;
+        self.origin.check_request(request)?;
+        let subprotocol = self.subprotocols.choose(request.headers())?;
+        let compression = compression::answer(request.headers(), self.config.compression);
+
+        let mut response = Response::new(());
+        *response.version_mut() = request.version();
+        let fields = response.headers_mut();
+        fields.clone_from(&self.response_headers);
+        if let Some(subprotocol) = &subprotocol {
+            headers::set(fields, SEC_WEBSOCKET_PROTOCOL, subprotocol);
+        }
+        if let Some((extension, _)) = &compression {
+            headers::set(fields, SEC_WEBSOCKET_EXTENSIONS, extension);
+        }
+        if let Some(key) = key {
+            headers::set(fields, UPGRADE, "websocket");
+            headers::set(fields, CONNECTION, "Upgrade");
+            headers::set(fields, SEC_WEBSOCKET_ACCEPT, &key::accept(key));
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
+        let compression = compression.map(|(_, params)| params);
+        Ok(Accepted { response, negotiated: Negotiated { subprotocol, compression } })
+    }
+}
+
+/// The response to a valid opening handshake.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The response to send. The WebSocket begins behind it.
+    pub response: Response<()>,
+    /// What was negotiated, to start the connection with.
+    pub negotiated: Negotiated,
+}
+
+/// Calls `respond`, which may call functions of the application that panic.
+fn catch_panic<T>(respond: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
+    panic::catch_unwind(AssertUnwindSafe(respond)).unwrap_or(Err(Rejection::Internal))
+}
