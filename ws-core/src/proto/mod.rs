@@ -10,6 +10,8 @@
 
 mod by_frame;
 mod close;
+#[cfg(feature = "conn")]
+mod close_state;
 mod compressor;
 mod counts;
 mod crafted;
@@ -28,6 +30,8 @@ mod timers;
 mod whole;
 
 pub use close::{CloseFrame, format_close_message};
+#[cfg(feature = "conn")]
+pub(crate) use close_state::{CloseAction, CloseEvent, CloseState};
 pub use event::{Event, Mode, Received};
 pub use fault::Fault;
 pub use inbound::Inbound;

@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use crate::StatusCode;
-use crate::conn::driver::connection::Shared;
-use crate::conn::driver::reader::Reader;
-use crate::conn::driver::writer::Writer;
 
 /// What has gone over a connection so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,36 +36,4 @@ pub struct Stats {
     pub close_sent: Option<StatusCode>,
     /// The code of the close frame that the peer sent.
     pub close_received: Option<StatusCode>,
-}
-
-impl Stats {
-    pub(crate) fn of(shared: &Shared) -> Self {
-        let reader = shared.reader.lock();
-        let writer = shared.writer.lock();
-        Self::of_sides(shared, &reader, &writer)
-    }
-
-    /// Of who has the locks already.
-    pub(crate) fn of_sides(shared: &Shared, reader: &Reader, writer: &Writer) -> Self {
-        let (inbound, outbound) = (&reader.inbound, &writer.outbound);
-        let (before_inflate, after_inflate) = inbound.inflated();
-        let (before_deflate, after_deflate) = outbound.deflated();
-        let received = shared.ending.get().and_then(|ending| ending.received.as_ref());
-        Self {
-            messages_in: reader.messages,
-            messages_out: writer.messages,
-            frames_in: reader.messages + u64::from(inbound.extra_frames()),
-            frames_out: writer.messages + u64::from(outbound.extra_frames()),
-            bytes_in: reader.bytes,
-            bytes_out: outbound.sent(),
-            before_inflate,
-            after_inflate,
-            before_deflate,
-            after_deflate,
-            buffered: outbound.queue().len(),
-            rtt: reader.pings.latest(),
-            close_sent: outbound.close_frame().map(|frame| frame.as_error().code),
-            close_received: received.map(|close| close.code),
-        }
-    }
 }

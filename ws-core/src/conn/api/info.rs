@@ -1,0 +1,170 @@
+//! What can an application ask about a connection?
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::Response;
+use tracing::Span;
+use tracing::field::{self, Empty};
+
+use crate::conn::{Conn, PeerAddr, RequestInfo, Stats, Values};
+use crate::proto::Role;
+
+impl Conn {
+    /// The subprotocol that was agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.0.info.subprotocol.as_ref().map(|name| name.as_str())
+    }
+
+    /// Was compression agreed on?
+    pub fn is_compressed(&self) -> bool {
+        self.0.compressed
+    }
+
+    /// A number that no other connection of this process has.
+    pub fn id(&self) -> u64 {
+        self.0.info.id
+    }
+
+    /// Which end of the connection this is.
+    pub fn role(&self) -> Role {
+        self.0.role
+    }
+
+    /// What has gone over the connection so far.
+    pub fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
+    /// The address at the other end, where the transport is a TCP stream, or where the
+    /// request or the response that is kept knows it. Through a proxy, that of the proxy.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        let request = || self.request().and_then(|request| request.peer_addr);
+        let response = || self.response().and_then(|response| address(&response));
+        self.0.info.addresses.peer().or_else(request).or_else(response)
+    }
+
+    /// The address at this end, where the transport is a TCP stream.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.info.addresses.local()
+    }
+
+    /// What the application keeps with the connection.
+    pub fn values(&self) -> &Values {
+        &self.0.info.values
+    }
+
+    /// The request that the connection began with, on a server that kept it.
+    pub fn request(&self) -> Option<Arc<RequestInfo>> {
+        self.0.reader.lock().request.clone()
+    }
+
+    /// Takes the request out, so that its memory can be given back.
+    pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
+        self.0.reader.lock().request.take()
+    }
+
+    /// Keeps the request that the connection began with, with the address of the
+    /// transport unless it knows another. For adapters.
+    pub fn set_request(&self, mut request: RequestInfo) {
+        request.peer_addr = request.peer_addr.or_else(|| self.0.info.addresses.peer());
+        self.0.reader.lock().request = Some(Arc::new(request));
+    }
+
+    /// What the server answered to the opening handshake, on a client: its status and its
+    /// headers.
+    pub fn response(&self) -> Option<Arc<Response<()>>> {
+        self.values().own(|own| own.response.clone())
+    }
+
+    /// Keeps what the server answered; a [`PeerAddr`] among its extensions is the address
+    /// of the server. For those who dial.
+    pub fn set_response(&self, response: Response<()>) {
+        self.values().change_own(|own| own.response = Some(Arc::new(response)));
+    }
+
+    /// The span of this connection, for `tracing`: `websocket`, at level INFO.
+    ///
+    /// It says which connection it is, and when that has ended what [`stats`](Self::stats)
+    /// said in the end, by the same names. Handlers that are run by this library run in it;
+    /// elsewhere, enter it. It is made by the first call, below the span that is current
+    /// then.
+    ///
+    /// ```
+    /// use tracing::Instrument as _;
+    /// use ws_core::{Conn, Error};
+    ///
+    /// async fn serve(conn: Conn) -> Result<(), Error> {
+    ///     let span = conn.span();
+    ///     async move {
+    ///         let message = conn.read().await?;
+    ///         tracing::info!(bytes = message.len(), "the first message");
+    ///         Ok(())
+    ///     }
+    ///     .instrument(span)
+    ///     .await
+    /// }
+    /// ```
+    pub fn span(&self) -> Span {
+        if let Some(span) = self.values().own(|own| own.span.clone()) {
+            return span;
+        }
+        let span = tracing::info_span!(
+            "websocket",
+            conn = self.id(),
+            role = ?self.role(),
+            peer = self.peer_addr().map(field::display),
+            subprotocol = self.subprotocol(),
+            messages_in = Empty,
+            messages_out = Empty,
+            frames_in = Empty,
+            frames_out = Empty,
+            bytes_in = Empty,
+            bytes_out = Empty,
+            before_inflate = Empty,
+            after_inflate = Empty,
+            before_deflate = Empty,
+            after_deflate = Empty,
+            buffered = Empty,
+            rtt = Empty,
+            close_sent = Empty,
+            close_received = Empty,
+        );
+        if span.is_disabled() {
+            return span;
+        }
+        // Somebody else may have been quicker.
+        self.values().change_own(|own| own.span.get_or_insert(span).clone())
+    }
+}
+
+fn address(response: &Response<()>) -> Option<SocketAddr> {
+    response.extensions().get().map(|PeerAddr(addr)| *addr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_kept_and_knows_the_address() {
+        let (conn, _peer) = crate::pair();
+        assert!(conn.response().is_none() && conn.peer_addr().is_none());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+        let response = Response::builder().status(101).header("x-key", "k");
+        conn.set_response(response.extension(PeerAddr(addr)).body(()).unwrap());
+        let response = conn.response().unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-key"]),
+            (101, &"k".parse().unwrap())
+        );
+        assert_eq!(conn.peer_addr(), Some(addr));
+        // It is none of the application's values.
+        conn.values().insert(1_u8);
+        assert_eq!(format!("{:?}", conn.values()), "Values { typed: 1, named: 0 }");
+        conn.values().clear();
+        assert_eq!(conn.values().get::<u8>(), None);
+        assert!(conn.response().is_some());
+        assert_eq!(conn.peer_addr(), Some(addr));
+    }
+}
