@@ -11,84 +11,82 @@ use crate::conn::{Conn, PeerAddr, RequestInfo, Stats, Values};
 use crate::proto::Role;
 
 impl Conn {
-    /// The subprotocol that was agreed on.
+    /// The negotiated subprotocol.
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.info.subprotocol.as_ref().map(|name| name.as_str())
     }
 
-    /// Was compression agreed on?
+    /// Whether compression was negotiated.
     pub fn is_compressed(&self) -> bool {
         self.0.compressed
     }
 
-    /// A number that no other connection of this process has.
+    /// The number of this connection, unique in the process.
     pub fn id(&self) -> u64 {
         self.0.info.id
     }
 
-    /// Which end of the connection this is.
+    /// Whether this side is the client or the server.
     pub fn role(&self) -> Role {
         self.0.role
     }
 
-    /// What has gone over the connection so far.
+    /// The statistics of the connection so far.
     pub fn stats(&self) -> Stats {
         self.0.stats()
     }
 
-    /// The address at the other end, where the transport is a TCP stream, or where the
-    /// request or the response that is kept knows it. Through a proxy, that of the proxy.
+    /// The address of the peer, if the transport is a TCP stream, or if the kept request or
+    /// response has it. Through a proxy, it is the address of the proxy.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         let request = || self.request().and_then(|request| request.peer_addr);
         let response = || self.response().and_then(|response| address(&response));
         self.0.info.addresses.peer().or_else(request).or_else(response)
     }
 
-    /// The address at this end, where the transport is a TCP stream.
+    /// The local address, if the transport is a TCP stream.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.info.addresses.local()
     }
 
-    /// What the application keeps with the connection.
+    /// The values that the application attaches to the connection.
     pub fn values(&self) -> &Values {
         &self.0.info.values
     }
 
-    /// The request that the connection began with, on a server that kept it.
+    /// The request of the opening handshake, on a server that keeps it.
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
         self.0.reader.lock().request.clone()
     }
 
-    /// Takes the request out, so that its memory can be given back.
+    /// Takes the request, so that its memory can be freed.
     pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
         self.0.reader.lock().request.take()
     }
 
-    /// Keeps the request that the connection began with, with the address of the
-    /// transport unless it knows another. For adapters.
+    /// Sets the request of the opening handshake. Its peer address defaults to that of the
+    /// transport. For adapters.
     pub fn set_request(&self, mut request: RequestInfo) {
         request.peer_addr = request.peer_addr.or_else(|| self.0.info.addresses.peer());
         self.0.reader.lock().request = Some(Arc::new(request));
     }
 
-    /// What the server answered to the opening handshake, on a client: its status and its
-    /// headers.
+    /// The response of the opening handshake, on a client: its status and its headers.
     pub fn response(&self) -> Option<Arc<Response<()>>> {
         self.values().own(|own| own.response.clone())
     }
 
-    /// Keeps what the server answered; a [`PeerAddr`] among its extensions is the address
-    /// of the server. For those who dial.
+    /// Sets the response of the opening handshake. A [`PeerAddr`] among its extensions is the
+    /// address of the server. For clients.
     pub fn set_response(&self, response: Response<()>) {
         self.values().change_own(|own| own.response = Some(Arc::new(response)));
     }
 
     /// The span of this connection, for `tracing`: `websocket`, at level INFO.
     ///
-    /// It says which connection it is, and when that has ended what [`stats`](Self::stats)
-    /// said in the end, by the same names. Handlers that are run by this library run in it;
-    /// elsewhere, enter it. It is made by the first call, below the span that is current
-    /// then.
+    /// Its fields identify the connection, and after its end they have the final
+    /// [`stats`](Self::stats), by the same names. Handlers that this library runs are in the
+    /// span; elsewhere, enter it. The first call makes it, as a child of the current span.
     ///
     /// ```
     /// use tracing::Instrument as _;
@@ -133,7 +131,7 @@ impl Conn {
         if span.is_disabled() {
             return span;
         }
-        // Somebody else may have been quicker.
+        // Another call may have made it in the meantime.
         self.values().change_own(|own| own.span.get_or_insert(span).clone())
     }
 }
@@ -159,7 +157,7 @@ mod tests {
             (101, &"k".parse().unwrap())
         );
         assert_eq!(conn.peer_addr(), Some(addr));
-        // It is none of the application's values.
+        // It is not one of the application's values.
         conn.values().insert(1_u8);
         assert_eq!(format!("{:?}", conn.values()), "Values { typed: 1, named: 0 }");
         conn.values().clear();

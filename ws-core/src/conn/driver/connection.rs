@@ -29,7 +29,7 @@ use crate::proto::{
 };
 use crate::{Deadline, Error, StatusCode, Unsendable};
 
-/// A connection, behind its handles.
+/// The state that all handles of a connection share.
 pub(crate) struct Connection {
     pub(crate) this: Weak<Self>,
     pub(crate) reader: Mutex<Reader>,
@@ -274,8 +274,8 @@ impl Connection {
         reader.waiters.wake();
     }
 
-    /// The end: records it, wakes all operations, and leaves the transport to a lingering
-    /// close.
+    /// Ends the connection: records the end, wakes all operations, and leaves the transport to
+    /// a lingering close.
     fn end(
         &self,
         reader: &mut Reader,
@@ -386,5 +386,30 @@ mod tests {
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<Connection>() <= 376, "{}", size_of::<Connection>());
+    }
+
+    /// The connection answers a close frame that was held, instead of waiting for another.
+    #[tokio::test]
+    async fn a_close_after_the_half_close_of_the_peer_completes() {
+        let (here, there) = crate::pair();
+        here.0.allow_half_close();
+        let peer = tokio::spawn(async move { there.close(StatusCode::NORMAL_CLOSURE, "").await });
+        here.read().await.unwrap_err();
+        assert!(here.0.state.is(CloseState::HalfClosedRemote) && here.write("more").await.is_ok());
+        here.close(StatusCode::GOING_AWAY, "").await.unwrap();
+        peer.await.unwrap().unwrap();
+        assert!(here.0.state.is(CloseState::Closed));
+        assert_eq!(here.ending().unwrap().by, EndedBy::Peer);
+    }
+
+    /// After `close`, writes say so, also when the connection has ended.
+    #[tokio::test]
+    async fn a_write_after_a_close_fails_in_every_state() {
+        let (here, there) = crate::pair();
+        let peer = tokio::spawn(async move { there.read().await });
+        here.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        peer.await.unwrap().unwrap_err();
+        assert!(here.0.state.is(CloseState::ClosedLocal));
+        assert!(matches!(here.write("late").await, Err(Error::CloseSent)));
     }
 }

@@ -16,8 +16,8 @@ pub(crate) struct RateMeter {
     arrival: Option<Arc<Arrival>>,
 }
 
-/// A waker that notes when the transport has bytes again. It tells a silent peer from one
-/// whose bytes piled up because the application did not read.
+/// A waker that records when the transport has bytes again. This distinguishes a silent peer
+/// from one whose bytes piled up because the application did not read.
 pub(crate) struct Arrival {
     first: OnceLock<Instant>,
     waker: Waker,

@@ -630,3 +630,98 @@ impl ReadBuffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::conn::driver::transport;
+    use crate::proto::Role;
+    use crate::{Config, StatusCode};
+
+    /// A reader without a connection, with the peer's end of the stream.
+    fn reader() -> (Reader, DuplexStream) {
+        let (here, there) = duplex(1024);
+        let (read, _, _) = transport::split(here, false);
+        let config = Config::new();
+        let deadlines = Deadlines::new(&config);
+        let inbound = Inbound::new(Role::Client, config, None);
+        (Reader::new(read, inbound, None, deadlines, &Bytes::new()), there)
+    }
+
+    /// What the reader reports of this input, in order.
+    fn events(mode: ReadMode, input: &[u8]) -> Vec<String> {
+        let (mut reader, _peer) = reader();
+        reader.mode = mode;
+        let (mut input, mut used, mut events) = (input.to_vec(), 0, Vec::new());
+        loop {
+            let event = match reader.next_event(&mut input, &mut used, Mode::Whole) {
+                ReadEvent::Item(ReadItem::Message(message)) => format!("{:?}", message.as_text()),
+                ReadEvent::Item(ReadItem::Piece | ReadItem::Frame) => "piece".to_owned(),
+                ReadEvent::Ping(payload) => format!("ping {payload:?}"),
+                ReadEvent::RunHook => "hook".to_owned(),
+                ReadEvent::Close(frame) => format!("close {}", frame.as_error().code.as_u16()),
+                ReadEvent::Failed(fault) => format!("failed {fault}"),
+                ReadEvent::NeedInput => return events,
+            };
+            let is_last = event.starts_with("close") || event.starts_with("failed");
+            events.push(event);
+            if is_last {
+                return events;
+            }
+        }
+    }
+
+    #[test]
+    fn the_reader_reports_what_it_meets() {
+        let input = b"\x89\x01p\x81\x02hi\x8a\x00\x88\x02\x03\xe8\x81\x01x";
+        let refused = format!("failed {}", ProtocolError::UnexpectedMessage);
+        let close = format!("close {}", StatusCode::NORMAL_CLOSURE.as_u16());
+        for (mode, expected) in [
+            (ReadMode::Messages, &[r#"ping b"p""#, r#"Some("hi")"#, &close][..]),
+            (ReadMode::Refusing, &[r#"ping b"p""#, &refused]),
+            (ReadMode::Discarding, &[r#"ping b"p""#, &close]),
+        ] {
+            assert_eq!(events(mode, input), expected, "{mode:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_fast_path_takes_whole_messages_and_leaves_the_rest() {
+        let (mut reader, mut peer) = reader();
+        peer.write_all(b"\x81\x01a\x81\x01b\x89\x00").await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut room = [0; 64];
+        assert!(reader.is_common(&WaiterId::NONE) && !reader.has_input());
+        let Poll::Ready(FastRead::Message(first, true)) = reader.poll_fast(&mut cx, &mut room)
+        else {
+            panic!("the first message has arrived, and another frame behind it");
+        };
+        let FastRead::Message(second, true) = reader.next_buffered() else {
+            panic!("the second message is buffered, and another frame behind it");
+        };
+        assert_eq!((first.as_text(), second.as_text()), (Some("a"), Some("b")));
+        assert!(matches!(reader.next_buffered(), FastRead::Fallback));
+        assert_eq!((reader.messages, reader.bytes, reader.input()), (2, 8, &b"\x89\x00"[..]));
+        reader.stash(first);
+        assert!(!reader.is_common(&WaiterId::NONE) && reader.has_undelivered());
+    }
+
+    #[tokio::test]
+    async fn a_read_appends_to_the_input_that_was_kept() {
+        let (mut reader, mut peer) = reader();
+        reader.keep_input(b"\x81\x02h");
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut lent = ThreadBuffer::lend();
+        let id = WaiterId::NONE;
+        assert!(reader.poll_fill(&id, &mut cx, Mode::Whole, &mut lent, 64).is_pending());
+        peer.write_all(b"i").await.unwrap();
+        let filled = reader.poll_fill(&id, &mut cx, Mode::Whole, &mut lent, 64);
+        assert!(matches!(filled, Poll::Ready(Filled::Lent(4))));
+        assert_eq!(lent.bytes()[..4], *b"\x81\x02hi");
+        drop(peer);
+        let filled = reader.poll_fill(&id, &mut cx, Mode::Whole, &mut lent, 64);
+        assert!(matches!(filled, Poll::Ready(Filled::Ended(Error::Closed(_)))));
+    }
+}

@@ -63,21 +63,18 @@ impl StateCode for CloseState {
 
 /// How queued bytes reach the transport.
 ///
-/// ```text
-///          defer             unlock
-///  ┌─ Idle ─────► Deferred ─────────► Scheduled
-///  │   ▲ ▲           │                    │
-///  │   │ └── flushed ┴────────────────────┤
-///  │   │                                  │ the transport is full
-///  │   │ flushed              runtime     │ no runtime
-///  │   ├──────────── Draining ◄───────────┼────────► Stalled
-///  │   │                 └─ runtime ends ─┼────────►    │
-///  │   └──────────────────────────────────┼─────────────┘ flushed by the next poll
-///  └── the transport is full ─────────────┘
-/// ```
+/// | state     | defer     | unlock    | flushed | transport full        | runtime ends |
+/// |-----------|-----------|-----------|---------|-----------------------|--------------|
+/// | Idle      | Deferred  | -         | -       | Draining or Stalled   | -            |
+/// | Deferred  | -         | Scheduled | Idle    | Draining or Stalled   | -            |
+/// | Scheduled | -         | -         | Idle    | Draining or Stalled   | -            |
+/// | Draining  | -         | -         | Idle    | -                     | Stalled      |
+/// | Stalled   | a flush   | -         | Idle    | Draining or Stalled   | -            |
 ///
-/// Changed under the writer's lock, but for the end of a runtime, which takes the drain task
-/// with it.
+/// A full transport is left to a task (`Draining`) or, without a runtime, to the operations
+/// that are polled (`Stalled`).
+///
+/// Changed under the writer's lock, except when a runtime ends, which drops the drain task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlushState {
     /// The transport has all bytes, or has failed.

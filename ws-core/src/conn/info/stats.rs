@@ -1,10 +1,10 @@
-//! What has gone over a connection?
+//! How many messages, frames and bytes has a connection carried?
 
 use std::time::Duration;
 
 use crate::StatusCode;
 
-/// What has gone over a connection so far.
+/// The statistics of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -12,25 +12,25 @@ pub struct Stats {
     pub messages_in: u64,
     /// Messages queued to be sent.
     pub messages_out: u64,
-    /// Frames received: those of the messages, and control frames.
+    /// Frames received, data and control.
     pub frames_in: u64,
-    /// Frames queued to be sent, likewise.
+    /// Frames queued to be sent, data and control.
     pub frames_out: u64,
-    /// Bytes read from the transport, with headers, as compressed as they came.
+    /// Bytes read from the transport, with headers, before decompression.
     pub bytes_in: u64,
     /// Bytes taken by the transport.
     pub bytes_out: u64,
-    /// Bytes of payload that came compressed.
+    /// Compressed payload bytes received.
     pub before_inflate: u64,
-    /// What they became.
+    /// The same after decompression.
     pub after_inflate: u64,
-    /// Bytes of payload that were compressed to be sent.
+    /// Payload bytes that were compressed to be sent.
     pub before_deflate: u64,
-    /// What they became.
+    /// The same after compression.
     pub after_deflate: u64,
-    /// Bytes that wait for the transport.
+    /// Bytes queued for the transport.
     pub buffered: usize,
-    /// The latest round trip of a ping.
+    /// The latest round-trip time of a ping.
     pub rtt: Option<Duration>,
     /// The code of the close frame that this side sent.
     pub close_sent: Option<StatusCode>,
