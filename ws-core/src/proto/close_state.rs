@@ -101,65 +101,62 @@ impl CloseState {
     /// The next state, and what to do on the way to it.
     pub(crate) const fn on(self, event: CloseEvent) -> (Self, CloseAction) {
         use CloseAction as Do;
-        use CloseEvent as On;
-        match (self, event) {
-            (Self::Open | Self::Tunnel, On::AllowHalfClose) => (Self::Tunnel, Do::Ignore),
-            (Self::Open | Self::Tunnel, On::Close) => (Self::CloseSent, Do::SendClose),
-            (Self::Open | Self::Tunnel, On::HalfClose) => {
-                (Self::HalfClosedLocal, Do::SendHalfClose)
-            }
-            (Self::HalfClosedLocal, On::Close) => (Self::CloseSent, Do::DropIncoming),
-            (Self::Tunnel, On::CloseReceived) => (Self::HalfClosedRemote, Do::HoldClose),
-            (Self::Open, On::CloseReceived)
-            | (Self::HalfClosedRemote, On::Close | On::HalfClose | On::GoAway) => {
-                (Self::Closed, Do::AnswerClose)
-            }
-            (Self::Open | Self::Tunnel | Self::HalfClosedRemote, On::AbandonMessage | On::Fail) => {
-                (Self::Closed, Do::Fail)
-            }
-            (Self::Open | Self::Tunnel | Self::HalfClosedRemote, On::PingTimeout) => {
-                (Self::Closed, Do::FailAndAbort)
-            }
-            (Self::Open | Self::Tunnel, On::GoAway) => (Self::Closed, Do::GoAway),
-            (Self::Open | Self::Tunnel | Self::HalfClosedRemote, On::Abort) => {
-                (Self::Closed, Do::Abort)
-            }
-            (Self::Open | Self::Tunnel | Self::HalfClosedRemote, On::TransportEnded) => {
-                (Self::Closed, Do::NoteDisconnect)
-            }
-            (Self::CloseSent | Self::HalfClosedLocal, On::CloseReceived) => {
-                (Self::ClosedLocal, Do::FinishClose)
-            }
-            (Self::CloseSent | Self::HalfClosedLocal, On::Fail) => (Self::ClosedLocal, Do::Fail),
-            (Self::CloseSent | Self::HalfClosedLocal, On::PingTimeout) => {
-                (Self::ClosedLocal, Do::FailAndAbort)
-            }
-            (Self::CloseSent | Self::HalfClosedLocal, On::GoAway) => {
-                (Self::ClosedLocal, Do::GoAway)
-            }
-            (Self::CloseSent | Self::HalfClosedLocal, On::Abort) => (Self::ClosedLocal, Do::Abort),
-            (Self::CloseSent | Self::HalfClosedLocal, On::TransportEnded) => {
-                (Self::ClosedLocal, Do::NoteDisconnect)
-            }
-            (Self::HalfClosedRemote, On::AllowHalfClose | On::CloseReceived)
-            | (Self::CloseSent, On::Close)
-            | (
-                Self::CloseSent | Self::HalfClosedLocal,
-                On::AllowHalfClose | On::HalfClose | On::AbandonMessage,
-            )
-            | (
-                Self::Closed | Self::ClosedLocal,
-                On::AllowHalfClose
-                | On::Close
-                | On::HalfClose
-                | On::CloseReceived
-                | On::AbandonMessage
-                | On::Fail
-                | On::PingTimeout
-                | On::GoAway
-                | On::Abort
-                | On::TransportEnded,
-            ) => (self, Do::Ignore),
+        match event {
+            CloseEvent::AllowHalfClose => match self {
+                Self::Open | Self::Tunnel => (Self::Tunnel, Do::Ignore),
+                Self::HalfClosedRemote
+                | Self::CloseSent
+                | Self::HalfClosedLocal
+                | Self::Closed
+                | Self::ClosedLocal => (self, Do::Ignore),
+            },
+            CloseEvent::Close => match self {
+                Self::Open | Self::Tunnel => (Self::CloseSent, Do::SendClose),
+                Self::HalfClosedLocal => (Self::CloseSent, Do::DropIncoming),
+                Self::HalfClosedRemote => self.end(Do::AnswerClose),
+                Self::CloseSent | Self::Closed | Self::ClosedLocal => (self, Do::Ignore),
+            },
+            CloseEvent::HalfClose => match self {
+                Self::Open | Self::Tunnel => (Self::HalfClosedLocal, Do::SendHalfClose),
+                Self::HalfClosedRemote => self.end(Do::AnswerClose),
+                Self::CloseSent | Self::HalfClosedLocal | Self::Closed | Self::ClosedLocal => {
+                    (self, Do::Ignore)
+                }
+            },
+            CloseEvent::CloseReceived => match self {
+                Self::Open => self.end(Do::AnswerClose),
+                Self::Tunnel => (Self::HalfClosedRemote, Do::HoldClose),
+                Self::CloseSent | Self::HalfClosedLocal => self.end(Do::FinishClose),
+                Self::HalfClosedRemote | Self::Closed | Self::ClosedLocal => (self, Do::Ignore),
+            },
+            CloseEvent::AbandonMessage => match self {
+                Self::Open | Self::Tunnel | Self::HalfClosedRemote => self.end(Do::Fail),
+                Self::CloseSent | Self::HalfClosedLocal | Self::Closed | Self::ClosedLocal => {
+                    (self, Do::Ignore)
+                }
+            },
+            CloseEvent::GoAway => match self {
+                Self::HalfClosedRemote => self.end(Do::AnswerClose),
+                Self::Open
+                | Self::Tunnel
+                | Self::CloseSent
+                | Self::HalfClosedLocal
+                | Self::Closed
+                | Self::ClosedLocal => self.end(Do::GoAway),
+            },
+            CloseEvent::Fail => self.end(Do::Fail),
+            CloseEvent::PingTimeout => self.end(Do::FailAndAbort),
+            CloseEvent::Abort => self.end(Do::Abort),
+            CloseEvent::TransportEnded => self.end(Do::NoteDisconnect),
+        }
+    }
+
+    /// The end, unless the connection has ended before.
+    const fn end(self, action: CloseAction) -> (Self, CloseAction) {
+        match self {
+            Self::Open | Self::Tunnel | Self::HalfClosedRemote => (Self::Closed, action),
+            Self::CloseSent | Self::HalfClosedLocal => (Self::ClosedLocal, action),
+            Self::Closed | Self::ClosedLocal => (self, CloseAction::Ignore),
         }
     }
 

@@ -115,8 +115,8 @@ impl AsyncWrite for ByteStream {
         }
         let Self { pieces, kind, id } = &mut *self;
         let connection = pieces.conn().connection();
-        let written = connection.poll_writing(id, |writer, id| {
-            ready!(connection.poll_room(writer, id, cx))?;
+        let written = connection.poll_writing(id, cx, |writer, op| {
+            ready!(connection.poll_room(writer, op))?;
             let piece = buf.get(..end_of_piece(*kind, buf)).unwrap_or(buf);
             let message = Message::checked(*kind, Bytes::copy_from_slice(piece))?;
             writer.queue(message);
@@ -130,7 +130,7 @@ impl AsyncWrite for ByteStream {
         let Self { pieces, id, .. } = &mut *self;
         let connection = pieces.conn().connection();
         let flushed =
-            connection.poll_writing(id, |writer, id| connection.poll_flushed(writer, id, cx));
+            connection.poll_writing(id, cx, |writer, op| connection.poll_flushed(writer, op));
         flushed.map_err(io::Error::from)
     }
 

@@ -46,7 +46,7 @@ impl Future for CloseRead {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
         let Self { connection, id } = &mut *self;
-        connection.poll_reading(id, |reader, id| connection.poll_end(reader, id, cx))
+        connection.poll_reading(id, cx, |reader, op| connection.poll_end(reader, op))
     }
 }
 
@@ -74,7 +74,7 @@ impl Future for BackgroundRead {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(connection) = self.connection.upgrade() else { return Poll::Ready(()) };
         let id = &mut self.id;
-        connection.poll_reading(id, |reader, id| connection.poll_end(reader, id, cx)).map(drop)
+        connection.poll_reading(id, cx, |reader, op| connection.poll_end(reader, op)).map(drop)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::conn::Conn;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::reader::{ReadItem, Reader};
 use crate::conn::driver::receive::CHUNK;
-use crate::conn::driver::wait_queue::WaiterId;
+use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::proto::{Mode, Then};
 use crate::utf8::Utf8;
 use crate::{Error, MessageType, Unsendable};
@@ -65,7 +65,7 @@ impl Conn {
     /// Dropping the future changes nothing. The [`MessageWriter`] has to be finished.
     pub async fn writer(&self, kind: MessageType) -> Result<MessageWriter, Error> {
         self.0
-            .wait_writing(|connection, writer, id, cx| connection.poll_begin(writer, kind, id, cx))
+            .wait_writing(|connection, writer, op| connection.poll_begin(writer, kind, op))
             .await?;
         Ok(MessageWriter::new(self.clone(), kind))
     }
@@ -143,7 +143,8 @@ impl MessageReader {
             self.piece = reader.inbound.take_piece();
         } else {
             let mode = Mode::Pieces(CHUNK);
-            match ready!(connection.poll_next(reader, &mut self.id, true, cx, mode)) {
+            let op = &mut Operation::new(&mut self.id, cx);
+            match ready!(connection.poll_next(reader, op, mode)) {
                 Ok(ReadItem::Piece | ReadItem::Frame) => self.piece = reader.inbound.take_piece(),
                 Ok(ReadItem::Message(message)) => {
                     self.piece = message.into_bytes();
@@ -333,8 +334,8 @@ impl MessageWriter {
             return Poll::Ready(Ok(()));
         }
         let connection = self.conn.connection();
-        let id = &mut self.id;
-        ready!(connection.poll_below_mark(&mut connection.writer.lock(), id, cx))?;
+        let op = &mut Operation::new(&mut self.id, cx);
+        ready!(connection.poll_below_mark(&mut connection.writer.lock(), op))?;
         Poll::Ready(self.send(Then::More))
     }
 }
@@ -369,8 +370,8 @@ impl AsyncWrite for MessageWriter {
         }
         let this = &mut *self;
         let connection = this.conn.connection();
-        let id = &mut this.id;
-        ready!(connection.poll_flushed(&mut connection.writer.lock(), id, cx))?;
+        let op = &mut Operation::new(&mut this.id, cx);
+        ready!(connection.poll_flushed(&mut connection.writer.lock(), op))?;
         Poll::Ready(Ok(()))
     }
 

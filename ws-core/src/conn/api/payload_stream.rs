@@ -61,7 +61,7 @@ impl Pieces {
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<MessageReader, Error>> {
         let connection = self.conn.connection();
         let opened = connection
-            .poll_reading(&mut self.id, |reader, id| connection.poll_open(reader, id, cx));
+            .poll_reading(&mut self.id, cx, |reader, op| connection.poll_open(reader, op));
         opened.map_ok(|(kind, whole)| MessageReader::begin(self.conn.clone(), kind, whole))
     }
 }

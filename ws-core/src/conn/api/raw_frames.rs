@@ -65,8 +65,8 @@ impl Conn {
         &self,
         frame: Frame,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        self.0.wait_writing(move |connection, writer, id, cx| {
-            connection.poll_write_unchecked(writer, &frame, id, cx)
+        self.0.wait_writing(move |connection, writer, op| {
+            connection.poll_write_unchecked(writer, &frame, op)
         })
     }
 
@@ -76,9 +76,7 @@ impl Conn {
             return Ok(());
         }
         self.0
-            .wait_writing(|connection, writer, id, cx| {
-                connection.poll_write_frame(writer, &frame, id, cx)
-            })
+            .wait_writing(|connection, writer, op| connection.poll_write_frame(writer, &frame, op))
             .await
     }
 }

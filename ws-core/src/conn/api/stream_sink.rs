@@ -82,8 +82,8 @@ impl Messages {
             connection.close_half(connection.check_close(frame)?);
             return Poll::Ready(Ok(()));
         }
-        connection.poll_writing(&mut self.writes, |writer, id| {
-            connection.poll_write_frame(writer, frame, id, cx)
+        connection.poll_writing(&mut self.writes, cx, |writer, op| {
+            connection.poll_write_frame(writer, frame, op)
         })
     }
 
@@ -94,7 +94,7 @@ impl Messages {
         }
         let Self { conn, writes, next, .. } = self;
         let connection = conn.connection();
-        connection.poll_writing(writes, |writer, id| connection.poll_feed(writer, next, id, cx))
+        connection.poll_writing(writes, cx, |writer, op| connection.poll_feed(writer, next, op))
     }
 
     /// Sends the next message.
@@ -154,7 +154,7 @@ impl Sink<Message> for Messages {
         }
         let Self { conn, writes, .. } = &mut *self;
         let connection = conn.connection();
-        connection.poll_writing(writes, |writer, id| connection.poll_flushed(writer, id, cx))
+        connection.poll_writing(writes, cx, |writer, op| connection.poll_flushed(writer, op))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -165,7 +165,7 @@ impl Sink<Message> for Messages {
         let connection = conn.connection();
         connection.close(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
         let ending = ready!(
-            connection.poll_reading(reads, |reader, id| connection.poll_end(reader, id, cx))
+            connection.poll_reading(reads, cx, |reader, op| connection.poll_end(reader, op))
         );
         Poll::Ready(if ending.is_clean() { Ok(()) } else { Err(ending.error) })
     }

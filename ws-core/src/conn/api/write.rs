@@ -77,8 +77,8 @@ impl Conn {
         &self,
         message: &Prepared,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        self.0.wait_writing(move |connection, writer, id, cx| {
-            connection.poll_write_prepared(writer, message, id, cx)
+        self.0.wait_writing(move |connection, writer, op| {
+            connection.poll_write_prepared(writer, message, op)
         })
     }
 
@@ -140,8 +140,8 @@ impl Conn {
         &self,
         mut take: impl FnMut(usize) -> I + Send + Unpin,
     ) -> impl Future<Output = Result<Batch, Error>> + Send {
-        self.0.wait_writing(move |connection, writer, id, cx| {
-            let written = connection.poll_write_batch(writer, &mut take, id, cx)?;
+        self.0.wait_writing(move |connection, writer, op| {
+            let written = connection.poll_write_batch(writer, &mut take, op)?;
             written.map(|(messages, flushed)| Ok(Batch { messages, flushed }))
         })
     }

@@ -20,7 +20,7 @@ use crate::conn::driver::pings::Pings;
 use crate::conn::driver::rate_limits::{Arrival, RateMeter};
 use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::transport::{ReadHalf, ThreadBuffer};
-use crate::conn::driver::wait_queue::{WaiterId, Waiters};
+use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
 use crate::conn::info::request::RequestInfo;
 use crate::frame::{Frame, OpCode};
 use crate::proto::{CloseFrame, Event, Fault, Front, Inbound, Mode, Rates, Received};
@@ -208,64 +208,46 @@ impl Reader {
         Poll::Ready(FastRead::Message(whole.message(), more))
     }
 
-    /// Reads the transport once, and wakes every operation that waits when it has bytes.
+    /// Reads the transport once. When it has bytes again, it wakes every operation that waits.
     #[inline]
     pub(crate) fn poll_fill(
         &mut self,
-        id: &WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
         mode: Mode,
         lent: &mut ThreadBuffer,
-        room: usize,
-    ) -> Poll<Filled> {
-        if self.meter().is_some() {
-            return self.poll_fill_metered(id, cx, mode, lent, room);
-        }
-        self.poll_fill_for_all(id, cx, mode, lent, room)
-    }
-
-    /// As `poll_fill`, and notes how long the transport has nothing to read.
-    fn poll_fill_metered(
-        &mut self,
-        id: &WaiterId,
-        cx: &Context<'_>,
-        mode: Mode,
-        lent: &mut ThreadBuffer,
-        room: usize,
     ) -> Poll<Filled> {
         if let Some(meter) = self.meter() {
             meter.end_silence();
+            let arrival = Arrival::new(op.cx.waker().clone());
+            let waker = Waker::from(Arc::clone(&arrival));
+            let cx = &mut Context::from_waker(&waker);
+            let polled =
+                self.poll_fill_for_all(&mut Operation { cx, id: op.id, ..*op }, mode, lent);
+            // Without coop budget, tokio reports that nothing can be read when something can.
+            if polled.is_pending()
+                && coop::has_budget_remaining()
+                && let Some(meter) = self.meter()
+            {
+                meter.begin_silence(arrival);
+            }
+            return polled;
         }
-        let arrival = Arrival::new(cx.waker().clone());
-        let waker = Waker::from(Arc::clone(&arrival));
-        let mut cx = Context::from_waker(&waker);
-        let polled = self.poll_fill_for_all(id, &mut cx, mode, lent, room);
-        // Without coop budget, tokio reports that nothing can be read when something can.
-        if polled.is_pending()
-            && coop::has_budget_remaining()
-            && let Some(meter) = self.meter()
-        {
-            meter.begin_silence(arrival);
-        }
-        polled
+        self.poll_fill_for_all(op, mode, lent)
     }
 
     #[inline]
     fn poll_fill_for_all(
         &mut self,
-        id: &WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
         mode: Mode,
         lent: &mut ThreadBuffer,
-        room: usize,
     ) -> Poll<Filled> {
-        if self.waiters.is_alone(id) {
-            return self.poll_fill_once(cx, mode, lent, room);
+        if !self.waiters.is_alone(op.id)
+            && let Some(all) = self.waiters.combined(op.id, op.cx.waker())
+        {
+            return self.poll_fill_once(&mut Context::from_waker(&all), mode, lent);
         }
-        match self.waiters.combined(id, cx.waker()) {
-            None => self.poll_fill_once(cx, mode, lent, room),
-            Some(all) => self.poll_fill_once(&mut Context::from_waker(&all), mode, lent, room),
-        }
+        self.poll_fill_once(op.cx, mode, lent)
     }
 
     #[inline]
@@ -274,7 +256,6 @@ impl Reader {
         cx: &mut Context<'_>,
         mode: Mode,
         lent: &mut ThreadBuffer,
-        room: usize,
     ) -> Poll<Filled> {
         let Some(io) = &mut self.io else { return Poll::Ready(Filled::Detached) };
         if self.buffer.is_empty()
@@ -286,9 +267,8 @@ impl Reader {
                 Ok(count) => self.filled_directly(count),
             });
         }
-        let room = lent.bytes().get_mut(..room).unwrap_or_default();
         let kept = self.buffer.as_slice().len();
-        let mut buf = ReadBuf::new(room);
+        let mut buf = ReadBuf::new(lent.bytes());
         if kept > 0 {
             // Never more than a control frame: data is consumed as it arrives.
             let room = buf.remaining().saturating_sub(1).min(kept);
@@ -713,15 +693,15 @@ mod tests {
         let (mut reader, mut peer) = reader();
         reader.keep_input(b"\x81\x02h");
         let mut cx = Context::from_waker(Waker::noop());
-        let mut lent = ThreadBuffer::lend();
-        let id = WaiterId::NONE;
-        assert!(reader.poll_fill(&id, &mut cx, Mode::Whole, &mut lent, 64).is_pending());
+        let (mut lent, mut id) = (ThreadBuffer::lend(64), WaiterId::NONE);
+        let mut op = Operation::new(&mut id, &mut cx);
+        assert!(reader.poll_fill(&mut op, Mode::Whole, &mut lent).is_pending());
         peer.write_all(b"i").await.unwrap();
-        let filled = reader.poll_fill(&id, &mut cx, Mode::Whole, &mut lent, 64);
+        let filled = reader.poll_fill(&mut op, Mode::Whole, &mut lent);
         assert!(matches!(filled, Poll::Ready(Filled::Lent(4))));
         assert_eq!(lent.bytes()[..4], *b"\x81\x02hi");
         drop(peer);
-        let filled = reader.poll_fill(&id, &mut cx, Mode::Whole, &mut lent, 64);
+        let filled = reader.poll_fill(&mut op, Mode::Whole, &mut lent);
         assert!(matches!(filled, Poll::Ready(Filled::Ended(Error::Closed(_)))));
     }
 }

@@ -16,7 +16,7 @@ use parking_lot::MutexGuard;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::reader::{FastRead, Filled, ReadEvent, ReadItem, Reader};
 use crate::conn::driver::transport::ThreadBuffer;
-use crate::conn::driver::wait_queue::WaiterId;
+use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::info::close_info::{EndedBy, Ending};
 use crate::frame::Frame;
 use crate::proto::{CloseState, Mode};
@@ -55,14 +55,14 @@ impl Future for ReadMessage<'_> {
 
 impl<T, F> Future for ReadOp<'_, F>
 where
-    F: FnMut(&Connection, &mut Reader, &mut WaiterId, &mut Context<'_>) -> Poll<T> + Unpin,
+    F: FnMut(&Connection, &mut Reader, &mut Operation<'_, '_>) -> Poll<T> + Unpin,
 {
     type Output = T;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Self { slot: ReadSlot { connection, id }, poll } = &mut *self;
-        connection.poll_reading(id, |reader, id| poll(connection, reader, id, cx))
+        connection.poll_reading(id, cx, |reader, op| poll(connection, reader, op))
     }
 }
 
@@ -105,7 +105,7 @@ impl Connection {
     #[inline]
     pub(crate) const fn wait_reading<T, F>(&self, poll: F) -> ReadOp<'_, F>
     where
-        F: FnMut(&Self, &mut Reader, &mut WaiterId, &mut Context<'_>) -> Poll<T>,
+        F: FnMut(&Self, &mut Reader, &mut Operation<'_, '_>) -> Poll<T>,
     {
         ReadOp { slot: ReadSlot { connection: self, id: WaiterId::NONE }, poll }
     }
@@ -129,8 +129,8 @@ impl Connection {
             queued?;
             ping
         };
-        self.wait_reading(|connection, reader, id, cx| {
-            connection.poll_until(reader, id, cx, |reader| reader.pings.rtt_of(ping.1))
+        self.wait_reading(|connection, reader, op| {
+            connection.poll_until(reader, op, |reader| reader.pings.rtt_of(ping.1))
         })
         .await
     }
@@ -156,7 +156,9 @@ impl Connection {
             } else {
                 match self.poll_transport_fast(&mut reader, cx) {
                     Poll::Ready(message) => message,
-                    Poll::Pending => return self.poll_idle(&mut reader, id, true, cx),
+                    Poll::Pending => {
+                        return self.poll_idle(&mut reader, &mut Operation::new(id, cx));
+                    }
                 }
             };
             if let Some(message) = message {
@@ -164,7 +166,7 @@ impl Connection {
                 return Poll::Ready(Ok(message));
             }
         }
-        let polled = self.poll_message(&mut reader, id, cx);
+        let polled = self.poll_message(&mut reader, &mut Operation::new(id, cx));
         if polled.is_ready() {
             reader.leave(id);
         }
@@ -183,8 +185,8 @@ impl Connection {
         if let Err(error) = ready!(reader.poll_readable(cx)) {
             return Poll::Ready(self.leave_fast_path(reader, FastRead::Ended(error), &mut []));
         }
-        let mut buffer = ThreadBuffer::lend();
-        let room = buffer.bytes().get_mut(..self.info.config.read_buffer).unwrap_or_default();
+        let mut lent = ThreadBuffer::lend(self.info.config.read_buffer);
+        let room = lent.bytes();
         Poll::Ready(match ready!(reader.poll_fast(cx, room)) {
             FastRead::Message(message, more) => {
                 self.more.store(more, Relaxed);
@@ -224,16 +226,15 @@ impl Connection {
     fn poll_message(
         &self,
         reader: &mut Reader,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<Message, Error>> {
-        if let Some(message) = reader.take_stashed_message(id) {
+        if let Some(message) = reader.take_stashed_message(op.id) {
             return Poll::Ready(Ok(message));
         }
-        ready!(self.poll_reader_slot(reader, id, cx))?;
+        ready!(self.poll_reader_slot(reader, op))?;
         loop {
             reader.leave_frames();
-            match ready!(self.poll_next(reader, id, true, cx, Mode::Whole))? {
+            match ready!(self.poll_next(reader, op, Mode::Whole))? {
                 ReadItem::Message(message) => return Poll::Ready(Ok(message)),
                 ReadItem::Piece | ReadItem::Frame => {}
             }
@@ -244,24 +245,23 @@ impl Connection {
     pub(crate) fn poll_open(
         &self,
         reader: &mut Reader,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(MessageType, Option<Bytes>), Error>> {
         let whole = |message: Message| {
             let (kind, payload) = message.into_parts();
             Poll::Ready(Ok((kind, Some(payload))))
         };
-        if let Some(message) = reader.take_stashed_message(id) {
+        if let Some(message) = reader.take_stashed_message(op.id) {
             return whole(message);
         }
-        ready!(self.poll_reader_slot(reader, id, cx))?;
+        ready!(self.poll_reader_slot(reader, op))?;
         loop {
             reader.leave_frames();
             if let Some(kind) = reader.opening_message() {
                 reader.mode = reader.mode.stream_opened();
                 return Poll::Ready(Ok((kind, None)));
             }
-            match self.poll_next(reader, id, true, cx, Mode::Pieces(CHUNK))? {
+            match self.poll_next(reader, op, Mode::Pieces(CHUNK))? {
                 Poll::Ready(ReadItem::Message(message)) => return whole(message),
                 Poll::Ready(ReadItem::Piece | ReadItem::Frame) => {}
                 // A message may have begun with none of its payload.
@@ -275,18 +275,17 @@ impl Connection {
     pub(crate) fn poll_frame(
         &self,
         reader: &mut Reader,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<Frame, Error>> {
-        if let Some(message) = reader.take_stashed_message(id) {
+        if let Some(message) = reader.take_stashed_message(op.id) {
             return Poll::Ready(Ok(message.into()));
         }
         if let Some(frame) = reader.take_control() {
             return Poll::Ready(Ok(frame));
         }
-        ready!(self.poll_reader_slot(reader, id, cx))?;
+        ready!(self.poll_reader_slot(reader, op))?;
         reader.inbound.set_by_frame(true);
-        let polled = self.poll_next_frame(reader, id, cx);
+        let polled = self.poll_next_frame(reader, op);
         reader.inbound.set_by_frame(false);
         polled
     }
@@ -294,14 +293,13 @@ impl Connection {
     fn poll_next_frame(
         &self,
         reader: &mut Reader,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<Frame, Error>> {
         loop {
             if let Some(frame) = reader.take_frame() {
                 return Poll::Ready(Ok(frame));
             }
-            match self.poll_next(reader, id, true, cx, Mode::Whole) {
+            match self.poll_next(reader, op, Mode::Whole) {
                 Poll::Ready(Ok(ReadItem::Message(message))) => {
                     return Poll::Ready(Ok(message.into()));
                 }
@@ -320,16 +318,15 @@ impl Connection {
     fn poll_reader_slot(
         &self,
         reader: &mut Reader,
-        id: &mut WaiterId,
-        cx: &Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
         if reader.mode.is_streaming() {
-            reader.waiters.wait(id, true, cx.waker());
+            reader.waiters.wait(op);
             return self.end_error().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
         }
         // One that waits already goes first, if it is polled.
-        if !id.is_waiting() && reader.waiters.has_reader() {
-            reader.waiters.wait(id, true, cx.waker());
+        if !op.id.is_waiting() && reader.waiters.has_reader() {
+            reader.waiters.wait(op);
             reader.waiters.wake();
             return Poll::Pending;
         }
@@ -341,26 +338,26 @@ impl Connection {
     fn poll_until<T>(
         &self,
         reader: &mut Reader,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
         mut done: impl FnMut(&mut Reader) -> Option<T>,
     ) -> Poll<Result<T, Error>> {
+        op.reads = false;
         loop {
             if let Some(found) = done(reader) {
                 return Poll::Ready(Ok(found));
             }
             if reader.has_undelivered() {
-                reader.waiters.wait(id, false, cx.waker());
+                reader.waiters.wait(op);
                 return self.end_error().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
             }
             let mode = if reader.mode.is_streaming() { Mode::Pieces(CHUNK) } else { Mode::Whole };
-            match self.poll_next(reader, id, false, cx, mode) {
+            match self.poll_next(reader, op, mode) {
                 Poll::Ready(Ok(ReadItem::Message(message))) => {
                     reader.stash(message);
-                    reader.waiters.wake_others(id);
+                    reader.waiters.wake_others(op.id);
                 }
                 Poll::Ready(Ok(ReadItem::Piece | ReadItem::Frame)) => {
-                    reader.waiters.wake_others(id);
+                    reader.waiters.wake_others(op.id);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(done(reader).ok_or(error)),
                 Poll::Pending => {
@@ -371,14 +368,9 @@ impl Connection {
     }
 
     /// The end, for operations that only wait for it.
-    pub(crate) fn poll_end(
-        &self,
-        reader: &mut Reader,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
-    ) -> Poll<Ending> {
+    pub(crate) fn poll_end(&self, reader: &mut Reader, op: &mut Operation<'_, '_>) -> Poll<Ending> {
         let ending = || self.close_info.get().cloned();
-        self.poll_until(reader, id, cx, |_| ending()).map(|ended| {
+        self.poll_until(reader, op, |_| ending()).map(|ended| {
             // Reading fails only after the end is recorded.
             ended.or_else(|error| ending().ok_or(error)).unwrap_or_else(|error| Ending {
                 sent: None,
@@ -394,22 +386,20 @@ impl Connection {
     pub(crate) fn poll_next(
         &self,
         reader: &mut Reader,
-        id: &mut WaiterId,
-        reads: bool,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
         mode: Mode,
     ) -> Poll<Result<ReadItem, Error>> {
         if reader.end_long_streak() {
-            return Self::poll_again(reader, id, reads, cx);
+            return Self::poll_again(reader, op);
         }
         loop {
             if let Some(error) = self.end_error() {
                 return Poll::Ready(Err(error));
             }
             if self.state.is(CloseState::HalfClosedRemote) {
-                reader.waiters.wait(id, reads, cx.waker());
+                reader.waiters.wait(op);
                 return match reader.held_close_error() {
-                    Some(error) if reads => Poll::Ready(Err(error)),
+                    Some(error) if op.reads => Poll::Ready(Err(error)),
                     Some(_) | None => Poll::Pending,
                 };
             }
@@ -423,30 +413,25 @@ impl Connection {
             let step = match step {
                 ReadStep::NeedInput => {
                     self.before_read();
-                    match self.poll_transport(reader, id, cx, mode) {
+                    match self.poll_transport(reader, op, mode) {
                         Poll::Ready(step) => step,
-                        Poll::Pending => return self.poll_idle(reader, id, reads, cx),
+                        Poll::Pending => return self.poll_idle(reader, op),
                     }
                 }
                 step @ (ReadStep::Item(_) | ReadStep::Closed | ReadStep::RunHook) => step,
             };
             match step {
                 ReadStep::Item(item) => return Poll::Ready(Ok(self.deliver(reader, item))),
-                ReadStep::RunHook => return Self::poll_again(reader, id, reads, cx),
+                ReadStep::RunHook => return Self::poll_again(reader, op),
                 ReadStep::NeedInput | ReadStep::Closed => {}
             }
         }
     }
 
     /// Lets other tasks or a hook run, and comes back.
-    fn poll_again<T>(
-        reader: &mut Reader,
-        id: &mut WaiterId,
-        reads: bool,
-        cx: &Context<'_>,
-    ) -> Poll<Result<T, Error>> {
-        reader.waiters.wait(id, reads, cx.waker());
-        cx.waker().wake_by_ref();
+    fn poll_again<T>(reader: &mut Reader, op: &mut Operation<'_, '_>) -> Poll<Result<T, Error>> {
+        reader.waiters.wait(op);
+        op.cx.waker().wake_by_ref();
         Poll::Pending
     }
 
@@ -462,15 +447,13 @@ impl Connection {
     fn poll_transport(
         &self,
         reader: &mut Reader,
-        id: &WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
         mode: Mode,
     ) -> Poll<ReadStep> {
-        let mut buffer = ThreadBuffer::lend();
-        let room = self.info.config.read_buffer;
-        match ready!(reader.poll_fill(id, cx, mode, &mut buffer, room)) {
+        let mut lent = ThreadBuffer::lend(self.info.config.read_buffer);
+        match ready!(reader.poll_fill(op, mode, &mut lent)) {
             Filled::Lent(filled) => {
-                return Poll::Ready(self.handle_lent(reader, buffer.bytes(), filled, mode));
+                return Poll::Ready(self.handle_lent(reader, lent.bytes(), filled, mode));
             }
             Filled::Direct => return Poll::Ready(self.handle_buffered(reader, mode)),
             Filled::Failed(fault) => self.fail(reader, fault),
@@ -564,17 +547,15 @@ impl Connection {
     fn poll_idle<T>(
         &self,
         reader: &mut Reader,
-        id: &mut WaiterId,
-        reads: bool,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<T, Error>> {
         reader.reset_streak();
-        reader.waiters.wait(id, reads, cx.waker());
-        self.poll_stalled(cx);
+        reader.waiters.wait(op);
+        self.poll_stalled(op.cx);
         if reader.deadlines.is_scheduled() {
             return Poll::Pending;
         }
-        self.poll_deadlines(reader, cx)
+        self.poll_deadlines(reader, op.cx)
     }
 
     #[cold]
@@ -605,10 +586,11 @@ impl Connection {
     pub(crate) fn poll_reading<T>(
         &self,
         id: &mut WaiterId,
-        poll: impl FnOnce(&mut Reader, &mut WaiterId) -> Poll<T>,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Reader, &mut Operation<'_, '_>) -> Poll<T>,
     ) -> Poll<T> {
         let mut reader = self.reader.lock();
-        let polled = poll(&mut reader, id);
+        let polled = poll(&mut reader, &mut Operation::new(id, cx));
         if polled.is_ready() {
             reader.leave(id);
         }

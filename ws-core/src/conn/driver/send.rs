@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::state::FlushState;
-use crate::conn::driver::wait_queue::WaiterId;
+use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::driver::writer::{DirectWrite, Writer};
 use crate::conn::runtime::deferred_flush::{self, Flush};
 use crate::frame::Frame;
@@ -57,14 +57,14 @@ impl Future for WriteMessage<'_> {
 
 impl<T, F> Future for WriteOp<'_, F>
 where
-    F: FnMut(&Connection, &mut Writer, &mut WaiterId, &mut Context<'_>) -> Poll<T> + Unpin,
+    F: FnMut(&Connection, &mut Writer, &mut Operation<'_, '_>) -> Poll<T> + Unpin,
 {
     type Output = T;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Self { slot: WriteSlot { connection, id }, poll } = &mut *self;
-        connection.poll_writing(id, |writer, id| poll(connection, writer, id, cx))
+        connection.poll_writing(id, cx, |writer, op| poll(connection, writer, op))
     }
 }
 
@@ -87,7 +87,7 @@ impl Connection {
     #[inline]
     pub(crate) const fn wait_writing<T, F>(&self, poll: F) -> WriteOp<'_, F>
     where
-        F: FnMut(&Self, &mut Writer, &mut WaiterId, &mut Context<'_>) -> Poll<T>,
+        F: FnMut(&Self, &mut Writer, &mut Operation<'_, '_>) -> Poll<T>,
     {
         WriteOp { slot: WriteSlot { connection: self, id: WaiterId::NONE }, poll }
     }
@@ -109,7 +109,8 @@ impl Connection {
             self.unlock_writer(writer);
             return Poll::Ready(Ok(()));
         }
-        let polled = self.poll_queue(&mut writer, message, id, cx);
+        let op = &mut Operation::new(id, cx);
+        let polled = self.poll_queue(&mut writer, message, op);
         if polled.is_ready() {
             writer.waiters.leave(id);
         }
@@ -158,10 +159,9 @@ impl Connection {
         &self,
         writer: &mut Writer,
         message: &mut Option<Message>,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(writer, id, cx))?;
+        ready!(self.poll_room(writer, op))?;
         if let Some(message) = message.take() {
             writer.queue(message);
             self.send(writer, self.more.load(Relaxed));
@@ -174,10 +174,9 @@ impl Connection {
         &self,
         writer: &mut Writer,
         message: &mut Option<Message>,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(writer, id, cx))?;
+        ready!(self.poll_room(writer, op))?;
         if let Some(message) = message.take() {
             writer.queue(message);
             self.send(writer, true);
@@ -190,10 +189,9 @@ impl Connection {
         &self,
         writer: &mut Writer,
         message: &Prepared,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(writer, id, cx))?;
+        ready!(self.poll_room(writer, op))?;
         writer.queue_prepared(message);
         self.send(writer, true);
         Poll::Ready(writer.result())
@@ -205,10 +203,9 @@ impl Connection {
         &self,
         writer: &mut Writer,
         take: &mut impl FnMut(usize) -> I,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(usize, bool), Error>> {
-        ready!(self.poll_room(writer, id, cx))?;
+        ready!(self.poll_room(writer, op))?;
         Poll::Ready(self.write_batch(writer, take))
     }
 
@@ -271,10 +268,9 @@ impl Connection {
         &self,
         writer: &mut Writer,
         kind: MessageType,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(writer, id, cx))?;
+        ready!(self.poll_room(writer, op))?;
         writer.outbound.begin(kind, true);
         Poll::Ready(Ok(()))
     }
@@ -284,13 +280,12 @@ impl Connection {
         &self,
         writer: &mut Writer,
         frame: &Frame,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
         if frame.is_control() || writer.outbound.is_crafting() {
-            ready!(self.poll_below_mark(writer, id, cx))?;
+            ready!(self.poll_below_mark(writer, op))?;
         } else {
-            ready!(self.poll_room(writer, id, cx))?;
+            ready!(self.poll_room(writer, op))?;
         }
         writer.outbound.frame(frame)?;
         if !frame.is_control() && frame.is_fin() {
@@ -306,10 +301,9 @@ impl Connection {
         &self,
         writer: &mut Writer,
         frame: &Frame,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_below_mark(writer, id, cx))?;
+        ready!(self.poll_below_mark(writer, op))?;
         writer.outbound.frame_unchecked(frame);
         self.flush_now(writer);
         Poll::Ready(writer.result())
@@ -329,14 +323,13 @@ impl Connection {
     pub(crate) fn poll_room(
         &self,
         writer: &mut Writer,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
         if writer.outbound.is_streaming() {
             self.check_open(writer)?;
-            return writer.wait(id, cx);
+            return writer.wait(op);
         }
-        self.poll_below_mark(writer, id, cx)
+        self.poll_below_mark(writer, op)
     }
 
     /// Waits while the queue is above the watermark.
@@ -344,38 +337,36 @@ impl Connection {
     pub(crate) fn poll_below_mark(
         &self,
         writer: &mut Writer,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
         self.check_open(writer)?;
         // An operation that has begun to wait waits for the low watermark.
         let config = &self.info.config;
-        let mark = if id.is_waiting() { config.low_mark } else { config.high_mark };
+        let mark = if op.id.is_waiting() { config.low_mark } else { config.high_mark };
         if writer.outbound.queue().len() <= mark {
             return Poll::Ready(Ok(()));
         }
-        self.poll_progress(writer, cx);
+        self.poll_progress(writer, op.cx);
         self.check_open(writer)?;
         if writer.outbound.queue().len() <= mark {
             return Poll::Ready(Ok(()));
         }
-        writer.wait(id, cx)
+        writer.wait(op)
     }
 
     /// Waits until the transport has everything that is queued.
     pub(crate) fn poll_flushed(
         &self,
         writer: &mut Writer,
-        id: &mut WaiterId,
-        cx: &mut Context<'_>,
+        op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
         self.flush_now(writer);
         writer.result()?;
         if writer.is_flushed() {
             return Poll::Ready(Ok(()));
         }
-        self.poll_progress(writer, cx);
-        if writer.is_flushed() { Poll::Ready(Ok(())) } else { writer.wait(id, cx) }
+        self.poll_progress(writer, op.cx);
+        if writer.is_flushed() { Poll::Ready(Ok(())) } else { writer.wait(op) }
     }
 
     /// Whether answers to a burst are queued that a flush need not wait for.
@@ -506,10 +497,11 @@ impl Connection {
     pub(crate) fn poll_writing<T>(
         &self,
         id: &mut WaiterId,
-        poll: impl FnOnce(&mut Writer, &mut WaiterId) -> Poll<T>,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Writer, &mut Operation<'_, '_>) -> Poll<T>,
     ) -> Poll<T> {
         let mut writer = self.writer.lock();
-        let polled = poll(&mut writer, id);
+        let polled = poll(&mut writer, &mut Operation::new(id, cx));
         if polled.is_ready() {
             writer.waiters.leave(id);
         }

@@ -27,24 +27,29 @@ thread_local! {
 
 /// The buffer of this thread for reads and short writes: a connection that waits has none. A
 /// new one while the buffer is lent already, and in a thread that ends.
-pub(crate) struct ThreadBuffer(Option<Box<[u8; BUFFER_SIZE]>>);
+pub(crate) struct ThreadBuffer {
+    buffer: Option<Box<[u8; BUFFER_SIZE]>>,
+    size: usize,
+}
 
 impl ThreadBuffer {
+    /// Lends the first `size` bytes of it.
     #[inline]
-    pub(crate) fn lend() -> Self {
-        Self(BUFFER.try_with(Cell::take).ok().flatten())
+    pub(crate) fn lend(size: usize) -> Self {
+        Self { buffer: BUFFER.try_with(Cell::take).ok().flatten(), size }
     }
 
     #[inline]
-    pub(crate) fn bytes(&mut self) -> &mut [u8; BUFFER_SIZE] {
-        self.0.get_or_insert_with(|| Box::new([0; BUFFER_SIZE]))
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        let buffer = self.buffer.get_or_insert_with(|| Box::new([0; BUFFER_SIZE]));
+        buffer.get_mut(..self.size).unwrap_or_default()
     }
 }
 
 impl Drop for ThreadBuffer {
     #[inline]
     fn drop(&mut self) {
-        let lent = self.0.take();
+        let lent = self.buffer.take();
         let _ = BUFFER.try_with(|buffer| buffer.set(lent));
     }
 }

@@ -1,7 +1,7 @@
 //! Which futures wait for a side of the connection, and how are they woken?
 
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 /// Futures that wait for the same lock-protected state, oldest first.
 ///
@@ -21,8 +21,8 @@ pub(crate) struct Waiters {
 pub(crate) struct LazyWaiters(Option<Box<Waiters>>);
 
 impl LazyWaiters {
-    pub(crate) fn wait(&mut self, id: &mut WaiterId, waker: &Waker) {
-        self.0.get_or_insert_default().wait(id, false, waker);
+    pub(crate) fn wait(&mut self, op: &mut Operation<'_, '_>) {
+        self.0.get_or_insert_default().wait(op);
     }
 
     #[inline]
@@ -82,6 +82,21 @@ impl WaiterId {
     }
 }
 
+/// An operation that is polled: its slot in the wait queue, and its task.
+pub(crate) struct Operation<'a, 'b> {
+    pub(crate) id: &'a mut WaiterId,
+    pub(crate) cx: &'a mut Context<'b>,
+    /// Whether it takes messages. Others only drive the connection.
+    pub(crate) reads: bool,
+}
+
+impl<'a, 'b> Operation<'a, 'b> {
+    #[inline]
+    pub(crate) const fn new(id: &'a mut WaiterId, cx: &'a mut Context<'b>) -> Self {
+        Self { id, cx, reads: true }
+    }
+}
+
 impl Waiters {
     #[inline]
     pub(crate) const fn is_empty(&self) -> bool {
@@ -95,10 +110,11 @@ impl Waiters {
         self.first.id == 0 || (self.first.id == id.0 && self.others.is_none())
     }
 
-    /// Adds a future, or replaces its waker. `reads` tells one that takes messages from one
-    /// that only drives the connection.
+    /// Adds the future of an operation, or replaces its waker.
     #[inline]
-    pub(crate) fn wait(&mut self, id: &mut WaiterId, reads: bool, waker: &Waker) {
+    pub(crate) fn wait(&mut self, op: &mut Operation<'_, '_>) {
+        let Operation { id, cx, reads } = op;
+        let (waker, reads) = (cx.waker(), *reads);
         if id.is_waiting()
             && let Some(waiter) = self.iter_mut().find(|waiter| waiter.id == id.0)
         {

@@ -7,9 +7,12 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
 use crate::conn::driver::transport::{ThreadBuffer, WriteHalf};
-use crate::conn::driver::wait_queue::{LazyWaiters, WaiterId};
+use crate::conn::driver::wait_queue::{LazyWaiters, Operation};
 use crate::proto::Outbound;
-use crate::{Error, Message, Prepared};
+use crate::{Config, Error, Message, Prepared};
+
+/// How much of the buffer of the thread a short frame may take.
+const MAX_DIRECT: usize = Config::MAX_READ_BUFFER;
 
 /// The writing side of a connection.
 pub(crate) struct Writer {
@@ -107,7 +110,7 @@ impl Writer {
     #[inline]
     pub(crate) fn write_direct(&mut self, message: &Message) -> DirectWrite {
         let Output::Attached(io) = &mut self.output else { return DirectWrite::NotSent };
-        let mut room = ThreadBuffer::lend();
+        let mut room = ThreadBuffer::lend(MAX_DIRECT);
         let Some(frame) = self.outbound.lone(message, room.bytes()) else {
             return DirectWrite::NotSent;
         };
@@ -140,8 +143,8 @@ impl Writer {
     }
 
     /// Waits until an operation of the writing side has made room, or has failed.
-    pub(crate) fn wait<T>(&mut self, id: &mut WaiterId, cx: &Context<'_>) -> Poll<T> {
-        self.waiters.wait(id, cx.waker());
+    pub(crate) fn wait<T>(&mut self, op: &mut Operation<'_, '_>) -> Poll<T> {
+        self.waiters.wait(op);
         Poll::Pending
     }
 
@@ -189,8 +192,8 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
+    use crate::Role;
     use crate::conn::driver::transport;
-    use crate::{Config, Role};
 
     /// A writer without a connection, with the peer's end of the stream.
     fn writer(capacity: usize) -> (Writer, tokio::io::DuplexStream) {
