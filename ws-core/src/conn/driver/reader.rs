@@ -5,8 +5,11 @@
 //! [`Connection`](crate::conn::driver::connection::Connection). Everything that was received
 //! and not delivered is here, and nothing is in a future.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -97,16 +100,16 @@ pub(crate) enum Filled {
 
 /// What the fast path has met.
 pub(crate) enum FastRead {
-    /// A whole message, and whether another whole frame waits behind it.
-    Message(Message, bool),
+    /// A whole message.
+    Message(Message),
     /// Something else, for the slow path; nothing was read.
     Fallback,
     /// Something else, for the slow path; this many bytes were read.
     Other(usize),
     /// A text message that is not UTF-8.
     NotUtf8,
-    /// The transport has ended.
-    Ended(Error),
+    /// The transport has ended, with this error if it has failed.
+    Ended(Option<io::Error>),
 }
 
 impl Reader {
@@ -152,17 +155,18 @@ impl Reader {
         !self.buffer.is_empty() || self.inbound.is_inside_frame()
     }
 
-    /// The fast path: a message that is buffered whole.
+    /// The fast path: a message that is buffered whole. `more` is set to whether another whole
+    /// frame is buffered behind it.
     #[inline]
-    pub(crate) fn next_buffered(&mut self) -> FastRead {
+    pub(crate) fn next_buffered(&mut self, more: &AtomicBool) -> FastRead {
         let input = self.buffer.as_mut_slice();
         match self.inbound.front(input) {
             Front::Message(whole) => {
-                let more = self.inbound.is_ready(whole.behind);
+                more.store(self.inbound.is_ready(whole.behind), Relaxed);
                 let (left, message) = (whole.behind.len(), whole.message());
                 self.buffer.keep(left);
                 self.note_message();
-                FastRead::Message(message, more)
+                FastRead::Message(message)
             }
             Front::NotUtf8 => FastRead::NotUtf8,
             Front::Other => FastRead::Fallback,
@@ -172,24 +176,27 @@ impl Reader {
     /// Waits until the transport may have bytes. This takes no buffer, and the transport most
     /// likely has none yet.
     #[inline]
-    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if let Some(io) = &self.io
-            && std::mem::take(&mut self.drained)
-        {
-            return io.poll_ready(cx).map_err(Error::from_io);
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.io {
+            Some(io) if std::mem::take(&mut self.drained) => io.poll_ready(cx),
+            Some(_) | None => Poll::Ready(Ok(())),
         }
-        Poll::Ready(Ok(()))
     }
 
     /// The fast path: reads the transport once, when nothing is buffered, and takes a message
-    /// that has arrived whole.
+    /// that has arrived whole. `more` is set to whether another whole frame has arrived.
     #[inline]
-    pub(crate) fn poll_fast(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<FastRead> {
+    pub(crate) fn poll_fast(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut [u8],
+        more: &AtomicBool,
+    ) -> Poll<FastRead> {
         let Some(io) = &mut self.io else { return Poll::Ready(FastRead::Fallback) };
         let filled = match ready!(io.poll_take(cx, room)) {
             Ok(filled) if filled > 0 => filled,
-            Ok(_) => return Poll::Ready(FastRead::Ended(Error::abnormal())),
-            Err(error) => return Poll::Ready(FastRead::Ended(Error::from_io(error))),
+            Ok(_) => return Poll::Ready(FastRead::Ended(None)),
+            Err(error) => return Poll::Ready(FastRead::Ended(Some(error))),
         };
         self.heard(filled);
         self.drained = filled < room.len();
@@ -199,13 +206,14 @@ impl Reader {
             Front::NotUtf8 => return Poll::Ready(FastRead::NotUtf8),
             Front::Other => return Poll::Ready(FastRead::Other(filled)),
         };
-        let mut more = false;
+        let mut is_ready = false;
         if !whole.behind.is_empty() {
-            more = self.inbound.is_ready(whole.behind);
+            is_ready = self.inbound.is_ready(whole.behind);
             self.buffer = ReadBuffer::new(whole.behind);
         }
+        more.store(is_ready, Relaxed);
         self.note_message();
-        Poll::Ready(FastRead::Message(whole.message(), more))
+        Poll::Ready(FastRead::Message(whole.message()))
     }
 
     /// Reads the transport once. When it has bytes again, it wakes every operation that waits.
@@ -674,15 +682,18 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut room = [0; 64];
         assert!(reader.is_common(&WaiterId::NONE) && !reader.has_input());
-        let Poll::Ready(FastRead::Message(first, true)) = reader.poll_fast(&mut cx, &mut room)
+        let more = AtomicBool::new(false);
+        let Poll::Ready(FastRead::Message(first)) = reader.poll_fast(&mut cx, &mut room, &more)
         else {
-            panic!("the first message has arrived, and another frame behind it");
+            panic!("the first message has arrived");
         };
-        let FastRead::Message(second, true) = reader.next_buffered() else {
-            panic!("the second message is buffered, and another frame behind it");
+        assert!(more.swap(false, Relaxed), "the second message is buffered");
+        let FastRead::Message(second) = reader.next_buffered(&more) else {
+            panic!("the second message is buffered");
         };
+        assert!(more.load(Relaxed), "a ping is buffered");
         assert_eq!((first.as_text(), second.as_text()), (Some("a"), Some("b")));
-        assert!(matches!(reader.next_buffered(), FastRead::Fallback));
+        assert!(matches!(reader.next_buffered(&more), FastRead::Fallback));
         assert_eq!((reader.messages, reader.bytes, reader.input()), (2, 8, &b"\x89\x00"[..]));
         reader.stash(first);
         assert!(!reader.is_common(&WaiterId::NONE) && reader.has_undelivered());

@@ -145,25 +145,25 @@ impl Connection {
     ) -> Poll<Result<Message, Error>> {
         let mut reader = self.reader.lock();
         if reader.is_common(id) {
-            let message = if reader.has_input() {
-                match reader.next_buffered() {
-                    FastRead::Message(message, more) => {
-                        self.more.store(more, Relaxed);
-                        Some(message)
+            if reader.has_input() {
+                match reader.next_buffered(&self.more) {
+                    FastRead::Message(message) => {
+                        reader.leave(id);
+                        return Poll::Ready(Ok(message));
                     }
-                    other => self.leave_fast_path(&mut reader, other, &mut []),
+                    other => self.leave_fast_path(&mut reader, other),
                 }
             } else {
                 match self.poll_transport_fast(&mut reader, cx) {
-                    Poll::Ready(message) => message,
+                    Poll::Ready(Some(message)) => {
+                        reader.leave(id);
+                        return Poll::Ready(Ok(message));
+                    }
+                    Poll::Ready(None) => {}
                     Poll::Pending => {
                         return self.poll_idle(&mut reader, &mut Operation::new(id, cx));
                     }
                 }
-            };
-            if let Some(message) = message {
-                reader.leave(id);
-                return Poll::Ready(Ok(message));
             }
         }
         let polled = self.poll_message(&mut reader, &mut Operation::new(id, cx));
@@ -183,42 +183,43 @@ impl Connection {
     ) -> Poll<Option<Message>> {
         self.before_read();
         if let Err(error) = ready!(reader.poll_readable(cx)) {
-            return Poll::Ready(self.leave_fast_path(reader, FastRead::Ended(error), &mut []));
+            self.leave_fast_path(reader, FastRead::Ended(Some(error)));
+            return Poll::Ready(None);
         }
         let mut lent = ThreadBuffer::lend(self.info.config.read_buffer);
         let room = lent.bytes();
-        Poll::Ready(match ready!(reader.poll_fast(cx, room)) {
-            FastRead::Message(message, more) => {
-                self.more.store(more, Relaxed);
-                Some(message)
+        match ready!(reader.poll_fast(cx, room, &self.more)) {
+            FastRead::Message(message) => Poll::Ready(Some(message)),
+            FastRead::Other(filled) => Poll::Ready(self.handle_other(reader, room, filled)),
+            other => {
+                self.leave_fast_path(reader, other);
+                Poll::Ready(None)
             }
-            other => self.leave_fast_path(reader, other, room),
-        })
+        }
     }
 
-    /// Goes on where the fast path ends.
+    /// Handles input that is not a whole message. The slow path goes on from there.
     #[cold]
-    fn leave_fast_path(
-        &self,
-        reader: &mut Reader,
-        met: FastRead,
-        room: &mut [u8],
-    ) -> Option<Message> {
-        match met {
-            FastRead::Message(message, _) => return Some(message),
-            FastRead::Fallback => {}
-            FastRead::Other(filled) => {
-                let step = self.handle_lent(reader, room, filled, Mode::Whole);
-                if let ReadStep::Item(item) = step
-                    && let ReadItem::Message(message) = self.deliver(reader, item)
-                {
-                    return Some(message);
-                }
-            }
-            FastRead::NotUtf8 => self.fail(reader, ProtocolError::TextNotUtf8.into()),
-            FastRead::Ended(error) => self.transport_ended(reader, error),
+    fn handle_other(&self, reader: &mut Reader, room: &mut [u8], filled: usize) -> Option<Message> {
+        let ReadStep::Item(item) = self.handle_lent(reader, room, filled, Mode::Whole) else {
+            return None;
+        };
+        match self.deliver(reader, item) {
+            ReadItem::Message(message) => Some(message),
+            ReadItem::Piece | ReadItem::Frame => None,
         }
-        None
+    }
+
+    /// Handles what the fast path has met. The slow path goes on from there.
+    #[cold]
+    fn leave_fast_path(&self, reader: &mut Reader, met: FastRead) {
+        match met {
+            FastRead::NotUtf8 => self.fail(reader, ProtocolError::TextNotUtf8.into()),
+            FastRead::Ended(error) => {
+                self.transport_ended(reader, error.map_or_else(Error::abnormal, Error::from_io));
+            }
+            FastRead::Message(_) | FastRead::Fallback | FastRead::Other(_) => {}
+        }
     }
 
     /// The next message, by the slow path.
