@@ -94,7 +94,9 @@ impl Messages {
         }
         let Self { conn, writes, next, .. } = self;
         let connection = conn.connection();
-        connection.poll_writing(writes, cx, |writer, op| connection.poll_feed(writer, next, op))
+        connection.poll_writing(writes, cx, |writer, op| {
+            connection.poll_queue(writer, op, true, |writer| writer.queue_next(next))
+        })
     }
 
     /// Sends the next message.

@@ -78,7 +78,7 @@ impl Conn {
         message: &Prepared,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         self.0.wait_writing(move |connection, writer, op| {
-            connection.poll_write_prepared(writer, message, op)
+            connection.poll_queue(writer, op, true, |writer| writer.queue_prepared(message))
         })
     }
 

@@ -4,8 +4,7 @@
 //! something that only the peer can bring (`ping`, `close`, `closed`). A future holds nothing
 //! but its slot in the wait queue, which it gives up when it is dropped.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -29,41 +28,9 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 const PONG_BATCH: usize = 2 * 1024;
 
 /// A slot in the wait queue of the reading side, given up when this is dropped.
-pub(crate) struct ReadSlot<'a> {
+struct ReadSlot<'a> {
     connection: &'a Connection,
     id: WaiterId,
-}
-
-/// [`Conn::read`](crate::conn::Conn::read).
-pub(crate) struct ReadMessage<'a>(ReadSlot<'a>);
-
-/// Any other operation of the reading side.
-pub(crate) struct ReadOp<'a, F> {
-    slot: ReadSlot<'a>,
-    poll: F,
-}
-
-impl Future for ReadMessage<'_> {
-    type Output = Result<Message, Error>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ReadSlot { connection, id } = &mut self.0;
-        connection.poll_read(id, cx)
-    }
-}
-
-impl<T, F> Future for ReadOp<'_, F>
-where
-    F: FnMut(&Connection, &mut Reader, &mut Operation<'_, '_>) -> Poll<T> + Unpin,
-{
-    type Output = T;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Self { slot: ReadSlot { connection, id }, poll } = &mut *self;
-        connection.poll_reading(id, cx, |reader, op| poll(connection, reader, op))
-    }
 }
 
 impl Drop for ReadSlot<'_> {
@@ -97,17 +64,19 @@ enum ReadStep {
 impl Connection {
     /// Reads the next message.
     #[inline]
-    pub(crate) const fn read(&self) -> ReadMessage<'_> {
-        ReadMessage(ReadSlot { connection: self, id: WaiterId::NONE })
+    pub(crate) fn read(&self) -> impl Future<Output = Result<Message, Error>> + Send {
+        let mut slot = ReadSlot { connection: self, id: WaiterId::NONE };
+        poll_fn(move |cx| self.poll_read(&mut slot.id, cx))
     }
 
     /// Waits for an operation of the reading side.
     #[inline]
-    pub(crate) const fn wait_reading<T, F>(&self, poll: F) -> ReadOp<'_, F>
-    where
-        F: FnMut(&Self, &mut Reader, &mut Operation<'_, '_>) -> Poll<T>,
-    {
-        ReadOp { slot: ReadSlot { connection: self, id: WaiterId::NONE }, poll }
+    pub(crate) fn wait_reading<T>(
+        &self,
+        mut poll: impl FnMut(&Self, &mut Reader, &mut Operation<'_, '_>) -> Poll<T>,
+    ) -> impl Future<Output = T> {
+        let mut slot = ReadSlot { connection: self, id: WaiterId::NONE };
+        poll_fn(move |cx| self.poll_reading(&mut slot.id, cx, |reader, op| poll(self, reader, op)))
     }
 
     /// Waits for the end, reading on meanwhile.

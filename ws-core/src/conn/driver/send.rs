@@ -6,7 +6,7 @@
 //! reader runs dry, and at the latest on the next turn of the scheduler
 //! ([`deferred_flush`]). The [`FlushState`] says which of these is next.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,44 +28,9 @@ use crate::proto::CloseState;
 use crate::{Error, Message, MessageType, Prepared, TryWriteError};
 
 /// A slot in the wait queue of the writing side, given up when this is dropped.
-pub(crate) struct WriteSlot<'a> {
+struct WriteSlot<'a> {
     connection: &'a Connection,
     id: WaiterId,
-}
-
-/// [`Conn::write`](crate::conn::Conn::write).
-pub(crate) struct WriteMessage<'a> {
-    slot: WriteSlot<'a>,
-    message: Option<Message>,
-}
-
-/// Any other operation of the writing side.
-pub(crate) struct WriteOp<'a, F> {
-    slot: WriteSlot<'a>,
-    poll: F,
-}
-
-impl Future for WriteMessage<'_> {
-    type Output = Result<(), Error>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { slot: WriteSlot { connection, id }, message } = &mut *self;
-        connection.poll_write(message, id, cx)
-    }
-}
-
-impl<T, F> Future for WriteOp<'_, F>
-where
-    F: FnMut(&Connection, &mut Writer, &mut Operation<'_, '_>) -> Poll<T> + Unpin,
-{
-    type Output = T;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Self { slot: WriteSlot { connection, id }, poll } = &mut *self;
-        connection.poll_writing(id, cx, |writer, op| poll(connection, writer, op))
-    }
 }
 
 impl Drop for WriteSlot<'_> {
@@ -78,18 +43,20 @@ impl Drop for WriteSlot<'_> {
 impl Connection {
     /// Writes a message.
     #[inline]
-    pub(crate) const fn write(&self, message: Message) -> WriteMessage<'_> {
-        let slot = WriteSlot { connection: self, id: WaiterId::NONE };
-        WriteMessage { slot, message: Some(message) }
+    pub(crate) fn write(&self, message: Message) -> impl Future<Output = Result<(), Error>> + Send {
+        let mut slot = WriteSlot { connection: self, id: WaiterId::NONE };
+        let mut message = Some(message);
+        poll_fn(move |cx| self.poll_write(&mut message, &mut slot.id, cx))
     }
 
     /// Waits for an operation of the writing side.
     #[inline]
-    pub(crate) const fn wait_writing<T, F>(&self, poll: F) -> WriteOp<'_, F>
-    where
-        F: FnMut(&Self, &mut Writer, &mut Operation<'_, '_>) -> Poll<T>,
-    {
-        WriteOp { slot: WriteSlot { connection: self, id: WaiterId::NONE }, poll }
+    pub(crate) fn wait_writing<T>(
+        &self,
+        mut poll: impl FnMut(&Self, &mut Writer, &mut Operation<'_, '_>) -> Poll<T>,
+    ) -> impl Future<Output = T> {
+        let mut slot = WriteSlot { connection: self, id: WaiterId::NONE };
+        poll_fn(move |cx| self.poll_writing(&mut slot.id, cx, |writer, op| poll(self, writer, op)))
     }
 
     /// Polls until the message is queued. The fast path comes first: the message is short and
@@ -110,7 +77,7 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         let op = &mut Operation::new(id, cx);
-        let polled = self.poll_queue(&mut writer, message, op);
+        let polled = self.poll_write_slow(&mut writer, message, op);
         if polled.is_ready() {
             writer.waiters.leave(id);
         }
@@ -153,48 +120,29 @@ impl Connection {
         }
     }
 
-    /// Queues a message when there is room for it, and sends it.
+    /// Queues a message by `queue` when there is room for it, and sends it or defers that.
+    pub(crate) fn poll_queue(
+        &self,
+        writer: &mut Writer,
+        op: &mut Operation<'_, '_>,
+        defer: bool,
+        queue: impl FnOnce(&mut Writer),
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(writer, op))?;
+        queue(writer);
+        self.send(writer, defer);
+        Poll::Ready(writer.result())
+    }
+
+    /// Queues a message, by the slow path.
     #[cold]
-    fn poll_queue(
+    fn poll_write_slow(
         &self,
         writer: &mut Writer,
         message: &mut Option<Message>,
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(writer, op))?;
-        if let Some(message) = message.take() {
-            writer.queue(message);
-            self.send(writer, self.more.load(Relaxed));
-        }
-        Poll::Ready(writer.result())
-    }
-
-    /// Queues a message that others follow, or a flush: they leave together.
-    pub(crate) fn poll_feed(
-        &self,
-        writer: &mut Writer,
-        message: &mut Option<Message>,
-        op: &mut Operation<'_, '_>,
-    ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(writer, op))?;
-        if let Some(message) = message.take() {
-            writer.queue(message);
-            self.send(writer, true);
-        }
-        Poll::Ready(writer.result())
-    }
-
-    /// Queues a message for many connections: what waits for each of them leaves together.
-    pub(crate) fn poll_write_prepared(
-        &self,
-        writer: &mut Writer,
-        message: &Prepared,
-        op: &mut Operation<'_, '_>,
-    ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(writer, op))?;
-        writer.queue_prepared(message);
-        self.send(writer, true);
-        Poll::Ready(writer.result())
+        self.poll_queue(writer, op, self.more.load(Relaxed), |writer| writer.queue_next(message))
     }
 
     /// Queues as many messages as there is room for, and sends them together. Returns how many,

@@ -41,25 +41,29 @@ impl<S: StateCode> StateCell<S> {
     }
 }
 
-impl StateCode for CloseState {
-    #[inline]
-    fn code(self) -> u8 {
-        self as u8
-    }
+/// Numbers the variants of an enum.
+macro_rules! number {
+    ($state:ident: $($code:literal => $variant:ident),+; $last:ident) => {
+        impl StateCode for $state {
+            #[inline]
+            fn code(self) -> u8 {
+                self as u8
+            }
 
-    #[inline]
-    fn from_code(code: u8) -> Self {
-        match code {
-            0 => Self::Open,
-            1 => Self::Tunnel,
-            2 => Self::HalfClosedRemote,
-            3 => Self::CloseSent,
-            4 => Self::HalfClosedLocal,
-            5 => Self::Closed,
-            _ => Self::ClosedLocal,
+            #[inline]
+            fn from_code(code: u8) -> Self {
+                match code {
+                    $($code => Self::$variant,)+
+                    _ => Self::$last,
+                }
+            }
         }
-    }
+    };
 }
+
+number!(CloseState: 0 => Open, 1 => Tunnel, 2 => HalfClosedRemote, 3 => CloseSent,
+    4 => HalfClosedLocal, 5 => Closed; ClosedLocal);
+number!(FlushState: 0 => Idle, 1 => Deferred, 2 => Scheduled, 3 => Draining; Stalled);
 
 /// How queued bytes reach the transport.
 ///
@@ -96,24 +100,6 @@ impl FlushState {
         match self {
             Self::Deferred | Self::Scheduled => true,
             Self::Idle | Self::Draining | Self::Stalled => false,
-        }
-    }
-}
-
-impl StateCode for FlushState {
-    #[inline]
-    fn code(self) -> u8 {
-        self as u8
-    }
-
-    #[inline]
-    fn from_code(code: u8) -> Self {
-        match code {
-            0 => Self::Idle,
-            1 => Self::Deferred,
-            2 => Self::Scheduled,
-            3 => Self::Draining,
-            _ => Self::Stalled,
         }
     }
 }

@@ -92,6 +92,13 @@ impl Writer {
         self.outbound.message(message);
     }
 
+    /// Queues a message, unless that was done before.
+    pub(crate) fn queue_next(&mut self, message: &mut Option<Message>) {
+        if let Some(message) = message.take() {
+            self.queue(message);
+        }
+    }
+
     /// Queues a message for many connections.
     pub(crate) fn queue_prepared(&mut self, message: &Prepared) {
         self.messages += 1;
