@@ -57,26 +57,6 @@ impl Hooks {
     }
 }
 
-/// A hook that is to be run, with its argument.
-pub(crate) enum HookCall {
-    Ping(Arc<OnPing>, Bytes),
-    Pong(Arc<OnPong>, Bytes),
-    Close(Arc<OnClose>, CloseError),
-}
-
-impl HookCall {
-    /// Runs the hook, and returns the payload of a ping that is to be answered.
-    pub(crate) fn run(self) -> Option<Bytes> {
-        match self {
-            Self::Ping(hook, payload) => hook(&payload).then_some(payload),
-            Self::Pong(hook, payload) => {
-                hook(&payload);
-                None
-            }
-            Self::Close(hook, close) => {
-                hook(&close);
-                None
-            }
-        }
-    }
-}
+/// A hook that is to be run, with its argument. Returns the payload of a ping that is to be
+/// answered.
+pub(crate) type HookCall = Box<dyn FnOnce() -> Option<Bytes> + Send>;

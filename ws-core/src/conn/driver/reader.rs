@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::coop;
 use tokio_util::io::poll_read_buf;
 
-use crate::conn::driver::cold_state::{ColdState, HookCall};
+use crate::conn::driver::cold_state::{ColdState, HookCall, Hooks};
 use crate::conn::driver::deadlines::Deadlines;
 use crate::conn::driver::pings::Pings;
 use crate::conn::driver::rate_limits::{Arrival, RateMeter};
@@ -365,10 +365,11 @@ impl Reader {
                     if by_frame {
                         self.note_control(OpCode::PING, &payload);
                     }
-                    if self.call_ping_hook(&payload) {
-                        return ReadEvent::RunHook;
-                    }
-                    return ReadEvent::Ping(payload);
+                    let has_hook = self.call_hook(|hooks| {
+                        let (hook, payload) = (hooks.ping.clone()?, payload.clone());
+                        Some(Box::new(move || hook(&payload).then_some(payload)))
+                    });
+                    return if has_hook { ReadEvent::RunHook } else { ReadEvent::Ping(payload) };
                 }
                 Some(Event::Pong(payload)) => {
                     if by_frame {
@@ -377,7 +378,14 @@ impl Reader {
                     if self.pings.answered(&payload) {
                         self.waiters.wake();
                     }
-                    if self.call_pong_hook(&payload) {
+                    let has_hook = self.call_hook(|hooks| {
+                        let hook = hooks.pong.clone()?;
+                        Some(Box::new(move || {
+                            hook(&payload);
+                            None
+                        }))
+                    });
+                    if has_hook {
                         return ReadEvent::RunHook;
                     }
                     if self.has_control() {
@@ -388,7 +396,13 @@ impl Reader {
                     if by_frame {
                         self.note_control(OpCode::CLOSE, &frame.encode());
                     }
-                    self.call_close_hook(&frame);
+                    self.call_hook(|hooks| {
+                        let (hook, close) = (hooks.close.clone()?, frame.as_error().clone());
+                        Some(Box::new(move || {
+                            hook(&close);
+                            None
+                        }))
+                    });
                     return ReadEvent::Close(frame);
                 }
                 None if self.inbound.has_frame() => return ReadEvent::Item(ReadItem::Frame),
@@ -563,33 +577,14 @@ impl Reader {
         self.cold.as_mut()?.control.take()
     }
 
-    /// Leaves a ping to the hook, if there is one.
-    fn call_ping_hook(&mut self, payload: &Bytes) -> bool {
-        self.call_hook(|cold| {
-            Some(HookCall::Ping(Arc::clone(cold.hooks.ping.as_ref()?), payload.clone()))
-        })
-    }
-
-    fn call_pong_hook(&mut self, payload: &Bytes) -> bool {
-        self.call_hook(|cold| {
-            Some(HookCall::Pong(Arc::clone(cold.hooks.pong.as_ref()?), payload.clone()))
-        })
-    }
-
-    fn call_close_hook(&mut self, frame: &CloseFrame) {
-        let close = frame.as_error();
-        self.call_hook(|cold| {
-            Some(HookCall::Close(Arc::clone(cold.hooks.close.as_ref()?), close.clone()))
-        });
-    }
-
     /// Notes the hook that is to run when the lock is released. Returns whether there is one.
     #[inline]
-    fn call_hook(&mut self, call: impl FnOnce(&ColdState) -> Option<HookCall>) -> bool {
+    fn call_hook(&mut self, call: impl FnOnce(&Hooks) -> Option<HookCall>) -> bool {
         let Some(cold) = &mut self.cold else { return false };
-        let Some(call) = call(cold) else { return false };
-        cold.call = Some(call);
-        true
+        let call = call(&cold.hooks);
+        let has_hook = call.is_some();
+        cold.call = call.or_else(|| cold.call.take());
+        has_hook
     }
 }
 

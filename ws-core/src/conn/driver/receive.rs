@@ -581,7 +581,7 @@ impl Connection {
         let call = reader.cold.as_mut().and_then(|cold| cold.call.take());
         reader.shrink_cold();
         drop(reader);
-        if let Some(payload) = call.and_then(|call| call.run()) {
+        if let Some(payload) = call.and_then(|call| call()) {
             // The connection may have closed in the meantime.
             let _ = self.pong(payload);
         }
