@@ -38,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
         shutdown_signal().await;
         // Sends 1001 to all connections, and waits for their handlers, up to 10 s.
         let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
-        println!("{} notified, {} aborted, {} left", counts.told, counts.cut, counts.open);
+        println!("{} notified, {} aborted, {} left", counts.notified, counts.aborted, counts.open);
     };
     // After the signal, axum stops listening and waits for requests in progress. An open WebSocket
     // over HTTP/2 is one, so drain the tracker first.

@@ -61,7 +61,7 @@ async fn check(adapter: usize, http2: bool) -> &'static str {
 
     let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(3))).await;
     assert_eq!((counts.open, counts.ended), (0, ALL), "{by}");
-    assert_eq!((counts.told, counts.cut), (ALL, SILENT), "{by}");
+    assert_eq!((counts.notified, counts.aborted), (ALL, SILENT), "{by}");
     for ending in responsive.join_all().await {
         let told = ending.received.as_ref().map(|close| close.code);
         assert!(ending.is_clean() && told == Some(StatusCode::GOING_AWAY), "{by}: {ending:?}");
@@ -119,7 +119,11 @@ async fn a_handler_that_never_ends_is_aborted_and_leaves_no_task() {
             let began = Instant::now();
             let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(3))).await;
             assert_eq!(began.elapsed().as_secs(), 3, "{by}");
-            assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 2, 2, 2), "{by}");
+            assert_eq!(
+                (counts.open, counts.ended, counts.notified, counts.aborted),
+                (0, 2, 2, 2),
+                "{by}"
+            );
             assert_eq!(dropped.load(SeqCst), 2, "{by}");
             drop((conns, client));
             assert_eq!(tasks().await, before, "{by}, over HTTP/2: {http2}");

@@ -164,7 +164,7 @@ async fn a_drain_at_the_signal_closes_websockets_of_both_http_versions() {
                 assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
             }
             let counts = counts.recv().await.unwrap();
-            assert_eq!((counts.open, counts.told, counts.cut), (0, 2, 0));
+            assert_eq!((counts.open, counts.notified, counts.aborted), (0, 2, 0));
             // The request in progress still gets its response.
             page.done.notify_one();
             assert_eq!(requested.await.unwrap(), "a page");

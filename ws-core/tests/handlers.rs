@@ -191,7 +191,7 @@ async fn a_connection_without_a_handler_counts_until_it_is_gone() {
     assert!(other.closed().await.is_clean());
     drop(other);
     let counts = drained.await.unwrap();
-    assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 1, 1, 0));
+    assert_eq!((counts.open, counts.ended, counts.notified, counts.aborted), (0, 1, 1, 0));
 }
 
 /// The behaviour of a client.
@@ -244,13 +244,13 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
         clients.join_next().await.unwrap().unwrap();
     }
     let counts = tracker.counts();
-    assert!(counts.told >= 400 && counts.told < ALL, "{counts:?}");
+    assert!(counts.notified >= 400 && counts.notified < ALL, "{counts:?}");
     assert_eq!(options.admit().unwrap_err(), Rejection::ShuttingDown);
     clients.join_all().await;
     let counts = draining.await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 3);
-    assert_eq!(counts.told, ALL + 1);
-    assert_eq!((counts.open, counts.ended, counts.cut), (0, ALL + 2, DEAF + 2), "{counts:?}");
+    assert_eq!(counts.notified, ALL + 1);
+    assert_eq!((counts.open, counts.ended, counts.aborted), (0, ALL + 2, DEAF + 2), "{counts:?}");
     assert_eq!(waiting.await.unwrap(), None);
     busy.await.unwrap();
     handlers.join_all().await;

@@ -467,7 +467,7 @@ async fn axum_serve_works_and_shuts_down_gracefully() {
         let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
-        assert_eq!((counts.open, counts.ended, counts.cut), (0, 1, 0));
+        assert_eq!((counts.open, counts.ended, counts.aborted), (0, 1, 0));
         server.await.unwrap().unwrap();
     })
     .await;

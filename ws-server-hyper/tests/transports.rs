@@ -205,5 +205,5 @@ async fn a_graceful_shutdown_drains_upgraded_connections() {
     let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
     let ((), counts, ()) =
         in_time(async { tokio::join!(graceful.shutdown(), drain, clients_close) }).await;
-    assert_eq!((counts.open, counts.ended, counts.told, counts.cut), (0, 3, 3, 0));
+    assert_eq!((counts.open, counts.ended, counts.notified, counts.aborted), (0, 3, 3, 0));
 }

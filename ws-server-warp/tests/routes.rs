@@ -184,7 +184,7 @@ async fn warp_serve_works_over_http1() {
         let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
-        assert_eq!((counts.open, counts.ended, counts.cut), (0, 1, 0));
+        assert_eq!((counts.open, counts.ended, counts.aborted), (0, 1, 0));
         server.await.unwrap();
     })
     .await;
@@ -235,7 +235,7 @@ async fn serve_until_shuts_down_at_the_signal() {
         let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(20)));
         let (counts, read) = tokio::join!(drain, client.read());
         assert_eq!(read.unwrap_err().close_status(), Some(StatusCode::GOING_AWAY));
-        assert_eq!((counts.open, counts.cut), (0, 0));
+        assert_eq!((counts.open, counts.aborted), (0, 0));
     })
     .await;
 }

@@ -1,10 +1,10 @@
-//! Handlers: from the connection that they are given to its end.
+//! How are handlers run, and how are their connections closed?
 //!
-//! A handler is a function of the application that is given a [`Conn`](crate::Conn).
-//! However it ends, the connection is closed properly, and every adapter does it by the
-//! same means: [`AcceptOptions`](crate::AcceptOptions) say what happens when a handler
-//! panics and who counts it, [`ConnectionGuard`] runs it. `outcome` is what a handler may
-//! return, `panic` how one is caught, `tracker` who waits for them when the server stops.
+//! A handler is a function of the application that takes a [`Conn`](crate::Conn). When it
+//! ends, in any way, its connection is closed properly. All adapters use the same code:
+//! [`AcceptOptions`](crate::AcceptOptions) set what happens when a handler panics and which
+//! tracker counts it, [`ConnectionGuard`] runs it. `outcome` is what a handler may return, `panic`
+//! catches panics, and `tracker` is the graceful shutdown.
 
 mod outcome;
 mod panic;
@@ -14,5 +14,4 @@ mod tracker;
 pub use outcome::HandlerOutput;
 pub use panic::HandlerPanic;
 pub use run::ConnectionGuard;
-pub(crate) use run::Handling;
 pub use tracker::{ConnectionTracker, DrainConfig, DrainCounts};

@@ -1,4 +1,4 @@
-//! How is a panic caught, and what is known of it?
+//! How is the panic of a handler caught and reported?
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -15,24 +15,24 @@ use tracing::Span;
 
 use crate::{Conn, RequestInfo};
 
-/// A handler has panicked: what the hook of
-/// [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic) is given.
+/// The panic of a handler, passed to the hook of
+/// [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic).
 #[non_exhaustive]
 pub struct HandlerPanic {
     /// The connection, still open: the hook may write to it.
     pub conn: Conn,
-    /// The request that the connection began with, unless it was taken or not kept.
+    /// The request of the opening handshake, unless it was taken or not kept.
     pub request: Option<Arc<RequestInfo>>,
-    /// What the handler panicked with.
+    /// The payload of the panic.
     pub payload: Box<dyn Any + Send>,
-    /// Where it panicked; `None` when the application has put a panic hook of its own in
-    /// the place of ours.
+    /// Where the handler panicked; `None` when the application has replaced the panic hook of
+    /// this library.
     pub backtrace: Option<Backtrace>,
 }
 
 impl HandlerPanic {
-    /// The text that the handler panicked with, if it is one. Not for the peer: it tells
-    /// about the inside of the server.
+    /// The payload as text, if it is text. Do not send it to the peer: it exposes internals of
+    /// the server.
     pub fn message(&self) -> Option<&str> {
         let text = self.payload.downcast_ref::<&str>().copied();
         text.or_else(|| self.payload.downcast_ref().map(String::as_str))
@@ -43,7 +43,7 @@ impl HandlerPanic {
         Self { conn, request, payload: caught.payload, backtrace: caught.backtrace }
     }
 
-    /// What happens unless the application says otherwise.
+    /// The default for [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic).
     pub(super) fn log(&self) {
         let backtrace = self.backtrace.as_ref().map(ToString::to_string).unwrap_or_default();
         tracing::error!(
@@ -65,7 +65,7 @@ impl fmt::Debug for HandlerPanic {
     }
 }
 
-/// A panic that went no further.
+/// A panic that was caught.
 pub(super) struct Caught {
     payload: Box<dyn Any + Send>,
     backtrace: Option<Backtrace>,
@@ -74,7 +74,7 @@ pub(super) struct Caught {
 /// Catches the panics of a future.
 pub(super) struct Catch<F> {
     future: Option<Pin<Box<F>>>,
-    /// What it runs in, where anybody listens.
+    /// The span that the future runs in, if it is enabled.
     span: Option<Box<Span>>,
 }
 
@@ -84,7 +84,7 @@ impl<F> Catch<F> {
         Self { future: Some(Box::pin(future)), span: None }
     }
 
-    /// Has the future run in a span.
+    /// Runs the future in a span.
     pub(super) fn within(span: Span, future: F) -> Self {
         let span = (!span.is_disabled()).then(|| Box::new(span));
         Self { span, ..Self::new(future) }
@@ -105,9 +105,9 @@ impl<F: Future> Future for Catch<F> {
             Ok(polled) => polled.map(Ok),
             Err(payload) => {
                 let backtrace = BACKTRACE.with_borrow_mut(Option::take);
-                let ruin = self.future.take();
-                // What it leaves behind may panic once more when it goes.
-                if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(ruin))) {
+                let future = self.future.take();
+                // Its destructor may panic too.
+                if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(future))) {
                     std::mem::forget(again);
                 }
                 Poll::Ready(Err(Caught { payload, backtrace }))
@@ -117,13 +117,13 @@ impl<F: Future> Future for Catch<F> {
 }
 
 thread_local! {
-    /// Does this thread run a handler?
+    /// Whether this thread runs a handler.
     static WATCHED: Cell<bool> = const { Cell::new(false) };
-    /// Where it panicked: known only before the stack is gone.
+    /// Where the handler panicked, captured before the stack unwinds.
     static BACKTRACE: RefCell<Option<Backtrace>> = const { RefCell::new(None) };
 }
 
-/// Puts a panic hook in front of the one that is there, which notes where handlers panic.
+/// Installs a panic hook that captures where handlers panic, and then calls the one before.
 fn watch() {
     static WATCH: Once = Once::new();
     if WATCH.is_completed() || thread::panicking() {
@@ -132,7 +132,7 @@ fn watch() {
     WATCH.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            // A thread that ends has no place for it any more.
+            // A thread that ends has no thread-locals any more.
             if WATCHED.try_with(Cell::get).unwrap_or(false) {
                 let _ = BACKTRACE.try_with(|kept| {
                     if let Ok(mut kept) = kept.try_borrow_mut() {

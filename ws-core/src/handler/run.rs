@@ -1,4 +1,4 @@
-//! How does a handler run, and how does its connection end?
+//! How does a handler run, and how is its connection closed?
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -8,24 +8,25 @@ use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::HandlerOutput;
 use super::panic::{Catch, Caught, HandlerPanic};
-use super::tracker::{ConnectionTracker, Ticket};
-use super::{DrainCounts, HandlerOutput};
+use super::tracker::{ConnectionTracker, TrackedSlot};
+use crate::conn::accept;
 use crate::{AcceptError, AcceptOptions, Conn, Rejection, StatusCode};
 
 type Recover = dyn Fn(HandlerPanic) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
-/// What options say about handlers.
+/// The options of this layer, carried by [`AcceptOptions`].
 #[derive(Clone, Default)]
-pub(crate) struct Handling {
+struct HandlerOptions {
     recover: Option<Arc<Recover>>,
     tracker: Option<ConnectionTracker>,
 }
 
 impl AcceptOptions {
-    /// What to do when a handler panics, before the connection is closed with 1011. The
-    /// connection is still open, so a last message can be written. A hook that panics is
-    /// caught too. Default: the payload and a backtrace are logged through `tracing`.
+    /// Sets a hook that runs when a handler has panicked, before the connection is closed with
+    /// 1011. The connection is still open, so the hook can write a last message. A panic of the
+    /// hook is caught too. Default: log the payload and a backtrace through `tracing`.
     ///
     /// ```
     /// # use ws_core::AcceptOptions;
@@ -38,39 +39,94 @@ impl AcceptOptions {
         F: Fn(HandlerPanic) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.handling.recover = Some(Arc::new(move |panicked| Box::pin(hook(panicked))));
+        let hook: Arc<Recover> = Arc::new(move |panicked| Box::pin(hook(panicked)));
+        self.handler_options().recover = Some(hook);
         self
     }
 
-    /// Who counts the connections, so that they can be [drained](ConnectionTracker::drain) when the
-    /// server stops. Default: nobody.
+    /// Sets the tracker that counts the connections, so that they can be
+    /// [drained](ConnectionTracker::drain) when the server stops. Default: none.
     pub fn tracker(mut self, tracker: &ConnectionTracker) -> Self {
-        self.handling.tracker = Some(tracker.clone());
+        self.handler_options().tracker = Some(tracker.clone());
         self
     }
 
-    /// Lets one more connection in. For adapters, when a request has been found good.
+    /// Admits one more connection. For adapters, after they have accepted the request.
     ///
     /// # Errors
     ///
     /// [`Rejection::ShuttingDown`] when the [`tracker`](Self::tracker) is being drained.
     pub fn admit(&self) -> Result<ConnectionGuard, Rejection> {
-        let ticket = match &self.handling.tracker {
+        let Some(options) = self.extensions.get::<HandlerOptions>() else {
+            return Ok(ConnectionGuard { recover: None, slot: None });
+        };
+        let slot = match &options.tracker {
             None => None,
             Some(tracker) => Some(tracker.admit().ok_or(Rejection::ShuttingDown)?),
         };
-        Ok(ConnectionGuard { recover: self.handling.recover.clone(), ticket })
+        Ok(ConnectionGuard { recover: options.recover.clone(), slot })
+    }
+
+    fn handler_options(&mut self) -> &mut HandlerOptions {
+        self.extensions.get_or_insert_default()
     }
 }
 
 impl Conn {
-    /// Makes the server's side of the opening handshake on a byte stream, as
-    /// [`accept`](Self::accept) does, and runs a handler to its end, as
-    /// [`ConnectionGuard::run`] does.
+    /// Makes the server's side of the opening handshake on a byte stream, such as a `TcpStream`
+    /// that was just accepted.
+    ///
+    /// The head of the request is limited to 16 KiB and to
+    /// [`AcceptOptions::handshake_timeout`]. What arrives behind it is kept. A request that is
+    /// refused is answered with the status and the headers of its [`Rejection`].
+    ///
+    /// ```no_run
+    /// use tokio::net::TcpListener;
+    /// use ws_core::{AcceptOptions, Conn};
+    ///
+    /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = TcpListener::bind("127.0.0.1:9000").await?;
+    /// loop {
+    ///     let (stream, _) = listener.accept().await?;
+    ///     tokio::spawn(async move {
+    ///         let conn = Conn::accept(stream, &AcceptOptions::new()).await?;
+    ///         while let Ok(message) = conn.read().await {
+    ///             conn.write(message).await?;
+    ///         }
+    ///         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    ///     });
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As `accept`. What the handler returns is no error of this.
+    /// When the request is refused, late, or not HTTP, and when the transport fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the stream, and the handshake with it.
+    pub fn accept<T>(
+        io: T,
+        options: &AcceptOptions,
+    ) -> impl Future<Output = Result<Self, AcceptError>> + Send
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        // Boxed: otherwise the task that serves the connection reserves the memory.
+        Box::pin(async move {
+            let (conn, admitted) = accept(io, options, || options.admit()).await?;
+            admitted.release(&conn);
+            Ok(conn)
+        })
+    }
+
+    /// Makes the server's side of the opening handshake on a byte stream, as
+    /// [`accept`](Self::accept) does, and runs a handler to its end, as [`ConnectionGuard::run`] does.
+    ///
+    /// # Errors
+    ///
+    /// As `accept`. An error of the handler is not returned.
     ///
     /// # Cancel safety
     ///
@@ -85,32 +141,31 @@ impl Conn {
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output: HandlerOutput>,
     {
-        // On the heap: while the handler runs, there is no room held for this.
-        let (conn, admitted) = Box::pin(Self::accept_admitted(io, options)).await?;
+        // Boxed: freed before the handler runs.
+        let (conn, admitted) = Box::pin(accept(io, options, || options.admit())).await?;
         admitted.run(conn, handler).await;
         Ok(())
     }
 }
 
-/// A connection that was let in: counted until this is gone. Made by
+/// Keeps an admitted connection in its [`ConnectionTracker`] until it is dropped. Made by
 /// [`AcceptOptions::admit`].
 #[must_use = "it counts the connection, and runs its handler"]
 pub struct ConnectionGuard {
     recover: Option<Arc<Recover>>,
-    ticket: Option<Ticket>,
+    slot: Option<TrackedSlot>,
 }
 
 impl ConnectionGuard {
-    /// Runs a handler to its end, and then closes the connection: with 1000 when the
-    /// handler returns, with 1011 when it returns an error or panics.
+    /// Runs a handler to its end, and then closes the connection: with 1000 when the handler
+    /// returns, and with 1011 when it returns an error or panics.
     ///
-    /// A panic goes to the hook of [`AcceptOptions::on_panic`], and no further. When a
-    /// [`ConnectionTracker`] has waited for long enough, the handler is dropped where it is, and the
-    /// transport is cut.
+    /// A panic is caught and passed to the hook of [`AcceptOptions::on_panic`]. When the
+    /// timeout of a drain has passed, the handler is dropped and the transport is aborted.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the handler, and the connection if nobody else has it.
+    /// Dropping the future drops the handler, and its handle of the connection.
     pub async fn run<F, Fut>(self, conn: Conn, handler: F)
     where
         F: FnOnce(Conn) -> Fut,
@@ -120,21 +175,21 @@ impl ConnectionGuard {
             return drop(conn.closed().await);
         }
         let given = conn.clone();
-        // Within the future, the call itself may panic as well.
+        // In the future, since the call itself may panic too.
         let handled = async { handler(given).await.into_error() };
         let mut handled = Catch::within(conn.span(), handled);
-        let Some(outcome) = self.until_cut(Pin::new(&mut handled)).await else {
+        let Some(outcome) = self.until_aborted(Pin::new(&mut handled)).await else {
             return conn.close_now();
         };
         drop(handled);
-        // On the heap: while the handler runs, there is no room held for what comes then.
+        // Boxed after the handler has run, so that it reserves no memory before.
         let mut ended = Box::pin(self.end(&conn, outcome));
-        if self.until_cut(ended.as_mut()).await.is_none() {
+        if self.until_aborted(ended.as_mut()).await.is_none() {
             conn.close_now();
         }
     }
 
-    /// Closes as the handler has ended.
+    /// Closes the connection by the result of the handler.
     async fn end(&self, conn: &Conn, outcome: Result<Option<String>, Caught>) {
         let code = match outcome {
             Ok(None) => StatusCode::NORMAL_CLOSURE,
@@ -147,42 +202,42 @@ impl ConnectionGuard {
                 StatusCode::INTERNAL_ERROR
             }
         };
-        // How it ended can be asked of the connection.
+        // The connection records how it ended.
         let _ = conn.close(code, "").await;
     }
 
-    /// Waits for a future, but no longer than the [`ConnectionTracker`] does: `None` then. For
-    /// adapters that wait for a transport.
+    /// Waits for a future. `None` when the timeout of a drain passes first. For adapters that
+    /// wait for a transport.
     ///
     /// # Cancel safety
     ///
     /// As the future's.
     pub async fn wait<F: Future>(&self, future: F) -> Option<F::Output> {
-        self.until_cut(pin!(future)).await
+        self.until_aborted(pin!(future)).await
     }
 
-    async fn until_cut<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
-        let Some(ticket) = &self.ticket else { return Some(future.await) };
-        let mut cut = Box::pin(ticket.cut());
+    async fn until_aborted<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
+        let Some(slot) = &self.slot else { return Some(future.await) };
+        let mut aborted = Box::pin(slot.aborted());
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => cut.as_mut().poll(cx).map(|()| None),
+            Poll::Pending => aborted.as_mut().poll(cx).map(|()| None),
         })
         .await
     }
 
-    /// Leaves the connection to itself: it is counted until its last handle is gone, and
-    /// nothing but the application ends it. For adapters that have no handler to run.
+    /// Counts the connection until its last handle is dropped; only the application ends it.
+    /// For adapters that run no handler.
     pub fn release(self, conn: &Conn) {
         self.attach(conn);
-        if let Some(ticket) = self.ticket {
-            conn.attributes().insert(Arc::new(ticket));
+        if let Some(slot) = self.slot {
+            conn.attributes().insert(Arc::new(slot));
         }
     }
 
-    /// Says whose connection it is. `false` when it came too late, and is being closed.
+    /// Sets the connection of the slot. `false` when the tracker is closed.
     fn attach(&self, conn: &Conn) -> bool {
-        self.ticket.as_ref().is_none_or(|ticket| ticket.attach(conn))
+        self.slot.as_ref().is_none_or(|slot| slot.attach(conn))
     }
 
     async fn recover(&self, panicked: HandlerPanic) {
@@ -197,26 +252,16 @@ impl ConnectionGuard {
 impl fmt::Debug for ConnectionGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionGuard")
-            .field("tracked", &self.ticket.is_some())
+            .field("tracked", &self.slot.is_some())
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Handling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts: Option<DrainCounts> = self.tracker.as_ref().map(ConnectionTracker::counts);
-        f.debug_struct("Handling")
-            .field("on_panic", &self.recover.is_some())
-            .field("tracker", &counts)
-            .finish()
-    }
-}
-
-/// Notes what a handler returned that is an error.
+/// Logs the error of a handler.
 fn log(conn: &Conn, error: &str) {
     match conn.close_info() {
-        // Most handlers end so: their peer is gone.
-        Some(_) => tracing::debug!(conn = conn.id(), error, "a handler has ended"),
-        None => tracing::warn!(conn = conn.id(), error, "a handler has failed"),
+        // Most handlers end with an error after the connection has ended.
+        Some(_) => tracing::debug!(conn = conn.id(), error, "handler ended"),
+        None => tracing::warn!(conn = conn.id(), error, "handler failed"),
     }
 }

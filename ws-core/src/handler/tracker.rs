@@ -1,4 +1,4 @@
-//! Who waits for the connections when the server stops?
+//! How are connections counted and drained when the server stops?
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,13 +13,13 @@ use tokio::time::{sleep, timeout};
 use crate::conn::WeakConn;
 use crate::{Conn, StatusCode};
 
-/// How long a handler that was cut may take to be dropped.
+/// How long handlers may take to be dropped after the timeout.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Counts the connections of a server, and drains them when it stops.
 ///
-/// A cheap handle: every [`AcceptOptions`](crate::AcceptOptions::tracker) that is given it
-/// counts with it, whichever adapter they serve.
+/// A cheap handle: all [`AcceptOptions`](crate::AcceptOptions::tracker) with the same tracker
+/// count together, for any adapters.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -36,61 +36,61 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct ConnectionTracker(Arc<Inner>);
+pub struct ConnectionTracker(Arc<TrackerState>);
 
 #[derive(Default)]
-struct Inner {
+struct TrackerState {
     members: Mutex<Members>,
-    /// Somebody has left.
+    /// Notified when a connection has ended.
     left: Notify,
-    /// Is the time over?
-    cut: watch::Sender<bool>,
+    /// Whether the timeout has passed.
+    aborted: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct Members {
     last: u64,
-    /// Those that are here; without a connection while they wait for one.
-    here: HashMap<u64, Option<WeakConn>>,
+    /// The open connections; `None` during the upgrade.
+    open: HashMap<u64, Option<WeakConn>>,
     closed: bool,
     ended: usize,
-    told: usize,
-    cut: usize,
+    notified: usize,
+    aborted: usize,
 }
 
-/// What a [`ConnectionTracker`] has counted.
+/// The counts of a [`ConnectionTracker`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainCounts {
-    /// Connections that are there, and upgrades under way.
+    /// Open connections, and upgrades in progress.
     pub open: usize,
-    /// Those that have ended since the tracker was made, however they did.
+    /// Connections that have ended, in any way.
     pub ended: usize,
-    /// Those that were told that the server is going away.
-    pub told: usize,
-    /// Those that were cut because they were still there in the end.
-    pub cut: usize,
+    /// Connections that were sent a close frame with 1001.
+    pub notified: usize,
+    /// Connections that were aborted at the timeout.
+    pub aborted: usize,
 }
 
 /// How to drain a [`ConnectionTracker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct DrainConfig {
-    within: Duration,
+    timeout: Duration,
     batch: usize,
     pause: Duration,
 }
 
 impl DrainConfig {
-    /// Waits for so long, and cuts what is left then.
-    pub const fn timeout(patience: Duration) -> Self {
-        Self { within: patience, batch: 100, pause: Duration::from_millis(10) }
+    /// Sets the timeout. Connections that are still open then are aborted.
+    pub const fn timeout(timeout: Duration) -> Self {
+        Self { timeout, batch: 100, pause: Duration::from_millis(10) }
     }
 
-    /// How many connections are told at once, and how long to wait before the next: all of
-    /// them may come back, to another server, in the same moment. Default: 100, each 10 ms.
+    /// Sets how many connections are closed at once, and the pause between two batches: all
+    /// clients may reconnect, to another server, at the same moment. Default: 100, 10 ms.
     ///
-    /// Zero connections are taken as one.
+    /// Zero connections count as one.
     pub const fn batch(mut self, connections: usize, pause: Duration) -> Self {
         self.batch = if connections == 0 { 1 } else { connections };
         self.pause = pause;
@@ -99,104 +99,101 @@ impl DrainConfig {
 }
 
 impl ConnectionTracker {
-    /// A tracker that has counted nothing yet.
+    /// A tracker without connections.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What it has counted so far; while it drains too.
+    /// The current counts, also during a drain.
     pub fn counts(&self) -> DrainCounts {
         let members = self.0.members.lock();
-        let &Members { ended, told, cut, .. } = &*members;
-        DrainCounts { open: members.here.len(), ended, told, cut }
+        let &Members { ended, notified, aborted, .. } = &*members;
+        DrainCounts { open: members.open.len(), ended, notified, aborted }
     }
 
-    /// Takes no more connections: from now on, upgrades are refused with 503.
+    /// Refuses new connections: upgrades are answered with 503.
     pub fn close(&self) {
         self.0.members.lock().closed = true;
     }
 
-    /// Is it closed, or being drained?
+    /// Whether new connections are refused.
     pub fn is_closed(&self) -> bool {
         self.0.members.lock().closed
     }
 
-    /// Takes no more connections, tells those that are there that the server is
-    /// [going away](StatusCode::GOING_AWAY), in batches, and waits for their handlers. What
-    /// is left at the deadline is cut: transports go, and handlers are dropped where they
-    /// wait.
+    /// Drains the server: refuses new connections, closes the open ones with
+    /// [1001](StatusCode::GOING_AWAY), in batches, and waits for their handlers. After the
+    /// timeout, transports are aborted and handlers are dropped.
     ///
-    /// Over HTTP/2, an open connection is a request under way to the HTTP server, which waits
-    /// for it when it shuts down gracefully: drain first, and shut down then.
+    /// Over HTTP/2, an open connection is a request in progress, and the graceful shutdown of
+    /// the HTTP server waits for it: drain first, then shut down.
     ///
-    /// Returns what was counted. [`DrainCounts::open`] is 0 then, unless a handler blocks its
-    /// thread, or the application holds on to a connection that no adapter runs a handler
-    /// for.
+    /// Returns the counts. [`DrainCounts::open`] is 0, unless a handler blocks its thread, or the
+    /// application holds a connection that no adapter runs a handler for.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the tracker closed, and the rest as it is. Draining again
-    /// goes on.
+    /// Dropping the future leaves the tracker closed. Another call continues the drain.
     pub async fn drain(&self, drain: DrainConfig) -> DrainCounts {
         let conns = self.stop();
-        // Ends with this function: those that are left do not wait for their peers.
+        // Dropped with this function: the closes that are left do not wait for their peers.
         let mut closing = JoinSet::new();
-        let politely = async {
+        let graceful = async {
             for (at, batch) in conns.chunks(drain.batch).enumerate() {
                 if at > 0 {
                     sleep(drain.pause).await;
                 }
                 for conn in batch.iter().filter_map(WeakConn::upgrade) {
-                    self.0.members.lock().told += 1;
+                    self.0.members.lock().notified += 1;
                     closing.spawn(async move { conn.close(StatusCode::GOING_AWAY, "").await });
                 }
             }
             self.emptied().await;
         };
-        if timeout(drain.within, politely).await.is_err() {
-            self.cut();
+        if timeout(drain.timeout, graceful).await.is_err() {
+            self.abort_all();
             let _ = timeout(GRACE, self.emptied()).await;
         }
         self.counts()
     }
 
-    /// Counts one more, unless it is too late.
-    pub(super) fn admit(&self) -> Option<Ticket> {
+    /// Counts a new connection. `None` when the tracker is closed.
+    pub(super) fn admit(&self) -> Option<TrackedSlot> {
         let mut members = self.0.members.lock();
         if members.closed {
             return None;
         }
         members.last += 1;
         let id = members.last;
-        members.here.insert(id, None);
-        Some(Ticket { tracker: self.clone(), id })
+        members.open.insert(id, None);
+        Some(TrackedSlot { tracker: self.clone(), id })
     }
 
-    /// Takes no more, and says who is here.
+    /// Refuses new connections, and returns the open ones.
     fn stop(&self) -> Vec<WeakConn> {
         let mut members = self.0.members.lock();
         members.closed = true;
-        members.here.values().flatten().cloned().collect()
+        members.open.values().flatten().cloned().collect()
     }
 
     async fn emptied(&self) {
         loop {
-            // Before it is asked, so that nobody leaves unnoticed in between.
+            // Before the check, so that an end in between is not missed.
             let left = self.0.left.notified();
-            if self.0.members.lock().here.is_empty() {
+            if self.0.members.lock().open.is_empty() {
                 return;
             }
             left.await;
         }
     }
 
-    fn cut(&self) {
+    fn abort_all(&self) {
         let conns: Vec<_> = {
             let mut members = self.0.members.lock();
-            members.cut += members.here.len();
-            members.here.values().flatten().cloned().collect()
+            members.aborted += members.open.len();
+            members.open.values().flatten().cloned().collect()
         };
-        self.0.cut.send_replace(true);
+        self.0.aborted.send_replace(true);
         for conn in conns.iter().filter_map(WeakConn::upgrade) {
             conn.close_now();
         }
@@ -209,21 +206,21 @@ impl fmt::Debug for ConnectionTracker {
     }
 }
 
-/// One that is counted, for as long as this lives.
-pub(super) struct Ticket {
+/// Counts a connection until it is dropped.
+pub(super) struct TrackedSlot {
     tracker: ConnectionTracker,
     id: u64,
 }
 
-impl Ticket {
-    /// Says whose connection it is. One that comes too late is told so at once: `false`.
+impl TrackedSlot {
+    /// Sets the connection. `false` when the tracker is closed: the connection is then closed.
     pub(super) fn attach(&self, conn: &Conn) -> bool {
         let mut members = self.tracker.0.members.lock();
-        if let Some(member) = members.here.get_mut(&self.id) {
+        if let Some(member) = members.open.get_mut(&self.id) {
             *member = Some(conn.downgrade());
         }
         let late = members.closed;
-        members.told += usize::from(late);
+        members.notified += usize::from(late);
         drop(members);
         if late {
             conn.begin_close(StatusCode::GOING_AWAY);
@@ -231,17 +228,17 @@ impl Ticket {
         !late
     }
 
-    /// Waits until the time is over.
-    pub(super) async fn cut(&self) {
+    /// Waits until the timeout of the drain has passed.
+    pub(super) async fn aborted(&self) {
         // The sender lives as long as the tracker.
-        let _ = self.tracker.0.cut.subscribe().wait_for(|cut| *cut).await;
+        let _ = self.tracker.0.aborted.subscribe().wait_for(|aborted| *aborted).await;
     }
 }
 
-impl Drop for Ticket {
+impl Drop for TrackedSlot {
     fn drop(&mut self) {
         let mut members = self.tracker.0.members.lock();
-        members.here.remove(&self.id);
+        members.open.remove(&self.id);
         members.ended += 1;
         drop(members);
         self.tracker.0.left.notify_waiters();

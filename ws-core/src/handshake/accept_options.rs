@@ -37,9 +37,9 @@ pub struct AcceptOptions {
     filter: Option<Filter>,
     keep_request: bool,
     timeout: Option<Duration>,
-    /// The settings of handlers. The handshake does not use them.
+    /// The options of the layers above, which are not used here.
     #[cfg(feature = "conn")]
-    pub(crate) handling: crate::handler::Handling,
+    pub(crate) extensions: http::Extensions,
 }
 
 impl AcceptOptions {
@@ -55,7 +55,7 @@ impl AcceptOptions {
             keep_request: true,
             timeout: Some(Duration::from_secs(10)),
             #[cfg(feature = "conn")]
-            handling: crate::handler::Handling::default(),
+            extensions: http::Extensions::new(),
         }
     }
 

@@ -32,6 +32,8 @@
 
 mod buffer_cache;
 mod close_frame;
+#[cfg(feature = "conn")]
+mod close_state;
 mod compressor;
 mod event;
 mod failure;
@@ -49,6 +51,8 @@ mod timers;
 mod validate;
 
 pub use close_frame::CloseFrame;
+#[cfg(feature = "conn")]
+pub(crate) use close_state::{CloseAction, CloseEvent, CloseState};
 pub use event::{Mode, ProtocolEvent, Received};
 pub use failure::Failure;
 #[cfg(feature = "conn")]

@@ -1,8 +1,9 @@
-//! How is a connection a stream of bytes?
+//! How is a connection used as an `AsyncRead` and `AsyncWrite`?
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,36 +12,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::codec::CodecError;
 use crate::conn::Conn;
 use crate::conn::api::payload_stream::{Piece, Pieces, is_end};
-use crate::conn::driver::wait_queue::Ticket;
+use crate::conn::driver::state::ReadMode;
+use crate::conn::driver::wait_queue::WaiterId;
 use crate::proto::CloseFrame;
 use crate::{Error, Message, MessageType, StatusCode};
 
-/// The longest message that is written: what is longer is written in several.
+/// The longest message that is written. Longer writes are split.
 const LONGEST: usize = 64 * 1024;
 
-/// A connection as a stream of bytes. Made by [`Conn::into_byte_stream`].
+/// A connection as a byte stream. Made by [`Conn::into_byte_stream`].
 pub struct ByteStream {
     pieces: Pieces,
     kind: MessageType,
-    /// The place of a write or a flush that waits.
-    ticket: Ticket,
+    /// The slot of a write or a flush that waits.
+    id: WaiterId,
 }
 
 impl Conn {
-    /// Takes the connection for a stream of bytes, to tunnel another protocol through it.
+    /// Uses the connection as a byte stream, to tunnel another protocol through it.
     ///
-    /// What is written at once is a message of this type, of up to 64 KiB; where that is
-    /// text, it has to be UTF-8. What is read is the payload of messages, however they are
-    /// cut. None is held, so the [`Limits`](crate::Limits) on the length of messages and
-    /// frames and on the number of fragments are gone from the next message on; those on
-    /// rates stay. A message of the other type closes the connection with 1003. A close with
-    /// 1000 or 1001 is the end of the file, and every other end is an error.
+    /// Each write is sent as a message of this type, of up to 64 KiB; text has to be UTF-8.
+    /// Reads return the payload of messages, without their boundaries. No message is held, so
+    /// the [`Limits`](crate::Limits) on the size of messages and frames and on the number of
+    /// fragments no longer apply from the next message on; rate limits do. A message of the
+    /// other type closes the connection with 1003. A close with 1000 or 1001 is the end of the
+    /// file; every other end is an error.
     ///
-    /// `shutdown` sends a close frame with 1000 behind what was written. The peer can still
-    /// be read: while the other end is a `ByteStream` too, what it has to say comes, and then
-    /// its own close frame. So a tunnel carries what TCP does when one side has finished and
-    /// the other has not. Other peers answer with a close frame at once. Dropped, the stream
-    /// is closed as a connection is.
+    /// `shutdown` sends a close frame with 1000 behind what was written, and the peer can still
+    /// be read. If the other end is a `ByteStream` too, it sends what it has left and then its
+    /// own close frame, so a tunnel carries the half-close of TCP. Other peers answer with a
+    /// close frame at once. Dropping the stream closes it as dropping a connection does.
     ///
     /// ```no_run
     /// use tokio::io::copy_bidirectional;
@@ -55,18 +56,18 @@ impl Conn {
     /// }
     /// ```
     pub fn into_byte_stream(self, kind: MessageType) -> ByteStream {
-        let mut reader = self.shared().reader.lock();
-        if !reader.closing {
+        let mut reader = self.connection().reader.lock();
+        if reader.mode != ReadMode::Discarding {
             reader.inbound.disable_size_limits();
         }
-        reader.half_closes = true;
         drop(reader);
-        ByteStream { pieces: Pieces::new(self), kind, ticket: Ticket::NONE }
+        self.connection().allow_half_close();
+        ByteStream { pieces: Pieces::new(self), kind, id: WaiterId::NONE }
     }
 }
 
 impl ByteStream {
-    /// The connection below, for a ping or its statistics.
+    /// The connection, for pings and statistics.
     pub const fn conn(&self) -> &Conn {
         self.pieces.conn()
     }
@@ -74,7 +75,7 @@ impl ByteStream {
     fn refuse(&self, kind: MessageType) -> io::Error {
         let error = Error::Codec(CodecError::Type(kind));
         let frame = CloseFrame::of(StatusCode::UNSUPPORTED_DATA, &error.to_string());
-        self.conn().shared().refuse(frame, error.clone());
+        self.conn().connection().refuse(frame, error.clone());
         error.into()
     }
 }
@@ -109,28 +110,29 @@ impl AsyncWrite for ByteStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // An empty message would be read as nothing.
+        // The peer would read nothing from an empty message.
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let Self { pieces, kind, ticket } = &mut *self;
-        let shared = pieces.conn().shared();
-        let written = shared.poll_writing(ticket, |writer, ticket| {
-            ready!(writer.poll_room(shared, ticket, cx))?;
+        let Self { pieces, kind, id } = &mut *self;
+        let connection = pieces.conn().connection();
+        let written = connection.poll_writing(id, cx, |writer, op| {
+            ready!(connection.poll_room(writer, op))?;
             let piece = buf.get(..end_of_piece(*kind, buf)).unwrap_or(buf);
             let message = Message::try_new(*kind, Bytes::copy_from_slice(piece))
                 .ok_or(crate::SendError::NotUtf8)?;
-            writer.write(shared, message);
-            Poll::Ready(writer.outcome().map(|()| piece.len()))
+            writer.queue(message);
+            connection.send(writer, connection.more.load(Relaxed));
+            Poll::Ready(writer.result().map(|()| piece.len()))
         });
         written.map_err(io::Error::from)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { pieces, ticket, .. } = &mut *self;
-        let shared = pieces.conn().shared();
+        let Self { pieces, id, .. } = &mut *self;
+        let connection = pieces.conn().connection();
         let flushed =
-            shared.poll_writing(ticket, |writer, ticket| writer.poll_flushed(shared, ticket, cx));
+            connection.poll_writing(id, cx, |writer, op| connection.poll_flushed(writer, op));
         flushed.map_err(io::Error::from)
     }
 
@@ -138,16 +140,16 @@ impl AsyncWrite for ByteStream {
         if self.conn().close_info().is_none() {
             ready!(self.as_mut().poll_flush(cx))?;
         }
-        self.conn().shared().close_half(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
+        self.conn().connection().close_half(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
         match self.conn().close_info() {
-            // The last word was said, and leaves by itself.
+            // The lingering close sends the rest.
             Some(ending) if ending.is_clean() => Poll::Ready(Ok(())),
             _ => self.poll_flush(cx),
         }
     }
 }
 
-/// Where to cut what is written at once into messages, which is not within a character.
+/// Where a long write is split: never within a character.
 fn end_of_piece(kind: MessageType, bytes: &[u8]) -> usize {
     let begins = |byte: &u8| byte & 0xc0 != 0x80;
     match (kind, bytes.get(..LONGEST), bytes.get(LONGEST)) {
@@ -160,8 +162,8 @@ fn end_of_piece(kind: MessageType, bytes: &[u8]) -> usize {
 
 impl Drop for ByteStream {
     fn drop(&mut self) {
-        let Self { pieces, ticket, .. } = self;
-        pieces.conn().shared().leave_writing(ticket);
+        let Self { pieces, id, .. } = self;
+        pieces.conn().connection().leave_writing(id);
     }
 }
 

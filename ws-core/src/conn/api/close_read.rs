@@ -1,4 +1,4 @@
-//! Who reads when the application only writes?
+//! How is a connection read in the background when the application only writes?
 
 use std::fmt;
 use std::future::Future;
@@ -8,33 +8,36 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
-use crate::conn::CloseInfo;
-use crate::conn::driver::connection::Shared;
-use crate::conn::driver::wait_queue::Ticket;
+use crate::conn::driver::connection::Connection;
+use crate::conn::driver::wait_queue::WaiterId;
+use crate::conn::{CloseInfo, Conn};
 
-/// Reads a connection that only writes, and resolves when it has ended. Made by
-/// [`Conn::close_read`](crate::conn::Conn::close_read).
-#[must_use = "it may be dropped, but it tells how the connection ended"]
+/// Reads a connection in the background, and resolves when it has ended. Made by
+/// [`Conn::close_read`].
+#[must_use = "it may be dropped, but it returns how the connection ended"]
 pub struct CloseRead {
-    shared: Arc<Shared>,
-    ticket: Ticket,
+    connection: Arc<Connection>,
+    id: WaiterId,
 }
 
-impl CloseRead {
-    pub(crate) fn begin(shared: &Arc<Shared>) -> Self {
-        let began = {
-            let mut reader = shared.reader.lock();
-            if let Some(message) = reader.unpark() {
-                drop(message);
-                shared.fault(&mut reader, crate::ProtocolError::UnexpectedMessage.into());
-            }
-            std::mem::replace(&mut reader.refusing, true)
-        };
-        if !began && let Ok(runtime) = Handle::try_current() {
-            let task = Background { shared: Arc::downgrade(shared), ticket: Ticket::NONE };
-            drop(runtime.spawn(task));
+impl Conn {
+    /// Reads in the background, for an application that only writes: pings are answered, and
+    /// the end is noticed. A message that arrives is an error, and closes the connection with
+    /// 1008.
+    ///
+    /// The future resolves when the connection has ended. Dropping it changes nothing; another
+    /// call returns another future. The background task ends with the connection and does not
+    /// keep it open. Outside of a runtime there is no task, and the future itself reads while
+    /// it is polled.
+    pub fn close_read(&self) -> CloseRead {
+        let connection = Arc::clone(&self.0);
+        if connection.refuse_messages()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let connection = Arc::downgrade(&connection);
+            drop(runtime.spawn(BackgroundRead { connection, id: WaiterId::NONE }));
         }
-        Self { shared: Arc::clone(shared), ticket: Ticket::NONE }
+        CloseRead { connection, id: WaiterId::NONE }
     }
 }
 
@@ -42,44 +45,43 @@ impl Future for CloseRead {
     type Output = CloseInfo;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseInfo> {
-        let Self { shared, ticket } = &mut *self;
-        shared.poll_reading(ticket, |reader, ticket| reader.poll_end(shared, ticket, cx))
+        let Self { connection, id } = &mut *self;
+        connection.poll_reading(id, cx, |reader, op| connection.poll_end(reader, op))
     }
 }
 
 impl Drop for CloseRead {
     fn drop(&mut self) {
-        self.shared.leave_reading(&mut self.ticket);
+        self.connection.leave_reading(&mut self.id);
     }
 }
 
 impl fmt::Debug for CloseRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CloseRead").field("conn", &self.shared.facts.id).finish_non_exhaustive()
+        f.debug_struct("CloseRead").field("conn", &self.connection.info.id).finish_non_exhaustive()
     }
 }
 
-/// The task that reads. It holds the connection only while it is polled.
-struct Background {
-    shared: Weak<Shared>,
-    ticket: Ticket,
+/// The background task. It holds the connection only while it is polled.
+struct BackgroundRead {
+    connection: Weak<Connection>,
+    id: WaiterId,
 }
 
-impl Future for Background {
+impl Future for BackgroundRead {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
-        let ended = shared
-            .poll_reading(&mut self.ticket, |reader, ticket| reader.poll_end(&shared, ticket, cx));
-        ended.map(drop)
+        let Some(connection) = self.connection.upgrade() else { return Poll::Ready(()) };
+        let id = &mut self.id;
+        connection.poll_reading(id, cx, |reader, op| connection.poll_end(reader, op)).map(drop)
     }
 }
 
-impl Drop for Background {
+impl Drop for BackgroundRead {
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.leave_reading(&mut self.ticket);
+        if let Some(connection) = self.connection.upgrade() {
+            connection.leave_reading(&mut self.id);
         }
     }
 }

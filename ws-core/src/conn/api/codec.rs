@@ -1,4 +1,4 @@
-//! How does one receive and send values rather than messages?
+//! How are values read and written as JSON, protocol buffers or another format?
 
 use std::future::Future;
 
@@ -12,14 +12,13 @@ use crate::proto::CloseFrame;
 use crate::{Error, Message};
 
 impl Conn {
-    /// The value in the next message, in a format of your own; see [`Codec`](crate::codec::Codec).
+    /// Reads the next message and decodes it by a [`Codec`](crate::codec::Codec).
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read). [`Error::Codec`] when the next message holds no such value:
-    /// the connection has been closed then, with 1007, or with 1003 if the message has the
-    /// wrong type. To look at a message without that, `read` it and [`decode`](Message::decode)
-    /// it.
+    /// As [`read`](Self::read). [`Error::Codec`] when the message cannot be decoded: the
+    /// connection is then closed with 1007, or with 1003 if the message has the wrong type. To
+    /// keep it open, `read` the message and [`decode`](Message::decode) it.
     ///
     /// # Cancel safety
     ///
@@ -32,12 +31,12 @@ impl Conn {
         message.decode::<C, T>().map_err(|error| self.refuse(error))
     }
 
-    /// Sends a value, in a format of your own; see [`Codec`](crate::codec::Codec).
+    /// Encodes a value by a [`Codec`](crate::codec::Codec), and writes it as a message.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write). [`Error::Codec`] when the format has no way to say it:
-    /// nothing was sent then, and the connection stays open.
+    /// As [`write`](Self::write). [`Error::Codec`] when the value cannot be encoded: nothing is
+    /// sent then, and the connection stays open.
     ///
     /// # Cancel safety
     ///
@@ -50,7 +49,7 @@ impl Conn {
         self.write_encoded(Message::encode::<C, T>(value))
     }
 
-    /// The value that the next message holds as JSON, text or binary.
+    /// Reads the next message, text or binary, and decodes it as JSON.
     ///
     /// ```
     /// #[derive(serde::Serialize, serde::Deserialize)]
@@ -71,8 +70,8 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// As [`read_as`](Self::read_as): a message that is no such JSON closes the connection
-    /// with 1007. [`Message::json`] does not.
+    /// As [`read_as`](Self::read_as): a message that cannot be decoded closes the connection
+    /// with 1007. [`Message::json`] does not close it.
     ///
     /// # Cancel safety
     ///
@@ -82,7 +81,7 @@ impl Conn {
         self.read_as::<JsonCodec, T>().await
     }
 
-    /// Sends a value as JSON, in a text message.
+    /// Writes a value as JSON, in a text message.
     ///
     /// # Errors
     ///
@@ -99,12 +98,12 @@ impl Conn {
         self.write_as::<JsonCodec, T>(value)
     }
 
-    /// The value that the next message holds as a protocol buffer.
+    /// Reads the next message and decodes it as a protocol buffer.
     ///
     /// # Errors
     ///
     /// As [`read_as`](Self::read_as): a text message closes the connection with 1003, and a
-    /// binary one that is no such protocol buffer with 1007.
+    /// binary one that cannot be decoded with 1007.
     ///
     /// # Cancel safety
     ///
@@ -114,7 +113,7 @@ impl Conn {
         self.read_as::<ProtobufCodec, T>().await
     }
 
-    /// Sends a value as a protocol buffer, in a binary message.
+    /// Writes a value as a protocol buffer, in a binary message.
     ///
     /// # Errors
     ///
@@ -131,18 +130,18 @@ impl Conn {
         self.write_as::<ProtobufCodec, T>(value)
     }
 
-    /// The value is in the message by now, so the future holds no more than that.
+    /// The message contains the value, so the future holds nothing else.
     async fn write_encoded(&self, message: Result<Message, CodecError>) -> Result<(), Error> {
         self.write(message?).await
     }
 
-    /// The peer is told why its message was no good.
+    /// Fails the connection because of a message that cannot be decoded.
     fn refuse(&self, error: CodecError) -> Error {
         let code = error.status();
         let text = error.to_string();
         let error = Error::from(error);
         if let Some(code) = code {
-            self.shared().refuse(CloseFrame::of(code, &text), error.clone());
+            self.connection().refuse(CloseFrame::of(code, &text), error.clone());
         }
         error
     }

@@ -1,4 +1,4 @@
-//! How does one receive or send a message piece by piece?
+//! How is one message read or written in pieces?
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,44 +10,78 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conn::Conn;
-use crate::conn::driver::reader::{CHUNK, Got, Reader};
-use crate::conn::driver::wait_queue::Ticket;
+use crate::conn::driver::connection::Connection;
+use crate::conn::driver::reader::{ReadItem, Reader};
+use crate::conn::driver::receive::CHUNK;
+use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::proto::{Mode, PieceKind};
 use crate::utf8::Utf8;
 use crate::{Error, MessageType, SendError};
 
-/// How much of a message is gathered before it leaves as a fragment.
+/// How many bytes are gathered before they are sent as a fragment.
 const FRAGMENT: usize = 16 * 1024;
 
-/// An incoming message, as it arrives. Made by [`Conn::reader`].
+/// An incoming message, read in pieces as it arrives. Made by [`Conn::reader`].
 ///
-/// It reads the message and nothing else: the end of the message is the end of the
-/// file. Text is checked as it comes, but a piece may end within a character. All
-/// limits hold, and compressed messages are inflated on the way.
+/// The end of the message is the end of the file. Text is validated as it arrives, but a
+/// piece may end within a character. All limits apply, and compressed messages are inflated.
 ///
-/// Other reads wait until the message has arrived whole. Dropped early, the rest of the message is
-/// dropped as it arrives.
+/// Other reads wait until the message has been read. If the reader is dropped early, the rest
+/// of the message is dropped as it arrives.
 pub struct MessageReader {
     conn: Conn,
     kind: MessageType,
-    ticket: Ticket,
+    id: WaiterId,
     piece: Bytes,
-    /// Has the end of the message been seen?
+    /// Whether the end of the message has arrived.
     ended: bool,
     failed: Option<Error>,
 }
 
+impl Conn {
+    /// Reads the next message in pieces: for messages too long to hold, or to begin with a
+    /// message before it has arrived whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn reader(&self) -> Result<MessageReader, Error> {
+        let (kind, whole) = self.0.wait_reading(Connection::poll_open).await?;
+        Ok(MessageReader::begin(self.clone(), kind, whole))
+    }
+
+    /// Opens a message that is written in pieces.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing. The [`MessageWriter`] has to be finished.
+    pub async fn writer(&self, kind: MessageType) -> Result<MessageWriter, Error> {
+        self.0
+            .wait_writing(|connection, writer, op| connection.poll_begin(writer, kind, op))
+            .await?;
+        Ok(MessageWriter::new(self.clone(), kind))
+    }
+}
+
 impl MessageReader {
     const fn new(conn: Conn, kind: MessageType) -> Self {
-        let ticket = Ticket::NONE;
-        Self { conn, kind, ticket, piece: Bytes::new(), ended: false, failed: None }
+        let id = WaiterId::NONE;
+        Self { conn, kind, id, piece: Bytes::new(), ended: false, failed: None }
     }
 
     const fn of_whole(conn: Conn, kind: MessageType, piece: Bytes) -> Self {
-        Self { conn, kind, ticket: Ticket::NONE, piece, ended: true, failed: None }
+        Self { conn, kind, id: WaiterId::NONE, piece, ended: true, failed: None }
     }
 
-    /// The message that begins with this, which is all of it or nothing.
+    /// A message of which all of the payload has arrived, or none.
     pub(crate) fn begin(conn: Conn, kind: MessageType, whole: Option<Bytes>) -> Self {
         match whole {
             Some(payload) => Self::of_whole(conn, kind, payload),
@@ -55,17 +89,17 @@ impl MessageReader {
         }
     }
 
-    /// Is the message text or binary?
+    /// Whether the message is text or binary.
     pub const fn kind(&self) -> MessageType {
         self.kind
     }
 
-    /// The next piece of the message, uncopied; `None` at its end.
+    /// Reads the next piece of the message without a copy; `None` at its end.
     ///
     /// # Errors
     ///
-    /// When the connection ends before the message does, with the error that reading
-    /// the connection gives from then on.
+    /// When the connection ends before the message, with the error that reading the
+    /// connection returns from then on.
     ///
     /// # Cancel safety
     ///
@@ -80,7 +114,7 @@ impl MessageReader {
         Poll::Ready(Ok((!piece.is_empty()).then_some(piece)))
     }
 
-    /// Waits until there is a piece, or the end.
+    /// Waits for a piece, or for the end.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if let Some(error) = &self.failed {
             return Poll::Ready(Err(error.clone()));
@@ -89,9 +123,9 @@ impl MessageReader {
             return Poll::Ready(Ok(()));
         }
         let conn = self.conn.clone();
-        let mut reader = conn.shared().reader.lock();
+        let mut reader = conn.connection().reader.lock();
         let filled = self.poll_fill_from(&mut reader, cx);
-        conn.shared().give_back(reader);
+        conn.connection().unlock_reader(reader);
         filled
     }
 
@@ -100,18 +134,19 @@ impl MessageReader {
         reader: &mut Reader,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        let shared = self.conn.shared();
-        if let Some(message) = reader.unpark() {
-            // Somebody else came upon the end of this message.
+        let connection = self.conn.connection();
+        if let Some(message) = reader.take_stashed() {
+            // Another operation has read the end of this message.
             self.piece = message.into_bytes();
             self.ended = true;
-        } else if reader.inbound.has_piece() && !reader.closing {
+        } else if reader.inbound.has_piece() && reader.mode.is_streaming() {
             self.piece = reader.inbound.take_piece();
         } else {
             let mode = Mode::Pieces(CHUNK);
-            match ready!(reader.poll_next(shared, &mut self.ticket, true, cx, mode)) {
-                Ok(Got::Piece | Got::Frame) => self.piece = reader.inbound.take_piece(),
-                Ok(Got::Message(message)) => {
+            let op = &mut Operation::new(&mut self.id, cx);
+            match ready!(connection.poll_next(reader, op, mode)) {
+                Ok(ReadItem::Piece | ReadItem::Frame) => self.piece = reader.inbound.take_piece(),
+                Ok(ReadItem::Message(message)) => {
                     self.piece = message.into_bytes();
                     self.ended = true;
                 }
@@ -121,29 +156,29 @@ impl MessageReader {
                 }
             }
         }
-        reader.leave(&mut self.ticket);
+        reader.leave(&mut self.id);
         if self.ended {
-            reader.streaming = false;
+            reader.mode = reader.mode.stream_closed();
         }
-        // Those that could not go on while a piece waited.
+        // Other operations could not go on while a piece was undelivered.
         reader.waiters.wake();
         Poll::Ready(Ok(()))
     }
 }
 
 impl MessageReader {
-    /// Is something of the message here?
+    /// Whether a piece of the message is available.
     pub(crate) const fn has_piece(&self) -> bool {
         !self.piece.is_empty()
     }
 
-    /// Reads what is here.
+    /// Reads from the piece that is available.
     pub(crate) fn read_piece(&mut self, buf: &mut ReadBuf<'_>) {
         let count = self.piece.len().min(buf.remaining());
         buf.put_slice(self.piece.get(..count).unwrap_or_default());
         self.piece.advance(count);
         if self.piece.is_empty() {
-            // What is read up need not be held while more is waited for.
+            // Free it before waiting for more.
             self.piece = Bytes::new();
         }
     }
@@ -165,13 +200,13 @@ impl AsyncRead for MessageReader {
 
 impl Drop for MessageReader {
     fn drop(&mut self) {
-        let mut reader = self.conn.shared().reader.lock();
-        reader.leave(&mut self.ticket);
+        let mut reader = self.conn.connection().reader.lock();
+        reader.leave(&mut self.id);
         if self.ended {
             return;
         }
-        reader.streaming = false;
-        if reader.unpark().is_none() {
+        reader.mode = reader.mode.stream_closed();
+        if reader.take_stashed().is_none() {
             reader.inbound.discard();
         }
         reader.waiters.wake();
@@ -184,20 +219,20 @@ impl fmt::Debug for MessageReader {
     }
 }
 
-/// An outgoing message, written piece by piece. Made by [`Conn::writer`].
+/// An outgoing message, written in pieces. Made by [`Conn::writer`].
 ///
-/// What is written is gathered into fragments of up to 16 KiB; `flush` sends what has
-/// been gathered so far. While it is open, other writes wait; control frames pass.
+/// Written bytes are gathered into fragments of up to 16 KiB; `flush` sends what has been
+/// gathered so far. While it is open, other writes wait; control frames pass.
 ///
-/// It has to be finished, by [`finish`](Self::finish) or `shutdown`. Dropped early, it
-/// closes the connection with 1011: a message that has begun cannot be taken back.
+/// Finish it by [`finish`](Self::finish) or `shutdown`. If it is dropped before that, it closes
+/// the connection with 1011: a message that has begun cannot be taken back.
 pub struct MessageWriter {
     conn: Conn,
     kind: MessageType,
-    ticket: Ticket,
+    id: WaiterId,
     gathered: Vec<u8>,
     utf8: Utf8,
-    /// Has any of it been handed over to be sent?
+    /// Whether a part of it has been queued.
     begun: bool,
     finished: bool,
 }
@@ -207,7 +242,7 @@ impl MessageWriter {
         Self {
             conn,
             kind,
-            ticket: Ticket::NONE,
+            id: WaiterId::NONE,
             gathered: Vec::new(),
             utf8: Utf8::new(),
             begun: false,
@@ -215,55 +250,54 @@ impl MessageWriter {
         }
     }
 
-    /// Is the message text or binary?
+    /// Whether the message is text or binary.
     pub const fn kind(&self) -> MessageType {
         self.kind
     }
 
-    /// Makes this message leave without compression, whatever the connection agreed, as
-    /// [`Message::uncompressed`](crate::Message::uncompressed) does. To be called before
-    /// anything is written; later, it changes nothing.
+    /// Sends this message without compression, as
+    /// [`Message::uncompressed`](crate::Message::uncompressed) does. Call it before anything is
+    /// written; later, it changes nothing.
     #[must_use]
     pub fn uncompressed(self) -> Self {
         if !self.begun {
-            self.conn.shared().writer.lock().outbound.begin_uncompressed();
+            self.conn.connection().writer.lock().outbound.begin_uncompressed();
         }
         self
     }
 
-    /// Makes this message leave compressed at this level, from 0 (stored) to 9 (small), where
-    /// compression was agreed on, as
-    /// [`Message::compression_level`](crate::Message::compression_level) does; values above 9
-    /// are taken as 9. To be called before anything is written; later, it changes nothing.
+    /// Compresses this message at this level, from 0 (stored) to 9 (small), if compression was
+    /// negotiated, as [`Message::compression_level`](crate::Message::compression_level) does.
+    /// Values above 9 count as 9. Call it before anything is written; later, it changes
+    /// nothing.
     #[must_use]
     pub fn compression_level(self, level: u8) -> Self {
         if !self.begun && self.gathered.is_empty() {
-            self.conn.shared().writer.lock().outbound.begin_at_level(level);
+            self.conn.connection().writer.lock().outbound.begin_at_level(level);
         }
         self
     }
 
-    /// Ends the message, and sends the rest of it.
+    /// Sends the rest of the message, and ends it.
     ///
     /// # Errors
     ///
-    /// When the connection has ended or is closing, or when the text is not complete
-    /// UTF-8.
+    /// When the connection has ended or is closing, or when the text ends within a character.
     ///
     /// # Cancel safety
     ///
-    /// It does its work when it is first polled, and never waits. Dropped before that,
-    /// the writer is dropped unfinished.
+    /// The first poll completes. If the future is dropped before that, the writer is dropped
+    /// unfinished.
     pub async fn finish(mut self) -> Result<(), Error> {
         self.end()
     }
 
-    /// Sends what has been gathered, and the end of the message.
+    /// Sends the gathered bytes as the last frame.
     fn end(&mut self) -> Result<(), Error> {
         if self.finished {
             return Ok(());
         }
-        // A copy: half a character may still be completed by those who ask too early.
+        // A copy: after an error, the application may still complete the character.
         let mut utf8 = self.utf8;
         if self.kind == MessageType::Text && utf8.finish().is_err() {
             return Err(SendError::NotUtf8.into());
@@ -272,16 +306,16 @@ impl MessageWriter {
         self.send(PieceKind::End)
     }
 
-    /// Sends what has been gathered as a frame.
+    /// Sends the gathered bytes as a frame.
     fn send(&mut self, then: PieceKind) -> Result<(), Error> {
-        let shared = self.conn.shared();
-        let mut writer = shared.writer.lock();
-        writer.waiters.leave(&mut self.ticket);
+        let connection = self.conn.connection();
+        let mut writer = connection.writer.lock();
+        writer.waiters.leave(&mut self.id);
         self.begun = true;
-        let open = writer.check_open(shared);
+        let open = connection.check_open(&writer);
         let sent = writer.outbound.piece(&self.gathered, then);
         self.gathered.clear();
-        writer.flush_now(shared);
+        connection.flush_now(&mut writer);
         if then == PieceKind::End {
             writer.messages += 1;
             writer.waiters.wake();
@@ -289,18 +323,19 @@ impl MessageWriter {
         drop(writer);
         if sent.is_err() {
             self.finished = true;
-            shared.abandon_message();
+            connection.abandon_message();
         }
         open
     }
 
-    /// Waits until there is room for another fragment.
+    /// Waits for room for another fragment.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.gathered.len() < FRAGMENT {
             return Poll::Ready(Ok(()));
         }
-        let shared = self.conn.shared();
-        ready!(shared.writer.lock().poll_below_mark(shared, &mut self.ticket, cx))?;
+        let connection = self.conn.connection();
+        let op = &mut Operation::new(&mut self.id, cx);
+        ready!(connection.poll_below_mark(&mut connection.writer.lock(), op))?;
         Poll::Ready(self.send(PieceKind::More))
     }
 }
@@ -318,7 +353,7 @@ impl AsyncWrite for MessageWriter {
         let count = buf.len().min(FRAGMENT - self.gathered.len());
         let piece = buf.get(..count).unwrap_or_default();
         if self.kind == MessageType::Text {
-            // A copy: what is refused is not part of the text, nor of what was checked.
+            // A copy: bytes that are refused must not change the state of the validation.
             let mut utf8 = self.utf8;
             if utf8.push(piece).is_err() {
                 return Poll::Ready(Err(Error::from(SendError::NotUtf8).into()));
@@ -334,8 +369,9 @@ impl AsyncWrite for MessageWriter {
             self.send(PieceKind::Flush)?;
         }
         let this = &mut *self;
-        let shared = this.conn.shared();
-        ready!(shared.writer.lock().poll_flushed(shared, &mut this.ticket, cx))?;
+        let connection = this.conn.connection();
+        let op = &mut Operation::new(&mut this.id, cx);
+        ready!(connection.poll_flushed(&mut connection.writer.lock(), op))?;
         Poll::Ready(Ok(()))
     }
 
@@ -347,10 +383,10 @@ impl AsyncWrite for MessageWriter {
 
 impl Drop for MessageWriter {
     fn drop(&mut self) {
-        let shared = self.conn.shared();
-        shared.writer.lock().waiters.leave(&mut self.ticket);
+        let connection = self.conn.connection();
+        connection.writer.lock().waiters.leave(&mut self.id);
         if !self.finished {
-            shared.abandon_message();
+            connection.abandon_message();
         }
     }
 }

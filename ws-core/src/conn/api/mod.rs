@@ -5,6 +5,7 @@ pub(crate) mod byte_stream;
 pub(crate) mod close_read;
 pub(crate) mod codec;
 pub(crate) mod control_hooks;
+pub(crate) mod info;
 pub(crate) mod message_io;
 pub(crate) mod pair;
 pub(crate) mod payload_stream;

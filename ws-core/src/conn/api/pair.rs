@@ -1,4 +1,4 @@
-//! How does one test without a network?
+//! How are two connected connections made in memory, for tests?
 
 use bytes::Bytes;
 
@@ -8,11 +8,10 @@ use crate::handshake::Negotiated;
 use crate::handshake::{AcceptOptions, Offer};
 use crate::proto::Role;
 
-/// How many bytes each direction of a pair holds.
+/// How many bytes each direction buffers.
 const PIPE: usize = 64 * 1024;
 
-/// Two connections that talk to each other in memory, for tests: the first is the
-/// client, the second the server.
+/// Two connections that are connected in memory, for tests: the client and the server.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -27,8 +26,8 @@ pub fn pair() -> (Conn, Conn) {
     pair_with(Config::new(), Config::new())
 }
 
-/// As [`pair`], with the settings of the client and of the server. Compression is
-/// agreed on if both have it on.
+/// As [`pair`], with the settings of the client and of the server. Compression is used if
+/// both enable it.
 pub fn pair_with(client: Config, server: Config) -> (Conn, Conn) {
     let agreed = shake_hands(&client, &server).unwrap_or_default();
     let (here, there) = tokio::io::duplex(PIPE);
@@ -38,7 +37,7 @@ pub fn pair_with(client: Config, server: Config) -> (Conn, Conn) {
     )
 }
 
-/// The opening handshake between two that want the best for each other.
+/// The opening handshake between the two.
 fn shake_hands(client: &Config, server: &Config) -> Option<Negotiated> {
     let offer = Offer::new([""; 0], client.compression).ok()?;
     let mut request = http::Request::get("/").header(http::header::HOST, "localhost");

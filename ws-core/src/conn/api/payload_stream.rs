@@ -1,4 +1,4 @@
-//! How are messages read one after the other as pieces of payload?
+//! How are messages read as one stream of payload bytes?
 
 use std::fmt;
 use std::io;
@@ -8,28 +8,28 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::conn::driver::wait_queue::Ticket;
+use crate::conn::driver::wait_queue::WaiterId;
 use crate::conn::{Conn, MessageReader};
 use crate::{Error, MessageType, StatusCode};
 
-/// Reads the messages of a connection one after the other, whatever their length.
+/// Reads the payload of messages in pieces, one message after the other.
 pub(crate) struct Pieces {
     conn: Conn,
-    ticket: Ticket,
+    id: WaiterId,
     message: Option<MessageReader>,
 }
 
-/// What is read.
+/// What [`Pieces`] has read.
 pub(crate) enum Piece {
     Begin(MessageType),
-    /// Some of the payload can be read from the message.
+    /// A part of the payload is available.
     Payload,
     End,
 }
 
 impl Pieces {
     pub(crate) const fn new(conn: Conn) -> Self {
-        Self { conn, ticket: Ticket::NONE, message: None }
+        Self { conn, id: WaiterId::NONE, message: None }
     }
 
     pub(crate) const fn conn(&self) -> &Conn {
@@ -51,7 +51,7 @@ impl Pieces {
         Poll::Ready(Ok(Piece::End))
     }
 
-    /// Reads what there is of a payload.
+    /// Reads from the payload that is available.
     pub(crate) fn read(&mut self, buf: &mut ReadBuf<'_>) {
         if let Some(message) = &mut self.message {
             message.read_piece(buf);
@@ -59,37 +59,37 @@ impl Pieces {
     }
 
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<MessageReader, Error>> {
-        let shared = self.conn.shared();
-        let opened = shared
-            .poll_reading(&mut self.ticket, |reader, ticket| reader.poll_open(shared, ticket, cx));
+        let connection = self.conn.connection();
+        let opened = connection
+            .poll_reading(&mut self.id, cx, |reader, op| connection.poll_open(reader, op));
         opened.map_ok(|(kind, whole)| MessageReader::begin(self.conn.clone(), kind, whole))
     }
 }
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        self.conn.shared().leave_reading(&mut self.ticket);
+        self.conn.connection().leave_reading(&mut self.id);
     }
 }
 
-/// Is this the end of all messages, as one would want it? A close with 1000 or 1001 is.
+/// Whether this is the end of the stream: a close with 1000 or 1001.
 pub(crate) fn is_end(error: &Error) -> bool {
     error.is_close(&[StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY])
         && matches!(error, Error::Closed(_))
 }
 
-/// All messages, joined. Made by [`Conn::join_messages`].
+/// All messages as one stream of bytes. Made by [`Conn::join_messages`].
 pub struct JoinedMessages {
     pieces: Pieces,
     terminator: Bytes,
-    /// How much of the terminator is still to come.
+    /// The part of the terminator that is not read yet.
     left: Bytes,
 }
 
 impl Conn {
-    /// Reads all messages as one stream of bytes, text and binary, with a terminator behind
-    /// each; it may be empty. A close with 1000 or 1001 is the end of the file, and every
-    /// other end is an error.
+    /// Reads all messages, text and binary, as one stream of bytes, with a terminator behind
+    /// each. The terminator may be empty. A close with 1000 or 1001 is the end of the file;
+    /// every other end is an error.
     ///
     /// ```
     /// use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -106,7 +106,7 @@ impl Conn {
     /// # }
     /// ```
     ///
-    /// Messages come piece by piece, so none has to be held. The read limit holds.
+    /// Messages are read in pieces, so none is held whole. The read limit applies.
     pub fn join_messages(&self, terminator: impl Into<Bytes>) -> JoinedMessages {
         JoinedMessages {
             pieces: Pieces::new(self.clone()),

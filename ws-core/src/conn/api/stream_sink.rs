@@ -1,41 +1,37 @@
-//! How is a connection a `Stream` and a `Sink`?
+//! How is a connection used as a `Stream` and a `Sink`?
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 
 use crate::conn::Conn;
-use crate::conn::driver::connection::Shared;
-use crate::conn::driver::wait_queue::Ticket;
-use crate::conn::driver::writer::Writer;
+use crate::conn::driver::wait_queue::WaiterId;
 use crate::proto::CloseFrame;
 use crate::{Error, Message, StatusCode};
 
 /// A connection as a `Stream` and a `Sink` of messages. Made by [`Conn::messages`].
 pub struct MessageStream {
     conn: Conn,
-    reads: Ticket,
-    writes: Ticket,
-    /// A message that waits for room.
+    reads: WaiterId,
+    writes: WaiterId,
+    /// The message that is sent next.
     next: Option<Message>,
     ended: bool,
 }
 
 impl Conn {
-    /// The messages as a `Stream`, and a `Sink` of messages, for the combinators of `futures`.
+    /// The connection as a `Stream` and a `Sink` of messages, for the combinators of `futures`.
     ///
-    /// The stream ends when the connection has been closed with 1000 or 1001, or without a
-    /// code, as browsers do; [`ending`](Self::ending) tells which. Every other end is an
-    /// error, and then the end of the stream. To close the sink is to close the connection,
-    /// with 1000.
+    /// The stream ends when the connection is closed with 1000 or 1001, or without a code, as
+    /// browsers do; [`ending`](Self::ending) returns which. Every other end is an error item,
+    /// and then the end of the stream. Closing the sink closes the connection with 1000.
     ///
-    /// What the sink is fed leaves together, with a flush or on the next turn of the
-    /// scheduler. `send` waits until the transport has the message, but leaves answers for a
-    /// moment while further messages wait to be read, as [`write`](Self::write) does.
+    /// What is fed to the sink leaves together, with a flush or on the next turn of the
+    /// scheduler. `send` waits until the transport has the message, but defers answers while
+    /// further messages are buffered for reading, as [`write`](Self::write) does.
     ///
     /// ```
     /// use futures::{SinkExt as _, TryStreamExt as _};
@@ -52,7 +48,7 @@ impl Conn {
     /// }
     /// ```
     pub fn messages(&self) -> MessageStream {
-        let (reads, writes) = (Ticket::NONE, Ticket::NONE);
+        let (reads, writes) = (WaiterId::NONE, WaiterId::NONE);
         MessageStream { conn: self.clone(), reads, writes, next: None, ended: false }
     }
 }
@@ -64,16 +60,16 @@ impl MessageStream {
     }
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
-        self.conn.shared().poll_read(&mut self.reads, cx)
+        self.conn.connection().poll_read(&mut self.reads, cx)
     }
 
-    /// Keeps a message until there is room for it.
+    /// Sets the message that is sent next.
     #[cfg(feature = "tungstenite")]
     pub(crate) fn set_next(&mut self, message: Message) {
         self.next = Some(message);
     }
 
-    /// Hands over a frame.
+    /// Writes a frame.
     #[cfg(feature = "tungstenite")]
     pub(crate) fn poll_frame_sent(
         &mut self,
@@ -81,51 +77,34 @@ impl MessageStream {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
         ready!(self.poll_next_sent(cx))?;
-        let shared = self.conn.shared();
+        let connection = self.conn.connection();
         if frame.opcode() == crate::frame::OpCode::CLOSE {
-            return Poll::Ready(shared.write_half_close(frame));
+            connection.close_half(connection.check_close(frame)?);
+            return Poll::Ready(Ok(()));
         }
-        shared.poll_writing(&mut self.writes, |writer, ticket| {
-            writer.poll_write_frame(shared, frame, ticket, cx)
+        connection.poll_writing(&mut self.writes, cx, |writer, op| {
+            connection.poll_write_frame(writer, frame, op)
         })
     }
 
-    /// Hands over the message that waits for room, for it to leave with what follows.
+    /// Queues the next message, to be sent with what follows.
     fn poll_next_fed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.next.is_none() {
             return Poll::Ready(Ok(()));
         }
         let Self { conn, writes, next, .. } = self;
-        let shared = conn.shared();
-        shared.poll_writing(writes, |writer, ticket| writer.poll_feed(shared, next, ticket, cx))
+        let connection = conn.connection();
+        connection.poll_writing(writes, cx, |writer, op| {
+            connection.poll_queue(writer, op, true, |writer| writer.queue_next(next))
+        })
     }
 
-    /// Hands over the message that waits for room.
+    /// Sends the next message.
     pub(crate) fn poll_next_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.next.is_none() {
             return Poll::Ready(Ok(()));
         }
-        self.conn.shared().poll_write(&mut self.next, &mut self.writes, cx)
-    }
-}
-
-impl Writer {
-    /// As [`poll_write`](Self::poll_write), for a message that others follow, or a flush:
-    /// they leave together.
-    fn poll_feed(
-        &mut self,
-        shared: &Shared,
-        message: &mut Option<Message>,
-        ticket: &mut Ticket,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(shared, ticket, cx))?;
-        if let Some(message) = message.take() {
-            self.messages += 1;
-            self.outbound.message(message);
-            self.send(shared, true);
-        }
-        Poll::Ready(self.outcome())
+        self.conn.connection().poll_write(&mut self.next, &mut self.writes, cx)
     }
 }
 
@@ -149,7 +128,7 @@ impl FusedStream for MessageStream {
     }
 }
 
-/// Is this an end as one would want it?
+/// Whether the connection was closed normally.
 fn is_wanted(error: &Error) -> bool {
     const WANTED: &[StatusCode] =
         &[StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY, StatusCode::NO_STATUS_RECEIVED];
@@ -171,13 +150,13 @@ impl Sink<Message> for MessageStream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.next.is_some() {
             ready!(self.poll_next_sent(cx))?;
-            if self.conn.shared().deferred.load(Relaxed) {
+            if self.conn.connection().has_deferred() {
                 return Poll::Ready(Ok(()));
             }
         }
         let Self { conn, writes, .. } = &mut *self;
-        let shared = conn.shared();
-        shared.poll_writing(writes, |writer, ticket| writer.poll_flushed(shared, ticket, cx))
+        let connection = conn.connection();
+        connection.poll_writing(writes, cx, |writer, op| connection.poll_flushed(writer, op))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -185,10 +164,10 @@ impl Sink<Message> for MessageStream {
             ready!(self.poll_next_sent(cx))?;
         }
         let Self { conn, reads, .. } = &mut *self;
-        let shared = conn.shared();
-        shared.close(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
+        let connection = conn.connection();
+        connection.close(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
         let ending = ready!(
-            shared.poll_reading(reads, |reader, ticket| reader.poll_end(shared, ticket, cx))
+            connection.poll_reading(reads, cx, |reader, op| connection.poll_end(reader, op))
         );
         Poll::Ready(if ending.is_clean() { Ok(()) } else { Err(ending.error) })
     }
@@ -196,9 +175,9 @@ impl Sink<Message> for MessageStream {
 
 impl Drop for MessageStream {
     fn drop(&mut self) {
-        let shared = self.conn.shared();
-        shared.leave_reading(&mut self.reads);
-        shared.leave_writing(&mut self.writes);
+        let connection = self.conn.connection();
+        connection.leave_reading(&mut self.reads);
+        connection.leave_writing(&mut self.writes);
     }
 }
 

@@ -1,7 +1,7 @@
-//! Which frames go over the wire? All of them are shown, and none is changed.
+//! How are the frames on the wire shown to the application?
 //!
-//! A tap sits on the transport and follows the bytes, so it sees what is really read and
-//! written, in that order; nothing above it knows of it.
+//! A tap wraps the transport and parses the bytes that pass, so it shows what is read and
+//! written, in that order. It changes nothing.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -15,21 +15,21 @@ use crate::conn::Conn;
 use crate::conn::driver::transport::{self, Stream};
 use crate::frame::{Header, MAX_HEADER, Mask, mask};
 
-/// A frame, or a piece of one, that goes over the wire. See [`Conn::tap`].
+/// A frame, or a piece of one, that passes a tap. See [`Conn::tap`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Tapped<'a> {
-    /// Which way it goes.
+    /// Whether it is received or sent.
     pub direction: Direction,
-    /// What stands before the payload.
+    /// The header of the frame.
     pub header: &'a Header,
-    /// How much of the payload came in pieces before this one.
+    /// How many bytes of the payload were in earlier pieces.
     pub offset: u64,
-    /// The next piece of the payload: unmasked, and as compressed as it is.
+    /// The next piece of the payload: unmasked, and still compressed.
     pub payload: &'a [u8],
 }
 
-/// Which way a frame goes.
+/// Whether a frame is received or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From the peer.
@@ -39,7 +39,7 @@ pub enum Direction {
 }
 
 impl Tapped<'_> {
-    /// Is this the end of the frame?
+    /// Whether this piece ends the frame.
     pub const fn is_end(&self) -> bool {
         self.offset.saturating_add(self.payload.len() as u64) >= self.header.len
     }
@@ -48,16 +48,14 @@ impl Tapped<'_> {
 type Tell = dyn Fn(Tapped<'_>) + Send + Sync;
 
 impl Conn {
-    /// Shows every frame that is read from the transport or written to it from now on, until
-    /// the very end. For logs, for captures, to see what a peer really sends.
+    /// Calls `tell` for every frame that is read from the transport or written to it from now
+    /// on, until the transport is closed: for logs and captures.
     ///
-    /// A frame is shown as it goes over the wire: a short one most often at once, a long one
-    /// in pieces, of which the first may be empty. Frames that break the rules are shown,
-    /// too. A second tap is shown the same.
+    /// A short frame mostly comes in one piece, a long one in several, of which the first may
+    /// be empty. Frames that violate the protocol are shown too. Several taps see the same.
     ///
-    /// `tell` is called while the connection is locked: it has to be quick, and must not use
-    /// the connection, which would wait for itself. Hand on what takes time. A tap takes a
-    /// TCP stream off its fast way.
+    /// `tell` runs while the connection is locked: it has to be quick, and must not use the
+    /// connection, which would deadlock. A tap disables the fast path of a TCP stream.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -78,52 +76,56 @@ impl Conn {
     /// # }
     /// ```
     pub fn tap(&self, tell: impl Fn(Tapped<'_>) + Send + Sync + 'static) {
-        let mut reader = self.shared().reader.lock();
-        let mut writer = self.shared().writer.lock();
-        let (Some(read), Some(write)) = (reader.io.take(), writer.io.take()) else { return };
+        let mut reader = self.connection().reader.lock();
+        let mut writer = self.connection().writer.lock();
+        let Some(read) = reader.io.take() else { return };
         let tell: Arc<Tell> = Arc::new(tell);
-        let mut read_by = Follower::behind(Direction::In, reader.inbound.bytes_needed());
-        // What was read, and not looked at yet.
-        read_by.see(reader.rest.as_slice(), &*tell);
+        let mut incoming = FrameParser::behind(Direction::In, reader.inbound.bytes_needed());
+        // What was read and is not consumed yet.
+        incoming.see(reader.input(), &*tell);
         let begun = writer.outbound.partial_frame_len();
-        let written_by = Follower::behind(Direction::Out, begun as u64);
-        let (read, write) = transport::wrap(read, write, |stream| {
-            Box::new(Tap { stream, read_by, written_by, tell })
+        let outgoing = FrameParser::behind(Direction::Out, begun as u64);
+        let tap =
+            |stream| -> Box<dyn Stream> { Box::new(Tap { stream, incoming, outgoing, tell }) };
+        let mut wrapped = None;
+        writer.map_io(|write| {
+            let (read, write) = transport::wrap(read, write, tap);
+            wrapped = Some(read);
+            write
         });
-        reader.io = Some(read);
-        writer.io = Some(write);
+        reader.io = wrapped;
     }
 }
 
 /// A stream whose frames are shown.
 struct Tap {
     stream: Box<dyn Stream>,
-    read_by: Follower,
-    written_by: Follower,
+    incoming: FrameParser,
+    outgoing: FrameParser,
     tell: Arc<Tell>,
 }
 
-/// Finds the frames in bytes that go by.
-struct Follower {
+/// Parses the frames in a stream of bytes.
+struct FrameParser {
     direction: Direction,
-    /// How much of a frame that had begun before is still to come.
+    /// How many bytes remain of a frame that had begun before the tap.
     skip: u64,
-    /// A header that is not all here.
+    /// A header that has not arrived whole.
     head: Vec<u8>,
-    open: Option<Open>,
+    open: Option<OpenTapFrame>,
 }
 
-/// A frame that goes by.
-struct Open {
+/// A frame that is passing.
+struct OpenTapFrame {
     header: Header,
     mask: Option<Mask>,
     offset: u64,
 }
 
-/// How much is unmasked at a time.
+/// How many bytes are unmasked at a time.
 const PIECE: usize = 4 * 1024;
 
-impl Follower {
+impl FrameParser {
     const fn behind(direction: Direction, skip: u64) -> Self {
         Self { direction, skip, head: Vec::new(), open: None }
     }
@@ -149,14 +151,14 @@ impl Follower {
         }
     }
 
-    /// Looks for a header, and gives back what comes behind it.
+    /// Looks for a header, and returns what comes behind it.
     fn see_head<'a>(&mut self, rest: &'a [u8], tell: &Tell) -> &'a [u8] {
         let before = self.head.len();
         let more = rest.len().min(MAX_HEADER - before.min(MAX_HEADER));
         self.head.extend_from_slice(rest.get(..more).unwrap_or_default());
         let Some((header, taken)) = Header::decode(&self.head) else { return &[] };
         self.head.clear();
-        let open = self.open.insert(Open { header, mask: header.mask, offset: 0 });
+        let open = self.open.insert(OpenTapFrame { header, mask: header.mask, offset: 0 });
         let behind = rest.get(taken.saturating_sub(before)..).unwrap_or_default();
         if header.len == 0 || behind.is_empty() {
             open.show(self.direction, &[], tell);
@@ -165,7 +167,7 @@ impl Follower {
     }
 }
 
-impl Open {
+impl OpenTapFrame {
     fn show(&mut self, direction: Direction, payload: &[u8], tell: &Tell) {
         let mut plain = Vec::new();
         let payload = match self.mask {
@@ -190,7 +192,7 @@ impl AsyncRead for Tap {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let this = &mut *self;
-        this.read_by.see(buf.filled().get(before..).unwrap_or_default(), &*this.tell);
+        this.incoming.see(buf.filled().get(before..).unwrap_or_default(), &*this.tell);
         Poll::Ready(Ok(()))
     }
 }
@@ -214,7 +216,7 @@ impl AsyncWrite for Tap {
         let mut left = written;
         for buf in bufs {
             let taken = buf.get(..left.min(buf.len())).unwrap_or_default();
-            this.written_by.see(taken, &*this.tell);
+            this.outgoing.see(taken, &*this.tell);
             left -= taken.len();
         }
         Poll::Ready(Ok(written))
@@ -248,10 +250,10 @@ mod tests {
     use super::*;
     use crate::frame::{Frame, OpCode};
 
-    /// The frames that are shown of bytes that come in these pieces.
+    /// The frames that are shown for bytes that come in these pieces.
     fn shown(skip: u64, pieces: &[&[u8]]) -> Vec<(Header, Vec<u8>)> {
         let seen = Arc::new(Mutex::new(Vec::<(Header, Vec<u8>)>::new()));
-        let mut follower = Follower::behind(Direction::In, skip);
+        let mut parser = FrameParser::behind(Direction::In, skip);
         let list = Arc::clone(&seen);
         let tell = move |frame: Tapped<'_>| {
             let mut seen = list.lock().unwrap();
@@ -268,14 +270,14 @@ mod tests {
             assert_eq!(frame.is_end(), payload.len() as u64 == frame.header.len);
         };
         for piece in pieces {
-            follower.see(piece, &tell);
+            parser.see(piece, &tell);
         }
         let seen = seen.lock().unwrap();
         seen.clone()
     }
 
     #[test]
-    fn what_had_begun_before_is_not_shown() {
+    fn a_frame_that_began_before_the_tap_is_not_shown() {
         let wire = [b"rest".to_vec(), Frame::text("x").encode()].concat();
         for cut in 0..wire.len() {
             let (a, b) = wire.split_at(cut);
@@ -287,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_frame_is_shown_however_it_comes(
+        fn every_frame_is_shown_in_any_pieces(
             frames in prop::collection::vec(
                 (any::<u8>(), any::<Option<[u8; 4]>>(), prop_oneof![0..4usize, 100..140usize, 9000..9010usize]),
                 1..6,

@@ -1,43 +1,43 @@
-//! How does one send a message?
+//! How are messages, prepared messages and batches written?
 
 use std::future::Future;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::conn::driver::writer::Writer;
-use crate::conn::{Conn, MessageWriter};
-use crate::{Error, Message, MessageType, PreparedMessage, TryWriteError};
+use crate::conn::Conn;
+use crate::conn::driver::connection::Connection;
+use crate::{Error, Message, PreparedMessage, TryWriteError};
 
-/// What became of several messages: see [`Conn::write_batch`].
+/// The result of [`Conn::write_batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Batch {
-    /// How many were taken.
+    /// How many messages were taken.
     pub messages: usize,
-    /// Whether the transport has all of them. If not, they wait in the connection, and leave
-    /// as it takes more.
+    /// Whether the transport has all of them. If not, the rest is queued in the connection, and
+    /// is sent as the transport takes more.
     pub flushed: bool,
 }
 
 impl Conn {
-    /// Sends a message.
+    /// Writes a message.
     ///
-    /// It returns when the message is queued and the transport has been offered it,
-    /// which is at once unless more than the high mark of
-    /// [`write_buffer`](crate::Config::write_buffer) waits; then it waits for room first.
+    /// Returns when the message is queued and the transport has been tried. That is at once,
+    /// unless the queue is above the high watermark of
+    /// [`write_buffer`](crate::Config::write_buffer): then it waits for room first.
     ///
-    /// Bytes leave in the same call, with one exception: while further whole messages
-    /// wait to be read, the answers to them are gathered, until the reader runs dry and
-    /// in any case on the next turn of the scheduler. Only before long synchronous work
-    /// does that matter: call [`flush`](Self::flush) then.
+    /// Bytes leave in the same call, with one exception: while further whole messages are
+    /// buffered for reading, the answers are deferred until no more are buffered, and at most
+    /// to the next turn of the scheduler. Before long synchronous work, call
+    /// [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// [`Error::CloseSent`] after [`close`](Self::close); otherwise when the connection
-    /// has ended.
+    /// [`Error::CloseSent`] after [`close`](Self::close). Otherwise the error of a connection
+    /// that has ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the message has been queued whole or not at all.
+    /// If the future is dropped, the message is queued whole or not at all.
     #[inline]
     pub fn write(
         &self,
@@ -46,13 +46,12 @@ impl Conn {
         self.0.write(message.into())
     }
 
-    /// Sends a message that goes to many connections: it is compressed once for all of
-    /// them that agreed to the same.
+    /// Writes a message that goes to many connections: it is compressed once for all of them
+    /// that negotiated the same parameters.
     ///
-    /// It returns when the message is queued, after waiting for room as
-    /// [`write`](Self::write) does. The bytes leave on the next turn of the scheduler,
-    /// together with what else is written until then; [`flush`](Self::flush) sends
-    /// them at once.
+    /// Returns when the message is queued, after waiting for room as [`write`](Self::write)
+    /// does. The bytes leave on the next turn of the scheduler, together with what else is
+    /// written until then; [`flush`](Self::flush) sends them at once.
     ///
     /// ```
     /// use ws_core::{Conn, PreparedMessage};
@@ -60,7 +59,7 @@ impl Conn {
     /// async fn broadcast(conns: &[Conn], news: &str) {
     ///     let news = PreparedMessage::new(news);
     ///     for conn in conns {
-    ///         // One that has ended is found out by whoever reads it.
+    ///         // The task that reads a connection sees its end.
     ///         let _ = conn.write_prepared(&news).await;
     ///     }
     /// }
@@ -78,50 +77,41 @@ impl Conn {
         &self,
         message: &PreparedMessage,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        self.0.wait_writing(move |writer, shared, ticket, cx| {
-            writer.poll_write_prepared(shared, message, ticket, cx)
+        self.0.wait_writing(move |connection, writer, op| {
+            connection.poll_queue(writer, op, true, |writer| writer.queue_prepared(message))
         })
     }
 
-    /// Sends a message if there is room for it now: for those that must not wait.
+    /// Writes a message if there is room for it now, without waiting.
     ///
     /// # Errors
     ///
-    /// [`TryWriteError::Full`] when more waits than the high mark of
+    /// [`TryWriteError::Full`] when the queue is above the high watermark of
     /// [`write_buffer`](crate::Config::write_buffer), [`TryWriteError::Busy`] while a
-    /// [`MessageWriter`] is open, and [`TryWriteError::Conn`] with what
-    /// [`write`](Self::write) would return. Nothing has been queued then.
+    /// [`MessageWriter`](crate::MessageWriter) is open, and [`TryWriteError::Conn`] with what
+    /// [`write`](Self::write) would return. Nothing is queued then.
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), TryWriteError> {
         let message = message.into();
-        let mut writer = self.0.writer.lock();
-        let later = self.0.more.load(Relaxed);
-        let tried = writer.try_write(&self.0, later, |outbound| outbound.message(message));
-        self.0.release(writer);
-        tried
+        self.0.try_write(self.0.more.load(Relaxed), |writer| writer.queue(message))
     }
 
-    /// As [`try_write`](Self::try_write), for a message that goes to many; as with
-    /// [`write_prepared`](Self::write_prepared), it leaves on the next turn of the
-    /// scheduler.
+    /// As [`try_write`](Self::try_write), for a message that goes to many connections. As with
+    /// [`write_prepared`](Self::write_prepared), it leaves on the next turn of the scheduler.
     ///
     /// # Errors
     ///
     /// As `try_write`.
     pub fn try_write_prepared(&self, message: &PreparedMessage) -> Result<(), TryWriteError> {
-        let mut writer = self.0.writer.lock();
-        let tried = writer.try_write(&self.0, true, |outbound| outbound.prepared(message));
-        self.0.release(writer);
-        tried
+        self.0.try_write(true, |writer| writer.queue_prepared(message))
     }
 
-    /// Sends several messages together: for those that keep a queue of their own, such as
-    /// a hub for each of its members.
+    /// Writes several messages together, from a send queue of the application.
     ///
-    /// It waits for room as [`write`](Self::write) does. Then it asks `take` for messages
-    /// of so many bytes, and again, until there are none or more than the high mark of
-    /// [`write_buffer`](crate::Config::write_buffer) waits, and offers the transport all
-    /// of them at once. What `take` gives is sent, however much it is.
-    /// [`flush`](Self::flush) waits for what the transport has left.
+    /// Waits for room as [`write`](Self::write) does. Then it calls `take` with the number of
+    /// bytes there is room for, until `take` returns none or the queue is above the high
+    /// watermark of [`write_buffer`](crate::Config::write_buffer). The transport is tried once
+    /// for all of them. Everything that `take` returns is sent, however long it is.
+    /// [`flush`](Self::flush) waits for what the transport does not take at once.
     ///
     /// `take` runs under a lock of the connection: it must not use the connection.
     ///
@@ -141,63 +131,46 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// As `write`. Nothing has been taken then, unless it is the transport that fails.
+    /// As `write`. No message is taken then, unless the transport fails.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, nothing has been taken.
+    /// If the future is dropped, no message is taken.
     pub fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
         &self,
         mut take: impl FnMut(usize) -> I + Send + Unpin,
     ) -> impl Future<Output = Result<Batch, Error>> + Send {
-        self.0.wait_writing(move |writer, shared, ticket, cx| {
-            writer.poll_write_batch(shared, &mut take, ticket, cx)
+        self.0.wait_writing(move |connection, writer, op| {
+            let written = connection.poll_write_batch(writer, &mut take, op)?;
+            written.map(|(messages, flushed)| Ok(Batch { messages, flushed }))
         })
     }
 
-    /// As [`write_batch`](Self::write_batch), if there is room now: for those that must not
-    /// wait.
+    /// As [`write_batch`](Self::write_batch), if there is room now, without waiting.
     ///
     /// # Errors
     ///
-    /// As [`try_write`](Self::try_write). Nothing has been taken then, unless it is the
-    /// transport that fails.
+    /// As [`try_write`](Self::try_write). No message is taken then, unless the transport fails.
     pub fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
         &self,
         mut take: impl FnMut(usize) -> I,
     ) -> Result<Batch, TryWriteError> {
         let mut writer = self.0.writer.lock();
-        writer.check_room(&self.0)?;
-        Ok(writer.write_batch(&self.0, &mut take)?)
+        self.0.check_room(&mut writer)?;
+        let (messages, flushed) = self.0.write_batch(&mut writer, &mut take)?;
+        Ok(Batch { messages, flushed })
     }
 
-    /// Opens a message that is sent piece by piece.
+    /// Waits until the transport has everything that was written.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// When the transport has failed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves nothing behind. The [`MessageWriter`] has to be
-    /// finished.
-    pub async fn writer(&self, kind: MessageType) -> Result<MessageWriter, Error> {
-        self.0
-            .wait_writing(|writer, shared, ticket, cx| writer.poll_open(shared, kind, ticket, cx))
-            .await?;
-        Ok(MessageWriter::new(self.clone(), kind))
-    }
-
-    /// Waits until everything written has been handed to the transport.
-    ///
-    /// # Errors
-    ///
-    /// When the transport takes nothing any more.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing: the bytes leave all the same.
+    /// Dropping the future changes nothing: the bytes are still sent.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
-        self.0.wait_writing(Writer::poll_flushed)
+        self.0.wait_writing(Connection::poll_flushed)
     }
 }

@@ -1,241 +1,282 @@
-//! What do all handles of a connection share, and how do its two sides tell each
-//! other what happened?
+//! What do all handles of a connection share, and how does a connection close?
 //!
-//! Two locks, held only in synchronous sections, and always taken in this order:
-//! the reader's, then the writer's.
+//! Two locks, held only in synchronous sections, and always taken in this order: the reader's,
+//! then the writer's. The [`CloseState`] changes under both, in [`Connection::apply`].
 
-use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::Context;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::conn::driver::deadlines::Clock;
-use crate::conn::driver::linger::{Farewell, Manner};
+use crate::conn::driver::deadlines::Deadlines;
+use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::pings::Pings;
-use crate::conn::driver::read_buffer::Rest;
 use crate::conn::driver::reader::Reader;
+use crate::conn::driver::state::{FlushState, StateCell};
+use crate::conn::driver::transport::{ReadHalf, WriteHalf};
 use crate::conn::driver::writer::Writer;
-use crate::conn::info::Facts;
-use crate::conn::{CloseInfo, CloseInitiator, ConnStats};
-use crate::proto::{CloseFrame, Due, Failure, Role};
-use crate::{Deadline, Error, StatusCode};
+use crate::conn::info::ConnInfo;
+use crate::conn::info::close_info::{CloseInfo, CloseInitiator};
+use crate::conn::info::stats::ConnStats;
+use crate::conn::runtime::timer::Expire;
+use crate::deflate::Params;
+use crate::frame::Frame;
+use crate::proto::{
+    CloseAction, CloseEvent, CloseFrame, CloseState, Due, Failure, Inbound, Outbound, RateLimiter,
+    Role,
+};
+use crate::{Deadline, Error, SendError, StatusCode};
 
-/// How many bytes of pongs are gathered before they are sent.
-const PONGS: usize = 2 * 1024;
-
-/// A connection, behind its handles.
-pub(crate) struct Shared {
+/// The state that all handles of a connection share.
+pub(crate) struct Connection {
     pub(crate) this: Weak<Self>,
     pub(crate) reader: Mutex<Reader>,
     pub(crate) writer: Mutex<Writer>,
-    /// Do more whole frames wait on the reading side? A stale value does no harm.
+    /// Whether more whole frames are buffered on the reading side. A hint: a stale value does
+    /// no harm.
     pub(crate) more: AtomicBool,
-    /// Were bytes left for a moment?
-    pub(crate) deferred: AtomicBool,
-    /// Were they, and nobody told yet? Changed under the writer's lock.
-    pub(crate) untold: AtomicBool,
-    /// Has this side's application closed? Changed under the writer's lock.
-    pub(crate) closed: AtomicBool,
-    /// Does a task drain the queue?
-    pub(crate) draining: AtomicBool,
-    /// Is the transport full, with no runtime to leave the rest to?
-    pub(crate) stuck: AtomicBool,
-    pub(crate) ending: OnceBox<CloseInfo>,
+    /// Changed under both locks.
+    pub(crate) state: StateCell<CloseState>,
+    /// Changed under the writer's lock.
+    pub(crate) flush: StateCell<FlushState>,
+    /// Set when the state becomes `Closed`.
+    pub(crate) close_info: OnceBox<CloseInfo>,
     pub(crate) role: Role,
     pub(crate) compressed: bool,
-    pub(crate) facts: Facts,
+    pub(crate) info: ConnInfo,
 }
 
-impl Shared {
-    /// Sends what was left for a moment.
+impl Connection {
+    /// A connection over the halves of a transport.
+    pub(crate) fn new(
+        (read, write): (ReadHalf, WriteHalf),
+        role: Role,
+        compression: Option<Params>,
+        leftover: &Bytes,
+        info: ConnInfo,
+    ) -> Arc<Self> {
+        let config = &info.config;
+        let inbound = Inbound::new(role, Arc::clone(config), compression);
+        let outbound = Outbound::new(role, config, compression);
+        let rates = RateLimiter::new(&config.limits, Instant::now().into_std());
+        let reader = Reader::new(read, inbound, rates, Deadlines::new(config), leftover);
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            reader: Mutex::new(reader),
+            writer: Mutex::new(Writer::new(write, outbound)),
+            more: AtomicBool::new(false),
+            state: StateCell::new(CloseState::Open),
+            flush: StateCell::new(FlushState::Idle),
+            close_info: OnceBox::new(),
+            role,
+            compressed: compression.is_some(),
+            info,
+        })
+    }
+
+    /// The error of a connection that has ended.
     #[inline]
-    pub(crate) fn flush_deferred(&self) {
-        if self.deferred.load(Relaxed) {
-            self.flush();
-        }
+    pub(crate) fn end_error(&self) -> Option<Error> {
+        self.close_info.get().map(|info| info.error.clone())
     }
 
-    /// Goes on writing on behalf of a reader, where no task can.
-    #[inline]
-    pub(crate) fn poll_stuck(&self, cx: &mut Context<'_>) {
-        if self.stuck.load(Relaxed) {
-            let mut writer = self.writer.lock();
-            writer.poll_progress(self, cx);
-            self.stuck.store(!writer.outbound.is_empty(), Relaxed);
-        }
+    /// Each side closes its own direction from now on.
+    pub(crate) fn allow_half_close(&self) {
+        self.apply_locked(CloseEvent::AllowHalfClose, None, Error::CloseSent);
     }
 
-    /// Answers a ping. To be followed by [`flush`](Self::flush) when all that arrived
-    /// with it has been looked at.
-    pub(crate) fn queue_pong(&self, payload: Bytes) {
-        let mut writer = self.writer.lock();
-        // A ping that arrived is short enough to be answered.
-        let _ = writer.outbound.pong(payload);
-        // Before so many wait that they replace each other, the transport is asked.
-        if writer.outbound.urgent_len() >= PONGS {
-            writer.flush_now(self);
-        }
+    /// The application closes the connection.
+    pub(crate) fn close(&self, frame: CloseFrame) {
+        self.apply_locked(CloseEvent::Close, Some(frame), Error::CloseSent);
     }
 
-    /// Sends what is queued.
-    pub(crate) fn flush(&self) {
-        self.writer.lock().flush_now(self);
+    /// The application has nothing more to send, and reads on.
+    pub(crate) fn close_half(&self, frame: CloseFrame) {
+        self.apply_locked(CloseEvent::HalfClose, Some(frame), Error::CloseSent);
     }
 
-    /// The peer has sent a close frame.
-    pub(crate) fn peer_closed(&self, reader: &mut Reader, frame: CloseFrame) {
-        let mut writer = self.writer.lock();
-        let by = match writer.outbound.close_frame() {
-            Some(_) => CloseInitiator::Local,
-            None => CloseInitiator::Peer,
-        };
-        writer.outbound.close(frame.answer());
-        writer.flush_now(self);
+    /// The close frame that the application has made, if it may be sent now.
+    pub(crate) fn check_close(&self, frame: &Frame) -> Result<CloseFrame, Error> {
+        let close = CloseFrame::decode(frame.payload()).map_err(SendError::Frame)?;
+        let writer = self.writer.lock();
+        self.check_open(&writer)?;
+        writer.outbound.check(frame)?;
+        Ok(close)
+    }
+
+    /// The application cannot use a message: fails the connection with this close frame.
+    pub(crate) fn refuse(&self, frame: CloseFrame, error: Error) {
+        self.apply_locked(CloseEvent::Fail, Some(frame), error);
+    }
+
+    /// The application drops a message that it has begun to send.
+    pub(crate) fn abandon_message(&self) {
+        let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "a message was not finished");
         let error = Error::Closed(frame.as_error().clone());
-        self.end(reader, &mut writer, Some(frame), by, error, Manner::Linger);
+        self.apply_locked(CloseEvent::AbandonMessage, Some(frame), error);
     }
 
-    /// The peer has done something wrong, and is told so.
-    #[cold]
-    pub(crate) fn fault(&self, reader: &mut Reader, fault: Failure) {
+    /// Drops the transport, without a close frame.
+    pub(crate) fn abort(&self) {
+        self.apply_locked(CloseEvent::Abort, None, Error::abnormal());
+    }
+
+    /// The peer's close frame has arrived.
+    pub(crate) fn close_received(&self, reader: &mut Reader, frame: CloseFrame) {
+        let error = Error::Closed(frame.as_error().clone());
         let mut writer = self.writer.lock();
-        self.fail(&mut writer, fault.close_frame());
-        self.end(reader, &mut writer, None, CloseInitiator::Local, fault.into(), Manner::Linger);
+        self.apply(reader, &mut writer, CloseEvent::CloseReceived, Some(frame), error);
+    }
+
+    /// The peer violates the protocol, or exceeds a limit.
+    #[cold]
+    pub(crate) fn fail(&self, reader: &mut Reader, fault: Failure) {
+        let frame = fault.close_frame();
+        let mut writer = self.writer.lock();
+        self.apply(reader, &mut writer, CloseEvent::Fail, Some(frame), fault.into());
     }
 
     /// The transport has ended without a close frame.
     #[cold]
     pub(crate) fn transport_ended(&self, reader: &mut Reader, error: Error) {
         let mut writer = self.writer.lock();
-        self.end(reader, &mut writer, None, CloseInitiator::Transport, error, Manner::Cut);
+        self.apply(reader, &mut writer, CloseEvent::TransportEnded, None, error);
     }
 
-    /// Something is due by the clock.
+    /// A deadline has passed.
     pub(crate) fn due(&self, reader: &mut Reader, due: Due) {
         let mut writer = self.writer.lock();
         match due {
             Due::Ping => {
-                // Eight bytes are never too many.
-                let _ = writer.outbound.ping(&Pings::unnoted());
-                writer.flush_now(self);
+                // Eight bytes always fit.
+                let _ = writer.outbound.ping(&Pings::keepalive_payload());
+                self.flush_now(&mut writer);
             }
             Due::PrioritizeClose => {
                 writer.outbound.prioritize_close();
-                writer.flush_now(self);
+                self.flush_now(&mut writer);
             }
-            Due::GiveUp(deadline) => self.give_up_with(reader, &mut writer, deadline),
+            Due::GiveUp(deadline) => self.time_out(reader, &mut writer, deadline),
         }
     }
 
-    /// A deadline has passed, and the connection is given up.
-    pub(crate) fn give_up(&self, deadline: Deadline) {
+    /// A deadline of the writing side has passed.
+    pub(crate) fn write_timed_out(&self) {
         let mut reader = self.reader.lock();
         let mut writer = self.writer.lock();
-        self.give_up_with(&mut reader, &mut writer, deadline);
+        self.time_out(&mut reader, &mut writer, Deadline::Write);
     }
 
-    fn give_up_with(&self, reader: &mut Reader, writer: &mut Writer, deadline: Deadline) {
-        let manner = match deadline {
-            Deadline::Close | Deadline::Write => Manner::Cut,
+    fn time_out(&self, reader: &mut Reader, writer: &mut Writer, deadline: Deadline) {
+        let go_away = |reason| Some(CloseFrame::of(StatusCode::GOING_AWAY, reason));
+        let (event, frame) = match deadline {
+            Deadline::Close | Deadline::Write => (CloseEvent::Abort, None),
             Deadline::Keepalive => {
                 let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "ping timeout");
-                self.fail(writer, frame);
-                Manner::Cut
+                (CloseEvent::PingTimeout, Some(frame))
             }
-            Deadline::Idle => self.go_away(writer, "idle for too long"),
-            Deadline::Age => self.go_away(writer, "connected for too long"),
+            Deadline::Idle => (CloseEvent::GoAway, go_away("idle for too long")),
+            Deadline::Age => (CloseEvent::GoAway, go_away("connected for too long")),
         };
-        self.end(reader, writer, None, CloseInitiator::Local, Error::Timeout(deadline), manner);
+        self.apply(reader, writer, event, frame, Error::Timeout(deadline));
     }
 
-    /// Tells the peer that the connection has failed. What was written before goes out
-    /// first as far as the transport takes it at once; the close frame does not wait for
-    /// the rest.
-    fn fail(&self, writer: &mut Writer, frame: CloseFrame) {
-        writer.flush_now(self);
-        writer.outbound.fail(frame);
-        writer.flush_now(self);
-    }
-
-    fn go_away(&self, writer: &mut Writer, reason: &str) -> Manner {
-        writer.outbound.close(CloseFrame::of(StatusCode::GOING_AWAY, reason));
-        writer.flush_now(self);
-        Manner::Linger
-    }
-
-    /// This side's application begins the closing handshake.
-    pub(crate) fn close(&self, frame: CloseFrame) {
+    fn apply_locked(&self, event: CloseEvent, frame: Option<CloseFrame>, error: Error) {
         let mut reader = self.reader.lock();
-        if self.ending.get().is_some() {
-            return;
-        }
         let mut writer = self.writer.lock();
-        writer.outbound.close(frame);
-        self.closed.store(true, Relaxed);
-        writer.flush_now(self);
+        self.apply(&mut reader, &mut writer, event, frame, error);
+    }
+
+    /// Changes the state. `frame` is the close frame that has arrived, or that the event wants
+    /// to send. `error` is what reading returns if the event ends the connection.
+    fn apply(
+        &self,
+        reader: &mut Reader,
+        writer: &mut Writer,
+        event: CloseEvent,
+        frame: Option<CloseFrame>,
+        error: Error,
+    ) {
+        let (state, action) = self.state.load().on(event);
+        self.state.store(state);
+        match action {
+            CloseAction::Ignore => {}
+            CloseAction::SendClose => {
+                self.send_close(writer, frame);
+                self.drop_incoming(reader);
+            }
+            CloseAction::SendHalfClose => self.send_close(writer, frame),
+            CloseAction::DropIncoming => self.drop_incoming(reader),
+            CloseAction::HoldClose => {
+                reader.cold_mut().held_close = frame;
+                reader.waiters.wake();
+            }
+            CloseAction::AnswerClose => {
+                let held = reader.cold.as_mut().and_then(|cold| cold.held_close.take());
+                let received = held.or(frame);
+                let error = received
+                    .as_ref()
+                    .map_or(error, |frame| Error::Closed(frame.as_error().clone()));
+                self.send_close(writer, received.as_ref().map(CloseFrame::answer));
+                let by = CloseInitiator::Peer;
+                self.end(reader, writer, received, by, error, Shutdown::Graceful);
+            }
+            CloseAction::FinishClose => {
+                self.flush_now(writer);
+                self.end(reader, writer, frame, CloseInitiator::Local, error, Shutdown::Graceful);
+            }
+            CloseAction::Fail => {
+                self.send_failure(writer, frame);
+                self.end(reader, writer, None, CloseInitiator::Local, error, Shutdown::Graceful);
+            }
+            CloseAction::FailAndAbort => {
+                self.send_failure(writer, frame);
+                self.end(reader, writer, None, CloseInitiator::Local, error, Shutdown::Abort);
+            }
+            CloseAction::GoAway => {
+                self.send_close(writer, frame);
+                self.end(reader, writer, None, CloseInitiator::Local, error, Shutdown::Graceful);
+            }
+            CloseAction::Abort => {
+                self.end(reader, writer, None, CloseInitiator::Local, error, Shutdown::Abort);
+            }
+            CloseAction::NoteDisconnect => {
+                self.end(reader, writer, None, CloseInitiator::Transport, error, Shutdown::Abort);
+            }
+        }
+    }
+
+    /// Sends a close frame behind what is queued, unless one was sent before.
+    fn send_close(&self, writer: &mut Writer, frame: Option<CloseFrame>) {
+        if let Some(frame) = frame {
+            writer.outbound.close(frame);
+        }
+        self.flush_now(writer);
         writer.waiters.wake();
-        drop(writer);
-        reader.closing = true;
-        drop(reader.unpark());
-        reader.inbound.discard_all();
-        reader.clock.close(&self.facts.config);
+    }
+
+    /// Sends a close frame ahead of what is queued, unless one was sent before. What the
+    /// transport takes at once goes out first.
+    fn send_failure(&self, writer: &mut Writer, frame: Option<CloseFrame>) {
+        self.flush_now(writer);
+        if let Some(frame) = frame {
+            writer.outbound.fail(frame);
+        }
+        self.flush_now(writer);
+    }
+
+    /// Drops what arrives, and starts the deadline of the closing handshake.
+    fn drop_incoming(&self, reader: &mut Reader) {
+        reader.discard();
+        reader.deadlines.begin_close(&self.info.config);
         reader.waiters.wake();
     }
 
-    /// This side has no more to say, says so, and listens on. If the peer has said so before,
-    /// its close frame is answered, and that is the end.
-    pub(crate) fn close_half(&self, frame: CloseFrame) {
-        let mut reader = self.reader.lock();
-        if self.ending.get().is_some() {
-            return;
-        }
-        if let Some(peer) = reader.rare.as_mut().and_then(|rare| rare.unanswered.take()) {
-            return self.peer_closed(&mut reader, peer);
-        }
-        let mut writer = self.writer.lock();
-        writer.outbound.close(frame);
-        self.closed.store(true, Relaxed);
-        writer.flush_now(self);
-        writer.waiters.wake();
-    }
-
-    /// A message was not what the application can use: the peer is told why.
-    pub(crate) fn refuse(&self, frame: CloseFrame, error: Error) {
-        let mut reader = self.reader.lock();
-        let mut writer = self.writer.lock();
-        if self.ending.get().is_none() {
-            self.fail(&mut writer, frame);
-            self.end(&mut reader, &mut writer, None, CloseInitiator::Local, error, Manner::Linger);
-        }
-    }
-
-    /// A message that was begun will not be finished: the peer cannot be left with it.
-    pub(crate) fn abandon_message(&self) {
-        let mut reader = self.reader.lock();
-        let mut writer = self.writer.lock();
-        if self.ending.get().is_some() || self.closed.load(Relaxed) {
-            return;
-        }
-        let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "a message was not finished");
-        let error = Error::Closed(frame.as_error().clone());
-        self.fail(&mut writer, frame);
-        self.end(&mut reader, &mut writer, None, CloseInitiator::Local, error, Manner::Linger);
-    }
-
-    /// The transport goes at once.
-    pub(crate) fn cut(&self) {
-        let mut reader = self.reader.lock();
-        let mut writer = self.writer.lock();
-        let error = Error::abnormal();
-        self.end(&mut reader, &mut writer, None, CloseInitiator::Local, error, Manner::Cut);
-    }
-
-    /// The end: what is known of it is kept, those that wait are woken, and what is
-    /// still to be said to the peer is left to the farewell. Only the first end counts.
+    /// Ends the connection: records the end, wakes all operations, and leaves the transport to
+    /// a lingering close.
     fn end(
         &self,
         reader: &mut Reader,
@@ -243,57 +284,98 @@ impl Shared {
         received: Option<CloseFrame>,
         by: CloseInitiator,
         error: Error,
-        manner: Manner,
+        shutdown: Shutdown,
     ) {
         let sent = writer.outbound.close_frame().map(|frame| frame.as_error().clone());
         let received = received.map(CloseFrame::into_error);
-        let lost = (!writer.is_flushed()).then(|| Box::new(error.clone()));
-        let ending = CloseInfo { sent, received, by, error };
-        if self.ending.set(Box::new(ending)).is_err() {
-            return;
-        }
-        let stats = ConnStats::of_sides(self, reader, writer);
+        let info = CloseInfo { sent, received, by, error: error.clone() };
+        // The state allows one end.
+        let _ = self.close_info.set(Box::new(info));
+        let stats = self.stats_of(reader, writer);
         tracing::debug!(
-            conn = self.facts.id, ending = ?self.ending.get(), ?stats, "connection ended"
+            conn = self.info.id, ending = ?self.close_info.get(), ?stats, "connection ended"
         );
-        self.record(&stats);
-        self.part(reader, writer, manner);
-        writer.failed = writer.failed.take().or(lost);
+        self.info.record(&stats);
+        self.detach_transport(reader, writer, &error, shutdown);
         reader.waiters.wake();
         writer.waiters.wake();
     }
 
-    /// Hands the transport to the farewell.
-    fn part(&self, reader: &mut Reader, writer: &mut Writer, manner: Manner) {
-        if let (Some(read), Some(write)) = (reader.io.take(), writer.io.take()) {
+    /// Leaves the transport to a lingering close, with what is queued.
+    fn detach_transport(
+        &self,
+        reader: &mut Reader,
+        writer: &mut Writer,
+        error: &Error,
+        shutdown: Shutdown,
+    ) {
+        if let (Some(read), Some(write)) = (reader.io.take(), writer.detach(error)) {
             let queue = writer.outbound.take_queue();
-            let left = reader.clock.close_left(self.facts.config.close_timeout);
-            reader.clock = Clock::default();
-            Farewell::new(read, write, queue, self.role, left).begin(manner);
+            let left = reader.deadlines.close_left(self.info.config.close_timeout);
+            reader.deadlines = Deadlines::default();
+            Linger::new(read, write, queue, self.role, left).begin(shutdown);
         }
         writer.outbound.clear();
-        reader.rest = Rest::default();
+        reader.clear_input();
+    }
+
+    /// What has gone over the connection so far.
+    pub(crate) fn stats(&self) -> ConnStats {
+        let reader = self.reader.lock();
+        let writer = self.writer.lock();
+        self.stats_of(&reader, &writer)
+    }
+
+    fn stats_of(&self, reader: &Reader, writer: &Writer) -> ConnStats {
+        let (inbound, outbound) = (&reader.inbound, &writer.outbound);
+        let (before_inflate, after_inflate) = inbound.inflated();
+        let (before_deflate, after_deflate) = outbound.deflated();
+        let received = self.close_info.get().and_then(|info| info.received.as_ref());
+        ConnStats {
+            messages_in: reader.messages,
+            messages_out: writer.messages,
+            frames_in: reader.messages + u64::from(inbound.extra_frames()),
+            frames_out: writer.messages + u64::from(outbound.extra_frames()),
+            bytes_in: reader.bytes,
+            bytes_out: outbound.sent(),
+            before_inflate,
+            after_inflate,
+            before_deflate,
+            after_deflate,
+            buffered: outbound.buffered(),
+            rtt: reader.pings.latest(),
+            close_sent: outbound.close_frame().map(|frame| frame.as_error().code),
+            close_received: received.map(|close| close.code),
+        }
     }
 }
 
-impl Drop for Shared {
-    /// The last handle is gone: what was written goes out, then 1001, if the peer is
-    /// not closed yet.
+impl Expire for Connection {
+    fn expired(&self) {
+        let mut reader = self.reader.lock();
+        reader.deadlines.timer_fired();
+        reader.waiters.wake();
+    }
+}
+
+impl Drop for Connection {
+    /// The last handle is gone: sends what is queued, and then a close frame, if the connection
+    /// is still open.
     fn drop(&mut self) {
-        if self.ending.get().is_some() {
-            return;
-        }
-        // The locks are free: nobody else has a handle. They are taken one after the
-        // other from here, as everywhere.
+        // The locks are free: there is no other handle. They are taken in the usual order.
         let this = &*self;
         let mut reader = this.reader.lock();
         let mut writer = this.writer.lock();
-        let unanswered = reader.rare.as_ref().and_then(|rare| rare.unanswered.as_ref());
-        writer.outbound.close(match unanswered {
+        let (_, action) = this.state.load().on(CloseEvent::GoAway);
+        if action == CloseAction::Ignore {
+            return;
+        }
+        let held = reader.cold.as_mut().and_then(|cold| cold.held_close.take());
+        writer.outbound.close(match held {
             Some(frame) => frame.answer(),
             None => CloseFrame::of(StatusCode::GOING_AWAY, ""),
         });
-        this.part(&mut reader, &mut writer, Manner::Linger);
+        this.detach_transport(&mut reader, &mut writer, &Error::CloseSent, Shutdown::Graceful);
     }
 }
 
@@ -304,6 +386,31 @@ mod tests {
     /// Every idle connection holds one, and two counts beside it.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Shared>() <= 376, "{}", size_of::<Shared>());
+        assert!(size_of::<Connection>() <= 376, "{}", size_of::<Connection>());
+    }
+
+    /// The connection answers a close frame that was held, instead of waiting for another.
+    #[tokio::test]
+    async fn a_close_after_the_half_close_of_the_peer_completes() {
+        let (here, there) = crate::pair();
+        here.0.allow_half_close();
+        let peer = tokio::spawn(async move { there.close(StatusCode::NORMAL_CLOSURE, "").await });
+        here.read().await.unwrap_err();
+        assert!(here.0.state.is(CloseState::HalfClosedRemote) && here.write("more").await.is_ok());
+        here.close(StatusCode::GOING_AWAY, "").await.unwrap();
+        peer.await.unwrap().unwrap();
+        assert!(here.0.state.is(CloseState::Closed));
+        assert_eq!(here.close_info().unwrap().by, CloseInitiator::Peer);
+    }
+
+    /// After `close`, writes say so, also when the connection has ended.
+    #[tokio::test]
+    async fn a_write_after_a_close_fails_in_every_state() {
+        let (here, there) = crate::pair();
+        let peer = tokio::spawn(async move { there.read().await });
+        here.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        peer.await.unwrap().unwrap_err();
+        assert!(here.0.state.is(CloseState::ClosedLocal));
+        assert!(matches!(here.write("late").await, Err(Error::CloseSent)));
     }
 }

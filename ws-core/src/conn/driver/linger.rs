@@ -1,4 +1,4 @@
-//! What is still to be done when a connection has ended?
+//! How does a transport close after the connection has ended?
 
 use std::future::Future;
 use std::io;
@@ -13,31 +13,31 @@ use tokio::time::timeout;
 use crate::conn::driver::transport::{ReadHalf, WriteHalf};
 use crate::proto::{Role, SendBuffer};
 
-/// How a transport goes.
+/// How a transport closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Shutdown {
     /// At once.
-    Cut,
-    /// After what is queued, and when the peer has taken notice.
-    Linger,
+    Abort,
+    /// After the queued bytes are sent and the peer has closed its direction.
+    Graceful,
 }
 
-/// Writes what is queued, says that nothing more will come, and waits for the peer to
-/// hang up, all within the closing handshake's deadline.
+/// A lingering close: sends what is queued, closes the writing direction, and waits until the
+/// peer closes its own, all within the deadline of the closing handshake.
 ///
-/// A server says first that it is done; a client waits for that (RFC 6455 §7.1.1).
-/// What still arrives is read and dropped: a socket that is closed over unread bytes
-/// resets the connection, and the peer might lose our close frame by it.
-pub(crate) struct Farewell {
+/// The server closes first, and the client waits for that (RFC 6455 §7.1.1). Bytes that still
+/// arrive are read and dropped: a socket that is closed with unread bytes resets the
+/// connection, and the peer may lose the close frame.
+pub(crate) struct Linger {
     read: ReadHalf,
     write: WriteHalf,
     queue: SendBuffer,
     role: Role,
     left: Duration,
-    said: bool,
+    sent: bool,
 }
 
-impl Farewell {
+impl Linger {
     pub(crate) const fn new(
         read: ReadHalf,
         write: WriteHalf,
@@ -45,35 +45,35 @@ impl Farewell {
         role: Role,
         left: Duration,
     ) -> Self {
-        Self { read, write, queue, role, left, said: false }
+        Self { read, write, queue, role, left, sent: false }
     }
 
-    /// Begins, in a task of its own if it has to wait.
-    pub(crate) fn begin(mut self, manner: Manner) {
-        if manner == Manner::Cut {
+    /// Begins. A graceful shutdown runs in a task of its own.
+    pub(crate) fn begin(mut self, shutdown: Shutdown) {
+        if shutdown == Shutdown::Abort {
             self.queue.clear();
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
             let left = self.left;
             drop(runtime.spawn(async move {
-                // Past the deadline, the transport goes anyhow.
+                // After the deadline, the transport is dropped.
                 let _ = timeout(left, self).await;
             }));
         }
     }
 
-    fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { write, queue, .. } = self;
         ready!(write.poll_drain(queue, Some(cx)))?;
         if self.role == Role::Server {
             ready!(self.write.poll_shutdown(cx))?;
         }
-        self.said = true;
+        self.sent = true;
         Poll::Ready(Ok(()))
     }
 
-    fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut dropped = [0; 4096];
         loop {
             let mut buf = ReadBuf::new(&mut dropped);
@@ -85,24 +85,23 @@ impl Farewell {
     }
 }
 
-impl Future for Farewell {
+impl Future for Linger {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Listen meanwhile: a peer that writes and does not read is not to be waited for
-        // in vain, and its bytes must not fill the socket.
-        let heard = self.poll_listen(cx);
-        if !self.said {
-            ready!(self.poll_say(cx))?;
+        // Receive while sending: a peer that writes before it reads would block both sides.
+        let received = self.poll_receive(cx);
+        if !self.sent {
+            ready!(self.poll_send(cx))?;
         }
-        heard
+        received
     }
 }
 
-impl Drop for Farewell {
-    /// Without a runtime to wait in, or when it ends: what the transport takes at once.
+impl Drop for Linger {
+    /// Without a runtime, or when it shuts down: sends what the transport takes at once.
     fn drop(&mut self) {
-        // A transport that has just panicked must not do so again: that ends the process.
+        // A transport that panics once more during a panic would abort the process.
         if !std::thread::panicking() {
             let Self { write, queue, .. } = self;
             let _ = write.poll_drain(queue, None);

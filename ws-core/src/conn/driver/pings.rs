@@ -5,21 +5,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// The pings that were sent and not answered, oldest first.
+/// The pings of `Conn::ping` that are not answered yet, oldest first.
 #[derive(Default)]
 pub(crate) struct Pings {
-    /// Apart, since most connections send none that somebody waits for.
-    noted: Option<Box<Noted>>,
+    /// Boxed, since most connections send none.
+    sent: Option<Box<SentPings>>,
 }
 
 #[derive(Default)]
-struct Noted {
+struct SentPings {
     last: u64,
-    waiting: Vec<Ping>,
+    waiting: Vec<SentPing>,
     rtt: Option<Duration>,
 }
 
-struct Ping {
+struct SentPing {
     number: u64,
     payload: Bytes,
     sent: Instant,
@@ -27,53 +27,53 @@ struct Ping {
 }
 
 impl Pings {
-    /// Notes a ping that is sent now, and gives its number.
+    /// Records a ping that is sent now. Returns its number and its payload.
     pub(crate) fn sent(&mut self, payload: Option<Bytes>) -> (u64, Bytes) {
-        let noted = self.noted.get_or_insert_default();
-        noted.last += 1;
-        let number = noted.last;
+        let pings = self.sent.get_or_insert_default();
+        pings.last += 1;
+        let number = pings.last;
         let payload = payload.unwrap_or_else(|| Bytes::copy_from_slice(&number.to_be_bytes()));
-        let ping = Ping { number, payload: payload.clone(), sent: Instant::now(), rtt: None };
-        noted.waiting.push(ping);
+        let ping = SentPing { number, payload: payload.clone(), sent: Instant::now(), rtt: None };
+        pings.waiting.push(ping);
         (number, payload)
     }
 
-    /// A payload for a ping that nobody waits for: not one that somebody else has.
-    pub(crate) fn unnoted() -> [u8; 8] {
+    /// A payload for a keepalive ping, which differs from those of recorded pings.
+    pub(crate) fn keepalive_payload() -> [u8; 8] {
         rand::random()
     }
 
-    /// Notes a pong, and says whether it answers a ping. It answers those before, too:
-    /// a peer may answer only the latest (RFC 6455 §5.5.3).
+    /// Records a pong. Returns whether it answers a ping. It also answers all earlier pings: a
+    /// peer may answer only the latest (RFC 6455 §5.5.3).
     pub(crate) fn answered(&mut self, payload: &[u8]) -> bool {
-        let open = |ping: &Ping| ping.rtt.is_none() && ping.payload == payload;
-        let Some(noted) = &mut self.noted else { return false };
-        let Some(newest) = noted.waiting.iter().rposition(open) else { return false };
+        let open = |ping: &SentPing| ping.rtt.is_none() && ping.payload == payload;
+        let Some(pings) = &mut self.sent else { return false };
+        let Some(newest) = pings.waiting.iter().rposition(open) else { return false };
         let now = Instant::now();
-        for ping in noted.waiting.iter_mut().take(newest + 1).filter(|ping| ping.rtt.is_none()) {
+        for ping in pings.waiting.iter_mut().take(newest + 1).filter(|ping| ping.rtt.is_none()) {
             ping.rtt = Some(now.saturating_duration_since(ping.sent));
-            noted.rtt = ping.rtt;
+            pings.rtt = ping.rtt;
         }
         true
     }
 
-    /// The round trip of a ping, once it is answered.
+    /// The round-trip time of a ping, once it is answered.
     pub(crate) fn rtt_of(&self, number: u64) -> Option<Duration> {
-        self.noted.as_ref()?.waiting.iter().find(|ping| ping.number == number)?.rtt
+        self.sent.as_ref()?.waiting.iter().find(|ping| ping.number == number)?.rtt
     }
 
-    /// Nobody waits for this ping any more.
+    /// No operation waits for this ping any more.
     pub(crate) fn forget(&mut self, number: u64) {
-        let Some(noted) = &mut self.noted else { return };
-        noted.waiting.retain(|ping| ping.number != number);
-        if noted.waiting.is_empty() {
-            noted.waiting = Vec::new();
+        let Some(pings) = &mut self.sent else { return };
+        pings.waiting.retain(|ping| ping.number != number);
+        if pings.waiting.is_empty() {
+            pings.waiting = Vec::new();
         }
     }
 
-    /// The latest round trip.
+    /// The latest round-trip time.
     pub(crate) fn latest(&self) -> Option<Duration> {
-        self.noted.as_ref()?.rtt
+        self.sent.as_ref()?.rtt
     }
 }
 

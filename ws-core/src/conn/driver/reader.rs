@@ -1,79 +1,117 @@
-//! How are the bytes of the peer read, and by whom?
+//! How do received bytes become messages, and what is kept between two reads?
 //!
-//! Whoever is polled reads: `read`, a `MessageReader`, and those that wait for
-//! something that only the peer can bring (`ping`, `close`, `closed`). All that was
-//! received and not yet delivered stands in [`Reader`], nothing in a future.
+//! The reader looks at bytes and reports what it met, as a [`ReadEvent`]; it changes nothing
+//! but itself. What follows from an event is up to the
+//! [`Connection`](crate::conn::driver::connection::Connection). Everything that was received
+//! and not delivered is here, and nothing is in a future.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::coop;
+use tokio_util::io::poll_read_buf;
 
-use crate::conn::driver::cold_state::Rare;
-use crate::conn::driver::connection::Shared;
-use crate::conn::driver::deadlines::Clock;
+use crate::conn::driver::cold_state::{ColdState, HookCall, Hooks};
+use crate::conn::driver::deadlines::Deadlines;
 use crate::conn::driver::pings::Pings;
-use crate::conn::driver::read_buffer::Rest;
-use crate::conn::driver::transport::ReadHalf;
-use crate::conn::driver::wait_queue::{Ticket, Waiters};
+use crate::conn::driver::rate_limits::{Arrival, RateMeter};
+use crate::conn::driver::state::ReadMode;
+use crate::conn::driver::transport::{ReadHalf, ThreadBuffer};
+use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
 use crate::conn::info::request::RequestInfo;
-use crate::frame::OpCode;
-use crate::proto::{Inbound, Mode, ProtocolEvent, RateLimiter};
-use crate::{Error, Message, MessageType};
+use crate::frame::{Frame, OpCode};
+use crate::proto::{
+    CloseFrame, Failure, FastPath, Inbound, Mode, ProtocolEvent, RateLimiter, Received,
+};
+use crate::{Error, Message, MessageType, ProtocolError};
 
-/// How long a piece of a message may be.
-pub(crate) const CHUNK: usize = 64 * 1024;
-
-/// After so many messages that were there already, other tasks get a turn.
-pub(crate) const STREAK: u16 = 256;
+/// After this many messages without waiting, an operation yields to other tasks.
+const STREAK: u16 = 256;
 
 /// The reading side of a connection.
 pub(crate) struct Reader {
+    /// `None` when the connection has ended.
     pub(crate) io: Option<ReadHalf>,
     pub(crate) inbound: Inbound,
     pub(crate) waiters: Waiters,
     pub(crate) pings: Pings,
-    pub(crate) clock: Clock,
-    /// What few connections have.
-    pub(crate) rare: Option<Box<Rare>>,
-    /// Is a `MessageReader` open?
-    pub(crate) streaming: bool,
-    /// This side has closed: messages are dropped.
-    pub(crate) closing: bool,
-    /// A message is an error: the application said that it expects none.
-    pub(crate) refusing: bool,
-    /// A close frame does not end the connection, as long as this side has something to say.
-    pub(crate) half_closes: bool,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) cold: Option<Box<ColdState>>,
+    pub(crate) mode: ReadMode,
     /// The last read took all that the transport had.
-    pub(crate) emptied: bool,
-    /// A pong is queued and not sent.
-    pub(crate) owes_pong: bool,
+    drained: bool,
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
-    /// What the connection began with. It stands here because of the lock.
+    /// The request that the connection began with. It is here because of the lock.
     pub(crate) request: Option<Arc<RequestInfo>>,
-    pub(crate) rest: Rest,
-    pub(crate) streak: u16,
+    buffer: ReadBuffer,
+    streak: u16,
 }
 
-/// What reading came upon.
-pub(crate) enum Got {
-    /// A whole message, or the end of one that is taken in pieces.
+/// Received bytes that are not consumed.
+#[derive(Default)]
+pub(crate) struct ReadBuffer {
+    bytes: Box<[u8]>,
+    start: usize,
+}
+
+/// What an operation reads.
+pub(crate) enum ReadItem {
+    /// A whole message, or the end of one that is read in pieces.
     Message(Message),
     /// A piece, to be taken from `inbound`.
     Piece,
-    /// A frame, to be taken from `inbound` or, if it is a control frame, from `rare`.
+    /// A frame, to be taken from `inbound` or, if it is a control frame, from `cold`.
     Frame,
 }
 
-/// What became of some input.
-pub(crate) enum Step {
-    Got(Got),
-    Dry,
-    Over,
-    /// A hook is to be called first.
-    Called,
+/// What the reader has met in the input.
+pub(crate) enum ReadEvent {
+    Item(ReadItem),
+    /// The input is used up.
+    NeedInput,
+    /// A ping that is to be answered.
+    Ping(Bytes),
+    /// A hook that has to run before the input that follows.
+    RunHook,
+    /// The peer's close frame. Nothing follows it.
+    Close(CloseFrame),
+    /// The peer violates the protocol, or exceeds a limit.
+    Failed(Failure),
+}
+
+/// What a read from the transport has brought.
+pub(crate) enum Filled {
+    /// This many bytes, in the buffer that was lent, with those that were kept before.
+    Lent(usize),
+    /// Bytes of a long payload, in their place; what follows them is kept.
+    Direct,
+    /// The payload of a text message is not UTF-8.
+    Failed(Failure),
+    /// The transport has ended.
+    Ended(Error),
+    /// There is no transport: the connection has ended.
+    Detached,
+}
+
+/// What the fast path has met.
+pub(crate) enum FastRead {
+    /// A whole message.
+    Message(Message),
+    /// Something else, for the slow path; nothing was read.
+    Fallback,
+    /// Something else, for the slow path; this many bytes were read.
+    Other(usize),
+    /// A text message that is not UTF-8.
+    NotUtf8,
+    /// The transport has ended, with this error if it has failed.
+    Ended(Option<io::Error>),
 }
 
 impl Reader {
@@ -81,322 +119,597 @@ impl Reader {
         io: ReadHalf,
         inbound: Inbound,
         rates: Option<RateLimiter>,
-        clock: Clock,
+        deadlines: Deadlines,
         leftover: &Bytes,
     ) -> Self {
-        let rates = rates.map(|rates| Rare { rates: Some(rates), ..Rare::default() });
+        let cold = rates.map(|rates| {
+            Box::new(ColdState { rates: Some(RateMeter::new(rates)), ..ColdState::default() })
+        });
         Self {
             io: Some(io),
             inbound,
             waiters: Waiters::default(),
             pings: Pings::default(),
-            clock,
-            rare: rates.map(Box::new),
-            streaming: false,
-            closing: false,
-            refusing: false,
-            half_closes: false,
-            emptied: false,
-            owes_pong: false,
+            deadlines,
+            cold,
+            mode: ReadMode::MessageStream,
+            drained: false,
             messages: 0,
             bytes: leftover.len() as u64,
             request: None,
-            rest: Rest::new(leftover),
+            buffer: ReadBuffer::new(leftover),
             streak: 0,
         }
     }
 
-    /// Somebody waits no longer.
+    /// Whether the fast path applies: nothing but the next message has to be handled.
     #[inline]
-    pub(crate) fn leave(&mut self, ticket: &mut Ticket) {
-        if ticket.is_waiting() {
-            self.waiters.leave(ticket);
-            if self.waiters.is_empty() {
-                self.clock.pause();
+    pub(crate) fn is_common(&self, id: &WaiterId) -> bool {
+        self.streak < STREAK
+            && self.mode == ReadMode::MessageStream
+            && self.cold.is_none()
+            && self.waiters.is_alone(id)
+    }
+
+    /// Whether there is input to look at before the transport is read.
+    #[inline]
+    pub(crate) fn has_input(&self) -> bool {
+        !self.buffer.is_empty() || self.inbound.is_inside_frame()
+    }
+
+    /// The fast path: a message that is buffered whole. `more` is set to whether another whole
+    /// frame is buffered behind it.
+    #[inline]
+    pub(crate) fn next_buffered(&mut self, more: &AtomicBool) -> FastRead {
+        let input = self.buffer.as_mut_slice();
+        match self.inbound.fast_path(input) {
+            FastPath::Message(whole) => {
+                more.store(self.inbound.is_ready(whole.rest), Relaxed);
+                let (left, message) = (whole.rest.len(), whole.message());
+                self.buffer.keep(left);
+                self.note_message();
+                FastRead::Message(message)
             }
+            FastPath::NotUtf8 => FastRead::NotUtf8,
+            FastPath::Other => FastRead::Fallback,
         }
     }
 
-    /// The next message, for `read`.
-    #[cold]
-    pub(crate) fn poll_message(
-        &mut self,
-        shared: &Shared,
-        ticket: &mut Ticket,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Message, Error>> {
-        if let Some(message) = self.take_parked(ticket) {
-            return Poll::Ready(Ok(message));
-        }
-        ready!(self.poll_turn(shared, ticket, cx))?;
-        loop {
-            self.leave_frames();
-            match ready!(self.poll_next(shared, ticket, true, cx, Mode::Whole))? {
-                Got::Message(message) => return Poll::Ready(Ok(message)),
-                Got::Piece | Got::Frame => {}
-            }
+    /// Waits until the transport may have bytes. This takes no buffer, and the transport most
+    /// likely has none yet.
+    #[inline]
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.io {
+            Some(io) if std::mem::take(&mut self.drained) => io.poll_ready(cx),
+            Some(_) | None => Poll::Ready(Ok(())),
         }
     }
 
-    /// The beginning of the next message: its type, and its payload if it is all here.
-    pub(crate) fn poll_open(
+    /// The fast path: reads the transport once, when nothing is buffered, and takes a message
+    /// that has arrived whole. `more` is set to whether another whole frame has arrived.
+    #[inline]
+    pub(crate) fn poll_fast(
         &mut self,
-        shared: &Shared,
-        ticket: &mut Ticket,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(MessageType, Option<Bytes>), Error>> {
-        if let Some(message) = self.take_parked(ticket) {
-            let (kind, payload) = message.into_parts();
-            return Poll::Ready(Ok((kind, Some(payload))));
+        room: &mut [u8],
+        more: &AtomicBool,
+    ) -> Poll<FastRead> {
+        let Some(io) = &mut self.io else { return Poll::Ready(FastRead::Fallback) };
+        let filled = match ready!(io.poll_take(cx, room)) {
+            Ok(filled) if filled > 0 => filled,
+            Ok(_) => return Poll::Ready(FastRead::Ended(None)),
+            Err(error) => return Poll::Ready(FastRead::Ended(Some(error))),
+        };
+        self.heard(filled);
+        self.drained = filled < room.len();
+        let input = room.get_mut(..filled).unwrap_or_default();
+        let whole = match self.inbound.fast_path(input) {
+            FastPath::Message(whole) => whole,
+            FastPath::NotUtf8 => return Poll::Ready(FastRead::NotUtf8),
+            FastPath::Other => return Poll::Ready(FastRead::Other(filled)),
+        };
+        let mut is_ready = false;
+        if !whole.rest.is_empty() {
+            is_ready = self.inbound.is_ready(whole.rest);
+            self.buffer = ReadBuffer::new(whole.rest);
         }
-        ready!(self.poll_turn(shared, ticket, cx))?;
-        loop {
-            self.leave_frames();
-            if let Some(kind) = self.inbound.message_kind()
-                && !self.closing
+        more.store(is_ready, Relaxed);
+        self.note_message();
+        Poll::Ready(FastRead::Message(whole.message()))
+    }
+
+    /// Reads the transport once. When it has bytes again, it wakes every operation that waits.
+    #[inline]
+    pub(crate) fn poll_fill(
+        &mut self,
+        op: &mut Operation<'_, '_>,
+        mode: Mode,
+        lent: &mut ThreadBuffer,
+    ) -> Poll<Filled> {
+        if let Some(meter) = self.meter() {
+            meter.end_silence();
+            let arrival = Arrival::new(op.cx.waker().clone());
+            let waker = Waker::from(Arc::clone(&arrival));
+            let cx = &mut Context::from_waker(&waker);
+            let polled =
+                self.poll_fill_for_all(&mut Operation { cx, id: op.id, ..*op }, mode, lent);
+            // Without coop budget, tokio reports that nothing can be read when something can.
+            if polled.is_pending()
+                && coop::has_budget_remaining()
+                && let Some(meter) = self.meter()
             {
-                self.streaming = true;
-                return Poll::Ready(Ok((kind, None)));
+                meter.begin_silence(arrival);
             }
-            match self.poll_next(shared, ticket, true, cx, Mode::Pieces(CHUNK))? {
-                Poll::Ready(Got::Message(message)) => {
-                    let (kind, payload) = message.into_parts();
-                    return Poll::Ready(Ok((kind, Some(payload))));
-                }
-                Poll::Ready(Got::Piece | Got::Frame) => {}
-                // A message may have begun with nothing of its payload here.
-                Poll::Pending if self.inbound.message_kind().is_some() && !self.closing => {}
-                Poll::Pending => return Poll::Pending,
-            }
+            return polled;
         }
+        self.poll_fill_for_all(op, mode, lent)
     }
 
-    /// Waits for the turn to read.
     #[inline]
-    pub(crate) fn poll_turn(
+    fn poll_fill_for_all(
         &mut self,
-        shared: &Shared,
-        ticket: &mut Ticket,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        if self.streaming {
-            self.waiters.wait(ticket, true, cx.waker());
-            return self.over(shared).map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+        op: &mut Operation<'_, '_>,
+        mode: Mode,
+        lent: &mut ThreadBuffer,
+    ) -> Poll<Filled> {
+        if !self.waiters.is_alone(op.id)
+            && let Some(all) = self.waiters.combined(op.id, op.cx.waker())
+        {
+            return self.poll_fill_once(&mut Context::from_waker(&all), mode, lent);
         }
-        // One that waits already goes first, if it is polled.
-        if !ticket.is_waiting() && self.waiters.has_reader() {
-            self.waiters.wait(ticket, true, cx.waker());
-            self.waiters.wake();
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
+        self.poll_fill_once(op.cx, mode, lent)
     }
 
-    /// Reads on, for somebody who has no use for messages, until `done` says so. The
-    /// first message is parked, and then the rest stays in the socket.
-    pub(crate) fn poll_until<T>(
-        &mut self,
-        shared: &Shared,
-        ticket: &mut Ticket,
-        cx: &mut Context<'_>,
-        mut done: impl FnMut(&mut Self) -> Option<T>,
-    ) -> Poll<Result<T, Error>> {
-        loop {
-            if let Some(found) = done(self) {
-                return Poll::Ready(Ok(found));
-            }
-            let mode = if self.streaming { Mode::Pieces(CHUNK) } else { Mode::Whole };
-            let piece_waits = self.streaming && self.inbound.has_piece();
-            let waits = piece_waits || self.inbound.has_frame() || self.has_parked();
-            if waits && !self.closing {
-                self.waiters.wait(ticket, false, cx.waker());
-                return self.over(shared).map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
-            }
-            match self.poll_next(shared, ticket, false, cx, mode) {
-                Poll::Ready(Ok(Got::Message(message))) => {
-                    self.park(message);
-                    self.waiters.wake_others(ticket);
-                }
-                Poll::Ready(Ok(Got::Piece | Got::Frame)) => self.waiters.wake_others(ticket),
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(done(self).ok_or(error));
-                }
-                Poll::Pending => {
-                    return done(self).map_or(Poll::Pending, |found| Poll::Ready(Ok(found)));
-                }
-            }
-        }
-    }
-
-    /// Handles what has been read, and reads on, until there is something to give.
     #[inline]
-    pub(crate) fn poll_next(
+    fn poll_fill_once(
         &mut self,
-        shared: &Shared,
-        ticket: &mut Ticket,
-        reads: bool,
         cx: &mut Context<'_>,
         mode: Mode,
-    ) -> Poll<Result<Got, Error>> {
-        if self.streak >= STREAK {
-            self.streak = 0;
-            self.waiters.wait(ticket, reads, cx.waker());
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        lent: &mut ThreadBuffer,
+    ) -> Poll<Filled> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Filled::Detached) };
+        if self.buffer.is_empty()
+            && let Some(mut place) = self.inbound.read_target(mode)
+        {
+            return Poll::Ready(match ready!(poll_read_buf(Pin::new(io), cx, &mut place)) {
+                Ok(0) => Filled::Ended(Error::abnormal()),
+                Err(error) => Filled::Ended(Error::from_io(error)),
+                Ok(count) => self.filled_directly(count),
+            });
         }
-        loop {
-            if let Some(error) = self.over(shared) {
-                return Poll::Ready(Err(error));
+        let kept = self.buffer.as_slice().len();
+        let mut buf = ReadBuf::new(lent.bytes());
+        if kept > 0 {
+            // Never more than a control frame: data is consumed as it arrives.
+            let room = buf.remaining().saturating_sub(1).min(kept);
+            buf.put_slice(self.buffer.as_slice().get(..room).unwrap_or_default());
+        }
+        Poll::Ready(match ready!(Pin::new(io).poll_read(cx, &mut buf)) {
+            Ok(()) if buf.filled().len() == kept => Filled::Ended(Error::abnormal()),
+            Ok(()) => {
+                let filled = buf.filled().len();
+                self.buffer = ReadBuffer::default();
+                self.heard(filled.saturating_sub(kept));
+                Filled::Lent(filled)
             }
-            if let Some(error) = self.half_over() {
-                self.waiters.wait(ticket, reads, cx.waker());
-                return if reads { Poll::Ready(Err(error)) } else { Poll::Pending };
+            Err(error) => Filled::Ended(Error::from_io(error)),
+        })
+    }
+
+    fn filled_directly(&mut self, count: usize) -> Filled {
+        self.heard(count);
+        match self.inbound.commit_read(count) {
+            Ok(behind) => {
+                self.buffer = ReadBuffer { bytes: behind.into(), start: 0 };
+                Filled::Direct
             }
-            // What nobody will get need not be handed out in pieces.
-            let mode = if self.closing { Mode::Whole } else { mode };
-            let step = if self.rest.is_empty() && !self.inbound.is_inside_frame() {
-                Step::Dry
-            } else {
-                self.handle_rest(shared, mode)
-            };
-            let step = match step {
-                Step::Dry => {
-                    shared.more.store(false, Relaxed);
-                    shared.flush_deferred();
-                    match self.poll_fill_noting(shared, ticket, cx, mode) {
-                        Poll::Ready(step) => step,
-                        Poll::Pending => return self.poll_idle(shared, ticket, reads, cx),
-                    }
-                }
-                step => step,
-            };
-            match step {
-                Step::Got(got) => return Poll::Ready(Ok(self.give(shared, got))),
-                Step::Called => return self.poll_after_hook(ticket, reads, cx),
-                Step::Dry | Step::Over => {}
-            }
+            Err(fault) => Filled::Failed(fault),
         }
     }
 
-    /// The end of the connection, if it has come.
-    #[inline]
-    pub(crate) fn over(&self, shared: &Shared) -> Option<Error> {
-        shared.ending.get().map(|ending| ending.error.clone())
+    /// Takes the buffered input out, to be looked at.
+    pub(crate) fn take_input(&mut self) -> ReadBuffer {
+        std::mem::take(&mut self.buffer)
     }
 
-    /// Notes what is about to be given out.
-    #[inline]
-    fn give(&mut self, shared: &Shared, got: Got) -> Got {
-        match got {
-            Got::Message(_) => self.give_whole(shared),
-            Got::Piece | Got::Frame => shared.more.store(self.looks_ahead(), Relaxed),
+    /// Puts the buffered input back, of which `used` bytes are consumed.
+    pub(crate) fn put_back(&mut self, mut buffer: ReadBuffer, used: usize) {
+        buffer.keep(buffer.as_slice().len().saturating_sub(used));
+        self.buffer = buffer;
+    }
+
+    /// Keeps input that is not consumed.
+    pub(crate) fn keep_input(&mut self, input: &[u8]) {
+        if !input.is_empty() {
+            self.buffer = ReadBuffer::new(input);
         }
-        got
     }
 
-    /// Notes that a message is about to be given out.
-    pub(crate) fn give_whole(&mut self, shared: &Shared) {
-        self.note_whole(shared, self.looks_ahead());
+    /// Drops all input.
+    pub(crate) fn clear_input(&mut self) {
+        self.buffer = ReadBuffer::default();
     }
 
-    /// As [`give_whole`](Self::give_whole), by who knows whether more whole frames wait.
+    /// The buffered input.
+    pub(crate) fn input(&self) -> &[u8] {
+        self.buffer.as_slice()
+    }
+
+    /// Looks at input until there is something to report, and adds to `used` how much of it
+    /// was consumed.
     #[inline]
-    pub(crate) fn note_whole(&mut self, shared: &Shared, more: bool) {
-        shared.more.store(more, Relaxed);
-        self.messages += 1;
-        self.streak += 1;
-        self.clock.message();
-    }
-
-    /// Does another whole frame wait behind what is given out?
-    fn looks_ahead(&self) -> bool {
-        self.inbound.is_ready(self.rest.as_slice())
-    }
-
-    /// Handles what was read before.
-    pub(crate) fn handle_rest(&mut self, shared: &Shared, mode: Mode) -> Step {
-        let mut rest = std::mem::take(&mut self.rest);
-        let (used, step) = self.handle(shared, rest.as_mut_slice(), mode);
-        rest.consume(used);
-        self.rest = rest;
-        step
-    }
-
-    /// Handles input until there is something to give, with how much of it was used.
-    /// The pings in it are answered by then.
-    #[inline]
-    pub(crate) fn handle(
+    pub(crate) fn next_event(
         &mut self,
-        shared: &Shared,
         input: &mut [u8],
+        used: &mut usize,
         mode: Mode,
-    ) -> (usize, Step) {
-        let handled = self.handle_frames(shared, input, mode);
-        if std::mem::take(&mut self.owes_pong) {
-            shared.flush();
-        }
-        handled
-    }
-
-    #[inline]
-    fn handle_frames(&mut self, shared: &Shared, input: &mut [u8], mode: Mode) -> (usize, Step) {
-        let mut used = 0;
+    ) -> ReadEvent {
         loop {
-            let rest = input.get_mut(used..).unwrap_or_default();
+            let rest = input.get_mut(*used..).unwrap_or_default();
             let by_frame = self.inbound.is_frame_mode();
             let received = self.inbound.receive(rest, mode);
             let received = match received.and_then(|received| self.count(received)) {
                 Ok(received) => received,
-                Err(fault) => {
-                    shared.fault(self, fault);
-                    return (input.len(), Step::Over);
-                }
+                Err(fault) => return ReadEvent::Failed(fault),
             };
-            used += received.consumed;
+            *used += received.consumed;
             match received.event {
-                Some(ProtocolEvent::Message(_)) if self.closing => {}
-                Some(ProtocolEvent::Message(_)) if self.refusing => {
-                    shared.fault(self, crate::ProtocolError::UnexpectedMessage.into());
-                    return (input.len(), Step::Over);
-                }
-                Some(ProtocolEvent::Message(message)) => {
-                    return (used, Step::Got(Got::Message(message)));
-                }
+                Some(ProtocolEvent::Message(message)) => match self.mode {
+                    ReadMode::MessageStream | ReadMode::Streaming => {
+                        return ReadEvent::Item(ReadItem::Message(message));
+                    }
+                    ReadMode::Refusing | ReadMode::StreamingLast => {
+                        return ReadEvent::Failed(ProtocolError::UnexpectedMessage.into());
+                    }
+                    ReadMode::Discarding => {}
+                },
                 Some(ProtocolEvent::Ping(payload)) => {
                     if by_frame {
                         self.note_control(OpCode::PING, &payload);
                     }
-                    if let Some(step) = self.ping(shared, payload) {
-                        return (used, step);
-                    }
+                    let has_hook = self.call_hook(|hooks| {
+                        let (hook, payload) = (hooks.ping.clone()?, payload.clone());
+                        Some(Box::new(move || hook(&payload).then_some(payload)))
+                    });
+                    return if has_hook { ReadEvent::RunHook } else { ReadEvent::Ping(payload) };
                 }
                 Some(ProtocolEvent::Pong(payload)) => {
                     if by_frame {
                         self.note_control(OpCode::PONG, &payload);
                     }
-                    if let Some(step) = self.pong(payload) {
-                        return (used, step);
+                    if self.pings.answered(&payload) {
+                        self.waiters.wake();
+                    }
+                    let has_hook = self.call_hook(|hooks| {
+                        let hook = hooks.pong.clone()?;
+                        Some(Box::new(move || {
+                            hook(&payload);
+                            None
+                        }))
+                    });
+                    if has_hook {
+                        return ReadEvent::RunHook;
+                    }
+                    if self.has_control() {
+                        return ReadEvent::Item(ReadItem::Frame);
                     }
                 }
                 Some(ProtocolEvent::Close(frame)) => {
                     if by_frame {
                         self.note_control(OpCode::CLOSE, &frame.encode());
                     }
-                    self.close(shared, frame);
-                    return (input.len(), Step::Over);
+                    self.call_hook(|hooks| {
+                        let (hook, close) = (hooks.close.clone()?, frame.as_error().clone());
+                        Some(Box::new(move || {
+                            hook(&close);
+                            None
+                        }))
+                    });
+                    return ReadEvent::Close(frame);
                 }
-                None if self.inbound.has_frame() => return (used, Step::Got(Got::Frame)),
+                None if self.inbound.has_frame() => return ReadEvent::Item(ReadItem::Frame),
                 None if self.inbound.has_piece() && matches!(mode, Mode::Pieces(_)) => {
-                    return (used, Step::Got(Got::Piece));
+                    return ReadEvent::Item(ReadItem::Piece);
                 }
-                None => return (used, Step::Dry),
+                None => return ReadEvent::NeedInput,
             }
         }
     }
 
+    /// Applies the rate limits, where there are any.
     #[inline]
-    pub(crate) fn heard(&mut self, count: usize) {
+    fn count(&mut self, received: Received) -> Result<Received, Failure> {
+        if self.cold.is_some() && self.mode != ReadMode::Discarding {
+            let has_last_frame = self.inbound.has_last_frame();
+            let bytes = self.bytes;
+            if let Some(meter) = self.meter() {
+                meter.count(bytes, &received, has_last_frame)?;
+            }
+        }
+        Ok(received)
+    }
+
+    #[inline]
+    fn meter(&mut self) -> Option<&mut RateMeter> {
+        self.cold.as_mut()?.rates.as_mut()
+    }
+
+    /// Notes that bytes have arrived.
+    #[inline]
+    fn heard(&mut self, count: usize) {
         self.bytes += count as u64;
-        self.clock.heard();
+        self.deadlines.heard();
+    }
+
+    /// Notes that a message is delivered.
+    #[inline]
+    pub(crate) fn note_message(&mut self) {
+        self.messages += 1;
+        self.streak += 1;
+        self.deadlines.message();
+    }
+
+    /// Whether another whole frame is buffered.
+    pub(crate) fn has_whole_frame(&self) -> bool {
+        self.inbound.is_ready(self.buffer.as_slice())
+    }
+
+    /// An operation waits no longer.
+    #[inline]
+    pub(crate) fn leave(&mut self, id: &mut WaiterId) {
+        if id.is_waiting() {
+            self.waiters.leave(id);
+            if self.waiters.is_empty() {
+                self.deadlines.pause();
+            }
+        }
+    }
+
+    /// Begins a new streak. Returns whether the one before was as long as it may be.
+    #[inline]
+    pub(crate) fn end_long_streak(&mut self) -> bool {
+        let is_long = self.streak >= STREAK;
+        if is_long {
+            self.streak = 0;
+        }
+        is_long
+    }
+
+    /// Begins a new streak: the transport has nothing to read.
+    #[inline]
+    pub(crate) const fn reset_streak(&mut self) {
+        self.streak = 0;
+    }
+
+    /// Drops the messages that arrive from now on: this side has closed.
+    pub(crate) fn discard(&mut self) {
+        self.mode = ReadMode::Discarding;
+        drop(self.take_stashed());
+        self.inbound.discard_all();
+    }
+
+    /// Whether something waits for an operation that takes messages.
+    pub(crate) fn has_undelivered(&self) -> bool {
+        let piece = self.mode.is_streaming() && self.inbound.has_piece();
+        let has_stashed = self.cold.as_ref().is_some_and(|cold| cold.stashed.is_some());
+        (piece || self.inbound.has_frame() || has_stashed) && self.mode != ReadMode::Discarding
+    }
+
+    /// The type of a message that has begun to arrive, and can be read in pieces.
+    pub(crate) fn opening_message(&self) -> Option<MessageType> {
+        self.inbound.message_kind().filter(|_| self.mode != ReadMode::Discarding)
+    }
+
+    /// How messages are read: those that are dropped need not be read in pieces.
+    #[inline]
+    pub(crate) fn effective(&self, mode: Mode) -> Mode {
+        if self.mode == ReadMode::Discarding { Mode::Whole } else { mode }
+    }
+
+    /// What reading returns after the peer's close frame that is not answered yet.
+    pub(crate) fn held_close_error(&self) -> Option<Error> {
+        let frame = self.cold.as_ref()?.held_close.as_ref()?;
+        Some(Error::Closed(frame.as_error().clone()))
+    }
+
+    pub(crate) fn cold_mut(&mut self) -> &mut ColdState {
+        self.cold.get_or_insert_default()
+    }
+
+    /// Frees the cold state if it is empty.
+    pub(crate) fn shrink_cold(&mut self) {
+        if self.cold.as_ref().is_some_and(|cold| cold.is_empty()) {
+            self.cold = None;
+        }
+    }
+
+    /// Keeps a message for the next operation that takes one.
+    pub(crate) fn stash(&mut self, message: Message) {
+        self.cold_mut().stashed = Some(message);
+    }
+
+    pub(crate) fn take_stashed(&mut self) -> Option<Message> {
+        let message = self.cold.as_mut()?.stashed.take();
+        self.shrink_cold();
+        message
+    }
+
+    /// The stashed message, for an operation that takes whole ones. While a `MessageReader` is
+    /// open, it is the end of the message of that.
+    #[inline]
+    pub(crate) fn take_stashed_message(&mut self, id: &WaiterId) -> Option<Message> {
+        if self.mode.is_streaming() {
+            return None;
+        }
+        let message = self.take_stashed()?;
+        // Those that drive the connection could not go on.
+        self.waiters.wake_others(id);
+        Some(message)
+    }
+
+    /// Takes a frame of data, in frame mode.
+    pub(crate) fn take_frame(&mut self) -> Option<Frame> {
+        let frame = self.inbound.take_frame()?;
+        self.messages += u64::from(frame.is_fin());
+        self.streak += 1;
+        self.deadlines.message();
+        Some(frame)
+    }
+
+    /// Drops the rest of a message that was read frame by frame, for an operation that takes
+    /// whole messages.
+    pub(crate) fn leave_frames(&mut self) {
+        if self.inbound.is_message_in_frames() {
+            self.inbound.discard();
+        }
+    }
+
+    /// Keeps a control frame for the operation that reads frames.
+    fn note_control(&mut self, opcode: OpCode, payload: &[u8]) {
+        let frame = Frame::new(opcode, Bytes::copy_from_slice(payload)).unmasked();
+        self.cold_mut().control = Some(frame);
+    }
+
+    #[inline]
+    pub(crate) fn has_control(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.control.is_some())
+    }
+
+    pub(crate) fn take_control(&mut self) -> Option<Frame> {
+        self.cold.as_mut()?.control.take()
+    }
+
+    /// Notes the hook that is to run when the lock is released. Returns whether there is one.
+    #[inline]
+    fn call_hook(&mut self, call: impl FnOnce(&Hooks) -> Option<HookCall>) -> bool {
+        let Some(cold) = &mut self.cold else { return false };
+        let call = call(&cold.hooks);
+        let has_hook = call.is_some();
+        cold.call = call.or_else(|| cold.call.take());
+        has_hook
+    }
+}
+
+impl ReadBuffer {
+    fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), start: 0 }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start..).unwrap_or_default()
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    /// Consumes all but the last `count` bytes.
+    fn keep(&mut self, count: usize) {
+        match count {
+            0 => *self = Self::default(),
+            count => self.start = self.bytes.len().saturating_sub(count),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::conn::driver::transport;
+    use crate::proto::Role;
+    use crate::{Config, StatusCode};
+
+    /// A reader without a connection, with the peer's end of the stream.
+    fn reader() -> (Reader, DuplexStream) {
+        let (here, there) = duplex(1024);
+        let (read, _, _) = transport::split(here, false);
+        let config = Config::new();
+        let deadlines = Deadlines::new(&config);
+        let inbound = Inbound::new(Role::Client, config, None);
+        (Reader::new(read, inbound, None, deadlines, &Bytes::new()), there)
+    }
+
+    /// What the reader reports of this input, in order.
+    fn events(mode: ReadMode, input: &[u8]) -> Vec<String> {
+        let (mut reader, _peer) = reader();
+        reader.mode = mode;
+        let (mut input, mut used, mut events) = (input.to_vec(), 0, Vec::new());
+        loop {
+            let event = match reader.next_event(&mut input, &mut used, Mode::Whole) {
+                ReadEvent::Item(ReadItem::Message(message)) => format!("{:?}", message.as_text()),
+                ReadEvent::Item(ReadItem::Piece | ReadItem::Frame) => "piece".to_owned(),
+                ReadEvent::Ping(payload) => format!("ping {payload:?}"),
+                ReadEvent::RunHook => "hook".to_owned(),
+                ReadEvent::Close(frame) => format!("close {}", frame.as_error().code.as_u16()),
+                ReadEvent::Failed(fault) => format!("failed {fault}"),
+                ReadEvent::NeedInput => return events,
+            };
+            let is_last = event.starts_with("close") || event.starts_with("failed");
+            events.push(event);
+            if is_last {
+                return events;
+            }
+        }
+    }
+
+    #[test]
+    fn the_reader_reports_what_it_meets() {
+        let input = b"\x89\x01p\x81\x02hi\x8a\x00\x88\x02\x03\xe8\x81\x01x";
+        let refused = format!("failed {}", ProtocolError::UnexpectedMessage);
+        let close = format!("close {}", StatusCode::NORMAL_CLOSURE.as_u16());
+        for (mode, expected) in [
+            (ReadMode::MessageStream, &[r#"ping b"p""#, r#"Some("hi")"#, &close][..]),
+            (ReadMode::Refusing, &[r#"ping b"p""#, &refused]),
+            (ReadMode::Discarding, &[r#"ping b"p""#, &close]),
+        ] {
+            assert_eq!(events(mode, input), expected, "{mode:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_fast_path_takes_whole_messages_and_leaves_the_rest() {
+        let (mut reader, mut peer) = reader();
+        peer.write_all(b"\x81\x01a\x81\x01b\x89\x00").await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut room = [0; 64];
+        assert!(reader.is_common(&WaiterId::NONE) && !reader.has_input());
+        let more = AtomicBool::new(false);
+        let Poll::Ready(FastRead::Message(first)) = reader.poll_fast(&mut cx, &mut room, &more)
+        else {
+            panic!("the first message has arrived");
+        };
+        assert!(more.swap(false, Relaxed), "the second message is buffered");
+        let FastRead::Message(second) = reader.next_buffered(&more) else {
+            panic!("the second message is buffered");
+        };
+        assert!(more.load(Relaxed), "a ping is buffered");
+        assert_eq!((first.as_text(), second.as_text()), (Some("a"), Some("b")));
+        assert!(matches!(reader.next_buffered(&more), FastRead::Fallback));
+        assert_eq!((reader.messages, reader.bytes, reader.input()), (2, 8, &b"\x89\x00"[..]));
+        reader.stash(first);
+        assert!(!reader.is_common(&WaiterId::NONE) && reader.has_undelivered());
+    }
+
+    #[tokio::test]
+    async fn a_read_appends_to_the_input_that_was_kept() {
+        let (mut reader, mut peer) = reader();
+        reader.keep_input(b"\x81\x02h");
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut lent, mut id) = (ThreadBuffer::lend(64), WaiterId::NONE);
+        let mut op = Operation::new(&mut id, &mut cx);
+        assert!(reader.poll_fill(&mut op, Mode::Whole, &mut lent).is_pending());
+        peer.write_all(b"i").await.unwrap();
+        let filled = reader.poll_fill(&mut op, Mode::Whole, &mut lent);
+        assert!(matches!(filled, Poll::Ready(Filled::Lent(4))));
+        assert_eq!(lent.bytes()[..4], *b"\x81\x02hi");
+        drop(peer);
+        let filled = reader.poll_fill(&mut op, Mode::Whole, &mut lent);
+        assert!(matches!(filled, Poll::Ready(Filled::Ended(Error::Closed(_)))));
     }
 }

@@ -1,9 +1,8 @@
-//! What carries the bytes? A TCP stream in two halves, or any other stream behind a
-//! short lock.
+//! How are bytes read from and written to a TCP stream, or any other byte stream?
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io::{self, IoSlice, Read};
-use std::net::{SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -14,74 +13,84 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
+use crate::Config;
+use crate::conn::info::Addresses;
 use crate::proto::{Outbound, SendBuffer};
 
-/// A stream of bytes that a connection can run over.
+/// How much is read at a time. A little more than 64 KiB: a buffer grows to 16 times of what
+/// has arrived, so that two reads take 1 MiB with its header.
+const BUFFER_SIZE: usize = Config::MAX_READ_BUFFER;
+
+thread_local! {
+    static BUFFER: Cell<Option<Box<[u8; BUFFER_SIZE]>>> = const { Cell::new(None) };
+}
+
+/// The buffer of this thread for reads and short writes: a connection that waits has none. A
+/// new one while the buffer is lent already, and in a thread that ends.
+pub(crate) struct ThreadBuffer {
+    buffer: Option<Box<[u8; BUFFER_SIZE]>>,
+    size: usize,
+}
+
+impl ThreadBuffer {
+    /// Lends the first `size` bytes of it.
+    #[inline]
+    pub(crate) fn lend(size: usize) -> Self {
+        Self { buffer: BUFFER.try_with(Cell::take).ok().flatten(), size }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        let buffer = self.buffer.get_or_insert_with(|| Box::new([0; BUFFER_SIZE]));
+        buffer.get_mut(..self.size).unwrap_or_default()
+    }
+}
+
+impl Drop for ThreadBuffer {
+    #[inline]
+    fn drop(&mut self) {
+        let lent = self.buffer.take();
+        let _ = BUFFER.try_with(|buffer| buffer.set(lent));
+    }
+}
+
+/// A byte stream that a connection can run over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A stream that is not known. Both halves hold it by one word, as they do a TCP stream.
-type Shared = Arc<Mutex<Other>>;
+/// A stream of any type. Both halves hold it by one word, as they do a TCP stream.
+type SharedStream = Arc<Mutex<LockedStream>>;
 
-pub(crate) struct Other {
+pub(crate) struct LockedStream {
     stream: Box<dyn Stream>,
-    /// May a buffer of the stream's own want flushing?
-    held_back: bool,
+    /// Whether the stream may have to be flushed.
+    unflushed: bool,
 }
 
-impl Other {
+impl LockedStream {
+    fn shared(stream: Box<dyn Stream>) -> SharedStream {
+        Arc::new(Mutex::new(Self { stream, unflushed: false }))
+    }
+
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
         Pin::new(&mut *self.stream)
     }
 }
 
-/// The half that reads.
+/// The reading half.
 pub(crate) enum ReadHalf {
     Tcp(OwnedReadHalf),
-    Any(Shared),
+    Any(SharedStream),
 }
 
-/// The half that writes.
+/// The writing half.
 pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
-    Any(Shared),
+    Any(SharedStream),
 }
 
-/// Both ends of a TCP stream. A quarter as large as they would be side by side, for
-/// most connections.
-#[derive(Debug)]
-pub(crate) enum Addresses {
-    V4 { peer: SocketAddrV4, local: SocketAddrV4 },
-    Other(Option<Box<(SocketAddr, SocketAddr)>>),
-}
-
-impl Addresses {
-    fn of(tcp: &TcpStream) -> Self {
-        match (tcp.peer_addr(), tcp.local_addr()) {
-            (Ok(SocketAddr::V4(peer)), Ok(SocketAddr::V4(local))) => Self::V4 { peer, local },
-            (Ok(peer), Ok(local)) => Self::Other(Some(Box::new((peer, local)))),
-            _ => Self::Other(None),
-        }
-    }
-
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::V4 { peer, .. } => Some((*peer).into()),
-            Self::Other(addresses) => addresses.as_ref().map(|addresses| addresses.0),
-        }
-    }
-
-    pub(crate) fn local(&self) -> Option<SocketAddr> {
-        match self {
-            Self::V4 { local, .. } => Some((*local).into()),
-            Self::Other(addresses) => addresses.as_ref().map(|addresses| addresses.1),
-        }
-    }
-}
-
-/// Takes a stream apart. One that is a `TcpStream` is recognised, and goes without
-/// the lock.
+/// Splits a stream into its halves. A `TcpStream` is recognised, and needs no lock.
 pub(crate) fn split<T>(io: T, nodelay: bool) -> (ReadHalf, WriteHalf, Addresses)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -90,19 +99,18 @@ where
     let tcp = (&mut io as &mut dyn Any).downcast_mut::<Option<TcpStream>>().and_then(Option::take);
     if let Some(tcp) = tcp {
         if nodelay {
-            // A stream that refuses it works all the same.
+            // The stream works without it too.
             let _ = tcp.set_nodelay(true);
         }
         let addresses = Addresses::of(&tcp);
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
-    let io: Shared =
-        Arc::new(Mutex::new(Other { stream: Box::new(Present(io)), held_back: false }));
+    let io = LockedStream::shared(Box::new(Present(io)));
     (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::Other(None))
 }
 
-/// Puts something around a stream, of which these are the halves.
+/// Wraps the stream of these halves.
 pub(crate) fn wrap(
     read: ReadHalf,
     write: WriteHalf,
@@ -111,25 +119,24 @@ pub(crate) fn wrap(
     match (read, write) {
         (ReadHalf::Tcp(read), WriteHalf::Tcp(write)) => match read.reunite(write) {
             Ok(tcp) => {
-                let stream = around(Box::new(tcp));
-                let io: Shared = Arc::new(Mutex::new(Other { stream, held_back: false }));
+                let io = LockedStream::shared(around(Box::new(tcp)));
                 (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io))
             }
-            // They are of one stream.
+            // Unreachable: they are halves of one stream.
             Err(ReuniteError(read, write)) => (ReadHalf::Tcp(read), WriteHalf::Tcp(write)),
         },
         (ReadHalf::Any(io), write) => {
-            let mut other = io.lock();
-            let stream = std::mem::replace(&mut other.stream, Box::new(tokio::io::empty()));
-            other.stream = around(stream);
-            drop(other);
+            let mut locked = io.lock();
+            let stream = std::mem::replace(&mut locked.stream, Box::new(tokio::io::empty()));
+            locked.stream = around(stream);
+            drop(locked);
             (ReadHalf::Any(io), write)
         }
         halves => halves,
     }
 }
 
-/// A stream that is there: an `Option` only because it was asked what it is.
+/// A stream, in an `Option` from which `split` takes a `TcpStream`. Always `Some`.
 struct Present<T>(Option<T>);
 
 impl<T: Unpin> Present<T> {
@@ -193,7 +200,7 @@ impl AsyncRead for ReadHalf {
 }
 
 impl ReadHalf {
-    /// Waits until there may be something to read, where the transport can say.
+    /// Waits until there may be something to read. Only a TCP stream knows that.
     #[inline]
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -202,8 +209,8 @@ impl ReadHalf {
         }
     }
 
-    /// As `poll_read`, for who has most likely been woken because there is something:
-    /// that is taken first, and asked for only where there was nothing.
+    /// As `poll_read`, but reads first and asks for readiness only when there was nothing: most
+    /// likely the caller was woken because there is something.
     #[inline]
     pub(crate) fn poll_take(
         &mut self,
@@ -228,9 +235,8 @@ impl ReadHalf {
     }
 }
 
-/// Reads what there is. Less than there is room for is all that there was, so the
-/// stream is told that it would block now: `TcpStream::try_read` leaves that to be found
-/// out by another system call.
+/// Reads once. A read that does not fill the buffer has emptied the socket, and clears its
+/// readiness; after `TcpStream::try_read` that takes another system call.
 #[inline]
 fn try_take(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
     let mut all = None;
@@ -245,16 +251,16 @@ fn try_take(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
     all.map_or(taken, Ok)
 }
 
-/// How many chunks are handed to the transport at once.
+/// How many chunks one vectored write takes.
 const SLICES: usize = 32;
 
-/// What has bytes to be written.
-pub(crate) trait Source {
+/// Where the bytes to write come from.
+pub(crate) trait ByteSource {
     fn queue(&self) -> &SendBuffer;
     fn advance(&mut self, count: usize);
 }
 
-impl Source for SendBuffer {
+impl ByteSource for SendBuffer {
     fn queue(&self) -> &SendBuffer {
         self
     }
@@ -264,7 +270,7 @@ impl Source for SendBuffer {
     }
 }
 
-impl Source for Outbound {
+impl ByteSource for Outbound {
     #[inline]
     fn queue(&self) -> &SendBuffer {
         self.queue()
@@ -277,14 +283,14 @@ impl Source for Outbound {
 }
 
 impl WriteHalf {
-    /// Writes all that waits, and pushes out what the transport itself holds back.
+    /// Writes all bytes of the source, and flushes the stream.
     ///
-    /// Pending when the transport takes no more: it wakes the task then, if one is
-    /// given. Without, it is only tried.
+    /// Pending when the transport takes no more; it then wakes the task of `cx`, if there is
+    /// one.
     #[inline]
     pub(crate) fn poll_drain(
         &mut self,
-        source: &mut impl Source,
+        source: &mut impl ByteSource,
         mut cx: Option<&mut Context<'_>>,
     ) -> Poll<io::Result<()>> {
         while !source.queue().is_empty() {
@@ -300,16 +306,16 @@ impl WriteHalf {
         self.poll_flush(cx)
     }
 
-    /// Has the transport nothing that it holds back?
+    /// Whether the stream needs no flush.
     #[inline]
     pub(crate) fn is_flushed(&self) -> bool {
         match self {
             Self::Tcp(_) => true,
-            Self::Any(io) => !io.lock().held_back,
+            Self::Any(io) => !io.lock().unflushed,
         }
     }
 
-    /// Says that nothing more will be written.
+    /// Closes the writing direction.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
@@ -350,7 +356,7 @@ impl WriteHalf {
                 let cx = cx.unwrap_or(&mut never);
                 let mut io = io.lock();
                 let written = ready!(io.pin().poll_write_vectored(cx, slices));
-                io.held_back = true;
+                io.unflushed = true;
                 Poll::Ready(written)
             }
         }
@@ -360,13 +366,13 @@ impl WriteHalf {
     fn poll_flush(&mut self, cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
         let Self::Any(io) = self else { return Poll::Ready(Ok(())) };
         let mut io = io.lock();
-        if !io.held_back {
+        if !io.unflushed {
             return Poll::Ready(Ok(()));
         }
         let mut never = Context::from_waker(Waker::noop());
         let cx = cx.unwrap_or(&mut never);
         ready!(io.pin().poll_flush(cx))?;
-        io.held_back = false;
+        io.unflushed = false;
         Poll::Ready(Ok(()))
     }
 }

@@ -1,35 +1,34 @@
-//! Who waits here, and how are they woken?
+//! Which futures wait for a side of the connection, and how are they woken?
 
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
-/// Futures that wait for the same lock-protected thing, oldest first.
+/// Futures that wait for the same lock-protected state, oldest first.
 ///
-/// Whoever is polled first goes on: no future is relied upon to be polled, since one
-/// that its task holds but does not poll would stop everybody else.
+/// The first future that is polled continues. None is relied upon to be polled: one that its
+/// task holds but does not poll would stop all others.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     last: u32,
-    /// Nearly always the only one. Its waker stays when it leaves: most often it comes
-    /// back.
+    /// Nearly always the only one. Its waker is kept when it leaves, since it mostly returns.
     first: Waiter,
-    #[expect(clippy::box_collection, reason = "seldom there, and then it is one word")]
+    #[expect(clippy::box_collection, reason = "rarely present, and then it is one word")]
     others: Option<Box<Vec<Waiter>>>,
 }
 
-/// As [`Waiters`], where seldom anybody waits: it takes memory only then.
+/// As [`Waiters`], but takes memory only while a future waits.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom(Option<Box<Waiters>>);
+pub(crate) struct LazyWaiters(Option<Box<Waiters>>);
 
-impl Seldom {
-    pub(crate) fn wait(&mut self, ticket: &mut Ticket, waker: &Waker) {
-        self.0.get_or_insert_default().wait(ticket, false, waker);
+impl LazyWaiters {
+    pub(crate) fn wait(&mut self, op: &mut Operation<'_, '_>) {
+        self.0.get_or_insert_default().wait(op);
     }
 
     #[inline]
-    pub(crate) fn leave(&mut self, ticket: &mut Ticket) {
+    pub(crate) fn leave(&mut self, id: &mut WaiterId) {
         if let Some(waiters) = &mut self.0 {
-            waiters.leave(ticket);
+            waiters.leave(id);
             if waiters.is_empty() {
                 self.0 = None;
             }
@@ -45,8 +44,8 @@ impl Seldom {
 
 #[derive(Debug, Default)]
 struct Waiter {
-    /// Zero when nobody is here.
-    ticket: u32,
+    /// Zero for a free slot.
+    id: u32,
     reads: bool,
     waker: Option<Waker>,
 }
@@ -71,11 +70,11 @@ impl Waiter {
     }
 }
 
-/// The place of a future in a queue; zero while it has none.
+/// The slot of a future in a wait queue; zero while it has none.
 #[derive(Debug, Default)]
-pub(crate) struct Ticket(u32);
+pub(crate) struct WaiterId(u32);
 
-impl Ticket {
+impl WaiterId {
     pub(crate) const NONE: Self = Self(0);
 
     pub(crate) const fn is_waiting(&self) -> bool {
@@ -83,62 +82,78 @@ impl Ticket {
     }
 }
 
+/// An operation that is polled: its slot in the wait queue, and its task.
+pub(crate) struct Operation<'a, 'b> {
+    pub(crate) id: &'a mut WaiterId,
+    pub(crate) cx: &'a mut Context<'b>,
+    /// Whether it takes messages. Others only drive the connection.
+    pub(crate) reads: bool,
+}
+
+impl<'a, 'b> Operation<'a, 'b> {
+    #[inline]
+    pub(crate) const fn new(id: &'a mut WaiterId, cx: &'a mut Context<'b>) -> Self {
+        Self { id, cx, reads: true }
+    }
+}
+
 impl Waiters {
     #[inline]
     pub(crate) const fn is_empty(&self) -> bool {
-        self.first.ticket == 0
+        self.first.id == 0
     }
 
-    /// Is there nobody but this one, or nobody at all?
+    /// Whether no other future waits than this one.
     #[inline]
-    pub(crate) const fn is_alone(&self, ticket: &Ticket) -> bool {
-        // The first place is never empty while there are others.
-        self.first.ticket == 0 || (self.first.ticket == ticket.0 && self.others.is_none())
+    pub(crate) const fn is_alone(&self, id: &WaiterId) -> bool {
+        // The first slot is never free while there are others.
+        self.first.id == 0 || (self.first.id == id.0 && self.others.is_none())
     }
 
-    /// Waits, or waits on with another waker. `reads` tells those that want a message
-    /// from those that only keep things going.
+    /// Adds the future of an operation, or replaces its waker.
     #[inline]
-    pub(crate) fn wait(&mut self, ticket: &mut Ticket, reads: bool, waker: &Waker) {
-        if ticket.is_waiting()
-            && let Some(waiter) = self.iter_mut().find(|waiter| waiter.ticket == ticket.0)
+    pub(crate) fn wait(&mut self, op: &mut Operation<'_, '_>) {
+        let Operation { id, cx, reads } = op;
+        let (waker, reads) = (cx.waker(), *reads);
+        if id.is_waiting()
+            && let Some(waiter) = self.iter_mut().find(|waiter| waiter.id == id.0)
         {
             return waiter.set_waker(waker);
         }
-        // Zero means none.
+        // Zero is a free slot.
         self.last = self.last.checked_add(1).unwrap_or(1);
-        ticket.0 = self.last;
+        id.0 = self.last;
         if self.is_empty() {
-            self.first.ticket = ticket.0;
+            self.first.id = id.0;
             self.first.reads = reads;
             self.first.set_waker(waker);
         } else {
-            let waiter = Waiter { ticket: ticket.0, reads, waker: Some(waker.clone()) };
+            let waiter = Waiter { id: id.0, reads, waker: Some(waker.clone()) };
             self.others.get_or_insert_default().push(waiter);
         }
     }
 
-    /// Waits no longer.
+    /// Removes a future.
     #[inline]
-    pub(crate) fn leave(&mut self, ticket: &mut Ticket) {
-        let number = std::mem::take(&mut ticket.0);
+    pub(crate) fn leave(&mut self, id: &mut WaiterId) {
+        let number = std::mem::take(&mut id.0);
         if number == 0 {
             return;
         }
-        if self.first.ticket == number {
-            self.first.ticket = 0;
+        if self.first.id == number {
+            self.first.id = 0;
             if self.others.is_none() {
                 return;
             }
         }
-        self.close_ranks(number);
+        self.remove_gaps(number);
     }
 
     #[cold]
-    fn close_ranks(&mut self, left: u32) {
+    fn remove_gaps(&mut self, left: u32) {
         let Some(others) = &mut self.others else { return };
-        others.retain(|waiter| waiter.ticket != left);
-        if self.first.ticket == 0 && !others.is_empty() {
+        others.retain(|waiter| waiter.id != left);
+        if self.first.id == 0 && !others.is_empty() {
             self.first = others.remove(0);
         }
         if others.is_empty() {
@@ -146,12 +161,12 @@ impl Waiters {
         }
     }
 
-    /// Does somebody wait for a message?
+    /// Whether a future waits that takes messages.
     pub(crate) fn has_reader(&self) -> bool {
         self.iter().any(|waiter| waiter.reads)
     }
 
-    /// Wakes everybody.
+    /// Wakes all futures.
     #[inline]
     pub(crate) fn wake(&self) {
         if !self.is_empty() {
@@ -159,16 +174,16 @@ impl Waiters {
         }
     }
 
-    /// Wakes everybody but the one who says so.
-    pub(crate) fn wake_others(&self, ticket: &Ticket) {
-        self.iter().filter(|waiter| waiter.ticket != ticket.0).for_each(Waiter::wake);
+    /// Wakes all futures but this one.
+    pub(crate) fn wake_others(&self, id: &WaiterId) {
+        self.iter().filter(|waiter| waiter.id != id.0).for_each(Waiter::wake);
     }
 
-    /// One waker for all that wait and the caller, which is in the transport's hands
-    /// while it has nothing. `None` when the caller is alone.
-    pub(crate) fn combined(&self, ticket: &Ticket, own: &Waker) -> Option<Waker> {
+    /// One waker for the caller and all futures that wait, to be registered with the
+    /// transport. `None` when there are no others to wake.
+    pub(crate) fn combined(&self, id: &WaiterId, own: &Waker) -> Option<Waker> {
         let mut wakers: Vec<Waker> = Vec::new();
-        for waiter in self.iter().filter(|waiter| waiter.ticket != ticket.0) {
+        for waiter in self.iter().filter(|waiter| waiter.id != id.0) {
             if !waiter.wakes(own) && !wakers.iter().any(|waker| waiter.wakes(waker)) {
                 wakers.extend(waiter.waker.clone());
             }
@@ -177,7 +192,7 @@ impl Waiters {
             return None;
         }
         wakers.push(own.clone());
-        Some(Waker::from(Arc::new(All(wakers))))
+        Some(Waker::from(Arc::new(WakeAll(wakers))))
     }
 
     fn iter(&self) -> impl Iterator<Item = &Waiter> {
@@ -192,9 +207,9 @@ impl Waiters {
 }
 
 /// Wakes several tasks at once.
-struct All(Vec<Waker>);
+struct WakeAll(Vec<Waker>);
 
-impl Wake for All {
+impl Wake for WakeAll {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -1,4 +1,4 @@
-//! What does the application keep with a connection?
+//! Which values does the application attach to a connection?
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -10,11 +10,10 @@ use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 use tracing::Span;
 
-/// Values that the application keeps with a connection, by type or by name.
+/// Values that the application attaches to a connection, by type or by name.
 ///
-/// Shared by all handles of the connection. Takes no memory until it is used. A value
-/// goes in and out by clone; wrap what is dear in an [`Arc`]. A clone of all of them has
-/// the same values, and is changed by itself.
+/// All handles of the connection share them. They take no memory until the first use. Reads
+/// clone the value; wrap large values in an [`Arc`]. A clone of `Attributes` is independent.
 ///
 /// ```
 /// # let (conn, _peer) = ws_core::pair();
@@ -31,15 +30,15 @@ pub struct Attributes(OnceBox<Mutex<Maps>>);
 
 #[derive(Default)]
 struct Maps {
-    /// Nothing is kept any more.
+    /// Insertions are ignored.
     sealed: bool,
     typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     named: HashMap<String, Arc<dyn Any + Send + Sync>>,
     own: Own,
 }
 
-/// What the library keeps here itself, because most connections have none of it. The
-/// application cannot take it away.
+/// Values of the library that most connections do not have. The application cannot remove
+/// them.
 #[derive(Default)]
 pub(crate) struct Own {
     pub(crate) response: Option<Arc<Response<()>>>,
@@ -47,25 +46,25 @@ pub(crate) struct Own {
 }
 
 impl Attributes {
-    /// Keeps a value by its type, in place of one that was kept before.
+    /// Attaches a value by its type, and replaces the earlier one.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) {
         self.keep(|maps| maps.typed.insert(TypeId::of::<T>(), Arc::new(value)));
     }
 
     /// The value of this type.
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        // Cloned without the lock, as it is dropped: how that is done is up to the application.
+        // Cloned and dropped without the lock: that runs code of the application.
         let kept = self.0.get()?.lock().typed.get(&TypeId::of::<T>()).cloned();
         cloned(kept.as_ref())
     }
 
-    /// Takes the value of this type out.
+    /// Removes and returns the value of this type.
     pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         let removed = self.0.get()?.lock().typed.remove(&TypeId::of::<T>());
         cloned(removed.as_ref())
     }
 
-    /// Keeps a value by a name, in place of one that was kept before.
+    /// Attaches a value by a name, and replaces the earlier one.
     pub fn set<T: Clone + Send + Sync + 'static>(&self, name: impl Into<String>, value: T) {
         let name = name.into();
         self.keep(|maps| maps.named.insert(name, Arc::new(value)));
@@ -77,39 +76,40 @@ impl Attributes {
         cloned(kept.as_ref())
     }
 
-    /// Takes the value of this name out, if there is one. Says whether there was.
+    /// Removes the value of this name. Returns whether there was one.
     pub fn unset(&self, name: &str) -> bool {
         let unset = self.0.get().and_then(|maps| maps.lock().named.remove(name));
         unset.is_some()
     }
 
-    /// Forgets all of them.
+    /// Removes all values.
     pub fn clear(&self) {
-        // Dropped without the lock: what goes may look here once more.
-        let _forgotten = self.0.get().map(|maps| {
+        // Dropped without the lock: a destructor may access the values.
+        let _removed = self.0.get().map(|maps| {
             let mut maps = maps.lock();
             (std::mem::take(&mut maps.typed), std::mem::take(&mut maps.named))
         });
     }
 
-    /// Looks at what the library keeps.
+    /// Reads the values of the library.
     pub(crate) fn own<T>(&self, look: impl FnOnce(&Own) -> Option<T>) -> Option<T> {
         look(&self.0.get()?.lock().own)
     }
 
-    /// Changes what the library keeps.
+    /// Changes the values of the library.
     pub(crate) fn change_own<T>(&self, change: impl FnOnce(&mut Own) -> T) -> T {
         change(&mut self.maps().lock().own)
     }
 
-    /// Forgets all of them, and keeps none from now on: for whoever knows that nobody will
-    /// ask again, though somebody may hold on to this.
+    /// Removes all values, and ignores insertions from now on: for a connection that has ended
+    /// while handles of it remain.
     pub fn seal(&self) {
-        let _forgotten =
+        let _removed =
             std::mem::replace(&mut *self.maps().lock(), Maps { sealed: true, ..Maps::default() });
     }
 
-    /// Keeps a value, and drops the one before it without the lock: it may look here.
+    /// Inserts a value, and drops the earlier one without the lock: its destructor may access
+    /// the values.
     fn keep(&self, insert: impl FnOnce(&mut Maps) -> Option<Arc<dyn Any + Send + Sync>>) {
         let mut maps = self.maps().lock();
         let _before = if maps.sealed { None } else { insert(&mut maps) };
@@ -129,7 +129,7 @@ impl Clone for Attributes {
             (maps.sealed, maps.typed.clone(), maps.named.clone())
         };
         let clone = Self::default();
-        // What the library keeps is all there is, mostly, and that is the connection's own.
+        // Often there are only values of the library, and they belong to the connection.
         if sealed || !typed.is_empty() || !named.is_empty() {
             *clone.maps().lock() = Maps { sealed, typed, named, own: Own::default() };
         }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_found_by_the_type_and_the_name_it_was_kept_under() {
+    fn a_value_is_found_by_its_type_or_name() {
         let values = Attributes::default();
         assert_eq!(values.get::<u8>(), None);
         values.insert(1_u8);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_has_the_same_values_and_is_changed_by_itself() {
+    fn a_clone_has_the_same_values_and_is_independent() {
         let values = Attributes::default();
         assert!(copy(&values).0.get().is_none());
         values.change_own(|own| own.span = Some(Span::none()));
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(sealed.get::<u8>(), None);
     }
 
-    /// Looks at the values when it is cloned, and when it is dropped.
+    /// Accesses the values when it is cloned, and when it is dropped.
     struct Looks(Arc<Attributes>);
 
     impl Clone for Looks {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_goes_may_look_at_the_others() {
+    fn a_destructor_may_access_the_other_values() {
         let values = Arc::new(Attributes::default());
         let ways: [fn(&Attributes); 3] =
             [|values| _ = values.unset("a"), |values| values.clear(), |values| values.seal()];
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_look_at_the_others_while_it_is_cloned() {
+    fn a_clone_may_access_the_other_values() {
         let (done, wait) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let values = Arc::new(Attributes::default());

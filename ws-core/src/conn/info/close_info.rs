@@ -2,7 +2,7 @@
 
 use crate::{CloseError, Error};
 
-/// How a connection ended, as [`Conn::closed`](crate::conn::Conn::closed) tells.
+/// How a connection ended. Returned by [`Conn::closed`](crate::conn::Conn::closed).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CloseInfo {
@@ -10,26 +10,26 @@ pub struct CloseInfo {
     pub sent: Option<CloseError>,
     /// The close frame that the peer sent.
     pub received: Option<CloseError>,
-    /// Who began.
+    /// Which side ended it.
     pub by: CloseInitiator,
-    /// What reading returns from now on.
+    /// The error that reading returns from now on.
     pub error: Error,
 }
 
-/// Who ended a connection.
+/// Which side ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseInitiator {
-    /// This side: its application, a fault it found, a deadline it keeps.
+    /// This side: the application, a protocol error of the peer, or a timeout.
     Local,
     /// The peer, with a close frame.
     Peer,
-    /// Nobody: the transport was cut.
+    /// Neither: the transport ended.
     Transport,
 }
 
 impl CloseInfo {
-    /// Was the closing handshake completed ([RFC 6455 §7.1.4])?
+    /// Whether the closing handshake was completed ([RFC 6455 §7.1.4]).
     ///
     /// [RFC 6455 §7.1.4]: https://www.rfc-editor.org/rfc/rfc6455#section-7.1.4
     pub const fn is_clean(&self) -> bool {

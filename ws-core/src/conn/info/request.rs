@@ -1,16 +1,14 @@
-//! What did the request say that became this connection?
+//! Which request opened the connection?
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http::{Extensions, HeaderMap, Uri, header};
 
-/// The request that a connection began with, kept for its handler.
+/// The request of the opening handshake, kept for the handler.
 ///
-/// What it holds can be given back with
-/// [`Conn::take_request`](crate::conn::Conn::take_request), or not be kept at all with
-/// [`AcceptOptions::keep_request`](crate::AcceptOptions::keep_request). What is not there
-/// is `None`, so a default is one word away:
+/// [`Conn::take_request`](crate::conn::Conn::take_request) frees its memory, and
+/// [`AcceptOptions::keep_request`](crate::AcceptOptions::keep_request) can turn it off.
 ///
 /// ```
 /// # let request = ws_core::RequestInfo::default();
@@ -26,18 +24,17 @@ pub struct RequestInfo {
     pub uri: Uri,
     /// Its headers.
     pub headers: HeaderMap,
-    /// The parameters that the router found in the path, decoded.
+    /// The path parameters of the router, decoded.
     pub params: Vec<(String, String)>,
-    /// What middleware attached to the request: its "locals".
+    /// The extensions that middleware attached to the request.
     pub extensions: Extensions,
-    /// The address of the client: that of the transport, unless the adapter was told
-    /// another.
+    /// The address of the client: that of the transport, unless the adapter sets another.
     pub peer_addr: Option<SocketAddr>,
 }
 
 impl RequestInfo {
-    /// What the head of a request says. [`PathParams`] and [`PeerAddr`] among its
-    /// extensions go to where they belong.
+    /// From the head of a request. [`PathParams`] and [`PeerAddr`] are moved from its extensions
+    /// to their fields.
     pub fn new(head: http::request::Parts) -> Self {
         let mut extensions = head.extensions;
         Self {
@@ -98,14 +95,14 @@ impl RequestInfo {
             .filter_map(|pair| pair.trim().split_once('='))
     }
 
-    /// What middleware attached to the request under this type.
+    /// The extension of this type that middleware attached to the request.
     pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get()
     }
 }
 
-/// The parameters that a router found in the path, decoded: an extension by which a
-/// request tells them where the adapter knows no router.
+/// The path parameters of a router, decoded. As an extension of a request, it sets them where
+/// the adapter knows no router.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathParams(pub Vec<(String, String)>);
 
@@ -115,8 +112,8 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for PathParams {
     }
 }
 
-/// The address of the other end: an extension by which a request, or the response to one,
-/// tells it where the transport does not know it, or knows that of a proxy.
+/// The address of the peer. As an extension of a request or a response, it sets the address
+/// where the transport has none, or has that of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
@@ -125,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_request_says_is_found() {
+    fn the_parts_of_a_request_are_found() {
         let request = http::Request::get("/chat?room=a%20b&x=1&room=c")
             .header("cookie", "one=1; two=2")
             .header("cookie", "three=3")
@@ -152,6 +149,6 @@ mod tests {
         assert_eq!(request.extension(), Some(&"a local"));
         assert_eq!(request.extension::<u8>(), None);
         assert_eq!(request.peer_addr, Some(([127, 0, 0, 1], 80).into()));
-        assert_eq!(request.extensions.len(), 1, "what has its place is not kept twice");
+        assert_eq!(request.extensions.len(), 1, "what has a field is not kept twice");
     }
 }

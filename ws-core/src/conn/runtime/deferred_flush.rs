@@ -1,8 +1,7 @@
-//! What leaves on the next turn of the scheduler?
+//! How are deferred bytes flushed on the next turn of the scheduler?
 //!
-//! Bytes that were left for a moment. Each thread has one list of the connections that
-//! have some, and one task that goes through it; both are made when the first
-//! connection asks, so a thread on which nothing is left for later has neither.
+//! Each thread has one list of what is to be flushed, and one task that works it off. Both
+//! are made on first use.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,40 +10,47 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 
-use crate::conn::driver::connection::Shared;
-use crate::conn::runtime::per_runtime::Here;
+use crate::conn::runtime::per_runtime::PerRuntime;
 
-thread_local! {
-    static TURN: Here<Turn> = const { Here::new() };
+/// What can be flushed later.
+pub(crate) trait Flush: Send + Sync {
+    /// Sends the bytes that are still deferred.
+    fn flush_deferred(&self);
 }
 
-/// The connections that have bytes to send. While there are any, a task is on its way.
-#[derive(Default)]
-struct Turn(Mutex<Vec<Weak<Shared>>>);
+thread_local! {
+    static FLUSH_LIST: PerRuntime<FlushList> = const { PerRuntime::new() };
+}
 
-/// Sends what was left for a moment on the next turn. To be called without any lock: a
-/// runtime that ends may run the task in this very call.
-pub(crate) fn flush_later(shared: &Shared) {
-    let Some((runtime, turn)) = Here::get(&TURN) else { return shared.flush() };
+/// What is to be flushed. A task is scheduled while the list is not empty.
+#[derive(Default)]
+struct FlushList(Mutex<Vec<Weak<dyn Flush>>>);
+
+/// Schedules a flush for the next turn of the scheduler. Returns `false` without a runtime.
+///
+/// The caller must hold no lock: a runtime that shuts down may run the task in this call.
+pub(crate) fn schedule(target: Weak<dyn Flush>) -> bool {
+    let Some((runtime, list)) = PerRuntime::get(&FLUSH_LIST) else { return false };
     let is_first = {
-        let mut waiting = turn.0.lock();
-        waiting.push(Weak::clone(&shared.this));
+        let mut waiting = list.0.lock();
+        waiting.push(target);
         waiting.len() == 1
     };
     if is_first {
-        drop(runtime.spawn(Flusher(turn)));
+        drop(runtime.spawn(FlushTask(list)));
     }
+    true
 }
 
-impl Turn {
-    fn flush(&self) {
+impl FlushList {
+    fn flush_all(&self) {
         let mut waiting = std::mem::take(&mut *self.0.lock());
-        for shared in waiting.drain(..) {
-            if let Some(shared) = shared.upgrade() {
-                shared.flush_deferred();
+        for target in waiting.drain(..) {
+            if let Some(target) = target.upgrade() {
+                target.flush_deferred();
             }
         }
-        // Its room serves the next turn, if that has not begun yet.
+        // Reuse the allocation, unless a new list has begun.
         let mut next = self.0.lock();
         if next.is_empty() {
             *next = waiting;
@@ -52,20 +58,66 @@ impl Turn {
     }
 }
 
-/// The task. It does its work also when its runtime ends before it ran.
-struct Flusher(Arc<Turn>);
+/// The task. It also flushes when its runtime shuts down before it has run.
+struct FlushTask(Arc<FlushList>);
 
-impl Future for Flusher {
+impl Future for FlushTask {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        self.0.flush();
+        self.0.flush_all();
         Poll::Ready(())
     }
 }
 
-impl Drop for Flusher {
+impl Drop for FlushTask {
     fn drop(&mut self) {
-        self.0.flush();
+        self.0.flush_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use tokio::runtime::Builder;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Flush for Counter {
+        fn flush_deferred(&self) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn scheduled(counter: &Arc<Counter>) -> bool {
+        let target: Weak<Counter> = Arc::downgrade(counter);
+        schedule(target)
+    }
+
+    #[test]
+    fn all_targets_are_flushed_by_one_task_on_the_next_turn() {
+        let counter = Arc::new(Counter::default());
+        assert!(!scheduled(&counter), "there is no runtime");
+        let runtime = Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            assert!(scheduled(&counter) && scheduled(&counter));
+            let tasks = runtime.metrics().num_alive_tasks();
+            assert_eq!((tasks, counter.0.load(Relaxed)), (1, 0));
+            yield_now().await;
+            assert_eq!(counter.0.load(Relaxed), 2);
+            let gone = Arc::new(Counter::default());
+            assert!(scheduled(&gone));
+            drop(gone);
+            yield_now().await;
+            assert!(scheduled(&counter));
+        });
+        drop(runtime);
+        assert_eq!(counter.0.load(Relaxed), 3, "a runtime that shuts down flushes");
     }
 }

@@ -1,9 +1,9 @@
-//! Who wakes a connection when something is due?
+//! How is a connection woken when a deadline passes?
 //!
-//! Each thread has one ticker for all connections that are polled on it, with one task
-//! that sleeps until the first of them is due. A connection has one alarm with it, which
-//! may ring early but never late: what moves to a later instant leaves the alarm as it
-//! is. The connection then looks, and sets it anew.
+//! Each thread has one timer queue for all connections that are polled on it, with one task
+//! that sleeps until the first timer is due. A connection has at most one timer. The timer may
+//! fire early but never late: a deadline that moves to a later instant leaves it as it is. The
+//! connection then checks its deadlines, and schedules the next timer.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,119 +18,123 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::conn::driver::connection::Shared;
-use crate::conn::runtime::per_runtime::Here;
+use crate::conn::runtime::per_runtime::PerRuntime;
 
-/// How many bits of a key tell the alarms of one tick apart. The others count ticks, for
-/// 34 years.
+/// What a timer wakes.
+pub(crate) trait Expire: Send + Sync {
+    /// The timer has fired. Called without any lock of the timer queue.
+    fn expired(&self);
+}
+
+/// How many bits of a key tell the timers of one tick apart. The others count ticks, which
+/// lasts for 34 years.
 const NUMBER_BITS: u32 = 24;
 
 thread_local! {
-    static TICKER: Here<Ticker> = const { Here::new() };
+    static TIMER_QUEUE: PerRuntime<TimerQueue> = const { PerRuntime::new() };
 }
 
-/// What a connection has with a ticker until that rings, or the alarm is dropped.
-pub(crate) struct Alarm {
-    ticker: Arc<Ticker>,
+/// A timer that is scheduled, until it fires. Dropping it cancels it.
+pub(crate) struct Timer {
+    queue: Arc<TimerQueue>,
     key: u64,
 }
 
-impl Alarm {
-    /// Has the connection looked at by then, soon after. `None` without a runtime, or
-    /// with one that ends: there, nothing is ever due.
+impl Timer {
+    /// Schedules a timer. `None` without a runtime, or with one that shuts down: no deadline
+    /// passes there.
     ///
-    /// The lock of the connection's reader may be held.
-    pub(crate) fn set(at: Instant, shared: &Shared) -> Option<Self> {
-        let (runtime, ticker) = Here::get(&TICKER)?;
-        let key = ticker.enter(at, &shared.this, &runtime)?;
-        Some(Self { ticker, key })
+    /// The caller may hold the lock that `expired` takes.
+    pub(crate) fn schedule(at: Instant, target: Weak<dyn Expire>) -> Option<Self> {
+        let (runtime, queue) = PerRuntime::get(&TIMER_QUEUE)?;
+        let key = queue.schedule(at, target, &runtime)?;
+        Some(Self { queue, key })
     }
 
-    /// Does it ring by then?
-    pub(crate) fn is_by(&self, at: Instant) -> bool {
-        tick_of(self.key) <= self.ticker.tick(at)
+    /// Whether it fires at this instant or before.
+    pub(crate) fn fires_by(&self, at: Instant) -> bool {
+        tick_of(self.key) <= self.queue.tick(at)
     }
 }
 
-impl Drop for Alarm {
+impl Drop for Timer {
     fn drop(&mut self) {
-        self.ticker.leave(self.key);
+        self.queue.cancel(self.key);
     }
 }
 
-/// The alarms of a thread.
+/// The timers of a thread.
 ///
-/// Its lock is taken last and held for moments; whoever is woken, is woken without it.
-struct Ticker {
+/// Its lock is taken last and held for moments. Wakers are called without it.
+struct TimerQueue {
     began: Instant,
-    alarms: Mutex<Alarms>,
+    timers: Mutex<TimerSet>,
 }
 
 #[derive(Default)]
-struct Alarms {
-    /// By the tick at which they ring, a millisecond since the ticker began, and a number
+struct TimerSet {
+    /// By the tick at which they fire, in milliseconds since the queue was made, and a number
     /// that tells those of one tick apart.
-    waiting: BTreeMap<u64, Weak<Shared>>,
+    scheduled: BTreeMap<u64, Weak<dyn Expire>>,
     last: u64,
-    task: Task,
+    task: TaskState,
 }
 
-/// What the task does.
+/// What the task of a timer queue does.
 #[derive(Default)]
-enum Task {
-    /// There is none, and no alarm.
+enum TaskState {
+    /// There is no task, and no timer.
     #[default]
     None,
-    /// It is being spawned, and the only alarm is of the connection that does it.
+    /// It is being spawned, by the target of the only timer.
     Spawning,
-    /// It will look at all alarms.
+    /// It will look at all timers.
     Awake,
-    /// It sleeps until this one rings.
+    /// It sleeps until the timer of this key is due.
     Asleep(u64, Waker),
 }
 
-impl Default for Ticker {
+impl Default for TimerQueue {
     fn default() -> Self {
-        Self { began: Instant::now(), alarms: Mutex::default() }
+        Self { began: Instant::now(), timers: Mutex::default() }
     }
 }
 
-impl Ticker {
-    /// Sets an alarm.
-    fn enter(
+impl TimerQueue {
+    fn schedule(
         self: &Arc<Self>,
         at: Instant,
-        shared: &Weak<Shared>,
+        target: Weak<dyn Expire>,
         runtime: &Handle,
     ) -> Option<u64> {
-        let mut alarms = self.alarms.lock();
+        let mut timers = self.timers.lock();
         // A runtime without a clock panics here, in the call of the application.
-        let task = matches!(alarms.task, Task::None).then(|| Ticking::new(self, at));
-        let key = alarms.add(self.tick(at), Weak::clone(shared));
+        let task = matches!(timers.task, TaskState::None).then(|| TimerTask::new(self, at));
+        let key = timers.add(self.tick(at), target);
         let Some(task) = task else {
-            let asleep = alarms.wake_before(key);
-            drop(alarms);
+            let asleep = timers.wake_before(key);
+            drop(timers);
             asleep.into_iter().for_each(Waker::wake);
             return Some(key);
         };
-        alarms.task = Task::Spawning;
-        drop(alarms);
+        timers.task = TaskState::Spawning;
+        drop(timers);
         drop(runtime.spawn(task));
-        let mut alarms = self.alarms.lock();
-        if matches!(alarms.task, Task::Spawning) {
-            alarms.task = Task::Awake;
+        let mut timers = self.timers.lock();
+        if matches!(timers.task, TaskState::Spawning) {
+            timers.task = TaskState::Awake;
         }
-        // A runtime that ends has dropped the task by now.
-        alarms.waiting.contains_key(&key).then_some(key)
+        // A runtime that shuts down has dropped the task by now.
+        timers.scheduled.contains_key(&key).then_some(key)
     }
 
-    /// Takes an alarm back, unless it has rung: its key is another's only when all
-    /// numbers have come round, and by then it is known that it rang.
-    fn leave(&self, key: u64) {
-        let mut alarms = self.alarms.lock();
-        alarms.waiting.remove(&key);
-        let asleep = alarms.waiting.is_empty().then(|| alarms.wake_before(0));
-        drop(alarms);
+    /// Cancels a timer, unless it has fired. Keys are reused only after all numbers of a tick
+    /// are used, and the owner of a fired timer has dropped it by then.
+    fn cancel(&self, key: u64) {
+        let mut timers = self.timers.lock();
+        timers.scheduled.remove(&key);
+        let asleep = timers.scheduled.is_empty().then(|| timers.wake_before(0));
+        drop(timers);
         asleep.flatten().into_iter().for_each(Waker::wake);
     }
 
@@ -145,22 +149,22 @@ impl Ticker {
     }
 }
 
-impl Alarms {
-    fn add(&mut self, tick: u64, shared: Weak<Shared>) -> u64 {
+impl TimerSet {
+    fn add(&mut self, tick: u64, target: Weak<dyn Expire>) -> u64 {
         loop {
             self.last = (self.last + 1) % (1 << NUMBER_BITS);
             let key = tick << NUMBER_BITS | self.last;
-            if let Entry::Vacant(place) = self.waiting.entry(key) {
-                place.insert(shared);
+            if let Entry::Vacant(entry) = self.scheduled.entry(key) {
+                entry.insert(target);
                 return key;
             }
         }
     }
 
-    /// Takes out what rings at this tick or before.
-    fn take_due(&mut self, tick: u64) -> Vec<Weak<Shared>> {
+    /// Takes out the timers of this tick and before.
+    fn take_due(&mut self, tick: u64) -> Vec<Weak<dyn Expire>> {
         let mut due = Vec::new();
-        while let Some(first) = self.waiting.first_entry()
+        while let Some(first) = self.scheduled.first_entry()
             && tick_of(*first.key()) <= tick
         {
             due.push(first.remove());
@@ -168,11 +172,11 @@ impl Alarms {
         due
     }
 
-    /// Whom to wake, if the task sleeps longer than until then.
+    /// The waker of the task, if it sleeps longer than until this key.
     fn wake_before(&mut self, key: u64) -> Option<Waker> {
         match std::mem::take(&mut self.task) {
-            Task::Asleep(until, waker) if key < until => {
-                self.task = Task::Awake;
+            TaskState::Asleep(until, waker) if key < until => {
+                self.task = TaskState::Awake;
                 Some(waker)
             }
             task => {
@@ -187,287 +191,157 @@ const fn tick_of(key: u64) -> u64 {
     key >> NUMBER_BITS
 }
 
-/// The task. It ends when there are no alarms.
-struct Ticking {
-    /// Absent when it has ended: another may have begun by the time this one is dropped.
-    ticker: Option<Arc<Ticker>>,
+/// The task. It ends when there are no timers.
+struct TimerTask {
+    /// `None` when it has ended: another may have begun before this one is dropped.
+    queue: Option<Arc<TimerQueue>>,
     sleep: Pin<Box<Sleep>>,
 }
 
-impl Ticking {
-    fn new(ticker: &Arc<Ticker>, first: Instant) -> Self {
-        Self { ticker: Some(Arc::clone(ticker)), sleep: Box::pin(sleep_until(first)) }
+impl TimerTask {
+    fn new(queue: &Arc<TimerQueue>, first: Instant) -> Self {
+        Self { queue: Some(Arc::clone(queue)), sleep: Box::pin(sleep_until(first)) }
     }
 }
 
-impl Future for Ticking {
+impl Future for TimerTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { ticker: slot, sleep } = &mut *self;
-        while let Some(ticker) = slot {
-            let now = ticker.began.elapsed().as_millis();
-            let mut alarms = ticker.alarms.lock();
-            let due = alarms.take_due(u64::try_from(now).unwrap_or(u64::MAX));
+        let Self { queue: slot, sleep } = &mut *self;
+        while let Some(queue) = slot {
+            let now = queue.began.elapsed().as_millis();
+            let mut timers = queue.timers.lock();
+            let due = timers.take_due(u64::try_from(now).unwrap_or(u64::MAX));
             if !due.is_empty() {
-                alarms.task = Task::Awake;
-                drop(alarms);
-                ring(due);
+                timers.task = TaskState::Awake;
+                drop(timers);
+                fire(due);
                 continue;
             }
-            let Some((&next, _)) = alarms.waiting.first_key_value() else {
-                alarms.task = Task::None;
-                drop(alarms);
+            let Some((&next, _)) = timers.scheduled.first_key_value() else {
+                timers.task = TaskState::None;
+                drop(timers);
                 *slot = None;
                 break;
             };
-            alarms.task = Task::Asleep(next, cx.waker().clone());
-            drop(alarms);
-            sleep.as_mut().reset(ticker.instant(tick_of(next)));
+            timers.task = TaskState::Asleep(next, cx.waker().clone());
+            drop(timers);
+            sleep.as_mut().reset(queue.instant(tick_of(next)));
             ready!(sleep.as_mut().poll(cx));
         }
         Poll::Ready(())
     }
 }
 
-impl Drop for Ticking {
-    /// A runtime that ends takes its tasks with it: connections that are still in use
-    /// look for the ticker of another then.
+impl Drop for TimerTask {
+    /// A runtime that shuts down drops its tasks. Connections that are still in use then
+    /// schedule a timer with another runtime.
     fn drop(&mut self) {
-        let Some(ticker) = self.ticker.take() else { return };
-        let (task, waiting) = {
-            let mut alarms = ticker.alarms.lock();
-            (std::mem::take(&mut alarms.task), std::mem::take(&mut alarms.waiting))
+        let Some(queue) = self.queue.take() else { return };
+        let (task, scheduled) = {
+            let mut timers = queue.timers.lock();
+            (std::mem::take(&mut timers.task), std::mem::take(&mut timers.scheduled))
         };
-        // The one connection that is spawning this is locked, and sees for itself.
-        if !matches!(task, Task::Spawning) {
-            ring(waiting.into_values());
+        // The one target that spawns this task holds its lock, and checks after the spawn.
+        if !matches!(task, TaskState::Spawning) {
+            fire(scheduled.into_values());
         }
     }
 }
 
-/// Has connections looked at. To be called without any lock.
-fn ring(alarms: impl IntoIterator<Item = Weak<Shared>>) {
-    for shared in alarms.into_iter().filter_map(|shared| shared.upgrade()) {
-        let mut reader = shared.reader.lock();
-        reader.clock.ring();
-        reader.waiters.wake();
+/// Wakes the targets of timers. Called without any lock.
+fn fire(timers: impl IntoIterator<Item = Weak<dyn Expire>>) {
+    for target in timers.into_iter().filter_map(|target| target.upgrade()) {
+        target.expired();
+    }
+}
+
+/// The timer queue of this thread, for tests.
+#[cfg(test)]
+pub(crate) mod probe {
+    use super::{PerRuntime, TIMER_QUEUE, TaskState};
+
+    /// How many timers are scheduled?
+    pub(crate) fn scheduled() -> usize {
+        PerRuntime::get(&TIMER_QUEUE).unwrap().1.timers.lock().scheduled.len()
+    }
+
+    /// Is there a task?
+    pub(crate) fn has_task() -> bool {
+        let queue = PerRuntime::get(&TIMER_QUEUE).unwrap().1;
+        let timers = queue.timers.lock();
+        !matches!(timers.task, TaskState::None)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::Relaxed;
-    use std::sync::mpsc;
-    use std::task::Wake;
-    use std::thread;
 
-    use bytes::Bytes;
-    use futures::FutureExt;
-    use futures::future::{join, join_all};
-    use tokio::io::{DuplexStream, duplex};
-    use tokio::runtime::{Builder, Runtime};
-    use tokio::task::yield_now;
+    use tokio::runtime::Builder;
+    use tokio::time::sleep;
 
     use super::*;
-    use crate::conn::Conn;
-    use crate::handshake::Negotiated;
-    use crate::{Config, Deadline, Error, Keepalive, Message, Role, StatusCode};
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn runtime() -> Runtime {
-        Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
-    }
-
-    fn watchful() -> Config {
-        Config::new().keepalive(Keepalive::every(30 * SECOND))
-    }
-
-    /// A client's connection, and the peer's end of the stream.
-    fn connect(config: Config) -> (Conn, DuplexStream) {
-        let (here, there) = duplex(1024);
-        (Conn::from_stream(here, Role::Client, Negotiated::default(), Bytes::new(), config), there)
-    }
-
-    /// How many alarms has this thread?
-    fn alarms() -> usize {
-        Here::get(&TICKER).unwrap().1.alarms.lock().waiting.len()
-    }
-
-    fn check_deadline(read: Result<Message, Error>, expected: Deadline) {
-        assert!(matches!(&read, Err(Error::Timeout(found)) if *found == expected), "{read:?}");
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum End {
-        Dropped,
-        Cut,
-        CutByPeer,
-        GivenUp,
-        Closed,
-        DroppedWhileClosing,
-    }
-
-    async fn end(how: End, conn: Conn, peer: DuplexStream) {
-        match how {
-            End::Dropped => drop(conn),
-            End::Cut => conn.close_now(),
-            End::CutByPeer => {
-                drop(peer);
-                conn.read().await.unwrap_err();
-            }
-            End::GivenUp => check_deadline(conn.read().await, Deadline::Keepalive),
-            End::Closed => {
-                conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap_err();
-                assert_eq!(alarms(), 0);
-            }
-            End::DroppedWhileClosing => {
-                assert!(conn.close(StatusCode::NORMAL_CLOSURE, "").now_or_never().is_none());
-                assert_eq!(alarms(), 1);
-            }
-        }
-    }
-
-    #[test]
-    fn no_alarm_stays_behind_its_connection() {
-        use End::{Closed, Cut, CutByPeer, Dropped, DroppedWhileClosing, GivenUp};
-        runtime().block_on(async {
-            for how in [Dropped, Cut, CutByPeer, GivenUp, Closed, DroppedWhileClosing] {
-                let (conn, peer) = connect(watchful());
-                assert!(conn.read().now_or_never().is_none());
-                assert_eq!(alarms(), 1, "{how:?}");
-                end(how, conn, peer).await;
-                assert_eq!(alarms(), 0, "{how:?}");
-                // Nor a task that has nothing to do.
-                yield_now().await;
-                let ticker = Here::get(&TICKER).unwrap().1;
-                assert!(matches!(ticker.alarms.lock().task, Task::None), "{how:?}");
-            }
-        });
-    }
-
-    #[test]
-    fn a_connection_that_waits_for_nothing_has_no_alarm() {
-        runtime().block_on(async {
-            let (conn, _peer) = connect(Config::new());
-            assert!(conn.read().now_or_never().is_none());
-            assert_eq!(alarms(), 0);
-        });
-    }
-
-    #[test]
-    fn one_alarm_serves_until_it_rings() {
-        runtime().block_on(async {
-            let (conn, _peer) = connect(Config::new().idle_timeout(10 * SECOND));
-            for _ in 0..9 {
-                assert!(conn.read().now_or_never().is_none());
-                assert_eq!(alarms(), 1);
-                tokio::time::advance(SECOND).await;
-            }
-        });
-    }
-
-    #[test]
-    fn alarms_of_one_instant_all_ring() {
-        runtime().block_on(async {
-            let all: Vec<_> = (0..1000).map(|_| connect(watchful())).collect();
-            let began = Instant::now();
-            for read in join_all(all.iter().map(|(conn, _)| conn.read())).await {
-                check_deadline(read, Deadline::Keepalive);
-            }
-            assert_eq!(began.elapsed().as_secs(), 60);
-            assert_eq!(alarms(), 0);
-        });
-    }
-
-    #[test]
-    fn what_is_due_sooner_rings_sooner() {
-        runtime().block_on(async {
-            let (late, _peer) = connect(Config::new().max_age(100 * SECOND));
-            let (soon, _other) = connect(Config::new().max_age(10 * SECOND));
-            let began = Instant::now();
-            let late = async {
-                check_deadline(late.read().await, Deadline::Age);
-                assert_eq!(began.elapsed().as_secs(), 100);
-            };
-            let soon = async {
-                // By now the task sleeps until the other is due.
-                yield_now().await;
-                check_deadline(soon.read().await, Deadline::Age);
-                assert_eq!(began.elapsed().as_secs(), 10);
-            };
-            join(late, soon).await;
-        });
-    }
 
     #[derive(Default)]
-    struct Woken(AtomicBool);
+    struct Target(AtomicUsize);
 
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Relaxed);
+    impl Expire for Target {
+        fn expired(&self) {
+            self.0.fetch_add(1, Relaxed);
         }
     }
 
-    #[test]
-    fn a_connection_outlives_the_runtime_of_its_alarm() {
-        // The task has not run yet, or it sleeps.
-        for yields in 0..3 {
-            let (conn, _peer) = connect(watchful());
-            let mut read = pin!(conn.read());
-            let woken = Arc::new(Woken::default());
-            let first = runtime();
-            first.block_on(async {
-                let waker = Waker::from(Arc::clone(&woken));
-                assert!(read.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-                assert_eq!(alarms(), 1);
-                for _ in 0..yields {
-                    yield_now().await;
-                }
-            });
-            assert!(!woken.0.load(Relaxed));
-            drop(first);
-            assert!(woken.0.load(Relaxed));
-            runtime().block_on(async { check_deadline(read.await, Deadline::Keepalive) });
+    impl Target {
+        fn fired(&self) -> usize {
+            self.0.load(Relaxed)
         }
     }
 
+    fn timer(target: &Arc<Target>, after: Duration) -> Option<Timer> {
+        let target: Weak<Target> = Arc::downgrade(target);
+        Timer::schedule(Instant::now() + after, target)
+    }
+
     #[test]
-    fn a_runtime_that_has_ended_has_no_alarms() {
-        let (done, wait) = mpsc::channel();
-        thread::spawn(move || {
-            let (conn, _peer) = connect(watchful());
-            let ended = runtime().handle().clone();
-            for _ in 0..2 {
-                let _in_it = ended.enter();
-                assert!(conn.read().now_or_never().is_none());
-                assert_eq!(alarms(), 0);
-            }
-            runtime().block_on(async { check_deadline(conn.read().await, Deadline::Keepalive) });
-            done.send(()).unwrap();
+    fn a_timer_fires_once_when_it_is_due_unless_it_is_cancelled() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let (late, soon, cancelled) =
+                (Arc::<Target>::default(), Arc::<Target>::default(), Arc::<Target>::default());
+            let first = timer(&late, 9 * SECOND).unwrap();
+            let second = timer(&soon, SECOND).unwrap();
+            drop(timer(&cancelled, SECOND));
+            assert!(second.fires_by(Instant::now() + SECOND) && !first.fires_by(Instant::now()));
+            sleep(2 * SECOND).await;
+            assert_eq!((late.fired(), soon.fired(), cancelled.fired()), (0, 1, 0));
+            sleep(9 * SECOND).await;
+            assert_eq!((late.fired(), soon.fired(), cancelled.fired()), (1, 1, 0));
+            assert!(probe::scheduled() == 0 && !probe::has_task());
         });
-        wait.recv_timeout(20 * SECOND).unwrap();
+        assert!(timer(&Arc::default(), SECOND).is_none(), "there is no runtime");
     }
 
     #[test]
     fn keys_are_told_apart_and_never_before_their_instant() {
-        let ticker = Ticker::default();
-        let mut alarms = ticker.alarms.lock();
-        let at = ticker.began + Duration::from_nanos(1);
-        let first = alarms.add(ticker.tick(at), Weak::new());
+        let target = || -> Weak<dyn Expire> { Weak::<Target>::new() };
+        let queue = TimerQueue::default();
+        let mut timers = queue.timers.lock();
+        let at = queue.began + Duration::from_nanos(1);
+        let first = timers.add(queue.tick(at), target());
         assert_eq!(tick_of(first), 1);
         // The numbers have come round.
-        alarms.last -= 1;
-        let second = alarms.add(ticker.tick(at), Weak::new());
+        timers.last -= 1;
+        let second = timers.add(queue.tick(at), target());
         assert_ne!(first, second);
-        assert_eq!(alarms.take_due(0).len(), 0);
-        assert_eq!(alarms.take_due(1).len(), 2);
-        // What is too far away to be told rings too early, which does no harm.
-        let far = ticker.began + Duration::from_secs(1 << 40);
-        let far = alarms.add(ticker.tick(far), Weak::new());
+        assert_eq!(timers.take_due(0).len(), 0);
+        assert_eq!(timers.take_due(1).len(), 2);
+        // An instant beyond the last tick fires too early, which does no harm.
+        let far = queue.began + Duration::from_secs(1 << 40);
+        let far = timers.add(queue.tick(far), target());
         assert_eq!(tick_of(far), u64::MAX >> NUMBER_BITS);
     }
 }

@@ -1,0 +1,168 @@
+//! What can an application ask about a connection?
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::Response;
+use tracing::Span;
+use tracing::field::{self, Empty};
+
+use crate::conn::{Attributes, Conn, ConnStats, PeerAddr, RequestInfo};
+use crate::proto::Role;
+
+impl Conn {
+    /// The negotiated subprotocol.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.0.info.subprotocol.as_ref().map(|name| name.as_str())
+    }
+
+    /// Whether compression was negotiated.
+    pub fn is_compressed(&self) -> bool {
+        self.0.compressed
+    }
+
+    /// The number of this connection, unique in the process.
+    pub fn id(&self) -> u64 {
+        self.0.info.id
+    }
+
+    /// Whether this side is the client or the server.
+    pub fn role(&self) -> Role {
+        self.0.role
+    }
+
+    /// The statistics of the connection so far.
+    pub fn stats(&self) -> ConnStats {
+        self.0.stats()
+    }
+
+    /// The address of the peer, if the transport is a TCP stream, or if the kept request or
+    /// response has it. Through a proxy, it is the address of the proxy.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        let request = || self.request().and_then(|request| request.peer_addr);
+        let response = || self.response().and_then(|response| address(&response));
+        self.0.info.addresses.peer().or_else(request).or_else(response)
+    }
+
+    /// The local address, if the transport is a TCP stream.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.info.addresses.local()
+    }
+
+    /// The values that the application attaches to the connection.
+    pub fn attributes(&self) -> &Attributes {
+        &self.0.info.values
+    }
+
+    /// The request of the opening handshake, on a server that keeps it.
+    pub fn request(&self) -> Option<Arc<RequestInfo>> {
+        self.0.reader.lock().request.clone()
+    }
+
+    /// Takes the request, so that its memory can be freed.
+    pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
+        self.0.reader.lock().request.take()
+    }
+
+    /// Sets the request of the opening handshake. Its peer address defaults to that of the
+    /// transport. For adapters.
+    pub fn set_request(&self, mut request: RequestInfo) {
+        request.peer_addr = request.peer_addr.or_else(|| self.0.info.addresses.peer());
+        self.0.reader.lock().request = Some(Arc::new(request));
+    }
+
+    /// The response of the opening handshake, on a client: its status and its headers.
+    pub fn response(&self) -> Option<Arc<Response<()>>> {
+        self.attributes().own(|own| own.response.clone())
+    }
+
+    /// Sets the response of the opening handshake. A [`PeerAddr`] among its extensions is the
+    /// address of the server. For clients.
+    pub fn set_response(&self, response: Response<()>) {
+        self.attributes().change_own(|own| own.response = Some(Arc::new(response)));
+    }
+
+    /// The span of this connection, for `tracing`: `websocket`, at level INFO.
+    ///
+    /// Its fields identify the connection, and after its end they have the final
+    /// [`stats`](Self::stats), by the same names. Handlers that this library runs are in the
+    /// span; elsewhere, enter it. The first call makes it, as a child of the current span.
+    ///
+    /// ```
+    /// use tracing::Instrument as _;
+    /// use ws_core::{Conn, Error};
+    ///
+    /// async fn serve(conn: Conn) -> Result<(), Error> {
+    ///     let span = conn.span();
+    ///     async move {
+    ///         let message = conn.read().await?;
+    ///         tracing::info!(bytes = message.len(), "the first message");
+    ///         Ok(())
+    ///     }
+    ///     .instrument(span)
+    ///     .await
+    /// }
+    /// ```
+    pub fn span(&self) -> Span {
+        if let Some(span) = self.attributes().own(|own| own.span.clone()) {
+            return span;
+        }
+        let span = tracing::info_span!(
+            "websocket",
+            conn = self.id(),
+            role = ?self.role(),
+            peer = self.peer_addr().map(field::display),
+            subprotocol = self.subprotocol(),
+            messages_in = Empty,
+            messages_out = Empty,
+            frames_in = Empty,
+            frames_out = Empty,
+            bytes_in = Empty,
+            bytes_out = Empty,
+            before_inflate = Empty,
+            after_inflate = Empty,
+            before_deflate = Empty,
+            after_deflate = Empty,
+            buffered = Empty,
+            rtt = Empty,
+            close_sent = Empty,
+            close_received = Empty,
+        );
+        if span.is_disabled() {
+            return span;
+        }
+        // Another call may have made it in the meantime.
+        self.attributes().change_own(|own| own.span.get_or_insert(span).clone())
+    }
+}
+
+fn address(response: &Response<()>) -> Option<SocketAddr> {
+    response.extensions().get().map(|PeerAddr(addr)| *addr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_kept_and_knows_the_address() {
+        let (conn, _peer) = crate::pair();
+        assert!(conn.response().is_none() && conn.peer_addr().is_none());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+        let response = Response::builder().status(101).header("x-key", "k");
+        conn.set_response(response.extension(PeerAddr(addr)).body(()).unwrap());
+        let response = conn.response().unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-key"]),
+            (101, &"k".parse().unwrap())
+        );
+        assert_eq!(conn.peer_addr(), Some(addr));
+        // It is not one of the application's values.
+        conn.attributes().insert(1_u8);
+        assert_eq!(format!("{:?}", conn.attributes()), "Attributes { typed: 1, named: 0 }");
+        conn.attributes().clear();
+        assert_eq!(conn.attributes().get::<u8>(), None);
+        assert!(conn.response().is_some());
+        assert_eq!(conn.peer_addr(), Some(addr));
+    }
+}

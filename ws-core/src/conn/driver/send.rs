@@ -1,0 +1,564 @@
+//! How does an operation write, and when do queued bytes go to the transport?
+//!
+//! A write queues its message and tries the transport in the same call. What the transport
+//! does not take is left to a [`DrainTask`]. A write that finds more whole frames buffered on
+//! the reading side defers its bytes, so that the answers to a burst leave together: when the
+//! reader runs dry, and at the latest on the next turn of the scheduler
+//! ([`deferred_flush`]). The [`FlushState`] says which of these is next.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Weak;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::conn::driver::connection::Connection;
+use crate::conn::driver::state::FlushState;
+use crate::conn::driver::wait_queue::{Operation, WaiterId};
+use crate::conn::driver::writer::{DirectWrite, Writer};
+use crate::conn::runtime::deferred_flush::{self, Flush};
+use crate::frame::Frame;
+use crate::proto::CloseState;
+use crate::{Error, Message, MessageType, PreparedMessage, TryWriteError};
+
+/// A slot in the wait queue of the writing side, given up when this is dropped.
+struct WriteSlot<'a> {
+    connection: &'a Connection,
+    id: WaiterId,
+}
+
+impl Drop for WriteSlot<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.connection.leave_writing(&mut self.id);
+    }
+}
+
+impl Connection {
+    /// Writes a message.
+    #[inline]
+    pub(crate) fn write(&self, message: Message) -> impl Future<Output = Result<(), Error>> + Send {
+        let mut slot = WriteSlot { connection: self, id: WaiterId::NONE };
+        let mut message = Some(message);
+        poll_fn(move |cx| self.poll_write(&mut message, &mut slot.id, cx))
+    }
+
+    /// Waits for an operation of the writing side.
+    #[inline]
+    pub(crate) fn wait_writing<T>(
+        &self,
+        mut poll: impl FnMut(&Self, &mut Writer, &mut Operation<'_, '_>) -> Poll<T>,
+    ) -> impl Future<Output = T> {
+        let mut slot = WriteSlot { connection: self, id: WaiterId::NONE };
+        poll_fn(move |cx| self.poll_writing(&mut slot.id, cx, |writer, op| poll(self, writer, op)))
+    }
+
+    /// Polls until the message is queued. The fast path comes first: the message is short and
+    /// uncompressed, and there is room for it.
+    #[inline]
+    pub(crate) fn poll_write(
+        &self,
+        message: &mut Option<Message>,
+        id: &mut WaiterId,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut writer = self.writer.lock();
+        if self.is_common(&writer, id)
+            && message.as_ref().is_some_and(|message| self.write_fast(&mut writer, message))
+        {
+            *message = None;
+            self.unlock_writer(writer);
+            return Poll::Ready(Ok(()));
+        }
+        let op = &mut Operation::new(id, cx);
+        let polled = self.poll_write_slow(&mut writer, message, op);
+        if polled.is_ready() {
+            writer.waiters.leave(id);
+        }
+        self.unlock_writer(writer);
+        polled
+    }
+
+    /// Whether the fast path applies: a message may be queued now.
+    #[inline]
+    fn is_common(&self, writer: &Writer, id: &WaiterId) -> bool {
+        self.state.load().can_send()
+            && writer.is_attached()
+            && !(id.is_waiting() | writer.outbound.is_streaming())
+            && writer.outbound.buffered() <= self.info.config.high_watermark
+    }
+
+    /// Sends a short message: past the queue if that is empty, and no other message is about to
+    /// follow. Returns whether it did; if not, the slow path finds the reason again.
+    #[inline]
+    fn write_fast(&self, writer: &mut Writer, message: &Message) -> bool {
+        let more = self.more.load(Relaxed);
+        if more || !writer.outbound.is_empty() {
+            if !writer.queue_short(message) {
+                return false;
+            }
+            self.send(writer, more);
+            return writer.is_attached();
+        }
+        // The transport has the waker of a drain task.
+        if self.flush.is(FlushState::Draining) {
+            return false;
+        }
+        match writer.write_direct(message) {
+            DirectWrite::Sent => true,
+            DirectWrite::Queued => {
+                self.flush_now(writer);
+                writer.is_attached()
+            }
+            DirectWrite::NotSent => false,
+        }
+    }
+
+    /// Queues a message by `queue` when there is room for it, and sends it or defers that.
+    pub(crate) fn poll_queue(
+        &self,
+        writer: &mut Writer,
+        op: &mut Operation<'_, '_>,
+        defer: bool,
+        queue: impl FnOnce(&mut Writer),
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(writer, op))?;
+        queue(writer);
+        self.send(writer, defer);
+        Poll::Ready(writer.result())
+    }
+
+    /// Queues a message, by the slow path.
+    #[cold]
+    fn poll_write_slow(
+        &self,
+        writer: &mut Writer,
+        message: &mut Option<Message>,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_queue(writer, op, self.more.load(Relaxed), |writer| writer.queue_next(message))
+    }
+
+    /// Queues as many messages as there is room for, and sends them together. Returns how many,
+    /// and whether the transport has all of them.
+    pub(crate) fn poll_write_batch<I: IntoIterator<Item = PreparedMessage>>(
+        &self,
+        writer: &mut Writer,
+        take: &mut impl FnMut(usize) -> I,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(usize, bool), Error>> {
+        ready!(self.poll_room(writer, op))?;
+        Poll::Ready(self.write_batch(writer, take))
+    }
+
+    pub(crate) fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
+        &self,
+        writer: &mut Writer,
+        take: &mut impl FnMut(usize) -> I,
+    ) -> Result<(usize, bool), Error> {
+        let before = writer.messages;
+        while let Some(room) =
+            self.info.config.high_watermark.checked_sub(writer.outbound.buffered())
+        {
+            let so_far = writer.messages;
+            for message in take(room) {
+                writer.queue_prepared(&message);
+            }
+            if writer.messages == so_far {
+                break;
+            }
+        }
+        self.flush_now(writer);
+        let messages = usize::try_from(writer.messages - before).unwrap_or(usize::MAX);
+        writer.result().map(|()| (messages, writer.is_flushed()))
+    }
+
+    /// Queues a message by `queue` if there is room for it now.
+    pub(crate) fn try_write(
+        &self,
+        defer: bool,
+        queue: impl FnOnce(&mut Writer),
+    ) -> Result<(), TryWriteError> {
+        let mut writer = self.writer.lock();
+        let tried = self.check_room(&mut writer).and_then(|()| {
+            queue(&mut writer);
+            self.send(&mut writer, defer);
+            Ok(writer.result()?)
+        });
+        self.unlock_writer(writer);
+        tried
+    }
+
+    /// Whether a message may be queued now.
+    pub(crate) fn check_room(&self, writer: &mut Writer) -> Result<(), TryWriteError> {
+        self.check_open(writer)?;
+        if writer.outbound.is_streaming() {
+            return Err(TryWriteError::Busy);
+        }
+        let high_watermark = self.info.config.high_watermark;
+        if writer.outbound.buffered() > high_watermark {
+            self.flush_now(writer);
+            self.check_open(writer)?;
+            if writer.outbound.buffered() > high_watermark {
+                return Err(TryWriteError::Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a message that is written in pieces.
+    pub(crate) fn poll_begin(
+        &self,
+        writer: &mut Writer,
+        kind: MessageType,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(writer, op))?;
+        writer.outbound.begin(kind, true);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Queues a frame that the application has made.
+    pub(crate) fn poll_write_frame(
+        &self,
+        writer: &mut Writer,
+        frame: &Frame,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(), Error>> {
+        if frame.is_control() || writer.outbound.is_sending_raw_frames() {
+            ready!(self.poll_below_mark(writer, op))?;
+        } else {
+            ready!(self.poll_room(writer, op))?;
+        }
+        writer.outbound.frame(frame)?;
+        if !frame.is_control() && frame.is_fin() {
+            writer.messages += 1;
+            writer.waiters.wake();
+        }
+        self.flush_now(writer);
+        Poll::Ready(writer.result())
+    }
+
+    /// Queues a frame that the application has made, without checks.
+    pub(crate) fn poll_write_unchecked(
+        &self,
+        writer: &mut Writer,
+        frame: &Frame,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_below_mark(writer, op))?;
+        writer.outbound.frame_unchecked(frame);
+        self.flush_now(writer);
+        Poll::Ready(writer.result())
+    }
+
+    /// Sends a pong.
+    pub(crate) fn pong(&self, payload: Bytes) -> Result<(), Error> {
+        let mut writer = self.writer.lock();
+        self.check_open(&writer)?;
+        writer.outbound.pong(payload)?;
+        self.flush_now(&mut writer);
+        Ok(())
+    }
+
+    /// Waits until a message may be queued.
+    #[inline]
+    pub(crate) fn poll_room(
+        &self,
+        writer: &mut Writer,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(), Error>> {
+        if writer.outbound.is_streaming() {
+            self.check_open(writer)?;
+            return writer.wait(op);
+        }
+        self.poll_below_mark(writer, op)
+    }
+
+    /// Waits while the queue is above the watermark.
+    #[inline]
+    pub(crate) fn poll_below_mark(
+        &self,
+        writer: &mut Writer,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(), Error>> {
+        self.check_open(writer)?;
+        // An operation that has begun to wait waits for the low watermark.
+        let config = &self.info.config;
+        let mark = if op.id.is_waiting() { config.low_watermark } else { config.high_watermark };
+        if writer.outbound.buffered() <= mark {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_progress(writer, op.cx);
+        self.check_open(writer)?;
+        if writer.outbound.buffered() <= mark {
+            return Poll::Ready(Ok(()));
+        }
+        writer.wait(op)
+    }
+
+    /// Waits until the transport has everything that is queued.
+    pub(crate) fn poll_flushed(
+        &self,
+        writer: &mut Writer,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(), Error>> {
+        self.flush_now(writer);
+        writer.result()?;
+        if writer.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_progress(writer, op.cx);
+        if writer.is_flushed() { Poll::Ready(Ok(())) } else { writer.wait(op) }
+    }
+
+    /// Whether answers to a burst are queued that a flush need not wait for.
+    pub(crate) fn has_deferred(&self) -> bool {
+        match self.flush.load() {
+            FlushState::Deferred | FlushState::Scheduled => true,
+            // The drain task sends them too.
+            FlushState::Draining => {
+                let queued = self.writer.lock().outbound.buffered();
+                self.more.load(Relaxed) && queued < self.info.config.write_batch
+            }
+            FlushState::Idle | FlushState::Stalled => false,
+        }
+    }
+
+    /// Whether anything may be sent.
+    #[inline]
+    pub(crate) fn check_open(&self, writer: &Writer) -> Result<(), Error> {
+        if self.state.load().can_send() && writer.is_attached() {
+            return Ok(());
+        }
+        Err(self.why_not_open(writer))
+    }
+
+    #[cold]
+    fn why_not_open(&self, writer: &Writer) -> Error {
+        match self.state.load() {
+            CloseState::CloseSent | CloseState::HalfClosedLocal | CloseState::ClosedLocal => {
+                Error::CloseSent
+            }
+            CloseState::Open
+            | CloseState::Tunnel
+            | CloseState::HalfClosedRemote
+            | CloseState::Closed => {
+                let error = || writer.error().cloned();
+                self.end_error().or_else(error).unwrap_or_else(Error::abnormal)
+            }
+        }
+    }
+
+    /// Sends what is queued, or defers it. [`unlock_writer`](Self::unlock_writer) schedules the
+    /// flush.
+    #[inline]
+    pub(crate) fn send(&self, writer: &mut Writer, defer: bool) {
+        if defer && writer.outbound.buffered() < self.info.config.write_batch {
+            match self.flush.load() {
+                FlushState::Idle => return self.flush.store(FlushState::Deferred),
+                FlushState::Deferred | FlushState::Scheduled | FlushState::Draining => return,
+                FlushState::Stalled => {}
+            }
+        }
+        self.flush_now(writer);
+    }
+
+    /// Sends what is queued.
+    pub(crate) fn flush(&self) {
+        self.flush_now(&mut self.writer.lock());
+    }
+
+    /// Sends what is deferred.
+    #[inline]
+    pub(crate) fn flush_if_deferred(&self) {
+        if self.flush.load().is_deferred() {
+            self.flush();
+        }
+    }
+
+    /// Sends what the transport takes at once, and leaves the rest to a task.
+    #[inline]
+    pub(crate) fn flush_now(&self, writer: &mut Writer) {
+        // The transport is full while a task waits for it.
+        if self.flush.is(FlushState::Draining) {
+            return;
+        }
+        match writer.poll_drain(None) {
+            Poll::Ready(Ok(())) => self.flush.store(FlushState::Idle),
+            Poll::Ready(Err(error)) => {
+                self.flush.store(FlushState::Idle);
+                writer.fail(Error::from_io(error));
+            }
+            Poll::Pending => self.drain_later(),
+        }
+    }
+
+    fn drain_later(&self) {
+        match Handle::try_current() {
+            Ok(runtime) => {
+                self.flush.store(FlushState::Draining);
+                let task = DrainTask::new(self.this.clone(), self.info.config.write_timeout);
+                // A runtime that shuts down drops the task in this call: it is `Stalled` then.
+                drop(runtime.spawn(task));
+            }
+            Err(_) => self.flush.store(FlushState::Stalled),
+        }
+    }
+
+    /// Sends what the transport takes, and is woken when it takes more, outside of a runtime.
+    fn poll_progress(&self, writer: &mut Writer, cx: &mut Context<'_>) {
+        if self.flush.is(FlushState::Draining) {
+            return;
+        }
+        if Handle::try_current().is_ok() {
+            return self.flush_now(writer);
+        }
+        match writer.poll_drain(Some(cx)) {
+            Poll::Ready(Ok(())) => {
+                self.flush.store(FlushState::Idle);
+                writer.waiters.wake();
+            }
+            Poll::Ready(Err(error)) => {
+                self.flush.store(FlushState::Idle);
+                writer.fail(Error::from_io(error));
+            }
+            Poll::Pending => {}
+        }
+    }
+
+    /// Goes on writing on behalf of an operation that reads, where no task can.
+    #[inline]
+    pub(crate) fn poll_stalled(&self, cx: &mut Context<'_>) {
+        if self.flush.is(FlushState::Stalled) {
+            self.poll_progress(&mut self.writer.lock(), cx);
+        }
+    }
+
+    /// Polls an operation of the writing side, which gives up its slot when it is done.
+    #[inline]
+    pub(crate) fn poll_writing<T>(
+        &self,
+        id: &mut WaiterId,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Writer, &mut Operation<'_, '_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut writer = self.writer.lock();
+        let polled = poll(&mut writer, &mut Operation::new(id, cx));
+        if polled.is_ready() {
+            writer.waiters.leave(id);
+        }
+        self.unlock_writer(writer);
+        polled
+    }
+
+    /// Releases the writer, and schedules the flush of what was deferred.
+    #[inline]
+    pub(crate) fn unlock_writer(&self, writer: MutexGuard<'_, Writer>) {
+        if self.flush.is(FlushState::Deferred) {
+            self.flush.store(FlushState::Scheduled);
+            drop(writer);
+            self.schedule_flush();
+        }
+    }
+
+    fn schedule_flush(&self) {
+        if !deferred_flush::schedule(self.this.clone()) {
+            self.flush();
+        }
+    }
+
+    /// Gives up a slot of the writing side. A completed operation has none.
+    #[inline]
+    pub(crate) fn leave_writing(&self, id: &mut WaiterId) {
+        if id.is_waiting() {
+            self.leave_write_queue(id);
+        }
+    }
+
+    #[cold]
+    fn leave_write_queue(&self, id: &mut WaiterId) {
+        self.writer.lock().waiters.leave(id);
+    }
+}
+
+impl Flush for Connection {
+    fn flush_deferred(&self) {
+        self.flush_if_deferred();
+    }
+}
+
+/// Empties the queue of a connection whose transport is full.
+///
+/// It holds the connection only while it is polled: when the last handle is dropped, the
+/// lingering close sends the rest.
+struct DrainTask {
+    connection: Weak<Connection>,
+    /// The timeout for a transport that takes nothing.
+    stall: Option<(Duration, Pin<Box<Sleep>>)>,
+    /// How many bytes the transport had taken at the last poll.
+    taken: u64,
+}
+
+impl DrainTask {
+    fn new(connection: Weak<Connection>, timeout: Option<Duration>) -> Self {
+        let stall = timeout.map(|timeout| (timeout, Box::pin(sleep(timeout))));
+        Self { connection, stall, taken: 0 }
+    }
+}
+
+impl Future for DrainTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = self.connection.upgrade() else { return Poll::Ready(()) };
+        let mut writer = connection.writer.lock();
+        let drained = writer.poll_drain(Some(cx));
+        let taken = writer.outbound.sent();
+        if writer.outbound.buffered() <= connection.info.config.low_watermark {
+            writer.waiters.wake();
+        }
+        match drained {
+            Poll::Ready(done) => {
+                // Now, not when this task is dropped: a write may come before that.
+                connection.flush.store(FlushState::Idle);
+                if let Err(error) = done {
+                    writer.fail(Error::from_io(error));
+                }
+                self.connection = Weak::new();
+                return Poll::Ready(());
+            }
+            Poll::Pending => drop(writer),
+        }
+        let progress = taken != std::mem::replace(&mut self.taken, taken);
+        let Some((timeout, stall)) = &mut self.stall else { return Poll::Pending };
+        if progress && let Some(until) = Instant::now().checked_add(*timeout) {
+            stall.as_mut().reset(until);
+        }
+        ready!(stall.as_mut().poll(cx));
+        connection.write_timed_out();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for DrainTask {
+    /// A runtime that shuts down drops its tasks, some in the call that spawns them. Another
+    /// operation has to flush then, and is woken for that. This waits for no lock.
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.flush.store(FlushState::Stalled);
+            if let Some(reader) = connection.reader.try_lock() {
+                reader.waiters.wake();
+            }
+            if let Some(writer) = connection.writer.try_lock() {
+                writer.waiters.wake();
+            }
+        }
+    }
+}
