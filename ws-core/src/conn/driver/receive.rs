@@ -14,6 +14,7 @@ use parking_lot::MutexGuard;
 
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::reader::{FastRead, Filled, ReadEvent, ReadItem, Reader};
+use crate::conn::driver::state::FlushState;
 use crate::conn::driver::transport::ThreadBuffer;
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::info::close_info::{EndedBy, Ending};
@@ -410,6 +411,15 @@ impl Connection {
     fn before_read(&self) {
         self.more.store(false, Relaxed);
         self.flush_if_deferred();
+    }
+
+    /// Sends what is deferred.
+    #[inline]
+    pub(crate) fn flush_if_deferred(&self) {
+        match self.flush.load() {
+            FlushState::Deferred | FlushState::Scheduled => self.flush(),
+            FlushState::Idle | FlushState::Draining | FlushState::Stalled => {}
+        }
     }
 
     /// Reads the transport once, and handles what that brings.

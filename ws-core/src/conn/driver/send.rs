@@ -318,16 +318,20 @@ impl Connection {
     }
 
     /// Whether answers to a burst are queued that a flush need not wait for.
+    #[inline]
     pub(crate) fn has_deferred(&self) -> bool {
         match self.flush.load() {
             FlushState::Deferred | FlushState::Scheduled => true,
-            // The drain task sends them too.
-            FlushState::Draining => {
-                let queued = self.writer.lock().outbound.queue().len();
-                self.more.load(Relaxed) && queued < self.info.config.write_batch
-            }
+            FlushState::Draining => self.drains_answers(),
             FlushState::Idle | FlushState::Stalled => false,
         }
+    }
+
+    /// Whether the drain task sends answers that would be deferred otherwise.
+    #[cold]
+    fn drains_answers(&self) -> bool {
+        let queued = self.writer.lock().outbound.queue().len();
+        self.more.load(Relaxed) && queued < self.info.config.write_batch
     }
 
     /// Whether anything may be sent.
@@ -372,14 +376,6 @@ impl Connection {
     /// Sends what is queued.
     pub(crate) fn flush(&self) {
         self.flush_now(&mut self.writer.lock());
-    }
-
-    /// Sends what is deferred.
-    #[inline]
-    pub(crate) fn flush_if_deferred(&self) {
-        if self.flush.load().is_deferred() {
-            self.flush();
-        }
     }
 
     /// Sends what the transport takes at once, and leaves the rest to a task.
