@@ -6,6 +6,8 @@
 //! reader runs dry, and at the latest on the next turn of the scheduler
 //! ([`deferred_flush`]). The [`FlushState`] says which of these is next.
 
+// tidy: long because the operations of the writing side are read from top to bottom.
+
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Weak;
