@@ -9,6 +9,7 @@
 // tidy: long because the operations of the writing side are read from top to bottom.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
@@ -388,12 +389,17 @@ impl Connection {
             return;
         }
         match writer.poll_drain(None) {
-            Poll::Ready(Ok(())) => self.flush.store(FlushState::Idle),
-            Poll::Ready(Err(error)) => {
-                self.flush.store(FlushState::Idle);
-                writer.fail(Error::from_io(error));
-            }
+            Poll::Ready(drained) => self.note_drained(writer, drained),
             Poll::Pending => self.drain_later(),
+        }
+    }
+
+    /// The transport has everything that was queued, or has failed.
+    #[inline]
+    fn note_drained(&self, writer: &mut Writer, drained: io::Result<()>) {
+        self.flush.store(FlushState::Idle);
+        if let Err(error) = drained {
+            writer.fail(Error::from_io(error));
         }
     }
 
@@ -417,16 +423,9 @@ impl Connection {
         if Handle::try_current().is_ok() {
             return self.flush_now(writer);
         }
-        match writer.poll_drain(Some(cx)) {
-            Poll::Ready(Ok(())) => {
-                self.flush.store(FlushState::Idle);
-                writer.waiters.wake();
-            }
-            Poll::Ready(Err(error)) => {
-                self.flush.store(FlushState::Idle);
-                writer.fail(Error::from_io(error));
-            }
-            Poll::Pending => {}
+        if let Poll::Ready(drained) = writer.poll_drain(Some(cx)) {
+            self.note_drained(writer, drained);
+            writer.waiters.wake();
         }
     }
 
@@ -522,12 +521,9 @@ impl Future for DrainTask {
             writer.waiters.wake();
         }
         match drained {
-            Poll::Ready(done) => {
+            Poll::Ready(drained) => {
                 // Now, not when this task is dropped: a write may come before that.
-                connection.flush.store(FlushState::Idle);
-                if let Err(error) = done {
-                    writer.fail(Error::from_io(error));
-                }
+                connection.note_drained(&mut writer, drained);
                 self.connection = Weak::new();
                 return Poll::Ready(());
             }
