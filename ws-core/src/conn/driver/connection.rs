@@ -382,6 +382,13 @@ mod tests {
         assert!(size_of::<Connection>() <= 376, "{}", size_of::<Connection>());
     }
 
+    /// Tasks that wait hold them.
+    #[test]
+    fn futures_hold_a_slot_and_nothing_else() {
+        let (conn, _peer) = crate::pair();
+        assert_eq!((size_of_val(&conn.read()), size_of_val(&conn.flush())), (16, 16));
+    }
+
     /// The connection answers a close frame that was held, instead of waiting for another.
     #[tokio::test]
     async fn a_close_after_the_half_close_of_the_peer_completes() {

@@ -69,7 +69,7 @@ impl Connection {
     #[inline]
     pub(crate) fn read(&self) -> impl Future<Output = Result<Message, Error>> + Send {
         let mut slot = ReadSlot { connection: self, id: WaiterId::NONE };
-        poll_fn(move |cx| self.poll_read(&mut slot.id, cx))
+        poll_fn(move |cx| slot.connection.poll_read(&mut slot.id, cx))
     }
 
     /// Waits for an operation of the reading side.
@@ -79,7 +79,10 @@ impl Connection {
         mut poll: impl FnMut(&Self, &mut Reader, &mut Operation<'_, '_>) -> Poll<T>,
     ) -> impl Future<Output = T> {
         let mut slot = ReadSlot { connection: self, id: WaiterId::NONE };
-        poll_fn(move |cx| self.poll_reading(&mut slot.id, cx, |reader, op| poll(self, reader, op)))
+        poll_fn(move |cx| {
+            let ReadSlot { connection, id } = &mut slot;
+            connection.poll_reading(id, cx, |reader, op| poll(connection, reader, op))
+        })
     }
 
     /// Waits for the end, reading on meanwhile.

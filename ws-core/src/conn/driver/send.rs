@@ -49,7 +49,7 @@ impl Connection {
     pub(crate) fn write(&self, message: Message) -> impl Future<Output = Result<(), Error>> + Send {
         let mut slot = WriteSlot { connection: self, id: WaiterId::NONE };
         let mut message = Some(message);
-        poll_fn(move |cx| self.poll_write(&mut message, &mut slot.id, cx))
+        poll_fn(move |cx| slot.connection.poll_write(&mut message, &mut slot.id, cx))
     }
 
     /// Waits for an operation of the writing side.
@@ -59,7 +59,10 @@ impl Connection {
         mut poll: impl FnMut(&Self, &mut Writer, &mut Operation<'_, '_>) -> Poll<T>,
     ) -> impl Future<Output = T> {
         let mut slot = WriteSlot { connection: self, id: WaiterId::NONE };
-        poll_fn(move |cx| self.poll_writing(&mut slot.id, cx, |writer, op| poll(self, writer, op)))
+        poll_fn(move |cx| {
+            let WriteSlot { connection, id } = &mut slot;
+            connection.poll_writing(id, cx, |writer, op| poll(connection, writer, op))
+        })
     }
 
     /// Polls until the message is queued. The fast path comes first: the message is short and
