@@ -12,7 +12,7 @@ use super::HandlerOutput;
 use super::panic::{Catch, Caught, HandlerPanic};
 use super::tracker::{ConnectionTracker, TrackedSlot};
 use crate::conn::accept;
-use crate::{AcceptError, AcceptOptions, Conn, Rejection, StatusCode};
+use crate::{AcceptError, AcceptOptions, Acceptor, Conn, Rejection, StatusCode};
 
 type Recover = dyn Fn(HandlerPanic) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
@@ -34,62 +34,46 @@ impl AcceptOptions {
     ///     let _ = panicked.conn.write("sorry").await;
     /// });
     /// ```
-    pub fn on_panic<F, Fut>(mut self, hook: F) -> Self
+    pub fn on_panic<F, Fut>(self, hook: F) -> Self
     where
         F: Fn(HandlerPanic) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let hook: Arc<Recover> = Arc::new(move |panicked| Box::pin(hook(panicked)));
-        self.handler_options().recover = Some(hook);
-        self
+        self.change_handler_options(|options| options.recover = Some(hook))
     }
 
     /// Sets the tracker that counts the connections, so that they can be
     /// [drained](ConnectionTracker::drain) when the server stops. Default: none.
-    pub fn tracker(mut self, tracker: &ConnectionTracker) -> Self {
-        self.handler_options().tracker = Some(tracker.clone());
-        self
+    pub fn tracker(self, tracker: &ConnectionTracker) -> Self {
+        self.change_handler_options(|options| options.tracker = Some(tracker.clone()))
     }
 
-    /// Admits one more connection. For adapters, after they have accepted the request.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection::ShuttingDown`] when the [`tracker`](Self::tracker) is being drained.
-    pub fn admit(&self) -> Result<ConnectionGuard, Rejection> {
-        let Some(options) = self.extensions.get::<HandlerOptions>() else {
-            return Ok(ConnectionGuard { recover: None, slot: None });
-        };
-        let slot = match &options.tracker {
-            None => None,
-            Some(tracker) => Some(tracker.admit().ok_or(Rejection::ShuttingDown)?),
-        };
-        Ok(ConnectionGuard { recover: options.recover.clone(), slot })
-    }
-
-    fn handler_options(&mut self) -> &mut HandlerOptions {
-        self.extensions.get_or_insert_default()
+    fn change_handler_options(self, change: impl FnOnce(&mut HandlerOptions)) -> Self {
+        self.change_extensions(|extensions| change(extensions.get_or_insert_default()))
     }
 }
 
-impl Conn {
+impl Acceptor {
     /// Makes the server's side of the opening handshake on a byte stream, such as a `TcpStream`
     /// that was just accepted.
     ///
     /// The head of the request is limited to 16 KiB and to
-    /// [`AcceptOptions::handshake_timeout`]. What arrives behind it is kept. A request that is
-    /// refused is answered with the status and the headers of its [`Rejection`].
+    /// [`AcceptOptions::handshake_timeout`]. What arrives behind it is kept. A rejected request
+    /// is answered with the status and the headers of its [`Rejection`].
     ///
     /// ```no_run
     /// use tokio::net::TcpListener;
-    /// use ws_core::{AcceptOptions, Conn};
+    /// use ws_core::{AcceptOptions, Acceptor};
     ///
     /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let acceptor = Acceptor::new(&AcceptOptions::new());
     /// let listener = TcpListener::bind("127.0.0.1:9000").await?;
     /// loop {
     ///     let (stream, _) = listener.accept().await?;
+    ///     let accepting = acceptor.accept(stream);
     ///     tokio::spawn(async move {
-    ///         let conn = Conn::accept(stream, &AcceptOptions::new()).await?;
+    ///         let conn = accepting.await?;
     ///         while let Ok(message) = conn.read().await {
     ///             conn.write(message).await?;
     ///         }
@@ -101,28 +85,29 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// When the request is refused, late, or not HTTP, and when the transport fails.
+    /// When the request is rejected, late, or not HTTP, and when the transport fails.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the stream, and the handshake with it.
     pub fn accept<T>(
+        &self,
         io: T,
-        options: &AcceptOptions,
-    ) -> impl Future<Output = Result<Self, AcceptError>> + Send
+    ) -> impl Future<Output = Result<Conn, AcceptError>> + Send + use<T>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let acceptor = self.clone();
         // Boxed: otherwise the task that serves the connection reserves the memory.
         Box::pin(async move {
-            let (conn, admitted) = accept(io, options, || options.admit()).await?;
-            admitted.release(&conn);
+            let (conn, guard) = accept(io, &acceptor, || acceptor.admit()).await?;
+            guard.release(&conn);
             Ok(conn)
         })
     }
 
-    /// Makes the server's side of the opening handshake on a byte stream, as
-    /// [`accept`](Self::accept) does, and runs a handler to its end, as [`ConnectionGuard::run`] does.
+    /// Makes the opening handshake as [`accept`](Self::accept) does, and runs a handler to its
+    /// end as [`ConnectionGuard::run`] does.
     ///
     /// # Errors
     ///
@@ -131,25 +116,45 @@ impl Conn {
     /// # Cancel safety
     ///
     /// Dropping the future drops the handler, and with it the connection.
-    pub async fn serve<T, F, Fut>(
+    pub fn serve<T, F, Fut>(
+        &self,
         io: T,
-        options: &AcceptOptions,
         handler: F,
-    ) -> Result<(), AcceptError>
+    ) -> impl Future<Output = Result<(), AcceptError>> + use<T, F, Fut>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        F: FnOnce(Self) -> Fut,
+        F: FnOnce(Conn) -> Fut,
         Fut: Future<Output: HandlerOutput>,
     {
+        let acceptor = self.clone();
         // Boxed: freed before the handler runs.
-        let (conn, admitted) = Box::pin(accept(io, options, || options.admit())).await?;
-        admitted.run(conn, handler).await;
-        Ok(())
+        let accepting = Box::pin(async move { accept(io, &acceptor, || acceptor.admit()).await });
+        async move {
+            let (conn, guard) = accepting.await?;
+            guard.run(conn, handler).await;
+            Ok(())
+        }
+    }
+
+    /// Admits one more connection. For adapters, after they have accepted the request.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::ShuttingDown`] when the [`tracker`](AcceptOptions::tracker) is being drained.
+    pub fn admit(&self) -> Result<ConnectionGuard, Rejection> {
+        let Some(options) = self.options().extensions().get::<HandlerOptions>() else {
+            return Ok(ConnectionGuard { recover: None, slot: None });
+        };
+        let slot = match &options.tracker {
+            None => None,
+            Some(tracker) => Some(tracker.admit().ok_or(Rejection::ShuttingDown)?),
+        };
+        Ok(ConnectionGuard { recover: options.recover.clone(), slot })
     }
 }
 
 /// Keeps an admitted connection in its [`ConnectionTracker`] until it is dropped. Made by
-/// [`AcceptOptions::admit`].
+/// [`Acceptor::admit`].
 #[must_use = "it counts the connection, and runs its handler"]
 pub struct ConnectionGuard {
     recover: Option<Arc<Recover>>,
