@@ -6,6 +6,7 @@
 //! tracker counts it, [`ConnectionGuard`] runs it. `outcome` is what a handler may return, `panic`
 //! catches panics, and `tracker` is the graceful shutdown.
 
+mod accept;
 mod outcome;
 mod panic;
 mod run;

@@ -28,7 +28,7 @@ use crate::proto::{
     CloseAction, CloseEvent, CloseFrame, CloseState, Due, Failure, Inbound, Outbound, RateLimiter,
     Role,
 };
-use crate::{Deadline, Error, SendError, StatusCode};
+use crate::{CloseError, Deadline, Error, SendError, StatusCode};
 
 /// The state that all handles of a connection share.
 pub(crate) struct Connection {
@@ -126,24 +126,21 @@ impl Connection {
 
     /// The peer's close frame has arrived.
     pub(crate) fn close_received(&self, reader: &mut Reader, frame: CloseFrame) {
-        let error = Error::Closed(frame.as_error().clone());
-        let mut writer = self.writer.lock();
-        self.apply(reader, &mut writer, CloseEvent::CloseReceived, Some(frame), error);
+        let (event, error) = (CloseEvent::CloseReceived, Error::abnormal());
+        self.apply(reader, &mut self.writer.lock(), event, Some(frame), error);
     }
 
     /// The peer violates the protocol, or exceeds a limit.
     #[cold]
     pub(crate) fn fail(&self, reader: &mut Reader, fault: Failure) {
-        let frame = fault.close_frame();
-        let mut writer = self.writer.lock();
-        self.apply(reader, &mut writer, CloseEvent::Fail, Some(frame), fault.into());
+        let (event, frame) = (CloseEvent::Fail, Some(fault.close_frame()));
+        self.apply(reader, &mut self.writer.lock(), event, frame, fault.into());
     }
 
     /// The transport has ended without a close frame.
     #[cold]
     pub(crate) fn transport_ended(&self, reader: &mut Reader, error: Error) {
-        let mut writer = self.writer.lock();
-        self.apply(reader, &mut writer, CloseEvent::TransportEnded, None, error);
+        self.apply(reader, &mut self.writer.lock(), CloseEvent::TransportEnded, None, error);
     }
 
     /// A deadline has passed.
@@ -191,7 +188,8 @@ impl Connection {
     }
 
     /// Changes the state. `frame` is the close frame that has arrived, or that the event wants
-    /// to send. `error` is what reading returns if the event ends the connection.
+    /// to send. `error` is what reading returns if this ends the connection without a close
+    /// frame of the peer.
     fn apply(
         &self,
         reader: &mut Reader,
@@ -202,51 +200,47 @@ impl Connection {
     ) {
         let (state, action) = self.state.load().on(event);
         self.state.store(state);
-        match action {
-            CloseAction::Ignore => {}
+        let (received, by, shutdown) = match action {
+            CloseAction::Ignore => return,
             CloseAction::SendClose => {
                 self.send_close(writer, frame);
-                self.drop_incoming(reader);
+                return self.drop_incoming(reader);
             }
-            CloseAction::SendHalfClose => self.send_close(writer, frame),
-            CloseAction::DropIncoming => self.drop_incoming(reader),
+            CloseAction::SendHalfClose => return self.send_close(writer, frame),
+            CloseAction::DropIncoming => return self.drop_incoming(reader),
             CloseAction::HoldClose => {
                 reader.cold_mut().held_close = frame;
-                reader.waiters.wake();
+                return reader.waiters.wake();
             }
             CloseAction::AnswerClose => {
                 let held = reader.cold.as_mut().and_then(|cold| cold.held_close.take());
                 let received = held.or(frame);
-                let error = received
-                    .as_ref()
-                    .map_or(error, |frame| Error::Closed(frame.as_error().clone()));
                 self.send_close(writer, received.as_ref().map(CloseFrame::answer));
-                let by = CloseInitiator::Peer;
-                self.end(reader, writer, received, by, error, Shutdown::Graceful);
+                (received, CloseInitiator::Peer, Shutdown::Graceful)
             }
             CloseAction::FinishClose => {
                 self.flush_now(writer);
-                self.end(reader, writer, frame, CloseInitiator::Local, error, Shutdown::Graceful);
+                (frame, CloseInitiator::Local, Shutdown::Graceful)
             }
             CloseAction::Fail => {
                 self.send_failure(writer, frame);
-                self.end(reader, writer, None, CloseInitiator::Local, error, Shutdown::Graceful);
+                (None, CloseInitiator::Local, Shutdown::Graceful)
             }
             CloseAction::FailAndAbort => {
                 self.send_failure(writer, frame);
-                self.end(reader, writer, None, CloseInitiator::Local, error, Shutdown::Abort);
+                (None, CloseInitiator::Local, Shutdown::Abort)
             }
             CloseAction::GoAway => {
                 self.send_close(writer, frame);
-                self.end(reader, writer, None, CloseInitiator::Local, error, Shutdown::Graceful);
+                (None, CloseInitiator::Local, Shutdown::Graceful)
             }
-            CloseAction::Abort => {
-                self.end(reader, writer, None, CloseInitiator::Local, error, Shutdown::Abort);
-            }
-            CloseAction::NoteDisconnect => {
-                self.end(reader, writer, None, CloseInitiator::Transport, error, Shutdown::Abort);
-            }
-        }
+            CloseAction::Abort => (None, CloseInitiator::Local, Shutdown::Abort),
+            CloseAction::NoteDisconnect => (None, CloseInitiator::Transport, Shutdown::Abort),
+        };
+        // After the peer's close frame, reading returns that.
+        let received = received.map(CloseFrame::into_error);
+        let error = received.clone().map_or(error, Error::Closed);
+        self.end(reader, writer, received, by, error, shutdown);
     }
 
     /// Sends a close frame behind what is queued, unless one was sent before.
@@ -281,13 +275,12 @@ impl Connection {
         &self,
         reader: &mut Reader,
         writer: &mut Writer,
-        received: Option<CloseFrame>,
+        received: Option<CloseError>,
         by: CloseInitiator,
         error: Error,
         shutdown: Shutdown,
     ) {
         let sent = writer.outbound.close_frame().map(|frame| frame.as_error().clone());
-        let received = received.map(CloseFrame::into_error);
         let info = CloseInfo { sent, received, by, error: error.clone() };
         // The state allows one end.
         let _ = self.close_info.set(Box::new(info));

@@ -5,6 +5,8 @@
 //! [`Connection`](crate::conn::driver::connection::Connection). Everything that was received
 //! and not delivered is here, and nothing is in a future.
 
+// tidy: long because the reading side is read from top to bottom.
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -4,6 +4,8 @@
 //! something that only the peer can bring (`ping`, `close`, `closed`). A future holds nothing
 //! but its slot in the wait queue, which it gives up when it is dropped.
 
+// tidy: long because the operations of the reading side are read from top to bottom.
+
 use std::future::{Future, poll_fn};
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
@@ -14,6 +16,7 @@ use parking_lot::MutexGuard;
 
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::reader::{FastRead, Filled, ReadEvent, ReadItem, Reader};
+use crate::conn::driver::state::FlushState;
 use crate::conn::driver::transport::ThreadBuffer;
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::info::close_info::{CloseInfo, CloseInitiator};
@@ -414,6 +417,15 @@ impl Connection {
     fn before_read(&self) {
         self.more.store(false, Relaxed);
         self.flush_if_deferred();
+    }
+
+    /// Sends what is deferred.
+    #[inline]
+    pub(crate) fn flush_if_deferred(&self) {
+        match self.flush.load() {
+            FlushState::Deferred | FlushState::Scheduled => self.flush(),
+            FlushState::Idle | FlushState::Draining | FlushState::Stalled => {}
+        }
     }
 
     /// Reads the transport once, and handles what that brings.

@@ -6,7 +6,10 @@
 //! reader runs dry, and at the latest on the next turn of the scheduler
 //! ([`deferred_flush`]). The [`FlushState`] says which of these is next.
 
+// tidy: long because the operations of the writing side are read from top to bottom.
+
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
@@ -319,16 +322,20 @@ impl Connection {
     }
 
     /// Whether answers to a burst are queued that a flush need not wait for.
+    #[inline]
     pub(crate) fn has_deferred(&self) -> bool {
         match self.flush.load() {
             FlushState::Deferred | FlushState::Scheduled => true,
-            // The drain task sends them too.
-            FlushState::Draining => {
-                let queued = self.writer.lock().outbound.buffered();
-                self.more.load(Relaxed) && queued < self.info.config.write_batch
-            }
+            FlushState::Draining => self.drains_answers(),
             FlushState::Idle | FlushState::Stalled => false,
         }
+    }
+
+    /// Whether the drain task sends answers that would be deferred otherwise.
+    #[cold]
+    fn drains_answers(&self) -> bool {
+        let queued = self.writer.lock().outbound.buffered();
+        self.more.load(Relaxed) && queued < self.info.config.write_batch
     }
 
     /// Whether anything may be sent.
@@ -375,14 +382,6 @@ impl Connection {
         self.flush_now(&mut self.writer.lock());
     }
 
-    /// Sends what is deferred.
-    #[inline]
-    pub(crate) fn flush_if_deferred(&self) {
-        if self.flush.load().is_deferred() {
-            self.flush();
-        }
-    }
-
     /// Sends what the transport takes at once, and leaves the rest to a task.
     #[inline]
     pub(crate) fn flush_now(&self, writer: &mut Writer) {
@@ -391,12 +390,17 @@ impl Connection {
             return;
         }
         match writer.poll_drain(None) {
-            Poll::Ready(Ok(())) => self.flush.store(FlushState::Idle),
-            Poll::Ready(Err(error)) => {
-                self.flush.store(FlushState::Idle);
-                writer.fail(Error::from_io(error));
-            }
+            Poll::Ready(drained) => self.note_drained(writer, drained),
             Poll::Pending => self.drain_later(),
+        }
+    }
+
+    /// The transport has everything that was queued, or has failed.
+    #[inline]
+    fn note_drained(&self, writer: &mut Writer, drained: io::Result<()>) {
+        self.flush.store(FlushState::Idle);
+        if let Err(error) = drained {
+            writer.fail(Error::from_io(error));
         }
     }
 
@@ -420,16 +424,9 @@ impl Connection {
         if Handle::try_current().is_ok() {
             return self.flush_now(writer);
         }
-        match writer.poll_drain(Some(cx)) {
-            Poll::Ready(Ok(())) => {
-                self.flush.store(FlushState::Idle);
-                writer.waiters.wake();
-            }
-            Poll::Ready(Err(error)) => {
-                self.flush.store(FlushState::Idle);
-                writer.fail(Error::from_io(error));
-            }
-            Poll::Pending => {}
+        if let Poll::Ready(drained) = writer.poll_drain(Some(cx)) {
+            self.note_drained(writer, drained);
+            writer.waiters.wake();
         }
     }
 
@@ -525,12 +522,9 @@ impl Future for DrainTask {
             writer.waiters.wake();
         }
         match drained {
-            Poll::Ready(done) => {
+            Poll::Ready(drained) => {
                 // Now, not when this task is dropped: a write may come before that.
-                connection.flush.store(FlushState::Idle);
-                if let Err(error) = done {
-                    writer.fail(Error::from_io(error));
-                }
+                connection.note_drained(&mut writer, drained);
                 self.connection = Weak::new();
                 return Poll::Ready(());
             }

@@ -93,17 +93,6 @@ pub(crate) enum FlushState {
     Stalled,
 }
 
-impl FlushState {
-    /// Whether bytes wait for the answers to a burst.
-    #[inline]
-    pub(crate) const fn is_deferred(self) -> bool {
-        match self {
-            Self::Deferred | Self::Scheduled => true,
-            Self::Idle | Self::Draining | Self::Stalled => false,
-        }
-    }
-}
-
 /// What becomes of the messages that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadMode {
@@ -185,7 +174,6 @@ mod tests {
         for state in [Idle, Deferred, Scheduled, Draining, Stalled] {
             flush.store(state);
             assert!(flush.load() == state && flush.is(state));
-            assert_eq!(state.is_deferred(), matches!(state, Deferred | Scheduled));
         }
     }
 

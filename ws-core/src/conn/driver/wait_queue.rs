@@ -113,8 +113,11 @@ impl Waiters {
     /// Adds the future of an operation, or replaces its waker.
     #[inline]
     pub(crate) fn wait(&mut self, op: &mut Operation<'_, '_>) {
-        let Operation { id, cx, reads } = op;
-        let (waker, reads) = (cx.waker(), *reads);
+        self.add(op.id, op.reads, op.cx.waker());
+    }
+
+    #[inline]
+    fn add(&mut self, id: &mut WaiterId, reads: bool, waker: &Waker) {
         if id.is_waiting()
             && let Some(waiter) = self.iter_mut().find(|waiter| waiter.id == id.0)
         {

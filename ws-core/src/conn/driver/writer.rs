@@ -55,25 +55,23 @@ impl Writer {
     }
 
     /// Why bytes were lost, if they were.
-    #[inline]
-    pub(crate) const fn error(&self) -> Option<&Error> {
+    pub(crate) fn error(&self) -> Option<&Error> {
         match &self.output {
             Output::Attached(_) => None,
             Output::Failed(_, error) => Some(error),
-            Output::Detached(error) => match error {
-                Some(error) => Some(error),
-                None => None,
-            },
+            Output::Detached(error) => error.as_deref(),
         }
     }
 
     /// The result of an operation that has queued or flushed bytes.
     #[inline]
     pub(crate) fn result(&self) -> Result<(), Error> {
-        match self.error() {
-            None => Ok(()),
-            Some(error) => Err(error.clone()),
-        }
+        if self.is_attached() { Ok(()) } else { self.loss() }
+    }
+
+    #[cold]
+    fn loss(&self) -> Result<(), Error> {
+        self.error().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// Whether the transport has all bytes.

@@ -281,7 +281,8 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use tokio::runtime::Builder;
-    use tokio::time::sleep;
+    use tokio::task::yield_now;
+    use tokio::time::advance;
 
     use super::*;
 
@@ -316,9 +317,15 @@ mod tests {
             let second = timer(&soon, SECOND).unwrap();
             drop(timer(&cancelled, SECOND));
             assert!(second.fires_by(Instant::now() + SECOND) && !first.fires_by(Instant::now()));
-            sleep(2 * SECOND).await;
+            let pass = async |time| {
+                // The task first sees its timers, and then the time that has passed.
+                yield_now().await;
+                advance(time).await;
+                yield_now().await;
+            };
+            pass(2 * SECOND).await;
             assert_eq!((late.fired(), soon.fired(), cancelled.fired()), (0, 1, 0));
-            sleep(9 * SECOND).await;
+            pass(9 * SECOND).await;
             assert_eq!((late.fired(), soon.fired(), cancelled.fired()), (1, 1, 0));
             assert!(probe::scheduled() == 0 && !probe::has_task());
         });
