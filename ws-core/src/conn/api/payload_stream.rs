@@ -100,7 +100,7 @@ impl MessageStream {
     /// # }
     /// ```
     ///
-    /// Messages are read in pieces, so none is held whole. The read limit applies.
+    /// Messages are read in pieces and never held whole. The message size limit applies.
     #[doc(alias = "JoinMessages")]
     pub fn joined(self, terminator: impl Into<Bytes>) -> JoinedMessages {
         JoinedMessages {

@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use kit::{Deflate, MESSAGE_LIMIT, Options};
 use tokio::net::TcpStream;
-use ws_core::{AcceptOptions, Compression, Config, Conn, Error};
+use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Limits};
 
 /// The loop that serves a connection.
 pub trait Handler: Fn(Conn) -> Self::Served + Copy + Send + Sync + 'static {
