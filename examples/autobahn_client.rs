@@ -6,6 +6,7 @@ use std::fmt;
 
 use anyhow::Context as _;
 use clap::Parser;
+use ws_client::Limits;
 use ws_client::{Compression, Config, Conn, Dial, DialError, Error};
 
 /// Runs all cases of `wstest -m fuzzingserver`.
@@ -50,8 +51,9 @@ async fn case_count(args: &Args) -> anyhow::Result<u32> {
 }
 
 async fn dial(args: &Args, path: &str) -> Result<Conn, DialError> {
-    let config =
-        Config::new().read_limit(args.read_limit).compression(Compression::context_takeover());
+    let config = Config::new()
+        .limits(Limits::new().message_size(args.read_limit))
+        .compression(Compression::context_takeover());
     Dial::new(format!("{}{path}", args.url)).config(config).connect().await
 }
 

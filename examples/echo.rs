@@ -16,6 +16,8 @@ use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use warp::Filter as _;
+use ws_core::Acceptor;
+use ws_core::Limits;
 use ws_core::{AcceptOptions, Compression, Config, Conn, Error, Keepalive, Origin, StatusCode};
 
 /// Sends every message back to its sender.
@@ -69,7 +71,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     // Any web page may connect, because an echo server has no secrets. The default is same host.
     let options = AcceptOptions::new().origin(Origin::any()).subprotocols(["echo"]).config(
         Config::new()
-            .read_limit(args.read_limit)
+            .limits(Limits::new().message_size(args.read_limit))
             .keepalive(Keepalive::every(Duration::from_secs(30)))
             .compression(match args.compress {
                 Compress::Off => Compression::off(),
@@ -128,7 +130,7 @@ async fn serve_stream(
 ) -> anyhow::Result<()> {
     let rate = args.rate;
     match args.adapter {
-        Adapter::Tcp => Ok(Conn::serve(stream, options, |conn| echo(conn, rate)).await?),
+        Adapter::Tcp => Ok(Acceptor::new(options).serve(stream, |conn| echo(conn, rate)).await?),
         _ => {
             stream.set_nodelay(true)?;
             let options = options.clone();

@@ -17,6 +17,7 @@ use hyper::header::SEC_WEBSOCKET_KEY;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use ws_core::Acceptor;
 use ws_core::handshake::head::{decode_request, encode_response};
 use ws_core::{AcceptOptions, Origin};
 
@@ -73,7 +74,7 @@ async fn forward(
     let response = http2.send_request(connect).await?;
     ensure!(response.status() == 200, "the server responded with {}", response.status());
     let options = AcceptOptions::new().origin(Origin::any());
-    let mut upgrade = options.answer(&request)?.response.map(|()| "");
+    let mut upgrade = Acceptor::new(&options).answer(&request)?.response.map(|()| "");
     for (name, value) in response.headers() {
         if name.as_str().starts_with("sec-websocket-") {
             upgrade.headers_mut().append(name, value.clone());

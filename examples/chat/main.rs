@@ -12,7 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
 use ws_events::Hub;
-use ws_server_axum::{AcceptOptions, Config, websocket};
+use ws_server_axum::{AcceptOptions, Config, Limits, websocket};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -36,7 +36,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 
 fn app(hub: &Hub) -> Router {
     // Enough for the longest message that the rules allow.
-    let config = Config::new().read_limit(16 * 1024);
+    let config = Config::new().limits(Limits::new().message_size(16 * 1024));
     let options = AcceptOptions::new().config(config);
     let mut app = Router::new().route("/ws", websocket(options, hub.handler()));
     for (path, kind, text) in PAGE {

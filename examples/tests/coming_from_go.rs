@@ -16,6 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use ws_client::{Dial, DialError, HandshakeError};
+use ws_core::Acceptor;
+use ws_core::codec::ProtobufCodec;
 use ws_core::frame::Frame;
 use ws_core::frame::OpCode;
 use ws_core::handler::HandlerOutput;
@@ -56,7 +58,7 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Config.HandshakeTimeout" => async {
             let (silent, io) = tokio::io::duplex(64);
             let options = AcceptOptions::new().handshake_timeout(Duration::from_millis(1));
-            assert!(in_time(Conn::accept(io, &options)).await.is_err());
+            assert!(in_time(Acceptor::new(&options).accept(io)).await.is_err());
             drop(silent);
         };
     "Config.Subprotocols" => async {
@@ -153,7 +155,7 @@ const ROWS: &[(&str, Shown)] = rows! {
                 let (here, there) = ws_core::pair();
                 let joined = tokio::spawn(async move {
                     let mut text = String::new();
-                    there.join_messages(";").read_to_string(&mut text).await.map(|_| text)
+                    there.messages().joined(";").read_to_string(&mut text).await.map(|_| text)
                 });
                 here.write("a").await.unwrap();
                 here.write("b").await.unwrap();
@@ -198,7 +200,7 @@ const ROWS: &[(&str, Shown)] = rows! {
                     String::from_utf8_lossy(&status).into_owned()
                 };
                 let options = AcceptOptions::new();
-                let (accepted, status) = in_time(async { tokio::join!(Conn::accept(io, &options), asking) }).await;
+                let (accepted, status) = in_time(async { tokio::join!(Acceptor::new(&options).accept(io), asking) }).await;
                 assert!(accepted.is_err());
                 assert_eq!(status, format!("HTTP/1.1 {expected}"));
             }
@@ -248,7 +250,7 @@ const ROWS: &[(&str, Shown)] = rows! {
             let (seen, mut pongs) = tokio::sync::mpsc::unbounded_channel();
             there.on_pong(move |_, payload| drop(seen.send(payload.clone())));
             reading(&there);
-            here.write_frame(Frame::ping("hello")).await.unwrap();
+            here.frames().write(Frame::ping("hello")).await.unwrap();
             assert_eq!(in_time(here.read()).await.unwrap().as_bytes(), b"hello");
             assert_eq!(here.stats().frames_in, 1, "no pong");
             here.pong("life").unwrap();
@@ -329,7 +331,7 @@ const ROWS: &[(&str, Shown)] = rows! {
             for (compressed, config) in [(false, Config::new()), (true, config())] {
                 let (here, there) = ws_core::pair_with(config.clone(), config);
                 here.write("x".repeat(100_000)).await.unwrap();
-                let frame = in_time(there.read_frame()).await.unwrap();
+                let frame = in_time(there.frames().read()).await.unwrap();
                 assert_eq!((frame.is_fin(), frame.header().rsv1), (true, compressed));
                 assert_eq!(frame.payload().len() == 100_000, !compressed);
             }
@@ -392,10 +394,10 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "wspb.Read, wspb.Write" => async {
             let (here, there) = ws_core::pair();
-            here.write_proto(&7_u32).await.unwrap();
-            assert_eq!(in_time(there.read_proto::<u32>()).await.unwrap(), 7);
+            here.write_as::<ProtobufCodec, _>(&7_u32).await.unwrap();
+            assert_eq!(in_time(there.read_as::<ProtobufCodec, u32>()).await.unwrap(), 7);
             here.write("text").await.unwrap();
-            in_time(there.read_proto::<u32>()).await.unwrap_err();
+            in_time(there.read_as::<ProtobufCodec, u32>()).await.unwrap_err();
             assert_eq!(closed(&here).await, StatusCode::UNSUPPORTED_DATA);
         };
     "x-webkit-deflate-frame" => async {
@@ -426,13 +428,13 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Upgrader.Error, HandshakeError" => async {
             let request = http::Request::get("/").body(()).unwrap();
             let opening = ws_server_hyper::handshake_request(&request);
-            let rejection = AcceptOptions::new().answer(opening).unwrap_err();
+            let rejection = Acceptor::new(&AcceptOptions::new()).answer(opening).unwrap_err();
             assert_eq!(rejection.into_response().status(), 426);
         };
     "Upgrade(w, r, responseHeader)" => async {
             let name = http::HeaderName::from_static("x-server");
             let options = AcceptOptions::new().response_header(name, http::HeaderValue::from_static("ours"));
-            let accepted = options.answer(ws_server_hyper::handshake_request(&good_request())).unwrap();
+            let accepted = Acceptor::new(&options).answer(ws_server_hyper::handshake_request(&good_request())).unwrap();
             assert_eq!(accepted.response.headers()["x-server"], "ours");
         };
     "Subprotocols(r)" => async {
@@ -532,9 +534,9 @@ const ROWS: &[(&str, Shown)] = rows! {
     "WriteControl" => async {
             let (here, there) = ws_core::pair();
             here.pong("life").unwrap();
-            here.write_frame(Frame::ping("p")).await.unwrap();
-            assert_eq!(in_time(there.read_frame()).await.unwrap().payload(), "life");
-            assert_eq!(in_time(there.read_frame()).await.unwrap().opcode(), OpCode::PING);
+            here.frames().write(Frame::ping("p")).await.unwrap();
+            assert_eq!(in_time(there.frames().read()).await.unwrap().payload(), "life");
+            assert_eq!(in_time(there.frames().read()).await.unwrap().opcode(), OpCode::PING);
             assert!(here.pong(vec![0; 126]).is_err());
         };
     "SetWriteDeadline" => async {
@@ -556,9 +558,9 @@ const ROWS: &[(&str, Shown)] = rows! {
             there.on_close(move |_, close| drop(seen.send(close.to_string())));
             reading(&there);
             for ping in ["veto", "answer"] {
-                here.write_frame(Frame::ping(ping)).await.unwrap();
+                here.frames().write(Frame::ping(ping)).await.unwrap();
             }
-            assert_eq!(in_time(here.read_frame()).await.unwrap(), Frame::pong("answer").unmasked());
+            assert_eq!(in_time(here.frames().read()).await.unwrap(), Frame::pong("answer").unmasked());
             here.pong("x").unwrap();
             in_time(here.close(StatusCode::GOING_AWAY, "")).await.unwrap();
             for event in [r#"ping b"veto""#, r#"ping b"answer""#, r#"pong b"x""#, "closed with 1001 going away"] {
@@ -610,8 +612,8 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "HandleOpen, HandleData, HandleClose, HandlePing, HandlePong, HandleError" => async {
             let (here, there) = ws_core::pair();
-            here.write_frame(Frame::binary("a").fin(false)).await.unwrap();
-            here.write_frame(Frame::new(OpCode::CONTINUATION, "b")).await.unwrap();
+            here.frames().write(Frame::binary("a").fin(false)).await.unwrap();
+            here.frames().write(Frame::new(OpCode::CONTINUATION, "b")).await.unwrap();
             here.write("").await.unwrap();
             assert_eq!(in_time(there.read()).await.unwrap(), Message::from(b"ab"));
             assert_eq!(in_time(there.read()).await.unwrap(), Message::from(""));
@@ -619,7 +621,7 @@ const ROWS: &[(&str, Shown)] = rows! {
     "HandleFrame" => async {
             let (here, there) = ws_core::pair();
             let (seen, mut frames) = tokio::sync::mpsc::unbounded_channel();
-            there.tap(move |frame| drop(seen.send((frame.header.mask.is_some(), frame.payload.to_vec()))));
+            there.frames().tap(move |frame| drop(seen.send((frame.header.mask.is_some(), frame.payload.to_vec()))));
             here.write("tapped").await.unwrap();
             assert_eq!(read(&there).await, "tapped");
             assert_eq!(frames.recv().await, Some((true, b"tapped".to_vec())));
@@ -631,16 +633,16 @@ const ROWS: &[(&str, Shown)] = rows! {
             let (here, there) = ws_core::pair();
             there.on_ping(never);
             reading(&there);
-            here.write_frame(Frame::ping("x")).await.unwrap();
+            here.frames().write(Frame::ping("x")).await.unwrap();
             here.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
             assert_eq!(here.stats().frames_in, 1, "the close frame alone");
         };
     "Upgrade, NetUpgrade" => async {
             let mut request = good_request();
             request.headers_mut().insert("sec-websocket-version", http::HeaderValue::from_static("1"));
-            assert!(AcceptOptions::new().answer(ws_server_hyper::handshake_request(&request)).is_err());
+            assert!(Acceptor::new(&AcceptOptions::new()).answer(ws_server_hyper::handshake_request(&request)).is_err());
             request.headers_mut().remove("sec-websocket-key");
-            assert!(AcceptOptions::new().answer(ws_server_hyper::handshake_request(&request)).is_err());
+            assert!(Acceptor::new(&AcceptOptions::new()).answer(ws_server_hyper::handshake_request(&request)).is_err());
         };
     "Conn.ID" => async {
             let (here, there) = ws_core::pair();
@@ -657,11 +659,11 @@ const ROWS: &[(&str, Shown)] = rows! {
         };
     "Conn.Write, WriteFrame, Ping" => async {
             let (here, there) = ws_core::pair();
-            here.write_frame(Frame::text("x")).await.unwrap();
+            here.frames().write(Frame::text("x")).await.unwrap();
             assert_eq!(read(&there).await, "x");
             here.close_now();
             assert!(here.write("x").await.is_err() && here.ping().await.is_err());
-            assert!(here.write_frame(Frame::text("x")).await.is_err());
+            assert!(here.frames().write(Frame::text("x")).await.is_err());
         };
     "Conn.Close, CloseDetail" => async {
             let (here, there) = ws_core::pair();
@@ -672,15 +674,15 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Conn.ReadTimeout, WriteTimeout, MaxPayloadSize" => async {
             let limits = Limits::new().frame_size(10);
             let (here, there) = ws_core::pair_with(Config::new(), Config::new().limits(limits));
-            here.write_frame(Frame::text("0123456789").fin(false)).await.unwrap();
-            here.write_frame(Frame::new(OpCode::CONTINUATION, "0123456789x")).await.unwrap();
+            here.frames().write(Frame::text("0123456789").fin(false)).await.unwrap();
+            here.frames().write(Frame::new(OpCode::CONTINUATION, "0123456789x")).await.unwrap();
             assert!(matches!(in_time(there.read()).await, Err(Error::MessageTooBig { limit: 10, .. })));
         };
     "Frame, SetFin, SetRSV1, SetCode, SetMask, …" => async {
             let (here, there) = ws_core::pair();
             let odd = Frame::new(OpCode::from_u8(5), "x").fin(false).rsv1(true).masked_with([1, 2, 3, 4]);
-            assert!(matches!(here.write_frame(odd.clone()).await, Err(Error::SendError(_))));
-            here.write_frame_unchecked(odd).await.unwrap();
+            assert!(matches!(here.frames().write(odd.clone()).await, Err(Error::SendError(_))));
+            here.frames().write_unchecked(odd).await.unwrap();
             in_time(there.read()).await.unwrap_err();
             assert_eq!(closed(&here).await, StatusCode::PROTOCOL_ERROR);
         };
@@ -714,7 +716,7 @@ const ROWS: &[(&str, Shown)] = rows! {
             let (here, there) = tokio::io::duplex(4096);
             let options = AcceptOptions::new();
             let accepting = async {
-                let conn = Conn::accept(there, &options).await.unwrap();
+                let conn = Acceptor::new(&options).accept(there).await.unwrap();
                 conn.write("at once").await.unwrap();
                 conn
             };
@@ -725,14 +727,14 @@ const ROWS: &[(&str, Shown)] = rows! {
     "Client.Write, WriteBinary, WriteFrame, ReadFrame, Close" => async {
             let (client, server) = ws_core::pair();
             client.write(b"x").await.unwrap();
-            assert_eq!(in_time(server.read_frame()).await.unwrap().payload(), "x");
+            assert_eq!(in_time(server.frames().read()).await.unwrap().payload(), "x");
         };
     "Error, ErrCannotUpgrade, DefaultPayloadSize" => async {
             assert!(matches!(too_big(1 << 20, "x".repeat((1 << 20) + 1)).await, Error::MessageTooBig { .. }));
         };
     "fastws: Upgrader, NetUpgrader, ReadFrame, NextFrame, ReadMessage, WriteMessage, SendCode, ReadFull, ReplyClose, CloseString, Mode" => async {
             let handler = async |conn: Conn| {
-                let frame = conn.read_frame().await?;
+                let frame = conn.frames().read().await?;
                 let message = conn.read().await?;
                 let said = format!("{} {}", String::from_utf8_lossy(frame.payload()), message.kind());
                 conn.write(said).await?;
@@ -908,7 +910,7 @@ async fn serve_tls() -> (String, ClientConfig) {
     let url = format!("wss://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {
         let io = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
-        Conn::serve(io, &AcceptOptions::new(), echo).await
+        Acceptor::new(&AcceptOptions::new()).serve(io, echo).await
     });
     (url, ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
@@ -935,7 +937,8 @@ async fn serve_proxy() -> String {
 /// Client and server of an in-memory connection.
 async fn over_memory(dial: Dial, options: &AcceptOptions) -> (Conn, Conn) {
     let (here, there) = tokio::io::duplex(64 * 1024);
-    let both = async { tokio::join!(dial.connect_over(here), Conn::accept(there, options)) };
+    let both =
+        async { tokio::join!(dial.connect_over(here), Acceptor::new(options).accept(there)) };
     let (dialled, accepted) = in_time(both).await;
     (dialled.unwrap(), accepted.unwrap())
 }
@@ -958,7 +961,7 @@ async fn listen(code: StatusCode) -> String {
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let conn = Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
+        let conn = Acceptor::new(&AcceptOptions::new()).accept(stream).await.unwrap();
         conn.close(code, "").await
     });
     url
@@ -992,7 +995,7 @@ async fn closing(code: StatusCode) -> Error {
 
 /// The read error of a message above the size limit.
 async fn too_big(limit: usize, text: String) -> Error {
-    let config = Config::new().read_limit(limit);
+    let config = Config::new().limits(Limits::new().message_size(limit));
     let (here, there) = ws_core::pair_with(Config::new(), config);
     here.write(text).await.unwrap();
     in_time(there.read()).await.unwrap_err()

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Foreign;
 use ws_client::{Config, Conn, Dial, DialError, StatusCode};
+use ws_core::Acceptor;
 use ws_core::handshake::Offer;
 use ws_core::{AcceptOptions, Compression, Role};
 
@@ -332,7 +333,7 @@ async fn reconnect_subscribes_and_resends_after_a_loss() {
     let mut child = child.arg(url).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let accept = async || {
         let (stream, _) = in_time(listener.accept()).await.unwrap();
-        let conn = in_time(Conn::accept(stream, &AcceptOptions::new())).await.unwrap();
+        let conn = in_time(Acceptor::new(&AcceptOptions::new()).accept(stream)).await.unwrap();
         assert_eq!(text(&conn).await, "subscribe to the news");
         conn
     };

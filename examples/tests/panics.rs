@@ -74,8 +74,8 @@ async fn a_panic_is_1011_or_500_and_the_next_connection_works() {
                 for path in ["/handler", "/on_ping", "/on_pong"] {
                     let conn = client.websocket(path).connect().await.unwrap();
                     match path {
-                        "/on_ping" => conn.write_frame(Frame::ping("")).await.unwrap(),
-                        "/on_pong" => conn.write_frame(Frame::pong("")).await.unwrap(),
+                        "/on_ping" => conn.frames().write(Frame::ping("")).await.unwrap(),
+                        "/on_pong" => conn.frames().write(Frame::pong("")).await.unwrap(),
                         _ => {}
                     }
                     assert_eq!(conn.read().await.unwrap().as_text(), Some("sorry"), "{path}");

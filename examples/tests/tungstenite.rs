@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use ws_core::StatusCode;
+use ws_core::compat::Tungstenite;
 
 #[path = "tungstenite/client_after.rs"]
 mod client_after;
@@ -102,7 +103,7 @@ fn the_diffs_of_the_guide_match_the_tested_code() {
 #[tokio::test]
 async fn close_frames_pings_and_raw_frames_behave_like_tungstenite() {
     let (here, there) = ws_core::pair();
-    let mut theirs = here.into_tungstenite();
+    let mut theirs = Tungstenite::new(here);
     // A ping is an item, and is answered automatically.
     let round = tokio::spawn({
         let there = there.clone();
@@ -135,7 +136,7 @@ fn text_opcode() -> OpCode {
 #[tokio::test]
 async fn a_raw_close_frame_starts_the_closing_handshake() {
     let (here, there) = ws_core::pair();
-    let mut theirs = here.into_tungstenite();
+    let mut theirs = Tungstenite::new(here);
     there.write("on its way").await.unwrap();
     let close = CloseFrame { code: CloseCode::Away, reason: "bye".into() };
     let bad = Frame::from_payload(FrameHeader { opcode: close_opcode(), ..header() }, "x".into());
@@ -164,7 +165,7 @@ fn close_opcode() -> OpCode {
 #[tokio::test]
 async fn invalid_messages_are_rejected_and_an_abrupt_end_is_an_error() {
     let (here, there) = ws_core::pair();
-    let mut theirs = here.into_tungstenite();
+    let mut theirs = Tungstenite::new(here);
     let long = theirs.send(Message::Ping(vec![0; 126].into())).await.unwrap_err();
     assert!(matches!(long, Error::Protocol(_)), "{long:?}");
     let odd = Frame::message("", OpCode::Data(Data::Continue), true);
@@ -178,7 +179,7 @@ async fn invalid_messages_are_rejected_and_an_abrupt_end_is_an_error() {
 #[tokio::test]
 async fn closing_the_sink_closes_the_connection() {
     let (here, there) = ws_core::pair();
-    let mut theirs = here.into_tungstenite();
+    let mut theirs = Tungstenite::new(here);
     there.write("still on its way").await.unwrap();
     theirs.feed(Message::text("last")).await.unwrap();
     SinkExt::close(&mut theirs).await.unwrap();

@@ -144,7 +144,7 @@ impl Dial {
     }
 
     /// Sets the maximum length of a received message in bytes, after decompression. Default:
-    /// [`Config::read_limit`], which is 1 MiB.
+    /// [`Limits::message_size`](crate::Limits::message_size), which is 1 MiB.
     #[doc(alias = "max_message_size")]
     pub fn read_limit(mut self, bytes: usize) -> Self {
         self.read_limit = Some(bytes);
@@ -268,7 +268,8 @@ impl Dial {
             config = config.compression(compression);
         }
         if let Some(bytes) = self.read_limit {
-            config = config.read_limit(bytes);
+            let limits = config.limits_setting().message_size(bytes);
+            config = config.limits(limits);
         }
         if let Some(keepalive) = self.default_keepalive {
             config = config.default_keepalive(keepalive);

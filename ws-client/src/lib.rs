@@ -9,7 +9,7 @@
 //! # let url = format!("ws://{}", listener.local_addr()?);
 //! # tokio::spawn(async move {
 //! #     let (stream, _) = listener.accept().await.unwrap();
-//! #     let conn = ws_core::Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
+//! #     let conn = ws_core::Acceptor::new(&AcceptOptions::new()).accept(stream).await.unwrap();
 //! #     while let Ok(message) = conn.read().await {
 //! #         conn.write(message).await.unwrap();
 //! #     }
@@ -40,7 +40,7 @@
 //! # let url = format!("ws://{}", listener.local_addr()?);
 //! # let server = tokio::spawn(async move {
 //! #     let (stream, _) = listener.accept().await.unwrap();
-//! #     let conn = ws_core::Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
+//! #     let conn = ws_core::Acceptor::new(&AcceptOptions::new()).accept(stream).await.unwrap();
 //! #     let received = conn.read_json::<serde_json::Value>().await.unwrap();
 //! #     (received, conn.read().await.unwrap_err().close_status())
 //! # });

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
+use ws_core::adapter::set_response;
 use ws_core::handshake::Offer;
 use ws_core::handshake::{HandshakeError, Negotiated};
 use ws_core::{Compression, Config, Conn, PeerAddr, Role};
@@ -70,7 +71,7 @@ impl ClientHandshake {
         if let Some(peer) = peer {
             response.extensions_mut().insert(PeerAddr(peer));
         }
-        conn.set_response(response);
+        set_response(&conn, response);
         conn
     }
 }

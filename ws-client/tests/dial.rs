@@ -22,6 +22,7 @@ use ws_client::{
     Compression, Config, Conn, Dial, DialError, Dialer, HandshakeError, InvalidHeader, Limits,
     Message, RedirectError, RefusedResponse, StatusCode, reqwest,
 };
+use ws_core::Acceptor;
 use ws_core::handshake::head::{decode_request, encode_response};
 use ws_core::{AcceptOptions, Origin};
 
@@ -74,7 +75,7 @@ async fn dial<T>(
 
 /// Dials a server that accepts, and returns both connections.
 async fn pair(way: Way, options: &AcceptOptions, set: impl FnOnce(Dial) -> Dial) -> (Conn, Conn) {
-    let accept = async |io| Conn::accept(io, options).await.unwrap();
+    let accept = async |io| Acceptor::new(options).accept(io).await.unwrap();
     let (dialled, server) = dial(way, "/chat?room=1", set, accept).await;
     (dialled.unwrap(), server)
 }
@@ -110,7 +111,8 @@ async fn read_request(io: &mut (impl AsyncRead + Unpin)) -> Request<()> {
 
 /// The bytes of a response that accepts, with changed headers.
 fn accepting(request: &Request<()>, change: impl FnOnce(&mut HeaderMap)) -> Vec<u8> {
-    let mut response = AcceptOptions::new().answer(request).unwrap().response.map(|()| "");
+    let mut response =
+        Acceptor::new(&AcceptOptions::new()).answer(request).unwrap().response.map(|()| "");
     change(response.headers_mut());
     encode_response(&response)
 }
@@ -203,7 +205,7 @@ async fn compression_is_negotiated_and_used() {
 #[tokio::test]
 async fn settings_give_the_same_result_in_any_order() {
     let compression = Compression::context_takeover();
-    let config = || Config::new().read_limit(20);
+    let config = || Config::new().limits(Limits::new().message_size(20));
     let before = move |dial: Dial| dial.config(config()).compression(compression).read_limit(10);
     let after = move |dial: Dial| dial.read_limit(10).compression(compression).config(config());
     for set in [Box::new(before) as Box<dyn Fn(Dial) -> Dial>, Box::new(after)] {
@@ -254,7 +256,10 @@ async fn the_user_of_the_url_is_sent() {
             dial.connect().await
         };
         let (client, server) = tokio::join!(dialling, async {
-            Conn::accept(listener.accept().await.unwrap().0, &AcceptOptions::new()).await.unwrap()
+            Acceptor::new(&AcceptOptions::new())
+                .accept(listener.accept().await.unwrap().0)
+                .await
+                .unwrap()
         });
         client.unwrap();
         let request = server.request().unwrap();

@@ -21,6 +21,8 @@ use ws_client::{
     Codec, CodecError, Config, Conn, Decode, Dial, DialError, Encode, Error, Keepalive, Message,
     MessageType, Reconnect, ReconnectingConn, StatusCode,
 };
+use ws_core::Acceptor;
+use ws_core::codec::ProtobufCodec;
 use ws_core::{AcceptOptions, RequestInfo};
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
@@ -52,7 +54,8 @@ impl Server {
     }
 
     async fn accept_with(&mut self, options: &AcceptOptions) -> Option<Conn> {
-        let accepted = async { Conn::accept(self.0.recv().await.unwrap(), options).await.ok() };
+        let accepted =
+            async { Acceptor::new(options).accept(self.0.recv().await.unwrap()).await.ok() };
         timeout(Duration::from_secs(3600), accepted).await.unwrap()
     }
 }
@@ -448,14 +451,14 @@ async fn json_works() {
 async fn protocol_buffers_work() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.start();
-    conn.write_proto(&7_u32).await.unwrap();
+    conn.write_as::<ProtobufCodec, _>(&7_u32).await.unwrap();
     let peer = server.accept().await;
-    assert_eq!(in_time(peer.read_proto::<u32>()).await.unwrap(), 7);
+    assert_eq!(in_time(peer.read_as::<ProtobufCodec, u32>()).await.unwrap(), 7);
     peer.write("text").await.unwrap();
-    peer.write_proto(&8_u32).await.unwrap();
-    let error = in_time(conn.read_proto::<u32>()).await.unwrap_err();
+    peer.write_as::<ProtobufCodec, _>(&8_u32).await.unwrap();
+    let error = in_time(conn.read_as::<ProtobufCodec, u32>()).await.unwrap_err();
     assert!(matches!(error, ReconnectError::Codec(_)), "{error:?}");
-    assert_eq!(in_time(conn.read_proto::<u32>()).await.unwrap(), 8);
+    assert_eq!(in_time(conn.read_as::<ProtobufCodec, u32>()).await.unwrap(), 8);
 }
 
 /// Before the first connection, the future of `connect` has the only handle.
@@ -651,7 +654,7 @@ async fn keepalive_detects_a_silent_server() {
             let kept = Arc::clone(&kept);
             async move {
                 let options = AcceptOptions::new().config(Config::new().no_keepalive());
-                let accepting = Conn::accept(theirs, &options);
+                let accepting = Acceptor::new(&options).accept(theirs);
                 let (conn, peer) = tokio::join!(dial.connect_over(ours), accepting);
                 // The server never reads, so it sends no pongs.
                 kept.lock().unwrap().push(peer.unwrap());
@@ -691,7 +694,7 @@ async fn every_future_may_be_dropped_at_any_poll() {
     // Echoes seven messages on each connection, and closes it.
     tokio::spawn(async move {
         while let Some(stream) = server.0.recv().await {
-            let peer = Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
+            let peer = Acceptor::new(&AcceptOptions::new()).accept(stream).await.unwrap();
             for _ in 0..7 {
                 let Ok(message) = peer.read().await else { break };
                 let _ = peer.write(message).await;

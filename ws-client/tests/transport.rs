@@ -19,10 +19,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use ws_client::rustls::{ClientConfig, RootCertStore};
 use ws_client::{
-    CloseInitiator, Conn, Dial, DialError, Dialer, InvalidUrl, Message, ProxyError, StatusCode,
-    reqwest,
+    CloseInitiator, Dial, DialError, Dialer, InvalidUrl, Message, ProxyError, StatusCode, reqwest,
 };
 use ws_core::AcceptOptions;
+use ws_core::Acceptor;
 use ws_core::handshake::head::decode_request;
 use ws_server_axum::WebSocketUpgrade;
 
@@ -54,10 +54,10 @@ fn serve_on(listener: TcpListener, tls: Option<TlsAcceptor>) -> SocketAddr {
             tokio::spawn(async move {
                 // The client reports errors.
                 let Some(tls) = tls else {
-                    return drop(Conn::serve(tcp, &AcceptOptions::new(), echo).await);
+                    return drop(Acceptor::new(&AcceptOptions::new()).serve(tcp, echo).await);
                 };
                 if let Ok(io) = tls.accept(tcp).await {
-                    drop(Conn::serve(io, &AcceptOptions::new(), echo).await);
+                    drop(Acceptor::new(&AcceptOptions::new()).serve(io, echo).await);
                 }
             });
         }
@@ -142,7 +142,7 @@ async fn tls_that_ends_without_notice_is_1006() {
         };
         let serve = async {
             let io = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
-            let conn = Conn::accept(io, &AcceptOptions::new()).await.unwrap();
+            let conn = Acceptor::new(&AcceptOptions::new()).accept(io).await.unwrap();
             conn.write("last words").await.unwrap();
             conn.flush().await.unwrap();
             conn.close_now();
@@ -495,7 +495,7 @@ async fn the_local_address_is_used() {
     let dial = dial.dialer(&Dialer::new().no_proxy().local_address(local));
     let serving = async {
         let (io, peer) = listener.accept().await.unwrap();
-        (Conn::accept(io, &AcceptOptions::new()).await.unwrap(), peer)
+        (Acceptor::new(&AcceptOptions::new()).accept(io).await.unwrap(), peer)
     };
     let (dialled, (_server, peer)) = in_time(async { tokio::join!(dial.connect(), serving) }).await;
     let conn = dialled.unwrap();
@@ -511,7 +511,7 @@ async fn a_unix_socket_works() {
     let listener = UnixListener::bind(&path).unwrap();
     tokio::spawn(async move {
         while let Ok((io, _)) = listener.accept().await {
-            tokio::spawn(async move { Conn::serve(io, &AcceptOptions::new(), echo).await });
+            tokio::spawn(async move { Acceptor::new(&AcceptOptions::new()).serve(io, echo).await });
         }
     });
     in_time(async {

@@ -1,6 +1,6 @@
-//! What does an adapter for a web framework, or a hub, need beyond the API of applications?
+//! What does an adapter for a web framework, a client or a hub need beyond the API of applications?
 //!
-//! Adapters also use [`handshake`](crate::handshake) and
+//! Adapters also use [`Acceptor`](crate::Acceptor), [`handshake`](crate::handshake) and
 //! [`ConnectionGuard`](crate::handler::ConnectionGuard).
 
-pub use crate::conn::Batch;
+pub use crate::conn::adapter::*;

@@ -93,10 +93,10 @@ impl Error {
         self.close_status().is_some_and(|code| !expected.contains(&code))
     }
 
-    /// Whether the connection ended normally: with a code for which
-    /// [`StatusCode::is_normal`] holds.
-    pub fn is_normal_close(&self) -> bool {
-        self.close_status().is_some_and(StatusCode::is_normal)
+    /// Whether the connection ended normally: with a close frame of the peer whose code
+    /// [is normal](StatusCode::is_normal).
+    pub const fn is_normal_close(&self) -> bool {
+        matches!(self, Self::Closed(close) if close.code.is_normal())
     }
 
     /// Searches an error and its sources for an `Error` or a [`CloseError`], and returns its

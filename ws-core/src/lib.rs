@@ -6,7 +6,7 @@
 #![cfg_attr(feature = "conn", doc = "```no_run")]
 #![cfg_attr(not(feature = "conn"), doc = "```ignore")]
 //! use tokio::net::TcpListener;
-//! use ws_core::{AcceptOptions, Conn, Error};
+//! use ws_core::{AcceptOptions, Acceptor, Conn, Error};
 //!
 //! async fn echo(conn: Conn) -> Result<(), Error> {
 //!     loop {
@@ -16,17 +16,18 @@
 //! }
 //!
 //! # async fn run() -> std::io::Result<()> {
+//! let acceptor = Acceptor::new(&AcceptOptions::new());
 //! let listener = TcpListener::bind("127.0.0.1:9000").await?;
 //! loop {
 //!     let (stream, _) = listener.accept().await?;
-//!     tokio::spawn(async { Conn::serve(stream, &AcceptOptions::new(), echo).await });
+//!     tokio::spawn(acceptor.serve(stream, echo));
 //! }
 //! # }
 //! ```
 //!
 //! | task | start with |
 //! | --- | --- |
-//! | create a connection over any byte stream | [`Conn`]: `accept`, `serve` or `from_stream` |
+//! | create a connection over any byte stream | [`Acceptor`], or [`Conn::from_stream`] |
 //! | configure a server | [`AcceptOptions`], and [`Config`] for its connections |
 //! | encode and decode values | [`codec`] |
 //! | run handlers, and drain them at shutdown | [`handler`] |

@@ -13,7 +13,10 @@ use futures::poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::yield_now;
 use trickle::Trickle;
+use ws_core::Acceptor;
+use ws_core::adapter::write_batch;
 use ws_core::codec::JsonCodec;
+use ws_core::codec::ProtobufCodec;
 use ws_core::handshake::Negotiated;
 use ws_core::{
     AcceptOptions, CloseInitiator, Compression, Config, Conn, Error, Message, MessageType,
@@ -22,7 +25,6 @@ use ws_core::{
 
 /// The futures of the public API. `cargo xtask tidy` compares this list with it.
 const COVERED: &[&str] = &[
-    "accept",
     "chunk",
     "close",
     "close_read",
@@ -33,18 +35,14 @@ const COVERED: &[&str] = &[
     "ping_with",
     "read",
     "read_as",
-    "read_frame",
     "read_json",
-    "read_proto",
     "reader",
     "write",
     "write_as",
     "write_batch",
-    "write_frame",
-    "write_frame_unchecked",
     "write_json",
     "write_prepared",
-    "write_proto",
+    "write_unchecked",
     "writer",
 ];
 
@@ -261,7 +259,7 @@ async fn a_dropped_write_queues_the_whole_message_or_nothing() {
 async fn a_dropped_write_batch_takes_nothing() {
     check_dropped_write(async |conn, message| {
         let mut batch = Some(PreparedMessage::new(message));
-        assert_eq!(conn.write_batch(|_| batch.take()).await?.messages, 1);
+        assert_eq!(write_batch(conn, |_| batch.take()).await?.messages, 1);
         Ok(())
     })
     .await;
@@ -273,10 +271,11 @@ async fn a_dropped_write_of_a_value_or_a_frame_queues_all_of_it_or_nothing() {
     check_dropped_write_of(json.clone(), async |conn| conn.write_json("value").await).await;
     check_dropped_write_of(json, async |conn| conn.write_as::<JsonCodec, _>("value").await).await;
     let number = Message::from_proto(&7_u32);
-    check_dropped_write_of(number, async |conn| conn.write_proto(&7_u32).await).await;
-    check_dropped_write(async |conn, message| conn.write_frame(message.into()).await).await;
+    check_dropped_write_of(number, async |conn| conn.write_as::<ProtobufCodec, _>(&7_u32).await)
+        .await;
+    check_dropped_write(async |conn, message| conn.frames().write(message.into()).await).await;
     let unchecked =
-        async |conn: &Conn, message: Message| conn.write_frame_unchecked(message.into()).await;
+        async |conn: &Conn, message: Message| conn.frames().write_unchecked(message.into()).await;
     check_dropped_write(unchecked).await;
 }
 
@@ -313,11 +312,11 @@ async fn a_dropped_read_of_a_value_or_a_frame_loses_nothing() {
     check_dropped_read(&json, async |conn| conn.read_json::<u32>().await).await;
     check_dropped_read(&json, async |conn| conn.read_as::<JsonCodec, u32>().await).await;
     let proto: Vec<_> = (1..4_u32).map(|n| (Message::from_proto(&n), n)).collect();
-    check_dropped_read(&proto, async |conn| conn.read_proto::<u32>().await).await;
+    check_dropped_read(&proto, async |conn| conn.read_as::<ProtobufCodec, u32>().await).await;
     let frames = ["one", "two", "three"].map(|text| (Message::from(text), Bytes::from(text)));
     check_dropped_read(&frames, async |conn| {
         loop {
-            let frame = conn.read_frame().await?;
+            let frame = conn.frames().read().await?;
             if !frame.is_control() {
                 return Ok(frame.into_payload());
             }
@@ -492,7 +491,8 @@ async fn a_dropped_accept_drops_the_stream() {
         let (here, mut there) = duplex(1024);
         there.write_all(request.as_bytes()).await.unwrap();
         let options = AcceptOptions::new();
-        let accepted = poll_and_drop(Conn::accept(Trickle::new(here), &options), polls).await;
+        let accepted =
+            poll_and_drop(Acceptor::new(&options).accept(Trickle::new(here)), polls).await;
         match accepted {
             Some(accepted) => {
                 let conn = accepted.unwrap();

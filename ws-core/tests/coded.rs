@@ -8,6 +8,7 @@ use std::num::ParseIntError;
 
 use serde::{Deserialize, Serialize};
 use support::{binary, connect, run, soon, text};
+use ws_core::codec::ProtobufCodec;
 use ws_core::codec::{Codec, CodecError, Decode, Encode};
 use ws_core::{Config, Conn, Error, Message, MessageType, Role, StatusCode};
 
@@ -50,11 +51,11 @@ fn json_goes_as_text_and_comes_from_both_types() {
 fn protocol_buffers_go_and_come_as_binary() {
     run(async {
         let (here, there) = ws_core::pair();
-        soon(here.write_proto(&vector())).await.unwrap();
+        soon(here.write_as::<ProtobufCodec, _>(&vector())).await.unwrap();
         let message = soon(there.read()).await.unwrap();
         assert_eq!((message.kind(), message.proto()), (MessageType::Binary, Ok(vector())));
         soon(there.write(Message::from_proto(&vector()))).await.unwrap();
-        assert_eq!(soon(here.read_proto::<Vector>()).await.unwrap(), vector());
+        assert_eq!(soon(here.read_as::<ProtobufCodec, Vector>()).await.unwrap(), vector());
     });
 }
 
@@ -96,7 +97,7 @@ fn a_message_that_is_no_json_closes_with_1007() {
 fn a_message_that_is_no_protocol_buffer_closes_with_1007_and_text_with_1003() {
     run(async {
         let code = StatusCode::INVALID_FRAME_PAYLOAD_DATA;
-        let read = async |conn: &Conn| conn.read_proto::<Vector>().await;
+        let read = async |conn: &Conn| conn.read_as::<ProtobufCodec, Vector>().await;
         let error = refused(binary([0xff]), code, read).await;
         assert!(matches!(error, CodecError::Decode(_)));
         let error = refused(text("x"), StatusCode::UNSUPPORTED_DATA, read).await;

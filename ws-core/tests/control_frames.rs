@@ -13,6 +13,7 @@ use support::{
 use tokio::io::AsyncWriteExt;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{advance, timeout};
+use ws_core::Limits;
 use ws_core::frame::OpCode;
 use ws_core::proto::Outbound;
 use ws_core::{
@@ -469,7 +470,7 @@ fn a_peer_that_never_reads_does_not_hold_up_close() {
 fn what_arrives_after_close_is_dropped_however_long_it_is() {
     run(async {
         for long in [text("a".repeat(500)), text("a").open()] {
-            let config = Config::new().read_limit(100);
+            let config = Config::new().limits(Limits::new().message_size(100));
             let (conn, mut peer) = connect(Role::Server, config, None, 64 * 1024);
             let closing = tokio::spawn({
                 let conn = conn.clone();

@@ -53,9 +53,9 @@ fn frames_are_read_as_they_come() {
                 (8, true, b"\x03\xe8bye"),
             ];
             for expected in expected {
-                assert_eq!(said(&soon(conn.read_frame()).await.unwrap()), expected, "{role:?}");
+                assert_eq!(said(&soon(conn.frames().read()).await.unwrap()), expected, "{role:?}");
             }
-            let error = soon(conn.read_frame()).await.unwrap_err();
+            let error = soon(conn.frames().read()).await.unwrap_err();
             assert_eq!(error.close_status(), Some(StatusCode::NORMAL_CLOSURE));
             // The ping was answered.
             assert_eq!(peer.frame().await, Some(pong("1")));
@@ -78,9 +78,9 @@ fn frames_are_judged_like_any_other() {
             let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
             peer.send(&frames).await;
             for _ in 1..frames.len() {
-                let _ = soon(conn.read_frame()).await.unwrap();
+                let _ = soon(conn.frames().read()).await.unwrap();
             }
-            let error = soon(conn.read_frame()).await.unwrap_err();
+            let error = soon(conn.frames().read()).await.unwrap_err();
             assert!(matches!(&error, Error::Protocol(found) if *found == rule), "{error:?}");
         });
     }
@@ -100,9 +100,9 @@ fn frames_are_held_to_the_limits() {
             let (conn, mut peer) = connect(Role::Server, config.clone(), None, 4096);
             peer.send(&frames).await;
             for _ in 1..frames.len() {
-                let _ = soon(conn.read_frame()).await.unwrap();
+                let _ = soon(conn.frames().read()).await.unwrap();
             }
-            let error = soon(conn.read_frame()).await.unwrap_err();
+            let error = soon(conn.frames().read()).await.unwrap_err();
             assert!(matches!(error, Error::MessageTooBig { .. }), "{error:?}");
         }
     });
@@ -129,14 +129,14 @@ fn a_compressed_frame_comes_compressed_and_the_next_message_can_refer_to_it() {
             soon(peer.write(words(seed))).await.unwrap();
         }
         // Read in frames to its end, read in part, read whole.
-        let first = soon(conn.read_frame()).await.unwrap();
+        let first = soon(conn.frames().read()).await.unwrap();
         assert!(first.header().rsv1 && !first.is_fin());
-        while !soon(conn.read_frame()).await.unwrap().is_fin() {}
-        assert!(!soon(conn.read_frame()).await.unwrap().is_fin());
+        while !soon(conn.frames().read()).await.unwrap().is_fin() {}
+        assert!(!soon(conn.frames().read()).await.unwrap().is_fin());
         assert_eq!(soon(conn.read()).await.unwrap(), Message::from(words(3)));
         // A corrupt frame is detected.
-        soon(peer.write_frame_unchecked(Frame::binary("\u{6}").rsv1(true))).await.unwrap();
-        let error = soon(conn.read_frame()).await.unwrap_err();
+        soon(peer.frames().write_unchecked(Frame::binary("\u{6}").rsv1(true))).await.unwrap();
+        let error = soon(conn.frames().read()).await.unwrap_err();
         assert!(matches!(error, Error::Protocol(ProtocolError::Deflate)), "{error:?}");
     });
 }
@@ -151,7 +151,10 @@ fn a_message_that_was_begun_otherwise_comes_as_one_frame() {
             assert!(futures::poll!(&mut read).is_pending());
         }
         peer.send(&[more(" and half")]).await;
-        assert_eq!(said(&soon(conn.read_frame()).await.unwrap()), (1, true, &b"half and half"[..]));
+        assert_eq!(
+            said(&soon(conn.frames().read()).await.unwrap()),
+            (1, true, &b"half and half"[..])
+        );
         // A frame received while waiting for a pong is stored, too.
         peer.send(&[text("met"), text("next")]).await;
         {
@@ -159,8 +162,8 @@ fn a_message_that_was_begun_otherwise_comes_as_one_frame() {
             assert!(futures::poll!(&mut ping).is_pending());
             assert!(futures::poll!(&mut ping).is_pending());
         }
-        assert_eq!(said(&soon(conn.read_frame()).await.unwrap()), (1, true, &b"met"[..]));
-        assert_eq!(said(&soon(conn.read_frame()).await.unwrap()), (1, true, &b"next"[..]));
+        assert_eq!(said(&soon(conn.frames().read()).await.unwrap()), (1, true, &b"met"[..]));
+        assert_eq!(said(&soon(conn.frames().read()).await.unwrap()), (1, true, &b"next"[..]));
     });
 }
 
@@ -169,13 +172,13 @@ fn a_frame_that_others_meet_waits_for_whom_it_is_for() {
     run(async {
         let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
         peer.send(&[text("one").open()]).await;
-        assert_eq!(said(&soon(conn.read_frame()).await.unwrap()), (1, false, &b"one"[..]));
+        assert_eq!(said(&soon(conn.frames().read()).await.unwrap()), (1, false, &b"one"[..]));
         let mut pinging = Box::pin(conn.ping());
         assert!(futures::poll!(&mut pinging).is_pending());
         let payload = peer.frame().await.unwrap().payload;
         peer.send(&[more("two"), pong(payload), text("three")]).await;
         assert!(futures::poll!(&mut pinging).is_pending());
-        assert_eq!(said(&soon(conn.read_frame()).await.unwrap()), (0, true, &b"two"[..]));
+        assert_eq!(said(&soon(conn.frames().read()).await.unwrap()), (0, true, &b"two"[..]));
         soon(pinging).await.unwrap();
         assert_eq!(soon(conn.read()).await.unwrap(), Message::from("three"));
     });
@@ -186,10 +189,10 @@ fn whole_reads_drop_the_rest_of_a_message_that_was_read_by_frames() {
     run(async {
         let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
         peer.send(&[text("a").open(), more("b").open(), more("c"), text("next")]).await;
-        let _ = soon(conn.read_frame()).await.unwrap();
+        let _ = soon(conn.frames().read()).await.unwrap();
         assert_eq!(soon(conn.read()).await.unwrap(), Message::from("next"));
         peer.send(&[text("a").open(), more("b"), text("last")]).await;
-        let _ = soon(conn.read_frame()).await.unwrap();
+        let _ = soon(conn.frames().read()).await.unwrap();
         let mut reader = soon(conn.reader()).await.unwrap();
         assert_eq!(soon(reader.chunk()).await.unwrap().unwrap(), "last");
     });
@@ -206,12 +209,12 @@ fn crafted_frames_leave_as_they_are() {
                 Frame::new(OpCode::CONTINUATION, "lo"),
                 Frame::pong(""),
             ] {
-                soon(conn.write_frame(frame.clone())).await.unwrap();
+                soon(conn.frames().write(frame.clone())).await.unwrap();
                 let seen = peer.frame().await.unwrap();
                 assert_eq!((seen.header.opcode, seen.header.fin), (frame.opcode(), frame.is_fin()));
                 assert_eq!(seen.payload, *frame.payload());
             }
-            soon(conn.write_frame(Frame::close(StatusCode::GOING_AWAY, "bye"))).await.unwrap();
+            soon(conn.frames().write(Frame::close(StatusCode::GOING_AWAY, "bye"))).await.unwrap();
             assert_eq!(peer.frame().await, Some(close(1001, "bye")));
             let error = soon(conn.write("late")).await.unwrap_err();
             assert!(matches!(error, Error::CloseSent));
@@ -235,11 +238,11 @@ fn frames_that_the_peer_would_refuse_are_not_sent() {
             Frame::new(OpCode::CLOSE, "x"),
             Frame::close(StatusCode::NORMAL_CLOSURE, "").fin(false),
         ] {
-            let error = soon(conn.write_frame(frame.clone())).await.unwrap_err();
+            let error = soon(conn.frames().write(frame.clone())).await.unwrap_err();
             assert!(matches!(error, Error::SendError(_)), "{frame:?}: {error:?}");
         }
         let error =
-            soon(conn.write_frame(Frame::new(OpCode::TEXT, &b"\xff"[..]))).await.unwrap_err();
+            soon(conn.frames().write(Frame::new(OpCode::TEXT, &b"\xff"[..]))).await.unwrap_err();
         assert!(matches!(error, Error::SendError(SendError::NotUtf8)));
         soon(conn.write("fine")).await.unwrap();
         assert_eq!(peer.frame().await, Some(text("fine")));
@@ -250,7 +253,7 @@ fn frames_that_the_peer_would_refuse_are_not_sent() {
 fn other_writes_wait_for_the_end_of_a_crafted_message() {
     run(async {
         let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
-        soon(conn.write_frame(Frame::text("a").fin(false))).await.unwrap();
+        soon(conn.frames().write(Frame::text("a").fin(false))).await.unwrap();
         assert!(matches!(conn.try_write("x"), Err(TryWriteError::Busy)));
         let mut write = Box::pin(conn.write("after"));
         assert!(futures::poll!(&mut write).is_pending());
@@ -258,7 +261,7 @@ fn other_writes_wait_for_the_end_of_a_crafted_message() {
         assert!(futures::poll!(&mut writer).is_pending());
         drop(writer);
         conn.pong("p").unwrap();
-        soon(conn.write_frame(Frame::new(OpCode::CONTINUATION, "b"))).await.unwrap();
+        soon(conn.frames().write(Frame::new(OpCode::CONTINUATION, "b"))).await.unwrap();
         soon(write).await.unwrap();
         for expected in [text("a").open(), pong("p"), more("b"), text("after")] {
             assert_eq!(peer.frame().await, Some(expected));
@@ -271,10 +274,10 @@ fn crafted_frames_wait_for_the_end_of_a_message_in_pieces() {
     run(async {
         let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
         let writer = soon(conn.writer(MessageType::Text)).await.unwrap();
-        let mut crafted = Box::pin(conn.write_frame(Frame::binary("x")));
+        let mut crafted = Box::pin(conn.frames().write(Frame::binary("x")));
         assert!(futures::poll!(&mut crafted).is_pending());
         // Control frames may be sent in between.
-        soon(conn.write_frame(Frame::ping("p"))).await.unwrap();
+        soon(conn.frames().write(Frame::ping("p"))).await.unwrap();
         soon(writer.finish()).await.unwrap();
         soon(crafted).await.unwrap();
         for expected in [ping("p"), text(""), binary("x")] {
@@ -289,12 +292,12 @@ fn unchecked_frames_leave_bit_by_bit() {
         run(async {
             let (conn, mut peer) = connect(role, Config::new(), None, 4096);
             let odd = Frame::new(OpCode::from_u8(0xb), "x").rsv2(true).non_minimal_len();
-            soon(conn.write_frame_unchecked(odd)).await.unwrap();
+            soon(conn.frames().write_unchecked(odd)).await.unwrap();
             let seen = peer.frame().await.unwrap();
             assert!(seen.header.rsv2 && !seen.header.minimal);
             assert_eq!((seen.header.opcode.as_u8(), &seen.payload[..]), (0xb, &b"x"[..]));
             // Control frames and messages are still sent.
-            soon(conn.write_frame_unchecked(Frame::text("").declared_len(5))).await.unwrap();
+            soon(conn.frames().write_unchecked(Frame::text("").declared_len(5))).await.unwrap();
             conn.pong("p").unwrap();
             soon(conn.flush()).await.unwrap();
             assert_eq!(conn.stats().buffered, 0);
@@ -315,7 +318,7 @@ fn unchecked_frames_are_refused_by_those_who_check() {
             (Frame::text("x").masked_with(key), ProtocolError::Masked),
         ] {
             let (client, server) = ws_core::pair();
-            soon(server.write_frame_unchecked(frame.clone())).await.unwrap();
+            soon(server.frames().write_unchecked(frame.clone())).await.unwrap();
             let found = soon(client.read()).await.unwrap_err();
             assert!(matches!(&found, Error::Protocol(found) if *found == rule), "{found:?}");
         }
@@ -330,7 +333,7 @@ fn tap(conn: &Conn) -> Seen {
     let notes = Arc::clone(&seen);
     let mut open = Vec::new();
     let open = Mutex::new(std::mem::take(&mut open));
-    conn.tap(move |frame| {
+    conn.frames().tap(move |frame| {
         let mut open = open.lock().unwrap();
         if frame.offset == 0 {
             open.retain(|(direction, _): &(Direction, Vec<u8>)| *direction != frame.direction);
@@ -476,7 +479,7 @@ fn a_compressed_frame_may_be_crafted_where_no_window_is_kept() {
         let config = Config::new().compression(Compression::no_context_takeover());
         let (conn, mut peer) = connect(Role::Server, config, Some(Params::default()), 4096);
         let payload = deflate(b"hello");
-        soon(conn.write_frame(Frame::new(OpCode::TEXT, payload).rsv1(true))).await.unwrap();
+        soon(conn.frames().write(Frame::new(OpCode::TEXT, payload).rsv1(true))).await.unwrap();
         assert_eq!(peer.frame().await, Some(text("hello").deflated()));
     });
 }

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use ws_core::Acceptor;
+use ws_core::adapter::set_request;
 use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
 use ws_core::handshake::Negotiated;
 use ws_core::{
@@ -28,8 +30,8 @@ where
     Fut: Future<Output: HandlerOutput> + Send + 'static,
 {
     let (client, server) = pair();
-    server.set_request(RequestInfo::default());
-    let run = tokio::spawn(options.admit().unwrap().run(server, handler));
+    set_request(&server, RequestInfo::default());
+    let run = tokio::spawn(Acceptor::new(&options).admit().unwrap().run(server, handler));
     let mut read = Vec::new();
     let error = loop {
         match client.read().await {
@@ -150,7 +152,7 @@ async fn a_bare_stream_is_served_to_its_end() {
         assert!(conn.request().is_none());
         conn.write("hi").await
     };
-    let (served, answer) = tokio::join!(Conn::serve(there, &options, handler), async {
+    let (served, answer) = tokio::join!(Acceptor::new(&options).serve(there, handler), async {
         let mut answer = Vec::new();
         while !answer.ends_with(b"\x81\x02hi\x88\x02\x03\xe8") {
             answer.push(here.read_u8().await.unwrap());
@@ -166,7 +168,7 @@ async fn a_bare_stream_is_served_to_its_end() {
     tracker.close();
     let (mut here, there) = duplex(4096);
     here.write_all(request.as_bytes()).await.unwrap();
-    let refused = Conn::accept(there, &options).await.unwrap_err();
+    let refused = Acceptor::new(&options).accept(there).await.unwrap_err();
     assert!(matches!(refused, AcceptError::Rejected(Rejection::ShuttingDown)), "{refused}");
     let mut answer = [0; 12];
     here.read_exact(&mut answer).await.unwrap();
@@ -178,7 +180,7 @@ async fn a_connection_without_a_handler_counts_until_it_is_gone() {
     let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let (client, server) = pair();
-    options.admit().unwrap().release(&server);
+    Acceptor::new(&options).admit().unwrap().release(&server);
     assert_eq!(tracker.counts().open, 1);
     let other = server.clone();
     drop(server);
@@ -214,10 +216,13 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     for number in 0..ALL {
         let (client, server) = pair();
         let finished = Arc::clone(&finished);
-        handlers.spawn(options.admit().unwrap().run(server, async move |conn: Conn| {
-            while conn.read().await.is_ok() {}
-            finished.fetch_add(1, SeqCst);
-        }));
+        handlers.spawn(Acceptor::new(&options).admit().unwrap().run(
+            server,
+            async move |conn: Conn| {
+                while conn.read().await.is_ok() {}
+                finished.fetch_add(1, SeqCst);
+            },
+        ));
         match if number < DEAF { Client::Deaf } else { Client::Polite } {
             Client::Deaf => deaf.push(client),
             Client::Polite => {
@@ -230,9 +235,11 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     }
     // A handler that does not read and never ends.
     let (_busy, server) = pair();
-    let busy = tokio::spawn(options.admit().unwrap().run(server, async |_| pending::<()>().await));
+    let busy = tokio::spawn(
+        Acceptor::new(&options).admit().unwrap().run(server, async |_| pending::<()>().await),
+    );
     // A connection whose transport has not arrived.
-    let waiting = options.admit().unwrap();
+    let waiting = Acceptor::new(&options).admit().unwrap();
     let waiting = tokio::spawn(async move { waiting.wait(pending::<()>()).await });
 
     let began = Instant::now();
@@ -245,7 +252,7 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     }
     let counts = tracker.counts();
     assert!(counts.notified >= 400 && counts.notified < ALL, "{counts:?}");
-    assert_eq!(options.admit().unwrap_err(), Rejection::ShuttingDown);
+    assert_eq!(Acceptor::new(&options).admit().unwrap_err(), Rejection::ShuttingDown);
     clients.join_all().await;
     let counts = draining.await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 3);
@@ -263,7 +270,7 @@ async fn running_a_handler_takes_little_memory() {
     let (_client, server) = pair();
     let handler = async |conn: Conn| conn.read().await.map(drop);
     let alone = size_of_val(&handler(server.clone()));
-    let run = AcceptOptions::new().admit().unwrap().run(server, handler);
+    let run = Acceptor::new(&AcceptOptions::new()).admit().unwrap().run(server, handler);
     // The future of the handler is in an allocation of its own.
     assert!(size_of_val(&run) <= 192, "{} beside {alone}", size_of_val(&run));
 }

@@ -39,7 +39,7 @@ fn check_refusal(
     status: u16,
     hints: &[Header],
 ) {
-    assert_eq!(options.answer(request).unwrap_err(), reason, "{request:?}");
+    assert_eq!(Acceptor::new(options).answer(request).unwrap_err(), reason, "{request:?}");
     let text = reason.to_string();
     let response = reason.into_response();
     assert_eq!((response.status().as_u16(), response.body()), (status, &text));
@@ -145,7 +145,7 @@ fn a_good_handshake_is_accepted() {
     let check =
         |without: &[&str], with: &[Header], protocol: Option<&str>, extension: Option<&str>| {
             let Accepted { response, negotiated: agreed, .. } =
-                options.answer(&request(without, with)).unwrap();
+                Acceptor::new(&options).answer(&request(without, with)).unwrap();
             let headers = response.headers();
             let all = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap());
             assert_eq!(response.status(), 101);
@@ -209,7 +209,7 @@ fn the_order_of_settings_does_not_matter() {
     assert_eq!(orders.len(), 24);
     for order in orders {
         let options = order.iter().fold(AcceptOptions::new(), |options, &at| settings[at](options));
-        let negotiated = Acceptor::new(options).answer(&offering).unwrap().negotiated;
+        let negotiated = Acceptor::new(&options).answer(&offering).unwrap().negotiated;
         assert_eq!(negotiated.subprotocol.as_deref(), Some("b"), "{order:?}");
         assert!(negotiated.compression.unwrap().server_no_context_takeover, "{order:?}");
     }
@@ -218,7 +218,9 @@ fn the_order_of_settings_does_not_matter() {
 #[test]
 fn options_select_the_subprotocol_and_the_requests() {
     let offering = request(&["origin"], &[("sec-websocket-protocol", "a, b")]);
-    let choose = |options: AcceptOptions| options.answer(&offering).unwrap().negotiated.subprotocol;
+    let choose = |options: AcceptOptions| {
+        Acceptor::new(&options).answer(&offering).unwrap().negotiated.subprotocol
+    };
     let both = AcceptOptions::new().subprotocols(["b", "a"]);
     assert_eq!(choose(both.clone()).as_deref(), Some("b"));
     assert_eq!(
@@ -233,10 +235,10 @@ fn options_select_the_subprotocol_and_the_requests() {
     assert_eq!(choose(selecting.subprotocols(["a"])).as_deref(), Some("b"));
 
     let picky = AcceptOptions::new().filter(|_| false);
-    assert_eq!(picky.answer(&offering).unwrap_err(), Rejection::Filtered);
-    assert!(picky.no_filter().answer(&offering).is_ok());
+    assert_eq!(Acceptor::new(&picky).answer(&offering).unwrap_err(), Rejection::Filtered);
+    assert!(Acceptor::new(&picky.no_filter()).answer(&offering).is_ok());
 
-    let strict = both.origin(Origin::any().refuse_missing());
+    let strict = Acceptor::new(&both.origin(Origin::any().refuse_missing()));
     assert_eq!(strict.answer(&offering).unwrap_err(), Rejection::OriginMissing);
     assert!(strict.answer(&request(&["origin"], &[("origin", "null")])).is_ok());
 }
@@ -244,7 +246,8 @@ fn options_select_the_subprotocol_and_the_requests() {
 /// The answer of a server with these settings to these offers, one per line.
 fn answer(ours: Compression, lines: &[&'static str]) -> (Option<String>, Option<Params>) {
     let headers: Vec<_> = lines.iter().map(|line| ("sec-websocket-extensions", *line)).collect();
-    let accepted = AcceptOptions::new().compression(ours).answer(&request(&[], &headers)).unwrap();
+    let acceptor = Acceptor::new(&AcceptOptions::new().compression(ours));
+    let accepted = acceptor.answer(&request(&[], &headers)).unwrap();
     let answer = accepted.response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
     (answer.map(|value| value.to_str().unwrap().to_owned()), accepted.negotiated.compression)
 }
@@ -420,7 +423,7 @@ fn verify(offer: &Offer, with: &[Header]) -> Result<Negotiated, HandshakeError> 
     let mut request = request(&["sec-websocket-key"], &[]);
     *request.headers_mut() = offer.headers();
     request.headers_mut().insert("host", HeaderValue::from_static("server.example.com"));
-    let mut response = AcceptOptions::new().answer(&request).unwrap().response;
+    let mut response = Acceptor::new(&AcceptOptions::new()).answer(&request).unwrap().response;
     for (name, value) in with {
         let name = HeaderName::from_static(name);
         match *value {
@@ -591,10 +594,10 @@ proptest! {
         let mut request = request(&[], &[]);
         let offer = Offer::new(["chat"], ours).unwrap();
         request.headers_mut().extend(offer.headers());
-        let mut response = options.answer(&request).unwrap().response;
+        let mut response = Acceptor::new(&options).answer(&request).unwrap().response;
         request.headers_mut().extend(headers.clone());
         response.headers_mut().extend(headers);
-        if let Err(rejection) = options.answer(&request) {
+        if let Err(rejection) = Acceptor::new(&options).answer(&request) {
             let _ = rejection.into_response();
         }
         let _ = offer.verify(&response);
@@ -611,7 +614,7 @@ proptest! {
         let mut request = request(&["sec-websocket-key"], &[]);
         request.headers_mut().extend(offer.headers());
         let options = AcceptOptions::new().subprotocols(spoken).compression(server);
-        let Accepted { response, negotiated: agreed, .. } = options.answer(&request).unwrap();
+        let Accepted { response, negotiated: agreed, .. } = Acceptor::new(&options).answer(&request).unwrap();
         prop_assert_eq!(agreed.compression.is_some(), client.is_on() && server.is_on());
         prop_assert_eq!(offer.verify(&response), Ok(agreed));
     }

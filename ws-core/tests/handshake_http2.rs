@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 use http::{Method, Request, Response, StatusCode, Version};
+use ws_core::Acceptor;
 use ws_core::Compression;
 use ws_core::handshake::Negotiated;
 use ws_core::handshake::{
@@ -24,7 +25,8 @@ fn answer(
     request: &Request<()>,
     protocol: Option<&str>,
 ) -> Result<(Response<()>, Negotiated), Rejection> {
-    let accepted = options.answer(HandshakeRequest::from(request).protocol(protocol))?;
+    let accepted =
+        Acceptor::new(options).answer(HandshakeRequest::from(request).protocol(protocol))?;
     Ok((accepted.response, accepted.negotiated))
 }
 
@@ -114,7 +116,7 @@ fn a_filter_is_asked_before_anything_is_checked() {
     let options = AcceptOptions::new().filter(|_| panic!("asked"));
     let plain = answer(&options, &connect(&[]), None).unwrap_err();
     assert_eq!(plain, Rejection::ProtocolUnknown);
-    assert_eq!(options.check(&connect(&[])).unwrap_err(), plain);
+    assert_eq!(Acceptor::new(&options).check(&connect(&[])).unwrap_err(), plain);
     assert!(plain.falls_through() && !Rejection::VersionMissing.falls_through());
 }
 
@@ -124,7 +126,8 @@ fn a_panic_of_the_application_is_an_answer_of_500() {
     let refused = answer(&options, &connect(&[VERSION]), Some("websocket")).unwrap_err();
     assert_eq!(refused, Rejection::Internal);
     let request = connect(&[VERSION]);
-    let early = options.check(HandshakeRequest::from(&request).protocol(Some("websocket")));
+    let early =
+        Acceptor::new(&options).check(HandshakeRequest::from(&request).protocol(Some("websocket")));
     assert_eq!(early.unwrap_err(), Rejection::Internal);
     assert!(!refused.into_response().body().contains("filter"));
 }

@@ -69,7 +69,7 @@ fn every_way_to_read_calls_hooks() {
     let ways: [Read; 7] = [
         |conn| Box::pin(async move { drop(conn.read().await) }),
         |conn| Box::pin(async move { drop(conn.reader().await) }),
-        |conn| Box::pin(async move { drop(conn.read_frame().await) }),
+        |conn| Box::pin(async move { drop(conn.frames().read().await) }),
         |conn| Box::pin(async move { drop(conn.ping().await) }),
         |conn| Box::pin(async move { drop(conn.closed().await) }),
         |conn| Box::pin(async move { drop(conn.close_read().await) }),

@@ -400,7 +400,7 @@ fn a_message_in_small_fragments_is_not_moved_for_each_of_them() {
 #[test]
 fn the_read_limit_can_be_changed_for_the_next_message() {
     run(async {
-        let config = Config::new().read_limit(10);
+        let config = Config::new().limits(Limits::new().message_size(10));
         let (conn, mut peer) = connect(Role::Server, config, None, 64 * KIB);
         peer.send(&[text("a".repeat(10))]).await;
         assert_eq!(soon(conn.read()).await.unwrap().len(), 10);
@@ -651,7 +651,8 @@ async fn check_held(role: Role, compressed: bool) {
     const HIGH: usize = 100 * KIB;
     const WRITTEN: usize = 200 * KIB;
     const PIPE: usize = KIB;
-    let config = Config::new().read_limit(READ).write_buffer(HIGH / 2, HIGH);
+    let config =
+        Config::new().limits(Limits::new().message_size(READ)).write_buffer(HIGH / 2, HIGH);
     let (conn, mut peer) = connect(role, config, compressed.then(Params::default), PIPE);
     // The caches of the thread.
     peer.send(&[text("a")]).await;
@@ -685,7 +686,7 @@ async fn check_held(role: Role, compressed: bool) {
 #[test]
 fn what_is_kept_for_a_read_is_one_message() {
     run(async {
-        let config = Config::new().read_limit(100 * KIB);
+        let config = Config::new().limits(Limits::new().message_size(100 * KIB));
         let (conn, mut peer) = connect(Role::Client, config, None, 16 * KIB);
         peer.send(&[text("a")]).await;
         soon(conn.read()).await.unwrap();

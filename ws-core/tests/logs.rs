@@ -10,6 +10,8 @@ use support::{close, connect, run, soon, text};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use ws_core::Acceptor;
+use ws_core::adapter::set_request;
 use ws_core::{
     AcceptOptions, CloseError, Compression, Config, Conn, ConnStats, Error, RequestInfo, Role,
     StatusCode, pair,
@@ -65,9 +67,11 @@ fn without_a_hook_a_panic_is_logged_with_where_it_was() {
     let log = Log::begin();
     run(async {
         let (client, server) = pair();
-        server.set_request(RequestInfo::default());
+        set_request(&server, RequestInfo::default());
         let handler = async |_: Conn| -> () { panic!("the cause") };
-        let served = tokio::spawn(AcceptOptions::new().admit().unwrap().run(server, handler));
+        let served = tokio::spawn(
+            Acceptor::new(&AcceptOptions::new()).admit().unwrap().run(server, handler),
+        );
         let error = soon(client.read()).await.unwrap_err();
         let Error::Closed(CloseError { code, reason, .. }) = error else { panic!("{error}") };
         assert_eq!((code, reason.as_str()), (StatusCode::INTERNAL_ERROR, ""));
@@ -91,7 +95,7 @@ fn a_span_has_the_connection_and_in_the_end_its_statistics() {
             tracing::info!("inside");
             while conn.read().await.is_ok() {}
         };
-        soon(options.admit().unwrap().run(conn, handler)).await;
+        soon(Acceptor::new(&options).admit().unwrap().run(conn, handler)).await;
         let text = log.text();
         let inside = text.lines().find(|line| line.ends_with("inside")).unwrap();
         assert!(inside.contains(&format!("websocket{{conn={id} role=Server")), "{text}");

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::duplex;
 use tokio::time::timeout;
+use ws_core::adapter::try_write_batch;
+use ws_core::adapter::write_batch;
 use ws_core::deflate::Params;
 use ws_core::handshake::Negotiated;
 use ws_core::{
@@ -92,11 +94,11 @@ async fn check_batch(len: usize, mark: usize, expected: usize) {
     let (conn, peer) = connect(Role::Server, config, false);
     let mut waiting: VecDeque<_> =
         (0..10_u8).map(|n| PreparedMessage::new(Message::binary(vec![n; len]))).collect();
-    assert_eq!(conn.write_batch(|_| waiting.pop_front()).await.unwrap().messages, expected);
+    assert_eq!(write_batch(&conn, |_| waiting.pop_front()).await.unwrap().messages, expected);
     assert_eq!(waiting.len(), 10 - expected);
     while !waiting.is_empty() {
         conn.flush().await.unwrap();
-        conn.write_batch(|_| waiting.pop_front()).await.unwrap();
+        write_batch(&conn, |_| waiting.pop_front()).await.unwrap();
     }
     assert_eq!(conn.stats().messages_out, 10);
     for n in 0..10_u8 {
@@ -128,8 +130,8 @@ async fn a_batch_is_refused_when_nothing_can_be_sent() {
         asked = true;
         None::<PreparedMessage>
     };
-    assert!(conn.write_batch(&mut take).await.is_err());
-    assert!(matches!(conn.try_write_batch(&mut take), Err(TryWriteError::Conn(_))));
+    assert!(write_batch(&conn, &mut take).await.is_err());
+    assert!(matches!(try_write_batch(&conn, &mut take), Err(TryWriteError::Conn(_))));
     assert!(!asked);
 }
 
@@ -140,7 +142,7 @@ async fn a_batch_says_how_much_room_there_is_and_takes_whatever_it_is_given() {
     let message = PreparedMessage::new("x".repeat(60));
     for (at_once, expected) in [(1, (vec![100, 38], 2)), (3, (vec![100], 3))] {
         let mut rooms = Vec::new();
-        let batch = conn.write_batch(|room| {
+        let batch = write_batch(&conn, |room| {
             rooms.push(room);
             vec![message.clone(); at_once]
         });
@@ -163,7 +165,7 @@ async fn a_batch_that_is_only_tried_waits_for_nothing() {
     let message = PreparedMessage::new("x".repeat(60));
     let try_one = || {
         let mut one = Some(message.clone());
-        let tried = conn.try_write_batch(|_| one.take());
+        let tried = try_write_batch(&conn, |_| one.take());
         (tried.map(|batch| (batch.messages, batch.flushed)), one.is_none())
     };
     assert!(matches!(try_one(), (Ok((1, true)), true)));

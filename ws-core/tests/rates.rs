@@ -81,7 +81,7 @@ async fn read_pieces(conn: &Conn) -> Error {
 
 async fn read_frames(conn: &Conn) -> Error {
     loop {
-        if let Err(error) = soon(conn.read_frame()).await {
+        if let Err(error) = soon(conn.frames().read()).await {
             return error;
         }
     }

@@ -28,8 +28,8 @@ fn frames_messages_and_close_codes_are_counted() {
             soon(writer.flush()).await.unwrap();
         }
         soon(writer.finish()).await.unwrap();
-        soon(conn.write_frame(Frame::text("y").fin(false))).await.unwrap();
-        soon(conn.write_frame(Frame::text("z"))).await.unwrap_err();
+        soon(conn.frames().write(Frame::text("y").fin(false))).await.unwrap();
+        soon(conn.frames().write(Frame::text("z"))).await.unwrap_err();
         let stats = conn.stats();
         assert_eq!((stats.messages_out, stats.frames_out), (2, 1 + 1 + 4));
         assert_eq!((stats.close_sent, stats.close_received, stats.rtt), (None, None, None));

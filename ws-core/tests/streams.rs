@@ -10,6 +10,7 @@ use futures::{SinkExt, StreamExt, TryStreamExt};
 use support::{binary, close, connect, frame, more, noise, ping, pong, run, soon, text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use ws_core::Acceptor;
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
 use ws_core::handshake::Negotiated;
@@ -116,17 +117,16 @@ async fn read_end(closing: Option<support::Frame>) -> std::io::Result<usize> {
 }
 
 #[test]
-fn only_1000_and_1001_are_the_end_of_the_file() {
+fn a_normal_close_is_the_end_of_the_file() {
     run(async {
         for code in [1000, 1001] {
             assert_eq!(read_end(Some(close(code, "bye"))).await.unwrap(), 1);
         }
+        assert_eq!(read_end(Some(frame(OpCode::CLOSE, ""))).await.unwrap(), 1);
         for code in [1002, 1011, 4000] {
             let error = read_end(Some(close(code, ""))).await.unwrap_err();
             assert_eq!(Error::close_status_in(&error).map(StatusCode::as_u16), Some(code));
         }
-        let error = read_end(Some(frame(OpCode::CLOSE, ""))).await.unwrap_err();
-        assert_eq!(Error::close_status_in(&error), Some(StatusCode::NO_STATUS_RECEIVED));
         let error = read_end(None).await.unwrap_err();
         assert_eq!(Error::close_status_in(&error), Some(StatusCode::ABNORMAL_CLOSURE));
     });
@@ -270,19 +270,32 @@ fn joined_messages_have_a_terminator_each() {
             peer.send(&[text("o").open(), more("ne"), binary(""), text("two"), close(1000, "")])
                 .await;
             let mut read = String::new();
-            soon(conn.join_messages(terminator).read_to_string(&mut read)).await.unwrap();
+            soon(conn.messages().joined(terminator).read_to_string(&mut read)).await.unwrap();
             assert_eq!(read, expected);
         });
     }
 }
 
 #[test]
-fn joined_messages_end_in_an_error_unless_closed_as_wanted() {
+fn joined_messages_end_after_a_normal_close() {
+    run(async {
+        for closing in [close(1000, ""), close(1001, ""), frame(OpCode::CLOSE, "")] {
+            let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+            peer.send(&[text("one"), closing]).await;
+            let mut read = String::new();
+            soon(conn.messages().joined("\n").read_to_string(&mut read)).await.unwrap();
+            assert_eq!(read, "one\n");
+        }
+    });
+}
+
+#[test]
+fn joined_messages_end_with_an_error_after_another_close() {
     run(async {
         let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
         peer.send(&[text("one"), close(1011, "")]).await;
         let mut read = Vec::new();
-        let error = soon(conn.join_messages("\n").read_to_end(&mut read)).await.unwrap_err();
+        let error = soon(conn.messages().joined("\n").read_to_end(&mut read)).await.unwrap_err();
         assert_eq!(
             (&read[..], Error::close_status_in(&error)),
             (&b"one\n"[..], Some(StatusCode::INTERNAL_ERROR))
@@ -370,7 +383,7 @@ fn a_stream_can_be_split_and_forwarded() {
 async fn an_accepted_connection_is_a_byte_stream_too() {
     let (here, there) = tokio::io::duplex(4096);
     let options = AcceptOptions::new();
-    let accepting = Conn::accept(there, &options);
+    let accepting = Acceptor::new(&options).accept(there);
     let asking = async {
         let (mut read, mut write) = tokio::io::split(here);
         let request = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

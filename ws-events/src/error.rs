@@ -186,7 +186,7 @@ impl DisconnectReason {
     /// a close frame with another code than 1000 and 1001.
     pub(crate) fn event_error(&self) -> Option<EventError> {
         match self {
-            Self::Peer(close) if is_normal(close.code) => None,
+            Self::Peer(close) if close.code.is_normal() => None,
             Self::Peer(close) => Some(Error::Closed(close.clone()).into()),
             Self::Lost(error) => Some(error.clone().into()),
             Self::Closed(_) | Self::SlowConsumer { .. } | Self::Dropped => None,
@@ -214,12 +214,6 @@ impl fmt::Display for DisconnectReason {
             Self::Dropped => f.write_str("the task that served it was dropped"),
         }
     }
-}
-
-/// Whether a client has closed without an error. Browsers send no code by default.
-fn is_normal(code: StatusCode) -> bool {
-    [StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY, StatusCode::NO_STATUS_RECEIVED]
-        .contains(&code)
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@
 //! | --- | --- |
 //! | `HandleOpen(func(*Conn))` | [`Hub::on_connect`] with [`Socket`] |
 //! | `HandleData(func(*Conn, bool, []byte))` | [`Hub::on_message`] with [`Socket`] and [`Message`], whose [`kind`](Message::kind) is text or binary |
-//! | `HandleFrame(func(*Conn, *Frame))` | [`Socket::conn`] in `on_connect`, and its [`tap`](Conn::tap), which observes the frames of both directions |
+//! | `HandleFrame(func(*Conn, *Frame))` | [`Socket::conn`] in `on_connect`, and its [`frames().tap`](ws_core::conn::Frames::tap), which observes the frames of both directions |
 //! | `HandlePing`, `HandlePong` | [`Hub::on`] with [`Event::Ping`] or [`Event::Pong`], and the payload as [`Bytes`]; pings are answered without a handler |
 //! | `HandleClose(func(*Conn, error))` | [`Hub::on_disconnect`] with [`DisconnectReason`] |
 //! | `HandleError(func(*Conn, error))` | [`Hub::on_error`] with [`EventError`] |

@@ -14,6 +14,7 @@ use support::{TIMEOUT, enter, wait_until};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use ws_core::adapter::write_batch;
 use ws_core::handshake::Negotiated;
 use ws_core::{Config, Conn, Message, PreparedMessage, Role};
 use ws_events::{EmitError, Hub, Socket, State};
@@ -21,7 +22,7 @@ use ws_events::{EmitError, Hub, Socket, State};
 /// Sends `count` messages in one write.
 async fn burst(client: &Conn, name: usize, count: usize) {
     let mut messages = (0..count).map(|n| PreparedMessage::new(format!("{name} {n}")));
-    assert_eq!(client.write_batch(|_| messages.next()).await.unwrap().messages, count);
+    assert_eq!(write_batch(client, |_| messages.next()).await.unwrap().messages, count);
 }
 
 async fn count(client: &Conn, count: usize) {

@@ -494,7 +494,7 @@ async fn a_callback_during_a_batch_write_may_use_the_socket() {
         let hub = Hub::new();
         let (socket, client) = enter(&hub, "a").await;
         let asked = socket.clone();
-        socket.conn().unwrap().tap(move |_| {
+        socket.conn().unwrap().frames().tap(move |_| {
             assert!(asked.peer_addr().is_none() && asked.request().is_none());
             assert!(asked.conn().is_some());
         });

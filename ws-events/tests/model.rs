@@ -152,24 +152,6 @@ mod sync {
             });
         }
 
-        /// `Err` if the transport is full.
-        pub(crate) fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
-            &self,
-            mut take: impl FnMut(usize) -> I,
-        ) -> Result<Batch, ()> {
-            match self.poll_write(&mut take, None) {
-                Poll::Ready(batch) => Ok(batch),
-                Poll::Pending => Err(()),
-            }
-        }
-
-        pub(crate) async fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
-            &self,
-            mut take: impl FnMut(usize) -> I,
-        ) -> Result<Batch, Error> {
-            Ok(poll_fn(|cx| self.poll_write(&mut take, Some(cx.waker()))).await)
-        }
-
         pub(crate) async fn flush(&self) -> Result<(), Error> {
             poll_fn(|cx| {
                 let mut transport = self.0.lock();
@@ -190,10 +172,28 @@ mod sync {
         pub(crate) fn close_now(&self) {
             unreachable!("the transport never fails");
         }
+    }
 
-        pub(crate) const fn close_timeout(&self) -> Duration {
-            Duration::from_secs(1)
+    /// `Err` if the transport is full.
+    pub(crate) fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
+        conn: &Conn,
+        mut take: impl FnMut(usize) -> I,
+    ) -> Result<Batch, ()> {
+        match conn.poll_write(&mut take, None) {
+            Poll::Ready(batch) => Ok(batch),
+            Poll::Pending => Err(()),
         }
+    }
+
+    pub(crate) async fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
+        conn: &Conn,
+        mut take: impl FnMut(usize) -> I,
+    ) -> Result<Batch, Error> {
+        Ok(poll_fn(|cx| conn.poll_write(&mut take, Some(cx.waker()))).await)
+    }
+
+    pub(crate) const fn close_timeout(_: &Conn) -> Duration {
+        Duration::from_secs(1)
     }
 }
 

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use tokio::time::Instant;
+use ws_core::Acceptor;
 use ws_core::handler::HandlerOutput;
 use ws_core::{
     AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, PathParams,
@@ -189,7 +190,7 @@ impl WebSocketUpgrade {
     ) -> Result<Self, UpgradeRejection> {
         let received_at = Instant::now();
         let options = options.or_else(|| parts.extensions.get().cloned()).unwrap_or_default();
-        options.check(handshake_request(&*parts))?;
+        Acceptor::new(&options).check(handshake_request(&*parts))?;
         // `check` has called it. Options that are set later have their own.
         let options = options.no_filter();
         let offered = handshake_request(&*parts).subprotocols().into_iter();

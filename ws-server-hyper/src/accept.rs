@@ -5,6 +5,7 @@ use http::{Request, Response, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
+use ws_core::Acceptor;
 use ws_core::handshake::{self, HandshakeRequest};
 use ws_core::{AcceptOptions, Rejection, RequestInfo};
 
@@ -30,7 +31,7 @@ pub fn accept<B, R: Default>(
     options: &AcceptOptions,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
     let received_at = Instant::now();
-    let accepted = options.answer(handshake_request(&*request))?;
+    let accepted = Acceptor::new(options).answer(handshake_request(&*request))?;
     let kept = options.keeps_request().then(|| {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = request.uri().clone();
@@ -55,7 +56,7 @@ pub fn accept_parts<R: Default>(
     options: &AcceptOptions,
     received_at: Instant,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
-    let accepted = options.answer(handshake_request(&*parts))?;
+    let accepted = Acceptor::new(options).answer(handshake_request(&*parts))?;
     let kept = options.keeps_request().then(|| parts.clone());
     start_upgrade(&mut parts.extensions, parts.version, received_at, accepted, options, kept)
 }
@@ -112,7 +113,7 @@ fn start_upgrade<R: Default>(
         kept.extensions.remove::<OnUpgrade>();
         RequestInfo::new(kept)
     });
-    let admitted = options.admit()?;
+    let admitted = Acceptor::new(options).admit()?;
     let (agreed, config) = (accepted.negotiated, options.shared_config());
     let upgrade = Upgrade::new(on_upgrade, version, deadline, agreed, admitted, config, request);
     let mut response = accepted.response.map(|()| R::default());

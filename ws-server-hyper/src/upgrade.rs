@@ -15,6 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
+use ws_core::adapter::set_request;
 use ws_core::handler::{ConnectionGuard, HandlerOutput};
 use ws_core::handshake::Negotiated;
 use ws_core::{Config, Conn, Error, RequestInfo, Role};
@@ -147,7 +148,7 @@ impl Future for Upgrade {
         let agreed = std::mem::take(&mut pending.agreed);
         let conn = into_conn(upgraded, pending.version, agreed, Arc::clone(&pending.config));
         if let Some(request) = pending.request.take() {
-            conn.set_request(request);
+            set_request(&conn, request);
         }
         if let Some(admitted) = pending.admitted.take() {
             admitted.release(&conn);

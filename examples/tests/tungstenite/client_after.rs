@@ -6,10 +6,11 @@ use futures::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
+use ws_client::compat::Tungstenite;
 use ws_client::dial;
 
 pub(super) async fn client(url: String) -> Result<Vec<Message>, Error> {
-    let mut socket = dial(url).await.map_err(io::Error::other)?.into_tungstenite();
+    let mut socket = Tungstenite::new(dial(url).await.map_err(io::Error::other)?);
     socket.send(Message::text("hello")).await?;
     socket.send(Message::Ping("are you there?".into())).await?;
     socket.send(Message::binary(vec![7; 100_000])).await?;

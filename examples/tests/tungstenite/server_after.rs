@@ -6,7 +6,8 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use ws_core::{AcceptOptions, Conn};
+use ws_core::compat::Tungstenite;
+use ws_core::{AcceptOptions, Acceptor};
 
 pub(super) async fn server(listener: TcpListener) -> io::Result<()> {
     let (room, _) = channel(100);
@@ -22,8 +23,8 @@ async fn chat(
     room: Sender<Message>,
     mut news: Receiver<Message>,
 ) -> Result<(), Error> {
-    let accepted = Conn::accept(stream, &AcceptOptions::new()).await;
-    let socket = accepted.map_err(io::Error::other)?.into_tungstenite();
+    let accepted = Acceptor::new(&AcceptOptions::new()).accept(stream).await;
+    let socket = Tungstenite::new(accepted.map_err(io::Error::other)?);
     let (mut write, mut read) = socket.split();
     loop {
         tokio::select! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
+use ws_client::Limits;
 use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive};
 
 use crate::print::error_chain;
@@ -77,7 +78,7 @@ impl CompressionMode {
 impl ConnectOptions {
     /// The settings to dial a URL.
     pub(crate) fn dial(&self, url: &str) -> Result<Dial> {
-        let mut config = Config::new().read_limit(self.max_size);
+        let mut config = Config::new().limits(Limits::new().message_size(self.max_size));
         if let Some(how) = self.compress {
             config = config.compression(how.settings());
         }

@@ -16,8 +16,6 @@ use super::settings::Reconnect;
 use super::shared::{Shared, SharedState};
 #[cfg(feature = "json")]
 use crate::JsonCodec;
-#[cfg(feature = "proto")]
-use crate::ProtobufCodec;
 use crate::{CodecError, Conn, Decode, Encode, Error, Message, StatusCode};
 
 /// A connection that reconnects whenever it is lost, made by [`Reconnect`].
@@ -208,37 +206,6 @@ impl ReconnectingConn {
         value: &T,
     ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
         self.write_as::<JsonCodec, T>(value)
-    }
-
-    /// Reads the next message, and decodes it as a protocol buffer.
-    ///
-    /// # Errors
-    ///
-    /// As [`read_as`](Self::read_as). A text message cannot be decoded.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`read`](Self::read).
-    #[cfg(feature = "proto")]
-    pub async fn read_proto<T: prost::Message + Default>(&self) -> Result<T, ReconnectError> {
-        self.read_as::<ProtobufCodec, T>().await
-    }
-
-    /// Queues a value as a protocol buffer, in a binary message.
-    ///
-    /// # Errors
-    ///
-    /// As [`write`](Self::write).
-    ///
-    /// # Cancel safety
-    ///
-    /// As `write`.
-    #[cfg(feature = "proto")]
-    pub fn write_proto<T: prost::Message>(
-        &self,
-        value: &T,
-    ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
-        self.write_as::<ProtobufCodec, T>(value)
     }
 
     /// Waits until all messages written before have left the send queue.

@@ -13,7 +13,7 @@
 //! # tokio::spawn(async move {
 //! #     loop {
 //! #         let (stream, _) = listener.accept().await.unwrap();
-//! #         let conn = Conn::accept(stream, &AcceptOptions::new()).await.unwrap();
+//! #         let conn = Acceptor::new(&AcceptOptions::new()).accept(stream).await.unwrap();
 //! #         while let Ok(message) = conn.read().await {
 //! #             conn.write(message).await.unwrap();
 //! #         }

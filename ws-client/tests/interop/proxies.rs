@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use ws_client::{Conn, Dial, DialError, Dialer, ProxyError, reqwest};
+use ws_client::{Dial, DialError, Dialer, ProxyError, reqwest};
 use ws_core::AcceptOptions;
+use ws_core::Acceptor;
 
 use crate::peers::Peer;
 use crate::programs::Program;
@@ -111,7 +112,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>) {
         let tls = tls.clone();
         tokio::spawn(async move {
             let Some(tls) = tls else {
-                return drop(Conn::serve(tcp, &AcceptOptions::new(), echo).await);
+                return drop(Acceptor::new(&AcceptOptions::new()).serve(tcp, echo).await);
             };
             if let Ok(io) = tls.accept(tcp).await {
                 crate::http2::serve(io).await;

@@ -27,6 +27,7 @@ use ws_client::{
     CloseInfo, Compression, Config, Conn, ConnStats, Error, Limits, Message, StatusCode,
 };
 use ws_core::AcceptOptions;
+use ws_core::Acceptor;
 use ws_server_axum::WebSocketLayer;
 use ws_server_warp::ServeFilter;
 
@@ -184,7 +185,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     async fn welcome(&self, stream: TcpStream) {
-        match Conn::accept(stream, &self.options).await {
+        match Acceptor::new(&self.options).accept(stream).await {
             Ok(conn) => self.serve(conn).await,
             Err(ws_core::AcceptError::Rejected(rejection)) => {
                 self.tell(Seen::Refused(rejection.status()));

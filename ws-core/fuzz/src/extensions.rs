@@ -6,7 +6,7 @@ use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use ws_core::Compression;
 use ws_core::deflate::Params;
-use ws_core::handshake::{AcceptOptions, Accepted, Offer};
+use ws_core::handshake::{AcceptOptions, Accepted, Acceptor, Offer};
 
 use crate::Input;
 
@@ -56,7 +56,9 @@ impl Wish {
         let mut request = Request::get("/").header("host", "a").body(()).expect("a request");
         request.headers_mut().extend(offer.clone());
         let options = AcceptOptions::new().compression(self.compression);
-        options.answer(&request).expect("no offer of an extension is a reason to refuse")
+        Acceptor::new(&options)
+            .answer(&request)
+            .expect("no offer of an extension is a reason to refuse")
     }
 
     /// Answers any offer, as a server.

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use ws_core::Compression;
 use ws_core::handshake::head::{decode_request, decode_response, encode_request, encode_response};
 use ws_core::handshake::{
-    AcceptOptions, Accepted, Offer, Origin, Rejection, SubprotocolOrder, is_upgrade,
+    AcceptOptions, Accepted, Acceptor, Offer, Origin, Rejection, SubprotocolOrder, is_upgrade,
 };
 
 use crate::Input;
@@ -29,7 +29,7 @@ pub fn check(data: &[u8]) {
         assert_eq!(taken <= early.len(), matches!(decode_request(early), Ok(Some(_))));
         check_printed(&request);
         for options in servers() {
-            match options.answer(&request) {
+            match Acceptor::new(&options).answer(&request) {
                 Ok(accepted) => check_accepted(&request, &accepted),
                 Err(rejection) => check_rejected(&request, rejection),
             }
@@ -122,6 +122,6 @@ fn check_response(mut response: Response<()>) {
 fn accept(offer: &HeaderMap) -> HeaderValue {
     let mut request = Request::get("/").header("host", "localhost").body(()).expect("a request");
     request.headers_mut().extend(offer.clone());
-    let accepted = AcceptOptions::new().answer(&request).expect("a good request");
+    let accepted = Acceptor::new(&AcceptOptions::new()).answer(&request).expect("a good request");
     accepted.response.headers()[SEC_WEBSOCKET_ACCEPT].clone()
 }

@@ -25,7 +25,7 @@ use crate::frame::Frame;
 use crate::{Conn, Error};
 
 /// A connection with tokio-tungstenite's interface: a `Stream` and a `Sink` of
-/// `tungstenite::Message`. Created by [`Conn::into_tungstenite`].
+/// `tungstenite::Message`. Created by [`Tungstenite::new`].
 pub struct Tungstenite {
     messages: MessageStream,
     /// Received pings and pongs, in order.
@@ -40,24 +40,6 @@ type Control = Mutex<VecDeque<Theirs>>;
 /// The number of pings and pongs kept for a stream that is not polled.
 const MOST_CONTROL: usize = 16;
 
-impl Conn {
-    /// Wraps the connection for code written for tokio-tungstenite: a `Stream` and a `Sink` of
-    /// `tungstenite::Message`. [`compat`](crate::compat) lists the differences.
-    ///
-    /// It replaces the hooks [`on_ping`](Self::on_ping) and
-    /// [`on_pong`](Self::on_pong).
-    pub fn into_tungstenite(self) -> Tungstenite {
-        let control = Arc::new(Control::default());
-        let (pings, pongs) = (Arc::clone(&control), Arc::clone(&control));
-        self.on_ping(move |_, payload| {
-            store(&pings, Theirs::Ping(payload.clone()));
-            true
-        });
-        self.on_pong(move |_, payload| store(&pongs, Theirs::Pong(payload.clone())));
-        Tungstenite { messages: self.messages(), control, next: None, ended: false }
-    }
-}
-
 fn store(control: &Control, message: Theirs) {
     let mut control = control.lock();
     if control.len() == MOST_CONTROL {
@@ -67,6 +49,21 @@ fn store(control: &Control, message: Theirs) {
 }
 
 impl Tungstenite {
+    /// Wraps a connection for code written for tokio-tungstenite. [`compat`](crate::compat) lists
+    /// the differences.
+    ///
+    /// It replaces the hooks [`Conn::on_ping`] and [`Conn::on_pong`].
+    pub fn new(conn: Conn) -> Self {
+        let control = Arc::new(Control::default());
+        let (pings, pongs) = (Arc::clone(&control), Arc::clone(&control));
+        conn.on_ping(move |_, payload| {
+            store(&pings, Theirs::Ping(payload.clone()));
+            true
+        });
+        conn.on_pong(move |_, payload| store(&pongs, Theirs::Pong(payload.clone())));
+        Self { messages: conn.messages(), control, next: None, ended: false }
+    }
+
     /// The wrapped connection.
     pub const fn conn(&self) -> &Conn {
         self.messages.conn()

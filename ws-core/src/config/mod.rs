@@ -74,13 +74,6 @@ impl Config {
         self
     }
 
-    /// The longest message to accept, in bytes, after decompression. Default:
-    /// 1 MiB. Short for [`Limits::message_size`].
-    pub const fn read_limit(mut self, bytes: usize) -> Self {
-        self.limits = self.limits.message_size(bytes);
-        self
-    }
-
     /// Whether to negotiate compression, and how to compress. Default: off.
     pub const fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;

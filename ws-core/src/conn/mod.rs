@@ -21,14 +21,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::api::accept::AcceptError;
 pub(crate) use self::api::accept::accept;
+pub(crate) use self::api::adapter;
 pub use self::api::byte_stream::ByteStream;
 pub use self::api::close_read::CloseRead;
+pub use self::api::frames::Frames;
 pub use self::api::message_io::{MessageReader, MessageWriter};
 pub use self::api::pair::{pair, pair_with};
 pub use self::api::payload_stream::JoinedMessages;
 pub use self::api::stream_sink::MessageStream;
 pub use self::api::tap::{Direction, Tapped};
-pub use self::api::write::Batch;
 pub use self::info::attributes::Attributes;
 pub use self::info::close_info::{CloseInfo, CloseInitiator};
 pub use self::info::request::{PathParams, PeerAddr, RequestInfo};
@@ -77,6 +78,7 @@ use crate::{Config, Error, Message, SendError, StatusCode};
 ///     }
 /// }
 /// ```
+#[doc(alias("WebSocket", "split", "channel"))]
 #[derive(Clone)]
 pub struct Conn(Arc<Connection>);
 
@@ -119,6 +121,7 @@ impl Conn {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing: use it in a `select!` or with a timeout.
+    #[doc(alias("recv", "next", "receive"))]
     #[inline]
     pub fn read(&self) -> impl Future<Output = Result<Message, Error>> + Send {
         self.0.read()
@@ -193,12 +196,6 @@ impl Conn {
         self.0.close(CloseFrame::new(code, reason)?);
         let ending = self.0.wait_for_end().await;
         if ending.is_clean() { Ok(()) } else { Err(ending.error) }
-    }
-
-    /// The timeout of the closing handshake: the [setting](Config::close_timeout) of this
-    /// connection.
-    pub fn close_timeout(&self) -> Duration {
-        self.0.info.config.close_timeout
     }
 
     /// Drops the transport, without a close frame. The peer sees 1006.

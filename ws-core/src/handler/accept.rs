@@ -1,30 +1,33 @@
-//! How is a connection accepted that no handler is run for?
+//! How does a server accept a connection on a byte stream, and run its handler?
 
 use std::future::Future;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::HandlerOutput;
 use crate::conn::accept;
-use crate::{AcceptError, AcceptOptions, Conn};
+use crate::{AcceptError, Acceptor, Conn};
 
-impl Conn {
+impl Acceptor {
     /// Makes the server's side of the opening handshake on a byte stream, such as a `TcpStream`
     /// that was just accepted.
     ///
     /// The head of the request is limited to 16 KiB and to
-    /// [`AcceptOptions::handshake_timeout`]. What arrives behind it is kept. A request that is
-    /// refused is answered with the status and the headers of its [`Rejection`].
+    /// [`AcceptOptions::handshake_timeout`](crate::AcceptOptions::handshake_timeout). What arrives behind it is kept. A rejected request
+    /// is answered with the status and the headers of its [`Rejection`](crate::Rejection).
     ///
     /// ```no_run
     /// use tokio::net::TcpListener;
-    /// use ws_core::{AcceptOptions, Conn};
+    /// use ws_core::{AcceptOptions, Acceptor};
     ///
     /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let acceptor = Acceptor::new(&AcceptOptions::new());
     /// let listener = TcpListener::bind("127.0.0.1:9000").await?;
     /// loop {
     ///     let (stream, _) = listener.accept().await?;
+    ///     let accepting = acceptor.accept(stream);
     ///     tokio::spawn(async move {
-    ///         let conn = Conn::accept(stream, &AcceptOptions::new()).await?;
+    ///         let conn = accepting.await?;
     ///         while let Ok(message) = conn.read().await {
     ///             conn.write(message).await?;
     ///         }
@@ -36,23 +39,54 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// When the request is refused, late, or not HTTP, and when the transport fails.
+    /// When the request is rejected, late, or not HTTP, and when the transport fails.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the stream, and the handshake with it.
     pub fn accept<T>(
+        &self,
         io: T,
-        options: &AcceptOptions,
-    ) -> impl Future<Output = Result<Self, AcceptError>> + Send
+    ) -> impl Future<Output = Result<Conn, AcceptError>> + Send + use<T>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let acceptor = self.clone();
         // Boxed: otherwise the task that serves the connection reserves the memory.
         Box::pin(async move {
-            let (conn, admitted) = accept(io, options, || options.admit()).await?;
-            admitted.release(&conn);
+            let (conn, guard) = accept(io, &acceptor, || acceptor.admit()).await?;
+            guard.release(&conn);
             Ok(conn)
         })
+    }
+
+    /// Makes the opening handshake as [`accept`](Self::accept) does, and runs a handler to its
+    /// end as [`ConnectionGuard::run`](super::ConnectionGuard::run) does.
+    ///
+    /// # Errors
+    ///
+    /// As `accept`. An error of the handler is not returned.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the handler, and with it the connection.
+    pub fn serve<T, F, Fut>(
+        &self,
+        io: T,
+        handler: F,
+    ) -> impl Future<Output = Result<(), AcceptError>> + use<T, F, Fut>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: FnOnce(Conn) -> Fut,
+        Fut: Future<Output: HandlerOutput>,
+    {
+        let acceptor = self.clone();
+        // Boxed: freed before the handler runs.
+        let accepting = Box::pin(async move { accept(io, &acceptor, || acceptor.admit()).await });
+        async move {
+            let (conn, guard) = accepting.await?;
+            guard.run(conn, handler).await;
+            Ok(())
+        }
     }
 }

@@ -6,13 +6,10 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::HandlerOutput;
 use super::panic::{Catch, Caught, HandlerPanic};
 use super::tracker::{ConnectionTracker, TrackedSlot};
-use crate::conn::accept;
-use crate::{AcceptError, AcceptOptions, Conn, Rejection, StatusCode};
+use crate::{AcceptOptions, Acceptor, Conn, Rejection, StatusCode};
 
 type Recover = dyn Fn(HandlerPanic) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
@@ -34,30 +31,34 @@ impl AcceptOptions {
     ///     let _ = panicked.conn.write("sorry").await;
     /// });
     /// ```
-    pub fn on_panic<F, Fut>(mut self, hook: F) -> Self
+    pub fn on_panic<F, Fut>(self, hook: F) -> Self
     where
         F: Fn(HandlerPanic) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let hook: Arc<Recover> = Arc::new(move |panicked| Box::pin(hook(panicked)));
-        self.handler_options().recover = Some(hook);
-        self
+        self.change_handler_options(|options| options.recover = Some(hook))
     }
 
     /// Sets the tracker that counts the connections, so that they can be
     /// [drained](ConnectionTracker::drain) when the server stops. Default: none.
-    pub fn tracker(mut self, tracker: &ConnectionTracker) -> Self {
-        self.handler_options().tracker = Some(tracker.clone());
-        self
+    pub fn tracker(self, tracker: &ConnectionTracker) -> Self {
+        self.change_handler_options(|options| options.tracker = Some(tracker.clone()))
     }
 
+    fn change_handler_options(self, change: impl FnOnce(&mut HandlerOptions)) -> Self {
+        self.change_extensions(|extensions| change(extensions.get_or_insert_default()))
+    }
+}
+
+impl Acceptor {
     /// Admits one more connection. For adapters, after they have accepted the request.
     ///
     /// # Errors
     ///
-    /// [`Rejection::ShuttingDown`] when the [`tracker`](Self::tracker) is being drained.
+    /// [`Rejection::ShuttingDown`] when the [`tracker`](AcceptOptions::tracker) is being drained.
     pub fn admit(&self) -> Result<ConnectionGuard, Rejection> {
-        let Some(options) = self.extensions.get::<HandlerOptions>() else {
+        let Some(options) = self.options().extensions().get::<HandlerOptions>() else {
             return Ok(ConnectionGuard { recover: None, slot: None });
         };
         let slot = match &options.tracker {
@@ -66,42 +67,10 @@ impl AcceptOptions {
         };
         Ok(ConnectionGuard { recover: options.recover.clone(), slot })
     }
-
-    fn handler_options(&mut self) -> &mut HandlerOptions {
-        self.extensions.get_or_insert_default()
-    }
-}
-
-impl Conn {
-    /// Makes the server's side of the opening handshake on a byte stream, as
-    /// [`accept`](Self::accept) does, and runs a handler to its end, as [`ConnectionGuard::run`] does.
-    ///
-    /// # Errors
-    ///
-    /// As `accept`. An error of the handler is not returned.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the handler, and with it the connection.
-    pub async fn serve<T, F, Fut>(
-        io: T,
-        options: &AcceptOptions,
-        handler: F,
-    ) -> Result<(), AcceptError>
-    where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        F: FnOnce(Self) -> Fut,
-        Fut: Future<Output: HandlerOutput>,
-    {
-        // Boxed: freed before the handler runs.
-        let (conn, admitted) = Box::pin(accept(io, options, || options.admit())).await?;
-        admitted.run(conn, handler).await;
-        Ok(())
-    }
 }
 
 /// Keeps an admitted connection in its [`ConnectionTracker`] until it is dropped. Made by
-/// [`AcceptOptions::admit`].
+/// [`Acceptor::admit`].
 #[must_use = "it counts the connection, and runs its handler"]
 pub struct ConnectionGuard {
     recover: Option<Arc<Recover>>,

@@ -24,9 +24,14 @@ use crate::{Compression, Config};
 ///     .subprotocols(["chat.v2", "chat.v1"])
 ///     .compression(Compression::no_context_takeover());
 /// ```
+///
+/// A clone is cheap until one of the two is changed.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct AcceptOptions {
+pub struct AcceptOptions(Arc<AcceptSettings>);
+
+#[derive(Clone, Debug)]
+pub(super) struct AcceptSettings {
     /// The settings of the connections, with `compression` applied.
     pub(super) config: Arc<Config>,
     /// Overrides the setting in `config`, whichever is set first.
@@ -39,13 +44,13 @@ pub struct AcceptOptions {
     timeout: Option<Duration>,
     /// The options of the layers above, which are not used here.
     #[cfg(feature = "conn")]
-    pub(crate) extensions: http::Extensions,
+    extensions: http::Extensions,
 }
 
 impl AcceptOptions {
     /// The defaults.
     pub fn new() -> Self {
-        Self {
+        Self(Arc::new(AcceptSettings {
             config: Arc::new(Config::new().for_server()),
             compression: None,
             origin: Origin::same_host(),
@@ -56,74 +61,74 @@ impl AcceptOptions {
             timeout: Some(Duration::from_secs(10)),
             #[cfg(feature = "conn")]
             extensions: http::Extensions::new(),
-        }
+        }))
     }
 
     /// The settings of the connections. Default: [`Config::new`] with [`Keepalive::default`],
     /// which a server uses unless [`Config::keepalive`] or [`Config::no_keepalive`] is called.
     ///
     /// [`Keepalive::default`]: crate::Keepalive
-    pub fn config(mut self, config: Config) -> Self {
-        let mut config = config.for_server();
-        config.compression = self.compression.unwrap_or(config.compression);
-        self.config = Arc::new(config);
-        self
+    pub fn config(self, config: Config) -> Self {
+        self.change(|settings| {
+            let mut config = config.for_server();
+            config.compression = settings.compression.unwrap_or(config.compression);
+            settings.config = Arc::new(config);
+        })
     }
 
     /// Whether to accept compression, and how to compress. Overrides [`Config::compression`].
     /// Default: as configured there.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.compression = Some(compression);
-        Arc::make_mut(&mut self.config).compression = compression;
-        self
+    pub fn compression(self, compression: Compression) -> Self {
+        self.change(|settings| {
+            settings.compression = Some(compression);
+            Arc::make_mut(&mut settings.config).compression = compression;
+        })
     }
 
     /// Which web pages may connect. Default: [`Origin::same_host`].
-    pub fn origin(mut self, origin: Origin) -> Self {
-        self.origin = origin;
-        self
+    pub fn origin(self, origin: Origin) -> Self {
+        self.change(|settings| settings.origin = origin)
     }
 
     /// The supported subprotocols in order of preference. Names are compared exactly. Default:
     /// none.
     ///
     /// Replaces an earlier list. A [selector](Self::subprotocol_selector) takes precedence.
-    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.subprotocols.supported = names.into_iter().map(Into::into).collect();
-        self
+    pub fn subprotocols(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.change(|settings| {
+            settings.subprotocols.supported = names.into_iter().map(Into::into).collect()
+        })
     }
 
     /// Whose preference selects the subprotocol. Default: [`SubprotocolOrder::Server`].
-    pub fn subprotocol_order(mut self, order: SubprotocolOrder) -> Self {
-        self.subprotocols.order = order;
-        self
+    pub fn subprotocol_order(self, order: SubprotocolOrder) -> Self {
+        self.change(|settings| settings.subprotocols.order = order)
     }
 
     /// Selects the subprotocol by a function of those that the client offers. It takes precedence
     /// over [`subprotocols`](Self::subprotocols). A result that was not offered counts as none.
     pub fn subprotocol_selector(
-        mut self,
+        self,
         select: impl Fn(&[&str]) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        self.subprotocols.selector = Some(Selector(Arc::new(select)));
-        self
+        self.change(|settings| settings.subprotocols.selector = Some(Selector(Arc::new(select))))
     }
 
     /// Rejects clients that offer no supported subprotocol. Default: they are accepted without
     /// one.
-    pub fn require_subprotocol(mut self) -> Self {
-        self.subprotocols.required = true;
-        self
+    pub fn require_subprotocol(self) -> Self {
+        self.change(|settings| settings.subprotocols.required = true)
     }
 
     /// Adds a header to the response that accepts, such as a cookie. Default: none.
     ///
     /// Headers of the handshake itself, and those that declare a body, are ignored.
-    pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        if !is_reserved(&name) {
-            self.response_headers.append(name, value);
-        }
-        self
+    pub fn response_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.change(|settings| {
+            if !is_reserved(&name) {
+                settings.response_headers.append(name, value);
+            }
+        })
     }
 
     /// Accepts only requests for which `filter` returns `true`. Adapters pass other requests to
@@ -131,25 +136,22 @@ impl AcceptOptions {
     ///
     /// The filter is called once for each request for a WebSocket, before other checks.
     pub fn filter(
-        mut self,
+        self,
         filter: impl Fn(&HandshakeRequest<'_>) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.filter = Some(Filter(Arc::new(filter)));
-        self
+        self.change(|settings| settings.filter = Some(Filter(Arc::new(filter))))
     }
 
     /// Removes the filter. Adapters that have called it by
     /// [`check`](super::Acceptor::check) use this to not call it again.
-    pub fn no_filter(mut self) -> Self {
-        self.filter = None;
-        self
+    pub fn no_filter(self) -> Self {
+        self.change(|settings| settings.filter = None)
     }
 
     /// Whether the connection keeps its request, as [`Conn::request`](crate::Conn::request).
     /// Default: yes.
-    pub const fn keep_request(mut self, keep: bool) -> Self {
-        self.keep_request = keep;
-        self
+    pub fn keep_request(self, keep: bool) -> Self {
+        self.change(|settings| settings.keep_request = keep)
     }
 
     /// The timeout of the opening handshake, from the arrival of the request until the transport
@@ -158,33 +160,54 @@ impl AcceptOptions {
     /// On a bare stream it includes the arrival of the request. Under an HTTP server it starts
     /// when the adapter receives the request, and includes the time until a handler upgrades it.
     /// A later upgrade is rejected with 408.
-    pub const fn handshake_timeout(mut self, after: Duration) -> Self {
-        self.timeout = Some(after);
-        self
+    pub fn handshake_timeout(self, after: Duration) -> Self {
+        self.change(|settings| settings.timeout = Some(after))
     }
 
     /// Removes the timeout of the opening handshake.
-    pub const fn no_handshake_timeout(mut self) -> Self {
-        self.timeout = None;
-        self
+    pub fn no_handshake_timeout(self) -> Self {
+        self.change(|settings| settings.timeout = None)
     }
 
     /// The settings of the connections, shared by them.
     pub fn shared_config(&self) -> Arc<Config> {
-        Arc::clone(&self.config)
+        Arc::clone(&self.0.config)
     }
 
     /// The timeout of the opening handshake. `None` without one.
-    pub const fn timeout(&self) -> Option<Duration> {
-        self.timeout
+    pub fn timeout(&self) -> Option<Duration> {
+        self.0.timeout
     }
 
     /// Whether the connection keeps its request.
-    pub const fn keeps_request(&self) -> bool {
-        self.keep_request
+    pub fn keeps_request(&self) -> bool {
+        self.0.keep_request
     }
 
-    /// Whether the filter does not take this request.
+    pub(super) fn settings(&self) -> &AcceptSettings {
+        &self.0
+    }
+
+    /// The settings of other layers.
+    #[cfg(feature = "conn")]
+    pub(crate) fn extensions(&self) -> &http::Extensions {
+        &self.0.extensions
+    }
+
+    /// Changes the settings of another layer.
+    #[cfg(feature = "conn")]
+    pub(crate) fn change_extensions(self, change: impl FnOnce(&mut http::Extensions)) -> Self {
+        self.change(|settings| change(&mut settings.extensions))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut AcceptSettings)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl AcceptSettings {
+    /// Whether the filter does not accept this request.
     pub(super) fn is_filtered(&self, request: &HandshakeRequest<'_>) -> bool {
         self.filter.as_ref().is_some_and(|Filter(takes)| !takes(request))
     }

@@ -1,7 +1,6 @@
 //! Is a request a valid opening handshake, and what is the response?
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -10,20 +9,22 @@ use http::{Response, StatusCode};
 
 use super::{AcceptOptions, HandshakeRequest, Negotiated, Rejection, compression, headers, key};
 
-/// Answers opening handshakes by its [`AcceptOptions`].
+/// Answers opening handshakes, by its [`AcceptOptions`].
 ///
-/// A clone shares the options.
+/// On a bare byte stream, [`accept`](Self::accept) makes the whole handshake, and
+/// [`serve`](Self::serve) also runs a handler. Adapters for HTTP servers use
+/// [`answer`](Self::answer) and [`admit`](Self::admit). A clone shares the options.
 #[derive(Clone, Debug)]
-pub struct Acceptor(Arc<AcceptOptions>);
+pub struct Acceptor(AcceptOptions);
 
 impl Acceptor {
     /// An acceptor with these options.
-    pub fn new(options: impl Into<Arc<AcceptOptions>>) -> Self {
-        Self(options.into())
+    pub fn new(options: &AcceptOptions) -> Self {
+        Self(options.clone())
     }
 
     /// The options.
-    pub fn options(&self) -> &AcceptOptions {
+    pub const fn options(&self) -> &AcceptOptions {
         &self.0
     }
 
@@ -40,7 +41,8 @@ impl Acceptor {
         &self,
         request: impl Into<HandshakeRequest<'a>>,
     ) -> Result<Accepted, Rejection> {
-        self.0.answer(request)
+        let request = request.into();
+        catch_panic(|| self.respond(&request))
     }
 
     /// Checks a request without its origin and subprotocols, for adapters that set these options
@@ -51,38 +53,14 @@ impl Acceptor {
     /// As `answer`, except for the reasons that depend on options other than the
     /// [`filter`](AcceptOptions::filter).
     pub fn check<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> Result<(), Rejection> {
-        self.0.check(request)
-    }
-}
-
-impl AcceptOptions {
-    /// See [`Acceptor::answer`].
-    ///
-    /// # Errors
-    ///
-    /// As `Acceptor::answer`.
-    pub fn answer<'a>(
-        &self,
-        request: impl Into<HandshakeRequest<'a>>,
-    ) -> Result<Accepted, Rejection> {
-        let request = request.into();
-        catch_panic(|| self.respond(&request))
-    }
-
-    /// See [`Acceptor::check`].
-    ///
-    /// # Errors
-    ///
-    /// As `Acceptor::check`.
-    pub fn check<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> Result<(), Rejection> {
         let request = request.into();
         catch_panic(|| self.validate(&request).map(drop))
     }
 
-    /// Applies the filter and validates the request. Returns the key, which HTTP/2 has not.
+    /// Applies the filter and validates the request. Returns the key, which HTTP/2 does not have.
     fn validate<'a>(&self, request: &HandshakeRequest<'a>) -> Result<Option<&'a [u8]>, Rejection> {
         request.check_upgrade()?;
-        if self.is_filtered(request) {
+        if self.0.settings().is_filtered(request) {
             return Err(Rejection::Filtered);
         }
         request.check()
@@ -90,14 +68,15 @@ impl AcceptOptions {
 
     fn respond(&self, request: &HandshakeRequest<'_>) -> Result<Accepted, Rejection> {
         let key = self.validate(request)?;
-        self.origin.check_request(request)?;
-        let subprotocol = self.subprotocols.choose(request.headers())?;
-        let compression = compression::answer(request.headers(), self.config.compression);
+        let settings = self.0.settings();
+        settings.origin.check_request(request)?;
+        let subprotocol = settings.subprotocols.choose(request.headers())?;
+        let compression = compression::answer(request.headers(), settings.config.compression);
 
         let mut response = Response::new(());
         *response.version_mut() = request.version();
         let fields = response.headers_mut();
-        fields.clone_from(&self.response_headers);
+        fields.clone_from(&settings.response_headers);
         if let Some(subprotocol) = &subprotocol {
             headers::set(fields, SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }

@@ -19,7 +19,7 @@
 //! let options = AcceptOptions::new()
 //!     .subprotocols(["chat.v2"])
 //!     .compression(Compression::context_takeover());
-//! let accepted = Acceptor::new(options).answer(&request)?;
+//! let accepted = Acceptor::new(&options).answer(&request)?;
 //!
 //! let negotiated = offer.verify(&accepted.response)?;
 //! assert_eq!(negotiated.subprotocol.as_deref(), Some("chat.v2"));

@@ -17,7 +17,7 @@ use crate::delivery::limits::Overflow;
 use crate::delivery::recipient::Recipient;
 use crate::delivery::send_queue::{BatchItems, TakenBatch};
 use crate::delivery::stats::add;
-use crate::sync::{Arc, Runtime, RuntimeId};
+use crate::sync::{Arc, Runtime, RuntimeId, try_write_batch};
 
 /// The number of recipients per batch writer. Between two of them other tasks run, and other
 /// threads can steal them.
@@ -114,7 +114,7 @@ impl<R: Recipient> Drop for BatchWriter<R> {
 fn write_batch<R: Recipient>(recipient: &R) -> usize {
     let mut source = BatchSource::new(recipient);
     let written = recipient.with_conn(|conn| {
-        conn.try_write_batch(|room| {
+        try_write_batch(conn, |room| {
             source.next(|recipient| recipient.queue().take_batch_unless_stalled(room))
         })
     });

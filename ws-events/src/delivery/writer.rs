@@ -15,7 +15,7 @@ use ws_core::{Error, StatusCode};
 use crate::delivery::batch_writer::BatchSource;
 use crate::delivery::recipient::Recipient;
 use crate::delivery::send_queue::{CloseCommand, NextAction};
-use crate::sync::{Batch, Conn};
+use crate::sync::{Batch, Conn, close_timeout, write_batch};
 
 /// After this many batches that the transport took at once, other tasks run.
 const MAX_BATCHES_IN_A_ROW: u8 = 16;
@@ -58,7 +58,7 @@ pub(crate) async fn run_writer<R: Recipient>(
 /// before. A transport that reports no error is aborted after `close_timeout`.
 async fn await_read_error<R: Recipient>(recipient: &R, conn: &Conn) {
     recipient.stop_sending();
-    timeout(conn.close_timeout(), pending::<()>()).await;
+    timeout(close_timeout(conn), pending::<()>()).await;
     conn.close_now();
 }
 
@@ -130,7 +130,7 @@ impl<R: Recipient> Drop for StallGuard<'_, R> {
 async fn close<R: Recipient>(recipient: &R, conn: &Conn, command: &CloseCommand) {
     if command.slow_consumer.is_none() {
         // The other half of the time is for what the connection itself has to send.
-        let _ = timeout(conn.close_timeout() / 2, write_rest(recipient, conn)).await;
+        let _ = timeout(close_timeout(conn) / 2, write_rest(recipient, conn)).await;
     }
     recipient.stop_sending();
     if let Err(Error::SendError(_)) = conn.close(command.code, &command.reason).await {
@@ -150,7 +150,7 @@ async fn write_rest<R: Recipient>(recipient: &R, conn: &Conn) -> Result<(), Erro
 /// Writes as many queued messages as the connection has room for.
 async fn write_queued<R: Recipient>(recipient: &R, conn: &Conn) -> Result<Batch, Error> {
     let mut source = BatchSource::new(recipient);
-    conn.write_batch(|room| source.next(|recipient| recipient.queue().take_batch(room))).await
+    write_batch(conn, |room| source.next(|recipient| recipient.queue().take_batch(room))).await
 }
 
 /// Awaits a future for at most `limit`. Outside of a tokio runtime there is no clock, and the

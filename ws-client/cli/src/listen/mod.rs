@@ -16,6 +16,7 @@ use tokio::select;
 use tokio_rustls::TlsAcceptor;
 use ws_client::{Conn, Error};
 use ws_core::AcceptOptions;
+use ws_core::Acceptor;
 use ws_core::handler::{ConnectionTracker, DrainConfig};
 
 pub(crate) use self::args::ListenArgs;
@@ -72,7 +73,7 @@ pub(crate) async fn start_echo() -> Result<SocketAddr> {
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async { Conn::serve(stream, &AcceptOptions::new(), echo).await });
+            tokio::spawn(async { Acceptor::new(&AcceptOptions::new()).serve(stream, echo).await });
         }
     });
     Ok(address)

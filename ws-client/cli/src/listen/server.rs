@@ -8,6 +8,8 @@ use anyhow::Result;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use ws_client::{Compression, Config, Conn, Message};
+use ws_core::Acceptor;
+use ws_core::Limits;
 use ws_core::handler::ConnectionTracker;
 use ws_core::{AcceptOptions, Origin, PreparedMessage};
 
@@ -29,7 +31,9 @@ pub(super) struct ListenServer {
 impl ListenServer {
     pub(super) fn new(args: ListenArgs, tracker: &ConnectionTracker) -> Self {
         let compression = args.compress.map_or(Compression::off(), CompressionMode::settings);
-        let config = Config::new().read_limit(args.max_size).compression(compression);
+        let config = Config::new()
+            .limits(Limits::new().message_size(args.max_size))
+            .compression(compression);
         let mut options =
             AcceptOptions::new().config(config).subprotocols(&args.subprotocol).tracker(tracker);
         if args.any_origin {
@@ -41,7 +45,8 @@ impl ListenServer {
     }
 
     pub(super) async fn serve_stream(&self, stream: TcpStream, peer: SocketAddr) {
-        let served = Conn::serve(stream, &self.options, |conn| self.serve(conn, peer)).await;
+        let served =
+            Acceptor::new(&self.options).serve(stream, |conn| self.serve(conn, peer)).await;
         self.report(peer, served);
     }
 

@@ -8,6 +8,7 @@ use std::thread;
 use ws_client::frame::OpCode;
 use ws_client::{Conn, Error};
 use ws_core::AcceptOptions;
+use ws_core::Acceptor;
 
 use crate::program::{Server, run};
 
@@ -70,7 +71,9 @@ fn serve(reads: bool) -> (String, mpsc::Receiver<usize>, tokio::runtime::Runtime
     runtime.spawn(async move {
         let mut silent = Vec::new();
         while let Ok((stream, _)) = listener.accept().await {
-            let Ok(conn) = Conn::accept(stream, &AcceptOptions::new()).await else { continue };
+            let Ok(conn) = Acceptor::new(&AcceptOptions::new()).accept(stream).await else {
+                continue;
+            };
             if reads {
                 tokio::spawn(note_pings(conn, tell.clone()));
             } else {
@@ -83,7 +86,7 @@ fn serve(reads: bool) -> (String, mpsc::Receiver<usize>, tokio::runtime::Runtime
 
 async fn note_pings(conn: Conn, tell: mpsc::Sender<usize>) -> Result<(), Error> {
     loop {
-        let frame = conn.read_frame().await?;
+        let frame = conn.frames().read().await?;
         if frame.opcode() == OpCode::PING {
             tell.send(frame.payload().len()).unwrap();
         }

@@ -9,11 +9,12 @@ use http::{HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use crate::conn::api::adapter::set_request;
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
 use crate::handshake::head::{HeadError, decode_request, encode_response};
-use crate::handshake::{AcceptOptions, Rejection};
+use crate::handshake::{AcceptOptions, Acceptor, Rejection};
 use crate::proto::{Role, SendBuffer};
 
 /// Why accepting a connection failed.
@@ -32,18 +33,19 @@ pub enum AcceptError {
 /// server takes the connection, and what it keeps with it.
 pub(crate) async fn accept<T, A>(
     io: T,
-    options: &AcceptOptions,
+    acceptor: &Acceptor,
     admit: impl FnOnce() -> Result<A, Rejection>,
 ) -> Result<(Conn, A), AcceptError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     // Boxed, and freed before the connection is made, which takes its place.
-    let handshake = Box::pin(shake_hands(io, options, options.timeout(), admit)).await?;
+    let options = acceptor.options();
+    let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), admit)).await?;
     let Handshake { io, agreed, request, leftover, admitted } = handshake;
     let conn = Conn::from_stream(io, Role::Server, agreed, leftover, options.shared_config());
     if options.keeps_request() {
-        conn.set_request(RequestInfo::new(request.into_parts().0));
+        set_request(&conn, RequestInfo::new(request.into_parts().0));
     }
     Ok((conn, admitted))
 }
@@ -59,7 +61,7 @@ struct Handshake<T, A> {
 
 async fn shake_hands<T, A>(
     mut io: T,
-    options: &AcceptOptions,
+    acceptor: &Acceptor,
     limit: Option<Duration>,
     admit: impl FnOnce() -> Result<A, Rejection>,
 ) -> Result<Handshake<T, A>, AcceptError>
@@ -75,7 +77,7 @@ where
         },
     };
     let answered = read.and_then(|(request, leftover)| {
-        let accepted = options.answer(&request)?;
+        let accepted = acceptor.answer(&request)?;
         Ok((request, leftover, accepted, admit()?))
     });
     match answered {
@@ -88,7 +90,7 @@ where
             let mut response = rejection.clone().into_response();
             response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
             write_response(&mut io, &response, limit).await?;
-            linger(io, options);
+            linger(io, acceptor.options());
             Err(rejection.into())
         }
         Err(error) => Err(error),
@@ -157,7 +159,7 @@ mod tests {
         client.write_all(head).await.unwrap();
         client.write_all(&[b'x'; 100_000]).await.unwrap();
         let (io, _) = listener.accept().await.unwrap();
-        let refused = Conn::accept(io, &AcceptOptions::new()).await;
+        let refused = Acceptor::new(&AcceptOptions::new()).accept(io).await;
         assert!(matches!(refused, Err(AcceptError::Rejected(_))));
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::codec::CodecError;
 use crate::conn::Conn;
-use crate::conn::api::payload_stream::{Piece, Pieces, is_end};
+use crate::conn::api::payload_stream::{Piece, Pieces};
 use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::wait_queue::WaiterId;
 use crate::proto::CloseFrame;
@@ -96,7 +96,7 @@ impl AsyncRead for ByteStream {
                     self.pieces.read(buf);
                     break;
                 }
-                Err(error) if is_end(&error) => break,
+                Err(error) if error.is_normal_close() => break,
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }

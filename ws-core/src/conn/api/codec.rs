@@ -1,11 +1,9 @@
-//! How are values read and written as JSON, protocol buffers or another format?
+//! How are values read and written as JSON or in another format?
 
 use std::future::Future;
 
 #[cfg(feature = "json")]
 use crate::codec::JsonCodec;
-#[cfg(feature = "proto")]
-use crate::codec::ProtobufCodec;
 use crate::codec::{CodecError, Decode, Encode};
 use crate::conn::Conn;
 use crate::proto::CloseFrame;
@@ -96,38 +94,6 @@ impl Conn {
         T: serde::Serialize + ?Sized,
     {
         self.write_as::<JsonCodec, T>(value)
-    }
-
-    /// Reads the next message and decodes it as a protocol buffer.
-    ///
-    /// # Errors
-    ///
-    /// As [`read_as`](Self::read_as): a text message closes the connection with 1003, and a
-    /// binary one that cannot be decoded with 1007.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`read`](Self::read).
-    #[cfg(feature = "proto")]
-    pub async fn read_proto<T: prost::Message + Default>(&self) -> Result<T, Error> {
-        self.read_as::<ProtobufCodec, T>().await
-    }
-
-    /// Writes a value as a protocol buffer, in a binary message.
-    ///
-    /// # Errors
-    ///
-    /// As [`write`](Self::write).
-    ///
-    /// # Cancel safety
-    ///
-    /// As `write`.
-    #[cfg(feature = "proto")]
-    pub fn write_proto<T>(&self, value: &T) -> impl Future<Output = Result<(), Error>> + Send
-    where
-        T: prost::Message,
-    {
-        self.write_as::<ProtobufCodec, T>(value)
     }
 
     /// The message contains the value, so the future holds nothing else.

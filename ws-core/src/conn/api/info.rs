@@ -49,7 +49,7 @@ impl Conn {
         self.0.info.addresses.local()
     }
 
-    /// The values that the application attaches to the connection.
+    /// The data that the application attaches to the connection.
     pub fn attributes(&self) -> &Attributes {
         &self.0.info.values
     }
@@ -64,22 +64,9 @@ impl Conn {
         self.0.reader.lock().request.take()
     }
 
-    /// Sets the request of the opening handshake. Its peer address defaults to that of the
-    /// transport. For adapters.
-    pub fn set_request(&self, mut request: RequestInfo) {
-        request.peer_addr = request.peer_addr.or_else(|| self.0.info.addresses.peer());
-        self.0.reader.lock().request = Some(Arc::new(request));
-    }
-
     /// The response of the opening handshake, on a client: its status and its headers.
     pub fn response(&self) -> Option<Arc<Response<()>>> {
         self.attributes().own(|own| own.response.clone())
-    }
-
-    /// Sets the response of the opening handshake. A [`PeerAddr`] among its extensions is the
-    /// address of the server. For clients.
-    pub fn set_response(&self, response: Response<()>) {
-        self.attributes().change_own(|own| own.response = Some(Arc::new(response)));
     }
 
     /// The span of this connection, for `tracing`: `websocket`, at level INFO.
@@ -143,6 +130,7 @@ fn address(response: &Response<()>) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::set_response;
 
     #[test]
     fn a_response_is_kept_and_knows_the_address() {
@@ -150,7 +138,7 @@ mod tests {
         assert!(conn.response().is_none() && conn.peer_addr().is_none());
         let addr = SocketAddr::from(([127, 0, 0, 1], 80));
         let response = Response::builder().status(101).header("x-key", "k");
-        conn.set_response(response.extension(PeerAddr(addr)).body(()).unwrap());
+        set_response(&conn, response.extension(PeerAddr(addr)).body(()).unwrap());
         let response = conn.response().unwrap();
         assert_eq!(
             (response.status().as_u16(), &response.headers()["x-key"]),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::Config;
 use crate::conn::Conn;
 use crate::handshake::Negotiated;
-use crate::handshake::{AcceptOptions, Offer};
+use crate::handshake::{AcceptOptions, Acceptor, Offer};
 use crate::proto::Role;
 
 /// How many bytes each direction buffers.
@@ -43,6 +43,6 @@ fn shake_hands(client: &Config, server: &Config) -> Option<Negotiated> {
     let mut request = http::Request::get("/").header(http::header::HOST, "localhost");
     request.headers_mut()?.extend(offer.headers());
     let options = AcceptOptions::new().compression(server.compression);
-    let accepted = options.answer(&request.body(()).ok()?).ok()?;
+    let accepted = Acceptor::new(&options).answer(&request.body(()).ok()?).ok()?;
     offer.verify(&accepted.response).ok()
 }

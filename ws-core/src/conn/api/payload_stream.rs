@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::conn::driver::wait_queue::WaiterId;
-use crate::conn::{Conn, MessageReader};
-use crate::{Error, MessageType, StatusCode};
+use crate::conn::{Conn, MessageReader, MessageStream};
+use crate::{Error, MessageType};
 
 /// Reads the payload of messages in pieces, one message after the other.
 pub(crate) struct Pieces {
@@ -72,13 +72,7 @@ impl Drop for Pieces {
     }
 }
 
-/// Whether this is the end of the stream: a close with 1000 or 1001.
-pub(crate) fn is_end(error: &Error) -> bool {
-    error.is_close(&[StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY])
-        && matches!(error, Error::Closed(_))
-}
-
-/// All messages as one stream of bytes. Made by [`Conn::join_messages`].
+/// All messages as one stream of bytes. Returned by [`MessageStream::joined`].
 pub struct JoinedMessages {
     pieces: Pieces,
     terminator: Bytes,
@@ -86,9 +80,9 @@ pub struct JoinedMessages {
     left: Bytes,
 }
 
-impl Conn {
+impl MessageStream {
     /// Reads all messages, text and binary, as one stream of bytes, with a terminator behind
-    /// each. The terminator may be empty. A close with 1000 or 1001 is the end of the file;
+    /// each. The terminator may be empty. A [normal](crate::StatusCode::is_normal) close is the end of the file;
     /// every other end is an error.
     ///
     /// ```
@@ -99,17 +93,18 @@ impl Conn {
     /// # let (here, there) = ws_core::pair();
     /// here.write("one").await?;
     /// here.write("two").await?;
-    /// let mut lines = BufReader::new(there.join_messages("\n")).lines();
+    /// let mut lines = BufReader::new(there.messages().joined("\n")).lines();
     /// assert_eq!(lines.next_line().await?.as_deref(), Some("one"));
     /// assert_eq!(lines.next_line().await?.as_deref(), Some("two"));
     /// # Ok(())
     /// # }
     /// ```
     ///
-    /// Messages are read in pieces, so none is held whole. The read limit applies.
-    pub fn join_messages(&self, terminator: impl Into<Bytes>) -> JoinedMessages {
+    /// Messages are read in pieces and never held whole. The message size limit applies.
+    #[doc(alias = "JoinMessages")]
+    pub fn joined(self, terminator: impl Into<Bytes>) -> JoinedMessages {
         JoinedMessages {
-            pieces: Pieces::new(self.clone()),
+            pieces: Pieces::new(self.conn().clone()),
             terminator: terminator.into(),
             left: Bytes::new(),
         }
@@ -135,7 +130,7 @@ impl AsyncRead for JoinedMessages {
                     return Poll::Ready(Ok(()));
                 }
                 Ok(Piece::End) => this.left = this.terminator.clone(),
-                Err(error) if is_end(&error) => return Poll::Ready(Ok(())),
+                Err(error) if error.is_normal_close() => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }

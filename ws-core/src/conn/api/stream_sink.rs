@@ -25,9 +25,9 @@ pub struct MessageStream {
 impl Conn {
     /// The connection as a `Stream` and a `Sink` of messages, for the combinators of `futures`.
     ///
-    /// The stream ends when the connection is closed with 1000 or 1001, or without a code, as
-    /// browsers do; [`ending`](Self::ending) returns which. Every other end is an error item,
-    /// and then the end of the stream. Closing the sink closes the connection with 1000.
+    /// The stream ends after a [normal](StatusCode::is_normal) close;
+    /// [`close_info`](Self::close_info) returns its code. Every other end is an error item, and
+    /// then the end of the stream. Closing the sink closes the connection with 1000.
     ///
     /// What is fed to the sink leaves together, with a flush or on the next turn of the
     /// scheduler. `send` waits until the transport has the message, but defers answers while
@@ -47,6 +47,7 @@ impl Conn {
     ///     Ok(count)
     /// }
     /// ```
+    #[doc(alias("split", "stream", "sink"))]
     pub fn messages(&self) -> MessageStream {
         let (reads, writes) = (WaiterId::NONE, WaiterId::NONE);
         MessageStream { conn: self.clone(), reads, writes, next: None, ended: false }
@@ -118,7 +119,7 @@ impl Stream for MessageStream {
         let read = ready!(self.poll_read(cx));
         let Err(error) = &read else { return Poll::Ready(Some(read)) };
         self.ended = true;
-        Poll::Ready(Some(read.clone()).filter(|_| !is_wanted(error)))
+        Poll::Ready(Some(read.clone()).filter(|_| !error.is_normal_close()))
     }
 }
 
@@ -126,13 +127,6 @@ impl FusedStream for MessageStream {
     fn is_terminated(&self) -> bool {
         self.ended
     }
-}
-
-/// Whether the connection was closed normally.
-fn is_wanted(error: &Error) -> bool {
-    const WANTED: &[StatusCode] =
-        &[StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY, StatusCode::NO_STATUS_RECEIVED];
-    matches!(error, Error::Closed(close) if WANTED.contains(&close.code))
 }
 
 impl Sink<Message> for MessageStream {

@@ -11,11 +11,11 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::conn::Conn;
+use crate::conn::driver::connection::Connection;
 use crate::conn::driver::transport::{self, Stream};
 use crate::frame::{Header, MAX_HEADER, Mask, mask};
 
-/// A frame, or a piece of one, that passes a tap. See [`Conn::tap`].
+/// A frame, or a piece of one, that passes a tap. See [`Frames::tap`](crate::conn::Frames::tap).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Tapped<'a> {
@@ -47,54 +47,25 @@ impl Tapped<'_> {
 
 type Tell = dyn Fn(Tapped<'_>) + Send + Sync;
 
-impl Conn {
-    /// Calls `tell` for every frame that is read from the transport or written to it from now
-    /// on, until the transport is closed: for logs and captures.
-    ///
-    /// A short frame mostly comes in one piece, a long one in several, of which the first may
-    /// be empty. Frames that violate the protocol are shown too. Several taps see the same.
-    ///
-    /// `tell` runs while the connection is locked: it has to be quick, and must not use the
-    /// connection, which would deadlock. A tap disables the fast path of a TCP stream.
-    ///
-    /// ```
-    /// use std::sync::mpsc;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), ws_core::Error> {
-    /// let (here, there) = ws_core::pair();
-    /// let (seen, frames) = mpsc::channel();
-    /// here.tap(move |frame| {
-    ///     let _ = seen.send((frame.direction, frame.header.opcode, frame.payload.len()));
-    /// });
-    /// there.write("hello").await?;
-    /// here.read().await?;
-    /// # use ws_core::conn::Direction;
-    /// # use ws_core::frame::OpCode;
-    /// assert_eq!(frames.recv(), Ok((Direction::In, OpCode::TEXT, 5)));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn tap(&self, tell: impl Fn(Tapped<'_>) + Send + Sync + 'static) {
-        let mut reader = self.connection().reader.lock();
-        let mut writer = self.connection().writer.lock();
-        let Some(read) = reader.io.take() else { return };
-        let tell: Arc<Tell> = Arc::new(tell);
-        let mut incoming = FrameParser::behind(Direction::In, reader.inbound.bytes_needed());
-        // What was read and is not consumed yet.
-        incoming.see(reader.input(), &*tell);
-        let begun = writer.outbound.partial_frame_len();
-        let outgoing = FrameParser::behind(Direction::Out, begun as u64);
-        let tap =
-            |stream| -> Box<dyn Stream> { Box::new(Tap { stream, incoming, outgoing, tell }) };
-        let mut wrapped = None;
-        writer.map_io(|write| {
-            let (read, write) = transport::wrap(read, write, tap);
-            wrapped = Some(read);
-            write
-        });
-        reader.io = wrapped;
-    }
+/// Taps the transport of a connection. See [`Frames::tap`](crate::conn::Frames::tap).
+pub(crate) fn begin(connection: &Connection, tell: impl Fn(Tapped<'_>) + Send + Sync + 'static) {
+    let mut reader = connection.reader.lock();
+    let mut writer = connection.writer.lock();
+    let Some(read) = reader.io.take() else { return };
+    let tell: Arc<Tell> = Arc::new(tell);
+    let mut incoming = FrameParser::behind(Direction::In, reader.inbound.bytes_needed());
+    // What was read and is not consumed yet.
+    incoming.see(reader.input(), &*tell);
+    let begun = writer.outbound.partial_frame_len();
+    let outgoing = FrameParser::behind(Direction::Out, begun as u64);
+    let tap = |stream| -> Box<dyn Stream> { Box::new(Tap { stream, incoming, outgoing, tell }) };
+    let mut wrapped = None;
+    writer.map_io(|write| {
+        let (read, write) = transport::wrap(read, write, tap);
+        wrapped = Some(read);
+        write
+    });
+    reader.io = wrapped;
 }
 
 /// A stream whose frames are shown.

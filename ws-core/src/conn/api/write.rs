@@ -1,4 +1,4 @@
-//! How are messages, prepared messages and batches written?
+//! How are messages and prepared messages written?
 
 use std::future::Future;
 use std::sync::atomic::Ordering::Relaxed;
@@ -6,17 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::conn::Conn;
 use crate::conn::driver::connection::Connection;
 use crate::{Error, Message, PreparedMessage, TryWriteError};
-
-/// The result of [`Conn::write_batch`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Batch {
-    /// How many messages were taken.
-    pub messages: usize,
-    /// Whether the transport has all of them. If not, the rest is queued in the connection, and
-    /// is sent as the transport takes more.
-    pub flushed: bool,
-}
 
 impl Conn {
     /// Writes a message.
@@ -38,6 +27,7 @@ impl Conn {
     /// # Cancel safety
     ///
     /// If the future is dropped, the message is queued whole or not at all.
+    #[doc(alias = "send")]
     #[inline]
     pub fn write(
         &self,
@@ -90,6 +80,7 @@ impl Conn {
     /// [`write_buffer`](crate::Config::write_buffer), [`TryWriteError::Busy`] while a
     /// [`MessageWriter`](crate::MessageWriter) is open, and [`TryWriteError::Conn`] with what
     /// [`write`](Self::write) would return. Nothing is queued then.
+    #[doc(alias = "try_send")]
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), TryWriteError> {
         let message = message.into();
         self.0.try_write(self.0.more.load(Relaxed), |writer| writer.queue(message))
@@ -103,62 +94,6 @@ impl Conn {
     /// As `try_write`.
     pub fn try_write_prepared(&self, message: &PreparedMessage) -> Result<(), TryWriteError> {
         self.0.try_write(true, |writer| writer.queue_prepared(message))
-    }
-
-    /// Writes several messages together, from a send queue of the application.
-    ///
-    /// Waits for room as [`write`](Self::write) does. Then it calls `take` with the number of
-    /// bytes there is room for, until `take` returns none or the queue is above the high
-    /// watermark of [`write_buffer`](crate::Config::write_buffer). The transport is tried once
-    /// for all of them. Everything that `take` returns is sent, however long it is.
-    /// [`flush`](Self::flush) waits for what the transport does not take at once.
-    ///
-    /// `take` runs under a lock of the connection: it must not use the connection.
-    ///
-    /// ```
-    /// use std::collections::VecDeque;
-    /// use ws_core::{Conn, Error, PreparedMessage};
-    ///
-    /// async fn drain(conn: &Conn, mut waiting: VecDeque<PreparedMessage>) -> Result<(), Error> {
-    ///     while !waiting.is_empty() {
-    ///         if !conn.write_batch(|_| waiting.pop_front()).await?.flushed {
-    ///             conn.flush().await?;
-    ///         }
-    ///     }
-    ///     Ok(())
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As `write`. No message is taken then, unless the transport fails.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, no message is taken.
-    pub fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
-        &self,
-        mut take: impl FnMut(usize) -> I + Send + Unpin,
-    ) -> impl Future<Output = Result<Batch, Error>> + Send {
-        self.0.wait_writing(move |connection, writer, op| {
-            let written = connection.poll_write_batch(writer, &mut take, op)?;
-            written.map(|(messages, flushed)| Ok(Batch { messages, flushed }))
-        })
-    }
-
-    /// As [`write_batch`](Self::write_batch), if there is room now, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_write`](Self::try_write). No message is taken then, unless the transport fails.
-    pub fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
-        &self,
-        mut take: impl FnMut(usize) -> I,
-    ) -> Result<Batch, TryWriteError> {
-        let mut writer = self.0.writer.lock();
-        self.0.check_room(&mut writer)?;
-        let (messages, flushed) = self.0.write_batch(&mut writer, &mut take)?;
-        Ok(Batch { messages, flushed })
     }
 
     /// Waits until the transport has everything that was written.

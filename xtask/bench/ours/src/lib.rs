@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use kit::{Deflate, MESSAGE_LIMIT, Options};
 use tokio::net::TcpStream;
-use ws_core::{AcceptOptions, Compression, Config, Conn, Error};
+use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Limits};
 
 /// The loop that serves a connection.
 pub trait Handler: Fn(Conn) -> Self::Served + Copy + Send + Sync + 'static {
@@ -76,7 +76,7 @@ async fn welcome(
     accept: &'static AcceptOptions,
     handler: impl Handler,
 ) -> Result<()> {
-    let conn = Conn::accept(stream, accept).await?;
+    let conn = Acceptor::new(accept).accept(stream).await?;
     Ok(serve(conn, handler).await?)
 }
 
@@ -132,7 +132,7 @@ fn settings(options: &Options) -> &'static AcceptOptions {
         Deflate::Takeover => Compression::context_takeover(),
     };
     let compression = if options.is("level6") { compression.level(6) } else { compression };
-    let config = Config::new().read_limit(MESSAGE_LIMIT).compression(compression);
+    let config = Config::new().limits(Limits::new().message_size(MESSAGE_LIMIT)).compression(compression);
     Box::leak(Box::new(AcceptOptions::new().config(config)))
 }
 

@@ -1,0 +1,98 @@
+//! What do adapters, clients and hubs do with a connection that applications do not?
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+
+use crate::conn::{Conn, RequestInfo};
+use crate::{Error, PreparedMessage, TryWriteError};
+
+/// The result of [`write_batch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// How many messages were taken.
+    pub messages: usize,
+    /// Whether the transport has all of them. If not, the rest is queued in the connection, and
+    /// is sent as the transport takes more.
+    pub flushed: bool,
+}
+
+/// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
+/// defaults to that of the transport.
+pub fn set_request(conn: &Conn, mut request: RequestInfo) {
+    let connection = conn.connection();
+    request.peer_addr = request.peer_addr.or_else(|| connection.info.addresses.peer());
+    connection.reader.lock().request = Some(Arc::new(request));
+}
+
+/// Sets the response of the opening handshake, as [`Conn::response`] returns it. A
+/// [`PeerAddr`](crate::PeerAddr) among its extensions is the address of the server.
+pub fn set_response(conn: &Conn, response: Response<()>) {
+    conn.attributes().change_own(|own| own.response = Some(Arc::new(response)));
+}
+
+/// The timeout of the closing handshake: [`Config::close_timeout`](crate::Config::close_timeout).
+pub fn close_timeout(conn: &Conn) -> Duration {
+    conn.connection().info.config.close_timeout
+}
+
+/// Writes several messages together, from a send queue of the application.
+///
+/// Waits for room as [`Conn::write`] does. Then it calls `take` with the number of bytes there is
+/// room for, until `take` returns none or the send buffer is above the high watermark of
+/// [`write_buffer`](crate::Config::write_buffer). The transport is tried once for all of them.
+/// All messages from `take` are sent, however long they are. [`Conn::flush`] waits for bytes that
+/// the transport does not take at once.
+///
+/// `take` runs under a lock of the connection: it must not use the connection.
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use ws_core::adapter::write_batch;
+/// use ws_core::{Conn, Error, PreparedMessage};
+///
+/// async fn drain(conn: &Conn, mut waiting: VecDeque<PreparedMessage>) -> Result<(), Error> {
+///     while !waiting.is_empty() {
+///         if !write_batch(conn, |_| waiting.pop_front()).await?.flushed {
+///             conn.flush().await?;
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+///
+/// As `write`. No message is taken then, unless the transport fails.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, no message is taken.
+pub fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
+    conn: &Conn,
+    mut take: impl FnMut(usize) -> I + Send + Unpin,
+) -> impl Future<Output = Result<Batch, Error>> + Send {
+    conn.connection().wait_writing(move |connection, writer, op| {
+        let written = connection.poll_write_batch(writer, &mut take, op)?;
+        written.map(|(messages, flushed)| Ok(Batch { messages, flushed }))
+    })
+}
+
+/// As [`write_batch`], if there is room now, without waiting.
+///
+/// # Errors
+///
+/// As [`Conn::try_write`]. No message is taken then, unless the transport fails.
+pub fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
+    conn: &Conn,
+    mut take: impl FnMut(usize) -> I,
+) -> Result<Batch, TryWriteError> {
+    let connection = conn.connection();
+    let mut writer = connection.writer.lock();
+    connection.check_room(&mut writer)?;
+    let (messages, flushed) = connection.write_batch(&mut writer, &mut take)?;
+    Ok(Batch { messages, flushed })
+}

@@ -1,0 +1,136 @@
+//! How does an application read, write and tap raw frames?
+
+use std::future::Future;
+
+use crate::Error;
+use crate::conn::Conn;
+use crate::conn::api::tap::{self, Tapped};
+use crate::conn::driver::connection::Connection;
+use crate::frame::{Frame, OpCode};
+
+/// The raw frames of a connection. Returned by [`Conn::frames`].
+///
+/// For proxies, tests of other implementations, and protocols that assign meaning to frames.
+///
+/// ```
+/// use ws_core::frame::Frame;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ws_core::Error> {
+/// let (client, server) = ws_core::pair();
+/// client.frames().write(Frame::text("Hel").fin(false)).await?;
+/// let frame = server.frames().read().await?;
+/// assert_eq!((frame.is_fin(), &frame.payload()[..]), (false, &b"Hel"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Frames<'a>(&'a Conn);
+
+impl Conn {
+    /// The raw frames of this connection, to read, write or tap.
+    pub const fn frames(&self) -> Frames<'_> {
+        Frames(self)
+    }
+}
+
+impl<'a> Frames<'a> {
+    /// Reads the next frame, data or control, as it came: unmasked, and still compressed.
+    ///
+    /// The frame is validated, control frames are answered, and the limits of a message apply
+    /// to each frame. Text is not checked for UTF-8, and the size after decompression is not
+    /// limited. The peer's close frame is the last frame.
+    ///
+    /// Once a frame of a message is read this way, read its other frames this way too:
+    /// [`Conn::read`] and [`Conn::reader`] drop the rest of the message. A message that they have
+    /// begun to receive is returned as one frame, whole and inflated. Control frames that arrive
+    /// while only other operations wait, such as [`Conn::ping`], are not returned;
+    /// [`tap`](Self::tap) shows all frames.
+    ///
+    /// # Errors
+    ///
+    /// As `read`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn read(self) -> Result<Frame, Error> {
+        self.0.connection().wait_reading(Connection::poll_frame).await
+    }
+
+    /// Writes a frame if the peer may receive it now. Waits for room as [`Conn::write`] does.
+    ///
+    /// The frame is masked as the role requires, unless it sets a mask of its own, and is not
+    /// compressed. From the first frame of a message to its last, other writes wait and
+    /// [`Conn::try_write`] returns `Busy`; control frames pass. A close frame begins the closing
+    /// handshake, without waiting for its end as [`Conn::close`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SendError`] when the peer would have to refuse the frame; nothing is sent
+    /// then. Otherwise as `write`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the frame is queued whole or not at all.
+    pub async fn write(self, frame: Frame) -> Result<(), Error> {
+        let connection = self.0.connection();
+        if frame.opcode() == OpCode::CLOSE {
+            connection.close(connection.check_close(&frame)?);
+            return Ok(());
+        }
+        connection
+            .wait_writing(|connection, writer, op| connection.poll_write_frame(writer, &frame, op))
+            .await
+    }
+
+    /// Writes a frame exactly as it is, without checks: for tests of other implementations.
+    /// The connection does not track what the frame does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::write`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As `write`.
+    pub fn write_unchecked(
+        self,
+        frame: Frame,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<'a> {
+        self.0.connection().wait_writing(move |connection, writer, op| {
+            connection.poll_write_unchecked(writer, &frame, op)
+        })
+    }
+
+    /// Calls `tell` for every frame that is read from the transport or written to it from now
+    /// on, until the transport is closed: for logs and captures.
+    ///
+    /// A short frame mostly comes in one piece, a long one in several, of which the first may
+    /// be empty. Frames that violate the protocol are shown too. Several taps see the same.
+    ///
+    /// `tell` runs while the connection is locked: it has to be quick, and must not use the
+    /// connection, which would deadlock. A tap disables the fast path of a TCP stream.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ws_core::Error> {
+    /// let (here, there) = ws_core::pair();
+    /// let (seen, frames) = mpsc::channel();
+    /// here.frames().tap(move |frame| {
+    ///     let _ = seen.send((frame.direction, frame.header.opcode, frame.payload.len()));
+    /// });
+    /// there.write("hello").await?;
+    /// here.read().await?;
+    /// # use ws_core::conn::Direction;
+    /// # use ws_core::frame::OpCode;
+    /// assert_eq!(frames.recv(), Ok((Direction::In, OpCode::TEXT, 5)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tap(self, tell: impl Fn(Tapped<'_>) + Send + Sync + 'static) {
+        tap::begin(self.0.connection(), tell);
+    }
+}
