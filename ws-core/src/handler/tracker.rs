@@ -64,7 +64,7 @@ struct Members {
 pub struct DrainCounts {
     /// Open connections, and upgrades in progress.
     pub open: usize,
-    /// Connections that have ended, in any way.
+    /// Connections that have ended.
     pub ended: usize,
     /// Connections that were sent a close frame with 1001.
     pub notified: usize,

@@ -1,9 +1,8 @@
 //! What does the task of a socket do, from the connection to its end?
 //!
 //! One task per socket runs middleware, the event loop, and the writer
-//! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop reads ahead a
-//! little, so that pings are answered and the end is noticed. Beyond that, the peer's messages
-//! stay in the transport.
+//! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop reads a few messages
+//! ahead, to answer pings and to notice the end. Later messages stay in the transport.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -58,8 +57,7 @@ impl Hub {
     }
 
     /// Makes a connection a socket of this hub, and serves it to its end: reads from it, calls
-    /// the handlers, and writes its send queue. All of that runs in the task that awaits this,
-    /// and the handlers of one socket run one after the other.
+    /// the handlers one after the other, and writes its send queue, all in the calling task.
     ///
     /// # Cancel safety
     ///

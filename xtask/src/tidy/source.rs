@@ -79,8 +79,10 @@ fn is_source(path: &str) -> bool {
     path.contains("/src/")
 }
 
+/// The head of a `lib.rs` is the page of its crate on docs.rs, and begins with what the crate is.
 fn needs_question(path: &str) -> bool {
-    is_source(path) || path.starts_with("examples/") && !path.starts_with("examples/tests/")
+    is_source(path) && !path.ends_with("/src/lib.rs")
+        || path.starts_with("examples/") && !path.starts_with("examples/tests/")
 }
 
 /// Whether `line` has `word` as a whole word.

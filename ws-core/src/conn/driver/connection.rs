@@ -403,7 +403,7 @@ mod tests {
         assert_eq!(here.close_info().unwrap().by, CloseInitiator::Peer);
     }
 
-    /// After `close`, writes say so, also when the connection has ended.
+    /// After `close`, writes return `CloseSent`, also when the connection has ended.
     #[tokio::test]
     async fn a_write_after_a_close_fails_in_every_state() {
         let (here, there) = crate::pair();

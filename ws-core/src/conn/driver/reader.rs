@@ -4,8 +4,8 @@
 //! but itself. What follows from an event is up to the
 //! [`Connection`](crate::conn::driver::connection::Connection). Everything that was received
 //! and not delivered is here, and nothing is in a future.
-
-// tidy: long because the reading side is read from top to bottom.
+//!
+//! Longer than 400 lines because the reading side is read from top to bottom.
 
 use std::io;
 use std::pin::Pin;

@@ -3,8 +3,8 @@
 //! Any operation that is polled reads: `read`, a `MessageReader`, and those that wait for
 //! something that only the peer can bring (`ping`, `close`, `closed`). A future holds nothing
 //! but its slot in the wait queue, which it gives up when it is dropped.
-
-// tidy: long because the operations of the reading side are read from top to bottom.
+//!
+//! Longer than 400 lines because the operations of the reading side are read from top to bottom.
 
 use std::future::{Future, poll_fn};
 use std::sync::atomic::Ordering::Relaxed;

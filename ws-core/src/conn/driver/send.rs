@@ -5,8 +5,8 @@
 //! the reading side defers its bytes, so that the answers to a burst leave together: when the
 //! reader runs dry, and at the latest on the next turn of the scheduler
 //! ([`deferred_flush`]). The [`FlushState`] says which of these is next.
-
-// tidy: long because the operations of the writing side are read from top to bottom.
+//!
+//! Longer than 400 lines because the operations of the writing side are read from top to bottom.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -93,7 +93,7 @@ pub(crate) enum FlushState {
     Stalled,
 }
 
-/// What becomes of the messages that arrive.
+/// What happens to the messages that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadMode {
     /// They are delivered whole.

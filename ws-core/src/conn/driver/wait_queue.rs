@@ -5,8 +5,8 @@ use std::task::{Context, Wake, Waker};
 
 /// Futures that wait for the same lock-protected state, oldest first.
 ///
-/// The first future that is polled continues. None is relied upon to be polled: one that its
-/// task holds but does not poll would stop all others.
+/// The first future that is polled continues. No future must be polled for the others to
+/// continue: its task may hold it without polling it.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     last: u32,
