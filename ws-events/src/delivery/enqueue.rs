@@ -98,9 +98,9 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
 
     /// Updates the counters, wakes tasks, and schedules batch writers. Called without any lock.
     pub(crate) fn finish(self) -> Delivery {
-        let DeliveryShared { counters, backpressure, .. } = self.shared;
+        let DeliveryShared { counters, handler_yield, .. } = self.shared;
         if self.over_half {
-            backpressure.request_yield();
+            handler_yield.request();
         }
         let Delivery { queued, dropped, disconnected, .. } = self.delivery;
         add(&counters.queued, queued);
@@ -131,7 +131,7 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
     message: &PreparedMessage,
     limit: Duration,
 ) -> EnqueueResult {
-    let DeliveryShared { limits, counters, backpressure } = recipient.delivery();
+    let DeliveryShared { limits, counters, handler_yield } = recipient.delivery();
     let queue = recipient.queue();
     let mut waiter = WaitGuard { queue, id: WaiterId::default() };
     let pushing = poll_fn(|cx| queue.poll_push(message, limits, &mut waiter.id, cx));
@@ -143,7 +143,7 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
     if let EnqueueResult::Queued { over_half, .. } = result {
         add(&counters.queued, 1);
         if over_half {
-            backpressure.request_yield();
+            handler_yield.request();
         }
     }
     if let Wakeup::Task(task) = wakeup {

@@ -8,9 +8,9 @@
 //! Nothing here knows of a hub: a socket is a [`Recipient`](recipient::Recipient). So
 //! `tests/model.rs` runs the whole folder under shuttle without a hub.
 
-pub(crate) mod backpressure;
 pub(crate) mod batch_writer;
 pub(crate) mod enqueue;
+pub(crate) mod handler_yield;
 pub(crate) mod limits;
 pub(crate) mod queue_pool;
 pub(crate) mod recipient;

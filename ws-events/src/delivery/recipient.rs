@@ -2,7 +2,7 @@
 
 use ws_core::PreparedMessage;
 
-use crate::delivery::backpressure::Backpressure;
+use crate::delivery::handler_yield::HandlerYield;
 use crate::delivery::limits::SendQueueLimits;
 use crate::delivery::send_queue::{ByteSize, SendQueue};
 use crate::delivery::stats::{Counters, add};
@@ -42,7 +42,7 @@ pub(crate) trait Recipient: Send + Sync + Sized + 'static {
 pub(crate) struct DeliveryShared {
     pub(crate) limits: SendQueueLimits,
     pub(crate) counters: Counters,
-    pub(crate) backpressure: Backpressure,
+    pub(crate) handler_yield: HandlerYield,
 }
 
 impl ByteSize for PreparedMessage {

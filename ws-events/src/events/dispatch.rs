@@ -17,7 +17,7 @@ pub(crate) async fn dispatch(socket: &Socket, event: Event, payload: Payload) {
     let mut errors = Vec::new();
     if socket.0.has_handler(&event) {
         let calling = call_all(socket, event.clone(), payload, &mut errors);
-        socket.0.delivery().backpressure.apply(calling).await;
+        socket.0.delivery().handler_yield.apply(calling).await;
     }
     for error in errors {
         report(socket, &event, error).await;

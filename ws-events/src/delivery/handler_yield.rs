@@ -17,11 +17,11 @@ const MAX_YIELDS: u8 = 64;
 /// Whether a yield is requested: the number of the request. It is odd while there is one, and
 /// grows.
 #[derive(Default)]
-pub(crate) struct Backpressure(AtomicU32);
+pub(crate) struct HandlerYield(AtomicU32);
 
-impl Backpressure {
+impl HandlerYield {
     /// Requests a yield: half of a send queue is used.
-    pub(crate) fn request_yield(&self) {
+    pub(crate) fn request(&self) {
         let now = self.0.load(Relaxed);
         if !is_requested(now) {
             self.advance(now);
