@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+
 /// When to ping an idle peer, and when to abort the connection without an answer.
 ///
 /// The timeouts are checked while the connection is read, after all received bytes have been
@@ -13,7 +15,7 @@ pub struct Keepalive {
     pub(crate) pong_timeout: Duration,
 }
 
-/// Whether and how keepalive was configured.
+/// Whether and how keepalive was configured. By default, it is on for servers, and off for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepaliveSetting {
     Unset,
@@ -22,6 +24,19 @@ pub(crate) enum KeepaliveSetting {
 }
 
 impl KeepaliveSetting {
+    /// This setting, or `default` if it is unset.
+    pub(crate) const fn or(self, default: Keepalive) -> Self {
+        match self {
+            Self::Unset => Self::On(default),
+            Self::Off | Self::On(_) => self,
+        }
+    }
+
+    /// This setting, or the default of a server: [`Keepalive::default`].
+    pub(crate) const fn or_server_default(self) -> Self {
+        self.or(Keepalive::every(DEFAULT_INTERVAL))
+    }
+
     #[cfg(feature = "conn")]
     pub(crate) const fn get(self) -> Option<Keepalive> {
         match self {
@@ -49,6 +64,6 @@ impl Keepalive {
 impl Default for Keepalive {
     /// A ping after 30 s, and 30 s to answer it.
     fn default() -> Self {
-        Self::every(Duration::from_secs(30))
+        Self::every(DEFAULT_INTERVAL)
     }
 }

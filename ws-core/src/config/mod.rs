@@ -100,9 +100,7 @@ impl Config {
     /// Sets [`keepalive`](Self::keepalive) unless it is set already, for callers with another
     /// default.
     pub const fn default_keepalive(mut self, keepalive: Keepalive) -> Self {
-        if matches!(self.keepalive, KeepaliveSetting::Unset) {
-            self.keepalive = KeepaliveSetting::On(keepalive);
-        }
+        self.keepalive = self.keepalive.or(keepalive);
         self
     }
 
@@ -205,8 +203,9 @@ impl Config {
     pub(crate) const MAX_READ_BUFFER: usize = 65 * 1024;
 
     /// Applies the defaults of a server.
-    pub(crate) const fn for_server(self) -> Self {
-        self.default_keepalive(Keepalive::every(Duration::from_secs(30)))
+    pub(crate) const fn for_server(mut self) -> Self {
+        self.keepalive = self.keepalive.or_server_default();
+        self
     }
 }
 
