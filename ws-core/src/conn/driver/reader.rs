@@ -134,7 +134,7 @@ impl Reader {
             pings: Pings::default(),
             deadlines,
             cold,
-            mode: ReadMode::MessageStream,
+            mode: ReadMode::Messages,
             drained: false,
             messages: 0,
             bytes: leftover.len() as u64,
@@ -148,7 +148,7 @@ impl Reader {
     #[inline]
     pub(crate) fn is_common(&self, id: &WaiterId) -> bool {
         self.streak < STREAK
-            && self.mode == ReadMode::MessageStream
+            && self.mode == ReadMode::Messages
             && self.cold.is_none()
             && self.waiters.is_alone(id)
     }
@@ -357,7 +357,7 @@ impl Reader {
             *used += received.consumed;
             match received.event {
                 Some(ProtocolEvent::Message(message)) => match self.mode {
-                    ReadMode::MessageStream | ReadMode::Streaming => {
+                    ReadMode::Messages | ReadMode::Streaming => {
                         return ReadEvent::Item(ReadItem::Message(message));
                     }
                     ReadMode::Refusing | ReadMode::StreamingLast => {
@@ -666,7 +666,7 @@ mod tests {
         let refused = format!("failed {}", ProtocolError::UnexpectedMessage);
         let close = format!("close {}", StatusCode::NORMAL_CLOSURE.as_u16());
         for (mode, expected) in [
-            (ReadMode::MessageStream, &[r#"ping b"p""#, r#"Some("hi")"#, &close][..]),
+            (ReadMode::Messages, &[r#"ping b"p""#, r#"Some("hi")"#, &close][..]),
             (ReadMode::Refusing, &[r#"ping b"p""#, &refused]),
             (ReadMode::Discarding, &[r#"ping b"p""#, &close]),
         ] {

@@ -97,7 +97,7 @@ pub(crate) enum FlushState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadMode {
     /// They are delivered whole.
-    MessageStream,
+    Messages,
     /// The open message is delivered in pieces, to its `MessageReader`.
     Streaming,
     /// A message fails the connection: the application expects none.
@@ -113,7 +113,7 @@ impl ReadMode {
     pub(crate) const fn is_streaming(self) -> bool {
         match self {
             Self::Streaming | Self::StreamingLast => true,
-            Self::MessageStream | Self::Refusing | Self::Discarding => false,
+            Self::Messages | Self::Refusing | Self::Discarding => false,
         }
     }
 
@@ -121,14 +121,14 @@ impl ReadMode {
     pub(crate) const fn is_refusing(self) -> bool {
         match self {
             Self::Refusing | Self::StreamingLast => true,
-            Self::MessageStream | Self::Streaming | Self::Discarding => false,
+            Self::Messages | Self::Streaming | Self::Discarding => false,
         }
     }
 
     /// A `MessageReader` opens.
     pub(crate) const fn stream_opened(self) -> Self {
         match self {
-            Self::MessageStream | Self::Streaming => Self::Streaming,
+            Self::Messages | Self::Streaming => Self::Streaming,
             Self::Refusing | Self::StreamingLast => Self::StreamingLast,
             Self::Discarding => Self::Discarding,
         }
@@ -137,7 +137,7 @@ impl ReadMode {
     /// The `MessageReader` has read its message, or is dropped.
     pub(crate) const fn stream_closed(self) -> Self {
         match self {
-            Self::MessageStream | Self::Streaming => Self::MessageStream,
+            Self::Messages | Self::Streaming => Self::Messages,
             Self::Refusing | Self::StreamingLast => Self::Refusing,
             Self::Discarding => Self::Discarding,
         }
@@ -146,7 +146,7 @@ impl ReadMode {
     /// The application expects no more messages.
     pub(crate) const fn refuse(self) -> Self {
         match self {
-            Self::MessageStream | Self::Refusing => Self::Refusing,
+            Self::Messages | Self::Refusing => Self::Refusing,
             Self::Streaming | Self::StreamingLast => Self::StreamingLast,
             Self::Discarding => Self::Discarding,
         }
@@ -179,11 +179,11 @@ mod tests {
 
     #[test]
     fn a_read_mode_follows_the_application() {
-        use ReadMode::{Discarding, MessageStream, Refusing, Streaming, StreamingLast};
+        use ReadMode::{Discarding, Messages, Refusing, Streaming, StreamingLast};
         // (mode, stream opened, stream closed, refuse)
         let table = [
-            (MessageStream, Streaming, MessageStream, Refusing),
-            (Streaming, Streaming, MessageStream, StreamingLast),
+            (Messages, Streaming, Messages, Refusing),
+            (Streaming, Streaming, Messages, StreamingLast),
             (Refusing, StreamingLast, Refusing, Refusing),
             (StreamingLast, StreamingLast, Refusing, StreamingLast),
             (Discarding, Discarding, Discarding, Discarding),
