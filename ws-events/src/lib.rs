@@ -92,7 +92,7 @@
 //! # Data of the request in handlers
 //!
 //! [`Socket::request`] is the HTTP request of the connection: path parameters, query, cookies,
-//! and the [extensions](RequestInfo::local) that middleware of the web framework has attached.
+//! and the [extensions](RequestInfo::extension) that middleware of the web framework has attached.
 //! A handler of the framework can also set attributes of the connection, such as the logged-in
 //! user, before it passes the connection to the hub. Handlers of the hub find them among the
 //! [attributes](Socket::attributes) of the socket.

@@ -65,7 +65,7 @@ impl Socket {
     }
 
     /// Its attributes: data of the application, by type or by name. They begin as a copy of the
-    /// [attributes of the connection](ws_core::Conn::values). A handler gets one of them as an
+    /// [attributes of the connection](ws_core::Conn::attributes). A handler gets one of them as an
     /// [`Attribute<T>`](crate::Attribute) argument.
     ///
     /// They are removed after the handlers of `disconnect`. Later ones are not stored.
