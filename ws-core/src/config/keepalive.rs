@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// When to ping an idle peer, and when to abort the connection without an answer.
+/// When to ping an idle peer, and how long to wait for its answer.
 ///
 /// The timeouts are checked while the connection is read, after all received bytes have been
-/// processed. So a connection is not aborted because its application was busy.
+/// processed. So a busy application does not cause a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Keepalive {
@@ -32,8 +32,9 @@ impl KeepaliveSetting {
 }
 
 impl Keepalive {
-    /// Sends a ping if nothing was received for `interval`. The connection is aborted if nothing is
-    /// received for another `interval` after the ping.
+    /// Checks the peer once per `interval`, and sends a ping if nothing was received since the last
+    /// check: after one to two intervals of silence. If nothing is received for another `interval`
+    /// after the ping, the connection ends with a close frame with 1011.
     pub const fn every(interval: Duration) -> Self {
         Self { interval, pong_timeout: interval }
     }
@@ -47,7 +48,7 @@ impl Keepalive {
 }
 
 impl Default for Keepalive {
-    /// A ping after 30 s, and 30 s to answer it.
+    /// A ping after 30 to 60 s of silence, and 30 s to answer it.
     fn default() -> Self {
         Self::every(Duration::from_secs(30))
     }

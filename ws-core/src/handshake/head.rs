@@ -68,7 +68,7 @@ pub fn encode_request(request: &Request<()>) -> Vec<u8> {
 }
 
 /// Encodes a response with its body. `Content-Length` is added unless it is set. An informational
-/// response, such as 101, has neither.
+/// response, such as 101, has no body and no `Content-Length`.
 pub fn encode_response(response: &Response<impl AsRef<[u8]>>) -> Vec<u8> {
     let (status, body) = (response.status(), response.body().as_ref());
     let reason = status.canonical_reason().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! How do messages, control frames and raw frames become bytes to send?
 //!
-//! Longer than 400 lines because the sending half is one state machine, with all ways to queue a frame:
-//! messages, prepared messages, pieces, raw frames and control frames.
+//! Longer than 400 lines because the sending half is one state machine, with all ways to queue a
+//! frame: messages, prepared messages, pieces, raw frames and control frames.
 
 use std::io::IoSlice;
 
@@ -267,8 +267,8 @@ impl Outbound {
     ///
     /// # Errors
     ///
-    /// When the peer would have to reject the frame. Compressed payloads are not checked. They
-    /// may not be sent with context takeover, because the compressor would not know of them.
+    /// When the peer would have to reject the frame. Compressed payloads are not checked. Do not
+    /// send them with context takeover, because the compressor does not know of them.
     pub fn frame(&mut self, frame: &Frame) -> Result<(), SendError> {
         self.check(frame)?;
         let frame = frame.clone().masked_by_role(self.mask());
