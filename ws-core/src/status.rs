@@ -94,8 +94,8 @@ impl StatusCode {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 
-    /// Whether a connection that ended with this code ended normally: 1000, 1001, or 1005. 1005
-    /// stands for a close frame without a code, which `close()` in a browser sends.
+    /// Whether a connection that ended with this code ended normally: 1000, 1001, or 1005 (a close
+    /// frame without a code, which `close()` in a browser sends).
     ///
     /// This is the one definition of a normal end. Streams and joined messages end without an
     /// error after these codes.

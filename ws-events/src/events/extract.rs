@@ -19,7 +19,7 @@ use crate::{DisconnectReason, Event, EventError, EventPayload, Id, Socket};
 /// | [`Attribute<T>`](Attribute) | an attribute of the socket, by type |
 /// | [`Room`] | with `room_join` and `room_leave` |
 /// | [`DisconnectReason`] | with `close` and `disconnect` |
-/// | [`EventError`] | with `error`, and with `disconnect` if the connection was lost |
+/// | [`EventError`] | with `error`, and with `disconnect` if an `error` event follows it |
 /// | [`EventPayload`] | all of it |
 /// | `Option` of any of them | `None` if the extraction fails |
 ///
