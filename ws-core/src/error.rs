@@ -17,7 +17,7 @@ use crate::{Deadline, Limit, ProtocolError, Rate, SendError, StatusCode};
 pub enum Error {
     /// The connection has ended: with the peer's close frame, or with
     /// [`ABNORMAL_CLOSURE`](StatusCode::ABNORMAL_CLOSURE) when the transport ended without one.
-    /// This is how most connections end, see [`StatusCode::is_normal`].
+    /// Most connections end with this error: see [`StatusCode::is_normal`].
     Closed(CloseError),
     /// The peer violated the protocol. This side has sent a close frame with the reason.
     Protocol(ProtocolError),

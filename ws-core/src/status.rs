@@ -57,7 +57,7 @@ status_codes! {
     (1009, MESSAGE_TOO_BIG, "message too big");
     /// 1010: the client requires an extension that the server did not accept.
     (1010, MANDATORY_EXTENSION, "mandatory extension");
-    /// 1011: the endpoint met an unexpected condition.
+    /// 1011: the endpoint encountered an unexpected condition.
     (1011, INTERNAL_ERROR, "internal error");
     /// 1012: the service restarts. Reconnect soon.
     (1012, SERVICE_RESTART, "service restart");

@@ -1,7 +1,7 @@
 //! How do many WebSockets share events, rooms and broadcasts?
 //!
-//! A [`Hub`] makes a [`Socket`] of each connection that an adapter gives it. A socket has an id,
-//! attributes, rooms, and handlers for its events. A broadcast never waits for a slow peer.
+//! A [`Hub`] turns each connection that an adapter passes to it into a [`Socket`]. A socket has an
+//! id, attributes, rooms, and handlers for its events. A broadcast never waits for a slow peer.
 //!
 //! ```
 //! use serde::Deserialize;
@@ -68,7 +68,7 @@
 //! # let _ = route;
 //! ```
 //!
-//! With either, `websocket(options, hub.handler())` is a whole route. With hyper, use
+//! With either framework, `websocket(options, hub.handler())` is a whole route. With hyper, use
 //! `upgrade.serve(hub.handler())`. For any other [`Conn`], use [`hub.serve(conn)`](Hub::serve).
 //!
 //! # Messages and events

@@ -176,7 +176,7 @@ impl fmt::Debug for Upgrade {
 }
 
 /// Makes a connection of the stream. A TCP stream is unwrapped from hyper's or hyper-util's
-/// connection, together with the bytes that were read behind the request.
+/// connection, together with the bytes that were read after the request.
 fn into_conn(
     upgraded: Upgraded,
     version: Version,

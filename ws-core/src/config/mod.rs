@@ -130,8 +130,8 @@ impl Config {
         self
     }
 
-    /// Closes the connection with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY) at this age.
-    /// Default: no limit.
+    /// Closes the connection with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY) when it reaches
+    /// this age. Default: no limit.
     pub const fn max_age(mut self, after: Duration) -> Self {
         self.max_age = Some(after);
         self

@@ -184,14 +184,15 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// [`Error::SendError`] when the code must not be sent or the reason has more than 123
-    /// bytes; nothing is sent then. If the connection ended without both close frames:
-    /// [`Error::Timeout`] when the peer sent none in time, [`Error::Closed`] with 1006 when the
-    /// transport ended first.
+    /// [`Error::SendError`] when the code must not be sent or the reason has more than 123 bytes;
+    /// nothing is sent then. If the connection ended without both close frames: [`Error::Timeout`]
+    /// when the peer sent no close frame in time, [`Error::Closed`] with 1006 when the transport
+    /// ended first.
     ///
     /// # Cancel safety
     ///
-    /// After the first poll, the connection is closing, and another call can wait for the end.
+    /// After the first poll, the connection is closing even if the future is dropped. Another call
+    /// can wait for the end.
     pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
         self.0.close(CloseFrame::new(code, reason)?);
         let ending = self.0.wait_for_end().await;

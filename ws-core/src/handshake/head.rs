@@ -143,7 +143,7 @@ fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
     headers.iter().map(header).collect::<Option<_>>().ok_or(HeadError::Malformed)
 }
 
-/// Appends headers and the empty line behind them. `http` rejects line breaks in names and values.
+/// Appends headers and the empty line after them. `http` rejects line breaks in names and values.
 fn print_headers(head: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         head.extend_from_slice(name.as_str().as_bytes());

@@ -51,7 +51,7 @@ enum InboundState {
     Frames,
     /// Not at all: this side has closed.
     Discard,
-    /// A close frame has arrived. Everything behind it is ignored.
+    /// A close frame has arrived. Everything after it is ignored.
     Closed,
 }
 
@@ -253,7 +253,7 @@ impl Inbound {
     }
 
     /// Notes that `count` bytes were read into the [`read_target`](Self::read_target). Returns
-    /// the bytes behind the frame, which are the next input.
+    /// the bytes after the frame, which are the next input.
     ///
     /// # Errors
     ///

@@ -345,7 +345,7 @@ impl Outbound {
         self.control(OpCode::PONG, &payload)
     }
 
-    /// Queues a close frame behind the data. Only the first close frame is sent.
+    /// Queues a close frame after the data. Only the first close frame is sent.
     pub fn close(&mut self, frame: CloseFrame) {
         if self.state != SendState::Closed {
             let payload = frame.encode();
@@ -514,7 +514,7 @@ impl Outbound {
         }
     }
 
-    /// Checks the text of a raw frame. Returns the UTF-8 state behind it; `None` if the message
+    /// Checks the text of a raw frame. Returns the UTF-8 state after it; `None` if the message
     /// is binary or compressed.
     fn check_text(&self, frame: &Frame) -> Result<Option<Utf8>, SendError> {
         let text = match frame.opcode() {

@@ -1,7 +1,7 @@
 //! How does an application observe pings, pongs and close frames?
 //!
 //! A hook runs while no lock is held, so it may use the connection. It runs before the input
-//! behind its frame is handled.
+//! after its frame is handled.
 
 use std::sync::{Arc, Weak};
 

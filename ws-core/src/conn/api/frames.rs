@@ -35,7 +35,8 @@ impl Conn {
 }
 
 impl<'a> Frames<'a> {
-    /// Reads the next frame, data or control, as it came: unmasked, and still compressed.
+    /// Reads the next frame, data or control, as it was received, but unmasked. It is still
+    /// compressed.
     ///
     /// The frame is validated, control frames are answered, and the limits of a message apply
     /// to each frame. Text is not checked for UTF-8, and the size after decompression is not
