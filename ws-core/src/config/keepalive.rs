@@ -34,7 +34,8 @@ impl KeepaliveSetting {
 impl Keepalive {
     /// Checks the peer once per `interval`, and sends a ping if nothing was received since the last
     /// check: after one to two intervals of silence. If nothing is received for another `interval`
-    /// after the ping, the connection ends with a close frame with 1011.
+    /// after the ping, this side tries once to send a close frame with 1011, and aborts the
+    /// connection.
     pub const fn every(interval: Duration) -> Self {
         Self { interval, pong_timeout: interval }
     }

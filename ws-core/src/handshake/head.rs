@@ -19,8 +19,7 @@ pub const MAX_HEADERS: usize = 100;
 ///
 /// # Errors
 ///
-/// When the head is malformed or exceeds [`MAX_HEAD`] and
-/// [`MAX_HEADERS`].
+/// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_HEADERS`].
 pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, HeadError> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
@@ -39,8 +38,7 @@ pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, Head
 ///
 /// # Errors
 ///
-/// When the head is malformed or exceeds [`MAX_HEAD`] and
-/// [`MAX_HEADERS`].
+/// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_HEADERS`].
 pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, HeadError> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Response::new(&mut headers);

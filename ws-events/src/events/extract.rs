@@ -23,7 +23,7 @@ use crate::{DisconnectReason, Event, EventError, EventPayload, Id, Socket};
 /// | [`EventPayload`] | all of it |
 /// | `Option` of any of them | `None` if the extraction fails |
 ///
-/// An application can implement it for its own types, such as the logged-in user:
+/// An application can implement this trait for its own types, such as the logged-in user:
 ///
 /// ```
 /// use ws_events::{EventPayload, FromEvent};

@@ -172,7 +172,7 @@ impl Broadcast {
     /// Calls the handlers of an event on the server, for each socket. Nothing is sent. Returns
     /// the number of sockets whose handlers will be called: see [`Socket::fire`].
     ///
-    /// They are called in the task of each socket, after its earlier events.
+    /// The handlers are called in the task of each socket, after its earlier events.
     #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
         let (event, data) = (event.into(), data.into());

@@ -68,8 +68,8 @@ impl Socket {
     /// [attributes of the connection](ws_core::Conn::attributes). A handler gets one of them as an
     /// [`Attribute<T>`](crate::Attribute) argument.
     ///
-    /// They are removed after the handlers of `disconnect`. Attributes that are set later are not
-    /// stored.
+    /// The attributes are removed after the handlers of `disconnect`. Attributes that are set later
+    /// are not stored.
     pub fn attributes(&self) -> &Attributes {
         &self.0.attributes
     }
@@ -222,8 +222,8 @@ impl Socket {
     /// has no handlers, if 1,024 events wait for the handlers of the socket, or if the socket is
     /// disconnected.
     ///
-    /// They are called in the task of the socket, after earlier events. An event that is fired
-    /// before the socket disconnects is handled before `disconnect`.
+    /// The handlers are called in the task of the socket, after earlier events. An event that is
+    /// fired before the socket disconnects is handled before `disconnect`.
     #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
         self.0.push_event(event.into(), Payload::Data(data.into()))

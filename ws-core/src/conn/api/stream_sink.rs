@@ -55,7 +55,7 @@ impl Conn {
 }
 
 impl MessageStream {
-    /// The connection below.
+    /// The underlying connection.
     pub const fn conn(&self) -> &Conn {
         &self.conn
     }
