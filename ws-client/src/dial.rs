@@ -15,7 +15,7 @@ use crate::request::ClientHandshake;
 use crate::url::HttpUrl;
 use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, http1_connect, via_reqwest};
 
-/// Opens a WebSocket: the URL and the settings. The setters chain by value, in any order.
+/// Opens a WebSocket: the URL and the settings. The setters can be chained, in any order.
 ///
 /// [`connect`](Self::connect) reports invalid settings, before anything is sent. A clone can
 /// be dialled again, with a new key.
@@ -203,8 +203,8 @@ impl Dial {
     ///
     /// # Errors
     ///
-    /// The step that failed. [`DialError::Refused`] if the server responds with anything but
-    /// a WebSocket.
+    /// [`DialError`] has a variant for each step that can fail. [`DialError::Refused`] if the
+    /// server responds with anything but a WebSocket.
     ///
     /// # Cancel safety
     ///
@@ -229,9 +229,9 @@ impl Dial {
 
     /// Connects over a byte stream: a Unix socket, a tunnel, a TLS stream, an in-memory pipe.
     ///
-    /// The URL sets the request target and the `Host`; nothing is connected to. `ws` and `wss`
-    /// are the same here: this adds no TLS. A `TcpStream` is recognised, and carries messages
-    /// faster than any other stream.
+    /// The URL sets the request target and the `Host`; no connection is made to it. `ws` and `wss`
+    /// mean the same here, because this call adds no TLS. A `TcpStream` is recognised, and carries
+    /// messages faster than any other stream.
     ///
     /// The head of the response is limited to 16 KiB.
     ///

@@ -18,8 +18,8 @@ use crate::{DialError, http1_connect};
 
 /// The TLS, proxy and HTTP/2 settings of [`Dial::dialer`](crate::Dial::dialer).
 ///
-/// Clones share their HTTP/2 connections, and what is known about servers. Changing a setting
-/// starts with no connections. DNS lookups use the resolver of the system; a
+/// Clones share their HTTP/2 connections, and remember the same servers. A clone with a changed
+/// setting starts without both. DNS lookups use the resolver of the system; a
 /// [`client`](crate::Dial::client) can have a resolver of its own.
 ///
 /// ```no_run
@@ -56,7 +56,8 @@ impl Dialer {
     /// Sets the trusted root certificates and the client certificate. Default: the roots of the
     /// platform, no client certificate.
     ///
-    /// The ALPN protocols in it are replaced. It is also used for proxies with TLS.
+    /// The dialer replaces the ALPN protocols in the configuration. The configuration also applies
+    /// to proxies with TLS.
     ///
     /// ```
     /// use ws_client::Dialer;
@@ -109,17 +110,17 @@ impl Dialer {
     /// Opens WebSockets as streams of HTTP/2 connections ([RFC 8441]), at most 256 on each.
     /// Default: off, since it has no advantage for a single WebSocket.
     ///
-    /// Over TLS, ALPN selects the protocol, and the settings of the server say whether it
+    /// Over TLS, ALPN selects the protocol, and the HTTP/2 settings of the server show whether it
     /// supports extended CONNECT. If not, the WebSocket is opened over HTTP/1.1, on its own
-    /// connection, and the server is remembered (at most 1,000 servers are). `ws` URLs use
+    /// connection, and the dialer remembers the server (at most 1,000 servers). `ws` URLs use
     /// HTTP/1.1.
     ///
     /// A server may support extended CONNECT, but not on every path: axum's `get(handler)` does
     /// not. If it responds with 405 or 501, the WebSocket is opened over HTTP/1.1, and nothing
     /// is remembered. Any other refusal is returned as an error.
     ///
-    /// An HTTP/2 connection is closed with the last of its WebSockets. It gets no new one after
-    /// GOAWAY, after an error, or if it does not answer a ping within five seconds.
+    /// An HTTP/2 connection is closed with the last of its WebSockets. It opens no new WebSocket
+    /// after GOAWAY, after an error, or if it does not answer a ping within five seconds.
     ///
     /// [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
     #[cfg(feature = "http2")]

@@ -148,7 +148,7 @@ fn is_proxy_auth_required(error: &(dyn Error + 'static)) -> bool {
 pub struct RefusedResponse {
     /// The status.
     pub status: StatusCode,
-    /// The headers. Some say how to succeed: `www-authenticate`, `retry-after`, `location`.
+    /// The headers. Some explain how to succeed: `www-authenticate`, `retry-after`, `location`.
     pub headers: HeaderMap,
     /// The first 1024 bytes of the body, or less if it did not arrive within three seconds
     /// and [`Dial::connect_timeout`](crate::Dial::connect_timeout).

@@ -100,8 +100,8 @@
 //! # HTTP/2
 //!
 //! `Dialer::http2` opens WebSockets to the same server as streams of one HTTP/2 connection
-//! ([RFC 8441]). A server that does not support it is dialled over HTTP/1.1 instead, and
-//! remembered:
+//! ([RFC 8441]). If a server does not support it, the dialer uses HTTP/1.1 instead, and remembers
+//! the server:
 //!
 #![cfg_attr(feature = "http2", doc = "```no_run")]
 #![cfg_attr(not(feature = "http2"), doc = "```ignore")]

@@ -17,11 +17,11 @@ use crate::{Deadline, Limit, ProtocolError, Rate, SendError, StatusCode};
 pub enum Error {
     /// The connection has ended: with the peer's close frame, or with
     /// [`ABNORMAL_CLOSURE`](StatusCode::ABNORMAL_CLOSURE) when the transport ended without one.
-    /// This is how most connections end, see [`StatusCode::is_normal`].
+    /// Most connections end with this error: see [`StatusCode::is_normal`].
     Closed(CloseError),
-    /// The peer violated the protocol. It was sent a close frame with the reason.
+    /// The peer violated the protocol. This side has sent a close frame with the reason.
     Protocol(ProtocolError),
-    /// The peer exceeded a size limit. It was sent
+    /// The peer exceeded a size limit. This side has sent
     /// [`MESSAGE_TOO_BIG`](StatusCode::MESSAGE_TOO_BIG).
     #[non_exhaustive]
     MessageTooBig {
@@ -30,7 +30,7 @@ pub enum Error {
         /// The setting that bounds it.
         setting: Limit,
     },
-    /// A timeout expired, and the connection was aborted.
+    /// A timeout expired, and the connection has ended.
     Timeout(Deadline),
     /// This side has sent a close frame, so no more messages can be sent.
     CloseSent,
@@ -38,7 +38,7 @@ pub enum Error {
     SendError(SendError),
     /// A message could not be decoded to a value, or a value could not be encoded.
     Codec(CodecError),
-    /// The peer exceeded a rate limit. It was sent
+    /// The peer exceeded a rate limit. This side has sent
     /// [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION).
     #[non_exhaustive]
     TooFast {
@@ -60,7 +60,7 @@ pub enum TryWriteError {
     /// [`Config::write_buffer`](crate::Config::write_buffer): the peer is slow.
     #[error("the send buffer is above the high watermark of `Config::write_buffer`")]
     Full,
-    /// A message is being sent in pieces.
+    /// A message is being sent in pieces or in raw frames.
     #[error("a message is being sent in pieces")]
     Busy,
     /// The connection has ended or is closing.

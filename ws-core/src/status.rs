@@ -57,7 +57,7 @@ status_codes! {
     (1009, MESSAGE_TOO_BIG, "message too big");
     /// 1010: the client requires an extension that the server did not accept.
     (1010, MANDATORY_EXTENSION, "mandatory extension");
-    /// 1011: the endpoint met an unexpected condition.
+    /// 1011: the endpoint encountered an unexpected condition.
     (1011, INTERNAL_ERROR, "internal error");
     /// 1012: the service restarts. Reconnect soon.
     (1012, SERVICE_RESTART, "service restart");
@@ -94,8 +94,8 @@ impl StatusCode {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 
-    /// Whether a connection that ended with this code ended normally: 1000, 1001, or 1005, which
-    /// stands for a close frame without a code, as `close()` in a browser sends it.
+    /// Whether a connection that ended with this code ended normally: 1000, 1001, or 1005 (a close
+    /// frame without a code, which `close()` in a browser sends).
     ///
     /// This is the one definition of a normal end. Streams and joined messages end without an
     /// error after these codes.

@@ -15,8 +15,9 @@ use crate::{Event, Id};
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {
-    /// The connection was lost, or the peer violated the protocol. The socket is disconnected,
-    /// and its `disconnect` event came before this.
+    /// The connection was lost, the peer violated the protocol, or the peer closed with a code that
+    /// is [not normal](StatusCode::is_normal). The `disconnect` event of the socket came before
+    /// this.
     #[error(transparent)]
     Connection(#[from] Error),
     /// A handler has panicked. The hub and the socket continue.
@@ -37,8 +38,8 @@ pub enum EventError {
         /// The text of the error.
         text: Arc<str>,
     },
-    /// A handler was not called, since one of its arguments could not be extracted: the peer has
-    /// sent other data, or there is no such state or attribute.
+    /// A handler was not called, because one of its arguments could not be extracted: the peer has
+    /// sent data of another type, or the state or attribute does not exist.
     #[error("the data of `{event}` is not what its handler takes: {text}")]
     #[non_exhaustive]
     InvalidArgument {
@@ -182,8 +183,8 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// The error of the `error` event that follows `disconnect`: for a lost connection, and for
-    /// a close frame with another code than 1000 and 1001.
+    /// The error of the `error` event that follows `disconnect`: for a lost connection, and for a
+    /// close frame of the peer with a code that is not normal.
     pub(crate) fn event_error(&self) -> Option<EventError> {
         match self {
             Self::Peer(close) if close.code.is_normal() => None,

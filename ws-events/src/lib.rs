@@ -1,7 +1,7 @@
 //! How do many WebSockets share events, rooms and broadcasts?
 //!
-//! A [`Hub`] makes a [`Socket`] of each connection that an adapter gives it. A socket has an id,
-//! attributes, rooms, and handlers for its events. A broadcast never waits for a slow peer.
+//! A [`Hub`] turns each connection that an adapter passes to it into a [`Socket`]. A socket has an
+//! id, attributes, rooms, and handlers for its events. A broadcast never waits for a slow peer.
 //!
 //! ```
 //! use serde::Deserialize;
@@ -39,7 +39,7 @@
 //! hub.on_room_leave(left);
 //! ```
 //!
-//! Any adapter can serve a hub: `ws.on_upgrade(hub.handler())` in a handler of axum,
+//! Any adapter can serve a hub. In a handler of axum:
 //!
 //! ```
 //! use axum::extract::State;
@@ -55,7 +55,7 @@
 //!     .with_state(hub);
 //! ```
 //!
-//! or behind a filter of warp,
+//! Behind a filter of warp:
 //!
 //! ```
 //! use warp::Filter as _;
@@ -68,16 +68,16 @@
 //! # let _ = route;
 //! ```
 //!
-//! or as a whole route of either, by `websocket(options, hub.handler())`;
-//! `upgrade.serve(hub.handler())` with hyper; and [`hub.serve(conn)`](Hub::serve) for any
-//! [`Conn`].
+//! With either framework, `websocket(options, hub.handler())` is a whole route. With hyper, use
+//! `upgrade.serve(hub.handler())`. For any other [`Conn`], use [`hub.serve(conn)`](Hub::serve).
 //!
 //! # Messages and events
 //!
-//! By default a hub sends and receives messages: [`Socket::send`] and similar calls send them,
-//! and [`Hub::on_message`] handles them. With [`envelope`](HubBuilder::envelope), text messages
-//! are events, encoded as `{"event":"say","data":…}` in both directions: [`Socket::emit`] and
-//! similar calls send them, and [`Hub::on`] handles them. A web page needs no library:
+//! By default, a hub sends and receives messages without event names: [`Socket::send`] and similar
+//! calls send them, and [`Hub::on_message`] handles them. With [`envelope`](HubBuilder::envelope),
+//! text messages are events, encoded as `{"event":"say","data":…}` in both directions:
+//! [`Socket::emit`] and similar calls send them, and [`Hub::on`] handles them. A web page needs no
+//! library:
 //!
 //! ```js
 //! const socket = new WebSocket("wss://example.com/chat");
@@ -91,10 +91,10 @@
 //!
 //! # Data of the request in handlers
 //!
-//! [`Socket::request`] is the HTTP request of the connection: path parameters, query, cookies,
-//! and the [extensions](RequestInfo::extension) that middleware of the web framework has attached.
-//! A handler of the framework can also set attributes of the connection, such as the logged-in
-//! user, before it passes the connection to the hub. Handlers of the hub find them among the
+//! [`Socket::request`] is the HTTP request of the connection: path parameters, query, cookies, and
+//! the [extensions](RequestInfo::extension) that middleware of the web framework has attached. A
+//! handler of the framework can also set attributes of the connection, such as the logged-in user,
+//! before it passes the connection to the hub. Handlers of the hub find these in the
 //! [attributes](Socket::attributes) of the socket.
 //!
 //! ```
@@ -142,11 +142,11 @@
 //!
 //! # Guarantees
 //!
-//! They hold for the sockets of one hub, which are in one process:
+//! The guarantees apply to the sockets of one hub, which are in one process:
 //!
-//! * Messages to one socket arrive in the order in which they were sent, whether to the socket,
-//!   to a room, or to all. Only volatile messages, and messages beyond the [`SendQueueLimits`],
-//!   are skipped. Pings, pongs and the closing handshake overtake.
+//! * Messages to one socket arrive in the order in which they were sent, whether to the socket, to
+//!   a room, or to all. Only volatile messages, and messages beyond the [`SendQueueLimits`], are
+//!   skipped. Pings, pongs and the closing handshake overtake messages.
 //! * All members of a room get messages from several senders in the same order. A message to
 //!   several rooms is ordered with the messages to each of them, and each recipient gets it
 //!   once.
@@ -155,23 +155,25 @@
 //!   once or not at all; if it leaves a large room and joins again meanwhile, it may get it
 //!   twice.
 //! * Handlers of one socket run one after the other, in the order of their events; handlers of
-//!   several sockets run concurrently. While a handler runs, pings are answered, messages are
-//!   sent, and the end is noticed. Up to 32 messages or 64 KiB are read ahead; after that the
-//!   peer has to wait.
+//!   several sockets run concurrently. While a handler runs, pings are answered, messages are sent,
+//!   and the end of the connection is detected. Up to 32 messages or 64 KiB are read ahead; after
+//!   that the peer has to wait.
 //! * `connect` is handled first. `disconnect` is handled once, after the last message and after
 //!   events that were [fired](Socket::fire) by then, while the rooms and attributes still exist.
-//!   `close` comes before it, if this side closed; `error` comes after it, if the connection
-//!   failed. Then the socket leaves its rooms.
-//! * Each `room_join` has its `room_leave`, in this order, even if the task of the socket is
-//!   dropped, provided that there is a runtime.
+//!   `close` comes before it, if this side closed. `error` comes after it, if the connection failed
+//!   or the peer closed it with a code that is [not normal](StatusCode::is_normal). Then the socket
+//!   leaves its rooms.
+//! * Each `room_join` is followed by its `room_leave`, even if the task of the socket is dropped,
+//!   provided that a runtime is running.
 //! * The panic or error of a handler becomes an `error` event, and other handlers still run. If
 //!   middleware panics, the connection is closed with 1011.
 //! * A peer that disappears is detected by the [keepalive](ws_core::Config::keepalive) of the
 //!   connection, which the adapters enable: without a pong in time, `disconnect` comes with
 //!   [`DisconnectReason::Lost`].
-//! * A handle to a [`Socket`] keeps neither its connection, nor its attributes or handlers.
-//! * An id belongs to one socket at a time. [`Socket::set_id`] is atomic: at each moment the
-//!   socket can be found by an id.
+//! * A handle of a [`Socket`] does not keep the connection open, and after the end it keeps no
+//!   attributes or handlers in memory.
+//! * An id belongs to one socket at a time. [`Socket::set_id`] is atomic: at each moment, a lookup
+//!   by an id finds the socket.
 //!
 //! # Slow peers
 //!
@@ -180,12 +182,12 @@
 //! a slow peer stay in its queue. Beyond the limits, the [`Overflow`] policy applies: by default
 //! the socket is closed with 1013. Other sockets are not delayed.
 //!
-//! All messages pass through the queue: they stay there until the socket's task runs, or until
-//! a task runs that writes for several sockets. When half of a queue is used before that, the
-//! handlers of the hub yield. So half of the limits must suffice for what one handler sends to
-//! one socket without awaiting anything in between. Your own tasks do not yield: a task that
-//! sends in a loop should call [`yield_now`](tokio::task::yield_now) now and then, or await
-//! something.
+//! All messages pass through the queue. They stay there until the socket's task runs, or a batch
+//! writer, which is a task that writes for several sockets. If a queue is half full before that,
+//! the handlers of the hub yield, which they can do only while they await something. So one handler
+//! may send at most half of the limits to one socket before it awaits something. Your own tasks do
+//! not yield: a task that sends in a loop should call [`yield_now`](tokio::task::yield_now)
+//! regularly, or await something else.
 //!
 //! # Coming from callbacks
 //!

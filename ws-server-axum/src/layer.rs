@@ -14,8 +14,8 @@ use ws_core::{AcceptOptions, Conn};
 
 use crate::{UpgradeRejection, WebSocketUpgrade};
 
-/// A layer that handles the WebSocket requests of a route. It passes other requests to the inner
-/// service, and those that [`AcceptOptions::filter`] passes on.
+/// A layer that handles the WebSocket requests of a route. It passes all other requests to the
+/// inner service, and also WebSocket requests that [`AcceptOptions::filter`] does not accept.
 ///
 /// ```
 /// use axum::Router;

@@ -1,9 +1,9 @@
 //! WebSockets on axum 0.8.
 //!
-//! [`WebSocketUpgrade`] is an extractor with the methods of axum's own. [`websocket`] is a route
-//! for WebSockets only. [`WebSocketLayer`] handles the WebSocket requests of a route that also
-//! serves other requests. [`AcceptOptions`] has the settings of the handshake; [`Conn`] has the
-//! operations of a connection.
+//! [`WebSocketUpgrade`] is an extractor with the same methods as axum's own. [`websocket`] is a
+//! route for WebSockets only. [`WebSocketLayer`] handles the WebSocket requests of a route that
+//! also serves other requests. [`AcceptOptions`] has the settings of the handshake; [`Conn`] has
+//! the operations of a connection.
 //!
 //! ```no_run
 //! use axum::response::Response;
@@ -71,12 +71,11 @@
 //!
 //! # Choosing a server
 //!
-//! `axum::serve` is sufficient for HTTP/1.1. Over HTTP/2 (axum's feature `http2`), WebSockets
-//! share a TCP stream, and `axum::serve` has two drawbacks: without `TCP_NODELAY`, short
-//! messages wait for TCP acknowledgements, some 40 ms each; and a handler that leaves 1 MiB
-//! unread stalls all others of its connection. It also has no timeout for silent clients.
-//! [`serve`] and [`serve_until`] avoid all three. [`serve_stream`] serves TLS or any other
-//! stream.
+//! `axum::serve` is sufficient for HTTP/1.1. Over HTTP/2 (axum's feature `http2`), WebSockets share
+//! a TCP stream, and `axum::serve` has two drawbacks: without `TCP_NODELAY`, short messages wait
+//! for TCP acknowledgements, some 40 ms each; and a handler that leaves 1 MiB unread stalls the
+//! other handlers of its HTTP/2 connection. It also has no timeout for silent clients. [`serve`]
+//! and [`serve_until`] avoid all three. [`serve_stream`] serves TLS or any other stream.
 //!
 //! # Middleware
 //!
@@ -89,9 +88,9 @@
 //! # Graceful shutdown
 //!
 //! `with_graceful_shutdown` and [`serve_until`] wait for requests in progress. A WebSocket over
-//! HTTP/1.1 is not one, and would be cut off; a WebSocket over HTTP/2 is one, and would delay the
-//! shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it as the last step of
-//! the signal, see [`serve_until`].
+//! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
+//! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
+//! options and drain it as the last step of the `signal` future, see [`serve_until`].
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
 

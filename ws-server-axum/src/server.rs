@@ -17,8 +17,8 @@ use ws_core::PeerAddr;
 
 /// Serves an application over HTTP/1.1 and HTTP/2 with prior knowledge, like `axum::serve`.
 ///
-/// Differences to `axum::serve`: `TCP_NODELAY` is set, a handler that reads slowly does not
-/// stall other WebSockets of its HTTP/2 connection, and idle clients have a timeout of 30 s; see
+/// Differences from `axum::serve`: `TCP_NODELAY` is set, a handler that reads slowly does not stall
+/// other WebSockets of its HTTP/2 connection, and idle clients have a timeout of 30 s; see
 /// [`ws_server_hyper::serve`]. Handlers may extract `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
@@ -33,12 +33,12 @@ pub async fn serve<A: ServeApp>(listener: TcpListener, app: A) -> io::Result<()>
     serve_until(listener, app, pending()).await
 }
 
-/// Like [`serve`], with graceful shutdown: when `signal` resolves, it stops accepting
-/// connections, and returns when the requests in progress are finished.
+/// Like [`serve`], with graceful shutdown: when `signal` resolves, the server stops accepting
+/// connections. `serve_until` returns when the requests in progress are finished.
 ///
-/// An open WebSocket counts as a request in progress over HTTP/2, and does not count over
-/// HTTP/1.1. To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and drain
-/// it as the last step of the signal:
+/// An open WebSocket counts as a request in progress over HTTP/2, and does not count over HTTP/1.1.
+/// To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and
+/// drain it as the last step of `signal`:
 ///
 /// ```no_run
 /// # use std::time::Duration;

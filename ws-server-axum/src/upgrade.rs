@@ -25,13 +25,13 @@ use crate::UpgradeRejection;
 /// Extractor of a WebSocket request, over HTTP/1.1 or HTTP/2.
 ///
 /// The extractor validates the opening handshake, and rejects an invalid one with
-/// [`UpgradeRejection`] before the handler runs. `Option<WebSocketUpgrade>` is `None` for
-/// requests that do not ask for a WebSocket. [`on_upgrade`](Self::on_upgrade) applies the
-/// settings (origin, subprotocols, compression, limits) and returns the response. Return it
-/// within [`AcceptOptions::handshake_timeout`] of the extraction, else the response is 408.
+/// [`UpgradeRejection`] before the handler runs. `Option<WebSocketUpgrade>` is `None` for requests
+/// that do not ask for a WebSocket. [`on_upgrade`](Self::on_upgrade) applies the settings (origin,
+/// subprotocols, compression, limits) and returns the response. Return it within
+/// [`AcceptOptions::handshake_timeout`] after the extraction. A later response is 408.
 ///
-/// The initial settings are the [`AcceptOptions`] in the extensions of the request, if a layer
-/// adds them (`Extension(options)`), otherwise the defaults.
+/// If a layer adds [`AcceptOptions`] to the extensions of the request (`Extension(options)`), these
+/// are the initial settings. Otherwise the defaults apply.
 ///
 /// ```
 /// use axum::extract::Path;
@@ -117,13 +117,12 @@ impl<F> WebSocketUpgrade<F> {
         self.config(|config| config.read_buffer(bytes))
     }
 
-    /// Number of buffered bytes at which messages are flushed during a burst, before its end.
-    /// Default: 16 KiB.
+    /// During a burst, messages are flushed when this many bytes are buffered. Default: 16 KiB.
     pub fn write_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.write_batch(bytes))
     }
 
-    /// The pool of the write buffers. Default: one pool per thread.
+    /// The pool of the write buffers. Default: a cache per thread.
     pub fn write_buffer_pool(self, pool: &BufferPool) -> Self {
         self.config(|config| config.buffer_pool(pool))
     }

@@ -63,8 +63,8 @@ pub fn accept_parts<R: Default>(
 
 /// Like [`accept`], for a service that also serves other requests.
 ///
-/// Returns `None` if the request does not ask for a WebSocket, or if
-/// [`AcceptOptions::filter`] passes on it.
+/// Returns `None` if the request does not ask for a WebSocket, or if [`AcceptOptions::filter`] does
+/// not accept it.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! WebSockets on hyper 1.
 //!
-//! [`accept`] validates a WebSocket request, and returns the response to send and an
-//! [`Upgrade`], a future of the [`Conn`]. [`AcceptOptions`] has the settings of the handshake;
+//! [`accept`] validates a WebSocket request, and returns the response to send and an [`Upgrade`], a
+//! future that resolves to the [`Conn`]. [`AcceptOptions`] has the settings of the handshake;
 //! [`Conn`] has the operations of a connection.
 //!
 //! ```no_run
@@ -65,10 +65,10 @@
 //!
 //! # Graceful shutdown
 //!
-//! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not one, and
-//! would be cut off; a WebSocket over HTTP/2 is one, and would delay the shutdown until it
-//! closes. Pass a [`ConnectionTracker`] to the options and drain it before the shutdown, see
-//! [`serve_until`].
+//! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not a request
+//! in progress, so the shutdown would cut it off. A WebSocket over HTTP/2 is one, so it would delay
+//! the shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it before
+//! the shutdown, see [`serve_until`].
 //!
 //! # Request data
 //!

@@ -97,12 +97,12 @@ where
     serve_until(listener, service, pending()).await
 }
 
-/// Like [`serve`], with graceful shutdown: when `signal` resolves, it stops accepting
-/// connections, and returns when the requests in progress are finished.
+/// Like [`serve`], with graceful shutdown: when `signal` resolves, the server stops accepting
+/// connections. `serve_until` returns when the requests in progress are finished.
 ///
-/// An open WebSocket counts as a request in progress over HTTP/2, and does not count over
-/// HTTP/1.1. To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and drain
-/// it as the last step of the signal:
+/// An open WebSocket counts as a request in progress over HTTP/2, and does not count over HTTP/1.1.
+/// To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and
+/// drain it as the last step of `signal`:
 ///
 /// ```no_run
 /// # use std::convert::Infallible;

@@ -22,7 +22,7 @@ use ws_core::{Config, Conn, Error, RequestInfo, Role};
 
 use crate::http2_stream::Http2Stream;
 
-/// A future of a [`Conn`], ready when hyper has sent the response. Returned by
+/// A future that resolves to a [`Conn`] after hyper has sent the response. Returned by
 /// [`accept`](crate::accept).
 ///
 /// [`serve`](Self::serve) runs a handler with the connection; awaiting the `Upgrade` returns
@@ -30,10 +30,10 @@ use crate::http2_stream::Http2Stream;
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the client disconnects before the response is sent, or if hyper does not
-/// hand over the transport within
-/// [`AcceptOptions::handshake_timeout`](ws_core::AcceptOptions::handshake_timeout), which
-/// counts from when the adapter received the request.
+/// [`Error::Io`] if the client disconnects before the response is sent, or if hyper does not hand
+/// over the transport within
+/// [`AcceptOptions::handshake_timeout`](ws_core::AcceptOptions::handshake_timeout), which starts
+/// when the adapter receives the request.
 ///
 /// # Cancel safety
 ///
@@ -176,7 +176,7 @@ impl fmt::Debug for Upgrade {
 }
 
 /// Makes a connection of the stream. A TCP stream is unwrapped from hyper's or hyper-util's
-/// connection, together with the bytes that were read behind the request.
+/// connection, together with the bytes that were read after the request.
 fn into_conn(
     upgraded: Upgraded,
     version: Version,

@@ -57,9 +57,9 @@ pub fn ws(
 
 /// A route for WebSockets. The handler runs once for each connection.
 ///
-/// The reply to an invalid opening handshake has the status of its [`Rejection`]. A request that
-/// does not ask for a WebSocket, or that [`AcceptOptions::filter`] passes on, is rejected, so
-/// that `or` can try the next filter.
+/// The reply to an invalid opening handshake has the status of its [`Rejection`]. The filter
+/// rejects a request that does not ask for a WebSocket, or that [`AcceptOptions::filter`] does not
+/// accept. Then `or` can try the next filter.
 #[doc(alias = "on_upgrade")]
 pub fn websocket<H, Fut>(
     options: AcceptOptions,
@@ -118,9 +118,9 @@ impl Ws {
 
     /// Accepts the request, and returns the reply.
     ///
-    /// The handler runs in a spawned task after the reply was sent. The connection closes when
-    /// the handler ends: with 1000, or with 1011 after an error or panic. Return the reply within
-    /// [`AcceptOptions::handshake_timeout`] of the filter, else the reply is 408.
+    /// The handler runs in a spawned task after the reply was sent. The connection closes when the
+    /// handler ends: with 1000, or with 1011 after an error or panic. Return the reply within
+    /// [`AcceptOptions::handshake_timeout`] after the filter has run. A later reply is 408.
     pub fn on_upgrade<H, Fut>(self, handler: H) -> warp::reply::Response
     where
         H: FnOnce(Conn) -> Fut + Send + 'static,

@@ -1,9 +1,9 @@
 //! WebSockets on warp 0.4.
 //!
 //! [`ws`] is a filter that composes with others and extracts a [`Ws`];
-//! [`on_upgrade`](Ws::on_upgrade) returns the reply. [`websocket`] is a route for WebSockets, both
-//! steps in one. [`AcceptOptions`] has the settings of the handshake; [`Conn`] has the operations
-//! of a connection.
+//! [`on_upgrade`](Ws::on_upgrade) returns the reply. [`websocket`] is a route for WebSockets, which
+//! combines both steps. [`AcceptOptions`] has the settings of the handshake; [`Conn`] has the
+//! operations of a connection.
 //!
 //! ```no_run
 //! use tokio::net::TcpListener;
@@ -42,8 +42,8 @@
 //! # Choosing a server
 //!
 //! `warp::serve` supports WebSockets over HTTP/1.1 only, because it does not enable extended
-//! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] also support HTTP/2. Only with them,
-//! [`Conn::request`] has the extensions of the request.
+//! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] also support HTTP/2. With
+//! `warp::serve`, [`Conn::request`] has no extensions of the request.
 //!
 //! # Middleware
 //!
@@ -60,9 +60,9 @@
 //! # Graceful shutdown
 //!
 //! warp's graceful shutdown and [`serve_until`] wait for requests in progress. A WebSocket over
-//! HTTP/1.1 is not one, and would be cut off; a WebSocket over HTTP/2 is one, and would delay the
-//! shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it as the last step of
-//! the signal, see [`serve_until`].
+//! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
+//! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
+//! options and drain it as the last step of the `signal` future, see [`serve_until`].
 
 mod filter;
 mod rejection;

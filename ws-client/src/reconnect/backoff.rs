@@ -7,8 +7,8 @@ use rand::random_range;
 /// Exponential backoff with equal jitter: the maximum wait doubles with each failed attempt, and
 /// each wait is random between half of the maximum and the maximum.
 ///
-/// The jitter spreads the attempts of clients that lost the same server at the same time. The
-/// other half guarantees a minimum wait.
+/// The random half spreads the attempts of clients that lost the same server at the same time. The
+/// fixed half guarantees a minimum wait.
 ///
 /// ```
 /// use std::time::Duration;

@@ -18,13 +18,13 @@ use super::shared::{Shared, SharedState};
 use crate::JsonCodec;
 use crate::{CodecError, Conn, Decode, Encode, Error, Message, StatusCode};
 
-/// A connection that reconnects whenever it is lost, made by [`Reconnect`].
+/// A connection that reconnects whenever it is lost. Made by [`Reconnect`].
 ///
 /// It is a handle that can be cloned and shared, like [`Conn`]. Every method takes `&self`, and
 /// every future may be dropped at any point.
 ///
-/// A task of the runtime dials and sends. It stops after [`close`](Self::close), when it gives
-/// up, and when the last handle is dropped: that closes the connection with 1001.
+/// A task of the runtime dials and sends. It stops after [`close`](Self::close), when it gives up,
+/// or when the last handle is dropped. Dropping the last handle closes the connection with 1001.
 #[derive(Clone)]
 pub struct ReconnectingConn(Arc<Handle>);
 
@@ -93,8 +93,9 @@ impl ReconnectingConn {
     /// Queues a message. It is sent as soon as a connection takes it.
     ///
     /// [`SendQueueConfig`](super::SendQueueConfig) defines what happens to the message if the
-    /// connection is lost, and if the queue is full. For a [`PreparedMessage`](crate::PreparedMessage) message,
-    /// write its [`message`](crate::PreparedMessage::message): there is only one connection.
+    /// connection is lost, and if the queue is full. To send a
+    /// [`PreparedMessage`](crate::PreparedMessage), write its
+    /// [`message`](crate::PreparedMessage::message).
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl ReconnectingConn {
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write), and [`ReconnectError::SendQueueFull`] where that would wait.
+    /// As [`write`](Self::write). [`ReconnectError::SendQueueFull`] if `write` would wait.
     #[doc(alias = "try_send")]
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), ReconnectError> {
         let message = message.into();
@@ -210,13 +211,13 @@ impl ReconnectingConn {
 
     /// Waits until all messages written before have left the send queue.
     ///
-    /// With [`at_least_once`](super::SendQueueConfig::at_least_once), the peer has received them
-    /// then, except those that a full queue [dropped](super::WhenFull::DropOldest).
+    /// With [`at_least_once`](super::SendQueueConfig::at_least_once), the peer has then received
+    /// these messages, except those that a full queue [dropped](super::WhenFull::DropOldest).
     ///
     /// With [`at_most_once`](super::SendQueueConfig::at_most_once), a connection has taken each of
-    /// them, and the current connection has written its messages to the transport. Messages that
-    /// an earlier connection had not written when it was lost are lost, without an error here.
-    /// [`events`](Self::events) reports that connections are lost.
+    /// them, and the current connection has written its messages to the transport. If an earlier
+    /// connection was lost before it had written its messages, these are lost, and `flush` returns
+    /// no error. [`events`](Self::events) reports lost connections.
     ///
     /// # Errors
     ///
@@ -238,11 +239,11 @@ impl ReconnectingConn {
         Ok(())
     }
 
-    /// Closes the connection as [`Conn::close`], and does not reconnect.
+    /// Closes the connection as [`Conn::close`] does, and does not reconnect.
     ///
     /// Queued messages are sent first, as far as the connection takes them without waiting. Call
-    /// [`flush`](Self::flush) before this to send all. [`undelivered`](Self::undelivered) has the
-    /// rest. If there is no connection now, nothing is sent.
+    /// [`flush`](Self::flush) first to send all of them. [`undelivered`](Self::undelivered) returns
+    /// the messages that were not sent. If there is no connection now, nothing is sent.
     ///
     /// # Errors
     ///
@@ -250,7 +251,7 @@ impl ReconnectingConn {
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the connection is closing. Another call can wait for the end.
+    /// After the first poll, the connection is closing. Another call can wait for the end.
     pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
         CloseFrame::new(code, reason)?;
         let close = Some((code, reason.to_owned()));
@@ -290,7 +291,7 @@ impl ReconnectingConn {
         self.shared().events()
     }
 
-    /// The messages in the send queue: not sent, or not confirmed.
+    /// The messages in the send queue, which are not sent or not confirmed.
     pub fn undelivered(&self) -> Vec<Message> {
         self.shared().look(|inner| inner.queue.messages())
     }

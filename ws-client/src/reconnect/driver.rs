@@ -1,9 +1,9 @@
 //! How does the task of a `ReconnectingConn` dial, wait, and send the queue?
 //!
 //! There is one task for each [`ReconnectingConn`](super::ReconnectingConn). It performs the
-//! actions of the [`Lifecycle`](super::lifecycle::Lifecycle), and reports their results as
-//! events. It reads no messages: while it waits for the end of the connection, that answers
-//! pings, and buffers at most one message.
+//! actions of the [`Lifecycle`](super::lifecycle::Lifecycle), and reports their results as events.
+//! It reads no messages: while it waits in `Conn::closed`, the connection answers pings, and
+//! buffers at most one message.
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -18,7 +18,8 @@ pub enum ReconnectState {
     /// An attempt to connect is in progress.
     #[non_exhaustive]
     Connecting {
-        /// The number of the attempt, from 1, since the last connection that lasted.
+        /// The number of the attempt, from 1. It restarts after a connection that lasted at least
+        /// the maximum wait before it.
         attempt: u32,
     },
     /// Connected, and [`on_connect`](crate::Reconnect::on_connect) has returned.

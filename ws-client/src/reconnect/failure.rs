@@ -53,7 +53,7 @@ pub enum ReconnectError {
     /// The send queue is full. The message was not queued.
     #[error("the send queue is full (`SendQueueConfig::capacity`)")]
     SendQueueFull,
-    /// A message could not be decoded, or a value could not be encoded. The connection goes on.
+    /// A message could not be decoded, or a value could not be encoded. The connection stays open.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }

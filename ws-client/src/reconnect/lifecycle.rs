@@ -26,7 +26,7 @@ use crate::{Error, StatusCode};
 /// ```
 #[derive(Clone, Debug)]
 pub(super) enum Lifecycle<C> {
-    /// Dialling. `attempt` counts from 1 since the last connection that lasted.
+    /// Dialling. `attempt` counts from 1. It restarts after a connection that lasted long enough.
     Connecting { attempt: u32 },
     /// `on_connect` is done, and the connection is used.
     Connected { conn: C },

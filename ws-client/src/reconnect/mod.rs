@@ -58,22 +58,22 @@
 //!
 //! [`Reconnect::classify`](crate::Reconnect::classify) changes the policy. The wait between
 //! attempts is a [`Backoff`], plus a `Retry-After` in seconds, up to one hour. A connection that
-//! was shorter than the wait before it counts as a failed attempt, so the backoff also applies
-//! to a server that accepts and then closes at once.
+//! ends before the maximum of the last wait has passed (at first: [`Backoff::first`]) counts as a
+//! failed attempt, so the backoff also applies to a server that accepts and then closes at once.
 //!
-//! The loss of a connection is noticed by reads and writes, and without them as long as no
-//! message waits to be read. The loss of a silent peer is noticed by keepalive pings, which are
-//! on unless the [`Config`](crate::Config) of the `Dial` disables them.
+//! Reads and writes detect the loss of a connection. Without them, the task detects it as long as
+//! no message waits to be read. Keepalive pings detect a silent peer. They are on unless the
+//! [`Config`](crate::Config) of the `Dial` turns them off.
 //!
 //! # Delivery guarantees
 //!
 //! Messages are written to a send queue. [`SendQueueConfig`] defines whether a message may be
 //! lost with its connection, or may arrive twice.
 //!
-//! Messages of the peer are read at most once, in order. Messages that arrived on a lost
-//! connection are read before those of the next one, unless two connections are lost without a
-//! read. To get messages that the peer sent between two connections, request them in
-//! `on_connect`.
+//! Messages of the peer are read at most once, in order. Messages that arrived on a lost connection
+//! are read before those of the next one. If two connections are lost without a read, the messages
+//! of the first are lost. To get messages that the peer sent between two connections, request them
+//! in `on_connect`.
 
 mod backoff;
 mod conn;

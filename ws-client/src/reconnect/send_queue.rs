@@ -7,16 +7,17 @@ use crate::Message;
 /// The delivery guarantee and the limits of the send queue of a
 /// [`ReconnectingConn`](super::ReconnectingConn).
 ///
-/// Messages are sent in order. A message leaves the queue
+/// Messages are sent in order. The guarantee defines when a message leaves the queue:
 ///
-/// - [at most once](Self::at_most_once): when a connection has taken it. If the connection is
-///   lost after that, the message may be lost too. It is not sent again.
-/// - [at least once](Self::at_least_once): when the peer has answered a ping that was sent after
-///   it. If the connection is lost before that, the message is sent again on the next one, in
-///   the same order. It may arrive twice.
+/// - [at most once](Self::at_most_once): after a connection has taken the message. If the
+///   connection is lost after that, the message may be lost too. It is not sent again.
+/// - [at least once](Self::at_least_once): after the peer has answered a ping that was sent after
+///   the message. If the connection is lost before that, the message is sent again on the next one,
+///   in the same order. It may arrive twice.
 ///
 /// A pong confirms that the peer has received all bytes before the ping. It does not confirm that
-/// the application of the peer has processed the message; only a reply of that can.
+/// the application of the peer has processed the message; only a reply of that application confirms
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "outbox")]
 #[must_use]
@@ -49,7 +50,7 @@ impl SendQueueConfig {
         Self { guarantee: Guarantee::AtLeastOnce, ..Self::at_most_once() }
     }
 
-    /// Sets the capacity in bytes. Each message counts its length plus 64. Default: 1 MiB.
+    /// Sets the capacity in bytes. Each message counts as its length plus 64. Default: 1 MiB.
     ///
     /// The queue is full when it holds at least this much. A single message may exceed the
     /// capacity.

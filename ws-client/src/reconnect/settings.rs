@@ -16,7 +16,7 @@ use crate::{Conn, Dial, DialError};
 /// The maximum `Retry-After` that is respected.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Connects, and reconnects whenever the connection is lost. The setters chain by value.
+/// Connects, and reconnects whenever the connection is lost. The setters can be chained.
 ///
 /// The [module](super) has the retry policy and the delivery guarantees.
 ///
@@ -97,8 +97,8 @@ impl Reconnect {
     /// or dial another server.
     ///
     /// Its arguments are the `Dial` given to [`new`](Self::new), and the number of the attempt,
-    /// from 1, since the last connection that lasted. An error counts as a failed attempt. It has
-    /// no timeout.
+    /// from 1. The number restarts after a connection that lasted at least the maximum wait before
+    /// it. An error counts as a failed attempt. The hook has no timeout.
     pub fn on_attempt<F, E>(mut self, hook: impl Fn(Dial, u32) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Dial, E>> + Send + 'static,
@@ -114,7 +114,7 @@ impl Reconnect {
     /// Sets a hook that runs on each new connection, before any other read or write: log in,
     /// subscribe again, request missed messages.
     ///
-    /// An error drops the connection, and counts as a failed attempt. It has no timeout.
+    /// An error drops the connection, and counts as a failed attempt. The hook has no timeout.
     pub fn on_connect<F, E>(mut self, hook: impl Fn(Conn) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), E>> + Send + 'static,

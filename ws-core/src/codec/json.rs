@@ -46,7 +46,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// When the payload is not a valid value, or has bytes behind it.
+    /// When the payload is not a valid value, or is followed by other bytes.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(self.as_bytes())
     }

@@ -85,7 +85,7 @@ impl Tungstenite {
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the connection is closing.
+    /// After the first poll, the connection is closing.
     pub async fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), tungstenite::Error> {
         poll_fn(|cx| self.poll_sent(cx)).await?;
         self.next = Some(Theirs::Close(frame));

@@ -7,7 +7,8 @@
 /// small messages then shrink much further, and each connection that uses it holds about 370 KiB
 /// to compress (245 KiB with 9 window bits) and 47 KiB to decompress until it ends.
 ///
-/// Compression can reveal a secret that shares a window with text that an attacker controls. See [`Message::uncompressed`](crate::Message::uncompressed).
+/// Compression can reveal a secret that shares a window with text that an attacker controls. See
+/// [`Message::uncompressed`](crate::Message::uncompressed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Compression {
@@ -55,10 +56,10 @@ impl Compression {
         self
     }
 
-    /// The level from 1 (fastest) to 9 (smallest). 0 stores without compressing; higher values
-    /// mean 9. Default: 2. JSON is a fifth to a quarter smaller than with 1, and takes up to twice
-    /// as long. With 6 it is smaller by another sixth at most, and takes up to five times as long
-    /// as with 2.
+    /// The level from 1 (fastest) to 9 (smallest). 0 stores without compressing; higher values mean
+    /// 9. Default: 2. Level 2 makes JSON a fifth to a quarter smaller than level 1, and takes up to
+    /// twice as long. Level 6 makes it at most another sixth smaller, and takes up to five times as
+    /// long as level 2.
     pub const fn level(mut self, level: u8) -> Self {
         self.level = if level > 9 { 9 } else { level };
         self
@@ -72,7 +73,7 @@ impl Compression {
     }
 
     /// The largest window that the peer may compress with, from 8 to 15. Other values are clamped.
-    /// Default: 15. It saves memory of the peer; the memory to decompress here is the same.
+    /// Default: 15. A smaller window saves memory of the peer, but not of this side.
     ///
     /// A server can restrict only clients that offer `client_max_window_bits`.
     pub const fn peer_window_bits(mut self, bits: u8) -> Self {

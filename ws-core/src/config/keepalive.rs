@@ -4,10 +4,10 @@ use std::time::Duration;
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// When to ping an idle peer, and when to abort the connection without an answer.
+/// When to ping an idle peer, and how long to wait for its answer.
 ///
 /// The timeouts are checked while the connection is read, after all received bytes have been
-/// processed. So a connection is not aborted because its application was busy.
+/// processed. So a busy application does not cause a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Keepalive {
@@ -47,8 +47,10 @@ impl KeepaliveSetting {
 }
 
 impl Keepalive {
-    /// Sends a ping if nothing was received for `interval`. The connection is aborted if nothing is
-    /// received for another `interval` after the ping.
+    /// Checks the peer once per `interval`, and sends a ping if nothing was received since the last
+    /// check: after one to two intervals of silence. If nothing is received for another `interval`
+    /// after the ping, this side tries once to send a close frame with 1011, and aborts the
+    /// connection.
     pub const fn every(interval: Duration) -> Self {
         Self { interval, pong_timeout: interval }
     }
@@ -62,7 +64,7 @@ impl Keepalive {
 }
 
 impl Default for Keepalive {
-    /// A ping after 30 s, and 30 s to answer it.
+    /// A ping after 30 to 60 s of silence, and 30 s to answer it.
     fn default() -> Self {
         Self::every(DEFAULT_INTERVAL)
     }

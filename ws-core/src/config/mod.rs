@@ -1,4 +1,4 @@
-//! Which settings has a connection, and what does each bound?
+//! Which settings does a connection have, and what does each bound?
 
 mod compression;
 mod keepalive;
@@ -12,9 +12,9 @@ pub use keepalive::Keepalive;
 use keepalive::KeepaliveSetting;
 pub use pool::BufferPool;
 
-/// The settings of a connection. They chain by value.
+/// The settings of a connection. The setters can be chained.
 ///
-/// A connection holds at most [`Limits::message_size`] and 512 bytes + one read (64 KiB) + the high
+/// A connection holds at most [`Limits::message_size`] and 512 bytes + one read (65 KiB) + the high
 /// watermark of [`write_buffer`](Self::write_buffer) + the message written last (twice if it was
 /// compressed) + the memory of [`Compression`] with context takeover (47 KiB to decompress, up to
 /// 370 KiB to compress).
@@ -104,14 +104,15 @@ impl Config {
         self
     }
 
-    /// No pings that detect dead peers, on servers too.
+    /// Turns keepalive off, on servers too.
     pub const fn no_keepalive(mut self) -> Self {
         self.keepalive = KeepaliveSetting::Off;
         self
     }
 
     /// Closes the connection with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY) when no message was
-    /// received for this long. Pings and pongs do not count. Default: no timeout.
+    /// received for this long. Pings and pongs do not count, and the time passes only while an
+    /// operation waits to read. Default: no timeout.
     ///
     /// The read then returns [`Error::Timeout`](crate::Error::Timeout). To limit one `read` and
     /// keep the connection, wrap that call in a timeout instead.
@@ -127,8 +128,8 @@ impl Config {
         self
     }
 
-    /// Closes the connection with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY) at this age.
-    /// Default: no limit.
+    /// Closes the connection with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY) when it reaches
+    /// this age. Default: no limit.
     pub const fn max_age(mut self, after: Duration) -> Self {
         self.max_age = Some(after);
         self
@@ -147,7 +148,7 @@ impl Config {
     /// and 64 KiB.
     ///
     /// When more than `high` bytes are buffered, `write` waits until at most `low` are. A message
-    /// below the high watermark is buffered whole, whatever its size.
+    /// that is written below the high watermark is buffered whole, whatever its size.
     pub const fn write_buffer(mut self, low: usize, high: usize) -> Self {
         self.low_watermark = if low < high { low } else { high };
         self.high_watermark = high;
@@ -156,8 +157,8 @@ impl Config {
 
     /// The number of bytes to read at once, from 512 bytes to 65 KiB. Default: 65 KiB.
     ///
-    /// The thread owns the buffer, so a smaller one saves no memory. It makes a busy connection
-    /// yield sooner. Long payloads are read straight into their message.
+    /// The thread owns the buffer, so a smaller buffer saves no memory, but a busy connection
+    /// yields sooner. Long payloads are read straight into their message.
     pub const fn read_buffer(mut self, bytes: usize) -> Self {
         self.read_buffer = match bytes {
             0..512 => 512,
@@ -167,9 +168,9 @@ impl Config {
         self
     }
 
-    /// While more received messages are buffered, writes are deferred until this many bytes wait,
-    /// so that the answers to a burst are sent together. Default: 16 KiB. Zero sends each message
-    /// at once.
+    /// While more received messages are buffered, a write is deferred until this many bytes are
+    /// queued. So the answers to a burst are sent together. Default: 16 KiB. Zero sends each
+    /// message at once.
     pub const fn write_batch(mut self, bytes: usize) -> Self {
         self.write_batch = bytes;
         self
@@ -219,9 +220,9 @@ impl Default for Config {
 /// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG), exceeding a rate limit with
 /// [`POLICY_VIOLATION`](crate::StatusCode::POLICY_VIOLATION).
 ///
-/// A rate limit is a token bucket that holds one second's worth. The time while the application
-/// did not read counts for the peer, so a backlog does not exceed the limit. Default: no rate
-/// limits.
+/// A rate limit is a token bucket that holds one second's worth. While the application does not
+/// read, tokens accumulate without this bound, so a backlog does not exceed the limit. Default: no
+/// rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {

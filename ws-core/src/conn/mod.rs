@@ -47,16 +47,16 @@ use crate::{Config, Error, Message, SendError, StatusCode};
 /// A WebSocket connection.
 ///
 /// A cheap handle: clone it, share it, use it from several tasks at once. Every method takes
-/// `&self`; one task can read while others write, ping or close, without a lock or a split.
-/// Tasks that read at the same time take turns by message.
+/// `&self`; one task can read while others write, ping or close, without a lock or a split. If
+/// several tasks read at the same time, each message goes to one of them.
 ///
 /// # What drives the connection
 ///
 /// Nothing is read in the background. [`read`](Self::read), [`reader`](Self::reader) and
-/// [`close_read`](Self::close_read) read, and so do [`ping`](Self::ping),
-/// [`close`](Self::close) and [`closed`](Self::closed) while they wait. Each of them answers
-/// pings and handles the peer's close frame. A message that arrives during `ping` or `closed`
-/// is kept for the next `read`; the rest then stays in the socket.
+/// [`close_read`](Self::close_read) read, and so do [`ping`](Self::ping), [`close`](Self::close)
+/// and [`closed`](Self::closed) while they wait. Each of them answers pings and handles the peer's
+/// close frame. The first message that arrives during `ping` or `closed` is kept for the next
+/// `read`; later input stays in the socket.
 ///
 /// # Cancel safety
 ///
@@ -65,8 +65,8 @@ use crate::{Config, Error, Message, SendError, StatusCode};
 ///
 /// # Drop
 ///
-/// When the last handle is dropped without `close`, what was written is sent, followed by a
-/// close frame with 1001, and the transport is closed. Nothing waits for that.
+/// When the last handle is dropped without `close`, the connection sends the queued messages and a
+/// close frame with 1001, and closes the transport. The drop does not wait for this.
 ///
 /// ```
 /// use ws_core::{Conn, Error};
@@ -87,8 +87,8 @@ static LAST_ID: AtomicU64 = AtomicU64::new(0);
 impl Conn {
     /// Makes a connection over a byte stream on which the opening handshake is complete.
     ///
-    /// `leftover` is what was read behind the handshake. A `TcpStream` is recognised, and is
-    /// used without the lock that other streams need.
+    /// `leftover` holds the bytes that were read after the handshake. A `TcpStream` is recognised:
+    /// it needs no lock, unlike other streams.
     pub fn from_stream<T>(
         io: T,
         role: Role,
@@ -115,7 +115,7 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// When the connection has ended: the same error from then on, mostly
+    /// When the connection has ended. All later reads return the same error, usually
     /// [`Error::Closed`] with the peer's close frame.
     ///
     /// # Cancel safety
@@ -173,10 +173,10 @@ impl Conn {
 
     /// Closes the connection: sends a close frame, and waits for the peer's.
     ///
-    /// What was written before is sent first, as long as the peer takes it: after half of
-    /// [`close_timeout`](Config::close_timeout), the close frame overtakes it. Data that still
-    /// arrives is dropped, and every other operation on the connection ends. All of it takes
-    /// at most `close_timeout`. Another call waits for the same end and returns the same
+    /// Messages that were written before are sent first. If the peer has not taken them after half
+    /// of [`close_timeout`](Config::close_timeout), they are dropped and the close frame is sent.
+    /// Received data is dropped, and every other operation on the connection ends. `close` takes at
+    /// most `close_timeout` in total. Another call waits for the same end and returns the same
     /// result.
     ///
     /// The code [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) without a reason sends
@@ -184,14 +184,15 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// [`Error::SendError`] when the code must not be sent or the reason has more than 123
-    /// bytes; nothing is sent then. If the connection ended without both close frames:
-    /// [`Error::Timeout`] when the peer sent none in time, [`Error::Closed`] with 1006 when the
-    /// transport ended first.
+    /// [`Error::SendError`] when the code must not be sent or the reason has more than 123 bytes;
+    /// nothing is sent then. If the connection ended without both close frames: [`Error::Timeout`]
+    /// when the peer sent no close frame in time, [`Error::Closed`] with 1006 when the transport
+    /// ended first.
     ///
     /// # Cancel safety
     ///
-    /// After the first poll, the connection is closing, and another call can wait for the end.
+    /// After the first poll, the connection is closing even if the future is dropped. Another call
+    /// can wait for the end.
     pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
         self.0.close(CloseFrame::new(code, reason)?);
         let ending = self.0.wait_for_end().await;

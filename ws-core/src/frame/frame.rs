@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{Header, Mask, OpCode, mask};
 use crate::{Message, StatusCode};
 
-/// A raw frame (RFC 6455 §5.2). `Conn::read_frame` reads one, `Conn::write_frame` sends one. Every
-/// bit of it can be set.
+/// A raw frame (RFC 6455 §5.2). `Conn::frames` reads and writes raw frames. Every bit of a frame
+/// can be set.
 ///
 /// The payload is unmasked.
 ///

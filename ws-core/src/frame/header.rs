@@ -14,7 +14,7 @@ pub const MAX_CONTROL_PAYLOAD: usize = 125;
 pub struct OpCode(u8);
 
 impl OpCode {
-    /// Continues the message of the frame before.
+    /// Continues the message of the previous frame.
     pub const CONTINUATION: Self = Self(0x0);
     /// Begins a text message.
     pub const TEXT: Self = Self(0x1);

@@ -27,7 +27,7 @@ impl Mask {
         word << 32 | word
     }
 
-    /// The mask behind `bytes` more bytes.
+    /// The mask for the byte that follows `bytes` more bytes.
     #[must_use]
     pub const fn skip(self, bytes: usize) -> Self {
         let key = u32::from_le_bytes(self.0);
@@ -35,7 +35,7 @@ impl Mask {
     }
 }
 
-/// Masks `payload` in place. Returns the mask for the bytes behind it. Unmasking is the same
+/// Masks `payload` in place. Returns the mask for the bytes after it. Unmasking is the same
 /// operation.
 ///
 /// The compiler turns the loop over words into vector instructions.

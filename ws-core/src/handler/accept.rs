@@ -9,12 +9,13 @@ use crate::conn::accept;
 use crate::{AcceptError, Acceptor, Conn};
 
 impl Acceptor {
-    /// Makes the server's side of the opening handshake on a byte stream, such as a `TcpStream`
+    /// Performs the server's side of the opening handshake on a byte stream, such as a `TcpStream`
     /// that was just accepted.
     ///
     /// The head of the request is limited to 16 KiB and to
-    /// [`AcceptOptions::handshake_timeout`](crate::AcceptOptions::handshake_timeout). What arrives behind it is kept. A rejected request
-    /// is answered with the status and the headers of its [`Rejection`](crate::Rejection).
+    /// [`AcceptOptions::handshake_timeout`](crate::AcceptOptions::handshake_timeout). Bytes that
+    /// arrive after it are kept. A rejected request is answered with the status and the headers of
+    /// its [`Rejection`](crate::Rejection).
     ///
     /// ```no_run
     /// use tokio::net::TcpListener;
@@ -39,7 +40,8 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// When the request is rejected, late, or not HTTP, and when the transport fails.
+    /// When the request is rejected, arrives too late, or is not HTTP, and when the transport
+    /// fails.
     ///
     /// # Cancel safety
     ///
@@ -60,7 +62,7 @@ impl Acceptor {
         })
     }
 
-    /// Makes the opening handshake as [`accept`](Self::accept) does, and runs a handler to its
+    /// Performs the opening handshake as [`accept`](Self::accept) does, and runs a handler to its
     /// end as [`ConnectionGuard::run`](super::ConnectionGuard::run) does.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! How are handlers run, and how are their connections closed?
 //!
-//! A handler is a function of the application that takes a [`Conn`](crate::Conn). When it
-//! ends, in any way, its connection is closed properly. All adapters use the same code:
-//! [`AcceptOptions`](crate::AcceptOptions) set what happens when a handler panics and which
-//! tracker counts it, [`ConnectionGuard`] runs it. `outcome` is what a handler may return, `panic`
-//! catches panics, and `tracker` is the graceful shutdown.
+//! A handler is a function of the application that takes a [`Conn`](crate::Conn). When it returns,
+//! fails or panics, its connection is closed properly. All adapters use the same code:
+//! [`AcceptOptions`](crate::AcceptOptions) set what happens when a handler panics and which tracker
+//! counts the connection. [`ConnectionGuard`] runs the handler. `outcome` is what a handler may
+//! return, `panic` catches panics, and `tracker` is the graceful shutdown.
 
 mod accept;
 mod outcome;

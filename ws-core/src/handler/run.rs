@@ -69,7 +69,7 @@ impl Acceptor {
     }
 }
 
-/// Keeps an admitted connection in its [`ConnectionTracker`] until it is dropped. Made by
+/// Keeps an admitted connection in its [`ConnectionTracker`] until the guard is dropped. Made by
 /// [`Acceptor::admit`].
 #[must_use = "it counts the connection, and runs its handler"]
 pub struct ConnectionGuard {
@@ -132,7 +132,7 @@ impl ConnectionGuard {
     ///
     /// # Cancel safety
     ///
-    /// As the future's.
+    /// As that of `future`.
     pub async fn wait<F: Future>(&self, future: F) -> Option<F::Output> {
         self.until_aborted(pin!(future)).await
     }

@@ -18,8 +18,8 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Counts the connections of a server, and drains them when it stops.
 ///
-/// A cheap handle: all [`AcceptOptions`](crate::AcceptOptions::tracker) with the same tracker
-/// count together, for any adapters.
+/// A cheap handle: all [`AcceptOptions`](crate::AcceptOptions::tracker) with the same tracker share
+/// its counts, also across adapters.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -87,8 +87,8 @@ impl DrainConfig {
         Self { timeout, batch: 100, pause: Duration::from_millis(10) }
     }
 
-    /// Sets how many connections are closed at once, and the pause between two batches: all
-    /// clients may reconnect, to another server, at the same moment. Default: 100, 10 ms.
+    /// Sets how many connections are closed at once, and the pause between two batches, so that the
+    /// clients do not all reconnect to another server at the same moment. Default: 100, 10 ms.
     ///
     /// Zero connections count as one.
     pub const fn batch(mut self, connections: usize, pause: Duration) -> Self {
@@ -129,7 +129,7 @@ impl ConnectionTracker {
     /// the HTTP server waits for it: drain first, then shut down.
     ///
     /// Returns the counts. [`DrainCounts::open`] is 0, unless a handler blocks its thread, or the
-    /// application holds a connection that no adapter runs a handler for.
+    /// application holds a connection for which no adapter runs a handler.
     ///
     /// # Cancel safety
     ///

@@ -12,8 +12,8 @@ use super::subprotocol::{Selector, SubprotocolChoice};
 use super::{HandshakeRequest, Origin, SubprotocolOrder};
 use crate::{Compression, Config};
 
-/// The settings of a server for opening handshakes and its connections. They chain by value, in
-/// any order. An [`Acceptor`](super::Acceptor) applies them.
+/// The settings of a server for opening handshakes and its connections. The setters can be chained,
+/// in any order. An [`Acceptor`](super::Acceptor) applies them.
 ///
 /// ```
 /// use ws_core::Compression;
@@ -105,8 +105,9 @@ impl AcceptOptions {
         self.change(|settings| settings.subprotocols.order = order)
     }
 
-    /// Selects the subprotocol by a function of those that the client offers. It takes precedence
-    /// over [`subprotocols`](Self::subprotocols). A result that was not offered counts as none.
+    /// Sets a function that selects one of the subprotocols that the client offers. It takes
+    /// precedence over [`subprotocols`](Self::subprotocols). A result that was not offered counts
+    /// as none.
     pub fn subprotocol_selector(
         self,
         select: impl Fn(&[&str]) -> Option<String> + Send + Sync + 'static,
@@ -131,8 +132,8 @@ impl AcceptOptions {
         })
     }
 
-    /// Accepts only requests for which `filter` returns `true`. Adapters pass other requests to
-    /// the next route, or respond with 404 without one. Default: all requests.
+    /// Accepts only requests for which `filter` returns `true`. Adapters pass other requests to the
+    /// next route, or respond with 404 if there is no other route. Default: all requests.
     ///
     /// The filter is called once for each request for a WebSocket, before other checks.
     pub fn filter(
@@ -142,8 +143,8 @@ impl AcceptOptions {
         self.change(|settings| settings.filter = Some(Filter(Arc::new(filter))))
     }
 
-    /// Removes the filter. Adapters that have called it by
-    /// [`check`](super::Acceptor::check) use this to not call it again.
+    /// Removes the filter. For adapters that have already applied the filter with
+    /// [`check`](super::Acceptor::check).
     pub fn no_filter(self) -> Self {
         self.change(|settings| settings.filter = None)
     }

@@ -9,9 +9,9 @@ use http::{Response, StatusCode};
 
 use super::{AcceptOptions, HandshakeRequest, Negotiated, Rejection, compression, headers, key};
 
-/// Answers opening handshakes, by its [`AcceptOptions`].
+/// Answers opening handshakes according to its [`AcceptOptions`].
 ///
-/// On a bare byte stream, [`accept`](Self::accept) makes the whole handshake, and
+/// On a bare byte stream, [`accept`](Self::accept) performs the whole handshake, and
 /// [`serve`](Self::serve) also runs a handler. Adapters for HTTP servers use
 /// [`answer`](Self::answer) and [`admit`](Self::admit). A clone shares the options.
 #[derive(Clone, Debug)]
@@ -33,10 +33,10 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// The first reason to reject the request, in this order: no upgrade, filter, method,
-    /// version, key, host, body, origin, subprotocol. An invalid offer of compression is declined
-    /// and never a reason. A panic in a function of the application, such as the filter, gives
-    /// [`Rejection::Internal`].
+    /// The first reason to reject the request, in this order: no upgrade, filter, method, version,
+    /// key, host, body, origin, subprotocol. An invalid offer of compression is declined; it is not
+    /// a reason to reject the request. A panic in a function of the application, such as the
+    /// filter, gives [`Rejection::Internal`].
     pub fn answer<'a>(
         &self,
         request: impl Into<HandshakeRequest<'a>>,
@@ -98,9 +98,9 @@ impl Acceptor {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// The response to send. The WebSocket begins behind it.
+    /// The response to send. The WebSocket begins after it.
     pub response: Response<()>,
-    /// What was negotiated, to start the connection with.
+    /// The result of the negotiation, for the new connection.
     pub negotiated: Negotiated,
 }
 

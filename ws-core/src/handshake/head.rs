@@ -19,8 +19,7 @@ pub const MAX_HEADERS: usize = 100;
 ///
 /// # Errors
 ///
-/// When the head is malformed or exceeds [`MAX_HEAD`] and
-/// [`MAX_HEADERS`].
+/// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_HEADERS`].
 pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, HeadError> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
@@ -39,8 +38,7 @@ pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, Head
 ///
 /// # Errors
 ///
-/// When the head is malformed or exceeds [`MAX_HEAD`] and
-/// [`MAX_HEADERS`].
+/// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_HEADERS`].
 pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, HeadError> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Response::new(&mut headers);
@@ -68,7 +66,7 @@ pub fn encode_request(request: &Request<()>) -> Vec<u8> {
 }
 
 /// Encodes a response with its body. `Content-Length` is added unless it is set. An informational
-/// response, such as 101, has neither.
+/// response, such as 101, has no body and no `Content-Length`.
 pub fn encode_response(response: &Response<impl AsRef<[u8]>>) -> Vec<u8> {
     let (status, body) = (response.status(), response.body().as_ref());
     let reason = status.canonical_reason().unwrap_or_default();
@@ -143,7 +141,7 @@ fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
     headers.iter().map(header).collect::<Option<_>>().ok_or(HeadError::Malformed)
 }
 
-/// Appends headers and the empty line behind them. `http` rejects line breaks in names and values.
+/// Appends headers and the empty line after them. `http` rejects line breaks in names and values.
 fn print_headers(head: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         head.extend_from_slice(name.as_str().as_bytes());

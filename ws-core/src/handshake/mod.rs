@@ -1,6 +1,6 @@
 //! How do client and server make the opening handshake (RFC 6455 §4)?
 //!
-//! On `http` types, without I/O.
+//! Requests and responses are types of the `http` crate. This module does no I/O.
 //!
 //! **Offer → response → negotiated.** A client makes an [`Offer`], whose
 //! [headers](Offer::headers) request the upgrade. A server has [`AcceptOptions`]; its

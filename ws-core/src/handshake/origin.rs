@@ -12,7 +12,7 @@ use super::{HandshakeRequest, Rejection, headers};
 /// Which web pages may connect ([RFC 6455 §10.2]). Default: [`same_host`](Self::same_host).
 ///
 /// Browsers allow any page to open a WebSocket to any server and send the server's cookies. The
-/// `Origin` header identifies the page and cannot be forged by it. Other programs send no
+/// `Origin` header identifies the page, and the page cannot forge it. Other programs send no
 /// `Origin`, or any value, so the check does not protect against them. Requests without `Origin`
 /// are allowed unless [`refuse_missing`](Self::refuse_missing) is set.
 ///
@@ -56,8 +56,8 @@ impl Origin {
         Self::new(Rule::Any)
     }
 
-    /// Allows pages by a function of the value of `Origin`, which may be `null`, and all headers
-    /// of the request.
+    /// Allows pages for which `check` returns `true`. Its arguments are the value of `Origin`,
+    /// which may be `null`, and all headers of the request.
     pub fn check(check: impl Fn(&str, &HeaderMap) -> bool + Send + Sync + 'static) -> Self {
         Self::new(Rule::Check(Check(Arc::new(check))))
     }

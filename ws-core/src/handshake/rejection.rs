@@ -28,7 +28,7 @@ pub enum Rejection {
     /// 405: the method of a request over HTTP/2 is not CONNECT (RFC 8441 §4).
     #[error("only WebSockets here: over HTTP/2, send an extended CONNECT")]
     NotConnect,
-    /// 501: a CONNECT without `:protocol`, or with another than `websocket` (RFC 8441 §4,
+    /// 501: a CONNECT without `:protocol`, or with a value other than `websocket` (RFC 8441 §4,
     /// RFC 9220 §3).
     #[error("only WebSockets here: send `:protocol = websocket`")]
     ProtocolUnknown,

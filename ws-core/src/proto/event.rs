@@ -14,14 +14,14 @@ pub enum ProtocolEvent {
     Ping(Bytes),
     /// A pong, solicited or not.
     Pong(Bytes),
-    /// A close frame. Input behind it is discarded.
+    /// A close frame. Input after it is discarded.
     Close(CloseFrame),
 }
 
 /// The result of [`Inbound::receive`](super::Inbound::receive).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The number of input bytes consumed. Pass the rest again, with more bytes behind it.
+    /// The number of input bytes consumed. Pass the rest again, with more bytes after it.
     pub consumed: usize,
     /// The event. `None` when more input is needed or, in [`Mode::Pieces`], when the piece has
     /// reached its maximum length.

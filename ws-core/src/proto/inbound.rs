@@ -51,7 +51,7 @@ enum InboundState {
     Frames,
     /// Not at all: this side has closed.
     Discard,
-    /// A close frame has arrived. Everything behind it is ignored.
+    /// A close frame has arrived. Everything after it is ignored.
     Closed,
 }
 
@@ -172,7 +172,7 @@ impl Inbound {
         self.message.as_ref().is_some_and(|message| message.frame.is_some())
     }
 
-    /// Whether a part of the message has arrived that was not taken yet.
+    /// Whether a part of the message has arrived and was not taken yet.
     pub fn has_piece(&self) -> bool {
         self.message.as_ref().is_some_and(|message| !message.partial.is_empty())
     }
@@ -253,7 +253,7 @@ impl Inbound {
     }
 
     /// Notes that `count` bytes were read into the [`read_target`](Self::read_target). Returns
-    /// the bytes behind the frame, which are the next input.
+    /// the bytes after the frame, which are the next input.
     ///
     /// # Errors
     ///
@@ -276,8 +276,9 @@ impl Inbound {
         Ok(behind)
     }
 
-    /// Switches frame mode: messages that begin from now on are delivered as raw frames, by
-    /// [`take_frame`](Self::take_frame) whenever [`has_frame`](Self::has_frame).
+    /// Turns frame mode on or off. In frame mode, messages that begin from now on are delivered as
+    /// raw frames: call [`take_frame`](Self::take_frame) when [`has_frame`](Self::has_frame)
+    /// returns `true`.
     pub fn set_frame_mode(&mut self, on: bool) {
         self.state = match self.state {
             InboundState::Messages | InboundState::Frames if on => InboundState::Frames,

@@ -1,7 +1,7 @@
 //! How do messages, control frames and raw frames become bytes to send?
 //!
-//! Longer than 400 lines because the sending half is one state machine, with all ways to queue a frame:
-//! messages, prepared messages, pieces, raw frames and control frames.
+//! Longer than 400 lines because the sending half is one state machine, with all ways to queue a
+//! frame: messages, prepared messages, pieces, raw frames and control frames.
 
 use std::io::IoSlice;
 
@@ -267,8 +267,8 @@ impl Outbound {
     ///
     /// # Errors
     ///
-    /// When the peer would have to reject the frame. Compressed payloads are not checked. They
-    /// may not be sent with context takeover, because the compressor would not know of them.
+    /// When the peer would have to reject the frame. Compressed payloads are not checked. Do not
+    /// send them with context takeover, because the compressor does not know of them.
     pub fn frame(&mut self, frame: &Frame) -> Result<(), SendError> {
         self.check(frame)?;
         let frame = frame.clone().masked_by_role(self.mask());
@@ -345,7 +345,7 @@ impl Outbound {
         self.control(OpCode::PONG, &payload)
     }
 
-    /// Queues a close frame behind the data. Only the first close frame is sent.
+    /// Queues a close frame after the data. Only the first close frame is sent.
     pub fn close(&mut self, frame: CloseFrame) {
         if self.state != SendState::Closed {
             let payload = frame.encode();
@@ -514,7 +514,7 @@ impl Outbound {
         }
     }
 
-    /// Checks the text of a raw frame. Returns the UTF-8 state behind it; `None` if the message
+    /// Checks the text of a raw frame. Returns the UTF-8 state after it; `None` if the message
     /// is binary or compressed.
     fn check_text(&self, frame: &Frame) -> Result<Option<Utf8>, SendError> {
         let text = match frame.opcode() {

@@ -6,12 +6,12 @@ use ws_core::StatusCode;
 
 /// The limits of a socket's send queue, and what happens beyond them.
 ///
-/// They bound the memory that a slow peer costs. Besides the queue, a connection holds one batch
-/// of about the high watermark of [`Config::write_buffer`](ws_core::Config::write_buffer).
+/// The limits bound the memory for a slow peer. Besides the queue, a connection holds one batch of
+/// about the high watermark of [`Config::write_buffer`](ws_core::Config::write_buffer).
 ///
-/// A message also waits in the queue until the socket's task runs. When half of a queue is used
-/// before that, the handlers of the hub yield. So half of the limits must suffice for what one
-/// handler sends to one socket without awaiting anything in between.
+/// A message also waits in the queue until the socket's task runs. If a queue is half full before
+/// that, the handlers of the hub yield, which they can do only while they await something. So one
+/// handler may send at most half of the limits to one socket before it awaits something.
 ///
 /// ```
 /// use ws_events::{Overflow, SendQueueLimits};

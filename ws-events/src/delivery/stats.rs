@@ -30,8 +30,8 @@ pub struct HubStats {
     pub queued: u64,
     /// Messages written to connections.
     pub written: u64,
-    /// Messages not put into a send queue: it was full, if need be until a timeout, or the
-    /// message was volatile.
+    /// Messages not put into a send queue: the queue was full (with
+    /// [`Overflow::Block`](crate::Overflow), until its timeout), or the message was volatile.
     pub refused: u64,
     /// Messages removed from a send queue to make room: [`Overflow::DropOldest`](crate::Overflow).
     pub dropped: u64,

@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 /// An event of a socket.
 ///
-/// The names of the hub's own events, as strings, convert to these variants; any other string
-/// is a custom event. So [`Hub::on`](crate::Hub::on) takes either.
+/// [`Hub::on`](crate::Hub::on) takes a variant or a string. The name of one of the hub's own events
+/// converts to its variant; any other string is a custom event.
 ///
 /// An event without a handler is dropped. If a peer sent it, it is logged at the level `debug`.
 ///
-/// For each socket: `Connect` comes first. `Close` comes before `Disconnect`, and only if this
-/// side closed. `Disconnect` comes once, after the last `Message` and after events that were
-/// fired by then, while the socket is still in its rooms. `Error` comes after the `Disconnect`
-/// that it caused, and never instead of it. `RoomLeave` comes last, for each room that the
-/// socket was still in. Each `RoomJoin` has its `RoomLeave`, in this order, even if the task of
-/// the socket is dropped, provided that there is a runtime.
+/// For each socket: `Connect` comes first. `Close` comes before `Disconnect`, and only if this side
+/// closed. `Disconnect` comes once, after the last `Message` and after events that were fired by
+/// then, while the socket is still in its rooms. If an error ends the connection, `Error` comes
+/// after `Disconnect`, and never instead of it. `RoomLeave` comes last, for each room that the
+/// socket was still in. Each `RoomJoin` is followed by its `RoomLeave`, even if the task of the
+/// socket is dropped, provided that a runtime is running.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
-    /// The socket is connected: its id finds it, and broadcasts reach it.
+    /// The socket is connected: a lookup by its id finds it, and broadcasts reach it.
     Connect,
     /// A message has arrived that is not a custom event.
     Message,

@@ -19,11 +19,11 @@ use crate::{DisconnectReason, Event, EventError, EventPayload, Id, Socket};
 /// | [`Attribute<T>`](Attribute) | an attribute of the socket, by type |
 /// | [`Room`] | with `room_join` and `room_leave` |
 /// | [`DisconnectReason`] | with `close` and `disconnect` |
-/// | [`EventError`] | with `error`, and with `disconnect` if the connection was lost |
+/// | [`EventError`] | with `error`, and with `disconnect` if an `error` event follows it |
 /// | [`EventPayload`] | all of it |
 /// | `Option` of any of them | `None` if the extraction fails |
 ///
-/// An application can implement it for its own types, such as the logged-in user:
+/// An application can implement this trait for its own types, such as the logged-in user:
 ///
 /// ```
 /// use ws_events::{EventPayload, FromEvent};

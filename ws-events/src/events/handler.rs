@@ -29,7 +29,7 @@ use crate::{EventPayload, FromEvent};
 /// hub.on_connect(async |socket: Socket| socket.send("hello"));
 /// ```
 ///
-/// Handlers share values best as [`State`](crate::State) of the hub. The compiler refuses an
+/// To share a value among handlers, use [`State`](crate::State) of the hub. The compiler refuses an
 /// async closure that captures a value, since its future borrows the value and may outlive the
 /// closure. A closure that clones the value for each call works:
 ///

@@ -23,7 +23,7 @@ pub(crate) struct Listener<H> {
 /// Handlers by event, in the order of their registration.
 ///
 /// A dispatch uses the list as it was when the dispatch began: a handler may add and remove
-/// handlers, also itself.
+/// handlers, including itself.
 pub(crate) struct Listeners<H>(RwLock<ListenerTable<H>>);
 
 struct ListenerTable<H> {

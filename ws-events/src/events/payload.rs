@@ -10,7 +10,7 @@ use ws_core::{Attributes, Message};
 
 use crate::{DisconnectReason, Event, EventError, Id, Socket};
 
-/// An event with all that belongs to it.
+/// An event with its socket and its data.
 ///
 /// Most handlers take single parts as arguments instead, such as [`Socket`] and
 /// [`Json`](crate::Json).
@@ -91,7 +91,7 @@ impl EventPayload {
         serde_json::from_slice(self.data())
     }
 
-    /// The error: always with `error`, and with `disconnect` if the connection was lost.
+    /// The error: always with `error`, and with `disconnect` if an `error` event follows it.
     pub fn error(&self) -> Option<Cow<'_, EventError>> {
         match &self.0.payload {
             Payload::Error(error) => Some(Cow::Borrowed(error)),

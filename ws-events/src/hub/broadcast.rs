@@ -20,7 +20,7 @@ use crate::{Delivery, EncodeError, Event, Hub, Socket};
 /// processor loads several at once, but visits them one by one.
 const PREFETCH: usize = 8;
 
-/// Sockets of a hub: all, or those in some rooms or with some ids, with exceptions.
+/// Sockets of a hub: all, or those in some rooms or with some ids, minus exceptions.
 ///
 /// Made by [`Hub::to`], [`Socket::to`] and similar calls. The sockets are determined when a
 /// message is sent, and each of them gets it once, even if it is in several of the rooms.
@@ -84,13 +84,13 @@ impl Broadcast {
         self
     }
 
-    /// Excepts the socket with this id.
+    /// Excludes the socket with this id.
     pub fn except(mut self, id: impl AsRef<str>) -> Self {
         self.except_ids.push(Arc::from(id.as_ref()));
         self
     }
 
-    /// Excepts the members of a room.
+    /// Excludes the members of a room.
     pub fn except_room(mut self, room: impl AsRef<str>) -> Self {
         self.except_rooms.push(Arc::from(room.as_ref()));
         self
@@ -101,12 +101,12 @@ impl Broadcast {
         self
     }
 
-    /// Only to peers that keep up, for data that is soon out of date, such as positions. A peer
-    /// is skipped if its transport has not taken all earlier messages, or if its send queue is
+    /// Sends only to peers that keep up: for data that is soon out of date, such as positions. A
+    /// peer is skipped if its transport has not taken all earlier messages, or if its send queue is
     /// full.
     ///
-    /// A slow peer misses the newest messages, and gets the next one after it has caught up.
-    /// Before a long pause, send the last state without this.
+    /// A slow peer misses the newest messages, until it has caught up. Send the last message before
+    /// a long pause without `volatile`.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -172,26 +172,26 @@ impl Broadcast {
     /// Calls the handlers of an event on the server, for each socket. Nothing is sent. Returns
     /// the number of sockets whose handlers will be called: see [`Socket::fire`].
     ///
-    /// They are called in the task of each socket, after its earlier events.
+    /// The handlers are called in the task of each socket, after its earlier events.
     #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> usize {
         let (event, data) = (event.into(), data.into());
         self.sockets().iter().filter(|it| it.fire(&event, data.clone())).count()
     }
 
-    /// Lets all of them join a room. Returns how many did.
+    /// Adds all these sockets to a room. Returns how many joined.
     #[doc(alias = "subscribe")]
     pub fn join(&self, room: impl AsRef<str>) -> usize {
         self.sockets().iter().filter(|socket| socket.join(room.as_ref()).is_ok()).count()
     }
 
-    /// Lets all of them leave a room. Returns how many did.
+    /// Removes all these sockets from a room. Returns how many left.
     #[doc(alias = "unsubscribe")]
     pub fn leave(&self, room: impl AsRef<str>) -> usize {
         self.sockets().iter().filter(|socket| socket.leave(room.as_ref())).count()
     }
 
-    /// Closes all of them. Returns how many were open.
+    /// Closes all these sockets. Returns how many were open.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl Broadcast {
         Ok(self.sockets().iter().filter(|socket| socket.0.queue.close(command.clone())).count())
     }
 
-    /// The present sockets, unordered.
+    /// The current sockets, in no particular order.
     #[doc(alias = "presence")]
     pub fn sockets(&self) -> Vec<Socket> {
         let mut sockets = Vec::new();
@@ -210,7 +210,7 @@ impl Broadcast {
         sockets
     }
 
-    /// The present number of sockets.
+    /// The current number of sockets.
     pub fn count(&self) -> usize {
         let hub = &self.hub.0;
         if self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty() {

@@ -60,7 +60,7 @@ impl HubBuilder {
         self
     }
 
-    /// Text messages are events, encoded as `{"event":"name","data":…}` in both directions:
+    /// Treats text messages as events, encoded as `{"event":"name","data":…}` in both directions:
     /// `emit` sends them, and `on("name", …)` handles them. Binary messages stay messages.
     ///
     /// A name has at most 256 bytes. Missing `data` is `null`, and other fields of the object
@@ -68,7 +68,7 @@ impl HubBuilder {
     /// the hub's [own events](crate::Event), becomes an `error` event with
     /// [`EventError::Malformed`](crate::EventError::Malformed); the socket stays open.
     ///
-    /// Default: all messages are messages, and `emit` is an error.
+    /// Default: no message is an event, and `emit` returns an error.
     pub const fn envelope(mut self) -> Self {
         self.envelope = true;
         self

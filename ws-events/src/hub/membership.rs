@@ -55,7 +55,7 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// If the socket is not connected: it is disconnected, or middleware has yet to accept it.
+    /// If the socket is not connected: it is disconnected, or middleware has not accepted it yet.
     #[doc(alias = "subscribe")]
     pub fn join(&self, room: impl AsRef<str>) -> Result<(), NotConnected> {
         let room = room.as_ref();

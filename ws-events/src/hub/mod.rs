@@ -40,7 +40,7 @@ use crate::{
 /// message is put into the send queue of each recipient, and a sender never waits for a peer:
 /// see [`SendQueueLimits`](crate::SendQueueLimits).
 ///
-/// A handler gets the hub from the [`Socket`], or takes [`State`](crate::State) out of it. A
+/// A handler gets the hub from its [`Socket`], and values of the hub as [`State`](crate::State). A
 /// handler that captures a clone of the hub keeps it in memory, since the hub owns its handlers.
 /// Other tasks may keep clones.
 ///
@@ -90,9 +90,9 @@ impl Hub {
     /// rejected connection is closed with the close frame of the [`ConnectRejection`], and no
     /// handler is called.
     ///
-    /// The socket is connecting: it is in no room, and its id does not find it, but its id and
-    /// its attributes can be set. A rejection by an HTTP status, before the upgrade, is up to
-    /// the adapter.
+    /// During a check, the socket is in no room, and a lookup by its id does not find it. The check
+    /// can set its id and its attributes. To reject with an HTTP status before the upgrade, use the
+    /// adapter.
     ///
     /// ```
     /// # use ws_events::{ConnectRejection, Hub, Socket};
@@ -115,8 +115,8 @@ impl Hub {
         self.0.middleware.write().push(check);
     }
 
-    /// Adds a handler of an [`Event`]: one of the hub's own, also by its name, or a custom event
-    /// of the application.
+    /// Adds a handler of an [`Event`]: one of the hub's own, as a variant or by its name, or a
+    /// custom event of the application.
     ///
     /// The handlers of an event are called in the order in which they were added.
     #[doc(alias("subscribe", "listen"))]
@@ -142,7 +142,7 @@ impl Hub {
         self.0.listeners.remove(id)
     }
 
-    /// Removes all handlers of an event. Returns how many.
+    /// Removes all handlers of an event. Returns their number.
     pub fn off_all(&self, event: impl Into<Event>) -> usize {
         self.0.listeners.remove_all(&event.into())
     }
@@ -200,8 +200,8 @@ impl Hub {
         self.find(id.as_ref())?.emit(event, data)
     }
 
-    /// Sends an event to several sockets, and returns the result for each, in the order of the
-    /// ids. It is encoded once. [`ids`](Self::ids) does the same where the totals suffice.
+    /// Sends an event to several sockets, and returns the result for each, in the order of the ids.
+    /// It is encoded once. If the totals suffice, use [`ids`](Self::ids).
     ///
     /// # Errors
     ///
@@ -257,7 +257,7 @@ impl Hub {
         self.0.delivery.counters.stats(self.len(), self.0.rooms.len())
     }
 
-    /// A state of the hub, by type: see [`HubBuilder::state`](crate::HubBuilder::state).
+    /// A value of the hub's state, by type: see [`HubBuilder::state`](crate::HubBuilder::state).
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         Arc::clone(self.0.states.get(&TypeId::of::<T>())?).downcast().ok()
     }
@@ -271,7 +271,7 @@ impl Hub {
         self.everyone().close(code, reason)
     }
 
-    /// Whether the hub drains: see [`drain`](Self::drain).
+    /// Whether the hub is draining: see [`drain`](Self::drain).
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::SeqCst)
     }

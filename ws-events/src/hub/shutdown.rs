@@ -26,7 +26,7 @@ pub struct DrainReport {
 }
 
 impl Hub {
-    /// Shuts down: rejects new connections, also those that middleware is checking, closes all
+    /// Shuts down: rejects new connections, including those that middleware is checking, closes all
     /// sockets with 1001, and waits until all have left and their `disconnect` has been handled.
     /// Sockets that take longer than `limit` are aborted.
     ///
@@ -54,8 +54,7 @@ impl Hub {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it completes, the hub continues to drain, and another call can wait for
-    /// the end.
+    /// If the future is dropped, the hub continues to drain. Another call can wait for the end.
     #[doc(alias = "shutdown")]
     pub async fn drain(&self, limit: Duration) -> DrainReport {
         self.0.draining.store(true, SeqCst);

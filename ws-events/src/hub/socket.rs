@@ -49,7 +49,7 @@ impl Socket {
         Id(self.0.id.get())
     }
 
-    /// Changes its id. To set the present id changes nothing, and is not an error.
+    /// Changes its id. Setting the current id changes nothing, and is not an error.
     ///
     /// # Errors
     ///
@@ -68,7 +68,8 @@ impl Socket {
     /// [attributes of the connection](ws_core::Conn::attributes). A handler gets one of them as an
     /// [`Attribute<T>`](crate::Attribute) argument.
     ///
-    /// They are removed after the handlers of `disconnect`. Later ones are not stored.
+    /// The attributes are removed after the handlers of `disconnect`. Attributes that are set later
+    /// are not stored.
     pub fn attributes(&self) -> &Attributes {
         &self.0.attributes
     }
@@ -106,8 +107,8 @@ impl Socket {
         self.send(self.0.hub.protocol.encode_event(event.as_ref(), data)?)
     }
 
-    /// Sends a message, and with [`Overflow::Block`] waits for room in the send queue first.
-    /// With any other overflow it is [`send`](Self::send).
+    /// Sends a message, and with [`Overflow::Block`] waits for room in the send queue first. With
+    /// any other overflow policy, it is the same as [`send`](Self::send).
     ///
     /// A handler that waits for the socket of its own event delays only the events of this
     /// socket. Senders that wait for room are served in no particular order.
@@ -119,7 +120,7 @@ impl Socket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it completes, it has not sent the message.
+    /// If the future is dropped before it completes, the message is not sent.
     pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
         self.wait_and_enqueue(PreparedMessage::new(message)).await
     }
@@ -132,7 +133,7 @@ impl Socket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it completes, it has not sent the event.
+    /// If the future is dropped before it completes, the event is not sent.
     pub async fn emit_wait<T: Serialize + ?Sized>(
         &self,
         event: impl AsRef<str>,
@@ -217,12 +218,12 @@ impl Socket {
         self.hub().to(room).except_socket(self)
     }
 
-    /// Calls the handlers of an event on the server. Nothing is sent. Returns whether they will
-    /// be called: not if there are none, if 1,024 events wait for the handlers of the socket, or
-    /// if the socket is disconnected.
+    /// Calls the handlers of an event on the server. Nothing is sent. Returns `false` if the event
+    /// has no handlers, if 1,024 events wait for the handlers of the socket, or if the socket is
+    /// disconnected.
     ///
-    /// They are called in the task of the socket, after earlier events. An event that is fired
-    /// before the end is handled before `disconnect`.
+    /// The handlers are called in the task of the socket, after earlier events. An event that is
+    /// fired before the socket disconnects is handled before `disconnect`.
     #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
         self.0.push_event(event.into(), Payload::Data(data.into()))
@@ -256,10 +257,11 @@ impl Socket {
 
     /// Closes the socket, and does not wait for the end. Queued messages are sent first, for at
     /// most half of the connection's [`close_timeout`](ws_core::Config::close_timeout); then the
-    /// closing handshake has the same time. Does nothing if the socket is closing already.
+    /// closing handshake begins, and takes at most the whole `close_timeout`. Does nothing if the
+    /// socket is closing already.
     ///
-    /// The code can control whether a client reconnects: by default `ws_client::Reconnect` does
-    /// not after [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION), 1008, and does after an
+    /// The code can control whether a client reconnects. By default, `ws_client::Reconnect` gives
+    /// up after [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION), 1008, and reconnects after an
     /// application code, 4000 or above.
     ///
     /// ```
@@ -283,12 +285,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether messages can still be sent to it. The loss of a connection may be noticed later.
+    /// Whether messages can still be sent to it. The loss of a connection may be detected later.
     pub fn is_alive(&self) -> bool {
         self.0.queue.state().accepts_messages()
     }
 
-    /// The level of its send queue.
+    /// The statistics of its send queue.
     pub fn stats(&self) -> SocketStats {
         self.0.queue.stats()
     }

@@ -21,7 +21,7 @@ use crate::proto::{Role, SendBuffer};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The request was refused, and the response says why.
+    /// The request was refused. The response contains the reason.
     #[error("the opening handshake was refused")]
     Rejected(#[from] Rejection),
     /// The transport failed, or ended before the request.

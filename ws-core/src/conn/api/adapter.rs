@@ -42,10 +42,10 @@ pub fn close_timeout(conn: &Conn) -> Duration {
 /// Writes several messages together, from a send queue of the application.
 ///
 /// Waits for room as [`Conn::write`] does. Then it calls `take` with the number of bytes there is
-/// room for, until `take` returns none or the send buffer is above the high watermark of
-/// [`write_buffer`](crate::Config::write_buffer). The transport is tried once for all of them.
-/// All messages from `take` are sent, however long they are. [`Conn::flush`] waits for bytes that
-/// the transport does not take at once.
+/// room for, until `take` returns no message or the send buffer is above the high watermark of
+/// [`write_buffer`](crate::Config::write_buffer). The transport is tried once for all of them. All
+/// messages from `take` are sent, however long they are. [`Conn::flush`] waits for bytes that the
+/// transport does not take at once.
 ///
 /// `take` runs under a lock of the connection: it must not use the connection.
 ///

@@ -31,17 +31,17 @@ pub struct ByteStream {
 impl Conn {
     /// Uses the connection as a byte stream, to tunnel another protocol through it.
     ///
-    /// Each write is sent as a message of this type, of up to 64 KiB; text has to be UTF-8.
-    /// Reads return the payload of messages, without their boundaries. No message is held, so
+    /// Each write is sent as a message of this type, of up to 64 KiB; text has to be UTF-8. Reads
+    /// return the payload of messages, without their boundaries. No message is held in memory. So
     /// the [`Limits`](crate::Limits) on the size of messages and frames and on the number of
-    /// fragments no longer apply from the next message on; rate limits do. A message of the
-    /// other type closes the connection with 1003. A close with 1000 or 1001 is the end of the
-    /// file; every other end is an error.
+    /// fragments do not apply from the next message on; rate limits still apply. A message of the
+    /// other type closes the connection with 1003. A [normal](crate::StatusCode::is_normal) close
+    /// is the end of the file; every other end is an error.
     ///
-    /// `shutdown` sends a close frame with 1000 behind what was written, and the peer can still
-    /// be read. If the other end is a `ByteStream` too, it sends what it has left and then its
-    /// own close frame, so a tunnel carries the half-close of TCP. Other peers answer with a
-    /// close frame at once. Dropping the stream closes it as dropping a connection does.
+    /// `shutdown` sends a close frame with 1000 after the written data. Reads still return data of
+    /// the peer. If the other end is a `ByteStream` too, it sends its remaining data and then its
+    /// own close frame, so a tunnel carries the half-close of TCP. Other peers answer with a close
+    /// frame at once. Dropping the stream closes it as dropping a connection does.
     ///
     /// ```no_run
     /// use tokio::io::copy_bidirectional;

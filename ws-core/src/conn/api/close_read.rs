@@ -21,9 +21,8 @@ pub struct CloseRead {
 }
 
 impl Conn {
-    /// Reads in the background, for an application that only writes: pings are answered, and
-    /// the end is noticed. A message that arrives is an error, and closes the connection with
-    /// 1008.
+    /// Reads in the background, for an application that only writes: answers pings, and detects the
+    /// end. A received message is an error, and closes the connection with 1008.
     ///
     /// The future resolves when the connection has ended. Dropping it changes nothing; another
     /// call returns another future. The background task ends with the connection and does not

@@ -10,7 +10,7 @@ use crate::proto::CloseFrame;
 use crate::{Error, Message};
 
 impl Conn {
-    /// Reads the next message and decodes it by a [`Codec`](crate::codec::Codec).
+    /// Reads the next message and decodes it with a [`Codec`](crate::codec::Codec).
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl Conn {
         message.decode::<C, T>().map_err(|error| self.refuse(error))
     }
 
-    /// Encodes a value by a [`Codec`](crate::codec::Codec), and writes it as a message.
+    /// Encodes a value with a [`Codec`](crate::codec::Codec), and writes it as a message.
     ///
     /// # Errors
     ///

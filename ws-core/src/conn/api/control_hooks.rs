@@ -1,7 +1,7 @@
 //! How does an application observe pings, pongs and close frames?
 //!
 //! A hook runs while no lock is held, so it may use the connection. It runs before the input
-//! behind its frame is handled.
+//! after its frame is handled.
 
 use std::sync::{Arc, Weak};
 
@@ -16,8 +16,8 @@ impl Conn {
     /// Calls `hook` for every ping that arrives, with its payload. The ping is answered if the
     /// hook returns `true`.
     ///
-    /// The hook runs in the task that reads: it has to be quick. It is passed the connection,
-    /// and should not own another handle of it, which would keep the connection open. A later
+    /// The hook runs in the task that reads: it has to be quick. It gets the connection as an
+    /// argument. It should not own another handle, because that keeps the connection open. A later
     /// hook replaces this one.
     ///
     /// ```
@@ -31,8 +31,8 @@ impl Conn {
         self.hook(|hooks| hooks.ping.replace(Arc::new(hook)));
     }
 
-    /// Calls `hook` for every pong that arrives, with its payload, also for those that answer
-    /// [`ping`](Self::ping) and those that answer no ping. The conditions of
+    /// Calls `hook` for every pong that arrives, with its payload: for the answers to
+    /// [`ping`](Self::ping), and for unsolicited pongs. The conditions of
     /// [`on_ping`](Self::on_ping) apply.
     pub fn on_pong(&self, hook: impl Fn(&Self, &Bytes) + Send + Sync + 'static) {
         let conn = self.weak();
@@ -44,9 +44,9 @@ impl Conn {
         self.hook(|hooks| hooks.pong.replace(Arc::new(hook)));
     }
 
-    /// Calls `hook` when the peer's close frame has arrived and been answered, before reading
-    /// returns it. The conditions of [`on_ping`](Self::on_ping) apply. To observe every end,
-    /// also one without a close frame, wait for [`closed`](Self::closed).
+    /// Calls `hook` when the peer's close frame has arrived and been answered, before a read
+    /// returns it. The conditions of [`on_ping`](Self::on_ping) apply. To observe every end, also
+    /// one without a close frame, wait for [`closed`](Self::closed).
     pub fn on_close(&self, hook: impl Fn(&Self, &CloseError) + Send + Sync + 'static) {
         let conn = self.weak();
         let hook = move |close: &CloseError| {

@@ -35,17 +35,18 @@ impl Conn {
 }
 
 impl<'a> Frames<'a> {
-    /// Reads the next frame, data or control, as it came: unmasked, and still compressed.
+    /// Reads the next frame, data or control, as it was received, but unmasked. It is still
+    /// compressed.
     ///
     /// The frame is validated, control frames are answered, and the limits of a message apply
     /// to each frame. Text is not checked for UTF-8, and the size after decompression is not
     /// limited. The peer's close frame is the last frame.
     ///
     /// Once a frame of a message is read this way, read its other frames this way too:
-    /// [`Conn::read`] and [`Conn::reader`] drop the rest of the message. A message that they have
-    /// begun to receive is returned as one frame, whole and inflated. Control frames that arrive
-    /// while only other operations wait, such as [`Conn::ping`], are not returned;
-    /// [`tap`](Self::tap) shows all frames.
+    /// [`Conn::read`] and [`Conn::reader`] drop the rest of the message. If one of these has begun
+    /// to receive a message, this method returns that message as one frame, complete and
+    /// decompressed. Control frames that arrive while only other operations wait, such as
+    /// [`Conn::ping`], are not returned; [`tap`](Self::tap) shows all frames.
     ///
     /// # Errors
     ///
@@ -58,12 +59,13 @@ impl<'a> Frames<'a> {
         self.0.connection().wait_reading(Connection::poll_frame).await
     }
 
-    /// Writes a frame if the peer may receive it now. Waits for room as [`Conn::write`] does.
+    /// Writes a frame, if the protocol allows it at this point. Waits for room as [`Conn::write`]
+    /// does.
     ///
     /// The frame is masked as the role requires, unless it sets a mask of its own, and is not
     /// compressed. From the first frame of a message to its last, other writes wait and
-    /// [`Conn::try_write`] returns `Busy`; control frames pass. A close frame begins the closing
-    /// handshake, without waiting for its end as [`Conn::close`] does.
+    /// [`Conn::try_write`] returns `Busy`; control frames are still sent. A close frame begins the
+    /// closing handshake, without waiting for its end as [`Conn::close`] does.
     ///
     /// # Errors
     ///
@@ -84,8 +86,8 @@ impl<'a> Frames<'a> {
             .await
     }
 
-    /// Writes a frame exactly as it is, without checks: for tests of other implementations.
-    /// The connection does not track what the frame does.
+    /// Writes a frame exactly as it is, without checks: for tests of other implementations. The
+    /// connection does not track the effect of the frame.
     ///
     /// # Errors
     ///
@@ -106,8 +108,9 @@ impl<'a> Frames<'a> {
     /// Calls `tell` for every frame that is read from the transport or written to it from now
     /// on, until the transport is closed: for logs and captures.
     ///
-    /// A short frame mostly comes in one piece, a long one in several, of which the first may
-    /// be empty. Frames that violate the protocol are shown too. Several taps see the same.
+    /// A short frame usually comes in one piece. A long frame comes in several pieces, of which the
+    /// first may be empty. A tap also shows frames that violate the protocol. Several taps see the
+    /// same frames.
     ///
     /// `tell` runs while the connection is locked: it has to be quick, and must not use the
     /// connection, which would deadlock. A tap disables the fast path of a TCP stream.

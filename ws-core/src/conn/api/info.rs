@@ -36,8 +36,8 @@ impl Conn {
         self.0.stats()
     }
 
-    /// The address of the peer, if the transport is a TCP stream, or if the kept request or
-    /// response has it. Through a proxy, it is the address of the proxy.
+    /// The address of the peer, if the transport is a TCP stream, or if the request or response of
+    /// the opening handshake contains it. Through a proxy, it is the address of the proxy.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         let request = || self.request().and_then(|request| request.peer_addr);
         let response = || self.response().and_then(|response| address(&response));
@@ -72,8 +72,8 @@ impl Conn {
     /// The span of this connection, for `tracing`: `websocket`, at level INFO.
     ///
     /// Its fields identify the connection, and after its end they have the final
-    /// [`stats`](Self::stats), by the same names. Handlers that this library runs are in the
-    /// span; elsewhere, enter it. The first call makes it, as a child of the current span.
+    /// [`stats`](Self::stats), by the same names. Handlers that this library runs are in the span;
+    /// other code has to enter it. The first call creates the span, as a child of the current span.
     ///
     /// ```
     /// use tracing::Instrument as _;

@@ -39,8 +39,8 @@ pub struct MessageReader {
 }
 
 impl Conn {
-    /// Reads the next message in pieces: for messages too long to hold, or to begin with a
-    /// message before it has arrived whole.
+    /// Reads the next message in pieces: for messages that are too long to hold in memory, or to
+    /// process the start of a message before its end has arrived.
     ///
     /// # Errors
     ///
@@ -221,11 +221,11 @@ impl fmt::Debug for MessageReader {
 
 /// An outgoing message, written in pieces. Made by [`Conn::writer`].
 ///
-/// Written bytes are gathered into fragments of up to 16 KiB; `flush` sends what has been
-/// gathered so far. While it is open, other writes wait; control frames pass.
+/// Written bytes are gathered into fragments of up to 16 KiB; `flush` sends the bytes gathered so
+/// far. While the writer is open, other writes wait; control frames are still sent.
 ///
-/// Finish it by [`finish`](Self::finish) or `shutdown`. If it is dropped before that, it closes
-/// the connection with 1011: a message that has begun cannot be taken back.
+/// Finish it by [`finish`](Self::finish) or `shutdown`. If it is dropped before that, it closes the
+/// connection with 1011: a message that has begun cannot be cancelled.
 pub struct MessageWriter {
     conn: Conn,
     kind: MessageType,

@@ -81,9 +81,9 @@ pub struct JoinedMessages {
 }
 
 impl MessageStream {
-    /// Reads all messages, text and binary, as one stream of bytes, with a terminator behind
-    /// each. The terminator may be empty. A [normal](crate::StatusCode::is_normal) close is the end of the file;
-    /// every other end is an error.
+    /// Reads all messages, text and binary, as one stream of bytes, with a terminator after each
+    /// message. The terminator may be empty. A [normal](crate::StatusCode::is_normal) close is the
+    /// end of the file; every other end is an error.
     ///
     /// ```
     /// use tokio::io::{AsyncBufReadExt as _, BufReader};

@@ -29,7 +29,7 @@ impl Conn {
     /// [`close_info`](Self::close_info) returns its code. Every other end is an error item, and
     /// then the end of the stream. Closing the sink closes the connection with 1000.
     ///
-    /// What is fed to the sink leaves together, with a flush or on the next turn of the
+    /// Messages that are fed to the sink are sent together, by a flush or on the next turn of the
     /// scheduler. `send` waits until the transport has the message, but defers answers while
     /// further messages are buffered for reading, as [`write`](Self::write) does.
     ///
@@ -55,7 +55,7 @@ impl Conn {
 }
 
 impl MessageStream {
-    /// The connection below.
+    /// The underlying connection.
     pub const fn conn(&self) -> &Conn {
         &self.conn
     }

@@ -122,7 +122,7 @@ impl FrameParser {
         }
     }
 
-    /// Looks for a header, and returns what comes behind it.
+    /// Looks for a header, and returns what comes after it.
     fn see_head<'a>(&mut self, rest: &'a [u8], tell: &Tell) -> &'a [u8] {
         let before = self.head.len();
         let more = rest.len().min(MAX_HEADER - before.min(MAX_HEADER));

@@ -10,14 +10,12 @@ use crate::{Error, Message, PreparedMessage, TryWriteError};
 impl Conn {
     /// Writes a message.
     ///
-    /// Returns when the message is queued and the transport has been tried. That is at once,
-    /// unless the queue is above the high watermark of
-    /// [`write_buffer`](crate::Config::write_buffer): then it waits for room first.
+    /// Queues the message, tries the transport once, and returns. If the queue is above the high
+    /// watermark of [`write_buffer`](crate::Config::write_buffer), it waits for room first.
     ///
-    /// Bytes leave in the same call, with one exception: while further whole messages are
-    /// buffered for reading, the answers are deferred until no more are buffered, and at most
-    /// to the next turn of the scheduler. Before long synchronous work, call
-    /// [`flush`](Self::flush).
+    /// The call sends the bytes, with one exception: while further whole messages are buffered for
+    /// reading, it defers them until no more are buffered, at the latest until the next turn of the
+    /// scheduler. Before long synchronous work, call [`flush`](Self::flush).
     ///
     /// # Errors
     ///
@@ -39,9 +37,9 @@ impl Conn {
     /// Writes a message that goes to many connections: it is compressed once for all of them
     /// that negotiated the same parameters.
     ///
-    /// Returns when the message is queued, after waiting for room as [`write`](Self::write)
-    /// does. The bytes leave on the next turn of the scheduler, together with what else is
-    /// written until then; [`flush`](Self::flush) sends them at once.
+    /// Returns when the message is queued, after waiting for room as [`write`](Self::write) does.
+    /// The bytes are sent on the next turn of the scheduler, together with other messages that are
+    /// written before it; [`flush`](Self::flush) sends them at once.
     ///
     /// ```
     /// use ws_core::{Conn, PreparedMessage};
@@ -77,8 +75,8 @@ impl Conn {
     /// # Errors
     ///
     /// [`TryWriteError::Full`] when the queue is above the high watermark of
-    /// [`write_buffer`](crate::Config::write_buffer), [`TryWriteError::Busy`] while a
-    /// [`MessageWriter`](crate::MessageWriter) is open, and [`TryWriteError::Conn`] with what
+    /// [`write_buffer`](crate::Config::write_buffer), [`TryWriteError::Busy`] while a message is
+    /// being sent in pieces or in raw frames, and [`TryWriteError::Conn`] with the error that
     /// [`write`](Self::write) would return. Nothing is queued then.
     #[doc(alias = "try_send")]
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), TryWriteError> {
@@ -87,7 +85,7 @@ impl Conn {
     }
 
     /// As [`try_write`](Self::try_write), for a message that goes to many connections. As with
-    /// [`write_prepared`](Self::write_prepared), it leaves on the next turn of the scheduler.
+    /// [`write_prepared`](Self::write_prepared), it is sent on the next turn of the scheduler.
     ///
     /// # Errors
     ///

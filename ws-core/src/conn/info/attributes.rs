@@ -70,13 +70,13 @@ impl Attributes {
         self.keep(|maps| maps.named.insert(name, Arc::new(value)));
     }
 
-    /// The value of this name, if it has this type.
+    /// The value with this name, if it has this type.
     pub fn named<T: Clone + Send + Sync + 'static>(&self, name: &str) -> Option<T> {
         let kept = self.0.get()?.lock().named.get(name).cloned();
         cloned(kept.as_ref())
     }
 
-    /// Removes the value of this name. Returns whether there was one.
+    /// Removes the value with this name. Returns whether it existed.
     pub fn unset(&self, name: &str) -> bool {
         let unset = self.0.get().and_then(|maps| maps.lock().named.remove(name));
         unset.is_some()
