@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::args::BenchArgs;
 use super::load::Counter;
 use crate::latency::LatencyHistogram;
-use crate::print::{self, Style, count, time};
+use crate::print::{self, Color, Style, count, time};
 
 /// The results so far, and those of the last second.
 pub(super) struct Measurement {
@@ -62,7 +62,7 @@ impl BenchReport {
             if args.url.is_some() { url.to_owned() } else { format!("{url} (in this process)") };
         print::out(format_args!(
             "{}: {} connections, {how}, {size} bytes per message",
-            style.bold(url),
+            style.paint(Color::Bold, url),
             count(args.connections.into()),
         ));
         Self { live, style, size }
@@ -122,13 +122,13 @@ impl BenchReport {
         row("echoed", echoed);
         if echoed > 0 {
             let (names, times) = measurement.times.table();
-            print::out(format_args!("\n{names}\n{}", self.style.bold(times)));
+            print::out(format_args!("\n{names}\n{}", self.style.paint(Color::Bold, times)));
         } else if failures.is_empty() {
             print::out(format_args!("no message came back: does the server echo?"));
         }
         for (why, number) in failures {
             let text = format!("{number} connections: {why}");
-            print::out(format_args!("{}", self.style.bad(text)));
+            print::out(format_args!("{}", self.style.paint(Color::Red, text)));
         }
     }
 }

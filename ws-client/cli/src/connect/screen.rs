@@ -10,7 +10,7 @@ use ws_client::http::Response;
 use super::args::{ConnectArgs, PrettyMode};
 use super::line_editor::Terminal;
 use super::{hex, json};
-use crate::print::{self, Style, escape_control, peer_text};
+use crate::print::{self, Color, Style, escape_control, peer_text};
 
 pub(super) struct Screen {
     /// The prompt, above which messages are printed.
@@ -50,16 +50,12 @@ impl Screen {
     /// Prints a message. Returns `false` if the output is closed.
     pub(super) fn message(&self, message: &Message) -> bool {
         if self.interactive {
-            let text = self.format_message(message);
-            return self.above_prompt(text);
+            return self.above_prompt(self.format_message(message));
         }
         let mut out = io::stdout().lock();
         let written = match message.as_text() {
             _ if self.binary => out.write_all(message.as_bytes()),
-            Some(text) => {
-                let text = self.pretty(text);
-                write!(out, "{}{text}{}", self.time(), self.end)
-            }
+            Some(text) => write!(out, "{}{}{}", self.time(), self.pretty(text), self.end),
             None => write!(out, "{}{}{}", self.time(), hex::line(message.as_bytes()), self.end),
         };
         written.and_then(|()| out.flush()).is_ok()
@@ -95,15 +91,12 @@ impl Screen {
     }
 
     fn format_message(&self, message: &Message) -> String {
-        let (mark, time) = (self.style.name("<"), self.time());
+        let (mark, time) = (self.style.paint(Color::Blue, "<"), self.time());
         match message.as_text() {
             Some(text) => format!("{time}{mark} {}\n", self.pretty(text)),
             None => {
-                let dump = hex::dump(message.as_bytes());
-                format!(
-                    "{time}{mark} {}\n{dump}",
-                    self.style.dim(format!("{} bytes", message.len()))
-                )
+                let size = self.style.paint(Color::Dim, format!("{} bytes", message.len()));
+                format!("{time}{mark} {size}\n{}", hex::dump(message.as_bytes()))
             }
         }
     }
@@ -112,7 +105,7 @@ impl Screen {
         if self.quiet || text.is_empty() {
             return String::new();
         }
-        format!("{}{}\n", self.time(), self.style.dim(escape_control(text)))
+        format!("{}{}\n", self.time(), self.style.paint(Color::Dim, escape_control(text)))
     }
 
     fn pretty(&self, text: &str) -> String {
@@ -123,16 +116,13 @@ impl Screen {
     fn above_prompt(&self, text: String) -> bool {
         match &self.terminal {
             Some(terminal) => terminal.print(text),
-            None => {
-                let mut out = io::stdout().lock();
-                out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
-            }
+            None => print::write_all(&text),
         }
     }
 
     fn time(&self) -> String {
         if self.timestamps {
-            format!("{} ", self.style.dim(Zoned::now().strftime("%H:%M:%S%.3f")))
+            format!("{} ", self.style.paint(Color::Dim, Zoned::now().strftime("%H:%M:%S%.3f")))
         } else {
             String::new()
         }
