@@ -23,10 +23,6 @@ impl LatencyHistogram {
         let _ = self.0.add(&other.0);
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0.reset();
-    }
-
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
     for conn in &conns {
         conn.close_now();
     }
-    let held = load.failures().is_empty() && measurement.echoed() > 0;
+    let held = load.failures().is_empty() && measurement.total.times.count() > 0;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -103,7 +103,7 @@ async fn measure(
         _ = &mut interrupted => bail!("interrupted before anything was measured"),
     }
     // Discards the results of the warmup.
-    load.take_counters();
+    load.take_results()?;
     let mut ticks = interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
     let mut since = start;
     loop {
@@ -113,7 +113,7 @@ async fn measure(
             _ = &mut interrupted => false,
         };
         let now = Instant::now();
-        measurement.add(load.take_counters(), now - since);
+        measurement.add(load.take_results()?, now - since);
         since = now;
         if !more {
             break;
