@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use clap::{Args, ValueEnum};
-use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive, Limits};
+use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive, Limits, StatusCode};
 
 use crate::print::error_chain;
 use crate::tls;
@@ -132,12 +132,9 @@ pub(crate) fn complete_url(url: &str) -> String {
 }
 
 /// Describes why dialling failed, with the option to change.
-pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
+pub(crate) fn explain(error: &DialError, url: &str) -> Error {
     let url = complete_url(url);
     if let Some(response) = error.refused_response() {
-        let body = response.body_text();
-        let body = body.trim();
-        let body = if body.is_empty() { String::new() } else { format!("\n{body}") };
         let hint = match response.status.as_u16() {
             401 => " (--header 'Authorization: …', or user:password@ in the URL)",
             403 => " (it may require --origin, or credentials by --header)",
@@ -146,7 +143,9 @@ pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
             400 | 426 => " (it may require --subprotocol)",
             _ => "",
         };
-        return anyhow!("{url} refused with {}{hint}{body}", response.status);
+        let (status, body) = (response.status, response.body_text());
+        let text = format!("{url} refused with {status}{hint}\n{}", body.trim());
+        return Error::msg(text.trim_end().to_owned());
     }
     let text = error_chain(error);
     let hint = match error {
@@ -161,14 +160,25 @@ pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
         _ => "",
     };
     // These name settings of the library.
-    let text = text.replace(" (`Dial::connect_timeout`)", "");
-    let text = text.replace(" (`Dial::subprotocols`)", "");
+    let text =
+        text.replace(" (`Dial::connect_timeout`)", "").replace(" (`Dial::subprotocols`)", "");
     anyhow!("cannot connect to {url}: {text}{hint}")
 }
 
 pub(crate) fn header(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Parses the code of a close frame, with a reason if there is one.
+pub(crate) fn code_and_reason(text: &str) -> Result<(StatusCode, String), &'static str> {
+    let (code, reason) = text.split_once([' ', ':']).unwrap_or((text, ""));
+    let code = code.parse().ok().and_then(StatusCode::from_u16).filter(|code| code.is_sendable());
+    let code = code.ok_or("a code is 1000 to 1014, or 3000 to 4999")?;
+    match reason.trim() {
+        reason if reason.len() > 123 => Err("a reason has at most 123 bytes"),
+        reason => Ok((code, reason.to_owned())),
+    }
 }
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {

@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<_> = text
         .chars()
         .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .map(|c| u8::try_from(c.to_digit(16)?).ok())
         .collect::<Option<_>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high * 16 + low).collect())

@@ -27,7 +27,8 @@ use crate::print;
 pub(crate) async fn run(args: ConnectArgs) -> Result<ExitCode> {
     let interactive = print::is_interactive() && !args.pipe.binary && !args.pipe.null;
     // Connects before the prompt, so that an error is printed without one.
-    let mut screen = Screen::new(&args, interactive);
+    let args = Arc::new(args);
+    let mut screen = Screen::new(Arc::clone(&args), interactive);
     let connection = select! {
         connection = Connection::open(&args, &screen) => connection?,
         _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 use jiff::Zoned;
 use ws_client::Message;
@@ -13,34 +14,17 @@ use super::{hex, json};
 use crate::print::{self, Color, Style, escape_control, peer_text};
 
 pub(super) struct Screen {
+    args: Arc<ConnectArgs>,
     /// The prompt, above which messages are printed.
     terminal: Option<Terminal>,
     interactive: bool,
     style: Style,
-    timestamps: bool,
-    pretty: bool,
-    quiet: bool,
-    binary: bool,
-    end: &'static str,
 }
 
 impl Screen {
-    pub(super) fn new(args: &ConnectArgs, interactive: bool) -> Self {
-        let pretty = match args.pretty {
-            PrettyMode::Auto => interactive,
-            PrettyMode::Always => true,
-            PrettyMode::Never => false,
-        };
-        Self {
-            terminal: None,
-            interactive,
-            style: if interactive { Style::of(&io::stdout()) } else { Style::plain() },
-            timestamps: args.timestamps,
-            pretty,
-            quiet: args.quiet,
-            binary: args.pipe.binary,
-            end: if args.pipe.null { "\0" } else { "\n" },
-        }
+    pub(super) fn new(args: Arc<ConnectArgs>, interactive: bool) -> Self {
+        let style = if interactive { Style::of(&io::stdout()) } else { Style::plain() };
+        Self { args, terminal: None, interactive, style }
     }
 
     pub(super) fn show_above_prompt(&mut self, terminal: Terminal) {
@@ -52,18 +36,19 @@ impl Screen {
         if self.interactive {
             return self.above_prompt(self.format_message(message));
         }
+        let end = if self.args.pipe.null { "\0" } else { "\n" };
         let mut out = io::stdout().lock();
         let written = match message.as_text() {
-            _ if self.binary => out.write_all(message.as_bytes()),
-            Some(text) => write!(out, "{}{}{}", self.time(), self.pretty(text), self.end),
-            None => write!(out, "{}{}{}", self.time(), hex::line(message.as_bytes()), self.end),
+            _ if self.args.pipe.binary => out.write_all(message.as_bytes()),
+            Some(text) => write!(out, "{}{}{end}", self.time(), self.pretty(text)),
+            None => write!(out, "{}{}{end}", self.time(), hex::line(message.as_bytes())),
         };
         written.and_then(|()| out.flush()).is_ok()
     }
 
     /// Prints a note, unless `--quiet`.
     pub(super) fn note(&self, text: &str) {
-        if self.quiet {
+        if self.args.quiet {
             return;
         }
         if self.interactive {
@@ -102,14 +87,19 @@ impl Screen {
     }
 
     fn format_note(&self, text: &str) -> String {
-        if self.quiet || text.is_empty() {
+        if self.args.quiet || text.is_empty() {
             return String::new();
         }
         format!("{}{}\n", self.time(), self.style.paint(Color::Dim, escape_control(text)))
     }
 
     fn pretty(&self, text: &str) -> String {
-        let indented = if self.pretty { json::pretty(text, self.style) } else { None };
+        let is_wanted = match self.args.pretty {
+            PrettyMode::Auto => self.interactive,
+            PrettyMode::Always => true,
+            PrettyMode::Never => false,
+        };
+        let indented = if is_wanted { json::pretty(text, self.style) } else { None };
         indented.unwrap_or_else(|| peer_text(text).into_owned())
     }
 
@@ -121,7 +111,7 @@ impl Screen {
     }
 
     fn time(&self) -> String {
-        if self.timestamps {
+        if self.args.timestamps {
             format!("{} ", self.style.paint(Color::Dim, Zoned::now().strftime("%H:%M:%S%.3f")))
         } else {
             String::new()
