@@ -9,8 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use tokio_rustls::rustls;
 use url::ParseError;
-use ws_core::handshake::HandshakeError;
-use ws_core::handshake::InvalidSubprotocol;
+use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
 
 /// An error of another library.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;

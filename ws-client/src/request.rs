@@ -8,8 +8,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::adapter::set_response;
-use ws_core::handshake::Offer;
-use ws_core::handshake::{HandshakeError, Negotiated};
+use ws_core::handshake::{HandshakeError, Negotiated, Offer};
 use ws_core::{Compression, Config, Conn, PeerAddr, Role};
 
 use crate::DialError;

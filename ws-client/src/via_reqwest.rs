@@ -1,7 +1,7 @@
 //! How is a WebSocket opened with a `reqwest::Client` of the application?
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, Version};
+use http::{HeaderValue, Response, Version};
 use reqwest::Client;
 use ws_core::Conn;
 
@@ -41,14 +41,9 @@ fn copy_head(answer: &reqwest::Response) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = answer.status();
     *response.version_mut() = answer.version();
-    let copied = answer.headers().iter().filter_map(|(name, value)| {
+    response.headers_mut().extend(answer.headers().iter().filter_map(|(name, value)| {
         Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
-    });
-    let mut headers = HeaderMap::new();
-    for (name, value) in copied {
-        headers.append(name, value);
-    }
-    *response.headers_mut() = headers;
+    }));
     response
 }
 

@@ -1,5 +1,6 @@
 //! Which protocol features does a server support?
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,8 +10,8 @@ use ws_client::http::header::{
 };
 use ws_client::{Conn, Dial, DialError, StatusCode};
 
-use crate::connect_options::{ConnectOptions, complete_url, explain};
-use crate::print::{self, Style, error_chain, time};
+use crate::connect_options::{CompressionMode, ConnectOptions, complete_url, explain};
+use crate::print::{self, Color, Style, error_chain, time};
 
 /// Shows what a server supports: HTTP versions, compression, subprotocols, origins.
 ///
@@ -37,18 +38,16 @@ Compression is always offered.";
 const FOREIGN_ORIGIN: &str = "https://ws-check.invalid";
 
 pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode> {
-    let options = args.options.clone().with_compression();
+    let mut options = args.options;
+    options.compress.get_or_insert(CompressionMode::Takeover);
     let table = CheckTable(Style::of(&std::io::stdout()));
-    print::out(format_args!("{}", table.0.bold(complete_url(&args.url))));
-    let opened = match over_http1(&options, &args.url, &table).await {
-        Ok(()) => true,
-        Err(error) => {
-            table.bad("HTTP/1.1", &format!("{error:#}"));
-            false
-        }
-    };
+    print::out(format_args!("{}", table.0.paint(Color::Bold, complete_url(&args.url))));
+    let opened = over_http1(&options, &args.url, &table).await;
+    if let Err(error) = &opened {
+        table.bad("HTTP/1.1", format_args!("{error:#}"));
+    }
     let opened_http2 = over_http2(&options, &args.url, &table).await?;
-    Ok(if opened || opened_http2 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if opened.is_ok() || opened_http2 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn over_http1(options: &ConnectOptions, url: &str, table: &CheckTable) -> Result<()> {
@@ -57,10 +56,10 @@ async fn over_http1(options: &ConnectOptions, url: &str, table: &CheckTable) -> 
     let conn = dial.connect().await.map_err(|error| explain(&error, url))?;
     let took = time(began.elapsed());
     let response = conn.response().unwrap_or_default();
-    table.good("HTTP/1.1", &format!("{} after {took}", response.status()));
+    table.good("HTTP/1.1", format_args!("{} after {took}", response.status()));
     let headers = response.headers();
     if let Some(server) = header_text(headers, &SERVER) {
-        table.good("server", &server);
+        table.good("server", server);
     }
     print_negotiated(options, headers, table);
     print_ping_and_close(&conn, table).await;
@@ -75,20 +74,18 @@ async fn over_http2(options: &ConnectOptions, url: &str, table: &CheckTable) -> 
         Ok(conn) => {
             let status = conn.response().unwrap_or_default().status();
             let took = time(began.elapsed());
-            table.good("HTTP/2", &format!("{status} to an extended CONNECT after {took}"));
+            table.good("HTTP/2", format_args!("{status} to an extended CONNECT after {took}"));
             conn.close_now();
             return Ok(true);
         }
         Err(DialError::NoHttp2) => {
-            table.row("HTTP/2", "no: the server does not support WebSockets over HTTP/2", false);
+            table.note("HTTP/2", "no: the server does not support WebSockets over HTTP/2");
+        }
+        Err(DialError::Refused(response)) => {
+            table.note("HTTP/2", format_args!("no: refused with {}", response.status));
         }
         // Over plain TCP, an HTTP/1.1 server does not understand the request.
-        Err(error) => {
-            let refused = error.refused_response();
-            let why = refused.map(|response| format!("refused with {}", response.status));
-            let why = why.unwrap_or_else(|| error_chain(&error));
-            table.row("HTTP/2", &format!("no: {why}"), false);
-        }
+        Err(error) => table.note("HTTP/2", format_args!("no: {}", error_chain(&error))),
     }
     Ok(false)
 }
@@ -96,26 +93,22 @@ async fn over_http2(options: &ConnectOptions, url: &str, table: &CheckTable) -> 
 /// Prints the extensions with their parameters, and the subprotocol.
 fn print_negotiated(options: &ConnectOptions, headers: &HeaderMap, table: &CheckTable) {
     match header_text(headers, &SEC_WEBSOCKET_EXTENSIONS) {
-        Some(extensions) => table.good("extensions", &extensions),
-        None => table.row("extensions", "none: permessage-deflate was declined", false),
+        Some(extensions) => table.good("extensions", extensions),
+        None => table.note("extensions", "none: permessage-deflate was declined"),
     }
+    let offered = options.subprotocol.join(", ");
     match header_text(headers, &SEC_WEBSOCKET_PROTOCOL) {
-        Some(name) => table.good("subprotocol", &name),
-        None if options.subprotocols().is_empty() => {
-            table.row("subprotocol", "none was offered (--subprotocol)", false);
-        }
-        None => {
-            let offered = options.subprotocols().join(", ");
-            table.row("subprotocol", &format!("none of {offered}"), false);
-        }
+        Some(name) => table.good("subprotocol", name),
+        None if offered.is_empty() => table.note("subprotocol", "none was offered (--subprotocol)"),
+        None => table.note("subprotocol", format_args!("none of {offered}")),
     }
 }
 
 /// Prints whether the server answers a ping and a close frame.
 async fn print_ping_and_close(conn: &Conn, table: &CheckTable) {
     match timeout(Duration::from_secs(5), conn.ping()).await {
-        Ok(Ok(rtt)) => table.good("ping", &format!("pong after {}", time(rtt))),
-        Ok(Err(error)) => table.bad("ping", &error_chain(&error)),
+        Ok(Ok(rtt)) => table.good("ping", format_args!("pong after {}", time(rtt))),
+        Ok(Err(error)) => table.bad("ping", error_chain(&error)),
         Err(_) => table.bad("ping", "no pong within 5 s"),
     }
     let began = Instant::now();
@@ -123,38 +116,33 @@ async fn print_ping_and_close(conn: &Conn, table: &CheckTable) {
         Ok(()) => {
             let received = conn.closed().await.received;
             let code = received.map(|close| close.to_string()).unwrap_or_default();
-            table.good("close", &format!("{code}, after {}", time(began.elapsed())));
+            table.good("close", format_args!("{code}, after {}", time(began.elapsed())));
         }
-        Err(error) => table.bad("close", &error_chain(&error)),
+        Err(error) => table.bad("close", error_chain(&error)),
     }
 }
 
 /// Prints whether web pages of every origin may connect.
 async fn print_origins(dial: Dial, options: &ConnectOptions, table: &CheckTable) {
-    if options.has_origin() {
+    if options.origin.is_some() {
         return;
     }
     match dial.origin(FOREIGN_ORIGIN).connect().await {
         Ok(conn) => {
             conn.close_now();
-            table.row("origins", "every origin may connect", false);
+            table.note("origins", "every origin may connect");
         }
-        Err(error) => match error.refused_response() {
-            Some(response) => {
-                let text = format!("a foreign origin is refused with {}", response.status);
-                table.good("origins", &text);
-            }
-            None => table.bad("origins", &error_chain(&error)),
-        },
+        Err(DialError::Refused(response)) => {
+            let status = response.status;
+            table.good("origins", format_args!("a foreign origin is refused with {status}"));
+        }
+        Err(error) => table.bad("origins", error_chain(&error)),
     }
 }
 
 fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values: Vec<_> = headers
-        .get_all(name)
-        .iter()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        .collect();
+    let values = headers.get_all(name).iter();
+    let values: Vec<_> = values.map(|it| String::from_utf8_lossy(it.as_bytes())).collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
 
@@ -162,16 +150,15 @@ fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 struct CheckTable(Style);
 
 impl CheckTable {
-    fn good(&self, name: &str, text: &str) {
-        self.row(name, text, true);
+    fn good(&self, name: &str, text: impl Display) {
+        self.note(name, self.0.paint(Color::Green, text));
     }
 
-    fn bad(&self, name: &str, text: &str) {
-        print::out(format_args!("  {name:<12} {}", self.0.bad(text)));
+    fn bad(&self, name: &str, text: impl Display) {
+        self.note(name, self.0.paint(Color::Red, text));
     }
 
-    fn row(&self, name: &str, text: &str, good: bool) {
-        let text = if good { self.0.good(text) } else { text.to_owned() };
+    fn note(&self, name: &str, text: impl Display) {
         print::out(format_args!("  {name:<12} {text}"));
     }
 }

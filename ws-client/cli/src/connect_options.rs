@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use clap::{Args, ValueEnum};
-use ws_client::Limits;
-use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive};
+use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive, Limits, StatusCode};
 
 use crate::print::error_chain;
 use crate::tls;
@@ -20,13 +19,13 @@ pub(crate) struct ConnectOptions {
     header: Vec<(String, String)>,
     /// Offers a subprotocol, in order of preference; may be repeated
     #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
-    subprotocol: Vec<String>,
+    pub(crate) subprotocol: Vec<String>,
     /// Sends an Origin header, such as https://example.com
     #[arg(short, long, value_name = "URL")]
-    origin: Option<String>,
+    pub(crate) origin: Option<String>,
     /// Offers compression (permessage-deflate)
     #[arg(short, long, value_name = "HOW", num_args = 0..=1, default_missing_value = "takeover", require_equals = true)]
-    compress: Option<CompressionMode>,
+    pub(crate) compress: Option<CompressionMode>,
     /// Uses a proxy, such as http://user:password@host:3128 or socks5h://host:1080; the default
     /// is the environment
     #[arg(short = 'x', long, value_name = "URL")]
@@ -109,21 +108,6 @@ impl ConnectOptions {
         Ok(self.dial(url)?.dialer(&self.dialer()?))
     }
 
-    pub(crate) const fn has_origin(&self) -> bool {
-        self.origin.is_some()
-    }
-
-    pub(crate) fn subprotocols(&self) -> &[String] {
-        &self.subprotocol
-    }
-
-    pub(crate) const fn with_compression(mut self) -> Self {
-        if self.compress.is_none() {
-            self.compress = Some(CompressionMode::Takeover);
-        }
-        self
-    }
-
     fn dialer(&self) -> Result<Dialer> {
         let mut dialer = Dialer::new();
         if let Some(proxy) = &self.proxy {
@@ -132,7 +116,7 @@ impl ConnectOptions {
         if self.insecure || self.cacert.is_some() || self.cert.is_some() {
             let (cacert, cert, key) = (&self.cacert, &self.cert, &self.key);
             let (cacert, cert, key) = (cacert.as_deref(), cert.as_deref(), key.as_deref());
-            dialer = dialer.tls(tls::config(self.insecure, cacert, cert, key)?);
+            dialer = dialer.tls(tls::client_config(self.insecure, cacert, cert, key)?);
         }
         Ok(dialer)
     }
@@ -140,22 +124,17 @@ impl ConnectOptions {
 
 /// Completes a URL without a scheme, such as `localhost:9000` or `:9000`.
 pub(crate) fn complete_url(url: &str) -> String {
-    if url.contains("://") {
-        url.to_owned()
-    } else if url.starts_with(':') {
-        format!("ws://localhost{url}")
-    } else {
-        format!("ws://{url}")
+    match url {
+        _ if url.contains("://") => url.to_owned(),
+        _ if url.starts_with(':') => format!("ws://localhost{url}"),
+        _ => format!("ws://{url}"),
     }
 }
 
 /// Describes why dialling failed, with the option to change.
-pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
+pub(crate) fn explain(error: &DialError, url: &str) -> Error {
     let url = complete_url(url);
     if let Some(response) = error.refused_response() {
-        let body = response.body_text();
-        let body = body.trim();
-        let body = if body.is_empty() { String::new() } else { format!("\n{body}") };
         let hint = match response.status.as_u16() {
             401 => " (--header 'Authorization: …', or user:password@ in the URL)",
             403 => " (it may require --origin, or credentials by --header)",
@@ -164,7 +143,9 @@ pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
             400 | 426 => " (it may require --subprotocol)",
             _ => "",
         };
-        return anyhow!("{url} refused with {}{hint}{body}", response.status);
+        let (status, body) = (response.status, response.body_text());
+        let text = format!("{url} refused with {status}{hint}\n{}", body.trim());
+        return Error::msg(text.trim_end().to_owned());
     }
     let text = error_chain(error);
     let hint = match error {
@@ -179,8 +160,8 @@ pub(crate) fn explain(error: &DialError, url: &str) -> anyhow::Error {
         _ => "",
     };
     // These name settings of the library.
-    let text = text.replace(" (`Dial::connect_timeout`)", "");
-    let text = text.replace(" (`Dial::subprotocols`)", "");
+    let text =
+        text.replace(" (`Dial::connect_timeout`)", "").replace(" (`Dial::subprotocols`)", "");
     anyhow!("cannot connect to {url}: {text}{hint}")
 }
 
@@ -189,10 +170,21 @@ pub(crate) fn header(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
+/// Parses the code of a close frame, with a reason if there is one.
+pub(crate) fn code_and_reason(text: &str) -> Result<(StatusCode, String), &'static str> {
+    let (code, reason) = text.split_once([' ', ':']).unwrap_or((text, ""));
+    let code = code.parse().ok().and_then(StatusCode::from_u16).filter(|code| code.is_sendable());
+    let code = code.ok_or("a code is 1000 to 1014, or 3000 to 4999")?;
+    match reason.trim() {
+        reason if reason.len() > 123 => Err("a reason has at most 123 bytes"),
+        reason => Ok((code, reason.to_owned())),
+    }
+}
+
 pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
-    let text = text.strip_suffix('s').unwrap_or(text);
-    let seconds = text.parse::<f64>().map_err(|_| "write seconds, such as 5 or 0.5")?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "write seconds, such as 5 or 0.5")
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or("write seconds, such as 5 or 0.5")
 }
 
 #[cfg(test)]

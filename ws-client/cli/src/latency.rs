@@ -23,10 +23,6 @@ impl LatencyHistogram {
         let _ = self.0.add(&other.0);
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0.reset();
-    }
-
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }
@@ -42,9 +38,8 @@ impl LatencyHistogram {
     /// A line of column names, and a line of values.
     pub(crate) fn table(&self) -> (String, String) {
         let mean = Duration::from_secs_f64((self.0.mean() / 1e9).max(0.0));
-        let min = Duration::from_nanos(if self.0.is_empty() { 0 } else { self.0.min() });
         let columns = [
-            ("min", min),
+            ("min", Duration::from_nanos(self.0.min())),
             ("mean", mean),
             ("p50", self.percentile(50.0)),
             ("p90", self.percentile(90.0)),

@@ -53,8 +53,8 @@ pub(crate) async fn run(args: PingArgs) -> Result<ExitCode> {
     let url = complete_url(&args.url);
     let opened = time(began.elapsed());
     print::out(format_args!("{url}: {} bytes a ping; opened in {opened}", args.size));
-    let results = PingResults { sent: 0, times: LatencyHistogram::new()? };
-    let (results, ended) = ping_all(&args, &conn, results).await;
+    let mut results = PingResults { sent: 0, times: LatencyHistogram::new()? };
+    let ended = ping_all(&args, &conn, &mut results).await;
     print_summary(&url, &results);
     if let Some(error) = ended {
         return Err(error).context("the connection ended");
@@ -69,12 +69,8 @@ struct PingResults {
     times: LatencyHistogram,
 }
 
-/// Pings until the count is reached, the connection ends, or Ctrl-C.
-async fn ping_all(
-    args: &PingArgs,
-    conn: &Conn,
-    mut results: PingResults,
-) -> (PingResults, Option<Error>) {
+/// Pings until the count is reached, the connection ends, or Ctrl-C. Returns why it ended.
+async fn ping_all(args: &PingArgs, conn: &Conn, results: &mut PingResults) -> Option<Error> {
     // Discards messages. Pongs are received only while messages are read.
     let reading = async {
         loop {
@@ -88,17 +84,16 @@ async fn ping_all(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while args.count.is_none_or(|count| results.sent < count) {
             ticks.tick().await;
-            if !ping(args, conn, &mut results).await {
+            if !ping(args, conn, results).await {
                 return;
             }
         }
     };
-    let ended = select! {
+    select! {
         () = pinging => None,
         error = reading => Some(error),
         _ = tokio::signal::ctrl_c() => None,
-    };
-    (results, ended)
+    }
 }
 
 /// Sends one ping. Returns `false` if the output is closed.

@@ -3,12 +3,18 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::iter;
 use std::time::Duration;
 
 /// Prints a line to standard output. Returns `false` if the output is closed.
 pub(crate) fn out(line: fmt::Arguments<'_>) -> bool {
+    write_all(&format!("{line}\n"))
+}
+
+/// Prints text to standard output, as it is. Returns `false` if the output is closed.
+pub(crate) fn write_all(text: &str) -> bool {
     let mut out = io::stdout().lock();
-    out.write_fmt(line).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_ok()
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// Prints a line to standard error.
@@ -21,7 +27,12 @@ pub(crate) fn note(line: fmt::Arguments<'_>) {
 pub(crate) fn error(error: &anyhow::Error) {
     let (style, text) = (Style::of(&io::stderr()), format!("{error:#}"));
     // Standard error may be closed.
-    let _ = writeln!(io::stderr().lock(), "{} {}", style.bad("error:"), escape_control(&text));
+    let _ = writeln!(
+        io::stderr().lock(),
+        "{} {}",
+        style.paint(Color::Red, "error:"),
+        escape_control(&text)
+    );
 }
 
 /// Colours: on for a terminal, unless `NO_COLOR` is set (no-color.org).
@@ -39,33 +50,19 @@ impl Style {
         Self(false)
     }
 
-    pub(crate) fn dim(self, text: impl fmt::Display) -> String {
-        self.paint("2", text)
+    pub(crate) fn paint(self, color: Color, text: impl fmt::Display) -> String {
+        if self.0 { format!("\x1b[{}m{text}\x1b[0m", color as u8) } else { text.to_string() }
     }
+}
 
-    pub(crate) fn good(self, text: impl fmt::Display) -> String {
-        self.paint("32", text)
-    }
-
-    pub(crate) fn bad(self, text: impl fmt::Display) -> String {
-        self.paint("31", text)
-    }
-
-    pub(crate) fn name(self, text: impl fmt::Display) -> String {
-        self.paint("34", text)
-    }
-
-    pub(crate) fn value(self, text: impl fmt::Display) -> String {
-        self.paint("32", text)
-    }
-
-    pub(crate) fn bold(self, text: impl fmt::Display) -> String {
-        self.paint("1", text)
-    }
-
-    fn paint(self, code: &str, text: impl fmt::Display) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
-    }
+/// The codes of ECMA-48 §8.3.117.
+#[derive(Clone, Copy)]
+pub(crate) enum Color {
+    Bold = 1,
+    Dim = 2,
+    Red = 31,
+    Green = 32,
+    Blue = 34,
 }
 
 /// Are standard input and output a terminal?
@@ -98,13 +95,11 @@ pub(crate) fn peer_text(text: &str) -> Cow<'_, str> {
 /// An error and its causes, in one line.
 pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
+    for cause in iter::successors(error.source(), |cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
         }
-        next = cause.source();
     }
     text
 }
@@ -112,14 +107,8 @@ pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// A number with thousands separators.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 #[cfg(test)]

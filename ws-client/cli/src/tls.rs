@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use ws_client::rustls::client::WantsClientCert;
 use ws_client::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -16,11 +15,11 @@ use ws_client::rustls::crypto::{
 use ws_client::rustls::pki_types::pem::PemObject as _;
 use ws_client::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use ws_client::rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
 };
 
 /// The TLS settings of the options `--insecure`, `--cacert`, `--cert` and `--key`.
-pub(crate) fn config(
+pub(crate) fn client_config(
     insecure: bool,
     cacert: Option<&Path>,
     cert: Option<&Path>,
@@ -33,49 +32,52 @@ pub(crate) fn config(
         _ if insecure => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerify(provider)))
         }
-        Some(path) => builder.with_root_certificates(roots(path)?),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for root in certificates(path, "--cacert")? {
+                roots.add(root)?;
+            }
+            builder.with_root_certificates(roots)
+        }
         None => builder.with_platform_verifier()?,
     };
-    with_client_cert(builder, cert, key)
-}
-
-fn roots(path: &Path) -> Result<RootCertStore> {
-    let pem = read_file(path, "--cacert")?;
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(&pem) {
-        roots.add(root.context("invalid PEM (--cacert)")?)?;
-    }
-    ensure!(!roots.is_empty(), "no certificate in {} (--cacert)", path.display());
-    Ok(roots)
-}
-
-fn with_client_cert(
-    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
-    cert: Option<&Path>,
-    key: Option<&Path>,
-) -> Result<ClientConfig> {
     let Some(cert) = cert else { return Ok(builder.with_no_client_auth()) };
     let (chain, key) = identity(cert, key)?;
-    builder
-        .with_client_auth_cert(chain, key)
-        .context("the key does not match the certificate (--key)")
+    builder.with_client_auth_cert(chain, key).context(KEY_MISMATCH)
 }
 
+/// The TLS settings of a server with the options `--cert` and `--key`.
+pub(crate) fn server_config(cert: &Path, key: Option<&Path>) -> Result<ServerConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+    let (chain, key) = identity(cert, key)?;
+    builder.with_single_cert(chain, key).context(KEY_MISMATCH)
+}
+
+const KEY_MISMATCH: &str = "the key does not match the certificate (--key)";
+
 /// A certificate chain and its private key. Without `key`, the key is in the file `cert`.
-pub(crate) fn identity(
+fn identity(
     cert: &Path,
     key: Option<&Path>,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-    let pem = read_file(cert, "--cert")?;
-    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.context("invalid PEM (--cert)")?;
-    ensure!(!chain.is_empty(), "no certificate in {} (--cert)", cert.display());
+    let chain = certificates(cert, "--cert")?;
     let key = match key {
-        Some(path) => PrivateKeyDer::from_pem_slice(&read_file(path, "--key")?),
-        None => PrivateKeyDer::from_pem_slice(&pem),
+        Some(path) => read_file(path, "--key")?,
+        None => read_file(cert, "--cert")?,
     };
-    let key = key.context("no private key (--key, or after the certificate in --cert)")?;
-    Ok((chain, key))
+    let key = PrivateKeyDer::from_pem_slice(&key);
+    Ok((chain, key.context("no private key (--key, or after the certificate in --cert)")?))
+}
+
+/// The certificates in the PEM file of an option, at least one.
+fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let pem = read_file(path, option)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.with_context(|| format!("invalid PEM ({option})"))?;
+    ensure!(!certificates.is_empty(), "no certificate in {} ({option})", path.display());
+    Ok(certificates)
 }
 
 /// Reads the file of an option.

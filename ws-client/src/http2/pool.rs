@@ -149,10 +149,10 @@ impl Http2Pool {
         let origin = url.url().origin();
         if servers.len() >= MAX_SERVERS && !servers.contains_key(&origin) {
             servers.retain(|_, server| is_in_use(server));
-        }
-        if servers.len() >= MAX_SERVERS && !servers.contains_key(&origin) {
-            // All servers are in use. Their WebSockets go on; the next ones make new connections.
-            servers.clear();
+            if servers.len() >= MAX_SERVERS {
+                // All servers are in use. Their WebSockets go on; the next ones make new connections.
+                servers.clear();
+            }
         }
         let new = || Arc::new(ServerEntry::new(ServerInfo::Http2(Vec::new())));
         Arc::clone(servers.entry(origin).or_insert_with(new))

@@ -44,12 +44,15 @@ impl Http2Stream {
             if capacity > 0 {
                 return Poll::Ready(Ok(capacity.min(wanted)));
             }
-            match ready!(self.send.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(reset(error))),
-                None => return Poll::Ready(Err(self.reset_cause(cx))),
-            }
+            let Some(increase) = ready!(self.send.poll_capacity(cx)) else {
+                return Poll::Ready(Err(self.reset_cause(cx)));
+            };
+            increase.map_err(reset)?;
         }
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, data: Bytes, is_end: bool) -> io::Result<()> {
+        self.send.send_data(data, is_end).map_err(|_| self.reset_cause(cx))
     }
 
     /// Why nothing can be sent any more.
@@ -96,10 +99,7 @@ impl AsyncWrite for Http2Stream {
         }
         let capacity = ready!(this.poll_capacity(cx, buf.len().min(MAX_DATA)))?;
         let data = Bytes::copy_from_slice(buf.get(..capacity).unwrap_or_default());
-        match this.send.send_data(data, false) {
-            Ok(()) => Poll::Ready(Ok(capacity)),
-            Err(_) => Poll::Ready(Err(this.reset_cause(cx))),
-        }
+        Poll::Ready(this.send(cx, data, false).map(|()| capacity))
     }
 
     /// The task of the connection flushes.
@@ -108,11 +108,7 @@ impl AsyncWrite for Http2Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        match this.send.send_data(Bytes::new(), true) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(_) => Poll::Ready(Err(this.reset_cause(cx))),
-        }
+        Poll::Ready(self.get_mut().send(cx, Bytes::new(), true))
     }
 }
 

@@ -16,7 +16,7 @@ use super::settings::Reconnect;
 use super::shared::{Shared, SharedState};
 #[cfg(feature = "json")]
 use crate::JsonCodec;
-use crate::{CodecError, Conn, Decode, Encode, Error, Message, StatusCode};
+use crate::{Conn, Decode, Encode, Error, Message, StatusCode};
 
 /// A connection that reconnects whenever it is lost. Made by [`Reconnect`].
 ///
@@ -167,15 +167,9 @@ impl ReconnectingConn {
         C: Encode<T>,
         T: ?Sized,
     {
-        // Encodes now, so that the future does not borrow the value.
-        self.write_encoded(Message::encode::<C, T>(value))
-    }
-
-    async fn write_encoded(
-        &self,
-        message: Result<Message, CodecError>,
-    ) -> Result<(), ReconnectError> {
-        self.write(message?).await
+        // Encodes now, so that the future does not use the value.
+        let message = Message::encode::<C, T>(value);
+        async move { self.write(message?).await }
     }
 
     /// Reads the next message, text or binary, and decodes it as JSON.
@@ -228,11 +222,10 @@ impl ReconnectingConn {
     /// Dropping the future changes nothing.
     pub async fn flush(&self) -> Result<(), ReconnectError> {
         let end = self.shared().look(|inner| inner.queue.end());
-        let left = |inner: &mut SharedState| match inner.queue.first() >= end {
-            true => Some(Ok(inner.life.conn().cloned())),
-            false => inner.life.end().map(Err),
+        let has_left = |inner: &mut SharedState| {
+            inner.or_end((inner.queue.first() >= end).then(|| inner.life.conn().cloned()))
         };
-        if let Some(conn) = self.shared().wait(left).await? {
+        if let Some(conn) = self.shared().wait(has_left).await? {
             // An error means that the connection is lost, which `events` reports.
             let _ = conn.flush().await;
         }
@@ -271,13 +264,7 @@ impl ReconnectingConn {
     ///
     /// Dropping the future changes nothing.
     pub async fn connected(&self) -> Result<Conn, ReconnectError> {
-        let shared = self.shared();
-        shared
-            .wait(|inner| match inner.life.conn() {
-                Some(conn) => Some(Ok(conn.clone())),
-                None => inner.life.end().map(Err),
-            })
-            .await
+        self.shared().wait(|inner| inner.or_end(inner.life.conn().cloned())).await
     }
 
     /// The current state.

@@ -110,14 +110,12 @@ fn of_dial(error: &DialError) -> RetryDecision {
 }
 
 fn of_status(status: HttpStatus) -> RetryDecision {
-    match status {
-        HttpStatus::REQUEST_TIMEOUT | HttpStatus::TOO_EARLY | HttpStatus::TOO_MANY_REQUESTS => {
-            RetryDecision::Retry
-        }
-        HttpStatus::NOT_IMPLEMENTED | HttpStatus::HTTP_VERSION_NOT_SUPPORTED => {
-            RetryDecision::GiveUp
-        }
-        _ if status.is_server_error() => RetryDecision::Retry,
+    match status.as_u16() {
+        // Request timeout, too early, too many requests.
+        408 | 425 | 429 => RetryDecision::Retry,
+        // Not implemented, HTTP version not supported.
+        501 | 505 => RetryDecision::GiveUp,
+        500..=599 => RetryDecision::Retry,
         _ => RetryDecision::GiveUp,
     }
 }

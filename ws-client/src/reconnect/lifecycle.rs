@@ -89,27 +89,18 @@ impl<C: Clone> Lifecycle<C> {
         let ended = |error, close_result| (Self::Ended { error, close_result }, Action::Stop);
         let closing = |conn, close| (Self::Closing { conn, close }, Action::Close);
         let (next, action) = match (&*self, event) {
+            (Self::Ended { .. }, _) => return Action::Nothing,
+            (_, Event::TaskEnded) => ended(ReconnectError::Stopped, Ok(())),
+
             (Self::Connecting { attempt }, Event::Established(conn)) => {
-                let (attempt, used) = (*attempt, conn.clone());
-                (Self::Connected { conn }, Action::Serve { attempt, conn: used })
-            }
-            (
-                Self::Connecting { .. } | Self::Connected { .. },
-                Event::Retry { failure, failed, wait },
-            ) => (Self::Waiting { failed, failure, wait }, Action::Wait(wait)),
-            (Self::Connecting { .. } | Self::Connected { .. }, Event::GiveUp(failure)) => {
-                ended(ReconnectError::GaveUp(failure), Ok(()))
+                let action = Action::Serve { attempt: *attempt, conn: conn.clone() };
+                (Self::Connected { conn }, action)
             }
             (Self::Waiting { failed, .. }, Event::WaitElapsed) => {
                 let attempt = failed.saturating_add(1);
                 (Self::Connecting { attempt }, Action::Dial { attempt })
             }
-            (Self::Connecting { .. } | Self::Waiting { .. }, Event::CloseRequested(close)) => {
-                closing(None, close)
-            }
-            (Self::Connected { conn }, Event::CloseRequested(close)) => {
-                closing(Some(conn.clone()), close)
-            }
+
             // The task learns of the close after its last step.
             (Self::Closing { close, .. }, Event::Established(conn)) => {
                 closing(Some(conn), close.clone())
@@ -117,29 +108,20 @@ impl<C: Clone> Lifecycle<C> {
             (Self::Closing { close, .. }, Event::Retry { .. } | Event::GiveUp(_)) => {
                 closing(None, close.clone())
             }
-            (Self::Closing { conn, close }, Event::WaitElapsed) => {
-                closing(conn.clone(), close.clone())
-            }
+            (Self::Closing { .. }, Event::WaitElapsed) => return Action::Close,
             (Self::Closing { .. }, Event::Closed(result)) => ended(ReconnectError::Closed, result),
-            (
-                Self::Connecting { .. }
-                | Self::Connected { .. }
-                | Self::Waiting { .. }
-                | Self::Closing { .. },
-                Event::TaskEnded,
-            ) => ended(ReconnectError::Stopped, Ok(())),
-            // The first `CloseRequested` counts. The task does not produce the other pairs.
-            (Self::Closing { .. }, Event::CloseRequested(_))
-            | (Self::Connecting { .. }, Event::WaitElapsed | Event::Closed(_))
-            | (
-                Self::Connected { .. },
-                Event::Established(_) | Event::WaitElapsed | Event::Closed(_),
-            )
-            | (
-                Self::Waiting { .. },
-                Event::Established(_) | Event::Retry { .. } | Event::GiveUp(_) | Event::Closed(_),
-            )
-            | (Self::Ended { .. }, _) => return Action::Nothing,
+            // The first `CloseRequested` counts.
+            (Self::Closing { .. }, Event::CloseRequested(_)) => return Action::Nothing,
+            (_, Event::CloseRequested(close)) => closing(self.conn().cloned(), close),
+
+            // The task does not produce these pairs.
+            (Self::Waiting { .. }, _)
+            | (Self::Connected { .. }, Event::Established(_))
+            | (_, Event::WaitElapsed | Event::Closed(_)) => return Action::Nothing,
+            (_, Event::Retry { failure, failed, wait }) => {
+                (Self::Waiting { failed, failure, wait }, Action::Wait(wait))
+            }
+            (_, Event::GiveUp(failure)) => ended(ReconnectError::GaveUp(failure), Ok(())),
         };
         *self = next;
         action
@@ -164,11 +146,7 @@ impl<C: Clone> Lifecycle<C> {
 
     /// Why no more messages are accepted.
     pub(super) fn write_error(&self) -> Option<ReconnectError> {
-        match self {
-            Self::Closing { .. } => Some(ReconnectError::Closed),
-            Self::Ended { error, .. } => Some(error.clone()),
-            _ => None,
-        }
+        if matches!(self, Self::Closing { .. }) { Some(ReconnectError::Closed) } else { self.end() }
     }
 
     /// Why there are no more connections.

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # use tokio::net::TcpListener;
-//! # use ws_core::{AcceptOptions, Acceptor, Conn};
+//! # use ws_core::{AcceptOptions, Acceptor};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -108,10 +108,12 @@ impl SharedState {
 
     /// The connection to read from. `None` means: wait for one.
     pub(super) fn unread(&self) -> Option<Result<Conn, ReconnectError>> {
-        match self.unread.front() {
-            Some(conn) => Some(Ok(conn.clone())),
-            None => self.life.end().map(Err),
-        }
+        self.or_end(self.unread.front().cloned())
+    }
+
+    /// The value, or why there are no more connections. `None` means: wait for one of them.
+    pub(super) fn or_end<T>(&self, value: Option<T>) -> Option<Result<T, ReconnectError>> {
+        value.map(Ok).or_else(|| self.life.end().map(Err))
     }
 
     /// All messages of this connection were read.

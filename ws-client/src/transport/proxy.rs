@@ -1,9 +1,8 @@
 //! How is a connection made through a proxy?
 
-use std::future::{Ready, ready};
-use std::io::{self, Cursor};
+use std::future::ready;
+use std::io::{self, Cursor, ErrorKind::NotConnected};
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
@@ -11,7 +10,7 @@ use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tower_service::Service;
+use tower::{Service as _, service_fn};
 
 use super::stream::{AsyncStream, TransportConfig, TransportStream};
 use super::tcp;
@@ -71,14 +70,12 @@ async fn tunnel<T: AsyncStream + Into<TransportStream> + 'static>(
     port: u16,
     auth: Option<&HeaderValue>,
 ) -> Result<TransportStream, ProxyError> {
-    let mut head =
-        format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n").into_bytes();
+    let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n");
+    let mut head = head.into_bytes();
     if let Some(auth) = auth {
-        head.extend_from_slice(b"proxy-authorization: ");
-        head.extend_from_slice(auth.as_bytes());
-        head.extend_from_slice(b"\r\n");
+        head.extend([b"proxy-authorization: ", auth.as_bytes(), b"\r\n"].concat());
     }
-    head.extend_from_slice(b"\r\n");
+    head.extend(b"\r\n");
     let (answer, rest) =
         exchange(&mut io, &head).await.map_err(|error| ProxyError::Failed(error.into()))?;
     if !answer.status().is_success() {
@@ -100,16 +97,18 @@ async fn socks(
     port: u16,
 ) -> Result<TcpStream, DialError> {
     let target = match scheme {
-        "socks4" | "socks5" => {
-            tcp::address_uri(tcp::lookup(host, port, scheme == "socks4").await?)?
-        }
-        _ => tcp::uri(host, port)?,
+        "socks4" | "socks5" => tcp::lookup(host, port, scheme == "socks4").await?.to_string(),
+        _ => format!("{host}:{port}"),
     };
-    let (connector, proxy_uri) = (ReadyConnector(Some(TokioIo::new(tcp))), proxy.uri().clone());
+    let target = tcp::target(target)?;
+    // The connector returns the existing connection.
+    let mut tcp = Some(TokioIo::new(tcp));
+    let connector =
+        service_fn(move |_: Uri| ready(tcp.take().ok_or(io::Error::from(NotConnected))));
     let done = match scheme {
-        "socks4" | "socks4a" => SocksV4::new(proxy_uri, connector).call(target).await,
+        "socks4" | "socks4a" => SocksV4::new(proxy.uri().clone(), connector).call(target).await,
         _ => {
-            let mut socks = SocksV5::new(proxy_uri, connector);
+            let mut socks = SocksV5::new(proxy.uri().clone(), connector);
             if let Some((user, password)) = proxy.raw_auth() {
                 socks = socks.with_auth(user.to_owned(), password.to_owned());
             }
@@ -118,21 +117,4 @@ async fn socks(
     };
     let io = done.map_err(|error| ProxyError::Failed(error.into()))?;
     Ok(io.into_inner())
-}
-
-/// A connector that returns an existing connection.
-struct ReadyConnector<T>(Option<T>);
-
-impl<T> Service<Uri> for ReadyConnector<T> {
-    type Response = T;
-    type Error = io::Error;
-    type Future = Ready<io::Result<T>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        ready(self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
-    }
 }

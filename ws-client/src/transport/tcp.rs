@@ -3,14 +3,12 @@
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use tokio::net::TcpStream;
-use tower_service::Service;
+use tower::{Service as _, ServiceExt as _};
 
 use crate::error::{DialError, InvalidUrl};
 
@@ -20,10 +18,10 @@ pub(super) async fn connect(
     port: u16,
     local: Option<IpAddr>,
 ) -> Result<TcpStream, DialError> {
-    let mut connector = HttpConnector::new_with_resolver(SystemResolver(GaiResolver::new()));
+    let mut connector = HttpConnector::new_with_resolver(GaiResolver::new().map_err(LookupFailed));
     connector.set_nodelay(true);
     connector.set_local_address(local);
-    match connector.call(uri(host, port)?).await {
+    match connector.call(target(format!("{host}:{port}"))?).await {
         Ok(io) => Ok(io.into_inner()),
         Err(error) if is_lookup(&error) => Err(DialError::Dns(error.into())),
         Err(error) => Err(DialError::Tcp(error.into())),
@@ -41,43 +39,16 @@ pub(super) async fn lookup(host: &str, port: u16, v4: bool) -> Result<SocketAddr
     first.map_err(|error| DialError::Dns(error.into()))
 }
 
-/// The target for a connector.
-pub(super) fn uri(host: &str, port: u16) -> Result<Uri, DialError> {
-    authority_uri(format!("{host}:{port}"))
-}
-
-/// The target for a connector, by address.
-pub(super) fn address_uri(address: SocketAddr) -> Result<Uri, DialError> {
-    authority_uri(address.to_string())
-}
-
-fn authority_uri(authority: String) -> Result<Uri, DialError> {
+/// The target for a connector: a host and a port.
+pub(super) fn target(authority: String) -> Result<Uri, DialError> {
     let uri = Uri::builder().scheme("http").authority(authority).path_and_query("/").build();
     Ok(uri.or(Err(InvalidUrl::Uri))?)
 }
 
-/// The resolver of the system. It marks its errors, to tell them from TCP errors.
-#[derive(Clone)]
-struct SystemResolver(GaiResolver);
-
+/// Marks the errors of the resolver, to distinguish them from TCP errors.
 #[derive(Debug, thiserror::Error)]
 #[error("the resolver found no address")]
 struct LookupFailed(#[source] io::Error);
-
-impl Service<Name> for SystemResolver {
-    type Response = GaiAddrs;
-    type Error = LookupFailed;
-    type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, LookupFailed>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LookupFailed>> {
-        self.0.poll_ready(cx).map_err(LookupFailed)
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let found = self.0.call(name);
-        Box::pin(async { found.await.map_err(LookupFailed) })
-    }
-}
 
 fn is_lookup(error: &(dyn Error + 'static)) -> bool {
     error.is::<LookupFailed>() || error.source().is_some_and(is_lookup)

@@ -1,10 +1,12 @@
 //! How is the load generated: which connection sends when, and what is counted?
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -29,24 +31,32 @@ pub(super) struct Load {
     failures: Mutex<BTreeMap<String, u64>>,
 }
 
-/// The results since the last [`Load::take_counters`].
+/// The results of some connections, or of all.
 pub(super) struct Counter {
     pub(super) sent: u64,
     /// From the scheduled time of a message to its echo.
     pub(super) times: LatencyHistogram,
 }
 
-/// The messages in flight: scheduled times, with the number of messages at each.
-type InFlight = Mutex<VecDeque<(Instant, u32)>>;
+impl Counter {
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self { sent: 0, times: LatencyHistogram::new()? })
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.times.merge(&other.times);
+    }
+}
 
 impl Load {
     pub(super) fn new(message: Message, rate: Option<f64>, pipeline: u32) -> Result<Self> {
-        let counter = || Ok(Mutex::new(Counter { sent: 0, times: LatencyHistogram::new()? }));
+        let counters = (0..COUNTERS).map(|_| Ok(Mutex::new(Counter::new()?)));
         Ok(Self {
             message: PreparedMessage::new(message),
             rate,
             pipeline,
-            counters: (0..COUNTERS).map(|_| counter()).collect::<Result<_>>()?,
+            counters: counters.collect::<Result<_>>()?,
             failures: Mutex::default(),
         })
     }
@@ -55,51 +65,53 @@ impl Load {
     pub(super) fn start(self: &Arc<Self>, conns: &[Conn], began: Instant) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for (number, conn) in conns.iter().enumerate() {
-            let in_flight = Arc::new(InFlight::default());
-            let (load, conn) = (Arc::clone(self), conn.clone());
+            let (load, conn, in_flight) = (Arc::clone(self), conn.clone(), Mutex::default());
+            let connection = Arc::new(ConnectionLoad { load, number, conn, in_flight });
             if let Some(rate) = self.rate {
-                let (load, conn, in_flight) =
-                    (Arc::clone(&load), conn.clone(), Arc::clone(&in_flight));
                 let tick = TICK.max(Duration::from_secs_f64(1.0 / rate));
                 // Spreads the ticks of the connections.
-                let offset = tick.mul_f64(number as f64 / conns.len() as f64);
-                tasks.spawn(async move {
-                    load.send_at_rate(rate, tick, began + offset, number, &conn, &in_flight).await;
-                });
+                let first = began + tick.mul_f64(number as f64 / conns.len() as f64);
+                let connection = Arc::clone(&connection);
+                tasks.spawn(async move { connection.send_at_rate(rate, tick, first).await });
             }
             tasks.spawn(async move {
-                let why = load.receive(number, &conn, &in_flight).await;
-                *load.failures.lock().entry(why).or_default() += 1;
+                let Err(error) = connection.receive().await;
+                let why = error_chain(&*error);
+                *connection.load.failures.lock().entry(why).or_default() += 1;
             });
         }
         tasks
     }
 
-    /// Returns the results, and resets them.
-    pub(super) fn take_counters(&self) -> Vec<Counter> {
-        let take = |counter: &Mutex<Counter>| {
-            let fresh = Counter { sent: 0, times: LatencyHistogram::new().ok()? };
-            Some(std::mem::replace(&mut *counter.lock(), fresh))
-        };
-        self.counters.iter().filter_map(take).collect()
+    /// Returns the results since the last call.
+    pub(super) fn take_results(&self) -> Result<Counter> {
+        let mut results = Counter::new()?;
+        for counter in &self.counters {
+            let fresh = Counter::new()?;
+            results.merge(&mem::replace(&mut *counter.lock(), fresh));
+        }
+        Ok(results)
     }
 
     /// The number of failed connections, by reason.
     pub(super) fn failures(&self) -> BTreeMap<String, u64> {
         self.failures.lock().clone()
     }
+}
 
+/// The load on one connection.
+struct ConnectionLoad {
+    load: Arc<Load>,
+    number: usize,
+    conn: Conn,
+    /// The scheduled times of the messages in flight, with the number of messages at each.
+    in_flight: Mutex<VecDeque<(Instant, u32)>>,
+}
+
+impl ConnectionLoad {
     /// Sends the due messages at each tick. Their scheduled time is that of the tick, even if the
     /// connection takes them later.
-    async fn send_at_rate(
-        &self,
-        rate: f64,
-        tick: Duration,
-        first: Instant,
-        number: usize,
-        conn: &Conn,
-        in_flight: &InFlight,
-    ) {
+    async fn send_at_rate(&self, rate: f64, tick: Duration, first: Instant) {
         let mut ticks = interval_at(first, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let each = rate * tick.as_secs_f64();
@@ -110,73 +122,66 @@ impl Load {
             let count = due as u32;
             due -= f64::from(count);
             if count > 0 {
-                in_flight.lock().push_back((when, count));
+                self.in_flight.lock().push_back((when, count));
             }
             for _ in 0..count {
                 // Prepared messages are written in batches. `receive` reports an error.
-                if conn.write_prepared(&self.message).await.is_err() {
+                if self.conn.write_prepared(&self.load.message).await.is_err() {
                     return;
                 }
             }
-            self.count(number, |counter| counter.sent += u64::from(count));
+            self.count(|counter| counter.sent += u64::from(count));
         }
     }
 
-    /// Receives echoes, and without a rate sends a message for each. Returns why it failed.
-    async fn receive(&self, number: usize, conn: &Conn, in_flight: &InFlight) -> String {
-        let expected = self.message.message();
-        if self.rate.is_none() {
-            in_flight.lock().push_back((Instant::now(), self.pipeline));
-            for _ in 0..self.pipeline {
-                if let Err(error) = conn.write(expected).await {
-                    return error_chain(&error);
-                }
+    /// Receives echoes, and without a rate sends a message for each.
+    async fn receive(&self) -> Result<Infallible> {
+        let expected = self.load.message.message();
+        let is_pipelined = self.load.rate.is_none();
+        if is_pipelined {
+            self.in_flight.lock().push_back((Instant::now(), self.load.pipeline));
+            for _ in 0..self.load.pipeline {
+                self.conn.write(expected).await?;
             }
-            self.count(number, |counter| counter.sent += u64::from(self.pipeline));
+            self.count(|counter| counter.sent += u64::from(self.load.pipeline));
         }
         loop {
-            let message = match conn.read().await {
-                Ok(message) => message,
-                Err(error) => return error_chain(&error),
-            };
+            let message = self.conn.read().await?;
             if message != *expected {
-                conn.close_now();
-                return "the server sent a message that is not an echo".to_owned();
+                self.conn.close_now();
+                bail!("the server sent a message that is not an echo");
             }
             let now = Instant::now();
-            let Some(scheduled) = pop(in_flight) else {
-                conn.close_now();
-                return "the server sent more messages than it received".to_owned();
+            let Some(scheduled) = self.pop() else {
+                self.conn.close_now();
+                bail!("the server sent more messages than it received");
             };
-            let is_pipelined = self.rate.is_none();
-            self.count(number, |counter| {
+            self.count(|counter| {
                 counter.times.add(now - scheduled);
                 counter.sent += u64::from(is_pipelined);
             });
             if is_pipelined {
-                in_flight.lock().push_back((now, 1));
-                if let Err(error) = conn.write(message).await {
-                    return error_chain(&error);
-                }
+                self.in_flight.lock().push_back((now, 1));
+                self.conn.write(message).await?;
             }
         }
     }
 
-    fn count(&self, number: usize, count: impl FnOnce(&mut Counter)) {
-        if let Some(counter) = self.counters.get(number % COUNTERS) {
+    /// Removes the first message in flight, and returns its scheduled time.
+    fn pop(&self) -> Option<Instant> {
+        let mut in_flight = self.in_flight.lock();
+        let (when, count) = in_flight.front_mut()?;
+        let when = *when;
+        *count -= 1;
+        if *count == 0 {
+            in_flight.pop_front();
+        }
+        Some(when)
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Counter)) {
+        if let Some(counter) = self.load.counters.get(self.number % COUNTERS) {
             count(&mut counter.lock());
         }
     }
-}
-
-/// Removes the first message in flight, and returns its scheduled time.
-fn pop(in_flight: &InFlight) -> Option<Instant> {
-    let mut in_flight = in_flight.lock();
-    let (when, count) = in_flight.front_mut()?;
-    let when = *when;
-    *count -= 1;
-    if *count == 0 {
-        in_flight.pop_front();
-    }
-    Some(when)
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use tokio::select;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -27,10 +27,9 @@ pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
         Some(url) => complete_url(url),
         None => format!("ws://{}", listen::start_echo().await?),
     };
-    let message = message(&args)?;
+    let message = message(&args);
     let report = BenchReport::new(&args, &url, message.len());
-    let mut opened = LatencyHistogram::new()?;
-    let conns = connect_all(&args, &url, &mut opened).await?;
+    let (conns, opened) = connect_all(&args, &url).await?;
     report.print_opened(&opened);
     let load = Arc::new(Load::new(message, args.rate, args.pipeline)?);
     let measurement = measure(&args, &load, &conns, &report).await?;
@@ -38,25 +37,20 @@ pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
     for conn in &conns {
         conn.close_now();
     }
-    let held = load.failures().is_empty() && measurement.echoed() > 0;
+    let held = load.failures().is_empty() && measurement.total.times.count() > 0;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn message(args: &BenchArgs) -> Result<Message> {
+fn message(args: &BenchArgs) -> Message {
     let text = match &args.payload {
         Some(payload) => payload.clone(),
         None => "0123456789abcdef".chars().cycle().take(args.size).collect(),
     };
-    ensure!(args.rate.is_none_or(|rate| rate > 0.0), "the rate must be more than 0 (--rate)");
-    Ok(if args.binary { Message::binary(text.into_bytes()) } else { Message::text(text) })
+    if args.binary { Message::binary(text.into_bytes()) } else { Message::text(text) }
 }
 
-/// Opens all connections, at most 64 at a time.
-async fn connect_all(
-    args: &BenchArgs,
-    url: &str,
-    times: &mut LatencyHistogram,
-) -> Result<Vec<Conn>> {
+/// Opens all connections, at most 64 at a time. Returns how long each took, too.
+async fn connect_all(args: &BenchArgs, url: &str) -> Result<(Vec<Conn>, LatencyHistogram)> {
     let permits = Arc::new(Semaphore::new(64));
     let mut opening = JoinSet::new();
     let dial = args.options.dial(url)?;
@@ -69,17 +63,17 @@ async fn connect_all(
             anyhow::Ok((conn, began.elapsed()))
         });
     }
-    let mut conns = Vec::new();
     let all = async {
+        let (mut conns, mut times) = (Vec::new(), LatencyHistogram::new()?);
         while let Some(opened) = opening.join_next().await {
             let (conn, time) = opened.context("a task failed")??;
             times.add(time);
             conns.push(conn);
         }
-        Ok(())
+        Ok((conns, times))
     };
     select! {
-        all = all => all.map(|()| conns),
+        all = all => all,
         _ = tokio::signal::ctrl_c() => bail!("interrupted before all connections were open"),
     }
 }
@@ -103,7 +97,7 @@ async fn measure(
         _ = &mut interrupted => bail!("interrupted before anything was measured"),
     }
     // Discards the results of the warmup.
-    load.take_counters();
+    load.take_results()?;
     let mut ticks = interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
     let mut since = start;
     loop {
@@ -113,15 +107,14 @@ async fn measure(
             _ = &mut interrupted => false,
         };
         let now = Instant::now();
-        measurement.add(load.take_counters(), now - since);
+        measurement.add(load.take_results()?, now - since);
         since = now;
         if !more {
             break;
         }
         report.print_progress(&measurement);
     }
-    tasks.abort_all();
-    while tasks.join_next().await.is_some() {}
+    tasks.shutdown().await;
     let close_all = async {
         for conn in conns {
             // A lost connection was counted as a failure.

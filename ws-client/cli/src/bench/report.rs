@@ -9,38 +9,25 @@ use anyhow::Result;
 use super::args::BenchArgs;
 use super::load::Counter;
 use crate::latency::LatencyHistogram;
-use crate::print::{self, Style, count, time};
+use crate::print::{self, Color, Style, count, time};
 
-/// The results so far, and those of the last second.
+/// The results so far, and those of the last second, with the time of their measurement.
 pub(super) struct Measurement {
-    sent: u64,
+    pub(super) total: Counter,
     took: Duration,
-    times: LatencyHistogram,
-    /// The latencies, the sent messages and the duration of the last second.
-    last: (LatencyHistogram, u64, Duration),
+    last: (Counter, Duration),
 }
 
 impl Measurement {
     pub(super) fn new() -> Result<Self> {
-        let last = (LatencyHistogram::new()?, 0, Duration::ZERO);
-        Ok(Self { sent: 0, took: Duration::ZERO, times: LatencyHistogram::new()?, last })
+        let last = (Counter::new()?, Duration::ZERO);
+        Ok(Self { total: Counter::new()?, took: Duration::ZERO, last })
     }
 
-    pub(super) fn echoed(&self) -> u64 {
-        self.times.count()
-    }
-
-    pub(super) fn add(&mut self, counters: Vec<Counter>, took: Duration) {
-        let (times, sent, last_took) = &mut self.last;
-        times.clear();
-        (*sent, *last_took) = (0, took);
-        for counter in counters {
-            times.merge(&counter.times);
-            *sent += counter.sent;
-        }
-        self.times.merge(times);
-        self.sent += *sent;
+    pub(super) fn add(&mut self, results: Counter, took: Duration) {
+        self.total.merge(&results);
         self.took += took;
+        self.last = (results, took);
     }
 }
 
@@ -58,12 +45,11 @@ impl BenchReport {
             Some(rate) => format!("{} messages/s each", count(rate.round() as u64)),
             None => format!("{} messages in flight each", args.pipeline),
         };
-        let url =
-            if args.url.is_some() { url.to_owned() } else { format!("{url} (in this process)") };
+        let place = if args.url.is_some() { "" } else { " (in this process)" };
+        let url = style.paint(Color::Bold, format_args!("{url}{place}"));
+        let connections = count(args.connections.into());
         print::out(format_args!(
-            "{}: {} connections, {how}, {size} bytes per message",
-            style.bold(url),
-            count(args.connections.into()),
+            "{url}: {connections} connections, {how}, {size} bytes per message"
         ));
         Self { live, style, size }
     }
@@ -78,7 +64,7 @@ impl BenchReport {
         if !self.live {
             return;
         }
-        let (times, _, took) = &measurement.last;
+        let (Counter { times, .. }, took) = &measurement.last;
         let each = per_second(times.count(), *took);
         let line = format!(
             "{:>4.0} s  {:>11} echoes/s  p50 {}  p99 {}  max {}",
@@ -116,19 +102,19 @@ impl BenchReport {
                 share.unwrap_or_default(),
             ));
         };
-        let echoed = measurement.echoed();
+        let Counter { sent, times } = &measurement.total;
         print::out(format_args!("\nin {}:", time(measurement.took)));
-        row("sent", measurement.sent);
-        row("echoed", echoed);
-        if echoed > 0 {
-            let (names, times) = measurement.times.table();
-            print::out(format_args!("\n{names}\n{}", self.style.bold(times)));
+        row("sent", *sent);
+        row("echoed", times.count());
+        if times.count() > 0 {
+            let (names, times) = times.table();
+            print::out(format_args!("\n{names}\n{}", self.style.paint(Color::Bold, times)));
         } else if failures.is_empty() {
             print::out(format_args!("no message came back: does the server echo?"));
         }
         for (why, number) in failures {
             let text = format!("{number} connections: {why}");
-            print::out(format_args!("{}", self.style.bad(text)));
+            print::out(format_args!("{}", self.style.paint(Color::Red, text)));
         }
     }
 }

@@ -21,14 +21,10 @@ pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Connection {
     url: String,
-    kind: ConnectionKind,
-}
-
-#[derive(Clone)]
-enum ConnectionKind {
-    Single(Conn),
-    /// With the first connection.
-    Reconnecting(ReconnectingConn, Conn),
+    /// The connection; with `--reconnect`, the first one.
+    conn: Conn,
+    /// With `--reconnect`.
+    reconnecting: Option<ReconnectingConn>,
 }
 
 impl Connection {
@@ -38,7 +34,7 @@ impl Connection {
         if !args.reconnect {
             let conn = dial.connect().await.map_err(|error| explain(&error, &url))?;
             print_response(args, &conn, screen);
-            return Ok(Self { url, kind: ConnectionKind::Single(conn) });
+            return Ok(Self { url, conn, reconnecting: None });
         }
         let mut reconnect = Reconnect::new(dial).send_queue(SendQueueConfig::at_least_once());
         if let Some(attempts) = args.max_attempts {
@@ -56,26 +52,23 @@ impl Connection {
         let conn = reconnecting.connected().await;
         let conn = conn.map_err(|error| anyhow!(describe_error(&error, &url)))?;
         print_response(args, &conn, screen);
-        Ok(Self { url, kind: ConnectionKind::Reconnecting(reconnecting, conn) })
+        Ok(Self { url, conn, reconnecting: Some(reconnecting) })
     }
 
     /// The address and what was negotiated.
     pub(super) fn describe(&self) -> String {
-        let (ConnectionKind::Single(conn) | ConnectionKind::Reconnecting(_, conn)) = &self.kind;
-        let mut negotiated = vec![match conn.peer_addr() {
+        let mut negotiated = vec![match self.conn.peer_addr() {
             Some(address) => address.to_string(),
             None => complete_url(&self.url),
         }];
-        negotiated.extend(conn.subprotocol().map(|name| format!("subprotocol {name}")));
-        if conn.is_compressed() {
-            negotiated.push("compressed".to_owned());
-        }
+        negotiated.extend(self.conn.subprotocol().map(|name| format!("subprotocol {name}")));
+        negotiated.extend(self.conn.is_compressed().then(|| "compressed".to_owned()));
         negotiated.join(", ")
     }
 
     /// Prints when the connection is lost, and when it is open again.
     pub(super) fn report_states(&self, screen: Arc<Screen>) {
-        let ConnectionKind::Reconnecting(reconnecting, _) = &self.kind else { return };
+        let Some(reconnecting) = &self.reconnecting else { return };
         let (mut events, url) = (reconnecting.events(), self.url.clone());
         tokio::spawn(async move {
             // The first state was printed by `open`.
@@ -88,34 +81,32 @@ impl Connection {
 
     /// The next message; `None` after the last one.
     pub(super) async fn read(&self) -> Option<Message> {
-        match &self.kind {
-            ConnectionKind::Single(conn) => conn.read().await.ok(),
-            ConnectionKind::Reconnecting(reconnecting, _) => reconnecting.read().await.ok(),
+        match &self.reconnecting {
+            None => self.conn.read().await.ok(),
+            Some(reconnecting) => reconnecting.read().await.ok(),
         }
     }
 
     /// Sends a message. `end` reports an error.
     pub(super) async fn write(&self, message: Message) {
-        match &self.kind {
-            ConnectionKind::Single(conn) => drop(conn.write(message).await),
-            ConnectionKind::Reconnecting(reconnecting, _) => {
-                drop(reconnecting.write(message).await)
-            }
+        match &self.reconnecting {
+            None => drop(self.conn.write(message).await),
+            Some(reconnecting) => drop(reconnecting.write(message).await),
         }
     }
 
     /// Pings, and describes the result.
     pub(super) async fn ping(&self) -> String {
-        let conn = match &self.kind {
-            ConnectionKind::Single(conn) => conn.clone(),
-            ConnectionKind::Reconnecting(reconnecting, _) => match reconnecting.connected().await {
-                Ok(conn) => conn,
-                Err(error) => return error_chain(&error),
-            },
+        let conn = match &self.reconnecting {
+            None => Ok(self.conn.clone()),
+            Some(reconnecting) => reconnecting.connected().await,
         };
-        match conn.ping().await {
-            Ok(rtt) => format!("pong after {}", time(rtt)),
-            Err(error) => format!("no pong: {}", error_chain(&error)),
+        match conn {
+            Err(error) => error_chain(&error),
+            Ok(conn) => match conn.ping().await {
+                Ok(rtt) => format!("pong after {}", time(rtt)),
+                Err(error) => format!("no pong: {}", error_chain(&error)),
+            },
         }
     }
 
@@ -123,21 +114,19 @@ impl Connection {
     /// then, too. A single connection waits for `CONFIRM_TIMEOUT`, a reconnecting one without a
     /// limit.
     pub(super) async fn settle(&self) {
-        match &self.kind {
-            ConnectionKind::Single(conn) => {
-                let settled = async {
-                    let _ = conn.flush().await;
-                    let _ = conn.ping().await;
-                };
-                let _ = timeout(CONFIRM_TIMEOUT, settled).await;
-            }
-            ConnectionKind::Reconnecting(..) => self.confirm().await,
+        if self.reconnecting.is_some() {
+            return self.confirm().await;
         }
+        let settled = async {
+            let _ = self.conn.flush().await;
+            let _ = self.conn.ping().await;
+        };
+        let _ = timeout(CONFIRM_TIMEOUT, settled).await;
     }
 
     /// Waits until the server has confirmed all messages of a reconnecting connection.
     pub(super) async fn confirm(&self) {
-        if let ConnectionKind::Reconnecting(reconnecting, _) = &self.kind {
+        if let Some(reconnecting) = &self.reconnecting {
             // `end` reports an error.
             let _ = reconnecting.flush().await;
         }
@@ -145,19 +134,16 @@ impl Connection {
 
     pub(super) async fn close(&self, code: StatusCode, reason: &str) {
         // `end` reports an error.
-        match &self.kind {
-            ConnectionKind::Single(conn) => drop(conn.close(code, reason).await),
-            ConnectionKind::Reconnecting(reconnecting, _) => {
-                drop(reconnecting.close(code, reason).await)
-            }
-        }
+        let _ = match &self.reconnecting {
+            None => self.conn.close(code, reason).await,
+            Some(reconnecting) => reconnecting.close(code, reason).await,
+        };
     }
 
     /// Waits for the end, and returns it as text and exit code.
     pub(super) async fn end(&self) -> (String, ExitCode) {
-        let reconnecting = match &self.kind {
-            ConnectionKind::Single(conn) => return describe_end(&conn.closed().await),
-            ConnectionKind::Reconnecting(reconnecting, _) => reconnecting,
+        let Some(reconnecting) = &self.reconnecting else {
+            return describe_end(&self.conn.closed().await);
         };
         let (text, code) = match reconnecting.state() {
             ReconnectState::Ended(ReconnectError::GaveUp(ConnectionFailure::Ended(ending))) => {

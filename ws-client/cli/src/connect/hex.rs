@@ -10,19 +10,12 @@ pub(super) fn dump(bytes: &[u8]) -> String {
     let mut text = String::new();
     let shown = bytes.get(..MAX_DUMP).unwrap_or(bytes);
     for (number, row) in shown.chunks(16).enumerate() {
-        let _ = write!(text, "  {:06x} ", number * 16);
-        for index in 0..16 {
-            let gap = if index == 8 { " " } else { "" };
-            let _ = match row.get(index) {
-                Some(byte) => write!(text, "{gap} {byte:02x}"),
-                None => write!(text, "{gap}   "),
-            };
-        }
-        let letters = row.iter().map(|byte| match byte {
-            b' '..=b'~' => char::from(*byte),
-            _ => '.',
-        });
-        let _ = writeln!(text, "  {}", letters.collect::<String>());
+        let digits = |half: &[u8]| half.iter().map(|byte| format!(" {byte:02x}")).collect();
+        let (left, right) = row.split_at(row.len().min(8));
+        let (left, right): (String, String) = (digits(left), digits(right));
+        let letter = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' };
+        let letters: String = row.iter().map(letter).collect();
+        let _ = writeln!(text, "  {:06x} {left:24} {right:24}  {letters}", number * 16);
     }
     if shown.len() < bytes.len() {
         let _ = writeln!(text, "  … and {} more bytes", bytes.len() - shown.len());
@@ -40,7 +33,7 @@ pub(super) fn parse(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<_> = text
         .chars()
         .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .map(|c| u8::try_from(c.to_digit(16)?).ok())
         .collect::<Option<_>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high * 16 + low).collect())

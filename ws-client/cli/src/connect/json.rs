@@ -1,6 +1,6 @@
 //! How is JSON indented and coloured?
 
-use crate::print::{Style, escape_control};
+use crate::print::{Color, Style, escape_control};
 
 /// Shorter JSON stays in one line.
 const WIDTH: usize = 72;
@@ -12,51 +12,30 @@ pub(super) fn pretty(text: &str, style: Style) -> Option<String> {
     if !text.starts_with(['{', '[']) || serde_json::from_str::<serde_json::Value>(text).is_err() {
         return None;
     }
-    let indent = text.len() > WIDTH;
+    let has_lines = text.len() > WIDTH;
+    let (opens, closes) = (|token| matches!(token, "{" | "["), |token| matches!(token, "}" | "]"));
     let mut out = String::with_capacity(2 * text.len());
     let mut depth = 0;
     let mut tokens = Tokens(text).peekable();
     while let Some(token) = tokens.next() {
-        match token {
-            "{" | "[" => {
-                out.push_str(token);
-                let closes = tokens.peek().is_some_and(|next| matches!(*next, "}" | "]"));
-                depth += 1;
-                if !closes {
-                    new_line(&mut out, indent, depth);
-                }
-            }
-            "}" | "]" => {
-                depth -= 1;
-                if !out.ends_with(['{', '[']) {
-                    new_line(&mut out, indent, depth);
-                }
-                out.push_str(token);
-            }
-            "," => {
-                out.push(',');
-                if indent { new_line(&mut out, true, depth) } else { out.push(' ') }
-            }
-            ":" => out.push_str(": "),
-            _ => {
-                let is_name = tokens.peek().is_some_and(|next| *next == ":");
-                let token = escape_control(token);
-                out.push_str(&match () {
-                    () if is_name => style.name(token),
-                    () if token.starts_with('"') => style.value(token),
-                    () => token,
-                });
-            }
+        let next = tokens.peek().copied().unwrap_or_default();
+        let shown = escape_control(token);
+        out.push_str(&match token {
+            _ if next == ":" => style.paint(Color::Blue, shown),
+            _ if token.starts_with('"') => style.paint(Color::Green, shown),
+            _ => shown,
+        });
+        depth += usize::from(opens(token));
+        depth -= usize::from(closes(next));
+        let ends_line = token == "," || (opens(token) != closes(next));
+        if has_lines && ends_line {
+            out.push('\n');
+            out.extend(std::iter::repeat_n("  ", depth));
+        } else if matches!(token, "," | ":") {
+            out.push(' ');
         }
     }
     Some(out)
-}
-
-fn new_line(out: &mut String, indent: bool, depth: usize) {
-    if indent {
-        out.push('\n');
-        out.extend(std::iter::repeat_n("  ", depth));
-    }
 }
 
 /// The tokens of valid JSON.
@@ -68,28 +47,20 @@ impl<'a> Iterator for Tokens<'a> {
     fn next(&mut self) -> Option<&'a str> {
         let text = self.0.trim_start();
         let length = match text.chars().next()? {
-            '"' => string(text),
             '{' | '}' | '[' | ']' | ',' | ':' => 1,
-            _ => text.find([',', '}', ']', ' ', '\t', '\r', '\n']).unwrap_or(text.len()),
+            _ => scalar(text),
         };
-        let (token, rest) = text.split_at(length);
+        let (token, rest) = text.split_at_checked(length)?;
         self.0 = rest;
         Some(token)
     }
 }
 
-/// The length of the string literal at the start of `text`.
-fn string(text: &str) -> usize {
-    let mut escaped = false;
-    for (index, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return index + 1,
-            _ => {}
-        }
-    }
-    text.len()
+/// The length of the string, number or name at the start of `text`.
+fn scalar(text: &str) -> usize {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>();
+    values.next();
+    values.byte_offset()
 }
 
 #[cfg(test)]

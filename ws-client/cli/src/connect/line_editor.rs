@@ -23,6 +23,7 @@ use ws_client::{Message, StatusCode};
 
 use super::hex;
 use super::user_input::UserInput;
+use crate::connect_options::code_and_reason;
 
 pub(super) const HELP: &str = "\
 TEXT                   sends a text message
@@ -192,26 +193,17 @@ fn parse(line: &str) -> UserInput {
             None => UserInput::Invalid("write it as /hex 00 ff 7f".to_owned()),
         },
         "ping" => UserInput::Ping,
-        "close" => close(rest.trim()),
+        "close" if rest.trim().is_empty() => {
+            UserInput::Close(StatusCode::NORMAL_CLOSURE, String::new())
+        }
+        "close" => match code_and_reason(rest.trim()) {
+            Ok((code, reason)) => UserInput::Close(code, reason),
+            Err(problem) => UserInput::Invalid(problem.to_owned()),
+        },
         "help" | "?" => UserInput::Help,
         _ => UserInput::Invalid(format!(
             "unknown command /{word}: /help lists the commands, //{word} sends it"
         )),
-    }
-}
-
-fn close(rest: &str) -> UserInput {
-    if rest.is_empty() {
-        return UserInput::Close(StatusCode::NORMAL_CLOSURE, String::new());
-    }
-    let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-    let code = code.parse().ok().and_then(StatusCode::from_u16).filter(|code| code.is_sendable());
-    match code {
-        Some(_) if reason.len() > 123 => {
-            UserInput::Invalid("a reason has at most 123 bytes".to_owned())
-        }
-        Some(code) => UserInput::Close(code, reason.trim().to_owned()),
-        None => UserInput::Invalid("a code is 1000 to 1014, or 3000 to 4999".to_owned()),
     }
 }
 

@@ -16,7 +16,7 @@ use anyhow::{Result, anyhow};
 use tokio::select;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
-use ws_client::{Message, StatusCode};
+use ws_client::StatusCode;
 
 pub(crate) use self::args::ConnectArgs;
 use self::connection::{CONFIRM_TIMEOUT, Connection};
@@ -27,18 +27,19 @@ use crate::print;
 pub(crate) async fn run(args: ConnectArgs) -> Result<ExitCode> {
     let interactive = print::is_interactive() && !args.pipe.binary && !args.pipe.null;
     // Connects before the prompt, so that an error is printed without one.
-    let mut screen = Screen::new(&args, interactive);
+    let args = Arc::new(args);
+    let mut screen = Screen::new(Arc::clone(&args), interactive);
     let connection = select! {
         connection = Connection::open(&args, &screen) => connection?,
         _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
     };
+    let hint = if interactive { "; /help, Ctrl-D closes" } else { "" };
+    screen.note(&format!("connected ({}){hint}", connection.describe()));
     let input = if interactive {
-        screen.note(&format!("connected ({}); /help, Ctrl-D closes", connection.describe()));
         let (input, terminal) = line_editor::start()?;
         screen.show_above_prompt(terminal);
         input
     } else {
-        screen.note(&format!("connected ({})", connection.describe()));
         piped_input::start(args.pipe.binary, args.pipe.null)
     };
     let screen = Arc::new(screen);
@@ -56,8 +57,8 @@ async fn exchange_messages(
     input: Receiver<UserInput>,
     interactive: bool,
 ) -> Result<(String, ExitCode)> {
-    let first: Vec<_> = args.message.iter().map(|text| Message::text(text.as_str())).collect();
-    let sending = send(first, input, connection.clone(), Arc::clone(&screen), interactive);
+    let sending =
+        send(args.message.clone(), input, connection.clone(), Arc::clone(&screen), interactive);
     let mut sending = tokio::spawn(sending);
     let mut sent = false;
     let (mut received, mut silent_until) = (0, None);
@@ -81,19 +82,12 @@ async fn exchange_messages(
                     silent_until = Some(Instant::now() + args.pipe.wait);
                 }
             }
-            () = until(silent_until) => break,
+            () = sleep_until(silent_until.unwrap_or_else(Instant::now)), if silent_until.is_some() => break,
             _ = tokio::signal::ctrl_c() => break,
         }
     }
     connection.close(StatusCode::NORMAL_CLOSURE, "").await;
     Ok(connection.end().await)
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Waits until the server has confirmed all messages, but not for long: the input has not ended, so
@@ -111,14 +105,14 @@ async fn wait_for_confirmation(connection: &Connection) {
 /// Sends the input until its end. Runs concurrently with reading, since a server may not read
 /// while its messages are not read.
 async fn send(
-    first: Vec<Message>,
+    first: Vec<String>,
     mut input: Receiver<UserInput>,
     connection: Connection,
     screen: Arc<Screen>,
     interactive: bool,
 ) -> Result<()> {
-    for message in first {
-        connection.write(message).await;
+    for text in first {
+        connection.write(text.into()).await;
     }
     while let Some(typed) = input.recv().await {
         match typed {

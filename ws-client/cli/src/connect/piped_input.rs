@@ -22,34 +22,38 @@ pub(super) fn start(binary: bool, null: bool) -> Receiver<UserInput> {
     receiver
 }
 
-fn chunks(mut input: impl Read, mut send: impl FnMut(UserInput) -> bool) {
+fn chunks(mut input: impl Read, send: impl FnMut(UserInput) -> bool) {
     let mut chunk = vec![0; MAX_CHUNK];
-    loop {
-        let typed = match input.read(&mut chunk) {
-            Ok(0) => return,
-            Ok(length) => {
-                UserInput::Message(Message::from(chunk.get(..length).unwrap_or_default()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => UserInput::Invalid(format!("cannot read the input: {error}")),
-        };
-        let is_invalid = matches!(typed, UserInput::Invalid(_));
-        if !send(typed) || is_invalid {
-            return;
-        }
-    }
+    let read = |_| match input.read(&mut chunk)? {
+        0 => Ok(None),
+        length => Ok(Some(UserInput::Message(chunk.get(..length).unwrap_or_default().into()))),
+    };
+    send_all(read, send);
 }
 
-fn lines(mut input: impl BufRead, end: u8, mut send: impl FnMut(UserInput) -> bool) {
-    for number in 1.. {
+fn lines(mut input: impl BufRead, end: u8, send: impl FnMut(UserInput) -> bool) {
+    let read = |number| {
         let mut line = Vec::new();
-        let typed = match input.read_until(end, &mut line) {
-            Ok(0) => return,
-            Ok(_) => message(line, end).unwrap_or_else(|| {
-                UserInput::Invalid(format!(
-                    "line {number} of the input is not UTF-8 (--binary sends bytes)"
-                ))
-            }),
+        if input.read_until(end, &mut line)? == 0 {
+            return Ok(None);
+        }
+        let invalid = || format!("line {number} of the input is not UTF-8 (--binary sends bytes)");
+        Ok(Some(message(line, end).unwrap_or_else(|| UserInput::Invalid(invalid()))))
+    };
+    send_all(read, send);
+}
+
+/// Sends what `read` returns, until its end or the first invalid input. The argument of `read` is
+/// the number of the message, from 1.
+fn send_all(
+    mut read: impl FnMut(u64) -> io::Result<Option<UserInput>>,
+    mut send: impl FnMut(UserInput) -> bool,
+) {
+    for number in 1.. {
+        let typed = match read(number) {
+            Ok(None) => return,
+            Ok(Some(typed)) => typed,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => UserInput::Invalid(format!("cannot read the input: {error}")),
         };
         let is_invalid = matches!(typed, UserInput::Invalid(_));

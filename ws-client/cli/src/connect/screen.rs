@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 use jiff::Zoned;
 use ws_client::Message;
@@ -10,37 +11,20 @@ use ws_client::http::Response;
 use super::args::{ConnectArgs, PrettyMode};
 use super::line_editor::Terminal;
 use super::{hex, json};
-use crate::print::{self, Style, escape_control, peer_text};
+use crate::print::{self, Color, Style, escape_control, peer_text};
 
 pub(super) struct Screen {
+    args: Arc<ConnectArgs>,
     /// The prompt, above which messages are printed.
     terminal: Option<Terminal>,
     interactive: bool,
     style: Style,
-    timestamps: bool,
-    pretty: bool,
-    quiet: bool,
-    binary: bool,
-    end: &'static str,
 }
 
 impl Screen {
-    pub(super) fn new(args: &ConnectArgs, interactive: bool) -> Self {
-        let pretty = match args.pretty {
-            PrettyMode::Auto => interactive,
-            PrettyMode::Always => true,
-            PrettyMode::Never => false,
-        };
-        Self {
-            terminal: None,
-            interactive,
-            style: if interactive { Style::of(&io::stdout()) } else { Style::plain() },
-            timestamps: args.timestamps,
-            pretty,
-            quiet: args.quiet,
-            binary: args.pipe.binary,
-            end: if args.pipe.null { "\0" } else { "\n" },
-        }
+    pub(super) fn new(args: Arc<ConnectArgs>, interactive: bool) -> Self {
+        let style = if interactive { Style::of(&io::stdout()) } else { Style::plain() };
+        Self { args, terminal: None, interactive, style }
     }
 
     pub(super) fn show_above_prompt(&mut self, terminal: Terminal) {
@@ -50,24 +34,21 @@ impl Screen {
     /// Prints a message. Returns `false` if the output is closed.
     pub(super) fn message(&self, message: &Message) -> bool {
         if self.interactive {
-            let text = self.format_message(message);
-            return self.above_prompt(text);
+            return self.above_prompt(self.format_message(message));
         }
+        let end = if self.args.pipe.null { "\0" } else { "\n" };
         let mut out = io::stdout().lock();
         let written = match message.as_text() {
-            _ if self.binary => out.write_all(message.as_bytes()),
-            Some(text) => {
-                let text = self.pretty(text);
-                write!(out, "{}{text}{}", self.time(), self.end)
-            }
-            None => write!(out, "{}{}{}", self.time(), hex::line(message.as_bytes()), self.end),
+            _ if self.args.pipe.binary => out.write_all(message.as_bytes()),
+            Some(text) => write!(out, "{}{}{end}", self.time(), self.pretty(text)),
+            None => write!(out, "{}{}{end}", self.time(), hex::line(message.as_bytes())),
         };
         written.and_then(|()| out.flush()).is_ok()
     }
 
     /// Prints a note, unless `--quiet`.
     pub(super) fn note(&self, text: &str) {
-        if self.quiet {
+        if self.args.quiet {
             return;
         }
         if self.interactive {
@@ -95,44 +76,43 @@ impl Screen {
     }
 
     fn format_message(&self, message: &Message) -> String {
-        let (mark, time) = (self.style.name("<"), self.time());
+        let (mark, time) = (self.style.paint(Color::Blue, "<"), self.time());
         match message.as_text() {
             Some(text) => format!("{time}{mark} {}\n", self.pretty(text)),
             None => {
-                let dump = hex::dump(message.as_bytes());
-                format!(
-                    "{time}{mark} {}\n{dump}",
-                    self.style.dim(format!("{} bytes", message.len()))
-                )
+                let size = self.style.paint(Color::Dim, format!("{} bytes", message.len()));
+                format!("{time}{mark} {size}\n{}", hex::dump(message.as_bytes()))
             }
         }
     }
 
     fn format_note(&self, text: &str) -> String {
-        if self.quiet || text.is_empty() {
+        if self.args.quiet || text.is_empty() {
             return String::new();
         }
-        format!("{}{}\n", self.time(), self.style.dim(escape_control(text)))
+        format!("{}{}\n", self.time(), self.style.paint(Color::Dim, escape_control(text)))
     }
 
     fn pretty(&self, text: &str) -> String {
-        let indented = if self.pretty { json::pretty(text, self.style) } else { None };
+        let is_wanted = match self.args.pretty {
+            PrettyMode::Auto => self.interactive,
+            PrettyMode::Always => true,
+            PrettyMode::Never => false,
+        };
+        let indented = if is_wanted { json::pretty(text, self.style) } else { None };
         indented.unwrap_or_else(|| peer_text(text).into_owned())
     }
 
     fn above_prompt(&self, text: String) -> bool {
         match &self.terminal {
             Some(terminal) => terminal.print(text),
-            None => {
-                let mut out = io::stdout().lock();
-                out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
-            }
+            None => print::write_all(&text),
         }
     }
 
     fn time(&self) -> String {
-        if self.timestamps {
-            format!("{} ", self.style.dim(Zoned::now().strftime("%H:%M:%S%.3f")))
+        if self.args.timestamps {
+            format!("{} ", self.style.paint(Color::Dim, Zoned::now().strftime("%H:%M:%S%.3f")))
         } else {
             String::new()
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ws_client::StatusCode;
 
-use crate::connect_options::CompressionMode;
+use crate::connect_options::{CompressionMode, code_and_reason};
 
 /// A test server: echoes messages, broadcasts them, or exchanges them with a command.
 ///
@@ -23,7 +23,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, conflicts_with = "broadcast")]
     pub(super) sink: bool,
     /// Closes each connection at once, for example with 4001 or '4001 come back later'
-    #[arg(long, value_name = "CODE REASON", value_parser = close, conflicts_with_all = ["broadcast", "sink"])]
+    #[arg(long, value_name = "CODE REASON", value_parser = code_and_reason, conflicts_with_all = ["broadcast", "sink"])]
     pub(super) close: Option<(StatusCode, String)>,
     /// Prints each message as a line
     #[arg(short, long)]
@@ -80,39 +80,4 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.replace("localhost", "127.0.0.1")
         .parse()
         .map_err(|_| "write it as 127.0.0.1:9000, [::1]:9000, or 9000".to_owned())
-}
-
-fn close(text: &str) -> Result<(StatusCode, String), String> {
-    let (code, reason) = text.split_once([' ', ':']).unwrap_or((text, ""));
-    let code = code.parse().ok().and_then(StatusCode::from_u16);
-    let code = code.ok_or("a code is 1000 to 1014, or 3000 to 4999")?;
-    ws_core::proto::CloseFrame::new(code, reason).map_err(|error| error.to_string())?;
-    Ok((code, reason.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_be_a_port() {
-        for (typed, expected) in [
-            ("9000", "127.0.0.1:9000"),
-            (":9000", "127.0.0.1:9000"),
-            ("localhost:0", "127.0.0.1:0"),
-            ("ws://[::1]:80", "[::1]:80"),
-        ] {
-            assert_eq!(address(typed).unwrap().to_string(), expected);
-        }
-        assert!(address("example.com:80").is_err());
-    }
-
-    #[test]
-    fn a_close_is_checked_when_it_is_parsed() {
-        assert_eq!(close("4001 see you").unwrap().1, "see you");
-        assert_eq!(close("1000").unwrap().1, "");
-        for bad in ["", "1006", "soon", "999"] {
-            assert!(close(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -55,18 +55,12 @@ async fn write_lines(conn: &Conn, mut stdin: ChildStdin) {
 
 /// Sends each line of its output as a message: text if it is UTF-8, else binary.
 async fn send_lines(conn: &Conn, stdout: ChildStdout) -> Result<()> {
-    let mut stdout = BufReader::new(stdout);
-    loop {
-        let mut line = Vec::new();
-        if stdout.read_until(b'\n', &mut line).await? == 0 {
-            return Ok(());
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
+    let mut lines = BufReader::new(stdout).split(b'\n');
+    while let Some(line) = lines.next_segment().await? {
         let message = Message::text_from_bytes(line).unwrap_or_else(Message::binary);
         conn.write(message).await?;
     }
+    Ok(())
 }
 
 async fn wait_for_exit(conn: &Conn, program: &str, child: &mut Child) -> Result<()> {

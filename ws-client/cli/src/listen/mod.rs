@@ -15,9 +15,8 @@ use tokio::net::TcpListener;
 use tokio::select;
 use tokio_rustls::TlsAcceptor;
 use ws_client::{Conn, Error};
-use ws_core::AcceptOptions;
-use ws_core::Acceptor;
 use ws_core::handler::{ConnectionTracker, DrainConfig};
+use ws_core::{AcceptOptions, Acceptor};
 
 pub(crate) use self::args::ListenArgs;
 use self::server::ListenServer;
@@ -26,10 +25,8 @@ use crate::print;
 pub(crate) async fn run(args: ListenArgs) -> Result<ExitCode> {
     let listener = TcpListener::bind(args.address).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.address))?;
-    let tls = match &args.cert {
-        Some(cert) => Some(tls_server::acceptor(cert, args.key.as_deref())?),
-        None => None,
-    };
+    let tls = args.cert.as_ref().map(|cert| tls_server::acceptor(cert, args.key.as_deref()));
+    let tls = tls.transpose()?;
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     print::note(format_args!("listening on {scheme}://{}", listener.local_addr()?));
     let tracker = ConnectionTracker::new();

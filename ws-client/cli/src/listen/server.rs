@@ -1,6 +1,7 @@
 //! How does `ws listen` serve one connection: echo, broadcast, print, close, or run a command?
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,10 +9,8 @@ use anyhow::Result;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use ws_client::{Compression, Config, Conn, Message};
-use ws_core::Acceptor;
-use ws_core::Limits;
 use ws_core::handler::ConnectionTracker;
-use ws_core::{AcceptOptions, Origin, PreparedMessage};
+use ws_core::{AcceptOptions, Acceptor, Limits, Origin, PreparedMessage};
 
 use super::args::ListenArgs;
 use super::exec;
@@ -45,17 +44,12 @@ impl ListenServer {
     }
 
     pub(super) async fn serve_stream(&self, stream: TcpStream, peer: SocketAddr) {
-        let served =
-            Acceptor::new(&self.options).serve(stream, |conn| self.serve(conn, peer)).await;
-        self.report(peer, served);
+        let acceptor = Acceptor::new(&self.options);
+        self.report(peer, acceptor.serve(stream, |conn| self.serve(conn, peer)).await);
     }
 
     /// Prints why a connection could not be opened.
-    pub(super) fn report<E: std::error::Error + 'static>(
-        &self,
-        peer: SocketAddr,
-        served: Result<(), E>,
-    ) {
+    pub(super) fn report(&self, peer: SocketAddr, served: Result<(), impl Error + 'static>) {
         if let Err(error) = served {
             self.note(format_args!("{peer}: {}", error_chain(&error)));
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -14,25 +14,17 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use ws_client::rustls::ServerConfig;
-use ws_client::rustls::crypto::aws_lc_rs;
 
 use super::server::ListenServer;
 use crate::print::error_chain;
-use crate::tls::identity;
+use crate::tls::server_config;
 
 /// The timeout of the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// TLS with this certificate. Without `key`, the key is in the file `cert`.
 pub(super) fn acceptor(cert: &Path, key: Option<&Path>) -> Result<TlsAcceptor> {
-    let (chain, key) = identity(cert, key)?;
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .context("the key does not match the certificate (--key)")?;
+    let mut config = server_config(cert, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
@@ -49,8 +41,8 @@ pub(super) async fn serve_stream(
     let stream = match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            return server
-                .note(format_args!("{peer}: TLS handshake failed: {}", error_chain(&error)));
+            let why = error_chain(&error);
+            return server.note(format_args!("{peer}: TLS handshake failed: {why}"));
         }
         Err(_) => return server.note(format_args!("{peer}: TLS handshake timed out")),
     };
