@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use ws_core::Acceptor;
@@ -19,8 +21,8 @@ use ws_core::adapter::set_request;
 use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
 use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptError, AcceptOptions, CloseError, Config, Conn, Error, Rejection, RequestInfo, Role,
-    StatusCode, pair,
+    AcceptError, AcceptOptions, CloseError, CloseInitiator, Config, Conn, Error, Rejection,
+    RequestInfo, Role, StatusCode, pair,
 };
 
 /// Runs a handler. Returns what its client has read.
@@ -90,16 +92,16 @@ async fn the_hook_of_a_panic_sees_it_and_may_still_write() {
     check(options, async |_| -> () { panic!("first") }, &["sorry"], 1011).await;
 }
 
-/// A transport that panics.
-struct Panics;
+/// A transport that reads, and panics when it is written to.
+struct Panics(DuplexStream);
 
 impl AsyncRead for Panics {
     fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Poll::Pending
+        Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
@@ -117,17 +119,32 @@ impl AsyncWrite for Panics {
     }
 }
 
+/// A client's connection over a transport that panics, and the peer's end of the stream.
+fn panics() -> (Conn, DuplexStream) {
+    let (here, there) = duplex(64);
+    let (agreed, config) = (Negotiated::default(), Config::new().no_keepalive());
+    (Conn::from_stream(Panics(here), Role::Client, agreed, Bytes::new(), config), there)
+}
+
+/// The answer to the peer's close frame panics, so the closing handshake is not complete.
+#[tokio::test]
+async fn a_connection_whose_transport_has_panicked_still_ends() {
+    let (conn, mut peer) = panics();
+    peer.write_all(b"\x88\x02\x03\xe8").await.unwrap();
+    let reading = conn.clone();
+    assert!(tokio::spawn(async move { reading.read().await }).await.unwrap_err().is_panic());
+    assert!(conn.close_info().is_none());
+    drop(peer);
+    assert_eq!(conn.closed().await.by, CloseInitiator::Transport);
+}
+
 /// Dropping the connection writes the rest. A second panic during the first would abort the
 /// process.
 #[tokio::test]
 async fn a_transport_that_panics_ends_its_tasks_and_not_the_process() {
-    let make = || {
-        let config = Config::new().no_keepalive();
-        Conn::from_stream(Panics, Role::Server, Negotiated::default(), Bytes::new(), config)
-    };
-    let conn = make();
+    let (conn, _peer) = panics();
     assert!(tokio::spawn(async move { conn.write("x").await }).await.unwrap_err().is_panic());
-    let conn = make();
+    let (conn, _peer) = panics();
     let closing = async move { conn.close(StatusCode::NORMAL_CLOSURE, "").await };
     assert!(tokio::spawn(closing).await.unwrap_err().is_panic());
     // Their background tasks have run by then.

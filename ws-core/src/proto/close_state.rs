@@ -162,6 +162,18 @@ impl CloseState {
         }
     }
 
+    /// Whether this is the end for the application.
+    pub(crate) const fn has_ended(self) -> bool {
+        match self {
+            Self::Closed | Self::ClosedLocal => true,
+            Self::Open
+            | Self::Tunnel
+            | Self::HalfClosedRemote
+            | Self::CloseSent
+            | Self::HalfClosedLocal => false,
+        }
+    }
+
     /// Whether this side may send data.
     #[inline]
     pub(crate) const fn can_send(self) -> bool {

@@ -199,7 +199,10 @@ impl Connection {
         error: Error,
     ) {
         let (state, action) = self.state.load().on(event);
-        self.state.store(state);
+        // The end comes last: if the transport panics before, another event ends the connection.
+        if !state.has_ended() {
+            self.state.store(state);
+        }
         let (received, by, shutdown) = match action {
             CloseAction::Ignore => return,
             CloseAction::SendClose => {
@@ -243,6 +246,7 @@ impl Connection {
         // After the peer's close frame, reading returns that.
         let received = received.map(CloseFrame::into_error);
         let error = received.clone().map_or(error, Error::Closed);
+        self.state.store(state);
         self.end(reader, writer, received, by, error, shutdown);
     }
 
