@@ -206,8 +206,9 @@ impl Connection {
         let (received, by, shutdown) = match action {
             CloseAction::Ignore => return,
             CloseAction::SendClose => {
-                self.send_close(writer, frame);
-                return self.drop_incoming(reader);
+                // The deadline first, so that it holds if the transport panics.
+                self.drop_incoming(reader);
+                return self.send_close(writer, frame);
             }
             CloseAction::SendHalfClose => return self.send_close(writer, frame),
             CloseAction::DropIncoming => return self.drop_incoming(reader),
