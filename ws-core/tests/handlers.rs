@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use ws_core::Acceptor;
@@ -19,8 +21,8 @@ use ws_core::adapter::set_request;
 use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
 use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptError, AcceptOptions, CloseError, Config, Conn, Error, Rejection, RequestInfo, Role,
-    StatusCode, pair,
+    AcceptError, AcceptOptions, CloseError, CloseInitiator, Config, Conn, Deadline, Error,
+    PreparedMessage, Rejection, RequestInfo, Role, StatusCode, pair,
 };
 
 /// Runs a handler. Returns what its client has read.
@@ -90,22 +92,33 @@ async fn the_hook_of_a_panic_sees_it_and_may_still_write() {
     check(options, async |_| -> () { panic!("first") }, &["sorry"], 1011).await;
 }
 
-/// A transport that panics.
-struct Panics;
+/// A transport that panics the first times it is written to.
+struct Panics {
+    io: DuplexStream,
+    left: usize,
+}
 
 impl AsyncRead for Panics {
     fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Poll::Pending
+        Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Panics {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        panic!("a transport of an application")
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            panic!("a transport of an application");
+        }
+        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -117,17 +130,56 @@ impl AsyncWrite for Panics {
     }
 }
 
+/// A server's connection over a transport that panics, and the peer's end of the stream.
+fn panics(left: usize) -> (Conn, DuplexStream) {
+    let (io, there) = duplex(64);
+    let (agreed, config) = (Negotiated::default(), Config::new().no_keepalive());
+    let here = Panics { io, left };
+    (Conn::from_stream(here, Role::Server, agreed, Bytes::new(), config), there)
+}
+
+/// The answer to the peer's close frame panics, so the closing handshake is not complete.
+#[tokio::test]
+async fn a_connection_whose_transport_has_panicked_still_ends() {
+    let (conn, mut peer) = panics(usize::MAX);
+    peer.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+    let reading = conn.clone();
+    assert!(tokio::spawn(async move { reading.read().await }).await.unwrap_err().is_panic());
+    assert!(conn.close_info().is_none());
+    drop(peer);
+    assert_eq!(conn.closed().await.by, CloseInitiator::Transport);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_whose_transport_has_panicked_has_a_deadline() {
+    let (conn, _peer) = panics(1);
+    let closing = conn.clone();
+    let closing = async move { closing.close(StatusCode::NORMAL_CLOSURE, "").await };
+    assert!(tokio::spawn(closing).await.unwrap_err().is_panic());
+    let closed = conn.close(StatusCode::NORMAL_CLOSURE, "").await;
+    assert!(matches!(closed, Err(Error::Timeout(Deadline::Close))), "{closed:?}");
+}
+
+/// The task that flushes panics, and the connection is still in use.
+#[tokio::test]
+async fn deferred_writes_are_flushed_after_a_transport_has_panicked() {
+    let (conn, mut peer) = panics(1);
+    for message in ["a", "b"] {
+        conn.write_prepared(&PreparedMessage::new(message)).await.unwrap();
+        quiet().await;
+    }
+    let mut received = [0; 6];
+    peer.read_exact(&mut received).await.unwrap();
+    assert_eq!(&received, b"\x81\x01a\x81\x01b");
+}
+
 /// Dropping the connection writes the rest. A second panic during the first would abort the
 /// process.
 #[tokio::test]
 async fn a_transport_that_panics_ends_its_tasks_and_not_the_process() {
-    let make = || {
-        let config = Config::new().no_keepalive();
-        Conn::from_stream(Panics, Role::Server, Negotiated::default(), Bytes::new(), config)
-    };
-    let conn = make();
+    let (conn, _peer) = panics(usize::MAX);
     assert!(tokio::spawn(async move { conn.write("x").await }).await.unwrap_err().is_panic());
-    let conn = make();
+    let (conn, _peer) = panics(usize::MAX);
     let closing = async move { conn.close(StatusCode::NORMAL_CLOSURE, "").await };
     assert!(tokio::spawn(closing).await.unwrap_err().is_panic());
     // Their background tasks have run by then.

@@ -232,7 +232,8 @@ fn options_select_the_subprotocol_and_the_requests() {
     // A selector takes precedence over a list, whichever is set first.
     let selecting = AcceptOptions::new().subprotocols(["a"]).subprotocol_selector(last);
     assert_eq!(choose(selecting.clone()).as_deref(), Some("b"));
-    assert_eq!(choose(selecting.subprotocols(["a"])).as_deref(), Some("b"));
+    assert_eq!(choose(selecting.clone().subprotocols(["a"])).as_deref(), Some("b"));
+    assert_eq!(choose(selecting.no_subprotocol_selector()).as_deref(), Some("a"));
 
     let picky = AcceptOptions::new().filter(|_| false);
     assert_eq!(Acceptor::new(&picky).answer(&offering).unwrap_err(), Rejection::Filtered);

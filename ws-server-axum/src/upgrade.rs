@@ -62,7 +62,7 @@ impl<F> WebSocketUpgrade<F> {
     /// The subprotocols that the server supports, in order of preference. Replaces the
     /// subprotocols and the selector of the options. Default: none.
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.set_protocols(names.into_iter().map(Into::into).collect());
+        self.set_protocols(names);
         self
     }
 
@@ -74,14 +74,12 @@ impl<F> WebSocketUpgrade<F> {
     /// Selects the subprotocol. Replaces [`protocols`](Self::protocols) and a selector. If the
     /// client does not offer it, no subprotocol is selected (RFC 6455 §4.2.2).
     pub fn set_selected_protocol(&mut self, protocol: HeaderValue) {
-        self.set_protocols(protocol.to_str().map(str::to_owned).into_iter().collect());
+        self.set_protocols(protocol.to_str().ok());
     }
 
-    /// A selector replaces the list and the selector of the options.
-    fn set_protocols(&mut self, names: Vec<String>) {
-        self.options = mem::take(&mut self.options).subprotocol_selector(move |offered| {
-            names.iter().find(|name| offered.contains(&name.as_str())).cloned()
-        });
+    fn set_protocols(&mut self, names: impl IntoIterator<Item = impl Into<String>>) {
+        let options = mem::take(&mut self.options).no_subprotocol_selector();
+        self.options = options.subprotocols(names);
     }
 
     /// The allowed values of the `Origin` header. Default: same host.

@@ -24,8 +24,8 @@ use tokio_util::io::InspectWriter;
 use tower_layer::Layer as _;
 use ws_server_axum::{
     AcceptOptions, BufferPool, Compression, Conn, ConnectionTracker, DrainConfig, Error, Message,
-    MessageType, Origin, PreparedMessage, Rejection, StatusCode, TestClient, TestError,
-    UpgradeRejection, WebSocketLayer, WebSocketUpgrade, test_client, websocket,
+    MessageType, Origin, PreparedMessage, Rejection, StatusCode, SubprotocolOrder, TestClient,
+    TestError, UpgradeRejection, WebSocketLayer, WebSocketUpgrade, test_client, websocket,
 };
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -290,6 +290,20 @@ async fn subprotocols_of_the_handler_replace_those_of_the_options() {
             let request = client.websocket(path).subprotocols(["v1", "v2"]);
             let conn = in_time(request.connect()).await.unwrap();
             assert_eq!(conn.subprotocol(), Some(spoken), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_order_of_the_options_holds_for_the_subprotocols_of_the_handler() {
+    let handler = async |ws: WebSocketUpgrade| ws.protocols(["v2", "v1"]).on_upgrade(echo);
+    for (order, spoken) in [(SubprotocolOrder::Server, "v2"), (SubprotocolOrder::Client, "v1")] {
+        let options = AcceptOptions::new().subprotocol_order(order);
+        let app = Router::new().route("/", any(handler)).layer(Extension(options));
+        for client in clients(app) {
+            let request = client.websocket("/").subprotocols(["v1", "v2"]);
+            let conn = in_time(request.connect()).await.unwrap();
+            assert_eq!(conn.subprotocol(), Some(spoken), "{order:?}");
         }
     }
 }

@@ -115,6 +115,11 @@ impl AcceptOptions {
         self.change(|settings| settings.subprotocols.selector = Some(Selector(Arc::new(select))))
     }
 
+    /// Removes the selector, so that [`subprotocols`](Self::subprotocols) applies.
+    pub fn no_subprotocol_selector(self) -> Self {
+        self.change(|settings| settings.subprotocols.selector = None)
+    }
+
     /// Rejects clients that offer no supported subprotocol. Default: they are accepted without
     /// one.
     pub fn require_subprotocol(self) -> Self {

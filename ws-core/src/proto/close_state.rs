@@ -14,15 +14,15 @@
 //!  │ CloseReceived
 //!  ├────────────────────────────────────────► Closed
 //!  │                                            ▲
-//!  │ AllowHalfClose                             │ Close, HalfClose, GoAway
+//!  │ AllowHalfClose                             │ HalfClose, GoAway
 //!  ▼         CloseReceived                      │
 //! Tunnel ─────────────────► HalfClosedRemote ───┘
 //! ```
 //!
-//! `Tunnel` leaves by `Close` and `HalfClose` as `Open` does. `Fail`, `PingTimeout`, `GoAway`,
-//! `Abort` and `TransportEnded` lead from every state to `Closed`, or to `ClosedLocal` after
-//! `Close` or `HalfClose`. These two are the end for the application; the transport may still
-//! linger.
+//! `Tunnel` leaves by `Close` and `HalfClose` as `Open` does. `HalfClosedRemote` leaves by
+//! `Close` to `ClosedLocal`. `Fail`, `PingTimeout`, `GoAway`, `Abort` and `TransportEnded` lead
+//! from every state to `Closed`, or to `ClosedLocal` after `Close` or `HalfClose`. These two are
+//! the end for the application; the transport may still linger.
 
 /// Where a connection is between the opening handshake and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) enum CloseState {
     HalfClosedLocal,
     /// Nothing more is read or written.
     Closed,
-    /// As `Closed`, and the application of this side had closed before.
+    /// As `Closed`, and the application of this side has closed.
     ClosedLocal,
 }
 
@@ -81,8 +81,10 @@ pub(crate) enum CloseAction {
     DropIncoming,
     /// Keep the peer's close frame until this side closes too.
     HoldClose,
-    /// Answer the peer's close frame, and end.
+    /// Answer the peer's close frame with its code, and end.
     AnswerClose,
+    /// Answer the peer's close frame with that of the application, and end.
+    SendFinalClose,
     /// End: both close frames have been exchanged.
     FinishClose,
     /// Send a close frame ahead of what is queued, unless one is sent, and end.
@@ -113,7 +115,7 @@ impl CloseState {
             CloseEvent::Close => match self {
                 Self::Open | Self::Tunnel => (Self::CloseSent, Do::SendClose),
                 Self::HalfClosedLocal => (Self::CloseSent, Do::DropIncoming),
-                Self::HalfClosedRemote => self.end(Do::AnswerClose),
+                Self::HalfClosedRemote => (Self::ClosedLocal, Do::SendFinalClose),
                 Self::CloseSent | Self::Closed | Self::ClosedLocal => (self, Do::Ignore),
             },
             CloseEvent::HalfClose => match self {
@@ -157,6 +159,18 @@ impl CloseState {
             Self::Open | Self::Tunnel | Self::HalfClosedRemote => (Self::Closed, action),
             Self::CloseSent | Self::HalfClosedLocal => (Self::ClosedLocal, action),
             Self::Closed | Self::ClosedLocal => (self, CloseAction::Ignore),
+        }
+    }
+
+    /// Whether this is the end for the application.
+    pub(crate) const fn has_ended(self) -> bool {
+        match self {
+            Self::Closed | Self::ClosedLocal => true,
+            Self::Open
+            | Self::Tunnel
+            | Self::HalfClosedRemote
+            | Self::CloseSent
+            | Self::HalfClosedLocal => false,
         }
     }
 
@@ -206,7 +220,7 @@ mod tests {
                 end(Do::NoteDisconnect),
             ]),
             (HalfClosedRemote, [
-                stay(HalfClosedRemote), end(Do::AnswerClose), end(Do::AnswerClose),
+                stay(HalfClosedRemote), end_local(Do::SendFinalClose), end(Do::AnswerClose),
                 stay(HalfClosedRemote), end(Do::Fail),
                 end(Do::Fail), end(Do::FailAndAbort), end(Do::AnswerClose), end(Do::Abort),
                 end(Do::NoteDisconnect),

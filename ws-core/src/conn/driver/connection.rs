@@ -199,12 +199,16 @@ impl Connection {
         error: Error,
     ) {
         let (state, action) = self.state.load().on(event);
-        self.state.store(state);
+        // The end comes last: if the transport panics before, another event ends the connection.
+        if !state.has_ended() {
+            self.state.store(state);
+        }
         let (received, by, shutdown) = match action {
             CloseAction::Ignore => return,
             CloseAction::SendClose => {
-                self.send_close(writer, frame);
-                return self.drop_incoming(reader);
+                // The deadline first, so that it holds if the transport panics.
+                self.drop_incoming(reader);
+                return self.send_close(writer, frame);
             }
             CloseAction::SendHalfClose => return self.send_close(writer, frame),
             CloseAction::DropIncoming => return self.drop_incoming(reader),
@@ -213,10 +217,13 @@ impl Connection {
                 return reader.waiters.wake();
             }
             CloseAction::AnswerClose => {
-                let held = reader.cold.as_mut().and_then(|cold| cold.held_close.take());
-                let received = held.or(frame);
+                let received = reader.take_held_close().or(frame);
                 self.send_close(writer, received.as_ref().map(CloseFrame::answer));
                 (received, CloseInitiator::Peer, Shutdown::Graceful)
+            }
+            CloseAction::SendFinalClose => {
+                self.send_close(writer, frame);
+                (reader.take_held_close(), CloseInitiator::Peer, Shutdown::Graceful)
             }
             CloseAction::FinishClose => {
                 self.flush_now(writer);
@@ -240,6 +247,7 @@ impl Connection {
         // After the peer's close frame, reading returns that.
         let received = received.map(CloseFrame::into_error);
         let error = received.clone().map_or(error, Error::Closed);
+        self.state.store(state);
         self.end(reader, writer, received, by, error, shutdown);
     }
 
@@ -363,8 +371,7 @@ impl Drop for Connection {
         if action == CloseAction::Ignore {
             return;
         }
-        let held = reader.cold.as_mut().and_then(|cold| cold.held_close.take());
-        writer.outbound.close(match held {
+        writer.outbound.close(match reader.take_held_close() {
             Some(frame) => frame.answer(),
             None => CloseFrame::of(StatusCode::GOING_AWAY, ""),
         });
@@ -389,18 +396,25 @@ mod tests {
         assert_eq!((size_of_val(&conn.read()), size_of_val(&conn.flush())), (16, 16));
     }
 
-    /// The connection answers a close frame that was held, instead of waiting for another.
+    /// The connection answers the close frame that was held, instead of waiting for another, and
+    /// the peer receives the code that the application closes with.
     #[tokio::test]
     async fn a_close_after_the_half_close_of_the_peer_completes() {
         let (here, there) = crate::pair();
         here.0.allow_half_close();
-        let peer = tokio::spawn(async move { there.close(StatusCode::NORMAL_CLOSURE, "").await });
+        let peer = tokio::spawn(async move {
+            there.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+            there.close_info().unwrap().received.unwrap()
+        });
         here.read().await.unwrap_err();
         assert!(here.0.state.is(CloseState::HalfClosedRemote) && here.write("more").await.is_ok());
-        here.close(StatusCode::GOING_AWAY, "").await.unwrap();
-        peer.await.unwrap().unwrap();
-        assert!(here.0.state.is(CloseState::Closed));
-        assert_eq!(here.close_info().unwrap().by, CloseInitiator::Peer);
+        here.close(StatusCode::INTERNAL_ERROR, "broken").await.unwrap();
+        assert_eq!(peer.await.unwrap(), CloseError::new(StatusCode::INTERNAL_ERROR, "broken"));
+        assert!(here.0.state.is(CloseState::ClosedLocal));
+        assert!(matches!(here.write("late").await, Err(Error::CloseSent)));
+        let info = here.close_info().unwrap();
+        assert_eq!((info.by, info.is_clean()), (CloseInitiator::Peer, true));
+        assert_eq!(info.error.close_status(), Some(StatusCode::NORMAL_CLOSURE));
     }
 
     /// After `close`, writes return `CloseSent`, also when the connection has ended.

@@ -514,6 +514,11 @@ impl Reader {
         Some(Error::Closed(frame.as_error().clone()))
     }
 
+    /// Takes the peer's close frame that is not answered yet.
+    pub(crate) fn take_held_close(&mut self) -> Option<CloseFrame> {
+        self.cold.as_mut()?.held_close.take()
+    }
+
     pub(crate) fn cold_mut(&mut self) -> &mut ColdState {
         self.cold.get_or_insert_default()
     }

@@ -388,9 +388,12 @@ impl Connection {
     /// Sends what the transport takes at once, and leaves the rest to a task.
     #[inline]
     pub(crate) fn flush_now(&self, writer: &mut Writer) {
-        // The transport is full while a task waits for it.
-        if self.flush.is(FlushState::Draining) {
-            return;
+        match self.flush.load() {
+            // The transport is full while a task waits for it.
+            FlushState::Draining => return,
+            // Now, since the transport may panic: a later write then schedules a flush again.
+            FlushState::Deferred | FlushState::Scheduled => self.flush.store(FlushState::Idle),
+            FlushState::Idle | FlushState::Stalled => {}
         }
         match writer.poll_drain(None) {
             Poll::Ready(drained) => self.note_drained(writer, drained),
