@@ -31,7 +31,9 @@ pub(super) async fn connect(
     let io = match proxy.uri().scheme_str().unwrap_or_default() {
         "http" => tunnel(tcp, TransportStream::Tcp, &target, proxy.basic_auth()).await?,
         "https" => {
-            let io = connect_tls(tcp, proxy.uri(), config).await.map_err(unreachable)?;
+            let proxy_host = proxy.uri().host().unwrap_or_default();
+            let tls = tls::config(config.tls.as_ref(), Alpn::HTTP1).map_err(unreachable)?;
+            let (io, _) = tls::handshake(tls, proxy_host, tcp).await.map_err(unreachable)?;
             tunnel(io, TransportStream::Boxed, &target, proxy.basic_auth()).await?
         }
         scheme => TransportStream::Tcp(socks(scheme, proxy, tcp, host, port).await?),
@@ -48,16 +50,6 @@ async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream,
     };
     let port = proxy.port_u16().unwrap_or(default);
     tcp::connect(proxy.host().unwrap_or_default(), port, config.local_address).await
-}
-
-/// Does the TLS handshake with the proxy.
-async fn connect_tls(
-    tcp: TcpStream,
-    proxy: &Uri,
-    config: &TransportConfig,
-) -> Result<Box<dyn AsyncStream>, DialError> {
-    let tls = tls::config(config.tls.as_ref(), Alpn::HTTP1)?;
-    Ok(tls::handshake(tls, proxy.host().unwrap_or_default(), tcp).await?.0)
 }
 
 /// Opens a tunnel through an HTTP proxy by `CONNECT` (RFC 9110 §9.3.6).
