@@ -152,22 +152,17 @@ impl Dialer {
         deadline: HandshakeDeadline,
     ) -> Result<Conn, DialError> {
         let mut url = handshake.url.clone();
-        let mut followed = 0;
-        loop {
-            match self.open(&url, handshake, deadline).await {
-                Err(DialError::Refused(response)) => {
-                    match next(&url, response.status, &response.headers)? {
-                        None => return Err(DialError::Refused(response)),
-                        Some(_) if followed == max_redirects => {
-                            return Err(RedirectError::TooMany(max_redirects).into());
-                        }
-                        Some(next) => url = next,
-                    }
-                }
+        for _ in 0..=max_redirects {
+            let response = match self.open(&url, handshake, deadline).await {
+                Err(DialError::Refused(response)) => response,
                 done => return done,
+            };
+            match next(&url, response.status, &response.headers)? {
+                Some(next) => url = next,
+                None => return Err(DialError::Refused(response)),
             }
-            followed += 1;
         }
+        Err(RedirectError::TooMany(max_redirects).into())
     }
 
     async fn open(

@@ -123,7 +123,10 @@ impl From<io::Error> for DialError {
 
 /// Does the error or one of its causes match? `source` skips the error inside an `io::Error`,
 /// so that is searched too.
-fn has_cause(error: &(dyn Error + 'static), is: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
+pub(crate) fn has_cause(
+    error: &(dyn Error + 'static),
+    is: &dyn Fn(&(dyn Error + 'static)) -> bool,
+) -> bool {
     let inner = error.downcast_ref().and_then(io::Error::get_ref);
     is(error)
         || inner.is_some_and(|inner| has_cause(inner, is))
@@ -158,13 +161,12 @@ impl RefusedResponse {
     /// The body as text. Invalid UTF-8 is replaced; an incomplete character at the end is
     /// dropped.
     pub fn body_text(&self) -> Cow<'_, str> {
-        let whole = match str::from_utf8(&self.body) {
-            Ok(text) => return text.into(),
+        let end = match str::from_utf8(&self.body) {
             // Only the last character is incomplete.
-            Err(error) if error.error_len().is_none() => self.body.get(..error.valid_up_to()),
-            Err(_) => None,
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.body.len(),
         };
-        String::from_utf8_lossy(whole.unwrap_or(&self.body))
+        String::from_utf8_lossy(self.body.get(..end).unwrap_or_default())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use futures::stream;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 use httparse::Status;
@@ -11,7 +12,7 @@ use ws_core::handshake::HandshakeError;
 use ws_core::handshake::head::{MAX_HEAD, decode_response};
 
 use crate::DialError;
-use crate::body::{BodySource, MAX_BODY, collect_body};
+use crate::body::{MAX_BODY, collect_body};
 use crate::deadline::HandshakeDeadline;
 
 /// Sends the head of a request and reads the head of the final response. Returns it with the
@@ -55,19 +56,13 @@ pub(crate) async fn read_body(
     let framing = BodyFraming::of(response);
     // Chunk headers may be longer than the chunks, so the input has a limit of its own.
     let is_complete = |input: &[u8]| framing.decode(input).1 || input.len() >= MAX_HEAD;
-    collect_body(RawBody(io), &mut input, is_complete, deadline).await;
-    framing.decode(&input).0.into()
-}
-
-/// The body with its framing.
-struct RawBody<T>(T);
-
-impl<T: AsyncRead + Send + Unpin> BodySource for RawBody<T> {
-    async fn next_chunk(&mut self) -> Option<Bytes> {
+    let chunks = stream::unfold(io, |mut io| async move {
         let mut chunk = BytesMut::with_capacity(MAX_BODY);
-        self.0.read_buf(&mut chunk).await.ok().filter(|length| *length > 0)?;
-        Some(chunk.freeze())
-    }
+        let length = io.read_buf(&mut chunk).await.ok()?;
+        (length > 0).then(|| (chunk.freeze(), io))
+    });
+    collect_body(chunks, &mut input, is_complete, deadline).await;
+    framing.decode(&input).0.into()
 }
 
 /// What determines the end of a body (RFC 9112 §6.3).

@@ -9,7 +9,7 @@ use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::adapter::set_response;
 use ws_core::handshake::{HandshakeError, Negotiated, Offer};
-use ws_core::{Compression, Config, Conn, PeerAddr, Role};
+use ws_core::{Config, Conn, PeerAddr, Role};
 
 use crate::DialError;
 use crate::url::HttpUrl;
@@ -20,7 +20,6 @@ pub(crate) struct ClientHandshake {
     pub(crate) url: HttpUrl,
     headers: HeaderMap,
     subprotocols: Vec<String>,
-    compression: Compression,
     config: Arc<Config>,
 }
 
@@ -31,17 +30,16 @@ impl ClientHandshake {
         subprotocols: Vec<String>,
         config: Config,
     ) -> Result<Self, DialError> {
-        let compression = config.compression_setting();
         // Each request has its own offer. This one only validates the settings.
-        Offer::new(&subprotocols, compression)?;
-        Ok(Self { url, headers, subprotocols, compression, config: Arc::new(config) })
+        Offer::new(&subprotocols, config.compression_setting())?;
+        Ok(Self { url, headers, subprotocols, config: Arc::new(config) })
     }
 
     /// The offer and the other headers of a request to `url`.
     ///
     /// Credentials and `Host` are only sent to the server that they were set for.
     pub(crate) fn offer(&self, url: &HttpUrl) -> Result<(Offer, HeaderMap), DialError> {
-        let offer = Offer::new(&self.subprotocols, self.compression)?;
+        let offer = Offer::new(&self.subprotocols, self.config.compression_setting())?;
         let mut headers = self.headers.clone();
         if !url.allows_credentials(&self.url) {
             for name in [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION] {

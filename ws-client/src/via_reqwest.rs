@@ -1,12 +1,13 @@
 //! How is a WebSocket opened with a `reqwest::Client` of the application?
 
 use bytes::Bytes;
+use futures::stream;
 use http::{HeaderValue, Response, Version};
 use reqwest::Client;
 use ws_core::Conn;
 
 use crate::DialError;
-use crate::body::{BodySource, collect_decoded};
+use crate::body::collect_decoded;
 use crate::deadline::HandshakeDeadline;
 use crate::request::{ClientHandshake, verify};
 
@@ -20,7 +21,7 @@ pub(crate) async fn connect(
     headers.extend(offer.headers());
     let request = client.get(handshake.url.url().clone()).headers(headers);
     let sending = async { request.send().await.map_err(DialError::from_reqwest) };
-    let mut answer = deadline.run(sending).await?;
+    let answer = deadline.run(sending).await?;
     if !matches!(answer.version(), Version::HTTP_10 | Version::HTTP_11) {
         return Err(DialError::Http2);
     }
@@ -31,8 +32,9 @@ pub(crate) async fn connect(
         let io = deadline.run(upgrading).await?;
         return Ok(handshake.conn(io, Bytes::new(), agreed, response, peer));
     }
-    let body = collect_decoded(&mut answer, deadline).await;
-    Err(DialError::refused(response, body))
+    let chunks =
+        stream::unfold(answer, |mut answer| async { Some((answer.chunk().await.ok()??, answer)) });
+    Err(DialError::refused(response, collect_decoded(chunks, deadline).await))
 }
 
 /// Copies the head. The headers of hyper share memory with all bytes that were read together
@@ -45,10 +47,4 @@ fn copy_head(answer: &reqwest::Response) -> Response<()> {
         Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
     }));
     response
-}
-
-impl BodySource for &mut reqwest::Response {
-    async fn next_chunk(&mut self) -> Option<Bytes> {
-        self.chunk().await.ok()?
-    }
 }

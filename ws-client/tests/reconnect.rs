@@ -22,6 +22,7 @@ use ws_client::{
     MessageType, Reconnect, ReconnectingConn, StatusCode,
 };
 use ws_core::Acceptor;
+#[cfg(feature = "proto")]
 use ws_core::codec::ProtobufCodec;
 use ws_core::{AcceptOptions, RequestInfo};
 

@@ -1,5 +1,6 @@
 //! Which protocol features does a server support?
 
+use std::convert::identity;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use tokio::time::{Duration, Instant, timeout};
 use ws_client::http::header::{
     HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SERVER,
 };
-use ws_client::{Conn, Dial, DialError, StatusCode};
+use ws_client::{Conn, Dial, DialError, Dialer, StatusCode};
 
 use crate::connect_options::{CompressionMode, ConnectOptions, complete_url, explain};
 use crate::print::{self, Color, Style, error_chain, time};
@@ -51,9 +52,10 @@ pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode> {
 }
 
 async fn over_http1(options: &ConnectOptions, url: &str, table: &CheckTable) -> Result<()> {
+    // A `Dialer` uses HTTP/1.1 if nothing else is set.
+    let dial = options.dial_over(identity, url)?;
     let began = Instant::now();
-    let dial = options.dial_http1(url)?;
-    let conn = dial.connect().await.map_err(|error| explain(&error, url))?;
+    let conn = dial.clone().connect().await.map_err(|error| explain(&error, url))?;
     let took = time(began.elapsed());
     let response = conn.response().unwrap_or_default();
     table.good("HTTP/1.1", format_args!("{} after {took}", response.status()));
@@ -63,14 +65,14 @@ async fn over_http1(options: &ConnectOptions, url: &str, table: &CheckTable) -> 
     }
     print_negotiated(options, headers, table);
     print_ping_and_close(&conn, table).await;
-    print_origins(options.dial_http1(url)?, options, table).await;
+    print_origins(dial, options, table).await;
     Ok(())
 }
 
 /// Returns whether the server opens a WebSocket over HTTP/2 (RFC 8441).
 async fn over_http2(options: &ConnectOptions, url: &str, table: &CheckTable) -> Result<bool> {
     let began = Instant::now();
-    match options.dial_http2(url)?.connect().await {
+    match options.dial_over(Dialer::http2_only, url)?.connect().await {
         Ok(conn) => {
             let status = conn.response().unwrap_or_default().status();
             let took = time(began.elapsed());

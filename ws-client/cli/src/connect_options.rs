@@ -1,5 +1,6 @@
 //! Which options do all subcommands that connect have?
 
+use std::convert::identity;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,6 +78,11 @@ impl CompressionMode {
 impl ConnectOptions {
     /// The settings to dial a URL.
     pub(crate) fn dial(&self, url: &str) -> Result<Dial> {
+        self.dial_over(if self.http2 { Dialer::http2 } else { identity }, url)
+    }
+
+    /// The same, over the HTTP versions that `choose` sets.
+    pub(crate) fn dial_over(&self, choose: fn(Dialer) -> Dialer, url: &str) -> Result<Dial> {
         let mut config = Config::new().limits(Limits::new().message_size(self.max_size));
         if let Some(how) = self.compress {
             config = config.compression(how.settings());
@@ -94,18 +100,7 @@ impl ConnectOptions {
         if let Some(origin) = &self.origin {
             dial = dial.origin(origin.as_str());
         }
-        let dialer = self.dialer()?;
-        Ok(dial.dialer(&if self.http2 { dialer.http2() } else { dialer }))
-    }
-
-    /// The same, over HTTP/2 only.
-    pub(crate) fn dial_http2(&self, url: &str) -> Result<Dial> {
-        Ok(self.dial(url)?.dialer(&self.dialer()?.http2_only()))
-    }
-
-    /// The same, over HTTP/1.1 only.
-    pub(crate) fn dial_http1(&self, url: &str) -> Result<Dial> {
-        Ok(self.dial(url)?.dialer(&self.dialer()?))
+        Ok(dial.dialer(&choose(self.dialer()?)))
     }
 
     fn dialer(&self) -> Result<Dialer> {

@@ -39,12 +39,12 @@ fn exit_code(code: StatusCode) -> u8 {
 }
 
 fn describe_close(close: &CloseError) -> String {
-    if close.code == StatusCode::ABNORMAL_CLOSURE {
-        let why =
-            if close.reason.is_empty() { String::new() } else { format!(": {}", close.reason) };
-        return format!("the connection ended without a close frame (1006){why}");
+    let text = "the connection ended without a close frame (1006)";
+    match close.code {
+        StatusCode::ABNORMAL_CLOSURE if close.reason.is_empty() => text.to_owned(),
+        StatusCode::ABNORMAL_CLOSURE => format!("{text}: {}", close.reason),
+        _ => close.to_string(),
     }
-    close.to_string()
 }
 
 #[cfg(test)]

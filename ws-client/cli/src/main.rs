@@ -13,7 +13,9 @@ mod tls;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
+use tokio::runtime::Builder;
 
 /// A WebSocket client, test server and load generator.
 ///
@@ -29,34 +31,30 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let mut runtime = match &command {
+    let (one_thread, threads) = (Builder::new_current_thread, Builder::new_multi_thread);
+    let ran = match Command::parse() {
+        Command::Connect(args) => block_on(one_thread(), connect::run(args)),
+        Command::Ping(args) => block_on(one_thread(), ping::run(args)),
+        Command::Check(args) => block_on(one_thread(), check::run(args)),
         // One thread would limit the measured server.
-        Command::Bench(_) | Command::Listen(_) => tokio::runtime::Builder::new_multi_thread(),
-        Command::Connect(_) | Command::Ping(_) | Command::Check(_) => {
-            tokio::runtime::Builder::new_current_thread()
-        }
+        Command::Listen(args) => block_on(threads(), listen::run(args)),
+        Command::Bench(args) => block_on(threads(), bench::run(args)),
     };
-    let ran = runtime.enable_all().build().map_err(Into::into).and_then(|runtime| {
-        let ran = runtime.block_on(run(command));
-        // The thread that reads standard input cannot be stopped.
-        runtime.shutdown_background();
-        ran
-    });
     ran.unwrap_or_else(|error| {
         print::error(&error);
         ExitCode::FAILURE
     })
 }
 
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Connect(args) => connect::run(args).await,
-        Command::Listen(args) => listen::run(args).await,
-        Command::Ping(args) => ping::run(args).await,
-        Command::Bench(args) => bench::run(args).await,
-        Command::Check(args) => check::run(args).await,
-    }
+fn block_on(
+    mut runtime: Builder,
+    command: impl Future<Output = Result<ExitCode>>,
+) -> Result<ExitCode> {
+    let runtime = runtime.enable_all().build()?;
+    let ran = runtime.block_on(command);
+    // The thread that reads standard input cannot be stopped.
+    runtime.shutdown_background();
+    ran
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use ws_client::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
 use ws_client::rustls::crypto::{
-    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use ws_client::rustls::pki_types::pem::PemObject as _;
 use ws_client::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -25,13 +25,12 @@ pub(crate) fn client_config(
     cert: Option<&Path>,
     key: Option<&Path>,
 ) -> Result<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let provider = aws_lc_rs::default_provider();
+    let no_verify = NoVerify(provider.signature_verification_algorithms);
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
     let builder = builder.with_safe_default_protocol_versions()?;
     let builder = match cacert {
-        _ if insecure => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerify(provider)))
-        }
+        _ if insecure => builder.dangerous().with_custom_certificate_verifier(Arc::new(no_verify)),
         Some(path) => {
             let mut roots = RootCertStore::empty();
             for root in certificates(path, "--cacert")? {
@@ -87,7 +86,7 @@ fn read_file(path: &Path, option: &str) -> Result<Vec<u8>> {
 
 /// Accepts every certificate, but still verifies that the server has its private key.
 #[derive(Debug)]
-struct NoVerify(Arc<CryptoProvider>);
+struct NoVerify(WebPkiSupportedAlgorithms);
 
 impl ServerCertVerifier for NoVerify {
     fn verify_server_cert(
@@ -107,8 +106,7 @@ impl ServerCertVerifier for NoVerify {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.0)
     }
 
     fn verify_tls13_signature(
@@ -117,11 +115,10 @@ impl ServerCertVerifier for NoVerify {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.0)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.0.supported_schemes()
     }
 }

@@ -10,11 +10,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream;
 use h2::client::{Builder, SendRequest};
 use h2::ext::Protocol;
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::HOST;
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, uri};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use ws_core::Conn;
@@ -22,7 +23,7 @@ use ws_core::handshake::Offer;
 use ws_core::handshake::head::MAX_HEAD;
 
 use super::stream::Http2Stream;
-use crate::body::{BodySource, collect_decoded};
+use crate::body::collect_decoded;
 use crate::deadline::HandshakeDeadline;
 use crate::request::{ClientHandshake, verify};
 use crate::transport::{AsyncStream, Established, TransportStream};
@@ -141,9 +142,13 @@ impl Http2Connection {
             let conn = handshake.conn(io, Bytes::new(), agreed, response, peer);
             return Ok(OpenResult::Opened(conn));
         }
+        // The flow-control window is not released: a whole body is shorter than that.
+        let chunks = stream::unfold(receive, |mut receive| async {
+            Some((receive.data().await?.ok()?, receive))
+        });
         let body = match redirect::location(response.status(), response.headers()) {
             Some(_) => Bytes::new(),
-            None => collect_decoded(receive, deadline).await,
+            None => collect_decoded(chunks, deadline).await,
         };
         Err(DialError::refused(response, body))
     }
@@ -206,9 +211,8 @@ fn connect_request(
     *request.method_mut() = Method::CONNECT;
     *request.uri_mut() = url.uri().clone();
     if let Some(host) = headers.remove(HOST) {
-        let mut parts = url.uri().clone().into_parts();
-        parts.authority = Some(host.as_bytes().try_into().or(Err(InvalidUrl::Uri))?);
-        *request.uri_mut() = Uri::from_parts(parts).or(Err(InvalidUrl::Uri))?;
+        let uri = uri::Builder::from(url.uri().clone()).authority(host.as_bytes()).build();
+        *request.uri_mut() = uri.or(Err(InvalidUrl::Uri))?;
     }
     headers.extend(offer.connect_headers());
     *request.headers_mut() = headers;
@@ -227,11 +231,4 @@ fn dial_error(error: h2::Error) -> DialError {
         return DialError::Http(error.into());
     }
     error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()).into()
-}
-
-impl BodySource for RecvStream {
-    /// The flow-control window is not released: a whole body is shorter than that.
-    async fn next_chunk(&mut self) -> Option<Bytes> {
-        self.data().await?.ok()
-    }
 }

@@ -130,10 +130,10 @@ impl Http2Pool {
     /// Is this a path without CONNECT, on a server that supports it elsewhere? The path may
     /// support GET, which HTTP/1.1 uses. The server is not remembered as HTTP/1.1 only.
     fn may_retry_with_http1(&self, error: &DialError) -> bool {
-        const UNSUPPORTED: [StatusCode; 2] =
-            [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
-        let status = error.refused_response().map(|response| response.status);
-        self.fallback == Http2Fallback::Http1 && status.is_some_and(|it| UNSUPPORTED.contains(&it))
+        let is_unsupported = error.refused_response().is_some_and(|response| {
+            [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED].contains(&response.status)
+        });
+        self.fallback == Http2Fallback::Http1 && is_unsupported
     }
 
     fn fall_back(&self, established: Option<Established>) -> Result<ProtocolChoice, DialError> {

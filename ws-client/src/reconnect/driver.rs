@@ -8,8 +8,8 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::select;
 use tokio::time::{Instant, sleep};
 
@@ -29,7 +29,10 @@ pub(super) async fn run(task: TaskGuard, settings: Reconnect, first: Action<Conn
             Action::Serve { attempt, conn } => {
                 driver.until_closing(driver.serve(attempt, conn)).await
             }
-            Action::Wait(wait) => driver.until_closing(driver.wait(wait)).await,
+            Action::Wait(wait) => {
+                let elapsed = sleep(wait).map(|()| LifecycleEvent::WaitElapsed);
+                driver.until_closing(elapsed).await
+            }
             Action::Close => driver.shared.apply(driver.close().await),
             Action::Stop | Action::Nothing => return,
         };
@@ -102,11 +105,6 @@ impl Driver<'_> {
             Some(wait) => LifecycleEvent::Retry { failure, failed, wait },
             None => LifecycleEvent::GiveUp(failure),
         }
-    }
-
-    async fn wait(&self, wait: Duration) -> LifecycleEvent<Conn> {
-        sleep(wait).await;
-        LifecycleEvent::WaitElapsed
     }
 
     /// Sends what the connection takes without waiting, and closes it. After the last handle

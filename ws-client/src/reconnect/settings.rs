@@ -164,16 +164,10 @@ impl Reconnect {
     /// The wait before the next attempt, after `failed` failed attempts in a row. `None` means
     /// to give up.
     pub(super) fn retry_wait(&self, failure: &ConnectionFailure, failed: u32) -> Option<Duration> {
-        if self.max_attempts.is_some_and(|max| failed >= max) {
-            return None;
-        }
-        match (self.classify)(failure) {
-            RetryDecision::Retry => {
-                let after = failure.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
-                Some(self.backoff.wait(failed) + after)
-            }
-            RetryDecision::GiveUp => None,
-        }
+        let may_retry = self.max_attempts.is_none_or(|max| failed < max)
+            && (self.classify)(failure) == RetryDecision::Retry;
+        let after = failure.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
+        may_retry.then(|| self.backoff.wait(failed) + after)
     }
 }
 

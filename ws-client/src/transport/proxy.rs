@@ -27,12 +27,14 @@ pub(super) async fn connect(
 ) -> Result<(TransportStream, Option<SocketAddr>), DialError> {
     let unreachable = |error| ProxyError::Unreachable(Box::new(error));
     let tcp = connect_tcp(proxy.uri(), config).await.map_err(unreachable)?;
-    let peer = tcp.peer_addr().ok();
+    let (peer, target) = (tcp.peer_addr().ok(), format!("{host}:{port}"));
     let io = match proxy.uri().scheme_str().unwrap_or_default() {
-        "http" => tunnel(tcp, host, port, proxy.basic_auth()).await?,
+        "http" => tunnel(tcp, TransportStream::Tcp, &target, proxy.basic_auth()).await?,
         "https" => {
-            let io = connect_tls(tcp, proxy.uri(), config).await.map_err(unreachable)?;
-            tunnel(io, host, port, proxy.basic_auth()).await?
+            let proxy_host = proxy.uri().host().unwrap_or_default();
+            let tls = tls::config(config.tls.as_ref(), Alpn::HTTP1).map_err(unreachable)?;
+            let (io, _) = tls::handshake(tls, proxy_host, tcp).await.map_err(unreachable)?;
+            tunnel(io, TransportStream::Boxed, &target, proxy.basic_auth()).await?
         }
         scheme => TransportStream::Tcp(socks(scheme, proxy, tcp, host, port).await?),
     };
@@ -50,27 +52,17 @@ async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream,
     tcp::connect(proxy.host().unwrap_or_default(), port, config.local_address).await
 }
 
-/// Does the TLS handshake with the proxy.
-async fn connect_tls(
-    tcp: TcpStream,
-    proxy: &Uri,
-    config: &TransportConfig,
-) -> Result<Box<dyn AsyncStream>, DialError> {
-    let tls = tls::config(config.tls.as_ref(), Alpn::HTTP1)?;
-    Ok(tls::handshake(tls, proxy.host().unwrap_or_default(), tcp).await?.0)
-}
-
 /// Opens a tunnel through an HTTP proxy by `CONNECT` (RFC 9110 §9.3.6).
 ///
 /// The `Tunnel` of hyper-util does not report the status, and drops bytes that arrive with
 /// the response.
-async fn tunnel<T: AsyncStream + Into<TransportStream> + 'static>(
+async fn tunnel<T: AsyncStream + 'static>(
     mut io: T,
-    host: &str,
-    port: u16,
+    wrap: impl FnOnce(T) -> TransportStream,
+    target: &str,
     auth: Option<&HeaderValue>,
 ) -> Result<TransportStream, ProxyError> {
-    let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n");
+    let head = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n");
     let mut head = head.into_bytes();
     if let Some(auth) = auth {
         head.extend([b"proxy-authorization: ", auth.as_bytes(), b"\r\n"].concat());
@@ -82,7 +74,7 @@ async fn tunnel<T: AsyncStream + Into<TransportStream> + 'static>(
         return Err(ProxyError::Refused(answer.status()));
     }
     if rest.is_empty() {
-        return Ok(io.into());
+        return Ok(wrap(io));
     }
     let (read, write) = tokio::io::split(io);
     Ok(TransportStream::Boxed(Box::new(tokio::io::join(Cursor::new(rest).chain(read), write))))
@@ -104,7 +96,7 @@ async fn socks(
     // The connector returns the existing connection.
     let mut tcp = Some(TokioIo::new(tcp));
     let connector =
-        service_fn(move |_: Uri| ready(tcp.take().ok_or(io::Error::from(NotConnected))));
+        service_fn(move |_: Uri| ready(tcp.take().ok_or_else(|| io::Error::from(NotConnected))));
     let done = match scheme {
         "socks4" | "socks4a" => SocksV4::new(proxy.uri().clone(), connector).call(target).await,
         _ => {

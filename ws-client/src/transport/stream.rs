@@ -33,18 +33,6 @@ pub(crate) enum TransportStream {
     Boxed(Box<dyn AsyncStream>),
 }
 
-impl From<TcpStream> for TransportStream {
-    fn from(tcp: TcpStream) -> Self {
-        Self::Tcp(tcp)
-    }
-}
-
-impl From<Box<dyn AsyncStream>> for TransportStream {
-    fn from(io: Box<dyn AsyncStream>) -> Self {
-        Self::Boxed(io)
-    }
-}
-
 /// A byte stream in both directions.
 pub(crate) trait AsyncStream: AsyncRead + AsyncWrite + Send + Unpin {}
 

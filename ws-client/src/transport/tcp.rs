@@ -1,6 +1,5 @@
 //! How is a TCP connection to a host made, over IPv6 or IPv4?
 
-use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +9,7 @@ use hyper_util::client::legacy::connect::dns::GaiResolver;
 use tokio::net::TcpStream;
 use tower::{Service as _, ServiceExt as _};
 
-use crate::error::{DialError, InvalidUrl};
+use crate::error::{DialError, InvalidUrl, has_cause};
 
 /// Connects to a host, from `local` if that is set.
 pub(super) async fn connect(
@@ -23,7 +22,9 @@ pub(super) async fn connect(
     connector.set_local_address(local);
     match connector.call(target(format!("{host}:{port}"))?).await {
         Ok(io) => Ok(io.into_inner()),
-        Err(error) if is_lookup(&error) => Err(DialError::Dns(error.into())),
+        Err(error) if has_cause(&error, &|cause| cause.is::<LookupFailed>()) => {
+            Err(DialError::Dns(error.into()))
+        }
         Err(error) => Err(DialError::Tcp(error.into())),
     }
 }
@@ -49,7 +50,3 @@ pub(super) fn target(authority: String) -> Result<Uri, DialError> {
 #[derive(Debug, thiserror::Error)]
 #[error("the resolver found no address")]
 struct LookupFailed(#[source] io::Error);
-
-fn is_lookup(error: &(dyn Error + 'static)) -> bool {
-    error.is::<LookupFailed>() || error.source().is_some_and(is_lookup)
-}

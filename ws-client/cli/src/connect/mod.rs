@@ -82,7 +82,8 @@ async fn exchange_messages(
                     silent_until = Some(Instant::now() + args.pipe.wait);
                 }
             }
-            () = sleep_until(silent_until.unwrap_or_else(Instant::now)), if silent_until.is_some() => break,
+            () = sleep_until(silent_until.unwrap_or_else(Instant::now)),
+                if silent_until.is_some() => break,
             _ = tokio::signal::ctrl_c() => break,
         }
     }

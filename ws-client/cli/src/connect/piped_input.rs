@@ -37,8 +37,15 @@ fn lines(mut input: impl BufRead, end: u8, send: impl FnMut(UserInput) -> bool) 
         if input.read_until(end, &mut line)? == 0 {
             return Ok(None);
         }
+        if line.last() == Some(&end) {
+            line.pop();
+            if end == b'\n' && line.last() == Some(&b'\r') {
+                line.pop();
+            }
+        }
         let invalid = || format!("line {number} of the input is not UTF-8 (--binary sends bytes)");
-        Ok(Some(message(line, end).unwrap_or_else(|| UserInput::Invalid(invalid()))))
+        let message = Message::text_from_bytes(line).map(UserInput::Message);
+        Ok(Some(message.unwrap_or_else(|_| UserInput::Invalid(invalid()))))
     };
     send_all(read, send);
 }
@@ -61,16 +68,6 @@ fn send_all(
             return;
         }
     }
-}
-
-fn message(mut line: Vec<u8>, end: u8) -> Option<UserInput> {
-    if line.last() == Some(&end) {
-        line.pop();
-        if end == b'\n' && line.last() == Some(&b'\r') {
-            line.pop();
-        }
-    }
-    Message::text_from_bytes(line).ok().map(UserInput::Message)
 }
 
 #[cfg(test)]

@@ -111,10 +111,9 @@ impl Screen {
     }
 
     fn time(&self) -> String {
-        if self.args.timestamps {
-            format!("{} ", self.style.paint(Color::Dim, Zoned::now().strftime("%H:%M:%S%.3f")))
-        } else {
-            String::new()
+        if !self.args.timestamps {
+            return String::new();
         }
+        format!("{} ", self.style.paint(Color::Dim, Zoned::now().strftime("%H:%M:%S%.3f")))
     }
 }

@@ -81,3 +81,30 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .parse()
         .map_err(|_| "write it as 127.0.0.1:9000, [::1]:9000, or 9000".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_a_port() {
+        for (typed, expected) in [
+            ("9000", "127.0.0.1:9000"),
+            (":9000", "127.0.0.1:9000"),
+            ("localhost:0", "127.0.0.1:0"),
+            ("ws://[::1]:80", "[::1]:80"),
+        ] {
+            assert_eq!(address(typed).unwrap().to_string(), expected);
+        }
+        assert!(address("example.com:80").is_err());
+    }
+
+    #[test]
+    fn a_close_is_checked_when_it_is_parsed() {
+        assert_eq!(code_and_reason("4001 see you").unwrap().1, "see you");
+        assert_eq!(code_and_reason("1000").unwrap().1, "");
+        for bad in ["", "1006", "soon", "999"] {
+            assert!(code_and_reason(bad).is_err(), "{bad}");
+        }
+    }
+}
