@@ -1,7 +1,8 @@
-//! Which URL does a redirect lead to, and may it be followed?
+//! Which URL does a redirect lead to, may it be followed, and which credentials are sent there?
 
-use http::header::LOCATION;
+use http::header::{AUTHORIZATION, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, StatusCode};
+use url::Url;
 
 use crate::error::RedirectError;
 use crate::url::HttpUrl;
@@ -21,11 +22,33 @@ pub(crate) fn next(
     headers: &HeaderMap,
 ) -> Result<Option<HttpUrl>, RedirectError> {
     let Some(location) = location(status, headers) else { return Ok(None) };
-    let next = from.join(location)?;
+    let mut next = from.join(location)?;
     if from.is_encrypted() && !next.is_encrypted() {
         return Err(RedirectError::NotEncrypted);
     }
+    if allows_credentials(&next, from) {
+        next.inherit_credentials(from);
+    }
     Ok(Some(next))
+}
+
+/// Removes the credentials and `Host` from the headers of a request to `next`, unless it goes to
+/// the server that they were set for, that of `first`.
+pub(crate) fn withhold_credentials(headers: &mut HeaderMap, next: &HttpUrl, first: &HttpUrl) {
+    if !allows_credentials(next, first) {
+        for name in [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION] {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Whether credentials for `first` may be sent to `next`: only if it has the same origin, or the
+/// same host behind TLS, both on the default port.
+fn allows_credentials(next: &HttpUrl, first: &HttpUrl) -> bool {
+    let default_port = |url: &Url| url.port().is_none();
+    next.url().host() == first.url().host()
+        && (next.url().origin() == first.url().origin()
+            || (next.is_encrypted() && default_port(next.url()) && default_port(first.url())))
 }
 
 #[cfg(test)]
@@ -64,5 +87,35 @@ mod tests {
         check("ws://example.com/b", "unencrypted");
         check("http://b.example", "unencrypted");
         check("ftp://example.com", "URL of the redirect is invalid");
+    }
+
+    #[test]
+    fn locations_are_resolved_and_keep_credentials_on_the_same_server() {
+        let from = HttpUrl::parse("ws://user@example.com/a/b?x=1").unwrap();
+        let follow = |from: &HttpUrl, location: &'static str| {
+            let headers = [(LOCATION, HeaderValue::from_static(location))].into_iter().collect();
+            next(from, StatusCode::FOUND, &headers).map(|next| next.unwrap())
+        };
+        let check = |location: &'static str, expected: &str, keeps_credentials: bool| {
+            let next = follow(&from, location).unwrap();
+            assert_eq!(next.url().as_str(), expected, "{location}");
+            assert_eq!(allows_credentials(&next, &from), keeps_credentials, "{location}");
+            assert_eq!(next.authorization().is_some(), keeps_credentials, "{location}");
+        };
+        check("/c", "http://example.com/c", true);
+        check("c#top", "http://example.com/a/c", true);
+        check("?y=2", "http://example.com/a/b?y=2", true);
+        check("ws://example.com:80/c", "http://example.com/c", true);
+        check("wss://example.com/c", "https://example.com/c", true);
+        check("https://example.com:8443/c", "https://example.com:8443/c", false);
+        check("ws://example.com:8080/c", "http://example.com:8080/c", false);
+        check("//evil.example/c", "http://evil.example/c", false);
+        check("ws://www.example.com/c", "http://www.example.com/c", false);
+
+        let secure = HttpUrl::parse("wss://example.com").unwrap();
+        assert!(!allows_credentials(&secure.join("ws://example.com").unwrap(), &secure));
+        assert!(follow(&from, "mailto:someone@example.com").is_err());
+        let own = follow(&from, "//other@evil.example").unwrap();
+        assert_eq!(own.authorization().unwrap(), "Basic b3RoZXI6");
     }
 }

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::adapter::set_response;
 use ws_core::handshake::{HandshakeError, Negotiated, Offer};
 use ws_core::{Config, Conn, PeerAddr, Role};
 
-use crate::DialError;
+use crate::error::DialError;
+use crate::redirect;
 use crate::url::HttpUrl;
 
 /// The settings of an opening handshake, for all transports.
@@ -41,11 +42,7 @@ impl ClientHandshake {
     pub(crate) fn offer(&self, url: &HttpUrl) -> Result<(Offer, HeaderMap), DialError> {
         let offer = Offer::new(&self.subprotocols, self.config.compression_setting())?;
         let mut headers = self.headers.clone();
-        if !url.allows_credentials(&self.url) {
-            for name in [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION] {
-                headers.remove(name);
-            }
-        }
+        redirect::withhold_credentials(&mut headers, url, &self.url);
         if let Some(basic) = url.authorization() {
             headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
         }
