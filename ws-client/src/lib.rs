@@ -63,9 +63,9 @@
 //!
 //! # TLS, proxies and other transports
 //!
-//! By default, TLS uses the platform's root certificates, and proxies come from the
-//! environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A [`Dialer`] changes
-//! that: root and client certificates, a proxy by `CONNECT` or SOCKS, a local address.
+//! By default, TLS uses the platform's root certificates, and proxies come from the environment
+//! (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A [`Dialer`] sets other root
+//! certificates, a client certificate, a proxy (`CONNECT` or SOCKS) or a local address.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -79,9 +79,9 @@
 //! # }
 //! ```
 //!
-//! [`Dial::client`] connects with your [`reqwest::Client`], and with its cookie store,
-//! resolver or Unix socket. To use a Cargo feature of `reqwest`, name `reqwest` with that
-//! feature in your own manifest.
+//! [`Dial::client`] connects with your [`reqwest::Client`], and with its cookie store, resolver or
+//! Unix socket. To use a Cargo feature of `reqwest`, add `reqwest` with that feature to your own
+//! manifest.
 //!
 //! [`Dial::connect_over`] does the opening handshake on any byte stream:
 //!
@@ -127,7 +127,7 @@
 //! # Errors
 //!
 //! [`DialError`] has a variant for each step that can fail: URL, DNS, TCP, proxy, TLS, HTTP,
-//! handshake. If the server refuses, the error contains its response:
+//! handshake. If the server refuses, the error contains the response:
 //!
 //! ```no_run
 //! use ws_client::DialError;
@@ -143,8 +143,8 @@
 //! # }
 //! ```
 //!
-//! A response that accepts is verified: its key, extensions and subprotocol must match the
-//! request ([RFC 6455 §4.1]).
+//! If the server accepts, the client verifies the response: its key, extensions and subprotocol
+//! must match the request ([RFC 6455 §4.1]).
 //!
 //! [RFC 6455 §4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 

@@ -73,7 +73,7 @@
 //!
 //! `axum::serve` is sufficient for HTTP/1.1. Over HTTP/2 (axum's feature `http2`), WebSockets share
 //! a TCP stream, and `axum::serve` has two drawbacks: without `TCP_NODELAY`, short messages wait
-//! for TCP acknowledgements, some 40 ms each; and a handler that leaves 1 MiB unread stalls the
+//! for TCP acknowledgements, about 40 ms each; and a handler that leaves 1 MiB unread stalls the
 //! other handlers of its HTTP/2 connection. It also has no timeout for silent clients. [`serve`]
 //! and [`serve_until`] avoid all three. [`serve_stream`] serves TLS or any other stream.
 //!

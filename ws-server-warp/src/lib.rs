@@ -47,9 +47,9 @@
 //!
 //! # Middleware
 //!
-//! `tower` middleware wraps `warp::service(routes)`; pass the result to one of these servers.
-//! `warp::ext::get` extracts an extension that middleware adds to a request, and
-//! [`Ws::extension`] passes it to the handler. [`Ws::param`] does the same for path parameters,
+//! `tower` middleware wraps `warp::service(routes)`; pass the result to [`serve`], [`serve_until`]
+//! or [`serve_stream`]. `warp::ext::get` extracts an extension that middleware adds to a request,
+//! and [`Ws::extension`] passes it to the handler. [`Ws::param`] does the same for path parameters,
 //! which have no names in warp. A [`PeerAddr`] is passed on automatically.
 //!
 //! Middleware has to pass the reply on with its head unchanged. A timeout limits the time to the

@@ -13,9 +13,10 @@ impl Conn {
     /// Queues the message, tries the transport once, and returns. If the queue is above the high
     /// watermark of [`write_buffer`](crate::Config::write_buffer), it waits for room first.
     ///
-    /// The call sends the bytes, with one exception: while further whole messages are buffered for
-    /// reading, it defers them until no more are buffered, at the latest until the next turn of the
-    /// scheduler. Before long synchronous work, call [`flush`](Self::flush).
+    /// The call sends the bytes at once, with one exception: while further whole messages are
+    /// buffered for reading, it defers the bytes until no message is buffered, and at the latest
+    /// until the next turn of the scheduler. Before long synchronous work, call
+    /// [`flush`](Self::flush).
     ///
     /// # Errors
     ///
