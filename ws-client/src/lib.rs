@@ -25,8 +25,8 @@
 //! ```
 //!
 //! [`dial`] connects with the defaults. [`Dial`] has the settings: headers, subprotocols,
-//! compression, limits, a timeout. [`Conn`] has everything that a connection can do. It is a
-//! handle that can be cloned and shared: one task reads while others write, ping or close.
+//! compression, limits, a timeout. [`Conn`] has the operations of a connection. It is a handle
+//! that can be cloned and shared: one task can read while others write, ping or close.
 //!
 //! A program that sends one JSON message and closes (feature `json`, on by default):
 //!
@@ -100,8 +100,8 @@
 //! # HTTP/2
 //!
 //! `Dialer::http2` opens WebSockets to the same server as streams of one HTTP/2 connection
-//! ([RFC 8441]). If a server does not support it, the dialer uses HTTP/1.1 instead, and remembers
-//! the server:
+//! ([RFC 8441]). If a server does not support this, the dialer uses HTTP/1.1 instead, and
+//! remembers the server:
 //!
 #![cfg_attr(feature = "http2", doc = "```no_run")]
 #![cfg_attr(not(feature = "http2"), doc = "```ignore")]
@@ -115,7 +115,7 @@
 //! # }
 //! ```
 //!
-//! This needs the Cargo feature `http2`, which is on by default.
+//! HTTP/2 needs the Cargo feature `http2`, which is on by default.
 //!
 //! [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
 //!

@@ -68,7 +68,7 @@
 //! # let _ = route;
 //! ```
 //!
-//! With either framework, `websocket(options, hub.handler())` is a whole route. With hyper, use
+//! With either framework, `websocket(options, hub.handler())` is a complete route. With hyper, use
 //! `upgrade.serve(hub.handler())`. For any other [`Conn`], use [`hub.serve(conn)`](Hub::serve).
 //!
 //! # Messages and events
@@ -172,15 +172,15 @@
 //!   is [`DisconnectReason::Lost`].
 //! * A handle of a [`Socket`] does not keep the connection open, and after the end it keeps no
 //!   attributes or handlers in memory.
-//! * An id belongs to one socket at a time. [`Socket::set_id`] is atomic: at each moment, a lookup
-//!   by an id finds the socket.
+//! * An id belongs to one socket at a time. [`Socket::set_id`] is atomic: during the change, a
+//!   lookup by the old id or by the new id finds the socket.
 //!
 //! # Slow peers
 //!
-//! Each socket has a send queue. [`SendQueueLimits`] bound its bytes and messages; the first
-//! sixteen messages need no allocation. The connection gets one batch at a time, so messages for
-//! a slow peer stay in its queue. Beyond the limits, the [`Overflow`] policy applies: by default
-//! the socket is closed with 1013. Other sockets are not delayed.
+//! Each socket has a send queue. [`SendQueueLimits`] limits its bytes and messages; the first
+//! sixteen messages need no allocation. The connection gets one batch at a time, so messages for a
+//! slow peer stay in its queue. Beyond the limits, the [`Overflow`] policy applies: by default the
+//! socket is closed with 1013. Other sockets are not delayed.
 //!
 //! All messages pass through the queue. They stay there until the socket's task or a batch writer
 //! runs. A batch writer is a task that writes for several sockets. If a queue is half full before

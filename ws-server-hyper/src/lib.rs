@@ -67,7 +67,7 @@
 //! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not a request
 //! in progress, so the shutdown would cut it off. A WebSocket over HTTP/2 is one, so it would delay
 //! the shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it before
-//! the shutdown, see [`serve_until`].
+//! the shutdown: see [`serve_until`].
 //!
 //! # Request data
 //!
