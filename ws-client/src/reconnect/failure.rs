@@ -31,7 +31,7 @@ pub enum ConnectionFailure {
 pub enum RetryDecision {
     /// Another attempt may succeed.
     Retry,
-    /// Another attempt would fail in the same way, or the peer closed the connection normally.
+    /// Another attempt would fail in the same way, or no further connection is needed.
     GiveUp,
 }
 
