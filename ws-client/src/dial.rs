@@ -126,10 +126,10 @@ impl Dial {
 
     /// Sets the configuration of the connection. Default: [`Config::new`].
     ///
-    /// [`compression`](Self::compression) and [`read_limit`](Self::read_limit) take
-    /// precedence over it. [`Config::nodelay`] applies to [`connect_over`](Self::connect_over)
-    /// only: TCP connections of a [`Dialer`] always set `TCP_NODELAY`, and those of a
-    /// [`client`](Self::client) are configured there.
+    /// [`compression`](Self::compression) and [`read_limit`](Self::read_limit) take precedence over
+    /// it. [`Config::nodelay`] applies to [`connect_over`](Self::connect_over) only: TCP
+    /// connections of a [`Dialer`] always set `TCP_NODELAY`, and those of a
+    /// [`client`](Self::client) follow the settings of that client.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self

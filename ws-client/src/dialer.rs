@@ -19,7 +19,7 @@ use crate::{DialError, http1_connect};
 /// The TLS, proxy and HTTP/2 settings of [`Dial::dialer`](crate::Dial::dialer).
 ///
 /// Clones share their HTTP/2 connections, and remember the same servers. A clone with a changed
-/// setting starts without both. DNS lookups use the resolver of the system; a
+/// setting starts with neither. DNS lookups use the resolver of the system; a
 /// [`client`](crate::Dial::client) can have a resolver of its own.
 ///
 /// ```no_run

@@ -25,8 +25,8 @@
 //! ```
 //!
 //! [`dial`] connects with the defaults. [`Dial`] has the settings: headers, subprotocols,
-//! compression, limits, a timeout. [`Conn`] has everything that a connection can do. It is a
-//! handle that can be cloned and shared: one task reads while others write, ping or close.
+//! compression, limits, a timeout. [`Conn`] has the operations of a connection. It is a handle
+//! that can be cloned and shared: one task can read while others write, ping or close.
 //!
 //! A program that sends one JSON message and closes (feature `json`, on by default):
 //!
@@ -63,9 +63,9 @@
 //!
 //! # TLS, proxies and other transports
 //!
-//! By default, TLS uses the platform's root certificates, and proxies come from the
-//! environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A [`Dialer`] changes
-//! that: root and client certificates, a proxy by `CONNECT` or SOCKS, a local address.
+//! By default, TLS uses the platform's root certificates, and proxies come from the environment
+//! (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A [`Dialer`] sets other root
+//! certificates, a client certificate, a proxy (`CONNECT` or SOCKS) or a local address.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -79,9 +79,9 @@
 //! # }
 //! ```
 //!
-//! [`Dial::client`] connects with your [`reqwest::Client`], and with its cookie store,
-//! resolver or Unix socket. To use a Cargo feature of `reqwest`, name `reqwest` with that
-//! feature in your own manifest.
+//! [`Dial::client`] connects with your [`reqwest::Client`], and with its cookie store, resolver or
+//! Unix socket. To use a Cargo feature of `reqwest`, add `reqwest` with that feature to your own
+//! manifest.
 //!
 //! [`Dial::connect_over`] does the opening handshake on any byte stream:
 //!
@@ -100,8 +100,8 @@
 //! # HTTP/2
 //!
 //! `Dialer::http2` opens WebSockets to the same server as streams of one HTTP/2 connection
-//! ([RFC 8441]). If a server does not support it, the dialer uses HTTP/1.1 instead, and remembers
-//! the server:
+//! ([RFC 8441]). If a server does not support this, the dialer uses HTTP/1.1 instead, and
+//! remembers the server:
 //!
 #![cfg_attr(feature = "http2", doc = "```no_run")]
 #![cfg_attr(not(feature = "http2"), doc = "```ignore")]
@@ -115,7 +115,7 @@
 //! # }
 //! ```
 //!
-//! This needs the Cargo feature `http2`, which is on by default.
+//! HTTP/2 needs the Cargo feature `http2`, which is on by default.
 //!
 //! [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
 //!
@@ -127,7 +127,7 @@
 //! # Errors
 //!
 //! [`DialError`] has a variant for each step that can fail: URL, DNS, TCP, proxy, TLS, HTTP,
-//! handshake. If the server refuses, the error contains its response:
+//! handshake. If the server refuses, the error contains the response:
 //!
 //! ```no_run
 //! use ws_client::DialError;
@@ -143,8 +143,8 @@
 //! # }
 //! ```
 //!
-//! A response that accepts is verified: its key, extensions and subprotocol must match the
-//! request ([RFC 6455 §4.1]).
+//! If the server accepts, the client verifies the response: its key, extensions and subprotocol
+//! must match the request ([RFC 6455 §4.1]).
 //!
 //! [RFC 6455 §4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 

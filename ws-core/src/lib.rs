@@ -1,7 +1,7 @@
 //! How does a WebSocket connection work: messages, protocol, opening handshake and [`Conn`]?
 //!
-//! Applications depend on the adapter for their web framework or on the client, which re-export
-//! the [`prelude`]. On its own, this crate serves a TCP listener:
+//! Applications depend on the adapter for their web framework, or on the client. Both re-export the
+//! [`prelude`]. Without an adapter, this crate serves a TCP listener:
 //!
 #![cfg_attr(feature = "conn", doc = "```no_run")]
 #![cfg_attr(not(feature = "conn"), doc = "```ignore")]

@@ -11,9 +11,9 @@ use crate::frame::ShortHeader;
 /// A message for many connections, as a broadcast sends it. See `Conn::write_prepared`.
 ///
 /// All connections share the payload. It is compressed once for all connections without context
-/// takeover that have the same level and window. A connection with context takeover compresses
-/// the message itself, because its output refers to earlier messages. A client masks it itself
-/// (RFC 6455 §5.3).
+/// takeover that have the same level and window. A connection with context takeover compresses the
+/// message itself, because its output refers to earlier messages. Each connection of a client masks
+/// the message itself (RFC 6455 §5.3).
 ///
 /// A clone shares the message.
 ///

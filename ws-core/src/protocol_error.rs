@@ -48,7 +48,7 @@ pub enum ProtocolError {
     /// A text message that is not UTF-8 (§8.1).
     #[error("the text is not UTF-8")]
     TextNotUtf8,
-    /// A compressed message that does not inflate (RFC 7692 §7.2.2).
+    /// A compressed message that cannot be decompressed (RFC 7692 §7.2.2).
     #[error("the compressed data is corrupt")]
     Deflate,
     /// A data message on a connection whose application called `close_read`.

@@ -68,7 +68,7 @@
 //! # let _ = route;
 //! ```
 //!
-//! With either framework, `websocket(options, hub.handler())` is a whole route. With hyper, use
+//! With either framework, `websocket(options, hub.handler())` is a complete route. With hyper, use
 //! `upgrade.serve(hub.handler())`. For any other [`Conn`], use [`hub.serve(conn)`](Hub::serve).
 //!
 //! # Messages and events
@@ -150,44 +150,44 @@
 //! * All members of a room get messages from several senders in the same order. A message to
 //!   several rooms is ordered with the messages to each of them, and each recipient gets it
 //!   once.
-//! * A socket that [joined](Socket::join) before a message was sent gets it, and a socket that
-//!   [left](Socket::leave) before does not. A socket that joins or leaves concurrently gets it
-//!   once or not at all; if it leaves a large room and joins again meanwhile, it may get it
-//!   twice.
+//! * A socket that [joined](Socket::join) before a message was sent gets the message. A socket that
+//!   [left](Socket::leave) before does not. A socket that joins or leaves at the same time gets the
+//!   message once or not at all. If it leaves a large room and joins again during the broadcast, it
+//!   may get the message twice.
 //! * Handlers of one socket run one after the other, in the order of their events; handlers of
 //!   several sockets run concurrently. While a handler runs, pings are answered, messages are sent,
 //!   and the end of the connection is detected. Up to 32 messages or 64 KiB are read ahead; after
 //!   that the peer has to wait.
 //! * `connect` is handled first. `disconnect` is handled once, after the last message and after
 //!   events that were [fired](Socket::fire) by then, while the rooms and attributes still exist.
-//!   `close` comes before it, if this side closed. `error` comes after it, if the connection failed
-//!   or the peer closed it with a code that is [not normal](StatusCode::is_normal). Then the socket
-//!   leaves its rooms.
+//!   `close` comes before `disconnect`, if this side closed. `error` comes after `disconnect`, if
+//!   the connection failed, or the peer closed it with a code that is
+//!   [not normal](StatusCode::is_normal). Then the socket leaves its rooms.
 //! * Each `room_join` is followed by its `room_leave`, even if the task of the socket is dropped,
 //!   provided that a runtime is running.
 //! * The panic or error of a handler becomes an `error` event, and other handlers still run. If
 //!   middleware panics, the connection is closed with 1011.
 //! * A peer that disappears is detected by the [keepalive](ws_core::Config::keepalive) of the
-//!   connection, which the adapters enable: without a pong in time, `disconnect` comes with
-//!   [`DisconnectReason::Lost`].
+//!   connection, which the adapters enable: if no pong arrives in time, the reason of `disconnect`
+//!   is [`DisconnectReason::Lost`].
 //! * A handle of a [`Socket`] does not keep the connection open, and after the end it keeps no
 //!   attributes or handlers in memory.
-//! * An id belongs to one socket at a time. [`Socket::set_id`] is atomic: at each moment, a lookup
-//!   by an id finds the socket.
+//! * An id belongs to one socket at a time. [`Socket::set_id`] is atomic: during the change, a
+//!   lookup by the old id or by the new id finds the socket.
 //!
 //! # Slow peers
 //!
-//! Each socket has a send queue. [`SendQueueLimits`] bound its bytes and messages; the first
-//! sixteen messages need no allocation. The connection gets one batch at a time, so messages for
-//! a slow peer stay in its queue. Beyond the limits, the [`Overflow`] policy applies: by default
-//! the socket is closed with 1013. Other sockets are not delayed.
+//! Each socket has a send queue. [`SendQueueLimits`] limits its bytes and messages; the first
+//! sixteen messages need no allocation. The connection gets one batch at a time, so messages for a
+//! slow peer stay in its queue. Beyond the limits, the [`Overflow`] policy applies: by default the
+//! socket is closed with 1013. Other sockets are not delayed.
 //!
-//! All messages pass through the queue. They stay there until the socket's task runs, or a batch
-//! writer, which is a task that writes for several sockets. If a queue is half full before that,
-//! the handlers of the hub yield, which they can do only while they await something. So one handler
-//! may send at most half of the limits to one socket before it awaits something. Your own tasks do
-//! not yield: a task that sends in a loop should call [`yield_now`](tokio::task::yield_now)
-//! regularly, or await something else.
+//! All messages pass through the queue. They stay there until the socket's task or a batch writer
+//! runs. A batch writer is a task that writes for several sockets. If a queue is half full before
+//! that, the handlers of the hub yield, which they can do only while they await something. So one
+//! handler may send at most half of the limits to one socket before it awaits something. Your own
+//! tasks do not yield: a task that sends in a loop should call
+//! [`yield_now`](tokio::task::yield_now) regularly, or await something else.
 //!
 //! # Coming from callbacks
 //!

@@ -71,10 +71,10 @@
 //!
 //! # Choosing a server
 //!
-//! `axum::serve` is sufficient for HTTP/1.1. Over HTTP/2 (axum's feature `http2`), WebSockets share
-//! a TCP stream, and `axum::serve` has two drawbacks: without `TCP_NODELAY`, short messages wait
-//! for TCP acknowledgements, some 40 ms each; and a handler that leaves 1 MiB unread stalls the
-//! other handlers of its HTTP/2 connection. It also has no timeout for silent clients. [`serve`]
+//! `axum::serve` works for HTTP/1.1, but has no timeout for silent clients. Over HTTP/2 (axum's
+//! feature `http2`), WebSockets share a TCP stream, and `axum::serve` has two more drawbacks:
+//! without `TCP_NODELAY`, short messages wait for TCP acknowledgements, about 40 ms each; and a
+//! handler that leaves 1 MiB unread stalls the other handlers of its HTTP/2 connection. [`serve`]
 //! and [`serve_until`] avoid all three. [`serve_stream`] serves TLS or any other stream.
 //!
 //! # Middleware
@@ -90,7 +90,7 @@
 //! `with_graceful_shutdown` and [`serve_until`] wait for requests in progress. A WebSocket over
 //! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
 //! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
-//! options and drain it as the last step of the `signal` future, see [`serve_until`].
+//! options and drain it as the last step of the `signal` future: see [`serve_until`].
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
 

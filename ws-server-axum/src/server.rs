@@ -129,7 +129,7 @@ pub fn test_client<A: ServeApp + Sync>(app: A) -> crate::TestClient {
 }
 
 /// What `axum::serve` serves: a [`Router`](axum::Router), or a `tower` service of axum requests
-/// that clones for each request, such as a router with layers around it.
+/// that is cloned for each request, such as a router with layers around it.
 ///
 /// It is implemented for all such services.
 pub trait ServeApp:

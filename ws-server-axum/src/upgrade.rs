@@ -125,8 +125,8 @@ impl<F> WebSocketUpgrade<F> {
         self.config(|config| config.buffer_pool(pool))
     }
 
-    /// High watermark of the write buffer in bytes: above it, `write` waits for the peer.
-    /// Default: 64 KiB.
+    /// High watermark of the send buffer in bytes: above it, `write` waits for the peer. Default:
+    /// 64 KiB.
     pub fn max_write_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.write_buffer(bytes / 4, bytes))
     }

@@ -47,13 +47,12 @@
 //! for HTTP/1.1 and HTTP/2 with settings for WebSockets.
 //!
 //! Other servers work too: `hyper::server::conn::http1` with `.with_upgrades()`, and any HTTP/2
-//! server with `enable_connect_protocol`, which clients require. Set a timer on them; without
-//! one, silent clients have no timeout.
+//! server with `enable_connect_protocol`, which clients require. Set a timer on such a server:
+//! without a timer, silent clients have no timeout.
 //!
-//! Over HTTP/1.1, if the stream is a `tokio::net::TcpStream` in a `TokioIo`, the connection
-//! takes it over and sets `TCP_NODELAY`. Over HTTP/2, the server keeps the stream: set
-//! `TCP_NODELAY` when you accept it. Otherwise short messages wait for TCP acknowledgements,
-//! some 40 ms each.
+//! Over HTTP/1.1, if the stream is a `tokio::net::TcpStream` in a `TokioIo`, the connection takes
+//! it over and sets `TCP_NODELAY`. Over HTTP/2, the server keeps the stream: set `TCP_NODELAY` when
+//! you accept it. Otherwise short messages wait for TCP acknowledgements, about 40 ms each.
 //!
 //! # Middleware
 //!
@@ -68,13 +67,13 @@
 //! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not a request
 //! in progress, so the shutdown would cut it off. A WebSocket over HTTP/2 is one, so it would delay
 //! the shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it before
-//! the shutdown, see [`serve_until`].
+//! the shutdown: see [`serve_until`].
 //!
 //! # Request data
 //!
-//! [`Conn::request`] has the URI, headers, query, cookies and extensions of the request. hyper
-//! has no router: insert [`PathParams`] as an extension before `accept` for path parameters, and
-//! [`PeerAddr`] if the transport does not know the client's address, as behind TLS or a proxy.
+//! [`Conn::request`] has the URI, headers, query, cookies and extensions of the request. hyper has
+//! no router: for path parameters, insert [`PathParams`] as an extension before `accept`. If the
+//! transport does not know the client's address, as behind TLS or a proxy, insert [`PeerAddr`].
 
 mod accept;
 mod http2_stream;

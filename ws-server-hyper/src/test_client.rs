@@ -256,10 +256,10 @@ async fn collect_body(response: Response<Incoming>) -> hyper::Result<Response<By
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestError {
-    /// The service sent another response.
+    /// The service did not accept. Contains its response.
     #[error("the service responded with {}", .0.status())]
     Refused(Box<Response<Bytes>>),
-    /// The response accepts a WebSocket, and is not valid for the request.
+    /// The response accepts a WebSocket, but does not match the request.
     #[error("invalid handshake response")]
     Handshake(#[from] HandshakeError),
     /// The service closed the connection, or sent invalid HTTP.

@@ -42,14 +42,14 @@
 //! # Choosing a server
 //!
 //! `warp::serve` supports WebSockets over HTTP/1.1 only, because it does not enable extended
-//! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] also support HTTP/2. With
-//! `warp::serve`, [`Conn::request`] has no extensions of the request.
+//! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] also support HTTP/2. Under
+//! `warp::serve`, [`Conn::request`] does not have the extensions of the request.
 //!
 //! # Middleware
 //!
-//! `tower` middleware wraps `warp::service(routes)`; pass the result to one of these servers.
-//! `warp::ext::get` extracts an extension that middleware adds to a request, and
-//! [`Ws::extension`] passes it to the handler. [`Ws::param`] does the same for path parameters,
+//! `tower` middleware wraps `warp::service(routes)`; pass the result to [`serve`], [`serve_until`]
+//! or [`serve_stream`]. `warp::ext::get` extracts an extension that middleware adds to a request,
+//! and [`Ws::extension`] passes it to the handler. [`Ws::param`] does the same for path parameters,
 //! which have no names in warp. A [`PeerAddr`] is passed on automatically.
 //!
 //! Middleware has to pass the reply on with its head unchanged. A timeout limits the time to the
@@ -62,7 +62,7 @@
 //! warp's graceful shutdown and [`serve_until`] wait for requests in progress. A WebSocket over
 //! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
 //! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
-//! options and drain it as the last step of the `signal` future, see [`serve_until`].
+//! options and drain it as the last step of the `signal` future: see [`serve_until`].
 
 mod filter;
 mod rejection;

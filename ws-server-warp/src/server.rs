@@ -119,8 +119,8 @@ pub fn test_client<S: ServeFilter>(service: S) -> crate::TestClient {
     crate::TestClient::new(to_hyper_service(service))
 }
 
-/// What [`warp::service`] returns, or a `tower` service of the same requests and responses that
-/// clones for each request, such as a `warp::service` with layers around it.
+/// What [`warp::service`] returns, or a `tower` service of the same requests and responses that is
+/// cloned for each request, such as a `warp::service` with layers around it.
 ///
 /// It is implemented for all such services.
 pub trait ServeFilter:

@@ -30,13 +30,14 @@ impl Backoff {
         Self { first: Duration::from_secs(1), max: Duration::from_secs(30) }
     }
 
-    /// Sets the maximum of the first wait. Default: 1 s. The minimum is 10 ms.
+    /// Sets the maximum of the first wait. Default: 1 s. Values below 10 ms mean 10 ms.
     pub fn first(mut self, wait: Duration) -> Self {
         self.first = wait.max(Self::MIN_FIRST);
         self
     }
 
-    /// Sets the maximum of all waits. Default: 30 s. The minimum is [`first`](Self::first).
+    /// Sets the maximum of all waits. Default: 30 s. Values below [`first`](Self::first) mean
+    /// `first`.
     pub const fn max(mut self, wait: Duration) -> Self {
         self.max = wait;
         self

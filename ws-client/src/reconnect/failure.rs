@@ -31,7 +31,7 @@ pub enum ConnectionFailure {
 pub enum RetryDecision {
     /// Another attempt may succeed.
     Retry,
-    /// Another attempt would fail in the same way, or the connection has served its purpose.
+    /// Another attempt would fail in the same way, or no further connection is needed.
     GiveUp,
 }
 

@@ -57,9 +57,10 @@
 //! | the peer violated the protocol or exceeded a limit | give up |
 //!
 //! [`Reconnect::classify`](crate::Reconnect::classify) changes the policy. The wait between
-//! attempts is a [`Backoff`], plus a `Retry-After` in seconds, up to one hour. A connection that
-//! ends before the maximum of the last wait has passed (at first: [`Backoff::first`]) counts as a
-//! failed attempt, so the backoff also applies to a server that accepts and then closes at once.
+//! attempts is a [`Backoff`], plus a `Retry-After` in seconds, up to one hour. A connection counts
+//! as a failed attempt if it ends before the maximum of the last wait has passed
+//! ([`Backoff::first`] for the first connection). So the backoff also applies to a server that
+//! accepts and then closes at once.
 //!
 //! Reads and writes detect the loss of a connection. Without them, the task detects it as long as
 //! no message waits to be read. Keepalive pings detect a silent peer. They are on unless the

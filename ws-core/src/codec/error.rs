@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{MessageType, StatusCode};
 
-/// Why a message could not be decoded to a value, or a value not be encoded.
+/// Why a message could not be decoded, or why a value could not be encoded.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CodecError {

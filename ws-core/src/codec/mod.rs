@@ -62,8 +62,8 @@ pub trait Codec {
     /// The type of encoded messages.
     const WRITES: MessageType;
 
-    /// Whether messages of this type can be decoded. Default: both. Another message closes the
-    /// connection with 1003.
+    /// Whether messages of this type can be decoded. Default: both types. A message of any other
+    /// type closes the connection with 1003.
     fn reads(kind: MessageType) -> bool {
         let _ = kind;
         true

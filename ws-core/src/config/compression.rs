@@ -4,8 +4,8 @@
 ///
 /// Without context takeover, each message is compressed on its own, and a connection holds no
 /// memory between messages. With context takeover, a message may refer to earlier ones. Similar
-/// small messages then shrink much further, and each connection that uses it holds about 370 KiB
-/// to compress (245 KiB with 9 window bits) and 47 KiB to decompress until it ends.
+/// small messages then shrink much further, but each connection that uses it holds up to 372 KiB to
+/// compress (about 245 KiB with 9 window bits) and 47 KiB to decompress, until the connection ends.
 ///
 /// Compression can reveal a secret that shares a window with text that an attacker controls. See
 /// [`Message::uncompressed`](crate::Message::uncompressed).

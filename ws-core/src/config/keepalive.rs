@@ -64,7 +64,7 @@ impl Keepalive {
 }
 
 impl Default for Keepalive {
-    /// A ping after 30 to 60 s of silence, and 30 s to answer it.
+    /// Sends a ping after 30 to 60 s of silence, and waits 30 s for an answer.
     fn default() -> Self {
         Self::every(DEFAULT_INTERVAL)
     }

@@ -17,7 +17,7 @@ pub use pool::BufferPool;
 /// A connection holds at most [`Limits::message_size`] and 512 bytes + one read (65 KiB) + the high
 /// watermark of [`write_buffer`](Self::write_buffer) + the message written last (twice if it was
 /// compressed) + the memory of [`Compression`] with context takeover (47 KiB to decompress, up to
-/// 370 KiB to compress).
+/// 372 KiB to compress).
 ///
 /// ```
 /// use std::time::Duration;
@@ -247,8 +247,8 @@ impl Limits {
         self
     }
 
-    /// Accepts messages of any length. The peer then determines the memory, so read them in pieces
-    /// by `Conn::reader`.
+    /// Accepts messages of any length. The peer then determines how much memory a message takes, so
+    /// read messages in pieces, by `Conn::reader`.
     pub const fn no_message_size(mut self) -> Self {
         self.message_size = usize::MAX;
         self

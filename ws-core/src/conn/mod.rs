@@ -87,8 +87,8 @@ static LAST_ID: AtomicU64 = AtomicU64::new(0);
 impl Conn {
     /// Makes a connection over a byte stream on which the opening handshake is complete.
     ///
-    /// `leftover` holds the bytes that were read after the handshake. A `TcpStream` is recognised:
-    /// it needs no lock, unlike other streams.
+    /// `leftover` holds the bytes after the handshake that were read together with it. A
+    /// `TcpStream` is recognised: it needs no lock, unlike other streams.
     pub fn from_stream<T>(
         io: T,
         role: Role,

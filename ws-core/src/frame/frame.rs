@@ -93,15 +93,15 @@ impl Frame {
         self
     }
 
-    /// Masks the frame with this key, whichever end sends it. By default, a client masks it with
-    /// a random key and a server does not mask it (RFC 6455 §5.3).
+    /// Masks the frame with this key, on a client and on a server. By default, a client masks it
+    /// with a random key and a server does not mask it (RFC 6455 §5.3).
     pub const fn masked_with(mut self, key: [u8; 4]) -> Self {
         self.header.mask = Some(Mask::new(key));
         self.masking = Masking::Explicit;
         self
     }
 
-    /// Sends the frame unmasked, whichever end sends it.
+    /// Sends the frame unmasked, on a client and on a server.
     pub const fn unmasked(mut self) -> Self {
         self.header.mask = None;
         self.masking = Masking::Explicit;

@@ -2,9 +2,9 @@
 //!
 //! A handler is a function of the application that takes a [`Conn`](crate::Conn). When it returns,
 //! fails or panics, its connection is closed properly. All adapters use the same code:
-//! [`AcceptOptions`](crate::AcceptOptions) set what happens when a handler panics and which tracker
-//! counts the connection. [`ConnectionGuard`] runs the handler. `outcome` is what a handler may
-//! return, `panic` catches panics, and `tracker` is the graceful shutdown.
+//! [`AcceptOptions`](crate::AcceptOptions) defines what happens when a handler panics, and which
+//! tracker counts the connection. [`ConnectionGuard`] runs the handler. `outcome` is what a handler
+//! may return, `panic` catches panics, and `tracker` implements graceful shutdown.
 
 mod accept;
 mod outcome;

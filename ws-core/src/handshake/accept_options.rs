@@ -77,7 +77,7 @@ impl AcceptOptions {
     }
 
     /// Whether to accept compression, and how to compress. Overrides [`Config::compression`].
-    /// Default: as configured there.
+    /// Default: the value of that setting.
     pub fn compression(self, compression: Compression) -> Self {
         self.change(|settings| {
             settings.compression = Some(compression);

@@ -142,9 +142,8 @@ impl Rejection {
         }
     }
 
-    /// Whether the request is for another route, rather than an invalid opening handshake: it
-    /// does not ask for a WebSocket, or the [filter](super::AcceptOptions::filter) does not accept
-    /// it. Adapters pass such a request on.
+    /// Whether another route may serve the request: it does not ask for a WebSocket, or the
+    /// [filter](super::AcceptOptions::filter) does not accept it. Adapters pass such a request on.
     pub const fn falls_through(&self) -> bool {
         matches!(
             self,

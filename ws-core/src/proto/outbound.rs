@@ -267,8 +267,8 @@ impl Outbound {
     ///
     /// # Errors
     ///
-    /// When the peer would have to reject the frame. Compressed payloads are not checked. Do not
-    /// send them with context takeover, because the compressor does not know of them.
+    /// When the protocol does not allow the frame. Compressed payloads are not checked. Do not send
+    /// them with context takeover, because the compressor does not know of them.
     pub fn frame(&mut self, frame: &Frame) -> Result<(), SendError> {
         self.check(frame)?;
         let frame = frame.clone().masked_by_role(self.mask());
@@ -326,8 +326,8 @@ impl Outbound {
         self.control(OpCode::PING, payload)
     }
 
-    /// Queues a pong ahead of the data. When too many pongs wait, it replaces the one before it.
-    /// Does nothing after a close frame.
+    /// Queues a pong ahead of the data. When too many pongs wait, the new pong replaces the one
+    /// before it. Does nothing after a close frame.
     ///
     /// # Errors
     ///

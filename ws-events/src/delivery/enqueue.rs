@@ -14,7 +14,7 @@ use crate::delivery::stats::add;
 use crate::delivery::writer::timeout;
 use crate::sync::Arc;
 
-/// What happened to a message for many sockets, in numbers of sockets.
+/// The result of a broadcast, as numbers of sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -22,8 +22,8 @@ pub struct Delivery {
     pub matched: usize,
     /// Those with the message in their send queue.
     pub queued: usize,
-    /// Those that do not get it: their send queue is full, or it is volatile and they do not
-    /// keep up.
+    /// Those that do not get the message: their send queue is full, or the message is volatile and
+    /// they do not keep up.
     pub dropped: usize,
     /// Those that are being closed as slow consumers.
     pub disconnected: usize,

@@ -30,7 +30,7 @@ pub struct SendQueueLimits {
 
 /// What happens to a message for a socket whose send queue is full.
 ///
-/// A sender never waits for it, except in [`Socket::send_wait`](crate::Socket::send_wait).
+/// A sender never waits for room, except in [`Socket::send_wait`](crate::Socket::send_wait).
 /// Volatile messages are dropped instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

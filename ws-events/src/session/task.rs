@@ -61,8 +61,8 @@ impl Hub {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it completes, it drops the connection, and the socket leaves the hub. The
-    /// handlers of `disconnect` run in another task then.
+    /// If the future is dropped before it completes, the connection is dropped, and the socket
+    /// leaves the hub. The handlers of `disconnect` then run in another task.
     pub async fn serve(&self, conn: Conn) {
         serve(self.clone(), conn).await;
     }

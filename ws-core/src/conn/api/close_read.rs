@@ -24,10 +24,10 @@ impl Conn {
     /// Reads in the background, for an application that only writes: answers pings, and detects the
     /// end. A received message is an error, and closes the connection with 1008.
     ///
-    /// The future resolves when the connection has ended. Dropping it changes nothing; another
-    /// call returns another future. The background task ends with the connection and does not
-    /// keep it open. Outside of a runtime there is no task, and the future itself reads while
-    /// it is polled.
+    /// The future resolves when the connection has ended. Dropping it changes nothing. Each call
+    /// returns a future of its own. The background task ends with the connection and does not keep
+    /// it open. Outside of a runtime there is no task, and the future itself reads while it is
+    /// polled.
     pub fn close_read(&self) -> CloseRead {
         let connection = Arc::clone(&self.0);
         if connection.refuse_messages()

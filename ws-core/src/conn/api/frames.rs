@@ -69,8 +69,8 @@ impl<'a> Frames<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::SendError`] when the peer would have to refuse the frame; nothing is sent
-    /// then. Otherwise as `write`.
+    /// [`Error::SendError`] when the protocol does not allow the frame; nothing is sent then.
+    /// Otherwise as `write`.
     ///
     /// # Cancel safety
     ///
@@ -105,8 +105,8 @@ impl<'a> Frames<'a> {
         })
     }
 
-    /// Calls `tell` for every frame that is read from the transport or written to it from now
-    /// on, until the transport is closed: for logs and captures.
+    /// From now on, calls `tell` for every frame that is read from the transport or written to it,
+    /// until the transport is closed: for logs and captures.
     ///
     /// A short frame usually comes in one piece. A long frame comes in several pieces, of which the
     /// first may be empty. A tap also shows frames that violate the protocol. Several taps see the

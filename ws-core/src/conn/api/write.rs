@@ -10,12 +10,14 @@ use crate::{Error, Message, PreparedMessage, TryWriteError};
 impl Conn {
     /// Writes a message.
     ///
-    /// Queues the message, tries the transport once, and returns. If the queue is above the high
-    /// watermark of [`write_buffer`](crate::Config::write_buffer), it waits for room first.
+    /// Queues the message, tries the transport once, and returns. If the send buffer is above the
+    /// high watermark of [`write_buffer`](crate::Config::write_buffer), the call waits for room
+    /// first.
     ///
-    /// The call sends the bytes, with one exception: while further whole messages are buffered for
-    /// reading, it defers them until no more are buffered, at the latest until the next turn of the
-    /// scheduler. Before long synchronous work, call [`flush`](Self::flush).
+    /// The call sends the bytes at once, with one exception: while further whole messages are
+    /// buffered for reading, it defers the bytes until no message is buffered, and at the latest
+    /// until the next turn of the scheduler. Before long synchronous work, call
+    /// [`flush`](Self::flush).
     ///
     /// # Errors
     ///
@@ -74,7 +76,7 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// [`TryWriteError::Full`] when the queue is above the high watermark of
+    /// [`TryWriteError::Full`] when the send buffer is above the high watermark of
     /// [`write_buffer`](crate::Config::write_buffer), [`TryWriteError::Busy`] while a message is
     /// being sent in pieces or in raw frames, and [`TryWriteError::Conn`] with the error that
     /// [`write`](Self::write) would return. Nothing is queued then.
