@@ -3,7 +3,6 @@
 mod comparison;
 mod drive;
 mod inside;
-mod process;
 mod raw;
 mod requirements;
 mod serve;
@@ -12,10 +11,9 @@ mod table;
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use load::process::run_on;
 
 use crate::drive::Shape;
 use crate::serve::Kind;
@@ -90,6 +88,7 @@ enum Part {
     },
 }
 
+/// Servers run on one processor, load drivers on another.
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.part {
@@ -126,12 +125,4 @@ fn main() -> Result<()> {
             requirements.finish(args.check)
         }
     }
-}
-
-/// Servers run on one processor, load drivers on another.
-fn run_on(core: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(core)
-        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-        .with_context(|| format!("cannot run on processor {core}"))
 }

@@ -1,8 +1,6 @@
 //! How does a server without a WebSocket library answer the opening handshake?
 
-use std::fmt;
-
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest as _, Sha1};
@@ -19,7 +17,7 @@ use crate::Deflate;
 /// # Errors
 ///
 /// The request has no key.
-pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, OpeningError> {
+pub fn answer(input: &[u8]) -> Result<Option<(String, usize)>> {
     let Some(len) = input.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&input[..len]);
     let key = head
@@ -27,7 +25,7 @@ pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, Open
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
         .map(|(_, value)| value.trim())
-        .ok_or(OpeningError)?;
+        .context("the request has no sec-websocket-key")?;
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
@@ -77,18 +75,6 @@ pub const fn extensions(deflate: Deflate) -> Option<&'static str> {
         }
     }
 }
-
-/// A request without a key.
-#[derive(Clone, Copy, Debug)]
-pub struct OpeningError;
-
-impl fmt::Display for OpeningError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request has no sec-websocket-key")
-    }
-}
-
-impl std::error::Error for OpeningError {}
 
 #[cfg(test)]
 mod tests {

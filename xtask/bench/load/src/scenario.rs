@@ -1,5 +1,7 @@
 //! Which load scenarios does the benchmark have?
 
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 use serde::Serialize;
 
 /// A load, by its name for `--scenario`.
@@ -53,8 +55,8 @@ pub enum Content {
     Json,
 }
 
-/// The compression that the load generator offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The compression of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 pub enum Deflate {
     /// No compression.
     Off,
@@ -68,6 +70,18 @@ impl Scenario {
     /// The scenario of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// The scenario of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        Self::find(name).with_context(|| {
+            let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            format!("there is no scenario `{name}`; there are {}", names.join(", "))
+        })
     }
 
     const fn echo(name: &'static str, title: &'static str) -> Self {

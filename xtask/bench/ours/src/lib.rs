@@ -132,7 +132,8 @@ fn settings(options: &Options) -> &'static AcceptOptions {
         Deflate::Takeover => Compression::context_takeover(),
     };
     let compression = if options.is("level6") { compression.level(6) } else { compression };
-    let config = Config::new().limits(Limits::new().message_size(MESSAGE_LIMIT)).compression(compression);
+    let config =
+        Config::new().limits(Limits::new().message_size(MESSAGE_LIMIT)).compression(compression);
     Box::leak(Box::new(AcceptOptions::new().config(config)))
 }
 

@@ -1,8 +1,5 @@
 //! How are the results of a scenario drawn as an SVG bar chart?
 
-use std::fmt::Write as _;
-
-use crate::implementations::Kind;
 use crate::results::{Result, Row};
 use crate::table::number;
 
@@ -36,16 +33,9 @@ fn bar(row: &Row, y: usize, scale: f64) -> String {
     let (least, end, most) =
         (left + cost.min * scale, left + cost.median * scale, left + cost.max * scale);
     let (middle, low, high) = (y + BAR / 2, y + BAR / 2 - 4, y + BAR / 2 + 4);
-    let class = match row.kind {
-        Kind::Limit => "limit",
-        Kind::Ours => "ours",
-        Kind::Peer => "peer",
-        Kind::Batch => "batch",
-    };
-    let mut svg = String::new();
-    // Writing to a string does not fail.
-    let _ = write!(
-        svg,
+    // The classes of the style are the names of the kinds.
+    let class = format!("{:?}", row.kind).to_lowercase();
+    format!(
         "<text class=\"name {class}\" x=\"{}\" y=\"{}\">{}</text>\n\
          <rect class=\"{class}\" x=\"{LABELS}\" y=\"{y}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"2\"/>\n\
          <path class=\"whisker\" d=\"M{least:.1} {middle}H{most:.1}M{least:.1} {low}V{high}\
@@ -58,8 +48,7 @@ fn bar(row: &Row, y: usize, scale: f64) -> String {
         most + 8.0,
         y + BAR - 4,
         number(cost.median),
-    );
-    svg
+    )
 }
 
 fn median(row: &Row) -> f64 {

@@ -40,11 +40,6 @@ impl Conn {
         raw: bool,
         deflate: Deflate,
     ) -> Result<Self> {
-        let mut stream = TcpStream::connect(server).with_context(|| {
-            format!("cannot connect to {server} (does it run? are there free ports?)")
-        })?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
         let offer = match deflate {
             _ if raw => "",
             Deflate::Off => "",
@@ -54,14 +49,7 @@ impl Conn {
             }
             Deflate::Takeover => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
         };
-        write!(
-            stream,
-            "GET / HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{offer}\r\n"
-        )?;
-        let head = read_head(&mut stream)?;
-        ensure!(head.starts_with("http/1.1 101 "), "the server refuses the handshake: {head}");
-        ensure!(head.contains(&ACCEPT.to_ascii_lowercase()), "wrong accept key: {head}");
+        let (stream, head) = shake_hands(server, offer)?;
         if !raw && deflate != Deflate::Off {
             ensure!(head.contains("permessage-deflate"), "the server does not compress: {head}");
             let forgets = head.contains("no_context_takeover");
@@ -136,6 +124,29 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 /// The key of RFC 6455 §1.3, and the answer to it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Connects and makes the opening handshake, with more lines in the request. Returns the head of the
+/// response, in lower case.
+///
+/// # Errors
+///
+/// There is no server, or it refuses the handshake.
+pub fn shake_hands(server: SocketAddr, more: &str) -> Result<(TcpStream, String)> {
+    let mut stream = TcpStream::connect(server).with_context(|| {
+        format!("cannot connect to {server} (does it run? are there free ports?)")
+    })?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\n"
+    )?;
+    let head = read_head(&mut stream)?;
+    ensure!(head.starts_with("http/1.1 101 "), "the server refuses the handshake: {head}");
+    ensure!(head.contains(&ACCEPT.to_ascii_lowercase()), "wrong accept key: {head}");
+    Ok((stream, head))
+}
 
 /// The head of the response, in lower case. A server sends nothing more before the first message.
 fn read_head(stream: &mut TcpStream) -> Result<String> {
