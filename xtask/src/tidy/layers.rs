@@ -9,7 +9,7 @@ pub(super) fn cycles(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for krate in &tree.crates {
         let edges = imports::edges(krate);
-        for cycle in imports::cycles(&edges) {
+        for cycle in imports::cycles(edges.iter().map(|edge| (edge.from, edge.to))) {
             let (what, most) = match exception(krate, &cycle) {
                 Some(exception) => ("a long import cycle", exception.most),
                 None if crosses_a_folder(krate, &cycle) => ("an import cycle crosses a folder", 0),
@@ -35,39 +35,22 @@ pub(super) fn folder_cycles(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for krate in &tree.crates {
         let edges = imports::edges(krate);
-        let mut folders: Vec<&[&str]> = Vec::new();
-        let mut number = |folder| {
-            folders.iter().position(|it| *it == folder).unwrap_or_else(|| {
-                folders.push(folder);
-                folders.len() - 1
-            })
-        };
-        let arrows: Vec<_> = edges
+        let between: Vec<_> = edges
             .iter()
-            .filter_map(|edge| {
-                let [from, to] = [edge.from, edge.to].map(|module| krate.folder_of(module));
-                let is_nested = from.starts_with(to) || to.starts_with(from);
-                let arrow = |number: &mut dyn FnMut(_) -> usize| Edge {
-                    from: number(from),
-                    to: number(to),
-                    line: edge.line,
-                };
-                (!is_nested).then(|| (arrow(&mut number), edge))
-            })
+            .map(|edge| ([edge.from, edge.to].map(|module| krate.folder_of(module)), edge))
+            .filter(|([from, to], _)| !from.starts_with(to) && !to.starts_with(from))
             .collect();
-        let between: Vec<_> = arrows.iter().map(|(arrow, _)| *arrow).collect();
-        for cycle in imports::cycles(&between) {
-            let names: Vec<_> =
-                cycle.iter().filter_map(|it| Some(folders.get(*it)?.join("/"))).collect();
+        for cycle in imports::cycles(between.iter().map(|([from, to], _)| (*from, *to))) {
+            let names: Vec<_> = cycle.iter().map(|folder| folder.join("/")).collect();
             let is_exception = EXCEPTIONS.iter().any(|exception| {
                 exception.krate == krate.name
                     && names.iter().all(|name| exception.folders.contains(&name.as_str()))
             });
             if !is_exception {
                 let what = format!("folders import each other: {}", names.join(", "));
-                let within = arrows
+                let within = between
                     .iter()
-                    .filter(|(arrow, _)| cycle.contains(&arrow.from) && cycle.contains(&arrow.to));
+                    .filter(|(folders, _)| folders.iter().all(|folder| cycle.contains(folder)));
                 found.extend(of_edges(krate, &what, within.map(|(_, edge)| *edge)));
             }
         }
