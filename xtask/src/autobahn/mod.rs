@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
 use serde_json::{Map, Value};
 
 use self::cases::CaseId;
@@ -29,7 +30,8 @@ use self::suite::{Suite, SuiteRole};
 use crate::process::Background;
 use crate::workspace;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true)]
 pub(crate) struct AutobahnArgs {
     /// The role to test: `server`, `client` or `all` (the default); then cases, such as `6.*` or
     /// `12.1.3` (default: all 517).
@@ -56,21 +58,6 @@ pub(crate) struct AutobahnArgs {
 }
 
 impl AutobahnArgs {
-    /// All cases, for both roles.
-    pub(crate) fn whole() -> Self {
-        let adapter = DEFAULT_ADAPTER.to_owned();
-        let (words, jobs, out) = (Vec::new(), None, None);
-        Self { words, quick: false, adapter, http2: false, jobs, timeout: 1800, out }
-    }
-
-    /// The cases without large payloads, for the server with this adapter over HTTP/2.
-    pub(crate) fn http2(adapter: &str) -> Self {
-        let cases = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "12.*", "13.*"];
-        let words = [&["server"][..], &cases].concat().into_iter().map(str::to_owned).collect();
-        let adapter = adapter.to_owned();
-        Self { words, quick: true, adapter, http2: true, ..Self::whole() }
-    }
-
     /// The name of this run, and of the folder of its reports.
     fn name(&self, role: Role) -> String {
         let mut name = role.name().to_owned();
@@ -78,13 +65,6 @@ impl AutobahnArgs {
             name = format!("{name}-{}", self.adapter);
         }
         if role == Role::Server && self.http2 { format!("{name}-http2") } else { name }
-    }
-
-    /// The compressed cases without large payloads, for the server with this adapter. The other
-    /// cases test ws-core, which is the same under each adapter.
-    pub(crate) fn deflate(adapter: &str) -> Self {
-        let words = ["server", "12.*", "13.*"].map(str::to_owned).to_vec();
-        Self { words, quick: true, adapter: adapter.to_owned(), ..Self::whole() }
     }
 }
 
@@ -126,6 +106,11 @@ struct Part {
 struct PartProcesses {
     suite: Background,
     client: Option<Background>,
+}
+
+/// Runs with these arguments, as they would be typed.
+pub(crate) fn run_with(args: &str) -> Result<()> {
+    run(&AutobahnArgs::try_parse_from(args.split_whitespace())?)
 }
 
 pub(crate) fn run(args: &AutobahnArgs) -> Result<()> {
@@ -177,33 +162,30 @@ fn test(
     println!("autobahn {}: {} cases in {} parts", role.name(), cases.len(), parts.len());
     let started = Instant::now();
     let deadline = started + Duration::from_secs(args.timeout);
-    let results = match role {
-        Role::Server => {
-            let (mut server, url) = serve(program, &args.adapter, &dir.join("echo.log"))?;
-            // It runs until the end of this block.
-            let bridge = match args.http2 {
-                true => Some(bridge(ours.path(BRIDGE)?, &url, &dir.join("bridge.log"))?),
-                false => None,
-            };
-            let url = bridge.as_ref().map_or(url, |(_, url)| url.clone());
-            let suite_role = SuiteRole::Client { agent: agent.clone(), url };
-            let start = |part: &Part| {
-                Ok(PartProcesses {
-                    suite: suite.start(&suite_role, &part.cases, &part.dir)?,
-                    client: None,
-                })
-            };
-            let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
-            watch(work, Some(&mut server), Progress::new(role.name(), cases.len()), deadline)?;
-            collect(&parts, &agent, dir)?
-        }
-        Role::Client => {
-            let start = |part: &Part| dial(program, suite, part, &agent);
-            let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
-            watch(work, None, Progress::new(role.name(), cases.len()), deadline)?;
-            collect(&parts, &agent, dir)?
-        }
+    // The server and the bridge run until the end of this function.
+    let mut server = match role {
+        Role::Server => Some(serve(program, &args.adapter, &dir.join("echo.log"))?),
+        Role::Client => None,
     };
+    let bridge = match &server {
+        Some((_, url)) if args.http2 => {
+            Some(bridge(ours.path(BRIDGE)?, url, &dir.join("bridge.log"))?)
+        }
+        _ => None,
+    };
+    let url = bridge.as_ref().or(server.as_ref()).map(|(_, url)| url.clone());
+    let start = |part: &Part| match &url {
+        Some(url) => {
+            let suite_role = SuiteRole::Client { agent: agent.clone(), url: url.clone() };
+            let suite = suite.start(&suite_role, &part.cases, &part.dir)?;
+            Ok(PartProcesses { suite, client: None })
+        }
+        None => dial(program, suite, part, &agent),
+    };
+    let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let server = server.as_mut().map(|(server, _)| server);
+    watch(work, server, Progress::new(role.name(), cases.len()), deadline)?;
+    let results = collect(&parts, &agent, dir)?;
     let failures = results::failures(&results, cases);
     let page = dir.join("index.html");
     fs::write(&page, table::html(&format!("Autobahn: {agent}"), &results, &failures))
@@ -253,22 +235,27 @@ fn split(cases: &[CaseId], jobs: u32, dir: &Path) -> Result<Vec<Part>> {
 
 /// Starts the echo server, and waits until it prints its address.
 fn serve(program: &Path, adapter: &str, log: &Path) -> Result<(Background, String)> {
-    let mut command = Command::new(program);
-    command.args(["--listen", "127.0.0.1:0", "--adapter", adapter, "--compress", "takeover"]);
+    let args = ["--listen", "127.0.0.1:0", "--adapter", adapter, "--compress", "takeover"];
     // The largest messages of section 9 have 16 MiB.
-    command.args(["--read-limit", "16777216"]);
-    let server = Background::start("the echo server", &mut command, log)?;
-    let url = server.wait_for_line(Duration::from_secs(30), url_in)?;
-    Ok((server, url))
+    let args = [args.as_slice(), &["--read-limit", "16777216"]].concat();
+    listening("the echo server", program, &args, log)
 }
 
 /// Starts the translation to HTTP/2, and waits until it prints its address.
 fn bridge(program: &Path, server: &str, log: &Path) -> Result<(Background, String)> {
-    let mut command = Command::new(program);
-    command.args(["--to", server.trim_start_matches("ws://")]);
-    let bridge = Background::start("the bridge to HTTP/2", &mut command, log)?;
-    let url = bridge.wait_for_line(Duration::from_secs(30), url_in)?;
-    Ok((bridge, url))
+    let args = ["--to", server.trim_start_matches("ws://")];
+    listening("the bridge to HTTP/2", program, &args, log)
+}
+
+fn listening(
+    name: &str,
+    program: &Path,
+    args: &[&str],
+    log: &Path,
+) -> Result<(Background, String)> {
+    let program = Background::start(name, Command::new(program).args(args), log)?;
+    let url = program.wait_for_line(Duration::from_secs(30), url_in)?;
+    Ok((program, url))
 }
 
 /// The first `ws://ADDRESS:PORT` in a line.
