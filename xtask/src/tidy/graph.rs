@@ -118,7 +118,7 @@ impl<'a> Crate<'a> {
                     imports.extend(source.imports(line).into_iter().map(|it| (it, item.visibility)))
                 }
                 "mod" => {
-                    let own: String = item.attributes.clone().map(|at| source.text(at)).collect();
+                    let own = source.join(item.attributes.clone());
                     let below = format!("{folder}/{}", item.name);
                     let is_inline = source.text(item.header.end) == "{";
                     let found = match own.split_once("path=\"").and_then(|it| it.1.split_once('"'))

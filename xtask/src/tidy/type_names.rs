@@ -15,7 +15,7 @@ fn in_crate(krate: &Crate<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for module in &krate.modules {
         for item in module.types() {
-            let own: String = item.attributes.clone().map(|at| module.source.text(at)).collect();
+            let own = module.source.join(item.attributes.clone());
             if is_twin(&(module.attributes.clone() + &own), &module.path) {
                 continue;
             }

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use load::process::{Answers, Process};
 
-use crate::drive::{Framing, Load, Shape};
+use crate::drive::{Framing, Load, Shape, percentile};
 use crate::serve::Kind;
 use crate::server::Server;
 
@@ -63,9 +63,7 @@ pub(crate) fn ratio(values: &[f64], others: &[f64]) -> f64 {
 }
 
 pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    percentile(values, 50)
 }
 
 /// A server with its load driver. Dropping it ends both.

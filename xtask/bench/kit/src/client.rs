@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use clap::Parser;
-use load::drive::conn::shake_hands;
+use load::drive::conn::{connect, shake_hands};
 use load::meter::Moment;
 use load::options::LoadOptions;
 use load::report::Report;
@@ -68,7 +68,8 @@ where
         let mut failing = tokio::task::JoinSet::new();
         for _ in 0..scenario.conns {
             // The handshake is not measured.
-            let (stream, _) = shake_hands(options.connect, "")?;
+            let mut stream = connect(options.connect)?;
+            shake_hands(&mut stream, "/", "")?;
             stream.set_nonblocking(true)?;
             let stream = TcpStream::from_std(stream)?;
             failing.spawn(echo(stream, task.clone()));

@@ -3,11 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use load::scenario::Deflate;
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-use crate::Deflate;
 
 /// The response to the request at the start of `input`, and the length of the request; `None` while
 /// the request is incomplete.
@@ -43,35 +42,24 @@ pub fn answer(input: &[u8]) -> Result<Option<(String, usize)>> {
 ///
 /// The stream ends early, or the request has no key.
 pub async fn open(stream: &mut TcpStream) -> Result<()> {
-    open_with(stream, None).await
+    open_with(stream, Deflate::Off).await
 }
 
-/// As [`open`], and accepts extensions without reading the offer.
+/// As [`open`], and accepts compression without reading the offer.
 ///
 /// # Errors
 ///
 /// As [`open`].
-pub async fn open_with(stream: &mut TcpStream, extensions: Option<&str>) -> Result<()> {
+pub async fn open_with(stream: &mut TcpStream, deflate: Deflate) -> Result<()> {
     let mut head = Vec::new();
     loop {
         ensure!(stream.read_buf(&mut head).await? > 0, "the stream ends during the handshake");
         if let Some((mut answer, _)) = answer(&head)? {
-            if let Some(extensions) = extensions {
+            if let Some(extensions) = deflate.extensions() {
                 answer.truncate(answer.len() - 2);
                 answer.push_str(&format!("sec-websocket-extensions: {extensions}\r\n\r\n"));
             }
             return Ok(stream.write_all(answer.as_bytes()).await?);
-        }
-    }
-}
-
-/// The `Sec-WebSocket-Extensions` of a server that accepts compression.
-pub const fn extensions(deflate: Deflate) -> Option<&'static str> {
-    match deflate {
-        Deflate::Off => None,
-        Deflate::Takeover => Some("permessage-deflate"),
-        Deflate::NoTakeover => {
-            Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
         }
     }
 }

@@ -29,7 +29,7 @@ async fn welcome(
     hub: Hub,
 ) -> Result<()> {
     // Its own handshake does not negotiate compression.
-    Box::pin(kit::open_with(&mut stream, kit::extensions(options.deflate))).await?;
+    Box::pin(kit::open_with(&mut stream, options.deflate)).await?;
     match config.compression.to_deflate_config() {
         Some(deflate) => {
             spawn(CompressedWebSocketStream::server(stream, config, deflate), options, &hub);

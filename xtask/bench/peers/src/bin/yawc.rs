@@ -36,8 +36,8 @@ async fn welcome(
     hub: Hub,
 ) -> Result<()> {
     // The handshake of yawc needs hyper.
-    let extensions = kit::extensions(options.deflate);
-    Box::pin(kit::open_with(&mut stream, extensions)).await?;
+    Box::pin(kit::open_with(&mut stream, options.deflate)).await?;
+    let extensions = options.deflate.extensions();
     let socket =
         WebSocket::from_stream_with_extensions(stream, Role::Server, extensions, settings)?;
     // Its stream has frames and no errors.
