@@ -65,11 +65,6 @@ impl Report {
         self.cpu_ns as f64 / 1000.0 / self.messages.max(1) as f64
     }
 
-    /// The load generator's processor time per message, in microseconds.
-    pub fn load_micros(&self) -> f64 {
-        self.load_cpu_ns as f64 / 1000.0 / self.messages.max(1) as f64
-    }
-
     /// Messages per second.
     pub fn throughput(&self) -> f64 {
         self.messages as f64 / self.seconds.max(1e-9)

@@ -87,34 +87,25 @@ fn count(
     out: &Path,
 ) -> Result<f64> {
     let scenario = Scenario::named(scenario)?;
-    let run = |messages: u64| total(programs, implementation, scenario, in_flight, messages, out);
-    let (short, long) = (run(SHORT)?, run(LONG)?);
+    let entry = Entry::of(implementation);
+    let file = out.join(format!("callgrind-{}-{}", implementation.name, scenario.name));
+    // The instructions of a whole run.
+    let total = |messages: u64| {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["-q", "--tool=callgrind"]);
+        valgrind.arg(format!("--callgrind-out-file={}", file.display()));
+        let messages = messages.to_string();
+        let more = ["--conns", "16", "--in-flight", in_flight, "--messages", &messages];
+        let text = programs.trace(&mut valgrind, (&entry, scenario), &more, Server::end, &file)?;
+        read_total(&text).with_context(|| format!("{} has no total", file.display()))
+    };
+    let (short, long) = (total(SHORT)?, total(LONG)?);
     Ok(long.saturating_sub(short) as f64 / (LONG - SHORT) as f64)
 }
 
 // Multiples of a whole batch on each connection.
 const SHORT: u64 = 8 * 16 * 16;
 const LONG: u64 = 48 * 16 * 16;
-
-/// The instructions of a whole run.
-fn total(
-    programs: &Programs,
-    implementation: &'static Implementation,
-    scenario: &Scenario,
-    in_flight: &str,
-    messages: u64,
-    out: &Path,
-) -> Result<u64> {
-    let file = out.join(format!("callgrind-{}-{}", implementation.name, scenario.name));
-    let mut valgrind = Command::new("valgrind");
-    valgrind.args(["-q", "--tool=callgrind"]);
-    valgrind.arg(format!("--callgrind-out-file={}", file.display()));
-    let messages = messages.to_string();
-    let more = ["--conns", "16", "--in-flight", in_flight, "--messages", &messages];
-    let entry = Entry::of(implementation);
-    let text = programs.trace(&mut valgrind, (&entry, scenario), &more, Server::end, &file)?;
-    read_total(&text).with_context(|| format!("{} has no total", file.display()))
-}
 
 /// The total in the output of callgrind.
 fn read_total(text: &str) -> Option<u64> {

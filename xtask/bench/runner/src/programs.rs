@@ -72,15 +72,8 @@ impl Programs {
         more: &[&str],
     ) -> Result<Report> {
         let mut command = self.command("load");
-        command.args(["--connect", &server.address, "--scenario", scenario.name]);
-        command.args(["--pid", &server.process.id().to_string()]).args(more);
-        if raw {
-            command.arg("--raw");
-        }
-        if cores() > 1 {
-            command.args(["--core", "1"]);
-        }
-        report_of(&mut command)
+        command.args(raw.then_some("--raw")).args((cores() > 1).then_some("--core=1"));
+        report_of(&mut command, server, scenario, more)
     }
 
     /// Runs the server of an entry under a tool, puts it under load, and reads the file that the tool
@@ -111,9 +104,7 @@ impl Programs {
         let mut server = self.command("raw-epoll");
         let server = Server::start(server.args(["--variant", "websocket"]), 1..2)?;
         let mut command = self.command(&format!("{client}-client"));
-        command.args(["--connect", &server.address, "--scenario", scenario.name]);
-        command.args(["--pid", &server.process.id().to_string()]).args(more);
-        on(0..1, || report_of(&mut command))
+        on(0..1, || report_of(&mut command, &server, scenario, more))
     }
 }
 
@@ -122,8 +113,15 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// Runs a command that prints a report, and parses the report.
-pub(crate) fn report_of(command: &mut Command) -> Result<Report> {
+/// Runs a command that puts a server under load and prints a report, and parses the report.
+fn report_of(
+    command: &mut Command,
+    server: &Server,
+    scenario: &Scenario,
+    more: &[&str],
+) -> Result<Report> {
+    command.args(["--connect", &server.address, "--scenario", scenario.name]);
+    command.args(["--pid", &server.process.id().to_string()]).args(more);
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}", complaint.trim());

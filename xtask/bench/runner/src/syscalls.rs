@@ -55,30 +55,22 @@ fn count(
     // Whole batches on each connection.
     let batch = (scenario.conns * scenario.in_flight) as u64;
     let (short, long) = (2 * batch, (2 + enough / batch) * batch);
-    let total = |messages| total(programs, scenario, entry, messages, out);
+    let file = out.join("strace.txt");
+    // The calls of a whole run. strace ends together with the server, so the signal goes to the server.
+    let total = |messages: u64| {
+        let mut strace = Command::new("strace");
+        strace.args(["-c", "-f", "-o"]).arg(&file);
+        let more = ["--messages", &messages.to_string()];
+        let text =
+            programs.trace(&mut strace, (entry, scenario), &more, Server::end_child, &file)?;
+        anyhow::Ok(read(&text))
+    };
     let (before, after) = (total(short)?, total(long)?);
     let each = |(name, count): (String, u64)| {
         let count = count.saturating_sub(before.get(&name).copied().unwrap_or_default());
         (name, count as f64 / (long - short) as f64)
     };
     Ok(after.into_iter().map(each).filter(|(_, count)| *count > 0.0005).collect())
-}
-
-/// The calls of a whole run.
-fn total(
-    programs: &Programs,
-    scenario: &'static Scenario,
-    entry: &Entry,
-    messages: u64,
-    out: &Path,
-) -> Result<BTreeMap<String, u64>> {
-    let file = out.join("strace.txt");
-    // strace ends together with the server, so the signal goes to the server.
-    let mut strace = Command::new("strace");
-    strace.args(["-c", "-f", "-o"]).arg(&file);
-    let more = ["--messages", &messages.to_string()];
-    let text = programs.trace(&mut strace, (entry, scenario), &more, Server::end_child, &file)?;
-    Ok(read(&text))
 }
 
 /// The column of calls in the output of strace, by name.
