@@ -387,6 +387,16 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_read_from_one_line() {
+        let args = "server 12.* 13.* --quick --adapter axum".split_whitespace();
+        let args = AutobahnArgs::try_parse_from(args).unwrap();
+        assert_eq!(args.words, ["server", "12.*", "13.*"]);
+        assert!(args.quick && args.adapter == "axum" && args.name(Role::Server) == "server-axum");
+        let whole = AutobahnArgs::try_parse_from([""; 0]).unwrap();
+        assert!(whole.words.is_empty() && !whole.quick && whole.name(Role::Server) == "server");
+    }
+
+    #[test]
     fn the_first_word_may_be_a_role() {
         let check = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(ToString::to_string).collect();

@@ -4,7 +4,6 @@ mod comparison;
 mod drive;
 mod inside;
 mod raw;
-mod requirements;
 mod serve;
 mod server;
 mod table;
@@ -107,7 +106,7 @@ fn main() -> Result<()> {
         None => {
             let rounds = args.rounds.unwrap_or(if args.short { 3 } else { 7 });
             let seconds = args.seconds.unwrap_or(if args.short { 0.4 } else { 1.0 });
-            let mut requirements = requirements::Requirements::default();
+            let mut requirements = table::Requirements::default();
             if !args.network {
                 table::inside(&mut requirements)?;
             }

@@ -8,7 +8,6 @@ mod programs;
 mod progress;
 mod results;
 mod rounds;
-mod statistics;
 mod syscalls;
 mod table;
 

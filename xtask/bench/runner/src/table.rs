@@ -3,8 +3,7 @@
 use load::scenario::{Deflate, Shape};
 
 use crate::implementations::Kind;
-use crate::results::{Result, Row};
-use crate::statistics::Summary;
+use crate::results::{Result, Row, Summary};
 
 /// The table of one scenario.
 pub(crate) fn render(result: &Result) -> String {
