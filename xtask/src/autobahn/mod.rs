@@ -5,7 +5,6 @@
 //! their reports are merged.
 
 mod cases;
-mod programs;
 mod progress;
 mod results;
 mod suite;
@@ -23,12 +22,11 @@ use clap::Parser;
 use serde_json::{Map, Value};
 
 use self::cases::CaseId;
-use self::programs::Programs;
 use self::progress::Progress;
 use self::results::CaseResult;
-use self::suite::{Suite, SuiteRole};
+use self::suite::{OtherEnd, Suite};
 use crate::process::Background;
-use crate::workspace;
+use crate::workspace::{self, Examples};
 
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true)]
@@ -119,7 +117,7 @@ pub(crate) fn run(args: &AutobahnArgs) -> Result<()> {
     let cases = cases::select(patterns, args.quick)?;
     let suite = Suite::find()?;
     let examples = roles.iter().map(|role| role.example()).chain(args.http2.then_some(BRIDGE));
-    let ours = Programs::build(&examples.collect::<Vec<_>>())?;
+    let ours = Examples::build(&examples.collect::<Vec<_>>())?;
     let out = match &args.out {
         Some(out) => std::path::absolute(out).context("cannot resolve --out")?,
         None => workspace::target_dir()?.join("autobahn"),
@@ -148,7 +146,7 @@ fn roles(words: &[String]) -> (&'static [Role], &[String]) {
 fn test(
     role: Role,
     args: &AutobahnArgs,
-    (suite, ours): (&Suite, &Programs),
+    (suite, ours): (&Suite, &Examples),
     cases: &[CaseId],
     dir: &Path,
 ) -> Result<bool> {
@@ -176,8 +174,8 @@ fn test(
     let url = bridge.as_ref().or(server.as_ref()).map(|(_, url)| url.clone());
     let start = |part: &Part| match &url {
         Some(url) => {
-            let suite_role = SuiteRole::Client { agent: agent.clone(), url: url.clone() };
-            let suite = suite.start(&suite_role, &part.cases, &part.dir)?;
+            let server = OtherEnd::Server(&agent, url);
+            let suite = suite.start(server, &part.cases, &part.dir)?;
             Ok(PartProcesses { suite, client: None })
         }
         None => dial(program, suite, part, &agent),
@@ -272,7 +270,7 @@ fn url_in(line: &str) -> Option<String> {
 /// Starts the suite as a server, and the client once the suite listens.
 fn dial(program: &Path, suite: &Suite, part: &Part, agent: &str) -> Result<PartProcesses> {
     let port = free_port()?;
-    let mut suite = suite.start(&SuiteRole::Server { port }, &part.cases, &part.dir)?;
+    let mut suite = suite.start(OtherEnd::Client(port), &part.cases, &part.dir)?;
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if let Some(status) = suite.ended()? {

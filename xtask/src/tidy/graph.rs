@@ -3,16 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::file::{self, File};
 use super::syntax::{Import, Item, Source, Visibility};
-
-/// All that the checks look at.
-#[derive(Debug)]
-pub(super) struct Tree<'a> {
-    pub(super) files: &'a [File],
-    pub(super) sources: &'a [Source<'a>],
-    pub(super) crates: Vec<Crate<'a>>,
-}
+use super::tree;
 
 /// A library, a program or an example. The first module is its root.
 #[derive(Debug)]
@@ -48,26 +40,12 @@ pub(super) enum Target {
     Item(usize),
 }
 
-impl<'a> Tree<'a> {
-    pub(super) fn new(files: &'a [File], sources: &'a [Source<'a>]) -> Self {
-        let by_path: BTreeMap<&str, &Source<'_>> =
-            sources.iter().map(|source| (source.file.path.as_str(), source)).collect();
-        let crates = sources.iter().filter_map(|source| Crate::new(source, &by_path)).collect();
-        Self { files, sources, crates }
-    }
-
-    pub(super) fn source(&self, path: &str) -> Option<&'a Source<'a>> {
-        self.sources.iter().find(|source| source.file.path == path)
-    }
-
-    pub(super) fn library(&self, name: &str) -> Option<&Crate<'a>> {
-        self.crates.iter().find(|it| it.is_library && it.name == name)
-    }
-}
-
 impl<'a> Crate<'a> {
     /// The crate of which `root` is the root, if it is one.
-    fn new(root: &'a Source<'a>, by_path: &BTreeMap<&str, &'a Source<'a>>) -> Option<Self> {
+    pub(super) fn new(
+        root: &'a Source<'a>,
+        by_path: &BTreeMap<&str, &'a Source<'a>>,
+    ) -> Option<Self> {
         let (name, is_library) = root_of(&root.file.path)?;
         let folder = parent_of(&root.file.path).to_owned();
         let mut modules = vec![Module::new(root, 0..root.tokens.len(), folder)];
@@ -214,7 +192,7 @@ impl<'a> Module<'a> {
             (self.source, item.body.clone())
         } else {
             let files = match own.split_once("path=\"").and_then(|it| it.1.split_once('"')) {
-                Some((path, _)) => vec![file::relative(&self.source.file.path, path)],
+                Some((path, _)) => vec![tree::relative(&self.source.file.path, path)],
                 None => vec![format!("{folder}.rs"), format!("{folder}/mod.rs")],
             };
             let source = *files.iter().find_map(|path| by_path.get(path.as_str()))?;
@@ -273,17 +251,9 @@ const DECLARATIONS: &[&str] =
 /// How many re-exports of re-exports are followed.
 const MAX_REEXPORTS: usize = 8;
 
-/// Builds a tree of planted files: a path and a text each.
-#[cfg(test)]
-pub(super) fn plant<T>(files: &[(&str, &str)], test: impl FnOnce(&Tree<'_>) -> T) -> T {
-    let files: Vec<_> = files.iter().map(|(path, text)| File::new(*path, *text)).collect();
-    let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
-    let sources: Vec<_> = rust.map(Source::new).collect();
-    test(&Tree::new(&files, &sources))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tree::plant;
     use super::*;
 
     #[test]

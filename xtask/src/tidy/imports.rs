@@ -107,7 +107,7 @@ pub(super) fn cycles<N: Copy + Ord>(edges: impl IntoIterator<Item = (N, N)>) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     /// The files of a crate `a` → its imports, as `from > to`.

@@ -1,8 +1,8 @@
 //! Are modules free of import cycles, and does no layer import a layer above it?
 
-use super::file::Complaint;
-use super::graph::{Crate, Tree};
+use super::graph::Crate;
 use super::imports::{self, Edge};
+use super::tree::{Complaint, Tree};
 
 /// No import cycle crosses a folder, and none within a folder has more than [`MAX_CYCLE`] modules.
 pub(super) fn cycles(tree: &Tree<'_>) -> Vec<Complaint> {
@@ -181,7 +181,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     /// The files of a crate → a part of each complaint.

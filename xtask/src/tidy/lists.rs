@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::file::Complaint;
-use super::graph::{Crate, Module, Tree};
+use super::graph::{Crate, Module};
 use super::syntax::{Item, Source, Visibility};
+use super::tree::{Complaint, Tree};
 
 /// Each variant of `ProtocolError` has a row in the table of violations.
 pub(super) fn violations(tree: &Tree<'_>) -> Vec<Complaint> {
@@ -162,7 +162,7 @@ const CANCEL_SAFETY: &str = "ws-core/tests/cancel_safety.rs";
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     const ERRORS: &str = "

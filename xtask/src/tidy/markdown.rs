@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{self, Complaint, File};
-use super::graph::Tree;
 use super::syntax::Source;
+use super::tree::{self, Complaint, File, Tree};
 
 /// A link, `[text](target)`, and its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +151,7 @@ fn resolve(from: &str, target: &str) -> Option<String> {
     if target.is_empty() {
         return Some(String::new());
     }
-    Some(file::relative(from, target))
+    Some(tree::relative(from, target))
 }
 
 /// The name that a link to a Rust file is for: `` [`Reader::poll()`](path.rs) ``.
@@ -239,7 +238,7 @@ const DECLARE: &[&str] =
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     const CODE: (&str, &str) = (

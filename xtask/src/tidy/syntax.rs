@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 
-use super::file::File;
+use super::tree::File;
 
 /// A token, in as much detail as the checks need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::file::Complaint;
-use super::graph::{Crate, TYPES, Target, Tree};
+use super::graph::{Crate, TYPES, Target};
+use super::tree::{Complaint, Tree};
 
 /// A crate declares a type name once.
 pub(super) fn in_crates(tree: &Tree<'_>) -> Vec<Complaint> {
@@ -84,7 +84,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     /// Files → the complaints about them.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use clap::Parser;
+use clap::Parser as _;
 use load::drive::conn::{connect, shake_hands};
 use load::meter::Moment;
 use load::options::LoadOptions;
@@ -15,13 +15,6 @@ use load::scenario::{Content, Scenario};
 use load::script::{Random, payload};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
-
-/// The arguments that every measured client takes.
-#[derive(Clone, Debug, Parser)]
-struct Args {
-    #[command(flatten)]
-    load: LoadOptions,
-}
 
 /// The echo loop of a connection: it sends this message, and checks the reply.
 #[derive(Clone, Debug)]
@@ -56,7 +49,7 @@ where
     F: Fn(TcpStream, Task) -> T,
     T: Future<Output = Result<()>> + Send + 'static,
 {
-    let options = Args::parse().load;
+    let options = LoadOptions::parse();
     let scenario = Scenario::named(&options.scenario)?;
     let count = Arc::new(AtomicU64::new(0));
     let task = Task {
