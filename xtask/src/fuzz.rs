@@ -20,13 +20,11 @@ pub(crate) struct FuzzArgs {
 }
 
 pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
-    // `fuzz 10` means all targets, 10 s each.
-    let (target, seconds) = match args.target.as_deref().map(|word| (word, word.parse())) {
-        Some((_, Ok(seconds))) => (None, seconds),
-        Some((target, Err(_))) => (Some(target), args.seconds),
-        None => (None, args.seconds),
-    };
-    all(target, seconds)
+    match args.target.as_deref().map(|word| (word, word.parse())) {
+        // `fuzz 10` means all targets, 10 s each.
+        Some((_, Ok(seconds))) => all(None, seconds),
+        target => all(target.map(|(word, _)| word), args.seconds),
+    }
 }
 
 /// Runs one target, or each in turn.
@@ -89,10 +87,9 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<()> {
 fn targets(dir: &Path) -> Result<Vec<String>> {
     let dir = dir.join("fuzz_targets");
     let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let rust = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
-    let mut targets: Vec<String> =
-        rust.filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+    let name =
+        |entry: fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned());
+    let mut targets: Vec<_> = entries.filter_map(|entry| name(entry.ok()?)).collect();
     targets.sort();
     ensure!(!targets.is_empty(), "there are no targets in {}", dir.display());
     Ok(targets)

@@ -119,8 +119,8 @@ impl Drop for Background {
     }
 }
 
-#[cfg(test)]
 #[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::env;
 

@@ -1,8 +1,9 @@
 //! Where is the workspace, and how is cargo run in it?
 
+use std::collections::HashMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -36,4 +37,33 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     let metadata = metadata()?;
     let dir = metadata.get("target_directory").and_then(Value::as_str);
     Ok(dir.context("cargo metadata names no target directory")?.into())
+}
+
+/// The paths of built examples, by name.
+#[derive(Debug)]
+pub(crate) struct Examples(HashMap<String, PathBuf>);
+
+impl Examples {
+    /// Builds examples in release mode.
+    pub(crate) fn build(examples: &[&str]) -> Result<Self> {
+        let mut build = cargo();
+        build.args(["build", "--release", "--package", "examples"]);
+        build.args(examples.iter().flat_map(|example| ["--example", example]));
+        build.args(["--message-format", "json-render-diagnostics"]);
+        let output = build.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+        ensure!(output.status.success(), "one of {} does not build", examples.join(", "));
+        let messages = String::from_utf8_lossy(&output.stdout);
+        let built = |line| {
+            let message = serde_json::from_str::<Value>(line).ok()?;
+            let example = message.pointer("/target/name")?.as_str()?.to_owned();
+            Some((example, PathBuf::from(message.get("executable")?.as_str()?)))
+        };
+        Ok(Self(messages.lines().filter_map(built).collect()))
+    }
+
+    /// The path of an example.
+    pub(crate) fn path(&self, example: &str) -> Result<&Path> {
+        let path = self.0.get(example).map(PathBuf::as_path);
+        path.with_context(|| format!("cargo did not report the path of example `{example}`"))
+    }
 }

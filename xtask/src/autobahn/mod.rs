@@ -5,7 +5,6 @@
 //! their reports are merged.
 
 mod cases;
-mod programs;
 mod progress;
 mod results;
 mod suite;
@@ -19,17 +18,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
 use serde_json::{Map, Value};
 
 use self::cases::CaseId;
-use self::programs::Programs;
 use self::progress::Progress;
 use self::results::CaseResult;
-use self::suite::{Suite, SuiteRole};
+use self::suite::{OtherEnd, Suite};
 use crate::process::Background;
-use crate::workspace;
+use crate::workspace::{self, Examples};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true)]
 pub(crate) struct AutobahnArgs {
     /// The role to test: `server`, `client` or `all` (the default); then cases, such as `6.*` or
     /// `12.1.3` (default: all 517).
@@ -56,21 +56,6 @@ pub(crate) struct AutobahnArgs {
 }
 
 impl AutobahnArgs {
-    /// All cases, for both roles.
-    pub(crate) fn whole() -> Self {
-        let adapter = DEFAULT_ADAPTER.to_owned();
-        let (words, jobs, out) = (Vec::new(), None, None);
-        Self { words, quick: false, adapter, http2: false, jobs, timeout: 1800, out }
-    }
-
-    /// The cases without large payloads, for the server with this adapter over HTTP/2.
-    pub(crate) fn http2(adapter: &str) -> Self {
-        let cases = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "12.*", "13.*"];
-        let words = [&["server"][..], &cases].concat().into_iter().map(str::to_owned).collect();
-        let adapter = adapter.to_owned();
-        Self { words, quick: true, adapter, http2: true, ..Self::whole() }
-    }
-
     /// The name of this run, and of the folder of its reports.
     fn name(&self, role: Role) -> String {
         let mut name = role.name().to_owned();
@@ -78,13 +63,6 @@ impl AutobahnArgs {
             name = format!("{name}-{}", self.adapter);
         }
         if role == Role::Server && self.http2 { format!("{name}-http2") } else { name }
-    }
-
-    /// The compressed cases without large payloads, for the server with this adapter. The other
-    /// cases test ws-core, which is the same under each adapter.
-    pub(crate) fn deflate(adapter: &str) -> Self {
-        let words = ["server", "12.*", "13.*"].map(str::to_owned).to_vec();
-        Self { words, quick: true, adapter: adapter.to_owned(), ..Self::whole() }
     }
 }
 
@@ -128,13 +106,18 @@ struct PartProcesses {
     client: Option<Background>,
 }
 
+/// Runs with these arguments, as they would be typed.
+pub(crate) fn run_with(args: &str) -> Result<()> {
+    run(&AutobahnArgs::try_parse_from(args.split_whitespace())?)
+}
+
 pub(crate) fn run(args: &AutobahnArgs) -> Result<()> {
     let (roles, patterns) = roles(&args.words);
     // Wrong arguments and a missing suite are found before the build.
     let cases = cases::select(patterns, args.quick)?;
     let suite = Suite::find()?;
     let examples = roles.iter().map(|role| role.example()).chain(args.http2.then_some(BRIDGE));
-    let ours = Programs::build(&examples.collect::<Vec<_>>())?;
+    let ours = Examples::build(&examples.collect::<Vec<_>>())?;
     let out = match &args.out {
         Some(out) => std::path::absolute(out).context("cannot resolve --out")?,
         None => workspace::target_dir()?.join("autobahn"),
@@ -163,7 +146,7 @@ fn roles(words: &[String]) -> (&'static [Role], &[String]) {
 fn test(
     role: Role,
     args: &AutobahnArgs,
-    (suite, ours): (&Suite, &Programs),
+    (suite, ours): (&Suite, &Examples),
     cases: &[CaseId],
     dir: &Path,
 ) -> Result<bool> {
@@ -177,33 +160,30 @@ fn test(
     println!("autobahn {}: {} cases in {} parts", role.name(), cases.len(), parts.len());
     let started = Instant::now();
     let deadline = started + Duration::from_secs(args.timeout);
-    let results = match role {
-        Role::Server => {
-            let (mut server, url) = serve(program, &args.adapter, &dir.join("echo.log"))?;
-            // It runs until the end of this block.
-            let bridge = match args.http2 {
-                true => Some(bridge(ours.path(BRIDGE)?, &url, &dir.join("bridge.log"))?),
-                false => None,
-            };
-            let url = bridge.as_ref().map_or(url, |(_, url)| url.clone());
-            let suite_role = SuiteRole::Client { agent: agent.clone(), url };
-            let start = |part: &Part| {
-                Ok(PartProcesses {
-                    suite: suite.start(&suite_role, &part.cases, &part.dir)?,
-                    client: None,
-                })
-            };
-            let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
-            watch(work, Some(&mut server), Progress::new(role.name(), cases.len()), deadline)?;
-            collect(&parts, &agent, dir)?
-        }
-        Role::Client => {
-            let start = |part: &Part| dial(program, suite, part, &agent);
-            let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
-            watch(work, None, Progress::new(role.name(), cases.len()), deadline)?;
-            collect(&parts, &agent, dir)?
-        }
+    // The server and the bridge run until the end of this function.
+    let mut server = match role {
+        Role::Server => Some(serve(program, &args.adapter, &dir.join("echo.log"))?),
+        Role::Client => None,
     };
+    let bridge = match &server {
+        Some((_, url)) if args.http2 => {
+            Some(bridge(ours.path(BRIDGE)?, url, &dir.join("bridge.log"))?)
+        }
+        _ => None,
+    };
+    let url = bridge.as_ref().or(server.as_ref()).map(|(_, url)| url.clone());
+    let start = |part: &Part| match &url {
+        Some(url) => {
+            let server = OtherEnd::Server(&agent, url);
+            let suite = suite.start(server, &part.cases, &part.dir)?;
+            Ok(PartProcesses { suite, client: None })
+        }
+        None => dial(program, suite, part, &agent),
+    };
+    let work = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let server = server.as_mut().map(|(server, _)| server);
+    watch(work, server, Progress::new(role.name(), cases.len()), deadline)?;
+    let results = collect(&parts, &agent, dir)?;
     let failures = results::failures(&results, cases);
     let page = dir.join("index.html");
     fs::write(&page, table::html(&format!("Autobahn: {agent}"), &results, &failures))
@@ -253,22 +233,27 @@ fn split(cases: &[CaseId], jobs: u32, dir: &Path) -> Result<Vec<Part>> {
 
 /// Starts the echo server, and waits until it prints its address.
 fn serve(program: &Path, adapter: &str, log: &Path) -> Result<(Background, String)> {
-    let mut command = Command::new(program);
-    command.args(["--listen", "127.0.0.1:0", "--adapter", adapter, "--compress", "takeover"]);
+    let args = ["--listen", "127.0.0.1:0", "--adapter", adapter, "--compress", "takeover"];
     // The largest messages of section 9 have 16 MiB.
-    command.args(["--read-limit", "16777216"]);
-    let server = Background::start("the echo server", &mut command, log)?;
-    let url = server.wait_for_line(Duration::from_secs(30), url_in)?;
-    Ok((server, url))
+    let args = [args.as_slice(), &["--read-limit", "16777216"]].concat();
+    listening("the echo server", program, &args, log)
 }
 
 /// Starts the translation to HTTP/2, and waits until it prints its address.
 fn bridge(program: &Path, server: &str, log: &Path) -> Result<(Background, String)> {
-    let mut command = Command::new(program);
-    command.args(["--to", server.trim_start_matches("ws://")]);
-    let bridge = Background::start("the bridge to HTTP/2", &mut command, log)?;
-    let url = bridge.wait_for_line(Duration::from_secs(30), url_in)?;
-    Ok((bridge, url))
+    let args = ["--to", server.trim_start_matches("ws://")];
+    listening("the bridge to HTTP/2", program, &args, log)
+}
+
+fn listening(
+    name: &str,
+    program: &Path,
+    args: &[&str],
+    log: &Path,
+) -> Result<(Background, String)> {
+    let program = Background::start(name, Command::new(program).args(args), log)?;
+    let url = program.wait_for_line(Duration::from_secs(30), url_in)?;
+    Ok((program, url))
 }
 
 /// The first `ws://ADDRESS:PORT` in a line.
@@ -285,7 +270,7 @@ fn url_in(line: &str) -> Option<String> {
 /// Starts the suite as a server, and the client once the suite listens.
 fn dial(program: &Path, suite: &Suite, part: &Part, agent: &str) -> Result<PartProcesses> {
     let port = free_port()?;
-    let mut suite = suite.start(&SuiteRole::Server { port }, &part.cases, &part.dir)?;
+    let mut suite = suite.start(OtherEnd::Client(port), &part.cases, &part.dir)?;
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if let Some(status) = suite.ended()? {
@@ -397,6 +382,16 @@ mod tests {
         assert_eq!(check("at ws://[::1]:9001, over TCP").as_deref(), Some("ws://[::1]:9001"));
         assert_eq!(check("listening on 127.0.0.1:80"), None);
         assert_eq!(check("ws://nowhere"), None);
+    }
+
+    #[test]
+    fn arguments_are_read_from_one_line() {
+        let args = "server 12.* 13.* --quick --adapter axum".split_whitespace();
+        let args = AutobahnArgs::try_parse_from(args).unwrap();
+        assert_eq!(args.words, ["server", "12.*", "13.*"]);
+        assert!(args.quick && args.adapter == "axum" && args.name(Role::Server) == "server-axum");
+        let whole = AutobahnArgs::try_parse_from([""; 0]).unwrap();
+        assert!(whole.words.is_empty() && !whole.quick && whole.name(Role::Server) == "server");
     }
 
     #[test]

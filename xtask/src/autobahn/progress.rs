@@ -1,5 +1,6 @@
 //! How is the progress of the Autobahn suite shown?
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ pub(crate) struct Progress {
     total: usize,
     started_cases: usize,
     /// The current case of each part.
-    current: Vec<String>,
+    current: BTreeMap<usize, String>,
     live: bool,
 }
 
@@ -20,18 +21,21 @@ impl Progress {
     pub(crate) fn new(role: &'static str, total: usize) -> Self {
         let now = Instant::now();
         let live = io::stdout().is_terminal();
-        Self { role, started: now, shown: now, total, started_cases: 0, current: Vec::new(), live }
+        Self {
+            role,
+            started: now,
+            shown: now,
+            total,
+            started_cases: 0,
+            current: BTreeMap::new(),
+            live,
+        }
     }
 
     /// Reads a line of the suite's output about a part.
     pub(crate) fn add_line(&mut self, part: usize, line: &str) {
         let Some(case) = case_in(line) else { return };
-        if self.current.len() <= part {
-            self.current.resize(part + 1, "the start".to_owned());
-        }
-        if let Some(current) = self.current.get_mut(part) {
-            case.clone_into(current);
-        }
+        self.current.insert(part, case.to_owned());
         self.started_cases += 1;
     }
 
@@ -61,10 +65,11 @@ impl Progress {
 
     fn line(&self) -> String {
         let Self { role, started_cases, total, .. } = self;
+        let current: Vec<_> = self.current.values().map(String::as_str).collect();
         let seconds = self.started.elapsed().as_secs();
         format!(
             "autobahn {role}: {started_cases}/{total} cases, {seconds} s, at {}",
-            self.current.join(" and ")
+            current.join(" and ")
         )
     }
 }

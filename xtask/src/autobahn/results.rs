@@ -30,28 +30,28 @@ impl Verdict {
     }
 }
 
+/// The words of the suite for its verdicts.
+pub(super) const WORDS: [(&str, Verdict); 5] = [
+    ("OK", Verdict::Ok),
+    ("INFORMATIONAL", Verdict::Informational),
+    ("NON-STRICT", Verdict::NonStrict),
+    ("FAILED", Verdict::Failed),
+    ("UNIMPLEMENTED", Verdict::Unimplemented),
+];
+
 impl From<&str> for Verdict {
     fn from(word: &str) -> Self {
-        match word {
-            "OK" => Self::Ok,
-            "INFORMATIONAL" => Self::Informational,
-            "NON-STRICT" => Self::NonStrict,
-            "UNIMPLEMENTED" => Self::Unimplemented,
-            "FAILED" => Self::Failed,
-            other => Self::Other(other.to_owned()),
-        }
+        let known = WORDS.into_iter().find(|(known, _)| *known == word);
+        known.map_or_else(|| Self::Other(word.to_owned()), |(_, verdict)| verdict)
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "OK",
-            Self::Informational => "INFORMATIONAL",
-            Self::NonStrict => "NON-STRICT",
-            Self::Unimplemented => "UNIMPLEMENTED",
-            Self::Failed => "FAILED",
-            Self::Other(word) => word,
+        let known = WORDS.iter().find(|(_, verdict)| verdict == self);
+        f.write_str(match (self, known) {
+            (Self::Other(word), _) => word,
+            (_, known) => known.map_or("", |(word, _)| word),
         })
     }
 }

@@ -20,13 +20,13 @@ pub(crate) enum Suite {
     Container,
 }
 
-/// The role of the suite, and the address of the other end.
-#[derive(Clone, Debug)]
-pub(crate) enum SuiteRole {
-    /// A client of the server at this URL. It ends by itself.
-    Client { agent: String, url: String },
-    /// A server on this port. It runs until it is dropped.
-    Server { port: u16 },
+/// The other end of the suite.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OtherEnd<'a> {
+    /// A server, by its name and URL. The suite is a client, and ends by itself.
+    Server(&'a str, &'a str),
+    /// A client, which calls this port. The suite is a server, and runs until it is dropped.
+    Client(u16),
 }
 
 impl Suite {
@@ -57,19 +57,19 @@ impl Suite {
     /// Starts the suite in `dir`, an empty folder for the reports.
     pub(crate) fn start(
         &self,
-        role: &SuiteRole,
+        other: OtherEnd<'_>,
         cases: &[CaseId],
         dir: &Path,
     ) -> Result<Background> {
-        let spec = serde_json::to_string_pretty(&spec(role, cases))?;
+        let spec = serde_json::to_string_pretty(&spec(other, cases))?;
         let spec_file = dir.join("spec.json");
         fs::write(&spec_file, spec)
             .with_context(|| format!("cannot write {}", spec_file.display()))?;
         let log = dir.join("wstest.log");
-        let mode: &[&str] = match role {
-            SuiteRole::Client { .. } => &["-m", "fuzzingclient", "-s", "spec.json"],
+        let mode: &[&str] = match other {
+            OtherEnd::Server(..) => &["-m", "fuzzingclient", "-s", "spec.json"],
             // Without `-u 0`, it also serves a page on port 8080.
-            SuiteRole::Server { .. } => &["-m", "fuzzingserver", "-s", "spec.json", "-u", "0"],
+            OtherEnd::Client(_) => &["-m", "fuzzingserver", "-s", "spec.json", "-u", "0"],
         };
         match self {
             Self::Program(program) => {
@@ -91,12 +91,12 @@ impl Suite {
     }
 }
 
-fn spec(role: &SuiteRole, cases: &[CaseId]) -> serde_json::Value {
+fn spec(other: OtherEnd<'_>, cases: &[CaseId]) -> serde_json::Value {
     // Full numbers, because the suite's own patterns match prefixes: its `1*` also matches 10 to 13.
     let cases: Vec<String> = cases.iter().map(CaseId::to_string).collect();
-    let (url, servers) = match role {
-        SuiteRole::Client { agent, url } => (None, vec![json!({ "agent": agent, "url": url })]),
-        SuiteRole::Server { port } => (Some(format!("ws://127.0.0.1:{port}")), Vec::new()),
+    let (url, servers) = match other {
+        OtherEnd::Server(agent, url) => (None, vec![json!({ "agent": agent, "url": url })]),
+        OtherEnd::Client(port) => (Some(format!("ws://127.0.0.1:{port}")), Vec::new()),
     };
     json!({
         "url": url,
@@ -123,13 +123,10 @@ mod tests {
     #[test]
     fn a_spec_names_the_cases_and_the_other_end() {
         let cases = ["1.1.1".parse().unwrap(), "2.2".parse().unwrap()];
-        let server = spec(&SuiteRole::Server { port: 9001 }, &cases);
+        let server = spec(OtherEnd::Client(9001), &cases);
         assert_eq!(server["url"], "ws://127.0.0.1:9001");
         assert_eq!(server["cases"], json!(["1.1.1", "2.2"]));
-        let client = spec(
-            &SuiteRole::Client { agent: "ws".to_owned(), url: "ws://127.0.0.1:1".to_owned() },
-            &cases,
-        );
+        let client = spec(OtherEnd::Server("ws", "ws://127.0.0.1:1"), &cases);
         assert_eq!(client["servers"], json!([{ "agent": "ws", "url": "ws://127.0.0.1:1" }]));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::file::Complaint;
-use super::graph::{Crate, Tree};
+use super::graph::Crate;
 use super::syntax::Visibility;
+use super::tree::{Complaint, Tree};
 
 /// The names at the root of a library and the public methods of its types, under all features.
 ///
@@ -110,7 +110,7 @@ const BOUND: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     #[test]

@@ -1,7 +1,6 @@
 //! Is the protocol engine of `ws-core` free of I/O, clocks, tasks and `async`?
 
-use super::file::Complaint;
-use super::graph::Tree;
+use super::tree::{Complaint, Tree};
 
 /// Complains about code of the engine's modules. Their tests may read a clock.
 pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
@@ -55,7 +54,7 @@ const IO_SLICE: &[&str] = &["std", "::", "io", "::", "IoSlice"];
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     /// A file → the lines that are complained about.

@@ -1,18 +1,10 @@
 //! Which modules does each crate have, and what does a path in a module name?
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::file::{self, File};
 use super::syntax::{Import, Item, Source, Visibility};
-
-/// All that the checks look at.
-#[derive(Debug)]
-pub(super) struct Tree<'a> {
-    pub(super) files: &'a [File],
-    pub(super) sources: &'a [Source<'a>],
-    pub(super) crates: Vec<Crate<'a>>,
-}
+use super::tree;
 
 /// A library, a program or an example. The first module is its root.
 #[derive(Debug)]
@@ -36,17 +28,6 @@ pub(super) struct Module<'a> {
     pub(super) imports: Vec<(Import<'a>, Visibility)>,
     parent: usize,
     children: BTreeMap<&'a str, usize>,
-}
-
-/// A module whose items are not read yet.
-struct Pending<'a> {
-    path: Vec<&'a str>,
-    source: &'a Source<'a>,
-    range: Range<usize>,
-    /// The module of the file, for inline modules.
-    file: Option<usize>,
-    parent: usize,
-    attributes: String,
     /// The folder of its child modules.
     folder: String,
 }
@@ -59,103 +40,32 @@ pub(super) enum Target {
     Item(usize),
 }
 
-impl<'a> Tree<'a> {
-    pub(super) fn new(files: &'a [File], sources: &'a [Source<'a>]) -> Self {
-        let by_path: BTreeMap<&str, &Source<'_>> =
-            sources.iter().map(|source| (source.file.path.as_str(), source)).collect();
-        let crates = sources.iter().filter_map(|source| Crate::new(source, &by_path)).collect();
-        Self { files, sources, crates }
-    }
-
-    pub(super) fn source(&self, path: &str) -> Option<&'a Source<'a>> {
-        self.sources.iter().find(|source| source.file.path == path)
-    }
-
-    pub(super) fn library(&self, name: &str) -> Option<&Crate<'a>> {
-        self.crates.iter().find(|it| it.is_library && it.name == name)
-    }
-}
-
 impl<'a> Crate<'a> {
     /// The crate of which `root` is the root, if it is one.
-    fn new(root: &'a Source<'a>, by_path: &BTreeMap<&str, &'a Source<'a>>) -> Option<Self> {
-        let (name, is_library) = root_of(&root.file.path)?;
-        let mut it = Self { name, is_library, modules: Vec::new() };
-        let mut pending = VecDeque::from([Pending {
-            path: Vec::new(),
-            source: root,
-            range: 0..root.tokens.len(),
-            file: None,
-            parent: 0,
-            attributes: String::new(),
-            folder: parent_of(&root.file.path).to_owned(),
-        }]);
-        while let Some(module) = pending.pop_front() {
-            it.add(module, by_path, &mut pending);
-        }
-        Some(it)
-    }
-
-    /// Adds a module. Its child modules are pending then.
-    fn add(
-        &mut self,
-        module: Pending<'a>,
+    pub(super) fn new(
+        root: &'a Source<'a>,
         by_path: &BTreeMap<&str, &'a Source<'a>>,
-        pending: &mut VecDeque<Pending<'a>>,
-    ) {
-        let index = self.modules.len();
-        let Pending { path, source, range, parent, attributes, folder, .. } = module;
-        let file = module.file.unwrap_or(index);
-        if let (Some(name), Some(parent)) = (path.last(), self.modules.get_mut(parent)) {
-            parent.children.insert(name, index);
-        }
-        let items = source.items_in(range);
-        let mut imports = Vec::new();
-        for item in &items {
-            let line = item.header.start;
-            match item.kind {
-                "use" => {
-                    imports.extend(source.imports(line).into_iter().map(|it| (it, item.visibility)))
+    ) -> Option<Self> {
+        let (name, is_library) = root_of(&root.file.path)?;
+        let folder = parent_of(&root.file.path).to_owned();
+        let mut modules = vec![Module::new(root, 0..root.tokens.len(), folder)];
+        let mut at = 0;
+        while let Some(parent) = modules.get_mut(at) {
+            let found = parent.items.iter().filter(|item| item.kind == "mod");
+            let found: Vec<_> = found.filter_map(|item| parent.child(item, by_path)).collect();
+            let (file, path) = (parent.file, parent.source.file.path.as_str());
+            let first = modules.len();
+            for (index, mut child) in (first..).zip(found) {
+                child.parent = at;
+                child.file = if child.source.file.path == path { file } else { index };
+                if let (Some(name), Some(parent)) = (child.path.last(), modules.get_mut(at)) {
+                    parent.children.insert(name, index);
                 }
-                "mod" => {
-                    let own: String = item.attributes.clone().map(|at| source.text(at)).collect();
-                    let below = format!("{folder}/{}", item.name);
-                    let is_inline = source.text(item.header.end) == "{";
-                    let found = match own.split_once("path=\"").and_then(|it| it.1.split_once('"'))
-                    {
-                        _ if is_inline => Some(source),
-                        Some((path, _)) => {
-                            let path = file::relative(&source.file.path, path);
-                            by_path.get(path.as_str()).copied()
-                        }
-                        None => [format!("{below}.rs"), format!("{below}/mod.rs")]
-                            .iter()
-                            .find_map(|path| by_path.get(path.as_str()).copied()),
-                    };
-                    pending.extend(found.map(|found| Pending {
-                        path: [path.as_slice(), &[item.name]].concat(),
-                        source: found,
-                        range: if is_inline { item.body.clone() } else { 0..found.tokens.len() },
-                        file: is_inline.then_some(file),
-                        parent: index,
-                        attributes: attributes.clone() + &own,
-                        folder: below,
-                    }));
-                }
-                _ => {}
+                modules.push(child);
             }
+            at += 1;
         }
-        let children = BTreeMap::new();
-        self.modules.push(Module {
-            path,
-            source,
-            file,
-            items,
-            attributes,
-            imports,
-            parent,
-            children,
-        });
+        Some(Self { name, is_library, modules })
     }
 
     /// The name of a module for people: `conn/driver/reader`.
@@ -262,6 +172,37 @@ impl<'a> Crate<'a> {
 }
 
 impl<'a> Module<'a> {
+    /// A root with the items in a part of a file.
+    fn new(source: &'a Source<'a>, range: Range<usize>, folder: String) -> Self {
+        let items = source.items_in(range);
+        let uses = items.iter().filter(|item| item.kind == "use");
+        let imports = uses.flat_map(|item| {
+            source.imports(item.header.start).into_iter().map(|it| (it, item.visibility))
+        });
+        let imports = imports.collect();
+        let (path, attributes, children) = (Vec::new(), String::new(), BTreeMap::new());
+        Self { path, source, file: 0, items, attributes, imports, parent: 0, children, folder }
+    }
+
+    /// The module that a `mod` declares.
+    fn child(&self, item: &Item<'a>, by_path: &BTreeMap<&str, &'a Source<'a>>) -> Option<Self> {
+        let own = self.source.join(item.attributes.clone());
+        let folder = format!("{}/{}", self.folder, item.name);
+        let (source, range) = if self.source.text(item.header.end) == "{" {
+            (self.source, item.body.clone())
+        } else {
+            let files = match own.split_once("path=\"").and_then(|it| it.1.split_once('"')) {
+                Some((path, _)) => vec![tree::relative(&self.source.file.path, path)],
+                None => vec![format!("{folder}.rs"), format!("{folder}/mod.rs")],
+            };
+            let source = *files.iter().find_map(|path| by_path.get(path.as_str()))?;
+            (source, 0..source.tokens.len())
+        };
+        let path = [self.path.as_slice(), &[item.name]].concat();
+        let attributes = self.attributes.clone() + &own;
+        Some(Self { path, attributes, ..Self::new(source, range, folder) })
+    }
+
     /// The code outside of imports, modules and tests.
     pub(super) fn code(&self) -> impl Iterator<Item = Range<usize>> {
         let items = self.items.iter().filter(|item| !matches!(item.kind, "use" | "mod"));
@@ -310,17 +251,9 @@ const DECLARATIONS: &[&str] =
 /// How many re-exports of re-exports are followed.
 const MAX_REEXPORTS: usize = 8;
 
-/// Builds a tree of planted files: a path and a text each.
-#[cfg(test)]
-pub(super) fn plant<T>(files: &[(&str, &str)], test: impl FnOnce(&Tree<'_>) -> T) -> T {
-    let files: Vec<_> = files.iter().map(|(path, text)| File::new(*path, *text)).collect();
-    let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
-    let sources: Vec<_> = rust.map(Source::new).collect();
-    test(&Tree::new(&files, &sources))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tree::plant;
     use super::*;
 
     #[test]

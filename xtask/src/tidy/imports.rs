@@ -1,6 +1,6 @@
 //! Which module of a crate imports which, and where do imports form cycles?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::graph::{Crate, Target};
@@ -87,42 +87,27 @@ fn paths(
     }
 }
 
-/// The groups of modules that import each other, directly or not.
-pub(super) fn cycles(edges: &[Edge]) -> Vec<Vec<usize>> {
-    let mut reached: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for edge in edges {
-        reached.entry(edge.from).or_insert_with(|| {
-            let mut found = vec![edge.from];
-            let mut at = 0;
-            while let Some(from) = found.get(at).copied() {
-                for next in edges.iter().filter(|edge| edge.from == from) {
-                    if !found.contains(&next.to) {
-                        found.push(next.to);
-                    }
-                }
-                at += 1;
-            }
-            found
-        });
+/// The groups of nodes that reach each other by edges.
+pub(super) fn cycles<N: Copy + Ord>(edges: impl IntoIterator<Item = (N, N)>) -> Vec<Vec<N>> {
+    let mut reached: BTreeMap<N, BTreeSet<N>> = BTreeMap::new();
+    for (from, to) in edges {
+        reached.entry(from).or_default().insert(to);
     }
-    let mut cycles: Vec<Vec<usize>> = reached
-        .iter()
-        .map(|(from, to)| {
-            let back = |to: &&usize| reached.get(to).is_some_and(|it| it.contains(from));
-            let mut cycle: Vec<_> = to.iter().filter(back).copied().collect();
-            cycle.sort_unstable();
-            cycle
-        })
-        .filter(|cycle| cycle.len() > 1)
-        .collect();
-    cycles.sort_unstable();
-    cycles.dedup();
-    cycles
+    for (via, _) in reached.clone() {
+        let beyond = reached.get(&via).cloned().unwrap_or_default();
+        reached.values_mut().filter(|to| to.contains(&via)).for_each(|to| to.extend(&beyond));
+    }
+    let cycles = reached.iter().map(|(from, to)| {
+        let back = |to: &&N| reached.get(to).is_some_and(|it| it.contains(from));
+        to.iter().filter(back).copied().collect::<Vec<_>>()
+    });
+    let cycles: BTreeSet<_> = cycles.filter(|cycle| cycle.len() > 1).collect();
+    cycles.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     /// The files of a crate `a` → its imports, as `from > to`.
@@ -194,10 +179,7 @@ mod tests {
 
     #[test]
     fn cycles_are_groups_of_modules() {
-        let edge = |from, to| Edge { from, to, line: 1 };
-        let of = |edges: &[(usize, usize)]| {
-            cycles(&edges.iter().map(|(a, b)| edge(*a, *b)).collect::<Vec<_>>())
-        };
+        let of = |edges: &[(usize, usize)]| cycles(edges.iter().copied());
         assert!(of(&[(1, 2), (2, 3), (1, 3)]).is_empty());
         assert_eq!(
             of(&[(1, 2), (2, 1), (2, 3), (4, 5), (5, 6), (6, 4)]),

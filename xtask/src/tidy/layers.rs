@@ -1,22 +1,22 @@
 //! Are modules free of import cycles, and does no layer import a layer above it?
 
-use super::file::Complaint;
-use super::graph::{Crate, Tree};
+use super::graph::Crate;
 use super::imports::{self, Edge};
+use super::tree::{Complaint, Tree};
 
 /// No import cycle crosses a folder, and none within a folder has more than [`MAX_CYCLE`] modules.
 pub(super) fn cycles(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for krate in &tree.crates {
         let edges = imports::edges(krate);
-        for cycle in imports::cycles(&edges) {
-            let (what, most) = match exception(krate, &cycle) {
+        for cycle in imports::cycles(edges.iter().map(|edge| (edge.from, edge.to))) {
+            let names: Vec<_> = cycle.iter().map(|module| krate.name_of(*module)).collect();
+            let (what, most) = match exception(krate, &names) {
                 Some(exception) => ("a long import cycle", exception.most),
                 None if crosses_a_folder(krate, &cycle) => ("an import cycle crosses a folder", 0),
                 None => ("a long import cycle", MAX_CYCLE),
             };
             if cycle.len() > most {
-                let names: Vec<_> = cycle.iter().map(|module| krate.name_of(*module)).collect();
                 let what = format!("{what}: {} modules: {}", names.len(), names.join(", "));
                 let within = |edge: &&Edge| cycle.contains(&edge.from) && cycle.contains(&edge.to);
                 found.extend(of_edges(krate, &what, edges.iter().filter(within)));
@@ -35,39 +35,18 @@ pub(super) fn folder_cycles(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for krate in &tree.crates {
         let edges = imports::edges(krate);
-        let mut folders: Vec<&[&str]> = Vec::new();
-        let mut number = |folder| {
-            folders.iter().position(|it| *it == folder).unwrap_or_else(|| {
-                folders.push(folder);
-                folders.len() - 1
-            })
-        };
-        let arrows: Vec<_> = edges
+        let between: Vec<_> = edges
             .iter()
-            .filter_map(|edge| {
-                let [from, to] = [edge.from, edge.to].map(|module| krate.folder_of(module));
-                let is_nested = from.starts_with(to) || to.starts_with(from);
-                let arrow = |number: &mut dyn FnMut(_) -> usize| Edge {
-                    from: number(from),
-                    to: number(to),
-                    line: edge.line,
-                };
-                (!is_nested).then(|| (arrow(&mut number), edge))
-            })
+            .map(|edge| ([edge.from, edge.to].map(|module| krate.folder_of(module)), edge))
+            .filter(|([from, to], _)| !from.starts_with(to) && !to.starts_with(from))
             .collect();
-        let between: Vec<_> = arrows.iter().map(|(arrow, _)| *arrow).collect();
-        for cycle in imports::cycles(&between) {
-            let names: Vec<_> =
-                cycle.iter().filter_map(|it| Some(folders.get(*it)?.join("/"))).collect();
-            let is_exception = EXCEPTIONS.iter().any(|exception| {
-                exception.krate == krate.name
-                    && names.iter().all(|name| exception.folders.contains(&name.as_str()))
-            });
-            if !is_exception {
+        for cycle in imports::cycles(between.iter().map(|([from, to], _)| (*from, *to))) {
+            let names: Vec<_> = cycle.iter().map(|folder| folder.join("/")).collect();
+            if exception(krate, &names).is_none() {
                 let what = format!("folders import each other: {}", names.join(", "));
-                let within = arrows
+                let within = between
                     .iter()
-                    .filter(|(arrow, _)| cycle.contains(&arrow.from) && cycle.contains(&arrow.to));
+                    .filter(|(folders, _)| folders.iter().all(|folder| cycle.contains(folder)));
                 found.extend(of_edges(krate, &what, within.map(|(_, edge)| *edge)));
             }
         }
@@ -79,17 +58,15 @@ pub(super) fn folder_cycles(tree: &Tree<'_>) -> Vec<Complaint> {
 fn of_edges<'e>(
     krate: &Crate<'_>,
     what: &str,
-    edges: impl Iterator<Item = &'e Edge> + Clone,
+    edges: impl Iterator<Item = &'e Edge>,
 ) -> Option<Complaint> {
-    let imports: Vec<_> = edges
-        .clone()
-        .map(|edge| {
-            let [from, to] = [edge.from, edge.to].map(|module| krate.name_of(module));
-            format!("{from}:{} > {to}", edge.line)
-        })
-        .collect();
-    let mut edges = edges;
-    at(krate, edges.next()?, format!("{what}; imports: {}", imports.join(", ")))
+    let edges: Vec<_> = edges.collect();
+    let import = |edge: &&Edge| {
+        let [from, to] = [edge.from, edge.to].map(|module| krate.name_of(module));
+        format!("{from}:{} > {to}", edge.line)
+    };
+    let imports: Vec<_> = edges.iter().map(import).collect();
+    at(krate, edges.first()?, format!("{what}; imports: {}", imports.join(", ")))
 }
 
 /// No module imports a module that [`LAYERS`] puts above it.
@@ -151,13 +128,11 @@ fn crosses_a_folder(krate: &Crate<'_>, cycle: &[usize]) -> bool {
     })
 }
 
-fn exception<'e>(krate: &Crate<'_>, cycle: &[usize]) -> Option<&'e Exception> {
-    EXCEPTIONS.iter().find(|exception| {
-        exception.krate == krate.name
-            && cycle.iter().all(|module| {
-                let name = krate.name_of(*module);
-                exception.folders.iter().any(|folder| is_within(&name, folder))
-            })
+/// The exception for a cycle of these modules or folders.
+fn exception(krate: &Crate<'_>, names: &[String]) -> Option<&'static Exception> {
+    EXCEPTIONS.iter().filter(|exception| exception.krate == krate.name).find(|exception| {
+        let is_in = |name: &String| exception.folders.iter().any(|it| is_within(name, it));
+        names.iter().all(is_in)
     })
 }
 
@@ -206,7 +181,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     /// The files of a crate → a part of each complaint.

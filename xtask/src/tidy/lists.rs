@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::file::Complaint;
-use super::graph::{Crate, Module, Tree};
-use super::syntax::{Item, Kind, Source, Visibility};
+use super::graph::{Crate, Module};
+use super::syntax::{Item, Source, Visibility};
+use super::tree::{Complaint, Tree};
 
 /// Each variant of `ProtocolError` has a row in the table of violations.
 pub(super) fn violations(tree: &Tree<'_>) -> Vec<Complaint> {
@@ -152,8 +152,7 @@ fn returned<'s, 'a>(source: &'s Source<'a>, item: &Item<'a>) -> impl Iterator<It
 fn covered<'a>(source: &Source<'a>) -> Option<(usize, Vec<&'a str>)> {
     let start = source.tokens.iter().position(|token| token.text == "COVERED")?;
     let list = source.tokens.iter().skip(start).take_while(|token| token.text != ";");
-    let names =
-        list.filter(|token| token.kind == Kind::Literal).map(|token| token.text.trim_matches('"'));
+    let names = list.filter_map(|token| token.text.strip_prefix('"')?.strip_suffix('"'));
     Some((source.line(start), names.collect()))
 }
 
@@ -163,7 +162,7 @@ const CANCEL_SAFETY: &str = "ws-core/tests/cancel_safety.rs";
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     const ERRORS: &str = "

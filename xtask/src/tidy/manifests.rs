@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::file::Complaint;
+use super::tree::Complaint;
 
 /// Complains about the members of a workspace, as cargo's metadata shows them.
 pub(super) fn complaints(metadata: &Value, read: impl Fn(&Path) -> String) -> Vec<Complaint> {
@@ -59,7 +59,7 @@ fn is_allowed(name: &str, manifest: &str, target: &str) -> bool {
         // A nested crate may depend on the one around it, and on the dependencies of that.
         Some((_, to)) if nested => top == "xtask" || target == top || to.contains(&target),
         Some((_, to)) => to.contains(&target),
-        None => name == "examples",
+        None => name == EXAMPLES,
     }
 }
 
@@ -77,7 +77,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// The crates of the workspace on which each may depend. `examples` may depend on all.
-const ARROWS: &[(&str, &[&str])] = &[
+pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("ws-core", &[]),
     ("ws-server-hyper", &["ws-core"]),
     ("ws-server-axum", &["ws-core", "ws-server-hyper"]),
@@ -86,6 +86,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ws-events", &["ws-core"]),
     ("xtask", &[]),
 ];
+
+/// The crate that may depend on all others.
+pub(super) const EXAMPLES: &str = "examples";
 
 /// The folder of a program, and one more crate on which it may depend: `ws listen` is a server.
 const PROGRAMS: &[(&str, &str)] = &[("ws-client/cli", "ws-server-hyper")];

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{self, Complaint, File};
-use super::graph::Tree;
-use super::syntax::{Kind, Source};
+use super::syntax::Source;
+use super::tree::{self, Complaint, File, Tree};
 
 /// A link, `[text](target)`, and its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,61 +59,52 @@ pub(super) fn architecture(tree: &Tree<'_>) -> Vec<Complaint> {
     let Some(file) = tree.files.iter().find(|file| file.path == "ARCHITECTURE.md") else {
         return Vec::new();
     };
-    let mut found = Vec::new();
-    let mut complain = |line, message: String| found.push(file.complaint(line, &message));
     let sections = sections(&file.text);
-    for (name, most) in WALKTHROUGHS {
-        let is_it = |section: &&Section<'_>| {
-            section.title.starts_with("Walkthrough") && section.title.contains(name)
-        };
-        let Some(section) = sections.iter().find(is_it) else {
-            complain(1, format!("there is no section `### Walkthrough: … {name} …`"));
-            continue;
-        };
+    let walkthrough = |section: &Section<'_>, most: usize| {
         let links = links_of(&section.lines);
-        let files: BTreeSet<_> = links
+        let paths = links.iter().filter_map(|link| resolve(&file.path, link.target));
+        let files: BTreeSet<_> = paths.filter(|path| path.ends_with(".rs")).collect();
+        let too_many = (files.len() > most).then(|| {
+            let names = files.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!("{} files; at most {most}: {names}", files.len())
+        });
+        let no_function = !links.iter().any(|link| function(link).is_some());
+        let no_function =
+            no_function.then(|| "link to the functions: [`name`](path.rs)".to_owned());
+        too_many.into_iter().chain(no_function).map(|it| (section.line, it)).collect()
+    };
+    let glossary = |section: &Section<'_>| {
+        // The head and the line below it are no entries.
+        let rows = section.lines.iter().filter(|(_, line)| line.starts_with('|')).count();
+        let entries = rows.saturating_sub(2);
+        let message = format!("{entries} entries in the table; 1 to {MAX_GLOSSARY}");
+        if (1..=MAX_GLOSSARY).contains(&entries) { vec![] } else { vec![(section.line, message)] }
+    };
+    let invariants = |section: &Section<'_>| {
+        let items = numbered(&section.lines);
+        if items.is_empty() {
+            return vec![(section.line, "there is no numbered invariant".to_owned())];
+        }
+        let untested = items
             .iter()
-            .filter_map(|link| resolve(&file.path, link.target))
-            .filter(|path| path.ends_with(".rs"))
-            .collect();
-        if files.len() > *most {
-            let files: Vec<_> = files.into_iter().collect();
-            let message = format!("{} files; at most {most}: {}", files.len(), files.join(", "));
-            complain(section.line, message);
+            .filter(|item| !links_of(item).iter().any(|link| is_test(tree, &file.path, link)));
+        let lines = untested.filter_map(|item| item.first());
+        lines.map(|(line, _)| (*line, "link to a test: [`name`](path.rs)".to_owned())).collect()
+    };
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut check = |title: &str, word: &str, of: &dyn Fn(&Section<'_>) -> Vec<(usize, String)>| {
+        let is_it = |it: &&Section<'_>| it.title.starts_with(title) && it.title.contains(word);
+        match sections.iter().find(is_it) {
+            Some(section) => found.extend(of(section)),
+            None => found.push((1, format!("there is no section `{title}{word}`"))),
         }
-        if !links.iter().any(|link| function(link).is_some()) {
-            complain(section.line, "link to the functions: [`name`](path.rs)".to_owned());
-        }
+    };
+    for (word, most) in WALKTHROUGHS {
+        check("Walkthrough", word, &|section| walkthrough(section, *most));
     }
-    match sections.iter().find(|section| section.title == "Glossary") {
-        None => complain(1, "there is no section `## Glossary`".to_owned()),
-        Some(section) => {
-            let rows = section.lines.iter().filter(|(_, line)| line.starts_with('|')).count();
-            // The head and the line below it are no entries.
-            let entries = rows.saturating_sub(2);
-            if entries == 0 || entries > MAX_GLOSSARY {
-                let message = format!("{entries} entries in the table; 1 to {MAX_GLOSSARY}");
-                complain(section.line, message);
-            }
-        }
-    }
-    match sections.iter().find(|section| section.title == "Invariants") {
-        None => complain(1, "there is no section `## Invariants`".to_owned()),
-        Some(section) => {
-            let items = numbered(&section.lines);
-            if items.is_empty() {
-                complain(section.line, "there is no numbered invariant".to_owned());
-            }
-            for item in items {
-                let tested = links_of(&item).iter().any(|link| is_test(tree, &file.path, link));
-                if !tested {
-                    let line = item.first().map_or(section.line, |(line, _)| *line);
-                    complain(line, "link to a test: [`name`](path.rs)".to_owned());
-                }
-            }
-        }
-    }
-    found
+    check("Glossary", "", &glossary);
+    check("Invariants", "", &invariants);
+    found.into_iter().map(|(line, message)| file.complaint(line, &message)).collect()
 }
 
 fn documents<'a>(tree: &Tree<'a>) -> impl Iterator<Item = &'a File> {
@@ -161,7 +151,7 @@ fn resolve(from: &str, target: &str) -> Option<String> {
     if target.is_empty() {
         return Some(String::new());
     }
-    Some(file::relative(from, target))
+    Some(tree::relative(from, target))
 }
 
 /// The name that a link to a Rust file is for: `` [`Reader::poll()`](path.rs) ``.
@@ -195,10 +185,8 @@ fn declares(source: &Source<'_>, name: &str) -> bool {
 fn is_test(tree: &Tree<'_>, from: &str, link: &Link<'_>) -> bool {
     let Some((path, name)) = resolve(from, link.target).zip(function(link)) else { return false };
     let Some(source) = tree.source(&path) else { return false };
-    source.tokens.iter().enumerate().any(|(at, token)| {
-        let is_it = token.kind == Kind::Word && source.follows(at, &["fn", name]);
-        is_it && (path.contains("/tests/") || source.is_test(token.line))
-    })
+    let mut found = source.find(&["fn", name]).into_iter();
+    found.any(|line| path.contains("/tests/") || source.is_test(line))
 }
 
 fn sections(text: &str) -> Vec<Section<'_>> {
@@ -250,7 +238,7 @@ const DECLARE: &[&str] =
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     const CODE: (&str, &str) = (

@@ -2,7 +2,6 @@
 
 mod api;
 mod engine;
-mod file;
 mod graph;
 mod imports;
 mod layers;
@@ -12,6 +11,7 @@ mod markdown;
 mod prose;
 mod source;
 mod syntax;
+mod tree;
 mod type_names;
 mod words;
 
@@ -20,9 +20,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use self::file::{Complaint, File};
-use self::graph::Tree;
 use self::syntax::Source;
+use self::tree::{Complaint, File, Tree};
 use crate::workspace;
 
 /// A check: its name and its function.
@@ -106,7 +105,8 @@ fn folders(tree: &Tree<'_>) -> Vec<Complaint> {
     tops.sort_unstable();
     tops.dedup();
     tops.into_iter()
-        .filter(|top| !top.starts_with('.') && !FOLDERS.contains(top))
+        .filter(|top| !top.starts_with('.') && *top != manifests::EXAMPLES)
+        .filter(|top| !manifests::ARROWS.iter().any(|(known, _)| known == top))
         .map(|top| Complaint::new(top, 1, "a new folder at the top: nest it in a crate".to_owned()))
         .collect()
 }
@@ -131,17 +131,6 @@ fn collect(dir: &Path, prefix: &str, files: &mut Vec<File>) -> Result<()> {
     Ok(())
 }
 
-const FOLDERS: &[&str] = &[
-    "ws-core",
-    "ws-server-hyper",
-    "ws-server-axum",
-    "ws-server-warp",
-    "ws-client",
-    "ws-events",
-    "examples",
-    "xtask",
-];
-
 const HIDDEN_BUT_OURS: &[&str] = &[".cargo", ".ci", ".github"];
 
 /// Folders that git ignores.
@@ -160,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_folders_at_the_top_are_fixed() {
-        let of = |path| graph::plant(&[(path, "")], folders).len();
+        let of = |path| tree::plant(&[(path, "")], folders).len();
         assert_eq!(of("README.md"), 0);
         assert_eq!(of("ws-core/src/lib.rs"), 0);
         assert_eq!(of(".ci/run"), 0);

@@ -1,8 +1,7 @@
 //! Do comments and documents keep to plain technical English?
 
-use super::file::Complaint;
-use super::graph::Tree;
 use super::markdown;
+use super::tree::{Complaint, Tree};
 
 /// Complains about the phrases of [`AVOIDED`] in comments of Rust code and in Markdown.
 pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
@@ -85,7 +84,7 @@ const EXEMPT: &[(&str, &str)] =
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     #[track_caller]

@@ -1,8 +1,7 @@
 //! Does every Rust file open with a question, have a limited length, and keep its tests honest?
 
-use super::file::Complaint;
-use super::graph::Tree;
 use super::syntax::Source;
+use super::tree::{Complaint, Tree};
 
 /// The first line is the question that the file answers.
 pub(super) fn questions(tree: &Tree<'_>) -> Vec<Complaint> {
@@ -99,7 +98,7 @@ const UNFINISHED_MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     /// A file → the lines that are complained about, with a word of each complaint.

@@ -4,12 +4,11 @@ use std::ops::Range;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 
-use super::file::File;
+use super::tree::File;
 
 /// A token, in as much detail as the checks need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token<'a> {
-    pub(super) kind: Kind,
     pub(super) text: &'a str,
     /// The line where it starts, from 1.
     pub(super) line: usize,
@@ -17,15 +16,6 @@ pub(super) struct Token<'a> {
     start: usize,
     /// For an opening bracket, the index of the closing one.
     close: Option<usize>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A name or a keyword.
-    Word,
-    Literal,
-    /// One character, or `::` or `->`.
-    Mark,
 }
 
 /// A Rust file in tokens, with its comments and tests apart.
@@ -93,6 +83,11 @@ impl<'a> Source<'a> {
         self.tokens.get(at).map_or("", |token| token.text)
     }
 
+    /// The tokens without the space between them.
+    pub(super) fn join(&self, range: Range<usize>) -> String {
+        range.map(|at| self.text(at)).collect()
+    }
+
     pub(super) fn line(&self, at: usize) -> usize {
         self.tokens.get(at).map_or(1, |token| token.line)
     }
@@ -102,12 +97,14 @@ impl<'a> Source<'a> {
         self.tokens.get(at).and_then(|token| token.close).unwrap_or(at)
     }
 
+    /// Whether there is a name or a keyword at `at`.
     pub(super) fn is_word(&self, at: usize) -> bool {
-        self.tokens.get(at).is_some_and(|token| token.kind == Kind::Word)
+        self.text(at).starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && !self.text(at).ends_with(['"', '\'', '#'])
     }
 
     pub(super) fn has_word(&self, word: &str) -> bool {
-        self.tokens.iter().any(|token| token.kind == Kind::Word && token.text == word)
+        self.tokens.iter().any(|token| token.text == word)
     }
 
     /// Whether these tokens follow each other, from `at`.
@@ -236,17 +233,11 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether these attributes have `cfg(test)` or `cfg(all(test, …))`.
-    fn is_test_only(&self, attributes: Range<usize>) -> bool {
-        attributes.into_iter().any(|at| {
-            self.follows(at, &["[", "cfg", "(", "test", ")"])
-                || self.follows(at, &["[", "cfg", "(", "all", "("])
-                    && (at..self.close(at + 4)).any(|at| {
-                        matches!(self.text(at), "(" | ",")
-                            && self.text(at + 1) == "test"
-                            && matches!(self.text(at + 2), ")" | ",")
-                    })
-        })
+    /// Whether an attribute is `cfg(test)` or `cfg(all(test, …))`.
+    fn is_test_only(&self, attribute: Range<usize>) -> bool {
+        let text = self.join(attribute);
+        let mut words = text.split(['(', ',', ')']);
+        text == "[cfg(test)" || text.starts_with("[cfg(all(") && words.any(|it| it == "test")
     }
 
     fn find_tests(&mut self) {
@@ -293,19 +284,18 @@ impl<'a> Source<'a> {
             match tree {
                 TokenTree::Group(group) => {
                     let open = self.tokens.len();
-                    self.push(Kind::Mark, group.span_open());
+                    self.push(group.span_open());
                     self.flatten(group.stream());
                     let close = self.tokens.len();
-                    self.push(Kind::Mark, group.span_close());
+                    self.push(group.span_close());
                     if let Some(token) = self.tokens.get_mut(open) {
                         token.close = Some(close);
                     }
                 }
-                TokenTree::Ident(word) => self.push(Kind::Word, word.span()),
-                TokenTree::Literal(literal) => self.push(Kind::Literal, literal.span()),
+                TokenTree::Ident(_) | TokenTree::Literal(_) => self.push(tree.span()),
                 TokenTree::Punct(mark) => {
                     if self.slice(mark.span()).1.len() == mark.as_char().len_utf8() {
-                        self.push(Kind::Mark, mark.span());
+                        self.push(mark.span());
                     }
                 }
             }
@@ -317,7 +307,7 @@ impl<'a> Source<'a> {
         (range.start, self.file.text.get(range).unwrap_or_default())
     }
 
-    fn push(&mut self, kind: Kind, span: Span) {
+    fn push(&mut self, span: Span) {
         let (start, text) = self.slice(span);
         if let Some(last) = self.tokens.last_mut()
             && last.start + last.text.len() == start
@@ -325,7 +315,7 @@ impl<'a> Source<'a> {
         {
             last.text = self.file.text.get(last.start..start + 1).unwrap_or_default();
         } else {
-            self.tokens.push(Token { kind, text, line: 1, start, close: None });
+            self.tokens.push(Token { text, line: 1, start, close: None });
         }
     }
 

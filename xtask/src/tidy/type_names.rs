@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::file::Complaint;
-use super::graph::{Crate, TYPES, Target, Tree};
+use super::graph::{Crate, TYPES, Target};
+use super::tree::{Complaint, Tree};
 
 /// A crate declares a type name once.
 pub(super) fn in_crates(tree: &Tree<'_>) -> Vec<Complaint> {
@@ -15,7 +15,7 @@ fn in_crate(krate: &Crate<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for module in &krate.modules {
         for item in module.types() {
-            let own: String = item.attributes.clone().map(|at| module.source.text(at)).collect();
+            let own = module.source.join(item.attributes.clone());
             if is_twin(&(module.attributes.clone() + &own), &module.path) {
                 continue;
             }
@@ -84,7 +84,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::plant;
+    use super::super::tree::plant;
     use super::*;
 
     /// Files → the complaints about them.

@@ -1,7 +1,6 @@
 //! Is the repository free of paths and package servers of one machine?
 
-use super::file::{Complaint, File};
-use super::graph::Tree;
+use super::tree::{Complaint, File, Tree};
 
 /// Complains about files of any kind.
 pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {

@@ -4,11 +4,12 @@
 //! in short turns, again and again, so a slowdown of the machine affects all of them.
 
 use std::net::SocketAddr;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use load::process::{Answers, Process};
 
-use crate::drive::{Framing, Load, Shape};
-use crate::process::{Answers, Process};
+use crate::drive::{Framing, Load, Shape, percentile};
 use crate::serve::Kind;
 use crate::server::Server;
 
@@ -62,9 +63,7 @@ pub(crate) fn ratio(values: &[f64], others: &[f64]) -> f64 {
 }
 
 pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    percentile(values, 50)
 }
 
 /// A server with its load driver. Dropping it ends both.
@@ -80,16 +79,17 @@ impl DrivenServer {
         let numbers = [shape.conns, shape.burst, server.pid() as usize].map(|it| it.to_string());
         let [conns, burst, pid] = &numbers;
         let addr = server.addr.to_string();
-        let (driver, mut answers) =
-            Process::start(&["drive", &kind.name(), &addr, conns, burst, pid])?;
-        answers.next().context("a driver did not start")?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["drive", &kind.name(), &addr, conns, burst, pid]);
+        let (driver, mut answers) = Process::start(&mut command)?;
+        answers.line().context("a driver did not start")?;
         Ok(Self { _server: server, driver, answers })
     }
 
     /// Deliveries per second, and the cost of one in nanoseconds.
     fn run(&mut self, seconds: f64) -> Result<(f64, f64)> {
         self.driver.order(&seconds.to_string())?;
-        let answer = self.answers.next()?;
+        let answer = self.answers.line()?;
         let (rate, cost) = answer.split_once(' ').context("no figures")?;
         Ok((rate.parse()?, cost.parse()?))
     }

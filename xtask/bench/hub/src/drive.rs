@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use load::drive::conn::{connect, shake_hands};
 use load::meter::{Moment, Used};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
@@ -61,11 +62,16 @@ impl Sample {
     }
 
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
-        let mut sorted = self.latencies.clone();
-        sorted.sort_unstable();
-        let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-        f64::from(sorted.get(at).copied().unwrap_or_default())
+        percentile(&self.latencies, percent)
     }
+}
+
+/// The number that `percent` of the numbers are below.
+pub(crate) fn percentile<N: Copy + Into<f64>>(numbers: &[N], percent: usize) -> f64 {
+    let mut sorted: Vec<f64> = numbers.iter().map(|number| (*number).into()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().unwrap_or_default()
 }
 
 /// The framing that the server speaks.
@@ -101,9 +107,8 @@ impl Load {
         let mut conns = Vec::with_capacity(shape.conns);
         for at in 0..shape.conns {
             let reads = at < shape.conns - shape.stalled;
-            let conn =
-                if reads { TcpStream::connect(addr) } else { connect_with_small_buffer(addr) };
-            let conn = shake_hands(conn?, addr, framing).context("cannot connect")?;
+            let conn = if reads { connect(addr) } else { connect_with_small_buffer(addr) };
+            let conn = open(conn?, framing).context("cannot connect")?;
             conn.set_nonblocking(true)?;
             if reads {
                 epoll.add(&conn, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
@@ -204,9 +209,8 @@ fn masked(text: &str) -> Vec<u8> {
 }
 
 /// A connection with a small receive buffer in the kernel.
-fn connect_with_small_buffer(addr: SocketAddr) -> std::io::Result<TcpStream> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let conn = runtime.block_on(async {
+fn connect_with_small_buffer(addr: SocketAddr) -> Result<TcpStream> {
+    let conn = kit::runtime(1)?.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(2048)?;
         socket.connect(addr).await?.into_std()
@@ -215,33 +219,24 @@ fn connect_with_small_buffer(addr: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(conn)
 }
 
-fn shake_hands(mut conn: TcpStream, addr: SocketAddr, framing: Framing) -> Result<TcpStream> {
-    conn.set_nodelay(true)?;
-    conn.set_read_timeout(Some(Duration::from_secs(10)))?;
+fn open(mut conn: TcpStream, framing: Framing) -> Result<TcpStream> {
     let path = match framing {
         Framing::SocketIo => "/socket.io/?EIO=4&transport=websocket",
         Framing::Raw | Framing::WebSocket => "/",
     };
-    let head = format!(
-        "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    );
-    conn.write_all(head.as_bytes())?;
-    read_until(&mut conn, b"\r\n\r\n")?;
+    shake_hands(&mut conn, path, "")?;
     if framing == Framing::SocketIo {
-        read_until(&mut conn, b"}")?;
+        read_until(&mut conn, b'}')?;
         conn.write_all(&masked("40"))?;
-        read_until(&mut conn, b"}")?;
+        read_until(&mut conn, b'}')?;
     }
     Ok(conn)
 }
 
-fn read_until(conn: &mut TcpStream, end: &[u8]) -> Result<()> {
-    let mut read = Vec::new();
+fn read_until(conn: &mut TcpStream, end: u8) -> Result<()> {
     let mut byte = [0];
-    while !read.ends_with(end) {
+    while byte[0] != end {
         conn.read_exact(&mut byte)?;
-        read.push(byte[0]);
     }
     Ok(())
 }

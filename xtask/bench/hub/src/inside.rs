@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use bytes::Bytes;
 use clap::ValueEnum;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use ws_core::handshake::Negotiated;
 use ws_core::{Config, Conn, PreparedMessage, Role};
 use ws_events::{Hub, SendQueueLimits, Socket};
@@ -22,10 +22,10 @@ pub(crate) enum Measurement {
     Times,
 }
 
-/// A transport that is never readable, and discards writes.
-struct IdleTransport;
+/// The half of a transport that is never readable.
+struct Idle;
 
-impl AsyncRead for IdleTransport {
+impl AsyncRead for Idle {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -35,27 +35,8 @@ impl AsyncRead for IdleTransport {
     }
 }
 
-impl AsyncWrite for IdleTransport {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    kit::runtime(1)?.block_on(async {
         match what {
             Measurement::Conns => {
                 let each = grow(members, |conn| async move { drop(conn.read().await) }).await?;
@@ -63,11 +44,7 @@ pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
             }
             Measurement::Members => {
                 let hub = hub();
-                let each = grow(members, |conn| {
-                    let hub = hub.clone();
-                    async move { hub.serve(conn).await }
-                })
-                .await?;
+                let each = join(&hub, members).await?;
                 anyhow::ensure!(hub.to("room").count() == members);
                 println!("{each:.0} B for each of {members} members of a room");
             }
@@ -85,7 +62,8 @@ fn hub() -> Hub {
 
 fn conn(config: &std::sync::Arc<Config>) -> Conn {
     let config = std::sync::Arc::clone(config);
-    Conn::from_stream(IdleTransport, Role::Server, Negotiated::default(), Bytes::new(), config)
+    let transport = tokio::io::join(Idle, tokio::io::sink());
+    Conn::from_stream(transport, Role::Server, Negotiated::default(), Bytes::new(), config)
 }
 
 /// The memory per connection, for `count` connections.
@@ -107,6 +85,15 @@ where
     Ok((load::meter::resident_bytes(pid)? - before) as f64 / count as f64)
 }
 
+/// Adds `members` connections to a hub. Returns the memory of each.
+async fn join(hub: &Hub, members: usize) -> Result<f64> {
+    let serve = |conn| {
+        let hub = hub.clone();
+        async move { hub.serve(conn).await }
+    };
+    grow(members, serve).await
+}
+
 /// Lets `tasks` tasks run several times.
 async fn settle(tasks: usize) {
     for _ in 0..tasks.max(100) / 8 {
@@ -116,11 +103,7 @@ async fn settle(tasks: usize) {
 
 async fn times(members: usize) -> Result<()> {
     let hub = hub();
-    grow(members, |conn| {
-        let hub = hub.clone();
-        async move { hub.serve(conn).await }
-    })
-    .await?;
+    join(&hub, members).await?;
     let sockets = hub.everyone().sockets();
     let message = PreparedMessage::new("x".repeat(100));
     let (room, other) = (hub.to("room"), hub.to("room").except("nobody").volatile());

@@ -3,19 +3,16 @@
 mod comparison;
 mod drive;
 mod inside;
-mod process;
 mod raw;
-mod requirements;
 mod serve;
 mod server;
 mod table;
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use load::process::run_on;
 
 use crate::drive::Shape;
 use crate::serve::Kind;
@@ -90,6 +87,7 @@ enum Part {
     },
 }
 
+/// Servers run on one processor, load drivers on another.
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.part {
@@ -108,7 +106,7 @@ fn main() -> Result<()> {
         None => {
             let rounds = args.rounds.unwrap_or(if args.short { 3 } else { 7 });
             let seconds = args.seconds.unwrap_or(if args.short { 0.4 } else { 1.0 });
-            let mut requirements = requirements::Requirements::default();
+            let mut requirements = table::Requirements::default();
             if !args.network {
                 table::inside(&mut requirements)?;
             }
@@ -126,12 +124,4 @@ fn main() -> Result<()> {
             requirements.finish(args.check)
         }
     }
-}
-
-/// Servers run on one processor, load drivers on another.
-fn run_on(core: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(core)
-        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-        .with_context(|| format!("cannot run on processor {core}"))
 }

@@ -7,7 +7,6 @@ use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -25,14 +24,13 @@ type Room = Arc<Mutex<Vec<Arc<Member>>>>;
 pub(crate) async fn serve(listener: TcpListener, inline: bool) -> Result<()> {
     let room = Room::default();
     loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
+        let stream = kit::welcome(&listener).await?;
         tokio::spawn(welcome(stream, Arc::clone(&room), inline));
     }
 }
 
 async fn welcome(mut stream: TcpStream, room: Room, inline: bool) -> Result<()> {
-    shake_hands(&mut stream).await?;
+    kit::open(&mut stream).await?;
     let stream = Arc::new(stream);
     let member = Arc::new(Member {
         waiting: Mutex::default(),
@@ -100,14 +98,4 @@ async fn write(member: Arc<Member>) -> Result<()> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reads a request, and answers with 101 without checks.
-async fn shake_hands(stream: &mut TcpStream) -> Result<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await?);
-    }
-    stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await?;
-    Ok(())
 }

@@ -51,14 +51,13 @@ impl Kind {
 const SMALL_BUFFER: u32 = 16 * 1024;
 
 pub(crate) fn serve(kind: Kind, small_buffers: bool) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     load::meter::allow_files(12_000)?;
     // The input ends with the parent process.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
-    runtime.block_on(async {
+    kit::runtime(1)?.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
         if small_buffers {
             // Accepted sockets inherit the size.

@@ -1,12 +1,13 @@
 //! How is a measured server started in a process of its own?
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use anyhow::{Context as _, Result};
+use load::process::Process;
 
-use crate::process::Process;
 use crate::serve::{Kind, SLOW_CONSUMER};
 
 /// A server in a process of its own. Dropping it ends the process.
@@ -20,9 +21,10 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(kind: Kind, small_buffers: bool) -> Result<Self> {
         let name = kind.name();
-        let args = ["serve", &name, "--small-buffers"];
-        let (process, mut answers) = Process::start(&args[..if small_buffers { 3 } else { 2 }])?;
-        let addr = answers.next()?.parse().context("the server did not start")?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", &name]).args(small_buffers.then_some("--small-buffers"));
+        let (process, mut answers) = Process::start(&mut command)?;
+        let addr = answers.line()?.parse().context("the server did not start")?;
         let disconnected = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&disconnected);
         // The thread ends with the server.

@@ -9,9 +9,37 @@ use clap::ValueEnum as _;
 use crate::comparison::{Comparison, median, ratio};
 use crate::drive::{Framing, Load, Sample, Shape};
 use crate::inside::Measurement;
-use crate::requirements::Requirements;
 use crate::serve::Kind;
 use crate::server::Server;
+
+/// Collects the requirements that are not met.
+#[derive(Debug, Default)]
+pub(crate) struct Requirements(Vec<String>);
+
+impl Requirements {
+    pub(crate) fn at_most(&mut self, what: &str, value: f64, limit: f64) {
+        self.require(value <= limit, format!("{what}: {value:.2}, required: at most {limit}"));
+    }
+
+    pub(crate) fn at_least(&mut self, what: &str, value: f64, limit: f64) {
+        self.require(value >= limit, format!("{what}: {value:.2}, required: at least {limit:.2}"));
+    }
+
+    fn require(&mut self, is_met: bool, text: String) {
+        if !is_met {
+            self.0.push(text);
+        }
+    }
+
+    /// Prints the requirements that are not met. With `strictly`, they are an error.
+    pub(crate) fn finish(self, strictly: bool) -> Result<()> {
+        for missed in &self.0 {
+            println!("missed: {missed}");
+        }
+        ensure!(!strictly || self.0.is_empty(), "{} requirements are not met", self.0.len());
+        Ok(())
+    }
+}
 
 /// Sizes of rooms and bursts.
 const SHAPES: [(usize, usize); 6] =

@@ -8,6 +8,7 @@ mod serve;
 
 pub use client::{Task, run_client};
 pub use hub::{Hub, Subscription};
-pub use opening::{OpeningError, answer, extensions, open, open_with};
-pub use options::{BURST, Deflate, Mode, Options};
+pub use load::scenario::Deflate;
+pub use opening::{answer, open, open_with};
+pub use options::{BURST, Mode, Options};
 pub use serve::{MESSAGE_LIMIT, listener, print_address, runtime, serve, welcome};

@@ -1,15 +1,12 @@
 //! How does a server without a WebSocket library answer the opening handshake?
 
-use std::fmt;
-
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use load::scenario::Deflate;
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-use crate::Deflate;
 
 /// The response to the request at the start of `input`, and the length of the request; `None` while
 /// the request is incomplete.
@@ -19,7 +16,7 @@ use crate::Deflate;
 /// # Errors
 ///
 /// The request has no key.
-pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, OpeningError> {
+pub fn answer(input: &[u8]) -> Result<Option<(String, usize)>> {
     let Some(len) = input.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&input[..len]);
     let key = head
@@ -27,7 +24,7 @@ pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, Open
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
         .map(|(_, value)| value.trim())
-        .ok_or(OpeningError)?;
+        .context("the request has no sec-websocket-key")?;
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
@@ -45,20 +42,20 @@ pub fn answer(input: &[u8]) -> std::result::Result<Option<(String, usize)>, Open
 ///
 /// The stream ends early, or the request has no key.
 pub async fn open(stream: &mut TcpStream) -> Result<()> {
-    open_with(stream, None).await
+    open_with(stream, Deflate::Off).await
 }
 
-/// As [`open`], and accepts extensions without reading the offer.
+/// As [`open`], and accepts compression without reading the offer.
 ///
 /// # Errors
 ///
 /// As [`open`].
-pub async fn open_with(stream: &mut TcpStream, extensions: Option<&str>) -> Result<()> {
+pub async fn open_with(stream: &mut TcpStream, deflate: Deflate) -> Result<()> {
     let mut head = Vec::new();
     loop {
         ensure!(stream.read_buf(&mut head).await? > 0, "the stream ends during the handshake");
         if let Some((mut answer, _)) = answer(&head)? {
-            if let Some(extensions) = extensions {
+            if let Some(extensions) = deflate.extensions() {
                 answer.truncate(answer.len() - 2);
                 answer.push_str(&format!("sec-websocket-extensions: {extensions}\r\n\r\n"));
             }
@@ -66,29 +63,6 @@ pub async fn open_with(stream: &mut TcpStream, extensions: Option<&str>) -> Resu
         }
     }
 }
-
-/// The `Sec-WebSocket-Extensions` of a server that accepts compression.
-pub const fn extensions(deflate: Deflate) -> Option<&'static str> {
-    match deflate {
-        Deflate::Off => None,
-        Deflate::Takeover => Some("permessage-deflate"),
-        Deflate::NoTakeover => {
-            Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
-        }
-    }
-}
-
-/// A request without a key.
-#[derive(Clone, Copy, Debug)]
-pub struct OpeningError;
-
-impl fmt::Display for OpeningError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request has no sec-websocket-key")
-    }
-}
-
-impl std::error::Error for OpeningError {}
 
 #[cfg(test)]
 mod tests {

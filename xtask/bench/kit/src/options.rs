@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
+use load::scenario::Deflate;
 
 /// The arguments that every measured server takes.
 #[derive(Clone, Debug, Parser)]
@@ -40,17 +41,6 @@ pub enum Mode {
 
 /// How often a message is sent back by [`Mode::Burst`].
 pub const BURST: usize = 4000;
-
-/// The compression that a server accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Deflate {
-    /// No compression.
-    Off,
-    /// Without context takeover.
-    NoTakeover,
-    /// With context takeover.
-    Takeover,
-}
 
 impl Options {
     /// The arguments of this process.

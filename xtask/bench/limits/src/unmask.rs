@@ -1,5 +1,7 @@
 //! How are a client's frames unmasked, to be echoed by a server?
 
+use load::frame::Header;
+
 /// The position in a client's frames.
 #[derive(Debug, Default)]
 pub struct Unmasker {
@@ -19,10 +21,12 @@ impl Unmasker {
             if self.left == 0 {
                 self.head.push(first);
                 bytes = rest;
-                if let Some((header, key, len)) = header(&self.head) {
-                    self.head[1] &= 0x7f;
-                    out.extend_from_slice(&self.head[..header]);
-                    (self.key, self.left, self.key_at) = (key, len, 0);
+                if let Some((header, _)) = Header::decode(&self.head)
+                    && let Some((head, key)) = self.head.split_last_chunk_mut()
+                {
+                    head[1] &= 0x7f;
+                    out.extend_from_slice(head);
+                    (self.key, self.left, self.key_at) = (*key, header.len as usize, 0);
                     self.head.clear();
                 }
                 continue;
@@ -49,16 +53,6 @@ impl Unmasker {
         }
         self.key_at = (self.key_at + payload.len()) % 4;
     }
-}
-
-/// The length of the header without its key, the key, and the length of the payload.
-fn header(head: &[u8]) -> Option<(usize, [u8; 4], usize)> {
-    let (header, len) = match head.get(1)? & 0x7f {
-        126 => (4, u16::from_be_bytes(*head.get(2..)?.first_chunk()?).into()),
-        127 => (10, u64::from_be_bytes(*head.get(2..)?.first_chunk()?) as usize),
-        short => (2, short.into()),
-    };
-    Some((header, *head.get(header..)?.first_chunk()?, len))
 }
 
 #[cfg(test)]

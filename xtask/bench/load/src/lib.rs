@@ -4,6 +4,8 @@ pub mod drive;
 pub mod frame;
 pub mod histogram;
 pub mod meter;
+pub mod options;
+pub mod process;
 pub mod report;
 pub mod scenario;
 pub mod script;

@@ -1,8 +1,12 @@
 //! What does the report of a sample contain?
 
+use std::io::Write as _;
+
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::Percentiles;
+use crate::meter::Used;
 
 /// The counts and measurements of a server or client under load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,14 +39,30 @@ pub struct Memory {
 }
 
 impl Report {
+    /// The report of a number of messages.
+    pub fn of(messages: u64, used: &Used) -> Self {
+        Self {
+            messages,
+            seconds: used.seconds,
+            cpu_ns: used.measured_ns,
+            load_cpu_ns: used.own_ns,
+            foreign: used.foreign,
+            ..Self::default()
+        }
+    }
+
+    /// Prints the report as one line of JSON.
+    ///
+    /// # Errors
+    ///
+    /// The output is closed.
+    pub fn print(&self) -> Result<()> {
+        Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(self)?)?)
+    }
+
     /// The processor time per message, in microseconds.
     pub fn cpu_micros(&self) -> f64 {
         self.cpu_ns as f64 / 1000.0 / self.messages.max(1) as f64
-    }
-
-    /// The load generator's processor time per message, in microseconds.
-    pub fn load_micros(&self) -> f64 {
-        self.load_cpu_ns as f64 / 1000.0 / self.messages.max(1) as f64
     }
 
     /// Messages per second.

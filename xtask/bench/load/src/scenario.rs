@@ -1,5 +1,7 @@
 //! Which load scenarios does the benchmark have?
 
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 use serde::Serialize;
 
 /// A load, by its name for `--scenario`.
@@ -53,8 +55,8 @@ pub enum Content {
     Json,
 }
 
-/// The compression that the load generator offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The compression of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 pub enum Deflate {
     /// No compression.
     Off,
@@ -64,121 +66,109 @@ pub enum Deflate {
     Takeover,
 }
 
+impl Deflate {
+    /// The `Sec-WebSocket-Extensions` that offer or accept it.
+    pub const fn extensions(self) -> Option<&'static str> {
+        match self {
+            Self::Off => None,
+            Self::Takeover => Some("permessage-deflate"),
+            Self::NoTakeover => {
+                Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+            }
+        }
+    }
+}
+
 impl Scenario {
     /// The scenario of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
     }
 
-    const fn echo(name: &'static str, title: &'static str) -> Self {
-        Self {
-            name,
-            title,
-            shape: Shape::Echo,
-            conns: 64,
-            in_flight: 1,
-            size: 128,
-            content: Binary,
-            deflate: Deflate::Off,
-        }
+    /// The scenario of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        Self::find(name).with_context(|| {
+            let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            format!("there is no scenario `{name}`; there are {}", names.join(", "))
+        })
     }
 
-    const fn shape(mut self, shape: Shape) -> Self {
-        self.shape = shape;
-        self
+    const fn load(self, shape: Shape, conns: usize, in_flight: usize) -> Self {
+        Self { shape, conns, in_flight, ..self }
     }
 
-    const fn conns(mut self, conns: usize) -> Self {
-        self.conns = conns;
-        self
+    const fn of(self, size: usize, content: Content) -> Self {
+        Self { size, content, ..self }
     }
 
-    const fn in_flight(mut self, in_flight: usize) -> Self {
-        self.in_flight = in_flight;
-        self
-    }
-
-    const fn of(mut self, size: usize, content: Content) -> Self {
-        self.size = size;
-        self.content = content;
-        self
-    }
-
-    const fn deflate(mut self, deflate: Deflate) -> Self {
-        self.deflate = deflate;
-        self
+    const fn deflate(self, deflate: Deflate) -> Self {
+        Self { deflate, ..self }
     }
 }
 
+/// An echo of 128 B on 64 connections.
+const fn echo(name: &'static str, title: &'static str) -> Scenario {
+    let (shape, content, deflate) = (Echo, Binary, Deflate::Off);
+    Scenario { name, title, shape, conns: 64, in_flight: 1, size: 128, content, deflate }
+}
+
 use Content::{Ascii, Binary, Json, Utf8};
+use Deflate::{NoTakeover, Takeover};
+use Shape::{Burst, Client, Echo, Fanout, Idle, Rate};
+
+const KIB: usize = 1024;
 
 /// All scenarios, in the order of reports.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario::echo("echo-16", "echo of 16 B, 64 connections").of(16, Binary),
-    Scenario::echo("echo-128", "echo of 128 B, 64 connections"),
-    Scenario::echo("echo-1k-text", "echo of 1 KiB of text, 64 connections").of(1024, Ascii),
-    Scenario::echo("echo-1k-bin", "echo of 1 KiB, 64 connections").of(1024, Binary),
-    Scenario::echo("pipeline", "echo of 24 B, 100 connections, 16 in flight")
-        .conns(100)
-        .in_flight(16)
+    echo("echo-16", "echo of 16 B, 64 connections").of(16, Binary),
+    echo("echo-128", "echo of 128 B, 64 connections"),
+    echo("echo-1k-text", "echo of 1 KiB of text, 64 connections").of(KIB, Ascii),
+    echo("echo-1k-bin", "echo of 1 KiB, 64 connections").of(KIB, Binary),
+    echo("pipeline", "echo of 24 B, 100 connections, 16 in flight")
+        .load(Echo, 100, 16)
         .of(24, Binary),
-    Scenario::echo("rate", "echo of 22 B, 100 connections offering 10,000 a second each")
-        .shape(Shape::Rate(10_000))
-        .conns(100)
+    echo("rate", "echo of 22 B, 100 connections offering 10,000 a second each")
+        .load(Rate(10_000), 100, 1)
         .of(22, Binary),
-    Scenario::echo("echo-16k-bin", "echo of 16 KiB, 64 connections").of(16 * 1024, Binary),
-    Scenario::echo("echo-16k-ascii", "echo of 16 KiB of ASCII text, 64 connections")
-        .of(16 * 1024, Ascii),
-    Scenario::echo("echo-16k-utf8", "echo of 16 KiB of multi-byte text, 64 connections")
-        .of(16 * 1024, Utf8),
-    Scenario::echo("echo-1m-4", "echo of 1 MiB, 4 connections").conns(4).of(1024 * 1024, Binary),
-    Scenario::echo("echo-1m-64", "echo of 1 MiB, 64 connections").of(1024 * 1024, Binary),
-    Scenario::echo("latency", "echo of 128 B, one connection").conns(1),
-    Scenario::echo("deflate-1k", "echo of 1 KiB of compressed JSON, 64 connections")
-        .of(1024, Json)
-        .deflate(Deflate::NoTakeover),
-    Scenario::echo("deflate-64k", "echo of 64 KiB of compressed JSON, 16 connections")
-        .conns(16)
-        .of(64 * 1024, Json)
-        .deflate(Deflate::NoTakeover),
-    Scenario::echo("takeover", "echo of 100 similar JSON messages of 1 KiB, with takeover")
-        .conns(16)
-        .of(1024, Json)
-        .deflate(Deflate::Takeover),
-    Scenario::echo("idle", "memory of 10,000 idle connections")
-        .shape(Shape::Idle)
-        .conns(10_000)
-        .of(16 * 1024, Binary),
-    Scenario::echo("idle-deflate", "memory of 10,000 idle connections that compress")
-        .shape(Shape::Idle)
-        .conns(10_000)
-        .of(16 * 1024, Json)
-        .deflate(Deflate::NoTakeover),
-    Scenario::echo("fanout-w1", "128 B from one to 1,000 others, one at a time")
-        .shape(Shape::Fanout)
-        .conns(1000),
-    Scenario::echo("fanout-w8", "128 B from one to 1,000 others, 8 under way")
-        .shape(Shape::Fanout)
-        .conns(1000)
-        .in_flight(8),
-    Scenario::echo("workers-128", "echo of 128 B, 64 connections, two threads"),
-    Scenario::echo("workers-pipeline", "echo of 24 B, 100 connections, 16 in flight, two threads")
-        .conns(100)
-        .in_flight(16)
+    echo("echo-16k-bin", "echo of 16 KiB, 64 connections").of(16 * KIB, Binary),
+    echo("echo-16k-ascii", "echo of 16 KiB of ASCII text, 64 connections").of(16 * KIB, Ascii),
+    echo("echo-16k-utf8", "echo of 16 KiB of multi-byte text, 64 connections").of(16 * KIB, Utf8),
+    echo("echo-1m-4", "echo of 1 MiB, 4 connections").load(Echo, 4, 1).of(KIB * KIB, Binary),
+    echo("echo-1m-64", "echo of 1 MiB, 64 connections").of(KIB * KIB, Binary),
+    echo("latency", "echo of 128 B, one connection").load(Echo, 1, 1),
+    echo("deflate-1k", "echo of 1 KiB of compressed JSON, 64 connections")
+        .of(KIB, Json)
+        .deflate(NoTakeover),
+    echo("deflate-64k", "echo of 64 KiB of compressed JSON, 16 connections")
+        .load(Echo, 16, 1)
+        .of(64 * KIB, Json)
+        .deflate(NoTakeover),
+    echo("takeover", "echo of 100 similar JSON messages of 1 KiB, with takeover")
+        .load(Echo, 16, 1)
+        .of(KIB, Json)
+        .deflate(Takeover),
+    echo("idle", "memory of 10,000 idle connections").load(Idle, 10_000, 1).of(16 * KIB, Binary),
+    echo("idle-deflate", "memory of 10,000 idle connections that compress")
+        .load(Idle, 10_000, 1)
+        .of(16 * KIB, Json)
+        .deflate(NoTakeover),
+    echo("fanout-w1", "128 B from one to 1,000 others, one at a time").load(Fanout, 1000, 1),
+    echo("fanout-w8", "128 B from one to 1,000 others, 8 under way").load(Fanout, 1000, 8),
+    echo("workers-128", "echo of 128 B, 64 connections, two threads"),
+    echo("workers-pipeline", "echo of 24 B, 100 connections, 16 in flight, two threads")
+        .load(Echo, 100, 16)
         .of(24, Binary),
-    Scenario::echo("writers", "128 B, 4,000 at a time on one connection, two threads")
-        .shape(Shape::Burst)
-        .conns(1),
-    Scenario::echo("client-16", "a client's 16 B, 64 connections")
-        .shape(Shape::Client)
-        .of(16, Binary),
-    Scenario::echo("client-128", "a client's 128 B, 64 connections").shape(Shape::Client),
-    Scenario::echo("client-1k-text", "a client's 1 KiB of text, 64 connections")
-        .shape(Shape::Client)
-        .of(1024, Ascii),
-    Scenario::echo("client-1k-bin", "a client's 1 KiB, 64 connections")
-        .shape(Shape::Client)
-        .of(1024, Binary),
+    echo("writers", "128 B, 4,000 at a time on one connection, two threads").load(Burst, 1, 1),
+    echo("client-16", "a client's 16 B, 64 connections").load(Client, 64, 1).of(16, Binary),
+    echo("client-128", "a client's 128 B, 64 connections").load(Client, 64, 1),
+    echo("client-1k-text", "a client's 1 KiB of text, 64 connections")
+        .load(Client, 64, 1)
+        .of(KIB, Ascii),
+    echo("client-1k-bin", "a client's 1 KiB, 64 connections").load(Client, 64, 1).of(KIB, Binary),
 ];
 
 #[cfg(test)]

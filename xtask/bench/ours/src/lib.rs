@@ -50,11 +50,15 @@ pub fn serve_streams(options: &'static Options, handler: impl Handler) -> Result
 ///
 /// The address cannot be bound.
 pub fn serve_frameworks(options: &'static Options, handler: impl Handler) -> Result<()> {
+    let (accept, handler) = (settings(options).clone(), move |conn| serve(conn, handler));
     kit::runtime(options.workers)?.block_on(async {
-        match options.is("axum") {
-            true => serve_by_axum(options, handler).await,
-            false => serve_by_warp(options, handler).await,
+        let listener = kit::listener(options).await?;
+        if options.is("axum") {
+            let sockets = ws_server_axum::websocket(accept, handler);
+            return Ok(axum::serve(listener, Router::new().route("/", sockets)).await?);
         }
+        let sockets = ws_server_warp::websocket(accept, handler);
+        Ok(ws_server_warp::serve(listener, warp::service(sockets)).await?)
     })
 }
 
@@ -108,22 +112,6 @@ fn answer(
     }
 }
 
-/// Serves all connections through axum.
-async fn serve_by_axum(options: &'static Options, handler: impl Handler) -> Result<()> {
-    let sockets =
-        ws_server_axum::websocket(settings(options).clone(), move |conn| serve(conn, handler));
-    let listener = kit::listener(options).await?;
-    Ok(axum::serve(listener, Router::new().route("/", sockets)).await?)
-}
-
-/// As [`serve_by_axum`], through warp.
-async fn serve_by_warp(options: &'static Options, handler: impl Handler) -> Result<()> {
-    let sockets =
-        ws_server_warp::websocket(settings(options).clone(), move |conn| serve(conn, handler));
-    let listener = kit::listener(options).await?;
-    Ok(ws_server_warp::serve(listener, warp::service(sockets)).await?)
-}
-
 /// The default settings, with the compression of the scenario. All connections share them.
 fn settings(options: &Options) -> &'static AcceptOptions {
     let compression = match options.deflate {
@@ -132,7 +120,8 @@ fn settings(options: &Options) -> &'static AcceptOptions {
         Deflate::Takeover => Compression::context_takeover(),
     };
     let compression = if options.is("level6") { compression.level(6) } else { compression };
-    let config = Config::new().limits(Limits::new().message_size(MESSAGE_LIMIT)).compression(compression);
+    let config =
+        Config::new().limits(Limits::new().message_size(MESSAGE_LIMIT)).compression(compression);
     Box::leak(Box::new(AcceptOptions::new().config(config)))
 }
 

@@ -1,51 +1,41 @@
 //! How are the results of a scenario drawn as an SVG bar chart?
 
-use std::fmt::Write as _;
-
-use crate::implementations::Kind;
-use crate::results::{Result, Row};
+use crate::results::{Result, Row, Summary};
 use crate::table::number;
 
 /// An SVG chart of one scenario, for light and dark pages. The shortest bar is the best.
 pub(crate) fn render(result: &Result) -> String {
-    let mut rows: Vec<&Row> = result.rows.iter().filter(|row| row.cost.is_some()).collect();
-    rows.sort_by(|a, b| median(a).total_cmp(&median(b)));
+    let rows = result.rows.iter();
+    let mut rows: Vec<_> = rows.filter_map(|row| Some((row, row.cost?))).collect();
+    rows.sort_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
     let height = TOP + rows.len() * STEP + BOTTOM;
-    let most = rows.iter().filter_map(|row| row.cost).map(|cost| cost.max).fold(0.0, f64::max);
+    let most = rows.iter().map(|(_, cost)| cost.max).fold(0.0, f64::max);
     let scale = BARS as f64 / most.max(f64::MIN_POSITIVE);
     let title = escape(result.scenario.title);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n{STYLE}\
+         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n<style>\n{STYLE}</style>\n\
          <text class=\"title\" x=\"8\" y=\"20\">{title}</text>\n\
          <text class=\"unit\" x=\"8\" y=\"37\">{}; whiskers from least to greatest; less is \
          better</text>\n",
         escape(result.unit)
     );
-    for (place, row) in rows.iter().enumerate() {
-        svg.push_str(&bar(row, TOP + place * STEP, scale));
+    for (place, (row, cost)) in rows.iter().enumerate() {
+        svg.push_str(&bar(row, cost, TOP + place * STEP, scale));
     }
     svg.push_str("</svg>\n");
     svg
 }
 
 /// One row: its name, its bar, its whiskers and its figure.
-fn bar(row: &Row, y: usize, scale: f64) -> String {
-    let Some(cost) = row.cost else { return String::new() };
+fn bar(row: &Row, cost: &Summary, y: usize, scale: f64) -> String {
     let left = LABELS as f64;
     let (least, end, most) =
         (left + cost.min * scale, left + cost.median * scale, left + cost.max * scale);
     let (middle, low, high) = (y + BAR / 2, y + BAR / 2 - 4, y + BAR / 2 + 4);
-    let class = match row.kind {
-        Kind::Limit => "limit",
-        Kind::Ours => "ours",
-        Kind::Peer => "peer",
-        Kind::Batch => "batch",
-    };
-    let mut svg = String::new();
-    // Writing to a string does not fail.
-    let _ = write!(
-        svg,
+    // The classes of the style are the names of the kinds.
+    let class = format!("{:?}", row.kind).to_lowercase();
+    format!(
         "<text class=\"name {class}\" x=\"{}\" y=\"{}\">{}</text>\n\
          <rect class=\"{class}\" x=\"{LABELS}\" y=\"{y}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"2\"/>\n\
          <path class=\"whisker\" d=\"M{least:.1} {middle}H{most:.1}M{least:.1} {low}V{high}\
@@ -58,12 +48,7 @@ fn bar(row: &Row, y: usize, scale: f64) -> String {
         most + 8.0,
         y + BAR - 4,
         number(cost.median),
-    );
-    svg
-}
-
-fn median(row: &Row) -> f64 {
-    row.cost.map_or(f64::INFINITY, |cost| cost.median)
+    )
 }
 
 fn escape(text: &str) -> String {
@@ -78,25 +63,7 @@ const STEP: usize = 24;
 const BAR: usize = 16;
 const BOTTOM: usize = 8;
 
-const STYLE: &str = "<style>\n\
-    text { font: 13px system-ui, sans-serif; fill: #1f2328 }\n\
-    .title { font-weight: 600; font-size: 15px }\n\
-    .unit, .figure { fill: #59636e; font-size: 12px }\n\
-    .name { text-anchor: end }\n\
-    text.ours { font-weight: 700 }\n\
-    rect.ours { fill: #1a7f37 }\n\
-    rect.peer { fill: #6e8fbf }\n\
-    rect.batch { fill: #a48ac7 }\n\
-    rect.limit { fill: #b8bec6 }\n\
-    .whisker { stroke: #1f2328; fill: none; stroke-opacity: .7 }\n\
-    @media (prefers-color-scheme: dark) {\n\
-    text { fill: #f0f6fc }\n\
-    .unit, .figure { fill: #9198a1 }\n\
-    rect.ours { fill: #3fb950 }\n\
-    rect.limit { fill: #59636e }\n\
-    .whisker { stroke: #f0f6fc }\n\
-    }\n\
-    </style>\n";
+const STYLE: &str = include_str!("chart.css");
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Which implementations are compared, how is each started, and which scenarios can it run?
 
+use clap::ValueEnum as _;
 use load::scenario::{Deflate, Scenario, Shape};
 use serde::Serialize;
 
@@ -32,7 +33,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Skill {
     Echo,
-    Deflate,
+    Compress,
     Takeover,
     Fanout,
     Workers,
@@ -41,42 +42,27 @@ enum Skill {
 }
 
 use Kind::{Batch, Limit, Ours, Peer};
-use Skill::{Burst, Client, Echo, Fanout, Takeover, Workers};
+use Skill::{Burst, Client, Compress, Echo, Fanout, Takeover, Workers};
+
+/// The skills of a server with all of a library.
+const ALL: &[Skill] = &[Echo, Compress, Takeover, Fanout, Workers];
 
 /// All implementations, in the order of reports.
 pub(crate) const IMPLEMENTATIONS: &[Implementation] = &[
     row("raw-epoll", Limit, "raw-epoll", "", &[Echo, Fanout]),
     row("raw-tokio", Limit, "raw-tokio", "", &[Echo, Fanout, Workers]),
     row("raw-tokio-lazy", Limit, "raw-tokio", "lazy", &[Echo]),
-    row(
-        "ours",
-        Ours,
-        "ours",
-        "",
-        &[Echo, Skill::Deflate, Takeover, Fanout, Workers, Burst, Client],
-    ),
-    row("ours+hyper", Ours, "ours", "hyper", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
-    row(
-        "ours+axum",
-        Ours,
-        "ours-frameworks",
-        "axum",
-        &[Echo, Skill::Deflate, Takeover, Fanout, Workers],
-    ),
-    row(
-        "ours+warp",
-        Ours,
-        "ours-frameworks",
-        "warp",
-        &[Echo, Skill::Deflate, Takeover, Fanout, Workers],
-    ),
+    row("ours", Ours, "ours", "", &[Echo, Compress, Takeover, Fanout, Workers, Burst, Client]),
+    row("ours+hyper", Ours, "ours", "hyper", ALL),
+    row("ours+axum", Ours, "ours-frameworks", "axum", ALL),
+    row("ours+warp", Ours, "ours-frameworks", "warp", ALL),
     row("ours+stream", Ours, "ours-stream", "", &[Echo]),
-    row("ours+level6", Ours, "ours", "level6", &[Skill::Deflate, Takeover]),
+    row("ours+level6", Ours, "ours", "level6", &[Compress, Takeover]),
     row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
     row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
-    row("yawc", Peer, "yawc", "", &[Echo, Skill::Deflate, Takeover, Fanout, Workers, Client]),
-    row("sockudo-ws", Peer, "sockudo-ws", "", &[Echo, Skill::Deflate, Takeover, Fanout, Workers]),
-    row("soketto", Peer, "soketto", "", &[Echo, Skill::Deflate]),
+    row("yawc", Peer, "yawc", "", &[Echo, Compress, Takeover, Fanout, Workers, Client]),
+    row("sockudo-ws", Peer, "sockudo-ws", "", ALL),
+    row("soketto", Peer, "soketto", "", &[Echo, Compress]),
     row("wtx", Peer, "wtx", "", &[Echo]),
     row("axum", Peer, "axum", "", &[Echo, Fanout, Workers]),
     row("warp", Peer, "warp", "", &[Echo, Fanout, Workers]),
@@ -144,7 +130,7 @@ impl Implementation {
             (Shape::Client, _) => Client,
             (Shape::Fanout, _) => Fanout,
             (Shape::Burst, _) => Burst,
-            (_, Deflate::NoTakeover) => Skill::Deflate,
+            (_, Deflate::NoTakeover) => Compress,
             (_, Deflate::Takeover) => Takeover,
             (Shape::Echo | Shape::Rate(_) | Shape::Idle, Deflate::Off) => Echo,
         };
@@ -178,20 +164,20 @@ impl Entry {
     ) -> Vec<Self> {
         let able = implementations.iter().filter(|implementation| implementation.takes(scenario));
         if scenario.shape == Shape::Burst {
-            let with = |entry: Self, writers: usize| {
-                let name = format!("{}, {writers} writing", entry.name);
-                Self { name, workers: 2, writers, ..entry }
+            let with = |of: &'static Implementation, writers: usize| {
+                let name = format!("{}, {writers} writing", of.name);
+                Self { name, workers: 2, writers, ..Self::of(of) }
             };
-            return able.flat_map(|it| [1, 4].map(|writers| with(Self::of(it), writers))).collect();
+            return able.flat_map(|it| [1, 4].map(|writers| with(it, writers))).collect();
         }
         if scenario.name.starts_with("workers-") {
-            let with = |entry: Self, workers: usize| Self {
-                name: format!("{}, {workers} threads", entry.name),
-                workers,
-                ..entry
-            };
             let able = able.filter(|it| it.can.contains(&Workers));
-            return able.flat_map(|it| [Self::of(it), with(Self::of(it), 2)]).collect();
+            let two = |it: &'static Implementation| Self {
+                name: format!("{}, 2 threads", it.name),
+                workers: 2,
+                ..Self::of(it)
+            };
+            return able.flat_map(|it| [Self::of(it), two(it)]).collect();
         }
         able.map(|it| Self::of(it)).collect()
     }
@@ -203,19 +189,16 @@ impl Entry {
             Shape::Burst => "burst",
             Shape::Echo | Shape::Rate(_) | Shape::Idle | Shape::Client => "echo",
         };
-        let deflate = match scenario.deflate {
-            Deflate::Off => "off",
-            Deflate::NoTakeover => "no-takeover",
-            Deflate::Takeover => "takeover",
-        };
-        let words = [
-            ("--mode", mode.to_owned()),
-            ("--deflate", deflate.to_owned()),
-            ("--variant", self.implementation.variant.to_owned()),
-            ("--workers", self.workers.to_string()),
-            ("--writers", self.writers.to_string()),
-        ];
-        words.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+        let deflate = scenario.deflate.to_possible_value();
+        let deflate = deflate.as_ref().map_or("off", |it| it.get_name());
+        let Self { implementation, workers, writers, .. } = self;
+        vec![
+            format!("--mode={mode}"),
+            format!("--deflate={deflate}"),
+            format!("--variant={}", implementation.variant),
+            format!("--workers={workers}"),
+            format!("--writers={writers}"),
+        ]
     }
 }
 

@@ -5,14 +5,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use load::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
 use crate::implementations::{Entry, Implementation};
-use crate::programs::{Programs, Server};
+use crate::output::write_json;
+use crate::programs::{Programs, Server, require};
 
 /// The instructions of one implementation.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -30,8 +31,7 @@ pub(crate) fn run(
     implementations: &[&'static Implementation],
     out: &Path,
 ) -> Result<()> {
-    let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
-    ensure!(found.is_ok(), "valgrind is missing: install it to count instructions");
+    require("valgrind", "--version", "instructions")?;
     println!("user-space instructions per message, 16 connections\n");
     println!("{:<26} {:>24} {:>24}", "(kept)", "128 B, 1 in flight", "24 B, 16 in flight");
     let kept = kept()?;
@@ -45,23 +45,16 @@ pub(crate) fn run(
             let kept = kept.map(|kept| format!("({kept:.1})")).unwrap_or_default();
             format!("{now:.1} {kept:>10}")
         };
-        let lone_kept = kept.map(|kept| kept.lone);
-        let pipelined_kept = kept.map(|kept| kept.pipelined);
-        println!(
-            "{:<26} {:>24} {:>24}",
-            implementation.name,
-            beside(lone, lone_kept),
-            beside(pipelined, pipelined_kept)
-        );
-        if has_moved(lone, lone_kept) || has_moved(pipelined, pipelined_kept) {
-            moved.push(implementation.name);
+        let figures = [(lone, kept.map(|it| it.lone)), (pipelined, kept.map(|it| it.pipelined))];
+        let name = implementation.name;
+        let [first, second] = figures.map(|(now, kept)| beside(now, kept));
+        println!("{name:<26} {first:>24} {second:>24}");
+        if figures.iter().any(|(now, kept)| has_moved(*now, *kept)) {
+            moved.push(name);
         }
-        all.push(InstructionCounts { name: implementation.name.to_owned(), lone, pipelined });
+        all.push(InstructionCounts { name: name.to_owned(), lone, pipelined });
     }
-    let path = out.join("instructions.json");
-    fs::write(&path, serde_json::to_vec_pretty(&all)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    println!("\n{}", path.display());
+    write_json(&out.join("instructions.json"), &all)?;
     ensure!(
         moved.is_empty(),
         "more than 10 % off the figures in {KEPT}: {}; if that is intended, update them and give \
@@ -93,40 +86,26 @@ fn count(
     in_flight: &str,
     out: &Path,
 ) -> Result<f64> {
-    let scenario = Scenario::find(scenario).context("there is no such scenario")?;
-    let run = |messages: u64| total(programs, implementation, scenario, in_flight, messages, out);
-    let (short, long) = (run(SHORT)?, run(LONG)?);
+    let scenario = Scenario::named(scenario)?;
+    let entry = Entry::of(implementation);
+    let file = out.join(format!("callgrind-{}-{}", implementation.name, scenario.name));
+    // The instructions of a whole run.
+    let total = |messages: u64| {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["-q", "--tool=callgrind"]);
+        valgrind.arg(format!("--callgrind-out-file={}", file.display()));
+        let messages = messages.to_string();
+        let more = ["--conns", "16", "--in-flight", in_flight, "--messages", &messages];
+        let text = programs.trace(&mut valgrind, (&entry, scenario), &more, Server::end, &file)?;
+        read_total(&text).with_context(|| format!("{} has no total", file.display()))
+    };
+    let (short, long) = (total(SHORT)?, total(LONG)?);
     Ok(long.saturating_sub(short) as f64 / (LONG - SHORT) as f64)
 }
 
 // Multiples of a whole batch on each connection.
 const SHORT: u64 = 8 * 16 * 16;
 const LONG: u64 = 48 * 16 * 16;
-
-/// The instructions of a whole run.
-fn total(
-    programs: &Programs,
-    implementation: &'static Implementation,
-    scenario: &Scenario,
-    in_flight: &str,
-    messages: u64,
-    out: &Path,
-) -> Result<u64> {
-    let file = out.join(format!("callgrind-{}-{}", implementation.name, scenario.name));
-    let mut valgrind = Command::new("valgrind");
-    valgrind.args(["-q", "--tool=callgrind"]);
-    valgrind.arg(format!("--callgrind-out-file={}", file.display()));
-    valgrind.arg(programs.path(implementation.program_for(scenario)));
-    valgrind.args(Entry::of(implementation).arguments(scenario));
-    let server = Server::start(&mut valgrind, 0..1)?;
-    let messages = messages.to_string();
-    let more = ["--conns", "16", "--in-flight", in_flight, "--messages", &messages];
-    programs.load(&server, scenario, implementation.is_raw(), &more)?;
-    server.end()?;
-    let text = fs::read_to_string(&file)
-        .with_context(|| format!("valgrind has not written {}", file.display()))?;
-    read_total(&text).with_context(|| format!("{} has no total", file.display()))
-}
 
 /// The total in the output of callgrind.
 fn read_total(text: &str) -> Option<u64> {

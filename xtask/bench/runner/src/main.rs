@@ -8,7 +8,6 @@ mod programs;
 mod progress;
 mod results;
 mod rounds;
-mod statistics;
 mod syscalls;
 mod table;
 
@@ -177,13 +176,7 @@ fn scenarios(args: &Args) -> Result<Vec<&'static Scenario>> {
         (true, true) => SHORT_SCENARIOS.to_vec(),
         (true, false) => SCENARIOS.iter().map(|scenario| scenario.name).collect(),
     };
-    let find = |name: &str| {
-        Scenario::find(name).with_context(|| {
-            let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-            format!("there is no scenario `{name}`; there are {}", names.join(", "))
-        })
-    };
-    names.into_iter().map(find).collect()
+    names.into_iter().map(Scenario::named).collect()
 }
 
 fn list() {

@@ -41,6 +41,13 @@ pub(crate) fn write(out: &Path, plan: &Plan, results: &[results::Result]) -> Res
     Ok(())
 }
 
+/// Writes a value as JSON, and prints the path.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_file(path, &serde_json::to_string_pretty(value)?)?;
+    println!("\n{}", path.display());
+    Ok(())
+}
+
 fn write_file(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,18 +1,19 @@
 //! How are the measured programs built, started and put under load?
 
-use std::io::{BufRead as _, BufReader};
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use load::process::{Answers, Process};
 use load::report::Report;
 use load::scenario::Scenario;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::implementations::Implementation;
+use crate::implementations::{Entry, Implementation};
 
 /// The paths of the programs.
 #[derive(Clone, Debug)]
@@ -31,20 +32,11 @@ impl Programs {
 
     /// Builds the load generator and the programs of these implementations.
     pub(crate) fn build(&self, implementations: &[&Implementation]) -> Result<()> {
-        let of = |package: &str| {
-            let mut programs: Vec<_> = implementations
-                .iter()
-                .filter(|it| it.package == package)
-                .map(|it| it.program)
-                .collect();
-            programs.sort_unstable();
-            programs.dedup();
-            programs
-        };
         let mut cheap = self.cargo();
         cheap.args(["--package", "load", "--package", "limits", "--package", "ours"]);
         succeed(&mut cheap)?;
-        let peers = of("peers");
+        let peers = implementations.iter().filter(|it| it.package == "peers");
+        let peers: Vec<_> = peers.map(|it| it.program).collect();
         if !peers.is_empty() {
             let mut cargo = self.cargo();
             cargo.args(["--package", "peers", "--features", &peers.join(",")]);
@@ -80,15 +72,26 @@ impl Programs {
         more: &[&str],
     ) -> Result<Report> {
         let mut command = self.command("load");
-        command.args(["--connect", &server.address, "--scenario", scenario.name]);
-        command.args(["--pid", &server.child.id().to_string()]).args(more);
-        if raw {
-            command.arg("--raw");
-        }
-        if cores() > 1 {
-            command.args(["--core", "1"]);
-        }
-        report_of(&mut command)
+        command.args(raw.then_some("--raw")).args((cores() > 1).then_some("--core=1"));
+        report_of(&mut command, server, scenario, more)
+    }
+
+    /// Runs the server of an entry under a tool, puts it under load, and reads the file that the tool
+    /// has written at the end of the server.
+    pub(crate) fn trace(
+        &self,
+        tool: &mut Command,
+        (entry, scenario): (&Entry, &Scenario),
+        more: &[&str],
+        end: fn(Server) -> Result<()>,
+        file: &Path,
+    ) -> Result<String> {
+        let implementation = entry.implementation;
+        tool.arg(self.path(implementation.program_for(scenario))).args(entry.arguments(scenario));
+        let server = Server::start(tool, 0..entry.workers)?;
+        self.load(&server, scenario, implementation.is_raw(), more)?;
+        end(server)?;
+        fs::read_to_string(file).with_context(|| format!("there is no {}", file.display()))
     }
 
     /// Runs a measured client against the reference server.
@@ -101,9 +104,7 @@ impl Programs {
         let mut server = self.command("raw-epoll");
         let server = Server::start(server.args(["--variant", "websocket"]), 1..2)?;
         let mut command = self.command(&format!("{client}-client"));
-        command.args(["--connect", &server.address, "--scenario", scenario.name]);
-        command.args(["--pid", &server.child.id().to_string()]).args(more);
-        on(0..1, || report_of(&mut command))
+        on(0..1, || report_of(&mut command, &server, scenario, more))
     }
 }
 
@@ -112,8 +113,15 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// Runs a command that prints a report, and parses the report.
-pub(crate) fn report_of(command: &mut Command) -> Result<Report> {
+/// Runs a command that puts a server under load and prints a report, and parses the report.
+fn report_of(
+    command: &mut Command,
+    server: &Server,
+    scenario: &Scenario,
+    more: &[&str],
+) -> Result<Report> {
+    command.args(["--connect", &server.address, "--scenario", scenario.name]);
+    command.args(["--pid", &server.process.id().to_string()]).args(more);
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}", complaint.trim());
@@ -124,58 +132,41 @@ pub(crate) fn report_of(command: &mut Command) -> Result<Report> {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: String,
-    child: Child,
+    process: Process,
     /// Kept open: a closed pipe would be an error for the server.
-    _stdout: BufReader<ChildStdout>,
+    _output: Answers,
 }
 
 impl Server {
     /// Starts a server on these processors.
     pub(crate) fn start(command: &mut Command, processors: Range<usize>) -> Result<Self> {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = on(processors, || {
-            command.spawn().with_context(|| format!("cannot start {command:?}"))
-        })?;
-        let stdout = child.stdout.take().context("a server has no output")?;
-        let mut server = Self { address: String::new(), child, _stdout: BufReader::new(stdout) };
-        let mut line = String::new();
-        server._stdout.read_line(&mut line).context("cannot read what a server prints")?;
-        let address = line.trim().strip_prefix("listening on ");
-        address
+        let (process, mut output) = on(processors, || Process::start(command))?;
+        let line = output.line()?;
+        let address = line.strip_prefix("listening on ");
+        let address = address
             .with_context(|| format!("{command:?} does not print its address: {line:?}"))?
-            .clone_into(&mut server.address);
-        Ok(server)
+            .to_owned();
+        Ok(Self { address, process, _output: output })
     }
 
     /// Sends SIGTERM, and waits for the end. SIGINT is ignored by background processes of a shell.
-    pub(crate) fn end(mut self) -> Result<()> {
-        kill(self.pid(), Signal::SIGTERM).context("the server has ended already")?;
-        self.child.wait().context("cannot wait for a server")?;
-        Ok(())
+    pub(crate) fn end(self) -> Result<()> {
+        let pid = self.process.id();
+        self.end_with(pid)
     }
 
     /// Sends SIGTERM to the child of the process, and waits for the end of both.
-    pub(crate) fn end_child(mut self) -> Result<()> {
-        let pid = self.child.id();
+    pub(crate) fn end_child(self) -> Result<()> {
+        let pid = self.process.id();
         let path = format!("/proc/{pid}/task/{pid}/children");
-        let children = std::fs::read_to_string(&path).with_context(|| format!("no {path}"))?;
+        let children = fs::read_to_string(&path).with_context(|| format!("no {path}"))?;
         let child = children.split_whitespace().next().and_then(|word| word.parse().ok());
-        let child = child.with_context(|| format!("{path} names no child"))?;
-        kill(Pid::from_raw(child), Signal::SIGTERM).context("the server has ended already")?;
-        self.child.wait().context("cannot wait for a server")?;
-        Ok(())
+        self.end_with(child.with_context(|| format!("{path} names no child"))?)
     }
 
-    pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn end_with(mut self, pid: i32) -> Result<()> {
+        kill(Pid::from_raw(pid), Signal::SIGTERM).context("the server has ended already")?;
+        self.process.wait()
     }
 }
 
@@ -194,6 +185,13 @@ fn on<T>(processors: Range<usize>, what: impl FnOnce() -> Result<T>) -> Result<T
     let outcome = what();
     sched_setaffinity(this, &before)?;
     outcome
+}
+
+/// Checks that a tool is installed.
+pub(crate) fn require(tool: &str, version: &str, purpose: &str) -> Result<()> {
+    let found = Command::new(tool).arg(version).stdout(Stdio::null()).status();
+    ensure!(found.is_ok(), "{tool} is missing: install it to count {purpose}");
+    Ok(())
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use load::report::Report;
 use load::scenario::{Scenario, Shape};
 use load::script::Random;
@@ -36,7 +36,7 @@ pub(crate) struct Sample {
 }
 
 /// All samples of one entry.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) samples: Vec<Sample>,
@@ -57,12 +57,7 @@ pub(crate) fn run(
     plan: &Plan,
     progress: &mut Progress,
 ) -> Vec<Series> {
-    let empty = |entry: &Entry| Series {
-        name: entry.name.clone(),
-        samples: Vec::new(),
-        repeated: 0,
-        failure: None,
-    };
+    let empty = |entry: &Entry| Series { name: entry.name.clone(), ..Series::default() };
     let mut series: Vec<Series> = entries.iter().map(empty).collect();
     for round in 0..plan.rounds_of(scenario) {
         for at in order(round, entries.len()) {
@@ -112,22 +107,19 @@ fn measure(
     round: usize,
     series: &mut Series,
 ) -> Result<()> {
-    let mut best: Option<Report> = None;
-    for attempt in 0..=plan.repeats {
-        if attempt > 0 {
-            series.repeated += 1;
-            // The disturbance may be over then.
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let report = sample(programs, scenario, entry, plan)?;
-        if best.as_ref().is_none_or(|best| report.foreign < best.foreign) {
-            best = Some(report);
-        }
-        if best.as_ref().is_some_and(|best| best.foreign <= TOLERANCE) {
+    let mut report = sample(programs, scenario, entry, plan)?;
+    for _ in 0..plan.repeats {
+        if report.foreign <= TOLERANCE {
             break;
         }
+        series.repeated += 1;
+        // The disturbance may be over then.
+        std::thread::sleep(Duration::from_millis(100));
+        let again = sample(programs, scenario, entry, plan)?;
+        if again.foreign < report.foreign {
+            report = again;
+        }
     }
-    let report = best.context("nothing was measured")?;
     let disturbed = report.foreign > TOLERANCE;
     series.samples.push(Sample { round, disturbed, report });
     Ok(())

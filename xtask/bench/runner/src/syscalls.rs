@@ -3,16 +3,16 @@
 //! strace counts two runs of different length, as for instructions.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use load::scenario::{Scenario, Shape};
 use serde::Serialize;
 
 use crate::implementations::{Entry, Implementation};
-use crate::programs::{Programs, Server};
+use crate::output::write_json;
+use crate::programs::{Programs, Server, require};
 
 /// The system calls of one implementation in one scenario.
 #[derive(Debug, Serialize)]
@@ -30,8 +30,7 @@ pub(crate) fn run(
     implementations: &[&'static Implementation],
     out: &Path,
 ) -> Result<()> {
-    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
-    ensure!(found.is_ok(), "strace is missing: install it to count system calls");
+    require("strace", "-V", "system calls")?;
     let mut all = Vec::new();
     for scenario in scenarios.iter().filter(|it| it.shape == Shape::Echo) {
         println!("\nsystem calls per message, {}: {}\n", scenario.name, scenario.title);
@@ -41,11 +40,7 @@ pub(crate) fn run(
             all.push(SyscallCounts { scenario: scenario.name, name: entry.name, calls });
         }
     }
-    let path = out.join("syscalls.json");
-    fs::write(&path, serde_json::to_vec_pretty(&all)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    println!("\n{}", path.display());
-    Ok(())
+    write_json(&out.join("syscalls.json"), &all)
 }
 
 /// The calls per message.
@@ -60,37 +55,22 @@ fn count(
     // Whole batches on each connection.
     let batch = (scenario.conns * scenario.in_flight) as u64;
     let (short, long) = (2 * batch, (2 + enough / batch) * batch);
-    let before = total(programs, scenario, entry, short, out)?;
-    let after = total(programs, scenario, entry, long, out)?;
+    let file = out.join("strace.txt");
+    // The calls of a whole run. strace ends together with the server, so the signal goes to the server.
+    let total = |messages: u64| {
+        let mut strace = Command::new("strace");
+        strace.args(["-c", "-f", "-o"]).arg(&file);
+        let more = ["--messages", &messages.to_string()];
+        let text =
+            programs.trace(&mut strace, (entry, scenario), &more, Server::end_child, &file)?;
+        anyhow::Ok(read(&text))
+    };
+    let (before, after) = (total(short)?, total(long)?);
     let each = |(name, count): (String, u64)| {
         let count = count.saturating_sub(before.get(&name).copied().unwrap_or_default());
         (name, count as f64 / (long - short) as f64)
     };
     Ok(after.into_iter().map(each).filter(|(_, count)| *count > 0.0005).collect())
-}
-
-/// The calls of a whole run.
-fn total(
-    programs: &Programs,
-    scenario: &'static Scenario,
-    entry: &Entry,
-    messages: u64,
-    out: &Path,
-) -> Result<BTreeMap<String, u64>> {
-    let file = out.join("strace.txt");
-    // strace ends together with the server, so the signal goes to the server.
-    let mut strace = Command::new("strace");
-    strace.args(["-c", "-f", "-o"]).arg(&file);
-    strace
-        .arg(programs.path(entry.implementation.program_for(scenario)))
-        .args(entry.arguments(scenario));
-    let server = Server::start(&mut strace, 0..entry.workers)?;
-    let more = ["--messages", &messages.to_string()];
-    programs.load(&server, scenario, entry.implementation.is_raw(), &more)?;
-    server.end_child()?;
-    let text = fs::read_to_string(&file)
-        .with_context(|| format!("strace has not written {}", file.display()))?;
-    Ok(read(&text))
 }
 
 /// The column of calls in the output of strace, by name.

@@ -1,34 +1,27 @@
 //! How are the results of a scenario shown as a table on the terminal?
 
-use std::fmt::Write as _;
-
 use load::scenario::{Deflate, Shape};
 
 use crate::implementations::Kind;
-use crate::results::{Result, Row};
-use crate::statistics::Summary;
+use crate::results::{Result, Row, Summary};
 
 /// The table of one scenario.
 pub(crate) fn render(result: &Result) -> String {
     let mut lines = vec![header(result)];
     lines.extend(result.rows.iter().map(|row| line(result, row)));
-    let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut widths: Vec<usize> = Vec::new();
+    for line in &lines {
+        widths.resize(widths.len().max(line.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut text = format!("\n{}: {}\n", result.scenario.name, result.scenario.title);
     for line in &lines {
-        let mut row = String::new();
-        for (column, cell) in line.iter().enumerate() {
-            // Writing to a string does not fail.
-            let _ = match column {
-                0 => write!(row, "  {cell:<width$}", width = widths[column]),
-                _ => write!(row, "  {cell:>width$}", width = widths[column]),
-            };
-        }
-        text.push_str(row.trim_end());
+        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if column == 0 { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") }
+        });
+        text.push_str(cells.collect::<String>().trim_end());
         text.push('\n');
     }
     text
@@ -62,14 +55,10 @@ fn line(result: &Result, row: &Row) -> Vec<String> {
         cells.push(format!("failed: {failure}"));
         return cells;
     }
-    let middle = |summary: &Option<Summary>| {
-        summary.map_or_else(String::new, |summary| number(summary.median))
-    };
-    cells.push(middle(&row.cost));
-    cells.push(
-        row.cost
-            .map_or_else(String::new, |cost| format!("{}–{}", number(cost.min), number(cost.max))),
-    );
+    let middle =
+        |summary: &Option<Summary>| summary.map(|it| number(it.median)).unwrap_or_default();
+    let range = row.cost.map(|cost| format!("{}–{}", number(cost.min), number(cost.max)));
+    cells.extend([middle(&row.cost), range.unwrap_or_default()]);
     cells.extend([ratio(&row.to_reference), ratio(&row.ours_to_it)]);
     match result.scenario.shape {
         Shape::Idle => cells.push(middle(&row.memory_open)),
@@ -78,7 +67,7 @@ fn line(result: &Result, row: &Row) -> Vec<String> {
             // Without compression, it is the size in the title.
             let compressed = result.scenario.deflate != Deflate::Off;
             let wire_bytes = row.wire_bytes.filter(|_| compressed);
-            cells.push(wire_bytes.map_or_else(String::new, number));
+            cells.push(wire_bytes.map(number).unwrap_or_default());
         }
     }
     cells.push(match row.disturbed {

@@ -64,15 +64,8 @@ impl Server {
             stream.set_nonblocking(true)?;
             let id = self.conns.len() as u64;
             self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
-            let opening = Some(Vec::new());
-            let unmasker = Unmasker::default();
-            self.conns.push(Some(Conn {
-                stream,
-                opening,
-                unmasker,
-                rest: Vec::new(),
-                waiting: false,
-            }));
+            let (opening, unmasker, rest) = (Some(Vec::new()), Unmasker::default(), Vec::new());
+            self.conns.push(Some(Conn { stream, opening, unmasker, rest, waiting: false }));
         }
     }
 

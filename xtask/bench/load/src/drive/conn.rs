@@ -40,28 +40,10 @@ impl Conn {
         raw: bool,
         deflate: Deflate,
     ) -> Result<Self> {
-        let mut stream = TcpStream::connect(server).with_context(|| {
-            format!("cannot connect to {server} (does it run? are there free ports?)")
-        })?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        let offer = match deflate {
-            _ if raw => "",
-            Deflate::Off => "",
-            Deflate::NoTakeover => {
-                "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
-                 client_no_context_takeover\r\n"
-            }
-            Deflate::Takeover => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
-        };
-        write!(
-            stream,
-            "GET / HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{offer}\r\n"
-        )?;
-        let head = read_head(&mut stream)?;
-        ensure!(head.starts_with("http/1.1 101 "), "the server refuses the handshake: {head}");
-        ensure!(head.contains(&ACCEPT.to_ascii_lowercase()), "wrong accept key: {head}");
+        let offer = deflate.extensions().filter(|_| !raw);
+        let offer = offer.map(|it| format!("Sec-WebSocket-Extensions: {it}\r\n"));
+        let mut stream = connect(server)?;
+        let head = shake_hands(&mut stream, "/", &offer.unwrap_or_default())?;
         if !raw && deflate != Deflate::Off {
             ensure!(head.contains("permessage-deflate"), "the server does not compress: {head}");
             let forgets = head.contains("no_context_takeover");
@@ -137,14 +119,45 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// The head of the response, in lower case. A server sends nothing more before the first message.
-fn read_head(stream: &mut TcpStream) -> Result<String> {
+/// Connects to a server.
+///
+/// # Errors
+///
+/// There is no server.
+pub fn connect(server: SocketAddr) -> Result<TcpStream> {
+    TcpStream::connect(server)
+        .with_context(|| format!("cannot connect to {server} (does it run? are there free ports?)"))
+}
+
+/// Makes the opening handshake, with more lines in the request. Returns the head of the response, in
+/// lower case, and reads nothing beyond it.
+///
+/// # Errors
+///
+/// The server refuses the handshake.
+pub fn shake_hands(stream: &mut TcpStream, path: &str, more: &str) -> Result<String> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let server = stream.peer_addr()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\n"
+    )?;
     let mut head = Vec::new();
     let mut part = [0; 1024];
     while !head.ends_with(b"\r\n\r\n") {
-        let count = stream.read(&mut part).context("the server does not answer the handshake")?;
+        let count = stream.peek(&mut part).context("the server does not answer the handshake")?;
         ensure!(count > 0, "the server ends the connection during the handshake");
+        let before = head.len();
         head.extend_from_slice(&part[..count]);
+        if let Some(end) = head.windows(4).position(|end| end == b"\r\n\r\n") {
+            head.truncate(end + 4);
+        }
+        stream.read_exact(&mut part[..head.len() - before])?;
     }
-    Ok(String::from_utf8_lossy(&head).to_ascii_lowercase())
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    ensure!(head.starts_with("http/1.1 101 "), "the server refuses the handshake: {head}");
+    ensure!(head.contains(&ACCEPT.to_ascii_lowercase()), "wrong accept key: {head}");
+    Ok(head)
 }

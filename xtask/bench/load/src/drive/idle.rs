@@ -32,13 +32,8 @@ pub fn run(server: SocketAddr, scenario: &Scenario, raw: bool, pid: Option<i32>)
     let each = |bytes: u64| bytes.saturating_sub(before) as f64 / scenario.conns as f64;
     let spent = Moment::now(Some(pid))?.since(&started);
     Ok(Report {
-        messages: scenario.conns as u64,
-        seconds: spent.seconds,
-        cpu_ns: spent.measured_ns,
-        load_cpu_ns: spent.own_ns,
-        foreign: spent.foreign,
         memory: Some(Memory { open: each(opened), used: each(used) }),
-        ..Report::default()
+        ..Report::of(scenario.conns as u64, &spent)
     })
 }
 

@@ -71,7 +71,7 @@ impl Traffic {
             epoll,
             conns,
             buffer: vec![0; 256 * 1024],
-            histogram: Histogram::default(),
+            histogram: Histogram::new()?,
             count: Count::default(),
             quota: u64::MAX,
             epoch: Instant::now(),

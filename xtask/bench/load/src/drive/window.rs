@@ -68,13 +68,8 @@ impl Window {
                 let messages = count.messages - before.messages;
                 let wire_bytes = count.wire_bytes - before.wire_bytes;
                 Ok(Next::End(Report {
-                    messages,
-                    seconds: used.seconds,
-                    cpu_ns: used.measured_ns,
-                    load_cpu_ns: used.own_ns,
-                    foreign: used.foreign,
                     wire_bytes: Some(wire_bytes as f64 / messages.max(1) as f64),
-                    ..Report::default()
+                    ..Report::of(messages, &used)
                 }))
             }
             _ => Ok(Next::Go),

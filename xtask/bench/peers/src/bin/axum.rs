@@ -3,12 +3,12 @@
 use anyhow::Result;
 use axum::Router;
 use axum::extract::State;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocketUpgrade;
 use axum::response::Response;
 use axum::routing::any;
 use axum::serve::ListenerExt as _;
-use futures_util::SinkExt as _;
-use kit::{Hub, MESSAGE_LIMIT, Mode, Options, Subscription};
+use kit::{Hub, MESSAGE_LIMIT, Mode, Options};
+use peers::{echo, pass_on};
 
 fn main() -> Result<()> {
     let options = Options::of_process();
@@ -38,32 +38,4 @@ async fn answer(
             Mode::Fanout => pass_on(socket, hub.subscribe()).await,
         };
     })
-}
-
-async fn echo(mut socket: WebSocket) -> Result<()> {
-    while let Some(message) = socket.recv().await {
-        let message = message?;
-        if matches!(message, Message::Text(_) | Message::Binary(_)) {
-            socket.send(message).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn pass_on(mut socket: WebSocket, mut subscription: Subscription) -> Result<()> {
-    loop {
-        tokio::select! {
-            message = socket.recv() => match message {
-                Some(message) => subscription.publish(&message?.into_data()),
-                None => return Ok(()),
-            },
-            Some(payload) = subscription.next() => {
-                socket.feed(Message::Binary(payload)).await?;
-                while let Some(payload) = subscription.ready() {
-                    socket.feed(Message::Binary(payload)).await?;
-                }
-                socket.flush().await?;
-            }
-        }
-    }
 }

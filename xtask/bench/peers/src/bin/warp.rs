@@ -1,11 +1,11 @@
 //! How fast is warp?
 
 use anyhow::Result;
-use futures_util::{SinkExt as _, StreamExt as _};
-use kit::{Hub, MESSAGE_LIMIT, Mode, Options, Subscription};
+use kit::{Hub, MESSAGE_LIMIT, Mode, Options};
+use peers::{echo, pass_on};
 use tokio::net::{TcpListener, TcpSocket};
 use warp::Filter as _;
-use warp::ws::{Message, WebSocket, Ws};
+use warp::ws::Ws;
 
 fn main() -> Result<()> {
     let options = Options::of_process();
@@ -34,32 +34,4 @@ fn listener(options: &Options) -> Result<TcpListener> {
     let listener = socket.listen(1024)?;
     kit::print_address(&listener.local_addr()?.to_string())?;
     Ok(listener)
-}
-
-async fn echo(mut socket: WebSocket) -> Result<()> {
-    while let Some(message) = socket.next().await {
-        let message = message?;
-        if message.is_text() || message.is_binary() {
-            socket.send(message).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn pass_on(mut socket: WebSocket, mut subscription: Subscription) -> Result<()> {
-    loop {
-        tokio::select! {
-            message = socket.next() => match message {
-                Some(message) => subscription.publish(&message?.into_bytes()),
-                None => return Ok(()),
-            },
-            Some(payload) = subscription.next() => {
-                socket.feed(Message::binary(payload)).await?;
-                while let Some(payload) = subscription.ready() {
-                    socket.feed(Message::binary(payload)).await?;
-                }
-                socket.flush().await?;
-            }
-        }
-    }
 }
