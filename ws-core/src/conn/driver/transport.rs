@@ -106,7 +106,12 @@ where
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
-    let io = LockedStream::shared(Box::new(Present(io)));
+    let stream: Box<dyn Stream> = match io {
+        Some(io) => Box::new(io),
+        // Unreachable: only a `TcpStream` was taken out.
+        None => Box::new(tokio::io::empty()),
+    };
+    let io = LockedStream::shared(stream);
     (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::Other(None))
 }
 
@@ -133,55 +138,6 @@ pub(crate) fn wrap(
             (ReadHalf::Any(io), write)
         }
         halves => halves,
-    }
-}
-
-/// A stream, in an `Option` from which `split` takes a `TcpStream`. Always `Some`.
-struct Present<T>(Option<T>);
-
-impl<T: Unpin> Present<T> {
-    fn pin(&mut self) -> io::Result<Pin<&mut T>> {
-        self.0.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Present<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.pin()?.poll_read(cx, buf)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Present<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.pin()?.poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.pin()?.poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.as_ref().is_some_and(AsyncWrite::is_write_vectored)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pin()?.poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pin()?.poll_shutdown(cx)
     }
 }
 
