@@ -5,7 +5,6 @@
 mod convert;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -207,8 +206,4 @@ impl Sink<Theirs> for Tungstenite {
     }
 }
 
-impl fmt::Debug for Tungstenite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tungstenite").field("conn", self.conn()).finish_non_exhaustive()
-    }
-}
+impl_debug!(Tungstenite, this => { conn: this.conn() });

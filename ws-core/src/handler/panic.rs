@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
@@ -56,14 +55,7 @@ impl HandlerPanic {
     }
 }
 
-impl fmt::Debug for HandlerPanic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandlerPanic")
-            .field("conn", &self.conn)
-            .field("message", &self.message())
-            .finish_non_exhaustive()
-    }
-}
+impl_debug!(HandlerPanic, this => { conn: this.conn, message: this.message() });
 
 /// A panic that was caught.
 pub(super) struct Caught {

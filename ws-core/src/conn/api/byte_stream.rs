@@ -1,6 +1,5 @@
 //! How is a connection used as an `AsyncRead` and `AsyncWrite`?
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
@@ -167,11 +166,4 @@ impl Drop for ByteStream {
     }
 }
 
-impl fmt::Debug for ByteStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByteStream")
-            .field("conn", self.conn())
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
+impl_debug!(ByteStream, this => { conn: this.conn(), kind: this.kind });

@@ -1,6 +1,5 @@
 //! How is one message read or written in pieces?
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -213,11 +212,7 @@ impl Drop for MessageReader {
     }
 }
 
-impl fmt::Debug for MessageReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageReader").field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
+impl_debug!(MessageReader, this => { kind: this.kind });
 
 /// An outgoing message, written in pieces. Made by [`Conn::writer`].
 ///
@@ -391,8 +386,4 @@ impl Drop for MessageWriter {
     }
 }
 
-impl fmt::Debug for MessageWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageWriter").field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
+impl_debug!(MessageWriter, this => { kind: this.kind });

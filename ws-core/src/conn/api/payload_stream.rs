@@ -1,6 +1,5 @@
 //! How are messages read as one stream of payload bytes?
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -138,11 +137,4 @@ impl AsyncRead for JoinedMessages {
     }
 }
 
-impl fmt::Debug for JoinedMessages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinedMessages")
-            .field("conn", self.pieces.conn())
-            .field("terminator", &self.terminator)
-            .finish_non_exhaustive()
-    }
-}
+impl_debug!(JoinedMessages, this => { conn: this.pieces.conn(), terminator: this.terminator });
