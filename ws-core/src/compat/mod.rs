@@ -144,15 +144,10 @@ impl Stream for Tungstenite {
         if self.ended {
             return Poll::Ready(None);
         }
-        let read = match self.messages.poll_read(cx) {
-            Poll::Ready(read) => read,
+        let Poll::Ready(read) = self.messages.poll_read(cx) else {
             // The read may have received a ping.
-            Poll::Pending => {
-                return match self.take_control() {
-                    Some(control) => Poll::Ready(Some(Ok(control))),
-                    None => Poll::Pending,
-                };
-            }
+            let control = self.take_control();
+            return control.map_or(Poll::Pending, |control| Poll::Ready(Some(Ok(control))));
         };
         Poll::Ready(match read {
             Ok(message) => Some(Ok(message.into())),

@@ -64,28 +64,21 @@ impl Conn {
     /// Dropping the future changes nothing. The [`MessageWriter`] has to be finished.
     pub async fn writer(&self, kind: MessageType) -> Result<MessageWriter, Error> {
         self.0
-            .wait_writing(|connection, writer, op| connection.poll_begin(writer, kind, op))
+            .wait_writing(|connection, writer, op| {
+                ready!(connection.poll_room(writer, op))?;
+                writer.outbound.begin(kind, true);
+                Poll::Ready(Ok::<_, Error>(()))
+            })
             .await?;
         Ok(MessageWriter::new(self.clone(), kind))
     }
 }
 
 impl MessageReader {
-    const fn new(conn: Conn, kind: MessageType) -> Self {
-        let id = WaiterId::NONE;
-        Self { conn, kind, id, piece: Bytes::new(), ended: false, failed: None }
-    }
-
-    const fn of_whole(conn: Conn, kind: MessageType, piece: Bytes) -> Self {
-        Self { conn, kind, id: WaiterId::NONE, piece, ended: true, failed: None }
-    }
-
     /// A message of which all of the payload has arrived, or none.
     pub(crate) fn begin(conn: Conn, kind: MessageType, whole: Option<Bytes>) -> Self {
-        match whole {
-            Some(payload) => Self::of_whole(conn, kind, payload),
-            None => Self::new(conn, kind),
-        }
+        let (id, ended) = (WaiterId::NONE, whole.is_some());
+        Self { conn, kind, id, piece: whole.unwrap_or_default(), ended, failed: None }
     }
 
     /// Whether the message is text or binary.
