@@ -27,3 +27,14 @@ macro_rules! impl_debug {
         }
     };
 }
+
+/// Implements `Default` by a constructor: `impl_default!(Config, Self::new())`.
+macro_rules! impl_default {
+    ($type:ident, $constructor:expr) => {
+        impl Default for $type {
+            fn default() -> Self {
+                $constructor
+            }
+        }
+    };
+}

@@ -82,11 +82,7 @@ impl Compression {
     }
 }
 
-impl Default for Compression {
-    fn default() -> Self {
-        Self::off()
-    }
-}
+impl_default!(Compression, Self::off());
 
 const fn clamp_bits(bits: u8) -> u8 {
     match bits {

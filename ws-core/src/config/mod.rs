@@ -210,11 +210,7 @@ impl Config {
     }
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+impl_default!(Config, Self::new());
 
 /// The limits on what a peer may send. Exceeding a size limit closes the connection with
 /// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG), exceeding a rate limit with
@@ -305,8 +301,4 @@ impl Limits {
     };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+impl_default!(Limits, Self::new());

@@ -411,10 +411,11 @@ impl Outbound {
         self.buffer.slices(slices)
     }
 
-    /// The bytes that wait to be written.
+    /// The bytes that wait to be written, if they are in one piece.
     #[cfg(feature = "conn")]
-    pub(crate) const fn queue(&self) -> &SendBuffer {
-        &self.buffer
+    #[inline]
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        self.buffer.single()
     }
 
     /// Notes that the transport took `count` bytes.
@@ -437,8 +438,16 @@ impl Outbound {
 
     /// Takes the waiting bytes, to be written by the caller.
     #[cfg(feature = "conn")]
-    pub(crate) fn take_queue(&mut self) -> SendBuffer {
-        std::mem::take(&mut self.buffer)
+    pub(crate) fn take_queue(&mut self) -> Self {
+        let mut queue = Self::new(self.role, &Config::new(), None);
+        queue.buffer = std::mem::take(&mut self.buffer);
+        queue
+    }
+
+    /// The role of this side.
+    #[cfg(feature = "conn")]
+    pub(crate) const fn role(&self) -> Role {
+        self.role
     }
 
     /// The number of bytes that the transport has taken.

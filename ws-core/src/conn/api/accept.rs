@@ -15,7 +15,7 @@ use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
 use crate::handshake::head::{decode_request, encode_response};
 use crate::handshake::{AcceptOptions, Acceptor, Rejection};
-use crate::proto::{Role, SendBuffer};
+use crate::proto::{Outbound, Role};
 
 /// Why accepting a connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +96,8 @@ where
 fn linger(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, options: &AcceptOptions) {
     let config = options.shared_config();
     let (read, write, _) = transport::split(io, config.nodelay);
-    Linger::new(read, write, SendBuffer::default(), Role::Server, config.close_timeout)
-        .begin(Shutdown::Graceful);
+    let outbound = Outbound::new(Role::Server, &config, None);
+    Linger::begin((read, write), outbound, config.close_timeout, Shutdown::Graceful);
 }
 
 async fn read_request(

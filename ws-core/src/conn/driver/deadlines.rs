@@ -35,7 +35,7 @@ impl Deadlines {
 
     /// A message has arrived.
     #[inline]
-    pub(crate) const fn message(&mut self) {
+    pub(crate) fn message(&mut self) {
         self.timers.message();
     }
 

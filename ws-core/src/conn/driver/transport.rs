@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 use crate::Config;
 use crate::conn::info::Addresses;
-use crate::proto::{Outbound, SendBuffer};
+use crate::proto::Outbound;
 
 /// How much is read at a time. A little more than 64 KiB: a buffer grows to 16 times of what
 /// has arrived, so that two reads take 1 MiB with its header.
@@ -210,34 +210,6 @@ fn try_take(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
 /// How many chunks one vectored write takes.
 const SLICES: usize = 32;
 
-/// Where the bytes to write come from.
-pub(crate) trait ByteSource {
-    fn queue(&self) -> &SendBuffer;
-    fn advance(&mut self, count: usize);
-}
-
-impl ByteSource for SendBuffer {
-    fn queue(&self) -> &SendBuffer {
-        self
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.advance(count);
-    }
-}
-
-impl ByteSource for Outbound {
-    #[inline]
-    fn queue(&self) -> &SendBuffer {
-        self.queue()
-    }
-
-    #[inline]
-    fn advance(&mut self, count: usize) {
-        self.advance(count);
-    }
-}
-
 impl WriteHalf {
     /// Writes all bytes of the source, and flushes the stream.
     ///
@@ -246,17 +218,17 @@ impl WriteHalf {
     #[inline]
     pub(crate) fn poll_drain(
         &mut self,
-        source: &mut impl ByteSource,
+        outbound: &mut Outbound,
         mut cx: Option<&mut Context<'_>>,
     ) -> Poll<io::Result<()>> {
-        while !source.queue().is_empty() {
-            let written = match source.queue().single() {
+        while !outbound.is_empty() {
+            let written = match outbound.single() {
                 Some(bytes) => self.poll_write(cx.as_deref_mut(), &[IoSlice::new(bytes)]),
-                None => self.poll_write_chunks(cx.as_deref_mut(), source.queue()),
+                None => self.poll_write_chunks(cx.as_deref_mut(), outbound),
             };
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => source.advance(count),
+                count => outbound.advance(count),
             }
         }
         self.poll_flush(cx)
@@ -282,10 +254,10 @@ impl WriteHalf {
     fn poll_write_chunks(
         &mut self,
         cx: Option<&mut Context<'_>>,
-        queue: &SendBuffer,
+        outbound: &Outbound,
     ) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let filled = queue.slices(&mut slices);
+        let filled = outbound.slices(&mut slices);
         self.poll_write(cx, slices.get(..filled).unwrap_or_default())
     }
 
