@@ -1,6 +1,7 @@
 //! Why is the connection failed, and with which close code?
 
 use super::CloseFrame;
+use crate::deflate::Corrupt;
 use crate::{Error, Limit, ProtocolError, Rate, StatusCode};
 
 /// Why the connection is failed (RFC 6455 §7.1.7): a fault of the peer.
@@ -65,3 +66,5 @@ impl From<Failure> for Error {
         }
     }
 }
+
+impl_from!(Failure { Corrupt => |_| Self::Protocol(ProtocolError::Deflate) });

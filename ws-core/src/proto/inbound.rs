@@ -445,8 +445,7 @@ impl Inbound {
             let max = message.max_inflated(mode);
             let start = message.partial.len();
             let Some(inflater) = &mut self.inflater else { return Ok(PayloadStep::NeedInput) };
-            let full =
-                inflater.finish(&mut message.partial, max).map_err(|_| ProtocolError::Deflate)?;
+            let full = inflater.finish(&mut message.partial, max)?;
             message.check_from(start)?;
             if full {
                 return Ok(PayloadStep::Full);

@@ -156,9 +156,7 @@ impl MessageReader {
         reader.waiters.wake();
         Poll::Ready(Ok(()))
     }
-}
 
-impl MessageReader {
     /// Whether a piece of the message is available.
     pub(crate) const fn has_piece(&self) -> bool {
         !self.piece.is_empty()

@@ -426,7 +426,7 @@ impl Reader {
     #[inline]
     fn heard(&mut self, count: usize) {
         self.bytes += count as u64;
-        self.deadlines.heard();
+        self.deadlines.timers.heard();
     }
 
     /// Notes that a message is delivered.
@@ -434,7 +434,7 @@ impl Reader {
     pub(crate) fn note_message(&mut self) {
         self.messages += 1;
         self.streak += 1;
-        self.deadlines.message();
+        self.deadlines.timers.message();
     }
 
     /// Whether another whole frame is buffered.
@@ -540,7 +540,7 @@ impl Reader {
         let frame = self.inbound.take_frame()?;
         self.messages += u64::from(frame.is_fin());
         self.streak += 1;
-        self.deadlines.message();
+        self.deadlines.timers.message();
         Some(frame)
     }
 
