@@ -193,29 +193,12 @@ impl StdError for Error {
     }
 }
 
-impl From<ProtocolError> for Error {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
-    }
-}
-
-impl From<SendError> for Error {
-    fn from(why: SendError) -> Self {
-        Self::SendError(why)
-    }
-}
-
-impl From<CodecError> for Error {
-    fn from(error: CodecError) -> Self {
-        Self::Codec(error)
-    }
-}
-
-impl From<CloseError> for Error {
-    fn from(close: CloseError) -> Self {
-        Self::Closed(close)
-    }
-}
+impl_from!(Error {
+    ProtocolError => Self::Protocol,
+    SendError => Self::SendError,
+    CodecError => Self::Codec,
+    CloseError => Self::Closed,
+});
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
@@ -227,10 +210,11 @@ impl From<Error> for io::Error {
             | Error::Codec(CodecError::Type(_) | CodecError::Decode(_)) => {
                 io::ErrorKind::InvalidData
             }
-            Error::Codec(CodecError::Encode(_)) => io::ErrorKind::InvalidInput,
+            Error::Codec(CodecError::Encode(_)) | Error::SendError(_) => {
+                io::ErrorKind::InvalidInput
+            }
             Error::Timeout(_) => io::ErrorKind::TimedOut,
             Error::CloseSent => io::ErrorKind::BrokenPipe,
-            Error::SendError(_) => io::ErrorKind::InvalidInput,
             Error::Io(error) => error.kind(),
         };
         Self::new(kind, error)
@@ -238,7 +222,8 @@ impl From<Error> for io::Error {
 }
 
 /// The content of a close frame: a code, and a reason of at most 123 bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("closed with {code}{}{reason}", if .reason.is_empty() { "" } else { ": " })]
 #[non_exhaustive]
 pub struct CloseError {
     /// The code. [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) if the frame had none.
@@ -257,18 +242,6 @@ impl CloseError {
         Self { code, reason: reason.into() }
     }
 }
-
-impl fmt::Display for CloseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.reason.is_empty() {
-            write!(f, "closed with {}", self.code)
-        } else {
-            write!(f, "closed with {}: {}", self.code, self.reason)
-        }
-    }
-}
-
-impl StdError for CloseError {}
 
 #[cfg(test)]
 mod tests {

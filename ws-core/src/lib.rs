@@ -38,6 +38,9 @@
 //! Without the feature `conn`, which is on by default, there is no [`Conn`] and no dependency on
 //! tokio. The features `json`, `proto` and `tungstenite` add methods to messages and connections.
 
+#[macro_use]
+mod macros;
+
 #[cfg(feature = "conn")]
 pub mod adapter;
 pub mod codec;

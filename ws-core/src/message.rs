@@ -290,45 +290,18 @@ impl fmt::Debug for Message {
     }
 }
 
-impl From<&str> for Message {
-    fn from(text: &str) -> Self {
-        Self::copy_from_slice(MessageType::Text, text.as_bytes())
-    }
-}
-
-impl From<String> for Message {
-    fn from(text: String) -> Self {
-        Self::text(text)
-    }
-}
-
-impl From<&[u8]> for Message {
-    fn from(payload: &[u8]) -> Self {
-        Self::copy_from_slice(MessageType::Binary, payload)
-    }
-}
+impl_from!(Message {
+    &str => |text: &str| Self::copy_from_slice(MessageType::Text, text.as_bytes()),
+    String => Self::text,
+    &[u8] => |payload| Self::copy_from_slice(MessageType::Binary, payload),
+    Vec<u8> => Self::binary,
+    Bytes => Self::binary,
+    &Self => Self::clone,
+});
 
 impl<const N: usize> From<&[u8; N]> for Message {
     fn from(payload: &[u8; N]) -> Self {
         Self::from(payload.as_slice())
-    }
-}
-
-impl From<Vec<u8>> for Message {
-    fn from(payload: Vec<u8>) -> Self {
-        Self::binary(payload)
-    }
-}
-
-impl From<Bytes> for Message {
-    fn from(payload: Bytes) -> Self {
-        Self::binary(payload)
-    }
-}
-
-impl From<&Self> for Message {
-    fn from(message: &Self) -> Self {
-        message.clone()
     }
 }
 

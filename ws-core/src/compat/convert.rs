@@ -135,7 +135,13 @@ impl From<Error> for tungstenite::Error {
             }
             Error::Protocol(rule) => match their_rule(rule) {
                 Some(theirs) => theirs.into(),
-                None if is_about_text(rule) => Self::Utf8(rule.to_string()),
+                None if matches!(
+                    rule,
+                    ProtocolError::TextNotUtf8 | ProtocolError::CloseReasonNotUtf8
+                ) =>
+                {
+                    Self::Utf8(rule.to_string())
+                }
                 None => Self::Io(Error::Protocol(rule).into()),
             },
             Error::SendError(SendError::Control(_)) => TheirRule::ControlFrameTooBig.into(),
@@ -147,10 +153,6 @@ impl From<Error> for tungstenite::Error {
             | Error::Timeout(_)) => Self::Io(error.into()),
         }
     }
-}
-
-const fn is_about_text(rule: ProtocolError) -> bool {
-    matches!(rule, ProtocolError::TextNotUtf8 | ProtocolError::CloseReasonNotUtf8)
 }
 
 fn their_rule(rule: ProtocolError) -> Option<TheirRule> {

@@ -5,7 +5,6 @@
 mod convert;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -145,15 +144,10 @@ impl Stream for Tungstenite {
         if self.ended {
             return Poll::Ready(None);
         }
-        let read = match self.messages.poll_read(cx) {
-            Poll::Ready(read) => read,
+        let Poll::Ready(read) = self.messages.poll_read(cx) else {
             // The read may have received a ping.
-            Poll::Pending => {
-                return match self.take_control() {
-                    Some(control) => Poll::Ready(Some(Ok(control))),
-                    None => Poll::Pending,
-                };
-            }
+            let control = self.take_control();
+            return control.map_or(Poll::Pending, |control| Poll::Ready(Some(Ok(control))));
         };
         Poll::Ready(match read {
             Ok(message) => Some(Ok(message.into())),
@@ -207,8 +201,4 @@ impl Sink<Theirs> for Tungstenite {
     }
 }
 
-impl fmt::Debug for Tungstenite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tungstenite").field("conn", self.conn()).finish_non_exhaustive()
-    }
-}
+impl_debug!(Tungstenite, this => { conn: this.conn() });

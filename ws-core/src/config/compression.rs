@@ -51,34 +51,30 @@ impl Compression {
 
     /// The shortest message to compress, in bytes. Default: 512 without context
     /// takeover, 128 with.
-    pub const fn threshold(mut self, bytes: usize) -> Self {
-        self.threshold = bytes;
-        self
+    pub const fn threshold(self, bytes: usize) -> Self {
+        Self { threshold: bytes, ..self }
     }
 
     /// The level from 1 (fastest) to 9 (smallest). 0 stores without compressing; higher values mean
     /// 9. Default: 2. Level 2 makes JSON a fifth to a quarter smaller than level 1, and takes up to
     /// twice as long. Level 6 makes it at most another sixth smaller, and takes up to five times as
     /// long as level 2.
-    pub const fn level(mut self, level: u8) -> Self {
-        self.level = if level > 9 { 9 } else { level };
-        self
+    pub const fn level(self, level: u8) -> Self {
+        Self { level: if level > 9 { 9 } else { level }, ..self }
     }
 
     /// The largest window to compress with, as a power of two from 8 (256 bytes) to 15 (32 KiB).
     /// Other values are clamped. Default: 15.
-    pub const fn window_bits(mut self, bits: u8) -> Self {
-        self.window_bits = clamp_bits(bits);
-        self
+    pub const fn window_bits(self, bits: u8) -> Self {
+        Self { window_bits: clamp_bits(bits), ..self }
     }
 
     /// The largest window that the peer may compress with, from 8 to 15. Other values are clamped.
     /// Default: 15. A smaller window saves memory of the peer, but not of this side.
     ///
     /// A server can restrict only clients that offer `client_max_window_bits`.
-    pub const fn peer_window_bits(mut self, bits: u8) -> Self {
-        self.peer_window_bits = clamp_bits(bits);
-        self
+    pub const fn peer_window_bits(self, bits: u8) -> Self {
+        Self { peer_window_bits: clamp_bits(bits), ..self }
     }
 
     /// Whether compression is on.
@@ -87,11 +83,7 @@ impl Compression {
     }
 }
 
-impl Default for Compression {
-    fn default() -> Self {
-        Self::off()
-    }
-}
+impl_default!(Compression, Self::off());
 
 const fn clamp_bits(bits: u8) -> u8 {
     match bits {

@@ -57,9 +57,8 @@ impl Keepalive {
 
     /// How long to wait after a ping. Any received byte counts as an answer. Default: the
     /// interval.
-    pub const fn pong_timeout(mut self, pong_timeout: Duration) -> Self {
-        self.pong_timeout = pong_timeout;
-        self
+    pub const fn pong_timeout(self, pong_timeout: Duration) -> Self {
+        Self { pong_timeout, ..self }
     }
 }
 

@@ -210,11 +210,7 @@ impl Config {
     }
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+impl_default!(Config, Self::new());
 
 /// The limits on what a peer may send. Exceeding a size limit closes the connection with
 /// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG), exceeding a rate limit with
@@ -242,53 +238,46 @@ impl Limits {
     }
 
     /// The longest message to accept, in bytes, after decompression. Default: 1 MiB.
-    pub const fn message_size(mut self, bytes: usize) -> Self {
-        self.message_size = bytes;
-        self
+    pub const fn message_size(self, bytes: usize) -> Self {
+        Self { message_size: bytes, ..self }
     }
 
     /// Accepts messages of any length. The peer then determines how much memory a message takes, so
     /// read messages in pieces, by `Conn::reader`.
-    pub const fn no_message_size(mut self) -> Self {
-        self.message_size = usize::MAX;
-        self
+    pub const fn no_message_size(self) -> Self {
+        Self { message_size: usize::MAX, ..self }
     }
 
     /// The longest frame to accept, in payload bytes before decompression. Default: the limit of
     /// the message; a compressed frame may then have any length, because its decompressed size
     /// counts.
-    pub const fn frame_size(mut self, bytes: usize) -> Self {
-        self.frame_size = bytes;
-        self
+    pub const fn frame_size(self, bytes: usize) -> Self {
+        Self { frame_size: bytes, ..self }
     }
 
     /// The maximum number of frames per message, including empty ones. Default: 131,072.
     ///
     /// Zero means one.
-    pub const fn fragments(mut self, frames: usize) -> Self {
-        self.fragments = if frames == 0 { 1 } else { frames };
-        self
+    pub const fn fragments(self, frames: usize) -> Self {
+        Self { fragments: if frames == 0 { 1 } else { frames }, ..self }
     }
 
     /// The maximum number of messages per second. Default: no limit.
-    pub const fn messages_per_second(mut self, messages: usize) -> Self {
-        self.messages_per_second = messages;
-        self
+    pub const fn messages_per_second(self, messages: usize) -> Self {
+        Self { messages_per_second: messages, ..self }
     }
 
     /// The maximum number of bytes per second on the wire. Default: no limit.
     ///
     /// Set at least the size of the longest message and its header, because a peer sends that at
     /// once.
-    pub const fn bytes_per_second(mut self, bytes: usize) -> Self {
-        self.bytes_per_second = bytes;
-        self
+    pub const fn bytes_per_second(self, bytes: usize) -> Self {
+        Self { bytes_per_second: bytes, ..self }
     }
 
     /// The maximum number of pings and pongs per second, solicited or not. Default: no limit.
-    pub const fn control_frames_per_second(mut self, frames: usize) -> Self {
-        self.control_frames_per_second = frames;
-        self
+    pub const fn control_frames_per_second(self, frames: usize) -> Self {
+        Self { control_frames_per_second: frames, ..self }
     }
 
     /// Whether a rate limit is set.
@@ -312,8 +301,4 @@ impl Limits {
     };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+impl_default!(Limits, Self::new());

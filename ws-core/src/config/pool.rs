@@ -1,8 +1,6 @@
 //! How do connections share a pool of write buffers?
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Larger buffers are freed. Connections fill 16 KiB of a buffer.
@@ -34,21 +32,20 @@ pub struct BufferPool(Arc<PoolShared>);
 struct PoolShared {
     max: usize,
     cached: Mutex<CachedBuffers>,
-    misses: AtomicU64,
 }
 
 #[derive(Default)]
 struct CachedBuffers {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
+    misses: u64,
 }
 
 impl BufferPool {
     /// A pool that keeps at most `max` bytes of unused buffers. With zero, each buffer is freed
     /// after use.
     pub fn new(max: usize) -> Self {
-        let (cached, misses) = (Mutex::default(), AtomicU64::new(0));
-        Self(Arc::new(PoolShared { max, cached, misses }))
+        Self(Arc::new(PoolShared { max, cached: Mutex::default() }))
     }
 
     /// The number of bytes in unused buffers.
@@ -59,19 +56,17 @@ impl BufferPool {
     /// How often the pool was empty and a buffer had to be allocated. If the number keeps growing,
     /// the pool is too small for its connections.
     pub fn misses(&self) -> u64 {
-        self.0.misses.load(Relaxed)
+        self.with(|kept| kept.misses)
     }
 
     /// Takes an empty buffer.
     pub(crate) fn take(&self) -> Vec<u8> {
-        let taken = self.with(|kept| {
-            let buffer = kept.buffers.pop()?;
+        self.with(|kept| {
+            let buffer = kept.buffers.pop();
+            kept.misses += u64::from(buffer.is_none());
+            let buffer = buffer.unwrap_or_default();
             kept.bytes -= buffer.capacity();
-            Some(buffer)
-        });
-        taken.unwrap_or_else(|| {
-            self.0.misses.fetch_add(1, Relaxed);
-            Vec::new()
+            buffer
         })
     }
 

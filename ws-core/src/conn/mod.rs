@@ -9,7 +9,6 @@ mod driver;
 mod info;
 mod runtime;
 
-use std::fmt;
 use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -271,13 +270,9 @@ impl WeakConn {
     }
 }
 
-impl fmt::Debug for Conn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Conn")
-            .field("id", &self.id())
-            .field("role", &self.role())
-            .field("peer_addr", &self.0.info.addresses.peer())
-            .field("ended", &self.0.close_info.get().is_some())
-            .finish_non_exhaustive()
-    }
-}
+impl_debug!(Conn, this => {
+   id: this.id(),
+   role: this.role(),
+   peer_addr: this.0.info.addresses.peer(),
+   ended: this.0.close_info.get().is_some(),
+});

@@ -2,8 +2,7 @@
 
 use std::any::Any;
 use std::backtrace::Backtrace;
-use std::cell::{Cell, RefCell};
-use std::fmt;
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
@@ -56,14 +55,7 @@ impl HandlerPanic {
     }
 }
 
-impl fmt::Debug for HandlerPanic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandlerPanic")
-            .field("conn", &self.conn)
-            .field("message", &self.message())
-            .finish_non_exhaustive()
-    }
-}
+impl_debug!(HandlerPanic, this => { conn: this.conn, message: this.message() });
 
 /// A panic that was caught.
 pub(super) struct Caught {
@@ -104,7 +96,7 @@ impl<F: Future> Future for Catch<F> {
         match polled {
             Ok(polled) => polled.map(Ok),
             Err(payload) => {
-                let backtrace = BACKTRACE.with_borrow_mut(Option::take);
+                let backtrace = BACKTRACE.take();
                 let future = self.future.take();
                 // Its destructor may panic too.
                 if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(future))) {
@@ -120,7 +112,7 @@ thread_local! {
     /// Whether this thread runs a handler.
     static WATCHED: Cell<bool> = const { Cell::new(false) };
     /// Where the handler panicked, captured before the stack unwinds.
-    static BACKTRACE: RefCell<Option<Backtrace>> = const { RefCell::new(None) };
+    static BACKTRACE: Cell<Option<Backtrace>> = const { Cell::new(None) };
 }
 
 /// Installs a panic hook that captures where handlers panic, and then calls the one before.
@@ -134,11 +126,8 @@ fn watch() {
         panic::set_hook(Box::new(move |info| {
             // A thread that ends has no thread-locals any more.
             if WATCHED.try_with(Cell::get).unwrap_or(false) {
-                let _ = BACKTRACE.try_with(|kept| {
-                    if let Ok(mut kept) = kept.try_borrow_mut() {
-                        *kept = Some(Backtrace::force_capture());
-                    }
-                });
+                let backtrace = Backtrace::force_capture();
+                let _ = BACKTRACE.try_with(|kept| kept.set(Some(backtrace)));
             }
             before(info);
         }));

@@ -1,6 +1,5 @@
 //! How does a handler run, and how is its connection closed?
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -170,13 +169,7 @@ impl ConnectionGuard {
     }
 }
 
-impl fmt::Debug for ConnectionGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionGuard")
-            .field("tracked", &self.slot.is_some())
-            .finish_non_exhaustive()
-    }
-}
+impl_debug!(ConnectionGuard, this => { tracked: this.slot.is_some() });
 
 /// Logs the error of a handler.
 fn log(conn: &Conn, error: &str) {

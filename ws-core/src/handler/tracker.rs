@@ -1,7 +1,6 @@
 //! How are connections counted and drained when the server stops?
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,9 +52,8 @@ struct Members {
     /// The open connections; `None` during the upgrade.
     open: HashMap<u64, Option<WeakConn>>,
     closed: bool,
-    ended: usize,
-    notified: usize,
-    aborted: usize,
+    /// All but `open`, which is the length of the map.
+    counts: DrainCounts,
 }
 
 /// The counts of a [`ConnectionTracker`].
@@ -107,8 +105,7 @@ impl ConnectionTracker {
     /// The current counts, also during a drain.
     pub fn counts(&self) -> DrainCounts {
         let members = self.0.members.lock();
-        let &Members { ended, notified, aborted, .. } = &*members;
-        DrainCounts { open: members.open.len(), ended, notified, aborted }
+        DrainCounts { open: members.open.len(), ..members.counts }
     }
 
     /// Refuses new connections: upgrades are answered with 503.
@@ -144,7 +141,7 @@ impl ConnectionTracker {
                     sleep(drain.pause).await;
                 }
                 for conn in batch.iter().filter_map(WeakConn::upgrade) {
-                    self.0.members.lock().notified += 1;
+                    self.0.members.lock().counts.notified += 1;
                     closing.spawn(async move { conn.close(StatusCode::GOING_AWAY, "").await });
                 }
             }
@@ -190,7 +187,7 @@ impl ConnectionTracker {
     fn abort_all(&self) {
         let conns: Vec<_> = {
             let mut members = self.0.members.lock();
-            members.aborted += members.open.len();
+            members.counts.aborted += members.open.len();
             members.open.values().flatten().cloned().collect()
         };
         self.0.aborted.send_replace(true);
@@ -200,11 +197,7 @@ impl ConnectionTracker {
     }
 }
 
-impl fmt::Debug for ConnectionTracker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionTracker").field("counts", &self.counts()).finish_non_exhaustive()
-    }
-}
+impl_debug!(ConnectionTracker, this => { counts: this.counts() });
 
 /// Counts a connection until it is dropped.
 pub(super) struct TrackedSlot {
@@ -220,7 +213,7 @@ impl TrackedSlot {
             *member = Some(conn.downgrade());
         }
         let late = members.closed;
-        members.notified += usize::from(late);
+        members.counts.notified += usize::from(late);
         drop(members);
         if late {
             conn.begin_close(StatusCode::GOING_AWAY);
@@ -239,7 +232,7 @@ impl Drop for TrackedSlot {
     fn drop(&mut self) {
         let mut members = self.tracker.0.members.lock();
         members.open.remove(&self.id);
-        members.ended += 1;
+        members.counts.ended += 1;
         drop(members);
         self.tracker.0.left.notify_waiters();
     }

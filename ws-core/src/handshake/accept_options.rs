@@ -219,11 +219,7 @@ impl AcceptSettings {
     }
 }
 
-impl Default for AcceptOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+impl_default!(AcceptOptions, Self::new());
 
 type Takes = dyn Fn(&HandshakeRequest<'_>) -> bool + Send + Sync;
 

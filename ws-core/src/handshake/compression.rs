@@ -133,11 +133,10 @@ impl Terms {
             ClientWindow::Any => ClientWindow::Bits(ours.peer_window_bits),
             ClientWindow::Bits(bits) => ClientWindow::Bits(bits.min(ours.peer_window_bits)),
         };
+        let no_takeover = is_without_takeover(ours);
         Self {
-            server_no_context_takeover: offer.server_no_context_takeover
-                || is_without_takeover(ours),
-            client_no_context_takeover: offer.client_no_context_takeover
-                || is_without_takeover(ours),
+            server_no_context_takeover: offer.server_no_context_takeover || no_takeover,
+            client_no_context_takeover: offer.client_no_context_takeover || no_takeover,
             server_max_window_bits: (offer.server_max_window_bits.is_some() || server < 15)
                 .then_some(server),
             client_max_window_bits: client,

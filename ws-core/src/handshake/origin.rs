@@ -95,11 +95,7 @@ impl Origin {
     }
 }
 
-impl Default for Origin {
-    fn default() -> Self {
-        Self::same_host()
-    }
-}
+impl_default!(Origin, Self::same_host());
 
 type Decide = dyn Fn(&str, &HeaderMap) -> bool + Send + Sync;
 

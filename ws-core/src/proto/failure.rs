@@ -1,16 +1,17 @@
 //! Why is the connection failed, and with which close code?
 
-use std::fmt;
-
 use super::CloseFrame;
+use crate::deflate::Corrupt;
 use crate::{Error, Limit, ProtocolError, Rate, StatusCode};
 
 /// Why the connection is failed (RFC 6455 §7.1.7): a fault of the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The peer violated the protocol.
-    Protocol(ProtocolError),
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
     /// The peer exceeded a size limit.
+    #[error("a {} may have {limit} {}", bounded(*.setting).0, bounded(*.setting).1)]
     TooBig {
         /// The limit.
         limit: usize,
@@ -18,6 +19,7 @@ pub enum Failure {
         setting: Limit,
     },
     /// The peer exceeded a rate limit.
+    #[error("{limit} {} may come in a second", counted(*.setting))]
     TooFast {
         /// The limit, per second.
         limit: usize,
@@ -38,30 +40,20 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Protocol(error) => write!(f, "{error}"),
-            // The text goes to the peer, so it names the limit and not the setting.
-            Self::TooBig { limit, setting: Limit::MessageSize } => {
-                write!(f, "a message may have {limit} bytes")
-            }
-            Self::TooBig { limit, setting: Limit::FrameSize } => {
-                write!(f, "a frame may have {limit} bytes")
-            }
-            Self::TooBig { limit, setting: Limit::Fragments } => {
-                write!(f, "a message may have {limit} fragments")
-            }
-            Self::TooFast { limit, setting: Rate::Messages } => {
-                write!(f, "{limit} messages may come in a second")
-            }
-            Self::TooFast { limit, setting: Rate::Bytes } => {
-                write!(f, "{limit} bytes may come in a second")
-            }
-            Self::TooFast { limit, setting: Rate::ControlFrames } => {
-                write!(f, "{limit} control frames may come in a second")
-            }
-        }
+/// What a limit bounds, as the peer is informed of it: the limit is named, and not the setting.
+const fn bounded(setting: Limit) -> (&'static str, &'static str) {
+    match setting {
+        Limit::MessageSize => ("message", "bytes"),
+        Limit::FrameSize => ("frame", "bytes"),
+        Limit::Fragments => ("message", "fragments"),
+    }
+}
+
+const fn counted(setting: Rate) -> &'static str {
+    match setting {
+        Rate::Messages => "messages",
+        Rate::Bytes => "bytes",
+        Rate::ControlFrames => "control frames",
     }
 }
 
@@ -75,8 +67,4 @@ impl From<Failure> for Error {
     }
 }
 
-impl From<ProtocolError> for Failure {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
-    }
-}
+impl_from!(Failure { Corrupt => |_| Self::Protocol(ProtocolError::Deflate) });

@@ -81,53 +81,44 @@ impl Inbound {
     #[inline]
     pub fn receive(&mut self, input: &mut [u8], mode: Mode) -> Result<Received, Failure> {
         let mut consumed = 0;
-        loop {
+        let event = loop {
             let rest = input.get_mut(consumed..).unwrap_or_default();
             if self.state == InboundState::Closed {
-                return Ok(Received { consumed: consumed + rest.len(), event: None });
+                consumed += rest.len();
+                break None;
             }
             if self.is_inside_frame() {
                 let (used, step) = self.payload(rest, mode)?;
                 consumed += used;
                 match step {
                     PayloadStep::FrameEnd => continue,
-                    PayloadStep::Message(message) => {
-                        let event = Some(ProtocolEvent::Message(message));
-                        return Ok(Received { consumed, event });
-                    }
+                    PayloadStep::Message(message) => break Some(ProtocolEvent::Message(message)),
                     PayloadStep::Full if self.is_discarding() => continue,
-                    PayloadStep::Full | PayloadStep::NeedInput => {
-                        return Ok(Received { consumed, event: None });
-                    }
+                    PayloadStep::Full | PayloadStep::NeedInput => break None,
                 }
             }
             let available = rest.len();
             match self.fast_path(rest) {
                 FastPath::Message(message) => {
                     consumed += available - message.rest.len();
-                    let event = ProtocolEvent::Message(message.message());
-                    return Ok(Received { consumed, event: Some(event) });
+                    break Some(ProtocolEvent::Message(message.message()));
                 }
                 FastPath::NotUtf8 => return Err(ProtocolError::TextNotUtf8.into()),
                 FastPath::Other => {}
             }
-            let Some((header, head)) = Header::decode(rest) else {
-                return Ok(Received { consumed, event: None });
-            };
+            let Some((header, head)) = Header::decode(rest) else { break None };
             // Validated before its payload is awaited: an invalid frame is never buffered.
             validate(&header, self.context())?;
             if header.opcode.is_control() {
                 let rest = rest.get_mut(head..).unwrap_or_default();
-                let Some(payload) = rest.get_mut(..header.len as usize) else {
-                    return Ok(Received { consumed, event: None });
-                };
+                let Some(payload) = rest.get_mut(..header.len as usize) else { break None };
                 consumed += head + payload.len();
-                let event = self.control(&header, payload)?;
-                return Ok(Received { consumed, event: Some(event) });
+                break Some(self.control(&header, payload)?);
             }
             self.begin(&header)?;
             consumed += head;
-        }
+        };
+        Ok(Received { consumed, event })
     }
 
     /// The fast path for a complete message in one frame. See [`fast_path`].
@@ -211,13 +202,10 @@ impl Inbound {
     /// Removes the limits on message size, frame size and fragments from the next message on, for
     /// a caller that streams payloads. Rate limits stay.
     pub fn disable_size_limits(&mut self) {
-        let limits = self.config.limits;
-        Arc::make_mut(&mut self.config).limits = Limits {
-            message_size: usize::MAX,
-            frame_size: usize::MAX,
-            fragments: usize::MAX,
-            ..limits
-        };
+        let limits = &mut Arc::make_mut(&mut self.config).limits;
+        limits.message_size = usize::MAX;
+        limits.frame_size = usize::MAX;
+        limits.fragments = usize::MAX;
     }
 
     /// The number of payload bytes outstanding in the current frame.
@@ -262,10 +250,7 @@ impl Inbound {
         let Some(message) = &mut self.message else { return Ok(Vec::new()) };
         let start = message.partial.len().saturating_sub(count);
         let end = message.frame.map_or(start, |frame| start.saturating_add(frame.outstanding()));
-        let behind = match message.partial.get(end..) {
-            Some(behind) => behind.to_vec(),
-            None => Vec::new(),
-        };
+        let behind = message.partial.get(end..).unwrap_or_default().to_vec();
         message.partial.truncate(end);
         let fresh = message.partial.get_mut(start..).unwrap_or_default();
         if let Some(frame) = &mut message.frame {
@@ -461,8 +446,7 @@ impl Inbound {
             let max = message.max_inflated(mode);
             let start = message.partial.len();
             let Some(inflater) = &mut self.inflater else { return Ok(PayloadStep::NeedInput) };
-            let full =
-                inflater.finish(&mut message.partial, max).map_err(|_| ProtocolError::Deflate)?;
+            let full = inflater.finish(&mut message.partial, max)?;
             message.check_from(start)?;
             if full {
                 return Ok(PayloadStep::Full);

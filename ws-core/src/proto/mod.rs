@@ -63,6 +63,4 @@ pub use outbound::{Outbound, PieceKind};
 pub(crate) use rate_limiter::RateLimiter;
 pub use role::Role;
 #[cfg(feature = "conn")]
-pub(crate) use send_buffer::SendBuffer;
-#[cfg(feature = "conn")]
 pub(crate) use timers::{Due, Timers};

@@ -178,8 +178,8 @@ impl Outbound {
         if payload.len() > self.fragment_size() {
             return self.frames(OpCode::of(message.kind()), deflated.is_some(), share());
         }
-        let header = Header::new(true, OpCode::of(message.kind()), payload.len() as u64);
-        let header = Header { rsv1: deflated.is_some(), mask: self.mask(), ..header };
+        let opcode = OpCode::of(message.kind());
+        let header = self.header(true, opcode, deflated.is_some(), payload.len());
         self.buffer.push_shared(&header, payload, share);
     }
 
@@ -247,8 +247,7 @@ impl Outbound {
             self.count_extra(opcode == OpCode::CONTINUATION);
             let len = rest.len().min(self.fragment_size());
             let (fragment, after) = rest.split_at(len);
-            let header = Header::new(last && after.is_empty(), opcode, fragment.len() as u64);
-            let header = Header { rsv1, mask: self.mask(), ..header };
+            let header = self.header(last && after.is_empty(), opcode, rsv1, fragment.len());
             self.buffer.push_copied(&header, fragment);
             if after.is_empty() {
                 return Ok(());
@@ -349,7 +348,7 @@ impl Outbound {
     pub fn close(&mut self, frame: CloseFrame) {
         if self.state != SendState::Closed {
             let payload = frame.encode();
-            let header = self.control_header(OpCode::CLOSE, &payload);
+            let header = self.header(true, OpCode::CLOSE, false, payload.len());
             self.buffer.push_copied(&header, &payload);
             self.note_close(frame);
         }
@@ -368,7 +367,8 @@ impl Outbound {
     pub fn prioritize_close(&mut self) {
         let Some(close) = self.close_frame() else { return };
         let payload = close.encode();
-        let frame = self.control_header(OpCode::CLOSE, &payload).encode().as_slice().len();
+        let frame =
+            self.header(true, OpCode::CLOSE, false, payload.len()).encode().as_slice().len();
         // No more bytes than the close frame has: it is being written already.
         if self.buffer.len() > frame + payload.len() {
             self.move_close_first();
@@ -411,10 +411,11 @@ impl Outbound {
         self.buffer.slices(slices)
     }
 
-    /// The bytes that wait to be written.
+    /// The bytes that wait to be written, if they are in one piece.
     #[cfg(feature = "conn")]
-    pub(crate) const fn queue(&self) -> &SendBuffer {
-        &self.buffer
+    #[inline]
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        self.buffer.single()
     }
 
     /// Notes that the transport took `count` bytes.
@@ -437,8 +438,16 @@ impl Outbound {
 
     /// Takes the waiting bytes, to be written by the caller.
     #[cfg(feature = "conn")]
-    pub(crate) fn take_queue(&mut self) -> SendBuffer {
-        std::mem::take(&mut self.buffer)
+    pub(crate) fn take_queue(&mut self) -> Self {
+        let mut queue = Self::new(self.role, &Config::new(), None);
+        queue.buffer = std::mem::take(&mut self.buffer);
+        queue
+    }
+
+    /// The role of this side.
+    #[cfg(feature = "conn")]
+    pub(crate) const fn role(&self) -> Role {
+        self.role
     }
 
     /// The number of bytes that the transport has taken.
@@ -453,10 +462,8 @@ impl Outbound {
 
     /// The number of message bytes compressed, and their size after compression.
     pub fn deflated(&self) -> (u64, u64) {
-        self.extras
-            .as_ref()
-            .and_then(|extras| extras.compressor.as_ref())
-            .map_or((0, 0), |compressor| (compressor.before, compressor.after))
+        let compressor = self.extras.as_ref().and_then(|extras| extras.compressor.as_ref());
+        compressor.map_or((0, 0), |compressor| (compressor.before, compressor.after))
     }
 
     fn note_close(&mut self, frame: CloseFrame) {
@@ -471,7 +478,7 @@ impl Outbound {
         let QueuedClose::InOrder(close) = &extras.close else { return };
         let (close, payload) = (close.clone(), close.encode());
         extras.close = QueuedClose::Prioritized(close);
-        let header = self.control_header(OpCode::CLOSE, &payload);
+        let header = self.header(true, OpCode::CLOSE, false, payload.len());
         self.buffer.clear_data();
         self.buffer.push_urgent(&header, &payload);
     }
@@ -490,27 +497,25 @@ impl Outbound {
             return Err(SendError::Control(payload.len()));
         }
         if self.state != SendState::Closed {
-            let header = self.control_header(opcode, payload);
+            let header = self.header(true, opcode, false, payload.len());
             self.buffer.push_urgent(&header, payload);
             self.count_extra(true);
         }
         Ok(())
     }
 
-    fn control_header(&self, opcode: OpCode, payload: &[u8]) -> Header {
-        Header { mask: self.mask(), ..Header::new(true, opcode, payload.len() as u64) }
+    #[inline]
+    fn header(&self, fin: bool, opcode: OpCode, rsv1: bool, len: usize) -> Header {
+        Header { rsv1, mask: self.mask(), ..Header::new(fin, opcode, len as u64) }
     }
 
     /// The state by which the peer validates the next frame.
     fn peer_context(&self) -> Context {
+        let compressor = self.extras.as_ref().and_then(|extras| extras.compressor.as_ref());
         Context {
             role: self.role.other(),
             in_message: self.stream.is_some(),
-            compression: self
-                .extras
-                .as_ref()
-                .and_then(|extras| extras.compressor.as_ref())
-                .is_some_and(|compressor| !compressor.takeover),
+            compression: compressor.is_some_and(|compressor| !compressor.takeover),
         }
     }
 
@@ -545,8 +550,7 @@ impl Outbound {
         if payload.len() > size {
             return self.fragments(opcode, rsv1, payload, size);
         }
-        let header = Header { rsv1, ..Header::new(true, opcode, payload.len() as u64) };
-        self.buffer.push(&Header { mask: self.mask(), ..header }, payload);
+        self.buffer.push(&self.header(true, opcode, rsv1, payload.len()), payload);
     }
 
     fn fragments(&mut self, opcode: OpCode, rsv1: bool, mut payload: Bytes, size: usize) {
@@ -554,8 +558,7 @@ impl Outbound {
         loop {
             let fragment = payload.split_to(size.min(payload.len()));
             let fin = payload.is_empty();
-            let header = Header::new(fin, opcode, fragment.len() as u64);
-            self.buffer.push(&Header { rsv1, mask: self.mask(), ..header }, fragment);
+            self.buffer.push(&self.header(fin, opcode, rsv1, fragment.len()), fragment);
             if fin {
                 return;
             }

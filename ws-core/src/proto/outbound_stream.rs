@@ -3,59 +3,47 @@
 use crate::MessageType;
 use crate::frame::OpCode;
 
-/// The next frame of a message that is sent in pieces or in raw frames. One byte wide.
+/// The next frame of a message that is sent in pieces or in raw frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OutboundStream {
-    Text,
-    Binary,
-    Continuation,
-    CompressedText,
-    CompressedBinary,
-    CompressedContinuation,
+    /// Each piece is sent as frames; `next` is the opcode of the first of them.
+    Pieces { next: OpCode, compressed: bool },
     /// The application builds the frames.
     RawFrames,
 }
 
 impl OutboundStream {
     pub(super) const fn new(kind: MessageType, compressed: bool) -> Self {
-        match (kind, compressed) {
-            (MessageType::Text, false) => Self::Text,
-            (MessageType::Binary, false) => Self::Binary,
-            (MessageType::Text, true) => Self::CompressedText,
-            (MessageType::Binary, true) => Self::CompressedBinary,
-        }
+        Self::Pieces { next: OpCode::of(kind), compressed }
     }
 
     pub(super) const fn is_compressed(self) -> bool {
-        matches!(self, Self::CompressedText | Self::CompressedBinary | Self::CompressedContinuation)
+        matches!(self, Self::Pieces { compressed: true, .. })
     }
 
-    pub(super) const fn has_begun(self) -> bool {
-        matches!(self, Self::Continuation | Self::CompressedContinuation | Self::RawFrames)
+    pub(super) fn has_begun(self) -> bool {
+        self.opcode() == OpCode::CONTINUATION
     }
 
     /// The state after the first frame.
     pub(super) const fn continued(self) -> Self {
-        if self.is_compressed() { Self::CompressedContinuation } else { Self::Continuation }
+        Self::Pieces { next: OpCode::CONTINUATION, compressed: self.is_compressed() }
     }
 
     /// The opcode of the next frame.
     pub(super) const fn opcode(self) -> OpCode {
         match self {
-            Self::Text | Self::CompressedText => OpCode::TEXT,
-            Self::Binary | Self::CompressedBinary => OpCode::BINARY,
-            Self::Continuation | Self::CompressedContinuation | Self::RawFrames => {
-                OpCode::CONTINUATION
-            }
+            Self::Pieces { next, .. } => next,
+            Self::RawFrames => OpCode::CONTINUATION,
         }
     }
 
-    /// The same message without compression.
-    pub(super) const fn uncompressed(self) -> Self {
-        match self {
-            Self::CompressedText => Self::Text,
-            Self::CompressedBinary => Self::Binary,
-            other => other,
+    /// The same message without compression, if its first frame is not sent yet.
+    pub(super) fn uncompressed(self) -> Self {
+        if self.has_begun() {
+            self
+        } else {
+            Self::Pieces { next: self.opcode(), compressed: false }
         }
     }
 }

@@ -25,35 +25,25 @@ impl RateLimiter {
         })
     }
 
-    /// Counts a message. `now` is called only when the bucket has to be refilled.
+    /// Counts `count` messages, bytes or control frames. `now` is called only when the bucket has
+    /// to be refilled.
     ///
     /// # Errors
     ///
     /// When the limit is exceeded.
-    pub(crate) fn message(&mut self, now: impl FnOnce() -> Instant) -> Result<(), Failure> {
-        self.messages.take(1, now).map_err(|limit| too_fast(limit, Rate::Messages))
-    }
-
-    /// Counts bytes.
-    ///
-    /// # Errors
-    ///
-    /// When the limit is exceeded.
-    pub(crate) fn bytes(
+    pub(crate) fn take(
         &mut self,
+        setting: Rate,
         count: u64,
         now: impl FnOnce() -> Instant,
     ) -> Result<(), Failure> {
-        self.bytes.take(count, now).map_err(|limit| too_fast(limit, Rate::Bytes))
-    }
-
-    /// Counts a control frame.
-    ///
-    /// # Errors
-    ///
-    /// When the limit is exceeded.
-    pub(crate) fn control_frame(&mut self, now: impl FnOnce() -> Instant) -> Result<(), Failure> {
-        self.control.take(1, now).map_err(|limit| too_fast(limit, Rate::ControlFrames))
+        let bucket = match setting {
+            Rate::Messages => &mut self.messages,
+            Rate::Bytes => &mut self.bytes,
+            Rate::ControlFrames => &mut self.control,
+        };
+        let too_fast = |limit| Failure::TooFast { limit: limit as usize, setting };
+        bucket.take(count, now).map_err(too_fast)
     }
 
     /// Notes that all input up to `now` has been counted. Tokens beyond one second's worth are
@@ -64,10 +54,6 @@ impl RateLimiter {
             bucket.left = bucket.left.min(bucket.limit);
         }
     }
-}
-
-const fn too_fast(limit: u64, setting: Rate) -> Failure {
-    Failure::TooFast { limit: limit as usize, setting }
 }
 
 /// A token bucket. It starts with one second's worth of tokens.
@@ -127,7 +113,7 @@ mod tests {
             now += Duration::from_millis(99);
             limiter.reset_idle(now);
             now += Duration::from_millis(26);
-            assert_eq!(limiter.message(|| now), Ok(()));
+            assert_eq!(limiter.take(Rate::Messages, 1, || now), Ok(()));
         }
     }
 
@@ -138,7 +124,7 @@ mod tests {
 
     /// The number of messages that pass at once.
     fn most(limiter: &mut RateLimiter, now: Instant) -> usize {
-        (0..1000).take_while(|_| limiter.message(|| now).is_ok()).count()
+        (0..1000).take_while(|_| limiter.take(Rate::Messages, 1, || now).is_ok()).count()
     }
 
     #[test]
@@ -174,8 +160,8 @@ mod tests {
     fn other_rates_stay_unlimited() {
         let start = Instant::now();
         let mut limiter = limiter(start);
-        assert_eq!(limiter.bytes(u64::MAX / 2, || start), Ok(()));
-        assert_eq!(limiter.control_frame(|| start), Ok(()));
+        assert_eq!(limiter.take(Rate::Bytes, u64::MAX / 2, || start), Ok(()));
+        assert_eq!(limiter.take(Rate::ControlFrames, 1, || start), Ok(()));
     }
 
     proptest! {
@@ -189,7 +175,7 @@ mod tests {
                 limiter.reset_idle(now);
                 now += Duration::from_millis(millis);
                 for _ in 0..messages {
-                    let_in += u64::from(limiter.message(|| now).is_ok());
+                    let_in += u64::from(limiter.take(Rate::Messages, 1, || now).is_ok());
                 }
                 let most = 10 + (now - start).as_millis() as u64 / 100;
                 prop_assert!(let_in <= most, "{} of {}", let_in, most);

@@ -188,7 +188,7 @@ pub(super) fn inflate(
         if let Some(key) = key {
             mask(part, key);
         }
-        let done = inflater.inflate(part, partial, max).map_err(|_| ProtocolError::Deflate)?;
+        let done = inflater.inflate(part, partial, max)?;
         // Unused bytes come again and are unmasked again.
         if let (Some(key), Some(unused)) = (key, part.get_mut(done.consumed..)) {
             mask(unused, key.skip(done.consumed));
@@ -213,9 +213,7 @@ pub(super) fn update_window(
     let (mut rest, mut output) = (payload, Vec::new());
     loop {
         output.clear();
-        let done = inflater
-            .inflate(rest, &mut output, WINDOW_CHUNK)
-            .map_err(|_| ProtocolError::Deflate)?;
+        let done = inflater.inflate(rest, &mut output, WINDOW_CHUNK)?;
         rest = rest.get(done.consumed..).unwrap_or_default();
         if !done.full {
             return Ok(());
@@ -227,7 +225,7 @@ pub(super) fn update_window(
 pub(super) fn end_window(inflater: Option<&mut Inflater>) -> Result<(), Failure> {
     let Some(inflater) = inflater else { return Ok(()) };
     let mut output = Vec::new();
-    while inflater.finish(&mut output, WINDOW_CHUNK).map_err(|_| ProtocolError::Deflate)? {
+    while inflater.finish(&mut output, WINDOW_CHUNK)? {
         output.clear();
     }
     Ok(())

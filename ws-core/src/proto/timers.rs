@@ -87,7 +87,7 @@ impl Timers {
 
     /// Notes that a message was received. Restarts the idle timeout.
     #[inline]
-    pub(crate) const fn message(&mut self) {
+    pub(crate) fn message(&mut self) {
         if let Some(idle) = self.idle() {
             idle.left = idle.period;
             idle.since = None;
@@ -127,10 +127,7 @@ impl Timers {
     /// Whether there is an idle timeout for [`resume`](Self::resume) and [`pause`](Self::pause).
     #[inline]
     pub(crate) const fn has_idle(&self) -> bool {
-        match &self.optional {
-            Some(optional) => optional.idle.is_some(),
-            None => false,
-        }
+        matches!(&self.optional, Some(optional) if optional.idle.is_some())
     }
 
     /// The deadline of the closing handshake, if it has begun.
@@ -188,11 +185,9 @@ impl Timers {
         }
     }
 
-    const fn idle(&mut self) -> Option<&mut IdleTimer> {
-        match &mut self.optional {
-            Some(optional) => optional.idle.as_mut(),
-            None => None,
-        }
+    #[inline]
+    fn idle(&mut self) -> Option<&mut IdleTimer> {
+        self.optional.as_mut()?.idle.as_mut()
     }
 }
 

@@ -13,9 +13,9 @@ use crate::conn::api::adapter::set_request;
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
-use crate::handshake::head::{HeadError, decode_request, encode_response};
+use crate::handshake::head::{decode_request, encode_response};
 use crate::handshake::{AcceptOptions, Acceptor, Rejection};
-use crate::proto::{Role, SendBuffer};
+use crate::proto::{Outbound, Role};
 
 /// Why accepting a connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,14 +68,8 @@ async fn shake_hands<T, A>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let reading = read_request(&mut io);
-    let read = match limit {
-        None => reading.await,
-        Some(limit) => match timeout(limit, reading).await {
-            Ok(read) => read,
-            Err(_) => Err(Rejection::Timeout.into()),
-        },
-    };
+    let read = within(limit, read_request(&mut io)).await;
+    let read = read.unwrap_or_else(|| Err(Rejection::Timeout.into()));
     let answered = read.and_then(|(request, leftover)| {
         let accepted = acceptor.answer(&request)?;
         Ok((request, leftover, accepted, admit()?))
@@ -102,8 +96,8 @@ where
 fn linger(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, options: &AcceptOptions) {
     let config = options.shared_config();
     let (read, write, _) = transport::split(io, config.nodelay);
-    Linger::new(read, write, SendBuffer::default(), Role::Server, config.close_timeout)
-        .begin(Shutdown::Graceful);
+    let outbound = Outbound::new(Role::Server, &config, None);
+    Linger::begin((read, write), outbound, config.close_timeout, Shutdown::Graceful);
 }
 
 async fn read_request(
@@ -119,8 +113,7 @@ async fn read_request(
             Ok(Some((request, taken))) => {
                 return Ok((request, input.split_off(taken).freeze()));
             }
-            Err(HeadError::TooLarge) => return Err(Rejection::HeadTooLarge.into()),
-            Err(_) => return Err(Rejection::HeadMalformed.into()),
+            Err(error) => return Err(Rejection::from(error).into()),
         }
     }
 }
@@ -136,12 +129,14 @@ async fn write_response(
         io.write_all(&bytes).await?;
         io.flush().await
     };
+    within(limit, writing).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Returns `None` when the limit passes first.
+async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
     match limit {
-        None => writing.await,
-        Some(limit) => match timeout(limit, writing).await {
-            Ok(written) => written,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        },
+        None => Some(future.await),
+        Some(limit) => timeout(limit, future).await.ok(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::Response;
@@ -76,8 +77,8 @@ pub fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
     mut take: impl FnMut(usize) -> I + Send + Unpin,
 ) -> impl Future<Output = Result<Batch, Error>> + Send {
     conn.connection().wait_writing(move |connection, writer, op| {
-        let written = connection.poll_write_batch(writer, &mut take, op)?;
-        written.map(|(messages, flushed)| Ok(Batch { messages, flushed }))
+        ready!(connection.poll_room(writer, op))?;
+        Poll::Ready(connection.write_batch(writer, &mut take))
     })
 }
 
@@ -93,6 +94,5 @@ pub fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
     let connection = conn.connection();
     let mut writer = connection.writer.lock();
     connection.check_room(&mut writer)?;
-    let (messages, flushed) = connection.write_batch(&mut writer, &mut take)?;
-    Ok(Batch { messages, flushed })
+    Ok(connection.write_batch(&mut writer, &mut take)?)
 }

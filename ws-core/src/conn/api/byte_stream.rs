@@ -1,6 +1,5 @@
 //! How is a connection used as an `AsyncRead` and `AsyncWrite`?
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,20 +8,18 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::codec::CodecError;
-use crate::conn::Conn;
-use crate::conn::api::payload_stream::{Piece, Pieces};
 use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::wait_queue::WaiterId;
+use crate::conn::{Conn, JoinedMessages};
 use crate::proto::CloseFrame;
-use crate::{Error, Message, MessageType, StatusCode};
+use crate::{Message, MessageType, StatusCode};
 
 /// The longest message that is written. Longer writes are split.
 const LONGEST: usize = 64 * 1024;
 
 /// A connection as a byte stream. Made by [`Conn::into_byte_stream`].
 pub struct ByteStream {
-    pieces: Pieces,
+    payload: JoinedMessages,
     kind: MessageType,
     /// The slot of a write or a flush that waits.
     id: WaiterId,
@@ -62,21 +59,18 @@ impl Conn {
         }
         drop(reader);
         self.connection().allow_half_close();
-        ByteStream { pieces: Pieces::new(self), kind, id: WaiterId::NONE }
+        ByteStream {
+            payload: JoinedMessages::new(self, Some(kind), Bytes::new()),
+            kind,
+            id: WaiterId::NONE,
+        }
     }
 }
 
 impl ByteStream {
     /// The connection, for pings and statistics.
     pub const fn conn(&self) -> &Conn {
-        self.pieces.conn()
-    }
-
-    fn refuse(&self, kind: MessageType) -> io::Error {
-        let error = Error::Codec(CodecError::Type(kind));
-        let frame = CloseFrame::of(StatusCode::UNSUPPORTED_DATA, &error.to_string());
-        self.conn().connection().refuse(frame, error.clone());
-        error.into()
+        self.payload.conn()
     }
 }
 
@@ -86,21 +80,7 @@ impl AsyncRead for ByteStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while buf.remaining() > 0 {
-            match ready!(self.pieces.poll_piece(cx)) {
-                Ok(Piece::Begin(kind)) if kind != self.kind => {
-                    return Poll::Ready(Err(self.refuse(kind)));
-                }
-                Ok(Piece::Begin(_) | Piece::End) => {}
-                Ok(Piece::Payload) => {
-                    self.pieces.read(buf);
-                    break;
-                }
-                Err(error) if error.is_normal_close() => break,
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.payload).poll_read(cx, buf)
     }
 }
 
@@ -114,8 +94,8 @@ impl AsyncWrite for ByteStream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let Self { pieces, kind, id } = &mut *self;
-        let connection = pieces.conn().connection();
+        let Self { payload, kind, id } = &mut *self;
+        let connection = payload.conn().connection();
         let written = connection.poll_writing(id, cx, |writer, op| {
             ready!(connection.poll_room(writer, op))?;
             let piece = buf.get(..end_of_piece(*kind, buf)).unwrap_or(buf);
@@ -129,8 +109,8 @@ impl AsyncWrite for ByteStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { pieces, id, .. } = &mut *self;
-        let connection = pieces.conn().connection();
+        let Self { payload, id, .. } = &mut *self;
+        let connection = payload.conn().connection();
         let flushed =
             connection.poll_writing(id, cx, |writer, op| connection.poll_flushed(writer, op));
         flushed.map_err(io::Error::from)
@@ -162,16 +142,9 @@ fn end_of_piece(kind: MessageType, bytes: &[u8]) -> usize {
 
 impl Drop for ByteStream {
     fn drop(&mut self) {
-        let Self { pieces, id, .. } = self;
-        pieces.conn().connection().leave_writing(id);
+        let Self { payload, id, .. } = self;
+        payload.conn().connection().leave_writing(id);
     }
 }
 
-impl fmt::Debug for ByteStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByteStream")
-            .field("conn", self.conn())
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
+impl_debug!(ByteStream, this => { conn: this.conn(), kind: this.kind });

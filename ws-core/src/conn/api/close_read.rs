@@ -1,6 +1,5 @@
 //! How is a connection read in the background when the application only writes?
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -55,11 +54,7 @@ impl Drop for CloseRead {
     }
 }
 
-impl fmt::Debug for CloseRead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CloseRead").field("conn", &self.connection.info.id).finish_non_exhaustive()
-    }
-}
+impl_debug!(CloseRead, this => { conn: this.connection.info.id });
 
 /// The background task. It holds the connection only while it is polled.
 struct BackgroundRead {

@@ -102,7 +102,7 @@ impl Conn {
     }
 
     /// Fails the connection because of a message that cannot be decoded.
-    fn refuse(&self, error: CodecError) -> Error {
+    pub(crate) fn refuse(&self, error: CodecError) -> Error {
         let code = error.status();
         let text = error.to_string();
         let error = Error::from(error);

@@ -3,14 +3,13 @@
 //! A hook runs while no lock is held, so it may use the connection. It runs before the input
 //! after its frame is handled.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::CloseError;
 use crate::conn::Conn;
-use crate::conn::driver::cold_state::Hooks;
-use crate::conn::driver::connection::Connection;
+use crate::conn::driver::cold_state::{Hook, Hooks};
 
 impl Conn {
     /// Calls `hook` for every ping that arrives, with its payload. The ping is answered if the
@@ -26,44 +25,46 @@ impl Conn {
     /// conn.on_ping(|_, _| false);
     /// ```
     pub fn on_ping(&self, hook: impl Fn(&Self, &Bytes) -> bool + Send + Sync + 'static) {
-        let conn = self.weak();
-        let hook = move |payload: &Bytes| upgrade(&conn).is_some_and(|conn| hook(&conn, payload));
-        self.hook(|hooks| hooks.ping.replace(Arc::new(hook)));
+        let hook =
+            self.hook(move |conn, payload: &Bytes| hook(conn, payload).then(|| payload.clone()));
+        self.change_hooks(|hooks| hooks.ping.replace(hook));
     }
 
     /// Calls `hook` for every pong that arrives, with its payload: for the answers to
     /// [`ping`](Self::ping), and for unsolicited pongs. The conditions of
     /// [`on_ping`](Self::on_ping) apply.
     pub fn on_pong(&self, hook: impl Fn(&Self, &Bytes) + Send + Sync + 'static) {
-        let conn = self.weak();
-        let hook = move |payload: &Bytes| {
-            if let Some(conn) = upgrade(&conn) {
-                hook(&conn, payload);
-            }
-        };
-        self.hook(|hooks| hooks.pong.replace(Arc::new(hook)));
+        let hook = self.hook(move |conn, payload| {
+            hook(conn, payload);
+            None
+        });
+        self.change_hooks(|hooks| hooks.pong.replace(hook));
     }
 
     /// Calls `hook` when the peer's close frame has arrived and been answered, before a read
     /// returns it. The conditions of [`on_ping`](Self::on_ping) apply. To observe every end, also
     /// one without a close frame, wait for [`closed`](Self::closed).
     pub fn on_close(&self, hook: impl Fn(&Self, &CloseError) + Send + Sync + 'static) {
-        let conn = self.weak();
-        let hook = move |close: &CloseError| {
-            if let Some(conn) = upgrade(&conn) {
-                hook(&conn, close);
-            }
-        };
-        self.hook(|hooks| hooks.close.replace(Arc::new(hook)));
+        let hook = self.hook(move |conn, close| {
+            hook(conn, close);
+            None
+        });
+        self.change_hooks(|hooks| hooks.close.replace(hook));
     }
 
-    fn weak(&self) -> Weak<Connection> {
-        Arc::downgrade(&self.0)
+    /// A hook that is passed this connection, without keeping it open. The operation that runs
+    /// the hook holds the connection.
+    fn hook<T>(
+        &self,
+        hook: impl Fn(&Self, &T) -> Option<Bytes> + Send + Sync + 'static,
+    ) -> Hook<T> {
+        let conn = self.downgrade();
+        Arc::new(move |argument| hook(&conn.upgrade()?, argument))
     }
 
     /// Changes the hooks. The old ones are dropped without the lock: they are the
     /// application's.
-    fn hook<T>(&self, change: impl FnOnce(&mut Hooks) -> T) {
+    fn change_hooks<T>(&self, change: impl FnOnce(&mut Hooks) -> T) {
         let before = change(&mut self.connection().reader.lock().cold_mut().hooks);
         drop(before);
     }
@@ -71,11 +72,6 @@ impl Conn {
     /// Removes all hooks.
     #[cfg(feature = "tungstenite")]
     pub(crate) fn no_hooks(&self) {
-        self.hook(std::mem::take);
+        self.change_hooks(std::mem::take);
     }
-}
-
-/// The connection of a hook. The operation that runs the hook holds it.
-fn upgrade(conn: &Weak<Connection>) -> Option<Conn> {
-    conn.upgrade().map(Conn)
 }

@@ -1,6 +1,7 @@
 //! How does an application read, write and tap raw frames?
 
 use std::future::Future;
+use std::task::{Poll, ready};
 
 use crate::Error;
 use crate::conn::Conn;
@@ -101,7 +102,10 @@ impl<'a> Frames<'a> {
         frame: Frame,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<'a> {
         self.0.connection().wait_writing(move |connection, writer, op| {
-            connection.poll_write_unchecked(writer, &frame, op)
+            ready!(connection.poll_below_mark(writer, op))?;
+            writer.outbound.frame_unchecked(&frame);
+            connection.flush_now(writer);
+            Poll::Ready(writer.result())
         })
     }
 

@@ -1,6 +1,5 @@
 //! How is one message read or written in pieces?
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -65,28 +64,21 @@ impl Conn {
     /// Dropping the future changes nothing. The [`MessageWriter`] has to be finished.
     pub async fn writer(&self, kind: MessageType) -> Result<MessageWriter, Error> {
         self.0
-            .wait_writing(|connection, writer, op| connection.poll_begin(writer, kind, op))
+            .wait_writing(|connection, writer, op| {
+                ready!(connection.poll_room(writer, op))?;
+                writer.outbound.begin(kind, true);
+                Poll::Ready(Ok::<_, Error>(()))
+            })
             .await?;
         Ok(MessageWriter::new(self.clone(), kind))
     }
 }
 
 impl MessageReader {
-    const fn new(conn: Conn, kind: MessageType) -> Self {
-        let id = WaiterId::NONE;
-        Self { conn, kind, id, piece: Bytes::new(), ended: false, failed: None }
-    }
-
-    const fn of_whole(conn: Conn, kind: MessageType, piece: Bytes) -> Self {
-        Self { conn, kind, id: WaiterId::NONE, piece, ended: true, failed: None }
-    }
-
     /// A message of which all of the payload has arrived, or none.
     pub(crate) fn begin(conn: Conn, kind: MessageType, whole: Option<Bytes>) -> Self {
-        match whole {
-            Some(payload) => Self::of_whole(conn, kind, payload),
-            None => Self::new(conn, kind),
-        }
+        let (id, ended) = (WaiterId::NONE, whole.is_some());
+        Self { conn, kind, id, piece: whole.unwrap_or_default(), ended, failed: None }
     }
 
     /// Whether the message is text or binary.
@@ -164,9 +156,7 @@ impl MessageReader {
         reader.waiters.wake();
         Poll::Ready(Ok(()))
     }
-}
 
-impl MessageReader {
     /// Whether a piece of the message is available.
     pub(crate) const fn has_piece(&self) -> bool {
         !self.piece.is_empty()
@@ -213,11 +203,7 @@ impl Drop for MessageReader {
     }
 }
 
-impl fmt::Debug for MessageReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageReader").field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
+impl_debug!(MessageReader, this => { kind: this.kind });
 
 /// An outgoing message, written in pieces. Made by [`Conn::writer`].
 ///
@@ -391,8 +377,4 @@ impl Drop for MessageWriter {
     }
 }
 
-impl fmt::Debug for MessageWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageWriter").field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
+impl_debug!(MessageWriter, this => { kind: this.kind });

@@ -1,6 +1,5 @@
 //! How are messages read as one stream of payload bytes?
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,73 +7,19 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::codec::CodecError;
 use crate::conn::driver::wait_queue::WaiterId;
 use crate::conn::{Conn, MessageReader, MessageStream};
 use crate::{Error, MessageType};
 
-/// Reads the payload of messages in pieces, one message after the other.
-pub(crate) struct Pieces {
-    conn: Conn,
-    id: WaiterId,
-    message: Option<MessageReader>,
-}
-
-/// What [`Pieces`] has read.
-pub(crate) enum Piece {
-    Begin(MessageType),
-    /// A part of the payload is available.
-    Payload,
-    End,
-}
-
-impl Pieces {
-    pub(crate) const fn new(conn: Conn) -> Self {
-        Self { conn, id: WaiterId::NONE, message: None }
-    }
-
-    pub(crate) const fn conn(&self) -> &Conn {
-        &self.conn
-    }
-
-    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Error>> {
-        let Some(message) = &mut self.message else {
-            let message = ready!(self.poll_begin(cx))?;
-            let kind = message.kind();
-            self.message = Some(message);
-            return Poll::Ready(Ok(Piece::Begin(kind)));
-        };
-        ready!(message.poll_fill(cx))?;
-        if message.has_piece() {
-            return Poll::Ready(Ok(Piece::Payload));
-        }
-        self.message = None;
-        Poll::Ready(Ok(Piece::End))
-    }
-
-    /// Reads from the payload that is available.
-    pub(crate) fn read(&mut self, buf: &mut ReadBuf<'_>) {
-        if let Some(message) = &mut self.message {
-            message.read_piece(buf);
-        }
-    }
-
-    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<MessageReader, Error>> {
-        let connection = self.conn.connection();
-        let opened = connection
-            .poll_reading(&mut self.id, cx, |reader, op| connection.poll_open(reader, op));
-        opened.map_ok(|(kind, whole)| MessageReader::begin(self.conn.clone(), kind, whole))
-    }
-}
-
-impl Drop for Pieces {
-    fn drop(&mut self) {
-        self.conn.connection().leave_reading(&mut self.id);
-    }
-}
-
 /// All messages as one stream of bytes. Returned by [`MessageStream::joined`].
 pub struct JoinedMessages {
-    pieces: Pieces,
+    conn: Conn,
+    /// The slot of a read that waits for a message.
+    id: WaiterId,
+    message: Option<MessageReader>,
+    /// The only type of message that is accepted, if there is one.
+    kind: Option<MessageType>,
     terminator: Bytes,
     /// The part of the terminator that is not read yet.
     left: Bytes,
@@ -103,11 +48,44 @@ impl MessageStream {
     /// Messages are read in pieces and never held whole. The message size limit applies.
     #[doc(alias = "JoinMessages")]
     pub fn joined(self, terminator: impl Into<Bytes>) -> JoinedMessages {
-        JoinedMessages {
-            pieces: Pieces::new(self.conn().clone()),
-            terminator: terminator.into(),
-            left: Bytes::new(),
+        JoinedMessages::new(self.conn().clone(), None, terminator.into())
+    }
+}
+
+impl JoinedMessages {
+    pub(crate) const fn new(conn: Conn, kind: Option<MessageType>, terminator: Bytes) -> Self {
+        let id = WaiterId::NONE;
+        Self { conn, id, message: None, kind, terminator, left: Bytes::new() }
+    }
+
+    pub(crate) const fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
+    /// Opens the next message, waits for its payload, or ends it.
+    fn poll_advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(message) = &mut self.message else {
+            self.message = Some(ready!(self.poll_begin(cx))?);
+            return Poll::Ready(Ok(()));
+        };
+        ready!(message.poll_fill(cx))?;
+        if !message.has_piece() {
+            self.message = None;
+            self.left = self.terminator.clone();
         }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<MessageReader, Error>> {
+        let connection = self.conn.connection();
+        let opened = connection
+            .poll_reading(&mut self.id, cx, |reader, op| connection.poll_open(reader, op));
+        let (kind, whole) = ready!(opened)?;
+        let message = MessageReader::begin(self.conn.clone(), kind, whole);
+        if self.kind.is_some_and(|accepted| accepted != kind) {
+            return Poll::Ready(Err(self.conn.refuse(CodecError::Type(kind))));
+        }
+        Poll::Ready(Ok(message))
     }
 }
 
@@ -121,16 +99,15 @@ impl AsyncRead for JoinedMessages {
         while buf.remaining() > 0 {
             if !this.left.is_empty() {
                 buf.put_slice(&this.left.split_to(this.left.len().min(buf.remaining())));
-                return Poll::Ready(Ok(()));
+                break;
             }
-            match ready!(this.pieces.poll_piece(cx)) {
-                Ok(Piece::Begin(_)) => {}
-                Ok(Piece::Payload) => {
-                    this.pieces.read(buf);
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(Piece::End) => this.left = this.terminator.clone(),
-                Err(error) if error.is_normal_close() => return Poll::Ready(Ok(())),
+            if let Some(message) = this.message.as_mut().filter(|message| message.has_piece()) {
+                message.read_piece(buf);
+                break;
+            }
+            match ready!(this.poll_advance(cx)) {
+                Ok(()) => {}
+                Err(error) if error.is_normal_close() => break,
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
@@ -138,11 +115,10 @@ impl AsyncRead for JoinedMessages {
     }
 }
 
-impl fmt::Debug for JoinedMessages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinedMessages")
-            .field("conn", self.pieces.conn())
-            .field("terminator", &self.terminator)
-            .finish_non_exhaustive()
+impl Drop for JoinedMessages {
+    fn drop(&mut self) {
+        self.conn.connection().leave_reading(&mut self.id);
     }
 }
+
+impl_debug!(JoinedMessages, this => { conn: this.conn, terminator: this.terminator });

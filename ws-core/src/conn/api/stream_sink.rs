@@ -1,6 +1,5 @@
 //! How is a connection used as a `Stream` and a `Sink`?
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -175,8 +174,4 @@ impl Drop for MessageStream {
     }
 }
 
-impl fmt::Debug for MessageStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageStream").field("conn", &self.conn).finish_non_exhaustive()
-    }
-}
+impl_debug!(MessageStream, this => { conn: this.conn });

@@ -3,13 +3,9 @@
 //! A tap wraps the transport and parses the bytes that pass, so it shows what is read and
 //! written, in that order. It changes nothing.
 
-use std::fmt;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::{InspectReader, InspectWriter};
 
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::transport::{self, Stream};
@@ -57,8 +53,14 @@ pub(crate) fn begin(connection: &Connection, tell: impl Fn(Tapped<'_>) + Send + 
     // What was read and is not consumed yet.
     incoming.see(reader.input(), &*tell);
     let begun = writer.outbound.partial_frame_len();
-    let outgoing = FrameParser::behind(Direction::Out, begun as u64);
-    let tap = |stream| -> Box<dyn Stream> { Box::new(Tap { stream, incoming, outgoing, tell }) };
+    let mut outgoing = FrameParser::behind(Direction::Out, begun as u64);
+    let tell_outgoing = Arc::clone(&tell);
+    let tap = |stream| -> Box<dyn Stream> {
+        let stream = InspectReader::new(stream, move |read: &[u8]| incoming.see(read, &*tell));
+        Box::new(InspectWriter::new(stream, move |written: &[u8]| {
+            outgoing.see(written, &*tell_outgoing);
+        }))
+    };
     let mut wrapped = None;
     writer.map_io(|write| {
         let (read, write) = transport::wrap(read, write, tap);
@@ -66,14 +68,6 @@ pub(crate) fn begin(connection: &Connection, tell: impl Fn(Tapped<'_>) + Send + 
         write
     });
     reader.io = wrapped;
-}
-
-/// A stream whose frames are shown.
-struct Tap {
-    stream: Box<dyn Stream>,
-    incoming: FrameParser,
-    outgoing: FrameParser,
-    tell: Arc<Tell>,
 }
 
 /// Parses the frames in a stream of bytes.
@@ -151,64 +145,6 @@ impl OpenTapFrame {
         };
         tell(Tapped { direction, header: &self.header, offset: self.offset, payload });
         self.offset = self.offset.saturating_add(payload.len() as u64);
-    }
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let this = &mut *self;
-        this.incoming.see(buf.filled().get(before..).unwrap_or_default(), &*this.tell);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        let this = &mut *self;
-        let mut left = written;
-        for buf in bufs {
-            let taken = buf.get(..left.min(buf.len())).unwrap_or_default();
-            this.outgoing.see(taken, &*this.tell);
-            left -= taken.len();
-        }
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl fmt::Debug for Tap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tap").finish_non_exhaustive()
     }
 }
 

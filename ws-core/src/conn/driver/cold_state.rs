@@ -39,16 +39,16 @@ impl ColdState {
     }
 }
 
-type OnPing = dyn Fn(&Bytes) -> bool + Send + Sync;
-type OnPong = dyn Fn(&Bytes) + Send + Sync;
-type OnClose = dyn Fn(&CloseError) + Send + Sync;
+/// A function of the application, called with the payload of a control frame. Returns the
+/// payload of a ping that is to be answered.
+pub(crate) type Hook<T> = Arc<dyn Fn(&T) -> Option<Bytes> + Send + Sync>;
 
 /// The functions of the application that are called for control frames.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    pub(crate) ping: Option<Arc<OnPing>>,
-    pub(crate) pong: Option<Arc<OnPong>>,
-    pub(crate) close: Option<Arc<OnClose>>,
+    pub(crate) ping: Option<Hook<Bytes>>,
+    pub(crate) pong: Option<Hook<Bytes>>,
+    pub(crate) close: Option<Hook<CloseError>>,
 }
 
 impl Hooks {
@@ -57,6 +57,5 @@ impl Hooks {
     }
 }
 
-/// A hook that is to be run, with its argument. Returns the payload of a ping that is to be
-/// answered.
+/// A [`Hook`] that is to be run, with its argument.
 pub(crate) type HookCall = Box<dyn FnOnce() -> Option<Bytes> + Send>;

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use crate::conn::driver::deadlines::Deadlines;
 use crate::conn::driver::linger::{Linger, Shutdown};
-use crate::conn::driver::pings::Pings;
 use crate::conn::driver::reader::Reader;
 use crate::conn::driver::state::{FlushState, StateCell};
 use crate::conn::driver::transport::{ReadHalf, WriteHalf};
@@ -149,7 +148,8 @@ impl Connection {
         match due {
             Due::Ping => {
                 // Eight bytes always fit.
-                let _ = writer.outbound.ping(&Pings::keepalive_payload());
+                // Random, so that it differs from those of recorded pings.
+                let _ = writer.outbound.ping(&rand::random::<[u8; 8]>());
                 self.flush_now(&mut writer);
             }
             Due::PrioritizeClose => {
@@ -314,7 +314,7 @@ impl Connection {
             let queue = writer.outbound.take_queue();
             let left = reader.deadlines.close_left(self.info.config.close_timeout);
             reader.deadlines = Deadlines::default();
-            Linger::new(read, write, queue, self.role, left).begin(shutdown);
+            Linger::begin((read, write), queue, left, shutdown);
         }
         writer.outbound.clear();
         reader.clear_input();

@@ -15,7 +15,7 @@ use crate::proto::{Due, Timers};
 /// The deadlines of a connection, and the timer for the next of them.
 #[derive(Default)]
 pub(crate) struct Deadlines {
-    timers: Timers,
+    pub(crate) timers: Timers,
     /// Scheduled while an operation waits; it stays scheduled after that. It never fires
     /// later than a deadline, but may fire earlier.
     timer: Option<Timer>,
@@ -25,18 +25,6 @@ impl Deadlines {
     /// The deadlines of a connection that opens now.
     pub(crate) fn new(config: &Config) -> Self {
         Self { timers: Timers::new(config, Instant::now().into_std()), timer: None }
-    }
-
-    /// Bytes have arrived.
-    #[inline]
-    pub(crate) const fn heard(&mut self) {
-        self.timers.heard();
-    }
-
-    /// A message has arrived.
-    #[inline]
-    pub(crate) const fn message(&mut self) {
-        self.timers.message();
     }
 
     /// No operation waits for a message any more.

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::conn::driver::transport::{ReadHalf, WriteHalf};
-use crate::proto::{Role, SendBuffer};
+use crate::proto::{Outbound, Role};
 
 /// How a transport closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,42 +31,34 @@ pub(crate) enum Shutdown {
 pub(crate) struct Linger {
     read: ReadHalf,
     write: WriteHalf,
-    queue: SendBuffer,
-    role: Role,
-    left: Duration,
+    queue: Outbound,
     sent: bool,
 }
 
 impl Linger {
-    pub(crate) const fn new(
-        read: ReadHalf,
-        write: WriteHalf,
-        queue: SendBuffer,
-        role: Role,
+    /// Begins. A graceful shutdown runs in a task of its own, for at most `left`.
+    pub(crate) fn begin(
+        (read, write): (ReadHalf, WriteHalf),
+        mut queue: Outbound,
         left: Duration,
-    ) -> Self {
-        Self { read, write, queue, role, left, sent: false }
-    }
-
-    /// Begins. A graceful shutdown runs in a task of its own.
-    pub(crate) fn begin(mut self, shutdown: Shutdown) {
+        shutdown: Shutdown,
+    ) {
         if shutdown == Shutdown::Abort {
-            self.queue.clear();
-            return;
+            queue.clear();
         }
-        if let Ok(runtime) = Handle::try_current() {
-            let left = self.left;
-            drop(runtime.spawn(async move {
-                // After the deadline, the transport is dropped.
-                let _ = timeout(left, self).await;
-            }));
+        let linger = Self { read, write, queue, sent: false };
+        if shutdown == Shutdown::Graceful
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // After the deadline, the transport is dropped.
+            drop(runtime.spawn(async move { timeout(left, linger).await }));
         }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { write, queue, .. } = self;
         ready!(write.poll_drain(queue, Some(cx)))?;
-        if self.role == Role::Server {
+        if self.queue.role() == Role::Server {
             ready!(self.write.poll_shutdown(cx))?;
         }
         self.sent = true;

@@ -38,11 +38,6 @@ impl Pings {
         (number, payload)
     }
 
-    /// A payload for a keepalive ping, which differs from those of recorded pings.
-    pub(crate) fn keepalive_payload() -> [u8; 8] {
-        rand::random()
-    }
-
     /// Records a pong. Returns whether it answers a ping. It also answers all earlier pings: a
     /// peer may answer only the latest (RFC 6455 §5.5.3).
     pub(crate) fn answered(&mut self, payload: &[u8]) -> bool {

@@ -5,6 +5,7 @@ use std::task::{Wake, Waker};
 
 use tokio::time::Instant;
 
+use crate::Rate;
 use crate::proto::{Failure, ProtocolEvent, RateLimiter, Received};
 
 /// The rate limits of a connection, and what they have counted.
@@ -54,14 +55,14 @@ impl RateMeter {
     ) -> Result<(), Failure> {
         let now = || Instant::now().into_std();
         let fresh = bytes - std::mem::replace(&mut self.counted, bytes);
-        self.rates.bytes(fresh, now)?;
-        match received.event {
-            Some(ProtocolEvent::Message(_)) => self.rates.message(now),
-            Some(ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_)) => self.rates.control_frame(now),
-            Some(ProtocolEvent::Close(_)) => Ok(()),
-            None if has_last_frame => self.rates.message(now),
-            None => Ok(()),
-        }
+        self.rates.take(Rate::Bytes, fresh, now)?;
+        let frame = match received.event {
+            Some(ProtocolEvent::Message(_)) => Rate::Messages,
+            Some(ProtocolEvent::Ping(_) | ProtocolEvent::Pong(_)) => Rate::ControlFrames,
+            None if has_last_frame => Rate::Messages,
+            Some(ProtocolEvent::Close(_)) | None => return Ok(()),
+        };
+        self.rates.take(frame, 1, now)
     }
 
     /// The transport has nothing to read, and wakes `arrival` when it has.

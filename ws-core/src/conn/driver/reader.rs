@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::coop;
 use tokio_util::io::poll_read_buf;
 
-use crate::conn::driver::cold_state::{ColdState, HookCall, Hooks};
+use crate::conn::driver::cold_state::{ColdState, Hook, Hooks};
 use crate::conn::driver::deadlines::Deadlines;
 use crate::conn::driver::pings::Pings;
 use crate::conn::driver::rate_limits::{Arrival, RateMeter};
@@ -369,11 +369,10 @@ impl Reader {
                     if by_frame {
                         self.note_control(OpCode::PING, &payload);
                     }
-                    let has_hook = self.call_hook(|hooks| {
-                        let (hook, payload) = (hooks.ping.clone()?, payload.clone());
-                        Some(Box::new(move || hook(&payload).then_some(payload)))
-                    });
-                    return if has_hook { ReadEvent::RunHook } else { ReadEvent::Ping(payload) };
+                    if self.call_hook(|hooks| hooks.ping.clone(), &payload) {
+                        return ReadEvent::RunHook;
+                    }
+                    return ReadEvent::Ping(payload);
                 }
                 Some(ProtocolEvent::Pong(payload)) => {
                     if by_frame {
@@ -382,14 +381,7 @@ impl Reader {
                     if self.pings.answered(&payload) {
                         self.waiters.wake();
                     }
-                    let has_hook = self.call_hook(|hooks| {
-                        let hook = hooks.pong.clone()?;
-                        Some(Box::new(move || {
-                            hook(&payload);
-                            None
-                        }))
-                    });
-                    if has_hook {
+                    if self.call_hook(|hooks| hooks.pong.clone(), &payload) {
                         return ReadEvent::RunHook;
                     }
                     if self.has_control() {
@@ -400,13 +392,7 @@ impl Reader {
                     if by_frame {
                         self.note_control(OpCode::CLOSE, &frame.encode());
                     }
-                    self.call_hook(|hooks| {
-                        let (hook, close) = (hooks.close.clone()?, frame.as_error().clone());
-                        Some(Box::new(move || {
-                            hook(&close);
-                            None
-                        }))
-                    });
+                    self.call_hook(|hooks| hooks.close.clone(), frame.as_error());
                     return ReadEvent::Close(frame);
                 }
                 None if self.inbound.has_frame() => return ReadEvent::Item(ReadItem::Frame),
@@ -440,7 +426,7 @@ impl Reader {
     #[inline]
     fn heard(&mut self, count: usize) {
         self.bytes += count as u64;
-        self.deadlines.heard();
+        self.deadlines.timers.heard();
     }
 
     /// Notes that a message is delivered.
@@ -448,7 +434,7 @@ impl Reader {
     pub(crate) fn note_message(&mut self) {
         self.messages += 1;
         self.streak += 1;
-        self.deadlines.message();
+        self.deadlines.timers.message();
     }
 
     /// Whether another whole frame is buffered.
@@ -559,7 +545,7 @@ impl Reader {
         let frame = self.inbound.take_frame()?;
         self.messages += u64::from(frame.is_fin());
         self.streak += 1;
-        self.deadlines.message();
+        self.deadlines.timers.message();
         Some(frame)
     }
 
@@ -588,12 +574,16 @@ impl Reader {
 
     /// Notes the hook that is to run when the lock is released. Returns whether there is one.
     #[inline]
-    fn call_hook(&mut self, call: impl FnOnce(&Hooks) -> Option<HookCall>) -> bool {
+    fn call_hook<T: Clone + Send + 'static>(
+        &mut self,
+        hook: impl FnOnce(&Hooks) -> Option<Hook<T>>,
+        argument: &T,
+    ) -> bool {
         let Some(cold) = &mut self.cold else { return false };
-        let call = call(&cold.hooks);
-        let has_hook = call.is_some();
-        cold.call = call.or_else(|| cold.call.take());
-        has_hook
+        let Some(hook) = hook(&cold.hooks) else { return false };
+        let argument = argument.clone();
+        cold.call = Some(Box::new(move || hook(&argument)));
+        true
     }
 }
 

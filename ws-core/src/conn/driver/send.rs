@@ -21,6 +21,7 @@ use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::conn::adapter::Batch;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::state::FlushState;
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
@@ -28,7 +29,7 @@ use crate::conn::driver::writer::{DirectWrite, Writer};
 use crate::conn::runtime::deferred_flush::{self, Flush};
 use crate::frame::Frame;
 use crate::proto::CloseState;
-use crate::{Error, Message, MessageType, PreparedMessage, TryWriteError};
+use crate::{Error, Message, PreparedMessage, TryWriteError};
 
 /// A slot in the wait queue of the writing side, given up when this is dropped.
 struct WriteSlot<'a> {
@@ -151,23 +152,11 @@ impl Connection {
         self.poll_queue(writer, op, self.more.load(Relaxed), |writer| writer.queue_next(message))
     }
 
-    /// Queues as many messages as there is room for, and sends them together. Returns how many,
-    /// and whether the transport has all of them.
-    pub(crate) fn poll_write_batch<I: IntoIterator<Item = PreparedMessage>>(
-        &self,
-        writer: &mut Writer,
-        take: &mut impl FnMut(usize) -> I,
-        op: &mut Operation<'_, '_>,
-    ) -> Poll<Result<(usize, bool), Error>> {
-        ready!(self.poll_room(writer, op))?;
-        Poll::Ready(self.write_batch(writer, take))
-    }
-
     pub(crate) fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
         &self,
         writer: &mut Writer,
         take: &mut impl FnMut(usize) -> I,
-    ) -> Result<(usize, bool), Error> {
+    ) -> Result<Batch, Error> {
         let before = writer.messages;
         while let Some(room) =
             self.info.config.high_watermark.checked_sub(writer.outbound.buffered())
@@ -182,7 +171,7 @@ impl Connection {
         }
         self.flush_now(writer);
         let messages = usize::try_from(writer.messages - before).unwrap_or(usize::MAX);
-        writer.result().map(|()| (messages, writer.is_flushed()))
+        writer.result().map(|()| Batch { messages, flushed: writer.is_flushed() })
     }
 
     /// Queues a message by `queue` if there is room for it now.
@@ -218,18 +207,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Opens a message that is written in pieces.
-    pub(crate) fn poll_begin(
-        &self,
-        writer: &mut Writer,
-        kind: MessageType,
-        op: &mut Operation<'_, '_>,
-    ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(writer, op))?;
-        writer.outbound.begin(kind, true);
-        Poll::Ready(Ok(()))
-    }
-
     /// Queues a frame that the application has made.
     pub(crate) fn poll_write_frame(
         &self,
@@ -247,19 +224,6 @@ impl Connection {
             writer.messages += 1;
             writer.waiters.wake();
         }
-        self.flush_now(writer);
-        Poll::Ready(writer.result())
-    }
-
-    /// Queues a frame that the application has made, without checks.
-    pub(crate) fn poll_write_unchecked(
-        &self,
-        writer: &mut Writer,
-        frame: &Frame,
-        op: &mut Operation<'_, '_>,
-    ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_below_mark(writer, op))?;
-        writer.outbound.frame_unchecked(frame);
         self.flush_now(writer);
         Poll::Ready(writer.result())
     }

@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 use crate::Config;
 use crate::conn::info::Addresses;
-use crate::proto::{Outbound, SendBuffer};
+use crate::proto::Outbound;
 
 /// How much is read at a time. A little more than 64 KiB: a buffer grows to 16 times of what
 /// has arrived, so that two reads take 1 MiB with its header.
@@ -106,7 +106,12 @@ where
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
-    let io = LockedStream::shared(Box::new(Present(io)));
+    let stream: Box<dyn Stream> = match io {
+        Some(io) => Box::new(io),
+        // Unreachable: only a `TcpStream` was taken out.
+        None => Box::new(tokio::io::empty()),
+    };
+    let io = LockedStream::shared(stream);
     (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::Other(None))
 }
 
@@ -133,55 +138,6 @@ pub(crate) fn wrap(
             (ReadHalf::Any(io), write)
         }
         halves => halves,
-    }
-}
-
-/// A stream, in an `Option` from which `split` takes a `TcpStream`. Always `Some`.
-struct Present<T>(Option<T>);
-
-impl<T: Unpin> Present<T> {
-    fn pin(&mut self) -> io::Result<Pin<&mut T>> {
-        self.0.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Present<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.pin()?.poll_read(cx, buf)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Present<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.pin()?.poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.pin()?.poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.as_ref().is_some_and(AsyncWrite::is_write_vectored)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pin()?.poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pin()?.poll_shutdown(cx)
     }
 }
 
@@ -254,34 +210,6 @@ fn try_take(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
 /// How many chunks one vectored write takes.
 const SLICES: usize = 32;
 
-/// Where the bytes to write come from.
-pub(crate) trait ByteSource {
-    fn queue(&self) -> &SendBuffer;
-    fn advance(&mut self, count: usize);
-}
-
-impl ByteSource for SendBuffer {
-    fn queue(&self) -> &SendBuffer {
-        self
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.advance(count);
-    }
-}
-
-impl ByteSource for Outbound {
-    #[inline]
-    fn queue(&self) -> &SendBuffer {
-        self.queue()
-    }
-
-    #[inline]
-    fn advance(&mut self, count: usize) {
-        self.advance(count);
-    }
-}
-
 impl WriteHalf {
     /// Writes all bytes of the source, and flushes the stream.
     ///
@@ -290,17 +218,17 @@ impl WriteHalf {
     #[inline]
     pub(crate) fn poll_drain(
         &mut self,
-        source: &mut impl ByteSource,
+        outbound: &mut Outbound,
         mut cx: Option<&mut Context<'_>>,
     ) -> Poll<io::Result<()>> {
-        while !source.queue().is_empty() {
-            let written = match source.queue().single() {
+        while !outbound.is_empty() {
+            let written = match outbound.single() {
                 Some(bytes) => self.poll_write(cx.as_deref_mut(), &[IoSlice::new(bytes)]),
-                None => self.poll_write_chunks(cx.as_deref_mut(), source.queue()),
+                None => self.poll_write_chunks(cx.as_deref_mut(), outbound),
             };
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => source.advance(count),
+                count => outbound.advance(count),
             }
         }
         self.poll_flush(cx)
@@ -326,10 +254,10 @@ impl WriteHalf {
     fn poll_write_chunks(
         &mut self,
         cx: Option<&mut Context<'_>>,
-        queue: &SendBuffer,
+        outbound: &Outbound,
     ) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let filled = queue.slices(&mut slices);
+        let filled = outbound.slices(&mut slices);
         self.poll_write(cx, slices.get(..filled).unwrap_or_default())
     }
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tracing::field;
 
-use crate::Config;
 use crate::conn::info::attributes::Attributes;
 use crate::conn::info::stats::ConnStats;
+use crate::{Config, StatusCode};
 
 /// What does not change while the connection lives.
 pub(crate) struct ConnInfo {
@@ -39,16 +39,10 @@ impl ConnInfo {
             .record("after_inflate", stats.after_inflate)
             .record("before_deflate", stats.before_deflate)
             .record("after_deflate", stats.after_deflate)
-            .record("buffered", stats.buffered);
-        if let Some(rtt) = stats.rtt {
-            span.record("rtt", field::debug(rtt));
-        }
-        if let Some(code) = stats.close_sent {
-            span.record("close_sent", code.as_u16());
-        }
-        if let Some(code) = stats.close_received {
-            span.record("close_received", code.as_u16());
-        }
+            .record("buffered", stats.buffered)
+            .record("rtt", stats.rtt.map(field::debug))
+            .record("close_sent", stats.close_sent.map(StatusCode::as_u16))
+            .record("close_received", stats.close_received.map(StatusCode::as_u16));
     }
 }
 

@@ -3,10 +3,7 @@
 //! Each thread has one list of what is to be flushed, and one task that works it off. Both
 //! are made on first use.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 
@@ -37,7 +34,8 @@ pub(crate) fn schedule(target: Weak<dyn Flush>) -> bool {
         waiting.len() == 1
     };
     if is_first {
-        drop(runtime.spawn(FlushTask(list)));
+        let flush = FlushOnDrop(list);
+        drop(runtime.spawn(async move { drop(flush) }));
     }
     true
 }
@@ -58,19 +56,10 @@ impl FlushList {
     }
 }
 
-/// The task. It also flushes when its runtime shuts down before it has run.
-struct FlushTask(Arc<FlushList>);
+/// Held by the task, which drops it when it runs, and when its runtime shuts down before.
+struct FlushOnDrop(Arc<FlushList>);
 
-impl Future for FlushTask {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        self.0.flush_all();
-        Poll::Ready(())
-    }
-}
-
-impl Drop for FlushTask {
+impl Drop for FlushOnDrop {
     fn drop(&mut self) {
         self.0.flush_all();
     }
