@@ -2,11 +2,10 @@
 
 use std::io;
 
-use bytes::Bytes;
 use tungstenite::Message as Theirs;
 use tungstenite::error::{CapacityError, ProtocolError as TheirRule};
 use tungstenite::protocol::CloseFrame as TheirClose;
-use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode as TheirOpCode};
+use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::frame::{Frame as TheirFrame, FrameHeader};
 
 use crate::frame::{Frame, OpCode};
@@ -24,7 +23,8 @@ pub struct NotAMessage(pub Theirs);
 impl From<Message> for Theirs {
     fn from(message: Message) -> Self {
         match message.into_parts() {
-            (MessageType::Text, payload) => Self::Text(text_of(payload)),
+            // It is known to be UTF-8.
+            (MessageType::Text, payload) => Self::Text(payload.try_into().unwrap_or_default()),
             (MessageType::Binary, payload) => Self::Binary(payload),
         }
     }
@@ -98,22 +98,12 @@ pub(super) fn frame_of(frame: TheirFrame) -> Frame {
 impl From<Frame> for TheirFrame {
     fn from(frame: Frame) -> Self {
         let header = *frame.header();
-        let opcode = match header.opcode {
-            OpCode::CONTINUATION => TheirOpCode::Data(Data::Continue),
-            OpCode::TEXT => TheirOpCode::Data(Data::Text),
-            OpCode::BINARY => TheirOpCode::Data(Data::Binary),
-            OpCode::CLOSE => TheirOpCode::Control(Control::Close),
-            OpCode::PING => TheirOpCode::Control(Control::Ping),
-            OpCode::PONG => TheirOpCode::Control(Control::Pong),
-            other if other.is_control() => TheirOpCode::Control(Control::Reserved(other.as_u8())),
-            other => TheirOpCode::Data(Data::Reserved(other.as_u8())),
-        };
         let theirs = FrameHeader {
             is_final: header.fin,
             rsv1: header.rsv1,
             rsv2: header.rsv2,
             rsv3: header.rsv3,
-            opcode,
+            opcode: header.opcode.as_u8().into(),
             mask: header.mask.map(crate::frame::Mask::key),
         };
         Self::from_payload(theirs, frame.into_payload())
@@ -178,11 +168,6 @@ fn their_rule(rule: ProtocolError) -> Option<TheirRule> {
         | ProtocolError::Deflate
         | ProtocolError::UnexpectedMessage => return None,
     })
-}
-
-/// Converts a payload that is known to be UTF-8.
-fn text_of(payload: Bytes) -> tungstenite::Utf8Bytes {
-    payload.try_into().unwrap_or_default()
 }
 
 #[cfg(test)]

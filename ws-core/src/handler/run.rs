@@ -60,10 +60,8 @@ impl Acceptor {
         let Some(options) = self.options().extensions().get::<HandlerOptions>() else {
             return Ok(ConnectionGuard { recover: None, slot: None });
         };
-        let slot = match &options.tracker {
-            None => None,
-            Some(tracker) => Some(tracker.admit().ok_or(Rejection::ShuttingDown)?),
-        };
+        let admit = |tracker: &ConnectionTracker| tracker.admit().ok_or(Rejection::ShuttingDown);
+        let slot = options.tracker.as_ref().map(admit).transpose()?;
         Ok(ConnectionGuard { recover: options.recover.clone(), slot })
     }
 }

@@ -96,12 +96,9 @@ impl Offer {
 
     fn verify_subprotocol(&self, answer: &HeaderMap) -> Result<Option<String>, HandshakeError> {
         let repeated = HandshakeError::SubprotocolRepeated;
-        match headers::at_most_once(answer, SEC_WEBSOCKET_PROTOCOL, repeated)? {
-            None => Ok(None),
-            Some(name) => {
-                let offered = self.subprotocols.iter().find(|offered| offered.as_bytes() == name);
-                offered.cloned().map(Some).ok_or(HandshakeError::SubprotocolNotOffered)
-            }
-        }
+        let answer = headers::at_most_once(answer, SEC_WEBSOCKET_PROTOCOL, repeated)?;
+        let Some(name) = answer else { return Ok(None) };
+        let offered = self.subprotocols.iter().find(|offered| offered.as_bytes() == name);
+        offered.cloned().map(Some).ok_or(HandshakeError::SubprotocolNotOffered)
     }
 }

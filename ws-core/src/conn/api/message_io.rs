@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conn::Conn;
 use crate::conn::driver::connection::Connection;
-use crate::conn::driver::reader::{ReadItem, Reader};
+use crate::conn::driver::reader::ReadItem;
 use crate::conn::driver::receive::CHUNK;
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::proto::{Mode, PieceKind};
@@ -114,46 +114,31 @@ impl MessageReader {
         if self.ended || !self.piece.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let conn = self.conn.clone();
-        let mut reader = conn.connection().reader.lock();
-        let filled = self.poll_fill_from(&mut reader, cx);
-        conn.connection().unlock_reader(reader);
-        filled
-    }
-
-    fn poll_fill_from(
-        &mut self,
-        reader: &mut Reader,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        let connection = self.conn.connection();
-        if let Some(message) = reader.take_stashed() {
-            // Another operation has read the end of this message.
-            self.piece = message.into_bytes();
-            self.ended = true;
-        } else if reader.inbound.has_piece() && reader.mode.is_streaming() {
-            self.piece = reader.inbound.take_piece();
-        } else {
-            let mode = Mode::Pieces(CHUNK);
-            let op = &mut Operation::new(&mut self.id, cx);
-            match ready!(connection.poll_next(reader, op, mode)) {
-                Ok(ReadItem::Piece | ReadItem::Frame) => self.piece = reader.inbound.take_piece(),
-                Ok(ReadItem::Message(message)) => {
-                    self.piece = message.into_bytes();
-                    self.ended = true;
+        let Self { conn, id, .. } = self;
+        let connection = conn.connection();
+        let filled = connection.poll_reading(id, cx, |reader, op| {
+            let item = if let Some(message) = reader.take_stashed() {
+                // Another operation has read the end of this message.
+                ReadItem::Message(message)
+            } else if reader.inbound.has_piece() && reader.mode.is_streaming() {
+                ReadItem::Piece
+            } else {
+                ready!(connection.poll_next(reader, op, Mode::Pieces(CHUNK)))?
+            };
+            let filled = match item {
+                ReadItem::Piece | ReadItem::Frame => (reader.inbound.take_piece(), false),
+                ReadItem::Message(message) => {
+                    reader.mode = reader.mode.stream_closed();
+                    (message.into_bytes(), true)
                 }
-                Err(error) => {
-                    self.failed = Some(error.clone());
-                    return Poll::Ready(Err(error));
-                }
-            }
-        }
-        reader.leave(&mut self.id);
-        if self.ended {
-            reader.mode = reader.mode.stream_closed();
-        }
-        // Other operations could not go on while a piece was undelivered.
-        reader.waiters.wake();
+            };
+            // Other operations could not go on while a piece was undelivered.
+            reader.waiters.wake_others(op.id);
+            Poll::Ready(Ok(filled))
+        });
+        let filled: Result<_, Error> = ready!(filled);
+        self.failed = filled.as_ref().err().cloned();
+        (self.piece, self.ended) = filled?;
         Poll::Ready(Ok(()))
     }
 
@@ -354,11 +339,11 @@ impl AsyncWrite for MessageWriter {
         if !self.finished {
             self.send(PieceKind::Flush)?;
         }
-        let this = &mut *self;
-        let connection = this.conn.connection();
-        let op = &mut Operation::new(&mut this.id, cx);
-        ready!(connection.poll_flushed(&mut connection.writer.lock(), op))?;
-        Poll::Ready(Ok(()))
+        let Self { conn, id, .. } = &mut *self;
+        let connection = conn.connection();
+        let flushed =
+            connection.poll_writing(id, cx, |writer, op| connection.poll_flushed(writer, op));
+        flushed.map_err(io::Error::from)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
