@@ -7,19 +7,9 @@ use std::time::Duration;
 
 use http::Response;
 
+pub use crate::conn::driver::send::Batch;
 use crate::conn::{Conn, RequestInfo};
 use crate::{Error, PreparedMessage, TryWriteError};
-
-/// The result of [`write_batch`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Batch {
-    /// How many messages were taken.
-    pub messages: usize,
-    /// Whether the transport has all of them. If not, the rest is queued in the connection, and
-    /// is sent as the transport takes more.
-    pub flushed: bool,
-}
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
 /// defaults to that of the transport.

@@ -21,7 +21,6 @@ use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::conn::adapter::Batch;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::state::FlushState;
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
@@ -30,6 +29,17 @@ use crate::conn::runtime::deferred_flush::{self, Flush};
 use crate::frame::Frame;
 use crate::proto::CloseState;
 use crate::{Error, Message, PreparedMessage, TryWriteError};
+
+/// The result of [`write_batch`](crate::adapter::write_batch).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// How many messages were taken.
+    pub messages: usize,
+    /// Whether the transport has all of them. If not, the rest is queued in the connection, and
+    /// is sent as the transport takes more.
+    pub flushed: bool,
+}
 
 /// A slot in the wait queue of the writing side, given up when this is dropped.
 struct WriteSlot<'a> {
