@@ -207,10 +207,10 @@ async fn http2_serves_several_websockets_on_one_connection() {
             request.headers_mut().unwrap().extend(offer.connect_headers());
             let request = request.extension(Protocol::from_static("websocket"));
             let response = client.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
-            let agreed = offer.verify(&response).unwrap();
+            let negotiated = offer.verify(&response).unwrap();
             let io = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
             let config = Config::new().compression(compression);
-            conns.push(Conn::from_stream(io, Role::Client, agreed, Bytes::new(), config));
+            conns.push(Conn::from_stream(io, Role::Client, negotiated, Bytes::new(), config));
         }
         for (number, conn) in conns.iter().enumerate() {
             assert!(conn.is_compressed());

@@ -67,8 +67,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Upgrade<T> {
         request.headers_mut().extend(offer.headers());
         let request = encode_request(&request);
         let (response, input) = deadline.run(exchange(&mut self.io, &request)).await?;
-        if let Some(agreed) = verify(&offer, &response)? {
-            return Ok(handshake.conn(self.io, input.freeze(), agreed, response, self.peer));
+        if let Some(negotiated) = verify(&offer, &response)? {
+            return Ok(handshake.conn(self.io, input.freeze(), negotiated, response, self.peer));
         }
         let is_redirect = redirect::location(response.status(), response.headers()).is_some();
         let body = if self.follows_redirects && is_redirect {

@@ -54,14 +54,15 @@ impl ClientHandshake {
         &self,
         io: T,
         leftover: Bytes,
-        agreed: Negotiated,
+        negotiated: Negotiated,
         mut response: Response<()>,
         peer: Option<SocketAddr>,
     ) -> Conn
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let conn = Conn::from_stream(io, Role::Client, agreed, leftover, Arc::clone(&self.config));
+        let conn =
+            Conn::from_stream(io, Role::Client, negotiated, leftover, Arc::clone(&self.config));
         if let Some(peer) = peer {
             response.extensions_mut().insert(PeerAddr(peer));
         }
@@ -76,7 +77,7 @@ pub(crate) fn verify(
     response: &Response<()>,
 ) -> Result<Option<Negotiated>, HandshakeError> {
     match offer.verify(response) {
-        Ok(agreed) => Ok(Some(agreed)),
+        Ok(negotiated) => Ok(Some(negotiated)),
         Err(HandshakeError::Status(_)) => Ok(None),
         Err(error) => Err(error),
     }

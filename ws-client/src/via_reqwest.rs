@@ -26,11 +26,11 @@ pub(crate) async fn connect(
         return Err(DialError::Http2);
     }
     let response = copy_head(&answer);
-    if let Some(agreed) = verify(&offer, &response)? {
+    if let Some(negotiated) = verify(&offer, &response)? {
         let peer = answer.remote_addr();
         let upgrading = async { answer.upgrade().await.map_err(DialError::from_reqwest) };
         let io = deadline.run(upgrading).await?;
-        return Ok(handshake.conn(io, Bytes::new(), agreed, response, peer));
+        return Ok(handshake.conn(io, Bytes::new(), negotiated, response, peer));
     }
     let chunks =
         stream::unfold(answer, |mut answer| async { Some((answer.chunk().await.ok()??, answer)) });

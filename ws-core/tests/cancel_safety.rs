@@ -51,7 +51,7 @@ const MOST_POLLS: usize = 3000;
 
 /// Two connections: one over a stream that moves one byte per poll, and its peer.
 fn connect(config: Config, compressed: bool) -> (Conn, Conn) {
-    let agreed =
+    let negotiated =
         Negotiated { compression: compressed.then(Default::default), ..Negotiated::default() };
     let compression = if compressed { Compression::context_takeover() } else { Compression::off() };
     let (here, there) = duplex(64);
@@ -60,11 +60,11 @@ fn connect(config: Config, compressed: bool) -> (Conn, Conn) {
         Conn::from_stream(
             Trickle::new(here),
             Role::Client,
-            agreed.clone(),
+            negotiated.clone(),
             Bytes::new(),
             config.compression(compression),
         ),
-        Conn::from_stream(there, Role::Server, agreed, Bytes::new(), peer),
+        Conn::from_stream(there, Role::Server, negotiated, Bytes::new(), peer),
     )
 }
 

@@ -21,30 +21,30 @@ const READERS: usize = 2;
 
 fn compressed() -> (Negotiated, Config) {
     let compression = Compression::context_takeover().threshold(32);
-    let agreed = Negotiated { compression: Some(Default::default()), ..Negotiated::default() };
-    (agreed, Config::new().compression(compression).write_buffer(512, 2048))
+    let negotiated = Negotiated { compression: Some(Default::default()), ..Negotiated::default() };
+    (negotiated, Config::new().compression(compression).write_buffer(512, 2048))
 }
 
 async fn over_tcp() -> (Conn, Conn) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
     let (here, there) = tokio::join!(dialled, listener.accept());
-    let (agreed, config) = compressed();
+    let (negotiated, config) = compressed();
     let here = here.unwrap();
     let there = there.unwrap().0;
     (
-        Conn::from_stream(here, Role::Client, agreed.clone(), Bytes::new(), config.clone()),
-        Conn::from_stream(there, Role::Server, agreed, Bytes::new(), config),
+        Conn::from_stream(here, Role::Client, negotiated.clone(), Bytes::new(), config.clone()),
+        Conn::from_stream(there, Role::Server, negotiated, Bytes::new(), config),
     )
 }
 
 fn over_single_bytes() -> (Conn, Conn) {
     let (here, there) = duplex(256);
-    let (agreed, config) = compressed();
+    let (negotiated, config) = compressed();
     let (here, there) = (Trickle::new(here), Trickle::new(there));
     (
-        Conn::from_stream(here, Role::Client, agreed.clone(), Bytes::new(), config.clone()),
-        Conn::from_stream(there, Role::Server, agreed, Bytes::new(), config),
+        Conn::from_stream(here, Role::Client, negotiated.clone(), Bytes::new(), config.clone()),
+        Conn::from_stream(there, Role::Server, negotiated, Bytes::new(), config),
     )
 }
 

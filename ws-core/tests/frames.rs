@@ -117,9 +117,11 @@ fn takeover() -> Config {
 fn a_compressed_frame_comes_compressed_and_the_next_message_can_refer_to_it() {
     run(async {
         let (here, there) = tokio::io::duplex(1 << 20);
-        let agreed = Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
-        let end =
-            |io, role, config| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config);
+        let negotiated =
+            Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
+        let end = |io, role, config| {
+            Conn::from_stream(io, role, negotiated.clone(), Bytes::new(), config)
+        };
         let conn = end(here, Role::Server, takeover());
         let peer = end(there, Role::Client, takeover().fragment_size(9));
         let words = |seed| -> String {

@@ -133,9 +133,9 @@ impl AsyncWrite for Panics {
 /// A server's connection over a transport that panics, and the peer's end of the stream.
 fn panics(left: usize) -> (Conn, DuplexStream) {
     let (io, there) = duplex(64);
-    let (agreed, config) = (Negotiated::default(), Config::new().no_keepalive());
+    let (negotiated, config) = (Negotiated::default(), Config::new().no_keepalive());
     let here = Panics { io, left };
-    (Conn::from_stream(here, Role::Server, agreed, Bytes::new(), config), there)
+    (Conn::from_stream(here, Role::Server, negotiated, Bytes::new(), config), there)
 }
 
 /// The answer to the peer's close frame panics, so the closing handshake is not complete.

@@ -144,7 +144,7 @@ fn a_good_handshake_is_accepted() {
         .response_header(HeaderName::from_static("content-length"), HeaderValue::from_static("3"));
     let check =
         |without: &[&str], with: &[Header], protocol: Option<&str>, extension: Option<&str>| {
-            let Accepted { response, negotiated: agreed, .. } =
+            let Accepted { response, negotiated, .. } =
                 Acceptor::new(&options).answer(&request(without, with)).unwrap();
             let headers = response.headers();
             let all = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap());
@@ -156,8 +156,8 @@ fn a_good_handshake_is_accepted() {
             assert!(all("sec-websocket-extensions").eq(extension));
             assert!(all("set-cookie").eq(["a=1", "b=2"]));
             assert!(!headers.contains_key("content-length"));
-            assert_eq!(agreed.subprotocol.as_deref(), protocol);
-            assert_eq!(agreed.compression.is_some(), extension.is_some());
+            assert_eq!(negotiated.subprotocol.as_deref(), protocol);
+            assert_eq!(negotiated.compression.is_some(), extension.is_some());
         };
     let deflate = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     check(&[], &[], None, None);
@@ -264,8 +264,8 @@ const fn params(server_forgets: bool, client_forgets: bool, server: u8, client: 
 
 #[test]
 fn the_first_good_offer_is_answered() {
-    let check = |ours: Compression, lines: &[&'static str], text: &str, agreed: Params| {
-        let expected = (Some(format!("permessage-deflate{text}")), Some(agreed));
+    let check = |ours: Compression, lines: &[&'static str], text: &str, negotiated: Params| {
+        let expected = (Some(format!("permessage-deflate{text}")), Some(negotiated));
         assert_eq!(answer(ours, lines), expected, "{lines:?}");
     };
     let takeover = Compression::context_takeover();
@@ -342,8 +342,8 @@ fn the_first_good_offer_is_answered() {
 
 #[test]
 fn the_answer_follows_the_servers_settings() {
-    let check = |ours: Compression, offer: &'static str, text: &str, agreed: Params| {
-        let expected = (Some(format!("permessage-deflate{text}")), Some(agreed));
+    let check = |ours: Compression, offer: &'static str, text: &str, negotiated: Params| {
+        let expected = (Some(format!("permessage-deflate{text}")), Some(negotiated));
         assert_eq!(answer(ours, &[offer]), expected, "{offer}");
     };
     let ours = Compression::no_context_takeover();
@@ -444,7 +444,11 @@ fn an_answer_that_does_not_fit_the_offer_is_refused() {
     let check = |with: &[Header], expected: Result<Option<&str>, E>| {
         let offer = Offer::new(["v2", "v1"], Compression::off()).unwrap();
         let expected = expected.map(|name| name.map(String::from));
-        assert_eq!(verify(&offer, with).map(|agreed| agreed.subprotocol), expected, "{with:?}");
+        assert_eq!(
+            verify(&offer, with).map(|negotiated| negotiated.subprotocol),
+            expected,
+            "{with:?}"
+        );
     };
     check(&[], Ok(None));
     check(&[("upgrade", "WebSocket"), ("connection", "keep-alive, upgrade")], Ok(None));
@@ -478,8 +482,12 @@ fn an_answer_keeps_within_the_offered_compression() {
     use HandshakeError::{CompressionTerms, ExtensionNotOffered, ExtensionRepeated};
     let check = |ours, answer: &'static str, expected: Result<Params, HandshakeError>| {
         let offer = Offer::new([""; 0], ours).unwrap();
-        let agreed = verify(&offer, &[("sec-websocket-extensions", answer)]);
-        assert_eq!(agreed.map(|agreed| agreed.compression), expected.map(Some), "{answer}");
+        let negotiated = verify(&offer, &[("sec-websocket-extensions", answer)]);
+        assert_eq!(
+            negotiated.map(|negotiated| negotiated.compression),
+            expected.map(Some),
+            "{answer}"
+        );
     };
     let takeover = Compression::context_takeover();
     check(takeover, "permessage-deflate", Ok(Params::default()));
@@ -615,9 +623,9 @@ proptest! {
         let mut request = request(&["sec-websocket-key"], &[]);
         request.headers_mut().extend(offer.headers());
         let options = AcceptOptions::new().subprotocols(spoken).compression(server);
-        let Accepted { response, negotiated: agreed, .. } = Acceptor::new(&options).answer(&request).unwrap();
-        prop_assert_eq!(agreed.compression.is_some(), client.is_on() && server.is_on());
-        prop_assert_eq!(offer.verify(&response), Ok(agreed));
+        let Accepted { response, negotiated, .. } = Acceptor::new(&options).answer(&request).unwrap();
+        prop_assert_eq!(negotiated.compression.is_some(), client.is_on() && server.is_on());
+        prop_assert_eq!(offer.verify(&response), Ok(negotiated));
     }
 
     #[cfg(feature = "conn")]

@@ -42,13 +42,13 @@ fn an_extended_connect_is_answered_with_200_and_without_a_key() {
         ("sec-websocket-protocol", "chat"),
         ("sec-websocket-extensions", "permessage-deflate"),
     ]);
-    let (response, agreed) = answer(&options, &request, Some("websocket")).unwrap();
+    let (response, negotiated) = answer(&options, &request, Some("websocket")).unwrap();
     assert_eq!((response.status(), response.version()), (StatusCode::OK, Version::HTTP_2));
     let mut names: Vec<_> = response.headers().keys().map(|name| name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["sec-websocket-extensions", "sec-websocket-protocol"]);
-    assert_eq!(agreed.subprotocol.as_deref(), Some("chat"));
-    assert!(agreed.compression.is_some());
+    assert_eq!(negotiated.subprotocol.as_deref(), Some("chat"));
+    assert!(negotiated.compression.is_some());
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn client_and_server_agree_over_http_2() {
     request.headers_mut().extend(offer.connect_headers());
     let options =
         AcceptOptions::new().subprotocols(["v1"]).compression(Compression::context_takeover());
-    let (mut response, agreed) = answer(&options, &request, Some("websocket")).unwrap();
-    assert_eq!(offer.verify(&response).unwrap(), agreed);
+    let (mut response, negotiated) = answer(&options, &request, Some("websocket")).unwrap();
+    assert_eq!(offer.verify(&response).unwrap(), negotiated);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let error = offer.verify(&response).unwrap_err();
     assert_eq!(error, HandshakeError::Status(StatusCode::SWITCHING_PROTOCOLS));

@@ -54,12 +54,13 @@ async fn connect(compression: Option<Compression>) -> (Conn, Conn) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
     let (client, server) = tokio::join!(dialled, listener.accept());
-    let agreed =
+    let negotiated =
         Negotiated { compression: compression.map(|_| Params::default()), ..Negotiated::default() };
     let config = Config::new()
         .limits(Limits::new().no_message_size().fragments(usize::MAX))
         .compression(compression.unwrap_or_default());
-    let end = |io, role| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config.clone());
+    let end =
+        |io, role| Conn::from_stream(io, role, negotiated.clone(), Bytes::new(), config.clone());
     (end(client.unwrap(), Role::Client), end(server.unwrap().0, Role::Server))
 }
 

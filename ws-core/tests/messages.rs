@@ -180,8 +180,8 @@ fn messages_may_go_uncompressed_on_a_compressed_connection() {
 
 /// Messages and the frames that a connection sends for them.
 async fn sent(role: Role, config: Config, compression: bool, messages: &[Message]) -> Vec<Frame> {
-    let agreed = compression.then(Params::default);
-    let (conn, mut peer) = connect(role, config, agreed, 1024 * 1024);
+    let negotiated = compression.then(Params::default);
+    let (conn, mut peer) = connect(role, config, negotiated, 1024 * 1024);
     for message in messages {
         soon(conn.write(message)).await.unwrap();
     }

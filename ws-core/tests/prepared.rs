@@ -22,11 +22,11 @@ fn config(compression: Compression) -> Config {
 /// A connection with these settings, and its peer.
 fn connect(role: Role, config: Config, compressed: bool) -> (Conn, Conn) {
     let (here, there) = duplex(1 << 20);
-    let agreed =
+    let negotiated =
         Negotiated { compression: compressed.then(Params::default), ..Negotiated::default() };
     let other = if role == Role::Server { Role::Client } else { Role::Server };
-    let conn = Conn::from_stream(here, role, agreed.clone(), Bytes::new(), config.clone());
-    (conn, Conn::from_stream(there, other, agreed, Bytes::new(), config))
+    let conn = Conn::from_stream(here, role, negotiated.clone(), Bytes::new(), config.clone());
+    (conn, Conn::from_stream(there, other, negotiated, Bytes::new(), config))
 }
 
 /// Sends each message twice to connections of all kinds.
@@ -160,8 +160,9 @@ async fn a_batch_that_is_only_tried_waits_for_nothing() {
     // The peer reads a little, then nothing.
     let (here, there) = duplex(64);
     let config = config(Compression::off()).write_buffer(0, 100);
-    let agreed = Negotiated::default();
-    let conn = Conn::from_stream(here, Role::Server, agreed.clone(), Bytes::new(), config.clone());
+    let negotiated = Negotiated::default();
+    let conn =
+        Conn::from_stream(here, Role::Server, negotiated.clone(), Bytes::new(), config.clone());
     let message = PreparedMessage::new("x".repeat(60));
     let try_one = || {
         let mut one = Some(message.clone());
@@ -173,7 +174,7 @@ async fn a_batch_that_is_only_tried_waits_for_nothing() {
     assert!(matches!(try_one(), (Ok((1, false)), true)));
     // The send buffer is above the high watermark.
     assert!(matches!(try_one(), (Err(TryWriteError::Full), false)));
-    let peer = Conn::from_stream(there, Role::Client, agreed, Bytes::new(), config);
+    let peer = Conn::from_stream(there, Role::Client, negotiated, Bytes::new(), config);
     for _ in 0..3 {
         assert_eq!(peer.read().await.unwrap(), *message.message());
     }
@@ -202,11 +203,12 @@ fn member(number: u8) -> (Conn, Conn) {
     };
     let config = Config::new()
         .compression(compression.threshold(0).level(1 + number % 2 * 5).window_bits(bits));
-    let agreed =
+    let negotiated =
         Negotiated { compression: compression.is_on().then_some(params), ..Negotiated::default() };
     let role = if number.is_multiple_of(5) { Role::Client } else { Role::Server };
     let (here, there) = duplex(1 << 16);
-    let end = |io, role| Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config.clone());
+    let end =
+        |io, role| Conn::from_stream(io, role, negotiated.clone(), Bytes::new(), config.clone());
     (end(here, role), end(there, role.other()))
 }
 

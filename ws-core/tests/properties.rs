@@ -408,12 +408,13 @@ async fn read_somehow(
     pipe: usize,
 ) {
     let (here, there) = tokio::io::duplex(pipe);
-    let agreed =
+    let negotiated =
         Negotiated { compression: compressed.then(Params::default), ..Negotiated::default() };
     let compression = Compression::context_takeover().threshold(0);
     let config = Config::new().compression(compression).fragment_size(fragment_size);
-    let one = Conn::from_stream(here, Role::Client, agreed.clone(), Bytes::new(), config.clone());
-    let two = Conn::from_stream(there, Role::Server, agreed, Bytes::new(), config);
+    let one =
+        Conn::from_stream(here, Role::Client, negotiated.clone(), Bytes::new(), config.clone());
+    let two = Conn::from_stream(there, Role::Server, negotiated, Bytes::new(), config);
     let writing = tokio::spawn({
         let (one, messages) = (one.clone(), messages.clone());
         async move {

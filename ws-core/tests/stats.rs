@@ -68,7 +68,7 @@ fn bytes_are_counted_before_and_after_compression() {
     for takeover in [false, true] {
         run(async {
             let (here, there) = tokio::io::duplex(1 << 20);
-            let agreed =
+            let negotiated =
                 Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
             let compression = if takeover {
                 Compression::context_takeover()
@@ -77,7 +77,7 @@ fn bytes_are_counted_before_and_after_compression() {
             };
             let end = |io, role| {
                 let config = Config::new().compression(compression.threshold(100));
-                Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config)
+                Conn::from_stream(io, role, negotiated.clone(), Bytes::new(), config)
             };
             let (conn, peer) = (end(here, Role::Server), end(there, Role::Client));
             let words = "words ".repeat(100);
@@ -107,11 +107,11 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
     for compression in [Compression::context_takeover(), Compression::no_context_takeover()] {
         run(async {
             let (here, there) = tokio::io::duplex(1 << 22);
-            let agreed =
+            let negotiated =
                 Negotiated { compression: Some(Params::default()), ..Negotiated::default() };
             let end = |io, role| {
                 let config = Config::new().compression(compression.threshold(0).level(1));
-                Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config)
+                Conn::from_stream(io, role, negotiated.clone(), Bytes::new(), config)
             };
             let (conn, peer) = (end(here, Role::Server), end(there, Role::Client));
             let words: String = support::noise(20_000, 5)

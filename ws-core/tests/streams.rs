@@ -204,13 +204,13 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
 
 /// Both ends of a TCP tunnel through a WebSocket.
 async fn tunnel(compression: Compression) -> (TcpStream, TcpStream) {
-    let agreed = Negotiated {
+    let negotiated = Negotiated {
         compression: compression.is_on().then(Params::default),
         ..Negotiated::default()
     };
     let end = |io, role| {
         let config = Config::new().compression(compression);
-        Conn::from_stream(io, role, agreed.clone(), Bytes::new(), config)
+        Conn::from_stream(io, role, negotiated.clone(), Bytes::new(), config)
             .into_byte_stream(MessageType::Binary)
     };
     let carry = |mut bytes: ByteStream, mut tcp: TcpStream| {

@@ -114,8 +114,9 @@ fn start_upgrade<R: Default>(
         RequestInfo::new(kept)
     });
     let admitted = Acceptor::new(options).admit()?;
-    let (agreed, config) = (accepted.negotiated, options.shared_config());
-    let upgrade = Upgrade::new(on_upgrade, version, deadline, agreed, admitted, config, request);
+    let (negotiated, config) = (accepted.negotiated, options.shared_config());
+    let upgrade =
+        Upgrade::new(on_upgrade, version, deadline, negotiated, admitted, config, request);
     let mut response = accepted.response.map(|()| R::default());
     // hyper sends the version of the request.
     *response.version_mut() = Version::default();

@@ -234,8 +234,8 @@ impl TestRequest<'_> {
             host.or_insert(HeaderValue::from_static("localhost"));
         }
         let mut response = self.client.send_request(request).await?;
-        let agreed = match offer.verify(&response) {
-            Ok(agreed) => agreed,
+        let negotiated = match offer.verify(&response) {
+            Ok(negotiated) => negotiated,
             Err(HandshakeError::Status(_)) => {
                 return Err(TestError::Refused(Box::new(collect_body(response).await?)));
             }
@@ -243,7 +243,7 @@ impl TestRequest<'_> {
         };
         let upgraded: Upgraded = hyper::upgrade::on(&mut response).await?;
         let io = TokioIo::new(upgraded);
-        Ok(Conn::from_stream(io, Role::Client, agreed, Bytes::new(), self.config))
+        Ok(Conn::from_stream(io, Role::Client, negotiated, Bytes::new(), self.config))
     }
 }
 

@@ -47,7 +47,7 @@ struct PendingUpgrade {
     version: Version,
     deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    agreed: Negotiated,
+    negotiated: Negotiated,
     admitted: Option<ConnectionGuard>,
     config: Arc<Config>,
     request: Option<RequestInfo>,
@@ -58,7 +58,7 @@ impl Upgrade {
         on_upgrade: OnUpgrade,
         version: Version,
         deadline: Option<Instant>,
-        agreed: Negotiated,
+        negotiated: Negotiated,
         admitted: ConnectionGuard,
         config: Arc<Config>,
         request: Option<RequestInfo>,
@@ -68,7 +68,7 @@ impl Upgrade {
             version,
             deadline,
             sleep: None,
-            agreed,
+            negotiated,
             admitted: Some(admitted),
             config,
             request,
@@ -76,8 +76,8 @@ impl Upgrade {
     }
 
     /// The subprotocol and the extensions that the handshake negotiated.
-    pub fn agreed(&self) -> &Negotiated {
-        &self.0.agreed
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.0.negotiated
     }
 
     /// The request that becomes [`Conn::request`], to add parameters or extensions. `None` if
@@ -145,8 +145,8 @@ impl Future for Upgrade {
             }
         };
         let upgraded = upgraded.map_err(|error| Error::Io(Arc::new(error)))?;
-        let agreed = std::mem::take(&mut pending.agreed);
-        let conn = into_conn(upgraded, pending.version, agreed, Arc::clone(&pending.config));
+        let negotiated = std::mem::take(&mut pending.negotiated);
+        let conn = into_conn(upgraded, pending.version, negotiated, Arc::clone(&pending.config));
         if let Some(request) = pending.request.take() {
             set_request(&conn, request);
         }
@@ -171,7 +171,7 @@ fn poll_deadline(
 
 impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgrade").field("agreed", &self.0.agreed).finish_non_exhaustive()
+        f.debug_struct("Upgrade").field("negotiated", &self.0.negotiated).finish_non_exhaustive()
     }
 }
 
@@ -180,12 +180,12 @@ impl fmt::Debug for Upgrade {
 fn into_conn(
     upgraded: Upgraded,
     version: Version,
-    agreed: Negotiated,
+    negotiated: Negotiated,
     config: Arc<Config>,
 ) -> Conn {
     if version == Version::HTTP_2 {
         let io = Http2Stream::new(upgraded);
-        return Conn::from_stream(io, Role::Server, agreed, Bytes::new(), config);
+        return Conn::from_stream(io, Role::Server, negotiated, Bytes::new(), config);
     }
     let (tcp, leftover) = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => (parts.io, parts.read_buf),
@@ -193,9 +193,9 @@ fn into_conn(
             Ok(parts) => (parts.io, parts.read_buf),
             Err(upgraded) => {
                 let io = TokioIo::new(upgraded);
-                return Conn::from_stream(io, Role::Server, agreed, Bytes::new(), config);
+                return Conn::from_stream(io, Role::Server, negotiated, Bytes::new(), config);
             }
         },
     };
-    Conn::from_stream(tcp.into_inner(), Role::Server, agreed, leftover, config)
+    Conn::from_stream(tcp.into_inner(), Role::Server, negotiated, leftover, config)
 }

@@ -113,7 +113,7 @@ impl Ws {
 
     /// The negotiated subprotocol.
     pub fn protocol(&self) -> Option<&str> {
-        self.upgrade.agreed().subprotocol.as_deref()
+        self.upgrade.negotiated().subprotocol.as_deref()
     }
 
     /// Accepts the request, and returns the reply.
@@ -156,7 +156,7 @@ impl Ws {
 
 impl fmt::Debug for Ws {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ws").field("agreed", self.upgrade.agreed()).finish_non_exhaustive()
+        f.debug_struct("Ws").field("negotiated", self.upgrade.negotiated()).finish_non_exhaustive()
     }
 }
 

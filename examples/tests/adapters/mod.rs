@@ -137,8 +137,8 @@ pub(crate) async fn connect(mut client: Http2, path: &str, compression: Compress
     let mut request = request.body(Empty::new()).unwrap();
     request.headers_mut().extend(offer.connect_headers());
     let mut response = client.send_request(request).await.unwrap();
-    let agreed = offer.verify(&response).unwrap();
+    let negotiated = offer.verify(&response).unwrap();
     let io = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
     let config = Config::new().compression(compression);
-    Conn::from_stream(io, Role::Client, agreed, Bytes::new(), config)
+    Conn::from_stream(io, Role::Client, negotiated, Bytes::new(), config)
 }

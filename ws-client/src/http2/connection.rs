@@ -136,10 +136,10 @@ impl Http2Connection {
         };
         let (head, receive) = response.into_parts();
         let response = Response::from_parts(head, ());
-        if let Some(agreed) = verify(&offer, &response)? {
+        if let Some(negotiated) = verify(&offer, &response)? {
             let peer = self.peer;
             let io = Http2Stream::new(send, receive, self);
-            let conn = handshake.conn(io, Bytes::new(), agreed, response, peer);
+            let conn = handshake.conn(io, Bytes::new(), negotiated, response, peer);
             return Ok(OpenResult::Opened(conn));
         }
         // The flow-control window is not released: a whole body is shorter than that.

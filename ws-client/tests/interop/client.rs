@@ -27,7 +27,7 @@ pub(crate) struct Client {
 impl Client {
     /// Runs all rows. Returns the extensions that the server accepted.
     pub(crate) async fn run(mut self, rows: &Rows) -> Result<Option<String>> {
-        let agreed = self.whole(rows).await?;
+        let negotiated = self.whole(rows).await?;
         self.fragmented(rows).await?;
         self.pings().await?;
         for row in &rows.closes {
@@ -38,14 +38,14 @@ impl Client {
             let what = || format!("being closed with {} {:?}", row.code, row.reason);
             self.be_closed(row).await.with_context(what)?;
         }
-        Ok(agreed)
+        Ok(negotiated)
     }
 
     /// Messages in one frame each.
     async fn whole(&mut self, rows: &Rows) -> Result<Option<String>> {
-        let (conn, agreed) = self.dial("/echo").await?;
+        let (conn, negotiated) = self.dial("/echo").await?;
         ensure!(conn.subprotocol() == Some("echo"), "subprotocol {:?}", conn.subprotocol());
-        ensure!(conn.is_compressed() == agreed.is_some(), "{agreed:?} was misunderstood");
+        ensure!(conn.is_compressed() == negotiated.is_some(), "{negotiated:?} was misunderstood");
         for &size in rows.sizes {
             for message in [text(size), binary(size)] {
                 let what = || format!("{} of {size} bytes, whole", message.kind());
@@ -56,9 +56,9 @@ impl Client {
                 same(&message, &echo.await.with_context(what)?).with_context(what)?;
             }
         }
-        rows.check_bytes(conn.stats(), agreed.is_some())?;
+        rows.check_bytes(conn.stats(), negotiated.is_some())?;
         self.end(conn, "/echo").await?;
-        Ok(agreed)
+        Ok(negotiated)
     }
 
     /// Messages in fragments, both ways.
@@ -145,9 +145,10 @@ impl Client {
         }
         .with_context(|| format!("opening handshake for {path}"))?;
         let response = conn.response().context("no response")?;
-        let agreed = response.headers().get("sec-websocket-extensions");
-        let agreed = agreed.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        Ok((conn, agreed))
+        let negotiated = response.headers().get("sec-websocket-extensions");
+        let negotiated =
+            negotiated.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Ok((conn, negotiated))
     }
 }
 

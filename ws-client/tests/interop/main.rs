@@ -35,14 +35,14 @@ use tls::Over;
 fn main() -> Result<ExitCode> {
     let mut tests = Vec::new();
     // These run first, since one of them is the slowest.
-    for (name, compression, agreed, sizes) in [
+    for (name, compression, negotiated, sizes) in [
         ("off", Compression::off(), "", SIZES),
         ("no_takeover", Compression::no_context_takeover(), NO_TAKEOVER, UP_TO_16_MIB),
         ("takeover", Compression::context_takeover(), TAKEOVER, SIZES),
     ] {
         let name = format!("chromium::{name}");
         tests.push(Test::new(name, move || {
-            serve_page(Over::Tcp, Adapter::Hyper, compression, agreed, sizes)
+            serve_page(Over::Tcp, Adapter::Hyper, compression, negotiated, sizes)
         }));
     }
     for (over, adapter, name) in [
@@ -155,15 +155,15 @@ async fn serve(peer: Peer, adapter: Adapter, terms: Terms, rows: Rows) -> Result
     let mut server = Server::start(adapter, terms.ours).await?;
     let report = peer.run_client(&rows.to_json(&server.address, &terms.theirs)).await?;
     terms.check(report["extensions"].as_str())?;
-    server.check(&rows, terms.agreed.is_some()).await.map(drop)
+    server.check(&rows, terms.negotiated.is_some()).await.map(drop)
 }
 
 /// The server of a peer with this client.
 async fn dial(peer: Peer, way: Way, terms: Terms, rows: Rows) -> Result<()> {
     let server = peer.start_server(&terms.theirs).await?;
     let client = Client { way, compression: terms.ours, server };
-    let agreed = client.run(&rows).await?;
-    terms.check(agreed.as_deref())
+    let negotiated = client.run(&rows).await?;
+    terms.check(negotiated.as_deref())
 }
 
 /// Each window size requested by the client of a peer, and some by this server.
@@ -206,10 +206,10 @@ async fn dial_windows(peer: Peer) -> Result<()> {
 }
 
 fn windows(ours: Compression, theirs: Value, server: u8, client: u8) -> Terms {
-    let agreed = format!(
+    let negotiated = format!(
         "permessage-deflate; server_max_window_bits={server}; client_max_window_bits={client}"
     );
-    Terms::new(format!("windows of {server} and {client} bits"), ours, theirs, Some(&agreed))
+    Terms::new(format!("windows of {server} and {client} bits"), ours, theirs, Some(&negotiated))
 }
 
 /// Several WebSockets over one HTTP/2 connection, by a client that writes the requests itself.
@@ -240,7 +240,7 @@ async fn serve_page(
     over: Over,
     adapter: Adapter,
     compression: Compression,
-    agreed: &str,
+    negotiated: &str,
     sizes: &'static [usize],
 ) -> Result<()> {
     let rows = Rows { fragments: SIZES, ..Rows::new(sizes, CODES_OF_A_PAGE) };
@@ -249,8 +249,8 @@ async fn serve_page(
     asked["url"] = json!(over.url("ws", &server.address));
     asked["page"] = json!(over.url("http", &server.address) + "/");
     let report = Peer::Chromium.run_client(&asked).await?;
-    ensure!(report["extensions"] == agreed, "agreed on {}", report["extensions"]);
-    let known = server.check(&rows, !agreed.is_empty()).await?;
+    ensure!(report["extensions"] == negotiated, "negotiated on {}", report["extensions"]);
+    let known = server.check(&rows, !negotiated.is_empty()).await?;
     for one in &known {
         ensure!(one.cookie.as_deref() == Some("ours"), "without the page's cookie: {one:?}");
     }

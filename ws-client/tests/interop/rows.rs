@@ -23,7 +23,7 @@ pub(crate) struct Terms {
     /// The format of the scripts.
     pub(crate) theirs: Value,
     /// The response of the server.
-    pub(crate) agreed: Option<String>,
+    pub(crate) negotiated: Option<String>,
 }
 
 impl Terms {
@@ -31,23 +31,23 @@ impl Terms {
         name: impl Into<String>,
         ours: Compression,
         theirs: Value,
-        agreed: Option<&str>,
+        negotiated: Option<&str>,
     ) -> Self {
-        Self { name: name.into(), ours, theirs, agreed: agreed.map(str::to_owned) }
+        Self { name: name.into(), ours, theirs, negotiated: negotiated.map(str::to_owned) }
     }
 
     /// Was this negotiated, in any order?
-    pub(crate) fn check(&self, agreed: Option<&str>) -> Result<()> {
+    pub(crate) fn check(&self, negotiated: Option<&str>) -> Result<()> {
         let sorted = |terms: Option<&str>| {
             let mut sorted: Vec<_> =
                 terms.into_iter().flat_map(|terms| terms.split("; ")).map(str::to_owned).collect();
             sorted.sort();
             sorted
         };
-        let expected = self.agreed.as_deref();
+        let expected = self.negotiated.as_deref();
         ensure!(
-            sorted(agreed) == sorted(expected),
-            "agreed on {agreed:?}, and not on {expected:?}"
+            sorted(negotiated) == sorted(expected),
+            "negotiated on {negotiated:?}, and not on {expected:?}"
         );
         Ok(())
     }

@@ -65,10 +65,10 @@ impl Wish {
     fn answer_any(&self, offer: &Offer, lines: &[HeaderValue]) {
         let mut request = offer.headers();
         set(&mut request, lines);
-        let Accepted { response, negotiated: agreed, .. } = self.answer(&request);
+        let Accepted { response, negotiated, .. } = self.answer(&request);
         let answer = response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
-        assert_eq!(answer.is_some(), agreed.compression.is_some());
-        let (Some(answer), Some(params)) = (answer, agreed.compression) else { return };
+        assert_eq!(answer.is_some(), negotiated.compression.is_some());
+        let (Some(answer), Some(params)) = (answer, negotiated.compression) else { return };
         assert!(self.is_on && says(lines, "permessage-deflate"));
         check_bits(params);
         assert!(params.server_max_window_bits <= self.window_bits);
@@ -83,8 +83,8 @@ impl Wish {
     fn verify_any(&self, offer: &Offer, mut response: Response<()>, lines: &[HeaderValue]) {
         set(response.headers_mut(), lines);
         assert!(response.headers().contains_key(SEC_WEBSOCKET_ACCEPT));
-        let Ok(agreed) = offer.verify(&response) else { return };
-        let Some(params) = agreed.compression else { return };
+        let Ok(negotiated) = offer.verify(&response) else { return };
+        let Some(params) = negotiated.compression else { return };
         assert!(self.is_on && says(lines, "permessage-deflate"));
         check_bits(params);
         assert!(params.server_max_window_bits <= self.peer_window_bits);

@@ -71,13 +71,13 @@ fn check_printed(request: &Request<()>) {
 }
 
 fn check_accepted(request: &Request<()>, accepted: &Accepted) {
-    let Accepted { response, negotiated: agreed, .. } = accepted;
+    let Accepted { response, negotiated, .. } = accepted;
     assert!(is_upgrade(request));
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let count = |name| response.headers().get_all(name).iter().count();
     assert_eq!(count(SEC_WEBSOCKET_ACCEPT), 1);
-    assert_eq!(count(SEC_WEBSOCKET_PROTOCOL), usize::from(agreed.subprotocol.is_some()));
-    if let Some(subprotocol) = &agreed.subprotocol {
+    assert_eq!(count(SEC_WEBSOCKET_PROTOCOL), usize::from(negotiated.subprotocol.is_some()));
+    if let Some(subprotocol) = &negotiated.subprotocol {
         let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let mut offered = offered.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
         assert!(offered.any(|name| name.trim_ascii() == subprotocol.as_bytes()));
@@ -112,9 +112,9 @@ fn check_response(mut response: Response<()>) {
     let offer = Offer::new(["chat", "b"], compression).expect("two tokens");
     assert!(offer.verify(&response).is_err(), "{response:?} cannot know the key");
     response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept(&offer.headers()));
-    if let Ok(agreed) = offer.verify(&response) {
+    if let Ok(negotiated) = offer.verify(&response) {
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-        assert!(agreed.subprotocol.is_none_or(|name| ["chat", "b"].contains(&name.as_str())));
+        assert!(negotiated.subprotocol.is_none_or(|name| ["chat", "b"].contains(&name.as_str())));
     }
 }
 

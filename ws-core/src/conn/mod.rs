@@ -91,7 +91,7 @@ impl Conn {
     pub fn from_stream<T>(
         io: T,
         role: Role,
-        agreed: Negotiated,
+        negotiated: Negotiated,
         leftover: Bytes,
         config: impl Into<Arc<Config>>,
     ) -> Self
@@ -102,12 +102,12 @@ impl Conn {
         let (read, write, addresses) = transport::split(io, config.nodelay);
         let info = ConnInfo {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,
-            subprotocol: agreed.subprotocol.map(Box::new),
+            subprotocol: negotiated.subprotocol.map(Box::new),
             addresses,
             values: Attributes::default(),
             config,
         };
-        Self(Connection::new((read, write), role, agreed.compression, &leftover, info))
+        Self(Connection::new((read, write), role, negotiated.compression, &leftover, info))
     }
 
     /// Reads the next message.

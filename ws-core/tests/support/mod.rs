@@ -283,8 +283,8 @@ pub(crate) fn connect(
     pipe: usize,
 ) -> (Conn, Peer) {
     let (here, there) = tokio::io::duplex(pipe);
-    let agreed = Negotiated { compression, ..Negotiated::default() };
-    let conn = Conn::from_stream(here, role, agreed, Bytes::new(), config);
+    let negotiated = Negotiated { compression, ..Negotiated::default() };
+    let conn = Conn::from_stream(here, role, negotiated, Bytes::new(), config);
     (conn, Peer { io: there, role: other(role), seen: BytesMut::new() })
 }
 

@@ -42,8 +42,8 @@ where
     // Boxed, and freed before the connection is made, which takes its place.
     let options = acceptor.options();
     let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), admit)).await?;
-    let Handshake { io, agreed, request, leftover, admitted } = handshake;
-    let conn = Conn::from_stream(io, Role::Server, agreed, leftover, options.shared_config());
+    let Handshake { io, negotiated, request, leftover, admitted } = handshake;
+    let conn = Conn::from_stream(io, Role::Server, negotiated, leftover, options.shared_config());
     if options.keeps_request() {
         set_request(&conn, RequestInfo::new(request.into_parts().0));
     }
@@ -53,7 +53,7 @@ where
 /// A completed opening handshake.
 struct Handshake<T, A> {
     io: T,
-    agreed: crate::handshake::Negotiated,
+    negotiated: crate::handshake::Negotiated,
     request: Request<()>,
     leftover: Bytes,
     admitted: A,
@@ -78,7 +78,7 @@ where
         Ok((request, leftover, accepted, admitted)) => {
             let response = accepted.response.map(|()| "");
             write_response(&mut io, &response, limit).await?;
-            Ok(Handshake { io, agreed: accepted.negotiated, request, leftover, admitted })
+            Ok(Handshake { io, negotiated: accepted.negotiated, request, leftover, admitted })
         }
         Err(AcceptError::Rejected(rejection)) => {
             let mut response = rejection.clone().into_response();

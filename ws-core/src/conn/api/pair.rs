@@ -29,11 +29,11 @@ pub fn pair() -> (Conn, Conn) {
 /// As [`pair`], with the settings of the client and of the server. Compression is used if
 /// both enable it.
 pub fn pair_with(client: Config, server: Config) -> (Conn, Conn) {
-    let agreed = shake_hands(&client, &server).unwrap_or_default();
+    let negotiated = shake_hands(&client, &server).unwrap_or_default();
     let (here, there) = tokio::io::duplex(PIPE);
     (
-        Conn::from_stream(here, Role::Client, agreed.clone(), Bytes::new(), client),
-        Conn::from_stream(there, Role::Server, agreed, Bytes::new(), server),
+        Conn::from_stream(here, Role::Client, negotiated.clone(), Bytes::new(), client),
+        Conn::from_stream(there, Role::Server, negotiated, Bytes::new(), server),
     )
 }
 

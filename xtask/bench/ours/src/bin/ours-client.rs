@@ -11,8 +11,8 @@ fn main() -> Result<()> {
 }
 
 async fn echo(stream: TcpStream, task: Task) -> Result<()> {
-    let (agreed, config) = (Negotiated::default(), Config::new());
-    let conn = Conn::from_stream(stream, Role::Client, agreed, Default::default(), config);
+    let (negotiated, config) = (Negotiated::default(), Config::new());
+    let conn = Conn::from_stream(stream, Role::Client, negotiated, Default::default(), config);
     let message = match task.text {
         true => Message::text(std::str::from_utf8(&task.payload)?),
         false => Message::binary(task.payload.clone()),
