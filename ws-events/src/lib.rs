@@ -232,7 +232,7 @@ mod sync;
 
 pub use bytes::Bytes;
 pub use delivery::enqueue::Delivery;
-pub use delivery::limits::{Overflow, SendQueueLimits};
+pub use delivery::overflow::{Overflow, SendQueueLimits};
 pub use delivery::stats::{HubStats, SocketStats};
 pub use error::{
     ConnectRejection, DisconnectReason, EmitError, EncodeError, EventError, NotConnected,

@@ -208,7 +208,7 @@ use shuttle::thread;
 use ws_core::{PreparedMessage, StatusCode};
 
 use delivery::enqueue::{Enqueuer, enqueue, enqueue_wait};
-use delivery::limits::{Overflow, SendQueueLimits};
+use delivery::overflow::{Overflow, SendQueueLimits};
 use delivery::recipient::{DeliveryShared, Recipient};
 use delivery::send_queue::{
     ByteSize, CloseCommand, EnqueueResult, NextAction, PushOptions, SendQueue, WaiterId, Wakeup,

@@ -13,7 +13,7 @@ use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 use ws_core::PreparedMessage;
 
-use crate::delivery::limits::Overflow;
+use crate::delivery::overflow::Overflow;
 use crate::delivery::recipient::Recipient;
 use crate::delivery::send_queue::{BatchItems, TakenBatch};
 use crate::delivery::stats::add;

@@ -11,7 +11,7 @@
 pub(crate) mod batch_writer;
 pub(crate) mod enqueue;
 pub(crate) mod handler_yield;
-pub(crate) mod limits;
+pub(crate) mod overflow;
 pub(crate) mod queue_pool;
 pub(crate) mod recipient;
 pub(crate) mod send_queue;

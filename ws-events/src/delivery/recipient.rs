@@ -3,7 +3,7 @@
 use ws_core::PreparedMessage;
 
 use crate::delivery::handler_yield::HandlerYield;
-use crate::delivery::limits::SendQueueLimits;
+use crate::delivery::overflow::SendQueueLimits;
 use crate::delivery::send_queue::{ByteSize, SendQueue};
 use crate::delivery::stats::{Counters, add};
 use crate::sync::{Conn, Runtime};

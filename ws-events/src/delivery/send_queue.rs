@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use smallvec::SmallVec;
 use ws_core::StatusCode;
 
-use crate::delivery::limits::{Overflow, SendQueueLimits};
+use crate::delivery::overflow::{Overflow, SendQueueLimits};
 use crate::delivery::socket_state::{SocketEvent, SocketState};
 use crate::delivery::stats::SocketStats;
 use crate::sync::Mutex;

@@ -102,7 +102,7 @@ impl<'a> Frames<'a> {
         frame: Frame,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<'a> {
         self.0.connection().wait_writing(move |connection, writer, op| {
-            ready!(connection.poll_below_mark(writer, op))?;
+            ready!(connection.poll_below_watermark(writer, op))?;
             writer.outbound.frame_unchecked(&frame);
             connection.flush_now(writer);
             Poll::Ready(writer.result())

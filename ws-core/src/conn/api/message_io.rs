@@ -306,7 +306,7 @@ impl MessageWriter {
         }
         let connection = self.conn.connection();
         let op = &mut Operation::new(&mut self.id, cx);
-        ready!(connection.poll_below_mark(&mut connection.writer.lock(), op))?;
+        ready!(connection.poll_below_watermark(&mut connection.writer.lock(), op))?;
         Poll::Ready(self.send(PieceKind::More))
     }
 }

@@ -1,5 +1,6 @@
 //! What moves the bytes of a connection?
 
+pub(crate) mod backpressure;
 pub(crate) mod cold_state;
 pub(crate) mod connection;
 pub(crate) mod deadlines;

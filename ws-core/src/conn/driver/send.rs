@@ -1,25 +1,18 @@
 //! How does an operation write, and when do queued bytes go to the transport?
 //!
-//! A write queues its message and tries the transport in the same call. What the transport
-//! does not take is left to a [`DrainTask`]. A write that finds more whole frames buffered on
+//! A write queues its message and tries the transport in the same call. A full transport is the
+//! subject of [`backpressure`](super::backpressure). A write that finds more whole frames buffered on
 //! the reading side defers its bytes, so that the answers to a burst leave together: when the
 //! reader runs dry, and at the latest on the next turn of the scheduler
 //! ([`deferred_flush`]). The [`FlushState`] says which of these is next.
-//!
-//! Longer than 400 lines because the operations of the writing side are read from top to bottom.
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
-use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::MutexGuard;
-use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep};
 
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::state::FlushState;
@@ -200,23 +193,6 @@ impl Connection {
         tried
     }
 
-    /// Whether a message may be queued now.
-    pub(crate) fn check_room(&self, writer: &mut Writer) -> Result<(), TryWriteError> {
-        self.check_open(writer)?;
-        if writer.outbound.is_streaming() {
-            return Err(TryWriteError::Busy);
-        }
-        let high_watermark = self.info.config.high_watermark;
-        if writer.outbound.buffered() > high_watermark {
-            self.flush_now(writer);
-            self.check_open(writer)?;
-            if writer.outbound.buffered() > high_watermark {
-                return Err(TryWriteError::Full);
-            }
-        }
-        Ok(())
-    }
-
     /// Queues a frame that the application has made.
     pub(crate) fn poll_write_frame(
         &self,
@@ -225,7 +201,7 @@ impl Connection {
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
         if frame.is_control() || writer.outbound.is_sending_raw_frames() {
-            ready!(self.poll_below_mark(writer, op))?;
+            ready!(self.poll_below_watermark(writer, op))?;
         } else {
             ready!(self.poll_room(writer, op))?;
         }
@@ -245,57 +221,6 @@ impl Connection {
         writer.outbound.pong(payload)?;
         self.flush_now(&mut writer);
         Ok(())
-    }
-
-    /// Waits until a message may be queued.
-    #[inline]
-    pub(crate) fn poll_room(
-        &self,
-        writer: &mut Writer,
-        op: &mut Operation<'_, '_>,
-    ) -> Poll<Result<(), Error>> {
-        if writer.outbound.is_streaming() {
-            self.check_open(writer)?;
-            return writer.wait(op);
-        }
-        self.poll_below_mark(writer, op)
-    }
-
-    /// Waits while the queue is above the watermark.
-    #[inline]
-    pub(crate) fn poll_below_mark(
-        &self,
-        writer: &mut Writer,
-        op: &mut Operation<'_, '_>,
-    ) -> Poll<Result<(), Error>> {
-        self.check_open(writer)?;
-        // An operation that has begun to wait waits for the low watermark.
-        let config = &self.info.config;
-        let mark = if op.id.is_waiting() { config.low_watermark } else { config.high_watermark };
-        if writer.outbound.buffered() <= mark {
-            return Poll::Ready(Ok(()));
-        }
-        self.poll_progress(writer, op.cx);
-        self.check_open(writer)?;
-        if writer.outbound.buffered() <= mark {
-            return Poll::Ready(Ok(()));
-        }
-        writer.wait(op)
-    }
-
-    /// Waits until the transport has everything that is queued.
-    pub(crate) fn poll_flushed(
-        &self,
-        writer: &mut Writer,
-        op: &mut Operation<'_, '_>,
-    ) -> Poll<Result<(), Error>> {
-        self.flush_now(writer);
-        writer.result()?;
-        if writer.is_flushed() {
-            return Poll::Ready(Ok(()));
-        }
-        self.poll_progress(writer, op.cx);
-        if writer.is_flushed() { Poll::Ready(Ok(())) } else { writer.wait(op) }
     }
 
     /// Whether answers to a burst are queued that a flush need not wait for.
@@ -377,44 +302,10 @@ impl Connection {
 
     /// The transport has everything that was queued, or has failed.
     #[inline]
-    fn note_drained(&self, writer: &mut Writer, drained: io::Result<()>) {
+    pub(crate) fn note_drained(&self, writer: &mut Writer, drained: io::Result<()>) {
         self.flush.store(FlushState::Idle);
         if let Err(error) = drained {
             writer.fail(Error::from_io(error));
-        }
-    }
-
-    fn drain_later(&self) {
-        match Handle::try_current() {
-            Ok(runtime) => {
-                self.flush.store(FlushState::Draining);
-                let task = DrainTask::new(self.this.clone(), self.info.config.write_timeout);
-                // A runtime that shuts down drops the task in this call: it is `Stalled` then.
-                drop(runtime.spawn(task));
-            }
-            Err(_) => self.flush.store(FlushState::Stalled),
-        }
-    }
-
-    /// Sends what the transport takes, and is woken when it takes more, outside of a runtime.
-    fn poll_progress(&self, writer: &mut Writer, cx: &mut Context<'_>) {
-        if self.flush.is(FlushState::Draining) {
-            return;
-        }
-        if Handle::try_current().is_ok() {
-            return self.flush_now(writer);
-        }
-        if let Poll::Ready(drained) = writer.poll_drain(Some(cx)) {
-            self.note_drained(writer, drained);
-            writer.waiters.wake();
-        }
-    }
-
-    /// Goes on writing on behalf of an operation that reads, where no task can.
-    #[inline]
-    pub(crate) fn poll_stalled(&self, cx: &mut Context<'_>) {
-        if self.flush.is(FlushState::Stalled) {
-            self.poll_progress(&mut self.writer.lock(), cx);
         }
     }
 
@@ -468,71 +359,5 @@ impl Connection {
 impl Flush for Connection {
     fn flush_deferred(&self) {
         self.flush_if_deferred();
-    }
-}
-
-/// Empties the queue of a connection whose transport is full.
-///
-/// It holds the connection only while it is polled: when the last handle is dropped, the
-/// lingering close sends the rest.
-struct DrainTask {
-    connection: Weak<Connection>,
-    /// The timeout for a transport that takes nothing.
-    stall: Option<(Duration, Pin<Box<Sleep>>)>,
-    /// How many bytes the transport had taken at the last poll.
-    taken: u64,
-}
-
-impl DrainTask {
-    fn new(connection: Weak<Connection>, timeout: Option<Duration>) -> Self {
-        let stall = timeout.map(|timeout| (timeout, Box::pin(sleep(timeout))));
-        Self { connection, stall, taken: 0 }
-    }
-}
-
-impl Future for DrainTask {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(connection) = self.connection.upgrade() else { return Poll::Ready(()) };
-        let mut writer = connection.writer.lock();
-        let drained = writer.poll_drain(Some(cx));
-        let taken = writer.outbound.sent();
-        if writer.outbound.buffered() <= connection.info.config.low_watermark {
-            writer.waiters.wake();
-        }
-        match drained {
-            Poll::Ready(drained) => {
-                // Now, not when this task is dropped: a write may come before that.
-                connection.note_drained(&mut writer, drained);
-                self.connection = Weak::new();
-                return Poll::Ready(());
-            }
-            Poll::Pending => drop(writer),
-        }
-        let progress = taken != std::mem::replace(&mut self.taken, taken);
-        let Some((timeout, stall)) = &mut self.stall else { return Poll::Pending };
-        if progress && let Some(until) = Instant::now().checked_add(*timeout) {
-            stall.as_mut().reset(until);
-        }
-        ready!(stall.as_mut().poll(cx));
-        connection.write_timed_out();
-        Poll::Ready(())
-    }
-}
-
-impl Drop for DrainTask {
-    /// A runtime that shuts down drops its tasks, some in the call that spawns them. Another
-    /// operation has to flush then, and is woken for that. This waits for no lock.
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.upgrade() {
-            connection.flush.store(FlushState::Stalled);
-            if let Some(reader) = connection.reader.try_lock() {
-                reader.waiters.wake();
-            }
-            if let Some(writer) = connection.writer.try_lock() {
-                writer.waiters.wake();
-            }
-        }
     }
 }
