@@ -200,7 +200,7 @@ impl Message {
     }
 
     /// As [`from_utf8_unchecked`](Self::from_utf8_unchecked), with a copy of the payload.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy_from_slice(kind: MessageType, payload: &[u8]) -> Self {
         if payload.len() > MAX_INLINE {
             return Self::from_utf8_unchecked(kind, Bytes::copy_from_slice(payload));
