@@ -62,7 +62,7 @@ pub mod utf8;
 
 mod config;
 mod error;
-mod limits;
+mod exceeded;
 mod message;
 mod prepared;
 mod protocol_error;
@@ -79,8 +79,8 @@ pub use conn::{
 #[cfg(feature = "conn")]
 pub use error::TryWriteError;
 pub use error::{CloseError, Error};
+pub use exceeded::{Deadline, Limit, Rate};
 pub use handshake::{AcceptOptions, Acceptor, Origin, Rejection};
-pub use limits::{Deadline, Limit, Rate};
 pub use message::{Message, MessageType};
 pub use prepared::PreparedMessage;
 pub use proto::Role;

@@ -1,5 +1,6 @@
 //! What does the task of one socket do, from its connection to its end?
 
+pub(crate) mod admission;
 pub(crate) mod lifecycle;
 pub(crate) mod ready_flag;
 pub(crate) mod task;

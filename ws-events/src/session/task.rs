@@ -1,36 +1,29 @@
 //! What does the task of a socket do, from the connection to its end?
 //!
-//! One task per socket runs middleware, the event loop, and the writer
+//! One task per socket runs its admission, the event loop, and the writer
 //! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop reads a few messages
 //! ahead, to answer pings and to notice the end. Later messages stay in the transport.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Waker};
 
-use futures::FutureExt as _;
 use futures::future::OptionFuture;
 use tokio::task::coop::consume_budget;
-use ws_core::{
-    CloseError, CloseInfo, CloseInitiator, Conn, Error, Message, PreparedMessage, StatusCode,
-};
+use ws_core::{CloseError, CloseInfo, CloseInitiator, Conn, Error, Message, PreparedMessage};
 
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::CloseCommand;
-use crate::delivery::stats::add;
 use crate::delivery::writer::run_writer;
-use crate::events::dispatch::{dispatch, log_unhandled, panic_text};
+use crate::events::dispatch::{dispatch, log_unhandled};
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::events::protocol::{IncomingEvent, Received, Session};
-use crate::session::lifecycle::{Connected, Connecting};
+use crate::session::admission::admit;
 use crate::session::ready_flag::ReadyFlag;
-use crate::{ConnectRejection, DisconnectReason, Event, EventError, Hub, Socket};
+use crate::{DisconnectReason, Event, EventError, Hub, Socket};
 
 /// The limits of what is read ahead while a handler runs: this many messages, and none after
 /// this many bytes.
@@ -76,65 +69,6 @@ async fn serve(hub: Hub, conn: Conn) {
     let ending = conn.closed().await;
     drop(conn);
     connected.disconnect(disconnect_reason(command, ending)).await;
-}
-
-/// Admits a connection, unless middleware or the hub rejects it.
-async fn admit(hub: Hub, conn: &Conn) -> Option<Connected> {
-    let mut connecting = Connecting::new(hub, conn);
-    let socket = connecting.socket.clone();
-    let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {
-        Ok(connected) => {
-            socket.0.watch_control_frames(conn);
-            return Some(connected);
-        }
-        Err(rejection) => rejection,
-    };
-    add(&socket.0.delivery().counters.rejected, 1);
-    socket.0.stop_sending();
-    let reason = rejection.cut_reason();
-    if let Err(Error::SendError(_)) = conn.close(rejection.code, reason).await {
-        let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
-    }
-    None
-}
-
-/// The result of the middleware; `None` if the connection ends meanwhile.
-async fn run_middleware(socket: &Socket, conn: &Conn) -> Option<Result<(), ConnectRejection>> {
-    let hub = &socket.0.hub;
-    let middleware = hub.middleware.read().clone();
-    if middleware.is_empty() {
-        return Some(Ok(()));
-    }
-    let mut drain_started = pin!(hub.drain_started.notified());
-    // From here on, no notification is missed.
-    drain_started.as_mut().enable();
-    if hub.draining.load(SeqCst) {
-        return Some(Err(ConnectRejection::draining()));
-    }
-    let checks = async {
-        for check in middleware {
-            check(socket.clone()).await?;
-        }
-        Ok(())
-    };
-    let mut checks = pin!(AssertUnwindSafe(checks).catch_unwind());
-    let mut closed = pin!(conn.closed());
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = checks.as_mut().poll(cx) {
-            return Poll::Ready(Some(result.unwrap_or_else(|panic| Err(reject_panic(&*panic)))));
-        }
-        if drain_started.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err(ConnectRejection::draining())));
-        }
-        closed.as_mut().poll(cx).map(|_| None)
-    })
-    .await
-}
-
-/// The rejection of a connection whose middleware has panicked.
-fn reject_panic(panic: &(dyn Any + Send)) -> ConnectRejection {
-    tracing::error!(text = &*panic_text(panic), "middleware has panicked");
-    ConnectRejection::new("").code(StatusCode::INTERNAL_ERROR)
 }
 
 /// Runs the event loop and the writer until the connection has ended and its last handler has

@@ -1,7 +1,6 @@
 //! Does the workspace keep the rules that the compiler does not check?
 
 mod api;
-mod engine;
 mod graph;
 mod imports;
 mod layers;
@@ -9,6 +8,7 @@ mod lists;
 mod manifests;
 mod markdown;
 mod prose;
+mod sans_io;
 mod source;
 mod syntax;
 mod tree;
@@ -35,7 +35,7 @@ const CHECKS: &[Check] = &[
     ("cancel-safety", lists::cancel_safety),
     ("crates", crates),
     ("cycles", layers::cycles),
-    ("engine", engine::complaints),
+    ("sans-io", sans_io::complaints),
     ("examples", lists::examples),
     ("exceptions", layers::exceptions),
     ("folder-cycles", layers::folder_cycles),

@@ -1,0 +1,76 @@
+//! Which checks does a connection pass before it is a socket, and how is it rejected?
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::Poll;
+
+use futures::FutureExt as _;
+use ws_core::{Conn, Error, StatusCode};
+
+use crate::delivery::recipient::Recipient as _;
+use crate::delivery::stats::add;
+use crate::events::dispatch::panic_text;
+use crate::session::lifecycle::{Connected, Connecting};
+use crate::{ConnectRejection, Hub, Socket};
+
+/// Admits a connection, unless middleware or the hub rejects it.
+pub(crate) async fn admit(hub: Hub, conn: &Conn) -> Option<Connected> {
+    let mut connecting = Connecting::new(hub, conn);
+    let socket = connecting.socket.clone();
+    let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {
+        Ok(connected) => {
+            socket.0.watch_control_frames(conn);
+            return Some(connected);
+        }
+        Err(rejection) => rejection,
+    };
+    add(&socket.0.delivery().counters.rejected, 1);
+    socket.0.stop_sending();
+    let reason = rejection.cut_reason();
+    if let Err(Error::SendError(_)) = conn.close(rejection.code, reason).await {
+        let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
+    }
+    None
+}
+
+/// The result of the middleware; `None` if the connection ends meanwhile.
+async fn run_middleware(socket: &Socket, conn: &Conn) -> Option<Result<(), ConnectRejection>> {
+    let hub = &socket.0.hub;
+    let middleware = hub.middleware.read().clone();
+    if middleware.is_empty() {
+        return Some(Ok(()));
+    }
+    let mut drain_started = pin!(hub.drain_started.notified());
+    // From here on, no notification is missed.
+    drain_started.as_mut().enable();
+    if hub.draining.load(SeqCst) {
+        return Some(Err(ConnectRejection::draining()));
+    }
+    let checks = async {
+        for check in middleware {
+            check(socket.clone()).await?;
+        }
+        Ok(())
+    };
+    let mut checks = pin!(AssertUnwindSafe(checks).catch_unwind());
+    let mut closed = pin!(conn.closed());
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = checks.as_mut().poll(cx) {
+            return Poll::Ready(Some(result.unwrap_or_else(|panic| Err(reject_panic(&*panic)))));
+        }
+        if drain_started.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(ConnectRejection::draining())));
+        }
+        closed.as_mut().poll(cx).map(|_| None)
+    })
+    .await
+}
+
+/// The rejection of a connection whose middleware has panicked.
+fn reject_panic(panic: &(dyn Any + Send)) -> ConnectRejection {
+    tracing::error!(text = &*panic_text(panic), "middleware has panicked");
+    ConnectRejection::new("").code(StatusCode::INTERNAL_ERROR)
+}
