@@ -104,7 +104,7 @@ impl Conn {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,
             subprotocol: negotiated.subprotocol.map(Box::new),
             addresses,
-            values: Attributes::default(),
+            attributes: Attributes::default(),
             config,
         };
         Self(Connection::new((read, write), role, negotiated.compression, &leftover, info))

@@ -7,12 +7,12 @@
 //! may return, `panic` catches panics, and `tracker` implements graceful shutdown.
 
 mod accept;
-mod outcome;
+mod output;
 mod panic;
 mod run;
 mod tracker;
 
-pub use outcome::HandlerOutput;
+pub use output::HandlerOutput;
 pub use panic::HandlerPanic;
 pub use run::ConnectionGuard;
 pub use tracker::{ConnectionTracker, DrainConfig, DrainCounts};

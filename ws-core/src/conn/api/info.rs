@@ -51,7 +51,7 @@ impl Conn {
 
     /// The data that the application attaches to the connection.
     pub fn attributes(&self) -> &Attributes {
-        &self.0.info.values
+        &self.0.info.attributes
     }
 
     /// The request of the opening handshake, on a server that keeps it.

@@ -22,13 +22,13 @@ pub(crate) struct ConnInfo {
     #[expect(clippy::box_collection, reason = "rarely present, and then it is one word")]
     pub(crate) subprotocol: Option<Box<String>>,
     pub(crate) addresses: Addresses,
-    pub(crate) values: Attributes,
+    pub(crate) attributes: Attributes,
 }
 
 impl ConnInfo {
     /// Records the final statistics in the span of the connection.
     pub(crate) fn record(&self, stats: &ConnStats) {
-        let Some(span) = self.values.own(|own| own.span.clone()) else { return };
+        let Some(span) = self.attributes.own(|own| own.span.clone()) else { return };
         span.record("messages_in", stats.messages_in)
             .record("messages_out", stats.messages_out)
             .record("frames_in", stats.frames_in)
