@@ -6,13 +6,14 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Header, Status};
 
+use super::accept_options::HeadLimit;
 use super::{HandshakeError, Rejection};
 
 /// The longest head in bytes.
-pub const MAX_HEAD: usize = 16 * 1024;
+pub const MAX_HEAD: usize = HeadLimit::DEFAULT.bytes;
 
 /// The maximum number of headers.
-pub const MAX_HEADERS: usize = 100;
+pub const MAX_HEADERS: usize = HeadLimit::DEFAULT.headers;
 
 /// Decodes the head of a request at the front of `input`. Returns it with the number of bytes
 /// used, or `None` when more bytes are needed.
@@ -21,9 +22,18 @@ pub const MAX_HEADERS: usize = 100;
 ///
 /// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_HEADERS`].
 pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, HeadError> {
-    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    decode_request_within(input, HeadLimit::DEFAULT)
+}
+
+/// Like [`decode_request`], with other limits.
+pub(crate) fn decode_request_within(
+    input: &[u8],
+    limit: HeadLimit,
+) -> Result<Option<(Request<()>, usize)>, HeadError> {
+    let mut headers = vec![EMPTY_HEADER; limit.headers];
     let mut head = httparse::Request::new(&mut headers);
-    let Some(taken) = complete(input, |input| head.parse(input))? else { return Ok(None) };
+    let parse = |input| head.parse(input);
+    let Some(taken) = complete(input, limit.bytes, parse)? else { return Ok(None) };
     let mut request = Request::new(());
     *request.version_mut() = version(head.version);
     *request.method_mut() =
@@ -42,7 +52,8 @@ pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, Head
 pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, HeadError> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Response::new(&mut headers);
-    let Some(taken) = complete(input, |input| head.parse(input))? else { return Ok(None) };
+    let parse = |input| head.parse(input);
+    let Some(taken) = complete(input, MAX_HEAD, parse)? else { return Ok(None) };
     let mut response = Response::new(());
     *response.version_mut() = version(head.version);
     let status = StatusCode::from_u16(head.code.unwrap_or_default());
@@ -113,14 +124,15 @@ impl From<HeadError> for HandshakeError {
     }
 }
 
-/// Parses up to [`MAX_HEAD`] bytes. Returns the number of bytes used.
+/// Parses up to `max` bytes. Returns the number of bytes used.
 fn complete<'a>(
     input: &'a [u8],
+    max: usize,
     parse: impl FnOnce(&'a [u8]) -> httparse::Result<usize>,
 ) -> Result<Option<usize>, HeadError> {
-    match parse(input.get(..MAX_HEAD).unwrap_or(input)) {
+    match parse(input.get(..max).unwrap_or(input)) {
         Ok(Status::Complete(taken)) => Ok(Some(taken)),
-        Ok(Status::Partial) if input.len() < MAX_HEAD => Ok(None),
+        Ok(Status::Partial) if input.len() < max => Ok(None),
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
         Err(_) => Err(HeadError::Malformed),
     }
