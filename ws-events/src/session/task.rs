@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures::future::OptionFuture;
-use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
 use ws_core::{CloseError, CloseInfo, CloseInitiator, Conn, Error, Message, PreparedMessage};
 
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::writer::run_writer;
-use crate::events::dispatch::{dispatch, log_unhandled};
+use crate::events::dispatch::{dispatch, log_id, log_unhandled};
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::events::protocol::{IncomingEvent, Received, Session};
 use crate::session::admission::admit;
@@ -29,6 +29,11 @@ use crate::{DisconnectReason, Event, EventError, Hub, Socket};
 /// this many bytes.
 const MAX_READ_AHEAD: usize = 32;
 const MAX_READ_AHEAD_BYTES: usize = 64 * 1024;
+
+/// The limits of a turn, after which other tasks run: this many messages and events, and none
+/// after this many bytes of messages.
+const MAX_TURN: u32 = 64;
+const MAX_TURN_BYTES: usize = 128 * 1024;
 
 impl Hub {
     /// A handler of connections, which makes each a socket of this hub: for `on_upgrade` of any
@@ -129,6 +134,9 @@ struct EventLoop<'a> {
     events_first: bool,
     /// The number of queued events to handle before the next message.
     events_left: u32,
+    /// What was handled since the task has last waited.
+    turn: u32,
+    turn_bytes: usize,
 }
 
 /// An input of the event loop.
@@ -149,6 +157,8 @@ impl<'a> EventLoop<'a> {
             ended: false,
             events_first: false,
             events_left: 0,
+            turn: 0,
+            turn_bytes: 0,
         }
     }
 
@@ -162,14 +172,14 @@ impl<'a> EventLoop<'a> {
         .await;
         OptionFuture::from(self.start(Event::Connect, Payload::None)).await;
         while let Some(input) = self.next_input().await {
-            let is_event = matches!(input, Input::Event(_));
             OptionFuture::from(self.start_input(input)).await;
             if !self.decoded.is_empty() {
                 Box::pin(self.handle_decoded()).await;
             }
-            if is_event {
-                // A handler may fire events at its own socket without end: let other tasks run.
-                consume_budget().await;
+            // A peer may send, and a handler may fire at its own socket, without end.
+            if self.turn >= MAX_TURN || self.turn_bytes >= MAX_TURN_BYTES {
+                yield_now().await;
+                (self.turn, self.turn_bytes) = (0, 0);
             }
         }
     }
@@ -238,7 +248,7 @@ impl<'a> EventLoop<'a> {
         match (event, payload) {
             (_, Payload::Error(error)) => log_unhandled(self.socket, event, error),
             (Event::Custom(_) | Event::Message, _) => {
-                tracing::debug!(id = %self.socket.id(), %event, "an event without a handler");
+                tracing::debug!(id = %log_id(self.socket), %event, "an event without a handler");
             }
             _ => {}
         }
@@ -255,6 +265,8 @@ impl<'a> EventLoop<'a> {
             ended,
             events_first,
             events_left,
+            turn,
+            turn_bytes,
             ..
         } = self;
         let queue = &socket.0.queue;
@@ -287,10 +299,16 @@ impl<'a> EventLoop<'a> {
             if events_first && let Poll::Ready(event) = poll_event(cx) {
                 return Poll::Ready(event);
             }
-            match poll_message(cx) {
+            let polled = match poll_message(cx) {
                 Poll::Pending if !events_first => poll_event(cx),
                 polled => polled,
-            }
+            };
+            (*turn, *turn_bytes) = match &polled {
+                Poll::Pending => (0, 0),
+                Poll::Ready(Some(Input::Message(it))) => (*turn + 1, *turn_bytes + it.len()),
+                Poll::Ready(_) => (*turn + 1, *turn_bytes),
+            };
+            polled
         })
         .await
     }
@@ -301,6 +319,7 @@ impl<'a> EventLoop<'a> {
         if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
             return;
         }
+        (self.turn, self.turn_bytes) = (0, 0);
         let Self { socket, conn, read_ahead, read_ahead_bytes, ended, .. } = self;
         let mut reading = pin!(conn.read());
         // It was polled just now.
@@ -323,7 +342,7 @@ impl<'a> EventLoop<'a> {
                         *ended = true;
                         socket.0.stop_sending();
                     }
-                    Poll::Pending => break,
+                    Poll::Pending => return Poll::Pending,
                 }
             }
             Poll::Pending
