@@ -321,7 +321,8 @@ where
     if close_first {
         let (closed, read) =
             tokio::join!(client.close(StatusCode::GOING_AWAY, HOSTILE), server.read());
-        (closed.unwrap(), read.unwrap_err());
+        closed.unwrap();
+        read.unwrap_err();
     }
     let guard = Acceptor::new(&AcceptOptions::new()).admit().unwrap();
     timeout(TIMEOUT, guard.run(server, handler)).await.unwrap();

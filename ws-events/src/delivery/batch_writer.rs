@@ -26,11 +26,11 @@ const GROUP_SIZE: usize = 32;
 /// After this many messages, or this many bytes of them, a batch writer yields: each may have to
 /// be compressed.
 const MAX_MESSAGES_PER_POLL: usize = 512;
-const MAX_BYTES_PER_POLL: usize = 256 * 1024;
+const MAX_BYTES_PER_POLL: u32 = 256 * 1024;
 
 /// No message is added to a batch that has this many bytes before compression. The connection
 /// counts only the compressed bytes, of which there may be few.
-const MAX_BATCH_BYTES: usize = 64 * 1024;
+const MAX_BATCH_BYTES: u32 = 64 * 1024;
 
 /// The recipients for which batch writers have to write. A batch writer runs on the runtime of
 /// its recipients' tasks, so it makes progress whenever they do.
@@ -100,7 +100,7 @@ impl<R: Recipient> Future for BatchWriter<R> {
                 return pin!(yield_now()).poll(cx);
             }
             let written = write_batch(&**recipient);
-            (count, bytes) = (count + written.0, bytes + written.1);
+            (count, bytes) = (count + written.0, bytes.saturating_add(written.1));
             recipients.next();
         }
         Poll::Ready(())
@@ -119,7 +119,7 @@ impl<R: Recipient> Drop for BatchWriter<R> {
 
 /// Writes what is queued for one recipient. Returns the number of messages that were taken, and
 /// of their bytes.
-fn write_batch<R: Recipient>(recipient: &R) -> (usize, usize) {
+fn write_batch<R: Recipient>(recipient: &R) -> (usize, u32) {
     let mut source = BatchSource::new(recipient);
     let written = recipient.with_conn(|conn| {
         try_write_batch(conn, |room| {
@@ -144,7 +144,8 @@ fn write_batch<R: Recipient>(recipient: &R) -> (usize, usize) {
 pub(crate) struct BatchSource<'a, R: Recipient> {
     recipient: &'a R,
     count: usize,
-    bytes: usize,
+    /// Small, since the task of each socket holds it.
+    bytes: u32,
     /// Whether the queue was empty after the last batch.
     is_last: bool,
 }
@@ -165,7 +166,7 @@ impl<'a, R: Recipient> BatchSource<'a, R> {
         }
         let taken = take(self.recipient);
         self.count += taken.items.len();
-        self.bytes += taken.bytes;
+        self.bytes = self.bytes.saturating_add(u32::try_from(taken.bytes).unwrap_or(u32::MAX));
         self.is_last = taken.is_last;
         taken.items
     }

@@ -30,10 +30,10 @@ use crate::{DisconnectReason, Event, EventError, Hub, Socket};
 const MAX_READ_AHEAD: usize = 32;
 const MAX_READ_AHEAD_BYTES: usize = 64 * 1024;
 
-/// The limits of a turn, after which other tasks run: this many messages and events, and none
-/// after this many bytes of messages.
-const MAX_TURN: u32 = 64;
-const MAX_TURN_BYTES: usize = 128 * 1024;
+/// After this many messages and events other tasks run. A message counts once more for each of
+/// these bytes, so a turn has at most 128 KiB and one message.
+const MAX_TURN: u16 = 64;
+const TURN_BYTES: usize = 2 * 1024;
 
 impl Hub {
     /// A handler of connections, which makes each a socket of this hub: for `on_upgrade` of any
@@ -134,9 +134,8 @@ struct EventLoop<'a> {
     events_first: bool,
     /// The number of queued events to handle before the next message.
     events_left: u32,
-    /// What was handled since the task has last waited.
-    turn: u32,
-    turn_bytes: usize,
+    /// What was handled in this turn: see [`MAX_TURN`].
+    turn: u16,
 }
 
 /// An input of the event loop.
@@ -158,7 +157,6 @@ impl<'a> EventLoop<'a> {
             events_first: false,
             events_left: 0,
             turn: 0,
-            turn_bytes: 0,
         }
     }
 
@@ -177,9 +175,9 @@ impl<'a> EventLoop<'a> {
                 Box::pin(self.handle_decoded()).await;
             }
             // A peer may send, and a handler may fire at its own socket, without end.
-            if self.turn >= MAX_TURN || self.turn_bytes >= MAX_TURN_BYTES {
+            if self.turn >= MAX_TURN {
+                self.turn = 0;
                 yield_now().await;
-                (self.turn, self.turn_bytes) = (0, 0);
             }
         }
     }
@@ -198,9 +196,12 @@ impl<'a> EventLoop<'a> {
     }
 
     fn start_input(&mut self, input: Input) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        self.turn += 1;
         let (event, payload) = match input {
             Input::Event(QueuedEvent { event, payload }) => (event, payload),
             Input::Message(message) => {
+                let bytes = u16::try_from(message.len() / TURN_BYTES).unwrap_or(MAX_TURN);
+                self.turn += bytes.min(MAX_TURN);
                 let received = self.session.receive(message);
                 self.apply(received)?
             }
@@ -265,8 +266,6 @@ impl<'a> EventLoop<'a> {
             ended,
             events_first,
             events_left,
-            turn,
-            turn_bytes,
             ..
         } = self;
         let queue = &socket.0.queue;
@@ -299,16 +298,10 @@ impl<'a> EventLoop<'a> {
             if events_first && let Poll::Ready(event) = poll_event(cx) {
                 return Poll::Ready(event);
             }
-            let polled = match poll_message(cx) {
+            match poll_message(cx) {
                 Poll::Pending if !events_first => poll_event(cx),
                 polled => polled,
-            };
-            (*turn, *turn_bytes) = match &polled {
-                Poll::Pending => (0, 0),
-                Poll::Ready(Some(Input::Message(it))) => (*turn + 1, *turn_bytes + it.len()),
-                Poll::Ready(_) => (*turn + 1, *turn_bytes),
-            };
-            polled
+            }
         })
         .await
     }
@@ -319,7 +312,6 @@ impl<'a> EventLoop<'a> {
         if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
             return;
         }
-        (self.turn, self.turn_bytes) = (0, 0);
         let Self { socket, conn, read_ahead, read_ahead_bytes, ended, .. } = self;
         let mut reading = pin!(conn.read());
         // It was polled just now.
