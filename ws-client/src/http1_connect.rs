@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use ws_core::Conn;
 use ws_core::handshake::head::encode_request;
 
@@ -76,6 +77,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Upgrade<T> {
         } else {
             read_body(&mut self.io, &response, input, deadline).await
         };
+        // Ends TLS by `close_notify` (RFC 8446 §6.1), if the transport takes it at once.
+        let _ = self.io.shutdown().now_or_never();
         Err(DialError::refused(response, body))
     }
 }

@@ -760,3 +760,136 @@ fn dialling_can_be_spawned() {
     fn check(_: impl Send + 'static) {}
     check(Dial::new("ws://example.com").dialer(&Dialer::new().http2()).connect());
 }
+
+const CLOSE: &[u8] = b"\x88\x02\x03\xe8";
+
+/// Serves one stream on raw HTTP/2, and returns how the client has ended it: `None` by
+/// END_STREAM.
+async fn end_of_stream(listener: tokio::net::TcpListener, ending: Ending) -> Option<Reason> {
+    let tcp = listener.accept().await.unwrap().0;
+    let mut builder = h2::server::Builder::new();
+    let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(tcp).await.unwrap();
+    let (request, mut respond) = server.accept().await.unwrap().unwrap();
+    tokio::spawn(async move { while server.accept().await.is_some() {} });
+    let mut receive = request.into_body();
+    if ending == Ending::Refused {
+        let refused = Response::builder().status(403).body(()).unwrap();
+        respond.send_response(refused, true).unwrap();
+    } else {
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        match ending {
+            Ending::CloseOfServer => send.send_data(Bytes::from_static(CLOSE), true).unwrap(),
+            Ending::EndOfServer => send.send_data(Bytes::new(), true).unwrap(),
+            Ending::Close | Ending::Drop => {
+                assert_eq!(receive.data().await.unwrap().unwrap()[0], CLOSE[0]);
+                send.send_data(Bytes::from_static(CLOSE), true).unwrap();
+            }
+            Ending::Refused | Ending::Abort => {}
+        }
+        if ending == Ending::Abort {
+            return receive.data().await.unwrap().unwrap_err().reason();
+        }
+    }
+    while let Some(data) = receive.data().await {
+        if let Err(error) = data {
+            return Some(error.reason().unwrap());
+        }
+    }
+    None
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ending {
+    Close,
+    Drop,
+    CloseOfServer,
+    /// The server ends the stream without a close frame.
+    EndOfServer,
+    Refused,
+    Abort,
+}
+
+/// RFC 8441 §5.
+#[tokio::test]
+async fn a_client_ends_its_stream_by_end_stream_unless_it_aborts() {
+    let check = async |ending: Ending, expected: Option<Reason>| {
+        let listener = listen().await;
+        let dial = dialing(listener.local_addr().unwrap());
+        let server = tokio::spawn(end_of_stream(listener, ending));
+        let dialled = dial.connect().await;
+        if ending == Ending::Refused {
+            drop(dialled.unwrap_err());
+        } else {
+            let conn = dialled.unwrap();
+            match ending {
+                Ending::Drop => drop(conn),
+                Ending::Abort => conn.close_now(),
+                Ending::Close => conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap(),
+                _ => drop(conn.read().await.unwrap_err()),
+            }
+        }
+        assert_eq!(server.await.unwrap(), expected, "{ending:?}");
+    };
+    in_time(async {
+        check(Ending::Close, None).await;
+        check(Ending::Drop, None).await;
+        check(Ending::CloseOfServer, None).await;
+        check(Ending::EndOfServer, None).await;
+        check(Ending::Refused, None).await;
+        check(Ending::Abort, Some(Reason::CANCEL)).await;
+    })
+    .await;
+}
+
+/// The server is hyper, and the client is raw HTTP/2.
+#[tokio::test]
+async fn a_server_ends_its_stream_by_end_stream() {
+    let (mut server, _) = plain().await;
+    let mut check = async |is_closed_by_server: bool| {
+        let tcp = TcpStream::connect(server.addr).await.unwrap();
+        let (requests, connection) = h2::client::handshake(tcp).await.unwrap();
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        let mut request = Request::connect(server.url("http", "/hand"))
+            .header("sec-websocket-version", "13")
+            .extension(h2::ext::Protocol::from_static("websocket"))
+            .body(())
+            .unwrap();
+        *request.version_mut() = Version::HTTP_2;
+        let mut requests = requests.ready().await.unwrap();
+        while !requests.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let (response, mut send) = requests.send_request(request, false).unwrap();
+        let mut receive = response.await.unwrap().into_body();
+        let conn = server.conns.recv().await.unwrap();
+        let masked: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+        let serve = tokio::spawn(async move {
+            match is_closed_by_server {
+                true => drop(conn.close(StatusCode::NORMAL_CLOSURE, "").await),
+                false => drop(conn.read().await),
+            }
+        });
+        if !is_closed_by_server {
+            send.send_data(Bytes::from_static(masked), false).unwrap();
+        }
+        let mut frame = receive.data().await.unwrap().unwrap();
+        while frame.len() < CLOSE.len() {
+            frame = [frame, receive.data().await.unwrap().unwrap()].concat().into();
+        }
+        assert_eq!(frame, CLOSE);
+        if is_closed_by_server {
+            send.send_data(Bytes::from_static(masked), false).unwrap();
+        }
+        // An error would be a reset.
+        assert!(receive.data().await.is_none_or(|data| data.unwrap().is_empty()));
+        send.send_data(Bytes::new(), true).unwrap();
+        serve.await.unwrap();
+        drop((requests, send, receive));
+        connection.await.unwrap();
+    };
+    in_time(async {
+        check(true).await;
+        check(false).await;
+    })
+    .await;
+}

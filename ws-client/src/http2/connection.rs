@@ -126,7 +126,7 @@ impl Http2Connection {
                 () = self.ping_timeout(), if !is_new => Ok(None),
             }
         };
-        let (response, send) = match deadline.run(sending).await? {
+        let (response, mut send) = match deadline.run(sending).await? {
             Some(Ok(sent)) => sent,
             Some(Err(error)) if is_new || !may_retry(&error) => return Err(dial_error(error)),
             Some(Err(_)) | None => {
@@ -142,6 +142,8 @@ impl Http2Connection {
             let conn = handshake.conn(io, Bytes::new(), negotiated, response, peer);
             return Ok(OpenResult::Opened(conn));
         }
+        // END_STREAM instead of a reset, if the server has ended its direction, too.
+        let _ = send.send_data(Bytes::new(), true);
         // The flow-control window is not released: a whole body is shorter than that.
         let chunks = stream::unfold(receive, |mut receive| async {
             Some((receive.data().await?.ok()?, receive))
