@@ -185,7 +185,7 @@ async fn tunnel(
     let there = request.uri().to_string();
     tell.send(request).unwrap();
     here.write_all(answer).await.unwrap();
-    if answer == TUNNEL {
+    if !answer.starts_with(b"HTTP/1.1 4") && answer.starts_with(b"HTTP") {
         let mut there = TcpStream::connect(there).await.unwrap();
         // The result does not matter.
         let _ = copy_bidirectional(&mut here, &mut there).await;
@@ -229,6 +229,23 @@ async fn a_proxy_gets_a_connect_request() {
         }
     })
     .await;
+}
+
+/// A folded line, and a length without a meaning (RFC 9110 §9.3.6).
+#[tokio::test]
+async fn a_tunnel_is_opened_whatever_the_headers_of_the_answer() {
+    for answer in [
+        b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\n\r\n".as_slice(),
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+    ] {
+        let (addr, _asked) = proxy(answer).await;
+        let addr = format!("http://{addr}");
+        let server = serve(None).await;
+        in_time(say_hello(Dial::new(format!("ws://{server}")).dialer(&Dialer::new().proxy(addr))))
+            .await;
+    }
 }
 
 /// A SOCKS4 and SOCKS4a proxy, and the targets of its requests.
@@ -342,6 +359,7 @@ async fn proxy_errors_name_the_reason() {
     let failed = |error: &ProxyError| matches!(error, ProxyError::Failed(_));
     in_time(async {
         check(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", refused).await;
+        check(b"HTTP/1.1 403 Forbidden\r\nx: a\r\n b\r\n\r\n", refused).await;
         check(b"HTTP/1.1 407 Who\r\nproxy-authenticate: Basic\r\n\r\n", |error| {
             matches!(error, ProxyError::Refused(Status::PROXY_AUTHENTICATION_REQUIRED))
         })
