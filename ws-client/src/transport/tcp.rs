@@ -224,7 +224,7 @@ mod tests {
                     Peer::Silent => pending().await,
                     Peer::Refuses => Err(number),
                     Peer::AcceptsAfter(millis) => {
-                        sleep(Duration::from_millis(millis)).await;
+                        sleep(Duration::from_millis(millis)).await; // tidy: sleep is the subject
                         Ok(number)
                     }
                 }

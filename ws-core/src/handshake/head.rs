@@ -271,7 +271,7 @@ mod tests {
         check("a: x", "x");
         check("a: x\r\n y", "x   y");
         check("a:\r\n\tx", "x");
-        check("a: x\r\n \r\n", "x");
+        check("a: x\r\n ", "x");
         check("a: x\r\n y\r\n z", "x   y   z");
     }
 
