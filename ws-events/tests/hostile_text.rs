@@ -96,14 +96,17 @@ fn displayed_types() -> BTreeSet<String> {
 /// Types whose texts are fixed, with numbers at most.
 const FIXED: &[&str] = &[
     "AcceptError",
+    // Addresses, and errors of the operating system.
+    "AllFailed",
     "BrokerError",
     "Deadline",
     "Failure",
     "HandshakeError",
     "HandshakeRejected",
     "HeadError",
+    // Of a URL that is parsed: no control characters. It goes to DNS and into a request.
+    "Host",
     "InvalidStatusCode",
-    "LookupFailed",
     "MessageType",
     "NotAMessage",
     "NotConnected",
