@@ -31,6 +31,9 @@ use ws_server_hyper::{AcceptOptions, Config, Conn, Error, Limits};
 
 const KIB: usize = 1024;
 
+/// The length of the messages of [`Handler::Flood`].
+const WRITTEN: usize = 8 * KIB;
+
 /// Counts the bytes that each thread has allocated.
 struct Counting;
 
@@ -67,8 +70,10 @@ type Serve = fn(TcpListener, AcceptOptions, Handler);
 #[derive(Clone, Copy)]
 enum Handler {
     Echo,
-    /// Reads and writes messages of 8 KiB, both without end.
+    /// Reads and writes messages, both without end.
     Flood,
+    /// Writes one message, and reads nothing.
+    Push,
 }
 
 impl Handler {
@@ -78,10 +83,14 @@ impl Handler {
                 let message = conn.read().await?;
                 conn.write(message).await?;
             },
+            Self::Push => {
+                conn.write("hi").await?;
+                std::future::pending().await
+            }
             Self::Flood => loop {
                 tokio::select! {
                     read = conn.read() => drop(read?),
-                    written = conn.write(vec![0; 8 * KIB]) => written?,
+                    written = conn.write(vec![0; WRITTEN]) => written?,
                 }
             },
         }
@@ -216,7 +225,12 @@ impl Client {
 
     async fn open_http2(self, addr: SocketAddr, count: usize) -> Vec<TokioIo<Upgraded>> {
         let io = TokioIo::new(tokio::net::TcpStream::connect(addr).await.unwrap());
-        let (mut client, conn) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        // A stream that is not read does not hold up the next one.
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .initial_stream_window_size(64 * 1024)
+            .initial_connection_window_size(16 * 1024 * 1024);
+        let (mut client, conn) = builder.handshake(io).await.unwrap();
         while !conn.is_extended_connect_protocol_enabled() {
             yield_now().await;
         }
@@ -281,18 +295,78 @@ fn options() -> AcceptOptions {
     AcceptOptions::new().origin(ws_server_hyper::Origin::any())
 }
 
+/// All but the last byte of a message of 256 KiB.
+static UNFINISHED: &[u8] = &{
+    let mut message = [b'a'; 256 * KIB + 13];
+    let header = [0x82, 0xff, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0];
+    let mut at = 0;
+    while at < header.len() {
+        message[at] = header[at];
+        at += 1;
+    }
+    message
+};
+
 const ECHO: Client =
     Client { version: Version::HTTP_11, head: 0, send: b"\x81\x82\0\0\0\0hi", read: 4 };
 
+/// What the kept request of a browser costs: its text, and the bookkeeping. The extensions of axum
+/// are the most.
+const BROWSER_REQUEST: usize = 1100;
+
+/// What a connection without a request costs, with its task.
+const fn idle(version: Version) -> usize {
+    match version {
+        // hyper has a task for each stream.
+        Version::HTTP_2 => 4 * KIB,
+        _ => 3 * KIB / 2,
+    }
+}
+
 #[tokio::test]
-async fn measure_all() {
+async fn an_idle_connection_keeps_its_request_in_little_memory() {
     for (by, serve, version) in PLACES {
         let client = Client { version, ..ECHO };
-        let kept = measure(serve, &options(), Handler::Echo, client).await;
-        let none = measure(serve, &options().keep_request(false), Handler::Echo, client).await;
-        let client = Client { head: 15 * KIB, ..client };
-        let long = measure(serve, &options(), Handler::Echo, client).await;
-        println!("{by}: idle {kept}, without the request {none}, with a head of 15 KiB {long}");
+        let without = options().keep_request(false);
+        let without = measure(serve, &without, Handler::Echo, client).await;
+        let browser = measure(serve, &options(), Handler::Echo, client).await;
+        println!("{by}: {browser} bytes, {without} without the request");
+        assert!(without <= idle(version), "{by}: {without}");
+        assert!(browser <= without + BROWSER_REQUEST, "{by}: {browser}, {without} without it");
     }
-    let _ = (Config::new(), Limits::new(), Handler::Flood);
+}
+
+/// A handler that only writes does not keep the buffers of the server either.
+#[tokio::test]
+async fn a_connection_that_was_never_read_keeps_no_buffer() {
+    for (by, serve, version) in PLACES {
+        let client = Client { version, send: b"", ..ECHO };
+        let held = measure(serve, &options(), Handler::Push, client).await;
+        assert!(held <= idle(version) + BROWSER_REQUEST, "{by}: {held}");
+    }
+}
+
+/// The formula of `Config`, after the largest head, with a message that lacks its end and a peer
+/// that does not read.
+#[tokio::test]
+async fn a_connection_holds_no_more_than_the_formula_says() {
+    const MESSAGE: usize = 256 * KIB;
+    const READ: usize = 4 * KIB;
+    const HIGH: usize = 16 * KIB;
+    let config = Config::new().limits(Limits::new().message_size(MESSAGE));
+    let options = options().config(config.read_buffer(READ).write_buffer(HIGH / 4, HIGH));
+    for (by, serve, version) in PLACES {
+        let over_http2 = match version {
+            Version::HTTP_2 => (64 + 160 + 16) * KIB,
+            _ => 0,
+        };
+        let formula = MESSAGE + 512 + READ + HIGH + WRITTEN + 16 * KIB + over_http2;
+        let client = Client { version, head: 15 * KIB, send: UNFINISHED, read: 1 };
+        let held = measure(serve, &options, Handler::Flood, client).await;
+        println!("{by}: {held} bytes, at most {formula}");
+        // The handler has another message, which waits for room.
+        let bound = formula + idle(version) + BROWSER_REQUEST + WRITTEN;
+        assert!(held <= bound, "{by}: {held} > {bound}");
+        assert!(held > MESSAGE, "{by}: {held} is too good to be true");
+    }
 }

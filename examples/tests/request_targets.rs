@@ -19,8 +19,27 @@ async fn handler(_: Conn) {}
 
 /// The forms of RFC 9112 §3.2, and what is none of them.
 const TARGETS: &[&str] = &[
-    "/x", "/x?q", "/", "//x", "/?q", "http://a/x", "http://a", "http://a/", "http://a?q", "ws://a/x",
-    "a:80", "a", "[::1]:80", "user@a:80", "*", "?q", "x/y", "*/x", "%", ":", "#",
+    "/x",
+    "/x?q",
+    "/",
+    "//x",
+    "/?q",
+    "http://a/x",
+    "http://a",
+    "http://a/",
+    "http://a?q",
+    "ws://a/x",
+    "a:80",
+    "a",
+    "[::1]:80",
+    "user@a:80",
+    "*",
+    "?q",
+    "x/y",
+    "*/x",
+    "%",
+    ":",
+    "#",
 ];
 
 const METHODS: &[&str] = &["GET", "CONNECT", "OPTIONS", "POST", "PRI", "HEAD", "X"];
@@ -29,8 +48,8 @@ const VALID_HEADERS: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocke
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Filters of warp, all of which want a path, in front of a WebSocket.
-fn warp_routes()
--> impl warp::Filter<Extract = (impl warp::Reply,), Error = warp::Rejection> + Clone {
+fn warp_routes() -> impl warp::Filter<Extract = (impl warp::Reply,), Error = warp::Rejection> + Clone
+{
     let options = AcceptOptions::new();
     let ws = || ws_server_warp::websocket(options.clone(), handler);
     let full = warp::path("full").and(warp::path::full()).and(ws()).map(|_, reply| reply);
@@ -64,14 +83,17 @@ fn servers() -> Vec<(&'static str, Serve)> {
 }
 
 /// The status of the answer to a request over HTTP/1.
-async fn send(serve: &Serve, request: &str) -> u16 {
+async fn send(by: &str, serve: &Serve, request: &str) -> u16 {
     let (mut client_io, server_io) = duplex(64 * 1024);
     serve(Box::new(server_io));
     client_io.write_all(request.as_bytes()).await.unwrap();
-    client_io.shutdown().await.unwrap();
     let mut response = Vec::new();
-    client_io.read_to_end(&mut response).await.unwrap();
-    let status = response.get(9..12).unwrap_or_else(|| panic!("no answer to {request:?}"));
+    // The server keeps the connection open for another request.
+    while !response.ends_with(b"\r\n\r\n") && client_io.read_buf(&mut response).await.unwrap() > 0 {
+        let head = response.windows(4).position(|end| end == b"\r\n\r\n");
+        response.truncate(head.map_or(usize::MAX, |head| head + 4));
+    }
+    let status = response.get(9..12).unwrap_or_else(|| panic!("{by}: no answer to {request:?}"));
     std::str::from_utf8(status).unwrap().parse().unwrap()
 }
 
@@ -83,9 +105,10 @@ async fn each_target_and_method_is_answered_over_http1() {
                 for version in ["1.0", "1.1"] {
                     for headers in [VALID_HEADERS, "Host: a\r\n"] {
                         let request = format!("{method} {target} HTTP/{version}\r\n{headers}\r\n");
-                        let answer = timeout(Duration::from_secs(20), send(&serve, &request));
+                        let answer = timeout(Duration::from_secs(20), send(by, &serve, &request));
                         let status = answer.await.unwrap_or_else(|_| panic!("{by}: {request:?}"));
-                        let opens = *method == "GET" && version == "1.1" && headers != "Host: a\r\n";
+                        let opens =
+                            *method == "GET" && version == "1.1" && headers != "Host: a\r\n";
                         if target.contains(['*', '@', '#']) || !target.contains('/') || !opens {
                             assert_ne!(status, 101, "{by}: {request:?}");
                         }
@@ -104,7 +127,7 @@ async fn a_target_without_a_path_is_refused_alike() {
         let check = async |line: &str, headers: &str, status: u16| {
             let status = if by == "axum" { 404 } else { status };
             let request = format!("{line} HTTP/1.1\r\n{headers}\r\n");
-            assert_eq!(send(&serve, &request).await, status, "{by}: {request:?}");
+            assert_eq!(send(by, &serve, &request).await, status, "{by}: {request:?}");
         };
         check("CONNECT a:80", VALID_HEADERS, 405).await;
         check("GET a:80", VALID_HEADERS, 400).await;
@@ -165,7 +188,8 @@ impl RawHttp2 {
 
 #[tokio::test]
 async fn each_target_and_method_is_answered_over_http2() {
-    let paths = [None, Some("/x"), Some("/x?q"), Some("*"), Some("?q"), Some("x"), Some("http://a")];
+    let paths =
+        [None, Some("/x"), Some("/x?q"), Some("*"), Some("?q"), Some("x"), Some("http://a")];
     let authorities = [None, Some("a"), Some("a:80"), Some("user@a"), Some("a b"), Some("")];
     let mut servers = servers();
     // These have no HTTP/2.
@@ -195,7 +219,8 @@ async fn each_target_and_method_is_answered_over_http2() {
             let answer = timeout(Duration::from_secs(20), client.answer(1)).await;
             assert!(answer.expect("hangs").is_some(), "{by}: {headers:?}");
             // The connection still works.
-            let next = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/x")];
+            let next =
+                [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/x")];
             client.request(3, &next).await;
             assert_eq!(client.answer(3).await, Some(1), "{by}: after {headers:?}");
         }

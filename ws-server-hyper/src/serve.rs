@@ -35,6 +35,7 @@ const STREAM_SEND_BUFFER: usize = 64 * 1024;
 
 /// HTTP/2: the maximum size of a head by RFC 9113 §6.5.2, which counts 32 bytes for each header.
 /// Eight more are for the pseudo-headers.
+#[expect(clippy::cast_possible_truncation, reason = "the constants are small")]
 const MAX_HEADER_LIST: u32 = (MAX_HEAD + 32 * (MAX_HEADERS + 8)) as u32;
 
 /// HTTP/2: how many streams a peer may open on one connection.
@@ -55,6 +56,9 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// * A connection has at most 256 streams, with a flow control window of 64 KiB each. The
 ///   window of the connection is the sum, 16 MiB, so a handler that reads slowly does not stall
 ///   other streams. At most 64 KiB of a stream wait to be sent.
+/// * Beyond the bound of [`Config`](ws_core::Config), a WebSocket holds up to 240 KiB: 64 KiB that
+///   are received and not read, 64 KiB in the send buffer, three writes of 32 KiB before it, and
+///   16 KiB, the buffer of the frame that was read last.
 /// * Keepalive: a ping after 30 s without traffic (RFC 9113 §6.7). Without a pong within 30 s,
 ///   the connection and its streams end.
 ///

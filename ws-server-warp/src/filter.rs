@@ -175,7 +175,9 @@ fn origin_form_parts(method: Method, path: String, query: String) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
     let separator = if query.is_empty() { "" } else { "?" };
     parts.method = method;
-    parts.uri = format!("{path}{separator}{query}").parse().unwrap_or_default();
+    // An empty path is none that opens a WebSocket.
+    let uri = format!("{path}{separator}{query}").parse();
+    parts.uri = uri.unwrap_or_else(|_| Uri::from_static("*"));
     parts
 }
 

@@ -85,17 +85,15 @@ impl Origin {
             (Some(origin), Rule::Check(Check(check))) => {
                 origin.to_str().is_ok_and(|origin| check(origin, request.headers()))
             }
-            (Some(origin), Rule::SameHost(patterns)) => {
-                match PageOrigin::parse(origin) {
-                    Some(page) => {
-                        page.is_target_of(request)
-                            || patterns.iter().any(|pattern| page.matches(pattern))
-                    }
-                    None => WITHOUT_HOST.iter().any(|known| {
-                        origin == known && patterns.iter().any(|pattern| pattern == known)
-                    }),
+            (Some(origin), Rule::SameHost(patterns)) => match PageOrigin::parse(origin) {
+                Some(page) => {
+                    page.is_target_of(request)
+                        || patterns.iter().any(|pattern| page.matches(pattern))
                 }
-            }
+                None => WITHOUT_HOST.iter().any(|known| {
+                    origin == known && patterns.iter().any(|pattern| pattern == known)
+                }),
+            },
         };
         if allowed { Ok(()) } else { Err(Rejection::OriginRefused) }
     }

@@ -156,11 +156,7 @@ impl<'a> HandshakeRequest<'a> {
         Ok(())
     }
 
-    fn once(
-        &self,
-        name: HeaderName,
-        repeated: Rejection,
-    ) -> Result<Option<&'a [u8]>, Rejection> {
+    fn once(&self, name: HeaderName, repeated: Rejection) -> Result<Option<&'a [u8]>, Rejection> {
         headers::at_most_once(self.headers, name, repeated)
     }
 }
