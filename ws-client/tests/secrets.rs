@@ -124,9 +124,9 @@ async fn errors_of_dialling_show_no_secret() {
     let answers = [
         format!("HTTP/1.1 403 No\r\n{headers}\r\n{location}\r\ncontent-length: 0\r\n\r\n"),
         format!("HTTP/1.1 302 Go\r\n{headers}\r\n{location}\r\n\r\n"),
-        format!("HTTP/1.1 302 Go\r\nlocation: s3cr3t:s3cr3t@example.com\r\n\r\n"),
-        format!("HTTP/1.1 302 Go\r\nlocation: ftp://s3cr3t@example.com\r\n\r\n"),
-        format!("HTTP/1.1 302 Go\r\nlocation: //s3cr3t@example.com:99999\r\n\r\n"),
+        "HTTP/1.1 302 Go\r\nlocation: s3cr3t:s3cr3t@example.com\r\n\r\n".to_owned(),
+        "HTTP/1.1 302 Go\r\nlocation: ftp://s3cr3t@example.com\r\n\r\n".to_owned(),
+        "HTTP/1.1 302 Go\r\nlocation: //s3cr3t@example.com:99999\r\n\r\n".to_owned(),
         format!("HTTP/1.1 101 Yes\r\n{headers}\r\n{upgrade}\r\n\r\n"),
         format!("HTTP/1.1 407 Who\r\n{headers}\r\nproxy-authenticate: Basic\r\n\r\n"),
         "s3cr3t\r\n\r\n".to_owned(),
