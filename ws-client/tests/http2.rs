@@ -28,6 +28,8 @@ use ws_client::{
     CloseError, CloseInitiator, Compression, Conn, Dial, DialError, Dialer, Error, HandshakeError,
     Message, RedirectError, StatusCode,
 };
+use ws_core::handshake::Offer;
+use ws_core::handshake::head::encode_request;
 use ws_core::{AcceptOptions, Origin};
 
 use support::{Authority, echo, hear, listen, say_hello};
@@ -1013,6 +1015,38 @@ async fn a_client_ends_its_stream_by_end_stream_unless_it_aborts() {
     .await;
 }
 
+/// The connection ends with its last WebSocket, by GOAWAY and `close_notify`.
+#[tokio::test]
+async fn an_http2_connection_over_tls_ends_by_close_notify() {
+    let (listener, authority) = (listen().await, Authority::new());
+    let url = format!("wss://{}/", listener.local_addr().unwrap());
+    let tls = authority.server(false, &["h2"]);
+    let server = tokio::spawn(async move {
+        let io = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let mut builder = h2::server::Builder::new();
+        let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(io).await.unwrap();
+        let (request, mut respond) = server.accept().await.unwrap().unwrap();
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        tokio::spawn(async move {
+            let mut receive = request.into_body();
+            assert_eq!(receive.data().await.unwrap().unwrap()[0], CLOSE[0]);
+            send.send_data(Bytes::from_static(CLOSE), true).unwrap();
+            while receive.data().await.is_some_and(|data| data.is_ok()) {}
+        });
+        // rustls reports an end without `close_notify` as an error.
+        server.accept().await.map(|next| next.map(drop))
+    });
+    let dialer = Dialer::new().no_proxy().tls(authority.client()).http2();
+    in_time(async {
+        let conn = Dial::new(url).dialer(&dialer).connect().await.unwrap();
+        conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        drop(conn);
+        let ended = server.await.unwrap();
+        assert!(ended.is_none(), "{ended:?}");
+    })
+    .await;
+}
+
 /// The server is hyper, and the client is raw HTTP/2.
 #[tokio::test]
 async fn a_server_ends_its_stream_by_end_stream() {
@@ -1058,6 +1092,43 @@ async fn a_server_ends_its_stream_by_end_stream() {
         serve.await.unwrap();
         drop((requests, send, receive));
         connection.await.unwrap();
+    };
+    in_time(async {
+        check(true).await;
+        check(false).await;
+    })
+    .await;
+}
+
+/// Over HTTP/1.1 and TLS, the server or the client closes first (RFC 8446 §6.1).
+#[tokio::test]
+async fn a_server_ends_tls_by_close_notify() {
+    let authority = Authority::new();
+    let tls = authority.server(false, &["http/1.1"]);
+    let mut server = Server::start(ws_server_hyper::http_builder(), Some(tls)).await;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(authority.client()));
+    let mut check = async |is_closed_by_server: bool| {
+        let tcp = TcpStream::connect(server.addr).await.unwrap();
+        let mut io = connector.connect(server.addr.ip().into(), tcp).await.unwrap();
+        let offer = Offer::new([""; 0], Compression::off()).unwrap();
+        let mut request = Request::get("/hand").header("host", "a").body(()).unwrap();
+        request.headers_mut().extend(offer.headers());
+        io.write_all(&encode_request(&request)).await.unwrap();
+        let conn = server.conns.recv().await.unwrap();
+        let masked = b"\x88\x82\0\0\0\0\x03\xe8";
+        if is_closed_by_server {
+            let closing = conn.close(StatusCode::NORMAL_CLOSURE, "");
+            let (closed, written) = tokio::join!(closing, io.write_all(masked));
+            closed.unwrap();
+            written.unwrap();
+        } else {
+            io.write_all(masked).await.unwrap();
+            conn.read().await.unwrap_err();
+        }
+        let mut said = Vec::new();
+        // rustls reports an end without `close_notify` as an error.
+        io.read_to_end(&mut said).await.unwrap();
+        assert!(said.ends_with(CLOSE), "{is_closed_by_server}");
     };
     in_time(async {
         check(true).await;
