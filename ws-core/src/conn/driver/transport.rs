@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::future::Future;
 use std::io::{self, IoSlice, Read};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -84,6 +85,19 @@ pub(crate) enum ReadHalf {
     Any(SharedStream),
 }
 
+/// What there is to read, as far as is known without a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    /// Nothing.
+    Nothing,
+    /// Bytes, and more may come.
+    Bytes,
+    /// The peer sends nothing more, or has reset the stream. There may be bytes before that.
+    End,
+    /// The transport does not tell.
+    Unknown,
+}
+
 /// The writing half.
 pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
@@ -162,6 +176,17 @@ impl ReadHalf {
         match self {
             Self::Tcp(io) => io.as_ref().poll_read_ready(cx),
             Self::Any(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// What there is to read. Only a TCP stream knows that.
+    pub(crate) fn arrived(&self) -> Arrived {
+        let Self::Tcp(io) = self else { return Arrived::Unknown };
+        let ready = pin!(io.ready(Interest::READABLE));
+        match ready.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(ready)) if ready.is_read_closed() => Arrived::End,
+            Poll::Ready(Ok(ready)) if ready.is_readable() => Arrived::Bytes,
+            Poll::Ready(_) | Poll::Pending => Arrived::Nothing,
         }
     }
 
