@@ -161,9 +161,12 @@ async fn a_hang_up_of_tcp_is_seen_behind_more_than_is_read_ahead() {
                 }
             });
             let full = (READ_AHEAD / (1008 + OVERHEAD)) as u64;
-            while conn.stats().messages_in < full {
-                sleep(SECOND / 20).await; // tidy: sleep is the subject
-            }
+            at_last(async {
+                while conn.stats().messages_in < full {
+                    sleep(SECOND / 20).await; // tidy: sleep is the subject
+                }
+            })
+            .await;
             match hang_up {
                 HangUp::Fin => SockRef::from(&peer).shutdown(Shutdown::Write).unwrap(),
                 HangUp::Rst => {
@@ -203,16 +206,19 @@ enum Busy {
     HoldingRead,
     /// Holds a stream of messages that has waited, and is stuck in a write.
     HoldingStream,
+    /// Holds a stream of messages that has waited, and waits for something else.
+    HoldingIdleStream,
     /// Waits for the end, with a message unread.
     AwaitingEnd,
 }
 
-const BUSY: [Busy; 6] = [
+const BUSY: [Busy; 7] = [
     Busy::Elsewhere,
     Busy::Writing,
     Busy::Flushing,
     Busy::HoldingRead,
     Busy::HoldingStream,
+    Busy::HoldingIdleStream,
     Busy::AwaitingEnd,
 ];
 
@@ -234,6 +240,11 @@ async fn be_busy(conn: Conn, busy: Busy) {
             assert!(futures::poll!(stream.next()).is_pending());
             while conn.write(vec![0; 100_000]).await.is_ok() {}
         }
+        Busy::HoldingIdleStream => {
+            let mut stream = conn.messages();
+            assert!(futures::poll!(stream.next()).is_pending());
+            pending().await
+        }
         Busy::AwaitingEnd => {
             conn.closed().await;
         }
@@ -245,7 +256,7 @@ async fn start(role: Role, config: Config, busy: Busy) -> (Conn, Peer) {
     let (conn, mut peer) = connect(role, config, None, KIB);
     tokio::spawn(be_busy(conn.clone(), busy));
     tokio::task::yield_now().await;
-    if !matches!(busy, Busy::HoldingRead | Busy::HoldingStream) {
+    if !matches!(busy, Busy::HoldingRead | Busy::HoldingStream | Busy::HoldingIdleStream) {
         peer.send(&[text("a")]).await;
     }
     (conn, peer)
@@ -273,7 +284,7 @@ fn keepalive_ends_a_silent_peer_whatever_the_handler_does() {
 #[test]
 fn pings_are_answered_whatever_the_handler_does() {
     for role in BOTH {
-        for busy in [Busy::Elsewhere, Busy::AwaitingEnd] {
+        for busy in [Busy::Elsewhere, Busy::HoldingIdleStream, Busy::AwaitingEnd] {
             run(async {
                 let (_conn, mut peer) = start(role, Config::new(), busy).await;
                 for number in 0..10_u8 {
@@ -292,7 +303,8 @@ fn pings_are_answered_whatever_the_handler_does() {
 #[test]
 fn a_peer_that_answers_pings_stays_while_the_handler_does_not_read() {
     for role in BOTH {
-        for busy in [Busy::Elsewhere, Busy::HoldingRead, Busy::AwaitingEnd] {
+        for busy in [Busy::Elsewhere, Busy::HoldingRead, Busy::HoldingIdleStream, Busy::AwaitingEnd]
+        {
             run(async {
                 let config = Config::new().keepalive(Keepalive::every(10 * SECOND));
                 let (conn, mut peer) = start(role, config, busy).await;
@@ -310,7 +322,13 @@ fn a_peer_that_answers_pings_stays_while_the_handler_does_not_read() {
 #[test]
 fn the_end_is_noticed_whatever_the_handler_does() {
     for role in BOTH {
-        for busy in [Busy::Elsewhere, Busy::Writing, Busy::Flushing, Busy::HoldingStream] {
+        for busy in [
+            Busy::Elsewhere,
+            Busy::Writing,
+            Busy::Flushing,
+            Busy::HoldingStream,
+            Busy::HoldingIdleStream,
+        ] {
             for with_close in [false, true] {
                 run(async {
                     let (conn, mut peer) = start(role, Config::new(), busy).await;
@@ -639,6 +657,19 @@ fn a_connection_is_watched_by_the_next_runtime_that_uses_it() {
             assert_eq!(peer.frame().await.unwrap(), pong(payload));
         }
     });
+}
+
+/// A byte stream whose peer has closed is not read any more. A reset is still seen.
+#[tokio::test]
+async fn a_reset_behind_the_close_frame_of_the_peer_ends_a_byte_stream() {
+    let (conn, mut peer) = over_tcp(Role::Server, Config::new()).await;
+    let mut stream = conn.clone().into_byte_stream(MessageType::Binary);
+    peer.write_all(&close(1000, "").encode(Role::Client)).await.unwrap();
+    let mut nothing = Vec::new();
+    assert_eq!(at_last(stream.read_to_end(&mut nothing)).await.unwrap(), 0);
+    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    assert_eq!(at_last(conn.closed()).await.by, CloseInitiator::Transport);
 }
 
 // A write that makes no progress.

@@ -77,7 +77,7 @@ impl Conn {
 impl MessageReader {
     /// A message of which all of the payload has arrived, or none.
     pub(crate) fn begin(conn: Conn, kind: MessageType, whole: Option<Bytes>) -> Self {
-        let (id, ended) = (WaiterId::NONE, whole.is_some());
+        let (id, ended) = (WaiterId::NONE_HELD, whole.is_some());
         Self { conn, kind, id, piece: whole.unwrap_or_default(), ended, failed: None }
     }
 

@@ -216,6 +216,7 @@ impl Connection {
             CloseAction::DropIncoming => return self.drop_incoming(reader),
             CloseAction::HoldClose => {
                 reader.cold_mut().held_close = frame;
+                self.watch(reader);
                 return reader.waiters.wake();
             }
             CloseAction::AnswerClose => {

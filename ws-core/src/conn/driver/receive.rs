@@ -621,8 +621,8 @@ impl Connection {
     pub(crate) fn leave(&self, reader: &mut Reader, id: &mut WaiterId) {
         if id.is_waiting() {
             reader.leave(id);
-            if !reader.watched && reader.waiters.is_empty() {
-                self.watch(reader);
+            if !reader.watched {
+                self.watch_if_unread(reader);
             }
         }
     }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
@@ -181,12 +181,21 @@ impl ReadHalf {
 
     /// What there is to read. Only a TCP stream knows that.
     pub(crate) fn arrived(&self) -> Arrived {
-        let Self::Tcp(io) = self else { return Arrived::Unknown };
-        let ready = pin!(io.ready(Interest::READABLE));
-        match ready.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(ready)) if ready.is_read_closed() => Arrived::End,
-            Poll::Ready(Ok(ready)) if ready.is_readable() => Arrived::Bytes,
-            Poll::Ready(_) | Poll::Pending => Arrived::Nothing,
+        match self {
+            Self::Any(_) => Arrived::Unknown,
+            Self::Tcp(io) => match ready_now(io, Interest::READABLE) {
+                Some(ready) if ready.is_read_closed() => Arrived::End,
+                Some(ready) if ready.is_readable() => Arrived::Bytes,
+                Some(_) | None => Arrived::Nothing,
+            },
+        }
+    }
+
+    /// Whether the peer has reset the stream. Only a TCP stream knows that.
+    pub(crate) fn is_reset(&self) -> bool {
+        match self {
+            Self::Any(_) => false,
+            Self::Tcp(io) => ready_now(io, Interest::WRITABLE).is_some_and(Ready::is_write_closed),
         }
     }
 
@@ -230,6 +239,15 @@ fn try_take(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
         Ok(count)
     });
     all.map_or(taken, Ok)
+}
+
+/// What a stream is known to be ready for. No system call.
+fn ready_now(io: &OwnedReadHalf, interest: Interest) -> Option<Ready> {
+    let ready = pin!(io.ready(interest));
+    match ready.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(ready) => ready.ok(),
+        Poll::Pending => None,
+    }
 }
 
 /// How many chunks one vectored write takes.

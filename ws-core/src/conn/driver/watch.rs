@@ -4,7 +4,7 @@
 //! it reads ahead within the bound, answers pings, and checks the deadlines. When the bound is
 //! full, it looks for a hang-up without reading.
 
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,9 +13,10 @@ use crate::Error;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::reader::Reader;
 use crate::conn::driver::state::FlushState;
-use crate::conn::driver::transport::Arrived;
+use crate::conn::driver::transport::{Arrived, ReadHalf};
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::runtime::watch_list::{self, LastLook, Watched};
+use crate::proto::CloseState;
 
 /// How long bytes that the application does not read are a sign that the peer is alive.
 const READ_STALL: Duration = Duration::from_secs(60);
@@ -32,10 +33,25 @@ impl Connection {
         }
     }
 
+    /// As [`watch`](Self::watch), unless an operation waits that is polled.
+    #[cold]
+    pub(crate) fn watch_if_unread(&self, reader: &mut Reader) {
+        if !reader.waiters.has_future() {
+            self.watch(reader);
+        }
+    }
+
     /// Looks at the connection. Returns whether to look again.
     fn look_locked(&self, reader: &mut Reader, last: &mut LastLook) -> bool {
         if self.state.load().has_ended() {
             return false;
+        }
+        if self.state.is(CloseState::HalfClosedRemote) {
+            // Nothing is read any more, and the peer answers no pings.
+            if reader.io.as_ref().is_some_and(ReadHalf::is_reset) {
+                self.transport_ended(reader, Error::abnormal());
+            }
+            return !self.state.load().has_ended();
         }
         let progress = reader.progress();
         let has_progress = std::mem::replace(&mut last.progress, progress) != progress;
@@ -49,10 +65,14 @@ impl Connection {
         // A task that is stuck in a write, or was woken by the timer in vain, may hold an
         // operation without polling it.
         let may_hold = self.is_draining() || reader.deadlines.is_overdue();
-        if !reader.waiters.is_empty() && !may_hold {
+        if reader.waiters.has_future() && !may_hold {
             return false;
         }
-        if !has_progress || may_hold {
+        let is_silent = || {
+            let arrived = reader.io.as_ref().map(ReadHalf::arrived);
+            arrived == Some(Arrived::Nothing) && !reader.has_input()
+        };
+        if may_hold || !(has_progress || is_silent()) {
             self.read_ahead(reader);
             last.progress = reader.progress();
         }
@@ -98,9 +118,7 @@ impl Connection {
     fn check_deadlines(&self, reader: &mut Reader) {
         let cx = Context::from_waker(Waker::noop());
         let target = || self.this.clone() as _;
-        while let std::task::Poll::Ready(due) =
-            reader.deadlines.poll_due(&self.info.config, target, &cx)
-        {
+        while let Poll::Ready(due) = reader.deadlines.poll_due(&self.info.config, target, &cx) {
             self.due(reader, due);
             if self.state.load().has_ended() {
                 break;

@@ -172,3 +172,93 @@ impl Drop for WatchTask {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use tokio::runtime::{Builder, Handle, Runtime};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Target {
+        looks: AtomicUsize,
+        forgotten: AtomicUsize,
+        panics: bool,
+    }
+
+    impl Watched for Target {
+        fn look(&self, last: &mut LastLook) -> bool {
+            assert_eq!(last.progress, self.looks.load(Relaxed) as u64);
+            last.progress += 1;
+            self.looks.fetch_add(1, Relaxed);
+            assert!(!self.panics, "the transport panics");
+            last.progress < 3
+        }
+
+        fn forget(&self) {
+            self.forgotten.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn watched(target: &Arc<Target>) -> bool {
+        let target: Weak<Target> = Arc::downgrade(target);
+        enter(target)
+    }
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    }
+
+    #[test]
+    fn one_task_looks_at_all_until_none_is_left() {
+        let target = || Arc::<Target>::default();
+        assert!(!watched(&target()), "there is no runtime");
+        runtime().block_on(async {
+            let all: Vec<_> = (0..100).map(|_| target()).collect();
+            let panics = Arc::new(Target { panics: true, ..Target::default() });
+            assert!(watched(&panics) && all.iter().all(watched));
+            assert!(watched(&target()), "it is dropped");
+            let tasks = || Handle::current().metrics().num_alive_tasks();
+            for (looks, alive) in [(0, 1), (1, 1), (2, 1), (3, 0)] {
+                assert!(all.iter().all(|one| one.looks.load(Relaxed) == looks));
+                assert_eq!((panics.looks.load(Relaxed), tasks()), (looks.min(1), alive));
+                sleep(PERIOD).await;
+                // The task takes a turn for each batch.
+                for _ in 0..10 {
+                    yield_now().await;
+                }
+            }
+            assert!(watched(&all[0]), "another task begins");
+        });
+    }
+
+    #[test]
+    fn a_runtime_that_ends_forgets_what_it_watched() {
+        let (before, after) = (Arc::<Target>::default(), Arc::<Target>::default());
+        let first = runtime();
+        let handle = first.handle().clone();
+        first.block_on(async { assert!(watched(&before)) });
+        drop(first);
+        assert_eq!(before.forgotten.load(Relaxed), 1);
+        let _in_it = handle.enter();
+        assert!(!watched(&after), "it has ended");
+        assert_eq!(after.forgotten.load(Relaxed), 0, "the caller holds its lock");
+    }
+
+    #[test]
+    fn a_runtime_without_a_clock_watches_nothing_and_tries_once() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let target = Arc::<Target>::default();
+            for _ in 0..3 {
+                assert!(watched(&target));
+                yield_now().await;
+                assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+            }
+            assert_eq!(target.looks.load(Relaxed), 0);
+        });
+    }
+}
