@@ -254,26 +254,6 @@ impl Connection {
         self.end(reader, writer, received, by, error, shutdown);
     }
 
-    /// A connection that has ended is to end, or to be read to the end of its transport.
-    fn end_again(&self, reader: &mut Reader, event: CloseEvent) {
-        match event {
-            CloseEvent::Close
-            | CloseEvent::CloseReceived
-            | CloseEvent::Fail
-            | CloseEvent::PingTimeout
-            | CloseEvent::Abort
-            | CloseEvent::TransportEnded => {
-                if self.state.load().has_ended() {
-                    reader.drop_transport();
-                }
-            }
-            CloseEvent::AllowHalfClose
-            | CloseEvent::HalfClose
-            | CloseEvent::AbandonMessage
-            | CloseEvent::GoAway => {}
-        }
-    }
-
     /// Sends a close frame behind what is queued, unless one was sent before.
     fn send_close(&self, writer: &mut Writer, frame: Option<CloseFrame>) {
         if let Some(frame) = frame {

@@ -16,7 +16,7 @@ use crate::conn::driver::state::FlushState;
 use crate::conn::driver::transport::{Arrived, ReadHalf};
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::runtime::watch_list::{self, LastLook, Watched};
-use crate::proto::CloseState;
+use crate::proto::{CloseEvent, CloseState};
 
 /// How long bytes that the application does not read are a sign that the peer is alive.
 const READ_STALL: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ impl Connection {
             return self.look_at_full(reader, last);
         }
         last.full_since = None;
-        // A task that is stuck in a write, or was woken by the timer in vain, may hold an
+        // A task that is stuck in a write, or did not react to the timer, may hold an
         // operation without polling it.
         let may_hold = self.is_draining() || reader.deadlines.is_overdue();
         if reader.waiters.has_future() && !may_hold {
@@ -132,6 +132,26 @@ impl Connection {
         self.transport_ended(reader, Error::abnormal());
         reader.io = io;
         reader.put_back(input, 0);
+    }
+
+    /// A connection that has ended is to end, or to be read to the end of its transport.
+    pub(crate) fn end_again(&self, reader: &mut Reader, event: CloseEvent) {
+        match event {
+            CloseEvent::Close
+            | CloseEvent::CloseReceived
+            | CloseEvent::Fail
+            | CloseEvent::PingTimeout
+            | CloseEvent::Abort
+            | CloseEvent::TransportEnded => {
+                if self.state.load().has_ended() {
+                    reader.drop_transport();
+                }
+            }
+            CloseEvent::AllowHalfClose
+            | CloseEvent::HalfClose
+            | CloseEvent::AbandonMessage
+            | CloseEvent::GoAway => {}
+        }
     }
 }
 

@@ -225,7 +225,7 @@ mod tests {
             for (looks, alive) in [(0, 1), (1, 1), (2, 1), (3, 0)] {
                 assert!(all.iter().all(|one| one.looks.load(Relaxed) == looks));
                 assert_eq!((panics.looks.load(Relaxed), tasks()), (looks.min(1), alive));
-                sleep(PERIOD).await;
+                sleep(PERIOD).await; // tidy: sleep is the subject
                 // The task takes a turn for each batch.
                 for _ in 0..10 {
                     yield_now().await;
