@@ -17,15 +17,22 @@ pub(crate) fn write_all(text: &str) -> bool {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-/// Prints a line to standard error.
-pub(crate) fn note(line: fmt::Arguments<'_>) {
-    // Standard error may be closed.
-    let _ = writeln!(io::stderr().lock(), "{}", escape_control(&line.to_string()));
+/// Prints a line of this program to standard output, without secrets. Returns `false` if the output
+/// is closed.
+pub(crate) fn report(line: fmt::Arguments<'_>) -> bool {
+    out(format_args!("{}", mask_secrets(&line.to_string())))
 }
 
-/// Prints an error to standard error.
+/// Prints a line to standard error, without secrets.
+pub(crate) fn note(line: fmt::Arguments<'_>) {
+    // Standard error may be closed.
+    let text = mask_secrets(&line.to_string());
+    let _ = writeln!(io::stderr().lock(), "{}", escape_control(&text));
+}
+
+/// Prints an error to standard error, without secrets.
 pub(crate) fn error(error: &anyhow::Error) {
-    let (style, text) = (Style::of(&io::stderr()), format!("{error:#}"));
+    let (style, text) = (Style::of(&io::stderr()), mask_secrets(&format!("{error:#}")));
     // Standard error may be closed.
     let _ = writeln!(
         io::stderr().lock(),
@@ -48,6 +55,10 @@ impl Style {
 
     pub(crate) const fn plain() -> Self {
         Self(false)
+    }
+
+    pub(crate) fn choose(self, plain: String, colored: String) -> String {
+        if self.0 { colored } else { plain }
     }
 
     pub(crate) fn paint(self, color: Color, text: impl fmt::Display) -> String {
@@ -87,6 +98,53 @@ pub(crate) fn escape_control(text: &str) -> String {
     text.chars().map(|c| if is_control(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// Stands for a secret.
+pub(crate) const MASK: &str = "***";
+
+/// Masks the secrets of all URLs in a text: the user and the password, and the values of the query.
+/// A URL ends at a space, a quote or a control character.
+pub(crate) fn mask_secrets(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\'' | '"' | '`');
+    let is_after = |c: char| is_end(c) || matches!(c, ':' | ',' | ';' | '.' | ')');
+    let mut masked = String::with_capacity(text.len());
+    for word in text.split_inclusive(is_end) {
+        let (url, after) = word.split_at(word.trim_end_matches(is_after).len());
+        masked.push_str(&mask_url(url));
+        masked.push_str(after);
+    }
+    masked
+}
+
+/// Masks the secrets of a URL, with or without a scheme. Other text is unchanged.
+fn mask_url(url: &str) -> String {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + "://".len()));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        // A password without a scheme, too.
+        Some((user, host)) if !scheme.is_empty() || user.contains(':') => {
+            format!("{scheme}{MASK}@{host}{}", mask_query(path))
+        }
+        _ if scheme.is_empty() => url.to_owned(),
+        _ => format!("{scheme}{authority}{}", mask_query(path)),
+    }
+}
+
+/// Masks the values of the query of a path, and its fragment.
+pub(crate) fn mask_query(path: &str) -> String {
+    let (path, fragment) = path.split_at(path.find('#').unwrap_or(path.len()));
+    let fragment = if fragment.is_empty() { String::new() } else { format!("#{MASK}") };
+    let Some((path, query)) = path.split_once('?') else { return path.to_owned() + &fragment };
+    let masked: Vec<_> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) => format!("{name}={MASK}"),
+            None if pair.is_empty() => String::new(),
+            None => MASK.to_owned(),
+        })
+        .collect();
+    format!("{path}?{}{fragment}", masked.join("&"))
+}
+
 /// Text of a peer for standard output: unchanged, unless that is a terminal.
 pub(crate) fn peer_text(text: &str) -> Cow<'_, str> {
     if io::stdout().is_terminal() { escape_control(text).into() } else { text.into() }
@@ -118,6 +176,21 @@ mod tests {
     #[test]
     fn control_characters_are_replaced() {
         assert_eq!(escape_control("a\x1b[2J\r\u{9b}b\n\tc"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\n\tc");
+    }
+
+    #[test]
+    fn secrets_of_urls_are_masked() {
+        for (text, masked) in [
+            ("ws://ann:pw@host:1/a?b=c&d&e=#f: why", "ws://***@host:1/a?b=***&***&e=***#***: why"),
+            ("'wss://ann@host' (a@b c?d=e)", "'wss://***@host' (a@b c?d=e)"),
+            ("ann:p@w@host/?a=b, ann:pw@[::1]:1", "***@host/?a=***, ***@[::1]:1"),
+            ("\x1b[1mhttp://host/a@b\x1b[0m", "\x1b[1mhttp://host/a@b\x1b[0m"),
+            ("is it ws:// rather than wss://?", "is it ws:// rather than wss://?"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_secrets(text), masked);
+        }
+        assert_eq!(mask_query("/a/b?c=d"), "/a/b?c=***");
     }
 
     #[test]
