@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use tokio_rustls::rustls;
 use url::ParseError;
+use ws_core::Escaped;
 use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
 
 /// An error of another library.
@@ -181,7 +182,7 @@ pub enum InvalidUrl {
     #[error("it is not an HTTP request target")]
     Uri,
     /// Its scheme is not `ws`, `wss`, `http` or `https`.
-    #[error("its scheme is `{0}`, not one of ws, wss, http, https")]
+    #[error("its scheme is `{}`, not one of ws, wss, http, https", Escaped::new(&**.0))]
     Scheme(Box<str>),
     /// It has a fragment ([RFC 6455 §3]).
     ///

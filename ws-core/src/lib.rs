@@ -62,6 +62,7 @@ pub mod utf8;
 
 mod config;
 mod error;
+mod escape;
 mod exceeded;
 mod message;
 mod prepared;
@@ -79,6 +80,7 @@ pub use conn::{
 #[cfg(feature = "conn")]
 pub use error::TryWriteError;
 pub use error::{CloseError, Error};
+pub use escape::Escaped;
 pub use exceeded::{Deadline, Limit, Rate};
 pub use handshake::{AcceptOptions, Acceptor, Origin, Rejection};
 pub use message::{Message, MessageType};
