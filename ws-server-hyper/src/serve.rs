@@ -333,6 +333,9 @@ mod tests {
     use http_body_util::Empty;
     use hyper::body::Bytes;
     use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -370,6 +373,33 @@ mod tests {
         assert_eq!(timeout(Duration::from_secs(20), status).await.unwrap(), 200);
         assert!(same_stream.nodelay().unwrap());
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_waits_10_s_for_a_request_in_progress() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (requested, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (requests, stopped) = (Arc::clone(&requested), Arc::clone(&stop));
+        let service = service_fn(move |_: Request<Incoming>| {
+            requests.notify_one();
+            pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+        });
+        let signal = async move { stopped.notified().await };
+        let server = tokio::spawn(serve_until(listener, service, signal));
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        // Without a request, it would be dropped at once.
+        timeout(Duration::from_secs(20), requested.notified()).await.unwrap();
+        tokio::time::pause();
+        let began = Instant::now();
+        stop.notify_one();
+        timeout(Duration::from_secs(100), server).await.unwrap().unwrap().unwrap();
+        assert_eq!(began.elapsed().as_secs(), 10);
+        let mut answer = Vec::new();
+        // Closed, perhaps by a reset.
+        let _ = client.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
     }
 
     #[tokio::test]

@@ -142,7 +142,7 @@ async fn check_leave(script: &str, leave: Leave) {
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_a_command_that_does_not_read() {
-    let all = ["exec sleep 1000", "exec 0<&-; sleep 1000", "exec 1>&-; cat > /dev/null"]
+    let all = ["exec sleep 1000", "exec 0<&-; sleep 1000", "exec 1>&-; sleep 1000"]
         .iter()
         .flat_map(|script| {
             [Leave::CloseFrame, Leave::Fin, Leave::Reset].map(|leave| check_leave(script, leave))
