@@ -58,6 +58,7 @@ pub mod handler;
 pub mod handshake;
 pub mod prelude;
 pub mod proto;
+pub mod redact;
 pub mod utf8;
 
 mod config;

@@ -12,7 +12,7 @@ use std::task::Poll;
 /// connections.
 ///
 /// From the first poll on, the two signals no longer end the program. A signal that cannot be
-/// listened for keeps its default action.
+/// listened for has its default action.
 ///
 /// # Cancel safety
 ///
