@@ -145,11 +145,7 @@ pub(crate) fn explain(error: &DialError, url: &str) -> Error {
         let text = format!("{url} refused with {status}{hint}\n{}", body.trim());
         return Error::msg(text.trim_end().to_owned());
     }
-    let text = match error {
-        // Some applications put tokens there.
-        DialError::Subprotocol(_) => "a subprotocol is not a token, or is offered twice".to_owned(),
-        error => error_chain(error),
-    };
+    let text = error_chain(error);
     let hint = match error {
         DialError::Tls(_) if text.to_lowercase().contains("certificate") => {
             " (--cacert FILE trusts its issuer, --insecure skips the verification)"
@@ -161,8 +157,9 @@ pub(crate) fn explain(error: &DialError, url: &str) -> Error {
         DialError::Subprotocol(_) => " (--subprotocol)",
         _ => "",
     };
-    // This names a setting of the library.
-    let text = text.replace(" (`Dial::connect_timeout`)", "");
+    // These name settings of the library.
+    let text =
+        text.replace(" (`Dial::connect_timeout`)", "").replace(" (`Dial::subprotocols`)", "");
     anyhow!("cannot connect to {url}: {text}{hint}")
 }
 

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::task::block_in_place;
 use ws_client::{Compression, Config, Conn, Message};
 use ws_core::handler::ConnectionTracker;
+use ws_core::redact::Redacted;
 use ws_core::{AcceptOptions, Acceptor, Limits, Origin, PreparedMessage};
 
 use super::args::ListenArgs;
@@ -60,7 +61,7 @@ impl ListenServer {
         // Over HTTP/2, the URI has a host.
         let request_uri = conn.request().and_then(|it| Some(it.uri.path_and_query()?.to_string()));
         let request_uri = request_uri.unwrap_or_default();
-        self.note(format_args!("{peer}: connected, {}", print::mask_query(&request_uri)));
+        self.note(format_args!("{peer}: connected, {}", Redacted(&*request_uri)));
         let served = self.exchange(&conn, peer, &request_uri).await;
         let messages = conn.stats().messages_in;
         let end = match conn.close_info() {
