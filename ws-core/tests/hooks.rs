@@ -24,7 +24,10 @@ fn hook_all(conn: &Conn) -> Notes {
         !payload.starts_with(b"no")
     });
     conn.on_pong(move |_, payload| note(&pongs, format!("pong {payload:?}")));
-    conn.on_close(move |_, close| note(&closes, format!("close {} {}", close.code, close.reason)));
+    conn.on_close(move |_, close| {
+        note(&closes, format!("close {} {}", close.code, close.reason));
+        true
+    });
     notes
 }
 
@@ -55,7 +58,7 @@ fn hooks_see_control_frames_in_order_and_may_veto_a_pong() {
                 "close 1001 going away bye",
             ];
             assert_eq!(*notes.lock().unwrap(), expected);
-            for expected in [pong("1"), pong("3"), close(1001, "")] {
+            for expected in [pong("1"), pong("3"), close(1001, "bye")] {
                 assert_eq!(peer.frame().await, Some(expected));
             }
         });
@@ -105,10 +108,16 @@ fn hooks_may_use_the_connection() {
             conn.on_ping(|_, _| false);
             true
         });
-        conn.on_close(|conn, _| assert!(conn.close_info().is_some()));
+        conn.on_close(|conn, _| {
+            assert!(conn.close_info().is_none(), "the hook decides the answer");
+            conn.try_write("late").unwrap();
+            true
+        });
         peer.send(&[ping("x"), ping("y"), close(1000, "")]).await;
         soon(conn.read()).await.unwrap_err();
-        for expected in [pong("first"), support::binary("x"), pong("x"), close(1000, "")] {
+        for expected in
+            [pong("first"), support::binary("x"), pong("x"), text("late"), close(1000, "")]
+        {
             assert_eq!(peer.frame().await, Some(expected));
         }
     });
@@ -189,7 +198,7 @@ fn what_a_hook_holds_may_use_the_connection_when_another_takes_its_place() {
         let (ping, pong, close) = (held(), held(), held());
         conn.on_ping(move |_, _| matches!(&ping, Looks(_)));
         conn.on_pong(move |_, _| _ = &pong);
-        conn.on_close(move |_, _| _ = &close);
+        conn.on_close(move |_, _| matches!(&close, Looks(_)));
         hook_all(&conn);
         done.send(()).unwrap();
     });

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::task::{Poll, ready};
 
-use crate::Error;
 use crate::conn::Conn;
 use crate::conn::api::tap::{self, Tapped};
 use crate::conn::driver::connection::Connection;
 use crate::frame::{Frame, OpCode};
+use crate::{Error, TryWriteError};
 
 /// The raw frames of a connection. Returned by [`Conn::frames`].
 ///
@@ -85,6 +85,33 @@ impl<'a> Frames<'a> {
         connection
             .wait_writing(|connection, writer, op| connection.poll_write_frame(writer, &frame, op))
             .await
+    }
+
+    /// As [`write`](Self::write), if there is room for the frame now, without waiting: for pings
+    /// and close frames from a hook.
+    ///
+    /// ```
+    /// use ws_core::frame::Frame;
+    ///
+    /// # let (conn, _peer) = ws_core::pair();
+    /// // Passes the pings of the peer back to it, in order.
+    /// conn.on_ping(|conn, payload| {
+    ///     let _ = conn.frames().try_write(Frame::ping(payload.clone()));
+    ///     true
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::try_write`], and [`Error::SendError`] when the protocol does not allow the
+    /// frame. Nothing is sent then.
+    pub fn try_write(self, frame: Frame) -> Result<(), TryWriteError> {
+        let connection = self.0.connection();
+        if frame.opcode() == OpCode::CLOSE {
+            connection.close(connection.check_close(&frame)?);
+            return Ok(());
+        }
+        connection.try_write_frame(&frame)
     }
 
     /// Writes a frame exactly as it is, without checks: for tests of other implementations. The
