@@ -81,7 +81,15 @@ impl Inbound {
     /// When the peer violates the protocol or a limit. The connection must then be failed.
     #[inline]
     pub fn receive(&mut self, input: &mut [u8], mode: Mode) -> Result<Received, Failure> {
-        self.receive_in_turn(input, mode, &mut Turn::unlimited())
+        let mut consumed = 0;
+        loop {
+            let (rest, mut turn) = (input.get_mut(consumed..).unwrap_or_default(), Turn::new());
+            let received = self.receive_in_turn(rest, mode, &mut turn)?;
+            consumed += received.consumed;
+            if received.event.is_some() || !turn.is_over() {
+                return Ok(Received { consumed, ..received });
+            }
+        }
     }
 
     /// As [`receive`](Self::receive), but stops without an event when the turn is over. Frames are

@@ -5,35 +5,36 @@
 ///
 /// A count below zero, since what has begun is not interrupted: one read, one frame.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn(i64);
+pub(crate) struct Turn(i32);
 
 impl Turn {
-    /// What a turn may cost: 64 KiB, or 128 empty frames.
-    pub(crate) const WHOLE: i64 = 64 * 1024;
+    /// What a turn may cost: 64 KiB, or 256 empty frames.
+    const WHOLE: i32 = 64 * 1024;
 
     /// What a frame costs.
-    const FRAME: i64 = Self::WHOLE / 128;
+    const FRAME: i32 = Self::WHOLE / 256;
 
     /// A turn that begins.
     pub(crate) const fn new() -> Self {
         Self(Self::WHOLE)
     }
 
-    /// A turn without an end, for a caller that has bounds of its own.
-    pub(super) const fn unlimited() -> Self {
-        Self(i64::MAX)
-    }
-
     /// A frame is handled.
     #[inline]
     pub(crate) const fn frame(&mut self) {
-        self.0 -= Self::FRAME;
+        self.0 = self.0.saturating_sub(Self::FRAME);
+    }
+
+    /// A ping is answered: the pong may take a system call.
+    #[inline]
+    pub(crate) const fn answer(&mut self) {
+        self.0 = self.0.saturating_sub(7 * Self::FRAME);
     }
 
     /// This many bytes are read or inflated.
     #[inline]
     pub(crate) const fn bytes(&mut self, count: usize) {
-        self.0 = self.0.wrapping_sub(count as i64);
+        self.0 = self.0.saturating_sub(count as i32);
     }
 
     /// Whether other tasks have to run.

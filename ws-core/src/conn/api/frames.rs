@@ -65,8 +65,11 @@ impl<'a> Frames<'a> {
     ///
     /// The frame is masked as the role requires, unless it sets a mask of its own, and is not
     /// compressed. From the first frame of a message to its last, other writes wait and
-    /// [`Conn::try_write`] returns `Busy`; control frames are still sent. A close frame begins the
-    /// closing handshake, without waiting for its end as [`Conn::close`] does.
+    /// [`Conn::try_write`] returns `Busy`; control frames are still sent.
+    ///
+    /// A close frame begins the closing handshake, without waiting for its end as [`Conn::close`]
+    /// does, and without dropping what still arrives: reading returns it up to the peer's close
+    /// frame, for at most [`close_timeout`](crate::Config::close_timeout).
     ///
     /// # Errors
     ///
@@ -79,7 +82,7 @@ impl<'a> Frames<'a> {
     pub async fn write(self, frame: Frame) -> Result<(), Error> {
         let connection = self.0.connection();
         if frame.opcode() == OpCode::CLOSE {
-            connection.close(connection.check_close(&frame)?);
+            connection.close_by_frame(connection.check_close(&frame)?);
             return Ok(());
         }
         connection
@@ -108,7 +111,7 @@ impl<'a> Frames<'a> {
     pub fn try_write(self, frame: Frame) -> Result<(), TryWriteError> {
         let connection = self.0.connection();
         if frame.opcode() == OpCode::CLOSE {
-            connection.close(connection.check_close(&frame)?);
+            connection.close_by_frame(connection.check_close(&frame)?);
             return Ok(());
         }
         connection.try_write_frame(&frame)

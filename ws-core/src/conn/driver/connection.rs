@@ -97,6 +97,26 @@ impl Connection {
         self.apply_locked(CloseEvent::HalfClose, Some(frame), Error::CloseSent);
     }
 
+    /// The application sends a close frame, and reads what the peer still sends.
+    pub(crate) fn close_by_frame(&self, frame: CloseFrame) {
+        let mut reader = self.reader.lock();
+        let mut writer = self.writer.lock();
+        let event = match self.state.load() {
+            CloseState::HalfClosedRemote | CloseState::AnswerHeld => CloseEvent::Close,
+            CloseState::Open
+            | CloseState::Tunnel
+            | CloseState::CloseSent
+            | CloseState::HalfClosedLocal
+            | CloseState::Closed
+            | CloseState::ClosedLocal => CloseEvent::HalfClose,
+        };
+        self.apply(&mut reader, &mut writer, event, Some(frame), Error::CloseSent);
+        if self.state.is(CloseState::HalfClosedLocal) {
+            reader.deadlines.begin_close(&self.info.config);
+            reader.waiters.wake();
+        }
+    }
+
     /// The close frame that the application has made, if it may be sent now.
     pub(crate) fn check_close(&self, frame: &Frame) -> Result<CloseFrame, Error> {
         let close = CloseFrame::decode(frame.payload()).map_err(SendError::Frame)?;

@@ -375,6 +375,7 @@ impl Reader {
                     if self.call_hook(|hooks| hooks.ping.clone(), &payload) {
                         return ReadEvent::RunHook;
                     }
+                    self.turn.answer();
                     return ReadEvent::Ping(payload);
                 }
                 Some(ProtocolEvent::Pong(payload)) => {
