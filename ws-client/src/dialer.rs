@@ -144,17 +144,17 @@ impl Dialer {
         SHARED.get_or_init(Self::new).clone()
     }
 
-    /// Opens a connection, and follows up to `max_redirects` redirects.
+    /// Opens a connection, and follows redirects.
     pub(crate) async fn connect(
         &self,
         handshake: &ClientHandshake,
-        max_redirects: usize,
         deadline: HandshakeDeadline,
     ) -> Result<Conn, DialError> {
         let mut url = handshake.url.clone();
-        for _ in 0..=max_redirects {
+        let max = handshake.max_redirects;
+        for _ in 0..=max {
             let response = match self.open(&url, handshake, deadline).await {
-                Err(DialError::Refused(response)) => response,
+                Err(DialError::Refused(response)) if max > 0 => response,
                 done => return done,
             };
             match next(&url, response.status, &response.headers)? {
@@ -162,7 +162,7 @@ impl Dialer {
                 None => return Err(DialError::Refused(response)),
             }
         }
-        Err(RedirectError::TooMany(max_redirects).into())
+        Err(RedirectError::TooMany(max).into())
     }
 
     async fn open(

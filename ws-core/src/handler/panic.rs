@@ -86,6 +86,7 @@ impl<F> Catch<F> {
 impl<F: Future> Future for Catch<F> {
     type Output = Result<F::Output, Caught>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { future: Some(future), span } = &mut *self else { return Poll::Pending };
         let entered = span.as_ref().map(|span| span.enter());
@@ -95,16 +96,21 @@ impl<F: Future> Future for Catch<F> {
         drop(entered);
         match polled {
             Ok(polled) => polled.map(Ok),
-            Err(payload) => {
-                let backtrace = BACKTRACE.take();
-                let future = self.future.take();
-                // Its destructor may panic too.
-                if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(future))) {
-                    std::mem::forget(again);
-                }
-                Poll::Ready(Err(Caught { payload, backtrace }))
-            }
+            Err(payload) => Poll::Ready(Err(self.caught(payload))),
         }
+    }
+}
+
+impl<F> Catch<F> {
+    #[cold]
+    fn caught(&mut self, payload: Box<dyn Any + Send>) -> Caught {
+        let backtrace = BACKTRACE.take();
+        let future = self.future.take();
+        // Its destructor may panic too.
+        if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(future))) {
+            std::mem::forget(again);
+        }
+        Caught { payload, backtrace }
     }
 }
 

@@ -81,7 +81,8 @@ impl Offer {
     }
 
     fn verify_upgrade(&self, answer: &HeaderMap) -> Result<(), HandshakeError> {
-        if !headers::has_token(answer, UPGRADE, "websocket") {
+        let upgrade = headers::at_most_once(answer, UPGRADE, HandshakeError::Upgrade)?;
+        if !upgrade.is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
             return Err(HandshakeError::Upgrade);
         }
         if !headers::has_token(answer, CONNECTION, "upgrade") {
