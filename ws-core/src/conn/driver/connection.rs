@@ -2,6 +2,8 @@
 //!
 //! Two locks, held only in synchronous sections, and always taken in this order: the reader's,
 //! then the writer's. The [`CloseState`] changes under both, in [`Connection::apply`].
+//!
+//! Longer than 400 lines because every way to close is here, beside the function that applies it.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};

@@ -160,7 +160,8 @@ mod tests {
             there.write_all(&vec![0; 10 * TURN]).await.unwrap();
             let (read, write, _) = transport::split(here, false);
             let queue = Outbound::new(role, &Config::new(), None);
-            let mut linger = pin!(Linger { read, write, queue, sent: false });
+            let (shutdown, progress) = (Shutdown::Graceful, Progress::Sending);
+            let mut linger = pin!(Linger { read, write, queue, shutdown, progress });
             let wakes = Arc::new(Wakes::default());
             let waker = Waker::from(Arc::clone(&wakes));
             let mut poll = async || {
