@@ -4,17 +4,24 @@
 mod support;
 
 use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use support::{BOTH, Frame, binary, connect, deflate, more, ping, pong, run, text};
-use tokio::task::unconstrained;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::{unconstrained, yield_now};
+use tokio::time::advance;
 use ws_core::deflate::Params;
-use ws_core::{Config, Conn, ConnStats, Limits, Role, StatusCode};
+use ws_core::handshake::Negotiated;
+use ws_core::{Config, Conn, ConnStats, Deadline, Error, Limits, Role, StatusCode};
 
 /// The most frames of one turn, and one that crosses the bound.
 const FRAMES: u64 = 256 + 1;
@@ -183,6 +190,80 @@ fn a_long_message_is_handled_in_turns() {
     let mut fragments: Vec<_> = (0..100).map(|_| fragment()).collect();
     fragments[0] = binary(vec![0; 20_000]).open();
     check("long fragments", &fragments, None);
+}
+
+/// A transport that always has something to read.
+struct Flood(Vec<u8>);
+
+impl AsyncRead for Flood {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let whole = buf.remaining().min(self.0.len() * 1000) / self.0.len() * self.0.len();
+        buf.put_slice(&self.0.repeat(whole / self.0.len()));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Flood {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A peer that never stops sending cannot keep a connection open.
+#[test]
+fn a_flood_postpones_no_deadline() {
+    let second = Duration::from_secs(1);
+    for flood in [pong(""), ping("x"), binary("message")] {
+        for (deadline, config) in [
+            (Deadline::Close, Config::new().close_timeout(5 * second)),
+            (Deadline::Age, Config::new().max_age(5 * second)),
+        ] {
+            run(async {
+                let io = Flood(flood.encode(Role::Client));
+                let none = Negotiated::default();
+                let conn = Conn::from_stream(io, Role::Server, none, Bytes::new(), config);
+                let ended = tokio::spawn(async move {
+                    if deadline == Deadline::Close {
+                        return conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap_err();
+                    }
+                    loop {
+                        if let Err(error) = conn.read().await {
+                            return error;
+                        }
+                    }
+                });
+                yield_now().await;
+                for _ in 0..4 {
+                    advance(second).await;
+                    yield_now().await;
+                    assert!(!ended.is_finished(), "{deadline:?}");
+                }
+                advance(second).await;
+                for _ in 0..4 {
+                    yield_now().await;
+                }
+                assert!(ended.is_finished(), "{deadline:?} is postponed by {flood:?}");
+                let error = ended.await.unwrap();
+                assert!(matches!(error, Error::Timeout(found) if found == deadline), "{error:?}");
+            });
+        }
+    }
 }
 
 /// A few bytes inflate to many.

@@ -22,19 +22,19 @@ impl Turn {
     /// A frame is handled.
     #[inline]
     pub(crate) const fn frame(&mut self) {
-        self.0 = self.0.saturating_sub(Self::FRAME);
+        self.0 = self.0.wrapping_sub(Self::FRAME);
     }
 
     /// A ping is answered: the pong may take a system call.
     #[inline]
     pub(crate) const fn answer(&mut self) {
-        self.0 = self.0.saturating_sub(7 * Self::FRAME);
+        self.0 = self.0.wrapping_sub(7 * Self::FRAME);
     }
 
     /// This many bytes are read or inflated.
     #[inline]
     pub(crate) const fn bytes(&mut self, count: usize) {
-        self.0 = self.0.saturating_sub(count as i32);
+        self.0 = self.0.wrapping_sub(count as i32);
     }
 
     /// Whether other tasks have to run.

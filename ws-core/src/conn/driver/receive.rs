@@ -371,11 +371,11 @@ impl Connection {
         mode: Mode,
     ) -> Poll<Result<ReadItem, Error>> {
         loop {
-            if reader.is_turn_over() {
-                return Self::poll_again(reader, op);
-            }
             if let Some(error) = self.end_error() {
                 return Poll::Ready(Err(error));
+            }
+            if reader.is_turn_over() {
+                return self.poll_again(reader, op);
             }
             if let Some(error) = reader.held_close_error() {
                 if op.reads {
@@ -402,7 +402,7 @@ impl Connection {
             };
             match step {
                 ReadStep::Item(item) => return Poll::Ready(Ok(self.deliver(reader, item))),
-                ReadStep::Yield => return Self::poll_again(reader, op),
+                ReadStep::Yield => return self.poll_again(reader, op),
                 ReadStep::NeedInput | ReadStep::Closed => {}
             }
         }
@@ -410,11 +410,19 @@ impl Connection {
 
     /// Lets other tasks or a hook run, and comes back.
     #[cold]
-    fn poll_again<T>(reader: &mut Reader, op: &mut Operation<'_, '_>) -> Poll<Result<T, Error>> {
+    fn poll_again<T>(
+        &self,
+        reader: &mut Reader,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<T, Error>> {
         op.yields = true;
         reader.begin_turn();
         reader.waiters.wait(op);
         op.cx.waker().wake_by_ref();
+        // A peer that never stops sending postpones no deadline of these.
+        if let Some(due) = reader.deadlines.poll_busy() {
+            self.due(reader, due);
+        }
         Poll::Pending
     }
 
