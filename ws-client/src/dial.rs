@@ -1,5 +1,6 @@
 //! Which settings does dialling a WebSocket have?
 
+use std::fmt;
 use std::time::Duration;
 
 use http::header::{
@@ -8,6 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
+use ws_core::redact::Redacted;
 use ws_core::{Compression, Config, Conn, Keepalive};
 
 use crate::deadline::HandshakeDeadline;
@@ -35,7 +37,9 @@ use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, http1_connect, via_req
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+///
+/// `Debug` masks secrets, as [`Redacted`] does.
+#[derive(Clone)]
 #[doc(alias = "client")]
 #[doc(alias = "ClientBuilder")]
 #[must_use = "nothing happens before `connect`"]
@@ -56,10 +60,39 @@ pub struct Dial {
 }
 
 /// What makes the connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Connector {
     Dialer(Dialer),
     Reqwest(reqwest::Client),
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dialer(dialer) => dialer.fmt(f),
+            // Its default headers and proxies may contain secrets.
+            Self::Reqwest(_) => f.write_str("Client(..)"),
+        }
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial")
+            .field("url", &self.url)
+            .field("headers", &self.headers.as_ref().map(Redacted))
+            .field("origin", &self.origin)
+            .field("subprotocols", &Redacted(&*self.subprotocols))
+            .field("config", &self.config)
+            .field("compression", &self.compression)
+            .field("read_limit", &self.read_limit)
+            .field("default_keepalive", &self.default_keepalive)
+            .field("connect_timeout", &self.timeout)
+            .field("connector", &self.connector)
+            .field("max_redirects", &self.max_redirects)
+            .field("redirect_headers", &self.redirect_headers)
+            .finish()
+    }
 }
 
 impl Dial {

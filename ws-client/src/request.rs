@@ -17,7 +17,6 @@ use crate::redirect;
 use crate::url::HttpUrl;
 
 /// The settings of an opening handshake, for all transports.
-#[derive(Debug)]
 pub(crate) struct ClientHandshake {
     pub(crate) url: HttpUrl,
     headers: HeaderMap,

@@ -1,17 +1,19 @@
 //! Which HTTP URL does a `ws` or `wss` URL stand for, and with which credentials?
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use url::{ParseError, Url};
+use ws_core::redact::Redacted;
 
 use crate::error::InvalidUrl;
 
 /// The URL of a WebSocket, with the scheme `http` or `https`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct HttpUrl {
     /// Has no user, password or fragment.
     url: Url,
@@ -19,6 +21,16 @@ pub(crate) struct HttpUrl {
     authorization: Option<HeaderValue>,
     /// The zone of an IPv6 address, which no server gets to see.
     zone: Option<Box<str>>,
+}
+
+/// Masks secrets.
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpUrl")
+            .field("url", &Redacted(self.url.as_str()))
+            .field("zone", &self.zone)
+            .finish_non_exhaustive()
+    }
 }
 
 impl HttpUrl {
@@ -81,7 +93,7 @@ impl HttpUrl {
         let scheme = match url.scheme() {
             "ws" | "http" => "http",
             "wss" | "https" => "https",
-            other => return Err(InvalidUrl::Scheme(other.into())),
+            _ => return Err(InvalidUrl::scheme(&url)),
         };
         let authorization = basic(&url);
         // The setters fail only for URLs without a host, and these schemes require one.
@@ -192,6 +204,8 @@ mod tests {
         check("ftp://example.com", "`ftp`");
         check("localhost:8080", "`localhost`");
         check("ws+unix:/run/socket", "`ws+unix`");
+        // What looks like a scheme is a user.
+        check("ann:secret@example.com", "absolute URL");
         check("ws://example.com/#", "%23");
         check("wss://example.com/chat#room", "%23");
     }

@@ -373,11 +373,9 @@ async fn an_address_with_a_zone_is_dialled() {
     let port = listener.local_addr().unwrap().port();
     for zone in ["lo", "1"] {
         let dial = Dial::new(format!("ws://[::1%25{zone}]:{port}"));
-        let (dialled, request) = tokio::join!(
-            dial.dialer(&Dialer::new().no_proxy()).connect(),
-            redirect(&listener, |_| None)
-        );
-        dialled.unwrap();
+        let dialling = dial.dialer(&Dialer::new().no_proxy()).connect();
+        let serving = async { Ok(redirect(&listener, |_| None).await) };
+        let (_conn, request) = tokio::try_join!(dialling, serving).unwrap();
         assert_eq!(request.headers()[HOST], format!("[::1]:{port}"));
     }
     let dial = Dial::new(format!("ws://[::1%25nowhere]:{port}"));

@@ -5,6 +5,7 @@
 mod autobahn;
 mod bench;
 mod ci;
+mod features;
 mod fuzz;
 mod process;
 mod tidy;
@@ -25,7 +26,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Print the public names and methods of each library, as they are counted.
-    Api,
+    Api(tidy::ApiArgs),
     /// Run the Autobahn conformance suite against the server, the client, or both.
     Autobahn(autobahn::AutobahnArgs),
     /// Compare the server with other libraries.
@@ -33,6 +34,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Run the steps of continuous integration in order, up to the first failure.
     Ci,
+    /// Check each library with none of its features, and with each of them alone.
+    Features(features::FeaturesArgs),
     /// Run fuzz targets.
     Fuzz(fuzz::FuzzArgs),
     /// Check the rules that the compiler does not check.
@@ -41,10 +44,11 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Args::parse().task {
-        Task::Api => tidy::print_api(),
+        Task::Api(args) => tidy::api(&args),
         Task::Autobahn(args) => autobahn::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
+        Task::Features(args) => features::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Tidy => tidy::run(),
     };

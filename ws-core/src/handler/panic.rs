@@ -10,9 +10,9 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::thread;
 
-use tracing::Span;
+use tracing::{Span, field};
 
-use crate::{Conn, RequestInfo};
+use crate::{Conn, Escaped, RequestInfo};
 
 /// The panic of a handler, passed to the hook of
 /// [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic).
@@ -45,10 +45,11 @@ impl HandlerPanic {
     /// The default for [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic).
     pub(super) fn log(&self) {
         let backtrace = self.backtrace.as_ref().map(ToString::to_string).unwrap_or_default();
+        let path = self.request.as_ref().map(|request| request.uri.path());
         tracing::error!(
             conn = self.conn.id(),
-            uri = ?self.request.as_ref().map(|request| request.uri.path()),
-            panic = self.message().unwrap_or("not a text"),
+            path = path.map(|path| field::display(Escaped::new(path))),
+            panic = %Escaped::new(self.message().unwrap_or("not a text")),
             %backtrace,
             "a handler has panicked"
         );
