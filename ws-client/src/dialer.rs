@@ -116,8 +116,10 @@ impl Dialer {
     /// HTTP/1.1.
     ///
     /// A server may support extended CONNECT, but not on every path: axum's `get(handler)` does
-    /// not. If it responds with 405 or 501, the WebSocket is opened over HTTP/1.1, and nothing
-    /// is remembered. Any other refusal is returned as an error.
+    /// not. If it responds with 405 or 501, with a `content-length` in a 2xx, or resets the stream
+    /// with `HTTP_1_1_REQUIRED`, the WebSocket is opened over HTTP/1.1, and nothing is remembered.
+    /// Any other refusal is returned as an error. A request that a new connection refuses before it
+    /// is processed (`REFUSED_STREAM`, or GOAWAY without an error) is sent once more.
     ///
     /// An HTTP/2 connection is closed with the last of its WebSockets. It opens no new WebSocket
     /// after GOAWAY, after an error, or if it does not answer a ping within five seconds.

@@ -28,6 +28,8 @@ use ws_client::{
     CloseError, CloseInitiator, Compression, Conn, Dial, DialError, Dialer, Error, HandshakeError,
     Message, RedirectError, StatusCode,
 };
+use ws_core::handshake::Offer;
+use ws_core::handshake::head::encode_request;
 use ws_core::{AcceptOptions, Origin};
 
 use support::{Authority, echo, hear, listen, say_hello};
@@ -1058,6 +1060,43 @@ async fn a_server_ends_its_stream_by_end_stream() {
         serve.await.unwrap();
         drop((requests, send, receive));
         connection.await.unwrap();
+    };
+    in_time(async {
+        check(true).await;
+        check(false).await;
+    })
+    .await;
+}
+
+/// Over HTTP/1.1 and TLS, the server or the client closes first (RFC 8446 §6.1).
+#[tokio::test]
+async fn a_server_ends_tls_by_close_notify() {
+    let authority = Authority::new();
+    let tls = authority.server(false, &["http/1.1"]);
+    let mut server = Server::start(ws_server_hyper::http_builder(), Some(tls)).await;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(authority.client()));
+    let mut check = async |is_closed_by_server: bool| {
+        let tcp = TcpStream::connect(server.addr).await.unwrap();
+        let mut io = connector.connect(server.addr.ip().into(), tcp).await.unwrap();
+        let offer = Offer::new([""; 0], Compression::off()).unwrap();
+        let mut request = Request::get("/hand").header("host", "a").body(()).unwrap();
+        request.headers_mut().extend(offer.headers());
+        io.write_all(&encode_request(&request)).await.unwrap();
+        let conn = server.conns.recv().await.unwrap();
+        let masked = b"\x88\x82\0\0\0\0\x03\xe8";
+        if is_closed_by_server {
+            let closing = conn.close(StatusCode::NORMAL_CLOSURE, "");
+            let (closed, written) = tokio::join!(closing, io.write_all(masked));
+            closed.unwrap();
+            written.unwrap();
+        } else {
+            io.write_all(masked).await.unwrap();
+            conn.read().await.unwrap_err();
+        }
+        let mut said = Vec::new();
+        // rustls reports an end without `close_notify` as an error.
+        io.read_to_end(&mut said).await.unwrap();
+        assert!(said.ends_with(CLOSE), "{is_closed_by_server}");
     };
     in_time(async {
         check(true).await;

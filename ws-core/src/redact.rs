@@ -5,13 +5,15 @@
 //! `Authorization`, `Proxy-Authorization`, `Cookie`, `Set-Cookie` and `Sec-WebSocket-Protocol`, in
 //! which some clients send a token.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http::header::{
     AUTHORIZATION, CONTENT_LOCATION, COOKIE, LOCATION, PROXY_AUTHORIZATION, REFERER,
     SEC_WEBSOCKET_PROTOCOL, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use crate::Escaped;
 
 /// What is shown in place of a secret.
 const MASK: &str = "***";
@@ -30,6 +32,15 @@ pub struct Redacted<T>(pub T);
 
 impl fmt::Display for Redacted<&str> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut masked = String::new();
+        self.mask(&mut masked)?;
+        // The URL may be of a peer.
+        fmt::Display::fmt(&Escaped::new(&masked).uncut(), f)
+    }
+}
+
+impl Redacted<&str> {
+    fn mask(&self, f: &mut String) -> fmt::Result {
         let (rest, fragment) = split(self.0, '#');
         let (rest, query) = split(rest, '?');
         let (scheme, rest) = rest.split_at(rest.find("//").map_or(0, |start| start + 2));

@@ -18,11 +18,12 @@ use tokio::time::timeout;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id as SpanId, Record};
 use tracing::{Event as LogEvent, Metadata, Subscriber};
-use ws_client::http::HeaderName;
+use ws_client::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ws_client::reconnect::{ConnectionFailure, ReconnectError};
 use ws_client::{Dial, DialError, InvalidHeader, InvalidUrl, ProxyError, RedirectError};
 use ws_core::adapter::set_request;
 use ws_core::codec::CodecError;
+use ws_core::redact::Redacted;
 use ws_core::{
     AcceptOptions, Acceptor, CloseError, Conn, Error, Escaped, RequestInfo, StatusCode,
     TryWriteError, pair,
@@ -150,6 +151,17 @@ async fn refused() -> DialError {
     dialled.unwrap().unwrap_err()
 }
 
+fn hostile_uri() -> Uri {
+    "/evil\u{202e}\u{9b}31m\u{2028}".parse().unwrap()
+}
+
+/// Characters of more than one byte are allowed in a header.
+fn hostile_headers() -> HeaderMap {
+    let value = HeaderValue::from_bytes("/evil\u{202e}\u{9b}31m\u{2028}".as_bytes()).unwrap();
+    let names = ["location", "referer", "x-any", "cookie"];
+    names.map(|name| (HeaderName::from_static(name), value.clone())).into_iter().collect()
+}
+
 /// The text of an error with its causes, and as it is debugged.
 fn both(error: &(impl std::error::Error + 'static)) -> Vec<String> {
     let mut texts = vec![format!("{error:?}"), error.to_string()];
@@ -184,6 +196,9 @@ async fn each_error_and_name_is_shown_escaped() {
     let rows: Vec<(&str, Vec<String>)> = vec![
         ("Escaped", shown(&Escaped::new(HOSTILE))),
         ("Escaped", shown(&Escaped::new(&long()))),
+        ("Redacted", shown(&Redacted(HOSTILE))),
+        ("Redacted", shown(&Redacted(&hostile_uri()))),
+        ("Redacted", vec![format!("{:?}", Redacted(&hostile_headers()))]),
         ("CloseError", both(&close())),
         ("Error", both(&Error::from(close()))),
         ("Error", both(&lost)),
@@ -319,7 +334,7 @@ where
 {
     let (client, server) = pair();
     let mut request = RequestInfo::default();
-    request.uri = "/evil\u{202e}\u{9b}31m\u{2028}".parse().unwrap();
+    request.uri = hostile_uri();
     set_request(&server, request);
     if close_first {
         let (closed, read) =

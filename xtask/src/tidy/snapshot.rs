@@ -72,7 +72,9 @@ fn text_of(krate: &Crate<'_>) -> String {
     let mut lines: Vec<_> = paths.into_iter().collect();
     for (name, of) in &declared {
         let Some(module) = krate.modules.get(*of) else { continue };
-        for item in module.items.iter().filter(|item| item.name == *name) {
+        // The next word after `impl` may be the same name.
+        let is_it = |item: &&Item<'_>| item.name == *name && item.kind != "impl";
+        for item in module.items.iter().filter(is_it) {
             lines.push(String::new());
             lines.extend(lines_of(krate, module, item));
         }
