@@ -254,6 +254,11 @@ impl Connection {
                 reader.deadlines.begin_close(&self.info.config);
                 return reader.waiters.wake();
             }
+            CloseAction::AwaitAnswer => {
+                reader.cold_mut().held_close = frame;
+                reader.deadlines.begin_close(&self.info.config);
+                return reader.waiters.wake();
+            }
             CloseAction::AnswerClose => {
                 let received = reader.take_held_close().or(frame);
                 self.send_close(writer, received.clone());
