@@ -302,6 +302,15 @@ async fn gofiber_chat_greets_forwards_messages_and_fires_events() {
 }
 
 #[tokio::test]
+async fn dial_prints_no_secret() {
+    let mut command = tokio::process::Command::new(program("dial"));
+    command.arg("ws://ann:s3cret@127.0.0.1:1/?token=s3cret").kill_on_drop(true);
+    let said = String::from_utf8(in_time(command.output()).await.unwrap().stderr).unwrap();
+    assert!(said.contains("failed to connect to ws://"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[tokio::test]
 async fn reconnect_subscribes_and_resends_after_a_loss() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
