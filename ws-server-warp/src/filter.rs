@@ -157,15 +157,13 @@ impl fmt::Debug for Ws {
     }
 }
 
-thread_local! {
-    /// Takes the path from the closure in [`full_path`] to the next one.
-    static PATH: Cell<String> = const { Cell::new(String::new()) };
-}
-
 /// Filter that extracts the path of a request, or an empty text if its target has none: for that,
 /// `warp::path::full` panics. Both closures run in one poll.
 fn full_path()
 -> impl Filter<Extract = (String,), Error = Infallible> + Clone + Send + Sync + 'static {
+    thread_local! {
+        static PATH: Cell<String> = const { Cell::new(String::new()) };
+    }
     let log = warp::log::custom(|info| PATH.set(info.path().to_owned()));
     warp::any().map(warp::reply).with(log).map(|_| PATH.take())
 }

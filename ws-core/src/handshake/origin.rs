@@ -1,7 +1,6 @@
 //! May the web page with this `Origin` connect?
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -185,7 +184,10 @@ pub(super) fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
         }
     };
     if let Some(address) = host.strip_prefix('[') {
-        address.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?;
+        let is_legal = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+        let address = address.strip_suffix(']').filter(|address| address.bytes().all(is_legal))?;
+        // The shortest IPv6 address is `::`.
+        address.matches(':').nth(1)?;
     }
     (!host.is_empty()).then(|| (host.to_owned(), port))
 }
