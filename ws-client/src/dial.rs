@@ -1,5 +1,6 @@
 //! Which settings does dialling a WebSocket have?
 
+use std::fmt;
 use std::time::Duration;
 
 use http::header::{
@@ -8,6 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
+use ws_core::redact::Redacted;
 use ws_core::{Compression, Config, Conn, Keepalive};
 
 use crate::deadline::HandshakeDeadline;
@@ -35,7 +37,9 @@ use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, http1_connect, via_req
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+///
+/// `Debug` masks secrets, as [`Redacted`] does.
+#[derive(Clone)]
 #[doc(alias = "client")]
 #[doc(alias = "ClientBuilder")]
 #[must_use = "nothing happens before `connect`"]
@@ -52,21 +56,54 @@ pub struct Dial {
     timeout: Option<Duration>,
     connector: Connector,
     max_redirects: usize,
+    redirect_headers: Vec<HeaderName>,
 }
 
 /// What makes the connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Connector {
     Dialer(Dialer),
     Reqwest(reqwest::Client),
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dialer(dialer) => dialer.fmt(f),
+            // Its default headers and proxies may contain secrets.
+            Self::Reqwest(_) => f.write_str("Client(..)"),
+        }
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial")
+            .field("url", &self.url)
+            .field("headers", &self.headers.as_ref().map(Redacted))
+            .field("origin", &self.origin)
+            .field("subprotocols", &Redacted(&*self.subprotocols))
+            .field("config", &self.config)
+            .field("compression", &self.compression)
+            .field("read_limit", &self.read_limit)
+            .field("default_keepalive", &self.default_keepalive)
+            .field("connect_timeout", &self.timeout)
+            .field("connector", &self.connector)
+            .field("max_redirects", &self.max_redirects)
+            .field("redirect_headers", &self.redirect_headers)
+            .finish()
+    }
 }
 
 impl Dial {
     /// A WebSocket to a `ws` or `wss` URL; `http` and `https` mean the same.
     ///
     /// A user and a password in the URL become an `Authorization` header. The URL must not
-    /// have a fragment ([RFC 6455 §3]).
+    /// have a fragment ([RFC 6455 §3]). A link-local address may have a zone, the name or the number
+    /// of a network interface: `ws://[fe80::1%25eth0]/` ([RFC 6874]). It selects the interface, and
+    /// is not sent. A [`client`](Self::client) ignores it.
     ///
+    /// [RFC 6874]: https://www.rfc-editor.org/rfc/rfc6874
     /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
     pub fn new(url: impl AsRef<str>) -> Self {
         Self {
@@ -81,6 +118,7 @@ impl Dial {
             timeout: Some(Duration::from_secs(30)),
             connector: Connector::Dialer(Dialer::shared()),
             max_redirects: 10,
+            redirect_headers: Vec::new(),
         }
     }
 
@@ -164,14 +202,33 @@ impl Dial {
         self
     }
 
-    /// Sets how many redirects are followed. Default: 10.
+    /// Sets how many redirects are followed. Default: 10. With 0, a redirect is a refusal like
+    /// others: [`DialError::Refused`].
     ///
     /// Redirects may lead to `ws`, `wss`, `http` and `https` URLs, but never from TLS to an
-    /// unencrypted connection. `Authorization`, `Cookie` and `Host` are not sent to another
-    /// server. A [`client`](Self::client) follows redirects by its own policy, and
+    /// unencrypted connection. The user of the URL and the headers of [`header`](Self::header) are
+    /// not sent to another origin: see [`redirect_headers`](Self::redirect_headers). A
+    /// [`client`](Self::client) follows redirects by its own policy, and
     /// [`connect_over`](Self::connect_over) follows none.
     pub const fn max_redirects(mut self, max: usize) -> Self {
         self.max_redirects = max;
+        self
+    }
+
+    /// Sets which headers of [`header`](Self::header) a redirect carries to another origin, besides
+    /// [`origin`](Self::origin). Default: none, because they may be secrets. `Host` never is.
+    ///
+    /// The same host behind TLS is not another origin if both use the default ports. An invalid
+    /// name is reported as by `header`.
+    pub fn redirect_headers(
+        mut self,
+        names: impl IntoIterator<Item = impl TryInto<HeaderName>>,
+    ) -> Self {
+        let names = names.into_iter().map(|name| name.try_into().or(Err(InvalidHeader::Name)));
+        match names.collect() {
+            Ok(names) => self.redirect_headers = names,
+            Err(error) => self.headers = self.headers.and(Err(error)),
+        }
         self
     }
 
@@ -201,6 +258,13 @@ impl Dial {
 
     /// Connects. The response of the server is in [`Conn::response`].
     ///
+    /// If a host has several addresses, an attempt to the next one starts every 250 ms, or when the
+    /// previous one fails, and the first that connects wins ([RFC 8305]). The head of the response
+    /// may have 16 KiB and 256 headers, after at most 8 interim responses. A
+    /// [`client`](Self::client) has its own rules for both.
+    ///
+    /// [RFC 8305]: https://www.rfc-editor.org/rfc/rfc8305
+    ///
     /// # Errors
     ///
     /// [`DialError`] has a variant for each step that can fail. [`DialError::Refused`] if the
@@ -211,14 +275,12 @@ impl Dial {
     /// Dropping the future cancels the opening handshake.
     pub async fn connect(self) -> Result<Conn, DialError> {
         let deadline = HandshakeDeadline::new(self.timeout);
-        let (max_redirects, connector) = (self.max_redirects, self.connector.clone());
+        let connector = self.connector.clone();
         let handshake = self.into_handshake()?;
         // Boxed, so that the future of the caller stays small.
         Box::pin(async {
             match connector {
-                Connector::Dialer(dialer) => {
-                    dialer.connect(&handshake, max_redirects, deadline).await
-                }
+                Connector::Dialer(dialer) => dialer.connect(&handshake, deadline).await,
                 Connector::Reqwest(client) => {
                     via_reqwest::connect(&client, &handshake, deadline).await
                 }
@@ -233,7 +295,7 @@ impl Dial {
     /// mean the same here, because this call adds no TLS. A `TcpStream` is recognised, and carries
     /// messages faster than any other stream.
     ///
-    /// The head of the response is limited to 16 KiB.
+    /// Redirects are not followed.
     ///
     /// # Errors
     ///
@@ -248,7 +310,7 @@ impl Dial {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let deadline = HandshakeDeadline::new(self.timeout);
-        let handshake = self.into_handshake()?;
+        let handshake = self.max_redirects(0).into_handshake()?;
         Box::pin(http1_connect::over_stream(io, &handshake, deadline)).await
     }
 
@@ -274,7 +336,8 @@ impl Dial {
         if let Some(keepalive) = self.default_keepalive {
             config = config.default_keepalive(keepalive);
         }
-        ClientHandshake::new(url, headers, self.subprotocols, config)
+        let redirects = (self.redirect_headers, self.max_redirects);
+        ClientHandshake::new(url, headers, redirects, self.subprotocols, config)
     }
 }
 

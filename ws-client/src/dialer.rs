@@ -116,8 +116,10 @@ impl Dialer {
     /// HTTP/1.1.
     ///
     /// A server may support extended CONNECT, but not on every path: axum's `get(handler)` does
-    /// not. If it responds with 405 or 501, the WebSocket is opened over HTTP/1.1, and nothing
-    /// is remembered. Any other refusal is returned as an error.
+    /// not. If it responds with 405 or 501, with a `content-length` in a 2xx, or resets the stream
+    /// with `HTTP_1_1_REQUIRED`, the WebSocket is opened over HTTP/1.1, and nothing is remembered.
+    /// Any other refusal is returned as an error. A request that a new connection refuses before it
+    /// is processed (`REFUSED_STREAM`, or GOAWAY without an error) is sent once more.
     ///
     /// An HTTP/2 connection is closed with the last of its WebSockets. It opens no new WebSocket
     /// after GOAWAY, after an error, or if it does not answer a ping within five seconds.
@@ -144,17 +146,17 @@ impl Dialer {
         SHARED.get_or_init(Self::new).clone()
     }
 
-    /// Opens a connection, and follows up to `max_redirects` redirects.
+    /// Opens a connection, and follows redirects.
     pub(crate) async fn connect(
         &self,
         handshake: &ClientHandshake,
-        max_redirects: usize,
         deadline: HandshakeDeadline,
     ) -> Result<Conn, DialError> {
         let mut url = handshake.url.clone();
-        for _ in 0..=max_redirects {
+        let max = handshake.max_redirects;
+        for _ in 0..=max {
             let response = match self.open(&url, handshake, deadline).await {
-                Err(DialError::Refused(response)) => response,
+                Err(DialError::Refused(response)) if max > 0 => response,
                 done => return done,
             };
             match next(&url, response.status, &response.headers)? {
@@ -162,7 +164,7 @@ impl Dialer {
                 None => return Err(DialError::Refused(response)),
             }
         }
-        Err(RedirectError::TooMany(max_redirects).into())
+        Err(RedirectError::TooMany(max).into())
     }
 
     async fn open(

@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use tokio_rustls::rustls;
-use url::ParseError;
+use url::{ParseError, Url};
+use ws_core::Escaped;
 use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
+use ws_core::redact::Redacted;
 
 /// An error of another library.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -145,7 +148,9 @@ fn is_proxy_auth_required(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The response of a server that refused to open a WebSocket.
-#[derive(Clone, Debug)]
+///
+/// `Debug` masks secrets in the headers, as [`Redacted`] does.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RefusedResponse {
     /// The status.
@@ -155,6 +160,16 @@ pub struct RefusedResponse {
     /// The first 1024 bytes of the body, or less if it did not arrive within three seconds
     /// and [`Dial::connect_timeout`](crate::Dial::connect_timeout).
     pub body: Bytes,
+}
+
+impl fmt::Debug for RefusedResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefusedResponse")
+            .field("status", &self.status)
+            .field("headers", &Redacted(&self.headers))
+            .field("body", &self.body)
+            .finish()
+    }
 }
 
 impl RefusedResponse {
@@ -181,13 +196,24 @@ pub enum InvalidUrl {
     #[error("it is not an HTTP request target")]
     Uri,
     /// Its scheme is not `ws`, `wss`, `http` or `https`.
-    #[error("its scheme is `{0}`, not one of ws, wss, http, https")]
+    #[error("its scheme is `{}`, not one of ws, wss, http, https", Escaped::new(&**.0))]
     Scheme(Box<str>),
     /// It has a fragment ([RFC 6455 §3]).
     ///
     /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
     #[error("it has a fragment, which a WebSocket URL must not have: write # as %23")]
     Fragment,
+}
+
+impl InvalidUrl {
+    /// The error of a URL with another scheme. In `user:password@host`, that is the user.
+    pub(crate) fn scheme(url: &Url) -> Self {
+        let (scheme, rest) = (url.scheme(), url.as_str().get(url.scheme().len() + 1..));
+        match rest.is_some_and(|rest| !rest.starts_with('/') && rest.contains('@')) {
+            true => Self::Parse(ParseError::RelativeUrlWithoutBase),
+            false => Self::Scheme(scheme.into()),
+        }
+    }
 }
 
 /// Why a header cannot be sent.

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use httparse::Status;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use ws_core::handshake::HandshakeError;
-use ws_core::handshake::head::{MAX_HEAD, decode_response};
+use ws_core::handshake::head::{MAX_HEAD, MAX_INTERIM, decode_response};
 
 use crate::DialError;
 use crate::body::{MAX_BODY, collect_body};
@@ -24,12 +24,17 @@ pub(crate) async fn exchange(
     io.write_all(request).await?;
     io.flush().await?;
     let mut input = BytesMut::with_capacity(1024);
+    let mut interim = 0;
     loop {
         match decode_response(&input).map_err(HandshakeError::from)? {
             Some((response, length)) => {
                 let rest = input.split_off(length);
                 if is_final(response.status()) {
                     return Ok((response, rest));
+                }
+                interim += 1;
+                if interim > MAX_INTERIM {
+                    return Err(HandshakeError::TooManyInterim.into());
                 }
                 input = rest;
             }

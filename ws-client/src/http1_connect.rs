@@ -3,17 +3,18 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use ws_core::Conn;
 use ws_core::handshake::head::encode_request;
 
+use crate::DialError;
 use crate::deadline::HandshakeDeadline;
 use crate::http1::{exchange, read_body};
 use crate::request::{ClientHandshake, verify};
 use crate::transport::{Established, TransportStream};
 use crate::url::HttpUrl;
-use crate::{DialError, redirect};
 
 /// Opens a WebSocket over a stream of the application.
 pub(crate) async fn over_stream<T>(
@@ -24,8 +25,7 @@ pub(crate) async fn over_stream<T>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let upgrade = Upgrade { io, peer: None, follows_redirects: false };
-    upgrade.run(&handshake.url, handshake, deadline).await
+    Upgrade { io, peer: None }.run(&handshake.url, handshake, deadline).await
 }
 
 /// Opens a WebSocket over a stream to the server of `url`. The caller follows redirects.
@@ -35,22 +35,16 @@ pub(crate) async fn over_transport(
     handshake: &ClientHandshake,
     deadline: HandshakeDeadline,
 ) -> Result<Conn, DialError> {
-    let (peer, follows_redirects) = (established.peer, true);
+    let peer = established.peer;
     match established.io {
-        TransportStream::Tcp(io) => {
-            Upgrade { io, peer, follows_redirects }.run(url, handshake, deadline).await
-        }
-        TransportStream::Boxed(io) => {
-            Upgrade { io, peer, follows_redirects }.run(url, handshake, deadline).await
-        }
+        TransportStream::Tcp(io) => Upgrade { io, peer }.run(url, handshake, deadline).await,
+        TransportStream::Boxed(io) => Upgrade { io, peer }.run(url, handshake, deadline).await,
     }
 }
 
 struct Upgrade<T> {
     io: T,
     peer: Option<SocketAddr>,
-    /// The body of a redirect is only read if it is not followed.
-    follows_redirects: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Upgrade<T> {
@@ -70,12 +64,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Upgrade<T> {
         if let Some(negotiated) = verify(&offer, &response)? {
             return Ok(handshake.conn(self.io, input.freeze(), negotiated, response, self.peer));
         }
-        let is_redirect = redirect::location(response.status(), response.headers()).is_some();
-        let body = if self.follows_redirects && is_redirect {
-            Bytes::new()
-        } else {
-            read_body(&mut self.io, &response, input, deadline).await
+        let body = match handshake.follows(&response) {
+            true => Bytes::new(),
+            false => read_body(&mut self.io, &response, input, deadline).await,
         };
+        // Ends TLS by `close_notify` (RFC 8446 §6.1), if the transport takes it at once.
+        let _ = self.io.shutdown().now_or_never();
         Err(DialError::refused(response, body))
     }
 }

@@ -1,7 +1,7 @@
 //! Which URL does a redirect lead to, may it be followed, and which credentials are sent there?
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION};
-use http::{HeaderMap, StatusCode};
+use http::header::{HOST, LOCATION, ORIGIN};
+use http::{HeaderMap, HeaderName, StatusCode};
 use url::Url;
 
 use crate::error::RedirectError;
@@ -32,13 +32,23 @@ pub(crate) fn next(
     Ok(Some(next))
 }
 
-/// Removes the credentials and `Host` from the headers of a request to `next`, unless it goes to
-/// the server that they were set for, that of `first`.
-pub(crate) fn withhold_credentials(headers: &mut HeaderMap, next: &HttpUrl, first: &HttpUrl) {
-    if !allows_credentials(next, first) {
-        for name in [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION] {
-            headers.remove(name);
-        }
+/// Removes the headers of the application from a request to `next`, unless it goes to the server
+/// that they were set for, that of `first`. `Origin` stays, and those in `allowed`, but never
+/// `Host`.
+pub(crate) fn withhold_headers(
+    headers: &mut HeaderMap,
+    allowed: &[HeaderName],
+    next: &HttpUrl,
+    first: &HttpUrl,
+) {
+    if allows_credentials(next, first) {
+        return;
+    }
+    let is_allowed =
+        |name: &HeaderName| *name == ORIGIN || (*name != HOST && allowed.contains(name));
+    let withheld: Vec<_> = headers.keys().filter(|name| !is_allowed(name)).cloned().collect();
+    for name in withheld {
+        headers.remove(name);
     }
 }
 
@@ -46,7 +56,7 @@ pub(crate) fn withhold_credentials(headers: &mut HeaderMap, next: &HttpUrl, firs
 /// same host behind TLS, both on the default port.
 fn allows_credentials(next: &HttpUrl, first: &HttpUrl) -> bool {
     let default_port = |url: &Url| url.port().is_none();
-    next.url().host() == first.url().host()
+    next.has_host_of(first)
         && (next.url().origin() == first.url().origin()
             || (next.is_encrypted() && default_port(next.url()) && default_port(first.url())))
 }

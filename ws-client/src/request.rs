@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::adapter::set_response;
+use ws_core::handshake::head::{MAX_HEAD, MAX_RESPONSE_HEADERS};
 use ws_core::handshake::{HandshakeError, Negotiated, Offer};
 use ws_core::{Config, Conn, PeerAddr, Role};
 
@@ -16,10 +17,13 @@ use crate::redirect;
 use crate::url::HttpUrl;
 
 /// The settings of an opening handshake, for all transports.
-#[derive(Debug)]
 pub(crate) struct ClientHandshake {
     pub(crate) url: HttpUrl,
     headers: HeaderMap,
+    /// The headers that a redirect carries to another origin.
+    redirect_headers: Vec<HeaderName>,
+    /// Zero means that a redirect is a refusal, whose body is read.
+    pub(crate) max_redirects: usize,
     subprotocols: Vec<String>,
     config: Arc<Config>,
 }
@@ -28,25 +32,33 @@ impl ClientHandshake {
     pub(crate) fn new(
         url: HttpUrl,
         headers: HeaderMap,
+        (redirect_headers, max_redirects): (Vec<HeaderName>, usize),
         subprotocols: Vec<String>,
         config: Config,
     ) -> Result<Self, DialError> {
         // Each request has its own offer. This one only validates the settings.
         Offer::new(&subprotocols, config.compression_setting())?;
-        Ok(Self { url, headers, subprotocols, config: Arc::new(config) })
+        let config = Arc::new(config);
+        Ok(Self { url, headers, redirect_headers, max_redirects, subprotocols, config })
     }
 
     /// The offer and the other headers of a request to `url`.
     ///
-    /// Credentials and `Host` are only sent to the server that they were set for.
+    /// The headers of the application are only sent to the server that they were set for.
     pub(crate) fn offer(&self, url: &HttpUrl) -> Result<(Offer, HeaderMap), DialError> {
         let offer = Offer::new(&self.subprotocols, self.config.compression_setting())?;
         let mut headers = self.headers.clone();
-        redirect::withhold_credentials(&mut headers, url, &self.url);
+        redirect::withhold_headers(&mut headers, &self.redirect_headers, url, &self.url);
         if let Some(basic) = url.authorization() {
             headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
         }
         Ok((offer, headers))
+    }
+
+    /// Will the caller follow the redirect in this response?
+    pub(crate) fn follows(&self, response: &Response<()>) -> bool {
+        let location = || redirect::location(response.status(), response.headers());
+        self.max_redirects > 0 && location().is_some()
     }
 
     /// The connection over a stream after the server has accepted.
@@ -76,6 +88,12 @@ pub(crate) fn verify(
     offer: &Offer,
     response: &Response<()>,
 ) -> Result<Option<Negotiated>, HandshakeError> {
+    let headers = response.headers();
+    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    if headers.len() > MAX_RESPONSE_HEADERS || headers.iter().map(length).sum::<usize>() > MAX_HEAD
+    {
+        return Err(HandshakeError::HeadTooLarge);
+    }
     match offer.verify(response) {
         Ok(negotiated) => Ok(Some(negotiated)),
         Err(HandshakeError::Status(_)) => Ok(None),

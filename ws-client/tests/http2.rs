@@ -25,9 +25,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use ws_client::{
-    CloseError, CloseInitiator, Compression, Conn, Dial, DialError, Dialer, Error, Message,
-    RedirectError, StatusCode,
+    CloseError, CloseInitiator, Compression, Conn, Dial, DialError, Dialer, Error, HandshakeError,
+    Message, RedirectError, StatusCode,
 };
+use ws_core::handshake::Offer;
+use ws_core::handshake::head::encode_request;
 use ws_core::{AcceptOptions, Origin};
 
 use support::{Authority, echo, hear, listen, say_hello};
@@ -92,9 +94,9 @@ impl Server {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 
 fn answer(
     mut request: Request<Incoming>,
@@ -414,6 +416,10 @@ enum Step {
     HangUp,
     /// Accepts, and sends a window of short messages.
     Chat,
+    /// Accepts after so many interim responses.
+    Interim(usize),
+    /// Accepts with a `content-length`.
+    Length,
 }
 
 /// An HTTP/2 server with a script, and the number of its TCP connections.
@@ -431,9 +437,9 @@ async fn raw(script: Script) -> (SocketAddr, watch::Receiver<usize>) {
     (addr, connections)
 }
 
-async fn perform(tcp: TcpStream, connection: usize, script: Script) {
+async fn perform(io: impl Stream, connection: usize, script: Script) {
     let mut builder = h2::server::Builder::new();
-    let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(tcp).await.unwrap();
+    let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(io).await.unwrap();
     let (hang_up, mut wants_to) = mpsc::unbounded_channel();
     let mut streams = 0;
     loop {
@@ -448,7 +454,17 @@ async fn perform(tcp: TcpStream, connection: usize, script: Script) {
             respond.send_reset(reason);
             continue;
         }
-        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        if let Step::Interim(count) = step {
+            for _ in 0..count {
+                let wait = Response::builder().status(102).body(()).unwrap();
+                respond.send_informational(wait).unwrap();
+            }
+        }
+        let mut response = Response::new(());
+        if matches!(step, Step::Length) {
+            response.headers_mut().insert("content-length", 5.into());
+        }
+        let mut send = respond.send_response(response, false).unwrap();
         if matches!(step, Step::GoAway) {
             server.graceful_shutdown();
         }
@@ -578,6 +594,164 @@ async fn a_new_connection_is_made_after_goaway() {
             _ => Step::Accept,
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_a_new_connection_refuses_is_tried_once_more() {
+    let check = async |script: Script, succeeds: bool| {
+        let (addr, connections) = raw(script).await;
+        let dialled = dialing(addr).connect().await;
+        assert_eq!(*connections.borrow(), 2);
+        match dialled {
+            Ok(conn) => {
+                assert!(succeeds);
+                hi(&conn).await;
+            }
+            Err(error) => assert!(!succeeds && matches!(error, DialError::Http(_)), "{error:?}"),
+        }
+    };
+    let once: Script = |connection, _| match connection {
+        1 => Step::Refuse(Reason::REFUSED_STREAM),
+        _ => Step::Accept,
+    };
+    in_time(async {
+        check(once, true).await;
+        check(|_, _| Step::Refuse(Reason::REFUSED_STREAM), false).await;
+    })
+    .await;
+}
+
+/// SETTINGS with extended CONNECT, and GOAWAY without an error that names no stream.
+const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01";
+const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// Serves HTTP/2 until a frame of this type, PING or HEADERS, and answers that with GOAWAY.
+async fn go_away_at(mut io: TcpStream, frame: u8) {
+    io.read_exact(&mut [0; 24]).await.unwrap();
+    io.write_all(SETTINGS).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        io.read_exact(&mut head).await.unwrap();
+        let length = usize::from(u16::from_be_bytes([head[1], head[2]]));
+        let mut payload = vec![0; length];
+        io.read_exact(&mut payload).await.unwrap();
+        if head[3] == frame {
+            break;
+        }
+        if head[3] == 6 {
+            io.write_all(&[b"\0\0\x08\x06\x01\0\0\0\0".as_slice(), &payload].concat())
+                .await
+                .unwrap();
+        }
+    }
+    io.write_all(GOAWAY).await.unwrap();
+    io.shutdown().await.unwrap();
+    let _ = io.read_to_end(&mut Vec::new()).await;
+}
+
+#[tokio::test]
+async fn goaway_on_a_new_connection_is_followed_by_one_more_attempt() {
+    let check = async |frame: u8, refusals: usize| {
+        let listener = listen().await;
+        let dial = dialing(listener.local_addr().unwrap());
+        let serve = async {
+            for _ in 0..refusals {
+                tokio::spawn(go_away_at(listener.accept().await.unwrap().0, frame));
+            }
+            perform_once(&listener).await;
+        };
+        let dialled = tokio::select! {
+            biased;
+            dialled = dial.connect() => dialled,
+            () = async { serve.await; std::future::pending().await } => unreachable!(),
+        };
+        match dialled {
+            Ok(conn) => {
+                assert_eq!(refusals, 1, "{frame}");
+                hi(&conn).await;
+            }
+            Err(error) => {
+                assert!(refusals == 2 && matches!(error, DialError::Http(_)), "{frame}: {error:?}");
+            }
+        }
+    };
+    const PING: u8 = 6;
+    const HEADERS: u8 = 1;
+    in_time(async {
+        for refusals in [1, 2] {
+            check(PING, refusals).await;
+            check(HEADERS, refusals).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn eight_interim_responses_are_accepted() {
+    let check = async |script: Script, expected: Option<HandshakeError>| {
+        let (addr, _) = raw(script).await;
+        match (dialing(addr).connect().await, expected) {
+            (Ok(conn), None) => hi(&conn).await,
+            (Err(DialError::Handshake(error)), Some(expected)) => assert_eq!(error, expected),
+            (other, _) => panic!("{other:?}"),
+        }
+    };
+    in_time(async {
+        check(|_, _| Step::Interim(8), None).await;
+        check(|_, _| Step::Interim(9), Some(HandshakeError::TooManyInterim)).await;
+    })
+    .await;
+}
+
+/// A TLS server that follows a script over HTTP/2, and echoes over HTTP/1.1.
+#[tokio::test]
+async fn a_request_that_needs_http1_is_sent_over_http1() {
+    let check = async |script: Script, expected: fn(&DialError) -> bool| {
+        let (listener, authority) = (listen().await, Authority::new());
+        let url = format!("wss://{}/", listener.local_addr().unwrap());
+        let tls = authority.server(false, &["h2", "http/1.1"]);
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let io = tls.accept(tcp).await.unwrap();
+                if io.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    tokio::spawn(perform(io, 1, script));
+                } else {
+                    let acceptor = ws_core::Acceptor::new(&AcceptOptions::new());
+                    tokio::spawn(async move { drop(acceptor.serve(io, echo).await) });
+                }
+            }
+        });
+        let dialer = Dialer::new().no_proxy().tls(authority.client());
+        let conn = Dial::new(&url).dialer(&dialer.clone().http2()).connect().await.unwrap();
+        assert_eq!(version(&conn), Version::HTTP_11);
+        hi(&conn).await;
+        let error = Dial::new(&url).dialer(&dialer.http2_only()).connect().await.unwrap_err();
+        assert!(expected(&error), "{error:?}");
+    };
+    in_time(async {
+        check(
+            |_, _| Step::Refuse(Reason::HTTP_1_1_REQUIRED),
+            |error| matches!(error, DialError::NoHttp2),
+        )
+        .await;
+        // h2 resets a stream after as many bytes (RFC 9110 §9.3.6).
+        check(|_, _| Step::Length, |error| matches!(error, DialError::Http(_))).await;
+    })
+    .await;
+}
+
+/// `max_redirects(0)`.
+#[tokio::test]
+async fn a_redirect_that_is_not_to_be_followed_is_a_refusal() {
+    let (server, dialer) = both().await;
+    in_time(async {
+        let dial = Dial::new(server.url("wss", "/redirect/0")).dialer(&dialer).max_redirects(0);
+        let error = dial.connect().await.unwrap_err();
+        let response = error.refused_response().unwrap();
+        assert_eq!(response.status, 307);
+        assert_eq!(response.headers[LOCATION], "/echo");
     })
     .await;
 }
@@ -759,4 +933,206 @@ async fn bytes_after_the_response_of_a_proxy_are_kept() {
 fn dialling_can_be_spawned() {
     fn check(_: impl Send + 'static) {}
     check(Dial::new("ws://example.com").dialer(&Dialer::new().http2()).connect());
+}
+
+const CLOSE: &[u8] = b"\x88\x02\x03\xe8";
+
+/// Serves one stream on raw HTTP/2, and returns how the client has ended it: `None` by
+/// END_STREAM.
+async fn end_of_stream(listener: tokio::net::TcpListener, ending: Ending) -> Option<Reason> {
+    let tcp = listener.accept().await.unwrap().0;
+    let mut builder = h2::server::Builder::new();
+    let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(tcp).await.unwrap();
+    let (request, mut respond) = server.accept().await.unwrap().unwrap();
+    tokio::spawn(async move { while server.accept().await.is_some() {} });
+    let mut receive = request.into_body();
+    if ending == Ending::Refused {
+        let refused = Response::builder().status(403).body(()).unwrap();
+        respond.send_response(refused, true).unwrap();
+    } else {
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        match ending {
+            Ending::CloseOfServer => send.send_data(Bytes::from_static(CLOSE), true).unwrap(),
+            Ending::EndOfServer => send.send_data(Bytes::new(), true).unwrap(),
+            Ending::Close | Ending::Drop => {
+                assert_eq!(receive.data().await.unwrap().unwrap()[0], CLOSE[0]);
+                send.send_data(Bytes::from_static(CLOSE), true).unwrap();
+            }
+            Ending::Refused | Ending::Abort => {}
+        }
+        if ending == Ending::Abort {
+            return receive.data().await.unwrap().unwrap_err().reason();
+        }
+    }
+    while let Some(data) = receive.data().await {
+        if let Err(error) = data {
+            return Some(error.reason().unwrap());
+        }
+    }
+    None
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ending {
+    Close,
+    Drop,
+    CloseOfServer,
+    /// The server ends the stream without a close frame.
+    EndOfServer,
+    Refused,
+    Abort,
+}
+
+/// RFC 8441 §5.
+#[tokio::test]
+async fn a_client_ends_its_stream_by_end_stream_unless_it_aborts() {
+    let check = async |ending: Ending, expected: Option<Reason>| {
+        let listener = listen().await;
+        let dial = dialing(listener.local_addr().unwrap());
+        let server = tokio::spawn(end_of_stream(listener, ending));
+        let dialled = dial.connect().await;
+        if ending == Ending::Refused {
+            drop(dialled.unwrap_err());
+        } else {
+            let conn = dialled.unwrap();
+            match ending {
+                Ending::Drop => drop(conn),
+                Ending::Abort => conn.close_now(),
+                Ending::Close => conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap(),
+                _ => drop(conn.read().await.unwrap_err()),
+            }
+        }
+        assert_eq!(server.await.unwrap(), expected, "{ending:?}");
+    };
+    in_time(async {
+        check(Ending::Close, None).await;
+        check(Ending::Drop, None).await;
+        check(Ending::CloseOfServer, None).await;
+        check(Ending::EndOfServer, None).await;
+        check(Ending::Refused, None).await;
+        check(Ending::Abort, Some(Reason::CANCEL)).await;
+    })
+    .await;
+}
+
+/// The connection ends with its last WebSocket, by GOAWAY and `close_notify`.
+#[tokio::test]
+async fn an_http2_connection_over_tls_ends_by_close_notify() {
+    let (listener, authority) = (listen().await, Authority::new());
+    let url = format!("wss://{}/", listener.local_addr().unwrap());
+    let tls = authority.server(false, &["h2"]);
+    let server = tokio::spawn(async move {
+        let io = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let mut builder = h2::server::Builder::new();
+        let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(io).await.unwrap();
+        let (request, mut respond) = server.accept().await.unwrap().unwrap();
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        tokio::spawn(async move {
+            let mut receive = request.into_body();
+            assert_eq!(receive.data().await.unwrap().unwrap()[0], CLOSE[0]);
+            send.send_data(Bytes::from_static(CLOSE), true).unwrap();
+            while receive.data().await.is_some_and(|data| data.is_ok()) {}
+        });
+        // rustls reports an end without `close_notify` as an error.
+        server.accept().await.map(|next| next.map(drop))
+    });
+    let dialer = Dialer::new().no_proxy().tls(authority.client()).http2();
+    in_time(async {
+        let conn = Dial::new(url).dialer(&dialer).connect().await.unwrap();
+        conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        drop(conn);
+        let ended = server.await.unwrap();
+        assert!(ended.is_none(), "{ended:?}");
+    })
+    .await;
+}
+
+/// The server is hyper, and the client is raw HTTP/2.
+#[tokio::test]
+async fn a_server_ends_its_stream_by_end_stream() {
+    let (mut server, _) = plain().await;
+    let mut check = async |is_closed_by_server: bool| {
+        let tcp = TcpStream::connect(server.addr).await.unwrap();
+        let (requests, connection) = h2::client::handshake(tcp).await.unwrap();
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        let mut request = Request::connect(server.url("http", "/hand"))
+            .header("sec-websocket-version", "13")
+            .extension(h2::ext::Protocol::from_static("websocket"))
+            .body(())
+            .unwrap();
+        *request.version_mut() = Version::HTTP_2;
+        let mut requests = requests.ready().await.unwrap();
+        while !requests.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let (response, mut send) = requests.send_request(request, false).unwrap();
+        let mut receive = response.await.unwrap().into_body();
+        let conn = server.conns.recv().await.unwrap();
+        let masked: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+        let serve = tokio::spawn(async move {
+            match is_closed_by_server {
+                true => drop(conn.close(StatusCode::NORMAL_CLOSURE, "").await),
+                false => drop(conn.read().await),
+            }
+        });
+        if !is_closed_by_server {
+            send.send_data(Bytes::from_static(masked), false).unwrap();
+        }
+        let mut frame = receive.data().await.unwrap().unwrap();
+        while frame.len() < CLOSE.len() {
+            frame = [frame, receive.data().await.unwrap().unwrap()].concat().into();
+        }
+        assert_eq!(frame, CLOSE);
+        if is_closed_by_server {
+            send.send_data(Bytes::from_static(masked), false).unwrap();
+        }
+        // An error would be a reset.
+        assert!(receive.data().await.is_none_or(|data| data.unwrap().is_empty()));
+        send.send_data(Bytes::new(), true).unwrap();
+        serve.await.unwrap();
+        drop((requests, send, receive));
+        connection.await.unwrap();
+    };
+    in_time(async {
+        check(true).await;
+        check(false).await;
+    })
+    .await;
+}
+
+/// Over HTTP/1.1 and TLS, the server or the client closes first (RFC 8446 §6.1).
+#[tokio::test]
+async fn a_server_ends_tls_by_close_notify() {
+    let authority = Authority::new();
+    let tls = authority.server(false, &["http/1.1"]);
+    let mut server = Server::start(ws_server_hyper::http_builder(), Some(tls)).await;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(authority.client()));
+    let mut check = async |is_closed_by_server: bool| {
+        let tcp = TcpStream::connect(server.addr).await.unwrap();
+        let mut io = connector.connect(server.addr.ip().into(), tcp).await.unwrap();
+        let offer = Offer::new([""; 0], Compression::off()).unwrap();
+        let mut request = Request::get("/hand").header("host", "a").body(()).unwrap();
+        request.headers_mut().extend(offer.headers());
+        io.write_all(&encode_request(&request)).await.unwrap();
+        let conn = server.conns.recv().await.unwrap();
+        let masked = b"\x88\x82\0\0\0\0\x03\xe8";
+        if is_closed_by_server {
+            let closing = conn.close(StatusCode::NORMAL_CLOSURE, "");
+            let (closed, written) = tokio::join!(closing, io.write_all(masked));
+            closed.unwrap();
+            written.unwrap();
+        } else {
+            io.write_all(masked).await.unwrap();
+            conn.read().await.unwrap_err();
+        }
+        let mut said = Vec::new();
+        // rustls reports an end without `close_notify` as an error.
+        io.read_to_end(&mut said).await.unwrap();
+        assert!(said.ends_with(CLOSE), "{is_closed_by_server}");
+    };
+    in_time(async {
+        check(true).await;
+        check(false).await;
+    })
+    .await;
 }

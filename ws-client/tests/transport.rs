@@ -19,11 +19,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use ws_client::rustls::{ClientConfig, RootCertStore};
 use ws_client::{
-    CloseInitiator, Dial, DialError, Dialer, InvalidUrl, Message, ProxyError, StatusCode, reqwest,
+    CloseInitiator, Config, Dial, DialError, Dialer, InvalidUrl, Message, ProxyError, StatusCode,
+    reqwest,
 };
 use ws_core::AcceptOptions;
 use ws_core::Acceptor;
-use ws_core::handshake::head::decode_request;
+use ws_core::handshake::head::{decode_request, encode_response};
 use ws_server_axum::WebSocketUpgrade;
 
 use support::{Authority, Identity, echo, hear, listen, say_hello};
@@ -184,7 +185,7 @@ async fn tunnel(
     let there = request.uri().to_string();
     tell.send(request).unwrap();
     here.write_all(answer).await.unwrap();
-    if answer == TUNNEL {
+    if !answer.starts_with(b"HTTP/1.1 4") && answer.starts_with(b"HTTP") {
         let mut there = TcpStream::connect(there).await.unwrap();
         // The result does not matter.
         let _ = copy_bidirectional(&mut here, &mut there).await;
@@ -228,6 +229,23 @@ async fn a_proxy_gets_a_connect_request() {
         }
     })
     .await;
+}
+
+/// A folded line, and a length without a meaning (RFC 9110 §9.3.6).
+#[tokio::test]
+async fn a_tunnel_is_opened_whatever_the_headers_of_the_answer() {
+    for answer in [
+        b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\n\r\n".as_slice(),
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+    ] {
+        let (addr, _asked) = proxy(answer).await;
+        let addr = format!("http://{addr}");
+        let server = serve(None).await;
+        in_time(say_hello(Dial::new(format!("ws://{server}")).dialer(&Dialer::new().proxy(addr))))
+            .await;
+    }
 }
 
 /// A SOCKS4 and SOCKS4a proxy, and the targets of its requests.
@@ -341,6 +359,7 @@ async fn proxy_errors_name_the_reason() {
     let failed = |error: &ProxyError| matches!(error, ProxyError::Failed(_));
     in_time(async {
         check(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", refused).await;
+        check(b"HTTP/1.1 403 Forbidden\r\nx: a\r\n b\r\n\r\n", refused).await;
         check(b"HTTP/1.1 407 Who\r\nproxy-authenticate: Basic\r\n\r\n", |error| {
             matches!(error, ProxyError::Refused(Status::PROXY_AUTHENTICATION_REQUIRED))
         })
@@ -567,4 +586,106 @@ async fn a_given_client_uses_its_cookie_store() {
         say_hello(Dial::new(&login).header("cookie", "who=ann")).await;
     })
     .await;
+}
+
+/// Who ends a connection over TLS, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ending {
+    /// The client closes.
+    Close,
+    /// The client closes, and its runtime ends at once.
+    CloseAndExit,
+    /// The client closes, and the server never closes its own direction.
+    CloseAlone,
+    /// The last handle is dropped.
+    Drop,
+    /// The server closes.
+    CloseOfServer,
+    /// The server closes TLS without a close frame.
+    EndOfServer,
+    /// The server refuses the handshake.
+    Refused,
+    /// The client aborts.
+    Abort,
+}
+
+const CLOSE: &[u8] = b"\x88\x02\x03\xe8";
+
+/// A server over TLS. Returns whether the client has ended TLS by `close_notify`.
+async fn ends_orderly(listener: TcpListener, acceptor: TlsAcceptor, ending: Ending) -> bool {
+    let mut io = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+    let request = read_request(&mut io).await;
+    if ending == Ending::Refused {
+        io.write_all(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+        // rustls reports an end without `close_notify` as an error.
+        return io.read_to_end(&mut Vec::new()).await.is_ok();
+    }
+    let response = Acceptor::new(&AcceptOptions::new()).answer(&request).unwrap().response;
+    io.write_all(&encode_response(&response.map(|()| ""))).await.unwrap();
+    match ending {
+        Ending::Close | Ending::CloseAndExit | Ending::CloseAlone | Ending::Drop => {
+            // The close frame of the client: it is masked.
+            assert_eq!(io.read_u8().await.unwrap(), CLOSE[0]);
+            io.write_all(CLOSE).await.unwrap();
+        }
+        Ending::CloseOfServer => io.write_all(CLOSE).await.unwrap(),
+        Ending::EndOfServer | Ending::Refused | Ending::Abort => {}
+    }
+    io.flush().await.unwrap();
+    if !matches!(ending, Ending::CloseAlone | Ending::CloseAndExit | Ending::Abort) {
+        io.shutdown().await.unwrap();
+    }
+    io.read_to_end(&mut Vec::new()).await.is_ok()
+}
+
+/// RFC 8446 §6.1.
+#[tokio::test]
+async fn a_client_ends_tls_by_close_notify_unless_it_aborts() {
+    let authority = Authority::new();
+    let endings = [
+        Ending::Close,
+        Ending::CloseAndExit,
+        Ending::CloseAlone,
+        Ending::Drop,
+        Ending::CloseOfServer,
+        Ending::EndOfServer,
+        Ending::Refused,
+        Ending::Abort,
+    ];
+    for (by, ending) in BOTH.into_iter().flat_map(|by| endings.map(|ending| (by, ending))) {
+        if (by, ending) == (By::Client, Ending::Refused) {
+            // Its connections belong to `reqwest`.
+            continue;
+        }
+        let listener = listen().await;
+        let config = Config::new().close_timeout(Duration::from_millis(300));
+        let dial = Dial::new(format!("wss://{}", listener.local_addr().unwrap())).config(config);
+        let dial = match by {
+            By::Dialer => dial.dialer(&dialer(&authority)),
+            By::Client => dial.client(client(&authority).build().unwrap()),
+        };
+        let server = tokio::spawn(ends_orderly(listener, authority.server(false, &[]), ending));
+        let normal = StatusCode::NORMAL_CLOSURE;
+        let run = async move {
+            if ending == Ending::Refused {
+                return drop(dial.connect().await.unwrap_err());
+            }
+            let conn = dial.connect().await.unwrap();
+            match ending {
+                Ending::Drop => drop(conn),
+                Ending::Abort => conn.close_now(),
+                Ending::CloseOfServer | Ending::EndOfServer => drop(conn.read().await.unwrap_err()),
+                _ => conn.close(normal, "").await.unwrap(),
+            }
+        };
+        if ending == Ending::CloseAndExit {
+            let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let blocking = tokio::task::spawn_blocking(move || runtime().unwrap().block_on(run));
+            blocking.await.unwrap();
+        } else {
+            in_time(run).await;
+        }
+        let is_orderly = in_time(server).await.unwrap();
+        assert_eq!(is_orderly, ending != Ending::Abort, "{by:?}, {ending:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::codec::CodecError;
-use crate::{Deadline, Limit, ProtocolError, Rate, SendError, StatusCode};
+use crate::{Deadline, Escaped, Limit, ProtocolError, Rate, SendError, StatusCode};
 
 /// Why an operation on a connection failed.
 ///
@@ -221,9 +221,10 @@ impl From<Error> for io::Error {
     }
 }
 
-/// The content of a close frame: a code, and a reason of at most 123 bytes.
+/// The content of a close frame: a code, and a reason of at most 123 bytes. Its text has the
+/// reason [escaped](Escaped).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("closed with {code}{}{reason}", if .reason.is_empty() { "" } else { ": " })]
+#[error("closed with {code}{}{}", if .reason.is_empty() { "" } else { ": " }, Escaped::new(.reason))]
 #[non_exhaustive]
 pub struct CloseError {
     /// The code. [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) if the frame had none.

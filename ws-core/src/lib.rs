@@ -58,10 +58,12 @@ pub mod handler;
 pub mod handshake;
 pub mod prelude;
 pub mod proto;
+pub mod redact;
 pub mod utf8;
 
 mod config;
 mod error;
+mod escape;
 mod exceeded;
 mod message;
 mod prepared;
@@ -79,6 +81,7 @@ pub use conn::{
 #[cfg(feature = "conn")]
 pub use error::TryWriteError;
 pub use error::{CloseError, Error};
+pub use escape::Escaped;
 pub use exceeded::{Deadline, Limit, Rate};
 pub use handshake::{AcceptOptions, Acceptor, Origin, Rejection};
 pub use message::{Message, MessageType};

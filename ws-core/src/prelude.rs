@@ -30,7 +30,7 @@ pub use crate::{
     pair, pair_with,
 };
 pub use crate::{
-    AcceptOptions, Acceptor, BufferPool, CloseError, Compression, Config, Deadline, Error,
+    AcceptOptions, Acceptor, BufferPool, CloseError, Compression, Config, Deadline, Error, Escaped,
     InvalidStatusCode, Keepalive, Limit, Limits, Message, MessageType, Origin, PreparedMessage,
     ProtocolError, Rate, Rejection, Role, SendError, StatusCode,
 };

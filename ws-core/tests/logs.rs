@@ -78,7 +78,7 @@ fn without_a_hook_a_panic_is_logged_with_where_it_was() {
         soon(served).await.unwrap();
     });
     let log = log.text();
-    for said in ["ERROR", "a handler has panicked", "the cause", "uri=Some(\"/\")", "logs::"] {
+    for said in ["ERROR", "a handler has panicked", "the cause", "path=/", "logs::"] {
         assert!(log.contains(said), "{said} is not in\n{log}");
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
-use ws_core::{CloseError, Error, StatusCode};
+use ws_core::{CloseError, Error, Escaped, StatusCode};
 
 use crate::{Event, Id};
 
@@ -21,7 +21,7 @@ pub enum EventError {
     #[error(transparent)]
     Connection(#[from] Error),
     /// A handler has panicked. The hub and the socket continue.
-    #[error("a handler of `{event}` has panicked: {text}")]
+    #[error("a handler of `{event}` has panicked: {}", Escaped::new(&**.text))]
     #[non_exhaustive]
     Panicked {
         /// The event of the handler.
@@ -30,7 +30,7 @@ pub enum EventError {
         text: Arc<str>,
     },
     /// A handler has returned an error.
-    #[error("a handler of `{event}` has failed: {text}")]
+    #[error("a handler of `{event}` has failed: {}", Escaped::new(&**.text))]
     #[non_exhaustive]
     Failed {
         /// The event of the handler.
@@ -40,7 +40,7 @@ pub enum EventError {
     },
     /// A handler was not called, because one of its arguments could not be extracted: the peer has
     /// sent data of another type, or the state or attribute does not exist.
-    #[error("the data of `{event}` is not what its handler takes: {text}")]
+    #[error("the data of `{event}` is not what its handler takes: {}", Escaped::new(&**.text))]
     #[non_exhaustive]
     InvalidArgument {
         /// The event of the handler.
@@ -50,10 +50,10 @@ pub enum EventError {
     },
     /// The peer has sent a text message that is not an event, to a hub with an
     /// [envelope](crate::HubBuilder::envelope).
-    #[error("malformed event from the peer: {0}")]
+    #[error("malformed event from the peer: {}", Escaped::new(&**.0))]
     Malformed(Arc<str>),
     /// The socket has sent to an unknown id.
-    #[error("no socket has the id {0}")]
+    #[error("no socket has the id {}", Escaped::new(.0.as_str()))]
     NoSuchId(Id),
 }
 
@@ -62,7 +62,7 @@ pub enum EventError {
 #[non_exhaustive]
 pub enum EmitError {
     /// No socket has this id.
-    #[error("no socket has the id {0}")]
+    #[error("no socket has the id {}", Escaped::new(.0.as_str()))]
     NoSuchId(Id),
     /// The socket is closing or disconnected.
     #[error("the socket is closed")]
@@ -89,11 +89,11 @@ pub enum EncodeError {
     #[error("a hub sends events only if it is built with `envelope`")]
     NoEnvelope,
     /// The name is one of the hub's own [`Event`]s, or empty, or longer than 256 bytes.
-    #[error("invalid event name `{0}`: reserved, empty or too long")]
+    #[error("invalid event name `{}`: reserved, empty or too long", Escaped::new(&**.0))]
     BadName(Arc<str>),
     /// The data could not be serialised as JSON.
     // With its cause, since of a handler's error only the text is kept.
-    #[error("the data cannot be serialised as JSON: {0}")]
+    #[error("the data cannot be serialised as JSON: {}", Escaped::new(&.0.to_string()))]
     Json(Arc<serde_json::Error>),
 }
 
@@ -207,7 +207,7 @@ impl fmt::Display for DisconnectReason {
                 write!(f, "the connection was lost: {error}")?;
                 let mut cause = error.source();
                 while let Some(error) = cause {
-                    write!(f, ": {error}")?;
+                    write!(f, ": {}", Escaped::new(&error.to_string()))?;
                     cause = error.source();
                 }
                 Ok(())

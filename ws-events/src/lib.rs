@@ -158,6 +158,9 @@
 //!   several sockets run concurrently. While a handler runs, pings are answered, messages are sent,
 //!   and the end of the connection is detected. Up to 32 messages or 64 KiB are read ahead; after
 //!   that the peer has to wait.
+//! * A handler has no time limit: until it returns, its socket stays in the hub, also after the end
+//!   of the connection. A handler that awaits something else than the socket needs a timeout of
+//!   its own.
 //! * `connect` is handled first. `disconnect` is handled once, after the last message and after
 //!   events that were [fired](Socket::fire) by then, while the rooms and attributes still exist.
 //!   `close` comes before `disconnect`, if this side closed. `error` comes after `disconnect`, if

@@ -226,6 +226,27 @@ async fn a_close_waits_for_a_slow_network() {
     assert_eq!((stats.written, stats.discarded), (32, 0));
 }
 
+/// A peer that reads nothing is let go after `close_timeout`, however much is queued for it.
+#[tokio::test(start_paused = true)]
+async fn a_close_takes_no_longer_than_the_close_timeout() {
+    for count in [0, 1, 32] {
+        let hub = Hub::new();
+        let (socket, client) = enter_with_queue(&hub, count).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let started = tokio::time::Instant::now();
+        socket.close(StatusCode::NORMAL_CLOSURE, "").unwrap();
+        while !hub.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await; // tidy: sleep is the subject
+            assert!(started.elapsed() <= Duration::from_secs(5), "{count} queued messages");
+        }
+        // The timeout of `enter_with_queue`, and the precision of this loop.
+        assert!(started.elapsed() <= Duration::from_millis(4020), "{count}: {started:?}");
+        drop(client);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drain_rejects_connections_in_middleware() {
     let hub = listening();

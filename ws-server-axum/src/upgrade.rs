@@ -153,11 +153,7 @@ impl<F> WebSocketUpgrade<F> {
         match accept_parts(&mut self.parts, &self.options, self.received_at) {
             Ok((response, upgrade)) => {
                 let on_failed_upgrade = self.on_failed_upgrade;
-                tokio::spawn(async move {
-                    if let Err(error) = upgrade.serve(handler).await {
-                        on_failed_upgrade.call(error);
-                    }
-                });
+                tokio::spawn(upgrade.serve_or(handler, |error| on_failed_upgrade.call(error)));
                 response
             }
             Err(rejection) => UpgradeRejection(rejection).into_response(),

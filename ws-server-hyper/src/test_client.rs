@@ -166,8 +166,14 @@ impl fmt::Debug for TestClient {
     }
 }
 
+/// Omits the request, which may contain secrets.
+impl fmt::Debug for TestRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestRequest").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
 /// A builder of a WebSocket request. Returned by [`TestClient::websocket`].
-#[derive(Debug)]
 #[must_use = "the request is sent by `connect`"]
 pub struct TestRequest<'a> {
     client: &'a TestClient,

@@ -116,18 +116,39 @@ impl Upgrade {
     /// # Cancel safety
     ///
     /// Dropping the future drops the handler and its connection.
-    pub async fn serve<F, Fut>(mut self, handler: F) -> Result<(), Error>
+    pub async fn serve<F, Fut>(self, handler: F) -> Result<(), Error>
     where
         F: FnOnce(Conn) -> Fut,
         Fut: Future<Output: HandlerOutput>,
     {
-        let Some(admitted) = self.0.admitted.take() else { return Ok(()) };
-        // The server may shut down while this waits for the transport.
-        let Some(conn) = admitted.wait(&mut self).await else { return Ok(()) };
-        let conn = conn?;
-        drop(self);
-        admitted.run(conn, handler).await;
+        if let Some((conn, admitted)) = self.connect().await? {
+            admitted.run(conn, handler).await;
+        }
         Ok(())
+    }
+
+    /// [`serve`](Self::serve), with a callback for the error. For adapters that spawn it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the handler and its connection.
+    pub async fn serve_or<F, Fut>(self, handler: F, on_failed: impl FnOnce(Error))
+    where
+        F: FnOnce(Conn) -> Fut,
+        Fut: Future<Output: HandlerOutput>,
+    {
+        match self.connect().await {
+            Ok(Some((conn, admitted))) => admitted.run(conn, handler).await,
+            Ok(None) => {}
+            Err(error) => on_failed(error),
+        }
+    }
+
+    /// Waits for the connection. `None` if the server shuts down before.
+    async fn connect(mut self) -> Result<Option<(Conn, ConnectionGuard)>, Error> {
+        let Some(admitted) = self.0.admitted.take() else { return Ok(None) };
+        let Some(conn) = admitted.wait(&mut self).await else { return Ok(None) };
+        Ok(Some((conn?, admitted)))
     }
 }
 

@@ -142,11 +142,7 @@ impl Ws {
     {
         let Self { response, upgrade } = self;
         let is_expired = upgrade.is_expired();
-        tokio::spawn(async move {
-            if let Err(error) = upgrade.serve(handler).await {
-                on_failed(error);
-            }
-        });
+        tokio::spawn(upgrade.serve_or(handler, on_failed));
         match is_expired {
             true => HandshakeRejected(Rejection::Timeout).into_response(),
             false => response.map(|()| Default::default()),

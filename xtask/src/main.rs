@@ -5,6 +5,7 @@
 mod autobahn;
 mod bench;
 mod ci;
+mod features;
 mod fuzz;
 mod process;
 mod tidy;
@@ -25,7 +26,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Print the public names and methods of each library, as they are counted.
-    Api,
+    Api(tidy::ApiArgs),
     /// Attack every server, the client and the hub, and compare with the documented bounds.
     #[command(disable_help_flag = true)]
     Attack(bench::AttackArgs),
@@ -36,6 +37,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Run the steps of continuous integration in order, up to the first failure.
     Ci,
+    /// Check each library with none of its features, and with each of them alone.
+    Features(features::FeaturesArgs),
     /// Run fuzz targets.
     Fuzz(fuzz::FuzzArgs),
     /// Measure 100,000 idle and 20,000 active connections.
@@ -50,11 +53,12 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Args::parse().task {
-        Task::Api => tidy::print_api(),
+        Task::Api(args) => tidy::api(&args),
         Task::Attack(args) => bench::attack("attack", &args),
         Task::Autobahn(args) => autobahn::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
+        Task::Features(args) => features::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Scale(args) => bench::attack("scale", &args),
         Task::Soak(args) => bench::attack("soak", &args),

@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::iter;
 use std::time::Duration;
 
+use ws_client::Escaped;
+
 /// Prints a line to standard output. Returns `false` if the output is closed.
 pub(crate) fn out(line: fmt::Arguments<'_>) -> bool {
     write_all(&format!("{line}\n"))
@@ -80,11 +82,15 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
-/// Replaces control characters. A peer must not control the terminal, or imitate the output of
-/// this program.
+/// Escapes all that [`Escaped`] escapes, except line feeds and tabs. A peer must not control the
+/// terminal, or imitate the output of this program.
 pub(crate) fn escape_control(text: &str) -> String {
-    let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
-    text.chars().map(|c| if is_control(c) { '\u{fffd}' } else { c }).collect()
+    let pieces = text.split_inclusive(['\n', '\t']).map(|piece| {
+        let kept = piece.strip_suffix(['\n', '\t']).unwrap_or(piece);
+        let end = piece.get(kept.len()..).unwrap_or_default();
+        format!("{}{end}", Escaped::new(kept).uncut())
+    });
+    pieces.collect()
 }
 
 /// Text of a peer for standard output: unchanged, unless that is a terminal.
@@ -116,8 +122,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_replaced() {
-        assert_eq!(escape_control("a\x1b[2J\r\u{9b}b\n\tc"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\n\tc");
+    fn control_characters_are_escaped() {
+        let text = "a\x1b[2J\r\u{9b}b\n\tc\u{202e}";
+        assert_eq!(escape_control(text), "a\\u{1b}[2J\\r\\u{9b}b\n\tc\\u{202e}");
+        assert_eq!(escape_control("\n"), "\n");
     }
 
     #[test]

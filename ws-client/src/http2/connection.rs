@@ -14,13 +14,13 @@ use futures::stream;
 use h2::client::{Builder, SendRequest};
 use h2::ext::Protocol;
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::{Method, Request, Response, uri};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use ws_core::Conn;
-use ws_core::handshake::Offer;
-use ws_core::handshake::head::MAX_HEAD;
+use ws_core::handshake::head::{MAX_HEAD, MAX_INTERIM, MAX_RESPONSE_HEADERS};
+use ws_core::handshake::{HandshakeError, Offer};
 
 use super::stream::Http2Stream;
 use crate::body::collect_decoded;
@@ -28,7 +28,7 @@ use crate::deadline::HandshakeDeadline;
 use crate::request::{ClientHandshake, verify};
 use crate::transport::{AsyncStream, Established, TransportStream};
 use crate::url::HttpUrl;
-use crate::{DialError, InvalidUrl, redirect};
+use crate::{DialError, InvalidUrl};
 
 /// The flow-control window of one stream, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -41,6 +41,10 @@ const MAX_STREAMS: usize = 256;
 /// closes the connection. For each WebSocket, a full window of 50-byte messages fits. The
 /// default of h2 is too small for twenty WebSockets that are not read.
 const DATA_FRAME_BUDGET: usize = 256 * 1024 * MAX_STREAMS;
+
+/// The maximum size of the headers of a response, as h2 counts it: each header adds 32 bytes to its
+/// length (RFC 9113 §6.5.2). `verify` enforces the exact limits.
+const MAX_HEADER_LIST: u32 = (MAX_HEAD + 32 * MAX_RESPONSE_HEADERS) as u32;
 
 /// How long a reused connection may take to answer a ping when it opens a WebSocket.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,14 +61,16 @@ pub(crate) struct Http2Connection {
 /// The result of opening a WebSocket.
 pub(crate) enum OpenResult {
     Opened(Conn),
-    /// The connection was lost before the server processed the request. Another connection
-    /// may be tried.
-    ConnectionLost,
+    /// The connection was lost, or the stream refused, before the server processed the request.
+    /// Another connection may be tried.
+    NotProcessed(DialError),
+    /// The request needs HTTP/1.1, although the server supports extended CONNECT.
+    NeedsHttp1(DialError),
 }
 
 impl Http2Connection {
     /// Starts HTTP/2. `None` if the server does not support extended CONNECT.
-    pub(crate) async fn start(established: Established) -> Result<Option<Arc<Self>>, DialError> {
+    pub(crate) async fn start(established: Established) -> Result<Option<Arc<Self>>, h2::Error> {
         let io: Box<dyn AsyncStream> = match established.io {
             TransportStream::Tcp(io) => Box::new(io),
             TransportStream::Boxed(io) => io,
@@ -74,10 +80,9 @@ impl Http2Connection {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS as u32)
             .data_frame_budget(DATA_FRAME_BUDGET)
-            .max_header_list_size(MAX_HEAD as u32)
+            .max_header_list_size(MAX_HEADER_LIST)
             .handshake::<_, Bytes>(io)
-            .await
-            .map_err(dial_error)?;
+            .await?;
         let Some(ping_pong) = connection.ping_pong() else { return Ok(None) };
         let mut pings = PingState { ping_pong, is_outstanding: false };
         // The first frame of a server is SETTINGS (RFC 9113 §3.4). h2 does not report it, but
@@ -85,10 +90,12 @@ impl Http2Connection {
         tokio::select! {
             biased;
             ended = &mut connection => {
-                ended.map_err(dial_error)?;
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                ended?;
+                // GOAWAY or the end of the stream. The next request reports which.
+                requests.ready().await?;
+                return Err(Reason::NO_ERROR.into());
             }
-            ponged = pings.round_trip() => ponged.map_err(dial_error)?,
+            ponged = pings.round_trip() => ponged?,
         }
         // Each stream reports the error itself.
         tokio::spawn(async { drop(connection.await) });
@@ -126,40 +133,66 @@ impl Http2Connection {
                 () = self.ping_timeout(), if !is_new => Ok(None),
             }
         };
-        let (response, send) = match deadline.run(sending).await? {
-            Some(Ok(sent)) => sent,
-            Some(Err(error)) if is_new || !may_retry(&error) => return Err(dial_error(error)),
-            Some(Err(_)) | None => {
+        let (response, mut send) = match deadline.run(sending).await? {
+            Some(Ok(Some(sent))) => sent,
+            Some(Ok(None)) => return Err(HandshakeError::TooManyInterim.into()),
+            Some(Err(error)) if requires_http1(&error) => {
+                return Ok(OpenResult::NeedsHttp1(DialError::NoHttp2));
+            }
+            // Other errors of a used connection may be older than the request.
+            Some(Err(error)) if is_not_processed(&error) || !(is_new || error.is_reset()) => {
                 self.is_lost.store(true, Relaxed);
-                return Ok(OpenResult::ConnectionLost);
+                return Ok(OpenResult::NotProcessed(dial_error(error)));
+            }
+            Some(Err(error)) => return Err(dial_error(error)),
+            None => {
+                self.is_lost.store(true, Relaxed);
+                let error = io::Error::new(io::ErrorKind::TimedOut, "the server answers no ping");
+                return Ok(OpenResult::NotProcessed(error.into()));
             }
         };
         let (head, receive) = response.into_parts();
         let response = Response::from_parts(head, ());
+        if response.status().is_success() && response.headers().contains_key(CONTENT_LENGTH) {
+            // The answer to CONNECT has no body, so the header means nothing (RFC 9110 §9.3.6). But
+            // h2 would reset the stream after as many bytes.
+            let error = "`content-length` in the answer to CONNECT limits the stream";
+            return Ok(OpenResult::NeedsHttp1(DialError::Http(error.into())));
+        }
         if let Some(negotiated) = verify(&offer, &response)? {
             let peer = self.peer;
             let io = Http2Stream::new(send, receive, self);
             let conn = handshake.conn(io, Bytes::new(), negotiated, response, peer);
             return Ok(OpenResult::Opened(conn));
         }
+        // END_STREAM instead of a reset, if the server has ended its direction, too.
+        let _ = send.send_data(Bytes::new(), true);
         // The flow-control window is not released: a whole body is shorter than that.
         let chunks = stream::unfold(receive, |mut receive| async {
             Some((receive.data().await?.ok()?, receive))
         });
-        let body = match redirect::location(response.status(), response.headers()) {
-            Some(_) => Bytes::new(),
-            None => collect_decoded(chunks, deadline).await,
+        let body = match handshake.follows(&response) {
+            true => Bytes::new(),
+            false => collect_decoded(chunks, deadline).await,
         };
         Err(DialError::refused(response, body))
     }
 
+    /// Sends a request, and waits for the final response. `None` if there are too many interim ones.
     async fn send(
         &self,
         request: Request<()>,
-    ) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
+    ) -> Result<Option<(Response<RecvStream>, SendStream<Bytes>)>, h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
-        let (response, send) = requests.send_request(request, false)?;
-        Ok((response.await?, send))
+        let (mut response, send) = requests.send_request(request, false)?;
+        let mut interim = 0;
+        while poll_fn(|cx| response.poll_informational(cx)).await.transpose()?.is_some() {
+            interim += 1;
+            if interim > MAX_INTERIM {
+                return Ok(None);
+            }
+        }
+        Ok(Some((response.await?, send)))
     }
 
     /// Returns when the server does not answer a ping in time. Never returns otherwise.
@@ -220,13 +253,18 @@ fn connect_request(
     Ok((offer, request))
 }
 
-/// May the request be sent again on another connection? It may if this connection failed, or if
-/// the server has not processed the request (RFC 9113 §8.7).
-fn may_retry(error: &h2::Error) -> bool {
-    !error.is_reset() || error.reason() == Some(Reason::REFUSED_STREAM)
+/// Has the server refused the request before it processed it (RFC 9113 §8.7)?
+pub(super) fn is_not_processed(error: &h2::Error) -> bool {
+    let refused = if error.is_go_away() { Reason::NO_ERROR } else { Reason::REFUSED_STREAM };
+    error.is_remote() && error.reason() == Some(refused)
 }
 
-fn dial_error(error: h2::Error) -> DialError {
+/// Does the server ask for HTTP/1.1 (RFC 9113 §7)?
+pub(super) fn requires_http1(error: &h2::Error) -> bool {
+    error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED)
+}
+
+pub(super) fn dial_error(error: h2::Error) -> DialError {
     if !error.is_io() {
         return DialError::Http(error.into());
     }

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use http::StatusCode;
 use url::Origin;
 use ws_core::Conn;
 
-use super::connection::{Http2Connection, OpenResult};
+use super::connection::{
+    Http2Connection, OpenResult, dial_error, is_not_processed, requires_http1,
+};
 use crate::deadline::HandshakeDeadline;
 use crate::request::ClientHandshake;
 use crate::transport::{self, Alpn, Established, TransportConfig};
@@ -21,8 +24,11 @@ const MAX_SERVERS: usize = 1000;
 /// The shared HTTP/2 connections, by server.
 pub(crate) struct Http2Pool {
     fallback: Http2Fallback,
-    servers: Mutex<HashMap<Origin, Arc<ServerEntry>>>,
+    servers: Mutex<HashMap<ServerKey, Arc<ServerEntry>>>,
 }
+
+/// The origin of a server, and the zone of its address.
+type ServerKey = (Origin, Option<Box<str>>);
 
 /// What happens if a server does not support WebSockets over HTTP/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,8 @@ enum ProtocolChoice {
         connection: Arc<Http2Connection>,
         is_new: bool,
     },
+    /// The server sent GOAWAY before anything else.
+    GoneAway(DialError),
 }
 
 impl Http2Pool {
@@ -72,14 +80,26 @@ impl Http2Pool {
         handshake: &ClientHandshake,
         deadline: HandshakeDeadline,
     ) -> Result<Conn, DialError> {
+        let mut retried = false;
         loop {
             let established = match deadline.run(self.choose(config, url)).await? {
                 ProtocolChoice::Http1(established) => established,
+                ProtocolChoice::GoneAway(error) if mem::replace(&mut retried, true) => {
+                    return Err(error);
+                }
+                ProtocolChoice::GoneAway(_) => continue,
                 ProtocolChoice::Http2 { connection, is_new } => {
                     match connection.open(url, handshake, deadline, is_new).await {
                         Ok(OpenResult::Opened(conn)) => return Ok(conn),
-                        // A lost connection is not chosen again, so this loop ends.
-                        Ok(OpenResult::ConnectionLost) => continue,
+                        // A new connection is replaced once. A lost connection is not chosen again,
+                        // so this loop ends.
+                        Ok(OpenResult::NotProcessed(error))
+                            if is_new && mem::replace(&mut retried, true) =>
+                        {
+                            return Err(error);
+                        }
+                        Ok(OpenResult::NotProcessed(_)) => continue,
+                        Ok(OpenResult::NeedsHttp1(error)) => self.fall_back(None, error)?,
                         Err(error) if self.may_retry_with_http1(&error) => None,
                         Err(error) => return Err(error),
                     }
@@ -104,7 +124,10 @@ impl Http2Pool {
         }
         let server = self.server(url);
         let mut info = server.lock().await;
-        let ServerInfo::Http2(connections) = &mut *info else { return self.fall_back(None) };
+        let http1 = |established| {
+            self.fall_back(established, DialError::NoHttp2).map(ProtocolChoice::Http1)
+        };
+        let ServerInfo::Http2(connections) = &mut *info else { return http1(None) };
         connections.retain(|connection| connection.strong_count() > 0);
         let mut open = connections.iter().filter_map(Weak::upgrade);
         if let Some(connection) = open.find(|connection| connection.has_capacity()) {
@@ -117,11 +140,19 @@ impl Http2Pool {
         let established = transport::connect(config, url, alpn).await?;
         if url.is_encrypted() && !established.is_http2 {
             *info = ServerInfo::Http1Only;
-            return self.fall_back(Some(established));
+            return http1(Some(established));
         }
-        let Some(connection) = Http2Connection::start(established).await? else {
-            *info = ServerInfo::Http1Only;
-            return self.fall_back(None);
+        let connection = match Http2Connection::start(established).await {
+            Ok(Some(connection)) => connection,
+            Ok(None) => {
+                *info = ServerInfo::Http1Only;
+                return http1(None);
+            }
+            Err(error) if requires_http1(&error) => return http1(None),
+            Err(error) if is_not_processed(&error) => {
+                return Ok(ProtocolChoice::GoneAway(dial_error(error)));
+            }
+            Err(error) => return Err(dial_error(error)),
         };
         connections.push(Arc::downgrade(&connection));
         Ok(ProtocolChoice::Http2 { connection, is_new: true })
@@ -136,18 +167,23 @@ impl Http2Pool {
         self.fallback == Http2Fallback::Http1 && is_unsupported
     }
 
-    fn fall_back(&self, established: Option<Established>) -> Result<ProtocolChoice, DialError> {
+    /// HTTP/1.1, on this connection if there is one; `error` if HTTP/1.1 is not allowed.
+    fn fall_back(
+        &self,
+        established: Option<Established>,
+        error: DialError,
+    ) -> Result<Option<Established>, DialError> {
         match self.fallback {
-            Http2Fallback::Http1 => Ok(ProtocolChoice::Http1(established)),
-            Http2Fallback::Error => Err(DialError::NoHttp2),
+            Http2Fallback::Http1 => Ok(established),
+            Http2Fallback::Error => Err(error),
         }
     }
 
     /// The entry of a server. Evicts idle servers if there are too many.
     fn server(&self, url: &HttpUrl) -> Arc<ServerEntry> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let origin = url.url().origin();
-        if servers.len() >= MAX_SERVERS && !servers.contains_key(&origin) {
+        let key = (url.url().origin(), url.zone().map(Box::from));
+        if servers.len() >= MAX_SERVERS && !servers.contains_key(&key) {
             servers.retain(|_, server| is_in_use(server));
             if servers.len() >= MAX_SERVERS {
                 // All servers are in use. Their WebSockets go on; the next ones make new connections.
@@ -155,7 +191,7 @@ impl Http2Pool {
             }
         }
         let new = || Arc::new(ServerEntry::new(ServerInfo::Http2(Vec::new())));
-        Arc::clone(servers.entry(origin).or_insert_with(new))
+        Arc::clone(servers.entry(key).or_insert_with(new))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode as HttpStatus;
 use http::header::RETRY_AFTER;
@@ -73,14 +73,20 @@ impl ConnectionFailure {
         Error::close_status_in(self)
     }
 
-    /// The `Retry-After` header of a refused response, if it is a number of seconds
-    /// ([RFC 9110 §10.2.3]).
+    /// The `Retry-After` header of a refused response, a number of seconds or a date
+    /// ([RFC 9110 §10.2.3]). A date that has passed is zero.
     ///
     /// [RFC 9110 §10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
     pub fn retry_after(&self) -> Option<Duration> {
         let Self::Dial(error) = self else { return None };
-        let after = error.refused_response()?.headers.get(RETRY_AFTER)?.to_str().ok()?;
-        Some(Duration::from_secs(after.trim().parse().ok()?))
+        let after = error.refused_response()?.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        match after.parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => {
+                let date = httpdate::parse_http_date(after).ok()?;
+                Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+            }
+        }
     }
 }
 
@@ -251,15 +257,29 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_seconds() {
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
         let check = |headers: &[(&'static str, &'static str)], seconds: Option<u64>| {
             let failure = ConnectionFailure::from(refused(503, headers));
             assert_eq!(failure.retry_after(), seconds.map(Duration::from_secs), "{headers:?}");
         };
         check(&[], None);
         check(&[("retry-after", "120")], Some(120));
-        check(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")], None);
         check(&[("retry-after", "-1")], None);
+        check(&[("retry-after", "soon")], None);
+        // Dates in the past, in all three formats.
+        check(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")], Some(0));
+        check(&[("retry-after", "Friday, 31-Dec-99 23:59:59 GMT")], Some(0));
+        check(&[("retry-after", "Fri Dec 31 23:59:59 1999")], Some(0));
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(1000));
+        let headers: HeaderMap = [(RETRY_AFTER, date.parse().unwrap())].into_iter().collect();
+        let response = RefusedResponse {
+            status: HttpStatus::SERVICE_UNAVAILABLE,
+            headers,
+            body: Bytes::new(),
+        };
+        let failure = ConnectionFailure::from(DialError::Refused(Box::new(response)));
+        let after = failure.retry_after().unwrap().as_secs();
+        assert!((900..=1000).contains(&after), "{after}");
     }
 
     #[test]

@@ -57,7 +57,7 @@
 //! | the peer violated the protocol or exceeded a limit | give up |
 //!
 //! [`Reconnect::classify`](crate::Reconnect::classify) changes the policy. The wait between
-//! attempts is a [`Backoff`], plus a `Retry-After` in seconds, up to one hour. A connection counts
+//! attempts is a [`Backoff`], plus a `Retry-After`, up to one hour. A connection counts
 //! as a failed attempt if it ends before the maximum of the last wait has passed
 //! ([`Backoff::first`] for the first connection). So the backoff also applies to a server that
 //! accepts and then closes at once.

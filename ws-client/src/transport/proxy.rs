@@ -4,16 +4,17 @@ use std::future::ready;
 use std::io::{self, Cursor, ErrorKind::NotConnected};
 use std::net::SocketAddr;
 
+use futures::FutureExt as _;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower::{Service as _, service_fn};
 
 use super::stream::{AsyncStream, TransportConfig, TransportStream};
-use super::tcp;
+use super::tcp::{self, Host};
 use super::tls::{self, Alpn};
 use crate::error::{DialError, ProxyError};
 use crate::http1::exchange;
@@ -22,34 +23,42 @@ use crate::http1::exchange;
 pub(super) async fn connect(
     proxy: &Intercept,
     config: &TransportConfig,
-    host: &str,
-    port: u16,
+    host: Host<'_>,
 ) -> Result<(TransportStream, Option<SocketAddr>), DialError> {
-    let unreachable = |error| ProxyError::Unreachable(Box::new(error));
-    let tcp = connect_tcp(proxy.uri(), config).await.map_err(unreachable)?;
-    let (peer, target) = (tcp.peer_addr().ok(), format!("{host}:{port}"));
-    let io = match proxy.uri().scheme_str().unwrap_or_default() {
+    let scheme = proxy.uri().scheme_str().unwrap_or_default();
+    if !matches!(scheme, "http" | "https") {
+        let tcp = socks(scheme, proxy, config, host).await?;
+        let peer = tcp.peer_addr().ok();
+        return Ok((TransportStream::Tcp(tcp), peer));
+    }
+    let tcp = connect_tcp(proxy.uri(), config).await?;
+    let (peer, target) = (tcp.peer_addr().ok(), host.to_string());
+    let io = match scheme {
         "http" => tunnel(tcp, TransportStream::Tcp, &target, proxy.basic_auth()).await?,
-        "https" => {
+        _ => {
             let proxy_host = proxy.uri().host().unwrap_or_default();
             let tls = tls::config(config.tls.as_ref(), Alpn::HTTP1).map_err(unreachable)?;
             let (io, _) = tls::handshake(tls, proxy_host, tcp).await.map_err(unreachable)?;
             tunnel(io, TransportStream::Boxed, &target, proxy.basic_auth()).await?
         }
-        scheme => TransportStream::Tcp(socks(scheme, proxy, tcp, host, port).await?),
     };
     Ok((io, peer))
 }
 
 /// Opens a TCP connection to the proxy.
-async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream, DialError> {
+async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream, ProxyError> {
     let default = match proxy.scheme_str() {
         Some("http") => 80,
         Some("https") => 443,
         _ => 1080,
     };
     let port = proxy.port_u16().unwrap_or(default);
-    tcp::connect(proxy.host().unwrap_or_default(), port, config.local_address).await
+    let host = Host { name: proxy.host().unwrap_or_default(), zone: None, port };
+    tcp::connect(host, config.local_address).await.map_err(unreachable)
+}
+
+fn unreachable(error: DialError) -> ProxyError {
+    ProxyError::Unreachable(Box::new(error))
 }
 
 /// Opens a tunnel through an HTTP proxy by `CONNECT` (RFC 9110 §9.3.6).
@@ -71,6 +80,8 @@ async fn tunnel<T: AsyncStream + 'static>(
     let (answer, rest) =
         exchange(&mut io, &head).await.map_err(|error| ProxyError::Failed(error.into()))?;
     if !answer.status().is_success() {
+        // Ends TLS by `close_notify` (RFC 8446 §6.1), if the transport takes it at once.
+        let _ = io.shutdown().now_or_never();
         return Err(ProxyError::Refused(answer.status()));
     }
     if rest.is_empty() {
@@ -80,19 +91,35 @@ async fn tunnel<T: AsyncStream + 'static>(
     Ok(TransportStream::Boxed(Box::new(tokio::io::join(Cursor::new(rest).chain(read), write))))
 }
 
-/// Opens a tunnel through a SOCKS proxy.
+/// Opens a tunnel through a SOCKS proxy. For a proxy that takes no names, tries all addresses of the
+/// host.
 async fn socks(
     scheme: &str,
     proxy: &Intercept,
-    tcp: TcpStream,
-    host: &str,
-    port: u16,
+    config: &TransportConfig,
+    host: Host<'_>,
 ) -> Result<TcpStream, DialError> {
-    let target = match scheme {
-        "socks4" | "socks5" => tcp::lookup(host, port, scheme == "socks4").await?.to_string(),
-        _ => format!("{host}:{port}"),
+    if !matches!(scheme, "socks4" | "socks5") {
+        return socks_to(scheme, proxy, config, host.to_string()).await;
+    }
+    let mut addresses = tcp::lookup(host).await?;
+    addresses.retain(|address| address.is_ipv4() || scheme != "socks4");
+    let attempt = |address: SocketAddr| {
+        let target = SocketAddr::new(address.ip(), address.port()).to_string();
+        socks_to(scheme, proxy, config, target)
     };
+    let done = tcp::race(addresses, attempt).await;
+    done.map_err(|mut errors| errors.pop().map_or_else(tcp::no_address, |(_, error)| error))
+}
+
+async fn socks_to(
+    scheme: &str,
+    proxy: &Intercept,
+    config: &TransportConfig,
+    target: String,
+) -> Result<TcpStream, DialError> {
     let target = tcp::target(target)?;
+    let tcp = connect_tcp(proxy.uri(), config).await?;
     // The connector returns the existing connection.
     let mut tcp = Some(TokioIo::new(tcp));
     let connector =

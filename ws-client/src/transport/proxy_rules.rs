@@ -70,11 +70,11 @@ impl Default for ProxyRules {
 /// Omits the URL, which may contain a password.
 impl fmt::Debug for ProxySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Environment(matcher) => f.debug_tuple("Environment").field(matcher).finish(),
-            Self::Fixed(_) => f.write_str("Fixed(..)"),
-        }
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Environment(_) => "Environment(..)",
+            Self::Fixed(_) => "Fixed(..)",
+        })
     }
 }
 
@@ -88,7 +88,7 @@ fn check(url: &str) -> Result<(), InvalidUrl> {
     let parsed = Url::parse(url)?;
     match parsed.scheme() {
         "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" => {}
-        other => return Err(InvalidUrl::Scheme(other.into())),
+        _ => return Err(InvalidUrl::scheme(&parsed)),
     }
     // The connectors parse the URL as a `Uri`, by different rules.
     let uri = url.parse::<Uri>().or(Err(InvalidUrl::Uri))?;

@@ -1,43 +1,148 @@
-//! How is a TCP connection to a host made, over IPv6 or IPv4?
+//! How is a TCP connection to a host made, over all of its addresses?
 
+use std::collections::HashSet;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::GaiResolver;
-use tokio::net::TcpStream;
-use tower::{Service as _, ServiceExt as _};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::sleep;
 
-use crate::error::{DialError, InvalidUrl, has_cause};
+use crate::error::{DialError, InvalidUrl};
 
-/// Connects to a host, from `local` if that is set.
-pub(super) async fn connect(
-    host: &str,
-    port: u16,
-    local: Option<IpAddr>,
-) -> Result<TcpStream, DialError> {
-    let mut connector = HttpConnector::new_with_resolver(GaiResolver::new().map_err(LookupFailed));
-    connector.set_nodelay(true);
-    connector.set_local_address(local);
-    match connector.call(target(format!("{host}:{port}"))?).await {
-        Ok(io) => Ok(io.into_inner()),
-        Err(error) if has_cause(&error, &|cause| cause.is::<LookupFailed>()) => {
-            Err(DialError::Dns(error.into()))
-        }
-        Err(error) => Err(DialError::Tcp(error.into())),
+/// The time between two attempts (RFC 8305 §5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// A host with a port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Host<'a> {
+    /// A name or an address; an IPv6 address may have brackets.
+    pub(super) name: &'a str,
+    /// The zone of an IPv6 address (RFC 4007 §11).
+    pub(super) zone: Option<&'a str>,
+    pub(super) port: u16,
+}
+
+/// The host and the port, without a zone, which has a meaning on this machine only.
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.port)
     }
 }
 
-/// The address of a host, for a proxy that takes no names. `v4` restricts it to IPv4.
-pub(super) async fn lookup(host: &str, port: u16, v4: bool) -> Result<SocketAddr, DialError> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((bare, port)).await;
-    let first = found.and_then(|mut found| {
-        let first = found.find(|address| address.is_ipv4() || !v4);
-        first.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no such address"))
+/// Connects to a host, from `local` if that is set.
+pub(super) async fn connect(host: Host<'_>, local: Option<IpAddr>) -> Result<TcpStream, DialError> {
+    let mut addresses = lookup(host).await?;
+    addresses.retain(|address| local.is_none_or(|local| local.is_ipv4() == address.is_ipv4()));
+    if addresses.is_empty() {
+        let text = "the host has no address of the family of `Dialer::local_address`";
+        return Err(DialError::Tcp(io::Error::new(io::ErrorKind::AddrNotAvailable, text).into()));
+    }
+    race(addresses, |address| connect_to(address, local)).await.map_err(|errors| {
+        let kind = errors.last().map_or(io::ErrorKind::Other, |(_, error)| error.kind());
+        DialError::Tcp(io::Error::new(kind, AllFailed(errors)).into())
+    })
+}
+
+/// The addresses of a host.
+pub(super) async fn lookup(host: Host<'_>) -> Result<Vec<SocketAddr>, DialError> {
+    let bare = host.name.trim_start_matches('[').trim_end_matches(']');
+    let mut found: Vec<_> = match lookup_host((bare, host.port)).await {
+        Ok(found) => found.collect(),
+        Err(error) => return Err(DialError::Dns(error.into())),
+    };
+    if found.is_empty() {
+        return Err(no_address());
+    }
+    if let Some(zone) = host.zone {
+        let scope = scope_id(zone).await.map_err(|error| DialError::Tcp(error.into()))?;
+        for address in &mut found {
+            if let SocketAddr::V6(address) = address {
+                address.set_scope_id(scope);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The error of a host without a usable address.
+pub(super) fn no_address() -> DialError {
+    DialError::Dns(io::Error::new(io::ErrorKind::NotFound, "the host has no such address").into())
+}
+
+/// The scope of a zone: a number, or the name of a network interface.
+async fn scope_id(zone: &str) -> io::Result<u32> {
+    if let Ok(scope) = zone.parse() {
+        return Ok(scope);
+    }
+    // The system looks up the name of an interface behind a link-local address.
+    let mut found = lookup_host((format!("fe80::%{zone}"), 0)).await.into_iter().flatten();
+    let scope = found.find_map(|address| match address {
+        SocketAddr::V6(address) => Some(address.scope_id()).filter(|scope| *scope > 0),
+        SocketAddr::V4(_) => None,
     });
-    first.map_err(|error| DialError::Dns(error.into()))
+    scope.ok_or_else(|| {
+        let text = format!("there is no network interface {zone:?}");
+        io::Error::new(io::ErrorKind::NotFound, text)
+    })
+}
+
+/// Makes attempts to all addresses, the families in turns. An attempt starts when the previous one
+/// fails, or after [`ATTEMPT_DELAY`]. The first that succeeds wins, and the others are dropped
+/// (RFC 8305 §5). Returns all errors if none succeeds.
+pub(super) async fn race<T, E, F>(
+    addresses: Vec<SocketAddr>,
+    attempt: impl Fn(SocketAddr) -> F,
+) -> Result<T, Vec<(SocketAddr, E)>>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let attempt = &attempt;
+    let start = |address| async move { attempt(address).await.map_err(|error| (address, error)) };
+    let mut waiting = in_turns(addresses).into_iter();
+    let mut started = FuturesUnordered::new();
+    let mut errors = Vec::new();
+    loop {
+        started.extend(waiting.next().map(start));
+        tokio::select! {
+            biased;
+            Some(done) = started.next() => match done {
+                Ok(done) => return Ok(done),
+                Err(error) => errors.push(error),
+            },
+            () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
+            else => return Err(errors),
+        }
+    }
+}
+
+/// Sorts addresses so that the families alternate, beginning with that of the first one. Otherwise
+/// keeps the order of the resolver (RFC 8305 §4). Drops repeated addresses.
+fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv4() == is_v4);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let (mut sorted, mut seen) = (Vec::new(), HashSet::new());
+    while first.len() + second.len() > 0 {
+        let pair = first.next().into_iter().chain(second.next());
+        sorted.extend(pair.filter(|address| seen.insert(*address)));
+    }
+    sorted
+}
+
+async fn connect_to(address: SocketAddr, local: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(local) = local {
+        socket.bind((local, 0).into())?;
+    }
+    let tcp = socket.connect(address).await?;
+    // The connection works without it, too.
+    let _ = tcp.set_nodelay(true);
+    Ok(tcp)
 }
 
 /// The target for a connector: a host and a port.
@@ -46,7 +151,151 @@ pub(super) fn target(authority: String) -> Result<Uri, DialError> {
     Ok(uri.or(Err(InvalidUrl::Uri))?)
 }
 
-/// Marks the errors of the resolver, to distinguish them from TCP errors.
-#[derive(Debug, thiserror::Error)]
-#[error("the resolver found no address")]
-struct LookupFailed(#[source] io::Error);
+/// The errors of all attempts.
+#[derive(Debug)]
+struct AllFailed(Vec<(SocketAddr, io::Error)>);
+
+impl fmt::Display for AllFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (address, error)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{address}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for AllFailed {}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// The last segment of an address is its number.
+    fn address(text: &str) -> SocketAddr {
+        format!("{text}:80").parse().unwrap()
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| address(text)).collect()
+    }
+
+    #[test]
+    fn the_families_alternate_and_no_address_is_repeated() {
+        let check = |given: &[&str], expected: &[&str]| {
+            assert_eq!(in_turns(addresses(given)), addresses(expected), "{given:?}");
+        };
+        check(&[], &[]);
+        check(&["1.1.1.1"], &["1.1.1.1"]);
+        check(&["1.1.1.1", "1.1.1.2", "1.1.1.1"], &["1.1.1.1", "1.1.1.2"]);
+        check(&["[::1]", "[::2]", "1.1.1.1"], &["[::1]", "1.1.1.1", "[::2]"]);
+        check(&["1.1.1.1", "[::1]", "[::2]", "[::3]"], &["1.1.1.1", "[::1]", "[::2]", "[::3]"]);
+        check(
+            &["1.1.1.1", "1.1.1.2", "1.1.1.3", "[::1]"],
+            &["1.1.1.1", "[::1]", "1.1.1.2", "1.1.1.3"],
+        );
+    }
+
+    /// What an address does.
+    #[derive(Clone, Copy)]
+    enum Peer {
+        Silent,
+        Refuses,
+        AcceptsAfter(u64),
+    }
+
+    /// Dials addresses 1.1.1.0, 1.1.1.1, …, and returns the number of the one that wins, when, and
+    /// when each attempt began.
+    async fn run(peers: &[Peer]) -> (Option<usize>, Vec<u128>) {
+        let started = Instant::now();
+        let attempts = RefCell::new(Vec::new());
+        let all = (0..peers.len()).map(|number| address(&format!("1.1.1.{number}"))).collect();
+        let attempt = |address: SocketAddr| {
+            let IpAddr::V4(ip) = address.ip() else { unreachable!() };
+            let number = usize::from(ip.octets()[3]);
+            attempts.borrow_mut().push(started.elapsed().as_millis());
+            async move {
+                match peers[number] {
+                    Peer::Silent => pending().await,
+                    Peer::Refuses => Err(number),
+                    Peer::AcceptsAfter(millis) => {
+                        sleep(Duration::from_millis(millis)).await; // tidy: sleep is the subject
+                        Ok(number)
+                    }
+                }
+            }
+        };
+        let won = match race(all, attempt).await {
+            Ok(number) => Some(number),
+            Err(errors) => {
+                assert_eq!(errors.len(), peers.len(), "all errors are reported");
+                None
+            }
+        };
+        (won, attempts.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_staggered_over_all_addresses() {
+        use Peer::{AcceptsAfter, Refuses, Silent};
+        let check = async |peers: &[Peer], winner: Option<usize>, began: &[u128]| {
+            assert_eq!(run(peers).await, (winner, began.to_vec()));
+        };
+        check(&[AcceptsAfter(0), Silent], Some(0), &[0]).await;
+        check(&[AcceptsAfter(249), Silent], Some(0), &[0]).await;
+        // The fault: the second address of one family was never tried.
+        check(&[Silent, AcceptsAfter(0)], Some(1), &[0, 250]).await;
+        check(&[Silent, Silent, Silent, AcceptsAfter(9)], Some(3), &[0, 250, 500, 750]).await;
+        // A slow one may still win.
+        check(&[AcceptsAfter(300), AcceptsAfter(100)], Some(0), &[0, 250]).await;
+        check(&[AcceptsAfter(400), AcceptsAfter(100)], Some(1), &[0, 250]).await;
+        // An error starts the next attempt at once.
+        check(&[Refuses, Refuses, AcceptsAfter(0)], Some(2), &[0, 0, 0]).await;
+        check(&[Silent, Refuses, AcceptsAfter(0)], Some(2), &[0, 250, 250]).await;
+        check(&[Refuses, Refuses], None, &[0, 0]).await;
+        check(&[], None, &[]).await;
+    }
+
+    /// On Linux, a listener whose backlog is full answers nothing.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_silent_address_is_passed() {
+        let listen = |backlog| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+            let listener = socket.listen(backlog).unwrap();
+            (listener.local_addr().unwrap(), listener)
+        };
+        let ((silent, _full), (good, _open)) = (listen(0), listen(16));
+        let _fills = connect_to(silent, None).await.unwrap();
+        let won = tokio::time::timeout(
+            Duration::from_secs(30),
+            race(vec![silent, good], |address| connect_to(address, None)),
+        );
+        assert_eq!(won.await.unwrap().unwrap().peer_addr().unwrap(), good);
+    }
+
+    #[tokio::test]
+    async fn the_errors_of_all_addresses_are_named() {
+        let error = connect(Host { name: "127.0.0.1", zone: None, port: 1 }, None).await;
+        let DialError::Tcp(error) = error.unwrap_err() else { panic!() };
+        assert!(error.to_string().starts_with("127.0.0.1:1: "), "{error}");
+        let refused = |address| (address, io::Error::from(io::ErrorKind::ConnectionRefused));
+        let failed = AllFailed(addresses(&["1.1.1.1", "[::1]"]).into_iter().map(refused).collect());
+        let expected = "1.1.1.1:80: connection refused, [::1]:80: connection refused";
+        assert_eq!(failed.to_string(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_zone_is_a_number_or_an_interface() {
+        assert_eq!(scope_id("7").await.unwrap(), 7);
+        assert!(scope_id("lo").await.is_ok_and(|scope| scope > 0));
+        let error = scope_id("no-such-interface").await.unwrap_err();
+        assert!(error.to_string().contains("no network interface"), "{error}");
+    }
+}

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{MessageType, StatusCode};
+use crate::{Escaped, MessageType, StatusCode};
 
 /// Why a message could not be decoded, or why a value could not be encoded.
 #[derive(Clone, Debug)]
@@ -15,6 +15,9 @@ pub enum CodecError {
     Type(MessageType),
     /// The payload is not a valid value. `Conn::read_as` closes the connection with
     /// [`INVALID_FRAME_PAYLOAD_DATA`](StatusCode::INVALID_FRAME_PAYLOAD_DATA).
+    ///
+    /// The text of this error includes that of the cause, [escaped](Escaped), since a decoder may
+    /// quote the payload. Therefore the cause is not the `source`.
     Decode(Arc<dyn StdError + Send + Sync>),
     /// The value could not be encoded. Nothing was sent.
     Encode(Arc<dyn StdError + Send + Sync>),
@@ -35,7 +38,10 @@ impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Type(kind) => write!(f, "unexpected {kind} message"),
-            Self::Decode(_) => f.write_str("the message is not a valid value"),
+            Self::Decode(cause) => {
+                let cause = cause.to_string();
+                write!(f, "the message is not a valid value: {}", Escaped::new(&cause))
+            }
             Self::Encode(_) => f.write_str("the value cannot be encoded"),
         }
     }
@@ -44,8 +50,8 @@ impl fmt::Display for CodecError {
 impl StdError for CodecError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Type(_) => None,
-            Self::Decode(error) | Self::Encode(error) => Some(&**error),
+            Self::Type(_) | Self::Decode(_) => None,
+            Self::Encode(error) => Some(&**error),
         }
     }
 }

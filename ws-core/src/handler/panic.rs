@@ -10,9 +10,9 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::thread;
 
-use tracing::Span;
+use tracing::{Span, field};
 
-use crate::{Conn, RequestInfo};
+use crate::{Conn, Escaped, RequestInfo};
 
 /// The panic of a handler, passed to the hook of
 /// [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic).
@@ -45,10 +45,11 @@ impl HandlerPanic {
     /// The default for [`AcceptOptions::on_panic`](crate::AcceptOptions::on_panic).
     pub(super) fn log(&self) {
         let backtrace = self.backtrace.as_ref().map(ToString::to_string).unwrap_or_default();
+        let path = self.request.as_ref().map(|request| request.uri.path());
         tracing::error!(
             conn = self.conn.id(),
-            uri = ?self.request.as_ref().map(|request| request.uri.path()),
-            panic = self.message().unwrap_or("not a text"),
+            path = path.map(|path| field::display(Escaped::new(path))),
+            panic = %Escaped::new(self.message().unwrap_or("not a text")),
             %backtrace,
             "a handler has panicked"
         );
@@ -86,6 +87,7 @@ impl<F> Catch<F> {
 impl<F: Future> Future for Catch<F> {
     type Output = Result<F::Output, Caught>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { future: Some(future), span } = &mut *self else { return Poll::Pending };
         let entered = span.as_ref().map(|span| span.enter());
@@ -95,16 +97,21 @@ impl<F: Future> Future for Catch<F> {
         drop(entered);
         match polled {
             Ok(polled) => polled.map(Ok),
-            Err(payload) => {
-                let backtrace = BACKTRACE.take();
-                let future = self.future.take();
-                // Its destructor may panic too.
-                if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(future))) {
-                    std::mem::forget(again);
-                }
-                Poll::Ready(Err(Caught { payload, backtrace }))
-            }
+            Err(payload) => Poll::Ready(Err(self.caught(payload))),
         }
+    }
+}
+
+impl<F> Catch<F> {
+    #[cold]
+    fn caught(&mut self, payload: Box<dyn Any + Send>) -> Caught {
+        let backtrace = BACKTRACE.take();
+        let future = self.future.take();
+        // Its destructor may panic too.
+        if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(future))) {
+            std::mem::forget(again);
+        }
+        Caught { payload, backtrace }
     }
 }
 

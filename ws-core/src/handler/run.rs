@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::HandlerOutput;
 use super::panic::{Catch, Caught, HandlerPanic};
 use super::tracker::{ConnectionTracker, TrackedSlot};
-use crate::{AcceptOptions, Acceptor, Conn, Rejection, StatusCode};
+use crate::{AcceptOptions, Acceptor, Conn, Escaped, Rejection, StatusCode};
 
 type Recover = dyn Fn(HandlerPanic) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
@@ -171,9 +171,10 @@ impl_debug!(ConnectionGuard, this => { tracked: this.slot.is_some() });
 
 /// Logs the error of a handler.
 fn log(conn: &Conn, error: &str) {
+    let error = Escaped::new(error);
     match conn.close_info() {
         // Most handlers end with an error after the connection has ended.
-        Some(_) => tracing::debug!(conn = conn.id(), error, "handler ended"),
-        None => tracing::warn!(conn = conn.id(), error, "handler failed"),
+        Some(_) => tracing::debug!(conn = conn.id(), %error, "handler ended"),
+        None => tracing::warn!(conn = conn.id(), %error, "handler failed"),
     }
 }

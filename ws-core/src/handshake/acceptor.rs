@@ -1,5 +1,6 @@
 //! Is a request a valid opening handshake, and what is the response?
 
+use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 
 use http::header::{
@@ -8,6 +9,7 @@ use http::header::{
 use http::{Response, StatusCode};
 
 use super::{AcceptOptions, HandshakeRequest, Negotiated, Rejection, compression, headers, key};
+use crate::redact::Redacted;
 
 /// Answers opening handshakes according to its [`AcceptOptions`].
 ///
@@ -95,13 +97,23 @@ impl Acceptor {
 }
 
 /// The response to a valid opening handshake.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Accepted {
     /// The response to send. The WebSocket begins after it.
     pub response: Response<()>,
     /// The result of the negotiation, for the new connection.
     pub negotiated: Negotiated,
+}
+
+/// Masks secrets.
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted")
+            .field("status", &self.response.status())
+            .field("headers", &Redacted(self.response.headers()))
+            .field("negotiated", &self.negotiated)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Calls `respond`, which may call functions of the application that panic.

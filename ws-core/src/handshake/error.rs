@@ -10,8 +10,8 @@ pub enum HandshakeError {
     /// authenticate.
     #[error("the server responded with {0} instead of a WebSocket")]
     Status(StatusCode),
-    /// `Upgrade` does not contain `websocket`.
-    #[error("the response has no `Upgrade: websocket`")]
+    /// `Upgrade` is not `websocket`, or lists more than that (RFC 6455 §4.1).
+    #[error("the response has no `Upgrade: websocket`, or has more in it")]
     Upgrade,
     /// `Connection` does not contain `Upgrade`.
     #[error("the response has no `Connection: Upgrade`")]
@@ -47,7 +47,12 @@ pub enum HandshakeError {
     /// The head of the response is not HTTP.
     #[error("the head of the response is malformed")]
     HeadMalformed,
-    /// The head of the response is longer than 16 KiB, or has more than 100 headers.
-    #[error("the head of the response is too large")]
+    /// The head of the response exceeds [`MAX_HEAD`](super::head::MAX_HEAD) bytes or
+    /// [`MAX_RESPONSE_HEADERS`](super::head::MAX_RESPONSE_HEADERS) headers.
+    #[error("the head of the response is longer than 16 KiB, or has more than 256 headers")]
     HeadTooLarge,
+    /// The server sent more than [`MAX_INTERIM`](super::head::MAX_INTERIM) interim responses before
+    /// the final one (RFC 9110 §15.2).
+    #[error("the server sent more than 8 interim (1xx) responses")]
+    TooManyInterim,
 }

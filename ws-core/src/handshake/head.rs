@@ -2,17 +2,26 @@
 //!
 //! For opening handshakes on a bare stream, without an HTTP library.
 
+use std::borrow::Cow;
+
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use httparse::{EMPTY_HEADER, Header, Status};
+use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
 use super::{HandshakeError, Rejection};
 
 /// The longest head in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
 
-/// The maximum number of headers.
+/// The maximum number of headers of a request.
 pub const MAX_HEADERS: usize = 100;
+
+/// The maximum number of headers of a response.
+pub const MAX_RESPONSE_HEADERS: usize = 256;
+
+/// The maximum number of interim responses that a client accepts before the final one
+/// (RFC 9110 §15.2).
+pub const MAX_INTERIM: usize = 8;
 
 /// Decodes the head of a request at the front of `input`. Returns it with the number of bytes
 /// used, or `None` when more bytes are needed.
@@ -36,13 +45,18 @@ pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, Head
 /// Decodes the head of a response at the front of `input`. Returns it with the number of bytes
 /// used, or `None` when more bytes are needed.
 ///
+/// A folded header line is joined by spaces (RFC 9112 §5.2).
+///
 /// # Errors
 ///
-/// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_HEADERS`].
+/// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_RESPONSE_HEADERS`].
 pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, HeadError> {
-    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut headers = [EMPTY_HEADER; MAX_RESPONSE_HEADERS];
     let mut head = httparse::Response::new(&mut headers);
-    let Some(taken) = complete(input, |input| head.parse(input))? else { return Ok(None) };
+    let mut config = ParserConfig::default();
+    config.allow_obsolete_multiline_headers_in_responses(true);
+    let parse = |input| config.parse_response(&mut head, input);
+    let Some(taken) = complete(input, parse)? else { return Ok(None) };
     let mut response = Response::new(());
     *response.version_mut() = version(head.version);
     let status = StatusCode::from_u16(head.code.unwrap_or_default());
@@ -90,7 +104,8 @@ pub enum HeadError {
     /// The bytes violate the grammar (RFC 9112).
     #[error("the head is malformed")]
     Malformed,
-    /// The head exceeds [`MAX_HEAD`] bytes or [`MAX_HEADERS`] headers.
+    /// The head exceeds [`MAX_HEAD`] bytes, [`MAX_HEADERS`] in a request, or
+    /// [`MAX_RESPONSE_HEADERS`].
     #[error("the head is too large")]
     TooLarge,
 }
@@ -136,9 +151,19 @@ fn version(minor: Option<u8>) -> Version {
 fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
     let header = |header: &Header<'_>| {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-        Some((name, HeaderValue::from_bytes(header.value).ok()?))
+        Some((name, HeaderValue::from_bytes(&unfold(header.value)).ok()?))
     };
     headers.iter().map(header).collect::<Option<_>>().ok_or(HeadError::Malformed)
+}
+
+/// Joins the lines of a folded value. Only the parser of responses accepts one.
+fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if !value.iter().any(is_break) {
+        return Cow::Borrowed(value);
+    }
+    let join = |byte: &u8| if is_break(byte) { b' ' } else { *byte };
+    Cow::Owned(value.trim_ascii().iter().map(join).collect())
 }
 
 /// Appends headers and the empty line after them. `http` rejects line breaks in names and values.
@@ -219,6 +244,35 @@ mod tests {
         check(many.as_bytes(), HeadError::TooLarge);
         let full = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS));
         assert!(decode_request(full.as_bytes()).unwrap().is_some());
+    }
+
+    #[test]
+    fn responses_have_more_headers_than_requests() {
+        let decode = |count| {
+            let head = format!("HTTP/1.1 101 Yes\r\n{}\r\n", "a: b\r\n".repeat(count));
+            decode_response(head.as_bytes()).map(|head| head.unwrap().0.headers().len())
+        };
+        assert_eq!(decode(150), Ok(150));
+        assert_eq!(decode(MAX_RESPONSE_HEADERS), Ok(MAX_RESPONSE_HEADERS));
+        assert_eq!(decode(MAX_RESPONSE_HEADERS + 1), Err(HeadError::TooLarge));
+    }
+
+    #[test]
+    fn folded_lines_of_a_response_are_joined() {
+        let check = |lines: &str, expected: &str| {
+            let head = format!("HTTP/1.1 101 Yes\r\n{lines}\r\nb: c\r\n\r\n");
+            let (response, taken) = decode_response(head.as_bytes()).unwrap().unwrap();
+            assert_eq!((&response.headers()["a"], taken), (&expected.parse().unwrap(), head.len()));
+            assert_eq!(response.headers()["b"], "c", "{lines:?}");
+            for cut in 0..taken {
+                assert!(decode_response(&head.as_bytes()[..cut]).unwrap().is_none(), "{cut}");
+            }
+        };
+        check("a: x", "x");
+        check("a: x\r\n y", "x   y");
+        check("a:\r\n\tx", "x");
+        check("a: x\r\n ", "x");
+        check("a: x\r\n y\r\n z", "x   y   z");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What does a client offer, and does the response accept the offer?
 
+use std::fmt;
+
 use http::header::{
     CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -10,13 +12,23 @@ use super::{
     HandshakeError, InvalidSubprotocol, Negotiated, compression, headers, key, subprotocol,
 };
 use crate::Compression;
+use crate::redact::Redacted;
 
 /// The offer of a client, with a new key. Use each offer for one request.
-#[derive(Debug)]
 pub struct Offer {
     key: String,
     subprotocols: Vec<String>,
     compression: Compression,
+}
+
+/// Masks the subprotocols.
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offer")
+            .field("subprotocols", &Redacted(&*self.subprotocols))
+            .field("compression", &self.compression)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Offer {
@@ -81,7 +93,8 @@ impl Offer {
     }
 
     fn verify_upgrade(&self, answer: &HeaderMap) -> Result<(), HandshakeError> {
-        if !headers::has_token(answer, UPGRADE, "websocket") {
+        let upgrade = headers::at_most_once(answer, UPGRADE, HandshakeError::Upgrade)?;
+        if !upgrade.is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
             return Err(HandshakeError::Upgrade);
         }
         if !headers::has_token(answer, CONNECTION, "upgrade") {

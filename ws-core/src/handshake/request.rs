@@ -1,17 +1,20 @@
 //! Does a request ask for a WebSocket, and is it well-formed?
 
+use std::fmt;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::request::Parts;
 use http::{Extensions, Method, Request, Uri, Version};
 
 use super::{Rejection, headers, key, subprotocol};
+use crate::redact::Redacted;
 
 /// The head of a request, by reference.
 ///
 /// Converts from `&Request` and `&Parts`. Over HTTP/2, the adapter adds the pseudo-header
 /// [`:protocol`](Self::protocol), which each HTTP library stores in its own way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[must_use]
 pub struct HandshakeRequest<'a> {
     method: &'a Method,
@@ -127,6 +130,19 @@ impl<'a> HandshakeRequest<'a> {
         repeated: Rejection,
     ) -> Result<Option<&'a [u8]>, Rejection> {
         headers::at_most_once(self.headers, name, repeated)
+    }
+}
+
+/// Masks secrets.
+impl fmt::Debug for HandshakeRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandshakeRequest")
+            .field("method", self.method)
+            .field("uri", &Redacted(self.uri))
+            .field("version", &self.version)
+            .field("headers", &Redacted(self.headers))
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
     }
 }
 

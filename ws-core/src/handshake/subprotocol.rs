@@ -22,15 +22,18 @@ pub enum SubprotocolOrder {
 ///
 /// [RFC 6455 §4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("subprotocol {0:?} is not a token, or is offered twice")]
-pub struct InvalidSubprotocol(String);
+#[error("subprotocol {number} of the offer is not a token, or is offered twice")]
+pub struct InvalidSubprotocol {
+    /// From 1. The name itself may be a secret.
+    number: usize,
+}
 
 /// Checks the subprotocols that a client offers.
 pub(super) fn check(subprotocols: &[String]) -> Result<(), InvalidSubprotocol> {
     let mut seen = HashSet::new();
-    for name in subprotocols {
+    for (index, name) in subprotocols.iter().enumerate() {
         if headers::token(name.as_bytes()).is_none() || !seen.insert(name) {
-            return Err(InvalidSubprotocol(name.clone()));
+            return Err(InvalidSubprotocol { number: index + 1 });
         }
     }
     Ok(())

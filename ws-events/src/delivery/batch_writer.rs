@@ -23,8 +23,14 @@ use crate::sync::{Arc, Runtime, RuntimeId, try_write_batch};
 /// threads can steal them.
 const GROUP_SIZE: usize = 32;
 
-/// After this many messages a batch writer yields: each may have to be compressed.
+/// After this many messages, or this many bytes of them, a batch writer yields: each may have to
+/// be compressed.
 const MAX_MESSAGES_PER_POLL: usize = 512;
+const MAX_BYTES_PER_POLL: u32 = 256 * 1024;
+
+/// No message is added to a batch that has this many bytes before compression. The connection
+/// counts only the compressed bytes, of which there may be few.
+const MAX_BATCH_BYTES: u32 = 64 * 1024;
 
 /// The recipients for which batch writers have to write. A batch writer runs on the runtime of
 /// its recipients' tasks, so it makes progress whenever they do.
@@ -87,13 +93,14 @@ impl<R: Recipient> Future for BatchWriter<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { recipients, writing } = &mut *self;
         recipients.as_slice().iter().for_each(|recipient| recipient.prefetch_conn());
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         while let Some(recipient) = recipients.as_slice().first() {
-            *writing = count < MAX_MESSAGES_PER_POLL;
+            *writing = count < MAX_MESSAGES_PER_POLL && bytes < MAX_BYTES_PER_POLL;
             if !*writing {
                 return pin!(yield_now()).poll(cx);
             }
-            count += write_batch(&**recipient);
+            let written = write_batch(&**recipient);
+            (count, bytes) = (count + written.0, bytes.saturating_add(written.1));
             recipients.next();
         }
         Poll::Ready(())
@@ -110,15 +117,16 @@ impl<R: Recipient> Drop for BatchWriter<R> {
     }
 }
 
-/// Writes what is queued for one recipient. Returns the number of messages that were taken.
-fn write_batch<R: Recipient>(recipient: &R) -> usize {
+/// Writes what is queued for one recipient. Returns the number of messages that were taken, and
+/// of their bytes.
+fn write_batch<R: Recipient>(recipient: &R) -> (usize, u32) {
     let mut source = BatchSource::new(recipient);
     let written = recipient.with_conn(|conn| {
         try_write_batch(conn, |room| {
             source.next(|recipient| recipient.queue().take_batch_unless_stalled(room))
         })
     });
-    let BatchSource { count, is_last, .. } = source;
+    let BatchSource { count, bytes, is_last, .. } = source;
     drop(source);
     match written {
         Some(Ok(batch)) if batch.flushed && is_last => {}
@@ -128,7 +136,7 @@ fn write_batch<R: Recipient>(recipient: &R) -> usize {
         // The connection has ended.
         None => {}
     }
-    count
+    (count, bytes)
 }
 
 /// Gives a connection the queued messages of a recipient, batch by batch. It counts them as
@@ -136,25 +144,29 @@ fn write_batch<R: Recipient>(recipient: &R) -> usize {
 pub(crate) struct BatchSource<'a, R: Recipient> {
     recipient: &'a R,
     count: usize,
+    /// Small, since the task of each socket holds it.
+    bytes: u32,
     /// Whether the queue was empty after the last batch.
     is_last: bool,
 }
 
 impl<'a, R: Recipient> BatchSource<'a, R> {
     pub(crate) const fn new(recipient: &'a R) -> Self {
-        Self { recipient, count: 0, is_last: false }
+        Self { recipient, count: 0, bytes: 0, is_last: false }
     }
 
-    /// The next batch, by `take`; empty after the last one.
+    /// The next messages, by `take`; none after the last one, or when there are
+    /// [enough](MAX_BATCH_BYTES).
     pub(crate) fn next(
         &mut self,
         take: impl FnOnce(&R) -> TakenBatch<PreparedMessage>,
     ) -> BatchItems<PreparedMessage> {
-        if self.is_last {
+        if self.is_last || self.bytes >= MAX_BATCH_BYTES {
             return BatchItems::new();
         }
         let taken = take(self.recipient);
         self.count += taken.items.len();
+        self.bytes = self.bytes.saturating_add(u32::try_from(taken.bytes).unwrap_or(u32::MAX));
         self.is_last = taken.is_last;
         taken.items
     }

@@ -95,13 +95,15 @@ pub(crate) type BatchItems<T> = SmallVec<[T; MAX_BATCH]>;
 /// A batch of messages, taken to be written.
 pub(crate) struct TakenBatch<T> {
     pub(crate) items: BatchItems<T>,
+    /// Their size.
+    pub(crate) bytes: usize,
     /// Whether the queue is empty now. If so, no batch writer is scheduled any more.
     pub(crate) is_last: bool,
 }
 
 impl<T> TakenBatch<T> {
     pub(crate) fn empty() -> Self {
-        Self { items: BatchItems::new(), is_last: true }
+        Self { items: BatchItems::new(), bytes: 0, is_last: true }
     }
 }
 
@@ -443,11 +445,11 @@ impl<T: ByteSize, E> QueueInner<T, E> {
 
     fn take_batch(&mut self, room: usize) -> TakenBatch<T> {
         let mut taken = TakenBatch::empty();
+        let before = self.bytes;
         if self.bytes <= room && self.outgoing.len() <= MAX_BATCH {
             self.bytes = 0;
             taken.items.extend(&mut self.outgoing);
         } else {
-            let before = self.bytes;
             while before - self.bytes <= room
                 && taken.items.len() < MAX_BATCH
                 && let Some(item) = self.outgoing.pop_front()
@@ -456,6 +458,7 @@ impl<T: ByteSize, E> QueueInner<T, E> {
                 taken.items.push(item);
             }
         }
+        taken.bytes = before - self.bytes;
         taken.is_last = self.outgoing.is_empty();
         if taken.is_last {
             self.write_state = self.write_state.on(WriteEvent::Unschedule);

@@ -17,8 +17,9 @@ use crate::delivery::recipient::Recipient;
 use crate::delivery::send_queue::{CloseCommand, NextAction};
 use crate::sync::{Batch, Conn, close_timeout, write_batch};
 
-/// After this many batches that the transport took at once, other tasks run.
-const MAX_BATCHES_IN_A_ROW: u8 = 16;
+/// After this many batches that the transport took at once, other tasks run. A batch has at most
+/// 64 KiB and one message.
+const MAX_BATCHES_IN_A_ROW: u8 = 4;
 
 /// Writes until the connection accepts no more, or until a close command comes, which it
 /// carries out and returns.
@@ -126,16 +127,25 @@ impl<R: Recipient> Drop for StallGuard<'_, R> {
     }
 }
 
-/// Writes what is queued, except for a slow consumer, and closes.
+/// Writes what is queued, except for a slow consumer, and closes: all of it within
+/// `close_timeout`.
 async fn close<R: Recipient>(recipient: &R, conn: &Conn, command: &CloseCommand) {
-    if command.slow_consumer.is_none() {
-        // The other half of the time is for what the connection itself has to send.
-        let _ = timeout(close_timeout(conn) / 2, write_rest(recipient, conn)).await;
-    }
-    recipient.stop_sending();
-    if let Err(Error::SendError(_)) = conn.close(command.code, &command.reason).await {
-        // `Socket::close` has checked its arguments: this is the code of `Overflow::Disconnect`.
-        let _ = conn.close(StatusCode::TRY_AGAIN_LATER, "").await;
+    let limit = close_timeout(conn);
+    let closing = async {
+        if command.slow_consumer.is_none() {
+            // Half of the time is for what the connection itself has to send, and the last
+            // quarter for the peer's answer.
+            let _ = timeout(limit / 4, write_rest(recipient, conn)).await;
+        }
+        recipient.stop_sending();
+        if let Err(Error::SendError(_)) = conn.close(command.code, &command.reason).await {
+            // `Socket::close` has checked its arguments: this is the code of
+            // `Overflow::Disconnect`.
+            let _ = conn.close(StatusCode::TRY_AGAIN_LATER, "").await;
+        }
+    };
+    if timeout(limit, closing).await.is_none() {
+        conn.close_now();
     }
 }
 
@@ -143,6 +153,7 @@ async fn close<R: Recipient>(recipient: &R, conn: &Conn, command: &CloseCommand)
 async fn write_rest<R: Recipient>(recipient: &R, conn: &Conn) -> Result<(), Error> {
     while write_queued(recipient, conn).await?.messages > 0 {
         conn.flush().await?;
+        yield_now().await;
     }
     Ok(())
 }

@@ -3,8 +3,10 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use futures::FutureExt as _;
+use ws_core::Escaped;
 
 use crate::delivery::recipient::Recipient as _;
 use crate::events::handler::ErasedHandler;
@@ -58,30 +60,40 @@ async fn call(handler: &ErasedHandler, payload: &EventPayload) -> Option<EventEr
 
 /// Calls the handlers of `error`. Their own errors are only logged.
 async fn report(socket: &Socket, event: &Event, error: EventError) {
-    tracing::debug!(id = %socket.id(), %event, %error, "a handler has failed");
+    tracing::debug!(id = %log_id(socket), %event, %error, "a handler has failed");
     if *event == Event::Error || !socket.0.has_handler(&Event::Error) {
         return log_unhandled(socket, event, &error);
     }
     let mut more = Vec::new();
     Box::pin(call_all(socket, Event::Error, Payload::Error(error), &mut more)).await;
     for error in more {
-        tracing::error!(id = %socket.id(), %error, "a handler of `error` has failed");
+        tracing::error!(id = %log_id(socket), %error, "a handler of `error` has failed");
     }
 }
 
-/// Logs an error without a handler. Errors that a peer can cause by its data are warnings.
+/// Logs an error without a handler. Errors that a peer can cause by its data are warnings, one for
+/// each socket: a peer can cause as many as it likes.
 pub(crate) fn log_unhandled(socket: &Socket, event: &Event, error: &EventError) {
     const TEXT: &str = "an error without a handler";
-    let id = socket.id();
+    let id = log_id(socket);
     match error {
         EventError::InvalidArgument { .. } | EventError::Malformed(_) => {
-            tracing::warn!(%id, %event, %error, "{TEXT}");
+            if socket.0.warned.swap(true, Relaxed) {
+                tracing::debug!(%id, %event, %error, "{TEXT}");
+            } else {
+                tracing::warn!(%id, %event, %error, "{TEXT}");
+            }
         }
         EventError::Connection(_)
         | EventError::Panicked { .. }
         | EventError::Failed { .. }
         | EventError::NoSuchId(_) => tracing::error!(%id, %event, %error, "{TEXT}"),
     }
+}
+
+/// The id of a socket for a log, which may be from its peer.
+pub(crate) fn log_id(socket: &Socket) -> String {
+    Escaped::new(socket.id().as_str()).to_string()
 }
 
 /// The text of a panic. It is never sent to a peer.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use ws_core::Escaped;
+
 /// An event of a socket.
 ///
 /// [`Hub::on`](crate::Hub::on) takes a variant or a string. The name of one of the hub's own events
@@ -32,7 +34,8 @@ pub enum Event {
     /// The connection has ended: see [`DisconnectReason`](crate::DisconnectReason).
     Disconnect,
     /// An error: see [`EventError`](crate::EventError). Without a handler it is logged: panics
-    /// and errors of handlers at the level `error`, invalid data of peers at `warn`.
+    /// and errors of handlers at the level `error`, invalid data of a peer once for each socket at
+    /// `warn` and then at `debug`.
     Error,
     /// The socket has joined a room.
     RoomJoin,
@@ -118,9 +121,10 @@ impl From<&Self> for Event {
     }
 }
 
+/// The name, [escaped](Escaped): a peer may have chosen it.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        fmt::Display::fmt(&Escaped::new(self.as_str()), f)
     }
 }
 

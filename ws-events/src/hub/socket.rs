@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
@@ -255,10 +256,10 @@ impl Socket {
         self.0.listeners.get().is_some_and(|listeners| listeners.remove(id))
     }
 
-    /// Closes the socket, and does not wait for the end. Queued messages are sent first, for at
-    /// most half of the connection's [`close_timeout`](ws_core::Config::close_timeout); then the
-    /// closing handshake begins, and takes at most the whole `close_timeout`. Does nothing if the
-    /// socket is closing already.
+    /// Closes the socket, and does not wait for the end. The connection ends within its
+    /// [`close_timeout`](ws_core::Config::close_timeout). Queued messages are sent first, for at
+    /// most a quarter of that time; then the closing handshake begins. Does nothing if the socket
+    /// is closing already.
     ///
     /// The code can control whether a client reconnects. By default, `ws_client::Reconnect` gives
     /// up after [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION), 1008, and reconnects after an
@@ -362,6 +363,8 @@ pub(crate) struct SocketShared {
     pub(crate) membership: Mutex<Membership>,
     /// The handlers of this socket alone.
     pub(crate) listeners: OnceBox<EventListeners>,
+    /// Whether a warning about data of the peer was logged.
+    pub(crate) warned: AtomicBool,
 }
 
 impl SocketShared {
@@ -376,6 +379,7 @@ impl SocketShared {
             conn: RwLock::new(Some(conn)),
             membership: Mutex::new(Membership::Pending),
             listeners: OnceBox::new(),
+            warned: AtomicBool::new(false),
         })
     }
 

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use ws_core::Escaped;
 
 /// The id of a socket: a random UUID (version 4) until
 /// [`Socket::set_id`](crate::Socket::set_id) changes it.
 ///
-/// Cheap to clone. It compares, prints and serialises as a string.
+/// Cheap to clone. It compares and serialises as a string. Its `Display` is escaped, since an
+/// application may have the id from a peer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Id(pub(crate) Arc<str>);
 
@@ -77,9 +79,11 @@ impl PartialEq<&str> for Id {
     }
 }
 
+/// The id, [escaped](Escaped). [`Id::as_str`] is the id itself.
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        // Not cut: two ids must not look the same.
+        fmt::Display::fmt(&Escaped::new(&*self.0).uncut(), f)
     }
 }
 

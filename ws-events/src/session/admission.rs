@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
 
 use futures::FutureExt as _;
-use ws_core::{Conn, Error, StatusCode};
+use ws_core::{Conn, Error, Escaped, StatusCode};
 
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::stats::add;
@@ -71,6 +71,6 @@ async fn run_middleware(socket: &Socket, conn: &Conn) -> Option<Result<(), Conne
 
 /// The rejection of a connection whose middleware has panicked.
 fn reject_panic(panic: &(dyn Any + Send)) -> ConnectRejection {
-    tracing::error!(text = &*panic_text(panic), "middleware has panicked");
+    tracing::error!(text = %Escaped::new(&*panic_text(panic)), "middleware has panicked");
     ConnectRejection::new("").code(StatusCode::INTERNAL_ERROR)
 }

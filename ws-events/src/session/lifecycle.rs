@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::task::coop::consume_budget;
 use ws_core::Conn;
 
 use crate::delivery::send_queue::CloseCommand;
@@ -140,6 +141,7 @@ impl Cleanup {
         self.handle_queued_events().await;
         for room in rooms {
             dispatch(socket, Event::RoomLeave, Payload::Room(room)).await;
+            consume_budget().await;
         }
     }
 
@@ -147,6 +149,7 @@ impl Cleanup {
     async fn handle_queued_events(&self) {
         for QueuedEvent { event, payload } in self.0.0.queue.take_events() {
             dispatch(&self.0, event, payload).await;
+            consume_budget().await;
         }
     }
 }

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures::future::OptionFuture;
-use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
 use ws_core::{CloseError, CloseInfo, CloseInitiator, Conn, Error, Message, PreparedMessage};
 
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::writer::run_writer;
-use crate::events::dispatch::{dispatch, log_unhandled};
+use crate::events::dispatch::{dispatch, log_id, log_unhandled};
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::events::protocol::{IncomingEvent, Received, Session};
 use crate::session::admission::admit;
@@ -29,6 +29,11 @@ use crate::{DisconnectReason, Event, EventError, Hub, Socket};
 /// this many bytes.
 const MAX_READ_AHEAD: usize = 32;
 const MAX_READ_AHEAD_BYTES: usize = 64 * 1024;
+
+/// After this many messages and events other tasks run. A message counts once more for each of
+/// these bytes, so a turn has at most 128 KiB and one message.
+const MAX_TURN: u16 = 64;
+const TURN_BYTES: usize = 2 * 1024;
 
 impl Hub {
     /// A handler of connections, which makes each a socket of this hub: for `on_upgrade` of any
@@ -129,6 +134,8 @@ struct EventLoop<'a> {
     events_first: bool,
     /// The number of queued events to handle before the next message.
     events_left: u32,
+    /// What was handled in this turn: see [`MAX_TURN`].
+    turn: u16,
 }
 
 /// An input of the event loop.
@@ -149,6 +156,7 @@ impl<'a> EventLoop<'a> {
             ended: false,
             events_first: false,
             events_left: 0,
+            turn: 0,
         }
     }
 
@@ -162,14 +170,14 @@ impl<'a> EventLoop<'a> {
         .await;
         OptionFuture::from(self.start(Event::Connect, Payload::None)).await;
         while let Some(input) = self.next_input().await {
-            let is_event = matches!(input, Input::Event(_));
             OptionFuture::from(self.start_input(input)).await;
             if !self.decoded.is_empty() {
                 Box::pin(self.handle_decoded()).await;
             }
-            if is_event {
-                // A handler may fire events at its own socket without end: let other tasks run.
-                consume_budget().await;
+            // A peer may send, and a handler may fire at its own socket, without end.
+            if self.turn >= MAX_TURN {
+                self.turn = 0;
+                yield_now().await;
             }
         }
     }
@@ -188,9 +196,12 @@ impl<'a> EventLoop<'a> {
     }
 
     fn start_input(&mut self, input: Input) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        self.turn += 1;
         let (event, payload) = match input {
             Input::Event(QueuedEvent { event, payload }) => (event, payload),
             Input::Message(message) => {
+                let bytes = u16::try_from(message.len() / TURN_BYTES).unwrap_or(MAX_TURN);
+                self.turn += bytes.min(MAX_TURN);
                 let received = self.session.receive(message);
                 self.apply(received)?
             }
@@ -238,7 +249,7 @@ impl<'a> EventLoop<'a> {
         match (event, payload) {
             (_, Payload::Error(error)) => log_unhandled(self.socket, event, error),
             (Event::Custom(_) | Event::Message, _) => {
-                tracing::debug!(id = %self.socket.id(), %event, "an event without a handler");
+                tracing::debug!(id = %log_id(self.socket), %event, "an event without a handler");
             }
             _ => {}
         }
@@ -323,7 +334,7 @@ impl<'a> EventLoop<'a> {
                         *ended = true;
                         socket.0.stop_sending();
                     }
-                    Poll::Pending => break,
+                    Poll::Pending => return Poll::Pending,
                 }
             }
             Poll::Pending

@@ -9,6 +9,7 @@ mod manifests;
 mod markdown;
 mod prose;
 mod sans_io;
+mod snapshot;
 mod source;
 mod syntax;
 mod tree;
@@ -31,6 +32,7 @@ type Check = (&'static str, fn(&Tree<'_>) -> Vec<Complaint>);
 /// `layers::EXCEPTIONS`, `type_names::EXCEPTIONS`, `prose::EXEMPT`, `api::CAPS`.
 const CHECKS: &[Check] = &[
     ("api", api::caps),
+    ("api-snapshot", snapshot::complaints),
     ("architecture", markdown::architecture),
     ("cancel-safety", lists::cancel_safety),
     ("crates", crates),
@@ -54,18 +56,43 @@ const CHECKS: &[Check] = &[
 
 /// Runs all checks, and prints their complaints.
 pub(crate) fn run() -> Result<()> {
-    let complaints = complaints(CHECKS)?;
-    for (name, complaint) in &complaints {
-        println!("{complaint} [{name}]");
-    }
-    ensure!(complaints.is_empty(), "{} complaints", complaints.len());
+    report(&complaints(CHECKS)?)?;
     println!("tidy");
     Ok(())
 }
 
-/// Prints the public API of each library, as it is counted.
-pub(crate) fn print_api() -> Result<()> {
-    with_tree(api::print)
+/// Prints complaints, and fails if there are any.
+fn report(complaints: &[(&str, Complaint)]) -> Result<()> {
+    for (name, complaint) in complaints {
+        println!("{complaint} [{name}]");
+    }
+    ensure!(complaints.is_empty(), "{} complaints", complaints.len());
+    Ok(())
+}
+
+/// What to do with the public API of each library.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApiArgs {
+    /// Write it to `xtask/api`.
+    #[arg(long)]
+    write: bool,
+    /// Fail if it differs from that in `xtask/api`.
+    #[arg(long, conflicts_with = "write")]
+    check: bool,
+}
+
+/// Prints the public API of each library, as it is counted, or writes or checks its snapshot.
+pub(crate) fn api(args: &ApiArgs) -> Result<()> {
+    match args {
+        ApiArgs { write: true, .. } => with_tree(snapshot::write)?,
+        ApiArgs { check: true, .. } => {
+            report(&complaints(&[("api-snapshot", snapshot::complaints)])?)
+        }
+        ApiArgs { .. } => with_tree(|tree| {
+            api::print(tree);
+            Ok(())
+        })?,
+    }
 }
 
 /// The complaints of these checks, sorted by file.

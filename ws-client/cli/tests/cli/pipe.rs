@@ -50,8 +50,8 @@ fn the_exit_code_is_derived_from_the_close_code() {
     check("1013", 23, "1013");
     check("3000", 30, "3000");
     check("4001 see you", 40, "closed with 4001: see you");
-    // Control characters of the server are replaced.
-    check("4001 \x1b[2J", 40, "closed with 4001: \u{fffd}[2J");
+    // Control characters of the server are escaped.
+    check("4001 \x1b[2J", 40, r"closed with 4001: \u{1b}[2J");
 }
 
 #[test]

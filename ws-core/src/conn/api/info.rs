@@ -7,6 +7,7 @@ use http::Response;
 use tracing::Span;
 use tracing::field::{self, Empty};
 
+use crate::Escaped;
 use crate::conn::{Attributes, Conn, ConnStats, PeerAddr, RequestInfo};
 use crate::proto::Role;
 
@@ -99,7 +100,7 @@ impl Conn {
             conn = self.id(),
             role = ?self.role(),
             peer = self.peer_addr().map(field::display),
-            subprotocol = self.subprotocol(),
+            subprotocol = self.subprotocol().map(|name| field::display(Escaped::new(name))),
             messages_in = Empty,
             messages_out = Empty,
             frames_in = Empty,

@@ -242,7 +242,7 @@ impl Connection {
                 (None, CloseInitiator::Local, Shutdown::Graceful)
             }
             CloseAction::Abort => (None, CloseInitiator::Local, Shutdown::Abort),
-            CloseAction::NoteDisconnect => (None, CloseInitiator::Transport, Shutdown::Abort),
+            CloseAction::NoteDisconnect => (None, CloseInitiator::Transport, Shutdown::Ended),
         };
         // After the peer's close frame, reading returns that.
         let received = received.map(CloseFrame::into_error);

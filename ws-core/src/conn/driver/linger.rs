@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -18,6 +18,8 @@ use crate::proto::{Outbound, Role};
 pub(crate) enum Shutdown {
     /// At once.
     Abort,
+    /// At once, because the transport has ended. This direction ends, too.
+    Ended,
     /// After the queued bytes are sent and the peer has closed its direction.
     Graceful,
 }
@@ -25,14 +27,25 @@ pub(crate) enum Shutdown {
 /// A lingering close: sends what is queued, closes the writing direction, and waits until the
 /// peer closes its own, all within the deadline of the closing handshake.
 ///
-/// The server closes first, and the client waits for that (RFC 6455 §7.1.1). Bytes that still
-/// arrive are read and dropped: a socket that is closed with unread bytes resets the
-/// connection, and the peer may lose the close frame.
+/// The server closes first, and the client waits for that (RFC 6455 §7.1.1). Both close their
+/// writing direction: the end is `close_notify` over TLS (RFC 8446 §6.1) and END_STREAM over HTTP/2
+/// (RFC 8441 §5). Without it, the peer sees an abort. Bytes that still arrive are read and dropped:
+/// a socket that is closed with unread bytes resets the connection, and the peer may lose the close
+/// frame.
 pub(crate) struct Linger {
     read: ReadHalf,
     write: WriteHalf,
     queue: Outbound,
-    sent: bool,
+    shutdown: Shutdown,
+    progress: Progress,
+}
+
+/// What has happened to the writing direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Sending,
+    Sent,
+    Closed,
 }
 
 impl Linger {
@@ -43,10 +56,10 @@ impl Linger {
         left: Duration,
         shutdown: Shutdown,
     ) {
-        if shutdown == Shutdown::Abort {
+        if shutdown != Shutdown::Graceful {
             queue.clear();
         }
-        let linger = Self { read, write, queue, sent: false };
+        let linger = Self { read, write, queue, shutdown, progress: Progress::Sending };
         if shutdown == Shutdown::Graceful
             && let Ok(runtime) = Handle::try_current()
         {
@@ -55,13 +68,18 @@ impl Linger {
         }
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { write, queue, .. } = self;
-        ready!(write.poll_drain(queue, Some(cx)))?;
-        if self.queue.role() == Role::Server {
-            ready!(self.write.poll_shutdown(cx))?;
+    /// Sends what is queued, and closes the writing direction.
+    fn poll_send(&mut self, cx: &mut Context<'_>, peer_has_closed: bool) -> Poll<io::Result<()>> {
+        let Self { write, queue, progress, .. } = self;
+        if *progress == Progress::Sending {
+            ready!(write.poll_drain(queue, Some(cx)))?;
+            *progress = Progress::Sent;
         }
-        self.sent = true;
+        let is_next = queue.role() == Role::Server || peer_has_closed;
+        if *progress == Progress::Sent && is_next {
+            ready!(write.poll_shutdown(cx))?;
+            *progress = Progress::Closed;
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -83,20 +101,23 @@ impl Future for Linger {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Receive while sending: a peer that writes before it reads would block both sides.
         let received = self.poll_receive(cx);
-        if !self.sent {
-            ready!(self.poll_send(cx))?;
-        }
+        ready!(self.poll_send(cx, received.is_ready()))?;
         received
     }
 }
 
 impl Drop for Linger {
-    /// Without a runtime, or when it shuts down: sends what the transport takes at once.
+    /// After the deadline, without a runtime, or when it shuts down: sends what the transport takes
+    /// at once, and closes the writing direction unless the connection is aborted.
     fn drop(&mut self) {
         // A transport that panics once more during a panic would abort the process.
-        if !std::thread::panicking() {
-            let Self { write, queue, .. } = self;
-            let _ = write.poll_drain(queue, None);
+        if std::thread::panicking() {
+            return;
+        }
+        let Self { write, queue, .. } = self;
+        let is_sent = matches!(write.poll_drain(queue, None), Poll::Ready(Ok(())));
+        if is_sent && self.shutdown != Shutdown::Abort && self.progress != Progress::Closed {
+            let _ = self.write.poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Which request opened the connection?
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 
 use http::{Extensions, HeaderMap, Uri, header};
+
+use crate::redact::Redacted;
 
 /// The request of the opening handshake, kept for the handler.
 ///
@@ -17,7 +20,9 @@ use http::{Extensions, HeaderMap, Uri, header};
 /// let theme = request.cookie("theme").unwrap_or("light");
 /// # assert_eq!((room, &*page, theme), ("lobby", "1", "light"));
 /// ```
-#[derive(Clone, Debug, Default)]
+///
+/// `Debug` masks secrets, as [`Redacted`] does.
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct RequestInfo {
     /// The target of the request.
@@ -30,6 +35,18 @@ pub struct RequestInfo {
     pub extensions: Extensions,
     /// The address of the client: that of the transport, unless the adapter sets another.
     pub peer_addr: Option<SocketAddr>,
+}
+
+impl fmt::Debug for RequestInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestInfo")
+            .field("uri", &Redacted(&self.uri))
+            .field("headers", &Redacted(&self.headers))
+            .field("params", &self.params)
+            .field("extensions", &self.extensions)
+            .field("peer_addr", &self.peer_addr)
+            .finish()
+    }
 }
 
 impl RequestInfo {

@@ -1,0 +1,416 @@
+//! Is text of a peer escaped in each log call and in each error of this workspace?
+//!
+//! The tests read the sources, so a new log call or a new `Display` has to get a row here.
+#![cfg(test)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Display};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde::Deserialize;
+use support::{TIMEOUT, enter, wait_until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::time::timeout;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id as SpanId, Record};
+use tracing::{Event as LogEvent, Metadata, Subscriber};
+use ws_client::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use ws_client::reconnect::{ConnectionFailure, ReconnectError};
+use ws_client::{Dial, DialError, InvalidHeader, InvalidUrl, ProxyError, RedirectError};
+use ws_core::adapter::set_request;
+use ws_core::codec::CodecError;
+use ws_core::redact::Redacted;
+use ws_core::{
+    AcceptOptions, Acceptor, CloseError, Conn, Error, Escaped, RequestInfo, StatusCode,
+    TryWriteError, pair,
+};
+use ws_events::{
+    ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError, Hub, Id, Json,
+    Socket,
+};
+
+/// A line break, a terminal's escape sequences in seven and in eight bits, an override of the
+/// direction of text, and a line separator.
+const HOSTILE: &str = "evil\nERROR \u{1b}[31m \u{9b}2J \u{202e}gpj \u{2028}";
+
+/// The longest text that may be written, in bytes.
+const MAX_LEN: usize = 4096;
+
+/// Is nothing of the text able to imitate other output?
+#[track_caller]
+fn check(what: &str, text: &str) {
+    let is_unsafe = |c: char| c.is_control() || HOSTILE.contains(c) && !c.is_ascii();
+    assert!(!text.contains(is_unsafe), "{what}: {text:?}");
+    assert!(text.len() <= MAX_LEN, "{what}: {} bytes", text.len());
+}
+
+/// The sources of the libraries without their tests, by their paths from the root.
+fn sources() -> BTreeMap<String, String> {
+    fn collect(dir: &Path, root: &Path, found: &mut BTreeMap<String, String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, root, found);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, code);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = BTreeMap::new();
+    for krate in
+        ["ws-client", "ws-core", "ws-events", "ws-server-axum", "ws-server-hyper", "ws-server-warp"]
+    {
+        collect(&root.join(krate).join("src"), root, &mut found);
+    }
+    found
+}
+
+/// The types in the sources that have a `Display`.
+fn displayed_types() -> BTreeSet<String> {
+    let word = |text: &str| text.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
+    let mut found = BTreeSet::new();
+    for code in sources().values() {
+        let mut derived = false;
+        for line in code.lines().map(str::trim_start) {
+            if line.starts_with("impl") && line.contains("Display for ") {
+                found.extend(line.split_once("Display for ").map(|(_, name)| word(name)));
+            }
+            derived |= line.starts_with("#[derive(") && line.contains("thiserror::Error");
+            let declared = ["enum ", "struct "].iter().find_map(|kind| line.split_once(kind));
+            if derived && !line.starts_with(['#', '/']) && declared.is_some() {
+                found.extend(declared.map(|(_, name)| word(name)));
+                derived = false;
+            }
+        }
+    }
+    found
+}
+
+/// Types whose texts are fixed, with numbers at most.
+const FIXED: &[&str] = &[
+    "AcceptError",
+    // Addresses, and errors of the operating system.
+    "AllFailed",
+    "BrokerError",
+    "Deadline",
+    "Failure",
+    "HandshakeError",
+    "HandshakeRejected",
+    "HeadError",
+    // Of a URL that is parsed: no control characters. It goes to DNS and into a request.
+    "Host",
+    "InvalidStatusCode",
+    "MessageType",
+    "NotAMessage",
+    "NotConnected",
+    "ProtocolError",
+    "Rejection",
+    "SendError",
+    "SetIdError",
+    "StatusCode",
+    "StreamReset",
+    "Terms",
+    // Of a client that only tests use.
+    "TestError",
+    "UpgradeRejection",
+];
+
+#[derive(Debug, Deserialize)]
+enum Known {
+    Value,
+}
+
+/// A decoder's error quotes what it got.
+fn decoding() -> serde_json::Error {
+    let error = serde_json::from_str::<Known>(&serde_json::to_string(HOSTILE).unwrap());
+    assert!(matches!(serde_json::from_str("\"Value\""), Ok(Known::Value)));
+    error.unwrap_err()
+}
+
+/// The error of dialling a server that gives this response.
+async fn refused() -> DialError {
+    let (near, mut far) = duplex(1 << 16);
+    let serving = tokio::spawn(async move {
+        let mut request = [0; 4096];
+        let read = far.read(&mut request).await.unwrap();
+        assert!(read > 0);
+        let head = "HTTP/1.1 403 \u{202e}\u{9b}31m\r\nx-evil: \u{202e}\u{9b}\r\n";
+        let response = format!("{head}content-length: {}\r\n\r\n{HOSTILE}", HOSTILE.len());
+        far.write_all(response.as_bytes()).await.unwrap();
+    });
+    let dialled = timeout(TIMEOUT, Dial::new("ws://server.example/").connect_over(near)).await;
+    serving.await.unwrap();
+    dialled.unwrap().unwrap_err()
+}
+
+fn hostile_uri() -> Uri {
+    "/evil\u{202e}\u{9b}31m\u{2028}".parse().unwrap()
+}
+
+/// Characters of more than one byte are allowed in a header.
+fn hostile_headers() -> HeaderMap {
+    let value = HeaderValue::from_bytes("/evil\u{202e}\u{9b}31m\u{2028}".as_bytes()).unwrap();
+    let names = ["location", "referer", "x-any", "cookie"];
+    names.map(|name| (HeaderName::from_static(name), value.clone())).into_iter().collect()
+}
+
+/// The text of an error with its causes, and as it is debugged.
+fn both(error: &(impl std::error::Error + 'static)) -> Vec<String> {
+    let mut texts = vec![format!("{error:?}"), error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    texts
+}
+
+fn shown(value: &(impl Debug + Display)) -> Vec<String> {
+    vec![format!("{value:?}"), value.to_string()]
+}
+
+#[tokio::test]
+async fn each_error_and_name_is_shown_escaped() {
+    let code = StatusCode::GOING_AWAY;
+    let close = || CloseError::new(code, HOSTILE);
+    let long = || "x".repeat(100_000);
+    let transport = io::Error::other(HOSTILE);
+    let lost = Error::Io(Arc::new(io::Error::from(Error::from(close()))));
+    let codec = || CodecError::Decode(Arc::new(decoding()));
+    let event = || Event::from(HOSTILE);
+    let failed = |text: &str| Arc::<str>::from(text);
+    let offered = Dial::new("ws://server.example/").subprotocols([HOSTILE]);
+    let DialError::Subprotocol(subprotocol) = offered.connect_over(duplex(1).0).await.unwrap_err()
+    else {
+        panic!("a line break in a subprotocol")
+    };
+    // Which type, and its texts with a hostile value.
+    let rows: Vec<(&str, Vec<String>)> = vec![
+        ("Escaped", shown(&Escaped::new(HOSTILE))),
+        ("Escaped", shown(&Escaped::new(&long()))),
+        ("Redacted", shown(&Redacted(HOSTILE))),
+        ("Redacted", shown(&Redacted(&hostile_uri()))),
+        ("Redacted", vec![format!("{:?}", Redacted(&hostile_headers()))]),
+        ("CloseError", both(&close())),
+        ("Error", both(&Error::from(close()))),
+        ("Error", both(&lost)),
+        ("Error", both(&Error::from(codec()))),
+        ("Error", both(&io::Error::from(Error::from(close())))),
+        ("TryWriteError", both(&TryWriteError::Conn(close().into()))),
+        ("CodecError", both(&codec())),
+        ("InvalidSubprotocol", both(&subprotocol)),
+        ("DialError", both(&refused().await)),
+        ("InvalidUrl", both(&InvalidUrl::Scheme(HOSTILE.into()))),
+        ("InvalidUrl", vec![InvalidUrl::Scheme(long().into()).to_string()]),
+        ("InvalidHeader", both(&InvalidHeader::Value(HeaderName::from_static("x-a")))),
+        ("ProxyError", both(&ProxyError::Url(InvalidUrl::Scheme(HOSTILE.into())))),
+        ("RedirectError", both(&RedirectError::Url(InvalidUrl::Scheme(HOSTILE.into())))),
+        ("ReconnectError", both(&ReconnectError::Codec(codec()))),
+        ("ConnectionFailure", both(&ConnectionFailure::from(refused().await))),
+        ("EventError", both(&EventError::from(Error::from(close())))),
+        ("EventError", both(&EventError::Malformed(failed(HOSTILE)))),
+        ("EventError", vec![EventError::Malformed(failed(&long())).to_string()]),
+        ("EventError", both(&EventError::NoSuchId(Id::from(HOSTILE)))),
+        ("EmitError", both(&EmitError::NoSuchId(Id::from(HOSTILE)))),
+        ("EmitError", vec![EmitError::NoSuchId(Id::from(long())).to_string()]),
+        ("EncodeError", both(&EncodeError::BadName(failed(HOSTILE)))),
+        ("EncodeError", vec![EncodeError::BadName(failed(&long())).to_string()]),
+        ("EncodeError", vec![EncodeError::Json(Arc::new(decoding())).to_string()]),
+        ("DisconnectReason", shown(&DisconnectReason::Peer(close()))),
+        ("DisconnectReason", shown(&DisconnectReason::Closed(close()))),
+        ("DisconnectReason", shown(&DisconnectReason::Lost(Error::Io(Arc::new(transport))))),
+        ("DisconnectReason", shown(&DisconnectReason::Lost(close().into()))),
+        ("Event", shown(&event())),
+        ("Id", shown(&Id::from(HOSTILE))),
+    ];
+    for (name, texts) in &rows {
+        texts.iter().for_each(|text| check(name, text));
+    }
+    let mut known: BTreeSet<_> = rows.iter().map(|(name, _)| (*name).to_owned()).collect();
+    known.extend(FIXED.iter().map(|name| (*name).to_owned()));
+    assert_eq!(displayed_types(), known, "each type with a `Display` has a row, or a fixed text");
+}
+
+/// A log call in the sources: file and line.
+type Site = (String, u32);
+
+/// The log calls in the sources.
+fn log_calls() -> BTreeSet<Site> {
+    let macros = ["error!(", "warn!(", "info!(", "debug!(", "trace!(", "span!(", "event!("];
+    let mut found = BTreeSet::new();
+    for (path, code) in sources() {
+        let lines: Vec<_> = code.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let call = line.split_once("tracing::").map(|(_, call)| call).unwrap_or_default();
+            let is_call = call.split_once('(').is_some_and(|(name, _)| {
+                macros.iter().any(|known| format!("{name}(").ends_with(known))
+            });
+            let is_comment = line.trim_start().starts_with("//");
+            // The message is on the same line, or on one of the next.
+            let message = lines.iter().skip(at).take(10).copied().collect::<String>();
+            if is_call && !is_comment && !UNREACHED.iter().any(|it| message.contains(it)) {
+                found.insert((path.clone(), u32::try_from(at + 1).unwrap()));
+            }
+        }
+        // So that no call is missed: they have to be written with the path.
+        for import in ["use tracing::{", "use tracing::"] {
+            let names = code.split(import).skip(1).filter_map(|it| it.split_once(';'));
+            for (names, _) in names {
+                let has_macro = ["error", "warn", "info", "debug", "trace", "instrument"];
+                let mut names = names.split(|c: char| !c.is_alphanumeric() && c != '_');
+                assert!(!names.any(|name| has_macro.contains(&name)), "{path}: {import}{names:?}");
+            }
+        }
+    }
+    found
+}
+
+/// The messages of log calls that cannot be reached from here, and have no text of a peer.
+const UNREACHED: &[&str] = &[
+    // The only broker never fails: a fixed text.
+    "a broadcast was not published to other processes",
+    // The only broker has no other hubs: a length.
+    "an unreadable packet from the broker",
+];
+
+/// Collects the fields of log calls, as they are written.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<(Site, String, String)>>>);
+
+/// The fields of one log call.
+struct Fields<'a>(&'a Collector, &'static Metadata<'static>);
+
+impl Fields<'_> {
+    fn record(&self, name: &str, value: &str) {
+        let site = (self.1.file().unwrap().to_owned(), self.1.line().unwrap());
+        self.0.0.lock().unwrap().push((site, name.to_owned(), value.to_owned()));
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record(field.name(), value);
+    }
+}
+
+impl Subscriber for Collector {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("ws_")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> SpanId {
+        span.record(&mut Fields(self, span.metadata()));
+        SpanId::from_u64(1)
+    }
+
+    fn event(&self, event: &LogEvent<'_>) {
+        let mut fields = Fields(self, event.metadata());
+        fields.record("level", event.metadata().level().as_str());
+        event.record(&mut fields);
+    }
+
+    fn record(&self, _: &SpanId, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &SpanId, _: &SpanId) {}
+    fn enter(&self, _: &SpanId) {}
+    fn exit(&self, _: &SpanId) {}
+}
+
+/// Runs a handler of `ws-core` with a request whose path is hostile.
+async fn handle<F>(handler: impl FnOnce(Conn) -> F, close_first: bool)
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let (client, server) = pair();
+    let mut request = RequestInfo::default();
+    request.uri = hostile_uri();
+    set_request(&server, request);
+    if close_first {
+        let (closed, read) =
+            tokio::join!(client.close(StatusCode::GOING_AWAY, HOSTILE), server.read());
+        closed.unwrap();
+        read.unwrap_err();
+    }
+    let guard = Acceptor::new(&AcceptOptions::new()).admit().unwrap();
+    timeout(TIMEOUT, guard.run(server, handler)).await.unwrap();
+}
+
+/// Has a hub log all that it can, with hostile ids, names, data and texts of errors.
+async fn run_hub(collector: &Collector) {
+    let hub = Hub::builder().envelope().build();
+    hub.on(HOSTILE, async || Err::<(), _>(HOSTILE));
+    hub.on("typed", async |Json(_): Json<Known>| {});
+    let (socket, client) = enter(&hub, "a").await;
+    socket.set_id(HOSTILE).unwrap();
+    let envelope =
+        |name: &str, data: &str| format!(r#"{{"event":{},"data":{}}}"#, quoted(name), quoted(data));
+    for message in [
+        // A handler has failed, with an error that nothing handles.
+        envelope(HOSTILE, ""),
+        // The data of a peer is not what a handler takes.
+        envelope("typed", HOSTILE),
+        // An event without a handler.
+        envelope(&format!("{HOSTILE} unknown"), ""),
+        // Not an event.
+        HOSTILE.to_owned(),
+    ] {
+        client.write(message).await.unwrap();
+    }
+    wait_until(|| collector.has("expected")).await;
+    hub.on_error(async || Err::<(), _>(HOSTILE));
+    client.write(envelope(HOSTILE, "")).await.unwrap();
+    wait_until(|| collector.has("a handler of `error` has failed")).await;
+    client.close(StatusCode::GOING_AWAY, HOSTILE).await.unwrap();
+    hub.middleware(async |_: Socket| -> Result<(), ConnectRejection> { panic!("{HOSTILE}") });
+    let (client, server) = pair();
+    hub.serve(server).await;
+    client.read().await.unwrap_err();
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+impl Collector {
+    fn has(&self, text: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|(_, _, value)| value.contains(text))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_log_call_writes_escaped_text() {
+    let collector = Collector::default();
+    tracing::subscriber::set_global_default(collector.clone()).unwrap();
+    handle(async |_| Err(HOSTILE.to_owned()), false).await;
+    handle(async |_| Err(HOSTILE.repeat(1000)), true).await;
+    handle(async |_| panic!("{HOSTILE}"), false).await;
+    run_hub(&collector).await;
+    let collected = collector.0.lock().unwrap();
+    for (site, name, value) in collected.iter() {
+        // Lines of this program's own.
+        if name != "backtrace" {
+            check(&format!("{site:?} {name}"), value);
+        }
+    }
+    let reached: BTreeSet<_> = collected.iter().map(|(site, _, _)| site.clone()).collect();
+    let calls = log_calls();
+    assert!(calls.len() >= 10, "{calls:?}");
+    let missed: Vec<_> = calls.difference(&reached).collect();
+    assert!(missed.is_empty(), "not reached: {missed:?}; known: {reached:?}");
+    // The peer has sent invalid data twice.
+    let is_warning = |site: &Site, value: &str| site.0.ends_with("dispatch.rs") && value == "WARN";
+    assert_eq!(collected.iter().filter(|it| is_warning(&it.0, &it.2)).count(), 1);
+    let hostile = collected.iter().filter(|(_, _, value)| value.contains(r"evil\n")).count();
+    assert!(hostile >= 12, "{hostile} hostile values: {collected:#?}");
+}
