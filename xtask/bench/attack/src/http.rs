@@ -169,7 +169,7 @@ fn storm(target: &Target, count: usize) -> Result<()> {
     for number in 0..count {
         match number % 6 {
             0 => drop(connect(target.address)?),
-            1 => drop(reset(wire::open(target.address)?)),
+            1 => reset(wire::open(target.address)?),
             2 => wire::open(target.address)?.write_all(&text[..3])?,
             3 => connect(target.address)?.write_all(b"GET / HTTP/1.1\r\nHo")?,
             4 => {

@@ -107,14 +107,14 @@ pub(crate) fn run(report: &mut Report, short: bool) -> Result<()> {
         });
     }
     // One is enough: delivery does not depend on the adapter.
-    if let Some(target) = targets.iter_mut().find(|it| it.name == "axum") {
+    if let Some(target) = targets.iter().find(|it| it.name == "axum") {
         silent_members(report, target, short);
     }
     Ok(())
 }
 
 /// Members of a room that do not read, beside one that does.
-fn silent_members(report: &mut Report, target: &mut Target, short: bool) {
+fn silent_members(report: &mut Report, target: &Target, short: bool) {
     const SILENT: usize = 8;
     let count = if short { 2_000 } else { 20_000 };
     let attack = format!("{SILENT} members do not read {count} broadcasts of 4 KiB");

@@ -124,7 +124,7 @@ pub(crate) fn run(report: &mut Report, targets: &mut [Target]) {
     }
 }
 
-fn check(target: &mut Target, offer: &str, abuses: &[Abuse]) -> Result<Finding> {
+fn check(target: &Target, offer: &str, abuses: &[Abuse]) -> Result<Finding> {
     let mut wrong = Vec::new();
     for (what, bytes, code) in abuses {
         let mut stream = wire::open_with(target.address, offer)?;

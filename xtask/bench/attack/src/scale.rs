@@ -65,7 +65,8 @@ pub(crate) fn run_clients(args: &ClientsArgs) -> Result<()> {
         match line.split_once(' ').unwrap_or((&line, "")) {
             ("echo", seconds) => clients.echo(Duration::from_secs(seconds.parse()?))?,
             ("all", _) => {
-                clients.write(0, &frame(0x81, br#"{"event":"all","data":1}"#))?;
+                let first = clients.streams.first_mut().context("no connection")?;
+                first.write_all(&frame(0x81, br#"{"event":"all","data":1}"#))?;
                 println!("sent");
             }
             ("receive", _) => clients.receive()?,
@@ -107,10 +108,6 @@ impl Clients {
         Ok(Self { streams, epoll })
     }
 
-    fn write(&mut self, index: usize, bytes: &[u8]) -> Result<()> {
-        Ok(self.streams[index].write_all(bytes)?)
-    }
-
     /// Calls `each` for connections with input, until it is done, all were removed, or nothing
     /// arrives for 60 s.
     fn wait(&mut self, mut each: impl FnMut(usize, &mut TcpStream) -> Result<Next>) -> Result<()> {
@@ -138,11 +135,11 @@ impl Clients {
     fn echo(&mut self, time: Duration) -> Result<()> {
         let message = frame(0x82, &[7; 64]);
         let began = Instant::now();
-        let mut sent = vec![began; self.streams.len()];
         let mut times = Histogram::new()?;
-        for index in 0..self.streams.len() {
-            self.write(index, &message)?;
-            sent[index] = Instant::now();
+        let mut sent = Vec::with_capacity(self.streams.len());
+        for stream in &mut self.streams {
+            sent.push(Instant::now());
+            stream.write_all(&message)?;
         }
         let (mut count, mut running) = (0_u64, self.streams.len());
         let mut part = [0; 256];
