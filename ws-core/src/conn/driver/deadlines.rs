@@ -65,6 +65,15 @@ impl Deadlines {
         }
     }
 
+    /// Returns a deadline that has passed although more can be read.
+    pub(crate) fn poll_busy(&mut self) -> Option<Due> {
+        // Without such a deadline, the clock is not read.
+        if !self.timers.has_optional() {
+            return None;
+        }
+        self.timers.expire_busy(Instant::now().into_std())
+    }
+
     /// Returns a deadline that has passed, or schedules the timer of `target` for the next.
     ///
     /// Call it only when nothing more can be read: the peer is not at fault for what lies in
