@@ -48,8 +48,6 @@ pub(crate) fn check() -> Result<()> {
     let clippy: Vec<&str> = ours.clone().chain(["--all-targets", "--", "-D", "warnings"]).collect();
     built("clippy", &clippy)?;
     built("test", &ours.collect::<Vec<_>>())?;
-    // The build without optimisation is there already.
-    built("run", &["--quiet", "--package", "attack", "--", "attack", "--short"])?;
     let kept = ["raw-tokio", "ours", "ours+hyper", "ours+axum", "ours+warp"];
     let only = kept.into_iter().flat_map(|name| ["--only", name]);
     bench(&["--instructions"].into_iter().chain(only).collect::<Vec<_>>())

@@ -240,7 +240,7 @@ const SHORT_RATE: f64 = 500_000.0;
 const BARS: (f64, f64) = (2_000.0, 30_000.0);
 
 pub(crate) fn run(report: &mut Report, targets: &mut [Target], short: bool) {
-    let seconds = if short { 0.4 } else { 4.0 };
+    let seconds = if short { 0.2 } else { 4.0 };
     let bound = match short {
         false => "neighbour: median < 2 ms, p99 < 30 ms; memory < 8 MiB",
         true => "memory < 8 MiB (short: latency is not judged)",
