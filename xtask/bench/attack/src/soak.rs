@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
@@ -17,9 +16,10 @@ use ws_client::{
     Compression, Config, Conn, Dial, Dialer, Message, MessageType, Reconnect, StatusCode,
 };
 
-use crate::plot::{self, Line};
+use crate::plot;
+use crate::record::Record;
 use crate::serve::Adapter;
-use crate::target::{Target, status};
+use crate::target::Target;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SoakArgs {
@@ -60,6 +60,13 @@ enum PlaceKind {
 /// Counts of finished conversations by kind.
 type Counts = Arc<[AtomicU64; KINDS.len()]>;
 
+fn finished(counts: &Counts) -> String {
+    let counts = counts.iter().zip(KINDS);
+    let counts: Vec<_> =
+        counts.map(|(count, kind)| format!("{} {kind}", count.load(Relaxed))).collect();
+    counts.join(", ")
+}
+
 pub(crate) fn run(args: &SoakArgs) -> Result<()> {
     load::meter::allow_files(4_000)?;
     let (mut targets, mut places) = (Vec::new(), Vec::new());
@@ -86,7 +93,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<()> {
             bail!("a client has failed: {error:#}");
         }
         if record.times.len() % 30 == 0 {
-            println!("{}", record.line(&counts));
+            println!("{}", record.line(&finished(&counts)));
         }
     }
     runtime.block_on(async {
@@ -95,7 +102,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<()> {
         }
         anyhow::Ok(())
     })?;
-    println!("{}", record.line(&counts));
+    println!("{}", record.line(&finished(&counts)));
     if let Some(folder) = args.plot.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -389,80 +396,4 @@ async fn reconnects(place: &Place, random: &mut Random) -> Result<()> {
     }
     timeout(STEP, conn.close(StatusCode::NORMAL_CLOSURE, "")).await?.ok();
     Ok(())
-}
-
-/// What was measured, once per second.
-struct Record {
-    began: Instant,
-    times: Vec<f64>,
-    memory: Vec<Line>,
-    /// Files and tasks of each server before the load.
-    start: Vec<(usize, usize)>,
-    open: usize,
-    tasks: usize,
-}
-
-impl Record {
-    fn new(targets: &mut [Target]) -> Result<Self> {
-        let mut memory: Vec<_> = targets.iter().map(|it| Line::new(&it.name)).collect();
-        memory.push(Line::new("clients"));
-        let start: Result<_> =
-            targets.iter_mut().map(|it| Ok((it.files()?, it.stats()?.tasks))).collect();
-        let (times, began) = (Vec::new(), Instant::now());
-        Ok(Self { began, times, memory, start: start?, open: 0, tasks: 0 })
-    }
-
-    fn sample(&mut self, targets: &mut [Target], handle: &Handle) -> Result<()> {
-        self.times.push(self.began.elapsed().as_secs_f64() / 60.0);
-        self.open = 0;
-        for (target, line) in targets.iter_mut().zip(&mut self.memory) {
-            line.values.push(target.memory()? as f64 / 1024.0);
-            self.open += target.stats()?.open;
-            let (panics, first) = target.panics()?;
-            ensure!(panics == 0, "{} has panicked: {first}", target.name);
-        }
-        if let Some(line) = self.memory.last_mut() {
-            let own = std::process::id().cast_signed();
-            line.values.push(status(own, "VmRSS:")? as f64 / 1024.0);
-        }
-        self.tasks = handle.metrics().num_alive_tasks();
-        Ok(())
-    }
-
-    fn line(&self, counts: &Counts) -> String {
-        let counts =
-            counts.iter().zip(KINDS).map(|(count, kind)| format!("{} {kind}", count.load(Relaxed)));
-        let memory = self.memory.iter().filter_map(|it| it.values.last()).sum::<f64>();
-        format!(
-            "{:>5.1} min: {}; {} open, {} client tasks; {memory:.0} MiB",
-            self.began.elapsed().as_secs_f64() / 60.0,
-            counts.collect::<Vec<_>>().join(", "),
-            self.open,
-            self.tasks,
-        )
-    }
-
-    /// After the load: nothing is open, and memory did not grow in the second half.
-    fn judge(&self, targets: &mut [Target]) -> Result<()> {
-        for (target, (files, tasks)) in targets.iter_mut().zip(&self.start) {
-            target.wait_open(0, STEP)?;
-            let left = target.wait_files(*files, STEP)?.saturating_sub(*files);
-            ensure!(left == 0, "{}: {left} files are left", target.name);
-            let left = target.stats()?.tasks.saturating_sub(*tasks);
-            ensure!(left == 0, "{}: {left} tasks are left", target.name);
-        }
-        for Line { name, values } in &self.memory {
-            let quarter = values.len() / 4;
-            let middle = mean(&values[quarter..2 * quarter]);
-            let last = mean(&values[3 * quarter..]);
-            println!("{name}: {middle:.1} MiB in the second quarter, {last:.1} MiB in the last");
-            ensure!(last < middle * 1.15 + 3.0, "the memory of {name} grows");
-        }
-        println!("no connection, file or task is left, and memory is flat");
-        Ok(())
-    }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / (values.len().max(1)) as f64
 }
