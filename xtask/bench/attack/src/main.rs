@@ -9,6 +9,7 @@ mod http2;
 mod hub;
 mod plot;
 mod protocol;
+mod record;
 mod report;
 mod scale;
 mod serve;
