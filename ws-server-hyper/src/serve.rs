@@ -17,6 +17,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use ws_core::PeerAddr;
 
@@ -25,6 +26,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// How long a client may take until its first request. Equals hyper's own timeout for each
 /// head of HTTP/1.1, which starts only when the version is known.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a graceful shutdown waits for requests in progress.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// HTTP/2: the flow control window of one stream, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -98,7 +102,9 @@ where
 }
 
 /// Like [`serve`], with graceful shutdown: when `signal` resolves, the server stops accepting
-/// connections. `serve_until` returns when the requests in progress are finished.
+/// connections. `serve_until` returns when the requests in progress are finished, after at most
+/// 10 s: connections with a request in progress are dropped then. Connections on which no request
+/// has arrived, or only a part of the first one, are dropped at once.
 ///
 /// An open WebSocket counts as a request in progress over HTTP/2, and does not count over HTTP/1.1.
 /// To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and
@@ -111,7 +117,9 @@ where
 /// # use hyper::body::{Bytes, Incoming};
 /// # use hyper::service::service_fn;
 /// # use hyper::{Request, Response};
-/// # use ws_server_hyper::{AcceptOptions, DrainConfig, ConnectionTracker, accept, serve_until};
+/// # use ws_server_hyper::{
+/// #     AcceptOptions, ConnectionTracker, DrainConfig, accept, serve_until, shutdown_signal,
+/// # };
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 /// let tracker = ConnectionTracker::new();
 /// let options = AcceptOptions::new().tracker(&tracker);
@@ -121,7 +129,7 @@ where
 /// #     async { Ok::<_, Infallible>(response) }
 /// # });
 /// serve_until(listener, service, async {
-///     let _ = tokio::signal::ctrl_c().await;
+///     shutdown_signal().await;
 ///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
@@ -197,6 +205,7 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
+    let (phase, phases) = watch::channel(ServerPhase::Accepting);
     let mut signal = pin!(signal);
     loop {
         let accepted = poll_fn(|cx| match signal.as_mut().poll(cx) {
@@ -210,10 +219,13 @@ where
                 // stream. A failure only costs latency.
                 let _ = stream.set_nodelay(true);
                 let (conn, had_request) = serve_http(stream, Some(peer), service.clone());
-                let conn = graceful.watch(conn);
-                // An error of one connection concerns only its client.
+                let (conn, phases) = (graceful.watch(conn), phases.clone());
                 tokio::spawn(async move {
-                    drop(with_first_request_timeout(conn, &had_request).await);
+                    // An error of one connection concerns only its client.
+                    tokio::select! {
+                        _ = with_first_request_timeout(conn, &had_request) => {}
+                        () = dropped_by_shutdown(phases, &had_request) => {}
+                    }
                 });
             }
             Some(Err(error)) => retry_accept(error).await?,
@@ -221,8 +233,37 @@ where
     }
     // Close the listener, so that clients do not wait in its backlog.
     drop(poll_accept);
-    graceful.shutdown().await;
+    phase.send_replace(ServerPhase::ShuttingDown);
+    let finished = pin!(graceful.shutdown());
+    drop(phases);
+    if timeout(SHUTDOWN_TIMEOUT, finished).await.is_err() {
+        phase.send_replace(ServerPhase::TimedOut);
+        // Their tasks hold the receivers.
+        phase.closed().await;
+    }
     Ok(())
+}
+
+/// How far the server is. A dropped server stays in its phase.
+#[derive(Clone, Copy)]
+enum ServerPhase {
+    Accepting,
+    /// The requests in progress have `SHUTDOWN_TIMEOUT`.
+    ShuttingDown,
+    TimedOut,
+}
+
+/// Waits until the graceful shutdown of the server drops a connection.
+async fn dropped_by_shutdown(mut phases: watch::Receiver<ServerPhase>, had_request: &AtomicBool) {
+    let is_dropped = |phase: &ServerPhase| match phase {
+        ServerPhase::Accepting => false,
+        ServerPhase::ShuttingDown => !had_request.load(Ordering::Relaxed),
+        ServerPhase::TimedOut => true,
+    };
+    if phases.wait_for(is_dropped).await.is_err() {
+        // The server was dropped.
+        pending::<()>().await;
+    }
 }
 
 /// Whether the client of a connection has sent a request.
@@ -292,6 +333,9 @@ mod tests {
     use http_body_util::Empty;
     use hyper::body::Bytes;
     use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -329,6 +373,33 @@ mod tests {
         assert_eq!(timeout(Duration::from_secs(20), status).await.unwrap(), 200);
         assert!(same_stream.nodelay().unwrap());
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_waits_10_s_for_a_request_in_progress() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (requested, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (requests, stopped) = (Arc::clone(&requested), Arc::clone(&stop));
+        let service = service_fn(move |_: Request<Incoming>| {
+            requests.notify_one();
+            pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+        });
+        let signal = async move { stopped.notified().await };
+        let server = tokio::spawn(serve_until(listener, service, signal));
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        // Without a request, it would be dropped at once.
+        timeout(Duration::from_secs(20), requested.notified()).await.unwrap();
+        tokio::time::pause();
+        let began = Instant::now();
+        stop.notify_one();
+        timeout(Duration::from_secs(100), server).await.unwrap().unwrap().unwrap();
+        assert_eq!(began.elapsed().as_secs(), 10);
+        let mut answer = Vec::new();
+        // Closed, perhaps by a reset.
+        let _ = client.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
     }
 
     #[tokio::test]

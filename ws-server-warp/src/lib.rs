@@ -63,6 +63,7 @@
 //! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
 //! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
 //! options and drain it as the last step of the `signal` future: see [`serve_until`].
+//! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 
 mod filter;
 mod rejection;
@@ -76,5 +77,6 @@ pub use server::{ServeFilter, serve, serve_stream, serve_until};
 pub use ws_server_hyper::frame;
 pub use ws_server_hyper::is_upgrade;
 pub use ws_server_hyper::prelude::{self, *};
+pub use ws_server_hyper::shutdown_signal;
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

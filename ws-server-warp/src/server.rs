@@ -39,7 +39,8 @@ pub async fn serve<S: ServeFilter>(listener: TcpListener, service: S) -> io::Res
 }
 
 /// Like [`serve`], with graceful shutdown: when `signal` resolves, the server stops accepting
-/// connections. `serve_until` returns when the requests in progress are finished.
+/// connections. `serve_until` returns when the requests in progress are finished, after at most
+/// 10 s: see [`ws_server_hyper::serve_until`].
 ///
 /// An open WebSocket counts as a request in progress over HTTP/2, and does not count over HTTP/1.1.
 /// To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and
@@ -47,13 +48,15 @@ pub async fn serve<S: ServeFilter>(listener: TcpListener, service: S) -> io::Res
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use ws_server_warp::{AcceptOptions, Conn, DrainConfig, ConnectionTracker, serve_until, websocket};
+/// # use ws_server_warp::{
+/// #     AcceptOptions, Conn, ConnectionTracker, DrainConfig, serve_until, shutdown_signal, websocket,
+/// # };
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 /// # let handler = async |_: Conn| ();
 /// let tracker = ConnectionTracker::new();
 /// let route = websocket(AcceptOptions::new().tracker(&tracker), handler);
 /// serve_until(listener, warp::service(route), async {
-///     let _ = tokio::signal::ctrl_c().await;
+///     shutdown_signal().await;
 ///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
