@@ -12,12 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use support::{
     EventLog, TIMEOUT, enter, read, read_all, read_until_end, run_in_thread, run_in_thread_async,
-    wait_until,
+    wait_until, with_silent_peer,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use ws_core::handshake::Negotiated;
-use ws_core::{Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
+use ws_core::{Config, Conn, Keepalive, Message, Role, StatusCode, pair};
 use ws_events::{
     Attribute, ConnectRejection, DisconnectReason, EncodeError, Event, EventError, EventPayload,
     Hub, Json, ListenerId, Room, SetIdError, Socket, State,
@@ -664,7 +664,7 @@ async fn keepalive_detects_a_silent_peer() {
         log.note(format!("{:?}", matches!(reason, DisconnectReason::Lost(_))));
     });
     let keepalive = Keepalive::every(Duration::from_secs(10));
-    let (_silent, server) = pair_with(Config::new(), Config::new().keepalive(keepalive));
+    let (_silent, server) = with_silent_peer(Config::new().keepalive(keepalive));
     let started = Instant::now();
     hub.serve(server).await;
     assert_eq!(hub.state::<EventLog>().unwrap().so_far(), ["true"]);

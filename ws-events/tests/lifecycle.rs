@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use support::{EventLog, TIMEOUT, enter, read_all, wait_until};
+use support::{EventLog, TIMEOUT, enter, read_all, wait_until, with_silent_peer};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Config, Conn, Message, StatusCode, pair, pair_with};
@@ -293,7 +293,7 @@ async fn a_drain_counts_rejected_peers_that_do_not_answer() {
         Err(ConnectRejection::new(""))
     });
     // One peer does not answer.
-    let (silent, server) = pair();
+    let (silent, server) = with_silent_peer(Config::new());
     tokio::spawn(hub.handler()(server));
     wait_until(|| hub.stats().rejected == 1).await;
     let drained = hub.drain(Duration::from_secs(1)).await;

@@ -67,7 +67,8 @@ impl AcceptOptions {
     }
 
     /// The settings of the connections. Default: [`Config::new`] with [`Keepalive::default`],
-    /// which a server uses unless [`Config::keepalive`] or [`Config::no_keepalive`] is called.
+    /// which a server uses unless [`Config::keepalive`] or [`Config::no_keepalive`] is called, and
+    /// with a [`Config::write_timeout`] of 60 s, which it uses unless another is set.
     ///
     /// [`Keepalive::default`]: crate::Keepalive
     pub fn config(self, config: Config) -> Self {
