@@ -1015,6 +1015,38 @@ async fn a_client_ends_its_stream_by_end_stream_unless_it_aborts() {
     .await;
 }
 
+/// The connection ends with its last WebSocket, by GOAWAY and `close_notify`.
+#[tokio::test]
+async fn an_http2_connection_over_tls_ends_by_close_notify() {
+    let (listener, authority) = (listen().await, Authority::new());
+    let url = format!("wss://{}/", listener.local_addr().unwrap());
+    let tls = authority.server(false, &["h2"]);
+    let server = tokio::spawn(async move {
+        let io = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let mut builder = h2::server::Builder::new();
+        let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(io).await.unwrap();
+        let (request, mut respond) = server.accept().await.unwrap().unwrap();
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        tokio::spawn(async move {
+            let mut receive = request.into_body();
+            assert_eq!(receive.data().await.unwrap().unwrap()[0], CLOSE[0]);
+            send.send_data(Bytes::from_static(CLOSE), true).unwrap();
+            while receive.data().await.is_some_and(|data| data.is_ok()) {}
+        });
+        // rustls reports an end without `close_notify` as an error.
+        server.accept().await.map(|next| next.map(drop))
+    });
+    let dialer = Dialer::new().no_proxy().tls(authority.client()).http2();
+    in_time(async {
+        let conn = Dial::new(url).dialer(&dialer).connect().await.unwrap();
+        conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        drop(conn);
+        let ended = server.await.unwrap();
+        assert!(ended.is_none(), "{ended:?}");
+    })
+    .await;
+}
+
 /// The server is hyper, and the client is raw HTTP/2.
 #[tokio::test]
 async fn a_server_ends_its_stream_by_end_stream() {

@@ -664,7 +664,11 @@ async fn keepalive_detects_a_silent_peer() {
         log.note(format!("{:?}", matches!(reason, DisconnectReason::Lost(_))));
     });
     let keepalive = Keepalive::every(Duration::from_secs(10));
-    let (_silent, server) = pair_with(Config::new(), Config::new().keepalive(keepalive));
+    // A stream that nothing reads: a connection would answer pings.
+    let (_silent, stream) = tokio::io::duplex(1024);
+    let config = Config::new().keepalive(keepalive);
+    let server =
+        Conn::from_stream(stream, Role::Server, Negotiated::default(), Bytes::new(), config);
     let started = Instant::now();
     hub.serve(server).await;
     assert_eq!(hub.state::<EventLog>().unwrap().so_far(), ["true"]);

@@ -4,11 +4,12 @@ use std::future::ready;
 use std::io::{self, Cursor, ErrorKind::NotConnected};
 use std::net::SocketAddr;
 
+use futures::FutureExt as _;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower::{Service as _, service_fn};
 
@@ -79,6 +80,8 @@ async fn tunnel<T: AsyncStream + 'static>(
     let (answer, rest) =
         exchange(&mut io, &head).await.map_err(|error| ProxyError::Failed(error.into()))?;
     if !answer.status().is_success() {
+        // Ends TLS by `close_notify` (RFC 8446 §6.1), if the transport takes it at once.
+        let _ = io.shutdown().now_or_never();
         return Err(ProxyError::Refused(answer.status()));
     }
     if rest.is_empty() {

@@ -261,6 +261,25 @@ mod tests {
         check(&[], None, &[]).await;
     }
 
+    /// On Linux, a listener whose backlog is full answers nothing.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_silent_address_is_passed() {
+        let listen = |backlog| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+            let listener = socket.listen(backlog).unwrap();
+            (listener.local_addr().unwrap(), listener)
+        };
+        let ((silent, _full), (good, _open)) = (listen(0), listen(16));
+        let _fills = connect_to(silent, None).await.unwrap();
+        let won = tokio::time::timeout(
+            Duration::from_secs(30),
+            race(vec![silent, good], |address| connect_to(address, None)),
+        );
+        assert_eq!(won.await.unwrap().unwrap().peer_addr().unwrap(), good);
+    }
+
     #[tokio::test]
     async fn the_errors_of_all_addresses_are_named() {
         let error = connect(Host { name: "127.0.0.1", zone: None, port: 1 }, None).await;

@@ -139,6 +139,7 @@ impl Connection {
         match event {
             CloseEvent::Close
             | CloseEvent::CloseReceived
+            | CloseEvent::CloseHeld
             | CloseEvent::Fail
             | CloseEvent::PingTimeout
             | CloseEvent::Abort
@@ -149,6 +150,7 @@ impl Connection {
             }
             CloseEvent::AllowHalfClose
             | CloseEvent::HalfClose
+            | CloseEvent::Answer
             | CloseEvent::AbandonMessage
             | CloseEvent::GoAway => {}
         }
