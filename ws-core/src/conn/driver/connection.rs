@@ -252,6 +252,7 @@ impl Connection {
             CloseAction::AwaitAnswer => {
                 reader.cold_mut().held_close = frame;
                 reader.deadlines.begin_close(&self.info.config);
+                self.watch(reader);
                 return reader.waiters.wake();
             }
             CloseAction::AnswerClose => {

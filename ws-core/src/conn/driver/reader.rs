@@ -27,7 +27,7 @@ use crate::conn::driver::read_ahead::{AheadItem, READ_AHEAD};
 use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::transport::{ReadHalf, ThreadBuffer};
 use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
-use crate::conn::info::request::RequestInfo;
+use crate::conn::info::kept_request::KeptRequest;
 use crate::frame::{Frame, OpCode};
 use crate::proto::{
     CloseFrame, Failure, FastPath, Inbound, Mode, ProtocolEvent, RateLimiter, Received, Turn,
@@ -54,7 +54,7 @@ pub(crate) struct Reader {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     /// The request that the connection began with. It is here because of the lock.
-    pub(crate) request: Option<Arc<RequestInfo>>,
+    pub(crate) request: Option<Arc<KeptRequest>>,
     buffer: ReadBuffer,
     turn: Turn,
 }
