@@ -194,6 +194,8 @@ async fn requests_and_connections_show_no_secret() {
         .unwrap();
     request.headers_mut().extend(offer.headers());
     check("HandshakeRequest", format!("{:?}", HandshakeRequest::from(&request)));
+    // A server rejects userinfo.
+    *request.uri_mut() = format!("http://example.com/?{QUERY}").parse().unwrap();
     let mut accepted = Acceptor::new(&options).answer(&request).unwrap();
     accepted.response.headers_mut().insert(SET_COOKIE, "sid=s3cr3t".parse().unwrap());
     check("Accepted", format!("{accepted:?}"));

@@ -54,6 +54,11 @@
 //! it over and sets `TCP_NODELAY`. Over HTTP/2, the server keeps the stream: set `TCP_NODELAY` when
 //! you accept it. Otherwise short messages wait for TCP acknowledgements, about 40 ms each.
 //!
+//! hyper 1.12 ends a whole HTTP/2 connection when a CONNECT declares content (`content-length: 5`),
+//! before any service sees the request (`poll_server` in `proto/h2/server.rs`). Every WebSocket on
+//! that connection ends. A proxy that shares a connection between its clients has to remove the
+//! header, which has no meaning in a CONNECT.
+//!
 //! # Middleware
 //!
 //! `tower` middleware works in front of a service: extensions that it adds to the request are in
