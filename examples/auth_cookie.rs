@@ -1,12 +1,17 @@
 //! How do I authenticate a request by its cookie before the upgrade?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
-use axum::Router;
+use std::time::Duration;
+
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
-use ws_server_axum::{Conn, Error, WebSocketUpgrade};
+use ws_server_axum::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, WebSocketUpgrade, serve_until,
+    shutdown_signal,
+};
 
 /// The user of the session cookie. A real application looks it up in a database.
 fn user(headers: &HeaderMap) -> Option<&'static str> {
@@ -29,9 +34,16 @@ async fn greet(conn: Conn, user: &str) -> Result<(), Error> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let app = Router::new().route("/", any(handle));
+    let tracker = ConnectionTracker::new();
+    // The settings of the extractor.
+    let options = AcceptOptions::new().tracker(&tracker);
+    let app = Router::new().route("/", any(handle)).layer(Extension(options));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(axum::serve(listener, app).await?)
+    let stop = async {
+        shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
+    Ok(serve_until(listener, app, stop).await?)
 }

@@ -1,9 +1,14 @@
 //! How do I choose which web pages may connect (the `Origin` header)?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+use std::time::Duration;
+
 use axum::Router;
 use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Conn, Error, Origin, websocket};
+use ws_server_axum::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, Origin, serve_until,
+    shutdown_signal, websocket,
+};
 
 async fn greet(conn: Conn) -> Result<(), Error> {
     conn.write("welcome").await
@@ -11,9 +16,10 @@ async fn greet(conn: Conn) -> Result<(), Error> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let tracker = ConnectionTracker::new();
     // Default: pages of the same host. This prevents cross-site WebSocket hijacking, where a page
     // of another site connects with the user's cookies.
-    let same_host = AcceptOptions::new();
+    let same_host = AcceptOptions::new().tracker(&tracker);
     let partners = same_host.clone().origin(Origin::patterns(["https://*.example.com"]));
     // Any page. Only for services without cookies or other credentials.
     let public = same_host.clone().origin(Origin::any());
@@ -27,5 +33,9 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(axum::serve(listener, app).await?)
+    let stop = async {
+        shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
+    Ok(serve_until(listener, app, stop).await?)
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::ctrl_c;
 use tokio::time::interval;
 use ws_events::{EncodeError, Hub, Socket};
-use ws_server_axum::{AcceptOptions, websocket};
+use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
 
 async fn publish_stats(hub: Hub) -> Result<(), EncodeError> {
     let mut ticks = interval(Duration::from_millis(100));
@@ -31,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async move {
-        let _ = ctrl_c().await;
+        shutdown_signal().await;
         // Rejects new clients, sends the queued messages, and closes with 1001.
         let drained = hub.drain(Duration::from_secs(10)).await;
         println!(
@@ -39,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
             drained.notified, drained.aborted, drained.remaining
         );
     };
-    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    serve_until(listener, app, stop).await?;
     publisher.abort();
     Ok(())
 }

@@ -10,6 +10,7 @@ use clap::Parser;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use ws_client::{CloseInfo, Compression, Conn, Dial, Error, StatusCode};
+use ws_core::redact::Redacted;
 
 /// Connects to a WebSocket server. Sends each line of the input, and prints each message.
 ///
@@ -69,7 +70,7 @@ async fn connect(args: Args) -> anyhow::Result<Conn> {
         Some(response) => anyhow!("{error}: {}", response.body_text().trim()),
         None => error.into(),
     });
-    dialled.with_context(|| format!("failed to connect to {}", args.url))
+    dialled.with_context(|| format!("failed to connect to {}", Redacted(&*args.url)))
 }
 
 /// Sends each line, and closes the connection after the last one.

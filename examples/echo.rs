@@ -2,22 +2,24 @@
 //!
 //! An echo server over bare TCP, hyper, axum or warp.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use clap::{Parser, ValueEnum};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 use warp::Filter as _;
 use ws_core::Acceptor;
 use ws_core::Limits;
+use ws_core::handler::{ConnectionTracker, DrainConfig};
 use ws_core::{AcceptOptions, Compression, Config, Conn, Error, Keepalive, Origin, StatusCode};
 
 /// Sends every message back to its sender.
@@ -68,78 +70,74 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    let tracker = ConnectionTracker::new();
     // Any web page may connect, because an echo server has no secrets. The default is same host.
-    let options = AcceptOptions::new().origin(Origin::any()).subprotocols(["echo"]).config(
-        Config::new()
-            .limits(Limits::new().message_size(args.read_limit))
-            .keepalive(Keepalive::every(Duration::from_secs(30)))
-            .compression(match args.compress {
-                Compress::Off => Compression::off(),
-                Compress::Takeover => Compression::context_takeover(),
-                Compress::NoTakeover => Compression::no_context_takeover(),
-            }),
-    );
+    let options =
+        AcceptOptions::new().origin(Origin::any()).subprotocols(["echo"]).tracker(&tracker).config(
+            Config::new()
+                .limits(Limits::new().message_size(args.read_limit))
+                .keepalive(Keepalive::every(Duration::from_secs(30)))
+                .compression(match args.compress {
+                    Compress::Off => Compression::off(),
+                    Compress::Takeover => Compression::context_takeover(),
+                    Compress::NoTakeover => Compression::no_context_takeover(),
+                }),
+        );
     let listener = TcpListener::bind(args.listen).await.context("failed to listen (--listen)")?;
     print_usage(listener.local_addr()?);
+    // At Ctrl-C or SIGTERM, closes all connections with 1001.
+    let stop = async {
+        ws_server_hyper::shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
     let rate = args.rate;
     match args.adapter {
-        Adapter::Tcp | Adapter::Hyper => accept_loop(listener, options, args).await,
+        Adapter::Tcp => tokio::select! {
+            never = accept_loop(listener, options, rate) => match never {},
+            () = stop => Ok(()),
+        },
+        Adapter::Hyper => {
+            let service = service_fn(move |request| {
+                let response = handle(request, &options, rate);
+                async { response }
+            });
+            Ok(ws_server_hyper::serve_until(listener, service, stop).await?)
+        }
         Adapter::Axum => {
             let route = ws_server_axum::websocket(options, move |conn| echo(conn, rate));
-            // Over HTTP/2, the server keeps the stream, so the server has to set it.
-            let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-            Ok(axum::serve(listener, Router::new().fallback_service(route)).await?)
+            let app = Router::new().fallback_service(route);
+            Ok(ws_server_axum::serve_until(listener, app, stop).await?)
         }
         Adapter::Warp => {
             let route = ws_server_warp::websocket(options, move |conn| echo(conn, rate));
             let service = warp::service(route.recover(ws_server_warp::recover));
-            Ok(ws_server_warp::serve(listener, service).await?)
+            Ok(ws_server_warp::serve_until(listener, service, stop).await?)
         }
     }
 }
 
+/// Performs the opening handshake on each TCP stream, and runs the echo.
 async fn accept_loop(
     listener: TcpListener,
     options: AcceptOptions,
-    args: Args,
-) -> anyhow::Result<()> {
+    rate: Option<u32>,
+) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (options, args) = (options.clone(), args.clone());
+                let options = options.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = serve_stream(stream, &options, &args).await {
-                        report(peer, &error);
+                    let acceptor = Acceptor::new(&options);
+                    if let Err(error) = acceptor.serve(stream, |conn| echo(conn, rate)).await {
+                        report(format_args!("{peer}: {error}"));
                     }
                 });
             }
             // Probably too many open files. Open connections are not affected.
             Err(error) => {
-                report(args.listen, &error.into());
+                report(format_args!("{error}"));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-        }
-    }
-}
-
-/// Performs the opening handshake on a stream, and runs the echo.
-async fn serve_stream(
-    stream: TcpStream,
-    options: &AcceptOptions,
-    args: &Args,
-) -> anyhow::Result<()> {
-    let rate = args.rate;
-    match args.adapter {
-        Adapter::Tcp => Ok(Acceptor::new(options).serve(stream, |conn| echo(conn, rate)).await?),
-        _ => {
-            stream.set_nodelay(true)?;
-            let options = options.clone();
-            let service = service_fn(move |request| {
-                let response = handle(request, &options, rate);
-                async { response }
-            });
-            let served = ws_server_hyper::serve_stream(stream, None, service);
-            served.await.map_err(|error| anyhow::anyhow!(error))
         }
     }
 }
@@ -192,6 +190,6 @@ fn print_usage(addr: SocketAddr) {
 }
 
 #[expect(clippy::print_stderr, reason = "a program prints to its terminal")]
-fn report(peer: SocketAddr, error: &anyhow::Error) {
-    eprintln!("{peer}: {error:#}");
+fn report(line: fmt::Arguments<'_>) {
+    eprintln!("{line}");
 }

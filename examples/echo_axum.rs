@@ -1,9 +1,14 @@
 //! How do I serve WebSockets with axum?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+use std::time::Duration;
+
 use axum::Router;
 use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Conn, Error, websocket};
+use ws_server_axum::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, serve_until, shutdown_signal,
+    websocket,
+};
 
 /// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -15,9 +20,16 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let app = Router::new().route("/", websocket(AcceptOptions::new(), echo));
+    let tracker = ConnectionTracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let app = Router::new().route("/", websocket(options, echo));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(axum::serve(listener, app).await?)
+    // At Ctrl-C or SIGTERM, closes all connections with 1001.
+    let stop = async {
+        shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
+    Ok(serve_until(listener, app, stop).await?)
 }

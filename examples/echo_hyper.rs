@@ -2,13 +2,17 @@
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use tokio::net::TcpListener;
-use ws_server_hyper::{AcceptOptions, Conn, Error, accept, serve};
+use ws_server_hyper::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, accept, serve_until,
+    shutdown_signal,
+};
 
 /// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -18,13 +22,13 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-async fn handle(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    match accept(&mut request, &AcceptOptions::new()) {
+fn handle(mut request: Request<Incoming>, options: &AcceptOptions) -> Response<Full<Bytes>> {
+    match accept(&mut request, options) {
         Ok((response, upgrade)) => {
             tokio::spawn(upgrade.serve(echo));
-            Ok(response)
+            response
         }
-        Err(rejection) => Ok(rejection.into_response().map(Full::from)),
+        Err(rejection) => rejection.into_response().map(Full::from),
     }
 }
 
@@ -33,5 +37,16 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(serve(listener, service_fn(handle)).await?)
+    let tracker = ConnectionTracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let service = service_fn(move |request| {
+        let response = handle(request, &options);
+        async { Ok::<_, Infallible>(response) }
+    });
+    // At Ctrl-C or SIGTERM, closes all connections with 1001.
+    let stop = async {
+        shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
+    Ok(serve_until(listener, service, stop).await?)
 }

@@ -1,9 +1,14 @@
 //! How do I serve WebSockets with warp?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+use std::time::Duration;
+
 use tokio::net::TcpListener;
 use warp::Filter as _;
-use ws_server_warp::{AcceptOptions, Conn, Error, recover, serve, websocket};
+use ws_server_warp::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, recover, serve_until,
+    shutdown_signal, websocket,
+};
 
 /// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -15,10 +20,17 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let routes = warp::path::end().and(websocket(AcceptOptions::new(), echo)).recover(recover);
+    let tracker = ConnectionTracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let routes = warp::path::end().and(websocket(options, echo)).recover(recover);
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
+    // At Ctrl-C or SIGTERM, closes all connections with 1001.
+    let stop = async {
+        shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
     // `warp::serve(routes)` works too, over HTTP/1.1 only.
-    Ok(serve(listener, warp::service(routes)).await?)
+    Ok(serve_until(listener, warp::service(routes), stop).await?)
 }

@@ -5,15 +5,17 @@
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::Router;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use ws_events::{
-    DisconnectReason, EmitError, EventError, EventPayload, Hub, Id, Json, Message, Socket, State,
+    DisconnectReason, EmitError, Event, EventError, EventPayload, Hub, Id, Json, Message, Socket,
+    State,
 };
-use ws_server_axum::{AcceptOptions, websocket};
+use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
 
 /// The fields of a client's message that the server reads.
 #[derive(Deserialize)]
@@ -48,14 +50,18 @@ async fn message(
     Json(chat): Json<PrivateMessage>,
     message: Message,
     State(users): State<Users>,
-) {
+) -> Result<(), String> {
     println!("message from {} to {}", name(&socket), chat.to);
-    if !chat.event.is_empty() {
-        socket.fire(chat.event, chat.data);
+    match Event::from(chat.event) {
+        Event::Custom(name) if name.is_empty() => {}
+        event @ Event::Custom(_) => _ = socket.fire(event, chat.data),
+        // Only the hub fires its own events, such as `disconnect`. The handlers of `error` run.
+        event => return Err(format!("a peer may not fire `{event}`")),
     }
     let id = users.0.lock().get(&chat.to).cloned();
     // For an unknown name, the handlers of `error` run.
     let _ = socket.send_to(id.unwrap_or_else(|| Id::from(chat.to)), message);
+    Ok(())
 }
 
 async fn custom(event: EventPayload) {
@@ -92,5 +98,9 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(axum::serve(listener, app).await?)
+    let stop = async {
+        shutdown_signal().await;
+        hub.drain(Duration::from_secs(10)).await;
+    };
+    Ok(serve_until(listener, app, stop).await?)
 }

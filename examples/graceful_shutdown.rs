@@ -6,7 +6,10 @@ use std::time::Duration;
 use axum::Router;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, websocket};
+use ws_server_axum::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, serve_until, shutdown_signal,
+    websocket,
+};
 
 /// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -16,12 +19,12 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// Waits for Ctrl-C or Enter.
-async fn shutdown_signal() {
+/// Waits for Ctrl-C, SIGTERM or Enter.
+async fn stop_requested() {
     let mut line = String::new();
     let mut input = BufReader::new(stdin());
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        () = shutdown_signal() => {}
         Ok(1..) = input.read_line(&mut line) => {}
     }
 }
@@ -35,14 +38,14 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async move {
-        shutdown_signal().await;
+        stop_requested().await;
         // Sends 1001 to all connections, and waits for their handlers, up to 10 s.
         let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
         println!("{} notified, {} aborted, {} left", counts.notified, counts.aborted, counts.open);
     };
-    // After the signal, axum stops listening and waits for requests in progress. An open WebSocket
-    // over HTTP/2 is one, so drain the tracker first.
-    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    // After the drain, the server stops listening and waits for requests in progress, up to 10 s.
+    // With `axum::serve(…).with_graceful_shutdown(stop)`, a client can hold this without a limit.
+    serve_until(listener, app, stop).await?;
     // The blocking read of the terminal cannot be cancelled, and would delay the end of the runtime.
     std::process::exit(0)
 }

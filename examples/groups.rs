@@ -3,10 +3,12 @@
 //! A client that connects to `/red,blue` joins both rooms.
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+use std::time::Duration;
+
 use axum::Router;
 use tokio::net::TcpListener;
 use ws_events::{Hub, Message, NotConnected, Socket};
-use ws_server_axum::{AcceptOptions, websocket};
+use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
 
 async fn join(socket: Socket) -> Result<(), NotConnected> {
     let request = socket.request();
@@ -31,5 +33,9 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(axum::serve(listener, app).await?)
+    let stop = async {
+        shutdown_signal().await;
+        hub.drain(Duration::from_secs(10)).await;
+    };
+    Ok(serve_until(listener, app, stop).await?)
 }

@@ -1,9 +1,14 @@
 //! How do I serve WebSockets over HTTP/2 (RFC 8441)?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+use std::time::Duration;
+
 use axum::Router;
 use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Compression, Conn, Error, serve, websocket};
+use ws_server_axum::{
+    AcceptOptions, Compression, Conn, ConnectionTracker, DrainConfig, Error, serve_until,
+    shutdown_signal, websocket,
+};
 
 /// Sends every message back until the connection closes.
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -16,14 +21,21 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 /// Routes and handlers are the same as for HTTP/1.1. Browsers negotiate HTTP/2 by ALPN, which
 /// needs TLS. This example serves clients with prior knowledge, without TLS.
 ///
-/// `axum::serve` works too, with axum's feature `http2`. `ws_server_axum::serve` also sets
-/// `TCP_NODELAY`, and flow control windows so that a slow WebSocket does not stall the others.
+/// `axum::serve` works too, with axum's feature `http2`. `ws_server_axum::serve_until` also sets
+/// `TCP_NODELAY`, timeouts, and flow control windows so that a slow WebSocket does not stall the
+/// others.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = AcceptOptions::new().compression(Compression::no_context_takeover());
+    let tracker = ConnectionTracker::new();
+    let options =
+        AcceptOptions::new().compression(Compression::no_context_takeover()).tracker(&tracker);
     let app = Router::new().route("/", websocket(options, echo));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(serve(listener, app).await?)
+    let stop = async {
+        shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
+    Ok(serve_until(listener, app, stop).await?)
 }

@@ -3,6 +3,9 @@
 //! The same handler with axum, hyper and warp.
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
@@ -10,7 +13,9 @@ use axum::{Router, body::Body};
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use warp::Filter as _;
-use ws_server_hyper::{AcceptOptions, Conn, Error, PathParams, accept};
+use ws_server_hyper::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, PathParams, accept, shutdown_signal,
+};
 use ws_server_warp::{Ws, recover, ws};
 
 /// A value that middleware adds to the request as an extension.
@@ -34,25 +39,28 @@ async fn report(conn: Conn) -> Result<(), Error> {
     Ok(())
 }
 
-fn on_axum() -> Router {
+fn on_axum(options: AcceptOptions) -> Router {
     let add_user = async |mut request: Request, next: Next| {
         request.extensions_mut().insert(User("ann"));
         next.run(request).await
     };
-    let route = ws_server_axum::websocket(AcceptOptions::new(), report);
+    let route = ws_server_axum::websocket(options, report);
     Router::new().route("/{room}", route).layer(from_fn(add_user))
 }
 
-async fn on_hyper(mut request: hyper::Request<hyper::body::Incoming>) -> hyper::Result<Response> {
+fn on_hyper(
+    mut request: hyper::Request<hyper::body::Incoming>,
+    options: &AcceptOptions,
+) -> Response {
     let room = request.uri().path().trim_matches('/').to_owned();
     request.extensions_mut().insert(PathParams::from_iter([("room", room)]));
     request.extensions_mut().insert(User("ann"));
-    match accept(&mut request, &AcceptOptions::new()) {
+    match accept(&mut request, options) {
         Ok((response, upgrade)) => {
             tokio::spawn(upgrade.serve(report));
-            Ok(response)
+            response
         }
-        Err(rejection) => Ok(rejection.into_response().map(Body::from)),
+        Err(rejection) => rejection.into_response().map(Body::from),
     }
 }
 
@@ -61,15 +69,27 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
+    let tracker = ConnectionTracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let stop = async {
+        shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
     match std::env::args().nth(2).as_deref() {
-        Some("hyper") => Ok(ws_server_hyper::serve(listener, service_fn(on_hyper)).await?),
-        Some("warp") => {
-            let route =
-                warp::path!(String).and(ws(AcceptOptions::new())).map(|room: String, ws: Ws| {
-                    ws.param("room", room).extension(User("ann")).on_upgrade(report)
-                });
-            Ok(ws_server_warp::serve(listener, warp::service(route.recover(recover))).await?)
+        Some("hyper") => {
+            let service = service_fn(move |request| {
+                let response = on_hyper(request, &options);
+                async { Ok::<_, Infallible>(response) }
+            });
+            Ok(ws_server_hyper::serve_until(listener, service, stop).await?)
         }
-        _ => Ok(ws_server_axum::serve(listener, on_axum()).await?),
+        Some("warp") => {
+            let route = warp::path!(String).and(ws(options)).map(|room: String, ws: Ws| {
+                ws.param("room", room).extension(User("ann")).on_upgrade(report)
+            });
+            let service = warp::service(route.recover(recover));
+            Ok(ws_server_warp::serve_until(listener, service, stop).await?)
+        }
+        _ => Ok(ws_server_axum::serve_until(listener, on_axum(options), stop).await?),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use ws_events::{Conn, Hub, Socket};
-use ws_server_axum::{AcceptOptions, websocket};
+use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
 
 /// Pings a client twice per second until it disconnects.
 async fn measure(socket: Socket, conn: Conn) {
@@ -37,5 +37,9 @@ async fn main() -> anyhow::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    Ok(axum::serve(listener, app).await?)
+    let stop = async {
+        shutdown_signal().await;
+        hub.drain(Duration::from_secs(10)).await;
+    };
+    Ok(serve_until(listener, app, stop).await?)
 }

@@ -2,14 +2,18 @@
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
-use ws_server_axum::{Conn, Error, WebSocketUpgrade};
+use ws_server_axum::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, WebSocketUpgrade, serve_until,
+    shutdown_signal,
+};
 
 /// Behind a reverse proxy, this is the address of the proxy: use the header that your proxy sets
 /// instead, if clients cannot set it.
@@ -33,10 +37,16 @@ async fn greet(conn: Conn) -> Result<(), Error> {
 async fn main() -> anyhow::Result<()> {
     let allowed =
         std::env::args().skip(2).map(|ip| ip.parse()).collect::<Result<Vec<IpAddr>, _>>()?;
-    let app = Router::new().route("/", any(handle)).with_state(allowed);
+    let tracker = ConnectionTracker::new();
+    // The settings of the extractor.
+    let options = AcceptOptions::new().tracker(&tracker);
+    let app = Router::new().route("/", any(handle)).layer(Extension(options)).with_state(allowed);
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on ws://{}", listener.local_addr()?);
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    Ok(axum::serve(listener, app).await?)
+    let stop = async {
+        shutdown_signal().await;
+        tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    };
+    Ok(serve_until(listener, app, stop).await?)
 }

@@ -10,9 +10,8 @@ use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::signal::ctrl_c;
 use ws_events::Hub;
-use ws_server_axum::{AcceptOptions, Config, Limits, websocket};
+use ws_server_axum::{AcceptOptions, Config, Limits, serve_until, shutdown_signal, websocket};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -56,9 +55,9 @@ async fn main() -> anyhow::Result<()> {
     println!("listening on http://{}", listener.local_addr()?);
     println!("open it in two tabs; to serve your network, start it with `-- 0.0.0.0:9000`");
     let stop = async move {
-        let _ = ctrl_c().await;
+        shutdown_signal().await;
         // Closes with 1001. The pages reconnect, and find the next server.
         hub.drain(Duration::from_secs(5)).await;
     };
-    Ok(axum::serve(listener, app).with_graceful_shutdown(stop).await?)
+    Ok(serve_until(listener, app, stop).await?)
 }

@@ -1,37 +1,30 @@
 //! Does the chat example enforce its limits, and does its page work in a browser?
 #![cfg(test)]
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+mod program;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ws_client::{Conn, Dial, StatusCode};
+use ws_client::{Conn, StatusCode};
 
-/// The running chat. Dropping this stops it.
-struct Chat {
-    child: Child,
-    /// Kept open, because the chat prints more than this reads.
-    _output: BufReader<ChildStdout>,
-    url: String,
-}
+use crate::program::{Example, in_time};
+
+/// The running chat.
+struct Chat(Example);
 
 impl Chat {
     fn start() -> Self {
-        let mut command = Command::new(program());
-        let mut child = command.arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        output.read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, _output: output, url }
+        // As long as the browser may take.
+        Self(Example::start_for("chat", &["127.0.0.1:0"], Duration::from_secs(300)))
     }
 
     /// Connects a user who has not joined a room.
     async fn enter(&self, name: &str) -> Page {
         let query = name.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-        Page(in_time(Dial::new(format!("{}/ws?name={query}", self.url)).connect()).await.unwrap())
+        Page(in_time(self.0.dial(&format!("/ws?name={query}")).connect()).await.unwrap())
     }
 
     /// Connects a user who joins a room.
@@ -40,13 +33,6 @@ impl Chat {
         page.emit("join", json!({ "room": room, "after": 0 })).await;
         page.receive("history").await;
         page
-    }
-}
-
-impl Drop for Chat {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -102,20 +88,6 @@ impl Page {
         };
         in_time(end).await.close_status()
     }
-}
-
-/// The path of the example's binary, which cargo builds with the tests.
-fn program() -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    if path.ends_with("deps") {
-        path.pop();
-    }
-    path.join("examples").join("chat").with_extension(std::env::consts::EXE_EXTENSION)
-}
-
-async fn in_time<T>(run: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap()
 }
 
 #[tokio::test]
@@ -312,7 +284,7 @@ async fn the_page_works_in_a_browser() {
         return;
     }
     let chat = Chat::start();
-    let playing = tokio::process::Command::from(scenes(&chat.url)).kill_on_drop(true).output();
+    let playing = tokio::process::Command::from(scenes(&chat.0.url)).kill_on_drop(true).output();
     let played = tokio::time::timeout(Duration::from_secs(240), playing).await.unwrap().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
 }

@@ -555,7 +555,7 @@ const ROWS: &[(&str, Shown)] = rows! {
                 payload != "veto"
             });
             there.on_pong(move |_, payload| drop(pongs.send(format!("pong {payload:?}"))));
-            there.on_close(move |_, close| drop(seen.send(close.to_string())));
+            there.on_close(move |_, close| seen.send(close.to_string()).is_ok());
             reading(&there);
             for ping in ["veto", "answer"] {
                 here.frames().write(Frame::ping(ping)).await.unwrap();

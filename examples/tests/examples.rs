@@ -1,10 +1,10 @@
 //! Does each example work?
 #![cfg(test)]
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+mod program;
+
+use std::io::{BufRead as _, Write as _};
+use std::process::Stdio;
 
 use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::Empty;
@@ -20,51 +20,7 @@ use ws_core::Acceptor;
 use ws_core::handshake::Offer;
 use ws_core::{AcceptOptions, Compression, Role};
 
-/// A running example. Dropping this stops it.
-struct Example {
-    child: Child,
-    output: BufReader<ChildStdout>,
-    url: String,
-}
-
-impl Example {
-    /// Starts an example that prints its address.
-    fn start(name: &str, args: &[&str]) -> Self {
-        let mut command = Command::new(program(name));
-        command.arg("127.0.0.1:0").args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, output, url }
-    }
-
-    fn dial(&self, path: &str) -> Dial {
-        Dial::new(format!("{}{path}", self.url))
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The path of an example's binary, which cargo builds with the tests.
-fn program(name: &str) -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    if path.ends_with("deps") {
-        path.pop();
-    }
-    path.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION)
-}
-
-async fn in_time<T>(run: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
-}
+use crate::program::{Example, in_time, program};
 
 async fn connect(dial: Dial) -> Conn {
     in_time(dial.connect()).await.unwrap()
@@ -280,18 +236,25 @@ async fn dashboard_sends_statistics_and_shuts_down() {
     let mut example = Example::start("dashboard", &[]);
     let ann = connect(example.dial("/")).await;
     while !text(&ann).await.starts_with(r#"{"event":"stats","data":{"sockets":1,"rooms":1,"#) {}
-    let interrupt = format!("kill -INT {}", example.child.id());
-    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
-    let ended = loop {
-        if let Err(error) = in_time(ann.read()).await {
-            break error;
-        }
-    };
-    assert_eq!(ended.close_status(), Some(StatusCode::GOING_AWAY));
+    assert!(program::signal("INT", example.child.id()));
+    assert_eq!(end(&ann).await, Some(StatusCode::GOING_AWAY));
     let mut line = String::new();
     example.output.read_line(&mut line).unwrap();
     assert_eq!(line.trim(), "1 notified, 0 aborted, 0 remaining");
     assert!(example.child.wait().unwrap().success());
+}
+
+/// Reads to the end of the connection, and returns the close code of the server.
+#[cfg(unix)]
+async fn end(conn: &Conn) -> Option<StatusCode> {
+    in_time(async {
+        loop {
+            if let Err(error) = conn.read().await {
+                return error.close_status();
+            }
+        }
+    })
+    .await
 }
 
 #[tokio::test]
@@ -311,18 +274,40 @@ async fn gofiber_chat_greets_forwards_messages_and_fires_events() {
     assert_eq!(text(&ann).await, message);
     bob.write(r#"{"data":"hi","from":"bob","to":"eve"}"#).await.unwrap();
     bob.write("no letter").await.unwrap();
+    // A peer cannot fire the events of the hub.
+    for event in ["connect", "disconnect", "error", "close", "room_leave"] {
+        let message = format!(r#"{{"data":"hi","to":"ann","event":"{event}"}}"#);
+        bob.write(message).await.unwrap();
+    }
     bob.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
     assert_eq!(text(&ann).await, "User left: bob");
     let mut said = Vec::new();
     while !said.iter().any(|line: &String| line.starts_with("disconnect bob")) {
         let mut line = String::new();
         example.output.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "{said:?}");
         said.push(line.trim().to_owned());
     }
     assert!(said.contains(&"event CUSTOM_EVENT of bob".to_owned()), "{said:?}");
     for error in ["no socket has the id eve", "the data of `message` is not what"] {
         assert!(said.iter().any(|line| line.starts_with(&format!("error of bob: {error}"))));
     }
+    let refused = said.iter().filter(|line| line.contains("a peer may not fire `"));
+    assert_eq!(refused.count(), 5, "{said:?}");
+    for event in ["connect", "close", "disconnect"] {
+        let fired = said.iter().filter(|line| line.starts_with(&format!("{event} bob")));
+        // `close` only if the server closed.
+        assert_eq!(fired.count(), usize::from(event != "close"), "{event}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn dial_prints_no_secret() {
+    let mut command = tokio::process::Command::new(program("dial"));
+    command.arg("ws://ann:s3cret@127.0.0.1:1/?token=s3cret").kill_on_drop(true);
+    let said = String::from_utf8(in_time(command.output()).await.unwrap().stderr).unwrap();
+    assert!(said.contains("failed to connect to ws://"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
 }
 
 #[tokio::test]
@@ -356,4 +341,138 @@ async fn reconnect_subscribes_and_resends_after_a_loss() {
         lost.starts_with("the connection was lost: ") && lost.contains("; retrying in "),
         "{lost}"
     );
+}
+
+/// What an example does with a client.
+#[cfg(unix)]
+#[derive(Clone, Copy, PartialEq)]
+enum Serves {
+    /// The connection stays open.
+    Stays,
+    /// The server greets, and closes with 1000.
+    Greets,
+    /// Stays, and only over HTTP/1.1.
+    StaysWithoutHttp2,
+}
+
+/// Every example that is a server: its arguments, a path with the number of the client, and what it
+/// does.
+#[cfg(unix)]
+#[rustfmt::skip]
+const SERVERS: [(&str, &[&str], &str, Serves); 23] = {
+    use Serves::{Greets, Stays, StaysWithoutHttp2};
+    const ADDRESS: &str = "127.0.0.1:0";
+    [
+        ("auth_cookie", &[ADDRESS], "/", Greets),
+        ("broadcast", &[ADDRESS], "/", Stays),
+        ("chat", &[ADDRESS], "/ws?name=ann", Stays),
+        ("cross_origin", &[ADDRESS], "/same-host", Greets),
+        ("cross_origin", &[ADDRESS], "/partners", Greets),
+        ("dashboard", &[ADDRESS], "/", Stays),
+        ("echo", &["--listen", ADDRESS, "--adapter", "tcp"], "/", StaysWithoutHttp2),
+        ("echo", &["--listen", ADDRESS, "--adapter", "hyper"], "/", Stays),
+        ("echo", &["--listen", ADDRESS, "--adapter", "axum"], "/", Stays),
+        ("echo", &["--listen", ADDRESS, "--adapter", "warp"], "/", Stays),
+        ("echo_axum", &[ADDRESS], "/", Stays),
+        ("echo_hyper", &[ADDRESS], "/", Stays),
+        ("echo_warp", &[ADDRESS], "/", Stays),
+        ("gofiber_chat", &[ADDRESS], "/ws/ann", Stays),
+        ("graceful_shutdown", &[ADDRESS], "/", Stays),
+        ("groups", &[ADDRESS], "/red", Stays),
+        ("http2", &[ADDRESS], "/", Stays),
+        ("request_data", &[ADDRESS, "axum"], "/", Greets),
+        ("request_data", &[ADDRESS, "hyper"], "/", Greets),
+        ("request_data", &[ADDRESS, "warp"], "/", Greets),
+        ("rtt", &[ADDRESS], "/", Stays),
+        ("whitelist", &[ADDRESS, "127.0.0.1"], "/", Greets),
+        ("write_only", &[ADDRESS], "/", Stays),
+    ]
+};
+
+/// Examples that are clients, and a proxy that forwards bytes, so it has no connections of its own.
+#[cfg(unix)]
+const OTHERS: [&str; 4] = ["autobahn_client", "dial", "http2_bridge", "reconnect"];
+
+#[cfg(unix)]
+#[test]
+fn the_table_has_every_example() {
+    let folder = std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let mut files: Vec<_> = folder
+        .filter_map(|entry| {
+            entry.unwrap().file_name().to_str()?.strip_suffix(".rs").map(str::to_owned)
+        })
+        .chain(["chat".to_owned()])
+        .collect();
+    let mut known: Vec<_> = SERVERS.iter().map(|row| row.0).chain(OTHERS).collect();
+    known.sort_unstable();
+    known.dedup();
+    files.sort_unstable();
+    assert_eq!(files, known);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sigterm_and_sigint_drain_each_server() {
+    for name in ["TERM", "INT"] {
+        let mut rows = tokio::task::JoinSet::new();
+        for (example, args, path, serves) in SERVERS {
+            rows.spawn(check_signal(name, example, args, path, serves));
+            // Not all at once, since each one takes a processor.
+            if rows.len() == 4 {
+                rows.join_next().await.unwrap().unwrap();
+            }
+        }
+        while let Some(row) = rows.join_next().await {
+            row.unwrap();
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn check_signal(name: &str, example: &str, args: &[&str], path: &str, serves: Serves) {
+    use ws_client::Dialer;
+    let what = format!("{example} {args:?} {path} by {name}");
+    let started = Example::start_with(example, args);
+    // Names are unique in the chat. A path without a name ignores the number.
+    let dial = |number: u32| {
+        let number = if path.len() > 1 && serves == Serves::Stays {
+            number.to_string()
+        } else {
+            String::new()
+        };
+        let path = if path == "/" && example == "request_data" { "/7" } else { path };
+        started.dial(&format!("{path}{number}")).header("cookie", "session=s3cret")
+    };
+    let mut conns = vec![connect(dial(1)).await, connect(dial(2)).await];
+    if serves != Serves::StaysWithoutHttp2 {
+        conns.push(connect(dial(3).dialer(&Dialer::new().http2_only())).await);
+    }
+    // Clients that do not send a whole request.
+    let mut silent = Vec::new();
+    for part in ["", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = TcpStream::connect(started.address()).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, part.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    // The server has seen the silent clients, too: it accepts in order.
+    drop(connect(dial(4)).await);
+    if serves == Serves::Greets {
+        for conn in &conns {
+            assert_eq!(end(conn).await, Some(StatusCode::NORMAL_CLOSURE), "{what}");
+        }
+    }
+    assert!(program::signal(name, started.child.id()));
+    if serves != Serves::Greets {
+        for conn in &conns {
+            assert_eq!(end(conn).await, Some(StatusCode::GOING_AWAY), "{what}");
+        }
+    }
+    let exited = tokio::task::spawn_blocking(move || {
+        let mut started = started;
+        started.child.wait().unwrap()
+    });
+    // The time for the drain, and for requests in progress.
+    let exited = tokio::time::timeout(std::time::Duration::from_secs(20), exited).await;
+    assert!(exited.unwrap_or_else(|_| panic!("{what}")).unwrap().success(), "{what}");
+    drop(silent);
 }

@@ -300,7 +300,7 @@ async fn a_close_ends_the_reads_of_other_tasks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_peer_closes_and_is_answered_with_its_code() {
+async fn the_peer_closes_and_is_answered_with_its_code_and_reason() {
     for (script, read, closed, wire) in [
         (
             &[Peer::SendText("first"), Peer::SendClose(b"\x03\xe8")],
@@ -312,7 +312,13 @@ async fn the_peer_closes_and_is_answered_with_its_code() {
             &[Peer::SendText("first"), Peer::SendClose(b"\x03\xe9leaving")],
             "closed 1001 leaving",
             "by peer, sent 1001, received 1001, clean",
-            &[b"\x03\xe9"],
+            &[b"\x03\xe9leaving"],
+        ),
+        (
+            &[Peer::SendText("first"), Peer::SendClose(b"\x0b\xb8\xc3\xa9t\xc3\xa9")],
+            "closed 3000 \u{e9}t\u{e9}",
+            "by peer, sent 3000, received 3000, clean",
+            &[b"\x0b\xb8\xc3\xa9t\xc3\xa9"],
         ),
         (
             &[Peer::SendText("first"), Peer::SendClose(b"")],

@@ -59,7 +59,7 @@ fn frames_are_read_as_they_come() {
             assert_eq!(error.close_status(), Some(StatusCode::NORMAL_CLOSURE));
             // The ping was answered.
             assert_eq!(peer.frame().await, Some(pong("1")));
-            assert_eq!(peer.frame().await, Some(close(1000, "")));
+            assert_eq!(peer.frame().await, Some(close(1000, "bye")));
         });
     }
 }

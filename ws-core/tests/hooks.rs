@@ -8,7 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use support::{BOTH, close, connect, ping, pong, run, soon, text};
-use ws_core::{Config, Conn, Message, Role, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+use ws_core::frame::Frame;
+use ws_core::{
+    CloseInitiator, Config, Conn, Error, Message, MessageType, Role, StatusCode, TryWriteError,
+};
 
 type Notes = Arc<Mutex<Vec<String>>>;
 
@@ -24,7 +29,10 @@ fn hook_all(conn: &Conn) -> Notes {
         !payload.starts_with(b"no")
     });
     conn.on_pong(move |_, payload| note(&pongs, format!("pong {payload:?}")));
-    conn.on_close(move |_, close| note(&closes, format!("close {} {}", close.code, close.reason)));
+    conn.on_close(move |_, close| {
+        note(&closes, format!("close {} {}", close.code, close.reason));
+        true
+    });
     notes
 }
 
@@ -55,7 +63,7 @@ fn hooks_see_control_frames_in_order_and_may_veto_a_pong() {
                 "close 1001 going away bye",
             ];
             assert_eq!(*notes.lock().unwrap(), expected);
-            for expected in [pong("1"), pong("3"), close(1001, "")] {
+            for expected in [pong("1"), pong("3"), close(1001, "bye")] {
                 assert_eq!(peer.frame().await, Some(expected));
             }
         });
@@ -105,12 +113,191 @@ fn hooks_may_use_the_connection() {
             conn.on_ping(|_, _| false);
             true
         });
-        conn.on_close(|conn, _| assert!(conn.close_info().is_some()));
+        conn.on_close(|conn, _| {
+            assert!(conn.close_info().is_none(), "the hook decides the answer");
+            conn.try_write("late").unwrap();
+            true
+        });
         peer.send(&[ping("x"), ping("y"), close(1000, "")]).await;
         soon(conn.read()).await.unwrap_err();
-        for expected in [pong("first"), support::binary("x"), pong("x"), close(1000, "")] {
+        for expected in
+            [pong("first"), support::binary("x"), pong("x"), text("late"), close(1000, "")]
+        {
             assert_eq!(peer.frame().await, Some(expected));
         }
+    });
+}
+
+/// What is queued from a hook leaves in its order, before what follows the hook.
+#[test]
+fn a_hook_sends_control_frames_in_order() {
+    for role in BOTH {
+        run(async {
+            let (conn, mut peer) = connect(role, Config::new(), None, 4096);
+            conn.on_ping(|conn, _| {
+                conn.frames().try_write(Frame::ping("a")).unwrap();
+                conn.pong("b").unwrap();
+                conn.frames().try_write(Frame::ping("c")).unwrap();
+                conn.frames().try_write(Frame::text("d").fin(false)).unwrap();
+                let busy = conn.try_write("e").unwrap_err();
+                assert!(matches!(busy, TryWriteError::Busy), "{busy:?}");
+                let long = conn.frames().try_write(Frame::ping(vec![0; 126])).unwrap_err();
+                assert!(matches!(long, TryWriteError::Conn(Error::SendError(_))), "{long:?}");
+                true
+            });
+            peer.send(&[ping("x"), text("end")]).await;
+            soon(conn.read()).await.unwrap();
+            for expected in [ping("a"), pong("b"), ping("c"), text("d").open(), pong("x")] {
+                assert_eq!(peer.frame().await, Some(expected), "{role:?}");
+            }
+        });
+    }
+}
+
+/// How the application answers a close frame that its hook has held.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// The hook lets the connection answer.
+    Echo,
+    /// The hook answers.
+    InHook,
+    /// The application writes on, and closes.
+    Close,
+    /// The same with a frame.
+    CloseFrame,
+    /// It waits for the end.
+    Wait,
+    /// It does nothing, and drops the connection.
+    Drop,
+}
+
+#[test]
+fn the_application_decides_the_answer_to_a_close_frame() {
+    let late = text("late");
+    for (answer, expected) in [
+        (Answer::Echo, vec![close(3000, "bye")]),
+        (Answer::InHook, vec![close(4001, "mine")]),
+        (Answer::Close, vec![late.clone(), close(4002, "done")]),
+        (Answer::CloseFrame, vec![late, close(4002, "done")]),
+        (Answer::Wait, vec![close(3000, "bye")]),
+        (Answer::Drop, vec![close(3000, "bye")]),
+    ] {
+        for role in BOTH {
+            run(async {
+                let timeout = Duration::from_secs(7);
+                let config = Config::new().close_timeout(timeout);
+                let (conn, mut peer) = connect(role, config, None, 4096);
+                let code = StatusCode::from_u16(4002).unwrap();
+                conn.on_close(move |conn, close| {
+                    assert_eq!(close.reason, "bye");
+                    if let Answer::InHook = answer {
+                        let mine = StatusCode::from_u16(4001).unwrap();
+                        conn.frames().try_write(Frame::close(mine, "mine")).unwrap();
+                    }
+                    matches!(answer, Answer::Echo)
+                });
+                peer.send(&[close(3000, "bye")]).await;
+                let error = soon(conn.read()).await.unwrap_err();
+                assert_eq!(error.close_status().map(StatusCode::as_u16), Some(3000));
+                let began = Instant::now();
+                match answer {
+                    Answer::Echo | Answer::InHook => {}
+                    Answer::Close => {
+                        conn.write("late").await.unwrap();
+                        conn.close(code, "done").await.unwrap();
+                    }
+                    Answer::CloseFrame => {
+                        conn.frames().try_write(Frame::text("late")).unwrap();
+                        conn.frames().write(Frame::close(code, "done")).await.unwrap();
+                    }
+                    Answer::Wait => {
+                        assert!(soon(conn.closed()).await.is_clean());
+                        assert_eq!(began.elapsed(), timeout);
+                    }
+                    Answer::Drop => drop(conn.clone()),
+                }
+                if let Answer::Drop = answer {
+                    drop(conn);
+                } else {
+                    let info = soon(conn.closed()).await;
+                    assert!(info.is_clean() && info.by == CloseInitiator::Peer, "{info:?}");
+                }
+                for expected in &expected {
+                    assert_eq!(peer.frame().await.as_ref(), Some(expected), "{answer:?}, {role:?}");
+                }
+            });
+        }
+    }
+}
+
+/// The hook decides nothing where nothing is to be answered, or where a tunnel answers.
+#[test]
+fn the_result_of_a_close_hook_does_not_count_after_a_close_and_in_a_tunnel() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+        conn.on_close(|_, _| false);
+        let closing = tokio::spawn({
+            let conn = conn.clone();
+            async move { conn.close(StatusCode::NORMAL_CLOSURE, "").await }
+        });
+        assert_eq!(peer.frame().await, Some(close(1000, "")));
+        peer.send(&[close(1000, "")]).await;
+        soon(closing).await.unwrap().unwrap();
+
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+        conn.on_close(|_, _| true);
+        let mut tunnel = conn.into_byte_stream(MessageType::Text);
+        peer.send(&[close(1000, "")]).await;
+        assert_eq!(soon(tunnel.read(&mut [0; 9])).await.unwrap(), 0);
+        soon(tunnel.write_all(b"more")).await.unwrap();
+        soon(tunnel.shutdown()).await.unwrap();
+        assert_eq!(peer.frames().await, [text("more"), close(1000, "")]);
+    });
+}
+
+/// A proxy between two peers: each way ends by itself.
+async fn pass_on(from: &Conn, to: &Conn) {
+    let close = loop {
+        match from.read().await {
+            Ok(message) => to.write(message).await.unwrap(),
+            Err(Error::Closed(close)) => break close,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let _ = to.frames().write(Frame::close(close.code, &close.reason)).await;
+}
+
+#[test]
+fn a_proxy_that_holds_the_answer_loses_nothing() {
+    run(async {
+        let (near, mut client) = connect(Role::Server, Config::new(), None, 4096);
+        let (far, server) = ws_core::pair();
+        near.on_close(|_, _| false);
+        server.on_close(|_, _| false);
+        let proxy = tokio::spawn(async move {
+            futures::join!(pass_on(&near, &far), pass_on(&far, &near));
+            (near.closed().await, far.closed().await)
+        });
+        let server = tokio::spawn(async move {
+            let mut heard = 0;
+            while server.read().await.is_ok() {
+                heard += 1;
+            }
+            for _ in 0..100 {
+                server.write("an answer after the close frame").await.unwrap();
+            }
+            server.close(StatusCode::from_u16(3001).unwrap(), "done").await.unwrap();
+            heard
+        });
+        let sent: Vec<_> = (0..100).map(|_| text("a question")).collect();
+        client.send(&sent).await;
+        client.send(&[close(3000, "bye")]).await;
+        let mut answers = client.frames().await;
+        assert_eq!(answers.pop(), Some(close(3001, "done")));
+        assert_eq!(answers, vec![text("an answer after the close frame"); 100]);
+        assert_eq!(soon(server).await.unwrap(), 100);
+        let (near, far) = soon(proxy).await.unwrap();
+        assert!(near.is_clean() && far.is_clean());
     });
 }
 
@@ -189,7 +376,7 @@ fn what_a_hook_holds_may_use_the_connection_when_another_takes_its_place() {
         let (ping, pong, close) = (held(), held(), held());
         conn.on_ping(move |_, _| matches!(&ping, Looks(_)));
         conn.on_pong(move |_, _| _ = &pong);
-        conn.on_close(move |_, _| _ = &close);
+        conn.on_close(move |_, _| matches!(&close, Looks(_)));
         hook_all(&conn);
         done.send(()).unwrap();
     });

@@ -236,6 +236,13 @@ async fn fire_calls_handlers_of_one_socket_or_of_all() {
         let mut all = log.take(2).await;
         all.sort();
         assert_eq!(all, ["ann all 2", "bob all 2"]);
+        // Only the hub fires its own events, also by name.
+        for own in ["connect", "message", "close", "disconnect", "error", "room_leave"] {
+            assert!(!served.hub.socket("ann").unwrap().fire(own, ""), "{own}");
+            assert_eq!(served.hub.fire(own, ""), 0, "{own}");
+        }
+        assert!(served.hub.socket("ann").unwrap().fire("one", "3"));
+        assert_eq!(log.take(1).await, ["ann one 3"]);
         // Nothing was sent.
         served.hub.send("end");
         assert_eq!((read(&ann).await, read(&bob).await), ("end".into(), "end".into()));

@@ -12,12 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use support::{
     EventLog, TIMEOUT, enter, read, read_all, read_until_end, run_in_thread, run_in_thread_async,
-    wait_until,
+    wait_until, with_silent_peer,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use ws_core::handshake::Negotiated;
-use ws_core::{Config, Conn, Keepalive, Message, Role, StatusCode, pair, pair_with};
+use ws_core::{Config, Conn, Keepalive, Message, Role, StatusCode, pair};
 use ws_events::{
     Attribute, ConnectRejection, DisconnectReason, EncodeError, Event, EventError, EventPayload,
     Hub, Json, ListenerId, Room, SetIdError, Socket, State,
@@ -198,7 +198,7 @@ async fn while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_i
 
 /// While a handler runs, `read` messages of this length are read.
 async fn check_ahead(length: usize, read: u64) {
-    const COUNT: usize = 100;
+    const COUNT: usize = 1000;
     let hub = Hub::builder().state(Semaphore::new(0)).state(AtomicUsize::new(0)).build();
     hub.on_message(async |State(go): State<Semaphore>, State(done): State<AtomicUsize>| {
         go.acquire().await.unwrap().forget();
@@ -225,9 +225,9 @@ async fn check_ahead(length: usize, read: u64) {
 
 #[tokio::test]
 async fn a_slow_handler_stops_its_peer_and_reads_little_ahead() {
-    // One is being handled. 64 KiB or 32 messages are read ahead.
+    // One is being handled. 64 KiB are read ahead, with 128 bytes for each message.
     check_ahead(16 * 1024, 1 + 4).await;
-    check_ahead(1, 1 + 32).await;
+    check_ahead(1, 1 + 509).await;
 }
 
 #[tokio::test]
@@ -664,7 +664,7 @@ async fn keepalive_detects_a_silent_peer() {
         log.note(format!("{:?}", matches!(reason, DisconnectReason::Lost(_))));
     });
     let keepalive = Keepalive::every(Duration::from_secs(10));
-    let (_silent, server) = pair_with(Config::new(), Config::new().keepalive(keepalive));
+    let (_silent, server) = with_silent_peer(Config::new().keepalive(keepalive));
     let started = Instant::now();
     hub.serve(server).await;
     assert_eq!(hub.state::<EventLog>().unwrap().so_far(), ["true"]);

@@ -71,11 +71,12 @@
 //!
 //! # Choosing a server
 //!
-//! `axum::serve` works for HTTP/1.1, but has no timeout for silent clients. Over HTTP/2 (axum's
+//! `axum::serve` works for HTTP/1.1, but has no timeout for silent clients, and a client that has
+//! sent a part of its request holds its graceful shutdown without a limit. Over HTTP/2 (axum's
 //! feature `http2`), WebSockets share a TCP stream, and `axum::serve` has two more drawbacks:
 //! without `TCP_NODELAY`, short messages wait for TCP acknowledgements, about 40 ms each; and a
 //! handler that leaves 1 MiB unread stalls the other handlers of its HTTP/2 connection. [`serve`]
-//! and [`serve_until`] avoid all three. [`serve_stream`] serves TLS or any other stream.
+//! and [`serve_until`] avoid all of these. [`serve_stream`] serves TLS or any other stream.
 //!
 //! # Middleware
 //!
@@ -91,6 +92,7 @@
 //! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
 //! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
 //! options and drain it as the last step of the `signal` future: see [`serve_until`].
+//! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
 
@@ -110,5 +112,6 @@ pub use upgrade::{DefaultOnFailedUpgrade, OnFailedUpgrade, WebSocketUpgrade};
 pub use ws_server_hyper::frame;
 pub use ws_server_hyper::is_upgrade;
 pub use ws_server_hyper::prelude::{self, *};
+pub use ws_server_hyper::shutdown_signal;
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

@@ -34,7 +34,8 @@ pub async fn serve<A: ServeApp>(listener: TcpListener, app: A) -> io::Result<()>
 }
 
 /// Like [`serve`], with graceful shutdown: when `signal` resolves, the server stops accepting
-/// connections. `serve_until` returns when the requests in progress are finished.
+/// connections. `serve_until` returns when the requests in progress are finished, after at most
+/// 10 s: see [`ws_server_hyper::serve_until`].
 ///
 /// An open WebSocket counts as a request in progress over HTTP/2, and does not count over HTTP/1.1.
 /// To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and
@@ -43,14 +44,16 @@ pub async fn serve<A: ServeApp>(listener: TcpListener, app: A) -> io::Result<()>
 /// ```no_run
 /// # use std::time::Duration;
 /// # use axum::Router;
-/// # use ws_server_axum::{AcceptOptions, Conn, DrainConfig, ConnectionTracker, serve_until, websocket};
+/// # use ws_server_axum::{
+/// #     AcceptOptions, Conn, ConnectionTracker, DrainConfig, serve_until, shutdown_signal, websocket,
+/// # };
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 /// # let handler = async |_: Conn| ();
 /// let tracker = ConnectionTracker::new();
 /// let options = AcceptOptions::new().tracker(&tracker);
 /// let app = Router::new().route("/", websocket(options, handler));
 /// serve_until(listener, app, async {
-///     let _ = tokio::signal::ctrl_c().await;
+///     shutdown_signal().await;
 ///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await

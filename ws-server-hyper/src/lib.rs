@@ -67,7 +67,7 @@
 //! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not a request
 //! in progress, so the shutdown would cut it off. A WebSocket over HTTP/2 is one, so it would delay
 //! the shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it before
-//! the shutdown: see [`serve_until`].
+//! the shutdown: see [`serve_until`]. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 //!
 //! # Request data
 //!
@@ -78,12 +78,14 @@
 mod accept;
 mod http2_stream;
 mod serve;
+mod shutdown_signal;
 #[cfg(feature = "test-client")]
 mod test_client;
 mod upgrade;
 
 pub use accept::{accept, accept_optional, accept_parts, handshake_request, is_upgrade};
 pub use serve::{http_builder, serve, serve_stream, serve_until};
+pub use shutdown_signal::shutdown_signal;
 #[cfg(feature = "test-client")]
 pub use test_client::{TestClient, TestError, TestRequest};
 pub use upgrade::Upgrade;

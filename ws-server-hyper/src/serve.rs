@@ -17,8 +17,10 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use ws_core::PeerAddr;
+use ws_core::handshake::head::{MAX_HEAD, MAX_HEADERS};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -26,8 +28,19 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// head of HTTP/1.1, which starts only when the version is known.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a graceful shutdown waits for requests in progress.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// HTTP/2: the flow control window of one stream, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// HTTP/2: how many bytes of one stream may wait to be sent, beside those in our own buffer.
+const STREAM_SEND_BUFFER: usize = 64 * 1024;
+
+/// HTTP/2: the maximum size of a head by RFC 9113 §6.5.2, which counts 32 bytes for each header.
+/// Eight more are for the pseudo-headers.
+#[expect(clippy::cast_possible_truncation, reason = "the constants are small")]
+const MAX_HEADER_LIST: u32 = (MAX_HEAD + 32 * (MAX_HEADERS + 8)) as u32;
 
 /// HTTP/2: how many streams a peer may open on one connection.
 const MAX_STREAMS: u32 = 256;
@@ -46,24 +59,32 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// * Extended CONNECT is enabled (RFC 8441 §3).
 /// * A connection has at most 256 streams, with a flow control window of 64 KiB each. The
 ///   window of the connection is the sum, 16 MiB, so a handler that reads slowly does not stall
-///   other streams.
+///   other streams. At most 64 KiB of a stream wait to be sent.
+/// * Beyond the bound of [`Config`](ws_core::Config), a WebSocket holds up to 240 KiB: 64 KiB that
+///   are received and not read, 64 KiB in the send buffer, three writes of 32 KiB before it, and
+///   16 KiB, the buffer of the frame that was read last.
 /// * Keepalive: a ping after 30 s without traffic (RFC 9113 §6.7). Without a pong within 30 s,
 ///   the connection and its streams end.
 ///
 /// Over HTTP/1.1, the head of each request has to arrive within 30 s (hyper's default, which
-/// needs the timer set here). No timeout applies before the client has sent enough to detect
+/// needs the timer set here). Over both versions, the head of a request is limited as by
+/// [`AcceptOptions::head_limit`](ws_core::AcceptOptions::head_limit), with the same defaults: 16 KiB
+/// and 100 headers, 431 beyond. The settings are `max_buf_size` and `max_headers` of `http1()`, and
+/// `max_header_list_size` of `http2()`. No timeout applies before the client has sent enough to detect
 /// the HTTP version; [`serve_stream`] adds one.
 #[doc(alias = "server")]
 pub fn http_builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .enable_connect_protocol()
+        .max_header_list_size(MAX_HEADER_LIST)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(STREAM_SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS);
     builder
@@ -98,7 +119,9 @@ where
 }
 
 /// Like [`serve`], with graceful shutdown: when `signal` resolves, the server stops accepting
-/// connections. `serve_until` returns when the requests in progress are finished.
+/// connections. `serve_until` returns when the requests in progress are finished, after at most
+/// 10 s: connections with a request in progress are dropped then. Connections on which no request
+/// has arrived, or only a part of the first one, are dropped at once.
 ///
 /// An open WebSocket counts as a request in progress over HTTP/2, and does not count over HTTP/1.1.
 /// To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and
@@ -111,7 +134,9 @@ where
 /// # use hyper::body::{Bytes, Incoming};
 /// # use hyper::service::service_fn;
 /// # use hyper::{Request, Response};
-/// # use ws_server_hyper::{AcceptOptions, DrainConfig, ConnectionTracker, accept, serve_until};
+/// # use ws_server_hyper::{
+/// #     AcceptOptions, ConnectionTracker, DrainConfig, accept, serve_until, shutdown_signal,
+/// # };
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 /// let tracker = ConnectionTracker::new();
 /// let options = AcceptOptions::new().tracker(&tracker);
@@ -121,7 +146,7 @@ where
 /// #     async { Ok::<_, Infallible>(response) }
 /// # });
 /// serve_until(listener, service, async {
-///     let _ = tokio::signal::ctrl_c().await;
+///     shutdown_signal().await;
 ///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
@@ -197,6 +222,7 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
+    let (phase, phases) = watch::channel(ServerPhase::Accepting);
     let mut signal = pin!(signal);
     loop {
         let accepted = poll_fn(|cx| match signal.as_mut().poll(cx) {
@@ -210,10 +236,13 @@ where
                 // stream. A failure only costs latency.
                 let _ = stream.set_nodelay(true);
                 let (conn, had_request) = serve_http(stream, Some(peer), service.clone());
-                let conn = graceful.watch(conn);
-                // An error of one connection concerns only its client.
+                let (conn, phases) = (graceful.watch(conn), phases.clone());
                 tokio::spawn(async move {
-                    drop(with_first_request_timeout(conn, &had_request).await);
+                    // An error of one connection concerns only its client.
+                    tokio::select! {
+                        _ = with_first_request_timeout(conn, &had_request) => {}
+                        () = dropped_by_shutdown(phases, &had_request) => {}
+                    }
                 });
             }
             Some(Err(error)) => retry_accept(error).await?,
@@ -221,8 +250,37 @@ where
     }
     // Close the listener, so that clients do not wait in its backlog.
     drop(poll_accept);
-    graceful.shutdown().await;
+    phase.send_replace(ServerPhase::ShuttingDown);
+    let finished = pin!(graceful.shutdown());
+    drop(phases);
+    if timeout(SHUTDOWN_TIMEOUT, finished).await.is_err() {
+        phase.send_replace(ServerPhase::TimedOut);
+        // Their tasks hold the receivers.
+        phase.closed().await;
+    }
     Ok(())
+}
+
+/// How far the server is. A dropped server stays in its phase.
+#[derive(Clone, Copy)]
+enum ServerPhase {
+    Accepting,
+    /// The requests in progress have `SHUTDOWN_TIMEOUT`.
+    ShuttingDown,
+    TimedOut,
+}
+
+/// Waits until the graceful shutdown of the server drops a connection.
+async fn dropped_by_shutdown(mut phases: watch::Receiver<ServerPhase>, had_request: &AtomicBool) {
+    let is_dropped = |phase: &ServerPhase| match phase {
+        ServerPhase::Accepting => false,
+        ServerPhase::ShuttingDown => !had_request.load(Ordering::Relaxed),
+        ServerPhase::TimedOut => true,
+    };
+    if phases.wait_for(is_dropped).await.is_err() {
+        // The server was dropped.
+        pending::<()>().await;
+    }
 }
 
 /// Whether the client of a connection has sent a request.
@@ -292,6 +350,9 @@ mod tests {
     use http_body_util::Empty;
     use hyper::body::Bytes;
     use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -329,6 +390,33 @@ mod tests {
         assert_eq!(timeout(Duration::from_secs(20), status).await.unwrap(), 200);
         assert!(same_stream.nodelay().unwrap());
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_waits_10_s_for_a_request_in_progress() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (requested, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (requests, stopped) = (Arc::clone(&requested), Arc::clone(&stop));
+        let service = service_fn(move |_: Request<Incoming>| {
+            requests.notify_one();
+            pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+        });
+        let signal = async move { stopped.notified().await };
+        let server = tokio::spawn(serve_until(listener, service, signal));
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        // Without a request, it would be dropped at once.
+        timeout(Duration::from_secs(20), requested.notified()).await.unwrap();
+        tokio::time::pause();
+        let began = Instant::now();
+        stop.notify_one();
+        timeout(Duration::from_secs(100), server).await.unwrap().unwrap().unwrap();
+        assert_eq!(began.elapsed().as_secs(), 10);
+        let mut answer = Vec::new();
+        // Closed, perhaps by a reset.
+        let _ = client.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
     }
 
     #[tokio::test]

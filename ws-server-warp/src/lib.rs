@@ -43,7 +43,9 @@
 //!
 //! `warp::serve` supports WebSockets over HTTP/1.1 only, because it does not enable extended
 //! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] also support HTTP/2. Under
-//! `warp::serve`, [`Conn::request`] does not have the extensions of the request.
+//! `warp::serve`, [`Conn::request`] does not have the extensions of the request, and warp's filters
+//! `path::full`, `tail` and `peek` panic on a target without a path, such as that of `CONNECT a:80`.
+//! The servers of this crate answer such a request before warp does.
 //!
 //! # Middleware
 //!
@@ -63,6 +65,7 @@
 //! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
 //! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
 //! options and drain it as the last step of the `signal` future: see [`serve_until`].
+//! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 
 mod filter;
 mod rejection;
@@ -76,5 +79,6 @@ pub use server::{ServeFilter, serve, serve_stream, serve_until};
 pub use ws_server_hyper::frame;
 pub use ws_server_hyper::is_upgrade;
 pub use ws_server_hyper::prelude::{self, *};
+pub use ws_server_hyper::shutdown_signal;
 #[cfg(feature = "test-client")]
 pub use ws_server_hyper::{TestClient, TestError, TestRequest};

@@ -11,7 +11,12 @@ use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use warp::Reply as _;
 use warp::reply::Response;
+use ws_core::{AcceptOptions, Acceptor, Rejection};
+use ws_server_hyper::handshake_request;
+
+use crate::HandshakeRejected;
 
 /// The parts of a request that warp has no filters for. The servers of this crate add it as an
 /// extension.
@@ -39,7 +44,8 @@ pub async fn serve<S: ServeFilter>(listener: TcpListener, service: S) -> io::Res
 }
 
 /// Like [`serve`], with graceful shutdown: when `signal` resolves, the server stops accepting
-/// connections. `serve_until` returns when the requests in progress are finished.
+/// connections. `serve_until` returns when the requests in progress are finished, after at most
+/// 10 s: see [`ws_server_hyper::serve_until`].
 ///
 /// An open WebSocket counts as a request in progress over HTTP/2, and does not count over HTTP/1.1.
 /// To close both kinds, pass a [`ConnectionTracker`](crate::ConnectionTracker) to the options and
@@ -47,13 +53,15 @@ pub async fn serve<S: ServeFilter>(listener: TcpListener, service: S) -> io::Res
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use ws_server_warp::{AcceptOptions, Conn, DrainConfig, ConnectionTracker, serve_until, websocket};
+/// # use ws_server_warp::{
+/// #     AcceptOptions, Conn, ConnectionTracker, DrainConfig, serve_until, shutdown_signal, websocket,
+/// # };
 /// # async fn example(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 /// # let handler = async |_: Conn| ();
 /// let tracker = ConnectionTracker::new();
 /// let route = websocket(AcceptOptions::new().tracker(&tracker), handler);
 /// serve_until(listener, warp::service(route), async {
-///     let _ = tokio::signal::ctrl_c().await;
+///     shutdown_signal().await;
 ///     tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
 /// })
 /// .await
@@ -141,6 +149,9 @@ where
 }
 
 /// Adapts a filter to hyper, and adds [`OriginalHead`] to its requests.
+///
+/// Filters of warp panic if the target has no path, as that of a CONNECT without `:protocol`. Such
+/// a request is answered here.
 fn to_hyper_service<S: ServeFilter>(
     service: S,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone
@@ -152,7 +163,24 @@ fn to_hyper_service<S: ServeFilter>(
             false => Extensions::new(),
         };
         let (version, uri) = (request.version(), request.uri().clone());
-        request.extensions_mut().insert(OriginalHead { version, uri, extensions });
-        service.call(request)
+        let answer = match uri.path_and_query() {
+            Some(_) => {
+                request.extensions_mut().insert(OriginalHead { version, uri, extensions });
+                Ok(service.call(request))
+            }
+            None => Err(without_path(&request)),
+        };
+        async {
+            match answer {
+                Ok(response) => response.await,
+                Err(rejection) => Ok(HandshakeRejected(rejection).into_response()),
+            }
+        }
     })
+}
+
+/// Why a request whose target has no path opens no WebSocket.
+fn without_path(request: &Request<Incoming>) -> Rejection {
+    let checked = Acceptor::new(&AcceptOptions::new()).check(handshake_request(request));
+    checked.err().unwrap_or(Rejection::TargetInvalid)
 }

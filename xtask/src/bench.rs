@@ -23,6 +23,23 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
 }
 
+/// The programs of `attack`, which depend on all crates as the benchmark does.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AttackArgs {
+    /// Arguments of the program: see its `--help`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Runs `task`, which is `attack`, `scale` or `soak`.
+pub(crate) fn attack(task: &str, args: &AttackArgs) -> Result<()> {
+    let args: Vec<&str> = args.args.iter().map(String::as_str).collect();
+    built(
+        "run",
+        &[&["--quiet", "--release", "--package", "attack", "--", task], &args[..]].concat(),
+    )
+}
+
 /// Checks format, lints and tests of the benchmark, and the instructions per message. Other
 /// libraries are left out, because they take longer to build than all the rest.
 pub(crate) fn check() -> Result<()> {
@@ -36,7 +53,7 @@ pub(crate) fn check() -> Result<()> {
     bench(&["--instructions"].into_iter().chain(only).collect::<Vec<_>>())
 }
 
-const PACKAGES: &[&str] = &["hub", "kit", "limits", "load", "ours", "runner"];
+const PACKAGES: &[&str] = &["attack", "hub", "kit", "limits", "load", "ours", "runner"];
 
 fn bench(args: &[&str]) -> Result<()> {
     built("run", &[&["--quiet", "--package", "runner", "--"], args].concat())

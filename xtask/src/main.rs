@@ -28,6 +28,9 @@ struct Args {
 enum Task {
     /// Print the public names and methods of each library, as they are counted.
     Api(tidy::ApiArgs),
+    /// Attack every server, the client and the hub, and compare with the documented bounds.
+    #[command(disable_help_flag = true)]
+    Attack(bench::AttackArgs),
     /// Run the Autobahn conformance suite against the server, the client, or both.
     Autobahn(autobahn::AutobahnArgs),
     /// Compare the server with other libraries.
@@ -41,6 +44,12 @@ enum Task {
     Features(features::FeaturesArgs),
     /// Run fuzz targets.
     Fuzz(fuzz::FuzzArgs),
+    /// Measure 100,000 idle and 20,000 active connections.
+    #[command(disable_help_flag = true)]
+    Scale(bench::AttackArgs),
+    /// Run a mixed load through every feature, and check invariants and memory.
+    #[command(disable_help_flag = true)]
+    Soak(bench::AttackArgs),
     /// Check the rules that the compiler does not check.
     Tidy,
 }
@@ -48,12 +57,15 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Api(args) => tidy::api(&args),
+        Task::Attack(args) => bench::attack("attack", &args),
         Task::Autobahn(args) => autobahn::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
         Task::Coverage(args) => coverage::run(&args),
         Task::Features(args) => features::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Scale(args) => bench::attack("scale", &args),
+        Task::Soak(args) => bench::attack("soak", &args),
         Task::Tidy => tidy::run(),
     };
     match result {

@@ -5,13 +5,17 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::select;
+use tokio::time::{Duration, Instant, sleep};
 use ws_client::http::header::{
     HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SERVER,
 };
 use ws_client::{Conn, Dial, DialError, Dialer, StatusCode};
+use ws_server_hyper::shutdown_signal;
 
 use crate::connect_options::{CompressionMode, ConnectOptions, complete_url, explain};
+use crate::exit_code::INTERRUPTED;
+use crate::ping::discard_messages;
 use crate::print::{self, Color, Style, error_chain, time};
 
 /// Shows what a server supports: HTTP versions, compression, subprotocols, origins.
@@ -39,10 +43,17 @@ Compression is always offered.";
 const FOREIGN_ORIGIN: &str = "https://ws-check.invalid";
 
 pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode> {
+    select! {
+        checked = check(args) => checked,
+        () = shutdown_signal() => Ok(INTERRUPTED.into()),
+    }
+}
+
+async fn check(args: CheckArgs) -> Result<ExitCode> {
     let mut options = args.options;
     options.compress.get_or_insert(CompressionMode::Takeover);
     let table = CheckTable(Style::of(&std::io::stdout()));
-    print::out(format_args!("{}", table.0.paint(Color::Bold, complete_url(&args.url))));
+    print::report(format_args!("{}", table.0.paint(Color::Bold, complete_url(&args.url))));
     let opened = over_http1(&options, &args.url, &table).await;
     if let Err(error) = &opened {
         table.bad("HTTP/1.1", format_args!("{error:#}"));
@@ -98,20 +109,27 @@ fn print_negotiated(options: &ConnectOptions, headers: &HeaderMap, table: &Check
         Some(extensions) => table.good("extensions", extensions),
         None => table.note("extensions", "none: permessage-deflate was declined"),
     }
-    let offered = options.subprotocol.join(", ");
     match header_text(headers, &SEC_WEBSOCKET_PROTOCOL) {
         Some(name) => table.good("subprotocol", name),
-        None if offered.is_empty() => table.note("subprotocol", "none was offered (--subprotocol)"),
-        None => table.note("subprotocol", format_args!("none of {offered}")),
+        None if options.subprotocol.is_empty() => {
+            table.note("subprotocol", "none was offered (--subprotocol)")
+        }
+        // Their names are not printed, since some applications put tokens there.
+        None => table.note("subprotocol", "none of those that were offered"),
     }
 }
 
 /// Prints whether the server answers a ping and a close frame.
 async fn print_ping_and_close(conn: &Conn, table: &CheckTable) {
-    match timeout(Duration::from_secs(5), conn.ping()).await {
-        Ok(Ok(rtt)) => table.good("ping", format_args!("pong after {}", time(rtt))),
-        Ok(Err(error)) => table.bad("ping", error_chain(&error)),
-        Err(_) => table.bad("ping", "no pong within 5 s"),
+    let pong = select! {
+        pong = conn.ping() => pong.map(Some),
+        error = discard_messages(conn) => Err(error),
+        () = sleep(Duration::from_secs(5)) => Ok(None),
+    };
+    match pong {
+        Ok(Some(rtt)) => table.good("ping", format_args!("pong after {}", time(rtt))),
+        Ok(None) => table.bad("ping", "no pong within 5 s"),
+        Err(error) => table.bad("ping", error_chain(&error)),
     }
     let began = Instant::now();
     match conn.close(StatusCode::NORMAL_CLOSURE, "").await {
@@ -161,6 +179,6 @@ impl CheckTable {
     }
 
     fn note(&self, name: &str, text: impl Display) {
-        print::out(format_args!("  {name:<12} {text}"));
+        print::report(format_args!("  {name:<12} {text}"));
     }
 }

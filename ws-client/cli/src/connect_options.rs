@@ -1,10 +1,13 @@
 //! Which options do all subcommands that connect have?
 
 use std::convert::identity;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive, Limits, StatusCode};
 
@@ -16,7 +19,7 @@ use crate::tls;
 #[command(next_help_heading = "Opening the connection")]
 pub(crate) struct ConnectOptions {
     /// Sends a header; may be repeated
-    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = HeaderParser)]
     header: Vec<(String, String)>,
     /// Offers a subprotocol, in order of preference; may be repeated
     #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
@@ -131,7 +134,7 @@ pub(crate) fn explain(error: &DialError, url: &str) -> Error {
     let url = complete_url(url);
     if let Some(response) = error.refused_response() {
         let hint = match response.status.as_u16() {
-            401 => " (--header 'Authorization: …', or user:password@ in the URL)",
+            401 => " (--header 'Authorization: …', or a user and a password in the URL)",
             403 => " (it may require --origin, or credentials by --header)",
             300..=399 => " (the redirect was not followed)",
             200..=299 | 404 | 405 => " (no WebSocket at this path)",
@@ -160,9 +163,27 @@ pub(crate) fn explain(error: &DialError, url: &str) -> Error {
     anyhow!("cannot connect to {url}: {text}{hint}")
 }
 
-pub(crate) fn header(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
+/// Parses a header. The value is not repeated in an error, since it may be a secret.
+#[derive(Clone)]
+struct HeaderParser;
+
+impl TypedValueParser for HeaderParser {
+    type Value = (String, String);
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _arg: Option<&clap::Arg>,
+        text: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        match text.to_str().and_then(|text| text.split_once(':')) {
+            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+            None => {
+                let error = "write it as 'Name: value' (--header)\n";
+                Err(clap::Error::raw(ErrorKind::ValueValidation, error).with_cmd(command))
+            }
+        }
+    }
 }
 
 /// Parses the code of a close frame, with a reason if there is one.

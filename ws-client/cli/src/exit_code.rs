@@ -18,6 +18,9 @@ Exit codes:
   40       closed with a private code (4000..4999)
   130      interrupted before the connection was open";
 
+/// The exit code after a signal, if there was no connection to close.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// A description of how a connection ended, and the exit code.
 pub(crate) fn describe_end(ending: &CloseInfo) -> (String, ExitCode) {
     let close = match (&ending.error, &ending.received) {

@@ -11,11 +11,19 @@ mod ping;
 mod print;
 mod tls;
 
-use std::process::ExitCode;
+use std::io::{self, Write as _};
+use std::process::{self, ExitCode};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
 use tokio::runtime::Builder;
+use tokio::time::timeout;
+use ws_server_hyper::shutdown_signal;
+
+use crate::exit_code::INTERRUPTED;
+use crate::print::{Style, mask_secrets};
 
 /// A WebSocket client, test server and load generator.
 ///
@@ -32,7 +40,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let (one_thread, threads) = (Builder::new_current_thread, Builder::new_multi_thread);
-    let ran = match Command::parse() {
+    let command = parse();
+    if !matches!(command, Command::Listen(_)) {
+        thread::spawn(exit_by_second_signal);
+    }
+    let ran = match command {
         Command::Connect(args) => block_on(one_thread(), connect::run(args)),
         Command::Ping(args) => block_on(one_thread(), ping::run(args)),
         Command::Check(args) => block_on(one_thread(), check::run(args)),
@@ -45,6 +57,34 @@ fn main() -> ExitCode {
         ExitCode::FAILURE
     })
 }
+
+/// Parses the arguments. An error repeats them, without secrets.
+fn parse() -> Command {
+    Command::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        let text = error.render();
+        let text = Style::of(&io::stderr()).choose(text.to_string(), text.ansi().to_string());
+        // Standard error may be closed.
+        let _ = io::stderr().write_all(mask_secrets(&text).as_bytes());
+        process::exit(error.exit_code());
+    })
+}
+
+/// Exits at the second signal, or if the end after the first one takes too long. The program may be
+/// writing to an output that nobody reads.
+fn exit_by_second_signal() {
+    let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        shutdown_signal().await;
+        let _ = timeout(END_TIMEOUT, shutdown_signal()).await;
+    });
+    process::exit(INTERRUPTED.into());
+}
+
+/// More than a confirmation and the closing handshake take.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn block_on(
     mut runtime: Builder,

@@ -7,14 +7,16 @@ use anyhow::{Context as _, Result};
 use tokio::select;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use ws_client::{Conn, Error, StatusCode};
+use ws_server_hyper::shutdown_signal;
 
 use crate::connect_options::{ConnectOptions, complete_url, explain, seconds};
+use crate::exit_code::INTERRUPTED;
 use crate::latency::LatencyHistogram;
 use crate::print::{self, error_chain, time};
 
 /// Pings a server over one connection, and prints the round-trip times.
 ///
-/// Ctrl-C stops with a summary. Every WebSocket server answers pings. Exits with 1 if a pong is
+/// Ctrl-C or SIGTERM stops with a summary. Every WebSocket server answers pings. Exits with 1 if a pong is
 /// missing or the connection fails.
 #[derive(clap::Args)]
 #[command(after_help = HELP, after_long_help = HELP)]
@@ -49,10 +51,13 @@ Examples:
 pub(crate) async fn run(args: PingArgs) -> Result<ExitCode> {
     let dial = args.options.dial(&args.url)?;
     let began = Instant::now();
-    let conn = dial.connect().await.map_err(|error| explain(&error, &args.url))?;
+    let conn = select! {
+        conn = dial.connect() => conn.map_err(|error| explain(&error, &args.url))?,
+        () = shutdown_signal() => return Ok(INTERRUPTED.into()),
+    };
     let url = complete_url(&args.url);
     let opened = time(began.elapsed());
-    print::out(format_args!("{url}: {} bytes a ping; opened in {opened}", args.size));
+    print::report(format_args!("{url}: {} bytes a ping; opened in {opened}", args.size));
     let mut results = PingResults { sent: 0, times: LatencyHistogram::new()? };
     let ended = ping_all(&args, &conn, &mut results).await;
     print_summary(&url, &results);
@@ -71,14 +76,6 @@ struct PingResults {
 
 /// Pings until the count is reached, the connection ends, or Ctrl-C. Returns why it ended.
 async fn ping_all(args: &PingArgs, conn: &Conn, results: &mut PingResults) -> Option<Error> {
-    // Discards messages. Pongs are received only while messages are read.
-    let reading = async {
-        loop {
-            if let Err(error) = conn.read().await {
-                return error;
-            }
-        }
-    };
     let pinging = async {
         let mut ticks = interval(args.interval.max(Duration::from_micros(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -91,8 +88,18 @@ async fn ping_all(args: &PingArgs, conn: &Conn, results: &mut PingResults) -> Op
     };
     select! {
         () = pinging => None,
-        error = reading => Some(error),
-        _ = tokio::signal::ctrl_c() => None,
+        error = discard_messages(conn) => Some(error),
+        () = shutdown_signal() => None,
+    }
+}
+
+/// Reads messages until the end of the connection, and returns that. A pong is received when the
+/// messages before it are read.
+pub(crate) async fn discard_messages(conn: &Conn) -> Error {
+    loop {
+        if let Err(error) = conn.read().await {
+            return error;
+        }
     }
 }
 
@@ -112,15 +119,15 @@ async fn ping(args: &PingArgs, conn: &Conn, results: &mut PingResults) -> bool {
         Ok(Err(error)) => format!("pong {number}: {}", error_chain(&error)),
         Err(_) => format!("pong {number}: none within {} (--timeout)", time(args.timeout)),
     };
-    args.quiet || print::out(format_args!("{line}"))
+    args.quiet || print::report(format_args!("{line}"))
 }
 
 fn print_summary(url: &str, results: &PingResults) {
     let (sent, received) = (results.sent, results.times.count());
     let lost = sent - received;
-    print::out(format_args!("\n{url}: {sent} pings, {received} pongs, {lost} missing"));
+    print::report(format_args!("\n{url}: {sent} pings, {received} pongs, {lost} missing"));
     if received > 0 {
         let (names, times) = results.times.table();
-        print::out(format_args!("{names}\n{times}"));
+        print::report(format_args!("{names}\n{times}"));
     }
 }

@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::iter;
 use std::time::Duration;
 
+use ws_core::redact::Redacted;
+
 use ws_client::Escaped;
 
 /// Prints a line to standard output. Returns `false` if the output is closed.
@@ -19,15 +21,22 @@ pub(crate) fn write_all(text: &str) -> bool {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-/// Prints a line to standard error.
-pub(crate) fn note(line: fmt::Arguments<'_>) {
-    // Standard error may be closed.
-    let _ = writeln!(io::stderr().lock(), "{}", escape_control(&line.to_string()));
+/// Prints a line of this program to standard output, without secrets. Returns `false` if the output
+/// is closed.
+pub(crate) fn report(line: fmt::Arguments<'_>) -> bool {
+    out(format_args!("{}", mask_secrets(&line.to_string())))
 }
 
-/// Prints an error to standard error.
+/// Prints a line to standard error, without secrets.
+pub(crate) fn note(line: fmt::Arguments<'_>) {
+    // Standard error may be closed.
+    let text = mask_secrets(&line.to_string());
+    let _ = writeln!(io::stderr().lock(), "{}", escape_control(&text));
+}
+
+/// Prints an error to standard error, without secrets.
 pub(crate) fn error(error: &anyhow::Error) {
-    let (style, text) = (Style::of(&io::stderr()), format!("{error:#}"));
+    let (style, text) = (Style::of(&io::stderr()), mask_secrets(&format!("{error:#}")));
     // Standard error may be closed.
     let _ = writeln!(
         io::stderr().lock(),
@@ -50,6 +59,10 @@ impl Style {
 
     pub(crate) const fn plain() -> Self {
         Self(false)
+    }
+
+    pub(crate) fn choose(self, plain: String, colored: String) -> String {
+        if self.0 { colored } else { plain }
     }
 
     pub(crate) fn paint(self, color: Color, text: impl fmt::Display) -> String {
@@ -93,6 +106,30 @@ pub(crate) fn escape_control(text: &str) -> String {
     pieces.collect()
 }
 
+/// Stands for a secret.
+pub(crate) const MASK: &str = "***";
+
+/// Masks the secrets of all URLs in a text: the user and the password, and the values of the query.
+/// A URL ends at a space, a quote or a control character.
+pub(crate) fn mask_secrets(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\'' | '"' | '`');
+    let is_after = |c: char| is_end(c) || matches!(c, ':' | ',' | ';' | '.' | ')');
+    let mut masked = String::with_capacity(text.len());
+    for word in text.split_inclusive(is_end) {
+        let (url, after) = word.split_at(word.trim_end_matches(is_after).len());
+        masked.push_str(&mask_url(url));
+        masked.push_str(after);
+    }
+    masked
+}
+
+/// Masks the secrets of a URL, or of the `user:password@host` of one. Other text is unchanged.
+fn mask_url(word: &str) -> String {
+    let has_password = || word.split_once('@').is_some_and(|(user, _)| user.contains(':'));
+    let is_url = word.contains("://") || has_password();
+    if is_url { Redacted(word).to_string() } else { word.to_owned() }
+}
+
 /// Text of a peer for standard output: unchanged, unless that is a terminal.
 pub(crate) fn peer_text(text: &str) -> Cow<'_, str> {
     if io::stdout().is_terminal() { escape_control(text).into() } else { text.into() }
@@ -126,6 +163,20 @@ mod tests {
         let text = "a\x1b[2J\r\u{9b}b\n\tc\u{202e}";
         assert_eq!(escape_control(text), "a\\u{1b}[2J\\r\\u{9b}b\n\tc\\u{202e}");
         assert_eq!(escape_control("\n"), "\n");
+    }
+
+    #[test]
+    fn secrets_of_urls_are_masked() {
+        for (text, masked) in [
+            ("ws://ann:pw@host:1/a?b=c&d&e=#f: why", "ws://***@host:1/a?b=***&***&e=***#***: why"),
+            ("'wss://ann@host' (a@b c?d=e)", "'wss://***@host' (a@b c?d=e)"),
+            ("ann:p@w@host/?a=b, ann:pw@[::1]:1", "***@host/?a=***, ***@[::1]:1"),
+            ("\x1b[1mhttp://host/a@b\x1b[0m", "\x1b[1mhttp://host/a@b\x1b[0m"),
+            ("is it ws:// rather than wss://?", "is it ws:// rather than wss://?"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_secrets(text), masked);
+        }
     }
 
     #[test]

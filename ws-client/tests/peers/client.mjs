@@ -53,7 +53,7 @@ async function dial(rows, path) {
 
 async function close(ws, code, reason) {
   code === 1005 ? ws.close() : ws.close(code, reason);
-  same(code, (await ws.ended)[0]);
+  same([code, reason], await ws.ended);
 }
 
 // Messages in one frame each.

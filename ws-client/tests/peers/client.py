@@ -92,7 +92,7 @@ async def closing(rows):
                 await ws.wait_closed()
             else:
                 await ws.close(code, reason)
-            same(code, ws.close_code)
+            same([code, reason], [ws.close_code, ws.close_reason])
 
 
 async def closed(rows):

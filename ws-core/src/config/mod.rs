@@ -20,7 +20,9 @@ pub use pool::BufferPool;
 /// [read ahead](crate::Conn#what-drives-the-connection) (64 KiB) + the high
 /// watermark of [`write_buffer`](Self::write_buffer) + the message written last (twice if it was
 /// compressed) + the memory of [`Compression`] with context takeover (47 KiB to decompress, up to
-/// 372 KiB to compress).
+/// 372 KiB to compress) + on a server, the [request](crate::AcceptOptions::keep_request), whose head
+/// has at most 16 KiB, and its extensions. Over HTTP/2, the servers of `ws-server-hyper` add up to
+/// 240 KiB.
 ///
 /// ```
 /// use std::time::Duration;

@@ -66,12 +66,6 @@ impl CloseFrame {
         payload
     }
 
-    /// The close frame that answers this one: the same code without the reason.
-    #[must_use]
-    pub fn answer(&self) -> Self {
-        Self(CloseError::new(self.0.code, ""))
-    }
-
     /// The code and the reason.
     pub const fn as_error(&self) -> &CloseError {
         &self.0

@@ -20,7 +20,8 @@
 //! ```
 //!
 //! `Tunnel` leaves by `Close` and `HalfClose` as `Open` does. `HalfClosedRemote` leaves by
-//! `Close` to `ClosedLocal`. `Fail`, `PingTimeout`, `GoAway`, `Abort` and `TransportEnded` lead
+//! `Close` to `ClosedLocal`. `CloseHeld` leads from `Open` to `AnswerHeld`, which leaves as
+//! `HalfClosedRemote` does, and by `Answer` to `Closed`. `Fail`, `PingTimeout`, `GoAway`, `Abort` and `TransportEnded` lead
 //! from every state to `Closed`, or to `ClosedLocal` after `Close` or `HalfClose`. These two are
 //! the end for the application; the transport may still linger.
 
@@ -33,6 +34,8 @@ pub(crate) enum CloseState {
     Tunnel,
     /// The peer's close frame has arrived and is not answered: this side may still send.
     HalfClosedRemote,
+    /// The same in a connection that is no tunnel: the application answers, within a deadline.
+    AnswerHeld,
     /// This side has sent its close frame, and drops what arrives before the peer's.
     CloseSent,
     /// This side has sent its close frame, and delivers what arrives before the peer's.
@@ -54,6 +57,10 @@ pub(crate) enum CloseEvent {
     HalfClose,
     /// The peer's close frame has arrived.
     CloseReceived,
+    /// The peer's close frame has arrived, and the application decides when to answer.
+    CloseHeld,
+    /// The application leaves the answer to the connection.
+    Answer,
     /// The application drops a message that it has begun to send.
     AbandonMessage,
     /// This side fails the connection (§7.1.7).
@@ -81,7 +88,9 @@ pub(crate) enum CloseAction {
     DropIncoming,
     /// Keep the peer's close frame until this side closes too.
     HoldClose,
-    /// Answer the peer's close frame with its code, and end.
+    /// Keep the peer's close frame until the application answers, or a deadline passes.
+    AwaitAnswer,
+    /// Answer the peer's close frame with its code and reason, and end.
     AnswerClose,
     /// Answer the peer's close frame with that of the application, and end.
     SendFinalClose,
@@ -107,6 +116,7 @@ impl CloseState {
             CloseEvent::AllowHalfClose => match self {
                 Self::Open | Self::Tunnel => (Self::Tunnel, Do::Ignore),
                 Self::HalfClosedRemote
+                | Self::AnswerHeld
                 | Self::CloseSent
                 | Self::HalfClosedLocal
                 | Self::Closed
@@ -115,12 +125,14 @@ impl CloseState {
             CloseEvent::Close => match self {
                 Self::Open | Self::Tunnel => (Self::CloseSent, Do::SendClose),
                 Self::HalfClosedLocal => (Self::CloseSent, Do::DropIncoming),
-                Self::HalfClosedRemote => (Self::ClosedLocal, Do::SendFinalClose),
+                Self::HalfClosedRemote | Self::AnswerHeld => {
+                    (Self::ClosedLocal, Do::SendFinalClose)
+                }
                 Self::CloseSent | Self::Closed | Self::ClosedLocal => (self, Do::Ignore),
             },
             CloseEvent::HalfClose => match self {
                 Self::Open | Self::Tunnel => (Self::HalfClosedLocal, Do::SendHalfClose),
-                Self::HalfClosedRemote => self.end(Do::AnswerClose),
+                Self::HalfClosedRemote | Self::AnswerHeld => self.end(Do::AnswerClose),
                 Self::CloseSent | Self::HalfClosedLocal | Self::Closed | Self::ClosedLocal => {
                     (self, Do::Ignore)
                 }
@@ -129,16 +141,40 @@ impl CloseState {
                 Self::Open => self.end(Do::AnswerClose),
                 Self::Tunnel => (Self::HalfClosedRemote, Do::HoldClose),
                 Self::CloseSent | Self::HalfClosedLocal => self.end(Do::FinishClose),
-                Self::HalfClosedRemote | Self::Closed | Self::ClosedLocal => (self, Do::Ignore),
+                Self::HalfClosedRemote | Self::AnswerHeld | Self::Closed | Self::ClosedLocal => {
+                    (self, Do::Ignore)
+                }
+            },
+            CloseEvent::CloseHeld => match self {
+                Self::Open => (Self::AnswerHeld, Do::AwaitAnswer),
+                Self::Tunnel
+                | Self::HalfClosedRemote
+                | Self::AnswerHeld
+                | Self::CloseSent
+                | Self::HalfClosedLocal
+                | Self::Closed
+                | Self::ClosedLocal => self.on(CloseEvent::CloseReceived),
+            },
+            CloseEvent::Answer => match self {
+                Self::AnswerHeld => self.end(Do::AnswerClose),
+                Self::Open
+                | Self::Tunnel
+                | Self::HalfClosedRemote
+                | Self::CloseSent
+                | Self::HalfClosedLocal
+                | Self::Closed
+                | Self::ClosedLocal => (self, Do::Ignore),
             },
             CloseEvent::AbandonMessage => match self {
-                Self::Open | Self::Tunnel | Self::HalfClosedRemote => self.end(Do::Fail),
+                Self::Open | Self::Tunnel | Self::HalfClosedRemote | Self::AnswerHeld => {
+                    self.end(Do::Fail)
+                }
                 Self::CloseSent | Self::HalfClosedLocal | Self::Closed | Self::ClosedLocal => {
                     (self, Do::Ignore)
                 }
             },
             CloseEvent::GoAway => match self {
-                Self::HalfClosedRemote => self.end(Do::AnswerClose),
+                Self::HalfClosedRemote | Self::AnswerHeld => self.end(Do::AnswerClose),
                 Self::Open
                 | Self::Tunnel
                 | Self::CloseSent
@@ -156,7 +192,9 @@ impl CloseState {
     /// The end, unless the connection has ended before.
     const fn end(self, action: CloseAction) -> (Self, CloseAction) {
         match self {
-            Self::Open | Self::Tunnel | Self::HalfClosedRemote => (Self::Closed, action),
+            Self::Open | Self::Tunnel | Self::HalfClosedRemote | Self::AnswerHeld => {
+                (Self::Closed, action)
+            }
             Self::CloseSent | Self::HalfClosedLocal => (Self::ClosedLocal, action),
             Self::Closed | Self::ClosedLocal => (self, CloseAction::Ignore),
         }
@@ -169,6 +207,7 @@ impl CloseState {
             Self::Open
             | Self::Tunnel
             | Self::HalfClosedRemote
+            | Self::AnswerHeld
             | Self::CloseSent
             | Self::HalfClosedLocal => false,
         }
@@ -178,7 +217,7 @@ impl CloseState {
     #[inline]
     pub(crate) const fn can_send(self) -> bool {
         match self {
-            Self::Open | Self::Tunnel | Self::HalfClosedRemote => true,
+            Self::Open | Self::Tunnel | Self::HalfClosedRemote | Self::AnswerHeld => true,
             Self::CloseSent | Self::HalfClosedLocal | Self::Closed | Self::ClosedLocal => false,
         }
     }
@@ -188,11 +227,11 @@ impl CloseState {
 mod tests {
     use super::CloseAction as Do;
     use super::CloseEvent::{
-        AbandonMessage, Abort, AllowHalfClose, Close, CloseReceived, Fail, GoAway, HalfClose,
-        PingTimeout, TransportEnded,
+        AbandonMessage, Abort, AllowHalfClose, Answer, Close, CloseHeld, CloseReceived, Fail,
+        GoAway, HalfClose, PingTimeout, TransportEnded,
     };
     use super::CloseState::{
-        CloseSent, Closed, ClosedLocal, HalfClosedLocal, HalfClosedRemote, Open, Tunnel,
+        AnswerHeld, CloseSent, Closed, ClosedLocal, HalfClosedLocal, HalfClosedRemote, Open, Tunnel,
     };
 
     /// One row per state, one column per event: the whole table.
@@ -200,7 +239,7 @@ mod tests {
     #[rustfmt::skip]
     fn every_event_in_every_state_has_one_outcome() {
         let events = [
-            AllowHalfClose, Close, HalfClose, CloseReceived, AbandonMessage,
+            AllowHalfClose, Close, HalfClose, CloseReceived, CloseHeld, Answer, AbandonMessage,
             Fail, PingTimeout, GoAway, Abort, TransportEnded,
         ];
         let stay = |state| (state, Do::Ignore);
@@ -209,36 +248,44 @@ mod tests {
         let table = [
             (Open, [
                 stay(Tunnel), (CloseSent, Do::SendClose), (HalfClosedLocal, Do::SendHalfClose),
-                end(Do::AnswerClose), end(Do::Fail),
+                end(Do::AnswerClose), (AnswerHeld, Do::AwaitAnswer), stay(Open), end(Do::Fail),
                 end(Do::Fail), end(Do::FailAndAbort), end(Do::GoAway), end(Do::Abort),
                 end(Do::NoteDisconnect),
             ]),
             (Tunnel, [
                 stay(Tunnel), (CloseSent, Do::SendClose), (HalfClosedLocal, Do::SendHalfClose),
-                (HalfClosedRemote, Do::HoldClose), end(Do::Fail),
+                (HalfClosedRemote, Do::HoldClose), (HalfClosedRemote, Do::HoldClose), stay(Tunnel),
+                end(Do::Fail),
                 end(Do::Fail), end(Do::FailAndAbort), end(Do::GoAway), end(Do::Abort),
                 end(Do::NoteDisconnect),
             ]),
             (HalfClosedRemote, [
                 stay(HalfClosedRemote), end_local(Do::SendFinalClose), end(Do::AnswerClose),
-                stay(HalfClosedRemote), end(Do::Fail),
+                stay(HalfClosedRemote), stay(HalfClosedRemote), stay(HalfClosedRemote), end(Do::Fail),
+                end(Do::Fail), end(Do::FailAndAbort), end(Do::AnswerClose), end(Do::Abort),
+                end(Do::NoteDisconnect),
+            ]),
+            (AnswerHeld, [
+                stay(AnswerHeld), end_local(Do::SendFinalClose), end(Do::AnswerClose),
+                stay(AnswerHeld), stay(AnswerHeld), end(Do::AnswerClose), end(Do::Fail),
                 end(Do::Fail), end(Do::FailAndAbort), end(Do::AnswerClose), end(Do::Abort),
                 end(Do::NoteDisconnect),
             ]),
             (CloseSent, [
                 stay(CloseSent), stay(CloseSent), stay(CloseSent),
-                end_local(Do::FinishClose), stay(CloseSent),
+                end_local(Do::FinishClose), end_local(Do::FinishClose), stay(CloseSent), stay(CloseSent),
                 end_local(Do::Fail), end_local(Do::FailAndAbort), end_local(Do::GoAway),
                 end_local(Do::Abort), end_local(Do::NoteDisconnect),
             ]),
             (HalfClosedLocal, [
                 stay(HalfClosedLocal), (CloseSent, Do::DropIncoming), stay(HalfClosedLocal),
-                end_local(Do::FinishClose), stay(HalfClosedLocal),
+                end_local(Do::FinishClose), end_local(Do::FinishClose), stay(HalfClosedLocal),
+                stay(HalfClosedLocal),
                 end_local(Do::Fail), end_local(Do::FailAndAbort), end_local(Do::GoAway),
                 end_local(Do::Abort), end_local(Do::NoteDisconnect),
             ]),
-            (Closed, [stay(Closed); 10]),
-            (ClosedLocal, [stay(ClosedLocal); 10]),
+            (Closed, [stay(Closed); 12]),
+            (ClosedLocal, [stay(ClosedLocal); 12]),
         ];
         for (state, row) in table {
             for (event, expected) in events.into_iter().zip(row) {
@@ -249,7 +296,7 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_after_a_close_frame() {
-        for state in [Open, Tunnel, HalfClosedRemote] {
+        for state in [Open, Tunnel, HalfClosedRemote, AnswerHeld] {
             assert!(state.can_send(), "{state:?}");
         }
         for state in [CloseSent, HalfClosedLocal, Closed, ClosedLocal] {

@@ -9,9 +9,10 @@ use bytes::{BufMut, Bytes};
 
 use super::fast_path::{self, FastPath};
 use super::reassembly::{
-    Delivery, PartialFrame, PartialMessage, READ_SLACK, check_size, end_window, inflate, reserve,
-    update_window,
+    Delivery, PartialFrame, PartialMessage, READ_SLACK, WINDOW_STEP, check_size, end_window,
+    inflate, reserve, update_window,
 };
+use super::turn::Turn;
 use super::validate::{Context, validate};
 use super::{CloseFrame, Failure, Mode, ProtocolEvent, Received, Role};
 use crate::deflate::{Inflater, Params};
@@ -81,6 +82,26 @@ impl Inbound {
     #[inline]
     pub fn receive(&mut self, input: &mut [u8], mode: Mode) -> Result<Received, Failure> {
         let mut consumed = 0;
+        loop {
+            let (rest, mut turn) = (input.get_mut(consumed..).unwrap_or_default(), Turn::new());
+            let received = self.receive_in_turn(rest, mode, &mut turn)?;
+            consumed += received.consumed;
+            if received.event.is_some() || !turn.is_over() {
+                return Ok(Received { consumed, ..received });
+            }
+        }
+    }
+
+    /// As [`receive`](Self::receive), but stops without an event when the turn is over. Frames are
+    /// counted, except for one that ends a message: the caller counts the messages.
+    #[inline]
+    pub(crate) fn receive_in_turn(
+        &mut self,
+        input: &mut [u8],
+        mode: Mode,
+        turn: &mut Turn,
+    ) -> Result<Received, Failure> {
+        let mut consumed = 0;
         let event = loop {
             let rest = input.get_mut(consumed..).unwrap_or_default();
             if self.state == InboundState::Closed {
@@ -88,14 +109,18 @@ impl Inbound {
                 break None;
             }
             if self.is_inside_frame() {
-                let (used, step) = self.payload(rest, mode)?;
+                let (used, step) = self.payload(rest, mode, turn)?;
                 consumed += used;
                 match step {
-                    PayloadStep::FrameEnd => continue,
+                    PayloadStep::FrameEnd => turn.frame(),
                     PayloadStep::Message(message) => break Some(ProtocolEvent::Message(message)),
-                    PayloadStep::Full if self.is_discarding() => continue,
+                    PayloadStep::More => {}
                     PayloadStep::Full | PayloadStep::NeedInput => break None,
                 }
+                if turn.is_over() {
+                    break None;
+                }
+                continue;
             }
             let available = rest.len();
             match self.fast_path(rest) {
@@ -113,6 +138,7 @@ impl Inbound {
                 let rest = rest.get_mut(head..).unwrap_or_default();
                 let Some(payload) = rest.get_mut(..header.len as usize) else { break None };
                 consumed += head + payload.len();
+                turn.frame();
                 break Some(self.control(&header, payload)?);
             }
             self.begin(&header)?;
@@ -411,21 +437,31 @@ impl Inbound {
     }
 
     /// Consumes the payload of the current frame from `input`. Returns the number of bytes used.
-    fn payload(&mut self, input: &mut [u8], mode: Mode) -> Result<(usize, PayloadStep), Failure> {
+    fn payload(
+        &mut self,
+        input: &mut [u8],
+        mode: Mode,
+        turn: &mut Turn,
+    ) -> Result<(usize, PayloadStep), Failure> {
         let Some(message) = &mut self.message else { return Ok((0, PayloadStep::NeedInput)) };
         let Some(mut frame) = message.frame else { return Ok((0, PayloadStep::NeedInput)) };
         let mode = if message.is_discarded() { Mode::Pieces(DISCARD_CHUNK) } else { mode };
         let available = input.len();
-        let payload = input.get_mut(..frame.outstanding().min(available)).unwrap_or_default();
+        let most = if message.updates_window() { WINDOW_STEP } else { available };
+        let payload =
+            input.get_mut(..frame.outstanding().min(available).min(most)).unwrap_or_default();
         let start = message.partial.len();
         let (used, full) = if message.is_inflated() {
-            let max = message.max_inflated(mode);
-            inflate(self.inflater.as_deref_mut(), &frame, payload, &mut message.partial, max)?
+            let max = message.begin_inflating(mode);
+            let inflater = self.inflater.as_deref_mut();
+            let done = inflate(inflater, &frame, payload, &mut message.partial, max)?;
+            turn.bytes(message.partial.len().saturating_sub(start));
+            done
         } else {
             let (copied, full) = message.copy(&frame, payload, mode);
             if message.updates_window() {
                 let copied = payload.get(..copied).unwrap_or_default();
-                update_window(self.inflater.as_deref_mut(), copied)?;
+                turn.bytes(update_window(self.inflater.as_deref_mut(), copied)?);
             }
             (copied, full)
         };
@@ -434,15 +470,21 @@ impl Inbound {
         message.frame = Some(frame);
         message.check_from(start)?;
         let step = match (full, frame.outstanding) {
-            (true, _) => PayloadStep::Full,
-            (false, 0) => self.end_of_frame(frame, mode)?,
+            (true, _) => full_step(message, mode),
+            (false, 0) => self.end_of_frame(frame, mode, turn)?,
+            (false, _) if used < available => PayloadStep::More,
             (false, _) => PayloadStep::NeedInput,
         };
         Ok((used, step))
     }
 
     /// Ends a frame whose payload has been consumed, and the message if the frame is its last.
-    fn end_of_frame(&mut self, frame: PartialFrame, mode: Mode) -> Result<PayloadStep, Failure> {
+    fn end_of_frame(
+        &mut self,
+        frame: PartialFrame,
+        mode: Mode,
+        turn: &mut Turn,
+    ) -> Result<PayloadStep, Failure> {
         let Some(message) = &mut self.message else { return Ok(PayloadStep::FrameEnd) };
         if let Delivery::Frames(_) = message.delivery {
             if message.updates_window() && frame.fin {
@@ -455,13 +497,14 @@ impl Inbound {
             return Ok(PayloadStep::FrameEnd);
         }
         if message.compressed {
-            let max = message.max_inflated(mode);
+            let max = message.begin_inflating(mode);
             let start = message.partial.len();
             let Some(inflater) = &mut self.inflater else { return Ok(PayloadStep::NeedInput) };
             let full = inflater.finish(&mut message.partial, max)?;
+            turn.bytes(message.partial.len().saturating_sub(start));
             message.check_from(start)?;
             if full {
-                return Ok(PayloadStep::Full);
+                return Ok(full_step(message, mode));
             }
         }
         if message.kind == MessageType::Text {
@@ -472,10 +515,6 @@ impl Inbound {
         };
         let message = Message::from_utf8_unchecked(message.kind, message.partial.into());
         Ok(PayloadStep::Message(message))
-    }
-
-    fn is_discarding(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| message.is_discarded())
     }
 }
 
@@ -489,6 +528,16 @@ enum PayloadStep {
     NeedInput,
     /// The piece has reached its maximum length, or a raw frame is complete.
     Full,
+    /// A part is inflated, and there is more.
+    More,
+}
+
+/// What to do when no more of a message can be held, or may be inflated in one step.
+const fn full_step(message: &PartialMessage, mode: Mode) -> PayloadStep {
+    match mode {
+        Mode::Pieces(_) if !message.is_discarded() => PayloadStep::Full,
+        Mode::Pieces(_) | Mode::Whole => PayloadStep::More,
+    }
 }
 
 const fn kind_of(opcode: OpCode) -> MessageType {

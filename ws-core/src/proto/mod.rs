@@ -48,6 +48,7 @@ mod role;
 mod send_buffer;
 #[cfg(feature = "conn")]
 mod timers;
+mod turn;
 mod validate;
 
 pub use close_frame::CloseFrame;
@@ -64,3 +65,5 @@ pub(crate) use rate_limiter::RateLimiter;
 pub use role::Role;
 #[cfg(feature = "conn")]
 pub(crate) use timers::{Due, Timers};
+#[cfg(feature = "conn")]
+pub(crate) use turn::Turn;

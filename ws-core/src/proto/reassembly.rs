@@ -102,13 +102,21 @@ impl PartialMessage {
         check_size(self.limit, size as u64)
     }
 
-    /// The maximum length of `partial` when inflating: one byte past the limit, which shows that
-    /// the limit was exceeded.
-    pub(super) fn max_inflated(&self, mode: Mode) -> usize {
+    /// The maximum length of `partial` when inflating in one step: at most one byte past the
+    /// limit, which shows that the limit was exceeded.
+    pub(super) fn begin_inflating(&mut self, mode: Mode) -> usize {
         let left = self.limit.saturating_sub(self.delivered).saturating_add(1);
         match mode {
             Mode::Pieces(max) => left.min(max),
-            Mode::Whole => left,
+            Mode::Whole => {
+                let (len, capacity) = (self.partial.len(), self.partial.capacity());
+                let max = left.min(len.saturating_add(INFLATE_CHUNK));
+                // At least doubles, so that the steps do not move a long message each time.
+                if len >= INFLATE_CHUNK && capacity < max {
+                    self.partial.reserve_exact(capacity.saturating_mul(2).clamp(max, left) - len);
+                }
+                max
+            }
         }
     }
 
@@ -205,18 +213,20 @@ pub(super) fn inflate(
 const INFLATE_STEP: usize = 16 * 1024;
 
 /// Inflates a compressed raw frame so that later messages can refer to it, and drops the output.
+/// Returns how many bytes that were.
 pub(super) fn update_window(
     inflater: Option<&mut Inflater>,
     payload: &[u8],
-) -> Result<(), Failure> {
-    let Some(inflater) = inflater else { return Ok(()) };
-    let (mut rest, mut output) = (payload, Vec::new());
+) -> Result<usize, Failure> {
+    let Some(inflater) = inflater else { return Ok(0) };
+    let (mut rest, mut output, mut count) = (payload, Vec::new(), 0);
     loop {
         output.clear();
-        let done = inflater.inflate(rest, &mut output, WINDOW_CHUNK)?;
+        let done = inflater.inflate(rest, &mut output, INFLATE_CHUNK)?;
         rest = rest.get(done.consumed..).unwrap_or_default();
+        count += output.len();
         if !done.full {
-            return Ok(());
+            return Ok(count);
         }
     }
 }
@@ -225,11 +235,15 @@ pub(super) fn update_window(
 pub(super) fn end_window(inflater: Option<&mut Inflater>) -> Result<(), Failure> {
     let Some(inflater) = inflater else { return Ok(()) };
     let mut output = Vec::new();
-    while inflater.finish(&mut output, WINDOW_CHUNK)? {
+    while inflater.finish(&mut output, INFLATE_CHUNK)? {
         output.clear();
     }
     Ok(())
 }
 
-/// The number of bytes to inflate at a time when the output is dropped.
-const WINDOW_CHUNK: usize = 64 * 1024;
+/// The number of bytes of a compressed raw frame to inflate in one step. They may inflate to a
+/// thousand times as many.
+pub(super) const WINDOW_STEP: usize = 64;
+
+/// The number of bytes that are inflated in one step.
+const INFLATE_CHUNK: usize = 64 * 1024;

@@ -130,6 +130,11 @@ impl Timers {
         matches!(&self.optional, Some(optional) if optional.idle.is_some())
     }
 
+    /// Whether there are timeouts other than keepalive.
+    pub(crate) const fn has_optional(&self) -> bool {
+        self.optional.is_some()
+    }
+
     /// The deadline of the closing handshake, if it has begun.
     pub(crate) fn close_end(&self) -> Option<Instant> {
         Some(self.optional.as_ref()?.close?.end)
@@ -164,6 +169,17 @@ impl Timers {
         } else {
             None
         }
+    }
+
+    /// The next action that is due at `now`, whatever input is yet to be processed: closing takes
+    /// no longer, and the connection grows no older.
+    pub(crate) fn expire_busy(&mut self, now: Instant) -> Option<Due> {
+        let optional = self.optional.as_mut()?;
+        if let Some(close) = &mut optional.close {
+            return close.expire(now);
+        }
+        let is_over = optional.age.is_some_and(|age| now >= age);
+        is_over.then_some(Due::GiveUp(Deadline::Age))
     }
 
     /// Checks whether the peer is alive.

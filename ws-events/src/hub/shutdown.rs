@@ -34,21 +34,22 @@ impl Hub {
     /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
     ///
     /// In a server with a graceful shutdown, drain first. Such a server does not wait for
-    /// WebSockets over HTTP/1.1, and waits without a limit for those over HTTP/2. If all
+    /// WebSockets over HTTP/1.1, and waits for those over HTTP/2, some without a limit. If all
     /// WebSockets of the server belong to the hub, nothing else has to be drained.
     ///
     /// ```
     /// use std::time::Duration;
     /// use axum::Router;
     /// use ws_events::Hub;
+    /// use ws_server_axum::{serve_until, shutdown_signal};
     ///
     /// # async fn serve(listener: tokio::net::TcpListener, app: Router, hub: Hub) -> std::io::Result<()> {
     /// let stop = async move {
-    ///     let _ = tokio::signal::ctrl_c().await;
+    ///     shutdown_signal().await; // Ctrl-C or SIGTERM.
     ///     let report = hub.drain(Duration::from_secs(10)).await;
     ///     println!("{} notified, {} aborted", report.notified, report.aborted);
     /// };
-    /// axum::serve(listener, app).with_graceful_shutdown(stop).await
+    /// serve_until(listener, app, stop).await
     /// # }
     /// ```
     ///

@@ -219,15 +219,19 @@ impl Socket {
         self.hub().to(room).except_socket(self)
     }
 
-    /// Calls the handlers of an event on the server. Nothing is sent. Returns `false` if the event
-    /// has no handlers, if 1,024 events wait for the handlers of the socket, or if the socket is
-    /// disconnected.
+    /// Calls the handlers of a custom event on the server. Nothing is sent. Returns `false` if the
+    /// event has no handlers, if 1,024 events wait for the handlers of the socket, or if the socket
+    /// is disconnected.
+    ///
+    /// Also returns `false` for the hub's own events, such as `disconnect`: only the hub fires those.
+    /// So a name that comes from a peer is safe.
     ///
     /// The handlers are called in the task of the socket, after earlier events. An event that is
     /// fired before the socket disconnects is handled before `disconnect`.
     #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
-        self.0.push_event(event.into(), Payload::Data(data.into()))
+        let event = event.into();
+        event.index().is_none() && self.0.push_event(event, Payload::Data(data.into()))
     }
 
     /// Adds a handler for this socket alone. It is called after those of the hub.

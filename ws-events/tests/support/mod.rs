@@ -17,6 +17,7 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::io::{DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, oneshot};
@@ -24,7 +25,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use warp::Filter as _;
 use ws_client::Dial;
-use ws_core::{AcceptOptions, Conn, Message, pair};
+use ws_core::handshake::Negotiated;
+use ws_core::{AcceptOptions, Config, Conn, Message, Role, pair};
 use ws_events::{ConnectRejection, Hub, Socket};
 use ws_server_axum::WebSocketUpgrade;
 
@@ -163,6 +165,13 @@ pub(crate) async fn enter(hub: &Hub, id: &str) -> (Socket, Conn) {
     let new = find().unwrap();
     new.set_id(id).unwrap();
     (new, client)
+}
+
+/// A connection whose peer does nothing. A `Conn` as the peer would answer pings by itself.
+pub(crate) fn with_silent_peer(config: Config) -> (DuplexStream, Conn) {
+    let (peer, io) = duplex(64 * 1024);
+    let negotiated = Negotiated::default();
+    (peer, Conn::from_stream(io, Role::Server, negotiated, Bytes::new(), config))
 }
 
 /// The texts that a client reads before `end`.

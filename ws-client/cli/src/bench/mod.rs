@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, sleep_until};
 use ws_client::{Conn, Message, StatusCode};
+use ws_server_hyper::shutdown_signal;
 
 pub(crate) use self::args::BenchArgs;
 use self::load::Load;
@@ -74,7 +75,7 @@ async fn connect_all(args: &BenchArgs, url: &str) -> Result<(Vec<Conn>, LatencyH
     };
     select! {
         all = all => all,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted before all connections were open"),
+        () = shutdown_signal() => bail!("interrupted before all connections were open"),
     }
 }
 
@@ -90,11 +91,11 @@ async fn measure(
     let end = start + args.duration;
     let mut tasks = load.start(conns, began);
     let mut measurement = Measurement::new()?;
-    let interrupted = tokio::signal::ctrl_c();
+    let interrupted = shutdown_signal();
     tokio::pin!(interrupted);
     select! {
         () = sleep_until(start) => {}
-        _ = &mut interrupted => bail!("interrupted before anything was measured"),
+        () = &mut interrupted => bail!("interrupted before anything was measured"),
     }
     // Discards the results of the warmup.
     load.take_results()?;
@@ -104,7 +105,7 @@ async fn measure(
         let more = select! {
             now = ticks.tick() => now < end,
             () = sleep_until(end) => false,
-            _ = &mut interrupted => false,
+            () = &mut interrupted => false,
         };
         let now = Instant::now();
         measurement.add(load.take_results()?, now - since);

@@ -48,7 +48,7 @@ impl BenchReport {
         let place = if args.url.is_some() { "" } else { " (in this process)" };
         let url = style.paint(Color::Bold, format_args!("{url}{place}"));
         let connections = count(args.connections.into());
-        print::out(format_args!(
+        print::report(format_args!(
             "{url}: {connections} connections, {how}, {size} bytes per message"
         ));
         Self { live, style, size }
@@ -56,7 +56,7 @@ impl BenchReport {
 
     pub(super) fn print_opened(&self, times: &LatencyHistogram) {
         let (median, max) = (time(times.percentile(50.0)), time(times.max()));
-        print::out(format_args!("opened in {median} (median), {max} (maximum)"));
+        print::report(format_args!("opened in {median} (median), {max} (maximum)"));
     }
 
     /// Prints a line that the next one overwrites.
@@ -95,7 +95,7 @@ impl BenchReport {
                 let requested = rate * f64::from(args.connections) * measurement.took.as_secs_f64();
                 format!("  {:>6.2} % of the requested rate", 100.0 * number as f64 / requested)
             });
-            print::out(format_args!(
+            print::report(format_args!(
                 "{name:<8}{:>14}{:>13}/s {bytes:>9.1} MB/s{}",
                 count(number),
                 count(each),
@@ -103,18 +103,18 @@ impl BenchReport {
             ));
         };
         let Counter { sent, times } = &measurement.total;
-        print::out(format_args!("\nin {}:", time(measurement.took)));
+        print::report(format_args!("\nin {}:", time(measurement.took)));
         row("sent", *sent);
         row("echoed", times.count());
         if times.count() > 0 {
             let (names, times) = times.table();
-            print::out(format_args!("\n{names}\n{}", self.style.paint(Color::Bold, times)));
+            print::report(format_args!("\n{names}\n{}", self.style.paint(Color::Bold, times)));
         } else if failures.is_empty() {
-            print::out(format_args!("no message came back: does the server echo?"));
+            print::report(format_args!("no message came back: does the server echo?"));
         }
         for (why, number) in failures {
             let text = format!("{number} connections: {why}");
-            print::out(format_args!("{}", self.style.paint(Color::Red, text)));
+            print::report(format_args!("{}", self.style.paint(Color::Red, text)));
         }
     }
 }

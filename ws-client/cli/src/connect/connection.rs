@@ -18,6 +18,9 @@ use crate::print::{error_chain, time};
 /// How long a pong is waited for before closing.
 pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long `/ping` waits for the pong, and with `--reconnect` for a connection.
+const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+
 #[derive(Clone)]
 pub(super) struct Connection {
     url: String,
@@ -97,17 +100,21 @@ impl Connection {
 
     /// Pings, and describes the result.
     pub(super) async fn ping(&self) -> String {
-        let conn = match &self.reconnecting {
-            None => Ok(self.conn.clone()),
-            Some(reconnecting) => reconnecting.connected().await,
+        let ping = async {
+            let conn = match &self.reconnecting {
+                None => Ok(self.conn.clone()),
+                Some(reconnecting) => reconnecting.connected().await,
+            };
+            match conn {
+                Err(error) => error_chain(&error),
+                Ok(conn) => match conn.ping().await {
+                    Ok(rtt) => format!("pong after {}", time(rtt)),
+                    Err(error) => format!("no pong: {}", error_chain(&error)),
+                },
+            }
         };
-        match conn {
-            Err(error) => error_chain(&error),
-            Ok(conn) => match conn.ping().await {
-                Ok(rtt) => format!("pong after {}", time(rtt)),
-                Err(error) => format!("no pong: {}", error_chain(&error)),
-            },
-        }
+        let late = |_| format!("no pong within {}", time(PONG_TIMEOUT));
+        timeout(PONG_TIMEOUT, ping).await.unwrap_or_else(late)
     }
 
     /// Waits until the server has received everything. Its replies before the pong have arrived

@@ -9,19 +9,23 @@ mod piped_input;
 mod screen;
 mod user_input;
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use tokio::select;
 use tokio::sync::mpsc::Receiver;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use ws_client::StatusCode;
+use ws_server_hyper::shutdown_signal;
 
 pub(crate) use self::args::ConnectArgs;
 use self::connection::{CONFIRM_TIMEOUT, Connection};
 use self::screen::Screen;
 use self::user_input::UserInput;
+use crate::exit_code::INTERRUPTED;
 use crate::print;
 
 pub(crate) async fn run(args: ConnectArgs) -> Result<ExitCode> {
@@ -31,7 +35,7 @@ pub(crate) async fn run(args: ConnectArgs) -> Result<ExitCode> {
     let mut screen = Screen::new(Arc::clone(&args), interactive);
     let connection = select! {
         connection = Connection::open(&args, &screen) => connection?,
-        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+        () = shutdown_signal() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let hint = if interactive { "; /help, Ctrl-D closes" } else { "" };
     screen.note(&format!("connected ({}){hint}", connection.describe()));
@@ -61,13 +65,21 @@ async fn exchange_messages(
         send(args.message.clone(), input, connection.clone(), Arc::clone(&screen), interactive);
     let mut sending = tokio::spawn(sending);
     let mut sent = false;
+    let mut interrupted = pin!(shutdown_signal());
     let (mut received, mut silent_until) = (0, None);
     loop {
         select! {
             message = connection.read() => {
                 let Some(message) = message else { return Ok(connection.end().await) };
                 received += 1;
-                if !screen.message(&message) || args.pipe.count == Some(received) {
+                // On a thread: it waits for the reader of the output.
+                let screen = Arc::clone(&screen);
+                let printed = spawn_blocking(move || screen.message(&message));
+                let printed = select! {
+                    printed = printed => printed?,
+                    () = &mut interrupted => break,
+                };
+                if !printed || args.pipe.count == Some(received) {
                     break wait_for_confirmation(&connection).await;
                 }
                 silent_until = silent_until.map(|_| Instant::now() + args.pipe.wait);
@@ -84,7 +96,7 @@ async fn exchange_messages(
             }
             () = sleep_until(silent_until.unwrap_or_else(Instant::now)),
                 if silent_until.is_some() => break,
-            _ = tokio::signal::ctrl_c() => break,
+            () = &mut interrupted => break,
         }
     }
     connection.close(StatusCode::NORMAL_CLOSURE, "").await;
@@ -99,7 +111,7 @@ async fn wait_for_confirmation(connection: &Connection) {
         // Pongs are received only while messages are read.
         () = async { while connection.read().await.is_some() {} } => {}
         () = sleep(CONFIRM_TIMEOUT) => {}
-        _ = tokio::signal::ctrl_c() => {}
+        () = shutdown_signal() => {}
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use jiff::Zoned;
 use ws_client::Message;
 use ws_client::http::Response;
+use ws_client::http::header::SET_COOKIE;
 
 use super::args::{ConnectArgs, PrettyMode};
 use super::line_editor::Terminal;
 use super::{hex, json};
-use crate::print::{self, Color, Style, escape_control, peer_text};
+use crate::print::{self, Color, MASK, Style, escape_control, mask_secrets, peer_text};
 
 pub(super) struct Screen {
     args: Arc<ConnectArgs>,
@@ -58,11 +59,15 @@ impl Screen {
         }
     }
 
-    /// Prints the response to the opening handshake.
+    /// Prints the response to the opening handshake, without the values of cookies.
     pub(super) fn response(&self, response: &Response<()>) {
         let mut text = format!("{:?} {}", response.version(), response.status());
         for (name, value) in response.headers() {
-            let _ = write!(text, "\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+            let value = match name {
+                &SET_COOKIE => MASK.into(),
+                _ => String::from_utf8_lossy(value.as_bytes()),
+            };
+            let _ = write!(text, "\n{name}: {value}");
         }
         print::note(format_args!("{text}\n"));
     }
@@ -90,7 +95,8 @@ impl Screen {
         if self.args.quiet || text.is_empty() {
             return String::new();
         }
-        format!("{}{}\n", self.time(), self.style.paint(Color::Dim, escape_control(text)))
+        let text = escape_control(&mask_secrets(text));
+        format!("{}{}\n", self.time(), self.style.paint(Color::Dim, text))
     }
 
     fn pretty(&self, text: &str) -> String {

@@ -9,7 +9,7 @@ use crate::connect_options::{CompressionMode, code_and_reason};
 
 /// A test server: echoes messages, broadcasts them, or exchanges them with a command.
 ///
-/// Without options it echoes. Ctrl-C closes all connections with 1001, and exits.
+/// Without options it echoes. Ctrl-C or SIGTERM closes all connections with 1001, and exits.
 #[derive(clap::Args)]
 #[command(after_help = HELP, after_long_help = HELP)]
 pub(crate) struct ListenArgs {
@@ -55,7 +55,8 @@ pub(crate) struct ListenArgs {
     #[arg(short, long)]
     pub(super) quiet: bool,
     /// Runs a command for each connection: each message is a line of its input, each line of its
-    /// output is a message
+    /// output is a message. The command and its background processes end with the connection, and
+    /// the connection with the command
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["broadcast", "sink", "close"])]
     pub(super) command: Vec<String>,
 }

@@ -17,10 +17,14 @@ use tokio_rustls::TlsAcceptor;
 use ws_client::{Conn, Error};
 use ws_core::handler::{ConnectionTracker, DrainConfig};
 use ws_core::{AcceptOptions, Acceptor};
+use ws_server_hyper::shutdown_signal;
 
 pub(crate) use self::args::ListenArgs;
 use self::server::ListenServer;
 use crate::print;
+
+/// How long the connections may take to close after a signal.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: ListenArgs) -> Result<ExitCode> {
     let listener = TcpListener::bind(args.address).await;
@@ -31,23 +35,27 @@ pub(crate) async fn run(args: ListenArgs) -> Result<ExitCode> {
     print::note(format_args!("listening on {scheme}://{}", listener.local_addr()?));
     let tracker = ConnectionTracker::new();
     let server = Arc::new(ListenServer::new(args, &tracker));
+    // A task, since an output that nobody reads may hold it.
+    let accepting = tokio::spawn(accept_all(listener, server, tls));
+    shutdown_signal().await;
+    accepting.abort();
     select! {
-        () = accept_all(&listener, &server, tls.as_ref()) => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    // A second Ctrl-C exits at once.
-    select! {
-        _ = tracker.drain(DrainConfig::timeout(Duration::from_secs(5))) => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = tracker.drain(DrainConfig::timeout(DRAIN_TIMEOUT)) => {}
+        // A second signal: aborts the connections, and kills their commands.
+        () = shutdown_signal() => {
+            tracker.drain(DrainConfig::timeout(Duration::ZERO)).await;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn accept_all(listener: &TcpListener, server: &Arc<ListenServer>, tls: Option<&TlsAcceptor>) {
+async fn accept_all(listener: TcpListener, server: Arc<ListenServer>, tls: Option<TlsAcceptor>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (server, tls) = (Arc::clone(server), tls.cloned());
+                // `Conn` sets this for HTTP/1.1 only. An error does no harm.
+                let _ = stream.set_nodelay(true);
+                let (server, tls) = (Arc::clone(&server), tls.clone());
                 tokio::spawn(async move {
                     match tls {
                         None => server.serve_stream(stream, peer).await,
@@ -57,7 +65,7 @@ async fn accept_all(listener: &TcpListener, server: &Arc<ListenServer>, tls: Opt
             }
             // For example, out of file descriptors. Open connections go on.
             Err(error) => {
-                print::note(format_args!("cannot accept: {error}"));
+                server.note(format_args!("cannot accept: {error}"));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::task::block_in_place;
 use ws_client::{Compression, Config, Conn, Message};
 use ws_core::handler::ConnectionTracker;
+use ws_core::redact::Redacted;
 use ws_core::{AcceptOptions, Acceptor, Limits, Origin, PreparedMessage};
 
 use super::args::ListenArgs;
@@ -59,7 +61,7 @@ impl ListenServer {
         // Over HTTP/2, the URI has a host.
         let request_uri = conn.request().and_then(|it| Some(it.uri.path_and_query()?.to_string()));
         let request_uri = request_uri.unwrap_or_default();
-        self.note(format_args!("{peer}: connected, {request_uri}"));
+        self.note(format_args!("{peer}: connected, {}", Redacted(&*request_uri)));
         let served = self.exchange(&conn, peer, &request_uri).await;
         let messages = conn.stats().messages_in;
         let end = match conn.close_info() {
@@ -85,7 +87,8 @@ impl ListenServer {
         }
         // `serve` reports the end.
         while let Ok(message) = conn.read().await {
-            if self.args.print && !print_message(&message) {
+            // It waits for the reader of the output. Other connections go on.
+            if self.args.print && !block_in_place(|| print_message(&message)) {
                 break;
             }
             if self.args.broadcast {
@@ -114,7 +117,7 @@ impl ListenServer {
 
     pub(super) fn note(&self, text: std::fmt::Arguments<'_>) {
         if !self.args.quiet {
-            print::note(text);
+            block_in_place(|| print::note(text));
         }
     }
 }

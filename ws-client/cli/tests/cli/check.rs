@@ -1,8 +1,11 @@
 //! Does `ws check` show what a server supports?
 
 use axum::Router;
+use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Compression, Conn, Error, websocket};
+use ws_core::handshake::head::{decode_request, encode_response};
+use ws_server_axum::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Role, websocket};
 
 use crate::program::{Ran, Server, run};
 
@@ -37,7 +40,7 @@ fn the_features_of_a_server_are_shown() {
         0,
         &[
             ("extensions", "declined"),
-            ("subprotocol", "none of chat"),
+            ("subprotocol", "none of those that were offered"),
             ("origins", "every origin may connect"),
         ],
     );
@@ -68,4 +71,42 @@ fn http2_support_is_shown() {
         1,
         &[("HTTP/1.1", "404 Not Found"), ("HTTP/2", "404 Not Found")],
     );
+}
+
+/// A server whose greeting arrives with its response: an unread message lies before the pong.
+fn greet() -> (String, tokio::runtime::Runtime) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    runtime.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut input = Vec::new();
+                let request = loop {
+                    stream.read_buf(&mut input).await.unwrap();
+                    // `ws check` tries HTTP/2, too.
+                    let Ok(decoded) = decode_request(&input) else { return };
+                    if let Some((request, _)) = decoded {
+                        break request;
+                    }
+                };
+                let Ok(answer) = Acceptor::new(&AcceptOptions::new()).answer(&request) else {
+                    return;
+                };
+                let head = encode_response(&answer.response.map(|()| ""));
+                stream.write_all(&[&head, &b"\x81\x05hello"[..]].concat()).await.unwrap();
+                let (negotiated, config) = (answer.negotiated, Config::new());
+                let conn =
+                    Conn::from_stream(stream, Role::Server, negotiated, Bytes::new(), config);
+                while conn.read().await.is_ok() {}
+            });
+        }
+    });
+    (url, runtime)
+}
+
+#[test]
+fn a_server_that_greets_answers_the_ping() {
+    let (url, _runtime) = greet();
+    check(&run(&["check", &url], b""), 0, &[("ping", "pong after"), ("close", "1000")]);
 }

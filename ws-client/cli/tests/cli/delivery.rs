@@ -1,7 +1,7 @@
 //! Does the send queue keep its delivery guarantee when the server is killed repeatedly?
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{ChildStderr, Stdio};
 use std::time::Duration;
 
 use tokio::io::AsyncBufReadExt as _;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use ws_client::reconnect::{Backoff, ReconnectState, SendQueueConfig};
 use ws_client::{Dial, Reconnect, ReconnectingConn, StatusCode};
 
-use crate::program::{Server, run, signal, ws};
+use crate::program::{Program, Server, Watchdog, run, signal, ws};
 
 const MESSAGES: u64 = 10_000;
 const KILLS: u64 = 20;
@@ -19,6 +19,7 @@ const KILLS: u64 = 20;
 struct Victim {
     address: String,
     child: tokio::process::Child,
+    _watchdog: Watchdog,
     printed: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStdout>>,
 }
 
@@ -32,7 +33,8 @@ impl Victim {
         let line = stderr.next_line().await.unwrap().unwrap();
         let address = line.strip_prefix("listening on ws://").unwrap_or_else(|| panic!("{line}"));
         let printed = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { address: address.to_owned(), child, printed }
+        let watchdog = Watchdog::over(child.id().unwrap());
+        Self { address: address.to_owned(), child, _watchdog: watchdog, printed }
     }
 
     /// The next printed number; `None` at the end of the output.
@@ -167,11 +169,9 @@ fn lines() -> String {
 }
 
 /// Starts `ws connect --reconnect`, kills its server, and waits until it has noticed.
-fn connect_and_kill_server(args: &[&str]) -> (String, Child, BufReader<ChildStderr>) {
+fn connect_and_kill_server(args: &[&str]) -> (String, Program, BufReader<ChildStderr>) {
     let mut server = Server::start(&["-q"]);
-    let mut command = ws(&[&["connect", "--reconnect", &server.url], args].concat());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = Program::start(&[&["connect", "--reconnect", &server.url], args].concat());
     let mut said = BufReader::new(child.stderr.take().unwrap());
     hear(&mut said, "connected (");
     server.child.kill().unwrap();
@@ -187,10 +187,10 @@ fn hear(said: &mut BufReader<ChildStderr>, text: &str) {
     }
 }
 
-fn check_unconfirmed(mut child: Child, mut said: BufReader<ChildStderr>) {
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+fn check_unconfirmed(mut child: Program, mut said: BufReader<ChildStderr>) {
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(rest.contains(" messages were not confirmed"), "{rest}");
 }
 

@@ -2,10 +2,15 @@
 #![cfg(test)]
 
 mod check;
+#[cfg(target_os = "linux")]
+mod command;
 mod delivery;
 mod measure;
 mod pipe;
 mod program;
+mod secrets;
+#[cfg(unix)]
+mod signals;
 mod switches;
 #[cfg(unix)]
 mod terminal;

@@ -1,9 +1,8 @@
 //! Do `ws ping` and `ws bench` report their results?
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::Stdio;
 
-use crate::program::{Server, run, signal, ws};
+use crate::program::{Program, Server, run, signal};
 
 #[test]
 fn pings_are_counted_and_summarised() {
@@ -23,8 +22,7 @@ fn pings_are_counted_and_summarised() {
 #[test]
 fn an_interrupted_ping_prints_its_summary() {
     let server = Server::start(&["-q"]);
-    let mut child =
-        ws(&["ping", "-i", "0.01", &server.url]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Program::start(&["ping", "-i", "0.01", &server.url]);
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("pong 2") {

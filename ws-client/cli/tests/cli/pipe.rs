@@ -1,9 +1,8 @@
 //! Does `ws connect` work in a pipe, and `ws listen` with its modes?
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::Stdio;
 
-use crate::program::{Server, run, run_bytes, ws};
+use crate::program::{Program, Server, run, run_bytes};
 
 #[test]
 fn lines_are_messages_both_ways() {
@@ -57,9 +56,7 @@ fn the_exit_code_is_derived_from_the_close_code() {
 #[test]
 fn a_killed_server_gives_exit_code_16() {
     let mut server = Server::start(&["-q"]);
-    let mut command = ws(&["connect", "-q", &server.url]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Program::start(&["connect", "-q", &server.url]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"hello\n").unwrap();
     let mut line = String::new();
@@ -111,9 +108,7 @@ fn count_closes_after_n_messages() {
 #[test]
 fn a_closed_output_ends_the_program() {
     let server = Server::start(&["-q", "--", "sh", "-c", "while sleep 0.01; do echo y; done"]);
-    let mut command = ws(&["connect", "-q", "--stay", &server.url]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Program::start(&["connect", "-q", "--stay", &server.url]);
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut line).unwrap();
@@ -128,7 +123,7 @@ fn a_listener_pipes_to_a_command() {
     let url = format!("{}/door?knock=1", server.url);
     run(&["connect", "-q", "--stay", &url], b"ann\n").check(0, "hello ann at /door?knock=1\n", "");
     let said = server.interrupt();
-    assert!(said.contains("connected, /door?knock=1"), "{said}");
+    assert!(said.contains("connected, /door?knock=***"), "{said}");
     let failing = Server::start(&["-q", "--", "false"]);
     run(&["connect", "--stay", &failing.url], b"").check(21, "", "1011");
     let missing = Server::start(&["-q", "--", "/does/not/exist"]);
@@ -138,14 +133,10 @@ fn a_listener_pipes_to_a_command() {
 #[test]
 fn a_listener_broadcasts_and_prints() {
     let mut server = Server::start(&["--broadcast", "--print"]);
-    let mut command = ws(&["connect", "-q", "--stay", &server.url]);
-    let mut hearer =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut hearer = Program::start(&["connect", "-q", "--stay", &server.url]);
     // The speaker repeats its message until the hearer is connected.
     let mut heard = BufReader::new(hearer.stdout.take().unwrap());
-    let mut speaker = ws(&["connect", "-q", &server.url]);
-    let mut speaker =
-        speaker.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut speaker = Program::start(&["connect", "-q", &server.url]);
     let mut stdin = speaker.stdin.take().unwrap();
     let speaking = std::thread::spawn(move || while stdin.write_all(b"hello\n").is_ok() {});
     let mut line = String::new();
@@ -163,9 +154,7 @@ fn a_listener_broadcasts_and_prints() {
 #[test]
 fn an_interrupted_listener_closes_with_1001() {
     let server = Server::start(&[]);
-    let mut command = ws(&["connect", "-q", "--stay", "-m", "hello", &server.url]);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Program::start(&["connect", "-q", "--stay", "-m", "hello", &server.url]);
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let said = server.interrupt();
@@ -177,13 +166,7 @@ fn an_interrupted_listener_closes_with_1001() {
 fn reconnect_connects_again() {
     let mut server = Server::start(&["-q"]);
     let address = server.address().to_owned();
-    let mut command = ws(&["connect", "--reconnect", &server.url]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = Program::start(&["connect", "--reconnect", &server.url]);
     let mut stdin = child.stdin.take().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut err = BufReader::new(child.stderr.take().unwrap());

@@ -1,7 +1,9 @@
 //! How do the tests run `ws`, and `ws listen` as a server?
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::ops::{Deref, DerefMut};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -51,43 +53,81 @@ pub(crate) fn run_bytes(args: &[&str], input: &[u8]) -> Output {
     // On a thread, since the program may stop reading until its output is read. Writing fails if
     // it exits early.
     thread::spawn(move || stdin.write_all(&input));
-    let watch = Watchdog::over(&child);
+    let watchdog = Watchdog::over(child.id());
     let output = child.wait_with_output().unwrap();
-    watch.end();
+    drop(watchdog);
     output
 }
 
-/// Kills a program that runs too long.
-struct Watchdog(std::sync::mpsc::Sender<()>);
+/// Kills a program that runs for more than 60 s, so that a test that reads its output ends.
+pub(crate) struct Watchdog {
+    /// Dropped to end the thread.
+    _running: mpsc::Sender<()>,
+}
 
 impl Watchdog {
-    fn over(child: &Child) -> Self {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let id = child.id();
+    pub(crate) fn over(id: u32) -> Self {
+        let (running, receiver) = mpsc::channel();
         thread::spawn(move || {
-            let late = receiver.recv_timeout(Duration::from_secs(30)).is_err();
-            if late {
-                signal("KILL", id);
+            let ended = receiver.recv_timeout(Duration::from_secs(60));
+            if ended == Err(mpsc::RecvTimeoutError::Timeout) {
+                // It may have ended just now.
+                let _ = kill("KILL", id);
             }
         });
-        Self(sender)
+        Self { _running: running }
     }
+}
 
-    fn end(self) {
-        // The watchdog may have fired just now.
-        let _ = self.0.send(());
+/// A program that is killed on drop, and after 60 s.
+pub(crate) struct Program {
+    child: Child,
+    _watchdog: Watchdog,
+}
+
+impl Program {
+    /// Starts `ws` with pipes as input, output and standard error.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut command = ws(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        Self { _watchdog: Watchdog::over(child.id()), child }
+    }
+}
+
+impl Deref for Program {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.child
+    }
+}
+
+impl DerefMut for Program {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 /// Sends a signal. `kill` is a built-in of every shell, but not a program on every system.
 pub(crate) fn signal(name: &str, id: u32) {
-    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
-    assert!(sent.unwrap().success());
+    assert!(kill(name, id).unwrap().success());
 }
 
-/// A running `ws listen`, which is killed on drop.
+fn kill(name: &str, id: u32) -> std::io::Result<ExitStatus> {
+    Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status()
+}
+
+/// A running `ws listen`.
 pub(crate) struct Server {
-    pub(crate) child: Child,
+    pub(crate) child: Program,
     pub(crate) url: String,
     stderr: BufReader<ChildStderr>,
 }
@@ -98,9 +138,7 @@ impl Server {
     }
 
     pub(crate) fn start_at(address: &str, args: &[&str]) -> Self {
-        let mut command = ws(&["listen", address]);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = Program::start(&[&["listen", address], args].concat());
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
@@ -109,22 +147,20 @@ impl Server {
     }
 
     pub(crate) fn address(&self) -> &str {
-        self.url.strip_prefix("ws://").unwrap()
+        self.url.split_once("://").unwrap().1
     }
 
     /// Stops it by SIGINT, and returns its standard error.
-    pub(crate) fn interrupt(mut self) -> String {
-        signal("INT", self.child.id());
-        assert!(self.child.wait().unwrap().success());
+    pub(crate) fn interrupt(self) -> String {
+        self.stop("INT")
+    }
+
+    /// Stops it by a signal, and returns its standard error.
+    pub(crate) fn stop(mut self, name: &str) -> String {
+        signal(name, self.child.id());
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{said}");
         said
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

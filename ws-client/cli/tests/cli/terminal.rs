@@ -15,7 +15,10 @@ impl Terminal {
     fn start(home: &str, args: &[&str]) -> Self {
         let mut command: Command = ws(args);
         command.env("XDG_STATE_HOME", home).env("NO_COLOR", "1").env("TERM", "xterm");
-        Self { session: spawn_command(command, Some(30_000)).unwrap() }
+        // The timeout of each read. On drop, SIGTERM is followed by SIGKILL.
+        let mut session = spawn_command(command, Some(30_000)).unwrap();
+        session.process_mut().set_kill_timeout(Some(10_000));
+        Self { session }
     }
 
     fn sees(&mut self, text: &str) {
@@ -27,7 +30,9 @@ impl Terminal {
         self.session.flush().unwrap();
     }
 
-    fn exits(self, code: i32) {
+    fn exits(mut self, code: i32) {
+        // Waiting for the process has no timeout.
+        self.session.exp_eof().unwrap_or_else(|error| panic!("{error}"));
         let status = format!("{:?}", self.session.process().wait().unwrap());
         assert!(status.ends_with(&format!(", {code})")), "{status}");
     }

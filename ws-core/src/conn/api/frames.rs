@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::task::{Poll, ready};
 
-use crate::Error;
 use crate::conn::Conn;
 use crate::conn::api::tap::{self, Tapped};
 use crate::conn::driver::connection::Connection;
 use crate::frame::{Frame, OpCode};
+use crate::{Error, TryWriteError};
 
 /// The raw frames of a connection. Returned by [`Conn::frames`].
 ///
@@ -65,8 +65,11 @@ impl<'a> Frames<'a> {
     ///
     /// The frame is masked as the role requires, unless it sets a mask of its own, and is not
     /// compressed. From the first frame of a message to its last, other writes wait and
-    /// [`Conn::try_write`] returns `Busy`; control frames are still sent. A close frame begins the
-    /// closing handshake, without waiting for its end as [`Conn::close`] does.
+    /// [`Conn::try_write`] returns `Busy`; control frames are still sent.
+    ///
+    /// A close frame begins the closing handshake, without waiting for its end as [`Conn::close`]
+    /// does, and without dropping what still arrives: reading returns it up to the peer's close
+    /// frame, for at most [`close_timeout`](crate::Config::close_timeout).
     ///
     /// # Errors
     ///
@@ -79,12 +82,39 @@ impl<'a> Frames<'a> {
     pub async fn write(self, frame: Frame) -> Result<(), Error> {
         let connection = self.0.connection();
         if frame.opcode() == OpCode::CLOSE {
-            connection.close(connection.check_close(&frame)?);
+            connection.close_by_frame(connection.check_close(&frame)?);
             return Ok(());
         }
         connection
             .wait_writing(|connection, writer, op| connection.poll_write_frame(writer, &frame, op))
             .await
+    }
+
+    /// As [`write`](Self::write), if there is room for the frame now, without waiting: for pings
+    /// and close frames from a hook.
+    ///
+    /// ```
+    /// use ws_core::frame::Frame;
+    ///
+    /// # let (conn, _peer) = ws_core::pair();
+    /// // Passes the pings of the peer back to it, in order.
+    /// conn.on_ping(|conn, payload| {
+    ///     let _ = conn.frames().try_write(Frame::ping(payload.clone()));
+    ///     true
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::try_write`], and [`Error::SendError`] when the protocol does not allow the
+    /// frame. Nothing is sent then.
+    pub fn try_write(self, frame: Frame) -> Result<(), TryWriteError> {
+        let connection = self.0.connection();
+        if frame.opcode() == OpCode::CLOSE {
+            connection.close_by_frame(connection.check_close(&frame)?);
+            return Ok(());
+        }
+        connection.try_write_frame(&frame)
     }
 
     /// Writes a frame exactly as it is, without checks: for tests of other implementations. The

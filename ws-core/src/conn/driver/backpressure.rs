@@ -26,6 +26,12 @@ impl Connection {
         if writer.outbound.is_streaming() {
             return Err(TryWriteError::Busy);
         }
+        self.check_below_watermark(writer)
+    }
+
+    /// Whether the queue is below the watermark.
+    pub(crate) fn check_below_watermark(&self, writer: &mut Writer) -> Result<(), TryWriteError> {
+        self.check_open(writer)?;
         let high_watermark = self.info.config.high_watermark;
         if writer.outbound.buffered() > high_watermark {
             self.flush_now(writer);

@@ -21,9 +21,7 @@ pub(crate) struct ColdState {
     /// The hook to run when the lock is released.
     pub(crate) call: Option<HookCall>,
     pub(crate) rates: Option<RateMeter>,
-    /// The peer's close frame in [`CloseState::HalfClosedRemote`].
-    ///
-    /// [`CloseState::HalfClosedRemote`]: crate::proto::CloseState::HalfClosedRemote
+    /// The peer's close frame, until this side closes too.
     pub(crate) held_close: Option<CloseFrame>,
 }
 
@@ -39,9 +37,18 @@ impl ColdState {
     }
 }
 
-/// A function of the application, called with the payload of a control frame. Returns the
-/// payload of a ping that is to be answered.
-pub(crate) type Hook<T> = Arc<dyn Fn(&T) -> Option<Bytes> + Send + Sync>;
+/// A function of the application, called with the payload of a control frame.
+pub(crate) type Hook<T> = Arc<dyn Fn(&T) -> AfterHook + Send + Sync>;
+
+/// What the connection does after a hook.
+pub(crate) enum AfterHook {
+    /// Nothing.
+    Continue,
+    /// Answer a ping.
+    Pong(Bytes),
+    /// Answer the peer's close frame, unless the hook has.
+    AnswerClose,
+}
 
 /// The functions of the application that are called for control frames.
 #[derive(Default)]
@@ -58,4 +65,4 @@ impl Hooks {
 }
 
 /// A [`Hook`] that is to be run, with its argument.
-pub(crate) type HookCall = Box<dyn FnOnce() -> Option<Bytes> + Send>;
+pub(crate) type HookCall = Box<dyn FnOnce() -> AfterHook + Send>;

@@ -2,6 +2,8 @@
 //!
 //! Two locks, held only in synchronous sections, and always taken in this order: the reader's,
 //! then the writer's. The [`CloseState`] changes under both, in [`Connection::apply`].
+//!
+//! Longer than 400 lines because every way to close is here, beside the function that applies it.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -99,6 +101,26 @@ impl Connection {
         self.apply_locked(CloseEvent::HalfClose, Some(frame), Error::CloseSent);
     }
 
+    /// The application sends a close frame, and reads what the peer still sends.
+    pub(crate) fn close_by_frame(&self, frame: CloseFrame) {
+        let mut reader = self.reader.lock();
+        let mut writer = self.writer.lock();
+        let event = match self.state.load() {
+            CloseState::HalfClosedRemote | CloseState::AnswerHeld => CloseEvent::Close,
+            CloseState::Open
+            | CloseState::Tunnel
+            | CloseState::CloseSent
+            | CloseState::HalfClosedLocal
+            | CloseState::Closed
+            | CloseState::ClosedLocal => CloseEvent::HalfClose,
+        };
+        self.apply(&mut reader, &mut writer, event, Some(frame), Error::CloseSent);
+        if self.state.is(CloseState::HalfClosedLocal) {
+            reader.deadlines.begin_close(&self.info.config);
+            reader.waiters.wake();
+        }
+    }
+
     /// The close frame that the application has made, if it may be sent now.
     pub(crate) fn check_close(&self, frame: &Frame) -> Result<CloseFrame, Error> {
         let close = CloseFrame::decode(frame.payload()).map_err(SendError::Frame)?;
@@ -127,8 +149,14 @@ impl Connection {
 
     /// The peer's close frame has arrived.
     pub(crate) fn close_received(&self, reader: &mut Reader, frame: CloseFrame) {
-        let (event, error) = (CloseEvent::CloseReceived, Error::abnormal());
-        self.apply(reader, &mut self.writer.lock(), event, Some(frame), error);
+        let held = reader.has_close_hook();
+        let event = if held { CloseEvent::CloseHeld } else { CloseEvent::CloseReceived };
+        self.apply(reader, &mut self.writer.lock(), event, Some(frame), Error::abnormal());
+    }
+
+    /// Answers the peer's close frame that was held for a hook.
+    pub(crate) fn answer_close(&self) {
+        self.apply_locked(CloseEvent::Answer, None, Error::abnormal());
     }
 
     /// The peer violates the protocol, or exceeds a limit.
@@ -172,6 +200,8 @@ impl Connection {
     fn time_out(&self, reader: &mut Reader, writer: &mut Writer, deadline: Deadline) {
         let go_away = |reason| Some(CloseFrame::of(StatusCode::GOING_AWAY, reason));
         let (event, frame) = match deadline {
+            // The application has not answered the peer's close frame.
+            Deadline::Close if self.state.is(CloseState::AnswerHeld) => (CloseEvent::Answer, None),
             Deadline::Close | Deadline::Write => (CloseEvent::Abort, None),
             Deadline::Keepalive => {
                 let frame = CloseFrame::of(StatusCode::INTERNAL_ERROR, "ping timeout");
@@ -219,9 +249,15 @@ impl Connection {
                 self.watch(reader);
                 return reader.waiters.wake();
             }
+            CloseAction::AwaitAnswer => {
+                reader.cold_mut().held_close = frame;
+                reader.deadlines.begin_close(&self.info.config);
+                self.watch(reader);
+                return reader.waiters.wake();
+            }
             CloseAction::AnswerClose => {
                 let received = reader.take_held_close().or(frame);
-                self.send_close(writer, received.as_ref().map(CloseFrame::answer));
+                self.send_close(writer, received.clone());
                 (received, CloseInitiator::Peer, Shutdown::Graceful)
             }
             CloseAction::SendFinalClose => {
@@ -377,7 +413,7 @@ impl Drop for Connection {
             return;
         }
         writer.outbound.close(match reader.take_held_close() {
-            Some(frame) => frame.answer(),
+            Some(frame) => frame,
             None => CloseFrame::of(StatusCode::GOING_AWAY, ""),
         });
         this.detach_transport(&mut reader, &mut writer, &Error::CloseSent, Shutdown::Graceful);

@@ -82,6 +82,15 @@ impl Deadlines {
         self.poll_due(config, target, cx)
     }
 
+    /// Returns a deadline that has passed although more can be read.
+    pub(crate) fn poll_busy(&mut self) -> Option<Due> {
+        // Without such a deadline, the clock is not read.
+        if !self.timers.has_optional() {
+            return None;
+        }
+        self.timers.expire_busy(Instant::now().into_std())
+    }
+
     /// Returns a deadline that has passed, or schedules the timer of `target` for the next.
     ///
     /// Call it only when nothing more can be read: the peer is not at fault for what lies in

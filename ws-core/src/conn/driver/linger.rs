@@ -13,6 +13,9 @@ use tokio::time::timeout;
 use crate::conn::driver::transport::{ReadHalf, WriteHalf};
 use crate::proto::{Outbound, Role};
 
+/// How many reads are dropped before other tasks run.
+const READS: usize = 16;
+
 /// How a transport closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shutdown {
@@ -85,13 +88,15 @@ impl Linger {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut dropped = [0; 4096];
-        loop {
+        for _ in 0..READS {
             let mut buf = ReadBuf::new(&mut dropped);
             ready!(Pin::new(&mut self.read).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -118,6 +123,59 @@ impl Drop for Linger {
         let is_sent = matches!(write.poll_drain(queue, None), Poll::Ready(Ok(())));
         if is_sent && self.shutdown != Shutdown::Abort && self.progress != Progress::Closed {
             let _ = self.write.poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::task::{Wake, Waker};
+
+    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::task::unconstrained;
+
+    use super::*;
+    use crate::Config;
+    use crate::conn::driver::transport;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A peer that sends on after the end does not keep other tasks from running.
+    #[tokio::test]
+    async fn received_bytes_are_dropped_in_turns() {
+        const TURN: usize = 16 * 4096;
+        for role in [Role::Client, Role::Server] {
+            let (here, mut there) = duplex(10 * TURN);
+            there.write_all(&vec![0; 10 * TURN]).await.unwrap();
+            let (read, write, _) = transport::split(here, false);
+            let queue = Outbound::new(role, &Config::new(), None);
+            let (shutdown, progress) = (Shutdown::Graceful, Progress::Sending);
+            let mut linger = pin!(Linger { read, write, queue, shutdown, progress });
+            let wakes = Arc::new(Wakes::default());
+            let waker = Waker::from(Arc::clone(&wakes));
+            let mut poll = async || {
+                let cx = &mut Context::from_waker(&waker);
+                unconstrained(async { linger.as_mut().poll(cx) }).await
+            };
+            for turn in 1..=10 {
+                assert!(poll().await.is_pending());
+                assert_eq!(wakes.0.load(Relaxed), turn, "{role:?}");
+            }
+            assert!(poll().await.is_pending());
+            assert_eq!(wakes.0.load(Relaxed), 10, "{role:?}: everything is dropped");
+            drop(there);
+            assert!(poll().await.is_ready());
         }
     }
 }

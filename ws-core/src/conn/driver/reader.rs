@@ -27,15 +27,15 @@ use crate::conn::driver::read_ahead::{AheadItem, READ_AHEAD};
 use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::transport::{ReadHalf, ThreadBuffer};
 use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
-use crate::conn::info::request::RequestInfo;
+use crate::conn::info::kept_request::KeptRequest;
 use crate::frame::{Frame, OpCode};
 use crate::proto::{
-    CloseFrame, Failure, FastPath, Inbound, Mode, ProtocolEvent, RateLimiter, Received,
+    CloseFrame, Failure, FastPath, Inbound, Mode, ProtocolEvent, RateLimiter, Received, Turn,
 };
 use crate::{Error, Message, MessageType, ProtocolError};
 
-/// After this many messages without waiting, an operation yields to other tasks.
-const STREAK: u16 = 256;
+/// The most bytes of a long payload that are read at once.
+const MAX_DIRECT: usize = 128 * 1024;
 
 /// The reading side of a connection.
 pub(crate) struct Reader {
@@ -54,9 +54,9 @@ pub(crate) struct Reader {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     /// The request that the connection began with. It is here because of the lock.
-    pub(crate) request: Option<Arc<RequestInfo>>,
+    pub(crate) request: Option<Arc<KeptRequest>>,
     buffer: ReadBuffer,
-    streak: u16,
+    turn: Turn,
 }
 
 /// Received bytes that are not consumed.
@@ -85,6 +85,8 @@ pub(crate) enum ReadEvent {
     Ping(Bytes),
     /// A hook that has to run before the input that follows.
     RunHook,
+    /// Other tasks have to run before the input that follows.
+    EndTurn,
     /// The peer's close frame. Nothing follows it.
     Close(CloseFrame),
     /// The peer violates the protocol, or exceeds a limit.
@@ -144,14 +146,14 @@ impl Reader {
             bytes: leftover.len() as u64,
             request: None,
             buffer: ReadBuffer::new(leftover),
-            streak: 0,
+            turn: Turn::new(),
         }
     }
 
     /// Whether the fast path applies: nothing but the next message has to be handled.
     #[inline]
     pub(crate) fn is_common(&self, id: &WaiterId) -> bool {
-        self.streak < STREAK
+        !self.turn.is_over()
             && self.mode == ReadMode::Messages
             && self.cold.is_none()
             && self.waiters.is_alone(id)
@@ -277,6 +279,7 @@ impl Reader {
         if self.buffer.is_empty()
             && let Some(mut place) = self.inbound.read_target(mode)
         {
+            place.set_limit(place.limit().min(MAX_DIRECT));
             return Poll::Ready(match ready!(poll_read_buf(Pin::new(io), cx, &mut place)) {
                 Ok(0) => Filled::Ended(Error::abnormal()),
                 Err(error) => Filled::Ended(Error::from_io(error)),
@@ -353,7 +356,7 @@ impl Reader {
         loop {
             let rest = input.get_mut(*used..).unwrap_or_default();
             let by_frame = self.inbound.is_frame_mode();
-            let received = self.inbound.receive(rest, mode);
+            let received = self.inbound.receive_in_turn(rest, mode, &mut self.turn);
             let received = match received.and_then(|received| self.count(received)) {
                 Ok(received) => received,
                 Err(fault) => return ReadEvent::Failed(fault),
@@ -376,6 +379,7 @@ impl Reader {
                     if self.call_hook(|hooks| hooks.ping.clone(), &payload) {
                         return ReadEvent::RunHook;
                     }
+                    self.turn.answer();
                     return ReadEvent::Ping(payload);
                 }
                 Some(ProtocolEvent::Pong(payload)) => {
@@ -403,7 +407,11 @@ impl Reader {
                 None if self.inbound.has_piece() && matches!(mode, Mode::Pieces(_)) => {
                     return ReadEvent::Item(ReadItem::Piece);
                 }
+                None if self.turn.is_over() => {}
                 None => return ReadEvent::NeedInput,
+            }
+            if self.turn.is_over() {
+                return ReadEvent::EndTurn;
             }
         }
     }
@@ -430,6 +438,7 @@ impl Reader {
     #[inline]
     fn heard(&mut self, count: usize) {
         self.bytes += count as u64;
+        self.turn.bytes(count);
         self.deadlines.timers.heard();
     }
 
@@ -437,7 +446,7 @@ impl Reader {
     #[inline]
     pub(crate) fn note_message(&mut self) {
         self.messages += 1;
-        self.streak += 1;
+        self.turn.frame();
         self.deadlines.timers.message();
     }
 
@@ -457,20 +466,16 @@ impl Reader {
         }
     }
 
-    /// Begins a new streak. Returns whether the one before was as long as it may be.
+    /// Whether other tasks have to run before more is handled.
     #[inline]
-    pub(crate) fn end_long_streak(&mut self) -> bool {
-        let is_long = self.streak >= STREAK;
-        if is_long {
-            self.streak = 0;
-        }
-        is_long
+    pub(crate) const fn is_turn_over(&self) -> bool {
+        self.turn.is_over()
     }
 
-    /// Begins a new streak: the transport has nothing to read.
+    /// Begins a new turn: the operation waits, for the transport or for other tasks.
     #[inline]
-    pub(crate) const fn reset_streak(&mut self) {
-        self.streak = 0;
+    pub(crate) const fn begin_turn(&mut self) {
+        self.turn = Turn::new();
     }
 
     /// Drops the messages that arrive from now on: this side has closed.
@@ -528,6 +533,11 @@ impl Reader {
     pub(crate) fn held_close_error(&self) -> Option<Error> {
         let frame = self.cold.as_ref()?.held_close.as_ref()?;
         Some(Error::Closed(frame.as_error().clone()))
+    }
+
+    /// Whether a hook is to be called with the peer's close frame.
+    pub(crate) fn has_close_hook(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.hooks.close.is_some())
     }
 
     /// Takes the peer's close frame that is not answered yet.
@@ -621,7 +631,7 @@ impl Reader {
     pub(crate) fn take_frame(&mut self) -> Option<Frame> {
         let frame = self.inbound.take_frame()?;
         self.messages += u64::from(frame.is_fin());
-        self.streak += 1;
+        self.turn.frame();
         self.deadlines.timers.message();
         Some(frame)
     }
@@ -725,6 +735,7 @@ mod tests {
                 ReadEvent::Item(ReadItem::Piece | ReadItem::Frame) => "piece".to_owned(),
                 ReadEvent::Ping(payload) => format!("ping {payload:?}"),
                 ReadEvent::RunHook => "hook".to_owned(),
+                ReadEvent::EndTurn => "turn".to_owned(),
                 ReadEvent::Close(frame) => format!("close {}", frame.as_error().code.as_u16()),
                 ReadEvent::Failed(fault) => format!("failed {fault}"),
                 ReadEvent::NeedInput => return events,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
+use crate::conn::driver::cold_state::AfterHook;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::reader::{FastRead, Filled, ReadEvent, ReadItem, Reader};
 use crate::conn::driver::state::FlushState;
@@ -60,8 +61,8 @@ enum ReadStep {
     NeedInput,
     /// Look at the state: the peer has closed, or the connection has ended.
     Closed,
-    /// Come back when the hook has run.
-    RunHook,
+    /// Come back when the hook has run, or other tasks have.
+    Yield,
 }
 
 impl Connection {
@@ -241,7 +242,7 @@ impl Connection {
                 Poll::Ready(ReadItem::Message(message)) => return whole(message),
                 Poll::Ready(ReadItem::Piece | ReadItem::Frame) => {}
                 // A message may have begun with none of its payload.
-                Poll::Pending if reader.opening_message().is_some() => {}
+                Poll::Pending if reader.opening_message().is_some() && !op.yields => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -368,9 +369,6 @@ impl Connection {
         op: &mut Operation<'_, '_>,
         mode: Mode,
     ) -> Poll<Result<ReadItem, Error>> {
-        if reader.end_long_streak() {
-            return Self::poll_again(reader, op);
-        }
         let mut wants_input = false;
         loop {
             if let Some(error) = self.end_error()
@@ -378,12 +376,14 @@ impl Connection {
             {
                 return Poll::Ready(Err(error));
             }
-            if self.state.is(CloseState::HalfClosedRemote) {
-                reader.waiters.wait(op);
-                return match reader.held_close_error() {
-                    Some(error) if op.reads => Poll::Ready(Err(error)),
-                    Some(_) | None => Poll::Pending,
-                };
+            if reader.is_turn_over() {
+                return self.poll_again(reader, op);
+            }
+            if let Some(error) = reader.held_close_error() {
+                if op.reads {
+                    return Poll::Ready(Err(error));
+                }
+                return self.poll_answered(reader, op);
             }
             // A message that is dropped need not be read in pieces.
             let mode = reader.effective(mode);
@@ -400,7 +400,7 @@ impl Connection {
                         Poll::Pending => return self.poll_idle(reader, op),
                     }
                 }
-                step @ (ReadStep::Item(_) | ReadStep::Closed | ReadStep::RunHook) => step,
+                step @ (ReadStep::Item(_) | ReadStep::Closed | ReadStep::Yield) => step,
             };
             match step {
                 // A piece grows until it is taken, or is as long as it may be.
@@ -409,16 +409,27 @@ impl Connection {
                     wants_input = true;
                 }
                 ReadStep::Item(item) => return Poll::Ready(Ok(self.deliver(reader, item))),
-                ReadStep::RunHook => return Self::poll_again(reader, op),
+                ReadStep::Yield => return self.poll_again(reader, op),
                 ReadStep::NeedInput | ReadStep::Closed => {}
             }
         }
     }
 
     /// Lets other tasks or a hook run, and comes back.
-    fn poll_again<T>(reader: &mut Reader, op: &mut Operation<'_, '_>) -> Poll<Result<T, Error>> {
+    #[cold]
+    fn poll_again<T>(
+        &self,
+        reader: &mut Reader,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<T, Error>> {
+        op.yields = true;
+        reader.begin_turn();
         reader.waiters.wait(op);
         op.cx.waker().wake_by_ref();
+        // A peer that never stops sending postpones no deadline of these.
+        if let Some(due) = reader.deadlines.poll_busy() {
+            self.due(reader, due);
+        }
         Poll::Pending
     }
 
@@ -490,12 +501,15 @@ impl Connection {
             match reader.next_event(input, &mut used, mode) {
                 ReadEvent::Item(item) => break ReadStep::Item(item),
                 ReadEvent::NeedInput => break ReadStep::NeedInput,
-                ReadEvent::RunHook => break ReadStep::RunHook,
+                ReadEvent::RunHook | ReadEvent::EndTurn => break ReadStep::Yield,
                 ReadEvent::Ping(payload) => {
                     self.queue_pong(payload);
                     pong_pending = true;
                     if reader.has_control() {
                         break ReadStep::Item(ReadItem::Frame);
+                    }
+                    if reader.is_turn_over() {
+                        break ReadStep::Yield;
                     }
                 }
                 ReadEvent::Close(frame) => {
@@ -548,13 +562,29 @@ impl Connection {
         reader: &mut Reader,
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<T, Error>> {
-        reader.reset_streak();
+        reader.begin_turn();
         reader.waiters.wait(op);
         self.poll_stalled(op.cx);
         if reader.deadlines.is_scheduled() {
             return Poll::Pending;
         }
         self.poll_deadlines(reader, op.cx)
+    }
+
+    /// The peer has closed, and nothing more arrives: waits until this side has closed too.
+    #[cold]
+    fn poll_answered<T>(
+        &self,
+        reader: &mut Reader,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<T, Error>> {
+        reader.waiters.wait(op);
+        self.poll_stalled(op.cx);
+        // A tunnel has no deadline for this, and the peer no longer answers keepalive.
+        if self.state.is(CloseState::AnswerHeld) {
+            return self.poll_deadlines(reader, op.cx);
+        }
+        Poll::Pending
     }
 
     #[cold]
@@ -610,9 +640,13 @@ impl Connection {
         let call = reader.cold.as_mut().and_then(|cold| cold.call.take());
         reader.shrink_cold();
         drop(reader);
-        if let Some(payload) = call.and_then(|call| call()) {
-            // The connection may have closed in the meantime.
-            let _ = self.pong(payload);
+        match call.map_or(AfterHook::Continue, |call| call()) {
+            AfterHook::Continue => {}
+            AfterHook::Pong(payload) => {
+                // The connection may have closed in the meantime.
+                let _ = self.pong(payload);
+            }
+            AfterHook::AnswerClose => self.answer_close(),
         }
     }
 

@@ -193,6 +193,17 @@ impl Connection {
         tried
     }
 
+    /// Queues a frame that the application has made if there is room for it now.
+    pub(crate) fn try_write_frame(&self, frame: &Frame) -> Result<(), TryWriteError> {
+        let mut writer = self.writer.lock();
+        if frame.is_control() || writer.outbound.is_sending_raw_frames() {
+            self.check_below_watermark(&mut writer)?;
+        } else {
+            self.check_room(&mut writer)?;
+        }
+        Ok(self.write_frame(&mut writer, frame)?)
+    }
+
     /// Queues a frame that the application has made.
     pub(crate) fn poll_write_frame(
         &self,
@@ -205,13 +216,17 @@ impl Connection {
         } else {
             ready!(self.poll_room(writer, op))?;
         }
+        Poll::Ready(self.write_frame(writer, frame))
+    }
+
+    fn write_frame(&self, writer: &mut Writer, frame: &Frame) -> Result<(), Error> {
         writer.outbound.frame(frame)?;
         if !frame.is_control() && frame.is_fin() {
             writer.messages += 1;
             writer.waiters.wake();
         }
         self.flush_now(writer);
-        Poll::Ready(writer.result())
+        writer.result()
     }
 
     /// Sends a pong.
@@ -258,6 +273,7 @@ impl Connection {
             CloseState::Open
             | CloseState::Tunnel
             | CloseState::HalfClosedRemote
+            | CloseState::AnswerHeld
             | CloseState::Closed => {
                 let error = || writer.error().cloned();
                 self.end_error().or_else(error).unwrap_or_else(Error::abnormal)

@@ -61,8 +61,8 @@ macro_rules! number {
     };
 }
 
-number!(CloseState: 0 => Open, 1 => Tunnel, 2 => HalfClosedRemote, 3 => CloseSent,
-    4 => HalfClosedLocal, 5 => Closed; ClosedLocal);
+number!(CloseState: 0 => Open, 1 => Tunnel, 2 => HalfClosedRemote, 3 => AnswerHeld,
+    4 => CloseSent, 5 => HalfClosedLocal, 6 => Closed; ClosedLocal);
 number!(FlushState: 0 => Idle, 1 => Deferred, 2 => Scheduled, 3 => Draining; Stalled);
 
 /// How queued bytes reach the transport.
@@ -152,13 +152,21 @@ mod tests {
     #[test]
     fn a_cell_gives_back_every_state() {
         use CloseState::{
-            CloseSent, Closed, ClosedLocal, HalfClosedLocal, HalfClosedRemote, Open, Tunnel,
+            AnswerHeld, CloseSent, Closed, ClosedLocal, HalfClosedLocal, HalfClosedRemote, Open,
+            Tunnel,
         };
         use FlushState::{Deferred, Draining, Idle, Scheduled, Stalled};
         let close = StateCell::new(Open);
-        for state in
-            [Open, Tunnel, HalfClosedRemote, CloseSent, HalfClosedLocal, Closed, ClosedLocal]
-        {
+        for state in [
+            Open,
+            Tunnel,
+            HalfClosedRemote,
+            AnswerHeld,
+            CloseSent,
+            HalfClosedLocal,
+            Closed,
+            ClosedLocal,
+        ] {
             close.store(state);
             assert!(close.load() == state && close.is(state));
         }

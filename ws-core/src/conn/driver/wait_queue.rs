@@ -95,12 +95,14 @@ pub(crate) struct Operation<'a, 'b> {
     pub(crate) cx: &'a mut Context<'b>,
     /// Whether it takes messages. Others only drive the connection.
     pub(crate) reads: bool,
+    /// Whether it waits for other tasks to run, and not for the peer.
+    pub(crate) yields: bool,
 }
 
 impl<'a, 'b> Operation<'a, 'b> {
     #[inline]
     pub(crate) const fn new(id: &'a mut WaiterId, cx: &'a mut Context<'b>) -> Self {
-        Self { id, cx, reads: true }
+        Self { id, cx, reads: true, yields: false }
     }
 }
 

@@ -46,10 +46,12 @@ impl Connection {
         if self.state.load().has_ended() {
             return false;
         }
-        if self.state.is(CloseState::HalfClosedRemote) {
+        if reader.held_close_error().is_some() {
             // Nothing is read any more, and the peer answers no pings.
             if reader.io.as_ref().is_some_and(ReadHalf::is_reset) {
                 self.transport_ended(reader, Error::abnormal());
+            } else if self.state.is(CloseState::AnswerHeld) {
+                self.check_deadlines(reader);
             }
             return !self.state.load().has_ended();
         }
@@ -139,6 +141,8 @@ impl Connection {
         match event {
             CloseEvent::Close
             | CloseEvent::CloseReceived
+            | CloseEvent::CloseHeld
+            | CloseEvent::Answer
             | CloseEvent::Fail
             | CloseEvent::PingTimeout
             | CloseEvent::Abort

@@ -1,0 +1,89 @@
+//! How do tests run an example as a program?
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use ws_client::Dial;
+
+/// A running example that is a server. It is killed on drop, and after a time, so that a test
+/// that reads its output ends.
+pub(crate) struct Example {
+    pub(crate) child: Child,
+    pub(crate) output: BufReader<ChildStdout>,
+    pub(crate) url: String,
+    /// Dropped to end the thread of the watchdog.
+    _running: Sender<()>,
+}
+
+impl Example {
+    /// Starts an example that prints its address, on a free port.
+    pub(crate) fn start(name: &str, args: &[&str]) -> Self {
+        Self::start_with(name, &[&["127.0.0.1:0"], args].concat())
+    }
+
+    /// Starts an example that prints its address.
+    pub(crate) fn start_with(name: &str, args: &[&str]) -> Self {
+        Self::start_for(name, args, Duration::from_secs(60))
+    }
+
+    /// The same. It is killed after this time.
+    pub(crate) fn start_for(name: &str, args: &[&str], limit: Duration) -> Self {
+        let mut command = Command::new(program(name));
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (running, receiver) = channel();
+        let id = child.id();
+        thread::spawn(move || {
+            let ended = receiver.recv_timeout(limit);
+            if ended == Err(RecvTimeoutError::Timeout) {
+                // It may have ended just now.
+                let _ = signal("KILL", id);
+            }
+        });
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{name}"));
+        Self { child, output, url: url.to_owned(), _running: running }
+    }
+
+    pub(crate) fn dial(&self, path: &str) -> Dial {
+        Dial::new(format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.url.split_once("://").unwrap().1
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal. `kill` is a built-in of every shell, but not a program on every system.
+pub(crate) fn signal(name: &str, id: u32) -> bool {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
+    sent.unwrap().success()
+}
+
+/// The path of an example's binary, which cargo builds with the tests.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    path.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+pub(crate) async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
+}

@@ -1,0 +1,338 @@
+//! Which servers are attacked?
+//!
+//! Each is a process of its own with one worker. It answers the line `stats` on its input, and ends
+//! with its parent.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::BufRead as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::routing::any_service;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio_rustls::TlsAcceptor;
+use warp::Filter as _;
+use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
+use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Keepalive, Message};
+use ws_events::{Event, Hub, Socket};
+
+/// How a WebSocket is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Adapter {
+    /// `Acceptor` on a TCP stream.
+    Bare,
+    /// ws-server-hyper.
+    Hyper,
+    /// ws-server-axum.
+    Axum,
+    /// ws-server-warp.
+    Warp,
+}
+
+impl Adapter {
+    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Hyper, Self::Axum, Self::Warp];
+    /// The adapters that also serve HTTP/2.
+    pub(crate) const HTTP: [Self; 3] = [Self::Hyper, Self::Axum, Self::Warp];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Hyper => "hyper",
+            Self::Axum => "axum",
+            Self::Warp => "warp",
+        }
+    }
+}
+
+/// What a server does with messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Use {
+    /// Sends each back.
+    Echo,
+    /// A hub with the envelope: `join`, `say`, `echo`.
+    Hub,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    #[arg(long, value_enum)]
+    pub(crate) adapter: Adapter,
+    #[arg(long = "use", value_enum, default_value_t = Use::Echo)]
+    pub(crate) usage: Use,
+    /// All deadlines of the settings, in milliseconds. Default: the defaults.
+    #[arg(long)]
+    pub(crate) deadlines: Option<u64>,
+    /// Serves TLS. The certificate is written to this file, as DER.
+    #[arg(long)]
+    pub(crate) tls: Option<String>,
+    /// The processor.
+    #[arg(long)]
+    pub(crate) core: Option<usize>,
+}
+
+/// Serves until the input ends.
+pub(crate) fn run(args: &ServeArgs) -> Result<()> {
+    load::meter::allow_files(1_000)?;
+    if let Some(core) = args.core {
+        load::process::run_on(core)?;
+    }
+    kit::runtime(1)?.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:0".parse()?)?;
+        let listener = socket.listen(8192)?;
+        kit::print_address(&listener.local_addr()?.to_string())?;
+        let tracker = ConnectionTracker::new();
+        let counters = Counters::default();
+        let hub = (args.usage == Use::Hub).then(|| hub(&counters));
+        orders(tracker.clone(), hub.clone(), counters);
+        let accept = options(args.deadlines).tracker(&tracker);
+        match hub {
+            Some(hub) => serve(listener, args, accept, hub.handler()).await,
+            None => serve(listener, args, accept, echo).await,
+        }
+    })
+}
+
+async fn echo(conn: Conn) -> Result<(), Error> {
+    loop {
+        let message = conn.read().await?;
+        conn.write(message).await?;
+    }
+}
+
+/// The defaults and compression, or short deadlines.
+fn options(deadlines: Option<u64>) -> AcceptOptions {
+    let mut config = Config::new().compression(Compression::context_takeover());
+    let mut options = AcceptOptions::new();
+    if let Some(after) = deadlines.map(Duration::from_millis) {
+        let keepalive = Keepalive::every(after);
+        config = config.keepalive(keepalive).write_timeout(after).close_timeout(after);
+        options = options.handshake_timeout(after);
+    }
+    options.config(config)
+}
+
+/// What the hub has seen.
+#[derive(Clone, Debug, Default)]
+struct Counters(Arc<[AtomicU64; 3]>);
+
+impl Counters {
+    const CONNECTS: usize = 0;
+    const DISCONNECTS: usize = 1;
+    const ERRORS: usize = 2;
+
+    fn add(&self, which: usize) {
+        self.0[which].fetch_add(1, Relaxed);
+    }
+}
+
+fn hub(counters: &Counters) -> Hub {
+    let hub = Hub::builder().envelope().build();
+    for (event, which) in [
+        (Event::Connect, Counters::CONNECTS),
+        (Event::Disconnect, Counters::DISCONNECTS),
+        (Event::Error, Counters::ERRORS),
+    ] {
+        let counters = counters.clone();
+        hub.on(event, move |_: Socket| {
+            counters.add(which);
+            std::future::ready(())
+        });
+    }
+    hub.on("join", async |socket: Socket, message: Message| {
+        let _ = socket.join(message.as_text().unwrap_or_default().trim_matches('"'));
+    });
+    // `"ROOM:TEXT"`, to all others in the room.
+    hub.on("say", async |socket: Socket, message: Message| {
+        let text = message.as_text().unwrap_or_default().trim_matches('"');
+        let room = text.split_once(':').map_or(text, |(room, _)| room);
+        let _ = socket.to(room).emit("said", text);
+    });
+    hub.on("kick", async |socket: Socket| socket.close(ws_core::StatusCode::GOING_AWAY, "kick"));
+    hub.on("all", async |socket: Socket, message: Message| {
+        let text: String = message.as_text().unwrap_or_default().into();
+        let _ = socket.hub().emit("said", &text);
+    });
+    hub.on("echo", async |socket: Socket, message: Message| {
+        socket.emit("echo", message.as_text().unwrap_or_default())
+    });
+    hub
+}
+
+/// Answers lines on the input, in a thread, because reading blocks.
+fn orders(tracker: ConnectionTracker, hub: Option<Hub>, counters: Counters) {
+    let handle = Handle::current();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            match &*line {
+                "stats" => {
+                    let [connects, disconnects, errors] =
+                        [0, 1, 2].map(|which| counters.0[which].load(Relaxed));
+                    println!(
+                        "{} {} {connects} {disconnects} {errors}",
+                        handle.metrics().num_alive_tasks(),
+                        tracker.counts().open,
+                    );
+                }
+                "drain" => {
+                    let limit = Duration::from_secs(60);
+                    let left = handle.block_on(async {
+                        match &hub {
+                            Some(hub) => hub.drain(limit).await.remaining,
+                            None => {
+                                let gently = DrainConfig::timeout(limit);
+                                tracker
+                                    .drain(gently.batch(1000, Duration::from_millis(1)))
+                                    .await
+                                    .open
+                            }
+                        }
+                    });
+                    println!("{left}");
+                }
+                _ => println!("?"),
+            }
+        }
+        std::process::exit(0);
+    });
+}
+
+async fn serve<H, Fut>(
+    listener: TcpListener,
+    args: &ServeArgs,
+    options: AcceptOptions,
+    handler: H,
+) -> Result<()>
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
+{
+    let tls = args.tls.as_deref().map(acceptor).transpose()?;
+    match args.adapter {
+        Adapter::Bare => {
+            let acceptor = Acceptor::new(&options);
+            accept(listener, tls, move |stream| {
+                let (acceptor, handler) = (acceptor.clone(), handler.clone());
+                async move {
+                    match stream {
+                        Stream::Tcp(stream) => drop(acceptor.serve(stream, handler).await),
+                        Stream::Tls(stream) => drop(acceptor.serve(*stream, handler).await),
+                    }
+                }
+            })
+            .await
+        }
+        Adapter::Hyper => {
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                let response: Response<Full<Bytes>> =
+                    match ws_server_hyper::accept(&mut request, &options) {
+                        Ok((response, upgrade)) => {
+                            tokio::spawn(upgrade.serve(handler.clone()));
+                            response
+                        }
+                        Err(rejection) => rejection.into_response().map(Full::from),
+                    };
+                async { Ok::<_, Infallible>(response) }
+            });
+            if tls.is_none() {
+                return Ok(ws_server_hyper::serve(listener, service).await?);
+            }
+            accept(listener, tls, move |stream| {
+                let service = service.clone();
+                async move {
+                    if let Stream::Tls(stream) = stream {
+                        drop(ws_server_hyper::serve_stream(*stream, None, service).await);
+                    }
+                }
+            })
+            .await
+        }
+        Adapter::Axum => {
+            let route = any_service(ws_server_axum::websocket::<(), _, _>(options, handler));
+            let app: Router = Router::new().route("/", route);
+            if tls.is_none() {
+                return Ok(ws_server_axum::serve(listener, app).await?);
+            }
+            accept(listener, tls, move |stream| {
+                let app = app.clone();
+                async move {
+                    if let Stream::Tls(stream) = stream {
+                        drop(ws_server_axum::serve_stream(*stream, None, app).await);
+                    }
+                }
+            })
+            .await
+        }
+        Adapter::Warp => {
+            let route = warp::path::end().and(ws_server_warp::websocket(options, handler));
+            let service = warp::service(route.recover(ws_server_warp::recover));
+            if tls.is_none() {
+                return Ok(ws_server_warp::serve(listener, service).await?);
+            }
+            accept(listener, tls, move |stream| {
+                let service = service.clone();
+                async move {
+                    if let Stream::Tls(stream) = stream {
+                        drop(ws_server_warp::serve_stream(*stream, None, service).await);
+                    }
+                }
+            })
+            .await
+        }
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+/// Accepts connections, with TLS if there is an acceptor, and serves each in a task.
+async fn accept<F, Fut>(listener: TcpListener, tls: Option<TlsAcceptor>, serve: F) -> Result<()>
+where
+    F: Fn(Stream) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let Ok(stream) = kit::welcome(&listener).await else {
+            // Too many open files, for example.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        match tls.clone() {
+            None => drop(tokio::spawn(serve(Stream::Tcp(stream)))),
+            Some(acceptor) => {
+                let serve = serve.clone();
+                tokio::spawn(async move {
+                    let limit = Duration::from_secs(10);
+                    let accepted = tokio::time::timeout(limit, acceptor.accept(stream)).await;
+                    if let Ok(Ok(stream)) = accepted {
+                        serve(Stream::Tls(Box::new(stream))).await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// A certificate for `localhost`, which is written to `file`.
+fn acceptor(file: &str) -> Result<TlsAcceptor> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    std::fs::write(file, made.cert.der()).with_context(|| format!("cannot write {file}"))?;
+    let key =
+        tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let mut config = tokio_rustls::rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config).into())
+}
