@@ -142,7 +142,6 @@ impl Connection {
             CloseEvent::Close
             | CloseEvent::CloseReceived
             | CloseEvent::CloseHeld
-            | CloseEvent::Answer
             | CloseEvent::Fail
             | CloseEvent::PingTimeout
             | CloseEvent::Abort
@@ -153,6 +152,7 @@ impl Connection {
             }
             CloseEvent::AllowHalfClose
             | CloseEvent::HalfClose
+            | CloseEvent::Answer
             | CloseEvent::AbandonMessage
             | CloseEvent::GoAway => {}
         }
