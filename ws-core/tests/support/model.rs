@@ -28,7 +28,7 @@ use ws_core::{
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longer than all deadlines together.
+/// Longer than all deadlines together, apart from the pauses of a script.
 const FOREVER: Duration = Duration::from_secs(1800);
 
 /// Runs the script that these bytes are.
@@ -214,6 +214,7 @@ impl Script {
         let compression = self.compressed.then(Default::default);
         let mut tasks = JoinSet::new();
         let settings = [self.sides[0].settings, self.sides[1].settings];
+        let pauses = self.sides.iter().map(SideScript::pauses).sum::<Duration>();
         let clock_jumps = self.faults.iter().any(|step| matches!(step, NetworkStep::Jump(_)));
         for (side, script) in self.sides.into_iter().enumerate() {
             let io = NetworkEnd { network: Arc::clone(&network), side };
@@ -247,7 +248,7 @@ impl Script {
             sleep(Duration::from_secs(300)).await; // tidy: sleep is the subject
             take_step(&network, NetworkStep::Cut).await;
         }
-        let all_ended = timeout(FOREVER, async {
+        let all_ended = timeout(FOREVER + pauses, async {
             while let Some(ended) = tasks.join_next().await {
                 ended.expect("no task panics");
             }
@@ -279,6 +280,19 @@ impl SideScript {
             settings.keepalive = Some(Duration::from_secs(20));
         }
         Self { settings, writes: Vec::new(), reads: Vec::new() }
+    }
+
+    /// How long its tasks pause by themselves.
+    fn pauses(&self) -> Duration {
+        let writes = self.writes.iter().map(|step| match step {
+            WriteStep::Pause(time) => *time,
+            _ => Duration::ZERO,
+        });
+        let reads = self.reads.iter().map(|step| match step {
+            ReadStep::Pause(time) => *time,
+            _ => Duration::ZERO,
+        });
+        writes.chain(reads).sum()
     }
 }
 
