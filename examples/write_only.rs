@@ -12,7 +12,7 @@ use ws_server_axum::{
 
 /// Sends a counter ten times per second.
 ///
-/// A connection has to be read, to answer pings and detect a close. `close_read` reads in the
+/// To answer pings and detect a close at once, a connection has to be read. `close_read` reads in the
 /// background, and closes with 1008 if a message arrives.
 async fn count(conn: Conn) -> Result<(), Error> {
     // It returns a future of the end of the connection, which is not needed here.

@@ -318,6 +318,8 @@ fn check_dial_error(kind: Kind, fault: Fault, error: &DialError, context: &str) 
         (Fault::BlackHole(_), DialError::Refused(refused)) => refused.status == 408,
         (Fault::Cut(_) | Fault::Reset(_) | Fault::HalfClose(_), error) => match error {
             DialError::Io(_) => true,
+            // The reset may come before the client knows of its connection.
+            DialError::Tcp(_) => fault == Fault::Reset(0),
             DialError::Tls(_) => kind.tls,
             DialError::Http(_) => kind.http2,
             _ => false,

@@ -5,10 +5,13 @@ mod adapters;
 
 use std::time::Duration;
 
+use http_body_util::Empty;
+use hyper::ext::Protocol;
+use hyper::{Request, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use ws_server_hyper::{AcceptOptions, Conn, Error};
 
-use adapters::Served;
+use adapters::{Serve, Served};
 
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
@@ -17,13 +20,13 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// The headers of a valid opening handshake.
-const VALID_HEADERS: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+/// The headers of a valid opening handshake without `Host`.
+const VALID_HEADERS: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 const HI: &[u8] = b"\x81\x82\0\0\0\0hi";
 
-/// A request line, headers before [`VALID_HEADERS`], and the expected status.
+/// A request line, headers before `Host` and [`VALID_HEADERS`], and the expected status.
 const ROWS: &[(&str, &str, u16)] = &[
     ("GET /x HTTP/1.1\r\n", "", 101),
     // Absolute form, and a query with invalid percent-encoding.
@@ -53,11 +56,50 @@ const ROWS: &[(&str, &str, u16)] = &[
     ("\x16\x03\x01\r\n", "", 400),
 ];
 
+/// A request line, lines of `Host`, and the expected status (RFC 9112 §3.2).
+const HOSTS: &[(&str, &str, u16)] = &[
+    ("GET /x HTTP/1.1\r\n", "Host: a\r\n", 101),
+    ("GET /x HTTP/1.1\r\n", "Host:  A.example \r\n", 101),
+    ("GET /x HTTP/1.1\r\n", "Host: a:\r\n", 101),
+    ("GET /x HTTP/1.1\r\n", "Host: a:80\r\n", 101),
+    ("GET /x HTTP/1.1\r\n", "Host: [::1]\r\n", 101),
+    ("GET /x HTTP/1.1\r\n", "Host: [::1]:80\r\n", 101),
+    ("GET /x HTTP/1.1\r\n", "", 400),
+    ("GET /x HTTP/1.1\r\n", "Host:\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a\r\nHost: a\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a b\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a\tb\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a, b\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: user@a\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: user:key@a\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: @a\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: :80\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a:x\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a:+80\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a:99999\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a:80:80\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: ::1\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: [::1\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: [a]\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a/b\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a?b\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: a#b\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: http://a\r\n", 400),
+    ("GET /x HTTP/1.1\r\n", "Host: \u{fc}\r\n", 400),
+    // The host of an absolute target replaces `Host`, which has to be valid nevertheless.
+    ("GET http://a/x HTTP/1.1\r\n", "Host: b\r\n", 101),
+    ("GET http://a/x HTTP/1.1\r\n", "Host: a b\r\n", 400),
+    ("GET http://a/x HTTP/1.1\r\n", "", 400),
+    ("GET http://user@a/x HTTP/1.1\r\n", "Host: a\r\n", 400),
+    ("GET http://a:99999/x HTTP/1.1\r\n", "Host: a\r\n", 400),
+    ("GET http:///x HTTP/1.1\r\n", "Host: a\r\n", 400),
+];
+
 /// Sends a request followed by a message, and returns the status of the response. The message is
 /// echoed only if the request was accepted.
-async fn send(served: &Served, line: &str, headers: &str) -> u16 {
+async fn send(serve: &Serve, line: &str, headers: &str) -> u16 {
     let (mut client_io, server_io) = duplex(64 * 1024);
-    served.serve(Box::new(server_io));
+    serve(Box::new(server_io));
     let request = [line.as_bytes(), headers.as_bytes(), VALID_HEADERS.as_bytes(), HI].concat();
     client_io.write_all(&request).await.unwrap();
     client_io.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
@@ -74,16 +116,90 @@ async fn send(served: &Served, line: &str, headers: &str) -> u16 {
     status
 }
 
+/// Checks the status of each adapter, and that the next connection works.
+async fn check(servers: &[(&str, Serve)], line: &str, headers: &str, status: u16) {
+    let run = async {
+        for (by, serve) in servers {
+            assert_eq!(send(serve, line, headers).await, status, "{by}: {line:?} {headers:?}");
+            assert_eq!(send(serve, "GET /x HTTP/1.1\r\n", "Host: a\r\n").await, 101, "{by}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+}
+
 #[tokio::test]
 async fn odd_requests_have_the_same_status_and_the_next_connection_works() {
+    let servers = adapters::each_and_bare(&AcceptOptions::new(), echo);
+    for (line, headers, status) in ROWS {
+        check(&servers, line, &format!("{headers}Host: a\r\n"), *status).await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_none_is_refused() {
+    let servers = adapters::each_and_bare(&AcceptOptions::new(), echo);
+    for (line, host, status) in HOSTS {
+        check(&servers, line, host, *status).await;
+    }
+}
+
+/// Lines of `Host` and of other headers, so that a head with this request line has this length and
+/// this number of headers.
+fn headers(line: &str, len: usize, count: usize) -> String {
+    let mut headers = String::from("Host: a\r\n");
+    // `Host`, the four of `VALID_HEADERS`, and one to fill up.
+    headers += &"b: c\r\n".repeat(count - 6);
+    let rest = len - line.len() - headers.len() - VALID_HEADERS.len() - "d: \r\n".len();
+    headers + &format!("d: {}\r\n", "e".repeat(rest))
+}
+
+#[tokio::test]
+async fn the_head_of_a_request_is_bounded() {
+    let line = "GET /x HTTP/1.1\r\n";
+    let target = format!("GET /x?{} HTTP/1.1\r\n", "q".repeat(16 * 1024));
+    let servers = adapters::each_and_bare(&AcceptOptions::new(), echo);
+    check(&servers, line, &headers(line, 16 * 1024, 100), 101).await;
+    check(&servers, line, &headers(line, 16 * 1024 + 1, 100), 431).await;
+    check(&servers, line, &headers(line, 16 * 1024, 101), 431).await;
+    check(&servers, line, &headers(line, 20 * 1024, 10), 431).await;
+    check(&servers, line, &headers(line, 60 * 1024, 10), 431).await;
+    check(&servers, &target, "Host: a\r\n", 431).await;
+    // The servers have limits of their own, for requests of any kind.
+    check(&servers, "POST /x HTTP/1.1\r\n", &headers(line, 60 * 1024, 10), 431).await;
+
+    let smaller = AcceptOptions::new().head_limit(1000, 10);
+    let servers = adapters::each_and_bare(&smaller, echo);
+    check(&servers, line, &headers(line, 1000, 10), 101).await;
+    check(&servers, line, &headers(line, 1001, 10), 431).await;
+    check(&servers, line, &headers(line, 1000, 11), 431).await;
+}
+
+/// The same with the pseudo-headers of HTTP/2, of which the target has the authority.
+#[tokio::test]
+async fn the_head_of_an_extended_connect_is_bounded() {
+    let check = async |served: &Served, len: usize, count: usize, status: u16| {
+        let (client_io, server_io) = duplex(64 * 1024);
+        served.serve(Box::new(server_io));
+        let mut client = adapters::http2(Box::new(client_io)).await;
+        let mut request = Request::connect("https://a/x").version(Version::HTTP_2);
+        request = request.header("sec-websocket-version", "13");
+        for _ in 0..count - 2 {
+            request = request.header("b", "c");
+        }
+        let head = "CONNECT https://a/x HTTP/1.1\r\nsec-websocket-version: 13\r\nd: \r\n\r\n";
+        let rest = len - head.len() - "b: c\r\n".len() * (count - 2);
+        let request = request.header("d", "e".repeat(rest));
+        let request = request.extension(Protocol::from_static("websocket"));
+        let response = client.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status, "{}: {len} bytes, {count} headers", served.by);
+    };
     let run = async {
         for served in adapters::each(&AcceptOptions::new(), echo) {
-            for (line, headers, status) in ROWS {
-                let response_status = send(&served, line, headers).await;
-                assert_eq!(response_status, *status, "{}: {line:?} {headers:?}", served.by);
-                let (line, headers, status) = ROWS[0];
-                assert_eq!(send(&served, line, headers).await, status, "{}", served.by);
-            }
+            check(&served, 16 * 1024, 100, 200).await;
+            check(&served, 16 * 1024 + 1, 100, 431).await;
+            check(&served, 16 * 1024, 101, 431).await;
+            check(&served, 16 * 1024 + 1, 10, 431).await;
+            check(&served, 60 * 1024, 10, 431).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();

@@ -291,6 +291,9 @@ fn rows() -> Vec<Row> {
         Row { without: vec![KEY], with: vec![(KEY, "c2hvcnQ=")], ..refused(400, &[]) },
         Row { with: vec![(KEY, "dGhlIHNhbXBsZSBub25jZQ==")], ..refused(400, &[]) },
         Row { without: vec!["host"], ..refused(400, &[]) },
+        Row { without: vec!["host"], with: vec![("host", "a b")], ..refused(400, &[]) },
+        Row { without: vec!["host"], with: vec![("host", "")], ..refused(400, &[]) },
+        Row { without: vec!["host"], with: vec![("host", "u@here.example")], ..refused(400, &[]) },
         Row { with: vec![("host", "here.example")], ..refused(400, &[]) },
         Row { body: "12345", ..refused(400, &[]) },
         Row { version: old, ..bad(old, 426, &[(VERSION, "13")]) },
@@ -325,6 +328,7 @@ fn rows() -> Vec<Row> {
             with: vec![(VERSION, "8")],
             ..bad(http2, 400, &[(VERSION, "13")])
         },
+        Row { with: vec![("host", "a b")], ..bad(http2, 400, &[]) },
         Row { protocol: Some("connect-udp"), ..bad(http2, 501, &[]) },
         Row { method: "GET", protocol: None, ..bad(http2, 405, &[("allow", "CONNECT")]) },
         Row { method: "POST", protocol: None, ..bad(http2, 405, &[("allow", "CONNECT")]) },

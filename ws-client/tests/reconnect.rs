@@ -651,14 +651,20 @@ async fn keepalive_detects_a_silent_server() {
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&attempts);
         let reconnect = Reconnect::new(dial).dial_by(move |dial| {
-            let (ours, theirs) = duplex(64 * 1024);
+            let (ours, mut near) = duplex(64 * 1024);
+            let (mut far, theirs) = duplex(64 * 1024);
             let kept = Arc::clone(&kept);
             async move {
                 let options = AcceptOptions::new().config(Config::new().no_keepalive());
-                let accepting = Acceptor::new(&options).accept(theirs);
-                let (conn, peer) = tokio::join!(dial.connect_over(ours), accepting);
-                // The server never reads, so it sends no pongs.
-                kept.lock().unwrap().push(peer.unwrap());
+                let handshake = async {
+                    tokio::join!(dial.connect_over(ours), Acceptor::new(&options).accept(theirs))
+                };
+                // After the handshake, nothing passes between the two.
+                let (conn, peer) = tokio::select! {
+                    both = handshake => both,
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => unreachable!(),
+                };
+                kept.lock().unwrap().push((peer.unwrap(), near, far));
                 conn
             }
         });

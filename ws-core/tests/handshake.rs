@@ -80,6 +80,9 @@ fn a_malformed_handshake_is_refused_with_its_status() {
 
     check(&["host"], &[], R::HostMissing, 400, &[]);
     check(&[], &[("host", "server.example.com")], R::HostRepeated, 400, &[]);
+    for host in ["", "a b", "user@a", "a:x", "a:+80", "a:99999", "[a]", "a/b", "::1"] {
+        check(&["host"], &[("host", host)], R::HostInvalid, 400, &[]);
+    }
     check(&[], &[("content-length", "5")], R::Body, 400, &[]);
     check(&[], &[("content-length", "x")], R::Body, 400, &[]);
     check(&[], &[("content-length", "0"), ("content-length", "1")], R::Body, 400, &[]);
@@ -111,6 +114,53 @@ fn method_and_version_are_those_of_an_upgrade() {
     check("GET", Version::HTTP_10, R::HttpTooOld, 426, UPGRADE);
     check("GET", Version::HTTP_09, R::HttpTooOld, 426, UPGRADE);
     check("GET", Version::HTTP_3, R::HttpTooNew, 501, &[]);
+}
+
+#[test]
+fn a_target_has_a_path() {
+    let answer = |target: &str| {
+        let mut request = request(&["origin"], &[]);
+        *request.uri_mut() = target.parse().unwrap();
+        Acceptor::new(&AcceptOptions::new()).answer(&request).map(drop)
+    };
+    for target in ["/", "/chat?a", "http://a", "http://a?b", "wss://a:1/b"] {
+        assert_eq!(answer(target), Ok(()), "{target}");
+    }
+    for target in ["*", "a", "a:80"] {
+        assert_eq!(answer(target), Err(Rejection::TargetInvalid), "{target}");
+    }
+    assert_eq!(answer("http://user@a/b"), Err(Rejection::HostInvalid));
+    assert_eq!(Rejection::TargetInvalid.status(), 400);
+}
+
+#[test]
+fn the_head_is_bounded_in_bytes_and_headers() {
+    let check = |options: AcceptOptions, target: &str, with: &[Header], fits: bool| {
+        let mut request = request(&[], with);
+        *request.uri_mut() = target.parse().unwrap();
+        let answered = Acceptor::new(&options).answer(&request).map(drop);
+        assert_eq!(answered, if fits { Ok(()) } else { Err(Rejection::HeadTooLarge) }, "{target}");
+    };
+    // The valid request has six headers.
+    let len = ws_core::handshake::head::encode_request(&request(&[], &[])).len();
+    let default = AcceptOptions::new;
+    check(default().head_limit(len, 6), "/chat", &[], true);
+    check(default().head_limit(len - 1, 6), "/chat", &[], false);
+    check(default().head_limit(len, 5), "/chat", &[], false);
+    check(default().head_limit(len, 6), "/chat?", &[], false);
+    check(default().head_limit(len, 7), "/chat", &[("a", "")], false);
+    check(default().head_limit(len + 5, 7), "/chat", &[("a", "")], true);
+    check(default(), "/chat", &[("a", "b"); 94], true);
+    check(default(), "/chat", &[("a", "b"); 95], false);
+    check(default(), &format!("/{}", "a".repeat(16 * 1024)), &[], false);
+    // Another route may serve it, or the filter may pass it on.
+    check_refusal(
+        &default().head_limit(0, 0),
+        &request(&["upgrade"], &[]),
+        Rejection::NotUpgrade,
+        426,
+        UPGRADE,
+    );
 }
 
 #[test]

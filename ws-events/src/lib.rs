@@ -156,8 +156,8 @@
 //!   may get the message twice.
 //! * Handlers of one socket run one after the other, in the order of their events; handlers of
 //!   several sockets run concurrently. While a handler runs, pings are answered, messages are sent,
-//!   and the end of the connection is detected. Up to 32 messages or 64 KiB are read ahead; after
-//!   that the peer has to wait.
+//!   and the end of the connection is detected. Up to 64 KiB are read ahead; after that the peer
+//!   has to wait.
 //! * A handler has no time limit: until it returns, its socket stays in the hub, also after the end
 //!   of the connection. A handler that awaits something else than the socket needs a timeout of
 //!   its own.

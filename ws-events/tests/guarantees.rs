@@ -198,7 +198,7 @@ async fn while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_i
 
 /// While a handler runs, `read` messages of this length are read.
 async fn check_ahead(length: usize, read: u64) {
-    const COUNT: usize = 100;
+    const COUNT: usize = 1000;
     let hub = Hub::builder().state(Semaphore::new(0)).state(AtomicUsize::new(0)).build();
     hub.on_message(async |State(go): State<Semaphore>, State(done): State<AtomicUsize>| {
         go.acquire().await.unwrap().forget();
@@ -225,9 +225,9 @@ async fn check_ahead(length: usize, read: u64) {
 
 #[tokio::test]
 async fn a_slow_handler_stops_its_peer_and_reads_little_ahead() {
-    // One is being handled. 64 KiB or 32 messages are read ahead.
+    // One is being handled. 64 KiB are read ahead, with 128 bytes for each message.
     check_ahead(16 * 1024, 1 + 4).await;
-    check_ahead(1, 1 + 32).await;
+    check_ahead(1, 1 + 509).await;
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use support::{EventLog, TIMEOUT, enter, read_all, wait_until, with_silent_peer};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use ws_core::{Config, Conn, Message, StatusCode, pair, pair_with};
+use ws_core::{Config, Conn, Keepalive, Message, StatusCode, pair, pair_with};
 use ws_events::{
     ConnectRejection, DisconnectReason, Event, EventPayload, Hub, Room, Socket, State,
 };
@@ -319,6 +321,77 @@ async fn a_drain_aborts_late_sockets_and_counts_hanging_handlers() {
     let drained = hub.drain(TIMEOUT).await;
     assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
     drop((silent, hanging));
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    PeerCloses,
+    PeerVanishes,
+    PeerIsSilent,
+    HubCloses,
+    HubDrains,
+}
+
+/// A handler never returns, while this many messages of 4 KiB are not handled. The connection ends
+/// nevertheless, within a bound in seconds.
+async fn check_hanging(leaving: Leaving, unread: usize, bound: u64) {
+    let hub = listening();
+    hub.on_message(wait);
+    let keepalive = Keepalive::every(Duration::from_secs(30));
+    let keepalive = keepalive.pong_timeout(Duration::from_secs(30));
+    let (mut client, server) = with_silent_peer(Config::new().keepalive(keepalive));
+    let serving = tokio::spawn(hub.handler()(server));
+    wait_until(|| hub.len() == 1).await;
+    let socket = hub.everyone().sockets().remove(0);
+    // Masked with zeros. A flood that exceeds what is read ahead fills the transport.
+    let header = [0x82, 0xfe, 0x10, 0, 0, 0, 0, 0];
+    let message = [header.as_slice(), &[0; 4096]].concat();
+    for n in 0..=unread {
+        if timeout(Duration::from_secs(2), client.write_all(&message)).await.is_err() {
+            assert!(n > 16, "only {n} messages");
+            break;
+        }
+    }
+    let started = tokio::time::Instant::now();
+    let mut client = Some(client);
+    match leaving {
+        Leaving::PeerCloses => {
+            let close = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+            let _ = client.as_mut().unwrap().write_all(&close).now_or_never();
+        }
+        Leaving::PeerVanishes => drop(client.take()),
+        Leaving::PeerIsSilent => {}
+        Leaving::HubCloses => socket.close(StatusCode::NORMAL_CLOSURE, "").unwrap(),
+        Leaving::HubDrains => {
+            let drained = hub.drain(Duration::from_secs(10)).await;
+            assert_eq!((drained.notified, drained.remaining), (1, 1), "{unread}");
+        }
+    }
+    let limit = Duration::from_secs(bound) + Duration::from_millis(100);
+    let conn = socket.conn().unwrap();
+    while conn.close_info().is_none() || socket.is_alive() {
+        assert!(started.elapsed() <= limit, "{leaving:?}, {unread} unread");
+        tokio::time::sleep(Duration::from_millis(10)).await; // tidy: sleep is the subject
+    }
+    // Its other handlers come after the one that hangs. The socket leaves with its task.
+    assert_eq!(hub.len(), 1);
+    serving.abort();
+    wait_until(|| hub.is_empty()).await;
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_never_returns_does_not_keep_the_connection() {
+    for unread in [0, 1, 5, 100] {
+        // Three times the interval of the keepalive, or that and the 60 s for which bytes that are
+        // not read are a sign of life.
+        let silent = if unread == 100 { 125 } else { 92 };
+        check_hanging(Leaving::PeerCloses, unread, silent).await;
+        check_hanging(Leaving::PeerVanishes, unread, silent).await;
+        check_hanging(Leaving::PeerIsSilent, unread, silent).await;
+        check_hanging(Leaving::HubCloses, unread, 5).await;
+        check_hanging(Leaving::HubDrains, unread, 11).await;
+    }
 }
 
 /// On several threads, so that they interleave.

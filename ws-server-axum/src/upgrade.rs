@@ -190,9 +190,9 @@ impl WebSocketUpgrade {
         let requested_protocols =
             offered.filter_map(|name| HeaderValue::from_str(name).ok()).collect();
         let mut copy = Box::new(parts.clone());
-        if let Some(OriginalUri(uri)) = parts.extensions.get() {
-            // A nested router strips the prefix of the path.
-            copy.uri = uri.clone();
+        // A nested router strips the prefix of the path.
+        if let Some(OriginalUri(uri)) = copy.extensions.remove() {
+            copy.uri = uri;
         }
         // Only the copy may take the transport over.
         parts.extensions.remove::<hyper::upgrade::OnUpgrade>();

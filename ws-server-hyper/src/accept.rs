@@ -111,6 +111,10 @@ fn start_upgrade<R: Default>(
     let request = kept.map(|mut kept| {
         // A copy of it would keep the transport open.
         kept.extensions.remove::<OnUpgrade>();
+        if let Some(protocol) = kept.extensions.get_mut::<Protocol>() {
+            // hyper's is a slice of the read buffer of HTTP/2.
+            *protocol = Protocol::from_static("websocket");
+        }
         RequestInfo::new(kept)
     });
     let admitted = Acceptor::new(options).admit()?;

@@ -16,6 +16,9 @@ use tokio::time::{Sleep, sleep};
 /// while our bytes wait for flow control.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How many bytes are written at once. hyper copies each write, and queues up to three of them.
+const WRITE: usize = 32 * 1024;
+
 /// An HTTP/2 stream that carries a WebSocket (RFC 8441).
 ///
 /// A reset of the stream equals a TCP reset (RFC 8441 §5): the connection ends with 1006, and
@@ -112,6 +115,7 @@ impl AsyncWrite for Http2Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let buf = buf.get(..WRITE).unwrap_or(buf);
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.after_write(written)
     }

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use ws_core::PeerAddr;
+use ws_core::handshake::head::{MAX_HEAD, MAX_HEADERS};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,6 +33,14 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// HTTP/2: the flow control window of one stream, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// HTTP/2: how many bytes of one stream may wait to be sent, beside those in our own buffer.
+const STREAM_SEND_BUFFER: usize = 64 * 1024;
+
+/// HTTP/2: the maximum size of a head by RFC 9113 §6.5.2, which counts 32 bytes for each header.
+/// Eight more are for the pseudo-headers.
+#[expect(clippy::cast_possible_truncation, reason = "the constants are small")]
+const MAX_HEADER_LIST: u32 = (MAX_HEAD + 32 * (MAX_HEADERS + 8)) as u32;
 
 /// HTTP/2: how many streams a peer may open on one connection.
 const MAX_STREAMS: u32 = 256;
@@ -50,24 +59,32 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// * Extended CONNECT is enabled (RFC 8441 §3).
 /// * A connection has at most 256 streams, with a flow control window of 64 KiB each. The
 ///   window of the connection is the sum, 16 MiB, so a handler that reads slowly does not stall
-///   other streams.
+///   other streams. At most 64 KiB of a stream wait to be sent.
+/// * Beyond the bound of [`Config`](ws_core::Config), a WebSocket holds up to 240 KiB: 64 KiB that
+///   are received and not read, 64 KiB in the send buffer, three writes of 32 KiB before it, and
+///   16 KiB, the buffer of the frame that was read last.
 /// * Keepalive: a ping after 30 s without traffic (RFC 9113 §6.7). Without a pong within 30 s,
 ///   the connection and its streams end.
 ///
 /// Over HTTP/1.1, the head of each request has to arrive within 30 s (hyper's default, which
-/// needs the timer set here). No timeout applies before the client has sent enough to detect
+/// needs the timer set here). Over both versions, the head of a request is limited as by
+/// [`AcceptOptions::head_limit`](ws_core::AcceptOptions::head_limit), with the same defaults: 16 KiB
+/// and 100 headers, 431 beyond. The settings are `max_buf_size` and `max_headers` of `http1()`, and
+/// `max_header_list_size` of `http2()`. No timeout applies before the client has sent enough to detect
 /// the HTTP version; [`serve_stream`] adds one.
 #[doc(alias = "server")]
 pub fn http_builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .enable_connect_protocol()
+        .max_header_list_size(MAX_HEADER_LIST)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(STREAM_SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS);
     builder

@@ -1,5 +1,7 @@
 //! How does a warp filter extract a WebSocket request and upgrade it?
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, ready};
 use std::net::SocketAddr;
@@ -10,7 +12,6 @@ use http::{Method, Request, Response, Uri, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use warp::path::FullPath;
 use warp::{Filter, Reply as _, ext, reject};
 use ws_core::handler::HandlerOutput;
 use ws_core::{AcceptOptions, Conn, Error, PeerAddr, Rejection};
@@ -40,7 +41,7 @@ pub fn ws(
 ) -> impl Filter<Extract = (Ws,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let host = warp::host::optional().or(warp::any().map(|| None)).unify();
-    let head = warp::method().and(warp::path::full()).and(query).map(origin_form_parts);
+    let head = warp::method().and(full_path()).and(query).map(origin_form_parts);
     let head = head.and(host).and(warp::header::headers_cloned()).and(warp::addr::remote());
     let head = head.and(ext::optional()).and(ext::optional()).and(ext::optional());
     head.and(ext::optional()).and_then(
@@ -156,12 +157,25 @@ impl fmt::Debug for Ws {
     }
 }
 
+/// Filter that extracts the path of a request, or an empty text if its target has none: for that,
+/// `warp::path::full` panics. Both closures run in one poll.
+fn full_path()
+-> impl Filter<Extract = (String,), Error = Infallible> + Clone + Send + Sync + 'static {
+    thread_local! {
+        static PATH: Cell<String> = const { Cell::new(String::new()) };
+    }
+    let log = warp::log::custom(|info| PATH.set(info.path().to_owned()));
+    warp::any().map(warp::reply).with(log).map(|_| PATH.take())
+}
+
 /// A request head with a target in origin form (RFC 9112 §3.2.1), as over HTTP/1.1.
-fn origin_form_parts(method: Method, path: FullPath, query: String) -> Parts {
+fn origin_form_parts(method: Method, path: String, query: String) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
     let separator = if query.is_empty() { "" } else { "?" };
     parts.method = method;
-    parts.uri = format!("{}{separator}{query}", path.as_str()).parse().unwrap_or_default();
+    // An empty path is none that opens a WebSocket.
+    let uri = format!("{path}{separator}{query}").parse();
+    parts.uri = uri.unwrap_or_else(|_| Uri::from_static("*"));
     parts
 }
 

@@ -43,7 +43,9 @@
 //!
 //! `warp::serve` supports WebSockets over HTTP/1.1 only, because it does not enable extended
 //! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] also support HTTP/2. Under
-//! `warp::serve`, [`Conn::request`] does not have the extensions of the request.
+//! `warp::serve`, [`Conn::request`] does not have the extensions of the request, and warp's filters
+//! `path::full`, `tail` and `peek` panic on a target without a path, such as that of `CONNECT a:80`.
+//! The servers of this crate answer such a request before warp does.
 //!
 //! # Middleware
 //!

@@ -11,7 +11,12 @@ use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use warp::Reply as _;
 use warp::reply::Response;
+use ws_core::{AcceptOptions, Acceptor, Rejection};
+use ws_server_hyper::handshake_request;
+
+use crate::HandshakeRejected;
 
 /// The parts of a request that warp has no filters for. The servers of this crate add it as an
 /// extension.
@@ -144,6 +149,9 @@ where
 }
 
 /// Adapts a filter to hyper, and adds [`OriginalHead`] to its requests.
+///
+/// Filters of warp panic if the target has no path, as that of a CONNECT without `:protocol`. Such
+/// a request is answered here.
 fn to_hyper_service<S: ServeFilter>(
     service: S,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone
@@ -155,7 +163,24 @@ fn to_hyper_service<S: ServeFilter>(
             false => Extensions::new(),
         };
         let (version, uri) = (request.version(), request.uri().clone());
-        request.extensions_mut().insert(OriginalHead { version, uri, extensions });
-        service.call(request)
+        let answer = match uri.path_and_query() {
+            Some(_) => {
+                request.extensions_mut().insert(OriginalHead { version, uri, extensions });
+                Ok(service.call(request))
+            }
+            None => Err(without_path(&request)),
+        };
+        async {
+            match answer {
+                Ok(response) => response.await,
+                Err(rejection) => Ok(HandshakeRejected(rejection).into_response()),
+            }
+        }
     })
+}
+
+/// Why a request whose target has no path opens no WebSocket.
+fn without_path(request: &Request<Incoming>) -> Rejection {
+    let checked = Acceptor::new(&AcceptOptions::new()).check(handshake_request(request));
+    checked.err().unwrap_or(Rejection::TargetInvalid)
 }

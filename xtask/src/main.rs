@@ -5,6 +5,7 @@
 mod autobahn;
 mod bench;
 mod ci;
+mod coverage;
 mod features;
 mod fuzz;
 mod process;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Run the steps of continuous integration in order, up to the first failure.
     Ci,
+    /// Count the lines of the libraries that their tests reach.
+    Coverage(coverage::CoverageArgs),
     /// Check each library with none of its features, and with each of them alone.
     Features(features::FeaturesArgs),
     /// Run fuzz targets.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Autobahn(args) => autobahn::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
+        Task::Coverage(args) => coverage::run(&args),
         Task::Features(args) => features::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Scale(args) => bench::attack("scale", &args),

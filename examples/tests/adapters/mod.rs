@@ -15,8 +15,8 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use warp::Filter as _;
-use ws_core::Role;
 use ws_core::handshake::Offer;
+use ws_core::{Acceptor, Role};
 use ws_server_hyper::{AcceptOptions, Compression, Config, Conn, HandlerOutput, TestClient};
 
 /// A handler that is served by one of the adapters.
@@ -108,6 +108,28 @@ where
         spawn_conn(ws_server_warp::serve_stream(io, peer, service.clone()));
     };
     Served { by: "warp", client, serve_with_peer: Box::new(serve_with_peer) }
+}
+
+/// Serves streams.
+pub(crate) type Serve = Box<dyn Fn(Stream)>;
+
+/// Serves a handler with each adapter, and without one on a bare stream.
+pub(crate) fn each_and_bare<H, Fut>(
+    options: &AcceptOptions,
+    handler: H,
+) -> Vec<(&'static str, Serve)>
+where
+    H: FnOnce(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
+{
+    let acceptor = Acceptor::new(options);
+    let adapters = each(options, handler.clone());
+    let bare = move |io: Stream| spawn_conn(acceptor.serve(io, handler.clone()));
+    let adapters = adapters.into_iter().map(|served| {
+        let by = served.by;
+        (by, Box::new(move |io: Stream| served.serve(io)) as Serve)
+    });
+    std::iter::once(("bare", Box::new(bare) as Serve)).chain(adapters).collect()
 }
 
 /// Runs a connection. The client sees an error as a closed connection.

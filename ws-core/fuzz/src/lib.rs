@@ -11,12 +11,16 @@
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . TARGET corpus/TARGET seeds/TARGET -- -max_total_time=60
 //! ```
 
+pub mod conns;
 pub mod deflate;
+pub mod envelope;
 pub mod extensions;
 pub mod frames;
 pub mod handshake;
 pub mod inbound;
+pub mod origins;
 pub mod roundtrip;
+pub mod server;
 pub mod utf8;
 
 mod input;
@@ -24,3 +28,13 @@ mod input;
 mod oracle;
 
 pub use input::{Cuts, Input};
+
+/// Runs a future with a clock that is paused while any task can run.
+fn paused<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}

@@ -6,8 +6,11 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// When to ping an idle peer, and how long to wait for its answer.
 ///
-/// The timeouts are checked while the connection is read, after all received bytes have been
-/// processed. So a busy application does not cause a timeout.
+/// The timeouts are checked after all received bytes have been processed, also while the
+/// application does not read or is stuck in a `write`. If more has arrived than is
+/// [read ahead](crate::Conn#what-drives-the-connection), unread bytes are a sign of life for 60 s
+/// after the application has read the last time. So only an application that reads nothing for
+/// longer than that causes a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Keepalive {

@@ -16,10 +16,13 @@ pub use pool::BufferPool;
 
 /// The settings of a connection. The setters can be chained.
 ///
-/// A connection holds at most [`Limits::message_size`] and 512 bytes + one read (65 KiB) + the high
+/// A connection holds at most [`Limits::message_size`] and 512 bytes + one read (65 KiB) + what is
+/// [read ahead](crate::Conn#what-drives-the-connection) (64 KiB) + the high
 /// watermark of [`write_buffer`](Self::write_buffer) + the message written last (twice if it was
 /// compressed) + the memory of [`Compression`] with context takeover (47 KiB to decompress, up to
-/// 372 KiB to compress).
+/// 372 KiB to compress) + on a server, the [request](crate::AcceptOptions::keep_request), whose head
+/// has at most 16 KiB, and its extensions. Over HTTP/2, the servers of `ws-server-hyper` add up to
+/// 240 KiB.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,7 +127,10 @@ impl Config {
     }
 
     /// Aborts the connection when bytes wait to be written and the peer takes none for this long.
-    /// Default: no timeout.
+    /// Default: 60 s for servers with [`AcceptOptions`](crate::AcceptOptions), no timeout otherwise.
+    /// [`Duration::MAX`] means no timeout.
+    ///
+    /// Bytes that the peer sends, such as pongs, do not count.
     pub const fn write_timeout(mut self, after: Duration) -> Self {
         self.write_timeout = Some(after);
         self
@@ -203,11 +209,16 @@ impl Config {
         self
     }
 
+    const SERVER_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
     pub(crate) const MAX_READ_BUFFER: usize = 65 * 1024;
 
     /// Applies the defaults of a server.
     pub(crate) const fn for_server(mut self) -> Self {
         self.keepalive = self.keepalive.or_server_default();
+        if self.write_timeout.is_none() {
+            self.write_timeout = Some(Self::SERVER_WRITE_TIMEOUT);
+        }
         self
     }
 }

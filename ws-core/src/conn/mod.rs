@@ -51,11 +51,22 @@ use crate::{Config, Error, Message, SendError, StatusCode};
 ///
 /// # What drives the connection
 ///
-/// Nothing is read in the background. [`read`](Self::read), [`reader`](Self::reader) and
-/// [`close_read`](Self::close_read) read, and so do [`ping`](Self::ping), [`close`](Self::close)
-/// and [`closed`](Self::closed) while they wait. Each of them answers pings and handles the peer's
-/// close frame. The first message that arrives during `ping` or `closed` is kept for the next
-/// `read`; later input stays in the socket.
+/// [`read`](Self::read), [`reader`](Self::reader) and [`close_read`](Self::close_read) read, and so
+/// do [`ping`](Self::ping), [`close`](Self::close) and [`closed`](Self::closed) while they wait.
+/// Each of them answers pings and handles the peer's close frame.
+///
+/// While none of them waits, or their task is stuck in a `write`, the connection is looked at once
+/// per second. So pings are answered, the end is noticed and deadlines pass, whatever the
+/// application does. One task per thread does this for all connections, in a tokio runtime with a
+/// clock; without one, nothing is read until an operation reads.
+///
+/// What arrives without a `read` is read ahead, up to 64 KiB: the payload and 128 bytes for each
+/// message. The last message may exceed this, up to its size limit; without a size limit, at most
+/// 64 KiB of it are read. The rest stays in the socket, which stops the peer. Then pongs cannot be
+/// seen. A TCP stream still shows that the peer has hung up. On other streams, unread bytes are a
+/// sign of life for [`Keepalive`](crate::Keepalive), for at most 60 s.
+///
+/// After the end, `read` returns what had arrived before, and then the error.
 ///
 /// # Cancel safety
 ///
@@ -128,7 +139,9 @@ impl Conn {
 
     /// Sends a ping, waits for its pong, and returns the round-trip time.
     ///
-    /// Pings overtake queued data.
+    /// Pings overtake queued data. Messages that arrive before the pong are
+    /// [read ahead](Self#what-drives-the-connection). Behind more than that, the pong is seen only
+    /// when the messages are read.
     ///
     /// # Errors
     ///
@@ -203,7 +216,10 @@ impl Conn {
         self.0.abort();
     }
 
-    /// Waits until the connection has ended, and returns how.
+    /// Waits until the connection has ended, and returns how. Messages need not be read for this;
+    /// [`read`](Self::read) returns those that arrived before the end. If more has arrived than is
+    /// [read ahead](Self#what-drives-the-connection), a TCP stream that has ended counts as a lost
+    /// transport, because a close frame behind that cannot be seen.
     ///
     /// # Cancel safety
     ///

@@ -12,9 +12,10 @@ impl Acceptor {
     /// Performs the server's side of the opening handshake on a byte stream, such as a `TcpStream`
     /// that was just accepted.
     ///
-    /// The head of the request is limited to 16 KiB and to
-    /// [`AcceptOptions::handshake_timeout`](crate::AcceptOptions::handshake_timeout). Bytes that
-    /// arrive after it are kept. A rejected request is answered with the status and the headers of
+    /// The head of the request is limited by
+    /// [`AcceptOptions::head_limit`](crate::AcceptOptions::head_limit) and
+    /// [`handshake_timeout`](crate::AcceptOptions::handshake_timeout). Bytes that arrive after it
+    /// are kept. A rejected request is answered with the status and the headers of
     /// its [`Rejection`](crate::Rejection).
     ///
     /// ```no_run

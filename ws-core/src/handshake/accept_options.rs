@@ -42,6 +42,7 @@ pub(super) struct AcceptSettings {
     filter: Option<Filter>,
     keep_request: bool,
     timeout: Option<Duration>,
+    pub(super) head: HeadLimit,
     /// The options of the layers above, which are not used here.
     #[cfg(feature = "conn")]
     extensions: http::Extensions,
@@ -59,13 +60,15 @@ impl AcceptOptions {
             filter: None,
             keep_request: true,
             timeout: Some(Duration::from_secs(10)),
+            head: HeadLimit::DEFAULT,
             #[cfg(feature = "conn")]
             extensions: http::Extensions::new(),
         }))
     }
 
     /// The settings of the connections. Default: [`Config::new`] with [`Keepalive::default`],
-    /// which a server uses unless [`Config::keepalive`] or [`Config::no_keepalive`] is called.
+    /// which a server uses unless [`Config::keepalive`] or [`Config::no_keepalive`] is called, and
+    /// with a [`Config::write_timeout`] of 60 s, which it uses unless another is set.
     ///
     /// [`Keepalive::default`]: crate::Keepalive
     pub fn config(self, config: Config) -> Self {
@@ -175,6 +178,16 @@ impl AcceptOptions {
         self.change(|settings| settings.timeout = None)
     }
 
+    /// The maximum size of the head of a request: its length in bytes, as HTTP/1.1 would send it,
+    /// and the number of its headers. Default: 16 KiB and 100. A larger head is rejected with 431.
+    ///
+    /// An HTTP server has limits of its own, and applies them first: those of `serve` in the
+    /// adapters are the defaults of this setting. For larger heads, serve with `http_builder` of
+    /// `ws-server-hyper`, and set its limits too.
+    pub fn head_limit(self, bytes: usize, headers: usize) -> Self {
+        self.change(|settings| settings.head = HeadLimit { bytes, headers })
+    }
+
     /// The settings of the connections, shared by them.
     pub fn shared_config(&self) -> Arc<Config> {
         Arc::clone(&self.0.config)
@@ -188,6 +201,11 @@ impl AcceptOptions {
     /// Whether the connection keeps its request.
     pub fn keeps_request(&self) -> bool {
         self.0.keep_request
+    }
+
+    #[cfg(feature = "conn")]
+    pub(crate) fn head(&self) -> HeadLimit {
+        self.0.head
     }
 
     pub(super) fn settings(&self) -> &AcceptSettings {
@@ -210,6 +228,17 @@ impl AcceptOptions {
         change(Arc::make_mut(&mut self.0));
         self
     }
+}
+
+/// The maximum size of the head of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimit {
+    pub(crate) bytes: usize,
+    pub(crate) headers: usize,
+}
+
+impl HeadLimit {
+    pub(crate) const DEFAULT: Self = Self { bytes: 16 * 1024, headers: 100 };
 }
 
 impl AcceptSettings {

@@ -35,8 +35,8 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// The first reason to reject the request, in this order: no upgrade, filter, method, version,
-    /// key, host, body, origin, subprotocol. An invalid offer of compression is declined; it is not
+    /// The first reason to reject the request, in this order: no upgrade, filter, size, method,
+    /// version, key, target, host, body, origin, subprotocol. An invalid offer of compression is declined; it is not
     /// a reason to reject the request. A panic in a function of the application, such as the
     /// filter, gives [`Rejection::Internal`].
     pub fn answer<'a>(
@@ -65,6 +65,7 @@ impl Acceptor {
         if self.0.settings().is_filtered(request) {
             return Err(Rejection::Filtered);
         }
+        request.check_head(self.0.settings().head)?;
         request.check()
     }
 

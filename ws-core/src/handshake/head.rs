@@ -8,13 +8,14 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
+use super::accept_options::HeadLimit;
 use super::{HandshakeError, Rejection};
 
 /// The longest head in bytes.
-pub const MAX_HEAD: usize = 16 * 1024;
+pub const MAX_HEAD: usize = HeadLimit::DEFAULT.bytes;
 
 /// The maximum number of headers of a request.
-pub const MAX_HEADERS: usize = 100;
+pub const MAX_HEADERS: usize = HeadLimit::DEFAULT.headers;
 
 /// The maximum number of headers of a response.
 pub const MAX_RESPONSE_HEADERS: usize = 256;
@@ -30,9 +31,19 @@ pub const MAX_INTERIM: usize = 8;
 ///
 /// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_HEADERS`].
 pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, HeadError> {
-    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    decode_request_within(input, HeadLimit::DEFAULT)
+}
+
+/// Like [`decode_request`], with other limits.
+pub(crate) fn decode_request_within(
+    input: &[u8],
+    limit: HeadLimit,
+) -> Result<Option<(Request<()>, usize)>, HeadError> {
+    // The shortest header has three bytes.
+    let mut headers = vec![EMPTY_HEADER; limit.headers.min(input.len() / 3 + 1)];
     let mut head = httparse::Request::new(&mut headers);
-    let Some(taken) = complete(input, |input| head.parse(input))? else { return Ok(None) };
+    let parse = |input| head.parse(input);
+    let Some(taken) = complete(input, limit.bytes, parse)? else { return Ok(None) };
     let mut request = Request::new(());
     *request.version_mut() = version(head.version);
     *request.method_mut() =
@@ -56,7 +67,7 @@ pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, He
     let mut config = ParserConfig::default();
     config.allow_obsolete_multiline_headers_in_responses(true);
     let parse = |input| config.parse_response(&mut head, input);
-    let Some(taken) = complete(input, parse)? else { return Ok(None) };
+    let Some(taken) = complete(input, MAX_HEAD, parse)? else { return Ok(None) };
     let mut response = Response::new(());
     *response.version_mut() = version(head.version);
     let status = StatusCode::from_u16(head.code.unwrap_or_default());
@@ -128,14 +139,15 @@ impl From<HeadError> for HandshakeError {
     }
 }
 
-/// Parses up to [`MAX_HEAD`] bytes. Returns the number of bytes used.
+/// Parses up to `max` bytes. Returns the number of bytes used.
 fn complete<'a>(
     input: &'a [u8],
+    max: usize,
     parse: impl FnOnce(&'a [u8]) -> httparse::Result<usize>,
 ) -> Result<Option<usize>, HeadError> {
-    match parse(input.get(..MAX_HEAD).unwrap_or(input)) {
+    match parse(input.get(..max).unwrap_or(input)) {
         Ok(Status::Complete(taken)) => Ok(Some(taken)),
-        Ok(Status::Partial) if input.len() < MAX_HEAD => Ok(None),
+        Ok(Status::Partial) if input.len() < max => Ok(None),
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
         Err(_) => Err(HeadError::Malformed),
     }

@@ -53,6 +53,8 @@ mod request;
 mod subprotocol;
 
 pub use accept_options::AcceptOptions;
+#[cfg(feature = "conn")]
+pub(crate) use accept_options::HeadLimit;
 pub use acceptor::{Accepted, Acceptor};
 pub use error::HandshakeError;
 pub use negotiated::Negotiated;

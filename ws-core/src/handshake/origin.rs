@@ -46,6 +46,10 @@ impl Origin {
     /// host, with the port unless it is the default of the scheme (`*.example.com`,
     /// `localhost:*`). A pattern with `://` matches the scheme too (`https://*.example.com`,
     /// `tauri://localhost`).
+    ///
+    /// Pages without a host have the origin `null` (sandboxed frames, and local files in Firefox) or
+    /// `file://` (local files in Chromium). Only the patterns `null` and `file://` match them, and
+    /// no wildcard does. Any website can show a page whose origin is `null`.
     pub fn patterns(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let patterns = patterns.into_iter().map(|pattern| pattern.as_ref().to_ascii_lowercase());
         Self::new(Rule::SameHost(patterns.collect()))
@@ -80,12 +84,15 @@ impl Origin {
             (Some(origin), Rule::Check(Check(check))) => {
                 origin.to_str().is_ok_and(|origin| check(origin, request.headers()))
             }
-            (Some(origin), Rule::SameHost(patterns)) => {
-                PageOrigin::parse(origin).is_some_and(|page| {
+            (Some(origin), Rule::SameHost(patterns)) => match PageOrigin::parse(origin) {
+                Some(page) => {
                     page.is_target_of(request)
                         || patterns.iter().any(|pattern| page.matches(pattern))
-                })
-            }
+                }
+                None => WITHOUT_HOST.iter().any(|known| {
+                    origin == known && patterns.iter().any(|pattern| pattern == known)
+                }),
+            },
         };
         if allowed { Ok(()) } else { Err(Rejection::OriginRefused) }
     }
@@ -96,6 +103,9 @@ impl Origin {
 }
 
 impl_default!(Origin, Self::same_host());
+
+/// The origins of pages without a host.
+const WITHOUT_HOST: [&str; 2] = ["null", "file://"];
 
 type Decide = dyn Fn(&str, &HeaderMap) -> bool + Send + Sync;
 
@@ -161,13 +171,25 @@ fn default_port(scheme: &str) -> Option<u16> {
 }
 
 /// Splits `host` or `host:port`. `None` if it has another form.
-fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+pub(super) fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     let parsed: Authority = authority.parse().ok()?;
-    let port = match authority.strip_prefix(parsed.host())? {
+    let host = parsed.host();
+    let port = match authority.strip_prefix(host)? {
         "" | ":" => None,
-        port => Some(port.strip_prefix(':')?.parse().ok()?),
+        port => {
+            let port = port.strip_prefix(':')?;
+            // `parse` takes a sign, too.
+            let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+            Some(digits.then(|| port.parse().ok())??)
+        }
     };
-    (!parsed.host().is_empty()).then(|| (parsed.host().to_owned(), port))
+    if let Some(address) = host.strip_prefix('[') {
+        let is_legal = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+        let address = address.strip_suffix(']').filter(|address| address.bytes().all(is_legal))?;
+        // The shortest IPv6 address is `::`.
+        address.matches(':').nth(1)?;
+    }
+    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 /// Whether the whole text matches the pattern.
@@ -252,6 +274,11 @@ mod tests {
             "http://example.com:80@example.com",
             "http://example.com:99999",
             "http://example.com:x",
+            "http://example.com:+80",
+            "http://[example.com]",
+            "file://",
+            "file:///",
+            "NULL",
             "http://example.com http://example.com",
             "http://exämple.com",
         ] {
@@ -285,6 +312,25 @@ mod tests {
         check("host-?.example", "http://host-.example", false);
         check("https://*.example.com", "http://a.example.com", false);
         check("", "http://example.com", false);
+    }
+
+    #[test]
+    fn pages_without_a_host_match_only_their_own_pattern() {
+        let check = |pattern: &str, origin: &str, allowed| {
+            let judged = check(&Origin::patterns([pattern]), "here.example", origin);
+            assert_eq!(judged.is_ok(), allowed, "{origin} by {pattern}");
+        };
+        check("null", "null", true);
+        check("NULL", "null", true);
+        check("file://", "file://", true);
+        check("null", "http://null", true);
+        for pattern in ["*", "*://*", "n*", "nul?", "file://*", "file", "", "file:///"] {
+            check(pattern, "null", false);
+            check(pattern, "file://", false);
+        }
+        check("null", "file://", false);
+        check("file://", "null", false);
+        check("null", "Null", false);
     }
 
     #[test]

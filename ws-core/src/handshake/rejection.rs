@@ -67,6 +67,13 @@ pub enum Rejection {
     /// 400: more than one `Host` (RFC 9112 §3.2).
     #[error("`Host` is repeated: send one")]
     HostRepeated,
+    /// 400: `Host` or the authority of the target is not a host with an optional port
+    /// (RFC 9112 §3.2). An empty one, and one with userinfo, is invalid (RFC 9110 §4.2).
+    #[error("`Host` is invalid: send a host, and its port unless it is the default")]
+    HostInvalid,
+    /// 400: the target of the request has no path (RFC 6455 §4.1).
+    #[error("the target of the request has no path")]
+    TargetInvalid,
     /// 400: the request has a body, which would be read as frames.
     #[error("an opening handshake has no body: leave out its length and transfer encoding")]
     Body,
@@ -90,7 +97,7 @@ pub enum Rejection {
     /// 400: the head is not HTTP.
     #[error("the head of the request is malformed")]
     HeadMalformed,
-    /// 431: the head is longer than 16 KiB, or has more than 100 headers.
+    /// 431: the head exceeds [`AcceptOptions::head_limit`](super::AcceptOptions::head_limit).
     #[error("the head of the request is too large")]
     HeadTooLarge,
     /// 408: [`AcceptOptions::handshake_timeout`](super::AcceptOptions::handshake_timeout)
@@ -120,6 +127,8 @@ impl Rejection {
             | Self::KeyInvalid
             | Self::HostMissing
             | Self::HostRepeated
+            | Self::HostInvalid
+            | Self::TargetInvalid
             | Self::Body
             | Self::SubprotocolsMalformed
             | Self::SubprotocolRequired

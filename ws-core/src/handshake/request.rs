@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
-use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::{Extensions, Method, Request, Uri, Version};
 
-use super::{Rejection, headers, key, subprotocol};
+use super::accept_options::HeadLimit;
+use super::{Rejection, headers, key, origin, subprotocol};
 use crate::redact::Redacted;
 
 /// The head of a request, by reference.
@@ -78,11 +81,29 @@ impl<'a> HandshakeRequest<'a> {
         }
     }
 
+    /// Checks the size of the head: the length that it has over HTTP/1.1 without optional
+    /// whitespace, so that the limit is the same for each version.
+    pub(super) fn check_head(&self, limit: HeadLimit) -> Result<(), Rejection> {
+        const VERSION: usize = "  HTTP/1.1\r\n\r\n".len();
+        let uri = self.uri;
+        let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+        let scheme = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len());
+        let line = self.method.as_str().len() + scheme + authority + path + VERSION;
+        let field = |(name, value): (&HeaderName, &HeaderValue)| {
+            name.as_str().len() + ": \r\n".len() + value.len()
+        };
+        let bytes = line + self.headers.iter().map(field).sum::<usize>();
+        let fits = bytes <= limit.bytes && self.headers.len() <= limit.headers;
+        if fits { Ok(()) } else { Err(Rejection::HeadTooLarge) }
+    }
+
     /// Checks the parts that do not depend on options (RFC 6455 §4.2.1). Returns the key, which a
     /// request over HTTP/2 does not have (RFC 8441 §5).
     pub(super) fn check(&self) -> Result<Option<&'a [u8]>, Rejection> {
         if self.version == Version::HTTP_2 {
             self.check_version(Rejection::ConnectVersionUnsupported)?;
+            self.check_target()?;
             self.check_host()?;
             self.check_body()?;
             return Ok(None);
@@ -96,6 +117,7 @@ impl<'a> HandshakeRequest<'a> {
         if !key::is_valid(key) {
             return Err(Rejection::KeyInvalid);
         }
+        self.check_target()?;
         self.check_host()?;
         self.check_body()?;
         Ok(Some(key))
@@ -109,11 +131,24 @@ impl<'a> HandshakeRequest<'a> {
         }
     }
 
+    /// The target has a path: it is neither an authority nor `*` (RFC 9112 §3.2).
+    fn check_target(&self) -> Result<(), Rejection> {
+        match self.uri.path().starts_with('/') {
+            true => Ok(()),
+            false => Err(Rejection::TargetInvalid),
+        }
+    }
+
     /// Over HTTP/2, `:authority` replaces `Host`. It is a part of the URI here.
     fn check_host(&self) -> Result<(), Rejection> {
         let host = self.once(HOST, Rejection::HostRepeated)?;
-        let named = self.version == Version::HTTP_2 && self.uri.authority().is_some();
-        if host.is_some() || named { Ok(()) } else { Err(Rejection::HostMissing) }
+        let authority = self.uri.authority().map(|authority| authority.as_str().as_bytes());
+        if host.is_none() && (authority.is_none() || self.version != Version::HTTP_2) {
+            return Err(Rejection::HostMissing);
+        }
+        let is_host = |host| str::from_utf8(host).ok().and_then(origin::host_and_port).is_some();
+        let valid = host.into_iter().chain(authority).all(is_host);
+        if valid { Ok(()) } else { Err(Rejection::HostInvalid) }
     }
 
     fn check_body(&self) -> Result<(), Rejection> {
@@ -124,11 +159,7 @@ impl<'a> HandshakeRequest<'a> {
         Ok(())
     }
 
-    fn once(
-        &self,
-        name: http::HeaderName,
-        repeated: Rejection,
-    ) -> Result<Option<&'a [u8]>, Rejection> {
+    fn once(&self, name: HeaderName, repeated: Rejection) -> Result<Option<&'a [u8]>, Rejection> {
         headers::at_most_once(self.headers, name, repeated)
     }
 }

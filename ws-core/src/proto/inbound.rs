@@ -194,6 +194,18 @@ impl Inbound {
         self.message.as_ref().is_some_and(|message| !message.partial.is_empty())
     }
 
+    /// The length of what [`take_piece`](Self::take_piece) returns.
+    #[cfg(feature = "conn")]
+    pub(crate) fn piece_len(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.partial.len())
+    }
+
+    /// Whether the next message has a maximum length.
+    #[cfg(feature = "conn")]
+    pub(crate) fn has_size_limit(&self) -> bool {
+        self.config.limits.message_size != usize::MAX
+    }
+
     /// Discards the message that is arriving. The rest of it is still checked.
     pub fn discard(&mut self) {
         if let Some(message) = &mut self.message {

@@ -1,10 +1,9 @@
 //! What does the task of a socket do, from the connection to its end?
 //!
 //! One task per socket runs its admission, the event loop, and the writer
-//! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop reads a few messages
-//! ahead, to answer pings and to notice the end. Later messages stay in the transport.
+//! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop waits for the
+//! end of the connection, which reads ahead within its bound, answers pings and checks deadlines.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,11 +23,6 @@ use crate::events::protocol::{IncomingEvent, Received, Session};
 use crate::session::admission::admit;
 use crate::session::ready_flag::ReadyFlag;
 use crate::{DisconnectReason, Event, EventError, Hub, Socket};
-
-/// The limits of what is read ahead while a handler runs: this many messages, and none after
-/// this many bytes.
-const MAX_READ_AHEAD: usize = 32;
-const MAX_READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// After this many messages and events other tasks run. A message counts once more for each of
 /// these bytes, so a turn has at most 128 KiB and one message.
@@ -125,11 +119,6 @@ struct EventLoop<'a> {
     session: Box<dyn Session>,
     /// The rest of what a message means, in reverse order.
     decoded: Vec<Received>,
-    /// Messages that were read while a handler ran.
-    read_ahead: VecDeque<Message>,
-    read_ahead_bytes: usize,
-    /// The connection has no more messages.
-    ended: bool,
     /// Whether queued events come before messages; alternates.
     events_first: bool,
     /// The number of queued events to handle before the next message.
@@ -151,9 +140,6 @@ impl<'a> EventLoop<'a> {
             conn,
             session: socket.0.hub.protocol.session(),
             decoded: Vec::new(),
-            read_ahead: VecDeque::new(),
-            read_ahead_bytes: 0,
-            ended: false,
             events_first: false,
             events_left: 0,
             turn: 0,
@@ -232,16 +218,12 @@ impl<'a> EventLoop<'a> {
 
     /// Starts the handlers of an event, if it has any. Boxed: an idle socket holds no memory for
     /// them.
-    fn start(
-        &mut self,
-        event: Event,
-        payload: Payload,
-    ) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+    fn start(&self, event: Event, payload: Payload) -> Option<Pin<Box<impl Future<Output = ()>>>> {
         if !self.socket.0.has_handler(&event) {
             self.log_without_handler(&event, &payload);
             return None;
         }
-        Some(Box::pin(self.handle(event, payload)))
+        Some(Box::pin(handle(self.socket, self.conn, event, payload)))
     }
 
     /// An event without a handler is logged if a peer sent it, since that may be a mistake.
@@ -258,16 +240,7 @@ impl<'a> EventLoop<'a> {
     /// The next input; `None` when the connection has ended. Events that are queued by then are
     /// for [`Connected::disconnect`].
     async fn next_input(&mut self) -> Option<Input> {
-        let Self {
-            socket,
-            conn,
-            read_ahead,
-            read_ahead_bytes,
-            ended,
-            events_first,
-            events_left,
-            ..
-        } = self;
+        let Self { socket, conn, events_first, events_left, .. } = self;
         let queue = &socket.0.queue;
         // Neither starves the other: one message, then all events that are queued by then.
         if *events_left == 0 {
@@ -282,17 +255,7 @@ impl<'a> EventLoop<'a> {
         };
         let mut reading = pin!(conn.read());
         let mut poll_message = |cx: &mut Context<'_>| {
-            if let Some(message) = read_ahead.pop_front() {
-                *read_ahead_bytes = read_ahead_bytes.saturating_sub(message.len());
-                return Poll::Ready(Some(Input::Message(message)));
-            }
-            if *ended {
-                return Poll::Ready(None);
-            }
-            reading.as_mut().poll(cx).map(|read| {
-                *ended = read.is_err();
-                read.ok().map(Input::Message)
-            })
+            reading.as_mut().poll(cx).map(|read| read.ok().map(Input::Message))
         };
         poll_fn(|cx| {
             if events_first && let Poll::Ready(event) = poll_event(cx) {
@@ -305,42 +268,29 @@ impl<'a> EventLoop<'a> {
         })
         .await
     }
+}
 
-    /// Runs the handlers of an event, and reads ahead meanwhile.
-    async fn handle(&mut self, event: Event, payload: Payload) {
-        let mut handling = pin!(dispatch(self.socket, event, payload));
-        if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
-            return;
-        }
-        let Self { socket, conn, read_ahead, read_ahead_bytes, ended, .. } = self;
-        let mut reading = pin!(conn.read());
-        // It was polled just now.
-        let mut poll_handler = false;
-        poll_fn(|cx| {
-            if std::mem::replace(&mut poll_handler, true) && handling.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            while !*ended
-                && read_ahead.len() < MAX_READ_AHEAD
-                && *read_ahead_bytes < MAX_READ_AHEAD_BYTES
-            {
-                match reading.as_mut().poll(cx) {
-                    Poll::Ready(Ok(message)) => {
-                        *read_ahead_bytes += message.len();
-                        read_ahead.push_back(message);
-                        reading.set(conn.read());
-                    }
-                    Poll::Ready(Err(_)) => {
-                        *ended = true;
-                        socket.0.stop_sending();
-                    }
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-            Poll::Pending
-        })
-        .await;
+/// Runs the handlers of an event, and waits for the end of the connection meanwhile.
+async fn handle(socket: &Socket, conn: &Conn, event: Event, payload: Payload) {
+    let mut handling = pin!(dispatch(socket, event, payload));
+    if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
+        return;
     }
+    // It reads ahead, too: messages that arrive before the end are not lost.
+    let mut closed = pin!(conn.closed());
+    let (mut is_open, mut poll_handler) = (true, false);
+    poll_fn(|cx| {
+        // It was polled just now.
+        if std::mem::replace(&mut poll_handler, true) && handling.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if is_open && closed.as_mut().poll(cx).is_ready() {
+            is_open = false;
+            socket.0.stop_sending();
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::conn::api::adapter::set_request;
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
-use crate::handshake::head::{decode_request, encode_response};
-use crate::handshake::{AcceptOptions, Acceptor, Rejection};
+use crate::handshake::head::{decode_request_within, encode_response};
+use crate::handshake::{AcceptOptions, Acceptor, HeadLimit, Rejection};
 use crate::proto::{Outbound, Role};
 
 /// Why accepting a connection failed.
@@ -68,7 +68,7 @@ async fn shake_hands<T, A>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let read = within(limit, read_request(&mut io)).await;
+    let read = within(limit, read_request(&mut io, acceptor.options().head())).await;
     let read = read.unwrap_or_else(|| Err(Rejection::Timeout.into()));
     let answered = read.and_then(|(request, leftover)| {
         let accepted = acceptor.answer(&request)?;
@@ -102,13 +102,14 @@ fn linger(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, options: &Ac
 
 async fn read_request(
     io: &mut (impl AsyncRead + Unpin),
+    limit: HeadLimit,
 ) -> Result<(Request<()>, Bytes), AcceptError> {
     let mut input = BytesMut::with_capacity(1024);
     loop {
         if io.read_buf(&mut input).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        match decode_request(&input) {
+        match decode_request_within(&input, limit) {
             Ok(None) => {}
             Ok(Some((request, taken))) => {
                 return Ok((request, input.split_off(taken).freeze()));

@@ -8,15 +8,18 @@ use std::time::Duration;
 use http::Response;
 
 pub use crate::conn::driver::send::Batch;
+use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::{Conn, RequestInfo};
 use crate::{Error, PreparedMessage, TryWriteError};
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
-/// defaults to that of the transport.
+/// defaults to that of the transport. The connection keeps a copy of the right size, except of the
+/// extensions, which it keeps as they are.
 pub fn set_request(conn: &Conn, mut request: RequestInfo) {
     let connection = conn.connection();
     request.peer_addr = request.peer_addr.or_else(|| connection.info.addresses.peer());
-    connection.reader.lock().request = Some(Arc::new(request));
+    let request = Arc::new(KeptRequest::new(request));
+    connection.reader.lock().request = Some(request);
 }
 
 /// Sets the response of the opening handshake, as [`Conn::response`] returns it. A

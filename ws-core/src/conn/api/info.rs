@@ -40,7 +40,7 @@ impl Conn {
     /// The address of the peer, if the transport is a TCP stream, or if the request or response of
     /// the opening handshake contains it. Through a proxy, it is the address of the proxy.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        let request = || self.request().and_then(|request| request.peer_addr);
+        let request = || self.0.reader.lock().request.as_ref()?.peer_addr;
         let response = || self.response().and_then(|response| address(&response));
         self.0.info.addresses.peer().or_else(request).or_else(response)
     }
@@ -56,13 +56,18 @@ impl Conn {
     }
 
     /// The request of the opening handshake, on a server that keeps it.
+    ///
+    /// The connection keeps a compact form, and each call builds a `RequestInfo` of it. The
+    /// extensions are cloned.
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
-        self.0.reader.lock().request.clone()
+        let kept = self.0.reader.lock().request.clone();
+        kept.map(|kept| Arc::new(kept.get()))
     }
 
     /// Takes the request, so that its memory can be freed.
     pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
-        self.0.reader.lock().request.take()
+        let kept = self.0.reader.lock().request.take();
+        kept.map(|kept| Arc::new(kept.get()))
     }
 
     /// The response of the opening handshake, on a client: its status and its headers.

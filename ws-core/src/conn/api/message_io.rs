@@ -77,7 +77,7 @@ impl Conn {
 impl MessageReader {
     /// A message of which all of the payload has arrived, or none.
     pub(crate) fn begin(conn: Conn, kind: MessageType, whole: Option<Bytes>) -> Self {
-        let (id, ended) = (WaiterId::NONE, whole.is_some());
+        let (id, ended) = (WaiterId::NONE_HELD, whole.is_some());
         Self { conn, kind, id, piece: whole.unwrap_or_default(), ended, failed: None }
     }
 
@@ -117,7 +117,7 @@ impl MessageReader {
         let Self { conn, id, .. } = self;
         let connection = conn.connection();
         let filled = connection.poll_reading(id, cx, |reader, op| {
-            let item = if let Some(message) = reader.take_stashed() {
+            let item = if let Some(message) = reader.take_end_ahead(op.id) {
                 // Another operation has read the end of this message.
                 ReadItem::Message(message)
             } else if reader.inbound.has_piece() && reader.mode.is_streaming() {
@@ -175,13 +175,14 @@ impl AsyncRead for MessageReader {
 
 impl Drop for MessageReader {
     fn drop(&mut self) {
-        let mut reader = self.conn.connection().reader.lock();
-        reader.leave(&mut self.id);
+        let connection = self.conn.connection();
+        let mut reader = connection.reader.lock();
+        connection.leave(&mut reader, &mut self.id);
         if self.ended {
             return;
         }
         reader.mode = reader.mode.stream_closed();
-        if reader.take_stashed().is_none() {
+        if reader.take_end_ahead(&self.id).is_none() {
             reader.inbound.discard();
         }
         reader.waiters.wake();

@@ -54,7 +54,7 @@ impl MessageStream {
 
 impl JoinedMessages {
     pub(crate) const fn new(conn: Conn, kind: Option<MessageType>, terminator: Bytes) -> Self {
-        let id = WaiterId::NONE;
+        let id = WaiterId::NONE_HELD;
         Self { conn, id, message: None, kind, terminator, left: Bytes::new() }
     }
 

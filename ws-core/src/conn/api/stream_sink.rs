@@ -48,7 +48,7 @@ impl Conn {
     /// ```
     #[doc(alias("split", "stream", "sink"))]
     pub fn messages(&self) -> MessageStream {
-        let (reads, writes) = (WaiterId::NONE, WaiterId::NONE);
+        let (reads, writes) = (WaiterId::NONE_HELD, WaiterId::NONE);
         MessageStream { conn: self.clone(), reads, writes, next: None, ended: false }
     }
 }

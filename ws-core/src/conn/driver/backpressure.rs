@@ -141,12 +141,13 @@ struct DrainTask {
     stall: Option<(Duration, Pin<Box<Sleep>>)>,
     /// How many bytes the transport had taken at the last poll.
     taken: u64,
+    polled: bool,
 }
 
 impl DrainTask {
     fn new(connection: Weak<Connection>, timeout: Option<Duration>) -> Self {
         let stall = timeout.map(|timeout| (timeout, Box::pin(sleep(timeout))));
-        Self { connection, stall, taken: 0 }
+        Self { connection, stall, taken: 0, polled: false }
     }
 }
 
@@ -170,6 +171,10 @@ impl Future for DrainTask {
             }
             Poll::Pending => drop(writer),
         }
+        if !std::mem::replace(&mut self.polled, true) {
+            // A task that is stuck in a write polls no operation that reads.
+            connection.watch(&mut connection.reader.lock());
+        }
         let progress = taken != std::mem::replace(&mut self.taken, taken);
         let Some((timeout, stall)) = &mut self.stall else { return Poll::Pending };
         if progress && let Some(until) = Instant::now().checked_add(*timeout) {
@@ -183,16 +188,21 @@ impl Future for DrainTask {
 
 impl Drop for DrainTask {
     /// A runtime that shuts down drops its tasks, some in the call that spawns them. Another
-    /// operation has to flush then, and is woken for that. This waits for no lock.
+    /// operation has to flush then, and is woken for that.
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.upgrade() {
-            connection.flush.store(FlushState::Stalled);
-            if let Some(reader) = connection.reader.try_lock() {
-                reader.waiters.wake();
-            }
-            if let Some(writer) = connection.writer.try_lock() {
-                writer.waiters.wake();
-            }
+        let Some(connection) = self.connection.upgrade() else { return };
+        connection.flush.store(FlushState::Stalled);
+        if self.polled {
+            connection.reader.lock().waiters.wake();
+            connection.writer.lock().waiters.wake();
+            return;
+        }
+        // The caller of the call that spawns it holds these locks.
+        if let Some(reader) = connection.reader.try_lock() {
+            reader.waiters.wake();
+        }
+        if let Some(writer) = connection.writer.try_lock() {
+            writer.waiters.wake();
         }
     }
 }

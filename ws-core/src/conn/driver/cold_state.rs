@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::CloseError;
 use crate::conn::driver::rate_limits::RateMeter;
+use crate::conn::driver::read_ahead::ReadAhead;
 use crate::frame::Frame;
 use crate::proto::CloseFrame;
-use crate::{CloseError, Message};
 
 /// State that few connections have, boxed to keep the others small. A connection that has any
 /// of it does not take the fast path.
 #[derive(Default)]
 pub(crate) struct ColdState {
-    /// A message that arrived while only operations waited that take none.
-    pub(crate) stashed: Option<Message>,
+    pub(crate) ahead: ReadAhead,
     /// A control frame that arrived while frames are read.
     pub(crate) control: Option<Frame>,
     pub(crate) hooks: Hooks,
@@ -27,8 +27,8 @@ pub(crate) struct ColdState {
 
 impl ColdState {
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { stashed, control, hooks, call, rates, held_close } = self;
-        stashed.is_none()
+        let Self { ahead, control, hooks, call, rates, held_close } = self;
+        ahead.is_empty()
             && control.is_none()
             && hooks.is_empty()
             && call.is_none()

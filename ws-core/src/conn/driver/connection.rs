@@ -64,7 +64,7 @@ impl Connection {
         let outbound = Outbound::new(role, config, compression);
         let rates = RateLimiter::new(&config.limits, Instant::now().into_std());
         let reader = Reader::new(read, inbound, rates, Deadlines::new(config), leftover);
-        Arc::new_cyclic(|this| Self {
+        let connection = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             reader: Mutex::new(reader),
             writer: Mutex::new(Writer::new(write, outbound)),
@@ -75,7 +75,9 @@ impl Connection {
             role,
             compressed: compression.is_some(),
             info,
-        })
+        });
+        connection.watch(&mut connection.reader.lock());
+        connection
     }
 
     /// The error of a connection that has ended.
@@ -234,7 +236,7 @@ impl Connection {
             self.state.store(state);
         }
         let (received, by, shutdown) = match action {
-            CloseAction::Ignore => return,
+            CloseAction::Ignore => return self.end_again(reader, event),
             CloseAction::SendClose => {
                 // The deadline first, so that it holds if the transport panics.
                 self.drop_incoming(reader);
@@ -244,11 +246,13 @@ impl Connection {
             CloseAction::DropIncoming => return self.drop_incoming(reader),
             CloseAction::HoldClose => {
                 reader.cold_mut().held_close = frame;
+                self.watch(reader);
                 return reader.waiters.wake();
             }
             CloseAction::AwaitAnswer => {
                 reader.cold_mut().held_close = frame;
                 reader.deadlines.begin_close(&self.info.config);
+                self.watch(reader);
                 return reader.waiters.wake();
             }
             CloseAction::AnswerClose => {
@@ -348,9 +352,9 @@ impl Connection {
         if let (Some(read), Some(write)) = (reader.io.take(), writer.detach(error)) {
             let queue = writer.outbound.take_queue();
             let left = reader.deadlines.close_left(self.info.config.close_timeout);
-            reader.deadlines = Deadlines::default();
             Linger::begin((read, write), queue, left, shutdown);
         }
+        reader.deadlines = Deadlines::default();
         writer.outbound.clear();
         reader.clear_input();
     }
@@ -391,6 +395,8 @@ impl Expire for Connection {
         let mut reader = self.reader.lock();
         reader.deadlines.timer_fired();
         reader.waiters.wake();
+        // The task of an operation may be woken and not poll it.
+        self.watch(&mut reader);
     }
 }
 

@@ -65,6 +65,23 @@ impl Deadlines {
         }
     }
 
+    /// Whether a deadline has passed and no operation has noticed.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.timer.is_none()
+            && self.timers.next().is_some_and(|next| next <= Instant::now().into_std())
+    }
+
+    /// As [`poll_due`](Self::poll_due), for an operation that waits for a message.
+    pub(crate) fn poll(
+        &mut self,
+        config: &Config,
+        target: impl Fn() -> Weak<dyn Expire>,
+        cx: &Context<'_>,
+    ) -> Poll<Due> {
+        self.timers.resume(Instant::now().into_std());
+        self.poll_due(config, target, cx)
+    }
+
     /// Returns a deadline that has passed although more can be read.
     pub(crate) fn poll_busy(&mut self) -> Option<Due> {
         // Without such a deadline, the clock is not read.
@@ -78,7 +95,7 @@ impl Deadlines {
     ///
     /// Call it only when nothing more can be read: the peer is not at fault for what lies in
     /// the socket.
-    pub(crate) fn poll(
+    pub(crate) fn poll_due(
         &mut self,
         config: &Config,
         target: impl Fn() -> Weak<dyn Expire>,
@@ -89,7 +106,6 @@ impl Deadlines {
             return Poll::Pending;
         }
         let now = Instant::now();
-        self.timers.resume(now.into_std());
         while let Some(next) = self.timers.next().map(Instant::from_std) {
             if next > now {
                 if !self.timer.as_ref().is_some_and(|timer| timer.fires_by(next)) {

@@ -23,10 +23,11 @@ use crate::conn::driver::cold_state::{ColdState, Hook, Hooks};
 use crate::conn::driver::deadlines::Deadlines;
 use crate::conn::driver::pings::Pings;
 use crate::conn::driver::rate_limits::{Arrival, RateMeter};
+use crate::conn::driver::read_ahead::{AheadItem, READ_AHEAD};
 use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::transport::{ReadHalf, ThreadBuffer};
 use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
-use crate::conn::info::request::RequestInfo;
+use crate::conn::info::kept_request::KeptRequest;
 use crate::frame::{Frame, OpCode};
 use crate::proto::{
     CloseFrame, Failure, FastPath, Inbound, Mode, ProtocolEvent, RateLimiter, Received, Turn,
@@ -38,7 +39,7 @@ const MAX_DIRECT: usize = 128 * 1024;
 
 /// The reading side of a connection.
 pub(crate) struct Reader {
-    /// `None` when the connection has ended.
+    /// `None` when the connection has ended and nothing is left to read.
     pub(crate) io: Option<ReadHalf>,
     pub(crate) inbound: Inbound,
     pub(crate) waiters: Waiters,
@@ -46,12 +47,14 @@ pub(crate) struct Reader {
     pub(crate) deadlines: Deadlines,
     pub(crate) cold: Option<Box<ColdState>>,
     pub(crate) mode: ReadMode,
+    /// Whether the watch list has this connection.
+    pub(crate) watched: bool,
     /// The last read took all that the transport had.
     drained: bool,
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     /// The request that the connection began with. It is here because of the lock.
-    pub(crate) request: Option<Arc<RequestInfo>>,
+    pub(crate) request: Option<Arc<KeptRequest>>,
     buffer: ReadBuffer,
     turn: Turn,
 }
@@ -137,6 +140,7 @@ impl Reader {
             deadlines,
             cold,
             mode: ReadMode::Messages,
+            watched: false,
             drained: false,
             messages: 0,
             bytes: leftover.len() as u64,
@@ -477,15 +481,41 @@ impl Reader {
     /// Drops the messages that arrive from now on: this side has closed.
     pub(crate) fn discard(&mut self) {
         self.mode = ReadMode::Discarding;
-        drop(self.take_stashed());
+        self.drop_ahead();
         self.inbound.discard_all();
     }
 
-    /// Whether something waits for an operation that takes messages.
-    pub(crate) fn has_undelivered(&self) -> bool {
-        let piece = self.mode.is_streaming() && self.inbound.has_piece();
-        let has_stashed = self.cold.as_ref().is_some_and(|cold| cold.stashed.is_some());
-        (piece || self.inbound.has_frame() || has_stashed) && self.mode != ReadMode::Discarding
+    /// How many items are read ahead.
+    pub(crate) fn ahead_len(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.ahead.len())
+    }
+
+    /// How messages are read ahead: in pieces if they may have any length, or if a
+    /// `MessageReader` waits for them.
+    pub(crate) fn ahead_mode(&self) -> Mode {
+        let is_open = self.mode.is_streaming() && self.ahead_len() == 0;
+        if is_open || !self.inbound.has_size_limit() {
+            Mode::Pieces(READ_AHEAD)
+        } else {
+            Mode::Whole
+        }
+    }
+
+    /// Whether no more is read ahead before an operation takes some of it.
+    pub(crate) fn is_ahead_full(&self) -> bool {
+        let is_full = self.cold.as_ref().is_some_and(|cold| cold.ahead.is_full());
+        let in_pieces = || matches!(self.ahead_mode(), Mode::Pieces(_)) && self.is_piece_full();
+        self.mode != ReadMode::Discarding && (is_full || in_pieces())
+    }
+
+    /// Whether as much of the message has arrived as is read ahead.
+    pub(crate) fn is_piece_full(&self) -> bool {
+        self.inbound.piece_len() >= READ_AHEAD
+    }
+
+    /// A number that changes when an operation reads or takes something.
+    pub(crate) fn progress(&self) -> u64 {
+        self.bytes.wrapping_add(self.messages).wrapping_sub(self.ahead_len() as u64)
     }
 
     /// The type of a message that has begun to arrive, and can be read in pieces.
@@ -526,28 +556,75 @@ impl Reader {
         }
     }
 
-    /// Keeps a message for the next operation that takes one.
-    pub(crate) fn stash(&mut self, message: Message) {
-        self.cold_mut().stashed = Some(message);
+    /// Keeps an item for the operations that take such items. A piece stays in `inbound`.
+    pub(crate) fn keep_ahead(&mut self, item: ReadItem) {
+        let item = match item {
+            ReadItem::Message(message) => Some(AheadItem::Message(message)),
+            ReadItem::Frame => self.take_frame().map(AheadItem::Frame),
+            ReadItem::Piece => None,
+        };
+        if let Some(item) = item {
+            self.cold_mut().ahead.push(item);
+        }
     }
 
-    pub(crate) fn take_stashed(&mut self) -> Option<Message> {
-        let message = self.cold.as_mut()?.stashed.take();
+    /// Takes the oldest item that was read ahead.
+    fn take_ahead(&mut self, id: &WaiterId) -> Option<AheadItem> {
+        let ahead = &mut self.cold.as_mut()?.ahead;
+        let was_full = ahead.is_full();
+        let item = ahead.pop()?;
+        if was_full {
+            // Those that read ahead could not go on.
+            self.waiters.wake_others(id);
+        }
         self.shrink_cold();
-        message
+        Some(item)
     }
 
-    /// The stashed message, for an operation that takes whole ones. While a `MessageReader` is
-    /// open, it is the end of the message of that.
+    /// Takes a message that was read ahead, for an operation that takes whole ones.
     #[inline]
-    pub(crate) fn take_stashed_message(&mut self, id: &WaiterId) -> Option<Message> {
+    pub(crate) fn take_message_ahead(&mut self, id: &WaiterId) -> Option<Message> {
         if self.mode.is_streaming() {
             return None;
         }
-        let message = self.take_stashed()?;
-        // Those that drive the connection could not go on.
-        self.waiters.wake_others(id);
-        Some(message)
+        self.take_end_ahead(id)
+    }
+
+    /// As [`take_message_ahead`](Self::take_message_ahead), also while a `MessageReader` is open:
+    /// the end of its message.
+    pub(crate) fn take_end_ahead(&mut self, id: &WaiterId) -> Option<Message> {
+        loop {
+            match self.take_ahead(id)? {
+                AheadItem::Message(message) => return Some(message),
+                // The rest of a message that was read frame by frame.
+                AheadItem::Frame(_) => {}
+            }
+        }
+    }
+
+    /// Takes a frame that was read ahead, or a message as a frame.
+    pub(crate) fn take_frame_ahead(&mut self, id: &WaiterId) -> Option<Frame> {
+        if self.mode.is_streaming() {
+            return None;
+        }
+        Some(match self.take_ahead(id)? {
+            AheadItem::Message(message) => message.into(),
+            AheadItem::Frame(frame) => frame,
+        })
+    }
+
+    /// Drops what was read ahead. Returns whether there was anything.
+    pub(crate) fn drop_ahead(&mut self) -> bool {
+        let Some(cold) = &mut self.cold else { return false };
+        let had_any = !std::mem::take(&mut cold.ahead).is_empty();
+        self.shrink_cold();
+        had_any
+    }
+
+    /// Drops the transport and its input: the connection has ended.
+    pub(crate) fn drop_transport(&mut self) {
+        self.io = None;
+        self.clear_input();
     }
 
     /// Takes a frame of data, in frame mode.
@@ -571,6 +648,11 @@ impl Reader {
     fn note_control(&mut self, opcode: OpCode, payload: &[u8]) {
         let frame = Frame::new(opcode, Bytes::copy_from_slice(payload)).unmasked();
         self.cold_mut().control = Some(frame);
+    }
+
+    /// Whether a hook is to run when the lock is released.
+    pub(crate) fn has_call(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.call.is_some())
     }
 
     #[inline]
@@ -700,8 +782,8 @@ mod tests {
         assert_eq!((first.as_text(), second.as_text()), (Some("a"), Some("b")));
         assert!(matches!(reader.next_buffered(&more), FastRead::Fallback));
         assert_eq!((reader.messages, reader.bytes, reader.input()), (2, 8, &b"\x89\x00"[..]));
-        reader.stash(first);
-        assert!(!reader.is_common(&WaiterId::NONE) && reader.has_undelivered());
+        reader.keep_ahead(ReadItem::Message(first));
+        assert!(!reader.is_common(&WaiterId::NONE) && reader.ahead_len() == 1);
     }
 
     #[tokio::test]

@@ -124,7 +124,7 @@ impl Connection {
             if reader.has_input() {
                 match reader.next_buffered(&self.more) {
                     FastRead::Message(message) => {
-                        reader.leave(id);
+                        self.leave(&mut reader, id);
                         return Poll::Ready(Ok(message));
                     }
                     other => self.leave_fast_path(&mut reader, other),
@@ -132,7 +132,7 @@ impl Connection {
             } else {
                 match self.poll_transport_fast(&mut reader, cx) {
                     Poll::Ready(Some(message)) => {
-                        reader.leave(id);
+                        self.leave(&mut reader, id);
                         return Poll::Ready(Ok(message));
                     }
                     Poll::Ready(None) => {}
@@ -144,7 +144,7 @@ impl Connection {
         }
         let polled = self.poll_message(&mut reader, &mut Operation::new(id, cx));
         if polled.is_ready() {
-            reader.leave(id);
+            self.leave(&mut reader, id);
         }
         self.unlock_reader(reader);
         polled
@@ -205,7 +205,7 @@ impl Connection {
         reader: &mut Reader,
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<Message, Error>> {
-        if let Some(message) = reader.take_stashed_message(op.id) {
+        if let Some(message) = reader.take_message_ahead(op.id) {
             return Poll::Ready(Ok(message));
         }
         ready!(self.poll_reader_slot(reader, op))?;
@@ -228,7 +228,7 @@ impl Connection {
             let (kind, payload) = message.into_parts();
             Poll::Ready(Ok((kind, Some(payload))))
         };
-        if let Some(message) = reader.take_stashed_message(op.id) {
+        if let Some(message) = reader.take_message_ahead(op.id) {
             return whole(message);
         }
         ready!(self.poll_reader_slot(reader, op))?;
@@ -254,8 +254,8 @@ impl Connection {
         reader: &mut Reader,
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<Frame, Error>> {
-        if let Some(message) = reader.take_stashed_message(op.id) {
-            return Poll::Ready(Ok(message.into()));
+        if let Some(frame) = reader.take_frame_ahead(op.id) {
+            return Poll::Ready(Ok(frame));
         }
         if let Some(frame) = reader.take_control() {
             return Poll::Ready(Ok(frame));
@@ -299,7 +299,8 @@ impl Connection {
     ) -> Poll<Result<(), Error>> {
         if reader.mode.is_streaming() {
             reader.waiters.wait(op);
-            return self.end_error().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+            let ended = self.end_error().filter(|_| reader.ahead_len() == 0);
+            return ended.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
         }
         // One that waits already goes first, if it is polled.
         if !op.id.is_waiting() && reader.waiters.has_reader() {
@@ -311,8 +312,8 @@ impl Connection {
     }
 
     /// Drives the connection until `done` returns something, for an operation that takes no
-    /// messages. The first message is stashed, and then the rest stays in the socket.
-    fn poll_until<T>(
+    /// messages. What arrives is read ahead, within a bound; the rest stays in the socket.
+    pub(crate) fn poll_until<T>(
         &self,
         reader: &mut Reader,
         op: &mut Operation<'_, '_>,
@@ -323,17 +324,15 @@ impl Connection {
             if let Some(found) = done(reader) {
                 return Poll::Ready(Ok(found));
             }
-            if reader.has_undelivered() {
+            if reader.is_ahead_full() {
                 reader.waiters.wait(op);
+                // The watch sees when the peer hangs up.
+                self.watch(reader);
                 return self.end_error().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
             }
-            let mode = if reader.mode.is_streaming() { Mode::Pieces(CHUNK) } else { Mode::Whole };
-            match self.poll_next(reader, op, mode) {
-                Poll::Ready(Ok(ReadItem::Message(message))) => {
-                    reader.stash(message);
-                    reader.waiters.wake_others(op.id);
-                }
-                Poll::Ready(Ok(ReadItem::Piece | ReadItem::Frame)) => {
+            match self.poll_next(reader, op, reader.ahead_mode()) {
+                Poll::Ready(Ok(item)) => {
+                    reader.keep_ahead(item);
                     reader.waiters.wake_others(op.id);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(done(reader).ok_or(error)),
@@ -370,8 +369,11 @@ impl Connection {
         op: &mut Operation<'_, '_>,
         mode: Mode,
     ) -> Poll<Result<ReadItem, Error>> {
+        let mut wants_input = false;
         loop {
-            if let Some(error) = self.end_error() {
+            if let Some(error) = self.end_error()
+                && !(op.reads && reader.io.is_some())
+            {
                 return Poll::Ready(Err(error));
             }
             if reader.is_turn_over() {
@@ -385,7 +387,7 @@ impl Connection {
             }
             // A message that is dropped need not be read in pieces.
             let mode = reader.effective(mode);
-            let step = if reader.has_input() {
+            let step = if reader.has_input() && !std::mem::take(&mut wants_input) {
                 self.handle_buffered(reader, mode)
             } else {
                 ReadStep::NeedInput
@@ -401,6 +403,11 @@ impl Connection {
                 step @ (ReadStep::Item(_) | ReadStep::Closed | ReadStep::Yield) => step,
             };
             match step {
+                // A piece grows until it is taken, or is as long as it may be.
+                ReadStep::Item(ReadItem::Piece) if !op.reads && !reader.is_piece_full() => {
+                    reader.waiters.wake_others(op.id);
+                    wants_input = true;
+                }
                 ReadStep::Item(item) => return Poll::Ready(Ok(self.deliver(reader, item))),
                 ReadStep::Yield => return self.poll_again(reader, op),
                 ReadStep::NeedInput | ReadStep::Closed => {}
@@ -527,6 +534,9 @@ impl Connection {
     /// Answers a ping. The caller flushes when it has handled all input.
     fn queue_pong(&self, payload: Bytes) {
         let mut writer = self.writer.lock();
+        if !writer.is_attached() {
+            return;
+        }
         // The payload of a ping fits in a pong.
         let _ = writer.outbound.pong(payload);
         // Pongs that wait would replace each other.
@@ -592,12 +602,12 @@ impl Connection {
     /// The application expects no more messages. Returns whether this is the first call.
     pub(crate) fn refuse_messages(&self) -> bool {
         let mut reader = self.reader.lock();
-        if reader.take_stashed().is_some() {
+        if reader.drop_ahead() {
             self.fail(&mut reader, ProtocolError::UnexpectedMessage.into());
         }
         let before = reader.mode;
         reader.mode = before.refuse();
-        !before.is_refusing()
+        reader.mode != before
     }
 
     /// Polls an operation of the reading side, which gives up its slot when it is done.
@@ -611,7 +621,7 @@ impl Connection {
         let mut reader = self.reader.lock();
         let polled = poll(&mut reader, &mut Operation::new(id, cx));
         if polled.is_ready() {
-            reader.leave(id);
+            self.leave(&mut reader, id);
         }
         self.unlock_reader(reader);
         polled
@@ -640,6 +650,17 @@ impl Connection {
         }
     }
 
+    /// An operation waits no longer. The last one leaves the connection to the watch.
+    #[inline]
+    pub(crate) fn leave(&self, reader: &mut Reader, id: &mut WaiterId) {
+        if id.is_waiting() {
+            reader.leave(id);
+            if !reader.watched {
+                self.watch_if_unread(reader);
+            }
+        }
+    }
+
     /// Gives up a slot of the reading side. A completed operation has none.
     #[inline]
     pub(crate) fn leave_reading(&self, id: &mut WaiterId) {
@@ -650,6 +671,6 @@ impl Connection {
 
     #[cold]
     fn leave_wait_queue(&self, id: &mut WaiterId) {
-        self.reader.lock().leave(id);
+        self.leave(&mut self.reader.lock(), id);
     }
 }

@@ -117,14 +117,6 @@ impl ReadMode {
         }
     }
 
-    /// Whether the end of a message fails the connection.
-    pub(crate) const fn is_refusing(self) -> bool {
-        match self {
-            Self::Refusing | Self::StreamingLast => true,
-            Self::Messages | Self::Streaming | Self::Discarding => false,
-        }
-    }
-
     /// A `MessageReader` opens.
     pub(crate) const fn stream_opened(self) -> Self {
         match self {
@@ -200,7 +192,6 @@ mod tests {
             let found = (mode.stream_opened(), mode.stream_closed(), mode.refuse());
             assert_eq!(found, (opened, closed, refuse), "{mode:?}");
             assert_eq!(mode.is_streaming(), matches!(mode, Streaming | StreamingLast));
-            assert_eq!(mode.is_refusing(), matches!(mode, Refusing | StreamingLast));
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::future::Future;
 use std::io::{self, IoSlice, Read};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
@@ -82,6 +83,19 @@ impl LockedStream {
 pub(crate) enum ReadHalf {
     Tcp(OwnedReadHalf),
     Any(SharedStream),
+}
+
+/// What there is to read, as far as is known without a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    /// Nothing.
+    Nothing,
+    /// Bytes, and more may come.
+    Bytes,
+    /// The peer sends nothing more, or has reset the stream. There may be bytes before that.
+    End,
+    /// The transport does not tell.
+    Unknown,
 }
 
 /// The writing half.
@@ -165,6 +179,26 @@ impl ReadHalf {
         }
     }
 
+    /// What there is to read. Only a TCP stream knows that.
+    pub(crate) fn arrived(&self) -> Arrived {
+        match self {
+            Self::Any(_) => Arrived::Unknown,
+            Self::Tcp(io) => match ready_now(io, Interest::READABLE) {
+                Some(ready) if ready.is_read_closed() => Arrived::End,
+                Some(ready) if ready.is_readable() => Arrived::Bytes,
+                Some(_) | None => Arrived::Nothing,
+            },
+        }
+    }
+
+    /// Whether the peer has reset the stream. Only a TCP stream knows that.
+    pub(crate) fn is_reset(&self) -> bool {
+        match self {
+            Self::Any(_) => false,
+            Self::Tcp(io) => ready_now(io, Interest::WRITABLE).is_some_and(Ready::is_write_closed),
+        }
+    }
+
     /// As `poll_read`, but reads first and asks for readiness only when there was nothing: most
     /// likely the caller was woken because there is something.
     #[inline]
@@ -205,6 +239,15 @@ fn try_take(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
         Ok(count)
     });
     all.map_or(taken, Ok)
+}
+
+/// What a stream is known to be ready for. No system call.
+fn ready_now(io: &OwnedReadHalf, interest: Interest) -> Option<Ready> {
+    let ready = pin!(io.ready(interest));
+    match ready.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(ready) => ready.ok(),
+        Poll::Pending => None,
+    }
 }
 
 /// How many chunks one vectored write takes.

@@ -70,15 +70,22 @@ impl Waiter {
     }
 }
 
-/// The slot of a future in a wait queue; zero while it has none.
+/// The slot of a future in a wait queue; zero, apart from [`HELD_BIT`], while it has none.
 #[derive(Debug, Default)]
 pub(crate) struct WaiterId(u32);
 
-impl WaiterId {
-    pub(crate) const NONE: Self = Self(0);
+/// Marks the slots of values that may be kept for long without being polled, such as a `Stream`.
+const HELD_BIT: u32 = 1 << 31;
 
+impl WaiterId {
+    /// Of a future. It is taken for one that is polled.
+    pub(crate) const NONE: Self = Self(0);
+    /// Of a value that keeps its slot when the future that polls it is dropped.
+    pub(crate) const NONE_HELD: Self = Self(HELD_BIT);
+
+    #[inline]
     pub(crate) const fn is_waiting(&self) -> bool {
-        self.0 != 0
+        self.0 & !HELD_BIT != 0
     }
 }
 
@@ -126,8 +133,9 @@ impl Waiters {
             return waiter.set_waker(waker);
         }
         // Zero is a free slot.
-        self.last = self.last.checked_add(1).unwrap_or(1);
-        id.0 = self.last;
+        self.last = (self.last + 1) % HELD_BIT;
+        self.last = self.last.max(1);
+        id.0 = self.last | (id.0 & HELD_BIT);
         if self.is_empty() {
             self.first.id = id.0;
             self.first.reads = reads;
@@ -141,10 +149,11 @@ impl Waiters {
     /// Removes a future.
     #[inline]
     pub(crate) fn leave(&mut self, id: &mut WaiterId) {
-        let number = std::mem::take(&mut id.0);
-        if number == 0 {
+        if !id.is_waiting() {
             return;
         }
+        let number = id.0;
+        id.0 &= HELD_BIT;
         if self.first.id == number {
             self.first.id = 0;
             if self.others.is_none() {
@@ -169,6 +178,11 @@ impl Waiters {
     /// Whether a future waits that takes messages.
     pub(crate) fn has_reader(&self) -> bool {
         self.iter().any(|waiter| waiter.reads)
+    }
+
+    /// Whether a future waits that is taken for polled.
+    pub(crate) fn has_future(&self) -> bool {
+        self.iter().any(|waiter| waiter.id & HELD_BIT == 0)
     }
 
     /// Wakes all futures.

@@ -2,6 +2,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod close_info;
+pub(crate) mod kept_request;
 pub(crate) mod request;
 pub(crate) mod stats;
 

@@ -11,7 +11,9 @@ use crate::redact::Redacted;
 /// The request of the opening handshake, kept for the handler.
 ///
 /// [`Conn::take_request`](crate::conn::Conn::take_request) frees its memory, and
-/// [`AcceptOptions::keep_request`](crate::AcceptOptions::keep_request) can turn it off.
+/// [`AcceptOptions::keep_request`](crate::AcceptOptions::keep_request) can turn it off. The
+/// connection keeps a compact copy, so the request holds no buffer of the HTTP server; only the
+/// extensions are kept as they are.
 ///
 /// ```
 /// # let request = ws_core::RequestInfo::default();

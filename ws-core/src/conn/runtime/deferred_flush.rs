@@ -3,6 +3,7 @@
 //! Each thread has one list of what is to be flushed, and one task that works it off. Both
 //! are made on first use.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -45,7 +46,8 @@ impl FlushList {
         let mut waiting = std::mem::take(&mut *self.0.lock());
         for target in waiting.drain(..) {
             if let Some(target) = target.upgrade() {
-                target.flush_deferred();
+                // A transport that panics must not keep the others waiting.
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| target.flush_deferred()));
             }
         }
         // Reuse the allocation, unless a new list has begun.
@@ -82,6 +84,26 @@ mod tests {
         fn flush_deferred(&self) {
             self.0.fetch_add(1, Relaxed);
         }
+    }
+
+    struct Panics;
+
+    impl Flush for Panics {
+        fn flush_deferred(&self) {
+            panic!("the transport panics");
+        }
+    }
+
+    #[test]
+    fn a_target_that_panics_does_not_keep_the_others_waiting() {
+        let counter = Arc::new(Counter::default());
+        Builder::new_current_thread().build().unwrap().block_on(async {
+            let panics = Arc::new(Panics);
+            let target: Weak<Panics> = Arc::downgrade(&panics);
+            assert!(schedule(target) && scheduled(&counter));
+            yield_now().await;
+            assert_eq!(counter.0.load(Relaxed), 1);
+        });
     }
 
     fn scheduled(counter: &Arc<Counter>) -> bool {

@@ -3,3 +3,4 @@
 pub(crate) mod deferred_flush;
 pub(crate) mod per_runtime;
 pub(crate) mod timer;
+pub(crate) mod watch_list;

@@ -1,0 +1,388 @@
+//! How much memory does a connection hold through each adapter?
+#![cfg(test)]
+#![expect(unsafe_code, reason = "only an allocator can tell how much memory is in use")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use http_body_util::{Empty, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http2;
+use hyper::ext::Protocol;
+use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
+use hyper::{Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+use warp::Filter as _;
+use ws_core::Acceptor;
+use ws_server_hyper::{AcceptOptions, Config, Conn, Error, Limits};
+
+const KIB: usize = 1024;
+
+/// The length of the messages of [`Handler::Flood`].
+const WRITTEN: usize = 8 * KIB;
+
+/// Counts the bytes that each thread has allocated.
+struct Counting;
+
+thread_local! {
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count(change: impl FnOnce(usize) -> usize) {
+    let _ = LIVE.try_with(|live| live.set(change(live.get())));
+}
+
+// SAFETY: all calls are forwarded to the system allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(|live| live.wrapping_add(layout.size()));
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count(|live| live.wrapping_sub(layout.size()));
+        // SAFETY: as promised by the caller.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Serves WebSockets on a listener, in a task of the current thread.
+type Serve = fn(TcpListener, AcceptOptions, Handler);
+
+/// What a connection does.
+#[derive(Clone, Copy)]
+enum Handler {
+    Echo,
+    /// Reads and writes messages, both without end.
+    Flood,
+    /// Writes one message, and reads nothing.
+    Push,
+}
+
+impl Handler {
+    async fn run(self, conn: Conn) -> Result<(), Error> {
+        match self {
+            Self::Echo => loop {
+                let message = conn.read().await?;
+                conn.write(message).await?;
+            },
+            Self::Push => {
+                conn.write("hi").await?;
+                std::future::pending().await
+            }
+            Self::Flood => loop {
+                tokio::select! {
+                    read = conn.read() => drop(read?),
+                    written = conn.write(vec![0; WRITTEN]) => written?,
+                }
+            },
+        }
+    }
+}
+
+fn serve_bare(listener: TcpListener, options: AcceptOptions, handler: Handler) {
+    let acceptor = Acceptor::new(&options);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(acceptor.serve(stream, move |conn| handler.run(conn)));
+        }
+    });
+}
+
+fn serve_hyper(listener: TcpListener, options: AcceptOptions, handler: Handler) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let response = match ws_server_hyper::accept(&mut request, &options) {
+            Ok((response, upgrade)) => {
+                tokio::spawn(upgrade.serve(move |conn| handler.run(conn)));
+                response
+            }
+            Err(rejection) => rejection.into_response().map(Full::<Bytes>::from),
+        };
+        async { Ok::<Response<_>, Infallible>(response) }
+    });
+    tokio::spawn(ws_server_hyper::serve(listener, service));
+}
+
+fn serve_axum(listener: TcpListener, options: AcceptOptions, handler: Handler) {
+    let route = ws_server_axum::websocket(options, move |conn| handler.run(conn));
+    let app = Router::new().route("/rooms/{room}", route);
+    tokio::spawn(ws_server_axum::serve(listener, app));
+}
+
+fn serve_warp(listener: TcpListener, options: AcceptOptions, handler: Handler) {
+    let route = warp::path!("rooms" / String)
+        .and(ws_server_warp::ws(options))
+        .map(move |_, ws: ws_server_warp::Ws| ws.on_upgrade(move |conn| handler.run(conn)));
+    let service = warp::service(route.recover(ws_server_warp::recover));
+    tokio::spawn(ws_server_warp::serve(listener, service));
+}
+
+/// The headers of a browser's request, about 700 bytes with those of the handshake.
+const BROWSER: &[(&str, &str)] = &[
+    ("pragma", "no-cache"),
+    ("cache-control", "no-cache"),
+    (
+        "user-agent",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+         Chrome/140.0.0.0 Safari/537.36",
+    ),
+    ("origin", "https://chat.example.com"),
+    ("sec-websocket-version", "13"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("accept-language", "en-GB,en-US;q=0.9,en;q=0.8,de;q=0.7"),
+    ("cookie", "session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes; visits=31"),
+    ("x-forwarded-for", "203.0.113.195"),
+    ("x-forwarded-proto", "https"),
+    ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
+];
+
+const HOST: &str = "chat.example.com";
+const TARGET: &str = "/rooms/lobby?page=1&theme=dark";
+
+/// A request over HTTP/1.1, with a header that makes its head `len` bytes long.
+fn request(len: usize) -> String {
+    let mut head = format!(
+        "GET {TARGET} HTTP/1.1\r\nhost: {HOST}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    );
+    for (name, value) in BROWSER {
+        head += &format!("{name}: {value}\r\n");
+    }
+    let rest = len.saturating_sub(head.len() + "x: \r\n\r\n".len());
+    if rest > 0 {
+        head += &format!("x: {}\r\n", "a".repeat(rest));
+    }
+    head + "\r\n"
+}
+
+/// What the client of a test does with each connection.
+#[derive(Clone, Copy)]
+struct Client {
+    version: Version,
+    /// The length of the head, if it is longer than a browser's.
+    head: usize,
+    /// The bytes to send after the opening handshake, and how many to read then.
+    send: &'static [u8],
+    read: usize,
+}
+
+impl Client {
+    /// Opens this many connections in a thread of its own, and keeps them until the sender is
+    /// dropped.
+    fn open(self, addr: SocketAddr, count: usize) -> (oneshot::Receiver<()>, mpsc::Sender<()>) {
+        let (opened, is_open) = oneshot::channel();
+        let (keep, kept) = mpsc::channel();
+        thread::spawn(move || match self.version {
+            Version::HTTP_2 => {
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                let streams = runtime.block_on(self.open_http2(addr, count));
+                opened.send(()).unwrap();
+                let _ = kept.recv();
+                drop(streams);
+            }
+            _ => {
+                let streams: Vec<_> = (0..count).map(|_| self.open_http1(addr)).collect();
+                opened.send(()).unwrap();
+                let _ = kept.recv();
+                drop(streams);
+            }
+        });
+        (is_open, keep)
+    }
+
+    fn open_http1(self, addr: SocketAddr) -> std::net::TcpStream {
+        let mut stream = std::net::TcpStream::connect(addr).unwrap();
+        stream.write_all(request(self.head).as_bytes()).unwrap();
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            response.extend(byte);
+        }
+        assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", response.escape_ascii());
+        stream.write_all(self.send).unwrap();
+        stream.read_exact(&mut vec![0; self.read]).unwrap();
+        stream
+    }
+
+    async fn open_http2(self, addr: SocketAddr, count: usize) -> Vec<TokioIo<Upgraded>> {
+        let io = TokioIo::new(tokio::net::TcpStream::connect(addr).await.unwrap());
+        // A stream that is not read does not hold up the next one.
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .initial_stream_window_size(64 * 1024)
+            .initial_connection_window_size(16 * 1024 * 1024);
+        let (mut client, conn) = builder.handshake(io).await.unwrap();
+        while !conn.is_extended_connect_protocol_enabled() {
+            yield_now().await;
+        }
+        tokio::spawn(conn);
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            let mut request = Request::connect(format!("https://{HOST}{TARGET}"));
+            for (name, value) in BROWSER {
+                request = request.header(*name, *value);
+            }
+            let rest = self.head.saturating_sub(self::request(0).len());
+            if rest > 0 {
+                request = request.header("x", "a".repeat(rest));
+            }
+            let request = request.extension(Protocol::from_static("websocket"));
+            let request = request.version(Version::HTTP_2).body(Empty::<Bytes>::new()).unwrap();
+            let mut response = client.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let mut io = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+            io.write_all(self.send).await.unwrap();
+            io.read_exact(&mut vec![0; self.read]).await.unwrap();
+            streams.push(io);
+        }
+        streams
+    }
+}
+
+/// Each adapter and version of HTTP.
+const PLACES: [(&str, Serve, Version); 7] = [
+    ("bare", serve_bare, Version::HTTP_11),
+    ("hyper", serve_hyper, Version::HTTP_11),
+    ("axum", serve_axum, Version::HTTP_11),
+    ("warp", serve_warp, Version::HTTP_11),
+    ("hyper over HTTP/2", serve_hyper, Version::HTTP_2),
+    ("axum over HTTP/2", serve_axum, Version::HTTP_2),
+    ("warp over HTTP/2", serve_warp, Version::HTTP_2),
+];
+
+/// The bytes that the server holds for each connection of such a client. In a thread of its own, so
+/// that connections of an earlier measurement, which end meanwhile, do not count.
+fn measure(serve: Serve, options: &AcceptOptions, handler: Handler, client: Client) -> usize {
+    let options = options.clone();
+    let measuring = thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(measure_here(serve, &options, handler, client))
+    });
+    measuring.join().unwrap()
+}
+
+async fn measure_here(
+    serve: Serve,
+    options: &AcceptOptions,
+    handler: Handler,
+    client: Client,
+) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    serve(listener, options.clone(), handler);
+    let open = async |count| {
+        let (opened, keep) = client.open(addr, count);
+        timeout(Duration::from_secs(60), opened).await.unwrap().unwrap();
+        // The server handles what has arrived.
+        for _ in 0..1000 {
+            yield_now().await;
+        }
+        keep
+    };
+    // Allocates what connections share.
+    let _some = open(64).await;
+    let before = LIVE.get();
+    // Over HTTP/2, they share one more connection.
+    let _more = open(32).await;
+    LIVE.get().wrapping_sub(before) / 32
+}
+
+fn options() -> AcceptOptions {
+    AcceptOptions::new().origin(ws_server_hyper::Origin::any())
+}
+
+/// All but the last byte of a message of 256 KiB.
+static UNFINISHED: &[u8] = &{
+    let mut message = [b'a'; 256 * KIB + 13];
+    let header = [0x82, 0xff, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0];
+    let mut at = 0;
+    while at < header.len() {
+        message[at] = header[at];
+        at += 1;
+    }
+    message
+};
+
+const ECHO: Client =
+    Client { version: Version::HTTP_11, head: 0, send: b"\x81\x82\0\0\0\0hi", read: 4 };
+
+/// What the kept request of a browser costs: its text, and the bookkeeping. The extensions of axum
+/// are the most.
+const BROWSER_REQUEST: usize = 1100;
+
+/// What a connection without a request costs, with its task.
+const fn idle(version: Version) -> usize {
+    match version {
+        // hyper has a task for each stream.
+        Version::HTTP_2 => 4 * KIB,
+        _ => 3 * KIB / 2,
+    }
+}
+
+#[test]
+fn an_idle_connection_keeps_its_request_in_little_memory() {
+    for (by, serve, version) in PLACES {
+        let client = Client { version, ..ECHO };
+        let without = options().keep_request(false);
+        let without = measure(serve, &without, Handler::Echo, client);
+        let browser = measure(serve, &options(), Handler::Echo, client);
+        println!("{by}: {browser} bytes, {without} without the request");
+        assert!(without <= idle(version), "{by}: {without}");
+        assert!(browser <= without + BROWSER_REQUEST, "{by}: {browser}, {without} without it");
+    }
+}
+
+/// A handler that only writes does not keep the buffers of the server either.
+#[test]
+fn a_connection_that_was_never_read_keeps_no_buffer() {
+    for (by, serve, version) in PLACES {
+        let client = Client { version, send: b"", ..ECHO };
+        let held = measure(serve, &options(), Handler::Push, client);
+        assert!(held <= idle(version) + BROWSER_REQUEST, "{by}: {held}");
+    }
+}
+
+/// The formula of `Config`, after the largest head, with a message that lacks its end and a peer
+/// that does not read.
+#[test]
+fn a_connection_holds_no_more_than_the_formula_says() {
+    const MESSAGE: usize = 256 * KIB;
+    const READ: usize = 4 * KIB;
+    const HIGH: usize = 16 * KIB;
+    let config = Config::new().limits(Limits::new().message_size(MESSAGE));
+    let options = options().config(config.read_buffer(READ).write_buffer(HIGH / 4, HIGH));
+    for (by, serve, version) in PLACES {
+        let over_http2 = match version {
+            Version::HTTP_2 => (64 + 160 + 16) * KIB,
+            _ => 0,
+        };
+        let formula = MESSAGE + 512 + READ + HIGH + WRITTEN + 16 * KIB + over_http2;
+        let client = Client { version, head: 15 * KIB, send: UNFINISHED, read: 1 };
+        let held = measure(serve, &options, Handler::Flood, client);
+        println!("{by}: {held} bytes, at most {formula}");
+        // The handler has another message, which waits for room.
+        let bound = formula + idle(version) + BROWSER_REQUEST + WRITTEN;
+        assert!(held <= bound, "{by}: {held} > {bound}");
+        assert!(held > MESSAGE, "{by}: {held} is too good to be true");
+    }
+}

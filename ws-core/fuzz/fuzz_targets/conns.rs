@@ -1,0 +1,7 @@
+//! Do two connections keep their promises over any network?
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ws_core_fuzz::conns;
+
+fuzz_target!(|data: &[u8]| conns::check(data));

@@ -1,0 +1,183 @@
+//! Who reads a connection while no operation does?
+//!
+//! An operation that is polled reads for itself. The watch looks at the others once per second:
+//! it reads ahead within the bound, answers pings, and checks the deadlines. When the bound is
+//! full, it looks for a hang-up without reading.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::conn::driver::connection::Connection;
+use crate::conn::driver::reader::Reader;
+use crate::conn::driver::state::FlushState;
+use crate::conn::driver::transport::{Arrived, ReadHalf};
+use crate::conn::driver::wait_queue::{Operation, WaiterId};
+use crate::conn::runtime::watch_list::{self, LastLook, Watched};
+use crate::proto::{CloseEvent, CloseState};
+
+/// How long bytes that the application does not read are a sign that the peer is alive.
+const READ_STALL: Duration = Duration::from_secs(60);
+
+/// How often one look goes on after a hook has run.
+const HOOKS_PER_LOOK: usize = 64;
+
+impl Connection {
+    /// The watch looks at this connection from now on, until an operation reads it.
+    #[cold]
+    pub(crate) fn watch(&self, reader: &mut Reader) {
+        if !reader.watched && !self.state.load().has_ended() {
+            reader.watched = watch_list::enter(self.this.clone());
+        }
+    }
+
+    /// As [`watch`](Self::watch), unless an operation waits that is polled.
+    #[cold]
+    pub(crate) fn watch_if_unread(&self, reader: &mut Reader) {
+        if !reader.waiters.has_future() {
+            self.watch(reader);
+        }
+    }
+
+    /// Looks at the connection. Returns whether to look again.
+    fn look_locked(&self, reader: &mut Reader, last: &mut LastLook) -> bool {
+        if self.state.load().has_ended() {
+            return false;
+        }
+        if reader.held_close_error().is_some() {
+            // Nothing is read any more, and the peer answers no pings.
+            if reader.io.as_ref().is_some_and(ReadHalf::is_reset) {
+                self.transport_ended(reader, Error::abnormal());
+            } else if self.state.is(CloseState::AnswerHeld) {
+                self.check_deadlines(reader);
+            }
+            return !self.state.load().has_ended();
+        }
+        let progress = reader.progress();
+        let has_progress = std::mem::replace(&mut last.progress, progress) != progress;
+        if reader.is_ahead_full() {
+            if has_progress {
+                last.full_since = None;
+            }
+            return self.look_at_full(reader, last);
+        }
+        last.full_since = None;
+        // A task that is stuck in a write, or did not react to the timer, may hold an
+        // operation without polling it.
+        let may_hold = self.is_draining() || reader.deadlines.is_overdue();
+        if reader.waiters.has_future() && !may_hold {
+            return false;
+        }
+        let is_silent = || {
+            let arrived = reader.io.as_ref().map(ReadHalf::arrived);
+            arrived == Some(Arrived::Nothing) && !reader.has_input()
+        };
+        if may_hold || !(has_progress || is_silent()) {
+            self.read_ahead(reader);
+            last.progress = reader.progress();
+        }
+        !self.state.load().has_ended()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.flush.is(FlushState::Draining)
+    }
+
+    /// Reads on behalf of operations that are not polled, or that will come.
+    fn read_ahead(&self, reader: &mut Reader) {
+        let (mut id, mut cx) = (WaiterId::NONE, Context::from_waker(Waker::noop()));
+        // `None`: it ends only with the connection.
+        let polled = self.poll_until(reader, &mut Operation::new(&mut id, &mut cx), |_| None::<()>);
+        drop(polled);
+        reader.leave(&mut id);
+    }
+
+    /// Nothing more is read ahead: looks for a hang-up, and at the deadlines.
+    fn look_at_full(&self, reader: &mut Reader, last: &mut LastLook) -> bool {
+        let arrived = reader.io.as_ref().map_or(Arrived::Nothing, |io| io.arrived());
+        match arrived {
+            // Without a task that waits, the close frame may still be read in its turn.
+            Arrived::End if reader.waiters.is_empty() && !self.is_draining() => return true,
+            Arrived::End => {
+                self.hung_up(reader);
+                return false;
+            }
+            Arrived::Bytes | Arrived::Unknown => {
+                let now = Instant::now();
+                let since = *last.full_since.get_or_insert(now);
+                if now.saturating_duration_since(since) < READ_STALL {
+                    reader.deadlines.timers.heard();
+                }
+            }
+            Arrived::Nothing => {}
+        }
+        self.check_deadlines(reader);
+        !self.state.load().has_ended()
+    }
+
+    fn check_deadlines(&self, reader: &mut Reader) {
+        let cx = Context::from_waker(Waker::noop());
+        let target = || self.this.clone() as _;
+        while let Poll::Ready(due) = reader.deadlines.poll_due(&self.info.config, target, &cx) {
+            self.due(reader, due);
+            if self.state.load().has_ended() {
+                break;
+            }
+        }
+    }
+
+    /// The peer has hung up behind bytes that are not read. They can still be read.
+    fn hung_up(&self, reader: &mut Reader) {
+        let (io, input) = (reader.io.take(), reader.take_input());
+        self.transport_ended(reader, Error::abnormal());
+        reader.io = io;
+        reader.put_back(input, 0);
+    }
+
+    /// A connection that has ended is to end, or to be read to the end of its transport.
+    pub(crate) fn end_again(&self, reader: &mut Reader, event: CloseEvent) {
+        match event {
+            CloseEvent::Close
+            | CloseEvent::CloseReceived
+            | CloseEvent::CloseHeld
+            | CloseEvent::Fail
+            | CloseEvent::PingTimeout
+            | CloseEvent::Abort
+            | CloseEvent::TransportEnded => {
+                if self.state.load().has_ended() {
+                    reader.drop_transport();
+                }
+            }
+            CloseEvent::AllowHalfClose
+            | CloseEvent::HalfClose
+            | CloseEvent::Answer
+            | CloseEvent::AbandonMessage
+            | CloseEvent::GoAway => {}
+        }
+    }
+}
+
+impl Watched for Connection {
+    fn look(&self, last: &mut LastLook) -> bool {
+        for _ in 0..HOOKS_PER_LOOK {
+            // An operation that holds the lock reads.
+            let Some(mut reader) = self.reader.try_lock() else { return true };
+            let again = self.look_locked(&mut reader, last);
+            if !again {
+                reader.watched = false;
+            }
+            let has_call = reader.has_call();
+            self.unlock_reader(reader);
+            if !(again && has_call) {
+                return again;
+            }
+        }
+        true
+    }
+
+    fn forget(&self) {
+        self.reader.lock().watched = false;
+    }
+}

@@ -1,0 +1,204 @@
+//! How is the request of a connection kept in little memory?
+
+use std::net::SocketAddr;
+
+use bytes::{Buf as _, Bytes};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header};
+
+use super::request::RequestInfo;
+
+/// A [`RequestInfo`] in one buffer of the right size.
+///
+/// The parts of a `RequestInfo` may be slices of the read buffer of an HTTP server, and keep all
+/// of it. A `HeaderMap` needs several times the memory of its text. So a connection keeps this
+/// form, and [`get`](Self::get) builds the other one.
+///
+/// The buffer has the target, the headers, and the parameters. Each text follows its [length](put_len), each list its number of elements.
+pub(crate) struct KeptRequest {
+    buffer: Bytes,
+    extensions: Extensions,
+    pub(crate) peer_addr: Option<SocketAddr>,
+}
+
+/// Headers that the buffer has by their index here. Others are there by name.
+static KNOWN: [HeaderName; 24] = [
+    header::HOST,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::ORIGIN,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::USER_AGENT,
+    header::PRAGMA,
+    header::CACHE_CONTROL,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::COOKIE,
+    header::AUTHORIZATION,
+    header::REFERER,
+    header::FORWARDED,
+    header::VIA,
+    header::DNT,
+    HeaderName::from_static("sec-fetch-dest"),
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("x-forwarded-for"),
+];
+
+/// Precedes the name of a header that is not [known](KNOWN).
+const BY_NAME: u8 = u8::MAX;
+
+impl KeptRequest {
+    pub(crate) fn new(request: RequestInfo) -> Self {
+        let RequestInfo { uri, headers, params, extensions, peer_addr } = request;
+        let mut buffer = Vec::new();
+        put(&mut buffer, uri.to_string().as_bytes());
+        put_len(&mut buffer, headers.len());
+        for (name, value) in &headers {
+            let known = KNOWN.iter().position(|known| known == name);
+            if let Some(known) = known.and_then(|known| u8::try_from(known).ok()) {
+                buffer.push(known);
+            } else {
+                buffer.push(BY_NAME);
+                put(&mut buffer, name.as_str().as_bytes());
+            }
+            buffer.push(value.is_sensitive().into());
+            put(&mut buffer, value.as_bytes());
+        }
+        put_len(&mut buffer, params.len());
+        for (name, value) in &params {
+            put(&mut buffer, name.as_bytes());
+            put(&mut buffer, value.as_bytes());
+        }
+        Self { buffer: buffer.into_boxed_slice().into(), extensions, peer_addr }
+    }
+
+    /// Call it without a lock: it clones values of the application.
+    pub(crate) fn get(&self) -> RequestInfo {
+        let mut buffer = self.buffer.clone();
+        let uri = Uri::from_maybe_shared(take(&mut buffer)).unwrap_or_default();
+        let count = take_len(&mut buffer);
+        let mut headers = HeaderMap::with_capacity(count);
+        for _ in 0..count {
+            if let Some((name, value)) = take_header(&mut buffer) {
+                headers.append(name, value);
+            }
+        }
+        let count = take_len(&mut buffer);
+        let params = (0..count).map(|_| (take_text(&mut buffer), take_text(&mut buffer)));
+        let params = params.collect();
+        let (extensions, peer_addr) = (self.extensions.clone(), self.peer_addr);
+        RequestInfo { uri, headers, params, extensions, peer_addr }
+    }
+}
+
+fn take_header(buffer: &mut Bytes) -> Option<(HeaderName, HeaderValue)> {
+    let known = buffer.try_get_u8().unwrap_or(BY_NAME);
+    let name = match KNOWN.get(usize::from(known)) {
+        Some(name) => Some(name.clone()),
+        None => HeaderName::from_bytes(&take(buffer)).ok(),
+    };
+    let is_sensitive = buffer.try_get_u8() == Ok(1);
+    let mut value = HeaderValue::from_maybe_shared(take(buffer)).ok()?;
+    value.set_sensitive(is_sensitive);
+    Some((name?, value))
+}
+
+fn take_text(buffer: &mut Bytes) -> String {
+    String::from_utf8_lossy(&take(buffer)).into_owned()
+}
+
+/// Appends a text.
+fn put(buffer: &mut Vec<u8>, text: &[u8]) {
+    put_len(buffer, text.len());
+    buffer.extend_from_slice(text);
+}
+
+/// Takes the text at the front.
+fn take(buffer: &mut Bytes) -> Bytes {
+    let len = take_len(buffer);
+    buffer.split_to(len.min(buffer.len()))
+}
+
+/// Appends a number in groups of seven bits, the lowest first. The highest bit of a byte says
+/// that another one follows.
+#[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
+fn put_len(buffer: &mut Vec<u8>, mut len: usize) {
+    while len > 0x7f {
+        buffer.push((len & 0x7f) as u8 | 0x80);
+        len >>= 7;
+    }
+    buffer.push(len as u8);
+}
+
+/// Takes the number at the front.
+fn take_len(buffer: &mut Bytes) -> usize {
+    let (mut len, mut shift) = (0, 0);
+    while let Ok(byte) = buffer.try_get_u8() {
+        len |= usize::from(byte & 0x7f).checked_shl(shift).unwrap_or_default();
+        shift += 7;
+        if byte <= 0x7f {
+            break;
+        }
+    }
+    len
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::PathParams;
+
+    #[test]
+    fn a_request_is_the_same_after_it_was_kept() {
+        let long = "v".repeat(20_000);
+        let targets =
+            ["/", "*", "/a?b=%20c", "http://a", "https://a:1/b?c", "wss://[::1]?q", "a:80", "a"];
+        for target in targets {
+            let mut secret = HeaderValue::from_static("secret");
+            secret.set_sensitive(true);
+            let request = Request::get(target)
+                .header("host", "a")
+                .header("x-first", "1")
+                .header("cookie", "a=b")
+                .header("x-first", &long)
+                .header("x-bytes", HeaderValue::from_bytes(b"\xff\xfe").unwrap())
+                .header("x-empty", "")
+                .header("cookie", secret)
+                .extension(PathParams::from_iter([("id", "7"), ("", "\u{fc}"), ("id", "8")]))
+                .extension(7_u8);
+            let mut request = RequestInfo::new(request.body(()).unwrap().into_parts().0);
+            request.peer_addr = Some(([127, 0, 0, 1], 80).into());
+            let again = KeptRequest::new(request.clone()).get();
+            assert_eq!(again.uri, request.uri);
+            assert_eq!(again.uri.to_string(), request.uri.to_string());
+            assert!(again.headers.iter().eq(&request.headers));
+            let sensitive = again.headers.values().filter(|value| value.is_sensitive());
+            assert_eq!(sensitive.count(), 1);
+            assert_eq!(again.params, request.params);
+            assert_eq!(again.extension::<u8>(), Some(&7));
+            assert_eq!(again.peer_addr, request.peer_addr);
+        }
+    }
+
+    #[test]
+    fn a_request_without_anything_can_be_kept() {
+        let again = KeptRequest::new(RequestInfo::default()).get();
+        assert_eq!(again.uri, Uri::default());
+        assert!(again.headers.is_empty() && again.params.is_empty());
+    }
+
+    #[test]
+    fn lengths_of_any_size_are_read_as_they_were_written() {
+        for len in [0, 1, 127, 128, 16_383, 16_384, usize::MAX] {
+            let mut buffer = Vec::new();
+            put_len(&mut buffer, len);
+            assert_eq!(take_len(&mut buffer.into()), len);
+        }
+    }
+}

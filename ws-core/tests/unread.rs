@@ -1,0 +1,702 @@
+//! What works while the application does not read, or is stuck in a write?
+//!
+//! The end is noticed, pings are answered and deadlines pass. What arrives is read ahead within a
+//! bound, and is still read in its order.
+#![cfg(test)]
+
+mod support;
+
+use std::future::pending;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use socket2::SockRef;
+use support::{
+    BOTH, Frame, Peer, binary, close, connect, more, other, ping, pong, run, soon, text, wire,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use ws_core::frame::OpCode;
+use ws_core::handshake::Negotiated;
+use ws_core::{
+    CloseInitiator, Config, Conn, Deadline, Error, Keepalive, Limits, Message, MessageType, Role,
+    StatusCode,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const KIB: usize = 1024;
+
+/// How much is read ahead, and what a message counts besides its payload.
+const READ_AHEAD: usize = 64 * KIB;
+const OVERHEAD: usize = 128;
+
+fn watchful() -> Config {
+    Config::new().keepalive(Keepalive::every(30 * SECOND))
+}
+
+/// A connection over TCP, and the socket of its peer.
+async fn over_tcp(role: Role, config: Config) -> (Conn, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dialled = TcpStream::connect(listener.local_addr().unwrap());
+    let (there, here) = tokio::join!(dialled, listener.accept());
+    let here = here.unwrap().0;
+    (Conn::from_stream(here, role, Negotiated::default(), Bytes::new(), config), there.unwrap())
+}
+
+/// Fails instead of hanging, by the clock of the machine.
+async fn at_last<T>(future: impl Future<Output = T>) -> T {
+    timeout(20 * SECOND, future).await.expect("this hangs")
+}
+
+async fn check_rest(conn: &Conn, messages: &[&str]) -> Error {
+    for message in messages {
+        assert_eq!(at_last(conn.read()).await.unwrap(), Message::from(*message));
+    }
+    at_last(conn.read()).await.unwrap_err()
+}
+
+// The end, behind a message that is not read.
+
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Closed,
+    Ping,
+    /// A handler that pushes what a feed brings, and never reads.
+    PushFeed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum HangUp {
+    Fin,
+    Rst,
+}
+
+async fn wait_for_end(conn: &Conn, wait: Wait) {
+    match wait {
+        Wait::Closed => {
+            conn.closed().await;
+        }
+        Wait::Ping => {
+            // A ping may be answered before the end.
+            while conn.ping().await.is_ok() {}
+        }
+        Wait::PushFeed => {
+            let (_feed, mut fed) = mpsc::channel::<Message>(1);
+            tokio::select! {
+                _ = conn.closed() => {}
+                message = fed.recv() => conn.write(message.unwrap()).await.unwrap(),
+            }
+        }
+    }
+}
+
+fn script(role: Role, with_close: bool) -> Vec<u8> {
+    let frames = [text("a"), close(1000, "")];
+    wire(other(role), &frames[..1 + usize::from(with_close)])
+}
+
+async fn check_end(conn: &Conn, wait: Wait, with_close: bool) {
+    at_last(wait_for_end(conn, wait)).await;
+    let ending = at_last(conn.closed()).await;
+    let by = if with_close { CloseInitiator::Peer } else { CloseInitiator::Transport };
+    assert_eq!(ending.by, by);
+    let code = if with_close { StatusCode::NORMAL_CLOSURE } else { StatusCode::ABNORMAL_CLOSURE };
+    assert_eq!(check_rest(conn, &["a"]).await.close_status(), Some(code));
+}
+
+#[tokio::test]
+async fn what_waits_for_the_end_resolves_behind_an_unread_message() {
+    for role in BOTH {
+        for wait in [Wait::Closed, Wait::Ping, Wait::PushFeed] {
+            for config in [Config::new(), watchful()] {
+                for with_close in [false, true] {
+                    let bytes = script(role, with_close);
+                    for hang_up in [HangUp::Fin, HangUp::Rst] {
+                        let (conn, mut peer) = over_tcp(role, config.clone()).await;
+                        peer.write_all(&bytes).await.unwrap();
+                        if hang_up == HangUp::Rst {
+                            SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                        }
+                        drop(peer);
+                        check_end(&conn, wait, with_close).await;
+                    }
+                    let (conn, mut peer) = connect(role, config.clone(), None, KIB);
+                    peer.send_bytes(&bytes).await;
+                    drop(peer);
+                    check_end(&conn, wait, with_close).await;
+                }
+            }
+        }
+    }
+}
+
+/// More arrives than is read ahead. All of it can be read after the end.
+#[tokio::test]
+async fn a_hang_up_of_tcp_is_seen_behind_more_than_is_read_ahead() {
+    for hang_up in [HangUp::Fin, HangUp::Rst] {
+        for stuck in [false, true] {
+            let (conn, peer) = over_tcp(Role::Server, Config::new()).await;
+            let mut sent = 0_u64;
+            // No more than fits: a FIN arrives behind the bytes before it.
+            while sent < 110 {
+                let frame = binary([&sent.to_be_bytes()[..], &[0; 1000]].concat());
+                peer.writable().await.unwrap();
+                if peer.try_write(&frame.encode(Role::Client)).is_err() {
+                    break;
+                }
+                sent += 1;
+            }
+            let waiting = tokio::spawn({
+                let conn = conn.clone();
+                async move {
+                    if stuck {
+                        while conn.write(vec![0; 100 * KIB]).await.is_ok() {}
+                    }
+                    conn.closed().await
+                }
+            });
+            let full = (READ_AHEAD / (1008 + OVERHEAD)) as u64;
+            at_last(async {
+                while conn.stats().messages_in < full {
+                    sleep(SECOND / 20).await; // tidy: sleep is the subject
+                }
+            })
+            .await;
+            match hang_up {
+                HangUp::Fin => SockRef::from(&peer).shutdown(Shutdown::Write).unwrap(),
+                HangUp::Rst => {
+                    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                    drop(peer);
+                }
+            }
+            let ending = at_last(waiting).await.unwrap();
+            assert_eq!(ending.by, CloseInitiator::Transport, "{hang_up:?} {stuck}");
+            let mut read = 0_u64;
+            let error = loop {
+                match at_last(conn.read()).await {
+                    Ok(message) => assert_eq!(message.as_bytes()[..8], read.to_be_bytes()),
+                    Err(error) => break error,
+                }
+                read += 1;
+            };
+            assert!(read > full && (read == sent || hang_up == HangUp::Rst), "{read} of {sent}");
+            assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
+            // Nothing is left, and nothing changes.
+            assert!(at_last(conn.read()).await.is_err());
+        }
+    }
+}
+
+// What the handler does meanwhile.
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Busy {
+    /// Waits for something else.
+    Elsewhere,
+    /// Waits for a write that the peer does not take.
+    Writing,
+    /// Waits for a flush that the peer does not take.
+    Flushing,
+    /// Holds a read that has waited, and does not poll it.
+    HoldingRead,
+    /// Holds a stream of messages that has waited, and is stuck in a write.
+    HoldingStream,
+    /// Holds a stream of messages that has waited, and waits for something else.
+    HoldingIdleStream,
+    /// Waits for the end, with a message unread.
+    AwaitingEnd,
+}
+
+const BUSY: [Busy; 7] = [
+    Busy::Elsewhere,
+    Busy::Writing,
+    Busy::Flushing,
+    Busy::HoldingRead,
+    Busy::HoldingStream,
+    Busy::HoldingIdleStream,
+    Busy::AwaitingEnd,
+];
+
+async fn be_busy(conn: Conn, busy: Busy) {
+    match busy {
+        Busy::Elsewhere => pending().await,
+        Busy::Writing => while conn.write(vec![0; 100_000]).await.is_ok() {},
+        Busy::Flushing => {
+            conn.write(vec![0; 10_000]).await.unwrap();
+            conn.flush().await.unwrap_err();
+        }
+        Busy::HoldingRead => {
+            let mut read = Box::pin(conn.read());
+            assert!(futures::poll!(&mut read).is_pending());
+            pending().await
+        }
+        Busy::HoldingStream => {
+            let mut stream = conn.messages();
+            assert!(futures::poll!(stream.next()).is_pending());
+            while conn.write(vec![0; 100_000]).await.is_ok() {}
+        }
+        Busy::HoldingIdleStream => {
+            let mut stream = conn.messages();
+            assert!(futures::poll!(stream.next()).is_pending());
+            pending().await
+        }
+        Busy::AwaitingEnd => {
+            conn.closed().await;
+        }
+    }
+}
+
+/// Starts a handler whose peer has sent one message, except where that would end a read.
+async fn start(role: Role, config: Config, busy: Busy) -> (Conn, Peer) {
+    let (conn, mut peer) = connect(role, config, None, KIB);
+    tokio::spawn(be_busy(conn.clone(), busy));
+    tokio::task::yield_now().await;
+    if !matches!(busy, Busy::HoldingRead | Busy::HoldingStream | Busy::HoldingIdleStream) {
+        peer.send(&[text("a")]).await;
+    }
+    (conn, peer)
+}
+
+#[test]
+fn keepalive_ends_a_silent_peer_whatever_the_handler_does() {
+    for role in BOTH {
+        for busy in BUSY {
+            run(async {
+                let (conn, peer) = start(role, watchful(), busy).await;
+                let began = Instant::now();
+                while conn.close_info().is_none() {
+                    assert!(began.elapsed() < 95 * SECOND, "{busy:?}");
+                    sleep(SECOND / 2).await; // tidy: sleep is the subject
+                }
+                let error = conn.close_info().unwrap().error;
+                assert!(matches!(error, Error::Timeout(Deadline::Keepalive)), "{busy:?} {error:?}");
+                drop(peer);
+            });
+        }
+    }
+}
+
+#[test]
+fn pings_are_answered_whatever_the_handler_does() {
+    for role in BOTH {
+        for busy in [Busy::Elsewhere, Busy::HoldingIdleStream, Busy::AwaitingEnd] {
+            run(async {
+                let (_conn, mut peer) = start(role, Config::new(), busy).await;
+                for number in 0..10_u8 {
+                    peer.send(&[ping([number])]).await;
+                    let sent = Instant::now();
+                    assert_eq!(peer.frame().await.unwrap(), pong([number]), "{busy:?}");
+                    assert!(sent.elapsed() <= SECOND, "{busy:?}");
+                    sleep(7 * SECOND).await; // tidy: sleep is the subject
+                }
+            });
+        }
+    }
+}
+
+/// A peer that answers pings stays, however long the handler is busy.
+#[test]
+fn a_peer_that_answers_pings_stays_while_the_handler_does_not_read() {
+    for role in BOTH {
+        for busy in [Busy::Elsewhere, Busy::HoldingRead, Busy::HoldingIdleStream, Busy::AwaitingEnd]
+        {
+            run(async {
+                let config = Config::new().keepalive(Keepalive::every(10 * SECOND));
+                let (conn, mut peer) = start(role, config, busy).await;
+                for _ in 0..20 {
+                    let frame = peer.frame().await.unwrap();
+                    assert_eq!(frame.header.opcode, OpCode::PING, "{busy:?}");
+                    peer.send(&[pong(frame.payload)]).await;
+                }
+                assert!(conn.close_info().is_none());
+            });
+        }
+    }
+}
+
+#[test]
+fn the_end_is_noticed_whatever_the_handler_does() {
+    for role in BOTH {
+        for busy in [
+            Busy::Elsewhere,
+            Busy::Writing,
+            Busy::Flushing,
+            Busy::HoldingStream,
+            Busy::HoldingIdleStream,
+        ] {
+            for with_close in [false, true] {
+                run(async {
+                    let (conn, mut peer) = start(role, Config::new(), busy).await;
+                    if with_close {
+                        peer.send(&[close(1000, "")]).await;
+                    } else {
+                        // The peer still takes nothing, and does not reset the stream.
+                        peer.io.shutdown().await.unwrap();
+                    }
+                    sleep(2 * SECOND).await; // tidy: sleep is the subject
+                    assert!(conn.close_info().is_some(), "{busy:?} {with_close}");
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_violation_and_a_maximum_age_end_it_while_the_handler_does_not_read() {
+    for (config, bytes, deadline) in [
+        (Config::new(), &[0xff; 16][..], None),
+        (Config::new().max_age(100 * SECOND), &[], Some(Deadline::Age)),
+    ] {
+        run(async {
+            let (conn, mut peer) = start(Role::Server, config.clone(), Busy::Elsewhere).await;
+            peer.send_bytes(bytes).await;
+            sleep(102 * SECOND).await; // tidy: sleep is the subject
+            match (conn.close_info().unwrap().error, deadline) {
+                (Error::Protocol(_), None) => {}
+                (Error::Timeout(found), Some(deadline)) => assert_eq!(found, deadline),
+                (error, _) => panic!("{error:?}"),
+            }
+        });
+    }
+}
+
+/// The idle timeout counts only while something waits for a message.
+#[test]
+fn the_idle_timeout_is_paused_while_the_handler_does_not_read() {
+    run(async {
+        let config = Config::new().idle_timeout(10 * SECOND);
+        let (conn, _peer) = start(Role::Server, config, Busy::Elsewhere).await;
+        sleep(1000 * SECOND).await; // tidy: sleep is the subject
+        assert_eq!(soon(conn.read()).await.unwrap(), Message::from("a"));
+        let error = soon(conn.read()).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout(Deadline::Idle)), "{error:?}");
+    });
+}
+
+#[test]
+fn a_close_that_nobody_waits_for_keeps_its_deadline() {
+    run(async {
+        let (conn, _peer) = start(Role::Server, Config::new(), Busy::Elsewhere).await;
+        {
+            let mut closing = Box::pin(conn.close(StatusCode::NORMAL_CLOSURE, ""));
+            assert!(futures::poll!(&mut closing).is_pending());
+        }
+        sleep(7 * SECOND).await; // tidy: sleep is the subject
+        let error = conn.close_info().unwrap().error;
+        assert!(matches!(error, Error::Timeout(Deadline::Close)), "{error:?}");
+    });
+}
+
+#[test]
+fn hooks_run_while_the_handler_does_not_read() {
+    run(async {
+        let (conn, mut peer) = start(Role::Server, Config::new(), Busy::Elsewhere).await;
+        conn.on_ping(|conn, payload| {
+            let _ = conn.pong([b"hook ", &payload[..]].concat());
+            false
+        });
+        peer.send(&[ping("1"), ping("2")]).await;
+        for expected in ["hook 1", "hook 2"] {
+            assert_eq!(peer.frame().await.unwrap(), pong(expected));
+        }
+    });
+}
+
+// The bound.
+
+/// Sends numbered messages until the transport takes no more. Returns how many were taken whole.
+async fn flood(peer: &mut Peer, size: usize) -> u64 {
+    let mut sent = 0_u64;
+    loop {
+        let frame = binary([&sent.to_be_bytes()[..], &vec![0; size]].concat());
+        let bytes = frame.encode(peer.role);
+        if timeout(10 * SECOND, peer.io.write_all(&bytes)).await.is_err() {
+            return sent;
+        }
+        sent += 1;
+    }
+}
+
+#[test]
+fn a_flood_that_is_not_read_is_stopped_by_backpressure() {
+    const PIPE: usize = 16 * KIB;
+    for role in BOTH {
+        for (busy, limits) in [
+            (Busy::Elsewhere, Limits::new()),
+            (Busy::AwaitingEnd, Limits::new()),
+            (Busy::Elsewhere, Limits::new().no_message_size()),
+        ] {
+            for size in [0, 100, 5000, 200 * KIB] {
+                run(async {
+                    let config = Config::new().limits(limits);
+                    let (conn, mut peer) = start(role, config, busy).await;
+                    let sent = flood(&mut peer, size).await;
+                    let message = size + 8 + OVERHEAD;
+                    let most = READ_AHEAD + message.max(READ_AHEAD) + PIPE + 65 * KIB;
+                    let least = if size > READ_AHEAD { 0 } else { READ_AHEAD / message };
+                    assert!(sent as usize * message <= most, "{sent} of {size}");
+                    assert!(sent as usize >= least, "{sent} of {size}");
+                    assert!(conn.stats().bytes_in as usize <= most);
+                    assert_eq!(soon(conn.read()).await.unwrap(), Message::from("a"));
+                    for number in 0..sent {
+                        let read = soon(conn.read()).await.unwrap();
+                        assert_eq!(read.as_bytes()[..8], number.to_be_bytes());
+                        assert_eq!(read.len(), size + 8);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Keepalive cannot see pongs behind bytes that the application does not read.
+#[test]
+fn unread_bytes_are_a_sign_of_life_for_a_minute() {
+    run(async {
+        let config = Config::new().keepalive(Keepalive::every(10 * SECOND));
+        let (conn, mut peer) = connect(Role::Server, config, None, 128 * KIB);
+        let began = Instant::now();
+        tokio::spawn(async move {
+            let frame = binary([0; 5000]).encode(Role::Client);
+            while peer.io.write_all(&frame).await.is_ok() {}
+        });
+        sleep(55 * SECOND).await; // tidy: sleep is the subject
+        assert!(conn.close_info().is_none());
+        // An application that reads a little begins a new minute.
+        for _ in 0..5 {
+            soon(conn.read()).await.unwrap();
+        }
+        sleep(59 * SECOND).await; // tidy: sleep is the subject
+        assert!(conn.close_info().is_none());
+        while conn.close_info().is_none() {
+            assert!(began.elapsed() < 145 * SECOND);
+            sleep(SECOND).await; // tidy: sleep is the subject
+        }
+        let error = conn.close_info().unwrap().error;
+        assert!(matches!(error, Error::Timeout(Deadline::Keepalive)), "{error:?}");
+        // What was read ahead can still be read.
+        soon(conn.read()).await.unwrap();
+    });
+}
+
+// What is read ahead, by each way to read.
+
+#[test]
+fn each_way_to_read_takes_what_was_read_ahead_in_order() {
+    for role in BOTH {
+        run(async {
+            let (conn, mut peer) = connect(role, Config::new(), None, 4 * KIB);
+            let frames: Vec<Frame> = (b'a'..=b'j').map(|letter| text([letter])).collect();
+            peer.send(&frames).await;
+            peer.send(&[close(1000, "")]).await;
+            soon(conn.closed()).await;
+            assert_eq!(soon(conn.read()).await.unwrap(), Message::from("a"));
+            let mut reader = soon(conn.reader()).await.unwrap();
+            assert_eq!(soon(reader.chunk()).await.unwrap().unwrap(), "b");
+            assert_eq!(soon(reader.chunk()).await.unwrap(), None);
+            drop(reader);
+            assert_eq!(soon(conn.frames().read()).await.unwrap().payload(), "c");
+            let mut messages = conn.messages();
+            assert_eq!(soon(messages.next()).await.unwrap().unwrap(), Message::from("d"));
+            let mut rest = String::new();
+            let mut joined = messages.joined("\n");
+            soon(joined.read_to_string(&mut rest)).await.unwrap();
+            assert_eq!(rest, "e\nf\ng\nh\ni\nj\n");
+            assert!(soon(conn.read()).await.unwrap_err().is_normal_close());
+        });
+    }
+}
+
+/// The end of the message that is read in pieces, and those behind it.
+#[test]
+fn reading_goes_on_behind_a_message_that_is_read_in_pieces() {
+    for role in BOTH {
+        run(async {
+            let (conn, mut peer) = connect(role, Config::new(), None, 4 * KIB);
+            peer.send(&[text("be").open()]).await;
+            let mut reader = soon(conn.reader()).await.unwrap();
+            peer.send(&[more("gin"), text("second"), text("third").open()]).await;
+            let (payload, _) = tokio::join!(async { soon(conn.ping_with("p")).await }, async {
+                assert_eq!(peer.frame().await.unwrap(), ping("p"));
+                peer.send(&[more("rest"), pong("p")]).await;
+            });
+            payload.unwrap();
+            peer.send(&[close(1000, "")]).await;
+            soon(conn.closed()).await;
+            let mut first = String::new();
+            soon(reader.read_to_string(&mut first)).await.unwrap();
+            assert_eq!(first, "begin");
+            drop(reader);
+            assert_eq!(soon(conn.read()).await.unwrap(), Message::from("second"));
+            assert_eq!(soon(conn.read()).await.unwrap(), Message::from("thirdrest"));
+            assert!(soon(conn.read()).await.unwrap_err().is_normal_close());
+        });
+    }
+}
+
+#[test]
+fn a_reader_that_is_dropped_drops_its_message_only() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4 * KIB);
+        peer.send(&[text("one").open()]).await;
+        let reader = soon(conn.reader()).await.unwrap();
+        peer.send(&[more("rest"), text("two"), close(1000, "")]).await;
+        soon(conn.closed()).await;
+        drop(reader);
+        assert_eq!(soon(conn.read()).await.unwrap(), Message::from("two"));
+        assert!(soon(conn.read()).await.is_err());
+    });
+}
+
+#[test]
+fn frames_of_one_message_stay_frames() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4 * KIB);
+        peer.send(&[text("a").open()]).await;
+        assert_eq!(soon(conn.frames().read()).await.unwrap().payload(), "a");
+        peer.send(&[more("b").open(), more("c"), text("d"), close(1000, "")]).await;
+        soon(conn.closed()).await;
+        let frame = soon(conn.frames().read()).await.unwrap();
+        assert_eq!((frame.is_fin(), frame.opcode()), (false, OpCode::CONTINUATION));
+        // A whole read drops the rest of the message.
+        assert_eq!(soon(conn.read()).await.unwrap(), Message::from("d"));
+    });
+}
+
+#[test]
+fn a_message_that_was_read_ahead_is_an_error_for_close_read() {
+    run(async {
+        let (conn, mut peer) = start(Role::Server, Config::new(), Busy::Elsewhere).await;
+        sleep(2 * SECOND).await; // tidy: sleep is the subject
+        assert_eq!(conn.stats().messages_in, 1);
+        let ending = soon(conn.close_read()).await;
+        assert!(matches!(ending.error, Error::Protocol(_)), "{:?}", ending.error);
+        assert_eq!(peer.frame().await.unwrap().payload[..2], 1008_u16.to_be_bytes());
+    });
+}
+
+#[test]
+fn a_message_of_any_length_is_not_read_ahead_whole() {
+    run(async {
+        let config = Config::new().limits(Limits::new().no_message_size());
+        let (conn, mut peer) = connect(Role::Server, config, None, KIB);
+        let long = binary(vec![7; 300 * KIB]);
+        let bytes = long.encode(Role::Client);
+        let sending = tokio::spawn(async move {
+            peer.io.write_all(&bytes).await.unwrap();
+            peer
+        });
+        sleep(100 * SECOND).await; // tidy: sleep is the subject
+        assert!(!sending.is_finished() && conn.stats().bytes_in <= 131 * KIB as u64);
+        assert_eq!(soon(conn.read()).await.unwrap().len(), 300 * KIB);
+        sending.await.unwrap();
+    });
+}
+
+// Tasks.
+
+#[test]
+fn no_task_outlives_its_connections() {
+    run(async {
+        let alive = || Handle::current().metrics().num_alive_tasks();
+        let conns: Vec<_> = (0..100).map(|_| ws_core::pair()).collect();
+        assert_eq!(alive(), 1, "there is one task for all");
+        let reads = conns.iter().map(|(here, there)| {
+            futures::future::join(
+                timeout(5 * SECOND, here.read()),
+                timeout(5 * SECOND, there.read()),
+            )
+        });
+        sleep(3 * SECOND).await; // tidy: sleep is the subject
+        let mut reads = Box::pin(futures::future::join_all(reads));
+        assert!(futures::poll!(&mut reads).is_pending());
+        sleep(2 * SECOND).await; // tidy: sleep is the subject
+        assert_eq!(alive(), 0, "operations read for themselves");
+        reads.await;
+        assert_eq!(alive(), 1);
+        drop(conns);
+        sleep(12 * SECOND).await; // tidy: sleep is the subject
+        assert_eq!(alive(), 0);
+    });
+}
+
+#[test]
+fn close_read_runs_one_task_and_none_after_a_close() {
+    run(async {
+        let alive = || Handle::current().metrics().num_alive_tasks();
+        let (conn, _peer) = connect(Role::Server, Config::new(), None, KIB);
+        let before = alive();
+        drop((conn.close_read(), conn.close_read()));
+        assert_eq!(alive(), before + 1);
+        let (conn, _peer) = connect(Role::Server, Config::new(), None, KIB);
+        assert!(futures::poll!(Box::pin(conn.close(StatusCode::NORMAL_CLOSURE, ""))).is_pending());
+        let before = alive();
+        drop((conn.close_read(), conn.close_read()));
+        assert_eq!(alive(), before);
+    });
+}
+
+#[test]
+fn a_connection_is_watched_by_the_next_runtime_that_uses_it() {
+    let runtime = || Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let first = runtime();
+    let (conn, mut peer) =
+        first.block_on(async { connect(Role::Server, Config::new(), None, KIB) });
+    drop(first);
+    runtime().block_on(async {
+        peer.send(&[ping("a")]).await;
+        // One operation that waits, and is dropped.
+        assert!(futures::poll!(Box::pin(conn.read())).is_pending());
+        peer.send(&[ping("b")]).await;
+        for payload in ["a", "b"] {
+            assert_eq!(peer.frame().await.unwrap(), pong(payload));
+        }
+    });
+}
+
+/// A byte stream whose peer has closed is not read any more. A reset is still seen.
+#[tokio::test]
+async fn a_reset_behind_the_close_frame_of_the_peer_ends_a_byte_stream() {
+    let (conn, mut peer) = over_tcp(Role::Server, Config::new()).await;
+    let mut stream = conn.clone().into_byte_stream(MessageType::Binary);
+    peer.write_all(&close(1000, "").encode(Role::Client)).await.unwrap();
+    let mut nothing = Vec::new();
+    assert_eq!(at_last(stream.read_to_end(&mut nothing)).await.unwrap(), 0);
+    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    assert_eq!(at_last(conn.closed()).await.by, CloseInitiator::Transport);
+}
+
+// A write that makes no progress.
+
+#[test]
+fn a_server_gives_up_a_peer_that_takes_nothing_and_sends_much() {
+    run(async {
+        let (mut there, here) = tokio::io::duplex(KIB);
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        there.write_all(request.as_bytes()).await.unwrap();
+        let acceptor = ws_core::Acceptor::new(&ws_core::AcceptOptions::new());
+        let conn = acceptor.accept(here).await.unwrap();
+        let mut writer = conn.writer(MessageType::Binary).await.unwrap();
+        let began = Instant::now();
+        let writing = tokio::spawn(async move { writer.write_all(&[0; 1_000_000]).await });
+        let pinging = tokio::spawn(async move {
+            let frame = ping("").encode(Role::Client);
+            while there.write_all(&frame).await.is_ok() {
+                sleep(SECOND).await; // tidy: sleep is the subject
+            }
+        });
+        while !writing.is_finished() {
+            assert!(began.elapsed() < 65 * SECOND);
+            sleep(SECOND).await; // tidy: sleep is the subject
+        }
+        assert!(matches!(conn.closed().await.error, Error::Timeout(Deadline::Write)));
+        pinging.abort();
+    });
+}
