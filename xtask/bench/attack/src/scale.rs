@@ -260,7 +260,8 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<()> {
 }
 
 fn idle(args: &ScaleArgs) -> Result<()> {
-    let (mut pairs, seconds, memory) = pairs(args.idle, args.per_process, &["--use=hub"])?;
+    let (mut pairs, seconds, memory) =
+        pairs(args.idle, args.per_process, &["--use=hub", "--no-keepalive"])?;
     // Each hub sends one message to all its sockets.
     let began = Instant::now();
     for pair in &mut pairs {
@@ -284,7 +285,7 @@ fn idle(args: &ScaleArgs) -> Result<()> {
 }
 
 fn active(args: &ScaleArgs) -> Result<()> {
-    let (mut pairs, seconds, memory) = pairs(args.active, args.per_process, &[])?;
+    let (mut pairs, seconds, memory) = pairs(args.active, args.per_process, &["--no-keepalive"])?;
     for pair in &mut pairs {
         pair.clients.order(&format!("echo {}", args.seconds))?;
     }
