@@ -40,14 +40,17 @@ pub(crate) fn attack(task: &str, args: &AttackArgs) -> Result<()> {
     )
 }
 
-/// Checks format, lints and tests of the benchmark, and the instructions per message. Other
-/// libraries are left out, because they take longer to build than all the rest.
+/// Checks format, lints and tests of the benchmark, runs the short form of the attacks, and checks the
+/// instructions per message. Other libraries are left out, because they take longer to build than all
+/// the rest.
 pub(crate) fn check() -> Result<()> {
     cargo("fmt", &["--all", "--check"])?;
     let ours = PACKAGES.iter().flat_map(|package| ["--package", package]);
     let clippy: Vec<&str> = ours.clone().chain(["--all-targets", "--", "-D", "warnings"]).collect();
     built("clippy", &clippy)?;
     built("test", &ours.collect::<Vec<_>>())?;
+    // The build without optimisation is there already.
+    built("run", &["--quiet", "--package", "attack", "--", "attack", "--short"])?;
     let kept = ["raw-tokio", "ours", "ours+hyper", "ours+axum", "ours+warp"];
     let only = kept.into_iter().flat_map(|name| ["--only", name]);
     bench(&["--instructions"].into_iter().chain(only).collect::<Vec<_>>())

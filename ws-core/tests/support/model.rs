@@ -28,8 +28,8 @@ use ws_core::{
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longer than all deadlines together.
-const FOREVER: Duration = Duration::from_secs(4 * 3600);
+/// Longer than all deadlines together, apart from the pauses of a script.
+const FOREVER: Duration = Duration::from_secs(1800);
 
 /// Runs the script that these bytes are.
 ///
@@ -214,11 +214,12 @@ impl Script {
         let compression = self.compressed.then(Default::default);
         let mut tasks = JoinSet::new();
         let settings = [self.sides[0].settings, self.sides[1].settings];
+        let pauses = self.sides.iter().map(SideScript::pauses).sum::<Duration>();
         let clock_jumps = self.faults.iter().any(|step| matches!(step, NetworkStep::Jump(_)));
         for (side, script) in self.sides.into_iter().enumerate() {
             let io = NetworkEnd { network: Arc::clone(&network), side };
             let role = [Role::Client, Role::Server][side];
-            let negotiated = Negotiated { compression: compression.clone(), ..Default::default() };
+            let negotiated = Negotiated { compression, ..Default::default() };
             let config = script.settings.config(self.compressed);
             let conn = Conn::from_stream(io, role, negotiated, Bytes::new(), config);
             let writer = Application {
@@ -247,7 +248,7 @@ impl Script {
             sleep(Duration::from_secs(300)).await; // tidy: sleep is the subject
             take_step(&network, NetworkStep::Cut).await;
         }
-        let all_ended = timeout(FOREVER, async {
+        let all_ended = timeout(FOREVER + pauses, async {
             while let Some(ended) = tasks.join_next().await {
                 ended.expect("no task panics");
             }
@@ -262,7 +263,7 @@ impl Script {
 
 impl SideScript {
     fn settings(input: &mut ScriptBytes<'_>) -> Self {
-        let settings = SideSettings {
+        let mut settings = SideSettings {
             keepalive: input.bit(2).then_some(Duration::from_secs(20)),
             write_timeout: input.bit(4),
             idle_timeout: input.bit(8),
@@ -273,7 +274,25 @@ impl SideScript {
             leaves: [Leaves::Close, Leaves::Hold, Leaves::Drop, Leaves::Close]
                 [usize::from(input.byte() % 4)],
         };
+        // Behind more unread bytes than are read ahead, only keepalive notices the end of a stream
+        // that is not TCP.
+        if !settings.reads_to_the_end {
+            settings.keepalive = Some(Duration::from_secs(20));
+        }
         Self { settings, writes: Vec::new(), reads: Vec::new() }
+    }
+
+    /// How long its tasks pause by themselves.
+    fn pauses(&self) -> Duration {
+        let writes = self.writes.iter().map(|step| match step {
+            WriteStep::Pause(time) => *time,
+            _ => Duration::ZERO,
+        });
+        let reads = self.reads.iter().map(|step| match step {
+            ReadStep::Pause(time) => *time,
+            _ => Duration::ZERO,
+        });
+        writes.chain(reads).sum()
     }
 }
 
@@ -536,7 +555,7 @@ impl Application {
             log.doing.0 = "close";
             if polls != Some(0) {
                 log.gave_up = true;
-                log.leaves_at.get_or_insert(Instant::now());
+                log.leaves_at.get_or_insert_with(Instant::now);
             }
         }
         let began = Instant::now();
@@ -606,7 +625,7 @@ impl Application {
                     {
                         let mut log = lock(&self.log);
                         log.gave_up = true;
-                        log.leaves_at.get_or_insert(Instant::now());
+                        log.leaves_at.get_or_insert_with(Instant::now);
                     }
                     let _ = self.conn.close(StatusCode::GOING_AWAY, "the reader leaves").await;
                 }
@@ -614,7 +633,14 @@ impl Application {
             }
         }
         lock(&self.log).doing.1 = "read";
-        while self.settings.reads_to_the_end {
+        if self.settings.reads_to_the_end {
+            self.read_to_the_end().await;
+        }
+        lock(&self.log).doing.1 = "nothing";
+    }
+
+    async fn read_to_the_end(&self) {
+        loop {
             let result = self.conn.read().await;
             let ended = result.is_err();
             self.note_read(result);
@@ -622,11 +648,9 @@ impl Application {
                 let again = self.conn.read().await.expect_err("an end is final");
                 let info = self.conn.close_info().expect("a read failed");
                 same(&again, &info.error);
-                self.note_end(&info);
-                break;
+                return self.note_end(&info);
             }
         }
-        lock(&self.log).doing.1 = "nothing";
     }
 
     async fn read_pieces(&self, count: usize) {

@@ -148,6 +148,10 @@ impl Session for EnvelopeProtocol {
             Ok(enveloped) => enveloped,
             Err(error) => return Received::Malformed(error.to_string().into()),
         };
+        // A derived `Deserialize` takes a list of the fields, too.
+        if text.trim_start().starts_with('[') {
+            return Received::Malformed("an event is a JSON object, not an array".into());
+        }
         if !is_valid_name(&event) {
             return Received::Malformed("the event name is reserved, empty or too long".into());
         }
@@ -200,6 +204,7 @@ mod tests {
         check("", Err("EOF"));
         check("hello", Err("expected"));
         check("[]", Err("invalid"));
+        check(r#" ["say", 1]"#, Err("array"));
         check(r#"{"data":1}"#, Err("missing field `event`"));
         check(r#"{"event":1}"#, Err("invalid type"));
         let long = "x".repeat(257);

@@ -48,13 +48,7 @@ pub(crate) struct ClientsArgs {
 pub(crate) fn run_clients(args: &ClientsArgs) -> Result<()> {
     load::meter::allow_files(args.count as u64 + 50)?;
     let began = Instant::now();
-    let mut streams = Vec::with_capacity(args.count);
-    kit::runtime(1)?.block_on(async {
-        for _ in 0..args.count {
-            streams.push(open(args).await?);
-        }
-        anyhow::Ok(())
-    })?;
+    let streams = open_all(args)?;
     for stream in &streams {
         stream.set_nonblocking(true)?;
     }
@@ -76,12 +70,36 @@ pub(crate) fn run_clients(args: &ClientsArgs) -> Result<()> {
     Ok(())
 }
 
-async fn open(args: &ClientsArgs) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((Ipv4Addr::new(127, 0, 1, args.source), 0).into())?;
-    let stream = socket.connect(args.connect).await.context("cannot connect")?.into_std()?;
+/// Opens all connections, a few at a time, so that the server and not the network is the limit.
+fn open_all(args: &ClientsArgs) -> Result<Vec<TcpStream>> {
+    let share = args.count.div_ceil(OPENERS);
+    std::thread::scope(|scope| {
+        let openers: Vec<_> = (0..OPENERS)
+            .map(|opener| {
+                let count = share.min(args.count.saturating_sub(opener * share));
+                scope.spawn(move || (0..count).map(|_| open(args)).collect::<Result<Vec<_>>>())
+            })
+            .collect();
+        let mut streams = Vec::with_capacity(args.count);
+        for opener in openers {
+            let opened = opener.join().ok().context("a thread has panicked")?;
+            streams.extend(opened?);
+        }
+        Ok(streams)
+    })
+}
+
+/// The threads that open connections.
+const OPENERS: usize = 16;
+
+fn open(args: &ClientsArgs) -> Result<TcpStream> {
+    let address = (Ipv4Addr::new(127, 0, 1, args.source), 0).into();
+    let mut stream = kit::runtime(1)?.block_on(async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(address)?;
+        anyhow::Ok(socket.connect(args.connect).await.context("cannot connect")?.into_std()?)
+    })?;
     stream.set_nonblocking(false)?;
-    let mut stream = stream;
     load::drive::conn::shake_hands(&mut stream, "/", "")?;
     Ok(stream)
 }
@@ -242,7 +260,8 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<()> {
 }
 
 fn idle(args: &ScaleArgs) -> Result<()> {
-    let (mut pairs, seconds, memory) = pairs(args.idle, args.per_process, &["--use=hub"])?;
+    let (mut pairs, seconds, memory) =
+        pairs(args.idle, args.per_process, &["--use=hub", "--no-keepalive"])?;
     // Each hub sends one message to all its sockets.
     let began = Instant::now();
     for pair in &mut pairs {
@@ -266,7 +285,7 @@ fn idle(args: &ScaleArgs) -> Result<()> {
 }
 
 fn active(args: &ScaleArgs) -> Result<()> {
-    let (mut pairs, seconds, memory) = pairs(args.active, args.per_process, &[])?;
+    let (mut pairs, seconds, memory) = pairs(args.active, args.per_process, &["--no-keepalive"])?;
     for pair in &mut pairs {
         pair.clients.order(&format!("echo {}", args.seconds))?;
     }

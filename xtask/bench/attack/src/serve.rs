@@ -71,6 +71,9 @@ pub(crate) struct ServeArgs {
     /// All deadlines of the settings, in milliseconds. Default: the defaults.
     #[arg(long)]
     pub(crate) deadlines: Option<u64>,
+    /// Sends no pings, for clients that do not answer them.
+    #[arg(long)]
+    pub(crate) no_keepalive: bool,
     /// Serves TLS. The certificate is written to this file, as DER.
     #[arg(long)]
     pub(crate) tls: Option<String>,
@@ -94,7 +97,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         let counters = Counters::default();
         let hub = (args.usage == Use::Hub).then(|| hub(&counters));
         orders(tracker.clone(), hub.clone(), counters);
-        let accept = options(args.deadlines).tracker(&tracker);
+        let accept = options(args).tracker(&tracker);
         match hub {
             Some(hub) => serve(listener, args, accept, hub.handler()).await,
             None => serve(listener, args, accept, echo).await,
@@ -110,13 +113,16 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 }
 
 /// The defaults and compression, or short deadlines.
-fn options(deadlines: Option<u64>) -> AcceptOptions {
+fn options(args: &ServeArgs) -> AcceptOptions {
     let mut config = Config::new().compression(Compression::context_takeover());
     let mut options = AcceptOptions::new();
-    if let Some(after) = deadlines.map(Duration::from_millis) {
+    if let Some(after) = args.deadlines.map(Duration::from_millis) {
         let keepalive = Keepalive::every(after);
         config = config.keepalive(keepalive).write_timeout(after).close_timeout(after);
         options = options.handshake_timeout(after);
+    }
+    if args.no_keepalive {
+        config = config.no_keepalive();
     }
     options.config(config)
 }
