@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{copy, duplex, split};
+use tokio::net::TcpStream;
 use ws_client::{Conn, StatusCode};
 
 use crate::program::{Example, in_time};
@@ -29,9 +31,20 @@ impl Chat {
 
     /// Connects a user who joins a room.
     async fn join(&self, name: &str, room: &str) -> Page {
-        let page = self.enter(name).await;
-        page.emit("join", json!({ "room": room, "after": 0 })).await;
-        page.receive("history").await;
+        self.enter(name).await.joined(room).await
+    }
+
+    /// Connects a user who joins a room, and whose pongs are lost after that.
+    async fn join_without_pongs(&self, name: &str, room: &str) -> Page {
+        let server = TcpStream::connect(self.0.address()).await.unwrap();
+        let (io, relay) = duplex(64 * 1024);
+        let (mut from_server, mut to_server) = split(server);
+        let (mut from_user, mut to_user) = split(relay);
+        tokio::spawn(async move { copy(&mut from_server, &mut to_user).await });
+        let sending = tokio::spawn(async move { copy(&mut from_user, &mut to_server).await });
+        let dial = self.0.dial(&format!("/ws?name={name}"));
+        let page = Page(in_time(dial.connect_over(io)).await.unwrap()).joined(room).await;
+        sending.abort();
         page
     }
 }
@@ -40,6 +53,13 @@ impl Chat {
 struct Page(Conn);
 
 impl Page {
+    /// Joins a room.
+    async fn joined(self, room: &str) -> Self {
+        self.emit("join", json!({ "room": room, "after": 0 })).await;
+        self.receive("history").await;
+        self
+    }
+
     async fn emit(&self, event: &str, data: Value) {
         let text = json!({ "event": event, "data": data }).to_string();
         in_time(self.0.write(text)).await.unwrap();
@@ -120,7 +140,7 @@ async fn a_name_is_unique_until_its_user_disconnects() {
 #[tokio::test]
 async fn a_user_who_does_not_answer_pings_loses_the_name() {
     let chat = Chat::start();
-    let lost = chat.join("Ann", "general").await;
+    let lost = chat.join_without_pongs("Ann", "general").await;
     let ben = chat.join("Ben", "general").await;
     let back = chat.join("Ann", "general").await;
     ben.say("@Ann", "there you are").await;
