@@ -26,6 +26,7 @@ impl Turn {
     }
 
     /// A ping is answered: the pong may take a system call.
+    #[cfg(feature = "conn")]
     #[inline]
     pub(crate) const fn answer(&mut self) {
         self.0 = self.0.wrapping_sub(7 * Self::FRAME);
