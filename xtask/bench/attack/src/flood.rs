@@ -182,11 +182,15 @@ pub(crate) fn run_neighbour(args: &NeighbourArgs) -> Result<()> {
         seen.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     let mut times = Histogram::new()?;
-    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+    // An attack may end before the first round trip.
+    loop {
         let began = Instant::now();
         stream.write_all(&message)?;
         stream.read_exact(&mut echo).context("no echo within 30 s")?;
         times.add(began.elapsed());
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            break;
+        }
         std::thread::sleep(Duration::from_micros(500));
     }
     let found = times.percentiles().context("no round trip")?;
