@@ -14,7 +14,7 @@ use super::reassembly::{
 };
 use super::turn::Turn;
 use super::validate::{Context, validate};
-use super::{CloseFrame, Failure, Mode, ProtocolEvent, Received, Role};
+use super::{CloseFrame, Failure, Mode, ProtocolEvent, Received, Role, large_buffers};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Frame, Header, OpCode, mask};
 use crate::utf8::Utf8;
@@ -513,7 +513,11 @@ impl Inbound {
         let Some(message) = self.message.take().filter(|message| !message.is_discarded()) else {
             return Ok(PayloadStep::FrameEnd);
         };
-        let message = Message::from_utf8_unchecked(message.kind, message.partial.into());
+        let payload = match message.compressed {
+            true => message.partial.into(),
+            false => large_buffers::into_bytes(message.partial),
+        };
+        let message = Message::from_utf8_unchecked(message.kind, payload);
         Ok(PayloadStep::Message(message))
     }
 }

@@ -39,6 +39,7 @@ mod event;
 mod failure;
 mod fast_path;
 mod inbound;
+mod large_buffers;
 mod outbound;
 mod outbound_stream;
 #[cfg(feature = "conn")]

@@ -1,6 +1,6 @@
 //! How are the frames of a message reassembled, unmasked and decompressed?
 
-use super::{Failure, Mode};
+use super::{Failure, Mode, large_buffers};
 use crate::deflate::Inflater;
 use crate::frame::{Header, Mask, mask};
 use crate::utf8::Utf8;
@@ -173,7 +173,8 @@ pub(super) fn reserve(partial: &mut Vec<u8>, available: usize, outstanding: usiz
     if partial.capacity() - partial.len() < outstanding.min(arrived) {
         // At least doubles, so that small fragments do not move the message each time.
         let double = partial.len().min(room);
-        partial.reserve_exact(outstanding.min(arrived.saturating_mul(MAX_GROWTH)).max(double));
+        let additional = outstanding.min(arrived.saturating_mul(MAX_GROWTH)).max(double);
+        large_buffers::reserve(partial, additional);
     }
 }
 
