@@ -26,6 +26,9 @@ impl Limits {
     }
 
     /// The longest message to accept, in bytes, after decompression. Default: 1 MiB.
+    ///
+    /// Beside its connections, each thread keeps up to 8 MiB of the buffers of messages of 128 KiB
+    /// and more, for the next ones.
     pub const fn message_size(self, bytes: usize) -> Self {
         Self { message_size: bytes, ..self }
     }
