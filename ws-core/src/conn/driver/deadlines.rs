@@ -78,7 +78,9 @@ impl Deadlines {
         target: impl Fn() -> Weak<dyn Expire>,
         cx: &Context<'_>,
     ) -> Poll<Due> {
-        self.timers.resume(Instant::now().into_std());
+        if self.timers.has_idle() {
+            self.timers.resume(Instant::now().into_std());
+        }
         self.poll_due(config, target, cx)
     }
 
