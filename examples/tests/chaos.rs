@@ -8,6 +8,7 @@
 
 #[path = "chaos/proxy.rs"]
 mod proxy;
+mod self_signed;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,8 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use warp::Filter as _;
 use ws_client::reconnect::{Backoff, ReconnectState, SendQueueConfig};
 use ws_client::{Dial, DialError, Dialer, Reconnect};
@@ -243,15 +243,7 @@ struct Servers {
 
 impl Servers {
     async fn start() -> Self {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let certificate = made.cert.der().clone();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
-        let server = ServerConfig::builder().with_no_client_auth();
-        let mut server = server.with_single_cert(vec![certificate], key.into()).unwrap();
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let (acceptor, roots) = self_signed::server("127.0.0.1");
         let (mut addrs, book) = (HashMap::new(), Arc::default());
         for kind in kinds() {
             for fault in [Fault::Nothing, Fault::BlackHole(0)] {

@@ -2,13 +2,14 @@
 #![cfg(test)]
 
 mod adapters;
+mod self_signed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::duplex;
-use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use ws_client::Dial;
 use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, StatusCode};
@@ -22,17 +23,10 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 
 /// A server and a client that offers only this ALPN protocol.
 fn tls(protocol: &str) -> (TlsAcceptor, TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let certificate = made.cert.der().clone();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let server = ServerConfig::builder().with_no_client_auth();
-    let mut server = server.with_single_cert(vec![certificate], key.into()).unwrap();
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let (acceptor, roots) = self_signed::server("localhost");
     let mut client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     client.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    (Arc::new(server).into(), Arc::new(client).into())
+    (acceptor, Arc::new(client).into())
 }
 
 #[tokio::test]
