@@ -20,6 +20,7 @@ use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use warp::Filter as _;
 use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
 use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Keepalive, Message};
@@ -226,16 +227,22 @@ where
     match args.adapter {
         Adapter::Bare => {
             let acceptor = Acceptor::new(&options);
-            accept(listener, tls, move |stream| {
-                let (acceptor, handler) = (acceptor.clone(), handler.clone());
-                async move {
-                    match stream {
-                        Stream::Tcp(stream) => drop(acceptor.serve(stream, handler).await),
-                        Stream::Tls(stream) => drop(acceptor.serve(*stream, handler).await),
-                    }
+            match tls {
+                None => {
+                    let serve = move |stream| {
+                        let (acceptor, handler) = (acceptor.clone(), handler.clone());
+                        async move { drop(acceptor.serve(stream, handler).await) }
+                    };
+                    accept(listener, serve).await
                 }
-            })
-            .await
+                Some(tls) => {
+                    let serve = move |stream| {
+                        let (acceptor, handler) = (acceptor.clone(), handler.clone());
+                        async move { drop(acceptor.serve(stream, handler).await) }
+                    };
+                    accept_tls(listener, tls, serve).await
+                }
+            }
         }
         Adapter::Hyper => {
             let service = service_fn(move |mut request: Request<Incoming>| {
@@ -249,85 +256,73 @@ where
                     };
                 async { Ok::<_, Infallible>(response) }
             });
-            if tls.is_none() {
+            let Some(tls) = tls else {
                 return Ok(ws_server_hyper::serve(listener, service).await?);
-            }
-            accept(listener, tls, move |stream| {
+            };
+            accept_tls(listener, tls, move |stream| {
                 let service = service.clone();
-                async move {
-                    if let Stream::Tls(stream) = stream {
-                        drop(ws_server_hyper::serve_stream(*stream, None, service).await);
-                    }
-                }
+                async move { drop(ws_server_hyper::serve_stream(stream, None, service).await) }
             })
             .await
         }
         Adapter::Axum => {
             let route = any_service(ws_server_axum::websocket::<(), _, _>(options, handler));
             let app: Router = Router::new().route("/", route);
-            if tls.is_none() {
+            let Some(tls) = tls else {
                 return Ok(ws_server_axum::serve(listener, app).await?);
-            }
-            accept(listener, tls, move |stream| {
+            };
+            accept_tls(listener, tls, move |stream| {
                 let app = app.clone();
-                async move {
-                    if let Stream::Tls(stream) = stream {
-                        drop(ws_server_axum::serve_stream(*stream, None, app).await);
-                    }
-                }
+                async move { drop(ws_server_axum::serve_stream(stream, None, app).await) }
             })
             .await
         }
         Adapter::Warp => {
             let route = warp::path::end().and(ws_server_warp::websocket(options, handler));
             let service = warp::service(route.recover(ws_server_warp::recover));
-            if tls.is_none() {
+            let Some(tls) = tls else {
                 return Ok(ws_server_warp::serve(listener, service).await?);
-            }
-            accept(listener, tls, move |stream| {
+            };
+            accept_tls(listener, tls, move |stream| {
                 let service = service.clone();
-                async move {
-                    if let Stream::Tls(stream) = stream {
-                        drop(ws_server_warp::serve_stream(*stream, None, service).await);
-                    }
-                }
+                async move { drop(ws_server_warp::serve_stream(stream, None, service).await) }
             })
             .await
         }
     }
 }
 
-enum Stream {
-    Tcp(TcpStream),
-    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
-}
-
-/// Accepts connections, with TLS if there is an acceptor, and serves each in a task.
-async fn accept<F, Fut>(listener: TcpListener, tls: Option<TlsAcceptor>, serve: F) -> Result<()>
+/// Accepts connections, and serves each in a task.
+async fn accept<F, Fut>(listener: TcpListener, serve: F) -> Result<()>
 where
-    F: Fn(Stream) -> Fut + Clone + Send + 'static,
+    F: Fn(TcpStream) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
     loop {
-        let Ok(stream) = kit::welcome(&listener).await else {
+        match kit::welcome(&listener).await {
+            Ok(stream) => drop(tokio::spawn(serve(stream))),
             // Too many open files, for example.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        match tls.clone() {
-            None => drop(tokio::spawn(serve(Stream::Tcp(stream)))),
-            Some(acceptor) => {
-                let serve = serve.clone();
-                tokio::spawn(async move {
-                    let limit = Duration::from_secs(10);
-                    let accepted = tokio::time::timeout(limit, acceptor.accept(stream)).await;
-                    if let Ok(Ok(stream)) = accepted {
-                        serve(Stream::Tls(Box::new(stream))).await;
-                    }
-                });
-            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// Accepts connections with TLS, and serves each in a task.
+async fn accept_tls<F, Fut>(listener: TcpListener, tls: TlsAcceptor, serve: F) -> Result<()>
+where
+    F: Fn(TlsStream<TcpStream>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    accept(listener, move |stream| {
+        let (tls, serve) = (tls.clone(), serve.clone());
+        async move {
+            let limit = Duration::from_secs(10);
+            if let Ok(Ok(stream)) = tokio::time::timeout(limit, tls.accept(stream)).await {
+                serve(stream).await;
+            }
+        }
+    })
+    .await
 }
 
 /// A certificate for `localhost`, which is written to `file`.
