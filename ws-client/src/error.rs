@@ -6,70 +6,76 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
+#[cfg(feature = "rustls-tls-manual-roots")]
 use tokio_rustls::rustls;
-use url::{ParseError, Url};
 use ws_core::Escaped;
 use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
 use ws_core::redact::Redacted;
+
+use crate::body::MAX_BODY;
 
 /// An error of another library.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why dialling failed, by the step that failed.
 ///
-/// The first three are mistakes in the settings. Nothing was sent then.
+/// The first four are mistakes in the settings. Nothing was sent then.
+///
+/// The text is one line that says it all: the step, the cause, and where there is one, the setting to
+/// change. So the cause is in the variant, and is not the `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
     /// The URL is not a valid WebSocket URL.
-    #[error("the URL is invalid")]
-    Url(#[from] InvalidUrl),
+    #[error("the URL is invalid: {0}")]
+    Url(InvalidUrl),
     /// A header cannot be sent.
-    #[error("a header cannot be sent")]
-    Header(#[from] InvalidHeader),
+    #[error("a header cannot be sent (`Dial::header`): {0}")]
+    Header(InvalidHeader),
     /// A subprotocol cannot be offered.
-    #[error("a subprotocol cannot be offered (`Dial::subprotocols`)")]
-    Subprotocol(#[from] InvalidSubprotocol),
+    #[error("a subprotocol cannot be offered (`Dial::subprotocols`): {0}")]
+    Subprotocol(InvalidSubprotocol),
+    /// The URL or a setting needs a Cargo feature of this crate that is not enabled.
+    #[error("{0}")]
+    MissingFeature(MissingFeature),
     /// The DNS lookup of the server failed.
-    #[error("the DNS lookup of the server failed")]
-    Dns(#[source] BoxError),
-    /// The TCP connection to the server failed. With [`Dial::client`](crate::Dial::client),
-    /// this may also be the connection to its proxy.
-    #[error("the TCP connection to the server failed")]
-    Tcp(#[source] BoxError),
+    #[error("the DNS lookup of the server failed: {}", Causes(&**.0))]
+    Dns(BoxError),
+    /// The TCP connection to the server failed. With `Dial::client`, this may also be the connection
+    /// to its proxy.
+    #[error("the TCP connection to the server failed: {}", Causes(&**.0))]
+    Tcp(BoxError),
     /// The proxy did not connect to the server.
-    #[error("the proxy did not connect to the server")]
-    Proxy(#[from] ProxyError),
+    #[error("the proxy did not connect to the server (`Dialer::proxy`, or the environment): {0}")]
+    Proxy(ProxyError),
     /// The TLS handshake with the server failed: its certificate is not trusted, it rejects
     /// the client certificate, or no protocol version or cipher suite is shared.
-    #[error("the TLS handshake with the server failed")]
-    Tls(#[source] BoxError),
+    #[error("the TLS handshake with the server failed: {}{}", Causes(&**.0), tls_hint(&**.0))]
+    Tls(BoxError),
     /// The stream failed, or ended before the response.
-    #[error("the stream failed during the opening handshake")]
-    Io(#[source] io::Error),
-    /// The HTTP exchange failed: an HTTP/2 error, or an error of the
-    /// [client](crate::Dial::client). The source does not contain the URL, which may hold
-    /// secrets.
-    #[error("the HTTP exchange failed")]
-    Http(#[source] BoxError),
+    #[error("the stream failed during the opening handshake: {}", Causes(.0))]
+    Io(io::Error),
+    /// The HTTP exchange failed: an HTTP/2 error, or an error of the client of `Dial::client`. It
+    /// does not contain the URL, which may hold secrets.
+    #[error("the HTTP exchange failed: {}", Causes(&**.0))]
+    Http(BoxError),
     /// The opening handshake took longer than
     /// [`Dial::connect_timeout`](crate::Dial::connect_timeout).
     #[error("the opening handshake took longer than {0:?} (`Dial::connect_timeout`)")]
     Timeout(Duration),
     /// The server redirected the request to a URL that is not followed.
-    #[error("the redirect was not followed")]
-    Redirect(#[from] RedirectError),
+    #[error("the redirect was not followed: {0}")]
+    Redirect(RedirectError),
     /// The server refused: its response is not the start of a WebSocket.
-    #[error("the server refused with {}", .0.status)]
+    #[error("the server refused with {0}")]
     Refused(Box<RefusedResponse>),
     /// The server accepted, but its response does not match the request
     /// ([RFC 6455 §4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
-    #[error("the server's response does not match the handshake request")]
-    Handshake(#[from] HandshakeError),
-    /// The [client](crate::Dial::client) and the server negotiated HTTP/2, which has no
-    /// upgrade.
+    #[error("the server's response does not match the handshake request: {0}")]
+    Handshake(HandshakeError),
+    /// The client of `Dial::client` and the server negotiated HTTP/2, which has no upgrade.
     #[error("the given client chose HTTP/2: build it with `ClientBuilder::http1_only`")]
     Http2,
     /// The server does not support WebSockets over HTTP/2
@@ -77,7 +83,32 @@ pub enum DialError {
     /// not allowed.
     #[error("the server does not support WebSockets over HTTP/2 (`Dialer::http2_only`)")]
     NoHttp2,
+    /// A call of `blocking` in async code, where it would stop other tasks. Nothing was sent.
+    #[error("a blocking call in async code: use the async API, or `tokio::task::spawn_blocking`")]
+    InAsyncCode,
 }
+
+/// Implements `From` for each type, by a variant. The type is not the `source` of the error, because
+/// its text is in that of the error.
+macro_rules! impl_from {
+    ($target:ty { $($source:ty => $variant:expr),+ $(,)? }) => {
+        $(impl From<$source> for $target {
+            fn from(source: $source) -> Self {
+                $variant(source)
+            }
+        })+
+    };
+}
+
+impl_from!(DialError {
+    InvalidUrl => Self::Url,
+    InvalidHeader => Self::Header,
+    InvalidSubprotocol => Self::Subprotocol,
+    MissingFeature => Self::MissingFeature,
+    ProxyError => Self::Proxy,
+    RedirectError => Self::Redirect,
+    HandshakeError => Self::Handshake,
+});
 
 impl DialError {
     /// The response, if the server refused.
@@ -89,20 +120,23 @@ impl DialError {
         }
     }
 
-    pub(crate) fn refused(response: Response<()>, body: Bytes) -> Self {
+    pub(crate) fn refused(response: Response<()>, mut body: BytesMut) -> Self {
         let (head, ()) = response.into_parts();
         let (status, headers) = (head.status, head.headers);
+        body.truncate(MAX_BODY);
+        let body = body.freeze();
         Self::Refused(Box::new(RefusedResponse { status, headers, body }))
     }
 
     /// Finds the step at which a `reqwest::Client` failed.
+    #[cfg(feature = "reqwest")]
     pub(crate) fn from_reqwest(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_dns() {
             Self::Dns(error.into())
         } else if !error.is_connect() || error.is_timeout() {
             Self::Http(error.into())
-        } else if has_cause(&error, &|cause| cause.is::<rustls::Error>()) {
+        } else if has_cause(&error, &is_tls_error) {
             Self::Tls(error.into())
         } else if has_cause(&error, &is_proxy_auth_required) {
             Self::Proxy(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED))
@@ -117,39 +151,131 @@ impl DialError {
 /// With TLS 1.3, a server may reject a certificate after the handshake (RFC 8446 §4.4.2.4).
 impl From<io::Error> for DialError {
     fn from(error: io::Error) -> Self {
-        match error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
+        let inner = error.get_ref().map(|inner| -> &(dyn Error + 'static) { inner });
+        match inner.is_some_and(is_tls_error) {
             true => Self::Tls(error.into()),
             false => Self::Io(error),
         }
     }
 }
 
+/// The error of a TLS handshake with a host.
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+pub(crate) fn tls_failed(host: &str, error: impl Into<BoxError>) -> DialError {
+    DialError::Tls(Box::new(TlsFailed { host: host.to_owned(), cause: error.into() }))
+}
+
+/// The error of a TLS library, and the host that it is about.
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+#[derive(Debug, thiserror::Error)]
+#[error("{host}")]
+struct TlsFailed {
+    host: String,
+    #[source]
+    cause: BoxError,
+}
+
+/// The texts of an error and its causes, in one line, without what the peer could do to a terminal.
+/// A text that is the end of the one before it is left out: some errors repeat their cause.
+pub(crate) struct Causes<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let said = cause.to_string();
+            if !text.ends_with(&said) {
+                text = format!("{text}: {said}");
+            }
+            next = cause.source();
+        }
+        Escaped::new(&text).uncut().fmt(f)
+    }
+}
+
+fn is_tls_error(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "rustls-tls-manual-roots")]
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    #[cfg(feature = "native-tls")]
+    if error.is::<native_tls::Error>() {
+        return true;
+    }
+    let _ = error;
+    false
+}
+
+/// What to do about a failed TLS handshake.
+fn tls_hint(error: &(dyn Error + 'static)) -> &'static str {
+    let text = Causes(error).to_string().to_ascii_lowercase();
+    match () {
+        // The texts of rustls and of OpenSSL for an answer that is not TLS, and for none.
+        () if text.contains("received corrupt message")
+            || text.contains("wrong version number")
+            || text.contains("eof") =>
+        {
+            " (is it ws:// rather than wss://?)"
+        }
+        () if text.contains("certificate") => " (`Dialer::tls` sets the trusted roots)",
+        () => "",
+    }
+}
+
 /// Does the error or one of its causes match? `source` skips the error inside an `io::Error`,
 /// so that is searched too.
-pub(crate) fn has_cause(
-    error: &(dyn Error + 'static),
-    is: &dyn Fn(&(dyn Error + 'static)) -> bool,
-) -> bool {
+#[cfg(feature = "reqwest")]
+fn has_cause(error: &(dyn Error + 'static), is: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
     let inner = error.downcast_ref().and_then(io::Error::get_ref);
     is(error)
         || inner.is_some_and(|inner| has_cause(inner, is))
         || error.source().is_some_and(|source| has_cause(source, is))
 }
 
+#[cfg(feature = "reqwest")]
 /// The proxy errors of hyper-util are private types, so their text is matched.
 fn is_proxy_error(error: &(dyn Error + 'static)) -> bool {
     let text = error.to_string().to_ascii_lowercase();
     text.starts_with("tunnel error") || text.starts_with("socks") || text.contains(" socks ")
 }
 
+#[cfg(feature = "reqwest")]
 /// The only status that a proxy error of hyper-util reports.
 fn is_proxy_auth_required(error: &(dyn Error + 'static)) -> bool {
     is_proxy_error(error) && error.to_string().ends_with("proxy authorization required")
 }
 
+/// A Cargo feature of this crate that is not enabled, and what needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MissingFeature {
+    /// A `wss` URL, or a proxy with TLS.
+    #[error("a `wss` URL needs TLS: enable a TLS feature of ws-client, such as `rustls-tls`")]
+    Tls,
+    /// TLS by rustls without a configuration of [`Dialer::tls`](crate::Dialer).
+    #[error(
+        "rustls has no trusted roots: use `Dialer::tls`, or enable `rustls-tls-platform-verifier`, \
+         `rustls-tls-native-roots` or `rustls-tls-webpki-roots` of ws-client"
+    )]
+    TlsRoots,
+    /// TLS by rustls without a `CryptoProvider` of the process.
+    #[error(
+        "rustls has no cryptography: enable `aws-lc-rs` or `ring` of ws-client, or install a \
+         `CryptoProvider`"
+    )]
+    TlsCrypto,
+    /// [`Dialer::http2`](crate::Dialer::http2) or [`Dialer::http2_only`](crate::Dialer::http2_only).
+    #[error("`Dialer::http2` needs the feature `http2` of ws-client")]
+    Http2,
+    /// [`Dialer::proxy`](crate::Dialer::proxy).
+    #[error("`Dialer::proxy` needs the feature `proxy` of ws-client")]
+    Proxy,
+}
+
 /// The response of a server that refused to open a WebSocket.
 ///
-/// `Debug` masks secrets in the headers, as [`Redacted`] does.
+/// Its text has the status, what may help, and the start of the body. `Debug` masks secrets in the headers, as [`Redacted`] does.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RefusedResponse {
@@ -172,6 +298,30 @@ impl fmt::Debug for RefusedResponse {
     }
 }
 
+impl fmt::Display for RefusedResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.status, refused_hint(self.status))?;
+        let body = self.body_text();
+        let words: Vec<_> = body.split_whitespace().collect();
+        match words.is_empty() {
+            true => Ok(()),
+            false => write!(f, ": {}", Escaped::new(&words.join(" "))),
+        }
+    }
+}
+
+/// What to do about a status.
+fn refused_hint(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => " (`Dial::header` sends credentials, as does a user in the URL)",
+        403 => " (it may require `Dial::origin`, or credentials by `Dial::header`)",
+        300..=399 => " (a redirect that is not followed)",
+        200..=299 | 404 | 405 => " (no WebSocket at this path)",
+        400 | 426 => " (it may require `Dial::subprotocols`)",
+        _ => "",
+    }
+}
+
 impl RefusedResponse {
     /// The body as text. Invalid UTF-8 is replaced; an incomplete character at the end is
     /// dropped.
@@ -185,13 +335,22 @@ impl RefusedResponse {
     }
 }
 
-/// Why a URL is invalid.
-#[derive(Clone, Debug, thiserror::Error)]
+/// Why a URL is invalid. The text does not repeat the URL, which may hold secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// It is not an absolute URL.
-    #[error("it is not an absolute URL")]
-    Parse(#[from] ParseError),
+    #[error("it is not an absolute URL, such as wss://example.com/chat")]
+    Relative,
+    /// Its host is missing, or neither a name nor an address.
+    #[error("its host is invalid")]
+    Host,
+    /// Its host has other characters than ASCII, and the feature `idn` is not enabled.
+    #[error("its host is not ASCII: enable the feature `idn` of ws-client, or write it as xn--…")]
+    NotAscii,
+    /// Its port is not a number up to 65535.
+    #[error("its port is not a number from 0 to 65535")]
+    Port,
     /// It is a URL, but not an HTTP request target: for example, it is longer than 64 KiB.
     #[error("it is not an HTTP request target")]
     Uri,
@@ -207,11 +366,10 @@ pub enum InvalidUrl {
 
 impl InvalidUrl {
     /// The error of a URL with another scheme. In `user:password@host`, that is the user.
-    pub(crate) fn scheme(url: &Url) -> Self {
-        let (scheme, rest) = (url.scheme(), url.as_str().get(url.scheme().len() + 1..));
-        match rest.is_some_and(|rest| !rest.starts_with('/') && rest.contains('@')) {
-            true => Self::Parse(ParseError::RelativeUrlWithoutBase),
-            false => Self::Scheme(scheme.into()),
+    pub(crate) fn scheme(scheme: &str, rest: &str) -> Self {
+        match !rest.starts_with('/') && rest.contains('@') {
+            true => Self::Relative,
+            false => Self::Scheme(scheme.to_ascii_lowercase().into()),
         }
     }
 }
@@ -245,18 +403,26 @@ fn hint(name: &HeaderName) -> &'static str {
 #[non_exhaustive]
 pub enum ProxyError {
     /// The URL of the proxy is invalid, or its scheme is not one of a proxy. Nothing was sent.
-    #[error("its URL is invalid (`Dialer::proxy`)")]
-    Url(#[source] InvalidUrl),
+    #[error("its URL is invalid: {0}")]
+    Url(InvalidUrl),
     /// The connection to the proxy failed.
-    #[error("the connection to the proxy failed")]
-    Unreachable(#[source] Box<DialError>),
+    #[error("the proxy cannot be reached: {0}")]
+    Unreachable(Box<DialError>),
     /// The response to `CONNECT` has a status other than 2xx, such as 407 if the proxy
     /// requires a user and a password.
-    #[error("it refused with {0}")]
+    #[error("it refused with {}{}", .0, proxy_hint(*.0))]
     Refused(StatusCode),
     /// The proxy refused in another way, closed the connection, or is not a proxy.
-    #[error("it did not open a tunnel")]
-    Failed(#[source] BoxError),
+    #[error("it did not open a tunnel: {}", Causes(&**.0))]
+    Failed(BoxError),
+}
+
+/// What to do about a status of a proxy.
+fn proxy_hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => " (its URL may contain a user and a password)",
+        _ => "",
+    }
 }
 
 /// Why a redirect was not followed.
@@ -270,9 +436,11 @@ pub enum RedirectError {
     #[error("it leads from TLS to an unencrypted connection")]
     NotEncrypted,
     /// The URL of the redirect is invalid.
-    #[error("the URL of the redirect is invalid")]
-    Url(#[from] InvalidUrl),
+    #[error("the URL of the redirect is invalid: {0}")]
+    Url(InvalidUrl),
 }
+
+impl_from!(RedirectError { InvalidUrl => Self::Url });
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Why does an operation on a connection fail, and who caused it?
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -12,6 +13,9 @@ use crate::{Deadline, Escaped, Limit, ProtocolError, Rate, SendError, StatusCode
 ///
 /// An error of the connection is permanent: once a read has failed, all later reads return the
 /// same error. Therefore the type is `Clone`.
+///
+/// The text is one line that says it all, the cause included. So the cause is in the variant, and is
+/// not the `source`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -160,8 +164,10 @@ fn causes(error: &(dyn StdError + 'static)) -> String {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(_) => f.write_str("the connection is closed"),
-            Self::Protocol(_) => f.write_str("the peer violated the WebSocket protocol"),
+            Self::Closed(close) => close.fmt(f),
+            Self::Protocol(error) => {
+                write!(f, "the peer violated the WebSocket protocol: {error}")
+            }
             Self::MessageTooBig { limit, setting } => {
                 write!(f, "the peer sent more than {limit} {}", setting.bounds())
             }
@@ -172,26 +178,16 @@ impl fmt::Display for Error {
             Self::TooFast { limit, setting } => {
                 write!(f, "the peer sent more than {limit} {}", setting.bounds())
             }
-            Self::Io(_) => f.write_str("the transport failed"),
+            Self::Io(error) => {
+                let error = error.to_string();
+                write!(f, "the transport failed: {}", Escaped::new(&error))
+            }
         }
     }
 }
 
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Closed(close) => Some(close),
-            Self::Protocol(error) => Some(error),
-            Self::Io(error) => Some(&**error),
-            Self::Codec(error) => error.source(),
-            Self::MessageTooBig { .. }
-            | Self::TooFast { .. }
-            | Self::Timeout(_)
-            | Self::CloseSent
-            | Self::SendError(_) => None,
-        }
-    }
-}
+/// The text has all there is to say, so there is no `source`.
+impl StdError for Error {}
 
 impl_from!(Error {
     ProtocolError => Self::Protocol,
@@ -224,7 +220,7 @@ impl From<Error> for io::Error {
 /// The content of a close frame: a code, and a reason of at most 123 bytes. Its text has the
 /// reason [escaped](Escaped).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("closed with {code}{}{}", if .reason.is_empty() { "" } else { ": " }, Escaped::new(.reason))]
+#[error("{}{}{}", how_closed(*code), if .reason.is_empty() { "" } else { ": " }, Escaped::new(.reason))]
 #[non_exhaustive]
 pub struct CloseError {
     /// The code. [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) if the frame had none.
@@ -235,6 +231,13 @@ pub struct CloseError {
     ///
     /// [RFC 6455 §5.5.1]: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
     pub reason: String,
+}
+
+fn how_closed(code: StatusCode) -> Cow<'static, str> {
+    match code {
+        StatusCode::ABNORMAL_CLOSURE => "the connection ended without a close frame (1006)".into(),
+        code => format!("closed with {code}").into(),
+    }
 }
 
 impl CloseError {

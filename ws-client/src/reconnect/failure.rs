@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode as HttpStatus;
 use http::header::RETRY_AFTER;
 
+use crate::error::Causes;
 use crate::{CloseInfo, CodecError, DialError, Error, ProxyError, StatusCode};
 
 /// Why an attempt to connect has failed, or why the connection was lost.
 ///
-/// Its source is the cause, so [`Error::is_close`](crate::Error::is_close) and
-/// [`Error::close_status_in`](crate::Error::close_status_in) find the close code.
+/// Its text includes that of the cause. The cause is the source, too, so that
+/// [`Error::close_status_in`](crate::Error::close_status_in) finds the close code.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionFailure {
@@ -45,7 +46,7 @@ pub enum ReconnectError {
     /// The [`RetryDecision`] was to give up, or [`Reconnect::max_attempts`] was reached.
     ///
     /// [`Reconnect::max_attempts`]: crate::Reconnect::max_attempts
-    #[error("no more attempts to connect")]
+    #[error("no more attempts to connect: {0}")]
     GaveUp(#[source] ConnectionFailure),
     /// The task of the connection has stopped: its runtime was dropped, or a hook panicked.
     #[error("the task that connects has stopped")]
@@ -99,10 +100,12 @@ fn of_dial(error: &DialError) -> RetryDecision {
         DialError::Proxy(ProxyError::Url(_))
         | DialError::Url(_)
         | DialError::Header(_)
+        | DialError::MissingFeature(_)
         | DialError::Subprotocol(_)
         | DialError::Redirect(_)
         | DialError::Handshake(_)
         | DialError::NoHttp2
+        | DialError::InAsyncCode
         | DialError::Http2 => RetryDecision::GiveUp,
         // The network, which may recover.
         DialError::Dns(_)
@@ -147,11 +150,13 @@ fn of_code(code: StatusCode) -> RetryDecision {
 
 impl fmt::Display for ConnectionFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dial(_) => "no connection could be opened",
-            Self::Hook(_) => "a hook of the application failed",
-            Self::Ended(_) => "the connection was lost",
-        })
+        match self {
+            Self::Dial(error) => write!(f, "no connection could be opened: {error}"),
+            Self::Hook(error) => {
+                write!(f, "a hook of the application failed: {}", Causes(&**error))
+            }
+            Self::Ended(ending) => write!(f, "the connection was lost: {}", ending.error),
+        }
     }
 }
 

@@ -1,18 +1,19 @@
 //! Which settings does a transport have, and what does it yield?
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::rustls::ClientConfig;
 
+#[cfg(feature = "proxy")]
 use super::proxy_rules::ProxyRules;
+use super::tls::TlsSettings;
 
 /// How servers are connected to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TransportConfig {
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) tls: TlsSettings,
+    #[cfg(feature = "proxy")]
     pub(crate) proxies: ProxyRules,
     pub(crate) local_address: Option<IpAddr>,
 }
@@ -25,6 +26,13 @@ pub(crate) struct Established {
     /// ALPN selected HTTP/2.
     #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/2 is not offered"))]
     pub(crate) is_http2: bool,
+}
+
+/// A stream after a TLS handshake.
+pub(super) struct Encrypted {
+    pub(super) io: Box<dyn AsyncStream>,
+    /// ALPN selected HTTP/2.
+    pub(super) is_http2: bool,
 }
 
 /// `Conn` has a fast path for TCP, so a plain `TcpStream` is not boxed.

@@ -44,6 +44,9 @@ pub enum HandshakeError {
     /// More than one `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4).
     #[error("the response repeats `Sec-WebSocket-Protocol`")]
     SubprotocolRepeated,
+    /// The server answered with a TLS alert, as most TLS servers answer HTTP.
+    #[error("the server answered with TLS: is it wss:// rather than ws://?")]
+    TlsAlert,
     /// The head of the response is not HTTP.
     #[error("the head of the response is malformed")]
     HeadMalformed,
