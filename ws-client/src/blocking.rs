@@ -101,8 +101,8 @@ impl Conn {
         self.wait(self.conn.read())
     }
 
-    /// Reads the next message, and waits for it at most so long. `None` if none has arrived; none is
-    /// lost.
+    /// Reads the next message, and waits for it at most so long. `None` if no message has
+    /// arrived; the next call waits for it.
     ///
     /// # Errors
     ///

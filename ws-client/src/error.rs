@@ -1,19 +1,18 @@
 //! Which step of an opening handshake failed, and how can it be fixed?
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use bytes::BytesMut;
+use http::{HeaderName, Response, StatusCode};
 #[cfg(feature = "rustls-tls-manual-roots")]
 use tokio_rustls::rustls;
 use ws_core::Escaped;
 use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
-use ws_core::redact::Redacted;
 
+use crate::RefusedResponse;
 use crate::body::MAX_BODY;
 
 /// An error of another library.
@@ -273,68 +272,6 @@ pub enum MissingFeature {
     Proxy,
 }
 
-/// The response of a server that refused to open a WebSocket.
-///
-/// Its text has the status, what may help, and the start of the body. `Debug` masks secrets in the headers, as [`Redacted`] does.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct RefusedResponse {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers. Some explain how to succeed: `www-authenticate`, `retry-after`, `location`.
-    pub headers: HeaderMap,
-    /// The first 1024 bytes of the body, or less if it did not arrive within three seconds
-    /// and [`Dial::connect_timeout`](crate::Dial::connect_timeout).
-    pub body: Bytes,
-}
-
-impl fmt::Debug for RefusedResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RefusedResponse")
-            .field("status", &self.status)
-            .field("headers", &Redacted(&self.headers))
-            .field("body", &self.body)
-            .finish()
-    }
-}
-
-impl fmt::Display for RefusedResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.status, refused_hint(self.status))?;
-        let body = self.body_text();
-        let words: Vec<_> = body.split_whitespace().collect();
-        match words.is_empty() {
-            true => Ok(()),
-            false => write!(f, ": {}", Escaped::new(&words.join(" "))),
-        }
-    }
-}
-
-/// What to do about a status.
-fn refused_hint(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => " (`Dial::header` sends credentials, as does a user in the URL)",
-        403 => " (it may require `Dial::origin`, or credentials by `Dial::header`)",
-        300..=399 => " (a redirect that is not followed)",
-        200..=299 | 404 | 405 => " (no WebSocket at this path)",
-        400 | 426 => " (it may require `Dial::subprotocols`)",
-        _ => "",
-    }
-}
-
-impl RefusedResponse {
-    /// The body as text. Invalid UTF-8 is replaced; an incomplete character at the end is
-    /// dropped.
-    pub fn body_text(&self) -> Cow<'_, str> {
-        let end = match str::from_utf8(&self.body) {
-            // Only the last character is incomplete.
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            _ => self.body.len(),
-        };
-        String::from_utf8_lossy(self.body.get(..end).unwrap_or_default())
-    }
-}
-
 /// Why a URL is invalid. The text does not repeat the URL, which may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -445,20 +382,6 @@ impl_from!(RedirectError { InvalidUrl => Self::Url });
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn body_text_drops_an_incomplete_last_character() {
-        let check = |body: &'static [u8], expected: &str| {
-            let body = Bytes::from_static(body);
-            let (status, headers) = (StatusCode::FORBIDDEN, HeaderMap::new());
-            let response = RefusedResponse { status, headers, body };
-            assert_eq!(response.body_text(), expected);
-        };
-        check(b"", "");
-        check("no entry, sor\u{fc}".as_bytes(), "no entry, sor\u{fc}");
-        check(b"5 \xe2\x82", "5 ");
-        check(b"a\xffb", "a\u{fffd}b");
-    }
 
     #[test]
     fn a_reserved_header_names_the_setting_to_use() {

@@ -73,19 +73,19 @@
 //!
 //! | feature | adds | crates |
 //! | --- | --- | --- |
-//! | none | `ws` URLs over HTTP/1.1, redirects, reconnecting | COUNT0 |
-//! | `rustls-tls` (default) | `wss` by rustls: `rustls-tls-platform-verifier` and `aws-lc-rs` | +COUNT1 |
+//! | none | `ws` URLs over HTTP/1.1, redirects, reconnecting | 48 |
+//! | `rustls-tls` (default) | `wss` by rustls: `rustls-tls-platform-verifier` and `aws-lc-rs` | +13 |
 //! | `rustls-tls-platform-verifier` | trusted roots: the verifier of the operating system | |
 //! | `rustls-tls-native-roots` | trusted roots: the certificate files of the operating system | |
 //! | `rustls-tls-webpki-roots` | trusted roots: those of Mozilla, compiled in | |
 //! | `rustls-tls-manual-roots` | trusted roots: only those of `Dialer::tls` | |
 //! | `aws-lc-rs`, `ring` | the cryptography of rustls: it needs one of both. `ring` compiles faster | |
-//! | `native-tls` | `wss` by the library of the operating system (on Linux: OpenSSL, with its headers). The default only without roots for rustls: otherwise `Dialer::native_tls` | +COUNT2 |
-//! | `http2` (default) | [`Dialer::http2`]: several WebSockets over one HTTP/2 connection | +COUNT3 |
-//! | `proxy` (default) | [`Dialer::proxy`] and the proxies of the environment | +COUNT4 |
-//! | `idn` (default) | names of hosts in other scripts, such as `bücher.example` | +COUNT5 |
-//! | `json` (default) | [`Conn::read_json`], [`Conn::write_json`], `Message::json` | +COUNT6 |
-//! | `reqwest` | `Dial::client`: dials by a `reqwest::Client` | +COUNT7 |
+//! | `native-tls` | `wss` by the library of the operating system (on Linux: OpenSSL, with its headers). The default only without roots for rustls: otherwise `Dialer::native_tls` | +11 |
+//! | `http2` (default) | [`Dialer::http2`]: several WebSockets over one HTTP/2 connection | +7 |
+//! | `proxy` (default) | [`Dialer::proxy`] and the proxies of the environment | +11 |
+//! | `idn` (default) | names of hosts in other scripts, such as `bücher.example` | +25 |
+//! | `json` (default) | [`Conn::read_json`], [`Conn::write_json`], `Message::json` | +5 |
+//! | `reqwest` | `Dial::client`: dials by a `reqwest::Client` | +47 |
 //! | `blocking` | [`blocking`]: the client without async code | |
 //! | `proto` | protocol buffers: [`Conn::read_as`] with `codec::ProtobufCodec` | |
 //! | `tungstenite` | `compat`: for code written for tokio-tungstenite | |
@@ -194,6 +194,7 @@ mod http2;
 mod race;
 pub mod reconnect;
 mod redirect;
+mod refused;
 mod request;
 mod transport;
 mod url;
@@ -202,14 +203,12 @@ mod via_reqwest;
 
 pub use dial::Dial;
 pub use dialer::Dialer;
-pub use error::{
-    DialError, InvalidHeader, InvalidUrl, MissingFeature, ProxyError, RedirectError,
-    RefusedResponse,
-};
+pub use error::{DialError, InvalidHeader, InvalidUrl, MissingFeature, ProxyError, RedirectError};
 pub use http;
 #[cfg(feature = "native-tls")]
 pub use native_tls;
 pub use reconnect::{Reconnect, ReconnectingConn};
+pub use refused::RefusedResponse;
 #[cfg(feature = "reqwest")]
 pub use reqwest;
 #[cfg(feature = "rustls-tls-manual-roots")]

@@ -46,9 +46,9 @@ pub(crate) struct Authority {
     pub(crate) is_encrypted: bool,
     /// A name in ASCII, or an address. An IPv6 address is in brackets.
     pub(crate) host: Box<str>,
-    /// `None` is the default port of the scheme.
+    /// `None` stands for the default port of the scheme.
     port: Option<u16>,
-    /// The zone of an IPv6 address, which no server gets to see (RFC 6874).
+    /// The zone of an IPv6 address, which is not sent (RFC 6874).
     pub(crate) zone: Option<Box<str>>,
 }
 

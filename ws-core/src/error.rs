@@ -186,7 +186,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The text has all there is to say, so there is no `source`.
+/// The text includes that of the cause, so there is no `source`.
 impl StdError for Error {}
 
 impl_from!(Error {

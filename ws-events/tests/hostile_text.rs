@@ -99,6 +99,8 @@ const FIXED: &[&str] = &[
     "AcceptError",
     // Addresses, and errors of the operating system.
     "AllFailed",
+    // Of a URL that is parsed, like `Host`.
+    "Authority",
     "BrokerError",
     "Deadline",
     "Failure",
@@ -109,6 +111,7 @@ const FIXED: &[&str] = &[
     "Host",
     "InvalidStatusCode",
     "MessageType",
+    "MissingFeature",
     "NotAMessage",
     "NotConnected",
     "ProtocolError",
@@ -208,6 +211,9 @@ async fn each_error_and_name_is_shown_escaped() {
         ("CodecError", both(&codec())),
         ("InvalidSubprotocol", both(&subprotocol)),
         ("DialError", both(&refused().await)),
+        ("RefusedResponse", shown(refused().await.refused_response().unwrap())),
+        ("Causes", both(&DialError::Tls(Box::new(io::Error::other(HOSTILE))))),
+        ("TlsFailed", both(&DialError::Tls(HOSTILE.into()))),
         ("InvalidUrl", both(&InvalidUrl::Scheme(HOSTILE.into()))),
         ("InvalidUrl", vec![InvalidUrl::Scheme(long().into()).to_string()]),
         ("InvalidHeader", both(&InvalidHeader::Value(HeaderName::from_static("x-a")))),

@@ -4,16 +4,18 @@
 mod proxy;
 #[cfg(feature = "proxy")]
 mod proxy_rules;
+mod settings;
 mod stream;
 mod tcp;
 mod tls;
 
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+pub(crate) use settings::TlsSettings;
+pub(crate) use settings::TransportConfig;
 #[cfg(feature = "http2")]
 pub(crate) use stream::AsyncStream;
-pub(crate) use stream::{Established, TransportConfig, TransportStream};
+pub(crate) use stream::{Established, TransportStream};
 pub(crate) use tls::Alpn;
-#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
-pub(crate) use tls::TlsSettings;
 
 use std::net::SocketAddr;
 

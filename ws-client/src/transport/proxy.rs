@@ -13,7 +13,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::stream::{AsyncStream, Encrypted, TransportConfig, TransportStream};
+use super::settings::TransportConfig;
+use super::stream::{AsyncStream, Encrypted, TransportStream};
 use super::tcp::{self, Host};
 use super::tls::{Alpn, TlsClient};
 use crate::error::{DialError, InvalidUrl, ProxyError};

@@ -1,22 +1,9 @@
-//! Which settings does a transport have, and what does it yield?
+//! Which streams does a transport yield?
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-
-#[cfg(feature = "proxy")]
-use super::proxy_rules::ProxyRules;
-use super::tls::TlsSettings;
-
-/// How servers are connected to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TransportConfig {
-    pub(crate) tls: TlsSettings,
-    #[cfg(feature = "proxy")]
-    pub(crate) proxies: ProxyRules,
-    pub(crate) local_address: Option<IpAddr>,
-}
 
 /// A stream to a server.
 pub(crate) struct Established {

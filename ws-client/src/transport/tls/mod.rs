@@ -8,37 +8,9 @@ mod native;
 #[cfg(feature = "rustls-tls-manual-roots")]
 mod rustls;
 
-use std::fmt;
-#[cfg(feature = "rustls-tls-manual-roots")]
-use std::sync::Arc;
-
+use super::settings::TlsSettings;
 use super::stream::{AsyncStream, Encrypted};
 use crate::error::DialError;
-
-/// The TLS settings of a [`Dialer`](crate::Dialer).
-#[derive(Clone, Default)]
-pub(crate) enum TlsSettings {
-    /// Those of the features.
-    #[default]
-    Default,
-    #[cfg(feature = "rustls-tls-manual-roots")]
-    Rustls(Arc<tokio_rustls::rustls::ClientConfig>),
-    #[cfg(feature = "native-tls")]
-    Native(native_tls::TlsConnector),
-}
-
-/// The keys of a client certificate are secret.
-impl fmt::Debug for TlsSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Default => "Default",
-            #[cfg(feature = "rustls-tls-manual-roots")]
-            Self::Rustls(_) => "Rustls(..)",
-            #[cfg(feature = "native-tls")]
-            Self::Native(_) => "Native(..)",
-        })
-    }
-}
 
 /// The protocols to offer by ALPN (RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
