@@ -41,12 +41,11 @@
 
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 #[cfg(feature = "json")]
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::{Builder, Handle};
@@ -210,7 +209,7 @@ impl Iterator for Messages {
 /// The runtime of all blocking connections.
 fn runtime() -> io::Result<Handle> {
     static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
-    let mut started = RUNTIME.lock();
+    let mut started = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(handle) = &*started {
         return Ok(handle.clone());
     }

@@ -323,6 +323,7 @@ impl Dial {
         Box::pin(http1_connect::over_stream(io, &handshake, deadline)).await
     }
 
+    #[cfg(feature = "reconnect")]
     /// Enables keepalive pings, unless [`config`](Self::config) enables or disables them.
     pub(crate) fn default_keepalive(mut self) -> Self {
         self.default_keepalive = Some(Keepalive::default());

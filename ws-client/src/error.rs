@@ -24,80 +24,71 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// The text is one line that says it all: the step, the cause, and where there is one, the setting to
 /// change. So the cause is in the variant, and is not the `source`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum DialError {
     /// The URL is not a valid WebSocket URL.
-    #[error("the URL is invalid: {0}")]
     Url(InvalidUrl),
     /// A header cannot be sent.
-    #[error("a header cannot be sent (`Dial::header`): {0}")]
     Header(InvalidHeader),
     /// A subprotocol cannot be offered.
-    #[error("a subprotocol cannot be offered (`Dial::subprotocols`): {0}")]
     Subprotocol(InvalidSubprotocol),
     /// The URL or a setting needs a Cargo feature of this crate that is not enabled.
-    #[error("{0}")]
     MissingFeature(MissingFeature),
     /// The DNS lookup of the server failed.
-    #[error("the DNS lookup of the server failed: {}", Causes(&**.0))]
     Dns(BoxError),
     /// The TCP connection to the server failed. With `Dial::client`, this may also be the connection
     /// to its proxy.
-    #[error("the TCP connection to the server failed: {}", Causes(&**.0))]
     Tcp(BoxError),
     /// The proxy did not connect to the server.
-    #[error("the proxy did not connect to the server (`Dialer::proxy`, or the environment): {0}")]
     Proxy(ProxyError),
     /// The TLS handshake with the server failed: its certificate is not trusted, it rejects
     /// the client certificate, or no protocol version or cipher suite is shared.
-    #[error("the TLS handshake with the server failed: {}{}", Causes(&**.0), tls_hint(&**.0))]
     Tls(BoxError),
     /// The stream failed, or ended before the response.
-    #[error("the stream failed during the opening handshake: {}", Causes(.0))]
     Io(io::Error),
     /// The HTTP exchange failed: an HTTP/2 error, or an error of the client of `Dial::client`. It
     /// does not contain the URL, which may hold secrets.
-    #[error("the HTTP exchange failed: {}", Causes(&**.0))]
     Http(BoxError),
     /// The opening handshake took longer than
     /// [`Dial::connect_timeout`](crate::Dial::connect_timeout).
-    #[error("the opening handshake took longer than {0:?} (`Dial::connect_timeout`)")]
     Timeout(Duration),
     /// The server redirected the request to a URL that is not followed.
-    #[error("the redirect was not followed: {0}")]
     Redirect(RedirectError),
     /// The server refused: its response is not the start of a WebSocket.
-    #[error("the server refused with {0}")]
     Refused(Box<RefusedResponse>),
     /// The server accepted, but its response does not match the request
     /// ([RFC 6455 §4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
-    #[error("the server's response does not match the handshake request: {0}")]
     Handshake(HandshakeError),
     /// The client of `Dial::client` and the server negotiated HTTP/2, which has no upgrade.
-    #[error("the given client chose HTTP/2: build it with `ClientBuilder::http1_only`")]
     Http2,
     /// The server does not support WebSockets over HTTP/2
     /// ([RFC 8441 §3](https://www.rfc-editor.org/rfc/rfc8441#section-3)), and HTTP/1.1 is
     /// not allowed.
-    #[error("the server does not support WebSockets over HTTP/2 (`Dialer::http2_only`)")]
     NoHttp2,
     /// A call of `blocking` in async code, where it would stop other tasks. Nothing was sent.
-    #[error("a blocking call in async code: use the async API, or `tokio::task::spawn_blocking`")]
     InAsyncCode,
 }
 
-/// Implements `From` for each type, by a variant. The type is not the `source` of the error, because
-/// its text is in that of the error.
-macro_rules! impl_from {
-    ($target:ty { $($source:ty => $variant:expr),+ $(,)? }) => {
-        $(impl From<$source> for $target {
-            fn from(source: $source) -> Self {
-                $variant(source)
-            }
-        })+
-    };
-}
+impl_error!(DialError {
+    Self::Url(why) => "the URL is invalid: {why}";
+    Self::Header(why) => "a header cannot be sent (`Dial::header`): {why}";
+    Self::Subprotocol(why) => "a subprotocol cannot be offered (`Dial::subprotocols`): {why}";
+    Self::MissingFeature(why) => "{why}";
+    Self::Dns(why) => "the DNS lookup of the server failed: {}", Causes(&**why);
+    Self::Tcp(why) => "the TCP connection to the server failed: {}", Causes(&**why);
+    Self::Proxy(why) => "the proxy did not connect to the server (`Dialer::proxy`, or the environment): {why}";
+    Self::Tls(why) => "the TLS handshake with the server failed: {}{}", Causes(&**why), tls_hint(&**why);
+    Self::Io(why) => "the stream failed during the opening handshake: {}", Causes(why);
+    Self::Http(why) => "the HTTP exchange failed: {}", Causes(&**why);
+    Self::Timeout(why) => "the opening handshake took longer than {why:?} (`Dial::connect_timeout`)";
+    Self::Redirect(why) => "the redirect was not followed: {why}";
+    Self::Refused(why) => "the server refused with {why}";
+    Self::Handshake(why) => "the server's response does not match the handshake request: {why}";
+    Self::Http2 => "the given client chose HTTP/2: build it with `ClientBuilder::http1_only`";
+    Self::NoHttp2 => "the server does not support WebSockets over HTTP/2 (`Dialer::http2_only`)";
+    Self::InAsyncCode => "a blocking call in async code: use the async API, or `tokio::task::spawn_blocking`";
+});
 
 impl_from!(DialError {
     InvalidUrl => Self::Url,
@@ -166,12 +157,25 @@ pub(crate) fn tls_failed(host: &str, error: impl Into<BoxError>) -> DialError {
 
 /// The error of a TLS library, and the host that it is about.
 #[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
-#[derive(Debug, thiserror::Error)]
-#[error("{host}")]
+#[derive(Debug)]
 struct TlsFailed {
     host: String,
-    #[source]
     cause: BoxError,
+}
+
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+impl fmt::Display for TlsFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)
+    }
+}
+
+/// [`Causes`] writes both.
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+impl Error for TlsFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
 }
 
 /// The texts of an error and its causes, in one line, without what the peer could do to a terminal.
@@ -246,60 +250,65 @@ fn is_proxy_auth_required(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// A Cargo feature of this crate that is not enabled, and what needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MissingFeature {
     /// A `wss` URL, or a proxy with TLS.
-    #[error("a `wss` URL needs TLS: enable a TLS feature of ws-client, such as `rustls-tls`")]
     Tls,
     /// TLS by rustls without a configuration of [`Dialer::tls`](crate::Dialer).
-    #[error(
-        "rustls has no trusted roots: use `Dialer::tls`, or enable `rustls-tls-platform-verifier`, \
-         `rustls-tls-native-roots` or `rustls-tls-webpki-roots` of ws-client"
-    )]
     TlsRoots,
     /// TLS by rustls without a `CryptoProvider` of the process.
-    #[error(
-        "rustls has no cryptography: enable `aws-lc-rs` or `ring` of ws-client, or install a \
-         `CryptoProvider`"
-    )]
     TlsCrypto,
     /// [`Dialer::http2`](crate::Dialer::http2) or [`Dialer::http2_only`](crate::Dialer::http2_only).
-    #[error("`Dialer::http2` needs the feature `http2` of ws-client")]
     Http2,
     /// [`Dialer::proxy`](crate::Dialer::proxy).
-    #[error("`Dialer::proxy` needs the feature `proxy` of ws-client")]
     Proxy,
+    /// [`Dial::compression`](crate::Dial::compression).
+    Deflate,
 }
 
+impl_error!(MissingFeature {
+    Self::Tls => "a `wss` URL needs TLS: enable a TLS feature of ws-client, such as `rustls-tls`";
+    Self::TlsRoots => "rustls has no trusted roots: use `Dialer::tls`, or enable `rustls-tls-platform-verifier`, \
+         `rustls-tls-native-roots` or `rustls-tls-webpki-roots` of ws-client";
+    Self::TlsCrypto => "rustls has no cryptography: enable `aws-lc-rs` or `ring` of ws-client, or install a \
+         `CryptoProvider`";
+    Self::Http2 => "`Dialer::http2` needs the feature `http2` of ws-client";
+    Self::Proxy => "`Dialer::proxy` needs the feature `proxy` of ws-client";
+    Self::Deflate => "`Dial::compression` needs the feature `deflate` of ws-client";
+});
+
 /// Why a URL is invalid. The text does not repeat the URL, which may hold secrets.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// It is not an absolute URL.
-    #[error("it is not an absolute URL, such as wss://example.com/chat")]
     Relative,
     /// Its host is missing, or neither a name nor an address.
-    #[error("its host is invalid")]
     Host,
     /// Its host has other characters than ASCII, and the feature `idn` is not enabled.
-    #[error("its host is not ASCII: enable the feature `idn` of ws-client, or write it as xn--…")]
     NotAscii,
     /// Its port is not a number up to 65535.
-    #[error("its port is not a number from 0 to 65535")]
     Port,
     /// It is a URL, but not an HTTP request target: for example, it is longer than 64 KiB.
-    #[error("it is not an HTTP request target")]
     Uri,
     /// Its scheme is not `ws`, `wss`, `http` or `https`.
-    #[error("its scheme is `{}`, not one of ws, wss, http, https", Escaped::new(&**.0))]
     Scheme(Box<str>),
     /// It has a fragment ([RFC 6455 §3]).
     ///
     /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
-    #[error("it has a fragment, which a WebSocket URL must not have: write # as %23")]
     Fragment,
 }
+
+impl_error!(InvalidUrl {
+    Self::Relative => "it is not an absolute URL, such as wss://example.com/chat";
+    Self::Host => "its host is invalid";
+    Self::NotAscii => "its host is not ASCII: enable the feature `idn` of ws-client, or write it as xn--…";
+    Self::Port => "its port is not a number from 0 to 65535";
+    Self::Uri => "it is not an HTTP request target";
+    Self::Scheme(why) => "its scheme is `{}`, not one of ws, wss, http, https", Escaped::new(&**why);
+    Self::Fragment => "it has a fragment, which a WebSocket URL must not have: write # as %23";
+});
 
 impl InvalidUrl {
     /// The error of a URL with another scheme. In `user:password@host`, that is the user.
@@ -312,19 +321,22 @@ impl InvalidUrl {
 }
 
 /// Why a header cannot be sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidHeader {
     /// Its name is not a token (RFC 9110 §5.1).
-    #[error("its name is not a token")]
     Name,
     /// Its value contains bytes that are not allowed (RFC 9110 §5.5).
-    #[error("the value of `{0}` has control characters")]
     Value(HeaderName),
     /// The opening handshake sets this header, or it announces a body.
-    #[error("`{0}` is set by the opening handshake: {hint}", hint = hint(.0))]
     Reserved(HeaderName),
 }
+
+impl_error!(InvalidHeader {
+    Self::Name => "its name is not a token";
+    Self::Value(why) => "the value of `{why}` has control characters";
+    Self::Reserved(why) => "`{why}` is set by the opening handshake: {}", hint(why);
+});
 
 /// The setting to use instead of a reserved header.
 fn hint(name: &HeaderName) -> &'static str {
@@ -336,23 +348,26 @@ fn hint(name: &HeaderName) -> &'static str {
 }
 
 /// Why a proxy did not connect to the server.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// The URL of the proxy is invalid, or its scheme is not one of a proxy. Nothing was sent.
-    #[error("its URL is invalid: {0}")]
     Url(InvalidUrl),
     /// The connection to the proxy failed.
-    #[error("the proxy cannot be reached: {0}")]
     Unreachable(Box<DialError>),
     /// The response to `CONNECT` has a status other than 2xx, such as 407 if the proxy
     /// requires a user and a password.
-    #[error("it refused with {}{}", .0, proxy_hint(*.0))]
     Refused(StatusCode),
     /// The proxy refused in another way, closed the connection, or is not a proxy.
-    #[error("it did not open a tunnel: {}", Causes(&**.0))]
     Failed(BoxError),
 }
+
+impl_error!(ProxyError {
+    Self::Url(why) => "its URL is invalid: {why}";
+    Self::Unreachable(why) => "the proxy cannot be reached: {why}";
+    Self::Refused(why) => "it refused with {}{}", why, proxy_hint(*why);
+    Self::Failed(why) => "it did not open a tunnel: {}", Causes(&**why);
+});
 
 /// What to do about a status of a proxy.
 fn proxy_hint(status: StatusCode) -> &'static str {
@@ -363,19 +378,22 @@ fn proxy_hint(status: StatusCode) -> &'static str {
 }
 
 /// Why a redirect was not followed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RedirectError {
     /// There were more redirects than [`Dial::max_redirects`](crate::Dial::max_redirects).
-    #[error("there were more than {0} redirects (`Dial::max_redirects`)")]
     TooMany(usize),
     /// The redirect leads from TLS to an unencrypted connection.
-    #[error("it leads from TLS to an unencrypted connection")]
     NotEncrypted,
     /// The URL of the redirect is invalid.
-    #[error("the URL of the redirect is invalid: {0}")]
     Url(InvalidUrl),
 }
+
+impl_error!(RedirectError {
+    Self::TooMany(why) => "there were more than {why} redirects (`Dial::max_redirects`)";
+    Self::NotEncrypted => "it leads from TLS to an unencrypted connection";
+    Self::Url(why) => "the URL of the redirect is invalid: {why}";
+});
 
 impl_from!(RedirectError { InvalidUrl => Self::Url });
 

@@ -68,24 +68,26 @@
 //! The defaults are complete. A program that needs less compiles faster without them:
 //!
 //! ```toml
-//! ws-client = { version = "0.1", default-features = false, features = ["rustls-tls-webpki-roots", "ring"] }
+//! ws-client = { version = "0.1", default-features = false, features = ["rustls-tls-webpki-roots", "ring"] } # 43 crates
 //! ```
 //!
 //! | feature | adds | crates |
 //! | --- | --- | --- |
-//! | none | `ws` URLs over HTTP/1.1, redirects, reconnecting | 48 |
+//! | none | `ws` URLs over HTTP/1.1, and redirects | 32 |
 //! | `rustls-tls` (default) | `wss` by rustls: `rustls-tls-platform-verifier` and `aws-lc-rs` | +13 |
 //! | `rustls-tls-platform-verifier` | trusted roots: the verifier of the operating system | |
 //! | `rustls-tls-native-roots` | trusted roots: the certificate files of the operating system | |
 //! | `rustls-tls-webpki-roots` | trusted roots: those of Mozilla, compiled in | |
 //! | `rustls-tls-manual-roots` | trusted roots: only those of `Dialer::tls` | |
 //! | `aws-lc-rs`, `ring` | the cryptography of rustls: it needs one of both. `ring` compiles faster | |
-//! | `native-tls` | `wss` by the library of the operating system (on Linux: OpenSSL, with its headers). The default only without roots for rustls: otherwise `Dialer::native_tls` | +11 |
+//! | `native-tls` | `wss` by the library of the operating system (on Linux: OpenSSL, with its headers). The default only without roots for rustls: otherwise `Dialer::native_tls` | +14 |
 //! | `http2` (default) | [`Dialer::http2`]: several WebSockets over one HTTP/2 connection | +7 |
 //! | `proxy` (default) | [`Dialer::proxy`] and the proxies of the environment | +11 |
-//! | `idn` (default) | names of hosts in other scripts, such as `bücher.example` | +25 |
+//! | `deflate` (default) | [`Dial::compression`] (permessage-deflate) | +2 |
+//! | `reconnect` (default) | `Reconnect`: dials again when the connection is lost | +1 |
+//! | `idn` (default) | names of hosts in other scripts, such as `bücher.example` | +29 |
 //! | `json` (default) | [`Conn::read_json`], [`Conn::write_json`], `Message::json` | +5 |
-//! | `reqwest` | `Dial::client`: dials by a `reqwest::Client` | +47 |
+//! | `reqwest` | `Dial::client`: dials by a `reqwest::Client` | +51 |
 //! | `blocking` | [`blocking`]: the client without async code | |
 //! | `proto` | protocol buffers: [`Conn::read_as`] with `codec::ProtobufCodec` | |
 //! | `tungstenite` | `compat`: for code written for tokio-tungstenite | |
@@ -180,6 +182,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[macro_use]
+mod macros;
+
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod body;
@@ -191,7 +196,9 @@ mod http1;
 mod http1_connect;
 #[cfg(feature = "http2")]
 mod http2;
+#[cfg(any(feature = "http2", feature = "reconnect"))]
 mod race;
+#[cfg(feature = "reconnect")]
 pub mod reconnect;
 mod redirect;
 mod refused;
@@ -207,6 +214,7 @@ pub use error::{DialError, InvalidHeader, InvalidUrl, MissingFeature, ProxyError
 pub use http;
 #[cfg(feature = "native-tls")]
 pub use native_tls;
+#[cfg(feature = "reconnect")]
 pub use reconnect::{Reconnect, ReconnectingConn};
 pub use refused::RefusedResponse;
 #[cfg(feature = "reqwest")]

@@ -66,6 +66,10 @@ fn the_text_of_an_error_is_complete() {
             "a `wss` URL needs TLS: enable a TLS feature of ws-client, such as `rustls-tls`",
         ),
         (MissingFeature::Http2.into(), "`Dialer::http2` needs the feature `http2` of ws-client"),
+        (
+            MissingFeature::Deflate.into(),
+            "`Dial::compression` needs the feature `deflate` of ws-client",
+        ),
         (MissingFeature::Proxy.into(), "`Dialer::proxy` needs the feature `proxy` of ws-client"),
         (
             DialError::Dns("no.example: Name or service not known".into()),

@@ -57,20 +57,27 @@ pub enum Error {
 
 /// Why `Conn::try_write` did not queue a message.
 #[cfg(feature = "conn")]
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TryWriteError {
     /// The send buffer is above its high watermark, see
     /// [`Config::write_buffer`](crate::Config::write_buffer): the peer is slow.
-    #[error("the send buffer is above the high watermark of `Config::write_buffer`")]
     Full,
     /// A message is being sent in pieces or in raw frames.
-    #[error("a message is being sent in pieces")]
     Busy,
     /// The connection has ended or is closing.
-    #[error(transparent)]
-    Conn(#[from] Error),
+    Conn(Error),
 }
+
+#[cfg(feature = "conn")]
+impl_error!(TryWriteError {
+    Self::Full => "the send buffer is above the high watermark of `Config::write_buffer`";
+    Self::Busy => "a message is being sent in pieces";
+    Self::Conn(why) => "{why}";
+});
+
+#[cfg(feature = "conn")]
+impl_from!(TryWriteError { Error => Self::Conn });
 
 impl Error {
     /// The code that the connection was closed with: the peer's code if the peer closed it, or
@@ -219,8 +226,7 @@ impl From<Error> for io::Error {
 
 /// The content of a close frame: a code, and a reason of at most 123 bytes. Its text has the
 /// reason [escaped](Escaped).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}{}", how_closed(*code), if .reason.is_empty() { "" } else { ": " }, Escaped::new(.reason))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseError {
     /// The code. [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) if the frame had none.
@@ -233,11 +239,19 @@ pub struct CloseError {
     pub reason: String,
 }
 
+impl_error!(CloseError {
+    Self { code, reason } => "{}{}{}", how_closed(*code), separator(reason), Escaped::new(reason);
+});
+
 fn how_closed(code: StatusCode) -> Cow<'static, str> {
     match code {
         StatusCode::ABNORMAL_CLOSURE => "the connection ended without a close frame (1006)".into(),
         code => format!("closed with {code}").into(),
     }
+}
+
+const fn separator(reason: &str) -> &'static str {
+    if reason.is_empty() { "" } else { ": " }
 }
 
 impl CloseError {
@@ -251,9 +265,20 @@ impl CloseError {
 mod tests {
     use super::*;
 
-    #[derive(Debug, thiserror::Error)]
-    #[error("the game ended")]
-    struct Wrapped(#[source] Error);
+    #[derive(Debug)]
+    struct Wrapped(Error);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the game ended")
+        }
+    }
+
+    impl StdError for Wrapped {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&self.0)
+        }
+    }
 
     fn closed(code: StatusCode) -> Error {
         CloseError::new(code, "").into()

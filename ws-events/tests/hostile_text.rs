@@ -83,6 +83,7 @@ fn displayed_types() -> BTreeSet<String> {
             if line.starts_with("impl") && line.contains("Display for ") {
                 found.extend(line.split_once("Display for ").map(|(_, name)| word(name)));
             }
+            found.extend(line.strip_prefix("impl_error!(").map(word));
             derived |= line.starts_with("#[derive(") && line.contains("thiserror::Error");
             let declared = ["enum ", "struct "].iter().find_map(|kind| line.split_once(kind));
             if derived && !line.starts_with(['#', '/']) && declared.is_some() {

@@ -37,27 +37,49 @@ pub enum RetryDecision {
 }
 
 /// Why there are no more connections, or why a message was not queued or decoded.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ReconnectError {
     /// This side has closed the connection.
-    #[error("this side has closed the connection")]
     Closed,
     /// The [`RetryDecision`] was to give up, or [`Reconnect::max_attempts`] was reached.
     ///
     /// [`Reconnect::max_attempts`]: crate::Reconnect::max_attempts
-    #[error("no more attempts to connect: {0}")]
-    GaveUp(#[source] ConnectionFailure),
+    GaveUp(ConnectionFailure),
     /// The task of the connection has stopped: its runtime was dropped, or a hook panicked.
-    #[error("the task that connects has stopped")]
     Stopped,
     /// The send queue is full. The message was not queued.
-    #[error("the send queue is full (`SendQueueConfig::capacity`)")]
     SendQueueFull,
     /// A message could not be decoded, or a value could not be encoded. The connection stays open.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
+    Codec(CodecError),
 }
+
+impl fmt::Display for ReconnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => write!(f, "this side has closed the connection"),
+            Self::GaveUp(why) => write!(f, "no more attempts to connect: {why}"),
+            Self::Stopped => write!(f, "the task that connects has stopped"),
+            Self::SendQueueFull => {
+                write!(f, "the send queue is full (`SendQueueConfig::capacity`)")
+            }
+            Self::Codec(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+impl StdError for ReconnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::GaveUp(failure) => failure.source(),
+            Self::Closed | Self::Stopped | Self::SendQueueFull | Self::Codec(_) => None,
+        }
+    }
+}
+
+impl_from!(ReconnectError {
+    CodecError => Self::Codec,
+});
 
 impl ConnectionFailure {
     /// The default decision. The table is in the documentation of the [module](super).

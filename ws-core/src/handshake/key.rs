@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
-use sha1::{Digest as _, Sha1};
+
+use super::sha1::sha1;
 
 /// The suffix that is hashed with the key (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -29,7 +30,7 @@ pub(super) fn is_valid(key: &[u8]) -> bool {
 
 /// The `Sec-WebSocket-Accept` that answers a key (RFC 6455 §4.2.2).
 pub(super) fn accept(key: &[u8]) -> String {
-    BASE64.encode(Sha1::new_with_prefix(key).chain_update(GUID).finalize())
+    BASE64.encode(sha1(&[key, GUID.as_bytes()].concat()))
 }
 
 #[cfg(test)]

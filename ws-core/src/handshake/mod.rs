@@ -50,6 +50,7 @@ mod offer;
 mod origin;
 mod rejection;
 mod request;
+mod sha1;
 mod subprotocol;
 
 pub use accept_options::AcceptOptions;

@@ -18,16 +18,24 @@ use crate::handshake::{AcceptOptions, Acceptor, HeadLimit, Rejection};
 use crate::proto::{Outbound, Role};
 
 /// Why accepting a connection failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError {
     /// The request was refused. The response contains the reason.
-    #[error("the opening handshake was refused")]
-    Rejected(#[from] Rejection),
+    Rejected(Rejection),
     /// The transport failed, or ended before the request.
-    #[error("the transport failed during the opening handshake")]
-    Io(#[from] io::Error),
+    Io(io::Error),
 }
+
+impl_error!(AcceptError {
+    Self::Rejected(why) => "the opening handshake was refused: {why}";
+    Self::Io(why) => "the transport failed during the opening handshake: {why}";
+});
+
+impl_from!(AcceptError {
+    Rejection => Self::Rejected,
+    io::Error => Self::Io,
+});
 
 /// Makes the server's side of the opening handshake. `admit` decides at the end whether the
 /// server takes the connection, and what it keeps with it.
