@@ -9,6 +9,7 @@ use http::{HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use crate::Escaped;
 use crate::conn::api::adapter::set_request;
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
@@ -29,7 +30,8 @@ pub enum AcceptError {
 
 impl_error!(AcceptError {
     Self::Rejected(why) => "the opening handshake was refused: {why}";
-    Self::Io(why) => "the transport failed during the opening handshake: {why}";
+    Self::Io(why) =>
+        "the transport failed during the opening handshake: {}", Escaped::new(&why.to_string());
 });
 
 impl_from!(AcceptError {
