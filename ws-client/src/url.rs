@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderValue, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use ws_core::handshake::basic_authorization;
 use ws_core::redact::Redacted;
 
 use crate::error::InvalidUrl;
@@ -331,16 +330,14 @@ fn basic(user: &str) -> Option<HeaderValue> {
     if user.is_empty() && password.is_empty() {
         return None;
     }
-    let mut plain: Vec<u8> = percent_decode_str(user).collect();
-    plain.push(b':');
-    plain.extend(percent_decode_str(password));
-    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64.encode(plain))).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    let decode = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    Some(basic_authorization(&decode(user), &decode(password)))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
     use proptest::prelude::*;
     use url::Url;
 

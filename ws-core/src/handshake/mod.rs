@@ -40,6 +40,7 @@ pub mod head;
 
 mod accept_options;
 mod acceptor;
+mod base64;
 mod compression;
 mod error;
 mod extension;
@@ -58,6 +59,7 @@ pub use accept_options::AcceptOptions;
 pub(crate) use accept_options::HeadLimit;
 pub use acceptor::{Accepted, Acceptor};
 pub use error::HandshakeError;
+pub use headers::basic_authorization;
 pub use negotiated::Negotiated;
 pub use offer::Offer;
 pub use origin::Origin;
