@@ -68,12 +68,12 @@
 //! The defaults are complete. A program that needs less compiles faster without them:
 //!
 //! ```toml
-//! ws-client = { version = "0.1", default-features = false, features = ["rustls-tls-webpki-roots", "ring"] } # 43 crates
+//! ws-client = { version = "0.1", default-features = false, features = ["rustls-tls-webpki-roots", "ring"] } # 42 crates
 //! ```
 //!
 //! | feature | adds | crates |
 //! | --- | --- | --- |
-//! | none | `ws` URLs over HTTP/1.1, and redirects | 32 |
+//! | none | `ws` URLs over HTTP/1.1, and redirects | 31 |
 //! | `rustls-tls` (default) | `wss` by rustls: `rustls-tls-platform-verifier` and `aws-lc-rs` | +13 |
 //! | `rustls-tls-platform-verifier` | trusted roots: the verifier of the operating system | |
 //! | `rustls-tls-native-roots` | trusted roots: the certificate files of the operating system | |
