@@ -1,6 +1,5 @@
 //! How is a TCP connection to a host made, over all of its addresses?
 
-use std::collections::HashSet;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -151,10 +150,13 @@ fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv4() == is_v4);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let (mut sorted, mut seen) = (Vec::new(), HashSet::new());
+    let mut sorted = Vec::new();
     while first.len() + second.len() > 0 {
-        let pair = first.next().into_iter().chain(second.next());
-        sorted.extend(pair.filter(|address| seen.insert(*address)));
+        for address in first.next().into_iter().chain(second.next()) {
+            if !sorted.contains(&address) {
+                sorted.push(address);
+            }
+        }
     }
     sorted
 }
