@@ -480,7 +480,8 @@ mod tests {
         (url.uri().to_string(), basic)
     }
 
-    /// Pieces of URLs in any order: more telling than characters.
+    /// Pieces of URLs in any order: more telling than characters. Without `|`, because `url` takes `a|`
+    /// for a drive of Windows, as the standard has it for files only.
     fn text() -> impl Strategy<Value = String> {
         const PIECES: &[&str] = &[
             "ws",
@@ -515,7 +516,6 @@ mod tests {
             ":443",
             ":8080",
             " ",
-            "|",
             "^",
             "`",
             "{",
