@@ -82,6 +82,42 @@ impl SendQueueLimits {
     }
 }
 
+/// What a full queue does with one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OverflowAction {
+    /// The socket is closed as a slow consumer.
+    Disconnect(StatusCode),
+    /// The oldest messages make room.
+    DropOldest,
+    DropMessage,
+}
+
+impl SendQueueLimits {
+    /// Whether a queue of so many messages and bytes has room for one more message of this size.
+    /// An empty queue has room for any.
+    #[inline]
+    pub(crate) const fn have_room(&self, messages: usize, bytes: usize, size: usize) -> bool {
+        messages == 0 || (messages < self.messages && bytes.saturating_add(size) <= self.bytes)
+    }
+
+    /// Whether a queue of so many messages and bytes is half full.
+    #[inline]
+    pub(crate) const fn are_half_reached(&self, messages: usize, bytes: usize) -> bool {
+        messages.saturating_mul(2) >= self.messages || bytes.saturating_mul(2) >= self.bytes
+    }
+
+    /// What happens to a message beyond the limits, or to a volatile one while the peer does not
+    /// keep up.
+    pub(crate) const fn overflow_action(&self, volatile: bool) -> OverflowAction {
+        match self.overflow {
+            _ if volatile => OverflowAction::DropMessage,
+            Overflow::Disconnect(code) => OverflowAction::Disconnect(code),
+            Overflow::DropOldest => OverflowAction::DropOldest,
+            Overflow::DropNewest | Overflow::Block(_) => OverflowAction::DropMessage,
+        }
+    }
+}
+
 impl Default for SendQueueLimits {
     fn default() -> Self {
         Self::new()

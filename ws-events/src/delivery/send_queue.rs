@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use smallvec::SmallVec;
 use ws_core::StatusCode;
 
-use crate::delivery::overflow::{Overflow, SendQueueLimits};
+use crate::delivery::overflow::{OverflowAction, SendQueueLimits};
 use crate::delivery::socket_state::{SocketEvent, SocketState};
 use crate::delivery::stats::SocketStats;
 use crate::sync::Mutex;
@@ -377,16 +377,8 @@ impl<T: ByteSize, E> SendQueue<T, E> {
 }
 
 impl<T: ByteSize, E> QueueInner<T, E> {
-    /// Whether one more message of this size is within the limits. An empty queue takes any.
     fn has_room(&self, limits: &SendQueueLimits, size: usize) -> bool {
-        let messages = self.outgoing.len();
-        messages == 0
-            || (messages < limits.messages && self.bytes.saturating_add(size) <= limits.bytes)
-    }
-
-    fn is_over_half(&self, limits: &SendQueueLimits) -> bool {
-        self.outgoing.len().saturating_mul(2) >= limits.messages
-            || self.bytes.saturating_mul(2) >= limits.bytes
+        limits.have_room(self.outgoing.len(), self.bytes, size)
     }
 
     /// The message does not fit, or must not be queued. The caller still has it as well.
@@ -401,17 +393,15 @@ impl<T: ByteSize, E> QueueInner<T, E> {
         if !self.state.accepts_messages() {
             return (EnqueueResult::Closed, Wakeup::Nobody);
         }
-        match limits.overflow {
-            Overflow::Disconnect(code) if !options.volatile => {
-                self.close_slow_consumer(code, removed)
-            }
-            Overflow::DropOldest if !options.volatile => {
+        match limits.overflow_action(options.volatile) {
+            OverflowAction::Disconnect(code) => self.close_slow_consumer(code, removed),
+            OverflowAction::DropOldest => {
                 let size = item.byte_size();
                 let dropped = self.drop_oldest(limits, size, removed);
                 let over_half = self.push(item, size, limits);
                 (EnqueueResult::Queued { dropped, over_half }, self.wakeup(options.batched))
             }
-            _ => {
+            OverflowAction::DropMessage => {
                 self.dropped += 1;
                 (EnqueueResult::Dropped, Wakeup::Nobody)
             }
@@ -424,7 +414,7 @@ impl<T: ByteSize, E> QueueInner<T, E> {
     fn push(&mut self, item: T, size: usize, limits: &SendQueueLimits) -> bool {
         self.bytes += size;
         self.outgoing.push_back(item);
-        !self.write_state.is_stalled() && self.is_over_half(limits)
+        !self.write_state.is_stalled() && limits.are_half_reached(self.outgoing.len(), self.bytes)
     }
 
     fn wakeup(&mut self, batched: bool) -> Wakeup {
