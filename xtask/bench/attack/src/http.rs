@@ -136,6 +136,9 @@ fn heads(report: &mut Report, target: &mut Target) {
     });
 }
 
+/// The task that looks at idle connections ends within two of its periods.
+const LOOK: Duration = Duration::from_secs(3);
+
 /// Connections that come and go in every state.
 fn storms(report: &mut Report, target: &mut Target, count: usize) {
     let name = target.name.clone();
@@ -148,14 +151,14 @@ fn storms(report: &mut Report, target: &mut Target, count: usize) {
             storm(target, count / 4)?;
             target.wait_open(0, Duration::from_secs(10))?;
             let (files, tasks) =
-                (target.wait_files(0, Duration::from_millis(300))?, target.stats()?.tasks);
+                (target.wait_files(0, Duration::from_millis(300))?, target.wait_tasks(0, LOOK)?);
             let before = target.memory()?;
             let began = Instant::now();
             storm(target, count)?;
             let rate = count as f64 / began.elapsed().as_secs_f64();
             target.wait_open(0, Duration::from_secs(10))?;
             let left = target.wait_files(files, Duration::from_secs(5))?.saturating_sub(files);
-            let tasks = target.stats()?.tasks.saturating_sub(tasks);
+            let tasks = target.wait_tasks(tasks, LOOK)?.saturating_sub(tasks);
             let more = target.memory()? - before;
             let measured =
                 format!("{rate:.0}/s; {left} files, {tasks} tasks left; {more} KiB more");

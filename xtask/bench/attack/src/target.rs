@@ -140,14 +140,28 @@ impl Target {
 
     /// Waits until at most `files` are open. Returns their number.
     pub(crate) fn wait_files(&self, files: usize, limit: Duration) -> Result<usize> {
-        let began = Instant::now();
-        loop {
-            let now = self.files()?;
-            if now <= files || began.elapsed() > limit {
-                return Ok(now);
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        wait_for(|| self.files(), files, limit)
+    }
+
+    /// Waits until at most so many tasks are left, and returns how many are.
+    pub(crate) fn wait_tasks(&mut self, tasks: usize, limit: Duration) -> Result<usize> {
+        wait_for(|| Ok(self.stats()?.tasks), tasks, limit)
+    }
+}
+
+/// Waits until a count is at most so large, and returns it.
+fn wait_for(
+    mut count: impl FnMut() -> Result<usize>,
+    most: usize,
+    limit: Duration,
+) -> Result<usize> {
+    let began = Instant::now();
+    loop {
+        let now = count()?;
+        if now <= most || began.elapsed() > limit {
+            return Ok(now);
         }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
