@@ -62,6 +62,10 @@ fn turns<F: Future<Output = bool>>(
                 }
             };
             turns.push(conn.stats());
+            if !ended {
+                // The connection may wait for its next turn.
+                yield_now().await;
+            }
             if ended || !woken.0.load(Relaxed) {
                 return turns;
             }

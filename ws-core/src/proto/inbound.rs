@@ -14,7 +14,7 @@ use super::reassembly::{
 };
 use super::turn::Turn;
 use super::validate::{Context, validate};
-use super::{CloseFrame, Failure, Mode, ProtocolEvent, Received, Role, large_buffers};
+use super::{CloseFrame, Failure, Mode, ProtocolEvent, Received, Role, large_buffer_cache};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Frame, Header, OpCode, mask};
 use crate::utf8::Utf8;
@@ -515,7 +515,7 @@ impl Inbound {
         };
         let payload = match message.compressed {
             true => message.partial.into(),
-            false => large_buffers::into_bytes(message.partial),
+            false => large_buffer_cache::into_bytes(message.partial),
         };
         let message = Message::from_utf8_unchecked(message.kind, payload);
         Ok(PayloadStep::Message(message))

@@ -30,7 +30,6 @@
 //! assert_eq!(received.event, Some(ProtocolEvent::Message(Message::from("hello"))));
 //! ```
 
-mod buffer_cache;
 mod close_frame;
 #[cfg(feature = "conn")]
 mod close_state;
@@ -39,7 +38,7 @@ mod event;
 mod failure;
 mod fast_path;
 mod inbound;
-mod large_buffers;
+mod large_buffer_cache;
 mod outbound;
 mod outbound_stream;
 #[cfg(feature = "conn")]
@@ -47,6 +46,7 @@ mod rate_limiter;
 mod reassembly;
 mod role;
 mod send_buffer;
+mod send_buffer_cache;
 #[cfg(feature = "conn")]
 mod timers;
 mod turn;

@@ -1,6 +1,6 @@
 //! How are the frames of a message reassembled, unmasked and decompressed?
 
-use super::{Failure, Mode, large_buffers};
+use super::{Failure, Mode, large_buffer_cache};
 use crate::deflate::Inflater;
 use crate::frame::{Header, Mask, mask};
 use crate::utf8::Utf8;
@@ -174,7 +174,7 @@ pub(super) fn reserve(partial: &mut Vec<u8>, available: usize, outstanding: usiz
         // At least doubles, so that small fragments do not move the message each time.
         let double = partial.len().min(room);
         let additional = outstanding.min(arrived.saturating_mul(MAX_GROWTH)).max(double);
-        large_buffers::reserve(partial, additional);
+        large_buffer_cache::reserve(partial, additional);
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
 
-use super::buffer_cache;
+use super::send_buffer_cache;
 use crate::config::BufferPool;
 use crate::frame::{Header, MAX_HEADER, Mask, OpCode, ShortHeader, mask};
 
@@ -187,7 +187,7 @@ impl SendBuffer {
 
     /// Inserts a control frame at the first frame boundary, behind earlier control frames.
     pub(crate) fn push_urgent(&mut self, header: &Header, payload: &[u8]) {
-        let queued = self.queued.get_or_insert_with(|| buffer_cache::take(self.pool.as_ref()));
+        let queued = self.queued.get_or_insert_with(|| send_buffer_cache::take(self.pool.as_ref()));
         let place = queued.frame_boundary();
         if !matches!(queued.chunks.get(place), Some(Chunk::Control(_))) {
             queued.chunks.insert(place, Chunk::Control(Vec::new()));
@@ -250,14 +250,14 @@ impl SendBuffer {
         if queued.len == 0
             && let Some(queued) = self.queued.take()
         {
-            buffer_cache::give(self.pool.as_ref(), queued);
+            send_buffer_cache::give(self.pool.as_ref(), queued);
         }
     }
 
     /// The queued bytes, with room for `bytes` more in the batch.
     #[inline]
     fn room(&mut self, bytes: usize) -> &mut QueuedBytes {
-        let queued = self.queued.get_or_insert_with(|| buffer_cache::take(self.pool.as_ref()));
+        let queued = self.queued.get_or_insert_with(|| send_buffer_cache::take(self.pool.as_ref()));
         if queued.batch.len() + bytes > BATCH {
             queued.seal();
         }
@@ -266,7 +266,7 @@ impl SendBuffer {
     }
 
     fn push_chunk(&mut self, chunk: Chunk) {
-        let queued = self.queued.get_or_insert_with(|| buffer_cache::take(self.pool.as_ref()));
+        let queued = self.queued.get_or_insert_with(|| send_buffer_cache::take(self.pool.as_ref()));
         queued.len += chunk.as_slice().len();
         queued.seal();
         queued.chunks.push_back(chunk);

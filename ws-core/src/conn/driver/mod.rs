@@ -8,6 +8,7 @@ pub(crate) mod linger;
 pub(crate) mod pings;
 pub(crate) mod rate_limits;
 pub(crate) mod read_ahead;
+pub(crate) mod read_buffer;
 pub(crate) mod reader;
 pub(crate) mod receive;
 pub(crate) mod send;

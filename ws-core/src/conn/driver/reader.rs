@@ -24,10 +24,12 @@ use crate::conn::driver::deadlines::Deadlines;
 use crate::conn::driver::pings::Pings;
 use crate::conn::driver::rate_limits::{Arrival, RateMeter};
 use crate::conn::driver::read_ahead::{AheadItem, READ_AHEAD};
+use crate::conn::driver::read_buffer::{ReadBuffer, ThreadBuffer};
 use crate::conn::driver::state::ReadMode;
-use crate::conn::driver::transport::{ReadHalf, ThreadBuffer};
+use crate::conn::driver::transport::ReadHalf;
 use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
 use crate::conn::info::kept_request::KeptRequest;
+use crate::conn::runtime::turn_queue::Place;
 use crate::frame::{Frame, OpCode};
 use crate::proto::{
     CloseFrame, Failure, FastPath, Inbound, Mode, ProtocolEvent, RateLimiter, Received, Turn,
@@ -36,6 +38,9 @@ use crate::{Error, Message, MessageType, ProtocolError};
 
 /// The most bytes of a long payload that are read at once.
 const MAX_DIRECT: usize = 128 * 1024;
+
+/// After so many bytes of a long message, other connections that read one go on.
+const STREAK: usize = 1024 * 1024;
 
 /// The reading side of a connection.
 pub(crate) struct Reader {
@@ -57,13 +62,6 @@ pub(crate) struct Reader {
     pub(crate) request: Option<Arc<KeptRequest>>,
     buffer: ReadBuffer,
     turn: Turn,
-}
-
-/// Received bytes that are not consumed.
-#[derive(Default)]
-pub(crate) struct ReadBuffer {
-    bytes: Box<[u8]>,
-    start: usize,
 }
 
 /// What an operation reads.
@@ -309,7 +307,7 @@ impl Reader {
         self.heard(count);
         match self.inbound.commit_read(count) {
             Ok(behind) => {
-                self.buffer = ReadBuffer { bytes: behind.into(), start: 0 };
+                self.buffer = ReadBuffer::new(&behind);
                 Filled::Direct
             }
             Err(fault) => Filled::Failed(fault),
@@ -513,6 +511,12 @@ impl Reader {
         self.inbound.piece_len() >= READ_AHEAD
     }
 
+    /// Where the connection waits for its next turn.
+    pub(crate) fn place(&self) -> Place {
+        let is_new = self.inbound.piece_len() % STREAK < 2 * MAX_DIRECT;
+        if is_new { Place::Last } else { Place::First }
+    }
+
     /// A number that changes when an operation reads or takes something.
     pub(crate) fn progress(&self) -> u64 {
         self.bytes.wrapping_add(self.messages).wrapping_sub(self.ahead_len() as u64)
@@ -676,32 +680,6 @@ impl Reader {
         let argument = argument.clone();
         cold.call = Some(Box::new(move || hook(&argument)));
         true
-    }
-}
-
-impl ReadBuffer {
-    fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), start: 0 }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.start..).unwrap_or_default()
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.start == self.bytes.len()
-    }
-
-    /// Consumes all but the last `count` bytes.
-    fn keep(&mut self, count: usize) {
-        match count {
-            0 => *self = Self::default(),
-            count => self.start = self.bytes.len().saturating_sub(count),
-        }
     }
 }
 

@@ -16,11 +16,12 @@ use parking_lot::MutexGuard;
 
 use crate::conn::driver::cold_state::AfterHook;
 use crate::conn::driver::connection::Connection;
+use crate::conn::driver::read_buffer::ThreadBuffer;
 use crate::conn::driver::reader::{FastRead, Filled, ReadEvent, ReadItem, Reader};
 use crate::conn::driver::state::FlushState;
-use crate::conn::driver::transport::ThreadBuffer;
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::info::close_info::{CloseInfo, CloseInitiator};
+use crate::conn::runtime::turn_queue;
 use crate::frame::Frame;
 use crate::proto::{CloseState, Mode};
 use crate::{Error, Message, MessageType, ProtocolError};
@@ -425,7 +426,11 @@ impl Connection {
         op.yields = true;
         reader.begin_turn();
         reader.waiters.wait(op);
-        op.cx.waker().wake_by_ref();
+        if reader.has_call() {
+            op.cx.waker().wake_by_ref();
+        } else {
+            turn_queue::wait(std::ptr::from_ref(self).addr(), reader.place(), op.cx.waker());
+        }
         // A peer that never stops sending postpones no deadline of these.
         if let Some(due) = reader.deadlines.poll_busy() {
             self.due(reader, due);

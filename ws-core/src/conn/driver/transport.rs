@@ -1,7 +1,6 @@
 //! How are bytes read from and written to a TCP stream, or any other byte stream?
 
 use std::any::Any;
-use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice, Read};
 use std::pin::{Pin, pin};
@@ -14,46 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
-use crate::Config;
 use crate::conn::info::Addresses;
 use crate::proto::Outbound;
-
-/// How much is read at a time. A little more than 64 KiB: a buffer grows to 16 times of what
-/// has arrived, so that two reads take 1 MiB with its header.
-const BUFFER_SIZE: usize = Config::MAX_READ_BUFFER;
-
-thread_local! {
-    static BUFFER: Cell<Option<Box<[u8; BUFFER_SIZE]>>> = const { Cell::new(None) };
-}
-
-/// The buffer of this thread for reads and short writes: a connection that waits has none. A
-/// new one while the buffer is lent already, and in a thread that ends.
-pub(crate) struct ThreadBuffer {
-    buffer: Option<Box<[u8; BUFFER_SIZE]>>,
-    size: usize,
-}
-
-impl ThreadBuffer {
-    /// Lends the first `size` bytes of it.
-    #[inline]
-    pub(crate) fn lend(size: usize) -> Self {
-        Self { buffer: BUFFER.try_with(Cell::take).ok().flatten(), size }
-    }
-
-    #[inline]
-    pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        let buffer = self.buffer.get_or_insert_with(|| Box::new([0; BUFFER_SIZE]));
-        buffer.get_mut(..self.size).unwrap_or_default()
-    }
-}
-
-impl Drop for ThreadBuffer {
-    #[inline]
-    fn drop(&mut self) {
-        let lent = self.buffer.take();
-        let _ = BUFFER.try_with(|buffer| buffer.set(lent));
-    }
-}
 
 /// A byte stream that a connection can run over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -238,7 +199,14 @@ fn try_take(tcp: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
         }
         Ok(count)
     });
-    all.map_or(taken, Ok)
+    match all {
+        Some(count) => {
+            // The error from above, which owns nothing: saves the call of its destructor.
+            std::mem::forget(taken);
+            Ok(count)
+        }
+        None => taken,
+    }
 }
 
 /// What a stream is known to be ready for. No system call.

@@ -6,7 +6,8 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
-use crate::conn::driver::transport::{ThreadBuffer, WriteHalf};
+use crate::conn::driver::read_buffer::ThreadBuffer;
+use crate::conn::driver::transport::WriteHalf;
 use crate::conn::driver::wait_queue::{LazyWaiters, Operation};
 use crate::proto::Outbound;
 use crate::{Config, Error, Message, PreparedMessage};

@@ -1,0 +1,248 @@
+//! In which order do connections go on that have more input than one turn handles?
+//!
+//! Such connections wait in one queue of the runtime. Its task wakes the first one on each turn
+//! of the scheduler. So another task waits for few long turns, however many peers send without a
+//! pause, and few long messages are in memory at the same time.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use tokio::runtime::Id;
+
+use crate::conn::runtime::per_runtime::PerRuntime;
+
+/// Beyond this, connections go on without waiting. The queue may hold one several times: it is
+/// polled for another reason while it waits.
+const MAX_WAITING: usize = 1024;
+
+/// Where a connection waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Before all others: it is in the middle of a long message.
+    First,
+    Last,
+}
+
+thread_local! {
+    static TURN_QUEUE: PerRuntime<TurnQueue> = const { PerRuntime::new() };
+}
+
+/// The queues of all runtimes: the threads of one runtime share theirs.
+static QUEUES: Mutex<Vec<(Id, Weak<TurnQueue>)>> = Mutex::new(Vec::new());
+
+#[derive(Default)]
+struct TurnQueue(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    wakers: VecDeque<Waker>,
+    /// The connection that ended the last turn.
+    last: usize,
+    has_task: bool,
+}
+
+/// Wakes the task of a connection when its next turn begins. That is now if no other connection
+/// has ended a turn since this one did, or without a runtime.
+pub(crate) fn wait(connection: usize, place: Place, waker: &Waker) {
+    let Some((runtime, queue)) = PerRuntime::get_or(&TURN_QUEUE, queue_of) else {
+        return waker.wake_by_ref();
+    };
+    let mut waiting = queue.0.lock();
+    let is_alone = std::mem::replace(&mut waiting.last, connection) == connection;
+    if is_alone || waiting.wakers.len() >= MAX_WAITING {
+        drop(waiting);
+        return waker.wake_by_ref();
+    }
+    match place {
+        Place::First => waiting.wakers.push_front(waker.clone()),
+        Place::Last => waiting.wakers.push_back(waker.clone()),
+    }
+    if !std::mem::replace(&mut waiting.has_task, true) {
+        drop(waiting);
+        let mut task = TurnTask(Some(queue));
+        // A runtime that shuts down drops the task in this call.
+        drop(runtime.spawn(poll_fn(move |cx| task.poll(cx))));
+    }
+}
+
+fn queue_of(runtime: Id) -> Arc<TurnQueue> {
+    let mut queues = QUEUES.lock();
+    queues.retain(|(_, queue)| queue.strong_count() > 0);
+    let known = queues.iter().find(|(id, _)| *id == runtime);
+    known.and_then(|(_, queue)| queue.upgrade()).unwrap_or_else(|| {
+        let queue = Arc::default();
+        queues.push((runtime, Arc::downgrade(&queue)));
+        queue
+    })
+}
+
+/// The task of a queue, which it no longer has when it is empty.
+struct TurnTask(Option<Arc<TurnQueue>>);
+
+impl TurnTask {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let Some(queue) = &self.0 else { return Poll::Ready(()) };
+        let mut waiting = queue.0.lock();
+        let next = waiting.wakers.pop_front();
+        waiting.has_task = !waiting.wakers.is_empty();
+        let goes_on = waiting.has_task;
+        drop(waiting);
+        if goes_on {
+            cx.waker().wake_by_ref();
+        } else {
+            self.0 = None;
+        }
+        if let Some(next) = next {
+            next.wake();
+        }
+        if goes_on { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+impl Drop for TurnTask {
+    /// A runtime that shuts down drops its tasks. Another one may poll the connections.
+    fn drop(&mut self) {
+        let Some(queue) = &self.0 else { return };
+        let wakers = {
+            let mut waiting = queue.0.lock();
+            waiting.has_task = false;
+            std::mem::take(&mut waiting.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::Wake;
+
+    use tokio::runtime::{Builder, Handle};
+
+    use super::*;
+
+    /// Notes its number when it is woken.
+    struct Connection {
+        number: usize,
+        woken: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Wake for Connection {
+        fn wake(self: Arc<Self>) {
+            self.woken.lock().push(self.number);
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Woken(Arc<Mutex<Vec<usize>>>);
+
+    impl Woken {
+        fn wait(&self, number: usize, place: Place) {
+            let woken = Arc::clone(&self.0);
+            wait(number, place, &Waker::from(Arc::new(Connection { number, woken })));
+        }
+
+        /// Those woken since the last call.
+        fn take(&self) -> Vec<usize> {
+            std::mem::take(&mut self.0.lock())
+        }
+    }
+
+    /// Runs a test as a task.
+    fn in_runtime<F>(test: impl FnOnce(Woken) -> F) -> F::Output
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let test = runtime.spawn(test(Woken::default()));
+        runtime.block_on(test).unwrap()
+    }
+
+    /// Lets each task that is awake run once. `yield_now` lets them run several times.
+    async fn next_turn() {
+        let mut is_next = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_next, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    #[test]
+    fn a_connection_that_is_busy_alone_goes_on_at_once() {
+        Woken::default().wait(1, Place::Last);
+        in_runtime(|woken| async move {
+            woken.wait(1, Place::Last);
+            next_turn().await;
+            assert_eq!(woken.take(), [1]);
+            for _ in 0..3 {
+                woken.wait(1, Place::Last);
+                assert_eq!(woken.take(), [1]);
+            }
+        });
+    }
+
+    #[test]
+    fn one_connection_goes_on_in_each_turn_of_the_scheduler() {
+        in_runtime(|woken| async move {
+            for number in 1..=3 {
+                woken.wait(number, Place::Last);
+            }
+            assert!(woken.take().is_empty());
+            for next in 1..=3 {
+                next_turn().await;
+                assert_eq!(woken.take(), [next]);
+                // One in the middle of a message goes on before the others.
+                if next == 2 {
+                    woken.wait(2, Place::First);
+                    next_turn().await;
+                    assert_eq!(woken.take(), [2]);
+                }
+            }
+            next_turn().await;
+            assert_eq!((woken.take(), Handle::current().metrics().num_alive_tasks()), (vec![], 1));
+        });
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        in_runtime(|woken| async move {
+            for turn in 0..2 * MAX_WAITING {
+                woken.wait(turn % 2 + 1, Place::Last);
+            }
+            assert_eq!(woken.take().len(), MAX_WAITING);
+            for _ in 0..MAX_WAITING {
+                next_turn().await;
+            }
+            assert_eq!(woken.take().len(), MAX_WAITING);
+        });
+    }
+
+    #[test]
+    fn a_runtime_that_ends_wakes_all() {
+        let woken = in_runtime(|woken| async move {
+            for number in 1..=3 {
+                woken.wait(number, Place::Last);
+            }
+            woken
+        });
+        assert_eq!(woken.take(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_threads_of_a_runtime_share_a_queue() {
+        let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let queue = || PerRuntime::get_or(&TURN_QUEUE, queue_of).map(|(_, queue)| queue).unwrap();
+        let other = Builder::new_current_thread().build().unwrap();
+        let here = runtime.block_on(async { queue() });
+        let there = runtime.block_on(async { tokio::spawn(async move { queue() }).await.unwrap() });
+        assert!(Arc::ptr_eq(&here, &there));
+        assert!(!Arc::ptr_eq(&here, &other.block_on(async { queue() })));
+    }
+}
