@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, interval};
 use ws_client::{
     Compression, Config, Conn, Dial, DialError, Dialer, HandshakeError, InvalidHeader, Limits,
@@ -527,6 +528,13 @@ async fn an_invalid_response_is_an_error() {
         .await;
 }
 
+/// A port at which nobody listens, and that no other test gets.
+fn refuse() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    socket
+}
+
 #[tokio::test]
 async fn an_error_names_the_step_that_failed() {
     let check = async |url: &str, expected: fn(&DialError) -> bool, text: &str| {
@@ -538,7 +546,8 @@ async fn an_error_names_the_step_that_failed() {
             assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         }
     };
-    let closed = listen().await.local_addr().unwrap();
+    let refusing = refuse();
+    let closed = refusing.local_addr().unwrap();
     let tcp = |error: &DialError| matches!(error, DialError::Tcp(_));
     check(&format!("ws://{closed}/?token=secret"), tcp, "TCP connection").await;
     // This name never exists (RFC 6761 §6.4).

@@ -13,7 +13,7 @@ use axum::routing::{any, get};
 use http::header::{PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, Request, StatusCode as Status};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -345,6 +345,13 @@ async fn a_tls_proxy_gets_a_connect_request() {
     .await;
 }
 
+/// A port at which nobody listens, and that no other test gets.
+fn refuse() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    socket
+}
+
 #[tokio::test]
 async fn proxy_errors_name_the_reason() {
     let check = async |answer: &'static [u8], expected: fn(&ProxyError) -> bool| {
@@ -368,7 +375,8 @@ async fn proxy_errors_name_the_reason() {
         check(b"SSH-2.0-OpenSSH_9.6\r\n", failed).await;
         check(b"", failed).await;
 
-        let closed = listen().await.local_addr().unwrap();
+        let refusing = refuse();
+        let closed = refusing.local_addr().unwrap();
         for scheme in ["http", "https", "socks5", "socks5h", "socks4a"] {
             let through = Dialer::new().proxy(format!("{scheme}://{closed}"));
             let dialled = Dial::new("ws://127.0.0.1").dialer(&through).connect().await;
