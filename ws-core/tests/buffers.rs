@@ -91,6 +91,14 @@ async fn connections_that_write_in_turn_share_a_buffer() {
     assert_eq!((pool.misses(), other.misses()), (1, 1));
 }
 
+#[test]
+fn a_pool_is_equal_to_its_clones_only_and_shows_what_it_has() {
+    let pool = BufferPool::new(1024);
+    assert_eq!(pool.clone(), pool);
+    assert_ne!(BufferPool::new(1024), pool);
+    assert_eq!(format!("{pool:?}"), "BufferPool { max: 1024, cached: 0, misses: 0 }");
+}
+
 /// A connection whose peer has not read yet.
 async fn with_bytes_that_wait(pool: &BufferPool) -> (Conn, DuplexStream) {
     let (here, there) = duplex(1);
