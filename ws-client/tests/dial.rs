@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 use ws_client::{
     Compression, Config, Conn, Dial, DialError, Dialer, HandshakeError, InvalidHeader, Limits,
     Message, RedirectError, RefusedResponse, StatusCode, reqwest,
@@ -139,6 +139,18 @@ async fn messages_are_exchanged_until_the_close() {
         assert!(seen.unwrap_err().is_close(&[StatusCode::NORMAL_CLOSURE]), "{way:?}");
         assert_eq!(client.peer_addr().is_some(), way != Way::Pipe, "{way:?}");
     }
+}
+
+#[tokio::test]
+async fn a_url_is_enough_to_dial() {
+    let listener = listen().await;
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let serving = async {
+        Acceptor::new(&AcceptOptions::new()).accept(listener.accept().await.unwrap().0).await
+    };
+    let (client, server) = tokio::join!(ws_client::dial(&url), serving);
+    client.unwrap().write("hello").await.unwrap();
+    assert_eq!(server.unwrap().read().await.unwrap().as_text(), Some("hello"));
 }
 
 #[tokio::test]
@@ -483,6 +495,9 @@ async fn a_server_that_does_not_respond_times_out() {
     let (dialled, _open) = dial(Way::Pipe, "/", |dial| dial, silent).await;
     assert!(matches!(dialled.unwrap_err(), DialError::Timeout(_)));
     assert_eq!(started.elapsed().as_secs(), 30, "the default");
+    let hour = Duration::from_secs(3600);
+    let endless = dial(Way::Pipe, "/", Dial::no_connect_timeout, silent);
+    assert!(timeout(hour, endless).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

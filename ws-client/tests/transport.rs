@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -533,6 +533,12 @@ async fn the_local_address_is_used() {
     let conn = dialled.unwrap();
     assert_eq!((peer.ip(), conn.local_addr()), (local, Some(peer)));
     assert_eq!(conn.peer_addr(), Some(listener.local_addr().unwrap()));
+    // The host has no address of this family.
+    let other = Dialer::new().no_proxy().local_address(Ipv6Addr::LOCALHOST.into());
+    let dial = Dial::new(format!("ws://{}", listener.local_addr().unwrap()));
+    let error = dial.dialer(&other).connect().await.unwrap_err();
+    assert!(matches!(error, DialError::Tcp(_)), "{error:?}");
+    assert!(error.to_string().contains("`Dialer::local_address`"), "{error}");
 }
 
 #[tokio::test]

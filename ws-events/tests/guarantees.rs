@@ -472,8 +472,8 @@ async fn what_handlers_get_is_shown_without_its_data() {
     client.write("secret").await.unwrap();
     let event = hub.state::<EventLog>().unwrap().take(1).await.remove(0);
     for (shown, parts) in [
-        (event, [r#"id: Id("a")"#, "data: 6"]),
-        (format!("{socket:?}"), [r#"id: Id("a")"#, "state: Connected"]),
+        (event, [r#"id: "a""#, "data: 6"]),
+        (format!("{socket:?}"), [r#"id: "a""#, "state: Connected"]),
         (format!("{hub:?}"), ["Hub {", "connected: 1"]),
         (format!("{:?}", Hub::builder().envelope()), ["HubBuilder {", "states: 0"]),
     ] {
