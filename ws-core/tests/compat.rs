@@ -3,6 +3,7 @@
 
 mod support;
 
+use futures::stream::FusedStream as _;
 use futures::{SinkExt, StreamExt};
 use support::soon;
 use ws_core::StatusCode;
@@ -99,4 +100,50 @@ async fn closing_the_sink_closes_the_connection() {
     assert_eq!(item, Message::text("still on its way"));
     assert_eq!(soon(theirs.next()).await.unwrap().unwrap(), Message::Close(None));
     assert!(soon(theirs.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn pings_and_pongs_are_sent_and_received_until_it_is_unwrapped() {
+    let (here, there) = ws_core::pair();
+    let mut theirs = Tungstenite::new(here);
+    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    there.on_pong(move |_, payload| sender.send(payload.clone()).unwrap());
+    let reading = tokio::spawn(async move { there.read().await.map(|_| there) });
+    theirs.send(Message::Ping("ping".into())).await.unwrap();
+    theirs.send(Message::Pong("pong".into())).await.unwrap();
+    assert_eq!(soon(seen.recv()).await.unwrap(), "pong");
+    assert_eq!(soon(theirs.next()).await.unwrap().unwrap(), Message::Pong("ping".into()));
+    theirs.send(Message::text("")).await.unwrap();
+    let there = soon(reading).await.unwrap().unwrap();
+
+    // Of many that nothing takes, the last 16 are kept.
+    let conn = theirs.conn().clone();
+    for number in 0..20_u8 {
+        there.pong(vec![number]).unwrap();
+    }
+    there.write("a").await.unwrap();
+    assert_eq!(soon(conn.read()).await.unwrap().as_text(), Some("a"));
+    for number in 4..20_u8 {
+        let pong = soon(theirs.next()).await.unwrap().unwrap();
+        assert_eq!(pong, Message::Pong(vec![number].into()));
+    }
+    assert!(!theirs.is_terminated());
+    let conn = theirs.into_conn();
+    there.pong("unseen").unwrap();
+    there.write("b").await.unwrap();
+    assert_eq!(soon(conn.read()).await.unwrap().as_text(), Some("b"));
+}
+
+#[tokio::test]
+async fn a_close_with_a_code_is_sent_and_answered() {
+    let (here, there) = ws_core::pair();
+    let mut theirs = Tungstenite::new(here);
+    let close = CloseFrame { code: CloseCode::Away, reason: "bye".into() };
+    theirs.close(Some(close.clone())).await.unwrap();
+    let received = soon(there.closed()).await.received.unwrap();
+    assert_eq!((received.code, &*received.reason), (StatusCode::GOING_AWAY, "bye"));
+    assert_eq!(soon(theirs.next()).await.unwrap().unwrap(), Message::Close(Some(close)));
+    assert!(soon(theirs.next()).await.is_none() && theirs.is_terminated());
+    // As tokio-tungstenite, closing again is no error.
+    SinkExt::close(&mut theirs).await.unwrap();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::FusedStream as _;
 use futures::{SinkExt, StreamExt, TryStreamExt};
-use support::{binary, close, connect, frame, more, noise, ping, pong, run, soon, text};
+use support::{binary, close, connect, frame, more, noise, ping, pong, run, soon, text, wire};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::Acceptor;
@@ -357,6 +357,27 @@ fn a_sink_sends_in_order_waits_for_room_and_closes() {
         let (closed, late) = soon(sending).await.unwrap();
         closed.unwrap();
         assert!(matches!(late, Error::CloseSent | Error::Closed(_)), "{late:?}");
+    });
+}
+
+#[test]
+fn answers_to_a_burst_leave_in_order_through_a_narrow_transport() {
+    run(async {
+        let burst: Vec<_> = (0..100).map(|n| text(n.to_string())).collect();
+        let leftover = Bytes::from(wire(Role::Client, &burst));
+        let (mut peer, here) = tokio::io::duplex(8);
+        let given = Negotiated::default();
+        let conn = Conn::from_stream(here, Role::Server, given, leftover, Config::new());
+        let echo = tokio::spawn(async move {
+            let (sink, stream) = conn.messages().split();
+            stream.forward(sink).await
+        });
+        let expected = wire(Role::Server, &burst);
+        let mut answers = vec![0; expected.len()];
+        soon(peer.read_exact(&mut answers)).await.unwrap();
+        assert_eq!(answers, expected);
+        drop(peer);
+        assert!(soon(echo).await.unwrap().is_err());
     });
 }
 

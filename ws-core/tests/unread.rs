@@ -27,8 +27,8 @@ use tokio::time::{Instant, sleep, timeout};
 use ws_core::frame::OpCode;
 use ws_core::handshake::Negotiated;
 use ws_core::{
-    CloseInitiator, Config, Conn, Deadline, Error, Keepalive, Limits, Message, MessageType, Role,
-    StatusCode,
+    CloseInitiator, Config, Conn, Deadline, Error, Keepalive, Limits, Message, MessageType,
+    ProtocolError, Role, StatusCode,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -407,6 +407,17 @@ fn hooks_run_while_the_handler_does_not_read() {
         for expected in ["hook 1", "hook 2"] {
             assert_eq!(peer.frame().await.unwrap(), pong(expected));
         }
+    });
+}
+
+#[test]
+fn text_that_is_not_utf8_fails_a_read_that_waits_for_it() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, KIB);
+        let mut read = Box::pin(conn.read());
+        assert!(futures::poll!(&mut read).is_pending());
+        peer.send(&[text(b"\xff")]).await;
+        assert!(matches!(soon(read).await, Err(Error::Protocol(ProtocolError::TextNotUtf8))));
     });
 }
 
