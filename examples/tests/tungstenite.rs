@@ -3,14 +3,10 @@
 
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
-use tokio_tungstenite::tungstenite::{Error, Message};
-use ws_core::StatusCode;
-use ws_core::compat::Tungstenite;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 #[path = "tungstenite/client_after.rs"]
 mod client_after;
@@ -97,95 +93,4 @@ fn the_diffs_of_the_guide_match_the_tested_code() {
         }
     }
     assert!(shown > 20, "{shown}");
-}
-
-/// Edge cases, compared with tokio-tungstenite.
-#[tokio::test]
-async fn close_frames_pings_and_raw_frames_behave_like_tungstenite() {
-    let (here, there) = ws_core::pair();
-    let mut theirs = Tungstenite::new(here);
-    // A ping is an item, and is answered automatically.
-    let round = tokio::spawn({
-        let there = there.clone();
-        async move { there.ping_with("p").await }
-    });
-    assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::Ping("p".into()));
-    in_time(round).await.unwrap().unwrap();
-    // A raw frame is sent unchanged.
-    theirs.send(Message::Frame(Frame::message("raw", text_opcode(), true))).await.unwrap();
-    assert_eq!(in_time(there.read()).await.unwrap().as_text(), Some("raw"));
-    // The close frame of the peer is the last item.
-    let closing = tokio::spawn({
-        let there = there.clone();
-        async move { there.close(StatusCode::GOING_AWAY, "bye").await }
-    });
-    let close = CloseFrame { code: CloseCode::Away, reason: "bye".into() };
-    let item = in_time(theirs.next()).await.unwrap().unwrap();
-    assert_eq!(item, Message::Close(Some(close)));
-    assert!(in_time(theirs.next()).await.is_none());
-    in_time(closing).await.unwrap().unwrap();
-    let late = theirs.send(Message::text("late")).await.unwrap_err();
-    assert!(matches!(late, Error::ConnectionClosed | Error::Protocol(_)), "{late:?}");
-}
-
-fn text_opcode() -> OpCode {
-    OpCode::from(1)
-}
-
-/// After a raw close frame, messages in flight still arrive, and nothing more is sent.
-#[tokio::test]
-async fn a_raw_close_frame_starts_the_closing_handshake() {
-    let (here, there) = ws_core::pair();
-    let mut theirs = Tungstenite::new(here);
-    there.write("on its way").await.unwrap();
-    let close = CloseFrame { code: CloseCode::Away, reason: "bye".into() };
-    let bad = Frame::from_payload(FrameHeader { opcode: close_opcode(), ..header() }, "x".into());
-    assert!(theirs.send(Message::Frame(bad)).await.is_err());
-    theirs.send(Message::Frame(Frame::close(Some(close.clone())))).await.unwrap();
-    let late = theirs.send(Message::text("late")).await.unwrap_err();
-    assert!(matches!(late, Error::ConnectionClosed | Error::Protocol(_)), "{late:?}");
-    let error = in_time(there.read()).await.unwrap_err();
-    assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY));
-    assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::text("on its way"));
-    assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::Close(Some(close)));
-    assert!(in_time(theirs.next()).await.is_none());
-    assert!(in_time(there.closed()).await.is_clean());
-}
-
-fn header() -> FrameHeader {
-    FrameHeader::default()
-}
-
-fn close_opcode() -> OpCode {
-    OpCode::from(8)
-}
-
-#[tokio::test]
-async fn invalid_messages_are_rejected_and_an_abrupt_end_is_an_error() {
-    let (here, there) = ws_core::pair();
-    let mut theirs = Tungstenite::new(here);
-    let long = theirs.send(Message::Ping(vec![0; 126].into())).await.unwrap_err();
-    assert!(matches!(long, Error::Protocol(_)), "{long:?}");
-    let odd = Frame::message("", OpCode::Data(Data::Continue), true);
-    assert!(theirs.send(Message::Frame(odd)).await.is_err());
-    there.close_now();
-    let error = in_time(theirs.next()).await.unwrap().unwrap_err();
-    assert!(matches!(error, Error::Protocol(_)), "{error:?}");
-    assert!(in_time(theirs.next()).await.is_none());
-}
-
-#[tokio::test]
-async fn closing_the_sink_closes_the_connection() {
-    let (here, there) = ws_core::pair();
-    let mut theirs = Tungstenite::new(here);
-    there.write("still on its way").await.unwrap();
-    theirs.feed(Message::text("last")).await.unwrap();
-    SinkExt::close(&mut theirs).await.unwrap();
-    assert_eq!(in_time(there.read()).await.unwrap().as_text(), Some("last"));
-    let error = in_time(there.read()).await.unwrap_err();
-    assert_eq!(error.close_status(), Some(StatusCode::NO_STATUS_RECEIVED));
-    let item = in_time(theirs.next()).await.unwrap().unwrap();
-    assert_eq!(item, Message::text("still on its way"));
-    assert_eq!(in_time(theirs.next()).await.unwrap().unwrap(), Message::Close(None));
-    assert!(in_time(theirs.next()).await.is_none());
 }

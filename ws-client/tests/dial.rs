@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +17,8 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, interval};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, interval, timeout};
 use ws_client::{
     Compression, Config, Conn, Dial, DialError, Dialer, HandshakeError, InvalidHeader, Limits,
     Message, RedirectError, RefusedResponse, StatusCode, reqwest,
@@ -138,6 +139,18 @@ async fn messages_are_exchanged_until_the_close() {
         assert!(seen.unwrap_err().is_close(&[StatusCode::NORMAL_CLOSURE]), "{way:?}");
         assert_eq!(client.peer_addr().is_some(), way != Way::Pipe, "{way:?}");
     }
+}
+
+#[tokio::test]
+async fn a_url_is_enough_to_dial() {
+    let listener = listen().await;
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let serving = async {
+        Acceptor::new(&AcceptOptions::new()).accept(listener.accept().await.unwrap().0).await
+    };
+    let (client, server) = tokio::join!(ws_client::dial(&url), serving);
+    client.unwrap().write("hello").await.unwrap();
+    assert_eq!(server.unwrap().read().await.unwrap().as_text(), Some("hello"));
 }
 
 #[tokio::test]
@@ -482,6 +495,9 @@ async fn a_server_that_does_not_respond_times_out() {
     let (dialled, _open) = dial(Way::Pipe, "/", |dial| dial, silent).await;
     assert!(matches!(dialled.unwrap_err(), DialError::Timeout(_)));
     assert_eq!(started.elapsed().as_secs(), 30, "the default");
+    let hour = Duration::from_secs(3600);
+    let endless = dial(Way::Pipe, "/", Dial::no_connect_timeout, silent);
+    assert!(timeout(hour, endless).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -527,6 +543,13 @@ async fn an_invalid_response_is_an_error() {
         .await;
 }
 
+/// A port at which nobody listens, and that no other test gets.
+fn refuse() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    socket
+}
+
 #[tokio::test]
 async fn an_error_names_the_step_that_failed() {
     let check = async |url: &str, expected: fn(&DialError) -> bool, text: &str| {
@@ -538,7 +561,8 @@ async fn an_error_names_the_step_that_failed() {
             assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         }
     };
-    let closed = listen().await.local_addr().unwrap();
+    let refusing = refuse();
+    let closed = refusing.local_addr().unwrap();
     let tcp = |error: &DialError| matches!(error, DialError::Tcp(_));
     check(&format!("ws://{closed}/?token=secret"), tcp, "TCP connection").await;
     // This name never exists (RFC 6761 §6.4).

@@ -2,13 +2,14 @@
 #![cfg(test)]
 
 use std::error::Error as StdError;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::{HeaderMap, Request, StatusCode as Status};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use ws_client::reconnect::{ConnectionFailure, ReconnectError, ReconnectState};
 use ws_client::{Compression, Dial, Dialer, Reconnect, reqwest};
 use ws_core::handshake::{Acceptor, HandshakeRequest, Offer};
@@ -115,9 +116,17 @@ async fn answer(answer: &str) -> String {
     format!("s3cr3t:s3cr3t@{addr}")
 }
 
+/// A port at which nobody listens, and that no other test gets.
+fn refuse() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    socket
+}
+
 #[tokio::test]
 async fn errors_of_dialling_show_no_secret() {
-    let closed = listen().await.local_addr().unwrap();
+    let refusing = refuse();
+    let closed = refusing.local_addr().unwrap();
     let headers = "set-cookie: sid=s3cr3t\r\nsec-websocket-protocol: s3cr3t";
     let location = "location: https://s3cr3t:s3cr3t@example.com/?token=s3cr3t";
     let upgrade = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: s3cr3t";

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use axum::routing::{any, get};
 use http::header::{PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, Request, StatusCode as Status};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -345,6 +345,13 @@ async fn a_tls_proxy_gets_a_connect_request() {
     .await;
 }
 
+/// A port at which nobody listens, and that no other test gets.
+fn refuse() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    socket
+}
+
 #[tokio::test]
 async fn proxy_errors_name_the_reason() {
     let check = async |answer: &'static [u8], expected: fn(&ProxyError) -> bool| {
@@ -368,7 +375,8 @@ async fn proxy_errors_name_the_reason() {
         check(b"SSH-2.0-OpenSSH_9.6\r\n", failed).await;
         check(b"", failed).await;
 
-        let closed = listen().await.local_addr().unwrap();
+        let refusing = refuse();
+        let closed = refusing.local_addr().unwrap();
         for scheme in ["http", "https", "socks5", "socks5h", "socks4a"] {
             let through = Dialer::new().proxy(format!("{scheme}://{closed}"));
             let dialled = Dial::new("ws://127.0.0.1").dialer(&through).connect().await;
@@ -525,6 +533,12 @@ async fn the_local_address_is_used() {
     let conn = dialled.unwrap();
     assert_eq!((peer.ip(), conn.local_addr()), (local, Some(peer)));
     assert_eq!(conn.peer_addr(), Some(listener.local_addr().unwrap()));
+    // The host has no address of this family.
+    let other = Dialer::new().no_proxy().local_address(Ipv6Addr::LOCALHOST.into());
+    let dial = Dial::new(format!("ws://{}", listener.local_addr().unwrap()));
+    let error = dial.dialer(&other).connect().await.unwrap_err();
+    assert!(matches!(error, DialError::Tcp(_)), "{error:?}");
+    assert!(error.to_string().contains("`Dialer::local_address`"), "{error}");
 }
 
 #[tokio::test]

@@ -292,6 +292,8 @@ mod tests {
         assert!(away.is_close(&[StatusCode::NORMAL_CLOSURE, StatusCode::GOING_AWAY]));
         assert!(!away.is_unexpected_close(&[StatusCode::GOING_AWAY]));
         assert!(away.is_unexpected_close(&[StatusCode::NORMAL_CLOSURE]));
+        let close = io::Error::other(CloseError::new(StatusCode::GOING_AWAY, ""));
+        assert_eq!(Error::close_status_in(&close), Some(StatusCode::GOING_AWAY));
         let through_io = io::Error::from(closed(StatusCode::GOING_AWAY));
         assert_eq!(Error::close_status_in(&through_io), Some(StatusCode::GOING_AWAY));
     }
@@ -317,8 +319,34 @@ mod tests {
 
     #[test]
     fn a_limit_names_itself_and_its_setting() {
-        let error = Error::MessageTooBig { limit: 1024, setting: Limit::MessageSize };
-        let text = error.to_string();
-        assert!(text.contains("1024") && text.contains("Limits::message_size"), "{text}");
+        let check = |error: Error, code, setting: &str| {
+            let text = error.to_string();
+            assert!(
+                text.contains("1024") && text.contains(&format!("Limits::{setting}")),
+                "{text}"
+            );
+            assert_eq!(error.close_status(), Some(code));
+        };
+        for (setting, name) in [
+            (Limit::MessageSize, "message_size"),
+            (Limit::FrameSize, "frame_size"),
+            (Limit::Fragments, "fragments"),
+        ] {
+            let error = Error::MessageTooBig { limit: 1024, setting };
+            check(error, StatusCode::MESSAGE_TOO_BIG, name);
+        }
+        for (setting, name) in [
+            (Rate::Messages, "messages_per_second"),
+            (Rate::Bytes, "bytes_per_second"),
+            (Rate::ControlFrames, "control_frames_per_second"),
+        ] {
+            check(Error::TooFast { limit: 1024, setting }, StatusCode::POLICY_VIOLATION, name);
+        }
+    }
+
+    #[test]
+    fn an_io_error_has_the_kind_of_its_cause() {
+        let failed = Error::from_io(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(io::Error::from(failed).kind(), io::ErrorKind::PermissionDenied);
     }
 }

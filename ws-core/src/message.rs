@@ -307,6 +307,8 @@ impl<const N: usize> From<&[u8; N]> for Message {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
     use super::*;
 
     #[test]
@@ -324,10 +326,20 @@ mod tests {
             let text = "a".repeat(len);
             let (copied, owned) = (Message::from(&*text), Message::text(text.clone()));
             assert_eq!(copied, owned, "{len}");
+            let hash =
+                |message: &Message| BuildHasherDefault::<DefaultHasher>::new().hash_one(message);
+            assert_eq!(hash(&copied), hash(&owned));
+            assert_eq!(copied.is_empty(), len == 0);
             assert_eq!((copied.len(), copied.as_bytes()), (len, text.as_bytes()));
             assert_eq!((copied.to_bytes(), owned.to_bytes()), (text.clone().into(), text.into()));
             assert_eq!(copied.clone().uncompressed().into_parts(), owned.into_parts());
         }
+    }
+
+    #[test]
+    fn a_message_is_shown_with_its_type() {
+        assert_eq!(format!("{:?}", Message::from("a")), "Text(\"a\")");
+        assert_eq!(format!("{:?}", Message::from(b"\xff")), "Binary(b\"\\xff\")");
     }
 
     #[test]

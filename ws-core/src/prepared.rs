@@ -101,5 +101,6 @@ mod tests {
             assert_eq!(deflated, payload);
         }
         assert_eq!(runs, 3);
+        assert_eq!(format!("{prepared:?}"), "PreparedMessage(Text(\"text\"))");
     }
 }

@@ -161,6 +161,9 @@ mod tests {
         }
         check("location", "/a?b=secret", "\"/a?b=***\"");
         check("referer", "http://user:secret@a/", "\"http://***@a/\"");
+        let latin = HeaderValue::from_bytes(b"/\xe9?a=secret").unwrap();
+        let headers = HeaderMap::from_iter([(LOCATION, latin)]);
+        assert_eq!(format!("{:?}", Redacted(&headers)), "{\"location\": ***}");
         let mut value = HeaderValue::from_static("secret");
         value.set_sensitive(true);
         let headers = HeaderMap::from_iter([(HeaderName::from_static("x-key"), value)]);

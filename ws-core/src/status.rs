@@ -180,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn a_range_of_codes_is_for_libraries_and_one_for_applications() {
+        for code in (1000..5000).filter_map(StatusCode::from_u16) {
+            let thousands = u16::from(code) / 1000;
+            assert_eq!((code.is_library(), code.is_private()), (thousands == 3, thousands == 4));
+        }
+    }
+
+    #[test]
     fn codes_display_their_meaning() {
         assert_eq!(StatusCode::NORMAL_CLOSURE.to_string(), "1000 normal closure");
         assert_eq!(StatusCode(4321).to_string(), "4321");

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::io::{InspectReader, InspectWriter};
 use ws_core::handshake::Negotiated;
 use ws_core::{BufferPool, Config, Conn, Role};
@@ -91,6 +92,14 @@ async fn connections_that_write_in_turn_share_a_buffer() {
     assert_eq!((pool.misses(), other.misses()), (1, 1));
 }
 
+#[test]
+fn a_pool_is_equal_to_its_clones_only_and_shows_what_it_has() {
+    let pool = BufferPool::new(1024);
+    assert_eq!(pool.clone(), pool);
+    assert_ne!(BufferPool::new(1024), pool);
+    assert_eq!(format!("{pool:?}"), "BufferPool { max: 1024, cached: 0, misses: 0 }");
+}
+
 /// A connection whose peer has not read yet.
 async fn with_bytes_that_wait(pool: &BufferPool) -> (Conn, DuplexStream) {
     let (here, there) = duplex(1);
@@ -139,4 +148,18 @@ async fn a_buffer_with_bytes_that_nobody_takes_is_never_given_to_others() {
     assert_eq!(pool.cached(), 0);
     let (conn, here) = with_bytes_that_wait(&pool).await;
     take(conn, here).await;
+}
+
+#[tokio::test]
+async fn tcp_sends_small_writes_at_once_unless_it_is_asked_to_gather_them() {
+    for on in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = dialled.into_std().unwrap();
+        let same = stream.try_clone().unwrap();
+        let (io, config) = (TcpStream::from_std(stream).unwrap(), Config::new().nodelay(on));
+        let _conn =
+            Conn::from_stream(io, Role::Client, Negotiated::default(), Bytes::new(), config);
+        assert_eq!(same.nodelay().unwrap(), on);
+    }
 }

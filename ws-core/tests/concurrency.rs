@@ -174,5 +174,14 @@ fn a_connection_works_outside_of_a_runtime() {
         let received = async { Ok((there.read().await?, there.read().await?)) };
         let (_, received) = futures::future::try_join(sent, received).await.unwrap();
         assert_eq!(received, (long, Message::from("after")));
+        // Answers to a burst, which no task can flush.
+        for word in ["a", "b", "c"] {
+            here.write(word).await.unwrap();
+        }
+        for word in ["a", "b", "c"] {
+            let message = there.read().await.unwrap();
+            there.write(message).await.unwrap();
+            assert_eq!(here.read().await.unwrap().as_text(), Some(word));
+        }
     });
 }

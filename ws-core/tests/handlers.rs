@@ -217,7 +217,9 @@ async fn a_bare_stream_is_served_to_its_end() {
     assert_eq!((tracker.counts().open, tracker.counts().ended), (0, 1));
 
     // No connection is accepted any more.
+    assert!(!tracker.is_closed());
     tracker.close();
+    assert!(tracker.is_closed());
     let (mut here, there) = duplex(4096);
     here.write_all(request.as_bytes()).await.unwrap();
     let refused = Acceptor::new(&options).accept(there).await.unwrap_err();
@@ -225,6 +227,66 @@ async fn a_bare_stream_is_served_to_its_end() {
     let mut answer = [0; 12];
     here.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 503");
+}
+
+#[tokio::test]
+async fn a_request_is_kept_until_it_is_taken() {
+    let (_client, server) = pair();
+    assert!(server.request().is_none() && server.take_request().is_none());
+    set_request(&server, RequestInfo::default());
+    assert!(server.request().is_some() && server.request().is_some());
+    assert!(server.take_request().is_some());
+    assert!(server.request().is_none() && server.take_request().is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_request_is_an_error() {
+    let (mut here, there) = duplex(4096);
+    here.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    drop(here);
+    let error = Acceptor::new(&AcceptOptions::new()).accept(there).await.unwrap_err();
+    let AcceptError::Io(error) = error else { panic!("{error}") };
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_a_deadline_unless_it_is_disabled() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let options = AcceptOptions::new();
+    for (options, seconds) in [
+        (options.clone(), Some(10)),
+        (options.clone().handshake_timeout(Duration::from_secs(3)), Some(3)),
+        (options.no_handshake_timeout(), None),
+    ] {
+        let (_here, there) = duplex(4096);
+        let began = Instant::now();
+        let acceptor = Acceptor::new(&options);
+        let accepted = tokio::time::timeout(HOUR, acceptor.accept(there)).await;
+        assert_eq!(began.elapsed(), seconds.map_or(HOUR, Duration::from_secs));
+        match accepted {
+            Ok(Err(AcceptError::Rejected(Rejection::Timeout))) => assert!(seconds.is_some()),
+            Err(_) => assert_eq!(seconds, None),
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_opens_during_a_drain_is_closed_before_its_handler() {
+    let tracker = ConnectionTracker::new();
+    let acceptor = Acceptor::new(&AcceptOptions::new().tracker(&tracker));
+    let admitted = acceptor.admit().unwrap();
+    let drain = tracker.drain(DrainConfig::timeout(Duration::from_secs(60)));
+    let (client, server) = pair();
+    let opens = async {
+        // The drain has begun.
+        tokio::task::yield_now().await;
+        let handler = async |_: Conn| -> () { unreachable!() };
+        tokio::join!(admitted.run(server, handler), client.closed()).1
+    };
+    let (counts, ending) = tokio::join!(drain, opens);
+    assert_eq!(ending.received.unwrap().code, StatusCode::GOING_AWAY);
+    assert_eq!((counts.open, counts.notified, counts.aborted), (0, 1, 0));
 }
 
 #[tokio::test]

@@ -287,7 +287,13 @@ fn options_select_the_subprotocol_and_the_requests() {
 
     let picky = AcceptOptions::new().filter(|_| false);
     assert_eq!(Acceptor::new(&picky).answer(&offering).unwrap_err(), Rejection::Filtered);
-    assert!(Acceptor::new(&picky.no_filter()).answer(&offering).is_ok());
+    assert!(Acceptor::new(&picky.clone().no_filter()).answer(&offering).is_ok());
+
+    let origin = Origin::check(|_, _| true);
+    let shown = format!("{:?}", picky.subprotocol_selector(last).origin(origin));
+    for function in ["Filter(..)", "Selector(..)", "Check(..)"] {
+        assert!(shown.contains(function), "{shown}");
+    }
 
     let strict = Acceptor::new(&both.origin(Origin::any().refuse_missing()));
     assert_eq!(strict.answer(&offering).unwrap_err(), Rejection::OriginMissing);

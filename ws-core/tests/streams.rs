@@ -6,8 +6,9 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::FusedStream as _;
 use futures::{SinkExt, StreamExt, TryStreamExt};
-use support::{binary, close, connect, frame, more, noise, ping, pong, run, soon, text};
+use support::{binary, close, connect, frame, more, noise, ping, pong, run, soon, text, wire};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::Acceptor;
@@ -26,7 +27,7 @@ fn one_write_is_one_message_and_an_empty_one_is_none() {
             let (conn, mut peer) = connect(Role::Server, Config::new(), None, 1 << 20);
             let mut bytes = conn.into_byte_stream(kind);
             for write in ["one", "", "two", "three"] {
-                soon(bytes.write_all(write.as_bytes())).await.unwrap();
+                assert_eq!(soon(bytes.write(write.as_bytes())).await.unwrap(), write.len());
             }
             soon(bytes.flush()).await.unwrap();
             let opcode = if kind == MessageType::Text { OpCode::TEXT } else { OpCode::BINARY };
@@ -316,6 +317,7 @@ fn a_stream_of_messages_ends_as_wanted_or_with_an_error() {
         run(async {
             let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
             let mut messages = conn.messages();
+            assert!(!messages.is_terminated());
             peer.send(&[text("a"), binary("b")]).await;
             if let Some(frame) = closing {
                 peer.send(&[frame]).await;
@@ -327,7 +329,7 @@ fn a_stream_of_messages_ends_as_wanted_or_with_an_error() {
                 assert!(soon(messages.next()).await.unwrap().is_err());
             }
             assert!(soon(messages.next()).await.is_none());
-            assert!(soon(messages.next()).await.is_none());
+            assert!(messages.is_terminated() && soon(messages.next()).await.is_none());
         });
     }
 }
@@ -341,7 +343,7 @@ fn a_sink_sends_in_order_waits_for_room_and_closes() {
             for n in 0..100 {
                 messages.feed(Message::from(n.to_string())).await.unwrap();
             }
-            messages.send(Message::from("last")).await.unwrap();
+            messages.feed(Message::from("last")).await.unwrap();
             let closed = messages.close().await;
             let late = messages.send(Message::from("late")).await.unwrap_err();
             (closed, late)
@@ -355,6 +357,27 @@ fn a_sink_sends_in_order_waits_for_room_and_closes() {
         let (closed, late) = soon(sending).await.unwrap();
         closed.unwrap();
         assert!(matches!(late, Error::CloseSent | Error::Closed(_)), "{late:?}");
+    });
+}
+
+#[test]
+fn answers_to_a_burst_leave_in_order_through_a_narrow_transport() {
+    run(async {
+        let burst: Vec<_> = (0..100).map(|n| text(n.to_string())).collect();
+        let leftover = Bytes::from(wire(Role::Client, &burst));
+        let (mut peer, here) = tokio::io::duplex(8);
+        let given = Negotiated::default();
+        let conn = Conn::from_stream(here, Role::Server, given, leftover, Config::new());
+        let echo = tokio::spawn(async move {
+            let (sink, stream) = conn.messages().split();
+            stream.forward(sink).await
+        });
+        let expected = wire(Role::Server, &burst);
+        let mut answers = vec![0; expected.len()];
+        soon(peer.read_exact(&mut answers)).await.unwrap();
+        assert_eq!(answers, expected);
+        drop(peer);
+        assert!(soon(echo).await.unwrap().is_err());
     });
 }
 

@@ -7,7 +7,10 @@
 mod support;
 
 use std::future::pending;
+use std::io;
 use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +19,7 @@ use socket2::SockRef;
 use support::{
     BOTH, Frame, Peer, binary, close, connect, more, other, ping, pong, run, soon, text, wire,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
@@ -24,8 +27,8 @@ use tokio::time::{Instant, sleep, timeout};
 use ws_core::frame::OpCode;
 use ws_core::handshake::Negotiated;
 use ws_core::{
-    CloseInitiator, Config, Conn, Deadline, Error, Keepalive, Limits, Message, MessageType, Role,
-    StatusCode,
+    CloseInitiator, Config, Conn, Deadline, Error, Keepalive, Limits, Message, MessageType,
+    ProtocolError, Role, StatusCode,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -405,6 +408,80 @@ fn hooks_run_while_the_handler_does_not_read() {
             assert_eq!(peer.frame().await.unwrap(), pong(expected));
         }
     });
+}
+
+#[test]
+fn text_that_is_not_utf8_fails_a_read_that_waits_for_it() {
+    run(async {
+        let (conn, mut peer) = connect(Role::Server, Config::new(), None, KIB);
+        let mut read = Box::pin(conn.read());
+        assert!(futures::poll!(&mut read).is_pending());
+        peer.send(&[text(b"\xff")]).await;
+        assert!(matches!(soon(read).await, Err(Error::Protocol(ProtocolError::TextNotUtf8))));
+    });
+}
+
+#[test]
+fn a_hook_that_panics_does_not_end_the_watch() {
+    run(async {
+        let (conn, mut peer) = start(Role::Server, Config::new(), Busy::Elsewhere).await;
+        conn.on_ping(|_, payload| {
+            assert_ne!(&payload[..], b"1", "the hook panics");
+            true
+        });
+        peer.send(&[ping("1"), ping("2")]).await;
+        assert_eq!(peer.frame().await.unwrap(), pong("2"));
+    });
+}
+
+/// A stream that panics.
+struct Panics {
+    when_closed: bool,
+}
+
+impl AsyncRead for Panics {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        panic!("the transport panics");
+    }
+}
+
+impl AsyncWrite for Panics {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        assert!(!self.when_closed, "the transport panics");
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_transport_that_panics_ends_its_connection() {
+    for when_closed in [false, true] {
+        run(async {
+            let (role, given) = (Role::Server, Negotiated::default());
+            let io = Panics { when_closed };
+            let conn = Conn::from_stream(io, role, given, Bytes::new(), Config::new());
+            sleep(3 * SECOND).await; // tidy: sleep is the subject
+            let ending = conn.close_info().unwrap();
+            assert_eq!(ending.by, CloseInitiator::Transport);
+            assert!(matches!(ending.error, Error::Io(_)), "{ending:?}");
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "none is watched");
+        });
+    }
 }
 
 // The bound.

@@ -219,6 +219,9 @@ impl fmt::Display for DisconnectReason {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
+
     use super::*;
 
     #[track_caller]
@@ -237,6 +240,9 @@ mod tests {
         let line =
             "the connection was lost: the connection ended without a close frame (1006): reset";
         check(&DisconnectReason::Lost(lost), line);
+        let failed = io::Error::new(io::ErrorKind::PermissionDenied, "a\nb");
+        let lost = DisconnectReason::Lost(Error::Io(Arc::new(failed)));
+        check(&lost, "the connection was lost: the transport failed: a\\nb");
         check(&DisconnectReason::Dropped, "the task that served it was dropped");
     }
 }

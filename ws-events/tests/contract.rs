@@ -131,6 +131,14 @@ async fn several_handlers_of_one_event_are_called_in_order_and_removed_one_by_on
         hub.on_message(async |socket: Socket, text: String| socket.send(text));
         ann.write("log").await.unwrap();
         assert_eq!(read(&ann).await, "log");
+        // Those of other events stay.
+        let first = hub.on("say", async |socket: Socket| socket.send("first"));
+        hub.on("say", async |socket: Socket| socket.send("second"));
+        hub.on("hear", async |socket: Socket| socket.send("hear"));
+        assert!(hub.off(first) && !hub.off(first));
+        hub.fire("say", "");
+        hub.fire("hear", "");
+        assert_eq!([read(&ann).await, read(&ann).await], ["second", "hear"]);
     })
     .await;
 }

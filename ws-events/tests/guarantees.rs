@@ -426,6 +426,63 @@ async fn typed_data_is_deserialised_and_invalid_data_is_an_error() {
 }
 
 #[tokio::test]
+async fn an_argument_that_an_event_does_not_have_is_an_error_that_names_it() {
+    let hub = Hub::builder().state(EventLog::default()).build();
+    hub.on_error(async |error: EventError, State(log): State<EventLog>| log.note(error));
+    hub.on_connect(async |_: Message| {});
+    hub.on_connect(async |_: Room| {});
+    hub.on_message(async |_: String| {});
+    hub.on_message(async |_: DisconnectReason| {});
+    hub.on_message(async |_: EventError| {});
+    hub.on_message(async |_: State<u8>| {});
+    hub.on_message(async |_: Attribute<u8>| {});
+    let log = hub.state::<EventLog>().unwrap();
+    let check = async |expected: &[&str]| {
+        for (error, expected) in log.take(expected.len()).await.iter().zip(expected) {
+            assert!(error.contains(expected), "{error}");
+        }
+    };
+    let (_socket, client) = enter(&hub, "a").await;
+    check(&["not a message event", "not a room event"]).await;
+    client.write(Message::binary("\u{e9}".as_bytes()[..1].to_vec())).await.unwrap();
+    let missing = ["utf-8", "has not ended", "no error", "no state of type `u8`", "type `u8`"];
+    check(&missing).await;
+}
+
+#[tokio::test]
+async fn a_message_is_an_argument_as_it_is_as_text_and_as_bytes() {
+    let hub = Hub::builder().state(EventLog::default()).build();
+    hub.on_message(
+        async |message: Message, text: String, bytes: Bytes, State(log): State<EventLog>| {
+            log.note(message.as_text() == Some(&text) && bytes == text);
+        },
+    );
+    let (_socket, client) = enter(&hub, "a").await;
+    client.write("käse").await.unwrap();
+    assert_eq!(hub.state::<EventLog>().unwrap().take(1).await, ["true"]);
+}
+
+#[tokio::test]
+async fn what_handlers_get_is_shown_without_its_data() {
+    let hub = Hub::builder().state(EventLog::default()).build();
+    hub.on_message(async |event: EventPayload, State(log): State<EventLog>| {
+        log.note(format!("{event:?}"));
+    });
+    let (socket, client) = enter(&hub, "a").await;
+    client.write("secret").await.unwrap();
+    let event = hub.state::<EventLog>().unwrap().take(1).await.remove(0);
+    for (shown, parts) in [
+        (event, [r#"id: "a""#, "data: 6"]),
+        (format!("{socket:?}"), [r#"id: "a""#, "state: Connected"]),
+        (format!("{hub:?}"), ["Hub {", "connected: 1"]),
+        (format!("{:?}", Hub::builder().envelope()), ["HubBuilder {", "states: 0"]),
+    ] {
+        assert!(parts.iter().all(|part| shown.contains(part)), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn an_attribute_of_the_connection_is_an_argument_of_handlers() {
     #[derive(Clone)]
     struct User(String);
@@ -640,6 +697,18 @@ async fn middleware_gets_an_error_for_a_taken_id() {
     let (_client, server) = pair();
     tokio::spawn(hub.handler()(server));
     wait_until(|| hub.socket("another").is_some()).await;
+}
+
+#[tokio::test]
+async fn middleware_that_needs_a_taken_id_rejects_and_says_so() {
+    let hub = Hub::new();
+    let (_a, _client) = enter(&hub, "a").await;
+    hub.middleware(async |socket: Socket| Ok(socket.set_id("a")?));
+    let (client, server) = pair();
+    tokio::spawn(hub.handler()(server));
+    let close = timeout(TIMEOUT, client.closed()).await.unwrap().received.unwrap();
+    assert_eq!((close.code, &*close.reason), (StatusCode::POLICY_VIOLATION, "the id is taken"));
+    assert_eq!(hub.everyone().count(), 1);
 }
 
 #[tokio::test]

@@ -236,13 +236,52 @@ mod tests {
         check(Error::CloseSent, |error| {
             matches!(error, TheirError::Protocol(TheirRule::SendAfterClosing))
         });
-        check(ProtocolError::Masked.into(), |error| {
-            matches!(error, TheirError::Protocol(TheirRule::MaskedFrameFromServer))
-        });
         check(ProtocolError::TextNotUtf8.into(), |error| matches!(error, TheirError::Utf8(_)));
+        check(SendError::NotUtf8.into(), |error| matches!(error, TheirError::Utf8(_)));
+        check(SendError::Control(126).into(), |error| {
+            matches!(error, TheirError::Protocol(TheirRule::ControlFrameTooBig))
+        });
+        check(Error::MessageTooBig { limit: 9, setting: crate::Limit::MessageSize }, |error| {
+            let TheirError::Capacity(error) = error else { return false };
+            *error == CapacityError::MessageTooLong { size: 10, max_size: 9 }
+        });
+        check(
+            Error::from_io(io::ErrorKind::PermissionDenied.into()),
+            |error| matches!(error, TheirError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied),
+        );
+        check(
+            Error::Timeout(crate::Deadline::Keepalive),
+            |error| matches!(error, TheirError::Io(error) if error.kind() == io::ErrorKind::TimedOut),
+        );
         check(ProtocolError::Deflate.into(), |error| {
             matches!(error, TheirError::Io(error) if Error::close_status_in(error)
                 == Some(StatusCode::INVALID_FRAME_PAYLOAD_DATA))
         });
+    }
+
+    #[test]
+    fn violations_convert_to_those_of_tungstenite() {
+        for (ours, theirs) in [
+            (ProtocolError::ReservedBits, TheirRule::NonZeroReservedBits),
+            (ProtocolError::ReservedOpcode(0xb), TheirRule::UnknownControlFrameType(0xb)),
+            (ProtocolError::ReservedOpcode(0x3), TheirRule::UnknownDataFrameType(0x3)),
+            (ProtocolError::Unmasked, TheirRule::UnmaskedFrameFromClient),
+            (ProtocolError::Masked, TheirRule::MaskedFrameFromServer),
+            (ProtocolError::FragmentedControl, TheirRule::FragmentedControlFrame),
+            (ProtocolError::ControlTooLong, TheirRule::ControlFrameTooBig),
+            (ProtocolError::NothingToContinue, TheirRule::UnexpectedContinueFrame),
+            (ProtocolError::CloseTooShort, TheirRule::InvalidCloseSequence),
+            (ProtocolError::CloseCode(7), TheirRule::InvalidCloseSequence),
+        ] {
+            assert_eq!(their_rule(ours), Some(theirs));
+        }
+    }
+
+    #[test]
+    fn a_close_frame_to_send_has_a_code_that_may_be_sent() {
+        let close = |code| close_frame(Some(TheirClose { code, reason: "bye".into() }));
+        assert_eq!(close(CloseCode::Away), CloseFrame::new(StatusCode::GOING_AWAY, "bye"));
+        assert!(close(CloseCode::Bad(7)).is_err());
+        assert_eq!(close_frame(None), CloseFrame::new(StatusCode::NO_STATUS_RECEIVED, ""));
     }
 }

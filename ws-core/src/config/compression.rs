@@ -94,3 +94,16 @@ const fn clamp_bits(bits: u8) -> u8 {
         16.. => 15,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_has_8_to_15_bits() {
+        for (given, used) in [(0, 8), (8, 8), (9, 9), (15, 15), (16, 15), (u8::MAX, 15)] {
+            let set = Compression::off().window_bits(given).peer_window_bits(given);
+            assert_eq!((set.window_bits, set.peer_window_bits), (used, used));
+        }
+    }
+}

@@ -246,6 +246,11 @@ mod tests {
         assert_eq!(code(Frame::ping(vec![0x03, 0xe9])), None);
     }
 
+    #[test]
+    fn a_frame_is_shown_with_its_payload() {
+        assert!(format!("{:?}", Frame::ping("käse")).ends_with(r#"payload: b"k\xc3\xa4se" }"#));
+    }
+
     proptest! {
         #[test]
         fn encoded_frames_decode_to_the_same(

@@ -632,6 +632,31 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_queued_behind_a_close_frame() {
+        for role in [Role::Server, Role::Client] {
+            let mut outbound = Outbound::new(role, &Config::new(), None);
+            outbound.close(CloseFrame::of(StatusCode::NORMAL_CLOSURE, ""));
+            let len = outbound.buffered();
+            outbound.message(hundred());
+            outbound.prepared(&PreparedMessage::new("a"));
+            outbound.frame(&Frame::new(OpCode::TEXT, "a")).unwrap();
+            outbound.ping(b"a").unwrap();
+            outbound.pong(Bytes::from_static(b"a")).unwrap();
+            assert_eq!(outbound.buffered(), len);
+        }
+    }
+
+    #[test]
+    fn a_pong_that_is_too_long_is_an_error_however_many_wait() {
+        let mut outbound = server(Config::new());
+        for _ in 0..1000 {
+            let long = outbound.pong(Bytes::from_static(&[0; 126]));
+            assert_eq!(long, Err(SendError::Control(126)));
+            outbound.pong(Bytes::from_static(&[0; 125])).unwrap();
+        }
+    }
+
+    #[test]
     fn the_last_pong_answers_the_latest_ping() {
         let mut outbound = server(Config::new());
         outbound.message(hundred());

@@ -133,3 +133,19 @@ impl fmt::Debug for Event {
         fmt::Debug::fmt(self.as_str(), f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_one_event() {
+        for event in Event::OWN {
+            assert_eq!(Event::from(event.as_str()), event);
+            assert_eq!(Event::from(event.as_str().to_owned()), event);
+            assert!(!Event::is_custom(event.as_str()));
+        }
+        assert_eq!(Event::from("say".to_owned()), Event::Custom("say".into()));
+        assert!(Event::is_custom("say"));
+    }
+}

@@ -213,6 +213,15 @@ mod tests {
         assert_eq!(read(&hubs[1].2).await, "again");
     }
 
+    #[tokio::test]
+    async fn a_packet_that_cannot_be_read_is_ignored() {
+        let (bus, hubs) = connect(1).await;
+        let (hub, _, client) = &hubs[0];
+        bus.sinks.lock()[0].deliver(Bytes::from_static(b"\x01"));
+        hub.send("next");
+        assert_eq!(read(client).await, "next");
+    }
+
     #[test]
     fn a_packet_is_read_as_it_was_written_and_an_unknown_one_is_ignored() {
         let rooms = || vec![Arc::from("a"), Arc::from("b")];
@@ -230,6 +239,18 @@ mod tests {
             for len in 0..packet.len().min(20) {
                 assert_eq!(BroadcastHeader::decode(&packet.slice(..len)), None);
             }
+        }
+        let header = BroadcastHeader {
+            origin: 1,
+            recipients: Recipients::Everyone,
+            except_ids: vec![],
+            except_rooms: vec![],
+            volatile: false,
+        };
+        let packet = header.encode(&Message::from("a"));
+        for (version, kind) in [(VERSION + 1, TEXT), (VERSION, TEXT + BINARY)] {
+            let unknown = [&[version, kind], &packet[2..]].concat().into();
+            assert_eq!(BroadcastHeader::decode(&unknown), None);
         }
         assert_eq!(BroadcastHeader::decode(&Bytes::from_static(b"\x02\x01\0\0\0\0")), None);
         assert_eq!(

@@ -92,3 +92,17 @@ impl fmt::Debug for Id {
         fmt::Debug::fmt(&*self.0, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_compared_and_found_as_a_string() {
+        let id = Id::from("ann");
+        assert!(id == "ann" && id == *"ann" && id != "bob" && Id::from("ann".to_owned()) == id);
+        assert_eq!(HashMap::from([(Id::from(&id), 1)]).get("ann"), Some(&1));
+    }
+}

@@ -4,6 +4,8 @@
 //! it reads ahead within the bound, answers pings, and checks the deadlines. When the bound is
 //! full, it looks for a hang-up without reading.
 
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -88,10 +90,16 @@ impl Connection {
     /// Reads on behalf of operations that are not polled, or that will come.
     fn read_ahead(&self, reader: &mut Reader) {
         let (mut id, mut cx) = (WaiterId::NONE, Context::from_waker(Waker::noop()));
+        let mut op = Operation::new(&mut id, &mut cx);
         // `None`: it ends only with the connection.
-        let polled = self.poll_until(reader, &mut Operation::new(&mut id, &mut cx), |_| None::<()>);
-        drop(polled);
+        let polled = || drop(self.poll_until(reader, &mut op, |_| None::<()>));
+        let panicked = panic::catch_unwind(AssertUnwindSafe(polled)).is_err();
         reader.leave(&mut id);
+        if panicked {
+            // No operation is there to panic, and what the transport would do next is unknown.
+            let error = io::Error::other("the transport panicked");
+            self.transport_ended(reader, Error::from_io(error));
+        }
     }
 
     /// Nothing more is read ahead: looks for a hang-up, and at the deadlines.
