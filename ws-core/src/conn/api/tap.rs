@@ -3,9 +3,12 @@
 //! A tap wraps the transport and parses the bytes that pass, so it shows what is read and
 //! written, in that order. It changes nothing.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use tokio_util::io::{InspectReader, InspectWriter};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::transport::{self, Stream};
@@ -53,14 +56,9 @@ pub(crate) fn begin(connection: &Connection, tell: impl Fn(Tapped<'_>) + Send + 
     // What was read and is not consumed yet.
     incoming.see(reader.input(), &*tell);
     let begun = writer.outbound.partial_frame_len();
-    let mut outgoing = FrameParser::behind(Direction::Out, begun as u64);
-    let tell_outgoing = Arc::clone(&tell);
-    let tap = |stream| -> Box<dyn Stream> {
-        let stream = InspectReader::new(stream, move |read: &[u8]| incoming.see(read, &*tell));
-        Box::new(InspectWriter::new(stream, move |written: &[u8]| {
-            outgoing.see(written, &*tell_outgoing);
-        }))
-    };
+    let outgoing = FrameParser::behind(Direction::Out, begun as u64);
+    let tap =
+        |stream| -> Box<dyn Stream> { Box::new(TappedStream { stream, incoming, outgoing, tell }) };
     let mut wrapped = None;
     writer.map_io(|write| {
         let (read, write) = transport::wrap(read, write, tap);
@@ -68,6 +66,69 @@ pub(crate) fn begin(connection: &Connection, tell: impl Fn(Tapped<'_>) + Send + 
         write
     });
     reader.io = wrapped;
+}
+
+/// A stream whose bytes are shown as they pass.
+struct TappedStream {
+    stream: Box<dyn Stream>,
+    incoming: FrameParser,
+    outgoing: FrameParser,
+    tell: Arc<Tell>,
+}
+
+impl AsyncRead for TappedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.incoming.see(buf.filled().get(before..).unwrap_or_default(), &*this.tell);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for TappedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        this.outgoing.see(bytes.get(..written).unwrap_or_default(), &*this.tell);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, slices))?;
+        let mut rest = written;
+        for slice in slices {
+            let taken = rest.min(slice.len());
+            this.outgoing.see(slice.get(..taken).unwrap_or_default(), &*this.tell);
+            rest -= taken;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
 }
 
 /// Parses the frames in a stream of bytes.

@@ -8,16 +8,15 @@
 //! Longer than 400 lines because the reading side is read from top to bottom.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::task::coop;
-use tokio_util::io::poll_read_buf;
 
 use crate::conn::driver::cold_state::{ColdState, Hook, Hooks};
 use crate::conn::driver::deadlines::Deadlines;
@@ -278,7 +277,7 @@ impl Reader {
             && let Some(mut place) = self.inbound.read_target(mode)
         {
             place.set_limit(place.limit().min(MAX_DIRECT));
-            return Poll::Ready(match ready!(poll_read_buf(Pin::new(io), cx, &mut place)) {
+            return Poll::Ready(match ready!(pin!(io.read_buf(&mut place)).poll(cx)) {
                 Ok(0) => Filled::Ended(Error::abnormal()),
                 Err(error) => Filled::Ended(Error::from_io(error)),
                 Ok(count) => self.filled_directly(count),
