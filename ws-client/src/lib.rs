@@ -68,12 +68,12 @@
 //! The defaults are complete. A program that needs less compiles faster without them:
 //!
 //! ```toml
-//! ws-client = { version = "0.1", default-features = false, features = ["rustls-tls-webpki-roots", "ring"] } # 42 crates
+//! ws-client = { version = "0.1", default-features = false, features = ["rustls-tls-webpki-roots", "ring"] } # 41 crates
 //! ```
 //!
 //! | feature | adds | crates |
 //! | --- | --- | --- |
-//! | none | `ws` URLs over HTTP/1.1, and redirects | 31 |
+//! | none | `ws` URLs over HTTP/1.1, and redirects | 30 |
 //! | `rustls-tls` (default) | `wss` by rustls: `rustls-tls-platform-verifier` and `aws-lc-rs` | +13 |
 //! | `rustls-tls-platform-verifier` | trusted roots: the verifier of the operating system | |
 //! | `rustls-tls-native-roots` | trusted roots: the certificate files of the operating system | |
@@ -81,7 +81,7 @@
 //! | `rustls-tls-manual-roots` | trusted roots: only those of `Dialer::tls` | |
 //! | `aws-lc-rs`, `ring` | the cryptography of rustls: it needs one of both. `ring` compiles faster | |
 //! | `native-tls` | `wss` by the library of the operating system (on Linux: OpenSSL, with its headers). The default only without roots for rustls: otherwise `Dialer::native_tls` | +14 |
-//! | `http2` (default) | [`Dialer::http2`]: several WebSockets over one HTTP/2 connection | +7 |
+//! | `http2` (default) | [`Dialer::http2`]: several WebSockets over one HTTP/2 connection | +8 |
 //! | `proxy` (default) | [`Dialer::proxy`] and the proxies of the environment | +11 |
 //! | `deflate` (default) | [`Dial::compression`] (permessage-deflate) | +2 |
 //! | `reconnect` (default) | `Reconnect`: dials again when the connection is lost | +1 |
