@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice, Read};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -127,6 +128,11 @@ where
     };
     let io = LockedStream::shared(stream);
     (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::Other(None))
+}
+
+/// The address of the peer, if the stream is a `TcpStream`.
+pub(crate) fn peer_addr<T: 'static>(io: &T) -> Option<SocketAddr> {
+    (io as &dyn Any).downcast_ref::<TcpStream>()?.peer_addr().ok()
 }
 
 /// Wraps the stream of these halves.

@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Response;
@@ -42,6 +43,8 @@ struct Maps {
 #[derive(Default)]
 pub(crate) struct Own {
     pub(crate) response: Option<Arc<Response<()>>>,
+    /// The address of the client, if it is neither that of the transport nor in the request.
+    pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) span: Option<Span>,
 }
 
