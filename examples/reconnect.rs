@@ -21,9 +21,8 @@ async fn print_states(mut events: ReconnectEvents) {
     while let Some(state) = events.next().await {
         match state {
             ReconnectState::Connected => println!("connected"),
-            // `:#` prints the error with all its causes.
             ReconnectState::Waiting { failure, wait, .. } => {
-                println!("{:#}; retrying in {wait:.1?}", anyhow::Error::new(failure))
+                println!("{failure}; retrying in {wait:.1?}")
             }
             _ => {}
         }

@@ -903,6 +903,8 @@ async fn serve_tls() -> (String, ClientConfig) {
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
+    // With every feature, rustls has two kinds of cryptography, and cannot choose.
+    let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
     let server = ServerConfig::builder().with_no_client_auth();
     let server = server.with_single_cert(vec![made.cert.der().clone()], key.into()).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(server));

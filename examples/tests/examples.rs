@@ -13,6 +13,7 @@ use hyper::client::conn::http2;
 use hyper::ext::Protocol;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Foreign;
 use ws_client::{Config, Conn, Dial, DialError, StatusCode};
@@ -311,6 +312,26 @@ async fn dial_prints_no_secret() {
 }
 
 #[tokio::test]
+async fn blocking_sends_each_line_and_prints_the_answers() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let mut command = tokio::process::Command::new(program("blocking"));
+    command.arg(url).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a\nb\n").await.unwrap();
+    let (stream, _) = in_time(listener.accept()).await.unwrap();
+    let conn = in_time(Acceptor::new(&AcceptOptions::new()).accept(stream)).await.unwrap();
+    for expected in ["a", "b"] {
+        assert_eq!(text(&conn).await, expected);
+        conn.write(format!("not {expected}")).await.unwrap();
+    }
+    assert!(in_time(conn.read()).await.unwrap_err().is_normal_close());
+    let output = in_time(child.wait_with_output()).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "not a\nnot b\n");
+}
+
+#[tokio::test]
 async fn reconnect_subscribes_and_resends_after_a_loss() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
@@ -391,7 +412,7 @@ const SERVERS: [(&str, &[&str], &str, Serves); 23] = {
 
 /// Examples that are clients, and a proxy that forwards bytes, so it has no connections of its own.
 #[cfg(unix)]
-const OTHERS: [&str; 4] = ["autobahn_client", "dial", "http2_bridge", "reconnect"];
+const OTHERS: [&str; 5] = ["autobahn_client", "blocking", "dial", "http2_bridge", "reconnect"];
 
 #[cfg(unix)]
 #[test]

@@ -15,7 +15,9 @@ use ws_core::{Compression, Config, Conn, Keepalive};
 use crate::deadline::HandshakeDeadline;
 use crate::request::ClientHandshake;
 use crate::url::HttpUrl;
-use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, http1_connect, via_reqwest};
+#[cfg(feature = "reqwest")]
+use crate::via_reqwest;
+use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, http1_connect};
 
 /// Opens a WebSocket: the URL and the settings. The setters can be chained, in any order.
 ///
@@ -63,6 +65,7 @@ pub struct Dial {
 #[derive(Clone)]
 enum Connector {
     Dialer(Dialer),
+    #[cfg(feature = "reqwest")]
     Reqwest(reqwest::Client),
 }
 
@@ -70,6 +73,7 @@ impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dialer(dialer) => dialer.fmt(f),
+            #[cfg(feature = "reqwest")]
             // Its default headers and proxies may contain secrets.
             Self::Reqwest(_) => f.write_str("Client(..)"),
         }
@@ -251,6 +255,10 @@ impl Dial {
     /// Messages are somewhat slower than with a `Dialer`, because `reqwest` does not give
     /// access to its TCP stream. For a `ws` URL and an HTTP proxy, `reqwest` does not use
     /// `CONNECT`, and few proxies forward such an upgrade.
+    ///
+    /// Needs the feature `reqwest`. The TLS, HTTP/2 and other features of `reqwest` are chosen in
+    /// your own manifest.
+    #[cfg(feature = "reqwest")]
     pub fn client(mut self, client: reqwest::Client) -> Self {
         self.connector = Connector::Reqwest(client);
         self
@@ -281,6 +289,7 @@ impl Dial {
         Box::pin(async {
             match connector {
                 Connector::Dialer(dialer) => dialer.connect(&handshake, deadline).await,
+                #[cfg(feature = "reqwest")]
                 Connector::Reqwest(client) => {
                     via_reqwest::connect(&client, &handshake, deadline).await
                 }
@@ -314,6 +323,7 @@ impl Dial {
         Box::pin(http1_connect::over_stream(io, &handshake, deadline)).await
     }
 
+    #[cfg(feature = "reconnect")]
     /// Enables keepalive pings, unless [`config`](Self::config) enables or disables them.
     pub(crate) fn default_keepalive(mut self) -> Self {
         self.default_keepalive = Some(Keepalive::default());

@@ -3,15 +3,18 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "rustls-tls-manual-roots")]
 use tokio_rustls::rustls::ClientConfig;
 use ws_core::Conn;
 
 use crate::deadline::HandshakeDeadline;
-use crate::error::RedirectError;
+use crate::error::{MissingFeature, RedirectError};
 #[cfg(feature = "http2")]
 use crate::http2::{Http2Fallback, Http2Pool};
 use crate::redirect::next;
 use crate::request::ClientHandshake;
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+use crate::transport::TlsSettings;
 use crate::transport::{self, Alpn, TransportConfig};
 use crate::url::HttpUrl;
 use crate::{DialError, http1_connect};
@@ -40,6 +43,8 @@ pub struct Dialer {
     config: Arc<TransportConfig>,
     #[cfg(feature = "http2")]
     http2: Option<Arc<Http2Pool>>,
+    /// What a setting needs, and the features do not have.
+    missing: Option<MissingFeature>,
 }
 
 impl Dialer {
@@ -50,11 +55,12 @@ impl Dialer {
             config: Arc::default(),
             #[cfg(feature = "http2")]
             http2: None,
+            missing: None,
         }
     }
 
-    /// Sets the trusted root certificates and the client certificate. Default: the roots of the
-    /// platform, no client certificate.
+    /// Sets the trusted root certificates and the client certificate, for TLS by rustls. Default:
+    /// the roots of the [features](crate#features), no client certificate.
     ///
     /// The dialer replaces the ALPN protocols in the configuration. The configuration also applies
     /// to proxies with TLS.
@@ -64,13 +70,26 @@ impl Dialer {
     /// use ws_client::rustls::{ClientConfig, RootCertStore};
     ///
     /// let mut roots = RootCertStore::empty();
+    /// # // The tests enable two kinds of cryptography, so rustls cannot choose.
+    /// # let _ = ws_client::rustls::crypto::aws_lc_rs::default_provider().install_default();
     /// # let root = Vec::<ws_client::rustls::pki_types::CertificateDer<'static>>::new();
     /// roots.add_parsable_certificates(root);
     /// let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     /// let dialer = Dialer::new().tls(config);
     /// ```
+    #[cfg(feature = "rustls-tls-manual-roots")]
     pub fn tls(self, config: impl Into<Arc<ClientConfig>>) -> Self {
-        self.change(|this| this.tls = Some(config.into()))
+        self.change(|this| this.tls = TlsSettings::Rustls(config.into()))
+    }
+
+    /// Uses TLS by the library of the operating system with these settings, instead of
+    /// [`tls`](Self::tls). They apply to proxies with TLS, too.
+    ///
+    /// With [`http2`](Self::http2), the settings have to offer the protocols by ALPN:
+    /// `request_alpns(&["h2", "http/1.1"])`.
+    #[cfg(feature = "native-tls")]
+    pub fn native_tls(self, connector: native_tls::TlsConnector) -> Self {
+        self.change(|this| this.tls = TlsSettings::Native(connector))
     }
 
     /// Uses one proxy for all servers, except those of [`proxy_except`](Self::proxy_except).
@@ -82,24 +101,42 @@ impl Dialer {
     /// | `socks5h://`, `socks4a://` | SOCKS; the proxy looks up names |
     ///
     /// The URL may contain a user and a password. If it is invalid, dialling fails with
-    /// [`DialError::Proxy`].
+    /// [`DialError::Proxy`]. Without the feature `proxy`, dialling fails with
+    /// [`DialError::MissingFeature`], and the environment is ignored.
     ///
     /// Default: the environment. `HTTPS_PROXY`, else `ALL_PROXY`, for `wss`; `HTTP_PROXY`, else
     /// `ALL_PROXY`, for `ws`; none for the hosts in `NO_PROXY`. Lower-case names work too.
     pub fn proxy(self, url: impl AsRef<str>) -> Self {
-        self.change(|this| this.proxies.set_fixed(url.as_ref()))
+        #[cfg(feature = "proxy")]
+        return self.change(|this| this.proxies.set_fixed(url.as_ref()));
+        #[cfg(not(feature = "proxy"))]
+        {
+            let _ = url;
+            Self { missing: Some(MissingFeature::Proxy), ..self }
+        }
     }
 
     /// Sets the hosts for which [`proxy`](Self::proxy) is not used, in the format of
     /// `NO_PROXY`: domain names (with their subdomains), addresses and networks, separated by
     /// commas, or `*`. Default: none.
     pub fn proxy_except(self, hosts: impl AsRef<str>) -> Self {
-        self.change(|this| this.proxies.set_exceptions(hosts.as_ref()))
+        #[cfg(feature = "proxy")]
+        return self.change(|this| this.proxies.set_exceptions(hosts.as_ref()));
+        #[cfg(not(feature = "proxy"))]
+        {
+            let _ = hosts;
+            self
+        }
     }
 
     /// Uses no proxy, and ignores those of the environment.
     pub fn no_proxy(self) -> Self {
-        self.change(|this| this.proxies.set_none())
+        #[cfg(feature = "proxy")]
+        return self.change(|this| this.proxies.set_none());
+        #[cfg(not(feature = "proxy"))]
+        {
+            Self { missing: self.missing.filter(|it| *it != MissingFeature::Proxy), ..self }
+        }
     }
 
     /// Sets the local address to connect from. Default: the system chooses.
@@ -124,20 +161,24 @@ impl Dialer {
     /// An HTTP/2 connection is closed with the last of its WebSockets. It opens no new WebSocket
     /// after GOAWAY, after an error, or if it does not answer a ping within five seconds.
     ///
+    /// Without the feature `http2`, dialling fails with [`DialError::MissingFeature`].
+    ///
     /// [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
-    #[cfg(feature = "http2")]
-    pub fn http2(mut self) -> Self {
-        self.http2 = Some(Arc::new(Http2Pool::new(Http2Fallback::Http1)));
-        self
+    pub fn http2(self) -> Self {
+        #[cfg(feature = "http2")]
+        return Self { http2: Some(Arc::new(Http2Pool::new(Http2Fallback::Http1))), ..self };
+        #[cfg(not(feature = "http2"))]
+        Self { missing: Some(MissingFeature::Http2), ..self }
     }
 
     /// As [`http2`](Self::http2), without the fallback to HTTP/1.1: dialling a server that does
     /// not support it fails with [`DialError::NoHttp2`]. `ws` URLs use HTTP/2 with prior
     /// knowledge.
-    #[cfg(feature = "http2")]
-    pub fn http2_only(mut self) -> Self {
-        self.http2 = Some(Arc::new(Http2Pool::new(Http2Fallback::Error)));
-        self
+    pub fn http2_only(self) -> Self {
+        #[cfg(feature = "http2")]
+        return Self { http2: Some(Arc::new(Http2Pool::new(Http2Fallback::Error))), ..self };
+        #[cfg(not(feature = "http2"))]
+        Self { missing: Some(MissingFeature::Http2), ..self }
     }
 
     /// The default dialer of [`Dial`](crate::Dial).
@@ -152,6 +193,9 @@ impl Dialer {
         handshake: &ClientHandshake,
         deadline: HandshakeDeadline,
     ) -> Result<Conn, DialError> {
+        if let Some(missing) = self.missing {
+            return Err(missing.into());
+        }
         let mut url = handshake.url.clone();
         let max = handshake.max_redirects;
         for _ in 0..=max {

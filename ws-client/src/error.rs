@@ -1,83 +1,104 @@
 //! Which step of an opening handshake failed, and how can it be fixed?
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use bytes::BytesMut;
+use http::{HeaderName, Response, StatusCode};
+#[cfg(feature = "rustls-tls-manual-roots")]
 use tokio_rustls::rustls;
-use url::{ParseError, Url};
 use ws_core::Escaped;
 use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
-use ws_core::redact::Redacted;
+
+use crate::RefusedResponse;
+use crate::body::MAX_BODY;
 
 /// An error of another library.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why dialling failed, by the step that failed.
 ///
-/// The first three are mistakes in the settings. Nothing was sent then.
-#[derive(Debug, thiserror::Error)]
+/// The first four are mistakes in the settings. Nothing was sent then.
+///
+/// The text is one line that says it all: the step, the cause, and where there is one, the setting to
+/// change. So the cause is in the variant, and is not the `source`.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum DialError {
     /// The URL is not a valid WebSocket URL.
-    #[error("the URL is invalid")]
-    Url(#[from] InvalidUrl),
+    Url(InvalidUrl),
     /// A header cannot be sent.
-    #[error("a header cannot be sent")]
-    Header(#[from] InvalidHeader),
+    Header(InvalidHeader),
     /// A subprotocol cannot be offered.
-    #[error("a subprotocol cannot be offered (`Dial::subprotocols`)")]
-    Subprotocol(#[from] InvalidSubprotocol),
+    Subprotocol(InvalidSubprotocol),
+    /// The URL or a setting needs a Cargo feature of this crate that is not enabled.
+    MissingFeature(MissingFeature),
     /// The DNS lookup of the server failed.
-    #[error("the DNS lookup of the server failed")]
-    Dns(#[source] BoxError),
-    /// The TCP connection to the server failed. With [`Dial::client`](crate::Dial::client),
-    /// this may also be the connection to its proxy.
-    #[error("the TCP connection to the server failed")]
-    Tcp(#[source] BoxError),
+    Dns(BoxError),
+    /// The TCP connection to the server failed. With `Dial::client`, this may also be the connection
+    /// to its proxy.
+    Tcp(BoxError),
     /// The proxy did not connect to the server.
-    #[error("the proxy did not connect to the server")]
-    Proxy(#[from] ProxyError),
+    Proxy(ProxyError),
     /// The TLS handshake with the server failed: its certificate is not trusted, it rejects
     /// the client certificate, or no protocol version or cipher suite is shared.
-    #[error("the TLS handshake with the server failed")]
-    Tls(#[source] BoxError),
+    Tls(BoxError),
     /// The stream failed, or ended before the response.
-    #[error("the stream failed during the opening handshake")]
-    Io(#[source] io::Error),
-    /// The HTTP exchange failed: an HTTP/2 error, or an error of the
-    /// [client](crate::Dial::client). The source does not contain the URL, which may hold
-    /// secrets.
-    #[error("the HTTP exchange failed")]
-    Http(#[source] BoxError),
+    Io(io::Error),
+    /// The HTTP exchange failed: an HTTP/2 error, or an error of the client of `Dial::client`. It
+    /// does not contain the URL, which may hold secrets.
+    Http(BoxError),
     /// The opening handshake took longer than
     /// [`Dial::connect_timeout`](crate::Dial::connect_timeout).
-    #[error("the opening handshake took longer than {0:?} (`Dial::connect_timeout`)")]
     Timeout(Duration),
     /// The server redirected the request to a URL that is not followed.
-    #[error("the redirect was not followed")]
-    Redirect(#[from] RedirectError),
+    Redirect(RedirectError),
     /// The server refused: its response is not the start of a WebSocket.
-    #[error("the server refused with {}", .0.status)]
     Refused(Box<RefusedResponse>),
     /// The server accepted, but its response does not match the request
     /// ([RFC 6455 §4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
-    #[error("the server's response does not match the handshake request")]
-    Handshake(#[from] HandshakeError),
-    /// The [client](crate::Dial::client) and the server negotiated HTTP/2, which has no
-    /// upgrade.
-    #[error("the given client chose HTTP/2: build it with `ClientBuilder::http1_only`")]
+    Handshake(HandshakeError),
+    /// The client of `Dial::client` and the server negotiated HTTP/2, which has no upgrade.
     Http2,
     /// The server does not support WebSockets over HTTP/2
     /// ([RFC 8441 §3](https://www.rfc-editor.org/rfc/rfc8441#section-3)), and HTTP/1.1 is
     /// not allowed.
-    #[error("the server does not support WebSockets over HTTP/2 (`Dialer::http2_only`)")]
     NoHttp2,
+    /// A call of `blocking` in async code, where it would stop other tasks. Nothing was sent.
+    InAsyncCode,
 }
+
+impl_error!(DialError {
+    Self::Url(why) => "the URL is invalid: {why}";
+    Self::Header(why) => "a header cannot be sent (`Dial::header`): {why}";
+    Self::Subprotocol(why) => "a subprotocol cannot be offered (`Dial::subprotocols`): {why}";
+    Self::MissingFeature(why) => "{why}";
+    Self::Dns(why) => "the DNS lookup of the server failed: {}", Causes(&**why);
+    Self::Tcp(why) => "the TCP connection to the server failed: {}", Causes(&**why);
+    Self::Proxy(why) => "the proxy did not connect to the server (`Dialer::proxy`, or the environment): {why}";
+    Self::Tls(why) => "the TLS handshake with the server failed: {}{}", Causes(&**why), tls_hint(&**why);
+    Self::Io(why) => "the stream failed during the opening handshake: {}", Causes(why);
+    Self::Http(why) => "the HTTP exchange failed: {}", Causes(&**why);
+    Self::Timeout(why) => "the opening handshake took longer than {why:?} (`Dial::connect_timeout`)";
+    Self::Redirect(why) => "the redirect was not followed: {why}";
+    Self::Refused(why) => "the server refused with {why}";
+    Self::Handshake(why) => "the server's response does not match the handshake request: {why}";
+    Self::Http2 => "the given client chose HTTP/2: build it with `ClientBuilder::http1_only`";
+    Self::NoHttp2 => "the server does not support WebSockets over HTTP/2 (`Dialer::http2_only`)";
+    Self::InAsyncCode => "a blocking call in async code: use the async API, or `tokio::task::spawn_blocking`";
+});
+
+impl_from!(DialError {
+    InvalidUrl => Self::Url,
+    InvalidHeader => Self::Header,
+    InvalidSubprotocol => Self::Subprotocol,
+    MissingFeature => Self::MissingFeature,
+    ProxyError => Self::Proxy,
+    RedirectError => Self::Redirect,
+    HandshakeError => Self::Handshake,
+});
 
 impl DialError {
     /// The response, if the server refused.
@@ -89,20 +110,23 @@ impl DialError {
         }
     }
 
-    pub(crate) fn refused(response: Response<()>, body: Bytes) -> Self {
+    pub(crate) fn refused(response: Response<()>, mut body: BytesMut) -> Self {
         let (head, ()) = response.into_parts();
         let (status, headers) = (head.status, head.headers);
+        body.truncate(MAX_BODY);
+        let body = body.freeze();
         Self::Refused(Box::new(RefusedResponse { status, headers, body }))
     }
 
     /// Finds the step at which a `reqwest::Client` failed.
+    #[cfg(feature = "reqwest")]
     pub(crate) fn from_reqwest(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_dns() {
             Self::Dns(error.into())
         } else if !error.is_connect() || error.is_timeout() {
             Self::Http(error.into())
-        } else if has_cause(&error, &|cause| cause.is::<rustls::Error>()) {
+        } else if has_cause(&error, &is_tls_error) {
             Self::Tls(error.into())
         } else if has_cause(&error, &is_proxy_auth_required) {
             Self::Proxy(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED))
@@ -117,119 +141,202 @@ impl DialError {
 /// With TLS 1.3, a server may reject a certificate after the handshake (RFC 8446 §4.4.2.4).
 impl From<io::Error> for DialError {
     fn from(error: io::Error) -> Self {
-        match error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
+        let inner = error.get_ref().map(|inner| -> &(dyn Error + 'static) { inner });
+        match inner.is_some_and(is_tls_error) {
             true => Self::Tls(error.into()),
             false => Self::Io(error),
         }
     }
 }
 
+/// The error of a TLS handshake with a host.
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+pub(crate) fn tls_failed(host: &str, error: impl Into<BoxError>) -> DialError {
+    DialError::Tls(Box::new(TlsFailed { host: host.to_owned(), cause: error.into() }))
+}
+
+/// The error of a TLS library, and the host that it is about.
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+#[derive(Debug)]
+struct TlsFailed {
+    host: String,
+    cause: BoxError,
+}
+
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+impl fmt::Display for TlsFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)
+    }
+}
+
+/// [`Causes`] writes both.
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+impl Error for TlsFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+/// The texts of an error and its causes, in one line, without what the peer could do to a terminal.
+/// A text that is the end of the one before it is left out: some errors repeat their cause.
+pub(crate) struct Causes<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let said = cause.to_string();
+            if !text.ends_with(&said) {
+                text = format!("{text}: {said}");
+            }
+            next = cause.source();
+        }
+        Escaped::new(&text).uncut().fmt(f)
+    }
+}
+
+fn is_tls_error(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "rustls-tls-manual-roots")]
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    #[cfg(feature = "native-tls")]
+    if error.is::<native_tls::Error>() {
+        return true;
+    }
+    let _ = error;
+    false
+}
+
+/// What to do about a failed TLS handshake.
+fn tls_hint(error: &(dyn Error + 'static)) -> &'static str {
+    let text = Causes(error).to_string().to_ascii_lowercase();
+    match () {
+        // The texts of rustls and of OpenSSL for an answer that is not TLS, and for none.
+        () if text.contains("received corrupt message")
+            || text.contains("wrong version number")
+            || text.contains("eof") =>
+        {
+            " (is it ws:// rather than wss://?)"
+        }
+        () if text.contains("certificate") => " (`Dialer::tls` sets the trusted roots)",
+        () => "",
+    }
+}
+
 /// Does the error or one of its causes match? `source` skips the error inside an `io::Error`,
 /// so that is searched too.
-pub(crate) fn has_cause(
-    error: &(dyn Error + 'static),
-    is: &dyn Fn(&(dyn Error + 'static)) -> bool,
-) -> bool {
+#[cfg(feature = "reqwest")]
+fn has_cause(error: &(dyn Error + 'static), is: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
     let inner = error.downcast_ref().and_then(io::Error::get_ref);
     is(error)
         || inner.is_some_and(|inner| has_cause(inner, is))
         || error.source().is_some_and(|source| has_cause(source, is))
 }
 
+#[cfg(feature = "reqwest")]
 /// The proxy errors of hyper-util are private types, so their text is matched.
 fn is_proxy_error(error: &(dyn Error + 'static)) -> bool {
     let text = error.to_string().to_ascii_lowercase();
     text.starts_with("tunnel error") || text.starts_with("socks") || text.contains(" socks ")
 }
 
+#[cfg(feature = "reqwest")]
 /// The only status that a proxy error of hyper-util reports.
 fn is_proxy_auth_required(error: &(dyn Error + 'static)) -> bool {
     is_proxy_error(error) && error.to_string().ends_with("proxy authorization required")
 }
 
-/// The response of a server that refused to open a WebSocket.
-///
-/// `Debug` masks secrets in the headers, as [`Redacted`] does.
-#[derive(Clone)]
+/// A Cargo feature of this crate that is not enabled, and what needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct RefusedResponse {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers. Some explain how to succeed: `www-authenticate`, `retry-after`, `location`.
-    pub headers: HeaderMap,
-    /// The first 1024 bytes of the body, or less if it did not arrive within three seconds
-    /// and [`Dial::connect_timeout`](crate::Dial::connect_timeout).
-    pub body: Bytes,
+pub enum MissingFeature {
+    /// A `wss` URL, or a proxy with TLS.
+    Tls,
+    /// TLS by rustls without a configuration of [`Dialer::tls`](crate::Dialer).
+    TlsRoots,
+    /// TLS by rustls without a `CryptoProvider` of the process.
+    TlsCrypto,
+    /// [`Dialer::http2`](crate::Dialer::http2) or [`Dialer::http2_only`](crate::Dialer::http2_only).
+    Http2,
+    /// [`Dialer::proxy`](crate::Dialer::proxy).
+    Proxy,
+    /// [`Dial::compression`](crate::Dial::compression).
+    Deflate,
 }
 
-impl fmt::Debug for RefusedResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RefusedResponse")
-            .field("status", &self.status)
-            .field("headers", &Redacted(&self.headers))
-            .field("body", &self.body)
-            .finish()
-    }
-}
+impl_error!(MissingFeature {
+    Self::Tls => "a `wss` URL needs TLS: enable a TLS feature of ws-client, such as `rustls-tls`";
+    Self::TlsRoots => "rustls has no trusted roots: use `Dialer::tls`, or enable `rustls-tls-platform-verifier`, \
+         `rustls-tls-native-roots` or `rustls-tls-webpki-roots` of ws-client";
+    Self::TlsCrypto => "rustls has no cryptography: enable `aws-lc-rs` or `ring` of ws-client, or install a \
+         `CryptoProvider`";
+    Self::Http2 => "`Dialer::http2` needs the feature `http2` of ws-client";
+    Self::Proxy => "`Dialer::proxy` needs the feature `proxy` of ws-client";
+    Self::Deflate => "`Dial::compression` needs the feature `deflate` of ws-client";
+});
 
-impl RefusedResponse {
-    /// The body as text. Invalid UTF-8 is replaced; an incomplete character at the end is
-    /// dropped.
-    pub fn body_text(&self) -> Cow<'_, str> {
-        let end = match str::from_utf8(&self.body) {
-            // Only the last character is incomplete.
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            _ => self.body.len(),
-        };
-        String::from_utf8_lossy(self.body.get(..end).unwrap_or_default())
-    }
-}
-
-/// Why a URL is invalid.
-#[derive(Clone, Debug, thiserror::Error)]
+/// Why a URL is invalid. The text does not repeat the URL, which may hold secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// It is not an absolute URL.
-    #[error("it is not an absolute URL")]
-    Parse(#[from] ParseError),
+    Relative,
+    /// Its host is missing, or neither a name nor an address.
+    Host,
+    /// Its host has other characters than ASCII, and the feature `idn` is not enabled.
+    NotAscii,
+    /// Its port is not a number up to 65535.
+    Port,
     /// It is a URL, but not an HTTP request target: for example, it is longer than 64 KiB.
-    #[error("it is not an HTTP request target")]
     Uri,
     /// Its scheme is not `ws`, `wss`, `http` or `https`.
-    #[error("its scheme is `{}`, not one of ws, wss, http, https", Escaped::new(&**.0))]
     Scheme(Box<str>),
     /// It has a fragment ([RFC 6455 §3]).
     ///
     /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
-    #[error("it has a fragment, which a WebSocket URL must not have: write # as %23")]
     Fragment,
 }
 
+impl_error!(InvalidUrl {
+    Self::Relative => "it is not an absolute URL, such as wss://example.com/chat";
+    Self::Host => "its host is invalid";
+    Self::NotAscii => "its host is not ASCII: enable the feature `idn` of ws-client, or write it as xn--…";
+    Self::Port => "its port is not a number from 0 to 65535";
+    Self::Uri => "it is not an HTTP request target";
+    Self::Scheme(why) => "its scheme is `{}`, not one of ws, wss, http, https", Escaped::new(&**why);
+    Self::Fragment => "it has a fragment, which a WebSocket URL must not have: write # as %23";
+});
+
 impl InvalidUrl {
     /// The error of a URL with another scheme. In `user:password@host`, that is the user.
-    pub(crate) fn scheme(url: &Url) -> Self {
-        let (scheme, rest) = (url.scheme(), url.as_str().get(url.scheme().len() + 1..));
-        match rest.is_some_and(|rest| !rest.starts_with('/') && rest.contains('@')) {
-            true => Self::Parse(ParseError::RelativeUrlWithoutBase),
-            false => Self::Scheme(scheme.into()),
+    pub(crate) fn scheme(scheme: &str, rest: &str) -> Self {
+        match !rest.starts_with('/') && rest.contains('@') {
+            true => Self::Relative,
+            false => Self::Scheme(scheme.to_ascii_lowercase().into()),
         }
     }
 }
 
 /// Why a header cannot be sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidHeader {
     /// Its name is not a token (RFC 9110 §5.1).
-    #[error("its name is not a token")]
     Name,
     /// Its value contains bytes that are not allowed (RFC 9110 §5.5).
-    #[error("the value of `{0}` has control characters")]
     Value(HeaderName),
     /// The opening handshake sets this header, or it announces a body.
-    #[error("`{0}` is set by the opening handshake: {hint}", hint = hint(.0))]
     Reserved(HeaderName),
 }
+
+impl_error!(InvalidHeader {
+    Self::Name => "its name is not a token";
+    Self::Value(why) => "the value of `{why}` has control characters";
+    Self::Reserved(why) => "`{why}` is set by the opening handshake: {}", hint(why);
+});
 
 /// The setting to use instead of a reserved header.
 fn hint(name: &HeaderName) -> &'static str {
@@ -241,56 +348,58 @@ fn hint(name: &HeaderName) -> &'static str {
 }
 
 /// Why a proxy did not connect to the server.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// The URL of the proxy is invalid, or its scheme is not one of a proxy. Nothing was sent.
-    #[error("its URL is invalid (`Dialer::proxy`)")]
-    Url(#[source] InvalidUrl),
+    Url(InvalidUrl),
     /// The connection to the proxy failed.
-    #[error("the connection to the proxy failed")]
-    Unreachable(#[source] Box<DialError>),
+    Unreachable(Box<DialError>),
     /// The response to `CONNECT` has a status other than 2xx, such as 407 if the proxy
     /// requires a user and a password.
-    #[error("it refused with {0}")]
     Refused(StatusCode),
     /// The proxy refused in another way, closed the connection, or is not a proxy.
-    #[error("it did not open a tunnel")]
-    Failed(#[source] BoxError),
+    Failed(BoxError),
+}
+
+impl_error!(ProxyError {
+    Self::Url(why) => "its URL is invalid: {why}";
+    Self::Unreachable(why) => "the proxy cannot be reached: {why}";
+    Self::Refused(why) => "it refused with {}{}", why, proxy_hint(*why);
+    Self::Failed(why) => "it did not open a tunnel: {}", Causes(&**why);
+});
+
+/// What to do about a status of a proxy.
+fn proxy_hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => " (its URL may contain a user and a password)",
+        _ => "",
+    }
 }
 
 /// Why a redirect was not followed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RedirectError {
     /// There were more redirects than [`Dial::max_redirects`](crate::Dial::max_redirects).
-    #[error("there were more than {0} redirects (`Dial::max_redirects`)")]
     TooMany(usize),
     /// The redirect leads from TLS to an unencrypted connection.
-    #[error("it leads from TLS to an unencrypted connection")]
     NotEncrypted,
     /// The URL of the redirect is invalid.
-    #[error("the URL of the redirect is invalid")]
-    Url(#[from] InvalidUrl),
+    Url(InvalidUrl),
 }
+
+impl_error!(RedirectError {
+    Self::TooMany(why) => "there were more than {why} redirects (`Dial::max_redirects`)";
+    Self::NotEncrypted => "it leads from TLS to an unencrypted connection";
+    Self::Url(why) => "the URL of the redirect is invalid: {why}";
+});
+
+impl_from!(RedirectError { InvalidUrl => Self::Url });
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn body_text_drops_an_incomplete_last_character() {
-        let check = |body: &'static [u8], expected: &str| {
-            let body = Bytes::from_static(body);
-            let (status, headers) = (StatusCode::FORBIDDEN, HeaderMap::new());
-            let response = RefusedResponse { status, headers, body };
-            assert_eq!(response.body_text(), expected);
-        };
-        check(b"", "");
-        check("no entry, sor\u{fc}".as_bytes(), "no entry, sor\u{fc}");
-        check(b"5 \xe2\x82", "5 ");
-        check(b"a\xffb", "a\u{fffd}b");
-    }
 
     #[test]
     fn a_reserved_header_names_the_setting_to_use() {

@@ -2,8 +2,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
-use futures::stream;
+use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 use httparse::Status;
@@ -12,8 +11,11 @@ use ws_core::handshake::HandshakeError;
 use ws_core::handshake::head::{MAX_HEAD, MAX_INTERIM, decode_response};
 
 use crate::DialError;
-use crate::body::{MAX_BODY, collect_body};
+use crate::body::{MAX_BODY, read_in_time};
 use crate::deadline::HandshakeDeadline;
+
+/// The start of a TLS alert, the answer of most TLS servers to HTTP (RFC 8446 §5.1).
+const TLS_ALERT: [u8; 2] = [21, 3];
 
 /// Sends the head of a request and reads the head of the final response. Returns it with the
 /// bytes that arrived after it.
@@ -26,6 +28,9 @@ pub(crate) async fn exchange(
     let mut input = BytesMut::with_capacity(1024);
     let mut interim = 0;
     loop {
+        if input.starts_with(&TLS_ALERT) {
+            return Err(HandshakeError::TlsAlert.into());
+        }
         match decode_response(&input).map_err(HandshakeError::from)? {
             Some((response, length)) => {
                 let rest = input.split_off(length);
@@ -53,21 +58,20 @@ fn is_final(status: StatusCode) -> bool {
 
 /// Reads the first [`MAX_BODY`] bytes of the body. `input` is what arrived after the head.
 pub(crate) async fn read_body(
-    io: impl AsyncRead + Send + Unpin,
+    mut io: impl AsyncRead + Unpin,
     response: &Response<()>,
     mut input: BytesMut,
     deadline: HandshakeDeadline,
-) -> Bytes {
+) -> BytesMut {
     let framing = BodyFraming::of(response);
     // Chunk headers may be longer than the chunks, so the input has a limit of its own.
     let is_complete = |input: &[u8]| framing.decode(input).1 || input.len() >= MAX_HEAD;
-    let chunks = stream::unfold(io, |mut io| async move {
-        let mut chunk = BytesMut::with_capacity(MAX_BODY);
-        let length = io.read_buf(&mut chunk).await.ok()?;
-        (length > 0).then(|| (chunk.freeze(), io))
-    });
-    collect_body(chunks, &mut input, is_complete, deadline).await;
-    framing.decode(&input).0.into()
+    let read = async {
+        input.reserve(MAX_BODY);
+        while !is_complete(&input) && io.read_buf(&mut input).await.is_ok_and(|read| read > 0) {}
+    };
+    read_in_time(deadline, read).await;
+    BytesMut::from(&*framing.decode(&input).0)
 }
 
 /// What determines the end of a body (RFC 9112 §6.3).

@@ -1,11 +1,13 @@
 //! How is a WebSocket opened over a byte stream, by an HTTP/1.1 upgrade?
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
 
-use bytes::Bytes;
-use futures::FutureExt as _;
+use bytes::BytesMut;
 use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::Conn;
 use ws_core::handshake::head::encode_request;
 
@@ -65,11 +67,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Upgrade<T> {
             return Ok(handshake.conn(self.io, input.freeze(), negotiated, response, self.peer));
         }
         let body = match handshake.follows(&response) {
-            true => Bytes::new(),
+            true => BytesMut::new(),
             false => read_body(&mut self.io, &response, input, deadline).await,
         };
-        // Ends TLS by `close_notify` (RFC 8446 §6.1), if the transport takes it at once.
-        let _ = self.io.shutdown().now_or_never();
+        shut_down(&mut self.io).await;
         Err(DialError::refused(response, body))
     }
+}
+
+/// Ends TLS by `close_notify` (RFC 8446 §6.1), if the transport takes it at once.
+pub(crate) async fn shut_down(io: &mut (impl AsyncWrite + Unpin)) {
+    poll_fn(|cx| {
+        let _ = Pin::new(&mut *io).poll_shutdown(cx);
+        Poll::Ready(())
+    })
+    .await;
 }

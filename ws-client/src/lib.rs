@@ -61,6 +61,41 @@
 //! # }
 //! ```
 //!
+//! A program without async code uses [`blocking`] (feature `blocking`).
+//!
+//! # Features
+//!
+//! The defaults are complete. A program that needs less compiles faster without them:
+//!
+//! ```toml
+//! ws-client = { version = "0.1", default-features = false, features = ["rustls-tls-webpki-roots", "ring"] } # 42 crates
+//! ```
+//!
+//! | feature | adds | crates |
+//! | --- | --- | --- |
+//! | none | `ws` URLs over HTTP/1.1, and redirects | 31 |
+//! | `rustls-tls` (default) | `wss` by rustls: `rustls-tls-platform-verifier` and `aws-lc-rs` | +13 |
+//! | `rustls-tls-platform-verifier` | trusted roots: the verifier of the operating system | |
+//! | `rustls-tls-native-roots` | trusted roots: the certificate files of the operating system | |
+//! | `rustls-tls-webpki-roots` | trusted roots: those of Mozilla, compiled in | |
+//! | `rustls-tls-manual-roots` | trusted roots: only those of `Dialer::tls` | |
+//! | `aws-lc-rs`, `ring` | the cryptography of rustls: it needs one of both. `ring` compiles faster | |
+//! | `native-tls` | `wss` by the library of the operating system (on Linux: OpenSSL, with its headers). The default only without roots for rustls: otherwise `Dialer::native_tls` | +14 |
+//! | `http2` (default) | [`Dialer::http2`]: several WebSockets over one HTTP/2 connection | +7 |
+//! | `proxy` (default) | [`Dialer::proxy`] and the proxies of the environment | +11 |
+//! | `deflate` (default) | [`Dial::compression`] (permessage-deflate) | +2 |
+//! | `reconnect` (default) | `Reconnect`: dials again when the connection is lost | +1 |
+//! | `idn` (default) | names of hosts in other scripts, such as `bücher.example` | +29 |
+//! | `json` (default) | [`Conn::read_json`], [`Conn::write_json`], `Message::json` | +5 |
+//! | `reqwest` | `Dial::client`: dials by a `reqwest::Client` | +51 |
+//! | `blocking` | [`blocking`]: the client without async code | |
+//! | `proto` | protocol buffers: [`Conn::read_as`] with `codec::ProtobufCodec` | |
+//! | `tungstenite` | `compat`: for code written for tokio-tungstenite | |
+//!
+//! The figures are for Linux: a minimal program with this feature alone. Features share crates. If a URL
+//! or a setting needs a feature that is not enabled, dialling fails with
+//! [`DialError::MissingFeature`], which names it.
+//!
 //! # TLS, proxies and other transports
 //!
 //! By default, TLS uses the platform's root certificates, and proxies come from the environment
@@ -79,9 +114,9 @@
 //! # }
 //! ```
 //!
-//! [`Dial::client`] connects with your [`reqwest::Client`], and with its cookie store, resolver or
-//! Unix socket. To use a Cargo feature of `reqwest`, add `reqwest` with that feature to your own
-//! manifest.
+//! `Dial::client` (feature `reqwest`) connects with your `reqwest::Client`, and with its cookie
+//! store, resolver or Unix socket. To use a Cargo feature of `reqwest`, its TLS included, add
+//! `reqwest` with that feature to your own manifest.
 //!
 //! [`Dial::connect_over`] does the opening handshake on any byte stream:
 //!
@@ -103,8 +138,7 @@
 //! ([RFC 8441]). If a server does not support this, the dialer uses HTTP/1.1 instead, and
 //! remembers the server:
 //!
-#![cfg_attr(feature = "http2", doc = "```no_run")]
-#![cfg_attr(not(feature = "http2"), doc = "```ignore")]
+//! ```no_run
 //! use ws_client::{Dial, Dialer};
 //!
 //! # async fn dial() -> Result<(), ws_client::DialError> {
@@ -114,8 +148,6 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! HTTP/2 needs the Cargo feature `http2`, which is on by default.
 //!
 //! [RFC 8441]: https://www.rfc-editor.org/rfc/rfc8441
 //!
@@ -127,7 +159,7 @@
 //! # Errors
 //!
 //! [`DialError`] has a variant for each step that can fail: URL, DNS, TCP, proxy, TLS, HTTP,
-//! handshake. If the server refuses, the error contains the response:
+//! handshake. Its text is one line with the cause and what to do about it. If the server refuses, the error contains the response:
 //!
 //! ```no_run
 //! use ws_client::DialError;
@@ -148,6 +180,13 @@
 //!
 //! [RFC 6455 §4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[macro_use]
+mod macros;
+
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod body;
 mod deadline;
 mod dial;
@@ -157,19 +196,30 @@ mod http1;
 mod http1_connect;
 #[cfg(feature = "http2")]
 mod http2;
+#[cfg(any(feature = "http2", feature = "reconnect"))]
+mod race;
+#[cfg(feature = "reconnect")]
 pub mod reconnect;
 mod redirect;
+mod refused;
 mod request;
 mod transport;
 mod url;
+#[cfg(feature = "reqwest")]
 mod via_reqwest;
 
 pub use dial::Dial;
 pub use dialer::Dialer;
-pub use error::{DialError, InvalidHeader, InvalidUrl, ProxyError, RedirectError, RefusedResponse};
+pub use error::{DialError, InvalidHeader, InvalidUrl, MissingFeature, ProxyError, RedirectError};
 pub use http;
+#[cfg(feature = "native-tls")]
+pub use native_tls;
+#[cfg(feature = "reconnect")]
 pub use reconnect::{Reconnect, ReconnectingConn};
+pub use refused::RefusedResponse;
+#[cfg(feature = "reqwest")]
 pub use reqwest;
+#[cfg(feature = "rustls-tls-manual-roots")]
 pub use tokio_rustls::rustls;
 #[cfg(feature = "tungstenite")]
 pub use ws_core::compat;

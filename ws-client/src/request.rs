@@ -36,6 +36,10 @@ impl ClientHandshake {
         subprotocols: Vec<String>,
         config: Config,
     ) -> Result<Self, DialError> {
+        #[cfg(not(feature = "deflate"))]
+        if config.compression_setting().is_on() {
+            return Err(crate::MissingFeature::Deflate.into());
+        }
         // Each request has its own offer. This one only validates the settings.
         Offer::new(&subprotocols, config.compression_setting())?;
         let config = Arc::new(config);

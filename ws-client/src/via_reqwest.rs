@@ -1,13 +1,12 @@
 //! How is a WebSocket opened with a `reqwest::Client` of the application?
 
-use bytes::Bytes;
-use futures::stream;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, Version};
 use reqwest::Client;
 use ws_core::Conn;
 
 use crate::DialError;
-use crate::body::collect_decoded;
+use crate::body::{MAX_BODY, read_in_time};
 use crate::deadline::HandshakeDeadline;
 use crate::request::{ClientHandshake, verify};
 
@@ -19,9 +18,9 @@ pub(crate) async fn connect(
 ) -> Result<Conn, DialError> {
     let (offer, mut headers) = handshake.offer(&handshake.url)?;
     headers.extend(offer.headers());
-    let request = client.get(handshake.url.url().clone()).headers(headers);
+    let request = client.get(handshake.url.uri().to_string()).headers(headers);
     let sending = async { request.send().await.map_err(DialError::from_reqwest) };
-    let answer = deadline.run(sending).await?;
+    let mut answer = deadline.run(sending).await?;
     if !matches!(answer.version(), Version::HTTP_10 | Version::HTTP_11) {
         return Err(DialError::Http2);
     }
@@ -32,9 +31,16 @@ pub(crate) async fn connect(
         let io = deadline.run(upgrading).await?;
         return Ok(handshake.conn(io, Bytes::new(), negotiated, response, peer));
     }
-    let chunks =
-        stream::unfold(answer, |mut answer| async { Some((answer.chunk().await.ok()??, answer)) });
-    Err(DialError::refused(response, collect_decoded(chunks, deadline).await))
+    let mut body = BytesMut::new();
+    let read = async {
+        while body.len() < MAX_BODY
+            && let Ok(Some(chunk)) = answer.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
+    };
+    read_in_time(deadline, read).await;
+    Err(DialError::refused(response, body))
 }
 
 /// Copies the head. The headers of hyper share memory with all bytes that were read together

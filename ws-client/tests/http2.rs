@@ -156,6 +156,44 @@ async fn plain() -> (Server, Dialer) {
     (server, Dialer::new().no_proxy().http2_only())
 }
 
+/// The same by the TLS library of the system.
+#[cfg(feature = "native-tls")]
+#[tokio::test]
+async fn the_tls_library_of_the_system_verifies_certificates_and_selects_the_protocol() {
+    use ws_client::native_tls::{Certificate, TlsConnector};
+
+    let connector = |authority: &Authority, protocols: &[&str]| {
+        let root = Certificate::from_der(&authority.root).unwrap();
+        let mut builder = TlsConnector::builder();
+        builder.disable_built_in_roots(true).add_root_certificate(root);
+        let connector = builder.request_alpns(protocols).build().unwrap();
+        Dialer::new().no_proxy().native_tls(connector)
+    };
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let tls = authority.server(false, &["h2", "http/1.1"]);
+    let server = Server::start(ws_server_hyper::http_builder(), Some(tls)).await;
+    let dial = Dial::new(server.url("wss", "/echo"));
+    in_time(async {
+        for (dialer, expected) in [
+            (connector(&authority, &[]), Version::HTTP_11),
+            (connector(&authority, &["h2", "http/1.1"]).http2(), Version::HTTP_2),
+            (connector(&authority, &["http/1.1"]).http2(), Version::HTTP_11),
+        ] {
+            let conn = dial.clone().dialer(&dialer).connect().await.unwrap();
+            hear(&conn, "hello").await;
+            assert_eq!(version(&conn), expected);
+        }
+        let only = connector(&authority, &["http/1.1"]).http2_only();
+        let error = dial.clone().dialer(&only).connect().await.unwrap_err();
+        assert!(matches!(error, DialError::NoHttp2), "{error:?}");
+        let error = dial.dialer(&connector(&stranger, &[])).connect().await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, DialError::Tls(_)), "{error:?}");
+        assert!(text.ends_with(" (`Dialer::tls` sets the trusted roots)"), "{text}");
+    })
+    .await;
+}
+
 fn version(conn: &Conn) -> Version {
     conn.response().unwrap().version()
 }

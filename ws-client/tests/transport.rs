@@ -27,7 +27,8 @@ use ws_core::Acceptor;
 use ws_core::handshake::head::{decode_request, encode_response};
 use ws_server_axum::WebSocketUpgrade;
 
-use support::{Authority, Identity, echo, hear, listen, say_hello};
+use support::authority::Identity;
+use support::{Authority, echo, hear, listen, say_hello};
 
 /// What makes the connection: a `Dialer`, or a given HTTP client.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -402,10 +403,12 @@ async fn an_invalid_proxy_url_is_reported_before_anything_is_sent() {
             other => panic!("{url}: {other:?}"),
         }
     };
-    check("", |error| matches!(error, InvalidUrl::Parse(_))).await;
+    check("", |error| matches!(error, InvalidUrl::Relative)).await;
     check("proxy.example:3128", |error| matches!(error, InvalidUrl::Scheme(_))).await;
     check("ftp://proxy.example", |error| matches!(error, InvalidUrl::Scheme(_))).await;
-    check("socks5:nowhere", |error| matches!(error, InvalidUrl::Uri)).await;
+    check("socks5:nowhere", |error| matches!(error, InvalidUrl::Relative)).await;
+    check("socks5://:1080", |error| matches!(error, InvalidUrl::Host)).await;
+    check("http://proxy.example:65536", |error| matches!(error, InvalidUrl::Port)).await;
 }
 
 #[tokio::test]
@@ -439,6 +442,8 @@ async fn proxies_of_the_environment_are_used() {
         let mut roots = RootCertStore::empty();
         let root = std::fs::read(std::env::var("WS_TEST_ROOT").unwrap()).unwrap();
         roots.add(root.into()).unwrap();
+        // With every feature, rustls has two kinds of cryptography, and cannot choose.
+        let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         say_hello(Dial::new(&url).dialer(&Dialer::new().tls(tls))).await;
         if url.starts_with("ws:") {

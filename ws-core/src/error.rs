@@ -1,5 +1,6 @@
 //! Why does an operation on a connection fail, and who caused it?
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -12,6 +13,9 @@ use crate::{Deadline, Escaped, Limit, ProtocolError, Rate, SendError, StatusCode
 ///
 /// An error of the connection is permanent: once a read has failed, all later reads return the
 /// same error. Therefore the type is `Clone`.
+///
+/// The text is one line that says it all, the cause included. So the cause is in the variant, and is
+/// not the `source`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -53,20 +57,27 @@ pub enum Error {
 
 /// Why `Conn::try_write` did not queue a message.
 #[cfg(feature = "conn")]
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TryWriteError {
     /// The send buffer is above its high watermark, see
     /// [`Config::write_buffer`](crate::Config::write_buffer): the peer is slow.
-    #[error("the send buffer is above the high watermark of `Config::write_buffer`")]
     Full,
     /// A message is being sent in pieces or in raw frames.
-    #[error("a message is being sent in pieces")]
     Busy,
     /// The connection has ended or is closing.
-    #[error(transparent)]
-    Conn(#[from] Error),
+    Conn(Error),
 }
+
+#[cfg(feature = "conn")]
+impl_error!(TryWriteError {
+    Self::Full => "the send buffer is above the high watermark of `Config::write_buffer`";
+    Self::Busy => "a message is being sent in pieces";
+    Self::Conn(why) => "{why}";
+});
+
+#[cfg(feature = "conn")]
+impl_from!(TryWriteError { Error => Self::Conn });
 
 impl Error {
     /// The code that the connection was closed with: the peer's code if the peer closed it, or
@@ -160,8 +171,10 @@ fn causes(error: &(dyn StdError + 'static)) -> String {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(_) => f.write_str("the connection is closed"),
-            Self::Protocol(_) => f.write_str("the peer violated the WebSocket protocol"),
+            Self::Closed(close) => close.fmt(f),
+            Self::Protocol(error) => {
+                write!(f, "the peer violated the WebSocket protocol: {error}")
+            }
             Self::MessageTooBig { limit, setting } => {
                 write!(f, "the peer sent more than {limit} {}", setting.bounds())
             }
@@ -172,26 +185,16 @@ impl fmt::Display for Error {
             Self::TooFast { limit, setting } => {
                 write!(f, "the peer sent more than {limit} {}", setting.bounds())
             }
-            Self::Io(_) => f.write_str("the transport failed"),
+            Self::Io(error) => {
+                let error = error.to_string();
+                write!(f, "the transport failed: {}", Escaped::new(&error))
+            }
         }
     }
 }
 
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Closed(close) => Some(close),
-            Self::Protocol(error) => Some(error),
-            Self::Io(error) => Some(&**error),
-            Self::Codec(error) => error.source(),
-            Self::MessageTooBig { .. }
-            | Self::TooFast { .. }
-            | Self::Timeout(_)
-            | Self::CloseSent
-            | Self::SendError(_) => None,
-        }
-    }
-}
+/// The text includes that of the cause, so there is no `source`.
+impl StdError for Error {}
 
 impl_from!(Error {
     ProtocolError => Self::Protocol,
@@ -223,8 +226,7 @@ impl From<Error> for io::Error {
 
 /// The content of a close frame: a code, and a reason of at most 123 bytes. Its text has the
 /// reason [escaped](Escaped).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("closed with {code}{}{}", if .reason.is_empty() { "" } else { ": " }, Escaped::new(.reason))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseError {
     /// The code. [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) if the frame had none.
@@ -235,6 +237,21 @@ pub struct CloseError {
     ///
     /// [RFC 6455 §5.5.1]: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
     pub reason: String,
+}
+
+impl_error!(CloseError {
+    Self { code, reason } => "{}{}{}", how_closed(*code), separator(reason), Escaped::new(reason);
+});
+
+fn how_closed(code: StatusCode) -> Cow<'static, str> {
+    match code {
+        StatusCode::ABNORMAL_CLOSURE => "the connection ended without a close frame (1006)".into(),
+        code => format!("closed with {code}").into(),
+    }
+}
+
+const fn separator(reason: &str) -> &'static str {
+    if reason.is_empty() { "" } else { ": " }
 }
 
 impl CloseError {
@@ -248,9 +265,20 @@ impl CloseError {
 mod tests {
     use super::*;
 
-    #[derive(Debug, thiserror::Error)]
-    #[error("the game ended")]
-    struct Wrapped(#[source] Error);
+    #[derive(Debug)]
+    struct Wrapped(Error);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the game ended")
+        }
+    }
+
+    impl StdError for Wrapped {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&self.0)
+        }
+    }
 
     fn closed(code: StatusCode) -> Error {
         CloseError::new(code, "").into()

@@ -47,22 +47,25 @@ impl Rate {
 }
 
 /// A timeout, named by its setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deadline {
     /// [`Config::close_timeout`](crate::Config::close_timeout).
-    #[error("the closing handshake took longer than `Config::close_timeout`")]
     Close,
     /// [`Keepalive`](crate::Keepalive): the peer did not answer a ping.
-    #[error("the peer sent nothing within `Config::keepalive`")]
     Keepalive,
     /// [`Config::idle_timeout`](crate::Config::idle_timeout).
-    #[error("no message was received within `Config::idle_timeout`")]
     Idle,
     /// [`Config::write_timeout`](crate::Config::write_timeout).
-    #[error("the peer took no bytes within `Config::write_timeout`")]
     Write,
     /// [`Config::max_age`](crate::Config::max_age).
-    #[error("the connection is older than `Config::max_age`")]
     Age,
 }
+
+impl_error!(Deadline {
+    Self::Close => "the closing handshake took longer than `Config::close_timeout`";
+    Self::Keepalive => "the peer sent nothing within `Config::keepalive`";
+    Self::Idle => "no message was received within `Config::idle_timeout`";
+    Self::Write => "the peer took no bytes within `Config::write_timeout`";
+    Self::Age => "the connection is older than `Config::max_age`";
+});

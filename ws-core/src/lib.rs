@@ -36,7 +36,7 @@
 //! | read and write raw frames | [`frame`] |
 //!
 //! Without the feature `conn`, which is on by default, there is no [`Conn`] and no dependency on
-//! tokio. The features `json`, `proto` and `tungstenite` add methods to messages and connections.
+//! tokio. Without `deflate`, which is on by default, compression is neither offered nor accepted. The features `json`, `proto` and `tungstenite` add methods to messages and connections.
 
 #[macro_use]
 mod macros;

@@ -136,9 +136,12 @@ impl From<StatusCode> for u16 {
 }
 
 /// The number is not a close code: it is outside 1000 to 4999.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not a close code: the range is 1000 to 4999")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidStatusCode(u16);
+
+impl_error!(InvalidStatusCode {
+    Self(why) => "{why} is not a close code: the range is 1000 to 4999";
+});
 
 impl TryFrom<u16> for StatusCode {
     type Error = InvalidStatusCode;

@@ -101,7 +101,7 @@ fn a_span_has_the_connection_and_in_the_end_its_statistics() {
         let text = log.text();
         let inside = text.lines().find(|line| line.ends_with("inside")).unwrap();
         assert!(inside.contains(&format!("websocket{{conn={id} role=Server")), "{text}");
-        let close = text.lines().find(|line| line.contains("close")).unwrap();
+        let close = text.lines().find(|line| line.contains("close_sent=")).unwrap();
         for field in ["messages_in=1", "frames_in=2", "close_sent=1000", "close_received=1000"] {
             assert!(close.contains(field), "{field}: {text}");
         }

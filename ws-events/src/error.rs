@@ -234,8 +234,8 @@ mod tests {
         let reason = DisconnectReason::SlowConsumer { queued: 9 };
         check(&reason, "the peer did not keep up: 9 bytes waited for it");
         let lost = Error::from(CloseError::new(StatusCode::ABNORMAL_CLOSURE, "reset"));
-        let line = "the connection was lost: the connection is closed: \
-                    closed with 1006 abnormal closure: reset";
+        let line =
+            "the connection was lost: the connection ended without a close frame (1006): reset";
         check(&DisconnectReason::Lost(lost), line);
         check(&DisconnectReason::Dropped, "the task that served it was dropped");
     }

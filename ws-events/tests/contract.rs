@@ -87,8 +87,8 @@ async fn on_handles_the_seven_events_and_custom_events() {
             gone,
             [
                 "bob connect",
-                "bob disconnect the connection is closed",
-                "bob error the connection is closed"
+                "bob disconnect the connection ended without a close frame (1006)",
+                "bob error the connection ended without a close frame (1006)"
             ]
         );
     })

@@ -27,8 +27,8 @@ use ws_core::handler::{ConnectionTracker, DrainConfig};
 use ws_core::handshake::{Offer, TrustedProxies};
 use ws_core::redact::Redacted;
 use ws_core::{
-    AcceptOptions, Acceptor, CloseError, Compression, Conn, Error, Escaped, Rejection, RequestInfo,
-    StatusCode, TryWriteError, pair,
+    AcceptError, AcceptOptions, Acceptor, CloseError, Compression, Conn, Error, Escaped, Rejection,
+    RequestInfo, StatusCode, TryWriteError, pair,
 };
 use ws_events::{
     Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError, Hub, Id,
@@ -82,9 +82,11 @@ fn displayed_types() -> BTreeSet<String> {
     for code in sources().values() {
         let mut derived = false;
         for line in code.lines().map(str::trim_start) {
-            if line.starts_with("impl") && line.contains("Display for ") {
-                found.extend(line.split_once("Display for ").map(|(_, name)| word(name)));
-            }
+            let shown = line.split_once("Display for ").filter(|_| line.starts_with("impl"));
+            // Except in the declaration of the macro.
+            let shown = shown.filter(|(_, name)| !name.starts_with('$'));
+            found.extend(shown.map(|(_, name)| word(name)));
+            found.extend(line.strip_prefix("impl_error!(").map(word));
             derived |= line.starts_with("#[derive(") && line.contains("thiserror::Error");
             let declared = ["enum ", "struct "].iter().find_map(|kind| line.split_once(kind));
             if derived && !line.starts_with(['#', '/']) && declared.is_some() {
@@ -98,11 +100,14 @@ fn displayed_types() -> BTreeSet<String> {
 
 /// Types whose texts are fixed, with numbers at most.
 const FIXED: &[&str] = &[
-    "AcceptError",
     // Addresses, and errors of the operating system.
     "AllFailed",
+    // Of a URL that is parsed, like `Host`.
+    "Authority",
     "BrokerError",
+    "Corrupt",
     "Deadline",
+    "DeflateError",
     "Failure",
     "HandshakeError",
     "HandshakeRejected",
@@ -111,6 +116,7 @@ const FIXED: &[&str] = &[
     "Host",
     "InvalidStatusCode",
     "MessageType",
+    "MissingFeature",
     "NotAMessage",
     "NotConnected",
     "ProtocolError",
@@ -227,10 +233,14 @@ async fn each_error_and_name_is_shown_escaped() {
         ("Error", both(&lost)),
         ("Error", both(&Error::from(codec()))),
         ("Error", both(&io::Error::from(Error::from(close())))),
+        ("AcceptError", both(&AcceptError::from(io::Error::other(HOSTILE)))),
         ("TryWriteError", both(&TryWriteError::Conn(close().into()))),
         ("CodecError", both(&codec())),
         ("InvalidSubprotocol", both(&subprotocol)),
         ("DialError", both(&refused().await)),
+        ("RefusedResponse", shown(refused().await.refused_response().unwrap())),
+        ("Causes", both(&DialError::Tls(Box::new(io::Error::other(HOSTILE))))),
+        ("TlsFailed", both(&DialError::Tls(HOSTILE.into()))),
         ("InvalidUrl", both(&InvalidUrl::Scheme(HOSTILE.into()))),
         ("InvalidUrl", vec![InvalidUrl::Scheme(long().into()).to_string()]),
         ("InvalidHeader", both(&InvalidHeader::Value(HeaderName::from_static("x-a")))),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{self, describe};
-use crate::{autobahn, bench, features, fuzz, tidy, workspace};
+use crate::{autobahn, bench, crates, features, fuzz, tidy, workspace};
 
 /// Runs every step in order, up to the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -49,7 +49,9 @@ const STEPS: [(&str, Step); 8] = [
         cargo("clippy --package ws-core --no-default-features -- -D warnings")?;
         cargo("clippy --package ws-client --no-default-features -- -D warnings")?;
         // The features of the adapters are those of this crate.
-        features::check_each("ws-core")
+        features::check_each("ws-core")?;
+        features::check_each("ws-client")?;
+        crates::check()
     }),
     ("docs", |_| {
         let mut doc = workspace::cargo();
@@ -61,7 +63,9 @@ const STEPS: [(&str, Step); 8] = [
     ("test", |said| {
         let mut test = workspace::cargo();
         test.args(["test", "--workspace", "--all-features"]);
-        run_tests(&mut test, said)
+        run_tests(&mut test, said)?;
+        // Nothing is missing there.
+        cargo("test --package ws-client --no-default-features --test missing_features")
     }),
     ("tidy", |_| tidy::run()),
     ("bench", |_| bench::check()),

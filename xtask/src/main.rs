@@ -6,6 +6,7 @@ mod autobahn;
 mod bench;
 mod ci;
 mod coverage;
+mod crates;
 mod features;
 mod fuzz;
 mod process;
@@ -40,6 +41,8 @@ enum Task {
     Ci,
     /// Count the lines of the libraries that their tests reach.
     Coverage(coverage::CoverageArgs),
+    /// Count the crates that the client takes with each of its features, and check the caps.
+    Crates(crates::CratesArgs),
     /// Check each library with none of its features, and with each of them alone.
     Features(features::FeaturesArgs),
     /// Run fuzz targets.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
         Task::Coverage(args) => coverage::run(&args),
+        Task::Crates(args) => crates::run(&args),
         Task::Features(args) => features::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Scale(args) => bench::attack("scale", &args),

@@ -11,6 +11,8 @@ pub(crate) fn server(name: &str) -> (TlsAcceptor, RootCertStore) {
     let certificate = made.cert.der().clone();
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
+    // With every feature, rustls has two kinds of cryptography, and cannot choose.
+    let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
     let server = ServerConfig::builder().with_no_client_auth();
     let mut server = server.with_single_cert(vec![certificate], key.into()).unwrap();
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -1,10 +1,12 @@
 //! Which protocol features does a server support?
 
+use std::cell::RefCell;
 use std::convert::identity;
 use std::fmt::Display;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use serde_json::{Map, Value, json};
 use tokio::select;
 use tokio::time::{Duration, Instant, sleep};
 use ws_client::http::header::{
@@ -27,6 +29,9 @@ use crate::print::{self, Color, Style, error_chain, time};
 pub(crate) struct CheckArgs {
     /// The URL: ws://… or wss://…; ws:// is the default
     url: String,
+    /// Prints one JSON object, with a text and a verdict for each row
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     options: ConnectOptions,
 }
@@ -52,13 +57,20 @@ pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode> {
 async fn check(args: CheckArgs) -> Result<ExitCode> {
     let mut options = args.options;
     options.compress.get_or_insert(CompressionMode::Takeover);
-    let table = CheckTable(Style::of(&std::io::stdout()));
-    print::report(format_args!("{}", table.0.paint(Color::Bold, complete_url(&args.url))));
+    let url = complete_url(&args.url);
+    let table =
+        CheckTable { style: Style::of(&std::io::stdout()), json: args.json.then(RefCell::default) };
+    if !args.json {
+        print::report(format_args!("{}", table.style.paint(Color::Bold, &url)));
+    }
     let opened = over_http1(&options, &args.url, &table).await;
     if let Err(error) = &opened {
         table.bad("HTTP/1.1", format_args!("{error:#}"));
     }
     let opened_http2 = over_http2(&options, &args.url, &table).await?;
+    if let Some(rows) = table.json {
+        print::report(format_args!("{}", json!({ "url": url, "rows": rows.into_inner() })));
+    }
     Ok(if opened.is_ok() || opened_http2 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -167,18 +179,37 @@ fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 }
 
 /// Rows with a name and a result.
-struct CheckTable(Style);
+struct CheckTable {
+    style: Style,
+    /// The rows, if they are printed as JSON in the end.
+    json: Option<RefCell<Map<String, Value>>>,
+}
 
 impl CheckTable {
     fn good(&self, name: &str, text: impl Display) {
-        self.note(name, self.0.paint(Color::Green, text));
+        self.add(name, text, Some(true));
     }
 
     fn bad(&self, name: &str, text: impl Display) {
-        self.note(name, self.0.paint(Color::Red, text));
+        self.add(name, text, Some(false));
     }
 
     fn note(&self, name: &str, text: impl Display) {
+        self.add(name, text, None);
+    }
+
+    /// Adds a row, which is good, bad or neither.
+    fn add(&self, name: &str, text: impl Display, is_good: Option<bool>) {
+        if let Some(rows) = &self.json {
+            let row = json!({ "good": is_good, "text": text.to_string() });
+            rows.borrow_mut().insert(name.to_owned(), row);
+            return;
+        }
+        let text = match is_good {
+            Some(true) => self.style.paint(Color::Green, text),
+            Some(false) => self.style.paint(Color::Red, text),
+            None => text.to_string(),
+        };
         print::report(format_args!("  {name:<12} {text}"));
     }
 }

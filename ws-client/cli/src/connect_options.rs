@@ -11,7 +11,6 @@ use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive, Limits, StatusCode};
 
-use crate::print::error_chain;
 use crate::tls;
 
 /// The options of all subcommands that connect.
@@ -131,37 +130,26 @@ pub(crate) fn complete_url(url: &str) -> String {
 
 /// Describes why dialling failed, with the option to change.
 pub(crate) fn explain(error: &DialError, url: &str) -> Error {
-    let url = complete_url(url);
-    if let Some(response) = error.refused_response() {
-        let hint = match response.status.as_u16() {
-            401 => " (--header 'Authorization: …', or a user and a password in the URL)",
-            403 => " (it may require --origin, or credentials by --header)",
-            300..=399 => " (the redirect was not followed)",
-            200..=299 | 404 | 405 => " (no WebSocket at this path)",
-            400 | 426 => " (it may require --subprotocol)",
-            _ => "",
-        };
-        let (status, body) = (response.status, response.body_text());
-        let text = format!("{url} refused with {status}{hint}\n{}", body.trim());
-        return Error::msg(text.trim_end().to_owned());
+    let mut text = error.to_string();
+    for (setting, option) in OPTIONS {
+        text = text.replace(setting, option);
     }
-    let text = error_chain(error);
-    let hint = match error {
-        DialError::Tls(_) if text.to_lowercase().contains("certificate") => {
-            " (--cacert FILE trusts its issuer, --insecure skips the verification)"
-        }
-        DialError::Tls(_) => " (is it ws:// rather than wss://?)",
-        DialError::Proxy(_) => " (--proxy, or the environment)",
-        DialError::Timeout(_) => " (--connect-timeout)",
-        DialError::Header(_) => " (--header)",
-        DialError::Subprotocol(_) => " (--subprotocol)",
-        _ => "",
-    };
-    // These name settings of the library.
-    let text =
-        text.replace(" (`Dial::connect_timeout`)", "").replace(" (`Dial::subprotocols`)", "");
-    anyhow!("cannot connect to {url}: {text}{hint}")
+    anyhow!("cannot connect to {}: {text}", complete_url(url))
 }
+
+/// The settings that the errors of the library name, and the options that they are set by.
+const OPTIONS: &[(&str, &str)] = &[
+    ("`Dial::compression`", "--compress"),
+    ("`Dial::connect_timeout`", "--connect-timeout"),
+    ("`Dial::header`", "--header"),
+    ("`Dial::origin`", "--origin"),
+    ("`Dial::subprotocols`", "--subprotocol"),
+    ("`Dialer::proxy`", "--proxy"),
+    (
+        "`Dialer::tls` sets the trusted roots",
+        "--cacert FILE trusts its issuer, --insecure skips the verification",
+    ),
+];
 
 /// Parses a header. The value is not repeated in an error, since it may be a secret.
 #[derive(Clone)]

@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use ws_client::{CloseError, CloseInfo, Error, StatusCode};
-
-use crate::print::error_chain;
+use ws_client::{CloseInfo, Error, StatusCode};
 
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -26,9 +24,9 @@ pub(crate) fn describe_end(ending: &CloseInfo) -> (String, ExitCode) {
     let close = match (&ending.error, &ending.received) {
         (_, Some(close)) => close,
         (Error::Closed(close), None) => close,
-        (error, None) => return (error_chain(error), ExitCode::FAILURE),
+        (error, None) => return (error.to_string(), ExitCode::FAILURE),
     };
-    (describe_close(close), ExitCode::from(exit_code(close.code)))
+    (close.to_string(), ExitCode::from(exit_code(close.code)))
 }
 
 fn exit_code(code: StatusCode) -> u8 {
@@ -38,15 +36,6 @@ fn exit_code(code: StatusCode) -> u8 {
         3000..=3999 => 30,
         4000..=4999 => 40,
         _ => 1,
-    }
-}
-
-fn describe_close(close: &CloseError) -> String {
-    let text = "the connection ended without a close frame (1006)";
-    match close.code {
-        StatusCode::ABNORMAL_CLOSURE if close.reason.is_empty() => text.to_owned(),
-        StatusCode::ABNORMAL_CLOSURE => format!("{text}: {}", close.reason),
-        _ => close.to_string(),
     }
 }
 

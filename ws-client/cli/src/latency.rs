@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde_json::Value;
 
 use crate::print::time;
 
@@ -35,10 +36,9 @@ impl LatencyHistogram {
         Duration::from_nanos(self.0.max())
     }
 
-    /// A line of column names, and a line of values.
-    pub(crate) fn table(&self) -> (String, String) {
+    fn columns(&self) -> [(&'static str, Duration); 7] {
         let mean = Duration::from_secs_f64((self.0.mean() / 1e9).max(0.0));
-        let columns = [
+        [
             ("min", Duration::from_nanos(self.0.min())),
             ("mean", mean),
             ("p50", self.percentile(50.0)),
@@ -46,9 +46,23 @@ impl LatencyHistogram {
             ("p99", self.percentile(99.0)),
             ("p99.9", self.percentile(99.9)),
             ("max", self.max()),
-        ];
+        ]
+    }
+
+    /// The columns of the table in seconds, for `--json`; null without a value.
+    pub(crate) fn json(&self) -> Value {
+        if self.count() == 0 {
+            return Value::Null;
+        }
+        let fields =
+            self.columns().map(|(name, time)| (name.to_owned(), time.as_secs_f64().into()));
+        Value::Object(fields.into_iter().collect())
+    }
+
+    /// A line of column names, and a line of values.
+    pub(crate) fn table(&self) -> (String, String) {
         let (mut names, mut times) = (String::new(), String::new());
-        for (name, value) in columns {
+        for (name, value) in self.columns() {
             names.push_str(&format!("{name:>11}"));
             times.push_str(&format!("{:>11}", time(value)));
         }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 use tokio::select;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use ws_client::{Conn, Error, StatusCode};
@@ -12,7 +13,7 @@ use ws_server_hyper::shutdown_signal;
 use crate::connect_options::{ConnectOptions, complete_url, explain, seconds};
 use crate::exit_code::INTERRUPTED;
 use crate::latency::LatencyHistogram;
-use crate::print::{self, error_chain, time};
+use crate::print::{self, time};
 
 /// Pings a server over one connection, and prints the round-trip times.
 ///
@@ -38,6 +39,9 @@ pub(crate) struct PingArgs {
     /// Prints only the summary
     #[arg(short, long)]
     quiet: bool,
+    /// Prints one JSON object per line: each pong, then the summary; times are in seconds
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     options: ConnectOptions,
 }
@@ -56,11 +60,17 @@ pub(crate) async fn run(args: PingArgs) -> Result<ExitCode> {
         () = shutdown_signal() => return Ok(INTERRUPTED.into()),
     };
     let url = complete_url(&args.url);
-    let opened = time(began.elapsed());
-    print::report(format_args!("{url}: {} bytes a ping; opened in {opened}", args.size));
+    let opened = began.elapsed();
+    if !args.json {
+        let opened = time(opened);
+        print::report(format_args!("{url}: {} bytes a ping; opened in {opened}", args.size));
+    }
     let mut results = PingResults { sent: 0, times: LatencyHistogram::new()? };
     let ended = ping_all(&args, &conn, &mut results).await;
-    print_summary(&url, &results);
+    match args.json {
+        true => print_json_summary(&url, opened, &results),
+        false => print_summary(&url, &results),
+    }
     if let Some(error) = ended {
         return Err(error).context("the connection ended");
     }
@@ -111,15 +121,37 @@ async fn ping(args: &PingArgs, conn: &Conn, results: &mut PingResults) -> bool {
     let answered = timeout(args.timeout, conn.ping_with(payload)).await;
     // An interrupted ping does not count.
     results.sent = number;
-    let line = match answered {
-        Ok(Ok(rtt)) => {
-            results.times.add(rtt);
-            format!("pong {number}: {}", time(rtt))
-        }
-        Ok(Err(error)) => format!("pong {number}: {}", error_chain(&error)),
-        Err(_) => format!("pong {number}: none within {} (--timeout)", time(args.timeout)),
+    let answered = match answered {
+        Ok(Ok(rtt)) => Ok(rtt),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("none within {} (--timeout)", time(args.timeout))),
     };
-    args.quiet || print::report(format_args!("{line}"))
+    if let Ok(rtt) = answered {
+        results.times.add(rtt);
+    }
+    if args.quiet {
+        return true;
+    }
+    let line = match answered {
+        Ok(rtt) if args.json => json!({ "pong": number, "seconds": rtt.as_secs_f64() }).to_string(),
+        Err(why) if args.json => json!({ "pong": number, "error": why }).to_string(),
+        Ok(rtt) => format!("pong {number}: {}", time(rtt)),
+        Err(why) => format!("pong {number}: {why}"),
+    };
+    print::report(format_args!("{line}"))
+}
+
+fn print_json_summary(url: &str, opened: Duration, results: &PingResults) {
+    let (sent, received) = (results.sent, results.times.count());
+    let summary = json!({
+        "url": url,
+        "opened_seconds": opened.as_secs_f64(),
+        "sent": sent,
+        "received": received,
+        "missing": sent - received,
+        "seconds": results.times.json(),
+    });
+    print::report(format_args!("{summary}"));
 }
 
 fn print_summary(url: &str, results: &PingResults) {

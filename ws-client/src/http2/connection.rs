@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::stream;
+use bytes::{Bytes, BytesMut};
 use h2::client::{Builder, SendRequest};
 use h2::ext::Protocol;
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
@@ -23,8 +22,9 @@ use ws_core::handshake::head::{MAX_HEAD, MAX_INTERIM, MAX_RESPONSE_HEADERS};
 use ws_core::handshake::{HandshakeError, Offer};
 
 use super::stream::Http2Stream;
-use crate::body::collect_decoded;
+use crate::body::{MAX_BODY, read_in_time};
 use crate::deadline::HandshakeDeadline;
+use crate::race::race;
 use crate::request::{ClientHandshake, verify};
 use crate::transport::{AsyncStream, Established, TransportStream};
 use crate::url::HttpUrl;
@@ -87,15 +87,14 @@ impl Http2Connection {
         let mut pings = PingState { ping_pong, is_outstanding: false };
         // The first frame of a server is SETTINGS (RFC 9113 §3.4). h2 does not report it, but
         // it has arrived when the server answers a ping.
-        tokio::select! {
-            biased;
-            ended = &mut connection => {
-                ended?;
-                // GOAWAY or the end of the stream. The next request reports which.
-                requests.ready().await?;
-                return Err(Reason::NO_ERROR.into());
-            }
-            ponged = pings.round_trip() => ponged?,
+        let ended = async { Some((&mut connection).await) };
+        let ponged =
+            async { pings.round_trip().await.map_or_else(|error| Some(Err(error)), |()| None) };
+        if let Some(ended) = race(ended, ponged).await {
+            ended?;
+            // GOAWAY or the end of the stream. The next request reports which.
+            requests.ready().await?;
+            return Err(Reason::NO_ERROR.into());
         }
         // Each stream reports the error itself.
         tokio::spawn(async { drop(connection.await) });
@@ -127,11 +126,20 @@ impl Http2Connection {
     ) -> Result<OpenResult, DialError> {
         let (offer, request) = connect_request(url, handshake)?;
         let sending = async {
-            tokio::select! {
-                biased;
-                sent = self.send(request) => Ok::<_, DialError>(Some(sent)),
-                () = self.ping_timeout(), if !is_new => Ok(None),
-            }
+            let silent = async {
+                match is_new {
+                    true => pending().await,
+                    false => self.ping_timeout().await,
+                }
+            };
+            let sent = async { Some(self.send(request).await) };
+            Ok::<_, DialError>(
+                race(sent, async {
+                    silent.await;
+                    None
+                })
+                .await,
+            )
         };
         let (response, mut send) = match deadline.run(sending).await? {
             Some(Ok(Some(sent))) => sent,
@@ -151,7 +159,7 @@ impl Http2Connection {
                 return Ok(OpenResult::NotProcessed(error.into()));
             }
         };
-        let (head, receive) = response.into_parts();
+        let (head, mut receive) = response.into_parts();
         let response = Response::from_parts(head, ());
         if response.status().is_success() && response.headers().contains_key(CONTENT_LENGTH) {
             // The answer to CONNECT has no body, so the header means nothing (RFC 9110 §9.3.6). But
@@ -168,13 +176,17 @@ impl Http2Connection {
         // END_STREAM instead of a reset, if the server has ended its direction, too.
         let _ = send.send_data(Bytes::new(), true);
         // The flow-control window is not released: a whole body is shorter than that.
-        let chunks = stream::unfold(receive, |mut receive| async {
-            Some((receive.data().await?.ok()?, receive))
-        });
-        let body = match handshake.follows(&response) {
-            true => Bytes::new(),
-            false => collect_decoded(chunks, deadline).await,
-        };
+        let mut body = BytesMut::new();
+        if !handshake.follows(&response) {
+            let read = async {
+                while body.len() < MAX_BODY
+                    && let Some(Ok(chunk)) = receive.data().await
+                {
+                    body.extend_from_slice(&chunk);
+                }
+            };
+            read_in_time(deadline, read).await;
+        }
         Err(DialError::refused(response, body))
     }
 

@@ -6,7 +6,6 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use http::StatusCode;
-use url::Origin;
 use ws_core::Conn;
 
 use super::connection::{
@@ -15,7 +14,7 @@ use super::connection::{
 use crate::deadline::HandshakeDeadline;
 use crate::request::ClientHandshake;
 use crate::transport::{self, Alpn, Established, TransportConfig};
-use crate::url::HttpUrl;
+use crate::url::{Authority, HttpUrl};
 use crate::{DialError, http1_connect};
 
 /// The maximum number of remembered servers.
@@ -24,11 +23,8 @@ const MAX_SERVERS: usize = 1000;
 /// The shared HTTP/2 connections, by server.
 pub(crate) struct Http2Pool {
     fallback: Http2Fallback,
-    servers: Mutex<HashMap<ServerKey, Arc<ServerEntry>>>,
+    servers: Mutex<HashMap<Authority, Arc<ServerEntry>>>,
 }
-
-/// The origin of a server, and the zone of its address.
-type ServerKey = (Origin, Option<Box<str>>);
 
 /// What happens if a server does not support WebSockets over HTTP/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,8 +178,7 @@ impl Http2Pool {
     /// The entry of a server. Evicts idle servers if there are too many.
     fn server(&self, url: &HttpUrl) -> Arc<ServerEntry> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (url.url().origin(), url.zone().map(Box::from));
-        if servers.len() >= MAX_SERVERS && !servers.contains_key(&key) {
+        if servers.len() >= MAX_SERVERS && !servers.contains_key(url.authority()) {
             servers.retain(|_, server| is_in_use(server));
             if servers.len() >= MAX_SERVERS {
                 // All servers are in use. Their WebSockets go on; the next ones make new connections.
@@ -191,7 +186,7 @@ impl Http2Pool {
             }
         }
         let new = || Arc::new(ServerEntry::new(ServerInfo::Http2(Vec::new())));
-        Arc::clone(servers.entry(key).or_insert_with(new))
+        Arc::clone(servers.entry(url.authority().clone()).or_insert_with(new))
     }
 }
 

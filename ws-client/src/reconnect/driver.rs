@@ -9,8 +9,6 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 
-use futures::FutureExt as _;
-use tokio::select;
 use tokio::time::{Instant, sleep};
 
 use super::failure::ConnectionFailure;
@@ -18,6 +16,7 @@ use super::lifecycle::{Action, LifecycleEvent};
 use super::settings::Reconnect;
 use super::shared::Shared;
 use crate::Conn;
+use crate::race::race;
 
 /// Performs actions until the life has ended.
 pub(super) async fn run(task: TaskGuard, settings: Reconnect, first: Action<Conn>) {
@@ -30,7 +29,10 @@ pub(super) async fn run(task: TaskGuard, settings: Reconnect, first: Action<Conn
                 driver.until_closing(driver.serve(attempt, conn)).await
             }
             Action::Wait(wait) => {
-                let elapsed = sleep(wait).map(|()| LifecycleEvent::WaitElapsed);
+                let elapsed = async {
+                    sleep(wait).await;
+                    LifecycleEvent::WaitElapsed
+                };
                 driver.until_closing(elapsed).await
             }
             Action::Close => driver.shared.apply(driver.close().await),
@@ -60,10 +62,13 @@ impl Driver<'_> {
         &self,
         action: impl Future<Output = LifecycleEvent<Conn>>,
     ) -> Action<Conn> {
-        select! {
-            biased;
-            _ = self.shared.wait(|inner| inner.life.closing()) => Action::Close,
-            event = action => self.shared.apply(event),
+        let closing = async {
+            self.shared.wait(|inner| inner.life.closing()).await;
+            None
+        };
+        match race(closing, async { Some(action.await) }).await {
+            Some(event) => self.shared.apply(event),
+            None => Action::Close,
         }
     }
 
@@ -89,11 +94,8 @@ impl Driver<'_> {
     /// Uses a connection until it is lost.
     async fn serve(&self, attempt: u32, conn: Conn) -> LifecycleEvent<Conn> {
         let began = Instant::now();
-        let ending = select! {
-            ending = conn.closed() => ending,
-            never = self.send(&conn) => match never {},
-            never = self.confirm(&conn) => match never {},
-        };
+        let work = race(self.send(&conn), self.confirm(&conn));
+        let ending = race(conn.closed(), async { match work.await {} }).await;
         // A connection that was shorter than the wait before it counts as a failed attempt.
         let lasted = began.elapsed() >= self.settings.backoff.max_wait(attempt - 1);
         self.failed(ConnectionFailure::Ended(ending), if lasted { 0 } else { attempt })

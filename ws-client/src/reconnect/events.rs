@@ -1,14 +1,16 @@
 //! How does an application observe the state of a `ReconnectingConn`?
 
 use std::fmt;
+use std::future::{poll_fn, ready};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{self, Context, Poll};
 use std::time::Duration;
 
-use futures::stream::{self, BoxStream, Stream, StreamExt as _};
+use futures_core::Stream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::BoxFuture;
 use super::failure::{ConnectionFailure, ReconnectError};
 
 /// The state of a [`ReconnectingConn`](super::ReconnectingConn).
@@ -41,11 +43,14 @@ pub enum ReconnectState {
 }
 
 /// The states of a [`ReconnectingConn`](super::ReconnectingConn), from the current one to
-/// [`ReconnectState::Ended`]: a [`Stream`](futures::Stream).
+/// [`ReconnectState::Ended`]: a [`Stream`].
 ///
 /// A slow reader misses the oldest states if there are more than 64.
 #[must_use = "states are delivered by `next`"]
-pub struct ReconnectEvents(BoxStream<'static, ReconnectState>);
+pub struct ReconnectEvents(Option<NextState>);
+
+/// Waits for a state, and returns it with the receiver of those after it.
+type NextState = BoxFuture<Option<(ReconnectState, Receiver<ReconnectState>)>>;
 
 impl ReconnectEvents {
     /// The next state; `None` after [`ReconnectState::Ended`].
@@ -54,27 +59,20 @@ impl ReconnectEvents {
     ///
     /// Dropping the future loses no state.
     pub async fn next(&mut self) -> Option<ReconnectState> {
-        self.0.next().await
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     pub(super) fn new(current: ReconnectState, receiver: Receiver<ReconnectState>) -> Self {
-        let states = stream::unfold(Some((Some(current), receiver)), |rest| async move {
-            let (current, mut receiver) = rest?;
-            let state = match current {
-                Some(state) => state,
-                None => receive(&mut receiver).await?,
-            };
-            let is_last = matches!(state, ReconnectState::Ended(_));
-            Some((state, (!is_last).then_some((None, receiver))))
-        });
-        Self(states.boxed())
+        Self(Some(Box::pin(ready(Some((current, receiver))))))
     }
 }
 
-async fn receive(receiver: &mut Receiver<ReconnectState>) -> Option<ReconnectState> {
+async fn receive(
+    mut receiver: Receiver<ReconnectState>,
+) -> Option<(ReconnectState, Receiver<ReconnectState>)> {
     loop {
         match receiver.recv().await {
-            Ok(state) => return Some(state),
+            Ok(state) => return Some((state, receiver)),
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return None,
         }
@@ -85,7 +83,14 @@ impl Stream for ReconnectEvents {
     type Item = ReconnectState;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ReconnectState>> {
-        self.0.poll_next_unpin(cx)
+        let Some(next) = &mut self.0 else { return Poll::Ready(None) };
+        let received = task::ready!(next.as_mut().poll(cx));
+        self.0 = None;
+        let Some((state, receiver)) = received else { return Poll::Ready(None) };
+        if !matches!(state, ReconnectState::Ended(_)) {
+            self.0 = Some(Box::pin(receive(receiver)));
+        }
+        Poll::Ready(Some(state))
     }
 }
 

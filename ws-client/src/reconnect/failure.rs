@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode as HttpStatus;
 use http::header::RETRY_AFTER;
 
+use crate::error::Causes;
 use crate::{CloseInfo, CodecError, DialError, Error, ProxyError, StatusCode};
 
 /// Why an attempt to connect has failed, or why the connection was lost.
 ///
-/// Its source is the cause, so [`Error::is_close`](crate::Error::is_close) and
-/// [`Error::close_status_in`](crate::Error::close_status_in) find the close code.
+/// Its text includes that of the cause. The cause is the source, too, so that
+/// [`Error::close_status_in`](crate::Error::close_status_in) finds the close code.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionFailure {
@@ -36,27 +37,49 @@ pub enum RetryDecision {
 }
 
 /// Why there are no more connections, or why a message was not queued or decoded.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ReconnectError {
     /// This side has closed the connection.
-    #[error("this side has closed the connection")]
     Closed,
     /// The [`RetryDecision`] was to give up, or [`Reconnect::max_attempts`] was reached.
     ///
     /// [`Reconnect::max_attempts`]: crate::Reconnect::max_attempts
-    #[error("no more attempts to connect")]
-    GaveUp(#[source] ConnectionFailure),
+    GaveUp(ConnectionFailure),
     /// The task of the connection has stopped: its runtime was dropped, or a hook panicked.
-    #[error("the task that connects has stopped")]
     Stopped,
     /// The send queue is full. The message was not queued.
-    #[error("the send queue is full (`SendQueueConfig::capacity`)")]
     SendQueueFull,
     /// A message could not be decoded, or a value could not be encoded. The connection stays open.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
+    Codec(CodecError),
 }
+
+impl fmt::Display for ReconnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => write!(f, "this side has closed the connection"),
+            Self::GaveUp(why) => write!(f, "no more attempts to connect: {why}"),
+            Self::Stopped => write!(f, "the task that connects has stopped"),
+            Self::SendQueueFull => {
+                write!(f, "the send queue is full (`SendQueueConfig::capacity`)")
+            }
+            Self::Codec(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+impl StdError for ReconnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::GaveUp(failure) => failure.source(),
+            Self::Closed | Self::Stopped | Self::SendQueueFull | Self::Codec(_) => None,
+        }
+    }
+}
+
+impl_from!(ReconnectError {
+    CodecError => Self::Codec,
+});
 
 impl ConnectionFailure {
     /// The default decision. The table is in the documentation of the [module](super).
@@ -99,10 +122,12 @@ fn of_dial(error: &DialError) -> RetryDecision {
         DialError::Proxy(ProxyError::Url(_))
         | DialError::Url(_)
         | DialError::Header(_)
+        | DialError::MissingFeature(_)
         | DialError::Subprotocol(_)
         | DialError::Redirect(_)
         | DialError::Handshake(_)
         | DialError::NoHttp2
+        | DialError::InAsyncCode
         | DialError::Http2 => RetryDecision::GiveUp,
         // The network, which may recover.
         DialError::Dns(_)
@@ -147,11 +172,13 @@ fn of_code(code: StatusCode) -> RetryDecision {
 
 impl fmt::Display for ConnectionFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dial(_) => "no connection could be opened",
-            Self::Hook(_) => "a hook of the application failed",
-            Self::Ended(_) => "the connection was lost",
-        })
+        match self {
+            Self::Dial(error) => write!(f, "no connection could be opened: {error}"),
+            Self::Hook(error) => {
+                write!(f, "a hook of the application failed: {}", Causes(&**error))
+            }
+            Self::Ended(ending) => write!(f, "the connection was lost: {}", ending.error),
+        }
     }
 }
 

@@ -235,7 +235,7 @@ mod tests {
         let closed = || LifeEvent::Closed(Err(Error::CloseSent));
         let task_ended = || LifeEvent::TaskEnded;
 
-        let gave_up = "ended: no more attempts to connect";
+        let gave_up = "ended: no more attempts to connect: a hook of the application failed: hook";
         let stopped = "ended: the task that connects has stopped";
         let by_close = "ended: this side has closed the connection, badly";
         let (serve, wait) = (Action::Serve { attempt: 2, conn: "b" }, Action::Wait(WAIT));

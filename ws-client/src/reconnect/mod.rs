@@ -86,6 +86,11 @@ mod send_queue;
 mod settings;
 mod shared;
 
+use std::pin::Pin;
+
+/// A future of a hook.
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 pub use backoff::Backoff;
 pub use conn::ReconnectingConn;
 pub use events::{ReconnectEvents, ReconnectState};

@@ -2,12 +2,11 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::Future;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt as _, ready};
-
+use super::BoxFuture;
 use super::backoff::Backoff;
 use super::failure::{ConnectionFailure, RetryDecision};
 use super::send_queue::SendQueueConfig;
@@ -48,10 +47,9 @@ pub struct Reconnect {
     classify: Arc<RetryPolicy>,
 }
 
-type AttemptHook =
-    dyn Fn(Dial, u32) -> BoxFuture<'static, Result<Dial, ConnectionFailure>> + Send + Sync;
-type DialHook = dyn Fn(Dial) -> BoxFuture<'static, Result<Conn, DialError>> + Send + Sync;
-type ConnectHook = dyn Fn(Conn) -> BoxFuture<'static, Result<(), ConnectionFailure>> + Send + Sync;
+type AttemptHook = dyn Fn(Dial, u32) -> BoxFuture<Result<Dial, ConnectionFailure>> + Send + Sync;
+type DialHook = dyn Fn(Dial) -> BoxFuture<Result<Conn, DialError>> + Send + Sync;
+type ConnectHook = dyn Fn(Conn) -> BoxFuture<Result<(), ConnectionFailure>> + Send + Sync;
 type RetryPolicy = dyn Fn(&ConnectionFailure) -> RetryDecision + Send + Sync;
 
 impl Reconnect {
@@ -65,9 +63,9 @@ impl Reconnect {
             backoff: Backoff::new(),
             max_attempts: None,
             send_queue: SendQueueConfig::default(),
-            on_attempt: Arc::new(|dial, _| ready(Ok(dial)).boxed()),
-            dial_by: Arc::new(|dial| dial.connect().boxed()),
-            on_connect: Arc::new(|_| ready(Ok(())).boxed()),
+            on_attempt: Arc::new(|dial, _| Box::pin(ready(Ok(dial)))),
+            dial_by: Arc::new(|dial| Box::pin(dial.connect())),
+            on_connect: Arc::new(|_| Box::pin(ready(Ok(())))),
             classify: Arc::new(ConnectionFailure::retry_decision),
         }
     }
@@ -106,7 +104,7 @@ impl Reconnect {
     {
         self.on_attempt = Arc::new(move |dial, attempt| {
             let result = hook(dial, attempt);
-            async move { result.await.map_err(hook_failed) }.boxed()
+            Box::pin(async move { result.await.map_err(hook_failed) })
         });
         self
     }
@@ -122,7 +120,7 @@ impl Reconnect {
     {
         self.on_connect = Arc::new(move |conn| {
             let result = hook(conn);
-            async move { result.await.map_err(hook_failed) }.boxed()
+            Box::pin(async move { result.await.map_err(hook_failed) })
         });
         self
     }
@@ -132,7 +130,7 @@ impl Reconnect {
     where
         F: Future<Output = Result<Conn, DialError>> + Send + 'static,
     {
-        self.dial_by = Arc::new(move |settings| dial(settings).boxed());
+        self.dial_by = Arc::new(move |settings| Box::pin(dial(settings)));
         self
     }
 

@@ -1,19 +1,29 @@
 //! How does a client connect to a server: TCP, proxy, TLS?
 
+#[cfg(feature = "proxy")]
 mod proxy;
+#[cfg(feature = "proxy")]
 mod proxy_rules;
+mod settings;
 mod stream;
 mod tcp;
 mod tls;
 
+#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+pub(crate) use settings::TlsSettings;
+pub(crate) use settings::TransportConfig;
 #[cfg(feature = "http2")]
 pub(crate) use stream::AsyncStream;
-pub(crate) use stream::{Established, TransportConfig, TransportStream};
+pub(crate) use stream::{Established, TransportStream};
 pub(crate) use tls::Alpn;
+
+use std::net::SocketAddr;
 
 use crate::DialError;
 use crate::url::HttpUrl;
+use stream::Encrypted;
 use tcp::Host;
+use tls::TlsClient;
 
 /// Connects to the server of `url`, through a proxy if the rules name one, and with TLS if
 /// the URL asks for it. Offers the protocols of `alpn`.
@@ -22,25 +32,32 @@ pub(crate) async fn connect(
     url: &HttpUrl,
     alpn: Alpn,
 ) -> Result<Established, DialError> {
-    // An HTTP URL always has a host and a port.
-    let name = url.url().host_str().unwrap_or_default();
-    let port = url.url().port_or_known_default().unwrap_or_default();
-    let host = Host { name, zone: url.zone(), port };
-    let (io, peer) = match config.proxies.for_url(url.uri())? {
-        None => {
-            let tcp = tcp::connect(host, config.local_address).await?;
-            let peer = tcp.peer_addr().ok();
-            (TransportStream::Tcp(tcp), peer)
-        }
-        Some(proxy) => proxy::connect(&proxy, config, host).await?,
-    };
-    if !url.is_encrypted() {
-        return Ok(Established { io, peer, is_http2: false });
-    }
-    let tls = tls::config(config.tls.as_ref(), alpn)?;
-    let (io, is_http2) = match io {
-        TransportStream::Tcp(tcp) => tls::handshake(tls, name, tcp).await?,
-        TransportStream::Boxed(io) => tls::handshake(tls, name, io).await?,
+    let server = url.authority();
+    let host = Host { name: &server.host, zone: server.zone.as_deref(), port: server.port() };
+    // A mistake in the settings is reported before anything is sent.
+    let tls = url.is_encrypted().then(|| TlsClient::new(&config.tls, alpn)).transpose()?;
+    let (io, peer) = reach(config, url, host).await?;
+    let Some(tls) = tls else { return Ok(Established { io, peer, is_http2: false }) };
+    let Encrypted { io, is_http2 } = match io {
+        TransportStream::Tcp(tcp) => tls.handshake(host.name, tcp).await?,
+        TransportStream::Boxed(io) => tls.handshake(host.name, io).await?,
     };
     Ok(Established { io: TransportStream::Boxed(io), peer, is_http2 })
+}
+
+/// Connects to a host, perhaps through a proxy. Returns the peer of the TCP connection, too.
+async fn reach(
+    config: &TransportConfig,
+    url: &HttpUrl,
+    host: Host<'_>,
+) -> Result<(TransportStream, Option<SocketAddr>), DialError> {
+    #[cfg(feature = "proxy")]
+    if let Some(proxy) = config.proxies.for_url(url.uri())? {
+        return proxy::connect(&proxy, config, host).await;
+    }
+    #[cfg(not(feature = "proxy"))]
+    let _ = url;
+    let tcp = tcp::connect(host, config.local_address).await?;
+    let peer = tcp.peer_addr().ok();
+    Ok((TransportStream::Tcp(tcp), peer))
 }

@@ -1,23 +1,25 @@
 //! How is a connection made through a proxy?
 
-use std::future::ready;
+use std::future::{Ready, ready};
 use std::io::{self, Cursor, ErrorKind::NotConnected};
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 
-use futures::FutureExt as _;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tower::{Service as _, service_fn};
+use tower_service::Service;
 
-use super::stream::{AsyncStream, TransportConfig, TransportStream};
+use super::settings::TransportConfig;
+use super::stream::{AsyncStream, Encrypted, TransportStream};
 use super::tcp::{self, Host};
-use super::tls::{self, Alpn};
-use crate::error::{DialError, ProxyError};
+use super::tls::{Alpn, TlsClient};
+use crate::error::{DialError, InvalidUrl, ProxyError};
 use crate::http1::exchange;
+use crate::http1_connect::shut_down;
 
 /// Connects to a host through a proxy. Returns the stream and the address of the proxy.
 pub(super) async fn connect(
@@ -31,14 +33,15 @@ pub(super) async fn connect(
         let peer = tcp.peer_addr().ok();
         return Ok((TransportStream::Tcp(tcp), peer));
     }
+    let tls = (scheme == "https").then(|| TlsClient::new(&config.tls, Alpn::HTTP1)).transpose();
+    let tls = tls.map_err(unreachable)?;
     let tcp = connect_tcp(proxy.uri(), config).await?;
     let (peer, target) = (tcp.peer_addr().ok(), host.to_string());
-    let io = match scheme {
-        "http" => tunnel(tcp, TransportStream::Tcp, &target, proxy.basic_auth()).await?,
-        _ => {
-            let proxy_host = proxy.uri().host().unwrap_or_default();
-            let tls = tls::config(config.tls.as_ref(), Alpn::HTTP1).map_err(unreachable)?;
-            let (io, _) = tls::handshake(tls, proxy_host, tcp).await.map_err(unreachable)?;
+    let io = match tls {
+        None => tunnel(tcp, TransportStream::Tcp, &target, proxy.basic_auth()).await?,
+        Some(tls) => {
+            let name = proxy.uri().host().unwrap_or_default();
+            let Encrypted { io, .. } = tls.handshake(name, tcp).await.map_err(unreachable)?;
             tunnel(io, TransportStream::Boxed, &target, proxy.basic_auth()).await?
         }
     };
@@ -80,8 +83,7 @@ async fn tunnel<T: AsyncStream + 'static>(
     let (answer, rest) =
         exchange(&mut io, &head).await.map_err(|error| ProxyError::Failed(error.into()))?;
     if !answer.status().is_success() {
-        // Ends TLS by `close_notify` (RFC 8446 §6.1), if the transport takes it at once.
-        let _ = io.shutdown().now_or_never();
+        shut_down(&mut io).await;
         return Err(ProxyError::Refused(answer.status()));
     }
     if rest.is_empty() {
@@ -109,7 +111,9 @@ async fn socks(
         socks_to(scheme, proxy, config, target)
     };
     let done = tcp::race(addresses, attempt).await;
-    done.map_err(|mut errors| errors.pop().map_or_else(tcp::no_address, |(_, error)| error))
+    done.map_err(|mut errors| {
+        errors.pop().map_or_else(|| tcp::no_address(host.name), |(_, error)| error)
+    })
 }
 
 async fn socks_to(
@@ -118,12 +122,9 @@ async fn socks_to(
     config: &TransportConfig,
     target: String,
 ) -> Result<TcpStream, DialError> {
-    let target = tcp::target(target)?;
+    let target = uri_of(target)?;
     let tcp = connect_tcp(proxy.uri(), config).await?;
-    // The connector returns the existing connection.
-    let mut tcp = Some(TokioIo::new(tcp));
-    let connector =
-        service_fn(move |_: Uri| ready(tcp.take().ok_or_else(|| io::Error::from(NotConnected))));
+    let connector = Connected(Some(tcp));
     let done = match scheme {
         "socks4" | "socks4a" => SocksV4::new(proxy.uri().clone(), connector).call(target).await,
         _ => {
@@ -136,4 +137,27 @@ async fn socks_to(
     };
     let io = done.map_err(|error| ProxyError::Failed(error.into()))?;
     Ok(io.into_inner())
+}
+
+/// The target for a connector: a host and a port.
+fn uri_of(authority: String) -> Result<Uri, DialError> {
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query("/").build();
+    Ok(uri.or(Err(InvalidUrl::Uri))?)
+}
+
+/// A connector that returns an existing connection.
+struct Connected(Option<TcpStream>);
+
+impl Service<Uri> for Connected {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<TokioIo<TcpStream>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        ready(self.0.take().map(TokioIo::new).ok_or_else(|| NotConnected.into()))
+    }
 }

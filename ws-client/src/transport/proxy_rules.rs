@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use url::Url;
 
 use crate::error::{InvalidUrl, ProxyError};
+use crate::url::{parse_port, split_scheme};
 
 #[derive(Clone, Debug)]
 pub(crate) struct ProxyRules {
@@ -85,12 +85,19 @@ fn is_wildcard(exceptions: &str) -> bool {
 
 /// Checks the URL of a proxy. A `Matcher` would silently ignore an invalid one.
 fn check(url: &str) -> Result<(), InvalidUrl> {
-    let parsed = Url::parse(url)?;
-    match parsed.scheme() {
+    let (scheme, rest) = split_scheme(url)?;
+    match &*scheme.to_ascii_lowercase() {
         "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" => {}
-        _ => return Err(InvalidUrl::scheme(&parsed)),
+        _ => return Err(InvalidUrl::scheme(scheme, rest)),
     }
-    // The connectors parse the URL as a `Uri`, by different rules.
+    if !rest.starts_with("//") {
+        return Err(InvalidUrl::Relative);
+    }
+    // The connectors parse the URL as a `Uri`.
     let uri = url.parse::<Uri>().or(Err(InvalidUrl::Uri))?;
-    if parsed.has_host() && uri.host().is_some() { Ok(()) } else { Err(InvalidUrl::Uri) }
+    let authority = uri.authority().ok_or(InvalidUrl::Uri)?;
+    let server = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let port = server.strip_prefix(authority.host()).ok_or(InvalidUrl::Host)?;
+    parse_port(port.strip_prefix(':').unwrap_or(port))?;
+    if authority.host().is_empty() { Err(InvalidUrl::Host) } else { Ok(()) }
 }

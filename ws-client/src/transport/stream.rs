@@ -1,21 +1,9 @@
-//! Which settings does a transport have, and what does it yield?
+//! Which streams does a transport yield?
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::rustls::ClientConfig;
-
-use super::proxy_rules::ProxyRules;
-
-/// How servers are connected to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TransportConfig {
-    pub(crate) tls: Option<Arc<ClientConfig>>,
-    pub(crate) proxies: ProxyRules,
-    pub(crate) local_address: Option<IpAddr>,
-}
 
 /// A stream to a server.
 pub(crate) struct Established {
@@ -25,6 +13,13 @@ pub(crate) struct Established {
     /// ALPN selected HTTP/2.
     #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/2 is not offered"))]
     pub(crate) is_http2: bool,
+}
+
+/// A stream after a TLS handshake.
+pub(super) struct Encrypted {
+    pub(super) io: Box<dyn AsyncStream>,
+    /// ALPN selected HTTP/2.
+    pub(super) is_http2: bool,
 }
 
 /// `Conn` has a fast path for TCP, so a plain `TcpStream` is not boxed.

@@ -1,17 +1,17 @@
 //! How is a TCP connection to a host made, over all of its addresses?
 
-use std::collections::HashSet;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures::stream::{FuturesUnordered, StreamExt as _};
-use http::Uri;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
-use crate::error::{DialError, InvalidUrl};
+use crate::error::DialError;
 
 /// The time between two attempts (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -52,10 +52,13 @@ pub(super) async fn lookup(host: Host<'_>) -> Result<Vec<SocketAddr>, DialError>
     let bare = host.name.trim_start_matches('[').trim_end_matches(']');
     let mut found: Vec<_> = match lookup_host((bare, host.port)).await {
         Ok(found) => found.collect(),
-        Err(error) => return Err(DialError::Dns(error.into())),
+        Err(error) => {
+            let text = format!("{bare}: {error}");
+            return Err(DialError::Dns(io::Error::new(error.kind(), text).into()));
+        }
     };
     if found.is_empty() {
-        return Err(no_address());
+        return Err(no_address(bare));
     }
     if let Some(zone) = host.zone {
         let scope = scope_id(zone).await.map_err(|error| DialError::Tcp(error.into()))?;
@@ -69,8 +72,9 @@ pub(super) async fn lookup(host: Host<'_>) -> Result<Vec<SocketAddr>, DialError>
 }
 
 /// The error of a host without a usable address.
-pub(super) fn no_address() -> DialError {
-    DialError::Dns(io::Error::new(io::ErrorKind::NotFound, "the host has no such address").into())
+pub(super) fn no_address(name: &str) -> DialError {
+    let text = format!("{name}: the host has no such address");
+    DialError::Dns(io::Error::new(io::ErrorKind::NotFound, text).into())
 }
 
 /// The scope of a zone: a number, or the name of a network interface.
@@ -103,20 +107,40 @@ where
     let attempt = &attempt;
     let start = |address| async move { attempt(address).await.map_err(|error| (address, error)) };
     let mut waiting = in_turns(addresses).into_iter();
-    let mut started = FuturesUnordered::new();
+    let mut started = Vec::new();
     let mut errors = Vec::new();
     loop {
-        started.extend(waiting.next().map(start));
-        tokio::select! {
-            biased;
-            Some(done) = started.next() => match done {
-                Ok(done) => return Ok(done),
-                Err(error) => errors.push(error),
-            },
-            () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
-            else => return Err(errors),
+        started.extend(waiting.next().map(|address| Box::pin(start(address))));
+        if started.is_empty() {
+            return Err(errors);
+        }
+        let done = match waiting.len() {
+            0 => Ok(next_done(&mut started).await),
+            _ => timeout(ATTEMPT_DELAY, next_done(&mut started)).await,
+        };
+        match done {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => errors.push(error),
+            // The delay is over.
+            Err(_) => {}
         }
     }
+}
+
+/// Waits for the first of some futures to end, and removes it. There are a few, at most as many as
+/// a host has addresses.
+async fn next_done<F: Future>(started: &mut Vec<Pin<Box<F>>>) -> F::Output {
+    poll_fn(|cx| {
+        for index in 0..started.len() {
+            let Some(future) = started.get_mut(index) else { break };
+            if let Poll::Ready(done) = future.as_mut().poll(cx) {
+                drop(started.swap_remove(index));
+                return Poll::Ready(done);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Sorts addresses so that the families alternate, beginning with that of the first one. Otherwise
@@ -126,10 +150,13 @@ fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv4() == is_v4);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let (mut sorted, mut seen) = (Vec::new(), HashSet::new());
+    let mut sorted = Vec::new();
     while first.len() + second.len() > 0 {
-        let pair = first.next().into_iter().chain(second.next());
-        sorted.extend(pair.filter(|address| seen.insert(*address)));
+        for address in first.next().into_iter().chain(second.next()) {
+            if !sorted.contains(&address) {
+                sorted.push(address);
+            }
+        }
     }
     sorted
 }
@@ -143,12 +170,6 @@ async fn connect_to(address: SocketAddr, local: Option<IpAddr>) -> io::Result<Tc
     // The connection works without it, too.
     let _ = tcp.set_nodelay(true);
     Ok(tcp)
-}
-
-/// The target for a connector: a host and a port.
-pub(super) fn target(authority: String) -> Result<Uri, DialError> {
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query("/").build();
-    Ok(uri.or(Err(InvalidUrl::Uri))?)
 }
 
 /// The errors of all attempts.
@@ -172,7 +193,7 @@ mod tests {
     use std::cell::RefCell;
     use std::future::pending;
 
-    use tokio::time::Instant;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
 
@@ -273,7 +294,7 @@ mod tests {
         };
         let ((silent, _full), (good, _open)) = (listen(0), listen(16));
         let _fills = connect_to(silent, None).await.unwrap();
-        let won = tokio::time::timeout(
+        let won = timeout(
             Duration::from_secs(30),
             race(vec![silent, good], |address| connect_to(address, None)),
         );

@@ -36,6 +36,8 @@ impl Over {
     fn acceptor(self) -> Result<TlsAcceptor> {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        // With every feature, rustls has two kinds of cryptography, and cannot choose.
+        let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let config = ServerConfig::builder().with_no_client_auth();
         let mut config = config.with_single_cert(vec![made.cert.into()], key.into())?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -42,16 +42,10 @@ impl fmt::Display for CodecError {
                 let cause = cause.to_string();
                 write!(f, "the message is not a valid value: {}", Escaped::new(&cause))
             }
-            Self::Encode(_) => f.write_str("the value cannot be encoded"),
+            Self::Encode(cause) => write!(f, "the value cannot be encoded: {cause}"),
         }
     }
 }
 
-impl StdError for CodecError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Type(_) | Self::Decode(_) => None,
-            Self::Encode(error) => Some(&**error),
-        }
-    }
-}
+/// The text includes that of the cause, so there is no `source`.
+impl StdError for CodecError {}

@@ -16,9 +16,12 @@ use crate::{
 };
 
 /// A tungstenite message that has no counterpart: a control frame or a raw frame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("only text and binary messages are messages")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAMessage(pub Theirs);
+
+impl_error!(NotAMessage {
+    Self(_) => "only text and binary messages are messages";
+});
 
 impl From<Message> for Theirs {
     fn from(message: Message) -> Self {

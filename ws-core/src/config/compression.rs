@@ -7,6 +7,8 @@
 /// small messages then shrink much further, but each connection that uses it holds up to 372 KiB to
 /// compress (about 245 KiB with 9 window bits) and 47 KiB to decompress, until the connection ends.
 ///
+/// It needs the feature `deflate` of this crate, which is on by default.
+///
 /// Compression can reveal a secret that shares a window with text that an attacker controls. See
 /// [`Message::uncompressed`](crate::Message::uncompressed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! How is a message compressed, with or without context takeover?
 
 use flate2::{Compress, CompressError, Compression, FlushCompress};
-use thiserror::Error;
 
-use super::{TAIL, pool::StatePool};
+use super::{DeflateError, TAIL, pool::StatePool};
 
 thread_local! {
     /// Up to 372 KiB each.
@@ -23,12 +22,6 @@ pub struct Deflater {
     /// The number of bytes pushed since the message began or was flushed.
     pushed: usize,
 }
-
-/// zlib failed, which is not known to happen. The message is lost. The next one begins with an
-/// empty window, which the peer can decompress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the compressor failed")]
-pub struct DeflateError;
 
 /// A compressor of zlib, with its settings.
 #[derive(Debug)]

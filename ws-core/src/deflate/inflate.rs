@@ -1,9 +1,8 @@
 //! How is a message decompressed within a size bound?
 
 use flate2::{Decompress, FlushDecompress, Status};
-use thiserror::Error;
 
-use super::{TAIL, pool::StatePool};
+use super::{Corrupt, Inflated, TAIL, pool::StatePool};
 
 thread_local! {
     /// 47 KiB each.
@@ -29,22 +28,6 @@ pub struct Inflater {
     /// The number of bytes consumed and produced.
     totals: (u64, u64),
 }
-
-/// The progress of [`Inflater::inflate`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Inflated {
-    /// The number of input bytes consumed: all of them, unless `full`.
-    pub consumed: usize,
-    /// The output is full and there may be more. Call again with room, and with the rest of the
-    /// input, even if it is empty.
-    pub full: bool,
-}
-
-/// The compressed data is corrupt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the compressed data is corrupt")]
-pub struct Corrupt;
 
 /// The result of one call of zlib.
 struct ZlibStep {

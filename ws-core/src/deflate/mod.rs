@@ -9,17 +9,30 @@
 //! messages. Without, each message is independent, and its state is borrowed from a pool of the
 //! thread.
 
+#[cfg(feature = "deflate")]
 mod compress;
+#[cfg(feature = "deflate")]
 mod inflate;
 mod params;
+#[cfg(feature = "deflate")]
 mod pool;
+mod result;
+#[cfg(not(feature = "deflate"))]
+mod without;
 
 #[cfg(test)]
+#[cfg(feature = "deflate")]
 mod oracle;
 
-pub use compress::{DeflateError, Deflater};
-pub use inflate::{Corrupt, Inflated, Inflater};
+#[cfg(feature = "deflate")]
+pub use compress::Deflater;
+#[cfg(feature = "deflate")]
+pub use inflate::Inflater;
 pub use params::Params;
+pub use result::{Corrupt, DeflateError, Inflated};
+#[cfg(not(feature = "deflate"))]
+pub use without::{Deflater, Inflater};
 
 /// The end of a flush, which is removed from a compressed message (§7.2.1).
+#[cfg(feature = "deflate")]
 pub(crate) const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

@@ -15,14 +15,14 @@ const NAME: &str = "permessage-deflate";
 
 /// The client's offer. `None` if compression is off.
 pub(super) fn offer(ours: Compression) -> Option<String> {
-    ours.is_on().then(|| Terms::offer(ours).to_string())
+    is_used(ours).then(|| Terms::offer(ours).to_string())
 }
 
 /// The server's answer to the first acceptable offer, and the negotiated parameters.
 ///
 /// A malformed or unacceptable offer is declined. It never rejects the connection.
 pub(super) fn answer(headers: &HeaderMap, ours: Compression) -> Option<(String, Params)> {
-    if !ours.is_on() {
+    if !is_used(ours) {
         return None;
     }
     let mut offers = extension::parse(headers).flatten().filter(|offer| offer.name == NAME);
@@ -43,7 +43,7 @@ pub(super) fn verify(
     let mut answer = None;
     for extension in extension::parse(headers) {
         let extension = extension.ok_or(HandshakeError::ExtensionsMalformed)?;
-        if extension.name != NAME || !ours.is_on() {
+        if extension.name != NAME || !is_used(ours) {
             return Err(HandshakeError::ExtensionNotOffered);
         }
         if answer.replace(extension).is_some() {
@@ -59,6 +59,11 @@ pub(super) fn verify(
         client_max_window_bits: answer.client_max_window_bits.min(ours.window_bits),
         ..answer
     }))
+}
+
+/// Is compression on, and can this crate compress?
+const fn is_used(ours: Compression) -> bool {
+    cfg!(feature = "deflate") && ours.is_on()
 }
 
 /// The parameters of one offer or answer (RFC 7692 §7.1).

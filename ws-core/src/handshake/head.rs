@@ -109,17 +109,20 @@ pub fn encode_response(response: &Response<impl AsRef<[u8]>>) -> Vec<u8> {
 }
 
 /// Why bytes are not a valid HTTP/1.1 head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
     /// The bytes violate the grammar (RFC 9112).
-    #[error("the head is malformed")]
     Malformed,
     /// The head exceeds [`MAX_HEAD`] bytes, [`MAX_HEADERS`] in a request, or
     /// [`MAX_RESPONSE_HEADERS`].
-    #[error("the head is too large")]
     TooLarge,
 }
+
+impl_error!(HeadError {
+    Self::Malformed => "the head is malformed";
+    Self::TooLarge => "the head is too large";
+});
 
 impl From<HeadError> for Rejection {
     fn from(error: HeadError) -> Self {

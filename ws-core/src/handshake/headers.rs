@@ -4,6 +4,8 @@ use std::mem;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::base64;
+
 /// Parses a token (RFC 9110 §5.6.2).
 pub(super) fn token(text: &[u8]) -> Option<&str> {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
@@ -62,6 +64,15 @@ pub(super) fn at_most_once<E>(
         Some(_) => Err(repeated),
         None => Ok(first),
     }
+}
+
+/// The `Authorization` header of Basic authentication (RFC 7617), marked as sensitive.
+pub fn basic_authorization(user: &[u8], password: &[u8]) -> HeaderValue {
+    let text = format!("Basic {}", base64::encode(&[user, b":", password].concat()));
+    // Base64 is always valid in a header.
+    let mut value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Basic"));
+    value.set_sensitive(true);
+    value
 }
 
 /// Sets a header to a value of tokens and base64, which is always valid.

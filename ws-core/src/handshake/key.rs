@@ -1,35 +1,26 @@
 //! How are `Sec-WebSocket-Key` generated and `Sec-WebSocket-Accept` computed?
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
-use sha1::{Digest as _, Sha1};
+use super::base64::{encode, is_in_alphabet};
+use super::sha1::sha1;
 
 /// The suffix that is hashed with the key (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Accepts any unused bits in the last character. They are not zero in the example of RFC 6455
-/// §4.1.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
-);
-
 /// A `Sec-WebSocket-Key`: 16 random bytes.
 pub(super) fn generate() -> String {
-    BASE64.encode(rand::random::<[u8; 16]>())
+    encode(&rand::random::<[u8; 16]>())
 }
 
-/// Whether the key decodes to 16 bytes (RFC 6455 §4.2.1).
+/// Whether the key decodes to 16 bytes (RFC 6455 §4.2.1). The last character before the padding may
+/// have unused bits that are not zero, as in the example of §4.1.
 pub(super) fn is_valid(key: &[u8]) -> bool {
-    // The decoder requires 18 bytes for 24 characters, because it has not seen the padding.
-    let mut nonce = [0; 18];
-    matches!(BASE64.decode_slice(key, &mut nonce), Ok(16))
+    let encoded = key.strip_suffix(b"==").unwrap_or_default();
+    encoded.len() == 22 && encoded.iter().all(|byte| is_in_alphabet(*byte))
 }
 
 /// The `Sec-WebSocket-Accept` that answers a key (RFC 6455 §4.2.2).
 pub(super) fn accept(key: &[u8]) -> String {
-    BASE64.encode(Sha1::new_with_prefix(key).chain_update(GUID).finalize())
+    encode(&sha1(&[key, GUID.as_bytes()].concat()))
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub mod head;
 
 mod accept_options;
 mod acceptor;
+mod base64;
 mod compression;
 mod error;
 mod extension;
@@ -51,6 +52,7 @@ mod origin;
 mod proxies;
 mod rejection;
 mod request;
+mod sha1;
 mod subprotocol;
 
 pub use accept_options::AcceptOptions;
@@ -60,6 +62,7 @@ pub(crate) use accept_options::HeadLimit;
 pub(crate) use acceptor::catch_panic;
 pub use acceptor::{Accepted, Acceptor};
 pub use error::HandshakeError;
+pub use headers::basic_authorization;
 pub use negotiated::Negotiated;
 pub use offer::Offer;
 pub use origin::Origin;

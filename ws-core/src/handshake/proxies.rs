@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
 
+use crate::Escaped;
+
 /// The address of the peer. As an extension of a request or a response, it sets the address
 /// where the transport has none, or has that of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +50,12 @@ enum ForwardingHeaders {
 }
 
 /// A text that is no address and no network.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no address and no network, such as 10.0.0.0/8", crate::Escaped::new(&**.0))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidNetwork(Box<str>);
+
+impl_error!(InvalidNetwork {
+    Self(text) => "`{}` is no address and no network, such as 10.0.0.0/8", Escaped::new(&**text);
+});
 
 impl TrustedProxies {
     /// Proxies with these addresses, or in these networks: `127.0.0.1`, `10.0.0.0/8`, `fd00::/8`.

@@ -17,84 +17,57 @@ use crate::redact::Redacted;
 /// create some of the reasons:
 /// [`NotUpgradable`](Self::NotUpgradable), [`ShuttingDown`](Self::ShuttingDown),
 /// [`Timeout`](Self::Timeout).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
     /// 426: the request is HTTP/1.0 or older (RFC 6455 §4.2.1).
-    #[error("a WebSocket needs HTTP/1.1")]
     HttpTooOld,
     /// 501: the request is HTTP/3 or newer.
-    #[error("a WebSocket over this version of HTTP is not supported here: use HTTP/1.1 or 2")]
     HttpTooNew,
     /// 426: the request is not an upgrade to a WebSocket (RFC 6455 §4.2.1).
-    #[error("only WebSockets here: send `Connection: Upgrade` and `Upgrade: websocket`")]
     NotUpgrade,
     /// 405: the method of a request over HTTP/2 is not CONNECT (RFC 8441 §4).
-    #[error("only WebSockets here: over HTTP/2, send an extended CONNECT")]
     NotConnect,
     /// 501: a CONNECT without `:protocol`, or with a value other than `websocket` (RFC 8441 §4,
     /// RFC 9220 §3).
-    #[error("only WebSockets here: send `:protocol = websocket`")]
     ProtocolUnknown,
     /// 404: [`AcceptOptions::filter`](super::AcceptOptions::filter) does not accept the request,
     /// and no other route does.
-    #[error("there is no WebSocket here for this request")]
     Filtered,
     /// 405: the method is not GET (RFC 6455 §4.2.1).
-    #[error("the method of an opening handshake is GET")]
     Method,
     /// 400: no `Sec-WebSocket-Version` (RFC 6455 §4.2.1).
-    #[error("`Sec-WebSocket-Version` is missing: send 13")]
     VersionMissing,
     /// 400: more than one `Sec-WebSocket-Version`.
-    #[error("`Sec-WebSocket-Version` is repeated: send one")]
     VersionRepeated,
     /// 426: a `Sec-WebSocket-Version` other than 13 (RFC 6455 §4.4).
-    #[error("this `Sec-WebSocket-Version` is not supported: send 13")]
     VersionUnsupported,
     /// 400: a `Sec-WebSocket-Version` other than 13 over HTTP/2, which has no 426
     /// (RFC 9113 §8.2.2).
-    #[error("this `Sec-WebSocket-Version` is not supported: send 13")]
     ConnectVersionUnsupported,
     /// 400: no `Sec-WebSocket-Key` (RFC 6455 §4.2.1).
-    #[error("`Sec-WebSocket-Key` is missing: send 16 random bytes in base64")]
     KeyMissing,
     /// 400: more than one `Sec-WebSocket-Key` (RFC 6455 §11.3.1).
-    #[error("`Sec-WebSocket-Key` is repeated: send one")]
     KeyRepeated,
     /// 400: a `Sec-WebSocket-Key` that is not 16 bytes (RFC 6455 §4.2.1).
-    #[error("`Sec-WebSocket-Key` is invalid: send 16 random bytes in base64")]
     KeyInvalid,
     /// 400: no `Host` (RFC 9112 §3.2), and over HTTP/2 no `:authority` either.
-    #[error("`Host` is missing")]
     HostMissing,
     /// 400: more than one `Host` (RFC 9112 §3.2).
-    #[error("`Host` is repeated: send one")]
     HostRepeated,
     /// 400: `Host` or the authority of the target is not a host with an optional port
     /// (RFC 9112 §3.2). An empty one, and one with userinfo, is invalid (RFC 9110 §4.2).
-    #[error("`Host` is invalid: send a host, and its port unless it is the default")]
     HostInvalid,
     /// 400: the target of the request has no path (RFC 6455 §4.1).
-    #[error("the target of the request has no path")]
     TargetInvalid,
     /// 400: the request has a body, which would be read as frames.
-    #[error("an opening handshake has no body: leave out its length and transfer encoding")]
     Body,
     /// 403: no `Origin`, and [`Origin::refuse_missing`](super::Origin::refuse_missing) is set.
-    #[error("`Origin` is missing")]
     OriginMissing,
     /// 403: more than one `Origin` (RFC 6454 §7.3).
-    #[error("`Origin` is repeated: send one")]
     OriginRepeated,
     /// 403: an `Origin` that [`AcceptOptions::origin`](super::AcceptOptions::origin)
     /// does not allow.
-    #[error(
-        "the `Origin` {} is not allowed for the host {}: the server allows it by \
-         `AcceptOptions::origin`, for example with `Origin::patterns`",
-        Escaped::new(&**origin),
-        Escaped::new(&**host)
-    )]
     #[non_exhaustive]
     OriginRefused {
         /// The value of `Origin`.
@@ -103,53 +76,81 @@ pub enum Rejection {
         host: Box<str>,
     },
     /// 400: `Sec-WebSocket-Protocol` is not a list of distinct tokens (RFC 6455 §4.1).
-    #[error("`Sec-WebSocket-Protocol` is malformed: send a list of different tokens")]
     SubprotocolsMalformed,
     /// 400: no common subprotocol, and
     /// [`require_subprotocol`](super::AcceptOptions::require_subprotocol) is set.
-    #[error("a subprotocol is required: `Sec-WebSocket-Protocol` names none that is spoken here")]
     SubprotocolRequired,
     /// 400: the head is not HTTP.
-    #[error("the head of the request is malformed")]
     HeadMalformed,
     /// 431: the head exceeds [`AcceptOptions::head_limit`](super::AcceptOptions::head_limit).
-    #[error("the head of the request is too large")]
     HeadTooLarge,
     /// 408: [`AcceptOptions::handshake_timeout`](super::AcceptOptions::handshake_timeout)
     /// has expired.
-    #[error("the opening handshake took too long")]
     Timeout,
     /// 500: a function of the application panicked, such as the filter.
-    #[error("something went wrong here")]
     Internal,
     /// 501: the HTTP server does not support upgrades of this request.
-    #[error("this connection cannot be upgraded")]
     NotUpgradable,
     /// 503: the server is draining and accepts no new connections.
-    #[error("the server is shutting down: come back later")]
     ShuttingDown,
     /// 503: as many connections are open as
     /// [`ConnectionLimits::connections`](crate::handler::ConnectionLimits::connections) allows.
-    #[error("the server is full: come back later")]
     TooManyConnections,
     /// 503: more bytes are queued than
     /// [`ConnectionLimits::queued_bytes`](crate::handler::ConnectionLimits::queued_bytes) allows.
-    #[error("the server is overloaded: come back later")]
     TooManyQueuedBytes,
     /// 429: as many connections are open from this address as
     /// [`ConnectionLimits::per_address`](crate::handler::ConnectionLimits::per_address) allows.
-    #[error("too many connections from this address")]
     TooManyFromAddress,
     /// 429: as many connections are open for this user as
     /// [`ConnectionLimits::per_key`](crate::handler::ConnectionLimits::per_key) allows.
-    #[error("too many connections of this user")]
     TooManyOfKey,
     /// 429: more handshakes came from this address than
     /// [`ConnectionLimits::handshakes_per_second`](crate::handler::ConnectionLimits::handshakes_per_second)
     /// allows.
-    #[error("too many handshakes from this address: slow down")]
     TooManyHandshakes,
 }
+
+impl_error!(Rejection {
+    Self::HttpTooOld => "a WebSocket needs HTTP/1.1";
+    Self::HttpTooNew => "a WebSocket over this version of HTTP is not supported here: use HTTP/1.1 or 2";
+    Self::NotUpgrade => "only WebSockets here: send `Connection: Upgrade` and `Upgrade: websocket`";
+    Self::NotConnect => "only WebSockets here: over HTTP/2, send an extended CONNECT";
+    Self::ProtocolUnknown => "only WebSockets here: send `:protocol = websocket`";
+    Self::Filtered => "there is no WebSocket here for this request";
+    Self::Method => "the method of an opening handshake is GET";
+    Self::VersionMissing => "`Sec-WebSocket-Version` is missing: send 13";
+    Self::VersionRepeated => "`Sec-WebSocket-Version` is repeated: send one";
+    Self::VersionUnsupported => "this `Sec-WebSocket-Version` is not supported: send 13";
+    Self::ConnectVersionUnsupported => "this `Sec-WebSocket-Version` is not supported: send 13";
+    Self::KeyMissing => "`Sec-WebSocket-Key` is missing: send 16 random bytes in base64";
+    Self::KeyRepeated => "`Sec-WebSocket-Key` is repeated: send one";
+    Self::KeyInvalid => "`Sec-WebSocket-Key` is invalid: send 16 random bytes in base64";
+    Self::HostMissing => "`Host` is missing";
+    Self::HostRepeated => "`Host` is repeated: send one";
+    Self::HostInvalid => "`Host` is invalid: send a host, and its port unless it is the default";
+    Self::TargetInvalid => "the target of the request has no path";
+    Self::Body => "an opening handshake has no body: leave out its length and transfer encoding";
+    Self::OriginMissing => "`Origin` is missing";
+    Self::OriginRepeated => "`Origin` is repeated: send one";
+    Self::OriginRefused { origin, host } =>
+        "the `Origin` {} is not allowed for the host {}: the server allows it by \
+         `AcceptOptions::origin`, for example with `Origin::patterns`",
+        Escaped::new(&**origin), Escaped::new(&**host);
+    Self::SubprotocolsMalformed => "`Sec-WebSocket-Protocol` is malformed: send a list of different tokens";
+    Self::SubprotocolRequired => "a subprotocol is required: `Sec-WebSocket-Protocol` names none that is spoken here";
+    Self::HeadMalformed => "the head of the request is malformed";
+    Self::HeadTooLarge => "the head of the request is too large";
+    Self::Timeout => "the opening handshake took too long";
+    Self::Internal => "something went wrong here";
+    Self::NotUpgradable => "this connection cannot be upgraded";
+    Self::ShuttingDown => "the server is shutting down: come back later";
+    Self::TooManyConnections => "the server is full: come back later";
+    Self::TooManyQueuedBytes => "the server is overloaded: come back later";
+    Self::TooManyFromAddress => "too many connections from this address";
+    Self::TooManyOfKey => "too many connections of this user";
+    Self::TooManyHandshakes => "too many handshakes from this address: slow down";
+});
 
 impl Rejection {
     /// The refusal of a page, for the host that its request has asked for.

@@ -21,12 +21,15 @@ pub enum SubprotocolOrder {
 /// The subprotocol cannot be offered: it is not a token, or it is repeated ([RFC 6455 §4.1]).
 ///
 /// [RFC 6455 §4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("subprotocol {number} of the offer is not a token, or is offered twice")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSubprotocol {
     /// From 1. The name itself may be a secret.
     number: usize,
 }
+
+impl_error!(InvalidSubprotocol {
+    Self { number } => "subprotocol {number} of the offer is not a token, or is offered twice";
+});
 
 /// Checks the subprotocols that a client offers.
 pub(super) fn check(subprotocols: &[String]) -> Result<(), InvalidSubprotocol> {

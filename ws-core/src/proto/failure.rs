@@ -5,13 +5,11 @@ use crate::deflate::Corrupt;
 use crate::{Error, Limit, ProtocolError, Rate, StatusCode};
 
 /// Why the connection is failed (RFC 6455 §7.1.7): a fault of the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The peer violated the protocol.
-    #[error(transparent)]
-    Protocol(#[from] ProtocolError),
+    Protocol(ProtocolError),
     /// The peer exceeded a size limit.
-    #[error("a {} may have {limit} {}", bounded(*.setting).0, bounded(*.setting).1)]
     TooBig {
         /// The limit.
         limit: usize,
@@ -19,7 +17,6 @@ pub enum Failure {
         setting: Limit,
     },
     /// The peer exceeded a rate limit.
-    #[error("{limit} {} may come in a second", counted(*.setting))]
     TooFast {
         /// The limit, per second.
         limit: usize,
@@ -27,6 +24,17 @@ pub enum Failure {
         setting: Rate,
     },
 }
+
+impl_error!(Failure {
+    Self::Protocol(why) => "{why}";
+    Self::TooBig { limit, setting } =>
+        "a {} may have {limit} {}", bounded(*setting).0, bounded(*setting).1;
+    Self::TooFast { limit, setting } => "{limit} {} may come in a second", counted(*setting);
+});
+
+impl_from!(Failure {
+    ProtocolError => Self::Protocol,
+});
 
 impl Failure {
     /// The close frame to send. This is the only mapping from failures to close codes.

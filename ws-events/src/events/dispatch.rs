@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures::FutureExt as _;
+use tracing::Level;
 use ws_core::{Escaped, PreparedMessage};
 
 use crate::delivery::enqueue::enqueue_volatile;
@@ -96,26 +97,30 @@ async fn report(socket: &Socket, event: &Event, error: EventError) {
 pub(crate) fn log_unhandled(socket: &Socket, event: &Event, error: &EventError) {
     const TEXT: &str = "an error without a handler";
     let id = log_id(socket);
-    match error {
+    let level = match error {
         EventError::InvalidArgument { .. } | EventError::Malformed(_) => {
-            if socket.0.warned.swap(true, Relaxed) {
-                tracing::debug!(%id, %event, %error, "{TEXT}");
-            } else {
-                tracing::warn!(%id, %event, %error, "{TEXT}");
-            }
+            if socket.0.warned.swap(true, Relaxed) { Level::DEBUG } else { Level::WARN }
         }
-        EventError::Connection(_) => tracing::debug!(%id, %event, %error, "{TEXT}"),
-        EventError::Failed { text, .. } if !socket.is_alive() && is_of_the_end(socket, text) => {
-            tracing::debug!(%id, %event, %error, "{TEXT}");
-        }
+        EventError::Connection(_) => Level::DEBUG,
+        EventError::Failed { text, .. } if is_of_the_end(socket, text) => Level::DEBUG,
         EventError::Panicked { .. } | EventError::Failed { .. } | EventError::NoSuchId(_) => {
-            tracing::error!(%id, %event, %error, "{TEXT}")
+            Level::ERROR
         }
+    };
+    if level == Level::ERROR {
+        tracing::error!(%id, %event, %error, "{TEXT}");
+    } else if level == Level::WARN {
+        tracing::warn!(%id, %event, %error, "{TEXT}");
+    } else {
+        tracing::debug!(%id, %event, %error, "{TEXT}");
     }
 }
 
 /// Whether the error of a handler says only that its socket or connection has ended.
 fn is_of_the_end(socket: &Socket, text: &str) -> bool {
+    if socket.is_alive() {
+        return false;
+    }
     let of_the_socket = [EmitError::Closed.to_string(), NotConnected.to_string()];
     let close_info = socket.conn().and_then(|conn| conn.close_info());
     of_the_socket.iter().any(|end| text.ends_with(end))

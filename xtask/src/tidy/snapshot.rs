@@ -128,6 +128,11 @@ fn macro_calls(module: &Module<'_>) -> Vec<String> {
     calls
         .filter(|it| it.kind != "macro_rules")
         .map(|it| render(source, it.header.start..it.body.end.max(it.header.end)))
+        .map(|call| match call.split_once(" {") {
+            // The texts of errors are not API.
+            Some((name, _)) if name.starts_with("impl_error!") => format!("{name})"),
+            _ => call,
+        })
         .collect()
 }
 

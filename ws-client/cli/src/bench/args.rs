@@ -44,6 +44,9 @@ pub(crate) struct BenchArgs {
     /// Does not print the progress
     #[arg(short, long)]
     pub(super) quiet: bool,
+    /// Prints the result as one JSON object; times are in seconds
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) options: ConnectOptions,
 }

@@ -31,10 +31,15 @@ pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
     let message = message(&args);
     let report = BenchReport::new(&args, &url, message.len());
     let (conns, opened) = connect_all(&args, &url).await?;
-    report.print_opened(&opened);
+    if !args.json {
+        report.print_opened(&opened);
+    }
     let load = Arc::new(Load::new(message, args.rate, args.pipeline)?);
     let measurement = measure(&args, &load, &conns, &report).await?;
-    report.print_result(&args, &measurement, load.failures());
+    match args.json {
+        true => report.print_json(&args, &url, &opened, &measurement, &load.failures()),
+        false => report.print_result(&args, &measurement, load.failures()),
+    }
     for conn in &conns {
         conn.close_now();
     }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::json;
 
 use super::args::BenchArgs;
 use super::load::Counter;
@@ -40,6 +41,9 @@ pub(super) struct BenchReport {
 impl BenchReport {
     pub(super) fn new(args: &BenchArgs, url: &str, size: usize) -> Self {
         let live = !args.quiet && io::stderr().is_terminal();
+        if args.json {
+            return Self { live, style: Style::plain(), size };
+        }
         let style = Style::of(&io::stdout());
         let how = match args.rate {
             Some(rate) => format!("{} messages/s each", count(rate.round() as u64)),
@@ -52,6 +56,39 @@ impl BenchReport {
             "{url}: {connections} connections, {how}, {size} bytes per message"
         ));
         Self { live, style, size }
+    }
+
+    /// Prints the result as one JSON object.
+    pub(super) fn print_json(
+        &self,
+        args: &BenchArgs,
+        url: &str,
+        opened: &LatencyHistogram,
+        measurement: &Measurement,
+        failures: &BTreeMap<String, u64>,
+    ) {
+        self.clear_progress();
+        let Counter { sent, times } = &measurement.total;
+        let result = json!({
+            "url": url,
+            "connections": args.connections,
+            "bytes": self.size,
+            "opened_seconds": opened.json(),
+            "measured_seconds": measurement.took.as_secs_f64(),
+            "sent": sent,
+            "sent_per_second": per_second(*sent, measurement.took),
+            "echoed": times.count(),
+            "echoed_per_second": per_second(times.count(), measurement.took),
+            "seconds": times.json(),
+            "failures": failures,
+        });
+        print::report(format_args!("{result}"));
+    }
+
+    fn clear_progress(&self) {
+        if self.live {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
     }
 
     pub(super) fn print_opened(&self, times: &LatencyHistogram) {
@@ -85,9 +122,7 @@ impl BenchReport {
         measurement: &Measurement,
         failures: BTreeMap<String, u64>,
     ) {
-        if self.live {
-            let _ = write!(io::stderr().lock(), "\r\x1b[K");
-        }
+        self.clear_progress();
         let row = |name: &str, number: u64| {
             let each = per_second(number, measurement.took);
             let bytes = each as f64 * self.size as f64 / 1e6;

@@ -38,6 +38,9 @@ pub(crate) struct ConnectArgs {
     /// Whether to indent JSON
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = PrettyMode::Auto)]
     pub(super) pretty: PrettyMode,
+    /// Prints one JSON object per line, for messages, notes and the end; binary messages in hex
+    #[arg(long, conflicts_with_all = ["binary", "null", "pretty"])]
+    pub(super) json: bool,
     /// Prints only messages
     #[arg(short, long)]
     pub(super) quiet: bool,

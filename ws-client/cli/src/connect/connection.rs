@@ -193,7 +193,7 @@ fn report(state: &ReconnectState, url: &str, screen: &Screen) {
 fn describe_error(error: &ReconnectError, url: &str) -> String {
     match error {
         ReconnectError::GaveUp(failure) => describe_failure(failure, url),
-        other => error_chain(other),
+        other => other.to_string(),
     }
 }
 
@@ -201,6 +201,6 @@ fn describe_failure(failure: &ConnectionFailure, url: &str) -> String {
     match failure {
         ConnectionFailure::Dial(error) => format!("{:#}", explain(error, url)),
         ConnectionFailure::Ended(ending) => describe_end(ending).0,
-        other => error_chain(other),
+        other => other.to_string(),
     }
 }

@@ -29,7 +29,8 @@ use crate::exit_code::INTERRUPTED;
 use crate::print;
 
 pub(crate) async fn run(args: ConnectArgs) -> Result<ExitCode> {
-    let interactive = print::is_interactive() && !args.pipe.binary && !args.pipe.null;
+    let has_lines = !args.pipe.binary && !args.pipe.null && !args.json;
+    let interactive = print::is_interactive() && has_lines;
     // Connects before the prompt, so that an error is printed without one.
     let args = Arc::new(args);
     let mut screen = Screen::new(Arc::clone(&args), interactive);

@@ -5,13 +5,14 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use jiff::Zoned;
+use serde_json::{Value, json};
 use ws_client::Message;
 use ws_client::http::Response;
 use ws_client::http::header::SET_COOKIE;
 
 use super::args::{ConnectArgs, PrettyMode};
 use super::line_editor::Terminal;
-use super::{hex, json};
+use super::{hex, json as json_text};
 use crate::print::{self, Color, MASK, Style, escape_control, mask_secrets, peer_text};
 
 pub(super) struct Screen {
@@ -34,6 +35,13 @@ impl Screen {
 
     /// Prints a message. Returns `false` if the output is closed.
     pub(super) fn message(&self, message: &Message) -> bool {
+        if self.args.json {
+            let (kind, data) = match message.as_text() {
+                Some(text) => ("text", text.to_owned()),
+                None => ("binary", hex::line(message.as_bytes())),
+            };
+            return self.json_line(json!({ "type": kind, "data": data }));
+        }
         if self.interactive {
             return self.above_prompt(self.format_message(message));
         }
@@ -52,7 +60,9 @@ impl Screen {
         if self.args.quiet {
             return;
         }
-        if self.interactive {
+        if self.args.json {
+            self.json_line(json!({ "type": "note", "text": mask_secrets(text) }));
+        } else if self.interactive {
             self.above_prompt(self.format_note(text));
         } else {
             print::note(format_args!("{}{text}", self.time()));
@@ -76,8 +86,21 @@ impl Screen {
     pub(super) fn finish(&self, text: &str) {
         match &self.terminal {
             Some(terminal) => terminal.finish(self.format_note(text)),
+            None if self.args.json && !self.args.quiet && !text.is_empty() => {
+                self.json_line(json!({ "type": "end", "text": mask_secrets(text) }));
+            }
             None => self.note(text),
         }
+    }
+
+    /// Prints an object, with the time if it is wanted. Returns `false` if the output is closed.
+    fn json_line(&self, mut object: Value) -> bool {
+        if self.args.timestamps
+            && let Value::Object(fields) = &mut object
+        {
+            fields.insert("time".to_owned(), Zoned::now().timestamp().to_string().into());
+        }
+        print::write_all(&format!("{object}\n"))
     }
 
     fn format_message(&self, message: &Message) -> String {
@@ -105,7 +128,7 @@ impl Screen {
             PrettyMode::Always => true,
             PrettyMode::Never => false,
         };
-        let indented = if is_wanted { json::pretty(text, self.style) } else { None };
+        let indented = if is_wanted { json_text::pretty(text, self.style) } else { None };
         indented.unwrap_or_else(|| peer_text(text).into_owned())
     }
 

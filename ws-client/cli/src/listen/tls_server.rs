@@ -95,6 +95,8 @@ mod tests {
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone()).unwrap();
+        // With every feature, rustls has two kinds of cryptography, and cannot choose.
+        let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let server = ServerConfig::builder().with_no_client_auth();
         let server = server.with_single_cert(vec![certificate], key).unwrap();
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();

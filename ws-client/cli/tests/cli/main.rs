@@ -5,6 +5,7 @@ mod check;
 #[cfg(target_os = "linux")]
 mod command;
 mod delivery;
+mod json;
 mod measure;
 mod pipe;
 mod program;

@@ -64,6 +64,6 @@ fn a_server_that_does_not_echo_is_reported() {
         assert!(ran.code == 1 && ran.out.contains(text), "{ran:?}");
     };
     check(&["-q", "--sink"], "does the server echo?");
-    check(&["-q", "--close", "1013"], "connections: the connection is closed: closed with 1013");
+    check(&["-q", "--close", "1013"], "connections: closed with 1013");
     check(&["-q", "--", "yes"], "a message that is not an echo");
 }

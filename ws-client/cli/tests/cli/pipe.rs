@@ -74,7 +74,7 @@ fn errors_name_the_option_to_change() {
     check(&["127.0.0.1:1"], 1, "Connection refused");
     check(&["ftp://localhost"], 1, "not one of ws, wss, http, https");
     check(&["-H", "no colon", "x"], 2, "write it as 'Name: value'");
-    check(&["-H", "upgrade: x", "x"], 1, "leave it out (--header)");
+    check(&["-H", "upgrade: x", "x"], 1, "cannot be sent (--header)");
     check(&["-s", "a b", "x"], 1, "(--subprotocol)");
     check(&["--cacert", "/does/not/exist", "x"], 1, "cannot read /does/not/exist (--cacert)");
     check(&["--key", "key.pem", "x"], 2, "--cert");

@@ -63,6 +63,8 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        // With every feature, rustls has two kinds of cryptography, and cannot choose.
+        let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let builder = if asks {
             let roots = Arc::new(self.roots.clone());
             let verifier = WebPkiClientVerifier::builder(roots).build().unwrap();

@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use crate::Escaped;
 use crate::conn::api::adapter::{set_peer_addr, set_request};
 use crate::conn::api::refusal::{report_refusal, report_unread};
 use crate::conn::driver::linger::{Linger, Shutdown};
@@ -20,16 +21,25 @@ use crate::handshake::{AcceptOptions, Accepted, Acceptor, HeadLimit, PeerAddr, R
 use crate::proto::{Outbound, Role};
 
 /// Why accepting a connection failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError {
     /// The request was refused. The response contains the reason.
-    #[error("the opening handshake was refused")]
-    Rejected(#[from] Rejection),
+    Rejected(Rejection),
     /// The transport failed, or ended before the request.
-    #[error("the transport failed during the opening handshake")]
-    Io(#[from] io::Error),
+    Io(io::Error),
 }
+
+impl_error!(AcceptError {
+    Self::Rejected(why) => "the opening handshake was refused: {why}";
+    Self::Io(why) =>
+        "the transport failed during the opening handshake: {}", Escaped::new(&why.to_string());
+});
+
+impl_from!(AcceptError {
+    Rejection => Self::Rejected,
+    io::Error => Self::Io,
+});
 
 /// Makes the server's side of the opening handshake. `admit` decides at the end whether the
 /// server takes the connection, and what it keeps with it.

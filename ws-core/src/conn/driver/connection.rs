@@ -78,6 +78,9 @@ impl Connection {
             info,
         });
         connection.watch(&mut connection.reader.lock());
+        if tracing::enabled!(Level::DEBUG) {
+            connection.info.attributes.change_own(|own| own.opened = Some(Instant::now()));
+        }
         tracing::debug!(
             conn = connection.info.id,
             role = role.name(),
@@ -341,7 +344,7 @@ impl Connection {
         let _ = self.close_info.set(Box::new(info));
         let stats = self.stats_of(reader, writer);
         if let Some(info) = self.close_info.get() {
-            self.log_end(reader, info, &stats);
+            self.log_end(info, &stats);
         }
         self.info.record(&stats);
         self.detach_transport(reader, writer, &error, shutdown);
@@ -349,7 +352,7 @@ impl Connection {
         writer.waiters.wake();
     }
 
-    fn log_end(&self, reader: &Reader, info: &CloseInfo, stats: &ConnStats) {
+    fn log_end(&self, info: &CloseInfo, stats: &ConnStats) {
         if !tracing::enabled!(Level::DEBUG) {
             return;
         }
@@ -358,6 +361,7 @@ impl Connection {
             CloseInitiator::Local => info.sent.as_ref(),
             CloseInitiator::Transport => None,
         };
+        let opened = self.info.attributes.own(|own| own.opened);
         let code = close.map_or(StatusCode::ABNORMAL_CLOSURE, |close| close.code);
         let reason = match (close, &info.error) {
             (Some(close), _) | (None, Error::Closed(close)) => close.reason.clone(),
@@ -370,7 +374,7 @@ impl Connection {
             by = info.by.name(),
             code = code.as_u16(),
             reason = %Escaped::new(&reason),
-            duration_ms = reader.opened.elapsed_ms(),
+            duration_ms = opened.map(|opened| opened.elapsed().as_millis() as u64),
             messages_in = stats.messages_in,
             messages_out = stats.messages_out,
             bytes_in = stats.bytes_in,
@@ -458,7 +462,7 @@ impl Drop for Connection {
         let sent = Some(frame.as_error().clone());
         writer.outbound.close(frame);
         let info = CloseInfo { sent, received, by, error: Error::CloseSent };
-        this.log_end(&reader, &info, &this.stats_of(&reader, &writer));
+        this.log_end(&info, &this.stats_of(&reader, &writer));
         this.detach_transport(&mut reader, &mut writer, &Error::CloseSent, Shutdown::Graceful);
     }
 }

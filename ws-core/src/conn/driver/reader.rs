@@ -27,7 +27,6 @@ use crate::conn::driver::read_ahead::{AheadItem, READ_AHEAD};
 use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::transport::{ReadHalf, ThreadBuffer};
 use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
-use crate::conn::info::OpenedAt;
 use crate::conn::info::kept_request::KeptRequest;
 use crate::frame::{Frame, OpCode};
 use crate::proto::{
@@ -48,8 +47,6 @@ pub(crate) struct Reader {
     pub(crate) deadlines: Deadlines,
     pub(crate) cold: Option<Box<ColdState>>,
     pub(crate) mode: ReadMode,
-    /// When the connection has opened.
-    pub(crate) opened: OpenedAt,
     /// Whether the watch list has this connection.
     pub(crate) watched: bool,
     /// The last read took all that the transport had.
@@ -143,7 +140,6 @@ impl Reader {
             deadlines,
             cold,
             mode: ReadMode::Messages,
-            opened: OpenedAt::now(),
             watched: false,
             drained: false,
             messages: 0,

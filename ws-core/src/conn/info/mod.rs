@@ -7,10 +7,9 @@ pub(crate) mod request;
 pub(crate) mod stats;
 
 use std::net::{SocketAddr, SocketAddrV4};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tracing::field;
 
 use crate::conn::info::attributes::Attributes;
@@ -45,25 +44,6 @@ impl ConnInfo {
             .record("rtt", stats.rtt.map(field::debug))
             .record("close_sent", stats.close_sent.map(StatusCode::as_u16))
             .record("close_received", stats.close_received.map(StatusCode::as_u16));
-    }
-}
-
-/// When a connection has opened, in ticks of 10 ms since the first one. It wraps after 497 days.
-#[derive(Clone, Copy)]
-pub(crate) struct OpenedAt(u32);
-
-impl OpenedAt {
-    pub(crate) fn now() -> Self {
-        static FIRST: OnceLock<Instant> = OnceLock::new();
-        let now = Instant::now();
-        let ticks = now.saturating_duration_since(*FIRST.get_or_init(|| now)).as_millis() / 10;
-        #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
-        Self(ticks as u32)
-    }
-
-    /// For how long it has been open.
-    pub(crate) fn elapsed_ms(self) -> u64 {
-        u64::from(Self::now().0.wrapping_sub(self.0)) * 10
     }
 }
 
