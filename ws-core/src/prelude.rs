@@ -20,9 +20,11 @@ pub use crate::conn::{Direction, JoinedMessages, Tapped};
 pub use crate::frame::Frame;
 #[cfg(feature = "conn")]
 pub use crate::handler::{
-    ConnectionTracker, DrainConfig, DrainCounts, HandlerOutput, HandlerPanic,
+    ConnectionLimits, ConnectionTracker, DrainConfig, DrainCounts, HandlerOutput, HandlerPanic,
 };
-pub use crate::handshake::{HandshakeError, HandshakeRequest, Negotiated, SubprotocolOrder};
+pub use crate::handshake::{
+    HandshakeError, HandshakeRequest, InvalidNetwork, Negotiated, SubprotocolOrder, TrustedProxies,
+};
 #[cfg(feature = "conn")]
 pub use crate::{
     AcceptError, Attributes, ByteStream, CloseInfo, CloseInitiator, CloseRead, Conn, ConnStats,

@@ -88,8 +88,15 @@ fn a_malformed_handshake_is_refused_with_its_status() {
     check(&[], &[("content-length", "0"), ("content-length", "1")], R::Body, 400, &[]);
     check(&[], &[("transfer-encoding", "chunked")], R::Body, 400, &[]);
 
-    check(&["origin"], &[("origin", "http://evil.example")], R::OriginRefused, 403, &[]);
-    check(&["origin"], &[("origin", "null")], R::OriginRefused, 403, &[]);
+    for origin in ["http://evil.example", "null"] {
+        let request = request(&["origin"], &[("origin", origin)]);
+        let refused = Acceptor::new(&options).answer(&request).unwrap_err();
+        assert!(matches!(refused, R::OriginRefused { .. }));
+        for part in [origin, "server.example.com", "`Origin::patterns`"] {
+            assert!(refused.to_string().contains(part), "{refused}");
+        }
+        check_refusal(&options, &request, refused, 403, &[]);
+    }
     check(&[], &[("origin", "http://server.example.com")], R::OriginRepeated, 403, &[]);
 
     let name = "sec-websocket-protocol";

@@ -70,7 +70,9 @@ fn a_bad_connect_is_refused_without_a_word_of_http_1() {
     check(&old, ws, R::ConnectVersionUnsupported, 400, &[VERSION]);
     check(&connect(&[VERSION, ("content-length", "1")]), ws, R::Body, 400, &[]);
     let foreign = connect(&[VERSION, ("origin", "https://evil.example")]);
-    check(&foreign, ws, R::OriginRefused, 403, &[]);
+    let refused = answer(&AcceptOptions::new(), &foreign, ws).unwrap_err();
+    assert!(matches!(refused, R::OriginRefused { .. }));
+    check(&foreign, ws, refused, 403, &[]);
 
     let mut get = connect(&[VERSION]);
     *get.method_mut() = Method::GET;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use support::{close, connect, run, soon, text};
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use ws_core::Acceptor;
@@ -36,6 +37,7 @@ impl Log {
         let writer = written.clone();
         let default = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
+            .with_max_level(LevelFilter::DEBUG)
             .with_ansi(false)
             .with_span_events(FmtSpan::CLOSE)
             .set_default();
@@ -99,7 +101,7 @@ fn a_span_has_the_connection_and_in_the_end_its_statistics() {
         let text = log.text();
         let inside = text.lines().find(|line| line.ends_with("inside")).unwrap();
         assert!(inside.contains(&format!("websocket{{conn={id} role=Server")), "{text}");
-        let close = text.lines().find(|line| line.contains("close")).unwrap();
+        let close = text.lines().find(|line| line.contains("close_sent=")).unwrap();
         for field in ["messages_in=1", "frames_in=2", "close_sent=1000", "close_received=1000"] {
             assert!(close.contains(field), "{field}: {text}");
         }
@@ -147,4 +149,58 @@ fn a_span_has_every_field_of_the_statistics_as_they_were_in_the_end() {
         assert!(close.split([' ', '{', '}']).any(|it| it == field), "{field}: {close}");
     }
     assert_eq!(recorded(&stats).len(), 14);
+}
+
+/// How a connection ends → the fields of the event.
+#[track_caller]
+fn check_end(end: impl AsyncFnOnce(Conn, Conn), expected: &[&str]) {
+    let log = Log::begin();
+    let id = run(async {
+        let (here, there) = pair();
+        let id = here.id();
+        here.write("four").await.unwrap();
+        soon(there.read()).await.unwrap();
+        tokio::time::advance(std::time::Duration::from_millis(1250)).await;
+        soon(end(here, there)).await;
+        id
+    });
+    let text = log.text();
+    let conn = format!("conn={id} ");
+    let of = |event: &str| {
+        let has = |line: &&str| line.contains(event) && line.contains(&conn);
+        let lines: Vec<_> = text.lines().filter(has).collect();
+        assert_eq!(lines.len(), 1, "{event} of {conn}: {text}");
+        lines[0].to_owned()
+    };
+    assert!(of("connection opened").contains("DEBUG"), "{text}");
+    let line = of("connection closed");
+    let always = ["DEBUG", "duration_ms=1250", "messages_out=1", "messages_in=0", "bytes_in="];
+    for field in always.iter().chain(expected) {
+        assert!(line.contains(field), "{field}: {line}");
+    }
+}
+
+#[test]
+fn each_connection_has_one_event_when_it_opens_and_one_when_it_ends() {
+    let by_here = async |here: Conn, there: Conn| {
+        let (closed, read) =
+            tokio::join!(here.close(StatusCode::GOING_AWAY, "bye\n"), there.read());
+        closed.unwrap();
+        read.unwrap_err();
+    };
+    check_end(by_here, &["by=\"local\"", "code=1001", "reason=bye\\n"]);
+    let by_there = async |here: Conn, there: Conn| {
+        let (closed, read) =
+            tokio::join!(there.close(StatusCode::try_from(4000).unwrap(), "x"), here.read());
+        closed.unwrap();
+        read.unwrap_err();
+    };
+    check_end(by_there, &["by=\"peer\"", "code=4000", "reason=x"]);
+    let cut = async |here: Conn, there: Conn| {
+        there.close_now();
+        here.read().await.unwrap_err();
+    };
+    check_end(cut, &["by=\"transport\"", "code=1006"]);
+    check_end(async |here: Conn, _there: Conn| here.close_now(), &["by=\"local\"", "code=1006"]);
+    check_end(async |here: Conn, _there: Conn| drop(here), &["by=\"local\"", "code=1001"]);
 }

@@ -243,12 +243,13 @@ pub use error::{
 };
 pub use events::event::Event;
 pub use events::extract::{Attribute, FromEvent, Json, Room, State};
-pub use events::handler::{Handler, HandlerFuture};
+pub use events::handler::{Handler, HandlerArgs, HandlerFuture};
 pub use events::listeners::ListenerId;
 pub use events::payload::EventPayload;
 pub use hub::Hub;
 pub use hub::broadcast::Broadcast;
 pub use hub::builder::HubBuilder;
+pub use hub::check::CheckError;
 pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;
 pub use registry::id::Id;

@@ -337,6 +337,7 @@ async fn every_message_is_counted_when_sockets_end_during_a_broadcast() {
     wait_until(|| hub.stats().waiting() == 0).await;
     let stats = hub.stats();
     assert_eq!(stats.queued, stats.written + stats.discarded, "{stats:?}");
+    assert_eq!(stats.queued_bytes, 0, "{stats:?}");
 }
 
 /// A transport in memory that takes few bytes per write.

@@ -390,7 +390,7 @@ async fn presence_is_the_members_of_a_room_and_its_join_and_leave_events() {
 
 #[tokio::test]
 async fn typed_data_is_deserialised_and_invalid_data_is_an_error() {
-    let hub = Hub::builder().envelope().build();
+    let hub = Hub::builder().envelope().no_error_events().build();
     hub.on("add", async |socket: Socket, Json((a, b)): Json<(i32, i32)>| {
         socket.emit("sum", &(a + b))
     });

@@ -18,19 +18,21 @@ use tokio::time::timeout;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id as SpanId, Record};
 use tracing::{Event as LogEvent, Metadata, Subscriber};
-use ws_client::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use ws_client::http::{self, HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use ws_client::reconnect::{ConnectionFailure, ReconnectError};
 use ws_client::{Dial, DialError, InvalidHeader, InvalidUrl, ProxyError, RedirectError};
-use ws_core::adapter::set_request;
+use ws_core::adapter::{report_refusal, set_request};
 use ws_core::codec::CodecError;
+use ws_core::handler::{ConnectionTracker, DrainConfig};
+use ws_core::handshake::{Offer, TrustedProxies};
 use ws_core::redact::Redacted;
 use ws_core::{
-    AcceptError, AcceptOptions, Acceptor, CloseError, Conn, Error, Escaped, RequestInfo,
-    StatusCode, TryWriteError, pair,
+    AcceptError, AcceptOptions, Acceptor, CloseError, Compression, Conn, Error, Escaped, Rejection,
+    RequestInfo, StatusCode, TryWriteError, pair,
 };
 use ws_events::{
-    ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError, Hub, Id, Json,
-    Socket,
+    Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError, Hub, Id,
+    Json, SendQueueLimits, Socket,
 };
 
 /// A line break, a terminal's escape sequences in seven and in eight bits, an override of the
@@ -118,7 +120,6 @@ const FIXED: &[&str] = &[
     "NotAMessage",
     "NotConnected",
     "ProtocolError",
-    "Rejection",
     "SendError",
     "SetIdError",
     "StatusCode",
@@ -155,6 +156,28 @@ async fn refused() -> DialError {
     let dialled = timeout(TIMEOUT, Dial::new("ws://server.example/").connect_over(near)).await;
     serving.await.unwrap();
     dialled.unwrap().unwrap_err()
+}
+
+/// A hub that cannot send events, with a handler of one.
+fn unusable_hub() -> Hub {
+    let hub = Hub::new();
+    hub.on(HOSTILE, async || {});
+    hub
+}
+
+/// The refusal of a page with this origin. The request is logged.
+fn refused_origin(origin: &HeaderValue) -> Rejection {
+    let acceptor = Acceptor::new(&AcceptOptions::new());
+    let offer = Offer::new([""; 0], Compression::off()).unwrap();
+    let mut request = Request::get(hostile_uri()).body(()).unwrap();
+    request.headers_mut().extend(offer.headers());
+    request.headers_mut().insert("host", HeaderValue::from_static("here.example"));
+    request.headers_mut().insert("origin", origin.clone());
+    let rejection = acceptor.answer(&request).unwrap_err();
+    report_refusal(&acceptor, &request, &rejection);
+    request.headers_mut().insert("host", origin.clone());
+    report_refusal(&acceptor, &request, &acceptor.answer(&request).unwrap_err());
+    rejection
 }
 
 fn hostile_uri() -> Uri {
@@ -225,6 +248,10 @@ async fn each_error_and_name_is_shown_escaped() {
         ("RedirectError", both(&RedirectError::Url(InvalidUrl::Scheme(HOSTILE.into())))),
         ("ReconnectError", both(&ReconnectError::Codec(codec()))),
         ("ConnectionFailure", both(&ConnectionFailure::from(refused().await))),
+        ("InvalidNetwork", both(&TrustedProxies::new([HOSTILE]).unwrap_err())),
+        ("Rejection", both(&refused_origin(&hostile_headers()["x-any"]))),
+        ("Rejection", vec![refused_origin(&long().parse().unwrap()).to_string()]),
+        ("CheckError", both(&unusable_hub().check().unwrap_err())),
         ("EventError", both(&EventError::from(Error::from(close())))),
         ("EventError", both(&EventError::Malformed(failed(HOSTILE)))),
         ("EventError", vec![EventError::Malformed(failed(&long())).to_string()]),
@@ -289,6 +316,11 @@ const UNREACHED: &[&str] = &[
     "a broadcast was not published to other processes",
     // The only broker has no other hubs: a length.
     "an unreadable packet from the broker",
+    // An address, and errors of the operating system.
+    "listening",
+    "server stopped",
+    "no more connections are accepted",
+    "connections cannot be accepted",
 ];
 
 /// Collects the fields of log calls, as they are written.
@@ -382,10 +414,45 @@ async fn run_hub(collector: &Collector) {
     client.write(envelope(HOSTILE, "")).await.unwrap();
     wait_until(|| collector.has("a handler of `error` has failed")).await;
     client.close(StatusCode::GOING_AWAY, HOSTILE).await.unwrap();
+    let unusable = unusable_hub();
+    let (_, other) = enter(&unusable, "b").await;
+    let limits = SendQueueLimits::new().messages(1);
+    let small = Hub::builder().send_queue(limits).build();
+    let (slow, slow_client) = enter(&small, "c").await;
+    slow.set_id(format!("slow {HOSTILE}")).unwrap();
+    while slow.send("more").is_ok() {}
+    while slow_client.read().await.is_ok() {}
+    wait_until(|| collector.has("a slow consumer")).await;
+    small.drain(TIMEOUT).await;
+    drop(other);
     hub.middleware(async |_: Socket| -> Result<(), ConnectRejection> { panic!("{HOSTILE}") });
     let (client, server) = pair();
     hub.serve(server).await;
     client.read().await.unwrap_err();
+}
+
+/// An upgrade that fails after hyper has the request: it does not hand over the transport, or the
+/// connection is cut.
+async fn fail_upgrade(is_cut: bool, collector: &Collector) {
+    let (mut client, io) = duplex(4096);
+    let service = hyper::service::service_fn(move |mut request| {
+        let accepted = ws_server_hyper::accept(&mut request, &AcceptOptions::new());
+        let (response, upgrade): (http::Response<http_body_util::Empty<Bytes>>, _) =
+            accepted.unwrap();
+        tokio::spawn(upgrade.serve(async |_| {}));
+        async move { if is_cut { Err(io::Error::other("cut")) } else { Ok(response) } }
+    });
+    let server = hyper::server::conn::http1::Builder::new();
+    let server = tokio::spawn(server.serve_connection(hyper_util::rt::TokioIo::new(io), service));
+    let offer = Offer::new([""; 0], Compression::off()).unwrap();
+    let mut head = format!("GET {} HTTP/1.1\r\nhost: a\r\n", hostile_uri());
+    for (name, value) in &offer.headers() {
+        head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    client.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let text = if is_cut { "the client left" } else { "no transport" };
+    wait_until(|| collector.has(text)).await;
+    drop(server);
 }
 
 fn quoted(text: &str) -> String {
@@ -406,6 +473,12 @@ async fn each_log_call_writes_escaped_text() {
     handle(async |_| Err(HOSTILE.repeat(1000)), true).await;
     handle(async |_| panic!("{HOSTILE}"), false).await;
     run_hub(&collector).await;
+    let refused = refused_origin(&hostile_headers()["x-any"]);
+    assert!(matches!(refused, Rejection::OriginRefused { .. }));
+    ConnectionTracker::new().drain(DrainConfig::timeout(TIMEOUT)).await;
+    for is_cut in [false, true] {
+        fail_upgrade(is_cut, &collector).await;
+    }
     let collected = collector.0.lock().unwrap();
     for (site, name, value) in collected.iter() {
         // Lines of this program's own.

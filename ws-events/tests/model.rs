@@ -601,7 +601,7 @@ fn a_close_command_is_taken_once_and_concurrent_messages_are_counted() {
         while block_on(poll_fn(|cx| queue.poll_next_action(cx))) == NextAction::Write {
             written += queue.take_batch(0).items.len();
         }
-        let discarded = queue.disconnect();
+        let discarded = queue.disconnect().messages;
         let firsts = closing.into_iter().map(|it| it.join().unwrap());
         assert_eq!(firsts.filter(|first| *first).count(), 1);
         assert_eq!(pushing.join().unwrap(), written + discarded);
@@ -632,7 +632,8 @@ fn the_close_of_a_slow_consumer_wakes_its_task_and_empties_its_queue() {
         let NextAction::Close(command) = action else {
             panic!("nothing to close");
         };
-        assert_eq!((command.slow_consumer, queue.disconnect()), (Some(1), 0));
+        let bytes = command.slow_consumer.map(|backlog| backlog.bytes);
+        assert_eq!((bytes, queue.disconnect().messages), (Some(1), 0));
     });
 }
 
@@ -664,7 +665,7 @@ fn a_sender_that_waits_for_room_is_woken() {
             queue.take_waiters().into_iter().for_each(Waker::wake);
         }
         assert_eq!(taken[0], 0);
-        let left = queue.stop_sending();
+        let left = queue.stop_sending().messages;
         let results: Vec<_> = waiting.into_iter().map(|it| it.join().unwrap()).collect();
         let is_queued = |result: &&EnqueueResult| matches!(result, EnqueueResult::Queued { .. });
         assert_eq!(results.iter().filter(is_queued).count(), 1 + left, "{results:?}");

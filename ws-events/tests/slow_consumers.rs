@@ -94,7 +94,7 @@ async fn disconnect_discards_the_queue_and_closes_with_its_code() {
         let log = hub.state::<EventLog>().unwrap().take(1).await;
         assert_eq!(log, [format!("slow {waiting}")]);
         let stats = hub.stats();
-        assert_eq!((stats.slow_consumers, stats.waiting()), (1, 0));
+        assert_eq!((stats.slow_consumers, stats.waiting(), stats.queued_bytes), (1, 0, 0));
         assert_eq!(stats.queued, stats.written + stats.discarded);
     }
 }

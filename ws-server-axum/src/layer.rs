@@ -12,6 +12,7 @@ use tower_service::Service;
 use ws_core::handler::HandlerOutput;
 use ws_core::{AcceptOptions, Conn};
 
+use crate::upgrade::OtherRequests;
 use crate::{UpgradeRejection, WebSocketUpgrade};
 
 /// A layer that handles the WebSocket requests of a route. It passes all other requests to the
@@ -87,7 +88,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            match WebSocketUpgrade::extract(&mut parts, &(), Some(options)).await {
+            let others = OtherRequests::PassedOn;
+            match WebSocketUpgrade::extract(&mut parts, &(), Some(options), others).await {
                 Ok(upgrade) => Ok(upgrade.on_upgrade(handler)),
                 Err(UpgradeRejection(rejection)) if rejection.falls_through() => {
                     let request = Request::from_parts(parts, body);

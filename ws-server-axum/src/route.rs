@@ -9,6 +9,7 @@ use ws_core::handler::HandlerOutput;
 use ws_core::{AcceptOptions, Conn};
 
 use crate::WebSocketUpgrade;
+use crate::upgrade::OtherRequests;
 
 /// A route for WebSockets only, over HTTP/1.1 and HTTP/2. Other requests are rejected.
 ///
@@ -35,7 +36,8 @@ where
 {
     any(async move |request: Request| {
         let (mut parts, _) = request.into_parts();
-        match WebSocketUpgrade::extract(&mut parts, &(), Some(options)).await {
+        let others = OtherRequests::Refused;
+        match WebSocketUpgrade::extract(&mut parts, &(), Some(options), others).await {
             Ok(upgrade) => upgrade.on_upgrade(handler),
             Err(rejection) => rejection.into_response(),
         }

@@ -13,6 +13,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use tokio::time::Instant;
 use ws_core::Acceptor;
+use ws_core::adapter::report_refusal;
 use ws_core::handler::HandlerOutput;
 use ws_core::{
     AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, PathParams,
@@ -180,10 +181,23 @@ impl WebSocketUpgrade {
         parts: &mut Parts,
         state: &S,
         options: Option<AcceptOptions>,
+        others: OtherRequests,
     ) -> Result<Self, UpgradeRejection> {
         let received_at = Instant::now();
         let options = options.or_else(|| parts.extensions.get().cloned()).unwrap_or_default();
-        Acceptor::new(&options).check(handshake_request(&*parts))?;
+        if parts.extensions.get::<PeerAddr>().is_none()
+            && let Ok(ConnectInfo(addr)) =
+                ConnectInfo::<SocketAddr>::from_request_parts(parts, state).await
+        {
+            parts.extensions.insert(PeerAddr(addr));
+        }
+        let acceptor = Acceptor::new(&options);
+        if let Err(rejection) = acceptor.check(handshake_request(&*parts)) {
+            if !rejection.falls_through() || others == OtherRequests::Refused {
+                report_refusal(&acceptor, handshake_request(&*parts), &rejection);
+            }
+            return Err(rejection.into());
+        }
         // `check` has called it. Options that are set later have their own.
         let options = options.no_filter();
         let offered = handshake_request(&*parts).subprotocols().into_iter();
@@ -199,22 +213,23 @@ impl WebSocketUpgrade {
         if let Ok(params) = RawPathParams::from_request_parts(parts, state).await {
             copy.extensions.insert(params.iter().collect::<PathParams>());
         }
-        if let Ok(ConnectInfo(addr)) =
-            ConnectInfo::<SocketAddr>::from_request_parts(parts, state).await
-            && copy.extensions.get::<PeerAddr>().is_none()
-        {
-            copy.extensions.insert(PeerAddr(addr));
-        }
         let on_failed_upgrade = DefaultOnFailedUpgrade;
         Ok(Self { parts: copy, received_at, requested_protocols, options, on_failed_upgrade })
     }
+}
+
+/// What happens to requests that do not ask for a WebSocket here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OtherRequests {
+    PassedOn,
+    Refused,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = UpgradeRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, UpgradeRejection> {
-        Self::extract(parts, state, None).await
+        Self::extract(parts, state, None, OtherRequests::Refused).await
     }
 }
 
@@ -225,7 +240,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
         parts: &mut Parts,
         state: &S,
     ) -> Result<Option<Self>, UpgradeRejection> {
-        match Self::extract(parts, state, None).await {
+        match Self::extract(parts, state, None, OtherRequests::PassedOn).await {
             Ok(upgrade) => Ok(Some(upgrade)),
             Err(UpgradeRejection(rejection)) if rejection.falls_through() => Ok(None),
             Err(rejection) => Err(rejection),

@@ -6,10 +6,12 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use ws_core::Acceptor;
+use ws_core::adapter::report_refusal;
+use ws_core::handler::ConnectionGuard;
 use ws_core::handshake::{self, HandshakeRequest};
 use ws_core::{AcceptOptions, Rejection, RequestInfo};
 
-use crate::Upgrade;
+use crate::upgrade::{PendingUpgrade, Upgrade};
 
 /// Accepts a WebSocket request over HTTP/1.1 (RFC 6455 §4.2) or HTTP/2 (RFC 8441).
 ///
@@ -30,8 +32,18 @@ pub fn accept<B, R: Default>(
     request: &mut Request<B>,
     options: &AcceptOptions,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
+    let accepted = try_accept(request, options);
+    report(handshake_request(&*request), options, accepted.as_ref().err());
+    accepted
+}
+
+/// [`accept`] without a log.
+fn try_accept<B, R: Default>(
+    request: &mut Request<B>,
+    options: &AcceptOptions,
+) -> Result<(Response<R>, Upgrade), Rejection> {
     let received_at = Instant::now();
-    let accepted = Acceptor::new(options).answer(handshake_request(&*request))?;
+    let answer = Answer::new(handshake_request(&*request), options)?;
     let kept = options.keeps_request().then(|| {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = request.uri().clone();
@@ -40,7 +52,7 @@ pub fn accept<B, R: Default>(
         parts
     });
     let version = request.version();
-    start_upgrade(request.extensions_mut(), version, received_at, accepted, options, kept)
+    answer.upgrade(request.extensions_mut(), version, received_at, kept)
 }
 
 /// Like [`accept`], for the head of a request that was received at `received_at`.
@@ -56,9 +68,14 @@ pub fn accept_parts<R: Default>(
     options: &AcceptOptions,
     received_at: Instant,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
-    let accepted = Acceptor::new(options).answer(handshake_request(&*parts))?;
-    let kept = options.keeps_request().then(|| parts.clone());
-    start_upgrade(&mut parts.extensions, parts.version, received_at, accepted, options, kept)
+    let accepted = Answer::new(handshake_request(&*parts), options).and_then(|answer| {
+        let kept = options.keeps_request().then(|| parts.clone());
+        answer.upgrade(&mut parts.extensions, parts.version, received_at, kept)
+    });
+    // Another route may serve a request that asks for no WebSocket.
+    let refused = accepted.as_ref().err().filter(|rejection| !rejection.falls_through());
+    report(handshake_request(&*parts), options, refused);
+    accepted
 }
 
 /// Like [`accept`], for a service that also serves other requests.
@@ -73,10 +90,13 @@ pub fn accept_optional<B, R: Default>(
     request: &mut Request<B>,
     options: &AcceptOptions,
 ) -> Result<Option<(Response<R>, Upgrade)>, Rejection> {
-    match accept(request, options) {
+    match try_accept(request, options) {
         Ok(accepted) => Ok(Some(accepted)),
         Err(rejection) if rejection.falls_through() => Ok(None),
-        Err(rejection) => Err(rejection),
+        Err(rejection) => {
+            report(handshake_request(&*request), options, Some(&rejection));
+            Err(rejection)
+        }
     }
 }
 
@@ -95,34 +115,67 @@ pub fn handshake_request<'a>(head: impl Into<HandshakeRequest<'a>>) -> Handshake
     head.protocol(head.extensions().get::<Protocol>().map(Protocol::as_str))
 }
 
-fn start_upgrade<R: Default>(
-    extensions: &mut http::Extensions,
-    version: Version,
-    received_at: Instant,
-    accepted: handshake::Accepted,
-    options: &AcceptOptions,
-    kept: Option<Parts>,
-) -> Result<(Response<R>, Upgrade), Rejection> {
-    let deadline = options.timeout().and_then(|timeout| received_at.checked_add(timeout));
-    if deadline.is_some_and(|deadline| deadline < Instant::now()) {
-        return Err(Rejection::Timeout);
+/// Logs a refusal.
+fn report(request: HandshakeRequest<'_>, options: &AcceptOptions, refused: Option<&Rejection>) {
+    if let Some(rejection) = refused {
+        report_refusal(&Acceptor::new(options), request, rejection);
     }
-    let on_upgrade = extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
-    let request = kept.map(|mut kept| {
-        // A copy of it would keep the transport open.
-        kept.extensions.remove::<OnUpgrade>();
-        if let Some(protocol) = kept.extensions.get_mut::<Protocol>() {
-            // hyper's is a slice of the read buffer of HTTP/2.
-            *protocol = Protocol::from_static("websocket");
+}
+
+/// A request that was accepted.
+struct Answer<'a> {
+    options: &'a AcceptOptions,
+    accepted: handshake::Accepted,
+    admitted: ConnectionGuard,
+}
+
+impl<'a> Answer<'a> {
+    fn new(request: HandshakeRequest<'_>, options: &'a AcceptOptions) -> Result<Self, Rejection> {
+        let acceptor = Acceptor::new(options);
+        let accepted = acceptor.answer(request)?;
+        let admitted = acceptor.admit_request(request)?;
+        Ok(Self { options, accepted, admitted })
+    }
+
+    fn upgrade<R: Default>(
+        self,
+        extensions: &mut http::Extensions,
+        version: Version,
+        received_at: Instant,
+        kept: Option<Parts>,
+    ) -> Result<(Response<R>, Upgrade), Rejection> {
+        let Self { options, accepted, admitted } = self;
+        let handshake::Accepted { response, negotiated, peer_addr, .. } = accepted;
+        let deadline = options.timeout().and_then(|timeout| received_at.checked_add(timeout));
+        if deadline.is_some_and(|deadline| deadline < Instant::now()) {
+            return Err(Rejection::Timeout);
         }
-        RequestInfo::new(kept)
-    });
-    let admitted = Acceptor::new(options).admit()?;
-    let (negotiated, config) = (accepted.negotiated, options.shared_config());
-    let upgrade =
-        Upgrade::new(on_upgrade, version, deadline, negotiated, admitted, config, request);
-    let mut response = accepted.response.map(|()| R::default());
-    // hyper sends the version of the request.
-    *response.version_mut() = Version::default();
-    Ok((response, upgrade))
+        let on_upgrade = extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
+        let request = kept.map(|mut kept| {
+            // A copy of it would keep the transport open.
+            kept.extensions.remove::<OnUpgrade>();
+            if let Some(protocol) = kept.extensions.get_mut::<Protocol>() {
+                // hyper's is a slice of the read buffer of HTTP/2.
+                *protocol = Protocol::from_static("websocket");
+            }
+            let mut request = RequestInfo::new(kept);
+            request.peer_addr = peer_addr;
+            request
+        });
+        let upgrade = Upgrade::new(PendingUpgrade {
+            on_upgrade,
+            version,
+            deadline,
+            sleep: None,
+            negotiated,
+            peer_addr,
+            admitted: Some(admitted),
+            config: options.shared_config(),
+            request,
+        });
+        let mut response = response.map(|()| R::default());
+        // hyper sends the version of the request.
+        *response.version_mut() = Version::default();
+        Ok((response, upgrade))
+    }
 }

@@ -18,7 +18,8 @@ use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::field;
 use ws_core::PeerAddr;
 use ws_core::handshake::head::{MAX_HEAD, MAX_HEADERS};
 
@@ -51,6 +52,9 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The delay before the next accept, after an error that may pass.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// How often a listener that keeps failing is logged.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// hyper-util's server for HTTP/1.1 and HTTP/2, configured for WebSockets.
 ///
@@ -176,7 +180,11 @@ where
     S::Future: Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    accept_loop(move |cx| listener.poll_accept(cx), service, signal).await
+    let address = listener.local_addr().ok().map(field::display);
+    tracing::info!(address, "listening");
+    let served = accept_loop(move |cx| listener.poll_accept(cx), service, signal).await;
+    tracing::info!(address, error = served.as_ref().err().map(field::display), "server stopped");
+    served
 }
 
 /// Serves one connection over any stream, such as TLS or a Unix socket, with the timeouts of
@@ -224,6 +232,7 @@ where
     let graceful = GracefulShutdown::new();
     let (phase, phases) = watch::channel(ServerPhase::Accepting);
     let mut signal = pin!(signal);
+    let mut last_warning = None;
     loop {
         let accepted = poll_fn(|cx| match signal.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(None),
@@ -245,9 +254,10 @@ where
                     }
                 });
             }
-            Some(Err(error)) => retry_accept(error).await?,
+            Some(Err(error)) => retry_accept(error, &mut last_warning).await?,
         }
     }
+    tracing::info!("shutting down: no more connections are accepted");
     // Close the listener, so that clients do not wait in its backlog.
     drop(poll_accept);
     phase.send_replace(ServerPhase::ShuttingDown);
@@ -328,7 +338,7 @@ async fn with_first_request_timeout(
 }
 
 /// Returns when the next accept may be tried; returns the error if the listener is unusable.
-async fn retry_accept(error: io::Error) -> io::Result<()> {
+async fn retry_accept(error: io::Error, last_warning: &mut Option<Instant>) -> io::Result<()> {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
     match error.kind() {
         // The client disconnected before it was accepted.
@@ -336,6 +346,11 @@ async fn retry_accept(error: io::Error) -> io::Result<()> {
         InvalidInput => Err(error),
         // Probably too many open files: wait until connections close.
         _ => {
+            let now = Instant::now();
+            if last_warning.is_none_or(|last| now - last >= WARNING_INTERVAL) {
+                *last_warning = Some(now);
+                tracing::warn!(%error, "connections cannot be accepted; trying again");
+            }
             sleep(ACCEPT_RETRY_DELAY).await;
             Ok(())
         }
@@ -352,7 +367,6 @@ mod tests {
     use hyper_util::rt::TokioExecutor;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::Notify;
-    use tokio::time::Instant;
 
     use super::*;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,10 +16,11 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
-use ws_core::adapter::set_request;
+use tracing::field;
+use ws_core::adapter::{set_peer_addr, set_request};
 use ws_core::handler::{ConnectionGuard, HandlerOutput};
 use ws_core::handshake::Negotiated;
-use ws_core::{Config, Conn, Error, RequestInfo, Role};
+use ws_core::{Config, Conn, Error, Escaped, RequestInfo, Role};
 
 use crate::http2_stream::Http2Stream;
 
@@ -42,37 +44,22 @@ use crate::http2_stream::Http2Stream;
 #[must_use = "there is no connection until it is served or awaited"]
 pub struct Upgrade(Box<PendingUpgrade>);
 
-struct PendingUpgrade {
-    on_upgrade: OnUpgrade,
-    version: Version,
-    deadline: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-    negotiated: Negotiated,
-    admitted: Option<ConnectionGuard>,
-    config: Arc<Config>,
-    request: Option<RequestInfo>,
+/// What an [`Upgrade`] waits for, and what the connection is made of.
+pub(crate) struct PendingUpgrade {
+    pub(crate) on_upgrade: OnUpgrade,
+    pub(crate) version: Version,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) sleep: Option<Pin<Box<Sleep>>>,
+    pub(crate) negotiated: Negotiated,
+    pub(crate) peer_addr: Option<SocketAddr>,
+    pub(crate) admitted: Option<ConnectionGuard>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) request: Option<RequestInfo>,
 }
 
 impl Upgrade {
-    pub(crate) fn new(
-        on_upgrade: OnUpgrade,
-        version: Version,
-        deadline: Option<Instant>,
-        negotiated: Negotiated,
-        admitted: ConnectionGuard,
-        config: Arc<Config>,
-        request: Option<RequestInfo>,
-    ) -> Self {
-        Self(Box::new(PendingUpgrade {
-            on_upgrade,
-            version,
-            deadline,
-            sleep: None,
-            negotiated,
-            admitted: Some(admitted),
-            config,
-            request,
-        }))
+    pub(crate) fn new(pending: PendingUpgrade) -> Self {
+        Self(Box::new(pending))
     }
 
     /// The subprotocol and the extensions that the handshake negotiated.
@@ -158,11 +145,16 @@ impl Future for Upgrade {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let pending = &mut *self.0;
         let upgraded = match Pin::new(&mut pending.on_upgrade).poll(cx) {
-            Poll::Ready(upgraded) => upgraded.map_err(io::Error::other),
+            Poll::Ready(upgraded) => upgraded.map_err(|error| {
+                log_failed(pending, error.is_user(), &error);
+                io::Error::other(error)
+            }),
             Poll::Pending => {
                 ready!(poll_deadline(pending.deadline, &mut pending.sleep, cx));
                 let message = "no transport within `AcceptOptions::handshake_timeout`";
-                Err(io::Error::new(io::ErrorKind::TimedOut, message))
+                let error = io::Error::new(io::ErrorKind::TimedOut, message);
+                log_failed(pending, true, &error);
+                Err(error)
             }
         };
         let upgraded = upgraded.map_err(|error| Error::Io(Arc::new(error)))?;
@@ -171,10 +163,30 @@ impl Future for Upgrade {
         if let Some(request) = pending.request.take() {
             set_request(&conn, request);
         }
+        pending.peer_addr.into_iter().for_each(|addr| set_peer_addr(&conn, addr));
         if let Some(admitted) = pending.admitted.take() {
             admitted.release(&conn);
         }
         Poll::Ready(Ok(conn))
+    }
+}
+
+/// Logs that there is no transport after the response: as a warning if the server is the cause.
+fn log_failed(pending: &PendingUpgrade, by_server: bool, error: &dyn std::error::Error) {
+    let path =
+        pending.request.as_ref().map(|request| field::display(Escaped::new(request.uri.path())));
+    let peer = pending.peer_addr.map(field::display);
+    let error = error.to_string();
+    let error = Escaped::new(&error);
+    if by_server {
+        tracing::warn!(
+            path,
+            peer,
+            %error,
+            "no transport for an accepted WebSocket: serve with upgrades, and return the response"
+        );
+    } else {
+        tracing::debug!(path, peer, %error, "the client left before the response was sent");
     }
 }
 

@@ -61,7 +61,7 @@ fn is_allowed(pattern: &str, origin: &[u8]) -> bool {
     let Ok(request) = request.body(()) else { return false };
     match Acceptor::new(&options).answer(&request) {
         Ok(_) => true,
-        Err(Rejection::OriginRefused) => false,
+        Err(Rejection::OriginRefused { .. }) => false,
         Err(other) => panic!("{other:?}"),
     }
 }

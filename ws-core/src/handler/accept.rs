@@ -57,7 +57,8 @@ impl Acceptor {
         let acceptor = self.clone();
         // Boxed: otherwise the task that serves the connection reserves the memory.
         Box::pin(async move {
-            let (conn, guard) = accept(io, &acceptor, || acceptor.admit()).await?;
+            let (conn, guard) =
+                accept(io, &acceptor, |request| acceptor.admit_request(request)).await?;
             guard.release(&conn);
             Ok(conn)
         })
@@ -85,7 +86,9 @@ impl Acceptor {
     {
         let acceptor = self.clone();
         // Boxed: freed before the handler runs.
-        let accepting = Box::pin(async move { accept(io, &acceptor, || acceptor.admit()).await });
+        let accepting = Box::pin(async move {
+            accept(io, &acceptor, |request| acceptor.admit_request(request)).await
+        });
         async move {
             let (conn, guard) = accepting.await?;
             guard.run(conn, handler).await;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::HandlerOutput;
+use super::limits::{ConnectionLimits, LimitSlot};
 use super::panic::{Catch, Caught, HandlerPanic};
 use super::tracker::{ConnectionTracker, TrackedSlot};
+use crate::handshake::{HandshakeRequest, catch_panic};
 use crate::{AcceptOptions, Acceptor, Conn, Escaped, Rejection, StatusCode};
 
 type Recover = dyn Fn(HandlerPanic) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
@@ -17,6 +19,7 @@ type Recover = dyn Fn(HandlerPanic) -> Pin<Box<dyn Future<Output = ()> + Send>> 
 struct HandlerOptions {
     recover: Option<Arc<Recover>>,
     tracker: Option<ConnectionTracker>,
+    limits: Option<ConnectionLimits>,
 }
 
 impl AcceptOptions {
@@ -45,33 +48,60 @@ impl AcceptOptions {
         self.change_handler_options(|options| options.tracker = Some(tracker.clone()))
     }
 
+    /// Sets the limits of the server: how many connections it accepts, in all and from each client.
+    /// Default: none.
+    pub fn limits(self, limits: &ConnectionLimits) -> Self {
+        self.change_handler_options(|options| options.limits = Some(limits.clone()))
+    }
+
     fn change_handler_options(self, change: impl FnOnce(&mut HandlerOptions)) -> Self {
         self.change_extensions(|extensions| change(extensions.get_or_insert_default()))
     }
 }
 
 impl Acceptor {
-    /// Admits one more connection. For adapters, after they have accepted the request.
+    /// Admits one more connection. For adapters, after they have accepted this request.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::ShuttingDown`] when the [`tracker`](AcceptOptions::tracker) is being drained, and
+    /// the reasons of [`ConnectionLimits`].
+    pub fn admit_request<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+    ) -> Result<ConnectionGuard, Rejection> {
+        let mut guard = self.admit()?;
+        let options = self.options().extensions().get::<HandlerOptions>();
+        if let Some(limits) = options.and_then(|options| options.limits.as_ref()) {
+            let request = request.into();
+            let admit = || limits.admit(&request, self.client(&request));
+            guard.limits = Some(Box::new(catch_panic(admit)?));
+        }
+        Ok(guard)
+    }
+
+    /// As [`admit_request`](Self::admit_request) without a request. The limits do not apply.
     ///
     /// # Errors
     ///
     /// [`Rejection::ShuttingDown`] when the [`tracker`](AcceptOptions::tracker) is being drained.
     pub fn admit(&self) -> Result<ConnectionGuard, Rejection> {
         let Some(options) = self.options().extensions().get::<HandlerOptions>() else {
-            return Ok(ConnectionGuard { recover: None, slot: None });
+            return Ok(ConnectionGuard { recover: None, slot: None, limits: None });
         };
         let admit = |tracker: &ConnectionTracker| tracker.admit().ok_or(Rejection::ShuttingDown);
         let slot = options.tracker.as_ref().map(admit).transpose()?;
-        Ok(ConnectionGuard { recover: options.recover.clone(), slot })
+        Ok(ConnectionGuard { recover: options.recover.clone(), slot, limits: None })
     }
 }
 
-/// Keeps an admitted connection in its [`ConnectionTracker`] until the guard is dropped. Made by
-/// [`Acceptor::admit`].
+/// Keeps an admitted connection in its [`ConnectionTracker`] and its [`ConnectionLimits`] until the
+/// guard is dropped. Made by [`Acceptor::admit_request`].
 #[must_use = "it counts the connection, and runs its handler"]
 pub struct ConnectionGuard {
     recover: Option<Arc<Recover>>,
     slot: Option<TrackedSlot>,
+    limits: Option<Box<LimitSlot>>,
 }
 
 impl ConnectionGuard {
@@ -148,8 +178,8 @@ impl ConnectionGuard {
     /// For adapters that run no handler.
     pub fn release(self, conn: &Conn) {
         self.attach(conn);
-        if let Some(slot) = self.slot {
-            conn.attributes().insert(Arc::new(slot));
+        if self.slot.is_some() || self.limits.is_some() {
+            conn.attributes().insert(Arc::new((self.slot, self.limits)));
         }
     }
 
@@ -171,10 +201,12 @@ impl_debug!(ConnectionGuard, this => { tracked: this.slot.is_some() });
 
 /// Logs the error of a handler.
 fn log(conn: &Conn, error: &str) {
-    let error = Escaped::new(error);
-    match conn.close_info() {
-        // Most handlers end with an error after the connection has ended.
-        Some(_) => tracing::debug!(conn = conn.id(), %error, "handler ended"),
-        None => tracing::warn!(conn = conn.id(), %error, "handler failed"),
+    let Some(end) = conn.close_info() else {
+        let error = Escaped::new(error);
+        return tracing::warn!(conn = conn.id(), %error, "handler failed");
+    };
+    // Most handlers return the error of the connection, which was logged.
+    if end.error.to_string() != error {
+        tracing::debug!(conn = conn.id(), error = %Escaped::new(error), "handler ended");
     }
 }

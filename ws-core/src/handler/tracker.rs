@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::conn::WeakConn;
 use crate::{Conn, StatusCode};
@@ -132,7 +132,9 @@ impl ConnectionTracker {
     ///
     /// Dropping the future leaves the tracker closed. Another call continues the drain.
     pub async fn drain(&self, drain: DrainConfig) -> DrainCounts {
+        let began = Instant::now();
         let conns = self.stop();
+        tracing::info!(open = self.counts().open, "draining connections");
         // Dropped with this function: the closes that are left do not wait for their peers.
         let mut closing = JoinSet::new();
         let graceful = async {
@@ -151,7 +153,15 @@ impl ConnectionTracker {
             self.abort_all();
             let _ = timeout(GRACE, self.emptied()).await;
         }
-        self.counts()
+        let counts = self.counts();
+        tracing::info!(
+            notified = counts.notified,
+            aborted = counts.aborted,
+            open = counts.open,
+            duration_ms = began.elapsed().as_millis() as u64,
+            "connections drained"
+        );
+        counts
     }
 
     /// Counts a new connection. `None` when the tracker is closed.

@@ -1,6 +1,7 @@
 //! Which opening handshakes does a server accept, and with which settings?
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use http::header::{
 };
 
 use super::subprotocol::{Selector, SubprotocolChoice};
-use super::{HandshakeRequest, Origin, SubprotocolOrder};
+use super::{HandshakeRequest, Origin, PeerAddr, SubprotocolOrder, TrustedProxies};
 use crate::{Compression, Config};
 
 /// The settings of a server for opening handshakes and its connections. The setters can be chained,
@@ -37,6 +38,7 @@ pub(super) struct AcceptSettings {
     /// Overrides the setting in `config`, whichever is set first.
     compression: Option<Compression>,
     pub(super) origin: Origin,
+    trusted_proxies: Option<TrustedProxies>,
     pub(super) subprotocols: SubprotocolChoice,
     pub(super) response_headers: HeaderMap,
     filter: Option<Filter>,
@@ -55,6 +57,7 @@ impl AcceptOptions {
             config: Arc::new(Config::new().for_server()),
             compression: None,
             origin: Origin::same_host(),
+            trusted_proxies: None,
             subprotocols: SubprotocolChoice::default(),
             response_headers: HeaderMap::new(),
             filter: None,
@@ -91,6 +94,12 @@ impl AcceptOptions {
     /// Which web pages may connect. Default: [`Origin::same_host`].
     pub fn origin(self, origin: Origin) -> Self {
         self.change(|settings| settings.origin = origin)
+    }
+
+    /// The reverse proxies whose forwarding headers are believed. Default: none, and forwarding
+    /// headers are ignored.
+    pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
+        self.change(|settings| settings.trusted_proxies = Some(proxies))
     }
 
     /// The supported subprotocols in order of preference. Names are compared exactly. Default:
@@ -242,6 +251,22 @@ impl HeadLimit {
 }
 
 impl AcceptSettings {
+    /// The address of the client: that of the peer, or the one that trusted proxies name.
+    pub(super) fn client(&self, request: &HandshakeRequest<'_>) -> Option<SocketAddr> {
+        let PeerAddr(peer) = *request.extensions().get()?;
+        let proxies = self.trusted_proxies.as_ref();
+        Some(proxies.map_or(peer, |proxies| proxies.client(peer, request.headers())))
+    }
+
+    /// The host that the client has asked for, and its port unless it is the default.
+    pub(super) fn host<'a>(&self, request: &HandshakeRequest<'a>) -> Option<&'a str> {
+        let forwarded = || {
+            let PeerAddr(peer) = *request.extensions().get()?;
+            self.trusted_proxies.as_ref()?.host(peer, request.headers())
+        };
+        forwarded().or_else(|| request.host())
+    }
+
     /// Whether the filter does not accept this request.
     pub(super) fn is_filtered(&self, request: &HandshakeRequest<'_>) -> bool {
         self.filter.as_ref().is_some_and(|Filter(takes)| !takes(request))

@@ -1,6 +1,7 @@
 //! Is a request a valid opening handshake, and what is the response?
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 
 use http::header::{
@@ -59,6 +60,18 @@ impl Acceptor {
         catch_panic(|| self.validate(&request).map(drop))
     }
 
+    /// The address of the client, as [`Accepted::peer_addr`].
+    #[cfg(feature = "conn")]
+    pub(crate) fn client(&self, request: &HandshakeRequest<'_>) -> Option<SocketAddr> {
+        self.0.settings().client(request)
+    }
+
+    /// The host that the client has asked for.
+    #[cfg(feature = "conn")]
+    pub(crate) fn host<'a>(&self, request: &HandshakeRequest<'a>) -> Option<&'a str> {
+        self.0.settings().host(request)
+    }
+
     /// Applies the filter and validates the request. Returns the key, which HTTP/2 does not have.
     fn validate<'a>(&self, request: &HandshakeRequest<'a>) -> Result<Option<&'a [u8]>, Rejection> {
         request.check_upgrade()?;
@@ -72,7 +85,7 @@ impl Acceptor {
     fn respond(&self, request: &HandshakeRequest<'_>) -> Result<Accepted, Rejection> {
         let key = self.validate(request)?;
         let settings = self.0.settings();
-        settings.origin.check_request(request)?;
+        settings.origin.check_request(request, settings.host(request))?;
         let subprotocol = settings.subprotocols.choose(request.headers())?;
         let compression = compression::answer(request.headers(), settings.config.compression);
 
@@ -93,7 +106,8 @@ impl Acceptor {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         let compression = compression.map(|(_, params)| params);
-        Ok(Accepted { response, negotiated: Negotiated { subprotocol, compression } })
+        let negotiated = Negotiated { subprotocol, compression };
+        Ok(Accepted { response, negotiated, peer_addr: settings.client(request) })
     }
 }
 
@@ -104,6 +118,9 @@ pub struct Accepted {
     pub response: Response<()>,
     /// The result of the negotiation, for the new connection.
     pub negotiated: Negotiated,
+    /// The address of the client: that of the [`PeerAddr`](super::PeerAddr) among the extensions of
+    /// the request, or the one that [trusted proxies](AcceptOptions::trusted_proxies) name.
+    pub peer_addr: Option<SocketAddr>,
 }
 
 /// Masks secrets.
@@ -118,6 +135,8 @@ impl fmt::Debug for Accepted {
 }
 
 /// Calls `respond`, which may call functions of the application that panic.
-fn catch_panic<T>(respond: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
+pub(crate) fn catch_panic<T>(
+    respond: impl FnOnce() -> Result<T, Rejection>,
+) -> Result<T, Rejection> {
     panic::catch_unwind(AssertUnwindSafe(respond)).unwrap_or(Err(Rejection::Internal))
 }

@@ -31,7 +31,7 @@
 //! (RFC 8441). The version of the request selects between them; the rest is the same.
 //!
 //! The modules: `request` validates any request; `origin` and `subprotocol` are the decisions of
-//! the server; `extension` parses the extension grammar, and `compression` negotiates
+//! the server; `proxies` are whose forwarding headers it believes; `extension` parses the extension grammar, and `compression` negotiates
 //! `permessage-deflate`; `key` and `headers` are shared by both sides; `head` encodes and decodes
 //! HTTP/1.1 heads for callers without an HTTP library.
 
@@ -49,6 +49,7 @@ mod key;
 mod negotiated;
 mod offer;
 mod origin;
+mod proxies;
 mod rejection;
 mod request;
 mod sha1;
@@ -57,12 +58,15 @@ mod subprotocol;
 pub use accept_options::AcceptOptions;
 #[cfg(feature = "conn")]
 pub(crate) use accept_options::HeadLimit;
+#[cfg(feature = "conn")]
+pub(crate) use acceptor::catch_panic;
 pub use acceptor::{Accepted, Acceptor};
 pub use error::HandshakeError;
 pub use headers::basic_authorization;
 pub use negotiated::Negotiated;
 pub use offer::Offer;
 pub use origin::Origin;
+pub use proxies::{InvalidNetwork, PeerAddr, TrustedProxies};
 pub use rejection::Rejection;
 pub use request::{HandshakeRequest, is_upgrade};
 pub use subprotocol::{InvalidSubprotocol, SubprotocolOrder};

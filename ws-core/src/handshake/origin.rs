@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::{HOST, HeaderMap, ORIGIN};
+use http::header::{HeaderMap, ORIGIN};
 use http::uri::Authority;
 
 use super::{HandshakeRequest, Rejection, headers};
@@ -35,7 +35,8 @@ enum Rule {
 impl Origin {
     /// Allows pages over `http` or `https` from the host and port of the request.
     ///
-    /// Behind a proxy that changes `Host`, use [`patterns`](Self::patterns).
+    /// Behind a proxy that changes `Host`, use [`patterns`](Self::patterns), or
+    /// [`TrustedProxies`](super::TrustedProxies) if it sends `X-Forwarded-Host`.
     pub const fn same_host() -> Self {
         Self::new(Rule::SameHost(Vec::new()))
     }
@@ -74,9 +75,15 @@ impl Origin {
     }
 
     /// Checks whether the page that made this request may connect.
-    pub(super) fn check_request(&self, request: &HandshakeRequest<'_>) -> Result<(), Rejection> {
+    /// `host` is what it has asked for.
+    pub(super) fn check_request(
+        &self,
+        request: &HandshakeRequest<'_>,
+        host: Option<&str>,
+    ) -> Result<(), Rejection> {
         let mut origins = request.headers().get_all(ORIGIN).into_iter();
-        let allowed = match (origins.next(), &self.rule) {
+        let first = origins.next();
+        let allowed = match (first, &self.rule) {
             (None, _) if self.allow_missing => true,
             (None, _) => return Err(Rejection::OriginMissing),
             (Some(_), Rule::Any) => true,
@@ -86,7 +93,7 @@ impl Origin {
             }
             (Some(origin), Rule::SameHost(patterns)) => match PageOrigin::parse(origin) {
                 Some(page) => {
-                    page.is_target_of(request)
+                    host.is_some_and(|host| page.is_at(host))
                         || patterns.iter().any(|pattern| page.matches(pattern))
                 }
                 None => WITHOUT_HOST.iter().any(|known| {
@@ -94,7 +101,10 @@ impl Origin {
                 }),
             },
         };
-        if allowed { Ok(()) } else { Err(Rejection::OriginRefused) }
+        match allowed {
+            true => Ok(()),
+            false => Err(Rejection::origin_refused(first, host)),
+        }
     }
 
     const fn new(rule: Rule) -> Self {
@@ -138,15 +148,11 @@ impl PageOrigin {
         Some(Self { scheme: scheme.to_owned(), host, port })
     }
 
-    /// Whether the request was sent to this origin. Without a port in the request, the default of
-    /// the page's scheme is assumed: the scheme of the request is not known.
-    fn is_target_of(&self, request: &HandshakeRequest<'_>) -> bool {
+    /// Whether a request to this host was sent to this origin. Without a port in the request, the
+    /// default of the page's scheme is assumed: the scheme of the request is not known.
+    fn is_at(&self, host: &str) -> bool {
         let Some(default) = default_port(&self.scheme) else { return false };
-        let authority = request.uri().authority().map(Authority::as_str);
-        let host = || request.headers().get(HOST)?.to_str().ok();
-        let Some((host, port)) = authority.or_else(host).and_then(host_and_port) else {
-            return false;
-        };
+        let Some((host, port)) = host_and_port(host) else { return false };
         self.host.eq_ignore_ascii_case(&host)
             && self.port.unwrap_or(default) == port.unwrap_or(default)
     }
@@ -219,20 +225,30 @@ fn glob(mut pattern: &[u8], mut text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use http::header::HOST;
 
     use super::*;
 
     fn check(policy: &Origin, host: &str, origin: &str) -> Result<(), Rejection> {
         let request = Request::get("/chat").header(HOST, host).header(ORIGIN, origin);
-        policy.check_request(&HandshakeRequest::from(&request.body(()).unwrap()))
+        judge(policy, &request.body(()).unwrap())
+    }
+
+    fn judge(policy: &Origin, request: &Request<()>) -> Result<(), Rejection> {
+        let request = HandshakeRequest::from(request);
+        policy.check_request(&request, request.host())
+    }
+
+    fn is_refused(judged: &Result<(), Rejection>) -> bool {
+        matches!(judged, Err(Rejection::OriginRefused { .. }))
     }
 
     #[test]
     fn the_same_host_is_the_same_host_and_port() {
         let check = |host: &str, origin: &str, allowed: bool| {
             let judged = check(&Origin::same_host(), host, origin);
-            let expected = if allowed { Ok(()) } else { Err(Rejection::OriginRefused) };
-            assert_eq!(judged, expected, "{origin} to {host}");
+            assert_eq!(is_refused(&judged), !allowed, "{origin} to {host}");
+            assert_eq!(judged.is_ok(), allowed, "{origin} to {host}");
         };
         check("example.com", "http://example.com", true);
         check("example.com", "https://example.com", true);
@@ -284,7 +300,7 @@ mod tests {
         ] {
             for policy in [Origin::same_host(), Origin::patterns(["*"])] {
                 let judged = check(&policy, "example.com", origin);
-                assert_eq!(judged, Err(Rejection::OriginRefused), "{origin}");
+                assert!(is_refused(&judged), "{origin}");
             }
         }
     }
@@ -354,11 +370,8 @@ mod tests {
     fn a_missing_origin_is_allowed_unless_refused() {
         let missing = Request::get("/chat").header(HOST, "example.com").body(()).unwrap();
         for policy in [Origin::default(), Origin::any(), Origin::check(|_, _| false)] {
-            assert_eq!(policy.check_request(&HandshakeRequest::from(&missing)), Ok(()));
-            assert_eq!(
-                policy.refuse_missing().check_request(&HandshakeRequest::from(&missing)),
-                Err(Rejection::OriginMissing)
-            );
+            assert_eq!(judge(&policy, &missing), Ok(()));
+            assert_eq!(judge(&policy.refuse_missing(), &missing), Err(Rejection::OriginMissing));
         }
     }
 
@@ -368,12 +381,9 @@ mod tests {
         let repeated = Request::get("/chat").header(ORIGIN, here).header(ORIGIN, here);
         let repeated = repeated.header(HOST, "example.com").body(()).unwrap();
         for policy in [Origin::default(), Origin::check(|_, _| true)] {
-            assert_eq!(
-                policy.check_request(&HandshakeRequest::from(&repeated)),
-                Err(Rejection::OriginRepeated)
-            );
+            assert_eq!(judge(&policy, &repeated), Err(Rejection::OriginRepeated));
         }
-        assert_eq!(Origin::any().check_request(&HandshakeRequest::from(&repeated)), Ok(()));
+        assert_eq!(judge(&Origin::any(), &repeated), Ok(()));
     }
 
     #[test]
@@ -391,6 +401,6 @@ mod tests {
     fn an_absolute_target_says_the_host() {
         let request = Request::get("http://example.com/chat").header(HOST, "other.example");
         let request = request.header(ORIGIN, "http://example.com").body(()).unwrap();
-        assert_eq!(Origin::default().check_request(&HandshakeRequest::from(&request)), Ok(()));
+        assert_eq!(judge(&Origin::default(), &request), Ok(()));
     }
 }

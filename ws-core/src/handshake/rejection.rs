@@ -1,15 +1,19 @@
 //! Why does a server reject an opening handshake, and with which response?
 
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Response, StatusCode};
+
+use crate::Escaped;
+use crate::redact::Redacted;
 
 /// Why the server rejects an opening handshake.
 ///
 /// Each reason has an HTTP [status](Self::status), [headers](Self::headers) that name what is
-/// supported, and a text for the response, which reveals nothing about the server. Adapters
+/// supported, and a text for the response, which reveals nothing about the server beyond the names of
+/// its settings. Adapters
 /// create some of the reasons:
 /// [`NotUpgradable`](Self::NotUpgradable), [`ShuttingDown`](Self::ShuttingDown),
 /// [`Timeout`](Self::Timeout).
@@ -64,7 +68,13 @@ pub enum Rejection {
     OriginRepeated,
     /// 403: an `Origin` that [`AcceptOptions::origin`](super::AcceptOptions::origin)
     /// does not allow.
-    OriginRefused,
+    #[non_exhaustive]
+    OriginRefused {
+        /// The value of `Origin`.
+        origin: Box<str>,
+        /// The host of the request, or the one that a trusted proxy names.
+        host: Box<str>,
+    },
     /// 400: `Sec-WebSocket-Protocol` is not a list of distinct tokens (RFC 6455 §4.1).
     SubprotocolsMalformed,
     /// 400: no common subprotocol, and
@@ -83,6 +93,22 @@ pub enum Rejection {
     NotUpgradable,
     /// 503: the server is draining and accepts no new connections.
     ShuttingDown,
+    /// 503: as many connections are open as
+    /// [`ConnectionLimits::connections`](crate::handler::ConnectionLimits::connections) allows.
+    TooManyConnections,
+    /// 503: more bytes are queued than
+    /// [`ConnectionLimits::queued_bytes`](crate::handler::ConnectionLimits::queued_bytes) allows.
+    TooManyQueuedBytes,
+    /// 429: as many connections are open from this address as
+    /// [`ConnectionLimits::per_address`](crate::handler::ConnectionLimits::per_address) allows.
+    TooManyFromAddress,
+    /// 429: as many connections are open for this user as
+    /// [`ConnectionLimits::per_key`](crate::handler::ConnectionLimits::per_key) allows.
+    TooManyOfKey,
+    /// 429: more handshakes came from this address than
+    /// [`ConnectionLimits::handshakes_per_second`](crate::handler::ConnectionLimits::handshakes_per_second)
+    /// allows.
+    TooManyHandshakes,
 }
 
 impl_error!(Rejection {
@@ -107,7 +133,10 @@ impl_error!(Rejection {
     Self::Body => "an opening handshake has no body: leave out its length and transfer encoding";
     Self::OriginMissing => "`Origin` is missing";
     Self::OriginRepeated => "`Origin` is repeated: send one";
-    Self::OriginRefused => "this `Origin` is not allowed here";
+    Self::OriginRefused { origin, host } =>
+        "the `Origin` {} is not allowed for the host {}: the server allows it by \
+         `AcceptOptions::origin`, for example with `Origin::patterns`",
+        Escaped::new(&**origin), Escaped::new(&**host);
     Self::SubprotocolsMalformed => "`Sec-WebSocket-Protocol` is malformed: send a list of different tokens";
     Self::SubprotocolRequired => "a subprotocol is required: `Sec-WebSocket-Protocol` names none that is spoken here";
     Self::HeadMalformed => "the head of the request is malformed";
@@ -116,9 +145,82 @@ impl_error!(Rejection {
     Self::Internal => "something went wrong here";
     Self::NotUpgradable => "this connection cannot be upgraded";
     Self::ShuttingDown => "the server is shutting down: come back later";
+    Self::TooManyConnections => "the server is full: come back later";
+    Self::TooManyQueuedBytes => "the server is overloaded: come back later";
+    Self::TooManyFromAddress => "too many connections from this address";
+    Self::TooManyOfKey => "too many connections of this user";
+    Self::TooManyHandshakes => "too many handshakes from this address: slow down";
 });
 
 impl Rejection {
+    /// The refusal of a page, for the host that its request has asked for.
+    pub(super) fn origin_refused(origin: Option<&HeaderValue>, host: Option<&str>) -> Self {
+        let origin = origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+        let shown = |text: Option<&str>| Redacted(text.unwrap_or_default()).to_string().into();
+        Self::OriginRefused { origin: shown(origin.as_deref()), host: shown(host) }
+    }
+
+    /// The name of the reason, in snake case.
+    #[cfg(feature = "conn")]
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::HttpTooOld => "http_too_old",
+            Self::HttpTooNew => "http_too_new",
+            Self::NotUpgrade => "not_upgrade",
+            Self::NotConnect => "not_connect",
+            Self::ProtocolUnknown => "protocol_unknown",
+            Self::Filtered => "filtered",
+            Self::Method => "method",
+            Self::VersionMissing => "version_missing",
+            Self::VersionRepeated => "version_repeated",
+            Self::VersionUnsupported | Self::ConnectVersionUnsupported => "version_unsupported",
+            Self::KeyMissing => "key_missing",
+            Self::KeyRepeated => "key_repeated",
+            Self::KeyInvalid => "key_invalid",
+            Self::HostMissing => "host_missing",
+            Self::HostRepeated => "host_repeated",
+            Self::HostInvalid => "host_invalid",
+            Self::TargetInvalid => "target_invalid",
+            Self::Body => "body",
+            Self::OriginMissing => "origin_missing",
+            Self::OriginRepeated => "origin_repeated",
+            Self::OriginRefused { .. } => "origin_refused",
+            Self::SubprotocolsMalformed => "subprotocols_malformed",
+            Self::SubprotocolRequired => "subprotocol_required",
+            Self::HeadMalformed => "head_malformed",
+            Self::HeadTooLarge => "head_too_large",
+            Self::Timeout => "timeout",
+            Self::Internal => "internal",
+            Self::NotUpgradable => "not_upgradable",
+            Self::ShuttingDown => "shutting_down",
+            Self::TooManyConnections => "too_many_connections",
+            Self::TooManyQueuedBytes => "too_many_queued_bytes",
+            Self::TooManyFromAddress => "too_many_from_address",
+            Self::TooManyOfKey => "too_many_of_key",
+            Self::TooManyHandshakes => "too_many_handshakes",
+        }
+    }
+
+    /// Whether a setting or the state of the server refuses a well-formed handshake, as opposed to
+    /// a malformed one, one that is late, or one during a shutdown.
+    #[cfg(feature = "conn")]
+    pub(crate) const fn is_policy(&self) -> bool {
+        matches!(
+            self,
+            Self::OriginMissing
+                | Self::OriginRepeated
+                | Self::OriginRefused { .. }
+                | Self::SubprotocolRequired
+                | Self::Internal
+                | Self::NotUpgradable
+                | Self::TooManyConnections
+                | Self::TooManyQueuedBytes
+                | Self::TooManyFromAddress
+                | Self::TooManyOfKey
+                | Self::TooManyHandshakes
+        )
+    }
+
     /// The HTTP status to answer with.
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -136,7 +238,7 @@ impl Rejection {
             | Self::SubprotocolsMalformed
             | Self::SubprotocolRequired
             | Self::HeadMalformed => StatusCode::BAD_REQUEST,
-            Self::OriginMissing | Self::OriginRepeated | Self::OriginRefused => {
+            Self::OriginMissing | Self::OriginRepeated | Self::OriginRefused { .. } => {
                 StatusCode::FORBIDDEN
             }
             Self::Filtered => StatusCode::NOT_FOUND,
@@ -150,7 +252,12 @@ impl Rejection {
             Self::HttpTooNew | Self::ProtocolUnknown | Self::NotUpgradable => {
                 StatusCode::NOT_IMPLEMENTED
             }
-            Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ShuttingDown | Self::TooManyConnections | Self::TooManyQueuedBytes => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::TooManyFromAddress | Self::TooManyOfKey | Self::TooManyHandshakes => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
         }
     }
 
@@ -168,7 +275,8 @@ impl Rejection {
         )
     }
 
-    /// The headers for the status: the protocol to upgrade to, the version, the method.
+    /// The headers for the status: the protocol to upgrade to, the version, the method, when to come
+    /// back.
     pub fn headers(&self) -> HeaderMap {
         let hints: &[(HeaderName, &str)] = match (self, self.status()) {
             (_, StatusCode::UPGRADE_REQUIRED) => {
@@ -177,6 +285,14 @@ impl Rejection {
             (Self::VersionMissing | Self::VersionRepeated | Self::ConnectVersionUnsupported, _) => {
                 &[(SEC_WEBSOCKET_VERSION, "13")]
             }
+            (Self::TooManyHandshakes, _) => &[(RETRY_AFTER, "1")],
+            (
+                Self::TooManyConnections
+                | Self::TooManyQueuedBytes
+                | Self::TooManyFromAddress
+                | Self::TooManyOfKey,
+                _,
+            ) => &[(RETRY_AFTER, "10")],
             (Self::NotConnect, _) => &[(ALLOW, "CONNECT")],
             (_, StatusCode::METHOD_NOT_ALLOWED) => &[(ALLOW, "GET")],
             _ => &[],

@@ -7,6 +7,7 @@ use http::header::{
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Extensions, Method, Request, Uri, Version};
 
 use super::accept_options::HeadLimit;
@@ -55,6 +56,12 @@ impl<'a> HandshakeRequest<'a> {
     /// The headers.
     pub const fn headers(&self) -> &'a HeaderMap {
         self.headers
+    }
+
+    /// The authority of the target, or else `Host`.
+    pub(super) fn host(&self) -> Option<&'a str> {
+        let authority = self.uri.authority().map(Authority::as_str);
+        authority.or_else(|| self.headers.get(HOST)?.to_str().ok())
     }
 
     /// The subprotocols that the client offers, in order. Empty if the header is malformed.

@@ -11,6 +11,14 @@ pub enum Role {
 }
 
 impl Role {
+    #[cfg(feature = "conn")]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+
     /// The other end.
     #[must_use]
     pub const fn other(self) -> Self {

@@ -176,6 +176,7 @@ impl<R: Recipient> Drop for BatchSource<'_, R> {
     fn drop(&mut self) {
         let shared = self.recipient.delivery();
         add(&shared.counters.written, self.count);
+        shared.counters.change_queued_bytes(0, self.bytes as usize);
         if let Overflow::Block(_) = shared.limits.overflow {
             self.recipient.queue().take_waiters().into_iter().for_each(Waker::wake);
         }

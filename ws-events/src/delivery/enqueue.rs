@@ -9,7 +9,9 @@ use ws_core::PreparedMessage;
 
 use crate::delivery::batch_writer::BatchWriters;
 use crate::delivery::recipient::{DeliveryShared, Recipient};
-use crate::delivery::send_queue::{EnqueueResult, PushOptions, SendQueue, WaiterId, Wakeup};
+use crate::delivery::send_queue::{
+    ByteSize, EnqueueResult, PushOptions, SendQueue, WaiterId, Wakeup,
+};
 use crate::delivery::stats::add;
 use crate::delivery::writer::timeout;
 use crate::sync::Arc;
@@ -108,6 +110,8 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
         add(&counters.dropped, self.overwritten);
         add(&counters.discarded, self.discarded);
         add(&counters.slow_consumers, disconnected);
+        let removed = self.removed.iter().map(ByteSize::byte_size).sum();
+        counters.change_queued_bytes(queued.saturating_mul(self.message.byte_size()), removed);
         self.wakers.into_iter().for_each(Waker::wake);
         self.batch_writers.spawn();
         self.delivery
@@ -119,7 +123,20 @@ pub(crate) fn enqueue<R: Recipient>(
     recipient: &Arc<R>,
     message: &PreparedMessage,
 ) -> EnqueueResult {
-    let mut enqueuer = Enqueuer::new(message, recipient.delivery(), PushOptions::default());
+    enqueue_with(recipient, message, PushOptions::default())
+}
+
+/// As [`enqueue`], for a message that is dropped if the peer does not keep up.
+pub(crate) fn enqueue_volatile<R: Recipient>(recipient: &Arc<R>, message: &PreparedMessage) {
+    enqueue_with(recipient, message, PushOptions { volatile: true, ..PushOptions::default() });
+}
+
+fn enqueue_with<R: Recipient>(
+    recipient: &Arc<R>,
+    message: &PreparedMessage,
+    options: PushOptions,
+) -> EnqueueResult {
+    let mut enqueuer = Enqueuer::new(message, recipient.delivery(), options);
     let result = enqueuer.push(recipient.queue(), recipient);
     enqueuer.finish();
     result
@@ -142,6 +159,7 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
     };
     if let EnqueueResult::Queued { over_half, .. } = result {
         add(&counters.queued, 1);
+        counters.change_queued_bytes(message.byte_size(), 0);
         if over_half {
             handler_yield.request();
         }

@@ -5,7 +5,7 @@ use ws_core::PreparedMessage;
 use crate::delivery::handler_yield::HandlerYield;
 use crate::delivery::overflow::SendQueueLimits;
 use crate::delivery::send_queue::{ByteSize, SendQueue};
-use crate::delivery::stats::{Counters, add};
+use crate::delivery::stats::Counters;
 use crate::sync::{Conn, Runtime};
 
 /// A socket, as delivery sees it.
@@ -33,7 +33,7 @@ pub(crate) trait Recipient: Send + Sync + Sized + 'static {
 
     /// Accepts no more messages, and discards the queued ones.
     fn stop_sending(&self) {
-        add(&self.delivery().counters.discarded, self.queue().stop_sending());
+        self.delivery().counters.discard(self.queue().stop_sending());
     }
 }
 

@@ -14,7 +14,7 @@ use ws_core::StatusCode;
 
 use crate::delivery::overflow::{OverflowAction, SendQueueLimits};
 use crate::delivery::socket_state::{SocketEvent, SocketState};
-use crate::delivery::stats::SocketStats;
+use crate::delivery::stats::{Backlog, SocketStats};
 use crate::sync::Mutex;
 
 /// The largest number of messages that are taken at once.
@@ -35,8 +35,8 @@ pub(crate) trait ByteSize {
 pub(crate) struct CloseCommand {
     pub(crate) code: StatusCode,
     pub(crate) reason: String,
-    /// For a slow consumer: the bytes that were queued.
-    pub(crate) slow_consumer: Option<usize>,
+    /// For a slow consumer: what was queued.
+    pub(crate) slow_consumer: Option<Backlog>,
 }
 
 impl CloseCommand {
@@ -258,28 +258,28 @@ impl<T: ByteSize, E> SendQueue<T, E> {
     }
 
     /// Accepts no more messages, and discards the queued ones. A close command stays. Returns
-    /// the number of discarded messages.
-    pub(crate) fn stop_sending(&self) -> usize {
+    /// what was discarded.
+    pub(crate) fn stop_sending(&self) -> Backlog {
         self.discard(SocketEvent::StopSending)
     }
 
     /// The socket is disconnected: discards the messages, the close command and the wakers,
-    /// which keep the memory of the task. Returns the number of discarded messages.
-    pub(crate) fn disconnect(&self) -> usize {
+    /// which keep the memory of the task. Returns what was discarded.
+    pub(crate) fn disconnect(&self) -> Backlog {
         self.discard(SocketEvent::End)
     }
 
-    fn discard(&self, event: SocketEvent) -> usize {
+    fn discard(&self, event: SocketEvent) -> Backlog {
         let mut inner = self.0.lock();
         inner.state = inner.state.on(event);
-        inner.bytes = 0;
+        let bytes = std::mem::take(&mut inner.bytes);
         let outgoing = std::mem::take(&mut inner.outgoing);
         let waiters = inner.take_waiters();
         let removed = (inner.state == SocketState::Disconnected)
             .then(|| (inner.close.take(), inner.writer.take(), inner.handler.take()));
         drop((inner, removed));
         waiters.into_iter().for_each(Waker::wake);
-        outgoing.len()
+        Backlog { messages: outgoing.len(), bytes }
     }
 
     /// The queued events, in order. Dropping them may run code of the application that uses
@@ -468,11 +468,12 @@ impl<T: ByteSize, E> QueueInner<T, E> {
         code: StatusCode,
         removed: &mut Vec<T>,
     ) -> (EnqueueResult, Wakeup) {
-        let slow_consumer = Some(std::mem::take(&mut self.bytes));
+        let discarded = self.outgoing.len();
+        let backlog = Backlog { messages: discarded, bytes: std::mem::take(&mut self.bytes) };
+        let slow_consumer = Some(backlog);
         let command = CloseCommand { code, reason: "slow consumer".to_owned(), slow_consumer };
         self.state = self.state.on(SocketEvent::Close);
         self.close = Some(Box::new(command));
-        let discarded = self.outgoing.len();
         removed.extend(std::mem::take(&mut self.outgoing));
         (EnqueueResult::SlowConsumer { discarded }, self.wake_task())
     }

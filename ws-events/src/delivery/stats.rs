@@ -1,6 +1,6 @@
 //! What is counted for a hub and for a socket?
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
@@ -37,6 +37,9 @@ pub struct HubStats {
     pub dropped: u64,
     /// Messages that were queued when their socket was closed or disconnected.
     pub discarded: u64,
+    /// Payload bytes that are in send queues now. A message counts for each recipient, although
+    /// they share its memory.
+    pub queued_bytes: u64,
 }
 
 impl HubStats {
@@ -58,6 +61,13 @@ pub struct SocketStats {
     pub dropped: u64,
 }
 
+/// Messages that were queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) connected: AtomicU64,
@@ -69,6 +79,8 @@ pub(crate) struct Counters {
     pub(crate) refused: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) discarded: AtomicU64,
+    /// Below zero for a moment: a message may be written before its sender has counted it.
+    pub(crate) queued_bytes: AtomicI64,
 }
 
 impl Counters {
@@ -89,6 +101,21 @@ impl Counters {
             refused: self.refused.load(Relaxed),
             dropped,
             discarded,
+            queued_bytes: u64::try_from(self.queued_bytes.load(Relaxed)).unwrap_or(0),
+        }
+    }
+
+    /// Counts queued messages that were discarded.
+    pub(crate) fn discard(&self, backlog: Backlog) {
+        add(&self.discarded, backlog.messages);
+        self.change_queued_bytes(0, backlog.bytes);
+    }
+
+    /// Counts payload bytes that were put into send queues and taken out of them.
+    pub(crate) fn change_queued_bytes(&self, put: usize, taken: usize) {
+        if put != taken {
+            // Both are far below the limit of the type: they are lengths of buffers in memory.
+            self.queued_bytes.fetch_add((put as i64).wrapping_sub(taken as i64), Relaxed);
         }
     }
 }

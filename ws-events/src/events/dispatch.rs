@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures::FutureExt as _;
-use ws_core::Escaped;
+use tracing::Level;
+use ws_core::{Escaped, PreparedMessage};
 
+use crate::delivery::enqueue::enqueue_volatile;
 use crate::delivery::recipient::Recipient as _;
 use crate::events::handler::ErasedHandler;
 use crate::events::payload::Payload;
-use crate::{Event, EventError, EventPayload, Socket};
+use crate::events::protocol::ErrorCode;
+use crate::{EmitError, Event, EventError, EventPayload, NotConnected, Socket};
 
 /// Calls the handlers of an event, one after the other. The error of one becomes an `error`
 /// event, and the others are still called.
@@ -36,14 +39,31 @@ async fn call_all(socket: &Socket, event: Event, payload: Payload, errors: &mut 
             errors.extend(call(&*listener.handler, &payload).await);
         }
     }
+    // A handler with an `Option<Json<T>>` was called nevertheless.
+    let is_invalid = |error: &EventError, reason: &str| matches!(error, EventError::InvalidArgument { text, .. } if **text == *reason);
+    if let Some(reason) = payload.undecodable()
+        && errors.iter().any(|error| is_invalid(error, reason))
+    {
+        send_error(socket, ErrorCode::InvalidData, Some(payload.name()), reason);
+    }
+}
+
+/// Sends an error event to the peer, unless the hub has none, or the peer does not keep up.
+pub(crate) fn send_error(socket: &Socket, code: ErrorCode, event: Option<&str>, text: &str) {
+    let hub = &socket.0.hub;
+    if hub.error_events
+        && let Some(message) = hub.protocol.encode_error(code, event, text)
+    {
+        enqueue_volatile(&socket.0, &PreparedMessage::new(message));
+    }
 }
 
 /// Calls one handler. Returns its error.
-async fn call(handler: &ErasedHandler, payload: &EventPayload) -> Option<EventError> {
+async fn call(handler: &dyn ErasedHandler, payload: &EventPayload) -> Option<EventError> {
     let event = || payload.event().clone();
     // Also the call that makes the future may panic.
     let handling = AssertUnwindSafe(async {
-        match handler(payload) {
+        match handler.handle(payload) {
             Ok(handling) => handling.await.map(Ok),
             Err(invalid) => Some(Err(invalid)),
         }
@@ -72,23 +92,39 @@ async fn report(socket: &Socket, event: &Event, error: EventError) {
 }
 
 /// Logs an error without a handler. Errors that a peer can cause by its data are warnings, one for
-/// each socket: a peer can cause as many as it likes.
+/// each socket: a peer can cause as many as it likes. The end of a connection is no error of the
+/// server, nor is a handler that fails because of it.
 pub(crate) fn log_unhandled(socket: &Socket, event: &Event, error: &EventError) {
     const TEXT: &str = "an error without a handler";
     let id = log_id(socket);
-    match error {
+    let level = match error {
         EventError::InvalidArgument { .. } | EventError::Malformed(_) => {
-            if socket.0.warned.swap(true, Relaxed) {
-                tracing::debug!(%id, %event, %error, "{TEXT}");
-            } else {
-                tracing::warn!(%id, %event, %error, "{TEXT}");
-            }
+            if socket.0.warned.swap(true, Relaxed) { Level::DEBUG } else { Level::WARN }
         }
-        EventError::Connection(_)
-        | EventError::Panicked { .. }
-        | EventError::Failed { .. }
-        | EventError::NoSuchId(_) => tracing::error!(%id, %event, %error, "{TEXT}"),
+        EventError::Connection(_) => Level::DEBUG,
+        EventError::Failed { text, .. } if is_of_the_end(socket, text) => Level::DEBUG,
+        EventError::Panicked { .. } | EventError::Failed { .. } | EventError::NoSuchId(_) => {
+            Level::ERROR
+        }
+    };
+    if level == Level::ERROR {
+        tracing::error!(%id, %event, %error, "{TEXT}");
+    } else if level == Level::WARN {
+        tracing::warn!(%id, %event, %error, "{TEXT}");
+    } else {
+        tracing::debug!(%id, %event, %error, "{TEXT}");
     }
+}
+
+/// Whether the error of a handler says only that its socket or connection has ended.
+fn is_of_the_end(socket: &Socket, text: &str) -> bool {
+    if socket.is_alive() {
+        return false;
+    }
+    let of_the_socket = [EmitError::Closed.to_string(), NotConnected.to_string()];
+    let close_info = socket.conn().and_then(|conn| conn.close_info());
+    of_the_socket.iter().any(|end| text.ends_with(end))
+        || close_info.is_some_and(|info| text.contains(&info.error.to_string()))
 }
 
 /// The id of a socket for a log, which may be from its peer.

@@ -81,7 +81,8 @@ impl Event {
     /// The number of events that are not custom.
     pub(crate) const COUNT: usize = 9;
 
-    const OWN: [Self; Self::COUNT] = [
+    /// Those events, by their index.
+    pub(crate) const OWN: [Self; Self::COUNT] = [
         Self::Connect,
         Self::Message,
         Self::Ping,

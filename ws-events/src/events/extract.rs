@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use ws_core::Message;
 
-use crate::{DisconnectReason, Event, EventError, EventPayload, Id, Socket};
+use crate::{DisconnectReason, Event, EventError, EventPayload, Hub, Id, Socket};
 
 /// An argument of a handler, extracted from an event.
 ///
@@ -39,8 +39,10 @@ use crate::{DisconnectReason, Event, EventError, EventPayload, Id, Socket};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be extracted from an event",
+    label = "not an argument of a handler",
     note = "a handler's arguments are `Socket`, `Json<T>`, `State<T>`, `Attribute<T>`, `EventPayload` \
-            and others that implement `FromEvent`"
+            and others that implement `FromEvent`; `Json` and `State` are those of `ws_events`, not \
+            of a web framework"
 )]
 pub trait FromEvent: Sized + Send + 'static {
     /// Extracts the argument.
@@ -50,6 +52,16 @@ pub trait FromEvent: Sized + Send + 'static {
     /// A description of what is wrong. It becomes an `error` event, and the handler is not
     /// called.
     fn from_event(event: &EventPayload) -> Result<Self, String>;
+
+    /// Checks whether a hub can provide the argument, for [`Hub::check`]. Default: it can.
+    ///
+    /// # Errors
+    ///
+    /// A description of what is missing.
+    fn check(hub: &Hub) -> Result<(), String> {
+        let _ = hub;
+        Ok(())
+    }
 }
 
 /// The data of an event, deserialised from JSON.
@@ -144,12 +156,7 @@ from_event! {
         event.error().map(|error| error.into_owned()).ok_or_else(|| "no error".to_owned())
     };
     {T: DeserializeOwned + Send + 'static} Json<T> = |event| {
-        event.json().map(Json).map_err(|error| error.to_string())
-    };
-    {T: Send + Sync + 'static} State<T> = |event| {
-        event.socket().hub().state::<T>().map(State).ok_or_else(|| {
-            format!("the hub has no state of type `{}`", std::any::type_name::<T>())
-        })
+        event.json().map(Json).map_err(|error| event.note_undecodable(error.to_string()))
     };
     {T: Clone + Send + Sync + 'static} Attribute<T> = |event| {
         event.attributes().get().map(Self).ok_or_else(|| {
@@ -157,4 +164,18 @@ from_event! {
         })
     };
     {T: FromEvent} Option<T> = |event| Ok(T::from_event(event).ok());
+}
+
+impl<T: Send + Sync + 'static> FromEvent for State<T> {
+    fn from_event(event: &EventPayload) -> Result<Self, String> {
+        event.socket().hub().state::<T>().map(State).ok_or_else(no_state::<T>)
+    }
+
+    fn check(hub: &Hub) -> Result<(), String> {
+        hub.state::<T>().map(drop).ok_or_else(no_state::<T>)
+    }
+}
+
+fn no_state<T>() -> String {
+    format!("the hub has no state of type `{}`", std::any::type_name::<T>())
 }

@@ -1,13 +1,14 @@
 //! Which functions can be handlers of an event?
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use ws_core::handler::HandlerOutput;
 
 use crate::events::listeners::Listeners;
-use crate::{EventPayload, FromEvent};
+use crate::{EventPayload, FromEvent, Hub};
 
 /// An async function or closure with at most six arguments that can be
 /// [extracted from an event](FromEvent).
@@ -47,60 +48,108 @@ use crate::{EventPayload, FromEvent};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "this is not a handler of an event",
-    note = "a handler is an async function or closure whose arguments implement `FromEvent`, whose \
-            future is `Send`, and which returns `()` or a `Result<(), E>` with an error that \
-            implements `Display`; `.map(drop)` makes one of a `Result<Delivery, E>`",
+    note = "a handler is an async function or closure with at most six arguments, whose future is \
+            `Send`, and which returns `()` or a `Result<(), E>` with an error that implements \
+            `Display`; `.map(drop)` makes one of a `Result<Delivery, E>`",
     note = "a closure that captures a value must clone it for each call, and move the clone into an \
             `async move` block: see the documentation of `Handler`"
 )]
 pub trait Handler<Args>: Send + Sync + 'static {
-    /// Extracts the arguments from the event, and starts the handler.
+    /// Starts the handler with its arguments, which are a tuple.
+    fn call(&self, args: Args) -> HandlerFuture;
+}
+
+/// The arguments of a [`Handler`]: a tuple of at most six values that can be
+/// [extracted from an event](FromEvent).
+///
+/// A bound of its own, not one of `Handler`: so the compiler names the argument that cannot be
+/// extracted.
+pub trait HandlerArgs: Sized + Send + 'static {
+    /// Extracts the arguments.
     ///
     /// # Errors
     ///
-    /// A description of what is wrong, if an argument cannot be extracted.
-    fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String>;
+    /// A description of what is wrong with one of them.
+    fn from_event(event: &EventPayload) -> Result<Self, String>;
+
+    /// Checks whether a hub can provide the arguments: see [`FromEvent::check`].
+    ///
+    /// # Errors
+    ///
+    /// A description of what is missing.
+    fn check(hub: &Hub) -> Result<(), String>;
 }
 
 /// The future of a handler. It resolves to the text of its error, if it fails.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 macro_rules! handlers {
-    ($($arg:ident)*) => {
+    ($($arg:ident $value:ident)*) => {
         impl<F, Fut, $($arg),*> Handler<($($arg,)*)> for F
         where
             F: Fn($($arg),*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output: HandlerOutput> + Send + 'static,
-            $($arg: FromEvent,)*
         {
-            fn handle(&self, _event: &EventPayload) -> Result<HandlerFuture, String> {
-                let future = self($($arg::from_event(_event)?),*);
-                Ok(Box::pin(async move { future.await.into_error() }))
+            fn call(&self, ($($value,)*): ($($arg,)*)) -> HandlerFuture {
+                let future = self($($value),*);
+                Box::pin(async move { future.await.into_error() })
+            }
+        }
+
+        impl<$($arg: FromEvent),*> HandlerArgs for ($($arg,)*) {
+            fn from_event(_event: &EventPayload) -> Result<Self, String> {
+                Ok(($($arg::from_event(_event)?,)*))
+            }
+
+            fn check(_hub: &Hub) -> Result<(), String> {
+                $($arg::check(_hub)?;)*
+                Ok(())
             }
         }
     };
 }
 
 handlers!();
-handlers!(A);
-handlers!(A B);
-handlers!(A B C);
-handlers!(A B C D);
-handlers!(A B C D E);
-handlers!(A B C D E G);
+handlers!(A a);
+handlers!(A a B b);
+handlers!(A a B b C c);
+handlers!(A a B b C c D d);
+handlers!(A a B b C c D d E e);
+handlers!(A a B b C c D d E e G g);
 
 /// A handler without its argument types.
-pub(crate) type ErasedHandler =
-    dyn Fn(&EventPayload) -> Result<HandlerFuture, String> + Send + Sync;
+pub(crate) trait ErasedHandler: Send + Sync {
+    /// Extracts the arguments, and starts the handler.
+    fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String>;
+
+    /// Whether a hub can provide the arguments.
+    fn check(&self, hub: &Hub) -> Result<(), String>;
+}
+
+/// A handler with its argument types.
+struct TypedHandler<H, Args> {
+    handler: H,
+    args: PhantomData<fn() -> Args>,
+}
+
+impl<H: Handler<Args>, Args: HandlerArgs> ErasedHandler for TypedHandler<H, Args> {
+    fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String> {
+        Ok(self.handler.call(Args::from_event(event)?))
+    }
+
+    fn check(&self, hub: &Hub) -> Result<(), String> {
+        Args::check(hub)
+    }
+}
 
 /// The handlers of a hub or a socket.
-pub(crate) type EventListeners = Listeners<Arc<ErasedHandler>>;
+pub(crate) type EventListeners = Listeners<Arc<dyn ErasedHandler>>;
 
 /// Hides the argument types of a handler.
-pub(crate) fn erase<H, Args>(handler: H) -> Arc<ErasedHandler>
+pub(crate) fn erase<H, Args>(handler: H) -> Arc<dyn ErasedHandler>
 where
     H: Handler<Args>,
-    Args: 'static,
+    Args: HandlerArgs,
 {
-    Arc::new(move |event: &EventPayload| handler.handle(event))
+    Arc::new(TypedHandler { handler, args: PhantomData })
 }

@@ -128,6 +128,22 @@ impl<H: Clone> Listeners<H> {
         }
     }
 
+    /// All handlers, each with its event, or with `None` for all custom events.
+    pub(crate) fn all(&self) -> Vec<(Option<Event>, H)> {
+        let table = self.0.read();
+        let own = Event::OWN.iter().zip(&table.own);
+        let own = own.filter_map(|(event, list)| Some((Some(event.clone()), list.as_ref()?)));
+        let custom = table.custom.iter();
+        let custom = custom.map(|(name, list)| (Some(Event::Custom(Arc::clone(name))), list));
+        let any = table.any.iter().map(|list| (None, list));
+        own.chain(custom)
+            .chain(any)
+            .flat_map(|(event, list)| {
+                list.iter().map(move |listener| (event.clone(), listener.handler.clone()))
+            })
+            .collect()
+    }
+
     /// Whether an event has a handler.
     pub(crate) fn has_handler(&self, event: &Event) -> bool {
         let table = self.0.read();

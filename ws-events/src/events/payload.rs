@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -22,6 +22,8 @@ struct PayloadInner {
     event: Event,
     id: Id,
     payload: Payload,
+    /// Why the data could not be deserialised for a handler.
+    undecodable: OnceLock<String>,
 }
 
 /// An event that waits for the handlers of a socket.
@@ -33,8 +35,10 @@ pub(crate) struct QueuedEvent {
 /// The data of an event.
 pub(crate) enum Payload {
     None,
-    /// A message, the data of a custom event, or the payload of a ping or a pong.
+    /// A message, the data of a custom event, or the payload of a ping or a pong: from the peer.
     Data(Message),
+    /// The data of a custom event that the server has fired.
+    Fired(Message),
     Disconnect(DisconnectReason),
     Error(EventError),
     Room(Arc<str>),
@@ -43,7 +47,8 @@ pub(crate) enum Payload {
 impl EventPayload {
     pub(crate) fn new(socket: Socket, event: Event, payload: Payload) -> Self {
         let id = socket.id();
-        Self(Arc::new(PayloadInner { socket, event, id, payload }))
+        let undecodable = OnceLock::new();
+        Self(Arc::new(PayloadInner { socket, event, id, payload, undecodable }))
     }
 
     /// The socket of the event.
@@ -79,7 +84,10 @@ impl EventPayload {
 
     /// [`data`](Self::data) with its type, text or binary. `None` for events without data.
     pub fn message(&self) -> Option<&Message> {
-        if let Payload::Data(message) = &self.0.payload { Some(message) } else { None }
+        match &self.0.payload {
+            Payload::Data(message) | Payload::Fired(message) => Some(message),
+            Payload::None | Payload::Disconnect(_) | Payload::Error(_) | Payload::Room(_) => None,
+        }
     }
 
     /// The data, deserialised from JSON.
@@ -96,7 +104,7 @@ impl EventPayload {
         match &self.0.payload {
             Payload::Error(error) => Some(Cow::Borrowed(error)),
             Payload::Disconnect(reason) => reason.event_error().map(Cow::Owned),
-            Payload::None | Payload::Data(_) | Payload::Room(_) => None,
+            Payload::None | Payload::Data(_) | Payload::Fired(_) | Payload::Room(_) => None,
         }
     }
 
@@ -108,6 +116,18 @@ impl EventPayload {
     /// The room: with `room_join` and `room_leave`.
     pub fn room(&self) -> Option<&str> {
         if let Payload::Room(name) = &self.0.payload { Some(name) } else { None }
+    }
+
+    /// Notes that the data is not of the type that a handler takes. Returns the reason.
+    pub(crate) fn note_undecodable(&self, reason: String) -> String {
+        self.0.undecodable.get_or_init(|| reason.clone());
+        reason
+    }
+
+    /// Why data of the peer could not be deserialised for a handler.
+    pub(crate) fn undecodable(&self) -> Option<&str> {
+        let reason = self.0.undecodable.get()?;
+        matches!(self.0.payload, Payload::Data(_)).then_some(reason)
     }
 
     /// The data, without a copy.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use ws_core::{Message, StatusCode};
+use ws_core::{Escaped, Message, StatusCode};
 
 use crate::{EncodeError, Event};
 
@@ -23,6 +23,37 @@ pub(crate) trait Protocol: Send + Sync {
 
     /// Encodes an event, once for all recipients.
     fn encode(&self, event: &OutgoingEvent<'_>) -> Result<Message, EncodeError>;
+
+    /// Whether a peer can send custom events.
+    fn receives_events(&self) -> bool {
+        true
+    }
+
+    /// Encodes the event that tells a peer of a mistake. `None` if the protocol has none.
+    fn encode_error(&self, code: ErrorCode, event: Option<&str>, text: &str) -> Option<Message> {
+        let _ = (code, event, text);
+        None
+    }
+}
+
+/// The mistake of a peer, as the code of an error event.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ErrorCode {
+    /// The message is not an event.
+    Malformed,
+    /// The event has no handler.
+    Unhandled,
+    /// The data is not what a handler takes.
+    InvalidData,
+}
+
+/// The data of an error event.
+#[derive(Serialize)]
+struct ErrorData<'a> {
+    code: ErrorCode,
+    event: Option<&'a str>,
+    text: String,
 }
 
 impl dyn Protocol {
@@ -101,6 +132,10 @@ impl Protocol for MessageProtocol {
     fn encode(&self, _: &OutgoingEvent<'_>) -> Result<Message, EncodeError> {
         Err(EncodeError::NoEnvelope)
     }
+
+    fn receives_events(&self) -> bool {
+        false
+    }
 }
 
 impl Session for MessageProtocol {
@@ -138,6 +173,12 @@ impl Protocol for EnvelopeProtocol {
         text.extend_from_slice(data);
         text.push(b'}');
         Ok(text_of(text))
+    }
+
+    fn encode_error(&self, code: ErrorCode, event: Option<&str>, text: &str) -> Option<Message> {
+        let text = Escaped::new(text).to_string();
+        let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
+        Some(text_of(format!(r#"{{"event":"error","data":{data}}}"#)))
     }
 }
 

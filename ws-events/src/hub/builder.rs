@@ -31,6 +31,7 @@ pub struct HubBuilder {
     send_queue: SendQueueLimits,
     envelope: bool,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    no_error_events: bool,
 }
 
 impl Hub {
@@ -74,6 +75,21 @@ impl HubBuilder {
         self
     }
 
+    /// Does not tell peers of their mistakes. By default, a hub with an [`envelope`](Self::envelope)
+    /// answers a message that it cannot use by an event `error`, if the peer keeps up:
+    ///
+    /// ```json
+    /// {"event":"error","data":{"code":"invalid_data","event":"say","text":"missing field `room`"}}
+    /// ```
+    ///
+    /// The code is `malformed` if the text is no event, `unhandled` if the event has no handler, and
+    /// `invalid_data` if a [`Json<T>`](crate::Json) of a handler cannot be deserialised. The text is
+    /// that of `serde_json`, and names fields and variants of `T`. Errors of handlers are never sent.
+    pub const fn no_error_events(mut self) -> Self {
+        self.no_error_events = true;
+        self
+    }
+
     /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
     /// needs a lock or an atomic. Default: none.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
@@ -103,6 +119,8 @@ impl HubBuilder {
             broker,
             origin: Uuid::new_v4().as_u64_pair().0,
             states: self.states,
+            error_events: !self.no_error_events,
+            checked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             drain_started: Notify::new(),
             active: AtomicUsize::new(0),
@@ -119,6 +137,7 @@ impl fmt::Debug for HubBuilder {
             .field("send_queue", &self.send_queue)
             .field("envelope", &self.envelope)
             .field("states", &self.states.len())
+            .field("no_error_events", &self.no_error_events)
             .finish()
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod broadcast;
 pub(crate) mod broker;
 pub(crate) mod builder;
+pub(crate) mod check;
 pub(crate) mod membership;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
@@ -30,8 +31,8 @@ use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
 use crate::registry::rooms::{MemberList, RoomRegistry};
 use crate::{
-    Broadcast, ConnectRejection, Delivery, EmitError, EncodeError, Event, Handler, HubStats, Id,
-    ListenerId, Socket,
+    Broadcast, ConnectRejection, Delivery, EmitError, EncodeError, Event, Handler, HandlerArgs,
+    HubStats, Id, ListenerId, Socket,
 };
 
 /// A hub: sockets with events, rooms and broadcasts.
@@ -73,6 +74,10 @@ pub(crate) struct HubShared {
     /// Identifies this hub among those behind the broker.
     pub(crate) origin: u64,
     pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// Whether a peer is told of its mistakes.
+    pub(crate) error_events: bool,
+    /// Whether the handlers were checked, when the first socket connected.
+    pub(crate) checked: AtomicBool,
     pub(crate) draining: AtomicBool,
     /// Notified when the hub begins to drain.
     pub(crate) drain_started: Notify,
@@ -123,7 +128,7 @@ impl Hub {
     pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
     where
         H: Handler<Args>,
-        Args: 'static,
+        Args: HandlerArgs,
     {
         self.0.listeners.add(Some(event.into()), erase(handler))
     }
@@ -132,7 +137,7 @@ impl Hub {
     pub fn on_any<H, Args>(&self, handler: H) -> ListenerId
     where
         H: Handler<Args>,
-        Args: 'static,
+        Args: HandlerArgs,
     {
         self.0.listeners.add(None, erase(handler))
     }
@@ -289,7 +294,7 @@ macro_rules! on {
             pub fn $name<H, Args>(&self, handler: H) -> ListenerId
             where
                 H: Handler<Args>,
-                Args: 'static,
+                Args: HandlerArgs,
             {
                 self.on(Event::$event, handler)
             })*

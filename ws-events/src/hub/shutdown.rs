@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use ws_core::StatusCode;
 
 use crate::Hub;
@@ -58,13 +58,31 @@ impl Hub {
     /// If the future is dropped, the hub continues to drain. Another call can wait for the end.
     #[doc(alias = "shutdown")]
     pub async fn drain(&self, limit: Duration) -> DrainReport {
+        let began = Instant::now();
+        tracing::info!(sockets = self.len(), "draining a hub");
         self.0.draining.store(true, SeqCst);
         self.0.drain_started.notify_waiters();
         // The code is allowed in a close frame.
         let notified = self.close_all(StatusCode::GOING_AWAY, "").unwrap_or(0);
-        if timeout(limit, self.wait_until_idle()).await.is_ok() {
-            return DrainReport { notified, ..DrainReport::default() };
-        }
+        let report = match timeout(limit, self.wait_until_idle()).await {
+            Ok(()) => DrainReport { notified, ..DrainReport::default() },
+            Err(_) => {
+                let aborted = self.abort_all().await;
+                DrainReport { notified, aborted, remaining: self.0.active.load(SeqCst) }
+            }
+        };
+        tracing::info!(
+            notified,
+            aborted = report.aborted,
+            remaining = report.remaining,
+            duration_ms = began.elapsed().as_millis() as u64,
+            "hub drained"
+        );
+        report
+    }
+
+    /// Aborts the connections of all sockets, and waits for their end. Returns their number.
+    async fn abort_all(&self) -> usize {
         let late = self.everyone().sockets();
         let aborted = late.len();
         for conn in late.iter().filter_map(crate::Socket::conn) {
@@ -72,7 +90,7 @@ impl Hub {
         }
         drop(late);
         let _ = timeout(ABORT_TIMEOUT, self.wait_until_idle()).await;
-        DrainReport { notified, aborted, remaining: self.0.active.load(SeqCst) }
+        aborted
     }
 
     /// Waits until no connection is served.

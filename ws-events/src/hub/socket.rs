@@ -25,8 +25,8 @@ use crate::hub::membership::Membership;
 use crate::registry::ids::{OwnId, RegisterError};
 use crate::sync::Runtime;
 use crate::{
-    Broadcast, EmitError, EncodeError, Event, EventError, Handler, Hub, Id, ListenerId, Overflow,
-    SetIdError, SocketStats,
+    Broadcast, EmitError, EncodeError, Event, EventError, Handler, HandlerArgs, Hub, Id,
+    ListenerId, Overflow, SetIdError, SocketStats,
 };
 
 /// A socket of a [`Hub`]: a connection with an id, attributes, rooms and handlers.
@@ -231,7 +231,7 @@ impl Socket {
     #[doc(alias = "trigger")]
     pub fn fire(&self, event: impl Into<Event>, data: impl Into<Message>) -> bool {
         let event = event.into();
-        event.index().is_none() && self.0.push_event(event, Payload::Data(data.into()))
+        event.index().is_none() && self.0.push_event(event, Payload::Fired(data.into()))
     }
 
     /// Adds a handler for this socket alone. It is called after those of the hub.
@@ -239,7 +239,7 @@ impl Socket {
     pub fn on<H, Args>(&self, event: impl Into<Event>, handler: H) -> ListenerId
     where
         H: Handler<Args>,
-        Args: 'static,
+        Args: HandlerArgs,
     {
         let listeners = self.0.listeners.get_or_init(Box::<EventListeners>::default);
         let event = event.into();

@@ -179,6 +179,6 @@ impl Drop for ActiveGuard<'_> {
 impl SocketShared {
     /// Accepts no messages and only room events, and discards the queued messages.
     fn close_queue(self: &Arc<Self>) {
-        add(&self.hub.delivery.counters.discarded, self.queue.disconnect());
+        self.hub.delivery.counters.discard(self.queue.disconnect());
     }
 }

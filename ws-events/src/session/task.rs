@@ -17,9 +17,9 @@ use crate::delivery::enqueue::enqueue;
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::writer::run_writer;
-use crate::events::dispatch::{dispatch, log_id, log_unhandled};
+use crate::events::dispatch::{dispatch, log_id, log_unhandled, send_error};
 use crate::events::payload::{Payload, QueuedEvent};
-use crate::events::protocol::{IncomingEvent, Received, Session};
+use crate::events::protocol::{ErrorCode, IncomingEvent, Received, Session};
 use crate::session::admission::admit;
 use crate::session::ready_flag::ReadyFlag;
 use crate::{DisconnectReason, Event, EventError, Hub, Socket};
@@ -65,6 +65,15 @@ async fn serve(hub: Hub, conn: Conn) {
     // Boxed: a connected socket holds no memory for its admission.
     let Some(connected) = Box::pin(admit(hub, &conn)).await else { return };
     let command = run(&connected.socket, &conn).await;
+    if let Some(backlog) = command.as_ref().and_then(|command| command.slow_consumer) {
+        tracing::info!(
+            id = %log_id(&connected.socket),
+            conn = conn.id(),
+            queued_messages = backlog.messages,
+            queued_bytes = backlog.bytes,
+            "a slow consumer was closed"
+        );
+    }
     let ending = conn.closed().await;
     drop(conn);
     connected.disconnect(disconnect_reason(command, ending)).await;
@@ -99,7 +108,9 @@ fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: CloseInfo) -> D
     use DisconnectReason::{Closed, Lost, Peer, SlowConsumer};
     match (ending, command.map(|command| *command)) {
         (CloseInfo { received: Some(received), by: CloseInitiator::Peer, .. }, _) => Peer(received),
-        (_, Some(CloseCommand { slow_consumer: Some(queued), .. })) => SlowConsumer { queued },
+        (_, Some(CloseCommand { slow_consumer: Some(backlog), .. })) => {
+            SlowConsumer { queued: backlog.bytes }
+        }
         (_, Some(CloseCommand { code, reason, .. })) => Closed(CloseError::new(code, reason)),
         // The application has closed the connection directly.
         (
@@ -203,6 +214,7 @@ impl<'a> EventLoop<'a> {
                 return Some((Event::Custom(event), Payload::Data(data)));
             }
             Received::Malformed(text) => {
+                send_error(self.socket, ErrorCode::Malformed, None, &text);
                 return Some((Event::Error, Payload::Error(EventError::Malformed(text))));
             }
             Received::Nothing => {}
@@ -231,6 +243,9 @@ impl<'a> EventLoop<'a> {
         match (event, payload) {
             (_, Payload::Error(error)) => log_unhandled(self.socket, event, error),
             (Event::Custom(_) | Event::Message, _) => {
+                if let (Event::Custom(name), Payload::Data(_)) = (event, payload) {
+                    send_error(self.socket, ErrorCode::Unhandled, Some(name), "no handler");
+                }
                 tracing::debug!(id = %log_id(self.socket), %event, "an event without a handler");
             }
             _ => {}

@@ -1,6 +1,7 @@
 //! How does a server accept a connection on a byte stream?
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,12 +11,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::Escaped;
-use crate::conn::api::adapter::set_request;
+use crate::conn::api::adapter::{set_peer_addr, set_request};
+use crate::conn::api::refusal::{report_refusal, report_unread};
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
 use crate::handshake::head::{decode_request_within, encode_response};
-use crate::handshake::{AcceptOptions, Acceptor, HeadLimit, Rejection};
+use crate::handshake::{AcceptOptions, Accepted, Acceptor, HeadLimit, PeerAddr, Rejection};
 use crate::proto::{Outbound, Role};
 
 /// Why accepting a connection failed.
@@ -44,7 +46,7 @@ impl_from!(AcceptError {
 pub(crate) async fn accept<T, A>(
     io: T,
     acceptor: &Acceptor,
-    admit: impl FnOnce() -> Result<A, Rejection>,
+    admit: impl FnOnce(&Request<()>) -> Result<A, Rejection>,
 ) -> Result<(Conn, A), AcceptError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -52,11 +54,14 @@ where
     // Boxed, and freed before the connection is made, which takes its place.
     let options = acceptor.options();
     let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), admit)).await?;
-    let Handshake { io, negotiated, request, leftover, admitted } = handshake;
+    let Handshake { io, negotiated, peer_addr, request, leftover, admitted } = handshake;
     let conn = Conn::from_stream(io, Role::Server, negotiated, leftover, options.shared_config());
     if options.keeps_request() {
-        set_request(&conn, RequestInfo::new(request.into_parts().0));
+        let mut request = RequestInfo::new(request.into_parts().0);
+        request.peer_addr = peer_addr;
+        set_request(&conn, request);
     }
+    peer_addr.into_iter().for_each(|addr| set_peer_addr(&conn, addr));
     Ok((conn, admitted))
 }
 
@@ -64,6 +69,7 @@ where
 struct Handshake<T, A> {
     io: T,
     negotiated: crate::handshake::Negotiated,
+    peer_addr: Option<SocketAddr>,
     request: Request<()>,
     leftover: Bytes,
     admitted: A,
@@ -73,22 +79,31 @@ async fn shake_hands<T, A>(
     mut io: T,
     acceptor: &Acceptor,
     limit: Option<Duration>,
-    admit: impl FnOnce() -> Result<A, Rejection>,
+    admit: impl FnOnce(&Request<()>) -> Result<A, Rejection>,
 ) -> Result<Handshake<T, A>, AcceptError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let read = within(limit, read_request(&mut io, acceptor.options().head())).await;
+    let peer = transport::peer_addr(&io);
     let read = read.unwrap_or_else(|| Err(Rejection::Timeout.into()));
-    let answered = read.and_then(|(request, leftover)| {
-        let accepted = acceptor.answer(&request)?;
-        Ok((request, leftover, accepted, admit()?))
-    });
+    let answered = match read {
+        Ok((request, leftover)) => {
+            answer(request, peer, acceptor, admit).map(|answered| (answered, leftover))
+        }
+        Err(error) => {
+            if let AcceptError::Rejected(rejection) = &error {
+                report_unread(peer, rejection);
+            }
+            Err(error)
+        }
+    };
     match answered {
-        Ok((request, leftover, accepted, admitted)) => {
+        Ok(((request, accepted, admitted), leftover)) => {
             let response = accepted.response.map(|()| "");
             write_response(&mut io, &response, limit).await?;
-            Ok(Handshake { io, negotiated: accepted.negotiated, request, leftover, admitted })
+            let (negotiated, peer_addr) = (accepted.negotiated, accepted.peer_addr);
+            Ok(Handshake { io, negotiated, peer_addr, request, leftover, admitted })
         }
         Err(AcceptError::Rejected(rejection)) => {
             let mut response = rejection.clone().into_response();
@@ -98,6 +113,27 @@ where
             Err(rejection.into())
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Decides about a request, and logs a refusal.
+fn answer<A>(
+    mut request: Request<()>,
+    peer: Option<SocketAddr>,
+    acceptor: &Acceptor,
+    admit: impl FnOnce(&Request<()>) -> Result<A, Rejection>,
+) -> Result<(Request<()>, Accepted, A), AcceptError> {
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(PeerAddr(peer));
+    }
+    let answered = acceptor.answer(&request);
+    let answered = answered.and_then(|accepted| Ok((accepted, admit(&request)?)));
+    match answered {
+        Ok((accepted, admitted)) => Ok((request, accepted, admitted)),
+        Err(rejection) => {
+            report_refusal(acceptor, &request, &rejection);
+            Err(rejection.into())
+        }
     }
 }
 

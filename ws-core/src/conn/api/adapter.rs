@@ -1,12 +1,14 @@
 //! What do adapters, clients and hubs do with a connection that applications do not?
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::Response;
 
+pub use crate::conn::api::refusal::report_refusal;
 pub use crate::conn::driver::send::Batch;
 use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::{Conn, RequestInfo};
@@ -20,6 +22,14 @@ pub fn set_request(conn: &Conn, mut request: RequestInfo) {
     request.peer_addr = request.peer_addr.or_else(|| connection.info.addresses.peer());
     let request = Arc::new(KeptRequest::new(request));
     connection.reader.lock().request = Some(request);
+}
+
+/// Sets the address of the client, as [`Conn::peer_addr`] returns it, if that is not the one of the
+/// transport: see [`TrustedProxies`](crate::handshake::TrustedProxies).
+pub fn set_peer_addr(conn: &Conn, addr: SocketAddr) {
+    if conn.peer_addr() != Some(addr) {
+        conn.attributes().change_own(|own| own.peer_addr = Some(addr));
+    }
 }
 
 /// Sets the response of the opening handshake, as [`Conn::response`] returns it. A

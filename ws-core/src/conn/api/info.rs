@@ -38,11 +38,13 @@ impl Conn {
     }
 
     /// The address of the peer, if the transport is a TCP stream, or if the request or response of
-    /// the opening handshake contains it. Through a proxy, it is the address of the proxy.
+    /// the opening handshake contains it. Through a proxy, it is the address of the proxy, unless the
+    /// server [trusts](crate::AcceptOptions::trusted_proxies) it to name the client.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
+        let named = self.attributes().own(|own| own.peer_addr);
         let request = || self.0.reader.lock().request.as_ref()?.peer_addr;
         let response = || self.response().and_then(|response| address(&response));
-        self.0.info.addresses.peer().or_else(request).or_else(response)
+        named.or_else(|| self.0.info.addresses.peer()).or_else(request).or_else(response)
     }
 
     /// The local address, if the transport is a TCP stream.

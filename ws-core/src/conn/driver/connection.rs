@@ -12,6 +12,7 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::{Level, field};
 
 use crate::conn::driver::deadlines::Deadlines;
 use crate::conn::driver::linger::{Linger, Shutdown};
@@ -29,7 +30,7 @@ use crate::proto::{
     CloseAction, CloseEvent, CloseFrame, CloseState, Due, Failure, Inbound, Outbound, RateLimiter,
     Role,
 };
-use crate::{CloseError, Deadline, Error, SendError, StatusCode};
+use crate::{CloseError, Deadline, Error, Escaped, SendError, StatusCode};
 
 /// The state that all handles of a connection share.
 pub(crate) struct Connection {
@@ -77,6 +78,16 @@ impl Connection {
             info,
         });
         connection.watch(&mut connection.reader.lock());
+        if tracing::enabled!(Level::DEBUG) {
+            connection.info.attributes.change_own(|own| own.opened = Some(Instant::now()));
+        }
+        tracing::debug!(
+            conn = connection.info.id,
+            role = role.name(),
+            peer = connection.info.addresses.peer().map(field::display),
+            compressed = connection.compressed,
+            "connection opened"
+        );
         connection
     }
 
@@ -332,13 +343,44 @@ impl Connection {
         // The state allows one end.
         let _ = self.close_info.set(Box::new(info));
         let stats = self.stats_of(reader, writer);
-        tracing::debug!(
-            conn = self.info.id, ending = ?self.close_info.get(), ?stats, "connection ended"
-        );
+        if let Some(info) = self.close_info.get() {
+            self.log_end(info, &stats);
+        }
         self.info.record(&stats);
         self.detach_transport(reader, writer, &error, shutdown);
         reader.waiters.wake();
         writer.waiters.wake();
+    }
+
+    fn log_end(&self, info: &CloseInfo, stats: &ConnStats) {
+        if !tracing::enabled!(Level::DEBUG) {
+            return;
+        }
+        let close = match info.by {
+            CloseInitiator::Peer => info.received.as_ref(),
+            CloseInitiator::Local => info.sent.as_ref(),
+            CloseInitiator::Transport => None,
+        };
+        let opened = self.info.attributes.own(|own| own.opened);
+        let code = close.map_or(StatusCode::ABNORMAL_CLOSURE, |close| close.code);
+        let reason = match (close, &info.error) {
+            (Some(close), _) | (None, Error::Closed(close)) => close.reason.clone(),
+            (None, Error::Io(error)) => error.to_string(),
+            (None, error) => error.to_string(),
+        };
+        tracing::debug!(
+            conn = self.info.id,
+            role = self.role.name(),
+            by = info.by.name(),
+            code = code.as_u16(),
+            reason = %Escaped::new(&reason),
+            duration_ms = opened.map(|opened| opened.elapsed().as_millis() as u64),
+            messages_in = stats.messages_in,
+            messages_out = stats.messages_out,
+            bytes_in = stats.bytes_in,
+            bytes_out = stats.bytes_out,
+            "connection closed"
+        );
     }
 
     /// Leaves the transport to a lingering close, with what is queued.
@@ -412,10 +454,15 @@ impl Drop for Connection {
         if action == CloseAction::Ignore {
             return;
         }
-        writer.outbound.close(match reader.take_held_close() {
-            Some(frame) => frame,
-            None => CloseFrame::of(StatusCode::GOING_AWAY, ""),
-        });
+        let (frame, received) = match reader.take_held_close() {
+            Some(frame) => (frame.clone(), Some(frame.into_error())),
+            None => (CloseFrame::of(StatusCode::GOING_AWAY, ""), None),
+        };
+        let by = if received.is_some() { CloseInitiator::Peer } else { CloseInitiator::Local };
+        let sent = Some(frame.as_error().clone());
+        writer.outbound.close(frame);
+        let info = CloseInfo { sent, received, by, error: Error::CloseSent };
+        this.log_end(&info, &this.stats_of(&reader, &writer));
         this.detach_transport(&mut reader, &mut writer, &Error::CloseSent, Shutdown::Graceful);
     }
 }

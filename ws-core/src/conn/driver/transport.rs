@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice, Read};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -88,6 +89,11 @@ where
     };
     let io = LockedStream::shared(stream);
     (ReadHalf::Any(Arc::clone(&io)), WriteHalf::Any(io), Addresses::Other(None))
+}
+
+/// The address of the peer, if the stream is a `TcpStream`.
+pub(crate) fn peer_addr<T: 'static>(io: &T) -> Option<SocketAddr> {
+    (io as &dyn Any).downcast_ref::<TcpStream>()?.peer_addr().ok()
 }
 
 /// Wraps the stream of these halves.

@@ -3,11 +3,13 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Response;
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tracing::Span;
 
 /// Values that the application attaches to a connection, by type or by name.
@@ -42,7 +44,11 @@ struct Maps {
 #[derive(Default)]
 pub(crate) struct Own {
     pub(crate) response: Option<Arc<Response<()>>>,
+    /// The address of the client, if it is neither that of the transport nor in the request.
+    pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) span: Option<Span>,
+    /// When the connection has opened, if its end will be logged or measured.
+    pub(crate) opened: Option<Instant>,
 }
 
 impl Attributes {
@@ -104,8 +110,11 @@ impl Attributes {
     /// Removes all values, and ignores insertions from now on: for a connection that has ended
     /// while handles of it remain.
     pub fn seal(&self) {
-        let _removed =
-            std::mem::replace(&mut *self.maps().lock(), Maps { sealed: true, ..Maps::default() });
+        let _removed = {
+            let mut maps = self.maps().lock();
+            let own = std::mem::take(&mut maps.own);
+            std::mem::replace(&mut *maps, Maps { sealed: true, own, ..Maps::default() })
+        };
     }
 
     /// Inserts a value, and drops the earlier one without the lock: its destructor may access

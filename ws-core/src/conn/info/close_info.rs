@@ -28,6 +28,16 @@ pub enum CloseInitiator {
     Transport,
 }
 
+impl CloseInitiator {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+            Self::Transport => "transport",
+        }
+    }
+}
+
 impl CloseInfo {
     /// Whether the closing handshake was completed ([RFC 6455 §7.1.4]).
     ///

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use http::{Extensions, HeaderMap, Uri, header};
 
+use crate::handshake::PeerAddr;
 use crate::redact::Redacted;
 
 /// The request of the opening handshake, kept for the handler.
@@ -35,7 +36,8 @@ pub struct RequestInfo {
     pub params: Vec<(String, String)>,
     /// The extensions that middleware attached to the request.
     pub extensions: Extensions,
-    /// The address of the client: that of the transport, unless the adapter sets another.
+    /// The address of the client: that of the transport, unless the adapter or
+    /// [trusted proxies](crate::AcceptOptions::trusted_proxies) name another.
     pub peer_addr: Option<SocketAddr>,
 }
 
@@ -56,13 +58,13 @@ impl RequestInfo {
     /// to their fields.
     pub fn new(head: http::request::Parts) -> Self {
         let mut extensions = head.extensions;
-        Self {
-            uri: head.uri,
-            headers: head.headers,
-            params: extensions.remove().map(|PathParams(params)| params).unwrap_or_default(),
-            peer_addr: extensions.remove().map(|PeerAddr(addr)| addr),
-            extensions,
+        let params = extensions.remove().map(|PathParams(params)| params).unwrap_or_default();
+        let peer_addr = extensions.remove().map(|PeerAddr(addr)| addr);
+        if extensions.is_empty() {
+            // Frees the table.
+            extensions = Extensions::new();
         }
+        Self { uri: head.uri, headers: head.headers, params, peer_addr, extensions }
     }
 
     /// The first header of this name, if it is text.
@@ -130,11 +132,6 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for PathParams {
         Self(params.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 }
-
-/// The address of the peer. As an extension of a request or a response, it sets the address
-/// where the transport has none, or has that of a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,254 @@
+//! Are the limits of a server and the headers of trusted proxies applied alike by each adapter?
+#![cfg(test)]
+
+mod adapters;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use adapters::Served;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use ws_core::Acceptor;
+use ws_core::handler::ConnectionLimits;
+use ws_server_hyper::{AcceptOptions, Conn, TrustedProxies};
+
+/// The limit of each wait.
+const LIMIT: Duration = Duration::from_secs(20);
+
+type Header = (&'static str, &'static str);
+
+/// The status of a response, and its `Retry-After`.
+type Answer = (u16, Option<u32>);
+
+const ACCEPTED: Answer = (101, None);
+
+async fn until_closed(conn: Conn) {
+    conn.closed().await;
+}
+
+/// Makes a handshake. The connection is open until the stream is dropped.
+async fn shake_hands<T>(mut io: T, headers: &[Header]) -> (Answer, T)
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut head = "GET /chat HTTP/1.1\r\nhost: inner.example\r\nconnection: upgrade\r\n\
+                    upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                    sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        .to_owned();
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    io.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = async {
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(io.read_u8().await.unwrap());
+        }
+    };
+    timeout(LIMIT, reading).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let retry_after = answer.lines().find_map(|line| line.strip_prefix("retry-after: "));
+    ((status, retry_after.map(|seconds| seconds.parse().unwrap())), io)
+}
+
+/// Makes a handshake with an adapter, from this address.
+async fn from(served: &Served, peer: &str, headers: &[Header]) -> (Answer, DuplexStream) {
+    let (client, server) = duplex(4096);
+    served.serve_with_peer(Box::new(server), peer.parse::<SocketAddr>().unwrap());
+    shake_hands(client, headers).await
+}
+
+fn each(limits: &ConnectionLimits) -> [Served; 3] {
+    adapters::each(&AcceptOptions::new().limits(limits), until_closed)
+}
+
+/// The handshakes of one server, from which address and for whom, and what each is answered. All
+/// connections stay open.
+async fn check(limits: impl Fn() -> ConnectionLimits, rows: &[(&str, &'static str, Answer)]) {
+    for adapter in 0..3 {
+        // Clones share the counts, so each adapter has limits of its own.
+        let served = &each(&limits())[adapter];
+        let mut open = Vec::new();
+        for (peer, key, expected) in rows {
+            let headers = [("x-user", *key)];
+            let (answer, io) = from(served, peer, &headers[usize::from(key.is_empty())..]).await;
+            assert_eq!(answer, *expected, "{}: {peer} {key}", served.by);
+            open.push(io);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_number_of_connections_is_limited() {
+    let full = (503, Some(10));
+    let rows =
+        [("192.0.2.1:1", "", ACCEPTED), ("192.0.2.2:1", "", ACCEPTED), ("192.0.2.3:1", "", full)];
+    check(|| ConnectionLimits::new().connections(2), &rows).await;
+}
+
+#[tokio::test]
+async fn the_number_of_connections_from_an_address_is_limited() {
+    let many = (429, Some(10));
+    let rows = [
+        ("192.0.2.1:1", "", ACCEPTED),
+        ("192.0.2.1:2", "", many),
+        ("192.0.2.2:1", "", ACCEPTED),
+        ("[2001:db8::1]:1", "", ACCEPTED),
+        ("[2001:db8::ffff:2]:1", "", many),
+        ("[2001:db8:0:1::1]:1", "", ACCEPTED),
+    ];
+    check(|| ConnectionLimits::new().per_address(1), &rows).await;
+}
+
+#[tokio::test]
+async fn the_number_of_connections_of_a_user_is_limited() {
+    let rows = [
+        ("192.0.2.1:1", "ann", ACCEPTED),
+        ("192.0.2.2:1", "ann", (429, Some(10))),
+        ("192.0.2.1:1", "bob", ACCEPTED),
+        ("192.0.2.1:1", "", ACCEPTED),
+        ("192.0.2.1:1", "", ACCEPTED),
+    ];
+    let key = |request: &ws_server_hyper::HandshakeRequest<'_>| {
+        Some(request.headers().get("x-user")?.to_str().ok()?.to_owned())
+    };
+    check(|| ConnectionLimits::new().per_key(1, key), &rows).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_of_handshakes_from_an_address_is_limited() {
+    let rows = [
+        ("192.0.2.1:1", "", ACCEPTED),
+        ("192.0.2.1:2", "", ACCEPTED),
+        ("192.0.2.1:3", "", (429, Some(1))),
+        ("192.0.2.2:1", "", ACCEPTED),
+    ];
+    check(|| ConnectionLimits::new().handshakes_per_second(2), &rows).await;
+}
+
+#[tokio::test]
+async fn full_queues_refuse_connections() {
+    let queued = Arc::new(AtomicU64::new(0));
+    let measured = Arc::clone(&queued);
+    let limits = ConnectionLimits::new().queued_bytes(10, move || measured.load(Relaxed));
+    for served in each(&limits) {
+        queued.store(10, Relaxed);
+        assert_eq!(from(&served, "192.0.2.1:1", &[]).await.0, ACCEPTED);
+        queued.store(11, Relaxed);
+        assert_eq!(from(&served, "192.0.2.1:1", &[]).await.0, (503, Some(10)));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_counts_until_it_ends_across_adapters() {
+    let limits = ConnectionLimits::new().connections(1);
+    let servers = each(&limits);
+    for (at, served) in servers.iter().enumerate() {
+        let (answer, io) = from(served, "192.0.2.1:1", &[]).await;
+        assert_eq!(answer, ACCEPTED);
+        assert_eq!(from(&servers[(at + 1) % 3], "192.0.2.1:1", &[]).await.0.0, 503);
+        drop(io);
+        let freed = async {
+            while !format!("{limits:?}").contains("open: 0") {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, freed).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_on_bare_streams_has_the_same_limits() {
+    let limits = ConnectionLimits::new().connections(2).per_address(1);
+    let proxies = TrustedProxies::new(["127.0.0.1"]).unwrap();
+    let options = AcceptOptions::new().limits(&limits).trusted_proxies(proxies);
+    let acceptor = Acceptor::new(&options);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (sender, mut peers) = mpsc::unbounded_channel();
+    let handler = async move |conn: Conn| {
+        sender.send((conn.peer_addr(), conn.request().unwrap().peer_addr)).unwrap();
+        conn.closed().await;
+    };
+    tokio::spawn(async move {
+        while let Ok((io, _)) = listener.accept().await {
+            tokio::spawn(acceptor.serve(io, handler.clone()));
+        }
+    });
+    let mut open = Vec::new();
+    for (client, expected) in [
+        ("192.0.2.1", ACCEPTED),
+        ("192.0.2.1", (429, Some(10))),
+        ("2001:db8::1", ACCEPTED),
+        ("192.0.2.3", (503, Some(10))),
+    ] {
+        let io = TcpStream::connect(addr).await.unwrap();
+        let (answer, io) = shake_hands(io, &[("x-forwarded-for", client)]).await;
+        assert_eq!(answer, expected, "{client}");
+        if answer == ACCEPTED {
+            let client = Some(SocketAddr::new(client.parse().unwrap(), 0));
+            assert_eq!(timeout(LIMIT, peers.recv()).await.unwrap(), Some((client, client)));
+        }
+        open.push(io);
+    }
+}
+
+/// Who connects, with which headers → the status, and the address of the client.
+struct Row {
+    peer: &'static str,
+    headers: Vec<Header>,
+    expected: Result<&'static str, u16>,
+}
+
+const PAGE: Header = ("origin", "https://chat.example");
+
+fn rows() -> Vec<Row> {
+    let proxy = "10.0.0.1:5";
+    let forwarded = ("x-forwarded-host", "chat.example");
+    let client = ("x-forwarded-for", "198.51.100.7, 192.0.2.1");
+    vec![
+        Row { peer: proxy, headers: vec![client], expected: Ok("192.0.2.1:0") },
+        Row { peer: proxy, headers: vec![], expected: Ok(proxy) },
+        Row { peer: "192.0.2.9:5", headers: vec![client], expected: Ok("192.0.2.9:5") },
+        Row { peer: proxy, headers: vec![PAGE, forwarded, client], expected: Ok("192.0.2.1:0") },
+        Row { peer: proxy, headers: vec![PAGE], expected: Err(403) },
+        Row { peer: "192.0.2.9:5", headers: vec![PAGE, forwarded], expected: Err(403) },
+    ]
+}
+
+#[tokio::test]
+async fn only_trusted_proxies_name_the_client_and_the_host() {
+    let (sender, mut peers) = mpsc::unbounded_channel();
+    for keep in [true, false] {
+        let sender = sender.clone();
+        let handler = async move |conn: Conn| {
+            let request = conn.request();
+            assert_eq!(request.is_some(), keep);
+            let in_request = request.map_or_else(|| conn.peer_addr(), |it| it.peer_addr);
+            sender.send((conn.peer_addr(), in_request)).unwrap();
+        };
+        let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+        let options = AcceptOptions::new().trusted_proxies(proxies).keep_request(keep);
+        for served in adapters::each(&options, handler) {
+            for row in rows() {
+                let ((status, _), _io) = from(&served, row.peer, &row.headers).await;
+                match row.expected {
+                    Err(expected) => assert_eq!(status, expected, "{}: {}", served.by, row.peer),
+                    Ok(client) => {
+                        assert_eq!(status, 101, "{}: {}", served.by, row.peer);
+                        let client = Some(client.parse().unwrap());
+                        let seen = timeout(LIMIT, peers.recv()).await.unwrap();
+                        assert_eq!(seen, Some((client, client)), "{}", served.by);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What does a server log, with each adapter: refusals, failed upgrades, its life?
+#![cfg(test)]
+
+mod adapters;
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HOST;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use ws_core::{Acceptor, Conn};
+use ws_server_hyper::{AcceptOptions, ConnectionTracker, DrainConfig, serve_until};
+
+/// The limit of each wait.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What all tests of this process have logged. Each looks for its own paths.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin() -> Self {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let begin = || {
+            let log = Self::default();
+            let writer = log.clone();
+            tracing_subscriber::fmt()
+                .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+                .with_writer(move || writer.clone())
+                .with_ansi(false)
+                .init();
+            log
+        };
+        LOG.get_or_init(begin).clone()
+    }
+
+    fn line(&self, part: &str) -> Option<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().find(|line| line.contains(part)).map(str::to_owned)
+    }
+
+    /// Whether a text has these parts.
+    #[track_caller]
+    fn check(&self, line: &str, expected: &[&str]) {
+        for part in expected {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+
+    async fn wait_for(&self, part: &str) -> String {
+        let waiting = async {
+            loop {
+                if let Some(line) = self.line(part) {
+                    return line;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("{part} is not logged"))
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn handler(_: Conn) {}
+
+const UPGRADE: [(&str, &str); 4] = [
+    ("connection", "upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+];
+
+/// A handshake with more headers, without those that are empty.
+fn request(path: &str, more: &[(&'static str, &str)]) -> Request<Bytes> {
+    let mut request = Request::get(path).header(HOST, "localhost:81").body(Bytes::new()).unwrap();
+    for (name, value) in UPGRADE.iter().chain(more) {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let empty: Vec<_> =
+        request.headers().iter().filter(|it| it.1.is_empty()).map(|it| it.0.clone()).collect();
+    for name in empty {
+        request.headers_mut().remove(name);
+    }
+    request
+}
+
+/// Headers, the status, the level and parts of the log line, and parts of the body.
+struct Row {
+    headers: Vec<(&'static str, &'static str)>,
+    status: u16,
+    line: Vec<&'static str>,
+    body: Vec<&'static str>,
+}
+
+fn rows() -> Vec<Row> {
+    vec![
+        Row {
+            headers: vec![("origin", "https://evil.example"), ("cookie", "key=secret")],
+            status: 403,
+            line: vec![
+                "WARN",
+                "reason=\"origin_refused\"",
+                "status=403",
+                "origin=https://evil.example",
+                "host=localhost:81",
+                "suppressed=0",
+            ],
+            body: vec!["https://evil.example", "localhost:81", "`Origin::patterns`"],
+        },
+        Row {
+            headers: vec![("sec-websocket-key", "")],
+            status: 400,
+            line: vec!["DEBUG", "reason=\"key_missing\"", "status=400", "host=localhost:81"],
+            body: vec!["Sec-WebSocket-Key"],
+        },
+    ]
+}
+
+#[tokio::test]
+async fn a_refused_handshake_is_logged_and_says_why() {
+    let log = Log::begin();
+    for served in adapters::each(&AcceptOptions::new(), handler) {
+        for (index, row) in rows().into_iter().enumerate() {
+            let path = format!("/refused-{}-{index}", served.by);
+            let request = request(&format!("{path}?token=secret"), &row.headers);
+            let response = served.client.send(request).await.unwrap();
+            assert_eq!(response.status(), row.status);
+            let body = String::from_utf8(response.into_body().to_vec()).unwrap();
+            log.check(&body, &row.body);
+            let line = log.wait_for(&path).await;
+            log.check(&line, &row.line);
+            assert!(!line.contains("secret"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_handshake_on_a_bare_stream_is_logged() {
+    let log = Log::begin();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (io, peer) = listener.accept().await.unwrap();
+    client.write_all(b"GET /bare HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let accepted = Acceptor::new(&AcceptOptions::new()).accept(io);
+    timeout(LIMIT, accepted).await.unwrap().unwrap_err();
+    let line = log.wait_for("path=/bare").await;
+    log.check(&line, &["DEBUG", "reason=\"not_upgrade\"", "host=a", &format!("peer={peer}")]);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_after_the_response_is_logged() {
+    let log = Log::begin();
+    let (mut client, io) = duplex(1024);
+    let service = service_fn(async |mut request: Request<Incoming>| {
+        let accepted = ws_server_hyper::accept(&mut request, &AcceptOptions::new());
+        let (response, upgrade): (Response<Empty<Bytes>>, _) = accepted.unwrap();
+        tokio::spawn(upgrade.serve(handler));
+        Ok::<_, Infallible>(response)
+    });
+    // Without `with_upgrades`.
+    let server = hyper::server::conn::http1::Builder::new();
+    tokio::spawn(server.serve_connection(TokioIo::new(io), service));
+    let mut head = "GET /without-upgrades HTTP/1.1\r\nhost: a\r\n".to_owned();
+    for (name, value) in UPGRADE {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    client.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(LIMIT, client.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    let line = log.wait_for("path=/without-upgrades").await;
+    log.check(&line, &["WARN", "no transport for an accepted WebSocket"]);
+}
+
+#[tokio::test]
+async fn the_life_of_a_server_is_logged() {
+    let log = Log::begin();
+    let tracker = ConnectionTracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let accepted = ws_server_hyper::accept(&mut request, &options);
+        let (response, upgrade): (Response<Empty<Bytes>>, _) = accepted.unwrap();
+        tokio::spawn(upgrade.serve(async |conn: Conn| _ = conn.read().await));
+        async { Ok::<_, Infallible>(response) }
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let signal = async move {
+        let _ = stopped.await;
+        tracker.drain(DrainConfig::timeout(LIMIT)).await;
+    };
+    let server = tokio::spawn(serve_until(listener, service, signal));
+    let client = ws_client::dial(&format!("ws://{addr}/")).await.unwrap();
+    stop.send(()).unwrap();
+    timeout(LIMIT, client.read()).await.unwrap().unwrap_err();
+    timeout(LIMIT, server).await.unwrap().unwrap().unwrap();
+    let address = format!("address={addr}");
+    log.check(&log.wait_for("listening").await, &["INFO", &address]);
+    log.check(&log.wait_for("draining connections").await, &["INFO", "open=1"]);
+    let drained = ["INFO", "notified=1", "aborted=0", "open=0", "duration_ms="];
+    log.check(&log.wait_for("connections drained").await, &drained);
+    log.check(&log.wait_for("shutting down").await, &["INFO"]);
+    log.check(&log.wait_for("server stopped").await, &["INFO", &address]);
+}

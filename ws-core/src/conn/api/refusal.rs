@@ -1,0 +1,136 @@
+//! How is a refused opening handshake logged?
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::header::ORIGIN;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::{Level, field};
+
+use crate::Escaped;
+use crate::handshake::{Acceptor, HandshakeRequest, Rejection};
+use crate::redact::Redacted;
+
+/// Logs that an opening handshake was refused. For adapters, which call it for each response that
+/// refuses one, and not for a request that another route may serve.
+///
+/// A refusal by a setting is a warning, such as that of an origin or a limit. Others are logged at
+/// the level `debug`: malformed and late requests, and those during a shutdown. At most ten of each
+/// level are logged in a second; `suppressed` is the number of those before that were not.
+pub fn report_refusal<'a>(
+    acceptor: &Acceptor,
+    request: impl Into<HandshakeRequest<'a>>,
+    rejection: &Rejection,
+) {
+    let request = request.into();
+    log(acceptor.client(&request), Some((acceptor, &request)), rejection);
+}
+
+/// As [`report_refusal`], for a request that has not completely arrived.
+pub(super) fn report_unread(peer: Option<SocketAddr>, rejection: &Rejection) {
+    log(peer, None, rejection);
+}
+
+fn log(
+    peer: Option<SocketAddr>,
+    request: Option<(&Acceptor, &HandshakeRequest<'_>)>,
+    rejection: &Rejection,
+) {
+    static WARNINGS: LogLimit = LogLimit::new();
+    static DETAILS: LogLimit = LogLimit::new();
+    let is_enabled = match rejection.is_policy() {
+        true => tracing::enabled!(Level::WARN),
+        false => tracing::enabled!(Level::DEBUG),
+    };
+    if !is_enabled {
+        return;
+    }
+    let limit = if rejection.is_policy() { &WARNINGS } else { &DETAILS };
+    let Some(suppressed) = limit.allow(Instant::now()) else { return };
+    let (reason, status) = (rejection.name(), rejection.status().as_u16());
+    let peer = peer.map(field::display);
+    let text = |bytes: &[u8]| {
+        let masked = Redacted(&*String::from_utf8_lossy(bytes)).to_string();
+        field::display(Escaped::new(&masked).to_string())
+    };
+    let origin = request.and_then(|(_, request)| request.headers().get(ORIGIN));
+    let origin = origin.map(|origin| text(origin.as_bytes()));
+    let host = request.and_then(|(acceptor, request)| acceptor.host(request));
+    let host = host.map(|host| text(host.as_bytes()));
+    let path = request.map(|(_, request)| field::display(Escaped::new(request.uri().path())));
+    if rejection.is_policy() {
+        tracing::warn!(
+            reason,
+            status,
+            origin,
+            host,
+            path,
+            peer,
+            suppressed,
+            "opening handshake refused: {rejection}"
+        );
+    } else {
+        tracing::debug!(
+            reason,
+            status,
+            origin,
+            host,
+            path,
+            peer,
+            suppressed,
+            "opening handshake refused: {rejection}"
+        );
+    }
+}
+
+/// At most [`MAX_PER_SECOND`] log lines in a second.
+struct LogLimit(Mutex<LogWindow>);
+
+const MAX_PER_SECOND: u32 = 10;
+
+struct LogWindow {
+    began: Option<Instant>,
+    logged: u32,
+    suppressed: u64,
+}
+
+impl LogLimit {
+    const fn new() -> Self {
+        Self(Mutex::new(LogWindow { began: None, logged: 0, suppressed: 0 }))
+    }
+
+    /// Whether to log one more line: the number of those before that were not logged.
+    fn allow(&self, now: Instant) -> Option<u64> {
+        let mut window = self.0.lock();
+        // Instants of several runtimes with a paused clock are in no order.
+        let is_over = window.began.is_none_or(|began| {
+            began > now || now.saturating_duration_since(began) >= Duration::from_secs(1)
+        });
+        if is_over {
+            (window.began, window.logged) = (Some(now), 0);
+        }
+        if window.logged >= MAX_PER_SECOND {
+            window.suppressed += 1;
+            return None;
+        }
+        window.logged += 1;
+        Some(std::mem::take(&mut window.suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_logged_ten_times_in_a_second_and_the_rest_is_counted() {
+        let (limit, began) = (LogLimit::new(), Instant::now());
+        let at = |millis| began + Duration::from_millis(millis);
+        let flood = |now| (0..100).filter_map(|_| limit.allow(now)).collect::<Vec<_>>();
+        assert_eq!(flood(at(5)), [0; 10]);
+        assert_eq!(flood(at(1004)), [0; 0]);
+        assert_eq!(flood(at(1005)), [&[190][..], &[0; 9]].concat());
+        assert_eq!(flood(at(0)), [&[90][..], &[0; 9]].concat(), "another clock");
+    }
+}

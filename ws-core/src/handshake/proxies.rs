@@ -1,0 +1,306 @@
+//! Which proxies may name the address of the client and the host of the request?
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use http::HeaderMap;
+
+use crate::Escaped;
+
+/// The address of the peer. As an extension of a request or a response, it sets the address
+/// where the transport has none, or has that of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The reverse proxies whose forwarding headers a server believes. Set by
+/// [`AcceptOptions::trusted_proxies`](super::AcceptOptions::trusted_proxies). Default: none, and
+/// forwarding headers are ignored.
+///
+/// It applies to [`Conn::peer_addr`](crate::Conn::peer_addr), `RequestInfo::peer_addr`, the limits
+/// by address, the log, and the host that [`Origin`](super::Origin) compares with.
+///
+/// The headers count only if the peer of the transport is one of these proxies. The client is the
+/// last address in `X-Forwarded-For` that is not of such a proxy: what stands before it may be made
+/// up. The host is the first one in `X-Forwarded-Host`, or else that of the request; a browser cannot
+/// set this header.
+///
+/// A proxy has to append to, or replace, the headers that are read here. It passes others on as the
+/// client sent them. So only one kind is read: `X-Forwarded-*`, or [`Forwarded`](Self::forwarded).
+///
+/// ```
+/// use ws_core::handshake::{AcceptOptions, TrustedProxies};
+///
+/// let proxies = TrustedProxies::new(["127.0.0.1", "::1", "10.0.0.0/8"])?;
+/// let options = AcceptOptions::new().trusted_proxies(proxies);
+/// # Ok::<(), ws_core::handshake::InvalidNetwork>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct TrustedProxies {
+    networks: Vec<Network>,
+    headers: ForwardingHeaders,
+}
+
+/// Which headers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ForwardingHeaders {
+    /// `X-Forwarded-For` and `X-Forwarded-Host`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// A text that is no address and no network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidNetwork(Box<str>);
+
+impl_error!(InvalidNetwork {
+    Self(text) => "`{}` is no address and no network, such as 10.0.0.0/8", Escaped::new(&**text);
+});
+
+impl TrustedProxies {
+    /// Proxies with these addresses, or in these networks: `127.0.0.1`, `10.0.0.0/8`, `fd00::/8`.
+    ///
+    /// # Errors
+    ///
+    /// If a text is neither an address nor a network.
+    pub fn new(
+        networks: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, InvalidNetwork> {
+        let networks = networks.into_iter().map(|text| {
+            let text = text.as_ref();
+            Network::parse(text).ok_or_else(|| InvalidNetwork(text.into()))
+        });
+        let networks = networks.collect::<Result<_, _>>()?;
+        Ok(Self { networks, headers: ForwardingHeaders::XForwarded })
+    }
+
+    /// Reads `Forwarded` ([RFC 7239]) instead of `X-Forwarded-For` and `X-Forwarded-Host`.
+    ///
+    /// [RFC 7239]: https://www.rfc-editor.org/rfc/rfc7239
+    pub const fn forwarded(mut self) -> Self {
+        self.headers = ForwardingHeaders::Forwarded;
+        self
+    }
+
+    /// The address of the client, behind this peer of the transport.
+    pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+        let mut client = peer;
+        let mut hops = self.hops(headers, Field::For);
+        while self.trusts(client.ip())
+            && let Some(address) = hops.pop().flatten().and_then(parse_node)
+        {
+            client = address;
+        }
+        client
+    }
+
+    /// The host that the client has asked for, if this peer of the transport may name it.
+    pub(super) fn host<'a>(&self, peer: SocketAddr, headers: &'a HeaderMap) -> Option<&'a str> {
+        if !self.trusts(peer.ip()) {
+            return None;
+        }
+        self.hops(headers, Field::Host).into_iter().next().flatten()
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
+    }
+
+    /// A field of each hop, that of the client first. Separators count also within quotes: the
+    /// client may have opened one, and no address or host contains a separator.
+    fn hops<'a>(&self, headers: &'a HeaderMap, field: Field) -> Vec<Option<&'a str>> {
+        let (name, parameter) = match (self.headers, field) {
+            (ForwardingHeaders::XForwarded, Field::For) => ("x-forwarded-for", None),
+            (ForwardingHeaders::XForwarded, Field::Host) => ("x-forwarded-host", None),
+            (ForwardingHeaders::Forwarded, Field::For) => ("forwarded", Some("for")),
+            (ForwardingHeaders::Forwarded, Field::Host) => ("forwarded", Some("host")),
+        };
+        let lines = headers.get_all(name).into_iter();
+        let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        elements.map(|element| value_of(str::from_utf8(element).ok()?.trim(), parameter)).collect()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Field {
+    For,
+    Host,
+}
+
+/// The value of a parameter in an element of `Forwarded`; without a parameter, the element.
+fn value_of<'a>(element: &'a str, parameter: Option<&str>) -> Option<&'a str> {
+    let Some(parameter) = parameter else { return Some(element).filter(|it| !it.is_empty()) };
+    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case(parameter))?;
+    Some(value.trim_matches('"')).filter(|value| !value.is_empty())
+}
+
+/// An address, with or without a port and brackets. `None` for a name such as `unknown`.
+fn parse_node(text: &str) -> Option<SocketAddr> {
+    let without_brackets = || text.strip_prefix('[')?.strip_suffix(']');
+    let ip = || without_brackets().unwrap_or(text).parse::<IpAddr>().ok();
+    let address = text.parse().ok().or_else(|| Some(SocketAddr::new(ip()?, 0)))?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+/// A network. IPv4 is mapped to IPv6, as a listener on both sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    bits: u128,
+    /// How many of the lowest bits differ within the network.
+    free_bits: u32,
+}
+
+impl Network {
+    fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) =
+            text.split_once('/').map_or((text, None), |(before, after)| (before, Some(after)));
+        let address: IpAddr = address.parse().ok()?;
+        let bits = if address.is_ipv4() { 32 } else { Ipv6Addr::BITS };
+        let prefix = prefix.map_or(Some(bits), |prefix| {
+            let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| prefix.parse().ok())?
+        });
+        Some(Self { bits: bits_of(address), free_bits: bits.checked_sub(prefix?)? })
+    }
+
+    fn contains(self, address: IpAddr) -> bool {
+        (self.bits ^ bits_of(address)).checked_shr(self.free_bits).unwrap_or(0) == 0
+    }
+}
+
+fn bits_of(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in rows.iter().map(field) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    fn proxies() -> TrustedProxies {
+        TrustedProxies::new(["127.0.0.1", "10.0.0.0/8", "fd00::/8"]).unwrap()
+    }
+
+    /// The peer of the transport, headers → the client.
+    #[track_caller]
+    fn check(proxies: &TrustedProxies, peer: &str, rows: &[(&'static str, &str)], expected: &str) {
+        let peer = parse_node(peer).unwrap();
+        let client = proxies.client(peer, &headers(rows));
+        assert_eq!(client, parse_node(expected).unwrap(), "{rows:?}");
+    }
+
+    const FOR: &str = "x-forwarded-for";
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_not_of_a_proxy() {
+        let proxies = proxies();
+        let check = |peer, rows: &[_], expected| check(&proxies, peer, rows, expected);
+        check("127.0.0.1:5000", &[], "127.0.0.1:5000");
+        check("127.0.0.1:5000", &[(FOR, "192.0.2.1")], "192.0.2.1");
+        check("[::ffff:127.0.0.1]:5000", &[(FOR, "192.0.2.1")], "192.0.2.1");
+        check("127.0.0.1", &[(FOR, "192.0.2.1:4711")], "192.0.2.1:4711");
+        check("127.0.0.1", &[(FOR, "2001:db8::1")], "2001:db8::1");
+        check("127.0.0.1", &[(FOR, "[2001:db8::1]:80")], "[2001:db8::1]:80");
+        check("127.0.0.1", &[(FOR, "::ffff:192.0.2.1")], "192.0.2.1");
+        check("fd12::1", &[(FOR, "192.0.2.1, 10.1.2.3")], "192.0.2.1");
+        // Several lines are one list.
+        check("127.0.0.1", &[(FOR, "192.0.2.1"), (FOR, "10.1.2.3")], "192.0.2.1");
+        // All of them are proxies: the first is the client.
+        check("127.0.0.1", &[(FOR, "10.0.0.1, 10.0.0.2")], "10.0.0.1");
+    }
+
+    #[test]
+    fn a_client_cannot_make_up_its_address() {
+        let proxies = proxies();
+        let check = |peer, rows: &[_], expected| check(&proxies, peer, rows, expected);
+        // Without a proxy.
+        check("192.0.2.9:1", &[(FOR, "127.0.0.1")], "192.0.2.9:1");
+        check("11.0.0.1", &[(FOR, "192.0.2.1")], "11.0.0.1");
+        check("[fe00::1]:1", &[(FOR, "10.0.0.1"), ("forwarded", "for=10.0.0.1")], "[fe00::1]:1");
+        // Before what the proxy has appended.
+        check("127.0.0.1", &[(FOR, "10.0.0.1, 192.0.2.9")], "192.0.2.9");
+        check("127.0.0.1", &[(FOR, "198.51.100.1, 192.0.2.9")], "192.0.2.9");
+        check("127.0.0.1", &[(FOR, "127.0.0.1"), (FOR, "192.0.2.9")], "192.0.2.9");
+        check("127.0.0.1", &[(FOR, "\"198.51.100.1, 192.0.2.9")], "192.0.2.9");
+        check("127.0.0.1", &[(FOR, "198.51.100.1,, 192.0.2.9, 10.0.0.1")], "192.0.2.9");
+        // Behind something that is no address, nothing is believed.
+        check("127.0.0.1", &[(FOR, "198.51.100.1, unknown, 10.0.0.1")], "10.0.0.1");
+        check("127.0.0.1", &[(FOR, "198.51.100.1, , 10.0.0.1")], "10.0.0.1");
+        check("127.0.0.1:9", &[(FOR, "x")], "127.0.0.1:9");
+        // In headers that the proxy does not set.
+        check("127.0.0.1:9", &[("forwarded", "for=198.51.100.1")], "127.0.0.1:9");
+        check("127.0.0.1:9", &[("x-real-ip", "198.51.100.1")], "127.0.0.1:9");
+    }
+
+    #[test]
+    fn the_standard_header_is_read_in_its_place() {
+        let proxies = proxies().forwarded();
+        let check = |rows: &[_], expected| check(&proxies, "127.0.0.1:9", rows, expected);
+        let forwarded = |value| [("forwarded", value)];
+        check(&forwarded("for=192.0.2.1"), "192.0.2.1");
+        check(
+            &forwarded("For=\"[2001:db8::1]:4711\";proto=https;by=10.0.0.1"),
+            "[2001:db8::1]:4711",
+        );
+        check(&forwarded("for=198.51.100.1, for=192.0.2.9;host=a, for=10.0.0.1"), "192.0.2.9");
+        check(&forwarded("for=\"198.51.100.1, for=192.0.2.9"), "192.0.2.9");
+        check(&forwarded("for=_hidden"), "127.0.0.1:9");
+        check(&forwarded("proto=https"), "127.0.0.1:9");
+        check(&[(FOR, "198.51.100.1")], "127.0.0.1:9");
+    }
+
+    #[test]
+    fn only_a_proxy_may_name_the_host() {
+        let check = |proxies: &TrustedProxies, peer: &str, rows: &[_], expected: Option<&str>| {
+            let (peer, headers) = (parse_node(peer).unwrap(), headers(rows));
+            assert_eq!(proxies.host(peer, &headers), expected, "{rows:?}");
+        };
+        let name = [("x-forwarded-host", "example.com:8443, inner"), ("forwarded", "host=other")];
+        check(&proxies(), "127.0.0.1", &name, Some("example.com:8443"));
+        check(&proxies(), "192.0.2.1", &name, None);
+        check(&proxies(), "127.0.0.1", &[], None);
+        check(&proxies().forwarded(), "10.9.9.9", &name, Some("other"));
+        check(&proxies().forwarded(), "11.9.9.9", &name, None);
+    }
+
+    #[test]
+    fn networks_are_parsed_and_contain_their_addresses() {
+        let check = |network: &str, address: &str, expected: Option<bool>| {
+            let contains =
+                Network::parse(network).map(|network| network.contains(address.parse().unwrap()));
+            assert_eq!(contains, expected, "{network} {address}");
+        };
+        check("10.0.0.0/8", "10.255.0.1", Some(true));
+        check("10.0.0.0/8", "::ffff:10.0.0.1", Some(true));
+        check("10.1.2.3/8", "10.9.9.9", Some(true));
+        check("10.0.0.0/8", "11.0.0.1", Some(false));
+        check("0.0.0.0/0", "192.0.2.1", Some(true));
+        check("0.0.0.0/0", "2001:db8::1", Some(false));
+        check("::/0", "2001:db8::1", Some(true));
+        check("::/0", "192.0.2.1", Some(true));
+        check("2001:db8::/32", "2001:db9::1", Some(false));
+        check("::1", "::1", Some(true));
+        check("::1", "::2", Some(false));
+        for invalid in ["", "a", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "::/129"] {
+            check(invalid, "::1", None);
+            let error = TrustedProxies::new([invalid]).unwrap_err();
+            assert!(error.to_string().contains(&format!("`{invalid}`")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What does a hub log, and what does a peer learn of its mistakes?
+#![cfg(test)]
+
+mod support;
+
+use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, Mutex};
+
+use serde::Deserialize;
+use support::{TIMEOUT, enter, on_each_adapter, read, read_until_end, wait_until};
+use tokio::time::timeout;
+use tracing::span::{Attributes, Id as SpanId, Record};
+use tracing::{Event as LogEvent, Level, Metadata, Subscriber};
+use ws_events::{EmitError, Hub, HubBuilder, Json, NotConnected, Socket, State};
+
+/// The lines that this library has logged at INFO or above, of all tests of this process.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn begin() -> Self {
+        static LOG: std::sync::OnceLock<Log> = std::sync::OnceLock::new();
+        let begin = || {
+            let log = Self::default();
+            tracing::subscriber::set_global_default(log.clone()).unwrap();
+            log
+        };
+        LOG.get_or_init(begin).clone()
+    }
+
+    fn find(&self, part: &str) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|line| line.contains(part)).cloned().collect()
+    }
+}
+
+struct Fields(String);
+
+impl tracing::field::Visit for Fields {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!(" {field}={value:?}"));
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("ws_") && *metadata.level() <= Level::INFO
+    }
+
+    fn event(&self, event: &LogEvent<'_>) {
+        let mut fields = Fields(event.metadata().level().to_string());
+        event.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> SpanId {
+        SpanId::from_u64(1)
+    }
+
+    fn record(&self, _: &SpanId, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &SpanId, _: &SpanId) {}
+    fn enter(&self, _: &SpanId) {}
+    fn exit(&self, _: &SpanId) {}
+}
+
+/// A hub whose handlers all need the socket.
+fn talkative() -> Hub {
+    let hub = Hub::builder().envelope().build();
+    hub.on_connect(async |socket: Socket| -> Result<(), NotConnected> {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        socket.join("lobby")
+    });
+    hub.on_connect(async |socket: Socket| -> Result<(), EmitError> {
+        socket.emit("welcome", "hello")?;
+        let conn = socket.conn().ok_or(EmitError::Closed)?;
+        conn.closed().await;
+        socket.emit("late", "")
+    });
+    hub
+}
+
+#[tokio::test]
+async fn clients_that_leave_early_cause_no_error() {
+    let log = Log::begin();
+    on_each_adapter(talkative, async |served| {
+        for count in 0..50 {
+            let conn = served.dial("").await;
+            if count % 2 == 0 {
+                conn.close_now();
+            }
+        }
+        wait_until(|| served.hub.stats().disconnected == 50).await;
+    })
+    .await;
+    for level in ["ERROR", "WARN"] {
+        let of_others = |line: &String| line.contains("cannot work") || line.contains("id=ann");
+        let lines: Vec<_> = log.find(level).into_iter().filter(|it| !of_others(it)).collect();
+        assert_eq!(lines, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_drain_and_a_slow_consumer_are_logged() {
+    let log = Log::begin();
+    let limits = ws_events::SendQueueLimits::new().messages(2);
+    let hub = Hub::builder().send_queue(limits).build();
+    let (socket, client) = enter(&hub, "slow-one").await;
+    for _ in 0..3 {
+        let _ = socket.send("much");
+    }
+    timeout(TIMEOUT, client.read()).await.unwrap().unwrap_err();
+    wait_until(|| hub.is_empty()).await;
+    wait_until(|| !log.find("slow-one").is_empty()).await;
+    let line = log.find("slow-one").remove(0);
+    for part in ["INFO", "a slow consumer was closed", "queued_messages=2", "queued_bytes=8"] {
+        assert!(line.contains(part), "{line}");
+    }
+    hub.drain(TIMEOUT).await;
+    assert!(log.find("INFO message=draining a hub").len() == 1);
+    assert!(log.find("INFO message=hub drained notified=0").len() == 1);
+}
+
+#[derive(Deserialize)]
+struct Say {
+    #[expect(dead_code, reason = "it is only deserialised")]
+    room: String,
+}
+
+/// What a client reads before the end, after it has sent these texts.
+async fn told(hub: &Hub, texts: &[&str]) -> Vec<String> {
+    let (socket, client) = enter(hub, "ann").await;
+    for text in texts {
+        client.write(*text).await.unwrap();
+    }
+    client.write(r#"{"event":"finish"}"#).await.unwrap();
+    let told = read_until_end(&client).await;
+    drop(socket);
+    told
+}
+
+fn with_handlers(builder: HubBuilder) -> Hub {
+    let hub = builder.envelope().build();
+    hub.on("say", async |Json(_): Json<Say>| {});
+    hub.on("perhaps", async |_: Option<Json<Say>>| {});
+    hub.on("fails", async || Err::<(), _>("an internal error"));
+    hub.on("stateful", async |_: State<AtomicU8>| {});
+    hub.on("finish", async |socket: Socket| {
+        socket.fire("say", "no JSON");
+        socket.send("end")
+    });
+    hub
+}
+
+const MISTAKES: &[&str] = &[
+    "what",
+    r#"{"event":"say","data":{"rom":"red"}}"#,
+    r#"{"event":"say","data":{"room":"red"}}"#,
+    r#"{"event":"perhaps","data":1}"#,
+    r#"{"event":"fails"}"#,
+    r#"{"event":"stateful"}"#,
+    r#"{"event":"unknown","data":1}"#,
+];
+
+#[tokio::test]
+async fn a_peer_is_told_of_its_own_mistakes_only() {
+    Log::begin();
+    let told_of = told(&with_handlers(Hub::builder()), MISTAKES).await;
+    let data = |code: &str, event: &str, text: &str| {
+        let data = format!(r#"{{"code":"{code}","event":{event},"text":"{text}"}}"#);
+        format!(r#"{{"event":"error","data":{data}}}"#)
+    };
+    let malformed = data("malformed", "null", "expected value at line 1 column 1");
+    let missing = data("invalid_data", "\"say\"", "missing field `room` at line 1 column 13");
+    let unhandled = data("unhandled", "\"unknown\"", "no handler");
+    assert_eq!(told_of, [malformed, missing, unhandled]);
+    let told_of = told(&with_handlers(Hub::builder().no_error_events()), MISTAKES).await;
+    assert_eq!(told_of, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_hub_whose_handlers_cannot_work_says_so() {
+    let log = Log::begin();
+    let check = |hub: &Hub, expected: &[&str]| {
+        let problems = hub.check().map_or_else(|error| error.problems().to_vec(), |()| Vec::new());
+        assert_eq!(problems.len(), expected.len(), "{problems:?}");
+        for (problem, part) in problems.iter().zip(expected) {
+            assert!(problem.contains(part), "{problem}");
+        }
+    };
+    check(&talkative(), &[]);
+    check(&with_handlers(Hub::builder().state(AtomicU8::new(0))), &[]);
+    check(
+        &with_handlers(Hub::builder()),
+        &["`stateful`: the hub has no state of type `core::sync"],
+    );
+    let hub = Hub::new();
+    hub.on_message(async |_: Option<State<u8>>| {});
+    check(&hub, &[]);
+    hub.on("say-it", async || {});
+    hub.on_any(async || {});
+    hub.on_message(async |_: State<u16>, _: State<u8>| {});
+    let problems =
+        ["a handler of `message`: the hub has no state of type `u16`", "`say-it`", "all custom"];
+    check(&hub, &problems);
+    for id in ["a", "b"] {
+        enter(&hub, id).await;
+    }
+    let lines = log.find("say-it");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("WARN message=a hub has handlers that cannot work"), "{lines:?}");
+    let (socket, client) = enter(&hub, "c").await;
+    socket.send("still works").unwrap();
+    assert_eq!(read(&client).await, "still works");
+}
