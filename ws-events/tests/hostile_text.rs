@@ -279,9 +279,19 @@ async fn each_error_and_name_is_shown_escaped() {
 /// A log call in the sources: file and line.
 type Site = (String, u32);
 
-/// The log calls in the sources.
+/// The log calls in the sources, but for those that cannot be reached from here.
 fn log_calls() -> BTreeSet<Site> {
-    let macros = ["error!(", "warn!(", "info!(", "debug!(", "trace!(", "span!(", "event!("];
+    let sources = sources();
+    let is_reached = |site: &Site| {
+        let message = message_of(&sources[&site.0], site.1);
+        !UNREACHED.iter().any(|it| it.starts_with(&message))
+    };
+    all_log_calls().into_iter().filter(is_reached).collect()
+}
+
+/// The log calls in the sources. Spans are none.
+fn all_log_calls() -> BTreeSet<Site> {
+    let macros = ["error!(", "warn!(", "info!(", "debug!(", "trace!(", "event!("];
     let mut found = BTreeSet::new();
     for (path, code) in sources() {
         let lines: Vec<_> = code.lines().collect();
@@ -291,9 +301,7 @@ fn log_calls() -> BTreeSet<Site> {
                 macros.iter().any(|known| format!("{name}(").ends_with(known))
             });
             let is_comment = line.trim_start().starts_with("//");
-            // The message is on the same line, or on one of the next.
-            let message = lines.iter().skip(at).take(10).copied().collect::<String>();
-            if is_call && !is_comment && !UNREACHED.iter().any(|it| message.contains(it)) {
+            if is_call && !is_comment {
                 found.insert((path.clone(), u32::try_from(at + 1).unwrap()));
             }
         }
@@ -310,6 +318,40 @@ fn log_calls() -> BTreeSet<Site> {
     found
 }
 
+/// The message of the log call in this line, up to its first placeholder.
+fn message_of(code: &str, line: u32) -> String {
+    let rest: String = code.lines().skip(line as usize - 1).collect();
+    let (_, rest) = rest.split_once("tracing::").unwrap();
+    // The text is the last one before the end of the call.
+    let (mut depth, mut in_text, mut text) = (0, false, "");
+    for (at, c) in rest.char_indices() {
+        match c {
+            '"' if in_text => in_text = false,
+            '"' => (in_text, text) = (true, &rest[at + 1..]),
+            '(' if !in_text => depth += 1,
+            ')' if !in_text => depth -= 1,
+            _ => {}
+        }
+        if c == ')' && depth == 0 {
+            break;
+        }
+    }
+    let text = text.split('"').next().unwrap();
+    let text = if text == "{TEXT}" { "an error without a handler" } else { text };
+    text.split([':', '{']).next().unwrap().replace('`', "").trim().to_owned()
+}
+
+#[test]
+fn each_log_call_is_in_the_table_of_events() {
+    let sources = sources();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let table = std::fs::read_to_string(root.join("ws-core/OBSERVABILITY.md")).unwrap();
+    for (path, line) in all_log_calls() {
+        let message = message_of(&sources[&path], line);
+        assert!(table.contains(&format!("`{message}")), "{path}:{line}: {message:?}");
+    }
+}
+
 /// The messages of log calls that cannot be reached from here, and have no text of a peer.
 const UNREACHED: &[&str] = &[
     // The only broker never fails: a fixed text.
@@ -319,8 +361,8 @@ const UNREACHED: &[&str] = &[
     // An address, and errors of the operating system.
     "listening",
     "server stopped",
-    "no more connections are accepted",
-    "connections cannot be accepted",
+    "shutting down: no more connections are accepted",
+    "connections cannot be accepted; trying again",
 ];
 
 /// Collects the fields of log calls, as they are written.

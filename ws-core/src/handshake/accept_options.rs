@@ -1,7 +1,7 @@
 //! Which opening handshakes does a server accept, and with which settings?
 
+use core::net::SocketAddr;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 

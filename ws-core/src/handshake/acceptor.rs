@@ -1,7 +1,7 @@
 //! Is a request a valid opening handshake, and what is the response?
 
+use core::net::SocketAddr;
 use std::fmt;
-use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 
 use http::header::{

@@ -1,6 +1,6 @@
 //! Which proxies may name the address of the client and the host of the request?
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
 

@@ -74,7 +74,7 @@ pub(crate) struct HubShared {
     /// Identifies this hub among those behind the broker.
     pub(crate) origin: u64,
     pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    /// Whether a peer is told of its mistakes.
+    /// Whether a peer receives events about its mistakes.
     pub(crate) error_events: bool,
     /// Whether the handlers were checked, when the first socket connected.
     pub(crate) checked: AtomicBool,

@@ -12,7 +12,7 @@ pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
             continue;
         }
         let source = module.source;
-        let allowed = source.find(IO_SLICE);
+        let allowed: Vec<_> = ALLOWED.iter().flat_map(|tokens| source.find(tokens)).collect();
         for tokens in OUTSIDE {
             for line in source.find(tokens) {
                 if !allowed.contains(&line) && !source.is_test(line) {
@@ -49,8 +49,8 @@ const OUTSIDE: &[&[&str]] = &[
     &["SystemTime"],
 ];
 
-/// A type of `std::io` that only describes bytes.
-const IO_SLICE: &[&str] = &["std", "::", "io", "::", "IoSlice"];
+/// A type of `std::io` that only describes bytes, and addresses: `core` has no sockets.
+const ALLOWED: &[&[&str]] = &[&["std", "::", "io", "::", "IoSlice"], &["core", "::", "net", "::"]];
 
 #[cfg(test)]
 mod tests {
@@ -77,6 +77,8 @@ mod tests {
         check(proto, "async fn a() {\n    b().await;\n}", &[1, 2]);
         check(proto, "use std::io;\nfn a() -> io::Result<()> {}", &[1, 2]);
         check(proto, "use std::io::IoSlice;", &[]);
+        check(proto, "use core::net::SocketAddr;", &[]);
+        check(proto, "use std::net::SocketAddr;", &[1]);
         check(proto, "use std::{io, net};\nfn a() { net::lookup() }", &[2]);
         check("ws-core/src/utf8.rs", "use std::thread;", &[1]);
         check("ws-core/src/handshake/mod.rs", "use tokio::net::TcpStream;", &[1]);
