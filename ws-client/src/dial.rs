@@ -9,8 +9,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use ws_core::adapter::report_handshake;
 use ws_core::redact::Redacted;
-use ws_core::{Compression, Config, Conn, Keepalive};
+use ws_core::{Compression, Config, Conn, Keepalive, Role};
 
 use crate::deadline::HandshakeDeadline;
 use crate::request::ClientHandshake;
@@ -282,11 +284,12 @@ impl Dial {
     ///
     /// Dropping the future cancels the opening handshake.
     pub async fn connect(self) -> Result<Conn, DialError> {
+        let began = Instant::now();
         let deadline = HandshakeDeadline::new(self.timeout);
         let connector = self.connector.clone();
         let handshake = self.into_handshake()?;
         // Boxed, so that the future of the caller stays small.
-        Box::pin(async {
+        let connected = Box::pin(async {
             match connector {
                 Connector::Dialer(dialer) => dialer.connect(&handshake, deadline).await,
                 #[cfg(feature = "reqwest")]
@@ -294,8 +297,10 @@ impl Dial {
                     via_reqwest::connect(&client, &handshake, deadline).await
                 }
             }
-        })
-        .await
+        });
+        let conn = connected.await?;
+        report_handshake(Role::Client, began);
+        Ok(conn)
     }
 
     /// Connects over a byte stream: a Unix socket, a tunnel, a TLS stream, an in-memory pipe.
@@ -318,9 +323,12 @@ impl Dial {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let began = Instant::now();
         let deadline = HandshakeDeadline::new(self.timeout);
         let handshake = self.max_redirects(0).into_handshake()?;
-        Box::pin(http1_connect::over_stream(io, &handshake, deadline)).await
+        let conn = Box::pin(http1_connect::over_stream(io, &handshake, deadline)).await?;
+        report_handshake(Role::Client, began);
+        Ok(conn)
     }
 
     #[cfg(feature = "reconnect")]

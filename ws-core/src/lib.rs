@@ -36,7 +36,9 @@
 //! | read and write raw frames | [`frame`] |
 //!
 //! Without the feature `conn`, which is on by default, there is no [`Conn`] and no dependency on
-//! tokio. Without `deflate`, which is on by default, compression is neither offered nor accepted. The features `json`, `proto` and `tungstenite` add methods to messages and connections.
+//! tokio. Without `deflate`, which is on by default, compression is neither offered nor accepted. The
+//! features `json`, `proto` and `tungstenite` add methods to messages and connections. `metrics` records
+//! the metrics that OBSERVABILITY.md lists.
 
 #[macro_use]
 mod macros;

@@ -250,6 +250,7 @@ pub use hub::Hub;
 pub use hub::broadcast::Broadcast;
 pub use hub::builder::HubBuilder;
 pub use hub::check::CheckError;
+pub use hub::inspect::{HubSnapshot, RoomSnapshot, SocketRates, SocketSnapshot};
 pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;
 pub use registry::id::Id;

@@ -165,6 +165,7 @@ impl<'a> Answer<'a> {
         let upgrade = Upgrade::new(PendingUpgrade {
             on_upgrade,
             version,
+            received_at,
             deadline,
             sleep: None,
             negotiated,

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::field;
-use ws_core::adapter::{set_peer_addr, set_request};
+use ws_core::adapter::{report_handshake, set_peer_addr, set_request};
 use ws_core::handler::{ConnectionGuard, HandlerOutput};
 use ws_core::handshake::Negotiated;
 use ws_core::{Config, Conn, Error, Escaped, RequestInfo, Role};
@@ -48,6 +48,7 @@ pub struct Upgrade(Box<PendingUpgrade>);
 pub(crate) struct PendingUpgrade {
     pub(crate) on_upgrade: OnUpgrade,
     pub(crate) version: Version,
+    pub(crate) received_at: Instant,
     pub(crate) deadline: Option<Instant>,
     pub(crate) sleep: Option<Pin<Box<Sleep>>>,
     pub(crate) negotiated: Negotiated,
@@ -160,6 +161,7 @@ impl Future for Upgrade {
         let upgraded = upgraded.map_err(|error| Error::Io(Arc::new(error)))?;
         let negotiated = std::mem::take(&mut pending.negotiated);
         let conn = into_conn(upgraded, pending.version, negotiated, Arc::clone(&pending.config));
+        report_handshake(Role::Server, pending.received_at);
         if let Some(request) = pending.request.take() {
             set_request(&conn, request);
         }

@@ -11,6 +11,7 @@ mod http2;
 mod peers;
 mod programs;
 mod proxies;
+mod reverse_proxies;
 mod rows;
 mod runner;
 mod server;
@@ -94,6 +95,7 @@ fn main() -> Result<ExitCode> {
         tests.push(Test::new(format!("node_http2::{name}"), move || serve_http2(over, adapter)));
     }
     tests.extend(proxies::tests());
+    tests.extend(reverse_proxies::tests());
     tests.extend(http2::tests());
     runner::run(tests)
 }

@@ -28,6 +28,8 @@ pub(crate) enum Peer {
     Node,
     Chromium,
     Nginx,
+    Haproxy,
+    Caddy,
     Tinyproxy,
     Microsocks,
 }
@@ -47,7 +49,7 @@ impl Peer {
             Self::Python => "client.py",
             Self::Node => "client.mjs",
             Self::Chromium => "page.mjs",
-            Self::Nginx | Self::Tinyproxy | Self::Microsocks => {
+            Self::Nginx | Self::Haproxy | Self::Caddy | Self::Tinyproxy | Self::Microsocks => {
                 return Err(anyhow!("{self} is no client"));
             }
         };
@@ -136,6 +138,8 @@ impl Peer {
         static NODE: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         static CHROMIUM: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         static NGINX: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
+        static HAPROXY: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
+        static CADDY: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         static TINYPROXY: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         static MICROSOCKS: OnceCell<Result<Found, Missing>> = OnceCell::const_new();
         match self {
@@ -143,6 +147,8 @@ impl Peer {
             Self::Node => &NODE,
             Self::Chromium => &CHROMIUM,
             Self::Nginx => &NGINX,
+            Self::Haproxy => &HAPROXY,
+            Self::Caddy => &CADDY,
             Self::Tinyproxy => &TINYPROXY,
             Self::Microsocks => &MICROSOCKS,
         }
@@ -155,6 +161,8 @@ impl Peer {
             Self::Node => (&["node"], &["client.mjs", "--version"]),
             Self::Chromium => (&["node"], &["page.mjs", "--version"]),
             Self::Nginx => (&["nginx", "/usr/sbin/nginx"], &["-v"]),
+            Self::Haproxy => (&["haproxy", "/usr/sbin/haproxy"], &["-v"]),
+            Self::Caddy => (&["caddy"], &["version"]),
             Self::Tinyproxy => (&["tinyproxy"], &["-v"]),
             // This script has no version, and only fails.
             Self::Microsocks => (&["microsocks"], &["-h"]),
@@ -187,6 +195,8 @@ impl fmt::Display for Peer {
             Self::Node => "node with `ws`",
             Self::Chromium => "chromium with `playwright-core`",
             Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Caddy => "caddy",
             Self::Tinyproxy => "tinyproxy",
             Self::Microsocks => "microsocks",
         })
@@ -203,8 +213,10 @@ struct Found {
 /// The versions of the peers that were found.
 pub(crate) fn versions() -> impl Iterator<Item = String> {
     use Peer as P;
-    [P::Python, P::Node, P::Chromium, P::Nginx, P::Tinyproxy, P::Microsocks]
+    let programs = [P::Nginx, P::Haproxy, P::Caddy, P::Tinyproxy, P::Microsocks];
+    [P::Python, P::Node, P::Chromium]
         .into_iter()
+        .chain(programs)
         .filter_map(|peer| Some(peer.found().get()?.as_ref().ok()?.version.clone()))
 }
 
@@ -246,7 +258,9 @@ impl Peer {
             Self::Python => "pip install -r ws-client/tests/peers/requirements.txt",
             Self::Node => "npm ci in ws-client/tests/peers",
             Self::Chromium => "npm ci in ws-client/tests/peers, and your distribution's chromium",
-            Self::Nginx | Self::Tinyproxy | Self::Microsocks => "your distribution has it",
+            Self::Nginx | Self::Haproxy | Self::Caddy | Self::Tinyproxy | Self::Microsocks => {
+                "your distribution has it"
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::events::protocol::{EnvelopeProtocol, MessageProtocol, Protocol};
 use crate::hub::HubShared;
 use crate::hub::broadcast::LocalSink;
 use crate::hub::broker::{Broker, InProcess};
+use crate::hub::metrics::HubMetrics;
 use crate::registry::ids::IdRegistry;
 use crate::registry::rooms::{MemberList, RoomRegistry};
 use crate::{Hub, SendQueueLimits};
@@ -125,6 +126,7 @@ impl HubBuilder {
             drain_started: Notify::new(),
             active: AtomicUsize::new(0),
             idle: Notify::new(),
+            metrics: HubMetrics::default(),
         });
         hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
         Hub(hub)

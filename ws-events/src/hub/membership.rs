@@ -97,8 +97,7 @@ impl Socket {
 
     /// The names of its rooms.
     pub fn rooms(&self) -> Vec<String> {
-        let membership = self.0.membership.lock();
-        membership.rooms().iter().map(|slot| slot.room().name().as_ref().to_owned()).collect()
+        self.0.room_names().iter().map(|name| name.as_ref().to_owned()).collect()
     }
 
     /// Whether it is in this room.
@@ -109,6 +108,12 @@ impl Socket {
 }
 
 impl SocketShared {
+    /// The names of its rooms.
+    pub(crate) fn room_names(&self) -> Vec<Arc<str>> {
+        let membership = self.membership.lock();
+        membership.rooms().iter().map(|slot| Arc::clone(slot.room().name())).collect()
+    }
+
     /// Joins the room of all sockets.
     pub(crate) fn join_everyone(self: &Arc<Self>) {
         let mut membership = self.membership.lock();

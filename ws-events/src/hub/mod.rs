@@ -4,7 +4,13 @@ pub(crate) mod broadcast;
 pub(crate) mod broker;
 pub(crate) mod builder;
 pub(crate) mod check;
+pub(crate) mod inspect;
 pub(crate) mod membership;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "without_metrics.rs"]
+pub(crate) mod metrics;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
 
@@ -27,6 +33,7 @@ use crate::events::handler::{EventListeners, erase};
 use crate::events::protocol::Protocol;
 use crate::hub::broker::{Broker, Recipients};
 use crate::hub::membership::RoomEntry;
+use crate::hub::metrics::HubMetrics;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
 use crate::registry::rooms::{MemberList, RoomRegistry};
@@ -85,6 +92,8 @@ pub(crate) struct HubShared {
     pub(crate) active: AtomicUsize,
     /// Notified when `active` becomes zero.
     pub(crate) idle: Notify,
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "there are none"))]
+    pub(crate) metrics: HubMetrics,
 }
 
 pub(crate) type Middleware =

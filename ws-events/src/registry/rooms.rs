@@ -195,6 +195,17 @@ impl<M: Clone + PartialEq> RoomRegistry<M> {
         self.0.collect(|room, ()| Arc::clone(&room.0.name))
     }
 
+    /// The names of all rooms, and the numbers of their members.
+    pub(crate) fn sizes(&self) -> Vec<(Arc<str>, usize)> {
+        self.0.collect(|room, ()| (Arc::clone(&room.0.name), room.0.len()))
+    }
+
+    /// The numbers of members of at most `most` rooms.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn sample_sizes(&self, most: usize) -> Vec<usize> {
+        self.0.sample(most, |room, ()| room.0.len())
+    }
+
     /// Adds a member to the room with this name, which is created if needed.
     pub(crate) fn join(&self, name: &str, member: &M) -> MemberSlot<M> {
         self.reserve(name).insert(member)

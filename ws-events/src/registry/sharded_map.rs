@@ -48,6 +48,20 @@ impl<K: Hash + Eq, V> ShardedMap<K, V> {
         mapped
     }
 
+    /// Maps at most `most` entries: those of some shards, which are others each time.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn sample<T>(&self, most: usize, mut map: impl FnMut(&K, &V) -> T) -> Vec<T> {
+        let mut mapped = Vec::new();
+        // A new hasher has new keys.
+        let first = usize::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
+        let order = self.shards.iter().cycle().skip(first % self.shards.len());
+        for shard in order.take(self.shards.len()) {
+            let left = most.saturating_sub(mapped.len());
+            mapped.extend(shard.read().iter().take(left).map(|(key, value)| map(key, value)));
+        }
+        mapped
+    }
+
     /// Always `Some`: the number of shards is a power of two.
     fn shard(&self, key: &str) -> Option<&RwLock<HashMap<K, V>>> {
         let hash = usize::try_from(self.hasher.hash_one(key) >> 32).unwrap_or(0);

@@ -19,6 +19,7 @@ use crate::{ConnectRejection, Hub, Socket};
 /// Admits a connection, unless middleware or the hub rejects it.
 pub(crate) async fn admit(hub: Hub, conn: &Conn) -> Option<Connected> {
     hub.check_once();
+    hub.start_metrics();
     let mut connecting = Connecting::new(hub, conn);
     let socket = connecting.socket.clone();
     let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {

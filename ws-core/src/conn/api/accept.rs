@@ -8,10 +8,10 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::Escaped;
-use crate::conn::api::adapter::{set_peer_addr, set_request};
+use crate::conn::api::adapter::{report_handshake, set_peer_addr, set_request};
 use crate::conn::api::refusal::{report_refusal, report_unread};
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
@@ -53,7 +53,9 @@ where
 {
     // Boxed, and freed before the connection is made, which takes its place.
     let options = acceptor.options();
+    let began = Instant::now();
     let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), admit)).await?;
+    report_handshake(Role::Server, began);
     let Handshake { io, negotiated, peer_addr, request, leftover, admitted } = handshake;
     let conn = Conn::from_stream(io, Role::Server, negotiated, leftover, options.shared_config());
     if options.keeps_request() {

@@ -7,12 +7,14 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::Response;
+use tokio::time::Instant;
 
 pub use crate::conn::api::refusal::report_refusal;
 pub use crate::conn::driver::send::Batch;
 use crate::conn::info::kept_request::KeptRequest;
+use crate::conn::info::metrics;
 use crate::conn::{Conn, RequestInfo};
-use crate::{Error, PreparedMessage, TryWriteError};
+use crate::{Error, PreparedMessage, Role, TryWriteError};
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
 /// defaults to that of the transport. The connection keeps a copy of the right size, except of the
@@ -36,6 +38,12 @@ pub fn set_peer_addr(conn: &Conn, addr: SocketAddr) {
 /// [`PeerAddr`](crate::PeerAddr) among its extensions is the address of the server.
 pub fn set_response(conn: &Conn, response: Response<()>) {
     conn.attributes().change_own(|own| own.response = Some(Arc::new(response)));
+}
+
+/// Records that an opening handshake has succeeded that began at `began`, with the feature `metrics`.
+/// For adapters and clients.
+pub fn report_handshake(role: Role, began: Instant) {
+    metrics::handshake_completed(role, began);
 }
 
 /// The timeout of the closing handshake: [`Config::close_timeout`](crate::Config::close_timeout).

@@ -1,4 +1,4 @@
-//! How is a refused opening handshake logged?
+//! How is a refused opening handshake logged and counted?
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use tracing::{Level, field};
 
 use crate::Escaped;
+use crate::conn::info::metrics;
 use crate::handshake::{Acceptor, HandshakeRequest, Rejection};
 use crate::redact::Redacted;
 
-/// Logs that an opening handshake was refused. For adapters, which call it for each response that
+/// Logs that an opening handshake was refused, and counts it with the feature `metrics`. For adapters, which call it for each response that
 /// refuses one, and not for a request that another route may serve.
 ///
 /// A refusal by a setting is a warning, such as that of an origin or a limit. Others are logged at
@@ -37,6 +38,7 @@ fn log(
     request: Option<(&Acceptor, &HandshakeRequest<'_>)>,
     rejection: &Rejection,
 ) {
+    metrics::refused(rejection);
     static WARNINGS: LogLimit = LogLimit::new();
     static DETAILS: LogLimit = LogLimit::new();
     let is_enabled = match rejection.is_policy() {

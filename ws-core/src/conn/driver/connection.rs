@@ -22,8 +22,10 @@ use crate::conn::driver::transport::{ReadHalf, WriteHalf};
 use crate::conn::driver::writer::Writer;
 use crate::conn::info::ConnInfo;
 use crate::conn::info::close_info::{CloseInfo, CloseInitiator};
+use crate::conn::info::metrics::ConnMetrics;
 use crate::conn::info::stats::ConnStats;
 use crate::conn::runtime::timer::Expire;
+use crate::conn::runtime::watch_list;
 use crate::deflate::Params;
 use crate::frame::Frame;
 use crate::proto::{
@@ -64,7 +66,8 @@ impl Connection {
         let inbound = Inbound::new(role, Arc::clone(config), compression);
         let outbound = Outbound::new(role, config, compression);
         let rates = RateLimiter::new(&config.limits, Instant::now().into_std());
-        let reader = Reader::new(read, inbound, rates, Deadlines::new(config), leftover);
+        let metrics = ConnMetrics::opened(role);
+        let reader = Reader::new(read, inbound, rates, Deadlines::new(config), leftover, metrics);
         let connection = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             reader: Mutex::new(reader),
@@ -78,6 +81,9 @@ impl Connection {
             info,
         });
         connection.watch(&mut connection.reader.lock());
+        if ConnMetrics::IS_ON {
+            watch_list::enter_metrics(connection.this.clone());
+        }
         if tracing::enabled!(Level::DEBUG) {
             connection.info.attributes.change_own(|own| own.opened = Some(Instant::now()));
         }
@@ -190,7 +196,9 @@ impl Connection {
             Due::Ping => {
                 // Eight bytes always fit.
                 // Random, so that it differs from those of recorded pings.
-                let _ = writer.outbound.ping(&rand::random::<[u8; 8]>());
+                let payload = rand::random::<[u8; 8]>();
+                let _ = writer.outbound.ping(&payload);
+                reader.metrics.ping_sent(payload);
                 self.flush_now(&mut writer);
             }
             Due::PrioritizeClose => {
@@ -344,6 +352,7 @@ impl Connection {
         let _ = self.close_info.set(Box::new(info));
         let stats = self.stats_of(reader, writer);
         if let Some(info) = self.close_info.get() {
+            reader.metrics.ended(info.by, info.code(), &stats);
             self.log_end(info, &stats);
         }
         self.info.record(&stats);
@@ -356,14 +365,8 @@ impl Connection {
         if !tracing::enabled!(Level::DEBUG) {
             return;
         }
-        let close = match info.by {
-            CloseInitiator::Peer => info.received.as_ref(),
-            CloseInitiator::Local => info.sent.as_ref(),
-            CloseInitiator::Transport => None,
-        };
         let opened = self.info.attributes.own(|own| own.opened);
-        let code = close.map_or(StatusCode::ABNORMAL_CLOSURE, |close| close.code);
-        let reason = match (close, &info.error) {
+        let reason = match (info.deciding(), &info.error) {
             (Some(close), _) | (None, Error::Closed(close)) => close.reason.clone(),
             (None, Error::Io(error)) => error.to_string(),
             (None, error) => error.to_string(),
@@ -372,7 +375,7 @@ impl Connection {
             conn = self.info.id,
             role = self.role.name(),
             by = info.by.name(),
-            code = code.as_u16(),
+            code = info.code().as_u16(),
             reason = %Escaped::new(&reason),
             duration_ms = opened.map(|opened| opened.elapsed().as_millis() as u64),
             messages_in = stats.messages_in,
@@ -408,7 +411,7 @@ impl Connection {
         self.stats_of(&reader, &writer)
     }
 
-    fn stats_of(&self, reader: &Reader, writer: &Writer) -> ConnStats {
+    pub(crate) fn stats_of(&self, reader: &Reader, writer: &Writer) -> ConnStats {
         let (inbound, outbound) = (&reader.inbound, &writer.outbound);
         let (before_inflate, after_inflate) = inbound.inflated();
         let (before_deflate, after_deflate) = outbound.deflated();
@@ -452,6 +455,11 @@ impl Drop for Connection {
         let mut writer = this.writer.lock();
         let (_, action) = this.state.load().on(CloseEvent::GoAway);
         if action == CloseAction::Ignore {
+            if ConnMetrics::IS_ON {
+                // What was read after the end.
+                let stats = this.stats_of(&reader, &writer);
+                reader.metrics.hand_over(&ConnStats { buffered: 0, ..stats });
+            }
             return;
         }
         let (frame, received) = match reader.take_held_close() {
@@ -462,7 +470,9 @@ impl Drop for Connection {
         let sent = Some(frame.as_error().clone());
         writer.outbound.close(frame);
         let info = CloseInfo { sent, received, by, error: Error::CloseSent };
-        this.log_end(&info, &this.stats_of(&reader, &writer));
+        let stats = this.stats_of(&reader, &writer);
+        reader.metrics.ended(info.by, info.code(), &stats);
+        this.log_end(&info, &stats);
         this.detach_transport(&mut reader, &mut writer, &Error::CloseSent, Shutdown::Graceful);
     }
 }
@@ -474,7 +484,8 @@ mod tests {
     /// Every idle connection holds one, and two counts beside it.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 376, "{}", size_of::<Connection>());
+        let size = size_of::<Connection>() - size_of::<ConnMetrics>();
+        assert!(size <= 376, "{size}");
     }
 
     /// Tasks that wait hold them.

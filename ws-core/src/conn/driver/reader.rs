@@ -28,6 +28,7 @@ use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::transport::ReadHalf;
 use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
 use crate::conn::info::kept_request::KeptRequest;
+use crate::conn::info::metrics::ConnMetrics;
 use crate::conn::runtime::turn_queue::Place;
 use crate::frame::{Frame, OpCode};
 use crate::proto::{
@@ -59,6 +60,8 @@ pub(crate) struct Reader {
     pub(crate) bytes: u64,
     /// The request that the connection began with. It is here because of the lock.
     pub(crate) request: Option<Arc<KeptRequest>>,
+    /// What was handed over as metrics.
+    pub(crate) metrics: ConnMetrics,
     buffer: ReadBuffer,
     turn: Turn,
 }
@@ -125,6 +128,7 @@ impl Reader {
         rates: Option<RateLimiter>,
         deadlines: Deadlines,
         leftover: &Bytes,
+        metrics: ConnMetrics,
     ) -> Self {
         let cold = rates.map(|rates| {
             Box::new(ColdState { rates: Some(RateMeter::new(rates)), ..ColdState::default() })
@@ -142,6 +146,7 @@ impl Reader {
             messages: 0,
             bytes: leftover.len() as u64,
             request: None,
+            metrics,
             buffer: ReadBuffer::new(leftover),
             turn: Turn::new(),
         }
@@ -384,7 +389,10 @@ impl Reader {
                         self.note_control(OpCode::PONG, &payload);
                     }
                     if self.pings.answered(&payload) {
+                        self.pings.latest().into_iter().for_each(|rtt| self.metrics.rtt(rtt));
                         self.waiters.wake();
+                    } else {
+                        self.metrics.pong_received(&payload);
                     }
                     if self.call_hook(|hooks| hooks.pong.clone(), &payload) {
                         return ReadEvent::RunHook;
@@ -698,7 +706,8 @@ mod tests {
         let config = Config::new();
         let deadlines = Deadlines::new(&config);
         let inbound = Inbound::new(Role::Client, config, None);
-        (Reader::new(read, inbound, None, deadlines, &Bytes::new()), there)
+        let metrics = ConnMetrics::opened(Role::Client);
+        (Reader::new(read, inbound, None, deadlines, &Bytes::new(), metrics), there)
     }
 
     /// What the reader reports of this input, in order.

@@ -188,4 +188,18 @@ impl Watched for Connection {
     fn forget(&self) {
         self.reader.lock().watched = false;
     }
+
+    fn hand_over(&self) -> bool {
+        if self.state.load().has_ended() {
+            return false;
+        }
+        // An operation that holds a lock counts: the next time is soon enough.
+        if let Some(mut reader) = self.reader.try_lock()
+            && let Some(writer) = self.writer.try_lock()
+        {
+            let stats = self.stats_of(&reader, &writer);
+            reader.metrics.hand_over(&stats);
+        }
+        true
+    }
 }

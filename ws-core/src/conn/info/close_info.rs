@@ -1,6 +1,6 @@
 //! How did the connection end?
 
-use crate::{CloseError, Error};
+use crate::{CloseError, Error, StatusCode};
 
 /// How a connection ended. Returned by [`Conn::closed`](crate::conn::Conn::closed).
 #[derive(Clone, Debug)]
@@ -44,5 +44,19 @@ impl CloseInfo {
     /// [RFC 6455 §7.1.4]: https://www.rfc-editor.org/rfc/rfc6455#section-7.1.4
     pub const fn is_clean(&self) -> bool {
         self.sent.is_some() && self.received.is_some()
+    }
+
+    /// The close frame of the side that has ended the connection.
+    pub(crate) const fn deciding(&self) -> Option<&CloseError> {
+        match self.by {
+            CloseInitiator::Peer => self.received.as_ref(),
+            CloseInitiator::Local => self.sent.as_ref(),
+            CloseInitiator::Transport => None,
+        }
+    }
+
+    /// The code of that close frame; 1006 without one.
+    pub(crate) fn code(&self) -> StatusCode {
+        self.deciding().map_or(StatusCode::ABNORMAL_CLOSURE, |close| close.code)
     }
 }

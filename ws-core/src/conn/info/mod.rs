@@ -3,6 +3,11 @@
 pub(crate) mod attributes;
 pub(crate) mod close_info;
 pub(crate) mod kept_request;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "without_metrics.rs"]
+pub(crate) mod metrics;
 pub(crate) mod request;
 pub(crate) mod stats;
 

@@ -1,13 +1,15 @@
 //! Which connections does no operation read, and when is each looked at?
 //!
 //! Each thread has one list of such connections, and one task that looks at all of them once per
-//! second while there are any.
+//! second while there are any. With metrics, another list has all connections, to hand over their
+//! counts.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, sleep};
 
@@ -15,6 +17,9 @@ use crate::conn::runtime::per_runtime::PerRuntime;
 
 /// How often the watch looks at a connection.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// How often a connection hands over its counts.
+const METRICS_PERIOD: Duration = Duration::from_secs(5);
 
 /// How many connections are looked at before other tasks run.
 const BATCH: usize = 32;
@@ -26,6 +31,28 @@ pub(crate) trait Watched: Send + Sync {
 
     /// The list has forgotten it: its runtime has ended.
     fn forget(&self);
+
+    /// Hands over what was counted. Returns whether to come again.
+    fn hand_over(&self) -> bool;
+}
+
+/// Why connections are in a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Purpose {
+    /// No operation reads them.
+    #[default]
+    Unread,
+    /// They have metrics.
+    Metrics,
+}
+
+impl Purpose {
+    const fn period(self) -> Duration {
+        match self {
+            Self::Unread => PERIOD,
+            Self::Metrics => METRICS_PERIOD,
+        }
+    }
 }
 
 /// What was found at the last look.
@@ -38,11 +65,15 @@ pub(crate) struct LastLook {
 
 thread_local! {
     static WATCH_LIST: PerRuntime<WatchList> = const { PerRuntime::new() };
+    static METRICS_LIST: PerRuntime<WatchList> = const { PerRuntime::new() };
 }
 
-/// The list of a thread. Its lock is taken last and held for moments.
+/// A list of a thread. Its lock is taken last and held for moments.
 #[derive(Default)]
-struct WatchList(Mutex<WatchEntries>);
+struct WatchList {
+    purpose: Purpose,
+    watched: Mutex<WatchEntries>,
+}
 
 #[derive(Default)]
 struct WatchEntries {
@@ -73,8 +104,20 @@ enum WatchState {
 ///
 /// The caller may hold the lock that `look` and `forget` take.
 pub(crate) fn enter(target: Weak<dyn Watched>) -> bool {
-    let Some((runtime, list)) = PerRuntime::get(&WATCH_LIST) else { return false };
-    let mut watched = list.0.lock();
+    PerRuntime::get(&WATCH_LIST).is_some_and(|(runtime, list)| enter_list(target, &runtime, list))
+}
+
+/// Adds a connection that has metrics. Without a runtime, or if it shuts down, the connection hands
+/// over its counts only at its end.
+pub(crate) fn enter_metrics(target: Weak<dyn Watched>) {
+    let make = |_| Arc::new(WatchList { purpose: Purpose::Metrics, ..WatchList::default() });
+    if let Some((runtime, list)) = PerRuntime::get_or(&METRICS_LIST, make) {
+        enter_list(target, &runtime, list);
+    }
+}
+
+fn enter_list(target: Weak<dyn Watched>, runtime: &Handle, list: Arc<WatchList>) -> bool {
+    let mut watched = list.watched.lock();
     if watched.task == WatchState::Failed {
         return true;
     }
@@ -87,7 +130,7 @@ pub(crate) fn enter(target: Weak<dyn Watched>) -> bool {
     let task = WatchTask { list: Arc::clone(&list), looking: Vec::new(), has_ended: false };
     drop(runtime.spawn(task.run()));
     // A runtime that shuts down has dropped the task by now.
-    let mut watched = list.0.lock();
+    let mut watched = list.watched.lock();
     if watched.task == WatchState::Spawning {
         watched.task = WatchState::Running;
     }
@@ -106,9 +149,9 @@ struct WatchTask {
 impl WatchTask {
     async fn run(mut self) {
         loop {
-            sleep(PERIOD).await;
+            sleep(self.list.purpose.period()).await;
             self.look().await;
-            let mut watched = self.list.0.lock();
+            let mut watched = self.list.watched.lock();
             watched.entries.append(&mut self.looking);
             if watched.entries.is_empty() {
                 // Frees what many connections took.
@@ -121,10 +164,11 @@ impl WatchTask {
 
     /// Looks at all entries, and keeps those to look at again.
     async fn look(&mut self) {
-        self.looking = std::mem::take(&mut self.list.0.lock().entries);
+        self.looking = std::mem::take(&mut self.list.watched.lock().entries);
+        let purpose = self.list.purpose;
         let (mut next, mut in_batch) = (0, 0);
         while let Some(entry) = self.looking.get_mut(next) {
-            if entry.look() {
+            if entry.look(purpose) {
                 next += 1;
             } else {
                 drop(self.looking.swap_remove(next));
@@ -139,11 +183,14 @@ impl WatchTask {
 }
 
 impl WatchEntry {
-    fn look(&mut self) -> bool {
+    fn look(&mut self, purpose: Purpose) -> bool {
         let Some(target) = self.target.upgrade() else { return false };
         // A hook that panics must end neither the watch of the others nor its own.
         let looked = panic::catch_unwind(AssertUnwindSafe(|| {
-            let again = target.look(&mut self.last);
+            let again = match purpose {
+                Purpose::Unread => target.look(&mut self.last),
+                Purpose::Metrics => target.hand_over(),
+            };
             drop(target);
             again
         }));
@@ -159,12 +206,12 @@ impl Drop for WatchTask {
             return;
         }
         let (task, mut entries) = {
-            let mut watched = self.list.0.lock();
+            let mut watched = self.list.watched.lock();
             let next = if std::thread::panicking() { WatchState::Failed } else { WatchState::None };
             (std::mem::replace(&mut watched.task, next), std::mem::take(&mut watched.entries))
         };
         // The one target that spawns this task holds its lock, and checks after the spawn.
-        if task != WatchState::Spawning {
+        if task != WatchState::Spawning && self.list.purpose == Purpose::Unread {
             entries.append(&mut self.looking);
             for target in entries.into_iter().filter_map(|entry| entry.target.upgrade()) {
                 target.forget();
@@ -200,6 +247,10 @@ mod tests {
 
         fn forget(&self) {
             self.forgotten.fetch_add(1, Relaxed);
+        }
+
+        fn hand_over(&self) -> bool {
+            false
         }
     }
 

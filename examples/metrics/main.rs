@@ -1,0 +1,73 @@
+//! How do I measure a server with Prometheus and Grafana?
+#![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::time::interval;
+use ws_events::{EmitError, Hub, Json, Socket};
+use ws_server_axum::{AcceptOptions, Compression, Config, Keepalive};
+use ws_server_axum::{serve, websocket};
+
+/// The upper bounds of the histograms, in seconds.
+const DURATIONS: [f64; 12] =
+    [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0, 600.0, 3600.0];
+
+/// The same for the numbers of sockets in a room.
+const SIZES: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1000.0, 10_000.0];
+
+/// Installs the recorder: before the first connection opens.
+fn install() -> anyhow::Result<PrometheusHandle> {
+    let builder = PrometheusBuilder::new()
+        .with_recommended_naming(true)
+        .set_buckets_for_metric(Matcher::Suffix("duration".to_owned()), &DURATIONS)?
+        .set_buckets_for_metric(Matcher::Suffix("room.sockets".to_owned()), &SIZES)?;
+    Ok(builder.install_recorder()?)
+}
+
+/// Frees what the recorder keeps of histograms that nobody reads.
+async fn upkeep(recorder: PrometheusHandle) {
+    let mut ticks = interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        recorder.run_upkeep();
+    }
+}
+
+/// A hub that sends each text to a room.
+fn hub() -> Hub {
+    let hub = Hub::builder().envelope().build();
+    hub.on_connect(async |socket: Socket| socket.join("lobby"));
+    hub.on("say", async |socket: Socket, Json(text): Json<String>| -> Result<(), EmitError> {
+        socket.hub().to("lobby").emit("said", &text)?;
+        Ok(())
+    });
+    hub
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let recorder = install()?;
+    tokio::spawn(upkeep(recorder.clone()));
+    // Often, to measure many round-trip times.
+    let keepalive = Keepalive::every(Duration::from_secs(5));
+    let config = Config::new().keepalive(keepalive).compression(Compression::no_context_takeover());
+    let options = AcceptOptions::new().config(config);
+    let app = Router::new().route("/ws", websocket(options, hub().handler()));
+    // On a port of its own, which the network does not reach.
+    let metrics = Router::new().route("/metrics", get(move || async move { recorder.render() }));
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let listener = TcpListener::bind(addr).await?;
+    let at = std::env::args().nth(2).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let metrics_listener = TcpListener::bind(at.parse::<SocketAddr>()?).await?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    println!("metrics on http://{}/metrics", metrics_listener.local_addr()?);
+    let serving = tokio::spawn(axum::serve(metrics_listener, metrics).into_future());
+    serve(listener, app).await?;
+    serving.abort();
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Does each query of the dashboard return data of the metrics example?
+#![cfg(test)]
+
+mod program;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+use ws_client::{Conn, StatusCode};
+
+use crate::program::{Example, in_time};
+
+/// A Prometheus that reads one example. It is ended on drop.
+struct Prometheus {
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Prometheus {
+    /// `None` if it is not installed.
+    fn start(target: u16) -> Option<Self> {
+        let port = free_port();
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("prometheus-{port}"));
+        fs::create_dir_all(&folder).unwrap();
+        let config = folder.join("prometheus.yml");
+        let job = json!({
+            "job_name": "websocket",
+            "static_configs": [{ "targets": [format!("127.0.0.1:{target}")] }],
+        });
+        // JSON is YAML.
+        let text = json!({ "global": { "scrape_interval": "1s" }, "scrape_configs": [job] });
+        fs::write(&config, text.to_string()).unwrap();
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Some(Self { child: child.ok()?, port, folder })
+    }
+
+    /// The values that an instant query returns now.
+    async fn query(&self, query: &str) -> Option<Vec<f64>> {
+        let encoded: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let url = format!("http://127.0.0.1:{}/api/v1/query?query={encoded}", self.port);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let response = client.get(url).send().await.ok()?;
+        let text = response.text().await.ok()?;
+        let answer: Value = serde_json::from_str(&text).ok()?;
+        assert_eq!(answer["status"], "success", "{query}: {text}");
+        let series = answer["data"]["result"].as_array()?;
+        series.iter().map(|one| one["value"][1].as_str()?.parse().ok()).collect()
+    }
+
+    /// Waits until a query returns data: a number for at least one series.
+    async fn wait_for_data(&self, query: &str) {
+        let has_data = |values: Vec<f64>| values.iter().any(|value| value.is_finite());
+        while !self.query(query).await.is_some_and(has_data) {
+            sleep(Duration::from_millis(250)).await; // tidy: sleep is the subject
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// The queries of the dashboard with their panels.
+fn queries() -> Vec<(String, String)> {
+    let text = include_str!("../metrics/dashboard.json");
+    let dashboard: Value = serde_json::from_str(text).unwrap();
+    let mut queries = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap().replace("$__rate_interval", "1m");
+            queries.push((panel["title"].as_str().unwrap().to_owned(), query));
+        }
+    }
+    queries
+}
+
+async fn dial(server: &Example) -> Conn {
+    let compression = ws_client::Compression::no_context_takeover().threshold(0);
+    in_time(server.dial("/ws").compression(compression).connect()).await.unwrap()
+}
+
+async fn say(conn: &Conn, text: &str) {
+    let event = json!({ "event": "say", "data": text }).to_string();
+    in_time(conn.write(event)).await.unwrap();
+}
+
+/// Causes all that the dashboard shows, again and again.
+async fn cause_traffic(server: &Example) {
+    // It answers pings, and reads nothing.
+    let idle = dial(server).await;
+    loop {
+        let conn = dial(server).await;
+        for _ in 0..20 {
+            say(&conn, &"hello ".repeat(20_000)).await;
+            in_time(conn.read()).await.unwrap();
+        }
+        in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+        let foreign = server.dial("/ws").origin("http://elsewhere.example");
+        in_time(foreign.connect()).await.unwrap_err();
+        if idle.close_info().is_some() {
+            return cause_idle_traffic(server).await;
+        }
+    }
+}
+
+/// The same, without a slow consumer.
+async fn cause_idle_traffic(server: &Example) {
+    let idle = dial(server).await;
+    // Answers pings.
+    tokio::spawn(async move { while idle.read().await.is_ok() {} });
+    loop {
+        let conn = dial(server).await;
+        say(&conn, &"hello ".repeat(100)).await;
+        in_time(conn.read()).await.unwrap();
+        in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+        let foreign = server.dial("/ws").origin("http://elsewhere.example");
+        in_time(foreign.connect()).await.unwrap_err();
+        sleep(Duration::from_millis(100)).await; // tidy: sleep is the subject
+    }
+}
+
+#[tokio::test]
+async fn each_query_of_the_dashboard_returns_data() {
+    let port = free_port();
+    let server = Example::start_for(
+        "metrics",
+        &["127.0.0.1:0", &format!("127.0.0.1:{port}")],
+        Duration::from_secs(300),
+    );
+    let Some(prometheus) = Prometheus::start(port) else {
+        let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!is_required, "prometheus is not installed");
+        return println!("skipped: prometheus is not installed");
+    };
+    let queries = queries();
+    assert!(queries.len() >= 18, "{queries:?}");
+    let asking = async {
+        for (panel, query) in &queries {
+            let asked = timeout(Duration::from_secs(120), prometheus.wait_for_data(query)).await;
+            assert!(asked.is_ok(), "`{panel}` has no data: {query}");
+        }
+    };
+    tokio::select! {
+        () = asking => {}
+        () = cause_traffic(&server) => {}
+    }
+    // Each is a name of the dashboard, and nothing of it is left out.
+    let unused = prometheus.query(r#"count by (__name__) ({__name__=~"websocket_.+"})"#).await;
+    assert!(unused.is_some_and(|names| names.len() > 20));
+}

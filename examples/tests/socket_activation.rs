@@ -1,0 +1,105 @@
+//! Does a server take its listening socket from its environment, so that a restart refuses no client?
+#![cfg(all(test, unix))]
+
+mod program;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ws_client::{Conn, Dial, StatusCode};
+
+use crate::program::{in_time, program, signal};
+
+/// A child that is ended on drop.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    /// Starts the example with this socket, as systemd does.
+    fn with_socket(listener: &TcpListener) -> Self {
+        let socket = OwnedFd::from(listener.try_clone().unwrap());
+        // The socket is the standard input of the shell, which makes it the descriptor 3.
+        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(program("socket_activation"));
+        Self(command.stdin(socket).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Asks it to stop, and waits for its end.
+    async fn stop(mut self) {
+        assert!(signal("TERM", self.0.id()));
+        let ended = async {
+            while self.0.try_wait().unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await; // tidy: sleep is the subject
+            }
+        };
+        in_time(ended).await;
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+async fn dial(port: u16) -> Conn {
+    in_time(Dial::new(format!("ws://127.0.0.1:{port}/")).connect()).await.unwrap()
+}
+
+async fn check_echo(conn: &Conn) {
+    in_time(conn.write("hello")).await.unwrap();
+    assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hello"));
+}
+
+#[tokio::test]
+async fn clients_that_connect_during_a_restart_are_served() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let first = Running::with_socket(&listener);
+    let before = dial(port).await;
+    check_echo(&before).await;
+    let reading = tokio::spawn(async move { in_time(before.read()).await });
+    first.stop().await;
+    let ended = reading.await.unwrap().unwrap_err();
+    assert_eq!(ended.close_status(), Some(StatusCode::GOING_AWAY));
+
+    // No server runs, and the socket is open.
+    let waiting: Vec<_> = (0..20).map(|_| tokio::spawn(dial(port))).collect();
+    tokio::task::yield_now().await;
+    let _second = Running::with_socket(&listener);
+    for conn in waiting {
+        check_echo(&conn.await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn systemd_starts_the_server_with_its_socket() {
+    let port = {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let mut command = Command::new("systemd-socket-activate");
+    command.arg("--listen").arg(format!("127.0.0.1:{port}")).arg(program("socket_activation"));
+    let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let Ok(child) = started else {
+        let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!is_required, "systemd-socket-activate is not installed");
+        return println!("skipped: systemd-socket-activate is not installed");
+    };
+    let server = Running(child);
+    // It listens soon. The first connection starts the server.
+    let dialing = async {
+        loop {
+            if let Ok(conn) = Dial::new(format!("ws://127.0.0.1:{port}/")).connect().await {
+                return conn;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await; // tidy: sleep is the subject
+        }
+    };
+    check_echo(&in_time(dialing).await).await;
+    server.stop().await;
+}

@@ -1,0 +1,36 @@
+//! What replaces metrics without the feature `metrics`?
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::close_info::CloseInitiator;
+use super::stats::ConnStats;
+use crate::StatusCode;
+use crate::handshake::Rejection;
+use crate::proto::Role;
+
+/// Nothing.
+pub(crate) struct ConnMetrics;
+
+impl ConnMetrics {
+    pub(crate) const IS_ON: bool = false;
+
+    pub(crate) const fn opened(_: Role) -> Self {
+        Self
+    }
+
+    pub(crate) const fn ping_sent(&mut self, _: [u8; 8]) {}
+
+    pub(crate) const fn pong_received(&mut self, _: &[u8]) {}
+
+    pub(crate) const fn rtt(&self, _: Duration) {}
+
+    pub(crate) const fn hand_over(&mut self, _: &ConnStats) {}
+
+    pub(crate) const fn ended(&mut self, _: CloseInitiator, _: StatusCode, _: &ConnStats) {}
+}
+
+pub(crate) const fn refused(_: &Rejection) {}
+
+pub(crate) const fn handshake_completed(_: Role, _: Instant) {}
