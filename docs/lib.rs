@@ -17,4 +17,10 @@ macro_rules! chapters {
 chapters! {
     introduction "src/introduction.md"
     start "src/start.md"
+    servers "src/servers.md"
+    clients "src/clients.md"
+    hub "src/hub.md"
+    security "src/security.md"
+    testing "src/testing.md"
+    performance "src/performance.md"
 }
