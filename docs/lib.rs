@@ -23,4 +23,5 @@ chapters! {
     security "src/security.md"
     testing "src/testing.md"
     performance "src/performance.md"
+    recipes "src/recipes.md"
 }
