@@ -102,7 +102,7 @@ async fn only_the_page_of_an_operator_who_knows_the_token_gets_in() {
         let Err(DialError::Refused(refused)) = running.live(origin, cookie).await else {
             panic!("{origin} {cookie} gets in");
         };
-        assert_eq!(refused.status().as_u16(), expected, "{origin} {cookie}");
+        assert_eq!(refused.status.as_u16(), expected, "{origin} {cookie}");
     }
     running.live(&own, &cookie).await.unwrap();
     // The public port has no page.

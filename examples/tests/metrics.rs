@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use ws_client::{Conn, StatusCode};
+use ws_client::{Compression, Conn, StatusCode};
 
 use crate::program::{Example, in_time};
 
@@ -95,44 +95,28 @@ fn queries() -> Vec<(String, String)> {
     queries
 }
 
-async fn dial(server: &Example) -> Conn {
-    let compression = ws_client::Compression::no_context_takeover().threshold(0);
+async fn dial(server: &Example, compression: Compression) -> Conn {
     in_time(server.dial("/ws").compression(compression).connect()).await.unwrap()
-}
-
-async fn say(conn: &Conn, text: &str) {
-    let event = json!({ "event": "say", "data": text }).to_string();
-    in_time(conn.write(event)).await.unwrap();
 }
 
 /// Causes all that the dashboard shows, again and again.
 async fn cause_traffic(server: &Example) {
-    // It answers pings, and reads nothing.
-    let idle = dial(server).await;
-    loop {
-        let conn = dial(server).await;
-        for _ in 0..20 {
-            say(&conn, &"hello ".repeat(20_000)).await;
+    let compression = Compression::no_context_takeover().threshold(0);
+    // It answers pings.
+    let listener = dial(server, compression).await;
+    tokio::spawn(async move { while listener.read().await.is_ok() {} });
+    // It reads nothing, and becomes a slow consumer.
+    let _slow = dial(server, Compression::off()).await;
+    for round in 0_u32.. {
+        let conn = dial(server, compression).await;
+        // More than the buffers between the server and the slow consumer.
+        let (repeats, messages) = if round < 10 { (20_000, 20) } else { (100, 1) };
+        let text = "hello ".repeat(repeats);
+        let event = json!({ "event": "say", "data": text }).to_string();
+        for _ in 0..messages {
+            in_time(conn.write(&*event)).await.unwrap();
             in_time(conn.read()).await.unwrap();
         }
-        in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
-        let foreign = server.dial("/ws").origin("http://elsewhere.example");
-        in_time(foreign.connect()).await.unwrap_err();
-        if idle.close_info().is_some() {
-            return cause_idle_traffic(server).await;
-        }
-    }
-}
-
-/// The same, without a slow consumer.
-async fn cause_idle_traffic(server: &Example) {
-    let idle = dial(server).await;
-    // Answers pings.
-    tokio::spawn(async move { while idle.read().await.is_ok() {} });
-    loop {
-        let conn = dial(server).await;
-        say(&conn, &"hello ".repeat(100)).await;
-        in_time(conn.read()).await.unwrap();
         in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
         let foreign = server.dial("/ws").origin("http://elsewhere.example");
         in_time(foreign.connect()).await.unwrap_err();

@@ -143,7 +143,7 @@ async fn guide(peer: Peer) -> Result<()> {
 
     let foreign = page("elsewhere.example", proxy.port)?.connect().await;
     let Err(DialError::Refused(refused)) = foreign else { bail!("{foreign:?}") };
-    ensure!(refused.status().as_u16() == 403, "{refused:?}");
+    ensure!(refused.status.as_u16() == 403, "{refused:?}");
     Ok(())
 }
 
