@@ -34,4 +34,12 @@ chapters! {
     deploy_docker "src/deploy/docker.md"
     deploy_many_connections "src/deploy/many-connections.md"
     deploy_tokens "src/deploy/tokens.md"
+    moving_axum "src/moving/axum.md"
+    moving_warp "src/moving/warp.md"
+    moving_tokio_tungstenite "src/moving/tokio-tungstenite.md"
+    moving_hyper_tungstenite "src/moving/hyper-tungstenite.md"
+    moving_fastwebsockets "src/moving/fastwebsockets.md"
+    moving_actix_ws "src/moving/actix-ws.md"
+    moving_go "src/moving/go.md"
+    moving_go_calls "src/moving/go-calls.md"
 }
