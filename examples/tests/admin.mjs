@@ -74,7 +74,7 @@ async function open(options, address) {
 }
 
 async function save(tab, name) {
-  if (folder) await tab.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+  if (folder) await tab.screenshot({ path: join(folder, `${name}.png`) });
 }
 
 const HOSTILE = '<img src=x onerror="alert(1)">';

@@ -81,8 +81,10 @@ fn is_exception(krate: &str, name: &str) -> bool {
 
 /// A crate, a type name that it may declare once more, and the reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("ws-core", "ConnMetrics", "one for each state of the feature `metrics`"),
     ("ws-core", "Deflater", "one for each state of the feature `deflate`"),
     ("ws-core", "Inflater", "one for each state of the feature `deflate`"),
+    ("ws-events", "HubMetrics", "one for each state of the feature `metrics`"),
 ];
 
 #[cfg(test)]
