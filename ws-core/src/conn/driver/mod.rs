@@ -5,7 +5,7 @@ pub(crate) mod cold_state;
 pub(crate) mod connection;
 pub(crate) mod deadlines;
 pub(crate) mod linger;
-pub(crate) mod pings;
+pub(crate) mod pending_pings;
 pub(crate) mod rate_limits;
 pub(crate) mod read_ahead;
 pub(crate) mod read_buffer;
