@@ -4,6 +4,7 @@ pub(crate) mod backpressure;
 pub(crate) mod cold_state;
 pub(crate) mod connection;
 pub(crate) mod deadlines;
+pub(crate) mod flush_task;
 pub(crate) mod linger;
 pub(crate) mod pending_pings;
 pub(crate) mod rate_limits;
