@@ -16,9 +16,9 @@ use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
 use crate::handshake::head::{decode_request_within, encode_response};
-use crate::handshake::refusal_log::{report_refusal, report_unread};
 use crate::handshake::{AcceptOptions, Accepted, Acceptor, HeadLimit, PeerAddr, Rejection};
 use crate::proto::{Outbound, Role};
+use crate::refusal_log::{report_refusal, report_unread};
 
 /// Why accepting a connection failed.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use http::Response;
 pub use crate::conn::driver::send::Batch;
 use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::{Conn, RequestInfo};
-pub use crate::handshake::refusal_log::report_refusal;
+pub use crate::refusal_log::report_refusal;
 use crate::{Error, PreparedMessage, TryWriteError};
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
