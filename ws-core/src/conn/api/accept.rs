@@ -11,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::Escaped;
-use crate::conn::api::adapter::{report_handshake, set_peer_addr, set_request};
-use crate::conn::api::refusal::{report_refusal, report_unread};
+use crate::conn::api::adapter::{
+    report_handshake, report_refusal, report_unread, set_peer_addr, set_request,
+};
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};

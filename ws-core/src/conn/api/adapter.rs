@@ -9,12 +9,12 @@ use std::time::Duration;
 use http::Response;
 use tokio::time::Instant;
 
-pub use crate::conn::api::refusal::report_refusal;
 pub use crate::conn::driver::send::Batch;
 use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::info::metrics;
 use crate::conn::{Conn, RequestInfo};
-use crate::{Error, PreparedMessage, Role, TryWriteError};
+use crate::handshake::{Acceptor, HandshakeRequest, Rejection};
+use crate::{Error, PreparedMessage, Role, TryWriteError, refusal_log};
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
 /// defaults to that of the transport. The connection keeps a copy of the right size, except of the
@@ -38,6 +38,28 @@ pub fn set_peer_addr(conn: &Conn, addr: SocketAddr) {
 /// [`PeerAddr`](crate::PeerAddr) among its extensions is the address of the server.
 pub fn set_response(conn: &Conn, response: Response<()>) {
     conn.attributes().change_own(|own| own.response = Some(Arc::new(response)));
+}
+
+/// Logs that an opening handshake was refused, and counts it with the feature `metrics`. For adapters,
+/// which call it for each response that refuses one, and not for a request that another route may serve.
+///
+/// A refusal by a setting is a warning, such as that of an origin or a limit. Others are logged at
+/// the level `debug`: malformed and late requests, and those during a shutdown. At most ten of each
+/// level are logged in a second; `suppressed` is the number of those before that were not.
+pub fn report_refusal<'a>(
+    acceptor: &Acceptor,
+    request: impl Into<HandshakeRequest<'a>>,
+    rejection: &Rejection,
+) {
+    metrics::refused(rejection);
+    let request = request.into();
+    refusal_log::log(acceptor.client(&request), Some((acceptor, &request)), rejection);
+}
+
+/// As [`report_refusal`], for a request that has not completely arrived.
+pub(crate) fn report_unread(peer: Option<SocketAddr>, rejection: &Rejection) {
+    metrics::refused(rejection);
+    refusal_log::log(peer, None, rejection);
 }
 
 /// Records that an opening handshake has succeeded that began at `began`, with the feature `metrics`.

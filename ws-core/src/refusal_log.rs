@@ -1,4 +1,4 @@
-//! How is a refused opening handshake logged and counted?
+//! How is a refused opening handshake logged, and how often at most?
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,36 +9,15 @@ use tokio::time::Instant;
 use tracing::{Level, field};
 
 use crate::Escaped;
-use crate::conn::info::metrics;
 use crate::handshake::{Acceptor, HandshakeRequest, Rejection};
 use crate::redact::Redacted;
 
-/// Logs that an opening handshake was refused, and counts it with the feature `metrics`. For adapters, which call it for each response that
-/// refuses one, and not for a request that another route may serve.
-///
-/// A refusal by a setting is a warning, such as that of an origin or a limit. Others are logged at
-/// the level `debug`: malformed and late requests, and those during a shutdown. At most ten of each
-/// level are logged in a second; `suppressed` is the number of those before that were not.
-pub fn report_refusal<'a>(
-    acceptor: &Acceptor,
-    request: impl Into<HandshakeRequest<'a>>,
-    rejection: &Rejection,
-) {
-    let request = request.into();
-    log(acceptor.client(&request), Some((acceptor, &request)), rejection);
-}
-
-/// As [`report_refusal`], for a request that has not completely arrived.
-pub(super) fn report_unread(peer: Option<SocketAddr>, rejection: &Rejection) {
-    log(peer, None, rejection);
-}
-
-fn log(
+/// Logs a refusal; without a request if that has not completely arrived.
+pub(crate) fn log(
     peer: Option<SocketAddr>,
     request: Option<(&Acceptor, &HandshakeRequest<'_>)>,
     rejection: &Rejection,
 ) {
-    metrics::refused(rejection);
     static WARNINGS: LogLimit = LogLimit::new();
     static DETAILS: LogLimit = LogLimit::new();
     let is_enabled = match rejection.is_policy() {
