@@ -1,5 +1,6 @@
 //! Does a server take its listening socket from its environment, so that a restart refuses no client?
-#![cfg(all(test, unix))]
+#![cfg(test)]
+#![cfg(unix)]
 
 mod program;
 
