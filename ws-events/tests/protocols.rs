@@ -95,6 +95,8 @@ async fn what_a_socket_sends_is_an_event_or_a_message_as_the_table_says() {
             client.write(message).await.unwrap();
         }
         assert_eq!(log.take(3).await, expected, "{protocol:?}");
+        drop(client);
+        wait_until(|| hub.is_empty()).await;
     }
 }
 

@@ -1,4 +1,6 @@
 //! How does a peer acknowledge an event, and how does a handler acknowledge one of the peer?
+//!
+//! Longer than 400 lines because the acknowledgements of one socket and of many share a table.
 
 use std::collections::HashMap;
 use std::fmt;
