@@ -1,0 +1,35 @@
+//! Does the code in the book compile?
+//!
+//! Each chapter is the documentation of a module, so its Rust code is a documentation test.
+//! `cargo xtask tidy` checks that no chapter is missing.
+
+/// Compiles the code of a chapter.
+macro_rules! chapters {
+    ($($name:ident $path:literal)*) => {
+        $(
+            #[cfg(doctest)]
+            #[doc = include_str!($path)]
+            mod $name {}
+        )*
+    };
+}
+
+chapters! {
+    introduction "src/introduction.md"
+    start "src/start.md"
+    servers "src/servers.md"
+    clients "src/clients.md"
+    hub "src/hub.md"
+    security "src/security.md"
+    testing "src/testing.md"
+    performance "src/performance.md"
+    recipes "src/recipes.md"
+    moving_axum "src/moving/axum.md"
+    moving_warp "src/moving/warp.md"
+    moving_tokio_tungstenite "src/moving/tokio-tungstenite.md"
+    moving_hyper_tungstenite "src/moving/hyper-tungstenite.md"
+    moving_fastwebsockets "src/moving/fastwebsockets.md"
+    moving_actix_ws "src/moving/actix-ws.md"
+    moving_go "src/moving/go.md"
+    moving_go_calls "src/moving/go-calls.md"
+}
