@@ -83,7 +83,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
+mod accept_loop;
 mod http2_stream;
+mod http_connection;
 mod serve;
 mod shutdown_signal;
 #[cfg(feature = "test-client")]
@@ -91,7 +93,8 @@ mod test_client;
 mod upgrade;
 
 pub use accept::{accept, accept_optional, accept_parts, handshake_request, is_upgrade};
-pub use serve::{http_builder, serve, serve_stream, serve_until};
+pub use http_connection::http_builder;
+pub use serve::{serve, serve_stream, serve_until};
 pub use shutdown_signal::shutdown_signal;
 #[cfg(feature = "test-client")]
 pub use test_client::{TestClient, TestError, TestRequest};
