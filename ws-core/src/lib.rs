@@ -40,6 +40,8 @@
 //! features `json`, `proto` and `tungstenite` add methods to messages and connections. `metrics` records
 //! the metrics that OBSERVABILITY.md lists.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[macro_use]
 mod macros;
 
