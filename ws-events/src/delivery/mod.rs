@@ -11,6 +11,8 @@
 pub(crate) mod batch_writer;
 pub(crate) mod enqueue;
 pub(crate) mod handler_yield;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod overflow;
 pub(crate) mod queue_pool;
 pub(crate) mod recipient;

@@ -17,7 +17,6 @@ use crate::delivery::wire_format::WireFormat;
 use crate::hub::HubShared;
 use crate::hub::broadcast::LocalSink;
 use crate::hub::broker::{Broker, InProcess};
-use crate::hub::metrics::HubMetrics;
 use crate::registry::ids::IdRegistry;
 use crate::registry::rooms::{MemberList, RoomRegistry};
 use crate::{Hub, SendQueueLimits};
@@ -150,7 +149,8 @@ impl HubBuilder {
             drain_started: Notify::new(),
             active: AtomicUsize::new(0),
             idle: Notify::new(),
-            metrics: HubMetrics::default(),
+            #[cfg(feature = "metrics")]
+            metrics: Default::default(),
         });
         hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
         Hub(hub)

@@ -9,9 +9,6 @@ pub(crate) mod inspect;
 pub(crate) mod membership;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
-#[cfg(not(feature = "metrics"))]
-#[path = "without_metrics.rs"]
-pub(crate) mod metrics;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
 
@@ -35,7 +32,6 @@ use crate::events::handler::{EventListeners, erase};
 use crate::events::protocol::OutgoingEvent;
 use crate::hub::broker::{Broker, Recipients};
 use crate::hub::membership::RoomEntry;
-use crate::hub::metrics::HubMetrics;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
 use crate::registry::rooms::{MemberList, RoomRegistry};
@@ -100,8 +96,8 @@ pub(crate) struct HubShared {
     pub(crate) active: AtomicUsize,
     /// Notified when `active` becomes zero.
     pub(crate) idle: Notify,
-    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "there are none"))]
-    pub(crate) metrics: HubMetrics,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: crate::delivery::metrics::HubMetrics,
 }
 
 pub(crate) type Middleware =

@@ -21,6 +21,7 @@ use crate::{ConnectRejection, Hub, Socket};
 pub(crate) async fn admit(hub: Hub, conn: &Conn, format: WireFormat) -> Option<Connected> {
     hub.0.serves(format);
     hub.check_once();
+    #[cfg(feature = "metrics")]
     hub.start_metrics();
     let mut connecting = Connecting::new(hub, conn, format);
     let socket = connecting.socket.clone();

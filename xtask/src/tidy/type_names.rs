@@ -84,7 +84,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("ws-core", "ConnMetrics", "one for each state of the feature `metrics`"),
     ("ws-core", "Deflater", "one for each state of the feature `deflate`"),
     ("ws-core", "Inflater", "one for each state of the feature `deflate`"),
-    ("ws-events", "HubMetrics", "one for each state of the feature `metrics`"),
 ];
 
 #[cfg(test)]
