@@ -70,7 +70,7 @@
 //! # Graceful shutdown
 //!
 //! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not a request
-//! in progress, so the shutdown would cut it off. A WebSocket over HTTP/2 is one, so it would delay
+//! in progress, so the shutdown does not wait for it. A WebSocket over HTTP/2 is one, so it delays
 //! the shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it before
 //! the shutdown: see [`serve_until`]. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 //!
