@@ -32,8 +32,8 @@ use ws_core::{
 };
 use ws_events::engine::{EngineError, EnginePacketError};
 use ws_events::{
-    Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError, Hub, Id,
-    Json, SendQueueLimits, Socket,
+    AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
+    Hub, Id, Json, SendQueueLimits, Socket,
 };
 
 /// A line break, a terminal's escape sequences in seven and in eight bits, an override of the
@@ -264,6 +264,8 @@ async fn each_error_and_name_is_shown_escaped() {
         ("EncodeError", vec![EncodeError::Json(Arc::new(decoding())).to_string()]),
         ("EnginePacketError", both(&EnginePacketError::UnknownType('\u{202e}'))),
         ("EngineError", both(&EngineError::Malformed(EnginePacketError::UnknownType('\u{9b}')))),
+        ("AckError", both(&AckError::Emit(EmitError::NoSuchId(Id::from(HOSTILE))))),
+        ("AckError", both(&AckError::Decode(Arc::new(decoding())))),
         ("DisconnectReason", shown(&DisconnectReason::Peer(close()))),
         ("DisconnectReason", shown(&DisconnectReason::Closed(close()))),
         ("DisconnectReason", shown(&DisconnectReason::Lost(Error::Io(Arc::new(transport))))),

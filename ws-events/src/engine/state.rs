@@ -235,7 +235,7 @@ impl EngineState {
         while body.len() < MAX_BODY {
             let before = messages;
             for prepared in take(MAX_BODY - body.len()) {
-                body.push(prepared.message());
+                prepared.messages().for_each(|message| body.push(message));
                 messages += 1;
             }
             if messages == before {
