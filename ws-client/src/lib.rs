@@ -192,6 +192,8 @@ mod deadline;
 mod dial;
 mod dialer;
 mod error;
+#[cfg(any(feature = "http2", feature = "reconnect"))]
+mod first_ready;
 mod http1;
 mod http1_connect;
 #[cfg(feature = "http2")]
@@ -201,8 +203,6 @@ pub mod reconnect;
 mod redirect;
 mod refused;
 mod request;
-#[cfg(any(feature = "http2", feature = "reconnect"))]
-mod select;
 mod transport;
 mod url;
 #[cfg(feature = "reqwest")]
