@@ -86,7 +86,7 @@ impl Heartbeat {
 
 /// The messages that have arrived and wait for the application.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(super) struct EngineInbox {
     /// Of the last POST, and how many messages are left in it. It comes before the messages of the
     /// WebSocket.
     payload: Option<(EnginePayload, usize)>,
@@ -94,7 +94,7 @@ pub(super) struct Inbox {
     bytes: usize,
 }
 
-impl Inbox {
+impl EngineInbox {
     /// Whether the body of another POST may be put into it.
     pub(super) const fn has_room_for_payload(&self) -> bool {
         self.payload.is_none()
@@ -157,7 +157,7 @@ pub(super) struct EngineState {
     pub(super) ping_due: bool,
     /// Whether a POST waits for room in the inbox.
     pub(super) posting: bool,
-    pub(super) inbox: Inbox,
+    pub(super) inbox: EngineInbox,
     /// Waits for a message: the application.
     pub(super) reader: Option<Waker>,
     /// Wait for a GET: the writers of the application.
@@ -176,7 +176,7 @@ impl EngineState {
             heartbeat: Heartbeat::Idle { ping_at },
             ping_due: false,
             posting: false,
-            inbox: Inbox::default(),
+            inbox: EngineInbox::default(),
             reader: None,
             writers: SmallVec::new(),
             poster: None,
