@@ -266,6 +266,7 @@
 //! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
 
 mod delivery;
+pub mod engine;
 mod error;
 mod events;
 mod hub;

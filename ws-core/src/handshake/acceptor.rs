@@ -60,6 +60,32 @@ impl Acceptor {
         catch_panic(|| self.validate(&request).map(drop))
     }
 
+    /// Checks a request that does not ask for a WebSocket, for adapters of other transports such
+    /// as HTTP long-polling: the [`filter`](AcceptOptions::filter), the size of the head, the
+    /// target, the host and the origin. Returns the address of the client, as
+    /// [`Accepted::peer_addr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), in the same order.
+    pub fn check_http<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+    ) -> Result<Option<SocketAddr>, Rejection> {
+        let request = request.into();
+        let settings = self.0.settings();
+        catch_panic(|| {
+            if settings.is_filtered(&request) {
+                return Err(Rejection::Filtered);
+            }
+            request.check_head(settings.head)?;
+            request.check_target()?;
+            request.check_host()?;
+            settings.origin.check_request(&request, settings.host(&request))?;
+            Ok(settings.client(&request))
+        })
+    }
+
     /// The address of the client, as [`Accepted::peer_addr`].
     #[cfg(feature = "conn")]
     pub(crate) fn client(&self, request: &HandshakeRequest<'_>) -> Option<SocketAddr> {

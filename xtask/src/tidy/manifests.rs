@@ -67,7 +67,7 @@ fn refusal(name: &str, manifest: &str, dependency: &Value) -> Option<String> {
     }
     let is_ours = dependency["path"].is_string();
     let allowed = is_allowed(name, manifest, target)
-        || PROGRAMS.iter().any(|(folder, on)| {
+        || SERVERS.iter().any(|(folder, on)| {
             manifest.strip_suffix("/Cargo.toml") == Some(folder) && target == *on
         });
     (is_ours && !allowed).then(|| format!("`{name}` must not depend on `{target}`"))
@@ -121,8 +121,10 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 /// The crate that may depend on all others.
 pub(super) const EXAMPLES: &str = "examples";
 
-/// The folder of a program, and one more crate on which it may depend: `ws listen` is a server.
-const PROGRAMS: &[(&str, &str)] = &[("ws-client/cli", "ws-server-hyper")];
+/// A nested crate, and one more crate on which it may depend: `ws listen` and the service of
+/// Socket.IO are servers.
+const SERVERS: &[(&str, &str)] =
+    &[("ws-client/cli", "ws-server-hyper"), ("ws-events/socketio", "ws-server-hyper")];
 
 const HTTP: &[&str] =
     &["actix-web", "axum", "hyper", "hyper-util", "reqwest", "tonic", "tower-http", "warp"];
