@@ -93,10 +93,10 @@
 //! # Graceful shutdown
 //!
 //! `with_graceful_shutdown` and [`serve_until`] wait for requests in progress. A WebSocket over
-//! HTTP/1.1 is not a request in progress, so the shutdown does not wait for it. A WebSocket over
-//! HTTP/2 is one, so it delays the shutdown until it closes. Pass a [`ConnectionTracker`] to the
-//! options and drain it as the last step of the `signal` future: see [`serve_until`].
-//! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
+//! HTTP/1.1 is not a request in progress, so the shutdown does not wait for it, and it breaks when
+//! the program exits. A WebSocket over HTTP/2 is one, so it delays the shutdown until it closes.
+//! Pass a [`ConnectionTracker`] to the options and drain it as the last step of the `signal`
+//! future: see [`serve_until`]. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
