@@ -1,8 +1,9 @@
 //! When does a hub hand over its counts to the recorder of metrics?
 //!
 //! A hub counts for itself, with or without metrics. A task hands over the counts every [`PERIOD`]
-//! while the hub has handles, and the end of the hub hands over the rest.
+//! while the hub has sockets, and the end of the hub hands over the rest.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ const PERIOD: Duration = Duration::from_secs(5);
 const MAX_MEASURED_ROOMS: usize = 1024;
 
 impl Hub {
-    /// Starts the task, unless it runs. Called for each socket that connects: the runtime of an
-    /// earlier task may have ended.
+    /// Starts the task, unless it runs. Called for each socket that connects, after it counts as active:
+    /// an earlier task may have ended.
     pub(crate) fn start_metrics(&self) {
         if !self.0.metrics.begin() {
             return;
@@ -34,16 +35,34 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Whether the task goes on: there are sockets.
+    fn keeps_metrics_task(&self) -> bool {
+        let is_idle = || self.0.active.load(SeqCst) == 0;
+        if !is_idle() {
+            return true;
+        }
+        self.0.metrics.end();
+        // A socket that has connected in the meantime may have found the task.
+        !is_idle() && self.0.metrics.begin()
+    }
+}
+
 /// The task of a hub.
 struct MetricsTask(Weak<HubShared>);
 
 impl MetricsTask {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
             sleep(PERIOD).await;
             let Some(hub) = self.0.upgrade().map(Hub) else { return };
             hub.0.metrics.hand_over(&hub.stats());
             let sizes = hub.0.rooms.sample_sizes(MAX_MEASURED_ROOMS);
+            if !hub.keeps_metrics_task() {
+                // The flag may be that of another task by now.
+                self.0 = Weak::new();
+                return;
+            }
             drop(hub);
             for (at, sockets) in sizes.into_iter().enumerate() {
                 HubMetrics::room(sockets);

@@ -21,9 +21,9 @@ use crate::{ConnectRejection, Hub, Socket};
 pub(crate) async fn admit(hub: Hub, conn: &Conn, format: WireFormat) -> Option<Connected> {
     hub.0.serves(format);
     hub.check_once();
-    #[cfg(feature = "metrics")]
-    hub.start_metrics();
     let mut connecting = Connecting::new(hub, conn, format);
+    #[cfg(feature = "metrics")]
+    connecting.socket.hub().start_metrics();
     let socket = connecting.socket.clone();
     let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {
         Ok(connected) => {
