@@ -20,7 +20,7 @@ pub(crate) struct BenchArgs {
     /// The number of connections
     #[arg(short = 'C', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) connections: u32,
-    /// The messages per second of each connection
+    /// The messages per second of each connection, at most 10000000. Default: no rate
     #[arg(short, long, value_name = "N", value_parser = rate)]
     pub(super) rate: Option<f64>,
     /// The messages in flight of each connection
@@ -29,7 +29,7 @@ pub(crate) struct BenchArgs {
     /// The length of a message
     #[arg(long, value_name = "BYTES", default_value_t = 128, conflicts_with = "payload")]
     pub(super) size: usize,
-    /// The text of the messages
+    /// The text of the messages. Default: the digits 0 to f, repeated
     #[arg(long, value_name = "TEXT")]
     pub(super) payload: Option<String>,
     /// Sends binary messages
@@ -38,7 +38,7 @@ pub(crate) struct BenchArgs {
     /// The duration of the measurement
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(super) duration: Duration,
-    /// The duration of the load before the measurement
+    /// The duration of the load before the measurement, which is not counted
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(super) warmup: Duration,
     /// Does not print the progress
@@ -63,6 +63,6 @@ Exits with 1 if a connection is lost, no echo arrives, or a message is not an ec
 fn rate(text: &str) -> Result<f64, &'static str> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 1e7 => Ok(rate),
-        _ => Err("write the messages per second, more than 0"),
+        _ => Err("write the messages per second, more than 0 and at most 10000000"),
     }
 }
