@@ -26,7 +26,9 @@ pub(super) fn complaints(metadata: &Value, read: impl Fn(&Path) -> String) -> Ve
             if text(package, "readme") != "README.md" {
                 complain("a README of its own is missing: `readme = \"README.md\"`".to_owned());
             }
-            if has_library(package) && package["metadata"]["docs"]["rs"]["all-features"] != true {
+            if has_library(package)
+                && package.pointer("/metadata/docs/rs/all-features") != Some(&Value::Bool(true))
+            {
                 complain("`[package.metadata.docs.rs] all-features = true` is missing".to_owned());
             }
         }
@@ -93,7 +95,7 @@ fn is_published(package: &Value) -> bool {
 }
 
 fn has_library(package: &Value) -> bool {
-    list(package, "targets").iter().any(|target| target["kind"][0] == "lib")
+    list(package, "targets").iter().any(|target| target.pointer("/kind/0") == Some(&"lib".into()))
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
