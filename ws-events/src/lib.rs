@@ -89,6 +89,9 @@
 //! };
 //! ```
 //!
+//! For a page that has to reconnect, the folder `js` of this crate has a client: one module without
+//! dependencies.
+//!
 //! # Data of the request in handlers
 //!
 //! [`Socket::request`] is the HTTP request of the connection: path parameters, query, cookies, and
