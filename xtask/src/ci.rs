@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{self, describe};
-use crate::{autobahn, bench, crates, features, fuzz, tidy, workspace};
+use crate::{autobahn, bench, book, crates, features, fuzz, tidy, workspace};
 
 /// Runs every step in order, up to the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -58,7 +58,8 @@ const STEPS: [(&str, Step); 8] = [
         process::run(
             doc.args(["doc", "--workspace", "--no-deps", "--all-features"])
                 .env("RUSTDOCFLAGS", "-Dwarnings"),
-        )
+        )?;
+        book::build()
     }),
     ("test", |said| {
         let mut test = workspace::cargo();

@@ -84,6 +84,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("ws-server-warp", &["ws-core", "ws-server-hyper"]),
     ("ws-client", &["ws-core"]),
     ("ws-events", &["ws-core"]),
+    ("docs", &[]),
     ("xtask", &[]),
 ];
 
