@@ -15,7 +15,7 @@ const TYPING_INTERVAL = 2_000;
 const TYPING_TIMEOUT = 4_000;
 
 /** The maximum number of lines of a place. */
-const MAX_LINES = 500;
+const MAX_LINES = 200;
 
 /** A page cannot send pings. Within 5 s, it knows that the server is silent. */
 const HEARTBEAT = { event: 'beat', interval: 2_000, doubt: 2_500, timeout: 10_000 };
@@ -137,7 +137,7 @@ async function ask() {
     // The request without an upgrade is refused for this alone. The server checks the rest of it.
     const response = await fetch('why', { method: 'POST', signal: AbortSignal.timeout(5_000) });
     if (response.status === 204) {
-      return 'The server is there, but opening a WebSocket fails: a proxy on the way may not pass on the headers `Upgrade` and `Connection`.';
+      return 'The server is there, but opening a WebSocket fails: a proxy on the way may not pass on the headers “Upgrade” and “Connection”.';
     }
     ({ status, statusText } = response);
     text = await response.text();
@@ -307,6 +307,8 @@ function go(id) {
     }
     here = openPlace(id);
     history.replaceState(null, '', `#${encodeURIComponent(id)}`);
+    // The columns depend on the place, and the height of the lines on the columns.
+    parts.here();
     log.show(here);
     $('text').value = here.draft;
     resizeInput();

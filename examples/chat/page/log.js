@@ -172,14 +172,18 @@ function speak(isOn) {
 }
 
 function toEnd() {
-  // Beyond the end, so that the height need not be known.
-  log.scrollTop = 1e9;
+  log.scrollTop = log.scrollHeight;
+  height = log.scrollHeight;
   atEnd = true;
   newest.hidden = true;
 }
 
-// The layout is up to date when a scroll event arrives.
+/** The height of the content at the last scroll to the end. */
+let height = 0;
+
 log.addEventListener('scroll', () => {
+  // The lines have become higher, such as in a narrower window. The user has not scrolled.
+  if (atEnd && log.scrollHeight !== height) return toEnd();
   atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
   // At the end, the log follows. Elsewhere, the browser keeps the position of what is read.
   log.classList.toggle('away', !atEnd);
