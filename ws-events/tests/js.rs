@@ -23,7 +23,7 @@ use ws_events::{ConnectRejection, DisconnectReason, Hub, Json, Socket, State};
 const JS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ws-client/tests/peers");
 
-/// What the server was told, and how connections have ended.
+/// What the server has received, and how connections have ended.
 #[derive(Default)]
 struct Heard {
     said: Mutex<Vec<Value>>,
