@@ -24,4 +24,12 @@ chapters! {
     testing "src/testing.md"
     performance "src/performance.md"
     recipes "src/recipes.md"
+    moving_axum "src/moving/axum.md"
+    moving_warp "src/moving/warp.md"
+    moving_tokio_tungstenite "src/moving/tokio-tungstenite.md"
+    moving_hyper_tungstenite "src/moving/hyper-tungstenite.md"
+    moving_fastwebsockets "src/moving/fastwebsockets.md"
+    moving_actix_ws "src/moving/actix-ws.md"
+    moving_go "src/moving/go.md"
+    moving_go_calls "src/moving/go-calls.md"
 }

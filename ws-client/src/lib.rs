@@ -196,13 +196,13 @@ mod http1;
 mod http1_connect;
 #[cfg(feature = "http2")]
 mod http2;
-#[cfg(any(feature = "http2", feature = "reconnect"))]
-mod race;
 #[cfg(feature = "reconnect")]
 pub mod reconnect;
 mod redirect;
 mod refused;
 mod request;
+#[cfg(any(feature = "http2", feature = "reconnect"))]
+mod select;
 mod transport;
 mod url;
 #[cfg(feature = "reqwest")]

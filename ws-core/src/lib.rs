@@ -68,6 +68,8 @@ mod exceeded;
 mod message;
 mod prepared;
 mod protocol_error;
+#[cfg(feature = "conn")]
+mod refusal_log;
 mod send_error;
 mod status;
 
