@@ -1,4 +1,4 @@
-//! Does the code in the book compile?
+//! Does the code in the book compile, and that in the README of each crate?
 //!
 //! Each chapter is the documentation of a module, so its Rust code is a documentation test.
 //! `cargo xtask tidy` checks that no chapter is missing.
@@ -32,4 +32,13 @@ chapters! {
     moving_actix_ws "src/moving/actix-ws.md"
     moving_go "src/moving/go.md"
     moving_go_calls "src/moving/go-calls.md"
+}
+
+chapters! {
+    ws_client "../ws-client/README.md"
+    ws_core "../ws-core/README.md"
+    ws_events "../ws-events/README.md"
+    ws_server_axum "../ws-server-axum/README.md"
+    ws_server_hyper "../ws-server-hyper/README.md"
+    ws_server_warp "../ws-server-warp/README.md"
 }

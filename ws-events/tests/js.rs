@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use ws_core::{AcceptOptions, Message, Origin, StatusCode};
-use ws_events::{ConnectRejection, DisconnectReason, Hub, Json, Socket, State};
+use ws_events::{Ack, ConnectRejection, DisconnectReason, Hub, Json, Socket, State};
 
 const JS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ws-client/tests/peers");
@@ -42,6 +42,15 @@ fn hub() -> Hub {
     hub.on("echo", async |socket: Socket, Json(data): Json<Value>| socket.emit("echo", &data));
     hub.on("beat", async |socket: Socket| socket.emit("beat", &()));
     hub.on("number", async |Json(_): Json<u32>| {});
+    hub.on("sum", async |Json(numbers): Json<Vec<i64>>| Json(numbers.into_iter().sum::<i64>()));
+    // Takes the acknowledgement, and never sends it.
+    hub.on("silence", async |ack: Ack| drop(ack));
+    hub.on("ask", async |socket: Socket, Json(number): Json<u32>| {
+        tokio::spawn(async move {
+            let answer: Result<u32, _> = socket.emit_with_ack("question", &number).await;
+            socket.emit("asked", &answer.unwrap())
+        });
+    });
     hub.on("say", async |State(heard): State<Heard>, Json(data): Json<Value>| {
         heard.said.lock().push(data);
     });

@@ -95,6 +95,7 @@
 //! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod rejection;
 mod route;

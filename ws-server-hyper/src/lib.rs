@@ -80,6 +80,8 @@
 //! no router: for path parameters, insert [`PathParams`] as an extension before `accept`. If the
 //! transport does not know the client's address, as behind TLS or a proxy, insert [`PeerAddr`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod accept;
 mod accept_loop;
 mod http2_stream;

@@ -250,6 +250,50 @@ const scenes = {
     await next('beat');
   },
 
+  async requests_have_replies({ connect, control }) {
+    const { socket, next } = connect(QUICK);
+    equal(await socket.request('sum', [1, 2]), 3);
+    equal(await Promise.all([4, 5, 6].map((number) => socket.request('sum', [number]))), [4, 5, 6]);
+    await control('kill');
+    await next('disconnect');
+    // Queued, like any event.
+    const later = socket.request('sum', [7, 8]);
+    const late = socket.request('sum', [9], { timeout: 10 });
+    const aborting = new AbortController();
+    const aborted = socket.request('sum', [10], { signal: aborting.signal });
+    equal(socket.queued, 3);
+    await rejects(late, 'timeout');
+    aborting.abort();
+    await rejects(aborted, 'AbortError');
+    await rejects(socket.request('sum', [11], { signal: aborting.signal }), 'AbortError');
+    // A request that has failed before it was sent is not sent.
+    equal(socket.queued, 1);
+    await control('start');
+    equal(await later, 15);
+  },
+
+  async a_request_without_a_reply_fails({ connect }) {
+    const { socket } = connect(QUICK);
+    await rejects(socket.request('silence', null, { timeout: 50 }), 'timeout');
+    const lost = socket.request('silence');
+    socket.emit('kick', [1012, '']);
+    await rejects(lost, 'disconnected');
+    const ended = socket.request('silence');
+    socket.close();
+    await rejects(ended, 'closed');
+    await rejects(socket.request('silence'), 'closed');
+    await rejects(socket.request('connect'), 'bad-event');
+  },
+
+  async the_server_gets_replies({ connect }) {
+    const { socket, next } = connect();
+    const remove = socket.on('question', () => {});
+    socket.on('question', async (number) => number + 1);
+    socket.emit('ask', 41);
+    equal(await next('asked'), 42);
+    remove();
+  },
+
   async the_server_says_why_a_handshake_fails({ connect }) {
     const { socket } = connect();
     const { status, text } = await socket.explain();
@@ -373,6 +417,11 @@ function throws(run, code, text = /./) {
     throw error;
   }
   throw new Error(`no error, not ${code}`);
+}
+
+async function rejects(promise, code) {
+  const error = await promise.then(() => undefined, (error) => error);
+  if (error?.code !== code && error?.name !== code) throw new Error(`${error}, not ${code}`);
 }
 
 function throwsAny(run) {
