@@ -195,12 +195,14 @@ const scenes = {
     const heartbeat = { event: 'beat', interval: 20, doubt: 100, timeout: 60_000 };
     const { socket, next, states } = connect({ url: proxied, heartbeat });
     await next('connect');
+    const losses = [];
+    socket.on('disconnect', (loss) => losses.push(loss));
     await control('hold');
     await until(() => socket.state === 'doubtful');
     socket.emit('echo', 'kept');
     await control('pass');
     equal(await next('echo'), 'kept');
-    equal([states.at(-1), states.includes('waiting')], ['open', false]);
+    equal([states.at(-1), losses], ['open', []]);
   },
 
   async a_function_gives_the_url_of_each_attempt({ connect, url }) {
