@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep};
 
 use crate::conn::driver::connection::Connection;
+use crate::conn::driver::deadlines::WriteDeadline;
 use crate::conn::driver::state::FlushState;
 
 impl Connection {
@@ -34,16 +34,13 @@ impl Connection {
 struct FlushTask {
     connection: Weak<Connection>,
     /// The timeout for a transport that takes nothing.
-    stall: Option<(Duration, Pin<Box<Sleep>>)>,
-    /// How many bytes the transport had taken at the last poll.
-    taken: u64,
+    deadline: Option<WriteDeadline>,
     polled: bool,
 }
 
 impl FlushTask {
     fn new(connection: Weak<Connection>, timeout: Option<Duration>) -> Self {
-        let stall = timeout.map(|timeout| (timeout, Box::pin(sleep(timeout))));
-        Self { connection, stall, taken: 0, polled: false }
+        Self { connection, deadline: timeout.map(WriteDeadline::new), polled: false }
     }
 }
 
@@ -71,12 +68,8 @@ impl Future for FlushTask {
             // A task that is stuck in a write polls no operation that reads.
             connection.watch(&mut connection.reader.lock());
         }
-        let progress = taken != std::mem::replace(&mut self.taken, taken);
-        let Some((timeout, stall)) = &mut self.stall else { return Poll::Pending };
-        if progress && let Some(until) = Instant::now().checked_add(*timeout) {
-            stall.as_mut().reset(until);
-        }
-        ready!(stall.as_mut().poll(cx));
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        ready!(deadline.poll(taken, cx));
         connection.write_timed_out();
         Poll::Ready(())
     }
