@@ -91,7 +91,7 @@ async fn publish(hub: Hub, operators: Hub) -> Result<(), EncodeError> {
                 tokio::spawn(async move { timeout(PERIOD, conn.ping()).await });
             }
         }
-        let snapshot = hub.inspect(SHOWN);
+        let snapshot = HubSnapshot::of(&hub, SHOWN);
         let elapsed = taken.elapsed();
         taken = Instant::now();
         let rates = snapshot.sockets.iter().filter_map(|socket| {

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::{enter, read, wait_until};
-use ws_events::Hub;
+use ws_events::{Hub, HubSnapshot};
 
 #[tokio::test]
 async fn a_snapshot_has_the_longest_queues_and_the_largest_rooms_first() {
@@ -22,7 +22,7 @@ async fn a_snapshot_has_the_longest_queues_and_the_largest_rooms_first() {
     // Nothing is written before this task waits.
     clients[1].0.send("some").unwrap();
     clients[2].0.send("more than that").unwrap();
-    let snapshot = hub.inspect(2);
+    let snapshot = HubSnapshot::of(&hub, 2);
     assert_eq!((snapshot.stats, snapshot.draining), (hub.stats(), false));
     let sockets: Vec<_> = snapshot.sockets.iter().map(|it| (&*it.id, it.queue.bytes)).collect();
     assert_eq!(sockets, [("cid", 14), ("bob", 4)]);
@@ -31,23 +31,26 @@ async fn a_snapshot_has_the_longest_queues_and_the_largest_rooms_first() {
     let mut rooms = snapshot.sockets[0].rooms.clone();
     rooms.sort();
     assert_eq!(rooms.iter().map(|room| &**room).collect::<Vec<_>>(), ["a", "b", "c"]);
-    assert_eq!(hub.inspect(0).sockets.len() + hub.inspect(0).rooms.len(), 0);
-    assert_eq!((hub.inspect(9).sockets.len(), hub.inspect(9).rooms.len()), (3, 3));
+    assert_eq!(HubSnapshot::of(&hub, 0).sockets.len() + HubSnapshot::of(&hub, 0).rooms.len(), 0);
+    assert_eq!(
+        (HubSnapshot::of(&hub, 9).sockets.len(), HubSnapshot::of(&hub, 9).rooms.len()),
+        (3, 3)
+    );
 }
 
 #[tokio::test]
 async fn rates_are_the_differences_of_two_snapshots() {
     let hub = Hub::new();
     let (socket, client) = enter(&hub, "ann").await;
-    let before = hub.inspect(1).sockets.remove(0);
+    let before = HubSnapshot::of(&hub, 1).sockets.remove(0);
     for _ in 0..10 {
         socket.send("12345678").unwrap();
         assert_eq!(read(&client).await, "12345678");
     }
     client.write("hello").await.unwrap();
-    wait_until(|| hub.inspect(1).sockets[0].messages_in == 1).await;
+    wait_until(|| HubSnapshot::of(&hub, 1).sockets[0].messages_in == 1).await;
     client.ping().await.unwrap();
-    let after = hub.inspect(1).sockets.remove(0);
+    let after = HubSnapshot::of(&hub, 1).sockets.remove(0);
     let rates = after.rates_since(&before, Duration::from_secs(2));
     assert_eq!((rates.messages_out, rates.messages_in), (5.0, 0.5));
     // The pong has two bytes, and eight of payload.
@@ -65,7 +68,7 @@ async fn a_snapshot_serialises() {
     let pinged = socket.conn().unwrap();
     let reading = tokio::spawn(async move { client.read().await });
     pinged.ping().await.unwrap();
-    socket.emit("snapshot", &hub.inspect(10)).unwrap();
+    socket.emit("snapshot", &HubSnapshot::of(&hub, 10)).unwrap();
     let text = reading.await.unwrap().unwrap();
     let text = text.as_text().unwrap();
     for part in

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{Hub, HubStats, Id, Socket, SocketStats};
 
-/// What a hub consists of at one moment: see [`Hub::inspect`].
+/// What a hub consists of at one moment: see [`HubSnapshot::of`].
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct HubSnapshot {
@@ -91,8 +91,8 @@ impl SocketSnapshot {
     }
 }
 
-impl Hub {
-    /// The state of the hub for an operator: its counters, and at most `most` sockets and `most`
+impl HubSnapshot {
+    /// The state of a hub for an operator: its counters, and at most `most` sockets and `most`
     /// rooms.
     ///
     /// Takes time in proportion to the number of all sockets and rooms, and does not wait. Sockets that
@@ -100,20 +100,20 @@ impl Hub {
     ///
     /// ```
     /// # let hub = ws_events::Hub::new();
-    /// let snapshot = hub.inspect(100);
+    /// let snapshot = ws_events::HubSnapshot::of(&hub, 100);
     /// for socket in &snapshot.sockets {
     ///     println!("{} has {} messages in its queue", socket.id, socket.queue.messages);
     /// }
     /// ```
     #[doc(alias("admin", "debug"))]
-    pub fn inspect(&self, most: usize) -> HubSnapshot {
-        let sockets = self.everyone().sockets();
+    pub fn of(hub: &Hub, most: usize) -> Self {
+        let sockets = hub.everyone().sockets();
         let sockets = sockets.into_iter().map(|socket| (socket.stats(), socket)).collect();
         let sockets = first(sockets, most, |(queue, _)| queue.bytes);
-        let rooms = first(self.0.rooms.sizes(), most, |(_, members)| *members);
-        HubSnapshot {
-            stats: self.stats(),
-            draining: self.is_draining(),
+        let rooms = first(hub.0.rooms.sizes(), most, |(_, members)| *members);
+        Self {
+            stats: hub.stats(),
+            draining: hub.is_draining(),
             sockets: sockets.into_iter().map(|(queue, socket)| snapshot(&socket, queue)).collect(),
             rooms: rooms
                 .into_iter()
