@@ -69,8 +69,8 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// [`Rejection::ShuttingDown`] when the [`tracker`](AcceptOptions::tracker) is being drained, and
-    /// the reasons of [`ConnectionLimits`].
+    /// [`Rejection::ShuttingDown`] when the [`tracker`](AcceptOptions::tracker) is being drained,
+    /// and the reasons of [`ConnectionLimits`].
     pub fn admit_request<'a>(
         &self,
         request: impl Into<HandshakeRequest<'a>>,

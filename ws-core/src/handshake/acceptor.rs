@@ -37,9 +37,9 @@ impl Acceptor {
     /// # Errors
     ///
     /// The first reason to reject the request, in this order: no upgrade, filter, size, method,
-    /// version, key, target, host, body, origin, subprotocol. An invalid offer of compression is declined; it is not
-    /// a reason to reject the request. A panic in a function of the application, such as the
-    /// filter, gives [`Rejection::Internal`].
+    /// version, key, target, host, body, origin, subprotocol. An invalid offer of compression is
+    /// declined; it is not a reason to reject the request. A panic in a function of the
+    /// application, such as the filter, gives [`Rejection::Internal`].
     pub fn answer<'a>(
         &self,
         request: impl Into<HandshakeRequest<'a>>,

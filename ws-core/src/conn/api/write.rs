@@ -15,9 +15,9 @@ impl Conn {
     /// first.
     ///
     /// The call sends the bytes at once, with one exception: while further whole messages are
-    /// buffered for reading, it defers the bytes until no message is buffered, and at the latest
-    /// until the next turn of the scheduler. Before long synchronous work, call
-    /// [`flush`](Self::flush).
+    /// buffered for reading, it defers the bytes. They are sent when no message is buffered, when
+    /// [`write_batch`](crate::Config::write_batch) bytes are queued, and at the latest on the next
+    /// turn of the scheduler. Before long synchronous work, call [`flush`](Self::flush).
     ///
     /// # Errors
     ///
