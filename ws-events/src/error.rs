@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
 use ws_core::{CloseError, Error, Escaped, StatusCode};
 
 use crate::{Event, Id};
@@ -148,17 +149,20 @@ pub struct NotConnected;
 /// The longest reason in a close frame, in bytes (RFC 6455 §5.5).
 const MAX_REASON: usize = 123;
 
-/// The close frame for a connection that middleware rejects.
+/// The close frame for a connection that middleware rejects. A client of Socket.IO gets a
+/// `connect_error` with the reason as its message instead, and stays connected to other namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectRejection {
     pub(crate) code: StatusCode,
     pub(crate) reason: String,
+    /// JSON.
+    pub(crate) data: Option<String>,
 }
 
 impl ConnectRejection {
     /// A rejection with the code 1008 and this reason, which is cut to 123 bytes (RFC 6455 §5.5).
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { code: StatusCode::POLICY_VIOLATION, reason: reason.into() }
+        Self { code: StatusCode::POLICY_VIOLATION, reason: reason.into(), data: None }
     }
 
     /// The rejection while the hub drains.
@@ -171,6 +175,14 @@ impl ConnectRejection {
     #[must_use]
     pub fn code(mut self, code: StatusCode) -> Self {
         self.code = code;
+        self
+    }
+
+    /// Adds the `data` of the `connect_error` of a client of Socket.IO, serialised as JSON. A value
+    /// that cannot be serialised is left out. Other clients do not get it.
+    #[must_use]
+    pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
+        self.data = serde_json::to_string(data).ok();
         self
     }
 

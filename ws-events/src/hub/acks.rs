@@ -81,7 +81,7 @@ impl Ack {
         if answered.swap(true, SeqCst) {
             return Ok(());
         }
-        match encode_ack(socket.0.format, *id, answer)? {
+        match encode_ack(socket.0.format, socket.0.hub.namespace(), *id, answer)? {
             Some(message) => emit_result(enqueue(&socket.0, &message)),
             None => Ok(()),
         }
