@@ -89,6 +89,9 @@
 //! };
 //! ```
 //!
+//! For a page that has to reconnect, the folder `js` of this crate has a client: one module without
+//! dependencies.
+//!
 //! # Acknowledgements
 //!
 //! With an envelope, both sides may ask for an answer: an event has an `id` then, and the answer is
