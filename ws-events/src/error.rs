@@ -109,19 +109,18 @@ pub enum AckError {
     Disconnected,
     /// The socket already waits for as many acknowledgements as it may: see
     /// [`HubBuilder::pending_acks`](crate::HubBuilder::pending_acks). The event was not sent.
-    #[error(
-        "the socket waits for {limit} acknowledgements: `HubBuilder::pending_acks` is the limit"
-    )]
+    #[error("the socket already waits for {limit} acknowledgements (`HubBuilder::pending_acks`)")]
     #[non_exhaustive]
     TooMany {
         /// The limit.
         limit: usize,
     },
-    /// The protocol of the socket has no acknowledgements. A broadcast has sent it the event.
+    /// The protocol of the socket has no acknowledgements. A broadcast has sent the event
+    /// nevertheless.
     #[error("the protocol of the socket has no acknowledgements")]
     Unsupported,
     /// The answer is not of the expected type.
-    #[error("the acknowledgement is not what was expected: {}", Escaped::new(&.0.to_string()))]
+    #[error("the acknowledgement is not of the expected type: {}", Escaped::new(&.0.to_string()))]
     Decode(Arc<serde_json::Error>),
     /// The event was not sent.
     #[error(transparent)]

@@ -143,9 +143,9 @@ impl Broadcast {
     }
 
     /// Sends an event that each socket has to acknowledge, as
-    /// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) does. Returns the acknowledgements
-    /// as they come: one result for each socket, at the end those of the sockets that have not
-    /// answered.
+    /// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) does. Returns one result for each
+    /// socket: first the answers, as they arrive, and after the timeout (10 s by default) an error
+    /// for each socket that has not answered.
     ///
     /// Only the sockets of this process get it.
     ///

@@ -111,7 +111,8 @@ impl Hub {
     /// handler is called.
     ///
     /// During a check, the socket is in no room, and a lookup by its id does not find it. The check
-    /// can set its id and its attributes. To reject with an HTTP status before the upgrade, use the
+    /// can set its id and its attributes. A check has no time limit. It is dropped when the
+    /// connection ends or the hub drains. To reject with an HTTP status before the upgrade, use the
     /// adapter.
     ///
     /// ```

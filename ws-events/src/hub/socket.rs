@@ -38,8 +38,8 @@ use crate::{
 ///
 /// A clone is a handle of the same socket. Its calls never wait, except
 /// [`send_wait`](Self::send_wait) and [`emit_wait`](Self::emit_wait): a message is put into the
-/// [send queue](crate::SendQueueLimits) of the socket. A handle keeps neither the connection
-/// open nor, after the end, the attributes and handlers in memory.
+/// [send queue](crate::SendQueueLimits) of the socket. A handle does not keep the connection open.
+/// After the end, it keeps no attributes and handlers in memory.
 #[derive(Clone)]
 #[doc(alias("client", "session"))]
 pub struct Socket(pub(crate) Arc<SocketShared>);
@@ -130,10 +130,11 @@ impl Socket {
     /// Sends an event that the peer has to acknowledge. Await the result for the answer,
     /// deserialised from JSON as [`Json`](crate::Json) is.
     ///
-    /// The event is sent at once, in the order of all other messages. The answer is awaited for
-    /// 10 s, or for the [`timeout`](EmitWithAck::timeout). A handler may await it: meanwhile, the
-    /// connection is read, and up to 64 messages and 64 KiB that are no answers wait for their
-    /// handlers. Behind more of them, no answer is found.
+    /// The call queues the event at once, in order with all other messages. The `await` takes at
+    /// most 10 s, or the [`timeout`](EmitWithAck::timeout). A handler may await it. Meanwhile, the
+    /// hub reads the connection, and queues other messages for their handlers, until it has 64
+    /// messages or 64 KiB. Then it stops reading, and the result is
+    /// [`AckError::Timeout`](crate::AckError::Timeout).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -145,8 +146,9 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// The result is an [`AckError`](crate::AckError): without an answer in time; if the event was
-    /// not sent; if the socket waits for too many acknowledgements, by default 1,024.
+    /// The result is an [`AckError`](crate::AckError) if no answer comes in time or it has another
+    /// type, if the event was not sent, or if the socket already waits for too many
+    /// acknowledgements, by default 1,024.
     #[doc(alias("request", "timeout"))]
     pub fn emit_with_ack<R, T: Serialize + ?Sized>(
         &self,

@@ -28,7 +28,8 @@ pub(crate) struct BenchArgs {
     /// The time in which the connections are opened, one after another
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(super) ramp_up: Duration,
-    /// The messages per second of each connection; with --fanout, 10 by default
+    /// The messages per second of each connection, at most 10000000. Default: no rate; with
+    /// --fanout: 10
     #[arg(short, long, value_name = "N", value_parser = rate)]
     pub(super) rate: Option<f64>,
     /// The messages in flight of each connection
@@ -37,7 +38,7 @@ pub(crate) struct BenchArgs {
     /// The length of a message
     #[arg(long, value_name = "BYTES", default_value_t = 128, conflicts_with = "payload")]
     pub(super) size: usize,
-    /// The text of the messages
+    /// The text of the messages. Default: the digits 0 to f, repeated
     #[arg(long, value_name = "TEXT")]
     pub(super) payload: Option<String>,
     /// Sends binary messages
@@ -46,7 +47,7 @@ pub(crate) struct BenchArgs {
     /// The duration of the measurement
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(super) duration: Duration,
-    /// The duration of the load before the measurement
+    /// The duration of the load before the measurement, which is not counted
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(super) warmup: Duration,
     /// Exits with 1 if the 99th percentile of the latencies exceeds this
@@ -91,6 +92,6 @@ impl BenchArgs {
 fn rate(text: &str) -> Result<f64, &'static str> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 1e7 => Ok(rate),
-        _ => Err("write the messages per second, more than 0"),
+        _ => Err("write the messages per second, more than 0 and at most 10000000"),
     }
 }
