@@ -14,10 +14,11 @@ impl Conn {
     /// high watermark of [`write_buffer`](crate::Config::write_buffer), the call waits for room
     /// first.
     ///
-    /// The call sends the bytes at once, with one exception: while further whole messages are
+    /// The call sends the bytes at once, with two exceptions. While further whole messages are
     /// buffered for reading, it defers the bytes until no message is buffered, and at the latest
     /// until the next turn of the scheduler. Before long synchronous work, call
-    /// [`flush`](Self::flush).
+    /// [`flush`](Self::flush). While other threads wait in `write` for this one, the last of them
+    /// sends the bytes of all, up to [`write_batch`](crate::Config::write_batch) at a time.
     ///
     /// # Errors
     ///
