@@ -192,12 +192,12 @@ mod deadline;
 mod dial;
 mod dialer;
 mod error;
+#[cfg(any(feature = "http2", feature = "reconnect"))]
+mod first_ready;
 mod http1;
 mod http1_connect;
 #[cfg(feature = "http2")]
 mod http2;
-#[cfg(any(feature = "http2", feature = "reconnect"))]
-mod race;
 #[cfg(feature = "reconnect")]
 pub mod reconnect;
 mod redirect;

@@ -38,6 +38,8 @@
 //! Without the feature `conn`, which is on by default, there is no [`Conn`] and no dependency on
 //! tokio. Without `deflate`, which is on by default, compression is neither offered nor accepted. The features `json`, `proto` and `tungstenite` add methods to messages and connections.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[macro_use]
 mod macros;
 
@@ -68,6 +70,8 @@ mod exceeded;
 mod message;
 mod prepared;
 mod protocol_error;
+#[cfg(feature = "conn")]
+mod refusal_log;
 mod send_error;
 mod status;
 

@@ -29,6 +29,8 @@ pub struct PreparedMessage(Arc<SharedMessage>);
 
 struct SharedMessage {
     message: Message,
+    /// The messages that follow directly.
+    rest: Box<[PreparedMessage]>,
     /// The frame header of the unmasked, unfragmented, uncompressed message.
     header: ShortHeader,
     deflated: Mutex<Vec<CachedPayload>>,
@@ -44,14 +46,45 @@ struct CachedPayload {
 impl PreparedMessage {
     /// Prepares a message.
     pub fn new(message: impl Into<Message>) -> Self {
-        let message = message.into();
-        let header = ShortHeader::of(&message);
-        Self(Arc::new(SharedMessage { message, header, deflated: Mutex::new(Vec::new()) }))
+        Self::with_rest(message.into(), Box::default())
     }
 
-    /// The message.
+    /// Prepares a message and the messages that follow it. They are written together: no other
+    /// message comes between them.
+    ///
+    /// ```
+    /// use ws_core::{Message, PreparedMessage};
+    ///
+    /// let photo = Message::binary(vec![0xFF, 0xD8]);
+    /// let prepared = PreparedMessage::sequence("a photo follows", [photo.clone()]);
+    /// assert!(prepared.messages().eq([&Message::from("a photo follows"), &photo]));
+    /// ```
+    pub fn sequence(
+        first: impl Into<Message>,
+        rest: impl IntoIterator<Item: Into<Message>>,
+    ) -> Self {
+        Self::with_rest(first.into(), rest.into_iter().map(Self::new).collect())
+    }
+
+    fn with_rest(message: Message, rest: Box<[Self]>) -> Self {
+        let header = ShortHeader::of(&message);
+        Self(Arc::new(SharedMessage { message, rest, header, deflated: Mutex::new(Vec::new()) }))
+    }
+
+    /// The message; the first one of a [`sequence`](Self::sequence).
     pub fn message(&self) -> &Message {
         &self.0.message
+    }
+
+    /// All messages, in order. More than one only of a [`sequence`](Self::sequence).
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        std::iter::once(self.message()).chain(self.0.rest.iter().map(Self::message))
+    }
+
+    /// The messages after the first.
+    #[inline]
+    pub(crate) fn rest(&self) -> &[Self] {
+        &self.0.rest
     }
 
     /// The frame header of the unmasked, unfragmented, uncompressed message. Valid for a short

@@ -233,3 +233,28 @@ async fn a_crowd_of_a_thousand_gets_the_same_of_one() {
     let smaller = crowd.iter().filter(|(conn, _)| conn.stats().after_deflate > 0).count();
     assert_eq!(smaller, 1000 - crowd.iter().filter(|(conn, _)| !conn.is_compressed()).count());
 }
+
+#[tokio::test]
+async fn a_sequence_is_written_together_and_in_order() {
+    let compressed = config(Compression::no_context_takeover().threshold(0));
+    for (role, config, is_compressed) in [
+        (Role::Server, config(Compression::off()), false),
+        (Role::Client, config(Compression::off()), false),
+        (Role::Server, compressed, true),
+    ] {
+        let (conn, peer) = connect(role, config, is_compressed);
+        let rest = [Message::binary(vec![0; 300]), Message::from("end")];
+        let sequence = PreparedMessage::sequence("head", rest);
+        let before = conn.stats().messages_out;
+        conn.write_prepared(&sequence).await.unwrap();
+        let mut waiting = Some(sequence.clone());
+        let batch = try_write_batch(&conn, |_| waiting.take()).unwrap();
+        assert_eq!((batch.messages, conn.stats().messages_out - before), (3, 6));
+        for _ in 0..2 {
+            for message in sequence.messages() {
+                let received = timeout(Duration::from_secs(20), peer.read()).await;
+                assert_eq!(received.unwrap().unwrap(), *message);
+            }
+        }
+    }
+}

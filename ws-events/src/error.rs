@@ -97,6 +97,37 @@ pub enum EncodeError {
     Json(Arc<serde_json::Error>),
 }
 
+/// Why a peer has not acknowledged an event.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// No acknowledgement came in time. A late one is ignored.
+    #[error("the peer has not acknowledged the event in time")]
+    Timeout,
+    /// The socket has disconnected.
+    #[error("the socket has disconnected before it acknowledged the event")]
+    Disconnected,
+    /// The socket already waits for as many acknowledgements as it may: see
+    /// [`HubBuilder::pending_acks`](crate::HubBuilder::pending_acks). The event was not sent.
+    #[error(
+        "the socket waits for {limit} acknowledgements: `HubBuilder::pending_acks` is the limit"
+    )]
+    #[non_exhaustive]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// The protocol of the socket has no acknowledgements. A broadcast has sent it the event.
+    #[error("the protocol of the socket has no acknowledgements")]
+    Unsupported,
+    /// The answer is not of the expected type.
+    #[error("the acknowledgement is not what was expected: {}", Escaped::new(&.0.to_string()))]
+    Decode(Arc<serde_json::Error>),
+    /// The event was not sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+}
+
 /// Why the id of a socket was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

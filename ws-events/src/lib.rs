@@ -89,6 +89,46 @@
 //! };
 //! ```
 //!
+//! # Acknowledgements
+//!
+//! With an envelope, both sides may ask for an answer: an event has an `id` then, and the answer is
+//! `{"ack":id,"data":…}`. The value that a handler returns answers the peer, or an [`Ack`] does:
+//! see [`HandlerReply`]. To ask a peer, await [`Socket::emit_with_ack`]; to ask many, read the
+//! answers of [`Broadcast::emit_with_ack`] as they come.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ws_events::{AckError, Hub, Json, Socket};
+//!
+//! let hub = Hub::builder().envelope().build();
+//! hub.on("double", async |Json(n): Json<u32>| n.checked_mul(2).ok_or("too large"));
+//! hub.on_connect(async |socket: Socket| -> Result<(), AckError> {
+//!     let name: String =
+//!         socket.emit_with_ack("name", "who are you?").timeout(Duration::from_secs(60)).await?;
+//!     println!("{name} is here");
+//!     Ok(())
+//! });
+//! ```
+//!
+//! # Several protocols
+//!
+//! A connection is served with the protocol that the hub is built with, or with another
+//! [`Protocol`] by [`Hub::serve_as`]. All sockets are in the same rooms and have the same handlers.
+//! An event or message is encoded once for each protocol of its recipients:
+//!
+//! | sent | to a plain socket | to an envelope socket |
+//! | --- | --- | --- |
+//! | an event | its data, as JSON text | `{"event":name,"data":…}` |
+//! | a text message | the text | the text |
+//! | a binary message | the bytes | the bytes |
+//!
+//! | received | from a plain socket | from an envelope socket |
+//! | --- | --- | --- |
+//! | text | a [`Message`](Event::Message) | an event, or an [`error`](EventError::Malformed) |
+//! | binary | a [`Message`](Event::Message) | a [`Message`](Event::Message) |
+//!
+//! Bytes in the data of an event, such as a [`Bytes`], are base64 in its JSON.
+//!
 //! # Data of the request in handlers
 //!
 //! [`Socket::request`] is the HTTP request of the connection: path parameters, query, cookies, and
@@ -238,15 +278,17 @@ pub use delivery::enqueue::Delivery;
 pub use delivery::overflow::{Overflow, SendQueueLimits};
 pub use delivery::stats::{HubStats, SocketStats};
 pub use error::{
-    ConnectRejection, DisconnectReason, EmitError, EncodeError, EventError, NotConnected,
+    AckError, ConnectRejection, DisconnectReason, EmitError, EncodeError, EventError, NotConnected,
     SetIdError,
 };
 pub use events::event::Event;
 pub use events::extract::{Attribute, FromEvent, Json, Room, State};
-pub use events::handler::{Handler, HandlerArgs, HandlerFuture};
+pub use events::handler::{Handler, HandlerArgs, HandlerFuture, HandlerReply};
 pub use events::listeners::ListenerId;
 pub use events::payload::EventPayload;
+pub use events::protocol::Protocol;
 pub use hub::Hub;
+pub use hub::acks::{Ack, BroadcastAcks, EmitWithAck};
 pub use hub::broadcast::Broadcast;
 pub use hub::builder::HubBuilder;
 pub use hub::check::CheckError;

@@ -31,8 +31,8 @@ use ws_core::{
     RequestInfo, StatusCode, TryWriteError, pair,
 };
 use ws_events::{
-    Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError, Hub, Id,
-    Json, SendQueueLimits, Socket,
+    AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
+    Hub, Id, Json, SendQueueLimits, Socket,
 };
 
 /// A line break, a terminal's escape sequences in seven and in eight bits, an override of the
@@ -261,6 +261,8 @@ async fn each_error_and_name_is_shown_escaped() {
         ("EncodeError", both(&EncodeError::BadName(failed(HOSTILE)))),
         ("EncodeError", vec![EncodeError::BadName(failed(&long())).to_string()]),
         ("EncodeError", vec![EncodeError::Json(Arc::new(decoding())).to_string()]),
+        ("AckError", both(&AckError::Emit(EmitError::NoSuchId(Id::from(HOSTILE))))),
+        ("AckError", both(&AckError::Decode(Arc::new(decoding())))),
         ("DisconnectReason", shown(&DisconnectReason::Peer(close()))),
         ("DisconnectReason", shown(&DisconnectReason::Closed(close()))),
         ("DisconnectReason", shown(&DisconnectReason::Lost(Error::Io(Arc::new(transport))))),

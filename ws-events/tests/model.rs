@@ -213,6 +213,7 @@ use delivery::recipient::{DeliveryShared, Recipient};
 use delivery::send_queue::{
     ByteSize, CloseCommand, EnqueueResult, NextAction, PushOptions, SendQueue, WaiterId, Wakeup,
 };
+use delivery::wire_format::Encodings;
 use delivery::writer::run_writer;
 use ready_flag::ReadyFlag;
 use registry::ids::{IdRegistry, OwnId, RegisterError};
@@ -233,10 +234,11 @@ fn close_command() -> CloseCommand {
     CloseCommand::new(StatusCode::NORMAL_CLOSURE, "")
 }
 
-const QUEUED: EnqueueResult = EnqueueResult::Queued { dropped: 0, over_half: false };
+const QUEUED: EnqueueResult = EnqueueResult::Queued { size: 1, dropped: 0, over_half: false };
 
 fn push(queue: &TestQueue, n: u32, limits: &SendQueueLimits) -> (EnqueueResult, Option<Waker>) {
-    let (result, wakeup) = queue.push(n, limits, PushOptions::default(), &mut Vec::new());
+    let pushed = queue.push(|_| Some(n), limits, PushOptions::default(), &mut Vec::new());
+    let (result, wakeup) = pushed.unwrap();
     (result, task(wakeup))
 }
 
@@ -296,7 +298,7 @@ impl Recipient for TestSocket {
 fn broadcast(sockets: &[Arc<TestSocket>], text: String) {
     let message = PreparedMessage::new(text);
     let options = PushOptions { volatile: false, batched: true };
-    let mut enqueuer = Enqueuer::new(&message, &sockets[0].shared, options);
+    let mut enqueuer = Enqueuer::new(Encodings::One(&message), &sockets[0].shared, options);
     for socket in sockets {
         enqueuer.push(&socket.queue, socket);
     }
@@ -373,7 +375,11 @@ fn messages_to_one_and_to_many_are_each_written_once_and_in_order() {
             let sockets = deliver(SendQueueLimits::new(), stalls, |sockets, sender| {
                 broadcast(sockets, format!("{sender} 0"));
                 let result = enqueue(&sockets[0], &PreparedMessage::new(format!("{sender} 1")));
-                assert_eq!(result, QUEUED);
+                let is_queued = matches!(
+                    result,
+                    EnqueueResult::Queued { size: 3, dropped: 0, over_half: false }
+                );
+                assert!(is_queued, "{result:?}");
                 broadcast(sockets, format!("{sender} 2"));
             });
             assert_eq!(sockets[0].shared.counters.written.load(Relaxed), 10);
@@ -493,8 +499,9 @@ fn check_batched(hand_over: impl Fn(&TestQueue) + Send + Sync + Copy + 'static) 
                 let options = |n| PushOptions { volatile: false, batched: n != 1 };
                 let mut batch_writers = Vec::new();
                 for n in 0..3 {
-                    let (result, wakeup) =
-                        queue.push(n, &SendQueueLimits::new(), options(n), &mut Vec::new());
+                    let limits = SendQueueLimits::new();
+                    let pushed = queue.push(|_| Some(n), &limits, options(n), &mut Vec::new());
+                    let (result, wakeup) = pushed.unwrap();
                     assert_eq!(result, QUEUED);
                     match wakeup {
                         Wakeup::Nobody => {}
@@ -550,7 +557,9 @@ fn a_batch_writer_that_empties_a_queue_is_scheduled_again_for_later_messages() {
         let mut batch_writers = Vec::new();
         for n in 0..3 {
             let options = PushOptions { volatile: false, batched: true };
-            let (_, wakeup) = queue.push(n, &SendQueueLimits::new(), options, &mut Vec::new());
+            let limits = SendQueueLimits::new();
+            let pushed = queue.push(|_| Some(n), &limits, options, &mut Vec::new());
+            let (_, wakeup) = pushed.unwrap();
             if let Wakeup::BatchWriter = wakeup {
                 let (queue, written) = (Arc::clone(&queue), Arc::clone(&written));
                 batch_writers.push(thread::spawn(move || {
@@ -626,7 +635,7 @@ fn the_close_of_a_slow_consumer_wakes_its_task_and_empties_its_queue() {
             })
             .collect();
         let results: Vec<_> = pushing.into_iter().map(|it| it.join().unwrap()).collect();
-        assert!(results.contains(&EnqueueResult::Queued { dropped: 0, over_half: true }));
+        assert!(results.contains(&EnqueueResult::Queued { size: 1, dropped: 0, over_half: true }));
         assert!(results.contains(&EnqueueResult::SlowConsumer { discarded: 1 }));
         let action = block_on(poll_fn(|cx| queue.poll_next_action(cx)));
         let NextAction::Close(command) = action else {

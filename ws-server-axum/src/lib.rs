@@ -95,16 +95,15 @@
 //! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod layer;
 mod rejection;
 mod route;
 mod server;
 mod upgrade;
 
-pub use layer::{WebSocketLayer, WebSocketService};
 pub use rejection::UpgradeRejection;
-pub use route::websocket;
+pub use route::{WebSocketLayer, WebSocketService, websocket};
 #[cfg(feature = "test-client")]
 pub use server::test_client;
 pub use server::{ServeApp, serve, serve_stream, serve_until};

@@ -80,8 +80,12 @@
 //! no router: for path parameters, insert [`PathParams`] as an extension before `accept`. If the
 //! transport does not know the client's address, as behind TLS or a proxy, insert [`PeerAddr`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod accept;
+mod accept_loop;
 mod http2_stream;
+mod http_connection;
 mod serve;
 mod shutdown_signal;
 #[cfg(feature = "test-client")]
@@ -89,7 +93,8 @@ mod test_client;
 mod upgrade;
 
 pub use accept::{accept, accept_optional, accept_parts, handshake_request, is_upgrade};
-pub use serve::{http_builder, serve, serve_stream, serve_until};
+pub use http_connection::http_builder;
+pub use serve::{serve, serve_stream, serve_until};
 pub use shutdown_signal::shutdown_signal;
 #[cfg(feature = "test-client")]
 pub use test_client::{TestClient, TestError, TestRequest};

@@ -67,6 +67,8 @@
 //! options and drain it as the last step of the `signal` future: see [`serve_until`].
 //! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod filter;
 mod rejection;
 mod server;

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::process::{self, describe};
-use crate::{autobahn, bench, crates, features, fuzz, tidy, workspace};
+use crate::{autobahn, bench, book, crates, features, fuzz, tidy, workspace};
 
 /// Runs every step in order, up to the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -58,7 +59,9 @@ const STEPS: [(&str, Step); 8] = [
         process::run(
             doc.args(["doc", "--workspace", "--no-deps", "--all-features"])
                 .env("RUSTDOCFLAGS", "-Dwarnings"),
-        )
+        )?;
+        book::build()?;
+        package()
     }),
     ("test", |said| {
         let mut test = workspace::cargo();
@@ -80,6 +83,18 @@ const STEPS: [(&str, Step); 8] = [
     }),
     ("fuzz", |_| fuzz::all(None, 10)),
 ];
+
+/// Packages each crate that can be published, without compiling it again.
+fn package() -> Result<()> {
+    let metadata = workspace::metadata()?;
+    let packages = metadata.get("packages").and_then(Value::as_array);
+    let packages = packages.context("cargo metadata names no packages")?.iter();
+    let published = packages.filter(|it| it.get("publish").is_some_and(Value::is_null));
+    let names = published.filter_map(|it| it.get("name")?.as_str());
+    let mut package = workspace::cargo();
+    package.args(["package", "--quiet", "--no-verify", "--allow-dirty"]);
+    process::run(package.args(names.flat_map(|name| ["--package", name])))
+}
 
 fn cargo(args: &str) -> Result<()> {
     process::run(workspace::cargo().args(args.split_whitespace()))

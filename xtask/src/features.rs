@@ -64,7 +64,8 @@ fn packages(metadata: &Value) -> Result<Vec<(String, Vec<String>)>> {
         let is_library = targets.any(|target| target.pointer("/kind/0") == Some(&"lib".into()));
         let features = package.get("features")?.as_object()?.keys();
         let features = features.filter(|name| *name != "default").cloned().collect();
-        is_library.then_some((name, features))
+        let is_published = package.get("publish").is_some_and(Value::is_null);
+        (is_library && is_published).then_some((name, features))
     };
     Ok(packages.iter().filter_map(of).collect())
 }
@@ -80,5 +81,6 @@ mod tests {
         assert_eq!(of("ws-core").unwrap(), ["conn", "deflate", "json", "proto", "tungstenite"]);
         assert_eq!(of("ws-events").unwrap(), Vec::<String>::new());
         assert_eq!(of("xtask"), None);
+        assert_eq!(of("docs"), None);
     }
 }

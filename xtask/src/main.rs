@@ -4,6 +4,7 @@
 
 mod autobahn;
 mod bench;
+mod book;
 mod ci;
 mod coverage;
 mod crates;
@@ -37,6 +38,8 @@ enum Task {
     /// Compare the server with other libraries.
     #[command(disable_help_flag = true)]
     Bench(bench::BenchArgs),
+    /// Build the book with mdBook.
+    Book,
     /// Run the steps of continuous integration in order, up to the first failure.
     Ci,
     /// Count the lines of the libraries that their tests reach.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Attack(args) => bench::attack("attack", &args),
         Task::Autobahn(args) => autobahn::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Book => book::build(),
         Task::Ci => ci::run(),
         Task::Coverage(args) => coverage::run(&args),
         Task::Crates(args) => crates::run(&args),

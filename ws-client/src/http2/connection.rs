@@ -24,7 +24,7 @@ use ws_core::handshake::{HandshakeError, Offer};
 use super::stream::Http2Stream;
 use crate::body::{MAX_BODY, read_in_time};
 use crate::deadline::HandshakeDeadline;
-use crate::race::race;
+use crate::first_ready::first_ready;
 use crate::request::{ClientHandshake, verify};
 use crate::transport::{AsyncStream, Established, TransportStream};
 use crate::url::HttpUrl;
@@ -90,7 +90,7 @@ impl Http2Connection {
         let ended = async { Some((&mut connection).await) };
         let ponged =
             async { pings.round_trip().await.map_or_else(|error| Some(Err(error)), |()| None) };
-        if let Some(ended) = race(ended, ponged).await {
+        if let Some(ended) = first_ready(ended, ponged).await {
             ended?;
             // GOAWAY or the end of the stream. The next request reports which.
             requests.ready().await?;
@@ -134,7 +134,7 @@ impl Http2Connection {
             };
             let sent = async { Some(self.send(request).await) };
             Ok::<_, DialError>(
-                race(sent, async {
+                first_ready(sent, async {
                     silent.await;
                     None
                 })

@@ -16,7 +16,7 @@ use super::lifecycle::{Action, LifecycleEvent};
 use super::settings::Reconnect;
 use super::shared::Shared;
 use crate::Conn;
-use crate::race::race;
+use crate::first_ready::first_ready;
 
 /// Performs actions until the life has ended.
 pub(super) async fn run(task: TaskGuard, settings: Reconnect, first: Action<Conn>) {
@@ -66,7 +66,7 @@ impl Driver<'_> {
             self.shared.wait(|inner| inner.life.closing()).await;
             None
         };
-        match race(closing, async { Some(action.await) }).await {
+        match first_ready(closing, async { Some(action.await) }).await {
             Some(event) => self.shared.apply(event),
             None => Action::Close,
         }
@@ -94,8 +94,8 @@ impl Driver<'_> {
     /// Uses a connection until it is lost.
     async fn serve(&self, attempt: u32, conn: Conn) -> LifecycleEvent<Conn> {
         let began = Instant::now();
-        let work = race(self.send(&conn), self.confirm(&conn));
-        let ending = race(conn.closed(), async { match work.await {} }).await;
+        let work = first_ready(self.send(&conn), self.confirm(&conn));
+        let ending = first_ready(conn.closed(), async { match work.await {} }).await;
         // A connection that was shorter than the wait before it counts as a failed attempt.
         let lasted = began.elapsed() >= self.settings.backoff.max_wait(attempt - 1);
         self.failed(ConnectionFailure::Ended(ending), if lasted { 0 } else { attempt })

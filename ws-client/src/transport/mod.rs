@@ -1,5 +1,6 @@
 //! How does a client connect to a server: TCP, proxy, TLS?
 
+mod happy_eyeballs;
 #[cfg(feature = "proxy")]
 mod proxy;
 #[cfg(feature = "proxy")]

@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::happy_eyeballs;
 use super::settings::TransportConfig;
 use super::stream::{AsyncStream, Encrypted, TransportStream};
 use super::tcp::{self, Host};
@@ -110,7 +111,7 @@ async fn socks(
         let target = SocketAddr::new(address.ip(), address.port()).to_string();
         socks_to(scheme, proxy, config, target)
     };
-    let done = tcp::race(addresses, attempt).await;
+    let done = happy_eyeballs::race(addresses, attempt).await;
     done.map_err(|mut errors| {
         errors.pop().map_or_else(|| tcp::no_address(host.name), |(_, error)| error)
     })

@@ -13,6 +13,7 @@ use crate::delivery::send_queue::{
     ByteSize, EnqueueResult, PushOptions, SendQueue, WaiterId, Wakeup,
 };
 use crate::delivery::stats::add;
+use crate::delivery::wire_format::Encodings;
 use crate::delivery::writer::timeout;
 use crate::sync::Arc;
 
@@ -33,10 +34,11 @@ pub struct Delivery {
 
 /// Puts one message into send queues. Tasks are woken at the end, without any lock.
 pub(crate) struct Enqueuer<'a, R> {
-    message: &'a PreparedMessage,
+    encodings: Encodings<'a>,
     shared: &'a DeliveryShared,
     options: PushOptions,
     delivery: Delivery,
+    queued_bytes: usize,
     overwritten: usize,
     discarded: usize,
     over_half: bool,
@@ -49,15 +51,16 @@ pub(crate) struct Enqueuer<'a, R> {
 
 impl<'a, R: Recipient> Enqueuer<'a, R> {
     pub(crate) fn new(
-        message: &'a PreparedMessage,
+        encodings: Encodings<'a>,
         shared: &'a DeliveryShared,
         options: PushOptions,
     ) -> Self {
         Self {
-            message,
+            encodings,
             shared,
             options,
             delivery: Delivery::default(),
+            queued_bytes: 0,
             overwritten: 0,
             discarded: 0,
             over_half: false,
@@ -67,23 +70,28 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
         }
     }
 
-    /// Puts the message into the queue of one socket.
+    /// Puts the message into the queue of one socket, in the format of that socket.
     pub(crate) fn push(
         &mut self,
         queue: &SendQueue<PreparedMessage, R::Event>,
         recipient: &Arc<R>,
     ) -> EnqueueResult {
-        let message = self.message.clone();
-        let limits = &self.shared.limits;
-        let (result, wakeup) = queue.push(message, limits, self.options, &mut self.removed);
+        let (result, wakeup) = loop {
+            let select = |format| self.encodings.get(format).cloned();
+            match queue.push(select, &self.shared.limits, self.options, &mut self.removed) {
+                Ok(pushed) => break pushed,
+                Err(format) => self.encodings.encode(format),
+            }
+        };
         match wakeup {
             Wakeup::Nobody => {}
             Wakeup::Task(task) => self.wakers.push(task),
             Wakeup::BatchWriter => self.batch_writers.add(recipient),
         }
         match result {
-            EnqueueResult::Queued { dropped, over_half } => {
+            EnqueueResult::Queued { size, dropped, over_half } => {
                 self.delivery.queued += 1;
+                self.queued_bytes = self.queued_bytes.saturating_add(size);
                 self.overwritten += dropped;
                 self.over_half |= over_half;
             }
@@ -111,14 +119,14 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
         add(&counters.discarded, self.discarded);
         add(&counters.slow_consumers, disconnected);
         let removed = self.removed.iter().map(ByteSize::byte_size).sum();
-        counters.change_queued_bytes(queued.saturating_mul(self.message.byte_size()), removed);
+        counters.change_queued_bytes(self.queued_bytes, removed);
         self.wakers.into_iter().for_each(Waker::wake);
         self.batch_writers.spawn();
         self.delivery
     }
 }
 
-/// Puts a message into the queue of one socket, and never waits.
+/// Puts a message, in the format of the socket, into the queue of one socket, and never waits.
 pub(crate) fn enqueue<R: Recipient>(
     recipient: &Arc<R>,
     message: &PreparedMessage,
@@ -136,7 +144,7 @@ fn enqueue_with<R: Recipient>(
     message: &PreparedMessage,
     options: PushOptions,
 ) -> EnqueueResult {
-    let mut enqueuer = Enqueuer::new(message, recipient.delivery(), options);
+    let mut enqueuer = Enqueuer::new(Encodings::One(message), recipient.delivery(), options);
     let result = enqueuer.push(recipient.queue(), recipient);
     enqueuer.finish();
     result
@@ -157,9 +165,9 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
         add(&counters.refused, 1);
         return EnqueueResult::Dropped;
     };
-    if let EnqueueResult::Queued { over_half, .. } = result {
+    if let EnqueueResult::Queued { size, over_half, .. } = result {
         add(&counters.queued, 1);
-        counters.change_queued_bytes(message.byte_size(), 0);
+        counters.change_queued_bytes(size, 0);
         if over_half {
             handler_yield.request();
         }

@@ -17,4 +17,5 @@ pub(crate) mod recipient;
 pub(crate) mod send_queue;
 pub(crate) mod socket_state;
 pub(crate) mod stats;
+pub(crate) mod wire_format;
 pub(crate) mod writer;

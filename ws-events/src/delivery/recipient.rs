@@ -1,6 +1,6 @@
 //! What does delivery need to know about a socket?
 
-use ws_core::PreparedMessage;
+use ws_core::{Message, PreparedMessage};
 
 use crate::delivery::handler_yield::HandlerYield;
 use crate::delivery::overflow::SendQueueLimits;
@@ -47,6 +47,6 @@ pub(crate) struct DeliveryShared {
 
 impl ByteSize for PreparedMessage {
     fn byte_size(&self) -> usize {
-        self.message().len()
+        self.messages().map(Message::len).sum()
     }
 }

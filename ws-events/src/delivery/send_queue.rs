@@ -15,6 +15,7 @@ use ws_core::StatusCode;
 use crate::delivery::overflow::{OverflowAction, SendQueueLimits};
 use crate::delivery::socket_state::{SocketEvent, SocketState};
 use crate::delivery::stats::{Backlog, SocketStats};
+use crate::delivery::wire_format::WireFormat;
 use crate::sync::Mutex;
 
 /// The largest number of messages that are taken at once.
@@ -78,9 +79,9 @@ pub(crate) enum Wakeup {
 /// What happened to a message for one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EnqueueResult {
-    /// It is queued. `dropped` older messages were removed for it. `over_half`: half of the
-    /// queue's limit is reached, and the transport is not stalled.
-    Queued { dropped: usize, over_half: bool },
+    /// It is queued, with this size. `dropped` older messages were removed for it. `over_half`:
+    /// half of the queue's limit is reached, and the transport is not stalled.
+    Queued { size: usize, dropped: usize, over_half: bool },
     /// It was dropped.
     Dropped,
     /// The socket is closed as a slow consumer, and `discarded` queued messages with it.
@@ -116,6 +117,7 @@ pub(crate) struct SendQueue<T, E>(Mutex<QueueInner<T, E>>);
 struct QueueInner<T, E> {
     state: SocketState,
     write_state: WriteState,
+    format: WireFormat,
     /// The size of all outgoing messages.
     bytes: usize,
     /// Wakes the writer, if it sleeps.
@@ -136,6 +138,7 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         Self(Mutex::new(QueueInner {
             state: SocketState::Connecting,
             write_state: WriteState::Idle,
+            format: WireFormat::default(),
             bytes: 0,
             writer: None,
             outgoing: InlineQueue::default(),
@@ -147,27 +150,34 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         }))
     }
 
-    /// Queues a message, and never waits. Messages that are removed for it go to `removed`, to
-    /// be dropped without the lock.
+    /// The format of its messages, before the first of them.
+    pub(crate) fn set_format(&self, format: WireFormat) {
+        self.0.lock().format = format;
+    }
+
+    /// Queues a message, and never waits. `select` gives it in the format of the socket; if it
+    /// has none, the format is returned. Messages that are removed for it go to `removed`, to be
+    /// dropped without the lock.
     #[inline]
     pub(crate) fn push(
         &self,
-        item: T,
+        select: impl FnOnce(WireFormat) -> Option<T>,
         limits: &SendQueueLimits,
         options: PushOptions,
         removed: &mut Vec<T>,
-    ) -> (EnqueueResult, Wakeup) {
-        let size = item.byte_size();
+    ) -> Result<(EnqueueResult, Wakeup), WireFormat> {
         let mut inner = self.0.lock();
+        let Some(item) = select(inner.format) else { return Err(inner.format) };
+        let size = item.byte_size();
         let keeps_up = !(options.volatile && inner.write_state.is_stalled());
         if inner.state.accepts_messages() && keeps_up && inner.has_room(limits, size) {
             let over_half = inner.push(item, size, limits);
-            return (
-                EnqueueResult::Queued { dropped: 0, over_half },
+            return Ok((
+                EnqueueResult::Queued { size, dropped: 0, over_half },
                 inner.wakeup(options.batched),
-            );
+            ));
         }
-        inner.push_without_room(item, limits, options, removed)
+        Ok(inner.push_without_room(item, limits, options, removed))
     }
 
     /// [`push`](Self::push) that waits for room. The caller
@@ -189,7 +199,7 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         }
         if inner.has_room(limits, size) {
             let over_half = inner.push(item.clone(), size, limits);
-            let result = EnqueueResult::Queued { dropped: 0, over_half };
+            let result = EnqueueResult::Queued { size, dropped: 0, over_half };
             return Poll::Ready((result, inner.wakeup(false)));
         }
         inner.waiters.get_or_insert_default().register(waiter, cx.waker());
@@ -327,6 +337,18 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         sleep(&mut inner.writer, cx)
     }
 
+    /// For the event loop, while a handler runs: wakes it for the next event, or for
+    /// [`wake_event_loop`](Self::wake_event_loop).
+    pub(crate) fn register_event_loop(&self, cx: &Context<'_>) {
+        let _: Poll<()> = sleep(&mut self.0.lock().handler, cx);
+    }
+
+    /// Wakes the event loop, if it sleeps.
+    pub(crate) fn wake_event_loop(&self) {
+        let task = self.0.lock().handler.take();
+        task.into_iter().for_each(Waker::wake);
+    }
+
     /// For the event loop: waits for an event. Returns it with the number of events behind it.
     pub(crate) fn poll_event(&self, cx: &Context<'_>) -> Poll<(E, u32)> {
         let mut inner = self.0.lock();
@@ -399,7 +421,8 @@ impl<T: ByteSize, E> QueueInner<T, E> {
                 let size = item.byte_size();
                 let dropped = self.drop_oldest(limits, size, removed);
                 let over_half = self.push(item, size, limits);
-                (EnqueueResult::Queued { dropped, over_half }, self.wakeup(options.batched))
+                let result = EnqueueResult::Queued { size, dropped, over_half };
+                (result, self.wakeup(options.batched))
             }
             OverflowAction::DropMessage => {
                 self.dropped += 1;

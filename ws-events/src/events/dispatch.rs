@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use futures::FutureExt as _;
 use tracing::Level;
-use ws_core::{Escaped, PreparedMessage};
+use ws_core::Escaped;
 
 use crate::delivery::enqueue::enqueue_volatile;
 use crate::delivery::recipient::Recipient as _;
 use crate::events::handler::ErasedHandler;
 use crate::events::payload::Payload;
-use crate::events::protocol::ErrorCode;
+use crate::events::protocol::{ErrorCode, encode_error};
 use crate::{EmitError, Event, EventError, EventPayload, NotConnected, Socket};
 
 /// Calls the handlers of an event, one after the other. The error of one becomes an `error`
@@ -32,12 +32,16 @@ pub(crate) async fn dispatch(socket: &Socket, event: Event, payload: Payload) {
 async fn call_all(socket: &Socket, event: Event, payload: Payload, errors: &mut Vec<EventError>) {
     // Copies of the lists: a handler may remove another one, or itself.
     let [named, any] = socket.0.hub.listeners.of(&event);
-    let [own, _] = socket.0.listeners.get().map(|own| own.of(&event)).unwrap_or_default();
+    let [own, _] = socket.0.own_listeners().map(|own| own.of(&event)).unwrap_or_default();
     let payload = EventPayload::new(socket.clone(), event, payload);
     for list in [named, any, own].into_iter().flatten() {
         for listener in list.iter() {
             errors.extend(call(&*listener.handler, &payload).await);
         }
+    }
+    if errors.is_empty() {
+        // It fails if the socket does not accept messages any more.
+        let _ = payload.ack().finish();
     }
     // A handler with an `Option<Json<T>>` was called nevertheless.
     let is_invalid = |error: &EventError, reason: &str| matches!(error, EventError::InvalidArgument { text, .. } if **text == *reason);
@@ -52,9 +56,9 @@ async fn call_all(socket: &Socket, event: Event, payload: Payload, errors: &mut 
 pub(crate) fn send_error(socket: &Socket, code: ErrorCode, event: Option<&str>, text: &str) {
     let hub = &socket.0.hub;
     if hub.error_events
-        && let Some(message) = hub.protocol.encode_error(code, event, text)
+        && let Some(message) = encode_error(socket.0.format, code, event, text)
     {
-        enqueue_volatile(&socket.0, &PreparedMessage::new(message));
+        enqueue_volatile(&socket.0, &message);
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use ws_core::Message;
 
-use crate::{DisconnectReason, Event, EventError, EventPayload, Hub, Id, Socket};
+use crate::{Ack, DisconnectReason, Event, EventError, EventPayload, Hub, Id, Socket};
 
 /// An argument of a handler, extracted from an event.
 ///
@@ -15,6 +15,7 @@ use crate::{DisconnectReason, Event, EventError, EventPayload, Hub, Id, Socket};
 /// | [`Socket`], [`Id`], [`Event`] | the socket, its id, the event |
 /// | [`Json<T>`](Json) | the data, deserialised from JSON |
 /// | [`Message`], [`Bytes`], [`String`] | the data, unchanged |
+/// | [`Ack`] | the answer, if the peer asks for one |
 /// | [`State<T>`](State) | state of the hub, by type |
 /// | [`Attribute<T>`](Attribute) | an attribute of the socket, by type |
 /// | [`Room`] | with `room_join` and `room_leave` |
@@ -65,6 +66,9 @@ pub trait FromEvent: Sized + Send + 'static {
 }
 
 /// The data of an event, deserialised from JSON.
+///
+/// Where a value asks for bytes, as [`Bytes`] does, JSON has them as base64 in a string, or as a list
+/// of numbers. It is also the answer of a handler that [returns](crate::HandlerReply) it.
 ///
 /// ```
 /// # use serde::Deserialize;
@@ -142,6 +146,7 @@ from_event! {
     Id = |event| Ok(event.id().clone());
     Event = |event| Ok(event.event().clone());
     Bytes = |event| Ok(event.bytes());
+    Ack = |event| Ok(event.ack().take());
     Message = |event| event.message().cloned().ok_or_else(|| "not a message event".to_owned());
     String = |event| {
         std::str::from_utf8(event.data()).map(str::to_owned).map_err(|error| error.to_string())

@@ -1,21 +1,24 @@
 //! Which functions can be handlers of an event?
 
+use std::any::TypeId;
+use std::fmt::Display;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ws_core::handler::HandlerOutput;
+use serde::Serialize;
 
 use crate::events::listeners::Listeners;
-use crate::{EventPayload, FromEvent, Hub};
+use crate::{Ack, EventPayload, FromEvent, Hub, Json};
 
 /// An async function or closure with at most six arguments that can be
 /// [extracted from an event](FromEvent).
 ///
-/// It returns `()`, or a `Result<(), E>` whose error implements `Display`. An error becomes an
-/// `error` event, and so does a panic. A broadcast returns a [`Delivery`](crate::Delivery): a
-/// handler that ends with one appends `.map(drop)`.
+/// It returns a [`HandlerReply`]: `()`, or a `Result` whose error implements `Display`. An error
+/// becomes an `error` event, and so does a panic. The value of a `Result` is the answer, if the
+/// peer asks for one. A broadcast returns a [`Delivery`](crate::Delivery): a handler that ends
+/// with one appends `.map(drop)`, so that it is no answer.
 ///
 /// ```
 /// use ws_core::Message;
@@ -49,14 +52,14 @@ use crate::{EventPayload, FromEvent, Hub};
 #[diagnostic::on_unimplemented(
     message = "this is not a handler of an event",
     note = "a handler is an async function or closure with at most six arguments, whose future is \
-            `Send`, and which returns `()` or a `Result<(), E>` with an error that implements \
-            `Display`; `.map(drop)` makes one of a `Result<Delivery, E>`",
+            `Send`, and which returns `()`, a `Json<T>`, or a `Result<T, E>` with a value that \
+            implements `Serialize` and an error that implements `Display`",
     note = "a closure that captures a value must clone it for each call, and move the clone into an \
             `async move` block: see the documentation of `Handler`"
 )]
 pub trait Handler<Args>: Send + Sync + 'static {
-    /// Starts the handler with its arguments, which are a tuple.
-    fn call(&self, args: Args) -> HandlerFuture;
+    /// Starts the handler with its arguments, which are a tuple. Its result goes to `ack`.
+    fn call(&self, args: Args, ack: Ack) -> HandlerFuture;
 }
 
 /// The arguments of a [`Handler`]: a tuple of at most six values that can be
@@ -83,16 +86,67 @@ pub trait HandlerArgs: Sized + Send + 'static {
 /// The future of a handler. It resolves to the text of its error, if it fails.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
+/// What a handler of an event may return.
+///
+/// | result | if the peer asks for an acknowledgement | otherwise |
+/// | --- | --- | --- |
+/// | `()`, `Ok(())` | an answer without a value, once all handlers have returned, unless one of them answers or takes an [`Ack`] | nothing |
+/// | [`Json(value)`](Json), `Ok(value)` | the answer | nothing |
+/// | `Err(error)` | no answer | no answer |
+///
+/// An error becomes an `error` event.
+///
+/// ```
+/// use ws_events::{Hub, Json};
+///
+/// let hub = Hub::builder().envelope().build();
+/// hub.on("double", async |Json(n): Json<u32>| n.checked_mul(2).ok_or("too large"));
+/// hub.on("version", async || Json("1.0"));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a handler of an event cannot return `{Self}`",
+    note = "a handler returns `()`, a `Json<T>`, or a `Result<T, E>` with a value that implements \
+            `Serialize` and an error that implements `Display`; `.map(drop)` makes one of another \
+            `Result`"
+)]
+pub trait HandlerReply {
+    /// Answers, and returns the text of an error.
+    fn reply(self, ack: &Ack) -> Option<String>;
+}
+
+impl HandlerReply for () {
+    fn reply(self, _: &Ack) -> Option<String> {
+        None
+    }
+}
+
+impl<T: Serialize> HandlerReply for Json<T> {
+    fn reply(self, ack: &Ack) -> Option<String> {
+        ack.send(&self.0).err().map(|error| error.to_string())
+    }
+}
+
+impl<T: Serialize + 'static, E: Display> HandlerReply for Result<T, E> {
+    fn reply(self, ack: &Ack) -> Option<String> {
+        match self {
+            Ok(_) if TypeId::of::<T>() == TypeId::of::<()>() => None,
+            Ok(value) => Json(value).reply(ack),
+            // Some errors show their causes only in the alternate form.
+            Err(error) => Some(format!("{error:#}")),
+        }
+    }
+}
+
 macro_rules! handlers {
     ($($arg:ident $value:ident)*) => {
         impl<F, Fut, $($arg),*> Handler<($($arg,)*)> for F
         where
             F: Fn($($arg),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output: HandlerOutput> + Send + 'static,
+            Fut: Future<Output: HandlerReply> + Send + 'static,
         {
-            fn call(&self, ($($value,)*): ($($arg,)*)) -> HandlerFuture {
+            fn call(&self, ($($value,)*): ($($arg,)*), ack: Ack) -> HandlerFuture {
                 let future = self($($value),*);
-                Box::pin(async move { future.await.into_error() })
+                Box::pin(async move { future.await.reply(&ack) })
             }
         }
 
@@ -134,7 +188,7 @@ struct TypedHandler<H, Args> {
 
 impl<H: Handler<Args>, Args: HandlerArgs> ErasedHandler for TypedHandler<H, Args> {
     fn handle(&self, event: &EventPayload) -> Result<HandlerFuture, String> {
-        Ok(self.handler.call(Args::from_event(event)?))
+        Ok(self.handler.call(Args::from_event(event)?, event.ack().clone()))
     }
 
     fn check(&self, hub: &Hub) -> Result<(), String> {

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use ws_core::{Attributes, Message};
 
-use crate::{DisconnectReason, Event, EventError, Id, Socket};
+use crate::events::data_de::from_json;
+use crate::events::protocol::PeerData;
+use crate::{Ack, DisconnectReason, Event, EventError, Id, Socket};
 
 /// An event with its socket and its data.
 ///
@@ -22,6 +24,7 @@ struct PayloadInner {
     event: Event,
     id: Id,
     payload: Payload,
+    ack: Ack,
     /// Why the data could not be deserialised for a handler.
     undecodable: OnceLock<String>,
 }
@@ -35,8 +38,10 @@ pub(crate) struct QueuedEvent {
 /// The data of an event.
 pub(crate) enum Payload {
     None,
-    /// A message, the data of a custom event, or the payload of a ping or a pong: from the peer.
+    /// A message, or the payload of a ping or a pong: from the peer.
     Data(Message),
+    /// A custom event of the peer, with the id of the acknowledgement that it expects.
+    Request(PeerData, Option<u64>),
     /// The data of a custom event that the server has fired.
     Fired(Message),
     Disconnect(DisconnectReason),
@@ -47,8 +52,10 @@ pub(crate) enum Payload {
 impl EventPayload {
     pub(crate) fn new(socket: Socket, event: Event, payload: Payload) -> Self {
         let id = socket.id();
+        let expected = if let Payload::Request(_, id) = payload { id } else { None };
+        let ack = Ack::new(&socket, expected);
         let undecodable = OnceLock::new();
-        Self(Arc::new(PayloadInner { socket, event, id, payload, undecodable }))
+        Self(Arc::new(PayloadInner { socket, event, id, payload, ack, undecodable }))
     }
 
     /// The socket of the event.
@@ -85,18 +92,24 @@ impl EventPayload {
     /// [`data`](Self::data) with its type, text or binary. `None` for events without data.
     pub fn message(&self) -> Option<&Message> {
         match &self.0.payload {
-            Payload::Data(message) | Payload::Fired(message) => Some(message),
+            Payload::Data(message)
+            | Payload::Fired(message)
+            | Payload::Request(PeerData { json: message, .. }, _) => Some(message),
             Payload::None | Payload::Disconnect(_) | Payload::Error(_) | Payload::Room(_) => None,
         }
     }
 
-    /// The data, deserialised from JSON.
+    /// The data, deserialised from JSON. Bytes are as in [`Json`](crate::Json).
     ///
     /// # Errors
     ///
     /// If the data is not JSON, or not of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(self.data())
+        let attachments = match &self.0.payload {
+            Payload::Request(data, _) => data.attachments.as_slice(),
+            _ => &[],
+        };
+        from_json(self.data(), attachments)
     }
 
     /// The error: always with `error`, and with `disconnect` if an `error` event follows it.
@@ -104,7 +117,11 @@ impl EventPayload {
         match &self.0.payload {
             Payload::Error(error) => Some(Cow::Borrowed(error)),
             Payload::Disconnect(reason) => reason.event_error().map(Cow::Owned),
-            Payload::None | Payload::Data(_) | Payload::Fired(_) | Payload::Room(_) => None,
+            Payload::None
+            | Payload::Data(_)
+            | Payload::Request(..)
+            | Payload::Fired(_)
+            | Payload::Room(_) => None,
         }
     }
 
@@ -127,7 +144,12 @@ impl EventPayload {
     /// Why data of the peer could not be deserialised for a handler.
     pub(crate) fn undecodable(&self) -> Option<&str> {
         let reason = self.0.undecodable.get()?;
-        matches!(self.0.payload, Payload::Data(_)).then_some(reason)
+        matches!(self.0.payload, Payload::Data(_) | Payload::Request(..)).then_some(reason)
+    }
+
+    /// The answer to the peer.
+    pub(crate) fn ack(&self) -> &Ack {
+        &self.0.ack
     }
 
     /// The data, without a copy.

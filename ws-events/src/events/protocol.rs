@@ -1,38 +1,52 @@
 //! How are events encoded as messages, and messages decoded as events?
 //!
-//! A hub has one [`Protocol`], which encodes an event once for all recipients. Each connection
-//! has a [`Session`], since the meaning of a message may depend on earlier ones. Handlers know
-//! neither.
+//! An [`OutgoingEvent`] is serialised once, and encoded once for each [`WireFormat`] of its
+//! recipients. Handlers do not know the format of a socket.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use ws_core::{Escaped, Message, StatusCode};
+use ws_core::{Escaped, Message, PreparedMessage};
 
+use crate::delivery::wire_format::WireFormat;
+use crate::events::data::EventData;
 use crate::{EncodeError, Event};
 
 /// The longest name of an event, in bytes.
 const MAX_NAME: usize = 256;
 
-/// The protocol of all connections of a hub.
-pub(crate) trait Protocol: Send + Sync {
-    /// The decoder of a new connection.
-    fn session(&self) -> Box<dyn Session>;
+/// The protocol of a connection that a [`Hub`](crate::Hub) serves: how its messages carry events.
+///
+/// The sockets of one hub may have several protocols, and are in the same rooms: see
+/// [`Hub::serve_as`](crate::Hub::serve_as).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Messages without event names.
+    Plain,
+    /// Events as JSON text: see [`HubBuilder::envelope`](crate::HubBuilder::envelope).
+    Envelope,
+}
 
-    /// Encodes an event, once for all recipients.
-    fn encode(&self, event: &OutgoingEvent<'_>) -> Result<Message, EncodeError>;
-
-    /// Whether a peer can send custom events.
-    fn receives_events(&self) -> bool {
-        true
+impl Protocol {
+    pub(crate) const fn format(self) -> WireFormat {
+        match self {
+            Self::Plain => WireFormat::Plain,
+            Self::Envelope => WireFormat::Envelope,
+        }
     }
+}
 
-    /// Encodes the event that tells a peer of a mistake. `None` if the protocol has none.
-    fn encode_error(&self, code: ErrorCode, event: Option<&str>, text: &str) -> Option<Message> {
-        let _ = (code, event, text);
-        None
+impl WireFormat {
+    /// Whether a peer can send custom events, and acknowledge them.
+    pub(crate) const fn has_events(self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Envelope => true,
+        }
     }
 }
 
@@ -56,149 +70,179 @@ struct ErrorData<'a> {
     text: String,
 }
 
-impl dyn Protocol {
-    /// Serialises the data of an event, and encodes the event.
-    pub(crate) fn encode_event<T: Serialize + ?Sized>(
-        &self,
-        name: &str,
-        data: &T,
-    ) -> Result<Message, EncodeError> {
-        let json = serde_json::to_vec(data).map_err(|error| EncodeError::Json(Arc::new(error)))?;
-        self.encode(&OutgoingEvent { name, data: &json, ack: None, namespace: None })
-    }
-}
-
-/// The decoder of one connection.
-pub(crate) trait Session: Send {
-    /// What to do before the first message.
-    fn begin(&mut self) -> Received {
-        Received::Nothing
-    }
-
-    /// Decodes a message.
-    fn receive(&mut self, message: Message) -> Received;
-}
-
 /// An event to be encoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OutgoingEvent<'a> {
     pub(crate) name: &'a str,
-    /// JSON.
-    pub(crate) data: &'a [u8],
+    pub(crate) data: EventData,
     /// The id of the acknowledgement that the peer has to send.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no protocol has acknowledgements yet"))]
     pub(crate) ack: Option<u64>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "no protocol has namespaces yet"))]
-    pub(crate) namespace: Option<&'a str>,
 }
 
-/// The meaning of a message.
+impl<'a> OutgoingEvent<'a> {
+    pub(crate) fn new<T: Serialize + ?Sized>(name: &'a str, data: &T) -> Result<Self, EncodeError> {
+        if !is_valid_name(name) {
+            return Err(EncodeError::BadName(Arc::from(name)));
+        }
+        Ok(Self { name, data: serialize(data)?, ack: None })
+    }
+
+    /// The event in a format.
+    pub(crate) fn encode(&self, format: WireFormat) -> PreparedMessage {
+        let mut text = Vec::with_capacity(self.name.len() + self.data.len() + 48);
+        match format {
+            WireFormat::Plain => self.data.write_base64(&mut text),
+            WireFormat::Envelope => {
+                text.extend_from_slice(b"{\"event\":");
+                write_string(&mut text, self.name);
+                text.extend_from_slice(b",\"data\":");
+                self.data.write_base64(&mut text);
+                if let Some(id) = self.ack {
+                    text.extend_from_slice(format!(",\"id\":{id}").as_bytes());
+                }
+                text.push(b'}');
+            }
+        }
+        PreparedMessage::new(text_of(text))
+    }
+}
+
+/// What a broadcast sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    Message(&'a PreparedMessage),
+    Event(&'a OutgoingEvent<'a>),
+}
+
+impl Content<'_> {
+    /// The content in a format.
+    pub(crate) fn encode(&self, format: WireFormat) -> PreparedMessage {
+        match self {
+            Self::Message(message) => encode_message(message, format),
+            Self::Event(event) => event.encode(format),
+        }
+    }
+}
+
+/// A message in a format.
+pub(crate) fn encode_message(message: &PreparedMessage, format: WireFormat) -> PreparedMessage {
+    match format {
+        WireFormat::Plain | WireFormat::Envelope => message.clone(),
+    }
+}
+
+/// The answer to an event that asked for one. `None` if the format has no acknowledgements.
+pub(crate) fn encode_ack<T: Serialize + ?Sized>(
+    format: WireFormat,
+    id: u64,
+    data: &T,
+) -> Result<Option<PreparedMessage>, EncodeError> {
+    let data = serialize(data)?;
+    Ok(match format {
+        WireFormat::Plain => None,
+        WireFormat::Envelope => {
+            let mut text = format!("{{\"ack\":{id},\"data\":").into_bytes();
+            data.write_base64(&mut text);
+            text.push(b'}');
+            Some(PreparedMessage::new(text_of(text)))
+        }
+    })
+}
+
+/// The event that tells a peer of a mistake. `None` if the format has none.
+pub(crate) fn encode_error(
+    format: WireFormat,
+    code: ErrorCode,
+    event: Option<&str>,
+    text: &str,
+) -> Option<PreparedMessage> {
+    match format {
+        WireFormat::Plain => None,
+        WireFormat::Envelope => {
+            let text = Escaped::new(text).to_string();
+            let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
+            let text = format!(r#"{{"event":"error","data":{data}}}"#);
+            Some(PreparedMessage::new(text_of(text)))
+        }
+    }
+}
+
+/// The meaning of a message of a peer.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the present protocols need fewer variants"))]
 pub(crate) enum Received {
-    /// Nothing: more messages are needed.
-    Nothing,
     /// A message that is not an event.
     Message(Message),
     Event(IncomingEvent),
+    /// The answer to an event of this side.
+    Ack {
+        id: u64,
+        data: PeerData,
+    },
     /// It is malformed, for this reason.
     Malformed(Arc<str>),
-    /// A message to send to the peer. Handlers are not called.
-    Reply(Message),
-    /// The socket must be closed.
-    Close(StatusCode, String),
-    /// All of these, in order.
-    Many(Vec<Self>),
 }
 
 /// A decoded event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IncomingEvent {
-    pub(crate) event: Arc<str>,
-    pub(crate) data: Message,
+    pub(crate) name: Arc<str>,
+    pub(crate) data: PeerData,
     /// The id of the acknowledgement that the peer expects.
     pub(crate) ack: Option<u64>,
-    pub(crate) namespace: Option<Arc<str>>,
 }
 
-/// Messages only, without events.
-pub(crate) struct MessageProtocol;
+/// Data from a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PeerData {
+    /// JSON, with placeholders of the attachments.
+    pub(crate) json: Message,
+    pub(crate) attachments: Vec<Bytes>,
+}
 
-impl Protocol for MessageProtocol {
-    fn session(&self) -> Box<dyn Session> {
-        Box::new(Self)
-    }
-
-    fn encode(&self, _: &OutgoingEvent<'_>) -> Result<Message, EncodeError> {
-        Err(EncodeError::NoEnvelope)
-    }
-
-    fn receives_events(&self) -> bool {
-        false
+impl PeerData {
+    pub(crate) const fn new(json: Message) -> Self {
+        Self { json, attachments: Vec::new() }
     }
 }
 
-impl Session for MessageProtocol {
-    fn receive(&mut self, message: Message) -> Received {
-        Received::Message(message)
+/// Decodes a message of a peer.
+pub(crate) fn decode(format: WireFormat, message: Message) -> Received {
+    match format {
+        WireFormat::Plain => Received::Message(message),
+        WireFormat::Envelope => match message.as_text() {
+            Some(text) => decode_envelope(text).unwrap_or_else(Received::Malformed),
+            None => Received::Message(message),
+        },
     }
 }
-
-/// Events as text messages `{"event":"name","data":…}`. Binary messages are not events.
-pub(crate) struct EnvelopeProtocol;
 
 #[derive(Deserialize)]
 struct EnvelopeJson<'a> {
     #[serde(borrow)]
-    event: Cow<'a, str>,
+    event: Option<Cow<'a, str>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
+    id: Option<u64>,
+    ack: Option<u64>,
 }
 
-impl Protocol for EnvelopeProtocol {
-    fn session(&self) -> Box<dyn Session> {
-        Box::new(Self)
+fn decode_envelope(text: &str) -> Result<Received, Arc<str>> {
+    let EnvelopeJson { event, data, id, ack } =
+        serde_json::from_str(text).map_err(|error| Arc::from(error.to_string()))?;
+    // A derived `Deserialize` takes a list of the fields, too.
+    if text.trim_start().starts_with('[') {
+        return Err("an event is a JSON object, not an array".into());
     }
-
-    fn encode(&self, event: &OutgoingEvent<'_>) -> Result<Message, EncodeError> {
-        let OutgoingEvent { name, data, .. } = *event;
-        if !is_valid_name(name) {
-            return Err(EncodeError::BadName(Arc::from(name)));
+    let data = data.map_or("null", RawValue::get);
+    let data = PeerData::new(text_of(data.to_owned()));
+    match (event, ack) {
+        (Some(_), Some(_)) => Err("an event has no field `ack`".into()),
+        (None, Some(id)) => Ok(Received::Ack { id, data }),
+        (None, None) => Err("missing field `event`".into()),
+        (Some(name), None) if is_valid_name(&name) => {
+            Ok(Received::Event(IncomingEvent { name: Arc::from(name), data, ack: id }))
         }
-        let json = |error| EncodeError::Json(Arc::new(error));
-        let mut text = Vec::with_capacity(name.len() + data.len() + 24);
-        text.extend_from_slice(b"{\"event\":");
-        serde_json::to_writer(&mut text, name).map_err(json)?;
-        text.extend_from_slice(b",\"data\":");
-        text.extend_from_slice(data);
-        text.push(b'}');
-        Ok(text_of(text))
-    }
-
-    fn encode_error(&self, code: ErrorCode, event: Option<&str>, text: &str) -> Option<Message> {
-        let text = Escaped::new(text).to_string();
-        let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
-        Some(text_of(format!(r#"{{"event":"error","data":{data}}}"#)))
-    }
-}
-
-impl Session for EnvelopeProtocol {
-    fn receive(&mut self, message: Message) -> Received {
-        let Some(text) = message.as_text() else { return Received::Message(message) };
-        let EnvelopeJson { event, data } = match serde_json::from_str(text) {
-            Ok(enveloped) => enveloped,
-            Err(error) => return Received::Malformed(error.to_string().into()),
-        };
-        // A derived `Deserialize` takes a list of the fields, too.
-        if text.trim_start().starts_with('[') {
-            return Received::Malformed("an event is a JSON object, not an array".into());
-        }
-        if !is_valid_name(&event) {
-            return Received::Malformed("the event name is reserved, empty or too long".into());
-        }
-        let data = data.map_or("null", RawValue::get);
-        let data = text_of(data.to_owned());
-        Received::Event(IncomingEvent { event: Arc::from(event), data, ack: None, namespace: None })
+        (Some(_), None) => Err("the event name is reserved, empty or too long".into()),
     }
 }
 
@@ -207,28 +251,44 @@ fn is_valid_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && Event::is_custom(name)
 }
 
+fn serialize<T: Serialize + ?Sized>(data: &T) -> Result<EventData, EncodeError> {
+    EventData::new(data).map_err(|error| EncodeError::Json(Arc::new(error)))
+}
+
+/// Appends a string as JSON, which cannot fail.
+fn write_string(text: &mut Vec<u8>, string: &str) {
+    let _ = serde_json::to_writer(text, string);
+}
+
 /// A text message: JSON is always text.
-fn text_of(json: impl Into<bytes::Bytes>) -> Message {
+fn text_of(json: impl Into<Bytes>) -> Message {
     Message::text_from_bytes(json).unwrap_or_else(Message::binary)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::broker::InProcess;
-    use crate::{EventError, HubBuilder, Socket};
 
-    /// A message → the name and the data of its event, or a part of the error.
+    fn receive(message: impl Into<Message>) -> Received {
+        decode(WireFormat::Envelope, message.into())
+    }
+
+    /// A message → the name, the data and the id of its event, or a part of the error.
     #[track_caller]
-    fn check(message: &str, expected: Result<(&str, &str), &str>) {
-        match (EnvelopeProtocol.receive(Message::from(message)), expected) {
-            (Received::Event(decoded), Ok((event, json))) => {
-                assert_eq!((&*decoded.event, decoded.data.as_text()), (event, Some(json)));
-                assert_eq!((decoded.ack, decoded.namespace), (None, None));
+    fn check_id(message: &str, expected: Result<(&str, &str, Option<u64>), &str>) {
+        match (receive(message), expected) {
+            (Received::Event(decoded), Ok((name, json, ack))) => {
+                assert_eq!((&*decoded.name, decoded.data.json.as_text()), (name, Some(json)));
+                assert_eq!(decoded.ack, ack);
             }
             (Received::Malformed(text), Err(word)) => assert!(text.contains(word), "{text}"),
             (got, expected) => panic!("{message}: {got:?}, not {expected:?}"),
         }
+    }
+
+    #[track_caller]
+    fn check(message: &str, expected: Result<(&str, &str), &str>) {
+        check_id(message, expected.map(|(name, json)| (name, json, None)));
     }
 
     #[test]
@@ -238,6 +298,21 @@ mod tests {
         check(r#"{"event":"a"}"#, Ok(("a", "null")));
         check(r#"{"event":"a","data":null,"more":1}"#, Ok(("a", "null")));
         check(r#"{"event":"a\n","data":""}"#, Ok(("a\n", r#""""#)));
+        check_id(r#"{"event":"a","data":1,"id":0}"#, Ok(("a", "1", Some(0))));
+        check_id(r#"{"id":7,"event":"a"}"#, Ok(("a", "null", Some(7))));
+        check_id(r#"{"event":"a","id":null,"ack":null}"#, Ok(("a", "null", None)));
+    }
+
+    #[test]
+    fn an_envelope_with_an_ack_is_an_answer() {
+        for (message, id, json) in [
+            (r#"{"ack":0,"data":"x"}"#, 0, "\"x\""),
+            (r#"{"ack":18446744073709551615}"#, u64::MAX, "null"),
+            (r#"{"data":[1],"ack":3,"id":4}"#, 3, "[1]"),
+        ] {
+            let data = PeerData::new(Message::from(json));
+            assert_eq!(receive(message), Received::Ack { id, data });
+        }
     }
 
     #[test]
@@ -245,9 +320,14 @@ mod tests {
         check("", Err("EOF"));
         check("hello", Err("expected"));
         check("[]", Err("invalid"));
-        check(r#" ["say", 1]"#, Err("array"));
+        check(r#" ["say", 1, 2, 3]"#, Err("array"));
         check(r#"{"data":1}"#, Err("missing field `event`"));
+        check(r#"{"event":null}"#, Err("missing field `event`"));
         check(r#"{"event":1}"#, Err("invalid type"));
+        check(r#"{"event":"a","id":-1}"#, Err("invalid value"));
+        check(r#"{"event":"a","id":"1"}"#, Err("invalid type"));
+        check(r#"{"ack":1.5}"#, Err("invalid type"));
+        check(r#"{"event":"a","ack":1}"#, Err("`ack`"));
         let long = "x".repeat(257);
         for name in ["", "connect", "disconnect", "message", "error", "room_join", &long] {
             check(&format!(r#"{{"event":"{name}"}}"#), Err("reserved"));
@@ -257,120 +337,31 @@ mod tests {
     #[test]
     fn binary_messages_are_not_events() {
         let message = Message::binary(vec![1, 2]);
-        assert_eq!(EnvelopeProtocol.receive(message.clone()), Received::Message(message));
-    }
-
-    const fn outgoing<'a>(name: &'a str, data: &'a str) -> OutgoingEvent<'a> {
-        OutgoingEvent { name, data: data.as_bytes(), ack: None, namespace: None }
+        assert_eq!(receive(message.clone()), Received::Message(message));
     }
 
     #[test]
     fn decoding_gives_back_what_was_encoded() {
-        for (name, data) in [("a", "1"), ("with \"quotes\"", "{}"), ("ü", "[\"ä\"]")] {
-            let message = EnvelopeProtocol.encode(&outgoing(name, data)).unwrap();
-            let Received::Event(decoded) = EnvelopeProtocol.receive(message) else { panic!() };
-            assert_eq!((&*decoded.event, decoded.data.as_text()), (name, Some(data)));
+        for name in ["a", "with \"quotes\"", "ü"] {
+            for ack in [None, Some(0), Some(1 << 53)] {
+                let mut event = OutgoingEvent::new(name, &("ä", 1)).unwrap();
+                event.ack = ack;
+                let message = event.encode(WireFormat::Envelope).message().clone();
+                let expected = IncomingEvent {
+                    name: name.into(),
+                    data: PeerData::new(Message::from(r#"["ä",1]"#)),
+                    ack,
+                };
+                assert_eq!(receive(message), Received::Event(expected));
+            }
         }
         for name in ["", "connect", &"x".repeat(257)] {
-            let encoded = EnvelopeProtocol.encode(&outgoing(name, "1"));
-            assert!(matches!(encoded, Err(EncodeError::BadName(_))));
+            let event = OutgoingEvent::new(name, &1);
+            assert!(matches!(event, Err(EncodeError::BadName(_))));
         }
-        assert!(matches!(
-            MessageProtocol.encode(&outgoing("a", "1")),
-            Err(EncodeError::NoEnvelope)
-        ));
-    }
-
-    /// A protocol that uses every variant of [`Received`]: a message is a list of words, and
-    /// some words are commands to the session.
-    struct WordProtocol;
-
-    /// The words since `begin`.
-    #[derive(Default)]
-    struct WordSession(Option<String>);
-
-    impl Protocol for WordProtocol {
-        fn session(&self) -> Box<dyn Session> {
-            Box::new(WordSession::default())
-        }
-
-        fn encode(&self, event: &OutgoingEvent<'_>) -> Result<Message, EncodeError> {
-            let OutgoingEvent { name, data, ack, namespace } = event;
-            let data = String::from_utf8_lossy(data);
-            Ok(Message::from(format!("{name} {data} {ack:?} {namespace:?}")))
-        }
-    }
-
-    impl WordSession {
-        fn word(&mut self, word: &str) -> Received {
-            match (word, &mut self.0) {
-                ("begin", _) => {
-                    self.0 = Some(String::new());
-                    Received::Nothing
-                }
-                ("end", begun) => Received::Message(begun.take().unwrap_or_default().into()),
-                (word, Some(begun)) => {
-                    begun.push_str(word);
-                    Received::Nothing
-                }
-                ("who", None) => Received::Reply("you".into()),
-                ("bye", None) => Received::Close(StatusCode::NORMAL_CLOSURE, "bye".to_owned()),
-                ("what", None) => Received::Malformed("what".into()),
-                (word, None) => Received::Event(IncomingEvent {
-                    event: word.into(),
-                    data: word.into(),
-                    ack: Some(1),
-                    namespace: Some("/".into()),
-                }),
-            }
-        }
-    }
-
-    impl Session for WordSession {
-        fn begin(&mut self) -> Received {
-            Received::Reply("hello".into())
-        }
-
-        fn receive(&mut self, message: Message) -> Received {
-            let text = message.as_text().unwrap();
-            let lines = text
-                .lines()
-                .map(|line| Received::Many(line.split(' ').map(|word| self.word(word)).collect()));
-            Received::Many(lines.collect())
-        }
-    }
-
-    #[tokio::test]
-    async fn a_protocol_may_reply_wait_for_more_return_several_results_and_close() {
-        let hub = HubBuilder::default().build_with(Box::new(WordProtocol), Box::new(InProcess));
-        hub.on_connect(async |socket: Socket| socket.emit("connected", &1));
-        hub.on_message(async |socket: Socket, text: String| socket.send(format!("<{text}>")));
-        hub.on_any(async |socket: Socket, event: Event| socket.emit(event.as_str(), &2));
-        hub.on_error(async |socket: Socket, error: EventError| socket.send(error.to_string()));
-        let (client, server) = ws_core::pair();
-        let serving = tokio::spawn(hub.handler()(server));
-        client.write("one who two\nbegin a").await.unwrap();
-        client.write("b end what bye").await.unwrap();
-        let mut heard = Vec::new();
-        let ended = loop {
-            match client.read().await {
-                Ok(message) => heard.push(message.as_text().unwrap().to_owned()),
-                Err(error) => break error.close_status(),
-            }
-        };
-        let expected = [
-            "hello",
-            "connected 1 None None",
-            "one 2 None None",
-            "you",
-            "two 2 None None",
-            "<ab>",
-            "malformed event from the peer: what",
-        ];
-        assert_eq!(
-            (heard.as_slice(), ended),
-            (&expected.map(str::to_owned)[..], Some(StatusCode::NORMAL_CLOSURE))
-        );
-        serving.await.unwrap();
+        let answer = encode_ack(WireFormat::Envelope, 5, &"ü").unwrap().unwrap();
+        let data = PeerData::new(Message::from("\"ü\""));
+        assert_eq!(receive(answer.message().clone()), Received::Ack { id: 5, data });
+        assert!(encode_ack(WireFormat::Plain, 5, &1).unwrap().is_none());
     }
 }

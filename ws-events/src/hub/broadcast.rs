@@ -8,13 +8,15 @@ use ws_core::proto::CloseFrame;
 use ws_core::{Message, PreparedMessage, SendError, StatusCode};
 
 use crate::delivery::enqueue::Enqueuer;
-use crate::delivery::send_queue::{CloseCommand, PushOptions};
+use crate::delivery::send_queue::{CloseCommand, EnqueueResult, PushOptions};
+use crate::delivery::wire_format::Encodings;
+use crate::events::protocol::{Content, OutgoingEvent};
 use crate::hub::HubShared;
-use crate::hub::broker::{BroadcastHeader, BrokerSink, Recipients};
+use crate::hub::broker::{BroadcastHeader, BrokerSink, PacketContent, Recipients};
 use crate::hub::membership::RoomEntry;
-use crate::hub::socket::SocketShared;
+use crate::hub::socket::{SocketShared, emit_result};
 use crate::registry::rooms::MemberList;
-use crate::{Delivery, EncodeError, Event, Hub, Socket};
+use crate::{BroadcastAcks, Delivery, EncodeError, Event, Hub, Socket};
 
 /// The number of queues that are prefetched together: they are far apart in memory, and the
 /// processor loads several at once, but visits them one by one.
@@ -136,8 +138,54 @@ impl Broadcast {
         event: impl AsRef<str>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
-        let message = self.hub.0.protocol.encode_event(event.as_ref(), data)?;
-        Ok(self.send_prepared(&PreparedMessage::new(message)))
+        let event = self.hub.0.event(event.as_ref(), data)?;
+        Ok(self.send_content(Content::Event(&event)))
+    }
+
+    /// Sends an event that each socket has to acknowledge, as
+    /// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) does. Returns the acknowledgements
+    /// as they come: one result for each socket, at the end those of the sockets that have not
+    /// answered.
+    ///
+    /// Only the sockets of this process get it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(hub: &ws_events::Hub) -> Result<(), ws_events::EncodeError> {
+    /// let mut votes = hub.to("red").emit_with_ack("vote", "now")?.timeout(Duration::from_secs(3));
+    /// while let Some((id, vote)) = votes.next().await {
+    ///     match vote {
+    ///         Ok(vote) => println!("{id} votes {}", bool::then_some(vote, "yes").unwrap_or("no")),
+    ///         Err(error) => println!("{id}: {error}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be encoded. Nothing is sent then.
+    pub fn emit_with_ack<R, T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> Result<BroadcastAcks<R>, EncodeError> {
+        let mut event = self.hub.0.event(event.as_ref(), data)?;
+        let id = self.hub.0.next_ack_id();
+        event.ack = Some(id);
+        let encode = |format| event.encode(format);
+        let mut enqueuer =
+            Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
+        let mut acks = BroadcastAcks::new(id);
+        self.for_each(|entry| {
+            acks.expect(&entry.socket, || match enqueuer.push(&entry.queue, &entry.socket) {
+                EnqueueResult::Closed => None,
+                result => Some(emit_result(result)),
+            });
+        });
+        enqueuer.finish();
+        Ok(acks)
     }
 
     /// Sends a message.
@@ -148,10 +196,14 @@ impl Broadcast {
 
     /// Sends a prepared message, which can be sent several times.
     pub fn send_prepared(&self, message: &PreparedMessage) -> Delivery {
-        let delivery = self.deliver(message);
+        self.send_content(Content::Message(message))
+    }
+
+    fn send_content(&self, content: Content<'_>) -> Delivery {
+        let delivery = self.deliver(content);
         let broker = &self.hub.0.broker;
         if broker.reaches_other_hubs()
-            && let Err(error) = broker.publish(self.header().encode(message.message()))
+            && let Err(error) = broker.publish(self.header().encode(content))
         {
             tracing::warn!(%error, "a broadcast was not published to other processes");
         }
@@ -159,14 +211,19 @@ impl Broadcast {
     }
 
     /// Sends to the sockets of this process.
-    fn deliver(&self, message: &PreparedMessage) -> Delivery {
-        let options = PushOptions { volatile: self.volatile, batched: true };
-        let mut enqueuer = Enqueuer::new(message, &self.hub.0.delivery, options);
+    fn deliver(&self, content: Content<'_>) -> Delivery {
+        let encode = |format| content.encode(format);
+        let mut enqueuer =
+            Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         self.for_each_prefetched(
             |entry| entry.queue.prefetch(),
             |entry| _ = enqueuer.push(&entry.queue, &entry.socket),
         );
         enqueuer.finish()
+    }
+
+    const fn options(&self) -> PushOptions {
+        PushOptions { volatile: self.volatile, batched: true }
     }
 
     /// Calls the handlers of an event on the server, for each socket. Nothing is sent. Returns
@@ -318,8 +375,17 @@ impl BrokerSink for LocalSink {
         let Some(hub) = self.0.upgrade() else { return };
         match BroadcastHeader::decode(&packet) {
             Some((header, _)) if header.origin == hub.origin => {}
-            Some((header, message)) => {
-                Broadcast::from_header(Hub(hub), header).deliver(&PreparedMessage::new(message));
+            Some((header, content)) => {
+                let broadcast = Broadcast::from_header(Hub(hub), header);
+                match content {
+                    PacketContent::Message(message) => {
+                        broadcast.deliver(Content::Message(&message));
+                    }
+                    PacketContent::Event { name, data } => {
+                        let event = OutgoingEvent { name: &name, data, ack: None };
+                        broadcast.deliver(Content::Event(&event));
+                    }
+                }
             }
             None => tracing::warn!(len = packet.len(), "an unreadable packet from the broker"),
         }

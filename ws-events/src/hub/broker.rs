@@ -1,14 +1,17 @@
 //! How do broadcasts reach the sockets of other processes?
 //!
 //! A [`Broker`] carries packets from one hub to the others, and does not read them. A packet is
-//! an encoded broadcast: a [`BroadcastHeader`] with its recipients, and a message. A packet from
-//! a broker is delivered to the sockets of this process, and never published again.
+//! an encoded broadcast: a [`BroadcastHeader`] with its recipients, and a message or an event,
+//! which each hub encodes for its sockets. A packet from a broker is delivered to the sockets of this process, and never published again.
 
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use ws_core::{Message, MessageType};
+use ws_core::{Message, MessageType, PreparedMessage};
+
+use crate::events::data::{DataParts, EventData};
+use crate::events::protocol::{Content, OutgoingEvent};
 
 /// Carries packets between the hubs of several processes.
 pub(crate) trait Broker: Send + Sync {
@@ -76,41 +79,76 @@ pub(crate) enum Recipients {
     },
 }
 
+/// What a packet carries.
+#[derive(Debug)]
+pub(crate) enum PacketContent {
+    Message(PreparedMessage),
+    Event { name: String, data: EventData },
+}
+
+/// The parts of an event, behind the header of its packet.
+#[derive(Serialize, Deserialize)]
+struct EventParts {
+    name: String,
+    data: DataParts,
+}
+
 /// The first byte of each packet. An incompatible change of the format increments it.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
+const EVENT: u8 = 3;
 
 impl BroadcastHeader {
-    /// Makes the packet of a message.
-    pub(crate) fn encode(&self, message: &Message) -> Bytes {
-        // Cannot fail: it has only strings, numbers and booleans.
-        let header = serde_json::to_vec(self).unwrap_or_default();
-        let mut packet = BytesMut::with_capacity(header.len() + message.len() + 6);
-        packet.put_u8(VERSION);
-        packet.put_u8(if message.is_text() { TEXT } else { BINARY });
-        packet.put_u32(u32::try_from(header.len()).unwrap_or(u32::MAX));
-        packet.extend_from_slice(&header);
-        packet.extend_from_slice(message.as_bytes());
-        packet.freeze()
+    /// Makes a packet.
+    pub(crate) fn encode(&self, content: Content<'_>) -> Bytes {
+        match content {
+            Content::Message(message) => {
+                let message = message.message();
+                let kind = if message.is_text() { TEXT } else { BINARY };
+                write_packet(kind, self, message.as_bytes())
+            }
+            Content::Event(OutgoingEvent { name, data, .. }) => {
+                let (payload, data) = data.to_parts();
+                let parts = EventParts { name: (*name).to_owned(), data };
+                write_packet(EVENT, &(self, parts), &payload)
+            }
+        }
     }
 
     /// Reads a packet; `None` if its format is unknown.
-    pub(crate) fn decode(packet: &Bytes) -> Option<(Self, Message)> {
+    pub(crate) fn decode(packet: &Bytes) -> Option<(Self, PacketContent)> {
         let (&[version, kind], rest) = packet.split_first_chunk::<2>()?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
         let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
         let (header, payload) = rest.split_at_checked(len)?;
-        let header = serde_json::from_slice(header).ok()?;
         let payload = packet.slice_ref(payload);
         let message = match (version, kind) {
             (VERSION, TEXT) => Message::text_from_bytes(payload).ok()?,
             (VERSION, BINARY) => Message::binary(payload),
+            (VERSION, EVENT) => {
+                let (header, EventParts { name, data }) = serde_json::from_slice(header).ok()?;
+                let data = EventData::from_parts(payload, &data)?;
+                return Some((header, PacketContent::Event { name, data }));
+            }
             _ => return None,
         };
         debug_assert_eq!(message.kind() == MessageType::Text, kind == TEXT);
-        Some((header, message))
+        let header = serde_json::from_slice(header).ok()?;
+        Some((header, PacketContent::Message(PreparedMessage::new(message))))
     }
+}
+
+fn write_packet(kind: u8, header: &impl Serialize, payload: &[u8]) -> Bytes {
+    // Cannot fail: it has only strings, numbers and booleans.
+    let header = serde_json::to_vec(header).unwrap_or_default();
+    let mut packet = BytesMut::with_capacity(header.len() + payload.len() + 6);
+    packet.put_u8(VERSION);
+    packet.put_u8(kind);
+    packet.put_u32(u32::try_from(header.len()).unwrap_or(u32::MAX));
+    packet.extend_from_slice(&header);
+    packet.extend_from_slice(payload);
+    packet.freeze()
 }
 
 #[cfg(test)]
@@ -119,7 +157,6 @@ mod tests {
     use ws_core::{Conn, pair};
 
     use super::*;
-    use crate::events::protocol::EnvelopeProtocol;
     use crate::{Hub, Socket};
 
     /// Connects hubs in one process, while it is not `down`.
@@ -158,7 +195,7 @@ mod tests {
         let mut hubs = Vec::new();
         for end in 0..count {
             let broker = Box::new(TestBroker(Arc::clone(&bus)));
-            let hub = Hub::builder().build_with(Box::new(EnvelopeProtocol), broker);
+            let hub = Hub::builder().envelope().build_with(broker);
             let (client, server) = pair();
             tokio::spawn(hub.handler()(server));
             while hub.is_empty() {
@@ -222,40 +259,45 @@ mod tests {
         assert_eq!(read(client).await, "next");
     }
 
+    /// The content of a packet, as its name and its bytes.
+    fn content(packet: &Bytes) -> Option<(BroadcastHeader, String)> {
+        let (header, content) = BroadcastHeader::decode(packet)?;
+        Some((header, format!("{content:?}")))
+    }
+
     #[test]
     fn a_packet_is_read_as_it_was_written_and_an_unknown_one_is_ignored() {
         let rooms = || vec![Arc::from("a"), Arc::from("b")];
-        for message in [Message::from("text"), Message::binary(vec![0, 255]), Message::from("")] {
-            let header = BroadcastHeader {
-                origin: u64::MAX,
-                recipients: Recipients::Union { rooms: rooms(), ids: vec![] },
-                except_ids: vec![],
-                except_rooms: rooms(),
-                volatile: true,
-            };
-            let packet = header.encode(&message);
-            assert_eq!(BroadcastHeader::decode(&packet), Some((header, message)));
+        let header = || BroadcastHeader {
+            origin: u64::MAX,
+            recipients: Recipients::Union { rooms: rooms(), ids: vec![] },
+            except_ids: vec![],
+            except_rooms: rooms(),
+            volatile: true,
+        };
+        let check = |packet: Bytes, expected: PacketContent| {
+            assert_eq!(content(&packet), Some((header(), format!("{expected:?}"))));
             // The header is longer than 20 bytes. A cut payload would still be valid.
             for len in 0..packet.len().min(20) {
-                assert_eq!(BroadcastHeader::decode(&packet.slice(..len)), None);
+                assert_eq!(content(&packet.slice(..len)), None);
             }
-        }
-        let header = BroadcastHeader {
-            origin: 1,
-            recipients: Recipients::Everyone,
-            except_ids: vec![],
-            except_rooms: vec![],
-            volatile: false,
         };
-        let packet = header.encode(&Message::from("a"));
-        for (version, kind) in [(VERSION + 1, TEXT), (VERSION, TEXT + BINARY)] {
-            let unknown = [&[version, kind], &packet[2..]].concat().into();
-            assert_eq!(BroadcastHeader::decode(&unknown), None);
+        for message in [Message::from("text"), Message::binary(vec![0, 255]), Message::from("")] {
+            let message = PreparedMessage::new(message);
+            let packet = header().encode(Content::Message(&message));
+            check(packet, PacketContent::Message(message));
         }
-        assert_eq!(BroadcastHeader::decode(&Bytes::from_static(b"\x02\x01\0\0\0\0")), None);
-        assert_eq!(
-            BroadcastHeader::decode(&Bytes::from_static(b"\x01\x01\xFF\xFF\xFF\xFFabc")),
-            None
-        );
+        let event = OutgoingEvent::new("ü", &("a", Bytes::from_static(b"\xFF"))).unwrap();
+        let packet = header().encode(Content::Event(&event));
+        let OutgoingEvent { data, .. } = event;
+        check(packet.clone(), PacketContent::Event { name: "ü".to_owned(), data });
+        assert_eq!(content(&packet.slice(..packet.len() - 1)), None);
+        let packet = header().encode(Content::Message(&PreparedMessage::new("a")));
+        for (version, kind) in [(VERSION + 1, TEXT), (VERSION, EVENT + 1), (VERSION, EVENT)] {
+            let unknown = [&[version, kind], &packet[2..]].concat().into();
+            assert_eq!(content(&unknown), None);
+        }
+        assert_eq!(content(&Bytes::from_static(b"\x03\x01\0\0\0\0")), None);
+        assert_eq!(content(&Bytes::from_static(b"\x02\x01\xFF\xFF\xFF\xFFabc")), None);
     }
 }

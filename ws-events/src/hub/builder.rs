@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
-use crate::events::protocol::{EnvelopeProtocol, MessageProtocol, Protocol};
+use crate::delivery::wire_format::WireFormat;
 use crate::hub::HubShared;
 use crate::hub::broadcast::LocalSink;
 use crate::hub::broker::{Broker, InProcess};
@@ -25,11 +25,11 @@ use crate::{Hub, SendQueueLimits};
 const SHARDS: usize = 64;
 
 /// Settings of a hub. Made by [`Hub::builder`].
-#[derive(Default)]
 #[must_use = "settings do nothing before `build`"]
 pub struct HubBuilder {
     send_queue: SendQueueLimits,
-    envelope: bool,
+    format: WireFormat,
+    pending_acks: usize,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     no_error_events: bool,
 }
@@ -42,13 +42,25 @@ impl Hub {
 
     /// Settings of a new hub.
     pub fn builder() -> HubBuilder {
-        HubBuilder::default()
+        HubBuilder {
+            send_queue: SendQueueLimits::new(),
+            format: WireFormat::Plain,
+            pending_acks: 1024,
+            states: HashMap::new(),
+            no_error_events: false,
+        }
     }
 }
 
 impl Default for Hub {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Default for HubBuilder {
+    fn default() -> Self {
+        Hub::builder()
     }
 }
 
@@ -64,6 +76,10 @@ impl HubBuilder {
     /// Treats text messages as events, encoded as `{"event":"name","data":…}` in both directions:
     /// `emit` sends them, and `on("name", …)` handles them. Binary messages stay messages.
     ///
+    /// With a number as `id`, an event asks for an acknowledgement, `{"ack":id,"data":…}`, in both
+    /// directions: see [`Ack`](crate::Ack) and [`Socket::emit_with_ack`](crate::Socket::emit_with_ack).
+    /// Bytes in `data` are base64.
+    ///
     /// A name has at most 256 bytes. Missing `data` is `null`, and other fields of the object
     /// are ignored. A text message that is not such an object, or that has the name of one of
     /// the hub's [own events](crate::Event), becomes an `error` event with
@@ -71,7 +87,14 @@ impl HubBuilder {
     ///
     /// Default: no message is an event, and `emit` returns an error.
     pub const fn envelope(mut self) -> Self {
-        self.envelope = true;
+        self.format = WireFormat::Envelope;
+        self
+    }
+
+    /// The largest number of acknowledgements that each socket waits for:
+    /// [`emit_with_ack`](crate::Socket::emit_with_ack) returns an error beyond that. Default: 1,024.
+    pub const fn pending_acks(mut self, limit: usize) -> Self {
+        self.pending_acks = limit;
         self
     }
 
@@ -100,13 +123,11 @@ impl HubBuilder {
     /// Makes the hub.
     #[must_use = "a hub does nothing without sockets"]
     pub fn build(self) -> Hub {
-        let protocol: Box<dyn Protocol> =
-            if self.envelope { Box::new(EnvelopeProtocol) } else { Box::new(MessageProtocol) };
-        self.build_with(protocol, Box::new(InProcess))
+        self.build_with(Box::new(InProcess))
     }
 
-    /// Makes a hub with this protocol, which shares its broadcasts by this broker.
-    pub(crate) fn build_with(self, protocol: Box<dyn Protocol>, broker: Box<dyn Broker>) -> Hub {
+    /// Makes a hub that shares its broadcasts by this broker.
+    pub(crate) fn build_with(self, broker: Box<dyn Broker>) -> Hub {
         let hub = Arc::new(HubShared {
             everyone: MemberList::new(Arc::from("")),
             rooms: RoomRegistry::new(SHARDS),
@@ -115,7 +136,10 @@ impl HubBuilder {
             listeners: Default::default(),
             middleware: RwLock::default(),
             delivery: DeliveryShared { limits: self.send_queue, ..DeliveryShared::default() },
-            protocol,
+            format: self.format,
+            has_events: AtomicBool::new(self.format.has_events()),
+            last_ack: AtomicU64::new(0),
+            max_pending_acks: self.pending_acks,
             broker,
             origin: Uuid::new_v4().as_u64_pair().0,
             states: self.states,
@@ -135,7 +159,8 @@ impl fmt::Debug for HubBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubBuilder")
             .field("send_queue", &self.send_queue)
-            .field("envelope", &self.envelope)
+            .field("format", &self.format)
+            .field("pending_acks", &self.pending_acks)
             .field("states", &self.states.len())
             .field("no_error_events", &self.no_error_events)
             .finish()

@@ -40,7 +40,7 @@ impl Hub {
     /// the hub does not have, or another argument whose [`FromEvent::check`](crate::FromEvent::check)
     /// fails.
     pub fn check(&self) -> Result<(), CheckError> {
-        let receives_events = self.0.protocol.receives_events();
+        let receives_events = self.0.has_events.load(Relaxed);
         let mut problems = Vec::new();
         for (event, handler) in self.0.listeners.all() {
             let name = match &event {

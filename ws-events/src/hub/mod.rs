@@ -1,5 +1,6 @@
 //! What can an application do with all sockets of a hub?
 
+pub(crate) mod acks;
 pub(crate) mod broadcast;
 pub(crate) mod broker;
 pub(crate) mod builder;
@@ -13,18 +14,19 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::Notify;
-use ws_core::{Message, PreparedMessage, SendError, StatusCode};
+use ws_core::{Message, SendError, StatusCode};
 
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
+use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::events::handler::{EventListeners, erase};
-use crate::events::protocol::Protocol;
+use crate::events::protocol::OutgoingEvent;
 use crate::hub::broker::{Broker, Recipients};
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketQueue, SocketShared};
@@ -69,7 +71,13 @@ pub(crate) struct HubShared {
     pub(crate) listeners: EventListeners,
     pub(crate) middleware: RwLock<Vec<Arc<Middleware>>>,
     pub(crate) delivery: DeliveryShared,
-    pub(crate) protocol: Box<dyn Protocol>,
+    /// The format of connections whose protocol is not chosen by the caller.
+    pub(crate) format: WireFormat,
+    /// Whether it serves a format that has events.
+    pub(crate) has_events: AtomicBool,
+    pub(crate) last_ack: AtomicU64,
+    /// The largest number of acknowledgements that a socket waits for.
+    pub(crate) max_pending_acks: usize,
     pub(crate) broker: Box<dyn Broker>,
     /// Identifies this hub among those behind the broker.
     pub(crate) origin: u64,
@@ -222,10 +230,12 @@ impl Hub {
         T: Serialize + ?Sized,
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let message = PreparedMessage::new(self.0.protocol.encode_event(event.as_ref(), data)?);
+        let event = self.0.event(event.as_ref(), data)?;
+        let encode = |format| event.encode(format);
+        let mut encodings = Encodings::each(&encode);
         let send = |id: I::Item| {
             let id = id.as_ref();
-            (Id::from(id), self.find(id).and_then(|socket| socket.send_prepared(&message)))
+            (Id::from(id), self.find(id).and_then(|socket| socket.send_encoded(&mut encodings)))
         };
         Ok(ids.into_iter().map(send).collect())
     }
@@ -283,6 +293,32 @@ impl Hub {
 
     fn find(&self, id: &str) -> Result<Socket, EmitError> {
         self.socket(id).ok_or_else(|| EmitError::NoSuchId(Id::from(id)))
+    }
+}
+
+impl HubShared {
+    /// An event, to be encoded for its recipients.
+    pub(crate) fn event<'a, T: Serialize + ?Sized>(
+        &self,
+        name: &'a str,
+        data: &T,
+    ) -> Result<OutgoingEvent<'a>, EncodeError> {
+        if !self.has_events.load(Ordering::Relaxed) {
+            return Err(EncodeError::NoEnvelope);
+        }
+        OutgoingEvent::new(name, data)
+    }
+
+    /// The hub serves connections of this format from now on.
+    pub(crate) fn serves(&self, format: WireFormat) {
+        if format.has_events() && !self.has_events.load(Ordering::Relaxed) {
+            self.has_events.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The id of a new acknowledgement. Small enough for a number of JavaScript.
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.last_ack.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -18,15 +18,18 @@ use ws_core::{Attributes, Conn, Message, PreparedMessage, RequestInfo, SendError
 use crate::delivery::enqueue::{enqueue, enqueue_wait};
 use crate::delivery::recipient::{DeliveryShared, Recipient};
 use crate::delivery::send_queue::{CloseCommand, EnqueueResult, SendQueue};
+use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::events::handler::{EventListeners, erase};
 use crate::events::payload::{Payload, QueuedEvent};
+use crate::events::protocol::encode_message;
 use crate::hub::HubShared;
+use crate::hub::acks::AckTable;
 use crate::hub::membership::Membership;
 use crate::registry::ids::{OwnId, RegisterError};
 use crate::sync::Runtime;
 use crate::{
-    Broadcast, EmitError, EncodeError, Event, EventError, Handler, HandlerArgs, Hub, Id,
-    ListenerId, Overflow, SetIdError, SocketStats,
+    Broadcast, EmitError, EmitWithAck, EncodeError, Event, EventError, Handler, HandlerArgs, Hub,
+    Id, ListenerId, Overflow, SetIdError, SocketStats,
 };
 
 /// A socket of a [`Hub`]: a connection with an id, attributes, rooms and handlers.
@@ -92,7 +95,16 @@ impl Socket {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&self, message: &PreparedMessage) -> Result<(), EmitError> {
-        emit_result(enqueue(&self.0, message))
+        emit_result(enqueue(&self.0, &encode_message(message, self.0.format)))
+    }
+
+    /// Sends a message in the format of the socket.
+    pub(crate) fn send_encoded(&self, message: &mut Encodings<'_>) -> Result<(), EmitError> {
+        let format = self.0.format;
+        if message.get(format).is_none() {
+            message.encode(format);
+        }
+        message.get(format).map_or(Ok(()), |message| emit_result(enqueue(&self.0, message)))
     }
 
     /// Sends an event with data that is serialised as JSON.
@@ -105,7 +117,41 @@ impl Socket {
         event: impl AsRef<str>,
         data: &T,
     ) -> Result<(), EmitError> {
-        self.send(self.0.hub.protocol.encode_event(event.as_ref(), data)?)
+        let event = self.0.hub.event(event.as_ref(), data)?;
+        emit_result(enqueue(&self.0, &event.encode(self.0.format)))
+    }
+
+    /// Sends an event that the peer has to acknowledge. Await the result for the answer,
+    /// deserialised from JSON as [`Json`](crate::Json) is.
+    ///
+    /// The event is sent at once, in the order of all other messages. The answer is awaited for
+    /// 10 s, or for the [`timeout`](EmitWithAck::timeout). A handler may await it: meanwhile, the
+    /// connection is read, and up to 64 messages and 64 KiB that are no answers wait for their
+    /// handlers. Behind more of them, no answer is found.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ws_events::{AckError, Socket};
+    /// async fn confirm(socket: &Socket) -> Result<bool, AckError> {
+    ///     socket.emit_with_ack("confirm", "delete it?").timeout(Duration::from_secs(60)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The result is an [`AckError`](crate::AckError): without an answer in time; if the event was
+    /// not sent; if the socket waits for too many acknowledgements, by default 1,024.
+    #[doc(alias("request", "timeout"))]
+    pub fn emit_with_ack<R, T: Serialize + ?Sized>(
+        &self,
+        event: impl AsRef<str>,
+        data: &T,
+    ) -> EmitWithAck<R> {
+        EmitWithAck::new(self, |id| {
+            let mut event = self.0.hub.event(event.as_ref(), data)?;
+            event.ack = Some(id);
+            emit_result(enqueue(&self.0, &event.encode(self.0.format)))
+        })
     }
 
     /// Sends a message, and with [`Overflow::Block`] waits for room in the send queue first. With
@@ -123,7 +169,8 @@ impl Socket {
     ///
     /// If the future is dropped before it completes, the message is not sent.
     pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
-        self.wait_and_enqueue(PreparedMessage::new(message)).await
+        let message = PreparedMessage::new(message);
+        self.wait_and_enqueue(encode_message(&message, self.0.format)).await
     }
 
     /// Sends an event, and waits as [`send_wait`](Self::send_wait) does.
@@ -140,8 +187,8 @@ impl Socket {
         event: impl AsRef<str>,
         data: &T,
     ) -> Result<(), EmitError> {
-        let message = self.0.hub.protocol.encode_event(event.as_ref(), data)?;
-        self.wait_and_enqueue(PreparedMessage::new(message)).await
+        let event = self.0.hub.event(event.as_ref(), data)?;
+        self.wait_and_enqueue(event.encode(self.0.format)).await
     }
 
     async fn wait_and_enqueue(&self, message: PreparedMessage) -> Result<(), EmitError> {
@@ -241,7 +288,7 @@ impl Socket {
         H: Handler<Args>,
         Args: HandlerArgs,
     {
-        let listeners = self.0.listeners.get_or_init(Box::<EventListeners>::default);
+        let listeners = &self.0.extras().listeners;
         let event = event.into();
         let is_control = matches!(event, Event::Ping | Event::Pong);
         let id = listeners.add(Some(event), erase(handler));
@@ -257,7 +304,7 @@ impl Socket {
 
     /// Removes a handler of this socket. Returns whether it was registered.
     pub fn off(&self, id: ListenerId) -> bool {
-        self.0.listeners.get().is_some_and(|listeners| listeners.remove(id))
+        self.0.extras.get().is_some_and(|extras| extras.listeners.remove(id))
     }
 
     /// Closes the socket, and does not wait for the end. The connection ends within its
@@ -323,7 +370,7 @@ impl Socket {
     }
 }
 
-const fn emit_result(result: EnqueueResult) -> Result<(), EmitError> {
+pub(crate) const fn emit_result(result: EnqueueResult) -> Result<(), EmitError> {
     match result {
         EnqueueResult::Queued { .. } => Ok(()),
         EnqueueResult::Dropped => Err(EmitError::Full),
@@ -365,15 +412,25 @@ pub(crate) struct SocketShared {
     /// the read lock while it writes, and a callback of the connection may lock it again.
     conn: RwLock<Option<Conn>>,
     pub(crate) membership: Mutex<Membership>,
-    /// The handlers of this socket alone.
-    pub(crate) listeners: OnceBox<EventListeners>,
+    /// What few sockets have.
+    pub(crate) extras: OnceBox<SocketExtras>,
+    pub(crate) format: WireFormat,
     /// Whether a warning about data of the peer was logged.
     pub(crate) warned: AtomicBool,
 }
 
+/// What a socket has once it is used.
+#[derive(Default)]
+pub(crate) struct SocketExtras {
+    /// The handlers of this socket alone.
+    pub(crate) listeners: EventListeners,
+    pub(crate) acks: AckTable,
+}
+
 impl SocketShared {
-    pub(crate) fn new(hub: Arc<HubShared>, conn: Conn) -> Arc<Self> {
+    pub(crate) fn new(hub: Arc<HubShared>, conn: Conn, format: WireFormat) -> Arc<Self> {
         let queue = hub.queues.take();
+        queue.set_format(format);
         Arc::new(Self {
             hub,
             runtime: Runtime::try_current().ok(),
@@ -382,9 +439,19 @@ impl SocketShared {
             attributes: conn.attributes().clone(),
             conn: RwLock::new(Some(conn)),
             membership: Mutex::new(Membership::Pending),
-            listeners: OnceBox::new(),
+            extras: OnceBox::new(),
+            format,
             warned: AtomicBool::new(false),
         })
+    }
+
+    pub(crate) fn extras(&self) -> &SocketExtras {
+        self.extras.get_or_init(Box::<SocketExtras>::default)
+    }
+
+    /// The handlers of this socket alone, if there are any.
+    pub(crate) fn own_listeners(&self) -> Option<&EventListeners> {
+        self.extras.get().map(|extras| &extras.listeners)
     }
 
     /// Releases the connection.
@@ -397,7 +464,7 @@ impl SocketShared {
     /// Whether an event has a handler, of the hub or of this socket.
     pub(crate) fn has_handler(&self, event: &Event) -> bool {
         self.hub.listeners.has_handler(event)
-            || self.listeners.get().is_some_and(|listeners| listeners.has_handler(event))
+            || self.own_listeners().is_some_and(|listeners| listeners.has_handler(event))
     }
 
     /// Turns pings and pongs into events, if they have handlers. The connection keeps these
@@ -446,9 +513,10 @@ impl SocketShared {
         self.drop_conn();
         drop(self.queue.take_events());
         self.attributes.seal();
-        if let Some(listeners) = self.listeners.get() {
+        if let Some(listeners) = self.own_listeners() {
             listeners.clear();
         }
+        self.close_acks();
     }
 }
 

@@ -12,14 +12,16 @@ use ws_core::{Conn, Error, Escaped, StatusCode};
 
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::stats::add;
+use crate::delivery::wire_format::WireFormat;
 use crate::events::dispatch::panic_text;
 use crate::session::lifecycle::{Connected, Connecting};
 use crate::{ConnectRejection, Hub, Socket};
 
 /// Admits a connection, unless middleware or the hub rejects it.
-pub(crate) async fn admit(hub: Hub, conn: &Conn) -> Option<Connected> {
+pub(crate) async fn admit(hub: Hub, conn: &Conn, format: WireFormat) -> Option<Connected> {
+    hub.0.serves(format);
     hub.check_once();
-    let mut connecting = Connecting::new(hub, conn);
+    let mut connecting = Connecting::new(hub, conn, format);
     let socket = connecting.socket.clone();
     let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {
         Ok(connected) => {

@@ -18,6 +18,7 @@ use ws_core::Conn;
 
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::stats::add;
+use crate::delivery::wire_format::WireFormat;
 use crate::events::dispatch::dispatch;
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::hub::HubShared;
@@ -42,9 +43,9 @@ pub(crate) struct Connected {
 struct Cleanup(Socket);
 
 impl Connecting {
-    pub(crate) fn new(hub: Hub, conn: &Conn) -> Self {
+    pub(crate) fn new(hub: Hub, conn: &Conn, format: WireFormat) -> Self {
         hub.0.active.fetch_add(1, SeqCst);
-        let socket = Socket(SocketShared::new(hub.0, conn.clone()));
+        let socket = Socket(SocketShared::new(hub.0, conn.clone(), format));
         Self { cleanup: Some(Cleanup(socket.clone())), socket }
     }
 
@@ -180,5 +181,6 @@ impl SocketShared {
     /// Accepts no messages and only room events, and discards the queued messages.
     fn close_queue(self: &Arc<Self>) {
         self.hub.delivery.counters.discard(self.queue.disconnect());
+        self.close_acks();
     }
 }

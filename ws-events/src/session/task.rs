@@ -4,6 +4,7 @@
 //! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop waits for the
 //! end of the connection, which reads ahead within its bound, answers pings and checks deadlines.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,15 +12,15 @@ use std::task::{Context, Poll, Waker};
 
 use futures::future::OptionFuture;
 use tokio::task::yield_now;
-use ws_core::{CloseError, CloseInfo, CloseInitiator, Conn, Error, Message, PreparedMessage};
+use ws_core::{CloseError, CloseInfo, CloseInitiator, Conn, Error, Message};
 
-use crate::delivery::enqueue::enqueue;
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::CloseCommand;
+use crate::delivery::wire_format::WireFormat;
 use crate::delivery::writer::run_writer;
 use crate::events::dispatch::{dispatch, log_id, log_unhandled, send_error};
 use crate::events::payload::{Payload, QueuedEvent};
-use crate::events::protocol::{ErrorCode, IncomingEvent, Received, Session};
+use crate::events::protocol::{ErrorCode, IncomingEvent, Protocol, Received, decode};
 use crate::session::admission::admit;
 use crate::session::ready_flag::ReadyFlag;
 use crate::{DisconnectReason, Event, EventError, Hub, Socket};
@@ -28,6 +29,11 @@ use crate::{DisconnectReason, Event, EventError, Hub, Socket};
 /// these bytes, so a turn has at most 128 KiB and one message.
 const MAX_TURN: u16 = 64;
 const TURN_BYTES: usize = 2 * 1024;
+
+/// While a handler awaits an acknowledgement, at most so many messages and bytes wait for it to
+/// return.
+const INBOX_MESSAGES: usize = 64;
+const INBOX_BYTES: usize = 64 * 1024;
 
 impl Hub {
     /// A handler of connections, which makes each a socket of this hub: for `on_upgrade` of any
@@ -45,7 +51,10 @@ impl Hub {
     ) -> impl FnOnce(Conn) -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone + Send + Sync + 'static
     {
         let hub = self.clone();
-        move |conn| Box::pin(serve(hub, conn))
+        move |conn| {
+            let format = hub.0.format;
+            Box::pin(serve(hub, conn, format))
+        }
     }
 
     /// Makes a connection a socket of this hub, and serves it to its end: reads from it, calls
@@ -56,14 +65,39 @@ impl Hub {
     /// If the future is dropped before it completes, the connection is dropped, and the socket
     /// leaves the hub. The handlers of `disconnect` then run in another task.
     pub async fn serve(&self, conn: Conn) {
-        serve(self.clone(), conn).await;
+        serve(self.clone(), conn, self.0.format).await;
+    }
+
+    /// As [`serve`](Self::serve), for a connection with this protocol: `serve` uses the one that the
+    /// hub is built with. Sockets of several protocols are in the same rooms and have the same
+    /// handlers. A hub that serves events with one of them should be built with
+    /// [`envelope`](crate::HubBuilder::envelope).
+    ///
+    /// ```
+    /// use ws_events::{Hub, Protocol};
+    /// use ws_server_axum::WebSocketUpgrade;
+    ///
+    /// let hub = Hub::builder().envelope().build();
+    /// // For programs that take no envelope.
+    /// let plain = async move |ws: WebSocketUpgrade| {
+    ///     let hub = hub.clone();
+    ///     ws.on_upgrade(async move |conn| hub.serve_as(conn, Protocol::Plain).await)
+    /// };
+    /// # let _: axum::Router = axum::Router::new().route("/plain", axum::routing::any(plain));
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// As `serve`.
+    pub async fn serve_as(&self, conn: Conn, protocol: Protocol) {
+        serve(self.clone(), conn, protocol.format()).await;
     }
 }
 
 /// Makes a connection a socket, and serves it to its end.
-async fn serve(hub: Hub, conn: Conn) {
+async fn serve(hub: Hub, conn: Conn, format: WireFormat) {
     // Boxed: a connected socket holds no memory for its admission.
-    let Some(connected) = Box::pin(admit(hub, &conn)).await else { return };
+    let Some(connected) = Box::pin(admit(hub, &conn, format)).await else { return };
     let command = run(&connected.socket, &conn).await;
     if let Some(backlog) = command.as_ref().and_then(|command| command.slow_consumer) {
         tracing::info!(
@@ -127,9 +161,8 @@ fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: CloseInfo) -> D
 struct EventLoop<'a> {
     socket: &'a Socket,
     conn: &'a Conn,
-    session: Box<dyn Session>,
-    /// The rest of what a message means, in reverse order.
-    decoded: Vec<Received>,
+    /// Messages that arrived while a handler awaited an acknowledgement.
+    inbox: Inbox,
     /// Whether queued events come before messages; alternates.
     events_first: bool,
     /// The number of queued events to handle before the next message.
@@ -146,50 +179,19 @@ enum Input {
 
 impl<'a> EventLoop<'a> {
     fn new(socket: &'a Socket, conn: &'a Conn) -> Self {
-        Self {
-            socket,
-            conn,
-            session: socket.0.hub.protocol.session(),
-            decoded: Vec::new(),
-            events_first: false,
-            events_left: 0,
-            turn: 0,
-        }
+        Self { socket, conn, inbox: Inbox::default(), events_first: false, events_left: 0, turn: 0 }
     }
 
     async fn run(mut self) {
-        let first = self.session.begin();
-        // Boxed, as below: an idle socket holds no memory for it.
-        Box::pin(async {
-            self.handle_received(first).await;
-            self.handle_decoded().await;
-        })
-        .await;
         OptionFuture::from(self.start(Event::Connect, Payload::None)).await;
         while let Some(input) = self.next_input().await {
             OptionFuture::from(self.start_input(input)).await;
-            if !self.decoded.is_empty() {
-                Box::pin(self.handle_decoded()).await;
-            }
             // A peer may send, and a handler may fire at its own socket, without end.
             if self.turn >= MAX_TURN {
                 self.turn = 0;
                 yield_now().await;
             }
         }
-    }
-
-    async fn handle_decoded(&mut self) {
-        while let Some(received) = self.decoded.pop() {
-            self.handle_received(received).await;
-        }
-        // An idle socket holds no memory for it.
-        self.decoded = Vec::new();
-    }
-
-    async fn handle_received(&mut self, received: Received) {
-        let event = self.apply(received);
-        OptionFuture::from(event.and_then(|event| self.start(event.0, event.1))).await;
     }
 
     fn start_input(&mut self, input: Input) -> Option<Pin<Box<impl Future<Output = ()>>>> {
@@ -199,43 +201,42 @@ impl<'a> EventLoop<'a> {
             Input::Message(message) => {
                 let bytes = u16::try_from(message.len() / TURN_BYTES).unwrap_or(MAX_TURN);
                 self.turn += bytes.min(MAX_TURN);
-                let received = self.session.receive(message);
-                self.apply(received)?
+                self.apply(decode(self.socket.0.format, message))?
             }
         };
         self.start(event, payload)
     }
 
     /// Carries out what a message means, and returns the event for the handlers.
-    fn apply(&mut self, received: Received) -> Option<(Event, Payload)> {
+    fn apply(&self, received: Received) -> Option<(Event, Payload)> {
         match received {
-            Received::Message(message) => return Some((Event::Message, Payload::Data(message))),
-            Received::Event(IncomingEvent { event, data, .. }) => {
-                return Some((Event::Custom(event), Payload::Data(data)));
+            Received::Message(message) => Some((Event::Message, Payload::Data(message))),
+            Received::Event(IncomingEvent { name, data, ack }) => {
+                Some((Event::Custom(name), Payload::Request(data, ack)))
+            }
+            Received::Ack { id, data } => {
+                self.socket.0.receive_ack(id, data);
+                None
             }
             Received::Malformed(text) => {
                 send_error(self.socket, ErrorCode::Malformed, None, &text);
-                return Some((Event::Error, Payload::Error(EventError::Malformed(text))));
+                Some((Event::Error, Payload::Error(EventError::Malformed(text))))
             }
-            Received::Nothing => {}
-            // If the send queue is full, the message is counted as refused.
-            Received::Reply(message) => _ = enqueue(&self.socket.0, &PreparedMessage::new(message)),
-            Received::Close(code, reason) => {
-                self.socket.0.queue.close(CloseCommand::new(code, reason));
-            }
-            Received::Many(all) => self.decoded.extend(all.into_iter().rev()),
         }
-        None
     }
 
     /// Starts the handlers of an event, if it has any. Boxed: an idle socket holds no memory for
     /// them.
-    fn start(&self, event: Event, payload: Payload) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+    fn start(
+        &mut self,
+        event: Event,
+        payload: Payload,
+    ) -> Option<Pin<Box<impl Future<Output = ()>>>> {
         if !self.socket.0.has_handler(&event) {
             self.log_without_handler(&event, &payload);
             return None;
         }
-        Some(Box::pin(handle(self.socket, self.conn, event, payload)))
+        Some(Box::pin(handle(self.socket, self.conn, event, payload, &mut self.inbox)))
     }
 
     /// An event without a handler is logged if a peer sent it, since that may be a mistake.
@@ -243,7 +244,7 @@ impl<'a> EventLoop<'a> {
         match (event, payload) {
             (_, Payload::Error(error)) => log_unhandled(self.socket, event, error),
             (Event::Custom(_) | Event::Message, _) => {
-                if let (Event::Custom(name), Payload::Data(_)) = (event, payload) {
+                if let (Event::Custom(name), Payload::Request(..)) = (event, payload) {
                     send_error(self.socket, ErrorCode::Unhandled, Some(name), "no handler");
                 }
                 tracing::debug!(id = %log_id(self.socket), %event, "an event without a handler");
@@ -255,7 +256,7 @@ impl<'a> EventLoop<'a> {
     /// The next input; `None` when the connection has ended. Events that are queued by then are
     /// for [`Connected::disconnect`].
     async fn next_input(&mut self) -> Option<Input> {
-        let Self { socket, conn, events_first, events_left, .. } = self;
+        let Self { socket, conn, inbox, events_first, events_left, .. } = self;
         let queue = &socket.0.queue;
         // Neither starves the other: one message, then all events that are queued by then.
         if *events_left == 0 {
@@ -270,6 +271,9 @@ impl<'a> EventLoop<'a> {
         };
         let mut reading = pin!(conn.read());
         let mut poll_message = |cx: &mut Context<'_>| {
+            if let Some(message) = inbox.pop() {
+                return Poll::Ready(Some(Input::Message(message)));
+            }
             reading.as_mut().poll(cx).map(|read| read.ok().map(Input::Message))
         };
         poll_fn(|cx| {
@@ -285,14 +289,41 @@ impl<'a> EventLoop<'a> {
     }
 }
 
+/// Messages that wait for a handler to return.
+#[derive(Default)]
+struct Inbox {
+    messages: VecDeque<Message>,
+    bytes: usize,
+}
+
+impl Inbox {
+    fn has_room(&self) -> bool {
+        self.messages.len() < INBOX_MESSAGES && self.bytes < INBOX_BYTES
+    }
+
+    fn push(&mut self, message: Message) {
+        self.bytes += message.len();
+        self.messages.push_back(message);
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(message.len());
+        if self.messages.is_empty() {
+            // An idle socket holds no memory for it.
+            self.messages = VecDeque::new();
+        }
+        Some(message)
+    }
+}
+
 /// Runs the handlers of an event, and waits for the end of the connection meanwhile.
-async fn handle(socket: &Socket, conn: &Conn, event: Event, payload: Payload) {
+async fn handle(socket: &Socket, conn: &Conn, event: Event, payload: Payload, inbox: &mut Inbox) {
     let mut handling = pin!(dispatch(socket, event, payload));
     if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
         return;
     }
-    // It reads ahead, too: messages that arrive before the end are not lost.
-    let mut closed = pin!(conn.closed());
+    let mut closed = pin!(read_until_closed(socket, conn, inbox));
     let (mut is_open, mut poll_handler) = (true, false);
     poll_fn(|cx| {
         // It was polled just now.
@@ -302,10 +333,39 @@ async fn handle(socket: &Socket, conn: &Conn, event: Event, payload: Payload) {
         if is_open && closed.as_mut().poll(cx).is_ready() {
             is_open = false;
             socket.0.stop_sending();
+            socket.0.close_acks();
         }
         Poll::Pending
     })
     .await;
+}
+
+/// Waits for the end of the connection. Reads messages only while acknowledgements are awaited.
+async fn read_until_closed(socket: &Socket, conn: &Conn, inbox: &mut Inbox) {
+    loop {
+        if socket.0.expects_acks() && inbox.has_room() {
+            let Ok(message) = conn.read().await else { return };
+            match decode(socket.0.format, message.clone()) {
+                Received::Ack { id, data } => socket.0.receive_ack(id, data),
+                // Decoded again when it is handled: an acknowledgement is rarely awaited.
+                _ => inbox.push(message),
+            }
+            continue;
+        }
+        // It reads ahead, too: messages that arrive before the end are not lost.
+        let mut closed = pin!(conn.closed());
+        let has_ended = poll_fn(|cx| {
+            if closed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            socket.0.queue.register_event_loop(cx);
+            let reads = socket.0.expects_acks() && inbox.has_room();
+            if reads { Poll::Ready(false) } else { Poll::Pending }
+        });
+        if has_ended.await {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -316,7 +376,7 @@ mod tests {
     #[tokio::test]
     async fn the_future_that_serves_a_socket_is_small() {
         let (conn, _peer) = ws_core::pair();
-        let size = size_of_val(&serve(Hub::new(), conn));
+        let size = size_of_val(&serve(Hub::new(), conn, WireFormat::Plain));
         assert!(size <= 816, "{size}");
     }
 }

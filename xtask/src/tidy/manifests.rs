@@ -22,7 +22,26 @@ pub(super) fn complaints(metadata: &Value, read: impl Fn(&Path) -> String) -> Ve
             complain("the workspace's lints are missing: `[lints] workspace = true`".to_owned());
         }
         let name = text(package, "name");
+        if is_published(package) {
+            if text(package, "readme") != "README.md" {
+                complain("a README of its own is missing: `readme = \"README.md\"`".to_owned());
+            }
+            if has_library(package) && package["metadata"]["docs"]["rs"]["all-features"] != true {
+                complain("`[package.metadata.docs.rs] all-features = true` is missing".to_owned());
+            }
+        }
         for dependency in list(package, "dependencies") {
+            let has_version = text(dependency, "req") != "*";
+            if is_published(package)
+                && text(dependency, "kind") == "dev"
+                && dependency["path"].is_string()
+                && has_version
+            {
+                let target = text(dependency, "name");
+                complain(format!(
+                    "name `{target}` by path alone: `cargo package` needs its version"
+                ));
+            }
             // Tests may depend on any crate.
             if text(dependency, "kind") != "dev"
                 && let Some(why) = refusal(name, &path, dependency)
@@ -68,6 +87,15 @@ fn has_workspace_lints(manifest: &str) -> bool {
     after.skip(1).take_while(|line| !line.starts_with('[')).any(|line| line == "workspace = true")
 }
 
+/// Whether the crate can be published: it has no `publish = false`.
+fn is_published(package: &Value) -> bool {
+    package["publish"].is_null()
+}
+
+fn has_library(package: &Value) -> bool {
+    list(package, "targets").iter().any(|target| target["kind"][0] == "lib")
+}
+
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
@@ -84,6 +112,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("ws-server-warp", &["ws-core", "ws-server-hyper"]),
     ("ws-client", &["ws-core"]),
     ("ws-events", &["ws-core"]),
+    ("docs", &[]),
     ("xtask", &[]),
 ];
 
@@ -114,6 +143,7 @@ mod tests {
             "name": name,
             "description": "a crate",
             "manifest_path": format!("/w/{folder}/Cargo.toml"),
+            "publish": [],
             "dependencies": [dependency],
         }]});
         let found = complaints(&metadata, |_| LINTS.to_owned());
@@ -167,9 +197,29 @@ mod tests {
     }
 
     #[test]
+    fn a_published_crate_can_be_packaged() {
+        let of = |readme: &str, all: bool, kind: &str, req: &str| {
+            let docs = json!({ "docs": { "rs": { "all-features": all } } });
+            let dependency = json!({ "name": "ws-core", "path": "/w/x", "kind": kind, "req": req });
+            let metadata = json!({ "workspace_root": "/w", "packages": [{
+                "name": "ws-events", "manifest_path": "/w/ws-events/Cargo.toml",
+                "description": "a crate", "readme": readme, "metadata": docs, "publish": null,
+                "targets": [{ "kind": ["lib"] }], "dependencies": [dependency],
+            }]});
+            complaints(&metadata, |_| LINTS.to_owned()).len()
+        };
+        assert_eq!(of("README.md", true, "dev", "*"), 0);
+        assert_eq!(of("README.md", true, "normal", "^0.1"), 0);
+        assert_eq!(of("../README.md", true, "dev", "*"), 1);
+        assert_eq!(of("README.md", false, "dev", "*"), 1);
+        assert_eq!(of("README.md", true, "dev", "^0.1"), 1);
+    }
+
+    #[test]
     fn a_manifest_has_a_description_and_the_lints() {
         let metadata = json!({ "workspace_root": "/w", "packages": [{
             "name": "ws-core", "manifest_path": "/w/ws-core/Cargo.toml", "dependencies": [],
+            "publish": [],
         }]});
         let none = "[lints]\n[dependencies]\nworkspace = true\n";
         assert_eq!(complaints(&metadata, |_| none.to_owned()).len(), 2);

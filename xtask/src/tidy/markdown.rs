@@ -7,10 +7,10 @@ use super::tree::{self, Complaint, File, Tree};
 
 /// A link, `[text](target)`, and its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Link<'a> {
+pub(super) struct Link<'a> {
     text: &'a str,
-    target: &'a str,
-    line: usize,
+    pub(super) target: &'a str,
+    pub(super) line: usize,
 }
 
 /// A section of a document, down to the next heading of its level.
@@ -22,8 +22,8 @@ struct Section<'a> {
     lines: Vec<(usize, &'a str)>,
 }
 
-/// Each relative link leads to a file or a folder, and each link of the form
-/// `` [`name`](path.rs) `` to a file that declares the name.
+/// Each relative link leads to a file or a folder, its anchor to a heading, and each link of the
+/// form `` [`name`](path.rs) `` to a file that declares the name.
 pub(super) fn links(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut paths = BTreeSet::new();
     for file in tree.files {
@@ -45,6 +45,11 @@ pub(super) fn links(tree: &Tree<'_>) -> Vec<Complaint> {
                 && !declares(source, name)
             {
                 format!("`{path}` does not declare `{name}`")
+            } else if let Some((_, anchor)) = link.target.split_once('#')
+                && let Some(text) = text_of(tree, if path.is_empty() { &file.path } else { &path })
+                && !anchors(text).contains(anchor)
+            {
+                format!("there is no heading `#{anchor}`")
             } else {
                 continue;
             };
@@ -107,6 +112,28 @@ pub(super) fn architecture(tree: &Tree<'_>) -> Vec<Complaint> {
     found.into_iter().map(|(line, message)| file.complaint(line, &message)).collect()
 }
 
+/// The text of a document.
+fn text_of<'a>(tree: &Tree<'a>, path: &str) -> Option<&'a str> {
+    let mut found = documents(tree).filter(|file| file.path == path);
+    found.next().map(|file| file.text.as_str())
+}
+
+/// The anchors of the headings, as GitHub and mdBook make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for section in sections(text) {
+        let kept = section.title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let anchor = anchor.to_lowercase();
+        // A repeated heading gets a number.
+        let mut numbered = (1..).map(|number| format!("{anchor}-{number}"));
+        if !found.insert(anchor.clone()) {
+            found.extend(numbered.find(|it| !found.contains(it)));
+        }
+    }
+    found
+}
+
 fn documents<'a>(tree: &Tree<'a>) -> impl Iterator<Item = &'a File> {
     tree.files.iter().filter(|file| file.path.ends_with(".md"))
 }
@@ -124,7 +151,7 @@ pub(super) fn lines(text: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-fn links_of<'a>(lines: &[(usize, &'a str)]) -> Vec<Link<'a>> {
+pub(super) fn links_of<'a>(lines: &[(usize, &'a str)]) -> Vec<Link<'a>> {
     let mut found = Vec::new();
     for (line, text) in lines {
         let mut rest = *text;
@@ -143,7 +170,7 @@ fn links_of<'a>(lines: &[(usize, &'a str)]) -> Vec<Link<'a>> {
 }
 
 /// The path from the root that a relative link leads to; empty for the file itself.
-fn resolve(from: &str, target: &str) -> Option<String> {
+pub(super) fn resolve(from: &str, target: &str) -> Option<String> {
     let target = target.split('#').next().unwrap_or_default();
     if target.contains(':') {
         return None;
@@ -262,12 +289,27 @@ mod tests {
         check(
             links,
             "README.md",
-            "[a](a/src/b.rs#L3), [b](a/src/) [c](https://x.y/z) [d](#e)",
+            "# E\n[a](a/src/b.rs#L3), [b](a/src/) [c](https://x.y/z) [d](#e)",
             &[],
         );
         check(links, "a/README.md", "[a](src/b.rs) [b](../a) [c](../README.md)", &["`README.md`"]);
         check(links, "README.md", "[a](a/src/x.rs)\n\n[b]: a/y", &["a/src/x.rs", "a/y"]);
         check(links, "README.md", "```text\n[a](a/src/x.rs)\n```\n", &[]);
+    }
+
+    #[test]
+    fn anchors_lead_to_headings() {
+        let headings = "# `a::b`, and C\n## Twice\n## Twice\n```sh\n# no heading\n```\n";
+        let of = |anchor: &str, expected: &[&str]| {
+            check(links, "README.md", &format!("{headings}[x](#{anchor})"), expected);
+        };
+        for good in ["ab-and-c", "twice", "twice-1"] {
+            of(good, &[]);
+            check(links, "README.md", &format!("{headings}[x](README.md#{good})"), &[]);
+        }
+        for bad in ["ab", "twice-2", "no-heading"] {
+            of(bad, &["no heading"]);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Does the workspace keep the rules that the compiler does not check?
 
 mod api;
+mod book;
 mod graph;
 mod imports;
 mod layers;
@@ -34,6 +35,7 @@ const CHECKS: &[Check] = &[
     ("api", api::caps),
     ("api-snapshot", snapshot::complaints),
     ("architecture", markdown::architecture),
+    ("book", book::complaints),
     ("cancel-safety", lists::cancel_safety),
     ("crates", crates),
     ("cycles", layers::cycles),

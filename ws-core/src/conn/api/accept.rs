@@ -12,13 +12,13 @@ use tokio::time::timeout;
 
 use crate::Escaped;
 use crate::conn::api::adapter::{set_peer_addr, set_request};
-use crate::conn::api::refusal::{report_refusal, report_unread};
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
 use crate::handshake::head::{decode_request_within, encode_response};
 use crate::handshake::{AcceptOptions, Accepted, Acceptor, HeadLimit, PeerAddr, Rejection};
 use crate::proto::{Outbound, Role};
+use crate::refusal_log::{report_refusal, report_unread};
 
 /// Why accepting a connection failed.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use http::Response;
 
-pub use crate::conn::api::refusal::report_refusal;
 pub use crate::conn::driver::send::Batch;
 use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::{Conn, RequestInfo};
+pub use crate::refusal_log::report_refusal;
 use crate::{Error, PreparedMessage, TryWriteError};
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address

@@ -11,7 +11,6 @@ pub(crate) mod info;
 pub(crate) mod message_io;
 pub(crate) mod pair;
 pub(crate) mod payload_stream;
-pub(crate) mod refusal;
 pub(crate) mod stream_sink;
 pub(crate) mod tap;
 pub(crate) mod write;

@@ -1,12 +1,15 @@
 //! How does a connection keep its deadlines?
 
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::coop;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::Config;
 use crate::conn::runtime::timer::{Expire, Timer};
@@ -125,6 +128,32 @@ impl Deadlines {
             }
         }
         Poll::Pending
+    }
+}
+
+/// The write timeout, for a transport that is full.
+pub(crate) struct WriteDeadline {
+    timeout: Duration,
+    timer: Pin<Box<Sleep>>,
+    /// How many bytes the transport had taken at the last poll.
+    taken: u64,
+}
+
+impl WriteDeadline {
+    /// The deadline of a write that makes no progress from now on.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { timeout, timer: Box::pin(sleep(timeout)), taken: 0 }
+    }
+
+    /// Resolves when the transport has taken nothing for the timeout. `taken` is how many bytes it
+    /// has taken by now; when that grows, the timeout begins again.
+    pub(crate) fn poll(&mut self, taken: u64, cx: &mut Context<'_>) -> Poll<()> {
+        if taken != mem::replace(&mut self.taken, taken)
+            && let Some(until) = Instant::now().checked_add(self.timeout)
+        {
+            self.timer.as_mut().reset(until);
+        }
+        self.timer.as_mut().poll(cx)
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::task::coop;
 
 use crate::conn::driver::cold_state::{ColdState, Hook, Hooks};
 use crate::conn::driver::deadlines::Deadlines;
-use crate::conn::driver::pings::Pings;
+use crate::conn::driver::pending_pings::PendingPings;
 use crate::conn::driver::rate_limits::{Arrival, RateMeter};
 use crate::conn::driver::read_ahead::{AheadItem, READ_AHEAD};
 use crate::conn::driver::read_buffer::{ReadBuffer, ThreadBuffer};
@@ -47,7 +47,7 @@ pub(crate) struct Reader {
     pub(crate) io: Option<ReadHalf>,
     pub(crate) inbound: Inbound,
     pub(crate) waiters: Waiters,
-    pub(crate) pings: Pings,
+    pub(crate) pings: PendingPings,
     pub(crate) deadlines: Deadlines,
     pub(crate) cold: Option<Box<ColdState>>,
     pub(crate) mode: ReadMode,
@@ -133,7 +133,7 @@ impl Reader {
             io: Some(io),
             inbound,
             waiters: Waiters::default(),
-            pings: Pings::default(),
+            pings: PendingPings::default(),
             deadlines,
             cold,
             mode: ReadMode::Messages,

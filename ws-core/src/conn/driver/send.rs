@@ -329,7 +329,7 @@ impl Connection {
         }
         match writer.poll_drain(None) {
             Poll::Ready(drained) => self.note_drained(writer, drained),
-            Poll::Pending => self.drain_later(),
+            Poll::Pending => self.flush_later(),
         }
     }
 

@@ -102,6 +102,10 @@ impl Writer {
     pub(crate) fn queue_prepared(&mut self, message: &PreparedMessage) {
         self.messages += 1;
         self.outbound.prepared(message);
+        for next in message.rest() {
+            self.messages += 1;
+            self.outbound.prepared(next);
+        }
     }
 
     /// The fast path: queues a short message behind others. Returns whether it did.

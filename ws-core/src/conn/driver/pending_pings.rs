@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 /// The pings of `Conn::ping` that are not answered yet, oldest first.
 #[derive(Default)]
-pub(crate) struct Pings {
+pub(crate) struct PendingPings {
     /// Boxed, since most connections send none.
-    sent: Option<Box<SentPings>>,
+    sent: Option<Box<PendingPingList>>,
 }
 
 #[derive(Default)]
-struct SentPings {
+struct PendingPingList {
     last: u64,
     waiting: Vec<SentPing>,
     rtt: Option<Duration>,
@@ -26,7 +26,7 @@ struct SentPing {
     rtt: Option<Duration>,
 }
 
-impl Pings {
+impl PendingPings {
     /// Records a ping that is sent now. Returns its number and its payload.
     pub(crate) fn sent(&mut self, payload: Option<Bytes>) -> (u64, Bytes) {
         let pings = self.sent.get_or_insert_default();
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_pong_answers_its_ping_and_those_before() {
-        let mut pings = Pings::default();
+        let mut pings = PendingPings::default();
         let (one, _) = pings.sent(None);
         let (two, payload) = pings.sent(None);
         let (three, _) = pings.sent(None);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_same_payload_twice_answers_the_later_and_with_it_both() {
-        let mut pings = Pings::default();
+        let mut pings = PendingPings::default();
         let (one, _) = pings.sent(Some(Bytes::from_static(b"x")));
         let (two, _) = pings.sent(Some(Bytes::from_static(b"x")));
         assert!(pings.answered(b"x"));

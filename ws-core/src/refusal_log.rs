@@ -1,4 +1,4 @@
-//! How is a refused opening handshake logged?
+//! How is a refused opening handshake logged, and how often at most?
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub fn report_refusal<'a>(
 }
 
 /// As [`report_refusal`], for a request that has not completely arrived.
-pub(super) fn report_unread(peer: Option<SocketAddr>, rejection: &Rejection) {
+pub(crate) fn report_unread(peer: Option<SocketAddr>, rejection: &Rejection) {
     log(peer, None, rejection);
 }
 

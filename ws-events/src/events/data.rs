@@ -1,0 +1,238 @@
+//! How are values serialised to the data of an event, with bytes apart from the JSON?
+//!
+//! JSON has no bytes. A value that serialises as bytes, such as [`Bytes`], is kept apart, with its
+//! place in the text. A protocol sends it as an attachment, or as base64 in the text.
+
+use std::cell::RefCell;
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::ser::Formatter;
+
+use crate::events::shape::{ArgShape, ShapeSerializer};
+
+/// Serialised data of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EventData {
+    /// JSON, without the values that are bytes.
+    json: Vec<u8>,
+    /// These values, each with its place in the JSON, in ascending order.
+    bytes: Vec<(usize, Bytes)>,
+    shape: ArgShape,
+}
+
+impl EventData {
+    /// Serialises a value.
+    pub(crate) fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        let output = SplitOutput::default();
+        let mut inner = serde_json::Serializer::with_formatter(&output, ByteSplitter(&output));
+        let mut shape = ArgShape::One;
+        value.serialize(ShapeSerializer { inner: &mut inner, shape: &mut shape })?;
+        Ok(Self { shape, ..output.0.into_inner() })
+    }
+
+    /// Its parts, one after the other, and their lengths: the JSON, then bytes with their places.
+    pub(crate) fn to_parts(&self) -> (Vec<u8>, DataParts) {
+        let mut all = self.json.clone();
+        self.bytes.iter().for_each(|(_, bytes)| all.extend_from_slice(bytes));
+        let bytes = self.bytes.iter().map(|(place, bytes)| (*place, bytes.len())).collect();
+        (all, DataParts { json: self.json.len(), bytes, shape: self.shape })
+    }
+
+    /// The data of these parts; `None` if they do not fit.
+    pub(crate) fn from_parts(mut all: Bytes, parts: &DataParts) -> Option<Self> {
+        let mut next = |len: usize| (len <= all.len()).then(|| all.split_to(len));
+        let json = next(parts.json)?;
+        std::str::from_utf8(&json).ok()?;
+        let mut bytes = Vec::new();
+        let mut done = 0;
+        for (place, len) in &parts.bytes {
+            if *place < done || *place > json.len() {
+                return None;
+            }
+            bytes.push((*place, next(*len)?));
+            done = *place;
+        }
+        let shape = parts.shape;
+        all.is_empty().then(|| Self { json: json.to_vec(), bytes, shape })
+    }
+
+    /// The length of the JSON without the bytes.
+    pub(crate) const fn len(&self) -> usize {
+        self.json.len()
+    }
+
+    /// Appends the JSON, with bytes as base64.
+    pub(crate) fn write_base64(&self, text: &mut Vec<u8>) {
+        self.write_with(text, |text, _, bytes| {
+            text.push(b'"');
+            text.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+            text.push(b'"');
+        });
+    }
+
+    /// The values that are bytes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no format has attachments yet"))]
+    pub(crate) fn attachments(&self) -> impl ExactSizeIterator<Item = &Bytes> {
+        self.bytes.iter().map(|(_, bytes)| bytes)
+    }
+
+    /// Appends the JSON array of the arguments, behind a name if there is one, with placeholders
+    /// for the attachments.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no format has attachments yet"))]
+    pub(crate) fn write_args(&self, text: &mut Vec<u8>, name: Option<&str>) {
+        text.push(b'[');
+        if let Some(name) = name {
+            // It cannot fail.
+            let _ = serde_json::to_writer(&mut *text, name);
+        }
+        let before = text.len();
+        if name.is_some() {
+            text.push(b',');
+        }
+        let place = |text: &mut Vec<u8>, number: usize, _: &Bytes| {
+            let placeholder = format!(r#"{{"_placeholder":true,"num":{number}}}"#);
+            text.extend_from_slice(placeholder.as_bytes());
+        };
+        match self.shape {
+            ArgShape::Nothing => text.truncate(before),
+            ArgShape::One => self.write_with(text, place),
+            ArgShape::Tuple => {
+                let start = text.len();
+                self.write_with(text, place);
+                // Without the brackets of the tuple, which has no element if it is `[]`.
+                text.pop();
+                if text.len() > start {
+                    text.remove(start);
+                }
+                if text.len() == start {
+                    text.truncate(before);
+                }
+            }
+        }
+        text.push(b']');
+    }
+
+    /// Appends the JSON, and calls `write` for each value that is bytes, with its number.
+    fn write_with(&self, text: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, usize, &Bytes)) {
+        let (mut rest, mut done) = (self.json.as_slice(), 0);
+        for (number, (place, bytes)) in self.bytes.iter().enumerate() {
+            let (before, after) = rest.split_at_checked(place - done).unwrap_or((rest, &[]));
+            text.extend_from_slice(before);
+            write(text, number, bytes);
+            (rest, done) = (after, *place);
+        }
+        text.extend_from_slice(rest);
+    }
+}
+
+/// The lengths of the parts of data.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct DataParts {
+    json: usize,
+    /// Places in the JSON, and lengths.
+    bytes: Vec<(usize, usize)>,
+    shape: ArgShape,
+}
+
+/// Where a serialiser writes. Its formatter needs to know how much was written.
+#[derive(Default)]
+struct SplitOutput(RefCell<EventData>);
+
+impl io::Write for &SplitOutput {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().json.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes compact JSON, and puts bytes aside.
+struct ByteSplitter<'a>(&'a SplitOutput);
+
+impl Formatter for ByteSplitter<'_> {
+    fn write_byte_array<W: ?Sized + io::Write>(
+        &mut self,
+        _: &mut W,
+        value: &[u8],
+    ) -> io::Result<()> {
+        let mut output = self.0.0.borrow_mut();
+        let place = output.json.len();
+        output.bytes.push((place, Bytes::copy_from_slice(value)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &impl Serialize, base64: &str) {
+        let mut text = Vec::new();
+        EventData::new(value).unwrap().write_base64(&mut text);
+        assert_eq!(std::str::from_utf8(&text), Ok(base64));
+    }
+
+    #[track_caller]
+    fn check_args(value: &impl Serialize, name: Option<&str>, expected: &str, attachments: usize) {
+        let data = EventData::new(value).unwrap();
+        let mut text = Vec::new();
+        data.write_args(&mut text, name);
+        assert_eq!(std::str::from_utf8(&text), Ok(expected));
+        assert_eq!(data.attachments().len(), attachments);
+    }
+
+    #[test]
+    fn a_tuple_is_several_arguments_and_bytes_are_attachments() {
+        check_args(&(), Some("a"), r#"["a"]"#, 0);
+        check_args(&(), None, "[]", 0);
+        check_args(&(1,), Some("a"), r#"["a",1]"#, 0);
+        check_args(&[0_u8; 0], Some("a"), r#"["a"]"#, 0);
+        check_args(&[0_u8; 0], None, "[]", 0);
+        check_args(&(1, "x"), Some("ü\""), r#"["ü\"",1,"x"]"#, 0);
+        check_args(&(1, "x"), None, r#"[1,"x"]"#, 0);
+        check_args(&vec![1, 2], None, "[[1,2]]", 0);
+        check_args(&None::<u8>, Some("a"), r#"["a",null]"#, 0);
+        let (zero, one) = (Bytes::from_static(b"0"), Bytes::from_static(b"1"));
+        let placeholder = |n| format!(r#"{{"_placeholder":true,"num":{n}}}"#);
+        let (first, second) = (placeholder(0), placeholder(1));
+        check_args(&zero, Some("a"), &format!(r#"["a",{first}]"#), 1);
+        check_args(&(zero.clone(), [one.clone()]), None, &format!("[{first},[{second}]]"), 2);
+        check_args(&(zero, one), None, &format!("[{first},{second}]"), 2);
+    }
+
+    #[test]
+    fn data_is_put_together_from_its_parts() {
+        for value in [(Bytes::new(), "a", Bytes::from_static(b"xyz"))] {
+            let data = EventData::new(&value).unwrap();
+            let (all, parts) = data.to_parts();
+            assert_eq!(EventData::from_parts(all.clone().into(), &parts), Some(data));
+            for wrong in [&all[..all.len() - 1], &[&all[..], b"x"].concat(), &[0xFF]] {
+                assert_eq!(EventData::from_parts(Bytes::copy_from_slice(wrong), &parts), None);
+            }
+            let parts = DataParts { json: 1, bytes: vec![(2, 0)], shape: ArgShape::One };
+            assert_eq!(EventData::from_parts(Bytes::from_static(b"1"), &parts), None);
+        }
+    }
+
+    #[test]
+    fn bytes_anywhere_in_a_value_are_base64_in_its_json() {
+        let bytes = |bytes: &'static [u8]| Bytes::from_static(bytes);
+        check(&(1, "a"), r#"[1,"a"]"#);
+        check(&bytes(b"\0\xff"), r#""AP8=""#);
+        check(&[bytes(b""), bytes(b"a")], r#"["","YQ=="]"#);
+        check(&BTreeMap::from([("x", Some(bytes(b"a")))]), r#"{"x":"YQ=="}"#);
+        check(&(bytes(b"a"), "ü", [bytes(b"b")], 1), r#"["YQ==","ü",["Yg=="],1]"#);
+        // A list of numbers stays one.
+        check(&vec![1_u8, 2], "[1,2]");
+    }
+}

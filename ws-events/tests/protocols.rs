@@ -1,0 +1,139 @@
+//! What does a socket of each protocol get, and what does it mean when it sends?
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{EventLog, TIMEOUT, wait_until};
+use tokio::time::timeout;
+use ws_core::{Conn, Message, pair};
+use ws_events::{Bytes, Event, EventError, EventPayload, Hub, Protocol, Socket, State};
+
+/// A client of a hub, over this protocol, in the room `all`.
+async fn join(hub: &Hub, protocol: Protocol) -> Conn {
+    let (client, server) = pair();
+    let before = hub.to("all").count();
+    let serving = hub.clone();
+    tokio::spawn(async move { serving.serve_as(server, protocol).await });
+    wait_until(|| hub.to("all").count() > before).await;
+    client
+}
+
+fn hub() -> Hub {
+    let hub = Hub::builder().envelope().state(EventLog::default()).build();
+    hub.on_connect(async |socket: Socket| socket.join("all"));
+    hub
+}
+
+async fn next(client: &Conn) -> Message {
+    timeout(TIMEOUT, client.read()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn each_protocol_carries_events_text_and_binary_as_the_table_says() {
+    let hub = hub();
+    let sockets = [(Protocol::Plain, 0), (Protocol::Envelope, 1)];
+    let bytes = Bytes::from_static(b"\0\xFF");
+    let binary = Message::binary(bytes.clone());
+    // Sent: an event, an event with bytes, a text, bytes. Got by each protocol.
+    let rows: [[Message; 4]; 2] = [
+        ["[1,\"a\"]".into(), "[\"AP8=\"]".into(), "text".into(), binary.clone()],
+        [
+            r#"{"event":"e","data":[1,"a"]}"#.into(),
+            r#"{"event":"e","data":["AP8="]}"#.into(),
+            "text".into(),
+            binary.clone(),
+        ],
+    ];
+    for (protocol, row) in sockets {
+        let client = join(&hub, protocol).await;
+        let socket = hub.everyone().sockets().remove(0);
+        hub.to("all").emit("e", &(1, "a")).unwrap();
+        socket.emit("e", &(bytes.clone(),)).unwrap();
+        socket.send("text").unwrap();
+        hub.to("all").send(binary.clone());
+        for expected in &rows[row] {
+            assert_eq!(next(&client).await, *expected, "{protocol:?}");
+        }
+        drop(client);
+        wait_until(|| hub.is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_socket_sends_is_an_event_or_a_message_as_the_table_says() {
+    let hub = hub();
+    let log = hub.state::<EventLog>().unwrap();
+    hub.on_message(async |payload: EventPayload, State(log): State<EventLog>| {
+        log.note(format!("message {:?}", payload.message()));
+    });
+    hub.on_any(async |event: Event, data: String, State(log): State<EventLog>| {
+        log.note(format!("{event} {data}"));
+    });
+    hub.on_error(async |error: EventError, State(log): State<EventLog>| {
+        assert!(matches!(error, EventError::Malformed(_)));
+        log.note("malformed");
+    });
+    let event = Message::from(r#"{"event":"e","data":1}"#);
+    for (protocol, expected) in [
+        (
+            Protocol::Plain,
+            [
+                format!("message {:?}", Some(&event)),
+                "message Some(Text(\"text\"))".to_owned(),
+                "message Some(Binary(b\"b\"))".to_owned(),
+            ],
+        ),
+        (
+            Protocol::Envelope,
+            ["e 1".to_owned(), "malformed".to_owned(), "message Some(Binary(b\"b\"))".to_owned()],
+        ),
+    ] {
+        let client = join(&hub, protocol).await;
+        for message in [event.clone(), "text".into(), Message::binary("b")] {
+            client.write(message).await.unwrap();
+        }
+        assert_eq!(log.take(3).await, expected, "{protocol:?}");
+        drop(client);
+        wait_until(|| hub.is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn sockets_of_all_protocols_get_the_same_messages_in_the_same_order() {
+    const MESSAGES: usize = 1000;
+    let hub = hub();
+    let mut clients = Vec::new();
+    for protocol in [Protocol::Plain, Protocol::Envelope, Protocol::Plain, Protocol::Envelope] {
+        clients.push((protocol, join(&hub, protocol).await));
+    }
+    let sending: Vec<_> = (0..4)
+        .map(|sender| {
+            let hub = hub.clone();
+            tokio::spawn(async move {
+                for n in 0..MESSAGES / 4 {
+                    hub.to("all").emit("n", &(sender * MESSAGES + n)).unwrap();
+                    if n % 50 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut orders = Vec::new();
+    for (protocol, client) in &clients {
+        let mut order = Vec::new();
+        for _ in 0..MESSAGES {
+            let message = next(client).await;
+            let json: serde_json::Value = serde_json::from_slice(message.as_bytes()).unwrap();
+            let n = if *protocol == Protocol::Plain { json } else { json["data"].clone() };
+            order.push(n.as_u64().unwrap());
+        }
+        orders.push(order);
+    }
+    assert!(orders.windows(2).all(|pair| pair[0] == pair[1]));
+    for task in sending {
+        timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,125 @@
+//! How is HTTP served on one connection, with which settings and timeouts?
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use ws_core::PeerAddr;
+use ws_core::handshake::head::{MAX_HEAD, MAX_HEADERS};
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a client may take until its first request. Equals hyper's own timeout for each
+/// head of HTTP/1.1, which starts only when the version is known.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// HTTP/2: the flow control window of one stream, in bytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// HTTP/2: how many bytes of one stream may wait to be sent, beside those in our own buffer.
+const STREAM_SEND_BUFFER: usize = 64 * 1024;
+
+/// HTTP/2: the maximum size of a head by RFC 9113 §6.5.2, which counts 32 bytes for each header.
+/// Eight more are for the pseudo-headers.
+#[expect(clippy::cast_possible_truncation, reason = "the constants are small")]
+const MAX_HEADER_LIST: u32 = (MAX_HEAD + 32 * (MAX_HEADERS + 8)) as u32;
+
+/// HTTP/2: how many streams a peer may open on one connection.
+const MAX_STREAMS: u32 = 256;
+
+/// HTTP/2: the ping interval of an idle connection, and the timeout of the pong. Equals the
+/// keepalive of a WebSocket.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// hyper-util's server for HTTP/1.1 and HTTP/2, configured for WebSockets.
+///
+/// Call `serve_connection_with_upgrades` on it. HTTP/2 settings:
+///
+/// * Extended CONNECT is enabled (RFC 8441 §3).
+/// * A connection has at most 256 streams, with a flow control window of 64 KiB each. The
+///   window of the connection is the sum, 16 MiB, so a handler that reads slowly does not stall
+///   other streams. At most 64 KiB of a stream wait to be sent.
+/// * Beyond the bound of [`Config`](ws_core::Config), a WebSocket holds up to 240 KiB: 64 KiB that
+///   are received and not read, 64 KiB in the send buffer, three writes of 32 KiB before it, and
+///   16 KiB, the buffer of the frame that was read last.
+/// * Keepalive: a ping after 30 s without traffic (RFC 9113 §6.7). Without a pong within 30 s,
+///   the connection and its streams end.
+///
+/// Over HTTP/1.1, the head of each request has to arrive within 30 s (hyper's default, which
+/// needs the timer set here). Over both versions, the head of a request is limited as by
+/// [`AcceptOptions::head_limit`](ws_core::AcceptOptions::head_limit), with the same defaults: 16 KiB
+/// and 100 headers, 431 beyond. The settings are `max_buf_size` and `max_headers` of `http1()`, and
+/// `max_header_list_size` of `http2()`. No timeout applies before the client has sent enough to detect
+/// the HTTP version; [`serve_stream`](crate::serve_stream) adds one.
+#[doc(alias = "server")]
+pub fn http_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .enable_connect_protocol()
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(STREAM_SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS);
+    builder
+}
+
+/// Whether the client of a connection has sent a request.
+pub(crate) type HadRequest = Arc<AtomicBool>;
+
+/// The future that serves HTTP on a stream.
+pub(crate) fn serve_http<I, S, B>(
+    io: I,
+    peer: Option<SocketAddr>,
+    service: S,
+) -> (impl GracefulConnection<Error = BoxError> + Send + use<I, S, B>, HadRequest)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let had_request = HadRequest::default();
+    let set_had_request = Arc::clone(&had_request);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        set_had_request.store(true, Ordering::Relaxed);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(PeerAddr(peer));
+        }
+        service.call(request)
+    });
+    let builder = http_builder();
+    let conn = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    (conn.into_owned(), had_request)
+}
+
+/// Runs a connection to its end, or to the timeout if there was no request by then. hyper has
+/// no timeout of its own while it detects the HTTP version.
+pub(crate) async fn with_first_request_timeout(
+    conn: impl Future<Output = Result<(), BoxError>>,
+    had_request: &AtomicBool,
+) -> Result<(), BoxError> {
+    let mut conn = pin!(conn);
+    match timeout(FIRST_REQUEST_TIMEOUT, conn.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) if had_request.load(Ordering::Relaxed) => conn.await,
+        Err(elapsed) => Err(elapsed.into()),
+    }
+}
