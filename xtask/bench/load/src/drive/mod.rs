@@ -3,6 +3,7 @@
 pub mod carrier;
 pub mod check;
 pub mod conn;
+mod hpack;
 pub mod http2;
 pub mod idle;
 #[cfg(feature = "tls")]
