@@ -110,8 +110,8 @@ impl Conn {
         self.wait(async { timeout(limit, self.conn.read()).await.ok().transpose() })
     }
 
-    /// The messages until the connection ends. The last item is the error, unless the connection ends
-    /// [normally](StatusCode::is_normal).
+    /// The messages until the connection ends. The last item is the error, unless the connection
+    /// ends [normally](StatusCode::is_normal).
     pub fn messages(&self) -> Messages {
         Messages { conn: Some(self.clone()) }
     }

@@ -102,10 +102,10 @@ impl fmt::Debug for Dial {
 impl Dial {
     /// A WebSocket to a `ws` or `wss` URL; `http` and `https` mean the same.
     ///
-    /// A user and a password in the URL become an `Authorization` header. The URL must not
-    /// have a fragment ([RFC 6455 §3]). A link-local address may have a zone, the name or the number
-    /// of a network interface: `ws://[fe80::1%25eth0]/` ([RFC 6874]). It selects the interface, and
-    /// is not sent. A [`client`](Self::client) ignores it.
+    /// A user and a password in the URL become an `Authorization` header. The URL must not have a
+    /// fragment ([RFC 6455 §3]). A link-local address may have a zone: the name or the number of a
+    /// network interface, as in `ws://[fe80::1%25eth0]/` ([RFC 6874]). The zone selects the
+    /// interface, and is not sent. A [`client`](Self::client) ignores the zone.
     ///
     /// [RFC 6874]: https://www.rfc-editor.org/rfc/rfc6874
     /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
@@ -129,7 +129,7 @@ impl Dial {
     /// Adds a header to the request. Default: only the headers of the opening handshake.
     ///
     /// `Host` and `Authorization` replace those of the URL. `Connection`, `Upgrade`,
-    /// `Sec-WebSocket-*` and headers that announce a body are reserved:
+    /// `Sec-WebSocket-*` and headers that declare a body are reserved:
     /// [`InvalidHeader::Reserved`].
     pub fn header(
         mut self,
@@ -206,8 +206,8 @@ impl Dial {
         self
     }
 
-    /// Sets how many redirects are followed. Default: 10. With 0, a redirect is a refusal like
-    /// others: [`DialError::Refused`].
+    /// Sets how many redirects are followed. Default: 10. With 0, a redirect fails with
+    /// [`DialError::Refused`].
     ///
     /// Redirects may lead to `ws`, `wss`, `http` and `https` URLs, but never from TLS to an
     /// unencrypted connection. The user of the URL and the headers of [`header`](Self::header) are
@@ -220,10 +220,11 @@ impl Dial {
     }
 
     /// Sets which headers of [`header`](Self::header) a redirect carries to another origin, besides
-    /// [`origin`](Self::origin). Default: none, because they may be secrets. `Host` never is.
+    /// [`origin`](Self::origin). Default: none, because they may be secrets. `Host` is never
+    /// sent to another origin.
     ///
-    /// The same host behind TLS is not another origin if both use the default ports. An invalid
-    /// name is reported as by `header`.
+    /// The `wss` URL of a host counts as the same origin as its `ws` URL if both use the default
+    /// ports. An invalid name is reported as by `header`.
     pub fn redirect_headers(
         mut self,
         names: impl IntoIterator<Item = impl TryInto<HeaderName>>,
@@ -267,8 +268,8 @@ impl Dial {
     /// Connects. The response of the server is in [`Conn::response`].
     ///
     /// If a host has several addresses, an attempt to the next one starts every 250 ms, or when the
-    /// previous one fails, and the first that connects wins ([RFC 8305]). The head of the response
-    /// may have 16 KiB and 256 headers, after at most 8 interim responses. A
+    /// previous one fails. The first attempt that succeeds is used ([RFC 8305]). The head of the
+    /// response may have 16 KiB and 256 headers, after at most 8 interim responses. A
     /// [`client`](Self::client) has its own rules for both.
     ///
     /// [RFC 8305]: https://www.rfc-editor.org/rfc/rfc8305
@@ -367,7 +368,7 @@ fn header(
     Ok((name, value))
 }
 
-/// Does the opening handshake set this header, or does it announce a body? The server would
+/// Does the opening handshake set this header, or does it declare a body? The server would
 /// take the frames of the connection for such a body.
 fn is_reserved(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-websocket-")

@@ -21,8 +21,8 @@ use crate::{DialError, http1_connect};
 
 /// The TLS, proxy and HTTP/2 settings of [`Dial::dialer`](crate::Dial::dialer).
 ///
-/// Clones share their HTTP/2 connections, and remember the same servers. A clone with a changed
-/// setting starts with neither. DNS lookups use the resolver of the system; a
+/// Clones share their HTTP/2 connections, and the list of servers that do not support WebSockets
+/// over HTTP/2. A clone of which a setting is changed shares neither. DNS lookups use the resolver of the system; a
 /// [`client`](crate::Dial::client) can have a resolver of its own.
 ///
 /// ```no_run
@@ -49,7 +49,7 @@ pub struct Dialer {
 
 impl Dialer {
     /// The defaults: HTTP/1.1, one connection for each WebSocket, the root certificates of the
-    /// platform, and the proxies of the environment at this time.
+    /// platform, and the proxies of the environment, which this call reads.
     pub fn new() -> Self {
         Self {
             config: Arc::default(),

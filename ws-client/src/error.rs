@@ -20,10 +20,10 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why dialling failed, by the step that failed.
 ///
-/// The first four are mistakes in the settings. Nothing was sent then.
+/// The first four variants are errors in the settings: nothing was sent.
 ///
-/// The text is one line that says it all: the step, the cause, and where there is one, the setting to
-/// change. So the cause is in the variant, and is not the `source`.
+/// The text is one line: the step, the text of the cause, and the setting to change, if there is
+/// one. So `source()` returns `None`: the variant holds the cause.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DialError {
@@ -37,8 +37,8 @@ pub enum DialError {
     MissingFeature(MissingFeature),
     /// The DNS lookup of the server failed.
     Dns(BoxError),
-    /// The TCP connection to the server failed. With `Dial::client`, this may also be the connection
-    /// to its proxy.
+    /// The TCP connection to the server failed. With `Dial::client`, this may also be the
+    /// connection to its proxy.
     Tcp(BoxError),
     /// The proxy did not connect to the server.
     Proxy(ProxyError),
@@ -259,7 +259,7 @@ pub enum MissingFeature {
     TlsRoots,
     /// TLS by rustls without a `CryptoProvider` of the process.
     TlsCrypto,
-    /// [`Dialer::http2`](crate::Dialer::http2) or [`Dialer::http2_only`](crate::Dialer::http2_only).
+    /// [`Dialer::http2`](crate::Dialer::http2), [`http2_only`](crate::Dialer::http2_only).
     Http2,
     /// [`Dialer::proxy`](crate::Dialer::proxy).
     Proxy,

@@ -65,7 +65,8 @@
 //!
 //! # Features
 //!
-//! The defaults are complete. A program that needs less compiles faster without them:
+//! The default features suit most programs. A program that needs fewer compiles faster without
+//! them:
 //!
 //! ```toml
 //! ws-client = { version = "0.1", default-features = false, features = ["rustls-tls-webpki-roots", "ring"] } # 41 crates
@@ -79,21 +80,21 @@
 //! | `rustls-tls-native-roots` | trusted roots: the certificate files of the operating system | |
 //! | `rustls-tls-webpki-roots` | trusted roots: those of Mozilla, compiled in | |
 //! | `rustls-tls-manual-roots` | trusted roots: only those of `Dialer::tls` | |
-//! | `aws-lc-rs`, `ring` | the cryptography of rustls: it needs one of both. `ring` compiles faster | |
-//! | `native-tls` | `wss` by the library of the operating system (on Linux: OpenSSL, with its headers). The default only without roots for rustls: otherwise `Dialer::native_tls` | +14 |
+//! | `aws-lc-rs`, `ring` | the cryptography of rustls, which needs one of the two. `ring` compiles faster | |
+//! | `native-tls` | `wss` by the library of the operating system (on Linux: OpenSSL, with its headers). Used by default if no feature adds roots for rustls; otherwise, select it by `Dialer::native_tls` | +14 |
 //! | `http2` (default) | [`Dialer::http2`]: several WebSockets over one HTTP/2 connection | +8 |
 //! | `proxy` (default) | [`Dialer::proxy`] and the proxies of the environment | +11 |
 //! | `deflate` (default) | [`Dial::compression`] (permessage-deflate) | +2 |
 //! | `reconnect` (default) | `Reconnect`: dials again when the connection is lost | +1 |
-//! | `idn` (default) | names of hosts in other scripts, such as `bücher.example` | +29 |
+//! | `idn` (default) | internationalized domain names, such as `bücher.example` | +29 |
 //! | `json` (default) | [`Conn::read_json`], [`Conn::write_json`], `Message::json` | +5 |
 //! | `reqwest` | `Dial::client`: dials by a `reqwest::Client` | +51 |
 //! | `blocking` | [`blocking`]: the client without async code | |
 //! | `proto` | protocol buffers: [`Conn::read_as`] with `codec::ProtobufCodec` | |
 //! | `tungstenite` | `compat`: for code written for tokio-tungstenite | |
 //!
-//! The figures are for Linux: a minimal program with this feature alone. Features share crates. If a URL
-//! or a setting needs a feature that is not enabled, dialling fails with
+//! The number of crates is that of a minimal program on Linux with this feature alone. Features
+//! share crates. If a URL or a setting needs a feature that is not enabled, dialling fails with
 //! [`DialError::MissingFeature`], which names it.
 //!
 //! # TLS, proxies and other transports
@@ -153,13 +154,15 @@
 //!
 //! # Reconnecting
 //!
-//! [`Reconnect`] dials again when the connection is lost, with fresh headers and renewed
-//! subscriptions, and defines what happens to messages in the meantime. See [`reconnect`].
+//! [`Reconnect`] dials again when the connection is lost. Hooks of the application set fresh
+//! headers and renew subscriptions. Messages that are written in the meantime wait in a send queue.
+//! See [`reconnect`].
 //!
 //! # Errors
 //!
 //! [`DialError`] has a variant for each step that can fail: URL, DNS, TCP, proxy, TLS, HTTP,
-//! handshake. Its text is one line with the cause and what to do about it. If the server refuses, the error contains the response:
+//! handshake. Its text is one line with the cause and, if there is one, the setting to change. If
+//! the server refuses, the error contains the response:
 //!
 //! ```no_run
 //! use ws_client::DialError;

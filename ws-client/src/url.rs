@@ -28,8 +28,8 @@ const IN_QUERY: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'#').add(b'\'').add
 
 /// The URL of a WebSocket, with the scheme `http` or `https`. It has no user, password or fragment.
 ///
-/// It is read as browsers read it ([URL Standard]), but more strictly: `//` is required, and an IPv4
-/// address has four decimal numbers.
+/// It is read as browsers read it ([URL Standard]), but more strictly: `//` is required, and an
+/// IPv4 address has four decimal numbers.
 ///
 /// [URL Standard]: https://url.spec.whatwg.org/
 #[derive(Clone)]
@@ -480,8 +480,8 @@ mod tests {
         (url.uri().to_string(), basic)
     }
 
-    /// Pieces of URLs in any order: more telling than characters. Without `|`, because `url` takes `a|`
-    /// for a drive of Windows, as the standard has it for files only.
+    /// Pieces of URLs in any order: more telling than characters. Without `|`, because `url` takes
+    /// `a|` for a drive of Windows, as the standard has it for files only.
     fn text() -> impl Strategy<Value = String> {
         const PIECES: &[&str] = &[
             "ws",

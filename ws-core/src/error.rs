@@ -14,8 +14,8 @@ use crate::{Deadline, Escaped, Limit, ProtocolError, Rate, SendError, StatusCode
 /// An error of the connection is permanent: once a read has failed, all later reads return the
 /// same error. Therefore the type is `Clone`.
 ///
-/// The text is one line that says it all, the cause included. So the cause is in the variant, and is
-/// not the `source`.
+/// The text is one line, and includes the text of the cause. So `source()` returns `None`: the
+/// variant holds the cause.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -81,7 +81,8 @@ impl_from!(TryWriteError { Error => Self::Conn });
 
 impl Error {
     /// The code that the connection was closed with: the peer's code if the peer closed it, or
-    /// the code that was sent because of a fault of the peer. `None` for other errors.
+    /// the code that this side sent because the peer violated the protocol or a limit. `None` for
+    /// other errors.
     pub const fn close_status(&self) -> Option<StatusCode> {
         match self {
             Self::Closed(close) => Some(close.code),
@@ -135,7 +136,7 @@ impl Error {
 impl Error {
     /// The error for a failed transport.
     ///
-    /// Many peers leave by cutting the transport. That is 1006 rather than a failure.
+    /// Many peers end the transport without a close frame. That is 1006 rather than a failure.
     pub(crate) fn from_io(error: io::Error) -> Self {
         use io::ErrorKind::{
             BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,

@@ -35,8 +35,9 @@
 //! | use another runtime, or none | [`proto`] (sans-I/O: bytes in, events out) |
 //! | read and write raw frames | [`frame`] |
 //!
-//! Without the feature `conn`, which is on by default, there is no [`Conn`] and no dependency on
-//! tokio. Without `deflate`, which is on by default, compression is neither offered nor accepted. The features `json`, `proto` and `tungstenite` add methods to messages and connections.
+//! The features `conn` and `deflate` are on by default. Without `conn`, there is no [`Conn`] and no
+//! dependency on tokio. Without `deflate`, compression is neither offered nor accepted. The
+//! features `json`, `proto` and `tungstenite` add methods to messages and connections.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -10,8 +10,7 @@ use crate::{Event, Id};
 
 /// The error of an `error` event.
 ///
-/// Its text is one line without the causes, which are in
-/// [`source`](std::error::Error::source).
+/// Its text is one line that includes the text of the cause.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {

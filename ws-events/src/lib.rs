@@ -186,7 +186,8 @@
 //!
 //! * Messages to one socket arrive in the order in which they were sent, whether to the socket, to
 //!   a room, or to all. Only volatile messages, and messages beyond the [`SendQueueLimits`], are
-//!   skipped. Pings, pongs and the closing handshake overtake messages.
+//!   skipped. Pings and pongs overtake messages. [`Socket::close`] sends queued messages first, for
+//!   a limited time.
 //! * All members of a room get messages from several senders in the same order. A message to
 //!   several rooms is ordered with the messages to each of them, and each recipient gets it
 //!   once.
@@ -196,8 +197,8 @@
 //!   may get the message twice.
 //! * Handlers of one socket run one after the other, in the order of their events; handlers of
 //!   several sockets run concurrently. While a handler runs, pings are answered, messages are sent,
-//!   and the end of the connection is detected. Up to 64 KiB are read ahead; after that the peer
-//!   has to wait.
+//!   and the end of the connection is detected. Up to 64 KiB are read ahead; beyond that, flow
+//!   control stops the peer.
 //! * A handler has no time limit: until it returns, its socket stays in the hub, also after the end
 //!   of the connection. A handler that awaits something else than the socket needs a timeout of
 //!   its own.
@@ -227,14 +228,14 @@
 //!
 //! All messages pass through the queue. They stay there until the socket's task or a batch writer
 //! runs. A batch writer is a task that writes for several sockets. If a queue is half full before
-//! that, the handlers of the hub yield, which they can do only while they await something. So one
-//! handler may send at most half of the limits to one socket before it awaits something. Your own
-//! tasks do not yield: a task that sends in a loop should call
+//! that, the handlers of the hub yield, but only where they await something. A handler that sends
+//! more than half of the limits to one socket without an `await` can overflow the queue of a peer
+//! that is not slow. Your own tasks do not yield: a task that sends in a loop should call
 //! [`yield_now`](tokio::task::yield_now) regularly, or await something else.
 //!
 //! # Coming from callbacks
 //!
-//! The callbacks of dgrr's `Server`, by event:
+//! The callbacks of `Server` in dgrr's Go library `websocket`, by event:
 //!
 //! | dgrr's `Server` | here |
 //! | --- | --- |
@@ -247,7 +248,7 @@
 //! | `UpgradeHandler` | [`Hub::middleware`], or the adapter's filter for an HTTP status |
 //! | `conn.ID()`, `UserValue`, `SetUserValue` | [`Socket::id`], [`Socket::attributes`] |
 //!
-//! And gofiber's socketio:
+//! The functions of gofiber's Go package `socketio`:
 //!
 //! | socketio | here |
 //! | --- | --- |
@@ -266,6 +267,7 @@
 //! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
 
 mod delivery;
+pub mod engine;
 mod error;
 mod events;
 mod hub;

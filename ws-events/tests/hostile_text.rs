@@ -30,6 +30,7 @@ use ws_core::{
     AcceptError, AcceptOptions, Acceptor, CloseError, Compression, Conn, Error, Escaped, Rejection,
     RequestInfo, StatusCode, TryWriteError, pair,
 };
+use ws_events::engine::{EngineError, EnginePacketError};
 use ws_events::{
     AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
     Hub, Id, Json, SendQueueLimits, Socket,
@@ -261,6 +262,8 @@ async fn each_error_and_name_is_shown_escaped() {
         ("EncodeError", both(&EncodeError::BadName(failed(HOSTILE)))),
         ("EncodeError", vec![EncodeError::BadName(failed(&long())).to_string()]),
         ("EncodeError", vec![EncodeError::Json(Arc::new(decoding())).to_string()]),
+        ("EnginePacketError", both(&EnginePacketError::UnknownType('\u{202e}'))),
+        ("EngineError", both(&EngineError::Malformed(EnginePacketError::UnknownType('\u{9b}')))),
         ("AckError", both(&AckError::Emit(EmitError::NoSuchId(Id::from(HOSTILE))))),
         ("AckError", both(&AckError::Decode(Arc::new(decoding())))),
         ("DisconnectReason", shown(&DisconnectReason::Peer(close()))),

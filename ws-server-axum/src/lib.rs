@@ -71,12 +71,16 @@
 //!
 //! # Choosing a server
 //!
-//! `axum::serve` works for HTTP/1.1, but has no timeout for silent clients, and a client that has
-//! sent a part of its request holds its graceful shutdown without a limit. Over HTTP/2 (axum's
+//! `axum::serve` works for HTTP/1.1, but has no timeout for silent clients. A client that has sent
+//! only a part of its request delays the graceful shutdown without a limit. Over HTTP/2 (axum's
 //! feature `http2`), WebSockets share a TCP stream, and `axum::serve` has two more drawbacks:
-//! without `TCP_NODELAY`, short messages wait for TCP acknowledgements, about 40 ms each; and a
-//! handler that leaves 1 MiB unread stalls the other handlers of its HTTP/2 connection. [`serve`]
-//! and [`serve_until`] avoid all of these. [`serve_stream`] serves TLS or any other stream.
+//!
+//! * It does not set `TCP_NODELAY`, so short messages wait for TCP acknowledgements, about 40 ms
+//!   each.
+//! * A handler that leaves 1 MiB unread stalls the other handlers of its HTTP/2 connection.
+//!
+//! [`serve`] and [`serve_until`] have none of these drawbacks. [`serve_stream`] serves TLS or any
+//! other stream.
 //!
 //! # Middleware
 //!
@@ -89,10 +93,10 @@
 //! # Graceful shutdown
 //!
 //! `with_graceful_shutdown` and [`serve_until`] wait for requests in progress. A WebSocket over
-//! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
-//! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
-//! options and drain it as the last step of the `signal` future: see [`serve_until`].
-//! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
+//! HTTP/1.1 is not a request in progress, so the shutdown does not wait for it, and it breaks when
+//! the program exits. A WebSocket over HTTP/2 is one, so it delays the shutdown until it closes.
+//! Pass a [`ConnectionTracker`] to the options and drain it as the last step of the `signal`
+//! future: see [`serve_until`]. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 #![doc = ""]
 #![doc = include_str!("../MOVING.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]

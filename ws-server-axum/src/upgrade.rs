@@ -95,7 +95,8 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
-    /// Adds a header to the response that accepts, such as `Set-Cookie`. Default: none.
+    /// Adds a header, such as `Set-Cookie`, to the response with which the server accepts a
+    /// request. Default: none.
     pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.options = self.options.response_header(name, value);
         self
@@ -116,7 +117,8 @@ impl<F> WebSocketUpgrade<F> {
         self.config(|config| config.read_buffer(bytes))
     }
 
-    /// During a burst, messages are flushed when this many bytes are buffered. Default: 16 KiB.
+    /// The number of queued bytes at which deferred messages are sent: see
+    /// [`Config::write_batch`](ws_core::Config::write_batch). Default: 16 KiB.
     pub fn write_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.write_batch(bytes))
     }
@@ -126,8 +128,8 @@ impl<F> WebSocketUpgrade<F> {
         self.config(|config| config.buffer_pool(pool))
     }
 
-    /// High watermark of the send buffer in bytes: above it, `write` waits for the peer. Default:
-    /// 64 KiB.
+    /// High watermark of the send buffer in bytes: above it, `write` waits for the peer. The low
+    /// watermark is a quarter of it. Default: 64 KiB and 16 KiB.
     pub fn max_write_buffer_size(self, bytes: usize) -> Self {
         self.config(|config| config.write_buffer(bytes / 4, bytes))
     }

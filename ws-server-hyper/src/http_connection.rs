@@ -56,12 +56,12 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// * Keepalive: a ping after 30 s without traffic (RFC 9113 §6.7). Without a pong within 30 s,
 ///   the connection and its streams end.
 ///
-/// Over HTTP/1.1, the head of each request has to arrive within 30 s (hyper's default, which
-/// needs the timer set here). Over both versions, the head of a request is limited as by
-/// [`AcceptOptions::head_limit`](ws_core::AcceptOptions::head_limit), with the same defaults: 16 KiB
-/// and 100 headers, 431 beyond. The settings are `max_buf_size` and `max_headers` of `http1()`, and
-/// `max_header_list_size` of `http2()`. No timeout applies before the client has sent enough to detect
-/// the HTTP version; [`serve_stream`](crate::serve_stream) adds one.
+/// Over HTTP/1.1, the head of each request has to arrive within 30 s (hyper's default, which needs
+/// the timer set here). Over both versions, the head of a request has the default limits of
+/// [`AcceptOptions::head_limit`](ws_core::AcceptOptions::head_limit): 16 KiB and 100 headers. A
+/// larger head is rejected with 431. The settings are `max_buf_size` and `max_headers` of
+/// `http1()`, and `max_header_list_size` of `http2()`. No timeout applies before the client has
+/// sent enough to detect the HTTP version; [`serve_stream`](crate::serve_stream) adds one.
 #[doc(alias = "server")]
 pub fn http_builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());

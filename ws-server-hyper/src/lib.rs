@@ -70,9 +70,10 @@
 //! # Graceful shutdown
 //!
 //! A graceful shutdown waits for requests in progress. A WebSocket over HTTP/1.1 is not a request
-//! in progress, so the shutdown would cut it off. A WebSocket over HTTP/2 is one, so it would delay
-//! the shutdown until it closes. Pass a [`ConnectionTracker`] to the options and drain it before
-//! the shutdown: see [`serve_until`]. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
+//! in progress, so the shutdown does not wait for it, and it breaks when the program exits. A
+//! WebSocket over HTTP/2 is one, so it delays the shutdown until it closes. Pass a
+//! [`ConnectionTracker`] to the options and drain it before the shutdown: see [`serve_until`].
+//! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 //!
 //! # Request data
 //!

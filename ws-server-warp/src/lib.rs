@@ -43,9 +43,9 @@
 //!
 //! `warp::serve` supports WebSockets over HTTP/1.1 only, because it does not enable extended
 //! CONNECT. [`serve`], [`serve_until`] and [`serve_stream`] also support HTTP/2. Under
-//! `warp::serve`, [`Conn::request`] does not have the extensions of the request, and warp's filters
-//! `path::full`, `tail` and `peek` panic on a target without a path, such as that of `CONNECT a:80`.
-//! The servers of this crate answer such a request before warp does.
+//! `warp::serve`, [`Conn::request`] does not have the extensions of the request. There, warp's
+//! filters `path::full`, `tail` and `peek` panic on a target without a path, such as that of
+//! `CONNECT a:80`. The servers of this crate answer such a request before warp does.
 //!
 //! # Middleware
 //!
@@ -62,10 +62,10 @@
 //! # Graceful shutdown
 //!
 //! warp's graceful shutdown and [`serve_until`] wait for requests in progress. A WebSocket over
-//! HTTP/1.1 is not a request in progress, so the shutdown would cut it off. A WebSocket over HTTP/2
-//! is one, so it would delay the shutdown until it closes. Pass a [`ConnectionTracker`] to the
-//! options and drain it as the last step of the `signal` future: see [`serve_until`].
-//! [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
+//! HTTP/1.1 is not a request in progress, so the shutdown does not wait for it, and it breaks when
+//! the program exits. A WebSocket over HTTP/2 is one, so it delays the shutdown until it closes.
+//! Pass a [`ConnectionTracker`] to the options and drain it as the last step of the `signal`
+//! future: see [`serve_until`]. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

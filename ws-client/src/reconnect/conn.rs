@@ -57,7 +57,7 @@ impl Reconnect {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, as `tokio::spawn`.
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
     pub fn start(self) -> ReconnectingConn {
         let (shared, action) = Shared::new(self.send_queue);
         let shared = Arc::new(shared);
@@ -71,8 +71,8 @@ impl ReconnectingConn {
     ///
     /// # Errors
     ///
-    /// When the connection was closed or given up, and all received messages were read. All
-    /// later calls return the same error.
+    /// [`ReconnectError::Closed`], [`ReconnectError::GaveUp`] or [`ReconnectError::Stopped`], after
+    /// all received messages were read. All later calls return the same error.
     ///
     /// # Cancel safety
     ///

@@ -20,8 +20,8 @@ pub enum ReconnectState {
     /// An attempt to connect is in progress.
     #[non_exhaustive]
     Connecting {
-        /// The number of the attempt, from 1. It restarts after a connection that lasted at least
-        /// the maximum wait before it.
+        /// The number of the attempt, from 1. It restarts at 1 after a connection that lasted at
+        /// least as long as the maximum of the wait before it.
         attempt: u32,
     },
     /// Connected, and [`on_connect`](crate::Reconnect::on_connect) has returned.

@@ -57,14 +57,14 @@
 //! | the peer violated the protocol or exceeded a limit | give up |
 //!
 //! [`Reconnect::classify`](crate::Reconnect::classify) changes the policy. The wait between
-//! attempts is a [`Backoff`], plus a `Retry-After`, up to one hour. A connection counts
-//! as a failed attempt if it ends before the maximum of the last wait has passed
-//! ([`Backoff::first`] for the first connection). So the backoff also applies to a server that
-//! accepts and then closes at once.
+//! attempts is that of the [`Backoff`], plus the `Retry-After` of the response, which counts for at
+//! most one hour. A connection counts as a failed attempt if it lasts less than the maximum of the
+//! last wait ([`Backoff::first`] for the first connection). So the backoff also applies to a server
+//! that accepts and then closes at once.
 //!
-//! Reads and writes detect the loss of a connection. Without them, the task detects it as long as
-//! no message waits to be read. Keepalive pings detect a silent peer. They are on unless the
-//! [`Config`](crate::Config) of the `Dial` turns them off.
+//! Reads and writes detect the loss of a connection. Without them, the background task detects it
+//! while no received message is unread. Keepalive pings detect a silent peer. They are on unless
+//! the [`Config`](crate::Config) of the `Dial` turns them off.
 //!
 //! # Delivery guarantees
 //!

@@ -95,8 +95,8 @@ impl Reconnect {
     /// or dial another server.
     ///
     /// Its arguments are the `Dial` given to [`new`](Self::new), and the number of the attempt,
-    /// from 1. The number restarts after a connection that lasted at least the maximum wait before
-    /// it. An error counts as a failed attempt. The hook has no timeout.
+    /// from 1. It restarts at 1 after a connection that lasted at least as long as the maximum of
+    /// the wait before it. An error counts as a failed attempt. The hook has no timeout.
     pub fn on_attempt<F, E>(mut self, hook: impl Fn(Dial, u32) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Dial, E>> + Send + 'static,

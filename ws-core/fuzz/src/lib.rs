@@ -13,6 +13,7 @@
 
 pub mod conns;
 pub mod deflate;
+pub mod engine;
 pub mod envelope;
 pub mod extensions;
 pub mod frames;

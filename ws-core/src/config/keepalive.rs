@@ -7,10 +7,11 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 /// When to ping an idle peer, and how long to wait for its answer.
 ///
 /// The timeouts are checked after all received bytes have been processed, also while the
-/// application does not read or is stuck in a `write`. If more has arrived than is
-/// [read ahead](crate::Conn#what-drives-the-connection), unread bytes are a sign of life for 60 s
-/// after the application has read the last time. So only an application that reads nothing for
-/// longer than that causes a timeout.
+/// application does not read or waits in a `write`.
+///
+/// If more has arrived than is [read ahead](crate::Conn#what-drives-the-connection), a pong behind
+/// it is not seen. The unread bytes then count as an answer, until the application has read nothing
+/// for 60 s. After that, the connection can time out although the peer is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Keepalive {
@@ -50,10 +51,11 @@ impl KeepaliveSetting {
 }
 
 impl Keepalive {
-    /// Checks the peer once per `interval`, and sends a ping if nothing was received since the last
-    /// check: after one to two intervals of silence. If nothing is received for another `interval`
-    /// after the ping, this side tries once to send a close frame with 1011, and aborts the
-    /// connection.
+    /// Checks once per `interval` whether bytes were received since the last check, and sends a
+    /// ping if not. So the ping follows one to two intervals after the last received byte. If
+    /// nothing is received within the [`pong_timeout`](Self::pong_timeout), this side tries once to
+    /// send a close frame with 1011, and aborts the connection with
+    /// [`Error::Timeout`](crate::Error::Timeout).
     pub const fn every(interval: Duration) -> Self {
         Self { interval, pong_timeout: interval }
     }
@@ -66,7 +68,7 @@ impl Keepalive {
 }
 
 impl Default for Keepalive {
-    /// Sends a ping after 30 to 60 s of silence, and waits 30 s for an answer.
+    /// Sends a ping 30 to 60 s after the last received byte, and waits 30 s for an answer.
     fn default() -> Self {
         Self::every(DEFAULT_INTERVAL)
     }

@@ -4,9 +4,9 @@
 /// [`MESSAGE_TOO_BIG`](crate::StatusCode::MESSAGE_TOO_BIG), exceeding a rate limit with
 /// [`POLICY_VIOLATION`](crate::StatusCode::POLICY_VIOLATION).
 ///
-/// A rate limit is a token bucket that holds one second's worth. While the application does not
-/// read, tokens accumulate without this bound, so a backlog does not exceed the limit. Default: no
-/// rate limits.
+/// A rate limit is a token bucket. It holds the tokens of one second. While the application does
+/// not read, more tokens accumulate, so that the messages which arrive in the meantime do not
+/// exceed the limit. Default: no rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
@@ -27,21 +27,21 @@ impl Limits {
 
     /// The longest message to accept, in bytes, after decompression. Default: 1 MiB.
     ///
-    /// Beside its connections, each thread keeps up to 8 MiB of the buffers of messages of 128 KiB
-    /// and more, for the next ones.
+    /// Each thread also keeps up to 8 MiB of freed buffers of 128 KiB or more, for later messages.
+    /// The bound of [`Config`](crate::Config) does not include them.
     pub const fn message_size(self, bytes: usize) -> Self {
         Self { message_size: bytes, ..self }
     }
 
-    /// Accepts messages of any length. The peer then determines how much memory a message takes, so
-    /// read messages in pieces, by `Conn::reader`.
+    /// Accepts messages of any length. The peer then determines how much memory a message takes.
+    /// Read the messages in pieces instead, with `Conn::reader`.
     pub const fn no_message_size(self) -> Self {
         Self { message_size: usize::MAX, ..self }
     }
 
-    /// The longest frame to accept, in payload bytes before decompression. Default: the limit of
-    /// the message; a compressed frame may then have any length, because its decompressed size
-    /// counts.
+    /// The longest frame to accept, in payload bytes before decompression. Default:
+    /// [`message_size`](Self::message_size) for an uncompressed frame, and no limit for a
+    /// compressed one, whose decompressed size counts for the message.
     pub const fn frame_size(self, bytes: usize) -> Self {
         Self { frame_size: bytes, ..self }
     }
@@ -60,8 +60,8 @@ impl Limits {
 
     /// The maximum number of bytes per second on the wire. Default: no limit.
     ///
-    /// Set at least the size of the longest message and its header, because a peer sends that at
-    /// once.
+    /// Set at least the size of the longest message and its header, because a peer may send all of
+    /// it in one second.
     pub const fn bytes_per_second(self, bytes: usize) -> Self {
         Self { bytes_per_second: bytes, ..self }
     }

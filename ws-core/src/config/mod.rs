@@ -16,13 +16,17 @@ pub use pool::BufferPool;
 
 /// The settings of a connection. The setters can be chained.
 ///
-/// A connection holds at most [`Limits::message_size`] and 512 bytes + one read (65 KiB) + what is
-/// [read ahead](crate::Conn#what-drives-the-connection) (64 KiB) + the high
-/// watermark of [`write_buffer`](Self::write_buffer) + the message written last (twice if it was
-/// compressed) + the memory of [`Compression`] with context takeover (47 KiB to decompress, up to
-/// 372 KiB to compress) + on a server, the [request](crate::AcceptOptions::keep_request), whose head
-/// has at most 16 KiB, and its extensions. Over HTTP/2, the servers of `ws-server-hyper` add up to
-/// 240 KiB.
+/// The memory of a connection is at most the sum of:
+///
+/// * [`Limits::message_size`], and 512 bytes
+/// * one read: 65 KiB
+/// * what is [read ahead](crate::Conn#what-drives-the-connection): 64 KiB
+/// * the high watermark of [`write_buffer`](Self::write_buffer)
+/// * the message written last, twice if it was compressed
+/// * with context takeover of [`Compression`]: 47 KiB to decompress, up to 372 KiB to compress
+/// * on a server, the [request](crate::AcceptOptions::keep_request): a head of at most 16 KiB, and
+///   the extensions
+/// * over HTTP/2, on the servers of `ws-server-hyper`: up to 240 KiB
 ///
 /// ```
 /// use std::time::Duration;
@@ -96,7 +100,7 @@ impl Config {
     }
 
     /// Pings that detect dead peers. Default: [`Keepalive::default`] for servers with
-    /// [`AcceptOptions`](crate::AcceptOptions), none otherwise.
+    /// [`AcceptOptions`](crate::AcceptOptions) and for `Reconnect` of `ws-client`, none otherwise.
     pub const fn keepalive(mut self, keepalive: Keepalive) -> Self {
         self.keepalive = KeepaliveSetting::On(keepalive);
         self
@@ -116,8 +120,8 @@ impl Config {
     }
 
     /// Closes the connection with [`GOING_AWAY`](crate::StatusCode::GOING_AWAY) when no message was
-    /// received for this long. Pings and pongs do not count, and the time passes only while an
-    /// operation waits to read. Default: no timeout.
+    /// received for this long. Pings and pongs do not count. The time passes only while an
+    /// operation waits for input. Default: no timeout.
     ///
     /// The read then returns [`Error::Timeout`](crate::Error::Timeout). To limit one `read` and
     /// keep the connection, wrap that call in a timeout instead.
@@ -127,8 +131,8 @@ impl Config {
     }
 
     /// Aborts the connection when bytes wait to be written and the peer takes none for this long.
-    /// Default: 60 s for servers with [`AcceptOptions`](crate::AcceptOptions), no timeout otherwise.
-    /// [`Duration::MAX`] means no timeout.
+    /// Default: 60 s for servers with [`AcceptOptions`](crate::AcceptOptions), no timeout
+    /// otherwise. [`Duration::MAX`] means no timeout.
     ///
     /// Bytes that the peer sends, such as pongs, do not count.
     pub const fn write_timeout(mut self, after: Duration) -> Self {
@@ -176,9 +180,9 @@ impl Config {
         self
     }
 
-    /// While more received messages are buffered, a write is deferred until this many bytes are
-    /// queued. So the answers to a burst are sent together. Default: 16 KiB. Zero sends each
-    /// message at once.
+    /// The number of queued bytes at which a deferred write is sent. A write is deferred while
+    /// further received messages are buffered, so that the answers to a burst are sent together:
+    /// see [`Conn::write`](crate::Conn::write). Default: 16 KiB. Zero sends each message at once.
     pub const fn write_batch(mut self, bytes: usize) -> Self {
         self.write_batch = bytes;
         self

@@ -46,9 +46,9 @@ use crate::{Config, Error, Message, SendError, StatusCode};
 
 /// A WebSocket connection.
 ///
-/// A cheap handle: clone it, share it, use it from several tasks at once. Every method takes
-/// `&self`; one task can read while others write, ping or close, without a lock or a split. If
-/// several tasks read at the same time, each message goes to one of them.
+/// A `Conn` is a handle, and a clone is a handle of the same connection. Cloning is cheap. Every
+/// method takes `&self`: one task can read while others write, ping or close, without a lock or a
+/// split. If several tasks read at the same time, each message goes to one of them.
 ///
 /// # What drives the connection
 ///
@@ -56,18 +56,20 @@ use crate::{Config, Error, Message, SendError, StatusCode};
 /// do [`ping`](Self::ping), [`close`](Self::close) and [`closed`](Self::closed) while they wait.
 /// Each of them answers pings and handles the peer's close frame.
 ///
-/// While none of them waits, or their task is stuck in a `write`, the connection is looked at once
-/// per second. So pings are answered, the end is noticed and deadlines pass, whatever the
-/// application does. One task per thread does this for all connections, in a tokio runtime with a
-/// clock; without one, nothing is read until an operation reads.
+/// While none of them waits, or their task waits in a `write`, a background task reads from the
+/// connection once per second. It answers pings, detects the end, and checks the deadlines, except
+/// [`idle_timeout`](Config::idle_timeout). One task per thread does this for all its connections.
+/// It needs a tokio runtime with time enabled. Without one, nothing is read until an operation
+/// reads.
 ///
-/// What arrives without a `read` is read ahead, up to 64 KiB: the payload and 128 bytes for each
-/// message. The last message may exceed this, up to its size limit; without a size limit, at most
-/// 64 KiB of it are read. The rest stays in the socket, which stops the peer. Then pongs cannot be
-/// seen. A TCP stream still shows that the peer has hung up. On other streams, unread bytes are a
-/// sign of life for [`Keepalive`](crate::Keepalive), for at most 60 s.
+/// Messages that arrive without a `read` are read ahead, up to 64 KiB. Each counts as its payload
+/// and 128 bytes. The last message may exceed this bound, up to its size limit; without a size
+/// limit, at most 64 KiB of it are read. The rest stays in the socket, so that flow control stops
+/// the peer. Pings and pongs behind it are not seen. On a TCP stream, an operation that waits still
+/// detects that the peer has closed the stream. Unread bytes behind the bound count as an
+/// answer for [`Keepalive`](crate::Keepalive), for at most 60 s.
 ///
-/// After the end, `read` returns what had arrived before, and then the error.
+/// After the end, `read` returns the messages that arrived before it, and then the error.
 ///
 /// # Cancel safety
 ///
@@ -140,9 +142,9 @@ impl Conn {
 
     /// Sends a ping, waits for its pong, and returns the round-trip time.
     ///
-    /// Pings overtake queued data. Messages that arrive before the pong are
-    /// [read ahead](Self#what-drives-the-connection). Behind more than that, the pong is seen only
-    /// when the messages are read.
+    /// The ping is sent ahead of queued data. Messages that arrive before the pong are [read
+    /// ahead](Self#what-drives-the-connection). If they exceed the bound of reading ahead, the call
+    /// returns only after the application has read them. The call has no timeout of its own.
     ///
     /// # Errors
     ///
@@ -177,7 +179,8 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// When the payload is longer, or the connection has ended or is closing.
+    /// [`Error::SendError`] when the payload is longer. Otherwise when the connection has ended or
+    /// is closing.
     ///
     /// [RFC 6455 §5.5.3]: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.3
     pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
@@ -212,15 +215,17 @@ impl Conn {
         if ending.is_clean() { Ok(()) } else { Err(ending.error) }
     }
 
-    /// Drops the transport, without a close frame. The peer sees 1006.
+    /// Drops the transport and all queued messages, without a close frame. The peer reports 1006.
     pub fn close_now(&self) {
         self.0.abort();
     }
 
-    /// Waits until the connection has ended, and returns how. Messages need not be read for this;
-    /// [`read`](Self::read) returns those that arrived before the end. If more has arrived than is
-    /// [read ahead](Self#what-drives-the-connection), a TCP stream that has ended counts as a lost
-    /// transport, because a close frame behind that cannot be seen.
+    /// Waits until the connection has ended, and returns how. The application need not read
+    /// messages for this; later, [`read`](Self::read) returns those that arrived before the end.
+    ///
+    /// A close frame behind more than what is [read ahead](Self#what-drives-the-connection) is not
+    /// seen. If a TCP stream ends in this state, the result is 1006 instead of the code in the
+    /// close frame.
     ///
     /// # Cancel safety
     ///
@@ -234,8 +239,9 @@ impl Conn {
         self.0.close_info.get().cloned()
     }
 
-    /// Sets the longest message to accept, after decompression, from the next message on.
-    /// `None` accepts any length.
+    /// Sets the longest message to accept, in bytes after decompression, from the next message on.
+    /// `None` accepts any length. The initial value is
+    /// [`Limits::message_size`](crate::Limits::message_size).
     pub fn set_read_limit(&self, bytes: Option<usize>) {
         let mut reader = self.0.reader.lock();
         if reader.mode != ReadMode::Discarding {

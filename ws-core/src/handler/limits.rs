@@ -17,13 +17,13 @@ use crate::handshake::HandshakeRequest;
 /// Limits of a server, for [`AcceptOptions::limits`](crate::AcceptOptions::limits). Default: none.
 ///
 /// A connection counts from the acceptance of its handshake to the end of its handler. A handshake
-/// beyond a limit of the whole server is refused with 503, and one beyond a limit of its client with
-/// 429. Both responses have `Retry-After`.
+/// beyond a limit of the whole server is refused with 503, and one beyond a limit of its client
+/// with 429. Both responses have `Retry-After`.
 ///
-/// A clone shares the counts, so several routes and adapters can share limits. The address is that of
-/// the client: see [`TrustedProxies`](crate::handshake::TrustedProxies). Behind a proxy that is not
-/// trusted, all clients have one address. IPv6 addresses count by their /64 network. Limits by address
-/// do not apply where the address is not known, as on a Unix socket.
+/// A clone shares the counts, so several routes and adapters can share limits. The address is that
+/// of the client: see [`TrustedProxies`](crate::handshake::TrustedProxies). Behind a proxy that is
+/// not trusted, all clients have one address. IPv6 addresses count by their /64 network. Limits by
+/// address do not apply where the address is not known, as on a Unix socket.
 ///
 /// ```
 /// use ws_core::AcceptOptions;
@@ -94,9 +94,9 @@ impl ConnectionLimits {
         self
     }
 
-    /// The number of bytes in the send queues of the server, above which no more connections are
-    /// accepted: 503. `measure` returns the present number; it is called for each handshake. For the
-    /// sockets of a hub, it is `queued_bytes` of `Hub::stats`.
+    /// The number of bytes in the send queues of the server. Beyond it: 503. `measure` returns the
+    /// current number; it is called for each handshake. For a hub, return `queued_bytes` of
+    /// `Hub::stats`.
     pub fn queued_bytes(
         mut self,
         most: u64,
@@ -175,8 +175,8 @@ fn is_full<K: Eq + std::hash::Hash>(table: &HashMap<K, usize>, key: K, most: usi
     table.get(&key).copied().unwrap_or(0) >= most
 }
 
-/// What limits an address: an IPv4 address, or a /64 network of IPv6. The lower half of a network is
-/// zero, and that of a mapped IPv4 address is not.
+/// What limits an address: an IPv4 address, or a /64 network of IPv6. The lower half of a network
+/// is zero, and that of a mapped IPv4 address is not.
 fn address_key(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),

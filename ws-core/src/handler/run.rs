@@ -54,6 +54,11 @@ impl AcceptOptions {
         self.change_handler_options(|options| options.limits = Some(limits.clone()))
     }
 
+    /// Removes the limits. For adapters that have already applied them to the client.
+    pub fn no_limits(self) -> Self {
+        self.change_handler_options(|options| options.limits = None)
+    }
+
     fn change_handler_options(self, change: impl FnOnce(&mut HandlerOptions)) -> Self {
         self.change_extensions(|extensions| change(extensions.get_or_insert_default()))
     }
@@ -64,8 +69,8 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// [`Rejection::ShuttingDown`] when the [`tracker`](AcceptOptions::tracker) is being drained, and
-    /// the reasons of [`ConnectionLimits`].
+    /// [`Rejection::ShuttingDown`] when the [`tracker`](AcceptOptions::tracker) is being drained,
+    /// and the reasons of [`ConnectionLimits`].
     pub fn admit_request<'a>(
         &self,
         request: impl Into<HandshakeRequest<'a>>,

@@ -17,8 +17,8 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Counts the connections of a server, and drains them when it stops.
 ///
-/// A cheap handle: all [`AcceptOptions`](crate::AcceptOptions::tracker) with the same tracker share
-/// its counts, also across adapters.
+/// A clone is a handle of the same tracker. All [`AcceptOptions`](crate::AcceptOptions::tracker)
+/// with this tracker share its counts, also across adapters.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

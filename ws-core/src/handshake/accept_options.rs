@@ -26,7 +26,7 @@ use crate::{Compression, Config};
 ///     .compression(Compression::no_context_takeover());
 /// ```
 ///
-/// A clone is cheap until one of the two is changed.
+/// A clone shares the settings. A setter copies them if they are shared.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct AcceptOptions(Arc<AcceptSettings>);
@@ -69,9 +69,11 @@ impl AcceptOptions {
         }))
     }
 
-    /// The settings of the connections. Default: [`Config::new`] with [`Keepalive::default`],
-    /// which a server uses unless [`Config::keepalive`] or [`Config::no_keepalive`] is called, and
-    /// with a [`Config::write_timeout`] of 60 s, which it uses unless another is set.
+    /// The settings of the connections. Default: [`Config::new`].
+    ///
+    /// Two settings have another default on a server: [`Config::keepalive`] is
+    /// [`Keepalive::default`], and [`Config::write_timeout`] is 60 s. To turn them off, use
+    /// [`Config::no_keepalive`] and [`Duration::MAX`].
     ///
     /// [`Keepalive::default`]: crate::Keepalive
     pub fn config(self, config: Config) -> Self {
@@ -96,7 +98,7 @@ impl AcceptOptions {
         self.change(|settings| settings.origin = origin)
     }
 
-    /// The reverse proxies whose forwarding headers are believed. Default: none, and forwarding
+    /// The reverse proxies whose forwarding headers are trusted. Default: none, and forwarding
     /// headers are ignored.
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
         self.change(|settings| settings.trusted_proxies = Some(proxies))
@@ -138,7 +140,8 @@ impl AcceptOptions {
         self.change(|settings| settings.subprotocols.required = true)
     }
 
-    /// Adds a header to the response that accepts, such as a cookie. Default: none.
+    /// Adds a header, such as a cookie, to the response with which the server accepts a request.
+    /// Default: none.
     ///
     /// Headers of the handshake itself, and those that declare a body, are ignored.
     pub fn response_header(self, name: HeaderName, value: HeaderValue) -> Self {
@@ -160,7 +163,7 @@ impl AcceptOptions {
         self.change(|settings| settings.filter = Some(Filter(Arc::new(filter))))
     }
 
-    /// Removes the filter. For adapters that have already applied the filter with
+    /// Removes the filter, for adapters that have already applied it with
     /// [`check`](super::Acceptor::check).
     pub fn no_filter(self) -> Self {
         self.change(|settings| settings.filter = None)
@@ -202,7 +205,7 @@ impl AcceptOptions {
         Arc::clone(&self.0.config)
     }
 
-    /// The timeout of the opening handshake. `None` without one.
+    /// The timeout of the opening handshake. `None`: no timeout.
     pub fn timeout(&self) -> Option<Duration> {
         self.0.timeout
     }

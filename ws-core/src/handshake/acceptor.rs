@@ -37,9 +37,9 @@ impl Acceptor {
     /// # Errors
     ///
     /// The first reason to reject the request, in this order: no upgrade, filter, size, method,
-    /// version, key, target, host, body, origin, subprotocol. An invalid offer of compression is declined; it is not
-    /// a reason to reject the request. A panic in a function of the application, such as the
-    /// filter, gives [`Rejection::Internal`].
+    /// version, key, target, host, body, origin, subprotocol. An invalid offer of compression is
+    /// declined; it is not a reason to reject the request. A panic in a function of the
+    /// application, such as the filter, gives [`Rejection::Internal`].
     pub fn answer<'a>(
         &self,
         request: impl Into<HandshakeRequest<'a>>,
@@ -58,6 +58,32 @@ impl Acceptor {
     pub fn check<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> Result<(), Rejection> {
         let request = request.into();
         catch_panic(|| self.validate(&request).map(drop))
+    }
+
+    /// Checks a request that does not ask for a WebSocket, for adapters of other transports such
+    /// as HTTP long-polling: the [`filter`](AcceptOptions::filter), the size of the head, the
+    /// target, the host and the origin. Returns the address of the client, as
+    /// [`Accepted::peer_addr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), in the same order.
+    pub fn check_http<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+    ) -> Result<Option<SocketAddr>, Rejection> {
+        let request = request.into();
+        let settings = self.0.settings();
+        catch_panic(|| {
+            if settings.is_filtered(&request) {
+                return Err(Rejection::Filtered);
+            }
+            request.check_head(settings.head)?;
+            request.check_target()?;
+            request.check_host()?;
+            settings.origin.check_request(&request, settings.host(&request))?;
+            Ok(settings.client(&request))
+        })
     }
 
     /// The address of the client, as [`Accepted::peer_addr`].

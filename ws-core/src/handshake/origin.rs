@@ -48,15 +48,16 @@ impl Origin {
     /// `localhost:*`). A pattern with `://` matches the scheme too (`https://*.example.com`,
     /// `tauri://localhost`).
     ///
-    /// Pages without a host have the origin `null` (sandboxed frames, and local files in Firefox) or
-    /// `file://` (local files in Chromium). Only the patterns `null` and `file://` match them, and
-    /// no wildcard does. Any website can show a page whose origin is `null`.
+    /// Pages without a host have the origin `null` (sandboxed frames, and local files in Firefox)
+    /// or `file://` (local files in Chromium). Only the patterns `null` and `file://` match them,
+    /// and no wildcard does. Any website can show a page whose origin is `null`.
     pub fn patterns(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let patterns = patterns.into_iter().map(|pattern| pattern.as_ref().to_ascii_lowercase());
         Self::new(Rule::SameHost(patterns.collect()))
     }
 
-    /// Allows every page. Safe for services without cookies or other ambient authority.
+    /// Allows every page. Use it only for services that do not authenticate users by cookies or
+    /// other credentials that a browser sends by itself.
     pub const fn any() -> Self {
         Self::new(Rule::Any)
     }

@@ -20,8 +20,8 @@ pub struct PeerAddr(pub SocketAddr);
 ///
 /// The headers count only if the peer of the transport is one of these proxies. The client is the
 /// last address in `X-Forwarded-For` that is not of such a proxy: what stands before it may be made
-/// up. The host is the first one in `X-Forwarded-Host`, or else that of the request; a browser cannot
-/// set this header.
+/// up. The host is the first one in `X-Forwarded-Host`, or else that of the request; a browser
+/// cannot set this header.
 ///
 /// A proxy has to append to, or replace, the headers that are read here. It passes others on as the
 /// client sent them. So only one kind is read: `X-Forwarded-*`, or [`Forwarded`](Self::forwarded).

@@ -12,9 +12,8 @@ use crate::redact::Redacted;
 /// Why the server rejects an opening handshake.
 ///
 /// Each reason has an HTTP [status](Self::status), [headers](Self::headers) that name what is
-/// supported, and a text for the response, which reveals nothing about the server beyond the names of
-/// its settings. Adapters
-/// create some of the reasons:
+/// supported, and a text for the response. The text reveals nothing about the server beyond the
+/// names of its settings. Adapters create some of the reasons:
 /// [`NotUpgradable`](Self::NotUpgradable), [`ShuttingDown`](Self::ShuttingDown),
 /// [`Timeout`](Self::Timeout).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,8 +200,8 @@ impl Rejection {
         }
     }
 
-    /// Whether a setting or the state of the server refuses a well-formed handshake, as opposed to
-    /// a malformed one, one that is late, or one during a shutdown.
+    /// Whether a setting or the state of the server refuses a well-formed handshake. `false` for a
+    /// handshake that is malformed, too late, or refused by a shutdown.
     #[cfg(feature = "conn")]
     pub(crate) const fn is_policy(&self) -> bool {
         matches!(
@@ -275,8 +274,8 @@ impl Rejection {
         )
     }
 
-    /// The headers for the status: the protocol to upgrade to, the version, the method, when to come
-    /// back.
+    /// The headers for the status: the protocol to upgrade to, the version, the method, or the time
+    /// to wait before another attempt (`Retry-After`).
     pub fn headers(&self) -> HeaderMap {
         let hints: &[(HeaderName, &str)] = match (self, self.status()) {
             (_, StatusCode::UPGRADE_REQUIRED) => {

@@ -139,7 +139,7 @@ impl<'a> HandshakeRequest<'a> {
     }
 
     /// The target has a path: it is neither an authority nor `*` (RFC 9112 §3.2).
-    fn check_target(&self) -> Result<(), Rejection> {
+    pub(super) fn check_target(&self) -> Result<(), Rejection> {
         match self.uri.path().starts_with('/') {
             true => Ok(()),
             false => Err(Rejection::TargetInvalid),
@@ -147,7 +147,7 @@ impl<'a> HandshakeRequest<'a> {
     }
 
     /// Over HTTP/2, `:authority` replaces `Host`. It is a part of the URI here.
-    fn check_host(&self) -> Result<(), Rejection> {
+    pub(super) fn check_host(&self) -> Result<(), Rejection> {
         let host = self.once(HOST, Rejection::HostRepeated)?;
         let authority = self.uri.authority().map(|authority| authority.as_str().as_bytes());
         if host.is_none() && (authority.is_none() || self.version != Version::HTTP_2) {

@@ -19,11 +19,11 @@
 //! Tunnel ─────────────────► HalfClosedRemote ───┘
 //! ```
 //!
-//! `Tunnel` leaves by `Close` and `HalfClose` as `Open` does. `HalfClosedRemote` leaves by
-//! `Close` to `ClosedLocal`. `CloseHeld` leads from `Open` to `AnswerHeld`, which leaves as
-//! `HalfClosedRemote` does, and by `Answer` to `Closed`. `Fail`, `PingTimeout`, `GoAway`, `Abort` and `TransportEnded` lead
-//! from every state to `Closed`, or to `ClosedLocal` after `Close` or `HalfClose`. These two are
-//! the end for the application; the transport may still linger.
+//! `Tunnel` leaves by `Close` and `HalfClose` as `Open` does. `HalfClosedRemote` leaves by `Close`
+//! to `ClosedLocal`. `CloseHeld` leads from `Open` to `AnswerHeld`, which leaves as
+//! `HalfClosedRemote` does, and by `Answer` to `Closed`. `Fail`, `PingTimeout`, `GoAway`, `Abort`
+//! and `TransportEnded` lead from every state to `Closed`, or to `ClosedLocal` after `Close` or
+//! `HalfClose`. These two are the end for the application; the transport may still linger.
 
 /// Where a connection is between the opening handshake and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

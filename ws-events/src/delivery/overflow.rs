@@ -10,8 +10,9 @@ use ws_core::StatusCode;
 /// about the high watermark of [`Config::write_buffer`](ws_core::Config::write_buffer).
 ///
 /// A message also waits in the queue until the socket's task runs. If a queue is half full before
-/// that, the handlers of the hub yield, which they can do only while they await something. So one
-/// handler may send at most half of the limits to one socket before it awaits something.
+/// that, the handlers of the hub yield, but only where they await something. A handler that sends
+/// more than half of the limits to one socket without an `await` can overflow the queue of a peer
+/// that is not slow.
 ///
 /// ```
 /// use ws_events::{Overflow, SendQueueLimits};
@@ -30,8 +31,9 @@ pub struct SendQueueLimits {
 
 /// What happens to a message for a socket whose send queue is full.
 ///
-/// A sender never waits for room, except in [`Socket::send_wait`](crate::Socket::send_wait).
-/// Volatile messages are dropped instead.
+/// A sender never waits for room, except in [`Socket::send_wait`](crate::Socket::send_wait) and
+/// [`emit_wait`](crate::Socket::emit_wait). A volatile message for a full queue is dropped,
+/// whatever the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
@@ -59,8 +61,8 @@ impl SendQueueLimits {
         }
     }
 
-    /// The largest number of queued payload bytes. A single message may be larger. Default:
-    /// 1 MiB.
+    /// The largest number of queued payload bytes. A message for an empty queue may be larger.
+    /// Default: 1 MiB.
     #[must_use]
     pub const fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;

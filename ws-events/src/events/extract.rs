@@ -67,8 +67,8 @@ pub trait FromEvent: Sized + Send + 'static {
 
 /// The data of an event, deserialised from JSON.
 ///
-/// Where a value asks for bytes, as [`Bytes`] does, JSON has them as base64 in a string, or as a list
-/// of numbers. It is also the answer of a handler that [returns](crate::HandlerReply) it.
+/// Where a value asks for bytes, as [`Bytes`] does, JSON has them as base64 in a string, or as a
+/// list of numbers. It is also the answer of a handler that [returns](crate::HandlerReply) it.
 ///
 /// ```
 /// # use serde::Deserialize;

@@ -77,8 +77,8 @@ impl HubBuilder {
     /// `emit` sends them, and `on("name", …)` handles them. Binary messages stay messages.
     ///
     /// With a number as `id`, an event asks for an acknowledgement, `{"ack":id,"data":…}`, in both
-    /// directions: see [`Ack`](crate::Ack) and [`Socket::emit_with_ack`](crate::Socket::emit_with_ack).
-    /// Bytes in `data` are base64.
+    /// directions: see [`Ack`](crate::Ack) and
+    /// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack). Bytes in `data` are base64.
     ///
     /// A name has at most 256 bytes. Missing `data` is `null`, and other fields of the object
     /// are ignored. A text message that is not such an object, or that has the name of one of
@@ -92,22 +92,24 @@ impl HubBuilder {
     }
 
     /// The largest number of acknowledgements that each socket waits for:
-    /// [`emit_with_ack`](crate::Socket::emit_with_ack) returns an error beyond that. Default: 1,024.
+    /// [`emit_with_ack`](crate::Socket::emit_with_ack) returns an error beyond that. Default:
+    /// 1,024.
     pub const fn pending_acks(mut self, limit: usize) -> Self {
         self.pending_acks = limit;
         self
     }
 
-    /// Does not tell peers of their mistakes. By default, a hub with an [`envelope`](Self::envelope)
-    /// answers a message that it cannot use by an event `error`, if the peer keeps up:
+    /// Sends no `error` events to peers. By default, a hub with an [`envelope`](Self::envelope)
+    /// answers a message that it cannot handle with an event `error`, if the peer keeps up:
     ///
     /// ```json
     /// {"event":"error","data":{"code":"invalid_data","event":"say","text":"missing field `room`"}}
     /// ```
     ///
-    /// The code is `malformed` if the text is no event, `unhandled` if the event has no handler, and
-    /// `invalid_data` if a [`Json<T>`](crate::Json) of a handler cannot be deserialised. The text is
-    /// that of `serde_json`, and names fields and variants of `T`. Errors of handlers are never sent.
+    /// The code is `malformed` if the text is no event, `unhandled` if the event has no handler,
+    /// and `invalid_data` if a [`Json<T>`](crate::Json) of a handler cannot be deserialised. The
+    /// text is that of `serde_json`, and names fields and variants of `T`. Errors of handlers are
+    /// never sent.
     pub const fn no_error_events(mut self) -> Self {
         self.no_error_events = true;
         self

@@ -35,10 +35,10 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// If there is a handler of custom events, and the sockets can send only messages: such handlers
-    /// are called only by [`fire`](Self::fire). If a handler takes a [`State<T>`](crate::State) that
-    /// the hub does not have, or another argument whose [`FromEvent::check`](crate::FromEvent::check)
-    /// fails.
+    /// If there is a handler of custom events, and the sockets can send only messages: such
+    /// handlers are called only by [`fire`](Self::fire). If a handler takes a
+    /// [`State<T>`](crate::State) that the hub does not have, or another argument whose
+    /// [`FromEvent::check`](crate::FromEvent::check) fails.
     pub fn check(&self) -> Result<(), CheckError> {
         let receives_events = self.0.has_events.load(Relaxed);
         let mut problems = Vec::new();

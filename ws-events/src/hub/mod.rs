@@ -39,13 +39,13 @@ use crate::{
 
 /// A hub: sockets with events, rooms and broadcasts.
 ///
-/// A handle that is cheap to clone. A process may have many hubs, which share nothing. A
+/// A clone is a handle of the same hub. A process may have many hubs, which share nothing. A
 /// message is put into the send queue of each recipient, and a sender never waits for a peer:
 /// see [`SendQueueLimits`](crate::SendQueueLimits).
 ///
-/// A handler gets the hub from its [`Socket`], and values of the hub as [`State`](crate::State). A
-/// handler that captures a clone of the hub keeps it in memory, since the hub owns its handlers.
-/// Other tasks may keep clones.
+/// A handler gets the hub from its [`Socket`], and values of the hub as [`State`](crate::State). Do
+/// not capture a clone of the hub in a handler: the hub owns its handlers, so it is not freed while
+/// the handler is registered. Other tasks may keep clones.
 ///
 /// ```
 /// use ws_core::Message;

@@ -34,7 +34,7 @@ use crate::{
 
 /// A socket of a [`Hub`]: a connection with an id, attributes, rooms and handlers.
 ///
-/// A handle that is cheap to clone and to keep. Its calls never wait, except
+/// A clone is a handle of the same socket. Its calls never wait, except
 /// [`send_wait`](Self::send_wait) and [`emit_wait`](Self::emit_wait): a message is put into the
 /// [send queue](crate::SendQueueLimits) of the socket. A handle keeps neither the connection
 /// open nor, after the end, the attributes and handlers in memory.
@@ -270,8 +270,8 @@ impl Socket {
     /// event has no handlers, if 1,024 events wait for the handlers of the socket, or if the socket
     /// is disconnected.
     ///
-    /// Also returns `false` for the hub's own events, such as `disconnect`: only the hub fires those.
-    /// So a name that comes from a peer is safe.
+    /// Also returns `false` for the hub's own events, such as `disconnect`: only the hub fires
+    /// those. So a name that comes from a peer is safe.
     ///
     /// The handlers are called in the task of the socket, after earlier events. An event that is
     /// fired before the socket disconnects is handled before `disconnect`.
@@ -337,7 +337,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether messages can still be sent to it. The loss of a connection may be detected later.
+    /// Whether messages can still be queued for it. It may be `true` although the connection is
+    /// lost, until the loss is detected.
     pub fn is_alive(&self) -> bool {
         self.0.queue.state().accepts_messages()
     }
@@ -350,8 +351,8 @@ impl Socket {
     /// Its connection, for pings and for information about it. `None` after the handlers of
     /// `disconnect`, and as soon as the task of the socket is dropped.
     ///
-    /// The hub reads from the connection: another reader takes messages away from the handlers.
-    /// A message that is written to the connection overtakes the send queue.
+    /// Do not read from it: the hub reads, and each message goes to only one reader. A message that
+    /// is written to it overtakes the send queue.
     #[doc(alias = "split")]
     pub fn conn(&self) -> Option<Conn> {
         self.0.with_conn(Conn::clone)

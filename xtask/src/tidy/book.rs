@@ -1,4 +1,7 @@
-//! Is each chapter of the book in its table of contents, and is its code compiled?
+//! Is each chapter of the book in its table of contents, is its code compiled, and do the methods
+//! exist that it names?
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::markdown;
 use super::tree::{Complaint, File, Tree};
@@ -51,6 +54,84 @@ fn fences(chapter: &File) -> Vec<Complaint> {
     found
 }
 
+/// Each `Type::name` of one of our types in the book, in a guide or in the README of a crate is a
+/// method, a variant or a field in the snapshot of the API.
+pub(super) fn names(tree: &Tree<'_>) -> Vec<Complaint> {
+    let members = members(tree);
+    let mut found = Vec::new();
+    for file in tree.files.iter().filter(|file| is_guide(&file.path) || is_about_us(&file.path)) {
+        for (number, line) in markdown::lines(&file.text) {
+            // The first column of a guide names the calls of another library.
+            let is_row = is_guide(&file.path) && line.starts_with('|');
+            let ours = if is_row { line.splitn(3, '|').nth(2).unwrap_or_default() } else { line };
+            for code in ours.split('`').skip(1).step_by(2) {
+                let Some((of, name)) = member(code) else { continue };
+                let is_constant = !name.contains(char::is_lowercase);
+                let Some(names) = members.get(of).filter(|_| !is_constant) else {
+                    continue;
+                };
+                // `derive` makes that one.
+                if name != "clone" && !names.contains(name) {
+                    found.push(file.complaint(number, &format!("there is no `{of}::{name}`")));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The type and the name of `Type::name(…)`, or of a call by the usual name of a variable.
+fn member(code: &str) -> Option<(&str, &str)> {
+    let of_variable = VARIABLES.iter().find_map(|(variable, of)| {
+        let name = code.strip_prefix(variable)?.strip_prefix('.')?;
+        Some((*of, name))
+    });
+    let (of, name) = of_variable.or_else(|| code.split_once("::"))?;
+    Some((of, name.split(|c: char| !c.is_alphanumeric() && c != '_').next()?))
+}
+
+/// Variables in the book, and their types.
+const VARIABLES: &[(&str, &str)] = &[("conn", "Conn"), ("hub", "Hub"), ("message", "Message")];
+
+fn is_guide(path: &str) -> bool {
+    path.starts_with("docs/src/moving/") || GUIDES.contains(&path)
+}
+
+fn is_about_us(path: &str) -> bool {
+    path.starts_with(SOURCE) || path.starts_with("ws-") && path.ends_with("/README.md")
+}
+
+/// The methods, variants and fields of each public type, from the snapshots of the API.
+fn members<'a>(tree: &Tree<'a>) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let mut members: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut of = "";
+    let words = |line: &'a str| {
+        line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+    };
+    let snapshots = tree.files.iter().filter(|file| file.path.starts_with("xtask/api/"));
+    for line in snapshots.flat_map(|file| file.text.lines()) {
+        let after = |keywords: &[&str]| {
+            let mut words = words(line).skip_while(|word| !keywords.contains(word));
+            words.nth(1)
+        };
+        if line.starts_with("on!") {
+            // The macro makes methods of a hub.
+            members.entry("Hub").or_default().extend(words(line));
+        } else if !line.starts_with(' ') {
+            of = after(&["struct", "enum", "trait", "type"]).unwrap_or_default();
+        } else {
+            let member = after(&["fn"])
+                .or_else(|| words(line).find(|word| !["non_exhaustive", "pub"].contains(word)));
+            members.entry(of).or_default().extend(member);
+        }
+    }
+    members
+}
+
+/// Guides in the folders of crates, which the book includes.
+const GUIDES: &[&str] =
+    &["ws-core/COMING_FROM_GO.md", "ws-core/FROM_TUNGSTENITE.md", "ws-server-axum/MOVING.md"];
+
 const SOURCE: &str = "docs/src/";
 const SUMMARY: &str = "docs/src/SUMMARY.md";
 const COMPILED: &str = "docs/lib.rs";
@@ -102,6 +183,23 @@ mod tests {
         check("docs/src/c.md", "# C", &["SUMMARY.md", "docs/lib.rs"]);
         check("docs/src/a.md", "[readme](../../README.md)", &["leaves"]);
         check("docs/README.md", "[readme](../README.md)", &[]);
+    }
+
+    #[test]
+    fn methods_that_are_named_exist() {
+        let api = "::Config\n\n#[derive(Clone)] pub struct Config\n    ..\n    \
+                   pub const fn new() -> Self\n    pub limits: Limits\n\n\
+                   pub enum Error\n    Closed(CloseError)\n    #[non_exhaustive] Full { a: u8 }\n\
+                   on! { on_open Open }\n";
+        let of = |path, text| plant(&[("xtask/api/ws-core.txt", api), (path, text)], names).len();
+        assert_eq!(of("docs/src/a.md", "`Config::new()`, `Config::limits`, `Hub::on_open`"), 0);
+        assert_eq!(of("docs/src/a.md", "`Error::Closed(close)`, `Other::x`, `Config::MAX`"), 0);
+        assert_eq!(of("docs/src/a.md", "`Error::Full`, `hub.on_open(x)`, `other.x()`"), 0);
+        assert_eq!(of("docs/src/a.md", "`hub.open(x)`"), 1);
+        assert_eq!(of("docs/src/a.md", "`Config::old` and `Error::Open`"), 2);
+        assert_eq!(of("ws-core/README.md", "| `Config::old` |"), 1);
+        assert_eq!(of("docs/src/moving/x.md", "| `Error::Theirs` | `Config::new` |"), 0);
+        assert_eq!(of("docs/src/moving/x.md", "| `theirs` | `Config::old` |"), 1);
     }
 
     #[test]

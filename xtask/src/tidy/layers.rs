@@ -175,6 +175,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
     ("ws-core", "conn/info", &["conn/api"]),
     ("ws-events", "delivery", &["hub", "session", "events"]),
     ("ws-events", "registry", &["hub", "session", "events"]),
+    ("ws-events", "engine", &["hub", "session", "events", "delivery", "registry"]),
     ("ws-client", "transport", &["http2", "reconnect"]),
     ("ws-client", "http2", &["reconnect"]),
 ];

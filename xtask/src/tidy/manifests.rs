@@ -26,7 +26,9 @@ pub(super) fn complaints(metadata: &Value, read: impl Fn(&Path) -> String) -> Ve
             if text(package, "readme") != "README.md" {
                 complain("a README of its own is missing: `readme = \"README.md\"`".to_owned());
             }
-            if has_library(package) && package["metadata"]["docs"]["rs"]["all-features"] != true {
+            if has_library(package)
+                && package.pointer("/metadata/docs/rs/all-features") != Some(&Value::Bool(true))
+            {
                 complain("`[package.metadata.docs.rs] all-features = true` is missing".to_owned());
             }
         }
@@ -65,7 +67,7 @@ fn refusal(name: &str, manifest: &str, dependency: &Value) -> Option<String> {
     }
     let is_ours = dependency["path"].is_string();
     let allowed = is_allowed(name, manifest, target)
-        || PROGRAMS.iter().any(|(folder, on)| {
+        || SERVERS.iter().any(|(folder, on)| {
             manifest.strip_suffix("/Cargo.toml") == Some(folder) && target == *on
         });
     (is_ours && !allowed).then(|| format!("`{name}` must not depend on `{target}`"))
@@ -93,7 +95,7 @@ fn is_published(package: &Value) -> bool {
 }
 
 fn has_library(package: &Value) -> bool {
-    list(package, "targets").iter().any(|target| target["kind"][0] == "lib")
+    list(package, "targets").iter().any(|target| target.pointer("/kind/0") == Some(&"lib".into()))
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -119,8 +121,10 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 /// The crate that may depend on all others.
 pub(super) const EXAMPLES: &str = "examples";
 
-/// The folder of a program, and one more crate on which it may depend: `ws listen` is a server.
-const PROGRAMS: &[(&str, &str)] = &[("ws-client/cli", "ws-server-hyper")];
+/// A nested crate, and one more crate on which it may depend: `ws listen` and the service of
+/// Socket.IO are servers.
+const SERVERS: &[(&str, &str)] =
+    &[("ws-client/cli", "ws-server-hyper"), ("ws-events/socketio", "ws-server-hyper")];
 
 const HTTP: &[&str] =
     &["actix-web", "axum", "hyper", "hyper-util", "reqwest", "tonic", "tower-http", "warp"];

@@ -36,6 +36,7 @@ const CHECKS: &[Check] = &[
     ("api-snapshot", snapshot::complaints),
     ("architecture", markdown::architecture),
     ("book", book::complaints),
+    ("book-names", book::names),
     ("cancel-safety", lists::cancel_safety),
     ("crates", crates),
     ("cycles", layers::cycles),

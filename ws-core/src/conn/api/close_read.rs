@@ -20,8 +20,9 @@ pub struct CloseRead {
 }
 
 impl Conn {
-    /// Reads in the background, for an application that only writes: answers pings, and detects the
-    /// end, at once instead of within a second. A received message is an error, and closes the connection with 1008.
+    /// Reads in the background, for an application that only writes. It answers pings and detects
+    /// the end at once, instead of within a second. A received message is an error, and closes the
+    /// connection with 1008.
     ///
     /// The future resolves when the connection has ended. Dropping it changes nothing. Each call
     /// returns a future of its own. The background task ends with the connection and does not keep

@@ -38,8 +38,8 @@ impl Conn {
     }
 
     /// The address of the peer, if the transport is a TCP stream, or if the request or response of
-    /// the opening handshake contains it. Through a proxy, it is the address of the proxy, unless the
-    /// server [trusts](crate::AcceptOptions::trusted_proxies) it to name the client.
+    /// the opening handshake contains it. Through a proxy, it is the address of the proxy, unless
+    /// the server [trusts](crate::AcceptOptions::trusted_proxies) it to name the client.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         let named = self.attributes().own(|own| own.peer_addr);
         let request = || self.0.reader.lock().request.as_ref()?.peer_addr;

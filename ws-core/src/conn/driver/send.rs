@@ -35,6 +35,13 @@ pub struct Batch {
     pub flushed: bool,
 }
 
+impl Batch {
+    /// The result for a transport that is not a connection.
+    pub const fn new(messages: usize, flushed: bool) -> Self {
+        Self { messages, flushed }
+    }
+}
+
 /// A slot in the wait queue of the writing side, given up when this is dropped.
 struct WriteSlot<'a> {
     connection: &'a Connection,

@@ -13,7 +13,8 @@ use super::request::RequestInfo;
 /// of it. A `HeaderMap` needs several times the memory of its text. So a connection keeps this
 /// form, and [`get`](Self::get) builds the other one.
 ///
-/// The buffer has the target, the headers, and the parameters. Each text follows its [length](put_len), each list its number of elements.
+/// The buffer has the target, the headers, and the parameters. Each text follows its
+/// [length](put_len), each list its number of elements.
 pub(crate) struct KeptRequest {
     buffer: Bytes,
     extensions: Extensions,

@@ -1,0 +1,75 @@
+//! The HTTP service for Socket.IO clients of a `ws-events` hub.
+//!
+//! [`SocketIo`] is a service for HTTP requests. Mount it at `/socket.io/`, the path that the
+//! official clients use. It serves Engine.IO v4, the transport of Socket.IO: HTTP long-polling,
+//! WebSockets, and the upgrade from the first to the second, over HTTP/1.1 and HTTP/2.
+//!
+//! At present, the service runs a handler for each Engine.IO session ([`SocketIo::engine`]). The
+//! packets of Socket.IO are not implemented yet.
+//!
+//! ```no_run
+//! use tokio::net::TcpListener;
+//! use ws_core::{Message, PreparedMessage};
+//! use ws_events_socketio::{EngineSession, SocketIo};
+//!
+//! async fn echo(session: EngineSession) {
+//!     while let Some(message) = session.receive().await {
+//!         let text = format!("4{}", message.as_text().unwrap_or_default());
+//!         let mut reply = Some(PreparedMessage::new(Message::text(text)));
+//!         if session.write_batch(|_| reply.take()).await.is_err() {
+//!             return;
+//!         }
+//!     }
+//! }
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:3000").await?;
+//! ws_server_hyper::serve(listener, SocketIo::engine(echo)).await
+//! # }
+//! ```
+//!
+//! # Mounting
+//!
+//! In axum, `Router::new().nest_service("/socket.io/", socketio)`. In warp and on bare hyper, put
+//! the layer [`SocketIo::at`] in front of the other routes:
+//! `socketio.at("/socket.io/").layer(warp::service(routes))`, and serve the result with
+//! `ws_server_warp::serve`.
+//!
+//! # Load balancers
+//!
+//! A session that polls is in the memory of one process. All of its requests have to reach this
+//! process, also the WebSocket of its upgrade: configure sticky sessions, by the address of the
+//! client or by a cookie. The load balancer can set the cookie itself, or use that of
+//! [`SocketIo::cookie`]. A request that reaches another process gets status 400 and code 1, and the
+//! client opens a new session. A client that starts with a WebSocket (`transports: ["websocket"]`)
+//! needs no sticky sessions.
+//!
+//! The load balancer must not buffer responses, and its timeout for idle requests has to exceed
+//! [`EngineConfig::ping_interval`]: a GET waits that long for its response.
+//!
+//! # Limits
+//!
+//! | what | limit | default |
+//! | --- | --- | --- |
+//! | the body of a POST, and a message of a WebSocket | [`EngineConfig::max_payload`] | 1,000,000 bytes |
+//! | the time for the body of a POST | [`SocketIo::body_timeout`] | 30 s |
+//! | GETs and POSTs of a session at a time | one of each | |
+//! | the body of the response to a GET | 64 KiB and one message | |
+//! | messages that wait for the handler | 64 messages and 64 KiB, and one message or body | |
+//! | the time for which a POST waits until the last one is handled | ping interval and timeout | 45 s |
+//! | a client that does not answer a ping | [`EngineConfig::ping_timeout`] | 20 s |
+//! | an upgrade | [`EngineConfig::upgrade_timeout`] | 10 s |
+//! | sessions that poll | [`EngineConfig::max_sessions`] | 10,000 |
+//! | sessions, in all and of a client | `AcceptOptions::limits` | none |
+
+mod cors;
+mod layer;
+mod query;
+mod refusal;
+mod service;
+mod session;
+
+pub use layer::{SocketIoLayer, SocketIoOr};
+pub use service::SocketIo;
+pub use ws_events::engine::{EngineConfig, EngineEnd, EngineEndKind, EngineSession};
+pub use ws_server_hyper::{AcceptOptions, Origin};

@@ -1,0 +1,357 @@
+//! How is an HTTP request of a Socket.IO client served?
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use tokio::time::{Instant, timeout};
+use ws_core::adapter::report_refusal;
+use ws_core::handshake::is_upgrade;
+use ws_core::{AcceptOptions, Acceptor, RequestInfo};
+use ws_events::engine::{EngineConfig, EngineError, EngineSession, EngineSessions};
+use ws_server_hyper::{accept_parts, handshake_request};
+
+use crate::cors;
+use crate::query::{EngineQuery, TransportName};
+use crate::refusal::Refusal;
+use crate::session::{SessionHandler, run, run_polling};
+
+/// A service for the HTTP requests of Socket.IO clients. A clone shares the sessions.
+///
+/// It implements the `Service` of tower and that of hyper. The path of the request does not matter:
+/// the server decides which requests reach it.
+///
+/// # Refusals
+///
+/// Each has an HTTP status, and a body such as `{"code":1,"message":"Session ID unknown"}`.
+///
+/// | status | code | reason |
+/// | --- | --- | --- |
+/// | 400 | 0 | `transport` is neither `polling` nor `websocket` |
+/// | 400 | 1 | there is no session with this `sid`, or it does not poll any more |
+/// | 400 | 2 | a handshake is not a GET |
+/// | 400 | 3 | a malformed body, a second request of a method at a time, a request that does not fit the transport |
+/// | 408, 413 | 3 | the body took longer than [`body_timeout`](Self::body_timeout), or exceeds [`EngineConfig::max_payload`] |
+/// | 403 | 4 | the origin policy does not allow the page, or the session belongs to another page |
+/// | 429, 503 | 4 | a limit of the [options](Self::options), or [`EngineConfig::max_sessions`] |
+/// | 400 | 5 | `EIO` is not 4 |
+/// | the one of the [`Rejection`](ws_core::Rejection) | 3 | the opening handshake of a WebSocket is not valid |
+///
+/// A POST that is refused ends its session, since its messages are lost.
+#[derive(Clone)]
+#[must_use]
+pub struct SocketIo(Arc<Settings>);
+
+#[derive(Clone)]
+struct Settings {
+    handler: SessionHandler,
+    sessions: EngineSessions,
+    options: AcceptOptions,
+    /// For a WebSocket of a session that has been admitted.
+    upgrade_options: AcceptOptions,
+    cookie: Option<Arc<str>>,
+    with_credentials: bool,
+    body_timeout: Duration,
+}
+
+impl SocketIo {
+    /// A service of Engine.IO without Socket.IO: `handler` runs for each session, which is closed
+    /// when it returns.
+    pub fn engine<F, Fut>(handler: F) -> Self
+    where
+        F: Fn(EngineSession) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let settings = Settings {
+            handler: Arc::new(move |session| Box::pin(handler(session))),
+            sessions: EngineSessions::new(EngineConfig::new()),
+            options: AcceptOptions::new(),
+            upgrade_options: AcceptOptions::new(),
+            cookie: None,
+            with_credentials: false,
+            body_timeout: Duration::from_secs(30),
+        };
+        Self(Arc::new(settings)).options(AcceptOptions::new())
+    }
+
+    /// The settings of the handshake: the origin policy, limits, trusted proxies. They hold for
+    /// polling and for WebSockets. Pages that the policy allows may poll from another origin
+    /// (CORS). WebSockets send no pings of their own, since the session does. Default:
+    /// [`AcceptOptions::new`].
+    pub fn options(self, options: AcceptOptions) -> Self {
+        let config = (*options.shared_config()).clone().no_keepalive();
+        let options = options.config(config);
+        self.change(|settings| {
+            settings.upgrade_options = options.clone().no_limits();
+            settings.options = options;
+        })
+    }
+
+    /// The settings of the sessions. Default: [`EngineConfig::new`]. Sessions of the settings
+    /// before are not found any more.
+    pub fn config(self, config: EngineConfig) -> Self {
+        self.change(|settings| settings.sessions = EngineSessions::new(config))
+    }
+
+    /// Sets a cookie with the id of the session in the response to a handshake of polling, for
+    /// load balancers that send all requests of a session to one server. Default: none.
+    ///
+    /// It has `Path=/; HttpOnly; SameSite=Lax`. A name that is not a token is ignored.
+    pub fn cookie(self, name: &str) -> Self {
+        let is_token = HeaderName::from_bytes(name.as_bytes()).is_ok();
+        self.change(|settings| settings.cookie = is_token.then(|| name.into()))
+    }
+
+    /// Lets pages of other origins send their cookies (`withCredentials`). The origin policy has to
+    /// name these pages: with [`Origin::any`](ws_core::Origin::any), every page can act for its user.
+    /// Default: they may not.
+    pub fn credentials(self) -> Self {
+        self.change(|settings| settings.with_credentials = true)
+    }
+
+    /// The time for the body of a POST to arrive. Default: 30 s.
+    pub fn body_timeout(self, timeout: Duration) -> Self {
+        self.change(|settings| settings.body_timeout = timeout)
+    }
+
+    /// The number of sessions that poll.
+    pub fn polling_sessions(&self) -> usize {
+        self.0.sessions.polling()
+    }
+
+    /// Serves a request. The response to a GET comes when there is a message for the client.
+    ///
+    /// The body is complete, in the type of the framework.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future of a GET or a POST is dropped, the client has left: the session ends.
+    pub async fn serve<B, R: From<Bytes>>(&self, request: Request<B>) -> Response<R>
+    where
+        B: Body<Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        self.respond(request).await.map(R::from)
+    }
+
+    async fn respond<B>(&self, request: Request<B>) -> Response<Bytes>
+    where
+        B: Body<Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        let received_at = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        if is_upgrade(handshake_request(&parts)) {
+            let opened = self.open_websocket(&mut parts, received_at);
+            return opened.unwrap_or_else(Refusal::into_response);
+        }
+        let acceptor = Acceptor::new(&self.0.options);
+        let peer_addr = match acceptor.check_http(handshake_request(&parts)) {
+            Ok(peer_addr) => peer_addr,
+            Err(rejection) => {
+                report_refusal(&acceptor, handshake_request(&parts), &rejection);
+                return Refusal::from(rejection).into_response();
+            }
+        };
+        let page = parts.headers.get(ORIGIN).cloned();
+        let served = match parts.method {
+            Method::OPTIONS => Ok(cors::preflight(&parts.headers)),
+            _ => self.poll(&acceptor, parts, peer_addr, body).await,
+        };
+        let mut response = served.unwrap_or_else(Refusal::into_response);
+        cors::allow_page(page.as_ref(), self.0.with_credentials, response.headers_mut());
+        response
+    }
+
+    /// Serves a request of HTTP long-polling.
+    async fn poll<B>(
+        &self,
+        acceptor: &Acceptor,
+        parts: Parts,
+        peer_addr: Option<SocketAddr>,
+        body: B,
+    ) -> Result<Response<Bytes>, Refusal>
+    where
+        B: Body<Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        let query = EngineQuery::parse(parts.uri.query().unwrap_or_default())?;
+        let Some(sid) = query.sid else {
+            return match (&parts.method, query.transport) {
+                (&Method::GET, TransportName::Polling) => {
+                    self.open_polling(acceptor, parts, peer_addr)
+                }
+                (&Method::GET, TransportName::WebSocket) => Err(Refusal::TransportMismatch),
+                _ => Err(Refusal::HandshakeMethod),
+            };
+        };
+        let session = self.find(&sid, &parts)?;
+        match (&parts.method, query.transport) {
+            (_, TransportName::WebSocket) => Err(Refusal::TransportMismatch),
+            (&Method::GET, TransportName::Polling) => Ok(text(session.get().await?)),
+            (&Method::POST, TransportName::Polling) => {
+                let post = session.begin_post()?;
+                let body = self.read_body(&parts, body).await?;
+                post.finish(body).await?;
+                Ok(text(Bytes::from_static(b"ok")))
+            }
+            _ => Err(Refusal::Method),
+        }
+    }
+
+    /// Opens a session that polls.
+    fn open_polling(
+        &self,
+        acceptor: &Acceptor,
+        parts: Parts,
+        peer_addr: Option<SocketAddr>,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let guard = acceptor.admit_request(handshake_request(&parts))?;
+        let mut request = RequestInfo::new(parts);
+        request.peer_addr = peer_addr;
+        let sessions = self.0.sessions.clone();
+        let (session, open) = sessions.open_polling(Some(Arc::new(request)))?;
+        let mut response = text(open.into());
+        let cookie = self.0.cookie.as_ref().and_then(|name| {
+            let sid = session.id();
+            HeaderValue::try_from(format!("{name}={sid}; Path=/; HttpOnly; SameSite=Lax")).ok()
+        });
+        if let Some(cookie) = cookie {
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+        let handler = Arc::clone(&self.0.handler);
+        tokio::spawn(run_polling(session, handler, sessions, guard));
+        Ok(response)
+    }
+
+    /// Opens a session with a WebSocket, or begins the upgrade of one that polls.
+    fn open_websocket(
+        &self,
+        parts: &mut Parts,
+        received_at: Instant,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let query = EngineQuery::parse(parts.uri.query().unwrap_or_default())?;
+        if query.transport != TransportName::WebSocket {
+            return Err(Refusal::TransportMismatch);
+        }
+        let sessions = self.0.sessions.clone();
+        let Some(sid) = query.sid else {
+            let (response, upgrade) = accept_parts(parts, &self.0.options, received_at)?;
+            let handler = Arc::clone(&self.0.handler);
+            tokio::spawn(upgrade.serve(move |conn| run(sessions.open_websocket(conn), handler)));
+            return Ok(response);
+        };
+        let session = self.find(&sid, parts)?;
+        let (response, upgrade) = accept_parts(parts, &self.0.upgrade_options, received_at)?;
+        tokio::spawn(async move {
+            let Ok(conn) = upgrade.await else { return };
+            if session.upgrade(conn).await {
+                sessions.remove(&session);
+            }
+        });
+        Ok(response)
+    }
+
+    /// Finds a session that polls, for a page of the origin that has opened it.
+    ///
+    /// A page of the server's own origin sends no `Origin` with some requests.
+    fn find(&self, sid: &str, parts: &Parts) -> Result<EngineSession, Refusal> {
+        let session = self.0.sessions.find(sid).ok_or(EngineError::UnknownSession)?;
+        let opened_by = session.request();
+        let opened_by = opened_by.as_ref().and_then(|request| request.headers.get(ORIGIN));
+        match (opened_by, parts.headers.get(ORIGIN)) {
+            (Some(page), Some(other)) if page != other => Err(Refusal::OtherOrigin),
+            _ => Ok(session),
+        }
+    }
+
+    /// Reads the body of a POST within its limits.
+    async fn read_body<B>(&self, parts: &Parts, body: B) -> Result<Bytes, Refusal>
+    where
+        B: Body<Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        let limit = self.0.sessions.config().payload_limit();
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        if length
+            .and_then(|length| length.parse().ok())
+            .is_some_and(|bytes: u64| bytes > limit as u64)
+        {
+            return Err(Refusal::BodyTooLarge);
+        }
+        let body = pin!(Limited::new(body, limit));
+        match timeout(self.0.body_timeout, body.collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
+            Ok(Err(_)) => Err(Refusal::BodyLost),
+            Err(_) => Err(Refusal::BodyTimeout),
+        }
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+/// A response with text, which nobody may keep or take for something else.
+fn text(body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The future of a response.
+type Responding = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
+
+impl<B> tower_service::Service<Request<B>> for SocketIo
+where
+    B: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.serve(request).await) })
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for SocketIo
+where
+    B: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.serve(request).await) })
+    }
+}
+
+impl fmt::Debug for SocketIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketIo").field("sessions", &self.0.sessions).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! How do tests serve sessions by each framework, and send requests to them?
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tower_layer::Layer as _;
+use warp::Filter as _;
+use ws_client::Dial;
+use ws_core::{Conn, Message, PreparedMessage};
+use ws_events::engine::EngineSession;
+use ws_events_socketio::SocketIo;
+
+/// Longer than everything that a test waits for.
+pub(crate) const FOREVER: Duration = Duration::from_secs(60);
+
+/// The frameworks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Framework {
+    Hyper,
+    Axum,
+    Warp,
+}
+
+pub(crate) const FRAMEWORKS: [Framework; 3] = [Framework::Hyper, Framework::Axum, Framework::Warp];
+
+/// A server on a free port, at `/engine.io/`. It ends with the runtime of the test.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) framework: Framework,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Server {
+    pub(crate) async fn start(framework: Framework, socketio: SocketIo) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        match framework {
+            Framework::Hyper => drop(tokio::spawn(ws_server_hyper::serve(listener, socketio))),
+            Framework::Axum => {
+                let app = Router::new().nest_service("/engine.io/", socketio);
+                drop(tokio::spawn(ws_server_axum::serve(listener, app)));
+            }
+            Framework::Warp => {
+                let routes = warp::path!("hello").map(|| "hello");
+                let service = socketio.at("/engine.io/").layer(warp::service(routes));
+                drop(tokio::spawn(ws_server_warp::serve(listener, service)));
+            }
+        }
+        Self { addr, framework }
+    }
+
+    /// Sends a request on a connection of its own.
+    pub(crate) async fn request(&self, request: Request<Full<Bytes>>) -> Answer {
+        within(async {
+            let stream = TcpStream::connect(self.addr).await.unwrap();
+            let (mut sender, conn) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let conn = tokio::spawn(conn);
+            let response = sender.send_request(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            conn.abort();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            Answer { status: parts.status, headers: parts.headers, body }
+        })
+        .await
+    }
+
+    pub(crate) fn builder(&self, method: Method, query: &str) -> http::request::Builder {
+        let uri = format!("/engine.io/?{query}");
+        Request::builder().method(method).uri(uri).header("host", self.addr.to_string())
+    }
+
+    pub(crate) async fn get(&self, query: &str) -> Answer {
+        let request = self.builder(Method::GET, query).body(Full::default());
+        self.request(request.unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, query: &str, body: &str) -> Answer {
+        let body = Full::from(body.to_owned());
+        self.request(self.builder(Method::POST, query).body(body).unwrap()).await
+    }
+
+    /// Opens a session that polls, and returns the query of its requests.
+    pub(crate) async fn open_polling(&self) -> String {
+        let answer = self.get("EIO=4&transport=polling").await;
+        let open: serde_json::Value = serde_json::from_str(&answer.body[1..]).unwrap();
+        let sid = open["sid"].as_str().unwrap();
+        format!("EIO=4&transport=polling&sid={sid}")
+    }
+
+    pub(crate) async fn websocket(&self, query: &str) -> Conn {
+        let url = format!("ws://{}/engine.io/?{query}", self.addr);
+        within(Dial::new(url).connect()).await.unwrap()
+    }
+
+    /// Opens a WebSocket for the session that a query of polling names.
+    pub(crate) async fn upgrading(&self, polling: &str) -> Conn {
+        self.websocket(&polling.replace("polling", "websocket")).await
+    }
+}
+
+/// Waits for what must come.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(FOREVER, future).await.expect("it takes too long")
+}
+
+pub(crate) async fn read(conn: &Conn) -> Message {
+    within(conn.read()).await.unwrap()
+}
+
+pub(crate) async fn write(conn: &Conn, text: &str) {
+    within(conn.write(text)).await.unwrap();
+}
+
+/// Sends all messages of a session back.
+pub(crate) async fn echo(session: EngineSession) {
+    while let Some(message) = session.receive().await {
+        let message = match message.as_text() {
+            Some(text) => Message::text(format!("4{text}")),
+            None => message,
+        };
+        let mut message = Some(PreparedMessage::new(message));
+        if session.write_batch(|_| message.take()).await.is_err() {
+            return;
+        }
+    }
+}

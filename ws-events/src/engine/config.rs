@@ -1,0 +1,88 @@
+//! Which settings does an Engine.IO session have, and what does each bound?
+
+use std::time::Duration;
+
+/// The settings of Engine.IO sessions. The setters can be chained.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct EngineConfig {
+    pub(super) ping_interval: Duration,
+    pub(super) ping_timeout: Duration,
+    pub(super) upgrade_timeout: Duration,
+    pub(super) close_timeout: Duration,
+    pub(super) max_payload: usize,
+    pub(super) max_sessions: usize,
+}
+
+impl EngineConfig {
+    /// The defaults, which are those of the official server except for `max_sessions`.
+    pub const fn new() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            max_payload: 1_000_000,
+            max_sessions: 10_000,
+        }
+    }
+
+    /// The time from a pong to the next ping. Default: 25 s.
+    pub const fn ping_interval(mut self, interval: Duration) -> Self {
+        self.ping_interval = interval;
+        self
+    }
+
+    /// The time that a client has for its answer to a ping. Any packet extends it. A session whose
+    /// client sends nothing ends after `ping_interval` and `ping_timeout`: 45 s by default.
+    /// Default: 20 s.
+    ///
+    /// It is also how long the last packet of a session that ends waits for a GET.
+    pub const fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.ping_timeout = timeout;
+        self
+    }
+
+    /// The time for an upgrade, from the WebSocket to its `upgrade` packet. After it, the WebSocket
+    /// is closed, and the session goes on by polling. Default: 10 s.
+    pub const fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.upgrade_timeout = timeout;
+        self
+    }
+
+    /// The time for which a session that closes waits until a GET fetches its last messages.
+    /// Default: 5 s.
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// The maximum size of the body of a POST, and of a message of a WebSocket, in bytes. Clients
+    /// learn it from the handshake. Default: 1,000,000.
+    pub const fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = bytes;
+        self
+    }
+
+    /// The maximum number of sessions that poll. A session counts until it changes to a WebSocket
+    /// or ends. Further handshakes are refused. Default: 10,000.
+    ///
+    /// A client holds no connection while it polls, so nothing else bounds the sessions that
+    /// clients open and leave. Each takes a few KiB, and up to two bodies of
+    /// [`max_payload`](Self::max_payload) if its messages are not handled.
+    pub const fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// The maximum size of the body of a POST, in bytes.
+    pub const fn payload_limit(&self) -> usize {
+        self.max_payload
+    }
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,281 @@
+//! How do the GET, the POST and the WebSocket of a client reach its session?
+
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout};
+use ws_core::{Conn, Error, StatusCode};
+
+use super::packet::{EnginePacket, EnginePacketError};
+use super::payload::EnginePayload;
+use super::session::{EngineEnd, EngineSession};
+use super::sessions::EngineError;
+use super::state::{self, BeginGet, Get, NOOP, Transport, Wakers};
+
+/// How long a GET waits for messages while a WebSocket is tested: the client needs its end.
+const NOOP_DELAY: Duration = Duration::from_millis(100);
+
+impl EngineSession {
+    /// Serves a GET: waits for messages, and returns the body of the response. For adapters.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] if the session does not poll, or has another GET, which ends it.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the client has left, and messages may be lost: the session ends.
+    pub async fn get(&self) -> Result<Bytes, EngineError> {
+        let mut wakers = Wakers::new();
+        let begun = self.0.state.lock().begin_get(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        match begun {
+            BeginGet::Begun => {}
+            BeginGet::Farewell(packet) => return Ok(Bytes::from_static(packet.as_bytes())),
+            BeginGet::NotPolling => return Err(self.not_polling()),
+            BeginGet::Overlaps => {
+                self.end(EngineEnd::transport_error(), None);
+                return Err(EngineError::Overlap);
+            }
+        }
+        let _guard = GetGuard(self);
+        loop {
+            let is_upgrading = matches!(self.0.state.lock().transport, Transport::Upgrading);
+            let answered = poll_fn(|cx| {
+                let mut state = self.0.state.lock();
+                match &mut state.get {
+                    Get::Answered(_) => match std::mem::take(&mut state.get) {
+                        Get::Answered(body) => Poll::Ready(Some(body)),
+                        Get::Absent | Get::Waiting(_) => Poll::Ready(None),
+                    },
+                    Get::Absent => Poll::Ready(None),
+                    Get::Waiting(waker) => {
+                        *waker = Some(cx.waker().clone());
+                        Poll::Pending
+                    }
+                }
+            });
+            if !is_upgrading {
+                return answered.await.ok_or(EngineError::Overlap);
+            }
+            match timeout(NOOP_DELAY, answered).await {
+                Ok(answered) => return answered.ok_or(EngineError::Overlap),
+                Err(_) => self.answer_noop(),
+            }
+        }
+    }
+
+    /// Begins a POST, before its body is read. For adapters.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] if the session does not poll, or has another POST, which ends it.
+    pub fn begin_post(&self) -> Result<EnginePost, EngineError> {
+        let mut state = self.0.state.lock();
+        if !matches!(state.transport, Transport::Polling | Transport::Upgrading) {
+            drop(state);
+            return Err(self.not_polling());
+        }
+        if state.posting {
+            drop(state);
+            self.end(EngineEnd::transport_error(), None);
+            return Err(EngineError::Overlap);
+        }
+        state.posting = true;
+        drop(state);
+        Ok(EnginePost { session: self.clone(), is_finished: false })
+    }
+
+    /// Serves the end of an upgrade: tests a WebSocket of this session, and changes to it. For
+    /// adapters. Returns whether the session uses the WebSocket now. Otherwise it is closed, and
+    /// the session polls on.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the WebSocket is dropped, and the session polls on.
+    pub async fn upgrade(&self, conn: Conn) -> bool {
+        conn.set_read_limit(Some(self.0.config.max_payload));
+        let begun = self.0.state.lock().begin_upgrade();
+        if !begun {
+            let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
+            return false;
+        }
+        let guard = UpgradeGuard(self);
+        let tested = async {
+            tokio::select! {
+                tested = timeout(self.0.config.upgrade_timeout, self.test(&conn)) => {
+                    matches!(tested, Ok(Ok(())))
+                }
+                _ = self.closed() => false,
+            }
+        };
+        if tested.await {
+            let mut wakers = Wakers::new();
+            let switched = self.0.state.lock().switch(&conn, &mut wakers);
+            if switched == Some(true) {
+                // The send buffer is empty, so it has room.
+                let _ = conn.try_write(state::PING);
+            }
+            wakers.into_iter().for_each(Waker::wake);
+            if switched.is_some() {
+                return true;
+            }
+        }
+        drop(guard);
+        let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
+        false
+    }
+
+    /// The client tests a WebSocket, and tells that it uses it from now on.
+    async fn test(&self, conn: &Conn) -> Result<(), Error> {
+        for expected in ["2probe", "5"] {
+            if conn.read().await?.as_text() != Some(expected) {
+                return Err(EngineEnd::parse_error().error);
+            }
+            if expected == "2probe" {
+                conn.write(state::PROBED).await?;
+                self.answer_noop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the GET that waits, so that the client can change to the WebSocket.
+    fn answer_noop(&self) {
+        let mut wakers = Wakers::new();
+        let noop = Bytes::from_static(NOOP.as_bytes());
+        self.0.state.lock().answer_get(noop, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Applies the packets of a body that are no messages. Returns the number of messages, and
+    /// whether the client has closed the session.
+    fn note_packets(&self, payload: EnginePayload) -> Result<(usize, bool), EnginePacketError> {
+        let (mut messages, mut is_pong, mut is_closed) = (0, false, false);
+        for packet in payload {
+            match packet? {
+                EnginePacket::Message(_) => messages += 1,
+                EnginePacket::Noop => {}
+                EnginePacket::Pong(_) => is_pong = true,
+                EnginePacket::Close => is_closed = true,
+                EnginePacket::Open(_) | EnginePacket::Ping(_) | EnginePacket::Upgrade => {
+                    return Err(EnginePacketError::Unexpected);
+                }
+            }
+        }
+        self.0.state.lock().note_packet(&self.0.config, is_pong, Instant::now());
+        Ok((messages, is_closed))
+    }
+
+    /// Puts a body with this many messages into the inbox when it has room.
+    async fn put_payload(
+        &self,
+        payload: EnginePayload,
+        messages: usize,
+    ) -> Result<(), EngineError> {
+        let mut payload = Some(payload);
+        let mut wakers = Wakers::new();
+        let put = poll_fn(|cx| {
+            let mut state = self.0.state.lock();
+            if matches!(state.transport, Transport::Closed(_)) {
+                return Poll::Ready(Err(EngineError::UnknownSession));
+            }
+            if !state.inbox.has_room_for_payload() {
+                state.poster = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if let Some(payload) = payload.take() {
+                state.inbox.set_payload(payload, messages);
+            }
+            wakers.extend(state.reader.take());
+            Poll::Ready(Ok(()))
+        })
+        .await;
+        wakers.into_iter().for_each(Waker::wake);
+        put
+    }
+
+    /// Why a request for polling is refused.
+    fn not_polling(&self) -> EngineError {
+        match self.0.state.lock().transport {
+            Transport::Closed(_) => EngineError::UnknownSession,
+            Transport::WebSocket(_) | Transport::Polling | Transport::Upgrading => {
+                EngineError::NotPolling
+            }
+        }
+    }
+}
+
+/// Ends the session when the GET in progress is dropped before its answer was fetched.
+struct GetGuard<'a>(&'a EngineSession);
+
+impl Drop for GetGuard<'_> {
+    fn drop(&mut self) {
+        let get = std::mem::take(&mut self.0.0.state.lock().get);
+        if !matches!(get, Get::Absent) {
+            self.0.end(EngineEnd::transport_error(), None);
+        }
+    }
+}
+
+/// A POST whose body is being read. Dropped before it has [finished](Self::finish), it ends the
+/// session, since the messages of the client are lost.
+#[derive(Debug)]
+pub struct EnginePost {
+    session: EngineSession,
+    is_finished: bool,
+}
+
+impl EnginePost {
+    /// Takes the packets of the body.
+    ///
+    /// Waits while the messages of the last body are not received, for at most
+    /// [`EngineConfig::ping_interval`] and [`EngineConfig::ping_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] if the session has ended, if the body is malformed or if its messages have
+    /// to wait for too long. The session has ended then.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session ends.
+    pub async fn finish(mut self, body: Bytes) -> Result<(), EngineError> {
+        let session = &self.session;
+        let parsed = EnginePayload::new(body)
+            .and_then(|payload| Ok((session.note_packets(payload.clone())?, payload)));
+        let ((messages, is_closed), payload) =
+            parsed.map_err(|error| session.refuse_packet(error))?;
+        if messages > 0 {
+            let config = &session.0.config;
+            let limit = config.ping_interval.saturating_add(config.ping_timeout);
+            let put = timeout(limit, session.put_payload(payload, messages)).await;
+            put.unwrap_or(Err(EngineError::Unread))?;
+        }
+        self.is_finished = true;
+        if is_closed {
+            self.session.end(EngineEnd::client_closed(), Some(NOOP));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for EnginePost {
+    fn drop(&mut self) {
+        self.session.0.state.lock().posting = false;
+        if !self.is_finished {
+            self.session.end(EngineEnd::transport_error(), None);
+        }
+    }
+}
+
+/// Lets the session poll on when an upgrade fails.
+struct UpgradeGuard<'a>(&'a EngineSession);
+
+impl Drop for UpgradeGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.state.lock().cancel_upgrade();
+    }
+}

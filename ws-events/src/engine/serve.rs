@@ -1,0 +1,169 @@
+//! What does the task of a session do: read its WebSocket, and keep its deadlines?
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use ws_core::{Conn, Message, StatusCode};
+
+use super::packet::{EnginePacket, EnginePacketError};
+use super::session::{EngineEnd, EngineSession};
+use super::state::{Closed, Due, PING, Transport, Wakers, after};
+
+/// After this many packets other tasks run.
+const MAX_TURN: u8 = 64;
+
+impl EngineSession {
+    /// Reads the WebSocket of the session, sends its pings and checks their answers, until the
+    /// session has ended and the client knows it. For adapters, which run it beside the application.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future loses nothing, but a session without it has no deadlines and does not read.
+    pub async fn drive(&self) {
+        tokio::select! {
+            () = self.read() => {}
+            () = self.keep_deadlines() => {}
+        }
+        // The next GET of the client fetches it.
+        let _ = timeout(self.config().ping_timeout, self.told()).await;
+    }
+
+    /// Reads the WebSocket, as soon as there is one, until the session has ended.
+    async fn read(&self) {
+        let mut turn = 0;
+        while let Some(conn) = self.readable().await {
+            let read = conn.read().await;
+            let Ok(message) = read else {
+                self.end(EngineEnd::of_conn(&conn).await, None);
+                return;
+            };
+            if let Err(code) = self.handle_message(message) {
+                // The connection records how it ended.
+                let _ = conn.close(code, "").await;
+                return;
+            }
+            turn += 1;
+            if turn == MAX_TURN {
+                turn = 0;
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Sends pings, and ends the session if the client does not answer. Does not return.
+    async fn keep_deadlines(&self) {
+        let mut sleep = pin!(sleep_until(self.deadline()));
+        loop {
+            sleep.as_mut().await;
+            self.on_deadline().await;
+            // A pong sets a deadline that may be earlier, but not earlier than this.
+            let next_ping = after(Instant::now(), self.config().ping_interval);
+            sleep.as_mut().reset(self.deadline().min(next_ping));
+            if self.is_closed() {
+                return;
+            }
+        }
+    }
+
+    /// Handles a message of the WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended. The WebSocket is to be closed with this code.
+    fn handle_message(&self, message: Message) -> Result<(), StatusCode> {
+        let packet = EnginePacket::from_message(message).map_err(|error| {
+            self.refuse_packet(error);
+            StatusCode::UNSUPPORTED_DATA
+        })?;
+        let mut wakers = Wakers::new();
+        {
+            let mut state = self.0.state.lock();
+            let is_pong = matches!(packet, EnginePacket::Pong(_));
+            state.note_packet(&self.0.config, is_pong, Instant::now());
+            match packet {
+                EnginePacket::Message(message) => {
+                    state.inbox.push(message);
+                    wakers.extend(state.reader.take());
+                }
+                EnginePacket::Pong(_) | EnginePacket::Noop => {}
+                EnginePacket::Close => {
+                    drop(state);
+                    self.end(EngineEnd::client_closed(), None);
+                    return Err(StatusCode::NORMAL_CLOSURE);
+                }
+                EnginePacket::Open(_) | EnginePacket::Ping(_) | EnginePacket::Upgrade => {
+                    drop(state);
+                    self.refuse_packet(EnginePacketError::Unexpected);
+                    return Err(StatusCode::UNSUPPORTED_DATA);
+                }
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Waits for the WebSocket, and for room in the inbox. `None` when the session has ended.
+    async fn readable(&self) -> Option<Conn> {
+        poll_fn(|cx| {
+            let mut state = self.0.state.lock();
+            match &state.transport {
+                Transport::Closed(_) => return Poll::Ready(None),
+                Transport::WebSocket(conn) if state.inbox.has_room() => {
+                    return Poll::Ready(Some(conn.clone()));
+                }
+                Transport::WebSocket(_) | Transport::Polling | Transport::Upgrading => {}
+            }
+            state.driver = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until a GET has fetched the last packet of a session that has ended.
+    async fn told(&self) {
+        poll_fn(|cx| {
+            let mut state = self.0.state.lock();
+            match &state.transport {
+                Transport::Closed(Closed { farewell: Some(_), .. }) => {}
+                _ => return Poll::Ready(()),
+            }
+            state.driver = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// When the next ping, or its answer, is due.
+    fn deadline(&self) -> Instant {
+        self.0.state.lock().heartbeat.deadline()
+    }
+
+    /// Carries out the deadline, if it has passed.
+    async fn on_deadline(&self) {
+        let mut wakers = Wakers::new();
+        let due = self.0.state.lock().on_deadline(&self.0.config, Instant::now(), &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        match due {
+            Due::Nothing => {}
+            Due::Timeout => {
+                if let Some(conn) = self.end(EngineEnd::ping_timeout(), None) {
+                    conn.close_now();
+                }
+            }
+            Due::Ping(conn) => {
+                let mut write = pin!(conn.write(PING));
+                // A packet of the client extends the deadline meanwhile.
+                loop {
+                    let until = self.deadline();
+                    let written = timeout_at(until, write.as_mut()).await;
+                    if written.is_ok() || self.deadline() <= until {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Which states does a session have, and what changes them?
+//!
+//! ```text
+//! Polling ──▶ Upgrading ──▶ WebSocket ──▶ Closed
+//!    ▲   ◀────────┘ failed                  ▲
+//!    └───────────────────────────────────────┘
+//! ```
+//!
+//! All functions here are synchronous and run under the lock of the session. They collect the
+//! wakers of the futures that can go on, which are woken after the lock is released.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+use ws_core::{Conn, Message, PreparedMessage};
+
+use super::config::EngineConfig;
+use super::packet::EnginePacket;
+use super::payload::{EnginePayload, PayloadWriter};
+use super::session::EngineEnd;
+
+/// No message is added to a body that has this many bytes.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+
+/// Packets of the server.
+pub(super) const CLOSE: &str = "1";
+pub(super) const PING: &str = "2";
+pub(super) const PROBED: &str = "3probe";
+pub(super) const NOOP: &str = "6";
+
+/// The WebSocket is not read while this much of it waits for the application.
+const MAX_INBOX_MESSAGES: usize = 64;
+const MAX_INBOX_BYTES: usize = 64 * 1024;
+
+/// What carries the messages of a session.
+#[derive(Debug)]
+pub(super) enum Transport {
+    /// GET and POST.
+    Polling,
+    /// GET and POST, while a WebSocket is tested.
+    Upgrading,
+    WebSocket(Conn),
+    Closed(Closed),
+}
+
+/// The GET of a session that polls.
+#[derive(Debug, Default)]
+pub(super) enum Get {
+    /// There is none: the client is between two of them.
+    #[default]
+    Absent,
+    /// It has no answer yet.
+    Waiting(Option<Waker>),
+    /// It has an answer, and has to fetch it.
+    Answered(Bytes),
+}
+
+#[derive(Debug)]
+pub(super) struct Closed {
+    pub(super) end: EngineEnd,
+    /// The last packet for the client, which the next GET fetches.
+    pub(super) farewell: Option<&'static str>,
+}
+
+/// When the next ping is due, or its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Heartbeat {
+    /// The client has answered.
+    Idle { ping_at: Instant },
+    /// A ping is due or sent.
+    Pinged { until: Instant },
+}
+
+impl Heartbeat {
+    pub(super) const fn deadline(self) -> Instant {
+        match self {
+            Self::Idle { ping_at } => ping_at,
+            Self::Pinged { until } => until,
+        }
+    }
+}
+
+/// The messages that have arrived and wait for the application.
+#[derive(Debug, Default)]
+pub(super) struct EngineInbox {
+    /// Of the last POST, and how many messages are left in it. It comes before the messages of the
+    /// WebSocket.
+    payload: Option<(EnginePayload, usize)>,
+    messages: VecDeque<Message>,
+    bytes: usize,
+}
+
+impl EngineInbox {
+    /// Whether the body of another POST may be put into it.
+    pub(super) const fn has_room_for_payload(&self) -> bool {
+        self.payload.is_none()
+    }
+
+    /// Whether another message of the WebSocket may be put into it.
+    pub(super) fn has_room(&self) -> bool {
+        self.messages.len() < MAX_INBOX_MESSAGES && self.bytes < MAX_INBOX_BYTES
+    }
+
+    pub(super) fn set_payload(&mut self, payload: EnginePayload, messages: usize) {
+        self.payload = Some((payload, messages));
+    }
+
+    pub(super) fn push(&mut self, message: Message) {
+        self.bytes += message.len();
+        self.messages.push_back(message);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Message> {
+        if let Some((payload, left)) = &mut self.payload {
+            // Other packets were handled when the body arrived.
+            let message = payload.find_map(|packet| match packet {
+                Ok(EnginePacket::Message(message)) => Some(message),
+                _ => None,
+            });
+            *left -= 1;
+            if *left == 0 || message.is_none() {
+                self.payload = None;
+            }
+            if message.is_some() {
+                return message;
+            }
+        }
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.len();
+        if self.messages.is_empty() {
+            // An idle session holds no memory for it.
+            self.messages = VecDeque::new();
+        }
+        Some(message)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The futures to wake after the lock is released.
+pub(super) type Wakers = SmallVec<[Waker; 4]>;
+
+/// What a session is, under its lock.
+#[derive(Debug)]
+pub(super) struct EngineState {
+    pub(super) transport: Transport,
+    /// The GET in progress. One that has an answer outlives the state in which it began.
+    pub(super) get: Get,
+    pub(super) heartbeat: Heartbeat,
+    /// Whether a ping waits for a GET.
+    pub(super) ping_due: bool,
+    /// Whether a POST waits for room in the inbox.
+    pub(super) posting: bool,
+    pub(super) inbox: EngineInbox,
+    /// Waits for a message: the application.
+    pub(super) reader: Option<Waker>,
+    /// Wait for a GET: the writers of the application.
+    pub(super) writers: SmallVec<[Waker; 1]>,
+    /// Waits for room in the inbox: the POST.
+    pub(super) poster: Option<Waker>,
+    /// Waits for a WebSocket, room in the inbox, or the end: the task of the session.
+    pub(super) driver: Option<Waker>,
+}
+
+impl EngineState {
+    pub(super) fn new(transport: Transport, ping_at: Instant) -> Self {
+        Self {
+            transport,
+            get: Get::Absent,
+            heartbeat: Heartbeat::Idle { ping_at },
+            ping_due: false,
+            posting: false,
+            inbox: EngineInbox::default(),
+            reader: None,
+            writers: SmallVec::new(),
+            poster: None,
+            driver: None,
+        }
+    }
+
+    /// Begins a GET. It may be answered at once.
+    pub(super) fn begin_get(&mut self, wakers: &mut Wakers) -> BeginGet {
+        match &mut self.transport {
+            Transport::Polling | Transport::Upgrading => {
+                if !matches!(self.get, Get::Absent) {
+                    return BeginGet::Overlaps;
+                }
+                self.get = match std::mem::take(&mut self.ping_due) {
+                    true => Get::Answered(Bytes::from_static(PING.as_bytes())),
+                    false => {
+                        wakers.extend(self.writers.drain(..));
+                        Get::Waiting(None)
+                    }
+                };
+                BeginGet::Begun
+            }
+            Transport::Closed(Closed { farewell, .. }) => match farewell.take() {
+                Some(packet) => {
+                    wakers.extend(self.driver.take());
+                    BeginGet::Farewell(packet)
+                }
+                None => BeginGet::NotPolling,
+            },
+            Transport::WebSocket(_) => BeginGet::NotPolling,
+        }
+    }
+
+    /// Answers the GET that waits, if there is one.
+    pub(super) fn answer_get(&mut self, body: Bytes, wakers: &mut Wakers) -> bool {
+        let Get::Waiting(waker) = &mut self.get else { return false };
+        wakers.extend(waker.take());
+        self.get = Get::Answered(body);
+        true
+    }
+
+    /// Whether a batch can be written to a GET now.
+    pub(super) const fn has_waiting_get(&self) -> bool {
+        matches!(self.get, Get::Waiting(_))
+    }
+
+    /// Answers the GET that waits with messages of `take`. Returns their number.
+    pub(super) fn write_to_get<I: IntoIterator<Item = PreparedMessage>>(
+        &mut self,
+        take: &mut impl FnMut(usize) -> I,
+        wakers: &mut Wakers,
+    ) -> usize {
+        let mut body = PayloadWriter::default();
+        let mut messages = 0;
+        while body.len() < MAX_BODY {
+            let before = messages;
+            for prepared in take(MAX_BODY - body.len()) {
+                prepared.messages().for_each(|message| body.push(message));
+                messages += 1;
+            }
+            if messages == before {
+                break;
+            }
+        }
+        if messages > 0 {
+            self.answer_get(body.finish(), wakers);
+        }
+        messages
+    }
+
+    /// The client has sent something, so it is alive.
+    pub(super) fn note_packet(&mut self, config: &EngineConfig, is_pong: bool, now: Instant) {
+        self.heartbeat = match self.heartbeat {
+            Heartbeat::Pinged { .. } if is_pong => {
+                Heartbeat::Idle { ping_at: after(now, config.ping_interval) }
+            }
+            Heartbeat::Pinged { .. } => {
+                Heartbeat::Pinged { until: after(now, config.ping_timeout) }
+            }
+            idle @ Heartbeat::Idle { .. } => idle,
+        };
+    }
+
+    /// Carries out a deadline that has passed.
+    pub(super) fn on_deadline(
+        &mut self,
+        config: &EngineConfig,
+        now: Instant,
+        wakers: &mut Wakers,
+    ) -> Due {
+        if self.heartbeat.deadline() > now {
+            return Due::Nothing;
+        }
+        match self.heartbeat {
+            // Its pong may come in the next POST, and the POST itself has a deadline.
+            Heartbeat::Pinged { .. } if self.posting => {
+                self.heartbeat = Heartbeat::Pinged { until: after(now, config.ping_timeout) };
+                Due::Nothing
+            }
+            Heartbeat::Pinged { .. } => Due::Timeout,
+            Heartbeat::Idle { .. } => {
+                self.heartbeat = Heartbeat::Pinged { until: after(now, config.ping_timeout) };
+                if let Transport::WebSocket(conn) = &self.transport {
+                    return Due::Ping(conn.clone());
+                }
+                self.ping_due = !self.answer_get(Bytes::from_static(PING.as_bytes()), wakers);
+                Due::Nothing
+            }
+        }
+    }
+
+    /// Begins to test a WebSocket. Returns whether that is possible.
+    pub(super) fn begin_upgrade(&mut self) -> bool {
+        let is_polling = matches!(self.transport, Transport::Polling);
+        if is_polling {
+            self.transport = Transport::Upgrading;
+        }
+        is_polling
+    }
+
+    /// The test of a WebSocket has failed, or was given up.
+    pub(super) fn cancel_upgrade(&mut self) {
+        if matches!(self.transport, Transport::Upgrading) {
+            self.transport = Transport::Polling;
+        }
+    }
+
+    /// Changes to the WebSocket that was tested. Returns whether a ping is due there.
+    pub(super) fn switch(&mut self, conn: &Conn, wakers: &mut Wakers) -> Option<bool> {
+        if !matches!(self.transport, Transport::Upgrading) {
+            return None;
+        }
+        self.answer_get(Bytes::from_static(NOOP.as_bytes()), wakers);
+        self.transport = Transport::WebSocket(conn.clone());
+        wakers.extend(self.driver.take());
+        wakers.extend(self.writers.drain(..));
+        Some(std::mem::take(&mut self.ping_due))
+    }
+
+    /// Ends the session, unless it has ended; then it returns `None`. The GET that waits, or else
+    /// the next one, is answered with `farewell`. Returns the WebSocket.
+    pub(super) fn end(
+        &mut self,
+        end: EngineEnd,
+        farewell: Option<&'static str>,
+        wakers: &mut Wakers,
+    ) -> Option<Option<Conn>> {
+        if matches!(self.transport, Transport::Closed(_)) {
+            return None;
+        }
+        let last = Bytes::from_static(farewell.unwrap_or(CLOSE).as_bytes());
+        let is_told = self.answer_get(last, wakers);
+        let farewell = farewell.filter(|_| !is_told);
+        let closed = Transport::Closed(Closed { end, farewell });
+        let before = std::mem::replace(&mut self.transport, closed);
+        for waker in [&mut self.reader, &mut self.poster, &mut self.driver] {
+            wakers.extend(waker.take());
+        }
+        wakers.extend(self.writers.drain(..));
+        match before {
+            Transport::WebSocket(conn) => {
+                if let Transport::Closed(closed) = &mut self.transport {
+                    closed.farewell = None;
+                }
+                Some(Some(conn))
+            }
+            Transport::Polling | Transport::Upgrading | Transport::Closed(_) => Some(None),
+        }
+    }
+}
+
+/// What a GET meets.
+pub(super) enum BeginGet {
+    Begun,
+    /// Another GET is in progress.
+    Overlaps,
+    /// The last packet of a session that has ended.
+    Farewell(&'static str),
+    NotPolling,
+}
+
+/// What a deadline that has passed requires.
+pub(super) enum Due {
+    Nothing,
+    /// A ping by the WebSocket.
+    Ping(Conn),
+    /// The end of the session.
+    Timeout,
+}
+
+/// The instant after a duration, or one that does not come.
+pub(super) fn after(now: Instant, duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
+}

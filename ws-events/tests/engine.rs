@@ -1,0 +1,471 @@
+//! Does an Engine.IO session keep its messages, its deadlines and its bounds?
+#![cfg(test)]
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join;
+use tokio::time::{Instant, timeout};
+use ws_core::{Conn, Message, PreparedMessage, StatusCode, TryWriteError, pair};
+use ws_events::engine::{
+    EngineConfig, EngineEndKind, EngineError, EnginePacketError, EngineSession, EngineSessions,
+};
+
+/// Longer than all deadlines together.
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// A session that polls, with the task that keeps its deadlines.
+fn open(config: EngineConfig) -> EngineSession {
+    let (session, _) = EngineSessions::new(config).open_polling(None).unwrap();
+    let driven = session.clone();
+    tokio::spawn(async move { driven.drive().await });
+    session
+}
+
+fn polling() -> EngineSession {
+    open(EngineConfig::new())
+}
+
+/// A session with a WebSocket, and the client's side of it.
+async fn websocket() -> (EngineSession, Conn) {
+    let (client, server) = pair();
+    let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+    let driven = session.clone();
+    tokio::spawn(async move { driven.drive().await });
+    assert!(read(&client).await.starts_with("0{"));
+    (session, client)
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(FOREVER, future).await.expect("it hangs")
+}
+
+async fn read(conn: &Conn) -> String {
+    within(conn.read()).await.unwrap().as_text().unwrap().to_owned()
+}
+
+async fn get(session: &EngineSession) -> Result<String, EngineError> {
+    within(session.get()).await.map(|body| String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn post(session: &EngineSession, body: &str) -> Result<(), EngineError> {
+    within(session.begin_post()?.finish(Bytes::copy_from_slice(body.as_bytes()))).await
+}
+
+async fn receive(session: &EngineSession) -> Option<String> {
+    within(session.receive()).await.map(|message| message.as_text().unwrap().to_owned())
+}
+
+/// Writes texts as messages, all that are given.
+async fn write(session: &EngineSession, texts: impl IntoIterator<Item = String>) {
+    let mut queue: VecDeque<_> = texts.into_iter().map(|text| prepared(&text)).collect();
+    while !queue.is_empty() {
+        within(session.write_batch(|_| queue.pop_front())).await.unwrap();
+    }
+}
+
+fn prepared(text: &str) -> PreparedMessage {
+    PreparedMessage::new(Message::text(format!("4{text}")))
+}
+
+async fn end(session: &EngineSession) -> EngineEndKind {
+    within(session.closed()).await.kind
+}
+
+/// Tests a WebSocket, and changes to it, as a client does.
+async fn upgrade(session: &EngineSession) -> Conn {
+    let (client, server) = pair();
+    let upgrading = session.clone();
+    tokio::spawn(async move { upgrading.upgrade(server).await });
+    client.write("2probe").await.unwrap();
+    assert_eq!(read(&client).await, "3probe");
+    client.write("5").await.unwrap();
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_nothing_is_pinged_and_ends_after_45_seconds() {
+    let began = Instant::now();
+    let session = polling();
+    assert_eq!(get(&session).await.unwrap(), "2");
+    assert_eq!(began.elapsed(), Duration::from_secs(25));
+    assert_eq!(end(&session).await, EngineEndKind::PingTimeout);
+    assert_eq!(began.elapsed(), Duration::from_secs(45));
+
+    let began = Instant::now();
+    let (session, client) = websocket().await;
+    assert_eq!(read(&client).await, "2");
+    assert_eq!(began.elapsed(), Duration::from_secs(25));
+    assert_eq!(end(&session).await, EngineEndKind::PingTimeout);
+    assert_eq!(began.elapsed(), Duration::from_secs(45));
+    within(client.closed()).await;
+
+    // Without any GET.
+    let began = Instant::now();
+    assert_eq!(end(&polling()).await, EngineEndKind::PingTimeout);
+    assert_eq!(began.elapsed(), Duration::from_secs(45));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_keeps_a_session_until_the_next_ping() {
+    for interval in [25, 1] {
+        let began = Instant::now();
+        let session = open(EngineConfig::new().ping_interval(Duration::from_secs(interval)));
+        for round in 1..=4 {
+            assert_eq!(get(&session).await.unwrap(), "2");
+            assert_eq!(began.elapsed(), Duration::from_secs(interval * round));
+            post(&session, "3").await.unwrap();
+        }
+    }
+    let session = polling();
+    // Another packet is a sign of life, too, but no pong.
+    assert_eq!(get(&session).await.unwrap(), "2");
+    tokio::time::advance(Duration::from_secs(15)).await;
+    post(&session, "6").await.unwrap();
+    let extended = Instant::now();
+    assert_eq!(end(&session).await, EngineEndKind::PingTimeout);
+    assert_eq!(extended.elapsed(), Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_is_due_waits_for_the_next_get_or_the_websocket() {
+    let session = polling();
+    tokio::time::sleep(Duration::from_secs(26)).await; // tidy: sleep is the subject
+    assert_eq!(get(&session).await.unwrap(), "2");
+
+    let session = polling();
+    tokio::time::sleep(Duration::from_secs(26)).await; // tidy: sleep is the subject
+    let client = upgrade(&session).await;
+    assert_eq!(read(&client).await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_may_not_do_ends_its_session() {
+    for (body, error) in [
+        ("", EnginePacketError::Empty),
+        ("abc", EnginePacketError::UnknownType('a')),
+        ("4a\u{1e}", EnginePacketError::Empty),
+        ("4a\u{1e}bA", EnginePacketError::Base64),
+        ("0{}", EnginePacketError::Unexpected),
+        ("2", EnginePacketError::Unexpected),
+        ("5", EnginePacketError::Unexpected),
+        ("1x", EnginePacketError::UnexpectedData('1')),
+    ] {
+        let session = polling();
+        assert_eq!(post(&session, body).await, Err(EngineError::Malformed(error)), "{body}");
+        assert_eq!(end(&session).await, EngineEndKind::ParseError, "{body}");
+        assert_eq!(receive(&session).await, None, "{body}");
+        assert_eq!(get(&session).await, Err(EngineError::UnknownSession), "{body}");
+    }
+    for text in ["", "abc", "bA", "0{}", "2", "2probe", "5", "6x"] {
+        let (session, client) = websocket().await;
+        client.write(text).await.unwrap();
+        assert_eq!(end(&session).await, EngineEndKind::ParseError, "{text}");
+        within(client.closed()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_get_and_one_post_at_a_time() {
+    let session = polling();
+    let (first, second) = join(get(&session), get(&session)).await;
+    assert_eq!((first, second), (Ok("1".to_owned()), Err(EngineError::Overlap)));
+    assert_eq!(end(&session).await, EngineEndKind::TransportError);
+
+    let session = polling();
+    let first = session.begin_post().unwrap();
+    assert_eq!(session.begin_post().unwrap_err(), EngineError::Overlap);
+    assert_eq!(end(&session).await, EngineEndKind::TransportError);
+    let finished = first.finish(Bytes::from_static(b"4late")).await;
+    assert_eq!(finished, Err(EngineError::UnknownSession));
+    assert_eq!(receive(&session).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_request_ends_the_session_and_a_cancelled_future_loses_nothing() {
+    let session = polling();
+    assert!(timeout(Duration::from_secs(1), session.get()).await.is_err());
+    assert_eq!(end(&session).await, EngineEndKind::TransportError);
+
+    let session = polling();
+    drop(session.begin_post().unwrap());
+    assert_eq!(end(&session).await, EngineEndKind::TransportError);
+
+    let session = polling();
+    let mut message = Some(prepared("kept"));
+    let writing = session.write_batch(|_| message.take());
+    assert!(timeout(Duration::from_secs(1), writing).await.is_err());
+    assert!(message.is_some());
+    assert!(matches!(session.try_write_batch(|_| message.take()), Err(TryWriteError::Full)));
+    assert!(message.is_some());
+    assert!(timeout(Duration::from_secs(1), session.receive()).await.is_err());
+    post(&session, "4a").await.unwrap();
+    assert_eq!(receive(&session).await.as_deref(), Some("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_takes_64_kib_and_one_message() {
+    let session = polling();
+    let text = "x".repeat(1000);
+    let writing = write(&session, std::iter::repeat_n(text, 100));
+    let reading = async {
+        let (mut bodies, mut messages) = (0, 0);
+        while messages < 100 {
+            let body = get(&session).await.unwrap();
+            assert!(body.len() <= 64 * 1024 + 1002, "{}", body.len());
+            messages += body.split('\u{1e}').count();
+            bodies += 1;
+        }
+        bodies
+    };
+    let ((), bodies) = join(writing, reading).await;
+    assert_eq!(bodies, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_waits_for_the_messages_of_the_last_one_to_be_received() {
+    let session = polling();
+    post(&session, "4a\u{1e}3\u{1e}4b").await.unwrap();
+    let began = Instant::now();
+    let receiving = async {
+        tokio::time::sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
+        [receive(&session).await, receive(&session).await, receive(&session).await]
+    };
+    let (posted, received) = join(post(&session, "4c"), receiving).await;
+    posted.unwrap();
+    assert_eq!(received.map(Option::unwrap), ["a", "b", "c"]);
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+
+    // An application that does not receive is not waited for without end.
+    let session = polling();
+    post(&session, "4a").await.unwrap();
+    let began = Instant::now();
+    assert_eq!(post(&session, "4b").await, Err(EngineError::Unread));
+    assert_eq!(began.elapsed(), Duration::from_secs(45));
+    assert_eq!(end(&session).await, EngineEndKind::TransportError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_websocket_is_not_read_while_64_messages_wait() {
+    let (session, client) = websocket().await;
+    let text = format!("4{}", "x".repeat(100 * 1024));
+    // The session takes one message that exceeds its bound, and the pipe a part of the next one.
+    let mut written = 0;
+    while timeout(Duration::from_secs(1), client.write(text.as_str())).await.is_ok() {
+        written += 1;
+        assert!(written < 100, "nothing bounds it");
+    }
+    for _ in 0..written {
+        assert_eq!(receive(&session).await.unwrap().len(), 100 * 1024);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_message_is_lost_doubled_or_reordered_by_an_upgrade() {
+    for gets_before in 0..20 {
+        let session = polling();
+        let writer = session.clone();
+        let numbers = || (0..2000).map(|number| number.to_string());
+        let writing = tokio::spawn(async move { write(&writer, numbers()).await });
+        let echo = session.clone();
+        let receiving = tokio::spawn(async move {
+            let mut received = Vec::new();
+            while received.len() < 2000 {
+                received.push(receive(&echo).await.unwrap());
+            }
+            received
+        });
+        let client = async {
+            let mut received = Vec::new();
+            let mut sent = numbers();
+            let parse = |body: &str, received: &mut Vec<String>| {
+                let messages = body.split('\u{1e}').filter_map(|packet| packet.strip_prefix('4'));
+                received.extend(messages.map(str::to_owned));
+            };
+            for _ in 0..gets_before {
+                let next: Vec<_> = sent.by_ref().take(40).map(|text| format!("4{text}")).collect();
+                if !next.is_empty() {
+                    post(&session, &next.join("\u{1e}")).await.unwrap();
+                }
+                if received.len() < 2000 {
+                    parse(&get(&session).await.unwrap(), &mut received);
+                }
+            }
+            // A GET is in progress during the test of the WebSocket, as with real clients.
+            let (probe, server) = pair();
+            let upgrading = session.clone();
+            tokio::spawn(async move { assert!(upgrading.upgrade(server).await) });
+            let probing = async {
+                probe.write("2probe").await.unwrap();
+                assert_eq!(read(&probe).await, "3probe");
+            };
+            let (body, ()) = join(get(&session), probing).await;
+            parse(&body.unwrap(), &mut received);
+            probe.write("5").await.unwrap();
+            let sending = async {
+                for text in sent {
+                    probe.write(format!("4{text}")).await.unwrap();
+                }
+            };
+            let reading = async {
+                while received.len() < 2000 {
+                    parse(&read(&probe).await, &mut received);
+                }
+            };
+            join(sending, reading).await;
+            received
+        };
+        let received = within(client).await;
+        assert!(received.into_iter().eq(numbers()), "{gets_before} GETs");
+        within(writing).await.unwrap();
+        assert!(within(receiving).await.unwrap().into_iter().eq(numbers()), "{gets_before} GETs");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_polls_on_when_an_upgrade_fails() {
+    let check = async |texts: &[&str], limit: u64| {
+        let session = polling();
+        let (client, server) = pair();
+        let began = Instant::now();
+        let upgrading = session.clone();
+        let upgraded = tokio::spawn(async move { upgrading.upgrade(server).await });
+        for text in texts {
+            client.write(*text).await.unwrap();
+        }
+        let (upgraded, _) = within(join(upgraded, client.closed())).await;
+        assert!(!upgraded.unwrap(), "{texts:?}");
+        assert_eq!(began.elapsed(), Duration::from_secs(limit), "{texts:?}");
+        post(&session, "4a").await.unwrap();
+        assert_eq!(receive(&session).await.as_deref(), Some("a"), "{texts:?}");
+        // The next one may succeed.
+        let client = upgrade(&session).await;
+        client.write("4b").await.unwrap();
+        assert_eq!(receive(&session).await.as_deref(), Some("b"), "{texts:?}");
+    };
+    check(&["2"], 0).await;
+    check(&["4a"], 0).await;
+    check(&["5"], 0).await;
+    check(&["2probe", "4a"], 0).await;
+    check(&["2probe", "2probe"], 0).await;
+    check(&[], 10).await;
+    check(&["2probe"], 10).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_ends_while_a_websocket_is_tested() {
+    let session = polling();
+    let (client, server) = pair();
+    let upgrading = session.clone();
+    tokio::spawn(async move { upgrading.upgrade(server).await });
+    client.write("2probe").await.unwrap();
+    assert_eq!(read(&client).await, "3probe");
+    assert_eq!(get(&session).await.unwrap(), "6");
+    assert_eq!(get(&session).await.unwrap(), "6");
+    // Messages go on meanwhile.
+    let (body, ()) = join(get(&session), write(&session, ["a".to_owned()])).await;
+    assert_eq!(body.unwrap(), "4a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_one_websocket_is_tested_at_a_time_and_none_after_an_upgrade() {
+    let session = polling();
+    let (_first, server) = pair();
+    let upgrading = session.clone();
+    let first = tokio::spawn(async move { upgrading.upgrade(server).await });
+    tokio::task::yield_now().await;
+    let refused = async |session: &EngineSession| {
+        let (client, server) = pair();
+        let (upgraded, _) = join(session.upgrade(server), client.closed()).await;
+        assert!(!upgraded);
+    };
+    within(refused(&session)).await;
+    first.abort();
+    let _ = first.await;
+    let client = upgrade(&session).await;
+    client.write("4a").await.unwrap();
+    assert_eq!(receive(&session).await.as_deref(), Some("a"));
+    within(refused(&session)).await;
+    assert_eq!(get(&session).await, Err(EngineError::NotPolling));
+    assert_eq!(session.begin_post().unwrap_err(), EngineError::NotPolling);
+    client.write("4b").await.unwrap();
+    assert_eq!(receive(&session).await.as_deref(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_end_has_its_official_reason_and_last_packet() {
+    // By the client.
+    let session = polling();
+    post(&session, "4last\u{1e}1").await.unwrap();
+    assert_eq!(end(&session).await, EngineEndKind::TransportClose);
+    assert_eq!(receive(&session).await.as_deref(), Some("last"));
+    assert_eq!(receive(&session).await, None);
+    assert_eq!(get(&session).await.unwrap(), "6");
+    assert_eq!(get(&session).await, Err(EngineError::UnknownSession));
+
+    let (session, client) = websocket().await;
+    client.write("1").await.unwrap();
+    assert_eq!(end(&session).await, EngineEndKind::TransportClose);
+    within(client.closed()).await;
+
+    let (session, client) = websocket().await;
+    client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    assert_eq!(end(&session).await, EngineEndKind::TransportClose);
+
+    let (session, client) = websocket().await;
+    client.close_now();
+    assert_eq!(end(&session).await, EngineEndKind::TransportClose);
+
+    // By the application.
+    let session = polling();
+    let (body, ()) = join(get(&session), session.close(StatusCode::NORMAL_CLOSURE)).await;
+    assert_eq!(body.unwrap(), "1");
+    assert_eq!(end(&session).await, EngineEndKind::Closed);
+
+    let session = polling();
+    session.close(StatusCode::NORMAL_CLOSURE).await;
+    assert_eq!(get(&session).await.unwrap(), "1");
+
+    let (session, client) = websocket().await;
+    session.close(StatusCode::GOING_AWAY).await;
+    assert_eq!(end(&session).await, EngineEndKind::Closed);
+    let closed = within(client.closed()).await;
+    assert_eq!(closed.received.map(|close| close.code), Some(StatusCode::GOING_AWAY));
+
+    let session = polling();
+    post(&session, "4dropped").await.unwrap();
+    session.close_now();
+    assert_eq!(receive(&session).await, None);
+    assert_eq!(end(&session).await, EngineEndKind::Closed);
+    assert_eq!(get(&session).await, Err(EngineError::UnknownSession));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_packet_of_a_session_waits_for_the_ping_timeout() {
+    let (session, _) = EngineSessions::new(EngineConfig::new()).open_polling(None).unwrap();
+    let began = Instant::now();
+    session.close(StatusCode::NORMAL_CLOSURE).await;
+    within(session.drive()).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_table_is_bounded_and_holds_what_polls() {
+    let sessions = EngineSessions::new(EngineConfig::new().max_sessions(2));
+    let (first, open) = sessions.open_polling(None).unwrap();
+    let (second, _) = sessions.open_polling(None).unwrap();
+    assert_eq!(sessions.open_polling(None).err(), Some(EngineError::TooManySessions));
+    assert!(open.contains(first.id()));
+    assert_ne!(first.id(), second.id());
+    // 144 bits.
+    assert_eq!(first.id().len(), 24);
+    assert_eq!(sessions.find(first.id()).unwrap().id(), first.id());
+    sessions.remove(&first);
+    assert!(sessions.find(first.id()).is_none());
+    assert!(sessions.open_polling(None).is_ok());
+    let (_client, server) = pair();
+    let websocket = sessions.open_websocket(server);
+    assert!(sessions.find(websocket.id()).is_none());
+    assert_eq!(sessions.polling(), 2);
+}
