@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use axum::{Extension, Router};
-use tokio::net::TcpListener;
 use ws_server_axum::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, WebSocketUpgrade, serve_until,
     shutdown_signal,
@@ -38,8 +37,8 @@ async fn main() -> anyhow::Result<()> {
     // The settings of the extractor.
     let options = AcceptOptions::new().tracker(&tracker);
     let app = Router::new().route("/", any(handle)).layer(Extension(options));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener =
+        examples::listen("Accepts a WebSocket only with a valid session cookie.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async {
         shutdown_signal().await;

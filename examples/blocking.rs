@@ -7,11 +7,10 @@
 use std::io;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use ws_client::{Dial, StatusCode, blocking};
 
 fn main() -> anyhow::Result<()> {
-    let url = std::env::args().nth(1).context("pass a URL: ws://… or wss://…")?;
+    let url = examples::url("Sends each line of the input, and prints the answer.");
     let conn = blocking::connect(Dial::new(url).connect_timeout(Duration::from_secs(5)))?;
     for line in io::stdin().lines() {
         conn.write(line?)?;

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use ws_server_axum::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, Origin, serve_until,
     shutdown_signal, websocket,
@@ -30,8 +29,8 @@ async fn main() -> anyhow::Result<()> {
         .route("/partners", websocket(partners, greet))
         .route("/public", websocket(public, greet))
         .route("/browsers", websocket(browsers, greet));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener =
+        examples::listen("Serves paths that accept web pages of different origins.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async {
         shutdown_signal().await;

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio::time::interval;
 use ws_events::{EncodeError, Hub, Socket};
 use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
@@ -26,8 +25,8 @@ async fn main() -> anyhow::Result<()> {
     hub.on_connect(async |socket: Socket| socket.join("dashboard"));
     let publisher = tokio::spawn(publish_stats(hub.clone()));
     let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.handler()));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener =
+        examples::listen("Sends statistics to all clients, ten times per second.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async move {
         shutdown_signal().await;

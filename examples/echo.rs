@@ -83,7 +83,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
                     Compress::NoTakeover => Compression::no_context_takeover(),
                 }),
         );
-    let listener = TcpListener::bind(args.listen).await.context("failed to listen (--listen)")?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+        format!("cannot listen on {}: choose another address with --listen", args.listen)
+    })?;
     print_usage(listener.local_addr()?);
     // At Ctrl-C or SIGTERM, closes all connections with 1001.
     let stop = async {
@@ -183,7 +185,7 @@ async fn echo(conn: Conn, rate: Option<u32>) -> Result<(), Error> {
 #[expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 fn print_usage(addr: SocketAddr) {
     println!("listening on ws://{addr}");
-    println!("connect to it:  cargo run --release --example dial -- ws://{addr}");
+    println!("connect to it:  cargo run --profile quick --example dial -- ws://{addr}");
     println!("or in the console of a browser:");
     println!("  ws = new WebSocket('ws://{addr}'); ws.onmessage = e => console.log(e.data);");
     println!("  ws.send('hello')");

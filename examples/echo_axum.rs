@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use ws_server_axum::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, serve_until, shutdown_signal,
     websocket,
@@ -23,8 +22,7 @@ async fn main() -> anyhow::Result<()> {
     let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let app = Router::new().route("/", websocket(options, echo));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener = examples::listen("Sends every message back, with axum.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     // At Ctrl-C or SIGTERM, closes all connections with 1001.
     let stop = async {

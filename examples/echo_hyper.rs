@@ -8,7 +8,6 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use tokio::net::TcpListener;
 use ws_server_hyper::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, accept, serve_until,
     shutdown_signal,
@@ -34,8 +33,7 @@ fn handle(mut request: Request<Incoming>, options: &AcceptOptions) -> Response<F
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener = examples::listen("Sends every message back, with hyper.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);

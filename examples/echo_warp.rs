@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use warp::Filter as _;
 use ws_server_warp::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, recover, serve_until,
@@ -23,8 +22,7 @@ async fn main() -> anyhow::Result<()> {
     let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let routes = warp::path::end().and(websocket(options, echo)).recover(recover);
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener = examples::listen("Sends every message back, with warp.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     // At Ctrl-C or SIGTERM, closes all connections with 1001.
     let stop = async {

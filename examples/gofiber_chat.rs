@@ -10,7 +10,6 @@ use std::time::Duration;
 use axum::Router;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::net::TcpListener;
 use ws_events::{
     DisconnectReason, EmitError, Event, EventError, EventPayload, Hub, Id, Json, Message, Socket,
     State,
@@ -95,8 +94,8 @@ async fn main() -> anyhow::Result<()> {
     hub.on("disconnect", disconnected);
     hub.on("error", failed);
     let app = Router::new().route("/ws/{user}", websocket(AcceptOptions::new(), hub.handler()));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener =
+        examples::listen("The chat example of gofiber's socketio. Connect to /ws/NAME.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async {
         shutdown_signal().await;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
-use tokio::net::TcpListener;
 use ws_server_axum::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, serve_until, shutdown_signal,
     websocket,
@@ -34,8 +33,10 @@ async fn main() -> anyhow::Result<()> {
     let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let app = Router::new().route("/", websocket(options, echo));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener = examples::listen(
+        "Sends every message back, and shuts down gracefully at Ctrl-C or SIGTERM.",
+    )
+    .await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async move {
         stop_requested().await;

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use ws_events::{Hub, Message, NotConnected, Socket};
 use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
 
@@ -30,8 +29,8 @@ async fn main() -> anyhow::Result<()> {
     hub.on_connect(join);
     hub.on_message(forward);
     let app = Router::new().route("/{groups}", websocket(AcceptOptions::new(), hub.handler()));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener =
+        examples::listen("Sends to groups. Connect to /red,blue to join two of them.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async {
         shutdown_signal().await;

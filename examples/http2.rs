@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use ws_server_axum::{
     AcceptOptions, Compression, Conn, ConnectionTracker, DrainConfig, Error, serve_until,
     shutdown_signal, websocket,
@@ -30,8 +29,7 @@ async fn main() -> anyhow::Result<()> {
     let options =
         AcceptOptions::new().compression(Compression::no_context_takeover()).tracker(&tracker);
     let app = Router::new().route("/", websocket(options, echo));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener = examples::listen("Sends every message back, over HTTP/1.1 and HTTP/2.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async {
         shutdown_signal().await;

@@ -41,7 +41,9 @@ async fn main() -> anyhow::Result<()> {
     server.set_nodelay(true)?;
     let (http2, conn) = http2::handshake(TokioExecutor::new(), TokioIo::new(server)).await?;
     tokio::spawn(conn);
-    let listener = TcpListener::bind(args.listen).await?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+        format!("cannot listen on {}: choose another address with --listen", args.listen)
+    })?;
     println!("listening on ws://{}", listener.local_addr()?);
     loop {
         let (client_stream, _) = listener.accept().await?;

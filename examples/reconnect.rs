@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use ws_client::reconnect::{
     Backoff, ConnectionFailure, ReconnectError, ReconnectEvents, ReconnectState, SendQueueConfig,
 };
@@ -31,7 +30,7 @@ async fn print_states(mut events: ReconnectEvents) {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::args().nth(1).context("pass a URL: ws://… or wss://…")?;
+    let url = examples::url("Subscribes to news, and reconnects automatically.");
     let conn = Reconnect::new(Dial::new(url))
         .backoff(Backoff::new().first(Duration::from_millis(200)).max(Duration::from_secs(5)))
         .send_queue(SendQueueConfig::at_least_once())

@@ -10,13 +10,31 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::{Router, body::Body};
+use clap::{Parser, ValueEnum};
+use examples::Listen;
 use hyper::service::service_fn;
-use tokio::net::TcpListener;
 use warp::Filter as _;
 use ws_server_hyper::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, PathParams, accept, shutdown_signal,
 };
 use ws_server_warp::{Ws, recover, ws};
+
+/// Sends the data of the request to the client. Connect to /ROOM?page=2&tag=a&tag=b.
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    listen: Listen,
+    /// The HTTP server.
+    #[arg(long, value_enum, default_value = "axum")]
+    adapter: Adapter,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Adapter {
+    Axum,
+    Hyper,
+    Warp,
+}
 
 /// A value that middleware adds to the request as an extension.
 #[derive(Clone)]
@@ -66,8 +84,8 @@ fn on_hyper(
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let args = Args::parse();
+    let listener = args.listen.bind().await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
@@ -75,21 +93,21 @@ async fn main() -> anyhow::Result<()> {
         shutdown_signal().await;
         tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
     };
-    match std::env::args().nth(2).as_deref() {
-        Some("hyper") => {
+    match args.adapter {
+        Adapter::Axum => Ok(ws_server_axum::serve_until(listener, on_axum(options), stop).await?),
+        Adapter::Hyper => {
             let service = service_fn(move |request| {
                 let response = on_hyper(request, &options);
                 async { Ok::<_, Infallible>(response) }
             });
             Ok(ws_server_hyper::serve_until(listener, service, stop).await?)
         }
-        Some("warp") => {
+        Adapter::Warp => {
             let route = warp::path!(String).and(ws(options)).map(|room: String, ws: Ws| {
                 ws.param("room", room).extension(User("ann")).on_upgrade(report)
             });
             let service = warp::service(route.recover(recover));
             Ok(ws_server_warp::serve_until(listener, service, stop).await?)
         }
-        _ => Ok(ws_server_axum::serve_until(listener, on_axum(options), stop).await?),
     }
 }

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use ws_events::{Conn, Hub, Socket};
 use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
 
@@ -34,8 +33,7 @@ async fn main() -> anyhow::Result<()> {
         }
     });
     let app = Router::new().route("/", websocket(AcceptOptions::new(), hub.handler()));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener = examples::listen("Prints the round-trip time of each client.").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async {
         shutdown_signal().await;

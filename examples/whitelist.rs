@@ -9,11 +9,21 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use axum::{Extension, Router};
-use tokio::net::TcpListener;
+use clap::Parser;
+use examples::Listen;
 use ws_server_axum::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, WebSocketUpgrade, serve_until,
     shutdown_signal,
 };
+
+/// Accepts only clients with these IP addresses.
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    listen: Listen,
+    /// The allowed IP addresses.
+    allowed: Vec<IpAddr>,
+}
 
 /// Behind a reverse proxy, this is the address of the proxy: use the header that your proxy sets
 /// instead, if clients cannot set it.
@@ -32,17 +42,14 @@ async fn greet(conn: Conn) -> Result<(), Error> {
     conn.write("welcome").await
 }
 
-/// Arguments: the address to listen on, then the allowed addresses.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let allowed =
-        std::env::args().skip(2).map(|ip| ip.parse()).collect::<Result<Vec<IpAddr>, _>>()?;
+    let Args { listen, allowed } = Args::parse();
     let tracker = ConnectionTracker::new();
     // The settings of the extractor.
     let options = AcceptOptions::new().tracker(&tracker);
     let app = Router::new().route("/", any(handle)).layer(Extension(options)).with_state(allowed);
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener = listen.bind().await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async {
         shutdown_signal().await;

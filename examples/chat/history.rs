@@ -15,7 +15,7 @@ pub(crate) struct ChatMessage {
     pub(crate) to: String,
     pub(crate) from: String,
     pub(crate) text: String,
-    /// Chosen by the sender's page, to recognize its own message.
+    /// Chosen by the sender's page, different for each message, to recognize it.
     pub(crate) key: String,
     /// Milliseconds since 1970. Strictly increasing, so it also is the order of messages.
     pub(crate) at: u64,
@@ -53,6 +53,13 @@ impl History {
                 messages.pop_front();
             }
         }
+    }
+
+    /// The same message, sent before.
+    pub(crate) fn find(&self, message: &ChatMessage) -> Option<&ChatMessage> {
+        let ChatMessage { from, key, .. } = message;
+        let messages = self.rooms.get(&message.to)?;
+        messages.iter().rev().find(|known| known.key == *key && known.from == *from)
     }
 
     /// The messages of a room after a timestamp.

@@ -2,14 +2,25 @@
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 mod history;
+mod names;
 mod rules;
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::routing::get;
-use tokio::net::TcpListener;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::{HeaderValue, Method, StatusCode, Version};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use clap::Parser;
+use examples::Listen;
+use ws_core::Acceptor;
 use ws_events::Hub;
 use ws_server_axum::{AcceptOptions, Config, Limits, serve_until, shutdown_signal, websocket};
 
@@ -22,22 +33,34 @@ const PAGE: [(&str, &str, &str); 8] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/chat.css", CSS, include_str!("page/chat.css")),
     ("/chat.js", JS, include_str!("page/chat.js")),
-    ("/connection.js", JS, include_str!("page/connection.js")),
     ("/elements.js", JS, include_str!("page/elements.js")),
     ("/log.js", JS, include_str!("page/log.js")),
     ("/panels.js", JS, include_str!("page/panels.js")),
     ("/theme.js", JS, include_str!("page/theme.js")),
+    ("/ws-events.js", JS, include_str!("../../ws-events/js/ws-events.js")),
 ];
 
 /// Allows no scripts but those of the page, in case user input is ever rendered as markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// A chat with user names, rooms and a web page.
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    listen: Listen,
+    /// The events that a user may send per second, after a burst of ten.
+    #[arg(long, value_name = "EVENTS", default_value = "4")]
+    rate: NonZero<u32>,
+}
+
 fn app(hub: &Hub) -> Router {
     // Enough for the longest message that the rules allow.
     let config = Config::new().limits(Limits::new().message_size(16 * 1024));
     let options = AcceptOptions::new().config(config);
-    let mut app = Router::new().route("/ws", websocket(options, hub.handler()));
+    let mut app = Router::new()
+        .route("/ws", websocket(options.clone(), hub.handler()))
+        .route("/why", post(async move |request| explain(&options, request)));
     for (path, kind, text) in PAGE {
         let headers =
             [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-cache")];
@@ -46,14 +69,36 @@ fn app(hub: &Hub) -> Router {
     app
 }
 
+/// Says why an opening handshake of this page is refused, which a browser does not tell the page.
+fn explain(options: &AcceptOptions, mut request: Request) -> Response {
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    for (name, value) in [
+        (CONNECTION, "Upgrade"),
+        (UPGRADE, "websocket"),
+        (SEC_WEBSOCKET_VERSION, "13"),
+        (SEC_WEBSOCKET_KEY, "MDEyMzQ1Njc4OWFiY2RlZg=="),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    match Acceptor::new(options).answer(&request) {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(rejection) => rejection.into_response().map(Body::from),
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let hub = rules::hub();
+    let args = Args::parse();
+    let hub = rules::hub(args.rate);
     let app = app(&hub);
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let listener = args.listen.bind().await?;
     println!("listening on http://{}", listener.local_addr()?);
-    println!("open it in two tabs; to serve your network, start it with `-- 0.0.0.0:9000`");
+    println!(
+        "open it in two tabs; to serve your network, start it with `-- --listen 0.0.0.0:9000`"
+    );
     let stop = async move {
         shutdown_signal().await;
         // Closes with 1001. The pages reconnect, and find the next server.

@@ -1,37 +1,56 @@
 //! What does the server do when a user connects, joins a room or sends a message?
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Result;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use ws_events::{
     Attribute, ConnectRejection, EncodeError, EventError, Hub, Json, Room, Socket, State,
     StatusCode,
 };
 
 use crate::history::{ChatMessage, History};
+use crate::names::{self, MAX_NAME};
 
-/// Maximum lengths in characters: of user and room names, of a text, of its key.
-const MAX_NAME: usize = 24;
+/// Maximum lengths in characters: of a text, of its key.
 const MAX_TEXT: usize = 2_000;
 const MAX_KEY: usize = 40;
 
 /// The maximum number of rooms of a user.
 const MAX_ROOMS: usize = 10;
 
-/// The rate limit of a user's events: the burst, and the interval after it.
+/// The number of events that a user may send at once, above the rate.
 const BURST: u32 = 10;
-const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The interval of pings, and how long their pongs may take until the user is doubtful, and is
+/// disconnected. Other users see within 5 s that a user may be gone, and within 30 s that the user
+/// is.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const DOUBT_TIMEOUT: Duration = Duration::from_millis(2_500);
+const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The pong timeout for a user whose name is requested by another connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The user's name, an attribute of the socket. In lower case, it is the socket's id.
+/// The user's name, an attribute of the socket. The socket's id is that of the name.
 #[derive(Clone)]
 struct Name(String);
+
+/// Whether the user has not answered the last ping so far, an attribute of the socket.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Doubtful(bool);
+
+/// The state of the chat.
+struct Chat {
+    history: Mutex<History>,
+    /// The interval of a user's events, after a burst.
+    interval: Duration,
+}
 
 #[derive(Deserialize)]
 struct Join {
@@ -47,15 +66,19 @@ struct Say {
     key: String,
 }
 
-pub(crate) fn hub() -> Hub {
+/// A chat whose users may send so many events per second.
+pub(crate) fn hub(rate: NonZero<u32>) -> Hub {
     let mut history = History::default();
     for room in ["general", "random"] {
         history.create_room(room, |_| false);
     }
     // Handlers hold the lock while they emit, so all users receive messages in the same order, and
     // a user who joins misses none. Emitting does not block.
-    let hub = Hub::builder().envelope().state(Mutex::new(history)).build();
+    let interval = Duration::from_secs(1) / rate.get();
+    let chat = Chat { history: Mutex::new(history), interval };
+    let hub = Hub::builder().envelope().state(chat).build();
     hub.middleware(admit);
+    hub.on_connect(async |socket: Socket| drop(tokio::spawn(check_pongs(socket))));
     hub.on("join", join);
     hub.on("leave", leave);
     hub.on("say", say);
@@ -72,13 +95,12 @@ pub(crate) fn hub() -> Hub {
 /// old connection has not timed out yet: a ping detects that it is dead.
 async fn admit(socket: Socket) -> Result<(), ConnectRejection> {
     let request = socket.request().ok_or_else(|| ConnectRejection::new("no request"))?;
-    let name = request.query("name").unwrap_or_default().trim().to_owned();
-    if !is_valid_name(&name, |c| c.is_alphanumeric() || " .'-_".contains(c)) {
+    let Some(name) = names::user_name(&request.query("name").unwrap_or_default()) else {
         return Err(ConnectRejection::new(format!(
-            "A name has 1 to {MAX_NAME} letters, digits, spaces."
+            "A name has 1 to {MAX_NAME} characters: at least one letter, digit or emoji, and spaces, . ' - or _."
         )));
-    }
-    let id = name.to_lowercase();
+    };
+    let id = names::id(&name);
     if let Some(other) = socket.hub().socket(&id) {
         if is_alive(&other).await {
             return Err(ConnectRejection::new("Somebody else uses this name."));
@@ -92,6 +114,35 @@ async fn admit(socket: Socket) -> Result<(), ConnectRejection> {
     Ok(())
 }
 
+/// Pings a user until the connection ends. Who does not answer is doubtful, and is disconnected
+/// later. Browsers answer pings even if the page sleeps.
+async fn check_pongs(socket: Socket) {
+    let Some(conn) = socket.conn() else { return };
+    loop {
+        sleep(PING_INTERVAL).await;
+        let mut pong = pin!(conn.ping());
+        match timeout(DOUBT_TIMEOUT, &mut pong).await {
+            Ok(Ok(_)) => continue,
+            Ok(Err(_)) => return,
+            Err(_) => set_doubtful(&socket, true),
+        }
+        match timeout(PONG_TIMEOUT, pong).await {
+            Ok(Ok(_)) => set_doubtful(&socket, false),
+            Ok(Err(_)) => return,
+            Err(_) => return conn.close_now(),
+        }
+    }
+}
+
+fn set_doubtful(socket: &Socket, is_doubtful: bool) {
+    socket.attributes().insert(Doubtful(is_doubtful));
+    let Some(chat) = socket.hub().state::<Chat>() else { return };
+    let _history = chat.history.lock();
+    for room in socket.rooms() {
+        let _ = emit_member_list(&socket.hub(), &room);
+    }
+}
+
 async fn is_alive(socket: &Socket) -> bool {
     let Some(conn) = socket.conn() else { return false };
     matches!(timeout(PING_TIMEOUT, conn.ping()).await, Ok(Ok(_)))
@@ -99,14 +150,14 @@ async fn is_alive(socket: &Socket) -> bool {
 
 async fn join(
     socket: Socket,
-    State(history): State<Mutex<History>>,
+    State(chat): State<Chat>,
     Json(Join { room, after }): Json<Join>,
 ) -> Result<()> {
-    rate_limit(&socket).await;
-    if !is_valid_name(&room, |c| c == '-' || (c.is_alphanumeric() && !c.is_uppercase())) {
-        return Ok(());
-    }
-    let (hub, mut history) = (socket.hub(), history.lock());
+    rate_limit(&socket, &chat).await;
+    let Some(room) = names::room_name(&room) else {
+        return Ok(socket.emit("refused", &room)?);
+    };
+    let (hub, mut history) = (socket.hub(), chat.history.lock());
     let is_empty = |room: &str| hub.to(room).count() == 0;
     if socket.rooms().len() >= MAX_ROOMS || !history.create_room(&room, is_empty) {
         return Ok(socket.emit("full", &room)?);
@@ -115,8 +166,8 @@ async fn join(
     Ok(socket.emit("history", &(&room, history.since(&room, after)))?)
 }
 
-async fn leave(socket: Socket, Json(room): Json<String>) {
-    rate_limit(&socket).await;
+async fn leave(socket: Socket, State(chat): State<Chat>, Json(room): Json<String>) {
+    rate_limit(&socket, &chat).await;
     socket.leave(room);
 }
 
@@ -124,23 +175,27 @@ async fn leave(socket: Socket, Json(room): Json<String>) {
 async fn say(
     socket: Socket,
     Attribute(Name(from)): Attribute<Name>,
-    State(history): State<Mutex<History>>,
+    State(chat): State<Chat>,
     Json(Say { to, text, key }): Json<Say>,
 ) -> Result<()> {
-    rate_limit(&socket).await;
+    rate_limit(&socket, &chat).await;
     let text = text.trim().to_owned();
     let lengths = [(&to, MAX_NAME + 1), (&text, MAX_TEXT), (&key, MAX_KEY)];
     if text.is_empty() || lengths.iter().any(|(text, max)| text.chars().count() > *max) {
         return Ok(());
     }
-    let (hub, mut history) = (socket.hub(), history.lock());
+    let (hub, mut history) = (socket.hub(), chat.history.lock());
     let message = ChatMessage { at: history.next_timestamp(), from, text, key, to };
     if let Some(name) = message.to.strip_prefix('@') {
-        match hub.socket(name.to_lowercase()) {
+        match hub.socket(names::id(name)) {
             Some(other) => _ = hub.ids([other.id(), socket.id()]).emit("said", &message)?,
             None => socket.emit("absent", &message.key)?,
         }
     } else if socket.is_in(&message.to) {
+        // A page sends a message again if the connection was lost before the confirmation.
+        if let Some(known) = history.find(&message) {
+            return Ok(socket.emit("said", known)?);
+        }
         hub.to(&message.to).emit("said", &message)?;
         history.push(message);
     }
@@ -151,11 +206,12 @@ async fn say(
 async fn typing(
     socket: Socket,
     Attribute(Name(name)): Attribute<Name>,
+    State(chat): State<Chat>,
     Json(to): Json<String>,
 ) -> Result<()> {
-    rate_limit(&socket).await;
+    rate_limit(&socket, &chat).await;
     let others = match to.strip_prefix('@') {
-        Some(user) => socket.hub().ids([user.to_lowercase()]),
+        Some(user) => socket.hub().ids([names::id(user)]),
         None if socket.is_in(&to) => socket.to(&to),
         None => return Ok(()),
     };
@@ -169,17 +225,27 @@ async fn typing(
 async fn send_member_list(
     socket: Socket,
     Room(room): Room,
-    State(history): State<Mutex<History>>,
+    State(chat): State<Chat>,
 ) -> Result<(), EncodeError> {
     let hub = socket.hub();
     // The lock orders the lists, so the newest is sent last.
-    let history = history.lock();
-    let sockets = hub.to(&room).sockets();
-    let users: BTreeSet<_> =
-        sockets.iter().filter_map(|socket| Some(socket.attributes().get::<Name>()?.0)).collect();
-    hub.to(&room).emit("here", &(&*room, users))?;
+    let history = chat.history.lock();
+    emit_member_list(&hub, &room)?;
     let rooms: Vec<_> = history.rooms().map(|room| (room, hub.to(room).count())).collect();
     hub.emit("rooms", &rooms)?;
+    Ok(())
+}
+
+/// The members, and those of them who are doubtful.
+fn emit_member_list(hub: &Hub, room: &str) -> Result<(), EncodeError> {
+    let mut users = BTreeMap::new();
+    for socket in hub.to(room).sockets() {
+        let Some(Name(name)) = socket.attributes().get() else { continue };
+        users.insert(name, socket.attributes().get::<Doubtful>().unwrap_or_default());
+    }
+    let doubtful = users.iter().filter(|(_, doubtful)| doubtful.0).map(|(name, _)| name);
+    let doubtful: Vec<_> = doubtful.collect();
+    hub.to(room).emit("here", &(room, users.keys().collect::<Vec<_>>(), doubtful))?;
     Ok(())
 }
 
@@ -193,16 +259,13 @@ async fn disconnect_invalid(socket: Socket, fault: EventError) {
 /// Waits while the user exceeds the rate limit. The handlers of a socket run one after the other,
 /// so this delays its later events and finally applies backpressure to the client. Nothing is
 /// lost.
-async fn rate_limit(socket: &Socket) {
+async fn rate_limit(socket: &Socket, chat: &Chat) {
     #[derive(Clone)]
     struct NextSlot(Instant);
 
     let now = Instant::now();
-    let next = socket.attributes().get().map_or(now, |NextSlot(next)| next.max(now)) + INTERVAL;
+    let next = socket.attributes().get().map_or(now, |NextSlot(next)| next.max(now));
+    let next = next + chat.interval;
     socket.attributes().insert(NextSlot(next));
-    sleep_until(next.checked_sub(INTERVAL * BURST).unwrap_or(now)).await;
-}
-
-fn is_valid_name(name: &str, allowed: fn(char) -> bool) -> bool {
-    (1..=MAX_NAME).contains(&name.chars().count()) && name.chars().all(allowed)
+    sleep_until(next.checked_sub(chat.interval * BURST).unwrap_or(now)).await;
 }

@@ -2,18 +2,25 @@
 //
 // usage: node chat.mjs URL [FOLDER]
 //
-// Runs each scene in headless Chromium with the chat at URL, and prints its name to stderr. With a
-// FOLDER, it saves screenshots there. It uses the npm packages of the interop tests. $CHROMIUM is
-// the browser; default: from $PATH.
+// Runs each scene in headless Chromium with the chat at URL, which has to allow 200 events per
+// second, and prints its name to stderr. With a FOLDER, it saves screenshots there. It uses the npm
+// packages of the interop tests. $CHROMIUM is the browser; default: from $PATH. $MESSAGES is the
+// number of messages of a crowd, at 1,000 per second; default: 2,000. With $FRAMES=1, the longest
+// frame must not exceed 100 ms.
 
 import assert from 'node:assert/strict';
 import { accessSync, constants } from 'node:fs';
+import * as http from 'node:http';
 import { createRequire } from 'node:module';
 import { connect, createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 
+import { EventSocket } from '../../ws-events/js/ws-events.js';
+
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
+const WebSocket = peers('ws');
+const axe = peers('axe-core');
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
@@ -82,6 +89,75 @@ class Network {
   }
 }
 
+/** An HTTP proxy that breaks the opening handshake. `breakIt(request)` is the head of the request to
+ * send, or the status of an answer. */
+async function openBrokenProxy(breakIt) {
+  const forward = (request, respond) => {
+    const { method, url, headers, status } = breakIt(request);
+    if (status) return respond(status, {}, 'no server here');
+    const { hostname: host, port } = chat;
+    const sent = http.request({ host, port, method, path: url, headers }, (response) => {
+      const parts = [];
+      response.on('data', (part) => parts.push(part));
+      response.on('end', () => respond(response.statusCode, response.headers, Buffer.concat(parts)));
+    });
+    request.pipe(sent);
+  };
+  const server = http.createServer((request, response) => {
+    forward(request, (status, headers, body) => response.writeHead(status, headers).end(body));
+  });
+  server.on('upgrade', (request, socket) => {
+    socket.on('error', () => {});
+    forward(request, (status, _, body) => {
+      socket.end(`HTTP/1.1 ${status} Refused\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    });
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { url: `http://127.0.0.1:${server.address().port}/`, server };
+}
+
+/** Users without a browser, who send messages to #general at 1,000 per second in all. */
+async function crowd(count) {
+  const url = new URL('ws', chat);
+  const speakers = Array.from({ length: 10 }, (_, number) => {
+    url.searchParams.set('name', `Speaker ${number}`);
+    return new EventSocket(`${url}`, { WebSocket });
+  });
+  const joined = speakers.map((speaker) => new Promise((resolve) => speaker.on('history', resolve)));
+  for (const speaker of speakers) speaker.emit('join', { room: 'general', after: 0 });
+  await Promise.all(joined);
+  const began = performance.now();
+  for (let sent = 0; sent < count;) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const due = Math.min(count, performance.now() - began);
+    for (; sent < due; sent += 1) {
+      speakers[sent % 10].emit('say', { to: 'general', text: `message ${sent}`, key: `${sent}` });
+    }
+  }
+  return speakers;
+}
+
+async function until(isTrue) {
+  const end = Date.now() + 4 * TIMEOUT;
+  while (!isTrue()) {
+    assert.ok(Date.now() < end, `${isTrue}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Runs in the page: measures the time between frames, in ms. */
+function watchFrames() {
+  window.frames_ = { count: 0, longest: 0 };
+  let last = performance.now();
+  const frame = (now) => {
+    window.frames_.count += 1;
+    window.frames_.longest = Math.max(window.frames_.longest, now - last);
+    last = now;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+}
+
 /** A user with a browser. */
 class Person {
   /** The frames that the page received. */
@@ -136,6 +212,13 @@ class Person {
 
   async seesNot(place, text) {
     await this.page.locator(place, { hasText: text }).first().waitFor({ state: 'hidden' });
+  }
+
+  /** The rules of accessibility that the page breaks, by axe. */
+  async faults() {
+    await this.page.evaluate(axe.source);
+    const { violations } = await this.page.evaluate(() => window.axe.run());
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
   }
 
   /** The messages of the displayed place. */
@@ -278,7 +361,7 @@ const scenes = {
     const context = await running.newContext();
     const page = await context.newPage();
     await page.goto(ann.url);
-    for (const [name, why] of [['ANN', 'somebody else'], ['<Ann>', '1 to 24 letters']]) {
+    for (const [name, why] of [['ANN', 'somebody else'], ['<Ann>', '1 to 24 characters']]) {
       await page.getByLabel('Your name').fill(name);
       await page.getByRole('button', { name: 'Join' }).click();
       await page.getByRole('alert').filter({ hasText: new RegExp(why, 'i') }).waitFor();
@@ -344,6 +427,107 @@ const scenes = {
     for (const role of ['button', 'textbox']) {
       assert.equal(await ben.page.getByRole(role, { name: /^$/ }).count(), 0, role);
     }
+  },
+
+  async axe_finds_no_fault(ann, ben) {
+    for (const colorScheme of ['light', 'dark']) {
+      await ben.page.emulateMedia({ colorScheme });
+      for (const list of ['#directs', '#rooms']) {
+        await ben.page.locator(list).getByRole('button').first().click();
+        assert.deepEqual(await ben.faults(), []);
+      }
+    }
+    const page = await ann.context.newPage();
+    await page.goto(ann.url);
+    await page.getByLabel('Your name').waitFor();
+    assert.deepEqual(await ann.faults.call({ page }), []);
+    await page.close();
+    await ann.choose('#rooms', 'general');
+    await ben.choose('#rooms', 'general');
+  },
+
+  async names_and_rooms_have_any_script(ann) {
+    for (const [name, room, shown] of [
+      ['प्रिया', 'हिन्दी बातचीत', 'हिन्दी-बातचीत'],
+      ['ประวิทย์', 'ห้องแชท', 'ห้องแชท'],
+      ['Jose\u0301', 'Cafe\u0301 👩🏽‍🚀', 'café-👩🏽‍🚀'],
+    ]) {
+      const user = await Person.come(name);
+      await user.page.getByLabel('Open a room').fill(room);
+      await user.page.keyboard.press('Enter');
+      await user.sees('#title', `# ${shown}`);
+      await user.sees('#about', 'Only you are here');
+      await user.say('hello');
+      await user.choose('#rooms', 'general');
+      await user.say(`I am ${name}.`);
+      await ann.sees('.by', name.normalize('NFC'));
+      await user.picture(`name-${shown}`);
+      await user.go();
+      await ann.sees('#about', '3 people here');
+    }
+  },
+
+  async a_user_who_is_cut_off_is_doubtful(ann, ben, mia) {
+    mia.network.silence();
+    await ann.sees('#here .doubtful', 'Mia');
+    await mia.sees('#notice', 'does not answer');
+    await mia.sees('#me', 'No answer…');
+    await ann.picture('doubtful-seen');
+    await mia.picture('doubtful');
+    // Without an answer, the page connects again.
+    await mia.sees('#me', 'Connected');
+    await ann.seesNot('#here .doubtful', 'Mia');
+    await ben.sees('#about', '3 people here');
+  },
+
+  async behind_a_broken_proxy_the_page_says_what_the_server_says() {
+    for (const [breakIt, said] of [
+      [({ method, url, headers: { upgrade, connection, ...headers } }) => ({ method, url, headers }), /a proxy on the way may not pass on the headers “Upgrade”/],
+      [({ method, url, headers }) => ({ method, url, headers: { ...headers, host: 'upstream' } }), /403.*`Origin`.*upstream/],
+      [({ method, url, headers }) => (url.startsWith('/ws?') ? { status: 502 } : { method, url, headers }), /The server says: 502 Bad Gateway/],
+    ]) {
+      const { url, server } = await openBrokenProxy(breakIt);
+      const context = await running.newContext();
+      const page = await context.newPage();
+      await page.goto(url);
+      await page.getByLabel('Your name').fill('Zoe');
+      await page.getByRole('button', { name: 'Join' }).click();
+      await page.getByRole('alert').filter({ hasText: said }).waitFor({ timeout: TIMEOUT });
+      if (folder) await page.screenshot({ path: join(folder, `refused-${said.source.length}.png`) });
+      await context.close();
+      server.closeAllConnections();
+      server.close();
+    }
+  },
+
+  async the_page_stays_responsive_in_a_crowd(ann, ben) {
+    const count = Number(process.env.MESSAGES ?? 2_000);
+    await ann.page.evaluate(watchFrames);
+    const talking = crowd(count);
+    await ann.sees('.words', 'message');
+    // What is clicked is not replaced meanwhile.
+    await ben.choose('#rooms', 'random');
+    await ben.choose('#rooms', 'general');
+    const speakers = await talking;
+    const heard = (person) => person.frames.flatMap((frame) => frame.match(/"message \d+"/) ?? []);
+    const all = [ann, ben].map((person) => until(() => heard(person).length >= count));
+    await Promise.all(all);
+    const { longest, count: frames } = await ann.page.evaluate(() => window.frames_);
+    console.error(`  ${count} messages: ${frames} frames, the longest ${longest.toFixed(0)} ms`);
+    if (process.env.FRAMES) assert.ok(longest <= 100, `${longest} ms`);
+    // It has followed to the end.
+    const { top, end } = await ann.page.locator('#log').evaluate((log) => (
+      { top: log.scrollTop + log.clientHeight, end: log.scrollHeight }));
+    assert.ok(end - top < 2, `${top} of ${end}`);
+    await ann.picture('crowd');
+    // The last two hundred, in the order in which they have arrived, which is that of all users.
+    const last = heard(ann).slice(-200).map((text) => JSON.parse(text));
+    await ann.sees('.words', new RegExp(`^${last.at(-1)}$`));
+    assert.equal(new Set(heard(ann)).size, count);
+    for (const person of [ann, ben]) assert.deepEqual((await person.words()).slice(-200), last);
+    assert.ok(await ann.page.locator('#log li').count() < 220);
+    for (const speaker of speakers) speaker.close();
+    await ann.sees('#about', '3 people here');
   },
 
   async a_user_who_signs_out_leaves(ann, ben, mia) {

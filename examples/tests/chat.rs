@@ -5,6 +5,7 @@ mod program;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -19,8 +20,13 @@ struct Chat(Example);
 
 impl Chat {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(args: &[&str]) -> Self {
         // As long as the browser may take.
-        Self(Example::start_for("chat", &["127.0.0.1:0"], Duration::from_secs(300)))
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        Self(Example::start_for("chat", &args, Duration::from_secs(300)))
     }
 
     /// Connects a user who has not joined a room.
@@ -65,8 +71,12 @@ impl Page {
         in_time(self.0.write(text)).await.unwrap();
     }
 
-    async fn say(&self, to: &str, text: &str) {
-        self.emit("say", json!({ "to": to, "text": text, "key": text.len().to_string() })).await;
+    /// Returns the key of the message.
+    async fn say(&self, to: &str, text: &str) -> String {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let key = LAST.fetch_add(1, Ordering::Relaxed).to_string();
+        self.emit("say", json!({ "to": to, "text": text, "key": key })).await;
+        key
     }
 
     /// Returns the data of the next event with this name.
@@ -114,12 +124,120 @@ impl Page {
 async fn names_are_validated() {
     let chat = Chat::start();
     let long = "x".repeat(25);
-    for name in ["", " ", &long, "<b>", "a\nb", "a\u{202e}b", "@ann", "#general"] {
+    for name in [
+        "",
+        " ",
+        &long,
+        "<b>",
+        "a\nb",
+        "a\u{202e}b",
+        "@ann",
+        "#general",
+        "-",
+        // Invisible: a joiner without letters, a letter that shows nothing, a mark without a letter.
+        "\u{200d}",
+        "a\u{200d}",
+        "\u{3164}",
+        "\u{301}a",
+    ] {
         let end = chat.enter(name).await.end().await;
         assert_eq!(end, Some(StatusCode::POLICY_VIOLATION), "{name:?}");
     }
     for name in ["x", &long[1..], "Ann-Marie O'Neil Jr.", "Дед Мороз", "張偉"] {
         chat.join(name, "general").await;
+    }
+}
+
+#[tokio::test]
+async fn names_and_rooms_of_all_scripts_are_accepted_in_nfc() {
+    let chat = Chat::start();
+    let reader = chat.join("reader", "general").await;
+    for (name, shown) in [
+        ("प्रिया", "प्रिया"),
+        ("क्\u{200d}ष", "क्\u{200d}ष"),
+        ("ประวิทย์", "ประวิทย์"),
+        ("தமிழ்", "தமிழ்"),
+        ("مى\u{200c}خواهم", "مى\u{200c}خواهم"),
+        ("Jose\u{301}", "José"),
+        ("각", "각"),
+        ("👩🏽\u{200d}🚀", "👩🏽\u{200d}🚀"),
+        ("❤\u{fe0f}", "❤\u{fe0f}"),
+        ("🇩🇪", "🇩🇪"),
+    ] {
+        let page = chat.join(name, "general").await;
+        page.say("general", "hello").await;
+        assert_eq!(reader.receive("said").await["from"], json!(shown), "{name:?}");
+        let room = name.to_lowercase();
+        page.emit("join", json!({ "room": room, "after": 0 })).await;
+        let history = page.receive("history").await;
+        assert_eq!(history[0], json!(shown.to_lowercase()), "{name:?}");
+    }
+    for room in ["", "General", "a b", "a/b", "\u{301}a", "a\u{200d}"] {
+        reader.emit("join", json!({ "room": room, "after": 0 })).await;
+        assert_eq!(reader.receive("refused").await, json!(room));
+    }
+}
+
+#[tokio::test]
+async fn names_that_look_the_same_are_one_name() {
+    let chat = Chat::start();
+    let jose = chat.join("José", "general").await;
+    for name in ["JOSE\u{301}", "Jos\u{200d}é", "José\u{fe0f}"] {
+        let end = async { chat.enter(name).await.end().await };
+        let end = tokio::select! { end = end => end, end = jose.end() => end };
+        assert_eq!(end, Some(StatusCode::POLICY_VIOLATION), "{name:?}");
+    }
+    let ben = chat.join("Ben", "general").await;
+    ben.say("@JOSE\u{301}", "psst").await;
+    assert_eq!(jose.receive_text().await, "psst");
+}
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_is_said_once() {
+    let chat = Chat::start();
+    let ann = chat.join("Ann", "general").await;
+    let ben = chat.join("Ben", "general").await;
+    for text in ["first", "again"] {
+        let message = json!({ "to": "general", "text": text, "key": "k" });
+        ann.emit("say", message).await;
+        assert_eq!(ann.receive_text().await, "first");
+    }
+    assert_eq!(ben.receive_text().await, "first");
+    assert!(!ben.receives_before_beat("said").await);
+}
+
+#[tokio::test]
+async fn a_user_who_does_not_answer_is_doubtful_and_leaves() {
+    let chat = Chat::start();
+    let ben = chat.join("Ben", "general").await;
+    let _ann = chat.join_without_pongs("Ann", "general").await;
+    let mut lists = Vec::new();
+    while lists.last() != Some(&json!(["general", ["Ben"], []])) || lists.len() < 2 {
+        lists.push(ben.receive("here").await);
+    }
+    lists.dedup();
+    let both = json!(["Ann", "Ben"]);
+    let expected = [
+        json!(["general", ["Ben"], []]),
+        json!(["general", both, []]),
+        json!(["general", both, ["Ann"]]),
+        json!(["general", ["Ben"], []]),
+    ];
+    assert!(lists.ends_with(&expected[1..]), "{lists:?}");
+}
+
+#[tokio::test]
+async fn a_page_is_told_why_its_handshake_is_refused() {
+    let chat = Chat::start();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (origin, status, text) in [
+        (chat.0.url.clone(), 204, ""),
+        ("https://elsewhere.example".to_owned(), 403, "https://elsewhere.example"),
+    ] {
+        let request = client.post(format!("{}/why", chat.0.url)).header("origin", origin);
+        let response = in_time(request.send()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        assert!(response.text().await.unwrap().contains(text));
     }
 }
 
@@ -176,8 +294,8 @@ async fn private_messages_reach_one_user_or_are_absent() {
         assert_eq!(page.receive_text().await, "psst");
     }
     assert!(!mia.receives_before_beat("said").await);
-    ann.say("@nobody", "hello?").await;
-    assert_eq!(ann.receive("absent").await, json!("6"));
+    let key = ann.say("@nobody", "hello?").await;
+    assert_eq!(ann.receive("absent").await, json!(key));
 }
 
 #[tokio::test]
@@ -303,7 +421,7 @@ async fn the_page_works_in_a_browser() {
         writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
         return;
     }
-    let chat = Chat::start();
+    let chat = Chat::start_with(&["--rate", "200"]);
     let playing = tokio::process::Command::from(scenes(&chat.0.url)).kill_on_drop(true).output();
     let played = tokio::time::timeout(Duration::from_secs(240), playing).await.unwrap().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));

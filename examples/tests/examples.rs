@@ -69,7 +69,7 @@ async fn check_with_tungstenite(url: &str) {
 #[tokio::test]
 async fn request_data_is_available_in_handlers() {
     for adapter in ["axum", "hyper", "warp"] {
-        let example = Example::start("request_data", &[adapter]);
+        let example = Example::start("request_data", &["--adapter", adapter]);
         let dial = example.dial("/7?page=2&tag=a&tag=b").header("cookie", "theme=dark");
         assert_eq!(
             text(&connect(dial).await).await,
@@ -382,31 +382,31 @@ enum Serves {
 #[rustfmt::skip]
 const SERVERS: [(&str, &[&str], &str, Serves); 23] = {
     use Serves::{Greets, Stays, StaysWithoutHttp2};
-    const ADDRESS: &str = "127.0.0.1:0";
+    const LISTEN: &str = "--listen=127.0.0.1:0";
     [
-        ("auth_cookie", &[ADDRESS], "/", Greets),
-        ("broadcast", &[ADDRESS], "/", Stays),
-        ("chat", &[ADDRESS], "/ws?name=ann", Stays),
-        ("cross_origin", &[ADDRESS], "/same-host", Greets),
-        ("cross_origin", &[ADDRESS], "/partners", Greets),
-        ("dashboard", &[ADDRESS], "/", Stays),
-        ("echo", &["--listen", ADDRESS, "--adapter", "tcp"], "/", StaysWithoutHttp2),
-        ("echo", &["--listen", ADDRESS, "--adapter", "hyper"], "/", Stays),
-        ("echo", &["--listen", ADDRESS, "--adapter", "axum"], "/", Stays),
-        ("echo", &["--listen", ADDRESS, "--adapter", "warp"], "/", Stays),
-        ("echo_axum", &[ADDRESS], "/", Stays),
-        ("echo_hyper", &[ADDRESS], "/", Stays),
-        ("echo_warp", &[ADDRESS], "/", Stays),
-        ("gofiber_chat", &[ADDRESS], "/ws/ann", Stays),
-        ("graceful_shutdown", &[ADDRESS], "/", Stays),
-        ("groups", &[ADDRESS], "/red", Stays),
-        ("http2", &[ADDRESS], "/", Stays),
-        ("request_data", &[ADDRESS, "axum"], "/", Greets),
-        ("request_data", &[ADDRESS, "hyper"], "/", Greets),
-        ("request_data", &[ADDRESS, "warp"], "/", Greets),
-        ("rtt", &[ADDRESS], "/", Stays),
-        ("whitelist", &[ADDRESS, "127.0.0.1"], "/", Greets),
-        ("write_only", &[ADDRESS], "/", Stays),
+        ("auth_cookie", &[LISTEN], "/", Greets),
+        ("broadcast", &[LISTEN], "/", Stays),
+        ("chat", &[LISTEN], "/ws?name=ann", Stays),
+        ("cross_origin", &[LISTEN], "/same-host", Greets),
+        ("cross_origin", &[LISTEN], "/partners", Greets),
+        ("dashboard", &[LISTEN], "/", Stays),
+        ("echo", &[LISTEN, "--adapter", "tcp"], "/", StaysWithoutHttp2),
+        ("echo", &[LISTEN, "--adapter", "hyper"], "/", Stays),
+        ("echo", &[LISTEN, "--adapter", "axum"], "/", Stays),
+        ("echo", &[LISTEN, "--adapter", "warp"], "/", Stays),
+        ("echo_axum", &[LISTEN], "/", Stays),
+        ("echo_hyper", &[LISTEN], "/", Stays),
+        ("echo_warp", &[LISTEN], "/", Stays),
+        ("gofiber_chat", &[LISTEN], "/ws/ann", Stays),
+        ("graceful_shutdown", &[LISTEN], "/", Stays),
+        ("groups", &[LISTEN], "/red", Stays),
+        ("http2", &[LISTEN], "/", Stays),
+        ("request_data", &[LISTEN, "--adapter=axum"], "/", Greets),
+        ("request_data", &[LISTEN, "--adapter=hyper"], "/", Greets),
+        ("request_data", &[LISTEN, "--adapter=warp"], "/", Greets),
+        ("rtt", &[LISTEN], "/", Stays),
+        ("whitelist", &[LISTEN, "127.0.0.1"], "/", Greets),
+        ("write_only", &[LISTEN], "/", Stays),
     ]
 };
 
@@ -429,6 +429,39 @@ fn the_table_has_every_example() {
     known.dedup();
     files.sort_unstable();
     assert_eq!(files, known);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn each_example_has_help_and_each_server_an_address() {
+    let is_server = |name| SERVERS.iter().any(|row| row.0 == name);
+    let mut names: Vec<_> = SERVERS.iter().map(|row| row.0).chain(OTHERS).collect();
+    names.dedup();
+    for name in names {
+        let mut command = tokio::process::Command::new(program(name));
+        let output = in_time(command.arg("--help").kill_on_drop(true).output()).await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && said.contains("Usage:"), "{name}: {said}");
+        let has_address = said.contains("--listen <");
+        assert_eq!(has_address, is_server(name) || name == "http2_bridge", "{name}: {said}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_address_that_is_in_use_is_named() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for name in ["chat", "echo", "echo_axum", "request_data", "whitelist"] {
+        let mut command = tokio::process::Command::new(program(name));
+        command.args(["--listen", &addr]).kill_on_drop(true);
+        let output = in_time(command.output()).await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{name}");
+        for text in [&*format!("cannot listen on {addr}"), "--listen", "in use"] {
+            assert!(said.contains(text), "{name}: {said}");
+        }
+    }
 }
 
 #[cfg(unix)]

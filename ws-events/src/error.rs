@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
 use ws_core::{CloseError, Error, Escaped, StatusCode};
 
 use crate::{Event, Id};
@@ -108,19 +109,18 @@ pub enum AckError {
     Disconnected,
     /// The socket already waits for as many acknowledgements as it may: see
     /// [`HubBuilder::pending_acks`](crate::HubBuilder::pending_acks). The event was not sent.
-    #[error(
-        "the socket waits for {limit} acknowledgements: `HubBuilder::pending_acks` is the limit"
-    )]
+    #[error("the socket already waits for {limit} acknowledgements (`HubBuilder::pending_acks`)")]
     #[non_exhaustive]
     TooMany {
         /// The limit.
         limit: usize,
     },
-    /// The protocol of the socket has no acknowledgements. A broadcast has sent it the event.
+    /// The protocol of the socket has no acknowledgements. A broadcast has sent the event
+    /// nevertheless.
     #[error("the protocol of the socket has no acknowledgements")]
     Unsupported,
     /// The answer is not of the expected type.
-    #[error("the acknowledgement is not what was expected: {}", Escaped::new(&.0.to_string()))]
+    #[error("the acknowledgement is not of the expected type: {}", Escaped::new(&.0.to_string()))]
     Decode(Arc<serde_json::Error>),
     /// The event was not sent.
     #[error(transparent)]
@@ -148,17 +148,20 @@ pub struct NotConnected;
 /// The longest reason in a close frame, in bytes (RFC 6455 §5.5).
 const MAX_REASON: usize = 123;
 
-/// The close frame for a connection that middleware rejects.
+/// The close frame for a connection that middleware rejects. A client of Socket.IO gets a
+/// `connect_error` with the reason as its message instead, and stays connected to other namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectRejection {
     pub(crate) code: StatusCode,
     pub(crate) reason: String,
+    /// JSON.
+    pub(crate) data: Option<String>,
 }
 
 impl ConnectRejection {
     /// A rejection with the code 1008 and this reason, which is cut to 123 bytes (RFC 6455 §5.5).
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { code: StatusCode::POLICY_VIOLATION, reason: reason.into() }
+        Self { code: StatusCode::POLICY_VIOLATION, reason: reason.into(), data: None }
     }
 
     /// The rejection while the hub drains.
@@ -171,6 +174,14 @@ impl ConnectRejection {
     #[must_use]
     pub fn code(mut self, code: StatusCode) -> Self {
         self.code = code;
+        self
+    }
+
+    /// Adds the `data` of the `connect_error` of a client of Socket.IO, serialised as JSON. A value
+    /// that cannot be serialised is left out. Other clients do not get it.
+    #[must_use]
+    pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
+        self.data = serde_json::to_string(data).ok();
         self
     }
 

@@ -89,6 +89,9 @@
 //! };
 //! ```
 //!
+//! For a page that has to reconnect, the folder `js` of this crate has a client: one module without
+//! dependencies.
+//!
 //! # Acknowledgements
 //!
 //! With an envelope, both sides may ask for an answer: an event has an `id` then, and the answer is
@@ -113,21 +116,34 @@
 //! # Several protocols
 //!
 //! A connection is served with the protocol that the hub is built with, or with another
-//! [`Protocol`] by [`Hub::serve_as`]. All sockets are in the same rooms and have the same handlers.
-//! An event or message is encoded once for each protocol of its recipients:
+//! [`Protocol`] by [`Hub::serve_as`]. Clients of Socket.IO v5 come by the crate
+//! `ws-events-socketio`. All sockets are in the same rooms and have the same handlers. An event or
+//! message is encoded once for each protocol of its recipients:
 //!
-//! | sent | to a plain socket | to an envelope socket |
-//! | --- | --- | --- |
-//! | an event | its data, as JSON text | `{"event":name,"data":…}` |
-//! | a text message | the text | the text |
-//! | a binary message | the bytes | the bytes |
+//! | sent | to a plain socket | to an envelope socket | to a Socket.IO socket |
+//! | --- | --- | --- | --- |
+//! | an event | its data, as JSON text | `{"event":name,"data":…}` | the event |
+//! | a text message | the text | the text | the event `message` with a string |
+//! | a binary message | the bytes | the bytes | the event `message` with bytes |
 //!
-//! | received | from a plain socket | from an envelope socket |
-//! | --- | --- | --- |
-//! | text | a [`Message`](Event::Message) | an event, or an [`error`](EventError::Malformed) |
-//! | binary | a [`Message`](Event::Message) | a [`Message`](Event::Message) |
+//! | received | from a plain socket | from an envelope socket | from a Socket.IO socket |
+//! | --- | --- | --- | --- |
+//! | text | a [`Message`](Event::Message) | an event, or an [`error`](EventError::Malformed) | |
+//! | binary | a [`Message`](Event::Message) | a [`Message`](Event::Message) | |
+//! | an event | | the event | the event; `message` is a [`Message`](Event::Message) |
 //!
-//! Bytes in the data of an event, such as a [`Bytes`], are base64 in its JSON.
+//! Bytes in the data of an event, such as a [`Bytes`], are base64 in its JSON, and attachments in
+//! Socket.IO.
+//!
+//! # Socket.IO
+//!
+//! A namespace is a hub: [`Hub::of`]. `auth` is [`Socket::auth`], and the other facts of the
+//! handshake are in [`Socket::request`]. A tuple, or an array of fixed length, is several arguments
+//! of an event or answer, `()` is none, and anything else is one. [`Json`] of a tuple takes several
+//! arguments. [`Socket::close`] tells the client to leave the namespace, and the client does not
+//! connect again by itself; with 1001, 1012 or 1013, the session is closed, and it does. So does a
+//! client that is closed as a slow consumer, or by [`Hub::drain`]. Error events about mistakes are
+//! not sent. [`SocketIoLimits`](socketio::SocketIoLimits) bounds what a client may send.
 //!
 //! # Data of the request in handlers
 //!
@@ -271,8 +287,11 @@ pub mod engine;
 mod error;
 mod events;
 mod hub;
+mod link;
+mod namespace_link;
 mod registry;
 mod session;
+pub mod socketio;
 mod sync;
 
 pub use bytes::Bytes;

@@ -8,8 +8,9 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub(crate) use parking_lot::{Mutex, RwLock};
 pub(crate) use tokio::runtime::{Handle as Runtime, Id as RuntimeId};
-pub(crate) use ws_core::Conn;
-pub(crate) use ws_core::adapter::{Batch, close_timeout, try_write_batch, write_batch};
+pub(crate) use ws_core::adapter::Batch;
+
+pub(crate) use crate::link::{Link, close_timeout, try_write_batch, write_batch};
 
 /// The largest number of room members that share a lock. Smaller in tests, so that a room has
 /// several segments.

@@ -31,6 +31,7 @@ use ws_core::{
     RequestInfo, StatusCode, TryWriteError, pair,
 };
 use ws_events::engine::{EngineError, EnginePacketError};
+use ws_events::socketio::PacketError;
 use ws_events::{
     AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
     Hub, Id, Json, SendQueueLimits, Socket,
@@ -262,10 +263,12 @@ async fn each_error_and_name_is_shown_escaped() {
         ("EncodeError", both(&EncodeError::BadName(failed(HOSTILE)))),
         ("EncodeError", vec![EncodeError::BadName(failed(&long())).to_string()]),
         ("EncodeError", vec![EncodeError::Json(Arc::new(decoding())).to_string()]),
-        ("EnginePacketError", both(&EnginePacketError::UnknownType('\u{202e}'))),
-        ("EngineError", both(&EngineError::Malformed(EnginePacketError::UnknownType('\u{9b}')))),
         ("AckError", both(&AckError::Emit(EmitError::NoSuchId(Id::from(HOSTILE))))),
         ("AckError", both(&AckError::Decode(Arc::new(decoding())))),
+        ("EnginePacketError", both(&EnginePacketError::UnknownType('\u{202e}'))),
+        ("EngineError", both(&EngineError::Malformed(EnginePacketError::UnknownType('\u{9b}')))),
+        ("PacketError", both(&PacketError::ReservedName(HOSTILE.to_owned()))),
+        ("PacketError", both(&PacketError::Payload(HOSTILE.to_owned()))),
         ("DisconnectReason", shown(&DisconnectReason::Peer(close()))),
         ("DisconnectReason", shown(&DisconnectReason::Closed(close()))),
         ("DisconnectReason", shown(&DisconnectReason::Lost(Error::Io(Arc::new(transport))))),

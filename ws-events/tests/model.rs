@@ -91,7 +91,7 @@ mod sync {
 
     /// A connection in memory. Its lock is held while a batch is taken, as in `ws_core`.
     #[derive(Clone)]
-    pub(crate) struct Conn(Arc<Mutex<Transport>>);
+    pub(crate) struct Link(Arc<Mutex<Transport>>);
 
     #[derive(Default)]
     pub(crate) struct Transport {
@@ -103,7 +103,7 @@ mod sync {
         writers: Vec<Waker>,
     }
 
-    impl Conn {
+    impl Link {
         pub(crate) fn new(stalls: usize) -> Self {
             Self(Arc::new(Mutex::new(Transport { stalls, ..Transport::default() })))
         }
@@ -176,7 +176,7 @@ mod sync {
 
     /// `Err` if the transport is full.
     pub(crate) fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
-        conn: &Conn,
+        conn: &Link,
         mut take: impl FnMut(usize) -> I,
     ) -> Result<Batch, ()> {
         match conn.poll_write(&mut take, None) {
@@ -186,13 +186,13 @@ mod sync {
     }
 
     pub(crate) async fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
-        conn: &Conn,
+        conn: &Link,
         mut take: impl FnMut(usize) -> I,
     ) -> Result<Batch, Error> {
         Ok(poll_fn(|cx| conn.poll_write(&mut take, Some(cx.waker()))).await)
     }
 
-    pub(crate) const fn close_timeout(_: &Conn) -> Duration {
+    pub(crate) const fn close_timeout(_: &Link) -> Duration {
         Duration::from_secs(1)
     }
 }
@@ -218,7 +218,7 @@ use delivery::writer::run_writer;
 use ready_flag::ReadyFlag;
 use registry::ids::{IdRegistry, OwnId, RegisterError};
 use registry::rooms::RoomRegistry;
-use sync::{AtomicUsize, Conn, Ordering, Runtime};
+use sync::{AtomicUsize, Link, Ordering, Runtime};
 
 const INTERLEAVINGS: usize = 1000;
 
@@ -268,7 +268,7 @@ fn check(test: impl Fn() + Send + Sync + 'static) {
 struct TestSocket {
     queue: SendQueue<PreparedMessage, ()>,
     shared: Arc<DeliveryShared>,
-    conn: Conn,
+    conn: Link,
     runtime: Runtime,
 }
 
@@ -287,11 +287,11 @@ impl Recipient for TestSocket {
         Some(&self.runtime)
     }
 
-    fn with_conn<T>(&self, use_conn: impl FnOnce(&Conn) -> T) -> Option<T> {
-        Some(use_conn(&self.conn))
+    fn with_link<T>(&self, use_link: impl FnOnce(&Link) -> T) -> Option<T> {
+        Some(use_link(&self.conn))
     }
 
-    fn prefetch_conn(&self) {}
+    fn prefetch_link(&self) {}
 }
 
 /// Sends to all sockets, as a broadcast does.
@@ -320,7 +320,7 @@ fn deliver(
             Arc::new(TestSocket {
                 queue: SendQueue::new(),
                 shared,
-                conn: Conn::new(stalls),
+                conn: Link::new(stalls),
                 runtime,
             })
         })

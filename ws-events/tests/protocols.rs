@@ -8,6 +8,7 @@ use std::time::Duration;
 use support::{EventLog, TIMEOUT, wait_until};
 use tokio::time::timeout;
 use ws_core::{Conn, Message, pair};
+use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{Bytes, Event, EventError, EventPayload, Hub, Protocol, Socket, State};
 
 /// A client of a hub, over this protocol, in the room `all`.
@@ -24,6 +25,24 @@ fn hub() -> Hub {
     let hub = Hub::builder().envelope().state(EventLog::default()).build();
     hub.on_connect(async |socket: Socket| socket.join("all"));
     hub
+}
+
+/// As `join`, over Socket.IO. Returns the client in the root namespace.
+async fn join_socketio(hub: &Hub) -> Conn {
+    let (client, server) = pair();
+    let before = hub.to("all").count();
+    let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+    let serving = hub.clone();
+    tokio::spawn(async move {
+        let driving = session.clone();
+        tokio::join!(driving.drive(), serving.serve_engine(session));
+    });
+    client.write("40").await.unwrap();
+    wait_until(|| hub.to("all").count() > before).await;
+    for start in ["0{", "40{"] {
+        assert!(next(&client).await.as_text().unwrap().starts_with(start));
+    }
+    client
 }
 
 async fn next(client: &Conn) -> Message {
@@ -108,12 +127,14 @@ async fn sockets_of_all_protocols_get_the_same_messages_in_the_same_order() {
     for protocol in [Protocol::Plain, Protocol::Envelope, Protocol::Plain, Protocol::Envelope] {
         clients.push((protocol, join(&hub, protocol).await));
     }
+    let socketio_clients = [join_socketio(&hub).await, join_socketio(&hub).await];
     let sending: Vec<_> = (0..4)
         .map(|sender| {
             let hub = hub.clone();
             tokio::spawn(async move {
                 for n in 0..MESSAGES / 4 {
                     hub.to("all").emit("n", &(sender * MESSAGES + n)).unwrap();
+                    // So that no send queue overflows.
                     if n % 50 == 0 {
                         tokio::task::yield_now().await;
                     }
@@ -121,7 +142,18 @@ async fn sockets_of_all_protocols_get_the_same_messages_in_the_same_order() {
             })
         })
         .collect();
-    let mut orders = Vec::new();
+    let mut socketio = Vec::new();
+    for client in &socketio_clients {
+        for _ in 0..MESSAGES {
+            let message = next(client).await;
+            let json = message.as_text().unwrap().strip_prefix("42").unwrap();
+            let (name, n): (String, u64) = serde_json::from_str(json).unwrap();
+            assert_eq!(name, "n");
+            socketio.push(n);
+        }
+    }
+    let (first, second) = socketio.split_at(MESSAGES);
+    let mut orders = vec![first.to_vec(), second.to_vec()];
     for (protocol, client) in &clients {
         let mut order = Vec::new();
         for _ in 0..MESSAGES {

@@ -295,6 +295,23 @@ async fn subprotocols_of_the_handler_replace_those_of_the_options() {
 }
 
 #[tokio::test]
+async fn a_test_request_offers_the_subprotocols_of_its_header() {
+    let handler = async |ws: WebSocketUpgrade| ws.protocols(["v2"]).on_upgrade(echo);
+    for client in clients(Router::new().route("/", any(handler))) {
+        for (names, header, spoken) in
+            [(&[][..], "v2", Some("v2")), (&["v1"], "v3 , v2", Some("v2")), (&["v1"], "v3", None)]
+        {
+            let request = client.websocket("/").header("sec-websocket-protocol", header);
+            let conn = in_time(request.subprotocols(names.to_vec()).connect()).await.unwrap();
+            assert_eq!(conn.subprotocol(), spoken, "{header}");
+        }
+        let request = client.websocket("/").header("sec-websocket-protocol", "v1, v1");
+        let refused = in_time(request.connect()).await.unwrap_err();
+        assert!(matches!(refused, TestError::Request(_)), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_order_of_the_options_holds_for_the_subprotocols_of_the_handler() {
     let handler = async |ws: WebSocketUpgrade| ws.protocols(["v2", "v1"]).on_upgrade(echo);
     for (order, spoken) in [(SubprotocolOrder::Server, "v2"), (SubprotocolOrder::Client, "v1")] {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Bytes, Incoming};
@@ -183,7 +183,8 @@ pub struct TestRequest<'a> {
 }
 
 impl TestRequest<'_> {
-    /// Adds a header, such as `Cookie` or `Origin`. The host is `localhost`.
+    /// Adds a header, such as `Cookie` or `Origin`. The host is `localhost`. The names in
+    /// `Sec-WebSocket-Protocol` are offered after those of [`subprotocols`](Self::subprotocols).
     pub fn header<K, V>(mut self, name: K, value: V) -> Self
     where
         HeaderName: TryFrom<K, Error: Into<http::Error>>,
@@ -222,10 +223,17 @@ impl TestRequest<'_> {
     ///
     /// Dropping the future drops the connection.
     pub async fn connect(self) -> Result<Conn, TestError> {
-        let offer = Offer::new(self.subprotocols, self.config.compression_setting())
-            .map_err(|error| TestError::Request(Box::new(error)))?;
         let request = self.request.body(Bytes::new());
         let mut request = request.map_err(|error| TestError::Request(Box::new(error)))?;
+        // Those of the header are offered like the others, so that the response is verified.
+        let mut subprotocols = self.subprotocols;
+        for offered in request.headers().get_all(SEC_WEBSOCKET_PROTOCOL) {
+            let names = offered.to_str().map_err(|error| TestError::Request(Box::new(error)))?;
+            subprotocols.extend(names.split(',').map(|name| name.trim().to_owned()));
+        }
+        request.headers_mut().remove(SEC_WEBSOCKET_PROTOCOL);
+        let offer = Offer::new(subprotocols, self.config.compression_setting())
+            .map_err(|error| TestError::Request(Box::new(error)))?;
         if self.client.http2.is_some() {
             request.headers_mut().extend(offer.connect_headers());
             let target = format!("http://localhost{}", request.uri());

@@ -44,10 +44,10 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 pub(crate) struct Examples(HashMap<String, PathBuf>);
 
 impl Examples {
-    /// Builds examples in release mode.
+    /// Builds examples with optimization.
     pub(crate) fn build(examples: &[&str]) -> Result<Self> {
         let mut build = cargo();
-        build.args(["build", "--release", "--package", "examples"]);
+        build.args(["build", "--profile", "quick", "--package", "examples"]);
         build.args(examples.iter().flat_map(|example| ["--example", example]));
         build.args(["--message-format", "json-render-diagnostics"]);
         let output = build.stderr(Stdio::inherit()).output().context("cannot run cargo")?;

@@ -1,12 +1,12 @@
 // What is the state of the page, and how do events of the server and of the user change it?
 //
 // A place is a room, or `@` and the name of a user for private messages. The page is drawn from
-// `places`, `rooms` and `here`.
+// `places`, `rooms` and `here`, at most once per frame.
 
-import { connect } from './connection.js';
 import { make } from './elements.js';
 import * as log from './log.js';
 import * as panels from './panels.js';
+import { EventSocket } from './ws-events.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -15,10 +15,13 @@ const TYPING_INTERVAL = 2_000;
 const TYPING_TIMEOUT = 4_000;
 
 /** The maximum number of lines of a place. */
-const MAX_LINES = 500;
+const MAX_LINES = 200;
+
+/** A page cannot send pings. Within 5 s, it knows that the server is silent. */
+const HEARTBEAT = { event: 'beat', interval: 2_000, doubt: 2_500, timeout: 10_000 };
 
 let me;
-let connection;
+let socket;
 /** The places that the user has joined, by id. */
 const places = new Map();
 /** The place that is displayed. */
@@ -31,68 +34,125 @@ let online = false;
 // Connecting and disconnecting
 
 function enter(name) {
-  connection?.close();
+  const before = socket;
   me = name;
   log.begin(me, (person) => go(`@${person}`));
   const url = new URL('ws', location.href);
-  url.protocol = url.protocol.replace('http', 'ws');
   url.searchParams.set('name', me);
-  connection = connect(url, { onOpen, onEvent, onDisconnect, onRejected });
+  const mine = new EventSocket(url, { heartbeat: HEARTBEAT, connectTimeout: 8_000 });
+  socket = mine;
+  before?.close();
+  mine.on('connect', onConnect);
+  mine.on('disconnect', onDisconnect);
+  mine.on('close', ({ reason }) => mine === socket && onClose(reason));
+  mine.onstatechange = onStateChange;
+  for (const [event, handle] of Object.entries(events)) {
+    mine.on(event, (data) => {
+      onAccepted();
+      handle(data);
+    });
+  }
 }
 
-/** Joins the rooms again, and resends messages that the server has not confirmed. */
-function onOpen() {
+/** Joins the rooms again, and resends messages that the server has not confirmed. The server
+ * recognizes those that it has. */
+function onConnect() {
   for (const place of places.values()) {
     place.people = undefined;
-    if (!place.person) connection.send('join', { room: place.id, after: place.last });
+    if (!place.person) send('join', { room: place.id, after: place.last });
   }
   for (const place of places.values()) {
     place.lines.filter((line) => line.status === 'waiting').forEach((line) => sendMessage(place, line));
   }
 }
 
-function onEvent(event, data) {
-  if (!online) {
-    online = true;
-    remember('name', me);
-    $('welcome').hidden = true;
-    if ($('chat').hidden) {
-      $('chat').hidden = false;
-      log.show(here);
-      $('text').focus();
-    }
-    notify();
-    drawMe();
+/** Sends an event. Without a connection, `onConnect` makes up for it. */
+function send(event, data) {
+  if (socket.state === 'open' || socket.state === 'doubtful') socket.emit(event, data);
+}
+
+/** An event of the server means that it has accepted the name. */
+function onAccepted() {
+  if (online) return;
+  online = true;
+  remember('name', me);
+  $('welcome').hidden = true;
+  if ($('chat').hidden) {
+    $('chat').hidden = false;
+    log.show(here);
+    $('text').focus();
   }
-  events[event]?.(data);
+  notify();
+  redraw('me');
+}
+
+function onStateChange(state) {
+  redraw('me');
+  if (!online) return;
+  if (state === 'doubtful') notify(make('span', {}, 'The server does not answer. The connection may be lost.'));
+  else if (state === 'open') notify();
 }
 
 let countdown;
 
-function onDisconnect(when) {
+async function onDisconnect({ opened, retryAt }) {
   online = false;
-  drawMe();
+  redraw('me');
   clearInterval(countdown);
   const left = make('span');
   const count = () => {
-    const seconds = Math.ceil((when - Date.now()) / 1000);
+    const seconds = Math.ceil((retryAt - Date.now()) / 1000);
     left.textContent = seconds > 1 ? ` Next try in ${seconds} s.` : ' Trying…';
   };
-  const retry = make('button', { type: 'button', onclick: () => connection.retry() }, 'Try now');
+  const retry = make('button', { type: 'button', onclick: () => socket.reconnect() }, 'Try now');
   count();
   countdown = setInterval(count, 500);
   // A screen reader reads the notice once, without the countdown.
   left.ariaHidden = 'true';
-  $('refusal').textContent = 'The server does not respond. Trying again…';
-  notify(make('span', {}, 'Connection lost. Messages are sent after the reconnect.', left), retry);
+  const why = opened ? '' : lastAnswer;
+  $('refusal').textContent = why ? `${why} Trying again…` : 'The server does not respond. Trying again…';
+  const text = why ? `No connection. ${why}` : 'Connection lost. Messages are sent after the reconnect.';
+  notify(make('span', {}, text, left), retry);
+  if (opened) lastAnswer = '';
+  else await explain();
 }
 
-function onRejected(reason) {
+/** What the server has said about the last failed handshake, as a sentence. */
+let lastAnswer = '';
+
+/** Finds out why the opening handshake fails. The browser does not tell. */
+async function explain() {
+  const attempt = socket;
+  const said = await ask().catch(() => '');
+  if (attempt !== socket || online || said === lastAnswer) return;
+  lastAnswer = said;
+  if (!said) return;
+  $('refusal').textContent = `${said} Trying again…`;
+  $('notice').querySelector('span')?.firstChild.replaceWith(`No connection. ${said}`);
+}
+
+async function ask() {
+  let { status, statusText, text } = await socket.explain();
+  if (status === 426) {
+    // The request without an upgrade is refused for this alone. The server checks the rest of it.
+    const response = await fetch('why', { method: 'POST', signal: AbortSignal.timeout(5_000) });
+    if (response.status === 204) {
+      return 'The server is there, but opening a WebSocket fails: a proxy on the way may not pass on the headers “Upgrade” and “Connection”.';
+    }
+    ({ status, statusText } = response);
+    text = await response.text();
+  }
+  const about = text.trim() || statusText;
+  return `The server says: ${status}${about ? ` ${about}` : ''}.`.replace(/\.\.$/, '.');
+}
+
+/** The end: the server refuses this user. */
+function onClose(reason) {
   clearInterval(countdown);
   forget('name');
   online = false;
   $('chat').hidden = true;
-  welcome(reason);
+  welcome(reason || 'The server has closed the connection.');
 }
 
 function welcome(reason = '') {
@@ -106,9 +166,11 @@ function welcome(reason = '') {
 // Events of the server
 
 const events = {
+  beat() {},
+
   rooms(all) {
     rooms = all;
-    drawSide();
+    redraw('side');
   },
 
   /** The messages of a room before the user joined, or while disconnected. */
@@ -119,20 +181,18 @@ const events = {
     place.isKnown = true;
     for (const said of missed) receive(place, said, isNew);
     if (isNew) place.firstNew ??= missed.find((said) => said.from !== me);
-    place.lines.sort((one, other) => rank(one) - rank(other));
-    if (place === here) log.redraw();
-    drawSide();
+    redraw('log', 'side');
   },
 
-  here([id, people]) {
+  here([id, people, doubtful]) {
     const place = places.get(id);
     if (!place) return;
-    const before = place.people ?? people;
+    const [before, now] = [new Set(place.people ?? people), new Set(people)];
     place.people = people;
-    for (const name of people) if (!before.includes(name)) addNote(place, name, 'joined');
-    for (const name of before) if (!people.includes(name)) addNote(place, name, 'left');
-    if (place === here) drawHere();
-    drawSide();
+    place.doubtful = new Set(doubtful);
+    for (const name of now) if (!before.has(name)) addNote(place, name, 'joined');
+    for (const name of before) if (!now.has(name)) addNote(place, name, 'left');
+    redraw('here', 'side');
   },
 
   said(said) {
@@ -142,35 +202,42 @@ const events = {
     if (!place) return;
     place.typing.delete(said.from);
     receive(place, said, true);
-    if (place === here) drawTyping();
-    drawSide();
+    redraw('typing', 'side');
   },
 
   typing([to, name]) {
     const place = places.get(to.startsWith('@') ? `@${name}` : to);
     if (!place) return;
     clearTimeout(place.typing.get(name));
-    const fade = () => place.typing.delete(name) && drawTyping();
+    const fade = () => place.typing.delete(name) && redraw('typing');
     place.typing.set(name, setTimeout(fade, TYPING_TIMEOUT));
-    drawTyping();
+    redraw('typing');
   },
 
   /** The recipient of a private message is not connected. */
   absent(key) {
     for (const place of places.values()) {
-      const line = place.lines.find((line) => line.key === key);
-      if (!line) continue;
-      line.status = 'failed';
-      if (place === here) log.update(line);
+      const at = place.lines.findIndex((line) => line.key === key);
+      if (at < 0) continue;
+      place.lines[at] = { ...place.lines[at], status: 'failed' };
+      redraw('log');
     }
   },
 
   full(id) {
-    closePlace(id);
-    const close = make('button', { type: 'button', onclick: () => notify() }, 'OK');
-    notify(make('span', {}, `Cannot open the room “${id}”: too many rooms.`), close);
+    refuse(id, 'there are too many rooms');
+  },
+
+  refused(id) {
+    refuse(id, 'a room has 1 to 24 letters, digits, emoji and hyphens');
   },
 };
+
+function refuse(id, why) {
+  closePlace(id);
+  const close = make('button', { type: 'button', onclick: () => notify() }, 'OK');
+  notify(make('span', {}, `Cannot open the room “${id}”: ${why}.`), close);
+}
 
 /** The sort key of a line. Unconfirmed messages come last. */
 function rank(line) {
@@ -180,18 +247,10 @@ function rank(line) {
 /** Adds a message of another user, or confirms one of this user. */
 function receive(place, said, isNew) {
   place.last = Math.max(place.last, said.at);
-  const known = place.lines.find((line) => line.key === said.key && line.from === said.from);
-  if (known) {
-    Object.assign(known, said, { status: undefined });
-    if (place.lines.at(-1) !== known) {
-      place.lines.sort((one, other) => rank(one) - rank(other));
-      if (place === here) log.redraw();
-    } else if (place === here) {
-      log.update(known);
-    }
-    return;
-  }
-  if (isNew && said.from !== me && (place !== here || document.hidden)) {
+  const known = place.lines.findLastIndex((line) => line.key === said.key && line.from === said.from);
+  if (known >= 0) {
+    place.lines.splice(known, 1);
+  } else if (isNew && said.from !== me && (place !== here || document.hidden)) {
     place.unread += 1;
     if (place.unread === 1) place.firstNew = said;
   }
@@ -201,24 +260,29 @@ function receive(place, said, isNew) {
 /** Adds a note that a user joined or left. Merges it with the last note if possible. */
 function addNote(place, name, did) {
   const last = place.lines.at(-1);
-  // The server's time, like the timestamps of messages.
-  const line = { names: [name], did, at: place.last || Date.now() };
-  if (!last?.names) return addLine(place, line);
-  if (last.did === did) {
-    if (!last.names.includes(name)) last.names.push(name);
-  } else if (did === 'joined' && last.names.includes(name)) {
-    last.names = last.names.filter((other) => other !== name);
-    if (last.names.length === 0) place.lines.pop();
+  const names = last?.names ?? [];
+  if (last?.did === did) {
+    if (!names.includes(name)) place.lines[place.lines.length - 1] = { ...last, names: [...names, name] };
+  } else if (did === 'joined' && names.includes(name)) {
+    place.lines.pop();
+    const others = names.filter((other) => other !== name);
+    if (others.length) place.lines.push({ ...last, names: others });
   } else {
-    return addLine(place, line);
+    // The server's time, like the timestamps of messages.
+    return addLine(place, { names: [name], did, at: place.last || Date.now() });
   }
-  if (place === here) log.redraw();
+  redraw('log');
 }
 
+/** Adds a line at its rank. The oldest line goes if there are too many. */
 function addLine(place, line) {
-  place.lines.push(line);
-  if (place.lines.length > MAX_LINES) place.lines.shift();
-  if (place === here) log.append();
+  const before = place.lines.findLastIndex((other) => rank(other) <= rank(line));
+  place.lines.splice(before + 1, 0, line);
+  if (place.lines.length > MAX_LINES) {
+    place.lines.shift();
+    place.isTrimmed = true;
+  }
+  if (place === here) redraw('log');
 }
 
 // Actions of the user
@@ -228,9 +292,9 @@ function openPlace(id) {
   let place = places.get(id);
   if (place) return place;
   const person = id.startsWith('@') ? id.slice(1) : undefined;
-  place = { id, person, lines: [], last: 0, isKnown: false, people: undefined, typing: new Map(), unread: 0, draft: '' };
+  place = { id, person, lines: [], last: 0, isKnown: false, people: undefined, doubtful: new Set(), typing: new Map(), unread: 0, draft: '' };
   places.set(id, place);
-  if (!person) connection.send('join', { room: id, after: 0 });
+  if (!person) send('join', { room: id, after: 0 });
   remember('places', JSON.stringify([...places.keys()]));
   return place;
 }
@@ -243,12 +307,14 @@ function go(id) {
     }
     here = openPlace(id);
     history.replaceState(null, '', `#${encodeURIComponent(id)}`);
+    // The columns depend on the place, and the height of the lines on the columns.
+    parts.here();
     log.show(here);
     $('text').value = here.draft;
     resizeInput();
     markRead();
-    drawHere();
-    drawTyping();
+    redraw('me', 'side', 'here', 'typing');
+    draw();
     document.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
   }
   for (const panel of document.querySelectorAll('.panel:popover-open')) panel.hidePopover();
@@ -256,14 +322,14 @@ function go(id) {
 }
 
 function leave() {
-  if (!here.person) connection.send('leave', here.id);
+  if (!here.person) send('leave', here.id);
   closePlace(here.id);
 }
 
 function closePlace(id) {
   places.delete(id);
   remember('places', JSON.stringify([...places.keys()]));
-  if (here.id !== id) return drawSide();
+  if (here.id !== id) return redraw('side');
   here = undefined;
   go(places.keys().next().value ?? 'general');
 }
@@ -272,12 +338,13 @@ function say(text) {
   const at = Math.max(Date.now(), here.last + 1);
   const line = { from: me, text, at, key: key(), status: 'waiting' };
   here.firstNew = undefined;
+  log.follow();
   addLine(here, line);
   sendMessage(here, line);
 }
 
 function sendMessage(place, { text, key }) {
-  connection.send('say', { to: place.id, text, key });
+  send('say', { to: place.id, text, key });
 }
 
 /** A random key. `randomUUID` is not available without https. */
@@ -288,21 +355,39 @@ function key() {
 function markRead() {
   if (document.hidden || !here) return;
   here.unread = 0;
-  drawSide();
+  redraw('side');
 }
 
 // Drawing
 
-function drawSide() {
-  panels.drawSide({ places, rooms, here, go });
+/** How each part of the page is drawn. */
+const parts = {
+  log: () => log.draw(),
+  side: () => panels.drawSide({ places, rooms, here, go }),
+  here: () => panels.drawHere({ places, here, me, go }),
+  me: () => panels.drawMe({ me, state: online ? socket.state : 'waiting' }),
+  typing: drawTyping,
+};
+
+const changed = new Set();
+let frame;
+let timer;
+
+/** Draws these parts with the next frame. A page in the background has none, but has a title. */
+function redraw(...names) {
+  for (const name of names) changed.add(name);
+  frame ??= requestAnimationFrame(draw);
+  timer ??= setTimeout(draw, 500);
 }
 
-function drawHere() {
-  panels.drawHere({ places, here, me, go });
-}
-
-function drawMe() {
-  panels.drawMe({ me, online });
+function draw() {
+  cancelAnimationFrame(frame);
+  clearTimeout(timer);
+  frame = timer = undefined;
+  // With a place, there is always something in all of them.
+  const names = here ? [...changed] : [];
+  changed.clear();
+  for (const name of names) parts[name]();
 }
 
 function drawTyping() {
@@ -346,7 +431,7 @@ function forget(name) {
 
 $('enter').addEventListener('submit', (event) => {
   event.preventDefault();
-  const name = $('name').value.trim();
+  const name = $('name').value.trim().normalize('NFC');
   $('refusal').textContent = '';
   if (name) begin(name);
 });
@@ -380,7 +465,7 @@ $('text').addEventListener('input', () => {
   resizeInput();
   if (!$('text').value || Date.now() - lastTyped < TYPING_INTERVAL) return;
   lastTyped = Date.now();
-  connection.send('typing', here.id);
+  send('typing', here.id);
 });
 
 /** Grows the text field with its text, in browsers without `field-sizing`. */
@@ -392,7 +477,10 @@ function resizeInput() {
 
 $('part').addEventListener('click', leave);
 $('out').addEventListener('click', () => {
-  connection.close();
+  const left = socket;
+  socket = undefined;
+  online = false;
+  left.close();
   forget('name');
   forget('places');
   location.replace(location.pathname);
@@ -402,10 +490,13 @@ addEventListener('hashchange', () => here && go(placeInUrl() ?? 'general'));
 // On wide screens, the panels are columns.
 matchMedia('(max-width: 62rem)').addEventListener('change', () => here && go(here.id));
 
+/** What is no letter with its marks, digit or emoji. The joiners are a part of some words and emoji. */
+const NO_ROOM = /[^\p{L}\p{M}\p{N}\p{Extended_Pictographic}\p{Emoji_Modifier}\p{RI}\u200c\u200d]+/gu;
+
 /** Converts a name to a valid room name. */
 function toRoomName(name) {
-  const plain = name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-/, '');
-  return [...plain].slice(0, 24).join('').replace(/-$/, '');
+  const plain = name.normalize('NFC').toLowerCase().replace(NO_ROOM, '-').replace(/^[-\u200c\u200d]+/, '');
+  return [...plain].slice(0, 24).join('').replace(/[-\u200c\u200d]+$/, '');
 }
 
 /** The place in the fragment of the URL. */
@@ -429,7 +520,6 @@ const name = recall('name');
 if (name) {
   $('chat').hidden = false;
   begin(name);
-  drawMe();
 } else {
   welcome();
 }

@@ -13,10 +13,17 @@ export function make(tag, properties = {}, ...children) {
 
 const HUES = [255, 25, 155, 320, 200, 290, 55, 350];
 
-/** An avatar: the first letter of a name, in a color derived from the name. */
+const characters = globalThis.Intl?.Segmenter && new Intl.Segmenter();
+
+/** The first character of a name, with its marks. */
+function initial(name) {
+  const [first] = characters ? characters.segment(name) : [];
+  return (first?.segment ?? [...name][0] ?? '?').toUpperCase();
+}
+
+/** An avatar: the first character of a name, in a color derived from the name. */
 export function face(name) {
-  const [letter = '?'] = name;
-  const element = make('span', { className: 'face', ariaHidden: 'true' }, letter.toUpperCase());
+  const element = make('span', { className: 'face', ariaHidden: 'true' }, initial(name));
   let hash = 0;
   for (const char of name) hash = (hash * 31 + char.codePointAt(0)) % 9973;
   element.style.setProperty('--hue', HUES[hash % HUES.length]);

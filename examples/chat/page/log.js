@@ -2,21 +2,33 @@
 //
 // A place has `lines`: messages, `{ from, text, at, key, status }`, and notes of users who joined
 // or left, `{ names, did, at }`. `status` is `waiting` or `failed` for a message of this user, and
-// undefined after the server confirmed it. `firstNew` is the first unread line.
+// undefined after the server confirmed it. `firstNew` is the first unread line. A line that
+// changes is replaced by another object.
+//
+// `draw` is called at most once per frame, however many lines have arrived. It compares the lines
+// with those that are displayed, and changes only what differs.
 
 import { face, linked, make } from './elements.js';
 
 const log = document.querySelector('#log');
+const list = log.querySelector('ol');
 const newest = document.querySelector('#newest');
 
 /** Messages of a user within five minutes share one header. */
 const GROUP_INTERVAL = 5 * 60_000;
+
+/** Above this number of new lines in a frame, a screen reader does not read them. */
+const MAX_SPOKEN = 5;
 
 /** Whether the log is scrolled to the end, and follows new lines. */
 let atEnd = true;
 let place;
 let me;
 let choose;
+/** The displayed lines, and the elements of each. */
+let shown = [];
+const elements = new Map();
+let introduction;
 
 /** Sets the name of this user, and the callback for a click on another name. */
 export function begin(name, onName) {
@@ -24,63 +36,90 @@ export function begin(name, onName) {
   choose = onName;
 }
 
-/** Draws a place, and scrolls to its end. */
-export function show(shown) {
-  place = shown;
-  redraw();
-  toEnd();
+/** Displays a place, from its end. */
+export function show(other) {
+  place = other;
+  shown = [];
+  elements.clear();
+  introduction = start();
+  list.replaceChildren(introduction);
+  atEnd = true;
+  newest.hidden = true;
+  speak(false);
+  draw();
 }
 
-/** Draws all lines of the displayed place. */
-export function redraw() {
-  const top = log.scrollTop;
-  // A screen reader has announced these lines already.
-  log.ariaLive = 'off';
-  log.replaceChildren(start());
-  place.lines.forEach((line, at) => draw(line, place.lines[at - 1]));
-  requestAnimationFrame(() => (log.ariaLive = 'polite'));
+/** Scrolls to the end with the next lines. */
+export function follow() {
+  atEnd = true;
+}
+
+/** Displays the present lines of the place. */
+export function draw() {
+  const { lines } = place;
+  const from = lines.length ? shown.indexOf(lines[0]) : -1;
+  const kept = from < 0 ? 0 : countEqual(shown, from, lines);
+  for (const line of shown.slice(0, Math.max(from, 0))) remove(line);
+  for (const line of shown.slice(Math.max(from, 0) + kept)) remove(line);
+  // Without the lines before it, the first one needs a header of its own.
+  if (from > 0) replace(lines[0]);
+  const added = lines.slice(kept);
+  // This user has heard the own ones, and what is drawn when a place is shown.
+  const isNews = shown.length > 0 && added.some((line) => line.from !== me);
+  speak(isNews && added.length <= MAX_SPOKEN);
+  if (place.isTrimmed && !introduction.classList.contains('trimmed')) {
+    const older = make('li', { className: 'start trimmed' }, 'Older messages are not shown.');
+    introduction.replaceWith(older);
+    introduction = older;
+  }
+  const fragment = document.createDocumentFragment();
+  added.forEach((line, at) => fragment.append(...itemsOf(line, lines[kept + at - 1])));
+  list.append(fragment);
+  shown = [...lines];
   if (atEnd) toEnd();
-  else log.scrollTop = top;
+  else if (added.some((line) => !line.names)) newest.hidden = false;
 }
 
-/** Draws the last line of the displayed place. */
-export function append() {
-  const line = place.lines.at(-1);
-  draw(line, place.lines.at(-2));
-  if (atEnd || line.from === me) toEnd();
-  else if (!line.names) newest.hidden = false;
+/** How many lines are the same as those that are shown. */
+function countEqual(shown, from, lines) {
+  let count = 0;
+  while (count < lines.length && shown[from + count] === lines[count]) count += 1;
+  return count;
 }
 
-/** Redraws a message of this user. */
-export function update(line) {
-  const old = log.querySelector(`[data-key="${CSS.escape(line.key)}"]`);
-  old?.replaceWith(messageItem(line, old.classList.contains('first')));
-  if (atEnd) toEnd();
-}
-
-function draw(line, before) {
+function itemsOf(line, before) {
+  const items = [];
   if (day(line.at) !== day(before?.at ?? 0)) {
-    log.append(make('li', { className: 'day' }, day(line.at)));
+    items.push(make('li', { className: 'day' }, day(line.at)));
     before = undefined;
   }
   if (line === place.firstNew) {
-    log.append(make('li', { className: 'new' }, 'New'));
+    items.push(make('li', { className: 'new' }, 'New'));
     before = undefined;
   }
-  if (line.names) {
-    log.append(make('li', { className: 'note' }, ...listed(line.names), ` ${line.did}`));
-  } else {
-    log.append(messageItem(line, line.from !== before?.from || line.at - before.at > GROUP_INTERVAL));
-  }
+  if (line.names) items.push(make('li', { className: 'note' }, ...listed(line.names), ` ${line.did}`));
+  else items.push(messageItem(line, line.from !== before?.from || line.at - before.at > GROUP_INTERVAL));
+  elements.set(line, items);
+  return items;
+}
+
+function remove(line) {
+  for (const item of elements.get(line) ?? []) item.remove();
+  elements.delete(line);
+}
+
+function replace(line) {
+  const [first, ...others] = elements.get(line) ?? [];
+  first?.replaceWith(...itemsOf(line));
+  for (const item of others) item.remove();
 }
 
 function messageItem(line, first) {
-  const { from, text, at, key, status } = line;
+  const { from, text, at, status } = line;
   const words = make('div', { className: 'words' }, ...linked(text));
-  const time = make('time', { dateTime: new Date(at).toISOString() }, clock(at));
+  const time = make('time', { dateTime: new Date(at).toISOString() }, clock.format(at));
   const head = first ? [face(from), make('div', { className: 'by' }, by(from), time)] : [time];
   const item = make('li', { className: 'said' }, ...head, words);
-  item.dataset.key = key;
   item.classList.toggle('first', first);
   if (!first) time.prepend(make('span', { className: 'unseen' }, `${from}, `));
   if (status) {
@@ -94,9 +133,9 @@ const STATUS_TEXTS = { waiting: 'Sending…', failed: 'Not delivered: this user 
 
 /** A name as a button that starts a private conversation. */
 function by(name) {
-  const shown = make('bdi', {}, name);
-  if (name === me) return shown;
-  return make('button', { type: 'button', title: 'Write in private', onclick: () => choose(name) }, shown);
+  const bdi = make('bdi', {}, name);
+  if (name === me) return bdi;
+  return make('button', { type: 'button', title: 'Write in private', onclick: () => choose(name) }, bdi);
 }
 
 /** Names as a list in English: Ann, Ben and Mia. */
@@ -116,6 +155,9 @@ function start() {
   return make('li', { className: 'start' }, make('strong', {}, title), text);
 }
 
+// One formatter for all lines, since making one takes longer than formatting.
+const clock = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
+
 function day(at) {
   const date = new Date(at).toDateString();
   if (date === new Date().toDateString()) return 'Today';
@@ -123,18 +165,28 @@ function day(at) {
   return new Date(at).toLocaleDateString([], { weekday: 'long', day: 'numeric', month: 'long' });
 }
 
-function clock(at) {
-  return new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+/** Whether a screen reader reads new lines. It has read those that are drawn again. */
+function speak(isOn) {
+  const value = isOn ? 'polite' : 'off';
+  if (log.ariaLive !== value) log.ariaLive = value;
 }
 
 function toEnd() {
   log.scrollTop = log.scrollHeight;
+  height = log.scrollHeight;
   atEnd = true;
   newest.hidden = true;
 }
 
+/** The height of the content at the last scroll to the end. */
+let height = 0;
+
 log.addEventListener('scroll', () => {
+  // The lines have become higher, such as in a narrower window. The user has not scrolled.
+  if (atEnd && log.scrollHeight !== height) return toEnd();
   atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+  // At the end, the log follows. Elsewhere, the browser keeps the position of what is read.
+  log.classList.toggle('away', !atEnd);
   if (atEnd) newest.hidden = true;
 });
 newest.addEventListener('click', () => {

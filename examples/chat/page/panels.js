@@ -6,35 +6,81 @@ const $ = (id) => document.getElementById(id);
 
 /** Draws all rooms and the open conversations. `go` is the callback for a click. */
 export function drawSide({ places, rooms, here, go }) {
-  const row = (id, sign, name, count) => {
-    const place = places.get(id);
-    const unread = place?.unread ?? 0;
-    const end = unread
-      ? make('span', { className: 'badge' }, `${unread}`, make('span', { className: 'unseen' }, ' unread'))
-      : make('span', { className: 'count', title: 'people here' }, count ? `${count}` : '');
-    const label = make('bdi', { className: 'label' }, name);
-    const button = make('button', { type: 'button', className: 'row', onclick: () => go(id) }, sign, label, end);
-    button.classList.toggle('inside', place !== undefined);
-    button.classList.toggle('unread', unread > 0);
-    if (place === here) button.setAttribute('aria-current', 'page');
-    return make('li', {}, button);
-  };
   const names = new Map(rooms);
   for (const { id, person } of places.values()) if (!person && !names.has(id)) names.set(id, 0);
-  const sign = () => make('span', { className: 'sign', ariaHidden: 'true' }, '#');
-  replace($('rooms'), [...names].sort(byName).map(([name, count]) => row(name, sign(), name, count)));
+  const row = (id, name, count) => ({ id, name, count, place: places.get(id) });
+  update($('rooms'), [...names].sort(byName).map(([name, count]) => row(name, name, count)), {
+    make: ({ id, name }) => rowButton(id, sign(), name, go),
+    draw: (button, { count, place }) => drawRow(button, place, here, count ? `${count}` : ''),
+  });
   const people = new Set([...places.values()].flatMap((place) => place.people ?? []));
   const directs = [...places.values()].filter((place) => place.person);
-  replace($('directs'), directs.map(({ id, person }) => {
-    const sign = face(person);
-    sign.classList.toggle('present', people.has(person));
-    return row(id, sign, person);
-  }));
+  update($('directs'), directs.map(({ id, person }) => row(id, person)), {
+    make: ({ id, name }) => rowButton(id, face(name), name, go),
+    draw(button, { name, place }) {
+      toggle(button.firstChild, 'present', people.has(name));
+      drawRow(button, place, here, '');
+    },
+  });
   $('no-directs').hidden = directs.length > 0;
   const unread = [...places.values()].reduce((sum, place) => sum + place.unread, 0);
   $('elsewhere').hidden = unread === 0;
   const where = here ? here.person ?? `#${here.id}` : '';
-  document.title = `${unread ? `(${unread}) ` : ''}${where} · Chat`;
+  const title = `${unread ? `(${unread}) ` : ''}${where} · Chat`;
+  if (document.title !== title) document.title = title;
+}
+
+const sign = () => make('span', { className: 'sign', ariaHidden: 'true' }, '#');
+
+function rowButton(id, sign, name, go) {
+  const label = make('bdi', { className: 'label' }, name);
+  const end = make('span');
+  return make('button', { type: 'button', className: 'row', onclick: () => go(id) }, sign, label, end);
+}
+
+function drawRow(button, place, here, count) {
+  const unread = place?.unread ?? 0;
+  const end = button.lastChild;
+  const text = unread ? `${unread} unread` : count;
+  if (end.textContent !== text) {
+    end.className = unread ? 'badge' : 'count';
+    end.title = unread ? '' : 'people here';
+    if (unread) end.replaceChildren(`${unread}`, make('span', { className: 'unseen' }, ' unread'));
+    else end.textContent = count;
+  }
+  toggle(button, 'inside', place !== undefined);
+  toggle(button, 'unread', unread > 0);
+  const isHere = place !== undefined && place === here;
+  if (button.hasAttribute('aria-current') === isHere) return;
+  if (isHere) button.setAttribute('aria-current', 'page');
+  else button.removeAttribute('aria-current');
+}
+
+function toggle(element, name, isOn) {
+  if (element.classList.contains(name) !== isOn) element.classList.toggle(name, isOn);
+}
+
+/** Changes the items of a list to those of the rows, by their ids. What stays keeps its elements, so
+ * a click or the focus on it is not lost while the list changes often. */
+function update(list, rows, { make: create, draw }) {
+  const known = new Map([...list.children].map((item) => [item.dataset.id, item]));
+  const items = rows.map((row) => {
+    let item = known.get(row.id);
+    if (!item) {
+      item = make('li', {}, create(row));
+      item.dataset.id = row.id;
+    }
+    draw(item.firstChild, row);
+    return item;
+  });
+  const isSame = items.length === list.children.length && items.every((item, at) => item === list.children[at]);
+  if (isSame) return;
+  const focused = document.activeElement;
+  const hadFocus = list.contains(focused);
+  const at = [...list.children].findIndex((item) => item.contains(focused));
+  list.replaceChildren(...items);
+  if (!hadFocus) return;
+  (focused.isConnected ? focused : list.children[at]?.querySelector('button'))?.focus();
 }
 
 /** Sorts numerically: room 2 before room 10. */
@@ -42,32 +88,34 @@ function byName([one], [other]) {
   return one.localeCompare(other, undefined, { numeric: true });
 }
 
-/** Replaces the items of a list, and keeps the focus. */
-function replace(list, items) {
-  const at = [...list.children].findIndex((item) => item.contains(document.activeElement));
-  list.replaceChildren(...items);
-  list.children[at]?.querySelector('button')?.focus();
-}
-
 /** Draws the header and the members of the displayed place. */
 export function drawHere({ places, here, me, go }) {
-  const { id, person, people } = here;
+  const { id, person, people = [], doubtful } = here;
   $('chat').classList.toggle('private', person !== undefined);
   $('title').replaceChildren(make('bdi', {}, person ?? `# ${id}`));
-  $('about').textContent = person ? 'Private: only the two of you' : memberCount(people);
+  $('about').textContent = person ? 'Private: only the two of you' : memberCount(here.people);
   $('text').placeholder = person ? `Message to ${person}` : `Message in #${id}`;
   $('part').hidden = places.size < 2;
   $('part').textContent = person ? 'Close' : 'Leave';
-  replace($('here'), (people ?? []).map((name) => {
-    const label = make('bdi', { className: 'label' }, name);
-    if (name === me) {
-      const you = make('span', { className: 'count' }, 'you');
-      return make('li', { className: 'row inside' }, face(name), label, you);
-    }
-    const onclick = () => go(`@${name}`);
-    const title = 'Write in private';
-    return make('li', {}, make('button', { type: 'button', className: 'row inside', title, onclick }, face(name), label));
-  }));
+  update($('here'), people.map((name) => ({ id: name })), {
+    make: ({ id: name }) => memberRow(name, me, go),
+    draw(row, { id: name }) {
+      const isDoubtful = doubtful.has(name);
+      if (row.classList.contains('doubtful') === isDoubtful) return;
+      row.classList.toggle('doubtful', isDoubtful);
+      row.lastChild.textContent = isDoubtful ? 'no answer' : name === me ? 'you' : '';
+    },
+  });
+}
+
+function memberRow(name, me, go) {
+  const label = make('bdi', { className: 'label' }, name);
+  const end = make('span', { className: 'count' }, name === me ? 'you' : '');
+  const parts = [face(name), label, end];
+  if (name === me) return make('div', { className: 'row inside' }, ...parts);
+  const onclick = () => go(`@${name}`);
+  const title = 'Write in private';
+  return make('button', { type: 'button', className: 'row inside', title, onclick }, ...parts);
 }
 
 function memberCount(people) {
@@ -76,9 +124,11 @@ function memberCount(people) {
   return 'Only you are here';
 }
 
-export function drawMe({ me, online }) {
-  const state = make('small', {}, online ? 'Connected' : 'Reconnecting…');
+const STATES = { open: 'Connected', doubtful: 'No answer…' };
+
+export function drawMe({ me, state }) {
+  const text = make('small', {}, STATES[state] ?? 'Reconnecting…');
   const picture = face(me);
-  picture.classList.toggle('present', online);
-  $('me').replaceChildren(picture, make('div', {}, make('bdi', {}, me), state));
+  picture.classList.toggle('present', state === 'open');
+  $('me').replaceChildren(picture, make('div', {}, make('bdi', {}, me), text));
 }

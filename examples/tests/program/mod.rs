@@ -23,7 +23,7 @@ pub(crate) struct Example {
 impl Example {
     /// Starts an example that prints its address, on a free port.
     pub(crate) fn start(name: &str, args: &[&str]) -> Self {
-        Self::start_with(name, &[&["127.0.0.1:0"], args].concat())
+        Self::start_with(name, &[&["--listen", "127.0.0.1:0"], args].concat())
     }
 
     /// Starts an example that prints its address.

@@ -29,7 +29,7 @@ use crate::print::{self, Color, Style, error_chain, time};
 pub(crate) struct CheckArgs {
     /// The URL: ws://… or wss://…; ws:// is the default
     url: String,
-    /// Prints one JSON object, with a text and a verdict for each row
+    /// Prints one JSON object: for each row its text, and whether it is good (null: neither)
     #[arg(long)]
     json: bool,
     #[command(flatten)]

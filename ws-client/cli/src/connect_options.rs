@@ -26,11 +26,11 @@ pub(crate) struct ConnectOptions {
     /// Sends an Origin header, such as https://example.com
     #[arg(short, long, value_name = "URL")]
     pub(crate) origin: Option<String>,
-    /// Offers compression (permessage-deflate)
+    /// Offers compression (permessage-deflate). Default: off; without HOW: takeover
     #[arg(short, long, value_name = "HOW", num_args = 0..=1, default_missing_value = "takeover", require_equals = true)]
     pub(crate) compress: Option<CompressionMode>,
-    /// Uses a proxy, such as http://user:password@host:3128 or socks5h://host:1080; the default
-    /// is the environment
+    /// Uses a proxy, such as http://user:password@host:3128 or socks5h://host:1080. Default: that
+    /// of HTTPS_PROXY (wss), HTTP_PROXY (ws) or ALL_PROXY in the environment
     #[arg(short = 'x', long, value_name = "URL")]
     proxy: Option<String>,
     /// Uses HTTP/2 for wss:// if the server supports it, with one connection for all WebSockets.
@@ -49,13 +49,14 @@ pub(crate) struct ConnectOptions {
     /// The private key of --cert, as PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The timeout for opening the connection
+    /// The timeout for opening the connection, from the name lookup to the response
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     connect_timeout: Duration,
-    /// The maximum length of a received message
+    /// The maximum length of a received message, after decompression
     #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
     max_size: usize,
-    /// Pings the server after this idle time, and waits as long for the pong
+    /// Pings the server if nothing was received for one to two times this long, and waits this
+    /// long for the pong. Default: off; with --reconnect: 30
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     keepalive: Option<Duration>,
 }

@@ -7,6 +7,7 @@ mod connect_options;
 mod exit_code;
 mod latency;
 mod listen;
+mod manual;
 mod ping;
 mod print;
 mod tls;
@@ -17,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 use ws_server_hyper::shutdown_signal;
@@ -36,6 +37,8 @@ enum Command {
     Ping(ping::PingArgs),
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
+    Completions(manual::CompletionsArgs),
+    Manual(manual::ManualArgs),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
         // One thread would limit the measured server.
         Command::Listen(args) => block_on(threads(), listen::run(args)),
         Command::Bench(args) => block_on(threads(), bench::run(args)),
+        Command::Completions(args) => manual::print_completions(&args, Command::command()),
+        Command::Manual(_) => manual::print_manual(&Command::command()),
     };
     ran.unwrap_or_else(|error| {
         print::error(&error);
@@ -119,7 +124,6 @@ mod tests {
 
     #[test]
     fn every_example_parses() {
-        use clap::CommandFactory as _;
         let mut texts = vec![include_str!("../README.md").to_owned()];
         for word in Command::command().get_subcommands_mut() {
             texts.push(word.render_long_help().to_string());

@@ -53,8 +53,7 @@ pub(crate) struct Style(bool);
 impl Style {
     pub(crate) fn of(stream: &impl io::IsTerminal) -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self(stream.is_terminal() && !unwanted && !dumb)
+        Self(stream.is_terminal() && !unwanted && !is_dumb())
     }
 
     pub(crate) const fn plain() -> Self {
@@ -82,7 +81,12 @@ pub(crate) enum Color {
 
 /// Are standard input and output a terminal?
 pub(crate) fn is_interactive() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal()
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb()
+}
+
+/// Whether the terminal has no escape sequences, such as that of an editor.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// A duration with about four digits, in µs, ms or s.

@@ -4,29 +4,28 @@
 //! official clients use. It serves Engine.IO v4, the transport of Socket.IO: HTTP long-polling,
 //! WebSockets, and the upgrade from the first to the second, over HTTP/1.1 and HTTP/2.
 //!
-//! At present, the service runs a handler for each Engine.IO session ([`SocketIo::engine`]). The
-//! packets of Socket.IO are not implemented yet.
+//! The packets of Socket.IO v5 become events of the hub, and each namespace is a
+//! [hub](ws_events::Hub::of):
 //!
 //! ```no_run
 //! use tokio::net::TcpListener;
-//! use ws_core::{Message, PreparedMessage};
-//! use ws_events_socketio::{EngineSession, SocketIo};
-//!
-//! async fn echo(session: EngineSession) {
-//!     while let Some(message) = session.receive().await {
-//!         let text = format!("4{}", message.as_text().unwrap_or_default());
-//!         let mut reply = Some(PreparedMessage::new(Message::text(text)));
-//!         if session.write_batch(|_| reply.take()).await.is_err() {
-//!             return;
-//!         }
-//!     }
-//! }
+//! use ws_events::{Hub, Json, Socket};
+//! use ws_events_socketio::SocketIo;
 //!
 //! # async fn run() -> std::io::Result<()> {
+//! let hub = Hub::new();
+//! hub.on("say", async |socket: Socket, Json(text): Json<String>| {
+//!     socket.broadcast().emit("said", &text).map(drop)
+//! });
+//! // The value of a handler acknowledges the event.
+//! hub.on("double", async |Json(n): Json<u32>| Json(2 * n));
 //! let listener = TcpListener::bind("127.0.0.1:3000").await?;
-//! ws_server_hyper::serve(listener, SocketIo::engine(echo)).await
+//! ws_server_hyper::serve(listener, SocketIo::new(&hub)).await
 //! # }
 //! ```
+//!
+//! Any client of Socket.IO 3 or 4 connects: `io("http://127.0.0.1:3000")`. For Engine.IO without
+//! Socket.IO, use [`SocketIo::engine`].
 //!
 //! # Mounting
 //!

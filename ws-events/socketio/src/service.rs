@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 use ws_core::adapter::report_refusal;
 use ws_core::handshake::is_upgrade;
 use ws_core::{AcceptOptions, Acceptor, RequestInfo};
+use ws_events::Hub;
 use ws_events::engine::{EngineConfig, EngineError, EngineSession, EngineSessions};
 use ws_server_hyper::{accept_parts, handshake_request};
 
@@ -70,6 +71,16 @@ struct Settings {
 }
 
 impl SocketIo {
+    /// A service of the Socket.IO clients of a hub and of its [namespaces](Hub::of).
+    pub fn new(hub: &Hub) -> Self {
+        hub.accept_socketio();
+        let hub = hub.clone();
+        Self::engine(move |session| {
+            let hub = hub.clone();
+            async move { hub.serve_engine(session).await }
+        })
+    }
+
     /// A service of Engine.IO without Socket.IO: `handler` runs for each session, which is closed
     /// when it returns.
     pub fn engine<F, Fut>(handler: F) -> Self

@@ -92,7 +92,7 @@ impl<R: Recipient> Future for BatchWriter<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { recipients, writing } = &mut *self;
-        recipients.as_slice().iter().for_each(|recipient| recipient.prefetch_conn());
+        recipients.as_slice().iter().for_each(|recipient| recipient.prefetch_link());
         let (mut count, mut bytes) = (0, 0);
         while let Some(recipient) = recipients.as_slice().first() {
             *writing = count < MAX_MESSAGES_PER_POLL && bytes < MAX_BYTES_PER_POLL;
@@ -121,8 +121,8 @@ impl<R: Recipient> Drop for BatchWriter<R> {
 /// of their bytes.
 fn write_batch<R: Recipient>(recipient: &R) -> (usize, u32) {
     let mut source = BatchSource::new(recipient);
-    let written = recipient.with_conn(|conn| {
-        try_write_batch(conn, |room| {
+    let written = recipient.with_link(|link| {
+        try_write_batch(link, |room| {
             source.next(|recipient| recipient.queue().take_batch_unless_stalled(room))
         })
     });

@@ -6,7 +6,7 @@ use crate::delivery::handler_yield::HandlerYield;
 use crate::delivery::overflow::SendQueueLimits;
 use crate::delivery::send_queue::{ByteSize, SendQueue};
 use crate::delivery::stats::Counters;
-use crate::sync::{Conn, Runtime};
+use crate::sync::{Link, Runtime};
 
 /// A socket, as delivery sees it.
 ///
@@ -24,12 +24,12 @@ pub(crate) trait Recipient: Send + Sync + Sized + 'static {
     /// Where its task runs.
     fn runtime(&self) -> Option<&Runtime>;
 
-    /// Calls `use_conn` with its connection, unless that has ended. The connection stays until
+    /// Calls `use_link` with its connection, unless that has ended. The connection stays until
     /// the call returns.
-    fn with_conn<T>(&self, use_conn: impl FnOnce(&Conn) -> T) -> Option<T>;
+    fn with_link<T>(&self, use_link: impl FnOnce(&Link) -> T) -> Option<T>;
 
-    /// Loads the cache line that [`with_conn`](Self::with_conn) needs.
-    fn prefetch_conn(&self);
+    /// Loads the cache line that [`with_link`](Self::with_link) needs.
+    fn prefetch_link(&self);
 
     /// Accepts no more messages, and discards the queued ones.
     fn stop_sending(&self) {

@@ -11,11 +11,13 @@ pub(crate) enum WireFormat {
     Plain,
     /// Events as JSON objects.
     Envelope,
+    /// Events as packets of Socket.IO.
+    SocketIo,
 }
 
 impl WireFormat {
     /// The number of formats.
-    pub(crate) const COUNT: usize = 2;
+    pub(crate) const COUNT: usize = 3;
 }
 
 /// One message in the formats of its recipients.

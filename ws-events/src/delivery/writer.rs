@@ -15,7 +15,7 @@ use ws_core::{Error, StatusCode};
 use crate::delivery::batch_writer::BatchSource;
 use crate::delivery::recipient::Recipient;
 use crate::delivery::send_queue::{CloseCommand, NextAction};
-use crate::sync::{Batch, Conn, close_timeout, write_batch};
+use crate::sync::{Batch, Link, close_timeout, write_batch};
 
 /// After this many batches that the transport took at once, other tasks run. A batch has at most
 /// 64 KiB and one message.
@@ -25,7 +25,7 @@ const MAX_BATCHES_IN_A_ROW: u8 = 4;
 /// carries out and returns.
 pub(crate) async fn run_writer<R: Recipient>(
     recipient: &R,
-    conn: &Conn,
+    link: &Link,
 ) -> Option<Box<CloseCommand>> {
     let mut in_a_row = 0;
     loop {
@@ -40,40 +40,40 @@ pub(crate) async fn run_writer<R: Recipient>(
         });
         let command = match action.await {
             NextAction::Close(command) => command,
-            action => match write(recipient, conn, action == NextAction::Flush).await {
+            action => match write(recipient, link, action == NextAction::Flush).await {
                 Ok(None) => continue,
                 Ok(Some(command)) => command,
                 Err(_) => {
-                    Box::pin(await_read_error(recipient, conn)).await;
+                    Box::pin(await_read_error(recipient, link)).await;
                     return None;
                 }
             },
         };
         // Boxed: an idle socket holds no memory for it.
-        Box::pin(close(recipient, conn, &command)).await;
+        Box::pin(close(recipient, link, &command)).await;
         return Some(command);
     }
 }
 
 /// Writing has failed. Mostly the reader finds the reason, after the messages that the peer sent
 /// before. A transport that reports no error is aborted after `close_timeout`.
-async fn await_read_error<R: Recipient>(recipient: &R, conn: &Conn) {
+async fn await_read_error<R: Recipient>(recipient: &R, link: &Link) {
     recipient.stop_sending();
-    timeout(close_timeout(conn), pending::<()>()).await;
-    conn.close_now();
+    timeout(close_timeout(link), pending::<()>()).await;
+    link.close_now();
 }
 
 /// Writes a batch, unless the transport is `stalled`, and waits until the transport has taken
 /// all, or for a close command.
 async fn write<R: Recipient>(
     recipient: &R,
-    conn: &Conn,
+    link: &Link,
     stalled: bool,
 ) -> Result<Option<Box<CloseCommand>>, Error> {
     let mut stall = StallGuard { recipient, stalled };
     if !stalled {
         // It waits if the application has filled the connection by writing to it directly.
-        let mut writing = pin!(write_queued(recipient, conn));
+        let mut writing = pin!(write_queued(recipient, link));
         let written = poll_fn(|cx| stall.race_close(writing.as_mut().poll(cx), cx));
         match written.await? {
             RaceResult::Closed(command) => return Ok(Some(command)),
@@ -81,7 +81,7 @@ async fn write<R: Recipient>(
             RaceResult::Done(_) => {}
         }
     }
-    let mut flushing = pin!(conn.flush());
+    let mut flushing = pin!(link.flush());
     let flushed = poll_fn(|cx| stall.race_close(flushing.as_mut().poll(cx), cx));
     match flushed.await? {
         RaceResult::Closed(command) => Ok(Some(command)),
@@ -129,39 +129,39 @@ impl<R: Recipient> Drop for StallGuard<'_, R> {
 
 /// Writes what is queued, except for a slow consumer, and closes: all of it within
 /// `close_timeout`.
-async fn close<R: Recipient>(recipient: &R, conn: &Conn, command: &CloseCommand) {
-    let limit = close_timeout(conn);
+async fn close<R: Recipient>(recipient: &R, link: &Link, command: &CloseCommand) {
+    let limit = close_timeout(link);
     let closing = async {
         if command.slow_consumer.is_none() {
             // Half of the time is for what the connection itself has to send, and the last
             // quarter for the peer's answer.
-            let _ = timeout(limit / 4, write_rest(recipient, conn)).await;
+            let _ = timeout(limit / 4, write_rest(recipient, link)).await;
         }
         recipient.stop_sending();
-        if let Err(Error::SendError(_)) = conn.close(command.code, &command.reason).await {
+        if let Err(Error::SendError(_)) = link.close(command.code, &command.reason).await {
             // `Socket::close` has checked its arguments: this is the code of
             // `Overflow::Disconnect`.
-            let _ = conn.close(StatusCode::TRY_AGAIN_LATER, "").await;
+            let _ = link.close(StatusCode::TRY_AGAIN_LATER, "").await;
         }
     };
     if timeout(limit, closing).await.is_none() {
-        conn.close_now();
+        link.close_now();
     }
 }
 
 /// Writes all that is queued.
-async fn write_rest<R: Recipient>(recipient: &R, conn: &Conn) -> Result<(), Error> {
-    while write_queued(recipient, conn).await?.messages > 0 {
-        conn.flush().await?;
+async fn write_rest<R: Recipient>(recipient: &R, link: &Link) -> Result<(), Error> {
+    while write_queued(recipient, link).await?.messages > 0 {
+        link.flush().await?;
         yield_now().await;
     }
     Ok(())
 }
 
 /// Writes as many queued messages as the connection has room for.
-async fn write_queued<R: Recipient>(recipient: &R, conn: &Conn) -> Result<Batch, Error> {
+async fn write_queued<R: Recipient>(recipient: &R, link: &Link) -> Result<Batch, Error> {
     let mut source = BatchSource::new(recipient);
-    write_batch(conn, |room| source.next(|recipient| recipient.queue().take_batch(room))).await
+    write_batch(link, |room| source.next(|recipient| recipient.queue().take_batch(room))).await
 }
 
 /// Awaits a future for at most `limit`. Outside of a tokio runtime there is no clock, and the

@@ -34,6 +34,11 @@ impl EventData {
         Ok(Self { shape, ..output.0.into_inner() })
     }
 
+    /// Bytes as the only value.
+    pub(crate) fn of_bytes(bytes: Bytes) -> Self {
+        Self { bytes: vec![(0, bytes)], ..Self::default() }
+    }
+
     /// Its parts, one after the other, and their lengths: the JSON, then bytes with their places.
     pub(crate) fn to_parts(&self) -> (Vec<u8>, DataParts) {
         let mut all = self.json.clone();
@@ -75,14 +80,12 @@ impl EventData {
     }
 
     /// The values that are bytes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no format has attachments yet"))]
     pub(crate) fn attachments(&self) -> impl ExactSizeIterator<Item = &Bytes> {
         self.bytes.iter().map(|(_, bytes)| bytes)
     }
 
     /// Appends the JSON array of the arguments, behind a name if there is one, with placeholders
     /// for the attachments.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no format has attachments yet"))]
     pub(crate) fn write_args(&self, text: &mut Vec<u8>, name: Option<&str>) {
         text.push(b'[');
         if let Some(name) = name {

@@ -98,6 +98,11 @@ impl Event {
         Self::OWN.into_iter().find(|event| event.as_str() == name)
     }
 
+    /// The event of a peer that has this name: a custom one, or `Message`.
+    pub(crate) fn received(name: Arc<str>) -> Self {
+        if *name == *Self::Message.as_str() { Self::Message } else { Self::Custom(name) }
+    }
+
     /// Whether a custom event may have this name.
     pub(crate) fn is_custom(name: &str) -> bool {
         Self::reserved(name).is_none()

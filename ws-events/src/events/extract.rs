@@ -21,7 +21,7 @@ use crate::{Ack, DisconnectReason, Event, EventError, EventPayload, Hub, Id, Soc
 /// | [`Room`] | with `room_join` and `room_leave` |
 /// | [`DisconnectReason`] | with `close` and `disconnect` |
 /// | [`EventError`] | with `error`, and with `disconnect` if an `error` event follows it |
-/// | [`EventPayload`] | all of it |
+/// | [`EventPayload`] | the whole event |
 /// | `Option` of any of them | `None` if the extraction fails |
 ///
 /// An application can implement this trait for its own types, such as the logged-in user:
@@ -67,8 +67,8 @@ pub trait FromEvent: Sized + Send + 'static {
 
 /// The data of an event, deserialised from JSON.
 ///
-/// Where a value asks for bytes, as [`Bytes`] does, JSON has them as base64 in a string, or as a
-/// list of numbers. It is also the answer of a handler that [returns](crate::HandlerReply) it.
+/// Bytes in the data, such as a field of type [`Bytes`], are read from a base64 string or a list of
+/// numbers. If a handler [returns](crate::HandlerReply) a `Json`, it is the answer to the peer.
 ///
 /// ```
 /// # use serde::Deserialize;

@@ -17,8 +17,8 @@ use crate::{Ack, EventPayload, FromEvent, Hub, Json};
 ///
 /// It returns a [`HandlerReply`]: `()`, or a `Result` whose error implements `Display`. An error
 /// becomes an `error` event, and so does a panic. The value of a `Result` is the answer, if the
-/// peer asks for one. A broadcast returns a [`Delivery`](crate::Delivery): a handler that ends
-/// with one appends `.map(drop)`, so that it is no answer.
+/// peer asks for one. A broadcast returns a [`Delivery`](crate::Delivery). If a handler ends with a
+/// broadcast, append `.map(drop)`, so that the `Delivery` is not the answer.
 ///
 /// ```
 /// use ws_core::Message;
@@ -65,8 +65,7 @@ pub trait Handler<Args>: Send + Sync + 'static {
 /// The arguments of a [`Handler`]: a tuple of at most six values that can be
 /// [extracted from an event](FromEvent).
 ///
-/// A bound of its own, not one of `Handler`: so the compiler names the argument that cannot be
-/// extracted.
+/// It is a separate trait, so that the compiler names the argument that cannot be extracted.
 pub trait HandlerArgs: Sized + Send + 'static {
     /// Extracts the arguments.
     ///

@@ -13,6 +13,7 @@ use ws_core::{Escaped, Message, PreparedMessage};
 
 use crate::delivery::wire_format::WireFormat;
 use crate::events::data::EventData;
+use crate::socketio::{PacketType, write_head};
 use crate::{EncodeError, Event};
 
 /// The longest name of an event, in bytes.
@@ -45,7 +46,7 @@ impl WireFormat {
     pub(crate) const fn has_events(self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Envelope => true,
+            Self::Envelope | Self::SocketIo => true,
         }
     }
 }
@@ -73,6 +74,8 @@ struct ErrorData<'a> {
 /// An event to be encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct OutgoingEvent<'a> {
+    /// Of its hub.
+    pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) data: EventData,
     /// The id of the acknowledgement that the peer has to send.
@@ -80,11 +83,15 @@ pub(crate) struct OutgoingEvent<'a> {
 }
 
 impl<'a> OutgoingEvent<'a> {
-    pub(crate) fn new<T: Serialize + ?Sized>(name: &'a str, data: &T) -> Result<Self, EncodeError> {
+    pub(crate) fn new<T: Serialize + ?Sized>(
+        namespace: &'a str,
+        name: &'a str,
+        data: &T,
+    ) -> Result<Self, EncodeError> {
         if !is_valid_name(name) {
             return Err(EncodeError::BadName(Arc::from(name)));
         }
-        Ok(Self { name, data: serialize(data)?, ack: None })
+        Ok(Self { namespace, name, data: serialize(data)?, ack: None })
     }
 
     /// The event in a format.
@@ -102,15 +109,38 @@ impl<'a> OutgoingEvent<'a> {
                 }
                 text.push(b'}');
             }
+            WireFormat::SocketIo => {
+                let kind = PacketType::Event;
+                return packet(kind, self.namespace, self.ack, Some(self.name), &self.data);
+            }
         }
         PreparedMessage::new(text_of(text))
     }
 }
 
+/// A packet of Socket.IO, with its attachments.
+fn packet(
+    kind: PacketType,
+    namespace: &str,
+    id: Option<u64>,
+    name: Option<&str>,
+    data: &EventData,
+) -> PreparedMessage {
+    let attachments = data.attachments();
+    let mut text = Vec::with_capacity(namespace.len() + data.len() + 32 + name.map_or(0, str::len));
+    write_head(&mut text, kind, namespace, attachments.len(), id);
+    data.write_args(&mut text, name);
+    PreparedMessage::sequence(
+        text_of(text),
+        attachments.map(|bytes| Message::binary(bytes.clone())),
+    )
+}
+
 /// What a broadcast sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content<'a> {
-    Message(&'a PreparedMessage),
+    /// With the namespace of the hub.
+    Message(&'a PreparedMessage, &'a str),
     Event(&'a OutgoingEvent<'a>),
 }
 
@@ -118,22 +148,34 @@ impl Content<'_> {
     /// The content in a format.
     pub(crate) fn encode(&self, format: WireFormat) -> PreparedMessage {
         match self {
-            Self::Message(message) => encode_message(message, format),
+            Self::Message(message, namespace) => encode_message(message, format, namespace),
             Self::Event(event) => event.encode(format),
         }
     }
 }
 
 /// A message in a format.
-pub(crate) fn encode_message(message: &PreparedMessage, format: WireFormat) -> PreparedMessage {
+pub(crate) fn encode_message(
+    message: &PreparedMessage,
+    format: WireFormat,
+    namespace: &str,
+) -> PreparedMessage {
     match format {
         WireFormat::Plain | WireFormat::Envelope => message.clone(),
+        WireFormat::SocketIo => {
+            let data = match message.message().as_text() {
+                Some(text) => EventData::new(text).unwrap_or_default(),
+                None => EventData::of_bytes(message.message().to_bytes()),
+            };
+            packet(PacketType::Event, namespace, None, Some(Event::Message.as_str()), &data)
+        }
     }
 }
 
 /// The answer to an event that asked for one. `None` if the format has no acknowledgements.
 pub(crate) fn encode_ack<T: Serialize + ?Sized>(
     format: WireFormat,
+    namespace: &str,
     id: u64,
     data: &T,
 ) -> Result<Option<PreparedMessage>, EncodeError> {
@@ -146,6 +188,7 @@ pub(crate) fn encode_ack<T: Serialize + ?Sized>(
             text.push(b'}');
             Some(PreparedMessage::new(text_of(text)))
         }
+        WireFormat::SocketIo => Some(packet(PacketType::Ack, namespace, Some(id), None, &data)),
     })
 }
 
@@ -157,7 +200,7 @@ pub(crate) fn encode_error(
     text: &str,
 ) -> Option<PreparedMessage> {
     match format {
-        WireFormat::Plain => None,
+        WireFormat::Plain | WireFormat::SocketIo => None,
         WireFormat::Envelope => {
             let text = Escaped::new(text).to_string();
             let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
@@ -208,7 +251,8 @@ impl PeerData {
 /// Decodes a message of a peer.
 pub(crate) fn decode(format: WireFormat, message: Message) -> Received {
     match format {
-        WireFormat::Plain => Received::Message(message),
+        // Packets of Socket.IO are decoded by the task of their session.
+        WireFormat::Plain | WireFormat::SocketIo => Received::Message(message),
         WireFormat::Envelope => match message.as_text() {
             Some(text) => decode_envelope(text).unwrap_or_else(Received::Malformed),
             None => Received::Message(message),
@@ -247,7 +291,7 @@ fn decode_envelope(text: &str) -> Result<Received, Arc<str>> {
 }
 
 /// Whether a custom event may have this name.
-fn is_valid_name(name: &str) -> bool {
+pub(crate) fn is_valid_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && Event::is_custom(name)
 }
 
@@ -340,11 +384,47 @@ mod tests {
         assert_eq!(receive(message.clone()), Received::Message(message));
     }
 
+    /// An event or an answer as packets of Socket.IO.
+    #[track_caller]
+    fn check_packet(packet: &PreparedMessage, expected: &[&[u8]]) {
+        let messages: Vec<_> = packet.messages().map(Message::as_bytes).collect();
+        assert_eq!(messages, expected);
+        assert!(packet.message().is_text());
+    }
+
+    #[test]
+    fn events_and_answers_are_packets_of_socket_io() {
+        let event = |namespace, ack| {
+            let mut event = OutgoingEvent::new(namespace, "a", &(1, Bytes::from_static(b"x")));
+            event.as_mut().unwrap().ack = ack;
+            event.unwrap().encode(WireFormat::SocketIo)
+        };
+        let binary = br#"["a",1,{"_placeholder":true,"num":0}]"#;
+        check_packet(&event("/", None), &[&[b"451-", &binary[..]].concat(), b"x"]);
+        check_packet(&event("/n", Some(0)), &[&[b"451-/n,0", &binary[..]].concat(), b"x"]);
+        let plain = OutgoingEvent::new("/", "ü", "x").unwrap();
+        check_packet(&plain.encode(WireFormat::SocketIo), &["42[\"ü\",\"x\"]".as_bytes()]);
+        let answer = |data: &str| encode_ack(WireFormat::SocketIo, "/n", 7, data);
+        check_packet(&answer("x").unwrap().unwrap(), &[b"43/n,7[\"x\"]"]);
+        let nothing = encode_ack(WireFormat::SocketIo, "/", 0, &()).unwrap().unwrap();
+        check_packet(&nothing, &[b"430[]"]);
+        for (message, expected) in [
+            (Message::from("x\""), &[&br#"42/n,["message","x\""]"#[..]][..]),
+            (
+                Message::binary(vec![0]),
+                &[br#"451-/n,["message",{"_placeholder":true,"num":0}]"#, b"\0"],
+            ),
+        ] {
+            let message = PreparedMessage::new(message);
+            check_packet(&encode_message(&message, WireFormat::SocketIo, "/n"), expected);
+        }
+    }
+
     #[test]
     fn decoding_gives_back_what_was_encoded() {
         for name in ["a", "with \"quotes\"", "ü"] {
             for ack in [None, Some(0), Some(1 << 53)] {
-                let mut event = OutgoingEvent::new(name, &("ä", 1)).unwrap();
+                let mut event = OutgoingEvent::new("/", name, &("ä", 1)).unwrap();
                 event.ack = ack;
                 let message = event.encode(WireFormat::Envelope).message().clone();
                 let expected = IncomingEvent {
@@ -356,12 +436,12 @@ mod tests {
             }
         }
         for name in ["", "connect", &"x".repeat(257)] {
-            let event = OutgoingEvent::new(name, &1);
+            let event = OutgoingEvent::new("/", name, &1);
             assert!(matches!(event, Err(EncodeError::BadName(_))));
         }
-        let answer = encode_ack(WireFormat::Envelope, 5, &"ü").unwrap().unwrap();
+        let answer = encode_ack(WireFormat::Envelope, "/", 5, &"ü").unwrap().unwrap();
         let data = PeerData::new(Message::from("\"ü\""));
         assert_eq!(receive(answer.message().clone()), Received::Ack { id: 5, data });
-        assert!(encode_ack(WireFormat::Plain, 5, &1).unwrap().is_none());
+        assert!(encode_ack(WireFormat::Plain, "/", 5, &1).unwrap().is_none());
     }
 }

@@ -35,8 +35,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// A peer can ask for an acknowledgement of its event. The value that a handler
 /// [returns](crate::HandlerReply) answers it. A handler that takes an `Ack` may answer earlier, or
-/// later from another task. The first answer counts. If the peer has not asked, an answer does
-/// nothing.
+/// later from another task. Only the first answer is sent. If the peer has not asked, no answer is
+/// sent.
 ///
 /// ```
 /// use ws_events::{Ack, EmitError, Hub, Json};
@@ -81,7 +81,7 @@ impl Ack {
         if answered.swap(true, SeqCst) {
             return Ok(());
         }
-        match encode_ack(socket.0.format, *id, answer)? {
+        match encode_ack(socket.0.format, socket.0.hub.namespace(), *id, answer)? {
             Some(message) => emit_result(enqueue(&socket.0, &message)),
             None => Ok(()),
         }
@@ -219,10 +219,10 @@ impl SocketShared {
     }
 }
 
-/// An event that the peer has to acknowledge. Made by [`Socket::emit_with_ack`]; the event is sent
-/// already. Await it for the answer.
+/// The acknowledgement of an event that [`Socket::emit_with_ack`] has sent. Await it to get the
+/// answer.
 ///
-/// If it is dropped, the acknowledgement is not awaited any more.
+/// If it, or its future, is dropped, a later answer is ignored. The event is not withdrawn.
 #[must_use = "the answer is lost unless it is awaited"]
 pub struct EmitWithAck<R> {
     pending: Result<PendingAck, AckError>,
@@ -257,8 +257,8 @@ impl<R> EmitWithAck<R> {
         Self { pending, timeout: DEFAULT_TIMEOUT, answer: PhantomData }
     }
 
-    /// How long the answer is awaited. Default: 10 s. Outside of a tokio runtime there is no clock,
-    /// and the timeout never expires.
+    /// How long the answer is awaited, from the start of the `await`. Default: 10 s. Outside of a
+    /// tokio runtime there is no clock, and the timeout never expires.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -290,13 +290,13 @@ fn decode<R: DeserializeOwned>(answer: Result<PeerData, AckError>) -> Result<R, 
     from_json(json.as_bytes(), &attachments).map_err(|error| AckError::Decode(Arc::new(error)))
 }
 
-/// The acknowledgements of a broadcast, as they come. Made by
-/// [`Broadcast::emit_with_ack`](crate::Broadcast::emit_with_ack); the event is sent already.
+/// The acknowledgements of a broadcast, in the order in which they arrive.
+/// [`Broadcast::emit_with_ack`](crate::Broadcast::emit_with_ack) has sent the event already.
 ///
 /// A [`Stream`] of one result for each socket that the broadcast matched. The answers come first;
 /// after the timeout, an [`AckError::Timeout`] for each socket that has not answered. Then it ends.
 ///
-/// If it is dropped, the acknowledgements are not awaited any more.
+/// If it is dropped, later answers are ignored.
 #[must_use = "the answers are lost unless they are awaited"]
 pub struct BroadcastAcks<R> {
     id: u64,

@@ -143,9 +143,9 @@ impl Broadcast {
     }
 
     /// Sends an event that each socket has to acknowledge, as
-    /// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) does. Returns the acknowledgements
-    /// as they come: one result for each socket, at the end those of the sockets that have not
-    /// answered.
+    /// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) does. Returns one result for each
+    /// socket: first the answers, as they arrive, and after the timeout (10 s by default) an error
+    /// for each socket that has not answered.
     ///
     /// Only the sockets of this process get it.
     ///
@@ -196,7 +196,7 @@ impl Broadcast {
 
     /// Sends a prepared message, which can be sent several times.
     pub fn send_prepared(&self, message: &PreparedMessage) -> Delivery {
-        self.send_content(Content::Message(message))
+        self.send_content(Content::Message(message, self.hub.namespace()))
     }
 
     fn send_content(&self, content: Content<'_>) -> Delivery {
@@ -376,13 +376,14 @@ impl BrokerSink for LocalSink {
         match BroadcastHeader::decode(&packet) {
             Some((header, _)) if header.origin == hub.origin => {}
             Some((header, content)) => {
-                let broadcast = Broadcast::from_header(Hub(hub), header);
+                let broadcast = Broadcast::from_header(Hub(Arc::clone(&hub)), header);
+                let namespace = hub.namespace();
                 match content {
                     PacketContent::Message(message) => {
-                        broadcast.deliver(Content::Message(&message));
+                        broadcast.deliver(Content::Message(&message, namespace));
                     }
                     PacketContent::Event { name, data } => {
-                        let event = OutgoingEvent { name: &name, data, ack: None };
+                        let event = OutgoingEvent { namespace, name: &name, data, ack: None };
                         broadcast.deliver(Content::Event(&event));
                     }
                 }

@@ -103,7 +103,7 @@ impl BroadcastHeader {
     /// Makes a packet.
     pub(crate) fn encode(&self, content: Content<'_>) -> Bytes {
         match content {
-            Content::Message(message) => {
+            Content::Message(message, _) => {
                 let message = message.message();
                 let kind = if message.is_text() { TEXT } else { BINARY };
                 write_packet(kind, self, message.as_bytes())
@@ -284,15 +284,15 @@ mod tests {
         };
         for message in [Message::from("text"), Message::binary(vec![0, 255]), Message::from("")] {
             let message = PreparedMessage::new(message);
-            let packet = header().encode(Content::Message(&message));
+            let packet = header().encode(Content::Message(&message, "/"));
             check(packet, PacketContent::Message(message));
         }
-        let event = OutgoingEvent::new("ü", &("a", Bytes::from_static(b"\xFF"))).unwrap();
+        let event = OutgoingEvent::new("/", "ü", &("a", Bytes::from_static(b"\xFF"))).unwrap();
         let packet = header().encode(Content::Event(&event));
         let OutgoingEvent { data, .. } = event;
         check(packet.clone(), PacketContent::Event { name: "ü".to_owned(), data });
         assert_eq!(content(&packet.slice(..packet.len() - 1)), None);
-        let packet = header().encode(Content::Message(&PreparedMessage::new("a")));
+        let packet = header().encode(Content::Message(&PreparedMessage::new("a"), "/"));
         for (version, kind) in [(VERSION + 1, TEXT), (VERSION, EVENT + 1), (VERSION, EVENT)] {
             let unknown = [&[version, kind], &packet[2..]].concat().into();
             assert_eq!(content(&unknown), None);

@@ -3,8 +3,8 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
@@ -18,7 +18,9 @@ use crate::hub::HubShared;
 use crate::hub::broadcast::LocalSink;
 use crate::hub::broker::{Broker, InProcess};
 use crate::registry::ids::IdRegistry;
+use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
+use crate::socketio::SocketIoLimits;
 use crate::{Hub, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
@@ -32,6 +34,7 @@ pub struct HubBuilder {
     pending_acks: usize,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     no_error_events: bool,
+    socketio: SocketIoLimits,
 }
 
 impl Hub {
@@ -48,6 +51,7 @@ impl Hub {
             pending_acks: 1024,
             states: HashMap::new(),
             no_error_events: false,
+            socketio: SocketIoLimits::new(),
         }
     }
 }
@@ -115,6 +119,12 @@ impl HubBuilder {
         self
     }
 
+    /// The limits of clients that speak Socket.IO. Default: see [`SocketIoLimits`].
+    pub fn socketio(mut self, limits: SocketIoLimits) -> Self {
+        self.socketio = limits;
+        self
+    }
+
     /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
     /// needs a lock or an atomic. Default: none.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
@@ -130,7 +140,17 @@ impl HubBuilder {
 
     /// Makes a hub that shares its broadcasts by this broker.
     pub(crate) fn build_with(self, broker: Box<dyn Broker>) -> Hub {
-        let hub = Arc::new(HubShared {
+        let hub = Arc::new(self.shared(broker, None));
+        hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
+        Hub(hub)
+    }
+
+    fn shared(
+        self,
+        broker: Box<dyn Broker>,
+        root: Option<(Weak<HubShared>, Arc<str>)>,
+    ) -> HubShared {
+        HubShared {
             everyone: MemberList::new(Arc::from("")),
             rooms: RoomRegistry::new(SHARDS),
             queues: QueuePool::new(SendQueue::new),
@@ -142,6 +162,9 @@ impl HubBuilder {
             has_events: AtomicBool::new(self.format.has_events()),
             last_ack: AtomicU64::new(0),
             max_pending_acks: self.pending_acks,
+            socketio: self.socketio,
+            namespaces: Arc::new(NamespaceTable::new()),
+            root,
             broker,
             origin: Uuid::new_v4().as_u64_pair().0,
             states: self.states,
@@ -151,9 +174,27 @@ impl HubBuilder {
             drain_started: Notify::new(),
             active: AtomicUsize::new(0),
             idle: Notify::new(),
-        });
-        hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
-        Hub(hub)
+        }
+    }
+}
+
+impl Hub {
+    /// A new namespace of this hub, with the same settings.
+    pub(crate) fn child(&self, name: &str) -> Self {
+        let hub = &self.0;
+        let settings = HubBuilder {
+            send_queue: hub.delivery.limits.clone(),
+            format: hub.format,
+            pending_acks: hub.max_pending_acks,
+            states: hub.states.clone(),
+            no_error_events: !hub.error_events,
+            socketio: hub.socketio.clone(),
+        };
+        let root = Some((Arc::downgrade(hub), Arc::from(name)));
+        let child = settings.shared(Box::new(InProcess), root);
+        child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
+        child.draining.store(hub.draining.load(SeqCst), SeqCst);
+        Self(Arc::new(child))
     }
 }
 

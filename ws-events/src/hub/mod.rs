@@ -6,6 +6,7 @@ pub(crate) mod broker;
 pub(crate) mod builder;
 pub(crate) mod check;
 pub(crate) mod membership;
+pub(crate) mod namespace;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
 
@@ -13,8 +14,8 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
@@ -31,7 +32,9 @@ use crate::hub::broker::{Broker, Recipients};
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
+use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
+use crate::socketio::{ROOT, SocketIoLimits};
 use crate::{
     Broadcast, ConnectRejection, Delivery, EmitError, EncodeError, Event, Handler, HandlerArgs,
     HubStats, Id, ListenerId, Socket,
@@ -78,6 +81,10 @@ pub(crate) struct HubShared {
     pub(crate) last_ack: AtomicU64,
     /// The largest number of acknowledgements that a socket waits for.
     pub(crate) max_pending_acks: usize,
+    pub(crate) socketio: SocketIoLimits,
+    pub(crate) namespaces: Arc<NamespaceTable<Hub>>,
+    /// For a namespace: the hub that it belongs to, and its name.
+    pub(crate) root: Option<(Weak<Self>, Arc<str>)>,
     pub(crate) broker: Box<dyn Broker>,
     /// Identifies this hub among those behind the broker.
     pub(crate) origin: u64,
@@ -104,7 +111,8 @@ impl Hub {
     /// handler is called.
     ///
     /// During a check, the socket is in no room, and a lookup by its id does not find it. The check
-    /// can set its id and its attributes. To reject with an HTTP status before the upgrade, use the
+    /// can set its id and its attributes. A check has no time limit. It is dropped when the
+    /// connection ends or the hub drains. To reject with an HTTP status before the upgrade, use the
     /// adapter.
     ///
     /// ```
@@ -299,14 +307,14 @@ impl Hub {
 impl HubShared {
     /// An event, to be encoded for its recipients.
     pub(crate) fn event<'a, T: Serialize + ?Sized>(
-        &self,
+        &'a self,
         name: &'a str,
         data: &T,
     ) -> Result<OutgoingEvent<'a>, EncodeError> {
         if !self.has_events.load(Ordering::Relaxed) {
             return Err(EncodeError::NoEnvelope);
         }
-        OutgoingEvent::new(name, data)
+        OutgoingEvent::new(self.namespace(), name, data)
     }
 
     /// The hub serves connections of this format from now on.
@@ -314,6 +322,10 @@ impl HubShared {
         if format.has_events() && !self.has_events.load(Ordering::Relaxed) {
             self.has_events.store(true, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.root.as_ref().map_or(ROOT, |(_, name)| name)
     }
 
     /// The id of a new acknowledgement. Small enough for a number of JavaScript.

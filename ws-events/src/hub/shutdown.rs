@@ -8,6 +8,8 @@ use tokio::time::{Instant, timeout};
 use ws_core::StatusCode;
 
 use crate::Hub;
+use crate::delivery::recipient::Recipient as _;
+use crate::link::Link;
 
 /// How long an aborted connection may take to end.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,7 +28,7 @@ pub struct DrainReport {
 }
 
 impl Hub {
-    /// Shuts down: rejects new connections, including those that middleware is checking, closes all
+    /// Shuts down, with all [namespaces](Self::of): rejects new connections, including those that middleware is checking, closes all
     /// sockets with 1001, and waits until all have left and their `disconnect` has been handled.
     /// Sockets that take longer than `limit` are aborted.
     ///
@@ -59,16 +61,25 @@ impl Hub {
     #[doc(alias = "shutdown")]
     pub async fn drain(&self, limit: Duration) -> DrainReport {
         let began = Instant::now();
-        tracing::info!(sockets = self.len(), "draining a hub");
         self.0.draining.store(true, SeqCst);
-        self.0.drain_started.notify_waiters();
-        // The code is allowed in a close frame.
-        let notified = self.close_all(StatusCode::GOING_AWAY, "").unwrap_or(0);
-        let report = match timeout(limit, self.wait_until_idle()).await {
+        // A namespace that is created from here on is draining, too.
+        let mut hubs = self.0.namespaces.all();
+        hubs.push(self.clone());
+        let sockets: usize = hubs.iter().map(Self::len).sum();
+        tracing::info!(sockets, "draining a hub");
+        let mut notified = 0;
+        for hub in &hubs {
+            hub.0.draining.store(true, SeqCst);
+            hub.0.drain_started.notify_waiters();
+            // The code is allowed in a close frame.
+            notified += hub.close_all(StatusCode::GOING_AWAY, "").unwrap_or(0);
+        }
+        let report = match timeout(limit, wait_until_idle(&hubs)).await {
             Ok(()) => DrainReport { notified, ..DrainReport::default() },
             Err(_) => {
-                let aborted = self.abort_all().await;
-                DrainReport { notified, aborted, remaining: self.0.active.load(SeqCst) }
+                let aborted = abort_all(&hubs).await;
+                let remaining = hubs.iter().map(|hub| hub.0.active.load(SeqCst)).sum();
+                DrainReport { notified, aborted, remaining }
             }
         };
         tracing::info!(
@@ -79,18 +90,6 @@ impl Hub {
             "hub drained"
         );
         report
-    }
-
-    /// Aborts the connections of all sockets, and waits for their end. Returns their number.
-    async fn abort_all(&self) -> usize {
-        let late = self.everyone().sockets();
-        let aborted = late.len();
-        for conn in late.iter().filter_map(crate::Socket::conn) {
-            conn.close_now();
-        }
-        drop(late);
-        let _ = timeout(ABORT_TIMEOUT, self.wait_until_idle()).await;
-        aborted
     }
 
     /// Waits until no connection is served.
@@ -104,5 +103,23 @@ impl Hub {
             }
             idle.await;
         }
+    }
+}
+
+/// Aborts the connections of all sockets, and waits for their end. Returns their number.
+async fn abort_all(hubs: &[Hub]) -> usize {
+    let late: Vec<_> = hubs.iter().flat_map(|hub| hub.everyone().sockets()).collect();
+    let aborted = late.len();
+    for socket in &late {
+        socket.0.with_link(Link::close_now);
+    }
+    drop(late);
+    let _ = timeout(ABORT_TIMEOUT, wait_until_idle(hubs)).await;
+    aborted
+}
+
+async fn wait_until_idle(hubs: &[Hub]) {
+    for hub in hubs {
+        hub.wait_until_idle().await;
     }
 }

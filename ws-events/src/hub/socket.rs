@@ -12,6 +12,7 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use ws_core::proto::CloseFrame;
 use ws_core::{Attributes, Conn, Message, PreparedMessage, RequestInfo, SendError, StatusCode};
 
@@ -25,6 +26,7 @@ use crate::events::protocol::encode_message;
 use crate::hub::HubShared;
 use crate::hub::acks::AckTable;
 use crate::hub::membership::Membership;
+use crate::link::Link;
 use crate::registry::ids::{OwnId, RegisterError};
 use crate::sync::Runtime;
 use crate::{
@@ -36,8 +38,8 @@ use crate::{
 ///
 /// A clone is a handle of the same socket. Its calls never wait, except
 /// [`send_wait`](Self::send_wait) and [`emit_wait`](Self::emit_wait): a message is put into the
-/// [send queue](crate::SendQueueLimits) of the socket. A handle keeps neither the connection
-/// open nor, after the end, the attributes and handlers in memory.
+/// [send queue](crate::SendQueueLimits) of the socket. A handle does not keep the connection open.
+/// After the end, it keeps no attributes and handlers in memory.
 #[derive(Clone)]
 #[doc(alias("client", "session"))]
 pub struct Socket(pub(crate) Arc<SocketShared>);
@@ -95,7 +97,11 @@ impl Socket {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&self, message: &PreparedMessage) -> Result<(), EmitError> {
-        emit_result(enqueue(&self.0, &encode_message(message, self.0.format)))
+        emit_result(enqueue(&self.0, &self.in_format(message)))
+    }
+
+    fn in_format(&self, message: &PreparedMessage) -> PreparedMessage {
+        encode_message(message, self.0.format, self.0.hub.namespace())
     }
 
     /// Sends a message in the format of the socket.
@@ -124,10 +130,11 @@ impl Socket {
     /// Sends an event that the peer has to acknowledge. Await the result for the answer,
     /// deserialised from JSON as [`Json`](crate::Json) is.
     ///
-    /// The event is sent at once, in the order of all other messages. The answer is awaited for
-    /// 10 s, or for the [`timeout`](EmitWithAck::timeout). A handler may await it: meanwhile, the
-    /// connection is read, and up to 64 messages and 64 KiB that are no answers wait for their
-    /// handlers. Behind more of them, no answer is found.
+    /// The call queues the event at once, in order with all other messages. The `await` takes at
+    /// most 10 s, or the [`timeout`](EmitWithAck::timeout). A handler may await it. Meanwhile, the
+    /// hub reads the connection, and queues other messages for their handlers, until it has 64
+    /// messages or 64 KiB. Then it stops reading, and the result is
+    /// [`AckError::Timeout`](crate::AckError::Timeout).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -139,8 +146,9 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// The result is an [`AckError`](crate::AckError): without an answer in time; if the event was
-    /// not sent; if the socket waits for too many acknowledgements, by default 1,024.
+    /// The result is an [`AckError`](crate::AckError) if no answer comes in time or it has another
+    /// type, if the event was not sent, or if the socket already waits for too many
+    /// acknowledgements, by default 1,024.
     #[doc(alias("request", "timeout"))]
     pub fn emit_with_ack<R, T: Serialize + ?Sized>(
         &self,
@@ -170,7 +178,7 @@ impl Socket {
     /// If the future is dropped before it completes, the message is not sent.
     pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
         let message = PreparedMessage::new(message);
-        self.wait_and_enqueue(encode_message(&message, self.0.format)).await
+        self.wait_and_enqueue(self.in_format(&message)).await
     }
 
     /// Sends an event, and waits as [`send_wait`](Self::send_wait) does.
@@ -349,25 +357,52 @@ impl Socket {
     }
 
     /// Its connection, for pings and for information about it. `None` after the handlers of
-    /// `disconnect`, and as soon as the task of the socket is dropped.
+    /// `disconnect`, and as soon as the task of the socket is dropped. Also `None` for a client of
+    /// Socket.IO, whose connection belongs to several sockets and may change.
     ///
     /// Do not read from it: the hub reads, and each message goes to only one reader. A message that
     /// is written to it overtakes the send queue.
     #[doc(alias = "split")]
     pub fn conn(&self) -> Option<Conn> {
-        self.0.with_conn(Conn::clone)
+        self.0.with_link(|link| link.conn().cloned())?
     }
 
-    /// The HTTP request of the connection, if the adapter keeps it; `None` without a
-    /// [`conn`](Self::conn).
+    /// The HTTP request of the connection, if the adapter keeps it; of a client of Socket.IO the
+    /// first one. `None` after the end, as [`conn`](Self::conn).
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
-        self.0.with_conn(Conn::request)?
+        self.0.with_link(Link::request)?
     }
 
-    /// The address of the peer, if it is known; `None` without a [`conn`](Self::conn).
+    /// The value that a client of Socket.IO has sent as `auth`, deserialised from JSON. It is `null`
+    /// if there is none, and for other protocols. The client chooses it: middleware should check it.
+    ///
+    /// ```
+    /// # use ws_events::{ConnectRejection, Hub, Socket};
+    /// # #[derive(serde::Deserialize)]
+    /// struct Auth {
+    ///     token: String,
+    /// }
+    ///
+    /// # let hub = Hub::new();
+    /// hub.middleware(async |socket: Socket| match socket.auth::<Auth>() {
+    ///     Ok(auth) if auth.token == "secret" => Ok(()),
+    ///     _ => Err(ConnectRejection::new("a token is required")),
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the value is of another type.
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        let auth =
+            self.0.with_link(|link| link.namespace().map(|it| serde_json::from_str(it.auth())));
+        auth.flatten().unwrap_or_else(|| serde_json::from_str("null"))
+    }
+
+    /// The address of the peer, if it is known; `None` after the end, as [`conn`](Self::conn).
     #[doc(alias = "remote_addr")]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.with_conn(Conn::peer_addr)?
+        self.0.with_link(Link::peer_addr)?
     }
 }
 
@@ -411,7 +446,7 @@ pub(crate) struct SocketShared {
     pub(crate) attributes: Attributes,
     /// Taken at the end, so that a handle does not keep the connection. A batch writer holds
     /// the read lock while it writes, and a callback of the connection may lock it again.
-    conn: RwLock<Option<Conn>>,
+    link: RwLock<Option<Link>>,
     pub(crate) membership: Mutex<Membership>,
     /// What few sockets have.
     pub(crate) extras: OnceBox<SocketExtras>,
@@ -429,7 +464,7 @@ pub(crate) struct SocketExtras {
 }
 
 impl SocketShared {
-    pub(crate) fn new(hub: Arc<HubShared>, conn: Conn, format: WireFormat) -> Arc<Self> {
+    pub(crate) fn new(hub: Arc<HubShared>, link: Link, format: WireFormat) -> Arc<Self> {
         let queue = hub.queues.take();
         queue.set_format(format);
         Arc::new(Self {
@@ -437,8 +472,8 @@ impl SocketShared {
             runtime: Runtime::try_current().ok(),
             id: OwnId::new(Id::random().0),
             queue,
-            attributes: conn.attributes().clone(),
-            conn: RwLock::new(Some(conn)),
+            attributes: link.attributes(),
+            link: RwLock::new(Some(link)),
             membership: Mutex::new(Membership::Pending),
             extras: OnceBox::new(),
             format,
@@ -456,10 +491,10 @@ impl SocketShared {
     }
 
     /// Releases the connection.
-    pub(crate) fn drop_conn(&self) {
-        let conn = self.conn.write().take();
+    pub(crate) fn drop_link(&self) {
+        let link = self.link.write().take();
         // Dropped without the lock: it may run code of the application.
-        drop(conn);
+        drop(link);
     }
 
     /// Whether an event has a handler, of the hub or of this socket.
@@ -511,7 +546,7 @@ impl SocketShared {
     /// Drops what belongs to the application, and the connection.
     pub(crate) fn release(&self) {
         // First, since dropping a value of the application may panic.
-        self.drop_conn();
+        self.drop_link();
         drop(self.queue.take_events());
         self.attributes.seal();
         if let Some(listeners) = self.own_listeners() {
@@ -536,12 +571,12 @@ impl Recipient for SocketShared {
         self.runtime.as_ref()
     }
 
-    fn with_conn<T>(&self, use_conn: impl FnOnce(&Conn) -> T) -> Option<T> {
-        self.conn.read_recursive().as_ref().map(use_conn)
+    fn with_link<T>(&self, use_link: impl FnOnce(&Link) -> T) -> Option<T> {
+        self.link.read_recursive().as_ref().map(use_link)
     }
 
-    fn prefetch_conn(&self) {
-        std::hint::black_box(self.conn.is_locked());
+    fn prefetch_link(&self) {
+        std::hint::black_box(self.link.is_locked());
     }
 }
 

@@ -8,39 +8,56 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
 
 use futures::FutureExt as _;
-use ws_core::{Conn, Error, Escaped, StatusCode};
+use ws_core::{Error, Escaped, StatusCode};
 
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::stats::add;
 use crate::delivery::wire_format::WireFormat;
 use crate::events::dispatch::panic_text;
+use crate::link::Link;
 use crate::session::lifecycle::{Connected, Connecting};
 use crate::{ConnectRejection, Hub, Socket};
 
 /// Admits a connection, unless middleware or the hub rejects it.
-pub(crate) async fn admit(hub: Hub, conn: &Conn, format: WireFormat) -> Option<Connected> {
+pub(crate) async fn admit(hub: Hub, link: &Link, format: WireFormat) -> Option<Connected> {
     hub.0.serves(format);
     hub.check_once();
-    let mut connecting = Connecting::new(hub, conn, format);
+    let mut connecting = Connecting::new(hub, link, format);
     let socket = connecting.socket.clone();
-    let rejection = match run_middleware(&socket, conn).await?.and_then(|()| connecting.admit()) {
+    let checked = run_middleware(&socket, link).await?;
+    let rejection = match checked.and_then(|()| connecting.admit(link)) {
         Ok(connected) => {
-            socket.0.watch_control_frames(conn);
+            match link {
+                Link::Conn(conn) => socket.0.watch_control_frames(conn),
+                // It fails if the session has ended.
+                Link::Namespace(link) => _ = link.send_answer().await,
+            }
             return Some(connected);
         }
         Err(rejection) => rejection,
     };
     add(&socket.0.delivery().counters.rejected, 1);
     socket.0.stop_sending();
-    let reason = rejection.cut_reason();
-    if let Err(Error::SendError(_)) = conn.close(rejection.code, reason).await {
-        let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
+    match link {
+        Link::Conn(conn) => {
+            let reason = rejection.cut_reason();
+            if let Err(Error::SendError(_)) = conn.close(rejection.code, reason).await {
+                let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
+            }
+        }
+        // The client is to come back.
+        Link::Namespace(link) if hub_drains(&socket) => link.session().close(rejection.code).await,
+        Link::Namespace(link) => link.refuse(&rejection.reason, rejection.data.as_deref()).await,
     }
     None
 }
 
+fn hub_drains(socket: &Socket) -> bool {
+    socket.0.hub.draining.load(SeqCst)
+}
+
 /// The result of the middleware; `None` if the connection ends meanwhile.
-async fn run_middleware(socket: &Socket, conn: &Conn) -> Option<Result<(), ConnectRejection>> {
+async fn run_middleware(socket: &Socket, link: &Link) -> Option<Result<(), ConnectRejection>> {
     let hub = &socket.0.hub;
     let middleware = hub.middleware.read().clone();
     if middleware.is_empty() {
@@ -59,7 +76,7 @@ async fn run_middleware(socket: &Socket, conn: &Conn) -> Option<Result<(), Conne
         Ok(())
     };
     let mut checks = pin!(AssertUnwindSafe(checks).catch_unwind());
-    let mut closed = pin!(conn.closed());
+    let mut closed = pin!(link.closed());
     poll_fn(|cx| {
         if let Poll::Ready(result) = checks.as_mut().poll(cx) {
             return Poll::Ready(Some(result.unwrap_or_else(|panic| Err(reject_panic(&*panic)))));

@@ -14,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
-use ws_core::Conn;
 
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::stats::add;
@@ -23,6 +22,8 @@ use crate::events::dispatch::dispatch;
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::hub::HubShared;
 use crate::hub::socket::SocketShared;
+use crate::link::Link;
+use crate::socketio::{PacketType, control_packet};
 use crate::{ConnectRejection, DisconnectReason, Event, Hub, SetIdError, Socket};
 
 /// A socket that is not admitted yet, or that is rejected and has yet to be closed.
@@ -43,14 +44,14 @@ pub(crate) struct Connected {
 struct Cleanup(Socket);
 
 impl Connecting {
-    pub(crate) fn new(hub: Hub, conn: &Conn, format: WireFormat) -> Self {
+    pub(crate) fn new(hub: Hub, link: &Link, format: WireFormat) -> Self {
         hub.0.active.fetch_add(1, SeqCst);
-        let socket = Socket(SocketShared::new(hub.0, conn.clone(), format));
+        let socket = Socket(SocketShared::new(hub.0, link.clone(), format));
         Self { cleanup: Some(Cleanup(socket.clone())), socket }
     }
 
     /// Admits it to the hub: its id finds it, and broadcasts reach it.
-    pub(crate) fn admit(&mut self) -> Result<Connected, ConnectRejection> {
+    pub(crate) fn admit(&mut self, link: &Link) -> Result<Connected, ConnectRejection> {
         let shared = &self.socket.0;
         let hub = &shared.hub;
         if hub.draining.load(SeqCst) {
@@ -59,12 +60,17 @@ impl Connecting {
         if hub.ids.register(shared, &shared.id).is_err() {
             return Err(SetIdError::Taken.into());
         }
+        if let Some(link) = link.namespace() {
+            // Before anybody can send to it.
+            let sid = format!(r#"{{"sid":{}}}"#, quoted(&shared.id.get()));
+            link.accept(control_packet(PacketType::Connect, link.name(), Some(&sid)));
+        }
         shared.queue.admit();
         shared.join_everyone();
         add(&hub.delivery.counters.connected, 1);
         if hub.draining.load(SeqCst) {
             // A concurrent drain may have closed all sockets before this one joined.
-            let ConnectRejection { code, reason } = ConnectRejection::draining();
+            let ConnectRejection { code, reason, .. } = ConnectRejection::draining();
             shared.queue.close(CloseCommand::new(code, reason));
         }
         Ok(Connected { socket: self.socket.clone(), cleanup: self.cleanup.take() })
@@ -83,7 +89,7 @@ impl Drop for Connected {
     fn drop(&mut self) {
         if self.cleanup.is_some() {
             self.socket.0.close_queue();
-            self.socket.0.drop_conn();
+            self.socket.0.drop_link();
             drop(Disconnecting::new(self.cleanup.take(), DisconnectReason::Dropped));
         }
     }
@@ -175,6 +181,11 @@ impl Drop for ActiveGuard<'_> {
             self.0.idle.notify_waiters();
         }
     }
+}
+
+fn quoted(text: &str) -> String {
+    // It cannot fail.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 impl SocketShared {

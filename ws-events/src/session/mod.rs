@@ -3,4 +3,5 @@
 pub(crate) mod admission;
 pub(crate) mod lifecycle;
 pub(crate) mod ready_flag;
+pub(crate) mod socketio;
 pub(crate) mod task;

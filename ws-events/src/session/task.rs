@@ -3,6 +3,8 @@
 //! One task per socket runs its admission, the event loop, and the writer
 //! ([`writer`](crate::delivery::writer)). While a handler runs, the event loop waits for the
 //! end of the connection, which reads ahead within its bound, answers pings and checks deadlines.
+//!
+//! Longer than 400 lines because the task reads from top to bottom.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -12,15 +14,18 @@ use std::task::{Context, Poll, Waker};
 
 use futures::future::OptionFuture;
 use tokio::task::yield_now;
-use ws_core::{CloseError, CloseInfo, CloseInitiator, Conn, Error, Message};
+use ws_core::{CloseError, CloseInfo, CloseInitiator, Conn, Error, StatusCode};
 
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::wire_format::WireFormat;
 use crate::delivery::writer::run_writer;
+use crate::engine::{EngineEnd, EngineEndKind};
 use crate::events::dispatch::{dispatch, log_id, log_unhandled, send_error};
 use crate::events::payload::{Payload, QueuedEvent};
-use crate::events::protocol::{ErrorCode, IncomingEvent, Protocol, Received, decode};
+use crate::events::protocol::{ErrorCode, IncomingEvent, Protocol, Received};
+use crate::link::{Link, LinkEnd};
+use crate::namespace_link::NamespaceEnd;
 use crate::session::admission::admit;
 use crate::session::ready_flag::ReadyFlag;
 use crate::{DisconnectReason, Event, EventError, Hub, Socket};
@@ -53,7 +58,7 @@ impl Hub {
         let hub = self.clone();
         move |conn| {
             let format = hub.0.format;
-            Box::pin(serve(hub, conn, format))
+            Box::pin(serve_link(hub, Link::Conn(conn), format))
         }
     }
 
@@ -65,7 +70,7 @@ impl Hub {
     /// If the future is dropped before it completes, the connection is dropped, and the socket
     /// leaves the hub. The handlers of `disconnect` then run in another task.
     pub async fn serve(&self, conn: Conn) {
-        serve(self.clone(), conn, self.0.format).await;
+        serve_link(self.clone(), Link::Conn(conn), self.0.format).await;
     }
 
     /// As [`serve`](Self::serve), for a connection with this protocol: `serve` uses the one that the
@@ -90,34 +95,34 @@ impl Hub {
     ///
     /// As `serve`.
     pub async fn serve_as(&self, conn: Conn, protocol: Protocol) {
-        serve(self.clone(), conn, protocol.format()).await;
+        serve_link(self.clone(), Link::Conn(conn), protocol.format()).await;
     }
 }
 
 /// Makes a connection a socket, and serves it to its end.
-async fn serve(hub: Hub, conn: Conn, format: WireFormat) {
+pub(crate) async fn serve_link(hub: Hub, link: Link, format: WireFormat) {
     // Boxed: a connected socket holds no memory for its admission.
-    let Some(connected) = Box::pin(admit(hub, &conn, format)).await else { return };
-    let command = run(&connected.socket, &conn).await;
+    let Some(connected) = Box::pin(admit(hub, &link, format)).await else { return };
+    let command = run(&connected.socket, &link).await;
     if let Some(backlog) = command.as_ref().and_then(|command| command.slow_consumer) {
         tracing::info!(
             id = %log_id(&connected.socket),
-            conn = conn.id(),
+            conn = link.conn().map(Conn::id),
             queued_messages = backlog.messages,
             queued_bytes = backlog.bytes,
             "a slow consumer was closed"
         );
     }
-    let ending = conn.closed().await;
-    drop(conn);
+    let ending = link.closed().await;
+    drop(link);
     connected.disconnect(disconnect_reason(command, ending)).await;
 }
 
 /// Runs the event loop and the writer until the connection has ended and its last handler has
 /// returned. Returns the command that closed the connection, if there was one.
-async fn run(socket: &Socket, conn: &Conn) -> Option<Box<CloseCommand>> {
-    let mut event_loop = pin!(EventLoop::new(socket, conn).run());
-    let mut writer = pin!(run_writer(&*socket.0, conn));
+async fn run(socket: &Socket, link: &Link) -> Option<Box<CloseCommand>> {
+    let mut event_loop = pin!(EventLoop::new(socket, link).run());
+    let mut writer = pin!(run_writer(&*socket.0, link));
     let (mut handled, mut written) = (false, None);
     let ready = ReadyFlag::new();
     let waker = Waker::from(Arc::clone(&ready));
@@ -138,7 +143,50 @@ async fn run(socket: &Socket, conn: &Conn) -> Option<Box<CloseCommand>> {
     .await
 }
 
-fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: CloseInfo) -> DisconnectReason {
+fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: LinkEnd) -> DisconnectReason {
+    match ending {
+        LinkEnd::Conn(ending) => reason_of_conn(command, ending),
+        LinkEnd::Namespace(ending) => reason_of_namespace(command, ending),
+    }
+}
+
+fn reason_of_namespace(
+    command: Option<Box<CloseCommand>>,
+    ending: NamespaceEnd,
+) -> DisconnectReason {
+    let closed = |code, reason: &str| CloseError::new(code, reason);
+    match (command.map(|command| *command), ending) {
+        (Some(CloseCommand { slow_consumer: Some(backlog), .. }), _) => {
+            DisconnectReason::SlowConsumer { queued: backlog.bytes }
+        }
+        (_, NamespaceEnd::Client) => {
+            let reason = "client namespace disconnect";
+            DisconnectReason::Peer(closed(StatusCode::NORMAL_CLOSURE, reason))
+        }
+        (Some(CloseCommand { code, reason, .. }), NamespaceEnd::Server) => {
+            DisconnectReason::Closed(closed(code, &reason))
+        }
+        (None, NamespaceEnd::Server) => {
+            let reason = "server namespace disconnect";
+            DisconnectReason::Closed(closed(StatusCode::NORMAL_CLOSURE, reason))
+        }
+        (command, NamespaceEnd::Session(EngineEnd { kind, error })) => match (kind, error, command)
+        {
+            (EngineEndKind::Closed, _, Some(CloseCommand { code, reason, .. })) => {
+                DisconnectReason::Closed(closed(code, &reason))
+            }
+            (EngineEndKind::Closed, Error::Closed(close), None) => DisconnectReason::Closed(close),
+            (EngineEndKind::TransportClose, Error::Closed(close), _)
+                if close.code != StatusCode::ABNORMAL_CLOSURE =>
+            {
+                DisconnectReason::Peer(close)
+            }
+            (_, error, _) => DisconnectReason::Lost(error),
+        },
+    }
+}
+
+fn reason_of_conn(command: Option<Box<CloseCommand>>, ending: CloseInfo) -> DisconnectReason {
     use DisconnectReason::{Closed, Lost, Peer, SlowConsumer};
     match (ending, command.map(|command| *command)) {
         (CloseInfo { received: Some(received), by: CloseInitiator::Peer, .. }, _) => Peer(received),
@@ -160,7 +208,7 @@ fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: CloseInfo) -> D
 /// Reads messages and queued events, and calls their handlers one after the other.
 struct EventLoop<'a> {
     socket: &'a Socket,
-    conn: &'a Conn,
+    link: &'a Link,
     /// Messages that arrived while a handler awaited an acknowledgement.
     inbox: Inbox,
     /// Whether queued events come before messages; alternates.
@@ -174,12 +222,13 @@ struct EventLoop<'a> {
 /// An input of the event loop.
 enum Input {
     Event(QueuedEvent),
-    Message(Message),
+    /// From the peer, with its size in bytes.
+    Received(Received, usize),
 }
 
 impl<'a> EventLoop<'a> {
-    fn new(socket: &'a Socket, conn: &'a Conn) -> Self {
-        Self { socket, conn, inbox: Inbox::default(), events_first: false, events_left: 0, turn: 0 }
+    fn new(socket: &'a Socket, link: &'a Link) -> Self {
+        Self { socket, link, inbox: Inbox::default(), events_first: false, events_left: 0, turn: 0 }
     }
 
     async fn run(mut self) {
@@ -198,10 +247,10 @@ impl<'a> EventLoop<'a> {
         self.turn += 1;
         let (event, payload) = match input {
             Input::Event(QueuedEvent { event, payload }) => (event, payload),
-            Input::Message(message) => {
-                let bytes = u16::try_from(message.len() / TURN_BYTES).unwrap_or(MAX_TURN);
+            Input::Received(received, size) => {
+                let bytes = u16::try_from(size / TURN_BYTES).unwrap_or(MAX_TURN);
                 self.turn += bytes.min(MAX_TURN);
-                self.apply(decode(self.socket.0.format, message))?
+                self.apply(received)?
             }
         };
         self.start(event, payload)
@@ -212,7 +261,7 @@ impl<'a> EventLoop<'a> {
         match received {
             Received::Message(message) => Some((Event::Message, Payload::Data(message))),
             Received::Event(IncomingEvent { name, data, ack }) => {
-                Some((Event::Custom(name), Payload::Request(data, ack)))
+                Some((Event::received(name), Payload::Request(data, ack)))
             }
             Received::Ack { id, data } => {
                 self.socket.0.receive_ack(id, data);
@@ -236,7 +285,7 @@ impl<'a> EventLoop<'a> {
             self.log_without_handler(&event, &payload);
             return None;
         }
-        Some(Box::pin(handle(self.socket, self.conn, event, payload, &mut self.inbox)))
+        Some(Box::pin(handle(self.socket, self.link, event, payload, &mut self.inbox)))
     }
 
     /// An event without a handler is logged if a peer sent it, since that may be a mistake.
@@ -256,7 +305,7 @@ impl<'a> EventLoop<'a> {
     /// The next input; `None` when the connection has ended. Events that are queued by then are
     /// for [`Connected::disconnect`].
     async fn next_input(&mut self) -> Option<Input> {
-        let Self { socket, conn, inbox, events_first, events_left, .. } = self;
+        let Self { socket, link, inbox, events_first, events_left, .. } = self;
         let queue = &socket.0.queue;
         // Neither starves the other: one message, then all events that are queued by then.
         if *events_left == 0 {
@@ -269,12 +318,11 @@ impl<'a> EventLoop<'a> {
                 Some(Input::Event(event))
             })
         };
-        let mut reading = pin!(conn.read());
+        let mut reading = pin!(link.read(socket.0.format));
         let mut poll_message = |cx: &mut Context<'_>| {
-            if let Some(message) = inbox.pop() {
-                return Poll::Ready(Some(Input::Message(message)));
-            }
-            reading.as_mut().poll(cx).map(|read| read.ok().map(Input::Message))
+            let read = inbox.pop().map(|input| Poll::Ready(Some(input)));
+            let read = read.unwrap_or_else(|| reading.as_mut().poll(cx));
+            read.map(|read| read.map(|(received, size)| Input::Received(received, size)))
         };
         poll_fn(|cx| {
             if events_first && let Poll::Ready(event) = poll_event(cx) {
@@ -290,40 +338,48 @@ impl<'a> EventLoop<'a> {
 }
 
 /// Messages that wait for a handler to return.
+///
+/// Boxed: an idle socket holds no memory for it.
 #[derive(Default)]
-struct Inbox {
-    messages: VecDeque<Message>,
+struct Inbox(Option<Box<InboxQueue>>);
+
+#[derive(Default)]
+struct InboxQueue {
+    received: VecDeque<(Received, usize)>,
     bytes: usize,
 }
 
 impl Inbox {
     fn has_room(&self) -> bool {
-        self.messages.len() < INBOX_MESSAGES && self.bytes < INBOX_BYTES
+        let has_room =
+            |queue: &InboxQueue| queue.received.len() < INBOX_MESSAGES && queue.bytes < INBOX_BYTES;
+        self.0.as_deref().is_none_or(has_room)
     }
 
-    fn push(&mut self, message: Message) {
-        self.bytes += message.len();
-        self.messages.push_back(message);
+    fn push(&mut self, received: Received, size: usize) {
+        let queue = self.0.get_or_insert_default();
+        queue.bytes += size;
+        queue.received.push_back((received, size));
     }
 
-    fn pop(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(message.len());
-        if self.messages.is_empty() {
-            // An idle socket holds no memory for it.
-            self.messages = VecDeque::new();
+    fn pop(&mut self) -> Option<(Received, usize)> {
+        let queue = self.0.as_mut()?;
+        let popped = queue.received.pop_front();
+        match &popped {
+            Some((_, size)) => queue.bytes = queue.bytes.saturating_sub(*size),
+            None => self.0 = None,
         }
-        Some(message)
+        popped
     }
 }
 
 /// Runs the handlers of an event, and waits for the end of the connection meanwhile.
-async fn handle(socket: &Socket, conn: &Conn, event: Event, payload: Payload, inbox: &mut Inbox) {
+async fn handle(socket: &Socket, link: &Link, event: Event, payload: Payload, inbox: &mut Inbox) {
     let mut handling = pin!(dispatch(socket, event, payload));
     if poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx).is_ready())).await {
         return;
     }
-    let mut closed = pin!(read_until_closed(socket, conn, inbox));
+    let mut closed = pin!(read_until_closed(socket, link, inbox));
     let (mut is_open, mut poll_handler) = (true, false);
     poll_fn(|cx| {
         // It was polled just now.
@@ -341,19 +397,18 @@ async fn handle(socket: &Socket, conn: &Conn, event: Event, payload: Payload, in
 }
 
 /// Waits for the end of the connection. Reads messages only while acknowledgements are awaited.
-async fn read_until_closed(socket: &Socket, conn: &Conn, inbox: &mut Inbox) {
+async fn read_until_closed(socket: &Socket, link: &Link, inbox: &mut Inbox) {
     loop {
         if socket.0.expects_acks() && inbox.has_room() {
-            let Ok(message) = conn.read().await else { return };
-            match decode(socket.0.format, message.clone()) {
-                Received::Ack { id, data } => socket.0.receive_ack(id, data),
-                // Decoded again when it is handled: an acknowledgement is rarely awaited.
-                _ => inbox.push(message),
+            match link.read(socket.0.format).await {
+                Some((Received::Ack { id, data }, _)) => socket.0.receive_ack(id, data),
+                Some((received, size)) => inbox.push(received, size),
+                None => return,
             }
             continue;
         }
         // It reads ahead, too: messages that arrive before the end are not lost.
-        let mut closed = pin!(conn.closed());
+        let mut closed = pin!(link.closed());
         let has_ended = poll_fn(|cx| {
             if closed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
@@ -376,7 +431,7 @@ mod tests {
     #[tokio::test]
     async fn the_future_that_serves_a_socket_is_small() {
         let (conn, _peer) = ws_core::pair();
-        let size = size_of_val(&serve(Hub::new(), conn, WireFormat::Plain));
+        let size = size_of_val(&serve_link(Hub::new(), Link::Conn(conn), WireFormat::Plain));
         assert!(size <= 816, "{size}");
     }
 }

@@ -22,11 +22,35 @@ const TICK: Duration = Duration::from_millis(5);
 /// The number of counters. Connections are spread over them to reduce lock contention.
 const COUNTERS: usize = 16;
 
+/// With `--fanout`, each message begins with its scheduled time: nanoseconds since the start, as
+/// so many hexadecimal digits.
+pub(super) const TAG: usize = 16;
+
+/// Which connection sends when.
+#[derive(Clone, Copy)]
+pub(super) enum Pattern {
+    /// Each one has so many messages in flight.
+    Pipeline(u32),
+    /// Each one sends so many messages per second.
+    Rate(f64),
+    /// The first one sends so many messages per second, and all receive them.
+    Fanout(f64),
+}
+
+impl Pattern {
+    /// What is counted.
+    pub(super) const fn received(self) -> &'static str {
+        match self {
+            Self::Pipeline(_) | Self::Rate(_) => "echoed",
+            Self::Fanout(_) => "received",
+        }
+    }
+}
+
 /// The load on all connections, and its results.
 pub(super) struct Load {
     message: PreparedMessage,
-    rate: Option<f64>,
-    pipeline: u32,
+    pattern: Pattern,
     counters: Vec<Mutex<Counter>>,
     failures: Mutex<BTreeMap<String, u64>>,
 }
@@ -50,12 +74,11 @@ impl Counter {
 }
 
 impl Load {
-    pub(super) fn new(message: Message, rate: Option<f64>, pipeline: u32) -> Result<Self> {
+    pub(super) fn new(message: Message, pattern: Pattern) -> Result<Self> {
         let counters = (0..COUNTERS).map(|_| Ok(Mutex::new(Counter::new()?)));
         Ok(Self {
             message: PreparedMessage::new(message),
-            rate,
-            pipeline,
+            pattern,
             counters: counters.collect::<Result<_>>()?,
             failures: Mutex::default(),
         })
@@ -66,8 +89,13 @@ impl Load {
         let mut tasks = JoinSet::new();
         for (number, conn) in conns.iter().enumerate() {
             let (load, conn, in_flight) = (Arc::clone(self), conn.clone(), Mutex::default());
-            let connection = Arc::new(ConnectionLoad { load, number, conn, in_flight });
-            if let Some(rate) = self.rate {
+            let connection = Arc::new(ConnectionLoad { load, number, conn, in_flight, began });
+            let rate = match self.pattern {
+                Pattern::Rate(rate) => Some(rate),
+                Pattern::Fanout(rate) => Some(rate).filter(|_| number == 0),
+                Pattern::Pipeline(_) => None,
+            };
+            if let Some(rate) = rate {
                 let tick = TICK.max(Duration::from_secs_f64(1.0 / rate));
                 // Spreads the ticks of the connections.
                 let first = began + tick.mul_f64(number as f64 / conns.len() as f64);
@@ -106,6 +134,8 @@ struct ConnectionLoad {
     conn: Conn,
     /// The scheduled times of the messages in flight, with the number of messages at each.
     in_flight: Mutex<VecDeque<(Instant, u32)>>,
+    /// The time zero of tagged messages.
+    began: Instant,
 }
 
 impl ConnectionLoad {
@@ -121,12 +151,17 @@ impl ConnectionLoad {
             due += each;
             let count = due as u32;
             due -= f64::from(count);
-            if count > 0 {
+            let tagged = match self.load.pattern {
+                Pattern::Fanout(_) => Some(PreparedMessage::new(self.tagged(when))),
+                Pattern::Rate(_) | Pattern::Pipeline(_) => None,
+            };
+            if count > 0 && tagged.is_none() {
                 self.in_flight.lock().push_back((when, count));
             }
             for _ in 0..count {
                 // Prepared messages are written in batches. `receive` reports an error.
-                if self.conn.write_prepared(&self.load.message).await.is_err() {
+                let message = tagged.as_ref().unwrap_or(&self.load.message);
+                if self.conn.write_prepared(message).await.is_err() {
                     return;
                 }
             }
@@ -137,16 +172,25 @@ impl ConnectionLoad {
     /// Receives echoes, and without a rate sends a message for each.
     async fn receive(&self) -> Result<Infallible> {
         let expected = self.load.message.message();
-        let is_pipelined = self.load.rate.is_none();
-        if is_pipelined {
-            self.in_flight.lock().push_back((Instant::now(), self.load.pipeline));
-            for _ in 0..self.load.pipeline {
+        let is_pipelined = matches!(self.load.pattern, Pattern::Pipeline(_));
+        if let Pattern::Pipeline(number) = self.load.pattern {
+            self.in_flight.lock().push_back((Instant::now(), number));
+            for _ in 0..number {
                 self.conn.write(expected).await?;
             }
-            self.count(|counter| counter.sent += u64::from(self.load.pipeline));
+            self.count(|counter| counter.sent += u64::from(number));
         }
         loop {
             let message = self.conn.read().await?;
+            if let Pattern::Fanout(_) = self.load.pattern {
+                let Some(scheduled) = self.scheduled(&message) else {
+                    self.conn.close_now();
+                    bail!("the server sent a message that is not one of the sender");
+                };
+                let took = Instant::now().saturating_duration_since(scheduled);
+                self.count(|counter| counter.times.add(took));
+                continue;
+            }
             if message != *expected {
                 self.conn.close_now();
                 bail!("the server sent a message that is not an echo");
@@ -165,6 +209,27 @@ impl ConnectionLoad {
                 self.conn.write(message).await?;
             }
         }
+    }
+
+    /// A message that begins with its scheduled time.
+    fn tagged(&self, scheduled: Instant) -> Message {
+        let nanos = scheduled.saturating_duration_since(self.began).as_nanos() as u64;
+        let message = self.load.message.message();
+        let mut bytes = format!("{nanos:0TAG$x}").into_bytes();
+        bytes.extend(message.as_bytes().iter().skip(TAG));
+        match String::from_utf8(bytes) {
+            Ok(text) if message.is_text() => Message::text(text),
+            Ok(text) => Message::binary(text.into_bytes()),
+            Err(error) => Message::binary(error.into_bytes()),
+        }
+    }
+
+    /// The scheduled time of such a message.
+    fn scheduled(&self, message: &Message) -> Option<Instant> {
+        let (tag, rest) = message.as_bytes().split_at_checked(TAG)?;
+        let sent = self.load.message.message().as_bytes().get(TAG..)?;
+        let nanos = u64::from_str_radix(std::str::from_utf8(tag).ok()?, 16).ok()?;
+        (rest == sent).then(|| self.began.checked_add(Duration::from_nanos(nanos)))?
     }
 
     /// Removes the first message in flight, and returns its scheduled time.

@@ -17,24 +17,28 @@ use ws_client::{Conn, Message, StatusCode};
 use ws_server_hyper::shutdown_signal;
 
 pub(crate) use self::args::BenchArgs;
-use self::load::Load;
+use self::load::{Load, TAG};
 use self::report::{BenchReport, Measurement};
 use crate::connect_options::{complete_url, explain};
 use crate::latency::LatencyHistogram;
-use crate::listen;
+use crate::{listen, print};
 
 pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
     let url = match &args.url {
         Some(url) => complete_url(url),
+        None if args.fanout => format!("ws://{}", listen::start_broadcast().await?),
         None => format!("ws://{}", listen::start_echo().await?),
     };
+    if args.fanout && args.size < TAG {
+        bail!("a message of --fanout has at least {TAG} bytes (--size)");
+    }
     let message = message(&args);
     let report = BenchReport::new(&args, &url, message.len());
     let (conns, opened) = connect_all(&args, &url).await?;
     if !args.json {
         report.print_opened(&opened);
     }
-    let load = Arc::new(Load::new(message, args.rate, args.pipeline)?);
+    let load = Arc::new(Load::new(message, args.pattern())?);
     let measurement = measure(&args, &load, &conns, &report).await?;
     match args.json {
         true => report.print_json(&args, &url, &opened, &measurement, &load.failures()),
@@ -43,7 +47,12 @@ pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
     for conn in &conns {
         conn.close_now();
     }
-    let held = load.failures().is_empty() && measurement.total.times.count() > 0;
+    let missed = report::missed_thresholds(&args, &measurement);
+    for threshold in &missed {
+        print::note(format_args!("{threshold}"));
+    }
+    let is_complete = load.failures().is_empty() && measurement.total.times.count() > 0;
+    let held = is_complete && missed.is_empty();
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -60,9 +69,13 @@ async fn connect_all(args: &BenchArgs, url: &str) -> Result<(Vec<Conn>, LatencyH
     let permits = Arc::new(Semaphore::new(64));
     let mut opening = JoinSet::new();
     let dial = args.options.dial(url)?;
-    for _ in 0..args.connections {
+    let started = Instant::now();
+    for number in 0..args.connections {
+        let share = f64::from(number) / f64::from(args.connections);
+        let start = started + args.ramp_up.mul_f64(share);
         let (permits, url, dial) = (Arc::clone(&permits), url.to_owned(), dial.clone());
         opening.spawn(async move {
+            sleep_until(start).await;
             let _permit = permits.acquire_owned().await?;
             let began = Instant::now();
             let conn = dial.connect().await.map_err(|error| explain(&error, &url))?;

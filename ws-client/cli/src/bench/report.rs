@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::BenchArgs;
-use super::load::Counter;
+use super::load::{Counter, Pattern};
 use crate::latency::LatencyHistogram;
 use crate::print::{self, Color, Style, count, time};
 
@@ -40,14 +40,17 @@ pub(super) struct BenchReport {
 
 impl BenchReport {
     pub(super) fn new(args: &BenchArgs, url: &str, size: usize) -> Self {
-        let live = !args.quiet && io::stderr().is_terminal();
+        let live = !args.quiet && io::stderr().is_terminal() && !print::is_dumb();
         if args.json {
             return Self { live, style: Style::plain(), size };
         }
         let style = Style::of(&io::stdout());
-        let how = match args.rate {
-            Some(rate) => format!("{} messages/s each", count(rate.round() as u64)),
-            None => format!("{} messages in flight each", args.pipeline),
+        let how = match args.pattern() {
+            Pattern::Rate(rate) => format!("{} messages/s each", count(rate.round() as u64)),
+            Pattern::Pipeline(number) => format!("{number} messages in flight each"),
+            Pattern::Fanout(rate) => {
+                format!("{} messages/s from one to all", count(rate.round() as u64))
+            }
         };
         let place = if args.url.is_some() { "" } else { " (in this process)" };
         let url = style.paint(Color::Bold, format_args!("{url}{place}"));
@@ -69,7 +72,7 @@ impl BenchReport {
     ) {
         self.clear_progress();
         let Counter { sent, times } = &measurement.total;
-        let result = json!({
+        let mut result = json!({
             "url": url,
             "connections": args.connections,
             "bytes": self.size,
@@ -77,11 +80,15 @@ impl BenchReport {
             "measured_seconds": measurement.took.as_secs_f64(),
             "sent": sent,
             "sent_per_second": per_second(*sent, measurement.took),
-            "echoed": times.count(),
-            "echoed_per_second": per_second(times.count(), measurement.took),
             "seconds": times.json(),
             "failures": failures,
         });
+        let name = args.pattern().received();
+        if let Value::Object(fields) = &mut result {
+            let each = per_second(times.count(), measurement.took);
+            fields.insert(name.to_owned(), times.count().into());
+            fields.insert(format!("{name}_per_second"), each.into());
+        }
         print::report(format_args!("{result}"));
     }
 
@@ -123,11 +130,16 @@ impl BenchReport {
         failures: BTreeMap<String, u64>,
     ) {
         self.clear_progress();
-        let row = |name: &str, number: u64| {
+        let requested = match args.pattern() {
+            Pattern::Rate(rate) => Some(rate * f64::from(args.connections)),
+            Pattern::Fanout(rate) => Some(rate),
+            Pattern::Pipeline(_) => None,
+        };
+        let row = |name: &str, number: u64, requested: Option<f64>| {
             let each = per_second(number, measurement.took);
             let bytes = each as f64 * self.size as f64 / 1e6;
-            let share = args.rate.map(|rate| {
-                let requested = rate * f64::from(args.connections) * measurement.took.as_secs_f64();
+            let share = requested.map(|rate| {
+                let requested = rate * measurement.took.as_secs_f64();
                 format!("  {:>6.2} % of the requested rate", 100.0 * number as f64 / requested)
             });
             print::report(format_args!(
@@ -139,19 +151,45 @@ impl BenchReport {
         };
         let Counter { sent, times } = &measurement.total;
         print::report(format_args!("\nin {}:", time(measurement.took)));
-        row("sent", *sent);
-        row("echoed", times.count());
+        row("sent", *sent, requested);
+        match args.pattern() {
+            Pattern::Fanout(_) => {
+                row("received", times.count(), None);
+                let each = times.count() as f64 / (*sent).max(1) as f64;
+                print::report(format_args!("each message reached {each:.1} connections"));
+            }
+            Pattern::Rate(_) | Pattern::Pipeline(_) => row("echoed", times.count(), requested),
+        }
         if times.count() > 0 {
             let (names, times) = times.table();
             print::report(format_args!("\n{names}\n{}", self.style.paint(Color::Bold, times)));
         } else if failures.is_empty() {
-            print::report(format_args!("no message came back: does the server echo?"));
+            let does = match args.pattern() {
+                Pattern::Fanout(_) => "send it to all connections",
+                Pattern::Rate(_) | Pattern::Pipeline(_) => "echo",
+            };
+            print::report(format_args!("no message came back: does the server {does}?"));
         }
         for (why, number) in failures {
             let text = format!("{number} connections: {why}");
             print::report(format_args!("{}", self.style.paint(Color::Red, text)));
         }
     }
+}
+
+/// What the measurement exceeds of `--max-p99` and `--min-rate`.
+pub(super) fn missed_thresholds(args: &BenchArgs, measurement: &Measurement) -> Vec<String> {
+    let Counter { times, .. } = &measurement.total;
+    let (p99, rate) = (times.percentile(99.0), per_second(times.count(), measurement.took));
+    let mut missed = Vec::new();
+    if let Some(most) = args.max_p99.filter(|most| p99 > *most) {
+        missed.push(format!("p99 is {}, more than {} (--max-p99)", time(p99), time(most)));
+    }
+    if let Some(least) = args.min_rate.filter(|least| (rate as f64) < *least) {
+        let name = args.pattern().received();
+        missed.push(format!("{rate} messages/s {name}, fewer than {least} (--min-rate)"));
+    }
+    missed
 }
 
 fn per_second(number: u64, took: Duration) -> u64 {

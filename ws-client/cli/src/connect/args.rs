@@ -12,8 +12,8 @@ use crate::connect_options::{ConnectOptions, seconds};
 /// Ctrl-D closes. JSON is indented, and binary messages are shown in hex.
 ///
 /// With a pipe as input or output, each line of the input is a text message, and each text
-/// message is a line of the output. After the last line it waits until the server is silent, and
-/// closes.
+/// message is a line of the output. After the last line it waits until the server was silent for
+/// 0.5 s (--wait), and closes.
 ///
 /// With --reconnect, unconfirmed messages are sent again after the connection was lost. After the
 /// last line it waits, without a limit, until the server has confirmed all messages; Ctrl-C and
@@ -23,13 +23,13 @@ use crate::connect_options::{ConnectOptions, seconds};
 pub(crate) struct ConnectArgs {
     /// The URL: ws://… or wss://…; ws:// is the default
     pub(super) url: String,
-    /// Sends a message first; may be repeated
+    /// Sends a text message before the input; may be repeated
     #[arg(short = 'm', long, value_name = "TEXT")]
     pub(super) message: Vec<String>,
-    /// Reconnects whenever the connection is lost
+    /// Reconnects when the connection is lost, and resends unconfirmed messages
     #[arg(short, long)]
     pub(super) reconnect: bool,
-    /// Gives up after N failed attempts in a row
+    /// Gives up after N failed attempts in a row. Default: no limit
     #[arg(long, value_name = "N", requires = "reconnect")]
     pub(super) max_attempts: Option<u32>,
     /// Prints the time before each message
@@ -92,5 +92,5 @@ Examples:
   ws connect -k wss://localhost:8443                 # a self-signed certificate
 
 Exit codes: 0 for a normal closure, 10 plus the last two digits of a close code from 1001 to
-1015, 30 and 40 for registered and private codes, 1 for no connection or for messages that
---reconnect could not deliver (see ws --help).";
+1015, 30 and 40 for registered and private codes, 1 for no connection or, with --reconnect, for
+unconfirmed messages (see ws --help).";

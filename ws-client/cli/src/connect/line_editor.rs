@@ -122,7 +122,7 @@ pub(super) fn start() -> Result<(Receiver<UserInput>, Terminal)> {
         .color_mode(ColorMode::Forced)
         .build();
     let mut editor: LineEditor =
-        Editor::with_config(config).context("the terminal cannot be used (pipe something in)")?;
+        Editor::with_config(config).context("the terminal cannot be used (use a pipe as input)")?;
     let (sender, stopped) = mpsc::sync_channel(1);
     let stop = Arc::new(AtomicBool::new(false));
     editor.set_helper(Some(PromptGuard { stop: Arc::clone(&stop), stopped: sender }));

@@ -31,7 +31,7 @@ pub(crate) struct ListenArgs {
     /// Supports a subprotocol, in order of preference; may be repeated
     #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
     pub(super) subprotocol: Vec<String>,
-    /// Accepts compression (permessage-deflate)
+    /// Accepts compression (permessage-deflate). Default: off; without HOW: takeover
     #[arg(short, long, value_name = "HOW", num_args = 0..=1, default_missing_value = "takeover", require_equals = true)]
     pub(super) compress: Option<CompressionMode>,
     /// Allows web pages of an origin, such as https://*.example.com; may be repeated. Default: the
@@ -41,7 +41,7 @@ pub(crate) struct ListenArgs {
     /// Allows web pages of every origin
     #[arg(long, conflicts_with = "origin")]
     pub(super) any_origin: bool,
-    /// The maximum length of a received message
+    /// The maximum length of a received message, after decompression
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub(super) max_size: usize,
     /// Serves TLS (wss://), HTTP/1.1 and HTTP/2, with the certificate in this PEM file; its key is
@@ -55,8 +55,9 @@ pub(crate) struct ListenArgs {
     #[arg(short, long)]
     pub(super) quiet: bool,
     /// Runs a command for each connection: each message is a line of its input, each line of its
-    /// output is a message. The command and its background processes end with the connection, and
-    /// the connection with the command
+    /// output is a message. When the connection ends, the input ends: the command has 5 s to
+    /// read the rest and 5 s to exit, and is then killed. When the command exits, its background
+    /// processes are killed, and the connection closes
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["broadcast", "sink", "close"])]
     pub(super) command: Vec<String>,
 }

@@ -20,7 +20,7 @@ use ws_core::{AcceptOptions, Acceptor};
 use ws_server_hyper::shutdown_signal;
 
 pub(crate) use self::args::ListenArgs;
-use self::server::ListenServer;
+use self::server::{ListenServer, Receivers};
 use crate::print;
 
 /// How long the connections may take to close after a signal.
@@ -79,6 +79,27 @@ pub(crate) async fn start_echo() -> Result<SocketAddr> {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async { Acceptor::new(&AcceptOptions::new()).serve(stream, echo).await });
+        }
+    });
+    Ok(address)
+}
+
+/// Starts a server on a free local port that sends each message to all other connections, and
+/// returns its address.
+pub(crate) async fn start_broadcast() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let receivers = Arc::new(Receivers::default());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let receivers = Arc::clone(&receivers);
+            tokio::spawn(async move {
+                let serve = async |conn| {
+                    receivers.serve(conn).await;
+                    Ok::<_, Error>(())
+                };
+                Acceptor::new(&AcceptOptions::new()).serve(stream, serve).await
+            });
         }
     });
     Ok(address)

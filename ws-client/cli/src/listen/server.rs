@@ -23,8 +23,7 @@ use crate::print::{self, error_chain};
 pub(super) struct ListenServer {
     args: ListenArgs,
     pub(super) options: AcceptOptions,
-    /// The connections that receive broadcasts, by their id.
-    receivers: Mutex<HashMap<u64, Conn>>,
+    receivers: Receivers,
     /// Broadcast messages that a slow connection did not take.
     missed: AtomicU64,
 }
@@ -42,7 +41,7 @@ impl ListenServer {
         } else if !args.origin.is_empty() {
             options = options.origin(Origin::patterns(&args.origin));
         }
-        Self { args, options, receivers: Mutex::default(), missed: AtomicU64::new(0) }
+        Self { args, options, receivers: Receivers::default(), missed: AtomicU64::new(0) }
     }
 
     pub(super) async fn serve_stream(&self, stream: TcpStream, peer: SocketAddr) {
@@ -69,7 +68,7 @@ impl ListenServer {
             None => "closing".to_owned(),
         };
         self.note(format_args!("{peer}: {end}, after {messages} messages"));
-        self.receivers.lock().remove(&conn.id());
+        self.receivers.remove(&conn);
         served
     }
 
@@ -83,7 +82,7 @@ impl ListenServer {
             return exec::run(conn, program, arguments, peer, request_uri).await;
         }
         if self.args.broadcast {
-            self.receivers.lock().insert(conn.id(), conn.clone());
+            self.receivers.add(conn);
         }
         // `serve` reports the end.
         while let Ok(message) = conn.read().await {
@@ -102,15 +101,11 @@ impl ListenServer {
 
     /// Sends a message to all other connections. A slow connection misses it.
     fn broadcast(&self, from: &Conn, message: Message) {
-        let message = PreparedMessage::new(message);
-        let receivers = self.receivers.lock();
-        for conn in receivers.values().filter(|conn| conn.id() != from.id()) {
-            if conn.try_write_prepared(&message).is_err() && conn.close_info().is_none() {
-                let missed = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
-                // Prints at powers of two.
-                if missed.is_power_of_two() {
-                    self.note(format_args!("{missed} messages missed by slow connections"));
-                }
+        for _ in 0..self.receivers.broadcast(from, message) {
+            let missed = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
+            // Prints at powers of two.
+            if missed.is_power_of_two() {
+                self.note(format_args!("{missed} messages missed by slow connections"));
             }
         }
     }
@@ -119,6 +114,40 @@ impl ListenServer {
         if !self.args.quiet {
             block_in_place(|| print::note(text));
         }
+    }
+}
+
+/// The connections that receive broadcasts, by their id.
+#[derive(Default)]
+pub(super) struct Receivers(Mutex<HashMap<u64, Conn>>);
+
+impl Receivers {
+    /// Sends each message of a connection to all others.
+    pub(super) async fn serve(&self, conn: Conn) {
+        self.add(&conn);
+        while let Ok(message) = conn.read().await {
+            self.broadcast(&conn, message);
+        }
+        self.remove(&conn);
+    }
+
+    fn add(&self, conn: &Conn) {
+        self.0.lock().insert(conn.id(), conn.clone());
+    }
+
+    fn remove(&self, conn: &Conn) {
+        self.0.lock().remove(&conn.id());
+    }
+
+    /// Sends a message to all other connections. Returns how many were too slow, and miss it.
+    fn broadcast(&self, from: &Conn, message: Message) -> usize {
+        let message = PreparedMessage::new(message);
+        let receivers = self.0.lock();
+        let others = receivers.values().filter(|conn| conn.id() != from.id());
+        let missed = others.filter(|conn| {
+            conn.try_write_prepared(&message).is_err() && conn.close_info().is_none()
+        });
+        missed.count()
     }
 }
 

@@ -57,6 +57,56 @@ fn echoes_are_counted() {
 }
 
 #[test]
+fn fanout_measures_how_a_message_reaches_all_connections() {
+    let short = ["--duration", "1", "--warmup", "0.1", "--fanout", "--rate", "100"];
+    let check = |args: &[&str], code: i32, texts: &[&str]| {
+        let ran = run(&[&["bench"], args, &short].concat(), b"");
+        assert_eq!(ran.code, code, "{ran:?}");
+        for text in texts {
+            assert!(ran.out.contains(text) || ran.err.contains(text), "{text}: {ran:?}");
+        }
+    };
+    let texts = ["100 messages/s from one to all", "received ", "each message reached ", "p99.9"];
+    check(&["-C", "5"], 0, &texts);
+    check(&["-C", "5", "--binary", "--size", "16"], 0, &texts);
+    check(&["-C", "5", "--json"], 0, &[r#""received":"#, r#""received_per_second":"#]);
+    check(&["--size", "15"], 1, &["at least 16 bytes"]);
+    let server = Server::start(&["-q", "--broadcast"]);
+    check(&[&server.url, "-C", "3"], 0, &texts);
+    let silent = Server::start(&["-q", "--sink"]);
+    check(&[&silent.url], 1, &["does the server send it to all connections?"]);
+    let other = Server::start(&["-q", "--", "yes"]);
+    check(&[&other.url], 1, &["a message that is not one of the sender"]);
+}
+
+#[test]
+fn thresholds_decide_the_exit_code() {
+    let short = ["--duration", "0.5", "--warmup", "0.1", "--ramp-up", "0.1"];
+    let check = |args: &[&str], code: i32, text: &str| {
+        let ran = run(&[&["bench"], args, &short].concat(), b"");
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.err.contains(text), "{text}: {ran:?}");
+    };
+    check(&["--max-p99", "60", "--min-rate", "1"], 0, "");
+    check(&["--max-p99", "0.000000001"], 1, "(--max-p99)");
+    check(&["--min-rate", "10000000"], 1, "messages/s echoed, fewer than 10000000 (--min-rate)");
+}
+
+#[test]
+fn completions_and_the_manual_have_all_options() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ran = run(&["completions", shell], b"");
+        assert!(ran.code == 0 && ran.out.contains("fanout"), "{shell}: {ran:?}");
+    }
+    let page = run(&["manual"], b"");
+    assert_eq!(page.code, 0, "{page:?}");
+    for text in [".TH ws 1", "WS CONNECT", "WS BENCH", "fanout", "Exit codes"] {
+        assert!(page.out.contains(text), "{text}: {}", page.out);
+    }
+    run(&["completions", "csh"], b"").check(2, "", "csh");
+}
+
+#[test]
 fn a_server_that_does_not_echo_is_reported() {
     let check = |server: &[&str], text: &str| {
         let server = Server::start(server);

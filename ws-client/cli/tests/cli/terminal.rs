@@ -13,8 +13,13 @@ struct Terminal {
 
 impl Terminal {
     fn start(home: &str, args: &[&str]) -> Self {
+        Self::start_as("xterm", home, args)
+    }
+
+    /// Starts it in a terminal of this type.
+    fn start_as(term: &str, home: &str, args: &[&str]) -> Self {
         let mut command: Command = ws(args);
-        command.env("XDG_STATE_HOME", home).env("NO_COLOR", "1").env("TERM", "xterm");
+        command.env("XDG_STATE_HOME", home).env("NO_COLOR", "1").env("TERM", term);
         // The timeout of each read. On drop, SIGTERM is followed by SIGKILL.
         let mut session = spawn_command(command, Some(30_000)).unwrap();
         session.process_mut().set_kill_timeout(Some(10_000));
@@ -86,6 +91,19 @@ fn the_prompt_sends_lines_and_prints_replies() {
     terminal.types("/close 4001 bye\r");
     terminal.sees("closed with 4001");
     terminal.exits(40);
+}
+
+#[test]
+fn a_dumb_terminal_gets_plain_lines() {
+    let (server, home) = (Server::start(&["-q"]), Home::new("dumb"));
+    let mut terminal = Terminal::start_as("dumb", &home.0, &["connect", &server.url]);
+    let mut all = terminal.session.exp_string("connected (").unwrap();
+    terminal.types("hello\n");
+    all += &terminal.session.exp_string("hello\r\n").unwrap();
+    terminal.types("\x04");
+    all += &terminal.session.exp_string("closed with 1000").unwrap();
+    assert!(!all.contains(['\x1b', '>', '<']), "{all:?}");
+    terminal.exits(0);
 }
 
 #[test]

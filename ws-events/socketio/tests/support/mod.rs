@@ -49,17 +49,22 @@ pub(crate) struct Answer {
 
 impl Server {
     pub(crate) async fn start(framework: Framework, socketio: SocketIo) -> Self {
+        Self::start_at(framework, socketio, "/engine.io/").await
+    }
+
+    /// A server at this path.
+    pub(crate) async fn start_at(framework: Framework, socketio: SocketIo, path: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         match framework {
             Framework::Hyper => drop(tokio::spawn(ws_server_hyper::serve(listener, socketio))),
             Framework::Axum => {
-                let app = Router::new().nest_service("/engine.io/", socketio);
+                let app = Router::new().nest_service(path, socketio);
                 drop(tokio::spawn(ws_server_axum::serve(listener, app)));
             }
             Framework::Warp => {
                 let routes = warp::path!("hello").map(|| "hello");
-                let service = socketio.at("/engine.io/").layer(warp::service(routes));
+                let service = socketio.at(path).layer(warp::service(routes));
                 drop(tokio::spawn(ws_server_warp::serve(listener, service)));
             }
         }

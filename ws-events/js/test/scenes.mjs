@@ -1,0 +1,436 @@
+// Does the client work with a hub, in a browser and in node?
+//
+// `run({ url, proxied, control, only, WebSocket })` runs each scene, and returns the names of the scenes. `url` is that
+// of the server, `proxied` leads to it through a proxy. `control(command)` does, and waits for it:
+//
+//   kill, start          ends the server without a closing handshake, and starts it again
+//   hold, pass           the proxy keeps all bytes back, and passes them on
+//   offline, online      the network of the browser
+
+import { EventSocket, EventSocketError } from '../ws-events.js';
+
+/** The timeout of a scene, in ms. */
+const TIMEOUT = 20_000;
+
+/** Attempts follow each other quickly. */
+const QUICK = { minDelay: 10, maxDelay: 50 };
+
+/** No attempt is made by itself after the first one. */
+const SLOW = { minDelay: 3_600_000, maxDelay: 3_600_000 };
+
+const inBrowser = typeof document !== 'undefined';
+
+const scenes = {
+  async events_and_binary_messages_go_both_ways({ connect }) {
+    const { socket, next } = connect();
+    equal(socket.state, 'connecting');
+    await next('connect');
+    equal(socket.state, 'open');
+    for (const data of [null, 1, 'ü🦀', { a: [1, 2] }]) {
+      socket.emit('echo', data);
+      equal(await next('echo'), data);
+    }
+    socket.emit('echo');
+    equal(await next('echo'), null);
+    const bytes = new Uint8Array([0, 1, 2, 255]);
+    for (const sent of [bytes, bytes.buffer, new Blob([bytes])]) {
+      socket.send(sent);
+      const received = await next('message');
+      equal(received instanceof ArrayBuffer, true);
+      equal([...new Uint8Array(received)], [...bytes]);
+    }
+  },
+
+  async a_removed_listener_is_not_called({ connect }) {
+    const { socket, next } = connect();
+    const calls = [];
+    const remove = socket.on('echo', () => calls.push('first'));
+    const second = () => calls.push('second');
+    socket.on('echo', second);
+    socket.emit('echo', 1);
+    await next('echo');
+    remove();
+    socket.off('echo', second);
+    socket.emit('echo', 2);
+    await next('echo');
+    equal(calls, ['first', 'second']);
+  },
+
+  async the_server_tells_mistakes({ connect }) {
+    const { socket, next } = connect();
+    socket.emit('unknown', 1);
+    equal((await next('error')).code, 'unhandled');
+    socket.emit('number', 'one');
+    const { code, event, text } = await next('error');
+    equal([code, event], ['invalid_data', 'number']);
+    equal(text.length > 0, true);
+  },
+
+  async invalid_events_are_refused_at_once({ connect }) {
+    const { socket, next } = connect();
+    for (const name of ['', 'connect', 'message', 'ping', 'room_leave', 'x'.repeat(257), undefined]) {
+      throws(() => socket.emit(name, 1), 'bad-event');
+    }
+    let error;
+    try {
+      socket.emit('echo', 1n);
+    } catch (thrown) {
+      error = thrown;
+    }
+    equal(error instanceof TypeError, true);
+    socket.emit('x'.repeat(256), 1);
+    equal((await next('error')).code, 'unhandled');
+    try {
+      new EventSocket('http://[', {});
+    } catch (thrown) {
+      error = thrown;
+    }
+    equal([error instanceof TypeError, socket.state], [true, 'open']);
+  },
+
+  async a_refusal_is_final_and_has_its_reason({ connect }) {
+    const { socket, next } = connect({ query: '?refuse=1' });
+    equal(await next('close'), { code: 1008, reason: 'not you' });
+    equal(socket.state, 'closed');
+    throws(() => socket.emit('echo', 1), 'closed', /1008 not you/);
+    throws(() => socket.send(new ArrayBuffer(1)), 'closed');
+  },
+
+  async close_codes_decide_whether_it_connects_again({ connect }) {
+    for (const code of [1001, 1011, 4000]) {
+      const { socket, next } = connect(QUICK);
+      await next('connect');
+      socket.emit('kick', [code, 'later']);
+      const lost = await next('disconnect');
+      equal([lost.code, lost.reason, lost.opened, lost.attempts], [code, 'later', true, 1]);
+      equal((await next('connect')).attempts, 1);
+      socket.close();
+    }
+    for (const code of [1000, 1008, 3003]) {
+      const { socket, next } = connect(QUICK);
+      await next('connect');
+      socket.emit('kick', [code, 'enough']);
+      equal(await next('close'), { code, reason: 'enough' });
+    }
+    const { socket, next } = connect({ ...QUICK, retry: ({ reason }) => reason !== 'stop' });
+    await next('connect');
+    socket.emit('kick', [1000, 'go on']);
+    await next('disconnect');
+    await next('connect');
+    socket.emit('kick', [4001, 'stop']);
+    await next('close');
+  },
+
+  async after_a_restart_queued_messages_arrive_in_order({ connect, control }) {
+    const { socket, next } = connect(QUICK);
+    await next('connect');
+    socket.emit('say', 'before');
+    socket.emit('said');
+    equal(await next('said'), ['before']);
+    await control('kill');
+    await next('disconnect');
+    for (let number = 0; number < 100; number += 1) socket.emit('say', number);
+    const bytes = new Uint8Array([1, 2, 3]);
+    socket.send(bytes);
+    bytes[0] = 9;
+    socket.emit('say', 'last');
+    socket.emit('said');
+    equal(socket.queued, 103);
+    socket.on('connect', () => socket.emit('say', 'first'));
+    await control('start');
+    await next('connect');
+    const numbers = Array.from({ length: 100 }, (_, number) => number);
+    equal(await next('said'), ['first', ...numbers, 'bytes 1 2 3', 'last']);
+    equal(socket.queued, 0);
+  },
+
+  async the_outbox_is_bounded({ connect, control }) {
+    await control('kill');
+    const { socket, next } = connect({ ...QUICK, maxMessages: 3, maxBytes: 1_000 });
+    await next('disconnect');
+    throws(() => socket.emit('say', 'x'.repeat(500)), 'outbox-full', /maxBytes 1000/);
+    equal(socket.emit('echo', 'volatile', { volatile: true }), false);
+    for (const number of [1, 2, 3]) equal(socket.emit('say', number), true);
+    throws(() => socket.emit('say', 4), 'outbox-full', /3 messages/);
+    throws(() => socket.send(new ArrayBuffer(1)), 'outbox-full');
+    await control('start');
+    await next('connect');
+    socket.emit('said');
+    equal(await next('said'), [1, 2, 3]);
+    equal(socket.emit('echo', 'volatile', { volatile: true }), true);
+    equal(await next('echo'), 'volatile');
+    throws(() => socket.emit('say', 'x'.repeat(500)), 'outbox-full');
+  },
+
+  async attempts_are_delayed_more_and_more({ connect, control }) {
+    await control('kill');
+    const { socket, next } = connect({ minDelay: 8, maxDelay: 32 });
+    for (const [attempts, longest] of [[1, 8], [2, 16], [3, 32], [4, 32], [5, 32]]) {
+      const lost = await next('disconnect');
+      equal([lost.code, lost.opened, lost.attempts], [1006, false, attempts]);
+      equal(lost.retryAt - lost.at <= longest, true);
+    }
+    equal(['waiting', 'connecting'].includes(socket.state), true);
+    await control('start');
+    equal((await next('connect')).attempts >= 5, true);
+  },
+
+  async a_silent_connection_is_doubtful_and_is_replaced({ connect, control, proxied }) {
+    const heartbeat = { event: 'beat', interval: 20, doubt: 200, timeout: 1_000 };
+    const { socket, next, states } = connect({ ...QUICK, url: proxied, heartbeat, connectTimeout: 500 });
+    await next('connect');
+    await next('beat');
+    await control('hold');
+    const lost = await next('disconnect');
+    equal([lost.code, lost.reason], [1006, 'no answer to a heartbeat']);
+    equal(states, ['open', 'doubtful', 'waiting']);
+    equal((await next('disconnect')).reason, 'the opening handshake takes too long');
+    await control('pass');
+    await next('connect');
+    socket.emit('echo', 1);
+    equal(await next('echo'), 1);
+  },
+
+  async a_late_answer_ends_the_doubt({ connect, control, proxied }) {
+    const heartbeat = { event: 'beat', interval: 20, doubt: 100, timeout: 60_000 };
+    const { socket, next, states } = connect({ url: proxied, heartbeat });
+    await next('connect');
+    const losses = [];
+    socket.on('disconnect', (loss) => losses.push(loss));
+    await control('hold');
+    await until(() => socket.state === 'doubtful');
+    socket.emit('echo', 'kept');
+    await control('pass');
+    equal(await next('echo'), 'kept');
+    equal([states.at(-1), losses], ['open', []]);
+  },
+
+  async a_function_gives_the_url_of_each_attempt({ connect, url }) {
+    const urls = [
+      () => { throw new Error('no ticket'); },
+      async () => Promise.reject(new Error('still none')),
+      () => new URL(url),
+      async () => `${url}?refuse=1`,
+    ];
+    const { socket, next } = connect({ ...QUICK, url: () => urls.shift()() });
+    equal((await next('disconnect')).reason, 'no ticket');
+    equal((await next('disconnect')).reason, 'still none');
+    equal((await next('connect')).attempts, 2);
+    socket.emit('kick', [1012, '']);
+    await next('close');
+  },
+
+  async the_network_and_the_page_trigger_an_attempt({ connect, control }) {
+    const triggers = [(socket) => socket.reconnect()];
+    if (inBrowser) {
+      triggers.push(async () => {
+        await control('offline');
+        await control('online');
+      });
+      triggers.push(() => document.dispatchEvent(new Event('visibilitychange')));
+      triggers.push(() => dispatchEvent(new Event('pageshow')));
+    }
+    for (const trigger of triggers) {
+      const { socket, next } = connect(SLOW);
+      await next('connect');
+      await control('kill');
+      await next('disconnect');
+      await control('start');
+      equal(socket.state, 'waiting');
+      await trigger(socket);
+      await next('connect');
+      socket.close();
+    }
+  },
+
+  async a_network_change_sends_a_heartbeat({ connect, control }) {
+    if (!inBrowser) return;
+    const { next } = connect({ heartbeat: { event: 'beat', interval: 3_600_000 } });
+    await next('connect');
+    await control('offline');
+    await control('online');
+    await next('beat');
+  },
+
+  async requests_have_replies({ connect, control }) {
+    const { socket, next } = connect(QUICK);
+    equal(await socket.request('sum', [1, 2]), 3);
+    equal(await Promise.all([4, 5, 6].map((number) => socket.request('sum', [number]))), [4, 5, 6]);
+    await control('kill');
+    await next('disconnect');
+    // Queued, like any event.
+    const later = socket.request('sum', [7, 8]);
+    const late = socket.request('sum', [9], { timeout: 10 });
+    const aborting = new AbortController();
+    const aborted = socket.request('sum', [10], { signal: aborting.signal });
+    equal(socket.queued, 3);
+    await rejects(late, 'timeout');
+    aborting.abort();
+    await rejects(aborted, 'AbortError');
+    await rejects(socket.request('sum', [11], { signal: aborting.signal }), 'AbortError');
+    // A request that has failed before it was sent is not sent.
+    equal(socket.queued, 1);
+    await control('start');
+    equal(await later, 15);
+  },
+
+  async a_request_without_a_reply_fails({ connect }) {
+    const { socket } = connect(QUICK);
+    await rejects(socket.request('silence', null, { timeout: 50 }), 'timeout');
+    const lost = socket.request('silence');
+    socket.emit('kick', [1012, '']);
+    await rejects(lost, 'disconnected');
+    const ended = socket.request('silence');
+    socket.close();
+    await rejects(ended, 'closed');
+    await rejects(socket.request('silence'), 'closed');
+    await rejects(socket.request('connect'), 'bad-event');
+  },
+
+  async the_server_gets_replies({ connect }) {
+    const { socket, next } = connect();
+    const remove = socket.on('question', () => {});
+    socket.on('question', async (number) => number + 1);
+    socket.emit('ask', 41);
+    equal(await next('asked'), 42);
+    remove();
+  },
+
+  async the_server_says_why_a_handshake_fails({ connect }) {
+    const { socket } = connect();
+    const { status, text } = await socket.explain();
+    equal([status, text.includes('Upgrade: websocket')], [426, true]);
+  },
+
+  async a_closed_client_stays_closed({ connect }) {
+    const { socket, next, states } = connect(QUICK);
+    await next('connect');
+    throwsAny(() => socket.close(999));
+    equal(socket.state, 'open');
+    socket.close(4001, 'bye');
+    equal(await next('close'), { code: 4001, reason: 'bye' });
+    socket.close();
+    socket.reconnect();
+    throws(() => socket.emit('echo', 1), 'closed');
+    equal(states, ['open', 'closed']);
+    const other = connect();
+    other.socket.close();
+    await other.next('close');
+    const observer = connect();
+    await observer.next('connect');
+    for (;;) {
+      observer.socket.emit('ends');
+      const ends = await observer.next('ends');
+      if (ends.includes('4001 bye')) break;
+    }
+  },
+
+  async an_error_in_a_listener_does_not_reach_others({ connect }) {
+    const { socket, next } = connect();
+    const reported = [];
+    const before = globalThis.reportError;
+    globalThis.reportError = (error) => reported.push(error.message);
+    const before2 = console.error;
+    console.error = (error) => reported.push(error.message);
+    try {
+      socket.on('connect', () => { throw new Error('mine'); });
+      socket.onstatechange = () => { throw new Error('too'); };
+      await next('connect');
+      socket.emit('echo', 1);
+      equal(await next('echo'), 1);
+      socket.onstatechange = null;
+    } finally {
+      globalThis.reportError = before;
+      console.error = before2;
+    }
+    equal(reported, ['too', 'mine']);
+  },
+};
+
+export async function run({ url, proxied, control, only = '', WebSocket }) {
+  const names = Object.keys(scenes).filter((name) => name.includes(only));
+  for (const name of names) {
+    await control(`scene ${name}`);
+    // A new server, which has heard nothing.
+    await control('kill');
+    await control('start');
+    const sockets = [];
+    const connect = (options = {}) => {
+      const query = options.query ?? '';
+      const socket = new EventSocket(options.url ?? url + query, { WebSocket, ...options });
+      sockets.push(socket);
+      return watch(socket);
+    };
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error('it takes too long')), TIMEOUT);
+    });
+    try {
+      await Promise.race([scenes[name]({ connect, control, url, proxied }), late]);
+    } catch (error) {
+      throw new Error(`${name}: ${error.stack ?? error}`);
+    } finally {
+      clearTimeout(timer);
+      for (const socket of sockets) socket.close();
+      await control('pass');
+      if (inBrowser) await control('online');
+    }
+  }
+  return names;
+}
+
+/** `next(event)` is the oldest event of this name that was not taken. `states` are all states. */
+function watch(socket) {
+  const heard = new Map();
+  const waiting = new Map();
+  const states = [];
+  socket.onstatechange = (state) => states.push(state);
+  const names = ['connect', 'disconnect', 'close', 'message', 'error', 'echo', 'said', 'beat', 'ends', 'asked'];
+  for (const name of names) {
+    heard.set(name, []);
+    socket.on(name, (data) => {
+      // When the event occurred, for scenes that are late.
+      const event = name === 'disconnect' ? { ...data, at: Date.now() } : data;
+      heard.get(name).push(event);
+      waiting.get(name)?.();
+    });
+  }
+  const next = async (name) => {
+    while (!heard.get(name).length) await new Promise((resolve) => waiting.set(name, resolve));
+    return heard.get(name).shift();
+  };
+  return { socket, next, states };
+}
+
+async function until(isTrue) {
+  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+function equal(got, expected) {
+  const [one, other] = [got, expected].map((value) => JSON.stringify(value));
+  if (one !== other) throw new Error(`${one}, not ${other}`);
+}
+
+function throws(run, code, text = /./) {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof EventSocketError && error.code === code && text.test(error.message)) return;
+    throw error;
+  }
+  throw new Error(`no error, not ${code}`);
+}
+
+async function rejects(promise, code) {
+  const error = await promise.then(() => undefined, (error) => error);
+  if (error?.code !== code && error?.name !== code) throw new Error(`${error}, not ${code}`);
+}
+
+function throwsAny(run) {
+  try {
+    run();
+  } catch {
+    return;
+  }
+  throw new Error('no error');
+}

@@ -1,0 +1,117 @@
+//! Do the official clients of Socket.IO work with a hub, with their default options?
+#![cfg(test)]
+
+mod support;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{FRAMEWORKS, Server};
+use tokio::process::Command;
+use tokio::time::timeout;
+use ws_core::StatusCode;
+use ws_events::{
+    AckError, Bytes, ConnectRejection, EmitError, Hub, Json, Overflow, SendQueueLimits, Socket,
+};
+use ws_events_socketio::SocketIo;
+
+/// The timeout for all steps of a client.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// What the clients expect of a server.
+fn hub() -> Hub {
+    let limits = SendQueueLimits::new().overflow(Overflow::Block(PATIENCE));
+    let hub = Hub::builder().send_queue(limits).build();
+    hub.on_connect(async |socket: Socket| -> Result<(), String> {
+        let auth: Value = socket.auth().map_err(|error| error.to_string())?;
+        let request = socket.request().ok_or("no request")?;
+        let version = request.query("EIO").unwrap_or_default().into_owned();
+        socket.emit("welcome", &(auth, version)).map_err(|error| error.to_string())
+    });
+    hub.on("burst", async |socket: Socket, Json(count): Json<u32>| -> Result<(), EmitError> {
+        for n in 0..count {
+            socket.emit_wait("n", &n).await?;
+        }
+        Ok(())
+    });
+    hub.on("double", async |Json(n): Json<u32>| Json(2 * n));
+    hub.on("never", async |ack: ws_events::Ack| {
+        tokio::spawn(async move {
+            tokio::time::sleep(PATIENCE).await; // tidy: sleep is the subject
+            drop(ack);
+        });
+    });
+    hub.on("ask", async |socket: Socket, Json(n): Json<u32>| -> Result<String, AckError> {
+        let (n, text): (u32, String) = socket.emit_with_ack("question", &n).await?;
+        Ok(format!("{n} {text}"))
+    });
+    hub.on("echo", async |Json(args): Json<(Bytes, u32)>| Json(args));
+    hub.on_message(async |socket: Socket, text: String| {
+        socket.send(Bytes::from(text))?;
+        Ok::<_, EmitError>("got it")
+    });
+    hub.on("kick", async |socket: Socket| socket.close(StatusCode::POLICY_VIOLATION, ""));
+    hub.on("drain", async |socket: Socket| socket.close(StatusCode::GOING_AWAY, ""));
+    let admin = hub.of("/admin");
+    admin.middleware(async |socket: Socket| match socket.auth::<Value>() {
+        Ok(auth) if auth["token"] == "right" => Ok(()),
+        _ => Err(ConnectRejection::new("a token is required").data(&json!({ "code": 7 }))),
+    });
+    admin.on("where", async |socket: Socket| Json(socket.hub().namespace().to_owned()));
+    hub
+}
+
+/// Runs a script of `tests/peers`. `None` if its program or package is not installed.
+async fn run(program: &str, script: &str, module: &str, server: Server) -> Option<Value> {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+    let is_installed = peers.join("node_modules").join(module).exists();
+    if !is_installed {
+        assert_ne!(std::env::var("WS_REQUIRE_PEERS").as_deref(), Ok("1"), "{module} is missing");
+        println!("skipped: {module} is not installed, see CONTRIBUTING.md");
+        return None;
+    }
+    let url = format!("http://{}", server.addr);
+    let mut command = Command::new(program);
+    command.arg(script).arg(url).current_dir(peers).kill_on_drop(true);
+    // Its steps, for a failure.
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = timeout(PATIENCE, output).await.expect("it takes too long").unwrap();
+    assert!(output.status.success(), "{script}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn the_javascript_client_works_with_its_default_options() {
+    for framework in FRAMEWORKS {
+        let socketio = SocketIo::new(&hub());
+        let server = Server::start_at(framework, socketio, "/socket.io/").await;
+        let Some(report) = run("node", "socketio.mjs", "socket.io-client", server).await else {
+            return;
+        };
+        let expected = json!({
+            "first": "polling",
+            "welcome": [{ "user": "ann" }, "4"],
+            "then": "websocket",
+            "burst": 10000,
+            "ordered": true,
+            "double": 42,
+            "late": "operation has timed out",
+            "asked": "2 yes",
+            "binary": [[0, 255], 7],
+            "message": b"hello",
+            "sent": "got it",
+            "refused": ["a token is required", { "code": 7 }],
+            "admin": "/admin",
+            "shared": true,
+            "unknown": "Invalid namespace",
+            "left": "io client disconnect",
+            "kicked": "io server disconnect",
+            "active": false,
+            "drained": "transport close",
+            "comesBack": true,
+        });
+        assert_eq!(report, expected, "{framework:?}");
+    }
+}

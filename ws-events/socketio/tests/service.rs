@@ -1,0 +1,285 @@
+//! Which requests does the service refuse, and which headers does it send?
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _};
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame};
+use hyper::{Method, Request, StatusCode};
+use support::{FRAMEWORKS, Framework, Server, echo, read, within, write};
+use tower_service::Service as _;
+use ws_client::Dial;
+use ws_core::Message;
+use ws_core::handler::ConnectionLimits;
+use ws_events_socketio::{AcceptOptions, EngineConfig, Origin, SocketIo};
+
+const OPEN: &str = "EIO=4&transport=polling";
+const PAGE: &str = "https://page.example";
+
+fn socketio() -> SocketIo {
+    SocketIo::engine(echo)
+}
+
+async fn hyper(socketio: SocketIo) -> Server {
+    Server::start(Framework::Hyper, socketio).await
+}
+
+/// The code of a refusal.
+fn code(body: &str) -> u64 {
+    let refused: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert!(!refused["message"].as_str().unwrap().is_empty());
+    refused["code"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn each_refusal_has_a_status_and_a_code_with_each_framework() {
+    for framework in FRAMEWORKS {
+        let server = Server::start(framework, socketio()).await;
+        let check = async |method: Method, query: &str, body: &str, status: u16, expected: u64| {
+            let request = server.builder(method.clone(), query).body(body.to_owned().into());
+            let answer = server.request(request.unwrap()).await;
+            let row = format!("{method} {query} {body:?} {framework:?}: {}", answer.body);
+            assert_eq!((answer.status.as_u16(), code(&answer.body)), (status, expected), "{row}");
+            assert_eq!(answer.headers["content-type"], "application/json", "{row}");
+        };
+        let sid = "EIO=4&transport=polling&sid=unknown";
+        check(Method::GET, "", "", 400, 0).await;
+        check(Method::GET, "EIO=4&transport=webtransport", "", 400, 0).await;
+        check(Method::GET, sid, "", 400, 1).await;
+        check(Method::POST, sid, "4a", 400, 1).await;
+        check(Method::POST, OPEN, "", 400, 2).await;
+        check(Method::POST, "EIO=4&transport=websocket", "", 400, 2).await;
+        check(Method::GET, "EIO=4&transport=websocket", "", 400, 3).await;
+        check(Method::GET, "EIO=3&transport=polling", "", 400, 5).await;
+        check(Method::DELETE, &server.open_polling().await, "", 400, 3).await;
+        check(Method::POST, &server.open_polling().await, "", 400, 3).await;
+        check(Method::POST, &server.open_polling().await, "2", 400, 3).await;
+        let websocket = server.open_polling().await.replace("polling", "websocket");
+        check(Method::GET, &websocket, "", 400, 3).await;
+        // A WebSocket for another transport, of another version, and of an unknown session.
+        for query in [OPEN, "EIO=3&transport=websocket", "EIO=4&transport=websocket&sid=unknown"] {
+            let dial = Dial::new(format!("ws://{}/engine.io/?{query}", server.addr));
+            let refused = within(dial.connect()).await.unwrap_err();
+            let response = refused.refused_response().map(|response| response.status);
+            assert_eq!(response, Some(StatusCode::BAD_REQUEST), "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_origin_policy_holds_for_polling_and_websockets() {
+    let options = AcceptOptions::new().origin(Origin::patterns(["page.example"]));
+    let server = hyper(socketio().options(options)).await;
+    let get = async |origin: &str, query: &str| {
+        let request = server.builder(Method::GET, query).header("origin", origin);
+        server.request(request.body("".into()).unwrap()).await
+    };
+    let answer = get(PAGE, OPEN).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.headers["access-control-allow-origin"], PAGE);
+    assert_eq!(answer.headers["vary"], "origin");
+    assert!(!answer.headers.contains_key("access-control-allow-credentials"));
+
+    // A page can read why it is refused, if it may connect at all.
+    let answer = get(PAGE, "EIO=3&transport=polling").await;
+    assert_eq!((answer.status, code(&answer.body)), (StatusCode::BAD_REQUEST, 5));
+    assert_eq!(answer.headers["access-control-allow-origin"], PAGE);
+
+    let answer = get("https://evil.example", OPEN).await;
+    assert_eq!((answer.status, code(&answer.body)), (StatusCode::FORBIDDEN, 4));
+    assert!(!answer.headers.contains_key("access-control-allow-origin"));
+
+    let dial = |origin: &str| {
+        let url = format!("ws://{}/engine.io/?EIO=4&transport=websocket", server.addr);
+        Dial::new(url).origin(origin.to_owned()).connect()
+    };
+    assert!(within(dial(PAGE)).await.is_ok());
+    assert!(within(dial("https://evil.example")).await.is_err());
+
+    // Programs other than browsers send no origin.
+    let answer = server.get(OPEN).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(!answer.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_browser_may_ask_before_a_request() {
+    let server =
+        hyper(socketio().options(AcceptOptions::new().origin(Origin::any())).credentials()).await;
+    let request = server
+        .builder(Method::OPTIONS, OPEN)
+        .header("origin", PAGE)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "x-token");
+    let answer = server.request(request.body("".into()).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    assert_eq!(answer.headers["access-control-allow-origin"], PAGE);
+    assert_eq!(answer.headers["access-control-allow-methods"], "GET, POST");
+    assert_eq!(answer.headers["access-control-allow-headers"], "x-token");
+    assert_eq!(answer.headers["access-control-allow-credentials"], "true");
+
+    let server = hyper(socketio()).await;
+    let request = server.builder(Method::OPTIONS, OPEN).header("origin", PAGE);
+    let answer = server.request(request.body("".into()).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_session_belongs_to_the_page_that_has_opened_it() {
+    let options = AcceptOptions::new().origin(Origin::any());
+    let server = hyper(socketio().options(options)).await;
+    let send = async |method: Method, query: &str, origin: Option<&str>| {
+        let mut request = server.builder(method, query);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        server.request(request.body("4a".into()).unwrap()).await
+    };
+    let opened = send(Method::GET, OPEN, Some(PAGE)).await;
+    let open: serde_json::Value = serde_json::from_str(&opened.body[1..]).unwrap();
+    let query = format!("{OPEN}&sid={}", open["sid"].as_str().unwrap());
+    let stolen = send(Method::POST, &query, Some("https://evil.example")).await;
+    assert_eq!((stolen.status, code(&stolen.body)), (StatusCode::FORBIDDEN, 4));
+    assert_eq!(send(Method::POST, &query, Some(PAGE)).await.status, StatusCode::OK);
+    assert_eq!(send(Method::GET, &query, None).await.body, "4a");
+}
+
+#[tokio::test]
+async fn a_cookie_names_the_session_if_it_is_configured() {
+    let server = hyper(socketio().cookie("io")).await;
+    let answer = server.get(OPEN).await;
+    let open: serde_json::Value = serde_json::from_str(&answer.body[1..]).unwrap();
+    let expected = format!("io={}; Path=/; HttpOnly; SameSite=Lax", open["sid"].as_str().unwrap());
+    assert_eq!(answer.headers["set-cookie"], expected);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+
+    for socketio in [socketio(), socketio().cookie("not a token")] {
+        assert!(!hyper(socketio).await.get(OPEN).await.headers.contains_key("set-cookie"));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_and_ends_the_session() {
+    let server = hyper(socketio().config(EngineConfig::new().max_payload(1000))).await;
+    let query = server.open_polling().await;
+    let fits = "x".repeat(999);
+    assert_eq!(server.post(&query, &format!("4{fits}")).await.status, StatusCode::OK);
+    assert_eq!(server.get(&query).await.body, format!("4{fits}"));
+    let answer = server.post(&query, &format!("4{fits}x")).await;
+    assert_eq!((answer.status, code(&answer.body)), (StatusCode::PAYLOAD_TOO_LARGE, 3));
+    assert_eq!(server.post(&query, "4a").await.status, StatusCode::BAD_REQUEST);
+
+    // A WebSocket has the same limit, also after an upgrade.
+    let upgraded = server.upgrading(&server.open_polling().await).await;
+    write(&upgraded, "2probe").await;
+    assert_eq!(read(&upgraded).await, Message::text("3probe"));
+    write(&upgraded, "5").await;
+    let opened = server.websocket("EIO=4&transport=websocket").await;
+    read(&opened).await;
+    for conn in [upgraded, opened] {
+        write(&conn, &format!("4{fits}")).await;
+        assert_eq!(read(&conn).await.len(), 1000);
+        write(&conn, &format!("4{fits}x")).await;
+        let closed = within(conn.closed()).await;
+        assert_eq!(closed.received.map(|close| u16::from(close.code)), Some(1009));
+    }
+}
+
+/// Without a declared length, and with an end that does not come.
+#[tokio::test(start_paused = true)]
+async fn a_body_in_pieces_is_bounded_in_size_and_time() {
+    let mut socketio = socketio().config(EngineConfig::new().max_payload(1000));
+    let mut send = async |method: Method, query: &str, pieces: usize, is_whole: bool| {
+        let piece = || Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(&[b'4'; 100])));
+        let body = stream::iter((0..pieces).map(move |_| piece()));
+        let rest = stream::pending().take(usize::from(!is_whole));
+        let request = Request::builder().method(method).uri(format!("/?{query}"));
+        let request = request.header("host", "a").body(StreamBody::new(body.chain(rest))).unwrap();
+        let response = within(socketio.call(request)).await.unwrap();
+        let status = response.status();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+        (status.as_u16(), String::from_utf8(body.to_bytes().to_vec()).unwrap())
+    };
+    let mut check = async |pieces, is_whole, status| {
+        let (_, open) = send(Method::GET, OPEN, 0, true).await;
+        let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
+        let query = format!("{OPEN}&sid={}", open["sid"].as_str().unwrap());
+        let began = tokio::time::Instant::now();
+        let (posted, body) = send(Method::POST, &query, pieces, is_whole).await;
+        assert_eq!(posted, status, "{pieces} {is_whole}: {body}");
+        // A POST that is refused has ended the session.
+        let again = if status == 200 { 200 } else { 400 };
+        assert_eq!(send(Method::POST, &query, 1, true).await.0, again, "{pieces} {is_whole}");
+        began.elapsed()
+    };
+    assert_eq!(check(10, true, 200).await, Duration::ZERO);
+    assert_eq!(check(11, true, 413).await, Duration::ZERO);
+    assert_eq!(check(11, false, 413).await, Duration::ZERO);
+    assert_eq!(check(1, false, 408).await, Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn the_limits_of_the_server_count_each_session_once() {
+    let limits = ConnectionLimits::new().connections(1);
+    let server = hyper(socketio().options(AcceptOptions::new().limits(&limits))).await;
+    let query = server.open_polling().await;
+    let answer = server.get(OPEN).await;
+    assert_eq!((answer.status, code(&answer.body)), (StatusCode::SERVICE_UNAVAILABLE, 4));
+    assert_eq!(answer.headers["retry-after"], "10");
+    // The upgrade of a session is not another one.
+    let conn = server.upgrading(&query).await;
+    write(&conn, "2probe").await;
+    assert_eq!(read(&conn).await, Message::text("3probe"));
+    write(&conn, "5").await;
+    write(&conn, "4a").await;
+    assert_eq!(read(&conn).await, Message::text("4a"));
+    assert_eq!(server.get(OPEN).await.status, StatusCode::SERVICE_UNAVAILABLE);
+
+    let server = hyper(socketio().config(EngineConfig::new().max_sessions(1))).await;
+    let query = server.open_polling().await;
+    let answer = server.get(OPEN).await;
+    assert_eq!((answer.status, code(&answer.body)), (StatusCode::SERVICE_UNAVAILABLE, 4));
+    // A session that ends gives its place up.
+    assert_eq!(server.post(&query, "1").await.status, StatusCode::OK);
+    assert_eq!(server.get(&query).await.body, "6");
+    within(async { while server.get(OPEN).await.status != StatusCode::OK {} }).await;
+}
+
+#[tokio::test]
+async fn a_handler_that_returns_or_panics_closes_its_session() {
+    let returns = SocketIo::engine(|session| async move { drop(session.receive().await) });
+    let server = hyper(returns).await;
+    let query = server.open_polling().await;
+    assert_eq!(server.post(&query, "4a").await.status, StatusCode::OK);
+    assert_eq!(server.get(&query).await.body, "1");
+    let conn = server.websocket("EIO=4&transport=websocket").await;
+    read(&conn).await;
+    write(&conn, "4a").await;
+    let closed = within(conn.closed()).await;
+    assert_eq!(closed.received.map(|close| u16::from(close.code)), Some(1000));
+
+    let panics = SocketIo::engine(|session| async move {
+        session.receive().await;
+        panic!("as the test wants");
+    });
+    let server = hyper(panics).await;
+    let query = server.open_polling().await;
+    assert_eq!(server.post(&query, "4a").await.status, StatusCode::OK);
+    within(async { while server.get(&query).await.status != StatusCode::BAD_REQUEST {} }).await;
+    let conn = server.websocket("EIO=4&transport=websocket").await;
+    read(&conn).await;
+    write(&conn, "4a").await;
+    within(conn.closed()).await;
+}
+
+#[tokio::test]
+async fn other_routes_are_served_beside_it() {
+    let server = Server::start(Framework::Warp, socketio()).await;
+    let hello = Request::get("/hello").header("host", "a").body("".into()).unwrap();
+    assert_eq!(server.request(hello).await.body, "hello");
+    let other = Request::get("/engine.iox/").header("host", "a").body("".into()).unwrap();
+    assert_eq!(server.request(other).await.status, StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,503 @@
+//! Does a hub speak Socket.IO v5, as the specification and its clients expect?
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use support::{EventLog, TIMEOUT, wait_until};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use ws_core::{Conn, Message, StatusCode, pair};
+use ws_events::engine::{EngineConfig, EngineSessions};
+use ws_events::socketio::SocketIoLimits;
+use ws_events::{
+    Ack, AckError, Bytes, ConnectRejection, DisconnectReason, Event, EventError, EventPayload, Hub,
+    HubBuilder, Json, SendQueueLimits, Socket, State,
+};
+
+/// A client of Engine.IO over a WebSocket.
+struct Client {
+    conn: Conn,
+    serving: JoinHandle<()>,
+}
+
+impl Client {
+    async fn open(hub: &Hub) -> Self {
+        let (conn, server) = pair();
+        let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+        let hub = hub.clone();
+        let serving = tokio::spawn(async move {
+            let driving = session.clone();
+            tokio::join!(driving.drive(), hub.serve_engine(session));
+        });
+        let client = Self { conn, serving };
+        assert!(client.read().await.starts_with(r#"0{"sid":""#));
+        client
+    }
+
+    /// A client in the root namespace.
+    async fn connect(hub: &Hub) -> Self {
+        let client = Self::open(hub).await;
+        client.join("", "").await;
+        client
+    }
+
+    /// Connects to a namespace, and returns the id of the socket.
+    async fn join(&self, namespace: &str, auth: &str) -> String {
+        let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace},") };
+        self.write(&format!("40{prefix}{auth}")).await;
+        let answer = self.read().await;
+        let sid = answer.strip_prefix(&format!("40{prefix}{{\"sid\":\"")).unwrap();
+        sid.strip_suffix("\"}").unwrap().to_owned()
+    }
+
+    async fn write(&self, text: &str) {
+        self.conn.write(text).await.unwrap();
+    }
+
+    async fn message(&self) -> Message {
+        timeout(TIMEOUT, self.conn.read()).await.unwrap().unwrap()
+    }
+
+    async fn read(&self) -> String {
+        self.message().await.as_text().unwrap().to_owned()
+    }
+
+    /// Waits for the end of the connection. Nothing comes before.
+    async fn ended(self) {
+        timeout(TIMEOUT, self.conn.read()).await.unwrap().unwrap_err();
+        timeout(TIMEOUT, self.serving).await.unwrap().unwrap();
+    }
+}
+
+/// The server of the official test suite.
+fn suite_hub() -> Hub {
+    let hub = Hub::builder().build();
+    hub.accept_socketio();
+    for namespace in [hub.clone(), hub.of("/custom")] {
+        namespace.on_connect(async |socket: Socket| {
+            let auth: Value = socket.auth().unwrap();
+            socket.emit("auth", &if auth.is_null() { json!({}) } else { auth })
+        });
+        type Args = (Value, Value, Value);
+        namespace.on_message(async |socket: Socket, payload: EventPayload| {
+            match payload.json::<(u8, Bytes, Bytes)>() {
+                Ok(args) => socket.emit("message-back", &args),
+                Err(_) => socket.emit("message-back", &payload.json::<Args>().unwrap()),
+            }
+        });
+        namespace.on("message-with-ack", async |payload: EventPayload, ack: Ack| {
+            match payload.json::<(u8, Bytes, Bytes)>() {
+                Ok(args) => ack.send(&args),
+                Err(_) => ack.send(&payload.json::<Args>().unwrap()),
+            }
+        });
+    }
+    hub
+}
+
+/// What a client sends, and what it gets: a text, `binary:…` for bytes, or `end` for the end of
+/// the connection. `*` stands for an id.
+#[track_caller]
+fn check<'a>(sent: &'a [&'a str], expected: &'a [&'a str]) -> impl Future<Output = ()> + 'a {
+    let caller = std::panic::Location::caller();
+    async move {
+        let client = Client::open(&suite_hub()).await;
+        for message in sent {
+            let message = match message.strip_prefix("binary:") {
+                Some(bytes) => Message::binary(bytes.to_owned()),
+                None => Message::from(*message),
+            };
+            client.conn.write(message).await.unwrap();
+        }
+        for expected in expected {
+            if *expected == "end" {
+                return client.ended().await;
+            }
+            let message = client.message().await;
+            let text = match message.as_text() {
+                Some(text) => text.to_owned(),
+                None => format!("binary:{}", String::from_utf8_lossy(message.as_bytes())),
+            };
+            match expected.split_once('*') {
+                Some((start, end)) => {
+                    let fits = text.starts_with(start) && text.ends_with(end);
+                    assert!(fits, "{caller}: {text}");
+                }
+                None => assert_eq!(text, *expected, "{caller}"),
+            }
+        }
+        // Nothing else comes: the answer to this is the next message.
+        client.write(r#"40/nowhere,"#).await;
+        assert_eq!(
+            client.read().await,
+            r#"44/nowhere,{"message":"Invalid namespace"}"#,
+            "{caller}"
+        );
+    }
+}
+
+const ROOT: &str = r#"40{"sid":"*"}"#;
+const AUTH: &str = r#"42["auth",{}]"#;
+
+#[tokio::test]
+async fn the_cases_of_the_official_suite_pass() {
+    let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
+    // Connect.
+    check(&["40"], &[ROOT, AUTH]).await;
+    check(&[r#"40{"token":"123"}"#], &[ROOT, r#"42["auth",{"token":"123"}]"#]).await;
+    check(&["40/custom,"], &[r#"40/custom,{"sid":"*"}"#, r#"42/custom,["auth",{}]"#]).await;
+    check(
+        &[r#"40/custom,{"token":"abc"}"#],
+        &[r#"40/custom,{"sid":"*"}"#, r#"42/custom,["auth",{"token":"abc"}]"#],
+    )
+    .await;
+    check(&["40/random"], &[r#"44/random,{"message":"Invalid namespace"}"#]).await;
+    check(&["4abc"], &["end"]).await;
+    // Disconnect.
+    check(&["40", "41"], &[ROOT, AUTH]).await;
+    let client = Client::connect(&suite_hub()).await;
+    assert_eq!(client.read().await, AUTH);
+    client.join("/custom", "").await;
+    assert_eq!(client.read().await, r#"42/custom,["auth",{}]"#);
+    client.write("41/custom").await;
+    client.write(r#"42["message",1,2,3]"#).await;
+    assert_eq!(client.read().await, r#"42["message-back",1,2,3]"#);
+    // Message.
+    check(
+        &["40", r#"42["message",1,"2",{"3":[true]}]"#],
+        &[ROOT, AUTH, r#"42["message-back",1,"2",{"3":[true]}]"#],
+    )
+    .await;
+    let binary = format!(r#"452-["message",1,{placeholders}]"#);
+    let back = format!(r#"452-["message-back",1,{placeholders}]"#);
+    check(&["40", &binary, "binary:a", "binary:b"], &[ROOT, AUTH, &back, "binary:a", "binary:b"])
+        .await;
+    check(
+        &["40", r#"42456["message-with-ack",1,"2",{"3":[false]}]"#],
+        &[ROOT, AUTH, r#"43456[1,"2",{"3":[false]}]"#],
+    )
+    .await;
+    let binary = format!(r#"452-789["message-with-ack",1,{placeholders}]"#);
+    let back = format!(r#"462-789[1,{placeholders}]"#);
+    check(&["40", &binary, "binary:a", "binary:b"], &[ROOT, AUTH, &back, "binary:a", "binary:b"])
+        .await;
+    check(&["40", "4abc"], &[ROOT, AUTH, "end"]).await;
+    check(&["40", "42{}"], &[ROOT, AUTH, "end"]).await;
+    check(&["40", r#"42abc["message-with-ack",1]"#], &[ROOT, AUTH, "end"]).await;
+}
+
+#[tokio::test]
+async fn a_packet_out_of_order_ends_the_session() {
+    check(&[r#"42["a"]"#], &["end"]).await;
+    check(&["41"], &["end"]).await;
+    check(&["430[]"], &["end"]).await;
+    check(&["40", "40"], &[ROOT, AUTH, "end"]).await;
+    check(&["40", r#"42/custom,["a"]"#], &[ROOT, AUTH, "end"]).await;
+    check(&["40", r#"451-["a"]"#, r#"42["b"]"#], &[ROOT, AUTH, "end"]).await;
+    check(&["40", "binary:x"], &[ROOT, AUTH, "end"]).await;
+    check(&["40", "41", r#"42["a"]"#], &[ROOT, AUTH, "end"]).await;
+    // An unknown acknowledgement is ignored.
+    check(&["40", "4377[1]"], &[ROOT, AUTH]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_limit_ends_the_session() {
+    let limits = SocketIoLimits::new()
+        .attachments(1)
+        .attachment_bytes(4)
+        .event_name_bytes(3)
+        .auth_bytes(10)
+        .namespace_bytes(8)
+        .namespaces(2)
+        .connect_timeout(Duration::from_secs(5));
+    let hub = Hub::builder().socketio(limits).build();
+    let _second = hub.of("/b");
+    for sent in [
+        &["40", r#"452-["a"]"#][..],
+        &["40", r#"42["abcd"]"#],
+        &["40/12345678"],
+        &[r#"40{"a":12345}"#],
+        &["40", "40/b,", "40/c,"],
+        // No namespace within the timeout.
+        &[],
+        &["40", "41"],
+    ] {
+        let client = Client::open(&hub).await;
+        for message in sent {
+            client.write(message).await;
+        }
+        let ending = async { while client.conn.read().await.is_ok() {} };
+        timeout(Duration::from_secs(60), ending).await.unwrap();
+        timeout(TIMEOUT, client.serving).await.unwrap().unwrap();
+        wait_until(|| hub.is_empty()).await;
+    }
+    let client = Client::connect(&hub).await;
+    client.write(r#"451-["a",{"_placeholder":true,"num":0}]"#).await;
+    client.conn.write(Message::binary(vec![0; 5])).await.unwrap();
+    client.ended().await;
+}
+
+fn logged(builder: HubBuilder) -> (Hub, EventLog) {
+    let log = EventLog::default();
+    let hub = builder.state(log.clone()).build();
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(reason);
+    });
+    (hub, log)
+}
+
+#[tokio::test]
+async fn middleware_refuses_with_a_message_and_data() {
+    #[derive(Deserialize)]
+    struct Auth {
+        token: String,
+    }
+
+    let (hub, log) = logged(Hub::builder());
+    hub.middleware(async |socket: Socket| match socket.auth::<Auth>() {
+        Ok(auth) if auth.token == "right" => {
+            socket.set_id("chosen")?;
+            Ok(())
+        }
+        _ => Err(ConnectRejection::new("who are you?").data(&json!({ "code": 7 }))),
+    });
+    hub.of("/open").on_disconnect(async |State(log): State<EventLog>| log.note("left"));
+    let client = Client::open(&hub).await;
+    client.write(r#"40{"token":"wrong"}"#).await;
+    assert_eq!(client.read().await, r#"44{"message":"who are you?","data":{"code":7}}"#);
+    // The connection stays: for another namespace, and for another attempt.
+    client.join("/open", "").await;
+    assert_eq!(client.join("", r#"{"token":"right"}"#).await, "chosen");
+    client.write("41/open,").await;
+    assert_eq!(log.take(1).await, ["left"]);
+    client.write("41").await;
+    let left = "the peer closed with 1000 normal closure: client namespace disconnect";
+    assert_eq!(log.take(1).await, [left]);
+    assert!(hub.is_empty());
+}
+
+#[tokio::test]
+async fn each_way_to_end_has_its_reason() {
+    let (hub, log) = logged(Hub::builder());
+    let (other, others) = (hub.of("/other"), Hub::of(&hub, "other"));
+    assert_eq!(other.namespace(), others.namespace());
+    // By a packet: the client does not connect again by itself.
+    let client = Client::connect(&hub).await;
+    client.join("/other", "").await;
+    let socket = hub.everyone().sockets().remove(0);
+    socket.emit("last", "words").unwrap();
+    socket.close(StatusCode::POLICY_VIOLATION, "out").unwrap();
+    assert_eq!(client.read().await, r#"42["last","words"]"#);
+    assert_eq!(client.read().await, "41");
+    assert_eq!(log.take(1).await, ["this side closed with 1008 policy violation: out"]);
+    assert_eq!((hub.len(), other.len()), (0, 1));
+    // The transport is closed: the client connects again.
+    client.join("", "").await;
+    let drained = hub.drain(TIMEOUT).await;
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (2, 0, 0));
+    client.ended().await;
+    let reason = log.take(1).await;
+    assert!(reason[0].starts_with("this side closed with 1001"), "{reason:?}");
+    // The client leaves, or is cut off.
+    let (hub, log) = logged(Hub::builder());
+    let client = Client::connect(&hub).await;
+    client.conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    let reason = log.take(1).await;
+    assert!(reason[0].starts_with("the peer closed"), "{reason:?}");
+    let client = Client::connect(&hub).await;
+    client.conn.close_now();
+    let reason = log.take(1).await;
+    assert!(reason[0].starts_with("the connection was lost"), "{reason:?}");
+    // A malformed packet.
+    let client = Client::connect(&hub).await;
+    client.write("4x").await;
+    let reason = log.take(1).await;
+    assert!(reason[0].contains("unknown packet type"), "{reason:?}");
+    // The task of the session is dropped.
+    let client = Client::connect(&hub).await;
+    client.serving.abort();
+    assert_eq!(log.take(1).await, ["the task that served it was dropped"]);
+    wait_until(|| hub.is_empty()).await;
+}
+
+#[tokio::test]
+async fn events_and_messages_are_the_same_as_with_other_protocols() {
+    let (hub, log) = logged(Hub::builder());
+    hub.on_message(async |payload: EventPayload, State(log): State<EventLog>| {
+        log.note(format!("{:?}", payload.message().unwrap()));
+    });
+    hub.on_any(async |event: Event, data: String, State(log): State<EventLog>| {
+        log.note(format!("{event} {data}"));
+    });
+    hub.on_error(async |error: EventError, State(log): State<EventLog>| log.note(error));
+    let client = Client::connect(&hub).await;
+    for message in [
+        r#"42["message","text"]"#,
+        r#"42["message"]"#,
+        r#"42["message",{"a":1}]"#,
+        r#"42["one",[1, 2]]"#,
+        r#"42["none"]"#,
+        r#"42["several",1, "b"]"#,
+        r#"42["ping",1]"#,
+    ] {
+        client.write(message).await;
+    }
+    client.write(r#"451-["message",{"_placeholder":true,"num":0}]"#).await;
+    client.conn.write(Message::binary("b")).await.unwrap();
+    let expected = [
+        "Text(\"text\")",
+        "Text(\"null\")",
+        "Text(\"{\\\"a\\\":1}\")",
+        "one [1, 2]",
+        "none null",
+        "several [1, \"b\"]",
+        "malformed event from the peer: the event name is reserved, empty or too long",
+        "Binary(b\"b\")",
+    ];
+    assert_eq!(log.take(8).await, expected);
+    let socket = hub.everyone().sockets().remove(0);
+    socket.send("text").unwrap();
+    hub.send(Message::binary("b"));
+    socket.emit("several", &(1, "b")).unwrap();
+    socket.emit("one", &vec![1, 2]).unwrap();
+    socket.emit("none", &()).unwrap();
+    for expected in [
+        r#"42["message","text"]"#,
+        r#"451-["message",{"_placeholder":true,"num":0}]"#,
+        "b",
+        r#"42["several",1,"b"]"#,
+        r#"42["one",[1,2]]"#,
+        r#"42["none"]"#,
+    ] {
+        assert_eq!(client.message().await.as_bytes(), expected.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn acknowledgements_go_both_ways_with_attachments() {
+    let hub = Hub::new();
+    hub.on("double", async |Json(n): Json<u32>| Json((n, 2 * n)));
+    hub.on("nothing", async || {});
+    let client = Client::connect(&hub).await;
+    client.write(r#"420["double",2]"#).await;
+    assert_eq!(client.read().await, "430[2,4]");
+    client.write(r#"427["nothing"]"#).await;
+    assert_eq!(client.read().await, "437[]");
+    let socket = hub.everyone().sockets().remove(0);
+    let asking = socket.emit_with_ack::<(String, Bytes), _>("ask", &(1, Bytes::from("x")));
+    let answering = async {
+        assert_eq!(client.read().await, r#"451-0["ask",1,{"_placeholder":true,"num":0}]"#);
+        assert_eq!(client.message().await.as_bytes(), b"x");
+        client.write(r#"461-0["yes",{"_placeholder":true,"num":0}]"#).await;
+        client.conn.write(Message::binary("y")).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(asking.into_future(), answering);
+    assert_eq!(answer.unwrap(), ("yes".to_owned(), Bytes::from("y")));
+    let pending = socket.emit_with_ack::<(), _>("ask", &());
+    client.write("41").await;
+    assert!(matches!(pending.await, Err(AckError::Disconnected)));
+}
+
+#[tokio::test]
+async fn a_handler_may_await_an_answer_and_one_namespace_does_not_delay_another() {
+    let hub = Hub::new();
+    hub.on("ask", async |socket: Socket| socket.emit_with_ack::<u32, _>("number", &()).await);
+    hub.of("/other").on("echo", async |Json(n): Json<u32>| Json(n));
+    let client = Client::connect(&hub).await;
+    client.join("/other", "").await;
+    client.write(r#"421["ask"]"#).await;
+    assert_eq!(client.read().await, r#"420["number"]"#);
+    client.write(r#"42/other,2["echo",7]"#).await;
+    assert_eq!(client.read().await, "43/other,2[7]");
+    client.write("430[5]").await;
+    assert_eq!(client.read().await, "431[5]");
+}
+
+#[tokio::test]
+async fn dynamic_namespaces_are_made_for_their_clients() {
+    let hub = Hub::builder().socketio(SocketIoLimits::new().dynamic_namespaces(1)).build();
+    hub.of_each("/tenant-*", |tenant| {
+        tenant.on_connect(async |socket: Socket| {
+            let name = socket.hub().namespace().to_owned();
+            socket.broadcast().emit("joined", &name).map(drop)
+        });
+    });
+    let (first, second) = (Client::open(&hub).await, Client::open(&hub).await);
+    first.join("/tenant-1", "").await;
+    second.join("/tenant-1", "").await;
+    assert_eq!(first.read().await, r#"42/tenant-1,["joined","/tenant-1"]"#);
+    let third = Client::open(&hub).await;
+    for name in ["/tenant-2", "/tenant-", "/other"] {
+        third.write(&format!("40{name},")).await;
+        let refusal = format!(r#"44{name},{{"message":"Invalid namespace"}}"#);
+        assert_eq!(third.read().await, refusal);
+    }
+    first.write("41/tenant-1,").await;
+    second.write("41/tenant-1,").await;
+    // The namespace is removed once its last socket has left.
+    loop {
+        third.write("40/tenant-2,").await;
+        if third.read().await.starts_with("40/tenant-2,") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slow_consumer_is_cut_by_its_transport() {
+    let limits = SendQueueLimits::new().messages(4);
+    let (hub, log) = logged(Hub::builder().send_queue(limits));
+    let client = Client::connect(&hub).await;
+    let socket = hub.everyone().sockets().remove(0);
+    while socket.emit("more", &"x".repeat(10_000)).is_ok() {}
+    let mut end = None;
+    while end.is_none() {
+        match timeout(TIMEOUT, client.conn.read()).await.unwrap() {
+            // A packet would keep the client from connecting again.
+            Ok(message) => assert_ne!(message.as_text(), Some("41")),
+            Err(error) => end = Some(error),
+        }
+    }
+    let reason = log.take(1).await;
+    assert!(reason[0].starts_with("the peer did not keep up"), "{reason:?}");
+    assert_eq!(hub.stats().slow_consumers, 1);
+}
+
+#[tokio::test]
+async fn packets_with_attachments_stay_together_while_namespaces_broadcast() {
+    const MESSAGES: usize = 500;
+    let hub = Hub::new();
+    let other = hub.of("/other");
+    let client = Client::connect(&hub).await;
+    client.join("/other", "").await;
+    let sending: Vec<_> = [hub, other]
+        .map(|namespace| {
+            tokio::spawn(async move {
+                let bytes = Bytes::from(namespace.namespace().to_owned());
+                for n in 0..MESSAGES {
+                    namespace.emit("n", &(n, bytes.clone(), bytes.clone())).unwrap();
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .into();
+    let mut counts = [0, 0];
+    while counts != [MESSAGES, MESSAGES] {
+        let text = client.read().await;
+        let (at, name, prefix) =
+            if text.contains("/other,") { (1, "/other", "452-/other,") } else { (0, "/", "452-") };
+        let rest = text.strip_prefix(prefix).unwrap();
+        assert!(rest.starts_with(&format!(r#"["n",{},"#, counts[at])), "{text}");
+        for _ in 0..2 {
+            assert_eq!(client.message().await.as_bytes(), name.as_bytes());
+        }
+        counts[at] += 1;
+    }
+    for task in sending {
+        task.await.unwrap();
+    }
+}
