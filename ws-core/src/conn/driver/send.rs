@@ -373,13 +373,9 @@ impl Connection {
         if self.flush.is(FlushState::Deferred) && self.contenders.load(Relaxed) == 0 {
             self.flush.store(FlushState::Scheduled);
             drop(writer);
-            self.schedule_flush();
-        }
-    }
-
-    fn schedule_flush(&self) {
-        if !deferred_flush::schedule(self.this.clone()) {
-            self.flush();
+            if !deferred_flush::schedule(self.this.clone()) {
+                self.flush();
+            }
         }
     }
 
