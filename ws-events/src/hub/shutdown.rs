@@ -28,16 +28,17 @@ pub struct DrainReport {
 }
 
 impl Hub {
-    /// Shuts down, with all [namespaces](Self::of): rejects new connections, including those that middleware is checking, closes all
-    /// sockets with 1001, and waits until all have left and their `disconnect` has been handled.
-    /// Sockets that take longer than `limit` are aborted.
+    /// Shuts down, with all [namespaces](Self::of): rejects new connections, including those that
+    /// middleware is checking, closes all sockets with 1001, and waits until all have left and
+    /// their `disconnect` was handled. Sockets that take longer than `limit` are aborted.
     ///
     /// Queued messages are delivered to peers that keep up. A drain cannot be undone:
     /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
     ///
     /// In a server with a graceful shutdown, drain first. Such a server does not wait for
-    /// WebSockets over HTTP/1.1, and waits for those over HTTP/2, some without a limit. If all
-    /// WebSockets of the server belong to the hub, nothing else has to be drained.
+    /// WebSockets over HTTP/1.1. It waits for those over HTTP/2: `serve_until` of an adapter for at
+    /// most 10 s, `axum::serve` without a limit. If all WebSockets of the server belong to the hub,
+    /// nothing else has to be drained.
     ///
     /// ```
     /// use std::time::Duration;
