@@ -26,17 +26,12 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     /// Measures all servers. Each round starts new processes.
-    pub(crate) fn run(
-        kinds: &[Kind],
-        shape: Shape,
-        workers: usize,
-        (rounds, seconds): (usize, f64),
-    ) -> Result<Self> {
+    pub(crate) fn run(kinds: &[Kind], shape: Shape, rounds: usize, seconds: f64) -> Result<Self> {
         let none = vec![Vec::new(); kinds.len()];
         let mut comparison = Self { rates: none.clone(), costs: none };
         let seconds = seconds / TURNS as f64;
         for round in 0..rounds {
-            let start = |kind: &Kind| DrivenServer::start(*kind, shape, workers);
+            let start = |kind: &Kind| DrivenServer::start(*kind, shape);
             let mut all: Vec<_> = kinds.iter().map(start).collect::<Result<_>>()?;
             for server in &mut all {
                 server.run(seconds)?;
@@ -79,8 +74,8 @@ struct DrivenServer {
 }
 
 impl DrivenServer {
-    fn start(kind: Kind, shape: Shape, workers: usize) -> Result<Self> {
-        let server = Server::start(kind, false, workers)?;
+    fn start(kind: Kind, shape: Shape) -> Result<Self> {
+        let server = Server::start(kind, false)?;
         let numbers = [shape.conns, shape.burst, server.pid() as usize].map(|it| it.to_string());
         let [conns, burst, pid] = &numbers;
         let addr = server.addr.to_string();

@@ -47,9 +47,6 @@ struct Args {
     /// Only this server; may be repeated.
     #[arg(long)]
     only: Vec<Kind>,
-    /// Number of threads of each server. With two, they use both processors, as the load does.
-    #[arg(long, default_value_t = 1)]
-    workers: usize,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -65,9 +62,6 @@ enum Part {
         /// With small send buffers in the kernel.
         #[arg(long)]
         small_buffers: bool,
-        /// Number of threads.
-        #[arg(long, default_value_t = 1)]
-        workers: usize,
     },
     /// A load driver: each line of its input is a number of seconds to run.
     Drive {
@@ -97,11 +91,9 @@ enum Part {
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.part {
-        Some(Part::Serve { kind, small_buffers, workers }) => {
-            if workers == 1 {
-                run_on(0)?;
-            }
-            serve::serve(kind, small_buffers, workers)
+        Some(Part::Serve { kind, small_buffers }) => {
+            run_on(0)?;
+            serve::serve(kind, small_buffers)
         }
         Some(Part::Drive { kind, addr, conns, burst, server }) => {
             run_on(1)?;
@@ -119,17 +111,13 @@ fn main() -> Result<()> {
                 table::inside(&mut requirements)?;
             }
             if !args.inside {
-                // Servers inherit the processors.
-                if args.workers == 1 {
-                    run_on(1)?;
-                }
+                run_on(1)?;
                 let plan = table::Plan {
                     rounds,
                     seconds,
                     room: args.room,
                     burst: args.burst,
                     only: args.only,
-                    workers: args.workers,
                 };
                 plan.measure(&mut requirements)?;
             }

@@ -50,14 +50,14 @@ impl Kind {
 /// The size of a small send buffer in the kernel, which doubles it.
 const SMALL_BUFFER: u32 = 16 * 1024;
 
-pub(crate) fn serve(kind: Kind, small_buffers: bool, workers: usize) -> Result<()> {
+pub(crate) fn serve(kind: Kind, small_buffers: bool) -> Result<()> {
     load::meter::allow_files(12_000)?;
     // The input ends with the parent process.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
-    kit::runtime(workers)?.block_on(async {
+    kit::runtime(1)?.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
         if small_buffers {
             // Accepted sockets inherit the size.

@@ -19,11 +19,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(kind: Kind, small_buffers: bool, workers: usize) -> Result<Self> {
+    pub(crate) fn start(kind: Kind, small_buffers: bool) -> Result<Self> {
         let name = kind.name();
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", &name]).args(small_buffers.then_some("--small-buffers"));
-        command.arg(format!("--workers={workers}"));
         let (process, mut answers) = Process::start(&mut command)?;
         let addr = answers.line()?.parse().context("the server did not start")?;
         let disconnected = Arc::new(AtomicUsize::new(0));

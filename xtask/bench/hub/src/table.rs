@@ -52,7 +52,6 @@ pub(crate) struct Plan {
     pub(crate) room: Option<usize>,
     pub(crate) burst: Option<usize>,
     pub(crate) only: Vec<Kind>,
-    pub(crate) workers: usize,
 }
 
 impl Plan {
@@ -61,7 +60,6 @@ impl Plan {
         load::meter::allow_files(12_000)?;
         self.deliveries(requirements)?;
         let whole = self.room.is_none() && self.burst.is_none() && self.only.is_empty();
-        let whole = whole && self.workers == 1;
         if whole { stalled(self.rounds, self.seconds, requirements) } else { Ok(()) }
     }
 
@@ -96,8 +94,7 @@ impl Plan {
         let kinds = self.kinds();
         for (conns, burst) in SHAPES.into_iter().filter(|it| self.is_selected(it.0, it.1)) {
             let shape = Shape { conns, burst, stalled: 0 };
-            let comparison =
-                Comparison::run(&kinds, shape, self.workers, (self.rounds, self.seconds))?;
+            let comparison = Comparison::run(&kinds, shape, self.rounds, self.seconds)?;
             let name = format!("room of {conns}, {burst} at once");
             println!("\n{name}");
             self.require(&name, &comparison, requirements);
@@ -129,7 +126,7 @@ struct SlowConsumers {
 
 impl SlowConsumers {
     fn measure(stalled: usize, seconds: f64) -> Result<Self> {
-        let server = Server::start(Kind::Ours, true, 1)?;
+        let server = Server::start(Kind::Ours, true)?;
         let shape = Shape { conns: 1000, burst: 16, stalled };
         let mut load = Load::connect(server.addr, shape, Framing::WebSocket)?;
         let resident = || load::meter::resident_bytes(server.pid());
