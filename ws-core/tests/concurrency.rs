@@ -26,10 +26,14 @@ fn compressed() -> (Negotiated, Config) {
 }
 
 async fn over_tcp() -> (Conn, Conn) {
+    let (negotiated, config) = compressed();
+    over_tcp_with(negotiated, config).await
+}
+
+async fn over_tcp_with(negotiated: Negotiated, config: Config) -> (Conn, Conn) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
     let (here, there) = tokio::join!(dialled, listener.accept());
-    let (negotiated, config) = compressed();
     let here = here.unwrap();
     let there = there.unwrap().0;
     (
@@ -147,6 +151,35 @@ async fn many_tasks_share_a_connection_of_single_bytes() {
 async fn many_tasks_share_a_connection_on_one_thread() {
     check(over_tcp().await, 300).await;
     check(over_single_bytes(), 20).await;
+}
+
+/// Writes that meet leave their bytes to the last of them, which must send them all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_tasks_write_at_once_is_sent_without_another_write() {
+    let run = async {
+        let (here, there) = over_tcp_with(Negotiated::default(), Config::new()).await;
+        // The fast path, the slow path, and messages beyond the batch.
+        for len in [20, 70_000, 6000] {
+            for _ in 0..100 {
+                for writer in 0..4 {
+                    let conn = here.clone();
+                    tokio::spawn(async move {
+                        for _ in 0..8 {
+                            conn.write(vec![writer; len]).await.unwrap();
+                        }
+                    });
+                }
+                let mut counts = [0; 4];
+                for _ in 0..4 * 8 {
+                    let message = there.read().await.unwrap();
+                    assert_eq!(message.as_bytes().len(), len);
+                    counts[usize::from(message.as_bytes()[0])] += 1;
+                }
+                assert_eq!(counts, [8; 4]);
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
 }
 
 #[tokio::test]

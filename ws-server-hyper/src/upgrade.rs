@@ -104,15 +104,18 @@ impl Upgrade {
     /// # Cancel safety
     ///
     /// Dropping the future drops the handler and its connection.
-    pub async fn serve<F, Fut>(self, handler: F) -> Result<(), Error>
+    pub fn serve<F, Fut>(self, handler: F) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
     where
         F: FnOnce(Conn) -> Fut,
         Fut: Future<Output: HandlerOutput>,
     {
-        if let Some((conn, admitted)) = self.connect().await? {
+        // Boxed: freed before the handler runs.
+        let connecting = Box::pin(self.connect());
+        async move {
+            let Some((conn, admitted)) = connecting.await? else { return Ok(()) };
             admitted.run(conn, handler).await;
+            Ok(())
         }
-        Ok(())
     }
 
     /// [`serve`](Self::serve), with a callback for the error. For adapters that spawn it.
@@ -120,15 +123,24 @@ impl Upgrade {
     /// # Cancel safety
     ///
     /// Dropping the future drops the handler and its connection.
-    pub async fn serve_or<F, Fut>(self, handler: F, on_failed: impl FnOnce(Error))
+    pub fn serve_or<F, Fut>(
+        self,
+        handler: F,
+        on_failed: impl FnOnce(Error),
+    ) -> impl Future<Output = ()>
     where
         F: FnOnce(Conn) -> Fut,
         Fut: Future<Output: HandlerOutput>,
     {
-        match self.connect().await {
-            Ok(Some((conn, admitted))) => admitted.run(conn, handler).await,
-            Ok(None) => {}
-            Err(error) => on_failed(error),
+        // Boxed: freed before the handler runs.
+        let connecting = Box::pin(self.connect());
+        async move {
+            let (conn, admitted) = match connecting.await {
+                Ok(Some(connected)) => connected,
+                Ok(None) => return,
+                Err(error) => return on_failed(error),
+            };
+            admitted.run(conn, handler).await;
         }
     }
 

@@ -119,26 +119,33 @@ impl ConnectionGuard {
     /// # Cancel safety
     ///
     /// Dropping the future drops the handler, and its handle of the connection.
-    pub async fn run<F, Fut>(self, conn: Conn, handler: F)
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for its arguments twice"
+    )]
+    pub fn run<F, Fut>(self, conn: Conn, handler: F) -> impl Future<Output = ()>
     where
         F: FnOnce(Conn) -> Fut,
         Fut: Future<Output: HandlerOutput>,
     {
-        if !self.attach(&conn) {
-            return drop(conn.closed().await);
-        }
-        let given = conn.clone();
-        // In the future, since the call itself may panic too.
-        let handled = async { handler(given).await.into_error() };
-        let mut handled = Catch::within(conn.span(), handled);
-        let Some(outcome) = self.until_aborted(Pin::new(&mut handled)).await else {
-            return conn.close_now();
-        };
-        drop(handled);
-        // Boxed after the handler has run, so that it reserves no memory before.
-        let mut ended = Box::pin(self.end(&conn, outcome));
-        if self.until_aborted(ended.as_mut()).await.is_none() {
-            conn.close_now();
+        async move {
+            if !self.attach(&conn) {
+                // Boxed, since it is rare.
+                return drop(Box::pin(conn.closed()).await);
+            }
+            let given = conn.clone();
+            // In the future, since the call itself may panic too.
+            let handled = async { handler(given).await.into_error() };
+            let mut handled = Catch::within(conn.span(), handled);
+            let Some(outcome) = self.until_aborted(Pin::new(&mut handled)).await else {
+                return conn.close_now();
+            };
+            drop(handled);
+            // Boxed after the handler has run, so that it reserves no memory before.
+            let mut ended = Box::pin(self.end(&conn, outcome));
+            if self.until_aborted(ended.as_mut()).await.is_none() {
+                conn.close_now();
+            }
         }
     }
 
@@ -169,14 +176,16 @@ impl ConnectionGuard {
         self.until_aborted(pin!(future)).await
     }
 
-    async fn until_aborted<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
-        let Some(slot) = &self.slot else { return Some(future.await) };
-        let mut aborted = Box::pin(slot.aborted());
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => aborted.as_mut().poll(cx).map(|()| None),
+    fn until_aborted<F: Future>(
+        &self,
+        mut future: Pin<&mut F>,
+    ) -> impl Future<Output = Option<F::Output>> {
+        let mut aborted = self.slot.as_ref().map(|slot| Box::pin(slot.aborted()));
+        poll_fn(move |cx| match (future.as_mut().poll(cx), &mut aborted) {
+            (Poll::Ready(output), _) => Poll::Ready(Some(output)),
+            (Poll::Pending, None) => Poll::Pending,
+            (Poll::Pending, Some(aborted)) => aborted.as_mut().poll(cx).map(|()| None),
         })
-        .await
     }
 
     /// Counts the connection until its last handle is dropped; only the application ends it.

@@ -6,24 +6,29 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::{FRAMEWORKS, Server, within};
+use support::{FRAMEWORKS, Framework, Server, within};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use ws_core::{Message, PreparedMessage};
+use ws_events::{Hub, Json};
 use ws_events_socketio::{EngineEndKind, EngineSession, SocketIo};
 
 const COUNT: u32 = 10_000;
 
-/// Runs a client, and returns its report. `None` if the client is not installed.
-async fn client(program: &str, script: &str, arguments: &[String]) -> Option<Value> {
+/// The command that runs a client. `None` if the client is not installed.
+async fn command(program: &str, script: &str, arguments: &[String]) -> Option<Command> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
     let probe = match program {
-        "node" => ["--input-type=module", "-e", "import 'engine.io-client'"].as_slice(),
-        _ => &["-c", "import engineio, requests, websocket"],
+        "node" => ["--input-type=module", "-e", "import 'socket.io-client'"].as_slice(),
+        _ => &["-c", "import socketio, requests, websocket"],
     };
     let probed = Command::new(program).args(probe).current_dir(&peers).output().await;
     let is_installed = probed.is_ok_and(|output| output.status.success());
@@ -33,8 +38,14 @@ async fn client(program: &str, script: &str, arguments: &[String]) -> Option<Val
     }
     let mut command = Command::new(program);
     command.arg(script).args(arguments).current_dir(&peers);
-    let child = command.stderr(Stdio::inherit()).kill_on_drop(true).output();
-    let output = within(child).await.unwrap();
+    command.stderr(Stdio::inherit()).kill_on_drop(true);
+    Some(command)
+}
+
+/// Runs a client, and returns its report. `None` if the client is not installed.
+async fn client(program: &str, script: &str, arguments: &[String]) -> Option<Value> {
+    let mut command = command(program, script, arguments).await?;
+    let output = within(command.output()).await.unwrap();
     assert!(output.status.success(), "{script}: {}", output.status);
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
@@ -78,8 +89,8 @@ async fn exchange(session: EngineSession) -> EngineEndKind {
     session.closed().await.kind
 }
 
-async fn check(program: &str, script: &str, expected: &[(&str, Value)]) {
-    for framework in FRAMEWORKS {
+async fn check(frameworks: &[Framework], program: &str, script: &str, expected: &[(&str, Value)]) {
+    for &framework in frameworks {
         let (sender, mut ended) = mpsc::unbounded_channel();
         let socketio = SocketIo::engine(move |session| {
             let sender = sender.clone();
@@ -100,10 +111,67 @@ async fn check(program: &str, script: &str, expected: &[(&str, Value)]) {
 #[tokio::test]
 async fn engine_io_client_exchanges_messages_in_order_during_an_upgrade() {
     let upgraded = [("first", json!("polling")), ("upgraded", json!("websocket"))];
-    check("node", "engine.mjs", &upgraded).await;
+    check(&FRAMEWORKS, "node", "engine.mjs", &upgraded).await;
 }
 
 #[tokio::test]
 async fn python_engineio_exchanges_messages_in_order_during_an_upgrade() {
-    check("python3", "engine.py", &[("transport", json!("websocket"))]).await;
+    check(&[Framework::Hyper], "python3", "engine.py", &[("transport", json!("websocket"))]).await;
+}
+
+/// A server on a runtime of its own, whose end closes all connections.
+fn serve(addr: SocketAddr) -> Runtime {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let hub = Hub::new();
+    hub.on("double", async |Json(n): Json<u32>| Json(2 * n));
+    runtime.spawn(async move {
+        let listener = TcpListener::bind(addr).await.unwrap();
+        ws_server_hyper::serve(listener, SocketIo::new(&hub)).await
+    });
+    runtime
+}
+
+async fn check_reconnect(program: &str, script: &str, transports: &str, reasons: &[&str]) {
+    // Another process is unlikely to take the port meanwhile.
+    let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let arguments = [format!("http://{addr}"), transports.to_owned()];
+    let Some(mut command) = command(program, script, &arguments).await else { return };
+    let server = serve(addr);
+    within(async { while TcpStream::connect(addr).await.is_err() {} }).await;
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = within(lines.next_line()).await.unwrap();
+    assert_eq!(first.as_deref(), Some("connected"), "{script} {transports}");
+    server.shutdown_background();
+    let again = within(async {
+        // The port is free when the listener of the first server is closed.
+        while std::net::TcpListener::bind(addr).is_err() {
+            tokio::task::yield_now().await;
+        }
+        serve(addr)
+    });
+    let server = again.await;
+    let last = within(lines.next_line()).await.unwrap().unwrap();
+    let report: Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(report["answers"], json!([42, 42]), "{script} {transports}: {report}");
+    assert_eq!(report["ids"], 2, "{script} {transports}: {report}");
+    let reason = report["reasons"][0].as_str().unwrap();
+    assert!(reasons.contains(&reason), "{script} {transports}: {report}");
+    server.shutdown_background();
+}
+
+#[tokio::test]
+async fn the_official_client_connects_again_after_the_server_was_killed() {
+    for transports in ["null", r#"["polling"]"#, r#"["websocket"]"#] {
+        let reasons = ["transport close", "transport error"];
+        check_reconnect("node", "reconnect.mjs", transports, &reasons).await;
+    }
+}
+
+#[tokio::test]
+async fn python_socketio_connects_again_after_the_server_was_killed() {
+    for transports in ["null", r#"["polling"]"#, r#"["websocket"]"#] {
+        let reasons = ["transport close", "transport error"];
+        check_reconnect("python3", "reconnect.py", transports, &reasons).await;
+    }
 }

@@ -5,7 +5,7 @@
 //!
 //! Longer than 400 lines because every way to close is here, beside the function that applies it.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU16};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     /// Whether more whole frames are buffered on the reading side. A hint: a stale value does
     /// no harm.
     pub(crate) more: AtomicBool,
+    /// How many writes wait for the writer's lock. They send what is queued before them.
+    pub(crate) contenders: AtomicU16,
     /// Changed under both locks.
     pub(crate) state: StateCell<CloseState>,
     /// Changed under the writer's lock.
@@ -73,6 +75,7 @@ impl Connection {
             reader: Mutex::new(reader),
             writer: Mutex::new(Writer::new(write, outbound)),
             more: AtomicBool::new(false),
+            contenders: AtomicU16::new(0),
             state: StateCell::new(CloseState::Open),
             flush: StateCell::new(FlushState::Idle),
             close_info: OnceBox::new(),

@@ -4,7 +4,8 @@
 //! subject of [`backpressure`](super::backpressure). A write that finds more whole frames buffered on
 //! the reading side defers its bytes, so that the answers to a burst leave together: when the
 //! reader runs dry, and at the latest on the next turn of the scheduler
-//! ([`deferred_flush`]). The [`FlushState`] says which of these is next.
+//! ([`deferred_flush`]). The [`FlushState`] says which of these is next. A write that other writes
+//! wait for leaves its bytes to them.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -85,7 +86,7 @@ impl Connection {
         id: &mut WaiterId,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer.try_lock().unwrap_or_else(|| self.wait_to_write());
         if self.is_common(&writer, id)
             && message.as_ref().is_some_and(|message| self.write_fast(&mut writer, message))
         {
@@ -115,7 +116,7 @@ impl Connection {
     /// follow. Returns whether it did; if not, the slow path finds the reason again.
     #[inline]
     fn write_fast(&self, writer: &mut Writer, message: &Message) -> bool {
-        let more = self.more.load(Relaxed);
+        let more = self.is_followed();
         if more || !writer.outbound.is_empty() {
             if !writer.queue_short(message) {
                 return false;
@@ -159,7 +160,23 @@ impl Connection {
         message: &mut Option<Message>,
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
-        self.poll_queue(writer, op, self.more.load(Relaxed), |writer| writer.queue_next(message))
+        self.poll_queue(writer, op, self.is_followed(), |writer| writer.queue_next(message))
+    }
+
+    /// Waits for the lock behind other writes.
+    #[cold]
+    fn wait_to_write(&self) -> MutexGuard<'_, Writer> {
+        self.contenders.fetch_add(1, Relaxed);
+        let writer = self.writer.lock();
+        // Under the lock: its next holder sees only those that still wait.
+        self.contenders.fetch_sub(1, Relaxed);
+        writer
+    }
+
+    /// Whether more bytes are about to follow, which are sent together with those of this write.
+    #[inline]
+    fn is_followed(&self) -> bool {
+        self.more.load(Relaxed) || self.contenders.load(Relaxed) > 0
     }
 
     pub(crate) fn write_batch<I: IntoIterator<Item = PreparedMessage>>(
@@ -349,19 +366,16 @@ impl Connection {
         polled
     }
 
-    /// Releases the writer, and schedules the flush of what was deferred.
+    /// Releases the writer, and schedules the flush of what was deferred. A write that waits for the
+    /// lock ends with this call too, so it is left to the last one.
     #[inline]
     pub(crate) fn unlock_writer(&self, writer: MutexGuard<'_, Writer>) {
-        if self.flush.is(FlushState::Deferred) {
+        if self.flush.is(FlushState::Deferred) && self.contenders.load(Relaxed) == 0 {
             self.flush.store(FlushState::Scheduled);
             drop(writer);
-            self.schedule_flush();
-        }
-    }
-
-    fn schedule_flush(&self) {
-        if !deferred_flush::schedule(self.this.clone()) {
-            self.flush();
+            if !deferred_flush::schedule(self.this.clone()) {
+                self.flush();
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! How does a measured client run echo loops on many connections?
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,6 +40,19 @@ impl Task {
     }
 }
 
+/// As [`run_client`], for clients that connect and make the opening handshake themselves.
+///
+/// # Errors
+///
+/// There is no server, or a connection ends.
+pub fn run_dialling_client<T, F>(echo: F) -> Result<()>
+where
+    F: Fn(SocketAddr, Task) -> T,
+    T: Future<Output = Result<()>> + Send + 'static,
+{
+    run(|options, task| Ok(echo(options.connect, task)))
+}
+
 /// Runs a client: `echo` is the loop on one stream, after the opening handshake.
 ///
 /// # Errors
@@ -47,6 +61,20 @@ impl Task {
 pub fn run_client<T, F>(echo: F) -> Result<()>
 where
     F: Fn(TcpStream, Task) -> T,
+    T: Future<Output = Result<()>> + Send + 'static,
+{
+    run(|options, task| {
+        // The handshake is not measured.
+        let mut stream = connect(options.connect)?;
+        shake_hands(&mut stream, "/", "")?;
+        stream.set_nonblocking(true)?;
+        Ok(echo(TcpStream::from_std(stream)?, task))
+    })
+}
+
+fn run<T, F>(open: F) -> Result<()>
+where
+    F: Fn(&LoadOptions, Task) -> Result<T>,
     T: Future<Output = Result<()>> + Send + 'static,
 {
     let options = LoadOptions::parse();
@@ -60,12 +88,7 @@ where
     crate::runtime(1)?.block_on(async {
         let mut failing = tokio::task::JoinSet::new();
         for _ in 0..scenario.conns {
-            // The handshake is not measured.
-            let mut stream = connect(options.connect)?;
-            shake_hands(&mut stream, "/", "")?;
-            stream.set_nonblocking(true)?;
-            let stream = TcpStream::from_std(stream)?;
-            failing.spawn(echo(stream, task.clone()));
+            failing.spawn(open(&options, task.clone())?);
         }
         tokio::select! {
             Some(ended) = failing.join_next() => ended?.context("a connection ended"),

@@ -5,8 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use load::scenario::Deflate;
 use sha1::{Digest as _, Sha1};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The response to the request at the start of `input`, and the length of the request; `None` while
 /// the request is incomplete.
@@ -41,7 +40,7 @@ pub fn answer(input: &[u8]) -> Result<Option<(String, usize)>> {
 /// # Errors
 ///
 /// The stream ends early, or the request has no key.
-pub async fn open(stream: &mut TcpStream) -> Result<()> {
+pub async fn open(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
     open_with(stream, Deflate::Off).await
 }
 
@@ -50,7 +49,10 @@ pub async fn open(stream: &mut TcpStream) -> Result<()> {
 /// # Errors
 ///
 /// As [`open`].
-pub async fn open_with(stream: &mut TcpStream, deflate: Deflate) -> Result<()> {
+pub async fn open_with(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    deflate: Deflate,
+) -> Result<()> {
     let mut head = Vec::new();
     loop {
         ensure!(stream.read_buf(&mut head).await? > 0, "the stream ends during the handshake");
@@ -59,7 +61,8 @@ pub async fn open_with(stream: &mut TcpStream, deflate: Deflate) -> Result<()> {
                 answer.truncate(answer.len() - 2);
                 answer.push_str(&format!("sec-websocket-extensions: {extensions}\r\n\r\n"));
             }
-            return Ok(stream.write_all(answer.as_bytes()).await?);
+            stream.write_all(answer.as_bytes()).await?;
+            return Ok(stream.flush().await?);
         }
     }
 }

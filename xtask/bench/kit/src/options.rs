@@ -1,6 +1,7 @@
 //! Which arguments does a measured server take?
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use load::scenario::Deflate;
@@ -26,6 +27,9 @@ pub struct Options {
     /// Number of tasks that write, where that can be chosen.
     #[arg(long, default_value_t = 1)]
     pub writers: usize,
+    /// Where a server over TLS writes its certificate, as DER.
+    #[arg(long)]
+    pub certificate: Option<PathBuf>,
 }
 
 /// The use of messages by a server.

@@ -1,6 +1,7 @@
 //! Which arguments do the load generator and every measured client take?
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -14,6 +15,9 @@ pub struct LoadOptions {
     /// Name of the scenario.
     #[arg(long)]
     pub scenario: String,
+    /// The certificate of the server, as DER, for scenarios over TLS.
+    #[arg(long)]
+    pub certificate: Option<PathBuf>,
     /// Process id of the server, to separate its processor time from that of other processes.
     #[arg(long)]
     pub pid: Option<i32>,

@@ -23,6 +23,8 @@ pub struct Scenario {
     pub content: Content,
     /// The compression of messages.
     pub deflate: Deflate,
+    /// What carries the messages.
+    pub carrier: Carrier,
 }
 
 /// Who sends, and when.
@@ -40,6 +42,19 @@ pub enum Shape {
     Idle,
     /// A client is measured against a reference server.
     Client,
+    /// Connections are opened, and ended after the opening handshake.
+    Upgrades,
+}
+
+/// What carries the messages of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Carrier {
+    /// A TCP connection for each WebSocket.
+    Tcp,
+    /// A TLS connection for each WebSocket.
+    Tls,
+    /// One TLS connection with HTTP/2 for all WebSockets.
+    Http2,
 }
 
 /// The content of messages.
@@ -108,17 +123,22 @@ impl Scenario {
     const fn deflate(self, deflate: Deflate) -> Self {
         Self { deflate, ..self }
     }
+
+    const fn over(self, carrier: Carrier) -> Self {
+        Self { carrier, ..self }
+    }
 }
 
 /// An echo of 128 B on 64 connections.
 const fn echo(name: &'static str, title: &'static str) -> Scenario {
-    let (shape, content, deflate) = (Echo, Binary, Deflate::Off);
-    Scenario { name, title, shape, conns: 64, in_flight: 1, size: 128, content, deflate }
+    let (shape, content, deflate, carrier) = (Echo, Binary, Deflate::Off, Carrier::Tcp);
+    Scenario { name, title, shape, conns: 64, in_flight: 1, size: 128, content, deflate, carrier }
 }
 
+use Carrier::{Http2, Tls};
 use Content::{Ascii, Binary, Json, Utf8};
 use Deflate::{NoTakeover, Takeover};
-use Shape::{Burst, Client, Echo, Fanout, Idle, Rate};
+use Shape::{Burst, Client, Echo, Fanout, Idle, Rate, Upgrades};
 
 const KIB: usize = 1024;
 
@@ -169,6 +189,32 @@ pub const SCENARIOS: &[Scenario] = &[
         .load(Client, 64, 1)
         .of(KIB, Ascii),
     echo("client-1k-bin", "a client's 1 KiB, 64 connections").load(Client, 64, 1).of(KIB, Binary),
+    echo("client-1000", "a client's 128 B, 1,000 connections").load(Client, 1000, 1),
+    echo("tls-128", "echo of 128 B over TLS, 64 connections").over(Tls),
+    echo("tls-16k", "echo of 16 KiB over TLS, 64 connections").of(16 * KIB, Binary).over(Tls),
+    echo("tls-pipeline", "echo of 24 B over TLS, 100 connections, 16 in flight")
+        .load(Echo, 100, 16)
+        .of(24, Binary)
+        .over(Tls),
+    echo("tls-idle", "memory of 2,000 idle connections over TLS")
+        .load(Idle, 2000, 1)
+        .of(16 * KIB, Binary)
+        .over(Tls),
+    echo("http2-128", "echo of 128 B, 64 WebSockets on one HTTP/2 connection").over(Http2),
+    echo("http2-16k", "echo of 16 KiB, 64 WebSockets on one HTTP/2 connection")
+        .of(16 * KIB, Binary)
+        .over(Http2),
+    echo("http2-pipeline", "echo of 24 B, 64 WebSockets on one HTTP/2 connection, 16 in flight")
+        .load(Echo, 64, 16)
+        .of(24, Binary)
+        .over(Http2),
+    echo("http2-stalled", "echo of 16 KiB on 64 of 65 WebSockets, one of which takes no answers")
+        .of(16 * KIB, Binary)
+        .over(Http2),
+    echo("upgrades", "opening handshakes over HTTP/1.1").load(Upgrades, 16, 1),
+    echo("upgrades-tls", "opening handshakes over HTTP/1.1 and TLS")
+        .load(Upgrades, 16, 1)
+        .over(Tls),
 ];
 
 #[cfg(test)]

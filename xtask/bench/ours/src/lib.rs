@@ -1,9 +1,10 @@
 //! How do the programs of `ours` serve, over bare TCP and through hyper, axum and warp?
 //!
-//! Each program has one loop, as an application does.
+//! As a user writes them: the handler is that of the README and of the examples, and each server
+//! takes it as it is. The request is kept, and nothing is boxed here.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::convert::Infallible;
+use std::future::{Future, ready};
 
 use anyhow::Result;
 use axum::Router;
@@ -11,12 +12,11 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use kit::{Deflate, MESSAGE_LIMIT, Options};
-use tokio::net::TcpStream;
+use warp::Filter as _;
 use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Limits};
 
-/// The loop that serves a connection.
+/// The function that serves a connection.
 pub trait Handler: Fn(Conn) -> Self::Served + Copy + Send + Sync + 'static {
     /// Its future.
     type Served: Future<Output = Result<(), Error>> + Send + 'static;
@@ -30,39 +30,7 @@ where
     type Served = F;
 }
 
-/// Serves over bare TCP, or through hyper.
-///
-/// # Errors
-///
-/// The address cannot be bound.
-pub fn serve_streams(options: &'static Options, handler: impl Handler) -> Result<()> {
-    let accept = settings(options);
-    if options.is("hyper") {
-        kit::serve(options, move |stream| welcome_by_hyper(stream, accept, handler))
-    } else {
-        kit::serve(options, move |stream| welcome(stream, accept, handler))
-    }
-}
-
-/// Serves through axum or warp.
-///
-/// # Errors
-///
-/// The address cannot be bound.
-pub fn serve_frameworks(options: &'static Options, handler: impl Handler) -> Result<()> {
-    let (accept, handler) = (settings(options).clone(), move |conn| serve(conn, handler));
-    kit::runtime(options.workers)?.block_on(async {
-        let listener = kit::listener(options).await?;
-        if options.is("axum") {
-            let sockets = ws_server_axum::websocket(accept, handler);
-            return Ok(axum::serve(listener, Router::new().route("/", sockets)).await?);
-        }
-        let sockets = ws_server_warp::websocket(accept, handler);
-        Ok(ws_server_warp::serve(listener, warp::service(sockets)).await?)
-    })
-}
-
-/// Sends each message back.
+/// Sends every message back until the connection closes.
 ///
 /// # Errors
 ///
@@ -74,46 +42,95 @@ pub async fn echo(conn: Conn) -> Result<(), Error> {
     }
 }
 
-/// Accepts a connection over a stream, and serves it.
-async fn welcome(
-    stream: TcpStream,
-    accept: &'static AcceptOptions,
-    handler: impl Handler,
-) -> Result<()> {
-    let conn = Acceptor::new(accept).accept(stream).await?;
-    Ok(serve(conn, handler).await?)
+/// Serves over bare TCP, or through hyper.
+///
+/// # Errors
+///
+/// The address cannot be bound.
+pub fn serve_streams(options: &'static Options, handler: impl Handler) -> Result<()> {
+    let accept = settings(options);
+    kit::runtime(options.workers)?.block_on(async {
+        let listener = kit::listener(options).await?;
+        if !options.is("hyper") {
+            let acceptor = Acceptor::new(&accept);
+            loop {
+                let stream = kit::welcome(&listener).await?;
+                tokio::spawn(acceptor.serve(stream, handler));
+            }
+        }
+        let service = service_fn(move |request| {
+            let response = answer(request, &accept, handler);
+            ready(Ok::<_, Infallible>(response))
+        });
+        Ok(ws_server_hyper::serve(listener, service).await?)
+    })
 }
 
-/// As [`welcome`], through hyper, in a task without hyper's state.
-async fn welcome_by_hyper(
-    stream: TcpStream,
-    accept: &'static AcceptOptions,
-    handler: impl Handler,
-) -> Result<()> {
-    let service = service_fn(|request| async move { answer(request, accept, handler) });
-    hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await?;
-    Ok(())
+/// Serves through axum or warp.
+///
+/// # Errors
+///
+/// The address cannot be bound.
+pub fn serve_frameworks(options: &'static Options, handler: impl Handler) -> Result<()> {
+    let accept = settings(options);
+    kit::runtime(options.workers)?.block_on(async {
+        let listener = kit::listener(options).await?;
+        if options.is("axum") {
+            let app = Router::new().route("/", ws_server_axum::websocket(accept, handler));
+            return Ok(ws_server_axum::serve(listener, app).await?);
+        }
+        let route = warp::path::end().and(ws_server_warp::websocket(accept, handler));
+        let service = warp::service(route.recover(ws_server_warp::recover));
+        Ok(ws_server_warp::serve(listener, service).await?)
+    })
+}
+
+/// Serves over TLS: bare, or through hyper, axum or warp with HTTP/1.1 and HTTP/2.
+///
+/// # Errors
+///
+/// The address cannot be bound.
+#[cfg(feature = "tls")]
+pub fn serve_tls(options: &'static Options) -> Result<()> {
+    let accept = settings(options);
+    if options.is("axum") {
+        let app: Router = Router::new().route("/", ws_server_axum::websocket(accept, echo));
+        let serve = move |stream| ws_server_axum::serve_stream(stream, None, app.clone());
+        return kit::serve_tls(options, serve);
+    }
+    if options.is("warp") {
+        let route = warp::path::end().and(ws_server_warp::websocket(accept, echo));
+        let service = warp::service(route.recover(ws_server_warp::recover));
+        let serve = move |stream| ws_server_warp::serve_stream(stream, None, service.clone());
+        return kit::serve_tls(options, serve);
+    }
+    if options.is("hyper") {
+        let service =
+            service_fn(move |request| ready(Ok::<_, Infallible>(answer(request, &accept, echo))));
+        let serve = move |stream| ws_server_hyper::serve_stream(stream, None, service.clone());
+        return kit::serve_tls(options, serve);
+    }
+    let acceptor = Acceptor::new(&accept);
+    kit::serve_tls(options, move |stream| acceptor.serve(stream, echo))
 }
 
 fn answer(
     mut request: Request<Incoming>,
     accept: &AcceptOptions,
     handler: impl Handler,
-) -> hyper::Result<Response<Full<Bytes>>> {
+) -> Response<Full<Bytes>> {
     match ws_server_hyper::accept(&mut request, accept) {
         Ok((response, upgrade)) => {
-            tokio::spawn(async move { serve(upgrade.await?, handler).await });
-            Ok(response)
+            tokio::spawn(upgrade.serve(handler));
+            response
         }
-        Err(rejection) => Ok(rejection.into_response().map(Full::from)),
+        Err(rejection) => rejection.into_response().map(Full::from),
     }
 }
 
-/// The default settings, with the compression of the scenario. All connections share them.
-fn settings(options: &Options) -> &'static AcceptOptions {
+/// The default settings, with the limit of all implementations and the compression of the scenario.
+/// The variant `no-request` keeps no request.
+fn settings(options: &Options) -> AcceptOptions {
     let compression = match options.deflate {
         Deflate::Off => Compression::off(),
         Deflate::NoTakeover => Compression::no_context_takeover(),
@@ -122,12 +139,24 @@ fn settings(options: &Options) -> &'static AcceptOptions {
     let compression = if options.is("level6") { compression.level(6) } else { compression };
     let config =
         Config::new().limits(Limits::new().message_size(MESSAGE_LIMIT)).compression(compression);
-    Box::leak(Box::new(AcceptOptions::new().config(config)))
+    AcceptOptions::new().config(config).keep_request(!options.is("no-request"))
 }
 
-/// Serves in a box. Otherwise the future of the handshake has room for the loop as well.
-fn serve<H: Handler>(conn: Conn, handler: H) -> Pin<Box<H::Served>> {
-    // The request is not used.
-    drop(conn.take_request());
-    Box::pin(handler(conn))
+#[cfg(test)]
+mod tests {
+    /// The measured handler, and the texts that show it to users.
+    #[test]
+    fn the_measured_handler_is_that_of_the_readme_and_the_examples() {
+        let own = include_str!("lib.rs");
+        let start = own.find("async fn echo").unwrap();
+        let handler = &own[start..start + own[start..].find("\n}\n").unwrap() + 3];
+        for (name, text) in [
+            ("README.md", include_str!("../../../../README.md")),
+            ("echo_axum.rs", include_str!("../../../../examples/echo_axum.rs")),
+            ("echo_hyper.rs", include_str!("../../../../examples/echo_hyper.rs")),
+            ("echo_warp.rs", include_str!("../../../../examples/echo_warp.rs")),
+        ] {
+            assert!(text.contains(handler), "{name} has another handler");
+        }
+    }
 }

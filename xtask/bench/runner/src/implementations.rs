@@ -1,7 +1,7 @@
 //! Which implementations are compared, how is each started, and which scenarios can it run?
 
 use clap::ValueEnum as _;
-use load::scenario::{Deflate, Scenario, Shape};
+use load::scenario::{Carrier, Deflate, Scenario, Shape};
 use serde::Serialize;
 
 /// A library, or a way of using it, that is measured.
@@ -39,36 +39,59 @@ enum Skill {
     Workers,
     Burst,
     Client,
+    /// Opening handshakes over TCP.
+    Upgrade,
+    /// Echo, idle connections and opening handshakes over TLS.
+    Tls,
+    /// Echo over HTTP/2 and TLS.
+    Http2,
 }
 
 use Kind::{Batch, Limit, Ours, Peer};
-use Skill::{Burst, Client, Compress, Echo, Fanout, Takeover, Workers};
+use Skill::{Burst, Client, Compress, Echo, Fanout, Http2, Takeover, Tls, Upgrade, Workers};
 
 /// The skills of a server with all of a library.
 const ALL: &[Skill] = &[Echo, Compress, Takeover, Fanout, Workers];
 
+/// Those of our adapters.
+const ADAPTER: &[Skill] = &[Echo, Compress, Takeover, Fanout, Workers, Upgrade, Tls, Http2];
+
 /// All implementations, in the order of reports.
 pub(crate) const IMPLEMENTATIONS: &[Implementation] = &[
     row("raw-epoll", Limit, "raw-epoll", "", &[Echo, Fanout]),
-    row("raw-tokio", Limit, "raw-tokio", "", &[Echo, Fanout, Workers]),
+    row("raw-tokio", Limit, "raw-tokio", "", &[Echo, Fanout, Workers, Tls]),
     row("raw-tokio-lazy", Limit, "raw-tokio", "lazy", &[Echo]),
-    row("ours", Ours, "ours", "", &[Echo, Compress, Takeover, Fanout, Workers, Burst, Client]),
-    row("ours+hyper", Ours, "ours", "hyper", ALL),
-    row("ours+axum", Ours, "ours-frameworks", "axum", ALL),
-    row("ours+warp", Ours, "ours-frameworks", "warp", ALL),
+    row(
+        "ours",
+        Ours,
+        "ours",
+        "",
+        &[Echo, Compress, Takeover, Fanout, Workers, Burst, Client, Upgrade, Tls],
+    ),
+    row("ours+hyper", Ours, "ours", "hyper", ADAPTER),
+    row("ours+axum", Ours, "ours-frameworks", "axum", ADAPTER),
+    row("ours+warp", Ours, "ours-frameworks", "warp", ADAPTER),
+    row("ours+reconnect", Ours, "ours-reconnect", "", &[Client]),
     row("ours+stream", Ours, "ours-stream", "", &[Echo]),
+    row("ours+no-request", Ours, "ours", "no-request", &[Echo]),
     row("ours+level6", Ours, "ours", "level6", &[Compress, Takeover]),
     row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
-    row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo]),
+    row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo, Upgrade]),
     row("yawc", Peer, "yawc", "", &[Echo, Compress, Takeover, Fanout, Workers, Client]),
     row("sockudo-ws", Peer, "sockudo-ws", "", ALL),
     row("soketto", Peer, "soketto", "", &[Echo, Compress]),
     row("wtx", Peer, "wtx", "", &[Echo]),
-    row("axum", Peer, "axum", "", &[Echo, Fanout, Workers]),
-    row("warp", Peer, "warp", "", &[Echo, Fanout, Workers]),
+    row("axum", Peer, "axum", "", &[Echo, Fanout, Workers, Upgrade, Tls, Http2]),
+    row("warp", Peer, "warp", "", &[Echo, Fanout, Workers, Upgrade]),
     row("actix-ws", Peer, "actix-ws", "", &[Echo, Workers]),
-    row("tokio-websockets", Peer, "tokio-websockets", "", &[Echo, Fanout, Workers, Client]),
-    row("tungstenite", Peer, "tungstenite", "", &[Echo, Fanout, Workers, Client]),
+    row(
+        "tokio-websockets",
+        Peer,
+        "tokio-websockets",
+        "",
+        &[Echo, Fanout, Workers, Client, Upgrade],
+    ),
+    row("tungstenite", Peer, "tungstenite", "", &[Echo, Fanout, Workers, Client, Upgrade, Tls]),
     row("tungstenite+rb16k", Peer, "tungstenite", "rb16k", &[Echo, Fanout]),
     row("tungstenite+rb16k+batch", Batch, "tungstenite", "rb16k+batch", &[Echo]),
     row("yawc+batch", Batch, "yawc", "batch", &[Echo]),
@@ -98,11 +121,19 @@ impl Implementation {
 
     /// The program that serves in a scenario. `ours` has a separate program for scenarios that send
     /// many messages for one, so that the echo has no code for them.
-    pub(crate) fn program_for(&self, scenario: &Scenario) -> &'static str {
-        match (self.kind, scenario.shape) {
-            (Ours, Shape::Fanout | Shape::Burst) => "ours-many",
-            _ => self.program,
+    pub(crate) fn program_for(&self, scenario: &Scenario) -> String {
+        match (self.kind, scenario.shape, scenario.carrier) {
+            (Ours, _, Carrier::Tls | Carrier::Http2) => "ours-tls".to_owned(),
+            (_, _, Carrier::Tls | Carrier::Http2) => format!("{}-tls", self.program),
+            (Ours, Shape::Fanout | Shape::Burst, Carrier::Tcp) => "ours-many".to_owned(),
+            (_, _, Carrier::Tcp) => self.program.to_owned(),
         }
+    }
+
+    /// The feature of `peers` with its program over TLS, if there is one.
+    pub(crate) fn tls_feature(&self) -> Option<String> {
+        let has = self.package == "peers" && self.can.contains(&Tls);
+        has.then(|| format!("{}-tls", self.program))
     }
 
     /// Whether it echoes frames with their masks.
@@ -130,12 +161,16 @@ impl Implementation {
             (Shape::Client, _) => Client,
             (Shape::Fanout, _) => Fanout,
             (Shape::Burst, _) => Burst,
+            (Shape::Upgrades, _) if scenario.carrier == Carrier::Tcp => Upgrade,
+            _ if scenario.carrier == Carrier::Tls => Tls,
+            _ if scenario.carrier == Carrier::Http2 => Http2,
             (_, Deflate::NoTakeover) => Compress,
             (_, Deflate::Takeover) => Takeover,
-            (Shape::Echo | Shape::Rate(_) | Shape::Idle, Deflate::Off) => Echo,
+            (Shape::Echo | Shape::Rate(_) | Shape::Idle | Shape::Upgrades, Deflate::Off) => Echo,
         };
-        // The lazy variant is the limit for memory only.
-        let beside = self.variant == "lazy" && scenario.shape != Shape::Idle;
+        // These variants differ in memory only.
+        let beside =
+            ["lazy", "no-request"].contains(&self.variant) && scenario.shape != Shape::Idle;
         // With one message in flight, there are no batches.
         let alone = scenario.in_flight == 1 && !matches!(scenario.shape, Shape::Rate(_));
         self.can.contains(&skill) && !beside && !(self.kind == Batch && alone)
@@ -149,12 +184,15 @@ pub(crate) struct Entry {
     pub(crate) implementation: &'static Implementation,
     pub(crate) workers: usize,
     pub(crate) writers: usize,
+    /// Further WebSockets that take no answers.
+    pub(crate) stalled: usize,
 }
 
 impl Entry {
     /// The implementation with one thread and one writer.
     pub(crate) fn of(implementation: &'static Implementation) -> Self {
-        Self { name: implementation.name.to_owned(), implementation, workers: 1, writers: 1 }
+        let name = implementation.name.to_owned();
+        Self { name, implementation, workers: 1, writers: 1, stalled: 0 }
     }
 
     /// The entries of these implementations in a scenario.
@@ -169,6 +207,14 @@ impl Entry {
                 Self { name, workers: 2, writers, ..Self::of(of) }
             };
             return able.flat_map(|it| [1, 4].map(|writers| with(it, writers))).collect();
+        }
+        if scenario.name == "http2-stalled" {
+            let beside = |it: &'static Implementation| Self {
+                name: format!("{}, one stalled", it.name),
+                stalled: 1,
+                ..Self::of(it)
+            };
+            return able.flat_map(|it| [Self::of(it), beside(it)]).collect();
         }
         if scenario.name.starts_with("workers-") {
             let able = able.filter(|it| it.can.contains(&Workers));
@@ -187,7 +233,7 @@ impl Entry {
         let mode = match scenario.shape {
             Shape::Fanout => "fanout",
             Shape::Burst => "burst",
-            Shape::Echo | Shape::Rate(_) | Shape::Idle | Shape::Client => "echo",
+            Shape::Echo | Shape::Rate(_) | Shape::Idle | Shape::Client | Shape::Upgrades => "echo",
         };
         let deflate = scenario.deflate.to_possible_value();
         let deflate = deflate.as_ref().map_or("off", |it| it.get_name());

@@ -86,7 +86,7 @@ fn run(args: &Args) -> Result<()> {
     let scenarios = scenarios(args)?;
     let programs = Programs::new()?;
     if !args.no_build {
-        programs.build(&implementations)?;
+        programs.build(&implementations, &scenarios)?;
     }
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {} (--out)", args.out.display()))?;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use load::process::{Answers, Process};
 use load::report::Report;
-use load::scenario::Scenario;
+use load::scenario::{Carrier, Scenario, Shape};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,12 +31,24 @@ impl Programs {
     }
 
     /// Builds the load generator and the programs of these implementations.
-    pub(crate) fn build(&self, implementations: &[&Implementation]) -> Result<()> {
+    pub(crate) fn build(
+        &self,
+        implementations: &[&Implementation],
+        scenarios: &[&Scenario],
+    ) -> Result<()> {
         let mut cheap = self.cargo();
         cheap.args(["--package", "load", "--package", "limits", "--package", "ours"]);
+        let tls = scenarios.iter().any(|scenario| scenario.carrier != Carrier::Tcp);
+        if tls {
+            cheap.args(["--features", "load/tls,limits/tls,ours/tls"]);
+        }
+        if scenarios.iter().any(|scenario| scenario.shape == Shape::Client) {
+            cheap.args(["--features", "ours/reconnect"]);
+        }
         succeed(&mut cheap)?;
         let peers = implementations.iter().filter(|it| it.package == "peers");
-        let peers: Vec<_> = peers.map(|it| it.program).collect();
+        let over_tls = peers.clone().filter_map(|it| it.tls_feature().filter(|_| tls));
+        let peers: Vec<_> = peers.map(|it| it.program.to_owned()).chain(over_tls).collect();
         if !peers.is_empty() {
             let mut cargo = self.cargo();
             cargo.args(["--package", "peers", "--features", &peers.join(",")]);
@@ -73,6 +85,7 @@ impl Programs {
     ) -> Result<Report> {
         let mut command = self.command("load");
         command.args(raw.then_some("--raw")).args((cores() > 1).then_some("--core=1"));
+        command.args(self.certificate(scenario));
         report_of(&mut command, server, scenario, more)
     }
 
@@ -87,11 +100,24 @@ impl Programs {
         file: &Path,
     ) -> Result<String> {
         let implementation = entry.implementation;
-        tool.arg(self.path(implementation.program_for(scenario))).args(entry.arguments(scenario));
+        tool.arg(self.path(&implementation.program_for(scenario)));
+        tool.args(self.arguments(entry, scenario));
         let server = Server::start(tool, 0..entry.workers)?;
         self.load(&server, scenario, implementation.is_raw(), more)?;
         end(server)?;
         fs::read_to_string(file).with_context(|| format!("there is no {}", file.display()))
+    }
+
+    /// The argument with the file of the server's certificate, for scenarios over TLS.
+    fn certificate(&self, scenario: &Scenario) -> Option<String> {
+        let file = self.dir.join("bench-certificate.der");
+        let tls = scenario.carrier != Carrier::Tcp;
+        tls.then(|| format!("--certificate={}", file.display()))
+    }
+
+    /// The arguments of the server of an entry.
+    pub(crate) fn arguments(&self, entry: &Entry, scenario: &Scenario) -> Vec<String> {
+        entry.arguments(scenario).into_iter().chain(self.certificate(scenario)).collect()
     }
 
     /// Runs a measured client against the reference server.

@@ -43,6 +43,7 @@ pub(crate) fn unit(scenario: &Scenario) -> &'static str {
     match scenario.shape {
         Shape::Idle => "bytes per connection after a message",
         Shape::Burst => "µs per message",
+        Shape::Upgrades => "µs of processor time per opening handshake",
         _ if scenario.name == "latency" => "µs to the answer, p50",
         _ if by_time(scenario) => "µs per message",
         _ => "µs of processor time per message",
@@ -75,12 +76,14 @@ pub(crate) fn of(scenario: &Scenario, entries: &[Entry], series: Vec<Series>) ->
         let at = entries.iter().position(|it| {
             it.implementation.kind == Kind::Ours
                 && (it.workers, it.writers) == (entry.workers, entry.writers)
+                && it.stalled == entry.stalled
         });
         at.and_then(|at| series.get(at))
     };
     let rows = entries.iter().zip(&series).map(|(entry, own)| {
-        // Two threads are compared with one.
-        let alone = named(entry.implementation.name).filter(|_| entry.workers > 1);
+        // Two threads are compared with one, and with a stalled WebSocket with none.
+        let compared = entry.workers > 1 || entry.stalled > 0;
+        let alone = named(entry.implementation.name).filter(|_| compared);
         let alone = alone.or_else(|| {
             let one = format!("{}, 1 writing", entry.implementation.name);
             named(&one).filter(|_| entry.writers > 1)

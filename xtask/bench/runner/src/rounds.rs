@@ -131,9 +131,11 @@ fn sample(programs: &Programs, scenario: &Scenario, entry: &Entry, plan: &Plan) 
     if scenario.shape == Shape::Client {
         return programs.load_from(entry.implementation.program, scenario, &more);
     }
-    let mut command = programs.command(entry.implementation.program_for(scenario));
-    command.args(entry.arguments(scenario));
+    let mut command = programs.command(&entry.implementation.program_for(scenario));
+    command.args(programs.arguments(entry, scenario));
     let server = Server::start(&mut command, 0..entry.workers)?;
+    let stalled = format!("--stalled={}", entry.stalled);
+    let more = [&more[..], &[&stalled]].concat();
     programs.load(&server, scenario, entry.implementation.is_raw(), &more)
 }
 

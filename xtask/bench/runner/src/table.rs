@@ -30,6 +30,7 @@ pub(crate) fn render(result: &Result) -> String {
 fn header(result: &Result) -> Vec<String> {
     let reference = match result.scenario.name {
         "writers" => "÷ one writer".to_owned(),
+        "http2-stalled" => "÷ own without".to_owned(),
         name if name.starts_with("workers-") => "÷ own one thread".to_owned(),
         _ => result.reference.as_ref().map_or_else(String::new, |name| format!("÷ {name}")),
     };

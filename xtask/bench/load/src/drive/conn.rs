@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::drive::carrier::{Connector, Stream};
 use crate::drive::check::Checker;
 use crate::histogram::Histogram;
 use crate::scenario::Deflate;
@@ -17,7 +18,7 @@ use crate::script::Script;
 #[derive(Debug)]
 pub struct Conn {
     /// The transport.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Checks the replies.
     pub checker: Checker,
     /// The number of messages that it may send.
@@ -35,15 +36,15 @@ impl Conn {
     ///
     /// The stream is blocking until [`go`](Self::go).
     pub fn open(
-        server: SocketAddr,
+        server: &Connector,
         script: Rc<Script>,
         raw: bool,
         deflate: Deflate,
     ) -> Result<Self> {
         let offer = deflate.extensions().filter(|_| !raw);
         let offer = offer.map(|it| format!("Sec-WebSocket-Extensions: {it}\r\n"));
-        let mut stream = connect(server)?;
-        let head = shake_hands(&mut stream, "/", &offer.unwrap_or_default())?;
+        let mut stream = server.connect()?;
+        let head = stream.shake_hands(&offer.unwrap_or_default())?;
         if !raw && deflate != Deflate::Off {
             ensure!(head.contains("permessage-deflate"), "the server does not compress: {head}");
             let forgets = head.contains("no_context_takeover");
@@ -59,7 +60,7 @@ impl Conn {
 
     /// Makes the stream non-blocking.
     pub fn go(&self) -> Result<()> {
-        Ok(self.stream.set_nonblocking(true)?)
+        Ok(self.stream.tcp().set_nonblocking(true)?)
     }
 
     /// Lets it send `count` more messages.
@@ -73,7 +74,7 @@ impl Conn {
         loop {
             let bytes = self.script.next(self.sent_bytes, self.granted);
             if bytes.is_empty() {
-                return Ok(true);
+                return Ok(self.stream.flush()?);
             }
             match self.stream.write(bytes) {
                 Ok(count) => self.sent_bytes += count as u64,
@@ -119,6 +120,15 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// What a browser sends beside the headers of the handshake: together about 700 bytes.
+pub(super) const BROWSER: &str = "\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/156.0.0.0 Safari/537.36\r\n\
+    Pragma: no-cache\r\nCache-Control: no-cache\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: en-GB,en-US;q=0.9,en;q=0.8,de;q=0.7\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes; visits=31\r\n";
+
 /// Connects to a server.
 ///
 /// # Errors
@@ -138,12 +148,8 @@ pub fn connect(server: SocketAddr) -> Result<TcpStream> {
 pub fn shake_hands(stream: &mut TcpStream, path: &str, more: &str) -> Result<String> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    let server = stream.peer_addr()?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\n"
-    )?;
+    let request = request(stream.peer_addr()?, path, more);
+    stream.write_all(request.as_bytes())?;
     let mut head = Vec::new();
     let mut part = [0; 1024];
     while !head.ends_with(b"\r\n\r\n") {
@@ -156,7 +162,21 @@ pub fn shake_hands(stream: &mut TcpStream, path: &str, more: &str) -> Result<Str
         }
         stream.read_exact(&mut part[..head.len() - before])?;
     }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    accepted(&head)
+}
+
+/// The request of the opening handshake.
+pub(super) fn request(server: SocketAddr, path: &str, more: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\nOrigin: http://{server}\r\n\
+         {BROWSER}{more}\r\n"
+    )
+}
+
+/// Checks the head of the response, and returns it in lower case.
+pub(super) fn accepted(head: &[u8]) -> Result<String> {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     ensure!(head.starts_with("http/1.1 101 "), "the server refuses the handshake: {head}");
     ensure!(head.contains(&ACCEPT.to_ascii_lowercase()), "wrong accept key: {head}");
     Ok(head)

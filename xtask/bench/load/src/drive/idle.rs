@@ -1,12 +1,12 @@
 //! How much memory does an idle connection take?
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use crate::drive::carrier::Connector;
 use crate::drive::conn::Conn;
 use crate::meter::{Moment, allow_files, resident_bytes};
 use crate::report::{Memory, Report};
@@ -14,7 +14,7 @@ use crate::scenario::Scenario;
 use crate::script::Script;
 
 /// Opens connections, sends a message on each, and measures the server's memory before and after.
-pub fn run(server: SocketAddr, scenario: &Scenario, raw: bool, pid: Option<i32>) -> Result<Report> {
+pub fn run(server: &Connector, scenario: &Scenario, raw: bool, pid: Option<i32>) -> Result<Report> {
     let pid = pid.context("the scenario measures memory: `--pid` is required")?;
     allow_files(scenario.conns as u64 + 100)?;
     let script = Rc::new(Script::new(scenario, 1)?);

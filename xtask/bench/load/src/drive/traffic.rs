@@ -1,13 +1,13 @@
 //! How does the load generator send and receive messages on many connections?
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::drive::carrier::Connector;
 use crate::drive::conn::{Conn, TIMEOUT};
 use crate::drive::window::{Count, Extent, Next, Window};
 use crate::histogram::Histogram;
@@ -42,7 +42,7 @@ const TICK: Duration = Duration::from_millis(2);
 
 impl Traffic {
     /// Opens the connections.
-    pub fn open(server: SocketAddr, scenario: Scenario, raw: bool) -> Result<Self> {
+    pub fn open(server: &Connector, scenario: Scenario, raw: bool) -> Result<Self> {
         let fanout = scenario.shape == Shape::Fanout;
         let shared = fanout || scenario.size > 1024;
         let first = Rc::new(match fanout {
@@ -59,7 +59,7 @@ impl Traffic {
             };
             let conn = Conn::open(server, script, raw, scenario.deflate)?;
             conn.go()?;
-            epoll.add(&conn.stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64))?;
+            epoll.add(conn.stream.tcp(), EpollEvent::new(EpollFlags::EPOLLIN, id as u64))?;
             conns.push(conn);
         }
         if fanout {
@@ -159,7 +159,7 @@ impl Traffic {
                 conn.note(bursts, now, &mut self.histogram);
                 self.grant(id, bursts, now)
             }
-            Shape::Echo | Shape::Idle | Shape::Client => {
+            Shape::Echo | Shape::Idle | Shape::Client | Shape::Upgrades => {
                 conn.note(done, now, &mut self.histogram);
                 self.grant(id, done, now)
             }
@@ -227,7 +227,7 @@ impl Traffic {
             conn.waiting = waiting;
             let mut wish = EpollFlags::EPOLLIN;
             wish.set(EpollFlags::EPOLLOUT, waiting);
-            self.epoll.modify(&conn.stream, &mut EpollEvent::new(wish, id as u64))?;
+            self.epoll.modify(conn.stream.tcp(), &mut EpollEvent::new(wish, id as u64))?;
         }
         Ok(())
     }
