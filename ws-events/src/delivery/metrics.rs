@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use metrics::{Unit, counter, gauge, histogram};
 use parking_lot::Mutex;
 
-use crate::HubStats;
+use crate::delivery::stats::HubStats;
 
 const SOCKETS: &str = "websocket.hub.sockets.active";
 const CONNECTED: &str = "websocket.hub.sockets.connected";
