@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::Router;
+use examples::Listen;
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use ws_server_axum::{
@@ -20,13 +21,14 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let listen = Listen::parse("Echoes, on a socket of systemd or on an address");
     let listener = match ListenFd::from_env().take_tcp_listener(0)? {
         Some(listener) => {
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)?
         }
         // Started by hand.
-        None => TcpListener::bind("127.0.0.1:9000").await?,
+        None => listen.bind().await?,
     };
     println!("listening on ws://{}", listener.local_addr()?);
     let tracker = ConnectionTracker::new();

@@ -3,19 +3,22 @@
 //! Reads the certificate again each minute and on SIGHUP, so that a client of ACME can renew it.
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use clap::{Parser, ValueEnum};
+use examples::Listen;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -23,7 +26,9 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
-use ws_server_hyper::{AcceptOptions, Conn, Error};
+use ws_server_hyper::{
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, shutdown_signal,
+};
 
 /// Echoes over TLS.
 #[derive(Parser)]
@@ -32,9 +37,8 @@ struct Args {
     cert: PathBuf,
     /// Its private key as PEM.
     key: PathBuf,
-    /// Where to listen.
-    #[arg(default_value = "127.0.0.1:9443")]
-    addr: SocketAddr,
+    #[command(flatten)]
+    listen: Listen,
     /// The framework that serves the requests.
     #[arg(long, value_enum, default_value = "axum")]
     by: Framework,
@@ -92,8 +96,7 @@ async fn reload(
 }
 
 /// Serves the requests of one connection, after its TLS handshake.
-async fn serve(by: Framework, io: TlsStream<TcpStream>, peer: SocketAddr) {
-    let options = AcceptOptions::new();
+async fn serve(by: Framework, options: AcceptOptions, io: TlsStream<TcpStream>, peer: SocketAddr) {
     // Errors of one client: it has left, or speaks no HTTP.
     drop(match by {
         Framework::Axum => {
@@ -105,8 +108,8 @@ async fn serve(by: Framework, io: TlsStream<TcpStream>, peer: SocketAddr) {
             ws_server_warp::serve_stream(io, Some(peer), app).await
         }
         Framework::Hyper => {
-            let service = service_fn(async |mut request: Request<Incoming>| {
-                anyhow::Ok(answer(&mut request, &AcceptOptions::new()))
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                ready(anyhow::Ok(answer(&mut request, &options)))
             });
             ws_server_hyper::serve_stream(io, Some(peer), service).await
         }
@@ -125,26 +128,36 @@ fn answer(request: &mut Request<Incoming>, options: &AcceptOptions) -> Response<
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Args { cert, key, addr, by } = Args::parse();
+    let Args { cert, key, listen, by } = Args::parse();
     // rustls needs a provider of cryptography, and the application chooses it.
     let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (sender, configs) = watch::channel(load(&cert, &key)?);
     tokio::spawn(reload(cert, key, sender));
-    let listener = TcpListener::bind(addr).await?;
+    let listener = listen.bind().await?;
     println!("listening on wss://{}", listener.local_addr()?);
+    let tracker = ConnectionTracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    let mut stop = pin!(shutdown_signal());
     loop {
-        let Ok((tcp, peer)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let Ok((tcp, peer)) = accepted else {
             // Too many open files: wait until some are closed.
             sleep(Duration::from_millis(100)).await;
             continue;
         };
         let acceptor = TlsAcceptor::from(Arc::clone(&configs.borrow()));
+        let options = options.clone();
         tokio::spawn(async move {
             let _ = tcp.set_nodelay(true);
             // In its own task, and bounded: a client that says nothing holds up no other.
             if let Ok(Ok(io)) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await {
-                serve(by, io, peer).await;
+                serve(by, options, io, peer).await;
             }
         });
     }
+    tracker.drain(DrainConfig::timeout(Duration::from_secs(10))).await;
+    Ok(())
 }

@@ -5,11 +5,23 @@ mod page;
 mod view;
 
 use axum::Router;
+use clap::Parser;
+use examples::Listen;
 use tokio::net::TcpListener;
 use ws_events::{ConnectRejection, EmitError, Hub, Json, Socket};
 use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
 
 use crate::page::Admin;
+
+/// Serves a hub, and a page for its operators.
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    listen: Listen,
+    /// The port of the page for operators, on 127.0.0.1.
+    #[arg(long, default_value_t = 9001)]
+    admin_port: u16,
+}
 
 /// The hub of the application: each socket is in the room of its query, such as `/ws?room=red`.
 fn application() -> Hub {
@@ -34,14 +46,12 @@ fn application() -> Hub {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut args = std::env::args().skip(1);
-    let addr = args.next().unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let port = args.next().unwrap_or_else(|| "9001".to_owned());
+    let Args { listen, admin_port } = Args::parse();
     let hub = application();
     let app = Router::new().route("/ws", websocket(AcceptOptions::new(), hub.handler()));
-    let listener = TcpListener::bind(addr).await?;
+    let listener = listen.bind().await?;
     // A port that only this machine reaches.
-    let admin_listener = TcpListener::bind(("127.0.0.1", port.parse()?)).await?;
+    let admin_listener = TcpListener::bind(("127.0.0.1", admin_port)).await?;
     let admin = Admin::new(hub.clone(), admin_listener.local_addr()?);
     println!("listening on ws://{}", listener.local_addr()?);
     println!("admin page: http://{}/#{}", admin_listener.local_addr()?, admin.token());

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use clap::Parser;
+use examples::Listen;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::time::interval;
 use ws_events::{EmitError, Hub, Json, Socket};
 use ws_server_axum::{AcceptOptions, Compression, Config, Keepalive};
-use ws_server_axum::{serve, websocket};
+use ws_server_axum::{serve_until, shutdown_signal, websocket};
 
 /// The upper bounds of the histograms, in seconds.
 const DURATIONS: [f64; 12] =
@@ -38,6 +40,16 @@ async fn upkeep(recorder: PrometheusHandle) {
     }
 }
 
+/// Serves a hub, and its metrics to Prometheus.
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    listen: Listen,
+    /// The address of the metrics.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
+    metrics: SocketAddr,
+}
+
 /// A hub that sends each text to a room.
 fn hub() -> Hub {
     let hub = Hub::builder().envelope().build();
@@ -51,23 +63,27 @@ fn hub() -> Hub {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let Args { listen, metrics } = Args::parse();
     let recorder = install()?;
     tokio::spawn(upkeep(recorder.clone()));
     // Often, to measure many round-trip times.
     let keepalive = Keepalive::every(Duration::from_secs(5));
     let config = Config::new().keepalive(keepalive).compression(Compression::no_context_takeover());
     let options = AcceptOptions::new().config(config);
-    let app = Router::new().route("/ws", websocket(options, hub().handler()));
+    let hub = hub();
+    let app = Router::new().route("/ws", websocket(options, hub.handler()));
     // On a port of its own, which the network does not reach.
-    let metrics = Router::new().route("/metrics", get(move || async move { recorder.render() }));
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
-    let at = std::env::args().nth(2).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
-    let metrics_listener = TcpListener::bind(at.parse::<SocketAddr>()?).await?;
+    let page = Router::new().route("/metrics", get(move || async move { recorder.render() }));
+    let listener = listen.bind().await?;
+    let metrics_listener = TcpListener::bind(metrics).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     println!("metrics on http://{}/metrics", metrics_listener.local_addr()?);
-    let serving = tokio::spawn(axum::serve(metrics_listener, metrics).into_future());
-    serve(listener, app).await?;
+    let serving = tokio::spawn(axum::serve(metrics_listener, page).into_future());
+    let stop = async {
+        shutdown_signal().await;
+        hub.drain(Duration::from_secs(5)).await;
+    };
+    serve_until(listener, app, stop).await?;
     serving.abort();
     Ok(())
 }

@@ -23,7 +23,8 @@ struct Running {
 impl Running {
     fn start() -> Self {
         let limit = Duration::from_secs(300);
-        let mut server = Example::start_for("admin", &["127.0.0.1:0", "0"], limit);
+        let mut server =
+            Example::start_for("admin", &["--listen=127.0.0.1:0", "--admin-port=0"], limit);
         let mut line = String::new();
         server.output.read_line(&mut line).unwrap();
         let page = line.trim().strip_prefix("admin page: http://").unwrap();

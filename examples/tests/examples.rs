@@ -380,10 +380,11 @@ enum Serves {
 /// does.
 #[cfg(unix)]
 #[rustfmt::skip]
-const SERVERS: [(&str, &[&str], &str, Serves); 23] = {
+const SERVERS: [(&str, &[&str], &str, Serves); 26] = {
     use Serves::{Greets, Stays, StaysWithoutHttp2};
     const LISTEN: &str = "--listen=127.0.0.1:0";
     [
+        ("admin", &[LISTEN, "--admin-port=0"], "/ws?room=red", Stays),
         ("auth_cookie", &[LISTEN], "/", Greets),
         ("broadcast", &[LISTEN], "/", Stays),
         ("chat", &[LISTEN], "/ws?name=ann", Stays),
@@ -401,18 +402,22 @@ const SERVERS: [(&str, &[&str], &str, Serves); 23] = {
         ("graceful_shutdown", &[LISTEN], "/", Stays),
         ("groups", &[LISTEN], "/red", Stays),
         ("http2", &[LISTEN], "/", Stays),
+        ("metrics", &[LISTEN, "--metrics=127.0.0.1:0"], "/ws?client=", Stays),
         ("request_data", &[LISTEN, "--adapter=axum"], "/", Greets),
         ("request_data", &[LISTEN, "--adapter=hyper"], "/", Greets),
         ("request_data", &[LISTEN, "--adapter=warp"], "/", Greets),
         ("rtt", &[LISTEN], "/", Stays),
+        ("socket_activation", &[LISTEN], "/", Stays),
         ("whitelist", &[LISTEN, "127.0.0.1"], "/", Greets),
         ("write_only", &[LISTEN], "/", Stays),
     ]
 };
 
-/// Examples that are clients, and a proxy that forwards bytes, so it has no connections of its own.
+/// Examples that are clients, a proxy that forwards bytes, so it has no connections of its own, and a
+/// server that needs a certificate: see `tls_example.rs`.
 #[cfg(unix)]
-const OTHERS: [&str; 5] = ["autobahn_client", "blocking", "dial", "http2_bridge", "reconnect"];
+const OTHERS: [&str; 6] =
+    ["autobahn_client", "blocking", "dial", "http2_bridge", "reconnect", "tls"];
 
 #[cfg(unix)]
 #[test]
@@ -422,7 +427,7 @@ fn the_table_has_every_example() {
         .filter_map(|entry| {
             entry.unwrap().file_name().to_str()?.strip_suffix(".rs").map(str::to_owned)
         })
-        .chain(["chat".to_owned()])
+        .chain(["admin", "chat", "metrics"].map(str::to_owned))
         .collect();
     let mut known: Vec<_> = SERVERS.iter().map(|row| row.0).chain(OTHERS).collect();
     known.sort_unstable();
@@ -443,7 +448,11 @@ async fn each_example_has_help_and_each_server_an_address() {
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && said.contains("Usage:"), "{name}: {said}");
         let has_address = said.contains("--listen <");
-        assert_eq!(has_address, is_server(name) || name == "http2_bridge", "{name}: {said}");
+        assert_eq!(
+            has_address,
+            is_server(name) || matches!(name, "http2_bridge" | "tls"),
+            "{name}: {said}"
+        );
     }
 }
 

@@ -129,7 +129,7 @@ async fn each_query_of_the_dashboard_returns_data() {
     let port = free_port();
     let server = Example::start_for(
         "metrics",
-        &["127.0.0.1:0", &format!("127.0.0.1:{port}")],
+        &["--listen=127.0.0.1:0", &format!("--metrics=127.0.0.1:{port}")],
         Duration::from_secs(300),
     );
     let Some(prometheus) = Prometheus::start(port) else {

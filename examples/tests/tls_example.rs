@@ -76,7 +76,11 @@ async fn check_echo(conn: &Conn) {
 }
 
 fn start(cert: &str, key: &str, by: &str) -> Example {
-    Example::start_for("tls", &[cert, key, "127.0.0.1:0", "--by", by], Duration::from_secs(120))
+    Example::start_for(
+        "tls",
+        &[cert, key, "--listen", "127.0.0.1:0", "--by", by],
+        Duration::from_secs(120),
+    )
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ const STEPS: [(&str, Step); 8] = [
         // The features of the adapters are those of this crate.
         features::check_each("ws-core")?;
         features::check_each("ws-client")?;
+        features::check_each("ws-events")?;
         crates::check()
     }),
     ("docs", |_| {

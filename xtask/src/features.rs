@@ -78,8 +78,11 @@ mod tests {
     fn each_library_has_its_features() {
         let packages = packages(&workspace::metadata().unwrap()).unwrap();
         let of = |name: &str| packages.iter().find(|it| it.0 == name).map(|it| it.1.clone());
-        assert_eq!(of("ws-core").unwrap(), ["conn", "deflate", "json", "proto", "tungstenite"]);
-        assert_eq!(of("ws-events").unwrap(), Vec::<String>::new());
+        assert_eq!(
+            of("ws-core").unwrap(),
+            ["conn", "deflate", "json", "metrics", "proto", "tungstenite"]
+        );
+        assert_eq!(of("ws-events").unwrap(), ["metrics"]);
         assert_eq!(of("xtask"), None);
         assert_eq!(of("docs"), None);
     }

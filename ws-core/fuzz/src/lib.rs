@@ -22,6 +22,7 @@ pub mod inbound;
 pub mod origins;
 pub mod roundtrip;
 pub mod server;
+pub mod socketio;
 pub mod utf8;
 
 mod input;
