@@ -17,9 +17,9 @@ use crate::http_connection::{BoxError, serve_http, with_first_request_timeout};
 /// Serves all connections of a listener, over HTTP/1.1 and HTTP/2 with prior knowledge.
 ///
 /// Each connection is served with [`http_builder`](crate::http_builder). `TCP_NODELAY` is set, and
-/// each request has the [`PeerAddr`] among its extensions. A connection is closed if the client
-/// does not send a request within 30 s; over HTTP/1.1 this also applies between requests. Over
-/// HTTP/2, a client that has sent a request may stay idle as long as it answers pings.
+/// each request has the [`PeerAddr`](ws_core::PeerAddr) among its extensions. A connection is closed
+/// if the client does not send a request within 30 s; over HTTP/1.1 this also applies between
+/// requests. Over HTTP/2, a client that has sent a request may stay idle as long as it answers pings.
 ///
 /// Runs until the listener fails; [`serve_until`] shuts down gracefully.
 ///
@@ -110,8 +110,8 @@ where
 /// Serves one connection over any stream, such as TLS or a Unix socket, with the timeouts of
 /// [`serve`].
 ///
-/// `peer` becomes the [`PeerAddr`] of each request. The caller sets `TCP_NODELAY`, if the
-/// stream runs over TCP.
+/// `peer` becomes the [`PeerAddr`](ws_core::PeerAddr) of each request. The caller sets
+/// `TCP_NODELAY`, if the stream runs over TCP.
 ///
 /// # Errors
 ///

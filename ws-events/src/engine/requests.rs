@@ -232,7 +232,7 @@ impl EnginePost {
     /// Takes the packets of the body.
     ///
     /// Waits while the messages of the last body are not received, for at most
-    /// [`EngineConfig::ping_interval`] and [`EngineConfig::ping_timeout`].
+    /// [`EngineConfig::ping_interval`](crate::engine::EngineConfig::ping_interval) and [`EngineConfig::ping_timeout`](crate::engine::EngineConfig::ping_timeout).
     ///
     /// # Errors
     ///
