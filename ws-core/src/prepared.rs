@@ -82,6 +82,7 @@ impl PreparedMessage {
     }
 
     /// The messages after the first.
+    #[cfg(feature = "conn")]
     #[inline]
     pub(crate) fn rest(&self) -> &[Self] {
         &self.0.rest
