@@ -6,34 +6,17 @@
 // there. It uses the npm packages of the interop tests. $CHROMIUM is the browser; default: from $PATH.
 
 import assert from 'node:assert/strict';
-import { accessSync, constants } from 'node:fs';
 import { createRequire } from 'node:module';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
+
+import { browser } from '../../ws-client/tests/peers/browser.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
 const WebSocket = peers('ws');
 
-const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
-
 /** The timeout of each step, in ms. */
 const TIMEOUT = 20_000;
-
-function browser() {
-  const folders = process.env.PATH.split(delimiter);
-  const paths = [
-    process.env.CHROMIUM,
-    ...NAMES.flatMap((name) => folders.map((folder) => join(folder, name))),
-  ];
-  return paths.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
 
 const [page, token, server, folder] = process.argv.slice(2);
 if (page === '--version') {

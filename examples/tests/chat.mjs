@@ -9,39 +9,21 @@
 // frame must not exceed 100 ms.
 
 import assert from 'node:assert/strict';
-import { accessSync, constants } from 'node:fs';
 import * as http from 'node:http';
 import { createRequire } from 'node:module';
 import { connect, createServer } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 
 import { EventSocket } from '../../ws-events/js/ws-events.js';
+import { browser, NAMES } from '../../ws-client/tests/peers/browser.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
 const WebSocket = peers('ws');
 const axe = peers('axe-core');
 
-const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
-
 /** The timeout of each step, in ms. */
 const TIMEOUT = 20_000;
-
-function browser() {
-  const folders = process.env.PATH.split(delimiter);
-  const paths = [
-    process.env.CHROMIUM,
-    ...NAMES.flatMap((name) => folders.map((folder) => join(folder, name))),
-  ];
-  return paths.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
 
 /** A TCP proxy between a page and the server, which can simulate failures. */
 class Network {

@@ -6,29 +6,11 @@
 // the result of the page. $CHROMIUM is the path of the browser; the default is in $PATH.
 
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import { createRequire } from 'node:module';
-import { delimiter, join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
-
-function browser() {
-  const folders = process.env.PATH.split(delimiter);
-  const paths = [
-    process.env.CHROMIUM,
-    ...NAMES.flatMap((name) => folders.map((folder) => join(folder, name))),
-  ];
-  return paths.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
+import { browser, NAMES } from './browser.mjs';
 
 const executablePath = browser();
 if (!executablePath) {

@@ -7,32 +7,14 @@
 // With `--version` in place of ORIGIN, only tells whether the environment is there. It uses the npm packages of the
 // interop tests. $CHROMIUM is the browser; default: from $PATH.
 
-import { accessSync, constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { connect, createServer } from 'node:net';
-import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
+
+import { browser } from '../../../ws-client/tests/peers/browser.mjs';
 
 const [environment, origin, only] = process.argv.slice(2);
 const peers = createRequire(new URL('../../../ws-client/tests/peers/package.json', import.meta.url));
-
-const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
-
-function browser() {
-  const folders = process.env.PATH.split(delimiter);
-  const paths = [
-    process.env.CHROMIUM,
-    ...NAMES.flatMap((name) => folders.map((folder) => join(folder, name))),
-  ];
-  return paths.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
 
 const missing = {
   chromium: () => peers('playwright-core') && browser() ? '' : 'no chromium in $PATH',
