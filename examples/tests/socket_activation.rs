@@ -6,22 +6,12 @@ mod program;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ws_client::{Conn, Dial, StatusCode};
 
-use crate::program::{in_time, program, signal};
-
-/// A child that is ended on drop.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::program::{Running, check_echo, free_port, in_time, program, signal, skip};
 
 impl Running {
     /// Starts the example with this socket, as systemd does.
@@ -51,11 +41,6 @@ async fn dial(port: u16) -> Conn {
     in_time(Dial::new(format!("ws://127.0.0.1:{port}/")).connect()).await.unwrap()
 }
 
-async fn check_echo(conn: &Conn) {
-    in_time(conn.write("hello")).await.unwrap();
-    assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hello"));
-}
-
 #[tokio::test]
 async fn clients_that_connect_during_a_restart_are_served() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -79,17 +64,12 @@ async fn clients_that_connect_during_a_restart_are_served() {
 
 #[tokio::test]
 async fn systemd_starts_the_server_with_its_socket() {
-    let port = {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let port = free_port();
     let mut command = Command::new("systemd-socket-activate");
     command.arg("--listen").arg(format!("127.0.0.1:{port}")).arg(program("socket_activation"));
     let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let Ok(child) = started else {
-        let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!is_required, "systemd-socket-activate is not installed");
-        return println!("skipped: systemd-socket-activate is not installed");
+        return skip("systemd-socket-activate is not installed");
     };
     let server = Running(child);
     // It listens soon. The first connection starts the server.

@@ -4,9 +4,9 @@
 mod program;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use ws_client::{Conn, Dial, DialError, Dialer};
 
-use crate::program::{Example, in_time, signal};
+use crate::program::{Example, Running, check_echo, free_port, in_time, signal, skip};
 
 /// A folder with files, which is removed on drop.
 struct Folder(PathBuf);
@@ -68,11 +68,6 @@ async fn dial(server: &Example, dialer: &Dialer) -> Result<Conn, DialError> {
     let port = server.address().rsplit_once(':').unwrap().1;
     let dial = Dial::new(format!("wss://localhost:{port}/")).dialer(dialer);
     in_time(dial.connect()).await
-}
-
-async fn check_echo(conn: &Conn) {
-    in_time(conn.write("hello")).await.unwrap();
-    assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hello"));
 }
 
 fn start(cert: &str, key: &str, by: &str) -> Example {
@@ -132,16 +127,6 @@ async fn a_renewed_certificate_is_used_after_a_signal_and_open_connections_stay(
     check_echo(&old).await;
 }
 
-/// A child that is ended on drop.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Starts Pebble, a certificate authority for tests of ACME. `None` if it is not installed.
 fn start_pebble(folder: &Folder, [acme, management, http]: [u16; 3]) -> Option<Running> {
     let settings = json!({ "pebble": {
@@ -176,11 +161,6 @@ fn get_certificate(folder: &Folder, acme: u16, http: u16) -> Option<PathBuf> {
     Some(Path::new(&path).join("certificates"))
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 async fn wait_for_port(port: u16) {
     let connecting = async {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
@@ -203,9 +183,7 @@ async fn a_certificate_of_acme_is_served() {
         None => None,
     };
     let Some((_pebble, files)) = found else {
-        let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!is_required, "pebble or lego is not installed");
-        return println!("skipped: pebble or lego is not installed");
+        return skip("pebble or lego is not installed");
     };
     // What clients of the authority trust.
     let url = format!("https://localhost:{management}/roots/0");

@@ -1,14 +1,15 @@
 //! How do tests run an example as a program?
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use ws_client::Dial;
+use ws_client::{Conn, Dial};
 
 /// A running example that is a server. It is killed on drop, and after a time, so that a test
 /// that reads its output ends.
@@ -66,6 +67,36 @@ impl Drop for Example {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A child that is killed on drop.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Prints that a test is skipped. It is a failure if all peers are required.
+pub(crate) fn skip(missing: &str) {
+    let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    assert!(!is_required, "{missing}");
+    // Not with `println!`, whose output is captured when a test passes.
+    writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
+}
+
+/// A port of 127.0.0.1 that is free now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Sends a message, and waits for its echo.
+pub(crate) async fn check_echo(conn: &Conn) {
+    in_time(conn.write("hello")).await.unwrap();
+    assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("hello"));
 }
 
 /// Sends a signal. `kill` is a built-in of every shell, but not a program on every system.
