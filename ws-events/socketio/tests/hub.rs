@@ -3,13 +3,10 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{FRAMEWORKS, Server};
-use tokio::process::Command;
+use support::{FRAMEWORKS, Server, client};
 use tokio::time::timeout;
 use ws_core::StatusCode;
 use ws_events::{
@@ -63,33 +60,15 @@ fn hub() -> Hub {
     hub
 }
 
-/// Runs a script of `tests/peers`. `None` if its program or package is not installed.
-async fn run(program: &str, script: &str, module: &str, server: Server) -> Option<Value> {
-    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
-    let is_installed = peers.join("node_modules").join(module).exists();
-    if !is_installed {
-        assert_ne!(std::env::var("WS_REQUIRE_PEERS").as_deref(), Ok("1"), "{module} is missing");
-        println!("skipped: {module} is not installed, see CONTRIBUTING.md");
-        return None;
-    }
-    let url = format!("http://{}", server.addr);
-    let mut command = Command::new(program);
-    command.arg(script).arg(url).current_dir(peers).kill_on_drop(true);
-    // Its steps, for a failure.
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = timeout(PATIENCE, output).await.expect("it takes too long").unwrap();
-    assert!(output.status.success(), "{script}");
-    Some(serde_json::from_slice(&output.stdout).unwrap())
-}
-
 #[tokio::test]
 async fn the_javascript_client_works_with_its_default_options() {
     for framework in FRAMEWORKS {
         let socketio = SocketIo::new(&hub());
         let server = Server::start_at(framework, socketio, "/socket.io/").await;
-        let Some(report) = run("node", "socketio.mjs", "socket.io-client", server).await else {
-            return;
-        };
+        let arguments = [format!("http://{}", server.addr)];
+        let running = client("node", "socketio.mjs", &arguments);
+        let report = timeout(PATIENCE, running).await.expect("it takes too long");
+        let Some(report) = report else { return };
         let expected = json!({
             "first": "polling",
             "welcome": [{ "user": "ann" }, "4"],

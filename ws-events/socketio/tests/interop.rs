@@ -1,20 +1,18 @@
 //! Do the official clients keep their messages in order while they change their transport?
 //!
-//! The clients are in `tests/peers`. Without them the tests do nothing, unless `WS_REQUIRE_PEERS`
-//! is set.
+//! The clients are in `tests/peers`. Without them the tests are skipped, and fail if
+//! `WS_REQUIRE_PEERS` is 1.
 #![cfg(test)]
 
 mod support;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::{FRAMEWORKS, Framework, Server, within};
+use support::{FRAMEWORKS, Framework, Server, client, command, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::Command;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use ws_core::{Message, PreparedMessage};
@@ -22,33 +20,6 @@ use ws_events::{Hub, Json};
 use ws_events_socketio::{EngineEndKind, EngineSession, SocketIo};
 
 const COUNT: u32 = 10_000;
-
-/// The command that runs a client. `None` if the client is not installed.
-async fn command(program: &str, script: &str, arguments: &[String]) -> Option<Command> {
-    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
-    let probe = match program {
-        "node" => ["--input-type=module", "-e", "import 'socket.io-client'"].as_slice(),
-        _ => &["-c", "import socketio, requests, websocket"],
-    };
-    let probed = Command::new(program).args(probe).current_dir(&peers).output().await;
-    let is_installed = probed.is_ok_and(|output| output.status.success());
-    if !is_installed {
-        assert!(std::env::var_os("WS_REQUIRE_PEERS").is_none(), "{program} misses {script}");
-        return None;
-    }
-    let mut command = Command::new(program);
-    command.arg(script).args(arguments).current_dir(&peers);
-    command.stderr(Stdio::inherit()).kill_on_drop(true);
-    Some(command)
-}
-
-/// Runs a client, and returns its report. `None` if the client is not installed.
-async fn client(program: &str, script: &str, arguments: &[String]) -> Option<Value> {
-    let mut command = command(program, script, arguments).await?;
-    let output = within(command.output()).await.unwrap();
-    assert!(output.status.success(), "{script}: {}", output.status);
-    Some(serde_json::from_slice(&output.stdout).unwrap())
-}
 
 /// Each tenth is binary.
 fn encode(number: u32) -> PreparedMessage {
@@ -98,7 +69,8 @@ async fn check(frameworks: &[Framework], program: &str, script: &str, expected: 
         });
         let server = Server::start(framework, socketio.clone()).await;
         let arguments = [format!("http://{}", server.addr), COUNT.to_string()];
-        let Some(report) = client(program, script, &arguments).await else { return };
+        let report = within(client(program, script, &arguments)).await;
+        let Some(report) = report else { return };
         let all = [("received", json!(COUNT)), ("inOrder", json!(true))];
         for (name, value) in all.iter().chain(expected) {
             assert_eq!(&report[name], value, "{name} with {framework:?}: {report}");

@@ -1,7 +1,10 @@
-//! How do tests serve sessions by each framework, and send requests to them?
+//! How do tests serve sessions by each framework, send requests to them, and run other clients?
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +13,9 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::time::timeout;
 use tower_layer::Layer as _;
 use warp::Filter as _;
@@ -105,7 +110,7 @@ impl Server {
     /// Opens a session that polls, and returns the query of its requests.
     pub(crate) async fn open_polling(&self) -> String {
         let answer = self.get("EIO=4&transport=polling").await;
-        let open: serde_json::Value = serde_json::from_str(&answer.body[1..]).unwrap();
+        let open: Value = serde_json::from_str(&answer.body[1..]).unwrap();
         let sid = open["sid"].as_str().unwrap();
         format!("EIO=4&transport=polling&sid={sid}")
     }
@@ -146,4 +151,35 @@ pub(crate) async fn echo(session: EngineSession) {
             return;
         }
     }
+}
+
+/// The command that runs a client. `None` if the client is not installed.
+pub(crate) async fn command(program: &str, script: &str, arguments: &[String]) -> Option<Command> {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+    let probe = match program {
+        "node" => ["--input-type=module", "-e", "import 'socket.io-client'"].as_slice(),
+        _ => &["-c", "import socketio, requests, websocket"],
+    };
+    let probed = Command::new(program).args(probe).current_dir(&peers).output().await;
+    let is_installed = probed.is_ok_and(|output| output.status.success());
+    if !is_installed {
+        let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!is_required, "{program} misses the packages of {script}");
+        // Not with `println!`, whose output is captured when a test passes.
+        let missing = format!("{program} misses the packages of {script}: see CONTRIBUTING.md");
+        writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
+        return None;
+    }
+    let mut command = Command::new(program);
+    command.arg(script).args(arguments).current_dir(&peers);
+    command.stderr(Stdio::inherit()).kill_on_drop(true);
+    Some(command)
+}
+
+/// Runs a client, and returns its report. `None` if the client is not installed. It is killed on drop.
+pub(crate) async fn client(program: &str, script: &str, arguments: &[String]) -> Option<Value> {
+    let mut command = command(program, script, arguments).await?;
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{script}: {}", output.status);
+    Some(serde_json::from_slice(&output.stdout).unwrap())
 }
