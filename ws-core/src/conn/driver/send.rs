@@ -124,7 +124,7 @@ impl Connection {
             self.send(writer, more);
             return writer.is_attached();
         }
-        // The transport has the waker of a drain task.
+        // The transport has the waker of a flush task.
         if self.flush.is(FlushState::Draining) {
             return false;
         }
@@ -272,7 +272,7 @@ impl Connection {
         }
     }
 
-    /// Whether the drain task sends answers that would be deferred otherwise.
+    /// Whether the flush task sends answers that would be deferred otherwise.
     #[cold]
     fn drains_answers(&self) -> bool {
         let queued = self.writer.lock().outbound.buffered();

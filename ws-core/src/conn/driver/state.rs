@@ -78,7 +78,7 @@ number!(FlushState: 0 => Idle, 1 => Deferred, 2 => Scheduled, 3 => Draining; Sta
 /// A full transport is left to a task (`Draining`) or, without a runtime, to the operations
 /// that are polled (`Stalled`).
 ///
-/// Changed under the writer's lock, except when a runtime ends, which drops the drain task.
+/// Changed under the writer's lock, except when a runtime ends, which drops the flush task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlushState {
     /// The transport has all bytes, or has failed.
