@@ -3,11 +3,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{EventLog, TIMEOUT, wait_until};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use ws_core::{Conn, Message, StatusCode, pair};
@@ -415,6 +417,32 @@ async fn a_handler_may_await_an_answer_and_one_namespace_does_not_delay_another(
     assert_eq!(client.read().await, "43/other,2[7]");
     client.write("430[5]").await;
     assert_eq!(client.read().await, "431[5]");
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_noticed_behind_a_handler_that_does_not_return() {
+    for events in [0, 1, 64, 65, 66, 128, 129, 130, 300] {
+        let log = EventLog::default();
+        let release = Arc::new(Notify::new());
+        let hub = Hub::builder().state(log.clone()).state(Arc::clone(&release)).build();
+        hub.on("block", async |State(release): State<Arc<Notify>>| release.notified().await);
+        hub.on("n", async |Json(n): Json<u32>, State(log): State<EventLog>| log.note(n));
+        hub.on_disconnect(async |State(log): State<EventLog>| log.note("left"));
+        let client = Client::connect(&hub).await;
+        client.write(r#"42["block"]"#).await;
+        for n in 0..events {
+            client.write(&format!(r#"42["n",{n}]"#)).await;
+        }
+        let socket = hub.everyone().sockets().remove(0);
+        client.conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        wait_until(|| !socket.is_alive()).await;
+        assert_eq!(hub.len(), 1, "its handler has not returned");
+        release.notify_one();
+        let expected: Vec<_> = (0..events).map(|n| n.to_string()).chain(["left".into()]).collect();
+        assert_eq!(log.take(events + 1).await, expected);
+        wait_until(|| hub.is_empty()).await;
+        timeout(TIMEOUT, client.serving).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

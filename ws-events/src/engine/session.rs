@@ -109,7 +109,8 @@ impl EngineSession {
     /// message of a session that has ended.
     ///
     /// While the application does not call it, the session holds up to 64 messages and 64 KiB of a
-    /// WebSocket, and one more message, or the body of one POST.
+    /// WebSocket, and one more message, or the body of one POST. Behind them, the WebSocket reads
+    /// ahead, and its end is noticed.
     ///
     /// # Cancel safety
     ///
@@ -130,7 +131,7 @@ impl EngineSession {
                         }
                         Poll::Ready(Some(message))
                     }
-                    None if matches!(state.transport, Transport::Closed(_)) => Poll::Ready(None),
+                    None if state.has_last_message() => Poll::Ready(None),
                     None => {
                         state.reader = Some(cx.waker().clone());
                         Poll::Pending
@@ -250,12 +251,14 @@ impl EngineSession {
     /// Ends the session at once, and drops what has arrived. A WebSocket is aborted.
     pub fn close_now(&self) {
         self.0.state.lock().inbox.clear();
+        self.finish_reading();
         if let Some(conn) = self.end(EngineEnd::closed(StatusCode::ABNORMAL_CLOSURE), None) {
             conn.close_now();
         }
     }
 
     /// Waits for the end of the session. Resolves at once if it has ended.
+    /// [`receive`](Self::receive) still returns the messages that have arrived before the end.
     ///
     /// # Cancel safety
     ///
@@ -305,6 +308,22 @@ impl EngineSession {
         }
         wakers.into_iter().for_each(Waker::wake);
         ended.flatten()
+    }
+
+    /// No more messages come after those in the inbox of a session that has ended.
+    pub(super) fn finish_reading(&self) {
+        let mut wakers = Wakers::new();
+        self.0.state.lock().finish_reading(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends the session, whose WebSocket has ended and has messages that are not read yet.
+    pub(super) fn end_with_unread(&self, end: EngineEnd) {
+        let mut wakers = Wakers::new();
+        if self.0.state.lock().end_with_unread(end, &mut wakers) {
+            self.0.ended.notify_waiters();
+        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

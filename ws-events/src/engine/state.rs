@@ -62,8 +62,17 @@ pub(super) enum Get {
 #[derive(Debug)]
 pub(super) struct Closed {
     pub(super) end: EngineEnd,
+    pub(super) rest: Rest,
+}
+
+/// What is left of a session that has ended.
+#[derive(Debug)]
+pub(super) enum Rest {
+    Nothing,
     /// The last packet for the client, which the next GET fetches.
-    pub(super) farewell: Option<&'static str>,
+    Farewell(&'static str),
+    /// A WebSocket that has read messages ahead, for which the inbox had no room.
+    Unread(Conn),
 }
 
 /// When the next ping is due, or its answer.
@@ -87,17 +96,17 @@ impl Heartbeat {
 /// The messages that have arrived and wait for the application.
 #[derive(Debug, Default)]
 pub(super) struct EngineInbox {
-    /// Of the last POST, and how many messages are left in it. It comes before the messages of the
-    /// WebSocket.
-    payload: Option<(EnginePayload, usize)>,
+    /// Of the last POST, and how many messages are left in each. They come before the messages of
+    /// the WebSocket. A second one is from a POST that ends the session.
+    payloads: SmallVec<[(EnginePayload, usize); 1]>,
     messages: VecDeque<Message>,
     bytes: usize,
 }
 
 impl EngineInbox {
     /// Whether the body of another POST may be put into it.
-    pub(super) const fn has_room_for_payload(&self) -> bool {
-        self.payload.is_none()
+    pub(super) fn has_room_for_payload(&self) -> bool {
+        self.payloads.is_empty()
     }
 
     /// Whether another message of the WebSocket may be put into it.
@@ -105,8 +114,8 @@ impl EngineInbox {
         self.messages.len() < MAX_INBOX_MESSAGES && self.bytes < MAX_INBOX_BYTES
     }
 
-    pub(super) fn set_payload(&mut self, payload: EnginePayload, messages: usize) {
-        self.payload = Some((payload, messages));
+    pub(super) fn push_payload(&mut self, payload: EnginePayload, messages: usize) {
+        self.payloads.push((payload, messages));
     }
 
     pub(super) fn push(&mut self, message: Message) {
@@ -115,7 +124,7 @@ impl EngineInbox {
     }
 
     pub(super) fn pop(&mut self) -> Option<Message> {
-        if let Some((payload, left)) = &mut self.payload {
+        while let Some((payload, left)) = self.payloads.first_mut() {
             // Other packets were handled when the body arrived.
             let message = payload.find_map(|packet| match packet {
                 Ok(EnginePacket::Message(message)) => Some(message),
@@ -123,7 +132,7 @@ impl EngineInbox {
             });
             *left -= 1;
             if *left == 0 || message.is_none() {
-                self.payload = None;
+                self.payloads.remove(0);
             }
             if message.is_some() {
                 return message;
@@ -200,12 +209,13 @@ impl EngineState {
                 };
                 BeginGet::Begun
             }
-            Transport::Closed(Closed { farewell, .. }) => match farewell.take() {
-                Some(packet) => {
+            Transport::Closed(Closed { rest, .. }) => match *rest {
+                Rest::Farewell(packet) => {
+                    *rest = Rest::Nothing;
                     wakers.extend(self.driver.take());
                     BeginGet::Farewell(packet)
                 }
-                None => BeginGet::NotPolling,
+                Rest::Nothing | Rest::Unread(_) => BeginGet::NotPolling,
             },
             Transport::WebSocket(_) => BeginGet::NotPolling,
         }
@@ -272,8 +282,9 @@ impl EngineState {
             return Due::Nothing;
         }
         match self.heartbeat {
-            // Its pong may come in the next POST, and the POST itself has a deadline.
-            Heartbeat::Pinged { .. } if self.posting => {
+            // Its pong may be in the POST, which has a deadline of its own, or behind the messages
+            // that the application has yet to receive.
+            Heartbeat::Pinged { .. } if self.posting || !self.inbox.has_room() => {
                 self.heartbeat = Heartbeat::Pinged { until: after(now, config.ping_timeout) };
                 Due::Nothing
             }
@@ -330,21 +341,49 @@ impl EngineState {
         }
         let last = Bytes::from_static(farewell.unwrap_or(CLOSE).as_bytes());
         let is_told = self.answer_get(last, wakers);
-        let farewell = farewell.filter(|_| !is_told);
-        let closed = Transport::Closed(Closed { end, farewell });
+        let rest = match (&self.transport, farewell) {
+            (Transport::WebSocket(_), _) | (_, None) => Rest::Nothing,
+            (_, Some(_)) if is_told => Rest::Nothing,
+            (_, Some(packet)) => Rest::Farewell(packet),
+        };
+        let closed = Transport::Closed(Closed { end, rest });
         let before = std::mem::replace(&mut self.transport, closed);
         for waker in [&mut self.reader, &mut self.poster, &mut self.driver] {
             wakers.extend(waker.take());
         }
         wakers.extend(self.writers.drain(..));
         match before {
-            Transport::WebSocket(conn) => {
-                if let Transport::Closed(closed) = &mut self.transport {
-                    closed.farewell = None;
-                }
-                Some(Some(conn))
-            }
+            Transport::WebSocket(conn) => Some(Some(conn)),
             Transport::Polling | Transport::Upgrading | Transport::Closed(_) => Some(None),
+        }
+    }
+}
+
+impl EngineState {
+    /// Ends a session whose WebSocket has ended, and has read messages ahead.
+    pub(super) fn end_with_unread(&mut self, end: EngineEnd, wakers: &mut Wakers) -> bool {
+        let Some(Some(conn)) = self.end(end, None, wakers) else { return false };
+        if let Transport::Closed(closed) = &mut self.transport {
+            closed.rest = Rest::Unread(conn);
+        }
+        true
+    }
+
+    /// No more messages come into the inbox of a session that has ended.
+    pub(super) fn finish_reading(&mut self, wakers: &mut Wakers) {
+        if let Transport::Closed(Closed { rest: rest @ Rest::Unread(_), .. }) = &mut self.transport
+        {
+            *rest = Rest::Nothing;
+            wakers.extend(self.reader.take());
+            wakers.extend(self.driver.take());
+        }
+    }
+
+    /// Whether no message comes after those in the inbox.
+    pub(super) const fn has_last_message(&self) -> bool {
+        match &self.transport {
+            Transport::Closed(closed) => !matches!(closed.rest, Rest::Unread(_)),
+            Transport::Polling | Transport::Upgrading | Transport::WebSocket(_) => false,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One task reads the packets of a session, and runs the sockets of its namespaces. A packet for a
 //! namespace waits in the inbox of its [`NamespaceLink`]; while an inbox is full, the session is
-//! not read.
+//! not read. Its end is noticed nevertheless.
 
 use std::collections::HashMap;
 use std::future::{Future as _, pending, poll_fn};
@@ -49,6 +49,7 @@ impl Hub {
             links: HashMap::new(),
             sockets: FuturesUnordered::new(),
             waiting: None,
+            ended: None,
         };
         Box::pin(task.run()).await;
     }
@@ -77,6 +78,8 @@ struct SessionTask {
     sockets: FuturesUnordered<BoxFuture<'static, Arc<NamespaceLink>>>,
     /// A packet for a link whose inbox is full.
     waiting: Option<WaitingPacket>,
+    /// The end of the session, if it was noticed before the last packet was read.
+    ended: Option<EngineEnd>,
 }
 
 struct WaitingPacket {
@@ -91,9 +94,11 @@ enum Step {
     Left(Arc<NamespaceLink>),
     /// The packet that waited is in its inbox.
     Pushed,
+    /// The session has ended, and more packets have arrived before.
+    Ended(EngineEnd),
     /// The client is in no namespace for too long.
     Late,
-    /// The session has ended.
+    /// The session has ended, and its last packet is read.
     End,
 }
 
@@ -113,6 +118,10 @@ impl SessionTask {
                 }
                 Step::Left(link) => self.remove(&link),
                 Step::Pushed => self.waiting = None,
+                Step::Ended(end) => {
+                    self.links.values().for_each(|link| link.disconnect(&end));
+                    self.ended = Some(end);
+                }
                 Step::Late => {
                     let error = CloseError::new(StatusCode::POLICY_VIOLATION, "no namespace");
                     break EngineEnd { kind: EngineEndKind::Closed, error: error.into() };
@@ -125,6 +134,7 @@ impl SessionTask {
                 yield_now().await;
             }
         };
+        let end = self.ended.take().unwrap_or(end);
         for link in self.links.values() {
             link.end(NamespaceEnd::Session(end.clone()));
         }
@@ -140,7 +150,8 @@ impl SessionTask {
     }
 
     async fn next(&mut self) -> Step {
-        let Self { session, limits, links, sockets, waiting, .. } = self;
+        let Self { session, limits, links, sockets, waiting, ended, .. } = self;
+        let mut closed = pin!(session.closed());
         let mut receiving = pin!(session.receive());
         let mut late = pin!(async {
             // Outside of a tokio runtime there is no clock.
@@ -155,7 +166,13 @@ impl SessionTask {
                 return Poll::Ready(Step::Left(link));
             }
             if let Some(WaitingPacket { link, received }) = waiting {
-                return link.poll_push(received, cx).map(|()| Step::Pushed);
+                if link.poll_push(received, cx).is_ready() {
+                    return Poll::Ready(Step::Pushed);
+                }
+                return match ended {
+                    Some(_) => Poll::Pending,
+                    None => closed.as_mut().poll(cx).map(Step::Ended),
+                };
             }
             if let Poll::Ready(message) = receiving.as_mut().poll(cx) {
                 return Poll::Ready(message.map_or(Step::End, Step::Message));
@@ -199,6 +216,9 @@ impl SessionTask {
         let name: Arc<str> = Arc::from(&*packet.namespace);
         let session = self.session.clone();
         let link = Arc::new(NamespaceLink::new(session, Arc::clone(&name), &packet.data));
+        if let Some(end) = &self.ended {
+            link.disconnect(end);
+        }
         self.links.insert(name, Arc::clone(&link));
         self.sockets.push(Box::pin(serve_namespace(self.hub.clone(), link)));
         Ok(())
