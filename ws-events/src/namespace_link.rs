@@ -32,6 +32,7 @@ pub(crate) struct NamespaceLink {
 
 struct LinkInner {
     phase: LinkPhase,
+    was_accepted: bool,
     received: VecDeque<(Received, usize)>,
     bytes: usize,
     /// Wakes the event loop of the socket.
@@ -74,6 +75,7 @@ impl NamespaceLink {
             auth: Box::from(auth),
             inner: Mutex::new(LinkInner {
                 phase: LinkPhase::Connecting,
+                was_accepted: false,
                 received: VecDeque::new(),
                 bytes: 0,
                 reader: None,
@@ -100,7 +102,12 @@ impl NamespaceLink {
         let mut inner = self.inner.lock();
         if let LinkPhase::Connecting = inner.phase {
             inner.phase = LinkPhase::Accepted(answer);
+            inner.was_accepted = true;
         }
+    }
+
+    pub(crate) fn was_accepted(&self) -> bool {
+        self.inner.lock().was_accepted
     }
 
     /// Whether the client may send events.

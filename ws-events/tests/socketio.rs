@@ -6,12 +6,13 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{EventLog, TIMEOUT, wait_until};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use ws_core::{Conn, Message, StatusCode, pair};
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::socketio::SocketIoLimits;
@@ -241,6 +242,37 @@ async fn each_limit_ends_the_session() {
     client.write(r#"451-["a",{"_placeholder":true,"num":0}]"#).await;
     client.conn.write(Message::binary(vec![0; 5])).await.unwrap();
     client.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_a_namespace_is_closed_in_time_and_by_a_drain() {
+    let hub = Hub::new();
+    // Attempts that fail do not extend the time.
+    let client = Client::open(&hub).await;
+    let began = Instant::now();
+    let asking = async {
+        while client.conn.write("40/nowhere,").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await; // tidy: sleep is the subject
+        }
+    };
+    let reading = async { while client.conn.read().await.is_ok() {} };
+    timeout(Duration::from_secs(600), join(asking, reading)).await.unwrap();
+    assert!(began.elapsed() <= Duration::from_secs(47), "{:?}", began.elapsed());
+    // It begins when the client has left its last namespace.
+    let client = Client::connect(&hub).await;
+    tokio::time::sleep(Duration::from_secs(20)).await; // tidy: sleep is the subject
+    client.write("41").await;
+    let began = Instant::now();
+    while let Ok(message) = client.conn.read().await {
+        assert_eq!(message.as_text(), Some("2"));
+        client.write("3").await;
+    }
+    assert_eq!(began.elapsed().as_secs(), 45);
+    let client = Client::open(&hub).await;
+    let drained = hub.drain(TIMEOUT).await;
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
+    let closed = client.conn.closed().await;
+    assert_eq!(closed.received.map(|close| close.code), Some(StatusCode::GOING_AWAY));
 }
 
 fn logged(builder: HubBuilder) -> (Hub, EventLog) {

@@ -32,6 +32,8 @@ mod session;
 mod sessions;
 mod state;
 
+pub(crate) use state::after;
+
 pub use config::EngineConfig;
 pub use packet::{EnginePacket, EnginePacketError};
 pub use payload::EnginePayload;

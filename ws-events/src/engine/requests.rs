@@ -33,7 +33,10 @@ impl EngineSession {
         wakers.into_iter().for_each(Waker::wake);
         match begun {
             BeginGet::Begun => {}
-            BeginGet::Farewell(packet) => return Ok(Bytes::from_static(packet.as_bytes())),
+            BeginGet::Farewell(packet) => {
+                self.0.ended.notify_waiters();
+                return Ok(Bytes::from_static(packet.as_bytes()));
+            }
             BeginGet::NotPolling => return Err(self.not_polling()),
             BeginGet::Overlaps => {
                 self.end(EngineEnd::transport_error(), None);

@@ -28,7 +28,7 @@ impl EngineSession {
             () = self.keep_deadlines() => {}
         }
         // The next GET of the client fetches it.
-        let _ = timeout(self.config().ping_timeout, self.told()).await;
+        let _ = timeout(self.config().ping_timeout, self.client_told()).await;
     }
 
     /// Reads the WebSocket, as soon as there is one, until the session has ended and its last
@@ -149,20 +149,6 @@ impl EngineSession {
             () = room => {}
             _ = conn.closed() => self.end_with_unread(EngineEnd::of_conn(conn).await),
         }
-    }
-
-    /// Waits until a GET has fetched the last packet of a session that has ended.
-    async fn told(&self) {
-        poll_fn(|cx| {
-            let mut state = self.0.state.lock();
-            match &state.transport {
-                Transport::Closed(Closed { rest: Rest::Farewell(_), .. }) => {}
-                _ => return Poll::Ready(()),
-            }
-            state.driver = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
     }
 
     /// When the next ping, or its answer, is due.

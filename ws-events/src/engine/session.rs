@@ -34,7 +34,8 @@ pub(super) struct SessionShared {
     pub(super) config: Arc<EngineConfig>,
     request: Option<Arc<RequestInfo>>,
     pub(super) state: Mutex<EngineState>,
-    ended: Notify,
+    /// Notified when the session has ended, and when a GET has fetched its last packet.
+    pub(super) ended: Notify,
 }
 
 /// Why a session has ended.
@@ -270,6 +271,17 @@ impl EngineSession {
                 return closed.end.clone();
             }
             ended.await;
+        }
+    }
+
+    /// Waits until a GET has fetched the last packet of a session that has ended.
+    pub(crate) async fn client_told(&self) {
+        loop {
+            let told = self.0.ended.notified();
+            if !self.0.state.lock().has_farewell() {
+                return;
+            }
+            told.await;
         }
     }
 

@@ -212,7 +212,6 @@ impl EngineState {
             Transport::Closed(Closed { rest, .. }) => match *rest {
                 Rest::Farewell(packet) => {
                     *rest = Rest::Nothing;
-                    wakers.extend(self.driver.take());
                     BeginGet::Farewell(packet)
                 }
                 Rest::Nothing | Rest::Unread(_) => BeginGet::NotPolling,
@@ -379,6 +378,11 @@ impl EngineState {
         }
     }
 
+    /// Whether the last packet waits for a GET.
+    pub(super) const fn has_farewell(&self) -> bool {
+        matches!(&self.transport, Transport::Closed(Closed { rest: Rest::Farewell(_), .. }))
+    }
+
     /// Whether no message comes after those in the inbox.
     pub(super) const fn has_last_message(&self) -> bool {
         match &self.transport {
@@ -408,7 +412,7 @@ pub(super) enum Due {
 }
 
 /// The instant after a duration, or one that does not come.
-pub(super) fn after(now: Instant, duration: Duration) -> Instant {
+pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
 }
