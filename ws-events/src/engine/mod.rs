@@ -4,8 +4,8 @@
 //! or with a WebSocket, and may change from the first to the second. This module has no HTTP: an
 //! adapter, such as `ws-events-socketio`, passes it bodies and connections.
 //!
-//! [`EngineSessions`] opens sessions and finds them by their id. An [`EngineSession`] gives the
-//! same messages whatever its transport is.
+//! [`EngineSessions`] opens sessions and finds them by their id. An [`EngineSession`] is used in
+//! the same way with every transport.
 //!
 //! # What a client may do, and what happens otherwise
 //!
