@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use ws_core::{Conn, Error, StatusCode};
 
+use super::end::EngineEnd;
 use super::packet::{EnginePacket, EnginePacketError};
 use super::payload::EnginePayload;
-use super::session::{EngineEnd, EngineSession};
+use super::session::EngineSession;
 use super::sessions::EngineError;
 use super::state::{self, BeginGet, Get, NOOP, Transport, Wakers};
 

@@ -8,8 +8,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use ws_core::{Conn, Message, StatusCode};
 
+use super::end::EngineEnd;
 use super::packet::{EnginePacket, EnginePacketError};
-use super::session::{EngineEnd, EngineSession};
+use super::session::EngineSession;
 use super::state::{Closed, Due, PING, Rest, Transport, Wakers, after};
 
 /// After this many packets other tasks run.

@@ -11,12 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use ws_core::adapter::{self, Batch};
-use ws_core::{
-    CloseError, CloseInitiator, Conn, Deadline, Error, Message, PreparedMessage, RequestInfo,
-    StatusCode, TryWriteError,
-};
+use ws_core::{Conn, Error, Message, PreparedMessage, RequestInfo, StatusCode, TryWriteError};
 
 use super::config::EngineConfig;
+use super::end::EngineEnd;
 use super::packet::EnginePacketError;
 use super::sessions::EngineError;
 use super::state::{self, CLOSE, EngineState, Transport, Wakers};
@@ -36,31 +34,6 @@ pub(super) struct SessionShared {
     pub(super) state: Mutex<EngineState>,
     /// Notified when the session has ended, and when a GET has fetched its last packet.
     pub(super) ended: Notify,
-}
-
-/// Why a session has ended.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EngineEnd {
-    /// The official reason.
-    pub kind: EngineEndKind,
-    /// The error of the WebSocket. For a session that polls, the error that a WebSocket would have.
-    pub error: Error,
-}
-
-/// The official reasons for the end of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineEndKind {
-    /// The client has closed the session or its transport.
-    TransportClose,
-    /// The transport failed, or the client used it in a way that Engine.IO does not allow.
-    TransportError,
-    /// The client did not answer a ping within [`EngineConfig::ping_timeout`].
-    PingTimeout,
-    /// The client sent something that is not a packet.
-    ParseError,
-    /// This side has closed the session.
-    Closed,
 }
 
 impl EngineSession {
@@ -337,43 +310,6 @@ impl EngineSession {
             self.0.ended.notify_waiters();
         }
         wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl EngineEnd {
-    fn closed(code: StatusCode) -> Self {
-        Self { kind: EngineEndKind::Closed, error: Error::Closed(CloseError::new(code, "")) }
-    }
-
-    /// The client has sent a `close` packet.
-    pub(super) fn client_closed() -> Self {
-        let error = Error::Closed(CloseError::new(StatusCode::NO_STATUS_RECEIVED, ""));
-        Self { kind: EngineEndKind::TransportClose, error }
-    }
-
-    pub(super) fn transport_error() -> Self {
-        let error = Error::Closed(CloseError::new(StatusCode::ABNORMAL_CLOSURE, ""));
-        Self { kind: EngineEndKind::TransportError, error }
-    }
-
-    pub(super) fn parse_error() -> Self {
-        let error = Error::Closed(CloseError::new(StatusCode::UNSUPPORTED_DATA, ""));
-        Self { kind: EngineEndKind::ParseError, error }
-    }
-
-    pub(super) fn ping_timeout() -> Self {
-        Self { kind: EngineEndKind::PingTimeout, error: Error::Timeout(Deadline::Keepalive) }
-    }
-
-    /// The end of a session whose WebSocket has ended.
-    pub(super) async fn of_conn(conn: &Conn) -> Self {
-        let info = conn.closed().await;
-        let kind = match (info.by, &info.error) {
-            (CloseInitiator::Local, _) => EngineEndKind::Closed,
-            (_, Error::Closed(_)) => EngineEndKind::TransportClose,
-            _ => EngineEndKind::TransportError,
-        };
-        Self { kind, error: info.error }
     }
 }
 

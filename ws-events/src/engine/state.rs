@@ -9,19 +9,18 @@
 //! All functions here are synchronous and run under the lock of the session. They collect the
 //! wakers of the futures that can go on, which are woken after the lock is released.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::time::Instant;
-use ws_core::{Conn, Message, PreparedMessage};
+use ws_core::{Conn, PreparedMessage};
 
 use super::config::EngineConfig;
-use super::packet::EnginePacket;
-use super::payload::{EnginePayload, PayloadWriter};
-use super::session::EngineEnd;
+use super::end::EngineEnd;
+use super::inbox::EngineInbox;
+use super::payload::PayloadWriter;
 
 /// No message is added to a body that has this many bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -31,10 +30,6 @@ pub(super) const CLOSE: &str = "1";
 pub(super) const PING: &str = "2";
 pub(super) const PROBED: &str = "3probe";
 pub(super) const NOOP: &str = "6";
-
-/// The WebSocket is not read while this much of it waits for the application.
-const MAX_INBOX_MESSAGES: usize = 64;
-const MAX_INBOX_BYTES: usize = 64 * 1024;
 
 /// What carries the messages of a session.
 #[derive(Debug)]
@@ -90,65 +85,6 @@ impl Heartbeat {
             Self::Idle { ping_at } => ping_at,
             Self::Pinged { until } => until,
         }
-    }
-}
-
-/// The messages that have arrived and wait for the application.
-#[derive(Debug, Default)]
-pub(super) struct EngineInbox {
-    /// Of the last POST, and how many messages are left in each. They come before the messages of
-    /// the WebSocket. A second one is from a POST that ends the session.
-    payloads: SmallVec<[(EnginePayload, usize); 1]>,
-    messages: VecDeque<Message>,
-    bytes: usize,
-}
-
-impl EngineInbox {
-    /// Whether the body of another POST may be put into it.
-    pub(super) fn has_room_for_payload(&self) -> bool {
-        self.payloads.is_empty()
-    }
-
-    /// Whether another message of the WebSocket may be put into it.
-    pub(super) fn has_room(&self) -> bool {
-        self.messages.len() < MAX_INBOX_MESSAGES && self.bytes < MAX_INBOX_BYTES
-    }
-
-    pub(super) fn push_payload(&mut self, payload: EnginePayload, messages: usize) {
-        self.payloads.push((payload, messages));
-    }
-
-    pub(super) fn push(&mut self, message: Message) {
-        self.bytes += message.len();
-        self.messages.push_back(message);
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Message> {
-        while let Some((payload, left)) = self.payloads.first_mut() {
-            // Other packets were handled when the body arrived.
-            let message = payload.find_map(|packet| match packet {
-                Ok(EnginePacket::Message(message)) => Some(message),
-                _ => None,
-            });
-            *left -= 1;
-            if *left == 0 || message.is_none() {
-                self.payloads.remove(0);
-            }
-            if message.is_some() {
-                return message;
-            }
-        }
-        let message = self.messages.pop_front()?;
-        self.bytes -= message.len();
-        if self.messages.is_empty() {
-            // An idle session holds no memory for it.
-            self.messages = VecDeque::new();
-        }
-        Some(message)
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }
 
