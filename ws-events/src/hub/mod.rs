@@ -140,6 +140,29 @@ impl Hub {
         self.0.middleware.write().push(check);
     }
 
+    /// Adds a check of the events and messages of peers: a handler that runs before those of each
+    /// event that has any. If it returns an error, the others are not called, an `error` event with
+    /// [`EventError::Failed`](crate::EventError::Failed) follows, and the peer gets no
+    /// acknowledgement. Checks run in the order in which they were added.
+    ///
+    /// ```
+    /// # use ws_events::{Event, Hub, Socket};
+    /// # struct Muted;
+    /// # let hub = Hub::builder().envelope().build();
+    /// hub.event_middleware(async |socket: Socket, event: Event| {
+    ///     let is_muted = socket.attributes().get::<bool>().unwrap_or_default();
+    ///     if is_muted && event == Event::from("say") { Err("muted") } else { Ok(()) }
+    /// });
+    /// ```
+    #[doc(alias = "use")]
+    pub fn event_middleware<H, Args>(&self, check: H) -> ListenerId
+    where
+        H: Handler<Args>,
+        Args: HandlerArgs,
+    {
+        self.0.listeners.add_check(erase(check))
+    }
+
     /// Adds a handler of an [`Event`]: one of the hub's own, as a variant or by its name, or a
     /// custom event of the application.
     ///
