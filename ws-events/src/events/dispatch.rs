@@ -37,8 +37,8 @@ async fn call_all(socket: &Socket, event: Event, payload: Payload, errors: &mut 
         matches!(payload, Payload::Request(..)) || (event == Event::Message && payload.is_data());
     let payload = EventPayload::new(socket.clone(), event, payload);
     if is_from_peer {
-        for check in socket.0.hub.listeners.checks().iter().flat_map(|checks| checks.iter()) {
-            if let Some(error) = call(&*check.handler, &payload).await {
+        for check in &socket.0.hub.event_checks {
+            if let Some(error) = call(&**check, &payload).await {
                 return errors.push(error);
             }
         }

@@ -30,8 +30,6 @@ struct ListenerTable<H> {
     own: [Option<Arc<[Listener<H>]>>; Event::COUNT],
     custom: HashMap<Arc<str>, Arc<[Listener<H>]>>,
     any: Option<Arc<[Listener<H>]>>,
-    /// The checks of events, which run before the handlers.
-    checks: Option<Arc<[Listener<H>]>>,
 }
 
 impl<H> Default for Listeners<H> {
@@ -42,7 +40,7 @@ impl<H> Default for Listeners<H> {
 
 impl<H> Default for ListenerTable<H> {
     fn default() -> Self {
-        Self { own: std::array::from_fn(|_| None), custom: HashMap::new(), any: None, checks: None }
+        Self { own: std::array::from_fn(|_| None), custom: HashMap::new(), any: None }
     }
 }
 
@@ -72,20 +70,6 @@ impl<H: Clone> Listeners<H> {
         id
     }
 
-    /// Registers a check of events.
-    pub(crate) fn add_check(&self, handler: H) -> ListenerId {
-        let id = ListenerId(LAST_ID.fetch_add(1, Ordering::Relaxed) + 1);
-        let mut table = self.0.write();
-        let checks = table.checks.iter().flat_map(|checks| checks.iter().cloned());
-        table.checks = Some(checks.chain([Listener { id, handler }]).collect());
-        id
-    }
-
-    /// The checks of events.
-    pub(crate) fn checks(&self) -> Option<Arc<[Listener<H>]>> {
-        self.0.read().checks.clone()
-    }
-
     /// Removes a handler. Returns whether it was registered.
     pub(crate) fn remove(&self, id: ListenerId) -> bool {
         // Dropped without the lock: a value in a handler may use this table when dropped.
@@ -102,7 +86,6 @@ impl<H: Clone> Listeners<H> {
         };
         table.own.iter_mut().for_each(&mut without);
         without(&mut table.any);
-        without(&mut table.checks);
         table.custom.retain(|_, list| {
             let mut rest = Some(Arc::clone(list));
             without(&mut rest);

@@ -29,7 +29,7 @@ use ws_core::{Message, SendError, StatusCode};
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::wire_format::{Encodings, WireFormat};
-use crate::events::handler::{EventListeners, erase};
+use crate::events::handler::{ErasedHandler, EventListeners, erase};
 use crate::events::protocol::OutgoingEvent;
 use crate::hub::broadcast::Recipients;
 use crate::hub::membership::RoomEntry;
@@ -76,6 +76,8 @@ pub(crate) struct HubShared {
     pub(crate) ids: IdRegistry<SocketShared>,
     pub(crate) listeners: EventListeners,
     pub(crate) middleware: RwLock<Vec<Arc<Middleware>>>,
+    /// The checks of events, which run before the handlers.
+    pub(crate) event_checks: Vec<Arc<dyn ErasedHandler>>,
     pub(crate) delivery: DeliveryShared,
     /// The format of connections whose protocol is not chosen by the caller.
     pub(crate) format: WireFormat,
@@ -138,29 +140,6 @@ impl Hub {
     {
         let check: Arc<Middleware> = Arc::new(move |socket| Box::pin(check(socket)));
         self.0.middleware.write().push(check);
-    }
-
-    /// Adds a check of the events and messages of peers: a handler that runs before those of each
-    /// event that has any. If it returns an error, the others are not called, an `error` event with
-    /// [`EventError::Failed`](crate::EventError::Failed) follows, and the peer gets no
-    /// acknowledgement. Checks run in the order in which they were added.
-    ///
-    /// ```
-    /// # use ws_events::{Event, Hub, Socket};
-    /// # struct Muted;
-    /// # let hub = Hub::builder().envelope().build();
-    /// hub.event_middleware(async |socket: Socket, event: Event| {
-    ///     let is_muted = socket.attributes().get::<bool>().unwrap_or_default();
-    ///     if is_muted && event == Event::from("say") { Err("muted") } else { Ok(()) }
-    /// });
-    /// ```
-    #[doc(alias = "use")]
-    pub fn event_middleware<H, Args>(&self, check: H) -> ListenerId
-    where
-        H: Handler<Args>,
-        Args: HandlerArgs,
-    {
-        self.0.listeners.add_check(erase(check))
     }
 
     /// Adds a handler of an [`Event`]: one of the hub's own, as a variant or by its name, or a
