@@ -41,8 +41,8 @@ impl NatsConfig {
     }
 
     pub(crate) fn servers(&self) -> Result<Vec<ServerAddr>, InvalidNatsUrl> {
-        let parse = |url: &String| url.parse().map_err(|_| InvalidNatsUrl);
-        self.urls.iter().map(parse).collect()
+        let parse = |url: &String| url.parse().ok().filter(|it: &ServerAddr| !it.host().is_empty());
+        self.urls.iter().map(|url| parse(url).ok_or(InvalidNatsUrl)).collect()
     }
 }
 
