@@ -17,11 +17,12 @@ use crate::delivery::wire_format::WireFormat;
 use crate::hub::HubShared;
 use crate::hub::broadcast::LocalSink;
 use crate::hub::broker::{Broker, InProcess};
+use crate::hub::history::HubHistory;
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
 use crate::socketio::SocketIoLimits;
-use crate::{Hub, SendQueueLimits};
+use crate::{History, HistoryStore, Hub, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
 const SHARDS: usize = 64;
@@ -35,6 +36,8 @@ pub struct HubBuilder {
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     no_error_events: bool,
     socketio: SocketIoLimits,
+    history: Vec<(Arc<str>, History)>,
+    history_store: Option<Arc<dyn HistoryStore>>,
 }
 
 impl Hub {
@@ -52,6 +55,8 @@ impl Hub {
             states: HashMap::new(),
             no_error_events: false,
             socketio: SocketIoLimits::new(),
+            history: Vec::new(),
+            history_store: None,
         }
     }
 }
@@ -125,6 +130,30 @@ impl HubBuilder {
         self
     }
 
+    /// Keeps what is sent to a room, or to each room whose name matches a pattern, in which `*`
+    /// stands for any text that is not empty. If several apply, the first one counts.
+    ///
+    /// The history has what a [`Broadcast`](crate::Broadcast) sends to exactly this room, with the
+    /// events and messages of [`Socket::to`](crate::Socket::to). It does not have volatile messages,
+    /// questions that are to be acknowledged, and what is sent to several rooms, to ids, or to all.
+    /// [`Delivery::stored`](crate::Delivery::stored) shows it for each broadcast. The position of a
+    /// message follows the order in which all members of the room get the messages. [`Hub::room`]
+    /// reads the history.
+    ///
+    /// Namespaces have the same settings, and histories of their own. Default: no room has a
+    /// history.
+    pub fn history(mut self, rooms: impl AsRef<str>, limits: History) -> Self {
+        self.history.push((Arc::from(rooms.as_ref()), limits));
+        self
+    }
+
+    /// Where the histories are kept. Default: a [`MemoryHistory`](crate::MemoryHistory) of at most
+    /// 64 MiB.
+    pub fn history_store(mut self, store: impl HistoryStore) -> Self {
+        self.history_store = Some(Arc::new(store));
+        self
+    }
+
     /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
     /// needs a lock or an atomic. Default: none.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
@@ -140,8 +169,12 @@ impl HubBuilder {
 
     /// Makes a hub that shares its broadcasts by this broker.
     pub(crate) fn build_with(self, broker: Box<dyn Broker>) -> Hub {
-        let hub = Arc::new(self.shared(broker, None));
+        let mut settings = self;
+        let rules = std::mem::take(&mut settings.history);
+        let history = HubHistory::new(rules, settings.history_store.take());
+        let hub = Arc::new(settings.shared(broker, None, history));
         hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
+        hub.start_history();
         Hub(hub)
     }
 
@@ -149,6 +182,7 @@ impl HubBuilder {
         self,
         broker: Box<dyn Broker>,
         root: Option<(Weak<HubShared>, Arc<str>)>,
+        history: Option<Arc<HubHistory>>,
     ) -> HubShared {
         HubShared {
             everyone: MemberList::new(Arc::from("")),
@@ -163,6 +197,7 @@ impl HubBuilder {
             last_ack: AtomicU64::new(0),
             max_pending_acks: self.pending_acks,
             socketio: self.socketio,
+            history,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
             broker,
@@ -191,9 +226,11 @@ impl Hub {
             states: hub.states.clone(),
             no_error_events: !hub.error_events,
             socketio: hub.socketio.clone(),
+            history: Vec::new(),
+            history_store: None,
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let child = settings.shared(Box::new(InProcess), root);
+        let child = settings.shared(Box::new(InProcess), root, hub.history.clone());
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))
@@ -208,6 +245,7 @@ impl fmt::Debug for HubBuilder {
             .field("pending_acks", &self.pending_acks)
             .field("states", &self.states.len())
             .field("no_error_events", &self.no_error_events)
+            .field("history", &self.history)
             .finish()
     }
 }
