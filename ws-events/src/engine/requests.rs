@@ -128,7 +128,7 @@ impl EngineSession {
         false
     }
 
-    /// The client tests a WebSocket, and tells that it uses it from now on.
+    /// Waits until the client has tested the WebSocket, and has announced that it uses it now.
     async fn test(&self, conn: &Conn) -> Result<(), Error> {
         for expected in ["2probe", "5"] {
             if conn.read().await?.as_text() != Some(expected) {

@@ -439,7 +439,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model keeps every message for ever, and computes what the limits leave.
+        /// The model keeps all messages, and computes what the limits leave.
         #[test]
         fn any_steps_give_what_a_list_of_all_messages_gives(
             steps in prop::collection::vec(step(), 1..120),

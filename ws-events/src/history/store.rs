@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use ws_core::Escaped;
 
 use crate::history::limits::History;
 use crate::history::position::Position;
@@ -126,6 +127,6 @@ pub enum HistoryError {
     #[error("the position is not in the history of the room")]
     UnknownPosition,
     /// The store does not answer or takes nothing now, for this reason.
-    #[error("the history is unavailable: {0}")]
+    #[error("the history is unavailable: {}", Escaped::new(&**.0))]
     Unavailable(Arc<str>),
 }

@@ -8,16 +8,13 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::delivery::wire_format::WireFormat;
 use crate::hub::HubShared;
-use crate::hub::broadcast::LocalSink;
-use crate::hub::broker::{Broker, InProcess};
-use crate::hub::history::HubHistory;
+use crate::hub::history_rules::HubHistory;
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
@@ -163,24 +160,16 @@ impl HubBuilder {
 
     /// Makes the hub.
     #[must_use = "a hub does nothing without sockets"]
-    pub fn build(self) -> Hub {
-        self.build_with(Box::new(InProcess))
-    }
-
-    /// Makes a hub that shares its broadcasts by this broker.
-    pub(crate) fn build_with(self, broker: Box<dyn Broker>) -> Hub {
-        let mut settings = self;
-        let rules = std::mem::take(&mut settings.history);
-        let history = HubHistory::new(rules, settings.history_store.take());
-        let hub = Arc::new(settings.shared(broker, None, history));
-        hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
+    pub fn build(mut self) -> Hub {
+        let rules = std::mem::take(&mut self.history);
+        let history = HubHistory::new(rules, self.history_store.take());
+        let hub = Arc::new(self.shared(None, history));
         hub.start_history();
         Hub(hub)
     }
 
     fn shared(
         self,
-        broker: Box<dyn Broker>,
         root: Option<(Weak<HubShared>, Arc<str>)>,
         history: Option<Arc<HubHistory>>,
     ) -> HubShared {
@@ -200,8 +189,6 @@ impl HubBuilder {
             history,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
-            broker,
-            origin: Uuid::new_v4().as_u64_pair().0,
             states: self.states,
             error_events: !self.no_error_events,
             checked: AtomicBool::new(false),
@@ -230,7 +217,7 @@ impl Hub {
             history_store: None,
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let child = settings.shared(Box::new(InProcess), root, hub.history.clone());
+        let child = settings.shared(root, hub.history.clone());
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt;
 use std::sync::{Arc, Weak};
 
 use base64::Engine as _;
@@ -19,37 +18,13 @@ use crate::delivery::wire_format::Encodings;
 use crate::events::protocol::Content;
 use crate::events::record::{RecordContent, decode_record, encode_record};
 use crate::hub::HubShared;
-use crate::hub::broker::Recipients;
-use crate::registry::namespaces::matches;
+use crate::hub::broadcast::Recipients;
+use crate::hub::history_rules::HubHistory;
 use crate::socketio::ROOT;
 use crate::{
-    Appended, Broadcast, Delivery, History, HistoryError, HistoryPage, HistorySink, HistoryStore,
-    Hub, MemoryHistory, Position, Stored,
+    Appended, Broadcast, Delivery, HistoryError, HistoryPage, HistorySink, HistoryStore, Hub,
+    Position, Stored,
 };
-
-/// The rooms of a hub that have a history, and where it is kept.
-pub(crate) struct HubHistory {
-    /// Patterns of the names of rooms.
-    rules: Vec<(Arc<str>, History)>,
-    pub(crate) store: Arc<dyn HistoryStore>,
-}
-
-impl HubHistory {
-    /// `None` if no room has a history.
-    pub(crate) fn new(
-        rules: Vec<(Arc<str>, History)>,
-        store: Option<Arc<dyn HistoryStore>>,
-    ) -> Option<Arc<Self>> {
-        let store = || store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
-        (!rules.is_empty()).then(|| Arc::new(Self { rules, store: store() }))
-    }
-
-    /// The limits of a room with a history.
-    pub(crate) fn limits(&self, room: &str) -> Option<&History> {
-        let (_, limits) = self.rules.iter().find(|(pattern, _)| matches(pattern, room))?;
-        Some(limits)
-    }
-}
 
 impl HubShared {
     /// The key of a room in the store.
@@ -324,12 +299,6 @@ impl Serialize for HistoryMessage {
             }
         }
         fields.end()
-    }
-}
-
-impl fmt::Debug for HubHistory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HubHistory").field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 
