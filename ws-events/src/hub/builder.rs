@@ -195,6 +195,7 @@ impl HubBuilder {
             draining: AtomicBool::new(false),
             drain_started: Notify::new(),
             active: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
             idle: Notify::new(),
             #[cfg(feature = "metrics")]
             metrics: Default::default(),

@@ -18,6 +18,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -102,7 +103,9 @@ pub(crate) struct HubShared {
     pub(crate) drain_started: Notify,
     /// The number of connections that are served, with those that are connecting.
     pub(crate) active: AtomicUsize,
-    /// Notified when `active` becomes zero.
+    /// The number of sessions of Socket.IO.
+    pub(crate) sessions: AtomicUsize,
+    /// Notified when `active` or `sessions` becomes zero.
     pub(crate) idle: Notify,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: crate::delivery::metrics::HubMetrics,
@@ -327,6 +330,16 @@ impl HubShared {
     pub(crate) fn serves(&self, format: WireFormat) {
         if format.has_events() && !self.has_events.load(Ordering::Relaxed) {
             self.has_events.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until the hub drains.
+    pub(crate) async fn drain_started(&self) {
+        let mut started = pin!(self.drain_started.notified());
+        // From here on, no notification is missed.
+        started.as_mut().enable();
+        if !self.draining.load(Ordering::SeqCst) {
+            started.await;
         }
     }
 
