@@ -48,13 +48,13 @@ pub(crate) enum Recipients {
 #[must_use = "a broadcast does nothing before a call like `emit` or `send`"]
 #[doc(alias("publish", "target", "BroadcastOperator"))]
 pub struct Broadcast {
-    hub: Hub,
-    recipients: Recipients,
-    except: Vec<Socket>,
-    except_ids: Vec<Arc<str>>,
-    except_rooms: Vec<Arc<str>>,
-    volatile: bool,
-    uncompressed: bool,
+    pub(super) hub: Hub,
+    pub(super) recipients: Recipients,
+    pub(super) except: Vec<Socket>,
+    pub(super) except_ids: Vec<Arc<str>>,
+    pub(super) except_rooms: Vec<Arc<str>>,
+    pub(super) volatile: bool,
+    pub(super) uncompressed: bool,
 }
 
 impl Broadcast {
@@ -202,6 +202,11 @@ impl Broadcast {
 
     /// Sends to the sockets of this process.
     fn deliver(&self, content: Content<'_>) -> Delivery {
+        if let Some(history) = &self.hub.0.history
+            && let Some(delivery) = self.deliver_with_history(history, content)
+        {
+            return delivery;
+        }
         let encode = |format| self.compression(content.encode(format));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
@@ -213,7 +218,7 @@ impl Broadcast {
     }
 
     /// The message with the compression that is set.
-    fn compression(&self, message: PreparedMessage) -> PreparedMessage {
+    pub(super) fn compression(&self, message: PreparedMessage) -> PreparedMessage {
         if !self.uncompressed {
             return message;
         }
@@ -221,7 +226,13 @@ impl Broadcast {
         PreparedMessage::sequence(message.message().clone().uncompressed(), rest)
     }
 
-    const fn options(&self) -> PushOptions {
+    /// The ids of all excepted sockets.
+    pub(super) fn all_except_ids(&self) -> Vec<Arc<str>> {
+        let excepted = self.except.iter().map(|socket| socket.id().0);
+        excepted.chain(self.except_ids.iter().cloned()).collect()
+    }
+
+    pub(super) const fn options(&self) -> PushOptions {
         PushOptions { volatile: self.volatile, batched: true }
     }
 
@@ -329,7 +340,7 @@ impl Broadcast {
     }
 
     /// The excepted sockets, sorted.
-    fn excepted(&self) -> Vec<*const SocketShared> {
+    pub(super) fn excepted(&self) -> Vec<*const SocketShared> {
         let mut excepted: Vec<_> =
             self.except.iter().map(|socket| Arc::as_ptr(&socket.0)).collect();
         let find = |id: &Arc<str>| self.hub.0.ids.find(id);

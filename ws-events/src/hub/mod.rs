@@ -4,6 +4,8 @@ pub(crate) mod acks;
 pub(crate) mod broadcast;
 pub(crate) mod builder;
 pub(crate) mod check;
+pub(crate) mod history;
+pub(crate) mod history_rules;
 pub(crate) mod inspect;
 pub(crate) mod membership;
 #[cfg(feature = "metrics")]
@@ -32,6 +34,7 @@ use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::events::handler::{ErasedHandler, EventListeners, erase};
 use crate::events::protocol::OutgoingEvent;
 use crate::hub::broadcast::Recipients;
+use crate::hub::history_rules::HubHistory;
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
@@ -87,6 +90,8 @@ pub(crate) struct HubShared {
     /// The largest number of acknowledgements that a socket waits for.
     pub(crate) max_pending_acks: usize,
     pub(crate) socketio: SocketIoLimits,
+    /// If any room has a history.
+    pub(crate) history: Option<Arc<HubHistory>>,
     pub(crate) namespaces: Arc<NamespaceTable<Hub>>,
     /// For a namespace: the hub that it belongs to, and its name.
     pub(crate) root: Option<(Weak<Self>, Arc<str>)>,
