@@ -69,7 +69,9 @@ impl Connecting {
                     queue.close(CloseCommand::new(code, reason));
                 }
             };
-            link.accept(control_packet(PacketType::Connect, link.name(), Some(&sid)), close);
+            let format = link.format();
+            let answer = control_packet(format, PacketType::Connect, link.name(), Some(&sid));
+            link.accept(answer, close);
         }
         shared.queue.admit();
         shared.join_everyone();
