@@ -285,6 +285,7 @@
 //! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
 
 pub mod broker;
+pub mod cluster;
 mod delivery;
 pub mod engine;
 mod error;
@@ -298,7 +299,7 @@ pub mod socketio;
 mod sync;
 
 pub use bytes::Bytes;
-pub use delivery::enqueue::Delivery;
+pub use delivery::enqueue::{ClusterDelivery, Delivery};
 pub use delivery::overflow::{Overflow, SendQueueLimits};
 pub use delivery::stats::{HubStats, SocketStats};
 pub use error::{
@@ -317,6 +318,7 @@ pub use hub::broadcast::Broadcast;
 pub use hub::builder::HubBuilder;
 pub use hub::check::CheckError;
 pub use hub::inspect::{HubSnapshot, RoomSnapshot, SocketRates, SocketSnapshot};
+pub use hub::server_events::ServerEvent;
 pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;
 pub use registry::id::Id;

@@ -39,6 +39,22 @@ impl EventData {
         Self { bytes: vec![(0, bytes)], ..Self::default() }
     }
 
+    /// Its parts: the JSON, the bytes with their places in it, and the shape.
+    pub(crate) fn parts(&self) -> (&[u8], &[(usize, Bytes)], ArgShape) {
+        (&self.json, &self.bytes, self.shape)
+    }
+
+    /// The data of these parts; `None` if they do not fit. The JSON is not checked.
+    pub(crate) fn from_parts(
+        json: Vec<u8>,
+        bytes: Vec<(usize, Bytes)>,
+        shape: ArgShape,
+    ) -> Option<Self> {
+        let is_sorted = bytes.is_sorted_by_key(|(place, _)| *place);
+        let is_inside = bytes.last().is_none_or(|(place, _)| *place <= json.len());
+        (is_sorted && is_inside).then_some(Self { json, bytes, shape })
+    }
+
     /// The length of the JSON without the bytes.
     pub(crate) const fn len(&self) -> usize {
         self.json.len()
@@ -176,6 +192,17 @@ mod tests {
         check_args(&zero, Some("a"), &format!(r#"["a",{first}]"#), 1);
         check_args(&(zero.clone(), [one.clone()]), None, &format!("[{first},[{second}]]"), 2);
         check_args(&(zero, one), None, &format!("[{first},{second}]"), 2);
+    }
+
+    #[test]
+    fn data_is_put_together_from_its_parts() {
+        let data = EventData::new(&(Bytes::new(), "a", Bytes::from_static(b"xyz"))).unwrap();
+        let (json, bytes, shape) = data.parts();
+        assert_eq!(EventData::from_parts(json.to_vec(), bytes.to_vec(), shape), Some(data.clone()));
+        for places in [[0, json.len() + 1], [2, 1]] {
+            let bytes = places.map(|place| (place, Bytes::new())).to_vec();
+            assert_eq!(EventData::from_parts(json.to_vec(), bytes, shape), None);
+        }
     }
 
     #[test]

@@ -1,6 +1,4 @@
 //! How does a peer acknowledge an event, and how does a handler acknowledge one of the peer?
-//!
-//! Longer than 400 lines because the acknowledgements of one socket and of many share a table.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,19 +15,19 @@ use futures::future::{BoxFuture, poll_fn};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Sleep;
 
+use crate::cluster::NodeId;
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::writer::timeout;
 use crate::events::data_de::from_json;
 use crate::events::protocol::{PeerData, encode_ack};
+use crate::hub::ack_collector::AckCollector;
 use crate::hub::socket::{SocketShared, emit_result};
 use crate::{AckError, EmitError, Id, Socket};
 
 /// How long an acknowledgement is awaited, by default.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The answer to an event, as an argument of its handler.
 ///
@@ -293,88 +291,39 @@ fn decode<R: DeserializeOwned>(answer: Result<PeerData, AckError>) -> Result<R, 
 /// The acknowledgements of a broadcast, in the order in which they arrive.
 /// [`Broadcast::emit_with_ack`](crate::Broadcast::emit_with_ack) has sent the event already.
 ///
-/// A [`Stream`] of one result for each socket that the broadcast matched. The answers come first;
+/// A [`Stream`] of one result for each socket that the broadcast matched, on all nodes. The answers come first;
 /// after the timeout, an [`AckError::Timeout`] for each socket that has not answered. Then it ends.
 ///
 /// If it is dropped, later answers are ignored.
 #[must_use = "the answers are lost unless they are awaited"]
 pub struct BroadcastAcks<R> {
-    id: u64,
-    /// The sockets that have yet to answer, by their number.
-    expected: Vec<Option<Arc<SocketShared>>>,
-    /// The number of them.
-    left: usize,
-    /// Sockets that cannot answer.
-    failed: Vec<(Arc<SocketShared>, AckError)>,
-    sender: mpsc::UnboundedSender<(usize, Result<PeerData, AckError>)>,
-    receiver: mpsc::UnboundedReceiver<(usize, Result<PeerData, AckError>)>,
-    timeout: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-    is_late: bool,
+    acks: AckCollector,
     answer: PhantomData<fn() -> R>,
 }
 
 impl<R> BroadcastAcks<R> {
-    pub(crate) fn new(id: u64) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        Self {
-            id,
-            expected: Vec::new(),
-            left: 0,
-            failed: Vec::new(),
-            sender,
-            receiver,
-            timeout: DEFAULT_TIMEOUT,
-            sleep: None,
-            is_late: false,
-            answer: PhantomData,
-        }
-    }
-
-    /// Registers the acknowledgement of a recipient, and sends it the event by `send`. If `send`
-    /// returns an error, the event is not sent to it; `None`: it is no recipient.
-    pub(crate) fn expect(
-        &mut self,
-        socket: &Arc<SocketShared>,
-        send: impl FnOnce() -> Option<Result<(), EmitError>>,
-    ) {
-        let waiter = AckWaiter::Many(self.expected.len(), self.sender.clone());
-        let error = match socket.expect_ack(self.id, waiter) {
-            Ok(()) => match send() {
-                Some(Ok(())) => {
-                    self.expected.push(Some(Arc::clone(socket)));
-                    self.left += 1;
-                    return;
-                }
-                sent => {
-                    socket.forget_ack(self.id);
-                    let Some(Err(error)) = sent else { return };
-                    AckError::Emit(error)
-                }
-            },
-            // It gets the event nevertheless.
-            Err(AckError::Unsupported) if send().is_none() => return,
-            Err(error) => error,
-        };
-        self.failed.push((Arc::clone(socket), error));
+    pub(crate) const fn new(acks: AckCollector) -> Self {
+        Self { acks, answer: PhantomData }
     }
 
     /// How long the answers are awaited, from the first call of [`next`](Self::next). Default:
     /// 10 s. Outside of a tokio runtime there is no clock, and the timeout never expires.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.acks.timeout = timeout;
         self
     }
 
-    /// The number of sockets that have yet to answer.
-    pub const fn pending(&self) -> usize {
-        self.left
+    /// The number of sockets that have yet to answer. Those of another node count once it has said
+    /// which they are.
+    pub fn pending(&self) -> usize {
+        self.acks.pending()
     }
 
-    fn take(&mut self, number: usize) -> Option<Arc<SocketShared>> {
-        let socket = self.expected.get_mut(number)?.take()?;
-        self.left -= 1;
-        Some(socket)
+    /// The nodes of the [cluster](crate::cluster) that did not say in time which sockets got the
+    /// event, or whose answers are incomplete. Complete when [`next`](Self::next) has returned
+    /// `None`.
+    pub fn missing(&self) -> &[NodeId] {
+        self.acks.missing()
     }
 }
 
@@ -389,36 +338,8 @@ impl<R: DeserializeOwned> BroadcastAcks<R> {
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Id, Result<R, AckError>)>> {
-        if let Some((socket, error)) = self.failed.pop() {
-            return Poll::Ready(Some((Id(socket.id.get()), Err(error))));
-        }
-        while self.left > 0 {
-            if self.is_late {
-                let Some(last) = self.expected.pop() else { break };
-                let Some(socket) = last else { continue };
-                self.left -= 1;
-                socket.forget_ack(self.id);
-                return Poll::Ready(Some((Id(socket.id.get()), Err(AckError::Timeout))));
-            }
-            match self.receiver.poll_recv(cx) {
-                Poll::Ready(Some((number, answer))) => {
-                    if let Some(socket) = self.take(number) {
-                        return Poll::Ready(Some((Id(socket.id.get()), decode(answer))));
-                    }
-                }
-                // It has a sender of its own.
-                Poll::Ready(None) => break,
-                Poll::Pending => {
-                    if self.sleep.is_none() && Handle::try_current().is_ok() {
-                        self.sleep = Some(Box::pin(tokio::time::sleep(self.timeout)));
-                    }
-                    let Some(sleep) = &mut self.sleep else { return Poll::Pending };
-                    ready!(sleep.as_mut().poll(cx));
-                    self.is_late = true;
-                }
-            }
-        }
-        Poll::Ready(None)
+        let answer = ready!(self.acks.poll_answer(cx));
+        Poll::Ready(answer.map(|(id, answer)| (id, decode(answer))))
     }
 }
 
@@ -430,16 +351,8 @@ impl<R: DeserializeOwned> Stream for BroadcastAcks<R> {
     }
 }
 
-impl<R> Drop for BroadcastAcks<R> {
-    fn drop(&mut self) {
-        for socket in self.expected.iter().flatten() {
-            socket.forget_ack(self.id);
-        }
-    }
-}
-
 impl<R> fmt::Debug for BroadcastAcks<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BroadcastAcks").field("pending", &self.left).finish_non_exhaustive()
+        f.debug_struct("BroadcastAcks").field("pending", &self.pending()).finish_non_exhaustive()
     }
 }

@@ -7,17 +7,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
+use crate::cluster::engine::ClusterEngine;
+use crate::cluster::notices::Notices;
+use crate::cluster::{ClusterConfig, ClusterConfigError};
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::delivery::wire_format::WireFormat;
 use crate::hub::HubShared;
+use crate::hub::remote::{ClusterRooms, MAX_SERVER_EVENTS, RemoteHost};
+use crate::hub::server_events::run_handlers;
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
-use crate::registry::rooms::{MemberList, RoomRegistry};
-use crate::socketio::SocketIoLimits;
+use crate::registry::rooms::{MemberList, RoomObserver, RoomRegistry};
+use crate::socketio::{ROOT, SocketIoLimits};
 use crate::{Hub, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
@@ -132,13 +137,43 @@ impl HubBuilder {
     /// Makes the hub.
     #[must_use = "a hub does nothing without sockets"]
     pub fn build(self) -> Hub {
-        Hub(Arc::new(self.shared(None)))
+        Hub(Arc::new(self.shared(None, None, Arc::default())))
     }
 
-    fn shared(self, root: Option<(Weak<HubShared>, Arc<str>)>) -> HubShared {
+    /// Makes a hub that is a node of a [cluster](crate::cluster), and starts the tasks of the cluster
+    /// and its broker. It does not wait for the network. The tasks end with the hub, or with
+    /// [`Hub::drain`].
+    ///
+    /// # Errors
+    ///
+    /// If the settings are not possible, or there is no tokio runtime.
+    pub fn build_clustered(self, config: ClusterConfig) -> Result<Hub, ClusterConfigError> {
+        config.check()?;
+        let notices: Arc<Notices> = Arc::default();
+        let (sender, server_events) = mpsc::channel(MAX_SERVER_EVENTS);
+        let host = Arc::new(RemoteHost::new(sender));
+        let started = ClusterEngine::start(config, Arc::clone(&notices), Arc::clone(&host) as _);
+        let cluster = started.map_err(ClusterConfigError::Prefix)?;
+        let hub = Hub(Arc::new(self.shared(None, Some(cluster), notices)));
+        host.set_hub(&hub);
+        tokio::spawn(run_handlers(Arc::downgrade(&hub.0), server_events));
+        Ok(hub)
+    }
+
+    fn shared(
+        self,
+        root: Option<(Weak<HubShared>, Arc<str>)>,
+        cluster: Option<Arc<ClusterEngine>>,
+        notices: Arc<Notices>,
+    ) -> HubShared {
+        let name = || root.as_ref().map_or_else(|| Arc::from(ROOT), |(_, name)| Arc::clone(name));
+        let observer = cluster.as_ref().map(|cluster| {
+            let rooms = ClusterRooms { cluster: Arc::clone(cluster), namespace: name() };
+            Box::new(rooms) as Box<dyn RoomObserver>
+        });
         HubShared {
             everyone: MemberList::new(Arc::from("")),
-            rooms: RoomRegistry::new(SHARDS),
+            rooms: RoomRegistry::new(SHARDS, observer),
             queues: QueuePool::new(SendQueue::new),
             ids: IdRegistry::new(SHARDS),
             listeners: Default::default(),
@@ -151,6 +186,9 @@ impl HubBuilder {
             socketio: self.socketio,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
+            cluster,
+            server_handlers: Default::default(),
+            notices,
             states: self.states,
             error_events: !self.no_error_events,
             checked: AtomicBool::new(false),
@@ -177,7 +215,7 @@ impl Hub {
             socketio: hub.socketio.clone(),
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let child = settings.shared(root);
+        let child = settings.shared(root, hub.cluster.clone(), Arc::clone(&hub.notices));
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))

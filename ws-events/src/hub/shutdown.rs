@@ -32,7 +32,8 @@ impl Hub {
     /// middleware is checking, closes all sockets with 1001, and waits until all have left and
     /// their `disconnect` was handled. Sockets that take longer than `limit` are aborted.
     ///
-    /// Queued messages are delivered to peers that keep up. A drain cannot be undone:
+    /// Queued messages are delivered to peers that keep up. Then the hub leaves its
+    /// [cluster](crate::cluster), for which the broker has at least 1 s. A drain cannot be undone:
     /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
     ///
     /// In a server with a graceful shutdown, drain first. Such a server does not wait for
@@ -83,6 +84,11 @@ impl Hub {
                 DrainReport { notified, aborted, remaining }
             }
         };
+        if let Some(cluster) = self.0.cluster.as_ref().filter(|_| self.0.root.is_none()) {
+            // The last messages of handlers have to get out.
+            let least = Instant::now() + ABORT_TIMEOUT;
+            cluster.shut_down(least.max(began + limit)).await;
+        }
         tracing::info!(
             notified,
             aborted = report.aborted,
