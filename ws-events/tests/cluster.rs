@@ -10,14 +10,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use support::EventLog;
-use tokio::time::sleep;
 use ws_core::{Conn, Message, StatusCode, pair};
 use ws_events::broker::{Broker as _, LoopbackBroker, LoopbackBus, LoopbackFaults, Subject};
 use ws_events::cluster::{
     ClusterConfig, ClusterConfigError, ClusterStats, DeliveryOrder, HubEvent, HubEvents, NodeId,
     OutagePolicy, Routing,
 };
-use ws_events::{AckError, ClusterDelivery, EmitError, Hub, HubBuilder, Json, ServerEvent, Socket};
+use ws_events::{
+    AckError, ClusterDelivery, EmitError, Hub, HubBuilder, Json, SendQueueLimits, ServerEvent,
+    Socket,
+};
+
+/// Lets time pass, which is paused otherwise.
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await; // tidy: sleep is the subject
+}
 
 /// Longer than a broker, an event loop and a reader take.
 const SOON: Duration = Duration::from_millis(100);
@@ -51,7 +58,7 @@ impl Node {
 
     /// What its peer has got since the last call.
     async fn take(&self) -> Vec<String> {
-        sleep(SOON).await;
+        pass(SOON).await;
         std::mem::take(&mut self.got.lock())
     }
 
@@ -123,7 +130,7 @@ async fn nodes(
     for at in 0..count {
         nodes.push(Node::start(&bus, &format!("id{at}"), &set).await);
     }
-    sleep(LONG).await;
+    pass(LONG).await;
     for node in &mut nodes {
         assert_eq!(node.hub.nodes().len(), count - 1);
         node.take_events().await;
@@ -137,7 +144,7 @@ async fn a_broadcast_reaches_its_sockets_on_all_nodes_once() {
         let (_, nodes) = nodes(3, |config| config.routing(routing)).await;
         let (hub, socket) = (&nodes[0].hub, &nodes[0].socket);
         nodes[1].socket.join("other").unwrap();
-        sleep(SOON).await;
+        pass(SOON).await;
         hub.send("everyone");
         hub.to("room").to("other").send("rooms");
         hub.to("room").except("id1").except_room("none").send("but one");
@@ -152,6 +159,7 @@ async fn a_broadcast_reaches_its_sockets_on_all_nodes_once() {
         hub.to("room").local().send("local");
         assert_eq!(hub.ids(["id0"]).send("here").cluster, ClusterDelivery::Local);
         hub.emit_to("id1", "event", &Bytes::from_static(b"x")).unwrap();
+        socket.send_to("id1", "direct").unwrap();
         hub.emit_to_list(["id1", "id0"], "event", &1)
             .unwrap()
             .iter()
@@ -161,7 +169,7 @@ async fn a_broadcast_reaches_its_sockets_on_all_nodes_once() {
         let one = r#"{"event":"event","data":1}"#;
         let expected: [&[&str]; 3] = [
             &["everyone", "rooms", "but one", "but a room", "ids", "[1]", "local", "here", one],
-            &["everyone", "rooms", event, "[1]", bytes, one],
+            &["everyone", "rooms", event, "[1]", bytes, "direct", one],
             &["everyone", "rooms", "but one", "but a room", event, "ids", "[1]"],
         ];
         for (node, expected) in nodes.iter().zip(expected) {
@@ -176,7 +184,7 @@ async fn namespaces_share_the_broker_and_not_their_sockets() {
     let [one, two] = [&nodes[0], &nodes[1]].map(|node| node.hub.of("/admin"));
     let (socket, got) = connect(&two, "admin").await;
     socket.join("room").unwrap();
-    sleep(SOON).await;
+    pass(SOON).await;
     one.to("room").send("admins");
     one.emit("event", &1).unwrap();
     nodes[0].hub.of("/none").send("nobody");
@@ -205,7 +213,7 @@ async fn sockets_of_other_nodes_join_leave_and_are_closed() {
     let hub = &nodes[0].hub;
     assert_eq!(hub.ids(["id1", "id2"]).join("new"), 0);
     assert_eq!(hub.to("room").except("id2").leave("room"), 1);
-    sleep(SOON).await;
+    pass(SOON).await;
     let rooms: Vec<_> = nodes.iter().map(|node| node.socket.rooms()).collect();
     assert_eq!(rooms, [vec![], vec!["new".to_owned()], vec!["room".to_owned(), "new".to_owned()]]);
     let sockets = hub.to("new").fetch_sockets().await;
@@ -255,7 +263,7 @@ async fn sockets_of_all_nodes_acknowledge_an_event_and_missing_nodes_are_told() 
     assert_eq!(acks.missing(), [nodes[2].id_at(&nodes[0])]);
     // A socket that disconnects does not answer any more.
     let mut acks = hub.ids(["id1"]).emit_with_ack::<String, _>("say", "never").unwrap();
-    sleep(SOON).await;
+    pass(SOON).await;
     nodes[1].socket.close(StatusCode::NORMAL_CLOSURE, "").unwrap();
     assert!(matches!(acks.next().await, Some((_, Err(AckError::Disconnected)))));
 }
@@ -284,11 +292,11 @@ async fn a_node_that_leaves_or_is_silent_is_down_and_does_not_delay_answers() {
     let count = nodes[0].hub.everyone().fetch_count().await;
     assert_eq!((count.value, count.missing), (1, vec![third]));
     assert!(before.elapsed() <= Duration::from_secs(6));
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(nodes[0].take_events().await, [HubEvent::NodeDown { node: third }]);
     assert_eq!(nodes[0].hub.everyone().fetch_count().await.missing, []);
     nodes[1].broker.set_group(0);
-    sleep(LONG).await;
+    pass(LONG).await;
     let events = nodes[0].take_events().await;
     assert_eq!(events[0], HubEvent::NodeUp { node: third });
 }
@@ -314,9 +322,9 @@ async fn each_loss_is_a_gap_also_at_the_end_of_a_series() {
     nodes[1].broker.set_group(1);
     send(&nodes[0].hub, 6..10);
     nodes[1].broker.set_group(0);
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(nodes[1].take_events().await, [gap(4)]);
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(nodes[1].take_events().await, []);
     assert_eq!(nodes[1].stats().lost, 7);
 }
@@ -337,7 +345,7 @@ async fn without_the_broker_local_delivery_goes_on_and_the_result_says_so() {
         assert!(emitted.is_ok() || matches!(emitted, Err(EmitError::NoSuchId(_))));
         assert_eq!(nodes[0].take().await, ["down"]);
         bus.set_up(true);
-        sleep(Duration::from_secs(3)).await;
+        pass(Duration::from_secs(3)).await;
         nodes[0].hub.to("room").send("up");
         let event = r#"{"event":"event","data":1}"#;
         let got = nodes[1].take().await;
@@ -369,9 +377,9 @@ async fn with_a_buffer_a_short_outage_loses_and_doubles_nothing() {
         let cluster = nodes[0].hub.to("room").send(number.to_string()).cluster;
         assert!(matches!(cluster, ClusterDelivery::Published | ClusterDelivery::Held));
         sent.push(number.to_string());
-        sleep(Duration::from_millis(10)).await;
+        pass(Duration::from_millis(10)).await;
     }
-    sleep(LONG).await;
+    pass(LONG).await;
     for node in &mut nodes {
         assert_eq!(node.take().await, sent);
         let is_gap = |event: &HubEvent| matches!(event, HubEvent::Gap { .. });
@@ -386,9 +394,9 @@ async fn what_a_buffer_does_not_hold_for_long_enough_is_reported_by_both_sides()
     let (bus, mut nodes) = nodes(2, |config| config.outage(policy)).await;
     bus.set_up(false);
     (0..3).for_each(|_| _ = nodes[0].hub.to("room").send("lost"));
-    sleep(Duration::from_secs(3)).await;
+    pass(Duration::from_secs(3)).await;
     bus.set_up(true);
-    sleep(LONG + LONG).await;
+    pass(LONG + LONG).await;
     let events = nodes[0].take_events().await;
     assert!(events.contains(&HubEvent::Unsent { envelopes: 3 }), "{events:?}");
     let events = nodes[1].take_events().await;
@@ -412,7 +420,7 @@ async fn ordered_by_the_broker_all_members_get_several_senders_in_one_order() {
     for sender in senders.collect::<Vec<_>>() {
         sender.await.unwrap();
     }
-    sleep(LONG).await;
+    pass(LONG).await;
     let first = nodes[0].take().await;
     assert_eq!(first.len(), 200);
     for node in &nodes[1..] {
@@ -440,7 +448,7 @@ async fn servers_send_each_other_events_and_an_emitter_only_sends() {
     assert_eq!(log.take(1).await, ["1 reload 1"]);
     let config = ClusterConfig::new(bus.join()).emitter();
     let emitter = Hub::builder().envelope().build_clustered(config).unwrap();
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!((emitter.nodes().len(), nodes[0].hub.nodes().len()), (2, 1));
     emitter.to("room").emit("job", "done").unwrap();
     emitter.of("/admin").server_emit("reload", &2).unwrap();
@@ -451,7 +459,7 @@ async fn servers_send_each_other_events_and_an_emitter_only_sends() {
     }
     let received = ClusterStats::of(&emitter).unwrap().received;
     nodes[0].hub.send("broadcast");
-    sleep(SOON).await;
+    pass(SOON).await;
     assert_eq!(ClusterStats::of(&emitter).unwrap().received, received);
 }
 
@@ -461,13 +469,13 @@ async fn a_node_without_members_of_a_room_gets_nothing_of_it() {
         let (_, nodes) = nodes(3, |config| config.routing(routing)).await;
         nodes[2].socket.leave("room");
         // A subscription lingers.
-        sleep(LONG).await;
+        pass(LONG).await;
         let before = nodes[2].stats().received;
         (0..100).for_each(|_| _ = nodes[0].hub.to("room").send("x"));
         assert_eq!(nodes[1].take().await.len(), 100);
         assert_eq!(nodes[2].stats().received, before, "{routing:?}");
         nodes[2].socket.join("room").unwrap();
-        sleep(SOON).await;
+        pass(SOON).await;
         nodes[0].hub.to("room").send("again");
         assert_eq!(nodes[2].take().await, ["again"]);
     }
@@ -478,7 +486,7 @@ async fn a_subscription_that_went_deaf_is_renewed() {
     let (_, nodes) = nodes(2, |config| config.routing(Routing::Partitioned(1))).await;
     nodes[1].broker.unsubscribe(&[Subject::new("ws.p1.0").unwrap()]);
     nodes[0].hub.to("room").send("deaf");
-    sleep(LONG + LONG).await;
+    pass(6 * LONG).await;
     nodes[0].hub.to("room").send("hears");
     assert_eq!(nodes[1].take().await, ["hears"]);
     assert_eq!((nodes[1].stats().renewed, nodes[1].stats().lost), (1, 1));
@@ -492,9 +500,9 @@ async fn envelopes_beyond_the_limits_or_malformed_are_counted_and_never_delivere
     };
     let mut node = Node::start(&bus, "id0", set).await;
     let other = Node::start(&bus, "id1", |config| config.routing(Routing::Partitioned(1))).await;
-    sleep(LONG).await;
+    pass(LONG).await;
     let _third = Node::start(&bus, "id2", |config| config.routing(Routing::Partitioned(1))).await;
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!((node.hub.nodes().len(), other.hub.nodes().len()), (1, 2));
     assert!(node.stats().too_many_nodes > 0);
     node.take_events().await;
@@ -503,7 +511,7 @@ async fn envelopes_beyond_the_limits_or_malformed_are_counted_and_never_delivere
     (0..10).for_each(|number| _ = other.hub.to("room").send(number.to_string()));
     assert_eq!(node.take().await, ["0", "1", "2"]);
     assert_eq!(node.stats().inbox_full - full, 7);
-    sleep(LONG).await;
+    pass(LONG).await;
     let events = node.take_events().await;
     assert!(matches!(events[..], [HubEvent::Gap { lost: 7, .. }]), "{events:?}");
     let all = Subject::new("ws.all").unwrap();
@@ -547,11 +555,31 @@ fn a_clustered_hub_needs_a_runtime() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_consumer_is_an_event_of_its_hub_also_without_a_cluster() {
+    let limits = SendQueueLimits::new().messages(1);
+    let hub = Hub::builder().send_queue(limits).build();
+    let admin = hub.of("/admin");
+    let mut events = hub.events();
+    let (_client, server) = pair();
+    tokio::spawn(admin.handler()(server));
+    while admin.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let socket = admin.everyone().sockets().remove(0);
+    socket.set_id("slow").unwrap();
+    while socket.send("more").is_ok() {}
+    let expected = HubEvent::SlowConsumer { id: "slow".into(), namespace: "/admin".into() };
+    assert_eq!(events.next().await, Some(expected));
+    drop((hub, admin, socket));
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn applications_with_different_prefixes_do_not_see_each_other() {
     let bus = LoopbackBus::new(1);
     let one = Node::start(&bus, "id0", |config| config.prefix("one")).await;
     let two = Node::start(&bus, "id1", |config| config.prefix("two")).await;
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(one.hub.nodes().len() + two.hub.nodes().len(), 0);
     one.hub.send("one");
     assert_eq!((one.take().await.len(), two.take().await.len()), (1, 0));
@@ -561,11 +589,11 @@ async fn applications_with_different_prefixes_do_not_see_each_other() {
 async fn a_cluster_ends_with_the_last_handle_of_its_hub() {
     let (bus, mut nodes) = nodes(1, |config| config).await;
     let hub = Hub::builder().build_clustered(ClusterConfig::new(bus.join())).unwrap();
-    sleep(SOON).await;
+    pass(SOON).await;
     let node = nodes[0].hub.nodes()[0].id;
     let mut events = hub.events();
     drop(hub);
-    sleep(Duration::from_secs(3)).await;
+    pass(Duration::from_secs(3)).await;
     let expected = [HubEvent::NodeUp { node }, HubEvent::NodeDown { node }];
     assert_eq!(nodes[0].take_events().await, expected);
     while events.next().await.is_some() {}

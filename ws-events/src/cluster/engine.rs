@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
@@ -13,14 +14,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
 use ws_core::Escaped;
 
 use super::config::{ClusterConfig, DeliveryOrder, OutagePolicy};
-use super::envelope::{AnswerPart, Body, Head, HeadError, Heartbeat, Question, Target};
+use super::envelope::{AnswerPart, Body, Head, HeadError, HeartbeatBody, Question, Target};
 use super::gather::{PendingRequest, Requests};
 use super::host::ClusterHost;
-use super::inbox::{Arrival, Inbox, Silence};
+use super::inbox::{EnvelopeInbox, InboxItem, Silence};
 use super::members::{Change, Dropped, Members};
 use super::node::{NodeId, NodeInfo};
 use super::notices::{HubEvent, Notices};
@@ -35,6 +36,15 @@ const MAX_ANSWERING: usize = 1024;
 
 /// Envelopes that are handled before other tasks run.
 const TURN: usize = 64;
+
+/// Sockets that take about as long as an envelope.
+const SOCKETS: usize = 64;
+
+/// How soon a node answers a heartbeat. It answers those of many nodes together.
+const ANSWER: Duration = Duration::from_millis(100);
+
+/// How long an answer waits for room in the pipeline of the broker.
+const FULL: Duration = Duration::from_millis(10);
 
 /// How often the task looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
@@ -76,7 +86,7 @@ pub(crate) struct ClusterEngine {
     /// This node alone subscribes to it.
     own: Subject,
     slots: Slots,
-    inbox: Inbox,
+    inbox: EnvelopeInbox,
     outbox: Outbox,
     members: Mutex<Members>,
     requests: Arc<Requests>,
@@ -115,7 +125,7 @@ impl ClusterEngine {
             own: own_subject(&prefix, node)?,
             slots: Slots::new(&prefix, config.routing, Arc::clone(&wake)),
             prefix,
-            inbox: Inbox::new(config.inbox, Arc::clone(&wake)),
+            inbox: EnvelopeInbox::new(config.inbox, Arc::clone(&wake)),
             outbox: Outbox::new(config.outage),
             members: Mutex::new(Members::new(config.max_nodes)),
             requests: Arc::default(),
@@ -228,8 +238,9 @@ impl ClusterEngine {
     pub(crate) async fn shut_down(&self, deadline: Instant) {
         self.stop.lock().get_or_insert(deadline);
         self.wake.notify_one();
-        // It fails if the task was dropped with its runtime.
-        let _ = self.has_ended.subscribe().wait_for(|has_ended| *has_ended).await;
+        let mut has_ended = self.has_ended.subscribe();
+        // If the task was dropped with its runtime, it does not end.
+        let _ = timeout_at(deadline + SHUTDOWN, has_ended.wait_for(|has_ended| *has_ended)).await;
     }
 
     fn publish(&self, subject: &Subject, body: &Body) -> Result<Taken, PublishError> {
@@ -248,9 +259,15 @@ impl ClusterEngine {
         result
     }
 
+    /// Counts an envelope that is dropped.
+    fn dropped(&self, counter: &AtomicU64) -> usize {
+        count(counter, 1);
+        1
+    }
+
     fn subscribe(&self, subjects: &[Subject]) {
         if !subjects.is_empty() {
-            self.inbox.subscribed(subjects, Instant::now());
+            self.inbox.subscribed(subjects, Instant::now(), rand::random);
             self.broker.subscribe(subjects);
         }
     }
@@ -307,6 +324,19 @@ impl Responder {
         if !self.has_failed {
             let body = Body::Answer { id: self.id, part };
             self.has_failed = self.engine.publish(&self.subject, &body).is_err();
+        }
+    }
+
+    /// Sends a part when the pipeline of the broker has room, for as long as anybody may wait for it.
+    pub(crate) async fn part_wait(&mut self, part: AnswerPart) {
+        let until = Instant::now() + self.engine.request_timeout;
+        let body = Body::Answer { id: self.id, part };
+        while !self.has_failed {
+            match self.engine.publish(&self.subject, &body) {
+                Ok(_) => return,
+                Err(PublishError::Full) if Instant::now() < until => sleep(FULL).await,
+                Err(_) => self.has_failed = true,
+            }
         }
     }
 
@@ -386,11 +416,10 @@ impl ClusterTask {
             while handled < TURN
                 && let Some(arrival) = self.engine.inbox.take()
             {
-                handled += 1;
-                self.handle(arrival);
+                handled += self.handle(arrival);
             }
             let wait_until = self.tick(Instant::now());
-            if handled == TURN {
+            if handled >= TURN {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -407,16 +436,19 @@ impl ClusterTask {
         self.engine.has_ended.send_replace(true);
     }
 
-    fn handle(&mut self, arrival: Arrival) {
+    /// Returns about how much work it was.
+    fn handle(&mut self, arrival: InboxItem) -> usize {
         match arrival {
-            Arrival::Envelope(subject, envelope) => self.handle_envelope(&subject, &envelope),
-            Arrival::Status(BrokerStatus::Up) => {
+            InboxItem::Envelope(subject, envelope) => {
+                return self.handle_envelope(&subject, &envelope);
+            }
+            InboxItem::Status(BrokerStatus::Up) => {
                 self.is_up = true;
                 self.engine.inbox.reset_silence(Instant::now());
                 self.engine.notices.report(HubEvent::BrokerUp);
                 self.announce(true);
             }
-            Arrival::Status(BrokerStatus::Down { cause }) => {
+            InboxItem::Status(BrokerStatus::Down { cause }) => {
                 self.is_up = false;
                 self.rejoin = None;
                 self.engine.outbox.broker_down(Instant::now());
@@ -424,13 +456,15 @@ impl ClusterTask {
                 tracing::warn!(broker, cause = %Escaped::new(&cause), "the broker of a hub is down");
                 self.engine.notices.report(HubEvent::BrokerDown { cause: cause.into() });
             }
-            Arrival::Status(BrokerStatus::Lost { envelopes }) => {
+            InboxItem::Status(BrokerStatus::Lost { envelopes }) => {
                 self.engine.notices.report(HubEvent::Unsent { envelopes });
             }
         }
+        1
     }
 
-    fn handle_envelope(&mut self, subject: &Subject, envelope: &Bytes) {
+    /// Returns about how much work it was.
+    fn handle_envelope(&mut self, subject: &Subject, envelope: &Bytes) -> usize {
         let engine = Arc::clone(&self.engine);
         let decoded = Head::decode(envelope).and_then(|(head, fields)| {
             let body = Body::decode(head.kind, fields);
@@ -438,14 +472,16 @@ impl ClusterTask {
         });
         let (head, body) = match decoded {
             Ok(decoded) => decoded,
-            Err(HeadError::Malformed) => return count(&engine.counters.malformed, 1),
-            Err(HeadError::UnknownVersion) => return count(&engine.counters.unknown_version, 1),
+            Err(HeadError::Malformed) => return engine.dropped(&engine.counters.malformed),
+            Err(HeadError::UnknownVersion) => {
+                return engine.dropped(&engine.counters.unknown_version);
+            }
         };
-        let is_ordered_broadcast =
-            engine.order == DeliveryOrder::BrokerOrdered && matches!(body, Body::Broadcast { .. });
-        if head.origin == engine.node && !is_ordered_broadcast {
+        let is_ordered = engine.order == DeliveryOrder::BrokerOrdered
+            && matches!(body, Body::Broadcast { .. } | Body::Heartbeat(_));
+        if head.origin == engine.node && !is_ordered {
             // It was done here already.
-            return;
+            return 1;
         }
         let (now, mut changes) = (Instant::now(), Vec::new());
         let origin = (head.origin, head.incarnation);
@@ -454,17 +490,17 @@ impl ClusterTask {
         self.report(subject, changes);
         match received {
             Ok(()) => count(&engine.counters.received, 1),
-            Err(Dropped::Duplicate) => return count(&engine.counters.duplicates, 1),
-            Err(Dropped::TooManyNodes) => return count(&engine.counters.too_many_nodes, 1),
+            Err(Dropped::Duplicate) => return engine.dropped(&engine.counters.duplicates),
+            Err(Dropped::TooManyNodes) => return engine.dropped(&engine.counters.too_many_nodes),
         }
-        self.handle_body(subject, head.origin, body);
+        self.handle_body(subject, head.origin, body)
     }
 
-    fn handle_body(&mut self, subject: &Subject, origin: NodeId, body: Body) {
+    fn handle_body(&mut self, subject: &Subject, origin: NodeId, body: Body) -> usize {
         let engine = Arc::clone(&self.engine);
         match body {
             Body::Broadcast { namespace, target, volatile, body } => {
-                self.host.deliver(&namespace, target, volatile, body);
+                return 1 + self.host.deliver(&namespace, target, volatile, body) / SOCKETS;
             }
             Body::Operation { namespace, target, operation } => {
                 self.host.operate(&namespace, target, operation);
@@ -494,16 +530,21 @@ impl ClusterTask {
                 }
             }
         }
+        1
     }
 
-    fn handle_heartbeat(&mut self, subject: &Subject, origin: NodeId, heartbeat: &Heartbeat) {
+    fn handle_heartbeat(&mut self, subject: &Subject, origin: NodeId, heartbeat: &HeartbeatBody) {
         let (engine, now) = (Arc::clone(&self.engine), Instant::now());
         let settled = engine.heartbeat;
         let all = engine.inbox.settled(now, settled, MAX_COMPLETE);
         let counted = |subject: &str| engine.inbox.is_settled(subject, now, settled);
         let mut changes = Vec::new();
-        engine.members.lock().heartbeat(origin, heartbeat, &counted, &all, &mut changes);
+        let is_own = origin == engine.node;
+        engine.members.lock().heartbeat(origin, heartbeat, is_own, &counted, &all, &mut changes);
         self.report(subject, changes);
+        if is_own {
+            return;
+        }
         if let Some(rejoin) = &mut self.rejoin {
             rejoin.heard(origin, now);
         }
@@ -516,7 +557,7 @@ impl ClusterTask {
                 self.announce_on(&subject, false);
             }
         } else if heartbeat.wants_answer {
-            self.announce(false);
+            self.next_heartbeat = self.next_heartbeat.min(now + ANSWER);
         }
     }
 
@@ -561,7 +602,7 @@ impl ClusterTask {
             Some((claims, is_complete)) => (claims, Some(is_complete)),
             None => (Vec::new(), None),
         };
-        let heartbeat = Heartbeat {
+        let heartbeat = HeartbeatBody {
             sockets: self.host.sockets(),
             is_emitter: engine.is_emitter,
             wants_answer,

@@ -166,7 +166,7 @@ pub(crate) enum RemoteAck {
 
 /// What a node tells of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heartbeat {
+pub(crate) struct HeartbeatBody {
     pub(crate) sockets: u64,
     pub(crate) is_emitter: bool,
     /// Each node answers with a heartbeat of its own.
@@ -190,7 +190,7 @@ pub(crate) enum Body {
         target: Target,
         operation: Operation,
     },
-    Heartbeat(Heartbeat),
+    Heartbeat(HeartbeatBody),
     /// The origin leaves the cluster.
     Goodbye,
     /// Shows that a subscription works.
@@ -427,7 +427,7 @@ fn write_event(out: &mut FieldWriter, event: &EventBody) {
     }
 }
 
-fn write_heartbeat(out: &mut FieldWriter, heartbeat: &Heartbeat) {
+fn write_heartbeat(out: &mut FieldWriter, heartbeat: &HeartbeatBody) {
     out.number(tag::SOCKETS, heartbeat.sockets);
     out.flag(tag::EMITTER, heartbeat.is_emitter);
     out.flag(tag::WANTS_ANSWER, heartbeat.wants_answer);
@@ -491,7 +491,7 @@ struct Fields {
     request: Option<u64>,
     asks: Option<Tag>,
     answer: Option<AnswerPart>,
-    heartbeat: Heartbeat,
+    heartbeat: HeartbeatBody,
 }
 
 impl Fields {
@@ -643,15 +643,15 @@ mod tests {
             operation(Operation::Join("r".into())),
             operation(Operation::Leave("r".into())),
             operation(Operation::Close(4000, "bye".into())),
-            Body::Heartbeat(Heartbeat {
+            Body::Heartbeat(HeartbeatBody {
                 sockets: 3,
                 is_emitter: true,
                 wants_answer: true,
                 is_complete: Some(true),
                 claims: vec![Claim { subject, first: 1, last: u64::MAX }],
             }),
-            Body::Heartbeat(Heartbeat { is_complete: Some(false), ..Heartbeat::default() }),
-            Body::Heartbeat(Heartbeat::default()),
+            Body::Heartbeat(HeartbeatBody { is_complete: Some(false), ..HeartbeatBody::default() }),
+            Body::Heartbeat(HeartbeatBody::default()),
             Body::Goodbye,
             Body::Probe,
             request(Question::Sockets(target.clone())),

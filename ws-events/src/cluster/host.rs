@@ -12,8 +12,14 @@ pub(crate) trait ClusterHost: Send + Sync {
     /// Whether the hub still exists.
     fn is_alive(&self) -> bool;
 
-    /// Delivers a broadcast.
-    fn deliver(&self, namespace: &str, target: Target, volatile: bool, body: BroadcastBody);
+    /// Delivers a broadcast. Returns the number of its sockets.
+    fn deliver(
+        &self,
+        namespace: &str,
+        target: Target,
+        volatile: bool,
+        body: BroadcastBody,
+    ) -> usize;
 
     /// Changes sockets.
     fn operate(&self, namespace: &str, target: Target, operation: Operation);

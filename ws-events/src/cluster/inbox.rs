@@ -15,13 +15,13 @@ use crate::broker::{BrokerStatus, Subject};
 
 /// What the task of the cluster handles next.
 #[derive(Debug)]
-pub(crate) enum Arrival {
+pub(crate) enum InboxItem {
     Envelope(Subject, Bytes),
     Status(BrokerStatus),
 }
 
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct EnvelopeInbox {
     limits: (usize, usize),
     state: Mutex<InboxState>,
     /// Something has arrived.
@@ -30,7 +30,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct InboxState {
-    waiting: VecDeque<Arrival>,
+    waiting: VecDeque<InboxItem>,
     bytes: usize,
     /// The subjects that this node has subscribed to. The others are ignored.
     subjects: HashMap<Subject, Subscription>,
@@ -43,6 +43,9 @@ struct Subscription {
     /// When something was heard on it, or it was renewed.
     heard: Instant,
     is_probed: bool,
+    /// How much longer than necessary it is patient, from 0 to 1. Of many nodes that hear nothing, one
+    /// probes first, and the others hear it.
+    patience: f64,
 }
 
 /// What does a subscription need on which nothing was heard?
@@ -52,12 +55,13 @@ pub(crate) enum Silence {
     Renew(Subject),
 }
 
-impl Inbox {
+impl EnvelopeInbox {
     pub(crate) fn new(limits: (usize, usize), arrived: Arc<Notify>) -> Self {
         Self { limits, state: Mutex::default(), arrived }
     }
 
-    pub(crate) fn subscribed(&self, subjects: &[Subject], now: Instant) {
+    /// Counts subjects as subscribed. `patience` gives a random number from 0 to 1.
+    pub(crate) fn subscribed(&self, subjects: &[Subject], now: Instant, patience: fn() -> f64) {
         let mut state = self.state.lock();
         for subject in subjects {
             let new = || Subscription {
@@ -65,6 +69,7 @@ impl Inbox {
                 since: now,
                 heard: now,
                 is_probed: false,
+                patience: patience(),
             };
             state.subjects.entry(subject.clone()).or_insert_with(new);
         }
@@ -88,7 +93,7 @@ impl Inbox {
             return false;
         }
         state.bytes = total;
-        state.waiting.push_back(Arrival::Envelope(subject, envelope));
+        state.waiting.push_back(InboxItem::Envelope(subject, envelope));
         drop(state);
         self.arrived.notify_one();
         true
@@ -96,14 +101,14 @@ impl Inbox {
 
     /// Puts a status in, which always fits: a broker changes its state rarely.
     pub(crate) fn put_status(&self, status: BrokerStatus) {
-        self.state.lock().waiting.push_back(Arrival::Status(status));
+        self.state.lock().waiting.push_back(InboxItem::Status(status));
         self.arrived.notify_one();
     }
 
-    pub(crate) fn take(&self) -> Option<Arrival> {
+    pub(crate) fn take(&self) -> Option<InboxItem> {
         let mut state = self.state.lock();
         let arrival = state.waiting.pop_front()?;
-        if let Arrival::Envelope(_, envelope) = &arrival {
+        if let InboxItem::Envelope(_, envelope) = &arrival {
             state.bytes -= envelope.len();
         }
         if state.waiting.is_empty() {
@@ -136,7 +141,8 @@ impl Inbox {
     pub(crate) fn silent(&self, now: Instant, silence: Duration, most: usize) -> Vec<Silence> {
         let mut state = self.state.lock();
         let subjects = state.subjects.iter_mut();
-        let silent = subjects.filter(|(_, it)| now.duration_since(it.heard) >= silence);
+        let patience = |it: &Subscription| silence + silence.mul_f64(it.patience);
+        let silent = subjects.filter(|(_, it)| now.duration_since(it.heard) >= patience(it));
         let act = |(subject, it): (&Subject, &mut Subscription)| {
             it.heard = now;
             if std::mem::replace(&mut it.is_probed, true) {
@@ -169,24 +175,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn envelopes_beyond_a_limit_and_of_unknown_subjects_are_dropped() {
-        let inbox = Inbox::new((2, 5), Arc::new(Notify::new()));
-        inbox.subscribed(&[subject("a")], Instant::now());
+        let inbox = EnvelopeInbox::new((2, 5), Arc::new(Notify::new()));
+        inbox.subscribed(&[subject("a")], Instant::now(), || 0.0);
         let put = |envelope: &'static str| inbox.put("a", Bytes::from_static(envelope.as_bytes()));
         assert!(inbox.put("b", Bytes::new()) && inbox.take().is_none());
         assert!(put("12345") && !put("6"));
         inbox.put_status(BrokerStatus::Up);
-        assert!(matches!(inbox.take(), Some(Arrival::Envelope(..))));
+        assert!(matches!(inbox.take(), Some(InboxItem::Envelope(..))));
         assert!(put("1") && !put("2"));
-        assert!(matches!(inbox.take(), Some(Arrival::Status(BrokerStatus::Up))));
+        assert!(matches!(inbox.take(), Some(InboxItem::Status(BrokerStatus::Up))));
         inbox.unsubscribed(&[subject("a")]);
         assert!(put("1") && inbox.take().is_some() && inbox.take().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_subscription_is_probed_and_then_renewed() {
-        let inbox = Inbox::new((2, 5), Arc::new(Notify::new()));
+        let inbox = EnvelopeInbox::new((2, 5), Arc::new(Notify::new()));
         let silence = Duration::from_secs(10);
-        inbox.subscribed(&[subject("a")], Instant::now());
+        inbox.subscribed(&[subject("a")], Instant::now(), || 0.0);
         let silent = || inbox.silent(Instant::now(), silence, 9);
         assert_eq!(silent(), []);
         tokio::time::advance(silence).await;

@@ -1,10 +1,10 @@
 //! Which nodes are there, and which of their envelopes have arrived?
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::time::{Duration, Instant};
 
-use super::envelope::Heartbeat;
+use super::envelope::HeartbeatBody;
 use super::node::{NodeId, NodeInfo};
 use super::sequence::{Claim, SequenceNumber, Verdict, Window};
 use crate::broker::Subject;
@@ -19,11 +19,11 @@ const MAX_WINDOWS: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Members {
     most: usize,
-    nodes: HashMap<NodeId, Member>,
+    nodes: HashMap<NodeId, NodeState>,
 }
 
 #[derive(Debug)]
-struct Member {
+struct NodeState {
     incarnation: u64,
     heard: Instant,
     /// After its first heartbeat, until it is down.
@@ -85,14 +85,16 @@ impl Members {
     pub(crate) fn heartbeat(
         &mut self,
         origin: NodeId,
-        heartbeat: &Heartbeat,
+        heartbeat: &HeartbeatBody,
+        is_own: bool,
         counted: &dyn Fn(&str) -> bool,
         all_counted: &[Subject],
         changes: &mut Vec<Change>,
     ) {
         let Some(member) = self.nodes.get_mut(&origin) else { return };
         member.sockets = heartbeat.sockets;
-        member.is_emitter = heartbeat.is_emitter;
+        // This node is not among the others.
+        member.is_emitter = heartbeat.is_emitter || is_own;
         if !member.is_up {
             member.is_up = true;
             if !member.is_emitter {
@@ -116,10 +118,9 @@ impl Members {
             }
         }
         if is_complete {
-            let is_claimed =
-                |subject: &Subject| heartbeat.claims.iter().any(|claim| claim.subject == *subject);
+            let claimed: HashSet<_> = heartbeat.claims.iter().map(|it| &it.subject).collect();
             // It has published nothing there.
-            for subject in all_counted.iter().filter(|subject| !is_claimed(subject)) {
+            for subject in all_counted.iter().filter(|subject| !claimed.contains(subject)) {
                 claim(subject, 0, 0);
             }
         }
@@ -155,7 +156,7 @@ impl Members {
 
     /// The nodes that are up.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeInfo> {
-        let is_node = |member: &Member| member.is_up && !member.is_emitter;
+        let is_node = |member: &NodeState| member.is_up && !member.is_emitter;
         let nodes = self.nodes.iter().filter(move |(_, member)| is_node(member));
         nodes.map(|(id, member)| NodeInfo { id: *id, sockets: member.sockets })
     }
@@ -171,12 +172,12 @@ impl Members {
         incarnation: u64,
         now: Instant,
         changes: &mut Vec<Change>,
-    ) -> Result<&mut Member, Dropped> {
+    ) -> Result<&mut NodeState, Dropped> {
         let is_known = self.nodes.contains_key(&origin);
         if !is_known && self.nodes.len() >= self.most {
             return Err(Dropped::TooManyNodes);
         }
-        let new = || Member {
+        let new = || NodeState {
             incarnation,
             heard: now,
             is_up: false,
@@ -217,8 +218,8 @@ mod tests {
         let from = (NodeId(from.0), from.1);
         let result = members.receive(from, &subject, number, Instant::now(), &mut changes);
         if result.is_ok() && number.is_none() {
-            let heartbeat = Heartbeat { sockets: 2, ..Heartbeat::default() };
-            members.heartbeat(from.0, &heartbeat, &|_| true, &[], &mut changes);
+            let heartbeat = HeartbeatBody { sockets: 2, ..HeartbeatBody::default() };
+            members.heartbeat(from.0, &heartbeat, false, &|_| true, &[], &mut changes);
         }
         let changes = changes.iter().map(|change| match change {
             Change::Up(_) => "up".to_owned(),

@@ -91,12 +91,13 @@ impl Notices {
 /// [`HubEvent::Missed`].
 pub struct HubEvents {
     /// `None` after the end.
-    next: Option<BoxFuture<'static, (Result<HubEvent, RecvError>, broadcast::Receiver<HubEvent>)>>,
+    next: Option<BoxFuture<'static, NextEvent>>,
 }
 
-fn next(
-    mut receiver: broadcast::Receiver<HubEvent>,
-) -> BoxFuture<'static, (Result<HubEvent, RecvError>, broadcast::Receiver<HubEvent>)> {
+/// An event, and where the next one comes from.
+type NextEvent = (Result<HubEvent, RecvError>, broadcast::Receiver<HubEvent>);
+
+fn next(mut receiver: broadcast::Receiver<HubEvent>) -> BoxFuture<'static, NextEvent> {
     async move { (receiver.recv().await, receiver) }.boxed()
 }
 

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_subject_of_a_room_is_the_same_on_all_nodes_and_versions() {
-        let of = |routing, namespace, room| {
+        let of = |routing, namespace: &str, room: &str| {
             slots(routing).subject(namespace, room).map(|it| it.as_str().to_owned())
         };
         let check = |routing, namespace, room, expected: Option<&str>| {

@@ -1,4 +1,6 @@
 //! How does a peer acknowledge an event, and how does a handler acknowledge one of the peer?
+//!
+//! Longer than 400 lines because the acknowledgements of one socket and of many share a table.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,19 +17,23 @@ use futures::future::{BoxFuture, poll_fn};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
 
 use crate::cluster::NodeId;
+use crate::cluster::engine::ClusterEngine;
+use crate::cluster::gather::PendingRequest;
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::writer::timeout;
 use crate::events::data_de::from_json;
 use crate::events::protocol::{PeerData, encode_ack};
-use crate::hub::ack_collector::AckCollector;
+use crate::hub::remote_acks::{RemoteAcks, SocketAnswer};
 use crate::hub::socket::{SocketShared, emit_result};
 use crate::{AckError, EmitError, Id, Socket};
 
 /// How long an acknowledgement is awaited, by default.
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The answer to an event, as an argument of its handler.
 ///
@@ -286,6 +292,160 @@ impl<R> fmt::Debug for EmitWithAck<R> {
 fn decode<R: DeserializeOwned>(answer: Result<PeerData, AckError>) -> Result<R, AckError> {
     let PeerData { json, attachments } = answer?;
     from_json(json.as_bytes(), &attachments).map_err(|error| AckError::Decode(Arc::new(error)))
+}
+
+/// Collects the acknowledgements of an event that many sockets got.
+pub(crate) struct AckCollector {
+    id: u64,
+    /// The sockets that have yet to answer, by their number.
+    expected: Vec<Option<Arc<SocketShared>>>,
+    /// The number of them.
+    left: usize,
+    /// Sockets that cannot answer.
+    failed: Vec<(Id, AckError)>,
+    sender: mpsc::UnboundedSender<(usize, Result<PeerData, AckError>)>,
+    receiver: mpsc::UnboundedReceiver<(usize, Result<PeerData, AckError>)>,
+    timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_late: bool,
+    remote: Option<RemoteAcks>,
+}
+
+impl AckCollector {
+    pub(crate) fn new(id: u64) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self {
+            id,
+            expected: Vec::new(),
+            left: 0,
+            failed: Vec::new(),
+            sender,
+            receiver,
+            timeout: DEFAULT_TIMEOUT,
+            sleep: None,
+            is_late: false,
+            remote: None,
+        }
+    }
+
+    /// Collects those of other nodes, too.
+    pub(crate) fn add_remote(&mut self, cluster: &Arc<ClusterEngine>, request: PendingRequest) {
+        self.remote = Some(RemoteAcks::new(Arc::clone(cluster), request));
+    }
+
+    /// Registers the acknowledgement of a recipient, and sends it the event by `send`. If `send`
+    /// returns an error, the event is not sent to it; `None`: it is no recipient.
+    pub(crate) fn expect(
+        &mut self,
+        socket: &Arc<SocketShared>,
+        send: impl FnOnce() -> Option<Result<(), EmitError>>,
+    ) {
+        let waiter = AckWaiter::Many(self.expected.len(), self.sender.clone());
+        let error = match socket.expect_ack(self.id, waiter) {
+            Ok(()) => match send() {
+                Some(Ok(())) => {
+                    self.expected.push(Some(Arc::clone(socket)));
+                    self.left += 1;
+                    return;
+                }
+                sent => {
+                    socket.forget_ack(self.id);
+                    let Some(Err(error)) = sent else { return };
+                    AckError::Emit(error)
+                }
+            },
+            // It gets the event nevertheless.
+            Err(AckError::Unsupported) if send().is_none() => return,
+            Err(error) => error,
+        };
+        self.failed.push((Id(socket.id.get()), error));
+    }
+
+    /// The ids of the sockets of this node, also of those that cannot answer.
+    pub(crate) fn ids(&self) -> Vec<Arc<str>> {
+        let expected = self.expected.iter().flatten().map(|socket| socket.id.get());
+        expected.chain(self.failed.iter().map(|(id, _)| Arc::clone(&id.0))).collect()
+    }
+
+    /// The number of sockets that have yet to answer, as far as it is known.
+    pub(crate) fn pending(&self) -> usize {
+        self.left + self.remote.as_ref().map_or(0, RemoteAcks::pending)
+    }
+
+    /// The nodes whose sockets are not all known.
+    pub(crate) fn missing(&self) -> &[NodeId] {
+        self.remote.as_ref().map_or(&[], RemoteAcks::missing)
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<SocketAnswer> {
+        poll_fn(|cx| self.poll_answer(cx)).await
+    }
+
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<SocketAnswer>> {
+        loop {
+            if let Some((id, error)) = self.failed.pop() {
+                return Poll::Ready(Some((id, Err(error))));
+            }
+            if self.is_late {
+                return Poll::Ready(self.take_late());
+            }
+            let remote = match &mut self.remote {
+                None => Poll::Ready(None),
+                Some(remote) => remote.poll_answer(cx, &mut self.failed),
+            };
+            if let Poll::Ready(Some(answer)) = remote {
+                return Poll::Ready(Some(answer));
+            }
+            let local = self.poll_local(cx);
+            if let Poll::Ready(Some(answer)) = local {
+                return Poll::Ready(Some(answer));
+            }
+            if !self.failed.is_empty() {
+                continue;
+            }
+            if remote.is_ready() && local.is_ready() {
+                return Poll::Ready(None);
+            }
+            if self.sleep.is_none() && Handle::try_current().is_ok() {
+                self.sleep = Some(Box::pin(tokio::time::sleep(self.timeout)));
+            }
+            let Some(sleep) = &mut self.sleep else { return Poll::Pending };
+            ready!(sleep.as_mut().poll(cx));
+            self.is_late = true;
+        }
+    }
+
+    /// An answer of a socket of this node; `None` if all have answered.
+    fn poll_local(&mut self, cx: &mut Context<'_>) -> Poll<Option<SocketAnswer>> {
+        while self.left > 0 {
+            // It has a sender of its own.
+            let Some((number, answer)) = ready!(self.receiver.poll_recv(cx)) else { break };
+            if let Some(socket) = self.expected.get_mut(number).and_then(Option::take) {
+                self.left -= 1;
+                return Poll::Ready(Some((Id(socket.id.get()), answer)));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// A socket that has not answered in time.
+    fn take_late(&mut self) -> Option<SocketAnswer> {
+        while let Some(last) = self.expected.pop() {
+            let Some(socket) = last else { continue };
+            self.left -= 1;
+            socket.forget_ack(self.id);
+            return Some((Id(socket.id.get()), Err(AckError::Timeout)));
+        }
+        Some((self.remote.as_mut()?.take_late()?, Err(AckError::Timeout)))
+    }
+}
+
+impl Drop for AckCollector {
+    fn drop(&mut self) {
+        for socket in self.expected.iter().flatten() {
+            socket.forget_ack(self.id);
+        }
+    }
 }
 
 /// The acknowledgements of a broadcast, in the order in which they arrive.

@@ -1,4 +1,6 @@
 //! Which sockets does a broadcast reach, and what can be done with them?
+//!
+//! Longer than 400 lines because the calls, and how they find their sockets, are read together.
 
 use std::sync::Arc;
 
@@ -13,9 +15,9 @@ use crate::delivery::enqueue::Enqueuer;
 use crate::delivery::send_queue::{CloseCommand, EnqueueResult, PushOptions};
 use crate::delivery::wire_format::Encodings;
 use crate::events::protocol::{Content, OutgoingEvent};
-use crate::hub::ack_collector::AckCollector;
+use crate::hub::acks::AckCollector;
+use crate::hub::bodies::{broadcast_body, event_body};
 use crate::hub::membership::RoomEntry;
-use crate::hub::remote::{broadcast_body, event_body};
 use crate::hub::socket::{SocketShared, emit_result};
 use crate::registry::rooms::MemberList;
 use crate::{BroadcastAcks, Delivery, EncodeError, Event, Hub, Socket};

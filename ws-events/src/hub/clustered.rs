@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::cluster::envelope::{AnswerPart, Body, Operation, Question};
 use crate::cluster::{ClusterStats, Gathered, HubEvents, NodeInfo, SocketInfo};
 use crate::hub::broadcast::Broadcast;
-use crate::hub::remote::remote_id;
 use crate::{ClusterDelivery, Hub, Id};
 
 impl Hub {
@@ -70,7 +69,7 @@ impl Broadcast {
         };
         let missing = request.collect(limit, |node, part| {
             if let AnswerPart::Sockets(sockets) = part {
-                let info = |(id, rooms)| SocketInfo { id: remote_id(id), node: Some(node), rooms };
+                let info = |(id, rooms)| SocketInfo { id: Id(id), node: Some(node), rooms };
                 value.extend(sockets.into_iter().map(info));
             }
         });

@@ -1,7 +1,9 @@
 //! What can an application do with all sockets of a hub?
+//!
+//! Longer than 400 lines because the calls of a hub are read together.
 
-pub(crate) mod ack_collector;
 pub(crate) mod acks;
+pub(crate) mod bodies;
 pub(crate) mod broadcast;
 pub(crate) mod builder;
 pub(crate) mod check;
@@ -12,7 +14,9 @@ pub(crate) mod membership;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod remote;
+pub(crate) mod remote_acks;
 pub(crate) mod server_events;
+pub(crate) mod server_handlers;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
 
@@ -38,7 +42,7 @@ use crate::events::handler::{EventListeners, erase};
 use crate::events::protocol::OutgoingEvent;
 use crate::hub::broadcast::Recipients;
 use crate::hub::membership::RoomEntry;
-use crate::hub::server_events::ServerHandlers;
+use crate::hub::server_handlers::ServerHandlers;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
@@ -237,7 +241,7 @@ impl Hub {
         let sent = self.find(id).and_then(|socket| socket.emit(&event, data));
         let Err(EmitError::NoSuchId(unknown)) = sent else { return sent };
         let mut encoded = Ok(());
-        let is_published = self.publish_elsewhere(&[unknown.clone()], |others| {
+        let is_published = self.publish_elsewhere(std::slice::from_ref(&unknown), |others| {
             let sent = others.emit(&event, data);
             let published = sent.as_ref().map_or(ClusterDelivery::Local, |sent| sent.cluster);
             encoded = sent.map(drop);

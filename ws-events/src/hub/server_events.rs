@@ -1,85 +1,20 @@
 //! How do the servers of a cluster send events to each other?
 
-use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use parking_lot::RwLock;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use ws_core::Escaped;
 
-use crate::cluster::NodeId;
 use crate::cluster::envelope::Body;
-use crate::events::data::EventData;
-use crate::events::data_de::from_json;
 use crate::events::protocol::OutgoingEvent;
 use crate::hub::HubShared;
-use crate::hub::remote::event_body;
+use crate::hub::bodies::event_body;
+use crate::hub::server_handlers::{ServerEvent, ServerHandler};
 use crate::{ClusterDelivery, EncodeError, Hub};
-
-/// An event that another node has sent by [`Hub::server_emit`].
-#[derive(Clone)]
-pub struct ServerEvent {
-    origin: NodeId,
-    namespace: Arc<str>,
-    name: Arc<str>,
-    /// JSON. Bytes are base64.
-    json: Arc<[u8]>,
-}
-
-impl ServerEvent {
-    pub(crate) fn new(
-        origin: NodeId,
-        namespace: Arc<str>,
-        name: Arc<str>,
-        data: &EventData,
-    ) -> Self {
-        let mut json = Vec::new();
-        data.write_base64(&mut json);
-        Self { origin, namespace, name, json: json.into() }
-    }
-
-    /// The node that has sent it.
-    pub const fn origin(&self) -> NodeId {
-        self.origin
-    }
-
-    /// The name of the event.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The data, deserialised from JSON.
-    ///
-    /// # Errors
-    ///
-    /// If the data is not of this type.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        from_json(&self.json, &[])
-    }
-}
-
-impl fmt::Debug for ServerEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerEvent")
-            .field("origin", &self.origin)
-            .field("name", &self.name)
-            .field("data", &self.json.len())
-            .finish_non_exhaustive()
-    }
-}
-
-type ServerHandler = dyn Fn(ServerEvent) -> BoxFuture<'static, ()> + Send + Sync;
-
-/// The handlers of events of other servers, by their names.
-#[derive(Default)]
-pub(crate) struct ServerHandlers(RwLock<HashMap<Arc<str>, Vec<Arc<ServerHandler>>>>);
 
 impl Hub {
     /// Sends an event to the handlers of all other nodes: see [`on_server`](Self::on_server). Sockets
@@ -123,8 +58,7 @@ impl Hub {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let handler: Arc<ServerHandler> = Arc::new(move |event| Box::pin(handler(event)));
-        let mut handlers = self.0.server_handlers.0.write();
-        handlers.entry(Arc::from(event.as_ref())).or_default().push(handler);
+        self.0.server_handlers.add(event.as_ref(), handler);
     }
 }
 
@@ -133,14 +67,13 @@ pub(crate) async fn run_handlers(hub: Weak<HubShared>, mut events: mpsc::Receive
     while let Some(event) = events.recv().await {
         let handlers = {
             let Some(hub) = hub.upgrade().map(Hub) else { return };
-            let Some(namespace) = hub.existing(&event.namespace) else { continue };
-            let handlers = namespace.0.server_handlers.0.read();
-            handlers.get(&event.name).cloned().unwrap_or_default()
+            let Some(namespace) = hub.existing(event.namespace()) else { continue };
+            namespace.0.server_handlers.of(event.name())
         };
         for handler in handlers {
             let handling = async { handler(event.clone()).await };
             if AssertUnwindSafe(handling).catch_unwind().await.is_err() {
-                let event = Escaped::new(&*event.name);
+                let event = Escaped::new(event.name());
                 tracing::error!(%event, "a handler of a server event has panicked");
             }
         }
