@@ -50,6 +50,9 @@ pub enum DeliveryOrder {
     /// It takes a round trip to the broker, nothing is delivered while the broker is down, and a
     /// socket that has just joined may miss broadcasts of its own node for that time. The broker must
     /// have a total order.
+    ///
+    /// A room with a history in a [store of the application](crate::HubBuilder::history_store) is
+    /// ordered by that store, which has to pass the messages to all nodes.
     BrokerOrdered,
 }
 

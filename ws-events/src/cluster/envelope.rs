@@ -651,7 +651,7 @@ mod tests {
                 claims: vec![Claim { subject, first: 1, last: u64::MAX }],
             }),
             Body::Heartbeat(HeartbeatBody { is_complete: Some(false), ..HeartbeatBody::default() }),
-            Body::Heartbeat(HeartbeatBody::default()),
+            Body::Heartbeat(HeartbeatBody { sockets: 1, ..HeartbeatBody::default() }),
             Body::Goodbye,
             Body::Probe,
             request(Question::Sockets(target.clone())),

@@ -71,12 +71,12 @@ pub(crate) fn outgoing_event<'a>(
 pub(crate) fn event_data(event: &EventBody) -> Option<EventData> {
     let part = |(place, bytes): &(u64, Bytes)| Some((usize::try_from(*place).ok()?, bytes.clone()));
     let bytes: Option<Vec<_>> = event.bytes.iter().map(part).collect();
-    EventData::from_parts(event.json.to_vec(), bytes?, ArgShape::from_code(event.shape)?)
+    EventData::of_parts(&event.json, bytes?, ArgShape::from_code(event.shape)?)
 }
 
 /// An event, for other nodes.
 pub(crate) fn event_body(event: &OutgoingEvent<'_>) -> EventBody {
-    let (json, bytes, shape) = event.data.parts();
+    let (json, bytes, shape) = event.data.as_parts();
     EventBody {
         name: Arc::from(event.name),
         json: Bytes::copy_from_slice(json),

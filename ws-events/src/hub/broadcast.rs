@@ -20,7 +20,7 @@ use crate::hub::bodies::{broadcast_body, event_body};
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketShared, emit_result};
 use crate::registry::rooms::MemberList;
-use crate::{BroadcastAcks, Delivery, EncodeError, Event, Hub, Socket};
+use crate::{BroadcastAcks, Delivery, EncodeError, Event, Hub, Socket, Stored};
 
 /// The number of queues that are prefetched together: they are far apart in memory, and the
 /// processor loads several at once, but visits them one by one.
@@ -58,14 +58,14 @@ pub(crate) enum Recipients {
 #[must_use = "a broadcast does nothing before a call like `emit` or `send`"]
 #[doc(alias("publish", "target", "BroadcastOperator"))]
 pub struct Broadcast {
-    hub: Hub,
-    recipients: Recipients,
-    except: Vec<Socket>,
-    except_ids: Vec<Arc<str>>,
-    except_rooms: Vec<Arc<str>>,
-    volatile: bool,
+    pub(super) hub: Hub,
+    pub(super) recipients: Recipients,
+    pub(super) except: Vec<Socket>,
+    pub(super) except_ids: Vec<Arc<str>>,
+    pub(super) except_rooms: Vec<Arc<str>>,
+    pub(super) volatile: bool,
     /// For this process alone.
-    is_local: bool,
+    pub(super) is_local: bool,
 }
 
 impl Hub {
@@ -250,12 +250,20 @@ impl Broadcast {
 
     /// Sends to the sockets of all nodes.
     fn send_clustered(&self, cluster: &ClusterEngine, content: Content<'_>) -> Delivery {
+        if self.is_ordered_by_store() {
+            return self.deliver(content);
+        }
         let delivery = match cluster.order() {
             DeliveryOrder::LocalFirst => self.deliver(content),
             // It comes back from the broker.
             DeliveryOrder::BrokerOrdered => Delivery::default(),
         };
-        if cluster.order() == DeliveryOrder::LocalFirst && self.is_of_local_ids() {
+        let is_for_others = match cluster.order() {
+            DeliveryOrder::LocalFirst => !self.is_of_local_ids(),
+            DeliveryOrder::BrokerOrdered => true,
+        };
+        // A store that has queued it passes it to all nodes.
+        if !is_for_others || matches!(delivery.stored, Stored::Queued | Stored::Refused) {
             return delivery;
         }
         let namespace = Arc::from(self.hub.namespace());
@@ -264,6 +272,20 @@ impl Broadcast {
             Body::Broadcast { namespace, target: self.target(), volatile: self.volatile, body };
         let Body::Broadcast { namespace, target, .. } = &body else { return delivery };
         Delivery { cluster: cluster.publish_to(namespace, target, &body), ..delivery }
+    }
+
+    /// Whether the store of a history orders it in place of the broker.
+    fn is_ordered_by_store(&self) -> bool {
+        let Some(cluster) = self.cluster() else { return false };
+        let (Some(history), Recipients::Union { rooms, ids }) =
+            (&self.hub.0.history, &self.recipients)
+        else {
+            return false;
+        };
+        let ([room], [], false) = (rooms.as_slice(), ids.as_slice(), self.volatile) else {
+            return false;
+        };
+        cluster.order() == DeliveryOrder::BrokerOrdered && history.is_ordered_by_store(room)
     }
 
     /// Whether it is for ids alone, all of which this process has.
@@ -287,13 +309,17 @@ impl Broadcast {
             Recipients::Everyone => (true, Vec::new(), Vec::new()),
             Recipients::Union { rooms, ids } => (false, rooms.clone(), ids.clone()),
         };
-        let excepted = self.except.iter().map(|socket| socket.id().0);
-        let except_ids = excepted.chain(self.except_ids.iter().cloned()).collect();
+        let except_ids = self.all_except_ids();
         Target { everyone, rooms, ids, except_rooms: self.except_rooms.clone(), except_ids }
     }
 
     /// Sends to the sockets of this process.
     pub(crate) fn deliver(&self, content: Content<'_>) -> Delivery {
+        if let Some(history) = &self.hub.0.history
+            && let Some(delivery) = self.deliver_with_history(history, content)
+        {
+            return delivery;
+        }
         let encode = |format| content.encode(format);
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
@@ -304,7 +330,13 @@ impl Broadcast {
         enqueuer.finish()
     }
 
-    const fn options(&self) -> PushOptions {
+    /// The ids of all excepted sockets.
+    pub(super) fn all_except_ids(&self) -> Vec<Arc<str>> {
+        let excepted = self.except.iter().map(|socket| socket.id().0);
+        excepted.chain(self.except_ids.iter().cloned()).collect()
+    }
+
+    pub(super) const fn options(&self) -> PushOptions {
         PushOptions { volatile: self.volatile, batched: true }
     }
 
@@ -417,7 +449,7 @@ impl Broadcast {
     }
 
     /// The excepted sockets, sorted.
-    fn excepted(&self) -> Vec<*const SocketShared> {
+    pub(super) fn excepted(&self) -> Vec<*const SocketShared> {
         let mut excepted: Vec<_> =
             self.except.iter().map(|socket| Arc::as_ptr(&socket.0)).collect();
         let find = |id: &Arc<str>| self.hub.0.ids.find(id);

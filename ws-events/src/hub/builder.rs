@@ -17,13 +17,14 @@ use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::delivery::wire_format::WireFormat;
 use crate::hub::HubShared;
+use crate::hub::history_rules::HubHistory;
 use crate::hub::remote::{ClusterRooms, MAX_SERVER_EVENTS, RemoteHost};
 use crate::hub::server_events::run_handlers;
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomObserver, RoomRegistry};
 use crate::socketio::{ROOT, SocketIoLimits};
-use crate::{Hub, SendQueueLimits};
+use crate::{History, HistoryStore, Hub, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
 const SHARDS: usize = 64;
@@ -37,6 +38,8 @@ pub struct HubBuilder {
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     no_error_events: bool,
     socketio: SocketIoLimits,
+    history: Vec<(Arc<str>, History)>,
+    history_store: Option<Arc<dyn HistoryStore>>,
 }
 
 impl Hub {
@@ -54,6 +57,8 @@ impl Hub {
             states: HashMap::new(),
             no_error_events: false,
             socketio: SocketIoLimits::new(),
+            history: Vec::new(),
+            history_store: None,
         }
     }
 }
@@ -127,6 +132,30 @@ impl HubBuilder {
         self
     }
 
+    /// Keeps what is sent to a room, or to each room whose name matches a pattern, in which `*`
+    /// stands for any text that is not empty. If several apply, the first one counts.
+    ///
+    /// The history has what a [`Broadcast`](crate::Broadcast) sends to exactly this room, with the
+    /// events and messages of [`Socket::to`](crate::Socket::to). It does not have volatile messages,
+    /// questions that are to be acknowledged, and what is sent to several rooms, to ids, or to all.
+    /// [`Delivery::stored`](crate::Delivery::stored) shows it for each broadcast. The position of a
+    /// message follows the order in which all members of the room get the messages. [`Hub::room`]
+    /// reads the history.
+    ///
+    /// Namespaces have the same settings, and histories of their own. Default: no room has a
+    /// history.
+    pub fn history(mut self, rooms: impl AsRef<str>, limits: History) -> Self {
+        self.history.push((Arc::from(rooms.as_ref()), limits));
+        self
+    }
+
+    /// Where the histories are kept. Default: a [`MemoryHistory`](crate::MemoryHistory) of at most
+    /// 64 MiB.
+    pub fn history_store(mut self, store: impl HistoryStore) -> Self {
+        self.history_store = Some(Arc::new(store));
+        self
+    }
+
     /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
     /// needs a lock or an atomic. Default: none.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
@@ -137,7 +166,7 @@ impl HubBuilder {
     /// Makes the hub.
     #[must_use = "a hub does nothing without sockets"]
     pub fn build(self) -> Hub {
-        Hub(Arc::new(self.shared(None, None, Arc::default())))
+        self.build_with(None, Arc::default())
     }
 
     /// Makes a hub that is a node of a [cluster](crate::cluster), and starts the tasks of the cluster
@@ -154,15 +183,24 @@ impl HubBuilder {
         let host = Arc::new(RemoteHost::new(sender));
         let started = ClusterEngine::start(config, Arc::clone(&notices), Arc::clone(&host) as _);
         let cluster = started.map_err(ClusterConfigError::Prefix)?;
-        let hub = Hub(Arc::new(self.shared(None, Some(cluster), notices)));
+        let hub = self.build_with(Some(cluster), notices);
         host.set_hub(&hub);
         tokio::spawn(run_handlers(Arc::downgrade(&hub.0), server_events));
         Ok(hub)
     }
 
+    fn build_with(mut self, cluster: Option<Arc<ClusterEngine>>, notices: Arc<Notices>) -> Hub {
+        let rules = std::mem::take(&mut self.history);
+        let history = HubHistory::new(rules, self.history_store.take());
+        let hub = Arc::new(self.shared(None, history, cluster, notices));
+        hub.start_history();
+        Hub(hub)
+    }
+
     fn shared(
         self,
         root: Option<(Weak<HubShared>, Arc<str>)>,
+        history: Option<Arc<HubHistory>>,
         cluster: Option<Arc<ClusterEngine>>,
         notices: Arc<Notices>,
     ) -> HubShared {
@@ -184,6 +222,7 @@ impl HubBuilder {
             last_ack: AtomicU64::new(0),
             max_pending_acks: self.pending_acks,
             socketio: self.socketio,
+            history,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
             cluster,
@@ -195,6 +234,7 @@ impl HubBuilder {
             draining: AtomicBool::new(false),
             drain_started: Notify::new(),
             active: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
             idle: Notify::new(),
             #[cfg(feature = "metrics")]
             metrics: Default::default(),
@@ -213,9 +253,12 @@ impl Hub {
             states: hub.states.clone(),
             no_error_events: !hub.error_events,
             socketio: hub.socketio.clone(),
+            history: Vec::new(),
+            history_store: None,
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let child = settings.shared(root, hub.cluster.clone(), Arc::clone(&hub.notices));
+        let (history, cluster) = (hub.history.clone(), hub.cluster.clone());
+        let child = settings.shared(root, history, cluster, Arc::clone(&hub.notices));
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))
@@ -230,6 +273,7 @@ impl fmt::Debug for HubBuilder {
             .field("pending_acks", &self.pending_acks)
             .field("states", &self.states.len())
             .field("no_error_events", &self.no_error_events)
+            .field("history", &self.history)
             .finish()
     }
 }
