@@ -99,6 +99,8 @@ pub(crate) struct Target {
     pub(crate) ids: Vec<Arc<str>>,
     pub(crate) except_rooms: Vec<Arc<str>>,
     pub(crate) except_ids: Vec<Arc<str>>,
+    /// What they get is not compressed.
+    pub(crate) uncompressed: bool,
 }
 
 /// An event, independent of the protocols of its recipients.
@@ -264,6 +266,7 @@ mod tag {
     pub(super) const COMPLETE: Tag = 31;
     pub(super) const CLAIM: Tag = 32;
     pub(super) const ALL_EXPECTED: Tag = 33;
+    pub(super) const UNCOMPRESSED: Tag = 34;
 }
 
 impl Body {
@@ -416,6 +419,7 @@ fn write_target(out: &mut FieldWriter, target: &Target) {
     out.texts(tag::ID, &target.ids);
     out.texts(tag::EXCEPT_ROOM, &target.except_rooms);
     out.texts(tag::EXCEPT_ID, &target.except_ids);
+    out.flag(tag::UNCOMPRESSED, target.uncompressed);
 }
 
 fn write_event(out: &mut FieldWriter, event: &EventBody) {
@@ -513,6 +517,7 @@ impl Fields {
                 tag::EXCEPT_ROOM => all.target.except_rooms.push(text(&value)?),
                 tag::EXCEPT_ID => all.target.except_ids.push(text(&value)?),
                 tag::VOLATILE => all.volatile = true,
+                tag::UNCOMPRESSED => all.target.uncompressed = true,
                 tag::TEXT => all.text = Some(value),
                 tag::BINARY => all.binary = Some(value),
                 tag::EVENT => {
@@ -614,6 +619,7 @@ mod tests {
             ids: texts(&["id"]),
             except_rooms: texts(&["b"]),
             except_ids: texts(&["", "x"]),
+            uncompressed: true,
         };
         let everyone = Target { everyone: true, ..Target::default() };
         let event = EventBody {

@@ -64,6 +64,7 @@ pub struct Broadcast {
     pub(super) except_ids: Vec<Arc<str>>,
     pub(super) except_rooms: Vec<Arc<str>>,
     pub(super) volatile: bool,
+    pub(super) uncompressed: bool,
     /// For this process alone.
     pub(super) is_local: bool,
 }
@@ -71,13 +72,22 @@ pub struct Broadcast {
 impl Hub {
     /// The sockets of this process that another node means.
     pub(crate) fn remote(&self, target: Target) -> Broadcast {
-        let Target { everyone, rooms, ids, except_rooms, except_ids } = target;
+        let Target { everyone, rooms, ids, except_rooms, except_ids, uncompressed } = target;
         let recipients =
             if everyone { Recipients::Everyone } else { Recipients::Union { rooms, ids } };
         let except = Vec::new();
         let hub = self.clone();
         let (volatile, is_local) = (false, true);
-        Broadcast { hub, recipients, except, except_ids, except_rooms, volatile, is_local }
+        Broadcast {
+            hub,
+            recipients,
+            except,
+            except_ids,
+            except_rooms,
+            volatile,
+            uncompressed,
+            is_local,
+        }
     }
 }
 
@@ -91,6 +101,7 @@ impl Broadcast {
             except_rooms: Vec::new(),
             volatile: false,
             is_local: false,
+            uncompressed: false,
         }
     }
 
@@ -148,6 +159,16 @@ impl Broadcast {
     /// are no others.
     pub const fn local(mut self) -> Self {
         self.is_local = true;
+        self
+    }
+
+    /// Sends without compression, whatever was negotiated: for data that is compressed already, and
+    /// for secrets. A message of [`send`](Self::send) has
+    /// [`Message::uncompressed`](crate::Message::uncompressed), too; to the other nodes of a
+    /// [cluster](crate::cluster), only this call is passed on.
+    #[doc(alias = "compress")]
+    pub const fn uncompressed(mut self) -> Self {
+        self.uncompressed = true;
         self
     }
 
@@ -216,7 +237,7 @@ impl Broadcast {
     pub(crate) fn collect_acks(&self, event: &mut OutgoingEvent<'_>) -> AckCollector {
         let id = self.hub.0.next_ack_id();
         event.ack = Some(id);
-        let encode = |format| event.encode(format);
+        let encode = |format| self.compression(event.encode(format));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         let mut acks = AckCollector::new(id);
@@ -310,7 +331,8 @@ impl Broadcast {
             Recipients::Union { rooms, ids } => (false, rooms.clone(), ids.clone()),
         };
         let except_ids = self.all_except_ids();
-        Target { everyone, rooms, ids, except_rooms: self.except_rooms.clone(), except_ids }
+        let (except_rooms, uncompressed) = (self.except_rooms.clone(), self.uncompressed);
+        Target { everyone, rooms, ids, except_rooms, except_ids, uncompressed }
     }
 
     /// Sends to the sockets of this process.
@@ -320,7 +342,7 @@ impl Broadcast {
         {
             return delivery;
         }
-        let encode = |format| content.encode(format);
+        let encode = |format| self.compression(content.encode(format));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         self.for_each_prefetched(
@@ -328,6 +350,15 @@ impl Broadcast {
             |entry| _ = enqueuer.push(&entry.queue, &entry.socket),
         );
         enqueuer.finish()
+    }
+
+    /// The message with the compression that is set.
+    pub(super) fn compression(&self, message: PreparedMessage) -> PreparedMessage {
+        if !self.uncompressed {
+            return message;
+        }
+        let rest = message.messages().skip(1).map(|message| message.clone().uncompressed());
+        PreparedMessage::sequence(message.message().clone().uncompressed(), rest)
     }
 
     /// The ids of all excepted sockets.
