@@ -12,6 +12,7 @@ mod features;
 mod fuzz;
 mod process;
 mod tidy;
+mod wasm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Task {
     Soak(bench::AttackArgs),
     /// Check the rules that the compiler does not check.
     Tidy,
+    /// Build the client for browsers, check its size, and test it in Chromium and node.
+    Wasm(wasm::WasmArgs),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Task::Scale(args) => bench::attack("scale", &args),
         Task::Soak(args) => bench::attack("soak", &args),
         Task::Tidy => tidy::run(),
+        Task::Wasm(args) => wasm::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,7 @@ impl SendQueueConfig {
     /// when the messages before it are read, so the application must [`read`].
     ///
     /// [`read`]: super::ReconnectingConn::read
+    #[cfg(not(target_arch = "wasm32"))]
     pub const fn at_least_once() -> Self {
         Self { guarantee: Guarantee::AtLeastOnce, ..Self::at_most_once() }
     }
