@@ -1,7 +1,7 @@
 //! How does a program without async code use a WebSocket?
 //!
-//! The words are those of the async API, and each call returns when its work is done. Settings are
-//! those of [`Dial`]:
+//! The calls have the names of the async API, and block until they are done. The settings are those
+//! of [`Dial`]:
 //!
 //! ```
 //! # use tokio::net::TcpListener;
@@ -33,11 +33,11 @@
 //! # }
 //! ```
 //!
-//! One thread works for all blocking connections of the process: it is started by the first one. So
-//! pings are answered and deadlines pass while the program computes or sleeps.
+//! One thread serves all blocking connections of the process. The first connection starts it. So
+//! pings are answered and deadlines are checked while the program computes or sleeps.
 //!
-//! In async code, blocking calls return an error, since they would stop other tasks: use the async
-//! API there. `tokio::task::spawn_blocking` and other threads may block.
+//! In async code, blocking calls return an error, because they would block other tasks. Use the
+//! async API there. Closures of `tokio::task::spawn_blocking` and other threads may block.
 
 use std::future::pending;
 use std::io;
@@ -93,15 +93,15 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// As [`crate::Conn::read`], the end of the connection included. [`Error::Io`] in async code;
-    /// then the connection goes on.
+    /// The errors of [`crate::Conn::read`], the end of the connection included. In async code,
+    /// [`Error::Io`]; the connection stays open.
     #[doc(alias = "recv")]
     pub fn read(&self) -> Result<Message, Error> {
         self.wait(self.conn.read())
     }
 
-    /// Reads the next message, and waits for it at most so long. `None` if no message has
-    /// arrived; the next call waits for it.
+    /// Reads the next message, and waits for it for at most `limit`. Returns `None` if no message
+    /// has arrived by then. No message is lost: a later call returns it.
     ///
     /// # Errors
     ///
@@ -170,8 +170,8 @@ impl Conn {
         self.conn.close_info()
     }
 
-    /// The async connection: what is known about it, such as its response, and calls that do not
-    /// wait. It works in async code, too.
+    /// The async connection, for information such as its response, and for calls that do not wait.
+    /// These also work in async code.
     pub const fn get_ref(&self) -> &crate::Conn {
         &self.conn
     }
@@ -220,10 +220,11 @@ fn runtime() -> io::Result<Handle> {
     Ok(started.insert(handle).clone())
 }
 
-/// Is this thread polling a task, so that blocking would stop others?
+/// Whether this thread is polling a task, so that a blocking call would block other tasks.
 ///
-/// A thread of `spawn_blocking` has a runtime, too, but may block. Only tasks have a budget (of 128
-/// steps at present), so it is used up: the task is about to get an error.
+/// A thread of `spawn_blocking` also belongs to a runtime, but may block. Only a task has a coop
+/// budget (at present 128 steps). This function uses it up to detect it: the task gets an error
+/// anyway.
 fn in_async_code() -> bool {
     if Handle::try_current().is_err() {
         return false;

@@ -5,8 +5,9 @@ use std::fmt;
 
 use ws_core::Escaped;
 
-/// The texts of an error and its causes, in one line, without what the peer could do to a terminal.
-/// A text that is the end of the one before it is left out: some errors repeat their cause.
+/// The texts of an error and its causes, in one line, escaped, so that text of a peer cannot
+/// control a terminal. A text that is the end of the one before it is left out: some errors repeat
+/// their cause.
 pub(crate) struct Causes<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Causes<'_> {

@@ -23,8 +23,8 @@ use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, http1_connect};
 
 /// Opens a WebSocket: the URL and the settings. The setters can be chained, in any order.
 ///
-/// [`connect`](Self::connect) reports invalid settings, before anything is sent. A clone can
-/// be dialled again, with a new key.
+/// [`connect`](Self::connect) reports invalid settings before it sends anything. To dial several
+/// times, dial clones: each dial has a new `Sec-WebSocket-Key`.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -134,7 +134,7 @@ impl Dial {
     /// Adds a header to the request. Default: only the headers of the opening handshake.
     ///
     /// `Host` and `Authorization` replace those of the URL. `Connection`, `Upgrade`,
-    /// `Sec-WebSocket-*` and headers that declare a body are reserved:
+    /// `Sec-WebSocket-*` and headers that declare a body are reserved, and fail with
     /// [`InvalidHeader::Reserved`].
     pub fn header(
         mut self,

@@ -22,8 +22,8 @@ use crate::{DialError, http1_connect};
 /// The TLS, proxy and HTTP/2 settings of [`Dial::dialer`](crate::Dial::dialer).
 ///
 /// Clones share their HTTP/2 connections, and the list of servers that do not support WebSockets
-/// over HTTP/2. A clone of which a setting is changed shares neither. DNS lookups use the resolver of the system; a
-/// [`client`](crate::Dial::client) can have a resolver of its own.
+/// over HTTP/2. A setter returns a dialer that shares neither. DNS lookups use the resolver of the
+/// system; a [`client`](crate::Dial::client) can have its own resolver.
 ///
 /// ```no_run
 /// use ws_client::{Dial, Dialer};
@@ -43,7 +43,7 @@ pub struct Dialer {
     config: Arc<TransportConfig>,
     #[cfg(feature = "http2")]
     http2: Option<Arc<Http2Pool>>,
-    /// What a setting needs, and the features do not have.
+    /// The feature that a setting needs and that is not enabled.
     missing: Option<MissingFeature>,
 }
 
@@ -97,7 +97,7 @@ impl Dialer {
     /// | scheme | protocol |
     /// | --- | --- |
     /// | `http://`, `https://` | `CONNECT`, the latter over TLS |
-    /// | `socks5://`, `socks4://` | SOCKS; this side looks up names |
+    /// | `socks5://`, `socks4://` | SOCKS; the client looks up names |
     /// | `socks5h://`, `socks4a://` | SOCKS; the proxy looks up names |
     ///
     /// The URL may contain a user and a password. If it is invalid, dialling fails with

@@ -22,8 +22,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// The first four variants are errors in the settings: nothing was sent.
 ///
-/// The text is one line: the step, the text of the cause, and the setting to change, if there is
-/// one. So `source()` returns `None`: the variant holds the cause.
+/// The text is one line: the step, the text of the cause, and the setting to change, if any. The
+/// variant holds the cause. `source()` is `None`, so that the cause is not printed twice.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DialError {
@@ -42,8 +42,8 @@ pub enum DialError {
     Tcp(BoxError),
     /// The proxy did not connect to the server.
     Proxy(ProxyError),
-    /// The TLS handshake with the server failed: its certificate is not trusted, it rejects
-    /// the client certificate, or no protocol version or cipher suite is shared.
+    /// The TLS handshake with the server failed: its certificate is not trusted, it rejects the
+    /// client certificate, or both sides have no protocol version or cipher suite in common.
     Tls(BoxError),
     /// The stream failed, or ended before the response.
     Io(io::Error),
@@ -66,7 +66,7 @@ pub enum DialError {
     /// ([RFC 8441 §3](https://www.rfc-editor.org/rfc/rfc8441#section-3)), and HTTP/1.1 is
     /// not allowed.
     NoHttp2,
-    /// A call of `blocking` in async code, where it would stop other tasks. Nothing was sent.
+    /// A call of `blocking` in async code, where it would block other tasks. Nothing was sent.
     InAsyncCode,
 }
 
@@ -267,7 +267,7 @@ pub enum InvalidHeader {
     Name,
     /// Its value contains bytes that are not allowed (RFC 9110 §5.5).
     Value(HeaderName),
-    /// The opening handshake sets this header, or it announces a body.
+    /// The opening handshake sets this header, or the header declares a body.
     Reserved(HeaderName),
 }
 

@@ -10,7 +10,7 @@ pub enum InvalidUrl {
     Relative,
     /// Its host is missing, or neither a name nor an address.
     Host,
-    /// Its host has other characters than ASCII, and the feature `idn` is not enabled.
+    /// Its host contains non-ASCII characters, and the feature `idn` is not enabled.
     NotAscii,
     /// Its port is not a number up to 65535.
     Port,

@@ -31,8 +31,8 @@ pub(crate) fn next(
     Ok(Some(next))
 }
 
-/// Removes the headers of the application from a request to `next`, unless it goes to the server
-/// that they were set for, that of `first`. `Origin` stays, and those in `allowed`, but never
+/// Removes the headers of the application from a request to `next`, unless `next` is the server
+/// that they were set for, that of `first`. Keeps `Origin` and the headers in `allowed`, but never
 /// `Host`.
 pub(crate) fn withhold_headers(
     headers: &mut HeaderMap,

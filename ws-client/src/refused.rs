@@ -1,4 +1,4 @@
-//! What does a server say that refuses to open a WebSocket, and what may help?
+//! Why does a server refuse to open a WebSocket, and what may help?
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,8 +10,8 @@ use ws_core::redact::Redacted;
 
 /// The response of a server that refused to open a WebSocket.
 ///
-/// Its text has the status, what may help, and the start of the body. `Debug` masks secrets in the
-/// headers, as [`Redacted`] does.
+/// Its text has the status, a hint what may help, and the start of the body. `Debug` masks secrets
+/// in the headers, as [`Redacted`] does.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RefusedResponse {
@@ -19,8 +19,8 @@ pub struct RefusedResponse {
     pub status: StatusCode,
     /// The headers. Some explain how to succeed: `www-authenticate`, `retry-after`, `location`.
     pub headers: HeaderMap,
-    /// The first 1024 bytes of the body, or less if it did not arrive within three seconds
-    /// and [`Dial::connect_timeout`](crate::Dial::connect_timeout).
+    /// The first 1024 bytes of the body. Fewer if the rest did not arrive within three seconds, or
+    /// before [`Dial::connect_timeout`](crate::Dial::connect_timeout) passed.
     pub body: Bytes,
 }
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::StatusCode as HttpStatus;
+use axum::http::header::{CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -167,7 +168,7 @@ fn app(told: Told) -> Router {
                 conn.closed().await;
             }),
         )
-        .route("/refused", get(|| async { axum::http::StatusCode::FORBIDDEN }))
+        .route("/refused", get(|| async { HttpStatus::FORBIDDEN }))
         .route(
             "/never",
             get(async move |_: Request| {
@@ -187,10 +188,9 @@ fn app(told: Told) -> Router {
         .route(
             "/subprotocol-not-offered",
             websocket(
-                options.clone().response_header(
-                    axum::http::header::SEC_WEBSOCKET_PROTOCOL,
-                    "surprise".parse().unwrap(),
-                ),
+                options
+                    .clone()
+                    .response_header(SEC_WEBSOCKET_PROTOCOL, "surprise".parse().unwrap()),
                 |_: Conn| async {},
             ),
         )

@@ -14,8 +14,8 @@ use crate::{Deadline, Escaped, Limit, ProtocolError, Rate, SendError, StatusCode
 /// An error of the connection is permanent: once a read has failed, all later reads return the
 /// same error. Therefore the type is `Clone`.
 ///
-/// The text is one line, and includes the text of the cause. So `source()` returns `None`: the
-/// variant holds the cause.
+/// The text is one line, and includes the text of the cause. The variant holds the cause.
+/// `source()` returns `None`, so that the cause is not printed twice.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {

@@ -76,7 +76,7 @@ impl PreparedMessage {
         &self.0.message
     }
 
-    /// All messages, in order. More than one only of a [`sequence`](Self::sequence).
+    /// All messages, in order: several for a [`sequence`](Self::sequence), otherwise one.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         std::iter::once(self.message()).chain(self.0.rest.iter().map(Self::message))
     }

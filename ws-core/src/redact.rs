@@ -1,9 +1,9 @@
 //! Which parts of URLs and headers are secret, and how are they masked?
 //!
-//! Every `Debug`, `Display` and log line that shows a URL or headers uses this module. The user and
-//! the password of a URL are secret, each value in its query and its fragment, and the headers
-//! `Authorization`, `Proxy-Authorization`, `Cookie`, `Set-Cookie` and `Sec-WebSocket-Protocol`, in
-//! which some clients send a token.
+//! Every `Debug`, `Display` and log line that shows a URL or headers uses this module. These are
+//! secret: the user and the password of a URL, each value in its query, its fragment, and the
+//! headers `Authorization`, `Proxy-Authorization`, `Cookie`, `Set-Cookie` and
+//! `Sec-WebSocket-Protocol`, in which some clients send a token.
 
 use std::fmt::{self, Write as _};
 

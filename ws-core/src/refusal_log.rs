@@ -81,7 +81,8 @@ impl LogLimit {
         Self(Mutex::new(LogWindow { began: None, logged: 0, suppressed: 0 }))
     }
 
-    /// Whether to log one more line: the number of those before that were not logged.
+    /// Whether to log one more line: `Some` with the number of refusals that were not logged since
+    /// the last one.
     fn allow(&self, now: Instant) -> Option<u64> {
         let mut window = self.0.lock();
         // Instants of several runtimes with a paused clock are in no order.

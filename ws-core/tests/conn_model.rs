@@ -1,4 +1,4 @@
-//! Do two connections keep their promises, whatever the network and the applications do?
+//! Do two connections keep their guarantees, whatever the network and the applications do?
 //!
 //! The scripts are random bytes, the same in each run. `cargo xtask fuzz conns` searches for others,
 //! and a failing one that it finds becomes a row here.

@@ -94,10 +94,10 @@
 //!
 //! # Acknowledgements
 //!
-//! With an envelope, both sides may ask for an answer: an event has an `id` then, and the answer is
-//! `{"ack":id,"data":…}`. The value that a handler returns answers the peer, or an [`Ack`] does:
-//! see [`HandlerReply`]. To ask a peer, await [`Socket::emit_with_ack`]; to ask many, read the
-//! answers of [`Broadcast::emit_with_ack`] as they come.
+//! With an envelope, both sides can ask for an answer. Such an event has an `id`, and the answer is
+//! `{"ack":id,"data":…}`. A handler answers the peer by the value that it returns, or by an
+//! [`Ack`]: see [`HandlerReply`]. To ask a peer, await [`Socket::emit_with_ack`]. To ask many, read
+//! the answers of [`Broadcast::emit_with_ack`] as they arrive.
 //!
 //! ```
 //! use std::time::Duration;
@@ -116,9 +116,9 @@
 //! # Several protocols
 //!
 //! A connection is served with the protocol that the hub is built with, or with another
-//! [`Protocol`] by [`Hub::serve_as`]. Clients of Socket.IO v5 come by the crate
-//! `ws-events-socketio`. All sockets are in the same rooms and have the same handlers. An event or
-//! message is encoded once for each protocol of its recipients:
+//! [`Protocol`] by [`Hub::serve_as`]. The crate `ws-events-socketio` serves clients of Socket.IO
+//! v5. All sockets are in the same rooms and have the same handlers. An event or message is encoded
+//! once for each protocol of its recipients:
 //!
 //! | sent | to a plain socket | to an envelope socket | to a Socket.IO socket |
 //! | --- | --- | --- | --- |
@@ -137,13 +137,16 @@
 //!
 //! # Socket.IO
 //!
-//! A namespace is a hub: [`Hub::of`]. `auth` is [`Socket::auth`], and the other facts of the
-//! handshake are in [`Socket::request`]. A tuple, or an array of fixed length, is several arguments
-//! of an event or answer, `()` is none, and anything else is one. [`Json`] of a tuple takes several
-//! arguments. [`Socket::close`] tells the client to leave the namespace, and the client does not
-//! connect again by itself; with 1001, 1012 or 1013, the session is closed, and it does. So does a
-//! client that is closed as a slow consumer, or by [`Hub::drain`]. Error events about mistakes are
-//! not sent. [`SocketIoLimits`](socketio::SocketIoLimits) bounds what a client may send.
+//! * A namespace is a hub: [`Hub::of`].
+//! * [`Socket::auth`] is the `auth` of the client. [`Socket::request`] has the other data of its
+//!   handshake.
+//! * A tuple, or an array of fixed length, is several arguments of an event or an answer. `()` is
+//!   none, and any other value is one. [`Json`] of a tuple takes several arguments.
+//! * [`Socket::close`] tells the client to leave the namespace, and the client does not connect
+//!   again by itself. With the codes 1001, 1012 and 1013, which [`Hub::drain`] and the default
+//!   [`Overflow`] policy use, the session is closed instead, and the client connects again.
+//! * Error events about mistakes are not sent.
+//! * [`SocketIoLimits`](socketio::SocketIoLimits) bounds what a client may send.
 //!
 //! # Data of the request in handlers
 //!
@@ -216,8 +219,7 @@
 //!   and the end of the connection is detected. Up to 64 KiB are read ahead; beyond that, flow
 //!   control stops the peer.
 //! * A handler has no time limit: until it returns, its socket stays in the hub, also after the end
-//!   of the connection. A handler that awaits something else than the socket needs a timeout of
-//!   its own.
+//!   of the connection. A handler that awaits anything but the socket needs its own timeout.
 //! * `connect` is handled first. `disconnect` is handled once, after the last message and after
 //!   events that were [fired](Socket::fire) by then, while the rooms and attributes still exist.
 //!   `close` comes before `disconnect`, if this side closed. `error` comes after `disconnect`, if
@@ -282,6 +284,7 @@
 //! | `Drain`, `CloseAll`, `IsDraining` | [`Hub::drain`], [`Hub::close_all`], [`Hub::is_draining`] |
 //! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
 
+pub mod broker;
 mod delivery;
 pub mod engine;
 mod error;

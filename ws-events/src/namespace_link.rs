@@ -16,8 +16,8 @@ use crate::engine::{EngineEnd, EngineSession};
 use crate::events::protocol::Received;
 use crate::socketio::{PacketType, control_packet};
 
-/// At most so many packets and bytes wait for the handlers of a namespace. Behind them, the
-/// session is not read.
+/// The largest number of packets, and of bytes, that wait for the handlers of a namespace. While
+/// one of them is reached, the session is not read.
 const INBOX_PACKETS: usize = 64;
 const INBOX_BYTES: usize = 64 * 1024;
 
@@ -36,7 +36,7 @@ struct LinkInner {
     bytes: usize,
     /// Wakes the event loop of the socket.
     reader: Option<Waker>,
-    /// Wakes those who wait for the end.
+    /// Wakes the futures that wait for the end.
     closed: Vec<Waker>,
     /// Wakes the task of the session, which waits for room.
     session: Option<Waker>,
@@ -188,8 +188,8 @@ impl NamespaceLink {
         .await
     }
 
-    /// Tells the client to leave, so that it does not come back by itself. With a code that means
-    /// "later", closes the session instead: clients connect again then.
+    /// Tells the client to leave: it does not connect again by itself. With a code that means
+    /// "later", closes the session instead: clients then connect again.
     pub(crate) async fn close(&self, code: StatusCode) -> Result<(), Error> {
         let later =
             [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
@@ -205,7 +205,7 @@ impl NamespaceLink {
         Ok(())
     }
 
-    /// Sends the answer to the client, unless a batch writer has.
+    /// Sends the answer to the client, unless a batch writer has sent it.
     pub(crate) async fn send_answer(&self) -> Result<(), Error> {
         if matches!(self.inner.lock().phase, LinkPhase::Accepted(_)) {
             self.write_batch(|_| None).await?;

@@ -106,7 +106,6 @@ const FIXED: &[&str] = &[
     "AllFailed",
     // Of a URL that is parsed, like `Host`.
     "Authority",
-    "BrokerError",
     "Corrupt",
     "Deadline",
     "DeflateError",
@@ -117,15 +116,19 @@ const FIXED: &[&str] = &[
     // Of a URL that is parsed: no control characters. It goes to DNS and into a request.
     "Host",
     "InvalidStatusCode",
+    "InvalidSubject",
     "MessageType",
     "MissingFeature",
     "NotAMessage",
     "NotConnected",
     "ProtocolError",
+    "PublishError",
     "SendError",
     "SetIdError",
     "StatusCode",
     "StreamReset",
+    // ASCII letters, digits, dots, `-` and `_`.
+    "Subject",
     "Terms",
     // Of a client that only tests use.
     "TestError",

@@ -1,4 +1,4 @@
-//! How is a handler of connections made an axum route, for WebSockets only or beside a page?
+//! How does a handler of connections become an axum route, for WebSockets only or beside a page?
 
 use std::fmt;
 use std::future::Future;

@@ -18,8 +18,8 @@ use ws_core::PeerAddr;
 /// Serves an application over HTTP/1.1 and HTTP/2 with prior knowledge, like `axum::serve`.
 ///
 /// Differences from `axum::serve`: `TCP_NODELAY` is set, a handler that reads slowly does not stall
-/// other WebSockets of its HTTP/2 connection, and idle clients have a timeout of 30 s; see
-/// [`ws_server_hyper::serve`]. Handlers may extract `ConnectInfo<SocketAddr>`.
+/// other WebSockets of its HTTP/2 connection, and clients that send no request have a timeout of 30
+/// s; see [`ws_server_hyper::serve`]. Handlers may extract `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 ///

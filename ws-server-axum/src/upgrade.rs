@@ -107,7 +107,7 @@ impl<F> WebSocketUpgrade<F> {
         self.limits(|limits| limits.message_size(bytes))
     }
 
-    /// Maximum payload size of a received frame in bytes. Default: the maximum message size.
+    /// Maximum payload size of a received frame in bytes. Default: as [`Limits::frame_size`].
     pub fn max_frame_size(self, bytes: usize) -> Self {
         self.limits(|limits| limits.frame_size(bytes))
     }

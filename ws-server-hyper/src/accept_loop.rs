@@ -81,7 +81,7 @@ where
     Ok(())
 }
 
-/// How far the server is. A dropped server stays in its phase.
+/// The phase of the server. A dropped server stays in its phase.
 #[derive(Clone, Copy)]
 enum ServerPhase {
     Accepting,

@@ -204,7 +204,7 @@ fn log_failed(pending: &PendingUpgrade, by_server: bool, error: &dyn std::error:
     }
 }
 
-/// Waits for the deadline. Pending forever without a deadline or outside of a runtime.
+/// Waits for the deadline. Never ready without a deadline or outside of a runtime.
 fn poll_deadline(
     deadline: Option<Instant>,
     sleep: &mut Option<Pin<Box<Sleep>>>,

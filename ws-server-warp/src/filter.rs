@@ -157,8 +157,8 @@ impl fmt::Debug for Ws {
     }
 }
 
-/// Filter that extracts the path of a request, or an empty text if its target has none: for that,
-/// `warp::path::full` panics. Both closures run in one poll.
+/// Filter that extracts the path of a request, or an empty text if its target has no path:
+/// `warp::path::full` panics on such a target. Both closures run in one poll.
 fn full_path()
 -> impl Filter<Extract = (String,), Error = Infallible> + Clone + Send + Sync + 'static {
     thread_local! {
@@ -179,8 +179,8 @@ fn origin_form_parts(method: Method, path: String, query: String) -> Parts {
     parts
 }
 
-/// Restores what warp has no filters for: from the extension that the servers of this crate add,
-/// or from the pseudo-headers of HTTP/2.
+/// Restores what warp has no filters for, from the extension that the servers of this crate add, or
+/// from the pseudo-headers of HTTP/2.
 fn restore_head(
     parts: &mut Parts,
     host: Option<Authority>,

@@ -1,4 +1,4 @@
-//! How is a rejected handshake turned into a warp rejection, and that into a reply?
+//! How does a rejected handshake become a warp rejection, and how does that become a reply?
 
 use warp::Reply;
 use warp::reject::Reject;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::process::{self, describe};
-use crate::{autobahn, bench, book, crates, features, fuzz, tidy, wasm, workspace};
+use crate::{autobahn, bench, book, crates, dependencies, features, fuzz, tidy, wasm, workspace};
 
 /// Runs every step in order, up to the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -73,7 +73,10 @@ const STEPS: [(&str, Step); 9] = [
         // Nothing is missing there.
         cargo("test --package ws-client --no-default-features --test missing_features")
     }),
-    ("tidy", |_| tidy::run()),
+    ("tidy", |_| {
+        tidy::run()?;
+        dependencies::check()
+    }),
     ("bench", |_| bench::check()),
     ("autobahn", |_| {
         autobahn::run_with("")?;

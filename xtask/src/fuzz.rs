@@ -3,16 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::process;
+use crate::process::{self, describe};
 use crate::workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct FuzzArgs {
-    /// One of the targets in `ws-core/fuzz/fuzz_targets`. Default: each in turn.
+    /// One of the targets in `ws-core/fuzz/fuzz_targets`. Default: all, one per core at a time.
     target: Option<String>,
     /// How long each target runs.
     #[arg(default_value_t = 60)]
@@ -27,7 +29,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
     }
 }
 
-/// Runs one target, or each in turn.
+/// Runs one target, or all, one per core at a time.
 pub(crate) fn all(target: Option<&str>, seconds: u64) -> Result<()> {
     let dir = workspace::root().join("ws-core/fuzz");
     let targets = targets(&dir)?;
@@ -45,15 +47,42 @@ pub(crate) fn all(target: Option<&str>, seconds: u64) -> Result<()> {
         .status()
         .is_ok_and(|status| status.success());
     ensure!(installed, "cargo-fuzz is missing: `cargo install --locked cargo-fuzz`");
-    for name in targets.iter().filter(|name| target.is_none_or(|target| target == *name)) {
-        fuzz(&dir, name, seconds)?;
+    match target {
+        Some(target) => fuzz(&dir, target, seconds, Output::Terminal),
+        None => all_at_once(&dir, &targets, seconds),
     }
-    Ok(())
 }
 
-fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<()> {
+/// Builds all targets, and runs as many at once as the machine has cores. Each uses one thread.
+fn all_at_once(dir: &Path, targets: &[String], seconds: u64) -> Result<()> {
+    let mut build = cargo();
+    process::run(build.args(["fuzz", "build", "--fuzz-dir"]).arg(dir))?;
+    let next = AtomicUsize::new(0);
+    let run = || {
+        while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            fuzz(dir, target, seconds, Output::Captured)?;
+        }
+        Ok(())
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(run)).collect();
+        let mut ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.try_for_each(|it| it.map_err(|_| anyhow!("a thread panicked"))?)
+    })
+}
+
+/// Where the output of a fuzzer goes.
+#[derive(Clone, Copy, Debug)]
+enum Output {
+    Terminal,
+    /// Printed when the target ends. Lines of several targets do not mix.
+    Captured,
+}
+
+fn fuzz(dir: &Path, target: &str, seconds: u64, output: Output) -> Result<()> {
     println!("fuzz {target} for {seconds} s");
-    let mut cargo = workspace::cargo();
+    let mut cargo = cargo();
     let corpus = dir.join("corpus").join(target);
     fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
     cargo.args(["fuzz", "run", "--fuzz-dir"]).arg(dir).arg(target).arg(corpus);
@@ -64,12 +93,12 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<()> {
     // caches for the next message would be reported as a leak.
     cargo.args(["-timeout=10", "-rss_limit_mb=2048", "-detect_leaks=0"]);
     cargo.arg("-print_final_stats=1");
-    if !is_nightly() {
-        // Sanitizers are the only unstable feature that is needed.
-        cargo.env("RUSTC_BOOTSTRAP", "1");
-    }
     let started = SystemTime::now();
-    if let Err(error) = process::run(&mut cargo) {
+    let ended = match output {
+        Output::Terminal => process::run(&mut cargo),
+        Output::Captured => run_captured(&mut cargo),
+    };
+    if let Err(error) = ended {
         match newest(&dir.join("artifacts").join(target), started) {
             Some(artifact) => bail!(
                 "`{target}` found a failing input: {}\n\
@@ -82,6 +111,26 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Runs a command, and prints what it printed once it has ended.
+fn run_captured(command: &mut Command) -> Result<()> {
+    let name = describe(command);
+    let output = command.output().with_context(|| format!("cannot run `{name}`"))?;
+    let printed = [output.stdout, output.stderr].concat();
+    print!("{}", String::from_utf8_lossy(&printed));
+    ensure!(output.status.success(), "`{name}` failed: {}", output.status);
+    Ok(())
+}
+
+/// A cargo that can build fuzz targets.
+fn cargo() -> Command {
+    let mut cargo = workspace::cargo();
+    if !is_nightly() {
+        // Sanitizers are the only unstable feature that is needed.
+        cargo.env("RUSTC_BOOTSTRAP", "1");
+    }
+    cargo
 }
 
 fn targets(dir: &Path) -> Result<Vec<String>> {

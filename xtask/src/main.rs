@@ -8,6 +8,7 @@ mod book;
 mod ci;
 mod coverage;
 mod crates;
+mod dependencies;
 mod features;
 mod fuzz;
 mod process;
@@ -47,6 +48,8 @@ enum Task {
     Coverage(coverage::CoverageArgs),
     /// Count the crates that the client takes with each of its features, and check the caps.
     Crates(crates::CratesArgs),
+    /// Check licences, sources and wildcards of the dependencies by `deny.toml`.
+    Dependencies,
     /// Check each library with none of its features, and with each of them alone.
     Features(features::FeaturesArgs),
     /// Run fuzz targets.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Coverage(args) => coverage::run(&args),
         Task::Crates(args) => crates::run(&args),
+        Task::Dependencies => dependencies::check(),
         Task::Features(args) => features::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Scale(args) => bench::attack("scale", &args),

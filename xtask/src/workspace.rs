@@ -23,8 +23,18 @@ pub(crate) fn cargo() -> Command {
 
 /// Cargo's metadata about the members of the workspace.
 pub(crate) fn metadata() -> Result<Value> {
+    metadata_by(&["--no-deps"])
+}
+
+/// Cargo's metadata about the members of the workspace and all their dependencies.
+pub(crate) fn metadata_with_dependencies() -> Result<Value> {
+    metadata_by(&["--all-features", "--locked"])
+}
+
+fn metadata_by(args: &[&str]) -> Result<Value> {
     let output = cargo()
-        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .args(["metadata", "--format-version", "1"])
+        .args(args)
         .output()
         .context("cannot run cargo metadata")?;
     let error = String::from_utf8_lossy(&output.stderr);

@@ -17,8 +17,8 @@ use crate::print::{self, time};
 
 /// Pings a server over one connection, and prints the round-trip times.
 ///
-/// Ctrl-C or SIGTERM stops with a summary. Every WebSocket server answers pings. Exits with 1 if a pong is
-/// missing or the connection fails.
+/// Ctrl-C or SIGTERM stops with a summary. Every WebSocket server answers pings. Exits with 1 if a
+/// pong is missing or the connection fails.
 #[derive(clap::Args)]
 #[command(after_help = HELP, after_long_help = HELP)]
 pub(crate) struct PingArgs {

@@ -2,8 +2,8 @@
 //!
 //! There is one task for each [`ReconnectingConn`](super::ReconnectingConn). It performs the
 //! actions of the [`Lifecycle`](super::lifecycle::Lifecycle), and reports their results as events.
-//! It reads no messages: while it waits in `Conn::closed`, the connection answers pings, and
-//! buffers at most one message.
+//! It reads no messages. While it waits in `Conn::closed`, the connection answers pings, and reads
+//! ahead within its bound.
 
 use std::convert::Infallible;
 use std::future::pending;

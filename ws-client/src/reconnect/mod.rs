@@ -57,14 +57,15 @@
 //! | the peer violated the protocol or exceeded a limit | give up |
 //!
 //! [`Reconnect::classify`](crate::Reconnect::classify) changes the policy. The wait between
-//! attempts is that of the [`Backoff`], plus the `Retry-After` of the response, which counts for at
-//! most one hour. A connection counts as a failed attempt if it lasts less than the maximum of the
-//! last wait ([`Backoff::first`] for the first connection). So the backoff also applies to a server
-//! that accepts and then closes at once.
+//! attempts is that of the [`Backoff`], plus the `Retry-After` of the response, at most one hour. A
+//! connection that lasts less than the maximum of the wait before it ([`Backoff::first`] for the
+//! first connection) counts as a failed attempt. So the backoff also applies to a server that
+//! accepts and then closes at once.
 //!
 //! Reads and writes detect the loss of a connection. Without them, the background task detects it
-//! while no received message is unread. Keepalive pings detect a silent peer. They are on unless
-//! the [`Config`](crate::Config) of the `Dial` turns them off.
+//! as [`Conn::closed`](crate::Conn::closed) does: it does not see a close frame behind more than
+//! 64 KiB of unread messages. Keepalive pings detect a silent peer. They are on unless the
+//! [`Config`](crate::Config) of the `Dial` turns them off.
 //!
 //! # Delivery guarantees
 //!

@@ -42,8 +42,8 @@ impl SendQueueConfig {
     /// Each message is sent until the peer confirms it: it is never lost while the queue exists,
     /// and may arrive twice.
     ///
-    /// This costs one ping per round trip in which messages were sent. A pong is only received
-    /// when the messages before it are read, so the application must [`read`].
+    /// This costs one ping per round trip in which messages were sent. A pong behind more than
+    /// 64 KiB of unread messages is not received, so the application must [`read`].
     ///
     /// [`read`]: super::ReconnectingConn::read
     #[cfg(not(target_arch = "wasm32"))]

@@ -1,4 +1,4 @@
-//! Do two connections keep their promises over any network?
+//! Do two connections keep their guarantees over any network?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

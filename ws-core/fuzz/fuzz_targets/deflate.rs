@@ -1,4 +1,4 @@
-//! Is anything inflated within its bound, and anything deflated inflated again?
+//! Is any input inflated within its bound, and does each compressed message inflate to the original?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Is every body of Engine.IO its packets, or malformed?
+//! Does every body decode to packets of Engine.IO, or to an error?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Is every message of a peer an event of a hub, or an error?
+//! Does every message of a peer become an event of a hub, or an error?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Is any `Sec-WebSocket-Extensions` judged, and agreed on by both sides?
+//! Do both sides agree on the result of any `Sec-WebSocket-Extensions`?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

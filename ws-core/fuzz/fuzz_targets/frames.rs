@@ -1,4 +1,4 @@
-//! Are frames what the bytes say, and is a crafted one sent when the other end would take it?
+//! Are raw frames read as encoded, and sent exactly when the other end accepts them?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

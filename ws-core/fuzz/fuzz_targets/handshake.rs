@@ -1,4 +1,4 @@
-//! Is any head of a request or a response judged, and answered well?
+//! Does any head of a request or a response get a valid answer, or an error?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Does a server take anything from its peer, and the same however it is cut?
+//! Do the same bytes give a server the same events, however they are split?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

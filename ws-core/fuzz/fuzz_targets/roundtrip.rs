@@ -1,4 +1,4 @@
-//! Does one end hear what the other says, whatever it says?
+//! Does the receiving half decode exactly what the sending half encoded?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Is every series of messages packets of Socket.IO, or the end of the session?
+//! Does every series of messages decode to packets of Socket.IO, or end the session?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

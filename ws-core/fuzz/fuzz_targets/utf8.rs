@@ -1,4 +1,4 @@
-//! Is any text judged as the standard library does, however it is cut?
+//! Does validation in pieces agree with the standard library, however the text is split?
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Do two connections keep their promises, whatever the network and the applications do?
+//! Do two connections keep their guarantees, whatever the network and the applications do?
 
 #[path = "../../tests/support/model.rs"]
 mod model;

@@ -1,4 +1,4 @@
-//! Is every body of Engine.IO its packets, or malformed, and does a session take it or end?
+//! Does every body decode to packets of Engine.IO, or to an error, and does a session take it or end?
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Is every message of a peer an event of a hub, or an error, as its JSON says?
+//! Does every message of a peer become the event of a hub that its JSON describes, or an error?
 
 use std::time::Duration;
 

@@ -40,8 +40,8 @@ impl Limits {
     }
 
     /// The longest frame to accept, in payload bytes before decompression. Default:
-    /// [`message_size`](Self::message_size) for an uncompressed frame, and no limit for a
-    /// compressed one, whose decompressed size counts for the message.
+    /// [`message_size`](Self::message_size) for an uncompressed frame. A compressed frame has no
+    /// limit by default: its decompressed size counts towards the message size.
     pub const fn frame_size(self, bytes: usize) -> Self {
         Self { frame_size: bytes, ..self }
     }

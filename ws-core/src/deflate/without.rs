@@ -1,7 +1,8 @@
-//! What takes the place of compression without the feature `deflate`?
+//! What replaces compression without the feature `deflate`?
 //!
-//! The handshake does not negotiate it then, so these are not called, unless an application claims
-//! that it was negotiated. Then messages are sent uncompressed, and compressed ones are errors.
+//! Without the feature, the handshake does not negotiate compression, so this code is not called.
+//! If an application claims that compression was negotiated, messages are sent uncompressed, and a
+//! compressed message of the peer is an error.
 
 use super::{Corrupt, DeflateError, Inflated};
 
@@ -15,7 +16,7 @@ impl Deflater {
         Self
     }
 
-    /// Without meaning.
+    /// The level, and no window bits: there is no compression.
     pub const fn settings(&self, level: u8) -> (u8, u8) {
         (level, 0)
     }

@@ -75,7 +75,7 @@ impl ConnectionLimits {
 
     /// The number of open connections of one user. Beyond it: 429. `key` identifies the user of a
     /// request, by an extension of the authentication, for example. A request without a key is not
-    /// limited. Of the key, only a hash is kept.
+    /// limited. Only a hash of the key is kept.
     pub fn per_key(
         mut self,
         most: usize,
@@ -161,7 +161,8 @@ impl fmt::Debug for ConnectionLimits {
     }
 }
 
-/// What limits count. The tables have entries for open connections only, but for the handshakes.
+/// The counts that the limits apply to. Except for the handshakes, the tables have entries for open
+/// connections only.
 #[derive(Default)]
 struct LimitCounts {
     open: usize,
@@ -175,8 +176,8 @@ fn is_full<K: Eq + std::hash::Hash>(table: &HashMap<K, usize>, key: K, most: usi
     table.get(&key).copied().unwrap_or(0) >= most
 }
 
-/// What limits an address: an IPv4 address, or a /64 network of IPv6. The lower half of a network
-/// is zero, and that of a mapped IPv4 address is not.
+/// The key of an address: the IPv4 address mapped to IPv6, or the /64 network of an IPv6 address.
+/// The lower half of a network is zero, and that of a mapped address is not.
 fn address_key(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),

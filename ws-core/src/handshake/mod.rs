@@ -30,11 +30,10 @@
 //! Over HTTP/1.1 a WebSocket begins with an upgrade, over HTTP/2 with an extended CONNECT
 //! (RFC 8441). The version of the request selects between them; the rest is the same.
 //!
-//! The modules: `request` validates any request; `origin` and `subprotocol` are the decisions of
-//! the server; `proxies` are those whose forwarding headers it believes; `extension` parses the
-//! extension grammar, and `compression` negotiates `permessage-deflate`; `key` and `headers` are
-//! shared by both sides; `head` encodes and decodes HTTP/1.1 heads for callers without an HTTP
-//! library.
+//! The modules: `request` validates any request. `origin` and `subprotocol` are the decisions of
+//! the server. `proxies` defines which proxies the server trusts. `extension` parses the extension
+//! grammar, and `compression` negotiates `permessage-deflate`. Both sides share `key` and
+//! `headers`. `head` encodes and decodes HTTP/1.1 heads for callers without an HTTP library.
 
 #[cfg(feature = "conn")]
 pub mod head;

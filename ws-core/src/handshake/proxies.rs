@@ -6,12 +6,12 @@ use http::HeaderMap;
 
 use crate::Escaped;
 
-/// The address of the peer. As an extension of a request or a response, it sets the address
-/// where the transport has none, or has that of a proxy.
+/// The address of the peer. As an extension of a request or a response, it is used where the
+/// transport has no address, or that of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// The reverse proxies whose forwarding headers a server believes. Set by
+/// The reverse proxies whose forwarding headers a server trusts. Set by
 /// [`AcceptOptions::trusted_proxies`](super::AcceptOptions::trusted_proxies). Default: none, and
 /// forwarding headers are ignored.
 ///
@@ -19,9 +19,9 @@ pub struct PeerAddr(pub SocketAddr);
 /// by address, the log, and the host that [`Origin`](super::Origin) compares with.
 ///
 /// The headers count only if the peer of the transport is one of these proxies. The client is the
-/// last address in `X-Forwarded-For` that is not of such a proxy: what stands before it may be made
-/// up. The host is the first one in `X-Forwarded-Host`, or else that of the request; a browser
-/// cannot set this header.
+/// last address in `X-Forwarded-For` that is not an address of such a proxy, because the client can
+/// forge the addresses before it. The host is the first one in `X-Forwarded-Host`, or else that of
+/// the request; a browser cannot set this header.
 ///
 /// A proxy has to append to, or replace, the headers that are read here. It passes others on as the
 /// client sent them. So only one kind is read: `X-Forwarded-*`, or [`Forwarded`](Self::forwarded).
@@ -49,7 +49,7 @@ enum ForwardingHeaders {
     Forwarded,
 }
 
-/// A text that is no address and no network.
+/// A text that is neither an address nor a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidNetwork(Box<str>);
 

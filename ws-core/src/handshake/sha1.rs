@@ -1,6 +1,6 @@
 //! How is the SHA-1 hash of a handshake key computed (RFC 3174)?
 //!
-//! It is no protection here: it shows that the server has understood the request (RFC 6455 §1.3).
+//! The hash protects nothing: it shows that the server has understood the request (RFC 6455 §1.3).
 
 const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 

@@ -23,7 +23,7 @@ pub enum SubprotocolOrder {
 /// [RFC 6455 §4.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSubprotocol {
-    /// From 1. The name itself may be a secret.
+    /// Its number in the list, from 1. The name itself may be a secret.
     number: usize,
 }
 

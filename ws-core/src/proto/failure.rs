@@ -48,7 +48,7 @@ impl Failure {
     }
 }
 
-/// What a limit bounds, as the peer is informed of it: the limit is named, and not the setting.
+/// The name and the unit of a limit, for the close reason, which does not name the setting.
 const fn bounded(setting: Limit) -> (&'static str, &'static str) {
     match setting {
         Limit::MessageSize => ("message", "bytes"),

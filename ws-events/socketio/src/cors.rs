@@ -22,7 +22,7 @@ pub(crate) fn allow_page(
     }
 }
 
-/// The answer to the question whether a page may send a request, which browsers ask before some.
+/// The response to a CORS preflight request, which browsers send before some requests of a page.
 pub(crate) fn preflight(request: &HeaderMap) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;

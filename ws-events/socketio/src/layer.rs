@@ -21,8 +21,8 @@ pub struct SocketIoLayer {
     path: Arc<str>,
 }
 
-/// A service that passes the requests for one path to a [`SocketIo`], and the others on. Made by
-/// [`SocketIoLayer`].
+/// A service that passes the requests for one path to a [`SocketIo`], and all others to the inner
+/// service. Made by [`SocketIoLayer`].
 #[derive(Clone, Debug)]
 pub struct SocketIoOr<S> {
     layer: SocketIoLayer,
@@ -31,7 +31,7 @@ pub struct SocketIoOr<S> {
 
 impl SocketIo {
     /// A layer of tower that serves the requests for `path` and below it, such as `/socket.io/`,
-    /// and passes the others on.
+    /// and passes all others to the inner service.
     pub fn at(&self, path: &str) -> SocketIoLayer {
         let path = path.trim_end_matches('/').into();
         SocketIoLayer { socketio: self.clone(), path }

@@ -36,9 +36,9 @@
 //!
 //! # Load balancers
 //!
-//! A session that polls is in the memory of one process. All of its requests have to reach this
-//! process, also the WebSocket of its upgrade: configure sticky sessions, by the address of the
-//! client or by a cookie. The load balancer can set the cookie itself, or use that of
+//! A session that polls is in the memory of one process. All of its requests, including the
+//! WebSocket of its upgrade, have to reach this process. Configure sticky sessions, by the address
+//! of the client or by a cookie. The load balancer can set the cookie itself, or use that of
 //! [`SocketIo::cookie`]. A request that reaches another process gets status 400 and code 1, and the
 //! client opens a new session. A client that starts with a WebSocket (`transports: ["websocket"]`)
 //! needs no sticky sessions.
@@ -52,14 +52,14 @@
 //! | --- | --- | --- |
 //! | the body of a POST, and a message of a WebSocket | [`EngineConfig::max_payload`] | 1,000,000 bytes |
 //! | the time for the body of a POST | [`SocketIo::body_timeout`] | 30 s |
-//! | GETs and POSTs of a session at a time | one of each | |
+//! | concurrent GETs and POSTs of a session | one of each | |
 //! | the body of the response to a GET | 64 KiB and one message | |
 //! | messages that wait for the handler | 64 messages and 64 KiB, and one message or body | |
-//! | the time for which a POST waits until the last one is handled | ping interval and timeout | 45 s |
+//! | the time that a POST waits until the messages of the last one are received | ping interval and timeout | 45 s |
 //! | a client that does not answer a ping | [`EngineConfig::ping_timeout`] | 20 s |
 //! | an upgrade | [`EngineConfig::upgrade_timeout`] | 10 s |
 //! | sessions that poll | [`EngineConfig::max_sessions`] | 10,000 |
-//! | sessions, in all and of a client | `AcceptOptions::limits` | none |
+//! | sessions, in total and for each client | `AcceptOptions::limits` | none |
 
 mod cors;
 mod layer;

@@ -1,4 +1,4 @@
-//! What does the query of an Engine.IO request say?
+//! Which parameters does the query of an Engine.IO request have?
 
 use crate::refusal::Refusal;
 

@@ -46,7 +46,7 @@ use crate::session::{SessionHandler, run, run_polling};
 /// | 400 | 0 | `transport` is neither `polling` nor `websocket` |
 /// | 400 | 1 | there is no session with this `sid`, or it does not poll any more |
 /// | 400 | 2 | a handshake is not a GET |
-/// | 400 | 3 | a malformed body, a second request of a method at a time, a request that does not fit the transport |
+/// | 400 | 3 | a malformed body, a second GET or POST while one is in progress, a request that does not fit the transport |
 /// | 408, 413 | 3 | the body took longer than [`body_timeout`](Self::body_timeout), or exceeds [`EngineConfig::max_payload`] |
 /// | 403 | 4 | the origin policy does not allow the page, or the session belongs to another page |
 /// | 429, 503 | 4 | a limit of the [options](Self::options), or [`EngineConfig::max_sessions`] |
@@ -100,9 +100,9 @@ impl SocketIo {
         Self(Arc::new(settings)).options(AcceptOptions::new())
     }
 
-    /// The settings of the handshake: the origin policy, limits, trusted proxies. They hold for
-    /// polling and for WebSockets. Pages that the policy allows may poll from another origin
-    /// (CORS). WebSockets send no pings of their own, since the session does. Default:
+    /// The settings of the handshake: the origin policy, limits, trusted proxies. They apply to
+    /// polling and to WebSockets. Pages that the policy allows may poll from another origin (CORS).
+    /// The session sends pings, so the keepalive of its WebSocket is off. Default:
     /// [`AcceptOptions::new`].
     pub fn options(self, options: AcceptOptions) -> Self {
         let config = (*options.shared_config()).clone().no_keepalive();
@@ -113,8 +113,8 @@ impl SocketIo {
         })
     }
 
-    /// The settings of the sessions. Default: [`EngineConfig::new`]. Sessions of the settings
-    /// before are not found any more.
+    /// The settings of the sessions. Default: [`EngineConfig::new`]. Sessions that were opened
+    /// before this call are then unknown to the service.
     pub fn config(self, config: EngineConfig) -> Self {
         self.change(|settings| settings.sessions = EngineSessions::new(config))
     }
@@ -147,11 +147,11 @@ impl SocketIo {
 
     /// Serves a request. The response to a GET comes when there is a message for the client.
     ///
-    /// The body is complete, in the type of the framework.
+    /// The body of the response is complete, and has the type of the framework.
     ///
     /// # Cancel safety
     ///
-    /// If the future of a GET or a POST is dropped, the client has left: the session ends.
+    /// Dropping the future of a GET or a POST ends the session, because the client has left.
     pub async fn serve<B, R: From<Bytes>>(&self, request: Request<B>) -> Response<R>
     where
         B: Body<Error: Into<Box<dyn StdError + Send + Sync>>>,
@@ -316,7 +316,7 @@ impl SocketIo {
     }
 }
 
-/// A response with text, which nobody may keep or take for something else.
+/// A response with text that must not be cached, or taken for another type.
 fn text(body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();

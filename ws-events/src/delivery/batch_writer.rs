@@ -19,8 +19,8 @@ use crate::delivery::send_queue::{BatchItems, TakenBatch};
 use crate::delivery::stats::add;
 use crate::sync::{Arc, Runtime, RuntimeId, try_write_batch};
 
-/// The number of recipients per batch writer. Between two of them other tasks run, and other
-/// threads can steal them.
+/// The number of recipients per batch writer. Other tasks run between two batch writers, and other
+/// threads can steal a batch writer.
 const GROUP_SIZE: usize = 32;
 
 /// After this many messages, or this many bytes of them, a batch writer yields: each may have to

@@ -21,14 +21,14 @@ use crate::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The recipients.
+    /// The number of recipients.
     pub matched: usize,
-    /// Those with the message in their send queue.
+    /// Recipients whose send queue has the message.
     pub queued: usize,
-    /// Those that do not get the message: their send queue is full, or the message is volatile and
-    /// they do not keep up.
+    /// Recipients that do not get the message: their send queue is full, or the message is volatile
+    /// and they do not keep up.
     pub dropped: usize,
-    /// Those that are being closed as slow consumers.
+    /// Recipients that are being closed as slow consumers.
     pub disconnected: usize,
 }
 

@@ -1,7 +1,7 @@
 //! When do handlers yield, so that full send queues are written first?
 //!
-//! Queued messages wait until their writer runs. On one thread that is after all tasks that were
-//! woken before, and these may be many. So a sender that finds a send queue half full requests a
+//! Queued messages wait until their writer runs. On one thread, all tasks that were woken earlier
+//! run before it, and these may be many. So a sender that finds a send queue half full requests a
 //! yield, and no handler continues before it has yielded once.
 
 use std::future::{Future, poll_fn};
@@ -14,8 +14,8 @@ use tokio::task::yield_now;
 /// How often a handler yields in a row. Where a thread is blocked, yielding does not help.
 const MAX_YIELDS: u8 = 64;
 
-/// Whether a yield is requested: the number of the request. It is odd while there is one, and
-/// grows.
+/// A counter that each request and each fulfilled request increments. It is odd while a yield is
+/// requested.
 #[derive(Default)]
 pub(crate) struct HandlerYield(AtomicU32);
 

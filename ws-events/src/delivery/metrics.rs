@@ -1,4 +1,4 @@
-//! Which metrics does a hub have, and what of its counts was handed over?
+//! Which metrics does a hub have, and which counts has it handed over to the recorder?
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -19,16 +19,16 @@ const QUEUED_BYTES: &str = "websocket.hub.queue.usage";
 const ROOMS: &str = "websocket.hub.rooms.active";
 const ROOM_SOCKETS: &str = "websocket.hub.room.sockets";
 
-/// What of a hub was handed over to the recorder.
+/// The counts that a hub has handed over to the recorder.
 #[derive(Default)]
 pub(crate) struct HubMetrics {
-    /// Whether the task runs that hands over.
+    /// Whether the task that hands over the counts is running.
     has_task: AtomicBool,
     handed_over: Mutex<HubStats>,
 }
 
 impl HubMetrics {
-    /// Notes that the task runs. Returns whether it did not.
+    /// Marks the task as running. Returns `false` if another one is running.
     pub(crate) fn begin(&self) -> bool {
         if self.has_task.load(SeqCst) || self.has_task.swap(true, SeqCst) {
             return false;

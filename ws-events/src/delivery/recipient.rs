@@ -10,7 +10,7 @@ use crate::sync::{Link, Runtime};
 
 /// A socket, as delivery sees it.
 ///
-/// A trait rather than a struct: a hub keeps the parts where its sockets have them, without
+/// A trait rather than a struct, so that the hub keeps the parts inside its sockets, without
 /// another pointer for each socket.
 pub(crate) trait Recipient: Send + Sync + Sized + 'static {
     /// An event in its queue.

@@ -1,8 +1,8 @@
 //! Where do the messages and events of one socket wait, and how does its task learn of them?
 //!
-//! A bounded queue of messages to send, a queue of events for the handlers, and the command to
-//! close, behind one lock that is held for some tens of nanoseconds. A caller wakes the
-//! [`Wakeup`] that it gets, and drops what was removed, after the lock is released.
+//! One lock, held for some tens of nanoseconds, guards a bounded queue of messages to send, a queue
+//! of events for the handlers, and the command to close. After the lock is released, the caller
+//! wakes the [`Wakeup`] that it gets, and drops what was removed.
 //!
 //! Longer than 400 lines because the states and the storage of the queue are read with it.
 
@@ -213,7 +213,7 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         drop((inner, waker));
     }
 
-    /// Counts a message as dropped whose sender has waited for room until its timeout.
+    /// Counts a message as dropped after its sender has waited for room until the timeout.
     pub(crate) fn count_dropped(&self) {
         self.0.lock().dropped += 1;
     }

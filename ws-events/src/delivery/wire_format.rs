@@ -31,7 +31,7 @@ pub(crate) enum Encodings<'a> {
 /// A message that is encoded once in each format.
 pub(crate) struct EncodedOnce<'a> {
     messages: [Option<PreparedMessage>; WireFormat::COUNT],
-    /// Runs no code of the application: it may be called under the lock of a room.
+    /// Runs no code of the application, because it may be called under the lock of a room.
     encode: &'a EncodeFn<'a>,
 }
 

@@ -1,7 +1,7 @@
 //! How does the task of a socket write its queued messages and its close frame?
 //!
-//! In batches: it takes the next one when the transport has taken the last. So messages for a
-//! slow peer stay in the send queue, where they are counted and bounded.
+//! It writes in batches, and takes the next one when the transport has taken the last. So messages
+//! for a slow peer stay in the send queue, where they are counted and bounded.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -55,8 +55,8 @@ pub(crate) async fn run_writer<R: Recipient>(
     }
 }
 
-/// Writing has failed. Mostly the reader finds the reason, after the messages that the peer sent
-/// before. A transport that reports no error is aborted after `close_timeout`.
+/// Writing has failed. Usually the reader finds the reason, after the messages that the peer sent
+/// before the failure. A transport that reports no error is aborted after `close_timeout`.
 async fn await_read_error<R: Recipient>(recipient: &R, link: &Link) {
     recipient.stop_sending();
     timeout(close_timeout(link), pending::<()>()).await;

@@ -33,18 +33,18 @@ impl EngineConfig {
         self
     }
 
-    /// The time that a client has for its answer to a ping. Any packet extends it. A session whose
+    /// The time within which a client has to answer a ping. Any packet extends it. A session whose
     /// client sends nothing ends after `ping_interval` and `ping_timeout`: 45 s by default.
     /// Default: 20 s.
     ///
-    /// It is also how long the last packet of a session that ends waits for a GET.
+    /// After a session that polls has ended, its last packet waits for a GET for the same time.
     pub const fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.ping_timeout = timeout;
         self
     }
 
-    /// The time for an upgrade, from the WebSocket to its `upgrade` packet. After it, the WebSocket
-    /// is closed, and the session goes on by polling. Default: 10 s.
+    /// The time for an upgrade, from the opening of the WebSocket to its `upgrade` packet. Beyond
+    /// it, the WebSocket is closed, and the session continues to poll. Default: 10 s.
     pub const fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.upgrade_timeout = timeout;
         self

@@ -4,8 +4,8 @@
 //! or with a WebSocket, and may change from the first to the second. This module has no HTTP: an
 //! adapter, such as `ws-events-socketio`, passes it bodies and connections.
 //!
-//! [`EngineSessions`] opens sessions and finds them by their id. An [`EngineSession`] gives the
-//! same messages whatever its transport is.
+//! [`EngineSessions`] opens sessions and finds them by their id. An [`EngineSession`] is used in
+//! the same way with every transport.
 //!
 //! # What a client may do, and what happens otherwise
 //!
@@ -20,7 +20,7 @@
 //! | a second GET, or a second POST, before the first is answered | the session ends; the first GET is answered with `close` |
 //! | a GET or a POST that is cancelled | the session ends, since messages may be lost |
 //! | a WebSocket while another is tested, or after an upgrade | the new WebSocket is closed |
-//! | a WebSocket that sends anything but `2probe` and then `5` | the WebSocket is closed, the session goes on by polling |
+//! | a WebSocket that sends anything but `2probe` and then `5` | the WebSocket is closed, the session continues to poll |
 //! | no `pong` and nothing else within `ping_timeout` of a ping | the session ends, `ping timeout` |
 
 mod config;

@@ -10,7 +10,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ws_core::Message;
 
-/// Padding and unused bits do not matter, as for the official implementation.
+/// Accepts any padding and unused bits, as the official implementation does.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -20,8 +20,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A packet of Engine.IO v4.
 ///
-/// What [`from_text`](Self::from_text) and [`from_message`](Self::from_message) return refers to
-/// nothing of the input: a short message does not keep a long payload in memory.
+/// The packets that [`from_text`](Self::from_text) and [`from_message`](Self::from_message) return
+/// share no memory with the input: a short message does not keep a long payload in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnginePacket {
     /// `0`: the handshake of the server, as JSON.
@@ -115,13 +115,13 @@ pub(super) fn push_base64(text: &mut String, bytes: &[u8]) {
     BASE64.encode_string(bytes, text);
 }
 
-/// Why a text is not a packet, or a packet not allowed.
+/// Why a text is not a packet, or why a packet is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnginePacketError {
     /// There is no type.
     Empty,
-    /// The type is none of Engine.IO v4.
+    /// Engine.IO v4 does not define this type.
     UnknownType(char),
     /// A packet of this type has no data.
     UnexpectedData(char),

@@ -1,4 +1,4 @@
-//! How are several packets one body of HTTP long-polling?
+//! How does one body of HTTP long-polling carry several packets?
 
 use bytes::Bytes;
 use ws_core::Message;
@@ -19,8 +19,8 @@ pub struct EnginePayload {
 }
 
 impl EnginePayload {
-    /// Decodes each packet of a body once, so that the iterator fails only if the body is not
-    /// valid. An empty body is one empty packet, which is not valid.
+    /// Validates each packet of a body, so that the iterator returns no error. An empty body is one
+    /// empty packet, which is not valid.
     ///
     /// # Errors
     ///

@@ -88,13 +88,13 @@ impl EngineSession {
         Ok(EnginePost { session: self.clone(), is_finished: false })
     }
 
-    /// Serves the end of an upgrade: tests a WebSocket of this session, and changes to it. For
-    /// adapters. Returns whether the session uses the WebSocket now. Otherwise it is closed, and
-    /// the session polls on.
+    /// Completes an upgrade: tests a WebSocket of this session, and changes to it. For adapters.
+    /// Returns whether the session now uses the WebSocket. If not, the WebSocket is closed, and the
+    /// session continues to poll.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the WebSocket is dropped, and the session polls on.
+    /// If the future is dropped, the WebSocket is dropped, and the session continues to poll.
     pub async fn upgrade(&self, conn: Conn) -> bool {
         conn.set_read_limit(Some(self.0.config.max_payload));
         let begun = self.0.state.lock().begin_upgrade();
@@ -128,7 +128,7 @@ impl EngineSession {
         false
     }
 
-    /// The client tests a WebSocket, and tells that it uses it from now on.
+    /// Waits until the client has tested the WebSocket, and has announced that it uses it now.
     async fn test(&self, conn: &Conn) -> Result<(), Error> {
         for expected in ["2probe", "5"] {
             if conn.read().await?.as_text() != Some(expected) {
@@ -220,8 +220,8 @@ impl Drop for GetGuard<'_> {
     }
 }
 
-/// A POST whose body is being read. Dropped before it has [finished](Self::finish), it ends the
-/// session, since the messages of the client are lost.
+/// A POST whose body is being read. If it is dropped before it has [finished](Self::finish), the
+/// session ends, because the messages of the client are lost.
 #[derive(Debug)]
 pub struct EnginePost {
     session: EngineSession,
@@ -232,7 +232,8 @@ impl EnginePost {
     /// Takes the packets of the body.
     ///
     /// Waits while the messages of the last body are not received, for at most
-    /// [`EngineConfig::ping_interval`](crate::engine::EngineConfig::ping_interval) and [`EngineConfig::ping_timeout`](crate::engine::EngineConfig::ping_timeout).
+    /// [`EngineConfig::ping_interval`](crate::engine::EngineConfig::ping_interval) plus
+    /// [`EngineConfig::ping_timeout`](crate::engine::EngineConfig::ping_timeout).
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What does the task of a session do: read its WebSocket, and keep its deadlines?
+//! What does the task of a session do: read its WebSocket, and check its deadlines?
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -21,7 +21,8 @@ impl EngineSession {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future loses nothing, but a session without it has no deadlines and does not read.
+    /// Dropping the future loses nothing. Without it, the session does not read and has no
+    /// deadlines.
     pub async fn drive(&self) {
         tokio::select! {
             () = self.read() => {}
@@ -53,7 +54,7 @@ impl EngineSession {
         }
     }
 
-    /// Sends pings, and ends the session if the client does not answer. Does not return.
+    /// Sends pings, and ends the session if the client does not answer. Returns after the end.
     async fn keep_deadlines(&self) {
         let mut sleep = pin!(sleep_until(self.deadline()));
         loop {

@@ -21,7 +21,7 @@ use super::packet::EnginePacketError;
 use super::sessions::EngineError;
 use super::state::{self, CLOSE, EngineState, Transport, Wakers};
 
-/// A session of Engine.IO, whatever its transport is. A clone is the same session.
+/// A session of Engine.IO, over any transport. A clone is the same session.
 ///
 /// The application [receives](Self::receive) and [writes](Self::write_batch) messages. The adapter
 /// passes the transports to it: [`get`](Self::get), [`begin_post`](Self::begin_post),
@@ -43,7 +43,7 @@ pub(super) struct SessionShared {
 pub struct EngineEnd {
     /// The official reason.
     pub kind: EngineEndKind,
-    /// The error of the connection, or the one that a connection would have.
+    /// The error of the WebSocket. For a session that polls, the error that a WebSocket would have.
     pub error: Error,
 }
 
@@ -52,7 +52,7 @@ pub struct EngineEnd {
 pub enum EngineEndKind {
     /// The client has closed the session or its transport.
     TransportClose,
-    /// The transport failed, or the client did not use it as it must.
+    /// The transport failed, or the client used it in a way that Engine.IO does not allow.
     TransportError,
     /// The client did not answer a ping within [`EngineConfig::ping_timeout`].
     PingTimeout,
@@ -108,13 +108,13 @@ impl EngineSession {
     /// Waits for the next message: text without its packet type, or binary. `None` after the last
     /// message of a session that has ended.
     ///
-    /// While the application does not call it, the session holds up to 64 messages and 64 KiB of a
-    /// WebSocket, and one more message, or the body of one POST.
+    /// While the application does not call it, the session holds up to 64 messages, and 64 KiB and
+    /// one message, of a WebSocket, and the bodies of two POSTs.
     ///
     /// # Cancel safety
     ///
     /// A dropped future loses no message. Only one future receives at a time: a second one takes
-    /// the place of the first.
+    /// the place of the first, which is not woken any more.
     pub async fn receive(&self) -> Option<Message> {
         poll_fn(|cx| {
             let mut wakers = Wakers::new();
@@ -181,7 +181,7 @@ impl EngineSession {
     ///
     /// # Errors
     ///
-    /// [`TryWriteError::Full`] if a session that polls has no GET, and as
+    /// [`TryWriteError::Full`] if the session polls and no GET waits; otherwise as
     /// [`try_write_batch`](adapter::try_write_batch). No message is taken then.
     pub fn try_write_batch<I: IntoIterator<Item = PreparedMessage>>(
         &self,
@@ -208,8 +208,8 @@ impl EngineSession {
         }
     }
 
-    /// Waits until the WebSocket has taken everything that was written. The messages of a session
-    /// that polls are taken with the GET.
+    /// Waits until the WebSocket has taken everything that was written. Returns at once if the
+    /// session polls.
     ///
     /// # Errors
     ///
@@ -228,7 +228,8 @@ impl EngineSession {
     }
 
     /// Closes the session: a WebSocket with this code, a session that polls with a `close` packet.
-    /// What was written arrives before. Clients report `transport close`, and connect again.
+    /// Messages that were written earlier arrive first. Clients report `transport close`, and
+    /// connect again.
     ///
     /// # Cancel safety
     ///

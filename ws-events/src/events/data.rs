@@ -9,7 +9,7 @@ use std::io;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use crate::events::shape::{ArgShape, ShapeSerializer};
@@ -37,32 +37,6 @@ impl EventData {
     /// Bytes as the only value.
     pub(crate) fn of_bytes(bytes: Bytes) -> Self {
         Self { bytes: vec![(0, bytes)], ..Self::default() }
-    }
-
-    /// Its parts, one after the other, and their lengths: the JSON, then bytes with their places.
-    pub(crate) fn to_parts(&self) -> (Vec<u8>, DataParts) {
-        let mut all = self.json.clone();
-        self.bytes.iter().for_each(|(_, bytes)| all.extend_from_slice(bytes));
-        let bytes = self.bytes.iter().map(|(place, bytes)| (*place, bytes.len())).collect();
-        (all, DataParts { json: self.json.len(), bytes, shape: self.shape })
-    }
-
-    /// The data of these parts; `None` if they do not fit.
-    pub(crate) fn from_parts(mut all: Bytes, parts: &DataParts) -> Option<Self> {
-        let mut next = |len: usize| (len <= all.len()).then(|| all.split_to(len));
-        let json = next(parts.json)?;
-        std::str::from_utf8(&json).ok()?;
-        let mut bytes = Vec::new();
-        let mut done = 0;
-        for (place, len) in &parts.bytes {
-            if *place < done || *place > json.len() {
-                return None;
-            }
-            bytes.push((*place, next(*len)?));
-            done = *place;
-        }
-        let shape = parts.shape;
-        all.is_empty().then(|| Self { json: json.to_vec(), bytes, shape })
     }
 
     /// The length of the JSON without the bytes.
@@ -130,15 +104,6 @@ impl EventData {
         }
         text.extend_from_slice(rest);
     }
-}
-
-/// The lengths of the parts of data.
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub(crate) struct DataParts {
-    json: usize,
-    /// Places in the JSON, and lengths.
-    bytes: Vec<(usize, usize)>,
-    shape: ArgShape,
 }
 
 /// Where a serialiser writes. Its formatter needs to know how much was written.
@@ -211,20 +176,6 @@ mod tests {
         check_args(&zero, Some("a"), &format!(r#"["a",{first}]"#), 1);
         check_args(&(zero.clone(), [one.clone()]), None, &format!("[{first},[{second}]]"), 2);
         check_args(&(zero, one), None, &format!("[{first},{second}]"), 2);
-    }
-
-    #[test]
-    fn data_is_put_together_from_its_parts() {
-        for value in [(Bytes::new(), "a", Bytes::from_static(b"xyz"))] {
-            let data = EventData::new(&value).unwrap();
-            let (all, parts) = data.to_parts();
-            assert_eq!(EventData::from_parts(all.clone().into(), &parts), Some(data));
-            for wrong in [&all[..all.len() - 1], &[&all[..], b"x"].concat(), &[0xFF]] {
-                assert_eq!(EventData::from_parts(Bytes::copy_from_slice(wrong), &parts), None);
-            }
-            let parts = DataParts { json: 1, bytes: vec![(2, 0)], shape: ArgShape::One };
-            assert_eq!(EventData::from_parts(Bytes::from_static(b"1"), &parts), None);
-        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How are values deserialised from the data of an event, whose bytes are not in the JSON?
 //!
 //! A wrapper of a deserialiser. Where a value asks for bytes, such as [`Bytes`], it takes an
-//! attachment, base64, or a list of numbers. It passes on all else. A value that serde buffers
-//! first, such as a field of a `flatten` or an untagged enum, does not ask for bytes.
+//! attachment, base64, or a list of numbers. It passes everything else on. A value that serde
+//! buffers first, such as a field of a `flatten` or an untagged enum, does not ask for bytes.
 
 use std::fmt;
 

@@ -92,7 +92,7 @@ impl Ack {
         self.0.as_ref().is_some_and(|state| !state.answered.load(SeqCst))
     }
 
-    /// A handle for a handler, which answers in its own time.
+    /// A handle for a handler, which may answer later.
     pub(crate) fn take(&self) -> Self {
         if let Some(state) = &self.0 {
             state.taken.store(true, SeqCst);
@@ -100,7 +100,7 @@ impl Ack {
         self.clone()
     }
 
-    /// Answers without a value, unless a handler has answered or has yet to.
+    /// Answers without a value, unless a handler has taken the answer as an [`Ack`].
     pub(crate) fn finish(&self) -> Result<(), EmitError> {
         let is_taken = self.0.as_ref().is_some_and(|state| state.taken.load(SeqCst));
         if is_taken { Ok(()) } else { self.send(&()) }
@@ -222,7 +222,7 @@ impl SocketShared {
 /// The acknowledgement of an event that [`Socket::emit_with_ack`] has sent. Await it to get the
 /// answer.
 ///
-/// If it, or its future, is dropped, a later answer is ignored. The event is not withdrawn.
+/// If it, or its future, is dropped, a later answer is ignored. The peer still gets the event.
 #[must_use = "the answer is lost unless it is awaited"]
 pub struct EmitWithAck<R> {
     pending: Result<PendingAck, AckError>,
@@ -230,7 +230,7 @@ pub struct EmitWithAck<R> {
     answer: PhantomData<fn() -> R>,
 }
 
-/// An acknowledgement of one socket. Dropped, it is forgotten.
+/// An acknowledgement of one socket. When it is dropped, the socket no longer waits for it.
 struct PendingAck {
     socket: Arc<SocketShared>,
     id: u64,

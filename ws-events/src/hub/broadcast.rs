@@ -1,8 +1,7 @@
 //! Which sockets does a broadcast reach, and what can be done with them?
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Message, PreparedMessage, SendError, StatusCode};
@@ -10,9 +9,7 @@ use ws_core::{Message, PreparedMessage, SendError, StatusCode};
 use crate::delivery::enqueue::Enqueuer;
 use crate::delivery::send_queue::{CloseCommand, EnqueueResult, PushOptions};
 use crate::delivery::wire_format::Encodings;
-use crate::events::protocol::{Content, OutgoingEvent};
-use crate::hub::HubShared;
-use crate::hub::broker::{BroadcastHeader, BrokerSink, PacketContent, Recipients};
+use crate::events::protocol::Content;
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketShared, emit_result};
 use crate::registry::rooms::MemberList;
@@ -21,6 +18,17 @@ use crate::{BroadcastAcks, Delivery, EncodeError, Event, Hub, Socket};
 /// The number of queues that are prefetched together: they are far apart in memory, and the
 /// processor loads several at once, but visits them one by one.
 const PREFETCH: usize = 8;
+
+/// The recipients of a broadcast, without its exceptions.
+#[derive(Clone, Debug)]
+pub(crate) enum Recipients {
+    Everyone,
+    /// The members of these rooms, and the sockets with these ids.
+    Union {
+        rooms: Vec<Arc<str>>,
+        ids: Vec<Arc<str>>,
+    },
+}
 
 /// Sockets of a hub: all, or those in some rooms or with some ids, minus exceptions.
 ///
@@ -57,24 +65,6 @@ impl Broadcast {
             except_ids: Vec::new(),
             except_rooms: Vec::new(),
             volatile: false,
-        }
-    }
-
-    /// The recipients of a broadcast from another hub.
-    fn from_header(hub: Hub, header: BroadcastHeader) -> Self {
-        let BroadcastHeader { recipients, except_ids, except_rooms, volatile, .. } = header;
-        Self { hub, recipients, except: Vec::new(), except_ids, except_rooms, volatile }
-    }
-
-    /// The recipients, for other hubs.
-    fn header(&self) -> BroadcastHeader {
-        let excepted = self.except.iter().map(|socket| socket.id().0);
-        BroadcastHeader {
-            origin: self.hub.0.origin,
-            recipients: self.recipients.clone(),
-            except_ids: excepted.chain(self.except_ids.iter().cloned()).collect(),
-            except_rooms: self.except_rooms.clone(),
-            volatile: self.volatile,
         }
     }
 
@@ -139,7 +129,7 @@ impl Broadcast {
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         let event = self.hub.0.event(event.as_ref(), data)?;
-        Ok(self.send_content(Content::Event(&event)))
+        Ok(self.deliver(Content::Event(&event)))
     }
 
     /// Sends an event that each socket has to acknowledge, as
@@ -196,18 +186,7 @@ impl Broadcast {
 
     /// Sends a prepared message, which can be sent several times.
     pub fn send_prepared(&self, message: &PreparedMessage) -> Delivery {
-        self.send_content(Content::Message(message, self.hub.namespace()))
-    }
-
-    fn send_content(&self, content: Content<'_>) -> Delivery {
-        let delivery = self.deliver(content);
-        let broker = &self.hub.0.broker;
-        if broker.reaches_other_hubs()
-            && let Err(error) = broker.publish(self.header().encode(content))
-        {
-            tracing::warn!(%error, "a broadcast was not published to other processes");
-        }
-        delivery
+        self.deliver(Content::Message(message, self.hub.namespace()))
     }
 
     /// Sends to the sockets of this process.
@@ -365,30 +344,4 @@ fn for_each_member(
 fn sort_unique<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
     items.sort_unstable_by_key(&key);
     items.dedup_by(|one, other| key(one) == key(other));
-}
-
-/// Delivers the broadcasts of other hubs to the sockets of this process.
-pub(crate) struct LocalSink(pub(crate) Weak<HubShared>);
-
-impl BrokerSink for LocalSink {
-    fn deliver(&self, packet: Bytes) {
-        let Some(hub) = self.0.upgrade() else { return };
-        match BroadcastHeader::decode(&packet) {
-            Some((header, _)) if header.origin == hub.origin => {}
-            Some((header, content)) => {
-                let broadcast = Broadcast::from_header(Hub(Arc::clone(&hub)), header);
-                let namespace = hub.namespace();
-                match content {
-                    PacketContent::Message(message) => {
-                        broadcast.deliver(Content::Message(&message, namespace));
-                    }
-                    PacketContent::Event { name, data } => {
-                        let event = OutgoingEvent { namespace, name: &name, data, ack: None };
-                        broadcast.deliver(Content::Event(&event));
-                    }
-                }
-            }
-            None => tracing::warn!(len = packet.len(), "an unreadable packet from the broker"),
-        }
-    }
 }

@@ -8,15 +8,12 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::delivery::wire_format::WireFormat;
 use crate::hub::HubShared;
-use crate::hub::broadcast::LocalSink;
-use crate::hub::broker::{Broker, InProcess};
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
@@ -135,21 +132,10 @@ impl HubBuilder {
     /// Makes the hub.
     #[must_use = "a hub does nothing without sockets"]
     pub fn build(self) -> Hub {
-        self.build_with(Box::new(InProcess))
+        Hub(Arc::new(self.shared(None)))
     }
 
-    /// Makes a hub that shares its broadcasts by this broker.
-    pub(crate) fn build_with(self, broker: Box<dyn Broker>) -> Hub {
-        let hub = Arc::new(self.shared(broker, None));
-        hub.broker.start(Arc::new(LocalSink(Arc::downgrade(&hub))));
-        Hub(hub)
-    }
-
-    fn shared(
-        self,
-        broker: Box<dyn Broker>,
-        root: Option<(Weak<HubShared>, Arc<str>)>,
-    ) -> HubShared {
+    fn shared(self, root: Option<(Weak<HubShared>, Arc<str>)>) -> HubShared {
         HubShared {
             everyone: MemberList::new(Arc::from("")),
             rooms: RoomRegistry::new(SHARDS),
@@ -165,8 +151,6 @@ impl HubBuilder {
             socketio: self.socketio,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
-            broker,
-            origin: Uuid::new_v4().as_u64_pair().0,
             states: self.states,
             error_events: !self.no_error_events,
             checked: AtomicBool::new(false),
@@ -193,7 +177,7 @@ impl Hub {
             socketio: hub.socketio.clone(),
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let child = settings.shared(Box::new(InProcess), root);
+        let child = settings.shared(root);
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))

@@ -13,7 +13,7 @@ use crate::{Hub, HubStats, Id, Socket, SocketStats};
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct HubSnapshot {
-    /// The counters of the hub: the totals, also of what is not listed.
+    /// The counters of the hub. They include the sockets and rooms that are not listed.
     pub stats: HubStats,
     /// Whether the hub is [draining](Hub::is_draining).
     pub draining: bool,
@@ -95,8 +95,8 @@ impl HubSnapshot {
     /// The state of a hub for an operator: its counters, and at most `most` sockets and `most`
     /// rooms.
     ///
-    /// Takes time in proportion to the number of all sockets and rooms, and does not wait. Sockets that
-    /// connect, disconnect or move meanwhile may or may not be included.
+    /// Takes time in proportion to the number of all sockets and rooms, and does not wait. Sockets
+    /// that connect, disconnect or change rooms meanwhile may or may not be included.
     ///
     /// ```
     /// # let hub = ws_events::Hub::new();

@@ -18,12 +18,12 @@ use crate::{Hub, HubStats};
 /// How often a hub hands over its counts.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Beyond so many rooms, the sizes of some are measured each time.
+/// If a hub has more rooms, only the sizes of some of them are measured each time.
 const MAX_MEASURED_ROOMS: usize = 1024;
 
 impl Hub {
-    /// Starts the task, unless it runs. Called for each socket that connects, after it counts as active:
-    /// an earlier task may have ended.
+    /// Starts the task, unless it runs. Called for each socket that connects, after it counts as
+    /// active: an earlier task may have ended.
     pub(crate) fn start_metrics(&self) {
         if !self.0.metrics.begin() {
             return;

@@ -2,7 +2,6 @@
 
 pub(crate) mod acks;
 pub(crate) mod broadcast;
-pub(crate) mod broker;
 pub(crate) mod builder;
 pub(crate) mod check;
 pub(crate) mod inspect;
@@ -31,7 +30,7 @@ use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::events::handler::{EventListeners, erase};
 use crate::events::protocol::OutgoingEvent;
-use crate::hub::broker::{Broker, Recipients};
+use crate::hub::broadcast::Recipients;
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
@@ -88,9 +87,6 @@ pub(crate) struct HubShared {
     pub(crate) namespaces: Arc<NamespaceTable<Hub>>,
     /// For a namespace: the hub that it belongs to, and its name.
     pub(crate) root: Option<(Weak<Self>, Arc<str>)>,
-    pub(crate) broker: Box<dyn Broker>,
-    /// Identifies this hub among those behind the broker.
-    pub(crate) origin: u64,
     pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     /// Whether a peer receives events about its mistakes.
     pub(crate) error_events: bool,

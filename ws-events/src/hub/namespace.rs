@@ -7,9 +7,10 @@ use crate::registry::namespaces::NamespaceLease;
 use crate::socketio::ROOT;
 
 impl Hub {
-    /// The namespace with this name: a hub of its own, with its own sockets, rooms, handlers and
-    /// middleware, and the settings and state of this hub. It is created at the first call, and
-    /// stays as long as this hub. The name of this hub is `/`.
+    /// The namespace with this name: a separate hub, with its own sockets, rooms, handlers and
+    /// middleware, and with the settings and state of this hub. The first call creates it, and it
+    /// stays as long as this hub. A missing `/` at the start of the name is added. The name `/` is
+    /// the hub that is not a namespace.
     ///
     /// A client of Socket.IO may connect to several namespaces by one connection. For a connection
     /// of another protocol, use [`serve`](Self::serve) of the namespace.
@@ -34,8 +35,8 @@ impl Hub {
     }
 
     /// Lets clients of Socket.IO ask for namespaces whose names match a pattern, in which each `*`
-    /// stands for any text. Such a namespace is created for its first client, set up by `set_up`
-    /// with its handlers, and removed with its last client.
+    /// stands for one or more characters. Such a namespace is created for its first client, set up
+    /// by `set_up` with its handlers, and removed with its last client.
     /// [`SocketIoLimits::dynamic_namespaces`](crate::socketio::SocketIoLimits::dynamic_namespaces)
     /// limits their number.
     ///
@@ -61,7 +62,7 @@ impl Hub {
         self.root().0.namespaces.add_pattern(&pattern, Arc::new(set_up));
     }
 
-    /// The name of the namespace: `/` unless [`of`](Self::of) has made it.
+    /// The name of the namespace: `/` for a hub that is not a namespace.
     pub fn namespace(&self) -> &str {
         self.0.namespace()
     }

@@ -367,8 +367,8 @@ impl Socket {
         self.0.with_link(|link| link.conn().cloned())?
     }
 
-    /// The HTTP request of the connection, if the adapter keeps it; of a client of Socket.IO the
-    /// first one. `None` after the end, as [`conn`](Self::conn).
+    /// The HTTP request of the connection, if the adapter keeps it; for a client of Socket.IO, its
+    /// first request. `None` after the end, as [`conn`](Self::conn).
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
         self.0.with_link(Link::request)?
     }

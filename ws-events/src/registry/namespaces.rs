@@ -1,4 +1,4 @@
-//! Which namespaces are there, and how long do those stay that a client has asked for?
+//! Which namespaces does a hub have, and when are those removed that a client has asked for?
 
 use std::collections::HashMap;
 

@@ -31,8 +31,9 @@ use crate::{Event, Hub};
 const MAX_TURN: u8 = 64;
 
 impl Hub {
-    /// Serves a session of Socket.IO to its end: makes each namespace to which the client connects
-    /// a socket of [`Hub::of`] that namespace. For adapters, such as `ws-events-socketio`.
+    /// Serves a session of Socket.IO to its end. For each namespace to which the client connects,
+    /// makes a socket of that namespace, as in [`Hub::of`]. For adapters, such as
+    /// `ws-events-socketio`.
     ///
     /// # Cancel safety
     ///
@@ -55,8 +56,8 @@ impl Hub {
 }
 
 impl Hub {
-    /// The hub will serve clients of Socket.IO: it can send events before the first of them
-    /// connects. For adapters.
+    /// Announces that the hub will serve clients of Socket.IO, so that it can send events before
+    /// the first of them connects. For adapters.
     pub fn accept_socketio(&self) {
         self.0.serves(WireFormat::SocketIo);
         for namespace in self.0.namespaces.all() {

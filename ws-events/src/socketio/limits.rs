@@ -75,8 +75,7 @@ impl SocketIoLimits {
         self
     }
 
-    /// The largest number of namespaces to which a client may be connected, and to which it may
-    /// be connecting. Default: 32.
+    /// The largest number of namespaces to which a client is connected or connecting. Default: 32.
     #[must_use]
     pub const fn namespaces(mut self, limit: usize) -> Self {
         self.namespaces = limit;

@@ -10,15 +10,15 @@
 //! | --- | --- |
 //! | an unknown packet type, or an empty packet | [`PacketError::Type`] |
 //! | `CONNECT_ERROR`, which only servers send | [`PacketError::Type`] |
-//! | a number of attachments that is none, or without `-` | [`PacketError::AttachmentCount`] |
+//! | a number of attachments that is malformed, or not followed by `-` | [`PacketError::AttachmentCount`] |
 //! | more attachments than [`SocketIoLimits::attachments`] | [`PacketError::TooManyAttachments`] |
 //! | more bytes of attachments than [`SocketIoLimits::attachment_bytes`] | [`PacketError::AttachmentsTooLong`] |
 //! | text before the attachments are complete, or binary without a packet | [`PacketError::AttachmentOrder`] |
 //! | a namespace longer than [`SocketIoLimits::namespace_bytes`] | [`PacketError::NamespaceTooLong`] |
-//! | an id that is no number of 64 bits; an `ACK` without an id | [`PacketError::Id`] |
-//! | `CONNECT` with JSON that is no object; `DISCONNECT` with data | [`PacketError::Payload`] |
+//! | an id that is not a 64-bit number; an `ACK` without an id | [`PacketError::Id`] |
+//! | `CONNECT` with JSON that is not an object; `DISCONNECT` with data | [`PacketError::Payload`] |
 //! | an `auth` longer than [`SocketIoLimits::auth_bytes`] | [`PacketError::AuthTooLong`] |
-//! | `EVENT` whose JSON is no array, or does not begin with a name; `ACK` whose JSON is no array | [`PacketError::Payload`] |
+//! | `EVENT` whose JSON is not an array, or does not begin with a name; `ACK` whose JSON is not an array | [`PacketError::Payload`] |
 //! | a name that Socket.IO reserves, such as `connect` or `disconnecting` | [`PacketError::ReservedName`] |
 //! | a name longer than [`SocketIoLimits::event_name_bytes`] | [`PacketError::NameTooLong`] |
 //!

@@ -17,7 +17,7 @@ use super::SocketIoLimits;
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// The name of the namespace that a packet is for if it names none.
+/// The namespace of a packet that does not name one.
 pub(crate) const ROOT: &str = "/";
 
 /// The type of a packet. `EVENT` and `ACK` have another digit if attachments follow.
@@ -159,7 +159,7 @@ impl PacketDecoder {
     ///
     /// # Errors
     ///
-    /// If the message is malformed. No further message has a meaning then.
+    /// If the message is malformed. Later messages cannot be decoded then.
     pub fn decode(&mut self, message: Message) -> Result<Option<Packet>, PacketError> {
         match (message.as_text(), self.pending.take()) {
             (Some(text), None) => {

@@ -21,8 +21,9 @@ pub(crate) struct BenchArgs {
     /// The number of connections
     #[arg(short = 'C', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) connections: u32,
-    /// Measures how a message of one connection reaches all of them: the server has to send each
-    /// message to all connections, with or without its sender. --rate is that of the sender
+    /// Measures how long a message of one connection takes to reach all of them. The server has to
+    /// send each message to all connections, with or without its sender. --rate is the rate of the
+    /// sender
     #[arg(long, conflicts_with_all = ["pipeline", "payload"])]
     pub(super) fanout: bool,
     /// The time in which the connections are opened, one after another

@@ -29,11 +29,11 @@ pub(super) const TAG: usize = 16;
 /// Which connection sends when.
 #[derive(Clone, Copy)]
 pub(super) enum Pattern {
-    /// Each one has so many messages in flight.
+    /// Each one has this many messages in flight.
     Pipeline(u32),
-    /// Each one sends so many messages per second.
+    /// Each one sends this many messages per second.
     Rate(f64),
-    /// The first one sends so many messages per second, and all receive them.
+    /// The first one sends this many messages per second, and all receive them.
     Fanout(f64),
 }
 

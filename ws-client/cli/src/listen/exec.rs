@@ -19,14 +19,15 @@ use ws_client::{Conn, Message, StatusCode};
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The bytes of messages that are read ahead of the command, so that a ping or a close behind them
-/// is seen while it does not read.
+/// is seen while the command does not read.
 const READ_AHEAD: usize = 1024 * 1024;
 
-/// The bytes of output that are read after the exit of the command: more than a pipe holds. A
-/// process that has left the process group may write without end,
+/// The maximum number of bytes of output that are read after the exit of the command: more than a
+/// pipe holds. A process that has left the process group may write without end.
 const MAX_LEFT: usize = 128 * 1024;
 
-/// or write nothing: how long output is then waited for.
+/// How long output is waited for after the exit of the command. A process that has left the process
+/// group may keep the pipe open and write nothing.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs a command until it exits or the connection ends.

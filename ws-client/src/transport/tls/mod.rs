@@ -30,7 +30,8 @@ impl Alpn {
     }
 }
 
-/// What is ready for a TLS handshake. Without a TLS feature, there is none.
+/// The TLS client of the library that the features select. Without a TLS feature, it has no
+/// variant.
 pub(super) enum TlsClient {
     #[cfg(feature = "rustls-tls-manual-roots")]
     Rustls(rustls::RustlsClient),

@@ -17,8 +17,8 @@ use crate::handshake::{Acceptor, HandshakeRequest, Rejection};
 use crate::{Error, PreparedMessage, Role, TryWriteError, refusal_log};
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
-/// defaults to that of the transport. The connection keeps a copy of the right size, except of the
-/// extensions, which it keeps as they are.
+/// defaults to that of the transport. The connection keeps a compact copy, and the extensions as
+/// they are.
 pub fn set_request(conn: &Conn, mut request: RequestInfo) {
     let connection = conn.connection();
     request.peer_addr = request.peer_addr.or_else(|| connection.info.addresses.peer());
@@ -26,8 +26,8 @@ pub fn set_request(conn: &Conn, mut request: RequestInfo) {
     connection.reader.lock().request = Some(request);
 }
 
-/// Sets the address of the client, as [`Conn::peer_addr`] returns it, if that is not the one of the
-/// transport: see [`TrustedProxies`](crate::handshake::TrustedProxies).
+/// Sets the address of the client, as [`Conn::peer_addr`] returns it, if it differs from that of
+/// the transport: see [`TrustedProxies`](crate::handshake::TrustedProxies).
 pub fn set_peer_addr(conn: &Conn, addr: SocketAddr) {
     if conn.peer_addr() != Some(addr) {
         conn.attributes().change_own(|own| own.peer_addr = Some(addr));
@@ -40,12 +40,14 @@ pub fn set_response(conn: &Conn, response: Response<()>) {
     conn.attributes().change_own(|own| own.response = Some(Arc::new(response)));
 }
 
-/// Logs that an opening handshake was refused, and counts it with the feature `metrics`. For adapters,
-/// which call it for each response that refuses one, and not for a request that another route may serve.
+/// Logs that an opening handshake was refused, and counts it with the feature `metrics`. For
+/// adapters, which call it for each response that refuses a handshake. They do not call it for a
+/// request that another route may serve.
 ///
-/// A refusal by a setting is a warning, such as that of an origin or a limit. Others are logged at
-/// the level `debug`: malformed and late requests, and those during a shutdown. At most ten of each
-/// level are logged in a second; `suppressed` is the number of those before that were not.
+/// A refusal by a setting, such as an origin or a limit, is a warning. Other refusals are logged at
+/// the level `debug`: malformed and late requests, and those during a shutdown. At most ten
+/// refusals of each level are logged in a second. The field `suppressed` counts the refusals since
+/// the last log line that were not logged.
 pub fn report_refusal<'a>(
     acceptor: &Acceptor,
     request: impl Into<HandshakeRequest<'a>>,
@@ -62,8 +64,8 @@ pub(crate) fn report_unread(peer: Option<SocketAddr>, rejection: &Rejection) {
     refusal_log::log(peer, None, rejection);
 }
 
-/// Records that an opening handshake has succeeded that began at `began`, with the feature `metrics`.
-/// For adapters and clients.
+/// Records how long a successful opening handshake took that began at `began`, with the feature
+/// `metrics`. For adapters and clients.
 pub fn report_handshake(role: Role, began: Instant) {
     metrics::handshake_completed(role, began);
 }

@@ -258,8 +258,8 @@ impl MessageWriter {
     ///
     /// # Cancel safety
     ///
-    /// The first poll completes. If the future is dropped before that, the writer is dropped
-    /// unfinished.
+    /// The first poll completes the call. If the future is dropped before that, the writer is
+    /// dropped unfinished.
     pub async fn finish(mut self) -> Result<(), Error> {
         self.end()
     }

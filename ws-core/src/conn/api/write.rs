@@ -14,12 +14,14 @@ impl Conn {
     /// high watermark of [`write_buffer`](crate::Config::write_buffer), the call waits for room
     /// first.
     ///
-    /// The call sends the bytes at once, with two exceptions. While further whole messages are
-    /// buffered for reading, it defers the bytes. They are sent when no message is buffered, when
-    /// [`write_batch`](crate::Config::write_batch) bytes are queued, and at the latest on the next
-    /// turn of the scheduler. Before long synchronous work, call [`flush`](Self::flush). While other
-    /// threads wait in `write` for this one, the last of them sends the bytes of all, or the one that
-    /// reaches `write_batch`.
+    /// The call sends the bytes at once, with two exceptions:
+    ///
+    /// * While further whole messages are buffered for reading, it defers the bytes. They are sent
+    ///   when no message is buffered, when [`write_batch`](crate::Config::write_batch) bytes are
+    ///   queued, and at the latest on the next turn of the scheduler. Before long synchronous work,
+    ///   call [`flush`](Self::flush).
+    /// * While other threads wait in `write` for this one, it leaves the bytes to them. The last of
+    ///   them sends the bytes of all, or the one that reaches `write_batch`.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! How do received bytes become messages, and what is kept between two reads?
 //!
-//! The reader looks at bytes and reports what it met, as a [`ReadEvent`]; it changes nothing
-//! but itself. What follows from an event is up to the
-//! [`Connection`](crate::conn::driver::connection::Connection). Everything that was received
-//! and not delivered is here, and nothing is in a future.
+//! The reader parses bytes, and reports the result as a [`ReadEvent`]; it changes only its own
+//! state. The [`Connection`](crate::conn::driver::connection::Connection) decides what follows from
+//! an event. The reader stores everything that was received and not delivered. Futures store none
+//! of it.
 //!
 //! Longer than 400 lines because the reading side is read from top to bottom.
 
@@ -39,7 +39,7 @@ use crate::{Error, Message, MessageType, ProtocolError};
 /// The most bytes of a long payload that are read at once.
 const MAX_DIRECT: usize = 128 * 1024;
 
-/// After so many bytes of a long message, other connections that read one go on.
+/// After this many bytes of a long message, other connections that read a long message continue.
 const STREAK: usize = 1024 * 1024;
 
 /// The reading side of a connection.
@@ -76,7 +76,7 @@ pub(crate) enum ReadItem {
     Frame,
 }
 
-/// What the reader has met in the input.
+/// What the reader has found in the input.
 pub(crate) enum ReadEvent {
     Item(ReadItem),
     /// The input is used up.
@@ -107,7 +107,7 @@ pub(crate) enum Filled {
     Detached,
 }
 
-/// What the fast path has met.
+/// The result of the fast path.
 pub(crate) enum FastRead {
     /// A whole message.
     Message(Message),

@@ -1,11 +1,11 @@
 //! How does an operation write, and when do queued bytes go to the transport?
 //!
 //! A write queues its message and tries the transport in the same call. A full transport is the
-//! subject of [`backpressure`](super::backpressure). A write that finds more whole frames buffered on
-//! the reading side defers its bytes, so that the answers to a burst leave together: when the
-//! reader runs dry, and at the latest on the next turn of the scheduler
-//! ([`deferred_flush`]). The [`FlushState`] says which of these is next. A write that other writes
-//! wait for leaves its bytes to them.
+//! subject of [`backpressure`](super::backpressure). A write that finds more whole frames buffered
+//! on the reading side defers its bytes, so that the answers to a burst leave together: when no
+//! whole frame is buffered any more, and at the latest on the next turn of the scheduler
+//! ([`deferred_flush`]). The [`FlushState`] records which step is next. If other writes wait for
+//! the lock, a write leaves its bytes to them.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -1,4 +1,4 @@
-//! Who reads a connection while no operation does?
+//! What reads a connection while no operation does?
 //!
 //! An operation that is polled reads for itself. The watch looks at the others once per second:
 //! it reads ahead within the bound, answers pings, and checks the deadlines. When the bound is

@@ -124,8 +124,8 @@ fn take(buffer: &mut Bytes) -> Bytes {
     buffer.split_to(len.min(buffer.len()))
 }
 
-/// Appends a number in groups of seven bits, the lowest first. The highest bit of a byte says
-/// that another one follows.
+/// Appends a number in groups of seven bits, the lowest first. The highest bit of a byte is
+/// set if another one follows.
 #[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
 fn put_len(buffer: &mut Vec<u8>, mut len: usize) {
     while len > 0x7f {

@@ -122,8 +122,8 @@ impl RequestInfo {
     }
 }
 
-/// The path parameters of a router, decoded. As an extension of a request, it sets them where
-/// the adapter knows no router.
+/// The path parameters of a router, decoded. As an extension of a request, they become
+/// [`RequestInfo::params`], for servers whose adapter knows no router.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathParams(pub Vec<(String, String)>);
 

@@ -1,7 +1,7 @@
 //! How are deferred bytes flushed on the next turn of the scheduler?
 //!
-//! Each thread has one list of what is to be flushed, and one task that works it off. Both
-//! are made on first use.
+//! Each thread has one list of connections to flush, and one task that flushes them. Both are made
+//! on first use.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Weak};

@@ -1,4 +1,4 @@
-//! In which order do connections go on that have more input than one turn handles?
+//! In which order do connections continue that have more input than one turn handles?
 //!
 //! Such connections wait in one queue of the runtime. Its task wakes the first one on each turn
 //! of the scheduler. So another task waits for few long turns, however many peers send without a
