@@ -178,7 +178,7 @@
 //! | `Dial` | [`Dial::new`], [`subprotocols`], [`read_limit`], [`connect_timeout`], [`close_timeout`] | a page cannot set headers, TLS, proxies or compression; cookies and `Origin` are those of the page |
 //! | `Conn` | [`read`], [`write`], [`try_write`], [`flush`], [`messages`], [`close`], [`closed`], JSON and codecs | no pings, frames, addresses, statistics or end without a close frame |
 //! | `wss`, IDN, compression | by the browser | it negotiates them itself |
-//! | `DialError` | `Url`, `Subprotocol`, `Timeout`, and `Failed` for all else | a page must not explore a network, so it is told neither status nor cause |
+//! | `DialError` | `Url`, `Subprotocol`, `Timeout`, and `Failed` for all else | a page must not explore a network, so it learns neither status nor cause |
 //! | `Error` | `Closed`, `MessageTooBig`, `Timeout` (of `close`), `CloseSent`, `SendError`, `Codec` | the browser handles violations of the protocol itself: 1006 |
 //! | close codes to send | 1000, 3000 to 4999, none | others are [`SendError::Code`]; the drop of the last handle sends none |
 //! | a message over `read_limit` | closes with 3009; it was received whole | a browser does not send 1009, and has no limit of its own |

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode as HttpStatus;
-use axum::http::header::{CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL};
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -31,10 +31,10 @@ fn module() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("../wasm-pages")
 }
 
-/// What the scenes ask for: how the last connection ended, and whether a dial was dropped.
+/// What the scenes ask for: how the connection of a name ended, and whether a dial was dropped.
 #[derive(Clone)]
 struct Told {
-    ends: Sender<String>,
+    ends: Sender<(String, String)>,
     dropped_dials: Sender<()>,
     release: Arc<Notify>,
     flooded: Arc<AtomicUsize>,
@@ -50,7 +50,9 @@ async fn echo(conn: Conn, told: Told) -> Result<(), Error> {
             Err(error) => return Err(error),
         }
     };
-    let _ = told.ends.send(format!("{} {}", end.code.as_u16(), end.reason));
+    let request = conn.request().unwrap();
+    let name = request.query("name").unwrap_or_default().into_owned();
+    let _ = told.ends.send((name, format!("{} {}", end.code.as_u16(), end.reason)));
     Ok(())
 }
 
@@ -63,7 +65,14 @@ async fn close(conn: Conn) -> Result<(), Error> {
     conn.close(StatusCode::from_u16(code).unwrap(), &reason).await
 }
 
-/// Reads nothing until it is told to. Then it answers `end` with the number of messages before it.
+/// Drops the transport after a message, without a close frame.
+async fn abort(conn: Conn) -> Result<(), Error> {
+    conn.read().await?;
+    conn.close_now();
+    Ok(())
+}
+
+/// Reads nothing until it is released. Then it answers `end` with the number of messages before it.
 async fn stuck(conn: Conn, told: Told) -> Result<(), Error> {
     told.release.notified().await;
     let mut count = 0;
@@ -90,7 +99,7 @@ async fn flood(conn: Conn, told: Told) -> Result<(), Error> {
 async fn ask(conn: Conn, told: Told) -> Result<(), Error> {
     let Answer::Subscribe(room) = conn.read_json().await? else { panic!("no subscription") };
     assert_eq!((&*room, conn.subprotocol()), ("news", Some("bot.v1")));
-    let is_first = told.bots.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+    let is_first = told.bots.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
     conn.write_json(&BotCommand::Add(vec![1, 2, 3])).await?;
     let Answer::Sum(6) = conn.read_json().await? else { panic!("another sum") };
     if is_first {
@@ -110,11 +119,11 @@ impl Drop for NoteDrop {
     }
 }
 
-/// A server whose end, like that of a process, closes all connections without a closing handshake.
+/// A server whose end closes all connections.
 struct Server {
     runtime: Runtime,
     address: SocketAddr,
-    ends: Receiver<String>,
+    ends: Receiver<(String, String)>,
     dropped_dials: Receiver<()>,
     release: Arc<Notify>,
     flooded: Arc<AtomicUsize>,
@@ -153,14 +162,12 @@ fn app(told: Told) -> Router {
     let (for_echo, for_stuck) = (told.clone(), told.clone());
     let (for_flood, for_bot, for_never) = (told.clone(), told.clone(), told.dropped_dials);
     let mut app = Router::new()
-        .route("/echo", websocket(options.clone(), move |conn| echo(conn, for_echo.clone())))
-        .route("/stuck", websocket(options.clone(), move |conn| stuck(conn, for_stuck.clone())))
-        .route("/flood", websocket(options.clone(), move |conn| flood(conn, for_flood.clone())))
+        .route("/echo", websocket(options.clone(), move |conn| echo(conn, for_echo)))
+        .route("/stuck", websocket(options.clone(), move |conn| stuck(conn, for_stuck)))
+        .route("/flood", websocket(options.clone(), move |conn| flood(conn, for_flood)))
         .route(
             "/bot",
-            websocket(options.clone().subprotocols(["bot.v1"]), move |conn| {
-                ask(conn, for_bot.clone())
-            }),
+            websocket(options.clone().subprotocols(["bot.v1"]), move |conn| ask(conn, for_bot)),
         )
         .route(
             "/subprotocols",
@@ -179,22 +186,12 @@ fn app(told: Told) -> Router {
         .route(
             "/origin",
             websocket(
-                options
-                    .clone()
-                    .origin(Origin::patterns(["https://other.example"]).refuse_missing()),
+                options.clone().origin(Origin::check(|_, _| false).refuse_missing()),
                 |_: Conn| async {},
             ),
         )
-        .route(
-            "/subprotocol-not-offered",
-            websocket(
-                options
-                    .clone()
-                    .response_header(SEC_WEBSOCKET_PROTOCOL, "surprise".parse().unwrap()),
-                |_: Conn| async {},
-            ),
-        )
-        .route("/close", websocket(options.clone(), close))
+        .route("/abort", websocket(options.clone(), abort))
+        .route("/close", websocket(options, close))
         .route("/", get(([(CONTENT_TYPE, "text/html")], "<!doctype html><title>Scenes</title>")));
     for (file, kind) in [("scenes.js", "text/javascript"), ("scenes_bg.wasm", "application/wasm")] {
         // `check` has looked for it. The other test needs none.
@@ -271,6 +268,7 @@ fn check(environment: &str) {
 /// Does what a scene asks for.
 fn answer(command: &str, server: &mut Option<Server>, address: SocketAddr) -> String {
     const LIMIT: Duration = Duration::from_secs(20);
+    let (command, name) = command.split_once(' ').unwrap_or((command, ""));
     match (command, server.as_ref()) {
         ("kill", _) => server.take().into_iter().for_each(Server::kill),
         ("start", _) => *server = Some(Server::start(address)),
@@ -288,9 +286,13 @@ fn answer(command: &str, server: &mut Option<Server>, address: SocketAddr) -> St
                 count = now;
             }
         }
-        ("end", Some(server)) => {
-            return server.ends.recv_timeout(LIMIT).unwrap_or_else(|_| "no end".to_owned());
-        }
+        ("end", Some(server)) => loop {
+            match server.ends.recv_timeout(LIMIT) {
+                Ok((of, end)) if of == name => return end,
+                Ok(_) => {}
+                Err(_) => return "no end".to_owned(),
+            }
+        },
         ("never", Some(server)) => {
             let dropped = server.dropped_dials.recv_timeout(LIMIT);
             return if dropped.is_ok() { "dropped" } else { "no drop" }.to_owned();

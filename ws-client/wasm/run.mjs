@@ -29,7 +29,7 @@ if (missing) {
 if (origin === '--version') process.exit(0);
 
 /** The timeout of a scene, in ms. */
-const TIMEOUT = 60_000;
+const TIMEOUT = 30_000;
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const chromium = environment !== 'node' && await launch();
@@ -85,13 +85,14 @@ async function scenes() {
   await page.goto(`${origin}/`);
   const names = await page.evaluate(async () => {
     globalThis.scenes = await import('/scenes.js');
-    await globalThis.scenes.default();
+    await globalThis.scenes.default({ module_or_path: '/scenes_bg.wasm' });
     return globalThis.scenes.names();
   });
   const run = (name) => page.evaluate(([name, server]) => globalThis.scenes.run(name, server), [name, server]);
   return { names, run: (name) => Promise.race([run(name), failed]) };
 }
 
+let failures = 0;
 const { names, run } = await scenes();
 for (const name of names.filter((name) => !only || name === only)) {
   const started = performance.now();
@@ -99,9 +100,14 @@ for (const name of names.filter((name) => !only || name === only)) {
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${name} takes too long`)), TIMEOUT);
   });
-  await Promise.race([run(name), late]);
+  try {
+    await Promise.race([run(name), late]);
+    console.error(`${name} ${Math.round(performance.now() - started)} ms`);
+  } catch (error) {
+    console.error(`FAILED ${error}`);
+    failures += 1;
+  }
   clearTimeout(timer);
-  console.error(`${name} ${Math.round(performance.now() - started)} ms`);
 }
 await chromium?.running?.close();
-process.exit(0);
+process.exit(failures > 0 ? 1 : 0);

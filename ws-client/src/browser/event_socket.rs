@@ -21,6 +21,7 @@ pub(super) struct EventSocket {
     socket: WebSocket,
     _on_open: Closure<dyn FnMut()>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_error: Closure<dyn FnMut()>,
     _on_close: Closure<dyn FnMut(CloseEvent)>,
 }
 
@@ -46,6 +47,13 @@ impl EventSocket {
         });
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
 
+        // In a browser, the event `close` follows. In some versions of node, it does not.
+        let failing = shared.clone();
+        let on_error = Closure::<dyn FnMut()>::new(move || {
+            failing.change(|state| state.failed_to_open());
+        });
+        socket.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+
         let closing = shared.clone();
         let on_close = Closure::<dyn FnMut(_)>::new(move |event: CloseEvent| {
             let code = StatusCode::from_u16(event.code()).filter(|_| event.was_clean());
@@ -53,7 +61,13 @@ impl EventSocket {
             closing.change(|state| state.ended(close));
         });
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        Ok(Self { socket, _on_open: on_open, _on_message: on_message, _on_close: on_close })
+        Ok(Self {
+            socket,
+            _on_open: on_open,
+            _on_message: on_message,
+            _on_error: on_error,
+            _on_close: on_close,
+        })
     }
 
     /// Passes a message to the browser, and waits while its buffer is full.
@@ -85,6 +99,7 @@ impl Drop for EventSocket {
     fn drop(&mut self) {
         self.socket.set_onopen(None);
         self.socket.set_onmessage(None);
+        self.socket.set_onerror(None);
         self.socket.set_onclose(None);
     }
 }

@@ -148,6 +148,13 @@ impl ConnState {
         }
     }
 
+    /// The opening handshake has failed, if it was not complete.
+    pub(super) fn failed_to_open(&mut self) {
+        if self.opened.is_none() {
+            self.ended(None);
+        }
+    }
+
     /// The browser has closed the socket: with this close frame of the peer, or without one.
     pub(super) fn ended(&mut self, received: Option<CloseError>) {
         let abnormal = || CloseError::new(StatusCode::ABNORMAL_CLOSURE, "");

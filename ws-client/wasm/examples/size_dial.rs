@@ -1,10 +1,10 @@
 //! How large is a program for browsers that dials, writes, reads and closes?
 #![cfg(target_arch = "wasm32")]
-#![allow(missing_docs, reason = "an example")]
 
 use wasm_bindgen::prelude::wasm_bindgen;
 use ws_client::{Dial, StatusCode};
 
+/// The program.
 #[wasm_bindgen]
 pub async fn run(url: String) -> Result<String, String> {
     let conn = Dial::new(url).connect().await.map_err(|error| error.to_string())?;

@@ -12,5 +12,10 @@ fn main() -> Result<()> {
     let mut arguments = args_os().skip(1);
     let module = arguments.next().context("usage: bindgen MODULE.wasm FOLDER")?;
     let folder = arguments.next().context("usage: bindgen MODULE.wasm FOLDER")?;
-    Bindgen::new().input_path(module).web(true)?.typescript(false).generate(folder)
+    Bindgen::new()
+        .input_path(module)
+        .web(true)?
+        .omit_default_module_path(false)
+        .typescript(false)
+        .generate(folder)
 }
