@@ -289,6 +289,7 @@ mod delivery;
 pub mod engine;
 mod error;
 mod events;
+mod history;
 mod hub;
 mod link;
 mod namespace_link;
@@ -298,7 +299,7 @@ pub mod socketio;
 mod sync;
 
 pub use bytes::Bytes;
-pub use delivery::enqueue::Delivery;
+pub use delivery::enqueue::{Delivery, Stored};
 pub use delivery::overflow::{Overflow, SendQueueLimits};
 pub use delivery::stats::{HubStats, SocketStats};
 pub use error::{
@@ -311,11 +312,18 @@ pub use events::handler::{Handler, HandlerArgs, HandlerFuture, HandlerReply};
 pub use events::listeners::ListenerId;
 pub use events::payload::EventPayload;
 pub use events::protocol::Protocol;
+pub use history::limits::History;
+pub use history::memory::MemoryHistory;
+pub use history::position::{Position, PositionParseError};
+pub use history::store::{
+    Appended, HistoryError, HistoryPage, HistoryReply, HistorySink, HistoryStore,
+};
 pub use hub::Hub;
 pub use hub::acks::{Ack, BroadcastAcks, EmitWithAck};
 pub use hub::broadcast::Broadcast;
 pub use hub::builder::HubBuilder;
 pub use hub::check::CheckError;
+pub use hub::history::{HistoryMessage, RoomHistory};
 pub use hub::inspect::{HubSnapshot, RoomSnapshot, SocketRates, SocketSnapshot};
 pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;

@@ -65,10 +65,12 @@ impl Link {
         }
     }
 
-    /// Ends it at once; a namespace with its session.
+    /// Ends it at once; a namespace with its session. What has arrived before the end of a session
+    /// stays.
     pub(crate) fn close_now(&self) {
         match self {
             Self::Conn(conn) => conn.close_now(),
+            Self::Namespace(link) if link.session().is_closed() => {}
             Self::Namespace(link) => link.session().close_now(),
         }
     }

@@ -32,6 +32,7 @@ pub(crate) struct NamespaceLink {
 
 struct LinkInner {
     phase: LinkPhase,
+    was_accepted: bool,
     received: VecDeque<(Received, usize)>,
     bytes: usize,
     /// Wakes the event loop of the socket.
@@ -50,6 +51,8 @@ enum LinkPhase {
     /// It has. The packet for it comes before all others, with the next batch.
     Accepted(PreparedMessage),
     Connected,
+    /// The session has ended. Packets that have arrived before are still read.
+    Disconnected(EngineEnd),
     Ended(NamespaceEnd),
 }
 
@@ -72,6 +75,7 @@ impl NamespaceLink {
             auth: Box::from(auth),
             inner: Mutex::new(LinkInner {
                 phase: LinkPhase::Connecting,
+                was_accepted: false,
                 received: VecDeque::new(),
                 bytes: 0,
                 reader: None,
@@ -98,7 +102,12 @@ impl NamespaceLink {
         let mut inner = self.inner.lock();
         if let LinkPhase::Connecting = inner.phase {
             inner.phase = LinkPhase::Accepted(answer);
+            inner.was_accepted = true;
         }
+    }
+
+    pub(crate) fn was_accepted(&self) -> bool {
+        self.inner.lock().was_accepted
     }
 
     /// Whether the client may send events.
@@ -136,13 +145,32 @@ impl NamespaceLink {
         Poll::Ready(())
     }
 
+    /// The session has ended: [`closed`](Self::closed) resolves, and packets that have arrived
+    /// before are still pushed and read, until [`end`](Self::end).
+    pub(crate) fn disconnect(&self, end: &EngineEnd) {
+        self.change_phase(|phase| match phase {
+            LinkPhase::Accepted(_) | LinkPhase::Connected => {
+                Some(LinkPhase::Disconnected(end.clone()))
+            }
+            // The client may not send packets yet.
+            LinkPhase::Connecting => Some(LinkPhase::Ended(NamespaceEnd::Session(end.clone()))),
+            LinkPhase::Disconnected(_) | LinkPhase::Ended(_) => None,
+        });
+    }
+
     /// The link ends. Only the first reason counts.
     pub(crate) fn end(&self, end: NamespaceEnd) {
+        self.change_phase(|phase| match phase {
+            LinkPhase::Ended(_) => None,
+            _ => Some(LinkPhase::Ended(end)),
+        });
+    }
+
+    /// Changes the phase to another one in which the connection has ended, and wakes all.
+    fn change_phase(&self, next: impl FnOnce(&LinkPhase) -> Option<LinkPhase>) {
         let mut inner = self.inner.lock();
-        if let LinkPhase::Ended(_) = inner.phase {
-            return;
-        }
-        inner.phase = LinkPhase::Ended(end);
+        let Some(next) = next(&inner.phase) else { return };
+        inner.phase = next;
         let wakers = std::mem::take(&mut inner.closed);
         let others = [inner.reader.take(), inner.session.take()];
         drop(inner);
@@ -177,8 +205,12 @@ impl NamespaceLink {
     pub(crate) async fn closed(&self) -> NamespaceEnd {
         poll_fn(|cx| {
             let mut inner = self.inner.lock();
-            if let LinkPhase::Ended(end) = &inner.phase {
-                return Poll::Ready(end.clone());
+            match &inner.phase {
+                LinkPhase::Ended(end) => return Poll::Ready(end.clone()),
+                LinkPhase::Disconnected(end) => {
+                    return Poll::Ready(NamespaceEnd::Session(end.clone()));
+                }
+                LinkPhase::Connecting | LinkPhase::Accepted(_) | LinkPhase::Connected => {}
             }
             if !inner.closed.iter().any(|waker| waker.will_wake(cx.waker())) {
                 inner.closed.push(cx.waker().clone());

@@ -262,6 +262,76 @@ async fn a_websocket_is_not_read_while_64_messages_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_a_websocket_is_noticed_behind_messages_that_nobody_receives() {
+    for messages in [0, 1, 63, 64, 65, 300] {
+        for says_goodbye in [true, false] {
+            let (session, client) = websocket().await;
+            for n in 0..messages {
+                client.write(format!("4{n}")).await.unwrap();
+            }
+            if says_goodbye {
+                within(client.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+            } else {
+                client.flush().await.unwrap();
+                client.close_now();
+            }
+            assert_eq!(end(&session).await, EngineEndKind::TransportClose, "{messages}");
+            let mut message = Some(prepared("late"));
+            assert!(within(session.write_batch(|_| message.take())).await.is_err());
+            for n in 0..messages {
+                assert_eq!(receive(&session).await, Some(n.to_string()));
+            }
+            assert_eq!(receive(&session).await, None);
+        }
+    }
+    // Nor does it take a message of the application to end at once.
+    let (session, client) = websocket().await;
+    for _ in 0..200 {
+        client.write("4a").await.unwrap();
+    }
+    client.close_now();
+    end(&session).await;
+    session.close_now();
+    assert_eq!(receive(&session).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_packet_of_a_post_is_noticed_behind_messages_that_nobody_receives() {
+    let session = polling();
+    post(&session, "4a\u{1e}4b").await.unwrap();
+    let began = Instant::now();
+    post(&session, "4c\u{1e}1").await.unwrap();
+    assert_eq!(end(&session).await, EngineEndKind::TransportClose);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    for text in ["a", "b", "c"] {
+        assert_eq!(receive(&session).await.as_deref(), Some(text));
+    }
+    assert_eq!(receive(&session).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_not_blamed_for_a_pong_behind_messages_that_nobody_receives() {
+    let (session, client) = websocket().await;
+    for _ in 0..100 {
+        client.write("4a").await.unwrap();
+    }
+    let ponging = tokio::spawn(async move {
+        while let Ok(packet) = client.read().await {
+            assert_eq!(packet.as_text(), Some("2"));
+            client.write("3").await.unwrap();
+        }
+    });
+    assert!(timeout(FOREVER, session.closed()).await.is_err());
+    for _ in 0..100 {
+        assert_eq!(receive(&session).await.as_deref(), Some("a"));
+    }
+    assert!(timeout(FOREVER, session.closed()).await.is_err());
+    // From now on, nobody answers.
+    ponging.abort();
+    assert_eq!(end(&session).await, EngineEndKind::TransportClose);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_message_is_lost_doubled_or_reordered_by_an_upgrade() {
     for gets_before in 0..20 {
         let session = polling();

@@ -34,7 +34,7 @@ use ws_events::engine::{EngineError, EnginePacketError};
 use ws_events::socketio::PacketError;
 use ws_events::{
     AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
-    Hub, Id, Json, SendQueueLimits, Socket,
+    HistoryError, Hub, Id, Json, SendQueueLimits, Socket,
 };
 
 /// A line break, a terminal's escape sequences in seven and in eight bits, an override of the
@@ -122,6 +122,8 @@ const FIXED: &[&str] = &[
     "NotAMessage",
     "NotConnected",
     "ProtocolError",
+    "Position",
+    "PositionParseError",
     "PublishError",
     "SendError",
     "SetIdError",
@@ -269,6 +271,7 @@ async fn each_error_and_name_is_shown_escaped() {
         ("AckError", both(&AckError::Emit(EmitError::NoSuchId(Id::from(HOSTILE))))),
         ("AckError", both(&AckError::Decode(Arc::new(decoding())))),
         ("EnginePacketError", both(&EnginePacketError::UnknownType('\u{202e}'))),
+        ("HistoryError", both(&HistoryError::Unavailable(HOSTILE.into()))),
         ("EngineError", both(&EngineError::Malformed(EnginePacketError::UnknownType('\u{9b}')))),
         ("PacketError", both(&PacketError::ReservedName(HOSTILE.to_owned()))),
         ("PacketError", both(&PacketError::Payload(HOSTILE.to_owned()))),
@@ -365,6 +368,9 @@ fn each_log_call_is_in_the_table_of_events() {
 
 /// The messages of log calls that cannot be reached from here, and have no text of a peer.
 const UNREACHED: &[&str] = &[
+    // A store of `tests/history.rs`: a `HistoryError`, which is in the table below, and a length.
+    "a broadcast was not stored, so it was not delivered",
+    "an unreadable record of a history",
     // The only broker never fails: a fixed text.
     "a broadcast was not published to other processes",
     // The only broker has no other hubs: a length.

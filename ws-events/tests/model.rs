@@ -8,6 +8,8 @@
 
 #[path = "../src/delivery/mod.rs"]
 mod delivery;
+#[path = "../src/history/mod.rs"]
+mod history;
 #[path = "../src/session/ready_flag.rs"]
 mod ready_flag;
 #[path = "../src/registry/mod.rs"]

@@ -3,13 +3,16 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{EventLog, TIMEOUT, wait_until};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use ws_core::{Conn, Message, StatusCode, pair};
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::socketio::SocketIoLimits;
@@ -241,6 +244,37 @@ async fn each_limit_ends_the_session() {
     client.ended().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_without_a_namespace_is_closed_in_time_and_by_a_drain() {
+    let hub = Hub::new();
+    // Attempts that fail do not extend the time.
+    let client = Client::open(&hub).await;
+    let began = Instant::now();
+    let asking = async {
+        while client.conn.write("40/nowhere,").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await; // tidy: sleep is the subject
+        }
+    };
+    let reading = async { while client.conn.read().await.is_ok() {} };
+    timeout(Duration::from_secs(600), join(asking, reading)).await.unwrap();
+    assert!(began.elapsed() <= Duration::from_secs(47), "{:?}", began.elapsed());
+    // It begins when the client has left its last namespace.
+    let client = Client::connect(&hub).await;
+    tokio::time::sleep(Duration::from_secs(20)).await; // tidy: sleep is the subject
+    client.write("41").await;
+    let began = Instant::now();
+    while let Ok(message) = client.conn.read().await {
+        assert_eq!(message.as_text(), Some("2"));
+        client.write("3").await;
+    }
+    assert_eq!(began.elapsed().as_secs(), 45);
+    let client = Client::open(&hub).await;
+    let drained = hub.drain(TIMEOUT).await;
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
+    let closed = client.conn.closed().await;
+    assert_eq!(closed.received.map(|close| close.code), Some(StatusCode::GOING_AWAY));
+}
+
 fn logged(builder: HubBuilder) -> (Hub, EventLog) {
     let log = EventLog::default();
     let hub = builder.state(log.clone()).build();
@@ -415,6 +449,32 @@ async fn a_handler_may_await_an_answer_and_one_namespace_does_not_delay_another(
     assert_eq!(client.read().await, "43/other,2[7]");
     client.write("430[5]").await;
     assert_eq!(client.read().await, "431[5]");
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_noticed_behind_a_handler_that_does_not_return() {
+    for events in [0, 1, 64, 65, 66, 128, 129, 130, 300] {
+        let log = EventLog::default();
+        let release = Arc::new(Notify::new());
+        let hub = Hub::builder().state(log.clone()).state(Arc::clone(&release)).build();
+        hub.on("block", async |State(release): State<Arc<Notify>>| release.notified().await);
+        hub.on("n", async |Json(n): Json<u32>, State(log): State<EventLog>| log.note(n));
+        hub.on_disconnect(async |State(log): State<EventLog>| log.note("left"));
+        let client = Client::connect(&hub).await;
+        client.write(r#"42["block"]"#).await;
+        for n in 0..events {
+            client.write(&format!(r#"42["n",{n}]"#)).await;
+        }
+        let socket = hub.everyone().sockets().remove(0);
+        client.conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+        wait_until(|| !socket.is_alive()).await;
+        assert_eq!(hub.len(), 1, "its handler has not returned");
+        release.notify_one();
+        let expected: Vec<_> = (0..events).map(|n| n.to_string()).chain(["left".into()]).collect();
+        assert_eq!(log.take(events + 1).await, expected);
+        wait_until(|| hub.is_empty()).await;
+        timeout(TIMEOUT, client.serving).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

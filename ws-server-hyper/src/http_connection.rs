@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use ws_core::PeerAddr;
 use ws_core::handshake::head::{MAX_HEAD, MAX_HEADERS};
+
+use crate::write_timeout::WriteTimeout;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -98,12 +100,22 @@ where
 {
     let had_request = HadRequest::default();
     let set_had_request = Arc::clone(&had_request);
+    let is_upgraded = Arc::<AtomicBool>::default();
+    let io = WriteTimeout::new(io, Arc::clone(&is_upgraded));
     let service = service_fn(move |mut request: Request<Incoming>| {
         set_had_request.store(true, Ordering::Relaxed);
         if let Some(peer) = peer {
             request.extensions_mut().insert(PeerAddr(peer));
         }
-        service.call(request)
+        let responding = service.call(request);
+        let is_upgraded = Arc::clone(&is_upgraded);
+        async move {
+            let response = responding.await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                is_upgraded.store(true, Ordering::Relaxed);
+            }
+            Ok::<_, S::Error>(response)
+        }
     });
     let builder = http_builder();
     let conn = builder.serve_connection_with_upgrades(TokioIo::new(io), service);

@@ -92,6 +92,7 @@ mod shutdown_signal;
 #[cfg(feature = "test-client")]
 mod test_client;
 mod upgrade;
+mod write_timeout;
 
 pub use accept::{accept, accept_optional, accept_parts, handshake_request, is_upgrade};
 pub use http_connection::http_builder;

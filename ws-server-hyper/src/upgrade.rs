@@ -23,6 +23,7 @@ use ws_core::handshake::Negotiated;
 use ws_core::{Config, Conn, Error, Escaped, RequestInfo, Role};
 
 use crate::http2_stream::Http2Stream;
+use crate::write_timeout::WriteTimeout;
 
 /// A future that resolves to a [`Conn`] after hyper has sent the response. Returned by
 /// [`accept`](crate::accept).
@@ -234,15 +235,26 @@ fn into_conn(
         let io = Http2Stream::new(upgraded);
         return Conn::from_stream(io, Role::Server, negotiated, Bytes::new(), config);
     }
-    let (tcp, leftover) = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => (parts.io, parts.read_buf),
-        Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (parts.io, parts.read_buf),
-            Err(upgraded) => {
-                let io = TokioIo::new(upgraded);
-                return Conn::from_stream(io, Role::Server, negotiated, Bytes::new(), config);
-            }
-        },
+    let (tcp, leftover) = match unwrap_tcp(upgraded) {
+        Ok(unwrapped) => unwrapped,
+        Err(upgraded) => {
+            let io = TokioIo::new(upgraded);
+            return Conn::from_stream(io, Role::Server, negotiated, Bytes::new(), config);
+        }
     };
-    Conn::from_stream(tcp.into_inner(), Role::Server, negotiated, leftover, config)
+    Conn::from_stream(tcp, Role::Server, negotiated, leftover, config)
+}
+
+/// The TCP stream of a connection of our servers, of hyper, or of hyper-util.
+fn unwrap_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let upgraded = match auto::upgrade::downcast::<TokioIo<WriteTimeout<TcpStream>>>(upgraded) {
+        Ok(parts) => return Ok((parts.io.into_inner().into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+    Ok((parts.io.into_inner(), parts.read_buf))
 }

@@ -62,9 +62,10 @@ fn bench(args: &[&str]) -> Result<()> {
     built("run", &[&["--quiet", "--package", "runner", "--"], args].concat())
 }
 
-/// Runs a cargo command that builds.
+/// Runs a cargo command that builds. The folder is that of the main workspace, which shares most of the
+/// dependencies.
 fn built(command: &str, args: &[&str]) -> Result<()> {
-    let target = workspace::target_dir()?.join("bench-build");
+    let target = workspace::target_dir()?;
     let target = target.to_string_lossy();
     cargo(command, &[&["--locked", "--target-dir", &target], args].concat())
 }

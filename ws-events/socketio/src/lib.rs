@@ -58,6 +58,7 @@
 //! | the time that a POST waits until the messages of the last one are received | ping interval and timeout | 45 s |
 //! | a client that does not answer a ping | [`EngineConfig::ping_timeout`] | 20 s |
 //! | an upgrade | [`EngineConfig::upgrade_timeout`] | 10 s |
+//! | a client that does not read the response to a GET | with the `serve` functions of this project | 60 s |
 //! | sessions that poll | [`EngineConfig::max_sessions`] | 10,000 |
 //! | sessions, in total and for each client | `AcceptOptions::limits` | none |
 

@@ -22,7 +22,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout};
 use ws_core::adapter::report_refusal;
 use ws_core::handshake::is_upgrade;
-use ws_core::{AcceptOptions, Acceptor, RequestInfo};
+use ws_core::{AcceptOptions, Acceptor, Rejection, RequestInfo};
 use ws_events::Hub;
 use ws_events::engine::{EngineConfig, EngineError, EngineSession, EngineSessions};
 use ws_server_hyper::{accept_parts, handshake_request};
@@ -49,7 +49,7 @@ use crate::session::{SessionHandler, run, run_polling};
 /// | 400 | 3 | a malformed body, a second GET or POST while one is in progress, a request that does not fit the transport |
 /// | 408, 413 | 3 | the body took longer than [`body_timeout`](Self::body_timeout), or exceeds [`EngineConfig::max_payload`] |
 /// | 403 | 4 | the origin policy does not allow the page, or the session belongs to another page |
-/// | 429, 503 | 4 | a limit of the [options](Self::options), or [`EngineConfig::max_sessions`] |
+/// | 429, 503 | 4 | a limit of the [options](Self::options), or [`EngineConfig::max_sessions`]; a handshake while the hub [drains](Hub::drain) |
 /// | 400 | 5 | `EIO` is not 4 |
 /// | the one of the [`Rejection`](ws_core::Rejection) | 3 | the opening handshake of a WebSocket is not valid |
 ///
@@ -61,6 +61,8 @@ pub struct SocketIo(Arc<Settings>);
 #[derive(Clone)]
 struct Settings {
     handler: SessionHandler,
+    /// Refuses handshakes while it drains.
+    hub: Option<Hub>,
     sessions: EngineSessions,
     options: AcceptOptions,
     /// For a WebSocket of a session that has been admitted.
@@ -74,11 +76,13 @@ impl SocketIo {
     /// A service of the Socket.IO clients of a hub and of its [namespaces](Hub::of).
     pub fn new(hub: &Hub) -> Self {
         hub.accept_socketio();
-        let hub = hub.clone();
-        Self::engine(move |session| {
-            let hub = hub.clone();
+        let served = hub.clone();
+        let service = Self::engine(move |session| {
+            let hub = served.clone();
             async move { hub.serve_engine(session).await }
-        })
+        });
+        let hub = hub.clone();
+        service.change(|settings| settings.hub = Some(hub))
     }
 
     /// A service of Engine.IO without Socket.IO: `handler` runs for each session, which is closed
@@ -90,6 +94,7 @@ impl SocketIo {
     {
         let settings = Settings {
             handler: Arc::new(move |session| Box::pin(handler(session))),
+            hub: None,
             sessions: EngineSessions::new(EngineConfig::new()),
             options: AcceptOptions::new(),
             upgrade_options: AcceptOptions::new(),
@@ -229,6 +234,7 @@ impl SocketIo {
         parts: Parts,
         peer_addr: Option<SocketAddr>,
     ) -> Result<Response<Bytes>, Refusal> {
+        self.check_draining(acceptor, &parts)?;
         let guard = acceptor.admit_request(handshake_request(&parts))?;
         let mut request = RequestInfo::new(parts);
         request.peer_addr = peer_addr;
@@ -259,6 +265,7 @@ impl SocketIo {
         }
         let sessions = self.0.sessions.clone();
         let Some(sid) = query.sid else {
+            self.check_draining(&Acceptor::new(&self.0.options), parts)?;
             let (response, upgrade) = accept_parts(parts, &self.0.options, received_at)?;
             let handler = Arc::clone(&self.0.handler);
             tokio::spawn(upgrade.serve(move |conn| run(sessions.open_websocket(conn), handler)));
@@ -273,6 +280,16 @@ impl SocketIo {
             }
         });
         Ok(response)
+    }
+
+    /// Refuses a handshake while the hub drains. Requests of its sessions are served.
+    fn check_draining(&self, acceptor: &Acceptor, parts: &Parts) -> Result<(), Refusal> {
+        if !self.0.hub.as_ref().is_some_and(Hub::is_draining) {
+            return Ok(());
+        }
+        let rejection = Rejection::ShuttingDown;
+        report_refusal(acceptor, handshake_request(parts), &rejection);
+        Err(rejection.into())
     }
 
     /// Finds a session that polls, for a page of the origin that has opened it.

@@ -9,11 +9,12 @@ use futures::stream::{self, StreamExt as _};
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use hyper::{Method, Request, StatusCode};
-use support::{FRAMEWORKS, Framework, Server, echo, read, within, write};
+use support::{FOREVER, FRAMEWORKS, Framework, Server, echo, read, within, write};
 use tower_service::Service as _;
 use ws_client::Dial;
 use ws_core::Message;
 use ws_core::handler::ConnectionLimits;
+use ws_events::Hub;
 use ws_events_socketio::{AcceptOptions, EngineConfig, Origin, SocketIo};
 
 const OPEN: &str = "EIO=4&transport=polling";
@@ -246,6 +247,40 @@ async fn the_limits_of_the_server_count_each_session_once() {
     assert_eq!(server.post(&query, "1").await.status, StatusCode::OK);
     assert_eq!(server.get(&query).await.body, "6");
     within(async { while server.get(OPEN).await.status != StatusCode::OK {} }).await;
+}
+
+#[tokio::test]
+async fn a_drain_refuses_handshakes_and_waits_until_clients_that_poll_know_the_end() {
+    for framework in FRAMEWORKS {
+        let hub = Hub::new();
+        let config = EngineConfig::new().close_timeout(FOREVER);
+        let server = Server::start(framework, SocketIo::new(&hub).config(config)).await;
+        let (alone, joined) = (server.open_polling().await, server.open_polling().await);
+        assert_eq!(server.post(&joined, "40").await.body, "ok");
+        assert!(server.get(&joined).await.body.starts_with("40{"));
+        hub.emit("last", "words").unwrap();
+        let draining = hub.clone();
+        let drain = tokio::spawn(async move { draining.drain(FOREVER).await });
+        within(async {
+            while !hub.is_draining() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let answer = server.get(OPEN).await;
+        assert_eq!((answer.status, code(&answer.body)), (StatusCode::SERVICE_UNAVAILABLE, 4));
+        let websocket = format!("ws://{}/engine.io/?EIO=4&transport=websocket", server.addr);
+        let refused = within(Dial::new(websocket).connect()).await.unwrap_err();
+        let status = refused.refused_response().map(|response| response.status);
+        assert_eq!(status, Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert!(!drain.is_finished(), "{framework:?}");
+        assert_eq!(server.get(&joined).await.body, r#"42["last","words"]"#);
+        assert_eq!(server.get(&joined).await.body, "1");
+        assert!(!drain.is_finished(), "{framework:?}");
+        assert_eq!(server.get(&alone).await.body, "1");
+        let report = within(drain).await.unwrap();
+        assert_eq!((report.notified, report.aborted, report.remaining), (1, 0, 0));
+    }
 }
 
 #[tokio::test]

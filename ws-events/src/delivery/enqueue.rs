@@ -15,6 +15,7 @@ use crate::delivery::send_queue::{
 use crate::delivery::stats::add;
 use crate::delivery::wire_format::Encodings;
 use crate::delivery::writer::timeout;
+use crate::history::position::Position;
 use crate::sync::Arc;
 
 /// The result of a broadcast, as numbers of sockets.
@@ -30,6 +31,24 @@ pub struct Delivery {
     pub dropped: usize,
     /// Recipients that are being closed as slow consumers.
     pub disconnected: usize,
+    /// Whether it is in the history of its room.
+    pub stored: Stored,
+}
+
+/// What a history did with a broadcast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum Stored {
+    /// Nothing: it is volatile, or it did not go to exactly one room, or that room has no history.
+    #[default]
+    No,
+    /// It is stored under this position.
+    At(Position),
+    /// The store has taken it, and stores it soon. All members get it then, so the numbers of
+    /// recipients are 0.
+    Queued,
+    /// The store has refused it, so nobody gets it.
+    Refused,
 }
 
 /// Puts one message into send queues. Tasks are woken at the end, without any lock.

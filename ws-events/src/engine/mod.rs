@@ -24,6 +24,8 @@
 //! | no `pong` and nothing else within `ping_timeout` of a ping | the session ends, `ping timeout` |
 
 mod config;
+mod end;
+mod inbox;
 mod packet;
 mod payload;
 mod requests;
@@ -32,9 +34,12 @@ mod session;
 mod sessions;
 mod state;
 
+pub(crate) use state::after;
+
 pub use config::EngineConfig;
+pub use end::{EngineEnd, EngineEndKind};
 pub use packet::{EnginePacket, EnginePacketError};
 pub use payload::EnginePayload;
 pub use requests::EnginePost;
-pub use session::{EngineEnd, EngineEndKind, EngineSession};
+pub use session::EngineSession;
 pub use sessions::{EngineError, EngineSessions};

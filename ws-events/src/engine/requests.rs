@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use ws_core::{Conn, Error, StatusCode};
 
+use super::end::EngineEnd;
 use super::packet::{EnginePacket, EnginePacketError};
 use super::payload::EnginePayload;
-use super::session::{EngineEnd, EngineSession};
+use super::session::EngineSession;
 use super::sessions::EngineError;
 use super::state::{self, BeginGet, Get, NOOP, Transport, Wakers};
 
@@ -33,7 +34,10 @@ impl EngineSession {
         wakers.into_iter().for_each(Waker::wake);
         match begun {
             BeginGet::Begun => {}
-            BeginGet::Farewell(packet) => return Ok(Bytes::from_static(packet.as_bytes())),
+            BeginGet::Farewell(packet) => {
+                self.0.ended.notify_waiters();
+                return Ok(Bytes::from_static(packet.as_bytes()));
+            }
             BeginGet::NotPolling => return Err(self.not_polling()),
             BeginGet::Overlaps => {
                 self.end(EngineEnd::transport_error(), None);
@@ -169,11 +173,13 @@ impl EngineSession {
         Ok((messages, is_closed))
     }
 
-    /// Puts a body with this many messages into the inbox when it has room.
+    /// Puts a body with this many messages into the inbox when it has room, or at once if it
+    /// `is_last`.
     async fn put_payload(
         &self,
         payload: EnginePayload,
         messages: usize,
+        is_last: bool,
     ) -> Result<(), EngineError> {
         let mut payload = Some(payload);
         let mut wakers = Wakers::new();
@@ -182,12 +188,12 @@ impl EngineSession {
             if matches!(state.transport, Transport::Closed(_)) {
                 return Poll::Ready(Err(EngineError::UnknownSession));
             }
-            if !state.inbox.has_room_for_payload() {
+            if !is_last && !state.inbox.has_room_for_payload() {
                 state.poster = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             if let Some(payload) = payload.take() {
-                state.inbox.set_payload(payload, messages);
+                state.inbox.push_payload(payload, messages);
             }
             wakers.extend(state.reader.take());
             Poll::Ready(Ok(()))
@@ -252,7 +258,7 @@ impl EnginePost {
         if messages > 0 {
             let config = &session.0.config;
             let limit = config.ping_interval.saturating_add(config.ping_timeout);
-            let put = timeout(limit, session.put_payload(payload, messages)).await;
+            let put = timeout(limit, session.put_payload(payload, messages, is_closed)).await;
             put.unwrap_or(Err(EngineError::Unread))?;
         }
         self.is_finished = true;

@@ -1,6 +1,6 @@
 //! What does the task of a session do: read its WebSocket, and check its deadlines?
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::task::{Poll, Waker};
 
@@ -8,9 +8,10 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use ws_core::{Conn, Message, StatusCode};
 
+use super::end::EngineEnd;
 use super::packet::{EnginePacket, EnginePacketError};
-use super::session::{EngineEnd, EngineSession};
-use super::state::{Closed, Due, PING, Transport, Wakers, after};
+use super::session::EngineSession;
+use super::state::{Closed, Due, PING, Rest, Transport, Wakers, after};
 
 /// After this many packets other tasks run.
 const MAX_TURN: u8 = 64;
@@ -29,22 +30,27 @@ impl EngineSession {
             () = self.keep_deadlines() => {}
         }
         // The next GET of the client fetches it.
-        let _ = timeout(self.config().ping_timeout, self.told()).await;
+        let _ = timeout(self.config().ping_timeout, self.client_told()).await;
     }
 
-    /// Reads the WebSocket, as soon as there is one, until the session has ended.
+    /// Reads the WebSocket, as soon as there is one, until the session has ended and its last
+    /// message is in the inbox.
     async fn read(&self) {
         let mut turn = 0;
-        while let Some(conn) = self.readable().await {
+        while let Some((conn, has_room)) = self.websocket().await {
+            if !has_room {
+                self.wait_for_room(&conn).await;
+                continue;
+            }
             let read = conn.read().await;
             let Ok(message) = read else {
                 self.end(EngineEnd::of_conn(&conn).await, None);
-                return;
+                break;
             };
             if let Err(code) = self.handle_message(message) {
                 // The connection records how it ended.
                 let _ = conn.close(code, "").await;
-                return;
+                break;
             }
             turn += 1;
             if turn == MAX_TURN {
@@ -52,9 +58,11 @@ impl EngineSession {
                 yield_now().await;
             }
         }
+        self.finish_reading();
     }
 
-    /// Sends pings, and ends the session if the client does not answer. Returns after the end.
+    /// Sends pings, and ends the session if the client does not answer. Does not return: `read`
+    /// does.
     async fn keep_deadlines(&self) {
         let mut sleep = pin!(sleep_until(self.deadline()));
         loop {
@@ -64,7 +72,8 @@ impl EngineSession {
             let next_ping = after(Instant::now(), self.config().ping_interval);
             sleep.as_mut().reset(self.deadline().min(next_ping));
             if self.is_closed() {
-                return;
+                // Then `read` ends.
+                return pending().await;
             }
         }
     }
@@ -106,16 +115,18 @@ impl EngineSession {
         Ok(())
     }
 
-    /// Waits for the WebSocket, and for room in the inbox. `None` when the session has ended.
-    async fn readable(&self) -> Option<Conn> {
+    /// Waits for the WebSocket. Returns whether the inbox has room for its next message. `None` when
+    /// it is read to its end, and when the session has ended.
+    async fn websocket(&self) -> Option<(Conn, bool)> {
         poll_fn(|cx| {
             let mut state = self.0.state.lock();
             match &state.transport {
-                Transport::Closed(_) => return Poll::Ready(None),
-                Transport::WebSocket(conn) if state.inbox.has_room() => {
-                    return Poll::Ready(Some(conn.clone()));
+                Transport::WebSocket(conn)
+                | Transport::Closed(Closed { rest: Rest::Unread(conn), .. }) => {
+                    return Poll::Ready(Some((conn.clone(), state.inbox.has_room())));
                 }
-                Transport::WebSocket(_) | Transport::Polling | Transport::Upgrading => {}
+                Transport::Closed(_) => return Poll::Ready(None),
+                Transport::Polling | Transport::Upgrading => {}
             }
             state.driver = Some(cx.waker().clone());
             Poll::Pending
@@ -123,18 +134,23 @@ impl EngineSession {
         .await
     }
 
-    /// Waits until a GET has fetched the last packet of a session that has ended.
-    async fn told(&self) {
-        poll_fn(|cx| {
+    /// Waits for room in the inbox. Meanwhile the session ends with its WebSocket.
+    async fn wait_for_room(&self, conn: &Conn) {
+        let room = poll_fn(|cx| {
             let mut state = self.0.state.lock();
-            match &state.transport {
-                Transport::Closed(Closed { farewell: Some(_), .. }) => {}
-                _ => return Poll::Ready(()),
+            if state.inbox.has_room() || state.has_last_message() {
+                return Poll::Ready(());
             }
             state.driver = Some(cx.waker().clone());
             Poll::Pending
-        })
-        .await;
+        });
+        if self.is_closed() {
+            return room.await;
+        }
+        tokio::select! {
+            () = room => {}
+            _ = conn.closed() => self.end_with_unread(EngineEnd::of_conn(conn).await),
+        }
     }
 
     /// When the next ping, or its answer, is due.

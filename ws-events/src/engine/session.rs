@@ -11,12 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use ws_core::adapter::{self, Batch};
-use ws_core::{
-    CloseError, CloseInitiator, Conn, Deadline, Error, Message, PreparedMessage, RequestInfo,
-    StatusCode, TryWriteError,
-};
+use ws_core::{Conn, Error, Message, PreparedMessage, RequestInfo, StatusCode, TryWriteError};
 
 use super::config::EngineConfig;
+use super::end::EngineEnd;
 use super::packet::EnginePacketError;
 use super::sessions::EngineError;
 use super::state::{self, CLOSE, EngineState, Transport, Wakers};
@@ -34,32 +32,8 @@ pub(super) struct SessionShared {
     pub(super) config: Arc<EngineConfig>,
     request: Option<Arc<RequestInfo>>,
     pub(super) state: Mutex<EngineState>,
-    ended: Notify,
-}
-
-/// Why a session has ended.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EngineEnd {
-    /// The official reason.
-    pub kind: EngineEndKind,
-    /// The error of the WebSocket. For a session that polls, the error that a WebSocket would have.
-    pub error: Error,
-}
-
-/// The official reasons for the end of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineEndKind {
-    /// The client has closed the session or its transport.
-    TransportClose,
-    /// The transport failed, or the client used it in a way that Engine.IO does not allow.
-    TransportError,
-    /// The client did not answer a ping within [`EngineConfig::ping_timeout`].
-    PingTimeout,
-    /// The client sent something that is not a packet.
-    ParseError,
-    /// This side has closed the session.
-    Closed,
+    /// Notified when the session has ended, and when a GET has fetched its last packet.
+    pub(super) ended: Notify,
 }
 
 impl EngineSession {
@@ -109,7 +83,8 @@ impl EngineSession {
     /// message of a session that has ended.
     ///
     /// While the application does not call it, the session holds up to 64 messages, and 64 KiB and
-    /// one message, of a WebSocket, and the bodies of two POSTs.
+    /// one message, of a WebSocket, and the bodies of two POSTs. Behind them, the WebSocket reads
+    /// ahead, and its end is noticed.
     ///
     /// # Cancel safety
     ///
@@ -130,7 +105,7 @@ impl EngineSession {
                         }
                         Poll::Ready(Some(message))
                     }
-                    None if matches!(state.transport, Transport::Closed(_)) => Poll::Ready(None),
+                    None if state.has_last_message() => Poll::Ready(None),
                     None => {
                         state.reader = Some(cx.waker().clone());
                         Poll::Pending
@@ -251,12 +226,14 @@ impl EngineSession {
     /// Ends the session at once, and drops what has arrived. A WebSocket is aborted.
     pub fn close_now(&self) {
         self.0.state.lock().inbox.clear();
+        self.finish_reading();
         if let Some(conn) = self.end(EngineEnd::closed(StatusCode::ABNORMAL_CLOSURE), None) {
             conn.close_now();
         }
     }
 
     /// Waits for the end of the session. Resolves at once if it has ended.
+    /// [`receive`](Self::receive) still returns the messages that have arrived before the end.
     ///
     /// # Cancel safety
     ///
@@ -268,6 +245,17 @@ impl EngineSession {
                 return closed.end.clone();
             }
             ended.await;
+        }
+    }
+
+    /// Waits until a GET has fetched the last packet of a session that has ended.
+    pub(crate) async fn client_told(&self) {
+        loop {
+            let told = self.0.ended.notified();
+            if !self.0.state.lock().has_farewell() {
+                return;
+            }
+            told.await;
         }
     }
 
@@ -307,42 +295,21 @@ impl EngineSession {
         wakers.into_iter().for_each(Waker::wake);
         ended.flatten()
     }
-}
 
-impl EngineEnd {
-    fn closed(code: StatusCode) -> Self {
-        Self { kind: EngineEndKind::Closed, error: Error::Closed(CloseError::new(code, "")) }
+    /// No more messages come after those in the inbox of a session that has ended.
+    pub(super) fn finish_reading(&self) {
+        let mut wakers = Wakers::new();
+        self.0.state.lock().finish_reading(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The client has sent a `close` packet.
-    pub(super) fn client_closed() -> Self {
-        let error = Error::Closed(CloseError::new(StatusCode::NO_STATUS_RECEIVED, ""));
-        Self { kind: EngineEndKind::TransportClose, error }
-    }
-
-    pub(super) fn transport_error() -> Self {
-        let error = Error::Closed(CloseError::new(StatusCode::ABNORMAL_CLOSURE, ""));
-        Self { kind: EngineEndKind::TransportError, error }
-    }
-
-    pub(super) fn parse_error() -> Self {
-        let error = Error::Closed(CloseError::new(StatusCode::UNSUPPORTED_DATA, ""));
-        Self { kind: EngineEndKind::ParseError, error }
-    }
-
-    pub(super) fn ping_timeout() -> Self {
-        Self { kind: EngineEndKind::PingTimeout, error: Error::Timeout(Deadline::Keepalive) }
-    }
-
-    /// The end of a session whose WebSocket has ended.
-    pub(super) async fn of_conn(conn: &Conn) -> Self {
-        let info = conn.closed().await;
-        let kind = match (info.by, &info.error) {
-            (CloseInitiator::Local, _) => EngineEndKind::Closed,
-            (_, Error::Closed(_)) => EngineEndKind::TransportClose,
-            _ => EngineEndKind::TransportError,
-        };
-        Self { kind, error: info.error }
+    /// Ends the session, whose WebSocket has ended and has messages that are not read yet.
+    pub(super) fn end_with_unread(&self, end: EngineEnd) {
+        let mut wakers = Wakers::new();
+        if self.0.state.lock().end_with_unread(end, &mut wakers) {
+            self.0.ended.notify_waiters();
+        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

@@ -9,19 +9,18 @@
 //! All functions here are synchronous and run under the lock of the session. They collect the
 //! wakers of the futures that can go on, which are woken after the lock is released.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::time::Instant;
-use ws_core::{Conn, Message, PreparedMessage};
+use ws_core::{Conn, PreparedMessage};
 
 use super::config::EngineConfig;
-use super::packet::EnginePacket;
-use super::payload::{EnginePayload, PayloadWriter};
-use super::session::EngineEnd;
+use super::end::EngineEnd;
+use super::inbox::EngineInbox;
+use super::payload::PayloadWriter;
 
 /// No message is added to a body that has this many bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -31,10 +30,6 @@ pub(super) const CLOSE: &str = "1";
 pub(super) const PING: &str = "2";
 pub(super) const PROBED: &str = "3probe";
 pub(super) const NOOP: &str = "6";
-
-/// The WebSocket is not read while this much of it waits for the application.
-const MAX_INBOX_MESSAGES: usize = 64;
-const MAX_INBOX_BYTES: usize = 64 * 1024;
 
 /// What carries the messages of a session.
 #[derive(Debug)]
@@ -62,8 +57,17 @@ pub(super) enum Get {
 #[derive(Debug)]
 pub(super) struct Closed {
     pub(super) end: EngineEnd,
+    pub(super) rest: Rest,
+}
+
+/// What is left of a session that has ended.
+#[derive(Debug)]
+pub(super) enum Rest {
+    Nothing,
     /// The last packet for the client, which the next GET fetches.
-    pub(super) farewell: Option<&'static str>,
+    Farewell(&'static str),
+    /// A WebSocket that has read messages ahead, for which the inbox had no room.
+    Unread(Conn),
 }
 
 /// When the next ping is due, or its answer.
@@ -81,65 +85,6 @@ impl Heartbeat {
             Self::Idle { ping_at } => ping_at,
             Self::Pinged { until } => until,
         }
-    }
-}
-
-/// The messages that have arrived and wait for the application.
-#[derive(Debug, Default)]
-pub(super) struct EngineInbox {
-    /// Of the last POST, and how many messages are left in it. It comes before the messages of the
-    /// WebSocket.
-    payload: Option<(EnginePayload, usize)>,
-    messages: VecDeque<Message>,
-    bytes: usize,
-}
-
-impl EngineInbox {
-    /// Whether the body of another POST may be put into it.
-    pub(super) const fn has_room_for_payload(&self) -> bool {
-        self.payload.is_none()
-    }
-
-    /// Whether another message of the WebSocket may be put into it.
-    pub(super) fn has_room(&self) -> bool {
-        self.messages.len() < MAX_INBOX_MESSAGES && self.bytes < MAX_INBOX_BYTES
-    }
-
-    pub(super) fn set_payload(&mut self, payload: EnginePayload, messages: usize) {
-        self.payload = Some((payload, messages));
-    }
-
-    pub(super) fn push(&mut self, message: Message) {
-        self.bytes += message.len();
-        self.messages.push_back(message);
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Message> {
-        if let Some((payload, left)) = &mut self.payload {
-            // Other packets were handled when the body arrived.
-            let message = payload.find_map(|packet| match packet {
-                Ok(EnginePacket::Message(message)) => Some(message),
-                _ => None,
-            });
-            *left -= 1;
-            if *left == 0 || message.is_none() {
-                self.payload = None;
-            }
-            if message.is_some() {
-                return message;
-            }
-        }
-        let message = self.messages.pop_front()?;
-        self.bytes -= message.len();
-        if self.messages.is_empty() {
-            // An idle session holds no memory for it.
-            self.messages = VecDeque::new();
-        }
-        Some(message)
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }
 
@@ -200,12 +145,12 @@ impl EngineState {
                 };
                 BeginGet::Begun
             }
-            Transport::Closed(Closed { farewell, .. }) => match farewell.take() {
-                Some(packet) => {
-                    wakers.extend(self.driver.take());
+            Transport::Closed(Closed { rest, .. }) => match *rest {
+                Rest::Farewell(packet) => {
+                    *rest = Rest::Nothing;
                     BeginGet::Farewell(packet)
                 }
-                None => BeginGet::NotPolling,
+                Rest::Nothing | Rest::Unread(_) => BeginGet::NotPolling,
             },
             Transport::WebSocket(_) => BeginGet::NotPolling,
         }
@@ -272,8 +217,9 @@ impl EngineState {
             return Due::Nothing;
         }
         match self.heartbeat {
-            // Its pong may come in the next POST, and the POST itself has a deadline.
-            Heartbeat::Pinged { .. } if self.posting => {
+            // Its pong may be in the POST, which has a deadline of its own, or behind the messages
+            // that the application has yet to receive.
+            Heartbeat::Pinged { .. } if self.posting || !self.inbox.has_room() => {
                 self.heartbeat = Heartbeat::Pinged { until: after(now, config.ping_timeout) };
                 Due::Nothing
             }
@@ -330,21 +276,54 @@ impl EngineState {
         }
         let last = Bytes::from_static(farewell.unwrap_or(CLOSE).as_bytes());
         let is_told = self.answer_get(last, wakers);
-        let farewell = farewell.filter(|_| !is_told);
-        let closed = Transport::Closed(Closed { end, farewell });
+        let rest = match (&self.transport, farewell) {
+            (Transport::WebSocket(_), _) | (_, None) => Rest::Nothing,
+            (_, Some(_)) if is_told => Rest::Nothing,
+            (_, Some(packet)) => Rest::Farewell(packet),
+        };
+        let closed = Transport::Closed(Closed { end, rest });
         let before = std::mem::replace(&mut self.transport, closed);
         for waker in [&mut self.reader, &mut self.poster, &mut self.driver] {
             wakers.extend(waker.take());
         }
         wakers.extend(self.writers.drain(..));
         match before {
-            Transport::WebSocket(conn) => {
-                if let Transport::Closed(closed) = &mut self.transport {
-                    closed.farewell = None;
-                }
-                Some(Some(conn))
-            }
+            Transport::WebSocket(conn) => Some(Some(conn)),
             Transport::Polling | Transport::Upgrading | Transport::Closed(_) => Some(None),
+        }
+    }
+}
+
+impl EngineState {
+    /// Ends a session whose WebSocket has ended, and has read messages ahead.
+    pub(super) fn end_with_unread(&mut self, end: EngineEnd, wakers: &mut Wakers) -> bool {
+        let Some(Some(conn)) = self.end(end, None, wakers) else { return false };
+        if let Transport::Closed(closed) = &mut self.transport {
+            closed.rest = Rest::Unread(conn);
+        }
+        true
+    }
+
+    /// No more messages come into the inbox of a session that has ended.
+    pub(super) fn finish_reading(&mut self, wakers: &mut Wakers) {
+        if let Transport::Closed(Closed { rest: rest @ Rest::Unread(_), .. }) = &mut self.transport
+        {
+            *rest = Rest::Nothing;
+            wakers.extend(self.reader.take());
+            wakers.extend(self.driver.take());
+        }
+    }
+
+    /// Whether the last packet waits for a GET.
+    pub(super) const fn has_farewell(&self) -> bool {
+        matches!(&self.transport, Transport::Closed(Closed { rest: Rest::Farewell(_), .. }))
+    }
+
+    /// Whether no message comes after those in the inbox.
+    pub(super) const fn has_last_message(&self) -> bool {
+        match &self.transport {
+            Transport::Closed(closed) => !matches!(closed.rest, Rest::Unread(_)),
+            Transport::Polling | Transport::Upgrading | Transport::WebSocket(_) => false,
         }
     }
 }
@@ -369,7 +348,7 @@ pub(super) enum Due {
 }
 
 /// The instant after a duration, or one that does not come.
-pub(super) fn after(now: Instant, duration: Duration) -> Instant {
+pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
 }

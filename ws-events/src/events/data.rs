@@ -39,6 +39,23 @@ impl EventData {
         Self { bytes: vec![(0, bytes)], ..Self::default() }
     }
 
+    /// The JSON without the bytes, the bytes with their places, and the shape.
+    pub(crate) fn as_parts(&self) -> (&[u8], &[(usize, Bytes)], ArgShape) {
+        (&self.json, &self.bytes, self.shape)
+    }
+
+    /// The data of these parts; `None` if they do not fit.
+    pub(crate) fn of_parts(
+        json: &[u8],
+        bytes: Vec<(usize, Bytes)>,
+        shape: ArgShape,
+    ) -> Option<Self> {
+        std::str::from_utf8(json).ok()?;
+        let is_sorted = bytes.is_sorted_by_key(|(place, _)| *place);
+        let is_within = bytes.last().is_none_or(|(place, _)| *place <= json.len());
+        (is_sorted && is_within).then(|| Self { json: json.to_vec(), bytes, shape })
+    }
+
     /// The length of the JSON without the bytes.
     pub(crate) const fn len(&self) -> usize {
         self.json.len()

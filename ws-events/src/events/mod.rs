@@ -12,4 +12,5 @@ pub(crate) mod handler;
 pub(crate) mod listeners;
 pub(crate) mod payload;
 pub(crate) mod protocol;
+pub(crate) mod record;
 pub(crate) mod shape;

@@ -48,12 +48,12 @@ pub(crate) enum Recipients {
 #[must_use = "a broadcast does nothing before a call like `emit` or `send`"]
 #[doc(alias("publish", "target", "BroadcastOperator"))]
 pub struct Broadcast {
-    hub: Hub,
-    recipients: Recipients,
-    except: Vec<Socket>,
-    except_ids: Vec<Arc<str>>,
-    except_rooms: Vec<Arc<str>>,
-    volatile: bool,
+    pub(super) hub: Hub,
+    pub(super) recipients: Recipients,
+    pub(super) except: Vec<Socket>,
+    pub(super) except_ids: Vec<Arc<str>>,
+    pub(super) except_rooms: Vec<Arc<str>>,
+    pub(super) volatile: bool,
 }
 
 impl Broadcast {
@@ -191,6 +191,11 @@ impl Broadcast {
 
     /// Sends to the sockets of this process.
     fn deliver(&self, content: Content<'_>) -> Delivery {
+        if let Some(history) = &self.hub.0.history
+            && let Some(delivery) = self.deliver_with_history(history, content)
+        {
+            return delivery;
+        }
         let encode = |format| content.encode(format);
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
@@ -201,7 +206,13 @@ impl Broadcast {
         enqueuer.finish()
     }
 
-    const fn options(&self) -> PushOptions {
+    /// The ids of all excepted sockets.
+    pub(super) fn all_except_ids(&self) -> Vec<Arc<str>> {
+        let excepted = self.except.iter().map(|socket| socket.id().0);
+        excepted.chain(self.except_ids.iter().cloned()).collect()
+    }
+
+    pub(super) const fn options(&self) -> PushOptions {
         PushOptions { volatile: self.volatile, batched: true }
     }
 
@@ -309,7 +320,7 @@ impl Broadcast {
     }
 
     /// The excepted sockets, sorted.
-    fn excepted(&self) -> Vec<*const SocketShared> {
+    pub(super) fn excepted(&self) -> Vec<*const SocketShared> {
         let mut excepted: Vec<_> =
             self.except.iter().map(|socket| Arc::as_ptr(&socket.0)).collect();
         let find = |id: &Arc<str>| self.hub.0.ids.find(id);

@@ -14,11 +14,12 @@ use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::delivery::wire_format::WireFormat;
 use crate::hub::HubShared;
+use crate::hub::history_rules::HubHistory;
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
 use crate::socketio::SocketIoLimits;
-use crate::{Hub, SendQueueLimits};
+use crate::{History, HistoryStore, Hub, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
 const SHARDS: usize = 64;
@@ -32,6 +33,8 @@ pub struct HubBuilder {
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     no_error_events: bool,
     socketio: SocketIoLimits,
+    history: Vec<(Arc<str>, History)>,
+    history_store: Option<Arc<dyn HistoryStore>>,
 }
 
 impl Hub {
@@ -49,6 +52,8 @@ impl Hub {
             states: HashMap::new(),
             no_error_events: false,
             socketio: SocketIoLimits::new(),
+            history: Vec::new(),
+            history_store: None,
         }
     }
 }
@@ -122,6 +127,30 @@ impl HubBuilder {
         self
     }
 
+    /// Keeps what is sent to a room, or to each room whose name matches a pattern, in which `*`
+    /// stands for any text that is not empty. If several apply, the first one counts.
+    ///
+    /// The history has what a [`Broadcast`](crate::Broadcast) sends to exactly this room, with the
+    /// events and messages of [`Socket::to`](crate::Socket::to). It does not have volatile messages,
+    /// questions that are to be acknowledged, and what is sent to several rooms, to ids, or to all.
+    /// [`Delivery::stored`](crate::Delivery::stored) shows it for each broadcast. The position of a
+    /// message follows the order in which all members of the room get the messages. [`Hub::room`]
+    /// reads the history.
+    ///
+    /// Namespaces have the same settings, and histories of their own. Default: no room has a
+    /// history.
+    pub fn history(mut self, rooms: impl AsRef<str>, limits: History) -> Self {
+        self.history.push((Arc::from(rooms.as_ref()), limits));
+        self
+    }
+
+    /// Where the histories are kept. Default: a [`MemoryHistory`](crate::MemoryHistory) of at most
+    /// 64 MiB.
+    pub fn history_store(mut self, store: impl HistoryStore) -> Self {
+        self.history_store = Some(Arc::new(store));
+        self
+    }
+
     /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
     /// needs a lock or an atomic. Default: none.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
@@ -131,11 +160,19 @@ impl HubBuilder {
 
     /// Makes the hub.
     #[must_use = "a hub does nothing without sockets"]
-    pub fn build(self) -> Hub {
-        Hub(Arc::new(self.shared(None)))
+    pub fn build(mut self) -> Hub {
+        let rules = std::mem::take(&mut self.history);
+        let history = HubHistory::new(rules, self.history_store.take());
+        let hub = Arc::new(self.shared(None, history));
+        hub.start_history();
+        Hub(hub)
     }
 
-    fn shared(self, root: Option<(Weak<HubShared>, Arc<str>)>) -> HubShared {
+    fn shared(
+        self,
+        root: Option<(Weak<HubShared>, Arc<str>)>,
+        history: Option<Arc<HubHistory>>,
+    ) -> HubShared {
         HubShared {
             everyone: MemberList::new(Arc::from("")),
             rooms: RoomRegistry::new(SHARDS),
@@ -149,6 +186,7 @@ impl HubBuilder {
             last_ack: AtomicU64::new(0),
             max_pending_acks: self.pending_acks,
             socketio: self.socketio,
+            history,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
             states: self.states,
@@ -157,6 +195,7 @@ impl HubBuilder {
             draining: AtomicBool::new(false),
             drain_started: Notify::new(),
             active: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
             idle: Notify::new(),
             #[cfg(feature = "metrics")]
             metrics: Default::default(),
@@ -175,9 +214,11 @@ impl Hub {
             states: hub.states.clone(),
             no_error_events: !hub.error_events,
             socketio: hub.socketio.clone(),
+            history: Vec::new(),
+            history_store: None,
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let child = settings.shared(root);
+        let child = settings.shared(root, hub.history.clone());
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))
@@ -192,6 +233,7 @@ impl fmt::Debug for HubBuilder {
             .field("pending_acks", &self.pending_acks)
             .field("states", &self.states.len())
             .field("no_error_events", &self.no_error_events)
+            .field("history", &self.history)
             .finish()
     }
 }

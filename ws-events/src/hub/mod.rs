@@ -4,6 +4,8 @@ pub(crate) mod acks;
 pub(crate) mod broadcast;
 pub(crate) mod builder;
 pub(crate) mod check;
+pub(crate) mod history;
+pub(crate) mod history_rules;
 pub(crate) mod inspect;
 pub(crate) mod membership;
 #[cfg(feature = "metrics")]
@@ -16,6 +18,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -31,6 +34,7 @@ use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::events::handler::{EventListeners, erase};
 use crate::events::protocol::OutgoingEvent;
 use crate::hub::broadcast::Recipients;
+use crate::hub::history_rules::HubHistory;
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
@@ -84,6 +88,8 @@ pub(crate) struct HubShared {
     /// The largest number of acknowledgements that a socket waits for.
     pub(crate) max_pending_acks: usize,
     pub(crate) socketio: SocketIoLimits,
+    /// If any room has a history.
+    pub(crate) history: Option<Arc<HubHistory>>,
     pub(crate) namespaces: Arc<NamespaceTable<Hub>>,
     /// For a namespace: the hub that it belongs to, and its name.
     pub(crate) root: Option<(Weak<Self>, Arc<str>)>,
@@ -97,7 +103,9 @@ pub(crate) struct HubShared {
     pub(crate) drain_started: Notify,
     /// The number of connections that are served, with those that are connecting.
     pub(crate) active: AtomicUsize,
-    /// Notified when `active` becomes zero.
+    /// The number of sessions of Socket.IO.
+    pub(crate) sessions: AtomicUsize,
+    /// Notified when `active` or `sessions` becomes zero.
     pub(crate) idle: Notify,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: crate::delivery::metrics::HubMetrics,
@@ -322,6 +330,16 @@ impl HubShared {
     pub(crate) fn serves(&self, format: WireFormat) {
         if format.has_events() && !self.has_events.load(Ordering::Relaxed) {
             self.has_events.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until the hub drains.
+    pub(crate) async fn drain_started(&self) {
+        let mut started = pin!(self.drain_started.notified());
+        // From here on, no notification is missed.
+        started.as_mut().enable();
+        if !self.draining.load(Ordering::SeqCst) {
+            started.await;
         }
     }
 

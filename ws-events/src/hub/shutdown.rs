@@ -32,7 +32,8 @@ impl Hub {
     /// middleware is checking, closes all sockets with 1001, and waits until all have left and
     /// their `disconnect` was handled. Sockets that take longer than `limit` are aborted.
     ///
-    /// Queued messages are delivered to peers that keep up. A drain cannot be undone:
+    /// Queued messages are delivered to peers that keep up. Of a client of Socket.IO that polls, the
+    /// drain also waits for the GET that fetches them and the end. A drain cannot be undone:
     /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
     ///
     /// In a server with a graceful shutdown, drain first. Such a server does not wait for
@@ -93,13 +94,13 @@ impl Hub {
         report
     }
 
-    /// Waits until no connection is served.
+    /// Waits until no connection and no session is served.
     async fn wait_until_idle(&self) {
         loop {
             let mut idle = std::pin::pin!(self.0.idle.notified());
             // From here on, no notification is missed.
             idle.as_mut().enable();
-            if self.0.active.load(SeqCst) == 0 {
+            if self.0.active.load(SeqCst) == 0 && self.0.sessions.load(SeqCst) == 0 {
                 return;
             }
             idle.await;

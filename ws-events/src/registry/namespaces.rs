@@ -152,7 +152,7 @@ impl<N> NamespaceTable<N> {
 }
 
 /// Whether a name matches a pattern, in which each `*` stands for any text that is not empty.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
         return false;

@@ -65,12 +65,10 @@ async fn run_middleware(socket: &Socket, link: &Link) -> Option<Result<(), Conne
     if middleware.is_empty() {
         return Some(Ok(()));
     }
-    let mut drain_started = pin!(hub.drain_started.notified());
-    // From here on, no notification is missed.
-    drain_started.as_mut().enable();
     if hub.draining.load(SeqCst) {
         return Some(Err(ConnectRejection::draining()));
     }
+    let mut drain_started = pin!(hub.drain_started());
     let checks = async {
         for check in middleware {
             check(socket.clone()).await?;

@@ -2,25 +2,28 @@
 //!
 //! One task reads the packets of a session, and runs the sockets of its namespaces. A packet for a
 //! namespace waits in the inbox of its [`NamespaceLink`]; while an inbox is full, the session is
-//! not read.
+//! not read. Its end is noticed nevertheless.
 
 use std::collections::HashMap;
 use std::future::{Future as _, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::runtime::Handle;
 use tokio::task::yield_now;
-use ws_core::{CloseError, Message, StatusCode};
+use tokio::time::Instant;
+use ws_core::{CloseError, Error, Message, StatusCode};
 
 use crate::delivery::wire_format::WireFormat;
-use crate::engine::{EngineEnd, EngineEndKind, EngineSession};
+use crate::delivery::writer::timeout;
+use crate::engine::{EngineEnd, EngineEndKind, EngineSession, after};
 use crate::events::data_de::from_json;
 use crate::events::protocol::{IncomingEvent, PeerData, Received, is_valid_name};
+use crate::hub::HubShared;
 use crate::link::Link;
 use crate::namespace_link::{NamespaceEnd, NamespaceLink};
 use crate::session::task::serve_link;
@@ -41,8 +44,10 @@ impl Hub {
     /// hub. The handlers of `disconnect` then run in another task.
     pub async fn serve_engine(&self, session: EngineSession) {
         self.accept_socketio();
+        let _counted = SessionCount::new(self);
         let limits = self.0.socketio.clone();
         let task = SessionTask {
+            connect_by: after(Instant::now(), limits.connect_timeout),
             decoder: PacketDecoder::new(limits.clone()),
             hub: self.clone(),
             session: session.clone(),
@@ -50,6 +55,7 @@ impl Hub {
             links: HashMap::new(),
             sockets: FuturesUnordered::new(),
             waiting: None,
+            ended: None,
         };
         Box::pin(task.run()).await;
     }
@@ -76,8 +82,12 @@ struct SessionTask {
     links: HashMap<Arc<str>, Arc<NamespaceLink>>,
     /// Their sockets, and those that have yet to run the handlers of their end.
     sockets: FuturesUnordered<BoxFuture<'static, Arc<NamespaceLink>>>,
+    /// When the client has to be in a namespace.
+    connect_by: Instant,
     /// A packet for a link whose inbox is full.
     waiting: Option<WaitingPacket>,
+    /// The end of the session, if it was noticed before the last packet was read.
+    ended: Option<EngineEnd>,
 }
 
 struct WaitingPacket {
@@ -92,14 +102,22 @@ enum Step {
     Left(Arc<NamespaceLink>),
     /// The packet that waited is in its inbox.
     Pushed,
-    /// The client is in no namespace for too long.
-    Late,
-    /// The session has ended.
+    /// The session has ended, and more packets have arrived before.
+    Ended(EngineEnd),
+    /// The client is in no namespace, and was not for too long, or the hub drains.
+    Idle(StatusCode, &'static str),
+    /// The session has ended, and its last packet is read.
     End,
 }
 
-/// Why the session must end: the reason for the log of the connection.
-struct Invalid(EngineEndKind, String);
+/// Why the session must end: with which code, and the reason for the handlers.
+struct Invalid(EngineEndKind, StatusCode, String);
+
+impl Invalid {
+    fn packet(reason: impl ToString) -> Self {
+        Self(EngineEndKind::ParseError, StatusCode::PROTOCOL_ERROR, reason.to_string())
+    }
+}
 
 impl SessionTask {
     async fn run(mut self) {
@@ -107,16 +125,19 @@ impl SessionTask {
         let end = loop {
             match self.next().await {
                 Step::Message(message) => {
-                    if let Err(Invalid(kind, reason)) = self.receive(message) {
-                        let error = CloseError::new(StatusCode::PROTOCOL_ERROR, reason).into();
-                        break EngineEnd { kind, error };
+                    if let Err(Invalid(kind, code, reason)) = self.receive(message) {
+                        break EngineEnd { kind, error: CloseError::new(code, reason).into() };
                     }
                 }
                 Step::Left(link) => self.remove(&link),
                 Step::Pushed => self.waiting = None,
-                Step::Late => {
-                    let error = CloseError::new(StatusCode::POLICY_VIOLATION, "no namespace");
-                    break EngineEnd { kind: EngineEndKind::Closed, error: error.into() };
+                Step::Ended(end) => {
+                    self.links.values().for_each(|link| link.disconnect(&end));
+                    self.ended = Some(end);
+                }
+                Step::Idle(code, reason) => {
+                    let error = CloseError::new(code, reason).into();
+                    break EngineEnd { kind: EngineEndKind::Closed, error };
                 }
                 Step::End => break self.session.closed().await,
             }
@@ -126,29 +147,36 @@ impl SessionTask {
                 yield_now().await;
             }
         };
+        let end = self.ended.take().unwrap_or(end);
         for link in self.links.values() {
             link.end(NamespaceEnd::Session(end.clone()));
         }
         let session = self.session.clone();
-        let code = if matches!(end.kind, EngineEndKind::ParseError) {
-            StatusCode::PROTOCOL_ERROR
-        } else {
-            StatusCode::POLICY_VIOLATION
+        let code = match &end.error {
+            Error::Closed(close) => close.code,
+            _ => StatusCode::POLICY_VIOLATION,
         };
         let handle_ends = async { while self.sockets.next().await.is_some() {} };
-        // Without effect on a session that has ended.
-        tokio::join!(session.close(code), handle_ends);
+        let tell_client = async {
+            // Without effect on a session that has ended.
+            session.close(code).await;
+            timeout(session.close_timeout(), session.client_told()).await;
+        };
+        tokio::join!(tell_client, handle_ends);
     }
 
     async fn next(&mut self) -> Step {
-        let Self { session, limits, links, sockets, waiting, .. } = self;
+        let Self { hub, session, connect_by, links, sockets, waiting, ended, .. } = self;
+        let mut closed = pin!(session.closed());
         let mut receiving = pin!(session.receive());
-        let mut late = pin!(async {
-            // Outside of a tokio runtime there is no clock.
-            if links.is_empty() && Handle::try_current().is_ok() {
-                tokio::time::sleep(limits.connect_timeout).await;
-            } else {
+        let mut idle = pin!(async {
+            if !links.is_empty() {
                 pending::<()>().await;
+            }
+            let limit = connect_by.saturating_duration_since(Instant::now());
+            match timeout(limit, hub.0.drain_started()).await {
+                Some(()) => Step::Idle(StatusCode::GOING_AWAY, ""),
+                None => Step::Idle(StatusCode::POLICY_VIOLATION, "no namespace"),
             }
         });
         poll_fn(|cx| {
@@ -156,21 +184,25 @@ impl SessionTask {
                 return Poll::Ready(Step::Left(link));
             }
             if let Some(WaitingPacket { link, received }) = waiting {
-                return link.poll_push(received, cx).map(|()| Step::Pushed);
+                if link.poll_push(received, cx).is_ready() {
+                    return Poll::Ready(Step::Pushed);
+                }
+                return match ended {
+                    Some(_) => Poll::Pending,
+                    None => closed.as_mut().poll(cx).map(Step::Ended),
+                };
             }
             if let Poll::Ready(message) = receiving.as_mut().poll(cx) {
                 return Poll::Ready(message.map_or(Step::End, Step::Message));
             }
-            late.as_mut().poll(cx).map(|()| Step::Late)
+            idle.as_mut().poll(cx)
         })
         .await
     }
 
     /// Decodes a message, and carries out the packet that it completes.
     fn receive(&mut self, message: Message) -> Result<(), Invalid> {
-        let packet = self.decoder.decode(message);
-        let packet =
-            packet.map_err(|error| Invalid(EngineEndKind::ParseError, error.to_string()))?;
+        let packet = self.decoder.decode(message).map_err(Invalid::packet)?;
         let Some(packet) = packet else { return Ok(()) };
         // The client may connect again before the handlers of `disconnect` have returned.
         let link = self.links.get(&*packet.namespace).filter(|link| !link.has_ended()).cloned();
@@ -178,7 +210,7 @@ impl SessionTask {
             (PacketType::Connect, None) => self.connect(&packet),
             (PacketType::Disconnect, Some(link)) => {
                 link.end(NamespaceEnd::Client);
-                self.links.remove(link.name());
+                self.remove(&link);
                 Ok(())
             }
             (PacketType::Event | PacketType::Ack, Some(link)) if link.is_accepted() => {
@@ -188,18 +220,25 @@ impl SessionTask {
                 self.waiting = Some(WaitingPacket { link, received });
                 Ok(())
             }
-            _ => Err(Invalid(EngineEndKind::ParseError, "a packet out of order".to_owned())),
+            _ => Err(Invalid::packet("a packet out of order")),
         }
     }
 
     fn connect(&mut self, packet: &Packet) -> Result<(), Invalid> {
         if self.sockets.len() >= self.limits.namespaces {
-            let reason = "more namespaces than `SocketIoLimits::namespaces`";
-            return Err(Invalid(EngineEndKind::TransportError, reason.to_owned()));
+            let reason = "more namespaces than `SocketIoLimits::namespaces`".to_owned();
+            return Err(Invalid(
+                EngineEndKind::TransportError,
+                StatusCode::POLICY_VIOLATION,
+                reason,
+            ));
         }
         let name: Arc<str> = Arc::from(&*packet.namespace);
         let session = self.session.clone();
         let link = Arc::new(NamespaceLink::new(session, Arc::clone(&name), &packet.data));
+        if let Some(end) = &self.ended {
+            link.disconnect(end);
+        }
         self.links.insert(name, Arc::clone(&link));
         self.sockets.push(Box::pin(serve_namespace(self.hub.clone(), link)));
         Ok(())
@@ -209,6 +248,9 @@ impl SessionTask {
     fn remove(&mut self, link: &Arc<NamespaceLink>) {
         if self.links.get(link.name()).is_some_and(|other| Arc::ptr_eq(other, link)) {
             self.links.remove(link.name());
+            if link.was_accepted() {
+                self.connect_by = after(Instant::now(), self.limits.connect_timeout);
+            }
         }
         // A packet that waits for it is dropped by `poll_push`.
     }
@@ -217,6 +259,24 @@ impl SessionTask {
 impl Drop for SessionTask {
     fn drop(&mut self) {
         self.session.close_now();
+    }
+}
+
+/// Counts a session, for a drain of its hub, until it is dropped.
+struct SessionCount(Arc<HubShared>);
+
+impl SessionCount {
+    fn new(hub: &Hub) -> Self {
+        hub.0.sessions.fetch_add(1, SeqCst);
+        Self(Arc::clone(&hub.0))
+    }
+}
+
+impl Drop for SessionCount {
+    fn drop(&mut self) {
+        if self.0.sessions.fetch_sub(1, SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
     }
 }
 

@@ -1,0 +1,72 @@
+//! Which messages have arrived at a session, and wait for the application?
+
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+use ws_core::Message;
+
+use super::packet::EnginePacket;
+use super::payload::EnginePayload;
+
+/// The WebSocket is not read while this much of it waits for the application.
+const MAX_INBOX_MESSAGES: usize = 64;
+const MAX_INBOX_BYTES: usize = 64 * 1024;
+
+/// The messages that have arrived and wait for the application.
+#[derive(Debug, Default)]
+pub(super) struct EngineInbox {
+    /// Of the last POST, and how many messages are left in each. They come before the messages of
+    /// the WebSocket. A second one is from a POST that ends the session.
+    payloads: SmallVec<[(EnginePayload, usize); 1]>,
+    messages: VecDeque<Message>,
+    bytes: usize,
+}
+
+impl EngineInbox {
+    /// Whether the body of another POST may be put into it.
+    pub(super) fn has_room_for_payload(&self) -> bool {
+        self.payloads.is_empty()
+    }
+
+    /// Whether another message of the WebSocket may be put into it.
+    pub(super) fn has_room(&self) -> bool {
+        self.messages.len() < MAX_INBOX_MESSAGES && self.bytes < MAX_INBOX_BYTES
+    }
+
+    pub(super) fn push_payload(&mut self, payload: EnginePayload, messages: usize) {
+        self.payloads.push((payload, messages));
+    }
+
+    pub(super) fn push(&mut self, message: Message) {
+        self.bytes += message.len();
+        self.messages.push_back(message);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Message> {
+        while let Some((payload, left)) = self.payloads.first_mut() {
+            // Other packets were handled when the body arrived.
+            let message = payload.find_map(|packet| match packet {
+                Ok(EnginePacket::Message(message)) => Some(message),
+                _ => None,
+            });
+            *left -= 1;
+            if *left == 0 || message.is_none() {
+                self.payloads.remove(0);
+            }
+            if message.is_some() {
+                return message;
+            }
+        }
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.len();
+        if self.messages.is_empty() {
+            // An idle session holds no memory for it.
+            self.messages = VecDeque::new();
+        }
+        Some(message)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

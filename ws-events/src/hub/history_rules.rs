@@ -1,0 +1,37 @@
+//! Which rooms of a hub have a history, and where is it kept?
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::registry::namespaces::matches;
+use crate::{History, HistoryStore, MemoryHistory};
+
+/// The rooms of a hub that have a history, and where it is kept.
+pub(crate) struct HubHistory {
+    /// Patterns of the names of rooms.
+    rules: Vec<(Arc<str>, History)>,
+    pub(crate) store: Arc<dyn HistoryStore>,
+}
+
+impl HubHistory {
+    /// `None` if no room has a history.
+    pub(crate) fn new(
+        rules: Vec<(Arc<str>, History)>,
+        store: Option<Arc<dyn HistoryStore>>,
+    ) -> Option<Arc<Self>> {
+        let store = || store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
+        (!rules.is_empty()).then(|| Arc::new(Self { rules, store: store() }))
+    }
+
+    /// The limits of a room with a history.
+    pub(crate) fn limits(&self, room: &str) -> Option<&History> {
+        let (_, limits) = self.rules.iter().find(|(pattern, _)| matches(pattern, room))?;
+        Some(limits)
+    }
+}
+
+impl fmt::Debug for HubHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubHistory").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
