@@ -1,7 +1,6 @@
 //! Which step of an opening handshake failed, and how can it be fixed?
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -164,8 +163,8 @@ struct TlsFailed {
 }
 
 #[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
-impl fmt::Display for TlsFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Display for TlsFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.host)
     }
 }
