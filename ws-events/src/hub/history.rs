@@ -94,7 +94,7 @@ impl Broadcast {
         };
         let excepted = self.excepted();
         let stored = Cell::new(Stored::No);
-        let encode = |format| content.encode(format);
+        let encode = |format| self.compression(content.encode(format));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         room.with_send_lock(|| {

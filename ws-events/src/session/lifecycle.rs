@@ -63,7 +63,13 @@ impl Connecting {
         if let Some(link) = link.namespace() {
             // Before anybody can send to it.
             let sid = format!(r#"{{"sid":{}}}"#, quoted(&shared.id.get()));
-            link.accept(control_packet(PacketType::Connect, link.name(), Some(&sid)));
+            let queue = Arc::downgrade(&shared.queue);
+            let close = move |code, reason: &str| {
+                if let Some(queue) = queue.upgrade() {
+                    queue.close(CloseCommand::new(code, reason));
+                }
+            };
+            link.accept(control_packet(PacketType::Connect, link.name(), Some(&sid)), close);
         }
         shared.queue.admit();
         shared.join_everyone();
