@@ -27,7 +27,7 @@ const MAX_DEPTH: usize = 64;
 
 /// The fields of a packet.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct PacketFields {
     pub(super) kind: Option<u64>,
     pub(super) namespace: Option<String>,
     pub(super) id: Option<u64>,
@@ -37,9 +37,9 @@ pub(super) struct Fields {
 }
 
 /// Reads the fields of a packet. Others are ignored.
-pub(super) fn read_fields(message: &[u8]) -> Result<Fields, PacketError> {
+pub(super) fn read_fields(message: &[u8]) -> Result<PacketFields, PacketError> {
     let mut reader = Reader { rest: message, attachments: Vec::new() };
-    let mut fields = Fields::default();
+    let mut fields = PacketFields::default();
     for _ in 0..read_map_len(&mut reader.rest).map_err(malformed)? {
         let key = reader.key()?;
         let mut json = Vec::new();
