@@ -1,6 +1,7 @@
 //! How do I build a chat with axum, a hub and a web page?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+mod cluster;
 mod history;
 mod names;
 mod rules;
@@ -52,6 +53,9 @@ struct Args {
     /// The events that a user may send per second, after a burst of ten.
     #[arg(long, value_name = "EVENTS", default_value = "4")]
     rate: NonZero<u32>,
+    /// The broker that joins several processes, such as redis://127.0.0.1 or nats://127.0.0.1.
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
 }
 
 fn app(hub: &Hub) -> Router {
@@ -92,7 +96,8 @@ fn explain(options: &AcceptOptions, mut request: Request) -> Response {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let hub = rules::hub(args.rate);
+    let cluster = args.broker.as_deref().map(cluster::config).transpose()?;
+    let hub = rules::hub(args.rate, cluster)?;
     let app = app(&hub);
     let listener = args.listen.bind().await?;
     println!("listening on http://{}", listener.local_addr()?);
