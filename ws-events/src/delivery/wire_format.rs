@@ -13,11 +13,14 @@ pub(crate) enum WireFormat {
     Envelope,
     /// Events as packets of Socket.IO.
     SocketIo,
+    /// The same in MessagePack.
+    #[cfg_attr(not(feature = "msgpack"), expect(dead_code, reason = "one format less"))]
+    SocketIoMsgpack,
 }
 
 impl WireFormat {
     /// The number of formats.
-    pub(crate) const COUNT: usize = 3;
+    pub(crate) const COUNT: usize = 4;
 }
 
 /// One message in the formats of its recipients.

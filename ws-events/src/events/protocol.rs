@@ -13,7 +13,9 @@ use ws_core::{Escaped, Message, PreparedMessage};
 
 use crate::delivery::wire_format::WireFormat;
 use crate::events::data::EventData;
-use crate::socketio::{PacketType, write_head};
+#[cfg(feature = "msgpack")]
+use crate::socketio::msgpack;
+use crate::socketio::{PacketFormat, PacketType, write_head};
 use crate::{EncodeError, Event};
 
 /// The longest name of an event, in bytes.
@@ -46,7 +48,28 @@ impl WireFormat {
     pub(crate) const fn has_events(self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Envelope | Self::SocketIo => true,
+            Self::Envelope | Self::SocketIo | Self::SocketIoMsgpack => true,
+        }
+    }
+
+    /// How the packets of Socket.IO are written, if it has them.
+    pub(crate) const fn packets(self) -> Option<PacketFormat> {
+        match self {
+            Self::Plain | Self::Envelope => None,
+            Self::SocketIo => Some(PacketFormat::Text),
+            #[cfg(feature = "msgpack")]
+            Self::SocketIoMsgpack => Some(PacketFormat::Msgpack),
+            #[cfg(not(feature = "msgpack"))]
+            Self::SocketIoMsgpack => None,
+        }
+    }
+
+    /// The format of sockets with these packets.
+    pub(crate) const fn of_packets(format: PacketFormat) -> Self {
+        match format {
+            PacketFormat::Text => Self::SocketIo,
+            #[cfg(feature = "msgpack")]
+            PacketFormat::Msgpack => Self::SocketIoMsgpack,
         }
     }
 }
@@ -109,9 +132,9 @@ impl<'a> OutgoingEvent<'a> {
                 }
                 text.push(b'}');
             }
-            WireFormat::SocketIo => {
+            WireFormat::SocketIo | WireFormat::SocketIoMsgpack => {
                 let kind = PacketType::Event;
-                return packet(kind, self.namespace, self.ack, Some(self.name), &self.data);
+                return packet(format, kind, self.namespace, self.ack, Some(self.name), &self.data);
             }
         }
         PreparedMessage::new(text_of(text))
@@ -120,6 +143,7 @@ impl<'a> OutgoingEvent<'a> {
 
 /// A packet of Socket.IO, with its attachments.
 fn packet(
+    format: WireFormat,
     kind: PacketType,
     namespace: &str,
     id: Option<u64>,
@@ -127,6 +151,13 @@ fn packet(
     data: &EventData,
 ) -> PreparedMessage {
     let attachments = data.attachments();
+    #[cfg(feature = "msgpack")]
+    if format == WireFormat::SocketIoMsgpack {
+        let mut json = Vec::with_capacity(data.len() + 32);
+        data.write_args(&mut json, name);
+        return msgpack::encode(kind, namespace, id, &json, attachments);
+    }
+    debug_assert_eq!(format.packets(), Some(PacketFormat::Text));
     let mut text = Vec::with_capacity(namespace.len() + data.len() + 32 + name.map_or(0, str::len));
     write_head(&mut text, kind, namespace, attachments.len(), id);
     data.write_args(&mut text, name);
@@ -162,12 +193,13 @@ pub(crate) fn encode_message(
 ) -> PreparedMessage {
     match format {
         WireFormat::Plain | WireFormat::Envelope => message.clone(),
-        WireFormat::SocketIo => {
+        WireFormat::SocketIo | WireFormat::SocketIoMsgpack => {
             let data = match message.message().as_text() {
                 Some(text) => EventData::new(text).unwrap_or_default(),
                 None => EventData::of_bytes(message.message().to_bytes()),
             };
-            packet(PacketType::Event, namespace, None, Some(Event::Message.as_str()), &data)
+            let name = Some(Event::Message.as_str());
+            packet(format, PacketType::Event, namespace, None, name, &data)
         }
     }
 }
@@ -188,7 +220,9 @@ pub(crate) fn encode_ack<T: Serialize + ?Sized>(
             text.push(b'}');
             Some(PreparedMessage::new(text_of(text)))
         }
-        WireFormat::SocketIo => Some(packet(PacketType::Ack, namespace, Some(id), None, &data)),
+        WireFormat::SocketIo | WireFormat::SocketIoMsgpack => {
+            Some(packet(format, PacketType::Ack, namespace, Some(id), None, &data))
+        }
     })
 }
 
@@ -200,7 +234,7 @@ pub(crate) fn encode_error(
     text: &str,
 ) -> Option<PreparedMessage> {
     match format {
-        WireFormat::Plain | WireFormat::SocketIo => None,
+        WireFormat::Plain | WireFormat::SocketIo | WireFormat::SocketIoMsgpack => None,
         WireFormat::Envelope => {
             let text = Escaped::new(text).to_string();
             let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
@@ -252,7 +286,9 @@ impl PeerData {
 pub(crate) fn decode(format: WireFormat, message: Message) -> Received {
     match format {
         // Packets of Socket.IO are decoded by the task of their session.
-        WireFormat::Plain | WireFormat::SocketIo => Received::Message(message),
+        WireFormat::Plain | WireFormat::SocketIo | WireFormat::SocketIoMsgpack => {
+            Received::Message(message)
+        }
         WireFormat::Envelope => match message.as_text() {
             Some(text) => decode_envelope(text).unwrap_or_else(Received::Malformed),
             None => Received::Message(message),

@@ -11,6 +11,8 @@ pub(crate) struct HubHistory {
     /// Patterns of the names of rooms.
     rules: Vec<(Arc<str>, History)>,
     pub(crate) store: Arc<dyn HistoryStore>,
+    /// The application has chosen the store.
+    is_custom: bool,
 }
 
 impl HubHistory {
@@ -19,8 +21,14 @@ impl HubHistory {
         rules: Vec<(Arc<str>, History)>,
         store: Option<Arc<dyn HistoryStore>>,
     ) -> Option<Arc<Self>> {
+        let is_custom = store.is_some();
         let store = || store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
-        (!rules.is_empty()).then(|| Arc::new(Self { rules, store: store() }))
+        (!rules.is_empty()).then(|| Arc::new(Self { rules, store: store(), is_custom }))
+    }
+
+    /// Whether a store that the application has chosen orders the messages of a room.
+    pub(crate) fn is_ordered_by_store(&self, room: &str) -> bool {
+        self.is_custom && self.limits(room).is_some()
     }
 
     /// The limits of a room with a history.

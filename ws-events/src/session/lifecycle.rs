@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 
+use crate::cluster::HubEvent;
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::stats::add;
 use crate::delivery::wire_format::WireFormat;
@@ -69,7 +70,9 @@ impl Connecting {
                     queue.close(CloseCommand::new(code, reason));
                 }
             };
-            link.accept(control_packet(PacketType::Connect, link.name(), Some(&sid)), close);
+            let format = link.format();
+            let answer = control_packet(format, PacketType::Connect, link.name(), Some(&sid));
+            link.accept(answer, close);
         }
         shared.queue.admit();
         shared.join_everyone();
@@ -141,6 +144,11 @@ impl Cleanup {
         socket.0.close_queue();
         // From here on, only room events are queued.
         self.handle_queued_events().await;
+        if matches!(reason, DisconnectReason::SlowConsumer { .. }) {
+            let (hub, id) = (&socket.0.hub, socket.id());
+            let namespace = Arc::from(hub.namespace());
+            hub.notices.report(HubEvent::SlowConsumer { id, namespace });
+        }
         if matches!(reason, DisconnectReason::Closed(_) | DisconnectReason::SlowConsumer { .. }) {
             dispatch(socket, Event::Close, Payload::Disconnect(reason.clone())).await;
         }
