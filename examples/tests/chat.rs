@@ -543,3 +543,19 @@ async fn check_processes(program: &str) {
     cid.say("general", "hi").await;
     assert_eq!(ann.receive_text().await, "hi");
 }
+
+#[tokio::test]
+async fn the_page_in_rust_works_in_a_browser() {
+    let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/../wasm-pages");
+    let is_built = std::path::Path::new(folder).join("chat_page.js").exists();
+    let found = scenes("--version").output();
+    if !is_built || !found.is_ok_and(|output| output.status.success()) {
+        return skip("the page in Rust, or chromium, is missing: cargo xtask wasm --no-test");
+    }
+    let chat = Chat::start_with(&["--rate", "200", "--wasm", folder]);
+    let mut command = tokio::process::Command::new("node");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chat_page.mjs")).arg(&chat.0.url);
+    let playing = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let played = tokio::time::timeout(Duration::from_secs(240), playing).await.unwrap().unwrap();
+    assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+}
