@@ -12,6 +12,8 @@ mod delivery;
 mod history;
 #[path = "../src/session/ready_flag.rs"]
 mod ready_flag;
+#[path = "../src/recovery/mod.rs"]
+mod recovery;
 #[path = "../src/registry/mod.rs"]
 mod registry;
 

@@ -13,6 +13,7 @@ use ws_core::{Escaped, Message, PreparedMessage};
 
 use crate::delivery::wire_format::WireFormat;
 use crate::events::data::EventData;
+use crate::recovery::offset::SentOffset;
 use crate::socketio::{PacketType, write_head};
 use crate::{EncodeError, Event};
 
@@ -30,6 +31,9 @@ pub enum Protocol {
     Plain,
     /// Events as JSON text: see [`HubBuilder::envelope`](crate::HubBuilder::envelope).
     Envelope,
+    /// As `Envelope`, and the client can get its session back after its connection was lost: see
+    /// [`HubBuilder::recovery`](crate::HubBuilder::recovery).
+    Resumable,
 }
 
 impl Protocol {
@@ -37,6 +41,7 @@ impl Protocol {
         match self {
             Self::Plain => WireFormat::Plain,
             Self::Envelope => WireFormat::Envelope,
+            Self::Resumable => WireFormat::EnvelopeResumable,
         }
     }
 }
@@ -46,7 +51,10 @@ impl WireFormat {
     pub(crate) const fn has_events(self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Envelope | Self::SocketIo => true,
+            Self::Envelope
+            | Self::SocketIo
+            | Self::EnvelopeResumable
+            | Self::SocketIoResumable => true,
         }
     }
 }
@@ -94,12 +102,12 @@ impl<'a> OutgoingEvent<'a> {
         Ok(Self { namespace, name, data: serialize(data)?, ack: None })
     }
 
-    /// The event in a format.
-    pub(crate) fn encode(&self, format: WireFormat) -> PreparedMessage {
+    /// The event in a format, with its offset in one that is resumable.
+    pub(crate) fn encode(&self, format: WireFormat, at: Option<SentOffset>) -> PreparedMessage {
         let mut text = Vec::with_capacity(self.name.len() + self.data.len() + 48);
         match format {
             WireFormat::Plain => self.data.write_base64(&mut text),
-            WireFormat::Envelope => {
+            WireFormat::Envelope | WireFormat::EnvelopeResumable => {
                 text.extend_from_slice(b"{\"event\":");
                 write_string(&mut text, self.name);
                 text.extend_from_slice(b",\"data\":");
@@ -107,11 +115,15 @@ impl<'a> OutgoingEvent<'a> {
                 if let Some(id) = self.ack {
                     text.extend_from_slice(format!(",\"id\":{id}").as_bytes());
                 }
+                if let Some(at) = at {
+                    text.extend_from_slice(format!(",\"at\":\"{at}\"").as_bytes());
+                }
                 text.push(b'}');
             }
-            WireFormat::SocketIo => {
-                let kind = PacketType::Event;
-                return packet(kind, self.namespace, self.ack, Some(self.name), &self.data);
+            WireFormat::SocketIo | WireFormat::SocketIoResumable => {
+                let (kind, name) = (PacketType::Event, Some(self.name));
+                let last = LastArg::new(format, self.ack, at);
+                return packet(kind, self.namespace, self.ack, name, &self.data, last);
             }
         }
         PreparedMessage::new(text_of(text))
@@ -125,15 +137,47 @@ fn packet(
     id: Option<u64>,
     name: Option<&str>,
     data: &EventData,
+    last: LastArg,
 ) -> PreparedMessage {
     let attachments = data.attachments();
     let mut text = Vec::with_capacity(namespace.len() + data.len() + 32 + name.map_or(0, str::len));
     write_head(&mut text, kind, namespace, attachments.len(), id);
     data.write_args(&mut text, name);
+    last.write(&mut text, data);
     PreparedMessage::sequence(
         text_of(text),
         attachments.map(|bytes| Message::binary(bytes.clone())),
     )
+}
+
+/// The argument behind those of an event, for a client of Socket.IO.
+enum LastArg {
+    Nothing,
+    /// Clients report the last string that was the last argument of an event, so it is the offset.
+    Offset(SentOffset),
+    /// A string of the application is not an offset: `null` follows it.
+    NoOffset,
+}
+
+impl LastArg {
+    const fn new(format: WireFormat, ack: Option<u64>, at: Option<SentOffset>) -> Self {
+        match (format, at, ack) {
+            (WireFormat::SocketIoResumable, Some(at), None) => Self::Offset(at),
+            (WireFormat::SocketIoResumable, None, None) => Self::NoOffset,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn write(&self, text: &mut Vec<u8>, data: &EventData) {
+        let more = match self {
+            Self::Nothing => return,
+            Self::Offset(at) => format!(",\"{at}\"]"),
+            Self::NoOffset if data.ends_with_string() => ",null]".to_owned(),
+            Self::NoOffset => return,
+        };
+        text.pop();
+        text.extend_from_slice(more.as_bytes());
+    }
 }
 
 /// What a broadcast sends.
@@ -145,11 +189,11 @@ pub(crate) enum Content<'a> {
 }
 
 impl Content<'_> {
-    /// The content in a format.
-    pub(crate) fn encode(&self, format: WireFormat) -> PreparedMessage {
+    /// The content in a format, with its offset in one that is resumable.
+    pub(crate) fn encode(&self, format: WireFormat, at: Option<SentOffset>) -> PreparedMessage {
         match self {
-            Self::Message(message, namespace) => encode_message(message, format, namespace),
-            Self::Event(event) => event.encode(format),
+            Self::Message(message, namespace) => encode_message(message, format, namespace, at),
+            Self::Event(event) => event.encode(format, at),
         }
     }
 }
@@ -159,15 +203,17 @@ pub(crate) fn encode_message(
     message: &PreparedMessage,
     format: WireFormat,
     namespace: &str,
+    at: Option<SentOffset>,
 ) -> PreparedMessage {
     match format {
-        WireFormat::Plain | WireFormat::Envelope => message.clone(),
-        WireFormat::SocketIo => {
+        WireFormat::Plain | WireFormat::Envelope | WireFormat::EnvelopeResumable => message.clone(),
+        WireFormat::SocketIo | WireFormat::SocketIoResumable => {
             let data = match message.message().as_text() {
                 Some(text) => EventData::new(text).unwrap_or_default(),
                 None => EventData::of_bytes(message.message().to_bytes()),
             };
-            packet(PacketType::Event, namespace, None, Some(Event::Message.as_str()), &data)
+            let (kind, name) = (PacketType::Event, Some(Event::Message.as_str()));
+            packet(kind, namespace, None, name, &data, LastArg::new(format, None, at))
         }
     }
 }
@@ -182,13 +228,16 @@ pub(crate) fn encode_ack<T: Serialize + ?Sized>(
     let data = serialize(data)?;
     Ok(match format {
         WireFormat::Plain => None,
-        WireFormat::Envelope => {
+        WireFormat::Envelope | WireFormat::EnvelopeResumable => {
             let mut text = format!("{{\"ack\":{id},\"data\":").into_bytes();
             data.write_base64(&mut text);
             text.push(b'}');
             Some(PreparedMessage::new(text_of(text)))
         }
-        WireFormat::SocketIo => Some(packet(PacketType::Ack, namespace, Some(id), None, &data)),
+        WireFormat::SocketIo | WireFormat::SocketIoResumable => {
+            let kind = PacketType::Ack;
+            Some(packet(kind, namespace, Some(id), None, &data, LastArg::Nothing))
+        }
     })
 }
 
@@ -200,8 +249,8 @@ pub(crate) fn encode_error(
     text: &str,
 ) -> Option<PreparedMessage> {
     match format {
-        WireFormat::Plain | WireFormat::SocketIo => None,
-        WireFormat::Envelope => {
+        WireFormat::Plain | WireFormat::SocketIo | WireFormat::SocketIoResumable => None,
+        WireFormat::Envelope | WireFormat::EnvelopeResumable => {
             let text = Escaped::new(text).to_string();
             let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
             let text = format!(r#"{{"event":"error","data":{data}}}"#);
@@ -252,8 +301,10 @@ impl PeerData {
 pub(crate) fn decode(format: WireFormat, message: Message) -> Received {
     match format {
         // Packets of Socket.IO are decoded by the task of their session.
-        WireFormat::Plain | WireFormat::SocketIo => Received::Message(message),
-        WireFormat::Envelope => match message.as_text() {
+        WireFormat::Plain | WireFormat::SocketIo | WireFormat::SocketIoResumable => {
+            Received::Message(message)
+        }
+        WireFormat::Envelope | WireFormat::EnvelopeResumable => match message.as_text() {
             Some(text) => decode_envelope(text).unwrap_or_else(Received::Malformed),
             None => Received::Message(message),
         },
@@ -397,13 +448,13 @@ mod tests {
         let event = |namespace, ack| {
             let mut event = OutgoingEvent::new(namespace, "a", &(1, Bytes::from_static(b"x")));
             event.as_mut().unwrap().ack = ack;
-            event.unwrap().encode(WireFormat::SocketIo)
+            event.unwrap().encode(WireFormat::SocketIo, None)
         };
         let binary = br#"["a",1,{"_placeholder":true,"num":0}]"#;
         check_packet(&event("/", None), &[&[b"451-", &binary[..]].concat(), b"x"]);
         check_packet(&event("/n", Some(0)), &[&[b"451-/n,0", &binary[..]].concat(), b"x"]);
         let plain = OutgoingEvent::new("/", "ü", "x").unwrap();
-        check_packet(&plain.encode(WireFormat::SocketIo), &["42[\"ü\",\"x\"]".as_bytes()]);
+        check_packet(&plain.encode(WireFormat::SocketIo, None), &["42[\"ü\",\"x\"]".as_bytes()]);
         let answer = |data: &str| encode_ack(WireFormat::SocketIo, "/n", 7, data);
         check_packet(&answer("x").unwrap().unwrap(), &[b"43/n,7[\"x\"]"]);
         let nothing = encode_ack(WireFormat::SocketIo, "/", 0, &()).unwrap().unwrap();
@@ -416,8 +467,39 @@ mod tests {
             ),
         ] {
             let message = PreparedMessage::new(message);
-            check_packet(&encode_message(&message, WireFormat::SocketIo, "/n"), expected);
+            check_packet(&encode_message(&message, WireFormat::SocketIo, "/n", None), expected);
         }
+    }
+
+    /// An event with data → its text for a client that can get its session back.
+    #[track_caller]
+    fn check_resumable<T: Serialize>(data: &T, at: Option<SentOffset>, format: WireFormat, expected: &str) {
+        let event = OutgoingEvent::new("/", "a", data).unwrap();
+        let message = event.encode(format, at);
+        assert_eq!(message.message().as_text(), Some(expected));
+    }
+
+    #[test]
+    fn an_event_for_a_resumable_session_has_its_offset_last() {
+        let at = Some(SentOffset::Plain(7));
+        let envelope = WireFormat::EnvelopeResumable;
+        check_resumable(&1, at, envelope, r#"{"event":"a","data":1,"at":"p7"}"#);
+        check_resumable(&1, None, envelope, r#"{"event":"a","data":1}"#);
+        check_resumable(&1, at, WireFormat::Envelope, r#"{"event":"a","data":1}"#);
+        let socketio = WireFormat::SocketIoResumable;
+        check_resumable(&1, at, socketio, r#"42["a",1,"p7"]"#);
+        check_resumable(&(), at, socketio, r#"42["a","p7"]"#);
+        check_resumable(&("x", 1), at, socketio, r#"42["a","x",1,"p7"]"#);
+        check_resumable(&1, at, WireFormat::SocketIo, r#"42["a",1]"#);
+        // A string of the application is not taken for an offset.
+        check_resumable(&"x", None, socketio, r#"42["a","x",null]"#);
+        check_resumable(&(1, "x"), None, socketio, r#"42["a",1,"x",null]"#);
+        check_resumable(&1, None, socketio, r#"42["a",1]"#);
+        check_resumable(&(), None, socketio, r#"42["a"]"#);
+        check_resumable(&["x"; 0], None, socketio, r#"42["a"]"#);
+        let message = PreparedMessage::new("x");
+        let message = encode_message(&message, socketio, "/", at);
+        assert_eq!(message.message().as_text(), Some(r#"42["message","x","p7"]"#));
     }
 
     #[test]
@@ -426,7 +508,7 @@ mod tests {
             for ack in [None, Some(0), Some(1 << 53)] {
                 let mut event = OutgoingEvent::new("/", name, &("ä", 1)).unwrap();
                 event.ack = ack;
-                let message = event.encode(WireFormat::Envelope).message().clone();
+                let message = event.encode(WireFormat::Envelope, None).message().clone();
                 let expected = IncomingEvent {
                     name: name.into(),
                     data: PeerData::new(Message::from(r#"["ä",1]"#)),

@@ -286,7 +286,11 @@ async fn serve_namespace(hub: Hub, link: Arc<NamespaceLink>) -> Arc<NamespaceLin
         Some(lease) => {
             let namespace = lease.namespace.clone();
             let link = Link::Namespace(Arc::clone(&link));
-            serve_link(namespace, link, WireFormat::SocketIo).await;
+            let format = match namespace.0.recovery() {
+                None => WireFormat::SocketIo,
+                Some(_) => WireFormat::SocketIoResumable,
+            };
+            serve_link(namespace, link, format).await;
         }
         None => link.refuse("Invalid namespace", None).await,
     }
