@@ -67,7 +67,7 @@ fn refusal(name: &str, manifest: &str, dependency: &Value) -> Option<String> {
     }
     let is_ours = dependency["path"].is_string();
     let allowed = is_allowed(name, manifest, target)
-        || SERVERS.iter().any(|(folder, on)| {
+        || NESTED.iter().any(|(folder, on)| {
             manifest.strip_suffix("/Cargo.toml") == Some(folder) && target == *on
         });
     (is_ours && !allowed).then(|| format!("`{name}` must not depend on `{target}`"))
@@ -122,9 +122,13 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 pub(super) const EXAMPLES: &str = "examples";
 
 /// A nested crate, and one more crate on which it may depend: `ws listen` and the service of
-/// Socket.IO are servers.
-const SERVERS: &[(&str, &str)] =
-    &[("ws-client/cli", "ws-server-hyper"), ("ws-events/socketio", "ws-server-hyper")];
+/// Socket.IO are servers, and brokers share a driver.
+const NESTED: &[(&str, &str)] = &[
+    ("ws-client/cli", "ws-server-hyper"),
+    ("ws-events/nats", "ws-events-broker"),
+    ("ws-events/redis", "ws-events-broker"),
+    ("ws-events/socketio", "ws-server-hyper"),
+];
 
 const HTTP: &[&str] =
     &["actix-web", "axum", "hyper", "hyper-util", "reqwest", "tonic", "tower-http", "warp"];
@@ -181,6 +185,8 @@ mod tests {
         check("ws-events", &ours("ws-core"), None);
         check("ws-events", &ours("ws-server-hyper"), wrong);
         check("ws-events/redis", &ours("ws-events"), None);
+        check("ws-events/redis", &ours("ws-events-broker"), None);
+        check("ws-events/socketio", &ours("ws-events-broker"), wrong);
         check("ws-events/redis", &ours("ws-client"), wrong);
         check("xtask", &ours("ws-core"), wrong);
         check("xtask/bench", &ours("ws-core"), None);

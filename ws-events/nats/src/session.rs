@@ -1,0 +1,251 @@
+//! How are envelopes published and received on a connection to NATS?
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_nats::{Client, Message, Subscriber};
+use bytes::Bytes;
+use futures::future::FutureExt as _;
+use futures::stream::{SelectAll, Stream, StreamExt as _};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use ws_events::broker::Subject;
+use ws_events_broker::{
+    BoxFuture, Change, Inbox, PublishFailure, QueuedEnvelope, Session, SessionError,
+};
+
+/// A connection to a server.
+pub(crate) struct NatsSession {
+    client: Client,
+    requests: mpsc::UnboundedSender<Request>,
+    ended: watch::Sender<Option<SessionError>>,
+    tasks: [AbortHandle; 2],
+}
+
+/// What the writer does, and whom it tells when the server has got it. The driver bounds their
+/// number.
+enum Request {
+    Change(Vec<Change>, oneshot::Sender<()>),
+    Publish(Vec<QueuedEnvelope>, oneshot::Sender<()>),
+    Ping(oneshot::Sender<()>),
+}
+
+impl NatsSession {
+    /// Starts the tasks of a connection. When one of them ends, the session does.
+    pub(crate) async fn start(
+        client: Client,
+        inbox: Inbox,
+        ended: watch::Sender<Option<SessionError>>,
+    ) -> Result<Self, SessionError> {
+        let markers = client.new_inbox();
+        let marked = client.subscribe(markers.clone()).await.map_err(SessionError::new)?;
+        let round_trips = Arc::new(RoundTrips::default());
+        let (requests, to_do) = mpsc::unbounded_channel();
+        let (subscribers, new_streams) = mpsc::unbounded_channel();
+        let reader = Reader { inbox, marked, new_streams, round_trips: Arc::clone(&round_trips) };
+        let writer = Writer {
+            client: client.clone(),
+            markers,
+            round_trips,
+            subscribers,
+            subscriptions: HashMap::new(),
+        };
+        let (read_ended, write_ended) = (ended.clone(), ended.clone());
+        let reading = tokio::spawn(async move {
+            reader.run().await;
+            end(&read_ended, closed());
+        });
+        let writing = tokio::spawn(async move {
+            let error = writer.run(to_do).await;
+            end(&write_ended, error.unwrap_or_else(closed));
+        });
+        let tasks = [reading.abort_handle(), writing.abort_handle()];
+        Ok(Self { client, requests, ended, tasks })
+    }
+
+    fn request(
+        &self,
+        request: impl FnOnce(oneshot::Sender<()>) -> Request,
+    ) -> BoxFuture<'static, Result<(), SessionError>> {
+        let (done, confirmed) = oneshot::channel();
+        // If the writer has ended, `done` is dropped.
+        drop(self.requests.send(request(done)));
+        confirmed.map(|confirmed| confirmed.map_err(|_| closed())).boxed()
+    }
+}
+
+impl Session for NatsSession {
+    fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    fn change(&self, changes: Vec<Change>) -> BoxFuture<'static, Result<(), SessionError>> {
+        self.request(|done| Request::Change(changes, done))
+    }
+
+    fn publish(
+        &self,
+        batch: Vec<QueuedEnvelope>,
+    ) -> BoxFuture<'static, Result<(), PublishFailure>> {
+        let published = self.request(|done| Request::Publish(batch, done));
+        published.map(|it| it.map_err(|error| PublishFailure { confirmed: 0, error })).boxed()
+    }
+
+    fn ping(&self) -> BoxFuture<'static, Result<(), SessionError>> {
+        self.request(Request::Ping)
+    }
+
+    fn closed(&self) -> BoxFuture<'static, SessionError> {
+        let mut cause = self.ended.subscribe();
+        async move {
+            let cause = cause.wait_for(Option::is_some).await;
+            cause.ok().and_then(|cause| cause.clone()).unwrap_or_else(closed)
+        }
+        .boxed()
+    }
+}
+
+impl Drop for NatsSession {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Ends a session. The first cause is kept.
+pub(crate) fn end(ended: &watch::Sender<Option<SessionError>>, error: SessionError) {
+    ended.send_if_modified(|cause| {
+        let is_first = cause.is_none();
+        cause.get_or_insert(error);
+        is_first
+    });
+}
+
+fn closed() -> SessionError {
+    SessionError::new("the connection to NATS has ended")
+}
+
+/// Markers that are on their way to the server and back, oldest first. The server handles the
+/// requests of a connection in their order, so a marker that has come back confirms all before it.
+#[derive(Default)]
+struct RoundTrips(Mutex<Markers>);
+
+#[derive(Default)]
+struct Markers {
+    /// The number of the latest.
+    latest: u64,
+    waiting: VecDeque<(u64, oneshot::Sender<()>)>,
+}
+
+impl RoundTrips {
+    /// Makes a marker.
+    fn begin(&self, done: oneshot::Sender<()>) -> Bytes {
+        let mut markers = self.0.lock();
+        markers.latest += 1;
+        let number = markers.latest;
+        markers.waiting.push_back((number, done));
+        Bytes::copy_from_slice(&number.to_be_bytes())
+    }
+
+    /// A marker has come back.
+    fn end(&self, marker: &[u8]) {
+        let Ok(number) = marker.try_into().map(u64::from_be_bytes) else { return };
+        let mut markers = self.0.lock();
+        let confirmed = markers.waiting.iter().take_while(|(marker, _)| *marker <= number).count();
+        for (_, done) in markers.waiting.drain(..confirmed) {
+            // Nobody waits for it after a timeout.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Sends requests in their order.
+struct Writer {
+    client: Client,
+    /// The subject of the markers.
+    markers: String,
+    round_trips: Arc<RoundTrips>,
+    subscribers: mpsc::UnboundedSender<Envelopes>,
+    /// When a sender is dropped, the messages of its subscription end.
+    subscriptions: HashMap<Subject, oneshot::Sender<()>>,
+}
+
+/// The messages of a subscription, until it ends.
+type Envelopes = Pin<Box<dyn Stream<Item = Message> + Send>>;
+
+impl Writer {
+    /// Returns why it ended. It ends when the session is dropped.
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) -> Option<SessionError> {
+        while let Some(request) = requests.recv().await {
+            if let Err(error) = self.handle(request).await {
+                return Some(error);
+            }
+        }
+        None
+    }
+
+    async fn handle(&mut self, request: Request) -> Result<(), SessionError> {
+        let done = match request {
+            Request::Ping(done) => done,
+            Request::Publish(batch, done) => {
+                for QueuedEnvelope { subject, envelope } in batch {
+                    let published = self.client.publish(subject.as_str().to_owned(), envelope);
+                    published.await.map_err(SessionError::new)?;
+                }
+                done
+            }
+            Request::Change(changes, done) => {
+                for change in changes {
+                    match change {
+                        Change::Subscribe(subject) => self.subscribe(subject).await?,
+                        Change::Unsubscribe(subject) => drop(self.subscriptions.remove(&subject)),
+                    }
+                }
+                done
+            }
+        };
+        let marker = self.round_trips.begin(done);
+        self.client.publish(self.markers.clone(), marker).await.map_err(SessionError::new)
+    }
+
+    async fn subscribe(&mut self, subject: Subject) -> Result<(), SessionError> {
+        let subscriber = self.client.subscribe(subject.as_str().to_owned());
+        let subscriber = subscriber.await.map_err(SessionError::new)?;
+        let (subscription, ended) = oneshot::channel::<()>();
+        // On its end, the subscriber is dropped, and unsubscribes.
+        let envelopes = subscriber.take_until(ended).boxed();
+        self.subscriptions.insert(subject, subscription);
+        self.subscribers.send(envelopes).map_err(|_| closed())
+    }
+}
+
+/// Passes on what arrives.
+struct Reader {
+    inbox: Inbox,
+    marked: Subscriber,
+    new_streams: mpsc::UnboundedReceiver<Envelopes>,
+    round_trips: Arc<RoundTrips>,
+}
+
+impl Reader {
+    /// Ends when the connection does.
+    async fn run(mut self) {
+        let mut envelopes = SelectAll::<Envelopes>::new();
+        loop {
+            tokio::select! {
+                Some(message) = envelopes.next(), if !envelopes.is_empty() => {
+                    self.inbox.message(message.subject.as_str(), message.payload);
+                }
+                marker = self.marked.next() => match marker {
+                    Some(marker) => self.round_trips.end(&marker.payload),
+                    None => return,
+                },
+                stream = self.new_streams.recv() => match stream {
+                    Some(stream) => envelopes.push(stream),
+                    None => return,
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! How are the connections to a server or to the masters of a cluster made?
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::{try_join, try_join_all};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, Value};
+use ws_events_broker::{Connector, Inbox, SessionError};
+
+use crate::config::{Endpoint, InvalidRedisUrl, RedisConfig};
+use crate::session::{Ended, Link, Receiver, RedisSession, Tasks};
+use crate::stream;
+use crate::topology::Topology;
+
+/// Connects to the servers of a configuration, one after the other.
+pub(crate) struct RedisConnector {
+    config: RedisConfig,
+    endpoints: Vec<Endpoint>,
+    /// The number of attempts.
+    attempts: AtomicUsize,
+}
+
+impl RedisConnector {
+    pub(crate) fn new(config: RedisConfig) -> Result<Self, InvalidRedisUrl> {
+        Ok(Self { endpoints: config.endpoints()?, attempts: AtomicUsize::new(0), config })
+    }
+
+    /// The endpoint of the next attempt.
+    fn next_endpoint(&self) -> Option<&Endpoint> {
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        self.endpoints.get(attempt % self.endpoints.len().max(1))
+    }
+
+    /// Opens and authenticates a connection. Its task is one of `tasks`.
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        tasks: &Tasks,
+        ended: &Ended,
+        receiver: Option<&Receiver>,
+    ) -> Result<MultiplexedConnection, SessionError> {
+        let stream = stream::open(&endpoint.address, &self.config).await?;
+        // The driver has timeouts of its own.
+        let mut config = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(PIPELINE_BUFFER);
+        if let Some(receiver) = receiver {
+            let receiver = receiver.clone();
+            config = config.set_push_sender(move |push: PushInfo| {
+                receiver.push(push);
+                Ok::<(), ()>(())
+            });
+        }
+        let opened = MultiplexedConnection::new_with_config(&endpoint.settings, stream, config);
+        let (connection, task) = opened.await.map_err(SessionError::new)?;
+        tasks.spawn(ended.clone(), task);
+        Ok(connection)
+    }
+
+    /// Makes both connections to a server.
+    async fn link(
+        &self,
+        endpoint: &Endpoint,
+        tasks: &Tasks,
+        receiver: &Receiver,
+    ) -> Result<Link, SessionError> {
+        let publisher = self.open(endpoint, tasks, &receiver.ended, None);
+        let subscriber = self.open(endpoint, tasks, &receiver.ended, Some(receiver));
+        let (publisher, subscriber) = try_join(publisher, subscriber).await?;
+        Ok(Link { publisher, subscriber })
+    }
+
+    /// Asks a server of a cluster for the masters.
+    async fn discover(&self, seed: &Endpoint) -> Result<Topology, SessionError> {
+        let tasks = Tasks::default();
+        let mut connection = self.open(seed, &tasks, &Ended::default(), None).await?;
+        let mut command = redis::cmd("CLUSTER");
+        let slots = connection.send_packed_command(command.arg("SLOTS")).await;
+        match slots.map_err(SessionError::new)? {
+            Value::ServerError(error) => Err(SessionError::new(error)),
+            slots => Topology::parse(&slots)
+                .ok_or_else(|| SessionError::new("the cluster has slots without a master")),
+        }
+    }
+}
+
+impl Connector for RedisConnector {
+    type Session = RedisSession;
+
+    async fn connect(&self, inbox: Inbox) -> Result<RedisSession, SessionError> {
+        let endpoint = self.next_endpoint().ok_or_else(|| SessionError::new("there is no URL"))?;
+        let (receiver, tasks) = (Receiver::new(inbox), Tasks::default());
+        if !self.config.is_sharded {
+            let link = self.link(endpoint, &tasks, &receiver).await?;
+            return Ok(RedisSession::new(vec![link], None, receiver, tasks));
+        }
+        let topology = self.discover(endpoint).await?;
+        let masters =
+            topology.masters.iter().map(|(host, port)| endpoint.with_address(host, *port));
+        let masters: Vec<_> = masters.collect();
+        let links = masters.iter().map(|master| self.link(master, &tasks, &receiver));
+        let links = try_join_all(links).await?;
+        Ok(RedisSession::new(links, Some(topology), receiver, tasks))
+    }
+}
+
+/// Without endpoints, since they contain passwords.
+impl fmt::Debug for RedisConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConnector").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Requests that a connection takes without waiting: the batches of a driver, and a few more.
+const PIPELINE_BUFFER: usize = 64;
