@@ -274,8 +274,7 @@ pub(crate) fn enqueue_encoded<R: Recipient>(
     let Some((message, sent)) = message.resumable(format) else { return EnqueueResult::Closed };
     let encodings = Encodings::One(&message);
     let mut enqueuer = Enqueuer::new(encodings, recipient.delivery(), PushOptions::default());
-    let pushed =
-        enqueuer.push_logged(recipient.queue(), recipient, message.clone(), sent.as_ref());
+    let pushed = enqueuer.push_logged(recipient.queue(), recipient, message.clone(), sent.as_ref());
     let result = enqueuer.count(recipient, pushed);
     enqueuer.finish();
     result

@@ -51,10 +51,9 @@ impl WireFormat {
     pub(crate) const fn has_events(self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Envelope
-            | Self::SocketIo
-            | Self::EnvelopeResumable
-            | Self::SocketIoResumable => true,
+            Self::Envelope | Self::SocketIo | Self::EnvelopeResumable | Self::SocketIoResumable => {
+                true
+            }
         }
     }
 }
@@ -473,7 +472,12 @@ mod tests {
 
     /// An event with data → its text for a client that can get its session back.
     #[track_caller]
-    fn check_resumable<T: Serialize>(data: &T, at: Option<SentOffset>, format: WireFormat, expected: &str) {
+    fn check_resumable<T: Serialize>(
+        data: &T,
+        at: Option<SentOffset>,
+        format: WireFormat,
+        expected: &str,
+    ) {
         let event = OutgoingEvent::new("/", "a", data).unwrap();
         let message = event.encode(format, at);
         assert_eq!(message.message().as_text(), Some(expected));

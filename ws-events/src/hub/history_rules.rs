@@ -27,7 +27,11 @@ impl HubHistory {
             return None;
         }
         let store = store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
-        Some(Box::new(Self { rules: rules.into(), store, recovery: sessions.map(HubRecovery::new) }))
+        Some(Box::new(Self {
+            rules: rules.into(),
+            store,
+            recovery: sessions.map(HubRecovery::new),
+        }))
     }
 
     /// For a namespace: the same settings and store.

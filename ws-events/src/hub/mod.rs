@@ -1,4 +1,6 @@
 //! What can an application do with all sockets of a hub?
+//!
+//! Longer than 400 lines because all calls of a hub, and the state behind them, are read together.
 
 pub(crate) mod acks;
 pub(crate) mod broadcast;

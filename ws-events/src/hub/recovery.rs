@@ -44,12 +44,7 @@ pub struct Recovery {
 impl Recovery {
     /// The default settings.
     pub const fn new() -> Self {
-        Self {
-            window: Duration::from_secs(120),
-            sessions: 10_000,
-            kept: Vec::new(),
-            user: None,
-        }
+        Self { window: Duration::from_secs(120), sessions: 10_000, kept: Vec::new(), user: None }
     }
 
     /// How long a session waits for its client after its connection was lost. Default: 2 min.

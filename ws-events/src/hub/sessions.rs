@@ -14,7 +14,7 @@ use ws_core::{Attributes, PreparedMessage};
 use crate::delivery::writer::timeout;
 use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::SentLog;
-use crate::recovery::table::{Claim, PlainRecipients, SessionTable, Watch};
+use crate::recovery::table::{Claim, PlainRecipients, RecoveryTable, Watch};
 use crate::recovery::token::SessionToken;
 
 /// How long a claim waits until the handlers of the lost connection have returned.
@@ -70,7 +70,7 @@ pub(crate) trait LiveSession: Send + Sync {
 /// The sessions of one hub.
 pub(crate) struct HubRecovery {
     pub(crate) settings: SessionSettings,
-    table: Mutex<SessionTable<Weak<dyn LiveSession>, SavedSession>>,
+    table: Mutex<RecoveryTable<Weak<dyn LiveSession>, SavedSession>>,
     started: Instant,
     /// The number of the next message that no history has.
     next_plain: AtomicU64,
@@ -153,7 +153,7 @@ impl Drop for ClaimedSession<'_> {
 
 impl HubRecovery {
     pub(crate) fn new(settings: SessionSettings) -> Self {
-        let table = Mutex::new(SessionTable::new(settings.window, settings.sessions));
+        let table = Mutex::new(RecoveryTable::new(settings.window, settings.sessions));
         let (started, next_plain) = (Instant::now(), AtomicU64::new(0));
         Self { settings, table, started, next_plain, waits: Notify::new() }
     }
@@ -228,7 +228,7 @@ impl HubRecovery {
         self.table.lock().connect(token, socket);
     }
 
-    /// See [`SessionTable::leave`].
+    /// See [`RecoveryTable::leave`].
     pub(crate) fn leave(
         &self,
         token: SessionToken,

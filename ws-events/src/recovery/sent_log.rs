@@ -85,8 +85,7 @@ pub(crate) type HistoryRecords = Vec<(Position, Bytes)>;
 impl<T> SentLog<T> {
     /// The log of a new session.
     pub(crate) const fn new() -> Self {
-        let (sent, rooms) = (VecDeque::new(), Vec::new());
-        Self { sent, rooms, complete: true, lost: false, held: None }
+        Self { sent: VecDeque::new(), rooms: Vec::new(), complete: true, lost: false, held: None }
     }
 
     /// The socket has joined a room with a history. Only what comes after this position is for it.
@@ -106,9 +105,9 @@ impl<T> SentLog<T> {
         let (Some(room), SentOffset::Stored(position)) = (&message.room, message.offset) else {
             return false;
         };
-        self.mark(room).and_then(|mark| mark.last).is_some_and(|last| {
-            last.epoch == position.epoch && last.offset >= position.offset
-        })
+        self.mark(room)
+            .and_then(|mark| mark.last)
+            .is_some_and(|last| last.epoch == position.epoch && last.offset >= position.offset)
     }
 
     /// The message was sent, or tried to be sent.
@@ -129,9 +128,10 @@ impl<T> SentLog<T> {
                 };
                 SentEntry { room: Some(epoch), number: position.offset }
             }
-            (_, SentOffset::Plain(number) | SentOffset::Stored(Position { offset: number, .. })) => {
-                SentEntry { room: None, number }
-            }
+            (
+                _,
+                SentOffset::Plain(number) | SentOffset::Stored(Position { offset: number, .. }),
+            ) => SentEntry { room: None, number },
         };
         self.sent.push_back(entry);
         if self.sent.len() > MAX_SENT
@@ -228,7 +228,7 @@ impl<T> SentLog<T> {
         self.held.is_some()
     }
 
-    /// The messages that were held back. From now on, none is.
+    /// The messages that were held back. From now on, messages pass.
     pub(crate) fn release(&mut self) -> Vec<(Option<SentMessage>, T)> {
         self.held.take().unwrap_or_default()
     }
@@ -309,7 +309,9 @@ mod tests {
 
     fn log(rooms: &[(usize, u64)], sent: &[(usize, u64)]) -> SentLog<()> {
         let mut log = SentLog::new();
-        rooms.iter().for_each(|(number, offset)| log.enter(&room(*number), Some(at(*number, *offset))));
+        rooms
+            .iter()
+            .for_each(|(number, offset)| log.enter(&room(*number), Some(at(*number, *offset))));
         sent.iter().for_each(|sent| log.note(&message(*sent)));
         log
     }
@@ -365,7 +367,10 @@ mod tests {
         unknown.enter(&room(1), None);
         assert_eq!(unknown.missed(None), Err(UnknownOffset));
         unknown.note(&message((1, 3)));
-        assert_eq!(unknown.missed(Some(message((1, 3)).offset)).unwrap().reads, [(room(1), at(1, 3))]);
+        assert_eq!(
+            unknown.missed(Some(message((1, 3)).offset)).unwrap().reads,
+            [(room(1), at(1, 3))]
+        );
     }
 
     #[test]
@@ -387,7 +392,9 @@ mod tests {
         }
         let held = log.release();
         assert_eq!(held, [(Some(message((1, 8))), "b")]);
-        assert!(log.has(&message((1, 8))) && !log.has(&message((1, 9))) && !log.has(&message((2, 1))));
+        assert!(
+            log.has(&message((1, 8))) && !log.has(&message((1, 9))) && !log.has(&message((2, 1)))
+        );
         assert_eq!(log.hold(None, "c"), Some("c"));
         // The client may have got none of them.
         assert_eq!(log.missed(Some(message((1, 6)).offset)).unwrap().sent.len(), 2);

@@ -19,7 +19,7 @@ use crate::recovery::token::SessionToken;
 
 /// The sessions of one hub. `C` is a connected socket, `S` what is kept of one that has left.
 /// Instants are durations since the table was made.
-pub(crate) struct SessionTable<C, S> {
+pub(crate) struct RecoveryTable<C, S> {
     sessions: HashMap<SessionToken, SessionState<C, S>>,
     /// Those that wait or are claimed, and when they end, in this order.
     ends: VecDeque<(Duration, SessionToken)>,
@@ -33,9 +33,15 @@ pub(crate) struct SessionTable<C, S> {
 enum SessionState<C, S> {
     Connected(C),
     Leaving,
-    Waiting { session: Box<S>, watch: Watch, until: Duration },
+    Waiting {
+        session: Box<S>,
+        watch: Watch,
+        until: Duration,
+    },
     /// A connection has it, under another token.
-    Claimed { until: Duration },
+    Claimed {
+        until: Duration,
+    },
 }
 
 /// The messages that no history has, counted by recipient, as far as a session watches them.
@@ -81,7 +87,7 @@ pub(crate) enum PlainRecipients<'a> {
     Union { rooms: &'a [Arc<str>], ids: &'a [Arc<str>] },
 }
 
-impl<C: Clone, S> SessionTable<C, S> {
+impl<C: Clone, S> RecoveryTable<C, S> {
     pub(crate) fn new(window: Duration, most: usize) -> Self {
         let watches = Watches::default();
         Self { sessions: HashMap::new(), ends: VecDeque::new(), window, most, watches }
@@ -271,8 +277,8 @@ mod tests {
     }
 
     /// A table with one session, `kept`, that has left at 0 s.
-    fn waiting(kept: &'static str) -> (SessionTable<&'static str, &'static str>, SessionToken) {
-        let mut table = SessionTable::new(WINDOW, 10);
+    fn waiting(kept: &'static str) -> (RecoveryTable<&'static str, &'static str>, SessionToken) {
+        let mut table = RecoveryTable::new(WINDOW, 10);
         let token = SessionToken::random();
         table.connect(token, "socket");
         let watch = table.leave(token, &Arc::from("id"), &rooms(&["a", "b"])).unwrap();
@@ -280,7 +286,7 @@ mod tests {
         (table, token)
     }
 
-    fn claim(table: &mut SessionTable<&str, &str>, now: u64, token: SessionToken) -> String {
+    fn claim(table: &mut RecoveryTable<&str, &str>, now: u64, token: SessionToken) -> String {
         match table.claim(secs(now), token, |_| true) {
             Claim::Session(session, watch) => {
                 let missed = table.has_missed(&watch);
@@ -296,7 +302,7 @@ mod tests {
 
     #[test]
     fn each_state_answers_a_claim() {
-        let mut table = SessionTable::<_, &str>::new(WINDOW, 10);
+        let mut table = RecoveryTable::<_, &str>::new(WINDOW, 10);
         let token = SessionToken::random();
         assert_eq!(claim(&mut table, 0, token), "unknown");
         table.connect(token, "socket");
@@ -327,7 +333,7 @@ mod tests {
         assert_eq!(claim(&mut table, 121, token), "unknown");
         assert_eq!(table.expire(secs(121)), [Box::new("kept")]);
         assert!(table.sessions.is_empty() && table.watches.rooms.is_empty());
-        let mut table = SessionTable::<_, u32>::new(WINDOW, 2);
+        let mut table = RecoveryTable::<_, u32>::new(WINDOW, 2);
         let mut ended = Vec::new();
         for number in 0..5 {
             let token = SessionToken::random();

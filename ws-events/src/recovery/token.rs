@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// 128 random bits. Whoever has the token has the session, so no log shows it.
+/// 128 random bits. A client that has the token gets the session, so no log shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionToken(u128);
 

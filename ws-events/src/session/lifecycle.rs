@@ -104,11 +104,7 @@ impl Connecting {
     }
 
     /// Enters the hub with the session of the client, or with a new one.
-    async fn resume(
-        &self,
-        link: &Link,
-        request: &ResumeRequest,
-    ) -> Result<(), ConnectRejection> {
+    async fn resume(&self, link: &Link, request: &ResumeRequest) -> Result<(), ConnectRejection> {
         let socket = &self.socket;
         let shared = &socket.0;
         let user = shared.hub.session_user.as_ref().and_then(|user| user(socket));
@@ -116,8 +112,8 @@ impl Connecting {
         if let Some(Ok(recovery)) = &claimed {
             let id = Arc::clone(&recovery.claimed.session.id);
             let own = shared.id.get();
-            let registered = shared.hub.ids.rename(shared, &shared.id, id).is_ok()
-                && self.register().is_ok();
+            let registered =
+                shared.hub.ids.rename(shared, &shared.id, id).is_ok() && self.register().is_ok();
             if !registered {
                 // Another socket has the id of the session.
                 let _ = shared.hub.ids.rename(shared, &shared.id, own);

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use ws_core::{Conn, Message, PreparedMessage, StatusCode};
 
 use crate::delivery::enqueue::{enqueue, release_held};
@@ -48,16 +48,16 @@ pub(crate) struct ResumeRequest {
 /// The first message of a client.
 #[derive(Deserialize)]
 struct Hello<'a> {
-    #[serde(borrow)]
-    resume: ResumeToken<'a>,
+    /// The field must be there, and may be `null`.
+    #[serde(borrow, default, deserialize_with = "some")]
+    resume: Option<Option<Cow<'a, str>>>,
     #[serde(borrow)]
     at: Option<Cow<'a, str>>,
 }
 
-/// The token or `null`. The field must be there.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct ResumeToken<'a>(#[serde(borrow, deserialize_with = "Option::deserialize")] Option<Cow<'a, str>>);
+fn some<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Cow<'de, str>>>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
 
 /// The part of the `auth` of a Socket.IO client that its library adds.
 #[derive(Deserialize)]
@@ -98,8 +98,8 @@ impl ResumeRequest {
         if text.len() > MAX_HELLO || !text.trim_start().starts_with('{') {
             return None;
         }
-        let Hello { resume: ResumeToken(token), at } = serde_json::from_str(text).ok()?;
-        let (token, offset) = (token.map(Cow::into_owned), at.map(Cow::into_owned));
+        let Hello { resume, at } = serde_json::from_str(text).ok()?;
+        let (token, offset) = (resume?.map(Cow::into_owned), at.map(Cow::into_owned));
         Some(Self { token, offset })
     }
 

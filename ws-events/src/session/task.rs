@@ -159,8 +159,7 @@ fn ends_session(ending: &LinkEnd) -> bool {
 
 /// Whether the application has closed the socket for good.
 fn is_kicked(reason: &DisconnectReason) -> bool {
-    let later =
-        [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
+    let later = [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
     matches!(reason, DisconnectReason::Closed(close) if !later.contains(&close.code))
 }
 
