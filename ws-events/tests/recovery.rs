@@ -125,8 +125,11 @@ async fn a_client_gets_its_id_rooms_attributes_and_what_it_missed_in_order_and_o
         connected.note(format!("connect {} {:?}", socket.recovered(), socket.rooms()));
         ready(())
     });
-    hub.on_disconnect(move |_: Socket| {
+    hub.on_disconnect(move |socket: Socket| {
         left.note("disconnect");
+        // Not for itself.
+        socket.broadcast().emit("n", &"it has left").unwrap();
+        socket.to("room1").emit("n", &"it has left").unwrap();
         ready(())
     });
     let (mut client, socket) = Client::enter(&hub).await;
@@ -437,6 +440,35 @@ async fn a_session_is_given_to_its_own_user_only() {
     assert_eq!(Client::with(&hub, token, None).await.welcome["reason"], "unknown_session");
     *current.lock() = "ann";
     assert_eq!(client.resume(&hub).await["recovered"], true);
+}
+
+#[tokio::test]
+async fn an_attribute_of_a_session_is_kept_only_if_the_session_is() {
+    let hub = hub(builder());
+    let (mut client, socket) = Client::enter(&hub).await;
+    socket.attributes().insert(Draft("dear".to_owned()));
+    client.cut();
+    empty(&hub).await;
+    hub.emit("n", &"missed").unwrap();
+    assert_eq!(client.resume(&hub).await["reason"], "missed");
+    assert_eq!(hub.everyone().sockets()[0].attributes().get::<Draft>(), None);
+}
+
+#[tokio::test]
+async fn each_message_for_a_recovered_socket_is_counted_once() {
+    let hub = hub(builder());
+    let (mut client, _) = Client::enter(&hub).await;
+    for round in 0..20 {
+        hub.to("room1").emit("n", &round).unwrap();
+        client.resume(&hub).await;
+        hub.to("room2").emit("n", &round).unwrap();
+        assert_eq!([client.read().await, client.read().await], [round, round]);
+    }
+    client.cut();
+    empty(&hub).await;
+    let stats = hub.stats();
+    assert_eq!(stats.queued, stats.written + stats.discarded + stats.dropped, "{stats:?}");
+    assert_eq!(stats.queued_bytes, 0);
 }
 
 #[tokio::test]

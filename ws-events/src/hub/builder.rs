@@ -161,7 +161,8 @@ impl HubBuilder {
     /// Recovery covers clients of Socket.IO, and connections that are served as
     /// [`Protocol::Resumable`](crate::Protocol::Resumable). A client may come back any number of
     /// times, each time within the [window](Recovery::window), also before the loss of its connection
-    /// was detected. [Middleware](Hub::middleware) runs again.
+    /// was detected. [Middleware](Hub::middleware) runs again. If it sets an id, it finds the id taken
+    /// while the lost connection still has it: set the ids of new sockets in a handler of `connect`.
     ///
     /// A session is not recovered if a message was missed that is not in the
     /// [history](Self::history) of a room, or not any more; if more was missed than fits into the

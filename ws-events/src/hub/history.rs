@@ -21,7 +21,7 @@ use crate::hub::broadcast::Recipients;
 use crate::hub::history_rules::HubHistory;
 use crate::hub::sessions::HubRecovery;
 use crate::recovery::offset::SentMessage;
-use crate::recovery::table::PlainRecipients;
+use crate::recovery::table::{PlainExceptions, PlainRecipients};
 use crate::socketio::ROOT;
 use crate::{
     Appended, Broadcast, Delivery, History, HistoryError, HistoryPage, HistorySink, HistoryStore,
@@ -70,10 +70,12 @@ impl Broadcast {
                 let recovery = history.recovery.as_ref().filter(|_| !self.volatile);
                 let delivery = self.deliver_plain(content, recovery.map(HubRecovery::next_plain));
                 if let Some(recovery) = recovery {
-                    recovery.count(match &self.recipients {
+                    let recipients = match &self.recipients {
                         Recipients::Everyone => PlainRecipients::Everyone,
                         Recipients::Union { rooms, ids } => PlainRecipients::Union { rooms, ids },
-                    });
+                    };
+                    let (ids, rooms) = (&self.all_except_ids(), &self.except_rooms);
+                    recovery.count(recipients, PlainExceptions { ids, rooms });
                 }
                 delivery
             }

@@ -11,10 +11,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use ws_core::{Attributes, PreparedMessage};
 
+use crate::delivery::send_queue::ByteSize as _;
+use crate::delivery::stats::{Backlog, Counters};
 use crate::delivery::writer::timeout;
 use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::SentLog;
-use crate::recovery::table::{Claim, PlainRecipients, RecoveryTable, Watch};
+use crate::recovery::table::{Claim, PlainExceptions, PlainRecipients, RecoveryTable, Watch};
 use crate::recovery::token::SessionToken;
 
 /// How long a claim waits until the handlers of the lost connection have returned.
@@ -104,6 +106,13 @@ impl SocketRecovery {
         Self { log, admitted: OnceLock::new(), recovered, taken_over }
     }
 
+    /// Discards the messages that its log holds back.
+    pub(crate) fn discard_held(&self, counters: &Counters) {
+        let held = self.log.lock().release();
+        let sizes = held.iter().map(|(_, message)| message.byte_size());
+        counters.discard(Backlog { messages: held.len(), bytes: sizes.sum() });
+    }
+
     pub(crate) fn is_recovered(&self) -> bool {
         self.recovered.load(Relaxed)
     }
@@ -169,15 +178,16 @@ impl HubRecovery {
     }
 
     /// Counts a message that no history has, after it was delivered.
-    pub(crate) fn count(&self, recipients: PlainRecipients<'_>) {
-        self.table.lock().count(recipients);
+    pub(crate) fn count(&self, recipients: PlainRecipients<'_>, except: PlainExceptions<'_>) {
+        self.table.lock().count(recipients, except);
     }
 
     /// Counts a message that was not delivered to the socket with this id.
     #[cold]
     pub(crate) fn count_for_id(&self, id: &str) {
         let ids = [Arc::from(id)];
-        self.table.lock().count(PlainRecipients::Union { rooms: &[], ids: &ids });
+        let recipients = PlainRecipients::Union { rooms: &[], ids: &ids };
+        self.table.lock().count(recipients, PlainExceptions::default());
     }
 
     /// The session of a token. If its connection still seems to be open, that connection is ended.
@@ -225,7 +235,8 @@ impl HubRecovery {
 
     /// A socket is admitted: from now on, a client with the token gets its session.
     pub(crate) fn connect(&self, token: SessionToken, socket: Weak<dyn LiveSession>) {
-        self.table.lock().connect(token, socket);
+        let ended = self.table.lock().connect(self.started.elapsed(), token, socket);
+        drop(ended);
     }
 
     /// See [`RecoveryTable::leave`].

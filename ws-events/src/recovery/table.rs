@@ -11,7 +11,7 @@
 //! `disconnect` have returned. From the moment on in which it begins to leave, the table counts the
 //! messages that no history has and that would be for it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub(crate) struct RecoveryTable<C, S> {
     ends: VecDeque<(Duration, SessionToken)>,
     /// How long a session waits.
     window: Duration,
-    /// The largest number of sessions that wait.
+    /// The number of sessions that wait, and the largest one.
+    waiting: usize,
     most: usize,
     watches: Watches,
 }
@@ -50,21 +51,27 @@ struct Watches {
     everyone: u64,
     rooms: HashMap<Arc<str>, WatchCount>,
     ids: HashMap<Arc<str>, WatchCount>,
+    /// The counts up to which a session has missed nothing.
+    marks: HashMap<Watch, WatchMark>,
+    next: u64,
 }
 
 #[derive(Default)]
 struct WatchCount {
-    watchers: usize,
+    watchers: HashSet<Watch>,
     messages: u64,
 }
 
-/// The counts when a session has left.
-#[derive(Debug)]
-pub(crate) struct Watch {
+struct WatchMark {
     everyone: u64,
     id: (Arc<str>, u64),
     rooms: Vec<(Arc<str>, u64)>,
 }
+
+/// A session for which messages are counted. It has to be [ended](RecoveryTable::end_watch).
+#[derive(Debug, PartialEq, Eq, Hash)]
+#[must_use]
+pub(crate) struct Watch(u64);
 
 /// What a client gets for a token.
 pub(crate) enum Claim<C, S> {
@@ -87,15 +94,25 @@ pub(crate) enum PlainRecipients<'a> {
     Union { rooms: &'a [Arc<str>], ids: &'a [Arc<str>] },
 }
 
+/// Those that do not get it, by id and by room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PlainExceptions<'a> {
+    pub(crate) ids: &'a [Arc<str>],
+    pub(crate) rooms: &'a [Arc<str>],
+}
+
 impl<C: Clone, S> RecoveryTable<C, S> {
     pub(crate) fn new(window: Duration, most: usize) -> Self {
         let watches = Watches::default();
-        Self { sessions: HashMap::new(), ends: VecDeque::new(), window, most, watches }
+        let (sessions, ends) = (HashMap::new(), VecDeque::new());
+        Self { sessions, ends, window, waiting: 0, most, watches }
     }
 
     /// A socket has connected.
-    pub(crate) fn connect(&mut self, token: SessionToken, socket: C) {
+    #[must_use = "dropping a session may run code of the application"]
+    pub(crate) fn connect(&mut self, now: Duration, token: SessionToken, socket: C) -> Vec<Box<S>> {
         self.sessions.insert(token, SessionState::Connected(socket));
+        self.expire(now)
     }
 
     /// The connection of a session is lost. From now on, messages for it are counted. `None` if the
@@ -122,14 +139,27 @@ impl<C: Clone, S> RecoveryTable<C, S> {
     ) -> Vec<Box<S>> {
         let until = now.saturating_add(self.window);
         self.sessions.insert(token, SessionState::Waiting { session, watch, until });
+        self.waiting += 1;
         self.ends.push_back((until, token));
         let mut ended = self.expire(now);
-        while self.ends.len() > self.most
-            && let Some((_, token)) = self.ends.pop_front()
-        {
-            ended.extend(self.remove(token));
+        // Those that are claimed are bounded, too.
+        while self.waiting > self.most || self.ends.len() > self.most.saturating_mul(4).max(64) {
+            ended.extend(self.end_first());
         }
         ended
+    }
+
+    /// Ends the session that ends first.
+    fn end_first(&mut self) -> Option<Box<S>> {
+        let (until, token) = self.ends.pop_front()?;
+        let is_this = match self.sessions.get(&token) {
+            Some(SessionState::Waiting { until: other, .. } | SessionState::Claimed { until: other }) => {
+                *other == until
+            }
+            // It is connected again, under the same token.
+            Some(SessionState::Connected(_) | SessionState::Leaving) | None => false,
+        };
+        if is_this { self.remove(token) } else { None }
     }
 
     /// A session ends for good. Returns what is kept of it.
@@ -155,6 +185,7 @@ impl<C: Clone, S> RecoveryTable<C, S> {
                 let claimed = SessionState::Claimed { until: *until };
                 match self.sessions.insert(token, claimed) {
                     Some(SessionState::Waiting { session, watch, .. }) => {
+                        self.waiting -= 1;
                         Claim::Session(session, watch)
                     }
                     _ => Claim::Unknown,
@@ -165,8 +196,8 @@ impl<C: Clone, S> RecoveryTable<C, S> {
     }
 
     /// Counts a message that no history has. Called after it was delivered.
-    pub(crate) fn count(&mut self, recipients: PlainRecipients<'_>) {
-        self.watches.count(recipients);
+    pub(crate) fn count(&mut self, recipients: PlainRecipients<'_>, except: PlainExceptions<'_>) {
+        self.watches.count(recipients, except);
     }
 
     /// Whether a message was counted for a session since it has left.
@@ -175,25 +206,15 @@ impl<C: Clone, S> RecoveryTable<C, S> {
     }
 
     pub(crate) fn end_watch(&mut self, watch: Watch) {
-        self.watches.end(watch);
+        self.watches.end(&watch);
     }
 
     /// Removes the sessions whose window is over. Returns what was kept of them.
     #[must_use = "dropping a session may run code of the application"]
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Box<S>> {
         let mut ended = Vec::new();
-        while let Some((until, token)) = self.ends.front().copied()
-            && until < now
-        {
-            self.ends.pop_front();
-            let is_this = match self.sessions.get(&token) {
-                Some(SessionState::Waiting { until: other, .. }) => *other == until,
-                Some(SessionState::Claimed { until: other }) => *other == until,
-                Some(SessionState::Connected(_) | SessionState::Leaving) | None => false,
-            };
-            if is_this {
-                ended.extend(self.remove(token));
-            }
+        while self.ends.front().is_some_and(|(until, _)| *until < now) {
+            ended.extend(self.end_first());
         }
         ended
     }
@@ -203,7 +224,8 @@ impl<C: Clone, S> RecoveryTable<C, S> {
             SessionState::Leaving => None,
             _ => match self.sessions.remove(&token)? {
                 SessionState::Waiting { session, watch, .. } => {
-                    self.watches.end(watch);
+                    self.waiting -= 1;
+                    self.watches.end(&watch);
                     Some(session)
                 }
                 _ => None,
@@ -214,17 +236,20 @@ impl<C: Clone, S> RecoveryTable<C, S> {
 
 impl Watches {
     fn begin(&mut self, id: &Arc<str>, rooms: &[Arc<str>]) -> Watch {
+        let number = self.next;
+        self.next += 1;
         let begin = |counts: &mut HashMap<Arc<str>, WatchCount>, name: &Arc<str>| {
             let count = counts.entry(Arc::clone(name)).or_default();
-            count.watchers += 1;
+            count.watchers.insert(Watch(number));
             (Arc::clone(name), count.messages)
         };
         let id = begin(&mut self.ids, id);
         let rooms = rooms.iter().map(|room| begin(&mut self.rooms, room)).collect();
-        Watch { everyone: self.everyone, id, rooms }
+        self.marks.insert(Watch(number), WatchMark { everyone: self.everyone, id, rooms });
+        Watch(number)
     }
 
-    fn count(&mut self, recipients: PlainRecipients<'_>) {
+    fn count(&mut self, recipients: PlainRecipients<'_>, except: PlainExceptions<'_>) {
         let count = |counts: &mut HashMap<Arc<str>, WatchCount>, name: &Arc<str>| {
             if let Some(count) = counts.get_mut(name) {
                 count.messages += 1;
@@ -237,28 +262,53 @@ impl Watches {
                 ids.iter().for_each(|id| count(&mut self.ids, id));
             }
         }
+        let by_id = except.ids.iter().filter_map(|id| self.ids.get(id));
+        let by_room = except.rooms.iter().filter_map(|room| self.rooms.get(room));
+        let excepted: HashSet<&Watch> = by_id.chain(by_room).flat_map(|it| &it.watchers).collect();
+        for watch in excepted {
+            if let Some(mark) = self.marks.get_mut(watch) {
+                mark.skip(recipients);
+            }
+        }
     }
 
     fn has_missed(&self, watch: &Watch) -> bool {
+        let Some(mark) = self.marks.get(watch) else { return true };
         let changed = |counts: &HashMap<Arc<str>, WatchCount>, (name, before): &(Arc<str>, u64)| {
             counts.get(name).is_none_or(|count| count.messages != *before)
         };
-        self.everyone != watch.everyone
-            || changed(&self.ids, &watch.id)
-            || watch.rooms.iter().any(|room| changed(&self.rooms, room))
+        self.everyone != mark.everyone
+            || changed(&self.ids, &mark.id)
+            || mark.rooms.iter().any(|room| changed(&self.rooms, room))
     }
 
-    fn end(&mut self, watch: Watch) {
+    fn end(&mut self, watch: &Watch) {
+        let Some(mark) = self.marks.remove(watch) else { return };
         let end = |counts: &mut HashMap<Arc<str>, WatchCount>, name: &Arc<str>| {
             if let Some(count) = counts.get_mut(name) {
-                count.watchers -= 1;
-                if count.watchers == 0 {
+                count.watchers.remove(watch);
+                if count.watchers.is_empty() {
                     counts.remove(name);
                 }
             }
         };
-        end(&mut self.ids, &watch.id.0);
-        watch.rooms.iter().for_each(|(room, _)| end(&mut self.rooms, room));
+        end(&mut self.ids, &mark.id.0);
+        mark.rooms.iter().for_each(|(room, _)| end(&mut self.rooms, room));
+    }
+}
+
+impl WatchMark {
+    /// A message that was counted is not for this session.
+    fn skip(&mut self, recipients: PlainRecipients<'_>) {
+        match recipients {
+            PlainRecipients::Everyone => self.everyone += 1,
+            PlainRecipients::Union { rooms, ids } => {
+                for (room, count) in &mut self.rooms {
+                    *count += rooms.iter().filter(|other| *other == room).count() as u64;
+                }
+                self.id.1 += ids.iter().filter(|other| **other == self.id.0).count() as u64;
+            }
+        }
     }
 }
 
@@ -280,7 +330,7 @@ mod tests {
     fn waiting(kept: &'static str) -> (RecoveryTable<&'static str, &'static str>, SessionToken) {
         let mut table = RecoveryTable::new(WINDOW, 10);
         let token = SessionToken::random();
-        table.connect(token, "socket");
+        let _ = table.connect(secs(0), token, "socket");
         let watch = table.leave(token, &Arc::from("id"), &rooms(&["a", "b"])).unwrap();
         assert!(table.wait(secs(0), token, Box::new(kept), watch).is_empty());
         (table, token)
@@ -305,7 +355,7 @@ mod tests {
         let mut table = RecoveryTable::<_, &str>::new(WINDOW, 10);
         let token = SessionToken::random();
         assert_eq!(claim(&mut table, 0, token), "unknown");
-        table.connect(token, "socket");
+        let _ = table.connect(secs(0), token, "socket");
         assert_eq!(claim(&mut table, 0, token), "socket");
         let watch = table.leave(token, &Arc::from("id"), &[]).unwrap();
         assert_eq!(claim(&mut table, 0, token), "leaving");
@@ -320,7 +370,7 @@ mod tests {
         assert!(table.sessions.is_empty() && table.ends.is_empty());
         assert!(table.watches.ids.is_empty());
         // A session that was ended, such as one of a socket that was kicked.
-        table.connect(token, "socket");
+        let _ = table.connect(secs(0), token, "socket");
         assert!(table.end(token).is_none());
         assert!(table.leave(token, &Arc::from("id"), &[]).is_none());
         assert_eq!(claim(&mut table, 0, token), "unknown");
@@ -337,27 +387,62 @@ mod tests {
         let mut ended = Vec::new();
         for number in 0..5 {
             let token = SessionToken::random();
-            table.connect(token, ());
+            let _ = table.connect(secs(0), token, ());
             let watch = table.leave(token, &Arc::from("id"), &rooms(&["a"])).unwrap();
             ended.extend(table.wait(secs(0), token, Box::new(number), watch));
         }
         assert_eq!(ended, [Box::new(0), Box::new(1), Box::new(2)]);
-        assert_eq!((table.sessions.len(), table.watches.ids["id"].watchers), (2, 2));
+        assert_eq!((table.sessions.len(), table.watches.ids["id"].watchers.len()), (2, 2));
+    }
+
+    #[test]
+    fn a_session_that_comes_back_under_its_token_is_not_ended_for_its_earlier_window() {
+        let mut table = RecoveryTable::new(WINDOW, 1);
+        let token = SessionToken::random();
+        for round in 0..20 {
+            let _ = table.connect(secs(round), token, "socket");
+            let watch = table.leave(token, &Arc::from("id"), &[]).unwrap();
+            assert!(table.wait(secs(round), token, Box::new("kept"), watch).is_empty());
+            if round < 19 {
+                assert_eq!(claim(&mut table, round, token), "kept false");
+            }
+        }
+        assert!(table.expire(secs(120)).is_empty());
+        assert_eq!(table.expire(secs(140)), [Box::new("kept")]);
+        assert_eq!((table.waiting, table.ends.len()), (0, 0));
     }
 
     #[test]
     fn messages_that_no_history_has_are_counted_for_those_that_would_get_them() {
         #[track_caller]
         fn check(recipients: PlainRecipients<'_>, missed: bool) {
+            check_except(recipients, PlainExceptions::default(), missed);
+            // Its own messages and those that except its room are not for it.
+            let id = rooms(&["id", "other"]);
+            check_except(recipients, PlainExceptions { ids: &id, rooms: &[] }, false);
+            let except = PlainExceptions { ids: &id, rooms: &rooms(&["b", "a"]) };
+            check_except(recipients, except, false);
+            let others = PlainExceptions { ids: &rooms(&["a"]), rooms: &rooms(&["id"]) };
+            check_except(recipients, others, missed);
+        }
+
+        #[track_caller]
+        fn check_except(
+            recipients: PlainRecipients<'_>,
+            except: PlainExceptions<'_>,
+            missed: bool,
+        ) {
             let (mut table, token) = waiting("kept");
-            table.count(recipients);
+            table.count(recipients, except);
             assert_eq!(claim(&mut table, 1, token), format!("kept {missed}"));
             assert!(table.watches.ids.is_empty() && table.watches.rooms.is_empty());
+            assert!(table.watches.marks.is_empty());
         }
         let union = |rooms, ids| PlainRecipients::Union { rooms, ids };
         check(PlainRecipients::Everyone, true);
         check(union(&rooms(&["a"]), &[]), true);
         check(union(&rooms(&["c", "b"]), &[]), true);
+        check(union(&rooms(&["a", "b"]), &rooms(&["id"])), true);
         check(union(&rooms(&["c", "id"]), &rooms(&["a"])), false);
         check(union(&[], &rooms(&["other", "id"])), true);
         check(union(&[], &[]), false);

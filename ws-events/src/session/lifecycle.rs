@@ -29,7 +29,7 @@ use crate::link::Link;
 use crate::recovery::token::SessionToken;
 use crate::session::recovery::{ResumeRequest, claim, give_up, hold, release, welcome};
 use crate::socketio::{PacketType, control_packet};
-use crate::{ConnectRejection, DisconnectReason, Event, Hub, Id, SetIdError, Socket};
+use crate::{ConnectRejection, DisconnectReason, Event, Hub, SetIdError, Socket};
 
 /// A socket that is not admitted yet, or that is rejected and has yet to be closed.
 pub(crate) struct Connecting {
@@ -109,14 +109,16 @@ impl Connecting {
         let shared = &socket.0;
         let user = shared.hub.session_user.as_ref().and_then(|user| user(socket));
         let mut claimed = claim(socket, request, user.as_deref()).await;
+        // Random, or from middleware.
+        let own = shared.id.get();
+        let rename = |id: &Arc<str>| shared.hub.ids.rename(shared, &shared.id, Arc::clone(id));
         if let Some(Ok(recovery)) = &claimed {
-            let id = Arc::clone(&recovery.claimed.session.id);
-            let own = shared.id.get();
             let registered =
-                shared.hub.ids.rename(shared, &shared.id, id).is_ok() && self.register().is_ok();
+                rename(&recovery.claimed.session.id).is_ok() && self.register().is_ok();
             if !registered {
-                // Another socket has the id of the session.
-                let _ = shared.hub.ids.rename(shared, &shared.id, own);
+                // Another socket has the id of the session. It has not entered the hub yet, so it
+                // only requests an id.
+                let _ = rename(&own);
                 claimed = Some(Err(RecoveryFailure::IdTaken));
             }
         }
@@ -128,13 +130,13 @@ impl Connecting {
         };
         let mut token = SessionToken::random();
         if let Some(Ok(mut recovery)) = claimed {
-            recovery.claimed.restore_attributes(socket.attributes());
             recovery.begin(socket);
             shared.queue.admit();
             shared.join_everyone();
             recovery.join_rooms(socket);
             match recovery.read(socket).await {
                 Ok(replay) => {
+                    recovery.claimed.restore_attributes(socket.attributes());
                     // The library of Socket.IO compares the tokens.
                     if link.namespace().is_some() {
                         token = recovery.claimed.token;
@@ -143,7 +145,7 @@ impl Connecting {
                 }
                 Err(failure) => {
                     give_up(socket);
-                    let _ = shared.hub.ids.rename(shared, &shared.id, Id::random().0);
+                    let _ = rename(&own);
                     outcome = Err(Some(failure));
                 }
             }
@@ -302,6 +304,10 @@ impl SocketShared {
     /// Accepts no messages and only room events, and discards the queued messages.
     fn close_queue(self: &Arc<Self>) {
         self.hub.delivery.counters.discard(self.queue.disconnect());
+        if let Some(recovery) = self.recovery() {
+            // Its task was dropped before its session was recovered.
+            recovery.discard_held(&self.hub.delivery.counters);
+        }
         self.close_acks();
     }
 }

@@ -21,7 +21,6 @@ use ws_core::{Conn, Message, PreparedMessage, StatusCode};
 use crate::delivery::enqueue::{enqueue, release_held};
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::ByteSize as _;
-use crate::delivery::stats::Backlog;
 use crate::delivery::writer::timeout;
 use crate::events::record::decode_record;
 use crate::hub::sessions::{ClaimedSession, RecoveryFailure};
@@ -190,17 +189,19 @@ impl ClaimedRecovery<'_> {
     pub(crate) async fn read(&self, socket: &Socket) -> Result<Replay, RecoveryFailure> {
         let hub = &socket.0.hub;
         let mut pages: HashMap<Arc<str>, HistoryRecords> = HashMap::new();
+        // Twice as many as fit: the socket may not be meant by all of them.
+        let most = hub.delivery.limits.message_limit().saturating_mul(2);
+        let mut total = 0;
         for (room, position) in &self.missed.reads {
             let history = hub.history.as_ref().ok_or(RecoveryFailure::Missed)?;
-            let limit = hub.delivery.limits.message_limit();
-            // One more than fits.
-            let most = limit.saturating_mul(2).saturating_add(1);
-            let reply = history.store.since(&hub.history_key(room), *position, most);
+            let key = hub.history_key(room);
+            let reply = history.store.since(&key, *position, (most - total).saturating_add(1));
             let page = reply.wait().await.map_err(|error| match error {
                 HistoryError::Unavailable(_) => RecoveryFailure::HistoryUnavailable,
                 _ => RecoveryFailure::Missed,
             })?;
-            if page.records.len() >= most {
+            total += page.records.len();
+            if total > most {
                 return Err(RecoveryFailure::TooMuch);
             }
             pages.insert(Arc::clone(room), page.records);
@@ -264,12 +265,10 @@ pub(crate) fn give_up(socket: &Socket) {
     // The events of these rooms.
     drop(socket.0.queue.take_events());
     if let Some(own) = socket.0.recovery() {
-        let mut new = SentLog::new();
-        new.begin_holding();
-        let held = std::mem::replace(&mut *own.log.lock(), new).release();
-        let sizes = held.iter().map(|(_, message)| message.byte_size());
-        let backlog = Backlog { messages: held.len(), bytes: sizes.sum() };
-        socket.0.delivery().counters.discard(backlog);
+        own.discard_held(&socket.0.delivery().counters);
+        let mut log = own.log.lock();
+        *log = SentLog::new();
+        log.begin_holding();
     }
 }
 
