@@ -16,11 +16,13 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::{EventLog, TIMEOUT, wait_until};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Conn, pair};
 use ws_events::{
-    ConnectRejection, History, Hub, HubBuilder, MemoryHistory, Overflow, Protocol, Recovery,
-    SendQueueLimits, Socket, StatusCode,
+    Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistoryStore, Hub,
+    HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery, SendQueueLimits, Socket,
+    StatusCode,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -539,6 +541,70 @@ async fn the_hub_sends_offsets_to_resumable_clients_alone() {
     assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 1}));
     assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 2}));
     assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 5}));
+}
+
+/// A store that answers when it is opened.
+#[derive(Clone)]
+struct GatedStore(Arc<MemoryHistory>, Arc<Semaphore>);
+
+impl HistoryStore for GatedStore {
+    fn append(&self, key: &str, record: &[u8], limits: &History) -> Result<Appended, HistoryError> {
+        self.0.append(key, record, limits)
+    }
+
+    fn since(&self, key: &str, position: Position, most: usize) -> HistoryReply<HistoryPage> {
+        let (store, key, gate) = (Arc::clone(&self.0), key.to_owned(), Arc::clone(&self.1));
+        HistoryReply::Later(Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            store.since(&key, position, most).wait().await
+        }))
+    }
+
+    fn latest(&self, key: &str, most: usize) -> HistoryReply<HistoryPage> {
+        let (store, key) = (Arc::clone(&self.0), key.to_owned());
+        HistoryReply::Later(Box::pin(async move { store.latest(&key, most).wait().await }))
+    }
+
+    fn trim(&self, key: &str, through: Position) -> HistoryReply<()> {
+        self.0.trim(key, through)
+    }
+}
+
+#[tokio::test]
+async fn messages_that_are_sent_while_the_history_is_read_come_once_and_behind_it() {
+    let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
+    let hub = hub(builder().history_store(store.clone()));
+    let (mut client, _) = Client::enter(&hub).await;
+    // Only now the positions of its rooms are known.
+    hub.to("room1").emit("n", &1).unwrap();
+    hub.to("room2").emit("n", &2).unwrap();
+    assert_eq!(client.read_many(2).await, [1, 2]);
+    client.cut();
+    empty(&hub).await;
+    hub.to("room1").emit("n", &3).unwrap();
+    let sending = async {
+        // The socket is in its rooms, and waits for the first history.
+        wait_until(|| hub.to("room2").count() == 1).await;
+        for n in 4..7 {
+            hub.to("room1").emit("n", &n).unwrap();
+        }
+        store.1.add_permits(1);
+        for n in 7..10 {
+            hub.to("room2").emit("n", &n).unwrap();
+            tokio::task::yield_now().await;
+        }
+        store.1.add_permits(1);
+    };
+    tokio::join!(client.resume(&hub), sending);
+    assert_eq!(client.welcome["recovered"], true);
+    hub.emit("n", &10).unwrap();
+    // Each room is in its order.
+    let got = client.read_many(8).await;
+    let of = |numbers: &[i32]| {
+        let all: Vec<_> = numbers.iter().map(|n| json!(n)).collect();
+        got.iter().filter(|n| all.contains(n)).cloned().collect::<Vec<_>>() == all
+    };
+    assert!(of(&[3, 4, 5, 6]) && of(&[7, 8, 9]) && got.last() == Some(&json!(10)), "{got:?}");
 }
 
 const ROOMS: usize = 20;
