@@ -438,7 +438,9 @@ mod tests {
             assert!(table.watches.ids.is_empty() && table.watches.rooms.is_empty());
             assert!(table.watches.marks.is_empty());
         }
-        let union = |rooms, ids| PlainRecipients::Union { rooms, ids };
+        const fn union<'a>(rooms: &'a [Arc<str>], ids: &'a [Arc<str>]) -> PlainRecipients<'a> {
+            PlainRecipients::Union { rooms, ids }
+        }
         check(PlainRecipients::Everyone, true);
         check(union(&rooms(&["a"]), &[]), true);
         check(union(&rooms(&["c", "b"]), &[]), true);
