@@ -20,9 +20,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Conn, pair};
 use ws_events::{
-    Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistoryStore, Hub,
-    HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery, SendQueueLimits, Socket,
-    StatusCode,
+    Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistoryStore,
+    Hub, HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery, SendQueueLimits,
+    Socket, StatusCode,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]

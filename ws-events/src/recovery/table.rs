@@ -153,9 +153,9 @@ impl<C: Clone, S> RecoveryTable<C, S> {
     fn end_first(&mut self) -> Option<Box<S>> {
         let (until, token) = self.ends.pop_front()?;
         let is_this = match self.sessions.get(&token) {
-            Some(SessionState::Waiting { until: other, .. } | SessionState::Claimed { until: other }) => {
-                *other == until
-            }
+            Some(
+                SessionState::Waiting { until: other, .. } | SessionState::Claimed { until: other },
+            ) => *other == until,
             // It is connected again, under the same token.
             Some(SessionState::Connected(_) | SessionState::Leaving) | None => false,
         };
