@@ -114,7 +114,7 @@ impl<'a> OutgoingEvent<'a> {
                 if let Some(id) = self.ack {
                     text.extend_from_slice(format!(",\"id\":{id}").as_bytes());
                 }
-                if let Some(at) = at {
+                if let Some(at) = at.filter(|_| format.is_resumable()) {
                     text.extend_from_slice(format!(",\"at\":\"{at}\"").as_bytes());
                 }
                 text.push(b'}');
