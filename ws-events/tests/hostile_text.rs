@@ -126,6 +126,7 @@ const FIXED: &[&str] = &[
     "PositionParseError",
     "PublishError",
     "SendError",
+    "SentOffset",
     "SetIdError",
     "StatusCode",
     "StreamReset",
