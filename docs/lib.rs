@@ -41,6 +41,8 @@ chapters! {
     moving_hyper_tungstenite "src/moving/hyper-tungstenite.md"
     moving_fastwebsockets "src/moving/fastwebsockets.md"
     moving_actix_ws "src/moving/actix-ws.md"
+    moving_socket_io "src/moving/socket-io.md"
+    moving_socketioxide "src/moving/socketioxide.md"
     moving_go "src/moving/go.md"
     moving_go_calls "src/moving/go-calls.md"
 }

@@ -380,7 +380,7 @@ enum Serves {
 /// does.
 #[cfg(unix)]
 #[rustfmt::skip]
-const SERVERS: [(&str, &[&str], &str, Serves); 26] = {
+const SERVERS: [(&str, &[&str], &str, Serves); 27] = {
     use Serves::{Greets, Stays, StaysWithoutHttp2};
     const LISTEN: &str = "--listen=127.0.0.1:0";
     [
@@ -408,6 +408,7 @@ const SERVERS: [(&str, &[&str], &str, Serves); 26] = {
         ("request_data", &[LISTEN, "--adapter=warp"], "/", Greets),
         ("rtt", &[LISTEN], "/", Stays),
         ("socket_activation", &[LISTEN], "/", Stays),
+        ("socketio_chat", &[LISTEN], "/ws?name=ann", Stays),
         ("whitelist", &[LISTEN, "127.0.0.1"], "/", Greets),
         ("write_only", &[LISTEN], "/", Stays),
     ]
@@ -427,7 +428,7 @@ fn the_table_has_every_example() {
         .filter_map(|entry| {
             entry.unwrap().file_name().to_str()?.strip_suffix(".rs").map(str::to_owned)
         })
-        .chain(["admin", "chat", "metrics"].map(str::to_owned))
+        .chain(["admin", "chat", "metrics", "socketio_chat"].map(str::to_owned))
         .collect();
     let mut known: Vec<_> = SERVERS.iter().map(|row| row.0).chain(OTHERS).collect();
     known.sort_unstable();

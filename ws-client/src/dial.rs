@@ -53,9 +53,10 @@ pub struct Dial {
     origin: Option<HeaderValue>,
     subprotocols: Vec<String>,
     config: Config,
-    /// These three take precedence over `config`, in whichever order they are set.
+    /// These four take precedence over `config`, in whichever order they are set.
     compression: Option<Compression>,
     read_limit: Option<usize>,
+    close_timeout: Option<Duration>,
     default_keepalive: Option<Keepalive>,
     timeout: Option<Duration>,
     connector: Connector,
@@ -92,6 +93,7 @@ impl fmt::Debug for Dial {
             .field("config", &self.config)
             .field("compression", &self.compression)
             .field("read_limit", &self.read_limit)
+            .field("close_timeout", &self.close_timeout)
             .field("default_keepalive", &self.default_keepalive)
             .field("connect_timeout", &self.timeout)
             .field("connector", &self.connector)
@@ -120,6 +122,7 @@ impl Dial {
             config: Config::new(),
             compression: None,
             read_limit: None,
+            close_timeout: None,
             default_keepalive: None,
             timeout: Some(Duration::from_secs(30)),
             connector: Connector::Dialer(Dialer::shared()),
@@ -170,8 +173,8 @@ impl Dial {
 
     /// Sets the configuration of the connection. Default: [`Config::new`].
     ///
-    /// [`compression`](Self::compression) and [`read_limit`](Self::read_limit) take precedence over
-    /// it. [`Config::nodelay`] applies to [`connect_over`](Self::connect_over) only: TCP
+    /// [`compression`](Self::compression), [`read_limit`](Self::read_limit) and
+    /// [`close_timeout`](Self::close_timeout) take precedence over it. [`Config::nodelay`] applies to [`connect_over`](Self::connect_over) only: TCP
     /// connections of a [`Dialer`] always set `TCP_NODELAY`, and those of a
     /// [`client`](Self::client) follow the settings of that client.
     pub fn config(mut self, config: Config) -> Self {
@@ -192,6 +195,13 @@ impl Dial {
     #[doc(alias = "max_message_size")]
     pub fn read_limit(mut self, bytes: usize) -> Self {
         self.read_limit = Some(bytes);
+        self
+    }
+
+    /// Sets how long the closing handshake may take. Default: [`Config::close_timeout`], which is
+    /// 5 s.
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = Some(timeout);
         self
     }
 
@@ -351,6 +361,9 @@ impl Dial {
         if let Some(bytes) = self.read_limit {
             let limits = config.limits_setting().message_size(bytes);
             config = config.limits(limits);
+        }
+        if let Some(timeout) = self.close_timeout {
+            config = config.close_timeout(timeout);
         }
         if let Some(keepalive) = self.default_keepalive {
             config = config.default_keepalive(keepalive);

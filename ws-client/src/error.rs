@@ -1,7 +1,6 @@
 //! Which step of an opening handshake failed, and how can it be fixed?
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use bytes::BytesMut;
 use http::{HeaderName, Response, StatusCode};
 #[cfg(feature = "rustls-tls-manual-roots")]
 use tokio_rustls::rustls;
-use ws_core::Escaped;
 use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
 
-use crate::RefusedResponse;
 use crate::body::MAX_BODY;
+use crate::causes::Causes;
+use crate::{InvalidUrl, RefusedResponse};
 
 /// An error of another library.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -164,8 +163,8 @@ struct TlsFailed {
 }
 
 #[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
-impl fmt::Display for TlsFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Display for TlsFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.host)
     }
 }
@@ -175,26 +174,6 @@ impl fmt::Display for TlsFailed {
 impl Error for TlsFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.cause)
-    }
-}
-
-/// The texts of an error and its causes, in one line, escaped, so that text of a peer cannot
-/// control a terminal. A text that is the end of the one before it is left out: some errors repeat
-/// their cause.
-pub(crate) struct Causes<'a>(pub(crate) &'a (dyn Error + 'static));
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            let said = cause.to_string();
-            if !text.ends_with(&said) {
-                text = format!("{text}: {said}");
-            }
-            next = cause.source();
-        }
-        Escaped::new(&text).uncut().fmt(f)
     }
 }
 
@@ -278,48 +257,6 @@ impl_error!(MissingFeature {
     Self::Proxy => "`Dialer::proxy` needs the feature `proxy` of ws-client";
     Self::Deflate => "`Dial::compression` needs the feature `deflate` of ws-client";
 });
-
-/// Why a URL is invalid. The text does not repeat the URL, which may hold secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InvalidUrl {
-    /// It is not an absolute URL.
-    Relative,
-    /// Its host is missing, or neither a name nor an address.
-    Host,
-    /// Its host contains non-ASCII characters, and the feature `idn` is not enabled.
-    NotAscii,
-    /// Its port is not a number up to 65535.
-    Port,
-    /// It is a URL, but not an HTTP request target: for example, it is longer than 64 KiB.
-    Uri,
-    /// Its scheme is not `ws`, `wss`, `http` or `https`.
-    Scheme(Box<str>),
-    /// It has a fragment ([RFC 6455 §3]).
-    ///
-    /// [RFC 6455 §3]: https://www.rfc-editor.org/rfc/rfc6455#section-3
-    Fragment,
-}
-
-impl_error!(InvalidUrl {
-    Self::Relative => "it is not an absolute URL, such as wss://example.com/chat";
-    Self::Host => "its host is invalid";
-    Self::NotAscii => "its host is not ASCII: enable the feature `idn` of ws-client, or write it as xn--…";
-    Self::Port => "its port is not a number from 0 to 65535";
-    Self::Uri => "it is not an HTTP request target";
-    Self::Scheme(why) => "its scheme is `{}`, not one of ws, wss, http, https", Escaped::new(&**why);
-    Self::Fragment => "it has a fragment, which a WebSocket URL must not have: write # as %23";
-});
-
-impl InvalidUrl {
-    /// The error of a URL with another scheme. In `user:password@host`, that is the user.
-    pub(crate) fn scheme(scheme: &str, rest: &str) -> Self {
-        match !rest.starts_with('/') && rest.contains('@') {
-            true => Self::Relative,
-            false => Self::Scheme(scheme.to_ascii_lowercase().into()),
-        }
-    }
-}
 
 /// Why a header cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

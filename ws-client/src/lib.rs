@@ -159,6 +159,46 @@
 //! headers and renew subscriptions. Messages that are written in the meantime wait in a send queue.
 //! See [`reconnect`].
 //!
+//! # Browsers
+//!
+//! For `wasm32-unknown-unknown`, the crate is a client of the browser's WebSocket, with the same
+//! names. An application depends on it for both targets, with the default features; those that a
+//! browser has no use for add nothing there. `metrics`, `tungstenite` and `blocking` are not for
+//! browsers. Connections and futures are `Send`, as on other targets.
+//!
+//! ```toml
+//! [target.'cfg(target_arch = "wasm32")'.dependencies]
+//! wasm-bindgen-futures = "0.4" # `spawn_local` runs a client
+//! ```
+//!
+//! What a browser cannot do has no method there:
+//!
+//! | | in a browser | reason |
+//! | --- | --- | --- |
+//! | `Dial` | [`Dial::new`], [`subprotocols`], [`read_limit`], [`connect_timeout`], [`close_timeout`] | a page cannot set headers, TLS, proxies or compression; cookies and `Origin` are those of the page |
+//! | `Conn` | [`read`], [`write`], [`try_write`], [`flush`], [`messages`], [`close`], [`closed`], JSON and codecs | no pings, frames, addresses, statistics or end without a close frame |
+//! | `wss`, IDN, compression | by the browser | it negotiates them itself |
+//! | `DialError` | `Url`, `Subprotocol`, `Timeout`, and `Failed` for all else | a page must not explore a network, so it learns neither status nor cause |
+//! | `Error` | `Closed`, `MessageTooBig`, `Timeout` (of `close`), `CloseSent`, `SendError`, `Codec` | the browser handles violations of the protocol itself: 1006 |
+//! | close codes to send | 1000, 3000 to 4999, none | others are [`SendError::Code`]; the drop of the last handle sends none |
+//! | a message over `read_limit` | closes with 3009; it was received whole | a browser does not send 1009, and has no limit of its own |
+//! | a message that `read_json` cannot decode | closes with 3007 | a browser does not send 1007 |
+//! | a full buffer | `write` waits until the browser has room: by the `WebSocketStream` of Chromium, elsewhere by a look every 10 ms | `WebSocket` has no event for it |
+//! | a slow reader | Chromium stops the server; elsewhere unread messages have no bound | `WebSocket` cannot stop to receive |
+//! | `Reconnect` | at most once; the wait ends early when the browser is online again or the page is visible, and does not end offline | no pings, so nothing confirms a message |
+//!
+//! [`subprotocols`]: Dial::subprotocols
+//! [`read_limit`]: Dial::read_limit
+//! [`connect_timeout`]: Dial::connect_timeout
+//! [`close_timeout`]: Dial::close_timeout
+//! [`read`]: Conn::read
+//! [`write`]: Conn::write
+//! [`try_write`]: Conn::try_write
+//! [`flush`]: Conn::flush
+//! [`messages`]: Conn::messages
+//! [`close`]: Conn::close
+//! [`closed`]: Conn::closed
+//!
 //! # Errors
 //!
 //! [`DialError`] has a variant for each step that can fail: URL, DNS, TCP, proxy, TLS, HTTP,
@@ -189,47 +229,93 @@
 #[macro_use]
 mod macros;
 
-#[cfg(feature = "blocking")]
+// Two clients have the same names: one for programs with sockets, and one for browsers, `browser`.
+#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
 pub mod blocking;
+#[cfg(not(target_arch = "wasm32"))]
 mod body;
+#[cfg(target_arch = "wasm32")]
+mod browser;
+#[cfg(any(feature = "reconnect", not(target_arch = "wasm32")))]
+mod causes;
+#[cfg(not(target_arch = "wasm32"))]
 mod deadline;
+#[cfg(not(target_arch = "wasm32"))]
 mod dial;
+#[cfg(all(feature = "reconnect", not(target_arch = "wasm32")))]
+mod dial_retry;
+#[cfg(not(target_arch = "wasm32"))]
 mod dialer;
+#[cfg(not(target_arch = "wasm32"))]
 mod error;
-#[cfg(any(feature = "http2", feature = "reconnect"))]
+#[cfg(any(feature = "http2", feature = "reconnect", target_arch = "wasm32"))]
 mod first_ready;
+#[cfg(not(target_arch = "wasm32"))]
 mod http1;
+#[cfg(not(target_arch = "wasm32"))]
 mod http1_connect;
-#[cfg(feature = "http2")]
+#[cfg(all(feature = "http2", not(target_arch = "wasm32")))]
 mod http2;
+mod invalid_url;
 #[cfg(feature = "reconnect")]
 pub mod reconnect;
+#[cfg(not(target_arch = "wasm32"))]
 mod redirect;
+#[cfg(not(target_arch = "wasm32"))]
 mod refused;
+#[cfg(not(target_arch = "wasm32"))]
 mod request;
+#[cfg(all(feature = "reconnect", not(target_arch = "wasm32")))]
+mod runtime;
+#[cfg(not(target_arch = "wasm32"))]
 mod transport;
+#[cfg(not(target_arch = "wasm32"))]
 mod url;
-#[cfg(feature = "reqwest")]
+#[cfg(all(feature = "reqwest", not(target_arch = "wasm32")))]
 mod via_reqwest;
+#[cfg(any(feature = "reconnect", target_arch = "wasm32"))]
+mod watched;
 
+#[cfg(all(feature = "reconnect", target_arch = "wasm32"))]
+use browser::runtime;
+#[cfg(target_arch = "wasm32")]
+pub use browser::{Conn, Dial, DialError, MessageStream};
+#[cfg(not(target_arch = "wasm32"))]
 pub use dial::Dial;
+#[cfg(not(target_arch = "wasm32"))]
 pub use dialer::Dialer;
-pub use error::{DialError, InvalidHeader, InvalidUrl, MissingFeature, ProxyError, RedirectError};
+#[cfg(not(target_arch = "wasm32"))]
+pub use error::{DialError, InvalidHeader, MissingFeature, ProxyError, RedirectError};
+#[cfg(not(target_arch = "wasm32"))]
 pub use http;
-#[cfg(feature = "native-tls")]
+pub use invalid_url::InvalidUrl;
+#[cfg(all(feature = "native-tls", not(target_arch = "wasm32")))]
 pub use native_tls;
 #[cfg(feature = "reconnect")]
 pub use reconnect::{Reconnect, ReconnectingConn};
+#[cfg(not(target_arch = "wasm32"))]
 pub use refused::RefusedResponse;
-#[cfg(feature = "reqwest")]
+#[cfg(all(feature = "reqwest", not(target_arch = "wasm32")))]
 pub use reqwest;
-#[cfg(feature = "rustls-tls-manual-roots")]
+#[cfg(all(feature = "rustls-tls-manual-roots", not(target_arch = "wasm32")))]
 pub use tokio_rustls::rustls;
+#[cfg(all(feature = "json", target_arch = "wasm32"))]
+pub use ws_core::codec::JsonCodec;
+#[cfg(all(feature = "proto", target_arch = "wasm32"))]
+pub use ws_core::codec::ProtobufCodec;
 #[cfg(feature = "tungstenite")]
 pub use ws_core::compat;
+#[cfg(not(target_arch = "wasm32"))]
 pub use ws_core::frame;
 pub use ws_core::handshake::InvalidSubprotocol;
+#[cfg(not(target_arch = "wasm32"))]
 pub use ws_core::prelude::{self, *};
+#[cfg(target_arch = "wasm32")]
+pub use ws_core::{
+    CloseError, CloseInfo, CloseInitiator, Deadline, Error, Escaped, InvalidStatusCode, Limit,
+    Message, MessageType, SendError, StatusCode, TryWriteError,
+    codec::{Codec, CodecError, Decode, Encode},
+};
 
 /// Connects to a `ws` or `wss` URL with the defaults of [`Dial`].
 ///

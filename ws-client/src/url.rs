@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use ws_core::handshake::basic_authorization;
 use ws_core::redact::Redacted;
 
-use crate::error::InvalidUrl;
+use crate::InvalidUrl;
 
 /// What is escaped in a path.
 const IN_PATH: AsciiSet = CONTROLS

@@ -56,7 +56,6 @@ pub enum Error {
 }
 
 /// Why `Conn::try_write` did not queue a message.
-#[cfg(feature = "conn")]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TryWriteError {
@@ -69,17 +68,21 @@ pub enum TryWriteError {
     Conn(Error),
 }
 
-#[cfg(feature = "conn")]
 impl_error!(TryWriteError {
     Self::Full => "the send buffer is above the high watermark of `Config::write_buffer`";
     Self::Busy => "a message is being sent in pieces";
     Self::Conn(why) => "{why}";
 });
 
-#[cfg(feature = "conn")]
 impl_from!(TryWriteError { Error => Self::Conn });
 
 impl Error {
+    /// The error of a message that is longer than a limit, for a connection that is not a `Conn` of
+    /// this crate.
+    pub const fn message_too_big(limit: usize, setting: Limit) -> Self {
+        Self::MessageTooBig { limit, setting }
+    }
+
     /// The code that the connection was closed with: the peer's code if the peer closed it, or
     /// the code that this side sent because the peer violated the protocol or a limit. `None` for
     /// other errors.

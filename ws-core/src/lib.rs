@@ -65,6 +65,7 @@ pub mod proto;
 pub mod redact;
 pub mod utf8;
 
+mod close_info;
 mod config;
 mod error;
 mod escape;
@@ -77,16 +78,14 @@ mod refusal_log;
 mod send_error;
 mod status;
 
+pub use close_info::{CloseInfo, CloseInitiator};
 pub use config::{BufferPool, Compression, Config, Keepalive, Limits};
 #[cfg(feature = "conn")]
 pub use conn::{
-    AcceptError, Attributes, ByteStream, CloseInfo, CloseInitiator, CloseRead, Conn, ConnStats,
-    MessageReader, MessageStream, MessageWriter, PathParams, PeerAddr, RequestInfo, pair,
-    pair_with,
+    AcceptError, Attributes, ByteStream, CloseRead, Conn, ConnStats, MessageReader, MessageStream,
+    MessageWriter, PathParams, PeerAddr, RequestInfo, pair, pair_with,
 };
-#[cfg(feature = "conn")]
-pub use error::TryWriteError;
-pub use error::{CloseError, Error};
+pub use error::{CloseError, Error, TryWriteError};
 pub use escape::Escaped;
 pub use exceeded::{Deadline, Limit, Rate};
 pub use handshake::{AcceptOptions, Acceptor, Origin, Rejection};

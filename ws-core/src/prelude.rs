@@ -27,12 +27,12 @@ pub use crate::handshake::{
 };
 #[cfg(feature = "conn")]
 pub use crate::{
-    AcceptError, Attributes, ByteStream, CloseInfo, CloseInitiator, CloseRead, Conn, ConnStats,
-    MessageReader, MessageStream, MessageWriter, PathParams, PeerAddr, RequestInfo, TryWriteError,
-    pair, pair_with,
+    AcceptError, Attributes, ByteStream, CloseRead, Conn, ConnStats, MessageReader, MessageStream,
+    MessageWriter, PathParams, PeerAddr, RequestInfo, pair, pair_with,
 };
 pub use crate::{
-    AcceptOptions, Acceptor, BufferPool, CloseError, Compression, Config, Deadline, Error, Escaped,
-    InvalidStatusCode, Keepalive, Limit, Limits, Message, MessageType, Origin, PreparedMessage,
-    ProtocolError, Rate, Rejection, Role, SendError, StatusCode,
+    AcceptOptions, Acceptor, BufferPool, CloseError, CloseInfo, CloseInitiator, Compression,
+    Config, Deadline, Error, Escaped, InvalidStatusCode, Keepalive, Limit, Limits, Message,
+    MessageType, Origin, PreparedMessage, ProtocolError, Rate, Rejection, Role, SendError,
+    StatusCode, TryWriteError,
 };

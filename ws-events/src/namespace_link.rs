@@ -8,6 +8,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use futures::task::AtomicWaker;
+use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 use ws_core::adapter::Batch;
 use ws_core::{Error, PreparedMessage, StatusCode, TryWriteError};
@@ -21,12 +23,34 @@ use crate::socketio::{PacketType, control_packet};
 const INBOX_PACKETS: usize = 64;
 const INBOX_BYTES: usize = 64 * 1024;
 
+/// What the links of one session share with its task.
+pub(crate) struct LinkGroup {
+    session: EngineSession,
+    /// Wakes the task of the session.
+    task: AtomicWaker,
+    inner: Mutex<GroupInner>,
+}
+
+#[derive(Default)]
+struct GroupInner {
+    /// In all inboxes.
+    packets: usize,
+    bytes: usize,
+    /// The command to leave all namespaces and to close the session.
+    close: Option<(StatusCode, String)>,
+}
+
+/// Closes the socket of a link, after its queued messages.
+type CloseSocket = Box<dyn Fn(StatusCode, &str) + Send + Sync>;
+
 /// The connection of one client to one namespace.
 pub(crate) struct NamespaceLink {
-    session: EngineSession,
+    group: Arc<LinkGroup>,
     name: Arc<str>,
     /// JSON.
     auth: Box<str>,
+    /// Set when the hub has accepted the client.
+    close_socket: OnceBox<CloseSocket>,
     inner: Mutex<LinkInner>,
 }
 
@@ -34,13 +58,10 @@ struct LinkInner {
     phase: LinkPhase,
     was_accepted: bool,
     received: VecDeque<(Received, usize)>,
-    bytes: usize,
     /// Wakes the event loop of the socket.
     reader: Option<Waker>,
     /// Wakes the futures that wait for the end.
     closed: Vec<Waker>,
-    /// Wakes the task of the session, which waits for room.
-    session: Option<Waker>,
 }
 
 /// The life of a link.
@@ -67,26 +88,72 @@ pub(crate) enum NamespaceEnd {
     Session(EngineEnd),
 }
 
+impl LinkGroup {
+    pub(crate) fn new(session: EngineSession) -> Self {
+        Self { session, task: AtomicWaker::new(), inner: Mutex::default() }
+    }
+
+    /// Registers the task of the session: it is woken when there is room in the inboxes, when a
+    /// link ends, and when the session is to be closed.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.task.register(cx.waker());
+    }
+
+    /// Makes the client leave all namespaces, and then closes the session.
+    pub(crate) fn close(&self, code: StatusCode, reason: &str) {
+        self.inner.lock().close.get_or_insert_with(|| (code, reason.to_owned()));
+        self.task.wake();
+    }
+
+    /// The command of [`close`](Self::close), once.
+    pub(crate) fn take_close(&self) -> Option<(StatusCode, String)> {
+        self.inner.lock().close.take()
+    }
+
+    /// Counts a packet that is put into an inbox, if there is room for it.
+    fn add(&self, size: usize) -> bool {
+        let mut inner = self.inner.lock();
+        let has_room = inner.packets < INBOX_PACKETS && inner.bytes < INBOX_BYTES;
+        if has_room {
+            inner.packets += 1;
+            inner.bytes = inner.bytes.saturating_add(size);
+        }
+        has_room
+    }
+
+    /// Packets have left an inbox.
+    fn release(&self, packets: usize, bytes: usize) {
+        let mut inner = self.inner.lock();
+        inner.packets = inner.packets.saturating_sub(packets);
+        inner.bytes = inner.bytes.saturating_sub(bytes);
+        drop(inner);
+        self.task.wake();
+    }
+}
+
 impl NamespaceLink {
-    pub(crate) fn new(session: EngineSession, name: Arc<str>, auth: &str) -> Self {
+    pub(crate) fn new(group: Arc<LinkGroup>, name: Arc<str>, auth: &str) -> Self {
         Self {
-            session,
+            group,
             name,
             auth: Box::from(auth),
+            close_socket: OnceBox::new(),
             inner: Mutex::new(LinkInner {
                 phase: LinkPhase::Connecting,
                 was_accepted: false,
                 received: VecDeque::new(),
-                bytes: 0,
                 reader: None,
                 closed: Vec::new(),
-                session: None,
             }),
         }
     }
 
-    pub(crate) const fn session(&self) -> &EngineSession {
-        &self.session
+    pub(crate) fn session(&self) -> &EngineSession {
+        &self.group.session
+    }
+
+    pub(crate) fn group(&self) -> &LinkGroup {
+        &self.group
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
@@ -98,7 +165,13 @@ impl NamespaceLink {
     }
 
     /// The hub has accepted the client: `answer` is sent before anything else.
-    pub(crate) fn accept(&self, answer: PreparedMessage) {
+    pub(crate) fn accept(
+        &self,
+        answer: PreparedMessage,
+        close_socket: impl Fn(StatusCode, &str) + Send + Sync + 'static,
+    ) {
+        // It is not set yet.
+        let _ = self.close_socket.set(Box::new(Box::new(close_socket)));
         let mut inner = self.inner.lock();
         if let LinkPhase::Connecting = inner.phase {
             inner.phase = LinkPhase::Accepted(answer);
@@ -119,30 +192,36 @@ impl NamespaceLink {
         matches!(self.inner.lock().phase, LinkPhase::Ended(_))
     }
 
-    /// For the session: puts a packet into the inbox, once there is room. Packets for a link that
-    /// has ended are dropped.
-    pub(crate) fn poll_push(
-        &self,
-        received: &mut Option<(Received, usize)>,
-        cx: &Context<'_>,
-    ) -> Poll<()> {
+    /// Whether this side has told the client to leave.
+    pub(crate) fn was_ended_by_server(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.was_accepted && matches!(inner.phase, LinkPhase::Ended(NamespaceEnd::Server))
+    }
+
+    /// Closes the socket; a client that is not accepted yet is dropped.
+    pub(crate) fn close_socket(&self, code: StatusCode, reason: &str) {
+        match self.close_socket.get() {
+            Some(close) => close(code, reason),
+            None => self.end(NamespaceEnd::Server),
+        }
+    }
+
+    /// For the session: puts a packet into the inbox, if there is room. Packets for a link that has
+    /// ended are dropped. Returns whether the packet is gone.
+    pub(crate) fn push(&self, received: &mut Option<(Received, usize)>) -> bool {
         let mut inner = self.inner.lock();
         if let LinkPhase::Ended(_) = inner.phase {
             *received = None;
-            return Poll::Ready(());
+            return true;
         }
-        if inner.received.len() >= INBOX_PACKETS || inner.bytes >= INBOX_BYTES {
-            inner.session = Some(cx.waker().clone());
-            return Poll::Pending;
+        if received.as_ref().is_some_and(|(_, size)| !self.group.add(*size)) {
+            return false;
         }
-        if let Some((received, size)) = received.take() {
-            inner.bytes += size;
-            inner.received.push_back((received, size));
-        }
+        inner.received.extend(received.take());
         let reader = inner.reader.take();
         drop(inner);
         reader.into_iter().for_each(Waker::wake);
-        Poll::Ready(())
+        true
     }
 
     /// The session has ended: [`closed`](Self::closed) resolves, and packets that have arrived
@@ -172,9 +251,10 @@ impl NamespaceLink {
         let Some(next) = next(&inner.phase) else { return };
         inner.phase = next;
         let wakers = std::mem::take(&mut inner.closed);
-        let others = [inner.reader.take(), inner.session.take()];
+        let reader = inner.reader.take();
         drop(inner);
-        wakers.into_iter().chain(others.into_iter().flatten()).for_each(Waker::wake);
+        wakers.into_iter().chain(reader).for_each(Waker::wake);
+        self.group.task.wake();
     }
 
     /// The next packet, with its size; `None` after the last one.
@@ -182,14 +262,12 @@ impl NamespaceLink {
         poll_fn(|cx| {
             let mut inner = self.inner.lock();
             if let Some((received, size)) = inner.received.pop_front() {
-                inner.bytes = inner.bytes.saturating_sub(size);
                 if inner.received.is_empty() {
                     // An idle socket holds no memory for it.
                     inner.received = VecDeque::new();
                 }
-                let session = inner.session.take();
                 drop(inner);
-                session.into_iter().for_each(Waker::wake);
+                self.group.release(1, size);
                 return Poll::Ready(Some((received, size)));
             }
             if let LinkPhase::Ended(_) = inner.phase {
@@ -226,9 +304,9 @@ impl NamespaceLink {
         let later =
             [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
         if later.contains(&code) {
-            self.session.close(code).await;
+            self.session().close(code).await;
             // The task of the session ends the link, too.
-            self.end(NamespaceEnd::Session(self.session.closed().await));
+            self.end(NamespaceEnd::Session(self.session().closed().await));
             return Ok(());
         }
         let mut leave = Some(control_packet(PacketType::Disconnect, &self.name, None));
@@ -275,7 +353,7 @@ impl NamespaceLink {
         mut take: impl FnMut(usize) -> I + Send + Unpin,
     ) -> Result<Batch, Error> {
         let batch = |room| self.take_answer().into_iter().chain(take(room));
-        self.session.write_batch(batch).await
+        self.session().write_batch(batch).await
     }
 
     /// See [`EngineSession::try_write_batch`].
@@ -283,6 +361,14 @@ impl NamespaceLink {
         &self,
         mut take: impl FnMut(usize) -> I,
     ) -> Result<Batch, TryWriteError> {
-        self.session.try_write_batch(|room| self.take_answer().into_iter().chain(take(room)))
+        self.session().try_write_batch(|room| self.take_answer().into_iter().chain(take(room)))
+    }
+}
+
+impl Drop for NamespaceLink {
+    fn drop(&mut self) {
+        let received = &self.inner.get_mut().received;
+        let bytes = received.iter().map(|(_, size)| size).sum();
+        self.group.release(received.len(), bytes);
     }
 }

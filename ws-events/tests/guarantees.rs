@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use support::{
-    EventLog, TIMEOUT, enter, read, read_all, read_until_end, run_in_thread, run_in_thread_async,
-    wait_until, with_silent_peer,
+    EventLog, Over, TIMEOUT, client_over, enter, enter_over, over_protocol, read, read_all,
+    read_until_end, run_in_thread, run_in_thread_async, serve_over, wait_until, with_silent_peer,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -23,12 +23,69 @@ use ws_events::{
     Hub, Json, ListenerId, Room, SetIdError, Socket, State,
 };
 
-#[tokio::test]
-async fn a_union_of_rooms_reaches_each_member_once_without_exceptions() {
+over_protocol! {
+    plain Plain:
+    #[tokio::test]
+    a_union_of_rooms_reaches_each_member_once_without_exceptions;
+    #[tokio::test]
+    a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before_does_not;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    all_members_of_a_room_get_several_senders_in_one_order;
+    #[tokio::test]
+    messages_to_one_socket_arrive_in_order_by_each_call;
+    #[tokio::test]
+    handlers_of_one_socket_run_in_sequence_and_of_several_concurrently;
+    #[tokio::test]
+    messages_of_a_connect_handler_are_delivered_before_it_returns;
+    #[tokio::test]
+    events_and_messages_alternate;
+    #[tokio::test]
+    a_broadcast_to_ids_reaches_the_sockets_that_have_them_when_it_is_sent;
+}
+
+over_protocol! {
+    envelope Envelope:
+    #[tokio::test]
+    a_union_of_rooms_reaches_each_member_once_without_exceptions;
+    #[tokio::test]
+    a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before_does_not;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    all_members_of_a_room_get_several_senders_in_one_order;
+    #[tokio::test]
+    messages_to_one_socket_arrive_in_order_by_each_call;
+    #[tokio::test]
+    handlers_of_one_socket_run_in_sequence_and_of_several_concurrently;
+    #[tokio::test]
+    messages_of_a_connect_handler_are_delivered_before_it_returns;
+    #[tokio::test]
+    a_broadcast_to_ids_reaches_the_sockets_that_have_them_when_it_is_sent;
+}
+
+over_protocol! {
+    socketio SocketIo:
+    #[tokio::test]
+    a_union_of_rooms_reaches_each_member_once_without_exceptions;
+    #[tokio::test]
+    a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before_does_not;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    all_members_of_a_room_get_several_senders_in_one_order;
+    #[tokio::test]
+    messages_to_one_socket_arrive_in_order_by_each_call;
+    #[tokio::test]
+    handlers_of_one_socket_run_in_sequence_and_of_several_concurrently;
+    #[tokio::test]
+    messages_of_a_connect_handler_are_delivered_before_it_returns;
+    #[tokio::test]
+    events_and_messages_alternate;
+    #[tokio::test]
+    a_broadcast_to_ids_reaches_the_sockets_that_have_them_when_it_is_sent;
+}
+
+async fn a_union_of_rooms_reaches_each_member_once_without_exceptions(over: Over) {
     let hub = Hub::new();
     let mut clients = Vec::new();
     for (id, rooms) in [("a", "x"), ("b", "xy"), ("c", "y"), ("d", "z"), ("e", "")] {
-        let (socket, client) = enter(&hub, id).await;
+        let (socket, client) = enter_over(&hub, over, id).await;
         for room in rooms.chars() {
             socket.join(room.to_string()).unwrap();
             socket.join(room.to_string()).unwrap();
@@ -59,10 +116,11 @@ async fn a_union_of_rooms_reaches_each_member_once_without_exceptions() {
     }
 }
 
-#[tokio::test]
-async fn a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before_does_not() {
+async fn a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before_does_not(
+    over: Over,
+) {
     let hub = Hub::new();
-    let (socket, client) = enter(&hub, "a").await;
+    let (socket, client) = enter_over(&hub, over, "a").await;
     for n in 0..200 {
         socket.join("room").unwrap();
         assert_eq!(hub.to("room").send(n.to_string()).queued, 1);
@@ -75,14 +133,13 @@ async fn a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before
     assert_eq!(read_until_end(&client).await, expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn all_members_of_a_room_get_several_senders_in_one_order() {
+async fn all_members_of_a_room_get_several_senders_in_one_order(over: Over) {
     const SENDERS: usize = 4;
     const EACH: usize = 200;
     let hub = Hub::new();
     let mut clients = Vec::new();
     for id in 0..600 {
-        let (socket, client) = enter(&hub, &id.to_string()).await;
+        let (socket, client) = enter_over(&hub, over, &id.to_string()).await;
         socket.join("room").unwrap();
         socket.join(if id % 2 == 0 { "even" } else { "odd" }).unwrap();
         if id % 100 == 0 {
@@ -130,10 +187,9 @@ async fn all_members_of_a_room_get_several_senders_in_one_order() {
     }
 }
 
-#[tokio::test]
-async fn messages_to_one_socket_arrive_in_order_by_each_call() {
+async fn messages_to_one_socket_arrive_in_order_by_each_call(over: Over) {
     let hub = Hub::new();
-    let (socket, client) = enter(&hub, "a").await;
+    let (socket, client) = enter_over(&hub, over, "a").await;
     socket.join("room").unwrap();
     for n in 0..900 {
         match n % 4 {
@@ -148,8 +204,7 @@ async fn messages_to_one_socket_arrive_in_order_by_each_call() {
     assert_eq!(read_until_end(&client).await, expected);
 }
 
-#[tokio::test]
-async fn handlers_of_one_socket_run_in_sequence_and_of_several_concurrently() {
+async fn handlers_of_one_socket_run_in_sequence_and_of_several_concurrently(over: Over) {
     let hub = Hub::builder().state(Semaphore::new(0)).state(AtomicUsize::new(0)).build();
     hub.on_message(
         async |socket: Socket, State(running): State<AtomicUsize>, State(go): State<Semaphore>| {
@@ -160,12 +215,12 @@ async fn handlers_of_one_socket_run_in_sequence_and_of_several_concurrently() {
         },
     );
     let (running, go) = (hub.state::<AtomicUsize>().unwrap(), hub.state::<Semaphore>().unwrap());
-    let (_a, one) = enter(&hub, "a").await;
+    let (_a, one) = enter_over(&hub, over, "a").await;
     for _ in 0..3 {
         one.write("").await.unwrap();
     }
     wait_until(|| running.load(Ordering::SeqCst) == 1).await;
-    let (_b, two) = enter(&hub, "b").await;
+    let (_b, two) = enter_over(&hub, over, "b").await;
     two.write("").await.unwrap();
     wait_until(|| running.load(Ordering::SeqCst) == 2).await;
     go.add_permits(4);
@@ -278,21 +333,21 @@ async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attribu
     assert!(hub.is_empty() && hub.rooms().is_empty());
 }
 
-#[tokio::test]
-async fn messages_of_a_connect_handler_are_delivered_before_it_returns() {
+async fn messages_of_a_connect_handler_are_delivered_before_it_returns(over: Over) {
     let hub = Hub::new();
     // Many times the limit of a send queue; the task writes whenever the handler awaits.
     hub.on_connect(async |socket: Socket| {
         for n in 0..10_000 {
             if n % 1000 == 0 {
-                tokio::task::yield_now().await;
+                wait_until(|| socket.stats().messages == 0).await;
             }
             socket.send(n.to_string()).unwrap();
         }
         socket.send("end")
     });
     let (client, server) = pair();
-    tokio::spawn(hub.handler()(server));
+    serve_over(&hub, over, server);
+    let client = client_over(over, client).await;
     assert_eq!(read_until_end(&client).await.len(), 10_000);
 }
 
@@ -625,13 +680,12 @@ async fn sockets_of_a_broadcast_join_leave_and_close_together() {
     assert!(read_until_end(&one).await.is_empty());
 }
 
-#[tokio::test]
-async fn events_and_messages_alternate() {
+async fn events_and_messages_alternate(over: Over) {
     let hub = Hub::builder().state(AtomicUsize::new(0)).build();
     // It fires at itself without end.
     hub.on("again", async |socket: Socket| _ = socket.fire("again", ""));
     hub.on_message(async |socket: Socket, message: Message| socket.send(message));
-    let (socket, client) = enter(&hub, "a").await;
+    let (socket, client) = enter_over(&hub, over, "a").await;
     assert!(socket.fire("again", ""));
     client.write("log").await.unwrap();
     assert_eq!(read(&client).await, "log");
@@ -648,13 +702,12 @@ async fn events_for_a_handler_that_hangs_are_bounded() {
     assert!(!socket.fire("without a handler", ""));
 }
 
-#[tokio::test]
-async fn a_broadcast_to_ids_reaches_the_sockets_that_have_them_when_it_is_sent() {
+async fn a_broadcast_to_ids_reaches_the_sockets_that_have_them_when_it_is_sent(over: Over) {
     let hub = Hub::new();
     let target = hub.ids(["a", "b"]).to("room");
     assert_eq!(target.count(), 0);
-    let (a, one) = enter(&hub, "a").await;
-    let (c, other) = enter(&hub, "c").await;
+    let (a, one) = enter_over(&hub, over, "a").await;
+    let (c, other) = enter_over(&hub, over, "c").await;
     assert_eq!(target.send("to a").queued, 1);
     c.join("room").unwrap();
     assert_eq!(target.send("to a and the room").queued, 2);

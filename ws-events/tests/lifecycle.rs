@@ -9,7 +9,10 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use support::{EventLog, TIMEOUT, enter, read_all, wait_until, with_silent_peer};
+use support::{
+    EventLog, Over, TIMEOUT, enter, enter_over, over_protocol, read_all, wait_until,
+    with_silent_peer,
+};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -43,13 +46,42 @@ fn go_on(hub: &Hub) {
     hub.state::<Semaphore>().unwrap().add_permits(1);
 }
 
-#[tokio::test]
-async fn events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect() {
+over_protocol! {
+    plain Plain:
+    #[tokio::test]
+    events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect;
+    #[tokio::test]
+    rooms_that_disconnect_handlers_join_and_leave_cause_events;
+    #[tokio::test]
+    a_socket_that_fires_at_itself_without_end_still_ends;
+}
+
+over_protocol! {
+    envelope Envelope:
+    #[tokio::test]
+    events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect;
+    #[tokio::test]
+    rooms_that_disconnect_handlers_join_and_leave_cause_events;
+    #[tokio::test]
+    a_socket_that_fires_at_itself_without_end_still_ends;
+}
+
+over_protocol! {
+    socketio SocketIo:
+    #[tokio::test]
+    events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect;
+    #[tokio::test]
+    rooms_that_disconnect_handlers_join_and_leave_cause_events;
+    #[tokio::test]
+    a_socket_that_fires_at_itself_without_end_still_ends;
+}
+
+async fn events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect(over: Over) {
     let hub = listening();
     hub.on_message(wait);
-    let (socket, client) = enter(&hub, "a").await;
+    let (socket, client) = enter_over(&hub, over, "a").await;
     client.write("work").await.unwrap();
-    client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    client.close().await.unwrap();
     wait_until(|| !socket.is_alive()).await;
     for room in ["x", "y"] {
         socket.join(room).unwrap();
@@ -73,14 +105,13 @@ async fn events_that_are_queued_when_the_peer_closes_are_handled_before_disconne
     assert!(!socket.fire("custom", ""));
 }
 
-#[tokio::test]
-async fn rooms_that_disconnect_handlers_join_and_leave_cause_events() {
+async fn rooms_that_disconnect_handlers_join_and_leave_cause_events(over: Over) {
     let hub = listening();
     hub.on_disconnect(async |socket: Socket| {
         socket.leave("early");
         socket.join("late")
     });
-    let (socket, client) = enter(&hub, "a").await;
+    let (socket, client) = enter_over(&hub, over, "a").await;
     socket.join("early").unwrap();
     assert_eq!(log(&hub).take(1).await, ["room_join early"]);
     client.close_now();
@@ -105,11 +136,10 @@ async fn a_flood_of_pings_does_not_drop_room_events() {
     assert_eq!(log(&hub).take(1).await, ["room_join x"]);
 }
 
-#[tokio::test]
-async fn a_socket_that_fires_at_itself_without_end_still_ends() {
+async fn a_socket_that_fires_at_itself_without_end_still_ends(over: Over) {
     let hub = listening();
     hub.on("again", async |socket: Socket| _ = socket.fire("again", ""));
-    let (socket, client) = enter(&hub, "a").await;
+    let (socket, client) = enter_over(&hub, over, "a").await;
     assert!(socket.fire("again", ""));
     client.close_now();
     wait_until(|| hub.is_empty()).await;

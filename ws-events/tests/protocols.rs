@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use support::{EventLog, TIMEOUT, wait_until};
 use tokio::time::timeout;
-use ws_core::{Conn, Message, pair};
+use ws_core::conn::pair_with;
+use ws_core::{Compression, Config, Conn, Message, pair};
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{Bytes, Event, EventError, EventPayload, Hub, Protocol, Socket, State};
 
@@ -167,5 +168,68 @@ async fn sockets_of_all_protocols_get_the_same_messages_in_the_same_order() {
     assert!(orders.windows(2).all(|pair| pair[0] == pair[1]));
     for task in sending {
         timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_check_of_events_keeps_them_from_their_handlers_with_each_protocol() {
+    let hub = Hub::builder()
+        .envelope()
+        .state(EventLog::default())
+        .event_middleware(async |payload: EventPayload| match payload.data() {
+            data if data.starts_with(b"\"bad") || data.starts_with(b"bad") => Err("bad"),
+            _ => Ok(()),
+        })
+        .event_middleware(async |State(log): State<EventLog>| log.note("checked"))
+        .build();
+    hub.on_connect(async |socket: Socket| socket.join("all"));
+    let log = hub.state::<EventLog>().unwrap();
+    hub.on("say", async |data: String, State(log): State<EventLog>| log.note(data));
+    hub.on_message(async |data: String, State(log): State<EventLog>| log.note(data));
+    hub.on_error(async |error: EventError, State(log): State<EventLog>| log.note(error));
+    let clients = [
+        (join(&hub, Protocol::Plain).await, ["bad", "good"]),
+        (
+            join(&hub, Protocol::Envelope).await,
+            [r#"{"event":"say","data":"bad","id":1}"#, r#"{"event":"say","data":"good","id":2}"#],
+        ),
+        (join_socketio(&hub).await, [r#"421["say","bad"]"#, r#"422["say","good"]"#]),
+    ];
+    for (client, packets) in &clients {
+        for packet in packets {
+            client.write(*packet).await.unwrap();
+        }
+        let seen = log.take(3).await;
+        assert!(seen[0].ends_with("bad"), "{seen:?}");
+        assert_eq!((&*seen[1], seen[2].trim_matches('"')), ("checked", "good"));
+        if packets[0] != "bad" {
+            // An event that is kept back has no answer.
+            let answer = next(client).await;
+            let answers = [r#"{"ack":2,"data":null}"#, "432[]"];
+            assert!(answers.contains(&answer.as_text().unwrap()), "{answer:?}");
+        }
+    }
+    // What the server fires is not checked.
+    assert_eq!(hub.fire("say", "bad"), 3);
+    assert_eq!(log.take(3).await, ["bad"; 3]);
+}
+
+#[tokio::test]
+async fn an_uncompressed_broadcast_is_not_compressed() {
+    let hub = hub();
+    let config = || Config::new().compression(Compression::context_takeover().threshold(0));
+    let (client, server) = pair_with(config(), config());
+    let (seen, frames) = std::sync::mpsc::channel();
+    client.frames().tap(move |frame| _ = seen.send(frame.header.rsv1));
+    let serving = hub.clone();
+    tokio::spawn(async move { serving.serve(server).await });
+    wait_until(|| hub.to("all").count() == 1).await;
+    let data = "x".repeat(1000);
+    hub.to("all").emit("e", &data).unwrap();
+    hub.to("all").uncompressed().emit("e", &data).unwrap();
+    hub.to("all").uncompressed().send(data);
+    for expected in [true, false, false] {
+        next(&client).await;
+        assert_eq!(frames.recv(), Ok(expected));
     }
 }

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use support::{TIMEOUT, read, read_all, wait_until, with_silent_peer};
+use support::{
+    Client, Over, TIMEOUT, client_over, over_protocol, read, read_all, serve_over, wait_until,
+    with_silent_peer,
+};
 use tokio::time::timeout;
 use ws_core::{Config, Conn, Message, MessageType, StatusCode, pair_with};
 use ws_events::{
@@ -41,9 +44,12 @@ fn hub_with(limits: SendQueueLimits) -> Hub {
     hub
 }
 
-async fn enter(hub: &Hub) -> (Socket, Conn) {
+async fn enter(hub: &Hub, over: Over) -> (Socket, Client) {
     let (client, server) = pair_with(Config::new(), config());
-    (serve(hub, server).await, client)
+    let before = hub.everyone().sockets();
+    serve_over(hub, over, server);
+    let client = client_over(over, client).await;
+    (new_socket(hub, &before).await, client)
 }
 
 fn config() -> Config {
@@ -53,6 +59,10 @@ fn config() -> Config {
 async fn serve(hub: &Hub, server: Conn) -> Socket {
     let before = hub.everyone().sockets();
     tokio::spawn(hub.handler()(server));
+    new_socket(hub, &before).await
+}
+
+async fn new_socket(hub: &Hub, before: &[Socket]) -> Socket {
     wait_until(|| hub.len() > before.len()).await;
     let now = hub.everyone().sockets();
     now.into_iter().find(|socket| !before.contains(socket)).unwrap()
@@ -80,7 +90,7 @@ async fn disconnect_discards_the_queue_and_closes_with_its_code() {
         let code = StatusCode::try_from(code).unwrap();
         let limits = SendQueueLimits::new().messages(8).overflow(Overflow::Disconnect(code));
         let hub = hub_with(limits.clone());
-        let (socket, client) = enter(&hub).await;
+        let (socket, client) = enter(&hub, Over::Plain).await;
         let sent = fill(&socket, &limits, 8).await;
         let waiting = socket.stats().bytes;
         assert!(matches!(socket.send(long(sent)), Err(EmitError::SlowConsumer)));
@@ -89,7 +99,7 @@ async fn disconnect_discards_the_queue_and_closes_with_its_code() {
         // The peer reads again in time: the messages in the transport, then the close frame.
         let (messages, ended) = read_all(&client).await;
         assert_eq!(ended, Some(code.as_u16()));
-        assert_eq!(client.close_info().unwrap().received.unwrap().reason, "slow consumer");
+        assert_eq!(client.conn.close_info().unwrap().received.unwrap().reason, "slow consumer");
         assert!(messages.iter().map(number).eq(0..messages.len()));
         let log = hub.state::<EventLog>().unwrap().take(1).await;
         assert_eq!(log, [format!("slow {waiting}")]);
@@ -102,7 +112,7 @@ async fn disconnect_discards_the_queue_and_closes_with_its_code() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_never_reads_is_aborted_within_the_close_timeout() {
     let hub = hub_with(SendQueueLimits::new().messages(8));
-    let (socket, client) = enter(&hub).await;
+    let (socket, client) = enter(&hub, Over::Plain).await;
     let sent = fill(&socket, &SendQueueLimits::new(), 8).await;
     let started = tokio::time::Instant::now();
     assert!(socket.send(long(sent)).is_err());
@@ -116,7 +126,8 @@ async fn a_peer_that_never_reads_is_aborted_within_the_close_timeout() {
 #[tokio::test]
 async fn a_pong_overtakes_the_queue_of_a_slow_peer() {
     let hub = hub_with(SendQueueLimits::new());
-    let (socket, client) = enter(&hub).await;
+    let (socket, client) = enter(&hub, Over::Plain).await;
+    let client = client.conn;
     let sent = fill(&socket, &SendQueueLimits::new(), 20).await;
     let read = Arc::new(AtomicUsize::new(0));
     let at_pong = Arc::new(AtomicUsize::new(usize::MAX));
@@ -139,11 +150,58 @@ async fn a_pong_overtakes_the_queue_of_a_slow_peer() {
     assert!(before <= sent - 20, "{before} of {sent}");
 }
 
-#[tokio::test]
-async fn drop_newest_keeps_the_first_in_order() {
+over_protocol! {
+    plain Plain:
+    #[tokio::test]
+    drop_newest_keeps_the_first_in_order;
+    #[tokio::test]
+    drop_oldest_keeps_the_last_in_order;
+    #[tokio::test]
+    bytes_are_limited_and_a_single_message_may_be_larger;
+    #[tokio::test]
+    block_waits_for_room_in_send_wait_and_a_broadcast_never_waits;
+    #[tokio::test]
+    volatile_messages_skip_peers_that_do_not_keep_up;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    stalled_peers_are_closed_and_others_get_everything_in_order;
+}
+
+over_protocol! {
+    envelope Envelope:
+    #[tokio::test]
+    drop_newest_keeps_the_first_in_order;
+    #[tokio::test]
+    drop_oldest_keeps_the_last_in_order;
+    #[tokio::test]
+    bytes_are_limited_and_a_single_message_may_be_larger;
+    #[tokio::test]
+    block_waits_for_room_in_send_wait_and_a_broadcast_never_waits;
+    #[tokio::test]
+    volatile_messages_skip_peers_that_do_not_keep_up;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    stalled_peers_are_closed_and_others_get_everything_in_order;
+}
+
+over_protocol! {
+    socketio SocketIo:
+    #[tokio::test]
+    drop_newest_keeps_the_first_in_order;
+    #[tokio::test]
+    drop_oldest_keeps_the_last_in_order;
+    #[tokio::test]
+    bytes_are_limited_and_a_single_message_may_be_larger;
+    #[tokio::test]
+    block_waits_for_room_in_send_wait_and_a_broadcast_never_waits;
+    #[tokio::test]
+    volatile_messages_skip_peers_that_do_not_keep_up;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    stalled_peers_are_closed_and_others_get_everything_in_order;
+}
+
+async fn drop_newest_keeps_the_first_in_order(over: Over) {
     let limits = SendQueueLimits::new().messages(8).overflow(Overflow::DropNewest);
     let hub = hub_with(limits.clone());
-    let (socket, client) = enter(&hub).await;
+    let (socket, client) = enter(&hub, over).await;
     let sent = fill(&socket, &limits, 8).await;
     for n in sent..sent + 5 {
         assert!(matches!(socket.send(long(n)), Err(EmitError::Full)));
@@ -161,11 +219,10 @@ async fn drop_newest_keeps_the_first_in_order() {
     assert_eq!(read(&client).await, "kept up");
 }
 
-#[tokio::test]
-async fn drop_oldest_keeps_the_last_in_order() {
+async fn drop_oldest_keeps_the_last_in_order(over: Over) {
     let limits = SendQueueLimits::new().messages(8).overflow(Overflow::DropOldest);
     let hub = hub_with(limits.clone());
-    let (socket, client) = enter(&hub).await;
+    let (socket, client) = enter(&hub, over).await;
     let sent = fill(&socket, &limits, 8).await;
     for n in sent..sent + 5 {
         socket.send(long(n)).unwrap();
@@ -180,24 +237,22 @@ async fn drop_oldest_keeps_the_last_in_order() {
     assert_eq!((stats.dropped, stats.waiting()), (5, 0));
 }
 
-#[tokio::test]
-async fn bytes_are_limited_and_a_single_message_may_be_larger() {
+async fn bytes_are_limited_and_a_single_message_may_be_larger(over: Over) {
     let limits = SendQueueLimits::new().bytes(40 * 1024).overflow(Overflow::DropNewest);
     let hub = hub_with(limits.clone());
-    let (socket, _client) = enter(&hub).await;
+    let (socket, _client) = enter(&hub, over).await;
     fill(&socket, &limits, 2).await;
     assert!(matches!(socket.send(long(0)), Err(EmitError::Full)));
     socket.send("short").unwrap();
-    let (socket, client) = enter(&hub).await;
+    let (socket, client) = enter(&hub, over).await;
     socket.send(Message::binary(vec![0; 100 * 1024])).unwrap();
     assert_eq!(client.read().await.unwrap().len(), 100 * 1024);
 }
 
-#[tokio::test]
-async fn block_waits_for_room_in_send_wait_and_a_broadcast_never_waits() {
+async fn block_waits_for_room_in_send_wait_and_a_broadcast_never_waits(over: Over) {
     let limits = SendQueueLimits::new().messages(8).overflow(Overflow::Block(TIMEOUT));
     let hub = hub_with(limits.clone());
-    let (socket, client) = enter(&hub).await;
+    let (socket, client) = enter(&hub, over).await;
     let sent = fill(&socket, &limits, 8).await;
     assert!(matches!(socket.send(long(99)), Err(EmitError::Full)));
     assert_eq!(hub.send(long(99)).dropped, 1);
@@ -238,11 +293,10 @@ async fn block_waits_for_its_duration() {
     assert_eq!(started.elapsed().as_secs(), 3);
 }
 
-#[tokio::test]
-async fn volatile_messages_skip_peers_that_do_not_keep_up() {
+async fn volatile_messages_skip_peers_that_do_not_keep_up(over: Over) {
     let hub = hub_with(SendQueueLimits::new());
-    let (slow, client) = enter(&hub).await;
-    let (_, other) = enter(&hub).await;
+    let (slow, client) = enter(&hub, over).await;
+    let (_, other) = enter(&hub, over).await;
     // No peer is stalled: messages that wait for the task do not count.
     assert_eq!(hub.everyone().volatile().send("one").queued, 2);
     assert_eq!(hub.ids([slow.id()]).volatile().send("two").queued, 1);
@@ -261,8 +315,8 @@ async fn volatile_messages_skip_peers_that_do_not_keep_up() {
 #[tokio::test(start_paused = true)]
 async fn a_close_waits_for_a_quarter_of_the_timeout_and_loses_nothing_for_others() {
     let hub = hub_with(SendQueueLimits::new());
-    let (slow, client) = enter(&hub).await;
-    let (quick, other) = enter(&hub).await;
+    let (slow, client) = enter(&hub, Over::Plain).await;
+    let (quick, other) = enter(&hub, Over::Plain).await;
     let sent = fill(&slow, &SendQueueLimits::new(), 8).await;
     let reading = tokio::spawn(async move { read_all(&other).await });
     for n in 0..500 {
@@ -286,8 +340,7 @@ async fn a_close_waits_for_a_quarter_of_the_timeout_and_loses_nothing_for_others
     assert_eq!((stats.discarded, stats.waiting()), ((sent - messages.len()) as u64, 0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stalled_peers_are_closed_and_others_get_everything_in_order() {
+async fn stalled_peers_are_closed_and_others_get_everything_in_order(over: Over) {
     const MEMBERS: usize = 100;
     const STALLED: usize = 5;
     const MESSAGES: usize = 2000;
@@ -296,7 +349,7 @@ async fn stalled_peers_are_closed_and_others_get_everything_in_order() {
     let mut stalled = Vec::new();
     let (mut reading, mut readers) = (Vec::new(), Vec::new());
     for n in 0..MEMBERS {
-        let (socket, client) = enter(&hub).await;
+        let (socket, client) = enter(&hub, over).await;
         if n < STALLED {
             stalled.push((socket, client));
         } else {
@@ -326,7 +379,7 @@ async fn stalled_peers_are_closed_and_others_get_everything_in_order() {
 /// The slow consumer is closed by policy nevertheless.
 async fn check_closed_while_the_application_writes(write: impl AsyncFn(&Conn)) {
     let hub = hub_with(SendQueueLimits::new().messages(8));
-    let (socket, client) = enter(&hub).await;
+    let (socket, client) = enter(&hub, Over::Plain).await;
     let conn = socket.conn().unwrap();
     write(&conn).await;
     drop(conn);
@@ -375,7 +428,7 @@ impl Wake for NoWake {
 async fn a_dropped_wait_leaks_nothing() {
     let limits = SendQueueLimits::new().messages(1).overflow(Overflow::Block(TIMEOUT));
     let hub = hub_with(limits.clone());
-    let (socket, _client) = enter(&hub).await;
+    let (socket, _client) = enter(&hub, Over::Plain).await;
     fill(&socket, &limits, 1).await;
     let counted = Arc::new(NoWake);
     for _ in 0..10 {
@@ -391,7 +444,7 @@ async fn a_message_that_waits_is_counted_once() {
     let limits =
         SendQueueLimits::new().messages(1).overflow(Overflow::Block(Duration::from_secs(3)));
     let hub = hub_with(limits.clone());
-    let (socket, client) = enter(&hub).await;
+    let (socket, client) = enter(&hub, Over::Plain).await;
     let sent = fill(&socket, &limits, 1).await as u64;
     // Two wait for the room of one message. Both are sent in the end.
     let waiting = [0, 1].map(|_| {

@@ -477,6 +477,92 @@ async fn the_end_of_a_session_is_noticed_behind_a_handler_that_does_not_return()
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_inboxes_of_all_namespaces_share_their_bound() {
+    let hub = Hub::new();
+    let names: Vec<_> = (0..16).map(|n| format!("/n{n}")).collect();
+    for name in &names {
+        hub.of(name).on("data", async || std::future::pending::<()>().await);
+    }
+    let client = Client::open(&hub).await;
+    for name in &names {
+        client.join(name, "").await;
+    }
+    let data = "x".repeat(10 * 1024);
+    let mut written = 0;
+    for name in names.iter().cycle() {
+        let packet = format!(r#"42{name},["data","{data}"]"#);
+        let written_one = timeout(Duration::from_secs(1), client.conn.write(packet)).await;
+        if written_one.is_err() {
+            break;
+        }
+        written += data.len();
+        assert!(written < 16 * 64 * 1024, "each namespace has a bound of its own");
+    }
+    // A packet for each handler, and 64 KiB and one packet each: the inboxes, the session, its
+    // WebSocket, and the pipe in both buffers.
+    assert!(written <= (16 + 5) * (data.len() + 64) + 5 * 64 * 1024, "{written}");
+}
+
+#[tokio::test]
+async fn packets_for_a_namespace_that_the_client_has_to_leave_are_dropped() {
+    let (hub, log) = logged(Hub::builder());
+    let other = hub.of("/other");
+    other.on("late", async |State(log): State<EventLog>| log.note("late"));
+    hub.on("echo", async |Json(n): Json<u32>| Json(n));
+    let client = Client::connect(&hub).await;
+    client.join("/other", "").await;
+    let socket = other.everyone().sockets().remove(0);
+    socket.close(StatusCode::POLICY_VIOLATION, "").unwrap();
+    assert_eq!(client.read().await, "41/other,");
+    for packet in [r#"42/other,["late"]"#, "43/other,5[]", "41/other,", r#"421["echo",7]"#] {
+        client.write(packet).await;
+    }
+    assert_eq!(client.read().await, "431[7]");
+    assert_eq!(log.so_far(), [""; 0]);
+    client.join("/other", "").await;
+    client.write(r#"42/other,["late"]"#).await;
+    assert_eq!(log.take(1).await, ["late"]);
+    // Of one that it has left by itself, as always.
+    client.write("41/other,").await;
+    client.write(r#"42/other,["late"]"#).await;
+    client.ended().await;
+}
+
+#[tokio::test]
+async fn a_session_is_closed_after_the_last_messages_of_all_namespaces() {
+    let (hub, log) = logged(Hub::builder());
+    hub.of("/other").on_disconnect(
+        async |reason: DisconnectReason, State(log): State<EventLog>| {
+            log.note(reason);
+        },
+    );
+    let client = Client::connect(&hub).await;
+    client.join("/other", "").await;
+    hub.of("/other").emit("last", "words").unwrap();
+    let socket = hub.everyone().sockets().remove(0);
+    socket.emit("last", "words").unwrap();
+    socket.close_session(StatusCode::POLICY_VIOLATION, "out").unwrap();
+    // No namespace can be entered any more.
+    let _ = client.conn.write("40/other,").await;
+    let mut texts = Vec::new();
+    let ended = loop {
+        match timeout(TIMEOUT, client.conn.read()).await.unwrap() {
+            Ok(message) => texts.push(message.as_text().unwrap().to_owned()),
+            Err(error) => break error.close_status(),
+        }
+    };
+    assert_eq!(ended, Some(StatusCode::POLICY_VIOLATION));
+    for (last, leave) in
+        [(r#"42["last","words"]"#, "41"), (r#"42/other,["last","words"]"#, "41/other,")]
+    {
+        let place = |packet: &str| texts.iter().position(|text| text == packet).unwrap();
+        assert!(place(last) < place(leave), "{texts:?}");
+    }
+    assert_eq!(log.take(2).await, ["this side closed with 1008 policy violation: out"; 2]);
+    timeout(TIMEOUT, client.serving).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn dynamic_namespaces_are_made_for_their_clients() {
     let hub = Hub::builder().socketio(SocketIoLimits::new().dynamic_namespaces(1)).build();

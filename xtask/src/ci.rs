@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::process::{self, describe};
-use crate::{autobahn, bench, book, crates, dependencies, features, fuzz, tidy, workspace};
+use crate::{autobahn, bench, book, crates, dependencies, features, fuzz, tidy, wasm, workspace};
 
 /// Runs every step in order, up to the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -42,7 +42,7 @@ fn line(name: &str, time: Duration, good: bool) -> String {
 
 type Step = fn(&mut Vec<String>) -> Result<()>;
 
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 9] = [
     ("fmt", |_| cargo("fmt --all --check")),
     ("clippy", |_| {
         cargo("clippy --workspace --all-targets --all-features -- -D warnings")?;
@@ -64,6 +64,8 @@ const STEPS: [(&str, Step); 8] = [
         book::build()?;
         package()
     }),
+    // Before the tests, which run what it builds.
+    ("wasm", |_| wasm::build()),
     ("test", |said| {
         let mut test = workspace::cargo();
         test.args(["test", "--workspace", "--all-features"]);

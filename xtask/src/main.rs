@@ -13,6 +13,7 @@ mod features;
 mod fuzz;
 mod process;
 mod tidy;
+mod wasm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ enum Task {
     Soak(bench::AttackArgs),
     /// Check the rules that the compiler does not check.
     Tidy,
+    /// Build the client for browsers, check its size, and test it in Chromium and node.
+    Wasm(wasm::WasmArgs),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Task::Scale(args) => bench::attack("scale", &args),
         Task::Soak(args) => bench::attack("soak", &args),
         Task::Tidy => tidy::run(),
+        Task::Wasm(args) => wasm::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

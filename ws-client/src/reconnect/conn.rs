@@ -16,7 +16,7 @@ use super::settings::Reconnect;
 use super::shared::{Shared, SharedState};
 #[cfg(feature = "json")]
 use crate::JsonCodec;
-use crate::{Conn, Decode, Encode, Error, Message, StatusCode};
+use crate::{Conn, Decode, Encode, Error, Message, StatusCode, runtime};
 
 /// A connection that reconnects whenever it is lost. Made by [`Reconnect`].
 ///
@@ -57,11 +57,11 @@ impl Reconnect {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    /// Outside of a tokio runtime, as `tokio::spawn` does. Never in a browser.
     pub fn start(self) -> ReconnectingConn {
         let (shared, action) = Shared::new(self.send_queue);
         let shared = Arc::new(shared);
-        tokio::spawn(driver::run(TaskGuard(Arc::clone(&shared)), self, action));
+        runtime::spawn(driver::run(TaskGuard(Arc::clone(&shared)), self, action));
         ReconnectingConn(Arc::new(Handle(shared)))
     }
 }
@@ -81,11 +81,11 @@ impl ReconnectingConn {
     #[doc(alias = "next")]
     pub async fn read(&self) -> Result<Message, ReconnectError> {
         loop {
-            let conn = self.shared().wait(|inner| inner.unread()).await?;
+            let conn = self.shared().state.wait(|inner| inner.unread()).await?;
             match conn.read().await {
                 Ok(message) => return Ok(message),
                 // `events` reports the error.
-                Err(_) => self.shared().change(|inner| inner.remove_unread(&conn)),
+                Err(_) => self.shared().state.change(|inner| inner.remove_unread(&conn)),
             }
         }
     }
@@ -112,9 +112,9 @@ impl ReconnectingConn {
     ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
         let message = message.into();
         async move {
-            let pushed = self.shared().wait(|inner| inner.push(&message)).await;
+            let pushed = self.shared().state.wait(|inner| inner.push(&message)).await;
             // Wakes the task, which sends.
-            self.shared().change(|_| ());
+            self.shared().state.change(|_| ());
             pushed
         }
     }
@@ -127,7 +127,7 @@ impl ReconnectingConn {
     #[doc(alias = "try_send")]
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), ReconnectError> {
         let message = message.into();
-        let pushed = self.shared().change(|inner| inner.push(&message));
+        let pushed = self.shared().state.change(|inner| inner.push(&message));
         pushed.unwrap_or(Err(ReconnectError::SendQueueFull))
     }
 
@@ -221,11 +221,11 @@ impl ReconnectingConn {
     ///
     /// Dropping the future changes nothing.
     pub async fn flush(&self) -> Result<(), ReconnectError> {
-        let end = self.shared().look(|inner| inner.queue.end());
+        let end = self.shared().state.look(|inner| inner.queue.end());
         let has_left = |inner: &mut SharedState| {
             inner.or_end((inner.queue.first() >= end).then(|| inner.life.conn().cloned()))
         };
-        if let Some(conn) = self.shared().wait(has_left).await? {
+        if let Some(conn) = self.shared().state.wait(has_left).await? {
             // An error means that the connection is lost, which `events` reports.
             let _ = conn.flush().await;
         }
@@ -249,7 +249,7 @@ impl ReconnectingConn {
         CloseFrame::new(code, reason)?;
         let close = Some((code, reason.to_owned()));
         self.shared().apply(LifecycleEvent::CloseRequested(close));
-        self.shared().wait(|inner| inner.life.close_result()).await
+        self.shared().state.wait(|inner| inner.life.close_result()).await
     }
 
     /// Waits for a connection, and returns it: for pings, streams, and information about it.
@@ -264,12 +264,12 @@ impl ReconnectingConn {
     ///
     /// Dropping the future changes nothing.
     pub async fn connected(&self) -> Result<Conn, ReconnectError> {
-        self.shared().wait(|inner| inner.or_end(inner.life.conn().cloned())).await
+        self.shared().state.wait(|inner| inner.or_end(inner.life.conn().cloned())).await
     }
 
     /// The current state.
     pub fn state(&self) -> ReconnectState {
-        self.shared().look(|inner| inner.life.state())
+        self.shared().state.look(|inner| inner.life.state())
     }
 
     /// The current state, and all later ones.
@@ -280,7 +280,7 @@ impl ReconnectingConn {
 
     /// The messages in the send queue, which are not sent or not confirmed.
     pub fn undelivered(&self) -> Vec<Message> {
-        self.shared().look(|inner| inner.queue.messages())
+        self.shared().state.look(|inner| inner.queue.messages())
     }
 
     fn shared(&self) -> &Shared {

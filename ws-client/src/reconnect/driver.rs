@@ -9,14 +9,13 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 
-use tokio::time::{Instant, sleep};
-
 use super::failure::ConnectionFailure;
 use super::lifecycle::{Action, LifecycleEvent};
 use super::settings::Reconnect;
 use super::shared::Shared;
 use crate::Conn;
 use crate::first_ready::first_ready;
+use crate::runtime::{self, Instant};
 
 /// Performs actions until the life has ended.
 pub(super) async fn run(task: TaskGuard, settings: Reconnect, first: Action<Conn>) {
@@ -30,7 +29,7 @@ pub(super) async fn run(task: TaskGuard, settings: Reconnect, first: Action<Conn
             }
             Action::Wait(wait) => {
                 let elapsed = async {
-                    sleep(wait).await;
+                    runtime::wait_to_retry(wait).await;
                     LifecycleEvent::WaitElapsed
                 };
                 driver.until_closing(elapsed).await
@@ -63,7 +62,7 @@ impl Driver<'_> {
         action: impl Future<Output = LifecycleEvent<Conn>>,
     ) -> Action<Conn> {
         let closing = async {
-            self.shared.wait(|inner| inner.life.closing()).await;
+            self.shared.state.wait(|inner| inner.life.closing()).await;
             None
         };
         match first_ready(closing, async { Some(action.await) }).await {
@@ -112,9 +111,9 @@ impl Driver<'_> {
     /// Sends what the connection takes without waiting, and closes it. After the last handle
     /// was dropped, dropping the connection closes it with 1001.
     async fn close(&self) -> LifecycleEvent<Conn> {
-        let closing = self.shared.look(|inner| inner.life.closing());
+        let closing = self.shared.state.look(|inner| inner.life.closing());
         let Some((Some(conn), close)) = closing else { return LifecycleEvent::Closed(Ok(())) };
-        self.shared.change(|inner| {
+        self.shared.state.change(|inner| {
             while let Some((number, message)) = inner.queue.next()
                 && conn.try_write(message).is_ok()
             {
@@ -132,12 +131,12 @@ impl Driver<'_> {
     /// If `write` fails or is dropped, the message was not sent, and stays in the queue.
     async fn send(&self, conn: &Conn) -> Infallible {
         loop {
-            let (number, message) = self.shared.wait(|inner| inner.queue.next()).await;
+            let (number, message) = self.shared.state.wait(|inner| inner.queue.next()).await;
             if conn.write(message).await.is_err() {
                 // The connection has ended, and `serve` returns.
                 return pending().await;
             }
-            self.shared.change(|inner| inner.queue.mark_sent(number));
+            self.shared.state.change(|inner| inner.queue.mark_sent(number));
         }
     }
 
@@ -145,15 +144,15 @@ impl Driver<'_> {
     ///
     /// A ping overtakes messages that wait to be written, so they are flushed first.
     async fn confirm(&self, conn: &Conn) -> Infallible {
-        if !self.shared.look(|inner| inner.queue.needs_confirmation()) {
+        if !self.shared.state.look(|inner| inner.queue.needs_confirmation()) {
             return pending().await;
         }
         loop {
-            let before = self.shared.wait(|inner| inner.queue.unconfirmed()).await;
-            if conn.flush().await.is_err() || conn.ping().await.is_err() {
+            let before = self.shared.state.wait(|inner| inner.queue.unconfirmed()).await;
+            if conn.flush().await.is_err() || !runtime::has_answered(conn).await {
                 return pending().await;
             }
-            self.shared.change(|inner| inner.queue.confirm_before(before));
+            self.shared.state.change(|inner| inner.queue.confirm_before(before));
         }
     }
 }

@@ -3,13 +3,10 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::StatusCode as HttpStatus;
-use http::header::RETRY_AFTER;
-
-use crate::error::Causes;
-use crate::{CloseInfo, CodecError, DialError, Error, ProxyError, StatusCode};
+use crate::causes::Causes;
+use crate::{CloseInfo, CodecError, DialError, Error, StatusCode};
 
 /// Why an attempt to connect has failed, or why the connection was lost.
 ///
@@ -85,7 +82,8 @@ impl ConnectionFailure {
     /// The default decision. The table is in the documentation of the [module](super).
     pub fn retry_decision(&self) -> RetryDecision {
         match self {
-            Self::Dial(error) => of_dial(error),
+            Self::Dial(error) if error.is_temporary() => RetryDecision::Retry,
+            Self::Dial(_) => RetryDecision::GiveUp,
             Self::Hook(_) => RetryDecision::Retry,
             Self::Ended(ending) => of_end(&ending.error),
         }
@@ -101,53 +99,10 @@ impl ConnectionFailure {
     ///
     /// [RFC 9110 §10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
     pub fn retry_after(&self) -> Option<Duration> {
-        let Self::Dial(error) = self else { return None };
-        let after = error.refused_response()?.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        match after.parse() {
-            Ok(seconds) => Some(Duration::from_secs(seconds)),
-            Err(_) => {
-                let date = httpdate::parse_http_date(after).ok()?;
-                Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-            }
+        match self {
+            Self::Dial(error) => error.retry_after(),
+            Self::Hook(_) | Self::Ended(_) => None,
         }
-    }
-}
-
-fn of_dial(error: &DialError) -> RetryDecision {
-    match error {
-        DialError::Refused(response) => of_status(response.status),
-        DialError::Proxy(ProxyError::Refused(status)) => of_status(*status),
-        DialError::Proxy(ProxyError::Unreachable(step)) => of_dial(step),
-        // Invalid settings, or not a WebSocket server.
-        DialError::Proxy(ProxyError::Url(_))
-        | DialError::Url(_)
-        | DialError::Header(_)
-        | DialError::MissingFeature(_)
-        | DialError::Subprotocol(_)
-        | DialError::Redirect(_)
-        | DialError::Handshake(_)
-        | DialError::NoHttp2
-        | DialError::InAsyncCode
-        | DialError::Http2 => RetryDecision::GiveUp,
-        // The network, which may recover.
-        DialError::Dns(_)
-        | DialError::Tcp(_)
-        | DialError::Proxy(_)
-        | DialError::Tls(_)
-        | DialError::Http(_)
-        | DialError::Io(_)
-        | DialError::Timeout(_) => RetryDecision::Retry,
-    }
-}
-
-fn of_status(status: HttpStatus) -> RetryDecision {
-    match status.as_u16() {
-        // Request timeout, too early, too many requests.
-        408 | 425 | 429 => RetryDecision::Retry,
-        // Not implemented, HTTP version not supported.
-        501 | 505 => RetryDecision::GiveUp,
-        500..=599 => RetryDecision::Retry,
-        _ => RetryDecision::GiveUp,
     }
 }
 
@@ -202,67 +157,8 @@ impl From<DialError> for ConnectionFailure {
 mod tests {
     use std::io;
 
-    use bytes::Bytes;
-    use http::HeaderMap;
-
     use super::*;
-    use crate::error::BoxError;
-    use crate::{
-        CloseError, Deadline, HandshakeError, InvalidHeader, InvalidUrl, ProtocolError,
-        RedirectError, RefusedResponse,
-    };
-
-    fn refused(status: u16, headers: &[(&'static str, &'static str)]) -> DialError {
-        let headers =
-            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        DialError::Refused(Box::new(RefusedResponse {
-            status: HttpStatus::from_u16(status).unwrap(),
-            headers: headers.collect::<HeaderMap>(),
-            body: Bytes::new(),
-        }))
-    }
-
-    /// The table in the documentation of the module, row by row.
-    #[test]
-    fn temporary_failures_are_retried() {
-        let check = |error: DialError, expected| {
-            let text = format!("{error:?}");
-            assert_eq!(ConnectionFailure::from(error).retry_decision(), expected, "{text}");
-        };
-        let by_proxy = |status| ProxyError::Refused(HttpStatus::from_u16(status).unwrap());
-        for status in [408, 425, 429, 500, 502, 503, 504, 520, 530, 599] {
-            check(refused(status, &[]), RetryDecision::Retry);
-            check(by_proxy(status).into(), RetryDecision::Retry);
-        }
-        for status in [200, 204, 300, 302, 400, 401, 403, 404, 405, 410, 426, 451, 501, 505] {
-            check(refused(status, &[]), RetryDecision::GiveUp);
-            check(by_proxy(status).into(), RetryDecision::GiveUp);
-        }
-        check(by_proxy(407).into(), RetryDecision::GiveUp);
-        let cause = || BoxError::from("a cause");
-        check(DialError::Dns(cause()), RetryDecision::Retry);
-        check(DialError::Tcp(cause()), RetryDecision::Retry);
-        check(DialError::Tls(cause()), RetryDecision::Retry);
-        check(DialError::Http(cause()), RetryDecision::Retry);
-        check(ProxyError::Failed(cause()).into(), RetryDecision::Retry);
-        check(
-            ProxyError::Unreachable(Box::new(DialError::Tcp(cause()))).into(),
-            RetryDecision::Retry,
-        );
-        check(ProxyError::Url(InvalidUrl::Fragment).into(), RetryDecision::GiveUp);
-        check(DialError::NoHttp2, RetryDecision::GiveUp);
-        assert_eq!(
-            ConnectionFailure::Hook(Arc::from(cause())).retry_decision(),
-            RetryDecision::Retry
-        );
-        check(io::Error::from(io::ErrorKind::ConnectionRefused).into(), RetryDecision::Retry);
-        check(DialError::Timeout(Duration::from_secs(1)), RetryDecision::Retry);
-        check(InvalidUrl::Fragment.into(), RetryDecision::GiveUp);
-        check(InvalidHeader::Name.into(), RetryDecision::GiveUp);
-        check(RedirectError::NotEncrypted.into(), RetryDecision::GiveUp);
-        check(HandshakeError::AcceptWrong.into(), RetryDecision::GiveUp);
-        check(DialError::Http2, RetryDecision::GiveUp);
-    }
+    use crate::{CloseError, Deadline, ProtocolError};
 
     #[test]
     fn close_codes_decide_about_a_retry() {
@@ -281,32 +177,6 @@ mod tests {
         check(Error::Io(Arc::new(io::ErrorKind::PermissionDenied.into())), RetryDecision::Retry);
         check(ProtocolError::Masked.into(), RetryDecision::GiveUp);
         check(Error::CloseSent, RetryDecision::GiveUp);
-    }
-
-    #[test]
-    fn retry_after_is_a_number_of_seconds_or_a_date() {
-        let check = |headers: &[(&'static str, &'static str)], seconds: Option<u64>| {
-            let failure = ConnectionFailure::from(refused(503, headers));
-            assert_eq!(failure.retry_after(), seconds.map(Duration::from_secs), "{headers:?}");
-        };
-        check(&[], None);
-        check(&[("retry-after", "120")], Some(120));
-        check(&[("retry-after", "-1")], None);
-        check(&[("retry-after", "soon")], None);
-        // Dates in the past, in all three formats.
-        check(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")], Some(0));
-        check(&[("retry-after", "Friday, 31-Dec-99 23:59:59 GMT")], Some(0));
-        check(&[("retry-after", "Fri Dec 31 23:59:59 1999")], Some(0));
-        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(1000));
-        let headers: HeaderMap = [(RETRY_AFTER, date.parse().unwrap())].into_iter().collect();
-        let response = RefusedResponse {
-            status: HttpStatus::SERVICE_UNAVAILABLE,
-            headers,
-            body: Bytes::new(),
-        };
-        let failure = ConnectionFailure::from(DialError::Refused(Box::new(response)));
-        let after = failure.retry_after().unwrap().as_secs();
-        assert!((900..=1000).contains(&after), "{after}");
     }
 
     #[test]

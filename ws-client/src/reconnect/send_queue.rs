@@ -46,6 +46,7 @@ impl SendQueueConfig {
     /// 64 KiB of unread messages is not received, so the application must [`read`].
     ///
     /// [`read`]: super::ReconnectingConn::read
+    #[cfg(not(target_arch = "wasm32"))]
     pub const fn at_least_once() -> Self {
         Self { guarantee: Guarantee::AtLeastOnce, ..Self::at_most_once() }
     }

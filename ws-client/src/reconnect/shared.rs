@@ -3,22 +3,21 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 use super::events::{ReconnectEvents, ReconnectState};
 use super::failure::ReconnectError;
 use super::lifecycle::{Action, Lifecycle, LifecycleEvent};
 use super::send_queue::{QueueFull, SendQueue, SendQueueConfig};
+use crate::watched::Watched;
 use crate::{Conn, Message};
 
 /// How many states [`ReconnectEvents`] buffers.
 const EVENT_BUFFER: usize = 64;
 
-/// The state under one lock, with one signal for all changes.
+/// The state, and its subscribers.
 pub(super) struct Shared {
-    inner: Mutex<SharedState>,
-    changed: watch::Sender<()>,
+    pub(super) state: Watched<SharedState>,
     events: broadcast::Sender<ReconnectState>,
 }
 
@@ -34,46 +33,14 @@ impl Shared {
     pub(super) fn new(queue: SendQueueConfig) -> (Self, Action<Conn>) {
         let (life, action) = Lifecycle::new();
         let inner = SharedState { life, unread: VecDeque::new(), queue: SendQueue::new(queue) };
-        let shared = Self {
-            inner: Mutex::new(inner),
-            changed: watch::Sender::new(()),
-            events: broadcast::Sender::new(EVENT_BUFFER),
-        };
+        let shared =
+            Self { state: Watched::new(inner), events: broadcast::Sender::new(EVENT_BUFFER) };
         (shared, action)
-    }
-
-    pub(super) fn look<T>(&self, look: impl FnOnce(&SharedState) -> T) -> T {
-        look(&self.inner.lock())
-    }
-
-    /// Changes the state, and wakes all waiters.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut SharedState) -> T) -> T {
-        let changed = change(&mut self.inner.lock());
-        self.changed.send_replace(());
-        changed
-    }
-
-    /// Calls `look` after each change until it returns a value.
-    ///
-    /// # Cancel safety
-    ///
-    /// The call of `look` that returns a value is the last. Dropping the future before that
-    /// changes nothing.
-    pub(super) async fn wait<T>(&self, mut look: impl FnMut(&mut SharedState) -> Option<T>) -> T {
-        let mut changed = self.changed.subscribe();
-        loop {
-            changed.mark_unchanged();
-            if let Some(seen) = look(&mut self.inner.lock()) {
-                return seen;
-            }
-            // `self` owns the sender, so this cannot fail.
-            let _ = changed.changed().await;
-        }
     }
 
     /// Applies an event, and publishes the new state.
     pub(super) fn apply(&self, event: LifecycleEvent<Conn>) -> Action<Conn> {
-        self.change(|inner| {
+        self.state.change(|inner| {
             if let LifecycleEvent::Established(conn) = &event {
                 inner.use_conn(conn);
             }
@@ -91,8 +58,7 @@ impl Shared {
 
     pub(super) fn events(&self) -> ReconnectEvents {
         // `apply` sends under the same lock, so no state is missed.
-        let inner = self.inner.lock();
-        ReconnectEvents::new(inner.life.state(), self.events.subscribe())
+        self.state.look(|inner| ReconnectEvents::new(inner.life.state(), self.events.subscribe()))
     }
 }
 
@@ -136,10 +102,11 @@ impl SharedState {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = self.inner.lock();
+        let (state, queued) =
+            self.state.look(|inner| (inner.life.state(), inner.queue.end() - inner.queue.first()));
         f.debug_struct("ReconnectingConn")
-            .field("state", &inner.life.state())
-            .field("queued", &(inner.queue.end() - inner.queue.first()))
+            .field("state", &state)
+            .field("queued", &queued)
             .finish_non_exhaustive()
     }
 }

@@ -18,9 +18,9 @@ use super::settings::TransportConfig;
 use super::stream::{AsyncStream, Encrypted, TransportStream};
 use super::tcp::{self, Host};
 use super::tls::{Alpn, TlsClient};
-use crate::error::{DialError, InvalidUrl, ProxyError};
 use crate::http1::exchange;
 use crate::http1_connect::shut_down;
+use crate::{DialError, InvalidUrl, ProxyError};
 
 /// Connects to a host through a proxy. Returns the stream and the address of the proxy.
 pub(super) async fn connect(

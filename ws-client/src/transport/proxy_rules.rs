@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
-use crate::error::{InvalidUrl, ProxyError};
 use crate::url::{parse_port, split_scheme};
+use crate::{InvalidUrl, ProxyError};
 
 #[derive(Clone, Debug)]
 pub(crate) struct ProxyRules {

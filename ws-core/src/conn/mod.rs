@@ -30,9 +30,9 @@ pub use self::api::payload_stream::JoinedMessages;
 pub use self::api::stream_sink::MessageStream;
 pub use self::api::tap::{Direction, Tapped};
 pub use self::info::attributes::Attributes;
-pub use self::info::close_info::{CloseInfo, CloseInitiator};
 pub use self::info::request::{PathParams, RequestInfo};
 pub use self::info::stats::ConnStats;
+pub use crate::close_info::{CloseInfo, CloseInitiator};
 pub use crate::handshake::PeerAddr;
 
 use self::driver::connection::Connection;

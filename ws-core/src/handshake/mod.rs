@@ -69,4 +69,4 @@ pub use origin::Origin;
 pub use proxies::{InvalidNetwork, PeerAddr, TrustedProxies};
 pub use rejection::Rejection;
 pub use request::{HandshakeRequest, is_upgrade};
-pub use subprotocol::{InvalidSubprotocol, SubprotocolOrder};
+pub use subprotocol::{InvalidSubprotocol, SubprotocolOrder, check_subprotocols};

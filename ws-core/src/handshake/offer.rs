@@ -42,7 +42,7 @@ impl Offer {
         compression: Compression,
     ) -> Result<Self, InvalidSubprotocol> {
         let subprotocols: Vec<_> = subprotocols.into_iter().map(Into::into).collect();
-        subprotocol::check(&subprotocols)?;
+        subprotocol::check_subprotocols(&subprotocols)?;
         Ok(Self { key: key::generate(), subprotocols, compression })
     }
 

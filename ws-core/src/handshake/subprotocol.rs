@@ -32,7 +32,11 @@ impl_error!(InvalidSubprotocol {
 });
 
 /// Checks the subprotocols that a client offers.
-pub(super) fn check(subprotocols: &[String]) -> Result<(), InvalidSubprotocol> {
+///
+/// # Errors
+///
+/// When one of them is not a token, or is repeated.
+pub fn check_subprotocols(subprotocols: &[String]) -> Result<(), InvalidSubprotocol> {
     let mut seen = HashSet::new();
     for (index, name) in subprotocols.iter().enumerate() {
         if headers::token(name.as_bytes()).is_none() || !seen.insert(name) {
@@ -163,7 +167,7 @@ mod tests {
     #[test]
     fn clients_offer_each_token_once() {
         let check = |names: &[&str]| {
-            check(&names.iter().copied().map(String::from).collect::<Vec<_>>()).is_ok()
+            check_subprotocols(&names.iter().copied().map(String::from).collect::<Vec<_>>()).is_ok()
         };
         assert!(check(&["chat.v2", "chat.v1", "Chat.v1"]));
         assert!(!check(&["chat", "chat"]));

@@ -14,25 +14,33 @@ pub(crate) type SessionHandler =
 
 /// Runs a session that has begun with a WebSocket.
 pub(crate) async fn run(session: EngineSession, handler: SessionHandler) {
-    let _ended = EndOnDrop(session.clone());
-    let application = async {
-        handler(session.clone()).await;
-        session.close(StatusCode::NORMAL_CLOSURE).await;
-    };
-    tokio::join!(session.drive(), application);
+    let ended = EndOnDrop(session.clone());
+    tokio::join!(ended.0.drive(), apply(&ended.0, handler));
 }
 
-/// Runs a session that has begun with polling. Whatever happens to the application, it leaves the
-/// table at its end.
+/// Runs the application, and then closes the session.
+async fn apply(session: &EngineSession, handler: SessionHandler) {
+    handler(session.clone()).await;
+    session.close(StatusCode::NORMAL_CLOSURE).await;
+}
+
+/// Runs a session that has begun with polling. Whatever the application does, the session leaves the
+/// table when it has ended and the client knows it.
 pub(crate) async fn run_polling(
     session: EngineSession,
     handler: SessionHandler,
     sessions: EngineSessions,
     guard: ConnectionGuard,
 ) {
-    let _removed = RemoveOnDrop { sessions, session: session.clone() };
-    // Until the session has ended, or the timeout of a drain has passed.
-    let _ = guard.wait(run(session, handler)).await;
+    let ended = EndOnDrop(session);
+    let removed = RemoveOnDrop { sessions, session: ended.0.clone() };
+    let driving = async {
+        ended.0.drive().await;
+        drop(removed);
+    };
+    let running = async { tokio::join!(driving, apply(&ended.0, handler)) };
+    // Until the application has returned, or the timeout of a drain has passed.
+    let _ = guard.wait(running).await;
 }
 
 /// Ends a session whose task is dropped, or whose application has panicked.

@@ -311,6 +311,16 @@ async fn a_handler_that_returns_or_panics_closes_its_session() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_ended_leaves_the_table_although_its_handler_runs_on() {
+    let stuck = SocketIo::engine(|_| std::future::pending());
+    let server = hyper(stuck.config(EngineConfig::new().max_sessions(1))).await;
+    let query = server.open_polling().await;
+    assert_eq!(server.post(&query, "1").await.body, "ok");
+    assert_eq!(server.get(&query).await.body, "6");
+    within(async { while server.get(OPEN).await.status != StatusCode::OK {} }).await;
+}
+
+#[tokio::test]
 async fn other_routes_are_served_beside_it() {
     let server = Server::start(Framework::Warp, socketio()).await;
     let hello = Request::get("/hello").header("host", "a").body("".into()).unwrap();

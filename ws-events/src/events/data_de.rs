@@ -4,6 +4,7 @@
 //! attachment, base64, or a list of numbers. It passes everything else on. A value that serde
 //! buffers first, such as a field of a `flatten` or an untagged enum, does not ask for bytes.
 
+use std::cell::Cell;
 use std::fmt;
 
 use base64::Engine as _;
@@ -20,19 +21,39 @@ pub(crate) fn from_json<T: DeserializeOwned>(
     attachments: &[Bytes],
 ) -> Result<T, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let left = Cell::new(attachments.iter().map(Bytes::len).sum());
+    let attachments = &Attachments { list: attachments, left };
     let value = T::deserialize(WithBytes { inner: &mut deserializer, attachments })?;
     deserializer.end()?;
     Ok(value)
 }
 
+/// The attachments of an event.
+struct Attachments<'a> {
+    list: &'a [Bytes],
+    /// How many bytes placeholders may still take: several of them may stand for one attachment,
+    /// and must not multiply what the peer has sent.
+    left: Cell<usize>,
+}
+
+impl Attachments<'_> {
+    /// The bytes for a placeholder.
+    fn take(&self, number: usize) -> Result<Vec<u8>, &'static str> {
+        let bytes = self.list.get(number).ok_or("neither bytes nor an attachment that exists")?;
+        let left = self.left.get().checked_sub(bytes.len());
+        self.left.set(left.ok_or("an attachment is used more than once")?);
+        Ok(bytes.to_vec())
+    }
+}
+
 /// A part of a deserialiser, or of what serde passes around, with the attachments.
 struct WithBytes<'a, D> {
     inner: D,
-    attachments: &'a [Bytes],
+    attachments: &'a Attachments<'a>,
 }
 
 impl<'a, D> WithBytes<'a, D> {
-    const fn new(inner: D, attachments: &'a [Bytes]) -> Self {
+    const fn new(inner: D, attachments: &'a Attachments<'a>) -> Self {
         Self { inner, attachments }
     }
 }
@@ -242,7 +263,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for WithBytes<'_, A> {
 /// Gives bytes to a visitor that asks for them.
 struct BytesVisitor<'a, V> {
     visitor: V,
-    attachments: &'a [Bytes],
+    attachments: &'a Attachments<'a>,
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for BytesVisitor<'_, V> {
@@ -270,11 +291,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for BytesVisitor<'_, V> {
                 _ => _ = placeholder.next_value::<IgnoredAny>()?,
             }
         }
-        let number = number.filter(|_| is_placeholder);
-        match number.and_then(|number| self.attachments.get(number)) {
-            Some(bytes) => self.visitor.visit_byte_buf(bytes.to_vec()),
-            None => Err(A::Error::custom("neither bytes nor an attachment that exists")),
-        }
+        // No attachment has the largest number.
+        let number = number.filter(|_| is_placeholder).unwrap_or(usize::MAX);
+        let bytes = self.attachments.take(number).map_err(A::Error::custom)?;
+        self.visitor.visit_byte_buf(bytes)
     }
 }
 
@@ -287,6 +307,14 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn placeholders_take_no_more_bytes_than_the_attachments_have() {
+        let zero = r#"{"_placeholder":true,"num":0}"#;
+        check(&format!("[{zero}]"), Ok(vec![Bytes::from_static(b"zero")]));
+        check::<Vec<Bytes>>(&format!("[{zero},{zero}]"), Err("more than once"));
+        check::<Vec<Bytes>>(&format!("[{}]", [zero; 1000].join(",")), Err("more than once"));
+    }
 
     #[track_caller]
     fn check<T: DeserializeOwned + PartialEq + Debug>(json: &str, expected: Result<T, &str>) {

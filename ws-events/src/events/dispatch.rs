@@ -33,7 +33,16 @@ async fn call_all(socket: &Socket, event: Event, payload: Payload, errors: &mut 
     // Copies of the lists: a handler may remove another one, or itself.
     let [named, any] = socket.0.hub.listeners.of(&event);
     let [own, _] = socket.0.own_listeners().map(|own| own.of(&event)).unwrap_or_default();
+    let is_from_peer =
+        matches!(payload, Payload::Request(..)) || (event == Event::Message && payload.is_data());
     let payload = EventPayload::new(socket.clone(), event, payload);
+    if is_from_peer {
+        for check in &socket.0.hub.event_checks {
+            if let Some(error) = call(&**check, &payload).await {
+                return errors.push(error);
+            }
+        }
+    }
     for list in [named, any, own].into_iter().flatten() {
         for listener in list.iter() {
             errors.extend(call(&*listener.handler, &payload).await);

@@ -49,6 +49,12 @@ pub(crate) enum Payload {
     Room(Arc<str>),
 }
 
+impl Payload {
+    pub(crate) const fn is_data(&self) -> bool {
+        matches!(self, Self::Data(_))
+    }
+}
+
 impl EventPayload {
     pub(crate) fn new(socket: Socket, event: Event, payload: Payload) -> Self {
         let id = socket.id();

@@ -55,6 +55,7 @@ pub struct Broadcast {
     pub(super) except_ids: Vec<Arc<str>>,
     pub(super) except_rooms: Vec<Arc<str>>,
     pub(super) volatile: bool,
+    pub(super) uncompressed: bool,
 }
 
 impl Broadcast {
@@ -66,6 +67,7 @@ impl Broadcast {
             except_ids: Vec::new(),
             except_rooms: Vec::new(),
             volatile: false,
+            uncompressed: false,
         }
     }
 
@@ -119,6 +121,15 @@ impl Broadcast {
         self
     }
 
+    /// Sends without compression, whatever was negotiated: for data that is compressed already, and
+    /// for secrets. A message of [`send`](Self::send) has
+    /// [`Message::uncompressed`](crate::Message::uncompressed), too.
+    #[doc(alias = "compress")]
+    pub const fn uncompressed(mut self) -> Self {
+        self.uncompressed = true;
+        self
+    }
+
     /// Sends an event with data that is serialised as JSON.
     ///
     /// # Errors
@@ -165,7 +176,7 @@ impl Broadcast {
         let mut event = self.hub.0.event(event.as_ref(), data)?;
         let id = self.hub.0.next_ack_id();
         event.ack = Some(id);
-        let encode = |format, at| event.encode(format, at);
+        let encode = |format, at| self.compression(event.encode(format, at));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         let mut acks = BroadcastAcks::new(id);
@@ -204,7 +215,7 @@ impl Broadcast {
         content: Content<'_>,
         sent: Option<SentMessage>,
     ) -> Delivery {
-        let encode = |format, at| content.encode(format, at);
+        let encode = |format, at| self.compression(content.encode(format, at));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         enqueuer.set_sent(sent);
@@ -213,6 +224,15 @@ impl Broadcast {
             |entry| _ = enqueuer.push(&entry.queue, &entry.socket),
         );
         enqueuer.finish()
+    }
+
+    /// The message with the compression that is set.
+    pub(super) fn compression(&self, message: PreparedMessage) -> PreparedMessage {
+        if !self.uncompressed {
+            return message;
+        }
+        let rest = message.messages().skip(1).map(|message| message.clone().uncompressed());
+        PreparedMessage::sequence(message.message().clone().uncompressed(), rest)
     }
 
     /// The ids of all excepted sockets.

@@ -13,13 +13,14 @@ use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::delivery::wire_format::WireFormat;
+use crate::events::handler::{ErasedHandler, erase};
 use crate::hub::history_rules::HubHistory;
 use crate::hub::{HubShared, SessionUser};
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
 use crate::socketio::SocketIoLimits;
-use crate::{History, HistoryStore, Hub, Recovery, SendQueueLimits};
+use crate::{Handler, HandlerArgs, History, HistoryStore, Hub, Recovery, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
 const SHARDS: usize = 64;
@@ -33,6 +34,7 @@ pub struct HubBuilder {
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     no_error_events: bool,
     socketio: SocketIoLimits,
+    event_checks: Vec<Arc<dyn ErasedHandler>>,
     history: Vec<(Arc<str>, History)>,
     history_store: Option<Arc<dyn HistoryStore>>,
     recovery: Option<Recovery>,
@@ -53,6 +55,7 @@ impl Hub {
             states: HashMap::new(),
             no_error_events: false,
             socketio: SocketIoLimits::new(),
+            event_checks: Vec::new(),
             history: Vec::new(),
             history_store: None,
             recovery: None,
@@ -126,6 +129,35 @@ impl HubBuilder {
     /// The limits of clients that speak Socket.IO. Default: see [`SocketIoLimits`].
     pub fn socketio(mut self, limits: SocketIoLimits) -> Self {
         self.socketio = limits;
+        self
+    }
+
+    /// Adds a check of the events and messages of peers: a handler that runs before those of each
+    /// event that has any, also in [namespaces](Hub::of). If it returns an error, the others are not
+    /// called, an `error` event with [`EventError::Failed`](crate::EventError::Failed) follows, and
+    /// the peer gets no acknowledgement. Checks run in the order in which they were added. Default:
+    /// none.
+    ///
+    /// ```
+    /// use ws_events::{Event, Hub, Socket};
+    ///
+    /// #[derive(Clone)]
+    /// struct Muted;
+    ///
+    /// let builder = Hub::builder().envelope();
+    /// let hub = builder.event_middleware(async |socket: Socket, event: Event| {
+    ///     let is_muted = socket.attributes().get::<Muted>().is_some();
+    ///     if is_muted && event.as_str() == "say" { Err("muted") } else { Ok(()) }
+    /// });
+    /// # let _ = hub.build();
+    /// ```
+    #[doc(alias = "use")]
+    pub fn event_middleware<H, Args>(mut self, check: H) -> Self
+    where
+        H: Handler<Args>,
+        Args: HandlerArgs,
+    {
+        self.event_checks.push(erase(check));
         self
     }
 
@@ -239,6 +271,7 @@ impl HubBuilder {
             ids: IdRegistry::new(SHARDS),
             listeners: Default::default(),
             middleware: RwLock::default(),
+            event_checks: self.event_checks,
             delivery: DeliveryShared { limits: self.send_queue, ..DeliveryShared::default() },
             format: self.format,
             has_events: AtomicBool::new(self.format.has_events()),
@@ -274,6 +307,7 @@ impl Hub {
             states: hub.states.clone(),
             no_error_events: !hub.error_events,
             socketio: hub.socketio.clone(),
+            event_checks: hub.event_checks.clone(),
             history: Vec::new(),
             history_store: None,
             recovery: None,

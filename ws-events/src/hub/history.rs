@@ -124,7 +124,7 @@ impl Broadcast {
         };
         let excepted = self.excepted();
         let mut stored = Stored::No;
-        let encode = |format, at| content.encode(format, at);
+        let encode = |format, at| self.compression(content.encode(format, at));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         room.with_send_lock(|| {

@@ -35,7 +35,7 @@ use ws_core::{Message, SendError, StatusCode};
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::wire_format::{Encodings, WireFormat};
-use crate::events::handler::{EventListeners, erase};
+use crate::events::handler::{ErasedHandler, EventListeners, erase};
 use crate::events::protocol::OutgoingEvent;
 use crate::hub::broadcast::Recipients;
 use crate::hub::history_rules::HubHistory;
@@ -84,6 +84,8 @@ pub(crate) struct HubShared {
     pub(crate) ids: IdRegistry<SocketShared>,
     pub(crate) listeners: EventListeners,
     pub(crate) middleware: RwLock<Vec<Arc<Middleware>>>,
+    /// The checks of events, which run before the handlers.
+    pub(crate) event_checks: Vec<Arc<dyn ErasedHandler>>,
     pub(crate) delivery: DeliveryShared,
     /// The format of connections whose protocol is not chosen by the caller.
     pub(crate) format: WireFormat,

@@ -363,6 +363,24 @@ impl Socket {
         Ok(())
     }
 
+    /// As [`close`](Self::close), and closes the whole session of a client of Socket.IO: its sockets
+    /// in all namespaces are closed with this code and reason, each after its queued messages, and
+    /// then the connection. A client of another protocol has no other sockets.
+    ///
+    /// # Errors
+    ///
+    /// As `close`.
+    #[doc(alias("disconnect", "kick"))]
+    pub fn close_session(&self, code: StatusCode, reason: &str) -> Result<(), SendError> {
+        self.close(code, reason)?;
+        self.0.with_link(|link| {
+            if let Some(link) = link.namespace() {
+                link.group().close(code, reason);
+            }
+        });
+        Ok(())
+    }
+
     /// Whether messages can still be queued for it. It may be `true` although the connection is
     /// lost, until the loss is detected.
     pub fn is_alive(&self) -> bool {

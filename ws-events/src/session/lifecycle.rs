@@ -14,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
-use ws_core::PreparedMessage;
 
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::send_queue::CloseCommand;
@@ -26,6 +25,7 @@ use crate::hub::HubShared;
 use crate::hub::sessions::{LeavingSession, RecoveryFailure};
 use crate::hub::socket::SocketShared;
 use crate::link::Link;
+use crate::namespace_link::NamespaceLink;
 use crate::recovery::token::SessionToken;
 use crate::session::recovery::{ResumeRequest, claim, give_up, hold, release, welcome};
 use crate::socketio::{PacketType, control_packet};
@@ -90,7 +90,7 @@ impl Connecting {
         self.register()?;
         if let Some(link) = link.namespace() {
             // Before anybody can send to it.
-            link.accept(connect_packet(link.name(), &shared.id.get(), None));
+            accept(link, shared, None);
         }
         shared.queue.admit();
         shared.join_everyone();
@@ -157,7 +157,7 @@ impl Connecting {
         shared.begin_session(token, user, outcome.is_ok());
         match link {
             Link::Namespace(link) => {
-                link.accept(connect_packet(link.name(), &shared.id.get(), Some(token)));
+                accept(link, shared, Some(token));
             }
             Link::Conn(_) => {
                 let outcome = outcome.as_ref().map(|_| ()).map_err(|failure| *failure);
@@ -169,14 +169,20 @@ impl Connecting {
     }
 }
 
-/// The answer to a client of Socket.IO.
-fn connect_packet(namespace: &str, id: &str, token: Option<SessionToken>) -> PreparedMessage {
-    let sid = quoted(id);
+/// Answers a client of Socket.IO.
+fn accept(link: &NamespaceLink, shared: &SocketShared, token: Option<SessionToken>) {
+    let sid = quoted(&shared.id.get());
     let json = match token {
         None => format!(r#"{{"sid":{sid}}}"#),
         Some(token) => format!(r#"{{"sid":{sid},"pid":"{}"}}"#, token.reveal()),
     };
-    control_packet(PacketType::Connect, namespace, Some(&json))
+    let queue = Arc::downgrade(&shared.queue);
+    let close = move |code, reason: &str| {
+        if let Some(queue) = queue.upgrade() {
+            queue.close(CloseCommand::new(code, reason));
+        }
+    };
+    link.accept(control_packet(PacketType::Connect, link.name(), Some(&json)), close);
 }
 
 impl Connected {

@@ -4,7 +4,7 @@
 //! namespace waits in the inbox of its [`NamespaceLink`]; while an inbox is full, the session is
 //! not read. Its end is noticed nevertheless.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future as _, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::events::data_de::from_json;
 use crate::events::protocol::{IncomingEvent, PeerData, Received, is_valid_name};
 use crate::hub::HubShared;
 use crate::link::Link;
-use crate::namespace_link::{NamespaceEnd, NamespaceLink};
+use crate::namespace_link::{LinkGroup, NamespaceEnd, NamespaceLink};
 use crate::session::task::serve_link;
 use crate::socketio::{Packet, PacketDecoder, PacketType, SocketIoLimits};
 use crate::{Event, Hub};
@@ -47,6 +47,9 @@ impl Hub {
         let _counted = SessionCount::new(self);
         let limits = self.0.socketio.clone();
         let task = SessionTask {
+            group: Arc::new(LinkGroup::new(session.clone())),
+            closing: None,
+            expelled: VecDeque::new(),
             connect_by: after(Instant::now(), limits.connect_timeout),
             decoder: PacketDecoder::new(limits.clone()),
             hub: self.clone(),
@@ -76,6 +79,11 @@ impl Hub {
 struct SessionTask {
     hub: Hub,
     session: EngineSession,
+    group: Arc<LinkGroup>,
+    /// The session is closed with this code as soon as the client has left all namespaces.
+    closing: Option<StatusCode>,
+    /// Namespaces that the client has to leave, and from which it may still send.
+    expelled: VecDeque<Arc<str>>,
     limits: SocketIoLimits,
     decoder: PacketDecoder,
     /// The namespaces in which the client is or to which it connects.
@@ -104,6 +112,8 @@ enum Step {
     Pushed,
     /// The session has ended, and more packets have arrived before.
     Ended(EngineEnd),
+    /// The application closes the session.
+    Close(StatusCode, String),
     /// The client is in no namespace, and was not for too long, or the hub drains.
     Idle(StatusCode, &'static str),
     /// The session has ended, and its last packet is read.
@@ -134,6 +144,10 @@ impl SessionTask {
                 Step::Ended(end) => {
                     self.links.values().for_each(|link| link.disconnect(&end));
                     self.ended = Some(end);
+                }
+                Step::Close(code, reason) => {
+                    self.closing = Some(code);
+                    self.links.values().for_each(|link| link.close_socket(code, &reason));
                 }
                 Step::Idle(code, reason) => {
                     let error = CloseError::new(code, reason).into();
@@ -166,7 +180,8 @@ impl SessionTask {
     }
 
     async fn next(&mut self) -> Step {
-        let Self { hub, session, connect_by, links, sockets, waiting, ended, .. } = self;
+        let Self { hub, session, group, connect_by, links, sockets, waiting, ended, .. } = self;
+        let closing = self.closing;
         let mut closed = pin!(session.closed());
         let mut receiving = pin!(session.receive());
         let mut idle = pin!(async {
@@ -180,11 +195,20 @@ impl SessionTask {
             }
         });
         poll_fn(|cx| {
+            group.register(cx);
+            if let Some((code, reason)) = group.take_close() {
+                return Poll::Ready(Step::Close(code, reason));
+            }
+            if let Some(code) = closing
+                && links.values().all(|link| link.has_ended())
+            {
+                return Poll::Ready(Step::Idle(code, ""));
+            }
             if let Poll::Ready(Some(link)) = sockets.poll_next_unpin(cx) {
                 return Poll::Ready(Step::Left(link));
             }
             if let Some(WaitingPacket { link, received }) = waiting {
-                if link.poll_push(received, cx).is_ready() {
+                if link.push(received) {
                     return Poll::Ready(Step::Pushed);
                 }
                 return match ended {
@@ -220,11 +244,20 @@ impl SessionTask {
                 self.waiting = Some(WaitingPacket { link, received });
                 Ok(())
             }
+            // Sent before the client knew that it has to leave.
+            (PacketType::Event | PacketType::Ack | PacketType::Disconnect, None)
+                if self.has_expelled(&packet.namespace) =>
+            {
+                Ok(())
+            }
             _ => Err(Invalid::packet("a packet out of order")),
         }
     }
 
     fn connect(&mut self, packet: &Packet) -> Result<(), Invalid> {
+        if self.closing.is_some() {
+            return Ok(());
+        }
         if self.sockets.len() >= self.limits.namespaces {
             let reason = "more namespaces than `SocketIoLimits::namespaces`".to_owned();
             return Err(Invalid(
@@ -234,8 +267,9 @@ impl SessionTask {
             ));
         }
         let name: Arc<str> = Arc::from(&*packet.namespace);
-        let session = self.session.clone();
-        let link = Arc::new(NamespaceLink::new(session, Arc::clone(&name), &packet.data));
+        self.expelled.retain(|expelled| *expelled != name);
+        let group = Arc::clone(&self.group);
+        let link = Arc::new(NamespaceLink::new(group, Arc::clone(&name), &packet.data));
         if let Some(end) = &self.ended {
             link.disconnect(end);
         }
@@ -248,11 +282,24 @@ impl SessionTask {
     fn remove(&mut self, link: &Arc<NamespaceLink>) {
         if self.links.get(link.name()).is_some_and(|other| Arc::ptr_eq(other, link)) {
             self.links.remove(link.name());
+            if link.was_ended_by_server() {
+                if self.expelled.len() >= self.limits.namespaces {
+                    self.expelled.pop_front();
+                }
+                self.expelled.push_back(Arc::clone(link.name()));
+            }
             if link.was_accepted() {
                 self.connect_by = after(Instant::now(), self.limits.connect_timeout);
             }
         }
-        // A packet that waits for it is dropped by `poll_push`.
+        // A packet that waits for it is dropped by `push`.
+    }
+
+    /// Whether this side has told the client to leave a namespace, to which it has not connected
+    /// again.
+    fn has_expelled(&self, namespace: &str) -> bool {
+        let is_leaving = self.links.get(namespace).is_some_and(|link| link.was_ended_by_server());
+        is_leaving || self.expelled.iter().any(|expelled| **expelled == *namespace)
     }
 }
 

@@ -1,7 +1,12 @@
 //! Which helpers do the tests share?
 //!
 //! A hub with each adapter, clients, and a list of the events that handlers got.
-#![allow(dead_code, reason = "each test file uses some of the helpers")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test file uses some of the helpers"
+)]
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -26,8 +31,9 @@ use tokio::time::timeout;
 use warp::Filter as _;
 use ws_client::Dial;
 use ws_core::handshake::Negotiated;
-use ws_core::{AcceptOptions, Config, Conn, Message, Role, pair};
-use ws_events::{ConnectRejection, Hub, Socket};
+use ws_core::{AcceptOptions, Config, Conn, Error, Message, Role, StatusCode, pair};
+use ws_events::engine::{EngineConfig, EngineSessions};
+use ws_events::{ConnectRejection, Hub, Protocol, Socket};
 use ws_server_axum::WebSocketUpgrade;
 
 /// The timeout of each wait in a test.
@@ -159,12 +165,138 @@ pub(crate) async fn set_id_from_query(socket: Socket) -> Result<(), ConnectRejec
 pub(crate) async fn enter(hub: &Hub, id: &str) -> (Socket, Conn) {
     let (client, server) = pair();
     tokio::spawn(hub.handler()(server));
-    // The socket whose id is still random.
-    let find = || hub.everyone().sockets().into_iter().find(|socket| socket.id().len() == 36);
-    wait_until(|| find().is_some()).await;
-    let new = find().unwrap();
+    let new = new_socket(hub).await;
     new.set_id(id).unwrap();
     (new, client)
+}
+
+/// The protocol that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Plain,
+    Envelope,
+    SocketIo,
+}
+
+/// Runs tests over a protocol, each in a module with its name.
+macro_rules! over_protocol {
+    ($module:ident $over:ident: $($(#[$attr:meta])* $name:ident;)*) => {
+        mod $module {
+            $($(#[$attr])* async fn $name() {
+                super::$name(super::Over::$over).await;
+            })*
+        }
+    };
+}
+pub(crate) use over_protocol;
+
+/// A client of messages over a protocol.
+pub(crate) struct Client {
+    pub(crate) conn: Conn,
+    over: Over,
+}
+
+impl Client {
+    /// The next message.
+    pub(crate) async fn read(&self) -> Result<Message, Error> {
+        loop {
+            let message = self.conn.read().await?;
+            let Some(text) = message.as_text().filter(|_| self.over == Over::SocketIo) else {
+                return Ok(message);
+            };
+            match text.as_bytes() {
+                // The answers to a handshake.
+                [b'0', ..] | [b'4', b'0', ..] => {}
+                [b'2'] => self.conn.write("3").await?,
+                [b'4', b'2', json @ ..] => {
+                    let (name, text): (String, String) = serde_json::from_slice(json).unwrap();
+                    assert_eq!(name, "message");
+                    return Ok(Message::from(text));
+                }
+                // Its attachment is the next message.
+                [b'4', b'5', ..] => {}
+                _ => panic!("{text}"),
+            }
+        }
+    }
+
+    /// Sends a message; over the envelope a binary one, since a text is an event there.
+    pub(crate) async fn write(&self, text: &str) -> Result<(), Error> {
+        match self.over {
+            Over::Plain => self.conn.write(text).await,
+            Over::Envelope => self.conn.write(Message::binary(text.to_owned())).await,
+            Over::SocketIo => {
+                let event = serde_json::to_string(&("message", text)).unwrap();
+                self.conn.write(format!("42{event}")).await
+            }
+        }
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.conn.close(StatusCode::NORMAL_CLOSURE, "").await
+    }
+
+    pub(crate) fn close_now(&self) {
+        self.conn.close_now();
+    }
+}
+
+/// Serves a connection of a client that speaks this protocol.
+pub(crate) fn serve_over(hub: &Hub, over: Over, server: Conn) {
+    let hub = hub.clone();
+    tokio::spawn(async move {
+        match over {
+            Over::Plain => hub.serve_as(server, Protocol::Plain).await,
+            Over::Envelope => hub.serve_as(server, Protocol::Envelope).await,
+            Over::SocketIo => {
+                let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+                let driving = session.clone();
+                tokio::join!(driving.drive(), hub.serve_engine(session));
+            }
+        }
+    });
+}
+
+/// A client over a connection that [`serve_over`] serves.
+pub(crate) async fn client_over(over: Over, conn: Conn) -> Client {
+    if over == Over::SocketIo {
+        conn.write("40").await.unwrap();
+    }
+    Client { conn, over }
+}
+
+/// As [`enter`], over this protocol.
+pub(crate) async fn enter_over(hub: &Hub, over: Over, id: &str) -> (Socket, Client) {
+    let (client, server) = pair();
+    serve_over(hub, over, server);
+    let client = client_over(over, client).await;
+    let new = new_socket(hub).await;
+    new.set_id(id).unwrap();
+    (new, client)
+}
+
+/// The socket whose id is still random.
+async fn new_socket(hub: &Hub) -> Socket {
+    let find = || hub.everyone().sockets().into_iter().find(|socket| socket.id().len() == 36);
+    wait_until(|| find().is_some()).await;
+    find().unwrap()
+}
+
+/// A client whose messages are read.
+pub(crate) trait ReadMessages {
+    fn read_message(&self) -> impl Future<Output = Result<Message, Error>>;
+}
+
+impl ReadMessages for Conn {
+    async fn read_message(&self) -> Result<Message, Error> {
+        self.read().await
+    }
+}
+
+impl ReadMessages for Client {
+    async fn read_message(&self) -> Result<Message, Error> {
+        self.read().await
+    }
 }
 
 /// A connection whose peer does nothing. A `Conn` as the peer would answer pings by itself.
@@ -175,7 +307,7 @@ pub(crate) fn with_silent_peer(config: Config) -> (DuplexStream, Conn) {
 }
 
 /// The texts that a client reads before `end`.
-pub(crate) async fn read_until_end(client: &Conn) -> Vec<String> {
+pub(crate) async fn read_until_end(client: &impl ReadMessages) -> Vec<String> {
     let mut texts = Vec::new();
     loop {
         match read(client).await {
@@ -213,16 +345,16 @@ pub(crate) async fn run_in_thread_async<F: Future<Output = ()>>(
 }
 
 /// The next text.
-pub(crate) async fn read(conn: &Conn) -> String {
-    let message = timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
+pub(crate) async fn read(client: &impl ReadMessages) -> String {
+    let message = timeout(TIMEOUT, client.read_message()).await.unwrap().unwrap();
     message.as_text().unwrap().to_owned()
 }
 
 /// All messages until the end, and the close code.
-pub(crate) async fn read_all(conn: &Conn) -> (Vec<Message>, Option<u16>) {
+pub(crate) async fn read_all(client: &impl ReadMessages) -> (Vec<Message>, Option<u16>) {
     let mut messages = Vec::new();
     loop {
-        match timeout(TIMEOUT, conn.read()).await.unwrap() {
+        match timeout(TIMEOUT, client.read_message()).await.unwrap() {
             Ok(message) => messages.push(message),
             Err(error) => return (messages, error.close_status().map(|code| code.as_u16())),
         }

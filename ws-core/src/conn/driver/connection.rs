@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{Level, field};
 
+use crate::close_info::{CloseInfo, CloseInitiator};
 use crate::conn::driver::deadlines::Deadlines;
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::reader::Reader;
@@ -21,7 +22,6 @@ use crate::conn::driver::state::{FlushState, StateCell};
 use crate::conn::driver::transport::{ReadHalf, WriteHalf};
 use crate::conn::driver::writer::Writer;
 use crate::conn::info::ConnInfo;
-use crate::conn::info::close_info::{CloseInfo, CloseInitiator};
 use crate::conn::info::metrics::ConnMetrics;
 use crate::conn::info::stats::ConnStats;
 use crate::conn::runtime::timer::Expire;

@@ -14,13 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
+use crate::close_info::{CloseInfo, CloseInitiator};
 use crate::conn::driver::cold_state::AfterHook;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::read_buffer::ThreadBuffer;
 use crate::conn::driver::reader::{FastRead, Filled, ReadEvent, ReadItem, Reader};
 use crate::conn::driver::state::FlushState;
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
-use crate::conn::info::close_info::{CloseInfo, CloseInitiator};
 use crate::conn::runtime::turn_queue;
 use crate::frame::Frame;
 use crate::proto::{CloseState, Mode};

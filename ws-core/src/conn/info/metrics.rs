@@ -8,9 +8,9 @@ use std::sync::Once;
 use metrics::{Unit, counter, gauge, histogram};
 use tokio::time::Instant;
 
-use super::close_info::CloseInitiator;
 use super::stats::ConnStats;
 use crate::StatusCode;
+use crate::close_info::CloseInitiator;
 use crate::handshake::Rejection;
 use crate::proto::Role;
 

@@ -1,7 +1,6 @@
 //! What is known about a connection?
 
 pub(crate) mod attributes;
-pub(crate) mod close_info;
 pub(crate) mod kept_request;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;

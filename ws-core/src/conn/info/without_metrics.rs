@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::close_info::CloseInitiator;
 use super::stats::ConnStats;
 use crate::StatusCode;
+use crate::close_info::CloseInitiator;
 use crate::handshake::Rejection;
 use crate::proto::Role;
 

@@ -1,8 +1,10 @@
 //! How did the connection end?
 
-use crate::{CloseError, Error, StatusCode};
+#[cfg(feature = "conn")]
+use crate::StatusCode;
+use crate::{CloseError, Error};
 
-/// How a connection ended. Returned by [`Conn::closed`](crate::conn::Conn::closed).
+/// How a connection ended. Returned by `Conn::closed`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CloseInfo {
@@ -28,6 +30,7 @@ pub enum CloseInitiator {
     Transport,
 }
 
+#[cfg(feature = "conn")]
 impl CloseInitiator {
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -39,13 +42,21 @@ impl CloseInitiator {
 }
 
 impl CloseInfo {
+    /// The end of a connection that is not a `Conn` of this crate, without close frames.
+    pub const fn new(by: CloseInitiator, error: Error) -> Self {
+        Self { sent: None, received: None, by, error }
+    }
+
     /// Whether the closing handshake was completed ([RFC 6455 §7.1.4]).
     ///
     /// [RFC 6455 §7.1.4]: https://www.rfc-editor.org/rfc/rfc6455#section-7.1.4
     pub const fn is_clean(&self) -> bool {
         self.sent.is_some() && self.received.is_some()
     }
+}
 
+#[cfg(feature = "conn")]
+impl CloseInfo {
     /// The close frame of the side that has ended the connection.
     pub(crate) const fn deciding(&self) -> Option<&CloseError> {
         match self.by {

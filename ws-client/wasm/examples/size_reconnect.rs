@@ -1,0 +1,16 @@
+//! How large is a program for browsers that reconnects?
+#![cfg(target_arch = "wasm32")]
+
+use wasm_bindgen::prelude::wasm_bindgen;
+use ws_client::{Dial, Reconnect, StatusCode};
+
+/// The program.
+#[wasm_bindgen]
+pub async fn run(url: String) -> Result<String, String> {
+    let dial = Dial::new(url);
+    let conn = Reconnect::new(dial).connect().await.map_err(|error| error.to_string())?;
+    conn.write("hello").await.map_err(|error| error.to_string())?;
+    let answer = conn.read().await.map_err(|error| error.to_string())?;
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await.map_err(|error| error.to_string())?;
+    Ok(answer.as_text().unwrap_or_default().to_owned())
+}
