@@ -148,6 +148,10 @@
 //! * Error events about mistakes are not sent.
 //! * [`SocketIoLimits`](socketio::SocketIoLimits) bounds what a client may send.
 //!
+//! # Several processes
+//!
+//! Hubs of several processes act as one by a [`Broker`](broker::Broker): see [`cluster`].
+//!
 //! # Data of the request in handlers
 //!
 //! [`Socket::request`] is the HTTP request of the connection: path parameters, query, cookies, and
@@ -201,7 +205,8 @@
 //!
 //! # Guarantees
 //!
-//! The guarantees apply to the sockets of one hub, which are in one process:
+//! The guarantees apply to the sockets of one hub in one process; those of several processes are in
+//! [`cluster`]:
 //!
 //! * Messages to one socket arrive in the order in which they were sent, whether to the socket, to
 //!   a room, or to all. Only volatile messages, and messages beyond the [`SendQueueLimits`], are
@@ -292,6 +297,7 @@
 //! | `ErrorInvalidConnection`, `ErrorUUIDDuplication` | [`EmitError::NoSuchId`], [`SetIdError::Taken`] |
 
 pub mod broker;
+pub mod cluster;
 mod delivery;
 pub mod engine;
 mod error;
@@ -307,7 +313,7 @@ pub mod socketio;
 mod sync;
 
 pub use bytes::Bytes;
-pub use delivery::enqueue::{Delivery, Stored};
+pub use delivery::enqueue::{ClusterDelivery, Delivery, Stored};
 pub use delivery::overflow::{Overflow, SendQueueLimits};
 pub use delivery::stats::{HubStats, SocketStats};
 pub use error::{
@@ -334,6 +340,7 @@ pub use hub::check::CheckError;
 pub use hub::history::{HistoryMessage, RoomHistory};
 pub use hub::inspect::{HubSnapshot, RoomSnapshot, SocketRates, SocketSnapshot};
 pub use hub::recovery::Recovery;
+pub use hub::server_handlers::ServerEvent;
 pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;
 pub use registry::id::Id;

@@ -10,7 +10,9 @@ use std::fmt::{Debug, Display};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use support::{TIMEOUT, enter, wait_until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
@@ -30,6 +32,11 @@ use ws_core::{
     AcceptError, AcceptOptions, Acceptor, CloseError, Compression, Conn, Error, Escaped, Rejection,
     RequestInfo, StatusCode, TryWriteError, pair,
 };
+use ws_events::broker::{
+    Broker, BrokerCapabilities, BrokerSink, BrokerStatus, LoopbackBroker, LoopbackBus,
+    PublishError, Subject,
+};
+use ws_events::cluster::ClusterConfig;
 use ws_events::engine::{EngineError, EnginePacketError};
 use ws_events::socketio::PacketError;
 use ws_events::{
@@ -106,6 +113,8 @@ const FIXED: &[&str] = &[
     "AllFailed",
     // Of a URL that is parsed, like `Host`.
     "Authority",
+    // Numbers, and the name of a broker.
+    "ClusterConfigError",
     "Corrupt",
     "Deadline",
     "DeflateError",
@@ -119,6 +128,7 @@ const FIXED: &[&str] = &[
     "InvalidSubject",
     "MessageType",
     "MissingFeature",
+    "NodeId",
     "NotAMessage",
     "NotConnected",
     "ProtocolError",
@@ -372,10 +382,6 @@ const UNREACHED: &[&str] = &[
     // A store of `tests/history.rs`: a `HistoryError`, which is in the table below, and a length.
     "a broadcast was not stored, so it was not delivered",
     "an unreadable record of a history",
-    // The only broker never fails: a fixed text.
-    "a broadcast was not published to other processes",
-    // The only broker has no other hubs: a length.
-    "an unreadable packet from the broker",
     // An address, and errors of the operating system.
     "listening",
     "server stopped",
@@ -491,6 +497,56 @@ async fn run_hub(collector: &Collector) {
     client.read().await.unwrap_err();
 }
 
+/// A broker on a bus in memory, that is down for a reason of the network.
+struct HostileBroker(LoopbackBroker);
+
+impl Broker for HostileBroker {
+    fn capabilities(&self) -> BrokerCapabilities {
+        self.0.capabilities()
+    }
+
+    fn start(&self, sink: Arc<dyn BrokerSink>) {
+        sink.status(BrokerStatus::Down { cause: HOSTILE.to_owned() });
+        self.0.start(sink);
+    }
+
+    fn subscribe(&self, subjects: &[Subject]) {
+        // Deaf, but for the first subscriptions.
+        if subjects.iter().any(|subject| subject.as_str() == "ws.all") {
+            self.0.subscribe(subjects);
+        }
+    }
+
+    fn unsubscribe(&self, subjects: &[Subject]) {
+        self.0.unsubscribe(subjects);
+    }
+
+    fn publish(&self, subject: &Subject, envelope: Bytes) -> Result<(), PublishError> {
+        self.0.publish(subject, envelope)
+    }
+
+    fn shutdown(&self, deadline: tokio::time::Instant) -> BoxFuture<'_, ()> {
+        self.0.shutdown(deadline)
+    }
+}
+
+/// Has the cluster of a hub log all that it can.
+async fn run_cluster(collector: &Collector) {
+    let bus = LoopbackBus::new(1);
+    let config = || ClusterConfig::new(HostileBroker(bus.join()));
+    let build = || Hub::builder().envelope().build_clustered(config()).unwrap();
+    let (hub, other) = (build(), build());
+    hub.on_server(HOSTILE, async |_| panic!("{HOSTILE}"));
+    wait_until(|| collector.has("the broker of a hub is down")).await;
+    other.server_emit(HOSTILE, &1).unwrap();
+    wait_until(|| collector.has("a handler of a server event has panicked")).await;
+    let (socket, client) = enter(&hub, "d").await;
+    socket.join("deaf").unwrap();
+    // It gets nothing, while time passes.
+    let silence = timeout(Duration::from_secs(100), client.read()).await;
+    assert!(silence.is_err() && collector.has("nothing is heard on a subject"));
+}
+
 /// An upgrade that fails after hyper has the request: it does not hand over the transport, or the
 /// connection is cut.
 async fn fail_upgrade(is_cut: bool, collector: &Collector) {
@@ -533,6 +589,7 @@ async fn each_log_call_writes_escaped_text() {
     handle(async |_| Err(HOSTILE.repeat(1000)), true).await;
     handle(async |_| panic!("{HOSTILE}"), false).await;
     run_hub(&collector).await;
+    timeout(10 * TIMEOUT, run_cluster(&collector)).await.unwrap();
     let refused = refused_origin(&hostile_headers()["x-any"]);
     assert!(matches!(refused, Rejection::OriginRefused { .. }));
     ConnectionTracker::new().drain(DrainConfig::timeout(TIMEOUT)).await;

@@ -766,7 +766,7 @@ fn an_owner_that_is_renamed_and_unregistered_concurrently_has_no_id() {
 #[test]
 fn a_room_is_removed_with_its_last_member_and_loses_none_that_joins_meanwhile() {
     check(|| {
-        let rooms = Arc::new(RoomRegistry::new(4));
+        let rooms = Arc::new(RoomRegistry::new(4, None));
         let joining: Vec<_> = (0..3_u32)
             .map(|n| {
                 let rooms = Arc::clone(&rooms);
@@ -787,7 +787,7 @@ fn a_room_is_removed_with_its_last_member_and_loses_none_that_joins_meanwhile() 
 #[test]
 fn a_broadcast_visits_a_member_that_stays_once_while_others_join_and_leave() {
     check(|| {
-        let rooms = Arc::new(RoomRegistry::new(1));
+        let rooms = Arc::new(RoomRegistry::new(1, None));
         let staying: Vec<_> = (0..3_u32).collect();
         let _slots: Vec<_> = staying.iter().map(|it| rooms.join("room", it)).collect();
         let moving: Vec<_> = (10..12_u32)

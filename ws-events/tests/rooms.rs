@@ -28,7 +28,7 @@ proptest! {
         // Each member joins a room, or leaves it if it is in it.
         steps in proptest::collection::vec((0..24_u32, 0..3_u8), 1..200),
     ) {
-        let rooms = RoomRegistry::new(2);
+        let rooms = RoomRegistry::new(2, None);
         let members: Vec<_> = (0..24_u32).collect();
         let mut naive: BTreeMap<u8, BTreeMap<u32, MemberSlot<u32>>> = BTreeMap::new();
         for (n, room) in steps {

@@ -11,6 +11,7 @@
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . TARGET corpus/TARGET seeds/TARGET -- -max_total_time=60
 //! ```
 
+pub mod cluster;
 pub mod conns;
 pub mod deflate;
 pub mod engine;

@@ -28,6 +28,23 @@ const TURN: usize = 64;
 /// [faults](LoopbackFaults), cut members off from each other, and take the bus down. Which
 /// envelopes the faults hit depends on the seed alone, as long as they are published in one order.
 /// Delays are those of tokio's clock, so a test with paused time does not wait.
+///
+/// ```
+/// use ws_events::Hub;
+/// use ws_events::broker::LoopbackBus;
+/// use ws_events::cluster::ClusterConfig;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = LoopbackBus::new(1);
+/// let one = Hub::builder().build_clustered(ClusterConfig::new(bus.join()))?;
+/// let two = Hub::builder().build_clustered(ClusterConfig::new(bus.join()))?;
+/// // To the sockets of both.
+/// one.to("red").send("hello");
+/// # drop(two);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct LoopbackBus(Arc<Mutex<BusState>>);
 

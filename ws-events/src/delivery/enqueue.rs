@@ -33,6 +33,9 @@ pub struct Delivery {
     pub dropped: usize,
     /// Recipients that are being closed as slow consumers.
     pub disconnected: usize,
+    /// Whether the other nodes of the [cluster](crate::cluster) get it. The numbers are those of this
+    /// process alone.
+    pub cluster: ClusterDelivery,
     /// Whether it is in the history of its room.
     pub stored: Stored,
 }
@@ -51,6 +54,29 @@ pub enum Stored {
     Queued,
     /// The store has refused it, so nobody gets it.
     Refused,
+}
+
+/// What a cluster did with a broadcast. A receiver may still miss it: see
+/// [`HubEvent::Gap`](crate::cluster::HubEvent::Gap).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum ClusterDelivery {
+    /// It is for this process alone: the hub is in no cluster, the broadcast is
+    /// [local](crate::Broadcast::local), all its ids are here, or the broker does not take it and the
+    /// policy is [`LocalOnly`](crate::cluster::OutagePolicy::LocalOnly).
+    #[default]
+    Local,
+    /// The broker has taken it.
+    Published,
+    /// It is published when the broker takes it:
+    /// [`OutagePolicy::Buffer`](crate::cluster::OutagePolicy::Buffer).
+    Held,
+    /// The pipeline to the broker is full. The other nodes do not get it.
+    Full,
+    /// The broker is down. The other nodes do not get it.
+    Down,
+    /// It is too long for the broker, or has more than 16,384 fields. The other nodes do not get it.
+    TooLarge,
 }
 
 /// Puts one message into send queues. Tasks are woken at the end, without any lock.

@@ -16,6 +16,26 @@ pub(crate) enum ArgShape {
     Tuple,
 }
 
+impl ArgShape {
+    /// Its number between the nodes of a cluster.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::One => 1,
+            Self::Tuple => 2,
+        }
+    }
+
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Nothing),
+            1 => Some(Self::One),
+            2 => Some(Self::Tuple),
+            _ => None,
+        }
+    }
+}
+
 /// Serialises a value by another serialiser, and notes its shape.
 pub(crate) struct ShapeSerializer<'a, S> {
     pub(crate) inner: S,

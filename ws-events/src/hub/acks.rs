@@ -21,10 +21,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
+use crate::cluster::NodeId;
+use crate::cluster::engine::ClusterEngine;
+use crate::cluster::gather::PendingRequest;
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::writer::timeout;
 use crate::events::data_de::from_json;
 use crate::events::protocol::{PeerData, encode_ack};
+use crate::hub::remote_acks::{RemoteAcks, SocketAnswer};
 use crate::hub::socket::{SocketShared, emit_result};
 use crate::{AckError, EmitError, Id, Socket};
 
@@ -290,31 +294,24 @@ fn decode<R: DeserializeOwned>(answer: Result<PeerData, AckError>) -> Result<R, 
     from_json(json.as_bytes(), &attachments).map_err(|error| AckError::Decode(Arc::new(error)))
 }
 
-/// The acknowledgements of a broadcast, in the order in which they arrive.
-/// [`Broadcast::emit_with_ack`](crate::Broadcast::emit_with_ack) has sent the event already.
-///
-/// A [`Stream`] of one result for each socket that the broadcast matched. The answers come first;
-/// after the timeout, an [`AckError::Timeout`] for each socket that has not answered. Then it ends.
-///
-/// If it is dropped, later answers are ignored.
-#[must_use = "the answers are lost unless they are awaited"]
-pub struct BroadcastAcks<R> {
+/// Collects the acknowledgements of an event that many sockets got.
+pub(crate) struct AckCollector {
     id: u64,
     /// The sockets that have yet to answer, by their number.
     expected: Vec<Option<Arc<SocketShared>>>,
     /// The number of them.
     left: usize,
     /// Sockets that cannot answer.
-    failed: Vec<(Arc<SocketShared>, AckError)>,
+    failed: Vec<(Id, AckError)>,
     sender: mpsc::UnboundedSender<(usize, Result<PeerData, AckError>)>,
     receiver: mpsc::UnboundedReceiver<(usize, Result<PeerData, AckError>)>,
     timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
     is_late: bool,
-    answer: PhantomData<fn() -> R>,
+    remote: Option<RemoteAcks>,
 }
 
-impl<R> BroadcastAcks<R> {
+impl AckCollector {
     pub(crate) fn new(id: u64) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         Self {
@@ -327,8 +324,13 @@ impl<R> BroadcastAcks<R> {
             timeout: DEFAULT_TIMEOUT,
             sleep: None,
             is_late: false,
-            answer: PhantomData,
+            remote: None,
         }
+    }
+
+    /// Collects those of other nodes, too.
+    pub(crate) fn add_remote(&mut self, cluster: &Arc<ClusterEngine>, request: PendingRequest) {
+        self.remote = Some(RemoteAcks::new(Arc::clone(cluster), request));
     }
 
     /// Registers the acknowledgement of a recipient, and sends it the event by `send`. If `send`
@@ -356,25 +358,132 @@ impl<R> BroadcastAcks<R> {
             Err(AckError::Unsupported) if send().is_none() => return,
             Err(error) => error,
         };
-        self.failed.push((Arc::clone(socket), error));
+        self.failed.push((Id(socket.id.get()), error));
+    }
+
+    /// The ids of the sockets of this node, also of those that cannot answer.
+    pub(crate) fn ids(&self) -> Vec<Arc<str>> {
+        let expected = self.expected.iter().flatten().map(|socket| socket.id.get());
+        expected.chain(self.failed.iter().map(|(id, _)| Arc::clone(&id.0))).collect()
+    }
+
+    /// The number of sockets that have yet to answer, as far as it is known.
+    pub(crate) fn pending(&self) -> usize {
+        self.left + self.remote.as_ref().map_or(0, RemoteAcks::pending)
+    }
+
+    /// The nodes whose sockets are not all known.
+    pub(crate) fn missing(&self) -> &[NodeId] {
+        self.remote.as_ref().map_or(&[], RemoteAcks::missing)
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<SocketAnswer> {
+        poll_fn(|cx| self.poll_answer(cx)).await
+    }
+
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<SocketAnswer>> {
+        loop {
+            if let Some((id, error)) = self.failed.pop() {
+                return Poll::Ready(Some((id, Err(error))));
+            }
+            if self.is_late {
+                return Poll::Ready(self.take_late());
+            }
+            let remote = match &mut self.remote {
+                None => Poll::Ready(None),
+                Some(remote) => remote.poll_answer(cx, &mut self.failed),
+            };
+            if let Poll::Ready(Some(answer)) = remote {
+                return Poll::Ready(Some(answer));
+            }
+            let local = self.poll_local(cx);
+            if let Poll::Ready(Some(answer)) = local {
+                return Poll::Ready(Some(answer));
+            }
+            if !self.failed.is_empty() {
+                continue;
+            }
+            if remote.is_ready() && local.is_ready() {
+                return Poll::Ready(None);
+            }
+            if self.sleep.is_none() && Handle::try_current().is_ok() {
+                self.sleep = Some(Box::pin(tokio::time::sleep(self.timeout)));
+            }
+            let Some(sleep) = &mut self.sleep else { return Poll::Pending };
+            ready!(sleep.as_mut().poll(cx));
+            self.is_late = true;
+        }
+    }
+
+    /// An answer of a socket of this node; `None` if all have answered.
+    fn poll_local(&mut self, cx: &mut Context<'_>) -> Poll<Option<SocketAnswer>> {
+        while self.left > 0 {
+            // It has a sender of its own.
+            let Some((number, answer)) = ready!(self.receiver.poll_recv(cx)) else { break };
+            if let Some(socket) = self.expected.get_mut(number).and_then(Option::take) {
+                self.left -= 1;
+                return Poll::Ready(Some((Id(socket.id.get()), answer)));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// A socket that has not answered in time.
+    fn take_late(&mut self) -> Option<SocketAnswer> {
+        while let Some(last) = self.expected.pop() {
+            let Some(socket) = last else { continue };
+            self.left -= 1;
+            socket.forget_ack(self.id);
+            return Some((Id(socket.id.get()), Err(AckError::Timeout)));
+        }
+        Some((self.remote.as_mut()?.take_late()?, Err(AckError::Timeout)))
+    }
+}
+
+impl Drop for AckCollector {
+    fn drop(&mut self) {
+        for socket in self.expected.iter().flatten() {
+            socket.forget_ack(self.id);
+        }
+    }
+}
+
+/// The acknowledgements of a broadcast, in the order in which they arrive.
+/// [`Broadcast::emit_with_ack`](crate::Broadcast::emit_with_ack) has sent the event already.
+///
+/// A [`Stream`] of one result for each socket that the broadcast matched, on all nodes. The answers come first;
+/// after the timeout, an [`AckError::Timeout`] for each socket that has not answered. Then it ends.
+///
+/// If it is dropped, later answers are ignored.
+#[must_use = "the answers are lost unless they are awaited"]
+pub struct BroadcastAcks<R> {
+    acks: AckCollector,
+    answer: PhantomData<fn() -> R>,
+}
+
+impl<R> BroadcastAcks<R> {
+    pub(crate) const fn new(acks: AckCollector) -> Self {
+        Self { acks, answer: PhantomData }
     }
 
     /// How long the answers are awaited, from the first call of [`next`](Self::next). Default:
     /// 10 s. Outside of a tokio runtime there is no clock, and the timeout never expires.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.acks.timeout = timeout;
         self
     }
 
-    /// The number of sockets that have yet to answer.
-    pub const fn pending(&self) -> usize {
-        self.left
+    /// The number of sockets that have yet to answer. Those of another node count once it has said
+    /// which they are.
+    pub fn pending(&self) -> usize {
+        self.acks.pending()
     }
 
-    fn take(&mut self, number: usize) -> Option<Arc<SocketShared>> {
-        let socket = self.expected.get_mut(number)?.take()?;
-        self.left -= 1;
-        Some(socket)
+    /// The nodes of the [cluster](crate::cluster) that did not say in time which sockets got the
+    /// event, or whose answers are incomplete. Complete when [`next`](Self::next) has returned
+    /// `None`.
+    pub fn missing(&self) -> &[NodeId] {
+        self.acks.missing()
     }
 }
 
@@ -389,36 +498,8 @@ impl<R: DeserializeOwned> BroadcastAcks<R> {
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Id, Result<R, AckError>)>> {
-        if let Some((socket, error)) = self.failed.pop() {
-            return Poll::Ready(Some((Id(socket.id.get()), Err(error))));
-        }
-        while self.left > 0 {
-            if self.is_late {
-                let Some(last) = self.expected.pop() else { break };
-                let Some(socket) = last else { continue };
-                self.left -= 1;
-                socket.forget_ack(self.id);
-                return Poll::Ready(Some((Id(socket.id.get()), Err(AckError::Timeout))));
-            }
-            match self.receiver.poll_recv(cx) {
-                Poll::Ready(Some((number, answer))) => {
-                    if let Some(socket) = self.take(number) {
-                        return Poll::Ready(Some((Id(socket.id.get()), decode(answer))));
-                    }
-                }
-                // It has a sender of its own.
-                Poll::Ready(None) => break,
-                Poll::Pending => {
-                    if self.sleep.is_none() && Handle::try_current().is_ok() {
-                        self.sleep = Some(Box::pin(tokio::time::sleep(self.timeout)));
-                    }
-                    let Some(sleep) = &mut self.sleep else { return Poll::Pending };
-                    ready!(sleep.as_mut().poll(cx));
-                    self.is_late = true;
-                }
-            }
-        }
-        Poll::Ready(None)
+        let answer = ready!(self.acks.poll_answer(cx));
+        Poll::Ready(answer.map(|(id, answer)| (id, decode(answer))))
     }
 }
 
@@ -430,16 +511,8 @@ impl<R: DeserializeOwned> Stream for BroadcastAcks<R> {
     }
 }
 
-impl<R> Drop for BroadcastAcks<R> {
-    fn drop(&mut self) {
-        for socket in self.expected.iter().flatten() {
-            socket.forget_ack(self.id);
-        }
-    }
-}
-
 impl<R> fmt::Debug for BroadcastAcks<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BroadcastAcks").field("pending", &self.left).finish_non_exhaustive()
+        f.debug_struct("BroadcastAcks").field("pending", &self.pending()).finish_non_exhaustive()
     }
 }

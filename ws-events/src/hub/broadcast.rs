@@ -1,4 +1,6 @@
 //! Which sockets does a broadcast reach, and what can be done with them?
+//!
+//! Longer than 400 lines because the calls, and how they find their sockets, are read together.
 
 use std::sync::Arc;
 
@@ -6,15 +8,20 @@ use serde::Serialize;
 use ws_core::proto::CloseFrame;
 use ws_core::{Message, PreparedMessage, SendError, StatusCode};
 
+use crate::cluster::DeliveryOrder;
+use crate::cluster::engine::ClusterEngine;
+use crate::cluster::envelope::{Body, Operation, Question, Target};
 use crate::delivery::enqueue::Enqueuer;
 use crate::delivery::send_queue::{CloseCommand, EnqueueResult, PushOptions};
 use crate::delivery::wire_format::Encodings;
-use crate::events::protocol::Content;
+use crate::events::protocol::{Content, OutgoingEvent};
+use crate::hub::acks::AckCollector;
+use crate::hub::bodies::{broadcast_body, event_body};
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketShared, emit_result};
 use crate::recovery::offset::SentMessage;
 use crate::registry::rooms::MemberList;
-use crate::{BroadcastAcks, Delivery, EncodeError, Event, Hub, Socket};
+use crate::{BroadcastAcks, Delivery, EncodeError, Event, Hub, Socket, Stored};
 
 /// The number of queues that are prefetched together: they are far apart in memory, and the
 /// processor loads several at once, but visits them one by one.
@@ -36,6 +43,9 @@ pub(crate) enum Recipients {
 /// Made by [`Hub::to`], [`Socket::to`] and similar calls. The sockets are determined when a
 /// message is sent, and each of them gets it once, even if it is in several of the rooms.
 ///
+/// In a [cluster](crate::cluster), they are the sockets of all nodes, unless a call says otherwise or
+/// [`local`](Self::local) is set.
+///
 /// A broadcast never waits. A message is encoded once and put into the send queue of each
 /// recipient. All members of a room get its broadcasts in the same order.
 ///
@@ -56,6 +66,30 @@ pub struct Broadcast {
     pub(super) except_rooms: Vec<Arc<str>>,
     pub(super) volatile: bool,
     pub(super) uncompressed: bool,
+    /// For this process alone.
+    pub(super) is_local: bool,
+}
+
+impl Hub {
+    /// The sockets of this process that another node means.
+    pub(crate) fn remote(&self, target: Target) -> Broadcast {
+        let Target { everyone, rooms, ids, except_rooms, except_ids, uncompressed } = target;
+        let recipients =
+            if everyone { Recipients::Everyone } else { Recipients::Union { rooms, ids } };
+        let except = Vec::new();
+        let hub = self.clone();
+        let (volatile, is_local) = (false, true);
+        Broadcast {
+            hub,
+            recipients,
+            except,
+            except_ids,
+            except_rooms,
+            volatile,
+            uncompressed,
+            is_local,
+        }
+    }
 }
 
 impl Broadcast {
@@ -67,6 +101,7 @@ impl Broadcast {
             except_ids: Vec::new(),
             except_rooms: Vec::new(),
             volatile: false,
+            is_local: false,
             uncompressed: false,
         }
     }
@@ -121,9 +156,17 @@ impl Broadcast {
         self
     }
 
+    /// Restricts everything to the sockets of this process. Without a [cluster](crate::cluster), there
+    /// are no others.
+    pub const fn local(mut self) -> Self {
+        self.is_local = true;
+        self
+    }
+
     /// Sends without compression, whatever was negotiated: for data that is compressed already, and
     /// for secrets. A message of [`send`](Self::send) has
-    /// [`Message::uncompressed`](crate::Message::uncompressed), too.
+    /// [`Message::uncompressed`](crate::Message::uncompressed), too; to the other nodes of a
+    /// [cluster](crate::cluster), only this call is passed on.
     #[doc(alias = "compress")]
     pub const fn uncompressed(mut self) -> Self {
         self.uncompressed = true;
@@ -141,7 +184,12 @@ impl Broadcast {
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         let event = self.hub.0.event(event.as_ref(), data)?;
-        Ok(self.deliver(Content::Event(&event)))
+        Ok(self.send_content(Content::Event(&event)))
+    }
+
+    /// Sends an event that is serialised already.
+    pub(crate) fn send_event(&self, event: &OutgoingEvent<'_>) -> Delivery {
+        self.send_content(Content::Event(event))
     }
 
     /// Sends an event that each socket has to acknowledge, as
@@ -149,7 +197,8 @@ impl Broadcast {
     /// socket: first the answers, as they arrive, and after the timeout (10 s by default) an error
     /// for each socket that has not answered.
     ///
-    /// Only the sockets of this process get it.
+    /// The sockets of other nodes of the [cluster](crate::cluster) answer, too:
+    /// [`BroadcastAcks::missing`] has the nodes that do not.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -174,12 +223,25 @@ impl Broadcast {
         data: &T,
     ) -> Result<BroadcastAcks<R>, EncodeError> {
         let mut event = self.hub.0.event(event.as_ref(), data)?;
+        let request = self.cluster().map(|cluster| {
+            let question = Question::Acks(self.target(), event_body(&event));
+            (cluster, cluster.ask(Arc::from(self.hub.namespace()), question))
+        });
+        let mut acks = self.collect_acks(&mut event);
+        if let Some((cluster, request)) = request {
+            acks.add_remote(cluster, request);
+        }
+        Ok(BroadcastAcks::new(acks))
+    }
+
+    /// Sends an event that each socket of this process has to acknowledge.
+    pub(crate) fn collect_acks(&self, event: &mut OutgoingEvent<'_>) -> AckCollector {
         let id = self.hub.0.next_ack_id();
         event.ack = Some(id);
         let encode = |format, at| self.compression(event.encode(format, at));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
-        let mut acks = BroadcastAcks::new(id);
+        let mut acks = AckCollector::new(id);
         self.for_each(|entry| {
             acks.expect(&entry.socket, || match enqueuer.push(&entry.queue, &entry.socket) {
                 EnqueueResult::Closed => None,
@@ -187,7 +249,7 @@ impl Broadcast {
             });
         });
         enqueuer.finish();
-        Ok(acks)
+        acks
     }
 
     /// Sends a message.
@@ -198,11 +260,84 @@ impl Broadcast {
 
     /// Sends a prepared message, which can be sent several times.
     pub fn send_prepared(&self, message: &PreparedMessage) -> Delivery {
-        self.deliver(Content::Message(message, self.hub.namespace()))
+        self.send_content(Content::Message(message, self.hub.namespace()))
+    }
+
+    fn send_content(&self, content: Content<'_>) -> Delivery {
+        match self.cluster() {
+            None => self.deliver(content),
+            Some(cluster) => self.send_clustered(cluster, content),
+        }
+    }
+
+    /// Sends to the sockets of all nodes.
+    fn send_clustered(&self, cluster: &ClusterEngine, content: Content<'_>) -> Delivery {
+        if self.is_ordered_by_store() {
+            return self.deliver(content);
+        }
+        let delivery = match cluster.order() {
+            DeliveryOrder::LocalFirst => self.deliver(content),
+            // It comes back from the broker.
+            DeliveryOrder::BrokerOrdered => Delivery::default(),
+        };
+        let is_for_others = match cluster.order() {
+            DeliveryOrder::LocalFirst => !self.is_of_local_ids(),
+            DeliveryOrder::BrokerOrdered => true,
+        };
+        // A store that has queued it passes it to all nodes.
+        if !is_for_others || matches!(delivery.stored, Stored::Queued | Stored::Refused) {
+            return delivery;
+        }
+        let namespace = Arc::from(self.hub.namespace());
+        let body = broadcast_body(content);
+        let body =
+            Body::Broadcast { namespace, target: self.target(), volatile: self.volatile, body };
+        let Body::Broadcast { namespace, target, .. } = &body else { return delivery };
+        Delivery { cluster: cluster.publish_to(namespace, target, &body), ..delivery }
+    }
+
+    /// Whether the store of a history orders it in place of the broker.
+    fn is_ordered_by_store(&self) -> bool {
+        let Some(cluster) = self.cluster() else { return false };
+        let (Some(history), Recipients::Union { rooms, ids }) =
+            (&self.hub.0.history, &self.recipients)
+        else {
+            return false;
+        };
+        let ([room], [], false) = (rooms.as_slice(), ids.as_slice(), self.volatile) else {
+            return false;
+        };
+        cluster.order() == DeliveryOrder::BrokerOrdered && history.is_ordered_by_store(room)
+    }
+
+    /// Whether it is for ids alone, all of which this process has.
+    fn is_of_local_ids(&self) -> bool {
+        let Recipients::Union { rooms, ids } = &self.recipients else { return false };
+        rooms.is_empty() && ids.iter().all(|id| self.hub.0.ids.find(id).is_some())
+    }
+
+    /// The cluster, unless this is for one process.
+    pub(crate) fn cluster(&self) -> Option<&Arc<ClusterEngine>> {
+        self.hub.0.cluster.as_ref().filter(|_| !self.is_local)
+    }
+
+    pub(crate) const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The recipients, for other nodes.
+    pub(crate) fn target(&self) -> Target {
+        let (everyone, rooms, ids) = match &self.recipients {
+            Recipients::Everyone => (true, Vec::new(), Vec::new()),
+            Recipients::Union { rooms, ids } => (false, rooms.clone(), ids.clone()),
+        };
+        let except_ids = self.all_except_ids();
+        let (except_rooms, uncompressed) = (self.except_rooms.clone(), self.uncompressed);
+        Target { everyone, rooms, ids, except_rooms, except_ids, uncompressed }
     }
 
     /// Sends to the sockets of this process.
-    fn deliver(&self, content: Content<'_>) -> Delivery {
+    pub(crate) fn deliver(&self, content: Content<'_>) -> Delivery {
         match &self.hub.0.history {
             None => self.deliver_plain(content, None),
             Some(history) => self.deliver_with_history(history, content),
@@ -245,7 +380,7 @@ impl Broadcast {
         PushOptions { volatile: self.volatile, batched: true }
     }
 
-    /// Calls the handlers of an event on the server, for each socket. Nothing is sent. Returns
+    /// Calls the handlers of an event on the server, for each socket of this process. Nothing is sent. Returns
     /// the number of sockets whose handlers will be called: see [`Socket::fire`].
     ///
     /// The handlers are called in the task of each socket, after its earlier events.
@@ -255,30 +390,34 @@ impl Broadcast {
         self.sockets().iter().filter(|it| it.fire(&event, data.clone())).count()
     }
 
-    /// Adds all these sockets to a room. Returns how many joined.
-    #[doc(alias = "subscribe")]
+    /// Adds all these sockets to a room. Returns how many of this process joined.
+    #[doc(alias("subscribe", "socketsJoin"))]
     pub fn join(&self, room: impl AsRef<str>) -> usize {
+        self.operate_elsewhere(|| Operation::Join(Arc::from(room.as_ref())));
         self.sockets().iter().filter(|socket| socket.join(room.as_ref()).is_ok()).count()
     }
 
-    /// Removes all these sockets from a room. Returns how many left.
-    #[doc(alias = "unsubscribe")]
+    /// Removes all these sockets from a room. Returns how many of this process left.
+    #[doc(alias("unsubscribe", "socketsLeave"))]
     pub fn leave(&self, room: impl AsRef<str>) -> usize {
+        self.operate_elsewhere(|| Operation::Leave(Arc::from(room.as_ref())));
         self.sockets().iter().filter(|socket| socket.leave(room.as_ref())).count()
     }
 
-    /// Closes all these sockets. Returns how many were open.
+    /// Closes all these sockets. Returns how many of this process were open.
     ///
     /// # Errors
     ///
     /// If the code or the reason is not allowed in a close frame. No socket is closed then.
     pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, SendError> {
         CloseFrame::new(code, reason)?;
+        self.operate_elsewhere(|| Operation::Close(code.into(), Arc::from(reason)));
         let command = CloseCommand::new(code, reason);
         Ok(self.sockets().iter().filter(|socket| socket.0.queue.close(command.clone())).count())
     }
 
-    /// The current sockets, in no particular order.
+    /// The current sockets of this process, in no particular order.
+    /// [`fetch_sockets`](Self::fetch_sockets) asks the other nodes, too.
     #[doc(alias = "presence")]
     pub fn sockets(&self) -> Vec<Socket> {
         let mut sockets = Vec::new();
@@ -286,7 +425,8 @@ impl Broadcast {
         sockets
     }
 
-    /// The current number of sockets.
+    /// The current number of sockets of this process. [`fetch_count`](Self::fetch_count) asks the
+    /// other nodes, too.
     pub fn count(&self) -> usize {
         let hub = &self.hub.0;
         if self.except.is_empty() && self.except_ids.is_empty() && self.except_rooms.is_empty() {

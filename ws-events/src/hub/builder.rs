@@ -7,19 +7,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
+use crate::cluster::engine::ClusterEngine;
+use crate::cluster::notices::Notices;
+use crate::cluster::{ClusterConfig, ClusterConfigError};
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::delivery::wire_format::WireFormat;
 use crate::events::handler::{ErasedHandler, erase};
 use crate::hub::history_rules::HubHistory;
+use crate::hub::remote::{ClusterRooms, MAX_SERVER_EVENTS, RemoteHost};
+use crate::hub::server_events::run_handlers;
 use crate::hub::{HubShared, SessionUser};
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
-use crate::registry::rooms::{MemberList, RoomRegistry};
-use crate::socketio::SocketIoLimits;
+use crate::registry::rooms::{MemberList, RoomObserver, RoomRegistry};
+use crate::socketio::{ROOT, SocketIoLimits};
 use crate::{Handler, HandlerArgs, History, HistoryStore, Hub, Recovery, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
@@ -247,13 +252,37 @@ impl HubBuilder {
 
     /// Makes the hub.
     #[must_use = "a hub does nothing without sockets"]
-    pub fn build(mut self) -> Hub {
+    pub fn build(self) -> Hub {
+        self.build_with(None, Arc::default())
+    }
+
+    /// Makes a hub that is a node of a [cluster](crate::cluster), and starts the tasks of the cluster
+    /// and its broker. It does not wait for the network. The tasks end with the hub, or with
+    /// [`Hub::drain`].
+    ///
+    /// # Errors
+    ///
+    /// If the settings are not possible, or there is no tokio runtime.
+    pub fn build_clustered(self, config: ClusterConfig) -> Result<Hub, ClusterConfigError> {
+        config.check()?;
+        let notices: Arc<Notices> = Arc::default();
+        let (sender, server_events) = mpsc::channel(MAX_SERVER_EVENTS);
+        let host = Arc::new(RemoteHost::new(sender));
+        let started = ClusterEngine::start(config, Arc::clone(&notices), Arc::clone(&host) as _);
+        let cluster = started.map_err(ClusterConfigError::Prefix)?;
+        let hub = self.build_with(Some(cluster), notices);
+        host.set_hub(&hub);
+        tokio::spawn(run_handlers(Arc::downgrade(&hub.0), server_events));
+        Ok(hub)
+    }
+
+    fn build_with(mut self, cluster: Option<Arc<ClusterEngine>>, notices: Arc<Notices>) -> Hub {
         let rules = std::mem::take(&mut self.history);
         let recovery = self.recovery.take();
         let sessions = recovery.as_ref().map(Recovery::sessions_settings);
         let history = HubHistory::new(rules, self.history_store.take(), sessions);
         let user = recovery.and_then(|recovery| recovery.user);
-        let hub = Arc::new(self.shared(None, history, user));
+        let hub = Arc::new(self.shared(None, history, user, cluster, notices));
         hub.start_history();
         Hub(hub)
     }
@@ -263,10 +292,17 @@ impl HubBuilder {
         root: Option<(Weak<HubShared>, Arc<str>)>,
         history: Option<Box<HubHistory>>,
         session_user: Option<Arc<SessionUser>>,
+        cluster: Option<Arc<ClusterEngine>>,
+        notices: Arc<Notices>,
     ) -> HubShared {
+        let name = || root.as_ref().map_or_else(|| Arc::from(ROOT), |(_, name)| Arc::clone(name));
+        let observer = cluster.as_ref().map(|cluster| {
+            let rooms = ClusterRooms { cluster: Arc::clone(cluster), namespace: name() };
+            Box::new(rooms) as Box<dyn RoomObserver>
+        });
         HubShared {
             everyone: MemberList::new(Arc::from("")),
-            rooms: RoomRegistry::new(SHARDS),
+            rooms: RoomRegistry::new(SHARDS, observer),
             queues: QueuePool::new(SendQueue::new),
             ids: IdRegistry::new(SHARDS),
             listeners: Default::default(),
@@ -282,6 +318,9 @@ impl HubBuilder {
             session_user,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
+            cluster,
+            server_handlers: Default::default(),
+            notices,
             states: self.states,
             error_events: !self.no_error_events,
             checked: AtomicBool::new(false),
@@ -314,7 +353,8 @@ impl Hub {
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
         let history = hub.history.as_ref().map(|history| history.child());
-        let child = settings.shared(root, history, hub.session_user.clone());
+        let (user, cluster) = (hub.session_user.clone(), hub.cluster.clone());
+        let child = settings.shared(root, history, user, cluster, Arc::clone(&hub.notices));
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))

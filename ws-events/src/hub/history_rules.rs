@@ -12,6 +12,8 @@ pub(crate) struct HubHistory {
     /// Patterns of the names of rooms.
     rules: Arc<[(Arc<str>, History)]>,
     pub(crate) store: Arc<dyn HistoryStore>,
+    /// The application has chosen the store.
+    is_custom: bool,
     /// If its sessions are recovered.
     pub(crate) recovery: Option<HubRecovery>,
 }
@@ -26,18 +28,22 @@ impl HubHistory {
         if rules.is_empty() && sessions.is_none() {
             return None;
         }
+        let is_custom = store.is_some();
         let store = store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
-        Some(Box::new(Self {
-            rules: rules.into(),
-            store,
-            recovery: sessions.map(HubRecovery::new),
-        }))
+        let (rules, recovery) = (rules.into(), sessions.map(HubRecovery::new));
+        Some(Box::new(Self { rules, store, is_custom, recovery }))
     }
 
     /// For a namespace: the same settings and store.
     pub(crate) fn child(&self) -> Box<Self> {
         let (rules, store) = (Arc::clone(&self.rules), Arc::clone(&self.store));
-        Box::new(Self { rules, store, recovery: self.recovery.as_ref().map(HubRecovery::child) })
+        let recovery = self.recovery.as_ref().map(HubRecovery::child);
+        Box::new(Self { rules, store, is_custom: self.is_custom, recovery })
+    }
+
+    /// Whether a store that the application has chosen orders the messages of a room.
+    pub(crate) fn is_ordered_by_store(&self, room: &str) -> bool {
+        self.is_custom && self.limits(room).is_some()
     }
 
     /// The limits of a room with a history.

@@ -1,11 +1,13 @@
 //! What can an application do with all sockets of a hub?
 //!
-//! Longer than 400 lines because all calls of a hub, and the state behind them, are read together.
+//! Longer than 400 lines because the calls of a hub are read together.
 
 pub(crate) mod acks;
+pub(crate) mod bodies;
 pub(crate) mod broadcast;
 pub(crate) mod builder;
 pub(crate) mod check;
+pub(crate) mod clustered;
 pub(crate) mod history;
 pub(crate) mod history_rules;
 pub(crate) mod inspect;
@@ -14,6 +16,10 @@ pub(crate) mod membership;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod recovery;
+pub(crate) mod remote;
+pub(crate) mod remote_acks;
+pub(crate) mod server_events;
+pub(crate) mod server_handlers;
 pub(crate) mod sessions;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
@@ -32,6 +38,8 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use ws_core::{Message, SendError, StatusCode};
 
+use crate::cluster::engine::ClusterEngine;
+use crate::cluster::notices::Notices;
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::wire_format::{Encodings, WireFormat};
@@ -40,6 +48,7 @@ use crate::events::protocol::OutgoingEvent;
 use crate::hub::broadcast::Recipients;
 use crate::hub::history_rules::HubHistory;
 use crate::hub::membership::RoomEntry;
+use crate::hub::server_handlers::ServerHandlers;
 use crate::hub::sessions::HubRecovery;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
@@ -47,8 +56,8 @@ use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
 use crate::socketio::{ROOT, SocketIoLimits};
 use crate::{
-    Broadcast, ConnectRejection, Delivery, EmitError, EncodeError, Event, Handler, HandlerArgs,
-    HubStats, Id, ListenerId, Socket,
+    Broadcast, ClusterDelivery, ConnectRejection, Delivery, EmitError, EncodeError, Event, Handler,
+    HandlerArgs, HubStats, Id, ListenerId, Socket,
 };
 
 /// A hub: sockets with events, rooms and broadcasts.
@@ -102,6 +111,11 @@ pub(crate) struct HubShared {
     pub(crate) namespaces: Arc<NamespaceTable<Hub>>,
     /// For a namespace: the hub that it belongs to, and its name.
     pub(crate) root: Option<(Weak<Self>, Arc<str>)>,
+    /// The other nodes, if there are some. Shared with the namespaces.
+    pub(crate) cluster: Option<Arc<ClusterEngine>>,
+    pub(crate) server_handlers: ServerHandlers,
+    /// Shared with the namespaces.
+    pub(crate) notices: Arc<Notices>,
     pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     /// Whether a peer receives events about its mistakes.
     pub(crate) error_events: bool,
@@ -231,18 +245,32 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`EmitError::NoSuchId`] if no socket has the id; otherwise as [`Socket::emit`].
+    /// [`EmitError::NoSuchId`] if no socket has the id; otherwise as [`Socket::emit`]. In a
+    /// [cluster](crate::cluster), an id that is not of this process may be of another one: then there
+    /// is no error if the event was published.
     pub fn emit_to<T: Serialize + ?Sized>(
         &self,
         id: impl AsRef<str>,
         event: impl AsRef<str>,
         data: &T,
     ) -> Result<(), EmitError> {
-        self.find(id.as_ref())?.emit(event, data)
+        let id = id.as_ref();
+        let sent = self.find(id).and_then(|socket| socket.emit(&event, data));
+        let Err(EmitError::NoSuchId(unknown)) = sent else { return sent };
+        let mut encoded = Ok(());
+        let is_published = self.publish_elsewhere(std::slice::from_ref(&unknown), |others| {
+            let sent = others.emit(&event, data);
+            let published = sent.as_ref().map_or(ClusterDelivery::Local, |sent| sent.cluster);
+            encoded = sent.map(drop);
+            published
+        });
+        encoded?;
+        if is_published { Ok(()) } else { Err(EmitError::NoSuchId(unknown)) }
     }
 
     /// Sends an event to several sockets, and returns the result for each, in the order of the ids.
-    /// It is encoded once. If the totals suffice, use [`ids`](Self::ids).
+    /// It is encoded once. If the totals suffice, use [`ids`](Self::ids). Ids of other nodes are as in
+    /// [`emit_to`](Self::emit_to).
     ///
     /// # Errors
     ///
@@ -266,7 +294,15 @@ impl Hub {
             let id = id.as_ref();
             (Id::from(id), self.find(id).and_then(|socket| socket.send_encoded(&mut encodings)))
         };
-        Ok(ids.into_iter().map(send).collect())
+        let mut sent: Vec<_> = ids.into_iter().map(send).collect();
+        let is_unknown = |sent: &&mut (Id, _)| matches!(sent.1, Err(EmitError::NoSuchId(_)));
+        let unknown: Vec<_> =
+            sent.iter_mut().filter(is_unknown).map(|(id, _)| id.clone()).collect();
+        let publish = |others: &Broadcast| others.send_event(&event).cluster;
+        if self.publish_elsewhere(&unknown, publish) {
+            sent.iter_mut().filter(is_unknown).for_each(|(_, result)| *result = Ok(()));
+        }
+        Ok(sent)
     }
 
     /// Calls the handlers of an event on the server, for each socket: see [`Broadcast::fire`].
@@ -306,13 +342,13 @@ impl Hub {
         Arc::clone(self.0.states.get(&TypeId::of::<T>())?).downcast().ok()
     }
 
-    /// Closes all sockets. New connections are still accepted.
+    /// Closes all sockets of this process. New connections are still accepted.
     ///
     /// # Errors
     ///
     /// If the code or the reason is not allowed in a close frame. No socket is closed then.
     pub fn close_all(&self, code: StatusCode, reason: &str) -> Result<usize, SendError> {
-        self.everyone().close(code, reason)
+        self.everyone().local().close(code, reason)
     }
 
     /// Whether the hub is draining: see [`drain`](Self::drain).

@@ -62,11 +62,6 @@ impl Hub {
         self.root().0.namespaces.add_pattern(&pattern, Arc::new(set_up));
     }
 
-    /// The namespace with this name, if it exists.
-    pub(crate) fn existing(&self, name: &str) -> Option<Self> {
-        self.0.namespaces.all().into_iter().find(|namespace| namespace.namespace() == name)
-    }
-
     /// The name of the namespace: `/` for a hub that is not a namespace.
     pub fn namespace(&self) -> &str {
         self.0.namespace()

@@ -16,7 +16,9 @@ use crate::delivery::stats::{Backlog, Counters};
 use crate::delivery::writer::timeout;
 use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::SentLog;
-use crate::recovery::table::{Claim, PlainExceptions, PlainRecipients, RecoveryTable, Watch};
+use crate::recovery::table::{
+    PlainExceptions, PlainRecipients, RecoveryTable, SessionClaim, Watch,
+};
 use crate::recovery::token::SessionToken;
 
 /// How long a claim waits until the handlers of the lost connection have returned.
@@ -214,20 +216,20 @@ impl HubRecovery {
             let is_owner = |session: &SavedSession| session.user.as_deref() == user;
             let claim = self.table.lock().claim(now, token, is_owner);
             match claim {
-                Claim::Session(session, watch) => {
+                SessionClaim::Session(session, watch) => {
                     let watch = Some(watch);
                     return Ok(ClaimedSession { recovery: self, token, session, watch });
                 }
-                Claim::Connected(socket) => {
+                SessionClaim::Connected(socket) => {
                     let socket = socket.upgrade().ok_or(RecoveryFailure::UnknownSession)?;
                     if socket.owner().is_none_or(|owner| owner.as_deref() != user) {
                         return Err(RecoveryFailure::UnknownSession);
                     }
                     socket.end();
                 }
-                Claim::Leaving => {}
-                Claim::Taken => return Err(RecoveryFailure::AlreadyClaimed),
-                Claim::Unknown => return Err(RecoveryFailure::UnknownSession),
+                SessionClaim::Leaving => {}
+                SessionClaim::Taken => return Err(RecoveryFailure::AlreadyClaimed),
+                SessionClaim::Unknown => return Err(RecoveryFailure::UnknownSession),
             }
             waits.await;
         }

@@ -33,7 +33,8 @@ impl Hub {
     /// their `disconnect` was handled. Sockets that take longer than `limit` are aborted.
     ///
     /// Queued messages are delivered to peers that keep up. Of a client of Socket.IO that polls, the
-    /// drain also waits for the GET that fetches them and the end. A drain cannot be undone:
+    /// drain also waits for the GET that fetches them and the end. Then the hub leaves its
+    /// [cluster](crate::cluster), for which the broker has at least 1 s. A drain cannot be undone:
     /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
     ///
     /// In a server with a graceful shutdown, drain first. Such a server does not wait for
@@ -84,6 +85,11 @@ impl Hub {
                 DrainReport { notified, aborted, remaining }
             }
         };
+        if let Some(cluster) = self.0.cluster.as_ref().filter(|_| self.0.root.is_none()) {
+            // The last messages of handlers have to get out.
+            let least = Instant::now() + ABORT_TIMEOUT;
+            cluster.shut_down(least.max(began + limit)).await;
+        }
         tracing::info!(
             notified,
             aborted = report.aborted,

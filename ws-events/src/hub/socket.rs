@@ -228,14 +228,26 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// [`EmitError::NoSuchId`] if no socket has the id; otherwise as [`send`](Self::send). For an
+    /// [`EmitError::NoSuchId`] if no socket has the id; otherwise as [`send`](Self::send). An id of
+    /// another node of a [cluster](crate::cluster) is as in [`Hub::emit_to`]. For an
     /// unknown id, this socket also gets an `error` event with [`EventError::NoSuchId`].
     pub fn send_to(
         &self,
         id: impl AsRef<str>,
         message: impl Into<Message>,
     ) -> Result<(), EmitError> {
-        self.report(self.hub().find(id.as_ref()).and_then(|socket| socket.send(message)))
+        let (hub, message) = (self.hub(), PreparedMessage::new(message));
+        let sent = hub.find(id.as_ref()).and_then(|socket| socket.send_prepared(&message));
+        self.report(match sent {
+            Err(EmitError::NoSuchId(id))
+                if hub.publish_elsewhere(std::slice::from_ref(&id), |others| {
+                    others.send_prepared(&message).cluster
+                }) =>
+            {
+                Ok(())
+            }
+            sent => sent,
+        })
     }
 
     /// Sends an event to another socket.

@@ -74,7 +74,7 @@ struct WatchMark {
 pub(crate) struct Watch(u64);
 
 /// What a client gets for a token.
-pub(crate) enum Claim<C, S> {
+pub(crate) enum SessionClaim<C, S> {
     /// Its session. The caller has to end the watch.
     Session(Box<S>, Watch),
     /// It is connected still: the caller has to end the connection, and to claim again later.
@@ -173,12 +173,12 @@ impl<C: Clone, S> RecoveryTable<C, S> {
         now: Duration,
         token: SessionToken,
         is_owner: impl FnOnce(&S) -> bool,
-    ) -> Claim<C, S> {
+    ) -> SessionClaim<C, S> {
         match self.sessions.get(&token) {
-            None => Claim::Unknown,
-            Some(SessionState::Connected(socket)) => Claim::Connected(socket.clone()),
-            Some(SessionState::Leaving) => Claim::Leaving,
-            Some(SessionState::Claimed { until }) if *until >= now => Claim::Taken,
+            None => SessionClaim::Unknown,
+            Some(SessionState::Connected(socket)) => SessionClaim::Connected(socket.clone()),
+            Some(SessionState::Leaving) => SessionClaim::Leaving,
+            Some(SessionState::Claimed { until }) if *until >= now => SessionClaim::Taken,
             Some(SessionState::Waiting { session, until, .. })
                 if *until >= now && is_owner(session) =>
             {
@@ -186,12 +186,14 @@ impl<C: Clone, S> RecoveryTable<C, S> {
                 match self.sessions.insert(token, claimed) {
                     Some(SessionState::Waiting { session, watch, .. }) => {
                         self.waiting -= 1;
-                        Claim::Session(session, watch)
+                        SessionClaim::Session(session, watch)
                     }
-                    _ => Claim::Unknown,
+                    _ => SessionClaim::Unknown,
                 }
             }
-            Some(SessionState::Claimed { .. } | SessionState::Waiting { .. }) => Claim::Unknown,
+            Some(SessionState::Claimed { .. } | SessionState::Waiting { .. }) => {
+                SessionClaim::Unknown
+            }
         }
     }
 
@@ -338,15 +340,15 @@ mod tests {
 
     fn claim(table: &mut RecoveryTable<&str, &str>, now: u64, token: SessionToken) -> String {
         match table.claim(secs(now), token, |_| true) {
-            Claim::Session(session, watch) => {
+            SessionClaim::Session(session, watch) => {
                 let missed = table.has_missed(&watch);
                 table.end_watch(watch);
                 format!("{session} {missed}")
             }
-            Claim::Connected(socket) => socket.to_owned(),
-            Claim::Leaving => "leaving".to_owned(),
-            Claim::Taken => "taken".to_owned(),
-            Claim::Unknown => "unknown".to_owned(),
+            SessionClaim::Connected(socket) => socket.to_owned(),
+            SessionClaim::Leaving => "leaving".to_owned(),
+            SessionClaim::Taken => "taken".to_owned(),
+            SessionClaim::Unknown => "unknown".to_owned(),
         }
     }
 
@@ -361,7 +363,7 @@ mod tests {
         assert_eq!(claim(&mut table, 0, token), "leaving");
         assert!(table.end(token).is_none());
         assert!(table.wait(secs(1), token, Box::new("kept"), watch).is_empty());
-        assert!(matches!(table.claim(secs(1), token, |_| false), Claim::Unknown));
+        assert!(matches!(table.claim(secs(1), token, |_| false), SessionClaim::Unknown));
         assert_eq!(claim(&mut table, 1, token), "kept false");
         assert_eq!(claim(&mut table, 1, token), "taken");
         assert_eq!(claim(&mut table, 121, token), "taken");

@@ -57,6 +57,11 @@ impl<N: Clone> NamespaceTable<N> {
         namespace
     }
 
+    /// The namespace with this name, if it exists.
+    pub(crate) fn find(&self, name: &str) -> Option<N> {
+        self.0.lock().named.get(name).map(|entry| entry.namespace.clone())
+    }
+
     /// Adds a pattern of names for which clients may ask.
     pub(crate) fn add_pattern(&self, pattern: &str, set_up: Arc<SetUp<N>>) {
         let pattern = NamespacePattern { pattern: Arc::from(pattern), set_up };

@@ -149,7 +149,16 @@ impl<M> Segments<M> {
 }
 
 /// Rooms by name. A room exists while it has members.
-pub(crate) struct RoomRegistry<M>(ShardedMap<RoomByName<M>, ()>);
+pub(crate) struct RoomRegistry<M> {
+    rooms: ShardedMap<RoomByName<M>, ()>,
+    observer: Option<Box<dyn RoomObserver>>,
+}
+
+/// Learns which rooms exist. Called under the lock of a shard, so the calls for one room are in order.
+pub(crate) trait RoomObserver: Send + Sync {
+    fn created(&self, room: &str);
+    fn removed(&self, room: &str);
+}
 
 /// A room that hashes and compares by its name.
 struct RoomByName<M>(Arc<MemberList<M>>);
@@ -175,35 +184,35 @@ impl<M> PartialEq for RoomByName<M> {
 impl<M> Eq for RoomByName<M> {}
 
 impl<M: Clone + PartialEq> RoomRegistry<M> {
-    pub(crate) fn new(shards: usize) -> Self {
-        Self(ShardedMap::new(shards))
+    pub(crate) fn new(shards: usize, observer: Option<Box<dyn RoomObserver>>) -> Self {
+        Self { rooms: ShardedMap::new(shards), observer }
     }
 
     /// The room with this name, if it has members.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<MemberList<M>>> {
-        self.0
+        self.rooms
             .read(name, |rooms| rooms.get_key_value(name).map(|(room, ())| Arc::clone(&room.0)))?
     }
 
     /// The number of rooms.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.rooms.len()
     }
 
     /// The names of all rooms.
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        self.0.collect(|room, ()| Arc::clone(&room.0.name))
+        self.rooms.collect(|room, ()| Arc::clone(&room.0.name))
     }
 
     /// The names of all rooms, and the numbers of their members.
     pub(crate) fn sizes(&self) -> Vec<(Arc<str>, usize)> {
-        self.0.collect(|room, ()| (Arc::clone(&room.0.name), room.0.len()))
+        self.rooms.collect(|room, ()| (Arc::clone(&room.0.name), room.0.len()))
     }
 
     /// The numbers of members of at most `most` rooms.
     #[cfg(feature = "metrics")]
     pub(crate) fn sample_sizes(&self, most: usize) -> Vec<usize> {
-        self.0.sample(most, |room, ()| room.0.len())
+        self.rooms.sample(most, |room, ()| room.0.len())
     }
 
     /// Adds a member to the room with this name, which is created if needed.
@@ -228,7 +237,7 @@ impl<M: Clone + PartialEq> RoomRegistry<M> {
     /// The room with this name. Its count includes the caller, so it exists until the caller
     /// leaves.
     fn reserve(&self, name: &str) -> Arc<MemberList<M>> {
-        let found = self.0.read(name, |rooms| {
+        let found = self.rooms.read(name, |rooms| {
             let (room, ()) = rooms.get_key_value(name)?;
             room.0.count.fetch_add(1, Ordering::Relaxed);
             Some(Arc::clone(&room.0))
@@ -236,7 +245,7 @@ impl<M: Clone + PartialEq> RoomRegistry<M> {
         if let Some(Some(room)) = found {
             return room;
         }
-        let made = self.0.write(name, |rooms| {
+        let made = self.rooms.write(name, |rooms| {
             if let Some((room, ())) = rooms.get_key_value(name) {
                 room.0.count.fetch_add(1, Ordering::Relaxed);
                 return Arc::clone(&room.0);
@@ -244,6 +253,7 @@ impl<M: Clone + PartialEq> RoomRegistry<M> {
             let room = MemberList::new(Arc::from(name));
             room.count.store(1, Ordering::Relaxed);
             rooms.insert(RoomByName(Arc::clone(&room)), ());
+            self.observer.iter().for_each(|observer| observer.created(name));
             room
         });
         made.unwrap_or_else(|| MemberList::new(Arc::from(name)))
@@ -252,13 +262,14 @@ impl<M: Clone + PartialEq> RoomRegistry<M> {
     /// Removes a member from a room. An empty room is removed.
     pub(crate) fn leave(&self, slot: &MemberSlot<M>, member: &M) {
         if MemberList::leave(slot, member) {
-            self.0.write(&slot.room.name, |rooms| {
+            self.rooms.write(&slot.room.name, |rooms| {
                 // Another thread may have joined, or created a room with the same name.
                 let same = rooms
                     .get_key_value(&*slot.room.name)
                     .is_some_and(|(room, ())| Arc::ptr_eq(&room.0, &slot.room));
                 if same && slot.room.len() == 0 {
                     rooms.remove(&*slot.room.name);
+                    self.observer.iter().for_each(|it| it.removed(&slot.room.name));
                 }
             });
         }

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 
+use crate::cluster::HubEvent;
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::stats::add;
@@ -249,6 +250,11 @@ impl Cleanup {
         let socket = &self.socket;
         // From here on, only room events are queued.
         self.handle_queued_events().await;
+        if matches!(reason, DisconnectReason::SlowConsumer { .. }) {
+            let (hub, id) = (&socket.0.hub, socket.id());
+            let namespace = Arc::from(hub.namespace());
+            hub.notices.report(HubEvent::SlowConsumer { id, namespace });
+        }
         if matches!(reason, DisconnectReason::Closed(_) | DisconnectReason::SlowConsumer { .. }) {
             dispatch(socket, Event::Close, Payload::Disconnect(reason.clone())).await;
         }

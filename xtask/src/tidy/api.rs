@@ -90,7 +90,12 @@ pub(super) fn print(tree: &Tree<'_>) {
 const CAPS: &[(&str, Option<&str>, usize, &str)] = &[
     ("ws-core", None, 45, "a reader of the index has to see all of it at once"),
     ("ws-core", Some("Conn"), 40, "single frames and the tap are behind one accessor"),
-    ("ws-events", Some("Hub"), 29, "beside the bound names"),
+    (
+        "ws-events",
+        Some("Hub"),
+        33,
+        "beside the bound names; four calls are about the nodes of a cluster",
+    ),
     ("ws-events", Some("Socket"), 29, "beside the bound names"),
 ];
 

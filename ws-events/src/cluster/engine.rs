@@ -1,0 +1,701 @@
+//! What does a node of a cluster do: publish, receive, and watch the others?
+//!
+//! Longer than 400 lines because the task of the cluster is read together with what it shares with
+//! the senders.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
+use ws_core::Escaped;
+
+use super::config::{ClusterConfig, DeliveryOrder, OutagePolicy};
+use super::envelope::{AnswerPart, Body, Head, HeadError, HeartbeatBody, Question, Target};
+use super::gather::{PendingRequest, Requests};
+use super::host::ClusterHost;
+use super::inbox::{EnvelopeInbox, InboxItem, Silence};
+use super::members::{Change, Dropped, Members};
+use super::node::{NodeId, NodeInfo};
+use super::notices::{HubEvent, Notices};
+use super::outbox::{Flow, Outbox, Taken};
+use super::slots::Slots;
+use super::stats::{ClusterCounters, count};
+use crate::broker::{Broker, BrokerSink, BrokerStatus, InvalidSubject, PublishError, Subject};
+use crate::delivery::enqueue::ClusterDelivery;
+
+/// The most requests that this node answers at the same time, by tasks.
+const MAX_ANSWERING: usize = 1024;
+
+/// Envelopes that are handled before other tasks run.
+const TURN: usize = 64;
+
+/// Sockets that take about as long as an envelope.
+const SOCKETS: usize = 64;
+
+/// How soon a node answers a heartbeat. It answers those of many nodes together.
+const ANSWER: Duration = Duration::from_millis(100);
+
+/// How long an answer waits for room in the pipeline of the broker.
+const FULL: Duration = Duration::from_millis(10);
+
+/// How often the task looks at the clock.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often it publishes what is held, while it may.
+const FLUSH_TICK: Duration = Duration::from_millis(10);
+
+/// How many held envelopes are published at once.
+const FLUSH: usize = 256;
+
+/// After all nodes have subscribed again, and before held envelopes are published.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// How long held envelopes wait for the other nodes.
+const REJOIN: Duration = Duration::from_secs(2);
+
+/// Subscriptions that are probed at once.
+const PROBES: usize = 64;
+
+/// The most subscriptions for which a missing claim is read as "nothing was published".
+const MAX_COMPLETE: usize = 1024;
+
+/// How long the broker may take to end when the hub is dropped.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// What the handles of a hub and the task of its cluster share.
+pub(crate) struct ClusterEngine {
+    broker: Box<dyn Broker>,
+    node: NodeId,
+    incarnation: u64,
+    order: DeliveryOrder,
+    outage: OutagePolicy,
+    heartbeat: Duration,
+    request_timeout: Duration,
+    is_emitter: bool,
+    prefix: String,
+    /// All nodes subscribe to it.
+    all: Subject,
+    /// This node alone subscribes to it.
+    own: Subject,
+    slots: Slots,
+    inbox: EnvelopeInbox,
+    outbox: Outbox,
+    members: Mutex<Members>,
+    requests: Arc<Requests>,
+    /// The tasks that answer requests of others.
+    answering: Mutex<HashMap<(NodeId, u64), Option<AbortHandle>>>,
+    notices: Arc<Notices>,
+    counters: ClusterCounters,
+    /// The task has something to do.
+    wake: Arc<Notify>,
+    /// When the broker has to be shut down, if the task is to end.
+    stop: Mutex<Option<Instant>>,
+    has_ended: watch::Sender<bool>,
+}
+
+impl ClusterEngine {
+    /// Starts the broker and the task of the cluster. The settings were checked.
+    pub(crate) fn start(
+        config: ClusterConfig,
+        notices: Arc<Notices>,
+        host: Arc<dyn ClusterHost>,
+    ) -> Result<Arc<Self>, InvalidSubject> {
+        let node = NodeId::random();
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let wake = Arc::new(Notify::new());
+        let prefix = config.prefix;
+        let engine = Arc::new(Self {
+            broker: config.broker,
+            node,
+            incarnation: since_epoch.map_or(0, |time| time.as_micros() as u64),
+            order: config.order,
+            outage: config.outage,
+            heartbeat: config.heartbeat,
+            request_timeout: config.request_timeout,
+            is_emitter: config.is_emitter,
+            all: Subject::new(format!("{prefix}.all"))?,
+            own: own_subject(&prefix, node)?,
+            slots: Slots::new(&prefix, config.routing, Arc::clone(&wake)),
+            prefix,
+            inbox: EnvelopeInbox::new(config.inbox, Arc::clone(&wake)),
+            outbox: Outbox::new(config.outage),
+            members: Mutex::new(Members::new(config.max_nodes)),
+            requests: Arc::default(),
+            answering: Mutex::default(),
+            notices,
+            counters: ClusterCounters::default(),
+            wake,
+            stop: Mutex::default(),
+            has_ended: watch::Sender::new(false),
+        });
+        engine.broker.start(Arc::new(EngineSink(Arc::downgrade(&engine))));
+        let first = if engine.is_emitter {
+            vec![engine.own.clone()]
+        } else {
+            vec![engine.all.clone(), engine.own.clone()]
+        };
+        engine.subscribe(&first);
+        let task = ClusterTask::new(Arc::clone(&engine), host);
+        tokio::spawn(task.run());
+        Ok(engine)
+    }
+
+    pub(crate) const fn order(&self) -> DeliveryOrder {
+        self.order
+    }
+
+    pub(crate) const fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
+        let mut nodes: Vec<_> = self.members.lock().nodes().collect();
+        nodes.sort_unstable_by_key(|node| node.id);
+        nodes
+    }
+
+    pub(crate) const fn counters(&self) -> &ClusterCounters {
+        &self.counters
+    }
+
+    /// A room was created on this node. Called under the lock of its shard.
+    pub(crate) fn add_room(&self, namespace: &str, room: &str) {
+        if !self.is_emitter {
+            self.slots.add_room(namespace, room);
+        }
+    }
+
+    /// A room was removed on this node. Called under the lock of its shard.
+    pub(crate) fn remove_room(&self, namespace: &str, room: &str) {
+        if !self.is_emitter {
+            self.slots.remove_room(namespace, room);
+        }
+    }
+
+    /// Publishes what concerns the sockets of a target, to the nodes that may have some.
+    pub(crate) fn publish_to(
+        &self,
+        namespace: &str,
+        target: &Target,
+        body: &Body,
+    ) -> ClusterDelivery {
+        let room = match (target.everyone, target.rooms.as_slice(), target.ids.as_slice()) {
+            (false, [room], []) => self.slots.subject(namespace, room),
+            _ => None,
+        };
+        let delivery = match self.publish(room.as_ref().unwrap_or(&self.all), body) {
+            Ok(Taken::Published) => ClusterDelivery::Published,
+            Ok(Taken::Held) => ClusterDelivery::Held,
+            Err(PublishError::Full) => ClusterDelivery::Full,
+            Err(PublishError::Down) => ClusterDelivery::Down,
+            Err(PublishError::TooLarge) => ClusterDelivery::TooLarge,
+        };
+        match (self.outage, delivery) {
+            (OutagePolicy::LocalOnly, ClusterDelivery::Full | ClusterDelivery::Down) => {
+                ClusterDelivery::Local
+            }
+            _ => delivery,
+        }
+    }
+
+    /// Publishes to all nodes.
+    pub(crate) fn publish_to_all(&self, body: &Body) -> ClusterDelivery {
+        self.publish_to("", &Target { everyone: true, ..Target::default() }, body)
+    }
+
+    /// Asks all nodes.
+    pub(crate) fn ask(&self, namespace: Arc<str>, question: Question) -> PendingRequest {
+        let nodes: HashSet<_> = self.members.lock().nodes().map(|node| node.id).collect();
+        let mut pending = self.requests.register(nodes);
+        if !pending.open.is_empty() {
+            let body = Body::Request { namespace, id: pending.id, question };
+            if self.publish(&self.all, &body).is_err() {
+                pending.give_up();
+            }
+        }
+        pending
+    }
+
+    /// Nobody waits for the answers to a request any more.
+    pub(crate) fn cancel(&self, id: u64) {
+        // If it is lost, the others wait for longer than anybody is interested.
+        let _ = self.publish(&self.all, &Body::Cancel { id });
+    }
+
+    /// Leaves the cluster, and ends the broker until `deadline`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the shutdown goes on.
+    pub(crate) async fn shut_down(&self, deadline: Instant) {
+        self.stop.lock().get_or_insert(deadline);
+        self.wake.notify_one();
+        let mut has_ended = self.has_ended.subscribe();
+        // If the task was dropped with its runtime, it does not end.
+        let _ = timeout_at(deadline + SHUTDOWN, has_ended.wait_for(|has_ended| *has_ended)).await;
+    }
+
+    fn publish(&self, subject: &Subject, body: &Body) -> Result<Taken, PublishError> {
+        let broker = &*self.broker;
+        let result = match body.encode(self.node, self.incarnation) {
+            None => Err(PublishError::TooLarge),
+            Some(envelope) if body.is_numbered() => {
+                self.outbox.publish(broker, subject, envelope, Instant::now())
+            }
+            Some(envelope) => broker.publish(subject, envelope.freeze()).map(|()| Taken::Published),
+        };
+        match result {
+            Ok(_) => count(&self.counters.published, 1),
+            Err(_) => count(&self.counters.refused, 1),
+        }
+        result
+    }
+
+    /// Counts an envelope that is dropped.
+    fn dropped(&self, counter: &AtomicU64) -> usize {
+        count(counter, 1);
+        1
+    }
+
+    fn subscribe(&self, subjects: &[Subject]) {
+        if !subjects.is_empty() {
+            self.inbox.subscribed(subjects, Instant::now(), rand::random);
+            self.broker.subscribe(subjects);
+        }
+    }
+
+    fn unsubscribe(&self, subjects: &[Subject]) {
+        if !subjects.is_empty() {
+            self.broker.unsubscribe(subjects);
+            self.inbox.unsubscribed(subjects);
+            self.members.lock().unsubscribed(subjects);
+        }
+    }
+}
+
+impl fmt::Debug for ClusterEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterEngine").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+fn own_subject(prefix: &str, node: NodeId) -> Result<Subject, InvalidSubject> {
+    Subject::new(format!("{prefix}.n.{node}"))
+}
+
+/// Puts what the broker receives into the inbox.
+struct EngineSink(Weak<ClusterEngine>);
+
+impl BrokerSink for EngineSink {
+    fn message(&self, subject: &str, envelope: Bytes) {
+        let Some(engine) = self.0.upgrade() else { return };
+        if !engine.inbox.put(subject, envelope) {
+            count(&engine.counters.inbox_full, 1);
+        }
+    }
+
+    fn status(&self, status: BrokerStatus) {
+        if let Some(engine) = self.0.upgrade() {
+            engine.inbox.put_status(status);
+        }
+    }
+}
+
+/// Sends the parts of an answer to the node that has asked.
+pub(crate) struct Responder {
+    engine: Arc<ClusterEngine>,
+    to: NodeId,
+    subject: Subject,
+    id: u64,
+    /// A part was refused, so the answer is incomplete.
+    has_failed: bool,
+}
+
+impl Responder {
+    pub(crate) fn part(&mut self, part: AnswerPart) {
+        if !self.has_failed {
+            let body = Body::Answer { id: self.id, part };
+            self.has_failed = self.engine.publish(&self.subject, &body).is_err();
+        }
+    }
+
+    /// Sends a part when the pipeline of the broker has room, for as long as anybody may wait for it.
+    pub(crate) async fn part_wait(&mut self, part: AnswerPart) {
+        let until = Instant::now() + self.engine.request_timeout;
+        let body = Body::Answer { id: self.id, part };
+        while !self.has_failed {
+            match self.engine.publish(&self.subject, &body) {
+                Ok(_) => return,
+                Err(PublishError::Full) if Instant::now() < until => sleep(FULL).await,
+                Err(_) => self.has_failed = true,
+            }
+        }
+    }
+
+    /// All parts were sent.
+    pub(crate) fn done(mut self) {
+        if self.has_failed {
+            self.has_failed = false;
+            self.part(AnswerPart::Busy);
+        } else {
+            self.part(AnswerPart::Done);
+        }
+    }
+
+    /// Answers in a task, unless there are too many. It ends when nobody waits for the answer any
+    /// more.
+    pub(crate) fn spawn<Fut>(mut self, answer: impl FnOnce(Self) -> Fut)
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (engine, key) = (Arc::clone(&self.engine), (self.to, self.id));
+        {
+            let mut answering = engine.answering.lock();
+            if answering.len() >= MAX_ANSWERING {
+                drop(answering);
+                self.part(AnswerPart::Busy);
+                return;
+            }
+            answering.insert(key, None);
+        }
+        let (shared, answering) = (Arc::clone(&engine), answer(self));
+        let task = tokio::spawn(async move {
+            answering.await;
+            shared.answering.lock().remove(&key);
+        });
+        if let Some(handle) = engine.answering.lock().get_mut(&key) {
+            *handle = Some(task.abort_handle());
+        }
+    }
+}
+
+/// The task of a cluster.
+struct ClusterTask {
+    engine: Arc<ClusterEngine>,
+    host: Arc<dyn ClusterHost>,
+    is_up: bool,
+    next_heartbeat: Instant,
+    next_tick: Instant,
+    rejoin: Option<Rejoin>,
+}
+
+/// The broker is up again, and held envelopes wait for the other nodes.
+struct Rejoin {
+    since: Instant,
+    /// The nodes that were not heard since then.
+    nodes: HashSet<NodeId>,
+    /// When the last of them was heard.
+    all_heard: Option<Instant>,
+}
+
+impl ClusterTask {
+    fn new(engine: Arc<ClusterEngine>, host: Arc<dyn ClusterHost>) -> Self {
+        let now = Instant::now();
+        let (next_heartbeat, next_tick) = (now + engine.heartbeat, now);
+        Self { engine, host, is_up: false, next_heartbeat, next_tick, rejoin: None }
+    }
+
+    async fn run(mut self) {
+        let deadline = loop {
+            if let Some(deadline) = *self.engine.stop.lock() {
+                break deadline;
+            }
+            if !self.host.is_alive() {
+                break Instant::now() + SHUTDOWN;
+            }
+            self.engine.subscribe(&self.engine.slots.take_wanted());
+            let mut handled = 0;
+            while handled < TURN
+                && let Some(arrival) = self.engine.inbox.take()
+            {
+                handled += self.handle(arrival);
+            }
+            let wait_until = self.tick(Instant::now());
+            if handled >= TURN {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                () = self.engine.wake.notified() => {}
+                () = sleep_until(wait_until) => {}
+            }
+        };
+        let _ = self.engine.publish(&self.engine.all, &Body::Goodbye);
+        self.engine.broker.shutdown(deadline).await;
+        for (_, task) in self.engine.answering.lock().drain() {
+            task.iter().for_each(AbortHandle::abort);
+        }
+        self.engine.has_ended.send_replace(true);
+    }
+
+    /// Returns about how much work it was.
+    fn handle(&mut self, arrival: InboxItem) -> usize {
+        match arrival {
+            InboxItem::Envelope(subject, envelope) => {
+                return self.handle_envelope(&subject, &envelope);
+            }
+            InboxItem::Status(BrokerStatus::Up) => {
+                self.is_up = true;
+                self.engine.inbox.reset_silence(Instant::now());
+                self.engine.notices.report(HubEvent::BrokerUp);
+                self.announce(true);
+            }
+            InboxItem::Status(BrokerStatus::Down { cause }) => {
+                self.is_up = false;
+                self.rejoin = None;
+                self.engine.outbox.broker_down(Instant::now());
+                let broker = self.engine.broker.capabilities().name;
+                tracing::warn!(broker, cause = %Escaped::new(&cause), "the broker of a hub is down");
+                self.engine.notices.report(HubEvent::BrokerDown { cause: cause.into() });
+            }
+            InboxItem::Status(BrokerStatus::Lost { envelopes }) => {
+                self.engine.notices.report(HubEvent::Unsent { envelopes });
+            }
+        }
+        1
+    }
+
+    /// Returns about how much work it was.
+    fn handle_envelope(&mut self, subject: &Subject, envelope: &Bytes) -> usize {
+        let engine = Arc::clone(&self.engine);
+        let decoded = Head::decode(envelope).and_then(|(head, fields)| {
+            let body = Body::decode(head.kind, fields);
+            Ok((head, body.map_err(|_| HeadError::Malformed)?))
+        });
+        let (head, body) = match decoded {
+            Ok(decoded) => decoded,
+            Err(HeadError::Malformed) => return engine.dropped(&engine.counters.malformed),
+            Err(HeadError::UnknownVersion) => {
+                return engine.dropped(&engine.counters.unknown_version);
+            }
+        };
+        let is_ordered = engine.order == DeliveryOrder::BrokerOrdered
+            && matches!(body, Body::Broadcast { .. } | Body::Heartbeat(_));
+        if head.origin == engine.node && !is_ordered {
+            // It was done here already.
+            return 1;
+        }
+        let (now, mut changes) = (Instant::now(), Vec::new());
+        let origin = (head.origin, head.incarnation);
+        let received =
+            engine.members.lock().receive(origin, subject, head.number, now, &mut changes);
+        self.report(subject, changes);
+        match received {
+            Ok(()) => count(&engine.counters.received, 1),
+            Err(Dropped::Duplicate) => return engine.dropped(&engine.counters.duplicates),
+            Err(Dropped::TooManyNodes) => return engine.dropped(&engine.counters.too_many_nodes),
+        }
+        self.handle_body(subject, head.origin, body)
+    }
+
+    fn handle_body(&mut self, subject: &Subject, origin: NodeId, body: Body) -> usize {
+        let engine = Arc::clone(&self.engine);
+        match body {
+            Body::Broadcast { namespace, target, volatile, body } => {
+                return 1 + self.host.deliver(&namespace, target, volatile, body) / SOCKETS;
+            }
+            Body::Operation { namespace, target, operation } => {
+                self.host.operate(&namespace, target, operation);
+            }
+            Body::Heartbeat(heartbeat) => self.handle_heartbeat(subject, origin, &heartbeat),
+            Body::Goodbye => {
+                let mut changes = Vec::new();
+                engine.members.lock().leave(origin, &mut changes);
+                self.report(subject, changes);
+            }
+            Body::Probe | Body::Unknown => {}
+            Body::Request { namespace, id, question } => {
+                if let Ok(subject) = own_subject(&engine.prefix, origin) {
+                    let responder =
+                        Responder { engine, to: origin, subject, id, has_failed: false };
+                    self.host.answer(&namespace, question, responder);
+                }
+            }
+            Body::Answer { id, part } => engine.requests.receive(origin, id, part),
+            Body::Cancel { id } => {
+                let task = engine.answering.lock().remove(&(origin, id));
+                task.flatten().iter().for_each(AbortHandle::abort);
+            }
+            Body::ServerEvent { namespace, event } => {
+                if !self.host.server_event(origin, namespace, event) {
+                    count(&engine.counters.server_events_dropped, 1);
+                }
+            }
+        }
+        1
+    }
+
+    fn handle_heartbeat(&mut self, subject: &Subject, origin: NodeId, heartbeat: &HeartbeatBody) {
+        let (engine, now) = (Arc::clone(&self.engine), Instant::now());
+        let settled = engine.heartbeat;
+        let all = engine.inbox.settled(now, settled, MAX_COMPLETE);
+        let counted = |subject: &str| engine.inbox.is_settled(subject, now, settled);
+        let mut changes = Vec::new();
+        let is_own = origin == engine.node;
+        engine.members.lock().heartbeat(origin, heartbeat, is_own, &counted, &all, &mut changes);
+        self.report(subject, changes);
+        if is_own {
+            return;
+        }
+        if let Some(rejoin) = &mut self.rejoin {
+            rejoin.heard(origin, now);
+        }
+        if engine.is_emitter {
+            return;
+        }
+        if heartbeat.is_emitter {
+            // It gets nothing from the subject of all nodes.
+            if let Ok(subject) = own_subject(&engine.prefix, origin) {
+                self.announce_on(&subject, false);
+            }
+        } else if heartbeat.wants_answer {
+            self.next_heartbeat = self.next_heartbeat.min(now + ANSWER);
+        }
+    }
+
+    /// Reports what has changed about other nodes.
+    fn report(&self, subject: &Subject, changes: Vec<Change>) {
+        let engine = &self.engine;
+        for change in changes {
+            engine.notices.report(match change {
+                Change::Up(node) => HubEvent::NodeUp { node },
+                Change::Down(node) => {
+                    engine.requests.node_lost(node);
+                    engine.answering.lock().retain(|(origin, _), task| {
+                        let stays = *origin != node;
+                        if !stays {
+                            task.iter().for_each(AbortHandle::abort);
+                        }
+                        stays
+                    });
+                    HubEvent::NodeDown { node }
+                }
+                Change::Gap(origin, gap, lost) => {
+                    count(&engine.counters.lost, lost);
+                    if gap == engine.own || *subject == engine.own {
+                        // A part of an answer may be lost.
+                        engine.requests.node_lost(origin);
+                    }
+                    HubEvent::Gap { origin, subject: gap, lost }
+                }
+            });
+        }
+    }
+
+    /// Tells the others that this node lives.
+    fn announce(&mut self, wants_answer: bool) {
+        self.next_heartbeat = Instant::now() + self.engine.heartbeat;
+        self.announce_on(&self.engine.all, wants_answer);
+    }
+
+    fn announce_on(&self, subject: &Subject, wants_answer: bool) {
+        let engine = &self.engine;
+        let (claims, is_complete) = match engine.outbox.claims() {
+            Some((claims, is_complete)) => (claims, Some(is_complete)),
+            None => (Vec::new(), None),
+        };
+        let heartbeat = HeartbeatBody {
+            sockets: self.host.sockets(),
+            is_emitter: engine.is_emitter,
+            wants_answer,
+            is_complete,
+            claims,
+        };
+        // The next one may get through.
+        let _ = engine.publish(subject, &Body::Heartbeat(heartbeat));
+    }
+
+    /// Does what is due, and returns when to look again.
+    fn tick(&mut self, now: Instant) -> Instant {
+        if now >= self.next_heartbeat {
+            self.announce(false);
+        }
+        if now >= self.next_tick {
+            self.next_tick = now + TICK.min(self.engine.heartbeat);
+            self.watch(now);
+        }
+        let due = self.next_heartbeat.min(self.next_tick);
+        if self.flush(now) { due } else { due.min(now + FLUSH_TICK) }
+    }
+
+    fn watch(&self, now: Instant) {
+        let engine = &self.engine;
+        let dead_after = ClusterConfig::dead_after(engine.heartbeat);
+        let mut changes = Vec::new();
+        engine.members.lock().tick(now, dead_after, &mut changes);
+        self.report(&engine.all, changes);
+        engine.unsubscribe(&engine.slots.take_unwanted(now));
+        let expired = engine.outbox.expire(now);
+        if expired > 0 {
+            engine.notices.report(HubEvent::Unsent { envelopes: expired });
+        }
+        if self.is_up {
+            for silence in engine.inbox.silent(now, dead_after, PROBES) {
+                match silence {
+                    Silence::Probe(subject) => _ = engine.publish(&subject, &Body::Probe),
+                    Silence::Renew(subject) => {
+                        count(&engine.counters.renewed, 1);
+                        tracing::warn!(%subject, "nothing is heard on a subject: subscribing again");
+                        engine.broker.unsubscribe(std::slice::from_ref(&subject));
+                        engine.broker.subscribe(std::slice::from_ref(&subject));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Publishes what is held, if it may be. Returns whether nothing is left to do.
+    fn flush(&mut self, now: Instant) -> bool {
+        let engine = &self.engine;
+        match engine.outbox.flow() {
+            Flow::Open => {
+                self.rejoin = None;
+                true
+            }
+            Flow::Full => engine.outbox.flush(&*engine.broker, FLUSH, now),
+            Flow::Down if !self.is_up => true,
+            Flow::Down => {
+                let rejoin = self.rejoin.get_or_insert_with(|| Rejoin {
+                    since: now,
+                    nodes: engine.members.lock().known().filter(|it| *it != engine.node).collect(),
+                    all_heard: None,
+                });
+                if !rejoin.is_over(now) {
+                    return false;
+                }
+                let is_empty = engine.outbox.flush(&*engine.broker, FLUSH, now);
+                if is_empty {
+                    // With what was published.
+                    self.announce(false);
+                }
+                is_empty
+            }
+        }
+    }
+}
+
+impl Rejoin {
+    fn heard(&mut self, node: NodeId, now: Instant) {
+        self.nodes.remove(&node);
+        if self.nodes.is_empty() {
+            self.all_heard.get_or_insert(now);
+        }
+    }
+
+    /// Whether the other nodes have subscribed again, or take too long.
+    fn is_over(&mut self, now: Instant) -> bool {
+        if self.nodes.is_empty() {
+            self.all_heard.get_or_insert(now);
+        }
+        self.all_heard.is_some_and(|heard| now.duration_since(heard) >= GRACE)
+            || now.duration_since(self.since) >= REJOIN
+    }
+}

@@ -1,0 +1,743 @@
+//! What do nodes send each other, and how is it encoded?
+//!
+//! An envelope is a head of 40 bytes, and [fields](super::fields). The head has the version: an
+//! envelope of another major version is dropped and counted, and minor versions may differ. The body
+//! knows nothing of the protocols of sockets: each node encodes it for its own.
+//!
+//! ```text
+//! magic "WS" | major u8 | minor u8 | kind u8 | flags u8 | reserved u16 |
+//! origin u64 | incarnation u64 | first u64 | number u64 | fields
+//! ```
+//!
+//! Longer than 400 lines because each field is written and read in one place.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::fields::{
+    FieldReader, FieldWriter, Malformed, Tag, number, split_number, split_text, text,
+};
+use super::node::NodeId;
+use super::sequence::{Claim, SequenceNumber};
+use crate::broker::Subject;
+
+const MAGIC: [u8; 2] = *b"WS";
+/// An incompatible change increments it.
+const MAJOR: u8 = 1;
+const MINOR: u8 = 0;
+/// The length of a head.
+const HEAD: usize = 40;
+/// Where the sequence number is in a head.
+const NUMBER: usize = 24;
+
+/// The start of an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) kind: u8,
+    pub(crate) origin: NodeId,
+    /// When the origin was started: greater for each start.
+    pub(crate) incarnation: u64,
+    /// `None`: it is not numbered.
+    pub(crate) number: Option<SequenceNumber>,
+}
+
+/// Why an envelope is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadError {
+    UnknownVersion,
+    Malformed,
+}
+
+impl Head {
+    fn encode(self) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        let SequenceNumber { first, this } =
+            self.number.unwrap_or(SequenceNumber { first: 0, this: 0 });
+        let numbers = [self.origin.0, self.incarnation, first, this];
+        let start = [MAGIC[0], MAGIC[1], MAJOR, MINOR, self.kind, 0, 0, 0];
+        let bytes = start.into_iter().chain(numbers.into_iter().flat_map(u64::to_be_bytes));
+        head.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        head
+    }
+
+    /// Reads the head, and returns what is behind it.
+    pub(crate) fn decode(envelope: &Bytes) -> Result<(Self, Bytes), HeadError> {
+        let (start, rest) = envelope.split_first_chunk::<8>().ok_or(HeadError::Malformed)?;
+        let [one, two, major, _, kind, ..] = *start;
+        if [one, two] != MAGIC {
+            return Err(HeadError::Malformed);
+        }
+        if major != MAJOR {
+            return Err(HeadError::UnknownVersion);
+        }
+        let malformed = |_| HeadError::Malformed;
+        let (origin, rest) = split_number(rest).map_err(malformed)?;
+        let (incarnation, rest) = split_number(rest).map_err(malformed)?;
+        let (first, rest) = split_number(rest).map_err(malformed)?;
+        let (this, rest) = split_number(rest).map_err(malformed)?;
+        let number = (this > 0).then_some(SequenceNumber { first, this });
+        let head = Self { kind, origin: NodeId(origin), incarnation, number };
+        Ok((head, envelope.slice_ref(rest)))
+    }
+}
+
+/// Writes the sequence number into an envelope.
+pub(crate) fn set_number(envelope: &mut BytesMut, number: SequenceNumber) {
+    let bytes = [number.first.to_be_bytes(), number.this.to_be_bytes()].concat();
+    if let Some(place) = envelope.get_mut(NUMBER..HEAD) {
+        place.copy_from_slice(&bytes);
+    }
+}
+
+/// The sockets of a broadcast or an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// All, or the members of the rooms and those with the ids.
+    pub(crate) everyone: bool,
+    pub(crate) rooms: Vec<Arc<str>>,
+    pub(crate) ids: Vec<Arc<str>>,
+    pub(crate) except_rooms: Vec<Arc<str>>,
+    pub(crate) except_ids: Vec<Arc<str>>,
+    /// What they get is not compressed.
+    pub(crate) uncompressed: bool,
+}
+
+/// An event, independent of the protocols of its recipients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EventBody {
+    pub(crate) name: Arc<str>,
+    /// JSON, without the values that are bytes.
+    pub(crate) json: Bytes,
+    /// These values, with their places in the JSON.
+    pub(crate) bytes: Vec<(u64, Bytes)>,
+    /// How many arguments the value stands for.
+    pub(crate) shape: u8,
+}
+
+/// What a broadcast carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BroadcastBody {
+    Text(Bytes),
+    Binary(Bytes),
+    Event(EventBody),
+}
+
+/// What is done with sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Join(Arc<str>),
+    Leave(Arc<str>),
+    Close(u16, Arc<str>),
+}
+
+/// What a node is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    Sockets(Target),
+    Count(Target),
+    /// To send an event that each socket has to acknowledge.
+    Acks(Target, EventBody),
+}
+
+/// A part of the answer of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerPart {
+    /// Sockets, each with its rooms.
+    Sockets(Vec<(Arc<str>, Vec<Arc<str>>)>),
+    Count(u64),
+    /// These sockets have to acknowledge.
+    Expected(Vec<Arc<str>>),
+    /// All that have to acknowledge were listed.
+    AllExpected,
+    Ack(Arc<str>, RemoteAck),
+    /// All parts were sent.
+    Done,
+    /// The node has too much to do.
+    Busy,
+}
+
+/// The acknowledgement of a socket of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RemoteAck {
+    /// JSON, with placeholders of the attachments.
+    Data(Bytes, Vec<Bytes>),
+    /// The code of an error, and a number that belongs to it.
+    Failed(u8, u64),
+}
+
+/// What a node tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HeartbeatBody {
+    pub(crate) sockets: u64,
+    pub(crate) is_emitter: bool,
+    /// Each node answers with a heartbeat of its own.
+    pub(crate) wants_answer: bool,
+    /// `None`: it says nothing about its numbers. Otherwise, whether all subjects are listed.
+    pub(crate) is_complete: Option<bool>,
+    pub(crate) claims: Vec<Claim>,
+}
+
+/// What an envelope carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Broadcast {
+        namespace: Arc<str>,
+        target: Target,
+        volatile: bool,
+        body: BroadcastBody,
+    },
+    Operation {
+        namespace: Arc<str>,
+        target: Target,
+        operation: Operation,
+    },
+    Heartbeat(HeartbeatBody),
+    /// The origin leaves the cluster.
+    Goodbye,
+    /// Shows that a subscription works.
+    Probe,
+    Request {
+        namespace: Arc<str>,
+        id: u64,
+        question: Question,
+    },
+    Answer {
+        id: u64,
+        part: AnswerPart,
+    },
+    /// Nobody waits for answers to a request any more.
+    Cancel {
+        id: u64,
+    },
+    ServerEvent {
+        namespace: Arc<str>,
+        event: EventBody,
+    },
+    /// Of a newer version.
+    Unknown,
+}
+
+mod kind {
+    pub(super) const BROADCAST: u8 = 1;
+    pub(super) const OPERATION: u8 = 2;
+    pub(super) const HEARTBEAT: u8 = 3;
+    pub(super) const GOODBYE: u8 = 4;
+    pub(super) const PROBE: u8 = 5;
+    pub(super) const REQUEST: u8 = 6;
+    pub(super) const ANSWER: u8 = 7;
+    pub(super) const CANCEL: u8 = 8;
+    pub(super) const SERVER_EVENT: u8 = 9;
+}
+
+mod tag {
+    use super::Tag;
+
+    pub(super) const NAMESPACE: Tag = 1;
+    pub(super) const EVERYONE: Tag = 2;
+    pub(super) const ROOM: Tag = 3;
+    pub(super) const ID: Tag = 4;
+    pub(super) const EXCEPT_ROOM: Tag = 5;
+    pub(super) const EXCEPT_ID: Tag = 6;
+    pub(super) const VOLATILE: Tag = 7;
+    pub(super) const TEXT: Tag = 8;
+    pub(super) const BINARY: Tag = 9;
+    pub(super) const EVENT: Tag = 10;
+    pub(super) const JSON: Tag = 11;
+    pub(super) const SHAPE: Tag = 12;
+    pub(super) const ATTACHMENT: Tag = 13;
+    pub(super) const JOIN: Tag = 14;
+    pub(super) const LEAVE: Tag = 15;
+    pub(super) const CLOSE: Tag = 16;
+    pub(super) const REQUEST: Tag = 17;
+    pub(super) const ASK_SOCKETS: Tag = 18;
+    pub(super) const ASK_COUNT: Tag = 19;
+    pub(super) const ASK_ACKS: Tag = 20;
+    pub(super) const SOCKET: Tag = 21;
+    pub(super) const COUNT: Tag = 22;
+    pub(super) const EXPECTED: Tag = 23;
+    pub(super) const ACK: Tag = 24;
+    pub(super) const ACK_FAILED: Tag = 25;
+    pub(super) const DONE: Tag = 26;
+    pub(super) const BUSY: Tag = 27;
+    pub(super) const SOCKETS: Tag = 28;
+    pub(super) const EMITTER: Tag = 29;
+    pub(super) const WANTS_ANSWER: Tag = 30;
+    pub(super) const COMPLETE: Tag = 31;
+    pub(super) const CLAIM: Tag = 32;
+    pub(super) const ALL_EXPECTED: Tag = 33;
+    pub(super) const UNCOMPRESSED: Tag = 34;
+}
+
+impl Body {
+    /// The envelope of an origin, without a number. `None` if it has too many fields.
+    pub(crate) fn encode(&self, origin: NodeId, incarnation: u64) -> Option<BytesMut> {
+        let head = Head { kind: self.kind(), origin, incarnation, number: None };
+        let mut out = FieldWriter::after(&head.encode(), self.capacity());
+        match self {
+            Self::Broadcast { namespace, target, volatile, body } => {
+                out.bytes(tag::NAMESPACE, namespace.as_bytes());
+                write_target(&mut out, target);
+                out.flag(tag::VOLATILE, *volatile);
+                match body {
+                    BroadcastBody::Text(text) => out.bytes(tag::TEXT, text),
+                    BroadcastBody::Binary(bytes) => out.bytes(tag::BINARY, bytes),
+                    BroadcastBody::Event(event) => write_event(&mut out, event),
+                }
+            }
+            Self::Operation { namespace, target, operation } => {
+                out.bytes(tag::NAMESPACE, namespace.as_bytes());
+                write_target(&mut out, target);
+                match operation {
+                    Operation::Join(room) => out.bytes(tag::JOIN, room.as_bytes()),
+                    Operation::Leave(room) => out.bytes(tag::LEAVE, room.as_bytes()),
+                    Operation::Close(code, reason) => {
+                        out.parts(tag::CLOSE, &[&code.to_be_bytes(), reason.as_bytes()]);
+                    }
+                }
+            }
+            Self::Heartbeat(heartbeat) => write_heartbeat(&mut out, heartbeat),
+            Self::Goodbye | Self::Probe | Self::Unknown => {}
+            Self::Request { namespace, id, question } => {
+                out.number(tag::REQUEST, *id);
+                out.bytes(tag::NAMESPACE, namespace.as_bytes());
+                let (asks, target) = match question {
+                    Question::Sockets(target) => (tag::ASK_SOCKETS, target),
+                    Question::Count(target) => (tag::ASK_COUNT, target),
+                    Question::Acks(target, event) => {
+                        write_event(&mut out, event);
+                        (tag::ASK_ACKS, target)
+                    }
+                };
+                out.flag(asks, true);
+                write_target(&mut out, target);
+            }
+            Self::Answer { id, part } => {
+                out.number(tag::REQUEST, *id);
+                write_answer(&mut out, part);
+            }
+            Self::Cancel { id } => out.number(tag::REQUEST, *id),
+            Self::ServerEvent { namespace, event } => {
+                out.bytes(tag::NAMESPACE, namespace.as_bytes());
+                write_event(&mut out, event);
+            }
+        }
+        out.finish()
+    }
+
+    /// Whether the envelope has a number. What is repeated anyway has none.
+    pub(crate) const fn is_numbered(&self) -> bool {
+        !matches!(self, Self::Heartbeat(_) | Self::Goodbye | Self::Probe | Self::Unknown)
+    }
+
+    /// Reads what is behind the head.
+    pub(crate) fn decode(kind: u8, fields: Bytes) -> Result<Self, Malformed> {
+        let fields = Fields::read(fields)?;
+        Ok(match kind {
+            kind::BROADCAST => {
+                let (namespace, volatile) = (fields.namespace()?, fields.volatile);
+                let body = match (fields.text, fields.binary, fields.event) {
+                    (Some(text), None, None) => {
+                        std::str::from_utf8(&text).map_err(|_| Malformed)?;
+                        BroadcastBody::Text(text)
+                    }
+                    (None, Some(bytes), None) => BroadcastBody::Binary(bytes),
+                    (None, None, Some(event)) => BroadcastBody::Event(event),
+                    _ => return Err(Malformed),
+                };
+                Self::Broadcast { namespace, target: fields.target, volatile, body }
+            }
+            kind::OPERATION => {
+                let namespace = fields.namespace()?;
+                let operation = fields.operation.ok_or(Malformed)?;
+                Self::Operation { namespace, target: fields.target, operation }
+            }
+            kind::HEARTBEAT => Self::Heartbeat(fields.heartbeat),
+            kind::GOODBYE => Self::Goodbye,
+            kind::PROBE => Self::Probe,
+            kind::REQUEST => {
+                let (namespace, id) = (fields.namespace()?, fields.request.ok_or(Malformed)?);
+                let question = match (fields.asks, fields.event) {
+                    (Some(tag::ASK_SOCKETS), None) => Question::Sockets(fields.target),
+                    (Some(tag::ASK_COUNT), None) => Question::Count(fields.target),
+                    (Some(tag::ASK_ACKS), Some(event)) => Question::Acks(fields.target, event),
+                    // A newer question.
+                    (None, _) => return Ok(Self::Unknown),
+                    _ => return Err(Malformed),
+                };
+                Self::Request { namespace, id, question }
+            }
+            kind::ANSWER => {
+                let id = fields.request.ok_or(Malformed)?;
+                match fields.answer {
+                    Some(part) => Self::Answer { id, part },
+                    None => Self::Unknown,
+                }
+            }
+            kind::CANCEL => Self::Cancel { id: fields.request.ok_or(Malformed)? },
+            kind::SERVER_EVENT => Self::ServerEvent {
+                namespace: fields.namespace()?,
+                event: fields.event.ok_or(Malformed)?,
+            },
+            _ => Self::Unknown,
+        })
+    }
+
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Broadcast { .. } => kind::BROADCAST,
+            Self::Operation { .. } => kind::OPERATION,
+            Self::Heartbeat(_) => kind::HEARTBEAT,
+            Self::Goodbye => kind::GOODBYE,
+            Self::Probe => kind::PROBE,
+            Self::Request { .. } => kind::REQUEST,
+            Self::Answer { .. } => kind::ANSWER,
+            Self::Cancel { .. } => kind::CANCEL,
+            Self::ServerEvent { .. } => kind::SERVER_EVENT,
+            Self::Unknown => 0,
+        }
+    }
+
+    /// About the length of the fields.
+    fn capacity(&self) -> usize {
+        let payload = match self {
+            Self::Broadcast {
+                body: BroadcastBody::Text(bytes) | BroadcastBody::Binary(bytes),
+                ..
+            } => bytes.len(),
+            Self::Broadcast { body: BroadcastBody::Event(event), .. }
+            | Self::ServerEvent { event, .. } => event.json.len() + event.name.len() + 32,
+            _ => 64,
+        };
+        payload + 64
+    }
+}
+
+fn write_target(out: &mut FieldWriter, target: &Target) {
+    out.flag(tag::EVERYONE, target.everyone);
+    out.texts(tag::ROOM, &target.rooms);
+    out.texts(tag::ID, &target.ids);
+    out.texts(tag::EXCEPT_ROOM, &target.except_rooms);
+    out.texts(tag::EXCEPT_ID, &target.except_ids);
+    out.flag(tag::UNCOMPRESSED, target.uncompressed);
+}
+
+fn write_event(out: &mut FieldWriter, event: &EventBody) {
+    out.bytes(tag::EVENT, event.name.as_bytes());
+    out.bytes(tag::JSON, &event.json);
+    out.bytes(tag::SHAPE, &[event.shape]);
+    for (place, bytes) in &event.bytes {
+        out.parts(tag::ATTACHMENT, &[&place.to_be_bytes(), bytes]);
+    }
+}
+
+fn write_heartbeat(out: &mut FieldWriter, heartbeat: &HeartbeatBody) {
+    out.number(tag::SOCKETS, heartbeat.sockets);
+    out.flag(tag::EMITTER, heartbeat.is_emitter);
+    out.flag(tag::WANTS_ANSWER, heartbeat.wants_answer);
+    if let Some(is_complete) = heartbeat.is_complete {
+        out.bytes(tag::COMPLETE, &[u8::from(is_complete)]);
+    }
+    for Claim { subject, first, last } in &heartbeat.claims {
+        let numbers = [first.to_be_bytes(), last.to_be_bytes()].concat();
+        out.parts(tag::CLAIM, &[&numbers, subject.as_str().as_bytes()]);
+    }
+}
+
+fn write_answer(out: &mut FieldWriter, part: &AnswerPart) {
+    match part {
+        AnswerPart::Sockets(sockets) => {
+            for (id, rooms) in sockets {
+                let texts = [id].into_iter().chain(rooms);
+                let texts: Vec<_> = texts.flat_map(|text| short_text(text)).collect();
+                out.parts(tag::SOCKET, &texts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            }
+            if sockets.is_empty() {
+                out.bytes(tag::SOCKET, &[]);
+            }
+        }
+        AnswerPart::Count(count) => out.number(tag::COUNT, *count),
+        AnswerPart::Expected(ids) => {
+            out.texts(tag::EXPECTED, ids);
+        }
+        AnswerPart::Ack(id, RemoteAck::Data(json, attachments)) => {
+            out.bytes(tag::ACK, id.as_bytes());
+            out.bytes(tag::JSON, json);
+            for bytes in attachments {
+                out.parts(tag::ATTACHMENT, &[&0_u64.to_be_bytes(), bytes]);
+            }
+        }
+        AnswerPart::Ack(id, RemoteAck::Failed(code, number)) => {
+            out.parts(tag::ACK_FAILED, &[&[*code], &number.to_be_bytes(), id.as_bytes()]);
+        }
+        AnswerPart::AllExpected => out.flag(tag::ALL_EXPECTED, true),
+        AnswerPart::Done => out.flag(tag::DONE, true),
+        AnswerPart::Busy => out.flag(tag::BUSY, true),
+    }
+}
+
+/// A text behind its length in two bytes. One that is longer is left out.
+fn short_text(text: &str) -> Option<Vec<u8>> {
+    let len = u16::try_from(text.len()).ok()?;
+    Some([&len.to_be_bytes(), text.as_bytes()].concat())
+}
+
+/// The fields of any body.
+#[derive(Default)]
+struct Fields {
+    namespace: Option<Arc<str>>,
+    target: Target,
+    volatile: bool,
+    text: Option<Bytes>,
+    binary: Option<Bytes>,
+    event: Option<EventBody>,
+    operation: Option<Operation>,
+    request: Option<u64>,
+    asks: Option<Tag>,
+    answer: Option<AnswerPart>,
+    heartbeat: HeartbeatBody,
+}
+
+impl Fields {
+    fn namespace(&self) -> Result<Arc<str>, Malformed> {
+        self.namespace.clone().ok_or(Malformed)
+    }
+
+    fn read(fields: Bytes) -> Result<Self, Malformed> {
+        let mut reader = FieldReader::new(fields);
+        let (mut all, mut event, mut ack) = (Self::default(), EventBody::default(), None);
+        let (mut sockets, mut expected) = (None::<Vec<_>>, None::<Vec<_>>);
+        let mut is_event = false;
+        while let Some((tag, value)) = reader.next()? {
+            match tag {
+                tag::NAMESPACE => all.namespace = Some(text(&value)?),
+                tag::EVERYONE => all.target.everyone = true,
+                tag::ROOM => all.target.rooms.push(text(&value)?),
+                tag::ID => all.target.ids.push(text(&value)?),
+                tag::EXCEPT_ROOM => all.target.except_rooms.push(text(&value)?),
+                tag::EXCEPT_ID => all.target.except_ids.push(text(&value)?),
+                tag::VOLATILE => all.volatile = true,
+                tag::UNCOMPRESSED => all.target.uncompressed = true,
+                tag::TEXT => all.text = Some(value),
+                tag::BINARY => all.binary = Some(value),
+                tag::EVENT => {
+                    event.name = text(&value)?;
+                    is_event = true;
+                }
+                tag::JSON => {
+                    std::str::from_utf8(&value).map_err(|_| Malformed)?;
+                    event.json = value;
+                }
+                tag::SHAPE => event.shape = value.first().copied().ok_or(Malformed)?,
+                tag::ATTACHMENT => {
+                    let (place, bytes) = split_number(&value)?;
+                    event.bytes.push((place, value.slice_ref(bytes)));
+                }
+                tag::JOIN => all.operation = Some(Operation::Join(text(&value)?)),
+                tag::LEAVE => all.operation = Some(Operation::Leave(text(&value)?)),
+                tag::CLOSE => {
+                    let (code, reason) = value.split_first_chunk::<2>().ok_or(Malformed)?;
+                    let code = u16::from_be_bytes(*code);
+                    all.operation = Some(Operation::Close(code, text(reason)?));
+                }
+                tag::REQUEST => all.request = Some(number(&value)?),
+                tag::ASK_SOCKETS | tag::ASK_COUNT | tag::ASK_ACKS => all.asks = Some(tag),
+                tag::SOCKET => {
+                    let sockets = sockets.get_or_insert_default();
+                    if !value.is_empty() {
+                        let (id, mut rest) = split_text(&value)?;
+                        let mut rooms = Vec::new();
+                        while !rest.is_empty() {
+                            let (room, more) = split_text(rest)?;
+                            rooms.push(Arc::from(room));
+                            rest = more;
+                        }
+                        sockets.push((Arc::from(id), rooms));
+                    }
+                }
+                tag::COUNT => all.answer = Some(AnswerPart::Count(number(&value)?)),
+                tag::EXPECTED => expected.get_or_insert_default().push(text(&value)?),
+                tag::ACK => ack = Some(text(&value)?),
+                tag::ACK_FAILED => {
+                    let (&code, rest) = value.split_first().ok_or(Malformed)?;
+                    let (number, id) = split_number(rest)?;
+                    let failed = RemoteAck::Failed(code, number);
+                    all.answer = Some(AnswerPart::Ack(text(id)?, failed));
+                }
+                tag::ALL_EXPECTED => all.answer = Some(AnswerPart::AllExpected),
+                tag::DONE => all.answer = Some(AnswerPart::Done),
+                tag::BUSY => all.answer = Some(AnswerPart::Busy),
+                tag::SOCKETS => all.heartbeat.sockets = number(&value)?,
+                tag::EMITTER => all.heartbeat.is_emitter = true,
+                tag::WANTS_ANSWER => all.heartbeat.wants_answer = true,
+                tag::COMPLETE => all.heartbeat.is_complete = Some(*value == [1]),
+                tag::CLAIM => {
+                    let (first, rest) = split_number(&value)?;
+                    let (last, name) = split_number(rest)?;
+                    let subject = Subject::new(&*text(name)?).map_err(|_| Malformed)?;
+                    all.heartbeat.claims.push(Claim { subject, first, last });
+                }
+                _ => {}
+            }
+        }
+        if let Some(id) = ack {
+            let attachments = event.bytes.iter().map(|(_, bytes)| bytes.clone()).collect();
+            all.answer =
+                Some(AnswerPart::Ack(id, RemoteAck::Data(event.json.clone(), attachments)));
+        }
+        if let Some(sockets) = sockets {
+            all.answer = Some(AnswerPart::Sockets(sockets));
+        }
+        if let Some(expected) = expected {
+            all.answer = Some(AnswerPart::Expected(expected));
+        }
+        all.event = is_event.then_some(event);
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORIGIN: NodeId = NodeId(0xAB);
+
+    fn texts(texts: &[&str]) -> Vec<Arc<str>> {
+        texts.iter().map(|text| Arc::from(*text)).collect()
+    }
+
+    fn decode(envelope: &Bytes) -> Option<(Head, Body)> {
+        let (head, fields) = Head::decode(envelope).ok()?;
+        Some((head, Body::decode(head.kind, fields).ok()?))
+    }
+
+    fn bodies() -> Vec<Body> {
+        let namespace: Arc<str> = "/n".into();
+        let target = Target {
+            everyone: false,
+            rooms: texts(&["a", "ü"]),
+            ids: texts(&["id"]),
+            except_rooms: texts(&["b"]),
+            except_ids: texts(&["", "x"]),
+            uncompressed: true,
+        };
+        let everyone = Target { everyone: true, ..Target::default() };
+        let event = EventBody {
+            name: "say".into(),
+            json: Bytes::from_static(b"[\"a\",]"),
+            bytes: vec![(5, Bytes::from_static(b"\xFF"))],
+            shape: 2,
+        };
+        let broadcast = |body| Body::Broadcast {
+            namespace: "/".into(),
+            target: target.clone(),
+            volatile: true,
+            body,
+        };
+        let operation = |operation| Body::Operation {
+            namespace: "/".into(),
+            target: everyone.clone(),
+            operation,
+        };
+        let request = |question| Body::Request { namespace: namespace.clone(), id: 7, question };
+        let answer = |part| Body::Answer { id: 7, part };
+        let subject = Subject::new("ws.all").unwrap();
+        vec![
+            broadcast(BroadcastBody::Text(Bytes::from_static("ü".as_bytes()))),
+            broadcast(BroadcastBody::Binary(Bytes::from_static(b"\xFF"))),
+            broadcast(BroadcastBody::Event(event.clone())),
+            operation(Operation::Join("r".into())),
+            operation(Operation::Leave("r".into())),
+            operation(Operation::Close(4000, "bye".into())),
+            Body::Heartbeat(HeartbeatBody {
+                sockets: 3,
+                is_emitter: true,
+                wants_answer: true,
+                is_complete: Some(true),
+                claims: vec![Claim { subject, first: 1, last: u64::MAX }],
+            }),
+            Body::Heartbeat(HeartbeatBody { is_complete: Some(false), ..HeartbeatBody::default() }),
+            Body::Heartbeat(HeartbeatBody { sockets: 1, ..HeartbeatBody::default() }),
+            Body::Goodbye,
+            Body::Probe,
+            request(Question::Sockets(target.clone())),
+            request(Question::Count(everyone.clone())),
+            request(Question::Acks(everyone, event.clone())),
+            answer(AnswerPart::Sockets(vec![("a".into(), texts(&["r", ""])), ("".into(), vec![])])),
+            answer(AnswerPart::Sockets(vec![])),
+            answer(AnswerPart::Count(9)),
+            answer(AnswerPart::Expected(texts(&["a", ""]))),
+            answer(AnswerPart::Ack(
+                "a".into(),
+                RemoteAck::Data(Bytes::from_static(b"1"), vec![Bytes::from_static(b"x")]),
+            )),
+            answer(AnswerPart::Ack("a".into(), RemoteAck::Failed(3, 1024))),
+            answer(AnswerPart::AllExpected),
+            answer(AnswerPart::Done),
+            answer(AnswerPart::Busy),
+            Body::Cancel { id: 1 },
+            Body::ServerEvent { namespace, event },
+        ]
+    }
+
+    #[test]
+    fn an_envelope_is_read_as_it_was_written() {
+        for body in bodies() {
+            let mut envelope = body.encode(ORIGIN, 5).unwrap();
+            let number = SequenceNumber { first: 2, this: 3 };
+            set_number(&mut envelope, number);
+            let (head, read) = decode(&envelope.freeze()).unwrap();
+            assert_eq!((head.origin, head.incarnation, head.number), (ORIGIN, 5, Some(number)));
+            assert_eq!(read, body);
+        }
+    }
+
+    #[test]
+    fn unknown_fields_and_kinds_are_skipped_and_unknown_versions_are_told_apart() {
+        for body in bodies() {
+            let mut envelope = body.encode(ORIGIN, 5).unwrap().to_vec();
+            envelope.extend_from_slice(&[200, 0, 0, 0, 2, 1, 2]);
+            let mut newer = Bytes::from(envelope.clone());
+            assert_eq!(decode(&newer).unwrap().1, body);
+            envelope[4] = 99;
+            newer = Bytes::from(envelope.clone());
+            assert_eq!(decode(&newer).unwrap().1, Body::Unknown);
+            envelope[3] = 9;
+            assert!(Head::decode(&Bytes::from(envelope.clone())).is_ok());
+            envelope[2] = 2;
+            newer = Bytes::from(envelope);
+            assert_eq!(Head::decode(&newer), Err(HeadError::UnknownVersion));
+        }
+    }
+
+    #[test]
+    fn an_envelope_that_is_cut_is_malformed() {
+        for body in bodies() {
+            let envelope = body.encode(ORIGIN, 5).unwrap().freeze();
+            for len in 0..envelope.len() {
+                let read = decode(&envelope.slice(..len));
+                assert_ne!(read.map(|(_, read)| read), Some(body.clone()), "{body:?} {len}");
+            }
+        }
+        assert_eq!(
+            Head::decode(&Bytes::from_static(b"XX\x01\0\0\0\0\0")),
+            Err(HeadError::Malformed)
+        );
+        assert_eq!(Body::decode(1, Bytes::from_static(b"\x08\xFF\xFF\xFF\xFFx")), Err(Malformed));
+    }
+
+    #[test]
+    fn an_envelope_has_a_bounded_number_of_fields() {
+        let ids = |count| {
+            let target = Target { ids: texts(&vec!["x"; count]), ..Target::default() };
+            let body = BroadcastBody::Text(Bytes::new());
+            let body = Body::Broadcast { namespace: "/".into(), target, volatile: false, body };
+            body.encode(ORIGIN, 1)
+        };
+        let most = super::super::fields::MAX_FIELDS - 2;
+        assert!(decode(&ids(most).unwrap().freeze()).is_some());
+        assert!(ids(most + 1).is_none());
+        let many = [3, 0, 0, 0, 0].repeat(most + 3);
+        assert_eq!(Body::decode(1, Bytes::from(many)), Err(Malformed));
+    }
+}

@@ -1,0 +1,35 @@
+//! What does the cluster ask of the hub of its process?
+
+use std::sync::Arc;
+
+use super::engine::Responder;
+use super::envelope::{BroadcastBody, EventBody, Operation, Question, Target};
+use super::node::NodeId;
+
+/// The sockets of this process. Nothing that it is asked is published again, except by a
+/// [`Responder`].
+pub(crate) trait ClusterHost: Send + Sync {
+    /// Whether the hub still exists.
+    fn is_alive(&self) -> bool;
+
+    /// Delivers a broadcast. Returns the number of its sockets.
+    fn deliver(
+        &self,
+        namespace: &str,
+        target: Target,
+        volatile: bool,
+        body: BroadcastBody,
+    ) -> usize;
+
+    /// Changes sockets.
+    fn operate(&self, namespace: &str, target: Target, operation: Operation);
+
+    /// Answers a question. What takes time is done by another task.
+    fn answer(&self, namespace: &str, question: Question, responder: Responder);
+
+    /// Queues an event for the handlers of the server. Returns `false` if there are too many.
+    fn server_event(&self, origin: NodeId, namespace: Arc<str>, event: EventBody) -> bool;
+
+    /// The number of sockets, of all namespaces.
+    fn sockets(&self) -> u64;
+}

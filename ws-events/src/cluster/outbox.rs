@@ -1,0 +1,323 @@
+//! How are envelopes numbered and published, and what happens to them while the broker is down?
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::time::{Duration, Instant};
+
+use super::config::OutagePolicy;
+use super::envelope::set_number;
+use super::sequence::{Claim, Numbering};
+use crate::broker::{Broker, PublishError, Subject};
+
+/// What was published so long before an outage is published again after it.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Numbers envelopes, and publishes them in order.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// The bytes and the age of what may be held, if the policy is to hold it.
+    limits: Option<(usize, Duration)>,
+    /// Held while a broker takes an envelope, which does not wait for a network. So the order of the
+    /// numbers is that of the envelopes.
+    state: Mutex<OutboxState>,
+}
+
+#[derive(Debug, Default)]
+struct OutboxState {
+    numbering: Numbering,
+    flow: Flow,
+    /// What was published during the last second.
+    recent: VecDeque<Held>,
+    recent_bytes: usize,
+    /// What is published later.
+    held: VecDeque<Held>,
+    held_bytes: usize,
+}
+
+/// Whether envelopes are published, or why they are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Flow {
+    #[default]
+    Open,
+    /// The pipeline of the broker is full.
+    Full,
+    /// The broker is down, or the other nodes may not have subscribed again.
+    Down,
+}
+
+#[derive(Debug)]
+struct Held {
+    subject: Subject,
+    number: u64,
+    envelope: Bytes,
+    since: Instant,
+    /// It was published once.
+    is_again: bool,
+}
+
+/// What happened to an envelope that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Published,
+    Held,
+}
+
+impl Outbox {
+    pub(crate) fn new(policy: OutagePolicy) -> Self {
+        let limits = match policy {
+            OutagePolicy::Buffer { bytes, age } => Some((bytes, age)),
+            OutagePolicy::FailFast | OutagePolicy::LocalOnly => None,
+        };
+        Self { limits, state: Mutex::default() }
+    }
+
+    /// Publishes an envelope with the next number of the subject, or holds it.
+    pub(crate) fn publish(
+        &self,
+        broker: &dyn Broker,
+        subject: &Subject,
+        mut envelope: BytesMut,
+        now: Instant,
+    ) -> Result<Taken, PublishError> {
+        let mut state = self.state.lock();
+        let number = state.numbering.next(subject, now);
+        set_number(&mut envelope, number);
+        let (number, since, envelope) = (number.this, now, envelope.freeze());
+        let held = || Held {
+            subject: subject.clone(),
+            number,
+            envelope: envelope.clone(),
+            since,
+            is_again: false,
+        };
+        let result = match state.flow {
+            Flow::Open => broker.publish(subject, envelope.clone()),
+            Flow::Full => Err(PublishError::Full),
+            Flow::Down => Err(PublishError::Down),
+        };
+        let result = match (result, self.limits) {
+            (Ok(()), limits) => {
+                state.numbering.published(subject, number);
+                if let Some((bytes, _)) = limits {
+                    state.remember(held(), bytes);
+                }
+                return Ok(Taken::Published);
+            }
+            (Err(error @ (PublishError::Full | PublishError::Down)), Some((bytes, _))) => {
+                if state.flow == Flow::Open {
+                    state.close(error, now);
+                }
+                if state.held_bytes.saturating_add(envelope.len()) <= bytes {
+                    state.held_bytes += envelope.len();
+                    state.held.push_back(held());
+                    return Ok(Taken::Held);
+                }
+                Err(error)
+            }
+            (Err(error), _) => Err(error),
+        };
+        state.numbering.take_back(subject);
+        result
+    }
+
+    /// The broker has reported that it is down.
+    pub(crate) fn broker_down(&self, now: Instant) {
+        let mut state = self.state.lock();
+        if self.limits.is_some() && state.flow != Flow::Down {
+            state.close(PublishError::Down, now);
+        }
+    }
+
+    /// Publishes at most `most` of what is held, in order. Returns whether nothing is held any more.
+    /// Called when all nodes have subscribed again.
+    pub(crate) fn flush(&self, broker: &dyn Broker, most: usize, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let Some((bytes, _)) = self.limits else { return true };
+        for _ in 0..most {
+            let Some(mut next) = state.held.pop_front() else { break };
+            match broker.publish(&next.subject, next.envelope.clone()) {
+                Ok(()) => {}
+                Err(PublishError::Full | PublishError::Down) => {
+                    state.held.push_front(next);
+                    return false;
+                }
+                // The broker has changed: receivers see a gap.
+                Err(PublishError::TooLarge) => {}
+            }
+            state.held_bytes = state.held_bytes.saturating_sub(next.envelope.len());
+            state.numbering.published(&next.subject, next.number);
+            (next.since, next.is_again) = (now, true);
+            state.remember(next, bytes);
+        }
+        let is_empty = state.held.is_empty();
+        if is_empty {
+            state.flow = Flow::Open;
+            state.held = VecDeque::new();
+        }
+        is_empty
+    }
+
+    /// Drops what was held for too long. Returns how many envelopes were never published.
+    pub(crate) fn expire(&self, now: Instant) -> u64 {
+        let Some((_, age)) = self.limits else { return 0 };
+        let mut state = self.state.lock();
+        let mut expired = 0;
+        while state.held.front().is_some_and(|it| now.duration_since(it.since) > age) {
+            let Some(held) = state.held.pop_front() else { break };
+            state.held_bytes = state.held_bytes.saturating_sub(held.envelope.len());
+            // Claimed, so that receivers report it.
+            state.numbering.published(&held.subject, held.number);
+            expired += u64::from(!held.is_again);
+        }
+        expired
+    }
+
+    pub(crate) fn flow(&self) -> Flow {
+        self.state.lock().flow
+    }
+
+    /// What a heartbeat claims; `None` while envelopes are held.
+    pub(crate) fn claims(&self) -> Option<(Vec<Claim>, bool)> {
+        let state = self.state.lock();
+        (state.flow == Flow::Open).then(|| state.numbering.claims())
+    }
+}
+
+impl OutboxState {
+    /// Holds envelopes from now on, and publishes the latest once more if the broker is down.
+    fn close(&mut self, why: PublishError, now: Instant) {
+        let was_full = self.flow == Flow::Full;
+        self.flow = if why == PublishError::Full { Flow::Full } else { Flow::Down };
+        if self.flow == Flow::Full {
+            return;
+        }
+        let recent = std::mem::take(&mut self.recent);
+        self.recent_bytes = 0;
+        let again = recent.into_iter().filter(|it| now.duration_since(it.since) <= AGAIN);
+        let again = again.map(|it| Held { is_again: true, since: now, ..it });
+        // In front of what is held since the pipeline was full.
+        let held = std::mem::take(&mut self.held);
+        self.held = again.chain(held).collect();
+        debug_assert!(was_full || self.held.iter().all(|it| it.is_again));
+        self.held_bytes = self.held.iter().map(|it| it.envelope.len()).sum();
+    }
+
+    fn remember(&mut self, published: Held, bytes: usize) {
+        let now = published.since;
+        self.recent_bytes += published.envelope.len();
+        self.recent.push_back(published);
+        // Half of the bytes, so that there is room for more in an outage.
+        while let Some(first) = self.recent.front()
+            && (self.recent_bytes > bytes / 2 || now.duration_since(first.since) > AGAIN)
+        {
+            self.recent_bytes -= first.envelope.len();
+            self.recent.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::broker::{BrokerSink, BrokerStatus, LoopbackBroker, LoopbackBus};
+    use crate::cluster::envelope::{Body, Head};
+    use crate::cluster::node::NodeId;
+
+    /// Keeps the numbers of what arrives.
+    #[derive(Default)]
+    struct Numbers(Mutex<Vec<u64>>);
+
+    impl BrokerSink for Numbers {
+        fn message(&self, _: &str, envelope: Bytes) {
+            let (head, _) = Head::decode(&envelope).unwrap();
+            self.0.lock().push(head.number.unwrap().this);
+        }
+
+        fn status(&self, _: BrokerStatus) {}
+    }
+
+    fn start() -> (LoopbackBus, LoopbackBroker, Arc<Numbers>) {
+        let (bus, numbers) = (LoopbackBus::new(1), Arc::new(Numbers::default()));
+        let broker = bus.join();
+        broker.start(Arc::clone(&numbers) as _);
+        broker.subscribe(&[subject()]);
+        (bus, broker, numbers)
+    }
+
+    fn subject() -> Subject {
+        Subject::new("a").unwrap()
+    }
+
+    fn publish(outbox: &Outbox, broker: &LoopbackBroker) -> Result<Taken, PublishError> {
+        let envelope = Body::Goodbye.encode(NodeId(1), 1).unwrap();
+        outbox.publish(broker, &subject(), envelope, Instant::now())
+    }
+
+    async fn pass(time: Duration) {
+        tokio::time::sleep(time).await; // tidy: sleep is the subject
+    }
+
+    async fn taken(numbers: &Numbers) -> Vec<u64> {
+        pass(Duration::from_millis(1)).await;
+        std::mem::take(&mut numbers.0.lock())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_envelope_leaves_no_gap() {
+        let (bus, broker, numbers) = start();
+        let outbox = Outbox::new(OutagePolicy::FailFast);
+        assert_eq!(publish(&outbox, &broker), Ok(Taken::Published));
+        bus.set_max_payload(1);
+        assert_eq!(publish(&outbox, &broker), Err(PublishError::TooLarge));
+        assert_eq!(taken(&numbers).await, [1]);
+        bus.set_up(false);
+        assert_eq!(publish(&outbox, &broker), Err(PublishError::Down));
+        bus.set_up(true);
+        bus.set_max_payload(1000);
+        assert_eq!(publish(&outbox, &broker), Ok(Taken::Published));
+        assert_eq!(taken(&numbers).await, [2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_comes_in_order_after_the_last_second_before_the_outage() {
+        let (bus, broker, numbers) = start();
+        let outbox = Outbox::new(OutagePolicy::buffer(1000, Duration::from_secs(9)));
+        publish(&outbox, &broker).unwrap();
+        pass(Duration::from_secs(2)).await;
+        publish(&outbox, &broker).unwrap();
+        assert_eq!(taken(&numbers).await, [1, 2]);
+        bus.set_up(false);
+        assert_eq!(publish(&outbox, &broker), Ok(Taken::Held));
+        assert!(outbox.flow() == Flow::Down && outbox.claims().is_none());
+        bus.set_up(true);
+        // Not before the other nodes have subscribed.
+        assert_eq!(publish(&outbox, &broker), Ok(Taken::Held));
+        assert!(!outbox.flush(&broker, 2, Instant::now()));
+        assert!(outbox.flush(&broker, 2, Instant::now()));
+        assert_eq!(publish(&outbox, &broker), Ok(Taken::Published));
+        assert_eq!(taken(&numbers).await, [2, 3, 4, 5]);
+        assert_eq!(outbox.claims().map(|(claims, _)| claims[0].last), Some(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_bounded_in_bytes_and_age() {
+        let (bus, broker, numbers) = start();
+        let outbox = Outbox::new(OutagePolicy::buffer(100, Duration::from_secs(9)));
+        bus.set_up(false);
+        outbox.broker_down(Instant::now());
+        assert_eq!(publish(&outbox, &broker), Ok(Taken::Held));
+        assert_eq!(publish(&outbox, &broker), Ok(Taken::Held));
+        assert_eq!(publish(&outbox, &broker), Err(PublishError::Down));
+        assert_eq!(outbox.expire(Instant::now()), 0);
+        pass(Duration::from_secs(10)).await;
+        assert_eq!(outbox.expire(Instant::now()), 2);
+        assert_eq!(publish(&outbox, &broker), Ok(Taken::Held));
+        bus.set_up(true);
+        assert!(outbox.flush(&broker, 9, Instant::now()));
+        assert_eq!(taken(&numbers).await, [3]);
+    }
+}

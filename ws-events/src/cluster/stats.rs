@@ -1,0 +1,70 @@
+//! What is counted in a cluster?
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::Serialize;
+
+/// The counters of a clustered hub: see [`ClusterStats::of`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ClusterStats {
+    /// Envelopes that the broker has taken.
+    pub published: u64,
+    /// Envelopes that the broker has refused, and that were not held either.
+    pub refused: u64,
+    /// Envelopes of other nodes that have arrived in order.
+    pub received: u64,
+    /// Envelopes that have arrived twice, or too late.
+    pub duplicates: u64,
+    /// Envelopes of other nodes that did not arrive: those of [`HubEvent::Gap`](super::HubEvent::Gap).
+    pub lost: u64,
+    /// Envelopes that could not be read.
+    pub malformed: u64,
+    /// Envelopes of an unknown major version.
+    pub unknown_version: u64,
+    /// Envelopes that were dropped because the inbox was full. They are also a gap.
+    pub inbox_full: u64,
+    /// Envelopes of further nodes than [`ClusterConfig::max_nodes`](super::ClusterConfig::max_nodes).
+    pub too_many_nodes: u64,
+    /// Server events without a handler in time: more than 1,024 were waiting.
+    pub server_events_dropped: u64,
+    /// Subscriptions that were renewed because nothing was heard on them.
+    pub renewed: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ClusterCounters {
+    pub(crate) published: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) received: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) malformed: AtomicU64,
+    pub(crate) unknown_version: AtomicU64,
+    pub(crate) inbox_full: AtomicU64,
+    pub(crate) too_many_nodes: AtomicU64,
+    pub(crate) server_events_dropped: AtomicU64,
+    pub(crate) renewed: AtomicU64,
+}
+
+impl ClusterCounters {
+    pub(crate) fn stats(&self) -> ClusterStats {
+        ClusterStats {
+            published: self.published.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            received: self.received.load(Relaxed),
+            duplicates: self.duplicates.load(Relaxed),
+            lost: self.lost.load(Relaxed),
+            malformed: self.malformed.load(Relaxed),
+            unknown_version: self.unknown_version.load(Relaxed),
+            inbox_full: self.inbox_full.load(Relaxed),
+            too_many_nodes: self.too_many_nodes.load(Relaxed),
+            server_events_dropped: self.server_events_dropped.load(Relaxed),
+            renewed: self.renewed.load(Relaxed),
+        }
+    }
+}
+
+pub(crate) fn count(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Relaxed);
+}

@@ -1,0 +1,185 @@
+//! How does a hub do what other nodes of its cluster ask?
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use ws_core::{Message, PreparedMessage, StatusCode};
+
+use crate::cluster::engine::{ClusterEngine, Responder};
+use crate::cluster::envelope::{AnswerPart, BroadcastBody, EventBody, Operation, Question, Target};
+use crate::cluster::host::ClusterHost;
+use crate::cluster::node::NodeId;
+use crate::events::protocol::Content;
+use crate::hub::HubShared;
+use crate::hub::acks::AckCollector;
+use crate::hub::bodies::{event_data, outgoing_event, remote_ack};
+use crate::hub::server_handlers::ServerEvent;
+use crate::registry::rooms::RoomObserver;
+use crate::socketio::ROOT;
+use crate::{Hub, Socket};
+
+/// The sockets of one part of an answer.
+const CHUNK: usize = 256;
+
+/// How long a node waits for acknowledgements that another node has asked for. That node cancels
+/// the request when it has waited long enough.
+const LONGEST_ACK: Duration = Duration::from_secs(600);
+
+/// The server events that wait for their handlers.
+pub(crate) const MAX_SERVER_EVENTS: usize = 1024;
+
+/// The hub of this process, for its cluster.
+pub(crate) struct RemoteHost {
+    /// Not set while the hub is being built.
+    hub: OnceLock<Weak<HubShared>>,
+    server_events: mpsc::Sender<ServerEvent>,
+}
+
+impl RemoteHost {
+    pub(crate) const fn new(server_events: mpsc::Sender<ServerEvent>) -> Self {
+        Self { hub: OnceLock::new(), server_events }
+    }
+
+    /// The hub is built.
+    pub(crate) fn set_hub(&self, hub: &Hub) {
+        let _ = self.hub.set(Arc::downgrade(&hub.0));
+    }
+
+    /// The namespace with this name, if it exists here.
+    fn namespace(&self, name: &str) -> Option<Hub> {
+        Hub(self.hub.get()?.upgrade()?).existing(name)
+    }
+}
+
+impl ClusterHost for RemoteHost {
+    fn is_alive(&self) -> bool {
+        self.hub.get().is_none_or(|hub| hub.strong_count() > 0)
+    }
+
+    fn deliver(
+        &self,
+        namespace: &str,
+        target: Target,
+        volatile: bool,
+        body: BroadcastBody,
+    ) -> usize {
+        let Some(hub) = self.namespace(namespace) else { return 0 };
+        let mut broadcast = hub.remote(target);
+        if volatile {
+            broadcast = broadcast.volatile();
+        }
+        let message = match body {
+            BroadcastBody::Text(text) => Message::text_from_bytes(text).ok(),
+            BroadcastBody::Binary(bytes) => Some(Message::binary(bytes)),
+            BroadcastBody::Event(event) => {
+                let Some(event) = outgoing_event(namespace, &event) else { return 0 };
+                return broadcast.deliver(Content::Event(&event)).matched;
+            }
+        };
+        let Some(message) = message else { return 0 };
+        let message = PreparedMessage::new(message);
+        broadcast.deliver(Content::Message(&message, namespace)).matched
+    }
+
+    fn operate(&self, namespace: &str, target: Target, operation: Operation) {
+        let Some(hub) = self.namespace(namespace) else { return };
+        let broadcast = hub.remote(target);
+        match operation {
+            Operation::Join(room) => _ = broadcast.join(room),
+            Operation::Leave(room) => _ = broadcast.leave(room),
+            // It was checked by the sender, and is again.
+            Operation::Close(code, reason) => {
+                if let Some(code) = StatusCode::from_u16(code) {
+                    let _ = broadcast.close(code, &reason);
+                }
+            }
+        }
+    }
+
+    fn answer(&self, namespace: &str, question: Question, mut responder: Responder) {
+        let Some(hub) = self.namespace(namespace) else { return responder.done() };
+        match question {
+            Question::Count(target) => {
+                responder.part(AnswerPart::Count(hub.remote(target).count() as u64));
+                responder.done();
+            }
+            Question::Sockets(target) => {
+                let sockets = hub.remote(target).sockets();
+                responder.spawn(|responder| answer_sockets(sockets, responder));
+            }
+            Question::Acks(target, event) => {
+                let Some(mut event) = outgoing_event(namespace, &event) else {
+                    return responder.done();
+                };
+                let acks = hub.remote(target).collect_acks(&mut event);
+                responder.spawn(|responder| answer_acks(acks, responder));
+            }
+        }
+    }
+
+    fn server_event(&self, origin: NodeId, namespace: Arc<str>, event: EventBody) -> bool {
+        let Some(data) = event_data(&event) else { return true };
+        let event = ServerEvent::new(origin, namespace, event.name, &data);
+        self.server_events.try_send(event).is_ok()
+    }
+
+    fn sockets(&self) -> u64 {
+        let Some(hub) = self.hub.get().and_then(Weak::upgrade).map(Hub) else { return 0 };
+        let namespaces = hub.0.namespaces.all();
+        namespaces.iter().chain([&hub]).map(|hub| hub.len() as u64).sum()
+    }
+}
+
+impl Hub {
+    /// The namespace with this name, if it exists.
+    pub(crate) fn existing(&self, name: &str) -> Option<Self> {
+        if name == ROOT { Some(self.clone()) } else { self.0.namespaces.find(name) }
+    }
+}
+
+fn described(socket: &Socket) -> (Arc<str>, Vec<Arc<str>>) {
+    (socket.id().0, socket.0.room_names())
+}
+
+/// Sends what is known of sockets to the node that has asked.
+async fn answer_sockets(sockets: Vec<Socket>, mut responder: Responder) {
+    for sockets in sockets.chunks(CHUNK) {
+        let sockets = sockets.iter().map(described).collect();
+        responder.part_wait(AnswerPart::Sockets(sockets)).await;
+        tokio::task::yield_now().await;
+    }
+    responder.done();
+}
+
+/// Sends the acknowledgements of the sockets of this node to the node that has asked.
+async fn answer_acks(mut acks: AckCollector, mut responder: Responder) {
+    for ids in acks.ids().chunks(CHUNK) {
+        responder.part_wait(AnswerPart::Expected(ids.to_vec())).await;
+    }
+    responder.part_wait(AnswerPart::AllExpected).await;
+    let answering = async {
+        while let Some((id, answer)) = acks.next().await {
+            responder.part_wait(AnswerPart::Ack(id.0, remote_ack(answer))).await;
+        }
+    };
+    let _ = timeout(LONGEST_ACK, answering).await;
+    responder.done();
+}
+
+/// Tells the cluster which rooms a namespace has.
+pub(crate) struct ClusterRooms {
+    pub(crate) cluster: Arc<ClusterEngine>,
+    pub(crate) namespace: Arc<str>,
+}
+
+impl RoomObserver for ClusterRooms {
+    fn created(&self, room: &str) {
+        self.cluster.add_room(&self.namespace, room);
+    }
+
+    fn removed(&self, room: &str) {
+        self.cluster.remove_room(&self.namespace, room);
+    }
+}
