@@ -16,7 +16,7 @@ use ws_core::{Error, PreparedMessage, StatusCode, TryWriteError};
 
 use crate::engine::{EngineEnd, EngineSession};
 use crate::events::protocol::Received;
-use crate::socketio::{PacketType, control_packet};
+use crate::socketio::{PacketFormat, PacketType, control_packet};
 
 /// The largest number of packets, and of bytes, that wait for the handlers of a namespace. While
 /// one of them is reached, the session is not read.
@@ -47,6 +47,7 @@ type CloseSocket = Box<dyn Fn(StatusCode, &str) + Send + Sync>;
 pub(crate) struct NamespaceLink {
     group: Arc<LinkGroup>,
     name: Arc<str>,
+    format: PacketFormat,
     /// JSON.
     auth: Box<str>,
     /// Set when the hub has accepted the client.
@@ -132,10 +133,16 @@ impl LinkGroup {
 }
 
 impl NamespaceLink {
-    pub(crate) fn new(group: Arc<LinkGroup>, name: Arc<str>, auth: &str) -> Self {
+    pub(crate) fn new(
+        group: Arc<LinkGroup>,
+        name: Arc<str>,
+        format: PacketFormat,
+        auth: &str,
+    ) -> Self {
         Self {
             group,
             name,
+            format,
             auth: Box::from(auth),
             close_socket: OnceBox::new(),
             inner: Mutex::new(LinkInner {
@@ -158,6 +165,10 @@ impl NamespaceLink {
 
     pub(crate) const fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    pub(crate) const fn format(&self) -> PacketFormat {
+        self.format
     }
 
     pub(crate) const fn auth(&self) -> &str {
@@ -309,7 +320,8 @@ impl NamespaceLink {
             self.end(NamespaceEnd::Session(self.session().closed().await));
             return Ok(());
         }
-        let mut leave = Some(control_packet(PacketType::Disconnect, &self.name, None));
+        let kind = PacketType::Disconnect;
+        let mut leave = Some(control_packet(self.format, kind, &self.name, None));
         self.write_batch(|_| leave.take()).await?;
         self.end(NamespaceEnd::Server);
         Ok(())
@@ -330,7 +342,8 @@ impl NamespaceLink {
             Some(data) => format!(r#"{{"message":{message},"data":{data}}}"#),
             None => format!(r#"{{"message":{message}}}"#),
         };
-        let mut refusal = Some(control_packet(PacketType::ConnectError, &self.name, Some(&json)));
+        let kind = PacketType::ConnectError;
+        let mut refusal = Some(control_packet(self.format, kind, &self.name, Some(&json)));
         // It fails if the session has ended.
         let _ = self.write_batch(|_| refusal.take()).await;
     }

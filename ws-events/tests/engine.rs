@@ -531,8 +531,16 @@ async fn the_table_is_bounded_and_holds_what_polls() {
     // 144 bits.
     assert_eq!(first.id().len(), 24);
     assert_eq!(sessions.find(first.id()).unwrap().id(), first.id());
+    // With a WebSocket, it is still known, and does not count.
+    sessions.upgraded(&second);
+    sessions.upgraded(&second);
+    assert_eq!(sessions.polling(), 1);
+    assert!(sessions.find(second.id()).is_some());
+    sessions.remove(&second);
     sessions.remove(&first);
+    assert_eq!(sessions.polling(), 0);
     assert!(sessions.find(first.id()).is_none());
+    assert!(sessions.open_polling(None).is_ok());
     assert!(sessions.open_polling(None).is_ok());
     let (_client, server) = pair();
     let websocket = sessions.open_websocket(server);

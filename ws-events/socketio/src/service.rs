@@ -44,9 +44,9 @@ use crate::session::{SessionHandler, run, run_polling};
 /// | status | code | reason |
 /// | --- | --- | --- |
 /// | 400 | 0 | `transport` is neither `polling` nor `websocket` |
-/// | 400 | 1 | there is no session with this `sid`, or it does not poll any more |
+/// | 400 | 1 | there is no session with this `sid` |
 /// | 400 | 2 | a handshake is not a GET |
-/// | 400 | 3 | a malformed body, a second GET or POST while one is in progress, a request that does not fit the transport |
+/// | 400 | 3 | a session that uses a WebSocket now, a malformed body, a second GET or POST while one is in progress, a request that does not fit the transport |
 /// | 408, 413 | 3 | the body took longer than [`body_timeout`](Self::body_timeout), or exceeds [`EngineConfig::max_payload`] |
 /// | 403 | 4 | the origin policy does not allow the page, or the session belongs to another page |
 /// | 429, 503 | 4 | a limit of the [options](Self::options), or [`EngineConfig::max_sessions`]; a handshake while the hub [drains](Hub::drain) |
@@ -276,7 +276,7 @@ impl SocketIo {
         tokio::spawn(async move {
             let Ok(conn) = upgrade.await else { return };
             if session.upgrade(conn).await {
-                sessions.remove(&session);
+                sessions.upgraded(&session);
             }
         });
         Ok(response)
@@ -292,7 +292,7 @@ impl SocketIo {
         Err(rejection.into())
     }
 
-    /// Finds a session that polls, for a page of the origin that has opened it.
+    /// Finds a session that has begun with polling, for a page of the origin that has opened it.
     ///
     /// A page of the server's own origin sends no `Origin` with some requests.
     fn find(&self, sid: &str, parts: &Parts) -> Result<EngineSession, Refusal> {

@@ -322,9 +322,8 @@ async fn another_websocket_after_an_upgrade_is_closed(server: Server) {
     read(&conn).await;
     write(&conn, "5").await;
     let url = format!("ws://{}/engine.io/?{query}", server.addr);
-    if let Ok(another) = within(ws_client::dial(url.replace("polling", "websocket"))).await {
-        within(another.closed()).await;
-    }
+    let another = within(ws_client::dial(url.replace("polling", "websocket"))).await.unwrap();
+    within(another.closed()).await;
     write(&conn, "4hello").await;
     assert_eq!(read(&conn).await, Message::text("4hello"));
 }

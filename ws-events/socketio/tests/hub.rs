@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{FRAMEWORKS, Server, client};
+use support::{FRAMEWORKS, Framework, Server, client};
 use tokio::time::timeout;
 use ws_core::StatusCode;
 use ws_events::{
@@ -63,34 +63,45 @@ fn hub() -> Hub {
 #[tokio::test]
 async fn the_javascript_client_works_with_its_default_options() {
     for framework in FRAMEWORKS {
-        let socketio = SocketIo::new(&hub());
-        let server = Server::start_at(framework, socketio, "/socket.io/").await;
-        let arguments = [format!("http://{}", server.addr)];
-        let running = client("node", "socketio.mjs", &arguments);
-        let report = timeout(PATIENCE, running).await.expect("it takes too long");
-        let Some(report) = report else { return };
-        let expected = json!({
-            "first": "polling",
-            "welcome": [{ "user": "ann" }, "4"],
-            "then": "websocket",
-            "burst": 10000,
-            "ordered": true,
-            "double": 42,
-            "late": "operation has timed out",
-            "asked": "2 yes",
-            "binary": [[0, 255], 7],
-            "message": b"hello",
-            "sent": "got it",
-            "refused": ["a token is required", { "code": 7 }],
-            "admin": "/admin",
-            "shared": true,
-            "unknown": "Invalid namespace",
-            "left": "io client disconnect",
-            "kicked": "io server disconnect",
-            "active": false,
-            "drained": "transport close",
-            "comesBack": true,
-        });
-        assert_eq!(report, expected, "{framework:?}");
+        check_javascript_client(framework, None).await;
     }
+}
+
+#[cfg(feature = "msgpack")]
+#[tokio::test]
+async fn the_javascript_client_works_with_msgpack() {
+    check_javascript_client(Framework::Axum, Some("msgpack")).await;
+}
+
+async fn check_javascript_client(framework: Framework, parser: Option<&str>) {
+    let socketio = SocketIo::new(&hub());
+    let server = Server::start_at(framework, socketio, "/socket.io/").await;
+    let url = [format!("http://{}", server.addr)];
+    let arguments: Vec<_> = url.into_iter().chain(parser.map(str::to_owned)).collect();
+    let running = client("node", "socketio.mjs", &arguments);
+    let report = timeout(PATIENCE, running).await.expect("it takes too long");
+    let Some(report) = report else { return };
+    let expected = json!({
+        "first": "polling",
+        "welcome": [{ "user": "ann" }, "4"],
+        "then": "websocket",
+        "burst": 10000,
+        "ordered": true,
+        "double": 42,
+        "late": "operation has timed out",
+        "asked": "2 yes",
+        "binary": [[0, 255], 7],
+        "message": b"hello",
+        "sent": "got it",
+        "refused": ["a token is required", { "code": 7 }],
+        "admin": "/admin",
+        "shared": true,
+        "unknown": "Invalid namespace",
+        "left": "io client disconnect",
+        "kicked": "io server disconnect",
+        "active": false,
+        "drained": "transport close",
+        "comesBack": true,
+    });
+    assert_eq!(report, expected, "{framework:?}");
 }

@@ -15,21 +15,40 @@ pub(crate) enum WireFormat {
     Envelope,
     /// Events as packets of Socket.IO.
     SocketIo,
+    /// The same in MessagePack.
+    #[cfg_attr(not(feature = "msgpack"), expect(dead_code, reason = "one format less"))]
+    SocketIoMsgpack,
     /// As `Envelope`, with the offsets of a session that can be recovered.
     EnvelopeResumable,
     /// As `SocketIo`, with the offsets of a session that can be recovered.
     SocketIoResumable,
+    /// As `SocketIoMsgpack`, with the offsets of a session that can be recovered.
+    SocketIoMsgpackResumable,
 }
 
 impl WireFormat {
     /// The number of formats.
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 7;
 
     /// Whether the session of the socket can be recovered, so a log has what was sent to it.
     pub(crate) const fn is_resumable(self) -> bool {
         match self {
-            Self::Plain | Self::Envelope | Self::SocketIo => false,
-            Self::EnvelopeResumable | Self::SocketIoResumable => true,
+            Self::Plain | Self::Envelope | Self::SocketIo | Self::SocketIoMsgpack => false,
+            Self::EnvelopeResumable
+            | Self::SocketIoResumable
+            | Self::SocketIoMsgpackResumable => true,
+        }
+    }
+
+    /// The format with offsets, if it has events.
+    pub(crate) const fn resumable(self) -> Self {
+        match self {
+            Self::Plain => Self::Plain,
+            Self::Envelope | Self::EnvelopeResumable => Self::EnvelopeResumable,
+            Self::SocketIo | Self::SocketIoResumable => Self::SocketIoResumable,
+            Self::SocketIoMsgpack | Self::SocketIoMsgpackResumable => {
+                Self::SocketIoMsgpackResumable
+            }
         }
     }
 }

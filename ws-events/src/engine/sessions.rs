@@ -14,13 +14,20 @@ use super::config::EngineConfig;
 use super::packet::{EnginePacket, EnginePacketError};
 use super::session::EngineSession;
 
-/// The sessions of a server that poll, by their ids. A clone is the same table.
+/// The sessions of a server that have begun with polling, by their ids. A clone is the same table.
 #[derive(Clone)]
 pub struct EngineSessions(Arc<SessionTable>);
 
 struct SessionTable {
     config: Arc<EngineConfig>,
-    polling: Mutex<HashMap<Box<str>, EngineSession>>,
+    inner: Mutex<TableInner>,
+}
+
+#[derive(Default)]
+struct TableInner {
+    /// Each with whether it polls.
+    sessions: HashMap<Box<str>, (EngineSession, bool)>,
+    polling: usize,
 }
 
 /// Why a request of a client is refused.
@@ -71,8 +78,8 @@ struct Handshake<'a> {
 impl EngineSessions {
     /// A table without sessions.
     pub fn new(config: EngineConfig) -> Self {
-        let (config, polling) = (Arc::new(config), Mutex::default());
-        Self(Arc::new(SessionTable { config, polling }))
+        let (config, inner) = (Arc::new(config), Mutex::default());
+        Self(Arc::new(SessionTable { config, inner }))
     }
 
     /// The settings.
@@ -82,7 +89,7 @@ impl EngineSessions {
 
     /// The number of sessions that poll.
     pub fn polling(&self) -> usize {
-        self.0.polling.lock().len()
+        self.0.inner.lock().polling
     }
 
     /// Opens a session that polls. Returns it with its `open` packet, which is the body of the
@@ -97,11 +104,12 @@ impl EngineSessions {
     ) -> Result<(EngineSession, String), EngineError> {
         let session = EngineSession::new(random_id(), Arc::clone(&self.0.config), request, None);
         let open = self.open(&session, &["websocket"]).to_text();
-        let mut polling = self.0.polling.lock();
-        if polling.len() >= self.0.config.max_sessions {
+        let mut table = self.0.inner.lock();
+        if table.polling >= self.0.config.max_sessions {
             return Err(EngineError::TooManySessions);
         }
-        polling.insert(session.id().into(), session.clone());
+        table.polling += 1;
+        table.sessions.insert(session.id().into(), (session.clone(), true));
         Ok((session, open))
     }
 
@@ -118,17 +126,29 @@ impl EngineSessions {
         session
     }
 
-    /// The session that polls with this id.
+    /// The session with this id that has begun with polling.
     pub fn find(&self, id: &str) -> Option<EngineSession> {
-        self.0.polling.lock().get(id).cloned()
+        self.0.inner.lock().sessions.get(id).map(|(session, _)| session.clone())
     }
 
-    /// Removes a session that has ended or no longer polls.
+    /// A session has changed to a WebSocket: it no longer counts as one that polls.
+    pub fn upgraded(&self, session: &EngineSession) {
+        let mut table = self.0.inner.lock();
+        if let Some((_, is_polling)) = table.sessions.get_mut(session.id())
+            && std::mem::take(is_polling)
+        {
+            table.polling -= 1;
+        }
+    }
+
+    /// Removes a session that has ended.
     pub fn remove(&self, session: &EngineSession) {
-        let mut polling = self.0.polling.lock();
-        polling.remove(session.id());
-        if polling.is_empty() {
-            *polling = HashMap::new();
+        let mut table = self.0.inner.lock();
+        if let Some((_, true)) = table.sessions.remove(session.id()) {
+            table.polling -= 1;
+        }
+        if table.sessions.is_empty() {
+            table.sessions = HashMap::new();
         }
     }
 

@@ -14,7 +14,9 @@ use ws_core::{Escaped, Message, PreparedMessage};
 use crate::delivery::wire_format::WireFormat;
 use crate::events::data::EventData;
 use crate::recovery::offset::SentOffset;
-use crate::socketio::{PacketType, write_head};
+#[cfg(feature = "msgpack")]
+use crate::socketio::msgpack;
+use crate::socketio::{PacketFormat, PacketType, write_head};
 use crate::{EncodeError, Event};
 
 /// The longest name of an event, in bytes.
@@ -51,9 +53,33 @@ impl WireFormat {
     pub(crate) const fn has_events(self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Envelope | Self::SocketIo | Self::EnvelopeResumable | Self::SocketIoResumable => {
-                true
-            }
+            Self::Envelope
+            | Self::SocketIo
+            | Self::SocketIoMsgpack
+            | Self::EnvelopeResumable
+            | Self::SocketIoResumable
+            | Self::SocketIoMsgpackResumable => true,
+        }
+    }
+
+    /// How the packets of Socket.IO are written, if it has them.
+    pub(crate) const fn packets(self) -> Option<PacketFormat> {
+        match self {
+            Self::Plain | Self::Envelope | Self::EnvelopeResumable => None,
+            Self::SocketIo | Self::SocketIoResumable => Some(PacketFormat::Text),
+            #[cfg(feature = "msgpack")]
+            Self::SocketIoMsgpack | Self::SocketIoMsgpackResumable => Some(PacketFormat::Msgpack),
+            #[cfg(not(feature = "msgpack"))]
+            Self::SocketIoMsgpack | Self::SocketIoMsgpackResumable => None,
+        }
+    }
+
+    /// The format of sockets with these packets.
+    pub(crate) const fn of_packets(format: PacketFormat) -> Self {
+        match format {
+            PacketFormat::Text => Self::SocketIo,
+            #[cfg(feature = "msgpack")]
+            PacketFormat::Msgpack => Self::SocketIoMsgpack,
         }
     }
 }
@@ -119,10 +145,13 @@ impl<'a> OutgoingEvent<'a> {
                 }
                 text.push(b'}');
             }
-            WireFormat::SocketIo | WireFormat::SocketIoResumable => {
+            WireFormat::SocketIo
+            | WireFormat::SocketIoMsgpack
+            | WireFormat::SocketIoResumable
+            | WireFormat::SocketIoMsgpackResumable => {
                 let (kind, name) = (PacketType::Event, Some(self.name));
                 let last = LastArg::new(format, self.ack, at);
-                return packet(kind, self.namespace, self.ack, name, &self.data, last);
+                return packet(format, kind, self.namespace, self.ack, name, &self.data, last);
             }
         }
         PreparedMessage::new(text_of(text))
@@ -131,6 +160,7 @@ impl<'a> OutgoingEvent<'a> {
 
 /// A packet of Socket.IO, with its attachments.
 fn packet(
+    format: WireFormat,
     kind: PacketType,
     namespace: &str,
     id: Option<u64>,
@@ -139,6 +169,14 @@ fn packet(
     last: LastArg,
 ) -> PreparedMessage {
     let attachments = data.attachments();
+    #[cfg(feature = "msgpack")]
+    if format.packets() == Some(PacketFormat::Msgpack) {
+        let mut json = Vec::with_capacity(data.len() + 32);
+        data.write_args(&mut json, name);
+        last.write(&mut json, data);
+        return msgpack::encode(kind, namespace, id, &json, attachments);
+    }
+    debug_assert_eq!(format.packets(), Some(PacketFormat::Text));
     let mut text = Vec::with_capacity(namespace.len() + data.len() + 32 + name.map_or(0, str::len));
     write_head(&mut text, kind, namespace, attachments.len(), id);
     data.write_args(&mut text, name);
@@ -160,9 +198,9 @@ enum LastArg {
 
 impl LastArg {
     const fn new(format: WireFormat, ack: Option<u64>, at: Option<SentOffset>) -> Self {
-        match (format, at, ack) {
-            (WireFormat::SocketIoResumable, Some(at), None) => Self::Offset(at),
-            (WireFormat::SocketIoResumable, None, None) => Self::NoOffset,
+        match (format.is_resumable(), at, ack) {
+            (true, Some(at), None) => Self::Offset(at),
+            (true, None, None) => Self::NoOffset,
             _ => Self::Nothing,
         }
     }
@@ -206,13 +244,16 @@ pub(crate) fn encode_message(
 ) -> PreparedMessage {
     match format {
         WireFormat::Plain | WireFormat::Envelope | WireFormat::EnvelopeResumable => message.clone(),
-        WireFormat::SocketIo | WireFormat::SocketIoResumable => {
+        WireFormat::SocketIo
+            | WireFormat::SocketIoMsgpack
+            | WireFormat::SocketIoResumable
+            | WireFormat::SocketIoMsgpackResumable => {
             let data = match message.message().as_text() {
                 Some(text) => EventData::new(text).unwrap_or_default(),
                 None => EventData::of_bytes(message.message().to_bytes()),
             };
             let (kind, name) = (PacketType::Event, Some(Event::Message.as_str()));
-            packet(kind, namespace, None, name, &data, LastArg::new(format, None, at))
+            packet(format, kind, namespace, None, name, &data, LastArg::new(format, None, at))
         }
     }
 }
@@ -233,9 +274,12 @@ pub(crate) fn encode_ack<T: Serialize + ?Sized>(
             text.push(b'}');
             Some(PreparedMessage::new(text_of(text)))
         }
-        WireFormat::SocketIo | WireFormat::SocketIoResumable => {
+        WireFormat::SocketIo
+            | WireFormat::SocketIoMsgpack
+            | WireFormat::SocketIoResumable
+            | WireFormat::SocketIoMsgpackResumable => {
             let kind = PacketType::Ack;
-            Some(packet(kind, namespace, Some(id), None, &data, LastArg::Nothing))
+            Some(packet(format, kind, namespace, Some(id), None, &data, LastArg::Nothing))
         }
     })
 }
@@ -248,7 +292,11 @@ pub(crate) fn encode_error(
     text: &str,
 ) -> Option<PreparedMessage> {
     match format {
-        WireFormat::Plain | WireFormat::SocketIo | WireFormat::SocketIoResumable => None,
+        WireFormat::Plain
+            | WireFormat::SocketIo
+            | WireFormat::SocketIoMsgpack
+            | WireFormat::SocketIoResumable
+            | WireFormat::SocketIoMsgpackResumable => None,
         WireFormat::Envelope | WireFormat::EnvelopeResumable => {
             let text = Escaped::new(text).to_string();
             let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
@@ -300,9 +348,11 @@ impl PeerData {
 pub(crate) fn decode(format: WireFormat, message: Message) -> Received {
     match format {
         // Packets of Socket.IO are decoded by the task of their session.
-        WireFormat::Plain | WireFormat::SocketIo | WireFormat::SocketIoResumable => {
-            Received::Message(message)
-        }
+        WireFormat::Plain
+            | WireFormat::SocketIo
+            | WireFormat::SocketIoMsgpack
+            | WireFormat::SocketIoResumable
+            | WireFormat::SocketIoMsgpackResumable => Received::Message(message),
         WireFormat::Envelope | WireFormat::EnvelopeResumable => match message.as_text() {
             Some(text) => decode_envelope(text).unwrap_or_else(Received::Malformed),
             None => Received::Message(message),

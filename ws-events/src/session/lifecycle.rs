@@ -183,7 +183,8 @@ fn accept(link: &NamespaceLink, shared: &SocketShared, token: Option<SessionToke
             queue.close(CloseCommand::new(code, reason));
         }
     };
-    link.accept(control_packet(PacketType::Connect, link.name(), Some(&json)), close);
+    let answer = control_packet(link.format(), PacketType::Connect, link.name(), Some(&json));
+    link.accept(answer, close);
 }
 
 impl Connected {

@@ -269,7 +269,9 @@ impl SessionTask {
         let name: Arc<str> = Arc::from(&*packet.namespace);
         self.expelled.retain(|expelled| *expelled != name);
         let group = Arc::clone(&self.group);
-        let link = Arc::new(NamespaceLink::new(group, Arc::clone(&name), &packet.data));
+        let format = self.decoder.format();
+        let link = NamespaceLink::new(group, Arc::clone(&name), format, &packet.data);
+        let link = Arc::new(link);
         if let Some(end) = &self.ended {
             link.disconnect(end);
         }
@@ -332,10 +334,11 @@ async fn serve_namespace(hub: Hub, link: Arc<NamespaceLink>) -> Arc<NamespaceLin
     match hub.lease(link.name()) {
         Some(lease) => {
             let namespace = lease.namespace.clone();
+            let format = WireFormat::of_packets(link.format());
             let link = Link::Namespace(Arc::clone(&link));
             let format = match namespace.0.recovery() {
-                None => WireFormat::SocketIo,
-                Some(_) => WireFormat::SocketIoResumable,
+                None => format,
+                Some(_) => format.resumable(),
             };
             serve_link(namespace, link, format).await;
         }

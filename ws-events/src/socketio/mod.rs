@@ -4,6 +4,9 @@
 //! attachments: binary messages for which its JSON has placeholders. [`PacketDecoder`] takes the
 //! messages of a session and gives [`Packet`]s. It reads no clock, and does no I/O.
 //!
+//! With the feature `msgpack`, a session whose first message is binary has packets in MessagePack, as
+//! `socket.io-msgpack-parser` writes them. The same limits and rules apply.
+//!
 //! # What a client may send, and what happens otherwise
 //!
 //! | input | result |
@@ -25,9 +28,11 @@
 //! Each of them ends the session, as the specification demands. Clients report `transport close`.
 
 mod limits;
+#[cfg(feature = "msgpack")]
+pub(crate) mod msgpack;
 mod packet;
 
-pub(crate) use packet::{ROOT, control_packet, write_head};
+pub(crate) use packet::{PacketFormat, ROOT, control_packet, write_head};
 
 pub use limits::SocketIoLimits;
 pub use packet::{Packet, PacketDecoder, PacketError, PacketType};

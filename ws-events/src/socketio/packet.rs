@@ -35,8 +35,18 @@ pub enum PacketType {
     ConnectError,
 }
 
+/// How the packets of a session are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PacketFormat {
+    /// Text, with attachments as messages of their own.
+    Text,
+    /// See [`msgpack`](super::msgpack).
+    #[cfg(feature = "msgpack")]
+    Msgpack,
+}
+
 impl PacketType {
-    const fn digit(self, is_binary: bool) -> u8 {
+    pub(super) const fn digit(self, is_binary: bool) -> u8 {
         match self {
             Self::Connect => b'0',
             Self::Disconnect => b'1',
@@ -137,6 +147,8 @@ pub enum PacketError {
 #[derive(Debug)]
 pub struct PacketDecoder {
     limits: SocketIoLimits,
+    /// As the first message of the session says.
+    format: Option<PacketFormat>,
     /// A packet whose attachments are not complete.
     pending: Option<PendingPacket>,
 }
@@ -151,7 +163,12 @@ struct PendingPacket {
 impl PacketDecoder {
     /// A decoder at the beginning of a session.
     pub const fn new(limits: SocketIoLimits) -> Self {
-        Self { limits, pending: None }
+        Self { limits, format: None, pending: None }
+    }
+
+    /// The format of the session.
+    pub(crate) fn format(&self) -> PacketFormat {
+        self.format.unwrap_or(PacketFormat::Text)
     }
 
     /// Reads a message. `None` if attachments have yet to follow. It holds at most the text and the
@@ -161,6 +178,11 @@ impl PacketDecoder {
     ///
     /// If the message is malformed. Later messages cannot be decoded then.
     pub fn decode(&mut self, message: Message) -> Result<Option<Packet>, PacketError> {
+        #[cfg(feature = "msgpack")]
+        if *self.format.get_or_insert_with(|| format_of(&message)) == PacketFormat::Msgpack {
+            let bytes = (!message.is_text()).then(|| message.as_bytes());
+            return read_msgpack(bytes.ok_or(PacketError::Type)?, &self.limits).map(Some);
+        }
         match (message.as_text(), self.pending.take()) {
             (Some(text), None) => {
                 let (packet, missing) = read_packet(text, &self.limits)?;
@@ -202,9 +224,52 @@ fn read_packet(text: &str, limits: &SocketIoLimits) -> Result<(Packet, usize), P
         return Err(PacketError::NamespaceTooLong);
     }
     let (id, payload) = read_id(rest)?;
+    let packet = parse_payload(kind, namespace.to_owned(), id, payload, limits)?;
+    Ok((packet, attachments))
+}
+
+/// The format of a session, by its first message.
+#[cfg(feature = "msgpack")]
+fn format_of(message: &Message) -> PacketFormat {
+    if message.is_text() { PacketFormat::Text } else { PacketFormat::Msgpack }
+}
+
+/// Reads a packet in MessagePack.
+#[cfg(feature = "msgpack")]
+fn read_msgpack(message: &[u8], limits: &SocketIoLimits) -> Result<Packet, PacketError> {
+    let fields = super::msgpack::read_fields(message)?;
+    let digit = fields.kind.and_then(|kind| u8::try_from(kind).ok()).filter(|kind| *kind <= 4);
+    let (kind, _) =
+        digit.and_then(|digit| PacketType::of(b'0' + digit)).ok_or(PacketError::Type)?;
+    let namespace = fields.namespace.filter(|namespace| namespace.starts_with('/'));
+    let namespace = namespace.ok_or_else(|| payload_error("a packet without a namespace"))?;
+    if namespace.len() > limits.namespace_bytes {
+        return Err(PacketError::NamespaceTooLong);
+    }
+    if fields.attachments.len() > limits.attachments {
+        return Err(PacketError::TooManyAttachments);
+    }
+    if fields.attachments.iter().map(Bytes::len).sum::<usize>() > limits.attachment_bytes {
+        return Err(PacketError::AttachmentsTooLong);
+    }
+    let namespace = read_namespace(&namespace).0.to_owned();
+    let data = fields.data.unwrap_or_default();
+    let mut packet = parse_payload(kind, namespace, fields.id, &data, limits)?;
+    packet.attachments = fields.attachments;
+    Ok(packet)
+}
+
+/// The packet with this payload: JSON.
+fn parse_payload(
+    kind: PacketType,
+    namespace: String,
+    id: Option<u64>,
+    payload: &str,
+    limits: &SocketIoLimits,
+) -> Result<Packet, PacketError> {
     let mut packet = Packet {
         kind,
-        namespace: namespace.to_owned(),
+        namespace,
         id,
         name: String::new(),
         data: String::new(),
@@ -227,7 +292,7 @@ fn read_packet(text: &str, limits: &SocketIoLimits) -> Result<(Packet, usize), P
         }
         PacketType::ConnectError => return Err(PacketError::Type),
     }
-    Ok((packet, attachments))
+    Ok(packet)
 }
 
 fn payload_error(error: impl fmt::Display) -> PacketError {
@@ -403,10 +468,18 @@ pub(crate) fn write_head(
 
 /// A packet without attachments, as a message of Engine.IO.
 pub(crate) fn control_packet(
+    format: PacketFormat,
     kind: PacketType,
     namespace: &str,
     json: Option<&str>,
 ) -> PreparedMessage {
+    #[cfg(feature = "msgpack")]
+    if format == PacketFormat::Msgpack {
+        let json = json.unwrap_or_default().as_bytes();
+        return super::msgpack::encode(kind, namespace, None, json, std::iter::empty());
+    }
+    #[cfg(not(feature = "msgpack"))]
+    let PacketFormat::Text = format;
     let mut text = Vec::new();
     write_head(&mut text, kind, namespace, 0, None);
     text.extend_from_slice(json.unwrap_or_default().as_bytes());

@@ -1,16 +1,18 @@
 // What does the official client see of a hub, with its default options?
 //
-// Usage: node socketio.mjs URL. Prints one JSON object.
+// Usage: node socketio.mjs URL [msgpack]. Prints one JSON object. `msgpack`: with that parser.
 import { io } from "socket.io-client";
 
 const url = process.argv[2];
+const options =
+  process.argv[3] === "msgpack" ? { parser: (await import("socket.io-msgpack-parser")).default } : {};
 const report = {};
 const once = (emitter, event) =>
   new Promise((resolve) => emitter.once(event, (...args) => resolve(args)));
 const step = (name) => process.stderr.write(`${name}\n`);
 
 step("connect");
-const socket = io(url, { auth: { user: "ann" } });
+const socket = io(url, { auth: { user: "ann" }, ...options });
 const welcome = once(socket, "welcome");
 const burst = [];
 const finished = new Promise((resolve) => {
@@ -50,7 +52,7 @@ socket.once("message", (bytes) => (report.message = [...new Uint8Array(bytes)]))
 report.sent = await new Promise((resolve) => socket.emit("message", "hello", resolve));
 
 step("namespaces");
-const refused = io(`${url}/admin`, { auth: { token: "wrong" } });
+const refused = io(`${url}/admin`, { auth: { token: "wrong" }, ...options });
 const [error] = await once(refused, "connect_error");
 report.refused = [error.message, error.data];
 refused.auth = { token: "right" };
@@ -58,7 +60,7 @@ refused.connect();
 await once(refused, "connect");
 report.admin = await refused.emitWithAck("where");
 report.shared = refused.io === socket.io;
-const unknown = io(`${url}/unknown`);
+const unknown = io(`${url}/unknown`, options);
 report.unknown = (await once(unknown, "connect_error"))[0].message;
 unknown.disconnect();
 const left = once(refused, "disconnect");

@@ -157,7 +157,12 @@ pub(crate) async fn echo(session: EngineSession) {
 pub(crate) async fn command(program: &str, script: &str, arguments: &[String]) -> Option<Command> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
     let probe = match program {
-        "node" => ["--input-type=module", "-e", "import 'socket.io-client'"].as_slice(),
+        "node" => [
+            "--input-type=module",
+            "-e",
+            "import 'socket.io-client'; import 'socket.io-msgpack-parser'",
+        ]
+        .as_slice(),
         _ => &["-c", "import socketio, requests, websocket"],
     };
     let probed = Command::new(program).args(probe).current_dir(&peers).output().await;

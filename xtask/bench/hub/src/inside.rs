@@ -1,6 +1,7 @@
 //! How much memory and time does a hub take without a network?
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -10,7 +11,10 @@ use clap::ValueEnum;
 use tokio::io::{AsyncRead, ReadBuf};
 use ws_core::handshake::Negotiated;
 use ws_core::{Config, Conn, PreparedMessage, Role};
+use ws_events::engine::{EngineConfig, EngineSession, EngineSessions};
 use ws_events::{Hub, SendQueueLimits, Socket};
+
+use crate::Protocol;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Measurement {
@@ -18,28 +22,54 @@ pub(crate) enum Measurement {
     Conns,
     /// Memory of members of one room.
     Members,
+    /// Memory of members of one room that speak Socket.IO, by WebSockets.
+    Socketio,
+    /// Memory of members of one room that speak Socket.IO, and poll.
+    Polling,
     /// Times of operations on one room.
     Times,
 }
 
-/// The half of a transport that is never readable.
-struct Idle;
+impl Measurement {
+    /// What is measured of members with this protocol, in this order.
+    pub(crate) const fn of(protocol: Protocol) -> &'static [Self] {
+        match protocol {
+            Protocol::Plain => &[Self::Conns, Self::Members, Self::Times],
+            Protocol::Socketio => &[Self::Members, Self::Socketio, Self::Polling],
+        }
+    }
+}
+
+/// The half of a transport that has these bytes, and then is never readable.
+struct Idle(&'static [u8]);
 
 impl AsyncRead for Idle {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Poll::Pending
+        if self.0.is_empty() {
+            return Poll::Pending;
+        }
+        buffer.put_slice(std::mem::take(&mut self.0));
+        Poll::Ready(Ok(()))
     }
 }
+
+/// A masked frame with the packet by which a client enters the root namespace.
+const CONNECT: &[u8] = b"\x81\x82\0\0\0\040";
 
 pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
     kit::runtime(1)?.block_on(async {
         match what {
             Measurement::Conns => {
-                let each = grow(members, |conn| async move { drop(conn.read().await) }).await?;
+                let config = config();
+                let serve = || {
+                    let conn = conn(&config, b"");
+                    async move { drop(conn.read().await) }
+                };
+                let each = grow(members, serve).await?;
                 println!("{each:.0} B for each of {members} connections, with a task that reads");
             }
             Measurement::Members => {
@@ -47,6 +77,37 @@ pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
                 let each = join(&hub, members).await?;
                 anyhow::ensure!(hub.to("room").count() == members);
                 println!("{each:.0} B for each of {members} members of a room");
+            }
+            Measurement::Socketio => {
+                let hub = hub();
+                let sessions = EngineSessions::new(EngineConfig::new());
+                let serve = || {
+                    let session = sessions.open_websocket(conn(&config(), CONNECT));
+                    serve_session(hub.clone(), session)
+                };
+                let each = grow(members, serve).await?;
+                anyhow::ensure!(hub.to("room").count() == members);
+                println!("{each:.0} B for each of {members} members with Socket.IO");
+            }
+            Measurement::Polling => {
+                let hub = hub();
+                let sessions = EngineSessions::new(EngineConfig::new().max_sessions(usize::MAX));
+                let serve = || {
+                    let (session, _) = sessions.open_polling(None).expect("they are not bounded");
+                    let polling = session.clone();
+                    tokio::spawn(async move {
+                        let post = polling.begin_post().expect("it polls");
+                        let _ = post.finish(Bytes::from_static(b"40")).await;
+                        // The answer, and one that does not come.
+                        while polling.get().await.is_ok() {}
+                    });
+                    serve_session(hub.clone(), session)
+                };
+                let each = grow(members, serve).await?;
+                anyhow::ensure!(hub.to("room").count() == members);
+                println!(
+                    "{each:.0} B for each of {members} members that poll, beside their request"
+                );
             }
             Measurement::Times => times(members).await?,
         }
@@ -60,26 +121,35 @@ fn hub() -> Hub {
     hub
 }
 
-fn conn(config: &std::sync::Arc<Config>) -> Conn {
-    let config = std::sync::Arc::clone(config);
-    let transport = tokio::io::join(Idle, tokio::io::sink());
+/// Serves a session, and the client's part of it.
+async fn serve_session(hub: Hub, session: EngineSession) {
+    let driven = session.clone();
+    tokio::join!(driven.drive(), hub.serve_engine(session));
+}
+
+fn config() -> Arc<Config> {
+    Arc::new(Config::new())
+}
+
+fn conn(config: &Arc<Config>, input: &'static [u8]) -> Conn {
+    let config = Arc::clone(config);
+    let transport = tokio::io::join(Idle(input), tokio::io::sink());
     Conn::from_stream(transport, Role::Server, Negotiated::default(), Bytes::new(), config)
 }
 
 /// The memory per connection, for `count` connections.
 async fn grow<F, Fut>(count: usize, serve: F) -> Result<f64>
 where
-    F: Fn(Conn) -> Fut,
+    F: Fn() -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let config = std::sync::Arc::new(Config::new());
     let pid = i32::try_from(std::process::id())?;
     // The first connection allocates what all share.
-    tokio::spawn(serve(conn(&config)));
+    tokio::spawn(serve());
     settle(1).await;
     let before = load::meter::resident_bytes(pid)?;
     for _ in 1..count {
-        tokio::spawn(serve(conn(&config)));
+        tokio::spawn(serve());
     }
     settle(count).await;
     Ok((load::meter::resident_bytes(pid)? - before) as f64 / count as f64)
@@ -87,8 +157,9 @@ where
 
 /// Adds `members` connections to a hub. Returns the memory of each.
 async fn join(hub: &Hub, members: usize) -> Result<f64> {
-    let serve = |conn| {
-        let hub = hub.clone();
+    let config = config();
+    let serve = || {
+        let (hub, conn) = (hub.clone(), conn(&config, b""));
         async move { hub.serve(conn).await }
     };
     grow(members, serve).await

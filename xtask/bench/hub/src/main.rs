@@ -11,7 +11,7 @@ mod table;
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use load::process::run_on;
 
 use crate::drive::Shape;
@@ -38,6 +38,10 @@ struct Args {
     /// Fail if a requirement is not met.
     #[arg(long)]
     check: bool,
+    /// The protocol of the members. With `socketio`, the hub over Socket.IO is compared with itself
+    /// over plain messages, and with other hubs that speak Socket.IO.
+    #[arg(long, value_enum, default_value_t = Protocol::Plain)]
+    protocol: Protocol,
     /// Only rooms of this size.
     #[arg(long)]
     room: Option<usize>,
@@ -49,6 +53,13 @@ struct Args {
     only: Vec<Kind>,
     #[command(subcommand)]
     part: Option<Part>,
+}
+
+/// What the members speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    Plain,
+    Socketio,
 }
 
 /// The part of this program that runs in a child process.
@@ -108,7 +119,7 @@ fn main() -> Result<()> {
             let seconds = args.seconds.unwrap_or(if args.short { 0.4 } else { 1.0 });
             let mut requirements = table::Requirements::default();
             if !args.network {
-                table::inside(&mut requirements)?;
+                table::inside(args.protocol, &mut requirements)?;
             }
             if !args.inside {
                 run_on(1)?;
@@ -118,6 +129,7 @@ fn main() -> Result<()> {
                     room: args.room,
                     burst: args.burst,
                     only: args.only,
+                    protocol: args.protocol,
                 };
                 plan.measure(&mut requirements)?;
             }

@@ -3,6 +3,7 @@
 //! Each adds every connection to one room, and sends the number of messages that a member requests.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
@@ -10,7 +11,8 @@ use axum::serve::ListenerExt as _;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 use ws_core::{AcceptOptions, Config, Message};
-use ws_events::{DisconnectReason, Hub, SendQueueLimits, Socket};
+use ws_events::{DisconnectReason, EncodeError, Hub, Json, SendQueueLimits, Socket};
+use ws_events_socketio::{EngineConfig, SocketIo};
 
 use crate::{drive, raw};
 
@@ -25,6 +27,8 @@ pub(crate) enum Kind {
     RawInline,
     /// Our hub, through axum.
     Ours,
+    /// Our hub with clients of Socket.IO, through axum.
+    OursSocketio,
     /// axum's own WebSockets, with `tokio::sync::broadcast`.
     #[cfg(feature = "peers")]
     AxumBroadcast,
@@ -43,7 +47,7 @@ impl Kind {
     }
 
     pub(crate) fn speaks_socket_io(self) -> bool {
-        self.name() == "socketioxide"
+        ["ours-socketio", "socketioxide"].contains(&&*self.name())
     }
 }
 
@@ -70,6 +74,7 @@ pub(crate) fn serve(kind: Kind, small_buffers: bool) -> Result<()> {
             Kind::RawQueue => raw::serve(listener, false).await,
             Kind::RawInline => raw::serve(listener, true).await,
             Kind::Ours => run(listener, ours()).await,
+            Kind::OursSocketio => run(listener, ours_socketio()).await,
             #[cfg(feature = "peers")]
             Kind::AxumBroadcast => run(listener, peers::axum_broadcast()).await,
             #[cfg(feature = "peers")]
@@ -100,6 +105,22 @@ fn ours() -> Router {
     // The load driver does not answer pings, and the other servers send none.
     let options = AcceptOptions::new().config(Config::new().no_keepalive());
     Router::new().fallback_service(ws_server_axum::websocket(options, hub.handler()))
+}
+
+fn ours_socketio() -> Router {
+    let hub = Hub::builder().send_queue(SendQueueLimits::new()).build();
+    hub.on_connect(async |socket: Socket| socket.join("room"));
+    hub.on("go", async |socket: Socket, Json(burst): Json<usize>| -> Result<(), EncodeError> {
+        let room = socket.hub().to("room");
+        for _ in 0..burst {
+            room.emit("m", &drive::text(true))?;
+        }
+        Ok(())
+    });
+    // The load driver does not answer pings.
+    let hour = Duration::from_secs(3600);
+    let config = EngineConfig::new().ping_interval(hour).ping_timeout(hour);
+    Router::new().nest_service("/socket.io/", SocketIo::new(&hub).config(config))
 }
 
 #[cfg(feature = "peers")]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum as _;
 
+use crate::Protocol;
 use crate::comparison::{Comparison, median, ratio};
 use crate::drive::{Framing, Load, Sample, Shape};
 use crate::inside::Measurement;
@@ -52,6 +53,7 @@ pub(crate) struct Plan {
     pub(crate) room: Option<usize>,
     pub(crate) burst: Option<usize>,
     pub(crate) only: Vec<Kind>,
+    pub(crate) protocol: Protocol,
 }
 
 impl Plan {
@@ -59,7 +61,10 @@ impl Plan {
     pub(crate) fn measure(&self, requirements: &mut Requirements) -> Result<()> {
         load::meter::allow_files(12_000)?;
         self.deliveries(requirements)?;
-        let whole = self.room.is_none() && self.burst.is_none() && self.only.is_empty();
+        let whole = self.room.is_none()
+            && self.burst.is_none()
+            && self.only.is_empty()
+            && self.protocol == Protocol::Plain;
         if whole { stalled(self.rounds, self.seconds, requirements) } else { Ok(()) }
     }
 
@@ -69,7 +74,34 @@ impl Plan {
 
     fn kinds(&self) -> Vec<Kind> {
         let all = Kind::value_variants().iter().copied();
-        all.filter(|kind| self.only.is_empty() || self.only.contains(kind)).collect()
+        let is_measured = |kind: &Kind| match self.protocol {
+            _ if !self.only.is_empty() => self.only.contains(kind),
+            Protocol::Plain => *kind != Kind::OursSocketio,
+            Protocol::Socketio => *kind == Kind::Ours || kind.speaks_socket_io(),
+        };
+        all.filter(is_measured).collect()
+    }
+
+    /// Over Socket.IO: requires at least 90 % of plain messages, and more than other hubs.
+    fn require_socketio(
+        &self,
+        shape: &str,
+        comparison: &Comparison,
+        requirements: &mut Requirements,
+    ) {
+        let kinds = self.kinds();
+        let at = |kind| kinds.iter().position(|it| *it == kind);
+        let Some(ours) = at(Kind::OursSocketio) else { return };
+        if let Some(plain) = at(Kind::Ours) {
+            let share = ratio(&comparison.rates[ours], &comparison.rates[plain]);
+            requirements.at_least(&format!("{shape}, of plain messages"), share, 0.9);
+        }
+        for (at, kind) in kinds.iter().enumerate() {
+            if kind.speaks_socket_io() && *kind != Kind::OursSocketio {
+                let what = format!("{shape}, thousands per second, and {}", kind.name());
+                requirements.at_least(&what, comparison.rate(ours), comparison.rate(at));
+            }
+        }
     }
 
     /// Requires at least 70 % of the ceiling, and more than other hubs.
@@ -89,7 +121,11 @@ impl Plan {
     }
 
     fn deliveries(&self, requirements: &mut Requirements) -> Result<()> {
-        println!("\nthousands of deliveries of 100 B per second; % of the faster raw server");
+        let reference = match self.protocol {
+            Protocol::Plain => "the faster raw server",
+            Protocol::Socketio => "our hub over plain messages",
+        };
+        println!("\nthousands of deliveries of 100 B per second; % of {reference}");
         println!("in brackets: processor time of the server per delivery, in ns");
         let kinds = self.kinds();
         for (conns, burst) in SHAPES.into_iter().filter(|it| self.is_selected(it.0, it.1)) {
@@ -97,7 +133,10 @@ impl Plan {
             let comparison = Comparison::run(&kinds, shape, self.rounds, self.seconds)?;
             let name = format!("room of {conns}, {burst} at once");
             println!("\n{name}");
-            self.require(&name, &comparison, requirements);
+            match self.protocol {
+                Protocol::Plain => self.require(&name, &comparison, requirements),
+                Protocol::Socketio => self.require_socketio(&name, &comparison, requirements),
+            }
             let raw = comparison.ceiling(&kinds).unwrap_or(0);
             for (at, kind) in kinds.iter().enumerate() {
                 println!(
@@ -181,9 +220,9 @@ fn stalled(rounds: usize, seconds: f64, requirements: &mut Requirements) -> Resu
 }
 
 /// Measures costs without a network, each in a process of its own.
-pub(crate) fn inside(requirements: &mut Requirements) -> Result<()> {
+pub(crate) fn inside(protocol: Protocol, requirements: &mut Requirements) -> Result<()> {
     let mut figures = Vec::new();
-    for what in Measurement::value_variants() {
+    for what in Measurement::of(protocol) {
         let name = what.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default();
         let output = Command::new(std::env::current_exe()?).args(["inside", &name]).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -191,6 +230,14 @@ pub(crate) fn inside(requirements: &mut Requirements) -> Result<()> {
         print!("{text}");
         let number = |line: &str| line.split_whitespace().next()?.parse::<f64>().ok();
         figures.extend(text.lines().filter_map(number));
+    }
+    if protocol == Protocol::Socketio {
+        let [members, socketio, _polling] = figures[..] else {
+            bail!("unexpected figures: {figures:?}");
+        };
+        println!("{:.0} B that Socket.IO adds to each member", socketio - members);
+        requirements.at_most("bytes that Socket.IO adds to a member", socketio - members, 1024.0);
+        return Ok(());
     }
     let [conns, members, _asleep, awake, room, walk] = figures[..] else {
         bail!("unexpected figures: {figures:?}");

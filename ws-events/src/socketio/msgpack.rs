@@ -1,0 +1,352 @@
+//! How are packets of Socket.IO written and read in MessagePack?
+//!
+//! This is the format of `socket.io-msgpack-parser`: a packet is one binary message, a map with its
+//! fields. Here, its data becomes JSON with placeholders for binary values, as in the other format,
+//! so handlers do not know which format a client uses. Values without a counterpart in JSON, such as
+//! `undefined`, become `null`.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use rmp::Marker;
+use rmp::decode::{
+    read_array_len, read_bin_len, read_bool, read_ext_meta, read_f32, read_f64, read_int,
+    read_map_len, read_nil, read_str_len,
+};
+use rmp::encode::{
+    write_array_len, write_bin, write_bool, write_f64, write_map_len, write_nil, write_sint,
+    write_str, write_uint,
+};
+use serde_json::Value;
+use ws_core::{Message, PreparedMessage};
+
+use super::packet::{PacketError, PacketType};
+
+/// No value is nested deeper.
+const MAX_DEPTH: usize = 64;
+
+/// The fields of a packet.
+#[derive(Debug, Default)]
+pub(super) struct PacketFields {
+    pub(super) kind: Option<u64>,
+    pub(super) namespace: Option<String>,
+    pub(super) id: Option<u64>,
+    /// JSON, with placeholders for the attachments.
+    pub(super) data: Option<String>,
+    pub(super) attachments: Vec<Bytes>,
+}
+
+/// Reads the fields of a packet. Others are ignored.
+pub(super) fn read_fields(message: &[u8]) -> Result<PacketFields, PacketError> {
+    let mut reader = Reader { rest: message, attachments: Vec::new() };
+    let mut fields = PacketFields::default();
+    for _ in 0..read_map_len(&mut reader.rest).map_err(malformed)? {
+        let key = reader.key()?;
+        let mut json = Vec::new();
+        let before = reader.attachments.len();
+        reader.value(&mut json, 0)?;
+        let json = String::from_utf8(json).map_err(malformed)?;
+        if key != "data" {
+            reader.attachments.truncate(before);
+        }
+        // A field that is `undefined` is absent.
+        if json == "null" {
+            continue;
+        }
+        match &*key {
+            "type" => fields.kind = Some(json.parse().map_err(malformed)?),
+            "nsp" => fields.namespace = Some(serde_json::from_str(&json).map_err(malformed)?),
+            "id" => fields.id = Some(json.parse().map_err(|_| PacketError::Id)?),
+            "data" => fields.data = Some(json),
+            _ => {}
+        }
+    }
+    if !reader.rest.is_empty() {
+        return Err(malformed("bytes after the packet"));
+    }
+    fields.attachments = reader.attachments;
+    Ok(fields)
+}
+
+fn malformed(error: impl ToString) -> PacketError {
+    PacketError::Payload(error.to_string())
+}
+
+/// Reads values. Each takes at least one byte, so a length that a peer claims reserves nothing.
+struct Reader<'a> {
+    rest: &'a [u8],
+    attachments: Vec<Bytes>,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: u32) -> Result<&'a [u8], PacketError> {
+        let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
+        let (bytes, rest) = split.ok_or_else(|| malformed("a value is cut off"))?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    fn text(&mut self) -> Result<&'a str, PacketError> {
+        let len = read_str_len(&mut self.rest).map_err(malformed)?;
+        std::str::from_utf8(self.take(len)?).map_err(malformed)
+    }
+
+    /// The key of a map, which is a text in JSON.
+    fn key(&mut self) -> Result<String, PacketError> {
+        let mut json = Vec::new();
+        match self.marker()? {
+            Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
+                return self.text().map(str::to_owned);
+            }
+            Marker::FixPos(_) | Marker::FixNeg(_) => self.value(&mut json, MAX_DEPTH)?,
+            _ => return Err(malformed("a key that is no text")),
+        }
+        String::from_utf8(json).map_err(malformed)
+    }
+
+    fn marker(&self) -> Result<Marker, PacketError> {
+        let first = self.rest.first().ok_or_else(|| malformed("a value is missing"))?;
+        Ok(Marker::from_u8(*first))
+    }
+
+    /// Appends the next value as JSON.
+    fn value(&mut self, json: &mut Vec<u8>, depth: usize) -> Result<(), PacketError> {
+        if depth > MAX_DEPTH {
+            return Err(malformed("values are nested too deep"));
+        }
+        match self.marker()? {
+            Marker::Null => {
+                read_nil(&mut self.rest).map_err(malformed)?;
+                json.extend_from_slice(b"null");
+            }
+            Marker::True | Marker::False => {
+                write_json(json, &read_bool(&mut self.rest).map_err(malformed)?);
+            }
+            Marker::U64 => {
+                write_json(json, &read_int::<u64, _>(&mut self.rest).map_err(malformed)?)
+            }
+            Marker::FixPos(_)
+            | Marker::FixNeg(_)
+            | Marker::U8
+            | Marker::U16
+            | Marker::U32
+            | Marker::I8
+            | Marker::I16
+            | Marker::I32
+            | Marker::I64 => {
+                write_json(json, &read_int::<i64, _>(&mut self.rest).map_err(malformed)?);
+            }
+            Marker::F32 => write_json(json, &read_f32(&mut self.rest).map_err(malformed)?),
+            Marker::F64 => write_json(json, &read_f64(&mut self.rest).map_err(malformed)?),
+            Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
+                write_json(json, self.text()?);
+            }
+            Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => {
+                let len = read_bin_len(&mut self.rest).map_err(malformed)?;
+                let bytes = Bytes::copy_from_slice(self.take(len)?);
+                let number = self.attachments.len();
+                // It cannot fail.
+                let _ = write!(json, r#"{{"_placeholder":true,"num":{number}}}"#);
+                self.attachments.push(bytes);
+            }
+            Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
+                json.push(b'[');
+                for at in 0..read_array_len(&mut self.rest).map_err(malformed)? {
+                    if at > 0 {
+                        json.push(b',');
+                    }
+                    self.value(json, depth + 1)?;
+                }
+                json.push(b']');
+            }
+            Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => {
+                json.push(b'{');
+                for at in 0..read_map_len(&mut self.rest).map_err(malformed)? {
+                    if at > 0 {
+                        json.push(b',');
+                    }
+                    write_json(json, &self.key()?);
+                    json.push(b':');
+                    self.value(json, depth + 1)?;
+                }
+                json.push(b'}');
+            }
+            Marker::FixExt1
+            | Marker::FixExt2
+            | Marker::FixExt4
+            | Marker::FixExt8
+            | Marker::FixExt16
+            | Marker::Ext8
+            | Marker::Ext16
+            | Marker::Ext32 => {
+                let meta = read_ext_meta(&mut self.rest).map_err(malformed)?;
+                self.take(meta.size)?;
+                json.extend_from_slice(b"null");
+            }
+            Marker::Reserved => return Err(malformed("a value of an unknown type")),
+        }
+        Ok(())
+    }
+}
+
+/// Appends a value as JSON, which cannot fail.
+fn write_json<T: serde::Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    let _ = serde_json::to_writer(json, value);
+}
+
+/// A packet as a binary message. `json` has placeholders for the attachments.
+pub(crate) fn encode<'a>(
+    kind: PacketType,
+    namespace: &str,
+    id: Option<u64>,
+    json: &[u8],
+    attachments: impl Iterator<Item = &'a Bytes>,
+) -> PreparedMessage {
+    let attachments: Vec<_> = attachments.collect();
+    let data = serde_json::from_slice::<Value>(json).ok();
+    let mut bytes = Vec::with_capacity(json.len() + namespace.len() + 32);
+    let fields = 2 + u32::from(id.is_some()) + u32::from(data.is_some());
+    let mut write = || {
+        write_map_len(&mut bytes, fields).ok()?;
+        write_str(&mut bytes, "type").ok()?;
+        write_uint(&mut bytes, u64::from(kind.digit(false) - b'0')).ok()?;
+        write_str(&mut bytes, "nsp").ok()?;
+        write_str(&mut bytes, namespace).ok()?;
+        if let Some(id) = id {
+            write_str(&mut bytes, "id").ok()?;
+            write_uint(&mut bytes, id).ok()?;
+        }
+        if let Some(data) = &data {
+            write_str(&mut bytes, "data").ok()?;
+            write_value(&mut bytes, data, &attachments)?;
+        }
+        Some(())
+    };
+    // It cannot fail: the output is memory.
+    let _ = write();
+    PreparedMessage::new(Message::binary(bytes))
+}
+
+/// Appends a value. It cannot fail: the output is memory.
+fn write_value(bytes: &mut Vec<u8>, value: &Value, attachments: &[&Bytes]) -> Option<()> {
+    match value {
+        Value::Null => write_nil(bytes).ok()?,
+        Value::Bool(value) => write_bool(bytes, *value).ok()?,
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => _ = write_uint(bytes, number).ok()?,
+            (None, Some(number)) => _ = write_sint(bytes, number).ok()?,
+            (None, None) => write_f64(bytes, number.as_f64().unwrap_or_default()).ok()?,
+        },
+        Value::String(text) => write_str(bytes, text).ok()?,
+        Value::Array(values) => {
+            write_array_len(bytes, values.len().try_into().unwrap_or(u32::MAX)).ok()?;
+            for value in values {
+                write_value(bytes, value, attachments)?;
+            }
+        }
+        Value::Object(fields) => {
+            let number = fields.get("num").and_then(Value::as_u64);
+            let number = number.filter(|_| fields.get("_placeholder") == Some(&Value::Bool(true)));
+            let place = number.and_then(|number| usize::try_from(number).ok());
+            if let Some(attachment) = place.and_then(|place| attachments.get(place)) {
+                return write_bin(bytes, attachment).ok();
+            }
+            write_map_len(bytes, fields.len().try_into().unwrap_or(u32::MAX)).ok()?;
+            for (key, value) in fields {
+                write_str(bytes, key).ok()?;
+                write_value(bytes, value, attachments)?;
+            }
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::socketio::{Packet, PacketDecoder, SocketIoLimits};
+
+    fn decode(bytes: &[u8]) -> Result<Option<Packet>, PacketError> {
+        PacketDecoder::new(SocketIoLimits::new()).decode(Message::binary(bytes.to_vec()))
+    }
+
+    fn event(json: &str, attachments: &[Bytes]) -> Vec<u8> {
+        let json = json.as_bytes();
+        let message = encode(PacketType::Event, "/n", Some(7), json, attachments.iter());
+        message.message().as_bytes().to_vec()
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let x = Bytes::from_static(b"x");
+        for (json, data, attachments) in [
+            (r#"["a"]"#, "null", &[][..]),
+            (r#"["a",[null,true,-1,300,1.5,"\u0000ü",{"k":[]}]]"#, "", &[]),
+            (r#"["a",18446744073709551615]"#, "18446744073709551615", &[]),
+            (r#"["a",{"_placeholder":true,"num":0}]"#, r#"{"_placeholder":true,"num":0}"#, &[x]),
+            // No attachment has this number.
+            (r#"["a",{"_placeholder":true,"num":1}]"#, r#"{"_placeholder":true,"num":1}"#, &[]),
+        ] {
+            let packet = decode(&event(json, attachments)).unwrap().unwrap();
+            assert_eq!(
+                (packet.kind, &*packet.namespace, packet.id),
+                (PacketType::Event, "/n", Some(7))
+            );
+            assert_eq!((&*packet.name, packet.attachments.as_slice()), ("a", attachments));
+            let data = if data.is_empty() { &json[5..json.len() - 1] } else { data };
+            assert_eq!(packet.data, data);
+        }
+    }
+
+    #[test]
+    fn a_malformed_packet_is_an_error() {
+        let deep = [&b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data"[..], &[0x91; 100], &[0xc0]].concat();
+        for bytes in [
+            &b""[..],
+            b"\xc1",
+            b"\x80",
+            b"\x81\xa4type",
+            b"\x81\xa4type\x09",
+            b"\x82\xa4type\x02\xa3nsp\xa1/",
+            b"\x82\xa4type\x00\xa3nsp\x01",
+            b"\x82\xa4type\x00\xa3nsp\xa1/\x00",
+            b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\xdd\xff\xff\xff\xff",
+            b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\xc6\xff\xff\xff\xff",
+            b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x80",
+            b"\x83\xa4type\x01\xa3nsp\xa1/\xa4data\x90",
+            &deep,
+        ] {
+            assert!(decode(bytes).is_err(), "{bytes:02x?}");
+        }
+        // `undefined` is absent.
+        let connect = b"\x84\xa4type\x00\xa3nsp\xa1/\xa4data\xd4\0\0\xa7options\x80";
+        assert_eq!(decode(connect).unwrap().unwrap().data, "null");
+    }
+
+    #[test]
+    fn limits_hold() {
+        let many = [Bytes::from_static(b"x"); 1];
+        let limits = SocketIoLimits::new().attachments(0);
+        let json = r#"["a",{"_placeholder":true,"num":0}]"#;
+        let packet = event(json, &many);
+        let decoded = PacketDecoder::new(limits).decode(Message::binary(packet.clone()));
+        assert_eq!(decoded, Err(PacketError::TooManyAttachments));
+        let limits = SocketIoLimits::new().attachment_bytes(0);
+        let decoded = PacketDecoder::new(limits).decode(Message::binary(packet));
+        assert_eq!(decoded, Err(PacketError::AttachmentsTooLong));
+        // A session has one format.
+        let mut decoder = PacketDecoder::new(SocketIoLimits::new());
+        decoder.decode(Message::binary(event(r#"["a"]"#, &[]))).unwrap();
+        assert_eq!(decoder.decode(Message::from("40")), Err(PacketError::Type));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+            let _ = decode(&[b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data", bytes.as_slice()].concat());
+        }
+    }
+}
