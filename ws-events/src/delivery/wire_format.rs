@@ -34,9 +34,9 @@ impl WireFormat {
     pub(crate) const fn is_resumable(self) -> bool {
         match self {
             Self::Plain | Self::Envelope | Self::SocketIo | Self::SocketIoMsgpack => false,
-            Self::EnvelopeResumable
-            | Self::SocketIoResumable
-            | Self::SocketIoMsgpackResumable => true,
+            Self::EnvelopeResumable | Self::SocketIoResumable | Self::SocketIoMsgpackResumable => {
+                true
+            }
         }
     }
 

@@ -245,9 +245,9 @@ pub(crate) fn encode_message(
     match format {
         WireFormat::Plain | WireFormat::Envelope | WireFormat::EnvelopeResumable => message.clone(),
         WireFormat::SocketIo
-            | WireFormat::SocketIoMsgpack
-            | WireFormat::SocketIoResumable
-            | WireFormat::SocketIoMsgpackResumable => {
+        | WireFormat::SocketIoMsgpack
+        | WireFormat::SocketIoResumable
+        | WireFormat::SocketIoMsgpackResumable => {
             let data = match message.message().as_text() {
                 Some(text) => EventData::new(text).unwrap_or_default(),
                 None => EventData::of_bytes(message.message().to_bytes()),
@@ -275,9 +275,9 @@ pub(crate) fn encode_ack<T: Serialize + ?Sized>(
             Some(PreparedMessage::new(text_of(text)))
         }
         WireFormat::SocketIo
-            | WireFormat::SocketIoMsgpack
-            | WireFormat::SocketIoResumable
-            | WireFormat::SocketIoMsgpackResumable => {
+        | WireFormat::SocketIoMsgpack
+        | WireFormat::SocketIoResumable
+        | WireFormat::SocketIoMsgpackResumable => {
             let kind = PacketType::Ack;
             Some(packet(format, kind, namespace, Some(id), None, &data, LastArg::Nothing))
         }
@@ -293,10 +293,10 @@ pub(crate) fn encode_error(
 ) -> Option<PreparedMessage> {
     match format {
         WireFormat::Plain
-            | WireFormat::SocketIo
-            | WireFormat::SocketIoMsgpack
-            | WireFormat::SocketIoResumable
-            | WireFormat::SocketIoMsgpackResumable => None,
+        | WireFormat::SocketIo
+        | WireFormat::SocketIoMsgpack
+        | WireFormat::SocketIoResumable
+        | WireFormat::SocketIoMsgpackResumable => None,
         WireFormat::Envelope | WireFormat::EnvelopeResumable => {
             let text = Escaped::new(text).to_string();
             let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
@@ -349,10 +349,10 @@ pub(crate) fn decode(format: WireFormat, message: Message) -> Received {
     match format {
         // Packets of Socket.IO are decoded by the task of their session.
         WireFormat::Plain
-            | WireFormat::SocketIo
-            | WireFormat::SocketIoMsgpack
-            | WireFormat::SocketIoResumable
-            | WireFormat::SocketIoMsgpackResumable => Received::Message(message),
+        | WireFormat::SocketIo
+        | WireFormat::SocketIoMsgpack
+        | WireFormat::SocketIoResumable
+        | WireFormat::SocketIoMsgpackResumable => Received::Message(message),
         WireFormat::Envelope | WireFormat::EnvelopeResumable => match message.as_text() {
             Some(text) => decode_envelope(text).unwrap_or_else(Received::Malformed),
             None => Received::Message(message),
