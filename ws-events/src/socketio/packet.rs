@@ -576,7 +576,7 @@ mod tests {
         }
         check_error(&[r#"511-["a"]"#], &PacketError::TooManyAttachments);
         check_error(&[r#"51-["a"]"#, r#"2["b"]"#], &PacketError::AttachmentOrder);
-        check_error(&["binary:x"], &PacketError::AttachmentOrder);
+        check_error(&["40", "binary:x"], &PacketError::AttachmentOrder);
         let long = "x".repeat(1_000_001);
         check_error(&[r#"51-["a"]"#, &format!("binary:{long}")], &PacketError::AttachmentsTooLong);
         check_error(&[&format!("0/{}", "n".repeat(256))], &PacketError::NamespaceTooLong);
