@@ -2,6 +2,8 @@
 //!
 //! An [`OutgoingEvent`] is serialised once, and encoded once for each [`WireFormat`] of its
 //! recipients. Handlers do not know the format of a socket.
+//!
+//! Longer than 400 lines because all formats of an event are read together.
 
 use std::borrow::Cow;
 use std::sync::Arc;
