@@ -30,6 +30,7 @@ chapters! {
     deploy_reverse_proxies "src/deploy/reverse-proxies.md"
     deploy_client_address "src/deploy/client-address.md"
     deploy_load_balancers "src/deploy/load-balancers.md"
+    deploy_brokers "src/deploy/brokers.md"
     deploy_tls "src/deploy/tls.md"
     deploy_kubernetes "src/deploy/kubernetes.md"
     deploy_systemd "src/deploy/systemd.md"

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The maximum number of rooms, and of messages in the history of a room.
 const MAX_ROOMS: usize = 50;
 const MAX_HISTORY: usize = 100;
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct ChatMessage {
     /// The name of a room, or `@` and the name of a user.
     pub(crate) to: String,
@@ -47,6 +47,8 @@ impl History {
     }
 
     pub(crate) fn push(&mut self, message: ChatMessage) {
+        // It may be of another process.
+        self.last_timestamp = self.last_timestamp.max(message.at);
         if let Some(messages) = self.rooms.get_mut(&message.to) {
             messages.push_back(message);
             if messages.len() > MAX_HISTORY {

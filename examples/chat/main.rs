@@ -1,13 +1,17 @@
 //! How do I build a chat with axum, a hub and a web page?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+mod cluster;
 mod history;
 mod names;
 mod rules;
 
+use std::fs;
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -44,6 +48,10 @@ const PAGE: [(&str, &str, &str); 8] = [
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The same for the page in Rust.
+const WASM_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// A chat with user names, rooms and a web page.
 #[derive(Parser)]
 struct Args {
@@ -52,6 +60,13 @@ struct Args {
     /// The events that a user may send per second, after a burst of ten.
     #[arg(long, value_name = "EVENTS", default_value = "4")]
     rate: NonZero<u32>,
+    /// The broker that joins several processes, such as redis://127.0.0.1 or nats://127.0.0.1.
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+    /// Serves a second page at `/wasm?name=NAME`, in Rust: `cargo xtask wasm` builds it to the folder
+    /// `target/wasm-pages`.
+    #[arg(long, value_name = "FOLDER")]
+    wasm: Option<PathBuf>,
 }
 
 fn app(hub: &Hub) -> Router {
@@ -67,6 +82,20 @@ fn app(hub: &Hub) -> Router {
         app = app.route(path, get((headers, text)));
     }
     app
+}
+
+/// The routes of the page in Rust.
+fn wasm_page(folder: &Path) -> anyhow::Result<Router> {
+    let start = "import start from './chat_page.js'; await start();";
+    let page = include_str!("../../ws-client/wasm/examples/chat_page.html");
+    let mut app = Router::new()
+        .route("/wasm", get(([(CONTENT_TYPE, HTML), (CONTENT_SECURITY_POLICY, WASM_POLICY)], page)))
+        .route("/wasm/start.js", get(([(CONTENT_TYPE, JS)], start)));
+    for (file, kind) in [("chat_page.js", JS), ("chat_page_bg.wasm", "application/wasm")] {
+        let bytes = fs::read(folder.join(file)).with_context(|| format!("cannot read {file}"))?;
+        app = app.route(&format!("/wasm/{file}"), get(([(CONTENT_TYPE, kind)], bytes)));
+    }
+    Ok(app)
 }
 
 /// Says why an opening handshake of this page is refused, which a browser does not tell the page.
@@ -92,8 +121,12 @@ fn explain(options: &AcceptOptions, mut request: Request) -> Response {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let hub = rules::hub(args.rate);
-    let app = app(&hub);
+    let cluster = args.broker.as_deref().map(cluster::config).transpose()?;
+    let hub = rules::hub(args.rate, cluster)?;
+    let mut app = app(&hub);
+    if let Some(folder) = &args.wasm {
+        app = app.merge(wasm_page(folder)?);
+    }
     let listener = args.listen.bind().await?;
     println!("listening on http://{}", listener.local_addr()?);
     println!(

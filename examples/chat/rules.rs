@@ -9,11 +9,13 @@ use anyhow::Result;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use ws_events::cluster::ClusterConfig;
 use ws_events::{
     Attribute, ConnectRejection, EncodeError, EventError, Hub, Json, Room, Socket, State,
     StatusCode,
 };
 
+use crate::cluster::{self, Elsewhere, Member};
 use crate::history::{ChatMessage, History};
 use crate::names::{self, MAX_NAME};
 
@@ -45,9 +47,10 @@ struct Name(String);
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Doubtful(bool);
 
-/// The state of the chat.
-struct Chat {
-    history: Mutex<History>,
+/// The state of the chat. `history` is locked first.
+pub(crate) struct Chat {
+    pub(crate) history: Mutex<History>,
+    pub(crate) elsewhere: Mutex<Elsewhere>,
     /// The interval of a user's events, after a burst.
     interval: Duration,
 }
@@ -66,8 +69,9 @@ struct Say {
     key: String,
 }
 
-/// A chat whose users may send so many events per second.
-pub(crate) fn hub(rate: NonZero<u32>) -> Hub {
+/// A chat whose users may send so many events per second, as one of several processes if there is a
+/// cluster.
+pub(crate) fn hub(rate: NonZero<u32>, cluster: Option<ClusterConfig>) -> Result<Hub> {
     let mut history = History::default();
     for room in ["general", "random"] {
         history.create_room(room, |_| false);
@@ -75,8 +79,13 @@ pub(crate) fn hub(rate: NonZero<u32>) -> Hub {
     // Handlers hold the lock while they emit, so all users receive messages in the same order, and
     // a user who joins misses none. Emitting does not block.
     let interval = Duration::from_secs(1) / rate.get();
-    let chat = Chat { history: Mutex::new(history), interval };
-    let hub = Hub::builder().envelope().state(chat).build();
+    let chat = Chat { history: Mutex::new(history), elsewhere: Mutex::default(), interval };
+    let builder = Hub::builder().envelope().state(chat);
+    let hub = match cluster {
+        Some(config) => builder.build_clustered(config)?,
+        None => builder.build(),
+    };
+    cluster::join(&hub);
     hub.middleware(admit);
     hub.on_connect(async |socket: Socket| drop(tokio::spawn(check_pongs(socket))));
     hub.on("join", join);
@@ -88,7 +97,7 @@ pub(crate) fn hub(rate: NonZero<u32>) -> Hub {
     hub.on_room_join(send_member_list);
     hub.on_room_leave(send_member_list);
     hub.on_error(disconnect_invalid);
-    hub
+    Ok(hub)
 }
 
 /// Checks the name, which has to be unique. A user who reconnects gets the name back even if the
@@ -108,6 +117,9 @@ async fn admit(socket: Socket) -> Result<(), ConnectRejection> {
         // Frees the id.
         let _ = other.set_id(socket.id());
         let _ = other.close(StatusCode::GOING_AWAY, "");
+    }
+    if socket.hub().ids([&id]).fetch_count().await.value > 0 {
+        return Err(ConnectRejection::new("Somebody else uses this name."));
     }
     socket.set_id(id)?;
     socket.attributes().insert(Name(name));
@@ -139,7 +151,8 @@ fn set_doubtful(socket: &Socket, is_doubtful: bool) {
     let Some(chat) = socket.hub().state::<Chat>() else { return };
     let _history = chat.history.lock();
     for room in socket.rooms() {
-        let _ = emit_member_list(&socket.hub(), &room);
+        let _ = emit_members_to_others(&socket.hub(), &room);
+        let _ = emit_members_here(&socket.hub(), &chat, &room);
     }
 }
 
@@ -158,7 +171,7 @@ async fn join(
         return Ok(socket.emit("refused", &room)?);
     };
     let (hub, mut history) = (socket.hub(), chat.history.lock());
-    let is_empty = |room: &str| hub.to(room).count() == 0;
+    let is_empty = |room: &str| is_empty(&hub, &chat, room);
     if socket.rooms().len() >= MAX_ROOMS || !history.create_room(&room, is_empty) {
         return Ok(socket.emit("full", &room)?);
     }
@@ -184,19 +197,27 @@ async fn say(
     if text.is_empty() || lengths.iter().any(|(text, max)| text.chars().count() > *max) {
         return Ok(());
     }
-    let (hub, mut history) = (socket.hub(), chat.history.lock());
+    let hub = socket.hub();
+    let is_there = match to.strip_prefix('@') {
+        // In any process.
+        Some(name) => hub.ids([names::id(name)]).fetch_count().await.value > 0,
+        None => socket.is_in(&to),
+    };
+    let mut history = chat.history.lock();
     let message = ChatMessage { at: history.next_timestamp(), from, text, key, to };
     if let Some(name) = message.to.strip_prefix('@') {
-        match hub.socket(names::id(name)) {
-            Some(other) => _ = hub.ids([other.id(), socket.id()]).emit("said", &message)?,
-            None => socket.emit("absent", &message.key)?,
+        if is_there {
+            hub.ids([names::id(name), socket.id().to_string()]).emit("said", &message)?;
+        } else {
+            socket.emit("absent", &message.key)?;
         }
-    } else if socket.is_in(&message.to) {
+    } else if is_there {
         // A page sends a message again if the connection was lost before the confirmation.
         if let Some(known) = history.find(&message) {
             return Ok(socket.emit("said", known)?);
         }
-        hub.to(&message.to).emit("said", &message)?;
+        hub.to(&message.to).local().emit("said", &message)?;
+        hub.server_emit("said", &message)?;
         history.push(message);
     }
     Ok(())
@@ -230,23 +251,52 @@ async fn send_member_list(
     let hub = socket.hub();
     // The lock orders the lists, so the newest is sent last.
     let history = chat.history.lock();
-    emit_member_list(&hub, &room)?;
-    let rooms: Vec<_> = history.rooms().map(|room| (room, hub.to(room).count())).collect();
-    hub.emit("rooms", &rooms)?;
+    emit_members_to_others(&hub, &room)?;
+    emit_members_here(&hub, &chat, &room)?;
+    emit_rooms(&hub, &chat, &history)
+}
+
+/// Sends the members of a room in this process to the other processes.
+pub(crate) fn emit_members_to_others(hub: &Hub, room: &str) -> Result<(), EncodeError> {
+    hub.server_emit("members", &(room, members(hub, room)))?;
     Ok(())
 }
 
-/// The members, and those of them who are doubtful.
-fn emit_member_list(hub: &Hub, room: &str) -> Result<(), EncodeError> {
-    let mut users = BTreeMap::new();
-    for socket in hub.to(room).sockets() {
-        let Some(Name(name)) = socket.attributes().get() else { continue };
-        users.insert(name, socket.attributes().get::<Doubtful>().unwrap_or_default());
-    }
-    let doubtful = users.iter().filter(|(_, doubtful)| doubtful.0).map(|(name, _)| name);
+/// Sends all members of a room, and those of them who are doubtful, to its members in this process.
+pub(crate) fn emit_members_here(hub: &Hub, chat: &Chat, room: &str) -> Result<(), EncodeError> {
+    let elsewhere = chat.elsewhere.lock();
+    let here = members(hub, room);
+    let all = here.iter().chain(elsewhere.members(room));
+    let users: BTreeMap<_, _> = all.map(|member| (&member.name, member.is_doubtful)).collect();
+    let doubtful = users.iter().filter(|(_, is_doubtful)| **is_doubtful).map(|(name, _)| name);
     let doubtful: Vec<_> = doubtful.collect();
-    hub.to(room).emit("here", &(room, users.keys().collect::<Vec<_>>(), doubtful))?;
+    let names: Vec<_> = users.keys().collect();
+    hub.to(room).local().emit("here", &(room, names, doubtful))?;
     Ok(())
+}
+
+/// Sends all rooms and the number of their members to all users in this process.
+pub(crate) fn emit_rooms(hub: &Hub, chat: &Chat, history: &History) -> Result<(), EncodeError> {
+    let elsewhere = chat.elsewhere.lock();
+    let count = |room: &String| hub.to(room).count() + elsewhere.members(room).count();
+    let rooms: Vec<_> = history.rooms().map(|room| (room, count(room))).collect();
+    hub.everyone().local().emit("rooms", &rooms)?;
+    Ok(())
+}
+
+/// Whether no process has a member of a room.
+pub(crate) fn is_empty(hub: &Hub, chat: &Chat, room: &str) -> bool {
+    hub.to(room).count() == 0 && chat.elsewhere.lock().members(room).next().is_none()
+}
+
+/// The members of a room in this process.
+fn members(hub: &Hub, room: &str) -> Vec<Member> {
+    let member = |socket: &Socket| {
+        let Name(name) = socket.attributes().get()?;
+        let Doubtful(is_doubtful) = socket.attributes().get().unwrap_or_default();
+        Some(Member { name, is_doubtful })
+    };
+    hub.to(room).sockets().iter().filter_map(member).collect()
 }
 
 /// Closes the connection after an invalid event, which the page never sends.

@@ -3,16 +3,17 @@
 
 mod program;
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{copy, duplex, split};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy, duplex, split};
 use tokio::net::TcpStream;
 use ws_client::{Conn, StatusCode};
 
-use crate::program::{Example, in_time, skip};
+use crate::program::{Example, Running, free_port, in_time, skip};
 
 /// The running chat.
 struct Chat(Example);
@@ -419,6 +420,142 @@ async fn the_page_works_in_a_browser() {
     }
     let chat = Chat::start_with(&["--rate", "200"]);
     let playing = tokio::process::Command::from(scenes(&chat.0.url)).kill_on_drop(true).output();
+    let played = tokio::time::timeout(Duration::from_secs(240), playing).await.unwrap().unwrap();
+    assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+}
+
+/// A broker on a free port, and its URL. `None` if it is not installed.
+fn broker(program: &str) -> Option<(Running, String)> {
+    let port = free_port();
+    let mut command = Command::new(program);
+    let url = match program {
+        "nats-server" => {
+            command.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
+            format!("nats://127.0.0.1:{port}")
+        }
+        _ => {
+            command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]);
+            format!("redis://127.0.0.1:{port}")
+        }
+    };
+    let Ok(child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        skip(&format!("{program} is not installed"));
+        return None;
+    };
+    Some((Running(child), url))
+}
+
+#[tokio::test]
+async fn several_processes_act_as_one_over_redis() {
+    check_processes("redis-server").await;
+}
+
+#[tokio::test]
+async fn several_processes_act_as_one_over_nats() {
+    check_processes("nats-server").await;
+}
+
+#[tokio::test]
+async fn the_pages_are_back_after_a_process_is_killed() {
+    let found = scenes("--version").output();
+    if !found.is_ok_and(|output| output.status.success()) {
+        return skip("chromium with `playwright-core` is missing: see CONTRIBUTING.md");
+    }
+    let Some((_broker, broker)) = broker("redis-server") else { return };
+    let start = || Chat::start_with(&["--broker", &broker]);
+    let (one, two) = (start(), start());
+    let Some((_nginx, url)) = nginx(&[one.0.address(), two.0.address()]) else { return };
+    let mut pages = tokio::process::Command::new("node");
+    pages.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chat_cluster.mjs")).arg(url);
+    pages.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut pages = pages.spawn().unwrap();
+    let mut output = BufReader::new(pages.stdout.take().unwrap());
+    let mut line = String::new();
+    let reading = output.read_line(&mut line);
+    tokio::time::timeout(Duration::from_secs(120), reading).await.unwrap().unwrap();
+    assert_eq!(line, "talking\n");
+    drop(two);
+    pages.stdin.take().unwrap().write_all(b"killed\n").await.unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(120), pages.wait()).await;
+    assert!(status.unwrap().unwrap().success());
+}
+
+/// A load balancer for these addresses, and its URL. `None` if it is not installed.
+fn nginx(servers: &[&str]) -> Option<(Running, String)> {
+    let port = free_port();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("chat-nginx-{port}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let servers: String = servers.iter().map(|it| format!("server {it}; ")).collect();
+    let config = format!(
+        "pid nginx.pid; error_log stderr; daemon off; master_process off; events {{}} http {{ access_log off; \
+         client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; \
+         uwsgi_temp_path uwsgi; scgi_temp_path scgi; upstream chat {{ {servers} }} \
+         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://chat; \
+         proxy_http_version 1.1; proxy_set_header Host $http_host; \
+         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }} }} }}"
+    );
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(&folder).arg("-c").arg(&file).stdin(Stdio::null()).stderr(Stdio::null());
+    let Ok(child) = command.spawn() else {
+        skip("nginx is not installed");
+        return None;
+    };
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::yield_now();
+    }
+    Some((Running(child), format!("http://127.0.0.1:{port}/")))
+}
+
+/// Two processes, one of which is killed, and a third.
+async fn check_processes(program: &str) {
+    let Some((_broker, url)) = broker(program) else { return };
+    let start = || Chat::start_with(&["--broker", &url]);
+    let (one, two) = (start(), start());
+    let (ann, bob) = (one.join("Ann", "general").await, two.join("Bob", "general").await);
+    let both = json!(["general", ["Ann", "Bob"], []]);
+    while ann.receive("here").await != both {}
+    while bob.receive("here").await != both {}
+    // A message to the room, one to a user, and a name that is used.
+    ann.say("general", "hello").await;
+    assert_eq!(bob.receive_text().await, "hello");
+    bob.say("@Ann", "psst").await;
+    assert_eq!(ann.receive_text().await, "hello");
+    assert_eq!(ann.receive_text().await, "psst");
+    assert_eq!(two.enter("Ann").await.end().await, Some(StatusCode::POLICY_VIOLATION));
+    bob.say("@Cid", "absent").await;
+    bob.receive("absent").await;
+
+    drop(two);
+    bob.end().await;
+    while ann.receive("here").await != json!(["general", ["Ann"], []]) {}
+    let bob = one.enter("Bob").await;
+    bob.emit("join", json!({ "room": "general", "after": 0 })).await;
+    assert_eq!(bob.receive("history").await[1][0]["text"], "hello");
+    while ann.receive("here").await != both {}
+    bob.say("general", "again").await;
+    assert_eq!(ann.receive_text().await, "again");
+    // Another process takes the place of the one that was killed.
+    let two = start();
+    let cid = two.join("Cid", "general").await;
+    while ann.receive("here").await != json!(["general", ["Ann", "Bob", "Cid"], []]) {}
+    cid.say("general", "hi").await;
+    assert_eq!(ann.receive_text().await, "hi");
+}
+
+#[tokio::test]
+async fn the_page_in_rust_works_in_a_browser() {
+    let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/../wasm-pages");
+    let is_built = std::path::Path::new(folder).join("chat_page.js").exists();
+    let found = scenes("--version").output();
+    if !is_built || !found.is_ok_and(|output| output.status.success()) {
+        return skip("the page in Rust, or chromium, is missing: cargo xtask wasm --no-test");
+    }
+    let chat = Chat::start_with(&["--rate", "200", "--wasm", folder]);
+    let mut command = tokio::process::Command::new("node");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chat_page.mjs")).arg(&chat.0.url);
+    let playing = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let played = tokio::time::timeout(Duration::from_secs(240), playing).await.unwrap().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
 }

@@ -28,8 +28,8 @@ if (missing) {
 }
 if (origin === '--version') process.exit(0);
 
-/** The timeout of a scene, in ms. */
-const TIMEOUT = 30_000;
+/** The timeout of a scene, in ms. With $WS_SOAK, scenes repeat what they do ten times as often. */
+const TIMEOUT = process.env.WS_SOAK ? 600_000 : 30_000;
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const chromium = environment !== 'node' && await launch();

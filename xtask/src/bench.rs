@@ -7,7 +7,7 @@ use crate::{process, workspace};
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     /// Arguments of the benchmark: see `cargo xtask bench --help`, and for the hub
-    /// `cargo xtask bench hub --help`.
+    /// `cargo xtask bench hub --help`. `cluster` measures two hubs over Redis and NATS.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -18,6 +18,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Some((&"hub", rest)) => {
             let hub = ["--quiet", "--release", "--package", "hub", "--features", "peers", "--"];
             built("run", &[&hub, rest].concat())
+        }
+        Some((&"cluster", _)) => {
+            let bench = ["bench", "--package", "ws-events-broker", "--bench", "cluster"];
+            process::run(workspace::cargo().args(bench))
         }
         _ => bench(&args),
     }

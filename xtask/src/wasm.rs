@@ -31,6 +31,7 @@ pub(crate) fn run(args: &WasmArgs) -> Result<()> {
 
 /// Builds the programs for browsers, for the tests, and checks their sizes.
 pub(crate) fn build() -> Result<()> {
+    check_dependencies()?;
     let target = workspace::target_dir()?;
     let mut cargo = toolchain()?;
     cargo.args(["--target", TARGET, "--profile", "wasm", "--package", PACKAGE, "--examples"]);
@@ -43,6 +44,19 @@ pub(crate) fn build() -> Result<()> {
         process::run(Command::new(&bindgen).arg(module).arg(&pages))?;
     }
     check_sizes(&pages)
+}
+
+/// In a browser, the client depends on no sockets.
+fn check_dependencies() -> Result<()> {
+    let mut tree = workspace::cargo();
+    tree.args(["tree", "--package", "ws-client", "--target", TARGET, "--edges", "normal"]);
+    let output = tree.args(["--prefix", "none", "--format", "{lib}"]).output();
+    let output = output.context("cannot run cargo tree")?;
+    ensure!(output.status.success(), "cargo tree failed: {}", output.status);
+    let crates = String::from_utf8_lossy(&output.stdout);
+    let found = crates.lines().find(|name| SOCKETS.contains(name));
+    ensure!(found.is_none(), "ws-client depends on {found:?} in a browser");
+    Ok(())
 }
 
 /// `cargo build` with a compiler for browsers: that of rustup, or that of Debian, which has the
@@ -129,6 +143,9 @@ fn programs() -> Result<Vec<String>> {
 const TARGET: &str = "wasm32-unknown-unknown";
 
 const PACKAGE: &str = "ws-client-wasm";
+
+/// The crates that open sockets.
+const SOCKETS: [&str; 4] = ["mio", "socket2", "rustls", "hyper"];
 
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/std";
 

@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use support::contract::{self, Moment};
 use support::proxy::Proxy;
-use support::{Node, Server, subject, within};
+use support::{Node, Server, hubs, subject, within};
+use ws_events::Hub;
 use ws_events::broker::Broker;
+use ws_events::cluster::{ClusterConfig, ClusterConfigError, DeliveryOrder};
 use ws_events_nats::{DriverConfig, NatsBroker, NatsConfig};
 
 /// A server with a line of configuration.
@@ -143,4 +145,27 @@ async fn a_subject_that_is_not_permitted_takes_the_broker_down() {
         "{:?}",
         node.recorder.causes()
     );
+}
+
+#[tokio::test]
+async fn hubs_get_every_message_once_and_in_order() {
+    let Some(server) = start("").await else { return };
+    hubs::check_steady(&server, connect, DeliveryOrder::LocalFirst).await;
+    // NATS has no total order.
+    let broker = NatsBroker::new(NatsConfig::new("nats://127.0.0.1")).unwrap();
+    let config = ClusterConfig::new(broker).order(DeliveryOrder::BrokerOrdered);
+    let error = Hub::builder().build_clustered(config).unwrap_err();
+    assert_eq!(error, ClusterConfigError::NoTotalOrder("nats"));
+}
+
+#[tokio::test]
+async fn hubs_report_what_they_did_not_get_in_an_outage() {
+    let Some(mut server) = start("").await else { return };
+    hubs::check_outage(&mut server, connect).await;
+}
+
+#[tokio::test]
+async fn hubs_with_a_buffer_lose_nothing_in_a_short_outage() {
+    let Some(mut server) = start("").await else { return };
+    hubs::check_buffer(&mut server, connect).await;
 }

@@ -13,10 +13,11 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 use support::contract::{self, Moment};
 use support::proxy::Proxy;
-use support::{Node, Server, pause, subject, within};
+use support::{Node, Server, hubs, pause, subject, within};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use ws_events::broker::Broker;
+use ws_events::cluster::DeliveryOrder;
 use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig};
 
 /// A server without persistence.
@@ -156,6 +157,26 @@ async fn a_password_is_required() {
 }
 
 #[tokio::test]
+async fn a_user_with_the_smallest_rights_reaches_its_prefix_alone() {
+    let rules = "ws on >secret resetchannels &chat.* -@all +hello +auth +ping +publish +subscribe \
+                 +unsubscribe";
+    let user: Vec<_> = ["--user"].into_iter().chain(rules.split_whitespace()).collect();
+    let Some(server) = start(&user).await else { return };
+    let connect = || {
+        let url = format!("redis://ws:secret@127.0.0.1:{}", server.port);
+        broker(RedisConfig::new(url))
+    };
+    let node = Node::up(connect(), &[subject("chat.a")]).await;
+    let other = Node::start(connect(), &[subject("ws.a")]);
+    other.recorder.until_status("down", 1).await;
+    assert!(other.recorder.causes()[0].contains("permissions"), "{:?}", other.recorder.causes());
+    // What is refused is counted.
+    node.publish(&subject("ws.a"), "foreign").await;
+    node.recorder.until_status("lost", 1).await;
+    assert_eq!(node.recorder.lost(), 1);
+}
+
+#[tokio::test]
 async fn tls_needs_a_certificate_that_is_trusted() {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = support::new_folder();
@@ -204,6 +225,26 @@ async fn the_next_server_is_tried_when_one_fails() {
         .fallback(format!("redis://127.0.0.1:{}", server.port));
     let node = Node::up(broker(config), &[subject("ws.a")]).await;
     assert_eq!(node.recorder.statuses(), ["down", "up"]);
+}
+
+#[tokio::test]
+async fn hubs_get_every_message_once_and_in_order() {
+    let Some(server) = start(&[]).await else { return };
+    for order in [DeliveryOrder::LocalFirst, DeliveryOrder::BrokerOrdered] {
+        hubs::check_steady(&server, connect, order).await;
+    }
+}
+
+#[tokio::test]
+async fn hubs_report_what_they_did_not_get_in_an_outage() {
+    let Some(mut server) = start(&[]).await else { return };
+    hubs::check_outage(&mut server, connect).await;
+}
+
+#[tokio::test]
+async fn hubs_with_a_buffer_lose_nothing_in_a_short_outage() {
+    let Some(mut server) = start(&[]).await else { return };
+    hubs::check_buffer(&mut server, connect).await;
 }
 
 /// Three masters of a cluster, with all slots.

@@ -1,0 +1,264 @@
+//! Do hubs over a broker get every message once, or report how many they did not get?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use ws_core::{Conn, pair};
+use ws_events::broker::{Broker, BrokerCapabilities, BrokerSink, PublishError, Subject};
+use ws_events::cluster::{ClusterConfig, DeliveryOrder, HubEvent, OutagePolicy};
+use ws_events::{ClusterDelivery, Hub};
+use ws_events_broker::{BoxFuture, DriverConfig};
+
+use super::contract::Connect;
+use super::{Server, pause, within};
+
+/// A broker behind a pointer.
+struct Pointer(Arc<dyn Broker>);
+
+impl Broker for Pointer {
+    fn capabilities(&self) -> BrokerCapabilities {
+        self.0.capabilities()
+    }
+
+    fn start(&self, sink: Arc<dyn BrokerSink>) {
+        self.0.start(sink);
+    }
+
+    fn subscribe(&self, subjects: &[Subject]) {
+        self.0.subscribe(subjects);
+    }
+
+    fn unsubscribe(&self, subjects: &[Subject]) {
+        self.0.unsubscribe(subjects);
+    }
+
+    fn publish(&self, subject: &Subject, envelope: Bytes) -> Result<(), PublishError> {
+        self.0.publish(subject, envelope)
+    }
+
+    fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
+        self.0.shutdown(deadline)
+    }
+}
+
+/// A hub with one member in the room.
+struct Node {
+    hub: Hub,
+    /// What the member has got.
+    got: Arc<Mutex<Vec<String>>>,
+    /// The events of the hub.
+    events: Arc<Mutex<Vec<HubEvent>>>,
+    changes: watch::Sender<()>,
+    tasks: [JoinHandle<()>; 3],
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Node {
+    async fn start(config: ClusterConfig) -> Self {
+        let hub = Hub::builder().build_clustered(config).unwrap();
+        let (events, got) = (Arc::<Mutex<Vec<HubEvent>>>::default(), Arc::default());
+        let changes = watch::Sender::new(());
+        let (mut reported, all, changed) = (hub.events(), Arc::clone(&events), changes.clone());
+        let watching = tokio::spawn(async move {
+            while let Some(event) = reported.next().await {
+                all.lock().push(event);
+                changed.send_replace(());
+            }
+        });
+        let (client, server) = pair();
+        let serving = tokio::spawn(hub.handler()(server));
+        let reading = tokio::spawn(read(client, Arc::clone(&got), changes.clone()));
+        within(async {
+            while hub.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        hub.everyone().local().join("room");
+        let tasks = [watching, reading, tokio::spawn(async move { drop(serving.await) })];
+        Self { hub, got, events, changes, tasks }
+    }
+
+    /// The numbers of one sender, in the order of their arrival.
+    fn numbers(&self, sender: usize) -> Vec<usize> {
+        let number = |text: &String| {
+            let (from, number) = text.split_once(':')?;
+            (from.parse() == Ok(sender)).then(|| number.parse().unwrap())
+        };
+        self.got.lock().iter().filter_map(number).collect()
+    }
+
+    /// The envelopes of rooms that did not arrive here, as the hub reports them.
+    fn gaps(&self) -> u64 {
+        let lost = |event: &HubEvent| match event {
+            HubEvent::Gap { subject, lost, .. } if subject.as_str().contains(".p") => *lost,
+            _ => 0,
+        };
+        self.events.lock().iter().map(lost).sum()
+    }
+
+    fn count(&self, is_counted: impl Fn(&HubEvent) -> bool) -> usize {
+        self.events.lock().iter().filter(|event| is_counted(event)).count()
+    }
+
+    async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        let mut changes = self.changes.subscribe();
+        within(async {
+            while !condition(self) {
+                changes.changed().await.unwrap();
+            }
+        })
+        .await;
+    }
+}
+
+async fn read(client: Conn, got: Arc<Mutex<Vec<String>>>, changes: watch::Sender<()>) {
+    while let Ok(message) = client.read().await {
+        got.lock().extend(message.as_text().map(str::to_owned));
+        changes.send_replace(());
+    }
+}
+
+/// Three hubs, each of which gets what the others send.
+async fn start(
+    server: &Server,
+    connect: Connect,
+    set: impl Fn(ClusterConfig) -> ClusterConfig,
+) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let broker = Pointer(connect(server.port, DriverConfig::new()));
+        nodes.push(Node::start(set(ClusterConfig::new(broker))).await);
+    }
+    within(async {
+        for (index, node) in nodes.iter().enumerate() {
+            let marker = format!("hello {index}");
+            while !nodes.iter().all(|other| other.got.lock().contains(&marker)) {
+                node.hub.to("room").send(marker.as_str());
+                pause().await;
+            }
+        }
+        while !nodes.iter().all(|node| node.hub.nodes().len() == 2) {
+            pause().await;
+        }
+    })
+    .await;
+    nodes
+}
+
+/// Three hubs send at the same time.
+pub(crate) async fn check_steady(server: &Server, connect: Connect, order: DeliveryOrder) {
+    const COUNT: usize = 500;
+    let nodes = start(server, connect, |config| config.order(order)).await;
+    let sending = nodes.iter().enumerate().map(|(sender, node)| async move {
+        for number in 0..COUNT {
+            let sent = node.hub.to("room").send(format!("{sender}:{number}"));
+            assert_eq!(sent.cluster, ClusterDelivery::Published);
+            tokio::task::yield_now().await;
+        }
+    });
+    futures::future::join_all(sending).await;
+    for node in &nodes {
+        for sender in 0..3 {
+            node.until(|node| node.numbers(sender).len() >= COUNT).await;
+            assert!(node.numbers(sender).into_iter().eq(0..COUNT), "out of order, or twice");
+        }
+        assert_eq!(node.gaps(), 0);
+    }
+    if order == DeliveryOrder::BrokerOrdered {
+        let sequence = |node: &Node| {
+            let got = node.got.lock();
+            got.iter().filter(|text| text.contains(':')).cloned().collect::<Vec<_>>()
+        };
+        assert!(nodes.windows(2).all(|pair| sequence(&pair[0]) == sequence(&pair[1])));
+    }
+}
+
+/// The server is killed under load, and starts again. Returns the hubs.
+async fn interrupt(
+    server: &mut Server,
+    connect: Connect,
+    outage: OutagePolicy,
+    pause_before_restart: Duration,
+) -> (Vec<Node>, Vec<(usize, ClusterDelivery)>) {
+    let nodes = start(server, connect, |config| config.outage(outage)).await;
+    let up = |node: &Node| node.count(|event| *event == HubEvent::BrokerUp);
+    let ups: Vec<_> = nodes.iter().map(up).collect();
+    let sent = Mutex::new(Vec::new());
+    let is_over = watch::Sender::new(false);
+    let sending = async {
+        for number in 0.. {
+            if *is_over.borrow() {
+                return;
+            }
+            let delivery = nodes[0].hub.to("room").send(format!("0:{number}"));
+            assert_eq!(delivery.queued, 1, "local delivery is not interrupted");
+            sent.lock().push((number, delivery.cluster));
+            match number % 20 {
+                0 => pause().await,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let restarting = async {
+        nodes[1].until(|node| node.numbers(0).len() > 500).await;
+        server.kill();
+        for node in &nodes {
+            let is_down = |event: &HubEvent| matches!(event, HubEvent::BrokerDown { .. });
+            node.until(|node| node.count(is_down) > 0).await;
+        }
+        sleep(pause_before_restart).await; // tidy: sleep is the subject
+        server.restart().await;
+        for (node, ups) in nodes.iter().zip(&ups) {
+            node.until(|node| up(node) > *ups).await;
+        }
+        is_over.send_replace(true);
+    };
+    tokio::join!(sending, restarting);
+    // All after this arrives.
+    within(async {
+        while !nodes.iter().all(|node| node.got.lock().contains(&"end".to_owned())) {
+            nodes[0].hub.to("room").send("end");
+            pause().await;
+        }
+    })
+    .await;
+    (nodes, sent.into_inner())
+}
+
+/// Without a buffer: what is missing is what was refused, and what the hubs report.
+pub(crate) async fn check_outage(server: &mut Server, connect: Connect) {
+    let (nodes, sent) = interrupt(server, connect, OutagePolicy::FailFast, Duration::ZERO).await;
+    let published =
+        |(_, cluster): &&(usize, ClusterDelivery)| *cluster == ClusterDelivery::Published;
+    let published = sent.iter().filter(published).count();
+    assert!(published < sent.len(), "nothing was refused");
+    assert_eq!(nodes[0].numbers(0).len(), sent.len());
+    for node in &nodes[1..] {
+        let numbers = node.numbers(0);
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "out of order, or twice");
+        assert_eq!(published as u64, numbers.len() as u64 + node.gaps());
+    }
+}
+
+/// With a buffer, an outage of 0.7 s loses nothing.
+pub(crate) async fn check_buffer(server: &mut Server, connect: Connect) {
+    let outage = OutagePolicy::buffer(8 * 1024 * 1024, Duration::from_secs(30));
+    let (nodes, sent) = interrupt(server, connect, outage, Duration::from_millis(700)).await;
+    for node in &nodes {
+        node.until(|node| node.numbers(0).len() >= sent.len()).await;
+        assert!(node.numbers(0).into_iter().eq(0..sent.len()), "out of order, or twice");
+        assert_eq!(node.gaps(), 0);
+    }
+    assert!(sent.iter().any(|(_, cluster)| *cluster == ClusterDelivery::Held));
+}
